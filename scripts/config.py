@@ -1,0 +1,248 @@
+"""What config.json says, checked once and typed."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from scripts.errors import ConfigError
+
+DEFAULT_CONFIG_PATH = Path(__file__).resolve().parent.parent / "config.json"
+PRACTICE_NUMERIC = ("lastmonth_activity", "lastyear_activity", "number_of_employees")
+KNOWN_OPPOSITES = {"1": "0", "true": "false", "yes": "no", "y": "n", "0": "1", "false": "true"}
+FOLDER_KEYS = (
+    "input_folder_path",
+    "output_folder_path",
+    "test_data_path",
+    "output_model_path",
+    "prod_deployment_path",
+)
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+Label = str | int | float | bool
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+def spell_label(label: Label) -> str:
+    """Spell a label the one way in which labels are compared: lower case, whole numbers bare."""
+    text = str(label).strip().casefold()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if number.is_integer() else text
+
+
+class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Name the columns of a client table and say what each is for."""
+
+    target: str = "exited"
+    positive: Label = 1
+    negative: Label | None = None
+    ids: tuple[str, ...] = ("corporation",)
+    numeric: tuple[str, ...] = PRACTICE_NUMERIC
+    categorical: tuple[str, ...] = ()
+    minimum: dict[str, float] | None = None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns a model is trained on, numeric ones first."""
+        return (*self.numeric, *self.categorical)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns of a labelled table, in the order in which it is written."""
+        return (*self.ids, *self.features, self.target)
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """The two spellings of the label and what they mean: 1 left, 0 stayed."""
+        positive = spell_label(self.positive)
+        negative = KNOWN_OPPOSITES[positive] if self.negative is None else spell_label(self.negative)
+        return {positive: 1, negative: 0}
+
+    @property
+    def minimums(self) -> dict[str, float]:
+        """Smallest allowed value of each numeric column that has one."""
+        if self.minimum is not None:
+            return self.minimum
+        return dict.fromkeys(PRACTICE_NUMERIC, 0.0) if self.numeric == PRACTICE_NUMERIC else {}
+
+
+class IngestionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Say when an input file counts as complete."""
+
+    settle_s: Annotated[float, Meta(ge=0, le=600)] = 2.0
+
+
+class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the fit; the names are scikit-learn's where it has one."""
+
+    C: Annotated[float, Meta(gt=0)] = 1.0
+    validation_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    random_state: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 42
+    decision_threshold: Fraction | Literal["auto"] = "auto"
+
+
+class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a candidate must show, besides a higher F1, to be deployed."""
+
+    min_probability: Fraction = 0.5
+    min_test_rows: Annotated[int, Meta(ge=1)] = 1
+
+
+class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the service listens and how much it takes in one request."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8000
+    max_rows: Annotated[int, Meta(ge=1)] = 10_000
+    max_body_bytes: Annotated[int, Meta(ge=1024)] = 8 * 2**20
+    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
+
+
+class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many runs' files and how many releases are kept."""
+
+    runs: Annotated[int, Meta(ge=2)] = 30
+    releases: Annotated[int, Meta(ge=2)] = 10
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One installation: its folders, absolute, and its settings."""
+
+    input_folder_path: Path
+    output_folder_path: Path
+    test_data_path: Path
+    output_model_path: Path
+    prod_deployment_path: Path
+    schema: Schema = Schema()
+    ingestion: IngestionSettings = IngestionSettings()
+    training: TrainingSettings = TrainingSettings()
+    promotion: PromotionSettings = PromotionSettings()
+    database_url: str = "sqlite:///adras.db"
+    api: ApiSettings = ApiSettings()
+    engine: Literal["pandas"] = "pandas"
+    retention: RetentionSettings = RetentionSettings()
+
+    @property
+    def api_url(self) -> str:
+        """Where programs on this machine reach the service."""
+        host = "127.0.0.1" if self.api.host in ("0.0.0.0", "::") else self.api.host  # noqa: S104 - compared, not bound
+        return f"http://[{host}]:{self.api.port}" if ":" in host else f"http://{host}:{self.api.port}"
+
+
+def find_config_path(chosen: Path | None) -> Path:
+    """Say which file to read: the chosen one, else ADRAS_CONFIG, else config.json beside scripts."""
+    return (chosen or Path(os.environ.get("ADRAS_CONFIG") or DEFAULT_CONFIG_PATH)).absolute()
+
+
+def api_token() -> str | None:
+    """Read the token of the API from the environment, the only place for secrets."""
+    return os.environ.get("ADRAS_API_TOKEN") or None
+
+
+def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -> None:
+    """Refuse unknown keys, naming the nearest known one."""
+    known = list(section.__struct_fields__)
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
+            raise ConfigError(
+                f"{place} has the unknown key {key!r}; did you mean {near!r}? Known are {known}."
+            )
+    for key, kind in get_type_hints(section).items():
+        is_section = isinstance(kind, type) and issubclass(kind, Struct)
+        if is_section and isinstance(settings.get(key), dict):
+            check_keys(settings[key], kind, f"{place}, {key},")
+
+
+def check_schema(schema: Schema, place: str) -> None:
+    """Refuse a schema that names a column twice, or leaves nothing to train on."""
+    doubled = sorted({name for name in schema.columns if schema.columns.count(name) > 1})
+    if doubled:
+        raise ConfigError(f"{place}, schema, names the columns {doubled} more than once.")
+    if not schema.features:
+        raise ConfigError(f"{place}, schema, has no numeric and no categorical column to train on.")
+    strangers = sorted(set(schema.minimums) - set(schema.numeric))
+    if strangers:
+        raise ConfigError(f"{place}, schema.minimum, names {strangers}, which are not numeric columns.")
+    if schema.negative is None and spell_label(schema.positive) not in KNOWN_OPPOSITES:
+        raise ConfigError(
+            f"{place}, schema: the opposite of positive = {schema.positive!r} is not known;"
+            " add schema.negative with the label of clients who stayed."
+        )
+    if len(schema.labels) != len({"positive", "negative"}):
+        raise ConfigError(f"{place}, schema: positive and negative are the same label.")
+
+
+def check_folders(config: Config, place: str) -> None:
+    """Refuse an input folder that the pipeline would write into."""
+    for key in ("output_folder_path", "output_model_path", "prod_deployment_path"):
+        if getattr(config, key) == config.input_folder_path:
+            raise ConfigError(
+                f"{place}: {key} is the same folder as input_folder_path; what the pipeline"
+                " writes would be ingested again. Choose another folder."
+            )
+
+
+def resolve_paths(config: Config, folder: Path) -> Config:
+    """Make the paths of a config absolute; relative ones start at the folder of config.json."""
+    folders = {key: Path(os.path.normpath(folder / getattr(config, key))) for key in FOLDER_KEYS}
+    prefix, url = "sqlite:///", config.database_url
+    if url.startswith(prefix) and url.removeprefix(prefix):
+        url = f"{prefix}{folder / url.removeprefix(prefix)}"
+    return msgspec.structs.replace(config, **folders, database_url=url)
+
+
+def read_path(kind: type, value: object) -> Path:
+    """Turn a JSON string into a path, for the decoder."""
+    if kind is not Path or not isinstance(value, str) or not value:
+        raise ValueError(f"Expected the path of a folder, got {value!r}")
+    return Path(value)
+
+
+def read_config(path: Path) -> Config:
+    """Read and check config.json.
+
+    Parameters
+    ----------
+    path : Path
+        The file; relative paths in it start at its folder.
+
+    Returns
+    -------
+    Config
+        With absolute paths and every default filled in.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not JSON, lacks a required key, has an unknown one, or a
+        value that cannot be right.
+
+    Notes
+    -----
+    README, section "config.json".
+    """
+    try:
+        settings = msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path} holds {type(settings).__name__}; expected an object of keys.")
+    check_keys(settings, Config, str(path))
+    try:
+        config = msgspec.convert(settings, Config, dec_hook=read_path)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}. The README lists every key.") from error
+    check_schema(config.schema, str(path))
+    config = resolve_paths(config, path.absolute().parent)
+    check_folders(config, str(path))
+    return config

@@ -1,0 +1,86 @@
+"""A step as a program: logging on, expected failures in one line, exit code."""
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scripts import artifacts
+from scripts.config import Config, find_config_path, read_config
+from scripts.errors import PipelineError
+
+EXIT_IO = 74
+log = logging.getLogger(__name__)
+
+
+def set_up_logging() -> None:
+    """Log to standard error, in UTC."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)sZ %(levelname)s %(module)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+        stream=sys.stderr,
+        force=True,
+    )
+
+
+def run_guarded(work: Callable[[], object]) -> int:
+    """Do the work of a program; log an expected failure in one line and return its exit code."""
+    try:
+        work()
+    except PipelineError as error:
+        log.error("%s", error)
+        return error.exit_code
+    except OSError as error:
+        # A full disk or a broken device is no bug: the message says which file, and that is all
+        # a reader can use.
+        log.error("Input or output failed: %s.", error)
+        return EXIT_IO
+    return 0
+
+
+def make_command(work: Callable[..., object], options: Sequence[click.Option]) -> click.Command:
+    """Make the command line of a program: `work(config_path, **options)` with --config and --help."""
+
+    def call(config_path: Path | None, **chosen: Any) -> None:
+        set_up_logging()
+        sys.exit(run_guarded(lambda: work(find_config_path(config_path), **chosen)))
+
+    config_option = click.Option(
+        ["--config", "config_path"],
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Another config.json (default: $ADRAS_CONFIG, else the one beside scripts).",
+    )
+    summary = (work.__doc__ or "").strip().split("\n\n")[0]
+    return click.Command(None, callback=call, params=[config_option, *options], help=summary)
+
+
+def run_as_script(
+    main: Callable[..., object], *, exclusive: bool = False, options: Sequence[click.Option] = ()
+) -> None:
+    """Run `main(config, **options)` as a program and exit with its code.
+
+    Parameters
+    ----------
+    main : callable
+        Takes the Config; the first sentence of its docstring is the help text.
+    exclusive : bool
+        Hold the installation's lock meanwhile: for everything that writes.
+    options : sequence of click.Option
+        Further options, handed to main by name.
+    """
+
+    def work(config_path: Path, **chosen: Any) -> None:
+        config: Config = read_config(config_path)
+        lock = artifacts.exclusive_lock(config.prod_deployment_path)
+        with lock if exclusive else contextlib.nullcontext():
+            main(config, **chosen)
+
+    work.__doc__ = main.__doc__
+    make_command(work, options).main()

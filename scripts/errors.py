@@ -1,0 +1,59 @@
+"""Every failure the programs expect, and its exit code."""
+
+
+class PipelineError(Exception):
+    """An expected failure: its message is for the user, its code for the caller's shell."""
+
+    exit_code = 1
+
+
+class DatasetError(PipelineError):
+    """A table or the files it comes from cannot be used as they are."""
+
+    exit_code = 65
+
+
+class InsufficientDataError(DatasetError):
+    """The data is well formed, but too little of it to decide anything."""
+
+
+class ModelError(PipelineError):
+    """A model file is damaged, or does not fit what is asked of it."""
+
+    exit_code = 65
+
+
+class ReleaseError(PipelineError):
+    """A release is damaged or incomplete."""
+
+    exit_code = 65
+
+
+class NotMadeYetError(PipelineError):
+    """A file that an earlier step makes is not there."""
+
+    exit_code = 66
+
+
+class ServiceUnavailableError(PipelineError):
+    """The API does not answer, or not as it should."""
+
+    exit_code = 69
+
+
+class RecordsError(PipelineError):
+    """The database of runs cannot be read or written."""
+
+    exit_code = 74
+
+
+class BusyError(PipelineError):
+    """Another program is writing; trying again later helps."""
+
+    exit_code = 75
+
+
+class ConfigError(PipelineError):
+    """config.json, or what the environment adds to it, cannot be right."""
+
+    exit_code = 78

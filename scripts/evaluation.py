@@ -1,0 +1,189 @@
+"""How good predictions are: F1 and what explains it, and whether one model beats another."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from scripts import dataset, model
+from scripts.model import Model
+
+N_RESAMPLES = 2000
+SEED = 42
+INTERVAL_PERCENT = (2.5, 97.5)
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The quality of one model on labelled rows; fractions in [0, 1], None where not defined."""
+
+    f1: float | None
+    f1_low: float | None
+    f1_high: float | None
+    precision: float | None
+    recall: float | None
+    accuracy: float
+    roc_auc: float | None
+    n_rows: int
+    n_positives: int
+    n_true_positives: int
+    n_false_positives: int
+    n_false_negatives: int
+    n_true_negatives: int
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """The numbers with their names."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Candidate against production on the same rows, by paired bootstrap."""
+
+    difference: float
+    difference_low: float
+    difference_high: float
+    probability_better: float
+
+
+def f1_of_counts(tp: Floats, fp: Floats, fn: Floats) -> Floats:
+    """Compute F1 = 2 TP / (2 TP + FP + FN) elementwise; NaN where nothing is positive anywhere."""
+    denominator = 2 * tp + fp + fn
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(denominator > 0, 2 * tp / denominator, np.nan)
+
+
+def ratio(part: int, whole: int) -> float | None:
+    """Divide counts; None when there is nothing to divide by."""
+    return part / whole if whole else None
+
+
+def f1_of(y: Ints, predicted: Ints) -> float | None:
+    """Compute the F1 of predictions; None when nobody left and nobody was predicted to."""
+    return ratio(2 * int(np.sum(y & predicted)), int(y.sum() + predicted.sum()))
+
+
+def f1_interval(tp: int, fp: int, fn: int, tn: int) -> tuple[float, float] | tuple[None, None]:
+    """Compute the 95 % percentile bootstrap interval of F1 from the confusion counts.
+
+    Resampling rows with replacement and drawing the four counts from a multinomial distribution
+    are the same thing, and the second costs nothing at any number of rows.
+    """
+    n_rows = tp + fp + fn + tn
+    draws = np.random.default_rng(SEED).multinomial(
+        n_rows, np.array([tp, fp, fn, tn]) / n_rows, size=N_RESAMPLES
+    )
+    resampled = f1_of_counts(*draws[:, :3].T.astype(np.float64))
+    if np.isnan(resampled).all():
+        return None, None
+    low, high = np.nanpercentile(resampled, INTERVAL_PERCENT)
+    return float(low), float(high)
+
+
+def evaluate(y: Ints, predicted: Ints, probability: Floats) -> Evaluation:
+    """Measure predictions against the truth.
+
+    Parameters
+    ----------
+    y : numpy.ndarray of shape (n_rows,)
+        0 stayed, 1 left; at least one row.
+    predicted : numpy.ndarray of shape (n_rows,)
+        0 or 1.
+    probability : numpy.ndarray of shape (n_rows,)
+        Probabilities of 1, in [0, 1], for the ROC AUC.
+
+    Returns
+    -------
+    Evaluation
+        F1 is None when nobody left and nobody was predicted to; ROC AUC is None with one class.
+
+    Raises
+    ------
+    ValueError
+        If there is no row.
+
+    Notes
+    -----
+    scikit-learn user guide, "Precision, recall and F-measures" and "ROC"; the interval is
+    Efron's percentile bootstrap.
+    """
+    if len(y) == 0:
+        raise ValueError("Expected at least one row to evaluate.")
+    tp, fp = int(np.sum((y == 1) & (predicted == 1))), int(np.sum((y == 0) & (predicted == 1)))
+    fn, tn = int(np.sum((y == 1) & (predicted == 0))), int(np.sum((y == 0) & (predicted == 0)))
+    low, high = f1_interval(tp, fp, fn, tn)
+    both_classes = 0 < tp + fn < len(y)
+    return Evaluation(
+        f1=f1_of(y, predicted),
+        f1_low=low,
+        f1_high=high,
+        precision=ratio(tp, tp + fp),
+        recall=ratio(tp, tp + fn),
+        accuracy=(tp + tn) / len(y),
+        roc_auc=float(roc_auc_score(y, probability)) if both_classes else None,
+        n_rows=len(y),
+        n_positives=tp + fn,
+        n_true_positives=tp,
+        n_false_positives=fp,
+        n_false_negatives=fn,
+        n_true_negatives=tn,
+    )
+
+
+def predict_table(used: Model, table: pd.DataFrame) -> tuple[Ints, Floats]:
+    """Predict label and probability of each row of a client table, both of shape (n_rows,)."""
+    probability = model.probabilities(used, dataset.feature_arrays(table, used.schema))
+    return model.predictions(used, probability), probability
+
+
+def evaluate_model(used: Model, table: pd.DataFrame) -> Evaluation:
+    """Measure a model on a labelled client table; as `evaluate` otherwise."""
+    return evaluate(dataset.target(table, used.schema), *predict_table(used, table))
+
+
+def joint_counts(y: Ints, candidate: Ints, production: Ints) -> NDArray[Any]:
+    """Count the rows of each of the eight combinations of truth and the two predictions."""
+    return np.bincount(4 * y + 2 * candidate + production, minlength=8)
+
+
+def f1_of_joint(draws: Floats, candidate: bool) -> Floats:
+    """Compute the F1 of one of the two models from draws of the eight counts, shape (n, 8)."""
+    cells = np.arange(8)
+    truth, said = cells >= 4, ((cells >> (1 if candidate else 0)) & 1) == 1
+    sums = [draws[:, mask].sum(axis=1) for mask in (truth & said, ~truth & said, truth & ~said)]
+    return f1_of_counts(*sums)
+
+
+def compare(y: Ints, candidate: Ints, production: Ints) -> Comparison:
+    """Ask how sure it is that the candidate's F1 is higher on rows like these.
+
+    Parameters
+    ----------
+    y, candidate, production : numpy.ndarray of shape (n_rows,)
+        The truth and both models' predictions for the same rows, 0 or 1.
+
+    Returns
+    -------
+    Comparison
+        The F1 difference with its 95 % interval, and the share of 2,000 seeded paired resamples
+        in which the candidate is better; an equal or undefined F1 counts half.
+
+    Notes
+    -----
+    Paired bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 16.
+    """
+    counts = joint_counts(y, candidate, production)
+    draws = np.random.default_rng(SEED).multinomial(len(y), counts / len(y), size=N_RESAMPLES)
+    observed = counts[np.newaxis, :].astype(np.float64)
+    difference = f1_of_joint(observed, True)[0] - f1_of_joint(observed, False)[0]
+    resampled = f1_of_joint(draws, True) - f1_of_joint(draws, False)
+    resampled = np.where(np.isnan(resampled), 0.0, resampled)
+    low, high = np.percentile(resampled, INTERVAL_PERCENT)
+    better = np.mean(resampled > 0) + np.mean(resampled == 0) / 2
+    return Comparison(float(difference), float(low), float(high), float(better))

@@ -1,0 +1,92 @@
+"""Turns a folder of CSV files into one clean, dated table."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from scripts import artifacts, dataset
+from scripts.artifacts import Kind
+from scripts.config import Config, Schema
+from scripts.console import run_as_script
+from scripts.dataset import FileReading
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ingestion:
+    """What an ingestion made, and from what."""
+
+    dataset_path: Path
+    stamp: str
+    n_rows: int
+    readings: tuple[FileReading, ...]
+
+
+def clean_dataset(table: pd.DataFrame) -> pd.DataFrame:
+    """Clean the table of all files; add your own operations here.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The rows of all files in file order. It is left unchanged.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_rows_left, n_columns)
+        Without duplicate rows (the first occurrence stays, the order is kept), with a fresh index.
+
+    Notes
+    -----
+    README, section "Ingestion".
+    """
+    return table.drop_duplicates(ignore_index=True)
+
+
+def build_dataset(paths: Sequence[Path], schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
+    """Read files in the order given and clean them; nothing is written.
+
+    Raises
+    ------
+    DatasetError
+        If no usable row is found.
+    """
+    table, readings = dataset.read_tables(paths, schema)
+    return clean_dataset(table), readings
+
+
+def find_input(config: Config) -> list[Path]:
+    """List the input files that are complete, in name order; say which are still being written."""
+    settled, growing = artifacts.settled_tables(config.input_folder_path, config.ingestion.settle_s)
+    if growing:
+        names = [path.name for path in growing]
+        log.warning("Left %s for the next run: they are still being written.", names)
+    return settled
+
+
+def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
+    """Read the input folder strictly, clean the table and write it with a list of its files."""
+    found = find_input(config) if paths is None else list(paths)
+    table, readings = build_dataset(found, config.schema)
+    dataset.log_readings(readings)
+
+    folder = config.output_folder_path
+    stamp = artifacts.next_stamp(datetime.now(UTC), [folder, config.output_model_path])
+    if any(reading.rejected for reading in readings):
+        rejected_path = Kind.REJECTED.path(folder, stamp)
+        artifacts.write_whole(rejected_path, dataset.spell_rejected(readings))
+        log.info("Wrote what was not used, and why, to %s.", rejected_path)
+    dataset_path = Kind.DATASET.path(folder, stamp)
+    artifacts.write_whole(dataset_path, dataset.spell_table(table))
+    used = [str(reading.path) for reading in readings if not reading.refused]
+    artifacts.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
+    log.info("Wrote %d rows from %d files to %s.", len(table), len(used), dataset_path)
+    return Ingestion(dataset_path, stamp, len(table), tuple(readings))
+
+
+if __name__ == "__main__":
+    run_as_script(main, exclusive=True)

@@ -1,0 +1,219 @@
+"""The fitted model as plain numbers: probabilities, contributions, model.json."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from scripts.config import Schema
+from scripts.errors import ModelError
+
+FORMAT = 1
+MISSING_CATEGORY = ""
+# The largest whole number up to which floats hold every integer exactly.
+LARGEST_NUMBER = float(2**53)
+
+Columns = Mapping[str, NDArray[Any]]
+Floats = NDArray[np.float64]
+
+
+class NumericTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One numeric column: a blank counts as the median of the training rows."""
+
+    column: str
+    median: float
+    coefficient: float
+
+
+class CategoricalTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One categorical column: a coefficient per category; an unknown category adds nothing."""
+
+    column: str
+    categories: tuple[str, ...]
+    coefficients: tuple[float, ...]
+
+
+class ColumnSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Statistics of one column of the dataset; None where they are not defined."""
+
+    column: str
+    mean: float | None
+    median: float | None
+    standard_deviation: float | None
+
+
+class DatasetFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The dataset a model was trained on."""
+
+    sha256: str
+    n_rows: int
+    n_positives: int
+    missing_fractions: dict[str, float]
+    summary: tuple[ColumnSummary, ...]
+
+
+class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A logistic regression with its preprocessing, threshold, schema and origin."""
+
+    format: int
+    schema: Schema
+    numeric: tuple[NumericTerm, ...]
+    categorical: tuple[CategoricalTerm, ...]
+    intercept: float
+    threshold: float
+    dataset: DatasetFacts
+    n_training_rows: int
+    settings: dict[str, float | int | str]
+    validation: dict[str, float | None]
+    versions: dict[str, str]
+
+
+def numeric_values(term: NumericTerm, values: NDArray[Any]) -> Floats:
+    """Fill the blanks of a numeric column, given as floats with NaN, with the median."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.where(np.isnan(numbers), term.median, numbers)
+
+
+def category_effects(term: CategoricalTerm, values: NDArray[Any]) -> Floats:
+    """Look up the coefficient of each category; unknown ones have none."""
+    effects = dict(zip(term.categories, term.coefficients, strict=True))
+    return np.array([effects.get(value, 0.0) for value in values], dtype=np.float64)
+
+
+def contributions(model: Model, columns: Columns) -> dict[str, Floats]:
+    """Split the log-odds of each row into one term per column.
+
+    Parameters
+    ----------
+    model : Model
+        Any model.
+    columns : mapping of str to numpy.ndarray of shape (n_rows,)
+        The features by name: numeric ones as floats with NaN for a blank, categorical ones as
+        text with "" for a blank.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray of shape (n_rows,)
+        Column name to its term; the terms of a row and the intercept add up to its log-odds.
+    """
+    terms = {t.column: t.coefficient * numeric_values(t, columns[t.column]) for t in model.numeric}
+    return terms | {t.column: category_effects(t, columns[t.column]) for t in model.categorical}
+
+
+def sigmoid(log_odds: Floats) -> Floats:
+    """Turn log-odds into probabilities without overflow at either end."""
+    small = np.exp(-np.abs(log_odds))
+    return np.where(log_odds >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def probabilities(model: Model, columns: Columns) -> Floats:
+    """Compute the probability of exit of each row.
+
+    Parameters
+    ----------
+    model : Model
+        Any model.
+    columns : mapping of str to numpy.ndarray of shape (n_rows,)
+        As for `contributions`.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n_rows,)
+        Probabilities in [0, 1], equal to scikit-learn's to 1e-12.
+
+    Notes
+    -----
+    scikit-learn user guide, "Logistic regression": the inverse logit of the linear predictor.
+    """
+    log_odds = sum(contributions(model, columns).values(), start=np.float64(model.intercept))
+    return sigmoid(np.atleast_1d(np.asarray(log_odds, dtype=np.float64)))
+
+
+def predictions(model: Model, probability: Floats) -> NDArray[np.int64]:
+    """Say for each probability whether it reaches the model's threshold: 1 exit, 0 stays."""
+    return (probability >= model.threshold).astype(np.int64)
+
+
+def plain_numbers(model: Model) -> Iterator[float]:
+    """Yield every number on which a prediction depends."""
+    yield model.intercept
+    yield model.threshold
+    for term in model.numeric:
+        yield term.median
+        yield term.coefficient
+    for categorical in model.categorical:
+        yield from categorical.coefficients
+
+
+def check_model(model: Model) -> None:
+    """Refuse a model that could not give a right probability.
+
+    Raises
+    ------
+    ModelError
+        If the format is another one, the terms do not fit the schema, a number is not finite,
+        or a prediction on medians is not a probability.
+    """
+    if model.format != FORMAT:
+        raise ModelError(f"The model has format {model.format}; this version reads {FORMAT}.")
+    covered = [term.column for term in (*model.numeric, *model.categorical)]
+    if covered != list(model.schema.features):
+        raise ModelError(f"The model has terms for {covered}, its schema {model.schema.features}.")
+    if any(len(t.categories) != len(t.coefficients) for t in model.categorical):
+        raise ModelError("The model has a category without a coefficient.")
+    if not all(math.isfinite(number) for number in plain_numbers(model)):
+        raise ModelError("The model has a coefficient, median or threshold that is not finite.")
+    blank: dict[str, NDArray[Any]] = {t.column: np.array([np.nan]) for t in model.numeric}
+    blank |= {t.column: np.array([MISSING_CATEGORY]) for t in model.categorical}
+    with np.errstate(over="ignore", invalid="ignore"):
+        smoke = probabilities(model, blank)[0]
+    if not 0 <= smoke <= 1:
+        raise ModelError(f"The model gives {smoke} where a probability was expected.")
+
+
+def encode_model(model: Model) -> bytes:
+    """Spell a model as JSON, one key per line; equal models give equal bytes."""
+    return msgspec.json.format(msgspec.json.encode(model, order="sorted"), indent=2) + b"\n"
+
+
+def decode_model(content: bytes, origin: Path) -> Model:
+    """Read a model from the bytes of a model.json, and check it.
+
+    Parameters
+    ----------
+    content : bytes
+        What the file holds.
+    origin : Path
+        Where it came from, for messages.
+
+    Returns
+    -------
+    Model
+        Fit to predict.
+
+    Raises
+    ------
+    ModelError
+        If the bytes are not a model, or `check_model` refuses it.
+    """
+    try:
+        model = msgspec.json.decode(content, type=Model)
+        check_model(model)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise ModelError(f"{origin} is not a model: {error}.") from error
+    except ModelError as error:
+        raise ModelError(f"{origin}: {error}") from error
+    return model
+
+
+def load_model(path: Path) -> Model:
+    """Read and check a model.json."""
+    try:
+        return decode_model(path.read_bytes(), path)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error

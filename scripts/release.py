@@ -1,0 +1,100 @@
+"""What a release is: one directory of files that belong together, checked and read whole."""
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from scripts import artifacts
+from scripts.errors import ModelError, ReleaseError
+from scripts.model import Model, decode_model
+
+MANIFEST = "manifest.json"
+MODEL = "model.json"
+PICKLE = "trainedmodel.pkl"
+SCORE = "latestscore.txt"
+INGESTED = "ingestedfiles.txt"
+FILES = (PICKLE, SCORE, INGESTED, MODEL)
+
+
+class FileFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a file of a release must be."""
+
+    sha256: str
+    n_bytes: int
+
+
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a release says of itself."""
+
+    model_stamp: str
+    f1: float
+    dataset_sha256: str
+    files: dict[str, FileFacts]
+    versions: dict[str, str]
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """A release that has been read whole and checked."""
+
+    name: str
+    path: Path
+    manifest: Manifest
+    model: Model
+
+
+def describe_file(content: bytes) -> FileFacts:
+    """Say what a file with this content must be."""
+    return FileFacts(sha256=artifacts.digest(content), n_bytes=len(content))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a release."""
+    try:
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except OSError as error:
+        raise ReleaseError(f"{folder / MANIFEST} cannot be read: {error.strerror}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ReleaseError(f"{folder / MANIFEST} is damaged: {error}.") from error
+
+
+def load_release(folder: Path) -> Release:
+    """Read a release whole and check it.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory of the release, not the link `current`, which may move meanwhile.
+
+    Returns
+    -------
+    Release
+        Its manifest and its model; every file has the size and SHA-256 of the manifest.
+
+    Raises
+    ------
+    ReleaseError
+        If a file is missing or damaged, or the model is not fit to predict.
+    """
+    manifest = read_manifest(folder)
+    if sorted(manifest.files) != sorted(FILES):
+        raise ReleaseError(f"{folder / MANIFEST} lists {sorted(manifest.files)}, not {FILES}.")
+    contents: dict[str, bytes] = {}
+    for name, facts in manifest.files.items():
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise ReleaseError(f"{folder / name} cannot be read: {error.strerror}.") from error
+        if describe_file(contents[name]) != facts:
+            raise ReleaseError(f"{folder / name} is damaged: its SHA-256 is not the manifest's.")
+    try:
+        model = decode_model(contents[MODEL], folder / MODEL)
+    except ModelError as error:
+        raise ReleaseError(str(error)) from error
+    return Release(name=folder.name, path=folder, manifest=manifest, model=model)
+
+
+def load_current(prod_folder: Path) -> Release | None:
+    """Read the release in production, resolving `current` once; None before the first one."""
+    target = artifacts.current_target(prod_folder)
+    return None if target is None else load_release(prod_folder / target)

@@ -1,0 +1,62 @@
+"""Measures a model on the test data: F1 and what explains it."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts import artifacts, dataset, evaluation, model
+from scripts.artifacts import Kind
+from scripts.config import Config
+from scripts.console import run_as_script
+from scripts.dataset import FileReading
+from scripts.errors import InsufficientDataError
+from scripts.evaluation import Evaluation
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a scoring found, and where it was written."""
+
+    score_path: Path
+    evaluation: Evaluation
+    readings: tuple[FileReading, ...]
+
+
+def spell_score(measured: Evaluation) -> str:
+    """Spell an evaluation: F1 with full precision on the first line, then the rest by name."""
+    rest = [f"{name} {value}" for name, value in measured.as_dict().items() if name != "f1"]
+    return "\n".join([str(measured.f1), *rest]) + "\n"
+
+
+def shown(value: float | None) -> str:
+    """Spell a fraction for the log, also one that is not defined."""
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def main(config: Config, *, model_path: Path | None = None) -> Scoring:
+    """Measure the latest model on the test data and write its F1."""
+    folder = config.output_model_path
+    if model_path is None:
+        model_path = artifacts.find_latest(folder, Kind.MODEL, "training")
+    table, readings = dataset.read_test_table(config.test_data_path, config.schema)
+    measured = evaluation.evaluate_model(model.load_model(model_path), table)
+    if measured.f1 is None:
+        raise InsufficientDataError(
+            f"F1 is not defined on {config.test_data_path}: none of its {len(table)} rows has the"
+            " positive label, and none was predicted to. Add test rows of clients who left."
+        )
+
+    score_path = Kind.SCORE.path(folder, artifacts.stamp_of(model_path))
+    artifacts.write_whole(score_path, spell_score(measured))
+    log.info(
+        "F1 %.3f (95 %% interval %s to %s), precision %s, recall %s, ROC AUC %s on %d rows; wrote %s.",
+        measured.f1, shown(measured.f1_low), shown(measured.f1_high), shown(measured.precision),
+        shown(measured.recall), shown(measured.roc_auc), measured.n_rows, score_path,
+    )  # fmt: skip
+    return Scoring(score_path, measured, tuple(readings))
+
+
+if __name__ == "__main__":
+    run_as_script(main, exclusive=True)
