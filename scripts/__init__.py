@@ -1,1 +1,1 @@
-"""Attrition risk from a folder of CSV files: the steps, the service and the programs that run them."""
+"""Attrition risk from a folder of CSV files: steps, service and programs."""

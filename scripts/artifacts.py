@@ -54,7 +54,7 @@ def stamp_of(path: Path) -> str:
 
 
 def next_stamp(now: datetime, folders: Iterable[Path]) -> str:
-    """Make the stamp of a run, later than every stamp in the folders even if the clock went back."""
+    """Make a run's stamp, later than every stamp in the folders even if the clock went back."""
     stamps = [stamp_of(path) for folder in folders if folder.is_dir() for path in folder.iterdir()]
     latest = max(stamps, default="")
     stamp = now.astimezone(UTC).strftime(STAMP_FORMAT)
@@ -223,9 +223,7 @@ def list_tables(place: Path) -> list[Path]:
     except OSError as error:
         raise DatasetError(f"{place} cannot be listed: {error.strerror}.") from error
     return [
-        path
-        for path in paths
-        if path.suffix.casefold() == ".csv" and not path.name.startswith(".")
+        path for path in paths if path.suffix.casefold() == ".csv" and not path.name.startswith(".")
     ]
 
 
@@ -255,12 +253,14 @@ def settled_tables(place: Path, settle_s: float) -> tuple[list[Path], list[Path]
     if all(age >= settle_s for age in ages):
         return list(states), []
     time.sleep(settle_s)
-    settled = [path for path, state in states.items() if path.exists() and file_state(path) == state]
+    settled = [
+        path for path, state in states.items() if path.exists() and file_state(path) == state
+    ]
     return settled, [path for path in list_tables(place) if path not in settled]
 
 
 def current_target(prod_folder: Path) -> str | None:
-    """Read where `current` points, relative to the deployment folder; None before the first release."""
+    """Read where `current` points, from the deployment folder; None before the first release."""
     try:
         return os.readlink(prod_folder / CURRENT)
     except FileNotFoundError:

@@ -62,7 +62,9 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def labels(self) -> dict[str, int]:
         """The two spellings of the label and what they mean: 1 left, 0 stayed."""
         positive = spell_label(self.positive)
-        negative = KNOWN_OPPOSITES[positive] if self.negative is None else spell_label(self.negative)
+        negative = (
+            KNOWN_OPPOSITES[positive] if self.negative is None else spell_label(self.negative)
+        )
         return {positive: 1, negative: 0}
 
     @property
@@ -133,11 +135,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def api_url(self) -> str:
         """Where programs on this machine reach the service."""
         host = "127.0.0.1" if self.api.host in ("0.0.0.0", "::") else self.api.host  # noqa: S104 - compared, not bound
-        return f"http://[{host}]:{self.api.port}" if ":" in host else f"http://{host}:{self.api.port}"
+        return (
+            f"http://[{host}]:{self.api.port}" if ":" in host else f"http://{host}:{self.api.port}"
+        )
 
 
 def find_config_path(chosen: Path | None) -> Path:
-    """Say which file to read: the chosen one, else ADRAS_CONFIG, else config.json beside scripts."""
+    """Say which file to read: the chosen one, else ADRAS_CONFIG's, else the one beside scripts."""
     return (chosen or Path(os.environ.get("ADRAS_CONFIG") or DEFAULT_CONFIG_PATH)).absolute()
 
 
@@ -170,7 +174,9 @@ def check_schema(schema: Schema, place: str) -> None:
         raise ConfigError(f"{place}, schema, has no numeric and no categorical column to train on.")
     strangers = sorted(set(schema.minimums) - set(schema.numeric))
     if strangers:
-        raise ConfigError(f"{place}, schema.minimum, names {strangers}, which are not numeric columns.")
+        raise ConfigError(
+            f"{place}, schema.minimum, names {strangers}, which are not numeric columns."
+        )
     if schema.negative is None and spell_label(schema.positive) not in KNOWN_OPPOSITES:
         raise ConfigError(
             f"{place}, schema: the opposite of positive = {schema.positive!r} is not known;"

@@ -46,7 +46,7 @@ def run_guarded(work: Callable[[], object]) -> int:
 
 
 def make_command(work: Callable[..., object], options: Sequence[click.Option]) -> click.Command:
-    """Make the command line of a program: `work(config_path, **options)` with --config and --help."""
+    """Make the command line of `work(config_path, **options)`, with --config and --help."""
 
     def call(config_path: Path | None, **chosen: Any) -> None:
         set_up_logging()

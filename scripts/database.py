@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -108,7 +108,7 @@ class KnownFile:
 
 def prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     """Make a SQLite connection wait for others, and leave the transactions to SQLAlchemy."""
-    connection.isolation_level = None  # type: ignore[attr-defined]  # sqlite3's own attribute
+    connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
@@ -180,7 +180,10 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def start_run(connection: Connection, now: datetime, status: Status = Status.RUNNING) -> int:
     """Record that a run starts, and return its id."""
     result = connection.execute(runs.insert().values(started_at=now, status=status))
-    return int(result.inserted_primary_key[0])
+    key = result.inserted_primary_key
+    if key is None:
+        raise RecordsError("The database gave a new run no id.")
+    return int(key[0])
 
 
 def end_run(connection: Connection, run_id: int, **facts: Any) -> None:
@@ -229,9 +232,8 @@ def replace_known_files(connection: Connection, known: Mapping[str, KnownFile]) 
     connection.execute(digests.delete())
     # An inode is an unsigned number of 64 bits, which no integer column holds.
     rows = [
-        {"path": path, "n_bytes": k.n_bytes, "changed_ns": k.changed_ns, "inode": str(k.inode), "sha256": k.sha256}
-        for path, k in known.items()
-    ]  # fmt: skip
+        {"path": path, **asdict(file), "inode": str(file.inode)} for path, file in known.items()
+    ]
     if rows:
         connection.execute(digests.insert(), rows)
 

@@ -122,7 +122,9 @@ def split_line(line: str) -> list[str]:
     try:
         return next(csv.reader([line], strict=True))
     except csv.Error as error:
-        raise BadCellError("a quoted field is not closed on its line, or has text after it") from error
+        raise BadCellError(
+            "a quoted field is not closed on its line, or has text after it"
+        ) from error
 
 
 def check_is_file(path: Path, folder: Path) -> None:
@@ -222,7 +224,9 @@ def read_rows(
 def as_integers(column: pd.Series) -> pd.Series:
     """Turn a float column that holds only whole numbers and no blank into integers."""
     values = column.to_numpy()
-    whole = len(values) > 0 and bool(np.isfinite(values).all() and (values == np.floor(values)).all())
+    whole = len(values) > 0 and bool(
+        np.isfinite(values).all() and (values == np.floor(values)).all()
+    )
     return column.astype(np.int64) if whole else column
 
 

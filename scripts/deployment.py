@@ -154,7 +154,9 @@ def main(
         shutil.rmtree(made)
         raise
     switch(prod_folder, made)
-    log.info("Deployed model %s as release %s, F1 %.4f.", sources.stamp, made.name, loaded.manifest.f1)
+    log.info(
+        "Deployed model %s as release %s, F1 %.4f.", sources.stamp, made.name, loaded.manifest.f1
+    )
     return loaded
 
 

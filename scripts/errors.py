@@ -54,6 +54,6 @@ class BusyError(PipelineError):
 
 
 class ConfigError(PipelineError):
-    """config.json, or what the environment adds to it, cannot be right."""
+    """The configuration, or what the environment adds to it, cannot be right."""
 
     exit_code = 78

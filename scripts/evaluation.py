@@ -180,9 +180,10 @@ def compare(y: Ints, candidate: Ints, production: Ints) -> Comparison:
     """
     counts = joint_counts(y, candidate, production)
     draws = np.random.default_rng(SEED).multinomial(len(y), counts / len(y), size=N_RESAMPLES)
+    drawn = draws.astype(np.float64)
     observed = counts[np.newaxis, :].astype(np.float64)
     difference = f1_of_joint(observed, True)[0] - f1_of_joint(observed, False)[0]
-    resampled = f1_of_joint(draws, True) - f1_of_joint(draws, False)
+    resampled = f1_of_joint(drawn, True) - f1_of_joint(drawn, False)
     resampled = np.where(np.isnan(resampled), 0.0, resampled)
     low, high = np.percentile(resampled, INTERVAL_PERCENT)
     better = np.mean(resampled > 0) + np.mean(resampled == 0) / 2

@@ -149,9 +149,7 @@ def run_steps(config: Config, snapshot: Snapshot) -> Outcome:
             took, "training", lambda: training.main(config, dataset_path=ingested.dataset_path)
         )
         outcome.facts["stamp"] = trained.stamp
-        scored = timed(
-            took, "scoring", lambda: scoring.main(config, model_path=trained.model_path)
-        )
+        scored = timed(took, "scoring", lambda: scoring.main(config, model_path=trained.model_path))
         outcome.readings += describe_readings(scored.readings)
     except InsufficientDataError as error:
         log.warning("Insufficient data: %s", error)
@@ -231,7 +229,7 @@ def decide_and_record(config: Config, engine: Any, run_id: int) -> Verdict:
         known, last = database.known_files(connection), database.last_decided_run(connection)
     snapshot = take_snapshot(config, known)
     target = artifacts.current_target(config.prod_deployment_path)
-    if not is_anything_new(last, snapshot, target):
+    if last is not None and not is_anything_new(last, snapshot, target):
         reason = f"files and settings are those of run {last['id']}, which ended: {last['verdict']}"
         outcome = Outcome(Verdict.NOTHING_NEW, reason)
     else:
@@ -300,9 +298,11 @@ def main(config: Config) -> Verdict:
         If a step fails; production is then as it was.
     """
     try:
-        with artifacts.exclusive_lock(config.prod_deployment_path):
-            with database.open_records(config.database_url) as engine:
-                return run_recorded(config, engine)
+        with (
+            artifacts.exclusive_lock(config.prod_deployment_path),
+            database.open_records(config.database_url) as engine,
+        ):
+            return run_recorded(config, engine)
     except BusyError as error:
         record_skipped(config, str(error))
         raise

@@ -69,7 +69,7 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dataset: DatasetFacts
     n_training_rows: int
     settings: dict[str, float | int | str]
-    validation: dict[str, float | None]
+    validation: dict[str, float | int | None]
     versions: dict[str, str]
 
 
@@ -140,7 +140,7 @@ def predictions(model: Model, probability: Floats) -> NDArray[np.int64]:
 
 
 def plain_numbers(model: Model) -> Iterator[float]:
-    """Yield every number on which a prediction depends."""
+    """List every number on which a prediction depends, one after the other."""
     yield model.intercept
     yield model.threshold
     for term in model.numeric:
@@ -161,7 +161,7 @@ def check_model(model: Model) -> None:
     """
     if model.format != FORMAT:
         raise ModelError(f"The model has format {model.format}; this version reads {FORMAT}.")
-    covered = [term.column for term in (*model.numeric, *model.categorical)]
+    covered = [t.column for t in model.numeric] + [t.column for t in model.categorical]
     if covered != list(model.schema.features):
         raise ModelError(f"The model has terms for {covered}, its schema {model.schema.features}.")
     if any(len(t.categories) != len(t.coefficients) for t in model.categorical):

@@ -51,7 +51,7 @@ def main(config: Config, *, model_path: Path | None = None) -> Scoring:
     score_path = Kind.SCORE.path(folder, artifacts.stamp_of(model_path))
     artifacts.write_whole(score_path, spell_score(measured))
     log.info(
-        "F1 %.3f (95 %% interval %s to %s), precision %s, recall %s, ROC AUC %s on %d rows; wrote %s.",
+        "F1 %.3f (95 %% interval %s to %s), precision %s, recall %s, AUC %s, %d rows; wrote %s.",
         measured.f1, shown(measured.f1_low), shown(measured.f1_high), shown(measured.precision),
         shown(measured.recall), shown(measured.roc_auc), measured.n_rows, score_path,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import logging
-import pickle  # noqa: S403 - written for people who want the scikit-learn object, never read
+import pickle
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,11 @@ from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV, train_test_split
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    TunedThresholdClassifierCV,
+    train_test_split,
+)
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
@@ -141,18 +145,21 @@ def prepare_dataset(
 
 def make_pipeline(schema: Schema, settings: TrainingSettings) -> Pipeline:
     """Make the unfitted pipeline: medians for blanks, one column per category, regression."""
+    medians = SimpleImputer(strategy="median", keep_empty_features=True)
     columns = ColumnTransformer(
         [
-            ("numeric", SimpleImputer(strategy="median", keep_empty_features=True), list(schema.numeric)),
+            ("numeric", medians, list(schema.numeric)),
             ("categorical", OneHotEncoder(handle_unknown="ignore"), list(schema.categorical)),
         ]
-    )  # fmt: skip
+    )
     # lbfgs, the default, stops unconverged on features that are not scaled.
     regression = LogisticRegression(C=settings.C, solver="newton-cholesky", max_iter=1000)
     return Pipeline([("columns", columns), ("regression", regression)])
 
 
-def choose_threshold(X: pd.DataFrame, y: NDArray[np.int64], schema: Schema, settings: TrainingSettings) -> float:  # fmt: skip
+def choose_threshold(
+    X: pd.DataFrame, y: NDArray[np.int64], schema: Schema, settings: TrainingSettings
+) -> float:
     """Choose the decision threshold: the configured one, or the best cross-validated F1.
 
     Parameters
@@ -187,12 +194,16 @@ def choose_threshold(X: pd.DataFrame, y: NDArray[np.int64], schema: Schema, sett
 
 def numeric_terms(pipeline: Pipeline, schema: Schema) -> tuple[NumericTerm, ...]:
     """Read medians and coefficients of the numeric columns off a fitted pipeline."""
-    medians = pipeline["columns"].named_transformers_["numeric"].statistics_ if schema.numeric else []
-    coefficients = pipeline["regression"].coef_[0]
+    if not schema.numeric:
+        return ()
+    medians = pipeline["columns"].named_transformers_["numeric"].statistics_
+    # A column without any value has no median; scikit-learn fills it with 0, and so do we.
+    medians = np.nan_to_num(medians)
+    coefficients = pipeline["regression"].coef_[0][: len(schema.numeric)]
     return tuple(
-        NumericTerm(column=name, median=0.0 if np.isnan(median) else float(median), coefficient=float(c))
-        for name, median, c in zip(schema.numeric, medians, coefficients, strict=False)
-    )  # fmt: skip
+        NumericTerm(column=name, median=float(median), coefficient=float(coefficient))
+        for name, median, coefficient in zip(schema.numeric, medians, coefficients, strict=True)
+    )
 
 
 def categorical_terms(pipeline: Pipeline, schema: Schema) -> tuple[CategoricalTerm, ...]:
@@ -234,7 +245,7 @@ def describe_dataset(table: pd.DataFrame, sha256: str, schema: Schema) -> Datase
     )
 
 
-def validate(estimator: FixedThresholdClassifier, rows: Rows) -> dict[str, float | None]:
+def validate(estimator: FixedThresholdClassifier, rows: Rows) -> dict[str, float | int | None]:
     """Measure F1 and accuracy on the validation rows."""
     probability = estimator.predict_proba(rows["X"])[:, 1]
     measured = evaluation.evaluate(rows["y"], estimator.predict(rows["X"]), probability)
@@ -311,9 +322,7 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
 def main(config: Config, *, dataset_path: Path | None = None) -> Training:
     """Read the latest dataset, fit a model, write it as a pickle and as plain numbers."""
     if dataset_path is None:
-        dataset_path = artifacts.find_latest(
-            config.output_folder_path, Kind.DATASET, "ingestion"
-        )
+        dataset_path = artifacts.find_latest(config.output_folder_path, Kind.DATASET, "ingestion")
     table, sha256 = dataset.read_dataset(dataset_path, config.schema)
     candidate = fit_candidate(table, sha256, config)
     log.info(

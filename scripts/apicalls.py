@@ -1,0 +1,139 @@
+"""Asks the running service for everything it can say."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import requests
+
+from scripts import artifacts, dataset
+from scripts.config import ApiSettings, Config, api_token
+from scripts.console import run_as_script
+from scripts.errors import ServiceUnavailableError
+
+Answer = dict[str, Any]
+Rows = list[dict[str, Any]]
+# What a body holds besides its rows: {"data":[ and ]}.
+N_FRAME_BYTES = 11
+
+log = logging.getLogger(__name__)
+
+
+def describe_refusal(response: requests.Response) -> str:
+    """Give what the service says of an error; nothing if it says nothing we know."""
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return response.reason or "no reason given"
+
+
+def ask(session: requests.Session, config: Config, path: str, rows: Rows | None = None) -> Answer:
+    """Ask one question of the service.
+
+    Parameters
+    ----------
+    session : requests.Session
+        Carries the token.
+    config : Config
+        Says where the service is and how long to wait for it.
+    path : str
+        The route.
+    rows : list of dict, optional
+        With rows the question is a POST; NaN is sent as null.
+
+    Returns
+    -------
+    dict
+        The whole answer.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        If the service does not answer, or not with what was asked for.
+    """
+    url = f"{config.api_url}{path}"
+    # requests would refuse a NaN, where msgspec writes null, the blank of the API.
+    body = None if rows is None else msgspec.json.encode({"data": rows})
+    try:
+        response = session.request(
+            "GET" if body is None else "POST",
+            url,
+            data=body,
+            timeout=config.api.timeout_s,
+            allow_redirects=False,
+        )
+    except requests.RequestException as error:
+        raise ServiceUnavailableError(
+            f"{url} does not answer ({type(error).__name__}); is the service running? Start it"
+            " with python -m scripts.app."
+        ) from error
+    if response.status_code != requests.codes.ok:
+        reason = describe_refusal(response)
+        raise ServiceUnavailableError(f"{url} answered {response.status_code}: {reason}")
+    try:
+        return msgspec.json.decode(response.content, type=Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ServiceUnavailableError(
+            f"{url} answers something other than a JSON object; does another program use the port?"
+        ) from error
+
+
+def split_rows(rows: Rows, api: ApiSettings) -> list[Rows]:
+    """Split rows into requests that the service takes, by number and by bytes."""
+    largest = max(len(msgspec.json.encode(row)) + 1 for row in rows)
+    n_fitting = (api.max_body_bytes - N_FRAME_BYTES) // largest
+    step = max(1, min(api.max_rows, n_fitting))
+    return [rows[start : start + step] for start in range(0, len(rows), step)]
+
+
+def ask_predictions(session: requests.Session, config: Config, rows: Rows) -> Answer:
+    """Ask for the predictions of all rows, in as many requests as it takes."""
+    chunks = split_rows(rows, config.api)
+    answers = [ask(session, config, "/predict", chunk) for chunk in chunks]
+    whole: Answer = answers[0] | {"predictions": [], "probabilities": []}
+    for chunk, part in zip(chunks, answers, strict=True):
+        for name in ("predictions", "probabilities"):
+            if len(part.get(name) or ()) != len(chunk):
+                raise ServiceUnavailableError(
+                    f"{config.api_url}/predict did not answer {len(chunk)} {name} for"
+                    f" {len(chunk)} rows; does another program use the port?"
+                )
+            whole[name] += part[name]
+    if any(part.get("release") != whole.get("release") for part in answers):
+        raise ServiceUnavailableError("The release changed between two requests; run this again.")
+    return whole
+
+
+def main(config: Config) -> Path:
+    """Ask the service about the test data, its score, summary and diagnosis; write the answers."""
+    table, _ = dataset.read_test_table(config.test_data_path, config.schema)
+    rows: Rows = dataset.features(table, config.schema).to_dict(orient="records")  # type: ignore[assignment]
+    token = api_token()
+    with requests.Session() as session:
+        # Proxies and netrc of the environment are not for a service on this machine.
+        session.trust_env = False
+        session.headers["Content-Type"] = "application/json"
+        if token is not None:
+            session.headers["Authorization"] = b"Bearer " + token.encode("utf-8", "surrogateescape")
+        answers = {
+            "predictions": ask_predictions(session, config, rows),
+            "score": ask(session, config, "/score"),
+            "summary": ask(session, config, "/summarise"),
+            "diagnosis": ask(session, config, "/diagnose"),
+        }
+    text = msgspec.json.format(msgspec.json.encode(answers), indent=2) + b"\n"
+    path = artifacts.write_whole(config.output_model_path / artifacts.API_RETURNS, text)
+    release = answers["predictions"].get("release")
+    log.info("Wrote the answers on %d rows of release %s to %s.", len(rows), release, path)
+    return path
+
+
+def show_answers(config: Config) -> None:
+    """Ask the running service for everything it can say; print and write the answers."""
+    click.echo(main(config).read_text(), nl=False)
+
+
+if __name__ == "__main__":
+    run_as_script(show_answers, exclusive=True)

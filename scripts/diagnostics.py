@@ -1,0 +1,137 @@
+"""How the data, the model and the environment of an installation are doing."""
+
+import logging
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas as pd
+from msgspec import Struct
+
+from scripts import artifacts, dataset, evaluation, ingestion, release, training
+from scripts.config import Config
+from scripts.console import run_as_script
+from scripts.errors import InsufficientDataError, NotMadeYetError
+
+N_EXECUTIONS = 3
+PIP_TIMEOUT_S = 30
+UNREACHED = re.compile(r"Could not fetch URL (?!.*\b404\b)")
+
+log = logging.getLogger(__name__)
+
+
+class OutdatedPackage(Struct, frozen=True):
+    """One line of what pip says."""
+
+    name: str
+    version: str
+    latest_version: str
+
+
+def median_duration_s(work: Callable[[], object]) -> float:
+    """Measure the median wall time of several executions, in seconds."""
+    durations = []
+    for _ in range(N_EXECUTIONS):
+        started = time.perf_counter()
+        work()
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)
+
+
+def measure_steps(config: Config) -> list[float | None]:
+    """Measure the computing functions of training and of ingestion; nothing is written.
+
+    Returns
+    -------
+    list of float or None
+        Seconds of training, then of ingestion; None for training on too little data.
+    """
+    paths = artifacts.list_tables(config.input_folder_path)
+    table, _ = ingestion.build_dataset(paths, config.schema)
+    ingestion_s = median_duration_s(lambda: ingestion.build_dataset(paths, config.schema))
+    try:
+        training_s = median_duration_s(lambda: training.fit_candidate(table, "", config))
+    except InsufficientDataError as error:
+        log.warning("Training could not be timed: %s", error)
+        return [None, ingestion_s]
+    return [training_s, ingestion_s]
+
+
+def spell_outdated(packages: list[OutdatedPackage]) -> str:
+    """Spell outdated packages as a text table."""
+    rows = [("package", "installed", "newest")]
+    rows += [(p.name, p.version, p.latest_version) for p in packages]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join(lines) if packages else "every package is the newest"
+
+
+def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
+    """Ask pip which packages are outdated.
+
+    Parameters
+    ----------
+    extra_arguments : tuple of str
+        Further arguments for pip.
+
+    Returns
+    -------
+    str
+        A table with one line per package, or "not available" and why. pip itself answers an
+        empty list with exit code 0 when it reaches no index, so its log is read, too.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        log_path = Path(folder) / "pip.log"
+        command = [sys.executable, "-m", "pip", "--log", str(log_path), "list", "--outdated"]
+        command += ["--format", "json", "--retries", "0", "--timeout", "5", *extra_arguments]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, timeout=PIP_TIMEOUT_S, check=True, text=True
+            )
+        except subprocess.TimeoutExpired:
+            return f"not available: pip did not answer within {PIP_TIMEOUT_S} s"
+        except subprocess.CalledProcessError as error:
+            return f"not available: pip ended with exit code {error.returncode}"
+        if UNREACHED.search(log_path.read_text(errors="replace")):
+            return "not available: the package index could not be reached"
+    return spell_outdated(msgspec.json.decode(done.stdout, type=list[OutdatedPackage]))
+
+
+def describe_predictions(current: release.Release, table: pd.DataFrame) -> dict[str, int]:
+    """Count the rows of a table and those that the production model expects to leave."""
+    predicted, _ = evaluation.predict_table(current.model, table)
+    return {"n_rows": len(table), "n_predicted_exits": int(predicted.sum())}
+
+
+def main(config: Config) -> Path:
+    """Measure the data, the model, the steps and the packages, and write the findings."""
+    current = release.load_current(config.prod_deployment_path)
+    if current is None:
+        raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
+    table, _ = dataset.read_test_table(config.test_data_path, config.schema)
+    fractions = current.model.dataset.missing_fractions
+    findings: dict[str, Any] = {
+        "missing_values": [fractions[name] for name in current.model.schema.columns],
+        "columns": list(current.model.schema.columns),
+        "execution_time": measure_steps(config),
+        "outdated_dependencies": outdated_packages(),
+        "predictions": describe_predictions(current, table),
+        "measured_at": datetime.now(UTC).isoformat(),
+        "release": current.name,
+    }
+    path = config.prod_deployment_path / artifacts.DIAGNOSTICS
+    artifacts.write_whole(path, msgspec.json.format(msgspec.json.encode(findings)) + b"\n")
+    log.info("Wrote the diagnostics of release %s to %s.", current.name, path)
+    return path
+
+
+if __name__ == "__main__":
+    run_as_script(main, exclusive=True)

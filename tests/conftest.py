@@ -1,0 +1,105 @@
+"""Two installations tell the story: one before its first run, and one that serves."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+
+from scripts import config as config_module
+from scripts import deployment, ingestion, scoring, training
+from scripts.config import Config
+
+HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
+
+# Twenty-six clients by hand: the quieter the last month, the likelier the exit.
+SMALL_ROWS = [
+    f"c{number:02d},{month},{year},{employees},{exited}"
+    for number, (month, year, employees, exited) in enumerate(
+        [
+            (2, 300, 10, 1), (4, 250, 12, 1), (6, 900, 14, 1), (9, 120, 16, 1), (11, 640, 18, 1),
+            (13, 310, 20, 0), (16, 700, 22, 1), (18, 420, 24, 1), (21, 510, 26, 1),
+            (24, 380, 28, 0), (30, 290, 30, 1), (36, 810, 32, 0), (41, 560, 34, 1),
+            (47, 470, 36, 0), (52, 330, 38, 0), (58, 750, 40, 1), (63, 600, 42, 0),
+            (70, 280, 44, 0), (78, 690, 46, 0), (85, 440, 48, 0),
+            (93, 530, 50, 1), (102, 360, 52, 0), (115, 820, 54, 0), (130, 410, 56, 0),
+            (150, 580, 58, 0), (180, 650, 60, 0),
+        ]
+    )
+]  # fmt: skip
+TEST_ROWS = [
+    "t1,3,200,10,1",
+    "t2,8,300,20,1",
+    "t3,110,400,30,1",
+    "t4,120,500,40,0",
+    "t5,170,600,50,0",
+]
+
+
+def write_csv(path: Path, rows: list[str]) -> Path:
+    """Write a client table with the usual header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([HEADER, *rows]) + "\n")
+    return path
+
+
+def make_rows(n_rows: int, seed: int, noise: float = 0.0) -> list[str]:
+    """Make clients of whom the quiet ones leave; noise is the share of labels drawn at random."""
+    random = Random(seed)
+    rows = []
+    for number in range(n_rows):
+        month, year, employees = random.randrange(200), random.randrange(2000), random.randrange(90)
+        exited = int(month < 70) if random.random() >= noise else random.randrange(2)
+        rows.append(f"s{seed}n{number},{month},{year},{employees},{exited}")
+    return rows
+
+
+@pytest.fixture
+def config_path(tmp_path: Path) -> Path:
+    """A configuration file with the five keys, whose input and test folders hold a small table."""
+    write_csv(tmp_path / "input" / "a.csv", SMALL_ROWS[:14])
+    write_csv(tmp_path / "input" / "b.csv", SMALL_ROWS[12:])
+    write_csv(tmp_path / "test" / "test.csv", TEST_ROWS)
+    settings = {
+        "input_folder_path": "input",
+        "output_folder_path": "output",
+        "test_data_path": "test",
+        "output_model_path": "models",
+        "prod_deployment_path": "prod",
+        "ingestion": {"settle_s": 0},
+    }
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(settings))
+    return path
+
+
+@pytest.fixture
+def config(config_path: Path) -> Config:
+    """An installation before its first run."""
+    return config_module.read_config(config_path)
+
+
+@pytest.fixture
+def deployed(config: Config) -> Config:
+    """An installation that serves its first model."""
+    ingestion.main(config)
+    training.main(config)
+    scoring.main(config)
+    deployment.main(config)
+    return config
+
+
+@pytest.fixture
+def changed(config: Config) -> Callable[..., Config]:
+    """A way to change settings of the installation: `changed(promotion={...})`."""
+
+    def change(**sections: object) -> Config:
+        replaced = {
+            name: msgspec.structs.replace(getattr(config, name), **values)  # type: ignore[arg-type]
+            for name, values in sections.items()
+        }
+        return msgspec.structs.replace(config, **replaced)
+
+    return change

@@ -1,0 +1,199 @@
+"""One release directory, one atomic switch; killed anywhere, production is whole."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import artifacts, deployment, ingestion, release, scoring, training
+from scripts.artifacts import Kind
+from scripts.config import Config
+from scripts.errors import NotMadeYetError, ReleaseError
+from tests.conftest import write_csv
+
+ROOT = Path(__file__).parent.parent
+
+
+def deploy_again(config: Config) -> release.Release:
+    """Train on the same input and deploy the model."""
+    ingestion.main(config)
+    training.main(config)
+    scoring.main(config)
+    return deployment.main(config)
+
+
+def test_the_documented_paths_lead_to_the_release(deployed: Config) -> None:
+    prod = deployed.prod_deployment_path
+
+    current = release.load_current(prod)
+
+    assert current is not None
+    assert current.name.startswith("0001_")
+    for name in release.FILES:
+        assert (prod / name).read_bytes() == (current.path / name).read_bytes()
+
+
+def test_the_manifest_says_f1_dataset_and_model(deployed: Config) -> None:
+    current = release.load_current(deployed.prod_deployment_path)
+
+    assert current is not None
+    latest = artifacts.find_latest(deployed.output_model_path, Kind.MODEL, "training")
+    assert current.manifest.model_stamp == artifacts.stamp_of(latest)
+    assert current.manifest.f1 == pytest.approx(0.8)
+    assert current.manifest.dataset_sha256 == current.model.dataset.sha256
+
+
+def test_a_second_deployment_counts_on_and_keeps_the_first(deployed: Config) -> None:
+    second = deploy_again(deployed)
+
+    names = [path.name for path in artifacts.list_releases(deployed.prod_deployment_path)]
+    assert [name[:4] for name in names] == ["0001", "0002"]
+    assert artifacts.current_target(deployed.prod_deployment_path) == f"releases/{second.name}"
+
+
+def test_main_wants_a_score_first(config: Config) -> None:
+    ingestion.main(config)
+    training.main(config)
+
+    with pytest.raises(NotMadeYetError, match=r"run python -m scripts\.scoring first"):
+        deployment.main(config)
+
+
+def test_a_damaged_model_is_refused_and_leaves_nothing(deployed: Config) -> None:
+    ingestion.main(deployed)
+    trained = training.main(deployed)
+    scoring.main(deployed)
+    before = artifacts.current_target(deployed.prod_deployment_path)
+    content = trained.model_path.read_text().replace('"intercept": ', '"intercept": "x')
+    trained.model_path.write_text(content)
+
+    with pytest.raises(Exception, match="is not a model"):
+        deployment.main(deployed, model_path=trained.model_path, dataset_path=trained.dataset_path)
+
+    assert artifacts.current_target(deployed.prod_deployment_path) == before
+
+
+def test_a_damaged_score_is_refused(deployed: Config) -> None:
+    latest = artifacts.find_latest(deployed.output_model_path, Kind.SCORE, "scoring")
+    latest.write_text("high\n")
+
+    with pytest.raises(ReleaseError, match="has no F1 on its first line"):
+        deployment.main(deployed)
+
+
+def test_old_releases_go_but_never_the_current_one(deployed: Config) -> None:
+    for _ in range(3):
+        deploy_again(deployed)
+    first = artifacts.list_releases(deployed.prod_deployment_path)[0]
+    deployment.switch(deployed.prod_deployment_path, first)
+
+    n_removed = deployment.remove_old_releases(deployed.prod_deployment_path, 2)
+
+    left = [path.name[:4] for path in artifacts.list_releases(deployed.prod_deployment_path)]
+    assert n_removed == 1
+    assert left == ["0001", "0003", "0004"]
+
+
+class Bomb:
+    """An object whose unpickling leaves a mark."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        """Say what unpickling calls."""
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_hostile_pickle_in_any_folder_never_runs(deployed: Config, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    for path in tmp_path.rglob("*.pkl"):
+        if not path.is_symlink():
+            path.write_bytes(pickle.dumps(Bomb(mark)))
+
+    deployment.main(deployed)
+    scoring.main(deployed)
+
+    assert not mark.exists()
+
+
+# Counts the file-system calls of one deployment and dies just before the k-th.
+KILLER = """
+import os, sys
+from pathlib import Path
+from scripts import config, deployment
+k, calls = int(sys.argv[2]), 0
+
+def counted(module, name):
+    real = getattr(module, name)
+    def call(*args, **kwargs):
+        global calls
+        calls += 1
+        if calls == k:
+            os._exit(9)
+        return real(*args, **kwargs)
+    setattr(module, name, call)
+
+settings = config.read_config(Path(sys.argv[1]))
+for name in ("fsync", "symlink", "mkdir", "rename", "replace", "unlink", "open"):
+    counted(os, name)
+import io
+counted(io, "open")
+deployment.main(settings)
+os.write(1, str(calls).encode())
+"""
+
+
+def deploy_and_die(config_path: Path, k: int) -> subprocess.CompletedProcess[str]:
+    """Deploy in a process that dies before its k-th file-system call; 0 never dies."""
+    command = [sys.executable, "-c", KILLER, str(config_path), str(k)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_killed_before_any_call_production_is_the_old_or_the_new_release_whole(
+    deployed: Config, config_path: Path
+) -> None:
+    whole = deploy_and_die(config_path, 0)
+    assert whole.returncode == 0, whole.stderr
+    n_calls = int(whole.stdout)
+    # Every third call in each run of the suite; the campaign below takes every one.
+    seen = kill_everywhere(deployed, config_path, range(2, n_calls + 1, max(1, n_calls // 12)))
+
+    assert seen == {"old", "new"}
+
+
+@pytest.mark.campaign
+def test_killed_before_every_single_call_production_is_whole(
+    deployed: Config, config_path: Path
+) -> None:
+    n_calls = int(deploy_and_die(config_path, 0).stdout)
+
+    seen = kill_everywhere(deployed, config_path, range(1, n_calls + 1))
+
+    assert seen == {"old", "new"}
+
+
+def kill_everywhere(config: Config, config_path: Path, places: range) -> set[str]:
+    """Die at each place; say whether the old or the new release served afterwards."""
+    prod, seen = config.prod_deployment_path, set()
+    for k in (*places, places.stop - 1):
+        before = artifacts.current_target(prod)
+        assert deploy_and_die(config_path, k).returncode == 9
+        served = release.load_current(prod)
+        assert served is not None
+        assert (prod / "model.json").read_bytes() == (served.path / "model.json").read_bytes()
+        seen.add("old" if artifacts.current_target(prod) == before else "new")
+        artifacts.remove_leftovers([prod, prod / artifacts.RELEASES])
+        assert deploy_and_die(config_path, 0).returncode == 0
+        assert not list(prod.rglob("*.tmp"))
+    return seen
+
+
+def test_the_release_carries_the_newest_score(deployed: Config) -> None:
+    write_csv(deployed.test_data_path / "test.csv", ["t1,1,300,10,1", "t2,190,600,60,0"])
+    scoring.main(deployed)
+
+    assert deployment.main(deployed).manifest.f1 == 1.0

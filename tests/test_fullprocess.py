@@ -1,0 +1,303 @@
+"""The whole process, its two decisions and its records."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts import artifacts, database, diagnostics, fullprocess, release
+from scripts import config as config_module
+from scripts.artifacts import Kind
+from scripts.config import Config
+from scripts.database import Status, Verdict
+from scripts.errors import BusyError, DatasetError, RecordsError
+from tests.conftest import make_rows, write_csv
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def no_package_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not ask the package index, which is slow and not what is tested here."""
+    monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
+
+
+@pytest.fixture(autouse=True)
+def no_service(config_path: Path) -> None:
+    """Let the service be one that does not run: port 1 is nobody's."""
+    settings = json.loads(config_path.read_text())
+    config_path.write_text(json.dumps(settings | {"api": {"port": 1}}))
+
+
+def history(config: Config) -> list[Any]:
+    """List the recorded runs, oldest first."""
+    with database.open_records(config.database_url) as engine, database.writing(engine) as rows:
+        return list(reversed(database.latest_runs(rows, 100)))
+
+
+def test_the_first_run_deploys_and_is_recorded(config: Config) -> None:
+    assert fullprocess.main(config) is Verdict.DEPLOYED
+
+    current = release.load_current(config.prod_deployment_path)
+    (run,) = history(config)
+    assert current is not None
+    assert run["release"] == current.name
+    assert run["candidate_f1"] == current.manifest.f1
+    assert set(run["durations_s"]) >= {"ingestion", "training", "scoring", "deployment"}
+    assert (config.output_model_path / "confusion_matrix.png").stat().st_size > 1000
+
+
+def test_a_run_without_anything_new_trains_nothing(config: Config) -> None:
+    fullprocess.main(config)
+    before = sorted(config.output_model_path.iterdir())
+
+    assert fullprocess.main(config) is Verdict.NOTHING_NEW
+
+    assert sorted(config.output_model_path.iterdir()) == before
+    assert "which ended: deployed" in history(config)[-1]["reason"]
+
+
+def test_a_better_candidate_replaces_production(config: Config) -> None:
+    write_csv(config.test_data_path / "test.csv", make_rows(300, 9))
+    fullprocess.main(config)
+    write_csv(config.input_folder_path / "c.csv", make_rows(500, 7))
+
+    assert fullprocess.main(config) is Verdict.DEPLOYED
+
+    run = history(config)[-1]
+    assert run["candidate_f1"] > run["production_f1"]
+    assert run["release"].startswith("0002_")
+
+
+def test_a_candidate_that_is_not_better_is_held_and_not_trained_again(config: Config) -> None:
+    write_csv(config.test_data_path / "test.csv", make_rows(300, 9))
+    write_csv(config.input_folder_path / "c.csv", make_rows(500, 7))
+    fullprocess.main(config)
+    write_csv(config.input_folder_path / "d.csv", make_rows(2000, 8, noise=1.0))
+
+    assert fullprocess.main(config) is Verdict.HELD
+    assert fullprocess.main(config) is Verdict.NOTHING_NEW
+
+    assert history(config)[-1]["release"].startswith("0001_")
+    assert "the candidate is not better" in history(config)[1]["reason"]
+
+
+def touch(folder: Path) -> None:
+    """Give a file another time."""
+    os.utime(folder / "a.csv", (1, 1))
+
+
+def rename(folder: Path) -> None:
+    """Give a file another name."""
+    (folder / "a.csv").rename(folder / "z.csv")
+
+
+def half_written(folder: Path) -> None:
+    """Put files beside that are being written."""
+    (folder / ".hidden.csv").write_text("x")
+    (folder / "c.csv.part").write_text("x")
+    (folder / "c.tmp").write_text("x")
+
+
+@pytest.mark.parametrize("change", [touch, rename, half_written])
+def test_what_changes_no_content_is_not_new(config: Config, change: Callable[[Path], None]) -> None:
+    fullprocess.main(config)
+
+    change(config.input_folder_path)
+
+    assert fullprocess.main(config) is Verdict.NOTHING_NEW
+
+
+def change_content(config: Config) -> None:
+    """Change a file under its name, to the same size."""
+    path = config.input_folder_path / "a.csv"
+    path.write_text(path.read_text().replace("c00,2,", "c00,3,"))
+
+
+def remove_file(config: Config) -> None:
+    """Take a file away."""
+    (config.input_folder_path / "b.csv").unlink()
+
+
+def change_test_data(config: Config) -> None:
+    """Add rows to the test data."""
+    write_csv(config.test_data_path / "more.csv", make_rows(20, 4))
+
+
+def lose_production(config: Config) -> None:
+    """Remove what serves."""
+    (config.prod_deployment_path / "current").unlink()
+
+
+@pytest.mark.parametrize("change", [change_content, remove_file, change_test_data, lose_production])
+def test_what_changes_the_decision_is_new(config: Config, change: Callable[[Config], None]) -> None:
+    fullprocess.main(config)
+
+    change(config)
+
+    assert fullprocess.main(config) is not Verdict.NOTHING_NEW
+
+
+def test_a_file_that_goes_on_changing_is_left_for_the_next_run(
+    config: Config, changed: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settling = changed(ingestion={"settle_s": 0.1})
+    dripping = write_csv(settling.input_folder_path / "c.csv", make_rows(10, 1)[:5])
+
+    def drip(_seconds: float) -> None:
+        with dripping.open("a") as handle:
+            handle.write("half,1,")
+
+    monkeypatch.setattr(time, "sleep", drip)
+    fullprocess.main(settling)
+    monkeypatch.undo()
+
+    first = artifacts.find_latest(settling.output_folder_path, Kind.DATASET, "ingestion")
+    assert len(first.read_text().splitlines()) == 27
+    write_csv(dripping, make_rows(10, 1))
+    monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
+    fullprocess.main(settling)
+    second = artifacts.find_latest(settling.output_folder_path, Kind.DATASET, "ingestion")
+    assert len(second.read_text().splitlines()) == 37
+
+
+@pytest.mark.parametrize(
+    ("rows", "test_rows"),
+    [
+        (["a,1,1,1,1", "b,2,2,2,1", "c,3,3,3,1"], None),
+        (["a,1,1,1,0", "b,2,2,2,0", "c,3,3,3,0"], None),
+        (["a,1,1,1,0"], None),
+        (None, ["a,190,1,1,0"]),
+        (None, ["a,190,1,1,0", "b,195,1,1,0"]),
+        (["a,1,1,1,0", "b,2,2,2,1"], None),
+    ],
+)
+def test_too_little_data_is_a_verdict_and_no_crash(
+    config: Config, rows: list[str] | None, test_rows: list[str] | None
+) -> None:
+    if rows is not None:
+        shutil.rmtree(config.input_folder_path)
+        write_csv(config.input_folder_path / "a.csv", rows)
+    if test_rows is not None:
+        write_csv(config.test_data_path / "test.csv", test_rows)
+
+    assert fullprocess.main(config) is Verdict.INSUFFICIENT
+    assert fullprocess.main(config) is Verdict.NOTHING_NEW
+
+    assert artifacts.current_target(config.prod_deployment_path) is None
+
+
+def test_a_failed_run_is_recorded_and_repeated(config: Config) -> None:
+    for path in config.input_folder_path.iterdir():
+        path.write_text("nothing,of,use\n1,2,3\n")
+
+    for _ in range(2):
+        with pytest.raises(DatasetError, match="No usable row"):
+            fullprocess.main(config)
+
+    assert [run["status"] for run in history(config)] == [Status.FAILED] * 2
+    assert "lacks the columns" in history(config)[0]["reason"]
+
+
+def test_a_bug_is_recorded_too(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fullprocess, "take_snapshot", lambda *_args: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        fullprocess.main(config)
+
+    assert history(config)[0]["status"] == Status.FAILED
+
+
+def test_a_second_program_is_turned_away_and_recorded(config: Config) -> None:
+    with (
+        artifacts.exclusive_lock(config.prod_deployment_path),
+        pytest.raises(BusyError, match="Another program is writing"),
+    ):
+        fullprocess.main(config)
+
+    assert [run["status"] for run in history(config)] == [Status.SKIPPED]
+
+
+def test_production_serves_on_without_its_records(deployed: Config) -> None:
+    database_path = Path(deployed.database_url.removeprefix("sqlite:///"))
+    database_path.write_bytes(b"garbage" * 1000)
+
+    with pytest.raises(RecordsError):
+        fullprocess.main(deployed)
+
+    assert release.load_current(deployed.prod_deployment_path) is not None
+
+
+def test_old_files_go_and_those_of_production_stay(
+    config: Config, changed: Callable[..., Config]
+) -> None:
+    frugal = changed(retention={"runs": 2, "releases": 2})
+    write_csv(frugal.test_data_path / "test.csv", make_rows(300, 9))
+    write_csv(frugal.input_folder_path / "c.csv", make_rows(500, 7))
+    for seed in range(5):
+        fullprocess.main(frugal)
+        write_csv(frugal.input_folder_path / "d.csv", make_rows(900, seed, noise=1.0))
+
+    current = release.load_current(frugal.prod_deployment_path)
+    assert current is not None
+    stamps = {artifacts.stamp_of(path) for path in frugal.output_model_path.glob("model_*")}
+    assert len(stamps) <= 3
+    assert current.manifest.model_stamp in stamps
+
+
+def start(config_path: Path) -> subprocess.Popen[str]:
+    """Start a full process as cron would."""
+    command = [sys.executable, "-m", "scripts.fullprocess", "--config", str(config_path)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def test_of_runs_started_together_exactly_one_is_inside_at_a_time(config_path: Path) -> None:
+    config = config_module.read_config(config_path)
+    write_csv(config.input_folder_path / "c.csv", make_rows(3000, 7, noise=0.1))
+
+    started = [start(config_path) for _ in range(8)]
+    codes = [process.wait() for process in started]
+    for process in started:
+        assert process.stderr is not None
+        process.stderr.close()
+
+    assert set(codes) <= {0, 75}
+    runs = history(config)
+    assert len(runs) == 8
+    assert [run["verdict"] for run in runs].count(Verdict.DEPLOYED) == 1
+    assert len(artifacts.list_releases(config.prod_deployment_path)) == 1
+
+
+def test_a_run_killed_at_any_time_leaves_production_whole_and_the_next_one_completes(
+    config_path: Path,
+) -> None:
+    kill_at_times(config_path, [0.4, 1.0, 1.5])
+
+
+@pytest.mark.campaign
+def test_200_kills_spread_over_a_run_leave_production_whole(config_path: Path) -> None:
+    kill_at_times(config_path, [0.05 + 3.0 * number / 200 for number in range(200)])
+
+
+def kill_at_times(config_path: Path, delays_s: list[float]) -> None:
+    """Kill runs after the delays; each time production is whole and the next run succeeds."""
+    config = config_module.read_config(config_path)
+    fullprocess.main(config)
+    for number, delay_s in enumerate(delays_s):
+        write_csv(config.input_folder_path / "c.csv", make_rows(100, number))
+        with start(config_path) as victim:
+            time.sleep(delay_s)
+            victim.send_signal(signal.SIGKILL)
+        assert release.load_current(config.prod_deployment_path) is not None
+        fullprocess.main(config)
+        assert release.load_current(config.prod_deployment_path) is not None
+        assert not [path for path in config_path.parent.rglob(".*.tmp")]
+        assert Status.RUNNING not in {run["status"] for run in history(config)}

@@ -1,0 +1,106 @@
+"""From a folder of CSV files to one clean, dated table."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from scripts import artifacts, ingestion
+from scripts.artifacts import Kind
+from scripts.config import Config
+from scripts.errors import DatasetError
+from tests.conftest import HEADER, write_csv
+
+
+def test_clean_dataset_keeps_the_first_of_equal_rows_in_order() -> None:
+    table = pd.DataFrame({"corporation": ["b", "a", "b", "c"], "exited": [1, 0, 1, 0]})
+
+    cleaned = ingestion.clean_dataset(table)
+
+    assert cleaned["corporation"].tolist() == ["b", "a", "c"]
+    assert cleaned.index.tolist() == [0, 1, 2]
+    assert len(table) == 4
+
+
+def test_main_writes_the_rows_of_all_files_without_duplicates(config: Config) -> None:
+    made = ingestion.main(config)
+
+    written = pd.read_csv(made.dataset_path)
+    assert made.n_rows == len(written) == 26
+    assert written["corporation"].tolist() == [f"c{number:02d}" for number in range(26)]
+    assert written["exited"].sum() == 12
+
+
+def test_main_lists_the_files_it_used_in_name_order(config: Config) -> None:
+    made = ingestion.main(config)
+
+    listed = Kind.INGESTED.path(config.output_folder_path, made.stamp).read_text().splitlines()
+    assert [Path(line).name for line in listed] == ["a.csv", "b.csv"]
+
+
+def test_a_dataset_without_its_list_of_files_does_not_count(config: Config) -> None:
+    first = ingestion.main(config)
+    second = ingestion.main(config)
+    Kind.INGESTED.path(config.output_folder_path, second.stamp).unlink()
+
+    latest = artifacts.find_latest(config.output_folder_path, Kind.DATASET, "ingestion")
+
+    assert latest == first.dataset_path
+
+
+def test_main_writes_rejected_rows_with_file_line_column_and_reason(config: Config) -> None:
+    write_csv(config.input_folder_path / "c.csv", ["z,text,1,1,1", "y,5,5,5,0"])
+
+    made = ingestion.main(config)
+
+    rejected = pd.read_csv(Kind.REJECTED.path(config.output_folder_path, made.stamp))
+    assert rejected[["file", "line", "column"]].to_numpy().tolist() == [
+        ["c.csv", 2, "lastmonth_activity"]
+    ]
+    assert "expected a number" in rejected["reason"][0]
+    assert made.n_rows == 27
+
+
+def test_main_uses_the_other_files_when_one_is_refused(config: Config) -> None:
+    (config.input_folder_path / "bad.csv").write_bytes(b"\xff\xfec\x00o\x00")
+
+    made = ingestion.main(config)
+
+    refused = [reading.path.name for reading in made.readings if reading.refused]
+    assert refused == ["bad.csv"]
+    assert made.n_rows == 26
+
+
+def test_main_says_why_when_nothing_is_usable_and_writes_nothing(config: Config) -> None:
+    for path in config.input_folder_path.iterdir():
+        path.write_text("name;age\nx;1\n")
+
+    with pytest.raises(DatasetError, match=r"No usable row .* lacks the columns"):
+        ingestion.main(config)
+
+    assert not config.output_folder_path.exists()
+
+
+@pytest.mark.parametrize("content", ["", HEADER + "\n", HEADER])
+def test_main_refuses_a_folder_of_empty_files(config: Config, content: str) -> None:
+    for path in config.input_folder_path.iterdir():
+        path.write_text(content)
+
+    with pytest.raises(DatasetError, match="No usable row"):
+        ingestion.main(config)
+
+
+def test_main_says_that_the_folder_is_missing(config: Config) -> None:
+    for path in config.input_folder_path.iterdir():
+        path.unlink()
+    config.input_folder_path.rmdir()
+
+    with pytest.raises(DatasetError, match="cannot be listed"):
+        ingestion.main(config)
+
+
+def test_equal_files_give_an_equal_dataset(config: Config) -> None:
+    first, second = ingestion.main(config), ingestion.main(config)
+
+    assert first.dataset_path.read_bytes() == second.dataset_path.read_bytes()
+    assert second.stamp > first.stamp

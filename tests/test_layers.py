@@ -1,0 +1,86 @@
+"""Imports point only downwards, also those inside functions, and nothing happens at import."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+STEPS = {"ingestion", "training", "scoring", "promotion", "deployment", "reporting"}
+# What each module may import. Support modules are not all equal: what a model or a release is
+# rests on what config and artifacts say, so they form short stairs of their own.
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "config": {"errors"},
+    "artifacts": {"errors"},
+    "database": {"errors"},
+    "model": {"errors", "config"},
+    "dataset": {"errors", "config", "artifacts", "model"},
+    "release": {"errors", "artifacts", "model"},
+    "evaluation": {"dataset", "model"},
+}
+SUPPORT = set(ALLOWED)
+ALLOWED["console"] = {"errors", "config", "artifacts"}
+for step in STEPS:
+    ALLOWED[step] = (SUPPORT - {"database"}) | {"console"}
+ALLOWED["apicalls"] = ALLOWED["scoring"]
+ALLOWED["diagnostics"] = ALLOWED["scoring"] | {"ingestion", "training"}
+ALLOWED["app"] = {"errors", "config", "artifacts", "model", "release", "console", "database"}
+ALLOWED["fullprocess"] = SUPPORT | STEPS | {"console", "diagnostics", "apicalls"}
+
+
+def imports_of(path: Path) -> set[str]:
+    """List the modules of this package that a file imports anywhere."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "scripts":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scripts."):
+            found.add((node.module or "").split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("scripts.")}
+    return found
+
+
+MODULES = sorted(path.stem for path in SCRIPTS.glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_what_stands_below_it(name: str) -> None:
+    assert imports_of(SCRIPTS / f"{name}.py") <= ALLOWED[name]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_does_nothing_at_import(name: str) -> None:
+    tree = ast.parse((SCRIPTS / f"{name}.py").read_text())
+    calls = [
+        n.value for n in tree.body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call)
+    ]
+
+    assert calls == []
+
+
+FORBIDDEN_CALLS = {"eval", "exec", "print", "exit"}
+FORBIDDEN_ATTRIBUTES = {
+    ("pickle", "load"),
+    ("pickle", "loads"),
+    ("joblib", "load"),
+    ("yaml", "load"),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_never_unpickles_evaluates_or_starts_a_shell(name: str) -> None:
+    tree = ast.parse((SCRIPTS / f"{name}.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
+    attributes = {
+        (call.func.value.id, call.func.attr)
+        for call in calls
+        if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name)
+    }
+    shells = [k for call in calls for k in call.keywords if k.arg == "shell"]
+
+    assert not names & FORBIDDEN_CALLS
+    assert not attributes & FORBIDDEN_ATTRIBUTES
+    assert shells == []

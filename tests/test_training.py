@@ -1,0 +1,173 @@
+"""The fit, its threshold, and the model as plain numbers."""
+
+import pickle
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from scripts import dataset, ingestion, model, training
+from scripts.config import Config, Schema, TrainingSettings
+from scripts.errors import InsufficientDataError, NotMadeYetError
+from tests.conftest import SMALL_ROWS, make_rows, write_csv
+
+SCHEMA = Schema()
+
+
+def read_rows(tmp_path: Path, rows: list[str], schema: Schema = SCHEMA) -> pd.DataFrame:
+    """Read rows as a table."""
+    return dataset.read_tables([write_csv(tmp_path / "rows.csv", rows)], schema)[0]
+
+
+def test_prepare_dataset_splits_26_rows_into_23_and_3(tmp_path: Path) -> None:
+    table = read_rows(tmp_path, SMALL_ROWS)
+
+    split = training.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=True)
+
+    assert split["training"]["X"].shape == (23, 3)
+    assert split["val"]["X"].shape == (3, 3)
+    assert len(split["training"]["y"]) == 23
+
+
+def test_prepare_dataset_without_a_split_gives_the_table_without_identifiers(
+    tmp_path: Path,
+) -> None:
+    table = read_rows(tmp_path, SMALL_ROWS)
+
+    prepared = training.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=False)
+
+    assert list(prepared.columns) == [*SCHEMA.features, "exited"]
+    assert len(prepared) == 26
+
+
+def test_the_coefficients_are_those_of_plain_logistic_regression(
+    tmp_path: Path, config: Config
+) -> None:
+    table = read_rows(tmp_path, SMALL_ROWS)
+
+    fitted = training.fit_candidate(table, "0" * 64, config).model
+
+    split = training.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=True)
+    plain = LogisticRegression(solver="newton-cholesky")
+    plain.fit(split["training"]["X"].to_numpy(), split["training"]["y"])
+    assert [t.coefficient for t in fitted.numeric] == pytest.approx(plain.coef_[0], rel=1e-6)
+    assert fitted.intercept == pytest.approx(plain.intercept_[0], rel=1e-6)
+    assert fitted.threshold == 0.5
+
+
+def test_a_quieter_client_is_more_at_risk(tmp_path: Path, config: Config) -> None:
+    fitted = training.fit_candidate(read_rows(tmp_path, SMALL_ROWS), "", config).model
+    columns = {name: np.array([100.0, 100.0]) for name in SCHEMA.features}
+
+    quiet, busy = model.probabilities(
+        fitted, columns | {"lastmonth_activity": np.array([1.0, 190.0])}
+    )
+
+    assert quiet > busy
+
+
+def test_plain_numbers_give_sklearns_probabilities_on_10_000_rows_with_blanks(
+    tmp_path: Path, config: Config
+) -> None:
+    random = Random(5)
+    rows = [row.split(",") for row in make_rows(10_000, 3, noise=0.3)]
+    for row in rows:
+        if random.random() < 0.3:
+            row[random.randrange(1, 4)] = ""
+    table = read_rows(tmp_path, [",".join(row) for row in rows])
+    candidate = training.fit_candidate(table, "", config)
+
+    ours = model.probabilities(candidate.model, dataset.feature_arrays(table, SCHEMA))
+
+    theirs = candidate.estimator.predict_proba(dataset.features(table, SCHEMA))[:, 1]
+    assert np.abs(ours - theirs).max() <= 1e-12
+    assert table.isna().any().any()
+
+
+def test_categories_are_columns_of_their_own_and_unknown_ones_add_nothing(
+    tmp_path: Path, config: Config
+) -> None:
+    schema = Schema(numeric=("lastmonth_activity",), categorical=("number_of_employees",))
+    rows = [f"c{i},{i},0,{'red' if i % 3 else ''},{int(i % 3 == 0)}" for i in range(60)]
+    table = read_rows(tmp_path, rows, schema)
+
+    fitted = training.fit_candidate(table, "", _with_schema(config, schema)).model
+
+    assert fitted.categorical[0].categories == ("", "red")
+    blue = {"lastmonth_activity": np.array([0.0]), "number_of_employees": np.array(["blue"])}
+    assert model.contributions(fitted, blue)["number_of_employees"].tolist() == [0.0]
+
+
+def _with_schema(config: Config, schema: Schema) -> Config:
+    """Give a config with another schema."""
+    settings = {name: getattr(config, name) for name in config.__struct_fields__}
+    return Config(**(settings | {"schema": schema}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_rows", "expected"),
+    [
+        (TrainingSettings(decision_threshold=0.3), 200, 0.3),
+        (TrainingSettings(), 90, 0.5),
+    ],
+)
+def test_choose_threshold_takes_the_declared_one_or_half_when_rows_are_few(
+    tmp_path: Path, settings: TrainingSettings, n_rows: int, expected: float
+) -> None:
+    table = read_rows(tmp_path, make_rows(n_rows, 1))
+    X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
+
+    assert training.choose_threshold(X, y, SCHEMA, settings) == expected
+
+
+def test_choose_threshold_lowers_the_limit_when_exits_are_rare_and_noisy(tmp_path: Path) -> None:
+    rows = [f"c{i},{i % 100},1,1,{int(i % 100 < 40 and i % 3 == 0)}" for i in range(1000)]
+    table = read_rows(tmp_path, rows)
+    X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
+
+    assert 0 < training.choose_threshold(X, y, SCHEMA, TrainingSettings()) < 0.5
+
+
+def test_main_writes_equal_models_for_equal_data(config: Config) -> None:
+    ingestion.main(config)
+
+    first, second = training.main(config), training.main(config)
+
+    assert first.model_path != second.model_path
+    assert first.model_path.read_bytes() == second.model_path.read_bytes()
+
+
+def test_the_pickle_holds_the_estimator_with_its_threshold(config: Config) -> None:
+    ingestion.main(config)
+    made = training.main(config)
+
+    estimator = pickle.loads(made.pickle_path.read_bytes())
+
+    assert estimator.threshold == made.model.threshold
+    assert set(estimator.predict(pd.DataFrame({n: [1.0] for n in SCHEMA.features}))) <= {0, 1}
+
+
+def test_main_says_that_there_is_no_dataset_yet(config: Config) -> None:
+    with pytest.raises(NotMadeYetError, match="run python -m scripts.ingestion first"):
+        training.main(config)
+
+
+@pytest.mark.parametrize(
+    "rows", [SMALL_ROWS[:1], [row for row in SMALL_ROWS if row.endswith(",1")]]
+)
+def test_one_row_or_one_class_is_insufficient(
+    tmp_path: Path, config: Config, rows: list[str]
+) -> None:
+    with pytest.raises(InsufficientDataError):
+        training.fit_candidate(read_rows(tmp_path, rows), "", config)
+
+
+def test_a_column_of_blanks_only_is_no_obstacle(tmp_path: Path, config: Config) -> None:
+    rows = [",".join([*row.split(",")[:3], "", row.split(",")[4]]) for row in SMALL_ROWS]
+
+    fitted = training.fit_candidate(read_rows(tmp_path, rows), "", config).model
+
+    assert fitted.numeric[2].median == 0.0
