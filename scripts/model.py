@@ -1,7 +1,7 @@
 """The fitted model as plain numbers: probabilities, contributions, model.json."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -139,15 +139,11 @@ def predictions(model: Model, probability: Floats) -> NDArray[np.int64]:
     return (probability >= model.threshold).astype(np.int64)
 
 
-def plain_numbers(model: Model) -> Iterator[float]:
-    """List every number on which a prediction depends, one after the other."""
-    yield model.intercept
-    yield model.threshold
-    for term in model.numeric:
-        yield term.median
-        yield term.coefficient
-    for categorical in model.categorical:
-        yield from categorical.coefficients
+def plain_numbers(model: Model) -> list[float]:
+    """List every number on which a prediction depends."""
+    numeric = [number for term in model.numeric for number in (term.median, term.coefficient)]
+    categorical = [number for term in model.categorical for number in term.coefficients]
+    return [model.intercept, model.threshold, *numeric, *categorical]
 
 
 def check_model(model: Model) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import Engine
 
 from scripts import database
 from scripts.database import KnownFile, Status, Verdict
@@ -74,11 +75,17 @@ def test_known_files_are_replaced_whole_with_inodes_of_64_bits(url: str) -> None
         assert database.known_files(connection) == known
 
 
+def start_and_fail(engine: Engine) -> None:
+    """Start a run in a transaction that fails."""
+    with database.writing(engine) as connection:
+        database.start_run(connection, NOW)
+        raise ZeroDivisionError
+
+
 def test_an_error_rolls_the_transaction_back(url: str) -> None:
     with database.open_records(url) as engine:
-        with pytest.raises(ZeroDivisionError), database.writing(engine) as connection:
-            database.start_run(connection, NOW)
-            raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError):
+            start_and_fail(engine)
 
         with database.writing(engine) as connection:
             assert database.latest_runs(connection, 5) == []

@@ -299,5 +299,5 @@ def kill_at_times(config_path: Path, delays_s: list[float]) -> None:
         assert release.load_current(config.prod_deployment_path) is not None
         fullprocess.main(config)
         assert release.load_current(config.prod_deployment_path) is not None
-        assert not [path for path in config_path.parent.rglob(".*.tmp")]
+        assert not list(config_path.parent.rglob(".*.tmp"))
         assert Status.RUNNING not in {run["status"] for run in history(config)}

@@ -1,0 +1,69 @@
+"""Measure a run with nothing new against importing the libraries it does without.
+
+    python -m benchmarks.tick [REPEATS]
+
+Required: at most 1/7 of the CPU time, and at most 60 MB of memory.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+IMPORTS = "import pandas, sklearn.linear_model, matplotlib.pyplot, flask, requests"
+REQUIRED_RATIO = 1 / 7
+REQUIRED_MB = 60
+
+
+def measure(arguments: list[str]) -> tuple[float, float]:
+    """Run Python once; return its CPU time in seconds and its peak memory in MB."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{arguments} ended with exit code {process.returncode}")
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def prepare(folder: Path) -> Path:
+    """Make an installation on the practice data that has had its first run; return its config."""
+    settings = {
+        "input_folder_path": str(ROOT / "practicedata"),
+        "test_data_path": str(ROOT / "testdata"),
+        "output_folder_path": "output",
+        "output_model_path": "models",
+        "prod_deployment_path": "prod",
+        "api": {"port": 1},
+    }
+    config_path = folder / "config.json"
+    config_path.write_text(json.dumps(settings))
+    measure(["-m", "scripts.fullprocess", "--config", str(config_path)])
+    return config_path
+
+
+def main(n_repeats: int) -> None:
+    """Measure both sides in turns and print the medians."""
+    ticks, imports = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        config_path = prepare(Path(folder))
+        for _ in range(n_repeats):
+            ticks.append(measure(["-m", "scripts.fullprocess", "--config", str(config_path)]))
+            imports.append(measure(["-c", IMPORTS]))
+    tick_s, import_s = (statistics.median(cpu for cpu, _ in side) for side in (ticks, imports))
+    tick_mb, import_mb = (statistics.median(mb for _, mb in side) for side in (ticks, imports))
+    print(f"a run with nothing new   {tick_s:6.3f} s CPU  {tick_mb:6.1f} MB")
+    print(f"the imports alone        {import_s:6.3f} s CPU  {import_mb:6.1f} MB")
+    print(f"ratio {tick_s / import_s:.3f}, required at most {REQUIRED_RATIO:.3f}")
+    fits = tick_s / import_s <= REQUIRED_RATIO and tick_mb <= REQUIRED_MB
+    print("within the limits" if fits else "NOT within the limits")
+    sys.exit(not fits)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)

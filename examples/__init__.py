@@ -1,0 +1,1 @@
+"""Data and set-ups to learn from."""

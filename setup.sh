@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Installs, runs the pipeline and serves; or installs and tests.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+Usage: ./setup.sh               install, run the pipeline, serve on the configured address
+       ./setup.sh --no-serve    install, run the pipeline
+       ./setup.sh test [ARGS]   install, run the test suite (ARGS go to pytest)
+
+Uses the active conda environment if there is one, else .venv beside this file.
+TEXT
+}
+
+fail() {
+    printf 'setup.sh: %s\n' "$1" >&2
+    exit "${2:-1}"
+}
+
+serve=yes
+mode=run
+case "${1:-}" in
+    "") ;;
+    --no-serve) serve=no ;;
+    test) mode=test; shift ;;
+    -h|--help) usage; exit 0 ;;
+    *) usage >&2; exit 64 ;;
+esac
+
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
+
+if [ -n "${CONDA_PREFIX:-}" ] && [ -x "$CONDA_PREFIX/bin/python" ]; then
+    environment=$CONDA_PREFIX
+else
+    environment=$PWD/.venv
+    command -v python3 >/dev/null || fail "python3 is missing; install Python 3.11 or later." 69
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "python3 is older than 3.11; install Python 3.11 or later." 69
+    [ -x "$environment/bin/python" ] || python3 -m venv "$environment" ||
+        fail "python3 cannot make an environment; install its venv module (Debian: python3-venv)." 69
+fi
+python=$environment/bin/python
+printf '%s\n' "$python" > .python-path
+
+# What was installed last, so that a second call has nothing to do; written only at the end.
+wanted="$(sha256sum requirements.lock) $("$python" --version)"
+installed=$environment/.adras-installed
+if [ "$(cat "$installed" 2>/dev/null)" != "$wanted" ]; then
+    printf 'Installing into %s ...\n' "$environment"
+    "$python" -m pip install --quiet --disable-pip-version-check -r requirements.lock ||
+        fail "the packages could not be installed; is the package index reachable?" 69
+    printf '%s\n' "$wanted" > "$installed"
+fi
+
+if [ "$mode" = test ]; then
+    exec "$python" -m pytest "$@"
+fi
+
+code=0
+"$python" -m scripts.fullprocess || code=$?
+# 75: another run is at work, and will deploy what there is.
+[ "$code" -eq 0 ] || [ "$code" -eq 75 ] || fail "the full process ended with exit code $code." "$code"
+
+if [ "$serve" = yes ]; then
+    printf 'The service starts now; end it with Ctrl-C. In another terminal: %s -m scripts.apicalls\n' "$python"
+    exec "$python" -m scripts.app
+fi
