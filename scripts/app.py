@@ -502,8 +502,6 @@ def create_app(config_path: Path) -> Flask:
         )
     app = Flask("adras", static_folder=None, template_folder=None)
     app.extensions |= {"live": live, "token": token}
-    # A path with doubled slashes is unknown; by default it would be redirected.
-    app.url_map.merge_slashes = False
     for method, path, view in ROUTES:
         app.add_url_rule(path, endpoint=path, view_func=view, methods=[method])
     app.before_request(check_token)
