@@ -31,7 +31,6 @@ from tests.test_app import (
     write_release,
 )
 
-
 # Imported, so that pytest finds it here too.
 __all__ = ["plain_environment"]
 
