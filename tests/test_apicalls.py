@@ -134,14 +134,14 @@ def test_proxies_of_the_environment_are_not_used(
 @pytest.mark.parametrize(
     ("api", "sizes"),
     [
-        (ApiSettings(max_rows=2), [2, 2, 1]),
-        (ApiSettings(max_rows=5), [5]),
-        # {"a":1.0} and its comma take 10 bytes, what surrounds the rows 11.
-        (ApiSettings(max_body_bytes=1024), [5]),
+        (ApiSettings(max_rows=60), [60, 60, 60, 20]),
+        (ApiSettings(max_rows=200), [200]),
+        # {"a":1.0} and its comma take 10 bytes, what surrounds the rows 11: (1024 - 11) / 10.
+        (ApiSettings(max_body_bytes=1024), [101, 99]),
     ],
 )
 def test_requests_keep_to_the_limits_of_the_service(api: ApiSettings, sizes: list[int]) -> None:
-    assert [len(part) for part in apicalls.split_rows([{"a": 1.0}] * 5, api)] == sizes
+    assert [len(part) for part in apicalls.split_rows([{"a": 1.0}] * 200, api)] == sizes
 
 
 def test_no_request_is_larger_than_the_service_takes() -> None:

@@ -571,6 +571,13 @@ def test_a_rollback_is_a_new_release_too(client: FlaskClient, prod: Path) -> Non
     assert answer_of(client.get("/score"))["release"] == FIRST
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every request look again at what was bad."""
+    monkeypatch.setattr(app_module, "RETRY_S", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("name", [*release.FILES, release.MANIFEST])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "removed"])
 def test_a_damaged_release_keeps_the_old_answers(
@@ -626,10 +633,8 @@ def test_the_last_good_release_serves_when_current_is_no_link(
     assert "not a symbolic link" in answer_of(client.get("/health"))["errors"][0]
 
 
-def test_a_release_repaired_in_place_is_taken_up_later(
-    client: FlaskClient, prod: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(app_module, "RETRY_S", 0.0)
+@pytest.mark.usefixtures("impatient")
+def test_a_release_repaired_in_place_is_taken_up_later(client: FlaskClient, prod: Path) -> None:
     folder = write_release(prod, SECOND, make_model())
     content = (folder / release.MODEL).read_bytes()
     (folder / release.MODEL).unlink()
@@ -669,6 +674,7 @@ BROKEN_CONFIGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("content", BROKEN_CONFIGS, ids=[f"{c[:20]!r}" for c in BROKEN_CONFIGS])
 def test_a_broken_config_keeps_serving(
     client: FlaskClient, config_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
