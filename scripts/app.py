@@ -2,23 +2,17 @@
 
 import hmac
 import logging
-import math
-import os
 import signal
-import threading
-import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, NoneType
-from typing import Any, TypedDict
+from types import FrameType
+from typing import Any
 
 import msgspec
 import numpy as np
 import waitress
 from flask import Flask, Response, abort, current_app, g, request
 from msgspec import Struct
-from numpy.typing import NDArray
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import (
     HTTPException,
@@ -29,160 +23,16 @@ from werkzeug.exceptions import (
 )
 
 from scripts import artifacts, model
-from scripts.config import LOOPBACK_HOSTS, ApiSettings, Config, Schema, api_token, read_config
+from scripts.config import LOOPBACK_HOSTS, ApiSettings, api_token, read_config
 from scripts.console import make_command
-from scripts.errors import ConfigError, PipelineError, ServiceUnavailableError
-from scripts.model import LARGEST_NUMBER, MISSING_CATEGORY
-from scripts.release import Release, load_current
+from scripts.errors import ConfigError, ServiceUnavailableError
+from scripts.live import Live, Serving
+from scripts.payload import FaultyRowsError, read_columns
+from scripts.release import Release
 
-MAX_FAULTY_ROWS = 20
-MAX_SHOWN = 40
-RETRY_S = 10.0
-ABSENT = object()
-NO_RELEASE = "There is no release yet; run python -m scripts.fullprocess."
 NOT_MEASURED = "Not measured yet: run python -m scripts.diagnostics."
-# What reading an edited config or a damaged release can raise. Besides our own errors: JSON nested
-# too deep, and a path with a NUL. Whatever it is, the service goes on with what it had.
-REFUSALS = (PipelineError, OSError, ValueError, RecursionError)
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The state of config.json and of the link `current` at one look."""
-
-    config_state: tuple[int, int, int] | None
-    prod_folder: Path | None
-    target: str | None
-
-
-@dataclass(frozen=True)
-class Serving:
-    """What one request is answered from; it never changes, so no answer mixes two releases."""
-
-    root: Path
-    config: Config
-    release: Release | None
-    seen: Seen
-    config_fault: str = ""
-    release_fault: str = ""
-    retry_at_s: float = math.inf
-
-    @property
-    def faults(self) -> list[str]:
-        """Why the newest config or release is not in use, without the folders of this machine."""
-        found = [fault for fault in (self.config_fault, self.release_fault) if fault]
-        for folder in (self.root, self.config.prod_deployment_path.parent):
-            found = [fault.replace(f"{folder}{os.sep}", "") for fault in found]
-        return found
-
-
-def state_of(path: Path) -> tuple[int, int, int] | None:
-    """Size, time of change and inode of a file, following links; None if it cannot be seen."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def target_of(prod_folder: Path) -> str | None:
-    """Read where `current` points; "" if that cannot be read, which loading then explains."""
-    try:
-        return artifacts.current_target(prod_folder)
-    except REFUSALS:
-        return ""
-
-
-def renew_config(config_path: Path, last: Serving) -> tuple[Config, str]:
-    """Read an edited config.json aside; give the last good one and the fault if it is broken."""
-    try:
-        config = read_config(config_path)
-    except REFUSALS as error:
-        if str(error) != last.config_fault:
-            log.error("%s The last good configuration stays in use.", error)
-        return last.config, str(error)
-    log.info("Read the configuration %s.", config_path)
-    return config, ""
-
-
-def renew_release(prod_folder: Path, last: Serving) -> tuple[Release | None, str]:
-    """Load the release in production aside; give the last good one and the fault if it is bad."""
-    try:
-        loaded, fault = load_current(prod_folder), NO_RELEASE
-    except REFUSALS as error:
-        loaded, fault = None, str(error)
-    if loaded is not None:
-        log.info("Loaded release %s, F1 %.4f.", loaded.name, loaded.manifest.f1)
-        return loaded, ""
-    if fault != last.release_fault:
-        kept = last.release.name if last.release else "nothing"
-        log.log(
-            logging.WARNING if fault == NO_RELEASE else logging.ERROR, "%s Serving %s.", fault, kept
-        )
-    return last.release, fault
-
-
-def renew(config_path: Path, last: Serving) -> Serving:
-    """Look again at config and release, and read anew what changed or was bad before."""
-    state, config, config_fault = state_of(config_path), last.config, last.config_fault
-    if state != last.seen.config_state or config_fault:
-        config, config_fault = renew_config(config_path, last)
-    folder = config.prod_deployment_path
-    seen = Seen(state, folder, target_of(folder))
-    release, release_fault = last.release, last.release_fault
-    before = (last.seen.prod_folder, last.seen.target)
-    if (seen.prod_folder, seen.target) != before or release_fault:
-        release, release_fault = renew_release(folder, last)
-    # A fault may pass by itself (too many open files, say), so it is looked at again now and then.
-    retry_at_s = time.monotonic() + RETRY_S if config_fault or release_fault else math.inf
-    return Serving(last.root, config, release, seen, config_fault, release_fault, retry_at_s)
-
-
-class Live:
-    """The config and release in use, renewed when a request finds that they changed."""
-
-    def __init__(self, config_path: Path) -> None:
-        state, config = state_of(config_path), read_config(config_path)
-        start = Serving(config_path.absolute().parent, config, None, Seen(state, None, None))
-        self._config_path = config_path
-        self._renewing = threading.Lock()
-        self._serving = renew(config_path, start)
-
-    def now(self) -> Serving:
-        """Give what to answer from; one thread renews it, the others go on with the last good."""
-        last = self._serving
-        folder = last.config.prod_deployment_path
-        seen = Seen(state_of(self._config_path), folder, target_of(folder))
-        if seen == last.seen and time.monotonic() < last.retry_at_s:
-            return last
-        if self._renewing.acquire(blocking=False):
-            try:
-                self._serving = renew(self._config_path, self._serving)
-            finally:
-                self._renewing.release()
-        return self._serving
-
-
-class Fault(TypedDict):
-    """A cell of a request that cannot be right; rows count from 0."""
-
-    row: int
-    column: str
-    found: str
-    expected: str
-
-
-class FaultyRowsError(ValueError):
-    """Rows of a request that cannot be right, with their faults."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__(
-            "The data has values that cannot be right; `errors` lists those of the first"
-            f" {MAX_FAULTY_ROWS} faulty rows, counted from 0."
-        )
-        self.faults = faults
 
 
 class PredictBody(Struct):
@@ -200,109 +50,6 @@ class Diagnosis(Struct):
     outdated_dependencies: str
     measured_at: str
     release: str | None
-
-
-def show(value: object) -> str:
-    """Spell a value of a request for its sender, shortened."""
-    if value is ABSENT:
-        return "no such column"
-    if isinstance(value, (dict, list)):
-        return "an object" if isinstance(value, dict) else "an array"
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
-
-
-def number_wanted(value: object, minimum: float) -> str:
-    """Say what was expected instead of a value in a numeric column; "" if the value is right."""
-    if value is None:
-        return ""
-    if type(value) not in (int, float):
-        return "a number or null"
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except OverflowError:
-        number = math.inf
-    if abs(number) > LARGEST_NUMBER:
-        return "a number from -2**53 to 2**53"
-    return f"a number of at least {minimum:g}" if number < minimum else ""
-
-
-def text_wanted(value: object) -> str:
-    """Say what was expected instead of a value in a text column; "" if the value is right."""
-    return "" if value is None or isinstance(value, str) else "text or null"
-
-
-def find_faults(rows: list[dict[str, Any]], schema: Schema) -> list[Fault]:
-    """List every fault of the first faulty rows."""
-    faults: list[Fault] = []
-    n_faulty = 0
-    for index, row in enumerate(rows):
-        cells = {name: row.get(name, ABSENT) for name in schema.features}
-        wanted = {
-            n: number_wanted(cells[n], schema.minimums.get(n, -math.inf)) for n in schema.numeric
-        }
-        wanted |= {name: text_wanted(cells[name]) for name in schema.categorical}
-        faults += [
-            Fault(row=index, column=name, found=show(cells[name]), expected=expected)
-            for name, expected in wanted.items()
-            if expected
-        ]
-        n_faulty += any(wanted.values())
-        if n_faulty == MAX_FAULTY_ROWS:
-            break
-    return faults
-
-
-def number_array(values: list[Any], minimum: float) -> NDArray[np.float64] | None:
-    """Make an array of a numeric column, NaN for null; None if a value cannot be right."""
-    if not set(map(type, values)) <= {int, float, NoneType}:
-        return None
-    try:
-        array = np.array(values, dtype=np.float64)
-    except OverflowError:
-        return None
-    wrong = (np.abs(array) > LARGEST_NUMBER) | (array < minimum)
-    return None if wrong.any() else array
-
-
-def text_array(values: list[Any]) -> NDArray[np.object_] | None:
-    """Make an array of a text column, "" for null; None if a value cannot be right."""
-    if not set(map(type, values)) <= {str, NoneType}:
-        return None
-    texts = [MISSING_CATEGORY if value is None else value.strip() for value in values]
-    return np.array(texts, dtype=object)
-
-
-def read_columns(rows: list[dict[str, Any]], schema: Schema) -> dict[str, NDArray[Any]]:
-    """Turn rows into one array per feature.
-
-    Parameters
-    ----------
-    rows : list of dict
-        Column name to value; further columns are ignored, null is a blank.
-    schema : Schema
-        The columns of the model.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray of shape (n_rows,)
-        As `model.probabilities` wants them.
-
-    Raises
-    ------
-    FaultyRowsError
-        If a column is absent from a row, or a value has the wrong type or is out of range.
-    """
-    columns = {name: [row.get(name, ABSENT) for row in rows] for name in schema.features}
-    minimums = schema.minimums
-    arrays: dict[str, NDArray[Any] | None] = {
-        name: number_array(columns[name], minimums.get(name, -math.inf)) for name in schema.numeric
-    }
-    arrays |= {name: text_array(columns[name]) for name in schema.categorical}
-    right = {name: array for name, array in arrays.items() if array is not None}
-    if len(right) < len(arrays):
-        raise FaultyRowsError(find_faults(rows, schema))
-    return right
 
 
 def predict_rows(release: Release, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -207,7 +207,7 @@ def resolve_paths(config: Config, folder: Path) -> Config:
 
 def read_path(kind: type, value: object) -> Path:
     """Turn a JSON string into a path, for the decoder."""
-    if kind is not Path or not isinstance(value, str) or not value:
+    if kind is not Path or not isinstance(value, str) or not value or "\0" in value:
         raise ValueError(f"Expected the path of a folder, got {value!r}")
     return Path(value)
 
@@ -239,7 +239,7 @@ def read_config(path: Path) -> Config:
         settings = msgspec.json.decode(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}.") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"{path} holds {type(settings).__name__}; expected an object of keys.")

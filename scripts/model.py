@@ -152,8 +152,8 @@ def check_model(model: Model) -> None:
     Raises
     ------
     ModelError
-        If the format is another one, the terms do not fit the schema, a number is not finite,
-        or a prediction on medians is not a probability.
+        If the format is another one, the terms do not fit the schema, or a number is not finite
+        or so large that a row could have no probability.
     """
     if model.format != FORMAT:
         raise ModelError(f"The model has format {model.format}; this version reads {FORMAT}.")
@@ -164,12 +164,11 @@ def check_model(model: Model) -> None:
         raise ModelError("The model has a category without a coefficient.")
     if not all(math.isfinite(number) for number in plain_numbers(model)):
         raise ModelError("The model has a coefficient, median or threshold that is not finite.")
-    blank: dict[str, NDArray[Any]] = {t.column: np.array([np.nan]) for t in model.numeric}
-    blank |= {t.column: np.array([MISSING_CATEGORY]) for t in model.categorical}
-    with np.errstate(over="ignore", invalid="ignore"):
-        smoke = probabilities(model, blank)[0]
-    if not 0 <= smoke <= 1:
-        raise ModelError(f"The model gives {smoke} where a probability was expected.")
+    # The largest log-odds that any allowed row can reach; beyond it inf - inf would be NaN.
+    numeric = sum(abs(t.coefficient) * max(LARGEST_NUMBER, abs(t.median)) for t in model.numeric)
+    categorical = sum(max(map(abs, t.coefficients), default=0.0) for t in model.categorical)
+    if not math.isfinite(abs(model.intercept) + numeric + categorical):
+        raise ModelError("The model has coefficients so large that probabilities are undefined.")
 
 
 def encode_model(model: Model) -> bytes:

@@ -26,10 +26,11 @@ from werkzeug.test import TestResponse
 
 from scripts import app as app_module
 from scripts import artifacts, dataset, evaluation, model, release
-from scripts.app import MAX_FAULTY_ROWS, create_app
+from scripts.app import create_app
 from scripts.config import Config, Schema
 from scripts.errors import ConfigError, ServiceUnavailableError
 from scripts.model import CategoricalTerm, ColumnSummary, DatasetFacts, Model, NumericTerm
+from scripts.payload import MAX_FAULTY_ROWS
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "tökén-4711"

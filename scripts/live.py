@@ -1,0 +1,139 @@
+"""What the service answers from: config and release in use, renewed when they change."""
+
+import logging
+import math
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts import artifacts
+from scripts.config import Config, read_config
+from scripts.errors import PipelineError
+from scripts.release import Release, load_current
+
+RETRY_S = 10.0
+NO_RELEASE = "There is no release yet; run python -m scripts.fullprocess."
+# What reading an edited config or a damaged release can raise besides our own errors; whatever it
+# is, the service goes on with what it had.
+REFUSALS = (PipelineError, OSError, ValueError, RecursionError)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The state of config.json and of the link `current` at one look."""
+
+    config_state: tuple[int, int, int] | None
+    prod_folder: Path | None
+    target: str | None
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What one request is answered from; it never changes, so no answer mixes two releases."""
+
+    root: Path
+    config: Config
+    release: Release | None
+    seen: Seen
+    config_fault: str = ""
+    release_fault: str = ""
+    retry_at_s: float = math.inf
+
+    @property
+    def faults(self) -> list[str]:
+        """Why the newest config or release is not in use, without the folders of this machine."""
+        found = [fault for fault in (self.config_fault, self.release_fault) if fault]
+        for folder in (self.root, self.config.prod_deployment_path.parent):
+            found = [fault.replace(f"{folder}{os.sep}", "") for fault in found]
+        return found
+
+
+def state_of(path: Path) -> tuple[int, int, int] | None:
+    """Size, time of change and inode of a file, following links; None if it cannot be seen."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def target_of(prod_folder: Path) -> str | None:
+    """Read where `current` points; "" if that cannot be read, which loading then explains."""
+    try:
+        return artifacts.current_target(prod_folder)
+    except REFUSALS:
+        return ""
+
+
+def renew_config(config_path: Path, last: Serving) -> tuple[Config, str]:
+    """Read an edited config.json aside; give the last good one and the fault if it is broken."""
+    try:
+        config = read_config(config_path)
+    except REFUSALS as error:
+        if str(error) != last.config_fault:
+            log.error("%s The last good configuration stays in use.", error)
+        return last.config, str(error)
+    log.info("Read the configuration %s.", config_path)
+    return config, ""
+
+
+def renew_release(prod_folder: Path, last: Serving) -> tuple[Release | None, str]:
+    """Load the release in production aside; give the last good one and the fault if it is bad."""
+    try:
+        loaded, fault = load_current(prod_folder), NO_RELEASE
+    except REFUSALS as error:
+        loaded, fault = None, str(error)
+    if loaded is not None:
+        log.info("Loaded release %s, F1 %.4f.", loaded.name, loaded.manifest.f1)
+        return loaded, ""
+    if fault != last.release_fault:
+        kept = last.release.name if last.release else "nothing"
+        log.log(
+            logging.WARNING if fault == NO_RELEASE else logging.ERROR, "%s Serving %s.", fault, kept
+        )
+    return last.release, fault
+
+
+def renew(config_path: Path, last: Serving) -> Serving:
+    """Look again at config and release, and read anew what changed or was bad before."""
+    state, config, config_fault = state_of(config_path), last.config, last.config_fault
+    if state != last.seen.config_state or config_fault:
+        config, config_fault = renew_config(config_path, last)
+    folder = config.prod_deployment_path
+    seen = Seen(state, folder, target_of(folder))
+    release, release_fault = last.release, last.release_fault
+    before = (last.seen.prod_folder, last.seen.target)
+    if (seen.prod_folder, seen.target) != before or release_fault:
+        release, release_fault = renew_release(folder, last)
+    # A fault may pass by itself (too many open files, say), so it is looked at again now and then.
+    retry_at_s = time.monotonic() + RETRY_S if config_fault or release_fault else math.inf
+    return Serving(last.root, config, release, seen, config_fault, release_fault, retry_at_s)
+
+
+class Live:
+    """The config and release in use, renewed when a request finds that they changed."""
+
+    def __init__(self, config_path: Path) -> None:
+        state, config = state_of(config_path), read_config(config_path)
+        start = Serving(config_path.absolute().parent, config, None, Seen(state, None, None))
+        self._config_path = config_path
+        self._renewing = threading.Lock()
+        self._serving = renew(config_path, start)
+
+    def now(self) -> Serving:
+        """Give what to answer from; one thread renews it, the others go on with the last good."""
+        last = self._serving
+        folder = last.config.prod_deployment_path
+        seen = Seen(state_of(self._config_path), folder, target_of(folder))
+        if seen == last.seen and time.monotonic() < last.retry_at_s:
+            return last
+        if self._renewing.acquire(blocking=False):
+            try:
+                self._serving = renew(self._config_path, self._serving)
+            finally:
+                self._renewing.release()
+        return self._serving

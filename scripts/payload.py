@@ -1,0 +1,139 @@
+"""What clients send to be predicted: rows read strictly into columns, or their faults."""
+
+import math
+from types import NoneType
+from typing import Any, TypedDict
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.config import Schema
+from scripts.model import LARGEST_NUMBER, MISSING_CATEGORY
+
+MAX_FAULTY_ROWS = 20
+MAX_SHOWN = 40
+ABSENT = object()
+
+
+class Fault(TypedDict):
+    """A cell of a request that cannot be right; rows count from 0."""
+
+    row: int
+    column: str
+    found: str
+    expected: str
+
+
+class FaultyRowsError(ValueError):
+    """Rows of a request that cannot be right, with their faults."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__(
+            "The data has values that cannot be right; `errors` lists those of the first"
+            f" {MAX_FAULTY_ROWS} faulty rows, counted from 0."
+        )
+        self.faults = faults
+
+
+def show(value: object) -> str:
+    """Spell a value of a request for its sender, shortened."""
+    if value is ABSENT:
+        return "no such column"
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "an array"
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+
+
+def number_wanted(value: object, minimum: float) -> str:
+    """Say what was expected instead of a value in a numeric column; "" if the value is right."""
+    if value is None:
+        return ""
+    if type(value) not in (int, float):
+        return "a number or null"
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        number = math.inf
+    if abs(number) > LARGEST_NUMBER:
+        return "a number from -2**53 to 2**53"
+    return f"a number of at least {minimum:g}" if number < minimum else ""
+
+
+def text_wanted(value: object) -> str:
+    """Say what was expected instead of a value in a text column; "" if the value is right."""
+    return "" if value is None or isinstance(value, str) else "text or null"
+
+
+def find_faults(rows: list[dict[str, Any]], schema: Schema) -> list[Fault]:
+    """List every fault of the first faulty rows."""
+    faults: list[Fault] = []
+    n_faulty = 0
+    for index, row in enumerate(rows):
+        cells = {name: row.get(name, ABSENT) for name in schema.features}
+        wanted = {
+            n: number_wanted(cells[n], schema.minimums.get(n, -math.inf)) for n in schema.numeric
+        }
+        wanted |= {name: text_wanted(cells[name]) for name in schema.categorical}
+        faults += [
+            Fault(row=index, column=name, found=show(cells[name]), expected=expected)
+            for name, expected in wanted.items()
+            if expected
+        ]
+        n_faulty += any(wanted.values())
+        if n_faulty == MAX_FAULTY_ROWS:
+            break
+    return faults
+
+
+def number_array(values: list[Any], minimum: float) -> NDArray[np.float64] | None:
+    """Make an array of a numeric column, NaN for null; None if a value cannot be right."""
+    if not set(map(type, values)) <= {int, float, NoneType}:
+        return None
+    try:
+        array = np.array(values, dtype=np.float64)
+    except OverflowError:
+        return None
+    wrong = (np.abs(array) > LARGEST_NUMBER) | (array < minimum)
+    return None if wrong.any() else array
+
+
+def text_array(values: list[Any]) -> NDArray[np.object_] | None:
+    """Make an array of a text column, "" for null; None if a value cannot be right."""
+    if not set(map(type, values)) <= {str, NoneType}:
+        return None
+    texts = [MISSING_CATEGORY if value is None else value.strip() for value in values]
+    return np.array(texts, dtype=object)
+
+
+def read_columns(rows: list[dict[str, Any]], schema: Schema) -> dict[str, NDArray[Any]]:
+    """Turn rows into one array per feature.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Column name to value; further columns are ignored, null is a blank.
+    schema : Schema
+        The columns of the model.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray of shape (n_rows,)
+        As `model.probabilities` wants them.
+
+    Raises
+    ------
+    FaultyRowsError
+        If a column is absent from a row, or a value has the wrong type or is out of range.
+    """
+    columns = {name: [row.get(name, ABSENT) for row in rows] for name in schema.features}
+    minimums = schema.minimums
+    arrays: dict[str, NDArray[Any] | None] = {
+        name: number_array(columns[name], minimums.get(name, -math.inf)) for name in schema.numeric
+    }
+    arrays |= {name: text_array(columns[name]) for name in schema.categorical}
+    right = {name: array for name, array in arrays.items() if array is not None}
+    if len(right) < len(arrays):
+        raise FaultyRowsError(find_faults(rows, schema))
+    return right
