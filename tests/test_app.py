@@ -25,7 +25,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from scripts import app as app_module
-from scripts import artifacts, dataset, evaluation, model, release
+from scripts import artifacts, dataset, evaluation, live, model, release
 from scripts.app import create_app
 from scripts.config import Config, Schema
 from scripts.errors import ConfigError, ServiceUnavailableError
@@ -575,7 +575,7 @@ def test_a_rollback_is_a_new_release_too(client: FlaskClient, prod: Path) -> Non
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every request look again at what was bad."""
-    monkeypatch.setattr(app_module, "RETRY_S", 0.0)
+    monkeypatch.setattr(live, "RETRY_S", 0.0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -751,7 +751,7 @@ def test_threads_serve_on_while_one_loads(
         may_end.wait(10)
         return release.load_current(folder)
 
-    monkeypatch.setattr(app_module, "load_current", load_slowly)
+    monkeypatch.setattr(live, "load_current", load_slowly)
     write_release(prod, SECOND, make_model())
     switch(prod, SECOND)
     slow = threading.Thread(target=lambda: client.application.test_client().get("/score"))
