@@ -34,12 +34,14 @@ if [ -n "${CONDA_PREFIX:-}" ] && [ -x "$CONDA_PREFIX/bin/python" ]; then
 else
     environment=$PWD/.venv
     command -v python3 >/dev/null || fail "python3 is missing; install Python 3.11 or later." 69
-    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        fail "python3 is older than 3.11; install Python 3.11 or later." 69
-    [ -x "$environment/bin/python" ] || python3 -m venv "$environment" ||
+    # Made anew also when an earlier call died half-way.
+    "$environment/bin/python" -m pip --version >/dev/null 2>&1 ||
+        python3 -m venv --clear "$environment" ||
         fail "python3 cannot make an environment; install its venv module (Debian: python3-venv)." 69
 fi
 python=$environment/bin/python
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "the Python of $environment is older than 3.11; use Python 3.11 or later." 69
 printf '%s\n' "$python" > .python-path
 
 # What was installed last, so that a second call has nothing to do; written only at the end.

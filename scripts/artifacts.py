@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -17,7 +18,6 @@ from scripts.errors import BusyError, DatasetError, NotMadeYetError, ReleaseErro
 
 STAMP_FORMAT = "%Y%m%dT%H%M%S%fZ"
 STAMP_PATTERN = re.compile(r"\d{8}T\d{12}Z")
-IGNORED_SUFFIXES = (".tmp", ".part")
 TEMPORARY_SUFFIX = ".tmp"
 
 CONFUSION_MATRIX = "confusion_matrix.png"
@@ -27,6 +27,8 @@ LOCK = ".adras.lock"
 RELEASES = "releases"
 CURRENT = "current"
 RELEASE_PATTERN = re.compile(r"(\d{4,})_\d{8}T\d{12}Z")
+
+log = logging.getLogger(__name__)
 
 
 class Kind(StrEnum):
@@ -50,7 +52,13 @@ COMPANIONS = {Kind.DATASET: Kind.INGESTED, Kind.MODEL: Kind.PICKLE}
 def stamp_of(path: Path) -> str:
     """Read the stamp in the name of a dated file or folder; '' if there is none."""
     found = STAMP_PATTERN.search(path.name)
-    return found.group() if found else ""
+    if not found:
+        return ""
+    try:
+        datetime.strptime(found.group(), STAMP_FORMAT)  # noqa: DTZ007 - only asked whether it is one
+    except ValueError:
+        return ""
+    return found.group()
 
 
 def next_stamp(now: datetime, folders: Iterable[Path]) -> str:
@@ -102,11 +110,12 @@ def write_whole(path: Path, content: str | bytes) -> Path:
         If the disk refuses; a failed fsync is not retried, since the kernel may have dropped
         the pages already.
     """
+    encoded = content.encode() if isinstance(content, str) else content
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     try:
         with temporary.open("wb") as handle:
-            handle.write(content.encode() if isinstance(content, str) else content)
+            handle.write(encoded)
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)
@@ -126,13 +135,18 @@ def replace_link(link: Path, target: str) -> None:
     sync_folder(link.parent)
 
 
+def list_exact(folder: Path, kind: Kind) -> list[Path]:
+    """List the files of a kind, oldest first; copies that a user named differently are not one."""
+    found = sorted(folder.glob(kind.format("*")))
+    return [path for path in found if path == kind.path(folder, stamp_of(path))]
+
+
 def list_dated(folder: Path, kind: Kind) -> list[Path]:
     """List the whole files of a kind, oldest first; one whose companion is missing is not whole."""
     companion = COMPANIONS.get(kind)
-    found = sorted(path for path in folder.glob(kind.format("*")) if stamp_of(path))
     return [
         path
-        for path in found
+        for path in list_exact(folder, kind)
         if companion is None or companion.path(folder, stamp_of(path)).exists()
     ]
 
@@ -188,14 +202,18 @@ def remove_all_but_latest(folder: Path, n_kept: int, spared: frozenset[str]) -> 
     """Remove dated files whose stamp is not among the newest; stamps in spared always stay."""
     by_stamp: dict[str, list[Path]] = {}
     for kind in Kind:
-        for path in folder.glob(kind.format("*")):
+        for path in list_exact(folder, kind):
             by_stamp.setdefault(stamp_of(path), []).append(path)
-    by_stamp.pop("", None)
     outdated = [stamp for stamp in sorted(by_stamp)[:-n_kept] if stamp not in spared]
     for stamp in outdated:
         for path in by_stamp[stamp]:
             path.unlink()
     return len(outdated)
+
+
+def is_utf8(name: str) -> bool:
+    """Say whether the name of a file can be spelled; Python marks other bytes as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def list_tables(place: Path) -> list[Path]:
@@ -210,6 +228,7 @@ def list_tables(place: Path) -> list[Path]:
     -------
     list of Path
         Names that start with "." or end in .tmp or .part are left out: they are being written.
+        A name that is not UTF-8 is left out with a warning: no record could spell it.
 
     Raises
     ------
@@ -222,14 +241,19 @@ def list_tables(place: Path) -> list[Path]:
         paths = sorted(place.iterdir(), key=lambda path: path.name)
     except OSError as error:
         raise DatasetError(f"{place} cannot be listed: {error.strerror}.") from error
-    return [
+    tables = [
         path for path in paths if path.suffix.casefold() == ".csv" and not path.name.startswith(".")
     ]
+    nameless = [path for path in tables if not is_utf8(path.name)]
+    for path in nameless:
+        log.warning("Left out %r in %s: its name is not UTF-8; rename it.", path.name, place)
+    return [path for path in tables if path not in nameless]
 
 
 def file_state(path: Path) -> tuple[int, int, int]:
     """Size in bytes, time of change in nanoseconds, inode; equal states mean an untouched file."""
-    status = path.lstat()
+    # Of what a link leads to: content that changes behind a link is new data, too.
+    status = path.stat() if path.exists() else path.lstat()
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 

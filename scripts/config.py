@@ -30,6 +30,8 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 def spell_label(label: Label) -> str:
     """Spell a label the one way in which labels are compared: lower case, whole numbers bare."""
     text = str(label).strip().casefold()
+    if not text.isascii() or "_" in text:
+        return text  # float() would also take "1_0" and digits of other scripts
     try:
         number = float(text)
     except ValueError:
@@ -187,13 +189,14 @@ def check_schema(schema: Schema, place: str) -> None:
 
 
 def check_folders(config: Config, place: str) -> None:
-    """Refuse an input folder that the pipeline would write into."""
+    """Refuse a folder of client tables that the pipeline would write into."""
     for key in ("output_folder_path", "output_model_path", "prod_deployment_path"):
-        if getattr(config, key) == config.input_folder_path:
-            raise ConfigError(
-                f"{place}: {key} is the same folder as input_folder_path; what the pipeline"
-                " writes would be ingested again. Choose another folder."
-            )
+        for read in ("input_folder_path", "test_data_path"):
+            if getattr(config, key) == getattr(config, read):
+                raise ConfigError(
+                    f"{place}: {key} is the same folder as {read}; what the pipeline writes"
+                    " would be read as client data. Choose another folder."
+                )
 
 
 def resolve_paths(config: Config, folder: Path) -> Config:

@@ -23,7 +23,8 @@ from scripts.model import LARGEST_NUMBER, MISSING_CATEGORY, ColumnSummary
 
 MAX_LINE_BYTES = 2**20
 MAX_SHOWN = 40
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+# Each text matches in at most one way: with "\d+\.?\d*" a long wrong cell would take hours.
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 KNOWN_SIGNATURES = {
     b"\xff\xfe": "it looks like UTF-16",
@@ -36,7 +37,15 @@ log = logging.getLogger(__name__)
 
 
 class BadCellError(ValueError):
-    """A cell that cannot be right: column and reason."""
+    """A cell that cannot be right: what was expected, what was found, and in which column.
+
+    They are kept apart because what was found is a client's data: it goes to the rejected rows,
+    and never to a log.
+    """
+
+    def __init__(self, expected: str, found: str = "", column: str = "") -> None:
+        super().__init__(expected)
+        self.expected, self.found, self.column = expected, found, column
 
 
 class RefusedFileError(DatasetError):
@@ -51,6 +60,7 @@ class RejectedRow:
     line: int
     column: str
     reason: str
+    found: str = ""
 
 
 @dataclass
@@ -76,12 +86,12 @@ def parse_number(text: str, minimum: float | None) -> float:
     if not text:
         return math.nan
     if not NUMBER.fullmatch(text):
-        raise BadCellError(f"expected a number or nothing, found {shorten(text)}")
+        raise BadCellError("expected a number or nothing", text)
     number = float(text)
     if abs(number) > LARGEST_NUMBER:
-        raise BadCellError(f"expected a number up to 2**53, found {shorten(text)}")
+        raise BadCellError("expected a number up to 2**53", text)
     if minimum is not None and number < minimum:
-        raise BadCellError(f"expected at least {minimum:g}, found {shorten(text)}")
+        raise BadCellError(f"expected at least {minimum:g}", text)
     return number + 0.0  # turns -0.0 into 0.0, so that equal rows are equal
 
 
@@ -89,7 +99,7 @@ def parse_id(text: str) -> str:
     """Read an identifier: any text but none."""
     text = text.strip()
     if not text:
-        raise BadCellError("expected an identifier, found nothing")
+        raise BadCellError("expected an identifier", text)
     return text
 
 
@@ -98,7 +108,7 @@ def parse_label(text: str, labels: dict[str, int]) -> int:
     try:
         return labels[spell_label(text)]
     except (KeyError, OverflowError) as error:
-        raise BadCellError(f"expected one of {list(labels)}, found {shorten(text)}") from error
+        raise BadCellError(f"expected one of {list(labels)}", text) from error
 
 
 def cell_parsers(schema: Schema) -> dict[str, Callable[[str], Any]]:
@@ -129,10 +139,13 @@ def split_line(line: str) -> list[str]:
 
 def check_is_file(path: Path, folder: Path) -> None:
     """Refuse what is named like a table but is not a file of the folder."""
-    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-        raise RefusedFileError("it is a link to a file outside its folder; copy the file instead")
+    if CONTROL.search(path.name):
+        raise RefusedFileError("its name has a control character, such as a line end; rename it")
+    # Looked at first: following a link that leads to itself would fail.
     if not artifacts.is_regular(path):
         raise RefusedFileError("it is not a regular file")
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise RefusedFileError("it is a link to a file outside its folder; copy the file instead")
     if not os.access(path, os.R_OK):
         raise RefusedFileError("it may not be read by this user; change its permissions")
 
@@ -170,10 +183,13 @@ def read_header(line: str, schema: Schema) -> list[str]:
         raise RefusedFileError(f"its header names {doubled} more than once")
     lacking = [name for name in schema.columns if name not in header]
     if lacking:
-        found = [shorten(name) for name in header[:20]]
+        # Where no name is known, the first line may be a client's row: it is not shown.
+        known = len(lacking) < len(schema.columns)
+        found = [shorten(name) for name in header[:20]] if known else []
+        what = f"it has [{', '.join(found)}]" if known else "its first line names none of ours"
         raise RefusedFileError(
-            f"it lacks the columns {lacking}; it has [{', '.join(found)}]. The first line must name"
-            " the columns, separated by commas"
+            f"it lacks the columns {lacking}; {what}. The first line must name the columns,"
+            " separated by commas"
         )
     return header
 
@@ -183,16 +199,16 @@ def read_row(
 ) -> dict[str, Any]:
     """Read the cells of one row; the first that cannot be right is named."""
     if len(fields) != len(header):
-        raise BadCellError("", f"expected {len(header)} fields, found {len(fields)}")
+        raise BadCellError(f"expected {len(header)} fields, found {len(fields)}")
     cells = dict(zip(header, fields, strict=True))
     row = {}
     for name, parse in parsers.items():
         if CONTROL.search(cells[name]):
-            raise BadCellError(name, "has a control character, such as NUL or a lone line end")
+            raise BadCellError("has a control character, such as NUL", column=name)
         try:
             row[name] = parse(cells[name])
         except BadCellError as error:
-            raise BadCellError(name, str(error)) from error
+            raise BadCellError(error.expected, error.found or "nothing", name) from error
     return row
 
 
@@ -213,8 +229,9 @@ def read_rows(
         try:
             row = read_row(split_line(line), header, parsers)
         except BadCellError as error:
-            column, reason = error.args if len(error.args) > 1 else ("", str(error))
-            reading.rejected.append(RejectedRow(reading.path.name, number, column, reason))
+            reading.rejected.append(
+                RejectedRow(reading.path.name, number, error.column, error.expected, error.found)
+            )
             continue
         for name, value in row.items():
             columns[name].append(value)
@@ -381,7 +398,15 @@ def spell_rejected(readings: Sequence[FileReading]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["file", "line", "column", "reason"])
     for reading in readings:
-        writer.writerows([r.file, r.line, r.column, r.reason] for r in reading.rejected)
+        writer.writerows(
+            [
+                r.file,
+                r.line,
+                r.column,
+                f"{r.reason}, found {shorten(r.found)}" if r.found else r.reason,
+            ]
+            for r in reading.rejected
+        )
     return buffer.getvalue()
 
 

@@ -19,11 +19,12 @@ from msgspec import Struct
 from scripts import artifacts, dataset, evaluation, ingestion, release, training
 from scripts.config import Config
 from scripts.console import run_as_script
-from scripts.errors import InsufficientDataError, NotMadeYetError
+from scripts.errors import DatasetError, InsufficientDataError, NotMadeYetError
 
 N_EXECUTIONS = 3
 PIP_TIMEOUT_S = 30
-UNREACHED = re.compile(r"Could not fetch URL (?!.*\b404\b)")
+UNREACHED = re.compile(r"Could not fetch URL (?!.*\b404\b)|is not a trusted or secure host")
+FETCHED = re.compile(r"Fetched page ")
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +53,14 @@ def measure_steps(config: Config) -> list[float | None]:
     Returns
     -------
     list of float or None
-        Seconds of training, then of ingestion; None for training on too little data.
+        Seconds of training, then of ingestion; None for what the input is not enough for.
     """
-    paths = artifacts.list_tables(config.input_folder_path)
-    table, _ = ingestion.build_dataset(paths, config.schema)
+    try:
+        paths = artifacts.list_tables(config.input_folder_path)
+        table, _ = ingestion.build_dataset(paths, config.schema)
+    except DatasetError as error:
+        log.warning("Nothing could be timed: %s", error)
+        return [None, None]
     ingestion_s = median_duration_s(lambda: ingestion.build_dataset(paths, config.schema))
     try:
         training_s = median_duration_s(lambda: training.fit_candidate(table, "", config))
@@ -86,7 +91,7 @@ def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
     -------
     str
         A table with one line per package, or "not available" and why. pip itself answers an
-        empty list with exit code 0 when it reaches no index, so its log is read, too.
+        empty list with exit code 0 when it reaches no index, so its log must show that it did.
     """
     with tempfile.TemporaryDirectory() as folder:
         log_path = Path(folder) / "pip.log"
@@ -100,9 +105,13 @@ def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
             return f"not available: pip did not answer within {PIP_TIMEOUT_S} s"
         except subprocess.CalledProcessError as error:
             return f"not available: pip ended with exit code {error.returncode}"
-        if UNREACHED.search(log_path.read_text(errors="replace")):
-            return "not available: the package index could not be reached"
-    return spell_outdated(msgspec.json.decode(done.stdout, type=list[OutdatedPackage]))
+        said = log_path.read_text(errors="replace")
+    if UNREACHED.search(said) or not FETCHED.search(said):
+        return "not available: the package index could not be reached"
+    try:
+        return spell_outdated(msgspec.json.decode(done.stdout, type=list[OutdatedPackage]))
+    except msgspec.DecodeError:
+        return "not available: the answer of pip cannot be read"
 
 
 def describe_predictions(current: release.Release, table: pd.DataFrame) -> dict[str, int]:
@@ -116,7 +125,7 @@ def main(config: Config) -> Path:
     current = release.load_current(config.prod_deployment_path)
     if current is None:
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
-    table, _ = dataset.read_test_table(config.test_data_path, config.schema)
+    table, _ = dataset.read_test_table(config.test_data_path, current.model.schema)
     fractions = current.model.dataset.missing_fractions
     findings: dict[str, Any] = {
         "missing_values": [fractions[name] for name in current.model.schema.columns],

@@ -190,7 +190,7 @@ def report(config: Config, outcome: Outcome) -> None:
     for name, main_of in watchers.items():
         try:
             timed(outcome.durations_s, name, lambda step=main_of: step(config))  # type: ignore[misc]
-        except PipelineError as error:
+        except (PipelineError, OSError) as error:
             log.warning("%s did not succeed, which undoes nothing: %s", name, error)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from scripts.config import Schema
-from scripts.errors import ModelError
+from scripts.config import Schema, check_schema
+from scripts.errors import ConfigError, ModelError
 
 FORMAT = 1
 MISSING_CATEGORY = ""
@@ -157,13 +157,19 @@ def check_model(model: Model) -> None:
     """
     if model.format != FORMAT:
         raise ModelError(f"The model has format {model.format}; this version reads {FORMAT}.")
-    covered = [t.column for t in model.numeric] + [t.column for t in model.categorical]
-    if covered != list(model.schema.features):
+    try:
+        check_schema(model.schema, "The model")
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
+    covered = [[t.column for t in terms] for terms in (model.numeric, model.categorical)]
+    if covered != [list(model.schema.numeric), list(model.schema.categorical)]:
         raise ModelError(f"The model has terms for {covered}, its schema {model.schema.features}.")
     if any(len(t.categories) != len(t.coefficients) for t in model.categorical):
         raise ModelError("The model has a category without a coefficient.")
     if not all(math.isfinite(number) for number in plain_numbers(model)):
         raise ModelError("The model has a coefficient, median or threshold that is not finite.")
+    if not 0 <= model.threshold <= 1:
+        raise ModelError(f"The model has the threshold {model.threshold}; expected 0 to 1.")
     # The largest log-odds that any allowed row can reach; beyond it inf - inf would be NaN.
     numeric = sum(abs(t.coefficient) * max(LARGEST_NUMBER, abs(t.median)) for t in model.numeric)
     categorical = sum(max(map(abs, t.coefficients), default=0.0) for t in model.categorical)

@@ -58,6 +58,16 @@ def read_manifest(folder: Path) -> Manifest:
         raise ReleaseError(f"{folder / MANIFEST} is damaged: {error}.") from error
 
 
+def check_score(manifest: Manifest, score: bytes, folder: Path) -> None:
+    """Refuse a manifest whose F1 is not the one on the first line of the score's file."""
+    try:
+        agrees = float(score.splitlines()[0]) == manifest.f1
+    except (ValueError, IndexError):
+        agrees = False
+    if not agrees:
+        raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {SCORE}.")
+
+
 def load_release(folder: Path) -> Release:
     """Read a release whole and check it.
 
@@ -87,10 +97,13 @@ def load_release(folder: Path) -> Release:
             raise ReleaseError(f"{folder / name} cannot be read: {error.strerror}.") from error
         if describe_file(contents[name]) != facts:
             raise ReleaseError(f"{folder / name} is damaged: its SHA-256 is not the manifest's.")
+    check_score(manifest, contents[SCORE], folder)
     try:
         model = decode_model(contents[MODEL], folder / MODEL)
     except ModelError as error:
         raise ReleaseError(str(error)) from error
+    if (manifest.dataset_sha256, manifest.versions) != (model.dataset.sha256, model.versions):
+        raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {MODEL}.")
     return Release(name=folder.name, path=folder, manifest=manifest, model=model)
 
 

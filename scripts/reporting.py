@@ -19,6 +19,11 @@ LABELS = ("not exited", "exited")
 log = logging.getLogger(__name__)
 
 
+def spell_cell(count: int, total: int) -> str:
+    """Spell a count and, below it, its percentage of the row's total."""
+    return f"{count}\n{count / total:.1%}" if total else f"{count}\n-"
+
+
 def plot_confusion_matrix(measured: Evaluation, title: str) -> Figure:
     """Draw the four counts of a confusion matrix with the percentage of each row.
 
@@ -40,13 +45,9 @@ def plot_confusion_matrix(measured: Evaluation, title: str) -> Figure:
             [measured.n_false_negatives, measured.n_true_positives],
         ]
     )
+    # A row without clients has no percentages; its cells stay white.
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    texts = np.array(
-        [
-            [f"{count}\n{fraction:.1%}" for count, fraction in zip(*row, strict=True)]
-            for row in zip(counts, fractions, strict=True)
-        ]
-    )
+    texts = np.array([[spell_cell(count, row.sum()) for count in row] for row in counts])
     figure = Figure(figsize=(5.6, 4.8), layout="constrained")
     axes = figure.subplots()
     sns.heatmap(
@@ -72,7 +73,7 @@ def main(config: Config) -> Path:
     current = release.load_current(config.prod_deployment_path)
     if current is None:
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
-    table, _ = dataset.read_test_table(config.test_data_path, config.schema)
+    table, _ = dataset.read_test_table(config.test_data_path, current.model.schema)
     measured = evaluation.evaluate_model(current.model, table)
     f1 = "undefined" if measured.f1 is None else f"{measured.f1:.3f}"
     title = f"Model {current.manifest.model_stamp}\nF1 {f1} on {measured.n_rows} test rows"

@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"errors", "config"},
     "dataset": {"errors", "config", "artifacts", "model"},
     "release": {"errors", "artifacts", "model"},
-    "evaluation": {"dataset", "model"},
+    "evaluation": {"errors", "dataset", "model"},
     # Two halves of what the service does, apart so that each can be read in one go.
     "live": {"errors", "config", "artifacts", "release"},
     "payload": {"config", "model"},
