@@ -411,7 +411,16 @@ def spell_rejected(readings: Sequence[FileReading]) -> str:
 
 
 def features(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Take the feature columns X of a table, shape (n_rows, n_features); blanks in text are ""."""
+    """Take the feature columns X of a table, shape (n_rows, n_features); blanks in text are "".
+
+    Raises
+    ------
+    DatasetError
+        If the table lacks one, as when a model was trained on another schema.
+    """
+    lacking = [name for name in schema.features if name not in table.columns]
+    if lacking:
+        raise DatasetError(f"The table lacks the columns {lacking}; it has {list(table.columns)}.")
     X = table.loc[:, list(schema.features)].copy()
     for name in schema.numeric:
         X[name] = X[name].astype(np.float64)

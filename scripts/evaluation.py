@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from scripts import dataset, model
-from scripts.errors import ModelError
 from scripts.model import Model
 
 N_RESAMPLES = 2000
@@ -138,19 +137,7 @@ def evaluate(y: Ints, predicted: Ints, probability: Floats) -> Evaluation:
 
 
 def predict_table(used: Model, table: pd.DataFrame) -> tuple[Ints, Floats]:
-    """Predict label and probability of each row of a client table, both of shape (n_rows,).
-
-    Raises
-    ------
-    ModelError
-        If the table lacks a column of the model.
-    """
-    lacking = [name for name in used.schema.features if name not in table.columns]
-    if lacking:
-        raise ModelError(
-            f"The model needs the columns {lacking}, which the table of the configured schema"
-            " lacks; the model was trained on another schema."
-        )
+    """Predict label and probability of each row of a client table, both of shape (n_rows,)."""
     probability = model.probabilities(used, dataset.feature_arrays(table, used.schema))
     return model.predictions(used, probability), probability
 
