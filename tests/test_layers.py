@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "dataset": {"errors", "config", "artifacts", "model"},
     "release": {"errors", "artifacts", "model"},
     "evaluation": {"errors", "dataset", "model"},
+    "explanation": {"model"},
     # Two halves of what the service does, apart so that each can be read in one go.
     "live": {"errors", "config", "artifacts", "release"},
     "payload": {"config", "model"},

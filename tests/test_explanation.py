@@ -1,0 +1,170 @@
+"""Why a risk is what it is, and why it changed: worked out by hand, and exact."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts import explanation, model
+from scripts.config import Schema
+from scripts.explanation import Reason
+from scripts.model import CategoricalTerm, DatasetFacts, Model, NumericTerm
+
+NUMBERS = st.floats(-1000, 1000)
+
+
+def make_model(
+    numeric: dict[str, tuple[float, float]],
+    categorical: dict[str, dict[str, float]] | None = None,
+    intercept: float = 0.0,
+) -> Model:
+    """Make a model of medians and coefficients, and of the coefficients of categories."""
+    categories = categorical or {}
+    return Model(
+        format=model.FORMAT,
+        schema=Schema(numeric=tuple(numeric), categorical=tuple(categories)),
+        numeric=tuple(
+            NumericTerm(column=name, median=median, coefficient=coefficient)
+            for name, (median, coefficient) in numeric.items()
+        ),
+        categorical=tuple(
+            CategoricalTerm(
+                column=name, categories=tuple(effects), coefficients=tuple(effects.values())
+            )
+            for name, effects in categories.items()
+        ),
+        intercept=intercept,
+        threshold=0.5,
+        dataset=DatasetFacts(sha256="", n_rows=0, n_positives=0, missing_fractions={}, summary=()),
+        n_training_rows=0,
+        settings={},
+        validation={},
+        versions={},
+    )
+
+
+def column(*values: Any) -> np.ndarray[Any, Any]:
+    """Make a column of text or numbers."""
+    return np.array(values, dtype=object if isinstance(values[0], str) else np.float64)
+
+
+def test_without_a_new_model_all_of_the_change_is_movement() -> None:
+    used = make_model({"month": (0, -0.5), "year": (0, 0.1)}, intercept=1.0)
+
+    change = explanation.split_change(
+        used, used, {"month": column(10), "year": column(20)},
+        {"month": column(4), "year": column(30)},
+    )  # fmt: skip
+
+    # 1 - 5 + 2 = -2 before; 1 - 2 + 3 = 2 after.
+    assert change.before == pytest.approx(-2)
+    assert change.after == pytest.approx(2)
+    assert change.movements == {"month": pytest.approx(3), "year": pytest.approx(1)}
+    assert change.retraining == pytest.approx(0)
+
+
+def test_without_movement_all_of_the_change_is_the_retraining() -> None:
+    old, new = make_model({"month": (0, -0.5)}, intercept=1.0), make_model({"month": (0, -0.2)})
+
+    change = explanation.split_change(old, new, {"month": column(10)}, {"month": column(10)})
+
+    # The term goes from -5 to -2, the intercept from 1 to 0.
+    assert change.movements == {"month": pytest.approx(0)}
+    assert change.retraining == pytest.approx(2)
+
+
+def test_what_both_share_is_halved() -> None:
+    old, new = make_model({"month": (0, -1.0)}), make_model({"month": (0, -3.0)})
+
+    change = explanation.split_change(old, new, {"month": column(10)}, {"month": column(6)})
+
+    # The term goes from -10 to -18. Movement: 4 under the old model, 12 under the new one;
+    # retraining: -20 at the old value, -12 at the new one.
+    assert change.movements == {"month": pytest.approx(8)}
+    assert change.retraining == pytest.approx(-16)
+
+
+def test_a_column_that_came_with_the_new_model_counts_as_retraining() -> None:
+    old = make_model({"month": (0, -1.0)})
+    new = make_model({"month": (0, -1.0)}, {"plan": {"gold": -2.0, "basic": 0.5}})
+
+    change = explanation.split_change(
+        old, new, {"month": column(5)}, {"month": column(5), "plan": column("gold")}
+    )
+
+    assert change.movements == {"month": pytest.approx(0), "plan": pytest.approx(0)}
+    assert change.retraining == pytest.approx(-2)
+
+
+def test_a_column_that_left_with_the_old_model_counts_as_retraining() -> None:
+    old, new = make_model({"month": (0, -1.0), "year": (0, 0.1)}), make_model({"month": (0, -1.0)})
+
+    change = explanation.split_change(
+        old, new, {"month": column(5), "year": column(30)}, {"month": column(5)}
+    )
+
+    assert change.movements == {"month": pytest.approx(0), "year": pytest.approx(0)}
+    assert change.retraining == pytest.approx(-3)
+
+
+def test_a_blank_moves_from_and_to_the_median() -> None:
+    used = make_model({"month": (50, -0.1)})
+
+    change = explanation.split_change(
+        used, used, {"month": column(math.nan, 20)}, {"month": column(20, math.nan)}
+    )
+
+    assert change.movements["month"] == pytest.approx([3, -3])
+
+
+@given(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS))
+def test_the_terms_add_up(values: tuple[float, ...], coefficients: tuple[float, ...]) -> None:
+    scaled = [c / 1000 for c in coefficients]
+    old = make_model({"a": (1, scaled[0]), "b": (2, scaled[1])}, intercept=0.3)
+    new = make_model({"a": (5, scaled[2]), "b": (6, scaled[3])}, intercept=-0.9)
+    earlier = {"a": column(values[0]), "b": column(values[1])}
+    later = {"a": column(values[2]), "b": column(values[3])}
+
+    change = explanation.split_change(old, new, earlier, later)
+
+    added = change.before + sum(change.movements.values()) + change.retraining
+    assert np.abs(added - change.after).max() <= 1e-9
+    assert model.sigmoid(change.after) == pytest.approx(model.probabilities(new, later))
+
+
+def test_reasons_are_ranked_by_their_effect_beside_a_typical_staying_client() -> None:
+    used = make_model({"month": (0, -0.01), "year": (0, 0.001), "size": (0, 0.0)},
+                      {"plan": {"gold": -1.0, "basic": 0.25}})  # fmt: skip
+    columns = {
+        "month": column(14, 230), "year": column(900, 400), "size": column(5, 5),
+        "plan": column("basic", "gold"),
+    }  # fmt: skip
+
+    reasons = explanation.find_reasons(
+        used, columns, {"month": 230.0, "year": 400.0, "size": 9.0, "plan": "gold"}
+    )
+
+    # -0.01 * (14 - 230) = 2.16; 0.25 + 1 = 1.25; 0.001 * (900 - 400) = 0.5; size has no effect.
+    assert [r.column for r in reasons[0]] == ["month", "plan", "year"]
+    assert [r.effect for r in reasons[0]] == pytest.approx([2.16, 1.25, 0.5])
+    assert reasons[1] == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (Reason("lastmonth_activity", 14.0, 230.0, 2.16),
+         "lastmonth_activity 14, typical for staying clients 230: raises the risk"),
+        (Reason("revenue", 1234567.0, 0.5, -1.0),
+         "revenue 1,234,567, typical for staying clients 0.5: lowers the risk"),
+        (Reason("plan", "", "gold", 0.2),
+         "plan no entry, typical for staying clients gold: raises the risk"),
+        (Reason("year", math.nan, 12345.678, 0.2),
+         "year no entry, typical for staying clients 12,345.7: raises the risk"),
+    ],
+)  # fmt: skip
+def test_a_reason_is_said_in_plain_words(reason: Reason, text: str) -> None:
+    assert explanation.spell_reason(reason) == text
