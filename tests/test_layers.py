@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "release": {"errors", "artifacts", "model"},
     "evaluation": {"errors", "dataset", "model"},
     "explanation": {"model"},
+    "outcomes": {"model"},
     # Two halves of what the service does, apart so that each can be read in one go.
     "live": {"errors", "config", "artifacts", "release"},
     "payload": {"config", "model"},
