@@ -97,6 +97,7 @@ class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     min_probability: Fraction = 0.5
     min_test_rows: Annotated[int, Meta(ge=1)] = 1
+    min_positives: Annotated[int, Meta(ge=1)] = 1
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -172,18 +172,30 @@ def compare(y: Ints, candidate: Ints, production: Ints) -> Comparison:
     -------
     Comparison
         The F1 difference with its 95 % interval, and the share of 2,000 seeded paired resamples
-        in which the candidate is better; an equal or undefined F1 counts half.
+        in which the candidate is better; an equal or undefined F1 counts half. The difference
+        itself is NaN where one of the two F1s is not defined.
+
+    Raises
+    ------
+    ValueError
+        If there is no row.
 
     Notes
     -----
-    Paired bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 16.
+    Paired bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 16. It
+    knows only the rows it resamples: on a handful of rows it is surer than it may be, which is
+    what limits on the number of rows are for.
     """
+    if len(y) == 0:
+        raise ValueError("Expected at least one row to compare on.")
     counts = joint_counts(y, candidate, production)
     draws = np.random.default_rng(SEED).multinomial(len(y), counts / len(y), size=N_RESAMPLES)
     drawn = draws.astype(np.float64)
     observed = counts[np.newaxis, :].astype(np.float64)
     difference = f1_of_joint(observed, True)[0] - f1_of_joint(observed, False)[0]
     resampled = f1_of_joint(drawn, True) - f1_of_joint(drawn, False)
+    # A resample without a defined F1 says nothing for either model: a tie, as equal F1s are.
+    # These are exact: equal fractions of whole numbers divide to the same float.
     resampled = np.where(np.isnan(resampled), 0.0, resampled)
     low, high = np.percentile(resampled, INTERVAL_PERCENT)
     better = np.mean(resampled > 0) + np.mean(resampled == 0) / 2

@@ -20,6 +20,8 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"errors", "dataset", "model"},
     "explanation": {"model"},
     "outcomes": {"model"},
+    # The decision itself, below the step, because the simulation of gates takes it as well.
+    "gate": {"config", "evaluation"},
     # Two halves of what the service does, apart so that each can be read in one go.
     "live": {"errors", "config", "artifacts", "release"},
     "payload": {"config", "model"},
