@@ -30,7 +30,7 @@ def main(config: Config, *, model_path: Path | None = None) -> Decision:
     decision = replace(
         decision,
         candidate_stamp=artifacts.stamp_of(model_path),
-        production_release=production and production.name,
+        production_release=None if production is None else production.name,
     )
     log.info("Decided to %s: %s.", decision.answer, decision.reason)
     return decision
