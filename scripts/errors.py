@@ -7,6 +7,12 @@ class PipelineError(Exception):
     exit_code = 1
 
 
+class ScheduleError(PipelineError):
+    """A schedule on the command line, or in an installed line, is none that cron would keep."""
+
+    exit_code = 2
+
+
 class DatasetError(PipelineError):
     """A table or the files it comes from cannot be used as they are."""
 
@@ -29,6 +35,12 @@ class ReleaseError(PipelineError):
     exit_code = 65
 
 
+class CrontabError(PipelineError):
+    """A crontab, or the line for it, is not as it must be for a safe change."""
+
+    exit_code = 65
+
+
 class NotMadeYetError(PipelineError):
     """A file that an earlier step makes is not there."""
 
@@ -37,6 +49,12 @@ class NotMadeYetError(PipelineError):
 
 class ServiceUnavailableError(PipelineError):
     """The API does not answer, or not as it should."""
+
+    exit_code = 69
+
+
+class SchedulerError(PipelineError):
+    """Cron or systemd is not there, or refuses."""
 
     exit_code = 69
 
