@@ -212,11 +212,11 @@ def describe(expression: str) -> str:
     options.locale_code, options.use_24hour_time_format = "en_US", True
     restricted = day != "*" and weekday != "*"
     if not restricted or not (day.startswith("*") or weekday.startswith("*")):
-        return ExpressionDescriptor(" ".join(fields), options).get_description()
+        return str(ExpressionDescriptor(" ".join(fields), options).get_description())
     # Cron wants both days to match if one of them starts with a star; the library says "or".
-    first = ExpressionDescriptor(" ".join([*fields[:4], "*"]), options).get_description()
+    first = str(ExpressionDescriptor(" ".join([*fields[:4], "*"]), options).get_description())
     second = ExpressionDescriptor(f"0 0 * * {weekday}", options)
-    return first + second.get_description(DescriptionTypeEnum.DAYOFWEEK)
+    return first + str(second.get_description(DescriptionTypeEnum.DAYOFWEEK))
 
 
 def local_zone() -> tuple[str, tzinfo]:
@@ -273,8 +273,9 @@ def iterate_times(expression: str, zone: tzinfo, after: datetime) -> Iterator[da
         moment -= LONGEST_REPEAT
     offset = offset_at(moment, zone)
     local = (moment + offset).replace(tzinfo=None)
+    naive = croniter(numbers, local, ret_type=datetime, implement_cron_bug=True)
     while True:
-        following = croniter(numbers, local, ret_type=datetime, implement_cron_bug=True).get_next()
+        following: datetime = naive.get_next(start_time=local)
         due = following.replace(tzinfo=UTC) - offset
         changed = next_change(moment, due, zone)
         if changed is None:

@@ -213,7 +213,7 @@ def compare_with_the_other_library(n: int, seed: int) -> int:
             continue  # The other library forgets what ran in the first of two equal hours.
         try:
             other = CronSim(expression, after.astimezone(zone))
-            expected = []
+            expected: list[datetime] = []
             while len(expected) < 5:
                 moment = next(other).astimezone(UTC)
                 # It lists a time that a change moves onto another one twice.
