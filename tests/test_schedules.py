@@ -154,7 +154,10 @@ def test_the_next_times_are_right_where_the_clocks_change_by_half_an_hour() -> N
     zone = ZoneInfo("Australia/Lord_Howe")
 
     # 4 October 2026: 02:00 to 02:30 is left out there; 15:30 UTC of the day before.
-    assert walls("*/20 * * * *", "2026-10-03T15:10", 2, zone) == ["10-04 02:40+11", "10-04 03:00+11"]
+    assert walls("*/20 * * * *", "2026-10-03T15:10", 2, zone) == [
+        "10-04 02:40+11",
+        "10-04 03:00+11",
+    ]
     assert walls("20 2,13 * * *", "2026-10-03T15:10", 2, zone) == [
         "10-04 02:30+11",
         "10-04 13:20+11",
