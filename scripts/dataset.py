@@ -7,8 +7,10 @@ import logging
 import math
 import os
 import re
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,9 +24,16 @@ from scripts.errors import DatasetError
 from scripts.model import LARGEST_NUMBER, MISSING_CATEGORY, ColumnSummary
 
 MAX_LINE_BYTES = 2**20
+MAX_RECORD_LINES = 100
 MAX_SHOWN = 40
+MAX_SHOWN_NAMES = 20
 # Each text matches in at most one way: with "\d+\.?\d*" a long wrong cell would take hours.
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+# RFC 4180: a field is quoted as a whole, with quotes inside it doubled, or it has no quote.
+OPEN_FIELD = r'"[^"]*+(?:""[^"]*+)*+'
+FIELD = rf'(?:{OPEN_FIELD}"|[^",]*+)'
+RECORD = re.compile(rf"{FIELD}(?:,{FIELD})*+")
+OPEN_RECORD = re.compile(rf"(?:{FIELD},)*{OPEN_FIELD}")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 KNOWN_SIGNATURES = {
     b"\xff\xfe": "it looks like UTF-16",
@@ -80,6 +89,12 @@ def shorten(value: str) -> str:
     return repr(value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "...")
 
 
+def shorten_all(names: Sequence[str]) -> str:
+    """Quote names for a message: the first ones, shortened."""
+    shown = [shorten(name) for name in names[:MAX_SHOWN_NAMES]]
+    return ", ".join([*shown, "..."] if len(names) > len(shown) else shown)
+
+
 def parse_number(text: str, minimum: float | None) -> float:
     """Read a numeric cell: a plain finite number not below the minimum; blank is NaN."""
     text = text.strip()
@@ -125,16 +140,17 @@ def cell_parsers(schema: Schema) -> dict[str, Callable[[str], Any]]:
     return parsers
 
 
-def split_line(line: str) -> list[str]:
-    """Split a line into its fields, as RFC 4180 has it except that a field ends on its line."""
-    if '"' not in line:
-        return line.split(",")
+def split_record(record: str) -> list[str]:
+    """Split a record into its fields, as RFC 4180 has it."""
+    if '"' not in record:
+        return record.split(",")
+    if not RECORD.fullmatch(record):
+        raise BadCellError("expected quotes around whole fields, and those inside doubled")
     try:
-        return next(csv.reader([line], strict=True))
+        return next(csv.reader(io.StringIO(record, newline="")))
     except csv.Error as error:
-        raise BadCellError(
-            "a quoted field is not closed on its line, or has text after it"
-        ) from error
+        longest = csv.field_size_limit()
+        raise BadCellError(f"expected quoted fields of at most {longest} characters") from error
 
 
 def check_is_file(path: Path, folder: Path) -> None:
@@ -172,21 +188,50 @@ def iterate_lines(handle: BinaryIO, reading: FileReading) -> Iterator[tuple[int,
     reading.sha256 = sha.hexdigest()
 
 
+def iterate_records(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield each record with the number of its first line; quoted fields may have line ends.
+
+    A quote that is not closed soon is a slip of its line only, and must not swallow the rows
+    after it: that line stands alone, to be rejected, and the next ones are read as usual.
+    """
+    source, ahead = iter(lines), deque[tuple[int, str]]()
+    while first := ahead.popleft() if ahead else next(source, None):
+        number, line = first
+        record, n_joined = line, 0
+        while '"' in record and len(record) <= MAX_LINE_BYTES and OPEN_RECORD.fullmatch(record):
+            if n_joined == len(ahead):
+                ahead.extend(islice(source, 1))
+            if n_joined in (len(ahead), MAX_RECORD_LINES):
+                break
+            record = f"{record}\n{ahead[n_joined][1]}"
+            n_joined += 1
+        if n_joined and RECORD.fullmatch(record):
+            for _ in range(n_joined):
+                ahead.popleft()
+            line = record
+        yield number, line
+
+
 def read_header(line: str, schema: Schema) -> list[str]:
     """Read the header and refuse one that lacks or doubles a declared column."""
+    if CONTROL.search(line):
+        # Where lines end with CR alone, the "header" is the whole file: it is not shown.
+        raise RefusedFileError(
+            "its header has a control character, such as NUL, or a line end within quotes or of"
+            " CR alone; save the file as CSV in UTF-8"
+        )
     try:
-        header = [name.strip() for name in split_line(line)]
+        header = [name.strip() for name in split_record(line)]
     except BadCellError as error:
         raise RefusedFileError(f"its header cannot be read: {error}") from error
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if doubled:
-        raise RefusedFileError(f"its header names {doubled} more than once")
     lacking = [name for name in schema.columns if name not in header]
+    # Where no name is known, the first line may be a client's row: it is not shown.
+    known = len(lacking) < len(schema.columns)
+    doubled = sorted(name for name, count in Counter(header).items() if count > 1)
+    if doubled and known:
+        raise RefusedFileError(f"its header names [{shorten_all(doubled)}] more than once")
     if lacking:
-        # Where no name is known, the first line may be a client's row: it is not shown.
-        known = len(lacking) < len(schema.columns)
-        found = [shorten(name) for name in header[:20]] if known else []
-        what = f"it has [{', '.join(found)}]" if known else "its first line names none of ours"
+        what = f"it has [{shorten_all(header)}]" if known else "its first line names none of ours"
         raise RefusedFileError(
             f"it lacks the columns {lacking}; {what}. The first line must name the columns,"
             " separated by commas"
@@ -216,7 +261,7 @@ def read_rows(
     lines: Iterable[tuple[int, str]], schema: Schema, reading: FileReading
 ) -> dict[str, list[Any]]:
     """Read a file's lines into columns; what cannot be right goes to `reading.rejected`."""
-    iterator = iter(lines)
+    iterator = iterate_records(lines)
     _, first = next(iterator, (0, ""))
     if not first.strip():
         raise RefusedFileError("it is empty, or its first line is")
@@ -227,10 +272,12 @@ def read_rows(
             continue
         reading.n_rows += 1
         try:
-            row = read_row(split_line(line), header, parsers)
+            row = read_row(split_record(line), header, parsers)
         except BadCellError as error:
             reading.rejected.append(
-                RejectedRow(reading.path.name, number, error.column, error.expected, error.found)
+                RejectedRow(
+                    reading.path.name, number, error.column, error.expected, shorten(error.found)
+                )
             )
             continue
         for name, value in row.items():
