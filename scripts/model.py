@@ -47,6 +47,32 @@ class ColumnSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     standard_deviation: float | None
 
 
+class Cells(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the values of a numeric column spread: counts up to each edge, then above the last."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+class Moments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Mean and standard deviation, n in the denominator, of one column's log-odds terms."""
+
+    mean: float
+    standard_deviation: float
+
+
+class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of a dataset to compare later ones with, at any size of the dataset.
+
+    `row_hashes` are the smallest hashes of its rows, sorted, as 32-bit little-endian integers.
+    """
+
+    numeric: dict[str, Cells]
+    categorical: dict[str, dict[str, int]]
+    contributions: dict[str, Moments]
+    row_hashes: bytes
+
+
 class DatasetFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The dataset a model was trained on."""
 
@@ -55,6 +81,7 @@ class DatasetFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     n_positives: int
     missing_fractions: dict[str, float]
     summary: tuple[ColumnSummary, ...]
+    reference: Reference | None = None
 
 
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

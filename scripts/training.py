@@ -25,7 +25,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from scripts import artifacts, dataset, evaluation, model
+from scripts import artifacts, dataset, evaluation, model, reference
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema, TrainingSettings
 from scripts.console import run_as_script
@@ -316,7 +316,7 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
         versions=package_versions(),
     )
     check_equal(fitted, pipeline, table)
-    return Candidate(fitted, estimator)
+    return Candidate(reference.add_reference(fitted, table), estimator)
 
 
 def main(config: Config, *, dataset_path: Path | None = None) -> Training:

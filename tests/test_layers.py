@@ -22,6 +22,11 @@ ALLOWED: dict[str, set[str]] = {
     "outcomes": {"model"},
     # The decision itself, below the step, because the simulation of gates takes it as well.
     "gate": {"config", "evaluation"},
+    # What training keeps of a dataset, and what is later compared with it.
+    "reference": {"errors", "config", "dataset", "model"},
+    "contrast": set(),
+    "decline": set(),
+    "drift": {"errors", "config", "contrast", "dataset", "model", "reference"},
     # Two halves of what the service does, apart so that each can be read in one go.
     "live": {"errors", "config", "artifacts", "release"},
     "payload": {"config", "model"},

@@ -1,0 +1,126 @@
+"""What is kept of the dataset a model was trained on, to tell new rows and drift from it later."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from scripts import dataset, model
+from scripts.config import Schema
+from scripts.model import Cells, Model, Moments, Reference
+
+# Thirty-two cells lose about a thousandth of the power to see a shift; more would only be bulk.
+N_CELLS = 32
+# At most 64 KiB per model. Up to so many rows every row is known again; of larger datasets a
+# sample is, chosen by the hash, so that the same rows are in the sample of every dataset.
+N_HASHES = 2**14
+HASH_TYPE = np.dtype("<u4")
+
+Hashes = NDArray[np.uint32]
+
+
+def count_cells(edges: tuple[float, ...], values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Count the values up to each edge, and those above the last; values has no blanks."""
+    places = np.searchsorted(np.asarray(edges, dtype=np.float64), values, side="left")
+    return np.bincount(places, minlength=len(edges) + 1)
+
+
+def make_cells(values: NDArray[np.float64]) -> Cells:
+    """Cut the values of a column, without blanks, into cells of about equal counts.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n_values,)
+        Finite numbers; there may be none.
+
+    Returns
+    -------
+    Cells
+        At most 32 edges, which are values of the column; the last one is its largest. A column
+        with fewer values than that has an edge at each.
+    """
+    distinct = np.unique(values)
+    if len(distinct) > N_CELLS:
+        shares = np.arange(1, N_CELLS + 1) / N_CELLS
+        distinct = np.unique(np.quantile(values, shares, method="inverted_cdf"))
+    edges = tuple(distinct.tolist())
+    return Cells(edges=edges, counts=tuple(count_cells(edges, values).tolist()))
+
+
+def hash_rows(table: pd.DataFrame, schema: Schema) -> Hashes:
+    """Hash each row of a labelled table, shape (n_rows,); equal rows have equal hashes.
+
+    Numbers are hashed as floats, since a column is of integers in one dataset and of floats in
+    the next, when a first blank has come.
+    """
+    rows = pd.DataFrame(index=table.index)
+    for name in schema.columns:
+        is_number = name in (*schema.numeric, schema.target)
+        rows[name] = table[name].astype(np.float64 if is_number else object)
+    hashed = pd.util.hash_pandas_object(rows, index=False).to_numpy(dtype=np.uint64)
+    return (hashed >> np.uint64(32)).astype(np.uint32)
+
+
+def keep_smallest(hashes: Hashes) -> bytes:
+    """Keep the smallest hashes, as many as a model has room for."""
+    return np.unique(hashes)[:N_HASHES].astype(HASH_TYPE).tobytes()
+
+
+def tell_new_rows(reference: Reference, hashes: Hashes) -> tuple[NDArray[np.bool_], bool]:
+    """Find rows that were not in the reference dataset.
+
+    Parameters
+    ----------
+    reference : Reference
+        What was kept of that dataset.
+    hashes : numpy.ndarray of shape (n_rows,)
+        Hashes of the rows of another dataset.
+
+    Returns
+    -------
+    tuple of numpy.ndarray of shape (n_rows,) and bool
+        True for each row found to be new; whether these are all new rows, or a fair sample of
+        them because the reference dataset was too large to know each of its rows again.
+
+    Notes
+    -----
+    A bottom-k sample: Cohen and Kaplan, "Summarizing data using bottom-k sketches" (2007).
+    """
+    known = np.frombuffer(reference.row_hashes, dtype=HASH_TYPE)
+    is_new = ~np.isin(hashes, known)
+    if len(known) < N_HASHES:
+        return is_new, True
+    return is_new & (hashes <= known[-1]), False
+
+
+def term_moments(used: Model, columns: dict[str, NDArray[Any]]) -> dict[str, Moments]:
+    """Give mean and standard deviation of each column's term of the log-odds."""
+    return {
+        name: Moments(mean=float(terms.mean()), standard_deviation=float(terms.std()))
+        for name, terms in model.contributions(used, columns).items()
+    }
+
+
+def make_reference(used: Model, table: pd.DataFrame) -> Reference:
+    """Describe the dataset of a model; the table has at least one row and is left unchanged."""
+    columns = dataset.feature_arrays(table, used.schema)
+    return Reference(
+        numeric={
+            name: make_cells(columns[name][~np.isnan(columns[name])])
+            for name in used.schema.numeric
+        },
+        categorical={
+            name: dict(Counter(columns[name].tolist())) for name in used.schema.categorical
+        },
+        contributions=term_moments(used, columns),
+        row_hashes=keep_smallest(hash_rows(table, used.schema)),
+    )
+
+
+def add_reference(fitted: Model, table: pd.DataFrame) -> Model:
+    """Give the same model with what is kept of the dataset it was trained on."""
+    facts = msgspec.structs.replace(fitted.dataset, reference=make_reference(fitted, table))
+    return msgspec.structs.replace(fitted, dataset=facts)

@@ -1,0 +1,131 @@
+"""What is kept of a training dataset, and which rows of a later one are new."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from scripts import dataset, model, reference, training
+from scripts.config import Config, Schema
+from scripts.model import Reference
+from tests.conftest import SMALL_ROWS, make_rows, write_csv
+
+SCHEMA = Schema()
+
+
+def read_rows(tmp_path: Path, rows: list[str]) -> pd.DataFrame:
+    """Read rows as a table."""
+    return dataset.read_tables([write_csv(tmp_path / "rows.csv", rows)], SCHEMA)[0]
+
+
+def remember(table: pd.DataFrame, n_hashes: int | None = None) -> Reference:
+    """Keep the hashes of a table and nothing else."""
+    kept = np.unique(reference.hash_rows(table, SCHEMA))[:n_hashes]
+    hashes = kept.astype(reference.HASH_TYPE).tobytes()
+    return Reference(numeric={}, categorical={}, contributions={}, row_hashes=hashes)
+
+
+def test_a_column_with_few_values_has_a_cell_for_each() -> None:
+    cells = reference.make_cells(np.array([3.0, 1.0, 1.0, 2.0, 3.0, 3.0]))
+
+    assert cells.edges == (1.0, 2.0, 3.0)
+    assert cells.counts == (2, 1, 3, 0)
+
+
+def test_a_column_with_many_values_has_32_cells_of_equal_counts() -> None:
+    cells = reference.make_cells(np.arange(3200, dtype=np.float64))
+
+    assert cells.counts == (*[100] * 32, 0)
+    assert cells.edges[0] == 99.0
+    assert cells.edges[-1] == 3199.0
+
+
+@pytest.mark.parametrize("values", [[], [7.0], [0.0] * 500, [*[0.0] * 90, *range(1, 100)]])
+def test_every_value_is_in_one_cell(values: list[float]) -> None:
+    cells = reference.make_cells(np.array(values, dtype=np.float64))
+
+    assert sum(cells.counts) == len(values)
+    assert cells.counts[-1] == 0
+
+
+def test_values_are_counted_up_to_the_edge_and_above_the_last() -> None:
+    counts = reference.count_cells((1.0, 2.0), np.array([0.5, 1.0, 1.5, 2.0, 2.5, 9.0]))
+
+    assert counts.tolist() == [2, 2, 2]
+
+
+def test_a_row_is_known_again_when_its_column_has_become_one_of_floats(tmp_path: Path) -> None:
+    integers = read_rows(tmp_path, ["a,1,2,3,0", "b,4,5,6,1"])
+    floats = read_rows(tmp_path, ["a,1,2,3,0", "c,,5,6.5,1"])
+
+    is_new, is_complete = reference.tell_new_rows(
+        remember(integers), reference.hash_rows(floats, SCHEMA)
+    )
+
+    assert integers["lastmonth_activity"].dtype != floats["lastmonth_activity"].dtype
+    assert is_new.tolist() == [False, True]
+    assert is_complete
+
+
+@pytest.mark.parametrize("row", ["x,1,2,3,0", "a,9,2,3,0", "a,1,2,,0", "a,1,2,3,1", "a,2,1,3,0"])
+def test_a_row_that_differs_in_any_cell_is_new(tmp_path: Path, row: str) -> None:
+    before, after = read_rows(tmp_path, ["a,1,2,3,0"]), read_rows(tmp_path, [row])
+
+    is_new, _ = reference.tell_new_rows(remember(before), reference.hash_rows(after, SCHEMA))
+
+    assert is_new.all()
+
+
+def test_of_a_large_dataset_a_fair_sample_of_the_new_rows_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, later = make_rows(4000, 1), make_rows(2000, 2)
+    monkeypatch.setattr(reference, "N_HASHES", 1000)
+    kept = remember(read_rows(tmp_path, before), 1000)
+    table = read_rows(tmp_path, before[1000:] + later)
+
+    is_new, is_complete = reference.tell_new_rows(kept, reference.hash_rows(table, SCHEMA))
+
+    # A quarter of 2,000 rows is 500; five standard deviations are 97.
+    assert not is_complete
+    assert not is_new[:3000].any()
+    assert abs(int(is_new.sum()) - 500) < 97
+
+
+def test_a_model_keeps_its_reference_through_model_json(tmp_path: Path, config: Config) -> None:
+    table = read_rows(tmp_path, SMALL_ROWS)
+    fitted = training.fit_candidate(table, "0" * 64, config).model
+
+    again = model.decode_model(model.encode_model(fitted), Path("model.json"))
+
+    assert again == fitted
+    kept = again.dataset.reference
+    assert kept is not None
+    assert sum(kept.numeric["lastmonth_activity"].counts) == 26
+    assert len(kept.row_hashes) == 4 * 26
+    term = fitted.numeric[0]
+    expected = term.coefficient * table["lastmonth_activity"].mean()
+    assert kept.contributions["lastmonth_activity"].mean == pytest.approx(expected)
+
+
+def test_a_model_of_before_references_can_still_be_read(tmp_path: Path, config: Config) -> None:
+    fitted = training.fit_candidate(read_rows(tmp_path, SMALL_ROWS), "0" * 64, config).model
+    spelled = msgspec.json.decode(model.encode_model(fitted))
+    del spelled["dataset"]["reference"]
+
+    old = model.decode_model(msgspec.json.encode(spelled), Path("model.json"))
+
+    assert old.dataset.reference is None
+
+
+def test_what_is_kept_does_not_grow_with_the_dataset(tmp_path: Path, config: Config) -> None:
+    fitted = training.fit_candidate(read_rows(tmp_path, SMALL_ROWS), "", config).model
+    random, n_rows = np.random.default_rng(3), 50_000
+    table = pd.DataFrame({name: random.lognormal(4, 1, n_rows) for name in SCHEMA.numeric})
+    table["corporation"], table["exited"] = [f"c{i}" for i in range(n_rows)], 0
+
+    large = reference.add_reference(fitted, table)
+
+    assert len(model.encode_model(large)) < 110_000
