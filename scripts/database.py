@@ -1,98 +1,40 @@
 """The history of the runs, and the questions asked of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.engine import Connection
 
 from scripts.errors import RecordsError
 
-BUSY_TIMEOUT_S = 30
-
-
-class Status(StrEnum):
-    """How far a run came."""
-
-    RUNNING = "running"
-    FINISHED = "finished"
-    FAILED = "failed"
-    ABORTED = "aborted"
-    SKIPPED = "skipped"
-
-
-class Verdict(StrEnum):
-    """What a finished run decided."""
-
-    DEPLOYED = "deployed"
-    HELD = "held"
-    INSUFFICIENT = "insufficient data"
-    NOTHING_NEW = "nothing new"
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC; SQLite forgets the zone, so it is added when reading."""
-
-    impl = sa.DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Store a moment as UTC without a zone."""
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Give a moment back with its zone."""
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-metadata = sa.MetaData()
-
-runs = sa.Table(
-    "runs",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("started_at", UtcDateTime, nullable=False),
-    sa.Column("ended_at", UtcDateTime),
-    sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("verdict", sa.String(32)),
-    sa.Column("reason", sa.Text),
-    sa.Column("fingerprint", sa.String(64)),
-    sa.Column("stamp", sa.String(32)),
-    sa.Column("candidate_f1", sa.Float),
-    sa.Column("production_f1", sa.Float),
-    sa.Column("release", sa.String(64)),
-    sa.Column("durations_s", sa.JSON),
+# Callers know this one module: opening the records and their closed sets of words included.
+from scripts.storage import open_records as open_records
+from scripts.storage import reading as reading
+from scripts.storage import writing as writing
+from scripts.tables import DeploymentKind as DeploymentKind
+from scripts.tables import Role as Role
+from scripts.tables import Status as Status
+from scripts.tables import Verdict as Verdict
+from scripts.tables import (
+    column_statistics,
+    decisions,
+    deployments,
+    digests,
+    files,
+    models,
+    production_scores,
+    runs,
+    states,
 )
 
-files = sa.Table(
-    "files",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("run_id", sa.ForeignKey("runs.id"), nullable=False, index=True),
-    sa.Column("path", sa.Text, nullable=False),
-    sa.Column("sha256", sa.String(64), nullable=False),
-    sa.Column("n_bytes", sa.BigInteger, nullable=False),
-    sa.Column("n_rows", sa.BigInteger, nullable=False),
-    sa.Column("n_rejected", sa.BigInteger, nullable=False),
-    sa.Column("refused", sa.Text, nullable=False),
-)
-
-# What was hashed before, so that a file whose state did not change is not read again.
-digests = sa.Table(
-    "digests",
-    metadata,
-    sa.Column("path", sa.Text, primary_key=True),
-    sa.Column("n_bytes", sa.BigInteger, nullable=False),
-    sa.Column("changed_ns", sa.BigInteger, nullable=False),
-    sa.Column("inode", sa.String(24), nullable=False),
-    sa.Column("sha256", sa.String(64), nullable=False),
+Row = Mapping[str, Any]
+# Runs that left nothing but their row.
+IDLE = sa.or_(
+    runs.c.verdict == Verdict.NOTHING_NEW,
+    runs.c.status == Status.SKIPPED,
 )
 
 
@@ -106,80 +48,17 @@ class KnownFile:
     sha256: str
 
 
-def prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
-    """Make a SQLite connection wait for others, and leave the transactions to SQLAlchemy."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
-    cursor.close()
-
-
-def begin_immediate(connection: Connection) -> None:
-    """Take the write lock at the start: a deferred one loses updates between two writers."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-@contextmanager
-def as_records_error(url: sa.URL) -> Iterator[None]:
-    """Turn the library's errors into the one the programs expect."""
-    try:
-        yield
-    except sa.exc.SQLAlchemyError as error:
-        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-        place = url.render_as_string(hide_password=True)
-        raise RecordsError(
-            f"The records in {place} cannot be used: {cause}. If the file is damaged, move it"
-            " away: the next run starts a new one; production is not touched."
-        ) from error
-
-
-@contextmanager
-def open_records(database_url: str) -> Iterator[Engine]:
-    """Open the records, making the tables if they are missing, and close them at the end.
-
-    Parameters
-    ----------
-    database_url : str
-        As SQLAlchemy spells it.
-
-    Yields
-    ------
-    sqlalchemy.Engine
-        For `writing`.
-
-    Raises
-    ------
-    RecordsError
-        If the database cannot be opened, or is none.
-    """
-    try:
-        engine = sa.create_engine(database_url, poolclass=sa.NullPool)
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
-        raise RecordsError(f"database_url cannot be used: {error}.") from error
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", prepare_sqlite)
-        sa.event.listen(engine, "begin", begin_immediate)
-        if engine.url.database and engine.url.database != ":memory:":
-            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with writing(engine) as connection:
-            metadata.create_all(connection)
-        yield engine
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction; it is committed at the end, or rolled back by an error."""
-    with as_records_error(engine.url), engine.begin() as connection:
-        yield connection
-
-
-def start_run(connection: Connection, now: datetime, status: Status = Status.RUNNING) -> int:
+def start_run(
+    connection: Connection,
+    now: datetime,
+    status: Status = Status.RUNNING,
+    trigger: str | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> int:
     """Record that a run starts, and return its id."""
-    result = connection.execute(runs.insert().values(started_at=now, status=status))
+    result = connection.execute(
+        runs.insert().values(started_at=now, status=status, trigger=trigger, versions=versions)
+    )
     key = result.inserted_primary_key
     if key is None:
         raise RecordsError("The database gave a new run no id.")
@@ -200,22 +79,51 @@ def abort_dead_runs(connection: Connection, now: datetime) -> int:
     ).rowcount
 
 
-def last_decided_run(connection: Connection) -> Mapping[str, Any] | None:
-    """Find the last run that trained and came to a verdict."""
-    decided = (
-        sa.select(runs)
-        .where(runs.c.status == Status.FINISHED, runs.c.verdict != Verdict.NOTHING_NEW)
-        .order_by(runs.c.id.desc())
-        .limit(1)
-    )
-    row = connection.execute(decided).mappings().first()
+def first_row(connection: Connection, query: sa.Select[Any]) -> Row | None:
+    """Give the first row of a question; None if it has no answer."""
+    row = connection.execute(query.limit(1)).mappings().first()
     return None if row is None else dict(row)
 
 
-def latest_runs(connection: Connection, limit: int) -> list[Mapping[str, Any]]:
+def newest_rows(
+    connection: Connection, table: sa.Table, limit: int, offset: int = 0, **wanted: Any
+) -> list[Row]:
+    """List rows of a table by id, newest first; `wanted` are values that columns must have."""
+    query = sa.select(table).filter_by(**wanted).order_by(table.c.id.desc())
+    return [dict(row) for row in connection.execute(query.limit(limit).offset(offset)).mappings()]
+
+
+def find_run(connection: Connection, run_id: int) -> Row | None:
+    """Find a run by its id."""
+    return first_row(connection, sa.select(runs).where(runs.c.id == run_id))
+
+
+def last_decided_run(connection: Connection) -> Row | None:
+    """Find the last run that trained and came to a verdict."""
+    return first_row(
+        connection,
+        sa.select(runs)
+        .where(runs.c.status == Status.FINISHED, runs.c.verdict != Verdict.NOTHING_NEW)
+        # A run of a history that was taken over says nothing about what is new.
+        .where(runs.c.fingerprint.is_not(None))
+        .order_by(runs.c.id.desc()),
+    )
+
+
+def last_finished_run(connection: Connection) -> Row | None:
+    """Find the last run that ended well, whatever its verdict."""
+    finished = sa.select(runs).where(runs.c.status == Status.FINISHED)
+    return first_row(connection, finished.order_by(runs.c.id.desc()))
+
+
+def latest_runs(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
     """List the last runs, newest first."""
-    query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
-    return [dict(row) for row in connection.execute(query).mappings()]
+    return newest_rows(connection, runs, limit, offset)
+
+
+def count_runs(connection: Connection) -> int:
+    """Count all runs."""
+    return connection.execute(sa.select(sa.func.count()).select_from(runs)).scalar_one()
 
 
 def known_files(connection: Connection) -> dict[str, KnownFile]:
@@ -238,7 +146,113 @@ def replace_known_files(connection: Connection, known: Mapping[str, KnownFile]) 
         connection.execute(digests.insert(), rows)
 
 
-def record_files(connection: Connection, run_id: int, rows: Sequence[Mapping[str, Any]]) -> None:
+def record_files(connection: Connection, run_id: int, rows: Sequence[Row]) -> None:
     """Record the files that a run read; the keys are columns of `files`."""
     if rows:
         connection.execute(files.insert(), [{"run_id": run_id, **row} for row in rows])
+
+
+def files_of_run(connection: Connection, run_id: int) -> list[Row]:
+    """List the files that a run read, in the order in which it read them."""
+    query = sa.select(files).where(files.c.run_id == run_id).order_by(files.c.id)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def record_model(connection: Connection, run_id: int, **facts: Any) -> None:
+    """Record a model that a run trained; facts are columns of `models`."""
+    connection.execute(models.insert().values(run_id=run_id, **facts))
+
+
+def list_models(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
+    """List the models, newest first."""
+    return newest_rows(connection, models, limit, offset)
+
+
+def find_model(connection: Connection, stamp: str) -> Row | None:
+    """Find the newest model with a stamp."""
+    found = newest_rows(connection, models, 1, stamp=stamp)
+    return found[0] if found else None
+
+
+def record_decision(
+    connection: Connection, run_id: int, decided_at: datetime, **facts: Any
+) -> None:
+    """Record what a promotion decided, and on what evidence; facts are columns of `decisions`."""
+    connection.execute(decisions.insert().values(run_id=run_id, decided_at=decided_at, **facts))
+
+
+def list_decisions(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
+    """List the promotion decisions, newest first."""
+    return newest_rows(connection, decisions, limit, offset)
+
+
+def record_deployment(
+    connection: Connection, at: datetime, kind: DeploymentKind, release: str, **facts: Any
+) -> None:
+    """Record that a release began to serve; facts are columns of `deployments`, actor is needed."""
+    connection.execute(deployments.insert().values(at=at, kind=kind, release=release, **facts))
+
+
+def list_deployments(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
+    """List the deployments and rollbacks, newest first."""
+    return newest_rows(connection, deployments, limit, offset)
+
+
+def record_column_statistics(connection: Connection, run_id: int, rows: Sequence[Row]) -> None:
+    """Record what a run's dataset looks like; the keys are columns of `column_statistics`."""
+    if rows:
+        connection.execute(column_statistics.insert(), [{"run_id": run_id, **row} for row in rows])
+
+
+def column_statistics_of_run(connection: Connection, run_id: int) -> list[Row]:
+    """List the statistics of the columns of a run's dataset, in the order recorded."""
+    query = sa.select(column_statistics).where(column_statistics.c.run_id == run_id)
+    rows = connection.execute(query.order_by(column_statistics.c.id)).mappings()
+    return [dict(row) for row in rows]
+
+
+def list_column_statistics(
+    connection: Connection, column: str, limit: int, offset: int = 0
+) -> list[Row]:
+    """List the statistics of one column over the runs, newest first."""
+    return newest_rows(connection, column_statistics, limit, offset, column=column)
+
+
+def record_production_score(
+    connection: Connection, run_id: int, release: str, **facts: Any
+) -> None:
+    """Record how production does on current test data; facts are columns of its table."""
+    connection.execute(production_scores.insert().values(run_id=run_id, release=release, **facts))
+
+
+def list_production_scores(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
+    """List how production did over the runs, newest first."""
+    return newest_rows(connection, production_scores, limit, offset)
+
+
+def current_state(connection: Connection, name: str) -> Row | None:
+    """Find the state that an alert remembers: name, state, since, run_id."""
+    return first_row(connection, sa.select(states).where(states.c.name == name))
+
+
+def list_states(connection: Connection) -> list[Row]:
+    """List all states that alerts remember, by name."""
+    rows = connection.execute(sa.select(states).order_by(states.c.name)).mappings()
+    return [dict(row) for row in rows]
+
+
+def set_state(
+    connection: Connection, name: str, state: str, since: datetime, run_id: int | None = None
+) -> bool:
+    """Remember a state and say whether it is another one than before; the first one is."""
+    before = current_state(connection, name)
+    if before is None:
+        connection.execute(
+            states.insert().values(name=name, state=state, since=since, run_id=run_id)
+        )
+        return True
+    if before["state"] == state:
+        return False
+    changed = states.update().where(states.c.name == name)
+    connection.execute(changed.values(state=state, since=since, run_id=run_id))
+    return True

@@ -14,7 +14,7 @@ import msgspec
 from scripts import artifacts, database
 from scripts.config import Config, read_config
 from scripts.console import make_command
-from scripts.database import KnownFile, Status, Verdict
+from scripts.database import KnownFile, Role, Status, Verdict
 from scripts.errors import BusyError, InsufficientDataError, PipelineError
 
 Made = TypeVar("Made")
@@ -117,10 +117,11 @@ def timed(durations_s: dict[str, float], name: str, step: Callable[[], Made]) ->
         durations_s[name] = round(time.monotonic() - started, 3)
 
 
-def describe_readings(readings: Iterable[Any]) -> list[dict[str, Any]]:
+def describe_readings(readings: Iterable[Any], role: Role) -> list[dict[str, Any]]:
     """Turn what was read into rows for the records."""
     return [
         {
+            "role": role,
             "path": str(reading.path),
             "sha256": reading.sha256,
             "n_bytes": reading.n_bytes,
@@ -144,13 +145,13 @@ def run_steps(config: Config, snapshot: Snapshot) -> Outcome:
         ingested = timed(
             took, "ingestion", lambda: ingestion.main(config, paths=snapshot.input_paths)
         )
-        outcome.readings = describe_readings(ingested.readings)
+        outcome.readings = describe_readings(ingested.readings, Role.INPUT)
         trained = timed(
             took, "training", lambda: training.main(config, dataset_path=ingested.dataset_path)
         )
         outcome.facts["stamp"] = trained.stamp
         scored = timed(took, "scoring", lambda: scoring.main(config, model_path=trained.model_path))
-        outcome.readings += describe_readings(scored.readings)
+        outcome.readings += describe_readings(scored.readings, Role.TEST)
     except InsufficientDataError as error:
         log.warning("Insufficient data: %s", error)
         outcome.verdict, outcome.reason = Verdict.INSUFFICIENT, str(error)

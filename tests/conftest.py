@@ -1,12 +1,15 @@
 """Two installations tell the story: one before its first run, and one that serves."""
 
 import json
-from collections.abc import Callable
+import os
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from scripts import config as config_module
 from scripts import deployment, ingestion, scoring, training
@@ -103,3 +106,28 @@ def changed(config: Config) -> Callable[..., Config]:
         return msgspec.structs.replace(config, **replaced)
 
     return change
+
+
+@pytest.fixture
+def postgresql_url() -> Iterator[str]:
+    """Records that are not there yet, in a schema of their own on a real PostgreSQL server."""
+    server = os.environ.get("ADRAS_TEST_POSTGRES_URL")
+    if not server:
+        pytest.skip("ADRAS_TEST_POSTGRES_URL names no PostgreSQL server; .ci/run starts one")
+    schema = f"test_{uuid.uuid4().hex}"
+    engine = sa.create_engine(server, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+    yield f"{server}?options=-csearch_path%3D{schema}"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def records_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Records that are not there yet, on both databases."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'runs.db'}"
+    url: str = request.getfixturevalue("postgresql_url")
+    return url

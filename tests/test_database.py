@@ -2,14 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from scripts import database
-from scripts.database import KnownFile, Status, Verdict
+from scripts.database import DeploymentKind, KnownFile, Role, Status, Verdict
 from scripts.errors import RecordsError
 
 ROOT = Path(__file__).parent.parent
@@ -17,9 +18,9 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    """A database that is not there yet."""
-    return f"sqlite:///{tmp_path / 'runs.db'}"
+def url(records_url: str) -> str:
+    """A database that is not there yet, once on SQLite and once on PostgreSQL."""
+    return records_url
 
 
 def test_a_run_is_found_again_with_its_zone(url: str) -> None:
@@ -46,12 +47,20 @@ def test_the_last_decided_run_is_neither_a_failed_nor_an_idle_one(url: str) -> N
         assert database.last_decided_run(connection) is None
         for status, verdict in ends:
             run_id = database.start_run(connection, NOW)
-            database.end_run(connection, run_id, status=status, verdict=verdict)
+            database.end_run(connection, run_id, status=status, verdict=verdict, fingerprint="abc")
 
         last = database.last_decided_run(connection)
 
     assert last is not None
     assert last["verdict"] == Verdict.DEPLOYED
+
+
+def test_a_run_of_a_history_taken_over_says_nothing_about_what_is_new(url: str) -> None:
+    with database.open_records(url) as engine, database.writing(engine) as connection:
+        run_id = database.start_run(connection, NOW, Status.FINISHED)
+        database.end_run(connection, run_id, verdict=Verdict.DEPLOYED)
+
+        assert database.last_decided_run(connection) is None
 
 
 def test_a_run_that_never_ended_is_aborted(url: str) -> None:
@@ -91,21 +100,182 @@ def test_an_error_rolls_the_transaction_back(url: str) -> None:
             assert database.latest_runs(connection, 5) == []
 
 
-@pytest.mark.parametrize("bad_url", ["nonsense", "nodialect://x"])
-def test_a_url_that_cannot_be_right_is_named(bad_url: str) -> None:
-    with pytest.raises(RecordsError, match="database_url"), database.open_records(bad_url):
-        pass
+@pytest.fixture
+def rows(url: str) -> Iterator[Connection]:
+    """A transaction on new records that hold one run, number 1."""
+    with database.open_records(url) as engine, database.writing(engine) as connection:
+        database.start_run(connection, NOW, trigger="cron", versions={"python": "3.13"})
+        yield connection
 
 
-def test_a_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path) -> None:
-    path = tmp_path / "runs.db"
-    path.write_bytes(b"garbage" * 1000)
+def test_a_run_remembers_what_started_it_and_with_which_versions(rows: Connection) -> None:
+    run = database.find_run(rows, 1)
 
-    with (
-        pytest.raises(RecordsError, match="file is not a database.*move it away"),
-        database.open_records(f"sqlite:///{path}"),
-    ):
-        pass
+    assert run is not None
+    assert (run["trigger"], run["versions"]) == ("cron", {"python": "3.13"})
+    assert database.find_run(rows, 2) is None
+    assert database.count_runs(rows) == 1
+
+
+def test_runs_are_listed_newest_first_in_pages(rows: Connection) -> None:
+    for _ in range(4):
+        # Clocks may step back: the order is that of the ids.
+        database.start_run(rows, NOW - timedelta(days=1))
+
+    assert [run["id"] for run in database.latest_runs(rows, 2)] == [5, 4]
+    assert [run["id"] for run in database.latest_runs(rows, 2, offset=3)] == [2, 1]
+    assert database.latest_runs(rows, 2, offset=5) == []
+
+
+def test_the_last_run_that_ended_well_may_be_idle(rows: Connection) -> None:
+    assert database.last_finished_run(rows) is None
+    database.end_run(rows, 1, status=Status.FINISHED, verdict=Verdict.NOTHING_NEW)
+    database.start_run(rows, NOW, Status.FAILED)
+
+    last = database.last_finished_run(rows)
+
+    assert last is not None
+    assert last["id"] == 1
+
+
+def test_the_files_of_a_run_keep_their_order_and_role(rows: Connection) -> None:
+    read = {"sha256": "a" * 64, "n_bytes": 10, "n_rows": 3, "n_rejected": 1, "refused": ""}
+    unread = {"sha256": "b" * 64, "n_bytes": 0, "n_rows": None, "n_rejected": None, "refused": None}
+    database.record_files(
+        rows,
+        1,
+        [
+            {"role": Role.INPUT, "path": "z.csv", **read},
+            {"role": Role.TEST, "path": "a.csv", **unread},
+        ],
+    )
+    database.record_files(rows, 1, [])
+
+    found = [
+        (file["role"], file["path"], file["n_rows"]) for file in database.files_of_run(rows, 1)
+    ]
+
+    assert found == [("input", "z.csv", 3), ("test", "a.csv", None)]
+    assert database.files_of_run(rows, 2) == []
+
+
+def test_a_model_is_found_by_its_stamp(rows: Connection) -> None:
+    database.record_model(
+        rows, 1, stamp="S1", dataset_sha256="d", settings={"C": 1.0}, f1=0.5, n_test_rows=2**40
+    )
+
+    model = database.find_model(rows, "S1")
+
+    assert model is not None
+    assert (model["settings"], model["f1"], model["n_test_rows"]) == ({"C": 1.0}, 0.5, 2**40)
+    assert database.list_models(rows, 10) == [model]
+    assert database.find_model(rows, "S2") is None
+
+
+def test_a_decision_keeps_its_evidence(rows: Connection) -> None:
+    database.record_decision(
+        rows, 1, NOW, answer="deploy", reason="better", candidate_f1=0.75, production_f1=0.5,
+        difference=0.25, difference_low=0.1, difference_high=0.4, probability_better=0.99,
+        n_test_rows=1000, n_test_positives=300,
+    )  # fmt: skip
+    database.record_decision(rows, 1, NOW, answer="hold", reason="worse")
+
+    newest, oldest = database.list_decisions(rows, 10)
+
+    assert newest["answer"] == "hold"
+    assert newest["difference"] is None
+    assert (oldest["decided_at"], oldest["probability_better"]) == (NOW, 0.99)
+    assert database.list_decisions(rows, 1, offset=1) == [oldest]
+
+
+def test_a_rollback_by_hand_belongs_to_no_run(rows: Connection) -> None:
+    database.record_deployment(rows, NOW, DeploymentKind.DEPLOY, "0001_x", run_id=1, actor="cron")
+    database.record_deployment(
+        rows, NOW, DeploymentKind.ROLLBACK, "0001_x", previous_release="0002_y", actor="ann",
+        reason="complaints",
+    )  # fmt: skip
+
+    rollback, deployment = database.list_deployments(rows, 10)
+
+    assert (rollback["kind"], rollback["run_id"], rollback["actor"]) == ("rollback", None, "ann")
+    assert (deployment["kind"], deployment["run_id"]) == ("deploy", 1)
+
+
+def test_the_statistics_of_a_column_are_found_by_run_and_over_the_runs(rows: Connection) -> None:
+    second = database.start_run(rows, NOW)
+    common = {"dataset_stamp": "S", "kind": "numeric", "n_rows": 9, "mean": 1.5}
+    for run_id in (1, second):
+        database.record_column_statistics(
+            rows, run_id, [{"column": "age", **common}, {"column": "month", **common}]
+        )
+    database.record_column_statistics(rows, second, [])
+
+    of_run = database.column_statistics_of_run(rows, 1)
+    over_runs = database.list_column_statistics(rows, "age", 10)
+
+    assert [row["column"] for row in of_run] == ["age", "month"]
+    assert [row["run_id"] for row in over_runs] == [second, 1]
+    assert over_runs[0]["mean"] == 1.5
+
+
+def test_production_is_scored_over_time(rows: Connection) -> None:
+    database.record_production_score(rows, 1, "0001_x", f1=0.5, f1_low=0.4, f1_high=0.6, n_rows=9)
+
+    (score,) = database.list_production_scores(rows, 10)
+
+    assert (score["release"], score["f1_low"], score["n_rows"]) == ("0001_x", 0.4, 9)
+
+
+def test_a_state_says_whether_it_changed_and_since_when(rows: Connection) -> None:
+    later = NOW + timedelta(hours=1)
+    assert database.current_state(rows, "model drift") is None
+    assert database.set_state(rows, "model drift", "ok", NOW, run_id=1)
+    assert not database.set_state(rows, "model drift", "ok", later, run_id=1)
+    assert database.set_state(rows, "data drift", "ok", NOW)
+    assert database.current_state(rows, "model drift") == {
+        "name": "model drift", "state": "ok", "since": NOW, "run_id": 1,
+    }  # fmt: skip
+
+    assert database.set_state(rows, "model drift", "alarm", later)
+
+    assert [(row["name"], row["state"], row["since"]) for row in database.list_states(rows)] == [
+        ("data drift", "ok", NOW),
+        ("model drift", "alarm", later),
+    ]
+
+
+def record_for_no_run(engine: Engine) -> None:
+    """Record a model of a run that is not there."""
+    with database.writing(engine) as connection:
+        database.record_model(connection, 99, stamp="S")
+
+
+def misspell_a_column(engine: Engine) -> None:
+    """Record a fact that has no column."""
+    with database.writing(engine) as connection:
+        database.start_run(connection, NOW)
+        database.record_model(connection, 1, stamp="S", F1=0.5)
+
+
+def record_a_column_twice(engine: Engine) -> None:
+    """Record two rows of statistics of one column in one run."""
+    row = {"dataset_stamp": "S", "kind": "numeric", "n_rows": 9, "column": "age"}
+    with database.writing(engine) as connection:
+        run_id = database.start_run(connection, NOW)
+        database.record_column_statistics(connection, run_id, [row, row])
+
+
+@pytest.mark.parametrize("wrong", [record_for_no_run, misspell_a_column, record_a_column_twice])
+def test_what_cannot_be_right_is_refused_as_a_whole(
+    url: str, wrong: Callable[[Engine], None]
+) -> None:
+    with database.open_records(url) as engine:
+        with pytest.raises(RecordsError):
+            wrong(engine)
+
+        with database.reading(engine) as connection:
+            assert database.list_models(connection, 10) == []
+            assert database.latest_runs(connection, 10) == []
 
 
 WRITER = """

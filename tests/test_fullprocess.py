@@ -149,7 +149,7 @@ def test_what_changes_the_decision_is_new(config: Config, change: Callable[[Conf
 def test_a_file_that_goes_on_changing_is_left_for_the_next_run(
     config: Config, changed: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settling = changed(ingestion={"settle_s": 0.1})
+    settling = changed(ingestion={"settle_s": 600})
     dripping = write_csv(settling.input_folder_path / "c.csv", make_rows(10, 1)[:5])
 
     def drip(_seconds: float) -> None:

@@ -1,0 +1,212 @@
+"""The tables of the records."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator
+
+# The revision of scripts/migrations that these tables are.
+VERSION = "0002"
+
+
+class Status(StrEnum):
+    """How far a run came."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    ABORTED = "aborted"
+    SKIPPED = "skipped"
+
+
+class Verdict(StrEnum):
+    """What a finished run decided."""
+
+    DEPLOYED = "deployed"
+    HELD = "held"
+    INSUFFICIENT = "insufficient data"
+    NOTHING_NEW = "nothing new"
+
+
+class Role(StrEnum):
+    """What a run read a file for."""
+
+    INPUT = "input"
+    TEST = "test"
+
+
+class DeploymentKind(StrEnum):
+    """How a release came to serve."""
+
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite forgets the zone, so it is added when reading."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Store a moment as UTC without a zone."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Give a moment back with its zone."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+metadata = sa.MetaData()
+
+
+def of_run(*, nullable: bool = False) -> sa.Column[int]:
+    """Make the column that says which run a row belongs to."""
+    return sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id"), nullable=nullable, index=True)
+
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("trigger", sa.String(16)),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("verdict", sa.String(32)),
+    sa.Column("reason", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("fingerprint", sa.String(64)),
+    sa.Column("stamp", sa.String(32)),
+    sa.Column("candidate_f1", sa.Float),
+    sa.Column("production_f1", sa.Float),
+    sa.Column("release", sa.String(64)),
+    sa.Column("durations_s", sa.JSON),
+    sa.Column("versions", sa.JSON),
+)
+
+# A file whose content was not read, as by a run that failed before, has no counts.
+files = sa.Table(
+    "files",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("role", sa.String(8)),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("n_bytes", sa.BigInteger, nullable=False),
+    sa.Column("n_rows", sa.BigInteger),
+    sa.Column("n_rejected", sa.BigInteger),
+    sa.Column("refused", sa.Text),
+)
+
+# What was hashed before, so that a file whose state did not change is not read again.
+digests = sa.Table(
+    "digests",
+    metadata,
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("n_bytes", sa.BigInteger, nullable=False),
+    sa.Column("changed_ns", sa.BigInteger, nullable=False),
+    sa.Column("inode", sa.String(24), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+)
+
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("stamp", sa.String(32), nullable=False, index=True),
+    sa.Column("dataset_sha256", sa.String(64)),
+    sa.Column("n_rows", sa.BigInteger),
+    sa.Column("n_positives", sa.BigInteger),
+    sa.Column("settings", sa.JSON),
+    sa.Column("threshold", sa.Float),
+    sa.Column("f1", sa.Float),
+    sa.Column("f1_low", sa.Float),
+    sa.Column("f1_high", sa.Float),
+    sa.Column("precision", sa.Float),
+    sa.Column("recall", sa.Float),
+    sa.Column("roc_auc", sa.Float),
+    sa.Column("n_test_rows", sa.BigInteger),
+    sa.Column("n_test_positives", sa.BigInteger),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("decided_at", UtcDateTime, nullable=False),
+    sa.Column("answer", sa.String(32), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("candidate_stamp", sa.String(32)),
+    sa.Column("production_release", sa.String(64)),
+    sa.Column("candidate_f1", sa.Float),
+    sa.Column("production_f1", sa.Float),
+    sa.Column("difference", sa.Float),
+    sa.Column("difference_low", sa.Float),
+    sa.Column("difference_high", sa.Float),
+    sa.Column("probability_better", sa.Float),
+    sa.Column("n_test_rows", sa.BigInteger),
+    sa.Column("n_test_positives", sa.BigInteger),
+)
+
+# A rollback by hand belongs to no run.
+deployments = sa.Table(
+    "deployments",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(nullable=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("release", sa.String(64), nullable=False),
+    sa.Column("previous_release", sa.String(64)),
+    sa.Column("model_stamp", sa.String(32)),
+    sa.Column("f1", sa.Float),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+)
+
+column_statistics = sa.Table(
+    "column_statistics",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("dataset_stamp", sa.String(32), nullable=False),
+    sa.Column("column", sa.Text, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("n_rows", sa.BigInteger, nullable=False),
+    sa.Column("missing_fraction", sa.Float),
+    sa.Column("mean", sa.Float),
+    sa.Column("median", sa.Float),
+    sa.Column("standard_deviation", sa.Float),
+    sa.Column("drift", sa.Float),
+    sa.Column("drift_limit", sa.Float),
+    sa.Column("effect", sa.Float),
+    sa.UniqueConstraint("run_id", "column", name="one_row_per_run_and_column"),
+)
+
+production_scores = sa.Table(
+    "production_scores",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("release", sa.String(64), nullable=False),
+    sa.Column("f1", sa.Float),
+    sa.Column("f1_low", sa.Float),
+    sa.Column("f1_high", sa.Float),
+    sa.Column("n_rows", sa.BigInteger, nullable=False),
+)
+
+# What alerts remember: only a change of state is worth one.
+states = sa.Table(
+    "states",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("state", sa.String(64), nullable=False),
+    sa.Column("since", UtcDateTime, nullable=False),
+    of_run(nullable=True),
+)
