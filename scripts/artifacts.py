@@ -49,22 +49,26 @@ class Kind(StrEnum):
 COMPANIONS = {Kind.DATASET: Kind.INGESTED, Kind.MODEL: Kind.PICKLE}
 
 
+def is_stamp(text: str) -> bool:
+    """Say whether a text of the right shape is a moment: there is no 13th month."""
+    try:
+        datetime.strptime(text, STAMP_FORMAT)  # noqa: DTZ007 - only asked whether it is one
+    except ValueError:
+        return False
+    return True
+
+
 def stamp_of(path: Path) -> str:
     """Read the stamp in the name of a dated file or folder; '' if there is none."""
     found = STAMP_PATTERN.search(path.name)
-    if not found:
-        return ""
-    try:
-        datetime.strptime(found.group(), STAMP_FORMAT)  # noqa: DTZ007 - only asked whether it is one
-    except ValueError:
-        return ""
-    return found.group()
+    return found.group() if found and is_stamp(found.group()) else ""
 
 
 def next_stamp(now: datetime, folders: Iterable[Path]) -> str:
     """Make a run's stamp, later than every stamp in the folders even if the clock went back."""
-    stamps = [stamp_of(path) for folder in folders if folder.is_dir() for path in folder.iterdir()]
-    latest = max(stamps, default="")
+    names = [path.name for folder in folders if folder.is_dir() for path in folder.iterdir()]
+    found = {match.group() for match in map(STAMP_PATTERN.search, names) if match}
+    latest = next(filter(is_stamp, sorted(found, reverse=True)), "")
     stamp = now.astimezone(UTC).strftime(STAMP_FORMAT)
     if stamp > latest:
         return stamp
