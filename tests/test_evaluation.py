@@ -127,7 +127,9 @@ def test_the_interval_covers_the_true_f1_about_95_times_in_100() -> None:
 
     intervals = [evaluation.f1_interval(*map(int, draw)) for draw in draws]
 
-    covered = [low <= 0.7 <= high for low, high in intervals if low is not None]
+    covered = [
+        low <= 0.7 <= high for low, high in intervals if low is not None and high is not None
+    ]
     # Four standard errors around 0.95 with 400 draws, and a percentile interval is a little short.
     assert len(covered) == 400
     assert 0.90 <= np.mean(covered) <= 0.99
