@@ -13,7 +13,15 @@ from scripts.errors import ConfigError
 
 DEFAULT_CONFIG_PATH = Path(__file__).resolve().parent.parent / "config.json"
 PRACTICE_NUMERIC = ("lastmonth_activity", "lastyear_activity", "number_of_employees")
-KNOWN_OPPOSITES = {"1": "0", "true": "false", "yes": "no", "y": "n", "0": "1", "false": "true"}
+OPPOSITES = (
+    ("1", "0"),
+    ("true", "false"),
+    ("true.", "false."),
+    ("t", "f"),
+    ("yes", "no"),
+    ("y", "n"),
+)
+KNOWN_OPPOSITES = {**dict(OPPOSITES), **{no: yes for yes, no in OPPOSITES}}
 FOLDER_KEYS = (
     "input_folder_path",
     "output_folder_path",
@@ -39,16 +47,30 @@ def spell_label(label: Label) -> str:
     return str(int(number)) if number.is_integer() else text
 
 
+class NumberMarks(Struct, frozen=True, kw_only=True):
+    """How numbers are written in a column."""
+
+    decimal: str = "."
+    thousands: str = ""
+    percent: bool = False
+
+
 class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Name the columns of a client table and say what each is for."""
+    """Name the columns of a client table, and say what each is for and how it is written."""
 
     target: str = "exited"
     positive: Label = 1
     negative: Label | None = None
     ids: tuple[str, ...] = ("corporation",)
+    ignore: tuple[str, ...] = ()
     numeric: tuple[str, ...] = PRACTICE_NUMERIC
     categorical: tuple[str, ...] = ()
     minimum: dict[str, float] | None = None
+    separator: Literal["auto", ",", ";", "\t", "|"] = "auto"
+    encoding: Literal["auto", "utf-8", "utf-8-sig"] = "auto"
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ",", ".", " ", "'"] = ""
+    percent: tuple[str, ...] = ()
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -75,6 +97,12 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.minimum is not None:
             return self.minimum
         return dict.fromkeys(PRACTICE_NUMERIC, 0.0) if self.numeric == PRACTICE_NUMERIC else {}
+
+    def marks(self, column: str) -> NumberMarks:
+        """How the numbers of a column are written."""
+        return NumberMarks(
+            decimal=self.decimal, thousands=self.thousands, percent=column in self.percent
+        )
 
 
 class IngestionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -170,15 +198,22 @@ def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -
 
 def check_schema(schema: Schema, place: str) -> None:
     """Refuse a schema that names a column twice, or leaves nothing to train on."""
-    doubled = sorted({name for name in schema.columns if schema.columns.count(name) > 1})
+    named = (*schema.columns, *schema.ignore)
+    doubled = sorted({name for name in named if named.count(name) > 1})
     if doubled:
         raise ConfigError(f"{place}, schema, names the columns {doubled} more than once.")
     if not schema.features:
         raise ConfigError(f"{place}, schema, has no numeric and no categorical column to train on.")
-    strangers = sorted(set(schema.minimums) - set(schema.numeric))
-    if strangers:
+    for key, names in (("minimum", schema.minimums), ("percent", schema.percent)):
+        strangers = sorted(set(names) - set(schema.numeric))
+        if strangers:
+            raise ConfigError(
+                f"{place}, schema.{key}, names {strangers}, which are not numeric columns."
+            )
+    if schema.thousands == schema.decimal:
         raise ConfigError(
-            f"{place}, schema.minimum, names {strangers}, which are not numeric columns."
+            f"{place}, schema: thousands and decimal are both {schema.decimal!r}; a number could"
+            " be read in two ways."
         )
     if schema.negative is None and spell_label(schema.positive) not in KNOWN_OPPOSITES:
         raise ConfigError(

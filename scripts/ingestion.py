@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from scripts import artifacts, dataset
+from scripts import artifacts, dataset, findings
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
 from scripts.console import run_as_script
-from scripts.dataset import FileReading
+from scripts.findings import FileReading
 
 log = logging.getLogger(__name__)
 
@@ -70,19 +70,21 @@ def find_input(config: Config) -> list[Path]:
 
 def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
     """Read the input folder strictly, clean the table and write it with a list of its files."""
-    found = find_input(config) if paths is None else list(paths)
-    table, readings = build_dataset(found, config.schema)
-    dataset.log_readings(readings)
+    if paths is None:
+        paths = find_input(config)
+    table, readings = build_dataset(paths, config.schema)
+    findings.log_detections(readings)
+    findings.log_readings(readings)
 
     folder = config.output_folder_path
     stamp = artifacts.next_stamp(datetime.now(UTC), [folder, config.output_model_path])
-    if any(reading.rejected for reading in readings):
+    if any(found.rejected for found in readings):
         rejected_path = Kind.REJECTED.path(folder, stamp)
-        artifacts.write_whole(rejected_path, dataset.spell_rejected(readings))
+        artifacts.write_whole(rejected_path, findings.spell_rejected(readings))
         log.info("Wrote what was not used, and why, to %s.", rejected_path)
     dataset_path = Kind.DATASET.path(folder, stamp)
     artifacts.write_whole(dataset_path, dataset.spell_table(table))
-    used = [str(reading.path) for reading in readings if not reading.refused]
+    used = [str(found.path) for found in readings if not found.refused]
     artifacts.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
     log.info("Wrote %d rows from %d files to %s.", len(table), len(used), dataset_path)
     return Ingestion(dataset_path, stamp, len(table), tuple(readings))

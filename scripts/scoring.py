@@ -4,13 +4,13 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import artifacts, dataset, evaluation, model
+from scripts import artifacts, dataset, evaluation, findings, model
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.console import run_as_script
-from scripts.dataset import FileReading
 from scripts.errors import InsufficientDataError
 from scripts.evaluation import Evaluation
+from scripts.findings import FileReading
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ def main(config: Config, *, model_path: Path | None = None) -> Scoring:
     if model_path is None:
         model_path = artifacts.find_latest(folder, Kind.MODEL, "training")
     table, readings = dataset.read_test_table(config.test_data_path, config.schema)
+    # Here and in no other step that reads the test data: once per run is enough.
+    findings.log_detections(readings)
     measured = evaluation.evaluate_model(model.load_model(model_path), table)
     if measured.f1 is None:
         raise InsufficientDataError(

@@ -20,10 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts import dataset, ingestion
+from scripts import cells, dataset, findings, ingestion, reading
 from scripts.artifacts import Kind
+from scripts.cells import BadCellError
 from scripts.config import Config, Schema
-from scripts.dataset import BadCellError
 from scripts.errors import DatasetError
 from tests.conftest import HEADER, SMALL_ROWS, TEST_ROWS, write_csv
 
@@ -92,6 +92,8 @@ CORPUS = [
         + b"\n",
         2,
     ),
+    Case("tabs", lines(ROW).replace(b",", b"\t"), 1),
+    Case("semicolons", lines(ROW).replace(b",", b";"), 1),
     Case("utf-8 text", lines("Société Générale 株式会社,1,2,3,1"), 1),
     # Refused as a whole.
     refused("empty", b"", "it is empty"),
@@ -111,8 +113,7 @@ CORPUS = [
         "spreadsheet renamed", b"PK\x03\x04\xff\xff", "looks like a zip archive or a spreadsheet"
     ),
     refused("image renamed", b"\x89PNG\r\n\x1a\n", "line 1 is not UTF-8"),
-    refused("tabs", lines(ROW).replace(b",", b"\t"), "first line names none of ours"),
-    refused("semicolons", lines(ROW).replace(b",", b";"), "first line names none of ours"),
+    refused("colons", lines(ROW).replace(b",", b":"), "first line names none of ours"),
     refused("no header", f"{ROW}\n{ROW}\n".encode(), "first line names none of ours"),
     refused("merge conflict", b"<<<<<<< HEAD\n" + lines(ROW), "first line names none of ours"),
     refused("web page", b"<!DOCTYPE html>\n<html></html>\n", "first line names none of ours"),
@@ -201,17 +202,17 @@ def test_a_hostile_file_is_read_as_far_as_it_is_right(case: Case, tmp_path: Path
     path = tmp_path / "x.csv"
     path.write_bytes(case.content)
 
-    reading, columns = dataset.read_file(path, tmp_path, SCHEMA)
+    found, columns = reading.read_file(path, tmp_path, SCHEMA)
 
-    found = [(r.line, r.column) for r in reading.rejected]
-    assert found == [(line, column) for line, column, _ in case.rejections]
-    for row, (_, _, reason) in zip(reading.rejected, case.rejections, strict=True):
+    places = [(r.line, r.column) for r in found.rejected]
+    assert places == [(line, column) for line, column, _ in case.rejections]
+    for row, (_, _, reason) in zip(found.rejected, case.rejections, strict=True):
         assert reason in row.reason
     assert {len(values) for values in columns.values()} == {case.n_used}
-    assert bool(reading.refused) == (found[:1] == [(0, "")])
-    if not reading.refused:
-        assert reading.n_rows == case.n_used + len(case.rejections)
-        assert reading.n_bytes == len(case.content)
+    assert bool(found.refused) == (places[:1] == [(0, "")])
+    if not found.refused:
+        assert found.n_rows == case.n_used + len(case.rejections)
+        assert found.n_bytes == len(case.content)
 
 
 def make_fifo(folder: Path) -> str:
@@ -280,9 +281,9 @@ def test_what_only_looks_like_a_file_is_refused(
     reason = make(folder)
     (path,) = folder.iterdir()
 
-    reading, columns = dataset.read_file(path, folder, SCHEMA)
+    found, columns = reading.read_file(path, folder, SCHEMA)
 
-    assert reason in reading.refused
+    assert reason in found.refused
     assert columns[EXITED] == []
 
 
@@ -290,9 +291,9 @@ def test_a_link_inside_the_folder_is_a_file(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [ROW])
     (tmp_path / "b.csv").symlink_to(path)
 
-    reading, columns = dataset.read_file(tmp_path / "b.csv", tmp_path, SCHEMA)
+    found, columns = reading.read_file(tmp_path / "b.csv", tmp_path, SCHEMA)
 
-    assert (reading.refused, columns[EXITED]) == ("", [1])
+    assert (found.refused, columns[EXITED]) == ("", [1])
 
 
 # root may read everything by the capabilities 1 and 2, which the second process starts without.
@@ -305,10 +306,10 @@ os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
 READ_AND_TELL = r"""
 import json, re, sys
 from pathlib import Path
-from scripts import dataset
+from scripts import reading
 from scripts.config import Schema
 folder = Path(sys.argv[1])
-readings = [dataset.read_file(p, folder, Schema())[0] for p in sorted(folder.iterdir())]
+readings = [reading.read_file(p, folder, Schema())[0] for p in sorted(folder.iterdir())]
 # Not ru_maxrss, which a process inherits from the one that started it.
 status = Path("/proc/self/status").read_text()
 peak_mb = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
@@ -361,9 +362,9 @@ def test_no_file_of_the_corpus_takes_much_memory(tmp_path: Path) -> None:
 def test_what_is_kept_of_a_rejected_cell_is_short(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [f"x1,{'w' * 100_000},2,3,1"])
 
-    reading, _ = dataset.read_file(path, tmp_path, SCHEMA)
+    found, _ = reading.read_file(path, tmp_path, SCHEMA)
 
-    assert reading.rejected[0].found == repr("w" * 40 + "...")
+    assert found.rejected[0].found == repr("w" * 40 + "...")
 
 
 def test_a_folder_of_nothing_but_hostile_files_and_one_good_one_is_ingested(
@@ -426,7 +427,7 @@ def test_no_cell_gets_into_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixt
         *[lines(row, ROW) for row in cells],
         *[f"{row}\n{ROW}\n".encode() for row in cells],
         lines(*cells).replace(b"\n", b"\r"),
-        lines(*cells).replace(b",", b";"),
+        lines(*cells).replace(b",", b"#"),
         lines(*cells) + b"\xff",
     ]
     for number, content in enumerate(contents):
@@ -434,7 +435,7 @@ def test_no_cell_gets_into_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixt
     paths = sorted(tmp_path.iterdir())
 
     _, readings = dataset.read_tables(paths, SCHEMA)
-    dataset.log_readings(readings)
+    findings.log_readings(readings)
     with pytest.raises(DatasetError) as raised:
         dataset.read_tables(paths[len(cells) :], SCHEMA)
 
@@ -469,10 +470,10 @@ def check_any_content(folder: Path, content: bytes) -> None:
     path = folder / "x.csv"
     path.write_bytes(content)
     try:
-        table, (reading,) = dataset.read_tables([path], SCHEMA)
+        table, (found,) = dataset.read_tables([path], SCHEMA)
     except DatasetError:
         return
-    assert reading.n_rows == len(table) + len(reading.rejected)
+    assert found.n_rows == len(table) + len(found.rejected)
     assert set(table["exited"]) <= {0, 1}
     numbers = table[list(SCHEMA.numeric)].to_numpy(dtype=float)
     present = numbers[~np.isnan(numbers)]
@@ -515,11 +516,11 @@ def test_1000_contents_are_right_tables_or_refusals(
     assert n_read >= 1000
 
 
-cells = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20).filter(
-    str.strip
-)
+cell_texts = st.text(
+    st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20
+).filter(str.strip)
 numbers = st.none() | st.integers(0, 2**53) | st.floats(0, 1e15, allow_subnormal=False)
-clients = st.tuples(cells, numbers, numbers, numbers, st.integers(0, 1))
+clients = st.tuples(cell_texts, numbers, numbers, numbers, st.integers(0, 1))
 
 
 @OFTEN
@@ -533,9 +534,9 @@ def test_any_right_table_is_read_as_it_was_written(
     writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
     (tmp_path / "x.csv").write_text(buffer.getvalue(), newline="")
 
-    reading, columns = dataset.read_file(tmp_path / "x.csv", tmp_path, SCHEMA)
+    found, columns = reading.read_file(tmp_path / "x.csv", tmp_path, SCHEMA)
 
-    assert reading.rejected == []
+    assert found.rejected == []
     assert columns["corporation"] == [row[0].strip() for row in rows]
     for position, name in enumerate(SCHEMA.numeric, start=1):
         given_numbers = [
@@ -557,7 +558,7 @@ def test_any_right_table_is_read_as_it_was_written(
     ],
 )  # fmt: skip
 def test_parse_number_reads_what_is_a_number(text: str, number: float) -> None:
-    parsed = dataset.parse_number(text, 0.0)
+    parsed = cells.parse_number(text, 0.0)
 
     assert parsed == number
     assert math.copysign(1.0, parsed) == 1.0
@@ -565,7 +566,7 @@ def test_parse_number_reads_what_is_a_number(text: str, number: float) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "\t"])
 def test_parse_number_reads_nothing_as_a_blank(text: str) -> None:
-    assert math.isnan(dataset.parse_number(text, None))
+    assert math.isnan(cells.parse_number(text, None))
 
 
 @pytest.mark.parametrize(
@@ -575,7 +576,7 @@ def test_parse_number_reads_nothing_as_a_blank(text: str) -> None:
 )  # fmt: skip
 def test_parse_number_refuses_what_is_none(text: str) -> None:
     with pytest.raises(BadCellError):
-        dataset.parse_number(text, 0.0)
+        cells.parse_number(text, 0.0)
 
 
 def test_a_minimum_is_of_its_column_only(tmp_path: Path) -> None:
@@ -583,10 +584,10 @@ def test_a_minimum_is_of_its_column_only(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("corporation,balance,age,exited\na,-5,18,1\nb,-5,17.9,1\n")
 
-    reading, columns = dataset.read_file(path, tmp_path, schema)
+    found, columns = reading.read_file(path, tmp_path, schema)
 
     assert columns["balance"] == [-5.0]
-    assert [(r.line, r.column, r.reason) for r in reading.rejected] == [
+    assert [(r.line, r.column, r.reason) for r in found.rejected] == [
         (3, "age", "expected at least 18")
     ]
 
@@ -606,10 +607,10 @@ def test_parse_label_takes_the_two_declared_values(
 ) -> None:
     labels = Schema(positive=positive, negative=negative).labels
 
-    assert {text: dataset.parse_label(text, labels) for text in texts} == texts
+    assert {text: cells.parse_label(text, labels) for text in texts} == texts
     for other in ("", "2", "maybe", "1_0", "\uff11", "nan", "1e999"):
         with pytest.raises(BadCellError, match="expected one of"):
-            dataset.parse_label(other, labels)
+            cells.parse_label(other, labels)
 
 
 @pytest.mark.parametrize(
@@ -633,9 +634,9 @@ def test_parse_label_takes_the_two_declared_values(
 def test_split_record_keeps_to_rfc_4180(record: str, fields: list[str] | None) -> None:
     if fields is None:
         with pytest.raises(BadCellError, match="expected quotes around whole fields"):
-            dataset.split_record(record)
+            reading.split_record(record)
     else:
-        assert dataset.split_record(record) == fields
+        assert reading.split_record(record) == fields
 
 
 @pytest.mark.parametrize(
@@ -654,13 +655,13 @@ def test_split_record_keeps_to_rfc_4180(record: str, fields: list[str] | None) -
 def test_iterate_records_joins_the_lines_of_a_quoted_field(
     texts: list[str], records: list[tuple[int, str]]
 ) -> None:
-    assert list(dataset.iterate_records(enumerate(texts, start=1))) == records
+    assert list(reading.iterate_records(enumerate(texts, start=1))) == records
 
 
 def test_a_quote_that_is_never_closed_costs_its_own_line_only() -> None:
     texts = ['"', *["b"] * 100, '"', "c"]
 
-    records = list(dataset.iterate_records(enumerate(texts, start=1)))
+    records = list(reading.iterate_records(enumerate(texts, start=1)))
 
     assert records == list(enumerate(texts, start=1))
 
@@ -674,19 +675,19 @@ def test_tables_are_read_in_the_order_given(tmp_path: Path) -> None:
     table, readings = dataset.read_tables(paths, SCHEMA)
 
     assert table["corporation"].tolist() == ["c", "a", "b"]
-    assert [reading.path for reading in readings] == paths
+    assert [found.path for found in readings] == paths
 
 
 def test_the_digest_of_a_reading_is_that_of_its_bytes(tmp_path: Path) -> None:
     # SHA-256 of "abc": FIPS 180-2, appendix B.1.
     path = tmp_path / "x.csv"
     path.write_bytes(b"abc")
-    reading = dataset.FileReading(path)
+    found = findings.FileReading(path)
 
     with path.open("rb") as handle:
-        assert list(dataset.iterate_lines(handle, reading)) == [(1, "abc")]
+        assert list(reading.iterate_lines(handle, found)) == [(1, "abc")]
 
-    assert reading.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert found.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def table_of(**columns: list[Any]) -> pd.DataFrame:

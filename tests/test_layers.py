@@ -18,7 +18,12 @@ ALLOWED: dict[str, set[str]] = {
     "storage": {"errors", "tables", "migrations"},
     "database": {"errors", "tables", "storage"},
     "model": {"errors", "config"},
-    "dataset": {"errors", "config", "artifacts", "model"},
+    # Stairs from a cell to a file to a table, so that each rule has one home and can be read, or
+    # made faster, without the others.
+    "cells": {"config", "model"},
+    "findings": set(),
+    "reading": {"errors", "config", "artifacts", "cells", "findings"},
+    "dataset": {"errors", "config", "artifacts", "model", "findings", "reading"},
     "release": {"errors", "artifacts", "model"},
     "evaluation": {"errors", "dataset", "model"},
     "explanation": {"model"},

@@ -1,0 +1,85 @@
+"""What reading a file found: how it is written, and what of it is not used and why."""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MAX_NAMES = 5
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row that cannot be right, where it stands and why; line 0 means the whole file."""
+
+    file: str
+    line: int
+    column: str
+    reason: str
+    found: str = ""  # shortened and quoted
+
+
+@dataclass
+class FileReading:
+    """What one file held."""
+
+    path: Path
+    sha256: str = ""
+    n_bytes: int = 0
+    n_rows: int = 0
+    separator: str = ""
+    encoding: str = ""
+    is_detected: bool = False
+    refused: str = ""
+    rejected: list[RejectedRow] = field(default_factory=list)
+
+
+def first_reasons(reading: FileReading) -> list[str]:
+    """Give the first reason why rows of a file were not used, with the place."""
+    if reading.refused or not reading.rejected:
+        return [reading.refused or "it has no rows"]
+    row = reading.rejected[0]
+    return [f"line {row.line} {row.column} {row.reason}".replace("  ", " ")]
+
+
+def log_detections(readings: Sequence[FileReading]) -> None:
+    """Say once per kind of file which separator and encoding were found."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for reading in readings:
+        if not reading.refused and reading.is_detected:
+            kinds.setdefault((reading.separator, reading.encoding), []).append(reading.path.name)
+    for (separator, encoding), names in kinds.items():
+        shown = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
+        log.info(
+            "Detected the separator %r and the encoding %s in %d files: %s.",
+            separator, encoding, len(names), shown,
+        )  # fmt: skip
+
+
+def log_readings(readings: Sequence[FileReading]) -> None:
+    """Say once per file what was not used."""
+    for reading in readings:
+        if reading.refused:
+            log.warning("Refused %s: %s.", reading.path, reading.refused)
+        elif reading.rejected:
+            log.warning(
+                "Rejected %d of %d rows of %s; the first: %s.",
+                len(reading.rejected), reading.n_rows, reading.path, first_reasons(reading)[0],
+            )  # fmt: skip
+
+
+def spell_rejected(readings: Sequence[FileReading]) -> str:
+    """Spell the rejected rows as CSV: file, line, column, reason."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["file", "line", "column", "reason"])
+    for reading in readings:
+        writer.writerows(
+            [r.file, r.line, r.column, f"{r.reason}, found {r.found}" if r.found else r.reason]
+            for r in reading.rejected
+        )
+    return buffer.getvalue()

@@ -1,0 +1,278 @@
+"""Reading one file of clients strictly: its lines, its header, its rows, and what is not used."""
+
+import codecs
+import csv
+import hashlib
+import io
+import os
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from scripts import artifacts
+from scripts.cells import CONTROL, BadCellError, cell_parsers, shorten, shorten_all
+from scripts.config import Schema
+from scripts.errors import DatasetError
+from scripts.findings import FileReading, RejectedRow
+
+MAX_LINE_BYTES = 2**20
+MAX_RECORD_LINES = 100
+COMMA = ","
+SEPARATORS = (COMMA, ";", "\t", "|")
+# RFC 4180: a field is quoted as a whole, with quotes inside it doubled, or it has no quote.
+OPEN_FIELD = r'"[^"]*+(?:""[^"]*+)*+'
+FIELDS = {mark: rf'(?:{OPEN_FIELD}"|[^"\{mark}]*+)' for mark in SEPARATORS}
+RECORDS = {mark: re.compile(rf"{field}(?:\{mark}{field})*+") for mark, field in FIELDS.items()}
+OPEN_RECORDS = {
+    mark: re.compile(rf"(?:{field}\{mark})*{OPEN_FIELD}") for mark, field in FIELDS.items()
+}
+WITHOUT_BOM, WITH_BOM = "utf-8", "utf-8-sig"
+AUTO = "auto"
+KNOWN_SIGNATURES = {
+    b"\xff\xfe": "it looks like UTF-16",
+    b"\xfe\xff": "it looks like UTF-16",
+    b"\x1f\x8b": "it looks like a gzip archive",
+    b"PK": "it looks like a zip archive or a spreadsheet",
+}
+
+Parsers = dict[str, Callable[[str], Any]]
+
+
+class RefusedFileError(DatasetError):
+    """A file that cannot be right as a whole."""
+
+
+def split_record(record: str, separator: str = COMMA) -> list[str]:
+    """Split a record into its fields, as RFC 4180 has it."""
+    if '"' not in record:
+        return record.split(separator)
+    if not RECORDS[separator].fullmatch(record):
+        raise BadCellError("expected quotes around whole fields, and those inside doubled")
+    try:
+        return next(csv.reader(io.StringIO(record, newline=""), delimiter=separator))
+    except csv.Error as error:
+        longest = csv.field_size_limit()
+        raise BadCellError(f"expected quoted fields of at most {longest} characters") from error
+
+
+def check_is_file(path: Path, folder: Path) -> None:
+    """Refuse what is named like a table but is not a file of the folder."""
+    if CONTROL.search(path.name):
+        raise RefusedFileError("its name has a control character, such as a line end; rename it")
+    # Looked at first: following a link that leads to itself would fail.
+    if not artifacts.is_regular(path):
+        raise RefusedFileError("it is not a regular file")
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise RefusedFileError("it is a link to a file outside its folder; copy the file instead")
+    if not os.access(path, os.R_OK):
+        raise RefusedFileError("it may not be read by this user; change its permissions")
+
+
+def check_encoding(first: bytes, declared: str) -> str:
+    """Tell UTF-8 with a byte order mark from UTF-8 without; refuse what was not declared."""
+    found = WITH_BOM if first.startswith(codecs.BOM_UTF8) else WITHOUT_BOM
+    if declared not in (AUTO, found):
+        raise RefusedFileError(
+            f"its first bytes say {found}, but schema.encoding declares {declared}; write"
+            f" {AUTO!r} there to take both"
+        )
+    return found
+
+
+def iterate_lines(
+    handle: BinaryIO, reading: FileReading, encoding: str = AUTO
+) -> Iterator[tuple[int, str]]:
+    """Yield number and text of each line, hashing every byte that is handed on."""
+    sha = hashlib.sha256()
+    line_number = 0
+    while raw := handle.readline(MAX_LINE_BYTES + 1):
+        line_number += 1
+        sha.update(raw)
+        reading.n_bytes += len(raw)
+        if len(raw) > MAX_LINE_BYTES:
+            raise RefusedFileError(f"line {line_number} is longer than {MAX_LINE_BYTES} bytes")
+        if line_number == 1:
+            reading.encoding = check_encoding(raw, encoding)
+        try:
+            text = raw.decode(reading.encoding if line_number == 1 else WITHOUT_BOM)
+        except UnicodeDecodeError as error:
+            hints = [hint for start, hint in KNOWN_SIGNATURES.items() if raw.startswith(start)]
+            hint = f" ({hints[0]})" if hints and line_number == 1 else ""
+            raise RefusedFileError(
+                f"line {line_number} is not UTF-8{hint}; save the file as CSV in UTF-8"
+            ) from error
+        yield line_number, text.removesuffix("\n").removesuffix("\r")
+    reading.sha256 = sha.hexdigest()
+
+
+def iterate_records(
+    lines: Iterable[tuple[int, str]], separator: str = COMMA
+) -> Iterator[tuple[int, str]]:
+    """Yield each record with the number of its first line; quoted fields may have line ends.
+
+    A quote that is not closed soon is a slip of its line only, and must not swallow the rows
+    after it: that line stands alone, to be rejected, and the next ones are read as usual.
+    """
+    whole, unclosed = RECORDS[separator], OPEN_RECORDS[separator]
+    source, ahead = iter(lines), deque[tuple[int, str]]()
+    while first := ahead.popleft() if ahead else next(source, None):
+        number, line = first
+        record, n_joined = line, 0
+        while '"' in record and len(record) <= MAX_LINE_BYTES and unclosed.fullmatch(record):
+            if n_joined == len(ahead):
+                ahead.extend(islice(source, 1))
+            if n_joined in (len(ahead), MAX_RECORD_LINES):
+                break
+            record = f"{record}\n{ahead[n_joined][1]}"
+            n_joined += 1
+        if n_joined and whole.fullmatch(record):
+            for _ in range(n_joined):
+                ahead.popleft()
+            line = record
+        yield number, line
+
+
+def try_separators(line: str, declared: str) -> dict[str, list[str]]:
+    """Split a header by each separator that may be meant; one that cannot split it is left out."""
+    splits = {}
+    for separator in SEPARATORS if declared == AUTO else (declared,):
+        try:
+            splits[separator] = [name.strip() for name in split_record(line, separator)]
+        except BadCellError as error:
+            reason = error
+    if not splits:
+        raise RefusedFileError(f"its header cannot be read: {reason}") from reason
+    return splits
+
+
+def check_header(header: Sequence[str], schema: Schema) -> None:
+    """Refuse a header that lacks or doubles a declared column."""
+    lacking = [name for name in schema.columns if name not in header]
+    # Where no name is known, the first line may be a client's row: it is not shown.
+    known = len(lacking) < len(schema.columns)
+    doubled = sorted(name for name, count in Counter(header).items() if count > 1)
+    if doubled and known:
+        raise RefusedFileError(f"its header names [{shorten_all(doubled)}] more than once")
+    if lacking:
+        what = f"it has [{shorten_all(header)}]" if known else "its first line names none of ours"
+        raise RefusedFileError(
+            f"it lacks the columns {lacking}; {what}. The first line must name the columns,"
+            " separated by a comma, semicolon, tab or |"
+        )
+
+
+def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
+    """Find the separator of a file by its header, and the names of its columns.
+
+    Parameters
+    ----------
+    line : str
+        The first line of the file.
+    schema : Schema
+        The columns that must be there, and the separator if it is declared.
+
+    Returns
+    -------
+    tuple of str and list of str
+        The separator is the one that gives the most declared columns; among equals, the one that
+        gives the most columns.
+
+    Raises
+    ------
+    RefusedFileError
+        If a declared column is lacking, or a column doubled.
+    """
+    if CONTROL.search(line):
+        # Where lines end with CR alone, the "header" is the whole file: it is not shown.
+        raise RefusedFileError(
+            "its header has a control character, such as NUL, or a line end within quotes or of"
+            " CR alone; save the file as CSV in UTF-8"
+        )
+    splits = try_separators(line, schema.separator)
+    wanted = set(schema.columns)
+    ranked = sorted(splits, key=lambda mark: (len(wanted & set(splits[mark])), len(splits[mark])))
+    separator = ranked[-1]
+    check_header(splits[separator], schema)
+    return separator, splits[separator]
+
+
+def read_row(fields: Sequence[str], header: Sequence[str], parsers: Parsers) -> dict[str, Any]:
+    """Read the cells of one row; the first that cannot be right is named."""
+    if len(fields) != len(header):
+        raise BadCellError(f"expected {len(header)} fields, found {len(fields)}")
+    cells = dict(zip(header, fields, strict=True))
+    row = {}
+    for name, parse in parsers.items():
+        if CONTROL.search(cells[name]):
+            raise BadCellError("has a control character, such as NUL", column=name)
+        try:
+            row[name] = parse(cells[name])
+        except BadCellError as error:
+            raise BadCellError(error.expected, error.found or "nothing", name) from error
+    return row
+
+
+def read_rows(
+    lines: Iterable[tuple[int, str]], schema: Schema, reading: FileReading, *, as_text: bool = False
+) -> dict[str, list[Any]]:
+    """Read a file's lines into columns; what cannot be right goes to `reading.rejected`."""
+    iterator = iter(lines)
+    _, first = next(iterator, (0, ""))
+    if not first.strip():
+        raise RefusedFileError("it is empty, or its first line is")
+    reading.separator, header = read_header(first, schema)
+    parsers: Parsers = dict.fromkeys(header, str.strip) if as_text else cell_parsers(schema)
+    columns: dict[str, list[Any]] = {name: [] for name in parsers}
+    for number, line in iterate_records(iterator, reading.separator):
+        if not line.strip():
+            continue
+        reading.n_rows += 1
+        try:
+            row = read_row(split_record(line, reading.separator), header, parsers)
+        except BadCellError as error:
+            found = shorten(error.found) if error.found else ""
+            reading.rejected.append(
+                RejectedRow(reading.path.name, number, error.column, error.expected, found)
+            )
+            continue
+        for name, value in row.items():
+            columns[name].append(value)
+    return columns
+
+
+def read_file(
+    path: Path, folder: Path, schema: Schema, *, as_text: bool = False
+) -> tuple[FileReading, dict[str, list[Any]]]:
+    """Read one file strictly; a file that cannot be right is refused as a whole.
+
+    Parameters
+    ----------
+    path : Path
+        The CSV file: UTF-8, a header that names the columns of the schema.
+    folder : Path
+        The folder it belongs to; a link that leads out of it is refused.
+    schema : Schema
+        The columns.
+    as_text : bool
+        Give every column of the file as the text it holds, to find out what it is.
+
+    Returns
+    -------
+    tuple of FileReading and dict of str to list
+        What was found, and the columns of the rows that can be right. `refused` says why the
+        file as a whole was not used, and is empty otherwise.
+    """
+    reading = FileReading(path, is_detected=AUTO in (schema.separator, schema.encoding))
+    try:
+        check_is_file(path, folder)
+        with path.open("rb") as handle:
+            lines = iterate_lines(handle, reading, schema.encoding)
+            columns = read_rows(lines, schema, reading, as_text=as_text)
+    except RefusedFileError as error:
+        reading.refused, reading.rejected, reading.n_rows = str(error), [], 0
+        reading.rejected.append(RejectedRow(path.name, 0, "", str(error)))
+        return reading, {name: [] for name in schema.columns}
+    return reading, columns
