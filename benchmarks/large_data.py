@@ -1,0 +1,93 @@
+"""Makes client tables of any size for measurements: python -m benchmarks.large_data FOLDER.
+
+Every row is a pure function of the client's number, so a duplicate is a number drawn again, at no
+cost of memory: each fifth row repeats an earlier one, of the same file or of one before it.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+CHUNK_ROWS = 500_000
+EVERY = 5  # one row in so many is a duplicate: 20 %
+NUMERIC = ("lastmonth_activity", "lastyear_activity", "number_of_employees")
+
+Floats = NDArray[np.float64]
+
+
+def uniform(clients: NDArray[np.uint64], stream: int) -> Floats:
+    """Draw a number in (0, 1) for each client: SplitMix64 of its number and of the stream's."""
+    mixed = clients + np.uint64((1 + stream) * 0x9E3779B97F4A7C15 % 2**64)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    fractions: Floats = ((mixed >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
+    return fractions
+
+
+def clients_of(first: int, n_rows: int) -> NDArray[np.uint64]:
+    """Say which client stands in each of the rows from `first` on."""
+    places = np.arange(first, first + n_rows, dtype=np.uint64)
+    every = np.uint64(EVERY)
+    fresh = places // every * np.uint64(EVERY - 1) + places % every
+    earlier = (uniform(places, 99) * (places // every * np.uint64(EVERY - 1))).astype(np.uint64)
+    return np.where(places % every == every - np.uint64(1), earlier, fresh)
+
+
+def make_rows(clients: NDArray[np.uint64], inverted: bool) -> pl.DataFrame:
+    """Make the row of each client: sizes and activities are skewed, leaving follows a logit.
+
+    Inverted labels make a table from which nobody can learn a good model.
+    """
+
+    def lognormal(stream: int, median: float, sigma: float) -> Floats:
+        return np.asarray(median * np.exp(sigma * ndtri(uniform(clients, stream))))
+
+    employees = np.maximum(1, np.round(lognormal(1, 60, 0.9)))
+    year = np.round(lognormal(2, 600, 0.6) * (employees / 60) ** 0.15)
+    month = np.round(year / 12 * lognormal(3, 1.0, 0.7))
+    log_odds = 2.6 - 0.06 * month - 0.0004 * year - 0.002 * employees
+    exited = (uniform(clients, 4) < 1 / (1 + np.exp(-log_odds))) != inverted
+    columns = dict(zip(NUMERIC, (month, year, employees), strict=True))
+    return pl.DataFrame(
+        {"corporation": clients}
+        | {name: values.astype(np.int64) for name, values in columns.items()}
+        | {"exited": exited.astype(np.int64)}
+    ).with_columns(pl.format("client{}", "corporation").alias("corporation"))
+
+
+def write_tables(
+    folder: Path, n_rows: int, n_files: int, *, first: int = 0, inverted: bool = False
+) -> None:
+    """Write rows from `first` on, in equal parts, into files of a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    bounds = np.linspace(first, first + n_rows, n_files + 1).astype(int)
+    paths = [folder / f"extract{number:04d}.csv" for number in range(n_files)]
+    for path, start, stop in zip(paths, bounds[:-1], bounds[1:], strict=True):
+        with path.open("wb") as handle:
+            for place in range(start, stop, CHUNK_ROWS):
+                clients = clients_of(place, min(CHUNK_ROWS, stop - place))
+                rows = make_rows(clients, inverted)
+                rows.write_csv(handle, include_header=place == start)
+
+
+def main() -> None:
+    """Write the tables that the command line asks for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--files", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first row")
+    parser.add_argument("--inverted", action="store_true", help="swap the labels")
+    chosen = parser.parse_args()
+    write_tables(
+        chosen.folder, chosen.rows, chosen.files, first=chosen.first, inverted=chosen.inverted
+    )
+
+
+if __name__ == "__main__":
+    main()

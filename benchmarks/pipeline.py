@@ -1,0 +1,178 @@
+"""Measure the pipeline beside the plain way, and its ingestion beside Polars.
+
+    python -m benchmarks.pipeline [--rows 1000000] [--files 20] [--repeats 1]
+
+Each step runs in a process of its own, as scripts are run; both sides in turns, medians. "The full
+process" is a run on new data of an installation that has had a run before, diagnostics and asking
+for outdated packages included; the plain sum is without diagnostics, so it has the harder side.
+Polars comes with the extra [bench].
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import plain
+from benchmarks.measuring import Cost, run_python
+
+ROOT = Path(__file__).resolve().parent.parent
+STEPS = ("ingestion", "training", "scoring", "promotion", "deployment", "reporting")
+N_TEST_ROWS = 10_000
+# What is required: ours as a share of the plain way's (or of Polars'), and from how many rows on.
+LIMITS = (
+    ("ingestion", "cpu_s", "plain ingestion", 1 / 4, 10_000_000, sys.maxsize),
+    ("ingestion", "wall_s", "plain ingestion", 1 / 4, 10_000_000, sys.maxsize),
+    ("ingestion", "cpu_s", "polars ingestion", 1.3, 10_000_000, sys.maxsize),
+    ("ingestion", "peak_mb", "plain ingestion", 1 / 2, 10_000_000, sys.maxsize),
+    ("training", "cpu_s", "plain training", 1 / 3, 10_000_000, sys.maxsize),
+    ("training", "peak_mb", "plain training", 1, 10_000_000, sys.maxsize),
+    ("full process", "cpu_s", "plain sum", 1 / 3, 10_000_000, sys.maxsize),
+    ("full process", "cpu_s", "plain sum", 0.4, 0, 1_000),
+)
+
+
+def make_data(data: Path, n_rows: int, n_files: int) -> None:
+    """Make the tables; in another process, since a child's peak memory starts at its parent's."""
+    tables = {
+        "input": (n_rows, n_files),
+        "test": (min(N_TEST_ROWS, n_rows), 1, "--first", str(10**9)),
+        "poor": (200, 1, "--first", str(2 * 10**9), "--inverted"),
+    }
+    for name, (rows, files, *options) in tables.items():
+        sizes = ["--rows", str(rows), "--files", str(files)]
+        command = ["-m", "benchmarks.large_data", str(data / name), *sizes, *map(str, options)]
+        run_python(command, ROOT)
+
+
+def install(folder: Path, data: Path, name: str = "input") -> Path:
+    """Make or change an installation on tables of the data; return its config."""
+    folder.mkdir(exist_ok=True)
+    settings = {
+        "input_folder_path": str(data / name),
+        "test_data_path": str(data / "test"),
+        "output_folder_path": "output",
+        "output_model_path": "models",
+        "prod_deployment_path": "prod",
+        "api": {"port": 1},
+    }
+    config_path = folder / "config.json"
+    config_path.write_text(json.dumps(settings))
+    return config_path
+
+
+def run_whole(folder: Path, data: Path) -> Cost:
+    """Measure a full process on new data: an earlier one has put a poor model into production."""
+    run_step("fullprocess", install(folder, data, "poor"))
+    cost = run_step("fullprocess", install(folder, data))
+    n_releases = len(list((folder / "prod" / "releases").iterdir()))
+    if n_releases != 2:
+        raise SystemExit(f"The full process was to deploy; there are {n_releases} releases.")
+    return cost
+
+
+def run_step(name: str, config_path: Path) -> Cost:
+    """Run one of our programs."""
+    return run_python(["-m", f"scripts.{name}", "--config", str(config_path)], ROOT)
+
+
+def run_plain(name: str, folder: Path, data: Path) -> Cost:
+    """Run one of the plain scripts."""
+    code = plain.POLARS_INGESTION if name == "polars" else plain.STEPS[name]
+    return run_python(["-c", code, str(data / "input"), str(data / "test")], folder)
+
+
+def measure_all(folder: Path, data: Path) -> dict[str, Cost]:
+    """Run both sides once, step by step in turns; return what each cost."""
+    costs: dict[str, Cost] = {}
+    plain_folder = folder / "plain"
+    plain_folder.mkdir()
+    config_path = install(folder / "ours", data)
+    for name in STEPS:
+        if name in plain.STEPS:
+            costs[f"plain {name}"] = run_plain(name, plain_folder, data)
+        if name == "ingestion":
+            costs["polars ingestion"] = run_plain("polars", plain_folder, data)
+        costs[name] = run_step(name, config_path)
+    costs["diagnostics"] = run_step("diagnostics", config_path)
+    costs["plain diagnostics"] = run_plain("diagnostics", plain_folder, data)
+    costs["full process"] = run_whole(folder / "whole", data)
+    summed = [name for name in plain.STEPS if name != "diagnostics"]
+    costs["plain sum"] = sum((costs[f"plain {name}"] for name in summed), Cost(0, 0, 0))
+    return costs
+
+
+def medians(runs: list[dict[str, Cost]]) -> dict[str, Cost]:
+    """Take the median of each figure over the runs."""
+
+    def middle(name: str, figure: Callable[[Cost], float]) -> float:
+        return statistics.median(figure(run[name]) for run in runs)
+
+    return {
+        name: Cost(
+            middle(name, lambda cost: cost.wall_s),
+            middle(name, lambda cost: cost.cpu_s),
+            middle(name, lambda cost: cost.peak_mb),
+        )
+        for name in runs[0]
+    }
+
+
+def print_costs(costs: dict[str, Cost]) -> None:
+    """Print wall, CPU and memory of each step of ours beside the plain way's."""
+    print(f"{'':20}{'ours':>12}{'':20}{'plain way':>12}")
+    print(f"{'':20}" + f"{'wall s':>10}{'CPU s':>10}{'MB':>8}    " * 2)
+    pairs = [(name, f"plain {name}") for name in (*STEPS, "diagnostics")]
+    pairs += [("full process", "plain sum"), ("ingestion", "polars ingestion")]
+    for ours, theirs in pairs:
+        label = f"{ours} : Polars" if theirs.startswith("polars") else ours
+        sides = [costs.get(ours), costs.get(theirs)]
+        cells = [
+            f"{c.wall_s:10.2f}{c.cpu_s:10.2f}{c.peak_mb:8.0f}    " if c else " " * 32 for c in sides
+        ]
+        print(f"{label:20}{''.join(cells)}".rstrip())
+
+
+def check_limits(costs: dict[str, Cost], n_rows: int) -> bool:
+    """Print each requirement for this number of rows and whether it is met."""
+    all_met = True
+    for ours, figure, theirs, limit, from_rows, to_rows in LIMITS:
+        if not from_rows <= n_rows <= to_rows:
+            continue
+        found = getattr(costs[ours], figure) / getattr(costs[theirs], figure)
+        met = found <= limit
+        all_met &= met
+        verdict = "met" if met else "NOT MET"
+        print(f"{ours} {figure} / {theirs}: {found:.3f}, required at most {limit:.3f}: {verdict}")
+    return all_met
+
+
+def main() -> None:
+    """Make the data, measure both sides, print, and fail if a requirement is not met."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--files", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=1)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name) / "data"
+        make_data(data, chosen.rows, chosen.files)
+        n_bytes = sum(path.stat().st_size for path in (data / "input").iterdir())
+        print(f"{chosen.rows} rows in {chosen.files} files, {n_bytes / 1e6:.1f} MB;", end=" ")
+        print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}", flush=True)
+        runs = []
+        for number in range(chosen.repeats):
+            folder = Path(name) / f"run{number}"
+            folder.mkdir()
+            runs.append(measure_all(folder, data))
+        costs = medians(runs)
+    print_costs(costs)
+    sys.exit(not check_limits(costs, chosen.rows))
+
+
+if __name__ == "__main__":
+    main()
