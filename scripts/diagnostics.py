@@ -98,19 +98,19 @@ def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
         command = [sys.executable, "-m", "pip", "--log", str(log_path), "list", "--outdated"]
         command += ["--format", "json", "--retries", "0", "--timeout", "5", *extra_arguments]
         try:
-            done = subprocess.run(
-                command, capture_output=True, timeout=PIP_TIMEOUT_S, check=True, text=True
-            )
+            done = subprocess.run(command, capture_output=True, timeout=PIP_TIMEOUT_S, check=True)
         except subprocess.TimeoutExpired:
             return f"not available: pip did not answer within {PIP_TIMEOUT_S} s"
         except subprocess.CalledProcessError as error:
             return f"not available: pip ended with exit code {error.returncode}"
-        said = log_path.read_text(errors="replace")
+        except OSError as error:
+            return f"not available: pip could not be started ({error.strerror})"
+        said = log_path.read_text(errors="replace") if log_path.exists() else ""
     if UNREACHED.search(said) or not FETCHED.search(said):
         return "not available: the package index could not be reached"
     try:
         return spell_outdated(msgspec.json.decode(done.stdout, type=list[OutdatedPackage]))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return "not available: the answer of pip cannot be read"
 
 

@@ -1,0 +1,184 @@
+"""Blank shares, timings and outdated packages, also where they cannot be had."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts import diagnostics, release
+from scripts.config import Config
+from scripts.diagnostics import OutdatedPackage
+from scripts.errors import NotMadeYetError
+from tests.conftest import SMALL_ROWS, write_csv
+
+# Stands in for the interpreter that runs pip: $4 is the file of pip's log.
+PIP = """#!/bin/sh
+printf '%s\\n' '{said}' > "$4"
+{then}
+"""
+FETCHED = "2026 Fetched page https://index/simple/numpy/ as text/html"
+TWO = (
+    '[{"name": "numpy", "version": "2.1.0", "latest_version": "2.4.1", "latest_filetype": "wheel"},'
+    ' {"name": "a-long-name", "version": "1", "latest_version": "10.0"}]'
+)
+
+
+@pytest.fixture
+def pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A path for a stand-in for the interpreter, which pip is then asked of."""
+    path = tmp_path / "python"
+    monkeypatch.setattr(sys, "executable", str(path))
+    return path
+
+
+def install(path: Path, said: str, then: str) -> None:
+    """Write the stand-in: what goes to pip's log, and what is done then."""
+    path.write_text(PIP.format(said=said, then=then))
+    path.chmod(0o755)
+
+
+def test_outdated_packages_are_a_table(pip: Path) -> None:
+    install(pip, FETCHED, f"echo '{TWO}'")
+
+    assert diagnostics.outdated_packages().splitlines() == [
+        "package      installed  newest",
+        "numpy        2.1.0      2.4.1",
+        "a-long-name  1          10.0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "then", "reason"),
+    [
+        (FETCHED, "echo '[]'", "every package is the newest"),
+        ("nothing of note", "echo '[]'", "index could not be reached"),
+        ("Could not fetch URL https://index/simple/: connection refused", "echo '[]'",
+         "index could not be reached"),
+        (f"Could not fetch URL https://index/a/: timed out\n{FETCHED}", "echo '[]'",
+         "index could not be reached"),
+        (f"Could not fetch URL https://index/a/: 404 Client Error\n{FETCHED}", "echo '[]'",
+         "every package is the newest"),
+        (FETCHED, "exit 2", "pip ended with exit code 2"),
+        (FETCHED, "echo 'WARNING: [] no JSON'", "the answer of pip cannot be read"),
+        (FETCHED, "echo '{}'", "the answer of pip cannot be read"),
+        (FETCHED, "echo '[{\"name\": 1}]'", "the answer of pip cannot be read"),
+        (FETCHED, "printf '\\377'", "the answer of pip cannot be read"),
+        (FETCHED, "true", "the answer of pip cannot be read"),
+        (FETCHED, 'rm "$4"; echo "[]"', "index could not be reached"),
+    ],
+)  # fmt: skip
+def test_what_pip_may_answer_is_understood(pip: Path, said: str, then: str, reason: str) -> None:
+    install(pip, said, then)
+
+    answer = diagnostics.outdated_packages()
+
+    assert reason in answer
+    assert answer.startswith("not available: ") == (reason != "every package is the newest")
+
+
+def test_a_pip_that_hangs_is_given_up(pip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnostics, "PIP_TIMEOUT_S", 0.3)
+    install(pip, FETCHED, "exec sleep 60")
+    started = time.monotonic()
+
+    answer = diagnostics.outdated_packages()
+
+    assert answer == "not available: pip did not answer within 0.3 s"
+    assert time.monotonic() - started < 20
+
+
+def test_an_interpreter_that_is_gone_is_said(pip: Path) -> None:
+    assert not pip.exists()
+
+    answer = diagnostics.outdated_packages()
+
+    assert answer == "not available: pip could not be started (No such file or directory)"
+
+
+def test_the_real_pip_without_an_index_says_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+
+    answer = diagnostics.outdated_packages(("--index-url", "http://127.0.0.1:1/simple"))
+
+    assert answer.startswith("not available: ")
+
+
+def test_the_median_of_three_executions_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 3.0, 10.0, 11.0, 20.0, 22.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(moments))
+    calls = []
+
+    assert diagnostics.median_duration_s(lambda: calls.append(1)) == 2.0
+    assert len(calls) == 3
+
+
+def entries(folder: Path) -> list[tuple[str, int]]:
+    """List everything below a folder with its time of change."""
+    return sorted((str(path), path.lstat().st_mtime_ns) for path in folder.rglob("*"))
+
+
+def test_timing_the_steps_writes_nothing(deployed: Config, tmp_path: Path) -> None:
+    before = entries(tmp_path)
+
+    training_s, ingestion_s = diagnostics.measure_steps(deployed)
+
+    assert training_s is not None
+    assert ingestion_s is not None
+    assert 0 < training_s < 60
+    assert 0 < ingestion_s < 60
+    assert entries(tmp_path) == before
+
+
+def test_what_cannot_be_timed_is_none(deployed: Config, caplog: pytest.LogCaptureFixture) -> None:
+    (deployed.input_folder_path / "b.csv").unlink()
+    write_csv(deployed.input_folder_path / "a.csv", [row for row in SMALL_ROWS if row[-1] == "1"])
+    training_s, ingestion_s = diagnostics.measure_steps(deployed)
+    (deployed.input_folder_path / "a.csv").unlink()
+
+    assert diagnostics.measure_steps(deployed) == [None, None]
+
+    assert training_s is None
+    assert ingestion_s is not None
+    assert "Training could not be timed: All " in caplog.text
+    assert "Nothing could be timed: No usable row" in caplog.text
+
+
+def test_main_writes_what_the_service_hands_out(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scripts import deployment, ingestion, scoring, training
+
+    rows = [SMALL_ROWS[0].replace(",2,", ",,"), *SMALL_ROWS[1:]]
+    (config.input_folder_path / "b.csv").unlink()
+    write_csv(config.input_folder_path / "a.csv", rows)
+    for step in (ingestion, training, scoring, deployment):
+        step.main(config)
+    monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "a table")
+
+    found = json.loads(diagnostics.main(config).read_text())
+
+    current = release.load_current(config.prod_deployment_path)
+    assert current is not None
+    assert found["release"] == current.name
+    assert found["columns"] == list(config.schema.columns)
+    # One blank of 26 in the second column.
+    assert found["missing_values"] == [0, pytest.approx(1 / 26), 0, 0, 0]
+    assert len(found["execution_time"]) == 2
+    assert found["outdated_dependencies"] == "a table"
+    assert found["predictions"]["n_rows"] == 5
+    assert found["measured_at"].endswith("+00:00")
+
+
+def test_main_wants_a_model_in_production(config: Config) -> None:
+    with pytest.raises(NotMadeYetError, match="Nothing is in production yet"):
+        diagnostics.main(config)
+
+
+def test_no_package_outdated_is_said_in_words() -> None:
+    assert diagnostics.spell_outdated([]) == "every package is the newest"
+    assert "x        1          2" in diagnostics.spell_outdated([OutdatedPackage("x", "1", "2")])

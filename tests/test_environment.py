@@ -1,0 +1,104 @@
+"""One list of dependencies: pyproject.toml, its lock, environment.yml and the imports agree."""
+
+import ast
+import importlib.metadata
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+LOCK = (ROOT / "requirements.lock").read_text()
+ENTRY = re.compile(
+    r"^([A-Za-z0-9._-]+)==(\S+)(?: ; [^\\\n]+)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+$"
+)
+
+
+def lock_entries() -> list[str]:
+    """Take the lock apart into one text per package, without comments."""
+    kept = [
+        line for line in LOCK.splitlines() if line.strip() and not line.lstrip().startswith("#")
+    ]
+    return re.split(r"\n(?=\S)", "\n".join(kept))
+
+
+LOCKED = {
+    canonicalize_name(match[1]): match[2] for match in map(ENTRY.match, lock_entries()) if match
+}
+
+
+@pytest.mark.parametrize("line", [*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["postgres"]])
+def test_every_requirement_is_locked_to_a_version_it_allows(line: str) -> None:
+    requirement = Requirement(line)
+
+    assert requirement.specifier.contains(LOCKED[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize("entry", lock_entries(), ids=lambda entry: entry.split("==")[0])
+def test_every_locked_package_has_one_version_and_its_hashes(entry: str) -> None:
+    assert ENTRY.match(entry)
+
+
+def test_the_lock_holds_no_address_and_no_option_but_hashes() -> None:
+    options = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", LOCK))
+
+    assert options == {"--hash"}
+    assert "://" not in LOCK
+    assert "@ " not in LOCK
+
+
+def test_environment_yml_takes_its_versions_from_the_lock() -> None:
+    lines = [line.strip() for line in (ROOT / "environment.yml").read_text().splitlines()]
+    (python,) = [line.removeprefix("- python=") for line in lines if "python=" in line]
+
+    assert f"name: {PROJECT['name']}" in lines
+    assert SpecifierSet(PROJECT["requires-python"]).contains(f"{python}.0")
+    after_pip = lines[lines.index("- pip:") + 1 :]
+    assert after_pip == ["- -r requirements.lock"]
+    assert lines[lines.index("dependencies:") + 1 :][:2] == [f"- python={python}", "- pip"]
+
+
+def test_setup_wants_the_python_that_the_project_wants() -> None:
+    wanted = PROJECT["requires-python"].removeprefix(">=")
+
+    assert f"({wanted.replace('.', ', ')})" in (ROOT / "setup.sh").read_text()
+    assert f"{wanted} or later" in (ROOT / "README.md").read_text()
+
+
+def imported_modules(folder: Path) -> set[str]:
+    """List the top-level modules that the files of a folder import."""
+    found = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"scripts", "tests", "examples", "benchmarks"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [("scripts", ["postgres"]), ("tests", ["postgres", "test"]), ("examples", [])],
+)
+def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
+    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    # werkzeug is what flask is made of, and scipy what scikit-learn computes with.
+    declared |= {"werkzeug", "scipy"}
+    providers = importlib.metadata.packages_distributions()
+
+    undeclared = {
+        module
+        for module in imported_modules(ROOT / folder)
+        if not declared & {canonicalize_name(name) for name in providers.get(module, [])}
+    }
+
+    assert undeclared == set()

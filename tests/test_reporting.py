@@ -1,0 +1,106 @@
+"""The confusion matrix as a person sees it."""
+
+import io
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from scripts import evaluation, release, reporting
+from scripts.config import Config
+from scripts.errors import NotMadeYetError
+
+
+def plot(y: list[int], predicted: list[int], title: str = "a title") -> Figure:
+    """Draw the confusion matrix of predictions."""
+    truth, said = np.array(y, dtype=np.int64), np.array(predicted, dtype=np.int64)
+    return reporting.plot_confusion_matrix(
+        evaluation.evaluate(truth, said, said.astype(np.float64)), title
+    )
+
+
+def texts_of(figure: Figure) -> list[str]:
+    """Read the four cells, row by row."""
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_the_cells_hold_counts_and_percentages_of_their_row() -> None:
+    # Of four who stayed three are predicted to; of three who left two are.
+    figure = plot([0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1, 0])
+
+    assert texts_of(figure) == ["3\n75.0%", "1\n25.0%", "1\n33.3%", "2\n66.7%"]
+
+
+@pytest.mark.parametrize(
+    ("y", "predicted", "texts"),
+    [
+        ([0, 0], [0, 1], ["1\n50.0%", "1\n50.0%", "0\n-", "0\n-"]),
+        ([1], [1], ["0\n-", "0\n-", "0\n0.0%", "1\n100.0%"]),
+        ([0], [0], ["1\n100.0%", "0\n0.0%", "0\n-", "0\n-"]),
+    ],
+)
+def test_a_row_without_clients_has_no_percentages(
+    y: list[int], predicted: list[int], texts: list[str]
+) -> None:
+    assert texts_of(plot(y, predicted)) == texts
+
+
+def test_rows_are_what_happened_and_columns_what_was_predicted() -> None:
+    axes = plot([0, 1], [0, 1], "Model x\nF1 1.000 on 2 test rows").axes[0]
+
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["not exited", "exited"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["not exited", "exited"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "actual")
+    assert axes.get_title() == "Model x\nF1 1.000 on 2 test rows"
+    assert axes.yaxis_inverted()
+
+
+def test_a_picture_is_a_png_of_readable_size_and_equal_for_equal_counts() -> None:
+    first, second = (reporting.render_png(plot([0, 1, 1], [0, 1, 0])) for _ in range(2))
+
+    pixels = matplotlib.image.imread(io.BytesIO(first), format="png")
+    assert pixels.shape[0] >= 400
+    assert pixels.shape[1] >= 500
+    assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 50
+    assert first == second
+
+
+def test_text_keeps_inside_the_picture_and_off_the_other_cells() -> None:
+    figure = plot([0, 1] * 500_000, [0, 1] * 500_000, "Model 20261124T023856344915Z\nF1 1.000")
+    figure.draw_without_rendering()
+    width, height = figure.canvas.get_width_height()
+
+    axes = figure.axes[0]
+    for text in [*axes.texts, axes.title]:
+        box = text.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= width
+        assert 0 <= box.y0 < box.y1 <= height
+    cell_width = axes.get_window_extent().width / 2
+    assert all(text.get_window_extent().width < cell_width for text in axes.texts)
+
+
+def test_main_draws_the_model_in_production(
+    deployed: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = []
+    plot_really = reporting.plot_confusion_matrix
+
+    def note(measured: evaluation.Evaluation, title: str) -> Figure:
+        titles.append(title)
+        return plot_really(measured, title)
+
+    monkeypatch.setattr(reporting, "plot_confusion_matrix", note)
+
+    path = reporting.main(deployed)
+
+    current = release.load_current(deployed.prod_deployment_path)
+    assert current is not None
+    assert titles == [f"Model {current.manifest.model_stamp}\nF1 0.800 on 5 test rows"]
+    assert path == deployed.output_model_path / "confusion_matrix.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_main_wants_a_model_in_production(config: Config) -> None:
+    with pytest.raises(NotMadeYetError, match="Nothing is in production yet"):
+        reporting.main(config)

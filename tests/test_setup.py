@@ -1,0 +1,222 @@
+"""What setup.sh does, in an environment whose interpreter only writes down what it is told."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Answers like the interpreter of an environment; the codes come from files beside it.
+INTERPRETER = """#!/bin/sh
+here=$(dirname "$0")
+printf '%s\\n' "$*" >> "$here/calls"
+code() { [ ! -f "$here/$1" ] || exit "$(cat "$here/$1")"; }
+case "$*" in
+    --version) echo "Python 3.12.1" ;;
+    -c*) code old ;;
+    "-m pip install"*) code pip ;;
+    "-m scripts.fullprocess"*) echo "one line of the step" >&2; code fullprocess ;;
+    "-m scripts.app"*) code app ;;
+    "-m pytest"*) code pytest ;;
+esac
+"""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of what setup.sh needs, and the environment it finds active."""
+
+    folder: Path
+    environment: Path
+
+    def run(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        """Run setup.sh from elsewhere."""
+        return subprocess.run(
+            [str(self.folder / "setup.sh"), *arguments],
+            cwd="/", capture_output=True, text=True, check=False,
+            env=os.environ | {"CONDA_PREFIX": str(self.environment)} | changes,
+        )  # fmt: skip
+
+    def let_fail(self, what: str, code: int) -> None:
+        """Let a command of the interpreter end with a code."""
+        (self.environment / "bin" / what).write_text(str(code))
+
+    def calls(self) -> list[str]:
+        """Hand out what the interpreter was told since the last time, but for small questions."""
+        path = self.environment / "bin" / "calls"
+        told = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return [call for call in told if call.startswith("-m")]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A checkout in a folder with a nasty name, before its first set-up."""
+    made = Checkout(tmp_path / 'it\'s 100% "né"', tmp_path / "conda env")
+    made.folder.mkdir()
+    for name in ("setup.sh", "requirements.lock"):
+        shutil.copy(ROOT / name, made.folder)
+    python = made.environment / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(INTERPRETER)
+    python.chmod(0o755)
+    return made
+
+
+INSTALL = "-m pip install --quiet --disable-pip-version-check -r requirements.lock"
+
+
+@pytest.mark.parametrize("argument", ["-h", "--help"])
+def test_help_says_how_to_call_it_and_does_nothing(checkout: Checkout, argument: str) -> None:
+    done = checkout.run(argument)
+
+    assert done.returncode == 0
+    for usage in ("./setup.sh ", "--no-serve", "test [ARGS]"):
+        assert usage in done.stdout
+    assert checkout.calls() == []
+
+
+@pytest.mark.parametrize("argument", ["--serve", "tests", "-x"])
+def test_an_unknown_argument_is_refused(checkout: Checkout, argument: str) -> None:
+    done = checkout.run(argument)
+
+    assert done.returncode == 64
+    assert "Usage: ./setup.sh" in done.stderr
+    assert checkout.calls() == []
+
+
+def test_it_installs_runs_the_pipeline_and_serves(checkout: Checkout) -> None:
+    done = checkout.run()
+
+    assert done.returncode == 0, done.stderr
+    assert checkout.calls() == [INSTALL, "-m scripts.fullprocess", "-m scripts.app"]
+    assert "-m scripts.apicalls" in done.stdout
+    python = checkout.environment / "bin" / "python"
+    assert (checkout.folder / ".python-path").read_text() == f"{python}\n"
+
+
+def test_no_serve_stops_before_serving(checkout: Checkout) -> None:
+    assert checkout.run("--no-serve").returncode == 0
+
+    assert checkout.calls() == [INSTALL, "-m scripts.fullprocess"]
+
+
+def test_a_second_call_installs_nothing(checkout: Checkout) -> None:
+    checkout.run("--no-serve")
+    checkout.calls()
+    installed = checkout.environment / ".adras-installed"
+    before = installed.stat().st_mtime_ns
+
+    assert checkout.run("--no-serve").returncode == 0
+
+    assert checkout.calls() == ["-m scripts.fullprocess"]
+    assert installed.stat().st_mtime_ns == before
+
+
+def test_a_changed_lock_is_installed(checkout: Checkout) -> None:
+    checkout.run("--no-serve")
+    checkout.calls()
+    with (checkout.folder / "requirements.lock").open("a") as lock:
+        lock.write("# changed\n")
+
+    checkout.run("--no-serve")
+
+    assert checkout.calls() == [INSTALL, "-m scripts.fullprocess"]
+
+
+def test_test_hands_its_arguments_and_the_code_of_the_suite_on(checkout: Checkout) -> None:
+    checkout.let_fail("pytest", 5)
+
+    done = checkout.run("test", "-k", "a b")
+
+    assert done.returncode == 5
+    assert checkout.calls() == [INSTALL, "-m pytest -k a b"]
+
+
+def test_a_failed_installation_is_one_line_and_is_repeated(checkout: Checkout) -> None:
+    checkout.let_fail("pip", 1)
+
+    first = checkout.run()
+    second = checkout.run()
+
+    assert first.returncode == second.returncode == 69
+    assert first.stderr == (
+        "setup.sh: the packages could not be installed; is the package index reachable?\n"
+    )
+    assert checkout.calls() == [INSTALL, INSTALL]
+
+
+@pytest.mark.parametrize("code", [65, 74, 78, 1])
+def test_a_failed_pipeline_ends_it_with_its_code_and_is_not_served(
+    checkout: Checkout, code: int
+) -> None:
+    checkout.let_fail("fullprocess", code)
+
+    done = checkout.run()
+
+    assert done.returncode == code
+    assert done.stderr.splitlines() == [
+        "one line of the step",
+        f"setup.sh: the full process ended with exit code {code}.",
+    ]
+    assert "-m scripts.app" not in checkout.calls()
+
+
+def test_another_run_at_work_is_no_failure(checkout: Checkout) -> None:
+    checkout.let_fail("fullprocess", 75)
+
+    assert checkout.run().returncode == 0
+
+    assert checkout.calls()[-1] == "-m scripts.app"
+
+
+def test_the_code_of_the_service_is_handed_on(checkout: Checkout) -> None:
+    checkout.let_fail("app", 69)
+
+    assert checkout.run().returncode == 69
+
+
+def test_an_old_python_is_said(checkout: Checkout) -> None:
+    checkout.let_fail("old", 1)
+
+    done = checkout.run()
+
+    assert done.returncode == 69
+    assert "is older than 3.11; use Python 3.11 or later" in done.stderr
+    assert checkout.calls() == []
+
+
+def path_with(folder: Path, *commands: str) -> str:
+    """Make a folder of commands to be the whole PATH."""
+    folder.mkdir()
+    for command in (*commands, "bash", "env", "dirname", "readlink", "cat", "sha256sum"):
+        found = shutil.which(command)
+        assert found is not None
+        (folder / command).symlink_to(found)
+    return str(folder)
+
+
+def test_a_machine_without_python_is_told_so(checkout: Checkout, tmp_path: Path) -> None:
+    done = checkout.run(CONDA_PREFIX="", PATH=path_with(tmp_path / "bin"))
+
+    assert done.returncode == 69
+    assert done.stderr == "setup.sh: python3 is missing; install Python 3.11 or later.\n"
+
+
+def test_without_conda_an_environment_is_made_once(checkout: Checkout, tmp_path: Path) -> None:
+    # A python3 whose venv module makes an environment with the interpreter from above.
+    path = path_with(tmp_path / "bin", "mkdir", "cp")
+    (tmp_path / "bin" / "python3").write_text(
+        f"#!/bin/sh\necho made >> '{tmp_path}/venvs'\n"
+        f'mkdir -p "$4/bin" && cp \'{checkout.environment}/bin/python\' "$4/bin/python"\n'
+    )
+    (tmp_path / "bin" / "python3").chmod(0o755)
+
+    codes = [checkout.run("--no-serve", CONDA_PREFIX="", PATH=path).returncode for _ in range(2)]
+
+    assert codes == [0, 0]
+    assert (tmp_path / "venvs").read_text() == "made\n"
+    assert (checkout.folder / ".venv" / "bin" / "calls").exists()
