@@ -55,7 +55,8 @@ if [ "$(cat "$installed" 2>/dev/null)" != "$wanted" ]; then
 fi
 
 if [ "$mode" = test ]; then
-    exec "$python" -m pytest "$@"
+    # On all cores; the longest tests are whole runs, so a worker that is done takes from others.
+    exec "$python" -m pytest -n auto --dist worksteal "$@"
 fi
 
 code=0

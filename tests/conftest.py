@@ -59,6 +59,15 @@ def make_rows(n_rows: int, seed: int, noise: float = 0.0) -> list[str]:
     return rows
 
 
+@pytest.fixture(autouse=True)
+def closed_package_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pip find its index closed, also in the programs that tests start: asking it is slow."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+
+
 @pytest.fixture
 def config_path(tmp_path: Path) -> Path:
     """A configuration file with the five keys, whose input and test folders hold a small table."""

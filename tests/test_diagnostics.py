@@ -1,7 +1,6 @@
 """Blank shares, timings and outdated packages, also where they cannot be had."""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -98,14 +97,10 @@ def test_an_interpreter_that_is_gone_is_said(pip: Path) -> None:
     assert answer == "not available: pip could not be started (No such file or directory)"
 
 
-def test_the_real_pip_without_an_index_says_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("PIP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+def test_the_real_pip_without_an_index_says_so_soon() -> None:
+    answer = diagnostics.outdated_packages()
 
-    answer = diagnostics.outdated_packages(("--index-url", "http://127.0.0.1:1/simple"))
-
-    assert answer.startswith("not available: ")
+    assert answer == "not available: the package index could not be reached"
 
 
 def test_the_median_of_three_executions_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ def test_test_hands_its_arguments_and_the_code_of_the_suite_on(checkout: Checkou
     done = checkout.run("test", "-k", "a b")
 
     assert done.returncode == 5
-    assert checkout.calls() == [INSTALL, "-m pytest -k a b"]
+    assert checkout.calls() == [INSTALL, "-m pytest -n auto --dist worksteal -k a b"]
 
 
 def test_a_failed_installation_is_one_line_and_is_repeated(checkout: Checkout) -> None:

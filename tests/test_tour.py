@@ -17,7 +17,7 @@ import pytest
 import requests
 
 ROOT = Path(__file__).parent.parent
-WAIT_S = 120
+WAIT_S = 300
 CLIENT = {"lastmonth_activity": 12, "lastyear_activity": 480, "number_of_employees": 35}
 
 
