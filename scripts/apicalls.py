@@ -9,14 +9,16 @@ import msgspec
 import requests
 
 from scripts import artifacts, dataset
-from scripts.config import ApiSettings, Config, api_token
+from scripts.config import ApiSettings, Config
 from scripts.console import run_as_script
 from scripts.errors import ServiceUnavailableError
+from scripts.tokens import read_tokens
 
 Answer = dict[str, Any]
 Rows = list[dict[str, Any]]
 # What a body holds besides its rows: {"data":[ and ]}.
 N_FRAME_BYTES = 11
+PER_ROW = ("predictions", "probabilities", "risk_bands")
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +94,9 @@ def ask_predictions(session: requests.Session, config: Config, rows: Rows) -> An
     """Ask for the predictions of all rows, in as many requests as it takes."""
     chunks = split_rows(rows, config.api)
     answers = [ask(session, config, "/predict", chunk) for chunk in chunks]
-    whole: Answer = answers[0] | {"predictions": [], "probabilities": []}
+    whole: Answer = answers[0] | {name: [] for name in PER_ROW}
     for chunk, part in zip(chunks, answers, strict=True):
-        for name in ("predictions", "probabilities"):
+        for name in PER_ROW:
             if len(part.get(name) or ()) != len(chunk):
                 raise ServiceUnavailableError(
                     f"{config.api_url}/predict did not answer {len(chunk)} {name} for"
@@ -110,13 +112,13 @@ def main(config: Config) -> Path:
     """Ask the service about the test data, its score, summary and diagnosis; write the answers."""
     table, _ = dataset.read_test_table(config.test_data_path, config.schema)
     rows: Rows = dataset.features(table, config.schema).to_dict(orient="records")  # type: ignore[assignment]
-    token = api_token()
+    token = read_tokens(config.api).any_for_reading
     with requests.Session() as session:
         # Proxies and netrc of the environment are not for a service on this machine.
         session.trust_env = False
         session.headers["Content-Type"] = "application/json"
         if token is not None:
-            session.headers["Authorization"] = b"Bearer " + token.encode("utf-8", "surrogateescape")
+            session.headers["Authorization"] = b"Bearer " + token
         answers = {
             "predictions": ask_predictions(session, config, rows),
             "score": ask(session, config, "/score"),

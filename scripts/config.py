@@ -1,6 +1,7 @@
 """What config.json says, checked once and typed."""
 
 import difflib
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,13 +130,21 @@ class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the service listens and how much it takes in one request."""
+    """Where the service listens, whom it lets in, and what it takes, answers and remembers."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 8000
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    token_file: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
     max_rows: Annotated[int, Meta(ge=1)] = 10_000
     max_body_bytes: Annotated[int, Meta(ge=1024)] = 8 * 2**20
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    medium_risk_from: Fraction = 0.3
+    high_risk_from: Fraction = 0.6
+    stale_after_minutes: Annotated[float, Meta(gt=0)] = 60.0
+    access_log: bool = True
+    log_predictions: Fraction = 0.0
 
 
 class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -174,11 +183,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def find_config_path(chosen: Path | None) -> Path:
     """Say which file to read: the chosen one, else ADRAS_CONFIG's, else the one beside scripts."""
     return (chosen or Path(os.environ.get("ADRAS_CONFIG") or DEFAULT_CONFIG_PATH)).absolute()
-
-
-def api_token() -> str | None:
-    """Read the token of the API from the environment, the only place for secrets."""
-    return os.environ.get("ADRAS_API_TOKEN") or None
 
 
 def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -> None:
@@ -235,13 +239,33 @@ def check_folders(config: Config, place: str) -> None:
                 )
 
 
+def check_api(api: ApiSettings, place: str) -> None:
+    """Refuse limits of the risk bands that are the wrong way round, and proxies without address."""
+    if api.medium_risk_from > api.high_risk_from:
+        raise ConfigError(
+            f"{place}, api: medium_risk_from = {api.medium_risk_from} is above high_risk_from ="
+            f" {api.high_risk_from}; clients of high risk are the likelier ones."
+        )
+    for proxy in api.trusted_proxies:
+        try:
+            ipaddress.ip_address(proxy)
+        except ValueError as error:
+            raise ConfigError(
+                f"{place}, api.trusted_proxies has {proxy!r}; expected addresses such as"
+                " '127.0.0.1'."
+            ) from error
+
+
 def resolve_paths(config: Config, folder: Path) -> Config:
     """Make the paths of a config absolute; relative ones start at the folder of config.json."""
     folders = {key: Path(os.path.normpath(folder / getattr(config, key))) for key in FOLDER_KEYS}
     prefix, url = "sqlite:///", config.database_url
     if url.startswith(prefix) and url.removeprefix(prefix):
         url = f"{prefix}{folder / url.removeprefix(prefix)}"
-    return msgspec.structs.replace(config, **folders, database_url=url)
+    api = config.api
+    if api.token_file is not None:
+        api = msgspec.structs.replace(api, token_file=folder / api.token_file)
+    return msgspec.structs.replace(config, **folders, database_url=url, api=api)
 
 
 def read_path(kind: type, value: object) -> Path:
@@ -288,6 +312,7 @@ def read_config(path: Path) -> Config:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}. The README lists every key.") from error
     check_schema(config.schema, str(path))
+    check_api(config.api, str(path))
     config = resolve_paths(config, path.absolute().parent)
     check_folders(config, str(path))
     return config

@@ -5,12 +5,16 @@ import math
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import artifacts
+import numpy as np
+
+from scripts import artifacts, model
+from scripts.answers import RefusedError
 from scripts.config import Config, read_config
-from scripts.errors import PipelineError
+from scripts.errors import PipelineError, ReleaseError
 from scripts.release import Release, load_current
 
 RETRY_S = 10.0
@@ -42,6 +46,17 @@ class Serving:
     config_fault: str = ""
     release_fault: str = ""
     retry_at_s: float = math.inf
+
+    @property
+    def release_name(self) -> str | None:
+        """The name of the release; None before the first one."""
+        return None if self.release is None else self.release.name
+
+    def release_or_refuse(self) -> Release:
+        """Give the release; without one, refuse the request, saying why there is none."""
+        if self.release is None:
+            raise RefusedError(503, " ".join(self.faults), [("Retry-After", str(int(RETRY_S)))])
+        return self.release
 
     @property
     def faults(self) -> list[str]:
@@ -81,10 +96,28 @@ def renew_config(config_path: Path, last: Serving) -> tuple[Config, str]:
     return config, ""
 
 
+def warm_up(release: Release) -> None:
+    """Predict one client of blanks: what cannot answer is refused, and the first request is fast.
+
+    Raises
+    ------
+    ReleaseError
+        If there is no probability.
+    """
+    schema = release.model.schema
+    blanks = {name: np.array([math.nan]) for name in schema.numeric}
+    blanks |= {name: np.array([model.MISSING_CATEGORY], object) for name in schema.categorical}
+    probability = float(model.probabilities(release.model, blanks)[0])
+    if not 0 <= probability <= 1:
+        raise ReleaseError(f"{release.path} cannot predict: a client of blanks has {probability}.")
+
+
 def renew_release(prod_folder: Path, last: Serving) -> tuple[Release | None, str]:
     """Load the release in production aside; give the last good one and the fault if it is bad."""
     try:
         loaded, fault = load_current(prod_folder), NO_RELEASE
+        if loaded is not None:
+            warm_up(loaded)
     except REFUSALS as error:
         loaded, fault = None, str(error)
     if loaded is not None:
@@ -115,25 +148,43 @@ def renew(config_path: Path, last: Serving) -> Serving:
 
 
 class Live:
-    """The config and release in use, renewed when a request finds that they changed."""
+    """The config and release in use, renewed when a request finds that they changed.
 
-    def __init__(self, config_path: Path) -> None:
+    Parameters
+    ----------
+    config_path : Path
+        The config.json.
+    on_refused : callable, optional
+        Called for each release or configuration that is refused.
+    """
+
+    def __init__(self, config_path: Path, on_refused: Callable[[], None] = lambda: None) -> None:
         state, config = state_of(config_path), read_config(config_path)
         start = Serving(config_path.absolute().parent, config, None, Seen(state, None, None))
         self._config_path = config_path
         self._renewing = threading.Lock()
+        self._on_refused = on_refused
         self._serving = renew(config_path, start)
 
-    def now(self) -> Serving:
-        """Give what to answer from; one thread renews it, the others go on with the last good."""
+    def last(self) -> Serving:
+        """Give what served last, without looking whether it changed."""
+        return self._serving
+
+    def has_changed(self) -> bool:
+        """Look whether config or release changed, or a fault may have passed."""
         last = self._serving
         folder = last.config.prod_deployment_path
         seen = Seen(state_of(self._config_path), folder, target_of(folder))
-        if seen == last.seen and time.monotonic() < last.retry_at_s:
-            return last
-        if self._renewing.acquire(blocking=False):
+        return seen != last.seen or time.monotonic() >= last.retry_at_s
+
+    def now(self) -> Serving:
+        """Give what to answer from; one thread renews it, the others go on with the last good."""
+        if self.has_changed() and self._renewing.acquire(blocking=False):
             try:
-                self._serving = renew(self._config_path, self._serving)
+                before = self._serving
+                self._serving = renew(self._config_path, before)
+                for _ in set(self._serving.faults) - set(before.faults):
+                    self._on_refused()
             finally:
                 self._renewing.release()
         return self._serving

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from scripts import config as config_module
 from scripts import deployment, ingestion, scoring, training
 from scripts.config import Config
+from tests.service import client, guarded, plain_environment, prod  # noqa: F401 - fixtures
 
 HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
 

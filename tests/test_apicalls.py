@@ -17,7 +17,7 @@ from scripts import apicalls, artifacts
 from scripts.config import ApiSettings, Config, read_config
 from scripts.errors import ServiceUnavailableError
 from tests.conftest import write_csv
-from tests.test_app import (
+from tests.service import (
     DIAGNOSIS,
     FIRST,
     ROOT,
@@ -216,7 +216,12 @@ def test_a_release_that_changes_between_two_requests_is_not_mixed(
     releases = iter(["one", "two"])
 
     def answer(*_: object) -> dict[str, Any]:
-        return {"predictions": [1.0], "probabilities": [0.5], "release": next(releases)}
+        return {
+            "predictions": [1.0],
+            "probabilities": [0.5],
+            "risk_bands": ["low"],
+            "release": next(releases),
+        }
 
     monkeypatch.setattr(apicalls, "ask", answer)
     api = msgspec.structs.replace(config.api, max_rows=1)

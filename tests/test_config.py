@@ -275,15 +275,6 @@ def test_the_chosen_file_wins_over_the_environment_and_both_over_the_default(
     assert config_module.find_config_path(None) == ROOT / "config.json"
 
 
-def test_the_token_comes_from_the_environment_and_empty_is_none(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("ADRAS_API_TOKEN", "secret")
-    assert config_module.api_token() == "secret"
-    monkeypatch.setenv("ADRAS_API_TOKEN", "")
-    assert config_module.api_token() is None
-
-
 @pytest.mark.parametrize(
     ("host", "url"),
     [

@@ -35,22 +35,43 @@ ALLOWED: dict[str, set[str]] = {
     "contrast": set(),
     "decline": set(),
     "drift": {"errors", "config", "contrast", "dataset", "model", "reference"},
-    # Two halves of what the service does, apart so that each can be read in one go.
-    "live": {"errors", "config", "artifacts", "release"},
-    "payload": {"config", "model"},
     # What the cron tool rests on, apart from what a run needs: a run never imports it.
     "schedules": {"errors"},
+    # Who may ask the service; apicalls, which asks it, reads its token there.
+    "tokens": {"errors", "config"},
 }
-SUPPORT = set(ALLOWED) - {"live", "payload", "schedules"}
+# What the service is made of, from what travels in it to the server that carries it. The steps
+# and the full process know nothing of it.
+SERVICE: dict[str, set[str]] = {
+    "answers": set(),
+    "contract": set(),
+    "access": {"answers", "config", "tokens"},
+    "accesslog": set(),
+    "metrics": set(),
+    "live": {"errors", "config", "artifacts", "release", "answers", "model"},
+    "payload": {"config", "model", "answers", "contract"},
+    "bodies": {"config", "answers", "contract", "payload"},
+    "predicting": {
+        "config", "model", "release", "answers", "contract", "live", "payload", "bodies",
+    },
+    "frontdoor": {
+        "answers", "access", "accesslog", "live", "metrics", "predicting", "tokens",
+    },
+    "views": {
+        "config", "artifacts", "answers", "contract", "live", "metrics", "predicting", "tokens",
+        "frontdoor",
+    },
+    "server": {"errors", "config", "answers", "live", "frontdoor"},
+}  # fmt: skip
+ALLOWED |= SERVICE
+SUPPORT = set(ALLOWED) - set(SERVICE) - {"schedules", "tokens"}
 RECORDS = {"tables", "storage", "database"}
 ALLOWED["console"] = {"errors", "config", "artifacts"}
 for step in STEPS:
     ALLOWED[step] = (SUPPORT - RECORDS) | {"console"}
-ALLOWED["apicalls"] = ALLOWED["scoring"]
+ALLOWED["apicalls"] = ALLOWED["scoring"] | {"tokens"}
 ALLOWED["diagnostics"] = ALLOWED["scoring"] | {"ingestion", "training"}
-ALLOWED["app"] = {
-    "errors", "config", "artifacts", "model", "release", "live", "payload", "console", "database"
-}  # fmt: skip
+ALLOWED["app"] = {"errors", "config", "console", "tokens"} | set(SERVICE)
 ALLOWED["fullprocess"] = SUPPORT | STEPS | {"console", "diagnostics", "apicalls"}
 
 

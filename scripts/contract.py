@@ -1,0 +1,152 @@
+"""What the service answers, as types: the one home of every member that a client may rely on."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Band(StrEnum):
+    """How likely a client is to leave, in a word; the limits are in the config."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class Fault(Struct, frozen=True):
+    """A cell of a request that cannot be right; rows count from 0."""
+
+    row: Count
+    column: str
+    found: str
+    expected: str
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """Why a request was not answered as it was meant (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault] | UnsetType = UNSET
+
+
+class Predictions(Struct, frozen=True, kw_only=True):
+    """Predictions in the order of the rows.
+
+    With explain=true, the contributions of a row, added in their order to the intercept, give its
+    log-odds.
+    """
+
+    predictions: list[Fraction]
+    probabilities: list[Fraction]
+    risk_bands: list[Band]
+    release: str
+    log_odds: list[float] | UnsetType = UNSET
+    intercept: float | UnsetType = UNSET
+    contributions: list[dict[str, float]] | UnsetType = UNSET
+
+
+class Score(Struct, frozen=True, kw_only=True):
+    """The F1 of the model in production on the test data."""
+
+    score: Fraction
+    release: str
+    model_stamp: str
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """Means, medians and standard deviations of the columns of the dataset in production."""
+
+    summary: Annotated[list[list[float | None]], Meta(min_length=3, max_length=3)]
+    columns: list[str]
+    release: str
+
+
+class Diagnosis(Struct, frozen=True, kw_only=True):
+    """Missing values, execution times and outdated dependencies as last measured."""
+
+    missing_values: list[float | None]
+    columns: list[str]
+    execution_time: list[float | None]
+    outdated_dependencies: str
+    measured_at: str
+    release: str | None
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """Whether the service can answer, and what a person should look at."""
+
+    live: bool
+    ready: bool
+    degraded: bool
+    release: str | None
+    input_folder: str
+    errors: list[str]
+    last_successful_run_at: str | None
+    last_successful_run_age_s: float | None
+
+
+class ReleaseEntry(Struct, frozen=True, kw_only=True):
+    """A deployment or rollback."""
+
+    id: int
+    at: str
+    kind: str
+    release: str
+    previous_release: str | None
+    model_stamp: str | None
+    f1: float | None
+    actor: str | None
+    reason: str | None
+    run_id: int | None
+
+
+class Releases(Struct, frozen=True, kw_only=True):
+    """What served when, newest first."""
+
+    releases: list[ReleaseEntry]
+    next_before: int | None
+    release: str | None
+
+
+class RunEntry(Struct, frozen=True, kw_only=True):
+    """A run of the full process."""
+
+    id: int
+    started_at: str
+    ended_at: str | None
+    status: str
+    verdict: str | None
+    reason: str | None
+    stamp: str | None
+    candidate_f1: float | None
+    production_f1: float | None
+    release: str | None
+    durations_s: dict[str, float] | None
+
+
+class Runs(Struct, frozen=True, kw_only=True):
+    """The last runs, newest first."""
+
+    runs: list[RunEntry]
+    next_before: int | None
+    release: str | None
+
+
+class Routes(Struct, frozen=True, kw_only=True):
+    """Every route and what it is for."""
+
+    routes: dict[str, str]
+    release: str | None
+
+
+class PredictBody(Struct):
+    """The body of /predict; further members are allowed."""
+
+    data: list[dict[str, Any]]

@@ -1,0 +1,96 @@
+"""Answers prediction requests: the body in, probabilities, bands and reasons out."""
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts import model
+from scripts.answers import Answer, RefusedError, answer_json
+from scripts.bodies import read_rows
+from scripts.config import ApiSettings
+from scripts.contract import Band, Predictions
+from scripts.live import Serving
+from scripts.payload import read_columns
+from scripts.release import Release
+
+BANDS = tuple(Band)
+TRUTHS = {"true": True, "false": False}
+
+
+def read_explain(query: str) -> bool:
+    """Read ?explain=true off the query string; anything else in it is refused, as a typing error.
+
+    Parameters
+    ----------
+    query : str
+        What stands behind the question mark.
+    """
+    if not query:
+        return False
+    given = parse_qsl(query, keep_blank_values=True)
+    if len(given) != 1 or given[0][0] != "explain" or given[0][1] not in TRUTHS:
+        raise RefusedError(422, "Expected nothing behind the path but ?explain=true or false.")
+    return TRUTHS[given[0][1]]
+
+
+def find_bands(probability: NDArray[np.float64], api: ApiSettings) -> list[Band]:
+    """Say in which band each probability lies; a limit belongs to the band above it."""
+    limits = (api.medium_risk_from, api.high_risk_from)
+    return [BANDS[index] for index in np.searchsorted(limits, probability, side="right").tolist()]
+
+
+def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Split the log-odds of each row into one contribution per column, and the intercept."""
+    parts = model.contributions(release.model, columns)
+    # Added in the order in which the members are sent, so that a client who does the same gets
+    # the same bits.
+    log_odds = sum(parts.values(), start=np.float64(release.model.intercept))
+    rows = zip(*(part.tolist() for part in parts.values()), strict=True)
+    return {
+        "log_odds": np.atleast_1d(log_odds).tolist(),
+        "intercept": release.model.intercept,
+        "contributions": [dict(zip(parts, row, strict=True)) for row in rows],
+    }
+
+
+def answer_prediction(
+    serving: Serving, query: str, content_type: str, encoding: str, body: bytes
+) -> Answer:
+    """Predict each row of a request, in the order sent.
+
+    Parameters
+    ----------
+    serving : Serving
+        What to answer from.
+    query, content_type, encoding : str
+        The query string, and the headers Content-Type and Content-Encoding.
+    body : bytes
+        As sent.
+
+    Returns
+    -------
+    Answer
+        With the predictions.
+
+    Raises
+    ------
+    RefusedError
+        With status 503, 415, 400 or 422.
+    """
+    release, api = serving.release_or_refuse(), serving.config.api
+    is_explained = read_explain(query)
+    rows = read_rows(body, content_type, encoding, api, release.model.schema)
+    columns = read_columns(rows, release.model.schema)
+    probability = model.probabilities(release.model, columns)
+    predicted = model.predictions(release.model, probability)
+    content = Predictions(
+        predictions=predicted.astype(np.float64).tolist(),
+        probabilities=probability.tolist(),
+        risk_bands=find_bands(probability, api),
+        release=release.name,
+        **(explain(release, columns) if is_explained else {}),
+    )
+    n_positives = int(predicted.sum())
+    return answer_json(content, release=release.name, n_rows=len(rows), n_positives=n_positives)

@@ -1,0 +1,166 @@
+"""Questions over HTTP, and an answer for every method on every path."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from scripts import artifacts
+from scripts.app import create_app
+from scripts.views import ROUTES
+from tests.service import (
+    DIAGNOSIS,
+    FIRST,
+    METHODS,
+    PATHS,
+    answer_of,
+    make_model,
+    make_row,
+    open_path,
+    predict,
+    problem_of,
+    switch,
+    write_release,
+)
+
+# The other questions
+
+
+def test_score_is_the_f1_of_production(client: FlaskClient) -> None:
+    assert answer_of(client.get("/score")) == {
+        "score": 0.75,
+        "release": FIRST,
+        "model_stamp": FIRST[5:],
+    }
+
+
+def test_summarise_gives_means_then_medians_then_standard_deviations(client: FlaskClient) -> None:
+    assert answer_of(client.get("/summarise")) == {
+        "summary": [[2.0, 0.5], [1.0, 0.5], [0.25, None]],
+        "columns": ["lastmonth_activity", "exited"],
+        "release": FIRST,
+    }
+
+
+def test_diagnose_hands_out_what_was_measured(client: FlaskClient, prod: Path) -> None:
+    (prod / artifacts.DIAGNOSTICS).write_text(json.dumps(DIAGNOSIS))
+
+    assert answer_of(client.get("/diagnose")) == DIAGNOSIS
+
+
+def test_diagnose_says_that_nothing_was_measured_yet(client: FlaskClient) -> None:
+    problem = problem_of(client.get("/diagnose"), 503)
+
+    assert "run python -m scripts.diagnostics" in problem["detail"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[", b"[" * 100_000, b"[]"])
+def test_damaged_measurements_are_not_handed_out(
+    client: FlaskClient, prod: Path, content: bytes
+) -> None:
+    (prod / artifacts.DIAGNOSTICS).write_bytes(content)
+
+    problem = problem_of(client.get("/diagnose"), 503)
+
+    assert "cannot be read" in problem["detail"]
+
+
+def test_health_says_what_serves(client: FlaskClient) -> None:
+    assert answer_of(client.get("/health")) == {
+        "live": True,
+        "ready": True,
+        "degraded": False,
+        "release": FIRST,
+        "input_folder": "input",
+        "errors": [],
+        "last_successful_run_at": None,
+        "last_successful_run_age_s": None,
+    }
+
+
+def test_the_first_page_lists_every_route(client: FlaskClient) -> None:
+    routes = answer_of(client.get("/"))["routes"]
+
+    assert list(routes) == [f"{route.method} {route.path}" for route in ROUTES]
+    assert all(routes.values())
+
+
+@pytest.mark.parametrize("path", ["/score", "/summarise", "/diagnose", "/health", "/predict"])
+def test_without_a_release_the_service_says_what_to_run(config_path: Path, path: str) -> None:
+    client = create_app(config_path).test_client()
+
+    response = predict(client, make_row()) if path == "/predict" else client.get(path)
+
+    assert "run python -m scripts.fullprocess" in problem_of(response, 503)["detail"]
+
+
+def test_health_is_alive_but_not_ready_before_the_first_release(config_path: Path) -> None:
+    client = create_app(config_path).test_client()
+
+    problem = problem_of(client.get("/health"), 503)
+
+    assert (problem["live"], problem["ready"], problem["release"]) == (True, False, None)
+
+
+def test_the_first_release_is_noticed(config_path: Path) -> None:
+    client = create_app(config_path).test_client()
+    write_release(config_path.parent / "prod", FIRST, make_model())
+    switch(config_path.parent / "prod", FIRST)
+
+    assert answer_of(predict(client, make_row()))["release"] == FIRST
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_on_every_path_has_an_answer(
+    client: FlaskClient, method: str, path: str
+) -> None:
+    response = open_path(client, path, method)
+
+    # Doubled slashes at the beginning count as one; they never lead to another host.
+    path = f"/{path.lstrip('/')}"
+    known = {route.path: route.method for route in ROUTES}
+    served = (known.get(path), "HEAD" if known.get(path) == "GET" else "", "OPTIONS")
+    if path not in known:
+        assert response.status_code == 404
+    elif method == "OPTIONS":
+        assert response.status_code == 200
+    elif method in served:
+        assert response.status_code == {"/diagnose": 503, "/predict": 415}.get(path, 200)
+    else:
+        assert response.status_code == 405
+    if known.get(path) and method != known[path]:
+        assert known[path] in response.headers.get("Allow", known[path])
+    if method == "HEAD":
+        assert response.data == b""
+    elif response.status_code >= 400:
+        problem_of(response, response.status_code)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Location" not in response.headers
+
+
+def tree_hash(folder: Path) -> str:
+    """Hash names, contents, links and times of change of everything in a folder."""
+    entries = [
+        (
+            str(path.relative_to(folder)),
+            path.lstat().st_mtime_ns,
+            os.readlink(path) if path.is_symlink() else "",
+            artifacts.digest_file(path) if path.is_file() else "",
+        )
+        for path in sorted(folder.rglob("*"))
+    ]
+    return hashlib.sha256(repr(entries).encode()).hexdigest()
+
+
+def test_get_changes_nothing(client: FlaskClient, tmp_path: Path) -> None:
+    before = tree_hash(tmp_path)
+
+    for _ in range(200):
+        for path in PATHS:
+            open_path(client, path, "GET")
+
+    assert tree_hash(tmp_path) == before
