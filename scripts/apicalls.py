@@ -8,7 +8,7 @@ import click
 import msgspec
 import requests
 
-from scripts import artifacts, dataset
+from scripts import artifacts, dataset, release
 from scripts.config import ApiSettings, Config
 from scripts.console import run_as_script
 from scripts.errors import ServiceUnavailableError
@@ -110,8 +110,11 @@ def ask_predictions(session: requests.Session, config: Config, rows: Rows) -> An
 
 def main(config: Config) -> Path:
     """Ask the service about the test data, its score, summary and diagnosis; write the answers."""
-    table, _ = dataset.read_test_table(config.test_data_path, config.schema)
-    rows: Rows = dataset.features(table, config.schema).to_dict(orient="records")  # type: ignore[assignment]
+    # The columns that the service wants are those of the model in production.
+    current = release.load_current(config.prod_deployment_path)
+    schema = config.schema if current is None else current.model.schema
+    table, _ = dataset.read_test_table(config.test_data_path, schema)
+    rows: Rows = dataset.features(table, schema).to_dict(orient="records")  # type: ignore[assignment]
     token = read_tokens(config.api).any_for_reading
     with requests.Session() as session:
         # Proxies and netrc of the environment are not for a service on this machine.
@@ -127,8 +130,8 @@ def main(config: Config) -> Path:
         }
     text = msgspec.json.format(msgspec.json.encode(answers), indent=2) + b"\n"
     path = artifacts.write_whole(config.output_model_path / artifacts.API_RETURNS, text)
-    release = answers["predictions"].get("release")
-    log.info("Wrote the answers on %d rows of release %s to %s.", len(rows), release, path)
+    name = answers["predictions"].get("release")
+    log.info("Wrote the answers on %d rows of release %s to %s.", len(rows), name, path)
     return path
 
 

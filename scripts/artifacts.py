@@ -35,6 +35,7 @@ class Kind(StrEnum):
     """The dated files, as their names before and after the stamp."""
 
     DATASET = "finaldata_{}.csv"
+    SCHEMA = "schema_{}.json"
     INGESTED = "ingestedfiles_{}.txt"
     REJECTED = "rejected_{}.csv"
     PICKLE = "trainedmodel_{}.pkl"

@@ -72,6 +72,7 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     decimal: Literal[".", ","] = "."
     thousands: Literal["", ",", ".", " ", "'"] = ""
     percent: tuple[str, ...] = ()
+    inferred: tuple[Literal["numeric", "categorical", "negative"], ...] = ()
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -97,7 +98,8 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Smallest allowed value of each numeric column that has one."""
         if self.minimum is not None:
             return self.minimum
-        return dict.fromkeys(PRACTICE_NUMERIC, 0.0) if self.numeric == PRACTICE_NUMERIC else {}
+        practice = set(self.numeric) == set(PRACTICE_NUMERIC)
+        return dict.fromkeys(self.numeric, 0.0) if practice else {}
 
     def marks(self, column: str) -> NumberMarks:
         """How the numbers of a column are written."""
@@ -200,17 +202,40 @@ def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -
             check_keys(settings[key], kind, f"{place}, {key},")
 
 
-def check_schema(schema: Schema, place: str) -> None:
-    """Refuse a schema that names a column twice, or leaves nothing to train on."""
+def fill_schema(section: dict[str, Any]) -> dict[str, Any]:
+    """Say what a section leaves out: by naming a target it is about a table of its own.
+
+    Without a target it is about the columns of the practice data, with their defaults.
+    """
+    if "target" not in section or "inferred" in section:
+        return section
+    inferred = [key for key in ("numeric", "categorical") if key not in section]
+    if "negative" not in section:
+        positive = section.get("positive", Schema().positive)
+        known = isinstance(positive, Label) and spell_label(positive) in KNOWN_OPPOSITES
+        inferred += [] if known else ["negative"]
+    empty: dict[str, Any] = {"ids": [], "numeric": [], "categorical": []}
+    return empty | section | {"inferred": inferred}
+
+
+def check_schema(schema: Schema, place: str, *, is_declared: bool = False) -> None:
+    """Refuse a schema that names a column twice, or leaves nothing to train on.
+
+    A declared one may leave to the data what it lists as `inferred`.
+    """
+    unknown = set(schema.inferred) if is_declared else set()
+    both = sorted(key for key in unknown if getattr(schema, key))
+    if both:
+        raise ConfigError(f"{place}, schema, lists {both} and asks to infer them as well.")
     named = (*schema.columns, *schema.ignore)
     doubled = sorted({name for name in named if named.count(name) > 1})
     if doubled:
         raise ConfigError(f"{place}, schema, names the columns {doubled} more than once.")
-    if not schema.features:
+    if not schema.features and not unknown & {"numeric", "categorical"}:
         raise ConfigError(f"{place}, schema, has no numeric and no categorical column to train on.")
     for key, names in (("minimum", schema.minimums), ("percent", schema.percent)):
         strangers = sorted(set(names) - set(schema.numeric))
-        if strangers:
+        if strangers and "numeric" not in unknown:
             raise ConfigError(
                 f"{place}, schema.{key}, names {strangers}, which are not numeric columns."
             )
@@ -219,6 +244,8 @@ def check_schema(schema: Schema, place: str) -> None:
             f"{place}, schema: thousands and decimal are both {schema.decimal!r}; a number could"
             " be read in two ways."
         )
+    if "negative" in unknown:
+        return
     if schema.negative is None and spell_label(schema.positive) not in KNOWN_OPPOSITES:
         raise ConfigError(
             f"{place}, schema: the opposite of positive = {schema.positive!r} is not known;"
@@ -307,11 +334,13 @@ def read_config(path: Path) -> Config:
     if not isinstance(settings, dict):
         raise ConfigError(f"{path} holds {type(settings).__name__}; expected an object of keys.")
     check_keys(settings, Config, str(path))
+    if isinstance(settings.get("schema"), dict):
+        settings["schema"] = fill_schema(settings["schema"])
     try:
         config = msgspec.convert(settings, Config, dec_hook=read_path)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}. The README lists every key.") from error
-    check_schema(config.schema, str(path))
+    check_schema(config.schema, str(path), is_declared=True)
     check_api(config.api, str(path))
     config = resolve_paths(config, path.absolute().parent)
     check_folders(config, str(path))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from scripts.config import Schema
 from scripts.errors import DatasetError
 from scripts.findings import FileReading
 from scripts.model import MISSING_CATEGORY, ColumnSummary
+
+# A category that fewer of the rows have is too rare to learn from alone.
+RARE_FRACTION = 0.005
 
 
 def as_integers(column: pd.Series) -> pd.Series:
@@ -71,12 +75,7 @@ def read_tables(paths: Sequence[Path], schema: Schema) -> tuple[pd.DataFrame, li
         for name, values in columns.items():
             gathered[name].extend(values)
     if not gathered[schema.target]:
-        complaints = [
-            f"{r.path}: {reason}." for r in readings for reason in findings.first_reasons(r)
-        ]
-        raise DatasetError(
-            f"No usable row was found. {' '.join(complaints) or 'There is no CSV file.'}"
-        )
+        raise DatasetError(f"No usable row was found. {findings.spell_complaints(readings)}")
     return make_table(gathered, schema), readings
 
 
@@ -113,6 +112,31 @@ def ingested_schema(schema: Schema) -> Schema:
         separator=",",
         encoding="utf-8",
     )
+
+
+def spell_schema(schema: Schema) -> bytes:
+    """Spell a schema as JSON; equal schemas give equal bytes."""
+    return msgspec.json.format(msgspec.json.encode(schema, order="sorted"), indent=2) + b"\n"
+
+
+def read_schema(path: Path, declared: Schema) -> Schema:
+    """Read the schema that ingestion wrote beside a dataset.
+
+    Datasets of earlier versions have none; theirs is the declared one, if that is complete.
+
+    Raises
+    ------
+    DatasetError
+        If the file is damaged, or missing where it is needed.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Schema)
+    except FileNotFoundError as error:
+        if declared.inferred:
+            raise DatasetError(f"{path} is missing; run ingestion again.") from error
+        return declared
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} is not as ingestion wrote it; run ingestion again.") from error
 
 
 def spell_table(table: pd.DataFrame) -> str:

@@ -89,9 +89,10 @@ def write_release(folder: Path, sources: Sources) -> None:
 
 def check_answers(made: Release, candidate_path: Path, config: Config) -> None:
     """Refuse a release that does not give the candidate's own probabilities on the test rows."""
-    table, _ = dataset.read_test_table(config.test_data_path, config.schema)
-    arrays = dataset.feature_arrays(table, config.schema)
-    expected = model.probabilities(model.load_model(candidate_path), arrays)
+    candidate = model.load_model(candidate_path)
+    table, _ = dataset.read_test_table(config.test_data_path, candidate.schema)
+    arrays = dataset.feature_arrays(table, candidate.schema)
+    expected = model.probabilities(candidate, arrays)
     if not np.array_equal(model.probabilities(made.model, arrays), expected):
         raise ReleaseError(f"{made.path} does not give the probabilities of its model.")
 

@@ -46,6 +46,12 @@ def first_reasons(reading: FileReading) -> list[str]:
     return [f"line {row.line} {row.column} {row.reason}".replace("  ", " ")]
 
 
+def spell_complaints(readings: Sequence[FileReading]) -> str:
+    """Say of each file why rows of it were not used."""
+    complaints = [f"{r.path}: {reason}." for r in readings for reason in first_reasons(r)]
+    return " ".join(complaints) or "There is no CSV file."
+
+
 def log_detections(readings: Sequence[FileReading]) -> None:
     """Say once per kind of file which separator and encoding were found."""
     kinds: dict[tuple[str, str], list[str]] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from scripts import artifacts, dataset, findings
+from scripts import artifacts, dataset, findings, inference, release
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
 from scripts.console import run_as_script
@@ -68,11 +68,21 @@ def find_input(config: Config) -> list[Path]:
     return settled
 
 
+def choose_schema(config: Config, paths: Sequence[Path]) -> Schema:
+    """Give the schema to read files by; what config.json leaves out, production has settled."""
+    if not config.schema.inferred:
+        return config.schema
+    current = release.load_current(config.prod_deployment_path)
+    pinned = None if current is None else current.model.schema
+    return inference.complete(config.schema, pinned, paths)
+
+
 def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
     """Read the input folder strictly, clean the table and write it with a list of its files."""
     if paths is None:
         paths = find_input(config)
-    table, readings = build_dataset(paths, config.schema)
+    schema = choose_schema(config, paths)
+    table, readings = build_dataset(paths, schema)
     findings.log_detections(readings)
     findings.log_readings(readings)
 
@@ -84,6 +94,7 @@ def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
         log.info("Wrote what was not used, and why, to %s.", rejected_path)
     dataset_path = Kind.DATASET.path(folder, stamp)
     artifacts.write_whole(dataset_path, dataset.spell_table(table))
+    artifacts.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.spell_schema(schema))
     used = [str(found.path) for found in readings if not found.refused]
     artifacts.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
     log.info("Wrote %d rows from %d files to %s.", len(table), len(used), dataset_path)

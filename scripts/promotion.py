@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scripts import artifacts, dataset, evaluation, gate, model, release
 from scripts.artifacts import Kind
-from scripts.config import Config
+from scripts.config import Config, Schema
 from scripts.console import run_as_script
 from scripts.gate import Answer, Decision
 
@@ -15,15 +15,29 @@ __all__ = ["Answer", "Decision", "main"]
 log = logging.getLogger(__name__)
 
 
+def are_comparable(candidate: Schema, production: Schema) -> bool:
+    """Say whether production can answer for the test rows that the candidate is judged on."""
+    return (
+        (candidate.target, candidate.labels) == (production.target, production.labels)
+        and set(production.numeric) <= set(candidate.numeric)
+        and set(production.categorical) <= set(candidate.categorical)
+    )
+
+
 def main(config: Config, *, model_path: Path | None = None) -> Decision:
     """Compare the latest model with production on the test data, and say which should serve."""
     if model_path is None:
         model_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
-    table, _ = dataset.read_test_table(config.test_data_path, config.schema)
+    candidate = model.load_model(model_path)
+    table, _ = dataset.read_test_table(config.test_data_path, candidate.schema)
     production = release.load_current(config.prod_deployment_path)
+    if production is not None and not are_comparable(candidate.schema, production.model.schema):
+        # Somebody has changed the schema: there is no other way to the model it asks for.
+        log.warning("The model in production answers for another schema; it is not compared.")
+        production = None
     decision = gate.should_deploy(
-        dataset.target(table, config.schema),
-        evaluation.predict_table(model.load_model(model_path), table)[0],
+        dataset.target(table, candidate.schema),
+        evaluation.predict_table(candidate, table)[0],
         None if production is None else evaluation.predict_table(production.model, table)[0],
         config.promotion,
     )

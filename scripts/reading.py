@@ -183,7 +183,7 @@ def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
     Raises
     ------
     RefusedFileError
-        If a declared column is lacking, or a column doubled.
+        If a declared column is lacking or a column doubled, or if several separators would do.
     """
     if CONTROL.search(line):
         # Where lines end with CR alone, the "header" is the whole file: it is not shown.
@@ -196,6 +196,13 @@ def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
     ranked = sorted(splits, key=lambda mark: (len(wanted & set(splits[mark])), len(splits[mark])))
     separator = ranked[-1]
     check_header(splits[separator], schema)
+    others = [mark for mark in ranked[:-1] if len(splits[mark]) > 1]
+    # With every column declared only one can be meant; before, the names alone do not tell.
+    if others and not schema.features:
+        raise RefusedFileError(
+            f"its header could be separated by {separator!r} or {others[-1]!r}; declare"
+            " schema.separator"
+        )
     return separator, splits[separator]
 
 

@@ -40,10 +40,11 @@ def main(config: Config, *, model_path: Path | None = None) -> Scoring:
     folder = config.output_model_path
     if model_path is None:
         model_path = artifacts.find_latest(folder, Kind.MODEL, "training")
-    table, readings = dataset.read_test_table(config.test_data_path, config.schema)
+    candidate = model.load_model(model_path)
+    table, readings = dataset.read_test_table(config.test_data_path, candidate.schema)
     # Here and in no other step that reads the test data: once per run is enough.
     findings.log_detections(readings)
-    measured = evaluation.evaluate_model(model.load_model(model_path), table)
+    measured = evaluation.evaluate_model(candidate, table)
     if measured.f1 is None:
         raise InsufficientDataError(
             f"F1 is not defined on {config.test_data_path}: none of its {len(table)} rows has the"

@@ -323,6 +323,9 @@ def main(config: Config, *, dataset_path: Path | None = None) -> Training:
     """Read the latest dataset, fit a model, write it as a pickle and as plain numbers."""
     if dataset_path is None:
         dataset_path = artifacts.find_latest(config.output_folder_path, Kind.DATASET, "ingestion")
+    stamp_of_dataset = artifacts.stamp_of(dataset_path)
+    schema_path = Kind.SCHEMA.path(dataset_path.parent, stamp_of_dataset)
+    config = msgspec.structs.replace(config, schema=dataset.read_schema(schema_path, config.schema))
     table, sha256 = dataset.read_dataset(dataset_path, config.schema)
     candidate = fit_candidate(table, sha256, config)
     log.info(
@@ -331,7 +334,7 @@ def main(config: Config, *, dataset_path: Path | None = None) -> Training:
         candidate.model.validation["accuracy"], candidate.model.threshold,
     )  # fmt: skip
 
-    folder, stamp = config.output_model_path, artifacts.stamp_of(dataset_path)
+    folder, stamp = config.output_model_path, stamp_of_dataset
     if Kind.MODEL.path(folder, stamp).exists():
         stamp = artifacts.next_stamp(datetime.now(UTC), [config.output_folder_path, folder])
     pickle_path = Kind.PICKLE.path(folder, stamp)

@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "findings": set(),
     "reading": {"errors", "config", "artifacts", "cells", "findings"},
     "dataset": {"errors", "config", "artifacts", "model", "findings", "reading"},
+    "inference": {"errors", "config", "cells", "dataset", "findings", "reading"},
     "release": {"errors", "artifacts", "model"},
     "evaluation": {"errors", "dataset", "model"},
     "explanation": {"model"},
