@@ -24,6 +24,7 @@ CONFUSION_MATRIX = "confusion_matrix.png"
 API_RETURNS = "apireturns.txt"
 DIAGNOSTICS = "diagnostics.json"
 LOCK = ".adras.lock"
+LOGS = "logs"
 RELEASES = "releases"
 CURRENT = "current"
 RELEASE_PATTERN = re.compile(r"(\d{4,})_\d{8}T\d{12}Z")
@@ -41,6 +42,7 @@ class Kind(StrEnum):
     PICKLE = "trainedmodel_{}.pkl"
     MODEL = "model_{}.json"
     SCORE = "latestscore_{}.txt"
+    CRONTAB = "crontab_{}.txt"
 
     def path(self, folder: Path, stamp: str) -> Path:
         """Name the file of this kind that belongs to a stamp."""
@@ -63,6 +65,11 @@ def stamp_of(path: Path) -> str:
     """Read the stamp in the name of a dated file or folder; '' if there is none."""
     found = STAMP_PATTERN.search(path.name)
     return found.group() if found and is_stamp(found.group()) else ""
+
+
+def moment_of(stamp: str) -> datetime:
+    """Turn a stamp back into its moment."""
+    return datetime.strptime(stamp, STAMP_FORMAT).replace(tzinfo=UTC)
 
 
 def next_stamp(now: datetime, folders: Iterable[Path]) -> str:

@@ -36,8 +36,6 @@ ALLOWED: dict[str, set[str]] = {
     "contrast": set(),
     "decline": set(),
     "drift": {"errors", "config", "contrast", "dataset", "model", "reference"},
-    # What the cron tool rests on, apart from what a run needs: a run never imports it.
-    "schedules": {"errors"},
     # Who may ask the service; apicalls, which asks it, reads its token there.
     "tokens": {"errors", "config"},
 }
@@ -65,7 +63,27 @@ SERVICE: dict[str, set[str]] = {
     "server": {"errors", "config", "answers", "live", "frontdoor"},
 }  # fmt: skip
 ALLOWED |= SERVICE
-SUPPORT = set(ALLOWED) - set(SERVICE) - {"schedules", "tokens"}
+SUPPORT = set(ALLOWED) - set(SERVICE) - {"tokens"}
+# What the cron tool rests on, from schedules to its command line. A run never imports it.
+CRON_TOOL: dict[str, set[str]] = {
+    "schedules": {"errors"},
+    "ticks": {"schedules"},
+    "calendars": {"schedules"},
+    "jobs": {"errors"},
+    "crontab": {"errors", "jobs"},
+    "cron": {"errors", "artifacts", "ticks", "jobs", "crontab"},
+    "systemd": {"errors", "artifacts", "calendars", "jobs"},
+    "backends": {"errors", "jobs", "cron", "systemd"},
+    "logbook": {"errors"},
+    "liveness": {"database"},
+    "wording": {
+        "errors", "artifacts", "database", "schedules", "ticks", "jobs", "backends", "liveness",
+    },
+    "verbs": {"errors", "config", "console", "schedules", "jobs", "backends"},
+}  # fmt: skip
+ALLOWED |= CRON_TOOL
+# Tells a monitor that a run starts and ends.
+ALLOWED["heartbeat"] = set()
 RECORDS = {"tables", "storage", "database"}
 ALLOWED["console"] = {"errors", "config", "artifacts"}
 for step in STEPS:
@@ -73,7 +91,8 @@ for step in STEPS:
 ALLOWED["apicalls"] = ALLOWED["scoring"] | {"tokens"}
 ALLOWED["diagnostics"] = ALLOWED["scoring"] | {"ingestion", "training"}
 ALLOWED["app"] = {"errors", "config", "console", "tokens"} | set(SERVICE)
-ALLOWED["fullprocess"] = SUPPORT | STEPS | {"console", "diagnostics", "apicalls"}
+ALLOWED["fullprocess"] = SUPPORT | STEPS | {"console", "diagnostics", "apicalls", "heartbeat"}
+ALLOWED["automate"] = set(CRON_TOOL) | {"errors", "config", "artifacts", "database"}
 
 
 def imports_of(path: Path) -> set[str]:

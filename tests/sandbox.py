@@ -1,0 +1,49 @@
+"""A place where cron and systemd are real, and the machine's own tables are out of reach."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SPOOL = "/var/spool/cron/crontabs"
+# A mount namespace: what is mounted inside is seen by this command and its children only.
+UNSHARE = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
+ENTER = 'mount --bind "$1" {spool} && shift && exec "$@"'
+
+
+def why_not(program: str) -> str | None:
+    """Say why a real scheduler cannot be tried here; None if it can."""
+    if shutil.which(program) is None:
+        return f"there is no {program} here (Debian: apt-get install cron)"
+    if not Path(SPOOL).is_dir():
+        return f"there is no {SPOOL} here"
+    tried = subprocess.run([*UNSHARE, "mount", "--bind", "/tmp", "/tmp"], capture_output=True)
+    return None if tried.returncode == 0 else "this user cannot make a mount namespace"
+
+
+def skip_or_fail(reason: str | None) -> None:
+    """Skip with a reason, but in .ci/run, where everything is there, fail."""
+    if reason is None:
+        return
+    if os.environ.get("ADRAS_CI"):
+        pytest.fail(f"In .ci/run this must not be left out: {reason}.")
+    pytest.skip(reason)
+
+
+def inside(spool: Path, *command: str) -> list[str]:
+    """Make the command that runs another one with a spool of its own."""
+    return [*UNSHARE, "sh", "-c", ENTER.format(spool=SPOOL), "sh", str(spool), *command]
+
+
+def write_wrapper(folder: Path, spool: Path) -> None:
+    """Write a program `crontab` that is the real one on a spool of its own."""
+    folder.mkdir(parents=True)
+    real = shutil.which("crontab")
+    wrapper = folder / "crontab"
+    script = ENTER.format(spool=SPOOL)
+    wrapper.write_text(
+        f"#!/bin/sh\nexec {' '.join(UNSHARE)} sh -c '{script}' sh '{spool}' {real} \"$@\"\n"
+    )
+    wrapper.chmod(0o755)
