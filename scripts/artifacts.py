@@ -27,6 +27,7 @@ LOCK = ".adras.lock"
 LOGS = "logs"
 RELEASES = "releases"
 CURRENT = "current"
+WITHDRAWN = "withdrawn.json"
 RELEASE_PATTERN = re.compile(r"(\d{4,})_\d{8}T\d{12}Z")
 
 log = logging.getLogger(__name__)

@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import os
+import pwd
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -45,12 +47,37 @@ def run_guarded(work: Callable[[], object]) -> int:
     return 0
 
 
-def make_command(work: Callable[..., object], options: Sequence[click.Option]) -> click.Command:
+def actor() -> str:
+    """Name the person at work, also behind sudo; the number where the account has no name."""
+    behind_sudo = os.environ.get("SUDO_USER")
+    if behind_sudo:
+        return behind_sudo
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def spell_columns(rows: Sequence[Sequence[str]]) -> str:
+    """Align rows of text in columns, two spaces apart."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def make_command(
+    work: Callable[..., object], options: Sequence[click.Parameter], name: str | None = None
+) -> click.Command:
     """Make the command line of `work(config_path, **options)`, with --config and --help."""
 
     def call(config_path: Path | None, **chosen: Any) -> None:
         set_up_logging()
-        sys.exit(run_guarded(lambda: work(find_config_path(config_path), **chosen)))
+        # Given before the name of a subcommand, --config counts for it.
+        chosen_path = config_path or click.get_current_context().obj
+        sys.exit(run_guarded(lambda: work(find_config_path(chosen_path), **chosen)))
 
     config_option = click.Option(
         ["--config", "config_path"],
@@ -58,7 +85,35 @@ def make_command(work: Callable[..., object], options: Sequence[click.Option]) -
         help="Another config.json (default: $ADRAS_CONFIG, else the one beside scripts).",
     )
     summary = (work.__doc__ or "").strip().split("\n\n")[0]
-    return click.Command(None, callback=call, params=[config_option, *options], help=summary)
+    return click.Command(name, callback=call, params=[config_option, *options], help=summary)
+
+
+def make_group(plain: click.Command, commands: Sequence[click.Command]) -> click.Group:
+    """Make a command line with subcommands that, without one, does what the plain command does."""
+
+    @click.pass_context
+    def call(context: click.Context, /, **chosen: Any) -> None:
+        context.obj = chosen["config_path"]
+        if context.invoked_subcommand is None:
+            context.invoke(plain, **chosen)
+
+    return click.Group(
+        None, {str(command.name): command for command in commands}, callback=call,
+        params=plain.params, help=plain.help, invoke_without_command=True,
+    )  # fmt: skip
+
+
+def with_config(main: Callable[..., object], *, exclusive: bool = False) -> Callable[..., object]:
+    """Let `main(config, **options)` be called with the path of the config, under the lock."""
+
+    def work(config_path: Path, **chosen: Any) -> None:
+        config: Config = read_config(config_path)
+        lock = artifacts.exclusive_lock(config.prod_deployment_path)
+        with lock if exclusive else contextlib.nullcontext():
+            main(config, **chosen)
+
+    work.__doc__ = main.__doc__
+    return work
 
 
 def run_as_script(
@@ -75,12 +130,4 @@ def run_as_script(
     options : sequence of click.Option
         Further options, handed to main by name.
     """
-
-    def work(config_path: Path, **chosen: Any) -> None:
-        config: Config = read_config(config_path)
-        lock = artifacts.exclusive_lock(config.prod_deployment_path)
-        with lock if exclusive else contextlib.nullcontext():
-            main(config, **chosen)
-
-    work.__doc__ = main.__doc__
-    make_command(work, options).main()
+    make_command(with_config(main, exclusive=exclusive), options).main()

@@ -2,19 +2,22 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import msgspec
 import numpy as np
+import pandas as pd
 
-from scripts import artifacts, dataset, model, release
+from scripts import artifacts, console, dataset, evaluation, model, release, rollback
 from scripts.artifacts import Kind
 from scripts.config import Config
-from scripts.console import run_as_script
-from scripts.errors import DatasetError, NotMadeYetError, ReleaseError
+from scripts.database import DeploymentKind
+from scripts.errors import DatasetError, InsufficientDataError, NotMadeYetError, ReleaseError
+from scripts.model import Model
 from scripts.release import Manifest, Release
 
 log = logging.getLogger(__name__)
@@ -61,21 +64,26 @@ def find_dataset(config: Config, sha256: str) -> Path:
     )
 
 
-def read_f1(content: bytes, origin: Path) -> float:
-    """Read the F1 off the first line of a latestscore.txt."""
+def check_score(path: Path, f1: float) -> None:
+    """Refuse a file of scoring whose first line is not the F1 that the model has."""
     try:
-        return float(content.decode().splitlines()[0])
-    except (ValueError, IndexError) as error:
-        raise ReleaseError(f"{origin} has no F1 on its first line; run scoring again.") from error
+        agrees = float(path.read_text().splitlines()[0]) == f1
+    except (ValueError, IndexError):
+        agrees = False
+    if not agrees:
+        raise ReleaseError(
+            f"{path} does not give the model's F1 on the test rows, {f1}, on its first line; run"
+            " python -m scripts.scoring again."
+        )
 
 
-def write_release(folder: Path, sources: Sources) -> None:
+def write_release(folder: Path, sources: Sources, f1: float) -> None:
     """Write the files of a release and, last, its manifest, into a new folder."""
     contents = {name: path.read_bytes() for name, path in sources.files.items()}
     candidate = model.decode_model(contents[release.MODEL], sources.files[release.MODEL])
     manifest = Manifest(
         model_stamp=sources.stamp,
-        f1=read_f1(contents[release.SCORE], sources.files[release.SCORE]),
+        f1=f1,
         dataset_sha256=candidate.dataset.sha256,
         files={name: release.describe_file(content) for name, content in contents.items()},
         versions=candidate.versions,
@@ -87,17 +95,23 @@ def write_release(folder: Path, sources: Sources) -> None:
     artifacts.write_whole(folder / release.MANIFEST, spelled + b"\n")
 
 
-def check_answers(made: Release, candidate_path: Path, config: Config) -> None:
+def measure_f1(candidate: Model, table: pd.DataFrame) -> float:
+    """Compute the F1 that a model has on the test rows, for a step that was not told."""
+    f1 = evaluation.evaluate_model(candidate, table).f1
+    if f1 is None:
+        raise InsufficientDataError("F1 is not defined on the test rows; nothing was deployed.")
+    return f1
+
+
+def check_answers(made: Release, candidate: Model, table: pd.DataFrame) -> None:
     """Refuse a release that does not give the candidate's own probabilities on the test rows."""
-    candidate = model.load_model(candidate_path)
-    table, _ = dataset.read_test_table(config.test_data_path, candidate.schema)
     arrays = dataset.feature_arrays(table, candidate.schema)
     expected = model.probabilities(candidate, arrays)
     if not np.array_equal(model.probabilities(made.model, arrays), expected):
         raise ReleaseError(f"{made.path} does not give the probabilities of its model.")
 
 
-def make_release(prod_folder: Path, sources: Sources, now: datetime) -> Path:
+def make_release(prod_folder: Path, sources: Sources, f1: float, now: datetime) -> Path:
     """Write a release beside the others under its final name; nothing serves it yet."""
     releases = prod_folder / artifacts.RELEASES
     artifacts.make_folder(releases)
@@ -106,7 +120,7 @@ def make_release(prod_folder: Path, sources: Sources, now: datetime) -> Path:
     name = f"{counter:04d}_{artifacts.next_stamp(now, [releases])}"
     temporary = releases / f".{name}{artifacts.TEMPORARY_SUFFIX}"
     try:
-        write_release(temporary, sources)
+        write_release(temporary, sources, f1)
         temporary.rename(releases / name)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -115,23 +129,32 @@ def make_release(prod_folder: Path, sources: Sources, now: datetime) -> Path:
     return releases / name
 
 
-def switch(prod_folder: Path, made: Path) -> None:
-    """Let a release serve: the fixed links first, then `current`, which alone decides."""
-    for name in release.FILES:
-        target = f"{artifacts.CURRENT}/{name}"
-        link = prod_folder / name
-        if not link.is_symlink() or str(link.readlink()) != target:
-            artifacts.replace_link(link, target)
-    artifacts.replace_link(prod_folder / artifacts.CURRENT, f"{artifacts.RELEASES}/{made.name}")
+def remove_old_releases(prod_folder: Path, n_kept: int, served: Sequence[str] = ()) -> int:
+    """Remove the oldest releases, and count them.
 
+    Parameters
+    ----------
+    prod_folder : Path
+        The deployment folder.
+    n_kept : int
+        So many of the newest stay anyway.
+    served : sequence of str
+        Names of releases that have served, the latest first, as far as is known.
 
-def remove_old_releases(prod_folder: Path, n_kept: int) -> int:
-    """Remove the oldest releases, never the current one, and count them."""
-    current = artifacts.current_target(prod_folder)
+    Returns
+    -------
+    int
+        Never among the removed are the current one, the last one that served before it, and the
+        one to which a rollback would lead.
+    """
+    current = rollback.current_name(prod_folder)
+    spared = {
+        current,
+        *[name for name in served if name != current][:1],
+        *rollback.find_targets(prod_folder, served)[:1],
+    }
     outdated = [
-        path
-        for path in artifacts.list_releases(prod_folder)[:-n_kept]
-        if f"{artifacts.RELEASES}/{path.name}" != current
+        path for path in artifacts.list_releases(prod_folder)[:-n_kept] if path.name not in spared
     ]
     for path in outdated:
         # Renamed first, so that a half-removed release never bears a release's name.
@@ -142,24 +165,64 @@ def remove_old_releases(prod_folder: Path, n_kept: int) -> int:
 
 
 def main(
-    config: Config, *, model_path: Path | None = None, dataset_path: Path | None = None
+    config: Config,
+    *,
+    model_path: Path | None = None,
+    dataset_path: Path | None = None,
+    f1: float | None = None,
 ) -> Release:
     """Make a release of the latest scored model, check it as the app would, and let it serve."""
     sources = find_sources(config, model_path, dataset_path)
     prod_folder = config.prod_deployment_path
-    made = make_release(prod_folder, sources, datetime.now(UTC))
+    candidate = model.load_model(sources.files[release.MODEL])
+    table, _ = dataset.read_test_table(config.test_data_path, candidate.schema)
+    f1 = measure_f1(candidate, table) if f1 is None else f1
+    check_score(sources.files[release.SCORE], f1)
+    made = make_release(prod_folder, sources, f1, datetime.now(UTC))
     try:
         loaded = release.load_release(made)
-        check_answers(loaded, sources.files[release.MODEL], config)
+        check_answers(loaded, candidate, table)
     except (ReleaseError, DatasetError):
         shutil.rmtree(made)
         raise
-    switch(prod_folder, made)
-    log.info(
-        "Deployed model %s as release %s, F1 %.4f.", sources.stamp, made.name, loaded.manifest.f1
-    )
+    release.switch(prod_folder, made)
+    log.info("Deployed model %s as release %s, F1 %.4f.", sources.stamp, made.name, f1)
     return loaded
 
 
+def deploy(config: Config) -> None:
+    """Make a release of the latest scored model, check it as the app would, and let it serve."""
+    previous = rollback.current_name(config.prod_deployment_path)
+    made = main(config)
+    rollback.record_switch(
+        config, DeploymentKind.DEPLOY, made, previous, "by hand, without a comparison"
+    )
+
+
+def check_reason(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """Refuse a reason that says nothing, and keep it on one line."""
+    reason = " ".join(value.split())
+    if not reason:
+        raise click.BadParameter('it is empty; say for example --reason "wrong extract of May".')
+    return reason
+
+
+def make_program() -> click.Group:
+    """Make the command line: deploy, and with a subcommand look at the releases or go back."""
+    reason = click.Option(
+        ["--reason"], required=True, callback=check_reason, help="Why, for those who ask later."
+    )
+    wanted = click.Argument(["release_name"], required=False, metavar="[RELEASE]")
+    locked = console.with_config(rollback.main, exclusive=True)
+    return console.make_group(
+        console.make_command(console.with_config(deploy, exclusive=True), ()),
+        [
+            console.make_command(console.with_config(rollback.show_releases), (), "list"),
+            console.make_command(locked, (wanted, reason), "rollback"),
+            console.make_command(console.with_config(rollback.verify), (), "verify"),
+        ],
+    )
+
+
 if __name__ == "__main__":
-    run_as_script(main, exclusive=True)
+    make_program().main()

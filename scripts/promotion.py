@@ -4,11 +4,12 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from scripts import artifacts, dataset, evaluation, gate, model, release
+from scripts import artifacts, dataset, evaluation, gate, model, release, withdrawals
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
 from scripts.console import run_as_script
 from scripts.gate import Answer, Decision
+from scripts.model import Model
 
 __all__ = ["Answer", "Decision", "main"]
 
@@ -22,6 +23,19 @@ def are_comparable(candidate: Schema, production: Schema) -> bool:
         and set(production.numeric) <= set(candidate.numeric)
         and set(production.categorical) <= set(candidate.categorical)
     )
+
+
+def hold_withdrawn(decision: Decision, candidate: Model, prod_folder: Path) -> Decision:
+    """Hold a candidate that a person has rolled back, whoever trained it again."""
+    found = withdrawals.find_withdrawal(withdrawals.read_withdrawals(prod_folder), candidate)
+    if found is None or decision.answer is not Answer.DEPLOY:
+        return decision
+    reason = (
+        f"this model was rolled back as release {found.release} by {found.actor} at"
+        f" {found.at:%Y-%m-%d %H:%M} UTC: {found.reason}; to let it serve again: python -m"
+        f" scripts.deployment rollback {found.release} --reason TEXT"
+    )
+    return replace(decision, answer=Answer.HOLD, reason=reason)
 
 
 def main(config: Config, *, model_path: Path | None = None) -> Decision:
@@ -46,6 +60,7 @@ def main(config: Config, *, model_path: Path | None = None) -> Decision:
         candidate_stamp=artifacts.stamp_of(model_path),
         production_release=None if production is None else production.name,
     )
+    decision = hold_withdrawn(decision, candidate, config.prod_deployment_path)
     log.info("Decided to %s: %s.", decision.answer, decision.reason)
     return decision
 

@@ -1,4 +1,4 @@
-"""What a release is: one directory of files that belong together, checked and read whole."""
+"""What a release is: one directory of files that belong together, read whole, and let serve."""
 
 from pathlib import Path
 
@@ -68,6 +68,17 @@ def check_score(manifest: Manifest, score: bytes, folder: Path) -> None:
         raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {SCORE}.")
 
 
+def read_listed(path: Path, facts: FileFacts) -> bytes:
+    """Read a file of a release, which must be what the manifest says."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ReleaseError(f"{path} cannot be read: {error.strerror}.") from error
+    if describe_file(content) != facts:
+        raise ReleaseError(f"{path} is damaged: its SHA-256 is not the manifest's.")
+    return content
+
+
 def load_release(folder: Path) -> Release:
     """Read a release whole and check it.
 
@@ -89,14 +100,7 @@ def load_release(folder: Path) -> Release:
     manifest = read_manifest(folder)
     if sorted(manifest.files) != sorted(FILES):
         raise ReleaseError(f"{folder / MANIFEST} lists {sorted(manifest.files)}, not {FILES}.")
-    contents: dict[str, bytes] = {}
-    for name, facts in manifest.files.items():
-        try:
-            contents[name] = (folder / name).read_bytes()
-        except OSError as error:
-            raise ReleaseError(f"{folder / name} cannot be read: {error.strerror}.") from error
-        if describe_file(contents[name]) != facts:
-            raise ReleaseError(f"{folder / name} is damaged: its SHA-256 is not the manifest's.")
+    contents = {name: read_listed(folder / name, facts) for name, facts in manifest.files.items()}
     check_score(manifest, contents[SCORE], folder)
     try:
         model = decode_model(contents[MODEL], folder / MODEL)
@@ -105,6 +109,36 @@ def load_release(folder: Path) -> Release:
     if (manifest.dataset_sha256, manifest.versions) != (model.dataset.sha256, model.versions):
         raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {MODEL}.")
     return Release(name=folder.name, path=folder, manifest=manifest, model=model)
+
+
+def find_faults(folder: Path) -> list[str]:
+    """Say everything that is wrong with a release: each file that is not as listed, or the rest."""
+    try:
+        files = read_manifest(folder).files
+    except ReleaseError as error:
+        return [str(error)]
+    faults = []
+    for name, facts in sorted(files.items()):
+        try:
+            read_listed(folder / name, facts)
+        except ReleaseError as error:
+            faults.append(str(error))
+    try:
+        load_release(folder)
+    except ReleaseError as error:
+        # With a file named already, this one repeats it.
+        return faults or [str(error)]
+    return faults
+
+
+def switch(prod_folder: Path, made: Path) -> None:
+    """Let a release serve: the fixed links first, then `current`, which alone decides."""
+    for name in FILES:
+        target = f"{artifacts.CURRENT}/{name}"
+        link = prod_folder / name
+        if not link.is_symlink() or str(link.readlink()) != target:
+            artifacts.replace_link(link, target)
+    artifacts.replace_link(prod_folder / artifacts.CURRENT, f"{artifacts.RELEASES}/{made.name}")
 
 
 def load_current(prod_folder: Path) -> Release | None:

@@ -69,12 +69,11 @@ def closed_package_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
 
 
-@pytest.fixture
-def config_path(tmp_path: Path) -> Path:
-    """A configuration file with the five keys, whose input and test folders hold a small table."""
-    write_csv(tmp_path / "input" / "a.csv", SMALL_ROWS[:14])
-    write_csv(tmp_path / "input" / "b.csv", SMALL_ROWS[12:])
-    write_csv(tmp_path / "test" / "test.csv", TEST_ROWS)
+def write_installation(folder: Path) -> Path:
+    """Write input and test folders with a small table, and a configuration with the five keys."""
+    write_csv(folder / "input" / "a.csv", SMALL_ROWS[:14])
+    write_csv(folder / "input" / "b.csv", SMALL_ROWS[12:])
+    write_csv(folder / "test" / "test.csv", TEST_ROWS)
     settings = {
         "input_folder_path": "input",
         "output_folder_path": "output",
@@ -83,9 +82,15 @@ def config_path(tmp_path: Path) -> Path:
         "prod_deployment_path": "prod",
         "ingestion": {"settle_s": 0},
     }
-    path = tmp_path / "config.json"
+    path = folder / "config.json"
     path.write_text(json.dumps(settings))
     return path
+
+
+@pytest.fixture
+def config_path(tmp_path: Path) -> Path:
+    """A configuration file with the five keys, whose input and test folders hold a small table."""
+    return write_installation(tmp_path)
 
 
 @pytest.fixture

@@ -80,7 +80,10 @@ def test_a_damaged_score_is_refused(deployed: Config) -> None:
     latest = artifacts.find_latest(deployed.output_model_path, Kind.SCORE, "scoring")
     latest.write_text("high\n")
 
-    with pytest.raises(ReleaseError, match="has no F1 on its first line"):
+    with pytest.raises(
+        ReleaseError,
+        match=r"does not give the model's F1 on the test rows, 0\.8, on its first line",
+    ):
         deployment.main(deployed)
 
 
@@ -88,7 +91,7 @@ def test_old_releases_go_but_never_the_current_one(deployed: Config) -> None:
     for _ in range(3):
         deploy_again(deployed)
     first = artifacts.list_releases(deployed.prod_deployment_path)[0]
-    deployment.switch(deployed.prod_deployment_path, first)
+    release.switch(deployed.prod_deployment_path, first)
 
     n_removed = deployment.remove_old_releases(deployed.prod_deployment_path, 2)
 

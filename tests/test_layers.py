@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "outcomes": {"model"},
     # The decision itself, below the step, because the simulation of gates takes it as well.
     "gate": {"config", "evaluation"},
+    "withdrawals": {"errors", "artifacts", "model"},
     # What training keeps of a dataset, and what is later compared with it.
     "reference": {"errors", "config", "dataset", "model"},
     "contrast": set(),
@@ -86,12 +87,17 @@ ALLOWED |= CRON_TOOL
 ALLOWED["heartbeat"] = set()
 RECORDS = {"tables", "storage", "database"}
 ALLOWED["console"] = {"errors", "config", "artifacts"}
+# Going back and listing what has served are questions to the records, and entries in them.
+ALLOWED["rollback"] = {
+    "errors", "config", "artifacts", "model", "release", "withdrawals", "console", "database"
+}  # fmt: skip
 for step in STEPS:
     ALLOWED[step] = (SUPPORT - RECORDS) | {"console"}
+ALLOWED["deployment"] |= {"rollback", "database"}
 ALLOWED["apicalls"] = ALLOWED["scoring"] | {"tokens"}
 ALLOWED["diagnostics"] = ALLOWED["scoring"] | {"ingestion", "training"}
 ALLOWED["app"] = {"errors", "config", "console", "tokens"} | set(SERVICE)
-ALLOWED["fullprocess"] = SUPPORT | STEPS | {"console", "diagnostics", "apicalls", "heartbeat"}
+ALLOWED["fullprocess"] = SUPPORT | STEPS | {"rollback", "console", "diagnostics", "apicalls", "heartbeat"}
 ALLOWED["automate"] = set(CRON_TOOL) | {"errors", "config", "artifacts", "database"}
 
 
