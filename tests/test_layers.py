@@ -97,7 +97,9 @@ ALLOWED["deployment"] |= {"rollback", "database"}
 ALLOWED["apicalls"] = ALLOWED["scoring"] | {"tokens"}
 ALLOWED["diagnostics"] = ALLOWED["scoring"] | {"ingestion", "training"}
 ALLOWED["app"] = {"errors", "config", "console", "tokens"} | set(SERVICE)
-ALLOWED["fullprocess"] = SUPPORT | STEPS | {"rollback", "console", "diagnostics", "apicalls", "heartbeat"}
+ALLOWED["fullprocess"] = (
+    SUPPORT | STEPS | {"rollback", "console", "diagnostics", "apicalls", "heartbeat"}
+)
 ALLOWED["automate"] = set(CRON_TOOL) | {"errors", "config", "artifacts", "database"}
 
 
