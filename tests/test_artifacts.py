@@ -40,7 +40,7 @@ def test_1000_stamps_of_a_clock_that_steps_are_in_order(tmp_path: Path) -> None:
         folder.mkdir()
     for number in range(1000):
         # The same microsecond again, a little on, or back by up to a day.
-        step_s = clock.choice([0, 0, 1e-6, 1, 600, -1e-6, -1, -3600, -86400])
+        step_s = clock.choice([0, 0, 0, 1e-6, 1, 86400, 86400, -1e-6, -1, -3600, -86400])
         moment += timedelta(seconds=step_s)
         stamps.append(artifacts.next_stamp(moment, folders))
         kind = (Kind.DATASET, Kind.MODEL, Kind.REJECTED)[number % 3]
