@@ -149,11 +149,18 @@ class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     log_predictions: Fraction = 0.0
 
 
+class RunSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long a run may take."""
+
+    timeout_minutes: Annotated[float, Meta(gt=0, le=1440)] = 8.0
+
+
 class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many runs' files and how many releases are kept."""
+    """How many runs' files, how many releases, and how many runs' records are kept."""
 
     runs: Annotated[int, Meta(ge=2)] = 30
     releases: Annotated[int, Meta(ge=2)] = 10
+    history: Annotated[int, Meta(ge=2)] = 10_000
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -171,6 +178,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     database_url: str = "sqlite:///adras.db"
     api: ApiSettings = ApiSettings()
     engine: Literal["pandas"] = "pandas"
+    run: RunSettings = RunSettings()
     retention: RetentionSettings = RetentionSettings()
 
     @property

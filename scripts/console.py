@@ -30,6 +30,8 @@ def set_up_logging() -> None:
         stream=sys.stderr,
         force=True,
     )
+    # It tells every step of a change of the tables; `storage` tells that they changed.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def run_guarded(work: Callable[[], object]) -> int:

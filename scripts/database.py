@@ -33,7 +33,7 @@ from scripts.tables import (
 Row = Mapping[str, Any]
 # Runs that left nothing but their row.
 IDLE = sa.or_(
-    runs.c.verdict == Verdict.NOTHING_NEW,
+    runs.c.verdict.in_([Verdict.NOTHING_NEW, Verdict.POSTPONED]),
     runs.c.status == Status.SKIPPED,
 )
 
@@ -103,11 +103,53 @@ def last_decided_run(connection: Connection) -> Row | None:
     return first_row(
         connection,
         sa.select(runs)
-        .where(runs.c.status == Status.FINISHED, runs.c.verdict != Verdict.NOTHING_NEW)
+        .where(runs.c.status == Status.FINISHED, sa.not_(IDLE))
         # A run of a history that was taken over says nothing about what is new.
         .where(runs.c.fingerprint.is_not(None))
         .order_by(runs.c.id.desc()),
     )
+
+
+def time_out_run(connection: Connection, run_id: int, now: datetime, reason: str) -> None:
+    """Record that a run had to be killed; a next run may have found it dead already."""
+    killed = runs.update().where(
+        runs.c.id == run_id, runs.c.status.in_([Status.RUNNING, Status.ABORTED])
+    )
+    connection.execute(killed.values(status=Status.TIMEOUT, ended_at=now, reason=reason))
+
+
+def forget_old_runs(connection: Connection, n_kept: int) -> int:
+    """Forget what nobody will ask of the runs before the newest ones, and count what went.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction.
+    n_kept : int
+        So many of the newest runs are kept whole.
+
+    Returns
+    -------
+    int
+        Rows removed: of older runs those that had nothing to do or did not start, and the files
+        and column statistics of the others. A run that trained, failed or died stays for ever,
+        and so do models, decisions, deployments and scores.
+    """
+    newest = sa.select(runs.c.id).order_by(runs.c.id.desc()).offset(n_kept).limit(1)
+    oldest_id = connection.execute(newest).scalar()
+    if oldest_id is None:
+        return 0
+    # What is new is told by comparing with the files of this one.
+    decided = last_decided_run(connection)
+    spared = None if decided is None else decided["id"]
+    removed = 0
+    for table in (files, column_statistics):
+        old = table.delete().where(table.c.run_id <= oldest_id, table.c.run_id != (spared or 0))
+        removed += connection.execute(old).rowcount
+    released = states.update().where(states.c.run_id <= oldest_id).values(run_id=None)
+    connection.execute(released)
+    idle = runs.delete().where(runs.c.id <= oldest_id, IDLE)
+    return removed + connection.execute(idle).rowcount
 
 
 def last_finished_run(connection: Connection) -> Row | None:
@@ -152,6 +194,12 @@ def record_files(connection: Connection, run_id: int, rows: Sequence[Row]) -> No
         connection.execute(files.insert(), [{"run_id": run_id, **row} for row in rows])
 
 
+def replace_files(connection: Connection, run_id: int, role: Role, rows: Sequence[Row]) -> None:
+    """Record again the files that a run read for a role, knowing more of them."""
+    connection.execute(files.delete().where(files.c.run_id == run_id, files.c.role == role))
+    record_files(connection, run_id, [{"role": role, **row} for row in rows])
+
+
 def files_of_run(connection: Connection, run_id: int) -> list[Row]:
     """List the files that a run read, in the order in which it read them."""
     query = sa.select(files).where(files.c.run_id == run_id).order_by(files.c.id)
@@ -161,6 +209,11 @@ def files_of_run(connection: Connection, run_id: int) -> list[Row]:
 def record_model(connection: Connection, run_id: int, **facts: Any) -> None:
     """Record a model that a run trained; facts are columns of `models`."""
     connection.execute(models.insert().values(run_id=run_id, **facts))
+
+
+def record_scores(connection: Connection, run_id: int, **facts: Any) -> None:
+    """Record how good a run's model is; facts are columns of `models`."""
+    connection.execute(models.update().where(models.c.run_id == run_id).values(**facts))
 
 
 def list_models(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
@@ -193,9 +246,31 @@ def record_deployment(
     connection.execute(deployments.insert().values(at=at, kind=kind, release=release, **facts))
 
 
+def record_found_release(connection: Connection, now: datetime, serving: str | None) -> bool:
+    """Record the release that serves, if whoever let it serve could not, and say whether so.
+
+    A run killed between the switch and its record leaves this to the next one.
+    """
+    last = newest_rows(connection, deployments, 1)
+    before = last[0]["release"] if last else None
+    if serving is None or serving == before:
+        return False
+    record_deployment(
+        connection, now, DeploymentKind.DEPLOY, serving, previous_release=before,
+        actor="recovery", reason="found serving; how it came to serve was not recorded",
+    )  # fmt: skip
+    return True
+
+
 def list_deployments(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
     """List the deployments and rollbacks, newest first."""
     return newest_rows(connection, deployments, limit, offset)
+
+
+def served_releases(connection: Connection) -> list[str]:
+    """List the releases that have served, the latest first, each once."""
+    names = connection.execute(sa.select(deployments.c.release).order_by(deployments.c.id.desc()))
+    return list(dict.fromkeys(names.scalars()))
 
 
 def record_column_statistics(connection: Connection, run_id: int, rows: Sequence[Row]) -> None:

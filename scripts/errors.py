@@ -75,3 +75,9 @@ class ConfigError(PipelineError):
     """The configuration, or what the environment adds to it, cannot be right."""
 
     exit_code = 78
+
+
+class RunTimeoutError(PipelineError):
+    """A run took longer than `run.timeout_minutes`."""
+
+    exit_code = 124

@@ -1,184 +1,68 @@
 """Runs the whole process: anything new? train; is the candidate better? deploy; then report."""
 
-import hashlib
+import functools
 import logging
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
-import msgspec
+import click
+from sqlalchemy.engine import Engine
 
-from scripts import artifacts, database
+from scripts import artifacts, database, deadline, history, snapshot
 from scripts.config import Config, read_config
 from scripts.console import make_command
-from scripts.database import KnownFile, Role, Status, Verdict
-from scripts.errors import BusyError, InsufficientDataError, PipelineError
+from scripts.database import Role, Status, Verdict
+from scripts.deadline import Watch
+from scripts.errors import BusyError, InsufficientDataError, PipelineError, RunTimeoutError
+from scripts.running import Request, Run, name_of
+from scripts.snapshot import Snapshot
 
-Made = TypeVar("Made")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """The complete files that a run looks at."""
-
-    input_paths: tuple[Path, ...]
-    test_paths: tuple[Path, ...]
-    known: dict[str, KnownFile]
-    fingerprint: str
-
-
-@dataclass
-class Outcome:
-    """What a run decided, as it is recorded."""
-
-    verdict: Verdict
-    reason: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    readings: list[dict[str, Any]] = field(default_factory=list)
-    durations_s: dict[str, float] = field(default_factory=dict)
-
-
-def look_at(path: Path, known: dict[str, KnownFile]) -> KnownFile:
-    """Give the state and digest of a file, hashing it only if its state has changed."""
-    state = artifacts.file_state(path)
-    before = known.get(str(path))
-    if before is not None and (before.n_bytes, before.changed_ns, before.inode) == state:
-        return before
-    # What cannot be read is refused later, with its reason; here its name stands for it.
-    readable = artifacts.is_readable(path)
-    sha256 = artifacts.digest_file(path) if readable else artifacts.digest(str(path).encode())
-    return KnownFile(*state, sha256)
-
-
-def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> str:
-    """Identify what a run would train and be judged on: contents and the settings that matter.
-
-    Parameters
-    ----------
-    inputs, tests : iterable of str
-        SHA-256 of the input and test files. Names do not count, so a renamed file is not new.
-    config : Config
-        Schema, training and promotion settings count.
-
-    Returns
-    -------
-    str
-        A SHA-256 in hexadecimal.
-    """
-    settings = [config.schema, config.training, config.promotion, str(config.prod_deployment_path)]
-    spelled = msgspec.json.encode([sorted(inputs), sorted(tests), settings], order="sorted")
-    return hashlib.sha256(spelled).hexdigest()
-
-
-def take_snapshot(config: Config, known: dict[str, KnownFile]) -> Snapshot:
-    """Look at the input and test files, waiting once for those that are being written."""
-    settle_s = config.ingestion.settle_s
-    inputs, growing = artifacts.settled_tables(config.input_folder_path, settle_s)
-    tests, growing_tests = artifacts.settled_tables(config.test_data_path, settle_s)
-    if growing or growing_tests:
-        names = [path.name for path in (*growing, *growing_tests)]
-        log.warning("Left %s for the next run: they are still being written.", names)
-    seen = {str(path): look_at(path, known) for path in (*inputs, *tests)}
-    print_of = fingerprint(
-        (seen[str(path)].sha256 for path in inputs),
-        (seen[str(path)].sha256 for path in tests),
-        config,
-    )
-    return Snapshot(tuple(inputs), tuple(tests), seen, print_of)
-
-
-def is_anything_new(last: Any, snapshot: Snapshot, release_name: str | None) -> bool:
-    """Say whether a run could decide anything else than the last one that decided.
-
-    Parameters
-    ----------
-    last : mapping or None
-        The last run with a verdict.
-    snapshot : Snapshot
-        What is there now.
-    release_name : str or None
-        The release in production; one that has vanished is new, too.
-    """
-    if last is None or last["fingerprint"] != snapshot.fingerprint:
-        return True
-    return release_name is None and last["verdict"] != Verdict.INSUFFICIENT
-
-
-def timed(durations_s: dict[str, float], name: str, step: Callable[[], Made]) -> Made:
-    """Run a step and note how long it took."""
-    started = time.monotonic()
-    try:
-        return step()
-    finally:
-        durations_s[name] = round(time.monotonic() - started, 3)
-
-
-def describe_readings(readings: Iterable[Any], role: Role) -> list[dict[str, Any]]:
-    """Turn what was read into rows for the records."""
-    return [
-        {
-            "role": role,
-            "path": str(reading.path),
-            "sha256": reading.sha256,
-            "n_bytes": reading.n_bytes,
-            "n_rows": reading.n_rows,
-            "n_rejected": 0 if reading.refused else len(reading.rejected),
-            "refused": reading.refused,
-        }
-        for reading in readings
-    ]
-
-
-def run_steps(config: Config, snapshot: Snapshot) -> Outcome:
+def train_and_decide(run: Run, snap: Snapshot) -> None:
     """Ingest, train, score, decide and, if the candidate is better, deploy."""
     # Imported when there is work: these bring pandas and scikit-learn, and a run with nothing
     # new, six times an hour, must not pay for them.
     from scripts import deployment, ingestion, promotion, scoring, training  # noqa: PLC0415
 
-    outcome = Outcome(Verdict.HELD, "")
-    took = outcome.durations_s
-    try:
-        ingested = timed(
-            took, "ingestion", lambda: ingestion.main(config, paths=snapshot.input_paths)
-        )
-        outcome.readings = describe_readings(ingested.readings, Role.INPUT)
-        trained = timed(
-            took, "training", lambda: training.main(config, dataset_path=ingested.dataset_path)
-        )
-        outcome.facts["stamp"] = trained.stamp
-        scored = timed(took, "scoring", lambda: scoring.main(config, model_path=trained.model_path))
-        outcome.readings += describe_readings(scored.readings, Role.TEST)
-    except InsufficientDataError as error:
-        log.warning("Insufficient data: %s", error)
-        outcome.verdict, outcome.reason = Verdict.INSUFFICIENT, str(error)
-        return outcome
-    decision = timed(
-        took, "promotion", lambda: promotion.main(config, model_path=trained.model_path)
+    config = run.config
+    ingested = run.step("ingestion", lambda: ingestion.main(config, paths=snap.paths[Role.INPUT]))
+    run.record_readings(ingested.readings, Role.INPUT)
+    trained = run.step(
+        "training", lambda: training.main(config, dataset_path=ingested.dataset_path)
     )
-    outcome.reason = decision.reason
-    outcome.facts |= {
-        "candidate_f1": decision.candidate_f1,
-        "production_f1": decision.production_f1,
+    run.facts["stamp"] = trained.stamp
+    run.record_model(trained)
+    scored = run.step("scoring", lambda: scoring.main(config, model_path=trained.model_path))
+    run.record_readings(scored.readings, Role.TEST)
+    run.record_scores(scored.evaluation)
+    decision = run.step("promotion", lambda: promotion.main(config, model_path=trained.model_path))
+    run.record_decision(decision)
+    run.reason = decision.reason
+    run.facts["candidate_f1"] = decision.candidate_f1
+    run.facts["production_f1"] = decision.production_f1
+    verdicts = {
+        promotion.Answer.DEPLOY: Verdict.DEPLOYED,
+        promotion.Answer.INSUFFICIENT: Verdict.INSUFFICIENT,
     }
-    if decision.answer is promotion.Answer.INSUFFICIENT:
-        outcome.verdict = Verdict.INSUFFICIENT
     if decision.answer is promotion.Answer.DEPLOY:
-        outcome.verdict = Verdict.DEPLOYED
-        timed(
-            took,
+        made = run.step(
             "deployment",
             lambda: deployment.main(
-                config, model_path=trained.model_path, dataset_path=ingested.dataset_path
+                config,
+                model_path=trained.model_path,
+                dataset_path=ingested.dataset_path,
+                f1=scored.evaluation.f1,
             ),
         )
-    return outcome
+        run.record_deployment(made, decision.production_release)
+    run.verdict = verdicts.get(decision.answer, Verdict.HELD)
 
 
-def report(config: Config, outcome: Outcome) -> None:
+def report(run: Run) -> None:
     """Measure, draw and ask the service; whatever fails here undoes nothing."""
     # As above: matplotlib and requests are for runs with work only.
     from scripts import apicalls, diagnostics, reporting  # noqa: PLC0415
@@ -190,16 +74,21 @@ def report(config: Config, outcome: Outcome) -> None:
     }
     for name, main_of in watchers.items():
         try:
-            timed(outcome.durations_s, name, lambda step=main_of: step(config))  # type: ignore[misc]
+            run.step(name, functools.partial(main_of, run.config))
+        except RunTimeoutError:
+            raise
         except (PipelineError, OSError) as error:
             log.warning("%s did not succeed, which undoes nothing: %s", name, error)
 
 
-def tidy_up(config: Config) -> None:
+def tidy_up(run: Run) -> None:
     """Remove what is older than the retention settings keep."""
     # As above: these bring numpy.
     from scripts import deployment, release  # noqa: PLC0415
 
+    config = run.config
+    with database.reading(run.engine) as connection:
+        served = database.served_releases(connection)
     current = release.load_current(config.prod_deployment_path)
     spared = frozenset() if current is None else frozenset({current.manifest.model_stamp})
     n_removed = sum(
@@ -207,89 +96,114 @@ def tidy_up(config: Config) -> None:
         for folder in {config.output_folder_path, config.output_model_path}
     )
     n_releases = deployment.remove_old_releases(
-        config.prod_deployment_path, config.retention.releases
+        config.prod_deployment_path, config.retention.releases, served
     )
     if n_removed or n_releases:
         log.info("Removed the files of %d old runs and %d old releases.", n_removed, n_releases)
 
 
-def recover(config: Config, engine: Any, now: datetime) -> None:
-    """Put right what a killed run left behind."""
+def work(run: Run, snap: Snapshot) -> None:
+    """Do a run for which there is something to do."""
+    run.record_snapshot(snap)
+    try:
+        train_and_decide(run, snap)
+    except InsufficientDataError as error:
+        log.warning("Insufficient data: %s", error)
+        run.verdict, run.reason = Verdict.INSUFFICIENT, str(error)
+    if artifacts.current_target(run.config.prod_deployment_path) is not None:
+        report(run)
+    run.step("retention", lambda: tidy_up(run))
+
+
+def look_and_work(run: Run) -> Verdict:
+    """Look for what is new, do what is to be done, and record how the run ends."""
+    config, prod_folder = run.config, run.config.prod_deployment_path
+    with database.reading(run.engine) as connection:
+        known, last = database.known_files(connection), database.last_decided_run(connection)
+        last_files = [] if last is None else database.files_of_run(connection, last["id"])
+    snap = run.step("looking for new data", lambda: snapshot.take_snapshot(config, known))
+    serving = name_of(artifacts.current_target(prod_folder))
+    news = snapshot.explain_news(last, last_files, snap, serving)
+    is_new = snapshot.is_anything_new(last, snap, serving)
+    if snap.growing[Role.TEST]:
+        # Half of the test data would be judged on, and the other half the next time.
+        run.verdict, run.reason = Verdict.POSTPONED, "test data is still being written"
+    elif is_new or run.request.force_reason is not None:
+        log.info("Run %d trains: %s.", run.id, run.request.force_reason or news)
+        work(run, snap)
+    else:
+        run.verdict, run.reason = Verdict.NOTHING_NEW, news
+    if snap.known != known:
+        with database.writing(run.engine) as connection:
+            database.replace_known_files(connection, snap.known)
+    run.end(
+        Status.FINISHED,
+        verdict=run.verdict,
+        # A postponed run decided nothing, so the next one must look again.
+        fingerprint=None if run.verdict is Verdict.POSTPONED else snap.fingerprint,
+        release=name_of(artifacts.current_target(prod_folder)),
+    )
+    log.info("Run %d ended: %s (%s).", run.id, run.verdict, run.reason)
+    return Verdict(str(run.verdict))
+
+
+def recover(config: Config, engine: Engine, request: Request, now: datetime) -> int:
+    """Put right what a killed run left behind, and record that this one starts; return its id."""
     prod_folder = config.prod_deployment_path
     folders = [config.output_folder_path, config.output_model_path, prod_folder]
     n_leftovers = artifacts.remove_leftovers([*folders, prod_folder / artifacts.RELEASES])
+    serving = name_of(artifacts.current_target(prod_folder))
     with database.writing(engine) as connection:
         n_dead = database.abort_dead_runs(connection, now)
+        is_unrecorded = database.record_found_release(connection, now, serving)
+        run_id = database.start_run(
+            connection, now, trigger=request.trigger, versions={"python": sys.version.split()[0]}
+        )
     if n_leftovers or n_dead:
         log.warning("Recovered from %d dead runs and %d leftovers.", n_dead, n_leftovers)
+    if is_unrecorded:
+        log.warning("Recorded release %s, which was found serving.", serving)
+    return run_id
 
 
-def decide_and_record(config: Config, engine: Any, run_id: int) -> Verdict:
-    """Do the run that has been recorded as started, and record how it ends."""
-    with database.writing(engine) as connection:
-        known, last = database.known_files(connection), database.last_decided_run(connection)
-    snapshot = take_snapshot(config, known)
-    target = artifacts.current_target(config.prod_deployment_path)
-    if last is not None and not is_anything_new(last, snapshot, target):
-        reason = f"files and settings are those of run {last['id']}, which ended: {last['verdict']}"
-        outcome = Outcome(Verdict.NOTHING_NEW, reason)
-    else:
-        outcome = run_steps(config, snapshot)
-        if artifacts.current_target(config.prod_deployment_path) is not None:
-            report(config, outcome)
-        tidy_up(config)
-    target = artifacts.current_target(config.prod_deployment_path)
-    with database.writing(engine) as connection:
-        if snapshot.known != known:
-            database.replace_known_files(connection, snapshot.known)
-        database.record_files(connection, run_id, outcome.readings)
-        database.end_run(
-            connection,
-            run_id,
-            status=Status.FINISHED,
-            ended_at=datetime.now(UTC),
-            verdict=outcome.verdict,
-            reason=outcome.reason,
-            fingerprint=snapshot.fingerprint,
-            release=target and Path(target).name,
-            durations_s=outcome.durations_s,
-            **outcome.facts,
-        )
-    log.info("Run %d ended: %s (%s).", run_id, outcome.verdict, outcome.reason)
-    return outcome.verdict
-
-
-def run_recorded(config: Config, engine: Any) -> Verdict:
+def run_recorded(config: Config, engine: Engine, request: Request, watch: Watch) -> Verdict:
     """Record a run from its start to its end, also when it fails."""
-    now = datetime.now(UTC)
-    recover(config, engine, now)
-    with database.writing(engine) as connection:
-        run_id = database.start_run(connection, now)
+    run = Run(recover(config, engine, request, datetime.now(UTC)), config, engine, watch, request)
     try:
-        return decide_and_record(config, engine, run_id)
+        verdict = look_and_work(run)
     except Exception as error:
         # Recorded, then raised again: a failed run is a result, also one that fails by a bug.
-        with database.writing(engine) as connection:
-            database.end_run(
-                connection,
-                run_id,
-                status=Status.FAILED,
-                ended_at=datetime.now(UTC),
-                reason=str(error) if isinstance(error, PipelineError) else repr(error),
-            )
+        run.end_badly(error)
         raise
+    with database.writing(engine) as connection:
+        database.forget_old_runs(connection, config.retention.history)
+    return verdict
 
 
-def record_skipped(config: Config, reason: str) -> None:
+def record_skipped(config: Config, request: Request, reason: str) -> None:
     """Record that a run did not start because another program was writing."""
     now = datetime.now(UTC)
     with database.open_records(config.database_url) as engine, database.writing(engine) as row:
-        run_id = database.start_run(row, now, Status.SKIPPED)
+        run_id = database.start_run(row, now, Status.SKIPPED, request.trigger)
         database.end_run(row, run_id, ended_at=now, reason=reason)
 
 
-def main(config: Config) -> Verdict:
+def main(config: Config, *, request: Request | None = None, watch: Watch | None = None) -> Verdict:
     """Run the whole process once, if there is anything new, and record it.
+
+    Parameters
+    ----------
+    config : Config
+        The installation.
+    request : Request, optional
+        What started the run, and why it must train although nothing is new.
+    watch : Watch, optional
+        Is told the steps.
+
+    Returns
+    -------
+    Verdict
+        What the run decided.
 
     Raises
     ------
@@ -298,21 +212,71 @@ def main(config: Config) -> Verdict:
     PipelineError
         If a step fails; production is then as it was.
     """
+    request, watch = request or Request(), watch or Watch()
     try:
         with (
             artifacts.exclusive_lock(config.prod_deployment_path),
             database.open_records(config.database_url) as engine,
         ):
-            return run_recorded(config, engine)
+            return run_recorded(config, engine, request, watch)
     except BusyError as error:
-        record_skipped(config, str(error))
+        record_skipped(config, request, str(error))
         raise
 
 
-def run_from(config_path: Path) -> None:
-    """Run the whole process once: ingest, train, score, decide, deploy, report."""
-    main(read_config(config_path))
+def record_timeout(config: Config, run_id: int, reason: str) -> None:
+    """Record that a run had to be killed, from the process that did it."""
+    with (
+        database.open_records(config.database_url) as engine,
+        database.writing(engine) as connection,
+    ):
+        database.time_out_run(connection, run_id, datetime.now(UTC), reason)
 
+
+def run_limited(config: Config, request: Request) -> None:
+    """Run the whole process once, and end it if it takes too long."""
+    record = functools.partial(record_timeout, config)
+    with deadline.limit(config.run.timeout_minutes * 60, record) as watch:
+        main(config, request=request, watch=watch)
+
+
+def run_from(
+    config_path: Path, trigger: str, force: str | None, is_dry: bool, n_runs: int | None
+) -> None:
+    """Run the whole process once: ingest, train, score, decide, deploy, report."""
+    config = read_config(config_path)
+    if n_runs is not None:
+        click.echo(history.spell_runs(history.read_runs(config, n_runs)))
+    elif is_dry:
+        click.echo(history.foresee(config, force))
+    else:
+        run_limited(config, Request(trigger, force))
+
+
+OPTIONS = (
+    click.Option(
+        ["--trigger"],
+        envvar="ADRAS_TRIGGER",
+        default="hand",
+        help="What starts this run, for the records (default: $ADRAS_TRIGGER, else hand).",
+    ),
+    click.Option(
+        ["--force"],
+        metavar="REASON",
+        help="Train although nothing is new; say why, for the records.",
+    ),
+    click.Option(
+        ["--dry-run", "is_dry"],
+        is_flag=True,
+        help="Say what a run would do, and why; change nothing.",
+    ),
+    click.Option(
+        ["--history", "n_runs"],
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Show the last N runs; change nothing.",
+    ),
+)
 
 if __name__ == "__main__":
-    make_command(run_from, ()).main()
+    make_command(run_from, OPTIONS).main()

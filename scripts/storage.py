@@ -1,5 +1,6 @@
 """Opens the records, in SQLite or PostgreSQL, and brings their tables up to date."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,11 +10,13 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from scripts import tables
-from scripts.errors import RecordsError
+from scripts.errors import NotMadeYetError, RecordsError
 
 WAIT_S = 30.0
 # In the transactions of one schema; another number than a program beside ours would choose.
 ADVISORY_LOCK = 0x41445241
+
+log = logging.getLogger(__name__)
 
 
 def describe(url: sa.URL) -> str:
@@ -125,22 +128,46 @@ def read_version(connection: Connection) -> str | None:
     return None if version is None else str(version)
 
 
-def bring_up_to_date(engine: Engine) -> None:
+def no_records(url: sa.URL) -> NotMadeYetError:
+    """Make the error that says that there is nothing to ask yet."""
+    return NotMadeYetError(
+        f"There are no records in {describe(url)} yet; run python -m scripts.fullprocess first."
+    )
+
+
+def bring_up_to_date(engine: Engine, *, may_change: bool) -> None:
     """Make the tables, or change them to what the programs expect; mostly there is nothing to do.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        Of the records.
+    may_change : bool
+        Whether tables may be made or changed.
 
     Raises
     ------
+    NotMadeYetError
+        If there are no records, and none may be made.
     RecordsError
-        If the records were made by a newer version of the programs.
+        If the records were made by a newer version of the programs, or by an older one and may
+        not be changed.
     """
     with reading(engine) as connection:
         version = read_version(connection)
     if version == tables.VERSION:
         return
+    if version is None and not may_change:
+        raise no_records(engine.url)
     if version is not None and version > tables.VERSION:
         raise RecordsError(
             f"The records in {describe(engine.url)} have version {version} and these programs know"
             f" {tables.VERSION}; use the newer programs, or restore a backup made before them."
+        )
+    if not may_change:
+        raise RecordsError(
+            f"The records in {describe(engine.url)} have version {version} and these programs know"
+            f" {tables.VERSION}; the next run brings them up to date."
         )
     # Imported when there is work: a run with nothing new must not pay for Alembic.
     from scripts import migrations  # noqa: PLC0415
@@ -151,10 +178,16 @@ def bring_up_to_date(engine: Engine) -> None:
         if version != tables.VERSION:
             is_old = version is None and sa.inspect(connection).has_table("runs")
             migrations.upgrade(connection, made_before_versions=is_old)
+            log.info(
+                "Brought the records in %s from version %s to %s.",
+                describe(engine.url), version or ("0001" if is_old else "none"), tables.VERSION,
+            )  # fmt: skip
 
 
 @contextmanager
-def open_records(database_url: str, *, wait_s: float = WAIT_S) -> Iterator[Engine]:
+def open_records(
+    database_url: str, *, wait_s: float = WAIT_S, may_change: bool = True
+) -> Iterator[Engine]:
     """Open the records, bringing their tables up to date, and close them at the end.
 
     Parameters
@@ -163,6 +196,9 @@ def open_records(database_url: str, *, wait_s: float = WAIT_S) -> Iterator[Engin
         As SQLAlchemy spells it, of SQLite or PostgreSQL.
     wait_s : float
         How long to wait for another writer.
+    may_change : bool
+        Whether the records may be made if they are missing, and changed if they are old; not
+        for those who only ask.
 
     Yields
     ------
@@ -171,14 +207,20 @@ def open_records(database_url: str, *, wait_s: float = WAIT_S) -> Iterator[Engin
 
     Raises
     ------
+    NotMadeYetError
+        If there are no records, and none may be made.
     RecordsError
         If the database cannot be opened, or is none.
     """
     engine = make_engine(database_url, wait_s)
     if engine.dialect.name == "sqlite":
-        Path(str(engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(str(engine.url.database))
+        if not may_change and not path.exists():
+            # SQLite would make the file by opening it.
+            raise no_records(engine.url)
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        bring_up_to_date(engine)
+        bring_up_to_date(engine, may_change=may_change)
         yield engine
     finally:
         engine.dispose()

@@ -28,6 +28,7 @@ class Verdict(StrEnum):
     HELD = "held"
     INSUFFICIENT = "insufficient data"
     NOTHING_NEW = "nothing new"
+    POSTPONED = "postponed"
 
 
 class Role(StrEnum):

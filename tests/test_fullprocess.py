@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from scripts import artifacts, database, diagnostics, fullprocess, release
+from scripts import artifacts, database, diagnostics, fullprocess, release, snapshot
 from scripts import config as config_module
 from scripts.artifacts import Kind
 from scripts.config import Config
@@ -204,11 +204,11 @@ def test_a_failed_run_is_recorded_and_repeated(config: Config) -> None:
             fullprocess.main(config)
 
     assert [run["status"] for run in history(config)] == [Status.FAILED] * 2
-    assert "lacks the columns" in history(config)[0]["reason"]
+    assert "lacks the columns" in history(config)[0]["error"]
 
 
 def test_a_bug_is_recorded_too(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fullprocess, "take_snapshot", lambda *_args: 1 / 0)
+    monkeypatch.setattr(snapshot, "take_snapshot", lambda *_args: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         fullprocess.main(config)

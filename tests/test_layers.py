@@ -85,6 +85,14 @@ CRON_TOOL: dict[str, set[str]] = {
 ALLOWED |= CRON_TOOL
 # Tells a monitor that a run starts and ends.
 ALLOWED["heartbeat"] = set()
+# A run from its start to its end: what it finds, how long it may take, what it records.
+RUN: dict[str, set[str]] = {
+    "snapshot": {"errors", "config", "artifacts", "database"},
+    "deadline": {"errors"},
+    "running": {"errors", "config", "database", "deadline", "snapshot"},
+    "history": {"errors", "config", "artifacts", "console", "database", "snapshot"},
+}
+ALLOWED |= RUN
 RECORDS = {"tables", "storage", "database"}
 ALLOWED["console"] = {"errors", "config", "artifacts"}
 # Going back and listing what has served are questions to the records, and entries in them.
@@ -98,7 +106,7 @@ ALLOWED["apicalls"] = ALLOWED["scoring"] | {"tokens"}
 ALLOWED["diagnostics"] = ALLOWED["scoring"] | {"ingestion", "training"}
 ALLOWED["app"] = {"errors", "config", "console", "tokens"} | set(SERVICE)
 ALLOWED["fullprocess"] = (
-    SUPPORT | STEPS | {"rollback", "console", "diagnostics", "apicalls", "heartbeat"}
+    SUPPORT | set(RUN) | STEPS | {"rollback", "console", "diagnostics", "apicalls", "heartbeat"}
 )
 ALLOWED["automate"] = set(CRON_TOOL) | {"errors", "config", "artifacts", "database"}
 
