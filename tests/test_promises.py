@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from scripts import artifacts, config, diagnostics, fullprocess
+from scripts import artifacts, config, diagnostics, fullprocess, snapshot
 from scripts.config import Config
 from scripts.database import KnownFile, Verdict
 from tests.conftest import HEADER, make_rows, write_csv
@@ -112,10 +112,10 @@ class InputFolder(RuleBasedStateMachine):
     @invariant()
     def the_fingerprint_tells_contents_apart_and_nothing_else(self) -> None:
         """Equal contents have one fingerprint, others another."""
-        snapshot = fullprocess.take_snapshot(self.config, self.known)
-        self.known = snapshot.known
+        taken = snapshot.take_snapshot(self.config, self.known)
+        self.known = taken.known
         held = frozenset(Counter(self.contents.values()).items())
-        assert self.seen.setdefault(held, snapshot.fingerprint) == snapshot.fingerprint
+        assert self.seen.setdefault(held, taken.fingerprint) == taken.fingerprint
         assert len(set(self.seen.values())) == len(self.seen)
 
 
@@ -136,12 +136,12 @@ def test_another_file_of_the_same_size_and_time_under_a_name_is_new(config: Conf
     second.write_text("y")
     for path in (first, second):
         os.utime(path, (1, 1))
-    before = fullprocess.take_snapshot(config, {})
+    before = snapshot.take_snapshot(config, {})
 
     first.rename(second)
     first.write_text("x")
 
-    after = fullprocess.take_snapshot(config, before.known)
+    after = snapshot.take_snapshot(config, before.known)
     assert after.fingerprint != before.fingerprint
 
 
