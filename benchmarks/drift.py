@@ -107,9 +107,7 @@ def shift(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def drifted_columns(used: Model, table: pd.DataFrame) -> list[str]:
     """Name the columns that the pipeline finds to have drifted."""
-    compared = drift.compare_data(table, used)
-    assert compared is not None
-    return [column.column for column in compared.drifted]
+    return [column.column for column in drift.compare_data(table, used).drifted]
 
 
 def simulate_runs(n_runs: int, n_before: int, n_now: int, shifted: str | None) -> Rates:

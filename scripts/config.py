@@ -163,6 +163,12 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     history: Annotated[int, Meta(ge=2)] = 10_000
 
 
+class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is told when a run, the data or the model change for the worse, or back."""
+
+    webhook_url: Annotated[str, Meta(pattern=r"^(https?://[^\s/?#]+\S*)?\Z")] = ""
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One installation: its folders, absolute, and its settings."""
 
@@ -180,6 +186,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     engine: Literal["pandas"] = "pandas"
     run: RunSettings = RunSettings()
     retention: RetentionSettings = RetentionSettings()
+    alerts: AlertSettings = AlertSettings()
 
     @property
     def api_url(self) -> str:
@@ -193,6 +200,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def find_config_path(chosen: Path | None) -> Path:
     """Say which file to read: the chosen one, else ADRAS_CONFIG's, else the one beside scripts."""
     return (chosen or Path(os.environ.get("ADRAS_CONFIG") or DEFAULT_CONFIG_PATH)).absolute()
+
+
+def webhook_url(config: Config) -> str:
+    """Say where alerts go, "" for nowhere; the environment, fit for a secret address, wins."""
+    return os.environ.get("ADRAS_WEBHOOK_URL") or config.alerts.webhook_url
 
 
 def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -> None:

@@ -32,6 +32,8 @@ def set_up_logging() -> None:
     )
     # It tells every step of a change of the tables; `storage` tells that they changed.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Its warnings hold whole addresses, and that of a receiver of alerts is a secret.
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 
 def run_guarded(work: Callable[[], object]) -> int:

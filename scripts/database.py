@@ -19,6 +19,7 @@ from scripts.tables import Role as Role
 from scripts.tables import Status as Status
 from scripts.tables import Verdict as Verdict
 from scripts.tables import (
+    alerts,
     column_statistics,
     decisions,
     deployments,
@@ -31,6 +32,8 @@ from scripts.tables import (
 )
 
 Row = Mapping[str, Any]
+# The state of an alert in which all is well.
+OK = "ok"
 # Runs that left nothing but their row.
 IDLE = sa.or_(
     runs.c.verdict.in_([Verdict.NOTHING_NEW, Verdict.POSTPONED]),
@@ -331,3 +334,58 @@ def set_state(
     changed = states.update().where(states.c.name == name)
     connection.execute(changed.values(state=state, since=since, run_id=run_id))
     return True
+
+
+def record_change(
+    connection: Connection, name: str, state: str, at: datetime, detail: str, run_id: int | None
+) -> bool:
+    """Remember a state and, if it is another one than before, that an alert is due; say whether.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction.
+    name, state : str
+        Of what, and which; "ok" when all is well. That all is well at first is no news.
+    at : datetime
+        Now.
+    detail : str
+        One sentence for people.
+    run_id : int or None
+        The run that found it.
+    """
+    before = current_state(connection, name)
+    changed = set_state(connection, name, state, at, run_id)
+    if not changed or (before is None and state == OK):
+        return False
+    previous = None if before is None else before["state"]
+    connection.execute(
+        alerts.insert().values(
+            name=name, state=state, previous_state=previous, at=at, detail=detail, run_id=run_id
+        )
+    )
+    return True
+
+
+def unsent_alerts(connection: Connection, since: datetime) -> list[Row]:
+    """List the alerts since a moment that nobody has been told, oldest first."""
+    due = sa.select(alerts).where(alerts.c.sent_at.is_(None), alerts.c.at >= since)
+    return [dict(row) for row in connection.execute(due.order_by(alerts.c.id)).mappings()]
+
+
+def mark_sent(connection: Connection, ids: Sequence[int], at: datetime) -> None:
+    """Remember that alerts were sent."""
+    connection.execute(alerts.update().where(alerts.c.id.in_(ids)).values(sent_at=at))
+
+
+def list_alerts(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
+    """List the alerts, newest first."""
+    return newest_rows(connection, alerts, limit, offset)
+
+
+def last_ended_run(connection: Connection) -> Row | None:
+    """Find the last run that came to an end of its own, good or bad."""
+    ended = [Status.FINISHED, Status.FAILED, Status.TIMEOUT, Status.ABORTED]
+    return first_row(
+        connection, sa.select(runs).where(runs.c.status.in_(ended)).order_by(runs.c.id.desc())
+    )

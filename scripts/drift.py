@@ -3,29 +3,18 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from scripts import contrast, dataset, reference
+from scripts import dataset, reference, samples
 from scripts.config import Schema
-from scripts.contrast import Contrast, Counts
-from scripts.model import ColumnSummary, DatasetFacts, Model, Moments, Reference
+from scripts.contrast import Contrast
+from scripts.model import ColumnSummary, Model, Moments, Reference
+from scripts.samples import Counted, Kind
 
 # Of 100 comparisons without drift at most one says there is some, over all columns together. Less
 # than the usual five, because a release is compared again with every delivery of data.
 FALSE_ALARM_FRACTION = 0.01
-
-
-class Kind(StrEnum):
-    """What a column is for."""
-
-    NUMERIC = "numeric"
-    CATEGORICAL = "categorical"
-    TARGET = "target"
 
 
 @dataclass(frozen=True)
@@ -34,6 +23,11 @@ class RiskShift:
 
     mean: float
     effect: float
+
+
+def pair(contrast: Contrast | None) -> tuple[float | None, float | None]:
+    """Give a difference and its limit, or nothing twice."""
+    return (None, None) if contrast is None else (contrast.difference, contrast.limit)
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class ColumnDrift:
     column: str
     kind: Kind
     missing_fraction: float
-    summary: ColumnSummary | None
+    summary: ColumnSummary
     values: Contrast | None
     missing: Contrast | None
     shift: float | None
@@ -57,6 +51,26 @@ class ColumnDrift:
     def effect(self) -> float:
         """How much the change matters for the risk, in log-odds."""
         return 0.0 if self.risk is None else self.risk.effect
+
+    def as_row(self) -> dict[str, str | float | None]:
+        """The numbers with their names, as the records and the diagnostics have them."""
+        drift, drift_limit = pair(self.values)
+        missing_drift, missing_drift_limit = pair(self.missing)
+        return {
+            "column": self.column,
+            "kind": str(self.kind),
+            "missing_fraction": self.missing_fraction,
+            "mean": self.summary.mean,
+            "median": self.summary.median,
+            "standard_deviation": self.summary.standard_deviation,
+            "drift": drift,
+            "drift_limit": drift_limit,
+            "missing_drift": missing_drift,
+            "missing_drift_limit": missing_drift_limit,
+            "shift": self.shift,
+            "risk_shift": None if self.risk is None else self.risk.mean,
+            "effect": None if self.risk is None else self.risk.effect,
+        }
 
     @property
     def has_drifted(self) -> bool:
@@ -68,7 +82,7 @@ class ColumnDrift:
 class DataDrift:
     """The newest dataset against the one of the production model, columns by falling effect.
 
-    `n_compared` rows are the ones compared: `rows` says which ("new", "sample of new", "all").
+    `n_compared` rows were compared; `rows` says which: "new", "sample of new", "all" or "none".
     """
 
     n_reference_rows: int
@@ -82,88 +96,6 @@ class DataDrift:
     def drifted(self) -> tuple[ColumnDrift, ...]:
         """The columns that have drifted, those first that matter most for the risk."""
         return tuple(column for column in self.columns if column.has_drifted)
-
-
-def align(before: Mapping[str, int], values: NDArray[Any]) -> tuple[Counts, Counts]:
-    """Count the categories of two samples in the same order, also those that only one has."""
-    names, inverse = np.unique(np.concatenate([[*before], values]).astype(str), return_inverse=True)
-    now = np.bincount(inverse[len(before) :], minlength=len(names))
-    then = np.array([before.get(str(name), 0) for name in names], dtype=np.int64)
-    return then, now.astype(np.int64)
-
-
-@dataclass(frozen=True)
-class Counted:
-    """One column of both samples as counts of the same cells, blanks of a number apart."""
-
-    kind: Kind
-    before: Counts
-    now: Counts
-    n_blank_before: int = 0
-    n_blank_now: int = 0
-
-    @property
-    def has_values(self) -> bool:
-        """Whether both samples have values, and not all of them in one cell."""
-        both = bool(self.before.sum()) and bool(self.now.sum())
-        return both and int(np.count_nonzero(self.before + self.now)) > 1
-
-    @property
-    def has_blanks(self) -> bool:
-        """Whether either sample has a blank."""
-        return self.n_blank_before + self.n_blank_now > 0
-
-    def compare_values(self, false_alarm: float) -> Contrast | None:
-        """Compare the values, in the way of their kind."""
-        if not self.has_values:
-            return None
-        if self.kind is Kind.NUMERIC:
-            return contrast.compare_numbers(self.before, self.now, false_alarm)
-        if self.kind is Kind.CATEGORICAL:
-            return contrast.compare_categories(self.before, self.now, false_alarm)
-        n_before, n_now = int(self.before.sum()), int(self.now.sum())
-        return contrast.compare_shares(
-            int(self.before[1]), n_before, int(self.now[1]), n_now, false_alarm
-        )
-
-    def compare_blanks(self, false_alarm: float) -> Contrast | None:
-        """Compare the shares of blanks."""
-        if not self.has_blanks:
-            return None
-        n_before = self.n_blank_before + int(self.before.sum())
-        n_now = self.n_blank_now + int(self.now.sum())
-        return contrast.compare_shares(
-            self.n_blank_before, n_before, self.n_blank_now, n_now, false_alarm
-        )
-
-
-def count_columns(
-    facts: DatasetFacts, kept: Reference, new_rows: pd.DataFrame, schema: Schema
-) -> dict[str, Counted]:
-    """Count both samples of every feature, and of the target, in the cells of the reference."""
-    columns = dataset.feature_arrays(new_rows, schema)
-    counted = {}
-    for name, cells in kept.numeric.items():
-        values = columns[name][~np.isnan(columns[name])]
-        then, now = np.array(cells.counts), reference.count_cells(cells.edges, values)
-        blanks = facts.n_rows - int(then.sum()), len(new_rows) - len(values)
-        counted[name] = Counted(Kind.NUMERIC, then, now, *blanks)
-    for name, counts in kept.categorical.items():
-        counted[name] = Counted(Kind.CATEGORICAL, *align(counts, columns[name]))
-    y = dataset.target(new_rows, schema)
-    then = np.array([facts.n_rows - facts.n_positives, facts.n_positives])
-    counted[schema.target] = Counted(Kind.TARGET, then, np.bincount(y, minlength=2))
-    return counted
-
-
-def choose_rows(table: pd.DataFrame, kept: Reference, schema: Schema) -> tuple[pd.DataFrame, str]:
-    """Choose the rows to compare: the new ones, a sample of them, or all; and say which."""
-    if not schema.ids:
-        # Equal rows are duplicates and dropped. Without an identifier only unusual new rows
-        # would be left, which differ from the reference for that reason alone.
-        return table, "all"
-    is_new, is_complete = reference.tell_new_rows(kept, reference.hash_rows(table, schema))
-    return table[is_new], "new" if is_complete else "sample of new"
 
 
 def shift_risk(before: Moments, now: Moments) -> RiskShift:
@@ -180,8 +112,6 @@ def shift_risk(before: Moments, now: Moments) -> RiskShift:
 
 def compare_risks(used: Model, kept: Reference, rows: pd.DataFrame) -> dict[str, RiskShift]:
     """Compare the log-odds terms of the rows with those of the reference, by column."""
-    if rows.empty:
-        return {}
     moments = reference.term_moments(used, dataset.feature_arrays(rows, used.schema))
     return {name: shift_risk(kept.contributions[name], now) for name, now in moments.items()}
 
@@ -198,7 +128,62 @@ def compare_means(used: Model, rows: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def compare_data(table: pd.DataFrame, used: Model) -> DataDrift | None:
+def no_statistics(name: str) -> ColumnSummary:
+    """Give the statistics of a column of text, which has none."""
+    return ColumnSummary(column=name, mean=None, median=None, standard_deviation=None)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Which rows were compared, in how many tests, and what is known besides the tests."""
+
+    n_reference_rows: int
+    n_compared: int
+    rows: str
+    n_tests: int
+    shifts: dict[str, float]
+    risks: dict[str, RiskShift]
+
+
+def describe_columns(
+    table: pd.DataFrame, schema: Schema, counted: Mapping[str, Counted], compared: Compared
+) -> DataDrift:
+    """Put together what is known of each column, those first that matter most for the risk."""
+    false_alarm = FALSE_ALARM_FRACTION / max(1, compared.n_tests)
+    statistics = {summary.column: summary for summary in dataset.summarise(table, schema)}
+    blank = dataset.missing_fractions(table)
+    kinds = samples.kinds_of(schema)
+    columns = [
+        ColumnDrift(
+            column=name,
+            kind=kind,
+            missing_fraction=blank[name],
+            summary=statistics.get(name, no_statistics(name)),
+            values=column.compare_values(false_alarm) if column else None,
+            missing=column.compare_blanks(false_alarm) if column else None,
+            shift=compared.shifts.get(name),
+            risk=compared.risks.get(name),
+        )
+        for name, kind in kinds.items()
+        for column in [counted.get(name)]
+    ]
+    columns.sort(key=lambda column: -column.effect)
+    return DataDrift(
+        n_reference_rows=compared.n_reference_rows,
+        n_rows=len(table),
+        n_compared=compared.n_compared,
+        rows=compared.rows,
+        n_tests=compared.n_tests,
+        columns=tuple(columns),
+    )
+
+
+def describe_data(table: pd.DataFrame, schema: Schema) -> DataDrift:
+    """Give the statistics of a dataset when there is nothing to compare it with."""
+    return describe_columns(table, schema, {}, Compared(0, 0, "none", 0, {}, {}))
+
+
+def compare_data(table: pd.DataFrame, used: Model) -> DataDrift:
     """Compare a dataset with the one that a model was trained on.
 
     Parameters
@@ -210,8 +195,8 @@ def compare_data(table: pd.DataFrame, used: Model) -> DataDrift | None:
 
     Returns
     -------
-    DataDrift or None
-        None for a model of an earlier version, which kept nothing to compare with.
+    DataDrift
+        Without differences for a model of an earlier version, which kept nothing to compare with.
 
     Raises
     ------
@@ -224,34 +209,18 @@ def compare_data(table: pd.DataFrame, used: Model) -> DataDrift | None:
     """
     kept, schema = used.dataset.reference, used.schema
     if kept is None:
-        return None
-    rows, which = choose_rows(table, kept, schema)
-    counted = count_columns(used.dataset, kept, rows, schema)
-    n_tests = sum(c.has_values + c.has_blanks for c in counted.values())
-    false_alarm = FALSE_ALARM_FRACTION / max(1, n_tests)
-    statistics = {summary.column: summary for summary in dataset.summarise(table, schema)}
-    blank = dataset.missing_fractions(table)
-    risks = compare_risks(used, kept, rows)
-    shifts = compare_means(used, rows)
-    columns = [
-        ColumnDrift(
-            column=name,
-            kind=column.kind,
-            missing_fraction=blank[name],
-            summary=statistics.get(name),
-            values=column.compare_values(false_alarm),
-            missing=column.compare_blanks(false_alarm),
-            shift=shifts.get(name),
-            risk=risks.get(name),
-        )
-        for name, column in counted.items()
-    ]
-    columns.sort(key=lambda column: -column.effect)
-    return DataDrift(
+        return describe_data(table, schema)
+    rows, which = samples.choose_rows(table, kept, schema)
+    if rows.empty:
+        nothing = Compared(used.dataset.n_rows, 0, which, 0, {}, {})
+        return describe_columns(table, schema, {}, nothing)
+    counted = samples.count_columns(used.dataset, kept, rows, schema)
+    compared = Compared(
         n_reference_rows=used.dataset.n_rows,
-        n_rows=len(table),
         n_compared=len(rows),
         rows=which,
-        n_tests=n_tests,
-        columns=tuple(columns),
+        n_tests=sum(column.has_values + column.has_blanks for column in counted.values()),
+        shifts=compare_means(used, rows),
+        risks=compare_risks(used, kept, rows),
     )
+    return describe_columns(table, schema, counted, compared)

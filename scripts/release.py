@@ -34,6 +34,15 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     versions: dict[str, str]
 
 
+class ScoreCounts(Struct, frozen=True, kw_only=True):
+    """What the F1 of a release was made of when it was scored."""
+
+    n_rows: int
+    n_true_positives: int
+    n_false_positives: int
+    n_false_negatives: int
+
+
 class Release(Struct, frozen=True, kw_only=True):
     """A release that has been read whole and checked."""
 
@@ -41,6 +50,7 @@ class Release(Struct, frozen=True, kw_only=True):
     path: Path
     manifest: Manifest
     model: Model
+    score_counts: ScoreCounts | None = None
 
 
 def describe_file(content: bytes) -> FileFacts:
@@ -79,6 +89,15 @@ def read_listed(path: Path, facts: FileFacts) -> bytes:
     return content
 
 
+def read_counts(score: bytes) -> ScoreCounts | None:
+    """Read the counts off a score's file; None if it has not all of them."""
+    fields = dict(line.split(" ", 1) for line in score.decode().splitlines() if " " in line)
+    try:
+        return msgspec.convert(fields, ScoreCounts, strict=False)
+    except msgspec.ValidationError:
+        return None
+
+
 def load_release(folder: Path) -> Release:
     """Read a release whole and check it.
 
@@ -108,7 +127,13 @@ def load_release(folder: Path) -> Release:
         raise ReleaseError(str(error)) from error
     if (manifest.dataset_sha256, manifest.versions) != (model.dataset.sha256, model.versions):
         raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {MODEL}.")
-    return Release(name=folder.name, path=folder, manifest=manifest, model=model)
+    return Release(
+        name=folder.name,
+        path=folder,
+        manifest=manifest,
+        model=model,
+        score_counts=read_counts(contents[SCORE]),
+    )
 
 
 def find_faults(folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # The revision of scripts/migrations that these tables are.
-VERSION = "0002"
+VERSION = "0003"
 
 
 class Status(StrEnum):
@@ -187,6 +187,11 @@ column_statistics = sa.Table(
     sa.Column("drift", sa.Float),
     sa.Column("drift_limit", sa.Float),
     sa.Column("effect", sa.Float),
+    sa.Column("n_compared", sa.BigInteger),
+    sa.Column("missing_drift", sa.Float),
+    sa.Column("missing_drift_limit", sa.Float),
+    sa.Column("shift", sa.Float),
+    sa.Column("risk_shift", sa.Float),
     sa.UniqueConstraint("run_id", "column", name="one_row_per_run_and_column"),
 )
 
@@ -210,4 +215,19 @@ states = sa.Table(
     sa.Column("state", sa.String(64), nullable=False),
     sa.Column("since", UtcDateTime, nullable=False),
     of_run(nullable=True),
+)
+
+# Changes of state; what has no time of sending is still to be sent.
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    # A run that did nothing is forgotten one day; that it ended a failure is not.
+    sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id", ondelete="SET NULL"), index=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(64), nullable=False),
+    sa.Column("previous_state", sa.String(64)),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("sent_at", UtcDateTime),
 )

@@ -36,7 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "reference": {"errors", "config", "dataset", "model"},
     "contrast": set(),
     "decline": set(),
-    "drift": {"errors", "config", "contrast", "dataset", "model", "reference"},
+    "samples": {"config", "contrast", "dataset", "model", "reference"},
+    "drift": {"config", "contrast", "dataset", "model", "reference", "samples"},
     # Who may ask the service; apicalls, which asks it, reads its token there.
     "tokens": {"errors", "config"},
 }
@@ -103,10 +104,17 @@ for step in STEPS:
     ALLOWED[step] = (SUPPORT - RECORDS) | {"console"}
 ALLOWED["deployment"] |= {"rollback", "database"}
 ALLOWED["apicalls"] = ALLOWED["scoring"] | {"tokens"}
-ALLOWED["diagnostics"] = ALLOWED["scoring"] | {"ingestion", "training"}
+ALLOWED["monitoring"] = ALLOWED["scoring"]
+ALLOWED["diagnostics"] = ALLOWED["scoring"] | {"ingestion", "training", "monitoring"}
+ALLOWED["alerts"] = set()
+# The part of a run that watches: what was found goes to the records, and from there to people.
+ALLOWED["notices"] = {"config", "database", "alerts", "monitoring"}
 ALLOWED["app"] = {"errors", "config", "console", "tokens"} | set(SERVICE)
 ALLOWED["fullprocess"] = (
-    SUPPORT | set(RUN) | STEPS | {"rollback", "console", "diagnostics", "apicalls", "heartbeat"}
+    SUPPORT
+    | set(RUN)
+    | STEPS
+    | {"rollback", "console", "diagnostics", "apicalls", "heartbeat", "notices"}
 )
 ALLOWED["automate"] = set(CRON_TOOL) | {"errors", "config", "artifacts", "database"}
 

@@ -1,0 +1,157 @@
+"""How the newest data and the production model differ from what they were at deployment."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from scripts import artifacts, dataset, decline, drift, evaluation, release
+from scripts.artifacts import Kind
+from scripts.config import Config
+from scripts.console import run_as_script
+from scripts.decline import F1Counts, F1Drift
+from scripts.drift import ColumnDrift, DataDrift
+from scripts.evaluation import Evaluation
+from scripts.release import Release, ScoreCounts
+
+# Shorter than the names in the records, so that the table fits a screen.
+HEADINGS = {
+    "missing_fraction": "blank",
+    "standard_deviation": "SD",
+    "drift_limit": "limit",
+    "missing_drift": "blanks",
+    "missing_drift_limit": "limit",
+    "risk_shift": "log-odds",
+}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found of one release, None before the first, with one dataset and the test data."""
+
+    release: str | None
+    dataset_stamp: str
+    data: DataDrift
+    score: Evaluation | None
+    f1: F1Drift | None
+
+
+def count(measured: Evaluation | ScoreCounts) -> F1Counts:
+    """Take from a measurement what its F1 is made of."""
+    errors = measured.n_false_positives + measured.n_false_negatives
+    return F1Counts(measured.n_rows, measured.n_true_positives, errors)
+
+
+def look_at_data(path: Path, current: Release | None, config: Config) -> DataDrift:
+    """Compare a dataset with the one of the release, as far as they have the same columns."""
+    schema = config.schema
+    table, _ = dataset.read_dataset(path, schema)
+    if current is None:
+        return drift.describe_data(table, schema)
+    then = current.model.schema
+    if (then.columns, then.numeric, then.labels) != (schema.columns, schema.numeric, schema.labels):
+        log.warning("Nothing was compared: release %s has another schema.", current.name)
+        return drift.describe_data(table, schema)
+    return drift.compare_data(table, current.model)
+
+
+def look_at_score(current: Release, config: Config) -> tuple[Evaluation, F1Drift | None]:
+    """Measure the release on the test data of today, against those of its deployment."""
+    table, _ = dataset.read_test_table(config.test_data_path, current.model.schema)
+    measured = evaluation.evaluate_model(current.model, table)
+    then = current.score_counts
+    fell = None if then is None else decline.compare_f1(count(then), count(measured))
+    return measured, fell
+
+
+def describe_column(column: ColumnDrift) -> str:
+    """Say in words how a column has drifted, and how much it matters."""
+    said = []
+    if column.values is not None and column.values.is_drift:
+        moved = "" if column.shift is None else f", mean {column.shift:+.2f} SD"
+        said.append(
+            f"difference {column.values.difference:.3f} over {column.values.limit:.3f}{moved}"
+        )
+    if column.missing is not None and column.missing.is_drift:
+        said.append(
+            f"blanks differ by {column.missing.difference:.3f} over {column.missing.limit:.3f}"
+        )
+    if column.risk is not None:
+        said.append(f"effect {column.risk.effect:.3f}, log-odds {column.risk.mean:+.3f}")
+    return f"{column.column} ({', '.join(said)})"
+
+
+def describe_data(data: DataDrift) -> str:
+    """Say in one sentence whether the data have drifted, in which columns, by how many rows."""
+    if not data.n_compared:
+        return "no new rows to compare"
+    against = f"{data.n_compared} {data.rows} rows against {data.n_reference_rows}"
+    if not data.drifted:
+        return f"no drift in {against}"
+    return f"drift in {'; '.join(describe_column(column) for column in data.drifted)}; {against}"
+
+
+def describe_f1(f1: F1Drift) -> str:
+    """Say in one sentence how the F1 of the release changed."""
+    return (
+        f"F1 {f1.f1_now:.4f} on {f1.n_rows_now} test rows, {f1.f1_before:.4f} on"
+        f" {f1.n_rows_before} at deployment, p {f1.p_value:.2g}"
+    )
+
+
+def log_findings(found: Findings) -> None:
+    """Say once what was found; what a person should look at, as a warning."""
+    if found.release is None:
+        return
+    level = logging.WARNING if found.data.drifted else logging.INFO
+    log.log(level, "Data of %s: %s.", found.dataset_stamp, describe_data(found.data))
+    if found.f1 is not None:
+        level = logging.WARNING if found.f1.has_fallen else logging.INFO
+        log.log(level, "Release %s: %s.", found.release, describe_f1(found.f1))
+
+
+def main(config: Config, *, dataset_path: Path | None = None) -> Findings:
+    """Compare the newest dataset and the F1 of production with those of its deployment."""
+    if dataset_path is None:
+        dataset_path = artifacts.find_latest(config.output_folder_path, Kind.DATASET, "ingestion")
+    current = release.load_current(config.prod_deployment_path)
+    data = look_at_data(dataset_path, current, config)
+    score, fell = (None, None) if current is None else look_at_score(current, config)
+    name = None if current is None else current.name
+    found = Findings(name, artifacts.stamp_of(dataset_path), data, score, fell)
+    log_findings(found)
+    return found
+
+
+def spell_cell(value: str | float | None) -> str:
+    """Spell a cell of the table; nothing where it is not defined."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value or ""
+
+
+def spell_findings(found: Findings) -> str:
+    """Spell what was found as a table, those columns first that matter most, and two sentences."""
+    rows = [
+        [*map(spell_cell, column.as_row().values()), "DRIFT" if column.has_drifted else ""]
+        for column in found.data.columns
+    ]
+    rows.insert(0, [HEADINGS.get(name, name) for name in (*found.data.columns[0].as_row(), "")])
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines.append(f"Data: {describe_data(found.data)}.")
+    if found.f1 is not None:
+        lines.append(f"Release {found.release}: {describe_f1(found.f1)}.")
+    return "\n".join(lines)
+
+
+def show_findings(config: Config) -> None:
+    """Compare the newest dataset and the F1 of production with those of its deployment."""
+    click.echo(spell_findings(main(config)))
+
+
+if __name__ == "__main__":
+    run_as_script(show_findings)
