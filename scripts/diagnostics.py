@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pandas as pd
 from msgspec import Struct
 
-from scripts import artifacts, dataset, evaluation, ingestion, release, training
+from scripts import artifacts, dataset, evaluation, ingestion, monitoring, release, training
 from scripts.config import Config
 from scripts.console import run_as_script
 from scripts.errors import DatasetError, InsufficientDataError, NotMadeYetError
@@ -120,6 +121,15 @@ def describe_predictions(current: release.Release, table: pd.DataFrame) -> dict[
     return {"n_rows": len(table), "n_predicted_exits": int(predicted.sum())}
 
 
+def describe_change(config: Config) -> dict[str, Any]:
+    """Compare today's dataset and test data with those of the deployment, if there are any."""
+    try:
+        return monitoring.as_members(monitoring.find(config))
+    except (NotMadeYetError, DatasetError) as error:
+        log.warning("Nothing could be compared with the deployment: %s", error)
+        return {"drift": None, "production_score": None}
+
+
 def main(config: Config) -> Path:
     """Measure the data, the model, the steps and the packages, and write the findings."""
     current = release.load_current(config.prod_deployment_path)
@@ -137,6 +147,7 @@ def main(config: Config) -> Path:
         "predictions": describe_predictions(current, table),
         "measured_at": datetime.now(UTC).isoformat(),
         "release": current.name,
+        **describe_change(config),
     }
     path = config.prod_deployment_path / artifacts.DIAGNOSTICS
     artifacts.write_whole(path, msgspec.json.format(msgspec.json.encode(findings)) + b"\n")
@@ -144,5 +155,10 @@ def main(config: Config) -> Path:
     return path
 
 
+def show_diagnostics(config: Config) -> None:
+    """Measure the data, the model, the steps and the packages; print and write the findings."""
+    click.echo(main(config).read_text(), nl=False)
+
+
 if __name__ == "__main__":
-    run_as_script(main, exclusive=True)
+    run_as_script(show_diagnostics, exclusive=True)

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -113,17 +114,50 @@ def log_findings(found: Findings) -> None:
         log.log(level, "Release %s: %s.", found.release, describe_f1(found.f1))
 
 
-def main(config: Config, *, dataset_path: Path | None = None) -> Findings:
-    """Compare the newest dataset and the F1 of production with those of its deployment."""
+def find(config: Config, dataset_path: Path | None = None) -> Findings:
+    """Compare a dataset, the newest unless told, and the F1 of production with its deployment's."""
     if dataset_path is None:
         dataset_path = artifacts.find_latest(config.output_folder_path, Kind.DATASET, "ingestion")
     current = release.load_current(config.prod_deployment_path)
     data = look_at_data(dataset_path, current, config)
     score, fell = (None, None) if current is None else look_at_score(current, config)
     name = None if current is None else current.name
-    found = Findings(name, artifacts.stamp_of(dataset_path), data, score, fell)
+    return Findings(name, artifacts.stamp_of(dataset_path), data, score, fell)
+
+
+def main(config: Config, *, dataset_path: Path | None = None) -> Findings:
+    """Compare the newest dataset and the F1 of production with those of its deployment."""
+    found = find(config, dataset_path)
     log_findings(found)
     return found
+
+
+def as_members(found: Findings) -> dict[str, Any]:
+    """Give what was found as members of the diagnostics."""
+    data, score, f1 = found.data, found.score, found.f1
+    return {
+        "drift": {
+            "dataset_stamp": found.dataset_stamp,
+            "n_rows": data.n_rows,
+            "n_reference_rows": data.n_reference_rows,
+            "n_compared": data.n_compared,
+            "rows": data.rows,
+            "drifted": [column.column for column in data.drifted],
+            "columns": [
+                column.as_row() | {"has_drifted": column.has_drifted} for column in data.columns
+            ],
+        },
+        "production_score": score
+        and {
+            "f1": score.f1,
+            "f1_low": score.f1_low,
+            "f1_high": score.f1_high,
+            "n_rows": score.n_rows,
+            "f1_at_deployment": f1 and f1.f1_before,
+            "p_value": f1 and f1.p_value,
+            "has_fallen": f1 and f1.has_fallen,
+        },
+    }
 
 
 def spell_cell(value: str | float | None) -> str:

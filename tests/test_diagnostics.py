@@ -167,6 +167,11 @@ def test_main_writes_what_the_service_hands_out(
     assert found["outdated_dependencies"] == "a table"
     assert found["predictions"]["n_rows"] == 5
     assert found["measured_at"].endswith("+00:00")
+    # The newest dataset is that of the release, and so are the test data.
+    assert (found["drift"]["n_rows"], found["drift"]["n_compared"]) == (26, 0)
+    assert [column["drift"] for column in found["drift"]["columns"]] == [None] * 4
+    assert found["production_score"]["f1"] == found["production_score"]["f1_at_deployment"]
+    assert found["production_score"]["has_fallen"] is False
 
 
 def test_main_wants_a_model_in_production(config: Config) -> None:
@@ -177,3 +182,36 @@ def test_main_wants_a_model_in_production(config: Config) -> None:
 def test_no_package_outdated_is_said_in_words() -> None:
     assert diagnostics.spell_outdated([]) == "every package is the newest"
     assert "x        1          2" in diagnostics.spell_outdated([OutdatedPackage("x", "1", "2")])
+
+
+def test_drift_since_the_deployment_is_in_the_diagnostics(
+    deployed: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scripts import ingestion
+
+    monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "a table")
+    rows = [f"n{i},{500 + i},{120 + 12 * i},{10 + i % 51},1" for i in range(60)]
+    write_csv(deployed.input_folder_path / "c.csv", rows)
+    ingestion.main(deployed)
+
+    found = json.loads(diagnostics.main(deployed).read_text())["drift"]
+
+    assert (found["n_reference_rows"], found["n_compared"]) == (26, 60)
+    assert "lastmonth_activity" in found["drifted"]
+    months = next(c for c in found["columns"] if c["column"] == "lastmonth_activity")
+    assert months["has_drifted"]
+    assert months["drift"] > months["drift_limit"]
+
+
+def test_without_a_dataset_the_rest_is_still_measured(
+    deployed: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "a table")
+    for path in deployed.output_folder_path.iterdir():
+        path.unlink()
+
+    found = json.loads(diagnostics.main(deployed).read_text())
+
+    assert found["drift"] is found["production_score"] is None
+    assert len(found["execution_time"]) == 2
+    assert "Nothing could be compared with the deployment" in caplog.text
