@@ -9,7 +9,7 @@ import click
 
 from scripts import artifacts, dataset, decline, drift, evaluation, release
 from scripts.artifacts import Kind
-from scripts.config import Config
+from scripts.config import Config, Schema
 from scripts.console import run_as_script
 from scripts.decline import F1Counts, F1Drift
 from scripts.drift import ColumnDrift, DataDrift
@@ -46,15 +46,23 @@ def count(measured: Evaluation | ScoreCounts) -> F1Counts:
     return F1Counts(measured.n_rows, measured.n_true_positives, errors)
 
 
+def has_columns_of(newest: Schema, production: Schema) -> bool:
+    """Say whether a dataset has the columns of the production model, for the same purposes."""
+    return (newest.target, newest.labels) == (production.target, production.labels) and all(
+        set(getattr(production, kind)) <= set(getattr(newest, kind))
+        for kind in ("ids", "numeric", "categorical")
+    )
+
+
 def look_at_data(path: Path, current: Release | None, config: Config) -> DataDrift:
-    """Compare a dataset with the one of the release, as far as they have the same columns."""
-    schema = config.schema
+    """Compare a dataset with the one of the release, if it has the columns for it."""
+    schema_path = Kind.SCHEMA.path(path.parent, artifacts.stamp_of(path))
+    schema = dataset.read_schema(schema_path, config.schema)
     table, _ = dataset.read_dataset(path, schema)
     if current is None:
         return drift.describe_data(table, schema)
-    then = current.model.schema
-    if (then.columns, then.numeric, then.labels) != (schema.columns, schema.numeric, schema.labels):
-        log.warning("Nothing was compared: release %s has another schema.", current.name)
+    if not has_columns_of(schema, current.model.schema):
+        log.warning("Nothing was compared: release %s has other columns.", current.name)
         return drift.describe_data(table, schema)
     return drift.compare_data(table, current.model)
 

@@ -110,7 +110,7 @@ def test_a_fall_of_f1_on_new_test_data_is_found(
     assert caplog.records[-1].levelno == logging.WARNING
 
 
-def test_another_schema_is_said_and_nothing_compared(
+def test_other_columns_are_said_and_nothing_compared(
     deployed: Config,
     changed: Callable[..., Config],
     caplog: pytest.LogCaptureFixture,
@@ -121,7 +121,7 @@ def test_another_schema_is_said_and_nothing_compared(
     found = monitoring.main(other, dataset_path=path)
 
     assert found.data.rows == "none"
-    assert "has another schema" in caplog.text
+    assert "has other columns" in caplog.text
 
 
 def test_without_a_dataset_it_says_what_to_run(config: Config) -> None:
