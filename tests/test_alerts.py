@@ -168,6 +168,7 @@ def test_a_dead_receiver_is_said_once_without_its_secret(
         f"http://{'a' * 70}.example/{SECRET}",
         f"http://\udcff/{SECRET}",
     ],
+    ids=["no such host", "no bracket", "no such port", "long label", "no text"],
 )
 def test_an_address_that_cannot_be_right_fails_no_run(
     url: str, caplog: pytest.LogCaptureFixture
