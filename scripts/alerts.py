@@ -44,9 +44,11 @@ def make_message(alerts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def host_of(url: str) -> str:
     """Name the host of an address, the one part of it that may be shown."""
     try:
-        return urlsplit(url).hostname or "an address without a host"
+        host = urlsplit(url).hostname or "an address without a host"
     except ValueError:
         return "an address that cannot be read"
+    # Python marks bytes of the environment that are no text so that no log could spell them.
+    return host.encode(errors="backslashreplace").decode()
 
 
 def post(url: str, message: Mapping[str, Any]) -> str:

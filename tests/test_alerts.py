@@ -248,8 +248,10 @@ def test_a_receivers_broken_headers_bring_no_secret_into_the_log(
     [
         ("https://ann:pass@hooks.example.org:8443/a?b#c", "hooks.example.org"),
         ("http://", "an address without a host"),
+        ("http://\udcff/x", r"\udcff"),
         ("http://[::1/x", "an address that cannot be read"),
     ],
+    ids=["whole", "empty", "no text", "no bracket"],
 )
 def test_only_the_host_of_an_address_is_shown(url: str, host: str) -> None:
     assert alerts.host_of(url) == host
