@@ -2,14 +2,31 @@
 
 import logging
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from scripts import artifacts, dataset, evaluation, gate, model, release, withdrawals
+import click
+import msgspec
+
+from scripts import (
+    artifacts,
+    console,
+    database,
+    dataset,
+    evaluation,
+    gate,
+    model,
+    release,
+    simulation,
+    withdrawals,
+)
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
-from scripts.console import run_as_script
+from scripts.errors import NotMadeYetError
 from scripts.gate import Answer, Decision
 from scripts.model import Model
+from scripts.simulation import Plan
 
 __all__ = ["Answer", "Decision", "main"]
 
@@ -65,5 +82,90 @@ def main(config: Config, *, model_path: Path | None = None) -> Decision:
     return decision
 
 
+def spell_fact(value: object) -> str:
+    """Spell a recorded fact for people."""
+    if value is None:
+        return "not defined"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def show_last(config: Config) -> None:
+    """Show the last recorded decision with all its evidence."""
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        found = database.list_decisions(connection, 1)
+    if not found:
+        raise NotMadeYetError("No decision is recorded yet; run python -m scripts.fullprocess.")
+    rows = [(name, spell_fact(value)) for name, value in found[0].items() if name != "id"]
+    click.echo(console.spell_columns(rows))
+
+
+def decide_or_show(config: Config, *, last: bool) -> None:
+    """Compare the latest model with production on the test data, and say which should serve."""
+    if last:
+        show_last(config)
+    else:
+        main(config)
+
+
+def show_simulation(config: Config, *, table_path: Path, **settings: Any) -> None:
+    """Replay batches of a labelled table under several gates, and show what each lets through.
+
+    The columns are those of the schema in config.json. Part of the rows is held out; on these a
+    promotion is judged afterwards: it was a downgrade if the new model is worse there.
+    """
+    plan = Plan(**settings | {"n_test_rows": tuple(sorted(set(settings["n_test_rows"])))})
+    table, schema = simulation.read_table(table_path, config.schema)
+    rows = simulation.simulate(table, msgspec.structs.replace(config, schema=schema), plan)
+    click.echo(console.spell_columns([simulation.HEADER, *rows]))
+
+
+def number_option(name: str, default: int | tuple[int, ...], text: str, least: int) -> click.Option:
+    """Make an option that takes a whole number; with several defaults, several numbers."""
+    return click.Option(
+        name.split(),
+        type=click.IntRange(least),
+        default=default,
+        multiple=isinstance(default, tuple),
+        show_default=True,
+        help=text,
+    )
+
+
+def simulation_parameters() -> list[click.Parameter]:
+    """Make the arguments and options of the simulation."""
+    csv_file = click.Path(path_type=Path, exists=True, dir_okay=False)
+    rows = "Rows that decide; may be given several times."
+    return [
+        click.Argument(["table_path"], metavar="TABLE.csv", type=csv_file),
+        number_option("--batches n_batches", 10, "How many candidates come.", 2),
+        number_option("--test-rows n_test_rows", (50, 200, 1000), rows, 1),
+        number_option(
+            "--repeats n_repeats", 20, "How often the table is shuffled and replayed.", 1
+        ),
+        number_option("--seed", 0, "Another one shuffles otherwise.", 0),
+        click.Option(
+            ["--cumulative/--separate"],
+            default=True,
+            show_default=True,
+            help="Train on all batches so far, as with files that stay, or on each alone.",
+        ),
+    ]
+
+
+def make_program() -> click.Group:
+    """Make the command line: decide, show the last decision, or simulate gates."""
+    last = click.Option(["--last"], is_flag=True, help="Show the last recorded decision instead.")
+    work, replay = console.with_config(decide_or_show), console.with_config(show_simulation)
+    return console.make_group(
+        console.make_command(work, [last]),
+        [console.make_command(replay, simulation_parameters(), "simulate")],
+    )
+
+
 if __name__ == "__main__":
-    run_as_script(main)
+    make_program().main()

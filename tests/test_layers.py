@@ -103,6 +103,13 @@ ALLOWED["rollback"] = {
 for step in STEPS:
     ALLOWED[step] = (SUPPORT - RECORDS) | {"console"}
 ALLOWED["deployment"] |= {"rollback", "database"}
+# Replays ingestion and training many times, as diagnostics times them.
+ALLOWED["simulation"] = {
+    "errors", "config", "dataset", "evaluation", "gate", "inference", "ingestion", "model",
+    "training",
+}  # fmt: skip
+# Its last decision is a question to the records.
+ALLOWED["promotion"] |= {"database", "simulation"}
 ALLOWED["apicalls"] = ALLOWED["scoring"] | {"tokens"}
 ALLOWED["monitoring"] = ALLOWED["scoring"]
 ALLOWED["diagnostics"] = ALLOWED["scoring"] | {"ingestion", "training", "monitoring"}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
 
 from scripts import dataset, ingestion, model, training
 from scripts.config import Config, Schema, TrainingSettings
@@ -171,3 +172,13 @@ def test_a_column_of_blanks_only_is_no_obstacle(tmp_path: Path, config: Config) 
     fitted = training.fit_candidate(read_rows(tmp_path, rows), "", config).model
 
     assert fitted.numeric[2].median == 0.0
+
+
+@pytest.mark.parametrize(
+    ("y", "predicted"),
+    [([1, 1, 0, 0], [1, 0, 1, 0]), ([1, 1, 0], [1, 1, 0]), ([1, 0], [0, 1]), ([1, 1], [0, 0])],
+)
+def test_the_fast_f1_of_the_threshold_is_scikit_learns(y: list[int], predicted: list[int]) -> None:
+    ours = training.f1_or_zero(np.array(y), np.array(predicted))
+
+    assert ours == f1_score(y, predicted)

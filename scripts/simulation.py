@@ -1,0 +1,215 @@
+"""Replays batches of a labelled table under several gates, to show what each lets through."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+
+import click
+import msgspec
+import numpy as np
+import pandas as pd
+
+from scripts import dataset, evaluation, gate, inference, ingestion, training
+from scripts.config import Config, PromotionSettings, Schema
+from scripts.errors import InsufficientDataError
+from scripts.gate import Answer, Decision, Labels
+from scripts.model import Model
+
+HELD_OUT_FRACTION = 0.4
+MIN_BATCH_ROWS = 20
+HEADER = ("test rows", "gate", "promotions", "downgrades", "share", "final F1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a simulation replays a table."""
+
+    n_batches: int
+    n_repeats: int
+    n_test_rows: tuple[int, ...]
+    cumulative: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A gate with its name; no settings: every candidate is deployed."""
+
+    name: str
+    settings: PromotionSettings | None
+
+
+@dataclass
+class Tally:
+    """What a gate let through over all repeats."""
+
+    n_promotions: int = 0
+    n_downgrades: int = 0
+    final_f1s: list[float] = field(default_factory=list)
+
+    def spell(self, n_test_rows: int, name: str) -> tuple[str, ...]:
+        """Spell the row of a gate, in the columns of HEADER."""
+        share = f"{self.n_downgrades / self.n_promotions:.0%}" if self.n_promotions else "-"
+        counts = (str(self.n_promotions), str(self.n_downgrades), share)
+        return (str(n_test_rows), name, *counts, f"{fmean(self.final_f1s):.4f}")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What one model says of the test rows, and how good it truly is: F1 on the held-out rows."""
+
+    test_predictions: Labels
+    true_f1: float
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One shuffle of the table: the truth of the test rows, and the candidates in their order."""
+
+    y_test: Labels
+    candidates: tuple[Candidate, ...]
+
+
+def list_rules(configured: PromotionSettings) -> list[Rule]:
+    """List the gates to compare, from the most open to the strictest, then the configured one."""
+    plain = PromotionSettings(min_probability=0.0)
+
+    def stricter(**limits: float) -> PromotionSettings:
+        return msgspec.structs.replace(plain, **limits)
+
+    return [
+        Rule("always the newest", None),
+        Rule("plain rule: higher F1", plain),
+        *(
+            Rule(f"min_probability {limit}", stricter(min_probability=limit))
+            for limit in (0.8, 0.9, 0.95)
+        ),
+        Rule("min_test_rows 200", stricter(min_test_rows=200)),
+        Rule("min_positives 100", stricter(min_positives=100)),
+        Rule("as config.json has it", configured),
+    ]
+
+
+def split_rows(n_rows: int, plan: Plan, random: np.random.Generator) -> list[Labels]:
+    """Shuffle row numbers and split them: held-out rows, test rows, then one part per batch.
+
+    Raises
+    ------
+    InsufficientDataError
+        If a batch would have fewer than 20 rows.
+    """
+    n_held_out, n_test = int(n_rows * HELD_OUT_FRACTION), max(plan.n_test_rows)
+    n_batch_rows = (n_rows - n_held_out - n_test) // plan.n_batches
+    if n_batch_rows < MIN_BATCH_ROWS:
+        raise InsufficientDataError(
+            f"{n_rows} rows are too few: {n_held_out} are held out, {n_test} are for tests, and"
+            f" each of {plan.n_batches} batches needs {MIN_BATCH_ROWS}. Choose fewer batches or"
+            " test rows, or give a larger table."
+        )
+    order = random.permutation(n_rows)
+    cuts = [
+        0,
+        n_held_out,
+        *(n_held_out + n_test + k * n_batch_rows for k in range(plan.n_batches + 1)),
+    ]
+    return [order[start:end] for start, end in pairwise(cuts)]
+
+
+def fit_batches(
+    table: pd.DataFrame, batches: Sequence[Labels], config: Config, *, cumulative: bool
+) -> Iterator[Model]:
+    """Fit the candidate of each batch, or of all batches so far; one that cannot be is left out."""
+    for number in range(len(batches)):
+        rows = np.concatenate(batches[: number + 1]) if cumulative else batches[number]
+        try:
+            yield training.fit_candidate(table.iloc[rows].reset_index(drop=True), "", config).model
+        except InsufficientDataError:
+            continue
+
+
+def prepare_replay(
+    table: pd.DataFrame, config: Config, plan: Plan, random: np.random.Generator
+) -> Replay:
+    """Shuffle the table, fit every candidate, and ask each about test and held-out rows."""
+    held_out, test, *batches = split_rows(len(table), plan, random)
+    truth = dataset.target(table, config.schema)
+    candidates = []
+    for fitted in fit_batches(table, batches, config, cumulative=plan.cumulative):
+        predicted = evaluation.predict_table(fitted, table)[0]
+        true_f1 = evaluation.f1_of(truth[held_out], predicted[held_out])
+        candidates.append(Candidate(predicted[test], true_f1 or 0.0))
+    return Replay(truth[test], tuple(candidates))
+
+
+def decide(
+    replay: Replay, n_test_rows: int, candidate: Candidate, production: Candidate | None, rule: Rule
+) -> Answer:
+    """Say what a gate answers for a candidate."""
+    if rule.settings is None:
+        return Answer.DEPLOY
+    decision: Decision = gate.should_deploy(
+        replay.y_test[:n_test_rows],
+        candidate.test_predictions[:n_test_rows],
+        None if production is None else production.test_predictions[:n_test_rows],
+        rule.settings,
+    )
+    return decision.answer
+
+
+def play(replay: Replay, n_test_rows: int, rule: Rule, tally: Tally) -> None:
+    """Let the candidates come one after the other, and count what the gate lets through."""
+    production: Candidate | None = None
+    for candidate in replay.candidates:
+        if decide(replay, n_test_rows, candidate, production, rule) is not Answer.DEPLOY:
+            continue
+        if production is not None:
+            tally.n_promotions += 1
+            tally.n_downgrades += candidate.true_f1 < production.true_f1
+        production = candidate
+    tally.final_f1s.append(0.0 if production is None else production.true_f1)
+
+
+def simulate(table: pd.DataFrame, config: Config, plan: Plan) -> list[tuple[str, ...]]:
+    """Replay a table under every gate.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        A labelled client table without duplicate rows. It is left unchanged.
+    config : Config
+        Schema, training settings, and the gate in use.
+    plan : Plan
+        Batches, test rows, repeats; the same plan on the same table gives the same result.
+
+    Returns
+    -------
+    list of tuple of str
+        One row per number of test rows and gate, in the columns of HEADER. A downgrade is a
+        promotion of a model whose F1 on the held-out rows is lower than that of the model it
+        replaced; final F1 is that of the last model, on the held-out rows, as a mean over the
+        repeats.
+
+    Notes
+    -----
+    README, section "Choosing a gate".
+    """
+    rules = list_rules(config.promotion)
+    tallies = {(n, rule): Tally() for n in plan.n_test_rows for rule in rules}
+    repeats = range(plan.n_repeats)
+    with click.progressbar(repeats, label="Repeats", file=sys.stderr) as numbers:
+        for number in numbers:
+            random = np.random.default_rng((plan.seed, number))
+            replay = prepare_replay(table, config, plan, random)
+            for (n_test_rows, rule), tally in tallies.items():
+                play(replay, n_test_rows, rule, tally)
+    return [tally.spell(n, rule.name) for (n, rule), tally in tallies.items()]
+
+
+def read_table(path: Path, declared: Schema) -> tuple[pd.DataFrame, Schema]:
+    """Read a labelled table as ingestion would, and the schema it was read by."""
+    schema = inference.complete(declared, None, [path]) if declared.inferred else declared
+    table, _ = ingestion.build_dataset([path], schema)
+    return table, schema
