@@ -92,7 +92,7 @@ def backup_row(context: Context, kept: Path | None) -> dict[str, str]:
     """Say where the old crontab is kept."""
     if kept is None or context.backend.name != "cron":
         return {}
-    return {"backup": f"{kept}   (`crontab FILE` brings it back)"}
+    return {"backup": f"{kept}   (`crontab - < FILE` brings it back)"}
 
 
 def write_job(context: Context, job: Job, done: str, *, dry_run: bool) -> None:
@@ -255,13 +255,14 @@ def logs(context: Context, count: int, follow: bool, run_id: int | None) -> None
     if run_id is not None:
         click.echo("".join(logbook.lines_of_run(folder, run_id)), nl=False)
         return
-    coming = logbook.follow(folder)
+    # Opened before the last lines are read, so that none is missed between the two.
+    coming = logbook.follow(folder) if follow else iter(())
     lines = logbook.last_lines(folder, count)
     click.echo("".join(lines), nl=False)
     if not lines and not follow:
         click.echo(f"{folder} has no log yet: no scheduled run has been started.", err=True)
     try:
-        for line in coming if follow else ():
+        for line in coming:
             click.echo(line, nl=False)
     except KeyboardInterrupt:
         click.echo()

@@ -30,10 +30,10 @@ BACKUP = artifacts.Kind.CRONTAB
 
 
 def run_crontab(
-    arguments: list[str], table: bytes | None = None, *, header: str = "N"
+    arguments: list[str], table: bytes | None = None, **variables: str
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the system's own crontab command, in plain English."""
-    environment = {**os.environ, "LC_ALL": "C", "CRONTAB_NOHEADER": header}
+    environment = {**os.environ, "LC_ALL": "C", **variables}
     try:
         return subprocess.run(
             ["crontab", *arguments],  # noqa: S607 - it stands elsewhere on other systems
@@ -55,7 +55,7 @@ def run_crontab(
 
 def list_table(header: str) -> bytes | None:
     """List the table; None if this user has none."""
-    done = run_crontab(["-l"], header=header)
+    done = run_crontab(["-l"], CRONTAB_NOHEADER=header)
     if done.returncode == 0:
         return done.stdout
     if NONE_YET.search(done.stderr):
@@ -66,25 +66,50 @@ def list_table(header: str) -> bytes | None:
     )
 
 
+def read_as_edited() -> bytes:
+    """Read the table as `crontab -e` hands it to an editor, which changes nothing here."""
+    done = run_crontab(["-e"], VISUAL="cat", EDITOR="cat")
+    if done.returncode:
+        message = done.stderr.decode(errors="replace").strip()
+        raise SchedulerError(f"crontab -e ended with {done.returncode}: {message}")
+    return done.stdout
+
+
 def read_table() -> bytes | None:
-    """Read the table of this user as it is, byte for byte.
+    r"""Read the table of this user as it is, byte for byte.
 
     Returns
     -------
     bytes or None
         None if there is no table.
 
+    Raises
+    ------
+    CrontabError
+        If it cannot be told what the table is.
+
     Notes
     -----
     Debian's `crontab -l` leaves out up to three comments at the top, as the header that
     `crontab` itself has written; in a table that was put there otherwise they are the user's.
-    Asked for everything, it shows them, and only a real header is taken off here.
+    Asked for everything, it shows them, and only a real header is taken off here. It also
+    shows a carriage return as \r, like these two characters; an editor is given the byte.
     """
     whole, short = list_table("N"), list_table("Y")
     if whole is None or short is None:
         return None
     found = HEADER.match(whole)
-    return short if found and whole[found.end() :] == short else whole
+    is_header = found is not None and whole[found.end() :] == short
+    top = b"" if is_header else whole.removesuffix(short)
+    if b"\\r" not in whole:
+        return top + short
+    edited = read_as_edited()
+    if edited.replace(b"\r", b"\\r") != short or b"\\r" in top:
+        raise CrontabError(
+            "The crontab holds carriage returns, and crontab does not show where. Open it with"
+            " `crontab -e`, save it with plain line ends, and try again; nothing was changed."
+        )
+    return top + edited
 
 
 def write_table(table: bytes | None) -> None:
@@ -173,7 +198,7 @@ def change_table(edit: Callable[[bytes], bytes], folder: Path, now: datetime) ->
         raise CrontabError(
             f"The crontab is not what was written: {len(found)} bytes instead of {len(after)}."
             f" Somebody else may be changing it: look at `crontab -l`. The table as it was before"
-            f" is {backup}; `crontab {backup}` brings it back."
+            f" is {backup}; `crontab - < '{backup}'` brings it back."
         )
     return backup
 

@@ -8,6 +8,7 @@ from http.client import HTTPException
 from urllib.parse import urlsplit, urlunsplit
 
 TIMEOUT_S = 5.0
+MOST_BYTES = 1024
 log = logging.getLogger(__name__)
 
 
@@ -25,26 +26,27 @@ def url_of(ping_url: str, signal: Signal) -> str:
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + signal))
 
 
-def send(url: str, text: str, failures: list[str]) -> None:
+def send(ping_url: str, signal: Signal, text: str, failures: list[str]) -> None:
     """Send one signal; note a failure, without the URL, which is a secret of its own."""
-    request = urllib.request.Request(url, data=text.encode(), method="POST")  # noqa: S310 - config checks the scheme
-    request.add_header("Content-Type", "text/plain; charset=utf-8")
     try:
+        url = url_of(ping_url, signal)
+        request = urllib.request.Request(url, data=text.encode(), method="POST")  # noqa: S310 - config checks the scheme
+        request.add_header("Content-Type", "text/plain; charset=utf-8")
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - as above
-            answer.read(1024)
+            answer.read(MOST_BYTES)
     except OSError as error:
         failures.append(f"{type(error).__name__}: {error}")
     except (HTTPException, ValueError) as error:
         failures.append(type(error).__name__)
 
 
-def ping(ping_url: str | None, signal: Signal, text: str = "") -> None:
+def ping(ping_url: str, signal: Signal, text: str = "") -> None:
     """Tell the monitor, if there is one.
 
     Parameters
     ----------
-    ping_url : str or None
-        `alerts.ping_url`; None does nothing.
+    ping_url : str
+        `alerts.ping_url`; "" does nothing.
     signal : Signal
         Start, success or fail.
     text : str
@@ -58,12 +60,10 @@ def ping(ping_url: str | None, signal: Signal, text: str = "") -> None:
     if not ping_url:
         return
     failures: list[str] = []
-    worker = threading.Thread(
-        target=send, args=(url_of(ping_url, signal), text, failures), daemon=True
-    )
+    worker = threading.Thread(target=send, args=(ping_url, signal, text, failures), daemon=True)
     worker.start()
     worker.join(TIMEOUT_S)
     if worker.is_alive():
         failures.append(f"no answer within {TIMEOUT_S} s")
-    if failures:
-        log.warning("The monitor at %s was not told: %s.", urlsplit(ping_url).hostname, failures[0])
+    for failure in failures[:1]:
+        log.warning("The monitor at alerts.ping_url was not told: %s.", failure)

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.errors import CrontabError
@@ -18,7 +18,7 @@ class Installation:
     """One configuration, the folder of the programs and the interpreter that runs them."""
 
     config_path: Path
-    folder: Path = FOLDER
+    folder: Path = field(default_factory=lambda: FOLDER)
     python: Path = Path(sys.executable)
 
     @property

@@ -89,27 +89,37 @@ def newest(folder: Path) -> Path | None:
     return logs[-1] if logs else None
 
 
+def is_same(handle: TextIO, path: Path) -> bool:
+    """Say whether an open file is the one that has a name now."""
+    return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+
+
+def go_on(folder: Path, handle: TextIO | None) -> Iterator[str]:
+    """Give lines from where a log is read, and then of the logs that come after it."""
+    try:
+        while True:
+            line = handle.readline() if handle else ""
+            if line:
+                yield line
+                continue
+            path = newest(folder)
+            # The log read so far may be full and renamed, or of yesterday; it is at its end.
+            if path and not (handle and is_same(handle, path)):
+                if handle:
+                    handle.close()
+                handle = open_log(path)
+                continue
+            yield ""
+            time.sleep(POLL_S)
+    finally:
+        if handle:
+            handle.close()
+
+
 def follow(folder: Path) -> Iterator[str]:
-    """Give lines as they are written, from now on and into the logs that come after; "" if none."""
-    handle: TextIO | None = None
+    """Give lines as they are written from now on; "" whenever there is none yet."""
     path = newest(folder)
-    if path is not None:
-        handle = open_log(path)
+    handle = open_log(path) if path else None
+    if handle:
         handle.seek(0, os.SEEK_END)
-    while True:
-        line = handle.readline() if handle else ""
-        if line:
-            yield line
-            continue
-        path = newest(folder)
-        # The file read so far may be full and renamed, or of yesterday; it is at its end.
-        moved = path is not None and (
-            handle is None or not os.path.samestat(os.fstat(handle.fileno()), path.stat())
-        )
-        if moved and path is not None:
-            if handle:
-                handle.close()
-            handle = open_log(path)
-            continue
-        yield ""
-        time.sleep(POLL_S)
+    return go_on(folder, handle)

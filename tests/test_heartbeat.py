@@ -1,0 +1,92 @@
+"""A monitor is told of a run, and can neither delay nor fail it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+import pytest
+
+from scripts import heartbeat
+from scripts.heartbeat import Signal
+
+
+class Monitor(BaseHTTPRequestHandler):
+    """Notes what it is told; under /slow it answers a byte now and then, under /gone with 404."""
+
+    told: ClassVar[list[tuple[str, str, str]]] = []
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        self.told.append((self.command, self.path, self.rfile.read(length).decode()))
+        self.send_response(404 if self.path.startswith("/gone") else 200)
+        self.end_headers()
+        while self.path.startswith("/slow"):
+            self.wfile.write(b".")
+            time.sleep(0.05)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def monitor(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A monitor on this machine; its address."""
+    monkeypatch.setattr(Monitor, "told", [])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Monitor)
+    server.handle_error = lambda request, address: None  # type: ignore[assignment, method-assign]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_start_success_and_fail_are_told_as_monitors_expect_it(monitor: str) -> None:
+    heartbeat.ping(f"{monitor}/abc", Signal.START)
+    heartbeat.ping(f"{monitor}/abc/", Signal.SUCCESS, "Run 7 ended: held")
+    heartbeat.ping(f"{monitor}/abc?rid=1", Signal.FAIL, "Run 8 failed: é")
+
+    assert Monitor.told == [
+        ("POST", "/abc/start", ""),
+        ("POST", "/abc", "Run 7 ended: held"),
+        ("POST", "/abc/fail?rid=1", "Run 8 failed: é"),
+    ]
+
+
+def test_without_a_monitor_nothing_is_sent(monitor: str) -> None:
+    heartbeat.ping("", Signal.START)
+
+    assert Monitor.told == []
+
+
+@pytest.mark.parametrize(
+    ("path", "warning"),
+    [("/gone/secret", "HTTPError: HTTP Error 404"), ("/slow/secret", "no answer within")],
+)
+def test_a_monitor_that_does_not_answer_well_is_warned_of_in_time(
+    path: str,
+    warning: str,
+    monitor: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(heartbeat, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(heartbeat, "MOST_BYTES", 10**6)
+    started = time.monotonic()
+
+    heartbeat.ping(monitor + path, Signal.SUCCESS)
+
+    assert time.monotonic() - started < 2
+    assert warning in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/secret", "http://[secret", "nonsense:secret"])
+def test_a_monitor_that_cannot_be_reached_fails_nothing(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    heartbeat.ping(url, Signal.FAIL)
+
+    assert "was not told" in caplog.text
+    assert "secret" not in caplog.text
