@@ -167,6 +167,7 @@ class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Who is told when a run, the data or the model change for the worse, or back."""
 
     webhook_url: Annotated[str, Meta(pattern=r"^(https?://[^\s/?#]+\S*)?\Z")] = ""
+    ping_url: Annotated[str, Meta(pattern=r"^(https?://[^\s/?#]+\S*)?\Z")] = ""
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -205,6 +206,11 @@ def find_config_path(chosen: Path | None) -> Path:
 def webhook_url(config: Config) -> str:
     """Say where alerts go, "" for nowhere; the environment, fit for a secret address, wins."""
     return os.environ.get("ADRAS_WEBHOOK_URL") or config.alerts.webhook_url
+
+
+def ping_url(config: Config) -> str:
+    """Say which monitor is told of runs, "" for none; the environment wins, as for alerts."""
+    return os.environ.get("ADRAS_PING_URL") or config.alerts.ping_url
 
 
 def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -> None:

@@ -23,9 +23,11 @@ log = logging.getLogger(__name__)
 def set_up_logging() -> None:
     """Log to standard error, in UTC."""
     logging.Formatter.converter = time.gmtime
+    # A scheduler's runs share a log, also two at the same time: there each line names its process.
+    process = " [%(process)d]" if os.environ.get("ADRAS_TRIGGER") else ""
     logging.basicConfig(
         level=logging.INFO,
-        format="%(asctime)sZ %(levelname)s %(module)s: %(message)s",
+        format=f"%(asctime)sZ %(levelname)s{process} %(module)s: %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
         stream=sys.stderr,
         force=True,

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 from sqlalchemy.engine import Engine
 
-from scripts import artifacts, database, deadline, history, snapshot
-from scripts.config import Config, read_config
+from scripts import artifacts, database, deadline, heartbeat, history, snapshot
+from scripts.config import Config, ping_url, read_config
 from scripts.console import make_command
 from scripts.database import Role, Status, Verdict
 from scripts.deadline import Watch
@@ -169,6 +169,7 @@ def recover(config: Config, engine: Engine, request: Request, now: datetime) -> 
 def run_recorded(config: Config, engine: Engine, request: Request, watch: Watch) -> Verdict:
     """Record a run from its start to its end, also when it fails."""
     run = Run(recover(config, engine, request, datetime.now(UTC)), config, engine, watch, request)
+    log.info("Run %d started by %s.", run.id, request.trigger)
     try:
         verdict = look_and_work(run)
     except Exception as error:
@@ -186,6 +187,7 @@ def record_skipped(config: Config, request: Request, reason: str) -> None:
     with database.open_records(config.database_url) as engine, database.writing(engine) as row:
         run_id = database.start_run(row, now, Status.SKIPPED, request.trigger)
         database.end_run(row, run_id, ended_at=now, reason=reason)
+    log.info("Run %d skipped: it overlaps another one.", run_id)
 
 
 def main(config: Config, *, request: Request | None = None, watch: Watch | None = None) -> Verdict:
@@ -216,6 +218,7 @@ def main(config: Config, *, request: Request | None = None, watch: Watch | None 
     try:
         with (
             artifacts.exclusive_lock(config.prod_deployment_path),
+            heartbeat.told(ping_url(config)),
             database.open_records(config.database_url) as engine,
         ):
             return run_recorded(config, engine, request, watch)
@@ -231,6 +234,7 @@ def record_timeout(config: Config, run_id: int, reason: str) -> None:
         database.writing(engine) as connection,
     ):
         database.time_out_run(connection, run_id, datetime.now(UTC), reason)
+    heartbeat.ping(ping_url(config), heartbeat.Signal.FAIL)
 
 
 def run_limited(config: Config, request: Request) -> None:

@@ -2,9 +2,9 @@
 
 import logging
 import threading
-import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from http.client import HTTPException
 from urllib.parse import urlsplit, urlunsplit
 
 TIMEOUT_S = 5.0
@@ -28,6 +28,10 @@ def url_of(ping_url: str, signal: Signal) -> str:
 
 def send(ping_url: str, signal: Signal, text: str, failures: list[str]) -> None:
     """Send one signal; note a failure, without the URL, which is a secret of its own."""
+    # Imported when there is a monitor: a run with nothing new must not pay for it otherwise.
+    import urllib.request  # noqa: PLC0415
+    from http.client import HTTPException  # noqa: PLC0415
+
     try:
         url = url_of(ping_url, signal)
         request = urllib.request.Request(url, data=text.encode(), method="POST")  # noqa: S310 - config checks the scheme
@@ -67,3 +71,16 @@ def ping(ping_url: str, signal: Signal, text: str = "") -> None:
         failures.append(f"no answer within {TIMEOUT_S} s")
     for failure in failures[:1]:
         log.warning("The monitor at alerts.ping_url was not told: %s.", failure)
+
+
+@contextmanager
+def told(ping_url: str) -> Iterator[None]:
+    """Tell the monitor that a run starts, and whether it succeeds or fails."""
+    ping(ping_url, Signal.START)
+    try:
+        yield
+    except Exception:
+        # Told, then raised again: whatever it was, the run did not succeed.
+        ping(ping_url, Signal.FAIL)
+        raise
+    ping(ping_url, Signal.SUCCESS)

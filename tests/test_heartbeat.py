@@ -2,13 +2,15 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 import pytest
 
-from scripts import heartbeat
+from scripts import artifacts, fullprocess, heartbeat
+from scripts.config import Config
+from scripts.errors import BusyError, PipelineError
 from scripts.heartbeat import Signal
 
 
@@ -90,3 +92,36 @@ def test_a_monitor_that_cannot_be_reached_fails_nothing(
 
     assert "was not told" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_a_run_tells_the_monitor_of_its_start_and_its_success(
+    monitor: str, changed: Callable[..., Config]
+) -> None:
+    fullprocess.main(changed(alerts={"ping_url": f"{monitor}/job"}))
+
+    assert [path for _, path, _ in Monitor.told] == ["/job/start", "/job"]
+
+
+def test_a_failed_run_tells_the_monitor_and_fails_as_it_would(
+    monitor: str, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADRAS_PING_URL", f"{monitor}/secret")
+    for path in config.input_folder_path.iterdir():
+        path.write_text("nonsense\n")
+
+    with pytest.raises(PipelineError):
+        fullprocess.main(config)
+
+    assert [path for _, path, _ in Monitor.told] == ["/secret/start", "/secret/fail"]
+
+
+def test_a_run_that_is_skipped_tells_nothing(monitor: str, changed: Callable[..., Config]) -> None:
+    config = changed(alerts={"ping_url": f"{monitor}/job"})
+
+    with (
+        artifacts.exclusive_lock(config.prod_deployment_path),
+        pytest.raises(BusyError),
+    ):
+        fullprocess.main(config)
+
+    assert Monitor.told == []
