@@ -17,7 +17,7 @@ import msgspec
 import pandas as pd
 from msgspec import Struct
 
-from scripts import artifacts, dataset, evaluation, ingestion, monitoring, release, training
+from scripts import artifacts, dataset, evaluation, ingestion, model, monitoring, release, training
 from scripts.config import Config
 from scripts.console import run_as_script
 from scripts.errors import DatasetError, InsufficientDataError, NotMadeYetError
@@ -115,10 +115,15 @@ def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
         return "not available: the answer of pip cannot be read"
 
 
-def describe_predictions(current: release.Release, table: pd.DataFrame) -> dict[str, int]:
-    """Count the rows of a table and those that the production model expects to leave."""
+def describe_predictions(current: release.Release, table: pd.DataFrame) -> dict[str, Any]:
+    """Count the rows of a table, those expected to leave, and categories nobody has learnt from."""
     predicted, _ = evaluation.predict_table(current.model, table)
-    return {"n_rows": len(table), "n_predicted_exits": int(predicted.sum())}
+    columns = dataset.feature_arrays(table, current.model.schema)
+    return {
+        "n_rows": len(table),
+        "n_predicted_exits": int(predicted.sum()),
+        "n_unknown_categories": model.count_unknown(current.model, columns),
+    }
 
 
 def describe_change(config: Config) -> dict[str, Any]:

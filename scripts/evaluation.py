@@ -13,6 +13,7 @@ from scripts.model import Model
 
 N_RESAMPLES = 2000
 SEED = 42
+N_BINS = 10
 INTERVAL_PERCENT = (2.5, 97.5)
 
 Ints = NDArray[np.int64]
@@ -134,6 +135,37 @@ def evaluate(y: Ints, predicted: Ints, probability: Floats) -> Evaluation:
         n_false_negatives=fn,
         n_true_negatives=tn,
     )
+
+
+def brier_score(y: Ints, probability: Floats) -> float:
+    """Compute the mean squared difference of probability and what happened; 0 is best."""
+    return float(np.mean((probability - y) ** 2))
+
+
+def expected_calibration_error(y: Ints, probability: Floats) -> float:
+    """Compute how far probabilities are from what happened, on average, in [0, 1].
+
+    Parameters
+    ----------
+    y : numpy.ndarray of shape (n_rows,)
+        0 or 1; at least one row.
+    probability : numpy.ndarray of shape (n_rows,)
+        In [0, 1].
+
+    Returns
+    -------
+    float
+        Over ten bins of equal width, the difference of mean probability and share of leavers,
+        weighted by the rows of the bin.
+
+    Notes
+    -----
+    Naeini, Cooper and Hauskrecht (2015), "Obtaining well calibrated probabilities using Bayesian
+    binning".
+    """
+    bins = np.minimum((probability * N_BINS).astype(np.int64), N_BINS - 1)
+    gaps = np.bincount(bins, weights=probability - y, minlength=N_BINS)
+    return float(np.abs(gaps).sum() / len(y))
 
 
 def predict_table(used: Model, table: pd.DataFrame) -> tuple[Ints, Floats]:

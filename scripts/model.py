@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from scripts.config import Schema, check_schema
 from scripts.errors import ConfigError, ModelError
 
-FORMAT = 1
+FORMAT = 2
+# Models of format 1 had no indicators, scales and rare categories; the defaults say so.
+READABLE_FORMATS = (1, FORMAT)
 MISSING_CATEGORY = ""
 # The largest whole number up to which floats hold every integer exactly.
 LARGEST_NUMBER = float(2**53)
@@ -23,19 +25,36 @@ Floats = NDArray[np.float64]
 
 
 class NumericTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One numeric column: a blank counts as the median of the training rows."""
+    """One numeric column: a blank counts as the median of the training rows.
+
+    Its term is coefficient (value - mean) / scale, and for a blank the missing coefficient more.
+    """
 
     column: str
     median: float
     coefficient: float
+    missing_coefficient: float = 0.0
+    mean: float = 0.0
+    scale: float = 1.0
 
 
 class CategoricalTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One categorical column: a coefficient per category; an unknown category adds nothing."""
+    """One categorical column: a coefficient per category, one for all rare ones together.
+
+    An unknown category adds nothing.
+    """
 
     column: str
     categories: tuple[str, ...]
     coefficients: tuple[float, ...]
+    rare: tuple[str, ...] = ()
+    rare_coefficient: float = 0.0
+
+    @property
+    def effects(self) -> dict[str, float]:
+        """The coefficient of each known category."""
+        frequent = zip(self.categories, self.coefficients, strict=True)
+        return dict(frequent) | dict.fromkeys(self.rare, self.rare_coefficient)
 
 
 class ColumnSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,15 +119,18 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     versions: dict[str, str]
 
 
-def numeric_values(term: NumericTerm, values: NDArray[Any]) -> Floats:
-    """Fill the blanks of a numeric column, given as floats with NaN, with the median."""
+def numeric_effects(term: NumericTerm, values: NDArray[Any]) -> Floats:
+    """Compute the term of a numeric column, given as floats with NaN for a blank."""
     numbers = np.asarray(values, dtype=np.float64)
-    return np.where(np.isnan(numbers), term.median, numbers)
+    is_blank = np.isnan(numbers)
+    filled = np.where(is_blank, term.median, numbers)
+    effects = term.coefficient * ((filled - term.mean) / term.scale)
+    return np.where(is_blank, effects + term.missing_coefficient, effects)
 
 
 def category_effects(term: CategoricalTerm, values: NDArray[Any]) -> Floats:
     """Look up the coefficient of each category; unknown ones have none."""
-    effects = dict(zip(term.categories, term.coefficients, strict=True))
+    effects = term.effects
     return np.array([effects.get(value, 0.0) for value in values], dtype=np.float64)
 
 
@@ -128,8 +150,16 @@ def contributions(model: Model, columns: Columns) -> dict[str, Floats]:
     dict of str to numpy.ndarray of shape (n_rows,)
         Column name to its term; the terms of a row and the intercept add up to its log-odds.
     """
-    terms = {t.column: t.coefficient * numeric_values(t, columns[t.column]) for t in model.numeric}
+    terms = {t.column: numeric_effects(t, columns[t.column]) for t in model.numeric}
     return terms | {t.column: category_effects(t, columns[t.column]) for t in model.categorical}
+
+
+def count_unknown(model: Model, columns: Columns) -> dict[str, int]:
+    """Count in each categorical column the rows whose category no training row had."""
+    return {
+        term.column: sum(value not in term.effects for value in columns[term.column].tolist())
+        for term in model.categorical
+    }
 
 
 def sigmoid(log_odds: Floats) -> Floats:
@@ -168,9 +198,21 @@ def predictions(model: Model, probability: Floats) -> NDArray[np.int64]:
 
 def plain_numbers(model: Model) -> list[float]:
     """List every number on which a prediction depends."""
-    numeric = [number for term in model.numeric for number in (term.median, term.coefficient)]
-    categorical = [number for term in model.categorical for number in term.coefficients]
+    numeric = [
+        number
+        for t in model.numeric
+        for number in (t.median, t.coefficient, t.missing_coefficient, t.mean, t.scale)
+    ]
+    categorical = [
+        number for t in model.categorical for number in (*t.coefficients, t.rare_coefficient)
+    ]
     return [model.intercept, model.threshold, *numeric, *categorical]
+
+
+def largest_effect(term: NumericTerm) -> float:
+    """Bound the term of any value that a numeric column may have."""
+    furthest = (max(LARGEST_NUMBER, abs(term.median)) + abs(term.mean)) / term.scale
+    return abs(term.coefficient) * furthest + abs(term.missing_coefficient)
 
 
 def check_model(model: Model) -> None:
@@ -182,8 +224,9 @@ def check_model(model: Model) -> None:
         If the format is another one, the terms do not fit the schema, or a number is not finite
         or so large that a row could have no probability.
     """
-    if model.format != FORMAT:
-        raise ModelError(f"The model has format {model.format}; this version reads {FORMAT}.")
+    if model.format not in READABLE_FORMATS:
+        readable = " and ".join(map(str, READABLE_FORMATS))
+        raise ModelError(f"The model has format {model.format}; this version reads {readable}.")
     try:
         check_schema(model.schema, "The model")
     except ConfigError as error:
@@ -197,9 +240,11 @@ def check_model(model: Model) -> None:
         raise ModelError("The model has a coefficient, median or threshold that is not finite.")
     if not 0 <= model.threshold <= 1:
         raise ModelError(f"The model has the threshold {model.threshold}; expected 0 to 1.")
+    if any(term.scale <= 0 for term in model.numeric):
+        raise ModelError("The model has a scale that is not positive.")
     # The largest log-odds that any allowed row can reach; beyond it inf - inf would be NaN.
-    numeric = sum(abs(t.coefficient) * max(LARGEST_NUMBER, abs(t.median)) for t in model.numeric)
-    categorical = sum(max(map(abs, t.coefficients), default=0.0) for t in model.categorical)
+    numeric = sum(map(largest_effect, model.numeric))
+    categorical = sum(max(map(abs, t.effects.values()), default=0.0) for t in model.categorical)
     if not math.isfinite(abs(model.intercept) + numeric + categorical):
         raise ModelError("The model has coefficients so large that probabilities are undefined.")
 

@@ -13,28 +13,21 @@ import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import make_scorer
 from sklearn.model_selection import (
     FixedThresholdClassifier,
-    TunedThresholdClassifierCV,
     train_test_split,
 )
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder
 
-from scripts import artifacts, dataset, evaluation, model, reference
+from scripts import artifacts, dataset, evaluation, fitting, model, reference
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema, TrainingSettings
 from scripts.console import run_as_script
 from scripts.errors import InsufficientDataError, ModelError
+from scripts.fitting import Fit
 from scripts.model import CategoricalTerm, DatasetFacts, Model, NumericTerm
 
-MIN_ROWS_TO_TUNE = 50
-N_FOLDS = 5
 TOLERANCE = 1e-12
 PACKAGES = ("numpy", "pandas", "scikit-learn")
 
@@ -144,71 +137,28 @@ def prepare_dataset(
     return {"training": {"X": X_training, "y": y_training}, "val": {"X": X_val, "y": y_val}}
 
 
-def make_pipeline(schema: Schema, settings: TrainingSettings) -> Pipeline:
-    """Make the unfitted pipeline: medians for blanks, one column per category, regression."""
-    medians = SimpleImputer(strategy="median", keep_empty_features=True)
-    columns = ColumnTransformer(
-        [
-            ("numeric", medians, list(schema.numeric)),
-            ("categorical", OneHotEncoder(handle_unknown="ignore"), list(schema.categorical)),
-        ]
-    )
-    # lbfgs, the default, stops unconverged on features that are not scaled.
-    regression = LogisticRegression(C=settings.C, solver="newton-cholesky", max_iter=1000)
-    return Pipeline([("columns", columns), ("regression", regression)])
-
-
-def f1_or_zero(y: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    """Compute F1 as scikit-learn's "f1" does, which takes 50 times as long to check its input."""
-    return evaluation.f1_of(y, predicted) or 0.0
-
-
-def choose_threshold(
-    X: pd.DataFrame, y: NDArray[np.int64], schema: Schema, settings: TrainingSettings
-) -> float:
-    """Choose the decision threshold: the configured one, or the best cross-validated F1.
-
-    Parameters
-    ----------
-    X : pandas.DataFrame of shape (n_rows, n_features)
-        Training rows.
-    y : numpy.ndarray of shape (n_rows,)
-        0 or 1.
-    schema : Schema
-        The columns.
-    settings : TrainingSettings
-        `decision_threshold` is a number, or "auto".
-
-    Returns
-    -------
-    float
-        In [0, 1]; with "auto", 0.5 when a class has fewer than 50 rows.
-
-    Notes
-    -----
-    scikit-learn user guide, "Tuning the decision threshold for class prediction".
-    """
-    if settings.decision_threshold != "auto":
-        return float(settings.decision_threshold)
-    if np.bincount(y, minlength=2).min() < MIN_ROWS_TO_TUNE:
-        return 0.5
-    tuned = TunedThresholdClassifierCV(
-        make_pipeline(schema, settings), scoring=make_scorer(f1_or_zero), cv=N_FOLDS, refit=True
-    ).fit(X, y)
-    return float(tuned.best_threshold_)
-
-
 def numeric_terms(pipeline: Pipeline, schema: Schema) -> tuple[NumericTerm, ...]:
-    """Read medians and coefficients of the numeric columns off a fitted pipeline."""
+    """Read medians, scales and coefficients of the numeric columns off a fitted pipeline."""
     if not schema.numeric:
         return ()
-    medians = pipeline["columns"].named_transformers_["numeric"].statistics_
+    columns, n = pipeline["columns"], len(schema.numeric)
+    steps = columns.named_transformers_["numeric"]
     # A column without any value has no median; scikit-learn fills it with 0, and so do we.
-    medians = np.nan_to_num(medians)
-    coefficients = pipeline["regression"].coef_[0][: len(schema.numeric)]
+    medians = np.nan_to_num(steps["medians"].statistics_)
+    means = getattr(steps["scale"], "mean_", np.zeros(n))
+    scales = getattr(steps["scale"], "scale_", np.ones(n))
+    coefficients = pipeline["regression"].coef_[0]
+    blank = dict(zip(columns.transformers_[1][2], coefficients[n:], strict=False))
     return tuple(
-        NumericTerm(column=name, median=float(median), coefficient=float(coefficient))
-        for name, median, coefficient in zip(schema.numeric, medians, coefficients, strict=True)
+        NumericTerm(
+            column=name,
+            median=float(medians[i]),
+            coefficient=float(coefficients[i]),
+            missing_coefficient=float(blank.get(name, 0.0)),
+            mean=float(means[i]),
+            scale=float(scales[i]),
+        )
+        for i, name in enumerate(schema.numeric)
     )
 
 
@@ -216,16 +166,29 @@ def categorical_terms(pipeline: Pipeline, schema: Schema) -> tuple[CategoricalTe
     """Read categories and coefficients of the categorical columns off a fitted pipeline."""
     if not schema.categorical:
         return ()
-    coefficients = iter(pipeline["regression"].coef_[0][len(schema.numeric) :])
-    encoder = pipeline["columns"].named_transformers_["categorical"]
-    return tuple(
-        CategoricalTerm(
-            column=name,
-            categories=tuple(str(category) for category in categories),
-            coefficients=tuple(float(next(coefficients)) for _ in categories),
+    columns = pipeline["columns"]
+    start = columns.output_indices_["categorical"].start
+    coefficients = iter(map(float, pipeline["regression"].coef_[0][start:]))
+    encoder = columns.named_transformers_["categorical"]
+    terms = []
+    for name, known, infrequent in zip(
+        schema.categorical, encoder.categories_, encoder.infrequent_categories_, strict=True
+    ):
+        rare = () if infrequent is None else tuple(map(str, infrequent))
+        frequent = tuple(str(category) for category in known if str(category) not in rare)
+        own = tuple(next(coefficients) for _ in frequent)
+        # scikit-learn puts the one column of the rare categories behind those of the others.
+        shared = next(coefficients) if rare else 0.0
+        terms.append(
+            CategoricalTerm(
+                column=name,
+                categories=frequent,
+                coefficients=own,
+                rare=rare,
+                rare_coefficient=shared,
+            )
         )
-        for name, categories in zip(schema.categorical, encoder.categories_, strict=True)
-    )
+    return tuple(terms)
 
 
 def check_equal(candidate: Model, pipeline: Pipeline, table: pd.DataFrame) -> None:
@@ -251,29 +214,30 @@ def describe_dataset(table: pd.DataFrame, sha256: str, schema: Schema) -> Datase
     )
 
 
-def validate(estimator: FixedThresholdClassifier, rows: Rows) -> dict[str, float | int | None]:
-    """Measure F1 and accuracy on the validation rows."""
-    probability = estimator.predict_proba(rows["X"])[:, 1]
-    measured = evaluation.evaluate(rows["y"], estimator.predict(rows["X"]), probability)
-    return {"f1": measured.f1, "accuracy": measured.accuracy, "n_rows": measured.n_rows}
+def validate(fit: Fit, rows: Rows) -> dict[str, float | int | None]:
+    """Measure F1, accuracy and how right the probabilities are on the validation rows."""
+    y, probability = rows["y"], fit.pipeline.predict_proba(rows["X"])[:, 1]
+    measured = evaluation.evaluate(y, (probability >= fit.threshold).astype(np.int64), probability)
+    return {
+        "f1": measured.f1,
+        "accuracy": measured.accuracy,
+        "n_rows": measured.n_rows,
+        "brier": evaluation.brier_score(y, probability),
+        "expected_calibration_error": evaluation.expected_calibration_error(y, probability),
+        "calibration_slope": fit.calibration.slope,
+        "calibration_offset": fit.calibration.offset,
+    }
 
 
-def fit_estimator(
-    X: pd.DataFrame, y: NDArray[np.int64], config: Config
-) -> tuple[Pipeline, FixedThresholdClassifier]:
-    """Fit the pipeline, and the same pipeline with its decision threshold around it."""
-    n_positives = int(y.sum())
-    if n_positives in (0, len(y)):
-        raise InsufficientDataError(
-            f"All {len(y)} training rows have the same label; both are needed. Add data."
-        )
-    threshold = choose_threshold(X, y, config.schema, config.training)
-    pipeline = make_pipeline(config.schema, config.training).fit(X, y)
+def wrap(
+    pipeline: Pipeline, threshold: float, X: pd.DataFrame, y: NDArray[np.int64]
+) -> FixedThresholdClassifier:
+    """Put the decision threshold around a fitted pipeline, as scikit-learn spells it."""
     # Frozen, so that adding the threshold does not fit a second time.
-    estimator = FixedThresholdClassifier(
-        FrozenEstimator(pipeline), threshold=threshold, pos_label=1, response_method="predict_proba"
-    )
-    return pipeline, estimator.fit(X, y)
+    return FixedThresholdClassifier(
+        FrozenEstimator(pipeline),
+        threshold=threshold, pos_label=1, response_method="predict_proba",
+    ).fit(X, y)  # fmt: skip
 
 
 def package_versions() -> dict[str, str]:
@@ -307,22 +271,25 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
     schema, settings = config.schema, config.training
     split = prepare_dataset(table, schema, settings, create_val_data=True)
     X, y = split["training"]["X"], split["training"]["y"]
-    pipeline, estimator = fit_estimator(X, y, config)
+    fit = fitting.fit((X, y), (split["val"]["X"], split["val"]["y"]), schema, settings)
+    validation = validate(fit, split["val"])
+    whole = dataset.features(table, schema), dataset.target(table, schema)
+    pipeline = fitting.refit(fit, *whole, schema, settings)
     fitted = Model(
         format=model.FORMAT,
         schema=schema,
         numeric=numeric_terms(pipeline, schema),
         categorical=categorical_terms(pipeline, schema),
         intercept=float(pipeline["regression"].intercept_[0]),
-        threshold=float(estimator.threshold),
+        threshold=fit.threshold,
         dataset=describe_dataset(table, dataset_sha256, schema),
-        n_training_rows=len(y),
+        n_training_rows=len(y) if pipeline is fit.pipeline else len(table),
         settings=msgspec.structs.asdict(settings),
-        validation=validate(estimator, split["val"]),
+        validation=validation,
         versions=package_versions(),
     )
     check_equal(fitted, pipeline, table)
-    return Candidate(reference.add_reference(fitted, table), estimator)
+    return Candidate(reference.add_reference(fitted, table), wrap(pipeline, fit.threshold, X, y))
 
 
 def main(config: Config, *, dataset_path: Path | None = None) -> Training:

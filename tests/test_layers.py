@@ -27,6 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     "inference": {"errors", "config", "cells", "dataset", "findings", "reading"},
     "release": {"errors", "artifacts", "model"},
     "evaluation": {"errors", "dataset", "model"},
+    # What is fitted and how, below the step, which reads, writes and checks.
+    "fitting": {"errors", "config", "dataset", "model"},
     "explanation": {"model"},
     "outcomes": {"model"},
     # The decision itself, below the step, because the simulation of gates takes it as well.

@@ -167,7 +167,7 @@ def changed_term(term: Any, **changes: Any) -> Any:
 
 
 UNFIT: list[tuple[dict[str, Any], str]] = [
-    ({"format": 2}, "has format 2; this version reads 1"),
+    ({"format": 3}, "has format 3; this version reads 1 and 2"),
     ({"numeric": (AGE,)}, "has terms for"),
     ({"numeric": (VISITS, AGE)}, "has terms for"),
     ({"numeric": (AGE, VISITS, AGE)}, "has terms for"),

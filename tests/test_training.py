@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from scripts import dataset, ingestion, model, training
+from scripts import dataset, fitting, ingestion, model, training
 from scripts.config import Config, Schema, TrainingSettings
 from scripts.errors import InsufficientDataError, NotMadeYetError
 from tests.conftest import SMALL_ROWS, make_rows, write_csv
@@ -115,21 +115,21 @@ def _with_schema(config: Config, schema: Schema) -> Config:
         (TrainingSettings(), 90, 0.5),
     ],
 )
-def test_choose_threshold_takes_the_declared_one_or_half_when_rows_are_few(
+def test_the_threshold_takes_the_declared_one_or_half_when_rows_are_few(
     tmp_path: Path, settings: TrainingSettings, n_rows: int, expected: float
 ) -> None:
     table = read_rows(tmp_path, make_rows(n_rows, 1))
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
 
-    assert training.choose_threshold(X, y, SCHEMA, settings) == expected
+    assert fitting.make_plan(X, y, SCHEMA, settings).threshold == expected
 
 
-def test_choose_threshold_lowers_the_limit_when_exits_are_rare_and_noisy(tmp_path: Path) -> None:
+def test_the_threshold_lowers_the_limit_when_exits_are_rare_and_noisy(tmp_path: Path) -> None:
     rows = [f"c{i},{i % 100},1,1,{int(i % 100 < 40 and i % 3 == 0)}" for i in range(1000)]
     table = read_rows(tmp_path, rows)
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
 
-    assert 0 < training.choose_threshold(X, y, SCHEMA, TrainingSettings()) < 0.5
+    assert 0 < fitting.make_plan(X, y, SCHEMA, TrainingSettings()).threshold < 0.5
 
 
 def test_main_writes_equal_models_for_equal_data(config: Config) -> None:
@@ -179,6 +179,8 @@ def test_a_column_of_blanks_only_is_no_obstacle(tmp_path: Path, config: Config) 
     [([1, 1, 0, 0], [1, 0, 1, 0]), ([1, 1, 0], [1, 1, 0]), ([1, 0], [0, 1]), ([1, 1], [0, 0])],
 )
 def test_the_fast_f1_of_the_threshold_is_scikit_learns(y: list[int], predicted: list[int]) -> None:
-    ours = training.f1_or_zero(np.array(y), np.array(predicted))
+    probability = np.array(predicted, dtype=np.float64)
+
+    (ours,) = fitting.f1_at(np.array([0.5]), np.array(y), probability)
 
     assert ours == f1_score(y, predicted)

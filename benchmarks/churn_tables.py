@@ -1,0 +1,213 @@
+"""Made-up churn tables with the traps of real ones: a telecom, a bank and a wireless operator.
+
+Each is a dict of column name to the cells as a file would spell them. What decides who leaves is
+part logistic, part not (ages in the middle, too many products), and much of it is chance.
+"""
+
+import csv
+import io
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Table = dict[str, list[str]]
+Floats = NDArray[np.float64]
+STATES = [a + b for a in "ACDFGHIKLMNOPSTUVW" for b in "AEKY"][:51]
+SERVICES = ("OnlineSecurity", "OnlineBackup", "TechSupport", "StreamingTV", "StreamingMovies")
+
+
+def leavers(random: np.random.Generator, log_odds: Floats, share: float) -> NDArray[np.bool_]:
+    """Draw who leaves, so that about the given share does."""
+    low, high = -20.0, 20.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if (1 / (1 + np.exp(-(log_odds + middle)))).mean() < share:
+            low = middle
+        else:
+            high = middle
+    return random.random(len(log_odds)) < 1 / (1 + np.exp(-(log_odds + low)))
+
+
+def spell(values: Floats, digits: int) -> list[str]:
+    """Spell numbers with a fixed number of digits after the point."""
+    return [f"{value:.{digits}f}" for value in values]
+
+
+def blank_some(random: np.random.Generator, cells: list[str], share: float) -> list[str]:
+    """Leave out a share of the cells, with one blank or several in their place."""
+    gone = random.random(len(cells)) < share
+    return [" " * int(random.integers(0, 3)) if g else c for g, c in zip(gone, cells, strict=True)]
+
+
+def words(flags: NDArray[np.bool_], yes: str = "Yes", no: str = "No") -> list[str]:
+    """Spell flags as two words."""
+    return [yes if flag else no for flag in flags]
+
+
+def make_telecom(n_rows: int, seed: int) -> Table:
+    """Make a table of fixed-line clients: text labels, nested services, a blank total."""
+    random = np.random.default_rng([seed, 1])
+    tenure = np.floor(72 * random.beta(0.7, 0.9, n_rows))
+    contract = random.choice(3, n_rows, p=[0.55, 0.21, 0.24])
+    internet = random.choice(3, n_rows, p=[0.34, 0.44, 0.22])
+    phone = random.random(n_rows) < 0.9
+    senior, partner = random.random(n_rows) < 0.16, random.random(n_rows) < 0.48
+    has = {name: (random.random(n_rows) < 0.4) & (internet < 2) for name in SERVICES}
+    monthly = 20 + 25 * (internet == 0) + 50 * (internet == 1) + 5 * sum(has.values())
+    monthly = monthly + random.normal(0, 2, n_rows)
+    payment = random.choice(4, n_rows, p=[0.34, 0.23, 0.22, 0.21])
+    paperless = random.random(n_rows) < 0.59
+    region = random.choice(9, n_rows, p=[0.4, 0.3, 0.2, 0.08, 0.01, 0.004, 0.003, 0.002, 0.001])
+    log_odds = (
+        -0.045 * tenure - 1.3 * contract + 0.9 * (internet == 1) - 0.7 * (internet == 2)
+        - 0.5 * has["OnlineSecurity"] - 0.4 * has["TechSupport"] + 0.5 * (payment == 0)
+        + 0.3 * senior + 0.4 * paperless + 1.2 * (tenure < 3)
+    )  # fmt: skip
+    left = leavers(random, log_odds, 0.265)
+    total = tenure * monthly * random.normal(1, 0.03, n_rows)
+    table: Table = {
+        "customerID": [f"{i:04d}-{chr(65 + i % 26)}{chr(65 + i % 7)}XQ" for i in range(n_rows)],
+        "gender": words(random.random(n_rows) < 0.5, "Female", "Male"),
+        "SeniorCitizen": words(senior, "1", "0"),
+        "Partner": words(partner),
+        "tenure": spell(tenure, 0),
+        "PhoneService": words(phone),
+        "InternetService": [("DSL", "Fiber optic", "No")[i] for i in internet],
+    }
+    for name, flags in has.items():
+        table[name] = [
+            "No internet service" if i == 2 else ("Yes" if flag else "No")
+            for i, flag in zip(internet, flags, strict=True)
+        ]
+    return table | {
+        "Contract": [("Month-to-month", "One year", "Two year")[i] for i in contract],
+        "PaperlessBilling": words(paperless),
+        "PaymentMethod": [
+            ("Electronic check", "Mailed check", "Bank transfer (automatic)", "Credit card")[i]
+            for i in payment
+        ],
+        "Region": [f"Region {i}" for i in region],
+        "Country": ["United States"] * n_rows,
+        "MonthlyCharges": spell(monthly, 2),
+        "TotalCharges": [
+            " " if months == 0 else f"{charge:.2f}"
+            for months, charge in zip(tenure, total, strict=True)
+        ],
+        "ChurnReason": [
+            ("Moved", "Price", "Service")[i % 3] if flag else "" for i, flag in enumerate(left)
+        ],
+        "Churn": words(left),
+    }  # fmt: skip
+
+
+def make_bank(n_rows: int, seed: int) -> Table:
+    """Make a table of a bank: numeric identifiers, surnames, a balance of zeros, 0/1 labels."""
+    random = np.random.default_rng([seed, 2])
+    age = np.clip(np.round(random.gamma(14, 2.8, n_rows)), 18, 92)
+    geography = random.choice(3, n_rows, p=[0.5, 0.25, 0.25])
+    balance = np.where(random.random(n_rows) < 0.36, 0, random.normal(120_000, 30_000, n_rows))
+    products = 1 + random.choice(4, n_rows, p=[0.51, 0.46, 0.025, 0.005])
+    active, card = random.random(n_rows) < 0.515, random.random(n_rows) < 0.705
+    score = np.round(np.clip(random.normal(650, 97, n_rows), 350, 850)).astype(np.float64)
+    female = random.random(n_rows) < 0.455
+    points = random.gamma(2, 300, n_rows)
+    log_odds = (
+        0.075 * (age - 40) - 0.0018 * (age - 40) ** 2 + 0.8 * (geography == 1) - 0.9 * active
+        + 0.5 * female - 1.1 * (products == 2) + 1.8 * (products > 2) - 0.0008 * (score - 650)
+        + 0.3 * (balance > 0)
+    )  # fmt: skip
+    left = leavers(random, log_odds, 0.204)
+    complained = np.where(random.random(n_rows) < 0.998, left, ~left)
+    syllables = ["ba", "co", "di", "fu", "ga", "ho", "ki", "lo", "mi", "nu", "po", "ra", "so", "ti"]
+    return {
+        "RowNumber": [str(i + 1) for i in range(n_rows)],
+        "CustomerId": [str(15_600_000 + 7 * i) for i in random.permutation(n_rows)],
+        "Surname": ["".join(random.choice(syllables, 3)).title() for _ in range(n_rows)],
+        "CreditScore": blank_some(random, spell(score, 0), 0.03),
+        "Geography": [("France", "Germany", "Spain")[i] for i in geography],
+        "Gender": words(female, "Female", "Male"),
+        "Age": spell(age, 0),
+        "Tenure": spell(np.floor(random.random(n_rows) * 11), 0),
+        "Balance": spell(balance, 2),
+        "NumOfProducts": spell(products.astype(np.float64), 0),
+        "HasCrCard": words(card, "1", "0"),
+        "IsActiveMember": words(active, "1", "0"),
+        "EstimatedSalary": spell(random.random(n_rows) * 200_000, 2),
+        "Currency": ["EUR"] * n_rows,
+        "Complain": words(complained, "1", "0"),
+        "CardType": random.choice(
+            ["DIAMOND", "GOLD", "SILVER", "PLATINUM", "TEST", "STAFF"],
+            n_rows, p=[0.25, 0.25, 0.25, 0.244, 0.003, 0.003],
+        ).tolist(),
+        "PointsEarned": spell(points, 0),
+        "Exited": words(left, "1", "0"),
+    }  # fmt: skip
+
+
+def make_wireless(n_rows: int, seed: int) -> Table:
+    """Make a table of a wireless operator: 51 states, charges that follow minutes."""
+    random = np.random.default_rng([seed, 3])
+    minutes = {
+        name: np.clip(random.normal(mean, 50, n_rows), 0, None)
+        for name, mean in (("day", 180), ("eve", 200), ("night", 200))
+    }
+    international = random.random(n_rows) < 0.1
+    mail = random.random(n_rows) < 0.28
+    calls = random.poisson(1.56, n_rows)
+    foreign = np.clip(random.normal(10.2, 2.8, n_rows), 0, None)
+    income = random.choice(10, n_rows)
+    price = random.choice([10, 30, 60, 80, 100, 130, 150, 200], n_rows).astype(float)
+    log_odds = (
+        0.013 * minutes["day"] + 0.006 * minutes["eve"] + 1.9 * international - 0.9 * mail
+        + 0.45 * calls + 0.8 * (calls > 3) + 0.09 * foreign - 0.05 * income - 0.003 * price
+    )  # fmt: skip
+    left = leavers(random, log_odds, 0.16)
+    jobs = ["Professional", "Crafts", "Clerical", "Self", "Retired", "Student", "Homemaker"]
+    table: Table = {
+        "State": random.choice(STATES, n_rows).tolist(),
+        "Account length": spell(np.clip(random.normal(101, 40, n_rows), 1, None), 0),
+        "Area code": random.choice(["408", "415", "510"], n_rows, p=[0.25, 0.5, 0.25]).tolist(),
+        "Phone": [f"{300 + i // 9000}-{1000 + i % 9000}" for i in range(n_rows)],
+        "International plan": words(international, "yes", "no"),
+        "Voice mail plan": words(mail, "yes", "no"),
+        "Number vmail messages": spell(np.where(mail, random.integers(10, 50, n_rows), 0), 0),
+    }
+    for name, rate in (("day", 0.17), ("eve", 0.085), ("night", 0.045)):
+        table[f"Total {name} minutes"] = spell(minutes[name], 1)
+        table[f"Total {name} calls"] = spell(random.normal(100, 20, n_rows), 0)
+        table[f"Total {name} charge"] = spell(minutes[name] * rate, 2)
+    return table | {
+        "Total intl minutes": spell(foreign, 1),
+        "Customer service calls": spell(calls.astype(float), 0),
+        "HandsetPrice": blank_some(random, spell(price, 0), 0.3),
+        "IncomeGroup": blank_some(random, spell(income.astype(float), 0), 0.008),
+        "Occupation": random.choice(
+            [*jobs, "Astronaut", "Mayor"], n_rows, p=[*[0.142] * 7, 0.003, 0.003]
+        ).tolist(),
+        "Network": ["GSM"] * n_rows,
+        "Retention offer": words(left & (random.random(n_rows) < 0.99), "made", "none"),
+        "Churn": words(left, "True.", "False."),
+    }  # fmt: skip
+
+
+MAKERS: dict[str, Callable[[int, int], Table]] = {
+    "telecom": make_telecom,
+    "bank": make_bank,
+    "wireless": make_wireless,
+}
+
+
+def to_csv(table: Table, separator: str = ",") -> str:
+    """Spell a table as CSV."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter=separator, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows(zip(*table.values(), strict=True))
+    return buffer.getvalue()
+
+
+def split_rows(table: Table, n_first: int) -> tuple[Table, Table]:
+    """Split a table, whose rows are in no order, into its first rows and the rest."""
+    first = {name: cells[:n_first] for name, cells in table.items()}
+    return first, {name: cells[n_first:] for name, cells in table.items()}

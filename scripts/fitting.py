@@ -1,0 +1,334 @@
+"""How a logistic regression is fitted: its columns, their scale, the threshold, the calibration."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgWarning
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from scripts import dataset, model
+from scripts.config import Schema, TrainingSettings
+from scripts.errors import InsufficientDataError
+
+MIN_ROWS_TO_TUNE = 50
+N_FOLDS = 5
+N_THRESHOLDS = 100
+# A numeric column gets an indicator of its blanks when more of its cells are blank.
+BLANK_FRACTION = 0.01
+# Scaling must lower the cross-validated log loss by so much of it: less is chance, and a model in
+# the units of its columns is easier to read.
+MIN_GAIN_FRACTION = 0.002
+MAX_ROWS_TO_REFIT = 100_000
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What probabilities were corrected by, as slope and offset of the log-odds; 1 and 0: not."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Log-odds of the training rows by models that have not seen them, and each row's fold."""
+
+    log_odds: Floats
+    fold: Ints
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the final model is to be fitted, as cross-validation chose it."""
+
+    scaled: bool
+    threshold: float
+    held_out: HeldOut | None = None
+
+
+def has_blanks(X: pd.DataFrame, schema: Schema) -> list[str]:
+    """List the numeric columns of which more than 1 % of the cells are blank."""
+    return [name for name in schema.numeric if X[name].isna().mean() > BLANK_FRACTION]
+
+
+def make_pipeline(
+    X: pd.DataFrame, schema: Schema, settings: TrainingSettings, *, scaled: bool = False
+) -> Pipeline:
+    """Make the unfitted pipeline for training rows.
+
+    Parameters
+    ----------
+    X : pandas.DataFrame of shape (n_rows, n_features)
+        Training rows; they decide which columns get an indicator of blanks.
+    schema : Schema
+        The columns.
+    settings : TrainingSettings
+        `C` of the regression.
+    scaled : bool
+        Bring numeric columns to mean 0 and standard deviation 1.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        Medians for blanks and, where more than 1 % are blank, an indicator; a column per
+        category, those in fewer than 0.5 % of the rows together, an unknown one 0 everywhere.
+    """
+    medians = SimpleImputer(strategy="median", keep_empty_features=True)
+    scale = StandardScaler() if scaled else FunctionTransformer()
+    one_hot = OneHotEncoder(
+        handle_unknown="ignore", min_frequency=dataset.RARE_FRACTION, sparse_output=False
+    )
+    columns = ColumnTransformer(
+        [
+            ("numeric", Pipeline([("medians", medians), ("scale", scale)]), list(schema.numeric)),
+            ("blank", MissingIndicator(features="all"), has_blanks(X, schema)),
+            ("categorical", one_hot, list(schema.categorical)),
+        ]
+    )
+    # lbfgs, the default, stops unconverged on features that are not scaled.
+    regression = LogisticRegression(C=settings.C, solver="newton-cholesky", max_iter=1000)
+    return Pipeline([("columns", columns), ("regression", regression)])
+
+
+def fit_pipeline(
+    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, *, scaled: bool
+) -> Pipeline | None:
+    """Fit the pipeline; None if columns of very different sizes keep it from converging."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        warnings.simplefilter("error", LinAlgWarning)
+        try:
+            return make_pipeline(X, schema, settings, scaled=scaled).fit(X, y)
+        except (ConvergenceWarning, LinAlgWarning):
+            return None
+
+
+def hold_out(
+    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, *, scaled: bool
+) -> HeldOut | None:
+    """Predict each row by a model that was fitted to the four folds it is not in."""
+    log_odds, fold_of = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
+    for fold, (others, own) in enumerate(StratifiedKFold(N_FOLDS).split(X, y)):
+        fitted = fit_pipeline(X.iloc[others], y[others], schema, settings, scaled=scaled)
+        if fitted is None:
+            return None
+        log_odds[own], fold_of[own] = fitted.decision_function(X.iloc[own]), fold
+    return HeldOut(log_odds, fold_of)
+
+
+def f1_at(thresholds: Floats, y: Ints, probability: Floats) -> Floats:
+    """Compute the F1 that each threshold gives, shape (n_thresholds,); 0 where it is undefined."""
+    left = np.sort(probability[y == 1])
+    n_hits = len(left) - np.searchsorted(left, thresholds, side="left")
+    n_said = len(y) - np.searchsorted(np.sort(probability), thresholds, side="left")
+    return np.asarray(2 * n_hits / (n_said + len(left)), dtype=np.float64)
+
+
+def best_threshold(y: Ints, held_out: HeldOut) -> float:
+    """Find the threshold with the highest F1, averaged over the folds.
+
+    Parameters
+    ----------
+    y : numpy.ndarray of shape (n_rows,)
+        0 or 1, both in every fold.
+    held_out : HeldOut
+        The log-odds of the rows by models that have not seen them.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Notes
+    -----
+    The same as scikit-learn's TunedThresholdClassifierCV(scoring="f1", cv=5): in each fold 100
+    thresholds from the lowest to the highest probability, interpolated to common ones.
+    """
+    probability = model.sigmoid(held_out.log_odds)
+    curves = []
+    for fold in range(N_FOLDS):
+        own = held_out.fold == fold
+        ends = probability[own].min(), probability[own].max()
+        thresholds = np.linspace(*ends, N_THRESHOLDS)
+        curves.append((thresholds, f1_at(thresholds, y[own], probability[own])))
+    common = np.linspace(
+        min(thresholds[0] for thresholds, _ in curves),
+        max(thresholds[-1] for thresholds, _ in curves),
+        N_THRESHOLDS,
+    )
+    averaged = np.mean([np.interp(common, *curve) for curve in curves], axis=0)
+    return float(common[averaged.argmax()])
+
+
+def make_plan(X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings) -> Plan:
+    """Choose scale and threshold by cross-validation on the training rows.
+
+    Parameters
+    ----------
+    X : pandas.DataFrame of shape (n_rows, n_features)
+        Training rows.
+    y : numpy.ndarray of shape (n_rows,)
+        0 or 1.
+    schema : Schema
+        The columns.
+    settings : TrainingSettings
+        `decision_threshold` is a number, or "auto".
+
+    Returns
+    -------
+    Plan
+        With fewer than 50 rows of a class: unscaled, threshold 0.5, nothing held out.
+    """
+    declared = settings.decision_threshold
+    threshold = 0.5 if declared == "auto" else float(declared)
+    if np.bincount(y, minlength=2).min() < MIN_ROWS_TO_TUNE:
+        return Plan(scaled=False, threshold=threshold)
+    raw = hold_out(X, y, schema, settings, scaled=False)
+    scaled = hold_out(X, y, schema, settings, scaled=True) if schema.numeric else None
+    losses = [
+        np.inf if held is None else log_loss(y, model.sigmoid(held.log_odds))
+        for held in (raw, scaled)
+    ]
+    pays = losses[1] < losses[0] * (1 - MIN_GAIN_FRACTION)
+    held_out = scaled if pays else raw
+    if declared == "auto" and held_out is not None:
+        threshold = best_threshold(y, held_out)
+    return Plan(scaled=pays, threshold=threshold, held_out=held_out)
+
+
+def calibrate(y: Ints, held_out: HeldOut) -> Calibration:
+    """Find slope and offset of the log-odds that make held-out probabilities right (Platt)."""
+    straight = LogisticRegression(C=1e9, solver="newton-cholesky")
+    straight.fit(held_out.log_odds[:, np.newaxis], y)
+    return Calibration(float(straight.coef_[0, 0]), float(straight.intercept_[0]))
+
+
+def does_calibration_pay(y: Ints, log_odds: Floats, found: Calibration) -> bool:
+    """Say whether a calibration lowers the Brier score of validation rows by more than chance.
+
+    Parameters
+    ----------
+    y : numpy.ndarray of shape (n_rows,)
+        0 or 1.
+    log_odds : numpy.ndarray of shape (n_rows,)
+        Of the model that is to be calibrated.
+    found : Calibration
+        Slope and offset.
+
+    Returns
+    -------
+    bool
+        Whether the mean gain is more than two of its standard errors; never for a slope that
+        would turn the order of the rows around.
+    """
+    if found.slope <= 0 or len(y) < 2:
+        return False
+    before = (model.sigmoid(log_odds) - y) ** 2
+    after = (model.sigmoid(found.slope * log_odds + found.offset) - y) ** 2
+    gain = before - after
+    return bool(gain.mean() > 2 * gain.std(ddof=1) / np.sqrt(len(gain)))
+
+
+def apply_calibration(pipeline: Pipeline, found: Calibration) -> None:
+    """Build a calibration into the coefficients, so that the model stays one regression."""
+    regression = pipeline["regression"]
+    regression.coef_ = regression.coef_ * found.slope
+    regression.intercept_ = regression.intercept_ * found.slope + found.offset
+
+
+def shift_threshold(threshold: float, found: Calibration) -> float:
+    """Give the threshold that calls the same rows after a calibration."""
+    if not 0 < threshold < 1:
+        return threshold
+    log_odds = np.log(threshold) - np.log1p(-threshold)
+    return float(model.sigmoid(np.array([found.slope * log_odds + found.offset]))[0])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted pipeline, its threshold, and what its probabilities were corrected by."""
+
+    pipeline: Pipeline
+    threshold: float
+    scaled: bool = False
+    is_tuned: bool = False
+    calibration: Calibration = Calibration()
+
+
+def fit(
+    training: tuple[pd.DataFrame, Ints],
+    validation: tuple[pd.DataFrame, Ints],
+    schema: Schema,
+    settings: TrainingSettings,
+) -> Fit:
+    """Fit a pipeline with its threshold, calibrated if that pays on the validation rows.
+
+    Raises
+    ------
+    InsufficientDataError
+        If there is only one class to learn from.
+    """
+    X, y = training
+    if int(y.sum()) in (0, len(y)):
+        raise InsufficientDataError(
+            f"All {len(y)} training rows have the same label; both are needed. Add data."
+        )
+    plan = make_plan(X, y, schema, settings)
+    scaled, pipeline = plan.scaled, fit_pipeline(X, y, schema, settings, scaled=plan.scaled)
+    if pipeline is None:
+        scaled, pipeline = True, make_pipeline(X, schema, settings, scaled=True).fit(X, y)
+    if plan.held_out is None:
+        return Fit(pipeline, plan.threshold, scaled)
+    found = calibrate(y, plan.held_out)
+    if not does_calibration_pay(validation[1], pipeline.decision_function(validation[0]), found):
+        return Fit(pipeline, plan.threshold, scaled, is_tuned=True)
+    apply_calibration(pipeline, found)
+    is_declared = settings.decision_threshold != "auto"
+    threshold = plan.threshold if is_declared else shift_threshold(plan.threshold, found)
+    return Fit(pipeline, threshold, scaled, is_tuned=True, calibration=found)
+
+
+def refit(
+    fitted: Fit, X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings
+) -> Pipeline:
+    """Fit the pipeline that has been validated once more, to all rows.
+
+    Parameters
+    ----------
+    fitted : Fit
+        What was chosen and validated.
+    X : pandas.DataFrame of shape (n_rows, n_features)
+        Training and validation rows together.
+    y : numpy.ndarray of shape (n_rows,)
+        0 or 1.
+    schema : Schema
+        The columns.
+    settings : TrainingSettings
+        As before.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        The validated one itself where there are too few rows to have chosen anything, or so
+        many that a tenth more is not seen in the result.
+    """
+    if not fitted.is_tuned or len(y) > MAX_ROWS_TO_REFIT:
+        return fitted.pipeline
+    pipeline = fit_pipeline(X, y, schema, settings, scaled=fitted.scaled)
+    if pipeline is None:
+        return fitted.pipeline
+    apply_calibration(pipeline, fitted.calibration)
+    return pipeline

@@ -1,0 +1,232 @@
+"""What is fitted: blanks, rare categories, scale, threshold, calibration."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import TunedThresholdClassifierCV
+
+from scripts import dataset, evaluation, fitting, model, training
+from scripts.config import Config, Schema, TrainingSettings
+from scripts.fitting import Calibration, HeldOut
+
+SETTINGS = TrainingSettings()
+SCHEMA = Schema(target="left", ids=(), numeric=("a", "b"), categorical=("c",), minimum={})
+
+
+def make_table(n_rows: int, seed: int, **columns: Any) -> pd.DataFrame:
+    """Make a table whose a and c say who leaves, with noise."""
+    random = np.random.default_rng(seed)
+    a, b = random.normal(size=n_rows), random.normal(size=n_rows)
+    c = random.choice(["x", "y", "z"], n_rows)
+    chance = 1 / (1 + np.exp(-(a + (c == "x") - 1)))
+    left = (random.random(n_rows) < chance).astype(np.int64)
+    return pd.DataFrame({"a": a, "b": b, "c": c, "left": left} | columns)
+
+
+def fit(config: Config, table: pd.DataFrame, schema: Schema = SCHEMA) -> model.Model:
+    """Fit a model to a table."""
+    return training.fit_candidate(table, "", msgspec.structs.replace(config, schema=schema)).model
+
+
+def blanks(n_rows: int, n_blank: int) -> np.ndarray[Any, Any]:
+    """Make numbers of which the first ones, spread over the table, are blank."""
+    values = np.arange(n_rows, dtype=np.float64) % 7
+    values[:: n_rows // n_blank] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(("n_blank", "has_indicator"), [(5, False), (50, True)])
+def test_a_column_has_an_indicator_when_more_than_1_percent_is_blank(
+    config: Config, n_blank: int, has_indicator: bool
+) -> None:
+    table = make_table(1000, 1, b=blanks(1000, n_blank))
+
+    a, b = fit(config, table).numeric
+
+    assert (b.missing_coefficient != 0) == has_indicator
+    assert (a.missing_coefficient, b.median) == (0, 3)
+
+
+def test_blanks_that_tell_of_leaving_are_learnt_and_stay_in_their_columns_term(
+    config: Config,
+) -> None:
+    table = make_table(1000, 2)
+    table.loc[(table["left"] == 1) & (table.index % 2 == 0), "b"] = np.nan
+
+    fitted = fit(config, table)
+
+    columns = {
+        "a": np.zeros(2),
+        "b": np.array([np.nan, fitted.numeric[1].median]),
+        "c": np.array(["x", "x"]),
+    }
+    blank, median = model.contributions(fitted, columns)["b"]
+    assert blank - median == fitted.numeric[1].missing_coefficient > 2
+
+
+def test_rare_categories_share_one_coefficient_and_unknown_ones_add_nothing(
+    config: Config,
+) -> None:
+    # Four and three of 1,000 rows are fewer than 0.5 %, as are their shares of the training rows.
+    c = np.array(["x", "y"] * 500, dtype=object)
+    c[10:14], c[20:23] = "rare 1", "rare 2"
+    table = make_table(1000, 3, c=c)
+
+    (term,) = fit(config, table).categorical
+
+    assert term.categories == ("x", "y")
+    assert set(term.rare) <= {"rare 1", "rare 2"}
+    assert term.rare_coefficient != 0
+    effects = model.category_effects(term, np.array([*term.rare, "unheard of"], dtype=object))
+    assert effects.tolist() == [term.rare_coefficient] * len(term.rare) + [0.0]
+
+
+def test_unknown_categories_are_counted_and_rare_ones_are_not(config: Config) -> None:
+    c = np.array(["x", "y"] * 500, dtype=object)
+    c[10:14] = "rare"
+    fitted = fit(config, make_table(1000, 3, c=c))
+
+    counted = model.count_unknown(
+        fitted, {"c": np.array(["x", "rare", "new", "newer", "new", ""], dtype=object)}
+    )
+
+    assert counted == {"c": 4}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 1e9])
+def test_plain_numbers_give_sklearns_probabilities(config: Config, seed: int, scale: float) -> None:
+    c = np.random.default_rng(seed).choice(["x", "y", "", "r"], 2000, p=[0.5, 0.3, 0.197, 0.003])
+    table = make_table(2000, seed, c=c, b=blanks(2000, 100) * scale)
+    table["a"] *= scale
+    used = msgspec.structs.replace(config, schema=SCHEMA)
+
+    candidate = training.fit_candidate(table, "", used)
+
+    theirs = candidate.estimator.predict_proba(dataset.features(table, SCHEMA))[:, 1]
+    read = model.decode_model(model.encode_model(candidate.model), config.prod_deployment_path)
+    ours = model.probabilities(read, dataset.feature_arrays(table, SCHEMA))
+    assert np.abs(ours - theirs).max() <= 1e-12
+
+
+def test_columns_are_scaled_only_when_that_pays(config: Config) -> None:
+    table = make_table(2000, 4)
+    # In units so small that the penalty on its coefficient keeps it from counting.
+    tiny = table.assign(a=table["a"] * 1e-4)
+
+    plain, scaled = fit(config, table), fit(config, tiny)
+
+    assert [term.scale for term in plain.numeric] == [1, 1]
+    assert scaled.numeric[0].scale == pytest.approx(1e-4, rel=0.1)
+    counts = [evaluation.evaluate_model(m, t).roc_auc for m, t in ((plain, table), (scaled, tiny))]
+    assert counts[0] == pytest.approx(counts[1], abs=0.001)
+
+
+def test_columns_of_very_different_sizes_converge(config: Config) -> None:
+    table = make_table(60, 5)
+    table["b"] = 1e15 + np.arange(60) * 1e12
+
+    fitted = fit(config, table)
+
+    assert np.isfinite(model.plain_numbers(fitted)).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_threshold_is_the_one_that_scikit_learn_tunes(seed: int) -> None:
+    table = make_table(400 + 37 * seed, seed)
+    X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
+    held_out = fitting.hold_out(X, y, SCHEMA, SETTINGS, scaled=False)
+    assert held_out is not None
+
+    ours = fitting.best_threshold(y, held_out)
+
+    pipeline = fitting.make_pipeline(X, SCHEMA, SETTINGS)
+    theirs = TunedThresholdClassifierCV(pipeline, scoring="f1", cv=5).fit(X, y)
+    assert ours == pytest.approx(theirs.best_threshold_, abs=1e-12)
+
+
+def test_f1_at_thresholds_worked_out_by_hand() -> None:
+    y, probability = np.array([1, 0, 1, 0]), np.array([0.9, 0.6, 0.4, 0.1])
+
+    f1 = fitting.f1_at(np.array([0.0, 0.4, 0.5, 0.9, 0.95]), y, probability)
+
+    # All said: 2/4 right; three said: 2 of 3; two said: 1 of 2; one said, which is right; none.
+    assert f1 == pytest.approx([2 * 2 / 6, 2 * 2 / 5, 2 / 4, 2 / 3, 0.0])
+
+
+def test_a_calibration_is_found_pays_and_keeps_every_answer() -> None:
+    random = np.random.default_rng(6)
+    truth = random.normal(size=20_000)
+    y = (random.random(20_000) < model.sigmoid(truth)).astype(np.int64)
+    too_sure = HeldOut(3 * truth + 1, np.zeros(20_000, dtype=np.int64))
+
+    found = fitting.calibrate(y, too_sure)
+
+    assert found.slope == pytest.approx(1 / 3, abs=0.02)
+    assert found.offset == pytest.approx(-1 / 3, abs=0.05)
+    assert fitting.does_calibration_pay(y, too_sure.log_odds, found)
+    threshold = fitting.shift_threshold(0.7, found)
+    before = model.sigmoid(too_sure.log_odds) >= 0.7
+    after = model.sigmoid(found.slope * too_sure.log_odds + found.offset) >= threshold
+    assert (before == after).all()
+
+
+@pytest.mark.parametrize(
+    "found", [Calibration(), Calibration(-1.0, 0.0), Calibration(0.3, 0.0), Calibration(1.001, 0.0)]
+)
+def test_a_calibration_that_does_not_lower_the_brier_score_is_left_out(
+    found: Calibration,
+) -> None:
+    random = np.random.default_rng(7)
+    log_odds = random.normal(size=500)
+    y = (random.random(500) < model.sigmoid(log_odds)).astype(np.int64)
+
+    assert not fitting.does_calibration_pay(y, log_odds, found)
+
+
+def test_a_calibration_becomes_part_of_the_coefficients() -> None:
+    table = make_table(300, 8)
+    X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
+    pipeline = fitting.make_pipeline(X, SCHEMA, SETTINGS).fit(X, y)
+    before = pipeline.decision_function(X)
+
+    fitting.apply_calibration(pipeline, Calibration(0.5, 0.25))
+
+    assert pipeline.decision_function(X) == pytest.approx(0.5 * before + 0.25)
+
+
+def test_how_right_the_probabilities_are_is_recorded(config: Config) -> None:
+    fitted = fit(config, make_table(2000, 9))
+
+    assert 0 < float(fitted.validation["brier"] or 0) < 0.25
+    assert 0 <= float(fitted.validation["expected_calibration_error"] or 0) < 0.15
+    assert fitted.validation["calibration_slope"] == 1
+
+
+def test_brier_score_and_calibration_error_worked_out_by_hand() -> None:
+    y, probability = np.array([1, 0, 1, 1]), np.array([1.0, 0.25, 0.25, 0.05])
+
+    assert evaluation.brier_score(y, probability) == pytest.approx(
+        (0 + 0.0625 + 0.5625 + 0.9025) / 4
+    )
+    # Bins 9, 2 (mean 0.25, share 0.5) and 0 (mean 0.05, share 1).
+    assert evaluation.expected_calibration_error(y, probability) == pytest.approx(
+        0 + 2 / 4 * 0.25 + 1 / 4 * 0.95
+    )
+
+
+def test_a_model_of_the_first_format_is_read_as_it_was_meant(config: Config) -> None:
+    spelled = msgspec.json.decode(model.encode_model(fit(config, make_table(300, 10))))
+    spelled["format"] = 1
+    for term in spelled["numeric"]:
+        for key in ("missing_coefficient", "mean", "scale"):
+            term.pop(key)
+    for term in spelled["categorical"]:
+        term.pop("rare"), term.pop("rare_coefficient")
+
+    read = model.decode_model(msgspec.json.encode(spelled), config.prod_deployment_path)
+
+    assert [(t.mean, t.scale, t.missing_coefficient) for t in read.numeric] == [(0, 1, 0)] * 2
