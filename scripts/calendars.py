@@ -5,15 +5,19 @@ from scripts import schedules
 DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-def spell_items(text: str, low: int) -> str:
+def spell_items(text: str, low: int, high: int) -> str:
     """Spell a field of a schedule as systemd.time(7) does."""
     spelled = []
     for item in text.split(","):
         span, _, step = item.partition("/")
-        if step and span == "*":
-            span = f"{low:02}"
-        span = "..".join(end if end == "*" else f"{int(end):02}" for end in span.split("-"))
-        spelled.append(f"{span}/{step}" if step else span)
+        if not step:
+            spelled.append(
+                "..".join(end if end == "*" else f"{int(end):02}" for end in span.split("-"))
+            )
+            continue
+        first, last = map(int, (f"{low}-{high}" if span == "*" else span).split("-"))
+        # As a list, because systemd refuses a step that leads out of its range.
+        spelled += [f"{value:02}" for value in range(first, last + 1, int(step))]
     return ",".join(spelled)
 
 
@@ -41,8 +45,8 @@ def calendars(expression: str) -> list[str]:
         One, or two where cron takes either the day of the month or the day of the week.
     """
     minute, hour, day, month, weekday = schedules.in_numbers(expression).split()
-    clock = f"{spell_items(hour, 0)}:{spell_items(minute, 0)}:00"
-    month, days = spell_items(month, 1), spell_items(day, 1)
+    clock = f"{spell_items(hour, 0, 23)}:{spell_items(minute, 0, 59)}:00"
+    month, days = spell_items(month, 1, 12), spell_items(day, 1, 31)
     by_date = f"*-{month}-{days} {clock}"
     if weekday == "*":
         return [by_date]
