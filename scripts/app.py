@@ -4,23 +4,26 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from scripts import artifacts
 from scripts.access import Access
 from scripts.accesslog import AccessLog
 from scripts.answers import RefusedError, answer_problem, answer_refusal
 from scripts.config import LOOPBACK_HOSTS, read_config
 from scripts.console import make_command
 from scripts.errors import ConfigError
-from scripts.frontdoor import ROUTE, FrontDoor, answer_bug
+from scripts.frontdoor import ROUTE, STATIC, FrontDoor, answer_bug
+from scripts.recall import History
 from scripts.live import Live
 from scripts.metrics import Gauge, Metrics
 from scripts.server import bind, serve_until_stopped
 from scripts.tokens import VARIABLES, Role, read_tokens
-from scripts.views import ROUTES, as_response
+from scripts.views import ROUTES, as_response, read_static
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ def answer_unexpected(error: Exception) -> Response:
     return as_response(answer_bug(error, request.url_rule))
 
 
-def present_gauges(live: Live) -> list[Gauge]:
+def present_gauges(live: Live, history: History) -> list[Gauge]:
     """Read the numbers of the present state: what serves, and since when."""
     now = live.last()
     gauges = [
@@ -56,6 +59,14 @@ def present_gauges(live: Live) -> list[Gauge]:
     if now.release is not None:
         labels = {"release": now.release.name}
         gauges.append(Gauge("adras_release_info", "The release that answers.", 1.0, labels))
+    switched_s = artifacts.link_changed_s(now.config.prod_deployment_path)
+    if switched_s is not None:
+        text = "Since the last deployment or rollback."
+        gauges.append(Gauge("adras_release_age_seconds", text, time.time() - switched_s))
+    run_age_s = history.last.age_s()
+    if run_age_s is not None:
+        text = "Since the last successful run of the full process."
+        gauges.append(Gauge("adras_last_successful_run_age_seconds", text, run_age_s))
     return gauges
 
 
@@ -70,6 +81,9 @@ def make_flask(metrics: Metrics) -> Flask:
             view_func=lambda view=route.view: as_response(view()),
             methods=[route.method],
         )
+    app.add_url_rule(
+        f"{STATIC}<name>", endpoint=STATIC, view_func=lambda name: as_response(read_static(name))
+    )
     app.before_request(note_route)
     app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(RefusedError, answer_refused)
@@ -96,8 +110,9 @@ def create_app(config_path: Path) -> Flask:
     ConfigError
         If the configuration is broken, or opens the service to other machines without a token.
     """
-    metrics = Metrics(lambda: present_gauges(live))
+    metrics = Metrics(lambda: present_gauges(live, history))
     live = Live(config_path, metrics.count_reload_failure)
+    history = History(live)
     api = live.last().config.api
     tokens = read_tokens(api)
     if api.host not in LOOPBACK_HOSTS and not tokens.by_role:
@@ -110,7 +125,9 @@ def create_app(config_path: Path) -> Flask:
     roles = {route.path: route.role for route in ROUTES}
     door = FrontDoor(app.wsgi_app, live, Access(tokens), roles, metrics)
     app.wsgi_app = door  # type: ignore[method-assign]
-    app.extensions |= {"live": live, "door": door}
+    app.extensions |= {
+        "live": live, "door": door, "history": history, "needs_token": bool(tokens.by_role)
+    }  # fmt: skip
     return app
 
 
@@ -123,8 +140,11 @@ def serve(config_path: Path) -> None:
     if config.api.access_log:
         door.access_log = AccessLog(os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0))
         door.access_log.start()
+    history: History = app.extensions["history"]
+    history.start()
     log.info("Serving on %s.", config.api_url)
     asyncio.run(serve_until_stopped(listener, door, app.extensions["live"]))
+    history.stop()
     if door.access_log is not None:
         door.access_log.stop()
     log.info("Stopped.")

@@ -309,6 +309,14 @@ def current_target(prod_folder: Path) -> str | None:
         ) from error
 
 
+def link_changed_s(prod_folder: Path) -> float | None:
+    """Say when `current` was last replaced, in seconds since 1970; None without one."""
+    try:
+        return (prod_folder / CURRENT).lstat().st_mtime
+    except (OSError, ValueError):
+        return None
+
+
 def list_releases(prod_folder: Path) -> list[Path]:
     """List the releases of a deployment folder, oldest first."""
     folder = prod_folder / RELEASES

@@ -111,7 +111,7 @@ class Releases(Struct, frozen=True, kw_only=True):
     """What served when, newest first."""
 
     releases: list[ReleaseEntry]
-    next_before: int | None
+    next_offset: int | None
     release: str | None
 
 
@@ -121,9 +121,11 @@ class RunEntry(Struct, frozen=True, kw_only=True):
     id: int
     started_at: str
     ended_at: str | None
+    trigger: str | None
     status: str
     verdict: str | None
     reason: str | None
+    error: str | None
     stamp: str | None
     candidate_f1: float | None
     production_f1: float | None
@@ -135,7 +137,7 @@ class Runs(Struct, frozen=True, kw_only=True):
     """The last runs, newest first."""
 
     runs: list[RunEntry]
-    next_before: int | None
+    next_offset: int | None
     release: str | None
 
 

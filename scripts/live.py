@@ -62,9 +62,13 @@ class Serving:
     def faults(self) -> list[str]:
         """Why the newest config or release is not in use, without the folders of this machine."""
         found = [fault for fault in (self.config_fault, self.release_fault) if fault]
+        return [self.without_folders(fault) for fault in found]
+
+    def without_folders(self, text: str) -> str:
+        """Take the folders of this machine out of a text that is handed out."""
         for folder in (self.root, self.config.prod_deployment_path.parent):
-            found = [fault.replace(f"{folder}{os.sep}", "") for fault in found]
-        return found
+            text = text.replace(f"{folder}{os.sep}", "")
+        return text
 
 
 def state_of(path: Path) -> tuple[int, int, int] | None:

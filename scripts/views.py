@@ -1,9 +1,9 @@
 """What each route of the service answers, and the table of the routes."""
 
-import time
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 from flask import Response, current_app, request
@@ -11,23 +11,35 @@ from msgspec import Struct
 
 from scripts import artifacts
 from scripts.answers import JSON, Answer, RefusedError, answer_json, answer_problem
-from scripts.contract import Diagnosis, Health, Predictions, Routes, Score, Summary
+from scripts.contract import (
+    Diagnosis,
+    Health,
+    Predictions,
+    ReleaseEntry,
+    Releases,
+    Routes,
+    RunEntry,
+    Runs,
+    Score,
+    Summary,
+)
 from scripts.frontdoor import SERVING
+from scripts.recall import History
 from scripts.live import Serving
 from scripts.metrics import CONTENT_TYPE, Metrics
+from scripts.openapi import Operation, Parameter, describe
 from scripts.predicting import answer_prediction
 from scripts.tokens import Role
 
+DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+STATIC_FOLDER = Path(__file__).resolve().parent / "static"
+STATIC_KINDS = {
+    "css": "text/css; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
 NOT_MEASURED = "Not measured yet: run python -m scripts.diagnostics."
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A query parameter."""
-
-    name: str
-    text: str
-    schema: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,7 @@ class Route:
     role: Role | None = Role.READ
     refusals: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()
+    takes_rows: bool = False
 
     @property
     def summary(self) -> str:
@@ -54,6 +67,11 @@ class Route:
 def serving() -> Serving:
     """Give what this request is answered from, the same from its beginning to its end."""
     return request.environ[SERVING]  # type: ignore[no-any-return]
+
+
+def past() -> History:
+    """Give what asks the records."""
+    return current_app.extensions["history"]  # type: ignore[no-any-return]
 
 
 def predict() -> Answer:
@@ -107,22 +125,51 @@ def diagnose() -> Answer:
 
 def health() -> Answer:
     """Say whether the service can answer: 200 when ready, 503 when not; needs no token."""
-    now = serving()
-    last_success_at, faults = None, now.faults
+    now, history = serving(), past()
+    reasons = [*now.faults, *history.reasons()]
+    age_s, at = history.last.age_s(), history.last.last_success_at
     state = Health(
         live=True,
         ready=now.release is not None,
-        degraded=bool(faults),
+        degraded=bool(reasons),
         release=now.release_name,
         input_folder=now.config.input_folder_path.name,
-        errors=faults,
-        last_successful_run_at=last_success_at,
-        last_successful_run_age_s=None,
+        errors=reasons,
+        last_successful_run_at=None if at is None else at.isoformat(),
+        last_successful_run_age_s=None if age_s is None else round(age_s, 1),
     )
     # Monitors look at the status; who reads the body finds the same members in both cases.
     if state.ready:
         return answer_json(state)
     return answer_problem(503, " ".join(now.faults), **msgspec.structs.asdict(state))
+
+
+def read_page() -> tuple[int, int]:
+    """Read ?limit= and ?offset= off the query string; anything else in it is refused."""
+    given = request.args.to_dict(flat=False)
+    page = {"limit": DEFAULT_LIMIT, "offset": 0}
+    for name, values in given.items():
+        is_number = len(values) == 1 and re.fullmatch(r"[0-9]{1,9}", values[0]) is not None
+        if name not in page or not is_number:
+            raise RefusedError(422, "Expected nothing behind the path but ?limit= and &offset=.")
+        page[name] = int(values[0])
+    if not 1 <= page["limit"] <= MAX_LIMIT:
+        raise RefusedError(422, f"The limit is {page['limit']}; expected 1 to {MAX_LIMIT}.")
+    return page["limit"], page["offset"]
+
+
+def runs() -> Answer:
+    """List the last runs of the full process, newest first."""
+    entries, next_offset = past().page(RunEntry, *read_page())
+    release = serving().release_name
+    return answer_json(Runs(runs=entries, next_offset=next_offset, release=release))
+
+
+def releases() -> Answer:
+    """List deployments and rollbacks, newest first."""
+    entries, next_offset = past().page(ReleaseEntry, *read_page())
+    release = serving().release_name
+    return answer_json(Releases(releases=entries, next_offset=next_offset, release=release))
 
 
 def metrics() -> Answer:
@@ -137,25 +184,74 @@ def list_routes() -> Answer:
     return answer_json(Routes(routes=routes, release=serving().release_name))
 
 
+def describe_service() -> Answer:
+    """Describe the service in OpenAPI 3.1."""
+    now = serving()
+    schema = now.config.schema if now.release is None else now.release.model.schema
+    operations = [
+        Operation(
+            method=route.method,
+            path=route.path,
+            summary=route.summary,
+            answer=route.answer,
+            role=route.role,
+            refusals=route.refusals,
+            parameters=route.parameters,
+            takes_rows=route.takes_rows,
+        )
+        for route in ROUTES
+    ]
+    needs_token: bool = current_app.extensions["needs_token"]
+    return answer_json(describe(operations, schema, now.config.api, needs_token=needs_token))
+
+
+def read_static(name: str) -> Answer:
+    """Give a script, style or page of this package; other names there are none."""
+    kind = STATIC_KINDS.get(name.rpartition(".")[2])
+    path = STATIC_FOLDER / name
+    if kind is None or path.parent != STATIC_FOLDER or not path.is_file():
+        raise RefusedError(404, "There is no such file.")
+    return Answer(200, path.read_bytes(), [("Content-Type", kind)])
+
+
+def docs() -> Answer:
+    """Show the description of the service as a page, on which it can be tried."""
+    return read_static("docs.html")
+
+
+PAGE = (
+    Parameter(
+        "limit",
+        "How many entries.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    ),
+    Parameter(
+        "offset",
+        "After how many.",
+        {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
+    ),
+)
 EXPLAIN = Parameter(
-    "explain", "Split the log-odds of each row into contributions.", {"type": "boolean"}
+    "explain",
+    "Split the log-odds of each row into contributions.",
+    {"type": "boolean", "default": False},
 )
 ROUTES = (
     Route("GET", "/", list_routes, Routes),
-    Route("POST", "/predict", predict, Predictions, Role.READ, (400, 415, 422, 503), (EXPLAIN,)),
+    Route("POST", "/predict", predict, Predictions, Role.READ, (415, 422, 503), (EXPLAIN,), True),
     Route("GET", "/score", score, Score, Role.READ, (503,)),
     Route("GET", "/summarise", summarise, Summary, Role.READ, (503,)),
     Route("GET", "/diagnose", diagnose, Diagnosis, Role.READ, (503,)),
+    Route("GET", "/releases", releases, Releases, Role.READ, (422, 503), PAGE),
+    Route("GET", "/runs", runs, Runs, Role.READ, (422, 503), PAGE),
     Route("GET", "/health", health, Health, None, (503,)),
     Route("GET", "/metrics", metrics, "text/plain"),
+    Route("GET", "/openapi.json", describe_service, JSON),
+    # The page is the same for everyone; what it shows it asks for, with the token.
+    Route("GET", "/docs", docs, "text/html", None),
 )
 
 
 def as_response(answer: Answer) -> Response:
     """Turn an answer into Flask's."""
     return Response(answer.body, answer.status, list(answer.headers))
-
-
-def now_text() -> str:
-    """Spell the present moment."""
-    return datetime.fromtimestamp(time.time(), UTC).isoformat()

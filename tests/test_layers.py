@@ -60,9 +60,11 @@ SERVICE: dict[str, set[str]] = {
     "frontdoor": {
         "answers", "access", "accesslog", "live", "metrics", "predicting", "tokens",
     },
+    "openapi": {"config", "model", "answers", "contract", "bodies", "tokens"},
+    "recall": {"errors", "config", "answers", "contract", "live", "storage", "database"},
     "views": {
         "config", "artifacts", "answers", "contract", "live", "metrics", "predicting", "tokens",
-        "frontdoor",
+        "frontdoor", "openapi", "recall",
     },
     "server": {"errors", "config", "answers", "live", "frontdoor"},
 }  # fmt: skip
@@ -118,7 +120,7 @@ ALLOWED["diagnostics"] = ALLOWED["scoring"] | {"ingestion", "training", "monitor
 ALLOWED["alerts"] = set()
 # The part of a run that watches: what was found goes to the records, and from there to people.
 ALLOWED["notices"] = {"config", "database", "alerts", "monitoring"}
-ALLOWED["app"] = {"errors", "config", "console", "tokens"} | set(SERVICE)
+ALLOWED["app"] = {"errors", "config", "artifacts", "console", "tokens"} | set(SERVICE)
 ALLOWED["fullprocess"] = (
     SUPPORT
     | set(RUN)

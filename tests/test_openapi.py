@@ -1,0 +1,151 @@
+"""The service keeps to its own description, whatever is sent."""
+
+import csv
+import io
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+
+from scripts.app import create_app
+from scripts.views import ROUTES, Route
+from tests.service import (
+    DIAGNOSIS,
+    FIRST,
+    TOKEN,
+    answer_of,
+    edit_config,
+    make_model,
+    make_row,
+    switch,
+    write_release,
+)
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The description of a service with a token, numbers and a category, and all it can tell."""
+    folder = tmp_path_factory.mktemp("described")
+    places = ("input", "output", "test", "models", "prod")
+    keys = ("input_folder", "output_folder", "test_data", "output_model", "prod_deployment")
+    settings_: dict[str, Any] = {f"{k}_path": place for k, place in zip(keys, places, strict=True)}
+    (folder / "config.json").write_text(json.dumps(settings_))
+    write_release(folder / "prod", FIRST, make_model(categorical=True))
+    switch(folder / "prod", FIRST)
+    (folder / "prod" / "diagnostics.json").write_text(json.dumps(DIAGNOSIS))
+    os.environ["ADRAS_API_TOKEN"] = TOKEN
+    try:
+        app = create_app(folder / "config.json")
+    finally:
+        del os.environ["ADRAS_API_TOKEN"]
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    return schemathesis.openapi.from_wsgi("/openapi.json", app, headers=headers)
+
+
+@schemathesis.serializer("text/csv")
+def write_csv(_context: object, rows: Any) -> bytes:
+    """Spell rows, generated as JSON, as the table that is described."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return json.dumps(rows).encode()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(names)
+    writer.writerows([row.get(name) for name in names] for row in rows)
+    return text.getvalue().encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("route", ROUTES, ids=[f"{r.method} {r.path}" for r in ROUTES])
+def test_every_answer_is_as_described(described: Any, route: Route, mode: GenerationMode) -> None:
+    check_operation(described, route, mode, n_examples=25)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("route", ROUTES, ids=[f"{r.method} {r.path}" for r in ROUTES])
+def test_campaign_every_answer_is_as_described(
+    described: Any, route: Route, mode: GenerationMode
+) -> None:
+    n_sent = check_operation(described, route, mode, n_examples=500)
+    print(f"{route.method} {route.path}, {mode.value} data: {n_sent} requests, all as described")
+
+
+def check_operation(described: Any, route: Route, mode: GenerationMode, n_examples: int) -> int:
+    """Send requests made from the description, with every check of the library; count them."""
+    operation = described[route.path][route.method]
+    n_sent = 0
+
+    @settings(
+        max_examples=n_examples,
+        deadline=None,
+        derandomize=n_examples < 100,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def send(case: Any) -> None:
+        nonlocal n_sent
+        n_sent += 1
+        case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"})
+
+    try:
+        send()
+    except Unsatisfiable:
+        # A route that takes nothing cannot be sent anything wrong.
+        assert mode is GenerationMode.NEGATIVE
+        assert not route.parameters
+    return n_sent
+
+
+def test_the_description_is_made_from_routes_and_columns(client: FlaskClient) -> None:
+    description = answer_of(client.get("/openapi.json"))
+
+    row = description["components"]["schemas"]["Row"]
+    assert description["openapi"] == "3.1.0"
+    assert {
+        f"{method.upper()} {path}"
+        for path, operations in description["paths"].items()
+        for method in operations
+    } == {f"{route.method} {route.path}" for route in ROUTES}
+    assert row["required"] == list(make_row())
+    assert row["properties"]["lastmonth_activity"]["minimum"] == 0
+    assert "security" not in description["paths"]["/score"]["get"]
+
+
+def test_a_token_and_the_limits_stand_in_the_description(
+    guarded: FlaskClient, config_path: Path
+) -> None:
+    edit_config(config_path, api={"max_rows": 7})
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+
+    paths = answer_of(guarded.get("/openapi.json", headers=headers))["paths"]
+
+    assert paths["/score"]["get"]["security"] == [{"token": []}]
+    assert "security" not in paths["/health"]["get"]
+    content = paths["/predict"]["post"]["requestBody"]["content"]
+    assert content["application/json"]["schema"]["properties"]["data"]["maxItems"] == 7
+    assert "text/csv" in content
+
+
+def test_the_page_of_the_description_asks_no_other_machine(guarded: FlaskClient) -> None:
+    page = guarded.get("/docs")
+
+    assert page.status_code == 200
+    assert page.content_type == "text/html; charset=utf-8"
+    for name in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
+        part = guarded.get(name)
+        assert part.status_code == 200
+        assert "://" not in part.text
+    assert "://" not in page.text
+    # Neither scripts nor styles within the page, which the policy would not run.
+    assert not re.search(r"<script>|<style>|style=|onclick", page.text)
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
