@@ -18,9 +18,9 @@ from scripts.config import LOOPBACK_HOSTS, read_config
 from scripts.console import make_command
 from scripts.errors import ConfigError
 from scripts.frontdoor import ROUTE, STATIC, FrontDoor, answer_bug
-from scripts.recall import History
 from scripts.live import Live
 from scripts.metrics import Gauge, Metrics
+from scripts.recall import History
 from scripts.server import bind, serve_until_stopped
 from scripts.tokens import VARIABLES, Role, read_tokens
 from scripts.views import ROUTES, as_response, read_static

@@ -24,11 +24,11 @@ from scripts.contract import (
     Summary,
 )
 from scripts.frontdoor import SERVING
-from scripts.recall import History
 from scripts.live import Serving
 from scripts.metrics import CONTENT_TYPE, Metrics
 from scripts.openapi import Operation, Parameter, describe
 from scripts.predicting import answer_prediction
+from scripts.recall import History
 from scripts.tokens import Role
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
