@@ -20,6 +20,8 @@ GROUPED = {
 # What programs write for a thousands separator that is declared as a blank.
 WIDE_BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " "})
 PLAIN = NumberMarks()
+# Stands for the label of a client whose outcome is not known yet: the cell is blank.
+UNLABELLED = -1
 
 
 class BadCellError(ValueError):
@@ -107,15 +109,17 @@ def parse_id(text: str) -> str:
     return text
 
 
-def parse_label(text: str, labels: dict[str, int]) -> int:
-    """Read the target: one of the two declared labels."""
+def parse_label(text: str, labels: dict[str, int], *, needs_label: bool = True) -> int:
+    """Read the target: one of the two declared labels; where none is needed it may be blank."""
     try:
         return labels[spell_label(text)]
     except (KeyError, OverflowError) as error:
+        if not needs_label and not text.strip():
+            return UNLABELLED
         raise BadCellError(f"expected one of {list(labels)}", text) from error
 
 
-def cell_parsers(schema: Schema) -> dict[str, Callable[[str], Any]]:
+def cell_parsers(schema: Schema, *, needs_label: bool = True) -> dict[str, Callable[[str], Any]]:
     """Say for each column of the schema how a cell is read."""
     labels, minimums = schema.labels, schema.minimums
 
@@ -126,5 +130,5 @@ def cell_parsers(schema: Schema) -> dict[str, Callable[[str], Any]]:
     parsers: dict[str, Callable[[str], Any]] = dict.fromkeys(schema.ids, parse_id)
     parsers |= {name: number_parser(name) for name in schema.numeric}
     parsers |= dict.fromkeys(schema.categorical, str.strip)
-    parsers[schema.target] = lambda text: parse_label(text, labels)
+    parsers[schema.target] = lambda text: parse_label(text, labels, needs_label=needs_label)
     return parsers

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from scripts import artifacts, findings, reading
+from scripts.cells import UNLABELLED
 from scripts.config import Schema
 from scripts.errors import DatasetError
 from scripts.findings import FileReading
@@ -42,7 +43,9 @@ def make_table(columns: dict[str, list[Any]], schema: Schema) -> pd.DataFrame:
     return table
 
 
-def read_tables(paths: Sequence[Path], schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
+def read_tables(
+    paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
+) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read files strictly, in the order given, into one table.
 
     Parameters
@@ -51,6 +54,8 @@ def read_tables(paths: Sequence[Path], schema: Schema) -> tuple[pd.DataFrame, li
         CSV files.
     schema : Schema
         The columns.
+    needs_label : bool
+        Reject rows whose target is blank; otherwise `split_unlabelled` takes them apart.
 
     Returns
     -------
@@ -70,13 +75,45 @@ def read_tables(paths: Sequence[Path], schema: Schema) -> tuple[pd.DataFrame, li
     readings: list[FileReading] = []
     gathered: dict[str, list[Any]] = {name: [] for name in schema.columns}
     for path in paths:
-        found, columns = reading.read_file(path, path.parent, schema)
+        found, columns = reading.read_file(path, path.parent, schema, needs_label=needs_label)
         readings.append(found)
         for name, values in columns.items():
             gathered[name].extend(values)
     if not gathered[schema.target]:
         raise DatasetError(f"No usable row was found. {findings.spell_complaints(readings)}")
     return make_table(gathered, schema), readings
+
+
+def split_unlabelled(
+    table: pd.DataFrame, schema: Schema
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split a table into the rows with a label and those without, each in their order.
+
+    The latter are today's clients, whose outcome is not known yet. Whole numbers stay integers
+    in the former, as if the latter had never been there.
+    """
+    is_unlabelled = table[schema.target] == UNLABELLED
+    if not is_unlabelled.any():
+        return table, table.iloc[:0]
+    labelled = table[~is_unlabelled].reset_index(drop=True)
+    for name in schema.numeric:
+        labelled[name] = as_integers(labelled[name])
+    return labelled, table[is_unlabelled].reset_index(drop=True)
+
+
+def client_names(table: pd.DataFrame, schema: Schema) -> pd.Series:
+    """Name the client of each row by its identifiers; several are joined by " | ".
+
+    A stroke or backslash in one of several identifiers gets a backslash before it, so that two
+    clients never have the same name.
+    """
+    columns: list[pd.Series] = [table[name] for name in schema.ids]
+    if len(columns) > 1:
+        columns = [column.str.replace(r"([\\|])", r"\\\1", regex=True) for column in columns]
+    names = columns[0]
+    for column in columns[1:]:
+        names = names + " | " + column
+    return names
 
 
 def read_test_table(place: Path, schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:

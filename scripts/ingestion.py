@@ -19,12 +19,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Ingestion:
-    """What an ingestion made, and from what."""
+    """What an ingestion made, and from what; clients are the rows without a label."""
 
     dataset_path: Path
     stamp: str
     n_rows: int
     readings: tuple[FileReading, ...]
+    clients: pd.DataFrame
 
 
 def clean_dataset(table: pd.DataFrame) -> pd.DataFrame:
@@ -47,16 +48,63 @@ def clean_dataset(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop_duplicates(ignore_index=True)
 
 
-def build_dataset(paths: Sequence[Path], schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
-    """Read files in the order given and clean them; nothing is written.
+def find_todays_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Find the clients whose outcome is not known yet; of several rows of one, the last counts.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The rows of all files in file order.
+    schema : Schema
+        Its columns; without identifiers each row is a client.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_clients, n_columns)
+        The last row of each client, where it has no label. A row with a label that comes later
+        than one without says how it ended, so that client is not among them.
+    """
+    _, unlabelled = dataset.split_unlabelled(table, schema)
+    if unlabelled.empty or not schema.ids:
+        return unlabelled
+    names = dataset.client_names(table, schema)
+    # Only the rows of these clients are compared: there may be millions of others.
+    mentioned = names.isin(dataset.client_names(unlabelled, schema))
+    last = table[mentioned & ~names.where(mentioned).duplicated(keep="last")]
+    return dataset.split_unlabelled(last, schema)[1]
+
+
+def read_input(
+    paths: Sequence[Path], schema: Schema
+) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
+    """Read files in the order given; nothing is written.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files.
+    schema : Schema
+        Their columns.
+
+    Returns
+    -------
+    tuple of pandas.DataFrame, pandas.DataFrame and list of FileReading
+        The cleaned rows to train on; today's clients; one reading per file.
 
     Raises
     ------
     DatasetError
         If no usable row is found.
     """
-    table, readings = dataset.read_tables(paths, schema)
-    return clean_dataset(table), readings
+    table, readings = dataset.read_tables(paths, schema, needs_label=False)
+    labelled, _ = dataset.split_unlabelled(table, schema)
+    return clean_dataset(labelled), find_todays_clients(table, schema), readings
+
+
+def build_dataset(paths: Sequence[Path], schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
+    """Read files in the order given and clean the rows to train on; nothing is written."""
+    table, _, readings = read_input(paths, schema)
+    return table, readings
 
 
 def find_input(config: Config) -> list[Path]:
@@ -82,7 +130,7 @@ def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
     if paths is None:
         paths = find_input(config)
     schema = choose_schema(config, paths)
-    table, readings = build_dataset(paths, schema)
+    table, clients, readings = read_input(paths, schema)
     findings.log_detections(readings)
     findings.log_readings(readings)
 
@@ -98,7 +146,9 @@ def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
     used = [str(found.path) for found in readings if not found.refused]
     artifacts.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
     log.info("Wrote %d rows from %d files to %s.", len(table), len(used), dataset_path)
-    return Ingestion(dataset_path, stamp, len(table), tuple(readings))
+    if len(clients):
+        log.info("Found %d clients without a label: today's clients.", len(clients))
+    return Ingestion(dataset_path, stamp, len(table), tuple(readings), clients)
 
 
 if __name__ == "__main__":

@@ -223,7 +223,12 @@ def read_row(fields: Sequence[str], header: Sequence[str], parsers: Parsers) -> 
 
 
 def read_rows(
-    lines: Iterable[tuple[int, str]], schema: Schema, reading: FileReading, *, as_text: bool = False
+    lines: Iterable[tuple[int, str]],
+    schema: Schema,
+    reading: FileReading,
+    *,
+    as_text: bool = False,
+    needs_label: bool = True,
 ) -> dict[str, list[Any]]:
     """Read a file's lines into columns; what cannot be right goes to `reading.rejected`."""
     iterator = iter(lines)
@@ -231,7 +236,11 @@ def read_rows(
     if not first.strip():
         raise RefusedFileError("it is empty, or its first line is")
     reading.separator, header = read_header(first, schema)
-    parsers: Parsers = dict.fromkeys(header, str.strip) if as_text else cell_parsers(schema)
+    parsers: Parsers = (
+        dict.fromkeys(header, str.strip)
+        if as_text
+        else cell_parsers(schema, needs_label=needs_label)
+    )
     columns: dict[str, list[Any]] = {name: [] for name in parsers}
     for number, line in iterate_records(iterator, reading.separator):
         if not line.strip():
@@ -251,7 +260,7 @@ def read_rows(
 
 
 def read_file(
-    path: Path, folder: Path, schema: Schema, *, as_text: bool = False
+    path: Path, folder: Path, schema: Schema, *, as_text: bool = False, needs_label: bool = True
 ) -> tuple[FileReading, dict[str, list[Any]]]:
     """Read one file strictly; a file that cannot be right is refused as a whole.
 
@@ -265,6 +274,8 @@ def read_file(
         The columns.
     as_text : bool
         Give every column of the file as the text it holds, to find out what it is.
+    needs_label : bool
+        Reject a row whose target is blank; otherwise its label is `cells.UNLABELLED`.
 
     Returns
     -------
@@ -277,7 +288,9 @@ def read_file(
         check_is_file(path, folder)
         with path.open("rb") as handle:
             lines = iterate_lines(handle, reading, schema.encoding)
-            columns = read_rows(lines, schema, reading, as_text=as_text)
+            columns = read_rows(
+                lines, schema, reading, as_text=as_text, needs_label=needs_label
+            )
     except RefusedFileError as error:
         reading.refused, reading.rejected, reading.n_rows = str(error), [], 0
         reading.rejected.append(RejectedRow(path.name, 0, "", str(error)))

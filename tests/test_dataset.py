@@ -67,6 +67,8 @@ MONTH, YEAR, SIZE, EXITED = HEADER.split(",")[1:]
 LACKS = "it lacks the columns"
 NUMBER_WANTED = "expected a number or nothing"
 QUOTES = "expected quotes around whole fields"
+# A row to be judged on needs a label; among the input it is one of today's clients.
+BLANK_LABEL = one_bad_row("label blank", "x2,1,2,3,", EXITED, "expected one of ['1', '0']")
 CORPUS = [
     # Right, although unusual.
     Case("bom", b"\xef\xbb\xbf" + lines(ROW), 1),
@@ -167,7 +169,7 @@ CORPUS = [
     one_bad_row(
         "label of 5000 digits", f"x2,1,2,3,{'1' * 5000}", EXITED, "expected one of ['1', '0']"
     ),
-    one_bad_row("label blank", "x2,1,2,3,", EXITED, "expected one of ['1', '0']"),
+    BLANK_LABEL,
     one_bad_row("identifier blank", " ,1,2,3,1", "corporation", "expected an identifier"),
     one_bad_row("extra field", "x2,1,2,3,1,", "", "expected 5 fields, found 6"),
     one_bad_row("missing field", "x2,1,2,3", "", "expected 5 fields, found 4"),
@@ -387,9 +389,10 @@ def test_a_folder_of_nothing_but_hostile_files_and_one_good_one_is_ingested(
     for number, case in enumerate(CORPUS):
         mine = [row for row in listed if row["file"] == f"hostile{number:02d}.csv"]
         assert [(int(row["line"]), row["column"]) for row in mine] == [
-            (line, column) for line, column, _ in case.rejections
+            (line, column) for line, column, _ in case.rejections if case is not BLANK_LABEL
         ]
-    n_rejections = sum(len(case.rejections) for case in CORPUS) + len(ODDITIES)
+    assert made.clients["corporation"].tolist() == ["x2"]
+    n_rejections = sum(len(case.rejections) for case in CORPUS) - 1 + len(ODDITIES)
     assert len(listed) == n_rejections
     used = Kind.INGESTED.path(config.output_folder_path, made.stamp).read_text().splitlines()
     whole = [case for case in CORPUS if not case.rejections or case.rejections[0][0]]
@@ -408,6 +411,50 @@ def test_a_file_alone_is_usable_or_refused_by_name(case: Case, tmp_path: Path) -
     else:
         with pytest.raises(DatasetError, match=r"No usable row was found\. .*x\.csv"):
             dataset.read_tables([path], SCHEMA)
+
+
+def test_a_row_without_a_label_is_read_where_none_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(lines(ROW, "x2,1.5,2,,", "x3,11,21,31,  ", "x4,1,2,3,0", "x5,1,2,3,maybe"))
+
+    table, (found,) = dataset.read_tables([path], SCHEMA, needs_label=False)
+    labelled, unlabelled = dataset.split_unlabelled(table, SCHEMA)
+
+    assert list(labelled["corporation"]) == ["x1", "x4"]
+    assert list(labelled["exited"]) == [1, 0]
+    # As if the row with a fraction and a blank had never been there.
+    assert list(labelled.dtypes[1:]) == ["int64"] * 4
+    assert list(unlabelled["corporation"]) == ["x2", "x3"]
+    assert [row.line for row in found.rejected] == [6]
+
+
+def test_a_blank_that_is_a_declared_label_is_one(tmp_path: Path) -> None:
+    schema = Schema(positive="left", negative="")
+    path = tmp_path / "x.csv"
+    path.write_bytes(lines("x1,1,2,3,left", "x2,1,2,3,"))
+
+    table, _ = dataset.read_tables([path], schema, needs_label=False)
+
+    assert list(table["exited"]) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "name"),
+    [
+        (("a",), "a"),
+        (("a", "b"), "a | b"),
+        (("a | b", "c"), "a \\| b | c"),
+        (("a", "b | c"), "a | b \\| c"),
+        (("a\\", "b"), "a\\\\ | b"),
+    ],
+)
+def test_client_names_tell_clients_apart(identifiers: tuple[str, ...], name: str) -> None:
+    schema = Schema(ids=tuple(f"id{place}" for place in range(len(identifiers))))
+    row = dict(zip(schema.ids, identifiers, strict=True))
+    table = pd.DataFrame([row], dtype="str")
+
+    assert list(dataset.client_names(table, schema)) == [name]
+    assert list(table.iloc[0]) == list(identifiers)
 
 
 def test_no_cell_gets_into_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 import pytest
 
-from scripts import artifacts, ingestion
+from scripts import artifacts, ingestion, training
 from scripts.artifacts import Kind
-from scripts.config import Config
-from scripts.errors import DatasetError
+from scripts.config import Config, Schema
+from scripts.errors import DatasetError, InsufficientDataError
 from tests.conftest import HEADER, write_csv
 
 
@@ -104,3 +105,61 @@ def test_equal_files_give_an_equal_dataset(config: Config) -> None:
 
     assert first.dataset_path.read_bytes() == second.dataset_path.read_bytes()
     assert second.stamp > first.stamp
+
+
+def test_rows_without_a_label_are_clients_and_leave_the_dataset_as_it_is(config: Config) -> None:
+    before = ingestion.main(config)
+    write_csv(config.input_folder_path / "c.csv", ["today1,5,,7,", "today2,1.5,6,7, "])
+
+    made = ingestion.main(config)
+
+    assert made.clients["corporation"].tolist() == ["today1", "today2"]
+    assert made.dataset_path.read_bytes() == before.dataset_path.read_bytes()
+    assert made.n_rows == 26
+    assert not Kind.REJECTED.path(config.output_folder_path, made.stamp).exists()
+    assert before.clients.empty
+
+
+@pytest.mark.parametrize(
+    ("rows", "months"),
+    [
+        (["x,1,2,3,", "y,4,5,6,", "x,7,8,9,"], [4, 7]),
+        (["x,1,2,3,0", "x,4,5,6,"], [4]),
+        (["x,1,2,3,", "x,4,5,6,0"], []),
+        (["x,1,2,3,", "x,1,2,3,1", "x,1,2,3,"], [1]),
+    ],
+    ids=["two rows", "known before", "ended", "came back"],
+)
+def test_of_several_rows_of_a_client_the_last_counts(
+    config: Config, rows: list[str], months: list[int]
+) -> None:
+    write_csv(config.input_folder_path / "c.csv", rows)
+
+    made = ingestion.main(config)
+
+    assert made.clients["lastmonth_activity"].tolist() == months
+
+
+def test_clients_of_two_identifiers_are_told_apart_by_both(config: Config) -> None:
+    schema = Schema(
+        ids=("corporation", "number_of_employees"),
+        numeric=("lastmonth_activity", "lastyear_activity"),
+    )
+    write_csv(config.input_folder_path / "c.csv", ["x,1,2,3,", "x,4,5,6,", "x,7,8,3,"])
+
+    made = ingestion.main(msgspec.structs.replace(config, schema=schema))
+
+    assert made.clients["lastmonth_activity"].tolist() == [4, 7]
+
+
+def test_a_folder_of_nothing_but_clients_without_a_label_is_read(config: Config) -> None:
+    for path in config.input_folder_path.iterdir():
+        path.unlink()
+    write_csv(config.input_folder_path / "today.csv", ["x,1,2,3,"])
+
+    made = ingestion.main(config)
+
+    assert made.clients["corporation"].tolist() == ["x"]
+    assert made.n_rows == 0
+    with pytest.raises(InsufficientDataError, match="0 rows cannot be split"):
+        training.main(config)

@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "cells": {"config", "model"},
     "findings": set(),
     "reading": {"errors", "config", "artifacts", "cells", "findings"},
-    "dataset": {"errors", "config", "artifacts", "model", "findings", "reading"},
+    "dataset": {"errors", "config", "artifacts", "cells", "model", "findings", "reading"},
     "inference": {"errors", "config", "cells", "dataset", "findings", "reading"},
     "release": {"errors", "artifacts", "model"},
     "evaluation": {"errors", "dataset", "model"},
