@@ -84,9 +84,7 @@ def read_tables(
     return make_table(gathered, schema), readings
 
 
-def split_unlabelled(
-    table: pd.DataFrame, schema: Schema
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split_unlabelled(table: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split a table into the rows with a label and those without, each in their order.
 
     The latter are today's clients, whose outcome is not known yet. Whole numbers stay integers

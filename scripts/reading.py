@@ -288,9 +288,7 @@ def read_file(
         check_is_file(path, folder)
         with path.open("rb") as handle:
             lines = iterate_lines(handle, reading, schema.encoding)
-            columns = read_rows(
-                lines, schema, reading, as_text=as_text, needs_label=needs_label
-            )
+            columns = read_rows(lines, schema, reading, as_text=as_text, needs_label=needs_label)
     except RefusedFileError as error:
         reading.refused, reading.rejected, reading.n_rows = str(error), [], 0
         reading.rejected.append(RejectedRow(path.name, 0, "", str(error)))
