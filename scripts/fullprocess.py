@@ -10,16 +10,40 @@ from pathlib import Path
 import click
 from sqlalchemy.engine import Engine
 
-from scripts import artifacts, database, deadline, heartbeat, history, snapshot
+from scripts import artifacts, database, deadline, heartbeat, history, notices, snapshot
 from scripts.config import Config, ping_url, read_config
 from scripts.console import make_command
 from scripts.database import Role, Status, Verdict
 from scripts.deadline import Watch
-from scripts.errors import BusyError, InsufficientDataError, PipelineError, RunTimeoutError
+from scripts.errors import (
+    BusyError,
+    InsufficientDataError,
+    PipelineError,
+    RecordsError,
+    RunTimeoutError,
+)
 from scripts.running import Request, Run, name_of
 from scripts.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
+
+
+def observe(run: Run, dataset_path: Path) -> None:
+    """Look for drift, with the release that has served until now; a failure undoes nothing."""
+    try:
+        notices.observe(run.engine, run.id, run.config, dataset_path)
+    except RunTimeoutError:
+        raise
+    except (PipelineError, OSError) as error:
+        log.warning("monitoring did not succeed, which undoes nothing: %s", error)
+
+
+def tell(config: Config, engine: Engine) -> None:
+    """Tell who wants to know what changed; that this fails must not hide how a run ended."""
+    try:
+        notices.tell(engine, config, datetime.now(UTC))
+    except RecordsError as error:
+        log.error("What changed could not be told: %s", error)
 
 
 def train_and_decide(run: Run, snap: Snapshot) -> None:
@@ -31,6 +55,7 @@ def train_and_decide(run: Run, snap: Snapshot) -> None:
     config = run.config
     ingested = run.step("ingestion", lambda: ingestion.main(config, paths=snap.paths[Role.INPUT]))
     run.record_readings(ingested.readings, Role.INPUT)
+    run.step("monitoring", lambda: observe(run, ingested.dataset_path))
     trained = run.step(
         "training", lambda: training.main(config, dataset_path=ingested.dataset_path)
     )
@@ -59,6 +84,7 @@ def train_and_decide(run: Run, snap: Snapshot) -> None:
             ),
         )
         run.record_deployment(made, decision.production_release)
+        notices.start_over(run.engine, run.id, made.name, scored.evaluation)
     run.verdict = verdicts.get(decision.answer, Verdict.HELD)
 
 
@@ -170,12 +196,16 @@ def run_recorded(config: Config, engine: Engine, request: Request, watch: Watch)
     """Record a run from its start to its end, also when it fails."""
     run = Run(recover(config, engine, request, datetime.now(UTC)), config, engine, watch, request)
     log.info("Run %d started by %s.", run.id, request.trigger)
+    # A run that is killed each time never comes to its end, so the next one tells at its start.
+    tell(config, engine)
     try:
         verdict = look_and_work(run)
     except Exception as error:
         # Recorded, then raised again: a failed run is a result, also one that fails by a bug.
         run.end_badly(error)
         raise
+    finally:
+        tell(config, engine)
     with database.writing(engine) as connection:
         database.forget_old_runs(connection, config.retention.history)
     return verdict

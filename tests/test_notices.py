@@ -15,7 +15,7 @@ from scripts import alerts, artifacts, database, ingestion, monitoring, notices
 from scripts import config as config_module
 from scripts.config import Config
 from scripts.database import Status, Verdict
-from scripts.errors import ConfigError
+from scripts.errors import ConfigError, DatasetError
 from scripts.evaluation import Evaluation
 from tests.conftest import SMALL_ROWS, write_csv
 from tests.test_alerts import receiver
@@ -175,7 +175,7 @@ def test_a_failing_run_says_which_and_why(config: Config, engine: Engine) -> Non
 
     with database.reading(engine) as connection:
         [alert] = database.list_alerts(connection, 10)
-    assert alert["detail"] == f"run {run_id}, failed: no usable row"
+    assert alert["detail"] == f"run {run_id}, failed: failed in ingestion"
     assert alert["run_id"] == run_id
 
 
@@ -293,3 +293,36 @@ def test_the_small_table_does_not_drift_from_itself(
     assert states_of(engine) == {"data": "ok", "model": "ok"}
     assert alerts_of(engine) == []
     assert monitoring.main(deployed, dataset_path=path).data.n_compared == 26
+
+
+def test_whole_runs_record_drift_and_tell_of_failing_and_recovering(
+    config: Config, changed: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scripts import diagnostics, fullprocess
+
+    monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
+    with receiver() as (url, received):
+        telling = changed(alerts={"webhook_url": url}, api={"port": 1, "timeout_s": 0.5})
+        fullprocess.main(telling)
+        fullprocess.main(telling)
+        table = telling.input_folder_path / "a.csv"
+        text = table.read_text()
+        for path in telling.input_folder_path.iterdir():
+            path.unlink()
+        for _ in range(2):
+            with pytest.raises(DatasetError):
+                fullprocess.main(telling)
+        table.write_text(text)
+        fullprocess.main(telling)
+
+    told = [[(a["name"], a["state"]) for a in message["alerts"]] for _, _, message in received]
+    assert told == [[("run", "failing")], [("run", "ok")]]
+    with (
+        database.open_records(config.database_url) as opened,
+        database.reading(opened) as connection,
+    ):
+        rows = database.column_statistics_of_run(connection, 1)
+        scores = database.list_production_scores(connection, 10)
+    assert len(rows) == 4
+    assert scores[-1]["release"].startswith("0001_")
+    assert scores[-1]["f1"] == 0.8
