@@ -12,11 +12,11 @@ from scripts import schedules, ticks
 from scripts.errors import ScheduleError
 
 BERLIN = ZoneInfo("Europe/Berlin")
-# All but Lord Howe's, whose clocks change by half an hour: the other library then loses the
-# minutes of its schedules for a day.
+# Not those whose clocks change by half an hour (Lord Howe) or at midnight (Santiago): there the
+# other library starts at a time that its schedule does not have.
 ZONES = [
     "UTC", "Europe/Berlin", "America/New_York", "America/St_Johns", "Australia/Adelaide",
-    "Asia/Kathmandu", "Africa/Casablanca", "Pacific/Auckland", "America/Santiago", "Asia/Tehran",
+    "Asia/Kathmandu", "Africa/Casablanca", "Pacific/Auckland", "Europe/London", "Asia/Tehran",
 ]  # fmt: skip
 
 
@@ -61,6 +61,17 @@ def test_the_next_times_are_right_where_the_clocks_change_by_half_an_hour() -> N
         "10-04 02:30+11",
         "10-04 13:20+11",
     ]
+
+
+def test_the_next_times_are_right_where_midnight_is_left_out() -> None:
+    zone = ZoneInfo("America/Santiago")
+
+    # 6 September 2026: 00:00 to 01:00 is left out there; 04:00 UTC.
+    assert walls("0 */18 * * *", "2026-09-06T03:30", 2, zone) == [
+        "09-06 18:00-03",
+        "09-07 00:00-03",
+    ]
+    assert walls("30 0 * * *", "2026-09-06T03:30", 2, zone) == ["09-06 01:00-03", "09-07 00:30-03"]
 
 
 def test_the_next_time_is_later_than_the_moment_itself() -> None:
