@@ -14,15 +14,8 @@ from scripts.errors import ConfigError
 
 DEFAULT_CONFIG_PATH = Path(__file__).resolve().parent.parent / "config.json"
 PRACTICE_NUMERIC = ("lastmonth_activity", "lastyear_activity", "number_of_employees")
-OPPOSITES = (
-    ("1", "0"),
-    ("true", "false"),
-    ("true.", "false."),
-    ("t", "f"),
-    ("yes", "no"),
-    ("y", "n"),
-)
-KNOWN_OPPOSITES = {**dict(OPPOSITES), **{no: yes for yes, no in OPPOSITES}}
+OPPOSITES = {"1": "0", "true": "false", "true.": "false.", "t": "f", "yes": "no", "y": "n"}
+KNOWN_OPPOSITES = OPPOSITES | {no: yes for yes, no in OPPOSITES.items()}
 FOLDER_KEYS = (
     "input_folder_path",
     "output_folder_path",
@@ -371,3 +364,11 @@ def read_config(path: Path) -> Config:
     config = resolve_paths(config, path.absolute().parent)
     check_folders(config, str(path))
     return config
+
+
+if __name__ == "__main__":
+    # `python -m scripts.config suggest` looks at data, which stands far above this module. Started
+    # as a program, and only then, it hands over; imported, it knows nothing of what is above.
+    from scripts.suggest import command
+
+    command.main(prog_name="python -m scripts.config")

@@ -15,6 +15,7 @@ from scripts.findings import FileReading
 
 MIN_NUMBERS_FRACTION = 0.99
 MAX_SHOWN_LABELS = 5
+UNIQUE = "it has as many values as rows"
 # What a pinned schema may differ in from what config.json declares: how files are written is found
 # out file by file.
 FREE_KEYS = {"separator", "encoding"}
@@ -93,7 +94,7 @@ def reason_to_set_aside(column: pd.Series, *, numeric: bool, marks: NumberMarks)
     if len(counts) == 1:
         return "it is blank in every row" if counts.index[0] == "" else "it has one value"
     if len(counts) == len(column) and not (numeric and is_measure(column, marks)):
-        return "it has as many values as rows"
+        return UNIQUE
     if not numeric and counts.iloc[0] < dataset.RARE_FRACTION * len(column):
         return f"each of its values is in fewer than {dataset.RARE_FRACTION:.1%} of the rows"
     return ""
@@ -217,7 +218,7 @@ def complete(declared: Schema, pinned: Schema | None, paths: Sequence[Path]) -> 
         )  # fmt: skip
     schema = inference.schema
     log.info(
-        "Inferred the schema: numeric %s; categorical %s; %s stayed.",
+        "Inferred the schema: numeric %s; categorical %s; clients who stayed are %r.",
         list(schema.numeric), list(schema.categorical),
         next(label for label, meaning in schema.labels.items() if not meaning),
     )  # fmt: skip
