@@ -10,9 +10,11 @@ JSON = "application/json"
 PROBLEM = "application/problem+json"
 
 Headers = Sequence[tuple[str, str]]
+# Of a plain answer: one list, so that it can be recognised.
+JSON_HEADERS: Headers = [("Content-Type", JSON)]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answer:
     """What is sent back for one request; the counts are for metrics and the access log."""
 
@@ -49,7 +51,7 @@ class RefusedError(Exception):
 
 def answer_json(content: object, **facts: object) -> Answer:
     """Answer with JSON."""
-    return Answer(200, msgspec.json.encode(content), [("Content-Type", JSON)], **facts)  # type: ignore[arg-type]
+    return Answer(200, msgspec.json.encode(content), JSON_HEADERS, **facts)  # type: ignore[arg-type]
 
 
 def answer_problem(status: int, detail: str, headers: Headers = (), **members: object) -> Answer:

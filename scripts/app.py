@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import os
+import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from scripts import artifacts
+from scripts import artifacts, processes
 from scripts.access import Access
 from scripts.accesslog import AccessLog
 from scripts.answers import RefusedError, answer_problem, answer_refusal
@@ -19,10 +21,10 @@ from scripts.console import make_command
 from scripts.errors import ConfigError
 from scripts.frontdoor import ROUTE, STATIC, FrontDoor, answer_bug
 from scripts.live import Live
-from scripts.metrics import Gauge, Metrics
+from scripts.metrics import Gauge, Metrics, share_between_processes
 from scripts.recall import History
 from scripts.server import bind, serve_until_stopped
-from scripts.tokens import VARIABLES, Role, read_tokens
+from scripts.tokens import VARIABLES, Role, Tokens, read_tokens
 from scripts.views import ROUTES, as_response, read_static
 
 log = logging.getLogger(__name__)
@@ -91,6 +93,25 @@ def make_flask(metrics: Metrics) -> Flask:
     return app
 
 
+def check_is_closed(config_path: Path) -> Tokens:
+    """Read the tokens, and refuse to be open to other machines without one.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration is broken, or opens the service to other machines without a token.
+    """
+    api = read_config(config_path).api
+    tokens = read_tokens(api)
+    if api.host not in LOOPBACK_HOSTS and not tokens.by_role:
+        raise ConfigError(
+            f"{config_path}: api.host {api.host!r} lets other machines reach the service, and no"
+            f" token is set. Set {VARIABLES[Role.READ]} in the environment, or api.token_file, or"
+            " api.host to 127.0.0.1."
+        )
+    return tokens
+
+
 def create_app(config_path: Path) -> Flask:
     """Make the service.
 
@@ -110,17 +131,10 @@ def create_app(config_path: Path) -> Flask:
     ConfigError
         If the configuration is broken, or opens the service to other machines without a token.
     """
+    tokens = check_is_closed(config_path)
     metrics = Metrics(lambda: present_gauges(live, history))
     live = Live(config_path, metrics.count_reload_failure)
     history = History(live)
-    api = live.last().config.api
-    tokens = read_tokens(api)
-    if api.host not in LOOPBACK_HOSTS and not tokens.by_role:
-        raise ConfigError(
-            f"{config_path}: api.host {api.host!r} lets other machines reach the service, and no"
-            f" token is set. Set {VARIABLES[Role.READ]} in the environment, or api.token_file, or"
-            " api.host to 127.0.0.1."
-        )
     app = make_flask(metrics)
     roles = {route.path: route.role for route in ROUTES}
     door = FrontDoor(app.wsgi_app, live, Access(tokens), roles, metrics)
@@ -131,22 +145,42 @@ def create_app(config_path: Path) -> Flask:
     return app
 
 
-def serve(config_path: Path) -> None:
-    """Serve predictions and answers over HTTP, until stopped."""
+def serve_alone(config_path: Path, listener: socket.socket) -> None:
+    """Serve in this process, until stopped."""
     app = create_app(config_path)
-    config = read_config(config_path)
-    listener = bind(config.api)
     door: FrontDoor = app.extensions["door"]
-    if config.api.access_log:
+    if app.extensions["live"].last().config.api.access_log:
         door.access_log = AccessLog(os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0))
         door.access_log.start()
     history: History = app.extensions["history"]
     history.start()
-    log.info("Serving on %s.", config.api_url)
     asyncio.run(serve_until_stopped(listener, door, app.extensions["live"]))
     history.stop()
     if door.access_log is not None:
         door.access_log.stop()
+
+
+def serve_in_processes(config_path: Path, listener: socket.socket, n_processes: int) -> None:
+    """Serve in several processes, whose numbers are added up, until stopped."""
+    with tempfile.TemporaryDirectory(prefix="adras-metrics-") as folder:
+
+        def work() -> None:
+            share_between_processes(Path(folder))
+            serve_alone(config_path, listener)
+
+        processes.run(n_processes, work)
+
+
+def serve(config_path: Path) -> None:
+    """Serve predictions and answers over HTTP, until stopped."""
+    check_is_closed(config_path)
+    config = read_config(config_path)
+    listener = bind(config.api)
+    log.info("Serving on %s.", config.api_url)
+    if config.api.workers == 1:
+        serve_alone(config_path, listener)
+    else:
+        serve_in_processes(config_path, listener, config.api.workers)
     log.info("Stopped.")
 
 

@@ -5,14 +5,20 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from scripts.access import Access
 from scripts.accesslog import AccessLog
-from scripts.answers import Answer, RefusedError, Wsgi, answer_problem, answer_refusal
+from scripts.answers import (
+    JSON_HEADERS,
+    Answer,
+    RefusedError,
+    Wsgi,
+    answer_problem,
+    answer_refusal,
+)
 from scripts.live import Live, Serving
 from scripts.metrics import Metrics
 from scripts.predicting import answer_prediction
@@ -36,11 +42,13 @@ SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
 )
+JSON_AND_SECURITY_HEADERS = [*JSON_HEADERS, *SECURITY_HEADERS]
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 OTHER = "other"
 # Scripts and styles of the pages: the same for everyone, and without any data.
 STATIC = "/static/"
 NO_CONTENT = (204, 304)
+PHRASES = {status.value: status.phrase for status in HTTPStatus}
 SERVING = "adras.serving"
 ROUTE = "adras.route"
 
@@ -73,7 +81,7 @@ def answer_bug(error: Exception, route: object) -> Answer:
 
 def reason(status: int) -> str:
     """Name a status."""
-    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
+    return PHRASES.get(status, "Unknown")
 
 
 def read_body(environ: Environ, limit: int) -> bytes | None:
@@ -190,12 +198,14 @@ class FrontDoor:
                 (time.time(), method, route, answer.status, duration_s, answer.n_rows,
                  answer.release)
             )  # fmt: skip
+        if answer.headers is JSON_HEADERS and method != "HEAD":
+            return Answer(answer.status, answer.body, JSON_AND_SECURITY_HEADERS)
         own = {name.lower() for name, _ in answer.headers}
         added = [pair for pair in SECURITY_HEADERS if pair[0].lower() not in own]
         if "content-length" not in own and answer.status not in NO_CONTENT:
             added.append(("Content-Length", str(len(answer.body))))
         body = b"" if method == "HEAD" else answer.body
-        return replace(answer, body=body, headers=[*answer.headers, *added])
+        return Answer(answer.status, body, [*answer.headers, *added])
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Answer as a WSGI application: for tests, and for any server that speaks WSGI."""

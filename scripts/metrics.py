@@ -93,11 +93,6 @@ class Metrics:
             "Releases and configurations that were refused while serving.",
             registry=self._registry,
         )
-        self._dropped = Counter(
-            "adras_prediction_log_dropped_rows",
-            "Rows left out of the prediction log because its queue was full or the records failed.",
-            registry=self._registry,
-        )
         # Looking up the child of a label costs more than counting.
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -119,10 +114,6 @@ class Metrics:
     def count_reload_failure(self) -> None:
         """Count a release or configuration that was refused."""
         self._reload_failures.inc()
-
-    def count_dropped(self, n_rows: int) -> None:
-        """Count rows that the prediction log left out."""
-        self._dropped.inc(n_rows)
 
     def expose(self) -> bytes:
         """Spell all numbers as Prometheus reads them, over all processes of the service."""

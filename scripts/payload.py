@@ -84,11 +84,25 @@ def find_faults(rows: list[dict[str, Any]], schema: Schema) -> list[Fault]:
     return faults
 
 
+def one_number_each(row: dict[str, Any], schema: Schema) -> dict[str, NDArray[np.float64]] | None:
+    """Do what `number_arrays` does for a single row, where whole-table checks cost the most."""
+    minimums = schema.minimums
+    arrays = {}
+    for name in schema.numeric:
+        value = row.get(name, ABSENT)
+        if type(value) not in NUMBER_TYPES or number_wanted(value, minimums.get(name, -math.inf)):
+            return None
+        arrays[name] = np.array([value], dtype=np.float64)
+    return arrays
+
+
 def number_arrays(
     rows: list[dict[str, Any]], schema: Schema
 ) -> dict[str, NDArray[np.float64]] | None:
     """Make an array of each numeric column, NaN for null; None if a value cannot be right."""
     names = schema.numeric
+    if len(rows) == 1:
+        return one_number_each(rows[0], schema)
     columns = [[row.get(name, ABSENT) for row in rows] for name in names]
     if not set(map(type, chain.from_iterable(columns))) <= NUMBER_TYPES:
         return None

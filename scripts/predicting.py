@@ -1,5 +1,6 @@
 """Answers prediction requests: the body in, probabilities, bands and reasons out."""
 
+import bisect
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -38,7 +39,7 @@ def read_explain(query: str) -> bool:
 def find_bands(probability: NDArray[np.float64], api: ApiSettings) -> list[Band]:
     """Say in which band each probability lies; a limit belongs to the band above it."""
     limits = (api.medium_risk_from, api.high_risk_from)
-    return [BANDS[index] for index in np.searchsorted(limits, probability, side="right").tolist()]
+    return [BANDS[bisect.bisect_right(limits, number)] for number in probability.tolist()]
 
 
 def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:

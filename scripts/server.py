@@ -1,10 +1,10 @@
 """Serves an application over HTTP: sockets, limits of time and size, worker processes, the end."""
 
 import asyncio
-import io
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -90,7 +90,7 @@ def wsgi_environ(scope: Scope) -> dict[str, Any] | None:
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,
-        "wsgi.errors": io.StringIO(),
+        "wsgi.errors": sys.stderr,
     }
     n_bytes = len(scope.path) + len(scope.query_string)
     for name, value in scope.headers.items():
@@ -134,9 +134,12 @@ class Adaptor:
         Answers.
     live : Live
         What to answer from; renewed aside, while other requests go on with the last.
+    quick : frozenset of str
+        The paths that are answered at once, not by threads.
     """
 
-    def __init__(self, door: FrontDoor, live: Live) -> None:
+    def __init__(self, door: FrontDoor, live: Live, quick: frozenset[str] = QUICK) -> None:
+        self._quick = quick
         self._door = door
         self._live = live
         self._threads = ThreadPoolExecutor(N_THREADS, "request")
@@ -167,7 +170,7 @@ class Adaptor:
             started_s = time.perf_counter()
             if isinstance(body, Answer):
                 answer = body
-            elif environ["PATH_INFO"] in QUICK:
+            elif environ["PATH_INFO"] in self._quick:
                 answer = self._door.respond(environ, body)
             else:
                 answer = await loop.run_in_executor(
@@ -203,9 +206,11 @@ class HttpServer(Server):
         self._shd = SocketHolder(self._listener.fileno(), False, MAX_CONNECTIONS)  # type: ignore[call-arg, assignment]
 
 
-async def serve_until_stopped(listener: socket.socket, door: FrontDoor, live: Live) -> None:
+async def serve_until_stopped(
+    listener: socket.socket, door: FrontDoor, live: Live, quick: frozenset[str] = QUICK
+) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered, for a while."""
-    server = HttpServer(listener, Adaptor(door, live))
+    server = HttpServer(listener, Adaptor(door, live, quick))
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)

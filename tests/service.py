@@ -166,11 +166,13 @@ def free_port() -> int:
 
 @contextmanager
 def served(
-    config_path: Path, token: str | None = None
+    config_path: Path, token: str | None = None, workers: int = 1
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run the real server as a program; give its address once it answers."""
     port = free_port()
-    edit_config(config_path, api={"port": port, "max_rows": 20, "max_body_bytes": 2000})
+    edit_config(
+        config_path, api={"port": port, "workers": workers, "max_rows": 20, "max_body_bytes": 2000}
+    )
     env = os.environ | ({"ADRAS_API_TOKEN": token} if token else {})
     command = [sys.executable, "-m", "scripts.app", "--config", str(config_path)]
     with subprocess.Popen(

@@ -67,6 +67,7 @@ SERVICE: dict[str, set[str]] = {
         "frontdoor", "openapi", "recall",
     },
     "server": {"errors", "config", "answers", "live", "frontdoor"},
+    "processes": set(),
 }  # fmt: skip
 ALLOWED |= SERVICE
 SUPPORT = set(ALLOWED) - set(SERVICE) - {"tokens"}

@@ -1,0 +1,106 @@
+"""The other sides of the serving benchmarks, on the same server: no work, and the plain way.
+
+    python -m benchmarks.plain_service CONFIG PORT
+
+`/empty` is an empty Flask route. `/plain` is what one writes first: get_json, a DataFrame, the
+pipeline of scikit-learn, jsonify.
+"""
+
+import asyncio
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from flask import Flask, jsonify, request
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from scripts import artifacts
+from scripts.answers import Answer, Wsgi
+from scripts.config import Config, read_config
+from scripts.server import bind, serve_until_stopped
+
+
+def fit(config: Config) -> Pipeline:
+    """Fit the pipeline on the latest dataset."""
+    path = artifacts.find_latest(
+        config.output_folder_path, artifacts.Kind.DATASET, "scripts.ingestion"
+    )
+    table = pd.read_csv(path)
+    y = (table[config.schema.target].astype(str) == str(config.schema.positive)).astype(int)
+    pipeline = make_pipeline(
+        SimpleImputer(strategy="median"), LogisticRegression(solver="newton-cholesky")
+    )
+    return pipeline.fit(table[list(config.schema.features)], y)
+
+
+def make_app(config: Config) -> Flask:
+    """Make the two routes."""
+    app, pipeline = Flask("plain"), fit(config)
+
+    @app.get("/empty")
+    def empty() -> str:
+        return ""
+
+    @app.post("/plain")
+    def plain() -> Any:
+        table = pd.DataFrame(request.get_json()["data"])[list(config.schema.features)]
+        probabilities = pipeline.predict_proba(table)[:, 1]
+        return jsonify(
+            predictions=(probabilities >= 0.5).astype(float).tolist(),
+            probabilities=probabilities.tolist(),
+        )
+
+    return app
+
+
+class BareDoor:
+    """Lets everything in, and adds nothing."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+
+    def limit(self, _environ: dict[str, Any]) -> int:
+        """Take any body that the service would take."""
+        return 8 * 2**20
+
+    def admit(self, _environ: dict[str, Any]) -> None:
+        """Refuse nothing."""
+
+    def respond(self, environ: dict[str, Any], body: bytes) -> Answer:
+        """Let Flask answer."""
+        environ["wsgi.input"] = io.BytesIO(body)
+        start: Any = Wsgi()
+        content = b"".join(self._app.wsgi_app(environ, start))
+        return Answer(start.status, content, start.headers)
+
+    def finish(self, _environ: dict[str, Any], answer: Answer, _started_s: float) -> Answer:
+        """Leave the answer as it is."""
+        return answer
+
+
+class NothingLive:
+    """Never changes."""
+
+    def has_changed(self) -> bool:
+        """Say no."""
+        return False
+
+    def last(self) -> None:
+        """Give nothing."""
+
+
+def main(config_path: Path, port: int) -> None:
+    """Serve both routes, inline as the service does its own."""
+    config = read_config(config_path)
+    door: Any = BareDoor(make_app(config))
+    live: Any = NothingLive()
+    api = type(config.api)(port=port)
+    asyncio.run(serve_until_stopped(bind(api), door, live, quick=frozenset({"/empty", "/plain"})))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
