@@ -166,13 +166,12 @@ def free_port() -> int:
 
 @contextmanager
 def served(
-    config_path: Path, token: str | None = None, workers: int = 1
+    config_path: Path, token: str | None = None, **settings: Any
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run the real server as a program; give its address once it answers."""
     port = free_port()
-    edit_config(
-        config_path, api={"port": port, "workers": workers, "max_rows": 20, "max_body_bytes": 2000}
-    )
+    api = {"port": port, "max_rows": 20, "max_body_bytes": 2000} | settings
+    edit_config(config_path, api=api)
     env = os.environ | ({"ADRAS_API_TOKEN": token} if token else {})
     command = [sys.executable, "-m", "scripts.app", "--config", str(config_path)]
     with subprocess.Popen(
@@ -184,6 +183,21 @@ def served(
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+def answer_of_url(url: str, body: dict[str, Any], token: str) -> dict[str, Any]:
+    """Ask a server that is just starting; read its good answer."""
+    for _ in range(100):
+        try:
+            answer = requests.post(
+                url, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=5
+            )
+        except requests.ConnectionError:
+            time.sleep(0.05)
+        else:
+            assert answer.status_code == 200, answer.text
+            return dict(answer.json())
+    raise TimeoutError(url)
 
 
 def wait_until_answering(url: str, process: subprocess.Popen[str]) -> None:

@@ -1,0 +1,76 @@
+"""What stands in examples/deployment works: units, proxy, image."""
+
+import http.client
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.service import ROOT, TOKEN, answer_of_url, free_port, make_row, served
+
+FOLDER = ROOT / "examples" / "deployment"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    # The programs of the units are at their place on the machine of their user, not here.
+    for unit in [*FOLDER.glob("*.service"), *FOLDER.glob("*.timer")]:
+        text = unit.read_text().replace("/opt/adras/.venv/bin/python", shutil.which("true") or "")
+        (tmp_path / unit.name).write_text(text.replace("User=adras", "User=root"))
+
+    for unit in sorted(tmp_path.iterdir()):
+        done = subprocess.run(
+            ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+        )
+
+        complaints = [line for line in done.stderr.splitlines() if "adras" in line]
+        assert (done.returncode, complaints) == (0, []), done.stderr
+
+
+def fail_to_log_in(port: int, number: int) -> int:
+    """Send a wrong token from an address that is not the proxy's; pretend another one."""
+    headers = {"Authorization": "Bearer wrong", "X-Forwarded-For": f"192.0.2.{number}"}
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port, timeout=5, source_address=("127.0.0.2", 0)
+    )
+    with closing(connection):
+        connection.request("GET", "/score", headers=headers)
+        return connection.getresponse().status
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+def test_nginx_stands_before_the_service(prod: Path, config_path: Path, tmp_path: Path) -> None:
+    with served(config_path, token=TOKEN, trusted_proxies=["127.0.0.1"]) as (url, _):
+        front = free_port()
+        snippet = (FOLDER / "nginx.conf").read_text()
+        snippet = snippet.replace("127.0.0.1:8000", url.removeprefix("http://"))
+        (tmp_path / "nginx.conf").write_text(
+            f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log;\nevents {{ }}\n"
+            f"http {{ access_log off;\n{snippet.replace('8080', f'127.0.0.1:{front}')} }}\n"
+        )
+        command = ["nginx", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+        with subprocess.Popen(command, stderr=subprocess.PIPE) as nginx:
+            try:
+                proxy = f"http://127.0.0.1:{front}"
+                predicted = answer_of_url(f"{proxy}/predict", {"data": [make_row(0)]}, TOKEN)
+                refused = requests.get(f"{proxy}/score", timeout=5)
+                statuses = [fail_to_log_in(front, number) for number in range(11)]
+            finally:
+                nginx.terminate()
+
+    assert predicted["probabilities"] == pytest.approx([3 / 4])
+    assert refused.status_code == 401
+    # What the client itself says of its address is no way around the limit.
+    assert statuses == [401] * 10 + [429]
+
+
+def test_the_dockerfile_is_linted() -> None:
+    command = [str(Path(sys.executable).parent / "hadolint"), str(FOLDER / "Dockerfile")]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "")
