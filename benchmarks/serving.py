@@ -65,7 +65,15 @@ def read_latency(text: str, percentile: str) -> float:
 
 def measure(side: Running, path: str, script: Path | None, load: Load, seconds: int) -> Result:
     """Send one load to one side."""
-    command = ["wrk", "-t1", f"-c{load.n_connections}", f"-d{seconds}s", "--latency"]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{load.n_connections}",
+        f"-d{seconds}s",
+        "--latency",
+        "--timeout",
+        "30s",
+    ]
     command += ["-s", str(script)] if script else []
     before_s = side.cpu_s()
     done = subprocess.run(
