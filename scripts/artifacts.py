@@ -102,15 +102,15 @@ def make_folder(folder: Path) -> None:
         sync_folder(place.parent)
 
 
-def write_whole(path: Path, content: str | bytes) -> Path:
+def write_whole(path: Path, content: str | bytes | Iterable[bytes]) -> Path:
     """Write a file so that a reader, or a crash, sees all of it or what was there before.
 
     Parameters
     ----------
     path : Path
         The file; its folder is made if it is missing.
-    content : str or bytes
-        Text is written as UTF-8.
+    content : str, bytes or iterable of bytes
+        Text is written as UTF-8, parts one after the other.
 
     Returns
     -------
@@ -124,11 +124,12 @@ def write_whole(path: Path, content: str | bytes) -> Path:
         the pages already.
     """
     encoded = content.encode() if isinstance(content, str) else content
+    parts = [encoded] if isinstance(encoded, bytes) else encoded
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     try:
         with temporary.open("wb") as handle:
-            handle.write(encoded)
+            handle.writelines(parts)
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)

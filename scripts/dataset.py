@@ -1,7 +1,7 @@
 """What a client table is: reading it from files, X and y, its statistics."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from scripts import artifacts, findings, reading
+from scripts import artifacts, bulk, findings, reading
 from scripts.cells import UNLABELLED
 from scripts.config import Schema
 from scripts.errors import DatasetError
@@ -19,28 +19,71 @@ from scripts.model import MISSING_CATEGORY, ColumnSummary
 
 # A category that fewer of the rows have is too rare to learn from alone.
 RARE_FRACTION = 0.005
+# From so many bytes on, reading in blocks pays for what it has to import.
+MANY_BYTES = 2**20
+PART_ROWS = 2**16
 
 
 def as_integers(column: pd.Series) -> pd.Series:
     """Turn a float column that holds only whole numbers and no blank into integers."""
     values = column.to_numpy()
-    whole = len(values) > 0 and bool(
-        np.isfinite(values).all() and (values == np.floor(values)).all()
-    )
+    # A blank, NaN, equals nothing; in parts, so that a large column needs little besides.
+    parts = (values[start : start + PART_ROWS] for start in range(0, len(values), PART_ROWS))
+    whole = len(values) > 0 and all((part == np.floor(part)).all() for part in parts)
     return column.astype(np.int64) if whole else column
 
 
-def make_table(columns: dict[str, list[Any]], schema: Schema) -> pd.DataFrame:
-    """Make a client table of columns: identifiers and categories text, the target 0 or 1."""
-    table = pd.DataFrame(index=pd.RangeIndex(len(columns[schema.target])))
-    for name in schema.columns:
-        if name in schema.numeric:
-            table[name] = as_integers(pd.Series(columns[name], dtype=np.float64))
-        elif name == schema.target:
-            table[name] = pd.Series(columns[name], dtype=np.int64)
-        else:
-            table[name] = pd.Series(columns[name], dtype="str")
-    return table
+def make_column(name: str, values: Any, schema: Schema) -> pd.Series:
+    """Make a column of a client table: identifiers and categories text, the target 0 or 1."""
+    if name not in schema.numeric:
+        return pd.Series(values, dtype=np.int64 if name == schema.target else "str")
+    numbers = pd.Series(np.asarray(values), copy=False)
+    # Whole already, if so found block by block; a list of numbers is one of floats.
+    return numbers if numbers.dtype == np.int64 else as_integers(numbers.astype(np.float64))
+
+
+def make_table(columns: Mapping[str, Any], schema: Schema) -> pd.DataFrame:
+    """Make a client table of columns."""
+    return pd.DataFrame({name: make_column(name, columns[name], schema) for name in schema.columns})
+
+
+def read_few(
+    paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
+) -> tuple[pd.DataFrame, list[FileReading]]:
+    """Read small files row by row."""
+    readings: list[FileReading] = []
+    gathered: dict[str, list[Any]] = {name: [] for name in schema.columns}
+    for path in paths:
+        found, columns = reading.read_file(path, path.parent, schema, needs_label=needs_label)
+        readings.append(found)
+        for name, values in columns.items():
+            gathered[name].extend(values)
+    return make_table(gathered, schema), readings
+
+
+def read_many(
+    paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
+) -> tuple[pd.DataFrame, list[FileReading]]:
+    """Read large files a block at a time, with the same result."""
+    readings, parts = [], []
+    for path in paths:
+        found, tables = bulk.read_file(path, path.parent, schema, needs_label=needs_label)
+        readings.append(found)
+        parts += tables
+    table = pd.DataFrame(
+        {name: make_column(name, bulk.take_column(parts, name), schema) for name in schema.columns},
+        copy=False,
+    )
+    return table, readings
+
+
+def read_files(
+    paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
+) -> tuple[pd.DataFrame, list[FileReading]]:
+    """Read files in the way that suits their size."""
+    n_bytes = sum(path.stat().st_size for path in paths if artifacts.is_regular(path))
+    read = read_few if n_bytes < MANY_BYTES else read_many
+    return read(paths, schema, needs_label=needs_label)
 
 
 def read_tables(
@@ -72,16 +115,10 @@ def read_tables(
     -----
     README, section "Ingestion".
     """
-    readings: list[FileReading] = []
-    gathered: dict[str, list[Any]] = {name: [] for name in schema.columns}
-    for path in paths:
-        found, columns = reading.read_file(path, path.parent, schema, needs_label=needs_label)
-        readings.append(found)
-        for name, values in columns.items():
-            gathered[name].extend(values)
-    if not gathered[schema.target]:
+    table, readings = read_files(paths, schema, needs_label=needs_label)
+    if table.empty:
         raise DatasetError(f"No usable row was found. {findings.spell_complaints(readings)}")
-    return make_table(gathered, schema), readings
+    return table, readings
 
 
 def split_unlabelled(table: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -129,11 +166,11 @@ def read_dataset(path: Path, schema: Schema) -> tuple[pd.DataFrame, str]:
     DatasetError
         If anything in it is not as ingestion writes it.
     """
-    found, columns = reading.read_file(path, path.parent, ingested_schema(schema))
+    table, (found,) = read_files([path], ingested_schema(schema))
     if found.refused or found.rejected:
         reason = findings.first_reasons(found)[0]
         raise DatasetError(f"{path} is not as ingestion wrote it: {reason}. Run ingestion again.")
-    return make_table(columns, schema), found.sha256
+    return table, found.sha256
 
 
 def ingested_schema(schema: Schema) -> Schema:
@@ -172,16 +209,6 @@ def read_schema(path: Path, declared: Schema) -> Schema:
         return declared
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is not as ingestion wrote it; run ingestion again.") from error
-
-
-def spell_table(table: pd.DataFrame) -> str:
-    """Spell a table as CSV; whole numbers bare, blanks empty; equal tables give equal text."""
-    spelled = table.copy()
-    for name in table.select_dtypes("float"):
-        values = table[name]
-        if (values.isna() | (values == values.round())).all():
-            spelled[name] = values.astype("Int64")
-    return spelled.to_csv(index=False, lineterminator="\n")
 
 
 def features(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from scripts import artifacts, dataset, findings, inference, release
+from scripts import artifacts, dataset, duplicates, findings, inference, release, spelling
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
 from scripts.console import run_as_script
@@ -45,7 +45,7 @@ def clean_dataset(table: pd.DataFrame) -> pd.DataFrame:
     -----
     README, section "Ingestion".
     """
-    return table.drop_duplicates(ignore_index=True)
+    return duplicates.drop_duplicates(table)
 
 
 def find_todays_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -141,7 +141,7 @@ def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
         artifacts.write_whole(rejected_path, findings.spell_rejected(readings))
         log.info("Wrote what was not used, and why, to %s.", rejected_path)
     dataset_path = Kind.DATASET.path(folder, stamp)
-    artifacts.write_whole(dataset_path, dataset.spell_table(table))
+    artifacts.write_whole(dataset_path, spelling.spell_table(table))
     artifacts.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.spell_schema(schema))
     used = [str(found.path) for found in readings if not found.refused]
     artifacts.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))

@@ -8,7 +8,8 @@ import os
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,6 +40,16 @@ KNOWN_SIGNATURES = {
 }
 
 Parsers = dict[str, Callable[[str], Any]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a file are to be read."""
+
+    schema: Schema
+    separator: str
+    header: list[str]
+    parsers: Parsers
 
 
 class RefusedFileError(DatasetError):
@@ -82,29 +93,40 @@ def check_encoding(first: bytes, declared: str) -> str:
     return found
 
 
+def read_line(
+    handle: BinaryIO, number: int, reading: FileReading, sha: "hashlib._Hash", declared: str = AUTO
+) -> str | None:
+    """Read and hash the next line, the first being number 1; None at the end of the file."""
+    raw = handle.readline(MAX_LINE_BYTES + 1)
+    if not raw:
+        return None
+    sha.update(raw)
+    reading.n_bytes += len(raw)
+    if len(raw) > MAX_LINE_BYTES:
+        raise RefusedFileError(f"line {number} is longer than {MAX_LINE_BYTES} bytes")
+    if number == 1:
+        reading.encoding = check_encoding(raw, declared)
+    try:
+        text = raw.decode(reading.encoding if number == 1 else WITHOUT_BOM)
+    except UnicodeDecodeError as error:
+        hints = [hint for start, hint in KNOWN_SIGNATURES.items() if raw.startswith(start)]
+        hint = f" ({hints[0]})" if hints and number == 1 else ""
+        raise RefusedFileError(
+            f"line {number} is not UTF-8{hint}; save the file as CSV in UTF-8"
+        ) from error
+    return text.removesuffix("\n").removesuffix("\r")
+
+
 def iterate_lines(
-    handle: BinaryIO, reading: FileReading, encoding: str = AUTO
+    handle: BinaryIO, reading: FileReading, declared: str = AUTO
 ) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line, hashing every byte that is handed on."""
     sha = hashlib.sha256()
-    line_number = 0
-    while raw := handle.readline(MAX_LINE_BYTES + 1):
-        line_number += 1
-        sha.update(raw)
-        reading.n_bytes += len(raw)
-        if len(raw) > MAX_LINE_BYTES:
-            raise RefusedFileError(f"line {line_number} is longer than {MAX_LINE_BYTES} bytes")
-        if line_number == 1:
-            reading.encoding = check_encoding(raw, encoding)
-        try:
-            text = raw.decode(reading.encoding if line_number == 1 else WITHOUT_BOM)
-        except UnicodeDecodeError as error:
-            hints = [hint for start, hint in KNOWN_SIGNATURES.items() if raw.startswith(start)]
-            hint = f" ({hints[0]})" if hints and line_number == 1 else ""
-            raise RefusedFileError(
-                f"line {line_number} is not UTF-8{hint}; save the file as CSV in UTF-8"
-            ) from error
-        yield line_number, text.removesuffix("\n").removesuffix("\r")
+    for number in count(1):
+        text = read_line(handle, number, reading, sha, declared)
+        if text is None:
+            break
+        yield number, text
     reading.sha256 = sha.hexdigest()
 
 
@@ -222,6 +244,56 @@ def read_row(fields: Sequence[str], header: Sequence[str], parsers: Parsers) -> 
     return row
 
 
+def read_record(
+    number: int, record: str, layout: Layout, reading: FileReading
+) -> dict[str, Any] | None:
+    """Read one record; what cannot be right goes to `reading.rejected`, an empty line nowhere."""
+    if not record.strip():
+        return None
+    reading.n_rows += 1
+    try:
+        return read_row(split_record(record, layout.separator), layout.header, layout.parsers)
+    except BadCellError as error:
+        found = shorten(error.found) if error.found else ""
+        reading.rejected.append(
+            RejectedRow(reading.path.name, number, error.column, error.expected, found)
+        )
+        return None
+
+
+def read_records(
+    lines: Iterable[tuple[int, str]], layout: Layout, reading: FileReading
+) -> dict[str, list[Any]]:
+    """Read the lines that follow the header into columns."""
+    columns: dict[str, list[Any]] = {name: [] for name in layout.parsers}
+    for number, record in iterate_records(lines, layout.separator):
+        row = read_record(number, record, layout, reading)
+        if row is not None:
+            for name, value in row.items():
+                columns[name].append(value)
+    return columns
+
+
+def read_layout(
+    first: str | None,
+    schema: Schema,
+    reading: FileReading,
+    *,
+    as_text: bool = False,
+    needs_label: bool = True,
+) -> Layout:
+    """Learn from a file's first line how the others are to be read."""
+    if not (first and first.strip()):
+        raise RefusedFileError("it is empty, or its first line is")
+    reading.separator, header = read_header(first, schema)
+    parsers: Parsers = (
+        dict.fromkeys(header, str.strip)
+        if as_text
+        else cell_parsers(schema, needs_label=needs_label)
+    )
+    return Layout(schema, reading.separator, header, parsers)
+
+
 def read_rows(
     lines: Iterable[tuple[int, str]],
     schema: Schema,
@@ -232,31 +304,20 @@ def read_rows(
 ) -> dict[str, list[Any]]:
     """Read a file's lines into columns; what cannot be right goes to `reading.rejected`."""
     iterator = iter(lines)
-    _, first = next(iterator, (0, ""))
-    if not first.strip():
-        raise RefusedFileError("it is empty, or its first line is")
-    reading.separator, header = read_header(first, schema)
-    parsers: Parsers = (
-        dict.fromkeys(header, str.strip)
-        if as_text
-        else cell_parsers(schema, needs_label=needs_label)
-    )
-    columns: dict[str, list[Any]] = {name: [] for name in parsers}
-    for number, line in iterate_records(iterator, reading.separator):
-        if not line.strip():
-            continue
-        reading.n_rows += 1
-        try:
-            row = read_row(split_record(line, reading.separator), header, parsers)
-        except BadCellError as error:
-            found = shorten(error.found) if error.found else ""
-            reading.rejected.append(
-                RejectedRow(reading.path.name, number, error.column, error.expected, found)
-            )
-            continue
-        for name, value in row.items():
-            columns[name].append(value)
-    return columns
+    _, first = next(iterator, (0, None))
+    layout = read_layout(first, schema, reading, as_text=as_text, needs_label=needs_label)
+    return read_records(iterator, layout, reading)
+
+
+def new_reading(path: Path, schema: Schema) -> FileReading:
+    """Begin the account of a file."""
+    return FileReading(path, is_detected=AUTO in (schema.separator, schema.encoding))
+
+
+def refuse(reading: FileReading, error: RefusedFileError) -> None:
+    """Note that a file as a whole is not used, and why."""
+    reading.refused, reading.n_rows = str(error), 0
+    reading.rejected = [RejectedRow(reading.path.name, 0, "", str(error))]
 
 
 def read_file(
@@ -283,14 +344,13 @@ def read_file(
         What was found, and the columns of the rows that can be right. `refused` says why the
         file as a whole was not used, and is empty otherwise.
     """
-    reading = FileReading(path, is_detected=AUTO in (schema.separator, schema.encoding))
+    reading = new_reading(path, schema)
     try:
         check_is_file(path, folder)
         with path.open("rb") as handle:
             lines = iterate_lines(handle, reading, schema.encoding)
             columns = read_rows(lines, schema, reading, as_text=as_text, needs_label=needs_label)
     except RefusedFileError as error:
-        reading.refused, reading.rejected, reading.n_rows = str(error), [], 0
-        reading.rejected.append(RejectedRow(path.name, 0, "", str(error)))
+        refuse(reading, error)
         return reading, {name: [] for name in schema.columns}
     return reading, columns

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts import cells, dataset, findings, ingestion, reading
+from scripts import cells, dataset, findings, ingestion, reading, spelling
 from scripts.artifacts import Kind
 from scripts.cells import BadCellError
 from scripts.config import Config, Schema
@@ -528,7 +528,7 @@ def check_any_content(folder: Path, content: bytes) -> None:
     assert all(name and name == name.strip() for name in table["corporation"])
     assert not table["corporation"].str.contains(r"[\x00-\x08\x0a-\x1f]").any()
     written = folder / "finaldata.csv"
-    written.write_text(dataset.spell_table(table), newline="")
+    written.write_text(b"".join(spelling.spell_table(table)).decode(), newline="")
     again, _ = dataset.read_dataset(written, SCHEMA)
     pd.testing.assert_frame_equal(again, table)
 
@@ -777,7 +777,9 @@ def test_summarise_of_one_row_has_no_standard_deviation() -> None:
 def test_spell_table_writes_whole_numbers_bare_and_blanks_empty() -> None:
     table = table_of(id=["a,b", "c"], n=[1.0, math.nan], x=[0.1, 2.0], exited=[1, 0])
 
-    assert dataset.spell_table(table) == 'id,n,x,exited\n"a,b",1,0.1,1\nc,,2.0,0\n'
+    assert (
+        b"".join(spelling.spell_table(table)).decode() == 'id,n,x,exited\n"a,b",1,0.1,1\nc,,2.0,0\n'
+    )
 
 
 def test_a_dataset_somebody_edited_is_refused(config: Config) -> None:

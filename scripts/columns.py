@@ -1,0 +1,158 @@
+"""Parses plain lines into columns at once, and says which rows are not proven to be right."""
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
+
+from scripts.cells import NUMBER, BadCellError
+from scripts.config import NumberMarks, Schema
+from scripts.lines import Mask
+from scripts.model import LARGEST_NUMBER
+from scripts.reading import Layout
+
+SMALL_NUMBER = 2**31 - 1
+NO_LABEL = -128  # of no spelling, also of none
+# Every character that str.strip removes; a text cell with one at an end needs a look of its own.
+WHITESPACE = (
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
+    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+NOT_STRIPPED = f"^[{WHITESPACE}]|[{WHITESPACE}]$"
+PLAIN_NUMBER = rf"^$|^[ \t]*{NUMBER.pattern}[ \t]*$"
+
+Floats = NDArray[np.float64]
+
+
+def arrow_schema(schema: Schema) -> pa.Schema:
+    """Say how each column of a client table is kept."""
+    kinds = dict.fromkeys(schema.columns, pa.large_string())
+    kinds |= dict.fromkeys(schema.numeric, pa.float64())
+    kinds[schema.target] = pa.int8()
+    return pa.schema(kinds)
+
+
+def column_types(layout: Layout, *, as_text: bool) -> dict[str, pa.DataType]:
+    """The type of each column of the schema, by its place in the file."""
+    schema = layout.schema
+    kinds = dict.fromkeys(schema.columns, pa.large_string())
+    if not as_text:
+        kinds |= dict.fromkeys(schema.numeric, pa.float64())
+        kinds[schema.target] = pa.dictionary(pa.int32(), pa.string())
+    return {str(layout.header.index(name)): kind for name, kind in kinds.items()}
+
+
+def can_prove(layout: Layout) -> bool:
+    """Say whether the numbers of a file are spelled in a way that can be read at once."""
+    schema = layout.schema
+    marks = {schema.marks(name) for name in schema.numeric}
+    return marks <= {NumberMarks(decimal=schema.decimal)} and layout.separator != schema.decimal
+
+
+def parse_lines(content: bytes, layout: Layout, *, as_text: bool = False) -> pa.Table:
+    """Parse lines without quotes; columns of the schema in its order."""
+    types = column_types(layout, as_text=as_text)
+    parsed = pa_csv.read_csv(
+        pa.BufferReader(content),
+        pa_csv.ReadOptions(
+            column_names=[str(place) for place in range(len(layout.header))],
+            block_size=len(content) + 1,
+            use_threads=False,
+        ),
+        pa_csv.ParseOptions(
+            delimiter=layout.separator, quote_char=False, double_quote=False, escape_char=False,
+            newlines_in_values=False, ignore_empty_lines=False,
+        ),
+        pa_csv.ConvertOptions(
+            column_types=types, include_columns=list(types), null_values=[""],
+            strings_can_be_null=False, decimal_point=layout.schema.decimal,
+        ),
+    )  # fmt: skip
+    return parsed.rename_columns(list(layout.schema.columns))
+
+
+def find_wrong_numbers(content: bytes, layout: Layout) -> Mask:
+    """Mark the rows that have a cell in a numeric column that does not look like a number."""
+    table = parse_lines(content, layout, as_text=True)
+    pattern = PLAIN_NUMBER.replace(r"\.", f"[{layout.schema.decimal}]")
+    wrong = np.zeros(table.num_rows, np.bool_)
+    for name in layout.schema.numeric:
+        looks_right = pc.match_substring_regex(table[name], pattern)
+        wrong |= ~looks_right.to_numpy()
+    return wrong
+
+
+def compact(values: Floats, lowest: float, highest: float) -> NDArray[Any]:
+    """Give numbers without a blank in half the memory where they are whole and small."""
+    if lowest >= -SMALL_NUMBER and highest <= SMALL_NUMBER:
+        whole = values.astype(np.int32)
+        if np.array_equal(whole, values):
+            return whole
+    return values + 0.0  # turns -0.0 into 0.0, as parse_number does
+
+
+def check_numbers(
+    column: pa.ChunkedArray, minimum: float | None
+) -> tuple[NDArray[Any], Mask | None]:
+    """Give the numbers of a column, blanks as NaN, and which are not within the limits."""
+    values: Floats = column.to_numpy()
+    lowest = -LARGEST_NUMBER if minimum is None else max(minimum, -LARGEST_NUMBER)
+    if not column.null_count:
+        found_lowest, found_highest = float(values.min()), float(values.max())
+        if found_lowest >= lowest and found_highest <= LARGEST_NUMBER:
+            return compact(values, found_lowest, found_highest), None
+    within = (values >= lowest) & (values <= LARGEST_NUMBER)
+    return values + 0.0, ~(within | column.is_null().to_numpy())
+
+
+def read_labels(column: pa.ChunkedArray, layout: Layout) -> tuple[NDArray[np.int8], Mask]:
+    """Give the labels as numbers, and which cells are none; each spelling is judged once."""
+    encoded = column.chunk(0)
+    parse = layout.parsers[layout.schema.target]
+    meanings = np.full(len(encoded.dictionary), NO_LABEL, np.int8)
+    for place, spelling in enumerate(encoded.dictionary.to_pylist()):
+        # A line of tabs alone is an empty line, which only the rules of rows tell from a client.
+        if layout.separator == "\t" and not spelling.strip():
+            continue
+        with contextlib.suppress(BadCellError):
+            meanings[place] = parse(spelling)
+    values = meanings[encoded.indices.to_numpy()]
+    return values, values == NO_LABEL
+
+
+def find_blank_ends(column: pa.ChunkedArray, content: bytes) -> Mask | None:
+    """Mark the text cells from which str.strip would take something."""
+    if not content.isascii():
+        return np.asarray(pc.match_substring_regex(column, NOT_STRIPPED).to_numpy())
+    # Lines with other blanks than this one are odd, and not here.
+    if b" " not in content:
+        return None
+    return np.asarray(pc.not_equal(column, pc.ascii_trim_whitespace(column)).to_numpy())
+
+
+def check_values(table: pa.Table, layout: Layout, content: bytes) -> tuple[pa.Table, Mask]:
+    """Give the columns as they are kept, and which rows are not proven to be right."""
+    schema = layout.schema
+    unproven = np.zeros(table.num_rows, np.bool_)
+    columns: dict[str, Any] = {}
+    for name in schema.columns:
+        column = table[name]
+        if name in schema.numeric:
+            columns[name], outside = check_numbers(column, schema.minimums.get(name))
+            if outside is not None:
+                unproven |= outside
+        elif name == schema.target:
+            columns[name], wrong = read_labels(column, layout)
+            unproven |= wrong
+        else:
+            columns[name] = column
+            blank_ends = find_blank_ends(column, content)
+            if blank_ends is not None:
+                unproven |= blank_ends
+            if name in schema.ids:
+                unproven |= pc.equal(column, "").to_numpy()
+    return pa.table(columns), unproven
