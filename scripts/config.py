@@ -3,6 +3,7 @@
 import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -23,6 +24,8 @@ FOLDER_KEYS = (
     "output_model_path",
     "prod_deployment_path",
 )
+# As in postgresql://user:password@host/database, or ?password= at the end.
+PASSWORD_IN_URL = re.compile(r"//[^/@]*:[^/@]*@|[?&]password=")
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Label = str | int | float | bool
@@ -301,10 +304,23 @@ def check_api(api: ApiSettings, place: str) -> None:
             ) from error
 
 
+def database_url(config: Config) -> str:
+    """Say where the records are: ADRAS_DATABASE_URL, which may hold a password, comes first."""
+    chosen = os.environ.get("ADRAS_DATABASE_URL")
+    if chosen:
+        return chosen
+    if PASSWORD_IN_URL.search(config.database_url):
+        raise ConfigError(
+            "database_url holds a password; secrets only come from the environment. Set"
+            " ADRAS_DATABASE_URL instead."
+        )
+    return config.database_url
+
+
 def resolve_paths(config: Config, folder: Path) -> Config:
     """Make the paths of a config absolute; relative ones start at the folder of config.json."""
     folders = {key: Path(os.path.normpath(folder / getattr(config, key))) for key in FOLDER_KEYS}
-    prefix, url = "sqlite:///", config.database_url
+    prefix, url = "sqlite:///", database_url(config)
     if url.startswith(prefix) and url.removeprefix(prefix):
         url = f"{prefix}{folder / url.removeprefix(prefix)}"
     api = config.api

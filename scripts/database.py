@@ -73,6 +73,23 @@ def end_run(connection: Connection, run_id: int, **facts: Any) -> None:
     connection.execute(runs.update().where(runs.c.id == run_id).values(**facts))
 
 
+def record_past_run(connection: Connection, run_id: int, **facts: Any) -> None:
+    """Record a run of a history that is taken over, under an id of its own."""
+    connection.execute(runs.insert().values(id=run_id, **facts))
+
+
+def lowest_run_id(connection: Connection) -> int:
+    """Find the id below which past runs go: 0, or the lowest of those taken over already."""
+    lowest = connection.execute(sa.select(sa.func.min(runs.c.id))).scalar()
+    return min(0, lowest if lowest is not None else 0)
+
+
+def past_stamps(connection: Connection, trigger: str) -> set[str]:
+    """List the stamps of the runs that were taken over."""
+    taken = sa.select(runs.c.stamp).where(runs.c.trigger == trigger)
+    return {str(stamp) for stamp in connection.execute(taken).scalars()}
+
+
 def abort_dead_runs(connection: Connection, now: datetime) -> int:
     """Mark runs that never ended as aborted, and count them; only the holder of the lock may."""
     reason = "the run was killed, or the machine stopped"
@@ -389,3 +406,10 @@ def last_ended_run(connection: Connection) -> Row | None:
     return first_row(
         connection, sa.select(runs).where(runs.c.status.in_(ended)).order_by(runs.c.id.desc())
     )
+
+
+if __name__ == "__main__":
+    # Imported here: these are programs about the records, and rest on this module.
+    from scripts import upkeep_program
+
+    upkeep_program.make_program().main()

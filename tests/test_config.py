@@ -312,3 +312,25 @@ def test_only_the_practice_columns_have_a_minimum_by_themselves() -> None:
     assert Schema().minimums == dict.fromkeys(config_module.PRACTICE_NUMERIC, 0.0)
     assert Schema(numeric=("balance",)).minimums == {}
     assert Schema(minimum={}).minimums == {}
+
+
+def test_the_environment_says_first_where_the_records_are(
+    config_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADRAS_DATABASE_URL", "postgresql://u:secret@h/x")
+    assert config_module.read_config(config_path).database_url == "postgresql://u:secret@h/x"
+
+    monkeypatch.setenv("ADRAS_DATABASE_URL", "sqlite:///other.db")
+    folder = config_path.parent
+    assert config_module.read_config(config_path).database_url == f"sqlite:///{folder}/other.db"
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:canary@h/x", "postgresql://u@h/x?password=canary"])
+def test_a_password_in_the_file_is_refused_and_not_shown(config_path: Path, url: str) -> None:
+    written = json.loads(config_path.read_text())
+    config_path.write_text(json.dumps(written | {"database_url": url}))
+
+    with pytest.raises(ConfigError, match="ADRAS_DATABASE_URL") as caught:
+        config_module.read_config(config_path)
+
+    assert "canary" not in str(caught.value)

@@ -106,6 +106,13 @@ RUN: dict[str, set[str]] = {
     "history": {"errors", "config", "artifacts", "console", "database", "snapshot"},
 }
 ALLOWED |= RUN
+# What people do with the records now and then. `database` starts it, and only as a program.
+ALLOWED |= {
+    "legacy": {"errors", "artifacts"},
+    "upkeep": {"errors", "config", "artifacts", "storage", "database", "legacy"},
+    "upkeep_program": {"console", "upkeep"},
+}
+ALLOWED["database"] |= {"upkeep_program"}
 RECORDS = {"tables", "storage", "database"}
 ALLOWED["console"] = {"errors", "config", "artifacts"}
 # Going back and listing what has served are questions to the records, and entries in them.

@@ -1,0 +1,247 @@
+"""Copies of the records, and a history taken over."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from scripts import database, storage, upkeep
+from scripts.config import Config
+from scripts.database import Status
+from scripts.errors import NotMadeYetError, RecordsError
+
+ROOT = Path(__file__).parent.parent
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+# Two rows that belong together, in one transaction, over and over.
+WRITER = """
+import sys
+from datetime import UTC, datetime
+from scripts import database
+with database.open_records(sys.argv[1]) as engine:
+    while True:
+        with database.writing(engine) as rows:
+            run_id = database.start_run(rows, datetime.now(UTC))
+            database.record_model(rows, run_id, stamp="S", settings={"filler": "x" * 2000})
+        print(flush=True)
+"""
+
+
+@pytest.fixture
+def recorded(config: Config) -> Config:
+    """An installation with one recorded run."""
+    with database.open_records(config.database_url) as engine, database.writing(engine) as rows:
+        database.start_run(rows, NOW, Status.FINISHED)
+    return config
+
+
+def at(config: Config, url: str) -> Config:
+    """Let the records of an installation be elsewhere."""
+    return msgspec.structs.replace(config, database_url=url)
+
+
+def count(url: str) -> tuple[int, int]:
+    """Count runs and models."""
+    with database.open_records(url) as engine, database.reading(engine) as rows:
+        return database.count_runs(rows), len(database.list_models(rows, 10**6))
+
+
+def test_a_copy_made_while_others_write_is_whole(config: Config, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, config.database_url]
+    writer = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    writer.stdout.readline()
+
+    copies = [upkeep.backup(config, path=tmp_path / f"{number}.db") for number in range(5)]
+    writer.stdout.readline()
+    writer.kill()
+    writer.communicate()
+
+    counts = [count(f"sqlite:///{path}") for path in copies]
+    assert all(runs == models >= 1 for runs, models in counts)
+    assert counts == sorted(counts)
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_copy_is_restored_and_what_was_there_is_kept(recorded: Config, tmp_path: Path) -> None:
+    copy = upkeep.backup(recorded, path=tmp_path / "copies" / "monday.db")
+    place = Path(recorded.database_url.removeprefix("sqlite:///"))
+    place.write_bytes(b"garbage" * 1000)
+    # Beside the restored file this would be taken for its journal, and played back into it.
+    place.with_name("adras.db-journal").write_bytes(b"a journal of the garbage")
+
+    upkeep.restore(recorded, path=copy)
+
+    assert count(recorded.database_url) == (1, 0)
+    kept = sorted(path.name.split(".before")[0] for path in tmp_path.glob("adras.db*before*"))
+    assert kept == ["adras.db", "adras.db-journal"]
+
+
+def test_records_are_restored_where_there_are_none(recorded: Config, tmp_path: Path) -> None:
+    copy = upkeep.backup(recorded, path=tmp_path / "copy.db")
+    Path(recorded.database_url.removeprefix("sqlite:///")).unlink()
+
+    upkeep.restore(recorded, path=copy)
+
+    assert count(recorded.database_url) == (1, 0)
+
+
+def test_an_older_copy_is_never_overwritten(recorded: Config, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    copy.write_text("the copy of last week")
+
+    with pytest.raises(RecordsError, match="is there already"):
+        upkeep.backup(recorded, path=copy)
+
+    assert copy.read_text() == "the copy of last week"
+
+
+def test_there_is_nothing_to_copy_before_the_first_run(config: Config, tmp_path: Path) -> None:
+    with pytest.raises(NotMadeYetError, match="no records"):
+        upkeep.backup(config, path=tmp_path / "copy.db")
+    with pytest.raises(NotMadeYetError, match="no copy"):
+        upkeep.restore(config, path=tmp_path / "copy.db")
+
+    assert not list(tmp_path.glob("*.db"))
+
+
+@pytest.mark.parametrize("content", [b"garbage" * 1000, b""])
+def test_what_is_no_copy_is_not_restored(recorded: Config, tmp_path: Path, content: bytes) -> None:
+    bad = tmp_path / "bad.db"
+    bad.write_bytes(content)
+
+    with pytest.raises(RecordsError, match=r"bad\.db"):
+        upkeep.restore(recorded, path=bad)
+
+    assert count(recorded.database_url) == (1, 0)
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_damaged_records_are_not_copied_as_if_they_were_whole(
+    recorded: Config, tmp_path: Path
+) -> None:
+    Path(recorded.database_url.removeprefix("sqlite:///")).write_bytes(b"garbage" * 1000)
+
+    with pytest.raises(RecordsError, match="cannot be copied"):
+        upkeep.backup(recorded, path=tmp_path / "copy.db")
+
+    assert not list(tmp_path.glob("*copy.db*"))
+
+
+def test_postgresql_is_copied_by_its_own_program_and_restored_by_it(
+    config: Config, postgresql_url: str, tmp_path: Path
+) -> None:
+    programs = Path(sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1])
+    elsewhere = at(config, postgresql_url)
+    with database.open_records(postgresql_url) as engine, database.writing(engine) as rows:
+        database.start_run(rows, NOW)
+
+    copy = upkeep.backup(elsewhere, path=tmp_path / "copy.dump")
+
+    url = storage.parse_url(postgresql_url)
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        schema = connection.exec_driver_sql("SELECT current_schema()").scalar()
+        connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
+        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+    engine.dispose()
+    address = url.set(drivername="postgresql", query={}).render_as_string(hide_password=False)
+    command = [str(programs / "pg_restore"), f"--schema={schema}", "--dbname", address, str(copy)]
+    subprocess.run(command, check=True, capture_output=True)
+    assert count(postgresql_url) == (1, 0)
+    with pytest.raises(RecordsError, match="pg_restore"):
+        upkeep.restore(elsewhere, path=copy)
+
+
+def test_a_missing_pg_dump_and_a_refusing_server_are_named(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = at(config, "postgresql://somebody:canary@127.0.0.1:1/risk")
+    if shutil.which("pg_dump"):
+        with pytest.raises(RecordsError, match="pg_dump ended with exit code 1") as caught:
+            upkeep.backup(elsewhere, path=tmp_path / "copy.dump")
+        assert "canary" not in str(caught.value)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(RecordsError, match="install PostgreSQL's client programs"):
+        upkeep.backup(elsewhere, path=tmp_path / "copy.dump")
+
+    assert not list(tmp_path.glob("*copy*"))
+
+
+@pytest.fixture
+def old_installation(tmp_path: Path) -> Path:
+    """Two dated runs, of which one has a model in JSON, and files without a date."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    for name, text in {
+        "finaldata_20240131.csv": "h\n1\n2\n",
+        "ingestedfiles_20240131.txt": "a.csv\nb.csv\n",
+        "latestscore_20240131.txt": "0.5",
+        "trainedmodel_20240131.pkl": "never read",
+        "latestscore_20240201.txt": "0.75",
+        "model_20240201.json": '{"threshold": 0.4, "settings": {"C": 2.0}}',
+        "latestscore.txt": "0.75",
+        "ingestedfiles.txt": "['a.csv']",
+    }.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_a_history_is_taken_over_before_what_is_recorded(
+    recorded: Config, old_installation: Path
+) -> None:
+    assert upkeep.import_legacy(recorded, folder=old_installation) == 3
+
+    with (
+        database.open_records(recorded.database_url) as engine,
+        database.reading(engine) as rows,
+    ):
+        runs = database.latest_runs(rows, 10)
+        files = [file["path"] for file in database.files_of_run(rows, -3)]
+        models = {model["stamp"]: model for model in database.list_models(rows, 10)}
+        assert database.last_decided_run(rows) is None
+    assert [run["id"] for run in runs] == [1, -1, -2, -3]
+    assert [run["stamp"] for run in runs[1:]] == ["undated", "20240201", "20240131"]
+    assert [run["candidate_f1"] for run in runs[1:]] == [0.75, 0.75, 0.5]
+    assert {run["trigger"] for run in runs[1:]} == {"import"}
+    assert files == ["a.csv", "b.csv"]
+    assert models["20240131"]["n_rows"] == 2
+    assert (models["20240201"]["threshold"], models["20240201"]["settings"]) == (0.4, {"C": 2.0})
+
+
+def test_a_history_is_taken_over_once(config: Config, old_installation: Path) -> None:
+    upkeep.import_legacy(config, folder=old_installation)
+    (old_installation / "latestscore_20240301.txt").write_text("0.8")
+
+    assert upkeep.import_legacy(config, folder=old_installation) == 1
+    assert count(config.database_url) == (4, 4)
+
+
+def test_the_commands_are_those_of_the_readme(
+    config_path: Path, recorded: Config, old_installation: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.db"
+    for arguments in (
+        ["backup", str(copy)],
+        ["restore", str(copy)],
+        ["import-legacy", str(old_installation)],
+    ):
+        command = [
+            sys.executable,
+            "-m",
+            "scripts.database",
+            *arguments,
+            "--config",
+            str(config_path),
+        ]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    assert count(recorded.database_url) == (4, 3)
+    assert sqlite3.connect(copy).execute("SELECT count(*) FROM runs").fetchone() == (1,)
