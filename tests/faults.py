@@ -10,6 +10,7 @@ the records then hold is checked by SQLite itself. Prints counts as JSON; anythi
 error. A child of this process does the run, so that it starts in milliseconds.
 """
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -25,6 +26,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from scripts import (
     apicalls,
@@ -33,6 +35,7 @@ from scripts import (
     deployment,
     diagnostics,
     fullprocess,
+    promotion,
     release,
     reporting,
 )
@@ -256,6 +259,15 @@ def cut_power(place: Installation, n_cuts: int, image: Path) -> None:
 def main(config_path: Path, kind: str, *numbers: str) -> None:
     """Do one kind of faults and print what happened."""
     diagnostics.outdated_packages = lambda *_arguments: "not asked"
+    decide = promotion.main
+
+    def deploy_always(*arguments: Any, **options: Any) -> promotion.Decision:
+        # What is tried is deployments, so every candidate that may be deployed is.
+        decision = decide(*arguments, **options)
+        assert decision.answer is not promotion.Answer.INSUFFICIENT
+        return dataclasses.replace(decision, answer=promotion.Answer.DEPLOY)
+
+    promotion.main = deploy_always
     # What follows a decision is not what is tried here, and most of the time of a run.
     if "fast" in os.environ.get("ADRAS_FAULTS", ""):
         diagnostics.main = reporting.main = apicalls.main = lambda config: (

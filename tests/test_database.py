@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from sqlalchemy.engine import Connection, Engine
@@ -283,7 +285,7 @@ import sys
 from datetime import UTC, datetime
 from scripts import database
 with database.open_records(sys.argv[1]) as engine:
-    for _ in range(20):
+    for _ in range(int(sys.argv[2])):
         with database.writing(engine) as connection:
             known = database.known_files(connection)
             count = known["x"].n_bytes if known else 0
@@ -292,11 +294,55 @@ with database.open_records(sys.argv[1]) as engine:
 """
 
 
+def write_together(url: str, n_processes: int, n_updates: int) -> int:
+    """Let processes count up one number, and return how far they came."""
+    command = [sys.executable, "-c", WRITER, url, str(n_updates)]
+    writers = [subprocess.Popen(command, cwd=ROOT) for _ in range(n_processes)]
+    assert [writer.wait() for writer in writers] == [0] * n_processes
+    with database.open_records(url) as engine, database.reading(engine) as connection:
+        return database.known_files(connection)["x"].n_bytes
+
+
+def kill_writers(url: str, n_kills: int) -> None:
+    """Kill writers at work; what they committed is whole, and the next one goes on."""
+    chance, before = Random(n_kills), 0
+    for _ in range(n_kills):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, url, "100000"], cwd=ROOT)
+        time.sleep(chance.uniform(0.2, 1.0))
+        writer.kill()
+        writer.wait()
+        with database.open_records(url) as engine, database.writing(engine) as connection:
+            known = database.known_files(connection)
+            count = known["x"].n_bytes if known else 0
+            if url.startswith("sqlite"):
+                checked = connection.exec_driver_sql("PRAGMA integrity_check").scalar()
+                assert checked == "ok"
+        assert count >= before
+        before = count
+
+
 def test_no_update_is_lost_between_concurrent_writers(url: str) -> None:
-    command = [sys.executable, "-c", WRITER, url]
-    writers = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
+    assert write_together(url, 4, 20) == 80
 
-    assert [writer.wait() for writer in writers] == [0] * 4
 
-    with database.open_records(url) as engine, database.writing(engine) as connection:
-        assert database.known_files(connection)["x"].n_bytes == 80
+def test_a_killed_writer_leaves_the_records_whole(url: str) -> None:
+    kill_writers(url, 2)
+
+
+@pytest.mark.campaign
+def test_6_writers_of_150_updates_lose_none(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    count = write_together(url, 6, 150)
+
+    with capsys.disabled():
+        print(f"\n{url.split(':')[0]}: {count} of {6 * 150} updates kept")
+    assert count == 6 * 150
+
+
+@pytest.mark.campaign
+def test_200_killed_writers_leave_the_records_whole(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kill_writers(url, 200)
+
+    with capsys.disabled():
+        print(f"\n{url.split(':')[0]}: 200 writers killed, records whole each time")
