@@ -202,7 +202,7 @@ def fill_disk(place: Installation, n_levels: int) -> None:
     for level in range(n_levels):
         place.add_news()
         before = place.serving()
-        free = shutil.disk_usage(root).free - 4096 * 2 * level
+        free = shutil.disk_usage(root).free - 4096 * level
         with filler.open("wb") as handle:
             os.posix_fallocate(handle.fileno(), 0, max(free, 4096))
         code = code_of(in_child(place.run))
