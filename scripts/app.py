@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
 
 from scripts import artifacts, processes
 from scripts.access import Access
@@ -72,16 +73,26 @@ def present_gauges(live: Live, history: History) -> list[Gauge]:
     return gauges
 
 
+class NameConverter(BaseConverter):
+    """A part of a path that is a name: any text, slashes included, also as its first character."""
+
+    regex = ".+"
+    part_isolating = False
+
+
 def make_flask(metrics: Metrics) -> Flask:
     """Make the Flask application with all routes; what stands before it is not here."""
     app = Flask("adras", static_folder=None, template_folder=None)
     app.extensions |= {"metrics": metrics}
+    app.url_map.converters["name"] = NameConverter
     for route in ROUTES:
         app.add_url_rule(
-            route.path,
+            route.rule,
             endpoint=route.path,
-            view_func=lambda view=route.view: as_response(view()),
+            view_func=lambda view=route.view, **parts: as_response(view(**parts)),
             methods=[route.method],
+            # A name may have any strokes: it is asked for as it is.
+            merge_slashes=route.rule == route.path,
         )
     app.add_url_rule(
         f"{STATIC}<name>", endpoint=STATIC, view_func=lambda name: as_response(read_static(name))

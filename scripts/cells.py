@@ -109,6 +109,17 @@ def parse_id(text: str) -> str:
     return text
 
 
+def name_client(identifiers: Sequence[str]) -> str:
+    """Name a client by the identifiers; several are joined by " | ".
+
+    A stroke or backslash in one of several gets a backslash before it, so that two clients never
+    have the same name.
+    """
+    if len(identifiers) == 1:
+        return identifiers[0]
+    return " | ".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in identifiers)
+
+
 def parse_label(text: str, labels: dict[str, int], *, needs_label: bool = True) -> int:
     """Read the target: one of the two declared labels; where none is needed it may be blank."""
     try:
@@ -130,5 +141,6 @@ def cell_parsers(schema: Schema, *, needs_label: bool = True) -> dict[str, Calla
     parsers: dict[str, Callable[[str], Any]] = dict.fromkeys(schema.ids, parse_id)
     parsers |= {name: number_parser(name) for name in schema.numeric}
     parsers |= dict.fromkeys(schema.categorical, str.strip)
-    parsers[schema.target] = lambda text: parse_label(text, labels, needs_label=needs_label)
+    if schema.target:
+        parsers[schema.target] = lambda text: parse_label(text, labels, needs_label=needs_label)
     return parsers

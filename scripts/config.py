@@ -77,8 +77,8 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns of a labelled table, in the order in which it is written."""
-        return (*self.ids, *self.features, self.target)
+        """All columns of a table, in the order in which it is written; "" is no target."""
+        return (*self.ids, *self.features, *([self.target] if self.target else []))
 
     @property
     def labels(self) -> dict[str, int]:
@@ -150,11 +150,19 @@ class RunSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     timeout_minutes: Annotated[float, Meta(gt=0, le=1440)] = 8.0
 
 
+class WorklistSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Say how many clients the team can call, and whose probability is not honest."""
+
+    capacity: Annotated[int, Meta(ge=1)] | None = None
+    max_blank_fraction: Fraction = 0.5
+
+
 class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many runs' files, how many releases, and how many runs' records are kept."""
 
     runs: Annotated[int, Meta(ge=2)] = 30
     releases: Annotated[int, Meta(ge=2)] = 10
+    scorings: Annotated[int, Meta(ge=2)] = 12
     history: Annotated[int, Meta(ge=2)] = 10_000
 
 
@@ -182,6 +190,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     engine: Literal["pandas"] = "pandas"
     run: RunSettings = RunSettings()
     retention: RetentionSettings = RetentionSettings()
+    worklist: WorklistSettings = WorklistSettings()
     alerts: AlertSettings = AlertSettings()
 
     @property
@@ -244,6 +253,8 @@ def check_schema(schema: Schema, place: str, *, is_declared: bool = False) -> No
 
     A declared one may leave to the data what it lists as `inferred`.
     """
+    if not schema.target:
+        raise ConfigError(f"{place}, schema, has no target, which is what is predicted.")
     unknown = set(schema.inferred) if is_declared else set()
     both = sorted(key for key in unknown if getattr(schema, key))
     if both:

@@ -123,7 +123,7 @@ def with_config(main: Callable[..., object], *, exclusive: bool = False) -> Call
 
 
 def run_as_script(
-    main: Callable[..., object], *, exclusive: bool = False, options: Sequence[click.Option] = ()
+    main: Callable[..., object], *, exclusive: bool = False, options: Sequence[click.Parameter] = ()
 ) -> None:
     """Run `main(config, **options)` as a program and exit with its code.
 
@@ -133,7 +133,7 @@ def run_as_script(
         Takes the Config; the first sentence of its docstring is the help text.
     exclusive : bool
         Hold the installation's lock meanwhile: for everything that writes.
-    options : sequence of click.Option
-        Further options, handed to main by name.
+    options : sequence of click.Parameter
+        Further options and arguments, handed to main by name.
     """
     make_command(with_config(main, exclusive=exclusive), options).main()

@@ -1,20 +1,13 @@
 """What the service answers, as types: the one home of every member that a client may rely on."""
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from scripts.bands import Band
+
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
-
-
-class Band(StrEnum):
-    """How likely a client is to leave, in a word; the limits are in the config."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
 
 
 class Fault(Struct, frozen=True):

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from scripts import artifacts, bulk, findings, reading
-from scripts.cells import UNLABELLED
+from scripts.cells import UNLABELLED, name_client
 from scripts.config import Schema
 from scripts.errors import DatasetError
 from scripts.findings import FileReading
@@ -137,18 +137,11 @@ def split_unlabelled(table: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame,
 
 
 def client_names(table: pd.DataFrame, schema: Schema) -> pd.Series:
-    """Name the client of each row by its identifiers; several are joined by " | ".
-
-    A stroke or backslash in one of several identifiers gets a backslash before it, so that two
-    clients never have the same name.
-    """
-    columns: list[pd.Series] = [table[name] for name in schema.ids]
-    if len(columns) > 1:
-        columns = [column.str.replace(r"([\\|])", r"\\\1", regex=True) for column in columns]
-    names = columns[0]
-    for column in columns[1:]:
-        names = names + " | " + column
-    return names
+    """Name the client of each row by its identifiers."""
+    if len(schema.ids) == 1:
+        return table[schema.ids[0]]
+    rows = zip(*(table[name] for name in schema.ids), strict=True)
+    return pd.Series([name_client(row) for row in rows], index=table.index, dtype="str")
 
 
 def read_test_table(place: Path, schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:

@@ -94,6 +94,26 @@ def split_change(old: Model, new: Model, earlier: Columns, later: Columns) -> Ri
     return RiskChange(log_odds(old, old_then), log_odds(new, new_now), movements, retraining)
 
 
+def typical_values(model: Model) -> dict[str, float | str]:
+    """Give the values of a typical client who stays, as training has recorded them.
+
+    Models of earlier versions recorded none; there the medians of all clients stand for them,
+    and the first category.
+    """
+    if model.dataset.typical is not None:
+        return model.dataset.typical
+    medians: dict[str, float | str] = {term.column: term.median for term in model.numeric}
+    return medians | {t.column: next(iter(t.categories), "") for t in model.categorical}
+
+
+def as_columns(model: Model, values: Mapping[str, float | str | None]) -> dict[str, NDArray[Any]]:
+    """Turn the values of one client into columns of one row; None is a blank number."""
+    return {
+        name: np.array([values[name]], np.float64 if name in model.schema.numeric else object)
+        for name in model.schema.features
+    }
+
+
 def find_reasons(
     model: Model, columns: Columns, typical: Mapping[str, float | str]
 ) -> list[list[Reason]]:

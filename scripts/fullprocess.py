@@ -54,6 +54,7 @@ def train_and_decide(run: Run, snap: Snapshot) -> None:
 
     config = run.config
     ingested = run.step("ingestion", lambda: ingestion.main(config, paths=snap.paths[Role.INPUT]))
+    run.ingested = ingested
     run.record_readings(ingested.readings, Role.INPUT)
     run.step("monitoring", lambda: observe(run, ingested.dataset_path))
     trained = run.step(
@@ -86,6 +87,22 @@ def train_and_decide(run: Run, snap: Snapshot) -> None:
         run.record_deployment(made, decision.production_release)
         notices.start_over(run.engine, run.id, made.name, scored.evaluation)
     run.verdict = verdicts.get(decision.answer, Verdict.HELD)
+
+
+def score_clients(run: Run) -> None:
+    """Score today's clients with what serves now; whatever fails here undoes nothing."""
+    # As above: this brings pandas.
+    from scripts import clientscoring  # noqa: PLC0415
+
+    if run.ingested is None:
+        return
+    found = run.ingested.clients, run.ingested.dataset_path
+    try:
+        run.step("clients", lambda: clientscoring.main(run.config, run.engine, run.id, *found))
+    except RunTimeoutError:
+        raise
+    except (PipelineError, OSError) as error:
+        log.warning("Today's clients were not scored, which undoes nothing: %s", error)
 
 
 def report(run: Run) -> None:
@@ -137,6 +154,7 @@ def work(run: Run, snap: Snapshot) -> None:
         log.warning("Insufficient data: %s", error)
         run.verdict, run.reason = Verdict.INSUFFICIENT, str(error)
     if artifacts.current_target(run.config.prod_deployment_path) is not None:
+        score_clients(run)
         report(run)
     run.step("retention", lambda: tidy_up(run))
 

@@ -93,7 +93,7 @@ class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class DatasetFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The dataset a model was trained on."""
+    """The dataset a model was trained on; typical is what is usual among those who stayed."""
 
     sha256: str
     n_rows: int
@@ -101,6 +101,7 @@ class DatasetFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     missing_fractions: dict[str, float]
     summary: tuple[ColumnSummary, ...]
     reference: Reference | None = None
+    typical: dict[str, float | str] | None = None
 
 
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

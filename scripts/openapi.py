@@ -1,6 +1,7 @@
 """The description of the service in OpenAPI 3.1, made from its routes, types and columns."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -29,11 +30,12 @@ TEXT = (
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter."""
+    """A parameter in the query, or in the path."""
 
     name: str
     text: str
     schema: dict[str, object]
+    place: str = "query"
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,10 @@ def describe_operation(
         good = describe_response(200, JSON, {"$ref": REF.format(name=operation.answer.__name__)})
     described: dict[str, Any] = {
         "summary": operation.summary,
-        "operationId": operation.path.strip("/").replace(".", "_") or "index",
+        "operationId": re.sub(r"\W+", "_", operation.path).strip("_") or "index",
         "parameters": [
-            {"name": p.name, "in": "query", "description": p.text, "schema": p.schema}
+            {"name": p.name, "in": p.place, "description": p.text, "schema": p.schema}
+            | ({"required": True} if p.place == "path" else {})
             for p in operation.parameters
         ],
         "responses": {"200": good} | responses,

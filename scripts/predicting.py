@@ -1,6 +1,5 @@
 """Answers prediction requests: the body in, probabilities, bands and reasons out."""
 
-import bisect
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -9,14 +8,13 @@ from numpy.typing import NDArray
 
 from scripts import model
 from scripts.answers import Answer, RefusedError, answer_json
+from scripts.bands import find_bands
 from scripts.bodies import read_rows
-from scripts.config import ApiSettings
-from scripts.contract import Band, Predictions
+from scripts.contract import Predictions
 from scripts.live import Serving
 from scripts.payload import read_columns
 from scripts.release import Release
 
-BANDS = tuple(Band)
 TRUTHS = {"true": True, "false": False}
 
 
@@ -34,12 +32,6 @@ def read_explain(query: str) -> bool:
     if len(given) != 1 or given[0][0] != "explain" or given[0][1] not in TRUTHS:
         raise RefusedError(422, "Expected nothing behind the path but ?explain=true or false.")
     return TRUTHS[given[0][1]]
-
-
-def find_bands(probability: NDArray[np.float64], api: ApiSettings) -> list[Band]:
-    """Say in which band each probability lies; a limit belongs to the band above it."""
-    limits = (api.medium_risk_from, api.high_risk_from)
-    return [BANDS[bisect.bisect_right(limits, number)] for number in probability.tolist()]
 
 
 def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:

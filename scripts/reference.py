@@ -120,7 +120,29 @@ def make_reference(used: Model, table: pd.DataFrame) -> Reference:
     )
 
 
+def find_typical(used: Model, table: pd.DataFrame) -> dict[str, float | str]:
+    """Describe a typical client who stayed: median numbers, most frequent categories.
+
+    Of equally frequent categories the first in the alphabet counts. A column that is blank for
+    all who stayed has the median that the model puts in its place.
+    """
+    stayed = table[dataset.target(table, used.schema) == 0]
+    columns = dataset.feature_arrays(stayed, used.schema)
+    typical: dict[str, float | str] = {}
+    for term in used.numeric:
+        present = columns[term.column][~np.isnan(columns[term.column])]
+        typical[term.column] = float(np.median(present)) if len(present) else term.median
+    for name in used.schema.categorical:
+        counts = Counter(columns[name].tolist())
+        typical[name] = min(counts, key=lambda category: (-counts[category], category))
+    return typical
+
+
 def add_reference(fitted: Model, table: pd.DataFrame) -> Model:
     """Give the same model with what is kept of the dataset it was trained on."""
-    facts = msgspec.structs.replace(fitted.dataset, reference=make_reference(fitted, table))
+    facts = msgspec.structs.replace(
+        fitted.dataset,
+        reference=make_reference(fitted, table),
+        typical=find_typical(fitted, table),
+    )
     return msgspec.structs.replace(fitted, dataset=facts)

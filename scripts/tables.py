@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # The revision of scripts/migrations that these tables are.
-VERSION = "0003"
+VERSION = "0004"
 
 
 class Status(StrEnum):
@@ -230,4 +230,70 @@ alerts = sa.Table(
     sa.Column("previous_state", sa.String(64)),
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("sent_at", UtcDateTime),
+)
+
+
+# The scoring of today's clients at the end of a run. `columns` are those of the input, as the
+# labels known then were told apart by them; `gains` are the labels of the test rows, the riskiest
+# row first, one bit each.
+scorings = sa.Table(
+    "scorings",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("scored_at", UtcDateTime, nullable=False),
+    sa.Column("release", sa.String(64), nullable=False),
+    sa.Column("model_stamp", sa.String(32), nullable=False),
+    sa.Column("columns", sa.Text, nullable=False),
+    sa.Column("n_clients", sa.Integer, nullable=False),
+    sa.Column("n_without_data", sa.Integer, nullable=False),
+    sa.Column("n_test_rows", sa.Integer, nullable=False),
+    sa.Column("gains", sa.LargeBinary, nullable=False),
+)
+
+# The model of each scoring as plain numbers, since releases are removed.
+scoring_models = sa.Table(
+    "scoring_models",
+    metadata,
+    sa.Column("stamp", sa.String(32), primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
+)
+
+# `values` and `contributions` are JSON arrays in the order of the model's features; `labels` are
+# the hashes of the client's labelled rows known at the time; `previous_id` is the client's score
+# before this one.
+client_scores = sa.Table(
+    "client_scores",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("scoring_id", sa.Integer, sa.ForeignKey("scorings.id"), nullable=False),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("band", sa.String(8), nullable=False),
+    sa.Column("values", sa.Text, nullable=False),
+    sa.Column("contributions", sa.Text, nullable=False),
+    sa.Column("labels", sa.Text, nullable=False),
+    sa.Column("previous_id", sa.Integer),
+    sa.Column("first_high_at", UtcDateTime),
+    sa.Index("ix_client_scores_place", "scoring_id", "position"),
+    sa.Index("ix_client_scores_client", "client", "id"),
+)
+
+# What became of a client, beside what was said of him when it was not known yet.
+client_outcomes = sa.Table(
+    "client_outcomes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("score_id", sa.Integer, nullable=False, unique=True),
+    sa.Column("client", sa.Text, nullable=False, index=True),
+    sa.Column("known_at", UtcDateTime, nullable=False),
+    sa.Column("exited", sa.Boolean, nullable=False),
+    sa.Column("scored_at", UtcDateTime, nullable=False),
+    sa.Column("release", sa.String(64), nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("band", sa.String(8), nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("first_high_at", UtcDateTime),
 )

@@ -9,8 +9,10 @@ import msgspec
 from flask import Response, current_app, request
 from msgspec import Struct
 
-from scripts import artifacts
+from scripts import artifacts, clientviews
 from scripts.answers import JSON, Answer, RefusedError, answer_json, answer_problem
+from scripts.clientcontract import Client, Outcomes, Worklist
+from scripts.clientviews import CLIENT, LIST, LIST_CSV
 from scripts.contract import (
     Diagnosis,
     Health,
@@ -51,12 +53,17 @@ class Route:
 
     method: str
     path: str
-    view: Callable[[], Answer]
+    view: Callable[..., Answer]
     answer: type[Struct] | str
     role: Role | None = Role.READ
     refusals: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     takes_rows: bool = False
+
+    @property
+    def rule(self) -> str:
+        """The path as Flask spells it; a part in braces is a name."""
+        return self.path.replace("{", "<name:").replace("}", ">")
 
     @property
     def summary(self) -> str:
@@ -244,6 +251,18 @@ ROUTES = (
     Route("GET", "/diagnose", diagnose, Diagnosis, Role.READ, (503,)),
     Route("GET", "/releases", releases, Releases, Role.READ, (422, 503), PAGE),
     Route("GET", "/runs", runs, Runs, Role.READ, (422, 503), PAGE),
+    Route("GET", "/worklist", clientviews.worklist, Worklist, Role.READ, (422, 503), LIST),
+    Route(
+        "GET",
+        "/worklist.csv",
+        clientviews.worklist_csv,
+        "text/csv",
+        Role.READ,
+        (422, 503),
+        LIST_CSV,
+    ),
+    Route("GET", "/clients/{client}", clientviews.client, Client, Role.READ, (404, 503), CLIENT),
+    Route("GET", "/outcomes", clientviews.outcomes, Outcomes, Role.READ, (503,)),
     Route("GET", "/health", health, Health, None, (503,)),
     Route("GET", "/metrics", metrics, "text/plain"),
     Route("GET", "/openapi.json", describe_service, JSON),

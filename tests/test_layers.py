@@ -36,7 +36,11 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"errors", "dataset", "model"},
     # What is fitted and how, below the step, which reads, writes and checks.
     "fitting": {"errors", "config", "dataset", "model"},
+    "bands": {"config", "model"},
     "explanation": {"model"},
+    "ranking": {"bands", "config", "model"},
+    "safecsv": set(),
+    "clientcontract": set(),
     "outcomes": {"model"},
     # The decision itself, below the step, because the simulation of gates takes it as well.
     "gate": {"config", "evaluation"},
@@ -54,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
 # and the full process know nothing of it.
 SERVICE: dict[str, set[str]] = {
     "answers": set(),
-    "contract": set(),
+    "contract": {"bands"},
     "access": {"answers", "config", "tokens"},
     "accesslog": set(),
     "metrics": set(),
@@ -62,7 +66,7 @@ SERVICE: dict[str, set[str]] = {
     "payload": {"config", "model", "answers", "contract"},
     "bodies": {"config", "answers", "contract", "payload"},
     "predicting": {
-        "config", "model", "release", "answers", "contract", "live", "payload", "bodies",
+        "model", "release", "answers", "bands", "contract", "live", "payload", "bodies",
     },
     "frontdoor": {
         "answers", "access", "accesslog", "live", "metrics", "predicting", "tokens",
@@ -71,7 +75,11 @@ SERVICE: dict[str, set[str]] = {
     "recall": {"errors", "config", "answers", "contract", "live", "storage", "database"},
     "views": {
         "config", "artifacts", "answers", "contract", "live", "metrics", "predicting", "tokens",
-        "frontdoor", "openapi", "recall",
+        "frontdoor", "openapi", "recall", "clientcontract", "clientviews",
+    },
+    "clientviews": {
+        "errors", "answers", "clientcontract", "frontdoor", "live", "openapi", "recall", "bands",
+        "callsheet", "dossier", "aftermath", "callwords",
     },
     "server": {"errors", "config", "answers", "live", "frontdoor"},
     "processes": set(),
@@ -113,6 +121,34 @@ ALLOWED |= {
     "upkeep_program": {"console", "upkeep"},
 }
 ALLOWED["database"] |= {"upkeep_program"}
+# Whom to call: the records of clients, and what is told of them, which the service and the command
+# line share. Neither brings pandas.
+CLIENTS: dict[str, set[str]] = {
+    "clients": {"errors", "tables", "database"},
+    "clientparts": {
+        "errors", "config", "model", "database", "explanation", "outcomes", "clients",
+        "clientcontract",
+    },
+    "callsheet": {
+        "config", "model", "database", "outcomes", "ranking", "clients", "clientcontract",
+        "clientparts",
+    },
+    "dossier": {"config", "model", "explanation", "clients", "clientcontract", "clientparts"},
+    "aftermath": {
+        "config", "database", "outcomes", "clients", "clientcontract", "clientparts",
+    },
+    "callwords": {"bands", "clientcontract", "clientparts", "console", "safecsv"},
+}  # fmt: skip
+ALLOWED |= CLIENTS
+# The part of a run that scores today's clients.
+ALLOWED["joining"] = {"bands", "config", "database", "dataset", "reference"}
+ALLOWED["clientscoring"] = {
+    "errors", "config", "artifacts", "clients", "database", "dataset", "evaluation", "joining",
+    "model", "ranking", "release",
+}  # fmt: skip
+ALLOWED["worklist"] = {
+    "errors", "config", "cells", "console", "database", "findings", "model", "reading", "release",
+} | set(CLIENTS) | {"clientcontract"}  # fmt: skip
 RECORDS = {"tables", "storage", "database"}
 ALLOWED["console"] = {"errors", "config", "artifacts"}
 # Going back and listing what has served are questions to the records, and entries in them.
@@ -143,7 +179,7 @@ ALLOWED["fullprocess"] = (
     SUPPORT
     | set(RUN)
     | STEPS
-    | {"rollback", "console", "diagnostics", "apicalls", "heartbeat", "notices"}
+    | {"rollback", "console", "diagnostics", "apicalls", "heartbeat", "notices", "clientscoring"}
 )
 ALLOWED["automate"] = set(CRON_TOOL) | {"errors", "config", "artifacts", "database"}
 

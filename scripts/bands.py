@@ -1,0 +1,35 @@
+"""How likely a client is to leave, in a word."""
+
+import bisect
+from enum import StrEnum
+
+import numpy as np
+
+from scripts.config import ApiSettings
+from scripts.model import Columns, Floats, Model
+
+
+class Band(StrEnum):
+    """How likely a client is to leave, in a word; the limits are in the config."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+BANDS = tuple(Band)
+# Too many blanks for the probability to be honest: it says more of other clients than of this one.
+NO_DATA = "no data"
+
+
+def find_bands(probability: Floats, api: ApiSettings) -> list[Band]:
+    """Say in which band each probability lies; a limit belongs to the band above it."""
+    limits = (api.medium_risk_from, api.high_risk_from)
+    return [BANDS[bisect.bisect_right(limits, number)] for number in probability.tolist()]
+
+
+def blank_fractions(model: Model, columns: Columns) -> Floats:
+    """Compute the share of blank features of each row, in [0, 1]."""
+    blank = [np.isnan(np.asarray(columns[name], np.float64)) for name in model.schema.numeric]
+    blank += [np.asarray(columns[name] == "", np.bool_) for name in model.schema.categorical]
+    return np.asarray(np.mean(blank, axis=0), dtype=np.float64)

@@ -1,0 +1,113 @@
+"""Tells all of one client: the last score, why it is so, why it changed, and the history."""
+
+import math
+from collections.abc import Sequence
+
+from sqlalchemy.engine import Connection
+
+from scripts import clientparts, clients, explanation
+from scripts.clientcontract import Change, Client, Movement, ScoreEntry
+from scripts.clientparts import N_SHOWN, Value
+from scripts.config import WorklistSettings
+from scripts.model import Model
+
+SMALLEST_EFFECT = 1e-12
+
+
+def spell_movement(column: str, before: Value, after: Value, effect: float) -> str:
+    """Spell in plain words what a column that moved did."""
+    then, now = (explanation.spell_value(math.nan if v is None else v) for v in (before, after))
+    direction = "raised" if effect > 0 else "lowered"
+    moved = f"from {then} to {now}" if then != now else f"still {then}"
+    return f"{column} {moved}: {direction} the risk"
+
+
+def spell_change(movements: Sequence[Movement], retraining: float, *, is_retrained: bool) -> str:
+    """Say in a line what changed the risk of a client."""
+    parts = [movement.text for movement in movements[: explanation.N_REASONS]]
+    if is_retrained:
+        direction = "raised" if retraining > 0 else "lowered"
+        parts.append(f"the model was trained again: {direction} the risk")
+    return "; ".join(parts) or "nothing changed"
+
+
+def explain_change(old: Model, new: Model, before: ScoreEntry, after: ScoreEntry) -> Change:
+    """Split the change between two scores of a client; the strongest movement comes first."""
+    then = explanation.as_columns(old, before.values)
+    now = explanation.as_columns(new, after.values)
+    split = explanation.split_change(old, new, then, now)
+    effects = {name: float(part[0]) for name, part in split.movements.items()}
+    movements = []
+    for name in sorted(effects, key=lambda name: -abs(effects[name])):
+        old_value, new_value = before.values.get(name), after.values.get(name)
+        if name not in before.values:
+            old_value = new_value
+        if name not in after.values:
+            new_value = old_value
+        if abs(effects[name]) < SMALLEST_EFFECT and old_value == new_value:
+            continue
+        text = spell_movement(name, old_value, new_value, effects[name])
+        movements.append(
+            Movement(
+                column=name, before=old_value, after=new_value, effect=effects[name], text=text
+            )
+        )
+    retraining = float(split.retraining[0])
+    is_retrained = before.model_stamp != after.model_stamp
+    return Change(
+        before_at=before.scored_at,
+        after_at=after.scored_at,
+        before_probability=before.probability,
+        after_probability=after.probability,
+        before_log_odds=float(split.before[0]),
+        after_log_odds=float(split.after[0]),
+        movements=movements,
+        retraining=retraining,
+        is_retrained=is_retrained,
+        text=spell_change(movements, retraining, is_retrained=is_retrained),
+    )
+
+
+def are_comparable(old: Model, new: Model) -> bool:
+    """Say whether no column was a number for one model and a category for the other."""
+    return not (
+        set(old.schema.numeric) & set(new.schema.categorical)
+        or set(old.schema.categorical) & set(new.schema.numeric)
+    )
+
+
+def client_page(connection: Connection, settings: WorklistSettings, client: str) -> Client | None:
+    """Tell all of one client; None if he was never scored.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    settings : WorklistSettings
+        How many clients the team can call.
+    client : str
+        The name.
+    """
+    rows = clients.history_of_client(connection, client, N_SHOWN)
+    if not rows:
+        return None
+    stamps = dict.fromkeys(row["model_stamp"] for row in rows)
+    models = {stamp: clientparts.read_model(connection, stamp) for stamp in stamps}
+    history = [clientparts.as_score(row, models[row["model_stamp"]]) for row in rows]
+    used = models[history[0].model_stamp]
+    change = None
+    if len(history) > 1 and are_comparable(models[history[1].model_stamp], used):
+        change = explain_change(models[history[1].model_stamp], used, history[1], history[0])
+    scoring = clients.last_scoring(connection)
+    n_listed = clientparts.list_length(settings)
+    ended = clients.outcomes_of_client(connection, client)
+    return Client(
+        client=client,
+        is_current=scoring is not None and scoring["id"] == rows[0]["scoring_id"],
+        last=history[0],
+        reasons=clientparts.list_reasons(used, explanation.as_columns(used, history[0].values))[0],
+        change=change,
+        history=history,
+        outcomes=[clientparts.as_outcome(row, n_listed) for row in ended],
+        release=history[0].release,
+    )

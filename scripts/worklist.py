@@ -1,0 +1,177 @@
+"""Says whom to call, why a client's risk changed, and whether predictions came true."""
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+import numpy as np
+
+from scripts import (
+    aftermath,
+    callsheet,
+    callwords,
+    cells,
+    database,
+    dossier,
+    findings,
+    reading,
+    release,
+)
+from scripts.clientcontract import Worklist, WorklistEntry
+from scripts.clientparts import DEFAULT_TOP
+from scripts.config import Config, Schema
+from scripts.console import run_as_script
+from scripts.errors import DatasetError, NotMadeYetError
+from scripts.model import Columns
+
+Page = TypeVar("Page")
+
+
+class Format(StrEnum):
+    """How a list is written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+def spell_json(answer: object) -> str:
+    """Spell an answer as the API would, indented."""
+    return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
+
+
+def spell_list(page: Worklist, form: Format) -> str:
+    """Spell the worklist in the form that was asked for."""
+    if form is Format.JSON:
+        return spell_json(page)
+    if form is Format.CSV:
+        return callwords.spell_entries_as_csv(page.clients)
+    return "\n\n".join(
+        [
+            callwords.spell_head(page),
+            *([callwords.spell_entries(page.clients)] if page.clients else []),
+        ]
+    )
+
+
+def ask(config: Config, question: Callable[[Any], Page]) -> Page:
+    """Ask the records one question."""
+    with (
+        database.open_records(config.database_url, may_change=False) as engine,
+        database.reading(engine) as connection,
+    ):
+        return question(connection)
+
+
+def as_arrays(columns: dict[str, list[Any]], schema: Schema) -> Columns:
+    """Turn what was read into arrays, as `model.contributions` wants them."""
+    kinds = dict.fromkeys(schema.numeric, np.float64) | dict.fromkeys(schema.categorical, object)
+    return {name: np.array(columns[name], dtype=kind) for name, kind in kinds.items()}
+
+
+def rank_file(config: Config, path: Path, top: int) -> list[WorklistEntry]:
+    """Rank the clients of one table with the model in production; labels are not needed.
+
+    Raises
+    ------
+    NotMadeYetError
+        If there is no release.
+    DatasetError
+        If no row is usable.
+    """
+    current = release.load_current(config.prod_deployment_path)
+    if current is None:
+        raise NotMadeYetError("There is no release yet; run python -m scripts.fullprocess.")
+    schema = msgspec.structs.replace(current.model.schema, target="")
+    found, columns = reading.read_file(path, path.parent, schema)
+    findings.log_readings([found])
+    n_rows = len(columns[schema.columns[0]])
+    if n_rows == 0:
+        raise DatasetError(f"No usable row was found. {findings.spell_complaints([found])}")
+    names = [cells.name_client(row) for row in zip(*(columns[n] for n in schema.ids), strict=True)]
+    return callsheet.rank_table(
+        current.model,
+        names or [f"row {number}" for number in range(1, n_rows + 1)],
+        as_arrays(columns, schema),
+        config.api,
+        config.worklist,
+        top,
+    )
+
+
+def show_ranked(entries: Sequence[WorklistEntry], form: Format) -> str:
+    """Spell the ranking of one table in the form that was asked for."""
+    if form is Format.JSON:
+        return spell_json(entries)
+    return (
+        callwords.spell_entries_as_csv(entries)
+        if form is Format.CSV
+        else callwords.spell_entries(entries)
+    )
+
+
+def show_client(config: Config, client: str, form: Format) -> str:
+    """Spell all of one client in the form that was asked for.
+
+    Raises
+    ------
+    DatasetError
+        If no client of that name was scored.
+    """
+    page = ask(config, lambda connection: dossier.client_page(connection, config.worklist, client))
+    if page is None:
+        raise DatasetError(f"No client {client!r} was scored; see python -m scripts.worklist.")
+    return spell_json(page) if form is Format.JSON else callwords.spell_client(page)
+
+
+def main(
+    config: Config,
+    *,
+    table: Path | None = None,
+    top: int = DEFAULT_TOP,
+    form: str = Format.TABLE,
+    client: str | None = None,
+    outcomes: bool = False,
+) -> None:
+    """Say whom to call: today's clients, or those of TABLE, by how likely they are to leave."""
+    chosen, settings = Format(form), config.worklist
+    if outcomes:
+        page = ask(config, lambda connection: aftermath.outcomes_page(connection, settings))
+        text = spell_json(page) if chosen is Format.JSON else callwords.spell_outcomes(page)
+    elif client is not None:
+        text = show_client(config, client, chosen)
+    elif table is not None:
+        text = show_ranked(rank_file(config, table, top), chosen)
+    else:
+        text = spell_list(
+            ask(config, lambda connection: callsheet.worklist_page(connection, settings, top=top)),
+            chosen,
+        )
+    click.echo(text, nl=not text.endswith("\n"))
+
+
+OPTIONS = (
+    click.Argument(["table"], required=False, type=click.Path(path_type=Path, dir_okay=False)),
+    click.Option(
+        ["--top"],
+        type=click.IntRange(min=1),
+        default=DEFAULT_TOP,
+        show_default=True,
+        help="How many clients.",
+    ),
+    click.Option(
+        ["--format", "form"],
+        type=click.Choice([str(form) for form in Format]),
+        default=str(Format.TABLE),
+        show_default=True,
+        help="For a person, a spreadsheet or a program.",
+    ),
+    click.Option(["--client"], metavar="ID", help="Show one client: why, what changed, history."),
+    click.Option(["--outcomes"], is_flag=True, help="Show whether predictions came true."),
+)
+
+if __name__ == "__main__":
+    run_as_script(main, options=OPTIONS)

@@ -1,0 +1,64 @@
+"""CSV that a spreadsheet cannot take for formulas."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scripts import safecsv
+from scripts.safecsv import Cell
+
+
+@pytest.mark.parametrize(
+    ("cell", "spelled"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("\n=1", "'\n=1"),
+        ("a=1", "a=1"),
+        ("", ""),
+        ("'quoted", "'quoted"),
+        (-1, "-1"),
+        (-0.5, "-0.5"),
+        (1e-7, "1e-07"),
+        (None, ""),
+    ],
+)
+def test_text_that_could_be_a_formula_is_prefixed_and_numbers_stay(
+    cell: Cell, spelled: str
+) -> None:
+    assert safecsv.spell_cell(cell) == spelled
+
+
+cells = st.one_of(
+    st.none(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12),
+    st.tuples(
+        st.sampled_from([*"=+-@\t\r\n", '"=', ",="]),
+        st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8),
+    ).map("".join),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(cells)
+def test_any_cell_comes_back_as_it_was_and_is_no_formula(cell: Cell) -> None:
+    text = safecsv.spell_csv(["a", "b"], [[cell, "end"]])
+    header, (found, end) = csv.reader(io.StringIO(text, newline=""))
+
+    assert (header, end) == (["a", "b"], "end")
+    if isinstance(cell, str):
+        assert not found.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+        assert found in (cell, "'" + cell)
+    elif cell is None:
+        assert found == ""
+    else:
+        assert float(found) == cell

@@ -1,0 +1,170 @@
+"""Whom to call, on the command line."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from scripts import worklist
+from scripts.config import Config
+from scripts.console import make_command, with_config
+from tests.clientele import CLIENTS, FIRST, ask, put_clients, score, score_twice, serve
+from tests.service import ROOT
+
+HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees"
+
+
+def run(config_path: Path, *arguments: str) -> Result:
+    """Run the command line."""
+    command = make_command(with_config(worklist.main), worklist.OPTIONS)
+    return CliRunner().invoke(command, ["--config", str(config_path), *arguments])
+
+
+def lines_of(result: Result) -> list[str]:
+    """Read the lines of a good answer."""
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+def test_the_list_tells_whom_to_call_and_why(config_path: Path, config: Config) -> None:
+    serve(config, FIRST)
+    put_clients(config, CLIENTS)
+    score(config)
+
+    head, _, titles, x, *_, b = lines_of(run(config_path))
+
+    assert head.startswith("4 clients (1 high, 1 low, 1 medium, 1 no data), scored at ")
+    assert titles.split() == ["#", "client", "risk", "band", "change", "why"]
+    assert x.startswith("1  x       75.0%  high")
+    assert x.endswith("lastmonth_activity 0, typical for staying clients 3: raises the risk")
+    assert b.endswith("too many blanks to say")
+    assert "%" not in b
+
+
+def test_a_team_is_told_what_its_list_catches(config_path: Path, config: Config) -> None:
+    serve(config, FIRST)
+    put_clients(config, CLIENTS)
+    score(config)
+    settings = json.loads(config_path.read_text()) | {"worklist": {"capacity": 1}}
+    config_path.write_text(json.dumps(settings))
+
+    second = lines_of(run(config_path))[1]
+
+    assert second.startswith(
+        "Calling the first 1 is expected to reach 67% (2 of 3; 95 % interval 21% to 94%)"
+    )
+
+
+def test_one_client_shows_the_split_and_the_history(config_path: Path, config: Config) -> None:
+    score_twice(config)
+
+    text = run(config_path, "--client", "x").stdout
+
+    assert "lastmonth_activity from 0 to 2: lowered the risk  -2.1972" in text
+    assert "the model was trained again                       -1.0986" in text
+    assert "together, in log-odds                             -3.2958" in text
+    assert "History ▇▁" in text
+    assert "left; predicted 25.0%" in run(config_path, "--client", "z").stdout
+
+
+def test_outcomes_wait_until_there_are_enough(config_path: Path, config: Config) -> None:
+    score_twice(config)
+
+    assert lines_of(run(config_path, "--outcomes")) == ["Not enough outcomes yet: 2 of 30."]
+
+
+def test_csv_and_json_have_the_same_clients(config_path: Path, config: Config) -> None:
+    score_twice(config)
+
+    rows = list(csv.DictReader(lines_of(run(config_path, "--format", "csv"))))
+    page = json.loads(run(config_path, "--format", "json").stdout)
+
+    assert [row["client"] for row in rows] == ["x", "b"]
+    assert [float(row["probability"]) for row in rows] == [
+        entry["probability"] for entry in page["clients"]
+    ]
+    assert json.loads(run(config_path, "--outcomes", "--format", "json").stdout)["n_outcomes"] == 2
+    assert json.loads(run(config_path, "--client", "x", "--format", "json").stdout)["change"]
+
+
+@pytest.mark.parametrize("columns", [HEADER, HEADER + ",exited"])
+def test_a_table_is_ranked_with_or_without_labels(
+    config_path: Path, config: Config, tmp_path: Path, columns: str
+) -> None:
+    serve(config, FIRST)
+    table = tmp_path / "some.csv"
+    end = "," if columns.endswith("exited") else ""
+    table.write_text(f"{columns}\n=z,2,7,3{end}\nx,0,7,3{end}\nbad,many,7,3{end}\n")
+
+    rows = list(csv.DictReader(lines_of(run(config_path, str(table), "--format", "csv"))))
+
+    assert [(row["client"], row["band"]) for row in rows] == [("x", "high"), ("'=z", "low")]
+    assert len(lines_of(run(config_path, str(table), "--top", "1"))) == 2
+    assert json.loads(run(config_path, str(table), "--format", "json").stdout)[0]["client"] == "x"
+    assert not (config_path.parent / "adras.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [("corporation\nx\n", 65), (HEADER + "\n", 65), ("", 65)],
+)
+def test_a_table_that_cannot_be_ranked_is_refused(
+    config_path: Path, config: Config, tmp_path: Path, content: str, code: int
+) -> None:
+    serve(config, FIRST)
+    (tmp_path / "some.csv").write_text(content)
+
+    assert run(config_path, str(tmp_path / "some.csv")).exit_code == code
+
+
+def test_without_a_release_or_records_it_says_what_to_do_first(
+    config_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "some.csv").write_text(HEADER + "\nx,1,2,3\n")
+
+    assert run(config_path).exit_code == 66
+    assert run(config_path, str(tmp_path / "some.csv")).exit_code == 66
+    assert not (tmp_path / "adras.db").exists()
+
+
+def test_an_unknown_client_is_refused(config_path: Path, config: Config) -> None:
+    score_twice(config)
+
+    assert run(config_path, "--client", "nobody").exit_code == 65
+
+
+def test_before_the_first_scoring_it_says_what_to_do(config_path: Path, config: Config) -> None:
+    serve(config, FIRST)
+    score(config)
+
+    assert lines_of(run(config_path))[0].startswith("No client has been scored yet: add rows")
+
+
+def test_a_name_cannot_steer_the_terminal(config_path: Path, config: Config) -> None:
+    serve(config, FIRST)
+    put_clients(config, ["a\u202eb\u009b31m,0,7,3,"])
+    score(config)
+
+    text = run(config_path).stdout
+
+    assert "\u202e" not in text
+    assert "\u009b" not in text
+    assert len(ask(config, lambda connection: connection.exec_driver_sql(
+        "SELECT client FROM client_scores").all())) == 1  # fmt: skip
+
+
+def test_the_command_line_brings_neither_pandas_nor_scikit_learn(config_path: Path) -> None:
+    code = (
+        "import sys, scripts.worklist\n"
+        "print([name for name in ('pandas', 'sklearn', 'matplotlib') if name in sys.modules])"
+    )
+
+    shown = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert shown.stdout.strip() == "[]"
