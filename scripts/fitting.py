@@ -11,7 +11,6 @@ from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -25,9 +24,9 @@ N_FOLDS = 5
 N_THRESHOLDS = 100
 # A numeric column gets an indicator of its blanks when more of its cells are blank.
 BLANK_FRACTION = 0.01
-# Scaling must lower the cross-validated log loss by so much of it: less is chance, and a model in
-# the units of its columns is easier to read.
-MIN_GAIN_FRACTION = 0.002
+# A gain on the validation rows counts when it is more than so many of its standard errors.
+N_STANDARD_ERRORS = 2
+# Of more rows a tenth more is not seen in the result.
 MAX_ROWS_TO_REFIT = 100_000
 
 Floats = NDArray[np.float64]
@@ -52,9 +51,8 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the final model is to be fitted, as cross-validation chose it."""
+    """The threshold that cross-validation chose, and what it rests on."""
 
-    scaled: bool
     threshold: float
     held_out: HeldOut | None = None
 
@@ -173,40 +171,88 @@ def best_threshold(y: Ints, held_out: HeldOut) -> float:
     return float(common[averaged.argmax()])
 
 
-def make_plan(X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings) -> Plan:
-    """Choose scale and threshold by cross-validation on the training rows.
+def make_plan(
+    X: pd.DataFrame,
+    y: Ints,
+    schema: Schema,
+    settings: TrainingSettings,
+    *,
+    scaled: bool = False,
+) -> Plan:
+    """Choose the threshold by cross-validation.
 
     Parameters
     ----------
     X : pandas.DataFrame of shape (n_rows, n_features)
-        Training rows.
+        Rows to learn from.
     y : numpy.ndarray of shape (n_rows,)
         0 or 1.
     schema : Schema
         The columns.
     settings : TrainingSettings
         `decision_threshold` is a number, or "auto".
+    scaled : bool
+        Whether numeric columns are scaled.
 
     Returns
     -------
     Plan
-        With fewer than 50 rows of a class: unscaled, threshold 0.5, nothing held out.
+        With fewer than 50 rows of a class the threshold is 0.5 and nothing is held out.
     """
     declared = settings.decision_threshold
     threshold = 0.5 if declared == "auto" else float(declared)
-    if np.bincount(y, minlength=2).min() < MIN_ROWS_TO_TUNE:
-        return Plan(scaled=False, threshold=threshold)
-    raw = hold_out(X, y, schema, settings, scaled=False)
-    scaled = hold_out(X, y, schema, settings, scaled=True) if schema.numeric else None
-    losses = [
-        np.inf if held is None else log_loss(y, model.sigmoid(held.log_odds))
-        for held in (raw, scaled)
-    ]
-    pays = losses[1] < losses[0] * (1 - MIN_GAIN_FRACTION)
-    held_out = scaled if pays else raw
+    if not is_tunable(y):
+        return Plan(threshold)
+    held_out = hold_out(X, y, schema, settings, scaled=scaled)
     if declared == "auto" and held_out is not None:
         threshold = best_threshold(y, held_out)
-    return Plan(scaled=pays, threshold=threshold, held_out=held_out)
+    return Plan(threshold, held_out)
+
+
+def is_tunable(y: Ints) -> bool:
+    """Say whether there are enough rows of both classes to choose anything by them."""
+    return bool(np.bincount(y, minlength=2).min() >= MIN_ROWS_TO_TUNE)
+
+
+def is_more_than_chance(gain: Floats) -> bool:
+    """Say whether the mean of the rows' gains is more than two of its standard errors."""
+    if len(gain) < 2:
+        return False
+    return bool(gain.mean() > N_STANDARD_ERRORS * gain.std(ddof=1) / np.sqrt(len(gain)))
+
+
+def row_losses(y: Ints, log_odds: Floats) -> Floats:
+    """Compute the log loss of each row, without overflow."""
+    return np.asarray(np.logaddexp(0, np.where(y == 1, -log_odds, log_odds)), dtype=np.float64)
+
+
+def choose_pipeline(
+    training: tuple[pd.DataFrame, Ints],
+    validation: tuple[pd.DataFrame, Ints],
+    schema: Schema,
+    settings: TrainingSettings,
+) -> tuple[Pipeline, bool]:
+    """Fit to the training rows, scaled only if that pays on the validation rows.
+
+    Returns
+    -------
+    tuple of sklearn.pipeline.Pipeline and bool
+        The fitted pipeline and whether it is scaled: when the log loss of the validation rows is
+        lower by more than chance, or when without it the fit does not converge.
+    """
+    X, y = training
+    raw = fit_pipeline(X, y, schema, settings, scaled=False)
+    if raw is not None and not (schema.numeric and is_tunable(y)):
+        return raw, False
+    scaled = make_pipeline(X, schema, settings, scaled=True).fit(X, y)
+    if raw is None:
+        return scaled, True
+    before, after = (
+        row_losses(validation[1], fitted.decision_function(validation[0]))
+        for fitted in (raw, scaled)
+    )
+    pays = is_more_than_chance(before - after)
+    return (scaled, True) if pays else (raw, False)
 
 
 def calibrate(y: Ints, held_out: HeldOut) -> Calibration:
@@ -234,12 +280,11 @@ def does_calibration_pay(y: Ints, log_odds: Floats, found: Calibration) -> bool:
         Whether the mean gain is more than two of its standard errors; never for a slope that
         would turn the order of the rows around.
     """
-    if found.slope <= 0 or len(y) < 2:
+    if found.slope <= 0:
         return False
     before = (model.sigmoid(log_odds) - y) ** 2
     after = (model.sigmoid(found.slope * log_odds + found.offset) - y) ** 2
-    gain = before - after
-    return bool(gain.mean() > 2 * gain.std(ddof=1) / np.sqrt(len(gain)))
+    return is_more_than_chance(before - after)
 
 
 def apply_calibration(pipeline: Pipeline, found: Calibration) -> None:
@@ -259,76 +304,61 @@ def shift_threshold(threshold: float, found: Calibration) -> float:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted pipeline, its threshold, and what its probabilities were corrected by."""
+    """The pipeline that was validated, the final one, their threshold and their calibration."""
 
-    pipeline: Pipeline
+    validated: Pipeline
+    final: Pipeline
     threshold: float
-    scaled: bool = False
-    is_tuned: bool = False
     calibration: Calibration = Calibration()
 
 
 def fit(
     training: tuple[pd.DataFrame, Ints],
     validation: tuple[pd.DataFrame, Ints],
+    whole: tuple[pd.DataFrame, Ints],
     schema: Schema,
     settings: TrainingSettings,
 ) -> Fit:
-    """Fit a pipeline with its threshold, calibrated if that pays on the validation rows.
+    """Fit a pipeline with its threshold, scaled and calibrated where that pays.
+
+    Parameters
+    ----------
+    training, validation, whole : tuple of pandas.DataFrame and numpy.ndarray
+        Features and target of nine tenths, of one tenth, and of all rows.
+    schema : Schema
+        The columns.
+    settings : TrainingSettings
+        Of the regression and the threshold.
+
+    Returns
+    -------
+    Fit
+        With at least 50 training rows of each class, and not very many rows, the threshold is
+        tuned on all rows and the final pipeline fitted to them, as what was validated would be.
 
     Raises
     ------
     InsufficientDataError
         If there is only one class to learn from.
     """
-    X, y = training
+    y = training[1]
     if int(y.sum()) in (0, len(y)):
         raise InsufficientDataError(
             f"All {len(y)} training rows have the same label; both are needed. Add data."
         )
-    plan = make_plan(X, y, schema, settings)
-    scaled, pipeline = plan.scaled, fit_pipeline(X, y, schema, settings, scaled=plan.scaled)
-    if pipeline is None:
-        scaled, pipeline = True, make_pipeline(X, schema, settings, scaled=True).fit(X, y)
+    validated, scaled = choose_pipeline(training, validation, schema, settings)
+    is_refitted = is_tunable(y) and len(whole[1]) <= MAX_ROWS_TO_REFIT
+    rows = whole if is_refitted else training
+    plan = make_plan(*rows, schema, settings, scaled=scaled)
+    again = fit_pipeline(*rows, schema, settings, scaled=scaled) if is_refitted else None
+    final = validated if again is None else again
     if plan.held_out is None:
-        return Fit(pipeline, plan.threshold, scaled)
-    found = calibrate(y, plan.held_out)
-    if not does_calibration_pay(validation[1], pipeline.decision_function(validation[0]), found):
-        return Fit(pipeline, plan.threshold, scaled, is_tuned=True)
-    apply_calibration(pipeline, found)
+        return Fit(validated, final, plan.threshold)
+    found = calibrate(rows[1], plan.held_out)
+    if not does_calibration_pay(validation[1], validated.decision_function(validation[0]), found):
+        return Fit(validated, final, plan.threshold)
+    for pipeline in {id(p): p for p in (validated, final)}.values():
+        apply_calibration(pipeline, found)
     is_declared = settings.decision_threshold != "auto"
     threshold = plan.threshold if is_declared else shift_threshold(plan.threshold, found)
-    return Fit(pipeline, threshold, scaled, is_tuned=True, calibration=found)
-
-
-def refit(
-    fitted: Fit, X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings
-) -> Pipeline:
-    """Fit the pipeline that has been validated once more, to all rows.
-
-    Parameters
-    ----------
-    fitted : Fit
-        What was chosen and validated.
-    X : pandas.DataFrame of shape (n_rows, n_features)
-        Training and validation rows together.
-    y : numpy.ndarray of shape (n_rows,)
-        0 or 1.
-    schema : Schema
-        The columns.
-    settings : TrainingSettings
-        As before.
-
-    Returns
-    -------
-    sklearn.pipeline.Pipeline
-        The validated one itself where there are too few rows to have chosen anything, or so
-        many that a tenth more is not seen in the result.
-    """
-    if not fitted.is_tuned or len(y) > MAX_ROWS_TO_REFIT:
-        return fitted.pipeline
-    pipeline = fit_pipeline(X, y, schema, settings, scaled=fitted.scaled)
-    if pipeline is None:
-        return fitted.pipeline
-    apply_calibration(pipeline, fitted.calibration)
-    return pipeline
+    return Fit(validated, final, threshold, found)

@@ -216,7 +216,7 @@ def describe_dataset(table: pd.DataFrame, sha256: str, schema: Schema) -> Datase
 
 def validate(fit: Fit, rows: Rows) -> dict[str, float | int | None]:
     """Measure F1, accuracy and how right the probabilities are on the validation rows."""
-    y, probability = rows["y"], fit.pipeline.predict_proba(rows["X"])[:, 1]
+    y, probability = rows["y"], fit.validated.predict_proba(rows["X"])[:, 1]
     measured = evaluation.evaluate(y, (probability >= fit.threshold).astype(np.int64), probability)
     return {
         "f1": measured.f1,
@@ -271,10 +271,9 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
     schema, settings = config.schema, config.training
     split = prepare_dataset(table, schema, settings, create_val_data=True)
     X, y = split["training"]["X"], split["training"]["y"]
-    fit = fitting.fit((X, y), (split["val"]["X"], split["val"]["y"]), schema, settings)
-    validation = validate(fit, split["val"])
     whole = dataset.features(table, schema), dataset.target(table, schema)
-    pipeline = fitting.refit(fit, *whole, schema, settings)
+    fit = fitting.fit((X, y), (split["val"]["X"], split["val"]["y"]), whole, schema, settings)
+    pipeline = fit.final
     fitted = Model(
         format=model.FORMAT,
         schema=schema,
@@ -283,9 +282,9 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
         intercept=float(pipeline["regression"].intercept_[0]),
         threshold=fit.threshold,
         dataset=describe_dataset(table, dataset_sha256, schema),
-        n_training_rows=len(y) if pipeline is fit.pipeline else len(table),
+        n_training_rows=len(y) if pipeline is fit.validated else len(table),
         settings=msgspec.structs.asdict(settings),
-        validation=validation,
+        validation=validate(fit, split["val"]),
         versions=package_versions(),
     )
     check_equal(fitted, pipeline, table)
