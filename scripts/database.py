@@ -271,8 +271,8 @@ def record_found_release(connection: Connection, now: datetime, serving: str | N
 
     A run killed between the switch and its record leaves this to the next one.
     """
-    last = newest_rows(connection, deployments, 1)
-    before = last[0]["release"] if last else None
+    newest = sa.select(deployments.c.release).order_by(deployments.c.id.desc()).limit(1)
+    before = connection.execute(newest).scalar()
     if serving is None or serving == before:
         return False
     record_deployment(

@@ -246,6 +246,47 @@ def test_a_state_says_whether_it_changed_and_since_when(rows: Connection) -> Non
     ]
 
 
+def test_old_runs_are_forgotten_but_for_what_they_decided(rows: Connection) -> None:
+    ends: list[dict[str, object]] = [
+        {"status": Status.FINISHED, "verdict": Verdict.HELD, "fingerprint": "a"},
+        {"status": Status.FINISHED, "verdict": Verdict.DEPLOYED, "fingerprint": "b"},
+        {"status": Status.FINISHED, "verdict": Verdict.NOTHING_NEW},
+        {"status": Status.SKIPPED},
+        {"status": Status.FAILED},
+        {"status": Status.FINISHED, "verdict": Verdict.POSTPONED},
+        {"status": Status.FINISHED, "verdict": Verdict.NOTHING_NEW},
+    ]
+    file = {"role": Role.INPUT, "path": "a.csv", "sha256": "a" * 64, "n_bytes": 1}
+    database.end_run(rows, 1, **ends[0])
+    for facts in ends[1:]:
+        database.end_run(rows, database.start_run(rows, NOW), **facts)
+    for run_id in (1, 2):
+        database.record_files(rows, run_id, [file])
+        database.record_model(rows, run_id, stamp=f"S{run_id}")
+    database.set_state(rows, "run", "ok", NOW, run_id=3)
+
+    database.forget_old_runs(rows, 1)
+
+    # Run 2 is the last that decided: what is new is told by comparing with its files.
+    assert [run["id"] for run in database.latest_runs(rows, 10)] == [7, 5, 2, 1]
+    assert [len(database.files_of_run(rows, run_id)) for run_id in (1, 2)] == [0, 1]
+    assert len(database.list_models(rows, 10)) == 2
+    assert database.forget_old_runs(rows, 4) == 0
+
+
+def test_a_release_that_serves_unrecorded_is_recorded_once(rows: Connection) -> None:
+    assert not database.record_found_release(rows, NOW, None)
+    assert database.record_found_release(rows, NOW, "0001_x")
+    assert not database.record_found_release(rows, NOW, "0001_x")
+
+    assert database.record_found_release(rows, NOW, "0002_y")
+
+    newest, oldest = database.list_deployments(rows, 10)
+    assert (newest["release"], newest["previous_release"]) == ("0002_y", "0001_x")
+    assert (oldest["previous_release"], oldest["actor"]) == (None, "recovery")
+    assert database.served_releases(rows) == ["0002_y", "0001_x"]
+
+
 def record_for_no_run(engine: Engine) -> None:
     """Record a model of a run that is not there."""
     with database.writing(engine) as connection:
