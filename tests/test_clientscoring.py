@@ -8,8 +8,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scripts import artifacts, clients, database, dataset, model
+from scripts import (
+    aftermath,
+    artifacts,
+    callsheet,
+    clients,
+    database,
+    dataset,
+    dossier,
+    fullprocess,
+    model,
+)
 from scripts.config import Config, Schema
+from scripts.database import Verdict
 from scripts.errors import DatasetError
 from tests.clientele import CLIENTS, FIRST, SECOND, ask, put_clients, score, score_twice, serve
 from tests.conftest import write_csv
@@ -259,3 +270,48 @@ def test_the_dataset_is_not_touched(config: Config) -> None:
     latest = artifacts.find_latest(config.output_folder_path, artifacts.Kind.DATASET, "ingestion")
     table, _ = dataset.read_dataset(latest, Schema())
     assert len(table) == 26
+
+
+def test_full_processes_score_follow_and_go_on_without_labels(config: Config) -> None:
+    put_clients(config, ["leaver,5,300,10,", "mover,150,600,60,"])
+    assert fullprocess.main(config) is Verdict.DEPLOYED
+    first = ask(config, callsheet.worklist_page, config.worklist)
+    put_clients(config, ["leaver,5,300,10,1", "mover,20,610,60,"], "today2.csv")
+    fullprocess.main(config)
+
+    (mover,) = ask(config, callsheet.worklist_page, config.worklist).clients
+    page = ask(config, dossier.client_page, config.worklist, "mover")
+
+    assert [entry.client for entry in first.clients] == ["leaver", "mover"]
+    assert mover.change is not None
+    assert mover.change > 0
+    assert page is not None
+    assert page.change is not None
+    terms = sum(m.effect for m in page.change.movements) + page.change.retraining
+    moved = page.change.after_log_odds - page.change.before_log_odds
+    assert terms == pytest.approx(moved, abs=1e-9)
+    odds = [math.log(s.probability / (1 - s.probability)) for s in page.history]
+    assert odds == pytest.approx([page.change.after_log_odds, page.change.before_log_odds])
+    known = ask(config, aftermath.outcomes_page, config.worklist).outcomes
+    assert [(outcome.client, outcome.exited) for outcome in known] == [("leaver", True)]
+    for path in config.input_folder_path.iterdir():
+        path.unlink()
+    put_clients(config, ["new,20,610,60,"])
+    assert fullprocess.main(config) is Verdict.INSUFFICIENT
+    last = ask(config, callsheet.worklist_page, config.worklist)
+    assert [entry.client for entry in last.clients] == ["new"]
+
+
+def test_a_fault_in_scoring_clients_fails_no_run(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve(config, FIRST, categorical=True)
+    put_clients(config, ["x,0,7,3,"])
+    # With one class among the test rows nothing is deployed, and the model that serves wants a
+    # column that the input does not have.
+    write_csv(config.test_data_path / "test.csv", ["t1,3,200,10,1"])
+
+    verdict = fullprocess.main(config)
+
+    assert verdict is Verdict.INSUFFICIENT
+    assert "Today's clients were not scored, which undoes nothing" in caplog.text

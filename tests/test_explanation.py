@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -168,3 +169,27 @@ def test_reasons_are_ranked_by_their_effect_beside_a_typical_staying_client() ->
 )  # fmt: skip
 def test_a_reason_is_said_in_plain_words(reason: Reason, text: str) -> None:
     assert explanation.spell_reason(reason) == text
+
+
+def test_models_of_earlier_versions_have_medians_for_what_is_typical() -> None:
+    made = make_model({"month": (7.0, 1.0)}, {"plan": {"gold": 1.0, "tin": 2.0}})
+
+    assert explanation.typical_values(made) == {"month": 7.0, "plan": "gold"}
+
+
+def test_the_recorded_typical_client_is_used() -> None:
+    made = make_model({"month": (7.0, 1.0)})
+    facts = msgspec.structs.replace(made.dataset, typical={"month": 9.0})
+
+    assert explanation.typical_values(msgspec.structs.replace(made, dataset=facts)) == {
+        "month": 9.0
+    }
+
+
+def test_values_of_one_client_become_columns_of_one_row() -> None:
+    made = make_model({"month": (7.0, 1.0)}, {"plan": {"gold": 1.0}})
+
+    columns = explanation.as_columns(made, {"month": None, "plan": "gold"})
+
+    assert math.isnan(columns["month"][0])
+    assert columns["plan"].tolist() == ["gold"]

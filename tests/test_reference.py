@@ -11,6 +11,7 @@ from scripts import dataset, model, reference, training
 from scripts.config import Config, Schema
 from scripts.model import Reference
 from tests.conftest import SMALL_ROWS, make_rows, write_csv
+from tests.service import make_model
 
 SCHEMA = Schema()
 
@@ -129,3 +130,39 @@ def test_what_is_kept_does_not_grow_with_the_dataset(tmp_path: Path, config: Con
     large = reference.add_reference(fitted, table)
 
     assert len(model.encode_model(large)) < 110_000
+
+
+def test_a_typical_client_who_stays_has_medians_and_the_most_frequent_categories(
+    tmp_path: Path,
+) -> None:
+    schema = Schema(numeric=("lastmonth_activity",), categorical=("plan", "site"))
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        "corporation,lastmonth_activity,plan,site,exited\n"
+        "a,1,gold,x,0\nb,4,gold,y,0\nc,,tin,y,0\nd,8,tin,x,0\ne,100,zinc,z,1\nf,100,zinc,z,1\n"
+    )
+    table = dataset.read_tables([path], schema)[0]
+    used = make_model()
+    used = msgspec.structs.replace(used, schema=schema, numeric=used.numeric[:1], categorical=())
+
+    # Of 1, 4 and 8 the middle; gold and tin, x and y are equally frequent.
+    assert reference.find_typical(used, table) == {
+        "lastmonth_activity": 4.0, "plan": "gold", "site": "x",
+    }  # fmt: skip
+
+
+def test_a_column_blank_for_all_who_stayed_is_typical_at_the_models_median(tmp_path: Path) -> None:
+    table = read_rows(tmp_path, ["a,,2,3,0", "b,9,5,6,1"])
+
+    assert reference.find_typical(make_model(), table)["lastmonth_activity"] == 1.0
+
+
+def test_training_records_what_is_typical(config: Config, tmp_path: Path) -> None:
+    table = read_rows(tmp_path, SMALL_ROWS)
+
+    fitted = training.fit_candidate(table, "", config).model
+
+    # Fourteen of the 26 small rows stayed; their months are 13, 24, 36, 47, 52, 63, 70, 78, 85,
+    # 102, 115, 130, 150 and 180.
+    assert fitted.dataset.typical is not None
+    assert fitted.dataset.typical["lastmonth_activity"] == (70 + 78) / 2
