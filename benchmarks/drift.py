@@ -161,8 +161,6 @@ def false_alarms(n_runs: int) -> Iterator[tuple[str, Rates]]:
     for n_before, n_now in SIZES:
         rates = simulate_runs(n_runs, n_before, n_now, None)
         yield f"data, no drift, {n_before} rows then {n_now} new", rates
-    looks = simulate_releases(max(1, n_runs // 5))
-    yield f"data, no drift, ever in {N_LOOKS} deliveries of {N_ROWS_A_LOOK}", looks
     for n_rows in (50, 500, 5000):
         yield f"F1, no fall, {n_rows} test rows", simulate_f1(n_runs, n_rows, 0.75, 1)
         lucky = simulate_f1(n_runs, n_rows, 0.75, 5)
@@ -187,6 +185,10 @@ def main(n_runs: int) -> None:
     for name, rates in false_alarms(n_runs):
         worst = max(worst, rates.share)
         print(f"  {name:62}{rates}", flush=True)
+    # Of releases, not of runs: the requirement does not speak of it, and users should know it.
+    looks = simulate_releases(max(1, n_runs // 5))
+    name = f"releases that ever alarm in {N_LOOKS} deliveries of {N_ROWS_A_LOOK}"
+    print(f"  {name:62}{looks}", flush=True)
     print("detections")
     for name, rates in detections(max(1, n_runs // 4)):
         print(f"  {name:62}{rates}", flush=True)
