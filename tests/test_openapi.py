@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
+from scripts import database
 from scripts.app import create_app
+from scripts.config import read_config
 from scripts.views import ROUTES, Route
 from tests.service import (
     DIAGNOSIS,
@@ -41,6 +43,9 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Any:
     write_release(folder / "prod", FIRST, make_model(categorical=True))
     switch(folder / "prod", FIRST)
     (folder / "prod" / "diagnostics.json").write_text(json.dumps(DIAGNOSIS))
+    # The questions to the records need some; without any they are answered 503.
+    with database.open_records(read_config(folder / "config.json").database_url):
+        pass
     os.environ["ADRAS_API_TOKEN"] = TOKEN
     try:
         app = create_app(folder / "config.json")
