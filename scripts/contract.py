@@ -6,6 +6,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from scripts.bands import Band
 
+# How much is told about categories that are new to the model.
+MAX_UNKNOWN = 20
+MAX_KNOWN = 50
+
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
 
@@ -29,17 +33,34 @@ class Problem(Struct, frozen=True, kw_only=True):
     errors: list[Fault] | UnsetType = UNSET
 
 
+class UnknownCategory(Struct, frozen=True):
+    """A category that no training row had, so that it adds nothing to the log-odds.
+
+    `row` is the first of the `n_rows` rows that have it, counted from 0; `known` lists up to 50
+    categories of the column in alphabetical order, "" for a blank.
+    """
+
+    row: Count
+    column: str
+    found: str
+    n_rows: Annotated[int, Meta(ge=1)]
+    known: Annotated[list[str], Meta(max_length=MAX_KNOWN)]
+
+
 class Predictions(Struct, frozen=True, kw_only=True):
     """Predictions in the order of the rows.
 
     With explain=true, the contributions of a row, added in their order to the intercept, give its
-    log-odds.
+    log-odds. The first 20 new categories of the request are named, if there are any.
     """
 
     predictions: list[Fraction]
     probabilities: list[Fraction]
     risk_bands: list[Band]
     release: str
+    unknown_categories: (
+        Annotated[list[UnknownCategory], Meta(min_length=1, max_length=MAX_UNKNOWN)] | UnsetType
+    ) = UNSET
     log_odds: list[float] | UnsetType = UNSET
     intercept: float | UnsetType = UNSET
     contributions: list[dict[str, float]] | UnsetType = UNSET

@@ -1,6 +1,7 @@
 """The fitted model as plain numbers: probabilities, contributions, model.json."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ class CategoricalTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """The coefficient of each known category."""
         frequent = zip(self.categories, self.coefficients, strict=True)
         return dict(frequent) | dict.fromkeys(self.rare, self.rare_coefficient)
+
+    @property
+    def known(self) -> list[str]:
+        """The categories of the training rows in alphabetical order, "" for a blank."""
+        return sorted((*self.categories, *self.rare))
 
 
 class ColumnSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -155,10 +161,16 @@ def contributions(model: Model, columns: Columns) -> dict[str, Floats]:
     return terms | {t.column: category_effects(t, columns[t.column]) for t in model.categorical}
 
 
+def tally_unknown(term: CategoricalTerm, values: list[str]) -> dict[str, int]:
+    """Count the rows of each category that no training row had, in the order of appearance."""
+    new = set(values).difference(term.categories, term.rare)
+    return dict(Counter(value for value in values if value in new)) if new else {}
+
+
 def count_unknown(model: Model, columns: Columns) -> dict[str, int]:
     """Count in each categorical column the rows whose category no training row had."""
     return {
-        term.column: sum(value not in term.effects for value in columns[term.column].tolist())
+        term.column: sum(tally_unknown(term, columns[term.column].tolist()).values())
         for term in model.categorical
     }
 

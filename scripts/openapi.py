@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +14,7 @@ from scripts.answers import JSON, PROBLEM
 from scripts.bodies import CSV
 from scripts.config import ApiSettings, Schema
 from scripts.contract import Problem
-from scripts.model import LARGEST_NUMBER
+from scripts.model import LARGEST_NUMBER, MISSING_CATEGORY
 from scripts.tokens import Role
 
 VERSION = "3.1.0"
@@ -26,6 +26,14 @@ TEXT = (
     "Attrition risk of clients. Every answer names the release of the model that made it; errors"
     " are problem documents (RFC 9457)."
 )
+
+
+CATEGORY_TEXT = (
+    "A category. The examples are those the model knows; any other is predicted without this"
+    " column, and named in unknown_categories."
+)
+
+Categories = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -52,14 +60,21 @@ class Operation:
     takes_rows: bool
 
 
-def describe_row(schema: Schema) -> dict[str, Any]:
+def known_words(name: str, categories: Categories) -> list[str]:
+    """List the categories that a column is known to have, without the blank."""
+    return [category for category in categories.get(name, ()) if category != MISSING_CATEGORY]
+
+
+def describe_row(schema: Schema, categories: Categories) -> dict[str, Any]:
     """Describe a client: the columns of the model, and any others."""
     columns: dict[str, Any] = {}
     for name in schema.numeric:
         minimum = max(schema.minimums.get(name, -math.inf), -LARGEST_NUMBER)
         columns[name] = {"type": ["number", "null"], "minimum": minimum, "maximum": LARGEST_NUMBER}
     for name in schema.categorical:
-        columns[name] = {"type": ["string", "null"]}
+        # Not an enum: a category that the model does not know is answered as well.
+        columns[name] = {"type": ["string", "null"], "description": CATEGORY_TEXT}
+        columns[name] |= {"examples": known} if (known := known_words(name, categories)) else {}
     return {
         "type": "object",
         "description": "A client; null is a blank, and further columns are ignored.",
@@ -68,11 +83,13 @@ def describe_row(schema: Schema) -> dict[str, Any]:
     }
 
 
-def describe_body(schema: Schema, api: ApiSettings) -> dict[str, Any]:
+def describe_body(schema: Schema, categories: Categories, api: ApiSettings) -> dict[str, Any]:
     """Describe what /predict takes: rows as JSON, or a table with a header as CSV."""
     row = {"$ref": REF.format(name="Row")}
     rows = {"type": "array", "minItems": 1, "maxItems": api.max_rows, "items": row}
-    example = dict.fromkeys(schema.numeric, 12) | dict.fromkeys(schema.categorical, "text")
+    example: dict[str, Any] = dict.fromkeys(schema.numeric, 12)
+    for name in schema.categorical:
+        example[name] = next(iter(known_words(name, categories)), "text")
     body = {"type": "object", "properties": {"data": rows}, "required": ["data"]}
     return {
         "required": True,
@@ -92,7 +109,12 @@ def describe_response(status: int, content_type: str, schema: dict[str, Any]) ->
 
 
 def describe_operation(
-    operation: Operation, schema: Schema, api: ApiSettings, needs_token: bool
+    operation: Operation,
+    schema: Schema,
+    categories: Categories,
+    api: ApiSettings,
+    *,
+    needs_token: bool,
 ) -> dict[str, Any]:
     """Describe one route: what it takes, and every answer it has."""
     problem = {"$ref": REF.format(name=Problem.__name__)}
@@ -114,14 +136,19 @@ def describe_operation(
         "responses": {"200": good} | responses,
     }
     if operation.takes_rows:
-        described["requestBody"] = describe_body(schema, api)
+        described["requestBody"] = describe_body(schema, categories, api)
     if needs_token and operation.role is not None:
         described["security"] = [{"token": []}]
     return described
 
 
 def describe(
-    operations: Iterable[Operation], schema: Schema, api: ApiSettings, *, needs_token: bool
+    operations: Iterable[Operation],
+    schema: Schema,
+    categories: Categories,
+    api: ApiSettings,
+    *,
+    needs_token: bool,
 ) -> dict[str, Any]:
     """Describe the service.
 
@@ -131,6 +158,8 @@ def describe(
         The routes.
     schema : Schema
         The columns of the model that answers.
+    categories : mapping of str to sequence of str
+        The categories that the model knows in each categorical column; empty without a model.
     api : ApiSettings
         The limits.
     needs_token : bool
@@ -150,14 +179,14 @@ def describe(
     _, components = msgspec.json.schema_components([*types, Problem], ref_template=REF)
     paths: dict[str, Any] = {}
     for operation in operations:
-        described = describe_operation(operation, schema, api, needs_token)
+        described = describe_operation(operation, schema, categories, api, needs_token=needs_token)
         paths.setdefault(operation.path, {})[operation.method.lower()] = described
     return {
         "openapi": VERSION,
         "info": {"title": "Dynamic risk assessment system", "version": "1", "description": TEXT},
         "paths": paths,
         "components": {
-            "schemas": components | {"Row": describe_row(schema)},
+            "schemas": components | {"Row": describe_row(schema, categories)},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }

@@ -33,14 +33,18 @@ class FaultyRowsError(RefusedError):
         self.faults = faults
 
 
+def shorten(text: str) -> str:
+    """Cut what would be too long to show."""
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+
+
 def show(value: object) -> str:
     """Spell a value of a request for its sender, shortened."""
     if value is ABSENT:
         return "no such column"
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "an array"
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+    return shorten(msgspec.json.encode(value).decode())
 
 
 def number_wanted(value: object, minimum: float) -> str:

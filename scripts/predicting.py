@@ -1,18 +1,21 @@
 """Answers prediction requests: the body in, probabilities, bands and reasons out."""
 
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from scripts import model
 from scripts.answers import Answer, RefusedError, answer_json
 from scripts.bands import find_bands
 from scripts.bodies import read_rows
-from scripts.contract import Predictions
+from scripts.contract import MAX_KNOWN, MAX_UNKNOWN, Predictions, UnknownCategory
 from scripts.live import Serving
-from scripts.payload import read_columns
+from scripts.model import Model
+from scripts.payload import read_columns, shorten
 from scripts.release import Release
 
 TRUTHS = {"true": True, "false": False}
@@ -46,6 +49,18 @@ def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any
         "intercept": release.model.intercept,
         "contributions": [dict(zip(parts, row, strict=True)) for row in rows],
     }
+
+
+def name_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownCategory]:
+    """Name the first categories of the rows that the model has never seen, each once."""
+    named = []
+    for term in used.categorical:
+        values = columns[term.column].tolist()
+        # A column names its new categories in the order of the rows, so more are never needed.
+        for found, n_rows in islice(model.tally_unknown(term, values).items(), MAX_UNKNOWN):
+            row, known = values.index(found), term.known[:MAX_KNOWN]
+            named.append(UnknownCategory(row, term.column, shorten(found), n_rows, known))
+    return sorted(named, key=lambda unknown: unknown.row)[:MAX_UNKNOWN]
 
 
 def answer_prediction(
@@ -83,6 +98,7 @@ def answer_prediction(
         probabilities=probability.tolist(),
         risk_bands=find_bands(probability, api),
         release=release.name,
+        unknown_categories=name_unknown(release.model, columns) or UNSET,
         **(explain(release, columns) if is_explained else {}),
     )
     n_positives = int(predicted.sum())

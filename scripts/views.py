@@ -194,7 +194,9 @@ def list_routes() -> Answer:
 def describe_service() -> Answer:
     """Describe the service in OpenAPI 3.1."""
     now = serving()
-    schema = now.config.schema if now.release is None else now.release.model.schema
+    used = None if now.release is None else now.release.model
+    schema = now.config.schema if used is None else used.schema
+    categories = {} if used is None else {term.column: term.known for term in used.categorical}
     operations = [
         Operation(
             method=route.method,
@@ -209,7 +211,8 @@ def describe_service() -> Answer:
         for route in ROUTES
     ]
     needs_token: bool = current_app.extensions["needs_token"]
-    return answer_json(describe(operations, schema, now.config.api, needs_token=needs_token))
+    described = describe(operations, schema, categories, now.config.api, needs_token=needs_token)
+    return answer_json(described)
 
 
 def read_static(name: str) -> Answer:

@@ -126,6 +126,19 @@ def test_the_description_is_made_from_routes_and_columns(client: FlaskClient) ->
     assert "security" not in description["paths"]["/score"]["get"]
 
 
+def test_the_description_shows_the_categories_that_the_model_knows(config_path: Path) -> None:
+    write_release(config_path.parent / "prod", FIRST, make_model(categorical=True))
+    switch(config_path.parent / "prod", FIRST)
+
+    description = answer_of(create_app(config_path).test_client().get("/openapi.json"))
+
+    plan = description["components"]["schemas"]["Row"]["properties"]["plan"]
+    body = description["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+    assert plan["type"] == ["string", "null"]
+    assert plan["examples"] == ["gold"]
+    assert body["example"]["data"][0]["plan"] == "gold"
+
+
 def test_a_token_and_the_limits_stand_in_the_description(
     guarded: FlaskClient, config_path: Path
 ) -> None:

@@ -28,6 +28,14 @@ from tests.service import (
 # Predictions
 
 
+@pytest.fixture
+def categorical(config_path: Path) -> FlaskClient:
+    """A client of a service whose model knows the plan gold and no plan."""
+    write_release(config_path.parent / "prod", FIRST, make_model(categorical=True))
+    switch(config_path.parent / "prod", FIRST)
+    return create_app(config_path).test_client()
+
+
 def test_probabilities_are_those_worked_out_by_hand_in_the_order_sent(client: FlaskClient) -> None:
     # Odds 3, 1, 1/3 and 1/9 are probabilities 3/4, 1/2, 1/4 and 1/10; 1/2 reaches the threshold.
     answer = answer_of(predict(client, *[make_row(month) for month in (2, 0, 3, 1)]))
@@ -54,24 +62,57 @@ def test_a_null_counts_as_the_median_of_training(client: FlaskClient) -> None:
     ],
 )
 def test_categories_add_their_coefficient(
-    config_path: Path, plan: str | None, probability: float
+    categorical: FlaskClient, plan: str | None, probability: float
 ) -> None:
-    write_release(config_path.parent / "prod", FIRST, make_model(categorical=True))
-    switch(config_path.parent / "prod", FIRST)
-    client = create_app(config_path).test_client()
-
-    answer = answer_of(predict(client, make_row(0) | {"plan": plan}))
+    answer = answer_of(predict(categorical, make_row(0) | {"plan": plan}))
 
     assert answer["probabilities"] == pytest.approx([probability])
 
 
-@pytest.mark.parametrize("plan", [1, True, 1.5, ["gold"], {"gold": 1}])
-def test_a_category_is_text(config_path: Path, plan: object) -> None:
-    write_release(config_path.parent / "prod", FIRST, make_model(categorical=True))
-    switch(config_path.parent / "prod", FIRST)
-    client = create_app(config_path).test_client()
+def test_each_new_category_is_named_once_with_those_the_model_knows(
+    categorical: FlaskClient,
+) -> None:
+    plans = ["gold", " iron ", None, "tin", "iron"]
 
-    problem = problem_of(predict(client, make_row(0) | {"plan": plan}), 422)
+    answer = answer_of(predict(categorical, *[make_row(0) | {"plan": plan} for plan in plans]))
+
+    known = ["", "gold"]
+    assert answer["unknown_categories"] == [
+        {"row": 1, "column": "plan", "found": "iron", "n_rows": 2, "known": known},
+        {"row": 3, "column": "plan", "found": "tin", "n_rows": 1, "known": known},
+    ]
+    assert answer["probabilities"] == pytest.approx([9 / 10, 3 / 4, 1 / 2, 3 / 4, 3 / 4])
+
+
+def test_a_new_category_in_a_csv_table_is_named_too(categorical: FlaskClient) -> None:
+    body = "plan,lastmonth_activity,lastyear_activity,number_of_employees\niron,0,7,3\n"
+
+    answer = answer_of(categorical.post("/predict", data=body, content_type="text/csv"))
+
+    assert [new["found"] for new in answer["unknown_categories"]] == ["iron"]
+
+
+@pytest.mark.parametrize("plan", ["gold", "", None])
+def test_without_a_new_category_none_is_named(categorical: FlaskClient, plan: str | None) -> None:
+    assert "unknown_categories" not in answer_of(predict(categorical, make_row(0) | {"plan": plan}))
+
+
+def test_the_first_20_new_categories_are_named_and_long_ones_cut(categorical: FlaskClient) -> None:
+    rows = [make_row(0) | {"plan": f"{number}{'x' * 60}"} for number in range(10, 40)]
+
+    named = answer_of(predict(categorical, *rows))["unknown_categories"]
+
+    assert [new["row"] for new in named] == list(range(20))
+    assert named[0]["found"] == "10" + "x" * 35 + "..."
+
+
+def test_a_model_of_numbers_alone_names_none(client: FlaskClient) -> None:
+    assert "unknown_categories" not in answer_of(predict(client, make_row()))
+
+
+@pytest.mark.parametrize("plan", [1, True, 1.5, ["gold"], {"gold": 1}])
+def test_a_category_is_text(categorical: FlaskClient, plan: object) -> None:
+    problem = problem_of(predict(categorical, make_row(0) | {"plan": plan}), 422)
 
     assert problem["errors"][0]["column"] == "plan"
     assert problem["errors"][0]["expected"] == "text or null"

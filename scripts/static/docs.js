@@ -24,6 +24,7 @@ function spell(schema) {
   const limits = [];
   if (schema.minimum !== undefined) limits.push("from " + schema.minimum);
   if (schema.maximum !== undefined) limits.push("to " + schema.maximum);
+  if (schema.examples) limits.push("such as " + schema.examples.slice(0, 20).join(", "));
   return [type, ...limits].join(" ");
 }
 
