@@ -215,12 +215,11 @@ def features(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     lacking = [name for name in schema.features if name not in table.columns]
     if lacking:
         raise DatasetError(f"The table lacks the columns {lacking}; it has {list(table.columns)}.")
-    X = table.loc[:, list(schema.features)].copy()
-    for name in schema.numeric:
-        X[name] = X[name].astype(np.float64)
-    for name in schema.categorical:
-        X[name] = X[name].fillna(MISSING_CATEGORY).astype(object)
-    return X
+    numeric = {name: table[name].astype(np.float64) for name in schema.numeric}
+    texts = {
+        name: table[name].fillna(MISSING_CATEGORY).astype(object) for name in schema.categorical
+    }
+    return pd.DataFrame(numeric | texts, index=table.index, columns=list(schema.features))
 
 
 def target(table: pd.DataFrame, schema: Schema) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from scripts import dataset, model
+from scripts import dataset, model, newton
 from scripts.config import Schema, TrainingSettings
 from scripts.errors import InsufficientDataError
 
@@ -28,6 +28,9 @@ BLANK_FRACTION = 0.01
 N_STANDARD_ERRORS = 2
 # Of more rows a tenth more is not seen in the result.
 MAX_ROWS_TO_REFIT = 100_000
+# Beyond so many rows the plan is made on a sample, and the fit in few passes over all rows.
+MANY_ROWS = 1_000_000
+N_ROWS_TO_PLAN = 100_000
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -101,10 +104,31 @@ def make_pipeline(
     return Pipeline([("columns", columns), ("regression", regression)])
 
 
+def fit_many(
+    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, *, scaled: bool
+) -> Pipeline | None:
+    """Fit the pipeline to very many rows; None where only scikit-learn's solver may succeed."""
+    pipeline = make_pipeline(X, schema, settings, scaled=scaled)
+    values = np.asarray(pipeline["columns"].fit_transform(X), dtype=np.float64)
+    weights = newton.fit(values, y, settings.C)
+    if weights is None:
+        return None
+    regression = pipeline["regression"]
+    # What LogisticRegression.fit leaves, so that the pickle is a plain scikit-learn object.
+    regression.classes_, regression.n_features_in_ = np.array([0, 1]), values.shape[1]
+    regression.coef_, regression.intercept_ = weights[np.newaxis, :-1], weights[-1:]
+    regression.n_iter_ = np.array([1], dtype=np.int32)
+    return pipeline
+
+
 def fit_pipeline(
     X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, *, scaled: bool
 ) -> Pipeline | None:
     """Fit the pipeline; None if columns of very different sizes keep it from converging."""
+    if len(y) > MANY_ROWS:
+        pipeline = fit_many(X, y, schema, settings, scaled=scaled)
+        if pipeline is not None:
+            return pipeline
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         warnings.simplefilter("error", LinAlgWarning)
@@ -169,6 +193,18 @@ def best_threshold(y: Ints, held_out: HeldOut) -> float:
     )
     averaged = np.mean([np.interp(common, *curve) for curve in curves], axis=0)
     return float(common[averaged.argmax()])
+
+
+def take_sample(X: pd.DataFrame, y: Ints, settings: TrainingSettings) -> tuple[pd.DataFrame, Ints]:
+    """Take the rows to plan with: all, or of very many as many as tell as much."""
+    if len(y) <= MANY_ROWS:
+        return X, y
+    generator = np.random.default_rng(settings.random_state)
+    places = np.sort(generator.choice(len(y), N_ROWS_TO_PLAN, replace=False))
+    # A class too rare for a sample is looked for among all rows.
+    if np.bincount(y[places], minlength=2).min() < MIN_ROWS_TO_TUNE:
+        return X, y
+    return X.iloc[places], y[places]
 
 
 def make_plan(
@@ -346,9 +382,12 @@ def fit(
         raise InsufficientDataError(
             f"All {len(y)} training rows have the same label; both are needed. Add data."
         )
-    validated, scaled = choose_pipeline(training, validation, schema, settings)
+    sample = take_sample(*training, settings)
+    validated, scaled = choose_pipeline(sample, validation, schema, settings)
+    if len(sample[1]) < len(y):
+        validated = fit_pipeline(*training, schema, settings, scaled=scaled) or validated
     is_refitted = is_tunable(y) and len(whole[1]) <= MAX_ROWS_TO_REFIT
-    rows = whole if is_refitted else training
+    rows = whole if is_refitted else sample
     plan = make_plan(*rows, schema, settings, scaled=scaled)
     again = fit_pipeline(*rows, schema, settings, scaled=scaled) if is_refitted else None
     final = validated if again is None else again

@@ -114,7 +114,7 @@ def report(run: Run) -> None:
 
     watchers: dict[str, Callable[[Config], object]] = {
         "reporting": reporting.main,
-        "diagnostics": diagnostics.main,
+        "diagnostics": functools.partial(diagnostics.main, durations_s=run.durations_s),
         "apicalls": apicalls.main,
     }
     for name, main_of in watchers.items():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from scripts import dataset, model
+from scripts import dataset, duplicates, model
 from scripts.config import Schema
 from scripts.model import Cells, Model, Moments, Reference
 
@@ -28,6 +28,12 @@ def count_cells(edges: tuple[float, ...], values: NDArray[np.float64]) -> NDArra
     return np.bincount(places, minlength=len(edges) + 1)
 
 
+def without_repeats(ordered: NDArray[Any]) -> NDArray[Any]:
+    """Give each of the sorted values once."""
+    distinct: NDArray[Any] = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    return distinct
+
+
 def make_cells(values: NDArray[np.float64]) -> Cells:
     """Cut the values of a column, without blanks, into cells of about equal counts.
 
@@ -42,12 +48,20 @@ def make_cells(values: NDArray[np.float64]) -> Cells:
         At most 32 edges, which are values of the column; the last one is its largest. A column
         with fewer values than that has an edge at each.
     """
-    distinct = np.unique(values)
+    # Sorted once, which everything below is read off; np.unique is many times slower on millions.
+    ordered = np.sort(values)
+    distinct = without_repeats(ordered)
     if len(distinct) > N_CELLS:
-        shares = np.arange(1, N_CELLS + 1) / N_CELLS
-        distinct = np.unique(np.quantile(values, shares, method="inverted_cdf"))
-    edges = tuple(distinct.tolist())
-    return Cells(edges=edges, counts=tuple(count_cells(edges, values).tolist()))
+        # The quantiles that numpy calls "inverted_cdf".
+        places = (len(ordered) * np.arange(1, N_CELLS + 1) + N_CELLS - 1) // N_CELLS - 1
+        distinct = without_repeats(ordered[places])
+    up_to = np.searchsorted(ordered, distinct, side="right")
+    counts = (
+        [*np.diff(up_to, prepend=0).tolist(), len(ordered) - int(up_to[-1])]
+        if len(ordered)
+        else [0]
+    )
+    return Cells(edges=tuple(distinct.tolist()), counts=tuple(counts))
 
 
 def hash_rows(table: pd.DataFrame, schema: Schema) -> Hashes:
@@ -56,17 +70,17 @@ def hash_rows(table: pd.DataFrame, schema: Schema) -> Hashes:
     Numbers are hashed as floats, since a column is of integers in one dataset and of floats in
     the next, when a first blank has come.
     """
-    rows = pd.DataFrame(index=table.index)
-    for name in schema.columns:
-        is_number = name in (*schema.numeric, schema.target)
-        rows[name] = table[name].astype(np.float64 if is_number else object)
-    hashed = pd.util.hash_pandas_object(rows, index=False).to_numpy(dtype=np.uint64)
+    rows = {
+        name: table[name].astype(np.float64 if name in (*schema.numeric, schema.target) else "str")
+        for name in schema.columns
+    }
+    hashed = duplicates.row_numbers(pd.DataFrame(rows, copy=False))
     return (hashed >> np.uint64(32)).astype(np.uint32)
 
 
 def keep_smallest(hashes: Hashes) -> bytes:
     """Keep the smallest hashes, as many as a model has room for."""
-    return np.unique(hashes)[:N_HASHES].astype(HASH_TYPE).tobytes()
+    return without_repeats(np.sort(hashes))[:N_HASHES].astype(HASH_TYPE).tobytes()
 
 
 def tell_new_rows(reference: Reference, hashes: Hashes) -> tuple[NDArray[np.bool_], bool]:

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -104,12 +105,70 @@ def test_the_real_pip_without_an_index_says_so_soon() -> None:
 
 
 def test_the_median_of_three_executions_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = iter([0.0, 3.0, 10.0, 11.0, 20.0, 22.0])
+    moments = iter([0.0, 3.0, 10.0, 11.0, 20.0, 22.0])  # below five seconds until the third
     monkeypatch.setattr(time, "perf_counter", lambda: next(moments))
     calls = []
 
     assert diagnostics.median_duration_s(lambda: calls.append(1)) == 2.0
     assert len(calls) == 3
+
+
+def test_what_takes_long_is_executed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 5.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(moments))
+
+    assert diagnostics.median_duration_s(lambda: None) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("durations_s", "expected"),
+    [
+        ({"training": 7.0, "ingestion": 5.0}, [7.0, 5.0]),
+        ({"training": 7.0, "ingestion": 4.9}, None),
+        ({"training": 7.0}, None),
+        ({}, None),
+    ],
+)
+def test_times_of_a_run_are_taken_where_steps_are_long(
+    durations_s: dict[str, float], expected: list[float] | None
+) -> None:
+    assert diagnostics.known_durations_s(durations_s) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "hours", "is_asked"),
+    [
+        ("a table", 23.9, False),
+        ("a table", 24, True),
+        ("a table", -1, True),
+        ("not available: no index", 0.9, False),
+        ("not available: no index", 1, True),
+    ],
+)
+def test_pip_is_asked_once_a_day(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, hours: float, is_asked: bool
+) -> None:
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    before = (now - timedelta(hours=hours)).isoformat()
+    path = tmp_path / "diagnostics.json"
+    path.write_text(json.dumps({"outdated_dependencies": answer, "packages_at": before, "x": 1}))
+    monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "asked")
+
+    found = diagnostics.recent_packages(path, now)
+
+    assert found == (("asked", now.isoformat()) if is_asked else (answer, before))
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"outdated_dependencies": "a table"}', "[]"])
+def test_pip_is_asked_where_no_answer_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    path, now = tmp_path / "diagnostics.json", datetime(2026, 11, 24, tzinfo=UTC)
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "asked")
+
+    assert diagnostics.recent_packages(path, now) == ("asked", now.isoformat())
 
 
 def entries(folder: Path) -> list[tuple[str, int]]:

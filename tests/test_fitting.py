@@ -1,14 +1,16 @@
 """What is fitted: blanks, rare categories, scale, threshold, calibration."""
 
+import pickle
 from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TunedThresholdClassifierCV
 
-from scripts import dataset, evaluation, fitting, model, training
+from scripts import dataset, evaluation, fitting, model, newton, training
 from scripts.config import Config, Schema, TrainingSettings
 from scripts.fitting import Calibration, HeldOut
 
@@ -230,3 +232,53 @@ def test_a_model_of_the_first_format_is_read_as_it_was_meant(config: Config) -> 
     read = model.decode_model(msgspec.json.encode(spelled), config.prod_deployment_path)
 
     assert [(t.mean, t.scale, t.missing_coefficient) for t in read.numeric] == [(0, 1, 0)] * 2
+
+
+def fit_many_as(monkeypatch: pytest.MonkeyPatch, table: pd.DataFrame, n_many: int) -> fitting.Fit:
+    """Fit as if so many rows were very many."""
+    monkeypatch.setattr(fitting, "MANY_ROWS", n_many)
+    monkeypatch.setattr(fitting, "N_ROWS_TO_PLAN", 2_000)
+    monkeypatch.setattr(fitting, "MAX_ROWS_TO_REFIT", 0)
+    X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
+    return fitting.fit((X[:4_000], y[:4_000]), (X[4_000:], y[4_000:]), (X, y), SCHEMA, SETTINGS)
+
+
+def test_very_many_rows_give_the_coefficients_of_few_and_nearly_their_threshold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = make_table(5_000, 3)
+
+    usual = fit_many_as(monkeypatch, table, 10_000)
+    many = fit_many_as(monkeypatch, table, 1_000)
+
+    X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
+    # scikit-learn's default tolerance leaves an error of 4e-4 here.
+    precise = LogisticRegression(solver="newton-cholesky", tol=1e-10)
+    precise.fit(many.validated["columns"].transform(X[:4_000]), y[:4_000])
+    assert many.validated["regression"].coef_ == pytest.approx(precise.coef_, rel=1e-6)
+    assert usual.validated["regression"].coef_ == pytest.approx(precise.coef_, rel=1e-3)
+    assert many.threshold == pytest.approx(usual.threshold, abs=0.1)
+    again = pickle.loads(pickle.dumps(many.validated))
+    assert again.predict_proba(X).tolist() == many.validated.predict_proba(X).tolist()
+    assert again.predict(X).tolist() == (again.predict_proba(X)[:, 1] > 0.5).astype(int).tolist()
+
+
+def test_a_class_too_rare_for_a_sample_is_planned_with_all_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "MANY_ROWS", 1_000)
+    monkeypatch.setattr(fitting, "N_ROWS_TO_PLAN", 200)
+    X = pd.DataFrame({"a": np.arange(5_000.0)})
+    y = (np.arange(5_000) % 50 == 0).astype(np.int64)
+
+    assert len(fitting.take_sample(X, y, SETTINGS)[1]) == 5_000
+    assert len(fitting.take_sample(X, 1 - X.index.to_numpy() % 2, SETTINGS)[1]) == 200
+    assert len(fitting.take_sample(X[:1_000], y[:1_000], SETTINGS)[1]) == 1_000
+
+
+def test_what_newton_cannot_fit_is_left_to_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newton, "fit", lambda X, y, C: None)
+
+    fitted = fit_many_as(monkeypatch, make_table(5_000, 3), 1_000)
+
+    assert fitted.validated["regression"].n_iter_[0] > 1

@@ -35,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "release": {"errors", "artifacts", "model"},
     "evaluation": {"errors", "dataset", "model"},
     # What is fitted and how, below the step, which reads, writes and checks.
-    "fitting": {"errors", "config", "dataset", "model"},
+    "newton": set(),
+    "fitting": {"errors", "config", "dataset", "model", "newton"},
     "bands": {"config", "model"},
     "explanation": {"model"},
     "ranking": {"bands", "config", "model"},
@@ -46,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "gate": {"config", "evaluation"},
     "withdrawals": {"errors", "artifacts", "model"},
     # What training keeps of a dataset, and what is later compared with it.
-    "reference": {"errors", "config", "dataset", "model"},
+    "reference": {"errors", "config", "dataset", "duplicates", "model"},
     "contrast": set(),
     "decline": set(),
     "samples": {"config", "contrast", "dataset", "model", "reference"},
