@@ -37,7 +37,7 @@ def measure(X: Floats, y: Ints, weights: Floats, C: float) -> Slope:
     weights : numpy.ndarray of shape (n_features + 1,)
         Coefficients, then the intercept, which is not penalised.
     C : float
-        scikit-learn's inverse regularisation.
+        Inverse regularisation, as scikit-learn has it.
 
     Returns
     -------
