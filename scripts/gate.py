@@ -56,13 +56,16 @@ def spell_evidence(decision: Decision, comparison: Comparison) -> str:
     )
 
 
-def unmet_limits(decision: Decision, settings: PromotionSettings) -> Iterator[str]:
+def unmet_limits(
+    decision: Decision, settings: PromotionSettings, *, is_compared: bool = True
+) -> Iterator[str]:
     """Name every limit of the gate that the evidence does not reach."""
-    found = {
+    found: dict[str, tuple[str, float]] = {
         "min_test_rows": ("test rows", decision.n_test_rows),
         "min_positives": ("positive test rows", decision.n_test_positives),
-        "min_probability": ("P(better)", decision.probability_better or 0.0),
     }
+    if is_compared:
+        found["min_probability"] = ("P(better)", decision.probability_better or 0.0)
     for key, (what, value) in found.items():
         limit = getattr(settings, key)
         if value < limit:
@@ -78,8 +81,21 @@ def insufficiency(y: Labels) -> str:
     return "" if y.any() else f"no test row of {len(y)} has the positive label"
 
 
+def replace_uncompared(decision: Decision, settings: PromotionSettings, why: str) -> Decision:
+    """Decide when there is a production model that cannot answer for the test rows."""
+    seen = f"{why}; the candidate has F1 {decision.candidate_f1:.4f}"
+    if unmet := " and ".join(unmet_limits(decision, settings, is_compared=False)):
+        return replace(decision, answer=Answer.NOT_ENOUGH_EVIDENCE, reason=f"{seen}, but {unmet}")
+    return replace(decision, answer=Answer.DEPLOY, reason=seen)
+
+
 def should_deploy(
-    y: Labels, candidate: Labels, production: Labels | None, settings: PromotionSettings
+    y: Labels,
+    candidate: Labels,
+    production: Labels | None,
+    settings: PromotionSettings,
+    *,
+    why_uncompared: str = "",
 ) -> Decision:
     """Decide from the truth and both models' predictions for the same test rows.
 
@@ -90,15 +106,19 @@ def should_deploy(
     candidate : numpy.ndarray of shape (n_rows,)
         The candidate's predictions, 0 or 1.
     production : numpy.ndarray of shape (n_rows,) or None
-        The production model's predictions; None when there is no production model.
+        The production model's predictions; None when there is no production model, or none that
+        can answer.
     settings : PromotionSettings
         How sure one must be, on how many rows, of which how many are positive.
+    why_uncompared : str
+        Why the production model cannot answer; "" if there is none, or it can.
 
     Returns
     -------
     Decision
         Insufficient data when there is no row or one class only, so that F1 cannot tell models
-        apart; deploy when there is no production model; hold unless the candidate's F1 is
+        apart; deploy when there is no production model, or none that can answer and the limits
+        of rows are reached; hold unless the candidate's F1 is
         strictly higher; not enough evidence when it is, but a limit of the gate is not reached;
         else deploy.
 
@@ -117,6 +137,8 @@ def should_deploy(
     )
     if decision.reason:
         return decision
+    if why_uncompared:
+        return replace_uncompared(decision, settings, why_uncompared)
     if production is None:
         reason = f"no model is in production; F1 {decision.candidate_f1:.4f}"
         return replace(decision, answer=Answer.DEPLOY, reason=reason)

@@ -33,13 +33,16 @@ __all__ = ["Answer", "Decision", "main"]
 log = logging.getLogger(__name__)
 
 
-def are_comparable(candidate: Schema, production: Schema) -> bool:
-    """Say whether production can answer for the test rows that the candidate is judged on."""
-    return (
-        (candidate.target, candidate.labels) == (production.target, production.labels)
-        and set(production.numeric) <= set(candidate.numeric)
-        and set(production.categorical) <= set(candidate.categorical)
-    )
+def find_mismatch(candidate: Schema, production: Schema) -> str:
+    """Say why production cannot answer for the candidate's test rows; "" if it can."""
+    if (candidate.target, candidate.labels) != (production.target, production.labels):
+        sides = [f"{s.target!r} with the labels {s.labels}" for s in (production, candidate)]
+        return f"predicts {sides[0]}, and the schema now has {sides[1]}"
+    for kind in ("numeric", "categorical"):
+        lost = sorted(set(getattr(production, kind)) - set(getattr(candidate, kind)))
+        if lost:
+            return f"needs the {kind} columns {lost}, which the schema no longer has"
+    return ""
 
 
 def hold_withdrawn(decision: Decision, candidate: Model, prod_folder: Path) -> Decision:
@@ -62,15 +65,21 @@ def main(config: Config, *, model_path: Path | None = None) -> Decision:
     candidate = model.load_model(model_path)
     table, _ = dataset.read_test_table(config.test_data_path, candidate.schema)
     production = release.load_current(config.prod_deployment_path)
-    if production is not None and not are_comparable(candidate.schema, production.model.schema):
+    predicted, why_uncompared = None, ""
+    if production is not None and (
+        mismatch := find_mismatch(candidate.schema, production.model.schema)
+    ):
         # Somebody has changed the schema: there is no other way to the model it asks for.
-        log.warning("The model in production answers for another schema; it is not compared.")
-        production = None
+        why_uncompared = f"release {production.name} cannot be compared: it {mismatch}"
+        log.warning("The %s. Only the limits of rows hold a candidate back.", why_uncompared)
+    elif production is not None:
+        predicted = evaluation.predict_table(production.model, table)[0]
     decision = gate.should_deploy(
         dataset.target(table, candidate.schema),
         evaluation.predict_table(candidate, table)[0],
-        None if production is None else evaluation.predict_table(production.model, table)[0],
+        predicted,
         config.promotion,
+        why_uncompared=why_uncompared,
     )
     decision = replace(
         decision,

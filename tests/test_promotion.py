@@ -4,12 +4,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from scripts import artifacts, console, database, promotion, release
+from scripts import (
+    artifacts,
+    console,
+    database,
+    ingestion,
+    promotion,
+    release,
+    training,
+)
 from scripts.artifacts import Kind
-from scripts.config import Config
+from scripts.config import Config, PromotionSettings
 from scripts.promotion import Answer
 
 
@@ -28,6 +37,77 @@ def test_main_names_candidate_and_production(deployed: Config) -> None:
     assert current is not None
     assert decision.candidate_stamp == artifacts.stamp_of(latest)
     assert decision.production_release == current.name
+
+
+def declare(config: Config, **columns: object) -> Config:
+    """Edit the schema as a person does, and train by it."""
+    edited = msgspec.structs.replace(
+        config, schema=msgspec.structs.replace(config.schema, **columns)
+    )
+    ingestion.main(edited)
+    training.main(edited)
+    return edited
+
+
+def test_after_a_change_of_schema_that_production_cannot_follow_the_candidate_is_deployed(
+    deployed: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    current = release.load_current(deployed.prod_deployment_path)
+    edited = declare(deployed, numeric=("lastmonth_activity",), minimum={"lastmonth_activity": 0})
+    assert current is not None
+
+    decision = promotion.main(edited)
+
+    assert decision.answer is Answer.DEPLOY
+    assert decision.reason == (
+        f"release {current.name} cannot be compared: it needs the numeric columns"
+        " ['lastyear_activity', 'number_of_employees'], which the schema no longer has;"
+        f" the candidate has F1 {decision.candidate_f1:.4f}"
+    )
+    assert decision.production_release == current.name
+    assert (decision.production_f1, decision.probability_better) == (None, None)
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "cannot be compared" in warning.getMessage()
+
+
+def test_after_a_change_of_schema_too_few_test_rows_still_hold_the_candidate(
+    deployed: Config,
+) -> None:
+    edited = declare(deployed, numeric=("lastmonth_activity",), minimum={"lastmonth_activity": 0})
+    strict = PromotionSettings(min_probability=0.95, min_test_rows=6, min_positives=3)
+
+    decision = promotion.main(msgspec.structs.replace(edited, promotion=strict))
+
+    # The five test rows have three leavers; how sure one must be needs a comparison.
+    assert decision.answer is Answer.NOT_ENOUGH_EVIDENCE
+    assert decision.reason.endswith(", but test rows 5 below promotion.min_test_rows = 6")
+
+
+def test_columns_that_are_new_leave_the_comparison_as_it_is(deployed: Config) -> None:
+    schema = msgspec.structs.replace(deployed.schema, categorical=("corporation",), ids=())
+
+    assert promotion.find_mismatch(schema, deployed.schema) == ""
+
+
+def test_another_label_makes_production_answer_another_question(deployed: Config) -> None:
+    schema = msgspec.structs.replace(deployed.schema, positive="0", negative="1")
+
+    mismatch = promotion.find_mismatch(schema, deployed.schema)
+
+    assert mismatch.startswith("predicts 'exited' with the labels")
+
+
+def test_a_column_that_has_become_a_category_is_lost_as_a_number(deployed: Config) -> None:
+    schema = msgspec.structs.replace(
+        deployed.schema,
+        numeric=deployed.schema.numeric[:2],
+        categorical=deployed.schema.numeric[2:],
+        minimum={},
+    )
+
+    assert promotion.find_mismatch(schema, deployed.schema) == (
+        "needs the numeric columns ['number_of_employees'], which the schema no longer has"
+    )
 
 
 @pytest.fixture
