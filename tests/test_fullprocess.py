@@ -164,7 +164,7 @@ def test_a_file_that_goes_on_changing_is_left_for_the_next_run(
     assert len(first.read_text().splitlines()) == 27
     write_csv(dripping, make_rows(10, 1))
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
-    fullprocess.main(settling)
+    fullprocess.main(config)
     second = artifacts.find_latest(settling.output_folder_path, Kind.DATASET, "ingestion")
     assert len(second.read_text().splitlines()) == 37
 
