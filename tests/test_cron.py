@@ -3,6 +3,7 @@
 import multiprocessing
 import shutil
 import subprocess
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -27,6 +28,8 @@ def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     spool.mkdir()
     sandbox.write_wrapper(tmp_path / "bin", spool)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    # The lock is of a spool: one of its own is not kept waiting by other tests.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return spool
 
 

@@ -1,5 +1,6 @@
 """What the service says of the records, and that it never needs them."""
 
+import re
 import sqlite3
 import threading
 import time
@@ -95,7 +96,8 @@ def test_a_missed_run_is_seen(client: FlaskClient, config_path: Path) -> None:
     answer = answer_of(client.get("/health"))
 
     assert answer["degraded"]
-    assert "20 minutes ago" in answer["errors"][0]
+    # A busy machine may take a minute to come here.
+    assert re.search(r"2[0-2] minutes ago", answer["errors"][0])
     assert "is cron running?" in answer["errors"][0]
 
 
