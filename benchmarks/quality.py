@@ -5,7 +5,8 @@ rows. Printed are the F1 of both and their ratio, the difference of ROC AUC, and
 CPU times of fitting; the last lines hold the means and the medians, which must meet the limits.
 
 With --interactions the question is another one: what the reference gains on the same rows by the
-products of its columns, and whether our rule for what pays on validation rows would take them.
+products of its columns, and whether our rule for what pays on validation rows would take them;
+also on a table made to have such products, of two sizes.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from scripts import dataset, evaluation, fitting, inference, ingestion, suggest,
 from scripts.config import FOLDER_KEYS, Config, Schema, read_config
 
 N_ROWS = {"telecom": 7000, "bank": 10000, "wireless": 3300}
+N_CROSSED_ROWS = {"crossed": 3300, "crossed10k": 10000}
 TEST_FRACTION = 0.2
 SEEDS = range(5)
 KINDS = {"numeric": "numeric x numeric", "both": "and numeric x categorical"}
@@ -101,8 +103,8 @@ def make_reference(schema: Schema, *steps: FunctionTransformer) -> TunedThreshol
 
 def read_both(name: str, seed: int, folder: Path) -> tuple[Config, pd.DataFrame, pd.DataFrame]:
     """Write a table as files, and read training and test rows by the schema that is suggested."""
-    n_rows = N_ROWS[name]
-    table = churn_tables.MAKERS[name](n_rows, seed)
+    n_rows = (N_ROWS | N_CROSSED_ROWS)[name]
+    table = (churn_tables.MAKERS | churn_tables.CROSSED)[name](n_rows, seed)
     parts = churn_tables.split_rows(table, round(n_rows * (1 - TEST_FRACTION)))
     paths = [folder / "train.csv", folder / "test.csv"]
     for path, part in zip(paths, parts, strict=True):
@@ -217,7 +219,7 @@ def main() -> int:
     if parser.parse_args().interactions:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for name in N_ROWS:
+            for name in (*N_ROWS, *N_CROSSED_ROWS):
                 report_products(name)
         return 0
     kept = [report(name) for name in N_ROWS]
