@@ -38,11 +38,12 @@ def find_mismatch(candidate: Schema, production: Schema) -> str:
     if (candidate.target, candidate.labels) != (production.target, production.labels):
         sides = [f"{s.target!r} with the labels {s.labels}" for s in (production, candidate)]
         return f"predicts {sides[0]}, and the schema now has {sides[1]}"
-    for kind in ("numeric", "categorical"):
-        lost = sorted(set(getattr(production, kind)) - set(getattr(candidate, kind)))
-        if lost:
-            return f"needs the {kind} columns {lost}, which the schema no longer has"
-    return ""
+    lost = [
+        f"the {kind} columns {names}"
+        for kind in ("numeric", "categorical")
+        if (names := sorted(set(getattr(production, kind)) - set(getattr(candidate, kind))))
+    ]
+    return f"needs {' and '.join(lost)}, which the schema no longer has" if lost else ""
 
 
 def hold_withdrawn(decision: Decision, candidate: Model, prod_folder: Path) -> Decision:

@@ -110,6 +110,16 @@ def test_a_column_that_has_become_a_category_is_lost_as_a_number(deployed: Confi
     )
 
 
+def test_numbers_and_categories_that_are_lost_are_both_named(deployed: Config) -> None:
+    production = msgspec.structs.replace(deployed.schema, categorical=("plan",))
+    schema = msgspec.structs.replace(deployed.schema, numeric=deployed.schema.numeric[1:])
+
+    assert promotion.find_mismatch(schema, production) == (
+        "needs the numeric columns ['lastmonth_activity'] and the categorical columns ['plan'],"
+        " which the schema no longer has"
+    )
+
+
 @pytest.fixture
 def run(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """A way to run the program by its command line, leaving the logging to pytest."""
