@@ -69,6 +69,12 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subproce
         start_new_session=True,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
     )
+    comm = Path(f"/proc/{process.pid}/comm")
+    while process.poll() is None and comm.read_text().strip() != "cron":
+        time.sleep(0.1)
+    # Debian's cron never sees a table that is written in the very second in which it starts: it
+    # compares times of change in whole seconds.
+    time.sleep(2)
     yield process
     os.killpg(process.pid, signal.SIGTERM)
     process.wait()
