@@ -2,8 +2,6 @@
 
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from scripts import artifacts, deployment, ingestion, release, scoring, training
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.errors import NotMadeYetError, ReleaseError
+from tests import dying
 from tests.conftest import write_csv
 
 ROOT = Path(__file__).parent.parent
@@ -123,76 +122,26 @@ def test_a_hostile_pickle_in_any_folder_never_runs(deployed: Config, tmp_path: P
     assert not mark.exists()
 
 
-# Counts the file-system calls of one deployment and dies just before the k-th.
-KILLER = """
-import os, sys
-from pathlib import Path
-from scripts import config, deployment
-k, calls = int(sys.argv[2]), 0
-
-def counted(module, name):
-    real = getattr(module, name)
-    def call(*args, **kwargs):
-        global calls
-        calls += 1
-        if calls == k:
-            os._exit(9)
-        return real(*args, **kwargs)
-    setattr(module, name, call)
-
-settings = config.read_config(Path(sys.argv[1]))
-for name in ("fsync", "symlink", "mkdir", "rename", "replace", "unlink", "open"):
-    counted(os, name)
-import io
-counted(io, "open")
-deployment.main(settings)
-os.write(1, str(calls).encode())
-"""
-
-
-def deploy_and_die(config_path: Path, k: int) -> subprocess.CompletedProcess[str]:
-    """Deploy in a process that dies before its k-th file-system call; 0 never dies."""
-    command = [sys.executable, "-c", KILLER, str(config_path), str(k)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def test_killed_before_any_call_production_is_the_old_or_the_new_release_whole(
     deployed: Config, config_path: Path
 ) -> None:
-    whole = deploy_and_die(config_path, 0)
-    assert whole.returncode == 0, whole.stderr
-    n_calls = int(whole.stdout)
-    # Every third call in each run of the suite; the campaign below takes every one.
-    seen = kill_everywhere(deployed, config_path, range(2, n_calls + 1, max(1, n_calls // 12)))
+    prod, seen = deployed.prod_deployment_path, set()
+    with dying.mortal(config_path) as process:
+        code, n_calls = process.act(0)
+        assert code == 0
+        for k in range(1, n_calls + 1):
+            before = artifacts.current_target(prod)
+            assert process.act(k)[0] == dying.DEAD
+            served = release.load_current(prod)
+            assert served is not None
+            assert (prod / "model.json").read_bytes() == (served.path / "model.json").read_bytes()
+            seen.add("old" if artifacts.current_target(prod) == before else "new")
+            artifacts.remove_leftovers([prod, prod / artifacts.RELEASES])
+            assert process.act(0)[0] == 0
+            assert not list(prod.rglob("*.tmp"))
 
+    assert n_calls > 30
     assert seen == {"old", "new"}
-
-
-@pytest.mark.campaign
-def test_killed_before_every_single_call_production_is_whole(
-    deployed: Config, config_path: Path
-) -> None:
-    n_calls = int(deploy_and_die(config_path, 0).stdout)
-
-    seen = kill_everywhere(deployed, config_path, range(1, n_calls + 1))
-
-    assert seen == {"old", "new"}
-
-
-def kill_everywhere(config: Config, config_path: Path, places: range) -> set[str]:
-    """Die at each place; say whether the old or the new release served afterwards."""
-    prod, seen = config.prod_deployment_path, set()
-    for k in (*places, places.stop - 1):
-        before = artifacts.current_target(prod)
-        assert deploy_and_die(config_path, k).returncode == 9
-        served = release.load_current(prod)
-        assert served is not None
-        assert (prod / "model.json").read_bytes() == (served.path / "model.json").read_bytes()
-        seen.add("old" if artifacts.current_target(prod) == before else "new")
-        artifacts.remove_leftovers([prod, prod / artifacts.RELEASES])
-        assert deploy_and_die(config_path, 0).returncode == 0
-        assert not list(prod.rglob("*.tmp"))
-    return seen
 
 
 def test_the_release_carries_the_newest_score(deployed: Config) -> None:

@@ -27,7 +27,8 @@ from scripts import artifacts, deployment, model, release, rollback
 from scripts import config as config_module
 from scripts.config import Config
 from scripts.errors import PipelineError
-from tests.test_deployment import ROOT
+from tests import dying
+from tests.dying import ROOT
 from tests.test_rollback import WHY, roll_back, serving, template, three
 from tests.test_tour import free_port
 
@@ -158,71 +159,23 @@ def test_wherever_the_disk_refuses_a_rollback_production_is_whole_and_the_next_o
     assert third in [path.name for path in artifacts.list_releases(config.prod_deployment_path)]
 
 
-KILLER = """
-import io, os, sys
-from pathlib import Path
-from scripts import config, rollback
-k, calls = int(sys.argv[2]), 0
+def test_a_rollback_killed_before_any_call_leaves_the_old_or_the_new_release(
+    three: tuple[Config, list[str]], config_path: Path
+) -> None:
+    (config, names), seen = three, set()
+    with dying.mortal(config_path) as process:
+        code, n_calls = process.act(0, names[0])
+        assert code == 0
+        for k in range(1, n_calls + 1):
+            before = serving(config)
+            target = names[1] if before == names[0] else names[0]
+            assert process.act(k, target)[0] == dying.DEAD
+            seen.add("new" if serving(config) == target else "old")
+            if serving(config) != target:
+                assert roll_back(config, target) == target
 
-def counted(module, name):
-    real = getattr(module, name)
-    def call(*args, **kwargs):
-        global calls
-        calls += 1
-        if calls == k:
-            os._exit(9)
-        return real(*args, **kwargs)
-    setattr(module, name, call)
-
-settings = config.read_config(Path(sys.argv[1]))
-for name in ("fsync", "symlink", "mkdir", "rename", "replace", "unlink", "open"):
-    counted(os, name)
-counted(io, "open")
-rollback.main(settings, release_name=sys.argv[3], reason="for a test")
-os.write(1, str(calls).encode())
-"""
-
-
-def roll_back_and_die(config_path: Path, k: int, name: str) -> subprocess.CompletedProcess[str]:
-    """Roll back in a process that dies before its k-th file-system call; 0 never dies."""
-    command = [sys.executable, "-c", KILLER, str(config_path), str(k), name]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def kill_rollbacks(config: Config, config_path: Path, names: list[str], step: int) -> None:
-    """Die at every step-th place of a rollback; the next one works each time."""
-    whole = roll_back_and_die(config_path, 0, names[0])
-    assert whole.returncode == 0, whole.stderr
-    seen = set()
-    places = [*range(1, int(whole.stdout) + 1, step), int(whole.stdout)]
-    for k in places:
-        before = serving(config)
-        target = names[1] if before == names[0] else names[0]
-        assert roll_back_and_die(config_path, k, target).returncode == 9
-        seen.add("new" if serving(config) == target else "old")
-        if serving(config) != target:
-            assert roll_back(config, target) == target
-    print(
-        f"killed rollbacks at {len(places)} places: served {sorted(seen)} afterwards, never mixed"
-    )
+    assert n_calls >= 10
     assert seen == {"old", "new"}
-
-
-def test_a_killed_rollback_leaves_the_old_or_the_new_release(
-    three: tuple[Config, list[str]], config_path: Path
-) -> None:
-    config, names = three
-
-    kill_rollbacks(config, config_path, names, 9)
-
-
-@pytest.mark.campaign
-def test_a_rollback_killed_before_every_call_leaves_the_old_or_the_new_release(
-    three: tuple[Config, list[str]], config_path: Path
-) -> None:
-    config, names = three
-
-    kill_rollbacks(config, config_path, names, 1)
 
 
 def trace(config_path: Path, target: Path) -> list[str]:
