@@ -1,7 +1,6 @@
 """The history of the runs, and the questions asked of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,11 +18,9 @@ from scripts.tables import Role as Role
 from scripts.tables import Status as Status
 from scripts.tables import Verdict as Verdict
 from scripts.tables import (
-    alerts,
     column_statistics,
     decisions,
     deployments,
-    digests,
     files,
     models,
     production_scores,
@@ -32,23 +29,11 @@ from scripts.tables import (
 )
 
 Row = Mapping[str, Any]
-# The state of an alert in which all is well.
-OK = "ok"
 # Runs that left nothing but their row.
 IDLE = sa.or_(
     runs.c.verdict.in_([Verdict.NOTHING_NEW, Verdict.POSTPONED]),
     runs.c.status == Status.SKIPPED,
 )
-
-
-@dataclass(frozen=True)
-class KnownFile:
-    """The state of a file when it was hashed, and its SHA-256."""
-
-    n_bytes: int
-    changed_ns: int
-    inode: int
-    sha256: str
 
 
 def start_run(
@@ -188,44 +173,6 @@ def count_runs(connection: Connection) -> int:
     return connection.execute(sa.select(sa.func.count()).select_from(runs)).scalar_one()
 
 
-def known_files(connection: Connection) -> dict[str, KnownFile]:
-    """List the files hashed before, by path."""
-    rows = connection.execute(sa.select(digests)).mappings()
-    return {
-        row["path"]: KnownFile(row["n_bytes"], row["changed_ns"], int(row["inode"]), row["sha256"])
-        for row in rows
-    }
-
-
-def replace_known_files(connection: Connection, known: Mapping[str, KnownFile]) -> None:
-    """Remember the files hashed now, and forget all others."""
-    connection.execute(digests.delete())
-    # An inode is an unsigned number of 64 bits, which no integer column holds.
-    rows = [
-        {"path": path, **asdict(file), "inode": str(file.inode)} for path, file in known.items()
-    ]
-    if rows:
-        connection.execute(digests.insert(), rows)
-
-
-def record_files(connection: Connection, run_id: int, rows: Sequence[Row]) -> None:
-    """Record the files that a run read; the keys are columns of `files`."""
-    if rows:
-        connection.execute(files.insert(), [{"run_id": run_id, **row} for row in rows])
-
-
-def replace_files(connection: Connection, run_id: int, role: Role, rows: Sequence[Row]) -> None:
-    """Record again the files that a run read for a role, knowing more of them."""
-    connection.execute(files.delete().where(files.c.run_id == run_id, files.c.role == role))
-    record_files(connection, run_id, [{"role": role, **row} for row in rows])
-
-
-def files_of_run(connection: Connection, run_id: int) -> list[Row]:
-    """List the files that a run read, in the order in which it read them."""
-    query = sa.select(files).where(files.c.run_id == run_id).order_by(files.c.id)
-    return [dict(row) for row in connection.execute(query).mappings()]
-
-
 def record_model(connection: Connection, run_id: int, **facts: Any) -> None:
     """Record a model that a run trained; facts are columns of `models`."""
     connection.execute(models.insert().values(run_id=run_id, **facts))
@@ -323,81 +270,6 @@ def record_production_score(
 def list_production_scores(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
     """List how production did over the runs, newest first."""
     return newest_rows(connection, production_scores, limit, offset)
-
-
-def current_state(connection: Connection, name: str) -> Row | None:
-    """Find the state that an alert remembers: name, state, since, run_id."""
-    return first_row(connection, sa.select(states).where(states.c.name == name))
-
-
-def list_states(connection: Connection) -> list[Row]:
-    """List all states that alerts remember, by name."""
-    rows = connection.execute(sa.select(states).order_by(states.c.name)).mappings()
-    return [dict(row) for row in rows]
-
-
-def set_state(
-    connection: Connection, name: str, state: str, since: datetime, run_id: int | None = None
-) -> bool:
-    """Remember a state and say whether it is another one than before; the first one is."""
-    before = current_state(connection, name)
-    if before is None:
-        connection.execute(
-            states.insert().values(name=name, state=state, since=since, run_id=run_id)
-        )
-        return True
-    if before["state"] == state:
-        return False
-    changed = states.update().where(states.c.name == name)
-    connection.execute(changed.values(state=state, since=since, run_id=run_id))
-    return True
-
-
-def record_change(
-    connection: Connection, name: str, state: str, at: datetime, detail: str, run_id: int | None
-) -> bool:
-    """Remember a state and, if it is another one than before, that an alert is due; say whether.
-
-    Parameters
-    ----------
-    connection : sqlalchemy.Connection
-        A transaction.
-    name, state : str
-        Of what, and which; "ok" when all is well. That all is well at first is no news.
-    at : datetime
-        Now.
-    detail : str
-        One sentence for people.
-    run_id : int or None
-        The run that found it.
-    """
-    before = current_state(connection, name)
-    changed = set_state(connection, name, state, at, run_id)
-    if not changed or (before is None and state == OK):
-        return False
-    previous = None if before is None else before["state"]
-    connection.execute(
-        alerts.insert().values(
-            name=name, state=state, previous_state=previous, at=at, detail=detail, run_id=run_id
-        )
-    )
-    return True
-
-
-def unsent_alerts(connection: Connection, since: datetime) -> list[Row]:
-    """List the alerts since a moment that nobody has been told, oldest first."""
-    due = sa.select(alerts).where(alerts.c.sent_at.is_(None), alerts.c.at >= since)
-    return [dict(row) for row in connection.execute(due.order_by(alerts.c.id)).mappings()]
-
-
-def mark_sent(connection: Connection, ids: Sequence[int], at: datetime) -> None:
-    """Remember that alerts were sent."""
-    connection.execute(alerts.update().where(alerts.c.id.in_(ids)).values(sent_at=at))
-
-
-def list_alerts(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
-    """List the alerts, newest first."""
-    return newest_rows(connection, alerts, limit, offset)
 
 
 def last_ended_run(connection: Connection) -> Row | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from sqlalchemy.engine import Engine
 
-from scripts import artifacts, database, deadline, heartbeat, history, notices, snapshot
+from scripts import artifacts, database, deadline, filebook, heartbeat, history, notices, snapshot
 from scripts.config import Config, ping_url, read_config
 from scripts.console import make_command
 from scripts.database import Role, Status, Verdict
@@ -165,14 +165,14 @@ def look_and_work(run: Run) -> Verdict:
     """Look for what is new, do what is to be done, and record how the run ends."""
     config, prod_folder = run.config, run.config.prod_deployment_path
     with database.reading(run.engine) as connection:
-        known, last = database.known_files(connection), database.last_decided_run(connection)
+        known, last = filebook.known_files(connection), database.last_decided_run(connection)
     snap = run.step("looking for new data", lambda: snapshot.take_snapshot(config, known))
     serving = name_of(artifacts.current_target(prod_folder))
     is_new = snapshot.is_anything_new(last, snap, serving)
     last_files: list[database.Row] = []
     if is_new and last is not None:
         with database.reading(run.engine) as connection:
-            last_files = database.files_of_run(connection, last["id"])
+            last_files = filebook.files_of_run(connection, last["id"])
     news = snapshot.explain_news(last, last_files, snap, serving)
     if snap.growing[Role.TEST]:
         # Half of the test data would be judged on, and the other half the next time.
@@ -184,7 +184,7 @@ def look_and_work(run: Run) -> Verdict:
         run.verdict, run.reason = Verdict.NOTHING_NEW, news
     if snap.known != known:
         with database.writing(run.engine) as connection:
-            database.replace_known_files(connection, snap.known)
+            filebook.replace_known_files(connection, snap.known)
     run.end(
         Status.FINISHED,
         verdict=run.verdict,

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from scripts import artifacts, console, database, snapshot
+from scripts import artifacts, console, database, filebook, snapshot
 from scripts.config import Config
-from scripts.database import KnownFile, Role, Status
+from scripts.database import Role, Status
 from scripts.errors import NotMadeYetError
+from scripts.filebook import KnownFile
 from scripts.snapshot import Snapshot
 
 HEADER = ("run", "started (UTC)", "took", "trigger", "ended", "F1", "production", "release", "why")
@@ -73,10 +74,10 @@ def read_past(config: Config) -> tuple[dict[str, KnownFile], Row | None, list[Ro
             database.reading(engine) as connection,
         ):
             last = database.last_decided_run(connection)
-            files = [] if last is None else database.files_of_run(connection, last["id"])
+            files = [] if last is None else filebook.files_of_run(connection, last["id"])
             newest = database.latest_runs(connection, 1)
             running = newest[0] if newest and newest[0]["status"] == Status.RUNNING else None
-            return database.known_files(connection), last, files, running
+            return filebook.known_files(connection), last, files, running
     except NotMadeYetError:
         return {}, None, [], None
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy.engine import Engine
 
-from scripts import alerts, database
+from scripts import alerts, database, states
 from scripts.config import Config, webhook_url
-from scripts.database import OK, Status
+from scripts.database import Status
+from scripts.states import OK
 
 FAILING = "failing"
 DRIFT = "drift"
@@ -43,11 +44,11 @@ def observe(engine: Engine, run_id: int, config: Config, dataset_path: Path) -> 
         if data.rows != "none":
             state = DRIFT if data.drifted else OK
             detail = monitoring.describe_data(data)
-            database.record_change(connection, "data", state, now, detail, run_id)
+            states.record_change(connection, "data", state, now, detail, run_id)
         if found.f1 is not None:
             state = DRIFT if found.f1.has_fallen else OK
             detail = monitoring.describe_f1(found.f1)
-            database.record_change(connection, "model", state, now, detail, run_id)
+            states.record_change(connection, "model", state, now, detail, run_id)
 
 
 def record_score(connection: Any, run_id: int, release: str, measured: Any) -> None:
@@ -81,14 +82,14 @@ def start_over(engine: Engine, run_id: int, release: str, measured: Any) -> None
     with database.writing(engine) as connection:
         record_score(connection, run_id, release, measured)
         for name in ("data", "model"):
-            database.record_change(connection, name, OK, now, detail, run_id)
+            states.record_change(connection, name, OK, now, detail, run_id)
 
 
 def note_last_run(engine: Engine, now: datetime) -> None:
     """Remember whether the last run that came to an end ended well."""
     with database.reading(engine) as connection:
         last = database.last_ended_run(connection)
-        before = database.current_state(connection, "run")
+        before = states.current_state(connection, "run")
     if last is None:
         return
     state = OK if last["status"] == Status.FINISHED else FAILING
@@ -97,7 +98,7 @@ def note_last_run(engine: Engine, now: datetime) -> None:
     # Not its error: what a bug says may hold a client's data, and this goes out.
     outcome = last["verdict"] if state == OK else last["reason"]
     with database.writing(engine) as connection:
-        database.record_change(
+        states.record_change(
             connection, "run", state, now, f"run {last['id']}, {last['status']}: {outcome}",
             last["id"],
         )  # fmt: skip
@@ -114,7 +115,7 @@ def tell(engine: Engine, config: Config, now: datetime) -> None:
     if not url:
         return
     with database.reading(engine) as connection:
-        due = database.unsent_alerts(connection, now - MAX_AGE)
+        due = states.unsent_alerts(connection, now - MAX_AGE)
     if due and alerts.send(url, due):
         with database.writing(engine) as connection:
-            database.mark_sent(connection, [alert["id"] for alert in due], now)
+            states.mark_sent(connection, [alert["id"] for alert in due], now)

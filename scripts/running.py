@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.engine import Engine
 
-from scripts import database
+from scripts import database, filebook
 from scripts.config import Config
 from scripts.database import DeploymentKind, Role, Status, Verdict
 from scripts.deadline import Watch
@@ -58,12 +58,12 @@ class Run:
     def record_snapshot(self, snapshot: Snapshot) -> None:
         """Record the files that the run is about to read."""
         with database.writing(self.engine) as connection:
-            database.record_files(connection, self.id, snapshot.rows())
+            filebook.record_files(connection, self.id, snapshot.rows())
 
     def record_readings(self, readings: Iterable[Any], role: Role) -> None:
         """Record what was found in the files of a role, now that they have been read."""
         with database.writing(self.engine) as connection:
-            database.replace_files(connection, self.id, role, describe_readings(readings))
+            filebook.replace_files(connection, self.id, role, describe_readings(readings))
 
     def record_model(self, trained: Any) -> None:
         """Record the model that was trained, and what it was made of."""

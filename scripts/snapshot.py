@@ -11,7 +11,8 @@ import msgspec
 
 from scripts import artifacts
 from scripts.config import Config
-from scripts.database import KnownFile, Role, Verdict
+from scripts.database import Role, Verdict
+from scripts.filebook import KnownFile
 
 MAX_NAMES = 5
 

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scripts import artifacts, database, legacy, storage
+from scripts import artifacts, database, filebook, legacy, storage
 from scripts.config import Config
 from scripts.database import Role, Status
 from scripts.errors import NotMadeYetError, RecordsError
@@ -154,7 +154,7 @@ def take_over(connection: Connection, found: LegacyRun, run_id: int, folder: Pat
         stamp=stamp,
         candidate_f1=found.f1,
     )
-    database.record_files(connection, run_id, describe_files(found))
+    filebook.record_files(connection, run_id, describe_files(found))
     if found.files.keys() & {"score", "pickle", "model"}:
         database.record_model(connection, run_id, stamp=stamp, **describe_model(found))
 

@@ -11,9 +11,10 @@ from random import Random
 import pytest
 from sqlalchemy.engine import Connection, Engine
 
-from scripts import database
-from scripts.database import DeploymentKind, KnownFile, Role, Status, Verdict
+from scripts import database, filebook, states
+from scripts.database import DeploymentKind, Role, Status, Verdict
 from scripts.errors import RecordsError
+from scripts.filebook import KnownFile
 
 ROOT = Path(__file__).parent.parent
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -79,11 +80,11 @@ def test_a_run_that_never_ended_is_aborted(url: str) -> None:
 def test_known_files_are_replaced_whole_with_inodes_of_64_bits(url: str) -> None:
     known = {"a.csv": KnownFile(10, 2**62, 2**64 - 1, "f" * 64)}
     with database.open_records(url) as engine, database.writing(engine) as connection:
-        database.replace_known_files(connection, {"old.csv": KnownFile(1, 1, 1, "0" * 64)})
+        filebook.replace_known_files(connection, {"old.csv": KnownFile(1, 1, 1, "0" * 64)})
 
-        database.replace_known_files(connection, known)
+        filebook.replace_known_files(connection, known)
 
-        assert database.known_files(connection) == known
+        assert filebook.known_files(connection) == known
 
 
 def start_and_fail(engine: Engine) -> None:
@@ -143,7 +144,7 @@ def test_the_last_run_that_ended_well_may_be_idle(rows: Connection) -> None:
 def test_the_files_of_a_run_keep_their_order_and_role(rows: Connection) -> None:
     read = {"sha256": "a" * 64, "n_bytes": 10, "n_rows": 3, "n_rejected": 1, "refused": ""}
     unread = {"sha256": "b" * 64, "n_bytes": 0, "n_rows": None, "n_rejected": None, "refused": None}
-    database.record_files(
+    filebook.record_files(
         rows,
         1,
         [
@@ -151,14 +152,14 @@ def test_the_files_of_a_run_keep_their_order_and_role(rows: Connection) -> None:
             {"role": Role.TEST, "path": "a.csv", **unread},
         ],
     )
-    database.record_files(rows, 1, [])
+    filebook.record_files(rows, 1, [])
 
     found = [
-        (file["role"], file["path"], file["n_rows"]) for file in database.files_of_run(rows, 1)
+        (file["role"], file["path"], file["n_rows"]) for file in filebook.files_of_run(rows, 1)
     ]
 
     assert found == [("input", "z.csv", 3), ("test", "a.csv", None)]
-    assert database.files_of_run(rows, 2) == []
+    assert filebook.files_of_run(rows, 2) == []
 
 
 def test_a_model_is_found_by_its_stamp(rows: Connection) -> None:
@@ -230,17 +231,17 @@ def test_production_is_scored_over_time(rows: Connection) -> None:
 
 def test_a_state_says_whether_it_changed_and_since_when(rows: Connection) -> None:
     later = NOW + timedelta(hours=1)
-    assert database.current_state(rows, "model drift") is None
-    assert database.set_state(rows, "model drift", "ok", NOW, run_id=1)
-    assert not database.set_state(rows, "model drift", "ok", later, run_id=1)
-    assert database.set_state(rows, "data drift", "ok", NOW)
-    assert database.current_state(rows, "model drift") == {
+    assert states.current_state(rows, "model drift") is None
+    assert states.set_state(rows, "model drift", "ok", NOW, run_id=1)
+    assert not states.set_state(rows, "model drift", "ok", later, run_id=1)
+    assert states.set_state(rows, "data drift", "ok", NOW)
+    assert states.current_state(rows, "model drift") == {
         "name": "model drift", "state": "ok", "since": NOW, "run_id": 1,
     }  # fmt: skip
 
-    assert database.set_state(rows, "model drift", "alarm", later)
+    assert states.set_state(rows, "model drift", "alarm", later)
 
-    assert [(row["name"], row["state"], row["since"]) for row in database.list_states(rows)] == [
+    assert [(row["name"], row["state"], row["since"]) for row in states.list_states(rows)] == [
         ("data drift", "ok", NOW),
         ("model drift", "alarm", later),
     ]
@@ -261,15 +262,15 @@ def test_old_runs_are_forgotten_but_for_what_they_decided(rows: Connection) -> N
     for facts in ends[1:]:
         database.end_run(rows, database.start_run(rows, NOW), **facts)
     for run_id in (1, 2):
-        database.record_files(rows, run_id, [file])
+        filebook.record_files(rows, run_id, [file])
         database.record_model(rows, run_id, stamp=f"S{run_id}")
-    database.set_state(rows, "run", "ok", NOW, run_id=3)
+    states.set_state(rows, "run", "ok", NOW, run_id=3)
 
     database.forget_old_runs(rows, 1)
 
     # Run 2 is the last that decided: what is new is told by comparing with its files.
     assert [run["id"] for run in database.latest_runs(rows, 10)] == [7, 5, 2, 1]
-    assert [len(database.files_of_run(rows, run_id)) for run_id in (1, 2)] == [0, 1]
+    assert [len(filebook.files_of_run(rows, run_id)) for run_id in (1, 2)] == [0, 1]
     assert len(database.list_models(rows, 10)) == 2
     assert database.forget_old_runs(rows, 4) == 0
 
@@ -324,14 +325,14 @@ def test_what_cannot_be_right_is_refused_as_a_whole(
 WRITER = """
 import sys
 from datetime import UTC, datetime
-from scripts import database
+from scripts import database, filebook
 with database.open_records(sys.argv[1]) as engine:
     for _ in range(int(sys.argv[2])):
         with database.writing(engine) as connection:
-            known = database.known_files(connection)
+            known = filebook.known_files(connection)
             count = known["x"].n_bytes if known else 0
-            database.replace_known_files(
-                connection, {"x": database.KnownFile(count + 1, 0, 0, "")})
+            filebook.replace_known_files(
+                connection, {"x": filebook.KnownFile(count + 1, 0, 0, "")})
 """
 
 
@@ -341,7 +342,7 @@ def write_together(url: str, n_processes: int, n_updates: int) -> int:
     writers = [subprocess.Popen(command, cwd=ROOT) for _ in range(n_processes)]
     assert [writer.wait() for writer in writers] == [0] * n_processes
     with database.open_records(url) as engine, database.reading(engine) as connection:
-        return database.known_files(connection)["x"].n_bytes
+        return filebook.known_files(connection)["x"].n_bytes
 
 
 def kill_writers(url: str, n_kills: int) -> None:
@@ -353,7 +354,7 @@ def kill_writers(url: str, n_kills: int) -> None:
         writer.kill()
         writer.wait()
         with database.open_records(url) as engine, database.writing(engine) as connection:
-            known = database.known_files(connection)
+            known = filebook.known_files(connection)
             count = known["x"].n_bytes if known else 0
             if url.startswith("sqlite"):
                 checked = connection.exec_driver_sql("PRAGMA integrity_check").scalar()

@@ -17,6 +17,8 @@ ALLOWED: dict[str, set[str]] = {
     "tables": set(),
     "storage": {"errors", "tables", "migrations"},
     "database": {"errors", "tables", "storage"},
+    "filebook": {"tables", "database"},
+    "states": {"tables", "database"},
     "model": {"errors", "config"},
     # Stairs from a cell to a file to a table, so that each rule has one home and can be read, or
     # made faster, without the others.
@@ -109,16 +111,16 @@ ALLOWED |= CRON_TOOL
 ALLOWED["heartbeat"] = set()
 # A run from its start to its end: what it finds, how long it may take, what it records.
 RUN: dict[str, set[str]] = {
-    "snapshot": {"errors", "config", "artifacts", "database"},
+    "snapshot": {"errors", "config", "artifacts", "database", "filebook"},
     "deadline": {"errors"},
-    "running": {"errors", "config", "database", "deadline", "snapshot"},
-    "history": {"errors", "config", "artifacts", "console", "database", "snapshot"},
+    "running": {"errors", "config", "database", "deadline", "filebook", "snapshot"},
+    "history": {"errors", "config", "artifacts", "console", "database", "filebook", "snapshot"},
 }
 ALLOWED |= RUN
 # What people do with the records now and then. `database` starts it, and only as a program.
 ALLOWED |= {
     "legacy": {"errors", "artifacts"},
-    "upkeep": {"errors", "config", "artifacts", "storage", "database", "legacy"},
+    "upkeep": {"errors", "config", "artifacts", "storage", "database", "filebook", "legacy"},
     "upkeep_program": {"console", "upkeep"},
 }
 ALLOWED["database"] |= {"upkeep_program"}
@@ -150,7 +152,7 @@ ALLOWED["clientscoring"] = {
 ALLOWED["worklist"] = {
     "errors", "config", "cells", "console", "database", "findings", "model", "reading", "release",
 } | set(CLIENTS) | {"clientcontract"}  # fmt: skip
-RECORDS = {"tables", "storage", "database"}
+RECORDS = {"tables", "storage", "database", "filebook", "states"}
 ALLOWED["console"] = {"errors", "config", "artifacts"}
 # Going back and listing what has served are questions to the records, and entries in them.
 ALLOWED["rollback"] = {
@@ -171,7 +173,7 @@ ALLOWED["monitoring"] = ALLOWED["scoring"]
 ALLOWED["diagnostics"] = ALLOWED["scoring"] | {"ingestion", "training", "monitoring"}
 ALLOWED["alerts"] = set()
 # The part of a run that watches: what was found goes to the records, and from there to people.
-ALLOWED["notices"] = {"config", "database", "alerts", "monitoring"}
+ALLOWED["notices"] = {"config", "database", "states", "alerts", "monitoring"}
 ALLOWED["suggest"] = {
     "errors", "config", "artifacts", "cells", "findings", "inference", "reading", "console"
 }  # fmt: skip

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from sqlalchemy.engine import Engine
 
-from scripts import alerts, artifacts, database, ingestion, monitoring, notices
+from scripts import alerts, artifacts, database, ingestion, monitoring, notices, states
 from scripts import config as config_module
 from scripts.config import Config
 from scripts.database import Status, Verdict
@@ -56,13 +56,13 @@ def end_run(engine: Engine, status: Status, **facts: object) -> int:
 def states_of(engine: Engine) -> dict[str, str]:
     """List the states by name."""
     with database.reading(engine) as connection:
-        return {row["name"]: row["state"] for row in database.list_states(connection)}
+        return {row["name"]: row["state"] for row in states.list_states(connection)}
 
 
 def alerts_of(engine: Engine) -> list[tuple[str, str]]:
     """List the alerts, oldest first."""
     with database.reading(engine) as connection:
-        rows = database.list_alerts(connection, 100)
+        rows = states.list_alerts(connection, 100)
     return [(row["name"], row["state"]) for row in reversed(rows)]
 
 
@@ -100,7 +100,7 @@ def test_drift_is_recorded_with_its_limit_and_effect_and_is_one_alert(
 
     with database.reading(engine) as connection:
         rows = database.column_statistics_of_run(connection, run_id)
-        [alert] = database.list_alerts(connection, 10)
+        [alert] = states.list_alerts(connection, 10)
     months = next(row for row in rows if row["column"] == "lastmonth_activity")
     assert (months["n_rows"], months["n_compared"]) == (86, 60)
     assert months["drift"] > months["drift_limit"] > 0
@@ -174,7 +174,7 @@ def test_a_failing_run_says_which_and_why(config: Config, engine: Engine) -> Non
     notices.tell(engine, config, NOW)
 
     with database.reading(engine) as connection:
-        [alert] = database.list_alerts(connection, 10)
+        [alert] = states.list_alerts(connection, 10)
     assert alert["detail"] == f"run {run_id}, failed: failed in ingestion"
     assert alert["run_id"] == run_id
 

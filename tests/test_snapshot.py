@@ -7,7 +7,8 @@ import pytest
 
 from scripts import snapshot
 from scripts.config import Config
-from scripts.database import KnownFile, Role, Row
+from scripts.database import Role, Row
+from scripts.filebook import KnownFile
 from scripts.snapshot import Snapshot
 from tests.conftest import SMALL_ROWS, make_rows, write_csv
 

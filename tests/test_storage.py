@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from scripts import database, migrations, storage, tables
+from scripts import database, filebook, migrations, states, storage, tables
 from scripts.errors import RecordsError
 
 ROOT = Path(__file__).parent.parent
@@ -70,9 +70,9 @@ def test_records_made_before_versions_are_changed_without_loss(records_url: str)
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
         (run,) = database.latest_runs(connection, 10)
-        files = database.files_of_run(connection, run["id"])
+        files = filebook.files_of_run(connection, run["id"])
         assert database.last_decided_run(connection) == run
-        assert database.known_files(connection)["a.csv"].inode == 2**64 - 1
+        assert filebook.known_files(connection)["a.csv"].inode == 2**64 - 1
 
     assert run["started_at"].isoformat() == "2026-03-01T12:00:00+00:00"
     assert (run["candidate_f1"], run["durations_s"]) == (0.75, {"training": 1.5})
@@ -106,9 +106,9 @@ def test_a_change_that_fails_halfway_changes_nothing(
 
 def test_programs_that_start_together_make_the_tables_once(records_url: str) -> None:
     code = (
-        "import sys; from scripts import database\n"
+        "import sys; from scripts import database, states\n"
         "with database.open_records(sys.argv[1]) as e, database.writing(e) as c:\n"
-        "    database.set_state(c, sys.argv[2], 'ok', __import__('datetime').datetime.now())\n"
+        "    states.set_state(c, sys.argv[2], 'ok', __import__('datetime').datetime.now())\n"
     )
     command = [sys.executable, "-c", code, records_url]
     started = [subprocess.Popen([*command, f"s{number}"], cwd=ROOT) for number in range(4)]
@@ -116,7 +116,7 @@ def test_programs_that_start_together_make_the_tables_once(records_url: str) -> 
     assert [process.wait() for process in started] == [0] * 4
 
     with database.open_records(records_url) as engine, database.reading(engine) as connection:
-        assert len(database.list_states(connection)) == 4
+        assert len(states.list_states(connection)) == 4
 
 
 def test_records_of_newer_programs_are_refused_and_left_alone(records_url: str) -> None:

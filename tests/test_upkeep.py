@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from scripts import database, storage, upkeep
+from scripts import database, filebook, storage, upkeep
 from scripts.config import Config
 from scripts.database import Status
 from scripts.errors import NotMadeYetError, RecordsError
@@ -203,7 +203,7 @@ def test_a_history_is_taken_over_before_what_is_recorded(
         database.reading(engine) as rows,
     ):
         runs = database.latest_runs(rows, 10)
-        files = [file["path"] for file in database.files_of_run(rows, -3)]
+        files = [file["path"] for file in filebook.files_of_run(rows, -3)]
         models = {model["stamp"]: model for model in database.list_models(rows, 10)}
         assert database.last_decided_run(rows) is None
     assert [run["id"] for run in runs] == [1, -1, -2, -3]
