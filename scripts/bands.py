@@ -18,6 +18,7 @@ class Band(StrEnum):
 
 
 BANDS = tuple(Band)
+BAND_ARRAY = np.array(BANDS, dtype=object)
 # Too many blanks for the probability to be honest: it says more of other clients than of this one.
 NO_DATA = "no data"
 
@@ -25,7 +26,13 @@ NO_DATA = "no data"
 def find_bands(probability: Floats, api: ApiSettings) -> list[Band]:
     """Say in which band each probability lies; a limit belongs to the band above it."""
     limits = (api.medium_risk_from, api.high_risk_from)
-    return [BANDS[bisect.bisect_right(limits, number)] for number in probability.tolist()]
+    found: list[Band] = BAND_ARRAY[np.searchsorted(limits, probability, side="right")].tolist()
+    return found
+
+
+def find_band(probability: float, api: ApiSettings) -> Band:
+    """Say in which band one probability lies."""
+    return BANDS[bisect.bisect_right((api.medium_risk_from, api.high_risk_from), probability)]
 
 
 def blank_fractions(model: Model, columns: Columns) -> Floats:

@@ -142,6 +142,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     high_risk_from: Fraction = 0.6
     stale_after_minutes: Annotated[float, Meta(gt=0)] = 60.0
     access_log: bool = True
+    log_predictions: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
 class RunSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from scripts import artifacts, model
 from scripts.answers import RefusedError
 from scripts.config import Config, read_config
 from scripts.errors import PipelineError, ReleaseError
+from scripts.express import Express, make_express
 from scripts.release import Release, load_current
 
 RETRY_S = 10.0
@@ -46,6 +47,7 @@ class Serving:
     config_fault: str = ""
     release_fault: str = ""
     retry_at_s: float = math.inf
+    express: Express | None = None
 
     @property
     def release_name(self) -> str | None:
@@ -135,6 +137,16 @@ def renew_release(prod_folder: Path, last: Serving) -> tuple[Release | None, str
     return last.release, fault
 
 
+def renew_express(config: Config, release: Release | None, last: Serving) -> Express | None:
+    """Make the quick way to the release; identifiers are read only where predictions are logged."""
+    if release is None:
+        return None
+    with_ids = config.api.log_predictions is not None
+    if last.express is not None and last.release is release and last.express.with_ids == with_ids:
+        return last.express
+    return make_express(release.model, with_ids=with_ids)
+
+
 def renew(config_path: Path, last: Serving) -> Serving:
     """Look again at config and release, and read anew what changed or was bad before."""
     state, config, config_fault = state_of(config_path), last.config, last.config_fault
@@ -148,7 +160,10 @@ def renew(config_path: Path, last: Serving) -> Serving:
         release, release_fault = renew_release(folder, last)
     # A fault may pass by itself (too many open files, say), so it is looked at again now and then.
     retry_at_s = time.monotonic() + RETRY_S if config_fault or release_fault else math.inf
-    return Serving(last.root, config, release, seen, config_fault, release_fault, retry_at_s)
+    express = renew_express(config, release, last)
+    return Serving(
+        last.root, config, release, seen, config_fault, release_fault, retry_at_s, express
+    )
 
 
 class Live:
@@ -176,10 +191,12 @@ class Live:
 
     def has_changed(self) -> bool:
         """Look whether config or release changed, or a fault may have passed."""
-        last = self._serving
-        folder = last.config.prod_deployment_path
-        seen = Seen(state_of(self._config_path), folder, target_of(folder))
-        return seen != last.seen or time.monotonic() >= last.retry_at_s
+        last, seen = self._serving, self._serving.seen
+        return (
+            state_of(self._config_path) != seen.config_state
+            or target_of(last.config.prod_deployment_path) != seen.target
+            or time.monotonic() >= last.retry_at_s
+        )
 
     def now(self) -> Serving:
         """Give what to answer from; one thread renews it, the others go on with the last good."""

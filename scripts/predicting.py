@@ -9,10 +9,12 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from scripts import model
-from scripts.answers import Answer, RefusedError, answer_json
-from scripts.bands import find_bands
+from scripts.answers import JSON, Answer, RefusedError, answer_json
+from scripts.bands import find_band, find_bands
 from scripts.bodies import read_rows
+from scripts.config import ApiSettings
 from scripts.contract import MAX_KNOWN, MAX_UNKNOWN, Predictions, UnknownCategory
+from scripts.express import Express, Row
 from scripts.live import Serving
 from scripts.model import Model
 from scripts.payload import read_columns, shorten
@@ -63,6 +65,43 @@ def name_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownC
     return sorted(named, key=lambda unknown: unknown.row)[:MAX_UNKNOWN]
 
 
+def answer_row(express: Express, row: Row, release: Release, api: ApiSettings) -> Answer | None:
+    """Answer a request of one row; None if there is more to say than its prediction."""
+    probability = express.probability(row)
+    if probability is None:
+        return None
+    predicted = probability >= release.model.threshold
+    content = Predictions(
+        predictions=[float(predicted)],
+        probabilities=[probability],
+        risk_bands=[find_band(probability, api)],
+        release=release.name,
+    )
+    return answer_json(content, release=release.name, n_rows=1, n_positives=int(predicted))
+
+
+def answer_columns(
+    columns: dict[str, NDArray[Any]], release: Release, api: ApiSettings, *, is_explained: bool
+) -> Answer:
+    """Answer a request whose rows have been read."""
+    probability = model.probabilities(release.model, columns)
+    predicted = model.predictions(release.model, probability)
+    content = Predictions(
+        predictions=predicted.astype(np.float64).tolist(),
+        probabilities=probability.tolist(),
+        risk_bands=find_bands(probability, api),
+        release=release.name,
+        unknown_categories=name_unknown(release.model, columns) or UNSET,
+        **(explain(release, columns) if is_explained else {}),
+    )
+    return answer_json(
+        content,
+        release=release.name,
+        n_rows=len(probability),
+        n_positives=int(predicted.sum()),
+    )
+
+
 def answer_prediction(
     serving: Serving, query: str, content_type: str, encoding: str, body: bytes
 ) -> Answer:
@@ -87,19 +126,18 @@ def answer_prediction(
     RefusedError
         With status 503, 415, 400 or 422.
     """
-    release, api = serving.release_or_refuse(), serving.config.api
+    release, api, express = serving.release_or_refuse(), serving.config.api, serving.express
     is_explained = read_explain(query)
-    rows = read_rows(body, content_type, encoding, api, release.model.schema)
-    columns = read_columns(rows, release.model.schema)
-    probability = model.probabilities(release.model, columns)
-    predicted = model.predictions(release.model, probability)
-    content = Predictions(
-        predictions=predicted.astype(np.float64).tolist(),
-        probabilities=probability.tolist(),
-        risk_bands=find_bands(probability, api),
-        release=release.name,
-        unknown_categories=name_unknown(release.model, columns) or UNSET,
-        **(explain(release, columns) if is_explained else {}),
-    )
-    n_positives = int(predicted.sum())
-    return answer_json(content, release=release.name, n_rows=len(rows), n_positives=n_positives)
+    rows = None
+    if express is not None and content_type == JSON and not encoding:
+        rows = express.read(body)
+    if express is None or rows is None or not 1 <= len(rows) <= api.max_rows:
+        # What is no ordinary request is read strictly, which says what is wrong with it.
+        found = read_rows(body, content_type, encoding, api, release.model.schema)
+        columns = read_columns(found, release.model.schema)
+        return answer_columns(columns, release, api, is_explained=is_explained)
+    if len(rows) == 1 and not is_explained:
+        answer = answer_row(express, rows[0], release, api)
+        if answer is not None:
+            return answer
+    return answer_columns(express.columns(rows), release, api, is_explained=is_explained)

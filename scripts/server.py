@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 from granian._granian import RSGIHTTPProtocol, RSGIProtocolClosed, SocketHolder
@@ -19,7 +20,13 @@ from granian.server.embed import Server
 from scripts.answers import Answer, answer_problem
 from scripts.config import ApiSettings
 from scripts.errors import ServiceUnavailableError
-from scripts.frontdoor import SERVING, FrontDoor, too_large, too_slow
+from scripts.frontdoor import (
+    JSON_AND_SECURITY_HEADERS,
+    SERVING,
+    FrontDoor,
+    too_large,
+    too_slow,
+)
 from scripts.live import Live
 
 MAX_CONNECTIONS = 1024
@@ -35,6 +42,8 @@ GRACE_S = 5.0
 # answered by threads, so that predictions never wait for it.
 QUICK = frozenset({"/predict", "/score", "/summarise", "/health"})
 N_THREADS = 4
+# Spelled once, since most answers have just these.
+USUAL_HEADERS = [(name.lower(), value) for name, value in JSON_AND_SECURITY_HEADERS]
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +76,13 @@ def bind(api: ApiSettings) -> socket.socket:
     return listener
 
 
+@lru_cache(maxsize=256)
+def wsgi_key(name: str) -> str:
+    """Spell the name of a header as WSGI does."""
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
 def wsgi_environ(scope: Scope) -> dict[str, Any] | None:
     """Describe a request as WSGI does; None if its header is larger than allowed.
 
@@ -97,8 +113,7 @@ def wsgi_environ(scope: Scope) -> dict[str, Any] | None:
         n_bytes += len(name) + len(value)
         if "_" in name:
             continue
-        key = name.upper().replace("-", "_")
-        key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+        key = wsgi_key(name)
         environ[key] = f"{environ[key]},{value}" if key in environ else value
     return None if n_bytes > MAX_HEADER_BYTES else environ
 
@@ -177,7 +192,10 @@ class Adaptor:
                     self._threads, self._door.respond, environ, body
                 )
         answer = self._door.finish(environ, answer, started_s)
-        headers = [(name.lower(), value) for name, value in answer.headers]
+        if answer.headers is JSON_AND_SECURITY_HEADERS:
+            headers = USUAL_HEADERS
+        else:
+            headers = [(name.lower(), value) for name, value in answer.headers]
         try:
             protocol.response_bytes(answer.status, headers, answer.body)
         except RSGIProtocolClosed:

@@ -60,7 +60,7 @@ def test_no_data_of_a_client_and_no_token_gets_out(
         guarded.post("/predict", data=canary, headers=headers, content_type=canary),
     ]  # fmt: skip
     monkeypatch.setattr(model, "contributions", fail)
-    responses.append(post(row, headers=headers))
+    responses.append(post(row, row, headers=headers))
 
     assert [r.status_code for r in responses] == [200, 422, 401, 404, 400, 400, 422, 415, 500]
     told = [r.text + str(r.headers) for r in responses] + [caplog.text]
@@ -72,7 +72,7 @@ def test_an_unexpected_error_is_logged_once_with_its_route_and_place(
 ) -> None:
     monkeypatch.setattr(model, "contributions", None)
 
-    problem = problem_of(predict(client, make_row()), 500)
+    problem = problem_of(predict(client, make_row(), make_row()), 500)
 
     assert problem["detail"] == "The service failed; its log says where."
     assert len(caplog.messages) == 1

@@ -65,11 +65,14 @@ SERVICE: dict[str, set[str]] = {
     "access": {"answers", "config", "tokens"},
     "accesslog": set(),
     "metrics": set(),
-    "live": {"errors", "config", "artifacts", "release", "answers", "model"},
+    # Made with a release, aside, and used by every request.
+    "express": {"config", "model"},
+    "live": {"errors", "config", "artifacts", "release", "answers", "model", "express"},
     "payload": {"config", "model", "answers", "contract"},
     "bodies": {"config", "answers", "contract", "payload"},
     "predicting": {
-        "model", "release", "answers", "bands", "contract", "live", "payload", "bodies",
+        "model", "release", "answers", "bands", "config", "contract", "express", "live", "payload",
+        "bodies",
     },
     "frontdoor": {
         "answers", "access", "accesslog", "live", "metrics", "predicting", "tokens",
