@@ -26,6 +26,8 @@ FOLDER_KEYS = (
 )
 # As in postgresql://user:password@host/database, or ?password= at the end.
 PASSWORD_IN_URL = re.compile(r"//[^/@]*:[^/@]*@|[?&]password=")
+# As Spark spells the address of a cluster; local[2] is this machine alone, to try it.
+MASTER = r"^(spark://[^\s,/]+:\d+(,[^\s,/]+:\d+)*|local\[(\d+|\*)\]|yarn|k8s://\S+)?\Z"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Label = str | int | float | bool
@@ -145,6 +147,14 @@ class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     log_predictions: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
+class EngineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What works on the tables, where, and in how much memory."""
+
+    name: Literal["pandas", "spark"] = "pandas"
+    master: Annotated[str, Meta(pattern=MASTER)] = ""
+    memory_limit_gb: Annotated[float, Meta(gt=0)] | None = None
+
+
 class RunSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a run may take."""
 
@@ -188,7 +198,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     promotion: PromotionSettings = PromotionSettings()
     database_url: str = "sqlite:///adras.db"
     api: ApiSettings = ApiSettings()
-    engine: Literal["pandas"] = "pandas"
+    engine: EngineSettings = EngineSettings()
     run: RunSettings = RunSettings()
     retention: RetentionSettings = RetentionSettings()
     worklist: WorklistSettings = WorklistSettings()
@@ -299,6 +309,23 @@ def check_folders(config: Config, place: str) -> None:
                 )
 
 
+def check_engine(engine: EngineSettings, place: str) -> None:
+    """Refuse a cluster without an address, and settings of the other engine."""
+    if engine.name == "spark" and not engine.master:
+        raise ConfigError(
+            f'{place}, engine: spark needs the address of its cluster, such as "master":'
+            ' "spark://cluster.example.com:7077".'
+        )
+    others = {"pandas": "master", "spark": "memory_limit_gb"}[engine.name]
+    if getattr(engine, others):
+        raise ConfigError(
+            f"{place}, engine.{others} says nothing to {engine.name}; take it out, or choose the"
+            " other engine."
+        )
+    if engine.name == "spark":
+        raise ConfigError(f"{place}, engine: this version has no Spark engine yet; take pandas.")
+
+
 def check_api(api: ApiSettings, place: str) -> None:
     """Refuse limits of the risk bands that are the wrong way round, and proxies without address."""
     if api.medium_risk_from > api.high_risk_from:
@@ -379,6 +406,8 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path} is not JSON: {error}.") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"{path} holds {type(settings).__name__}; expected an object of keys.")
+    if isinstance(settings.get("engine"), str):
+        settings["engine"] = {"name": settings["engine"]}  # as it was once written
     check_keys(settings, Config, str(path))
     if isinstance(settings.get("schema"), dict):
         settings["schema"] = fill_schema(settings["schema"])
@@ -387,6 +416,7 @@ def read_config(path: Path) -> Config:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}. The README lists every key.") from error
     check_schema(config.schema, str(path), is_declared=True)
+    check_engine(config.engine, str(path))
     check_api(config.api, str(path))
     config = resolve_paths(config, path.absolute().parent)
     check_folders(config, str(path))

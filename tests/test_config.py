@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts import config as config_module
-from scripts.config import Config, Schema, spell_label
+from scripts.config import Config, EngineSettings, Schema, spell_label
 from scripts.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -161,7 +161,22 @@ WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"api": {"timeout_s": 0}}, r"api\.timeout_s"),
     ({"retention": {"runs": 1}}, r"retention\.runs"),
     ({"retention": {"releases": 1}}, r"retention\.releases"),
-    ({"engine": "abacus"}, "engine"),
+    ({"engine": "abacus"}, r"engine\.name"),
+    ({"engine": {"name": "polars"}}, r"engine\.name"),
+    ({"engine": 1}, "engine"),
+    ({"engine": {"memory_limit_gb": 0}}, r"engine\.memory_limit_gb"),
+    ({"engine": {"memory_limit_gb": "1"}}, r"engine\.memory_limit_gb"),
+    ({"engine": {"name": "spark", "master": "spark://a:7077"}}, "no Spark engine yet"),
+    ({"engine": "spark"}, 'spark needs the address of its cluster, such as "master"'),
+    ({"engine": {"name": "spark", "master": ""}}, "spark needs the address"),
+    ({"engine": {"name": "spark", "master": "localhost:7077"}}, r"engine\.master"),
+    ({"engine": {"name": "spark", "master": "spark://a"}}, r"engine\.master"),
+    ({"engine": {"name": "spark", "master": "spark://a:1,b:2 "}}, r"engine\.master"),
+    ({"engine": {"master": "spark://a:1"}}, r"engine\.master says nothing to pandas"),
+    (
+        {"engine": {"name": "spark", "master": "spark://a:1", "memory_limit_gb": 1}},
+        r"engine\.memory_limit_gb says nothing to spark",
+    ),
     ({"database_url": 5}, "database_url"),
     ({"schema": {"ids": ["exited"]}}, r"names the columns \['exited'\] more than once"),
     ({"schema": {"numeric": ["a", "a"]}}, r"names the columns \['a'\] more than once"),
@@ -189,6 +204,8 @@ def test_a_value_that_cannot_be_right_is_named(
         {"promotion": {"min_probability": 1, "min_test_rows": 1}},
         {"ingestion": {"settle_s": 0}},
         {"api": {"port": 65535, "max_body_bytes": 1024}},
+        {"engine": "pandas"},
+        {"engine": {"memory_limit_gb": 0.001}},
         {
             "schema": {
                 "positive": "gone",
@@ -203,6 +220,11 @@ def test_a_value_that_cannot_be_right_is_named(
 )
 def test_the_limits_themselves_are_right(write: Write, settings: dict[str, Any]) -> None:
     assert isinstance(config_module.read_config(write(**settings)), Config)
+
+
+@pytest.mark.parametrize("written", ["pandas", {"name": "pandas"}, {}])
+def test_the_engine_is_pandas_also_as_it_was_once_written(write: Write, written: object) -> None:
+    assert config_module.read_config(write(engine=written)).engine == EngineSettings(name="pandas")
 
 
 @pytest.mark.parametrize(
