@@ -11,6 +11,7 @@ from typing import Any
 
 from scripts.answers import RefusedError
 from scripts.config import LOOPBACK_HOSTS
+from scripts.sessions import Sessions
 from scripts.tokens import Role, Tokens
 
 MAX_FAILED_LOGINS = 10
@@ -80,26 +81,78 @@ class FailedLogins:
 
 
 class Access:
-    """Let in who holds the token that a route wants."""
+    """Let in who holds the token that a route wants, or a session that one began with it."""
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
         self._failed = FailedLogins()
+        self._sessions = Sessions(tokens)
 
-    def role_of(self, environ: Mapping[str, Any]) -> Role | None:
-        """Say which role the token of a request has, comparing bytes in constant time."""
-        scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        # WSGI hands headers over as latin-1; the bytes compared are those that were sent.
-        sent = given.strip().encode("latin-1", "replace")
+    @property
+    def needs_token(self) -> bool:
+        """Whether there is a token to be asked for."""
+        return bool(self._tokens.by_role)
+
+    def _role_of_token(self, sent: bytes) -> Role | None:
+        """Say which role a token has, comparing bytes in constant time."""
         found = None
         for role, token in self._tokens.by_role.items():
             if hmac.compare_digest(sent, token):
                 found = role
+        return found
+
+    def _role_of_header(self, environ: Mapping[str, Any]) -> Role | None:
+        """Say which role the token in the header of a request has."""
+        scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        # WSGI hands headers over as latin-1; the bytes compared are those that were sent.
+        found = self._role_of_token(given.strip().encode("latin-1", "replace"))
         return found if scheme.lower() == "bearer" else None
+
+    def _check_wait(self, address: str) -> None:
+        """Refuse an address with too many wrong tokens."""
+        wait_s = self._failed.wait_s(address)
+        if wait_s:
+            raise RefusedError(
+                429,
+                f"Too many wrong tokens from this address; {MAX_FAILED_LOGINS} a minute are taken.",
+                [("Retry-After", str(math.ceil(wait_s)))],
+            )
+
+    def begin_session(
+        self, environ: Mapping[str, Any], token: str, trusted_proxies: tuple[str, ...] = ()
+    ) -> str:
+        """Begin the session of a browser whose user knows a token.
+
+        Parameters
+        ----------
+        environ : mapping
+            Of WSGI.
+        token : str
+            As typed in.
+        trusted_proxies : tuple of str
+            As for `client_address`.
+
+        Returns
+        -------
+        str
+            The value of its cookie.
+
+        Raises
+        ------
+        RefusedError
+            With status 401 for a wrong token, which counts as a failed login, 429 after too many.
+        """
+        address = client_address(environ, trusted_proxies)
+        self._check_wait(address)
+        role = self._role_of_token(token.strip().encode("utf-8", "surrogateescape"))
+        if role is None:
+            self._failed.count(address)
+            raise RefusedError(401, "This is not the token of this service.", [WHO])
+        return self._sessions.spell(role)
 
     def check(
         self, environ: Mapping[str, Any], wanted: Role, trusted_proxies: tuple[str, ...] = ()
-    ) -> None:
+    ) -> Role | None:
         """Refuse a request whose sender may not have what it asks for.
 
         Parameters
@@ -111,6 +164,11 @@ class Access:
         trusted_proxies : tuple of str
             As for `client_address`.
 
+        Returns
+        -------
+        Role or None
+            What the sender may do; None where no token is set, and everybody may do everything.
+
         Raises
         ------
         RefusedError
@@ -119,16 +177,15 @@ class Access:
         """
         if not self._tokens.by_role:
             check_host(environ)
-            return
-        address = client_address(environ, trusted_proxies)
-        wait_s = self._failed.wait_s(address)
-        if wait_s:
-            raise RefusedError(
-                429,
-                f"Too many wrong tokens from this address; {MAX_FAILED_LOGINS} a minute are taken.",
-                [("Retry-After", str(math.ceil(wait_s)))],
-            )
-        role = self.role_of(environ)
+            return None
+        role = None
+        # A header is meant, a cookie comes by itself.
+        if not environ.get("HTTP_AUTHORIZATION"):
+            role = self._sessions.role_of(environ)
+        if role is None:
+            address = client_address(environ, trusted_proxies)
+            self._check_wait(address)
+            role = self._role_of_header(environ)
         if role is None:
             # Who sends no token guesses none.
             if environ.get("HTTP_AUTHORIZATION"):
@@ -136,6 +193,30 @@ class Access:
             raise RefusedError(401, "Expected the header Authorization: Bearer <token>.", [WHO])
         if wanted is Role.ADMIN and role is not Role.ADMIN:
             raise RefusedError(403, "This token may read only; expected the token of role admin.")
+        return role
+
+
+def check_origin(environ: Mapping[str, Any]) -> None:
+    """Refuse what a page of somebody else makes a browser send here.
+
+    A program that holds a token says so in a header, which no other page can add.
+
+    Notes
+    -----
+    Fetch Metadata Request Headers (W3C), "Sec-Fetch-Site", which browsers send to what they hold
+    for safe; the header Origin of RFC 6454, which they send with every form.
+    """
+    if environ.get("HTTP_AUTHORIZATION"):
+        return
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
+    is_ours = site in (None, "same-origin", "none")
+    if site is None and origin is not None:
+        is_ours = origin.partition("://")[2] == environ.get("HTTP_HOST", "")
+    if site is None and origin is None:
+        # No browser; what no browser sends, no page can have made it send.
+        is_ours = "HTTP_COOKIE" not in environ
+    if not is_ours:
+        raise RefusedError(403, "This was sent by a page of another site; open this one instead.")
 
 
 def check_host(environ: Mapping[str, Any]) -> None:

@@ -19,10 +19,13 @@ from scripts.accesslog import AccessLog
 from scripts.answers import RefusedError, answer_problem, answer_refusal
 from scripts.config import LOOPBACK_HOSTS, read_config
 from scripts.console import make_command
+from scripts.dashboard import PAGES
 from scripts.errors import ConfigError
 from scripts.frontdoor import ROUTE, STATIC, FrontDoor, answer_bug
 from scripts.live import Live
 from scripts.metrics import Gauge, Metrics, share_between_processes
+from scripts.nextrun import Schedule
+from scripts.pages import as_page
 from scripts.recall import History
 from scripts.server import bind, serve_until_stopped
 from scripts.tokens import VARIABLES, Role, Tokens, read_tokens
@@ -85,10 +88,10 @@ def make_flask(metrics: Metrics) -> Flask:
     app = Flask("adras", static_folder=None, template_folder=None)
     app.extensions |= {"metrics": metrics}
     app.url_map.converters["name"] = NameConverter
-    for route in ROUTES:
+    for route in (*ROUTES, *PAGES):
         app.add_url_rule(
             route.rule,
-            endpoint=route.path,
+            endpoint=f"{route.method} {route.path}",
             view_func=lambda view=route.view, **parts: as_response(view(**parts)),
             methods=[route.method],
             # A name may have any strokes: it is asked for as it is.
@@ -147,12 +150,18 @@ def create_app(config_path: Path) -> Flask:
     live = Live(config_path, metrics.count_reload_failure)
     history = History(live)
     app = make_flask(metrics)
-    roles = {route.path: route.role for route in ROUTES}
-    door = FrontDoor(app.wsgi_app, live, Access(tokens), roles, metrics)
+    roles = {(route.method, route.path): route.role for route in (*ROUTES, *PAGES)}
+    access = Access(tokens)
+    door = FrontDoor(app.wsgi_app, live, access, roles, metrics, as_page)
     app.wsgi_app = door  # type: ignore[method-assign]
     app.extensions |= {
-        "live": live, "door": door, "history": history, "needs_token": bool(tokens.by_role)
-    }  # fmt: skip
+        "live": live,
+        "door": door,
+        "history": history,
+        "access": access,
+        "needs_token": access.needs_token,
+        "schedule": Schedule(config_path),
+    }
     return app
 
 

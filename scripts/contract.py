@@ -155,13 +155,6 @@ class Runs(Struct, frozen=True, kw_only=True):
     release: str | None
 
 
-class Routes(Struct, frozen=True, kw_only=True):
-    """Every route and what it is for."""
-
-    routes: dict[str, str]
-    release: str | None
-
-
 class PredictBody(Struct):
     """The body of /predict; further members are allowed."""
 

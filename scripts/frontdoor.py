@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from scripts.access import Access
+from scripts.access import Access, check_origin
 from scripts.accesslog import AccessLog
 from scripts.answers import (
     JSON_HEADERS,
@@ -51,6 +51,9 @@ NO_CONTENT = (204, 304)
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 SERVING = "adras.serving"
 ROUTE = "adras.route"
+ROLE = "adras.role"
+# What may be asked without being meant: a link, a picture, a look ahead.
+READING = ("GET", "HEAD", "OPTIONS")
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Any], Iterable[bytes]]
@@ -106,10 +109,12 @@ class FrontDoor:
         What to answer from.
     access : Access
         Lets in or refuses.
-    roles : mapping of str to Role or None
-        What each path wants; None is open to all, and any other path wants reading.
+    roles : mapping of tuple of two str to Role or None
+        What each method on each path wants; None is open to all, anything else wants reading.
     metrics : Metrics
         Counts.
+    as_page : callable, optional
+        Turns a problem document into a page for a browser.
     """
 
     def __init__(
@@ -117,14 +122,16 @@ class FrontDoor:
         inner: WsgiApp,
         live: Live,
         access: Access,
-        roles: Mapping[str, Role | None],
+        roles: Mapping[tuple[str, str], Role | None],
         metrics: Metrics,
+        as_page: Callable[[Environ, Answer], Answer] = lambda _, answer: answer,
     ) -> None:
         self._inner = inner
         self._live = live
         self._access = access
         self._roles = roles
         self._metrics = metrics
+        self._as_page = as_page
         self.access_log: AccessLog | None = None
 
     def limit(self, environ: Environ) -> int:
@@ -133,19 +140,24 @@ class FrontDoor:
         return serving.config.api.max_body_bytes
 
     def _role(self, environ: Environ) -> Role | None:
-        """Say which role a request wants; only reading what is open wants none."""
-        path = environ["PATH_INFO"]
-        role = None if path.startswith(STATIC) else self._roles.get(path, Role.READ)
-        is_reading = environ["REQUEST_METHOD"] in ("GET", "HEAD", "OPTIONS")
-        return role if role is not None or is_reading else Role.READ
+        """Say which role a request wants; what is not known to be open wants reading."""
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        method = "GET" if method in READING else method
+        if method == "GET" and path.startswith(STATIC):
+            return None
+        return self._roles.get((method, path), Role.READ)
 
     def admit(self, environ: Environ) -> Answer | None:
         """Refuse a request before its body is read, or let it in: None."""
         serving: Serving = environ[SERVING]
         try:
             role = self._role(environ)
+            if environ["REQUEST_METHOD"] not in READING:
+                check_origin(environ)
             if role is not None:
-                self._access.check(environ, role, serving.config.api.trusted_proxies)
+                environ[ROLE] = self._access.check(
+                    environ, role, serving.config.api.trusted_proxies
+                )
         except RefusedError as refusal:
             return answer_refusal(refusal)
         length = environ.get("CONTENT_LENGTH") or "0"
@@ -187,6 +199,8 @@ class FrontDoor:
 
     def finish(self, environ: Environ, answer: Answer, started_s: float) -> Answer:
         """Count and log an answer, and add the headers that all answers have."""
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            answer = self._as_page(environ, answer)
         duration_s = time.perf_counter() - started_s
         route, method = environ.get(ROUTE, OTHER), environ["REQUEST_METHOD"]
         method = method if method in METHODS else OTHER

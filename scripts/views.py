@@ -19,7 +19,6 @@ from scripts.contract import (
     Predictions,
     ReleaseEntry,
     Releases,
-    Routes,
     RunEntry,
     Runs,
     Score,
@@ -130,12 +129,12 @@ def diagnose() -> Answer:
     return Answer(200, content, [("Content-Type", JSON)])
 
 
-def health() -> Answer:
-    """Say whether the service can answer: 200 when ready, 503 when not; needs no token."""
+def state_of_health() -> Health:
+    """Say whether the service can answer, and what a person should look at."""
     now, history = serving(), past()
     reasons = [*now.faults, *history.reasons()]
     age_s, at = history.last.age_s(), history.last.last_success_at
-    state = Health(
+    return Health(
         live=True,
         ready=now.release is not None,
         degraded=bool(reasons),
@@ -145,10 +144,15 @@ def health() -> Answer:
         last_successful_run_at=None if at is None else at.isoformat(),
         last_successful_run_age_s=None if age_s is None else round(age_s, 1),
     )
+
+
+def health() -> Answer:
+    """Say whether the service can answer: 200 when ready, 503 when not; needs no token."""
+    state = state_of_health()
     # Monitors look at the status; who reads the body finds the same members in both cases.
     if state.ready:
         return answer_json(state)
-    return answer_problem(503, " ".join(now.faults), **msgspec.structs.asdict(state))
+    return answer_problem(503, " ".join(serving().faults), **msgspec.structs.asdict(state))
 
 
 def read_page() -> tuple[int, int]:
@@ -183,12 +187,6 @@ def metrics() -> Answer:
     """Give the numbers for Prometheus."""
     numbers: Metrics = current_app.extensions["metrics"]
     return Answer(200, numbers.expose(), [("Content-Type", CONTENT_TYPE)])
-
-
-def list_routes() -> Answer:
-    """List the routes."""
-    routes = {f"{route.method} {route.path}": route.summary for route in ROUTES}
-    return answer_json(Routes(routes=routes, release=serving().release_name))
 
 
 def describe_service() -> Answer:
@@ -247,7 +245,6 @@ EXPLAIN = Parameter(
     {"type": "boolean", "default": False},
 )
 ROUTES = (
-    Route("GET", "/", list_routes, Routes),
     Route("POST", "/predict", predict, Predictions, Role.READ, (415, 422, 503), (EXPLAIN,), True),
     Route("GET", "/score", score, Score, Role.READ, (503,)),
     Route("GET", "/summarise", summarise, Summary, Role.READ, (503,)),

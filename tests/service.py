@@ -22,6 +22,7 @@ from werkzeug.test import TestResponse
 from scripts import artifacts, model, release
 from scripts.app import create_app
 from scripts.config import Schema
+from scripts.dashboard import PAGES
 from scripts.model import CategoricalTerm, ColumnSummary, DatasetFacts, Model, NumericTerm
 from scripts.views import ROUTES
 
@@ -143,7 +144,9 @@ def problem_of(response: TestResponse, status: int) -> dict[str, Any]:
 
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO")
-PATHS = (*dict.fromkeys(route.path for route in ROUTES), "/nothing", "//predict",
+# Everything that answers: what programs ask, and the pages.
+ALL_ROUTES = (*ROUTES, *PAGES)
+PATHS = (*dict.fromkeys(route.path for route in ALL_ROUTES), "/nothing", "//predict",
          "/%2e/predict", "//example.com/", "///", "/predict//", "/predict/", "/static/x",
          "/..%2f..%2fetc/passwd")  # fmt: skip
 

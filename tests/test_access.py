@@ -26,6 +26,8 @@ WRONG_HEADERS = [
     f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer \x00", f"Token {TOKEN}",
 ]  # fmt: skip
 
+OPEN = ("/health", "/docs", "/login")
+
 
 @pytest.fixture
 def tireless(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,8 +46,11 @@ def test_no_route_is_open_without_the_token(guarded: FlaskClient, header: str | 
             assert "Location" not in response.headers
             if path.startswith("/static/") and method in ("GET", "HEAD", "OPTIONS"):
                 assert response.status_code == (200 if method == "OPTIONS" else 404)
-            elif path in ("/health", "/docs") and method in ("GET", "HEAD", "OPTIONS"):
+            elif path in OPEN and method in ("GET", "HEAD", "OPTIONS"):
                 assert response.status_code == 200
+            elif (method, path) == ("POST", "/login"):
+                # Open, to be given the token.
+                assert response.status_code == 401
             else:
                 assert response.status_code == 401, (method, path)
                 assert response.headers["WWW-Authenticate"].startswith("Bearer")

@@ -62,7 +62,8 @@ ALLOWED: dict[str, set[str]] = {
 SERVICE: dict[str, set[str]] = {
     "answers": set(),
     "contract": {"bands"},
-    "access": {"answers", "config", "tokens"},
+    "sessions": {"tokens"},
+    "access": {"answers", "config", "sessions", "tokens"},
     "accesslog": set(),
     "metrics": set(),
     # Made with a release, aside, and used by every request.
@@ -90,6 +91,19 @@ SERVICE: dict[str, set[str]] = {
     "server": {"errors", "config", "answers", "live", "frontdoor"},
     "processes": set(),
 }  # fmt: skip
+# The pages for people, on what the service answers programs. The schedule is asked when a page
+# wants it, and then brings the cron tool.
+PAGES: dict[str, set[str]] = {
+    "pagewords": set(),
+    "pages": {"answers", "frontdoor", "live", "pagewords"},
+    "nextrun": {"errors", "backends", "jobs", "schedules"},
+    "overview": {"config", "database", "states", "callsheet", "aftermath"},
+    "overviewpage": {"answers", "frontdoor", "live", "clientviews", "views", "pages", "nextrun"}
+    | {"overview"},
+    "loginpage": {"answers", "access", "frontdoor", "live", "sessions", "pages"},
+    "dashboard": {"tokens", "views", "overviewpage", "loginpage"},
+}
+SERVICE |= PAGES
 ALLOWED |= SERVICE
 SUPPORT = set(ALLOWED) - set(SERVICE) - {"tokens"}
 # What the cron tool rests on, from schedules to its command line. A run never imports it.
