@@ -134,5 +134,6 @@ def quote_part(name: str) -> str:
 FILTERS: dict[str, Callable[..., object]] = {
     "moment": spell_moment, "ago": spell_ago, "duration": spell_duration, "percent": spell_percent,
     "number": spell_number, "fixed": spell_fixed, "signed": spell_signed, "points": spell_points,
-    "size": spell_bytes, "short": spell_stamp, "tone": tone_of, "part": quote_part, "direction": name_direction,
+    "size": spell_bytes, "short": spell_stamp, "tone": tone_of, "part": quote_part,
+    "direction": name_direction,
 }  # fmt: skip
