@@ -1,4 +1,4 @@
-"""Made-up churn tables with the traps of real ones: a telecom, a bank and a wireless operator.
+"""Made-up churn tables with the traps of real ones: telecom, bank, wireless, employees, web shop.
 
 Each is a dict of column name to the cells as a file would spell them. What decides who leaves is
 part logistic, part not (ages in the middle, too many products), and much of it is chance.
@@ -30,7 +30,7 @@ def leavers(random: np.random.Generator, log_odds: Floats, share: float) -> NDAr
     return random.random(len(log_odds)) < 1 / (1 + np.exp(-(log_odds + low)))
 
 
-def spell(values: Floats, digits: int) -> list[str]:
+def spell(values: NDArray[np.floating], digits: int) -> list[str]:
     """Spell numbers with a fixed number of digits after the point."""
     return [f"{value:.{digits}f}" for value in values]
 
@@ -199,10 +199,131 @@ def make_wireless(n_rows: int, seed: int, *, crossed: bool = False) -> Table:
     }  # fmt: skip
 
 
+def make_employees(n_rows: int, seed: int) -> Table:
+    """Make a table of employees: thirty columns, most of them small whole numbers, constants."""
+    random = np.random.default_rng([seed, 4])
+    age = np.clip(np.round(random.normal(37, 9, n_rows)), 18, 60)
+    worked = np.floor((age - 18) * random.beta(2, 1.5, n_rows))
+    here = np.floor(worked * random.beta(1.2, 1.2, n_rows))
+    level = np.clip(1 + np.floor(worked / 8 + random.normal(0, 0.7, n_rows)), 1, 5)
+    income = np.round(level * 3100 + random.normal(0, 1100, n_rows) + 900)
+    grades = {
+        name: 1.0 + random.choice(4, n_rows, p=shares)
+        for name, shares in (
+            ("Workplace satisfaction", [0.19, 0.2, 0.31, 0.3]),
+            ("Job satisfaction", [0.2, 0.19, 0.3, 0.31]),
+            ("Involvement", [0.06, 0.25, 0.59, 0.1]),
+            ("Team satisfaction", [0.19, 0.2, 0.31, 0.3]),
+            ("Balance", [0.05, 0.24, 0.61, 0.1]),
+        )
+    }
+    overtime, single = random.random(n_rows) < 0.28, random.random(n_rows) < 0.32
+    travel = random.choice(3, n_rows, p=[0.1, 0.71, 0.19])
+    role = random.choice(9, n_rows, p=[0.22, 0.2, 0.18, 0.1, 0.09, 0.07, 0.055, 0.05, 0.035])
+    distance = np.floor(1 + 28 * random.beta(0.8, 1.6, n_rows))
+    employers = random.poisson(2.7, n_rows).astype(np.float64)
+    options = random.choice(4, n_rows, p=[0.43, 0.4, 0.11, 0.06])
+    promoted = np.floor(here * random.beta(0.7, 1.8, n_rows))
+    log_odds = (
+        1.6 * overtime + 0.8 * single + 0.7 * travel - 0.03 * age - 0.00008 * income
+        - 0.35 * grades["Workplace satisfaction"] - 0.35 * grades["Job satisfaction"]
+        - 0.5 * grades["Involvement"] + 0.035 * distance + 0.15 * employers - 0.08 * here
+        + 0.14 * promoted - 0.8 * (options == 1) + 0.8 * (role == 8) + 0.7 * (role == 2)
+    )  # fmt: skip
+    left = leavers(random, log_odds, 0.161)
+    roles = ["Sales", "Research", "Laboratory", "Making", "Care", "Manager", "Agent", "Lead", "HR"]
+    fields = ["Life sciences", "Medical", "Marketing", "Technical", "Other", "Human resources"]
+    return {
+        "Age": spell(age, 0),
+        "Left": words(left),
+        "Travel": [("Never", "Rarely", "Often")[i] for i in travel],
+        "Daily rate": spell(random.integers(100, 1500, n_rows).astype(np.float64), 0),
+        "Distance": spell(distance, 0),
+        "Education": spell(1.0 + random.choice(5, n_rows, p=[0.12, 0.19, 0.39, 0.27, 0.03]), 0),
+        "Field": random.choice(fields, n_rows, p=[0.41, 0.32, 0.11, 0.09, 0.05, 0.02]).tolist(),
+        "Head count": ["1"] * n_rows,
+        "Employee number": [str(2 * i + 1) for i in range(n_rows)],
+        "Gender": words(random.random(n_rows) < 0.4, "Female", "Male"),
+        "Hourly rate": spell(random.integers(30, 101, n_rows).astype(np.float64), 0),
+        "Level": spell(level, 0),
+        "Role": [roles[i] for i in role],
+        "Marital status": [
+            "Single" if alone else ("Married", "Divorced")[int(chance < 0.33)]
+            for alone, chance in zip(single, random.random(n_rows), strict=True)
+        ],
+        "Monthly income": spell(income, 0),
+        "Employers": spell(employers, 0),
+        "Adult": ["Y"] * n_rows,
+        "Overtime": words(overtime),
+        "Raise": spell(np.floor(11 + 14 * random.beta(1, 2, n_rows)), 0),
+        "Rating": words(random.random(n_rows) < 0.15, "4", "3"),
+        "Standard hours": ["80"] * n_rows,
+        "Options": spell(options.astype(np.float64), 0),
+        "Years of work": spell(worked, 0),
+        "Trainings": spell(random.poisson(2.8, n_rows).astype(np.float64), 0),
+        "Years here": spell(here, 0),
+        "Years in role": spell(np.floor(here * random.random(n_rows)), 0),
+        "Years since promotion": spell(promoted, 0),
+        "Years under manager": spell(np.floor(here * random.random(n_rows)), 0),
+        **{name: spell(values, 0) for name, values in grades.items()},
+    }  # fmt: skip
+
+
+def make_shop(n_rows: int, seed: int) -> Table:
+    """Make a table of a web shop: blanks in seven numeric columns, some of which tell."""
+    random = np.random.default_rng([seed, 5])
+    tenure = np.floor(random.gamma(1.2, 8.5, n_rows))
+    complained, single = random.random(n_rows) < 0.28, random.random(n_rows) < 0.32
+    category = random.choice(6, n_rows, p=[0.36, 0.23, 0.18, 0.15, 0.076, 0.004])
+    warehouse = np.floor(5 + random.gamma(1.5, 7, n_rows))
+    devices = 1.0 + random.binomial(5, 0.54, n_rows)
+    addresses = 1.0 + random.poisson(3.2, n_rows)
+    orders = 1.0 + random.poisson(random.gamma(1, 2, n_rows))
+    silent = np.floor(random.gamma(1.6, 2.8, n_rows))
+    satisfied = 1.0 + random.choice(5, n_rows, p=[0.2, 0.1, 0.3, 0.2, 0.2])
+    cashback = np.round(120 + 30 * (category > 2) + 3 * orders + random.gamma(2, 16, n_rows), 2)
+    unknown = random.random(n_rows) < 0.05
+    log_odds = (
+        -0.13 * tenure + 1.6 * complained + 0.8 * single + 0.7 * (category == 1)
+        + 0.03 * warehouse + 0.35 * devices + 0.18 * addresses - 0.1 * silent + 0.22 * satisfied
+        - 0.006 * cashback + 0.08 * orders + 1.0 * unknown
+    )  # fmt: skip
+    left = leavers(random, log_odds, 0.168)
+    categories = ["Laptop", "Mobile", "Phone", "Fashion", "Grocery", "Garden"]
+    payments = ["Debit card", "Credit card", "Wallet", "On delivery", "Cheque"]
+    blanks = {
+        "Warehouse distance": (spell(warehouse, 0), 0.045),
+        "Hours in app": (spell(random.binomial(5, 0.58, n_rows).astype(np.float64), 0), 0.045),
+        "Rise of orders": (spell(np.floor(11 + random.gamma(2, 2.4, n_rows)), 0), 0.047),
+        "Coupons": (spell(np.floor(orders * random.random(n_rows)), 0), 0.046),
+        "Orders": (spell(orders, 0), 0.046),
+        "Days since order": (spell(silent, 0), 0.055),
+    }
+    return {
+        "ClientID": [str(50_001 + i) for i in range(n_rows)],
+        "Churn": words(left, "1", "0"),
+        "Tenure": ["" if u else cell for u, cell in zip(unknown, spell(tenure, 0), strict=True)],
+        "Device": random.choice(["Phone", "Computer"], n_rows, p=[0.71, 0.29]).tolist(),
+        "City tier": spell(1.0 + random.choice(3, n_rows, p=[0.65, 0.04, 0.31]), 0),
+        "Payment": random.choice(payments, n_rows, p=[0.41, 0.31, 0.17, 0.107, 0.003]).tolist(),
+        "Gender": words(random.random(n_rows) < 0.4, "Female", "Male"),
+        "Devices": spell(devices, 0),
+        "Category": [categories[i] for i in category],
+        "Satisfaction": spell(satisfied, 0),
+        "Marital status": words(single, "Single", "Married"),
+        "Addresses": spell(addresses, 0),
+        "Complained": words(complained, "1", "0"),
+        "Cashback": spell(cashback, 2),
+        **{name: blank_some(random, cells, share) for name, (cells, share) in blanks.items()},
+    }  # fmt: skip
+
+
 MAKERS: dict[str, Callable[[int, int], Table]] = {
     "telecom": make_telecom,
     "bank": make_bank,
     "wireless": make_wireless,
+    "employees": make_employees,
+    "shop": make_shop,
 }
 
 
