@@ -32,7 +32,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from benchmarks import churn_tables
-from scripts import dataset, evaluation, fitting, inference, ingestion, suggest, training
+from scripts import dataset, evaluation, gains, inference, ingestion, suggest, training
 from scripts.config import FOLDER_KEYS, Config, Schema, read_config
 
 N_ROWS = {"telecom": 7000, "bank": 10000, "wireless": 3300}
@@ -171,8 +171,8 @@ def pays_on_validation(train: pd.DataFrame, config: Config, kinds: str) -> bool:
     for steps in ((), (make_products(schema, kinds),)):
         fitted = make_regression(schema, *steps).fit(X, y)
         log_odds = fitted.decision_function(split["val"]["X"])
-        losses.append(fitting.row_losses(split["val"]["y"], log_odds))
-    return fitting.is_more_than_chance(losses[0] - losses[1])
+        losses.append(gains.row_losses(split["val"]["y"], log_odds))
+    return gains.is_more_than_chance(losses[0] - losses[1])
 
 
 def measure_products(name: str, seed: int) -> dict[str, Gain]:

@@ -10,9 +10,19 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TunedThresholdClassifierCV
 
-from scripts import dataset, evaluation, fitting, model, newton, training
+from scripts import (
+    calibration,
+    dataset,
+    evaluation,
+    fitting,
+    model,
+    newton,
+    regression,
+    thresholds,
+    training,
+)
+from scripts.calibration import Calibration
 from scripts.config import Config, Schema, TrainingSettings
-from scripts.fitting import Calibration, HeldOut
 
 SETTINGS = TrainingSettings()
 SCHEMA = Schema(target="left", ids=(), numeric=("a", "b"), categorical=("c",), minimum={})
@@ -140,12 +150,12 @@ def test_columns_of_very_different_sizes_converge(config: Config) -> None:
 def test_the_threshold_is_the_one_that_scikit_learn_tunes(seed: int) -> None:
     table = make_table(400 + 37 * seed, seed)
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
-    held_out = fitting.hold_out(X, y, SCHEMA, SETTINGS, scaled=False)
+    held_out = thresholds.hold_out(X, y, SCHEMA, SETTINGS, scaled=False)
     assert held_out is not None
 
-    ours = fitting.best_threshold(y, held_out)
+    ours = thresholds.best_threshold(y, held_out)
 
-    pipeline = fitting.make_pipeline(X, SCHEMA, SETTINGS)
+    pipeline = regression.make_pipeline(X, SCHEMA, SETTINGS)
     theirs = TunedThresholdClassifierCV(pipeline, scoring="f1", cv=5).fit(X, y)
     assert ours == pytest.approx(theirs.best_threshold_, abs=1e-12)
 
@@ -153,7 +163,7 @@ def test_the_threshold_is_the_one_that_scikit_learn_tunes(seed: int) -> None:
 def test_f1_at_thresholds_worked_out_by_hand() -> None:
     y, probability = np.array([1, 0, 1, 0]), np.array([0.9, 0.6, 0.4, 0.1])
 
-    f1 = fitting.f1_at(np.array([0.0, 0.4, 0.5, 0.9, 0.95]), y, probability)
+    f1 = thresholds.f1_at(np.array([0.0, 0.4, 0.5, 0.9, 0.95]), y, probability)
 
     # All said: 2/4 right; three said: 2 of 3; two said: 1 of 2; one said, which is right; none.
     assert f1 == pytest.approx([2 * 2 / 6, 2 * 2 / 5, 2 / 4, 2 / 3, 0.0])
@@ -163,16 +173,16 @@ def test_a_calibration_is_found_pays_and_keeps_every_answer() -> None:
     random = np.random.default_rng(6)
     truth = random.normal(size=20_000)
     y = (random.random(20_000) < model.sigmoid(truth)).astype(np.int64)
-    too_sure = HeldOut(3 * truth + 1, np.zeros(20_000, dtype=np.int64))
+    too_sure = 3 * truth + 1
 
-    found = fitting.calibrate(y, too_sure)
+    found = calibration.calibrate(y, too_sure)
 
     assert found.slope == pytest.approx(1 / 3, abs=0.02)
     assert found.offset == pytest.approx(-1 / 3, abs=0.05)
-    assert fitting.does_calibration_pay(y, too_sure.log_odds, found)
-    threshold = fitting.shift_threshold(0.7, found)
-    before = model.sigmoid(too_sure.log_odds) >= 0.7
-    after = model.sigmoid(found.slope * too_sure.log_odds + found.offset) >= threshold
+    assert calibration.does_pay(y, too_sure, found)
+    threshold = calibration.shift_threshold(0.7, found)
+    before = model.sigmoid(too_sure) >= 0.7
+    after = model.sigmoid(found.slope * too_sure + found.offset) >= threshold
     assert (before == after).all()
 
 
@@ -186,16 +196,16 @@ def test_a_calibration_that_does_not_lower_the_brier_score_is_left_out(
     log_odds = random.normal(size=500)
     y = (random.random(500) < model.sigmoid(log_odds)).astype(np.int64)
 
-    assert not fitting.does_calibration_pay(y, log_odds, found)
+    assert not calibration.does_pay(y, log_odds, found)
 
 
 def test_a_calibration_becomes_part_of_the_coefficients() -> None:
     table = make_table(300, 8)
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
-    pipeline = fitting.make_pipeline(X, SCHEMA, SETTINGS).fit(X, y)
+    pipeline = regression.make_pipeline(X, SCHEMA, SETTINGS).fit(X, y)
     before = pipeline.decision_function(X)
 
-    fitting.apply_calibration(pipeline, Calibration(0.5, 0.25))
+    calibration.apply(pipeline, Calibration(0.5, 0.25))
 
     assert pipeline.decision_function(X) == pytest.approx(0.5 * before + 0.25)
 
@@ -236,7 +246,7 @@ def test_a_model_of_the_first_format_is_read_as_it_was_meant(config: Config) -> 
 
 def fit_many_as(monkeypatch: pytest.MonkeyPatch, table: pd.DataFrame, n_many: int) -> fitting.Fit:
     """Fit as if so many rows were very many."""
-    monkeypatch.setattr(fitting, "MANY_ROWS", n_many)
+    monkeypatch.setattr(regression, "MANY_ROWS", n_many)
     monkeypatch.setattr(fitting, "N_ROWS_TO_PLAN", 2_000)
     monkeypatch.setattr(fitting, "MAX_ROWS_TO_REFIT", 0)
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
@@ -266,7 +276,7 @@ def test_very_many_rows_give_the_coefficients_of_few_and_nearly_their_threshold(
 def test_a_class_too_rare_for_a_sample_is_planned_with_all_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fitting, "MANY_ROWS", 1_000)
+    monkeypatch.setattr(regression, "MANY_ROWS", 1_000)
     monkeypatch.setattr(fitting, "N_ROWS_TO_PLAN", 200)
     X = pd.DataFrame({"a": np.arange(5_000.0)})
     y = (np.arange(5_000) % 50 == 0).astype(np.int64)

@@ -38,7 +38,11 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"errors", "dataset", "model"},
     # What is fitted and how, below the step, which reads, writes and checks.
     "newton": set(),
-    "fitting": {"errors", "config", "dataset", "model", "newton"},
+    "gains": set(),
+    "calibration": {"gains", "model"},
+    "regression": {"config", "dataset", "newton"},
+    "thresholds": {"config", "model", "regression"},
+    "fitting": {"calibration", "config", "errors", "gains", "regression", "thresholds"},
     "bands": {"config", "model"},
     "explanation": {"model"},
     "ranking": {"bands", "config", "model"},

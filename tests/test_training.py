@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from scripts import dataset, fitting, ingestion, model, training
+from scripts import dataset, fitting, ingestion, model, thresholds, training
 from scripts.config import Config, Schema, TrainingSettings
 from scripts.errors import InsufficientDataError, NotMadeYetError
 from tests.conftest import SMALL_ROWS, make_rows, write_csv
@@ -181,6 +181,6 @@ def test_a_column_of_blanks_only_is_no_obstacle(tmp_path: Path, config: Config) 
 def test_the_fast_f1_of_the_threshold_is_scikit_learns(y: list[int], predicted: list[int]) -> None:
     probability = np.array(predicted, dtype=np.float64)
 
-    (ours,) = fitting.f1_at(np.array([0.5]), np.array(y), probability)
+    (ours,) = thresholds.f1_at(np.array([0.5]), np.array(y), probability)
 
     assert ours == f1_score(y, predicted)

@@ -1,0 +1,102 @@
+"""The pipeline of a logistic regression, and how it is fitted to few rows and to very many."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgWarning
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from scripts import dataset, newton
+from scripts.config import Schema, TrainingSettings
+
+# A numeric column gets an indicator of its blanks when more of its cells are blank.
+BLANK_FRACTION = 0.01
+# Beyond so many rows a fit is made in few passes over them.
+MANY_ROWS = 1_000_000
+
+Ints = NDArray[np.int64]
+
+
+def has_blanks(X: pd.DataFrame, schema: Schema) -> list[str]:
+    """List the numeric columns of which more than 1 % of the cells are blank."""
+    return [name for name in schema.numeric if X[name].isna().mean() > BLANK_FRACTION]
+
+
+def make_pipeline(
+    X: pd.DataFrame, schema: Schema, settings: TrainingSettings, *, scaled: bool = False
+) -> Pipeline:
+    """Make the unfitted pipeline for training rows.
+
+    Parameters
+    ----------
+    X : pandas.DataFrame of shape (n_rows, n_features)
+        Training rows; they decide which columns get an indicator of blanks.
+    schema : Schema
+        The columns.
+    settings : TrainingSettings
+        `C` of the regression.
+    scaled : bool
+        Bring numeric columns to mean 0 and standard deviation 1.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        Medians for blanks and, where more than 1 % are blank, an indicator; a column per
+        category, those in fewer than 0.5 % of the rows together, an unknown one 0 everywhere.
+    """
+    medians = SimpleImputer(strategy="median", keep_empty_features=True)
+    scale = StandardScaler() if scaled else FunctionTransformer()
+    one_hot = OneHotEncoder(
+        handle_unknown="ignore", min_frequency=dataset.RARE_FRACTION, sparse_output=False
+    )
+    columns = ColumnTransformer(
+        [
+            ("numeric", Pipeline([("medians", medians), ("scale", scale)]), list(schema.numeric)),
+            ("blank", MissingIndicator(features="all"), has_blanks(X, schema)),
+            ("categorical", one_hot, list(schema.categorical)),
+        ]
+    )
+    # lbfgs, the default, stops unconverged on features that are not scaled.
+    regression = LogisticRegression(C=settings.C, solver="newton-cholesky", max_iter=1000)
+    return Pipeline([("columns", columns), ("regression", regression)])
+
+
+def fit_many(
+    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, *, scaled: bool
+) -> Pipeline | None:
+    """Fit the pipeline to very many rows; None where only scikit-learn's solver may succeed."""
+    pipeline = make_pipeline(X, schema, settings, scaled=scaled)
+    values = np.asarray(pipeline["columns"].fit_transform(X), dtype=np.float64)
+    weights = newton.fit(values, y, settings.C)
+    if weights is None:
+        return None
+    regression = pipeline["regression"]
+    # What LogisticRegression.fit leaves, so that the pickle is a plain scikit-learn object.
+    regression.classes_, regression.n_features_in_ = np.array([0, 1]), values.shape[1]
+    regression.coef_, regression.intercept_ = weights[np.newaxis, :-1], weights[-1:]
+    regression.n_iter_ = np.array([1], dtype=np.int32)
+    return pipeline
+
+
+def fit_pipeline(
+    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, *, scaled: bool
+) -> Pipeline | None:
+    """Fit the pipeline; None if columns of very different sizes keep it from converging."""
+    if len(y) > MANY_ROWS:
+        pipeline = fit_many(X, y, schema, settings, scaled=scaled)
+        if pipeline is not None:
+            return pipeline
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        warnings.simplefilter("error", LinAlgWarning)
+        try:
+            return make_pipeline(X, schema, settings, scaled=scaled).fit(X, y)
+        except (ConvergenceWarning, LinAlgWarning):
+            return None
