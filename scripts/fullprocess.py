@@ -10,7 +10,17 @@ from pathlib import Path
 import click
 from sqlalchemy.engine import Engine
 
-from scripts import artifacts, database, deadline, filebook, heartbeat, history, notices, snapshot
+from scripts import (
+    artifacts,
+    database,
+    deadline,
+    filebook,
+    gallery,
+    heartbeat,
+    history,
+    notices,
+    snapshot,
+)
 from scripts.config import Config, ping_url, read_config
 from scripts.console import make_command
 from scripts.database import Role, Status, Verdict
@@ -113,7 +123,7 @@ def report(run: Run) -> None:
     from scripts import apicalls, diagnostics, reporting  # noqa: PLC0415
 
     watchers: dict[str, Callable[[Config], object]] = {
-        "reporting": reporting.main,
+        "reporting": functools.partial(reporting.main, engine=run.engine),
         "diagnostics": functools.partial(diagnostics.main, durations_s=run.durations_s),
         "apicalls": apicalls.main,
     }
@@ -199,8 +209,10 @@ def look_and_work(run: Run) -> Verdict:
 def recover(config: Config, engine: Engine, request: Request, now: datetime) -> int:
     """Put right what a killed run left behind, and record that this one starts; return its id."""
     prod_folder = config.prod_deployment_path
-    folders = [config.output_folder_path, config.output_model_path, prod_folder]
-    n_leftovers = artifacts.remove_leftovers([*folders, prod_folder / artifacts.RELEASES])
+    models_folder = config.output_model_path
+    folders = [config.output_folder_path, models_folder, gallery.folder_of(models_folder)]
+    folders += [prod_folder, prod_folder / artifacts.RELEASES]
+    n_leftovers = artifacts.remove_leftovers(folders)
     serving = name_of(artifacts.current_target(prod_folder))
     with database.writing(engine) as connection:
         n_dead = database.abort_dead_runs(connection, now)

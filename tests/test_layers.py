@@ -174,6 +174,16 @@ ALLOWED["worklist"] = {
     "errors", "config", "cells", "console", "database", "findings", "model", "reading", "release",
 } | set(CLIENTS) | {"clientcontract"}  # fmt: skip
 RECORDS = {"tables", "storage", "database", "filebook", "states"}
+# The pictures: the folder that the service reads without drawing anything, what the records tell
+# them, and how they are drawn.
+PICTURES: dict[str, set[str]] = {
+    "gallery": {"artifacts"},
+    "past": {"database", "tables"},
+    "canvas": {"gallery"},
+    "charts": {"config", "evaluation", "model", "canvas"},
+    "timelines": {"database", "canvas", "past"},
+}
+ALLOWED |= PICTURES
 ALLOWED["console"] = {"errors", "config", "artifacts"}
 # Going back and listing what has served are questions to the records, and entries in them.
 ALLOWED["rollback"] = {
@@ -187,6 +197,8 @@ ALLOWED["simulation"] = {
     "errors", "config", "dataset", "evaluation", "gate", "inference", "ingestion", "model",
     "training",
 }  # fmt: skip
+# What happened over the runs is a question to the records.
+ALLOWED["reporting"] |= set(PICTURES) | {"database"}
 # Its last decision is a question to the records.
 ALLOWED["promotion"] |= {"database", "simulation"}
 ALLOWED["apicalls"] = ALLOWED["scoring"] | {"tokens"}
@@ -204,6 +216,7 @@ ALLOWED["fullprocess"] = (
     | set(RUN)
     | STEPS
     | {"rollback", "console", "diagnostics", "apicalls", "heartbeat", "notices", "clientscoring"}
+    | {"gallery"}
 )
 ALLOWED["automate"] = set(CRON_TOOL) | {"errors", "config", "artifacts", "database"}
 

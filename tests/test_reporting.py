@@ -1,23 +1,23 @@
-"""The confusion matrix as a person sees it."""
+"""The confusion matrix and the charts as a person, and the service, find them."""
 
 import io
+import json
 
 import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from scripts import evaluation, release, reporting
-from scripts.config import Config
+from scripts import artifacts, canvas, charts, evaluation, gallery, release, reporting
+from scripts.config import Config, Schema
 from scripts.errors import NotMadeYetError
 
 
 def plot(y: list[int], predicted: list[int], title: str = "a title") -> Figure:
     """Draw the confusion matrix of predictions."""
     truth, said = np.array(y, dtype=np.int64), np.array(predicted, dtype=np.int64)
-    return reporting.plot_confusion_matrix(
-        evaluation.evaluate(truth, said, said.astype(np.float64)), title
-    )
+    measured = evaluation.evaluate(truth, said, said.astype(np.float64))
+    return canvas.draw(charts.confusion_matrix(measured, Schema(), "0001_x"), canvas.LIGHT, title)
 
 
 def texts_of(figure: Figure) -> list[str]:
@@ -47,17 +47,18 @@ def test_a_row_without_clients_has_no_percentages(
 
 
 def test_rows_are_what_happened_and_columns_what_was_predicted() -> None:
-    axes = plot([0, 1], [0, 1], "Model x\nF1 1.000 on 2 test rows").axes[0]
+    figure = plot([0, 1], [0, 1], "Model x\nF1 1.000 on 2 test rows")
+    axes = figure.axes[0]
 
     assert [label.get_text() for label in axes.get_xticklabels()] == ["not exited", "exited"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["not exited", "exited"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "actual")
-    assert axes.get_title() == "Model x\nF1 1.000 on 2 test rows"
     assert axes.yaxis_inverted()
+    assert [text.get_text() for text in figure.texts] == ["Model x\nF1 1.000 on 2 test rows"]
 
 
 def test_a_picture_is_a_png_of_readable_size_and_equal_for_equal_counts() -> None:
-    first, second = (reporting.render_png(plot([0, 1, 1], [0, 1, 0])) for _ in range(2))
+    first, second = (canvas.render_png(plot([0, 1, 1], [0, 1, 0])) for _ in range(2))
 
     pixels = matplotlib.image.imread(io.BytesIO(first), format="png")
     assert pixels.shape[0] >= 400
@@ -72,7 +73,7 @@ def test_text_keeps_inside_the_picture_and_off_the_other_cells() -> None:
     width, height = figure.canvas.get_width_height()
 
     axes = figure.axes[0]
-    for text in [*axes.texts, axes.title]:
+    for text in [*axes.texts, *figure.texts]:
         box = text.get_window_extent()
         assert 0 <= box.x0 < box.x1 <= width
         assert 0 <= box.y0 < box.y1 <= height
@@ -80,25 +81,64 @@ def test_text_keeps_inside_the_picture_and_off_the_other_cells() -> None:
     assert all(text.get_window_extent().width < cell_width for text in axes.texts)
 
 
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (Schema(), ("not exited", "exited")),
+        (Schema(target="Churn", positive="Yes"), ("Churn = no", "Churn = yes")),
+        (Schema(target="left", positive=True), ("left = false", "left = true")),
+        (Schema(target="g", positive="bad", negative="good"), ("g = good", "g = bad")),
+        (Schema(target="$x$ <b>", positive="1"), ("not $x$ <b>", "$x$ <b>")),
+    ],
+)
+def test_the_classes_are_called_as_in_the_table(schema: Schema, words: tuple[str, str]) -> None:
+    assert charts.class_words(schema) == words
+
+
 def test_main_draws_the_model_in_production(
     deployed: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    titles = []
-    plot_really = reporting.plot_confusion_matrix
+    headers = []
+    draw_really = canvas.draw
 
-    def note(measured: evaluation.Evaluation, title: str) -> Figure:
-        titles.append(title)
-        return plot_really(measured, title)
+    def note(drawing: canvas.Drawing, look: canvas.Look, header: str = "") -> Figure:
+        headers.append(header)
+        return draw_really(drawing, look, header)
 
-    monkeypatch.setattr(reporting, "plot_confusion_matrix", note)
+    monkeypatch.setattr(canvas, "draw", note)
 
     path = reporting.main(deployed)
 
     current = release.load_current(deployed.prod_deployment_path)
     assert current is not None
-    assert titles == [f"Model {current.manifest.model_stamp}\nF1 0.800 on 5 test rows"]
+    assert f"Model {current.manifest.model_stamp}\nF1 0.800 on 5 test rows" in headers
     assert path == deployed.output_model_path / "confusion_matrix.png"
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_main_draws_what_the_index_lists(deployed: Config) -> None:
+    reporting.main(deployed)
+
+    index = json.loads((deployed.output_model_path / "charts" / "index.json").read_bytes())
+    current = release.load_current(deployed.prod_deployment_path)
+    assert current is not None
+    assert index["release"] == current.name
+    for chart in index["charts"]:
+        content = (deployed.output_model_path / "charts" / chart["file"]).read_bytes()
+        assert chart["file"] == f"{chart['name']}-{artifacts.digest(content)[:8]}.svg"
+        assert f'width="{chart["width"] * 0.75:g}pt"' in content.decode()
+        assert len(chart["alt"]) > 20
+
+
+def test_the_words_of_the_confusion_matrix_hold_its_numbers(deployed: Config) -> None:
+    reporting.main(deployed)
+
+    read = gallery.read(deployed.output_model_path)
+    assert read is not None
+    matrix = {chart.name: chart for chart in read.charts}["confusion_matrix"]
+    # Of the five test rows t1, t2 and t3 left; t3, with much activity, is missed.
+    assert "Of 3 that were exited, 2 were predicted and 1 missed" in matrix.alt
+    assert "of 2 that were not exited, 2 were predicted and 0 were false alarms" in matrix.alt
 
 
 def test_main_wants_a_model_in_production(config: Config) -> None:

@@ -1,0 +1,67 @@
+"""What the records tell the pictures and the report: measurements over the runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from scripts.database import Row
+from scripts.tables import column_statistics, deployments, models, production_scores, runs
+
+# More than so many points of a line are no longer told apart.
+N_SCORES = 300
+N_DATASETS = 100
+
+
+@dataclass(frozen=True)
+class Past:
+    """Measurements of the runs, oldest first; each row knows when its run started."""
+
+    scores: Sequence[Row] = ()
+    candidates: Sequence[Row] = ()
+    deployments: Sequence[Row] = ()
+    columns: Sequence[Row] = ()
+
+
+NOTHING = Past()
+
+
+def of_runs(connection: Connection, table: sa.Table, limit: int) -> list[Row]:
+    """List the newest rows of a table that belong to runs, oldest first, with the runs' starts."""
+    query = sa.select(table, runs.c.started_at).join(runs, table.c.run_id == runs.c.id)
+    rows = connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
+    return [dict(row) for row in reversed(rows.all())]
+
+
+def newest_columns(connection: Connection, n_datasets: int) -> list[Row]:
+    """List the statistics of all columns of the newest datasets, oldest first."""
+    table = column_statistics
+    newest = sa.select(table.c.run_id).distinct().order_by(table.c.run_id.desc())
+    query = (
+        sa.select(table, runs.c.started_at)
+        .join(runs, table.c.run_id == runs.c.id)
+        .where(table.c.run_id.in_(newest.limit(n_datasets)))
+        .order_by(table.c.id)
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def list_deployments(connection: Connection, since: datetime | None) -> list[Row]:
+    """List the deployments and rollbacks since a moment, oldest first."""
+    query = sa.select(deployments).order_by(deployments.c.id)
+    if since is not None:
+        query = query.where(deployments.c.at >= since)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def read(connection: Connection) -> Past:
+    """Read what the pictures show of the past."""
+    scores = of_runs(connection, production_scores, N_SCORES)
+    return Past(
+        scores=scores,
+        candidates=of_runs(connection, models, N_SCORES),
+        deployments=list_deployments(connection, scores[0]["started_at"] if scores else None),
+        columns=newest_columns(connection, N_DATASETS),
+    )
