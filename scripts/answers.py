@@ -16,7 +16,7 @@ JSON_HEADERS: Headers = [("Content-Type", JSON)]
 
 @dataclass
 class Answer:
-    """What is sent back for one request; the counts are for metrics and the access log."""
+    """What is sent back for one request; the rest is for metrics and the two logs."""
 
     status: int
     body: bytes
@@ -24,6 +24,7 @@ class Answer:
     release: str | None = None
     n_rows: int = 0
     n_positives: int = 0
+    predicted: object = None
 
 
 class RefusedError(Exception):

@@ -26,6 +26,7 @@ from scripts.live import Live
 from scripts.metrics import Gauge, Metrics, share_between_processes
 from scripts.nextrun import Schedule
 from scripts.pages import as_page
+from scripts.predictionlog import PredictionLog
 from scripts.recall import History
 from scripts.server import bind, serve_until_stopped
 from scripts.tokens import VARIABLES, Role, Tokens, read_tokens
@@ -153,6 +154,7 @@ def create_app(config_path: Path) -> Flask:
     roles = {(route.method, route.path): route.role for route in (*ROUTES, *PAGES)}
     access = Access(tokens)
     door = FrontDoor(app.wsgi_app, live, access, roles, metrics, as_page)
+    door.prediction_log = PredictionLog(lambda: live.last().config, metrics.count_logging)
     app.wsgi_app = door  # type: ignore[method-assign]
     app.extensions |= {
         "live": live,
@@ -174,8 +176,12 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
         door.access_log.start()
     history: History = app.extensions["history"]
     history.start()
+    if door.prediction_log is not None:
+        door.prediction_log.start()
     asyncio.run(serve_until_stopped(listener, door, app.extensions["live"]))
     history.stop()
+    if door.prediction_log is not None:
+        door.prediction_log.stop()
     if door.access_log is not None:
         door.access_log.stop()
 

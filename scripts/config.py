@@ -169,12 +169,13 @@ class WorklistSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many runs' files, how many releases, and how many runs' records are kept."""
+    """How many runs' files, releases, scorings, runs' records and logged predictions are kept."""
 
     runs: Annotated[int, Meta(ge=2)] = 30
     releases: Annotated[int, Meta(ge=2)] = 10
     scorings: Annotated[int, Meta(ge=2)] = 12
     history: Annotated[int, Meta(ge=2)] = 10_000
+    predictions: Annotated[int, Meta(ge=1)] = 100_000
 
 
 class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from scripts.storage import reading as reading
 from scripts.storage import writing as writing
 from scripts.tables import DeploymentKind as DeploymentKind
 from scripts.tables import Role as Role
+from scripts.tables import RowsOf as RowsOf
 from scripts.tables import Status as Status
 from scripts.tables import Verdict as Verdict
 from scripts.tables import (
@@ -246,18 +247,24 @@ def record_column_statistics(connection: Connection, run_id: int, rows: Sequence
         connection.execute(column_statistics.insert(), [{"run_id": run_id, **row} for row in rows])
 
 
-def column_statistics_of_run(connection: Connection, run_id: int) -> list[Row]:
-    """List the statistics of the columns of a run's dataset, in the order recorded."""
-    query = sa.select(column_statistics).where(column_statistics.c.run_id == run_id)
+def column_statistics_of_run(
+    connection: Connection, run_id: int, role: RowsOf = RowsOf.DATASET
+) -> list[Row]:
+    """List the statistics of the columns that a run recorded, in the order recorded."""
+    query = sa.select(column_statistics).filter_by(run_id=run_id, role=role)
     rows = connection.execute(query.order_by(column_statistics.c.id)).mappings()
     return [dict(row) for row in rows]
 
 
 def list_column_statistics(
-    connection: Connection, column: str, limit: int, offset: int = 0
+    connection: Connection,
+    column: str,
+    limit: int,
+    offset: int = 0,
+    role: RowsOf = RowsOf.DATASET,
 ) -> list[Row]:
     """List the statistics of one column over the runs, newest first."""
-    return newest_rows(connection, column_statistics, limit, offset, column=column)
+    return newest_rows(connection, column_statistics, limit, offset, column=column, role=role)
 
 
 def record_production_score(

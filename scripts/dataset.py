@@ -279,5 +279,5 @@ def summarise(table: pd.DataFrame, schema: Schema) -> tuple[ColumnSummary, ...]:
             median=finite_or_none(table[name].median()),
             standard_deviation=finite_or_none(table[name].std()),
         )
-        for name in (*schema.numeric, schema.target)
+        for name in (*schema.numeric, *([schema.target] if schema.target else []))
     )

@@ -17,10 +17,21 @@ import msgspec
 import pandas as pd
 from msgspec import Struct
 
-from scripts import artifacts, dataset, evaluation, ingestion, model, monitoring, release, training
+from scripts import (
+    artifacts,
+    database,
+    dataset,
+    evaluation,
+    ingestion,
+    livedrift,
+    model,
+    monitoring,
+    release,
+    training,
+)
 from scripts.config import Config
 from scripts.console import run_as_script
-from scripts.errors import DatasetError, InsufficientDataError, NotMadeYetError
+from scripts.errors import DatasetError, InsufficientDataError, NotMadeYetError, RecordsError
 
 N_EXECUTIONS = 3
 LONG_S = 5.0
@@ -173,6 +184,18 @@ def describe_change(config: Config) -> dict[str, Any]:
         return {"drift": None, "production_score": None}
 
 
+def describe_live(config: Config) -> dict[str, Any] | None:
+    """Compare logged live rows with the dataset of production; None if there are none to ask."""
+    if config.api.log_predictions is None:
+        return None
+    try:
+        with database.open_records(config.database_url, may_change=False) as engine:
+            return livedrift.as_members(livedrift.find(engine, config))
+    except (NotMadeYetError, RecordsError) as error:
+        log.warning("Live rows could not be compared: %s", error)
+        return None
+
+
 def main(config: Config, *, durations_s: Mapping[str, float] | None = None) -> Path:
     """Measure the data, the model, the steps and the packages, and write the findings."""
     current = release.load_current(config.prod_deployment_path)
@@ -193,6 +216,7 @@ def main(config: Config, *, durations_s: Mapping[str, float] | None = None) -> P
         "measured_at": now.isoformat(),
         "release": current.name,
         **describe_change(config),
+        "live": describe_live(config),
     }
     artifacts.write_whole(path, msgspec.json.format(msgspec.json.encode(findings)) + b"\n")
     log.info("Wrote the diagnostics of release %s to %s.", current.name, path)

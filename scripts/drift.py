@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
 import pandas as pd
 
 from scripts import dataset, reference, samples
@@ -82,7 +83,8 @@ class ColumnDrift:
 class DataDrift:
     """The newest dataset against the one of the production model, columns by falling effect.
 
-    `n_compared` rows were compared; `rows` says which: "new", "sample of new", "all" or "none".
+    `n_compared` rows were compared; `rows` says which: "new", "sample of new", "all", "live"
+    or "none".
     """
 
     n_reference_rows: int
@@ -116,12 +118,12 @@ def compare_risks(used: Model, kept: Reference, rows: pd.DataFrame) -> dict[str,
     return {name: shift_risk(kept.contributions[name], now) for name, now in moments.items()}
 
 
-def compare_means(used: Model, rows: pd.DataFrame) -> dict[str, float]:
+def compare_means(used: Model, rows: pd.DataFrame, schema: Schema) -> dict[str, float]:
     """Say how far each mean moved, in standard deviations of the reference, where it is defined."""
     before = {summary.column: summary for summary in used.dataset.summary}
     return {
         now.column: (now.mean - then.mean) / then.standard_deviation
-        for now in dataset.summarise(rows, used.schema)
+        for now in dataset.summarise(rows, schema)
         if (then := before[now.column]).standard_deviation
         and now.mean is not None
         and then.mean is not None
@@ -183,6 +185,25 @@ def describe_data(table: pd.DataFrame, schema: Schema) -> DataDrift:
     return describe_columns(table, schema, {}, Compared(0, 0, "none", 0, {}, {}))
 
 
+def compare_rows(
+    table: pd.DataFrame, rows: pd.DataFrame, which: str, used: Model, schema: Schema
+) -> DataDrift:
+    """Describe a table, and compare some of its rows with the dataset of a model."""
+    kept = used.dataset.reference
+    if kept is None:
+        return describe_data(table, schema)
+    counted = samples.count_columns(used.dataset, kept, rows, schema)
+    compared = Compared(
+        n_reference_rows=used.dataset.n_rows,
+        n_compared=len(rows),
+        rows=which,
+        n_tests=sum(column.has_values + column.has_blanks for column in counted.values()),
+        shifts=compare_means(used, rows, schema),
+        risks=compare_risks(used, kept, rows),
+    )
+    return describe_columns(table, schema, counted, compared)
+
+
 def compare_data(table: pd.DataFrame, used: Model) -> DataDrift:
     """Compare a dataset with the one that a model was trained on.
 
@@ -214,13 +235,23 @@ def compare_data(table: pd.DataFrame, used: Model) -> DataDrift:
     if rows.empty:
         nothing = Compared(used.dataset.n_rows, 0, which, 0, {}, {})
         return describe_columns(table, schema, {}, nothing)
-    counted = samples.count_columns(used.dataset, kept, rows, schema)
-    compared = Compared(
-        n_reference_rows=used.dataset.n_rows,
-        n_compared=len(rows),
-        rows=which,
-        n_tests=sum(column.has_values + column.has_blanks for column in counted.values()),
-        shifts=compare_means(used, rows),
-        risks=compare_risks(used, kept, rows),
-    )
-    return describe_columns(table, schema, counted, compared)
+    return compare_rows(table, rows, which, used, schema)
+
+
+def compare_live(rows: pd.DataFrame, used: Model) -> DataDrift:
+    """Compare rows that a model was asked about with the dataset that it was trained on.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame of shape (n_rows, n_features)
+        The features, at least one row; what became of these clients is not known.
+    used : Model
+        The model in production.
+
+    Returns
+    -------
+    DataDrift
+        As from `compare_data`, without the target.
+    """
+    schema = msgspec.structs.replace(used.schema, ids=(), target="")
+    return compare_rows(rows, rows, "live", used, schema)

@@ -22,6 +22,7 @@ from scripts.answers import (
 from scripts.live import Live, Serving
 from scripts.metrics import Metrics
 from scripts.predicting import answer_prediction
+from scripts.predictionlog import PredictionLog
 from scripts.tokens import Role
 
 # For every answer. The policy lets a page load scripts and styles of this service only, and
@@ -133,6 +134,7 @@ class FrontDoor:
         self._metrics = metrics
         self._as_page = as_page
         self.access_log: AccessLog | None = None
+        self.prediction_log: PredictionLog | None = None
 
     def limit(self, environ: Environ) -> int:
         """Say how many bytes the body of this request may have."""
@@ -207,6 +209,8 @@ class FrontDoor:
         self._metrics.count_request(route, method, answer.status, duration_s)
         if answer.n_rows:
             self._metrics.count_predictions(answer.n_rows, answer.n_positives)
+        if answer.predicted is not None:
+            self._log_predictions(environ[SERVING], answer.predicted)
         if self.access_log is not None:
             self.access_log.add(
                 (time.time(), method, route, answer.status, duration_s, answer.n_rows,
@@ -220,6 +224,11 @@ class FrontDoor:
             added.append(("Content-Length", str(len(answer.body))))
         body = b"" if method == "HEAD" else answer.body
         return Answer(answer.status, body, [*answer.headers, *added])
+
+    def _log_predictions(self, serving: Serving, predicted: Any) -> None:
+        fraction = serving.config.api.log_predictions
+        if self.prediction_log is not None and fraction is not None:
+            self.prediction_log.add(predicted, fraction)
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Answer as a WSGI application: for tests, and for any server that speaks WSGI."""

@@ -44,10 +44,22 @@ def observe(run: Run, dataset_path: Path) -> None:
     """Look for drift, with the release that has served until now; a failure undoes nothing."""
     try:
         notices.observe(run.engine, run.id, run.config, dataset_path)
+        notices.observe_live(run.engine, run.id, run.config)
     except RunTimeoutError:
         raise
     except (PipelineError, OSError) as error:
         log.warning("monitoring did not succeed, which undoes nothing: %s", error)
+
+
+def observe_live(run: Run, serving: str | None) -> None:
+    """Look for drift in what production is asked, if there is anything new to see."""
+    try:
+        if notices.is_live_due(run.engine, run.config, serving, datetime.now(UTC)):
+            run.step("live rows", lambda: notices.observe_live(run.engine, run.id, run.config))
+    except RunTimeoutError:
+        raise
+    except (PipelineError, OSError) as error:
+        log.warning("Live rows were not compared, which undoes nothing: %s", error)
 
 
 def tell(config: Config, engine: Engine) -> None:
@@ -192,6 +204,7 @@ def look_and_work(run: Run) -> Verdict:
         work(run, snap)
     else:
         run.verdict, run.reason = Verdict.NOTHING_NEW, news
+        observe_live(run, serving)
     if snap.known != known:
         with database.writing(run.engine) as connection:
             filebook.replace_known_files(connection, snap.known)

@@ -93,6 +93,23 @@ class Metrics:
             "Releases and configurations that were refused while serving.",
             registry=self._registry,
         )
+        self._logging = {
+            "logged": Counter(
+                "adras_logged_predictions",
+                "Predicted rows written to the prediction log.",
+                registry=self._registry,
+            ),
+            "dropped": Counter(
+                "adras_dropped_predictions",
+                "Predicted rows the prediction log had no room for, or gave up.",
+                registry=self._registry,
+            ),
+            "failed": Counter(
+                "adras_prediction_log_failures",
+                "Times that the prediction log could not be written.",
+                registry=self._registry,
+            ),
+        }
         # Looking up the child of a label costs more than counting.
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -114,6 +131,10 @@ class Metrics:
     def count_reload_failure(self) -> None:
         """Count a release or configuration that was refused."""
         self._reload_failures.inc()
+
+    def count_logging(self, what: str, number: int) -> None:
+        """Count what the prediction log did: "logged", "dropped" or "failed"."""
+        self._logging[what].inc(number)
 
     def expose(self) -> bytes:
         """Spell all numbers as Prometheus reads them, over all processes of the service."""

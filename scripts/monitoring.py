@@ -140,21 +140,25 @@ def main(config: Config, *, dataset_path: Path | None = None) -> Findings:
     return found
 
 
+def data_members(data: DataDrift) -> dict[str, Any]:
+    """Give what was compared, and how each column differs, as members of the diagnostics."""
+    return {
+        "n_rows": data.n_rows,
+        "n_reference_rows": data.n_reference_rows,
+        "n_compared": data.n_compared,
+        "rows": data.rows,
+        "drifted": [column.column for column in data.drifted],
+        "columns": [
+            column.as_row() | {"has_drifted": column.has_drifted} for column in data.columns
+        ],
+    }
+
+
 def as_members(found: Findings) -> dict[str, Any]:
     """Give what was found as members of the diagnostics."""
-    data, score, f1 = found.data, found.score, found.f1
+    score, f1 = found.score, found.f1
     return {
-        "drift": {
-            "dataset_stamp": found.dataset_stamp,
-            "n_rows": data.n_rows,
-            "n_reference_rows": data.n_reference_rows,
-            "n_compared": data.n_compared,
-            "rows": data.rows,
-            "drifted": [column.column for column in data.drifted],
-            "columns": [
-                column.as_row() | {"has_drifted": column.has_drifted} for column in data.columns
-            ],
-        },
+        "drift": {"dataset_stamp": found.dataset_stamp, **data_members(found.data)},
         "production_score": score
         and {
             "f1": score.f1,

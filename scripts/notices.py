@@ -7,17 +7,31 @@ from typing import Any
 
 from sqlalchemy.engine import Engine
 
-from scripts import alerts, database, states
+from scripts import alerts, database, states, traffic
 from scripts.config import Config, webhook_url
-from scripts.database import Status
+from scripts.database import RowsOf, Status
 from scripts.states import OK
 
 FAILING = "failing"
 DRIFT = "drift"
+LIVE = "live"
 # What happened longer ago is no news: a receiver set up today is not told of last month.
 MAX_AGE = timedelta(days=1)
+# Runs without new data look at live rows no more often: comparing them brings pandas.
+LIVE_EVERY = timedelta(hours=1)
 
 log = logging.getLogger(__name__)
+
+
+def column_rows(data: Any, dataset_stamp: str, role: RowsOf) -> list[dict[str, Any]]:
+    """Spell what was found of each column as rows for the records."""
+    common = {
+        "dataset_stamp": dataset_stamp,
+        "role": role,
+        "n_rows": data.n_rows,
+        "n_compared": data.n_compared,
+    }
+    return [column.as_row() | common for column in data.columns]
 
 
 def observe(engine: Engine, run_id: int, config: Config, dataset_path: Path) -> None:
@@ -27,15 +41,7 @@ def observe(engine: Engine, run_id: int, config: Config, dataset_path: Path) -> 
 
     found = monitoring.main(config, dataset_path=dataset_path)
     now, data = datetime.now(UTC), found.data
-    columns = [
-        column.as_row()
-        | {
-            "dataset_stamp": found.dataset_stamp,
-            "n_rows": data.n_rows,
-            "n_compared": data.n_compared,
-        }
-        for column in data.columns
-    ]
+    columns = column_rows(data, found.dataset_stamp, RowsOf.DATASET)
     with database.writing(engine) as connection:
         database.record_column_statistics(connection, run_id, columns)
         if found.release is None or found.score is None:
@@ -49,6 +55,52 @@ def observe(engine: Engine, run_id: int, config: Config, dataset_path: Path) -> 
             state = DRIFT if found.f1.has_fallen else OK
             detail = monitoring.describe_f1(found.f1)
             states.record_change(connection, "model", state, now, detail, run_id)
+
+
+def is_live_due(engine: Engine, config: Config, release: str | None, now: datetime) -> bool:
+    """Say whether predictions were logged since live rows were last compared, an hour ago or more.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        The records.
+    config : Config
+        Says whether predictions are logged at all.
+    release : str or None
+        What serves.
+    now : datetime
+        The present moment.
+
+    Returns
+    -------
+    bool
+        Whether `observe_live` would find anything new.
+    """
+    if config.api.log_predictions is None or release is None:
+        return False
+    with database.reading(engine) as connection:
+        last = traffic.last_look(connection)
+        is_early = last is not None and timedelta(0) <= now - last < LIVE_EVERY
+        return not is_early and traffic.has_predictions_since(connection, release, last)
+
+
+def observe_live(engine: Engine, run_id: int, config: Config) -> None:
+    """Compare the rows that production was asked about with its dataset; record all."""
+    if config.api.log_predictions is None:
+        return
+    # As in fullprocess: pandas is for runs with work only.
+    from scripts import livedrift  # noqa: PLC0415
+
+    found = livedrift.main(config, engine=engine)
+    if found is None:
+        return
+    columns = column_rows(found.data, found.model_stamp, RowsOf.LIVE)
+    with database.writing(engine) as connection:
+        database.record_column_statistics(connection, run_id, columns)
+        if found.data.rows != "none":
+            state = DRIFT if found.data.drifted else OK
+            detail = livedrift.describe(found)
+            states.record_change(connection, LIVE, state, datetime.now(UTC), detail, run_id)
 
 
 def record_score(connection: Any, run_id: int, release: str, measured: Any) -> None:
@@ -81,7 +133,9 @@ def start_over(engine: Engine, run_id: int, release: str, measured: Any) -> None
     now, detail = datetime.now(UTC), f"release {release}, trained on the newest data, serves"
     with database.writing(engine) as connection:
         record_score(connection, run_id, release, measured)
-        for name in ("data", "model"):
+        # Where predictions are not logged, live rows have no state.
+        watched = [LIVE] if states.current_state(connection, LIVE) else []
+        for name in ("data", "model", *watched):
             states.record_change(connection, name, OK, now, detail, run_id)
 
 

@@ -1,5 +1,8 @@
 """Answers prediction requests: the body in, probabilities, bands and reasons out."""
 
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
@@ -18,6 +21,7 @@ from scripts.express import Express, Row
 from scripts.live import Serving
 from scripts.model import Model
 from scripts.payload import read_columns, shorten
+from scripts.predictionlog import Predicted
 from scripts.release import Release
 
 TRUTHS = {"true": True, "false": False}
@@ -65,25 +69,55 @@ def name_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownC
     return sorted(named, key=lambda unknown: unknown.row)[:MAX_UNKNOWN]
 
 
+def keep(
+    release: Release,
+    columns: dict[str, NDArray[Any]],
+    identifiers: Sequence[Sequence[Any]] | None,
+    probabilities: list[float],
+    predictions: list[bool],
+) -> Predicted:
+    """Keep what was predicted for the prediction log."""
+    return Predicted(release.name, columns, identifiers, probabilities, predictions, time.time())
+
+
+def find_ids(rows: list[dict[str, Any]], serving: Serving) -> list[tuple[Any, ...]] | None:
+    """Take the identifiers of each row for the log, UNSET where they were not sent."""
+    if serving.config.api.log_predictions is None:
+        return None
+    ids = serving.release_or_refuse().model.schema.ids
+    return [tuple(row.get(name, UNSET) for name in ids) for row in rows]
+
+
 def answer_row(express: Express, row: Row, release: Release, api: ApiSettings) -> Answer | None:
     """Answer a request of one row; None if there is more to say than its prediction."""
     probability = express.probability(row)
     if probability is None:
         return None
-    predicted = probability >= release.model.threshold
+    is_positive = probability >= release.model.threshold
     content = Predictions(
-        predictions=[float(predicted)],
+        predictions=[float(is_positive)],
         probabilities=[probability],
         risk_bands=[find_band(probability, api)],
         release=release.name,
     )
-    return answer_json(content, release=release.name, n_rows=1, n_positives=int(predicted))
+    answer = answer_json(content, release=release.name, n_rows=1, n_positives=int(is_positive))
+    if api.log_predictions is not None:
+        columns, ids = express.columns([row]), express.identifiers([row])
+        answer.predicted = keep(release, columns, ids, [probability], [is_positive])
+    return answer
 
 
-def answer_columns(
-    columns: dict[str, NDArray[Any]], release: Release, api: ApiSettings, *, is_explained: bool
-) -> Answer:
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a request, read: the features, and the identifiers if they are to be logged."""
+
+    columns: dict[str, NDArray[Any]]
+    identifiers: Sequence[Sequence[Any]] | None = None
+
+
+def answer_rows(rows: Rows, release: Release, api: ApiSettings, *, is_explained: bool) -> Answer:
     """Answer a request whose rows have been read."""
+    columns = rows.columns
     probability = model.probabilities(release.model, columns)
     predicted = model.predictions(release.model, probability)
     content = Predictions(
@@ -94,12 +128,14 @@ def answer_columns(
         unknown_categories=name_unknown(release.model, columns) or UNSET,
         **(explain(release, columns) if is_explained else {}),
     )
-    return answer_json(
-        content,
-        release=release.name,
-        n_rows=len(probability),
-        n_positives=int(predicted.sum()),
+    n_positives = int(predicted.sum())
+    answer = answer_json(
+        content, release=release.name, n_rows=len(probability), n_positives=n_positives
     )
+    if api.log_predictions is not None:
+        told = probability.tolist(), predicted.astype(np.bool_).tolist()
+        answer.predicted = keep(release, columns, rows.identifiers, *told)
+    return answer
 
 
 def answer_prediction(
@@ -134,10 +170,11 @@ def answer_prediction(
     if express is None or rows is None or not 1 <= len(rows) <= api.max_rows:
         # What is no ordinary request is read strictly, which says what is wrong with it.
         found = read_rows(body, content_type, encoding, api, release.model.schema)
-        columns = read_columns(found, release.model.schema)
-        return answer_columns(columns, release, api, is_explained=is_explained)
+        read = Rows(read_columns(found, release.model.schema), find_ids(found, serving))
+        return answer_rows(read, release, api, is_explained=is_explained)
     if len(rows) == 1 and not is_explained:
         answer = answer_row(express, rows[0], release, api)
         if answer is not None:
             return answer
-    return answer_columns(express.columns(rows), release, api, is_explained=is_explained)
+    read = Rows(express.columns(rows), express.identifiers(rows) if express.with_ids else None)
+    return answer_rows(read, release, api, is_explained=is_explained)

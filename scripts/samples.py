@@ -24,11 +24,10 @@ class Kind(StrEnum):
 
 
 def kinds_of(schema: Schema) -> dict[str, Kind]:
-    """Say what each feature is, and the target."""
+    """Say what each feature is, and the target if there is one."""
     kinds = dict.fromkeys(schema.numeric, Kind.NUMERIC)
-    return (
-        kinds | dict.fromkeys(schema.categorical, Kind.CATEGORICAL) | {schema.target: Kind.TARGET}
-    )
+    kinds |= dict.fromkeys(schema.categorical, Kind.CATEGORICAL)
+    return kinds | ({schema.target: Kind.TARGET} if schema.target else {})
 
 
 def align(before: Mapping[str, int], values: NDArray[Any]) -> tuple[Counts, Counts]:
@@ -87,7 +86,7 @@ class Counted:
 def count_columns(
     facts: DatasetFacts, kept: Reference, new_rows: pd.DataFrame, schema: Schema
 ) -> dict[str, Counted]:
-    """Count both samples of every feature, and of the target, in the cells of the reference."""
+    """Count both samples of every feature, and of a target, in the cells of the reference."""
     columns = dataset.feature_arrays(new_rows, schema)
     counted = {}
     for name, cells in kept.numeric.items():
@@ -97,6 +96,8 @@ def count_columns(
         counted[name] = Counted(Kind.NUMERIC, then, now, *blanks)
     for name, counts in kept.categorical.items():
         counted[name] = Counted(Kind.CATEGORICAL, *align(counts, columns[name]))
+    if not schema.target:
+        return counted
     y = dataset.target(new_rows, schema)
     then = np.array([facts.n_rows - facts.n_positives, facts.n_positives])
     counted[schema.target] = Counted(Kind.TARGET, then, np.bincount(y, minlength=2))

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # The revision of scripts/migrations that these tables are.
-VERSION = "0004"
+VERSION = "0005"
 
 
 class Status(StrEnum):
@@ -43,6 +43,13 @@ class DeploymentKind(StrEnum):
 
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
+
+
+class RowsOf(StrEnum):
+    """Which rows statistics of columns are of."""
+
+    DATASET = "dataset"
+    LIVE = "live"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -176,6 +183,7 @@ column_statistics = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     of_run(),
+    sa.Column("role", sa.String(8), nullable=False, server_default=RowsOf.DATASET),
     sa.Column("dataset_stamp", sa.String(32), nullable=False),
     sa.Column("column", sa.Text, nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
@@ -192,7 +200,7 @@ column_statistics = sa.Table(
     sa.Column("missing_drift_limit", sa.Float),
     sa.Column("shift", sa.Float),
     sa.Column("risk_shift", sa.Float),
-    sa.UniqueConstraint("run_id", "column", name="one_row_per_run_and_column"),
+    sa.UniqueConstraint("run_id", "role", "column", name="one_row_per_run_and_column"),
 )
 
 production_scores = sa.Table(
@@ -296,4 +304,19 @@ client_outcomes = sa.Table(
     sa.Column("band", sa.String(8), nullable=False),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("first_high_at", UtcDateTime),
+)
+
+# Rows that /predict was asked about, for drift in live traffic. `values` is a JSON array in the
+# order of the model's features; `client` is a hash of the identifiers, where all were sent.
+predictions = sa.Table(
+    "predictions",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("release", sa.String(64), nullable=False),
+    sa.Column("client", sa.String(16)),
+    sa.Column("values", sa.Text, nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("predicted", sa.Boolean, nullable=False),
+    sa.Index("ix_predictions_release", "release", "id"),
 )

@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "database": {"errors", "tables", "storage"},
     "filebook": {"tables", "database"},
     "states": {"tables", "database"},
+    "traffic": {"tables", "database"},
     "model": {"errors", "config"},
     # Stairs from a cell to a file to a table, so that each rule has one home and can be read, or
     # made faster, without the others.
@@ -70,6 +71,8 @@ SERVICE: dict[str, set[str]] = {
     "access": {"answers", "config", "sessions", "tokens"},
     "accesslog": set(),
     "metrics": set(),
+    # Asks the records from a thread of its own, and imports them there.
+    "predictionlog": {"errors", "config", "storage", "traffic"},
     # Made with a release, aside, and used by every request.
     "express": {"config", "model"},
     "live": {"errors", "config", "artifacts", "release", "answers", "model", "express"},
@@ -77,10 +80,11 @@ SERVICE: dict[str, set[str]] = {
     "bodies": {"config", "answers", "contract", "payload"},
     "predicting": {
         "model", "release", "answers", "bands", "config", "contract", "express", "live", "payload",
-        "bodies",
+        "bodies", "predictionlog",
     },
     "frontdoor": {
-        "answers", "access", "accesslog", "live", "metrics", "predicting", "tokens",
+        "answers", "access", "accesslog", "live", "metrics", "predicting", "predictionlog",
+        "tokens",
     },
     "openapi": {"config", "model", "answers", "contract", "bodies", "tokens"},
     "recall": {"errors", "config", "answers", "contract", "live", "storage", "database"},
@@ -173,7 +177,7 @@ ALLOWED["clientscoring"] = {
 ALLOWED["worklist"] = {
     "errors", "config", "cells", "console", "database", "findings", "model", "reading", "release",
 } | set(CLIENTS) | {"clientcontract"}  # fmt: skip
-RECORDS = {"tables", "storage", "database", "filebook", "states"}
+RECORDS = {"tables", "storage", "database", "filebook", "states", "traffic"}
 # The pictures: the folder that the service reads without drawing anything, what the records tell
 # them, and how they are drawn.
 PICTURES: dict[str, set[str]] = {
@@ -203,10 +207,34 @@ ALLOWED["reporting"] |= set(PICTURES) | {"database"}
 ALLOWED["promotion"] |= {"database", "simulation"}
 ALLOWED["apicalls"] = ALLOWED["scoring"] | {"tokens"}
 ALLOWED["monitoring"] = ALLOWED["scoring"]
-ALLOWED["diagnostics"] = ALLOWED["scoring"] | {"ingestion", "training", "monitoring"}
+# What production is asked is in the records.
+ALLOWED["livedrift"] = {
+    "artifacts",
+    "config",
+    "database",
+    "drift",
+    "monitoring",
+    "release",
+    "traffic",
+}
+ALLOWED["diagnostics"] = ALLOWED["scoring"] | {
+    "ingestion",
+    "training",
+    "monitoring",
+    "livedrift",
+    "database",
+}
 ALLOWED["alerts"] = set()
 # The part of a run that watches: what was found goes to the records, and from there to people.
-ALLOWED["notices"] = {"config", "database", "states", "alerts", "monitoring"}
+ALLOWED["notices"] = {
+    "config",
+    "database",
+    "states",
+    "traffic",
+    "alerts",
+    "monitoring",
+    "livedrift",
+}
 ALLOWED["suggest"] = {
     "errors", "config", "artifacts", "cells", "findings", "inference", "reading", "console"
 }  # fmt: skip
