@@ -8,7 +8,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from scripts.database import Row
-from scripts.tables import column_statistics, deployments, models, production_scores, runs
+from scripts.tables import (
+    RowsOf,
+    column_statistics,
+    deployments,
+    models,
+    production_scores,
+    runs,
+)
 
 # More than so many points of a line are no longer told apart.
 N_SCORES = 300
@@ -38,11 +45,13 @@ def of_runs(connection: Connection, table: sa.Table, limit: int) -> list[Row]:
 def newest_columns(connection: Connection, n_datasets: int) -> list[Row]:
     """List the statistics of all columns of the newest datasets, oldest first."""
     table = column_statistics
-    newest = sa.select(table.c.run_id).distinct().order_by(table.c.run_id.desc())
+    of_datasets = table.c.role == RowsOf.DATASET
+    newest = sa.select(table.c.run_id).where(of_datasets).distinct()
+    newest = newest.order_by(table.c.run_id.desc()).limit(n_datasets)
     query = (
         sa.select(table, runs.c.started_at)
         .join(runs, table.c.run_id == runs.c.id)
-        .where(table.c.run_id.in_(newest.limit(n_datasets)))
+        .where(of_datasets, table.c.run_id.in_(newest))
         .order_by(table.c.id)
     )
     return [dict(row) for row in connection.execute(query).mappings()]
