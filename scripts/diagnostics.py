@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from scripts import (
 from scripts.config import Config
 from scripts.console import run_as_script
 from scripts.errors import DatasetError, InsufficientDataError, NotMadeYetError, RecordsError
+from scripts.monitoring import Findings
 
 N_EXECUTIONS = 3
 LONG_S = 5.0
@@ -69,15 +71,18 @@ def median_duration_s(work: Callable[[], object]) -> float:
     return statistics.median(durations)
 
 
-def known_durations_s(durations_s: Mapping[str, float]) -> list[float | None] | None:
-    """Take the times of training and ingestion from a run that has just done both at length.
+@dataclass(frozen=True)
+class Measured:
+    """What a run has measured by the time of its diagnostics, which need not do it again."""
 
-    Steps that take seconds are not done again to be timed; those that take less are, since in a
-    run much of their time is the import of libraries.
-    """
-    known = [durations_s.get("training"), durations_s.get("ingestion")]
-    is_long = all(duration is not None and duration >= LONG_S for duration in known)
-    return known if is_long else None
+    durations_s: Mapping[str, float]
+    found: Findings | None = None
+
+    @property
+    def execution_time(self) -> list[float | None] | None:
+        """Give the seconds of training, then of ingestion; None where the run did not do both."""
+        known = [self.durations_s.get(step) for step in ("training", "ingestion")]
+        return None if None in known else known
 
 
 def measure_steps(config: Config) -> list[float | None]:
@@ -175,10 +180,11 @@ def describe_predictions(current: release.Release, table: pd.DataFrame) -> dict[
     }
 
 
-def describe_change(config: Config) -> dict[str, Any]:
+def describe_change(config: Config, found: Findings | None) -> dict[str, Any]:
     """Compare today's dataset and test data with those of the deployment, if there are any."""
     try:
-        return monitoring.as_members(monitoring.find(config))
+        newest = monitoring.find(config) if found is None else monitoring.follow_up(found, config)
+        return monitoring.as_members(newest)
     except (NotMadeYetError, DatasetError) as error:
         log.warning("Nothing could be compared with the deployment: %s", error)
         return {"drift": None, "production_score": None}
@@ -196,8 +202,9 @@ def describe_live(config: Config) -> dict[str, Any] | None:
         return None
 
 
-def main(config: Config, *, durations_s: Mapping[str, float] | None = None) -> Path:
+def main(config: Config, *, measured: Measured | None = None) -> Path:
     """Measure the data, the model, the steps and the packages, and write the findings."""
+    measured = measured or Measured({})
     current = release.load_current(config.prod_deployment_path)
     if current is None:
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
@@ -208,14 +215,14 @@ def main(config: Config, *, durations_s: Mapping[str, float] | None = None) -> P
     findings: dict[str, Any] = {
         "missing_values": [fractions[name] for name in current.model.schema.columns],
         "columns": list(current.model.schema.columns),
-        "execution_time": known_durations_s(durations_s or {})
+        "execution_time": measured.execution_time
         or measure_steps(msgspec.structs.replace(config, schema=current.model.schema)),
         "outdated_dependencies": outdated,
         "packages_at": packages_at,
         "predictions": describe_predictions(current, table),
         "measured_at": now.isoformat(),
         "release": current.name,
-        **describe_change(config),
+        **describe_change(config, measured.found),
         "live": describe_live(config),
     }
     artifacts.write_whole(path, msgspec.json.format(msgspec.json.encode(findings)) + b"\n")

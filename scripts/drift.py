@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import pandas as pd
@@ -178,6 +178,24 @@ def describe_columns(
         n_tests=compared.n_tests,
         columns=tuple(columns),
     )
+
+
+def describes(data: DataDrift, schema: Schema) -> bool:
+    """Say whether every feature of a schema, and its target, has been described."""
+    return {column.column: column.kind for column in data.columns} == samples.kinds_of(schema)
+
+
+def start_over(data: DataDrift, used: Model) -> DataDrift:
+    """Describe the same dataset for the model that was just trained on it: nothing has drifted."""
+    columns = [
+        replace(column, values=None, missing=None, shift=None, risk=None) for column in data.columns
+    ]
+    ordered = {name: place for place, name in enumerate(samples.kinds_of(used.schema))}
+    columns.sort(key=lambda column: ordered[column.column])
+    return replace(
+        data, n_reference_rows=used.dataset.n_rows, n_compared=0, rows="none", n_tests=0,
+        columns=tuple(columns),
+    )  # fmt: skip
 
 
 def describe_data(table: pd.DataFrame, schema: Schema) -> DataDrift:

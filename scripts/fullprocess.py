@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 def observe(run: Run, dataset_path: Path) -> None:
     """Look for drift, with the release that has served until now; a failure undoes nothing."""
     try:
-        notices.observe(run.engine, run.id, run.config, dataset_path)
+        run.found = notices.observe(run.engine, run.id, run.config, dataset_path)
         notices.observe_live(run.engine, run.id, run.config)
     except RunTimeoutError:
         raise
@@ -134,9 +134,12 @@ def report(run: Run) -> None:
     # As above: matplotlib and requests are for runs with work only.
     from scripts import apicalls, diagnostics, reporting  # noqa: PLC0415
 
+    # A run that made no model has no times to tell.
+    durations_s = run.durations_s if "stamp" in run.facts else {}
+    measured = diagnostics.Measured(durations_s, run.found)
     watchers: dict[str, Callable[[Config], object]] = {
         "reporting": functools.partial(reporting.main, engine=run.engine),
-        "diagnostics": functools.partial(diagnostics.main, durations_s=run.durations_s),
+        "diagnostics": functools.partial(diagnostics.main, measured=measured),
         "apicalls": apicalls.main,
     }
     for name, main_of in watchers.items():

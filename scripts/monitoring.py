@@ -133,6 +133,31 @@ def find(config: Config, dataset_path: Path | None = None) -> Findings:
     return Findings(name, artifacts.stamp_of(dataset_path), data, score, fell)
 
 
+def follow_up(found: Findings, config: Config) -> Findings:
+    """Bring what a run found before its decision to the release that serves after it.
+
+    Parameters
+    ----------
+    found : Findings
+        With the release that served before, and the run's dataset.
+    config : Config
+        The installation.
+
+    Returns
+    -------
+    Findings
+        As `find` gives them, the dataset not read again: a release that was deployed since was
+        trained on it, so that no row of it is new.
+    """
+    current = release.load_current(config.prod_deployment_path)
+    if current is None or current.name == found.release:
+        return found
+    if not drift.describes(found.data, current.model.schema):
+        return find(config)
+    data = drift.start_over(found.data, current.model)
+    return Findings(current.name, found.dataset_stamp, data, *look_at_score(current, config))
+
+
 def main(config: Config, *, dataset_path: Path | None = None) -> Findings:
     """Compare the newest dataset and the F1 of production with those of its deployment."""
     found = find(config, dataset_path)

@@ -34,8 +34,25 @@ def column_rows(data: Any, dataset_stamp: str, role: RowsOf) -> list[dict[str, A
     return [column.as_row() | common for column in data.columns]
 
 
-def observe(engine: Engine, run_id: int, config: Config, dataset_path: Path) -> None:
-    """Compare a run's dataset, and production's F1, with those of its deployment; record all."""
+def observe(engine: Engine, run_id: int, config: Config, dataset_path: Path) -> Any:
+    """Compare a run's dataset, and production's F1, with those of its deployment; record all.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        The records.
+    run_id : int
+        The run.
+    config : Config
+        The installation.
+    dataset_path : Path
+        What the run has just ingested.
+
+    Returns
+    -------
+    monitoring.Findings
+        What was found, for the diagnostics at the end of the run.
+    """
     # As in fullprocess: pandas is for runs with work only.
     from scripts import monitoring  # noqa: PLC0415
 
@@ -45,7 +62,7 @@ def observe(engine: Engine, run_id: int, config: Config, dataset_path: Path) -> 
     with database.writing(engine) as connection:
         database.record_column_statistics(connection, run_id, columns)
         if found.release is None or found.score is None:
-            return
+            return found
         record_score(connection, run_id, found.release, found.score)
         if data.rows != "none":
             state = DRIFT if data.drifted else OK
@@ -55,6 +72,7 @@ def observe(engine: Engine, run_id: int, config: Config, dataset_path: Path) -> 
             state = DRIFT if found.f1.has_fallen else OK
             detail = monitoring.describe_f1(found.f1)
             states.record_change(connection, "model", state, now, detail, run_id)
+    return found
 
 
 def is_live_due(engine: Engine, config: Config, release: str | None, now: datetime) -> bool:

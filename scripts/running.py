@@ -45,6 +45,7 @@ class Run:
     facts: dict[str, Any] = field(default_factory=dict)
     durations_s: dict[str, float] = field(default_factory=dict)
     ingested: Any = None
+    found: Any = None
 
     def step(self, name: str, work: Callable[[], Made]) -> Made:
         """Do a step: the watchdog knows of it, and it is noted how long it took."""

@@ -272,7 +272,7 @@ def main(config_path: Path, kind: str, *numbers: str) -> None:
     if "fast" in os.environ.get("ADRAS_FAULTS", ""):
         reporting.main = lambda config, *, engine=None: config.prod_deployment_path
         apicalls.main = lambda config: config.prod_deployment_path
-        diagnostics.main = lambda config, *, durations_s=None: config.prod_deployment_path
+        diagnostics.main = lambda config, *, measured=None: config.prod_deployment_path
     warnings.simplefilter("ignore", DeprecationWarning)
     place = Installation(config_path)
     work: dict[str, Callable[[], None]] = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts import diagnostics, release
+from scripts import diagnostics, monitoring, release
 from scripts.config import Config
-from scripts.diagnostics import OutdatedPackage
+from scripts.diagnostics import Measured, OutdatedPackage
 from scripts.errors import NotMadeYetError
 from tests.conftest import SMALL_ROWS, write_csv
 
@@ -124,15 +124,33 @@ def test_what_takes_long_is_executed_once(monkeypatch: pytest.MonkeyPatch) -> No
     ("durations_s", "expected"),
     [
         ({"training": 7.0, "ingestion": 5.0}, [7.0, 5.0]),
-        ({"training": 7.0, "ingestion": 4.9}, None),
+        ({"training": 0.2, "ingestion": 0.0, "scoring": 3.0}, [0.2, 0.0]),
         ({"training": 7.0}, None),
         ({}, None),
     ],
 )
-def test_times_of_a_run_are_taken_where_steps_are_long(
+def test_times_of_a_run_are_taken_where_it_did_both_steps(
     durations_s: dict[str, float], expected: list[float] | None
 ) -> None:
-    assert diagnostics.known_durations_s(durations_s) == expected
+    assert Measured(durations_s).execution_time == expected
+
+
+def test_what_a_run_has_measured_is_not_measured_again(
+    deployed: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "a table")
+    found = monitoring.find(deployed)
+    for path in deployed.output_folder_path.iterdir():
+        path.unlink()
+    for path in deployed.input_folder_path.iterdir():
+        path.unlink()
+
+    measured = Measured({"training": 2.5, "ingestion": 1.5}, found)
+    said = json.loads(diagnostics.main(deployed, measured=measured).read_text())
+
+    assert said["execution_time"] == [2.5, 1.5]
+    assert said["drift"] == json.loads(json.dumps(monitoring.as_members(found)["drift"]))
+    assert said["drift"]["n_rows"] == 26
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from scripts import (
@@ -201,3 +203,49 @@ def test_findings_are_spelled_as_a_table_and_two_sentences() -> None:
     assert lines[4] == (
         "Release 0001_x: F1 0.5000 on 300 test rows, 0.7500 on 200 at deployment, p 0.0012."
     )
+
+
+def train_and_deploy(config: Config, dataset_path: Path) -> None:
+    """Deploy a model of a dataset."""
+    model_path = training.main(config, dataset_path=dataset_path).model_path
+    scoring.main(config, model_path=model_path)
+    deployment.main(config, model_path=model_path, dataset_path=dataset_path)
+
+
+def test_what_was_found_stands_while_the_same_release_serves(deployed: Config) -> None:
+    found = monitoring.find(deployed)
+
+    assert monitoring.follow_up(found, deployed) is found
+
+
+def test_after_a_deployment_the_dataset_has_not_drifted_and_is_not_read_again(
+    deployed: Config,
+) -> None:
+    rows = [f"n{i},{500 + i},{120 + 12 * i},{10 + i % 51},1" for i in range(60)]
+    path = deliver(deployed, "c.csv", rows)
+    before = monitoring.find(deployed, path)
+    train_and_deploy(deployed, path)
+    read_again = monitoring.find(deployed, path)
+    path.unlink()
+
+    found = monitoring.follow_up(before, deployed)
+
+    assert before.data.drifted
+    assert found.data == replace(read_again.data, rows="none")
+    assert (found.release, found.score, found.f1) == (
+        read_again.release, read_again.score, read_again.f1,
+    )  # fmt: skip
+
+
+def test_after_a_change_of_schema_the_dataset_is_read_again(deployed: Config) -> None:
+    before = monitoring.find(deployed)
+    schema = msgspec.structs.replace(
+        deployed.schema, numeric=deployed.schema.numeric[:2], categorical=("number_of_employees",)
+    )
+    changed = msgspec.structs.replace(deployed, schema=schema)
+    train_and_deploy(changed, ingestion.main(changed).dataset_path)
+
+    found = monitoring.follow_up(before, changed)
+
+    kinds = {column.column: column.kind for column in found.data.columns}
+    assert kinds["number_of_employees"] is Kind.CATEGORICAL
