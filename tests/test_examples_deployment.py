@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.service import ROOT, TOKEN, answer_of_url, free_port, make_row, served
+from benchmarks.proxies import running_proxy
+from tests.service import ROOT, TOKEN, answer_of_url, make_row, served
 
 FOLDER = ROOT / "examples" / "deployment"
 
@@ -45,22 +46,11 @@ def fail_to_log_in(port: int, number: int) -> int:
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 def test_nginx_stands_before_the_service(prod: Path, config_path: Path, tmp_path: Path) -> None:
     with served(config_path, token=TOKEN, trusted_proxies=["127.0.0.1"]) as (url, _):
-        front = free_port()
-        snippet = (FOLDER / "nginx.conf").read_text()
-        snippet = snippet.replace("127.0.0.1:8000", url.removeprefix("http://"))
-        (tmp_path / "nginx.conf").write_text(
-            f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log;\nevents {{ }}\n"
-            f"http {{ access_log off;\n{snippet.replace('8080', f'127.0.0.1:{front}')} }}\n"
-        )
-        command = ["nginx", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
-        with subprocess.Popen(command, stderr=subprocess.PIPE) as nginx:
-            try:
-                proxy = f"http://127.0.0.1:{front}"
-                predicted = answer_of_url(f"{proxy}/predict", {"data": [make_row(0)]}, TOKEN)
-                refused = requests.get(f"{proxy}/score", timeout=5)
-                statuses = [fail_to_log_in(front, number) for number in range(11)]
-            finally:
-                nginx.terminate()
+        with running_proxy(tmp_path, [url.removeprefix("http://")]) as (proxy, _):
+            predicted = answer_of_url(f"{proxy}/predict", {"data": [make_row(0)]}, TOKEN)
+            refused = requests.get(f"{proxy}/score", timeout=5)
+            front = int(proxy.rpartition(":")[2])
+            statuses = [fail_to_log_in(front, number) for number in range(11)]
 
     assert predicted["probabilities"] == pytest.approx([3 / 4])
     assert refused.status_code == 401

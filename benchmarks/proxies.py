@@ -1,0 +1,56 @@
+"""The reverse proxy of examples/deployment before any number of services on this machine."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.servers import ROOT, free_port
+
+SNIPPET = ROOT / "examples" / "deployment" / "nginx.conf"
+SERVED_BY = "X-Served-By"
+
+
+def spell_proxy(folder: Path, port: int, addresses: Sequence[str]) -> str:
+    """Spell the whole configuration around the snippet; each answer names who gave it."""
+    servers = "\n".join(f"    server {address};" for address in addresses)
+    snippet = SNIPPET.read_text().replace("    server 127.0.0.1:8000;", servers)
+    return (
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log;\nevents {{ }}\n"
+        f"http {{ access_log off; add_header {SERVED_BY} $upstream_addr always;\n"
+        f"{snippet.replace('listen 8080', f'listen 127.0.0.1:{port}')} }}\n"
+    )
+
+
+def wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until somebody takes connections on a port."""
+    for _ in range(200):
+        if process.poll() is not None:
+            raise SystemExit(f"nginx ended with exit code {process.returncode}.")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise TimeoutError(f"nginx does not listen on {port}")
+
+
+@contextmanager
+def running_proxy(
+    folder: Path, addresses: Sequence[str]
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run nginx before services; give its address and its process."""
+    if shutil.which("nginx") is None:
+        raise SystemExit("nginx is missing; Debian: apt-get install nginx-light")
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "nginx.conf"
+    path.write_text(spell_proxy(folder, port, addresses))
+    with subprocess.Popen(["nginx", "-p", str(folder), "-c", str(path)]) as process:
+        try:
+            wait_until_listening(port, process)
+            yield f"http://127.0.0.1:{port}", process
+        finally:
+            process.terminate()
