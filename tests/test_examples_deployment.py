@@ -45,12 +45,14 @@ def fail_to_log_in(port: int, number: int) -> int:
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 def test_nginx_stands_before_the_service(prod: Path, config_path: Path, tmp_path: Path) -> None:
-    with served(config_path, token=TOKEN, trusted_proxies=["127.0.0.1"]) as (url, _):
-        with running_proxy(tmp_path, [url.removeprefix("http://")]) as (proxy, _):
-            predicted = answer_of_url(f"{proxy}/predict", {"data": [make_row(0)]}, TOKEN)
-            refused = requests.get(f"{proxy}/score", timeout=5)
-            front = int(proxy.rpartition(":")[2])
-            statuses = [fail_to_log_in(front, number) for number in range(11)]
+    with (
+        served(config_path, token=TOKEN, trusted_proxies=["127.0.0.1"]) as (url, _),
+        running_proxy(tmp_path, [url.removeprefix("http://")]) as (proxy, _),
+    ):
+        predicted = answer_of_url(f"{proxy}/predict", {"data": [make_row(0)]}, TOKEN)
+        refused = requests.get(f"{proxy}/score", timeout=5)
+        front = int(proxy.rpartition(":")[2])
+        statuses = [fail_to_log_in(front, number) for number in range(11)]
 
     assert predicted["probabilities"] == pytest.approx([3 / 4])
     assert refused.status_code == 401
