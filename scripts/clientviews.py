@@ -121,8 +121,8 @@ def worklist_csv() -> Answer:
     return Answer(200, content, headers)
 
 
-def client(client: str) -> Answer:
-    """Tell all of one client: the last score, why it is so, why it changed, and the history."""
+def find_client(client: str) -> Client:
+    """Find all of one client, or refuse the request."""
 
     def question(connection: Any, now: Serving) -> Client | None:
         # As above.
@@ -133,11 +133,17 @@ def client(client: str) -> Answer:
     page = None if CONTROL.search(client) else ask(question)
     if page is None:
         raise RefusedError(404, "No client of this name was scored.")
+    return page
+
+
+def client(client: str) -> Answer:
+    """Tell all of one client: the last score, why it is so, why it changed, and the history."""
+    page = find_client(client)
     return answer_json(page, release=page.release)
 
 
-def outcomes() -> Answer:
-    """Tell whether predictions came true: precision, exits missed, calibration, early warning."""
+def find_outcomes() -> Outcomes:
+    """Find whether predictions came true."""
 
     def question(connection: Any, now: Serving) -> Outcomes:
         # As above.
@@ -145,7 +151,12 @@ def outcomes() -> Answer:
 
         return aftermath.outcomes_page(connection, now.config.worklist)
 
-    page = ask(question)
+    return ask(question)
+
+
+def outcomes() -> Answer:
+    """Tell whether predictions came true: precision, exits missed, calibration, early warning."""
+    page = find_outcomes()
     return answer_json(page, release=page.release)
 
 

@@ -1,7 +1,8 @@
 """How numbers, moments and words are spelled on the pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -62,6 +63,26 @@ def spell_duration(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     return f"{seconds:.2f} s" if seconds < SHORT_S else spell_span(seconds)
+
+
+def spell_took(run: Any) -> str:
+    """Say how long a run took, whether it is a row of the records or an entry of the API."""
+    started, ended = (
+        run[name] if isinstance(run, dict) else getattr(run, name)
+        for name in ("started_at", "ended_at")
+    )
+    if ended is None:
+        return NOTHING
+    return spell_duration((as_moment(ended) - as_moment(started)).total_seconds())
+
+
+def has_drifted(column: Mapping[str, Any]) -> bool:
+    """Say whether a column differs from production's by more than its limits."""
+    pairs = [("drift", "drift_limit"), ("missing_drift", "missing_drift_limit")]
+    return any(
+        column[found] is not None and column[limit] is not None and column[found] > column[limit]
+        for found, limit in pairs
+    )
 
 
 def spell_percent(fraction: float | None, n_digits: int = 1) -> str:
@@ -135,5 +156,5 @@ FILTERS: dict[str, Callable[..., object]] = {
     "moment": spell_moment, "ago": spell_ago, "duration": spell_duration, "percent": spell_percent,
     "number": spell_number, "fixed": spell_fixed, "signed": spell_signed, "points": spell_points,
     "size": spell_bytes, "short": spell_stamp, "tone": tone_of, "part": quote_part,
-    "direction": name_direction,
+    "direction": name_direction, "took": spell_took, "drifted": has_drifted,
 }  # fmt: skip

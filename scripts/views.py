@@ -9,7 +9,7 @@ import msgspec
 from flask import Response, current_app, request
 from msgspec import Struct
 
-from scripts import artifacts, clientviews
+from scripts import artifacts, clientviews, handouts
 from scripts.answers import JSON, Answer, RefusedError, answer_json, answer_problem
 from scripts.clientcontract import Client, Outcomes, Worklist
 from scripts.clientviews import CLIENT, LIST, LIST_CSV
@@ -183,6 +183,11 @@ def releases() -> Answer:
     return answer_json(Releases(releases=entries, next_offset=next_offset, release=release))
 
 
+def report() -> Answer:
+    """Give the last report as a PDF."""
+    return handouts.read_report(serving().config.output_model_path)
+
+
 def metrics() -> Answer:
     """Give the numbers for Prometheus."""
     numbers: Metrics = current_app.extensions["metrics"]
@@ -263,6 +268,7 @@ ROUTES = (
     ),
     Route("GET", "/clients/{client}", clientviews.client, Client, Role.READ, (404, 503), CLIENT),
     Route("GET", "/outcomes", clientviews.outcomes, Outcomes, Role.READ, (503,)),
+    Route("GET", "/report.pdf", report, "application/pdf", Role.READ, (404,)),
     Route("GET", "/health", health, Health, None, (503,)),
     Route("GET", "/metrics", metrics, "text/plain"),
     Route("GET", "/openapi.json", describe_service, JSON),

@@ -90,7 +90,7 @@ SERVICE: dict[str, set[str]] = {
     "recall": {"errors", "config", "answers", "contract", "live", "storage", "database"},
     "views": {
         "config", "artifacts", "answers", "contract", "live", "metrics", "predicting", "tokens",
-        "frontdoor", "openapi", "recall", "clientcontract", "clientviews",
+        "frontdoor", "openapi", "recall", "clientcontract", "clientviews", "handouts",
     },
     "clientviews": {
         "errors", "answers", "clientcontract", "frontdoor", "live", "openapi", "recall", "bands",
@@ -109,7 +109,41 @@ PAGES: dict[str, set[str]] = {
     "overviewpage": {"answers", "frontdoor", "live", "clientviews", "views", "pages", "nextrun"}
     | {"overview"},
     "loginpage": {"answers", "access", "frontdoor", "live", "sessions", "pages"},
-    "dashboard": {"tokens", "views", "overviewpage", "loginpage"},
+    "sparkline": set(),
+    "effects": {"model"},
+    "handouts": {"artifacts", "answers", "gallery"},
+    "clientpages": {"answers", "frontdoor", "live", "clientviews", "pages", "sparkline"},
+    "runstory": {"database", "filebook", "tables"},
+    "runpages": {"answers", "contract", "frontdoor", "live", "recall", "clientviews", "pages"}
+    | {"runstory"},
+    "modelpages": {"answers", "frontdoor", "live", "clientviews", "pages", "sparkline"}
+    | {"effects", "gallery", "handouts", "database", "overview", "runstory"},
+    # Reads as strictly as a run does, and publishes; the only page that writes anything.
+    "uploads": {"errors", "config", "artifacts", "findings", "reading"},
+    "uploadpages": {
+        "errors",
+        "config",
+        "answers",
+        "cells",
+        "clientcontract",
+        "findings",
+        "frontdoor",
+        "live",
+        "pages",
+        "tokens",
+        "uploads",
+        "callsheet",
+        "callwords",
+    },
+    "dashboard": {
+        "tokens",
+        "views",
+        "overviewpage",
+        "loginpage",
+        "clientpages",
+        "runpages",
+        "modelpages",
+    },
 }
 SERVICE |= PAGES
 ALLOWED |= SERVICE

@@ -1,0 +1,105 @@
+"""Draws small pictures as plain numbers: the line of a history, and bars on both sides of zero."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+WIDTH, HEIGHT = 600.0, 140.0
+# Room for the dots at the edges.
+MARGIN = 8.0
+HALF = 50.0
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A score on the line."""
+
+    x: float
+    y: float
+    at: str
+    probability: float
+    band: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A history of probabilities; the limits are the heights at which the bands begin."""
+
+    dots: tuple[Dot, ...]
+    limits: tuple[float, ...]
+    width: float = WIDTH
+    height: float = HEIGHT
+
+    @property
+    def points(self) -> str:
+        """The line as SVG spells it."""
+        return " ".join(f"{dot.x:g},{dot.y:g}" for dot in self.dots)
+
+
+def height_of(probability: float) -> float:
+    """Say at which height a probability is drawn; 1 is at the top."""
+    return round(MARGIN + (1 - probability) * (HEIGHT - 2 * MARGIN), 2)
+
+
+def draw_line(scores: Sequence[tuple[str, float, str]], limits: Sequence[float]) -> Line:
+    """Draw a history.
+
+    Parameters
+    ----------
+    scores : sequence of tuple of str, float and str
+        Moment, probability and band, the oldest first.
+    limits : sequence of float
+        The probabilities at which bands begin.
+
+    Returns
+    -------
+    Line
+        From 0 at the bottom to 1 at the top; moments as far apart as they were.
+    """
+    times = [datetime.fromisoformat(at).timestamp() for at, _, _ in scores]
+    first, whole = (times[0], times[-1] - times[0]) if times else (0.0, 0.0)
+    room = WIDTH - 2 * MARGIN
+    dots = [
+        Dot(
+            round(MARGIN + room * ((time_s - first) / whole if whole else 0.5), 2),
+            height_of(probability),
+            at,
+            probability,
+            band,
+        )
+        for time_s, (at, probability, band) in zip(times, scores, strict=True)
+    ]
+    return Line(tuple(dots), tuple(map(height_of, limits)))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A term on a common scale from -50 to 50; x is where it begins, from 0 to 100."""
+
+    name: str
+    value: float
+    x: float
+    width: float
+
+
+def draw_bars(terms: Mapping[str, float]) -> list[Bar]:
+    """Draw terms that raise or lower a sum, the strongest first."""
+    largest = max(map(abs, terms.values()), default=0.0) or 1.0
+    bars = []
+    for name, value in sorted(terms.items(), key=lambda term: -abs(term[1])):
+        width = round(HALF * abs(value) / largest, 2)
+        bars.append(Bar(name, value, HALF if value >= 0 else round(HALF - width, 2), width))
+    return bars
+
+
+def draw_trend(values: Sequence[float | None]) -> str:
+    """Draw numbers as a small line of 100 by 20, as high as it can be; "" for fewer than two."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(("first", "last")):
+        return ""
+    low, span = min(known), max(known) - min(known)
+    step = 100 / (len(known) - 1)
+    return " ".join(
+        f"{place * step:.4g},{18 - 16 * ((value - low) / span if span else 0.5):.4g}"
+        for place, value in enumerate(known)
+    )

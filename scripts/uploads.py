@@ -1,0 +1,141 @@
+"""Tables that people send through a page: read strictly, and put into the input folder whole."""
+
+import io
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from scripts import artifacts, reading
+from scripts.config import Config, Schema
+from scripts.errors import BusyError, DatasetError
+from scripts.findings import FileReading
+
+# The name is made here; what the sender calls the file is only ever shown.
+NAME = "upload_{}.csv"
+TEMPORARY = f".upload_*{artifacts.TEMPORARY_SUFFIX}"
+# A run that is at work is not waited for longer, since a page waits as long.
+WAIT_S = 5.0
+AGAIN_S = 0.05
+
+Columns = dict[str, list[Any]]
+
+log = logging.getLogger(__name__)
+
+
+def read_table(
+    content: bytes, schema: Schema, max_rows: int, *, needs_label: bool = True
+) -> tuple[FileReading, Columns]:
+    """Read a table as strictly as the input, without a file.
+
+    Parameters
+    ----------
+    content : bytes
+        What was sent.
+    schema : Schema
+        The columns.
+    max_rows : int
+        A table of more rows is refused.
+    needs_label : bool
+        As for `reading.read_file`.
+
+    Returns
+    -------
+    tuple of FileReading and dict of str to list
+        What was found, and the columns of the rows that can be right. `refused` says why the
+        table as a whole was not used, and is empty otherwise.
+    """
+    found = reading.new_reading(Path("the table"), schema)
+    try:
+        if content.count(b"\n") > max_rows + 1:
+            raise reading.RefusedFileError(f"it has more than {max_rows} rows; send it in parts")
+        lines = reading.iterate_lines(io.BytesIO(content), found, schema.encoding)
+        columns = reading.read_rows(lines, schema, found, needs_label=needs_label)
+    except reading.RefusedFileError as error:
+        reading.refuse(found, error)
+        return found, {}
+    return found, columns
+
+
+def is_usable(found: FileReading) -> bool:
+    """Say whether every row of a table can be used, and there is one."""
+    return not (found.refused or found.rejected) and found.n_rows > 0
+
+
+@contextmanager
+def waiting_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of the installation, waiting a little for whoever has it.
+
+    Raises
+    ------
+    BusyError
+        If another program has it all the time.
+    """
+    until_s = time.monotonic() + WAIT_S
+    while True:
+        try:
+            with artifacts.exclusive_lock(folder):
+                yield
+                return
+        except BusyError:
+            if time.monotonic() > until_s:
+                raise
+        time.sleep(AGAIN_S)
+
+
+def write_new(folder: Path, content: bytes) -> Path:
+    """Write a file of a name that nobody has, whole; what is there already is never touched."""
+    stamp = artifacts.next_stamp(datetime.now(UTC), [folder])
+    path = folder / NAME.format(stamp)
+    temporary = path.with_name(f".{path.name}{artifacts.TEMPORARY_SUFFIX}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        # Unlike a rename, a link never replaces what has the name.
+        os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    artifacts.sync_folder(folder)
+    return path
+
+
+def publish(config: Config, content: bytes, found: FileReading) -> Path:
+    """Put a table that was read into the input folder; the next run takes it.
+
+    Parameters
+    ----------
+    config : Config
+        Says where.
+    content : bytes
+        The table as it was sent.
+    found : FileReading
+        What reading it found.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    DatasetError
+        If a row of it cannot be used.
+    BusyError
+        If a run is at work.
+    """
+    if not is_usable(found):
+        raise DatasetError("The table has rows that cannot be used; nothing was added.")
+    folder = config.input_folder_path
+    with waiting_lock(config.prod_deployment_path):
+        for leftover in folder.glob(TEMPORARY):
+            leftover.unlink(missing_ok=True)
+        path = write_new(folder, content)
+    log.info("Added %d rows as %s.", found.n_rows, path)
+    return path
