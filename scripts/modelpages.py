@@ -31,7 +31,11 @@ def show_records(template: str, question: Any, **facts: Any) -> Answer:
     except RefusedError as refusal:
         fault = refusal.detail
     return pages.show(
-        template, fault=fault, charts=find_charts(now), tidy=now.without_folders, **(facts | answered)
+        template,
+        fault=fault,
+        charts=find_charts(now),
+        tidy=now.without_folders,
+        **(facts | answered),
     )
 
 
@@ -99,4 +103,3 @@ def chart(file: str) -> Answer:
     """Give a chart that a run has drawn."""
     now: Serving = request.environ[SERVING]
     return handouts.read_chart(now.config.output_model_path, file)
-

@@ -136,13 +136,8 @@ PAGES: dict[str, set[str]] = {
         "callwords",
     },
     "dashboard": {
-        "tokens",
-        "views",
-        "overviewpage",
-        "loginpage",
-        "clientpages",
-        "runpages",
-        "modelpages",
+        "tokens", "views", "overviewpage", "loginpage", "clientpages", "runpages", "modelpages",
+        "uploadpages",
     },
 }
 SERVICE |= PAGES
