@@ -136,7 +136,13 @@ PAGES: dict[str, set[str]] = {
         "callwords",
     },
     "dashboard": {
-        "tokens", "views", "overviewpage", "loginpage", "clientpages", "runpages", "modelpages",
+        "tokens",
+        "views",
+        "overviewpage",
+        "loginpage",
+        "clientpages",
+        "runpages",
+        "modelpages",
         "uploadpages",
     },
 }
