@@ -4,24 +4,25 @@ import io
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any
 from xml.sax.saxutils import escape
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from scripts.gallery import Page
 
-Place = Literal["lower left", "lower right", "upper left", "upper right", "center right"]
-
 PX_PER_INCH = 96
-TEXT_PX = 12
 PT_PER_PX = 0.75
 # Room around a panel for what is written there: left, right, top, bottom.
-MARGINS = (64, 16, 14, 46)
+MARGINS = (72, 16, 26, 46)
+# From which number on a unit is used, and what it stands for; four digits need none.
+UNITS = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
 # Of text nothing but what an XML document may hold, and nothing that turns the direction of what
 # follows.
 UNUSABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -68,36 +69,127 @@ class Drawing:
     column: str | None = None
 
 
-def clean(text: str, length: int = 40) -> str:
-    """Make any text fit to be drawn as it is: one line, not too long, no formula, no controls."""
+@dataclass(frozen=True)
+class Scale:
+    """One axis: from where to where, and where what is written."""
+
+    low: float
+    high: float
+    ticks: Sequence[float]
+    labels: Sequence[str]
+
+
+QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+PERCENT = Scale(-0.03, 1.03, QUARTERS, ("0%", "25%", "50%", "75%", "100%"))
+FRACTION = Scale(-0.03, 1.03, QUARTERS, ("0", "0.25", "0.5", "0.75", "1"))
+
+
+def shorten(text: str, length: int = 60) -> str:
+    """Make any text one line that is not too long and that an XML document may hold."""
     kept = "".join("\ufffd" if unicodedata.category(c) in UNUSABLE else c for c in text)
-    cut = kept if len(kept) <= length else kept[: length - 1].rstrip() + "…"
+    return kept if len(kept) <= length else kept[: length - 1].rstrip() + "…"
+
+
+def clean(text: str, length: int = 40) -> str:
+    """Make any text fit to be drawn as it is; as `shorten`, and not read as a formula."""
     # Between two dollar signs matplotlib reads a formula.
-    return cut.replace("$", r"\$")
+    return shorten(text, length).replace("$", r"\$")
 
 
-def style_axes(axes: Axes, look: Look) -> None:
-    """Give axes the common look."""
-    axes.set_facecolor("none")
-    axes.tick_params(colors=look.ink, labelsize=9, length=0)
-    axes.grid(True, color=look.faint, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(look.guide)
+def width_of(text: str) -> float:
+    """Estimate the width of a text in pixels; letters of other scripts are as wide as high."""
+    return sum(
+        6.6 if c.islower() or not c.isalpha() else 9.0 if c.isascii() else 12.0
+        for c in text.replace("m", "M").replace("w", "W")
+    ) + 3.0 * (text.count("W") + text.count("M"))
 
 
-def label_axes(axes: Axes, look: Look, x: str, y: str) -> None:
-    """Name the axes."""
-    axes.set_xlabel(x, fontsize=9, color=look.ink)
-    axes.set_ylabel(y, fontsize=9, color=look.ink)
+def fit(text: str, width: float) -> str:
+    """Make any text fit to be drawn in so many pixels; as `clean` otherwise."""
+    length = len(text)
+    while width_of(shorten(text, length)) > width and length > 1:
+        length -= 1
+    return clean(text, length)
 
 
-def add_legend(axes: Axes, look: Look, place: Place) -> None:
-    """Explain the lines."""
+def spell_ticks(ticks: Sequence[float]) -> list[str]:
+    """Spell the numbers along an axis, large ones in thousands, millions and so on."""
+    largest = max(map(abs, ticks), default=0.0)
+    known = (unit for unit in UNITS if unit[0] <= largest < 1e15)
+    _, factor, unit = next(known, (0.0, 1.0, ""))
+    return [f"{tick / factor:.6g}{unit if tick else ''}" for tick in ticks]
+
+
+def round_scale(low: float, high: float) -> Scale:
+    """Make the scale of an axis from a range, with ticks at round numbers."""
+    largest = max(abs(low), abs(high))
+    if high - low <= 1e-9 * largest or high == low:
+        # Nearly equal numbers need an axis on which numbers still differ.
+        half = max(1e-3 * largest, 0.5)
+        low, high = low - half, high + half
+    room = 0.04 * (high - low)
+    found = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    ticks = [float(tick) for tick in found if low - room <= tick <= high + room]
+    # Rounding may leave 1e-17 where 0 is meant.
+    ticks = [0.0 if abs(tick) < 1e-9 * (high - low) else tick for tick in ticks]
+    return Scale(low - room, high + room, ticks, spell_ticks(ticks))
+
+
+def write_beside(axes: Axes, look: Look, x: Scale, y: Scale) -> None:
+    """Write the labels of the ticks, below and to the left."""
+    below = axes.get_xaxis_transform() + ScaledTranslation(0, -4 / 72, axes.figure.dpi_scale_trans)
+    beside = axes.get_yaxis_transform() + ScaledTranslation(-4 / 72, 0, axes.figure.dpi_scale_trans)
+    for tick, label in zip(x.ticks, x.labels, strict=True):
+        axes.text(
+            tick, 0, label, transform=below, ha="center", va="top", fontsize=9, color=look.ink
+        )
+    for tick, label in zip(y.ticks, y.labels, strict=True):
+        axes.text(
+            0, tick, label, transform=beside, ha="right", va="center", fontsize=9, color=look.ink
+        )
+
+
+def frame(axes: Axes, look: Look, x: Scale, y: Scale, labels: tuple[str, str]) -> None:
+    """Give axes their scales, grid and labels.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        With everything drawn, or before.
+    look : Look
+        The colours.
+    x, y : Scale
+        The axes. These lines and texts stand in for matplotlib's own axes, which cost three
+        times as much as all the rest of a chart.
+    labels : tuple of two str
+        What runs to the right, and what runs up.
+    """
+    axes.set_axis_off()
+    axes.set_xlim(x.low, x.high)
+    axes.set_ylim(y.low, y.high)
+    axes.vlines(x.ticks, y.low, y.high, color=look.faint, linewidth=0.6, zorder=0.5)
+    axes.hlines(y.ticks, x.low, x.high, color=look.faint, linewidth=0.6, zorder=0.5)
+    corner = [x.low, x.low, x.high], [y.high, y.low, y.low]
+    axes.plot(*corner, color=look.guide, linewidth=0.8, clip_on=False, zorder=1)
+    write_beside(axes, look, x, y)
+    shift = ScaledTranslation(0, -44 * PT_PER_PX / 72, axes.figure.dpi_scale_trans)
+    axes.text(
+        0.5, 0, labels[0], transform=axes.transAxes + shift, ha="center", va="bottom", fontsize=9,
+        color=look.ink,
+    )  # fmt: skip
+    shift = ScaledTranslation((8 - MARGINS[0]) * PT_PER_PX / 72, 0, axes.figure.dpi_scale_trans)
+    axes.text(
+        0, 0.5, labels[1], transform=axes.transAxes + shift, ha="center", va="center", fontsize=9,
+        color=look.ink, rotation=90,
+    )  # fmt: skip
+
+
+def add_legend(axes: Axes, look: Look) -> None:
+    """Explain the lines, above them, where nothing is hidden."""
     axes.legend(
-        loc=place, fontsize=9, labelcolor=look.ink, facecolor=look.paper, edgecolor=look.faint,
-        framealpha=0.85,
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=9, labelcolor=look.ink,
+        frameon=False, borderpad=0, borderaxespad=0.3, handlelength=1.5, columnspacing=1.4,
+        handletextpad=0.5,
     )  # fmt: skip
 
 
@@ -141,7 +233,7 @@ def draw(drawing: Drawing, look: Look, header: str = "") -> Figure:
         low = drawing.height - (number + 1) * panel_px + bottom
         box = left, low, width - left - right, panel_px - top - bottom
         axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
-        style_axes(axes, look)
+        axes.set_facecolor("none")
         panel(axes, look)
     return figure
 
@@ -174,7 +266,7 @@ def render_svg(drawing: Drawing) -> bytes:
     text = METADATA.sub("", text[text.index("<svg") :])
     text = FONTS.sub("system-ui, sans-serif", use_variables(text))
     head, rest = text.split(">", 1)
-    title = f"<title>{escape(drawing.title)}</title>"
+    title = f"<title>{escape(shorten(drawing.title, 120))}</title>"
     return f"{head}>\n {title}\n {spell_style()}{rest}".encode()
 
 

@@ -12,14 +12,17 @@ from scripts.evaluation import Evaluation
 
 # Text stays readable on the strongest colour, in the light and in the dark.
 STRONGEST = 0.45
+CELL_PX = 160
 
 
 def class_words(schema: Schema) -> tuple[str, str]:
     """Say what those who stayed and those who left are called in a client table."""
     negative, positive = sorted(schema.labels, key=schema.labels.__getitem__)
     if positive == "1":
-        return f"not {schema.target}", schema.target
-    return f"{schema.target} = {negative}", f"{schema.target} = {positive}"
+        target = canvas.shorten(schema.target, 20)
+        return f"not {target}", target
+    target = canvas.shorten(schema.target, 14)
+    return f"{target} = {canvas.shorten(negative, 8)}", f"{target} = {canvas.shorten(positive, 8)}"
 
 
 def spell_number(value: float | None, digits: int = 3) -> str:
@@ -49,15 +52,16 @@ def draw_confusion_matrix(
     heat = LinearSegmentedColormap.from_list(
         "heat", [to_rgba(look.accent, 0.0), to_rgba(look.accent, STRONGEST)]
     )
-    labels = [canvas.clean(word, 24) for word in words]
-    axes.grid(False)
+    labels = [canvas.fit(word, CELL_PX) for word in words]
     sns.heatmap(
         fractions, annot=texts, fmt="", vmin=0, vmax=1, cmap=heat, cbar=False, ax=axes,
         xticklabels=labels, yticklabels=labels, linewidths=1, linecolor=look.guide,
         annot_kws={"fontsize": 14, "color": look.ink},
     )  # fmt: skip
     axes.set_yticks([0.5, 1.5], labels, rotation=90, va="center")
-    canvas.label_axes(axes, look, "predicted", "actual")
+    axes.tick_params(colors=look.ink, labelsize=9, length=0)
+    axes.set_xlabel("predicted", fontsize=9, color=look.ink)
+    axes.set_ylabel("actual", fontsize=9, color=look.ink)
 
 
 def confusion_matrix(measured: Evaluation, schema: Schema, release: str) -> Drawing:

@@ -122,27 +122,34 @@ def caught_share(y: NDArray[np.int64], probability: Floats, listed_fraction: flo
     return share_of(int(y[listed].sum()), int(y.sum()))
 
 
-def calibrate(followed: Sequence[Followed]) -> tuple[Decile, ...]:
+def calibrate_rows(y: NDArray[np.int64], probability: Floats) -> tuple[Decile, ...]:
     """Compare predicted with realised exits by tenth of the probability; empty tenths are left out.
 
     Notes
     -----
     scikit-learn user guide, "Calibration curves", with uniform bins.
     """
-    bins: list[list[Followed]] = [[] for _ in range(N_DECILES)]
-    for one in followed:
-        bins[min(int(one.probability * N_DECILES), N_DECILES - 1)].append(one)
+    bins = np.minimum((probability * N_DECILES).astype(np.int64), N_DECILES - 1)
+    n_clients = np.bincount(bins, minlength=N_DECILES).tolist()
+    n_exits = np.bincount(bins, weights=y, minlength=N_DECILES).astype(np.int64).tolist()
+    sums = np.bincount(bins, weights=probability, minlength=N_DECILES).tolist()
     return tuple(
         Decile(
             low=number / N_DECILES,
             high=(number + 1) / N_DECILES,
-            n_clients=len(members),
-            mean_probability=statistics.fmean(one.probability for one in members),
-            exited=share_of(sum(one.exited for one in members), len(members)),
+            n_clients=n_clients[number],
+            mean_probability=sums[number] / n_clients[number],
+            exited=share_of(n_exits[number], n_clients[number]),
         )
-        for number, members in enumerate(bins)
-        if members
+        for number in range(N_DECILES)
+        if n_clients[number]
     )
+
+
+def calibrate(followed: Sequence[Followed]) -> tuple[Decile, ...]:
+    """Compare what was predicted of clients with what became of them; as `calibrate_rows`."""
+    exited = np.array([one.exited for one in followed], dtype=np.int64)
+    return calibrate_rows(exited, np.array([one.probability for one in followed], dtype=np.float64))
 
 
 def follow_up(followed: Sequence[Followed]) -> FollowUp:

@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pandas import DataFrame
 from sqlalchemy.engine import Engine
 
 from scripts import (
     artifacts,
     canvas,
     charts,
+    columnhistory,
+    curves,
     database,
     dataset,
+    effectchart,
     evaluation,
     gallery,
     past,
@@ -22,7 +26,9 @@ from scripts import (
 from scripts.canvas import Drawing
 from scripts.config import Config
 from scripts.console import run_as_script
+from scripts.curves import Judged
 from scripts.errors import NotMadeYetError
+from scripts.evaluation import Evaluation
 from scripts.gallery import Chart
 from scripts.past import Past
 from scripts.release import Release
@@ -73,6 +79,27 @@ def write_gallery(config: Config, drawings: Sequence[Drawing], current: Release)
     return gallery.write(config.output_model_path, pictures, datetime.now(UTC), current.name)
 
 
+def draw_model(current: Release, table: DataFrame, measured: Evaluation) -> list[Drawing]:
+    """Draw how good the production model is on the test rows, and what moves it."""
+    used = current.model
+    y, (_, probability) = dataset.target(table, used.schema), evaluation.predict_table(used, table)
+    judged = Judged(y, probability, used.threshold, current.name)
+    return [
+        curves.roc(judged, measured.roc_auc),
+        curves.precision_recall(judged),
+        curves.calibration(judged),
+        effectchart.draw_model(used, current.name),
+        curves.gains(judged),
+    ]
+
+
+def draw_past(current: Release, before: Past) -> list[Drawing]:
+    """Draw what changed over the runs."""
+    kept = current.model.dataset.reference
+    categories = {} if kept is None else kept.categorical
+    return [timelines.f1_history(before), *columnhistory.draw_columns(before, categories)]
+
+
 def main(config: Config, *, engine: Engine | None = None) -> Path:
     """Draw the model in production: its confusion matrix, and the charts of the dashboard."""
     current = release.load_current(config.prod_deployment_path)
@@ -87,7 +114,7 @@ def main(config: Config, *, engine: Engine | None = None) -> Path:
     header = f"Model {current.manifest.model_stamp}\nF1 {f1} on {measured.n_rows} test rows"
     path = write_confusion_matrix(config, matrix, header)
     log.info("Drew the confusion matrix of release %s to %s.", current.name, path)
-    drawings = [matrix, timelines.f1_history(before)]
+    drawings = [matrix, *draw_model(current, table, measured), *draw_past(current, before)]
     index = write_gallery(config, drawings, current)
     log.info("Drew %d charts to %s.", len(drawings), index.parent)
     return path

@@ -1,4 +1,4 @@
-"""Draws measurements over the runs: F1, and what the data look like."""
+"""Draws F1 over the runs, and gives everything that is drawn over the runs its axis of time."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from matplotlib.axes import Axes
 
 from scripts import canvas
-from scripts.canvas import Drawing, Look
+from scripts.canvas import Drawing, Look, Scale
 from scripts.database import Row
 from scripts.past import Past
 
@@ -44,19 +44,27 @@ def choose_ticks(first_s: float, last_s: float) -> tuple[list[float], list[str]]
     return ticks, [spell_moment(tick, step) for tick in ticks]
 
 
-def set_time_axis(axes: Axes, moments: Sequence[datetime]) -> None:
-    """Let the horizontal axis run over the moments, with round ticks; one moment gets an hour."""
+def time_scale(moments: Sequence[datetime]) -> Scale:
+    """Make an axis that runs over the moments, with round ticks; one moment gets an hour."""
     first, last = seconds(min(moments)), seconds(max(moments))
     room = max(0.03 * (last - first), 1800.0 if first == last else 30.0)
-    axes.set_xlim(first - room, last + room)
-    ticks, labels = choose_ticks(first - room, last + room)
-    axes.set_xticks(ticks, labels)
+    return Scale(first - room, last + room, *choose_ticks(first - room, last + room))
 
 
-def show_fraction(axes: Axes) -> None:
-    """Let the vertical axis run over [0, 1]."""
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+def style_of(n_points: int) -> str:
+    """Draw a line with its points, or alone where there are too many to tell apart."""
+    return "o-" if n_points <= MOST_POINTS else "-"
+
+
+def draw_interval(axes: Axes, look: Look, rows: Sequence[Row]) -> None:
+    """Draw the interval of each F1, as a band where there are too many to tell apart."""
+    times = [seconds(row["started_at"]) for row in rows]
+    low, high = ([row[end] for row in rows] for end in ("f1_low", "f1_high"))
+    label = "95 % interval"
+    if len(rows) <= MOST_POINTS:
+        axes.vlines(times, low, high, color=look.accent, alpha=0.4, linewidth=2, label=label)
+    else:
+        axes.fill_between(times, low, high, color=look.accent, alpha=0.25, linewidth=0, label=label)
 
 
 def draw_f1_history(axes: Axes, look: Look, *, past: Past) -> None:
@@ -72,25 +80,19 @@ def draw_f1_history(axes: Axes, look: Look, *, past: Past) -> None:
     moments = [row["started_at"] for row in (*scores, *tried)]
     for row in past.deployments:
         axes.axvline(seconds(row["at"]), color=look.guide, linewidth=0.8, linestyle=":")
-    known = [row for row in scores if row["f1_low"] is not None]
-    axes.vlines(
-        [seconds(row["started_at"]) for row in known], [row["f1_low"] for row in known],
-        [row["f1_high"] for row in known], color=look.accent, alpha=0.4, linewidth=2,
-        label="95 % interval",
-    )  # fmt: skip
-    style = "o-" if len(times) <= MOST_POINTS else "-"
+    draw_interval(axes, look, [row for row in scores if row["f1_low"] is not None])
     axes.plot(
-        times, [row["f1"] for row in scores], style, color=look.accent, markersize=4,
+        times, [row["f1"] for row in scores], style_of(len(times)), color=look.accent, markersize=4,
         label="production",
     )  # fmt: skip
     axes.plot(
-        [seconds(row["started_at"]) for row in tried], [row["f1"] for row in tried], "D",
-        color=look.second, markersize=4, fillstyle="none", label="candidates",
+        [seconds(row["started_at"]) for row in tried], [row["f1"] for row in tried],
+        "D" if len(tried) <= MOST_POINTS else ".", color=look.second, markersize=4,
+        fillstyle="none", label="candidates",
     )  # fmt: skip
-    set_time_axis(axes, moments)
-    show_fraction(axes)
-    canvas.label_axes(axes, look, "", "F1 on the test data of the day")
-    canvas.add_legend(axes, look, "lower left")
+    label = "F1 on the test data of the day"
+    canvas.frame(axes, look, time_scale(moments), canvas.FRACTION, ("", label))
+    canvas.add_legend(axes, look)
 
 
 def spell_range(values: Sequence[float]) -> str:

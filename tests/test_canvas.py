@@ -15,8 +15,10 @@ def draw_line(axes: Axes, look: Look) -> None:
     """Draw a line in two colours, with a legend."""
     axes.plot([0, 1], [0, 1], color=look.accent, label="a line")
     axes.plot([0, 1], [1, 0], color=look.second, label="another")
-    canvas.label_axes(axes, look, canvas.clean("$x$ <script>"), "y & z")
-    canvas.add_legend(axes, look, "lower right")
+    canvas.frame(
+        axes, look, canvas.PERCENT, canvas.FRACTION, (canvas.clean("$x$ <script>"), "y & z")
+    )
+    canvas.add_legend(axes, look)
 
 
 def drawing(title: str = "A title") -> Drawing:

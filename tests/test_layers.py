@@ -220,7 +220,10 @@ PICTURES: dict[str, set[str]] = {
     "past": {"database", "tables"},
     "canvas": {"gallery"},
     "charts": {"config", "evaluation", "model", "canvas"},
+    "curves": {"evaluation", "outcomes", "canvas"},
+    "effectchart": {"effects", "model", "canvas"},
     "timelines": {"database", "canvas", "past"},
+    "columnhistory": {"database", "canvas", "past", "timelines"},
 }
 ALLOWED |= PICTURES
 ALLOWED["console"] = {"errors", "config", "artifacts"}
