@@ -21,6 +21,7 @@ from scripts.config import read_config
 from scripts.views import ROUTES, Route
 from tests.service import (
     DIAGNOSIS,
+    FEATURES,
     FIRST,
     TOKEN,
     answer_of,
@@ -61,6 +62,9 @@ def write_csv(_context: object, rows: Any) -> bytes:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         return json.dumps(rows).encode()
     names = list(dict.fromkeys(name for row in rows for name in row))
+    # Names that differ in blanks around them only are one column of a table, which no JSON has.
+    known = [name for name in (*FEATURES, "plan") if name in names]
+    names = list({name.strip(): name for name in (*names, *known)}.values())
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(names)
