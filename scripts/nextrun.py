@@ -33,7 +33,7 @@ def look_up(config_path: Path, now: datetime) -> NextRun:
         job = backend.read(installation)
         if job is None:
             return NextRun()
-        words = schedules.describe(job.expression)[0]
+        words = schedules.describe(job.expression)
         if job.paused_since is not None:
             return NextRun(schedule=words, text="Paused: run python -m scripts.automate resume.")
         times = backend.next_times(job.expression, now, 1)

@@ -38,6 +38,7 @@ def overview() -> Answer:
         fault=fault,
         health=state_of_health(),
         schedule=schedule,
+        tidy=now.without_folders,
         f1=None if release is None else release.manifest.f1,
         **facts,
     )

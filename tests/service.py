@@ -1,5 +1,6 @@
 """Hand-made releases whose answers are known, and ways to ask for them."""
 
+import hashlib
 import json
 import math
 import os
@@ -158,6 +159,20 @@ JSON = "application/json"
 def rows_body(*rows: bytes) -> bytes:
     """Spell a body of rows as they are."""
     return b'{"data": [' + b",".join(rows) + b"]}"
+
+
+def tree_hash(folder: Path) -> str:
+    """Hash names, contents, links and times of change of everything in a folder."""
+    entries = [
+        (
+            str(path.relative_to(folder)),
+            path.lstat().st_mtime_ns,
+            os.readlink(path) if path.is_symlink() else "",
+            artifacts.digest_file(path) if path.is_file() else "",
+        )
+        for path in sorted(folder.rglob("*"))
+    ]
+    return hashlib.sha256(repr(entries).encode()).hexdigest()
 
 
 def free_port() -> int:

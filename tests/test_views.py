@@ -1,8 +1,6 @@
 """Questions over HTTP, and an answer for every method on every path."""
 
-import hashlib
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ from tests.service import (
     predict,
     problem_of,
     switch,
+    tree_hash,
     write_release,
 )
 
@@ -154,20 +153,6 @@ def test_every_method_on_every_path_has_an_answer(
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert ("Location" in response.headers) == (response.status_code == 303)
     assert response.headers.get("Location", "/login") == "/login"
-
-
-def tree_hash(folder: Path) -> str:
-    """Hash names, contents, links and times of change of everything in a folder."""
-    entries = [
-        (
-            str(path.relative_to(folder)),
-            path.lstat().st_mtime_ns,
-            os.readlink(path) if path.is_symlink() else "",
-            artifacts.digest_file(path) if path.is_file() else "",
-        )
-        for path in sorted(folder.rglob("*"))
-    ]
-    return hashlib.sha256(repr(entries).encode()).hexdigest()
 
 
 def test_get_changes_nothing(client: FlaskClient, tmp_path: Path) -> None:

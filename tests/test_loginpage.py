@@ -1,0 +1,238 @@
+"""Logging in and out: the cookie of a session, what ends it, and whose forms are taken."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from scripts import access, loginpage, sessions
+from scripts.app import create_app
+from scripts.sessions import COOKIE, LIFETIME_S, Sessions
+from scripts.tokens import Role, Tokens
+from tests.service import TOKEN, edit_config, problem_of
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+OURS = {"Sec-Fetch-Site": "same-origin"}
+
+
+def log_in(client: FlaskClient, token: str = TOKEN, **fields: str) -> TestResponse:
+    """Send the form of the login."""
+    return client.post("/login", data={"token": token, **fields}, headers=BROWSER | OURS)
+
+
+def cookie_of(response: TestResponse) -> str:
+    """Read the header that sets the cookie."""
+    return response.headers["Set-Cookie"]
+
+
+def test_a_browser_without_a_session_is_sent_to_the_login_and_back(guarded: FlaskClient) -> None:
+    sent = guarded.get("/dashboard/client?name=%C3%BC%20%26", headers=BROWSER)
+
+    assert sent.status_code == 303
+    target = sent.headers["Location"]
+    assert target == "/login?next=%2Fdashboard%2Fclient%3Fname%3D%25C3%25BC%2520%2526"
+    page = guarded.get(target, headers=BROWSER).text
+    (hidden,) = re.findall(r'name="next" value="([^"]*)"', page)
+    assert log_in(guarded, next=hidden).headers["Location"] == (
+        "/dashboard/client?name=%C3%BC%20%26"
+    )
+
+
+def test_a_program_without_a_token_gets_a_problem_document(guarded: FlaskClient) -> None:
+    problem_of(guarded.get("/"), 401)
+
+
+def test_the_token_begins_a_session_that_opens_pages_and_answers(guarded: FlaskClient) -> None:
+    response = log_in(guarded)
+
+    assert (response.status_code, response.headers["Location"]) == (303, "/")
+    assert guarded.get("/", headers=BROWSER).status_code == 200
+    assert guarded.get("/score").status_code == 200
+
+
+def test_the_cookie_is_for_this_service_only_and_holds_no_token(guarded: FlaskClient) -> None:
+    cookie = cookie_of(log_in(guarded))
+
+    parts = cookie.split("; ")
+    assert parts[0].startswith(f"{COOKIE}=read.")
+    assert set(parts[1:]) == {"HttpOnly", "SameSite=Strict", "Path=/", f"Max-Age={LIFETIME_S}"} | {
+        part for part in parts if part.startswith("Expires=")
+    }
+    assert TOKEN not in cookie
+
+
+def test_behind_a_proxy_with_https_the_cookie_comes_by_https_only(
+    guarded: FlaskClient, config_path: Path
+) -> None:
+    edit_config(config_path, api={"trusted_proxies": ["127.0.0.1"]})
+    headers = BROWSER | OURS | {"X-Forwarded-Proto": "https"}
+
+    trusted = guarded.post("/login", data={"token": TOKEN}, headers=headers)
+    edit_config(config_path, api={})
+    stranger = guarded.post("/login", data={"token": TOKEN}, headers=headers)
+
+    assert "Secure" in cookie_of(trusted).split("; ")
+    assert "Secure" not in cookie_of(stranger).split("; ")
+
+
+def test_logging_out_ends_the_session(guarded: FlaskClient) -> None:
+    log_in(guarded)
+
+    response = guarded.post("/logout", headers=BROWSER | OURS)
+
+    assert response.headers["Location"] == "/login"
+    assert "Max-Age=0" in cookie_of(response)
+    assert guarded.get("/score").status_code == 401
+
+
+@pytest.mark.parametrize("token", ["", "wrong", f"{TOKEN}x", "é", "\x00", "a" * 5000])
+def test_a_wrong_token_is_said_on_the_page_and_counts_as_failed(
+    guarded: FlaskClient, token: str
+) -> None:
+    for _ in range(access.MAX_FAILED_LOGINS):
+        response = log_in(guarded, token)
+        assert response.status_code == 401
+        assert "This is not the token" in response.text
+        assert "Set-Cookie" not in response.headers
+
+    assert log_in(guarded).status_code == 429
+    assert guarded.get("/score", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 429
+
+
+def test_failed_logins_of_others_do_not_end_a_session(guarded: FlaskClient) -> None:
+    log_in(guarded)
+    for _ in range(access.MAX_FAILED_LOGINS):
+        log_in(guarded, "wrong")
+
+    assert guarded.get("/score").status_code == 200
+
+
+def test_a_session_survives_a_restart_and_ends_with_the_token(
+    guarded: FlaskClient, config_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = cookie_of(log_in(guarded)).partition(";")[0]
+    again = create_app(config_path).test_client(use_cookies=False)
+    monkeypatch.setenv("ADRAS_API_TOKEN", f"{TOKEN}-new")
+    changed = create_app(config_path).test_client(use_cookies=False)
+
+    assert again.get("/score", headers={"Cookie": value}).status_code == 200
+    assert changed.get("/score", headers={"Cookie": value}).status_code == 401
+
+
+def test_a_session_ends_after_twelve_hours(
+    guarded: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(guarded)
+    began_s = time.time()
+
+    monkeypatch.setattr("itsdangerous.timed.time.time", lambda: began_s + LIFETIME_S - 60)
+    before = guarded.get("/score").status_code
+    monkeypatch.setattr("itsdangerous.timed.time.time", lambda: began_s + LIFETIME_S + 60)
+
+    assert (before, guarded.get("/score").status_code) == (200, 401)
+
+
+def make_cookies() -> list[str]:
+    """Make cookies that must open nothing."""
+    good = Sessions(Tokens({Role.READ: TOKEN.encode()})).spell(Role.READ)
+    other = Sessions(Tokens({Role.READ: b"another"})).spell(Role.READ)
+    role, at, signature = good.split(".")
+    return [
+        "", "read", "read.", "read..", "admin", other, f"{role}.{at}", f"{role}.{at}.", good[:-1],
+        f"admin.{at}.{signature}", f"{role}.{at}x.{signature}", f"{role}.zzzz.{signature}",
+        signature, "é", "a" * 4000, f"{role}.{at}.{signature[::-1]}", good.upper(),
+    ]  # fmt: skip
+
+
+def test_a_cookie_that_was_not_signed_here_opens_nothing(guarded: FlaskClient) -> None:
+    for value in make_cookies():
+        headers = {"Cookie": f"{COOKIE}={value}"}
+
+        assert guarded.get("/score", headers=headers).status_code == 401, value
+        assert guarded.get("/", headers=headers | BROWSER).status_code == 303, value
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["", "https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)",
+     "evil", "/\n/evil", "http:/evil", "/é", "\\\\evil"],
+)  # fmt: skip
+def test_after_the_login_nobody_is_sent_elsewhere(guarded: FlaskClient, target: str) -> None:
+    assert log_in(guarded, next=target).headers["Location"] == "/"
+
+
+FOREIGN = [
+    {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
+    {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": ""},
+    {"Origin": "http://localhost.evil.example"}, {"Origin": "http://localhost:81"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+@pytest.mark.parametrize("path", ["/login", "/logout", "/dashboard/upload", "/dashboard/rank"])
+def test_a_form_of_another_site_is_refused(
+    client: FlaskClient, guarded: FlaskClient, path: str, headers: dict[str, str]
+) -> None:
+    log_in(guarded)
+
+    for asked in (client, guarded):
+        refused = asked.post(path, data={"token": TOKEN}, headers=headers)
+        assert "page of another site" in problem_of(refused, 403)["detail"]
+
+
+@pytest.mark.parametrize(
+    "headers", [OURS, {"Sec-Fetch-Site": "none"}, {"Origin": "http://localhost"}]
+)
+def test_a_form_of_this_site_is_taken(guarded: FlaskClient, headers: dict[str, str]) -> None:
+    assert guarded.post("/login", data={"token": TOKEN}, headers=headers).status_code == 303
+
+
+def test_a_session_without_a_sign_of_its_page_changes_nothing(guarded: FlaskClient) -> None:
+    log_in(guarded)
+
+    problem_of(guarded.post("/logout"), 403)
+
+
+def test_reading_does_not_allow_adding(
+    prod: Path, config_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADRAS_API_TOKEN", TOKEN)
+    monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", "admin-0815")
+    client = create_app(config_path).test_client()
+
+    log_in(client)
+    reader = client.get("/dashboard/upload", headers=BROWSER)
+    refused = client.post("/dashboard/upload", headers=BROWSER | OURS)
+    log_in(client, "admin-0815")
+    allowed = client.post("/dashboard/upload", headers=BROWSER | OURS)
+
+    assert "This session may read only" in reader.text
+    assert (refused.status_code, allowed.status_code) == (403, 422)
+    assert "Role: admin" in allowed.text
+
+
+def test_without_a_token_there_is_nothing_to_log_in_to(client: FlaskClient) -> None:
+    assert "no token set" in client.get("/login").text
+    assert log_in(client).status_code == 401
+
+
+def test_the_key_is_derived_once() -> None:
+    made = Sessions(Tokens({Role.READ: b"a"}))
+
+    assert made._signer(Role.READ) is made._signer(Role.READ)
+
+
+@pytest.mark.parametrize(("value", "age_s"), [("x", LIFETIME_S), ("", 0)])
+def test_the_header_of_a_cookie_says_how_long(value: str, age_s: int) -> None:
+    name, spelled = sessions.set_cookie(value, is_secure=True)
+
+    assert name == "Set-Cookie"
+    assert f"Max-Age={age_s}" in spelled
+    assert "Secure" in spelled
+
+
+def test_a_target_of_this_service_is_kept() -> None:
+    assert loginpage.read_target("/dashboard/runs?offset=25") == "/dashboard/runs?offset=25"

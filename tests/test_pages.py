@@ -1,0 +1,387 @@
+"""The pages: what they show is what the records and the API say, and nothing becomes a script."""
+
+import html
+import re
+import sqlite3
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from scripts import database, pages
+from scripts.app import create_app
+from scripts.config import Config, read_config
+from scripts.dashboard import PAGES
+from scripts.database import DeploymentKind, Status, Verdict
+from tests.clientele import FIRST, SECOND, score_twice
+from tests.service import answer_of, edit_config, problem_of
+
+BROWSER = {"Accept": "text/html"}
+SHOWN = (
+    "/", "/dashboard/worklist", "/dashboard/client?name=x", "/dashboard/runs",
+    "/dashboard/run?id=1", "/dashboard/models", "/dashboard/data",
+    "/dashboard/outcomes", "/dashboard/upload", "/login",
+)  # fmt: skip
+
+
+class Reader(HTMLParser):
+    """Reads the cells of all rows of a page, and what could run or load something."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self._is_cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._is_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._is_cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self._is_cell:
+            self.rows[-1][-1] += data.strip()
+
+
+def read(client: FlaskClient, path: str) -> Reader:
+    """Read a page."""
+    response = client.get(path, headers=BROWSER)
+    assert response.status_code == 200, response.text
+    assert response.content_type == "text/html; charset=utf-8"
+    return Reader(response.text)
+
+
+def record(config: Config) -> None:
+    """Record what runs record: a model, its decision, its deployment, columns and a failure."""
+    now = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
+    with (
+        database.open_records(config.database_url) as engine,
+        database.writing(engine) as connection,
+    ):
+        database.end_run(
+            connection, 1, status=Status.FINISHED, verdict=Verdict.DEPLOYED, ended_at=now,
+            reason="the candidate is better", durations_s={"training": 0.25, "scoring": 90.0},
+            candidate_f1=0.8125, production_f1=0.75, release=SECOND, trigger="cron",
+        )  # fmt: skip
+        database.record_model(connection, 1, stamp=SECOND[5:], n_rows=1234, n_positives=56)
+        database.record_scores(
+            connection, 1, f1=0.8125, f1_low=0.7011, f1_high=0.9022, precision=0.6033,
+            recall=0.7044, roc_auc=0.8055, n_test_rows=400,
+        )  # fmt: skip
+        database.record_decision(
+            connection, 1, now, answer="deploy", reason="the candidate is better",
+            candidate_stamp=SECOND[5:], candidate_f1=0.8125, production_f1=0.75,
+            difference=0.0625, difference_low=0.0111, difference_high=0.1222,
+            probability_better=0.987, n_test_rows=400, n_test_positives=125,
+        )  # fmt: skip
+        database.record_deployment(
+            connection, now, DeploymentKind.DEPLOY, SECOND, previous_release=FIRST,
+            model_stamp=SECOND[5:], f1=0.8125, actor="ada", reason="because", run_id=1,
+        )  # fmt: skip
+        column = {
+            "dataset_stamp": "s", "kind": "numeric", "n_rows": 1234, "missing_fraction": 0.0625,
+            "mean": 12.5, "median": 11.0, "standard_deviation": 3.25, "drift": 0.31,
+            "drift_limit": 0.12, "n_compared": 99, "shift": -0.5, "effect": 1.234,
+        }  # fmt: skip
+        database.record_column_statistics(
+            connection, 1, [{"column": "lastmonth_activity", **column}]
+        )
+        database.end_run(
+            connection, 2, status=Status.FAILED, ended_at=now,
+            error=f"{config.input_folder_path / 'a.csv'} cannot be read.",
+        )  # fmt: skip
+
+
+@pytest.fixture
+def full(config_path: Path) -> FlaskClient:
+    """A service with clients scored twice and records of all kinds."""
+    edit_config(config_path, worklist={"capacity": 1})
+    config = read_config(config_path)
+    score_twice(config)
+    record(config)
+    return create_app(config_path).test_client()
+
+
+@pytest.mark.parametrize("path", SHOWN)
+def test_every_page_is_shown(full: FlaskClient, path: str) -> None:
+    page = read(full, path)
+
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("h1") == 1
+    assert {"header", "main", "footer", "title"} <= set(tags)
+
+
+@pytest.mark.parametrize("path", SHOWN)
+def test_no_page_has_anything_inline_or_from_elsewhere(full: FlaskClient, path: str) -> None:
+    response = full.get(path, headers=BROWSER)
+
+    for tag, attributes in Reader(response.text).tags:
+        assert tag not in ("script", "style", "iframe", "object", "base")
+        assert not [name for name in attributes if name == "style" or name.startswith("on")]
+        for name in ("href", "src", "action"):
+            assert (attributes.get(name) or "/").startswith(("/", "#")), (tag, attributes)
+            assert not (attributes.get(name) or "/").startswith("//")
+    assert response.headers["Content-Security-Policy"] == pages.POLICY
+    assert "unsafe" not in pages.POLICY
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", SHOWN)
+def test_every_field_has_a_label_and_every_table_a_caption(full: FlaskClient, path: str) -> None:
+    text = full.get(path, headers=BROWSER).text
+
+    for tag, attributes in Reader(text).tags:
+        if tag == "input" and attributes.get("type") != "hidden":
+            labelled = f'for="{attributes.get("id")}"' in text
+            assert labelled or re.search(rf"<label>[^<]*<input[^>]*{attributes['name']}", text)
+        if tag == "img":
+            assert "alt" in attributes
+    assert text.count("<table") == text.count("<caption")
+
+
+def risk_of(entry: dict[str, Any]) -> str:
+    """Spell the risk of a client as a page does; of one without data it is not shown."""
+    return "\N{EN DASH}" if entry["band"] == "no data" else f"{entry['probability']:.1%}"
+
+
+def test_the_worklist_shows_the_numbers_of_the_api(full: FlaskClient) -> None:
+    entries = answer_of(full.get("/worklist"))["clients"]
+
+    rows = read(full, "/dashboard/worklist").rows[1:]
+
+    assert [row[:4] for row in rows] == [
+        [str(e["position"]), e["client"], risk_of(e), e["band"]] for e in entries
+    ]
+    assert [row[4] for row in rows] == ["\N{MINUS SIGN}65.0 pp", "0.0 pp"][:1] + [
+        f"{100 * e['change']:+.1f} pp".replace("-", "\N{MINUS SIGN}") for e in entries[1:]
+    ]
+    assert all(e["reasons"][0]["text"] in row[5] for e, row in zip(entries, rows, strict=True)
+               if e["band"] != "no data" and e["reasons"])  # fmt: skip
+
+
+def test_search_band_and_order_are_those_of_the_api(full: FlaskClient) -> None:
+    for query in ("search=x", "band=no%20data", "order=client", "order=rise", "top=1&offset=1",
+                  "search=nobody"):  # fmt: skip
+        entries = answer_of(full.get(f"/worklist?{query}"))["clients"]
+        rows = read(full, f"/dashboard/worklist?{query}").rows[1:]
+        assert [row[1] for row in rows] == [e["client"] for e in entries], query
+
+
+def test_links_keep_the_search(full: FlaskClient) -> None:
+    text = full.get("/dashboard/worklist?search=x&top=1&order=client", headers=BROWSER).text
+
+    targets = [html.unescape(found) for found in re.findall(r'href="([^"]*)"', text)]
+    assert "/worklist.csv?search=x&order=client&top=10000" in targets
+    assert "/dashboard/worklist?search=x&order=risk" in targets
+    assert 'value="x"' in text
+
+
+def test_a_wrong_query_is_a_page_that_says_so(full: FlaskClient) -> None:
+    response = full.get("/dashboard/worklist?top=0", headers=BROWSER)
+
+    assert response.status_code == 422
+    assert "Expected top to be a number from 1 to 500." in response.text
+
+
+def test_a_client_shows_the_numbers_of_the_api(full: FlaskClient) -> None:
+    told = answer_of(full.get("/clients/x"))
+
+    page = full.get("/dashboard/client?name=x", headers=BROWSER).text
+    cells = [cell for row in Reader(page).rows for cell in row]
+
+    assert f"{told['last']['probability']:.1%}" in page
+    assert all(html.escape(reason["text"]) in page for reason in told["reasons"])
+    wanted = [told["change"]["retraining"], *(m["effect"] for m in told["change"]["movements"])]
+    wanted += list(told["last"]["contributions"].values())
+    for number in wanted:
+        assert f"{number:+.3f}".replace("-", "\N{MINUS SIGN}") in cells
+    assert [c for c in cells if c.endswith("%")] == [
+        f"{score['probability']:.1%}" for score in told["history"]
+    ]
+
+
+@pytest.mark.parametrize("name", ["nobody", "", "%00", "x%0Ay"])
+def test_an_unknown_client_is_a_page_that_says_so(full: FlaskClient, name: str) -> None:
+    response = full.get(f"/dashboard/client?name={name}", headers=BROWSER)
+
+    assert response.status_code == 404
+    assert "No client of this name was scored." in response.text
+
+
+def test_the_overview_shows_what_the_records_say(full: FlaskClient) -> None:
+    text = full.get("/", headers=BROWSER).text
+
+    for part in (
+        "0.750", "0.701 to 0.902", "on 400 test rows", "The candidate is better.", "98.7%",
+        "400, 125 who left", "Run 1", "deployed", "failed", "by cron",
+        "Not enough outcomes yet: 2 of 30.", "since <time datetime=\"2025-01-02T03:04:05+00:00\"",
+    ):  # fmt: skip
+        assert part in text, part
+
+
+def test_a_run_shows_what_the_records_say(full: FlaskClient) -> None:
+    page = read(full, "/dashboard/run?id=1")
+    text = full.get("/dashboard/run?id=1", headers=BROWSER).text
+
+    assert ["training", "", "0.25 s"] in page.rows
+    assert ["scoring", "", "2 min"] in page.rows
+    for part in ("0.8125", "0.7500", "+0.0625", "+0.0111 to +0.1222", "98.7%", "0.6033", "0.7044",
+                 "0.8055", "1,234, 56", "because", "by ada", SECOND):  # fmt: skip
+        assert part in text, part
+    row = next(row for row in page.rows if row and row[0].startswith("lastmonth_activity"))
+    assert row[1:] == [
+        "6.2%", "12.5", "11", "3.25", "0.310", "0.120", "\N{MINUS SIGN}0.50", "1.234", "drift",
+    ]  # fmt: skip
+
+
+def test_the_runs_are_those_of_the_api(full: FlaskClient) -> None:
+    entries = answer_of(full.get("/runs"))["runs"]
+
+    rows = read(full, "/dashboard/runs").rows[1:]
+
+    assert [row[0] for row in rows] == [f"Run {entry['id']}" for entry in entries]
+    assert rows[1][2:6] == ["cron", "deployed", "0.8125", "0.7500"]
+    assert rows[0][3] == "failed"
+
+
+def test_a_page_names_no_folder_of_this_machine(full: FlaskClient, tmp_path: Path) -> None:
+    for path in (*SHOWN, "/dashboard/run?id=2"):
+        assert str(tmp_path) not in full.get(path, headers=BROWSER).text
+    assert "input/a.csv cannot be read." in full.get("/dashboard/run?id=2", headers=BROWSER).text
+
+
+@pytest.mark.parametrize("number", ["3", "0", "-1", "", "x", "1e0", "9" * 30, "1 OR 1=1"])
+def test_an_unknown_run_is_a_page_that_says_so(full: FlaskClient, number: str) -> None:
+    response = full.get("/dashboard/run", query_string={"id": number}, headers=BROWSER)
+
+    assert response.status_code == 404
+
+
+def test_models_and_data_show_what_the_records_say(full: FlaskClient) -> None:
+    models, data = (
+        full.get(f"/dashboard/{name}", headers=BROWSER).text for name in ("models", "data")
+    )
+
+    for part in (
+        "0.701 to 0.902",
+        "0.603, 0.704",
+        "AUC 0.805",
+        "deploy",
+        "serving",
+        "No charts yet",
+    ):
+        assert part in models, part
+    # One more contact makes the odds a third: exp(-ln 3), here for 0.25, the deviation.
+    row = next(r for r in Reader(models).rows if r and r[0] == "lastmonth_activity")
+    assert row == ["lastmonth_activity", "0.25 more (1 SD)", "\N{MINUS SIGN}0.275", "0.76"]
+    for part in ("1,234", ">99 <", "drift", "12.5"):
+        assert part in data, part
+
+
+def test_one_column_over_the_runs(full: FlaskClient) -> None:
+    page = read(full, "/dashboard/data?column=lastmonth_activity")
+
+    assert ["Run 1", "1,234", "6.2%", "12.5", "11", "3.25", "0.310", "0.120"] in page.rows
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage", "old", "locked"])
+def test_without_the_records_the_pages_say_so(
+    client: FlaskClient, config_path: Path, damage: str, tmp_path: Path
+) -> None:
+    place = config_path.parent / "adras.db"
+    if damage == "garbage":
+        place.write_bytes(b"no database" * 1000)
+    if damage in ("old", "locked"):
+        connection = sqlite3.connect(place, isolation_level=None)
+        connection.execute("CREATE TABLE runs (id INTEGER)")
+        if damage == "locked":
+            connection.execute("BEGIN EXCLUSIVE")
+
+    for path in ("/", "/dashboard/worklist", "/dashboard/models"):
+        response = client.get(path, headers=BROWSER)
+        assert response.status_code == 200
+        assert "The records cannot be read" in response.text
+        assert "python -m scripts.fullprocess" in response.text
+        assert str(tmp_path) not in response.text
+    assert "0.7500" in response.text
+
+
+def test_before_the_first_run_each_page_says_what_to_do_first(config_path: Path) -> None:
+    client = create_app(config_path).test_client()
+
+    for path in ("/", "/dashboard/worklist", "/dashboard/runs", "/dashboard/models",
+                 "/dashboard/data", "/dashboard/outcomes"):  # fmt: skip
+        assert "python -m scripts.fullprocess" in client.get(path, headers=BROWSER).text, path
+    assert "How to begin" in client.get("/", headers=BROWSER).text
+
+
+def test_records_without_clients_say_what_to_do_first(client: FlaskClient, config: Config) -> None:
+    with database.open_records(config.database_url):
+        pass
+
+    for path, part in {
+        "/": "No client has been scored yet",
+        "/dashboard/worklist": "No client has been scored yet",
+        "/dashboard/runs": "No run yet", "/dashboard/data": "No dataset has been described yet",
+        "/dashboard/outcomes": "Not enough outcomes yet: 0 of 30",
+    }.items():  # fmt: skip
+        assert part in client.get(path, headers=BROWSER).text
+
+
+def test_errors_are_pages_for_browsers_and_problems_for_programs(client: FlaskClient) -> None:
+    page = client.get("/nothing", headers=BROWSER)
+
+    assert (page.status_code, page.content_type) == (404, "text/html; charset=utf-8")
+    assert "<h1>Not Found</h1>" in page.text
+    problem_of(client.get("/nothing", headers={"Accept": "application/json"}), 404)
+    problem_of(client.get("/nothing"), 404)
+    assert "Allow" in client.post("/", headers=BROWSER | {"Origin": "http://localhost"}).headers
+
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+
+
+def test_nothing_that_is_shown_becomes_markup(config_path: Path) -> None:
+    edit_config(config_path, worklist={"capacity": 1})
+    config = read_config(config_path)
+    score_twice(config)
+    record(config)
+    with sqlite3.connect(config_path.parent / "adras.db") as connection:
+        for table, column in (("client_scores", "client"), ("runs", "reason"), ("runs", "error"),
+                              ("runs", "trigger"), ("runs", "verdict"), ("decisions", "reason"),
+                              ("deployments", "actor"), ("deployments", "reason"),
+                              ("client_outcomes", "client"), ("decisions", "answer")):  # fmt: skip
+            connection.execute(f"UPDATE {table} SET {column} = ?", [HOSTILE])
+        connection.execute('UPDATE column_statistics SET "column" = ?', [HOSTILE])
+    client = create_app(config_path).test_client()
+
+    for path in SHOWN:
+        response = client.get(path.replace("=x", f"={HOSTILE}"), headers=BROWSER)
+        assert response.status_code == 200
+        tags = Reader(response.text).tags
+        assert not [tag for tag, _ in tags if tag == "script"]
+        assert not [a for _, attributes in tags for a in attributes if a.startswith("on")]
+
+
+def test_every_page_has_a_table_row_in_the_list_of_pages() -> None:
+    asked = {path.partition("?")[0] for path in SHOWN}
+
+    assert {page.path for page in PAGES if page.method == "GET"} - {"/charts/{file}"} == asked
+
+
+def test_a_page_is_told_apart_by_what_a_browser_accepts() -> None:
+    accepts: dict[str, Any] = {"text/html,*/*": True, "*/*": False, "": False}
+
+    assert {a: pages.wants_page({"HTTP_ACCEPT": a}) for a in accepts} == accepts
