@@ -6,10 +6,10 @@ by line, by those rules; they alone reject, and refuse.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,14 @@ from scripts.lines import Lines, Mask
 from scripts.reading import MAX_LINE_BYTES, OPEN_RECORDS, Layout, RefusedFileError
 
 BLOCK_BYTES = 2**20
+
+
+class Part(Protocol):
+    """Rows of a block that were taken whole."""
+
+    @property
+    def n_rows(self) -> int:
+        """Count the rows, one in each line."""
 
 
 class UnprovenError(Exception):
@@ -134,14 +142,32 @@ def read_unproven(
     return pa.table(rows, schema=columns.arrow_schema(layout.schema))
 
 
-def read_tables(
-    handle: BinaryIO, schema: Schema, found: FileReading, *, needs_label: bool
-) -> Iterator[pa.Table]:
+def read_parts(
+    handle: BinaryIO,
+    schema: Schema,
+    found: FileReading,
+    *,
+    needs_label: bool,
+    shortcut: Callable[[Layout], Callable[[bytes], Part | None]] | None = None,
+) -> Iterator[pa.Table | Part]:
     """Read a file in parts, hashing every byte that is used.
+
+    Parameters
+    ----------
+    handle : file
+        The file.
+    schema : Schema
+        The columns.
+    found : FileReading
+        Its account, which is kept.
+    needs_label : bool
+        Whether a row without a label is rejected.
+    shortcut : callable, optional
+        Makes of a layout what may take a block whole, if it can prove every row of it right.
 
     Yields
     ------
-    pyarrow.Table
+    pyarrow.Table, or what the shortcut gives
         The rows that can be right, in their order.
 
     Raises
@@ -152,15 +178,21 @@ def read_tables(
     sha = hashlib.sha256()
     first = reading.read_line(handle, 1, found, sha, schema.encoding)
     layout = reading.read_layout(first, schema, found, needs_label=needs_label)
+    take = None if shortcut is None else shortcut(layout)
     number = 2
     for block in iterate_blocks(handle) if columns.can_prove(layout) else ():
+        part = None if take is None else take(block)
         try:
-            table = read_block(block, number, layout, found)
+            table = read_block(block, number, layout, found) if part is None else part
         except UnprovenError:
             break
         sha.update(block)
         found.n_bytes += len(block)
-        number += block.count(b"\n")
+        if part is None:
+            number += block.count(b"\n")
+        else:
+            number += part.n_rows
+            found.n_rows += part.n_rows
         yield table
     # Nothing is left where every block was proven.
     yield read_unproven(handle, number, layout, found, sha)
@@ -170,6 +202,8 @@ def read_tables(
 def take_column(tables: list[pa.Table], name: str) -> Any:
     """Take a column out of tables, as pandas keeps it; so taken, nothing is in memory twice."""
     chunks = [chunk for table in tables for chunk in table[name].chunks]
+    # What has no rows has no say in the kind of the numbers.
+    chunks = [chunk for chunk in chunks if len(chunk)] or chunks[:1]
     tables[:] = [table.drop_columns([name]) for table in tables]
     if chunks and pa.types.is_large_string(chunks[0].type):
         # In one piece, since whatever is asked of the column later is faster then.
@@ -203,7 +237,7 @@ def read_file(
     try:
         reading.check_is_file(path, folder)
         with path.open("rb") as handle:
-            return found, list(read_tables(handle, schema, found, needs_label=needs_label))
+            return found, list(read_parts(handle, schema, found, needs_label=needs_label))
     except RefusedFileError as error:
         reading.refuse(found, error)
         return found, [columns.arrow_schema(schema).empty_table()]

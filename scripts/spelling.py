@@ -1,7 +1,7 @@
 """Spells a table as CSV, a part at a time."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 QUOTE, COMMA, NOTHING = (pa.scalar(text, pa.large_string()) for text in ('"', ",", ""))
 FEW_ROWS = 10_000
 PART_ROWS = 2**16
+Places = NDArray[np.int64]
 # What pandas puts between quotes, and Arrow refuses to write without them.
 TO_BE_QUOTED = '[",\r\n]'
 BARE = pa_csv.WriteOptions(include_header=False, quoting_style="none", batch_size=PART_ROWS)
@@ -53,8 +54,8 @@ def to_arrow(part: pd.DataFrame, whole: list[str]) -> pa.Table:
     return pa.table(columns)
 
 
-def spell_quoted(rows: pa.Table) -> bytes:
-    """Spell rows of which some texts have to be quoted; Arrow alone would quote all or none."""
+def spell_quoted(rows: pa.Table) -> list[bytes]:
+    """Spell each row where some texts have to be quoted; Arrow would quote all or none."""
     columns = []
     for column in rows.columns:
         texts = pc.fill_null(column.cast(pa.large_string()), "")
@@ -62,7 +63,7 @@ def spell_quoted(rows: pa.Table) -> bytes:
         quoted = pc.binary_join_element_wise(QUOTE, doubled, QUOTE, NOTHING)
         columns.append(pc.if_else(pc.match_substring_regex(texts, TO_BE_QUOTED), quoted, texts))
     lines = pc.binary_join_element_wise(*columns, COMMA)
-    return "".join(f"{line}\n" for line in lines.to_pylist()).encode()
+    return [f"{line}\n".encode() for line in lines.to_pylist()]
 
 
 def spell_by_arrow(part: pd.DataFrame, whole: list[str]) -> bytes:
@@ -71,8 +72,49 @@ def spell_by_arrow(part: pd.DataFrame, whole: list[str]) -> bytes:
     try:
         pa_csv.write_csv(rows, stream, BARE)
     except pa.ArrowInvalid:
-        return spell_quoted(rows)
+        return b"".join(spell_quoted(rows))
     return bytes(stream.getvalue())
+
+
+def spell_bare(values: NDArray[np.float64]) -> pa.Array:
+    """Spell numbers so that equal ones have equal texts, also whole ones among fractions."""
+    texts = spell_floats(values).to_pylist()
+    return pa.array([text and text.removesuffix(".0") for text in texts], pa.large_string())
+
+
+def spell_rows(part: pd.DataFrame) -> tuple[bytes, Places, Places]:
+    """Spell rows each by itself, so that equal rows have equal bytes.
+
+    Parameters
+    ----------
+    part : pandas.DataFrame of shape (n_rows, n_columns)
+        Text, whole numbers and floats; at least one row.
+
+    Returns
+    -------
+    tuple of bytes and two numpy.ndarray of shape (n_rows,)
+        Lines, and where each begins and ends without its line end. Whole numbers are bare, also in
+        a column that has fractions.
+    """
+    whole = whole_columns(part)
+    mixed = [name for name in part.select_dtypes("float") if name not in whole]
+    rows = to_arrow(part.drop(columns=mixed), whole)
+    for name in mixed:
+        rows = rows.append_column(name, spell_bare(part[name].to_numpy(np.float64)))
+    rows, stream = rows.select(list(part.columns)), pa.BufferOutputStream()
+    try:
+        pa_csv.write_csv(rows, stream, BARE)
+        content = bytes(stream.getvalue())
+        breaks = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))
+    except pa.ArrowInvalid:
+        lines = spell_quoted(rows)
+        content, breaks = b"".join(lines), np.cumsum([len(line) for line in lines]) - 1
+    return content, np.append(0, breaks[:-1] + 1), breaks
+
+
+def spell_header(names: Sequence[str]) -> bytes:
+    """Spell the names of columns."""
+    return spell_by_pandas(pd.DataFrame(columns=list(names)), [], header=True)
 
 
 def spell_table(table: pd.DataFrame) -> Iterator[bytes]:

@@ -31,9 +31,15 @@ ALLOWED: dict[str, set[str]] = {
     "columns": {"config", "model", "cells", "reading", "lines"},
     "bulk": {"config", "findings", "reading", "lines", "columns"},
     "duplicates": set(),
+    "canonical": {"config", "lines", "reading"},
+    "sieve": {"duplicates"},
+    "shelf": {"canonical"},
+    "capacity": {"config"},
     "spelling": set(),
     "dataset": {"errors", "config", "artifacts", "cells", "model", "findings", "reading"}
     | {"bulk"},
+    "linewise": {"errors", "config", "bulk", "columns", "dataset", "findings", "reading"}
+    | {"spelling", "canonical", "shelf", "sieve"},
     "inference": {"errors", "config", "cells", "dataset", "findings", "reading"},
     "release": {"errors", "artifacts", "model"},
     "evaluation": {"errors", "dataset", "model"},

@@ -1,0 +1,247 @@
+"""Ingests large files as rows of bytes: what is right and no duplicate is copied, in its order."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from scripts import bulk, columns, dataset, findings, reading, shelf, spelling
+from scripts.canonical import Judge, Rows
+from scripts.config import Schema
+from scripts.errors import DatasetError
+from scripts.findings import FileReading
+from scripts.reading import RefusedFileError
+from scripts.shelf import Shelf
+from scripts.sieve import Sieve
+
+Mask = NDArray[np.bool_]
+Clean = Callable[[pd.DataFrame], pd.DataFrame]
+FindClients = Callable[[pd.DataFrame, Schema], pd.DataFrame]
+
+
+class FractionsError(Exception):
+    """A column has fractions, so that its whole numbers are spelled otherwise than they are."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the rows so far have told, which a file that is refused late must not change."""
+
+    n_rows: int = 0
+    clients: pd.DataFrame = field(default_factory=pd.DataFrame)
+    header: tuple[str, ...] = ()
+    with_fractions: frozenset[str] = frozenset()
+    not_whole: frozenset[str] = frozenset()
+
+
+@dataclass
+class Gathering:
+    """What has been read so far: rows on the shelf, their hashes in the sieve, today's clients."""
+
+    schema: Schema
+    sieve: Sieve
+    shelf: Shelf
+    clean: Clean | None
+    find_clients: FindClients
+    may_have_fractions: bool
+    known: Known = field(default_factory=Known)
+
+    def judge(self, layout: reading.Layout) -> Callable[[bytes], Rows | None]:
+        """Say how the blocks of a file are taken as they are."""
+        judge = Judge(layout)
+        # Where clients without a label are known, the names in every later row count.
+        is_free = self.clean is None
+        return lambda content: judge.read(content) if is_free and self.known.clients.empty else None
+
+    def put(self, rows: Rows) -> None:
+        """Keep rows of the dataset."""
+        if rows.n_rows:
+            self.sieve.add(rows.content, rows.starts, rows.ends)
+            self.shelf.put(rows)
+
+    def take_rows(self, rows: Rows) -> None:
+        """Take rows that are spelled right."""
+        self.known = replace(
+            self.known,
+            n_rows=self.known.n_rows + rows.n_rows,
+            not_whole=self.known.not_whole | rows.with_blanks,
+        )
+        self.put(rows)
+
+    def take_table(self, found: pa.Table) -> None:
+        """Take rows that had to be parsed: those with a label to the dataset, others to clients."""
+        if not found.num_rows:
+            return
+        parts = [found]
+        table = dataset.make_table(
+            {name: bulk.take_column(parts, name) for name in self.schema.columns}, self.schema
+        )
+        not_whole = {name for name in self.schema.numeric if table[name].dtype != np.int64}
+        labelled, unlabelled = dataset.split_unlabelled(table, self.schema)
+        clients = self.known.clients
+        if len(unlabelled) or len(clients):
+            earlier = [clients] if len(clients) else []
+            clients = self.find_clients(
+                pd.concat([*earlier, table], ignore_index=True), self.schema
+            )
+        self.known = replace(
+            self.known,
+            n_rows=self.known.n_rows + found.num_rows,
+            clients=clients,
+            not_whole=self.known.not_whole | not_whole,
+        )
+        cleaned = labelled if self.clean is None else self.clean(labelled)
+        self.note_columns(cleaned)
+        if len(cleaned):
+            self.put(Rows(*spelling.spell_rows(cleaned)))
+
+    def note_columns(self, cleaned: pd.DataFrame) -> None:
+        """Note the columns of the dataset, and which of them have fractions."""
+        names, header = tuple(map(str, cleaned.columns)), self.known.header
+        if header and names != header:
+            raise DatasetError(
+                f"clean_dataset gave the columns {names} for some rows and {header} for others;"
+                " beyond memory it is given the table in parts and must treat them alike."
+            )
+        floats = map(str, cleaned.select_dtypes("float").columns)
+        fractional = set(floats) - set(spelling.whole_columns(cleaned))
+        if fractional and not self.may_have_fractions:
+            raise FractionsError
+        with_fractions = self.known.with_fractions | fractional
+        self.known = replace(self.known, header=names, with_fractions=with_fractions)
+
+    def read(self, path: Path, *, needs_label: bool) -> FileReading:
+        """Read a file; if it is refused, nothing of it stays."""
+        found, since = reading.new_reading(path, self.schema), self.sieve.n_rows
+        before = self.known
+        try:
+            reading.check_is_file(path, path.parent)
+            with path.open("rb") as handle:
+                for part in bulk.read_parts(
+                    handle, self.schema, found, needs_label=needs_label, shortcut=self.judge
+                ):
+                    if isinstance(part, Rows):
+                        self.take_rows(part)
+                    else:
+                        self.take_table(part)
+        except RefusedFileError as error:
+            reading.refuse(found, error)
+            self.sieve.cancel(since)
+            self.known = before
+        return found
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The rows of a dataset, in bytes, with what was found on the way."""
+
+    n_rows: int
+    parts: Iterator[bytes]
+    clients: pd.DataFrame
+    readings: list[FileReading]
+
+
+def respell(
+    part: bytes, header: Sequence[str], schema: Schema, with_fractions: frozenset[str]
+) -> bytes:
+    """Spell rows anew where a column has fractions elsewhere, so that a whole number ends in .0."""
+    table = columns.parse_spelled(part, header, schema).to_pandas()
+    whole = [name for name in table.select_dtypes("float") if name not in with_fractions]
+    return spelling.spell_by_arrow(table, whole)
+
+
+def spell(gathering: Gathering, is_first: Mask) -> Iterator[bytes]:
+    """Spell the dataset.
+
+    Parameters
+    ----------
+    gathering : Gathering
+        All that was read.
+    is_first : numpy.ndarray of shape (n_rows,)
+        Which rows stay.
+
+    Yields
+    ------
+    bytes
+        Whole lines, the header first.
+    """
+    known = gathering.known
+    header = known.header or gathering.schema.columns
+    yield spelling.spell_header(header)
+    for part in shelf.choose_rows(gathering.shelf, is_first):
+        if known.with_fractions:
+            yield respell(part, header, gathering.schema, known.with_fractions)
+        else:
+            yield part
+
+
+def as_kept(known: Known, schema: Schema) -> pd.DataFrame:
+    """Give clients the kinds of numbers that the table of all rows would have."""
+    clients = known.clients
+    if clients.empty:
+        clients = dataset.make_table({name: [] for name in schema.columns}, schema)
+    kinds = {name: np.float64 if name in known.not_whole else np.int64 for name in schema.numeric}
+    return clients.astype(kinds)
+
+
+def gather(
+    paths: Sequence[Path],
+    schema: Schema,
+    folder: Path,
+    *,
+    find_clients: FindClients,
+    clean: Clean | None = None,
+    bound_bytes: int | None = None,
+) -> Gathered:
+    """Read files strictly, in the order given, and drop the rows that repeat an earlier one.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files.
+    schema : Schema
+        Their columns.
+    folder : Path
+        Where to put what does not fit into memory; nothing stays there.
+    find_clients : callable
+        Finds today's clients in a table.
+    clean : callable, optional
+        Is given the rows with a label in parts, as tables.
+    bound_bytes : int, optional
+        How much memory to use about; without it, as much as the files have bytes, and more.
+
+    Returns
+    -------
+    Gathered
+        The same rows as from `dataset.read_tables`, cleaned; their bytes once.
+
+    Raises
+    ------
+    DatasetError
+        If no usable row is found.
+    FractionsError
+        Without a bound, if a column has fractions: the whole table is then spelled better.
+    """
+    is_bounded = bound_bytes is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(tempfile.TemporaryFile(dir=folder)) if is_bounded else None
+        sieve = stack.enter_context(contextlib.closing(Sieve(folder, bound_bytes)))
+        gathering = Gathering(
+            schema, sieve, Shelf(file), clean, find_clients, may_have_fractions=is_bounded
+        )
+        readings = [gathering.read(path, needs_label=False) for path in paths]
+        if not gathering.known.n_rows:
+            raise DatasetError(f"No usable row was found. {findings.spell_complaints(readings)}")
+        is_first = sieve.find_firsts()
+        # From here on whoever takes the rows closes the file.
+        stack.pop_all()
+    n_rows = int(np.count_nonzero(is_first))
+    clients = as_kept(gathering.known, schema)
+    return Gathered(n_rows, spell(gathering, is_first), clients, readings)
