@@ -2,6 +2,7 @@
 
 import difflib
 import ipaddress
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -244,6 +245,19 @@ def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -
             check_keys(settings[key], kind, f"{place}, {key},")
 
 
+def check_no_doubles(content: bytes, place: str) -> None:
+    """Refuse a key that stands twice in one object; JSON leaves open which of the two counts."""
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        keys = [key for key, _ in pairs]
+        doubled = sorted({key for key in keys if keys.count(key) > 1})
+        if doubled:
+            raise ConfigError(f"{place} has {doubled} more than once in one object; keep one.")
+
+    # Numbers stay text: they are no matter here, and Python refuses very long ones.
+    json.loads(content, object_pairs_hook=check, parse_int=str, parse_float=str)
+
+
 def fill_schema(section: dict[str, Any]) -> dict[str, Any]:
     """Say what a section leaves out: by naming a target it is about a table of its own.
 
@@ -392,15 +406,17 @@ def read_config(path: Path) -> Config:
     Raises
     ------
     ConfigError
-        If the file is missing, is not JSON, lacks a required key, has an unknown one, or a
-        value that cannot be right.
+        If the file is missing, is not JSON, lacks a required key, has an unknown one or one
+        twice, or a value that cannot be right.
 
     Notes
     -----
     README, section "config.json".
     """
     try:
-        settings = msgspec.json.decode(path.read_bytes())
+        content = path.read_bytes()
+        settings = msgspec.json.decode(content)
+        check_no_doubles(content, str(path))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -52,6 +52,8 @@ NO_CONTENT = (204, 304)
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 SERVING = "adras.serving"
 ROUTE = "adras.route"
+# Where a route says that its answer is of another release than the one that serves.
+RELEASE = "adras.release"
 ROLE = "adras.role"
 # What may be asked without being meant: a link, a picture, a look ahead.
 READING = ("GET", "HEAD", "OPTIONS")
@@ -197,7 +199,8 @@ class FrontDoor:
             close = getattr(parts, "close", None)
             if close is not None:
                 close()
-        return Answer(start.status, content, start.headers, environ[SERVING].release_name)
+        release = environ.get(RELEASE, environ[SERVING].release_name)
+        return Answer(start.status, content, start.headers, release)
 
     def finish(self, environ: Environ, answer: Answer, started_s: float) -> Answer:
         """Count and log an answer, and add the headers that all answers have."""

@@ -24,7 +24,7 @@ from scripts.contract import (
     Score,
     Summary,
 )
-from scripts.frontdoor import SERVING
+from scripts.frontdoor import RELEASE, SERVING
 from scripts.live import Serving
 from scripts.metrics import CONTENT_TYPE, Metrics
 from scripts.openapi import Operation, Parameter, describe
@@ -119,7 +119,7 @@ def diagnose() -> Answer:
     path = serving().config.prod_deployment_path / artifacts.DIAGNOSTICS
     try:
         content = path.read_bytes()
-        msgspec.json.decode(content, type=Diagnosis)
+        request.environ[RELEASE] = msgspec.json.decode(content, type=Diagnosis).release
     except FileNotFoundError as error:
         raise RefusedError(503, NOT_MEASURED) from error
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

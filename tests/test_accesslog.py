@@ -5,13 +5,23 @@ import json
 import threading
 import time
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
 from scripts import accesslog
 from scripts.accesslog import AccessLog
-from tests.service import FIRST, make_row, predict
+from tests.service import (
+    DIAGNOSIS,
+    FIRST,
+    SECOND,
+    make_model,
+    make_row,
+    predict,
+    switch,
+    write_release,
+)
 
 
 def lines_of(stream: io.BytesIO) -> list[dict[str, object]]:
@@ -41,6 +51,25 @@ def test_every_request_leaves_one_line_without_its_data(client: FlaskClient) -> 
     assert datetime.fromisoformat(str(lines[0]["at"])).tzinfo is not None
     assert b"CANARY" not in stream.getvalue()
     assert b"1337" not in stream.getvalue()
+
+
+def test_a_line_names_the_release_that_the_answer_is_of(client: FlaskClient, prod: Path) -> None:
+    stream = io.BytesIO()
+    log = AccessLog(stream)
+    client.application.extensions["door"].access_log = log
+    (prod / "diagnostics.json").write_text(json.dumps(DIAGNOSIS))
+    write_release(prod, SECOND, make_model())
+    log.start()
+
+    client.get("/diagnose")
+    switch(prod, SECOND)
+    for path in ("/score", "/diagnose", "/health"):
+        assert client.get(path).status_code == 200
+    log.stop()
+
+    # What was measured of the first release is of the first, also while the second serves.
+    releases = [line["release"] for line in lines_of(stream)]
+    assert releases == [FIRST, SECOND, FIRST, SECOND]
 
 
 class Stuck(io.RawIOBase):

@@ -131,6 +131,34 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(
         assert f"config.json, {section}, has" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("twice", "key"),
+    [
+        ('"database_url": "sqlite:///a.db", "database_url": "sqlite:///b.db"', "database_url"),
+        ('"api": {"port": 1, "host": "::1", "port": 2}', "port"),
+        ('"api": {"port": 1}, "api": {"port": 2}', "api"),
+        ('"schema": {"minimum": {"a": 0, "a": 1}}', "a"),
+        ('"api": {"max_rows": 1, "max\\u005frows": 2}', "max_rows"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(write: Write, twice: str, key: str) -> None:
+    path = write()
+    path.write_text(path.read_text().rstrip().removesuffix("}") + f", {twice}}}")
+
+    with pytest.raises(ConfigError, match=rf"has \['{key}'\] more than once in one object"):
+        config_module.read_config(path)
+
+
+def test_a_very_long_number_is_no_reason_to_break(write: Write) -> None:
+    path = write()
+    path.write_text(
+        path.read_text().rstrip().removesuffix("}") + f', "api": {{"port": {"9" * 5000}}}}}'
+    )
+
+    with pytest.raises(ConfigError):
+        config_module.read_config(path)
+
+
 WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"input_folder_path": 1}, "Expected .*got 1.*input_folder_path"),
     ({"input_folder_path": ""}, "Expected the path of a folder, got ''"),
