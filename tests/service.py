@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,7 @@ def problem_of(response: TestResponse, status: int) -> dict[str, Any]:
     return problem
 
 
+APP = ("-m", "scripts.app")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO")
 # Everything that answers: what programs ask, and the pages.
 ALL_ROUTES = (*ROUTES, *PAGES)
@@ -184,14 +185,14 @@ def free_port() -> int:
 
 @contextmanager
 def served(
-    config_path: Path, token: str | None = None, **settings: Any
+    config_path: Path, token: str | None = None, program: Sequence[str] = APP, **settings: Any
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run the real server as a program; give its address once it answers."""
     port = free_port()
     api = {"port": port, "max_rows": 20, "max_body_bytes": 2000} | settings
     edit_config(config_path, api=api)
     env = os.environ | ({"ADRAS_API_TOKEN": token} if token else {})
-    command = [sys.executable, "-m", "scripts.app", "--config", str(config_path)]
+    command = [sys.executable, *program, "--config", str(config_path)]
     with subprocess.Popen(
         command, cwd=ROOT, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -64,28 +64,37 @@ def test_a_host_that_does_not_exist_is_said() -> None:
         server.bind(api)
 
 
-def drip(url: str, head: bytes, part: bytes, ended: threading.Event, n_clients: int) -> int:
-    """Open connections that send a byte or a line now and then; count those that were cut."""
+def connect(url: str, head: bytes, n_clients: int) -> list[socket.socket]:
+    """Open connections that send the beginning of a request."""
     host, port = url.removeprefix("http://").split(":")
-    clients = [socket.create_connection((host, int(port))) for _ in range(n_clients)]
+    clients = [socket.create_connection((host, int(port)), timeout=10) for _ in range(n_clients)]
     for client in clients:
         client.sendall(head)
-    while not ended.wait(0.5):
+    return clients
+
+
+def drip(clients: list[socket.socket], part: bytes, ended: threading.Event) -> None:
+    """Send a byte or a line now and then, on every connection, until told to end."""
+    while not ended.wait(0.2):
         for client in clients:
+            # One that was cut.
             with contextlib.suppress(OSError):
                 client.sendall(part)
-    n_cut = 0
-    for client in clients:
-        client.settimeout(0.1)
-        with contextlib.suppress(TimeoutError):
-            try:
-                while client.recv(4096):
-                    pass
-                n_cut += 1
-            except ConnectionError:
-                n_cut += 1
+
+
+def was_cut(client: socket.socket) -> bool:
+    """Say whether the server has ended a connection; close it."""
+    client.settimeout(0.1)
+    try:
+        while client.recv(4096):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+    finally:
         client.close()
-    return n_cut
+    return True
 
 
 HEADERS = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
@@ -94,28 +103,44 @@ BODY = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/
 
 def check_slow_clients(url: str, n_clients: int, duration_s: float) -> tuple[float, int]:
     """Ask for /health while clients drip headers and bodies; give the slowest answer and cuts."""
-    ended = threading.Event()
+    ended, slowest_s = threading.Event(), 0.0
+    kinds = [(HEADERS, b"X: y\r\n"), (BODY + b"Content-Length: 1000\r\n\r\n", b" ")]
+    dripping = [(connect(url, head, n_clients // 2), part) for head, part in kinds]
     with ThreadPoolExecutor(2) as pool:
-        headers = pool.submit(drip, url, HEADERS, b"X: y\r\n", ended, n_clients // 2)
-        body = BODY + b"Content-Length: 1000\r\n\r\n"
-        bodies = pool.submit(drip, url, body, b" ", ended, n_clients // 2)
-        slowest_s, until = 0.0, time.monotonic() + duration_s
-        while time.monotonic() < until:
-            started = time.monotonic()
-            assert requests.get(f"{url}/health", timeout=10).status_code == 200
-            slowest_s = max(slowest_s, time.monotonic() - started)
-            time.sleep(0.02)
-        ended.set()
-        return slowest_s, headers.result() + bodies.result()
+        try:
+            drips = [pool.submit(drip, clients, part, ended) for clients, part in dripping]
+            until = time.monotonic() + duration_s
+            while time.monotonic() < until:
+                started = time.monotonic()
+                assert requests.get(f"{url}/health", timeout=10).status_code == 200
+                slowest_s = max(slowest_s, time.monotonic() - started)
+                time.sleep(0.02)
+        finally:
+            # Also after a failure: the pool waits for its threads.
+            ended.set()
+        for dripped in drips:
+            dripped.result()
+    return slowest_s, sum(was_cut(client) for clients, _ in dripping for client in clients)
 
 
-def test_slow_clients_do_not_shut_others_out(prod: Path, config_path: Path) -> None:
-    with served(config_path) as (url, process):
-        slowest_s, _ = check_slow_clients(url, n_clients=100, duration_s=3)
+# The program with limits of time so short that a test can wait for them.
+IMPATIENT = """
+import sys
+from scripts import app, server
+from scripts.console import make_command
+server.HEADER_S, server.BODY_S = 1.0, 2.0
+make_command(app.serve, ()).main(args=sys.argv[1:])
+"""
+
+
+def test_slow_clients_are_cut_and_do_not_shut_others_out(prod: Path, config_path: Path) -> None:
+    with served(config_path, program=("-c", IMPATIENT)) as (url, process):
+        slowest_s, n_cut = check_slow_clients(url, n_clients=100, duration_s=4)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
 
     assert slowest_s < 1
+    assert n_cut == 100
     assert process.returncode == 0
 
 
