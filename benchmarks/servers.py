@@ -10,11 +10,24 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 ROW = {"lastmonth_activity": 12, "lastyear_activity": 480, "number_of_employees": 35}
+START_S = 120
+END_S = 20
+# One program for all steps, since most of their time is the import of libraries.
+PREPARE = """
+import sys
+from pathlib import Path
+from scripts import deployment, ingestion, scoring, training
+from scripts.config import read_config
+config = read_config(Path(sys.argv[1]))
+for step in (ingestion, training, scoring, deployment):
+    step.main(config)
+"""
 
 
 def free_port() -> int:
@@ -36,10 +49,20 @@ def prepare(folder: Path) -> Path:
     }
     path = folder / "config.json"
     path.write_text(json.dumps(settings))
-    for step in ("ingestion", "training", "scoring", "deployment"):
-        command = [sys.executable, "-m", f"scripts.{step}", "--config", str(path)]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    command = [sys.executable, "-c", PREPARE, str(path)]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"The installation could not be made:\n{done.stderr}")
     return path
+
+
+def family(pid: int) -> list[int]:
+    """List a process and all that it has started."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(one for child in children for one in family(int(child)))]
 
 
 @dataclass(frozen=True)
@@ -52,44 +75,75 @@ class Running:
     started_s: float
 
     def cpu_s(self) -> float:
-        """CPU time used so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """CPU time used so far, by all its processes."""
+        ticks = 0
+        for pid in family(self.process.pid):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self) -> float:
-        """Memory in use, what is shared with others counted by halves (PSS)."""
-        lines = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines()
-        return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+        """Memory in use by all its processes, what is shared counted in parts (PSS)."""
+        kb = 0
+        for pid in family(self.process.pid):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            kb += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        return kb / 1024
+
+
+def wait_for_answer(process: subprocess.Popen[bytes], url: str, body: dict[str, Any]) -> None:
+    """Wait for the first good answer."""
+    until, found = time.monotonic() + START_S, "no connection"
+    with requests.Session() as session:
+        # A proxy of the environment has nothing to do with this machine.
+        session.trust_env = False
+        while time.monotonic() < until:
+            if process.poll() is not None:
+                raise SystemExit(f"{process.args!r} ended with {process.returncode}.")
+            try:
+                answer = session.post(url, json=body, timeout=5)
+            except requests.RequestException as error:
+                found = type(error).__name__
+            else:
+                if answer.ok:
+                    return
+                found = f"{answer.status_code} {answer.text[:200]}"
+            time.sleep(0.005)
+    raise SystemExit(f"{process.args!r} did not answer within {START_S} s: {found}")
 
 
 @contextmanager
-def running(name: str, command: list[str], url: str, path: str) -> Iterator[Running]:
+def running(
+    name: str,
+    command: list[str],
+    url: str,
+    path: str,
+    *,
+    python: str = sys.executable,
+    body: dict[str, Any] | None = None,
+) -> Iterator[Running]:
     """Start a server, wait for its first prediction, and end it at the end."""
     started = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [python, *command],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     ) as process:  # fmt: skip
         try:
-            while True:
-                try:
-                    answer = requests.post(f"{url}{path}", json={"data": [ROW]}, timeout=30)
-                    answer.raise_for_status()
-                    break
-                except requests.ConnectionError:
-                    if process.poll() is not None:
-                        raise SystemExit(f"{command} ended.") from None
-                    time.sleep(0.01)
+            wait_for_answer(process, f"{url}{path}", body or {"data": [ROW]})
             yield Running(name, url, process, time.perf_counter() - started)
         finally:
             process.terminate()
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 @contextmanager
 def running_ours(config_path: Path) -> Iterator[Running]:
     """Start the service."""
     port = json.loads(config_path.read_text())["api"]["port"]
-    command = ["scripts.app", "--config", str(config_path)]
+    command = ["-m", "scripts.app", "--config", str(config_path)]
     with running("ours", command, f"http://127.0.0.1:{port}", "/predict") as ours:
         yield ours
 
@@ -98,14 +152,21 @@ def running_ours(config_path: Path) -> Iterator[Running]:
 def running_plain(config_path: Path) -> Iterator[Running]:
     """Start the plain way."""
     port = free_port()
-    command = ["benchmarks.plain_service", str(config_path), str(port)]
+    command = ["-m", "benchmarks.plain_service", str(config_path), str(port)]
     with running("plain", command, f"http://127.0.0.1:{port}", "/plain") as plain:
         yield plain
 
 
 @contextmanager
-def running_sides(folder: Path) -> Iterator[tuple[Running, Running]]:
-    """Start both sides on one installation."""
-    config_path = prepare(folder)
-    with running_ours(config_path) as ours, running_plain(config_path) as plain:
-        yield ours, plain
+def running_mlflow(config_path: Path, python: str, folder: Path) -> Iterator[Running]:
+    """Start MLflow's scoring server in an environment of its own, on a model fitted there."""
+    port, made = free_port(), folder / "mlflow_model"
+    script = str(ROOT / "benchmarks" / "mlflow_model.py")
+    (table,) = sorted((config_path.parent / "output").glob("finaldata_*.csv"))
+    subprocess.run([python, script, str(table), str(made)], check=True, capture_output=True)
+    command = ["-m", "mlflow", "models", "serve", "-m", str(made), "-p", str(port)]
+    command += ["--env-manager", "local"]
+    url = f"http://127.0.0.1:{port}"
+    body = {"dataframe_records": [ROW]}
+    with running("mlflow", command, url, "/invocations", python=python, body=body) as mlflow:
+        yield mlflow

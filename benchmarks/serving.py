@@ -1,11 +1,14 @@
 """Measure predictions over HTTP against an empty Flask route and the plain way, with wrk.
 
-    python -m benchmarks.serving [REPEATS [SECONDS]]
+    python -m benchmarks.serving [--repeats 3] [--seconds 3] [--mlflow PYTHON]
 
-Required: one row at least 0.8 of an empty route and 10 times the plain way, 1,000 rows at least 5
-times the plain way, p99 at 64 connections below 4 times p50, and at most 120 MB.
+All sides run at the same time and are asked in turns. Required, at 8 and at 64 connections: one row
+at least 0.8 of an empty route on the same server and 10 times the plain way, 1,000 rows at least 5
+times the plain way; p99 at 64 connections below 4 times p50; at most 120 MB. With the Python of an
+environment that has MLflow, its scoring server is measured as well.
 """
 
+import argparse
 import json
 import re
 import shutil
@@ -13,14 +16,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.servers import Running, running_sides
+from benchmarks.servers import ROW, Running, prepare, running_mlflow, running_ours, running_plain
 
-ROW = {"lastmonth_activity": 12, "lastyear_activity": 480, "number_of_employees": 35}
 UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 REQUIRED_MB = 120
+REQUIRED_TAIL = 4
+REQUIRED_RATIOS = {(1, "empty"): 0.8, (1, "plain"): 10.0, (1000, "plain"): 5.0}
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,20 @@ LOADS = (Load(1, 8), Load(1, 64), Load(1000, 8), Load(1000, 64))
 
 
 @dataclass(frozen=True)
+class Side:
+    """A route that is asked; `member` holds the rows, and without one nothing is sent."""
+
+    name: str
+    server: Running
+    path: str
+    member: str | None
+
+    def takes(self, load: Load) -> bool:
+        """Say whether a load makes sense; an empty route is asked for nothing once."""
+        return self.member is not None or load.n_rows == 1
+
+
+@dataclass(frozen=True)
 class Result:
     """What wrk saw, and what the server used."""
 
@@ -44,10 +63,10 @@ class Result:
     cpu_us: float
 
 
-def write_script(folder: Path, load: Load) -> Path:
+def write_script(folder: Path, load: Load, member: str) -> Path:
     """Write what wrk sends."""
-    body = json.dumps({"data": [ROW] * load.n_rows})
-    path = folder / f"{load.n_rows}.lua"
+    body = json.dumps({member: [ROW] * load.n_rows})
+    path = folder / f"{member}_{load.n_rows}.lua"
     path.write_text(
         'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
         f"wrk.body = [[{body}]]\n"
@@ -63,23 +82,15 @@ def read_latency(text: str, percentile: str) -> float:
     return float(found[1]) * UNITS_MS[found[2]]
 
 
-def measure(side: Running, path: str, script: Path | None, load: Load, seconds: int) -> Result:
+def measure(side: Side, script: Path | None, load: Load, seconds: int) -> Result:
     """Send one load to one side."""
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{load.n_connections}",
-        f"-d{seconds}s",
-        "--latency",
-        "--timeout",
-        "30s",
-    ]
-    command += ["-s", str(script)] if script else []
-    before_s = side.cpu_s()
+    command = ["wrk", "-t1", f"-c{load.n_connections}", f"-d{seconds}s", "--latency"]
+    command += ["--timeout", "30s", *(["-s", str(script)] if script else [])]
+    before_s = side.server.cpu_s()
     done = subprocess.run(
-        [*command, f"{side.url}{path}"], capture_output=True, text=True, check=True
+        [*command, f"{side.server.url}{side.path}"], capture_output=True, text=True, check=True
     )
-    text, used_s = done.stdout, side.cpu_s() - before_s
+    text, used_s = done.stdout, side.server.cpu_s() - before_s
     if "Non-2xx" in text or "Socket errors" in text:
         raise SystemExit(f"{side.name} refused requests:\n{text}")
     count = re.search(r"(\d+) requests in", text)
@@ -96,6 +107,9 @@ def median_of(results: list[Result]) -> Result:
     return Result(*(statistics.median(column) for column in columns))
 
 
+Medians = dict[tuple[Load, str], Result]
+
+
 def show(load: Load, name: str, result: Result) -> None:
     """Print one line of the table."""
     print(
@@ -105,42 +119,82 @@ def show(load: Load, name: str, result: Result) -> None:
     )
 
 
-def main(n_repeats: int, seconds: int) -> None:
-    """Measure all sides in turns, and print medians and ratios."""
+def verdict(is_met: bool) -> str:
+    """Say whether a requirement is met."""
+    return "met" if is_met else "NOT MET"
+
+
+def show_ratios(medians: Medians) -> bool:
+    """Print ours against each other side, and the spread; say whether all requirements are met."""
+    are_met = []
+    for (load, name), other in medians.items():
+        if name == "ours":
+            continue
+        ours, required = medians[load, "ours"], REQUIRED_RATIOS.get((load.n_rows, name))
+        rate, cpu = ours.per_s / other.per_s, other.cpu_us / ours.cpu_us
+        line = f"{load.n_rows:5} rows {load.n_connections:3} connections  ours / {name:6}"
+        line += f" {rate:6.2f} by requests, {cpu:6.2f} by CPU"
+        if required is not None:
+            are_met.append(rate >= required)
+            line += f", required {required:g}: {verdict(are_met[-1])}"
+        print(line)
+    for load in LOADS[1::2]:
+        ours = medians[load, "ours"]
+        are_met.append(ours.p99_ms < REQUIRED_TAIL * ours.p50_ms)
+        print(
+            f"{load.n_rows:5} rows {load.n_connections:3} connections  p99 / p50"
+            f" {ours.p99_ms / ours.p50_ms:6.2f}, required below {REQUIRED_TAIL}:"
+            f" {verdict(are_met[-1])}"
+        )
+    return all(are_met)
+
+
+def ask_in_turns(sides: list[Side], folder: Path, n_repeats: int, seconds: int) -> Medians:
+    """Send every load to every side in turns, several times, and take medians."""
+    found: dict[tuple[Load, str], list[Result]] = {}
+    for number in range(n_repeats):
+        for load in LOADS:
+            for side in filter(lambda side: side.takes(load), sides):
+                script = write_script(folder, load, side.member) if side.member else None
+                result = measure(side, script, load, seconds)
+                found.setdefault((load, side.name), []).append(result)
+        print(f"repeat {number + 1} of {n_repeats} done", file=sys.stderr, flush=True)
+    return {key: median_of(results) for key, results in found.items()}
+
+
+def main(n_repeats: int, seconds: int, mlflow: str | None) -> bool:
+    """Measure all sides in turns, print medians and ratios; say whether all is as required."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing; Debian: apt-get install wrk")
-    found: dict[tuple[Load, str], list[Result]] = {}
-    with tempfile.TemporaryDirectory() as name, running_sides(Path(name)) as (ours, plain):
-        scripts = {load: write_script(Path(name), load) for load in LOADS}
-        for _ in range(n_repeats):
-            for load in LOADS:
-                turns = [("ours", ours, "/predict", scripts[load])]
-                turns += [("plain", plain, "/plain", scripts[load])]
-                for side, running, path, script in turns:
-                    result = measure(running, path, script, load, seconds)
-                    found.setdefault((load, side), []).append(result)
-                if load.n_rows == 1:
-                    result = measure(plain, "/empty", None, load, seconds)
-                    found.setdefault((load, "empty"), []).append(result)
-        ours_mb, plain_mb = ours.memory_mb(), plain.memory_mb()
-    medians = {key: median_of(results) for key, results in found.items()}
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        config_path = prepare(folder)
+        ours = stack.enter_context(running_ours(config_path))
+        plain = stack.enter_context(running_plain(config_path))
+        sides = [
+            Side("ours", ours, "/predict", "data"),
+            Side("empty", plain, "/empty", None),
+            Side("plain", plain, "/plain", "data"),
+        ]
+        servers = [ours, plain]
+        if mlflow is not None:
+            servers.append(stack.enter_context(running_mlflow(config_path, mlflow, folder)))
+            sides.append(Side("mlflow", servers[-1], "/invocations", "dataframe_records"))
+        medians = ask_in_turns(sides, folder, n_repeats, seconds)
+        used_mb = {server.name: server.memory_mb() for server in servers}
     for (load, side), result in medians.items():
         show(load, side, result)
-    print(f"memory: ours {ours_mb:.0f} MB, plain {plain_mb:.0f} MB, required {REQUIRED_MB} MB")
-    ratios = {
-        "one row / empty route, required 0.8": (Load(1, 8), "ours", "empty"),
-        "one row / plain, required 10": (Load(1, 8), "ours", "plain"),
-        "1,000 rows / plain, required 5": (Load(1000, 8), "ours", "plain"),
-    }
-    for text, (load, side, other) in ratios.items():
-        one, two = medians[load, side], medians[load, other]
-        print(
-            f"{text}: {one.per_s / two.per_s:.2f} by requests, {two.cpu_us / one.cpu_us:.2f} by CPU"
-        )
-    wide = medians[Load(1, 64), "ours"]
-    print(f"p99 / p50 at 64 connections, required below 4: {wide.p99_ms / wide.p50_ms:.2f}")
+    are_met = show_ratios(medians)
+    told = ", ".join(f"{server} {mb:.0f} MB" for server, mb in used_mb.items())
+    is_small = used_mb["ours"] <= REQUIRED_MB
+    print(f"memory: {told}; required at most {REQUIRED_MB} MB: {verdict(is_small)}")
+    return are_met and is_small
 
 
 if __name__ == "__main__":
-    REPEATS, SECONDS = [*map(int, sys.argv[1:]), *(3, 3)[len(sys.argv) - 1 :]]
-    main(REPEATS, SECONDS)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--mlflow", metavar="PYTHON")
+    given = parser.parse_args()
+    sys.exit(not main(given.repeats, given.seconds, given.mlflow))

@@ -4,6 +4,7 @@ import bisect
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scripts.config import ApiSettings
 from scripts.model import Columns, Floats, Model
@@ -23,10 +24,15 @@ BAND_ARRAY = np.array(BANDS, dtype=object)
 NO_DATA = "no data"
 
 
-def find_bands(probability: Floats, api: ApiSettings) -> list[Band]:
-    """Say in which band each probability lies; a limit belongs to the band above it."""
+def find_places(probability: Floats, api: ApiSettings) -> NDArray[np.int64]:
+    """Find the place among BANDS of each probability; a limit belongs to the band above it."""
     limits = (api.medium_risk_from, api.high_risk_from)
-    found: list[Band] = BAND_ARRAY[np.searchsorted(limits, probability, side="right")].tolist()
+    return np.searchsorted(limits, probability, side="right")
+
+
+def find_bands(probability: Floats, api: ApiSettings) -> list[Band]:
+    """Say in which band each probability lies."""
+    found: list[Band] = BAND_ARRAY[find_places(probability, api)].tolist()
     return found
 
 

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from itertools import chain
 from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from scripts.config import Schema
@@ -99,7 +101,7 @@ class Express:
 
     def columns(self, rows: list[Row]) -> dict[str, NDArray[Any]]:
         """Turn rows into one array per feature, as `model.probabilities` wants them."""
-        arrays: dict[str, NDArray[Any]] = {
+        arrays: dict[str, NDArray[Any]] = self._read_matrix(rows) or {
             name: read_numbers(get, rows) for name, get in self._numeric
         }
         for name, get in self._categorical:
@@ -107,6 +109,20 @@ class Express:
             texts = [MISSING_CATEGORY if value is None else value.strip() for value in values]
             arrays[name] = np.array(texts, dtype=object)
         return arrays
+
+    def _read_matrix(self, rows: list[Row]) -> dict[str, NDArray[np.float64]]:
+        """Take the columns out of rows of numbers alone, which is faster the more there are."""
+        if self._categorical or self._ids:
+            return {}
+        cells = chain.from_iterable(map(astuple, rows))
+        shape = len(rows), len(self._numeric)
+        try:
+            table = np.fromiter(cells, np.float64, shape[0] * shape[1]).reshape(shape)
+        except TypeError:
+            # A null.
+            return {}
+        columns = np.ascontiguousarray(table.T)
+        return {name: column for (name, _), column in zip(self._numeric, columns, strict=True)}
 
     def identifiers(self, rows: list[Row]) -> list[tuple[Any, ...]]:
         """Take the identifiers of each row, UNSET where they were not sent."""

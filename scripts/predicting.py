@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 from numpy.typing import NDArray
 
 from scripts import model
 from scripts.answers import JSON, Answer, RefusedError, answer_json
-from scripts.bands import find_band, find_bands
+from scripts.bands import BANDS, find_band, find_places
 from scripts.bodies import read_rows
 from scripts.config import ApiSettings
 from scripts.contract import MAX_KNOWN, MAX_UNKNOWN, Predictions, UnknownCategory
@@ -24,6 +24,9 @@ from scripts.payload import read_columns, shorten
 from scripts.predictionlog import Predicted
 from scripts.release import Release
 
+# As JSON: of so few different values, putting their spellings together is faster than spelling.
+SPELLED_PREDICTIONS = np.array([b"0.0", b"1.0"], dtype=object)
+SPELLED_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
 TRUTHS = {"true": True, "false": False}
 
 
@@ -55,6 +58,11 @@ def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any
         "intercept": release.model.intercept,
         "contributions": [dict(zip(parts, row, strict=True)) for row in rows],
     }
+
+
+def spell_array(spellings: NDArray[np.object_], places: NDArray[np.int64]) -> Any:
+    """Put the spellings of values together to a JSON array, by their places."""
+    return Raw(b"[" + b",".join(spellings[places].tolist()) + b"]")
 
 
 def name_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownCategory]:
@@ -121,9 +129,9 @@ def answer_rows(rows: Rows, release: Release, api: ApiSettings, *, is_explained:
     probability = model.probabilities(release.model, columns)
     predicted = model.predictions(release.model, probability)
     content = Predictions(
-        predictions=predicted.astype(np.float64).tolist(),
+        predictions=spell_array(SPELLED_PREDICTIONS, predicted),
         probabilities=probability.tolist(),
-        risk_bands=find_bands(probability, api),
+        risk_bands=spell_array(SPELLED_BANDS, find_places(probability, api)),
         release=release.name,
         unknown_categories=name_unknown(release.model, columns) or UNSET,
         **(explain(release, columns) if is_explained else {}),
