@@ -20,6 +20,8 @@ from scripts.config import read_config
 from scripts.errors import ConfigError
 from tests.service import FEATURES, make_model, make_row, served, write_release
 
+# The share of the requests before the first change.
+QUIET = 0.1
 CSV_BODY = f"{','.join(FEATURES)}\n0,7,3\n0,8,4\n"
 
 
@@ -46,6 +48,7 @@ class Load:
     wanted: int
     answered: int = 0
     slowest_s: float = 0.0
+    quiet_s: float = 0.0
     faults: list[str] = field(default_factory=list)
     releases: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -193,8 +196,11 @@ def check_changes(config_path: Path, n_requests: int, events: list[str]) -> str:
         load = Load(url, n_requests)
         load.start(4)
         try:
+            # What the machine, busy or not, takes at most while nothing changes.
+            load.wait_for(QUIET)
+            load.quiet_s, load.slowest_s = load.slowest_s, 0.0
             for position, event in enumerate(events):
-                load.wait_for(position / len(events))
+                load.wait_for(QUIET + (1 - QUIET) * position / len(events))
                 getattr(changes, event)()
         finally:
             load.wanted = load.wanted if not load.faults else 0
@@ -202,12 +208,14 @@ def check_changes(config_path: Path, n_requests: int, events: list[str]) -> str:
     assert load.faults == []
     assert load.answered >= n_requests
     assert len(load.releases) > events.count("deploy") / 2
-    slowest_s = max(took for kind in changes.took_s.values() for took in kind)
-    assert slowest_s < 1, changes.describe()
-    assert load.slowest_s < 1, f"an answer took {load.slowest_s:.3f} s"
+    allowed_s = max(1.0, 3 * load.quiet_s)
+    seen_s = max(took for kind in changes.took_s.values() for took in kind)
+    assert seen_s < allowed_s, changes.describe()
+    assert load.slowest_s < allowed_s, f"{load.slowest_s:.3f} s, and {load.quiet_s:.3f} s before"
     return (
         f"{load.answered} requests, all answered by the model of the release they name"
-        f" ({len(load.releases)} releases), the slowest in {load.slowest_s * 1000:.0f} ms;"
+        f" ({len(load.releases)} releases), the slowest in {load.slowest_s * 1000:.0f} ms, before"
+        f" the changes in {load.quiet_s * 1000:.0f} ms;"
         f" {changes.describe()}"
     )
 
