@@ -125,7 +125,7 @@ def running(
     """Start a server, wait for its first prediction, and end it at the end."""
     started = time.perf_counter()
     with subprocess.Popen(
-        [python, *command],
+        [python, "-m", *command],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     ) as process:  # fmt: skip
         try:
@@ -143,7 +143,7 @@ def running(
 def running_ours(config_path: Path) -> Iterator[Running]:
     """Start the service."""
     port = json.loads(config_path.read_text())["api"]["port"]
-    command = ["-m", "scripts.app", "--config", str(config_path)]
+    command = ["scripts.app", "--config", str(config_path)]
     with running("ours", command, f"http://127.0.0.1:{port}", "/predict") as ours:
         yield ours
 
@@ -152,7 +152,7 @@ def running_ours(config_path: Path) -> Iterator[Running]:
 def running_plain(config_path: Path) -> Iterator[Running]:
     """Start the plain way."""
     port = free_port()
-    command = ["-m", "benchmarks.plain_service", str(config_path), str(port)]
+    command = ["benchmarks.plain_service", str(config_path), str(port)]
     with running("plain", command, f"http://127.0.0.1:{port}", "/plain") as plain:
         yield plain
 
@@ -164,7 +164,7 @@ def running_mlflow(config_path: Path, python: str, folder: Path) -> Iterator[Run
     script = str(ROOT / "benchmarks" / "mlflow_model.py")
     (table,) = sorted((config_path.parent / "output").glob("finaldata_*.csv"))
     subprocess.run([python, script, str(table), str(made)], check=True, capture_output=True)
-    command = ["-m", "mlflow", "models", "serve", "-m", str(made), "-p", str(port)]
+    command = ["mlflow", "models", "serve", "-m", str(made), "-p", str(port)]
     command += ["--env-manager", "local"]
     url = f"http://127.0.0.1:{port}"
     body = {"dataframe_records": [ROW]}

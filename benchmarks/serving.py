@@ -63,7 +63,7 @@ class Result:
     cpu_us: float
 
 
-def write_script(folder: Path, load: Load, member: str) -> Path:
+def write_script(folder: Path, load: Load, member: str = "data") -> Path:
     """Write what wrk sends."""
     body = json.dumps({member: [ROW] * load.n_rows})
     path = folder / f"{member}_{load.n_rows}.lua"
@@ -82,15 +82,15 @@ def read_latency(text: str, percentile: str) -> float:
     return float(found[1]) * UNITS_MS[found[2]]
 
 
-def measure(side: Side, script: Path | None, load: Load, seconds: int) -> Result:
+def measure(side: Running, path: str, script: Path | None, load: Load, seconds: int) -> Result:
     """Send one load to one side."""
     command = ["wrk", "-t1", f"-c{load.n_connections}", f"-d{seconds}s", "--latency"]
     command += ["--timeout", "30s", *(["-s", str(script)] if script else [])]
-    before_s = side.server.cpu_s()
+    before_s = side.cpu_s()
     done = subprocess.run(
-        [*command, f"{side.server.url}{side.path}"], capture_output=True, text=True, check=True
+        [*command, f"{side.url}{path}"], capture_output=True, text=True, check=True
     )
-    text, used_s = done.stdout, side.server.cpu_s() - before_s
+    text, used_s = done.stdout, side.cpu_s() - before_s
     if "Non-2xx" in text or "Socket errors" in text:
         raise SystemExit(f"{side.name} refused requests:\n{text}")
     count = re.search(r"(\d+) requests in", text)
@@ -156,7 +156,7 @@ def ask_in_turns(sides: list[Side], folder: Path, n_repeats: int, seconds: int) 
         for load in LOADS:
             for side in filter(lambda side: side.takes(load), sides):
                 script = write_script(folder, load, side.member) if side.member else None
-                result = measure(side, script, load, seconds)
+                result = measure(side.server, side.path, script, load, seconds)
                 found.setdefault((load, side.name), []).append(result)
         print(f"repeat {number + 1} of {n_repeats} done", file=sys.stderr, flush=True)
     return {key: median_of(results) for key, results in found.items()}

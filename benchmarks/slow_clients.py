@@ -63,8 +63,7 @@ def running_all(folder: Path) -> Iterator[list[Running]]:
         servers = [stack.enter_context(running_ours(prepare(folder)))]
         for name in commands(0):
             port = free_port()
-            command = ["-m", *commands(port)[name]]
-            url = f"http://127.0.0.1:{port}"
+            url, command = f"http://127.0.0.1:{port}", commands(port)[name]
             servers.append(stack.enter_context(running(name, command, url, "/predict")))
         yield servers
 

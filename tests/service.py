@@ -185,7 +185,11 @@ def free_port() -> int:
 
 @contextmanager
 def served(
-    config_path: Path, token: str | None = None, program: Sequence[str] = APP, **settings: Any
+    config_path: Path,
+    token: str | None = None,
+    program: Sequence[str] = APP,
+    output: int = subprocess.PIPE,
+    **settings: Any,
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run the real server as a program; give its address once it answers."""
     port = free_port()
@@ -194,7 +198,7 @@ def served(
     env = os.environ | ({"ADRAS_API_TOKEN": token} if token else {})
     command = [sys.executable, *program, "--config", str(config_path)]
     with subprocess.Popen(
-        command, cwd=ROOT, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, cwd=ROOT, env=env, stderr=output, stdout=output, text=True
     ) as process:
         try:
             wait_until_answering(f"http://127.0.0.1:{port}", process)

@@ -1,6 +1,7 @@
 """The real server, as a program."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -153,6 +154,25 @@ def test_campaign_slow_clients_are_cut(prod: Path, config_path: Path) -> None:
 
     assert slowest_s < 1
     assert n_cut == 400
+
+
+def test_a_log_that_nobody_reads_holds_no_prediction_up(prod: Path, config_path: Path) -> None:
+    with served(config_path) as (url, process):
+        assert process.stderr is not None
+        # A page of memory, which a few lines fill; each broken configuration logs one.
+        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        good, slowest_s = config_path.read_text(), 0.0
+        for number in range(40):
+            # Each broken in another place, since the same fault is logged once.
+            config_path.write_text(f"{' ' * number}{good[:-1]}, x")
+            started = time.monotonic()
+            answer = requests.post(f"{url}/predict", json={"data": [make_row(0)]}, timeout=10)
+            slowest_s = max(slowest_s, time.monotonic() - started)
+            assert answer.json()["probabilities"] == pytest.approx([3 / 4])
+
+    # The first that meets the full log waits for what it thinks is a new configuration; after it
+    # nobody does.
+    assert server.RENEWAL_S - 0.2 < slowest_s < server.RENEWAL_S + 1
 
 
 def test_several_processes_share_the_work_and_are_replaced(prod: Path, config_path: Path) -> None:

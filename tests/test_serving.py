@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -191,7 +192,7 @@ def begin(config_path: Path) -> Changes:
 def check_changes(config_path: Path, n_requests: int, events: list[str]) -> str:
     """Change things while clients ask; give what was counted."""
     changes = begin(config_path)
-    with served(config_path) as (url, _):
+    with served(config_path, output=subprocess.DEVNULL) as (url, _):
         changes.url = url
         load = Load(url, n_requests)
         load.start(4)
@@ -251,7 +252,7 @@ def check_flips(config_path: Path, positions: Callable[[int], range]) -> str:
     damaged = write_release(changes.prod, name_of(2), make_model(intercept_of(name_of(2))))
     stamp = f'"model_stamp":"{name_of(2)[5:]}"'.encode()
     counts: Counter[str] = Counter()
-    with served(config_path) as (url, _), requests.Session() as session:
+    with served(config_path, output=subprocess.DEVNULL) as (url, _), requests.Session() as session:
         body = {"data": [make_row(0)]}
         for path in sorted(damaged.iterdir()):
             content = path.read_bytes()
@@ -339,7 +340,7 @@ def check_broken_configs(config_path: Path, n_configs: int) -> str:
     """Break the configuration of a running service again and again; give what was counted."""
     begin(config_path)
     chance, counts = random.Random(n_configs), Counter[str]()
-    with served(config_path) as (url, _), requests.Session() as session:
+    with served(config_path, output=subprocess.DEVNULL) as (url, _), requests.Session() as session:
         good = config_path.read_bytes()
         body = {"data": [make_row(0)]}
         for number in range(n_configs):
