@@ -44,6 +44,7 @@ class Kind(StrEnum):
     MODEL = "model_{}.json"
     SCORE = "latestscore_{}.txt"
     CRONTAB = "crontab_{}.txt"
+    REPORT = "report_{}.pdf"
 
     def path(self, folder: Path, stamp: str) -> Path:
         """Name the file of this kind that belongs to a stamp."""
@@ -222,11 +223,16 @@ def remove_leftovers(folders: Iterable[Path]) -> int:
 
 
 def remove_all_but_latest(folder: Path, n_kept: int, spared: frozenset[str]) -> int:
-    """Remove dated files whose stamp is not among the newest; stamps in spared always stay."""
+    """Remove dated files whose stamp is not among the newest; stamps in spared always stay.
+
+    Reports have times of their own, and are counted by themselves.
+    """
     by_stamp: dict[str, list[Path]] = {}
-    for kind in Kind:
+    for kind in set(Kind) - {Kind.REPORT}:
         for path in list_exact(folder, kind):
             by_stamp.setdefault(stamp_of(path), []).append(path)
+    for path in list_exact(folder, Kind.REPORT)[:-n_kept]:
+        path.unlink()
     outdated = [stamp for stamp in sorted(by_stamp)[:-n_kept] if stamp not in spared]
     for stamp in outdated:
         for path in by_stamp[stamp]:

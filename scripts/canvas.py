@@ -202,24 +202,41 @@ def say(axes: Axes, look: Look, text: str) -> None:
     )  # fmt: skip
 
 
-def draw(drawing: Drawing, look: Look, header: str = "") -> Figure:
-    """Draw a picture, below lines of text if given any.
+def place(
+    figure: Figure, drawing: Drawing, look: Look, box: tuple[float, float, float, float]
+) -> None:
+    """Draw a picture into a part of a figure.
 
     Parameters
     ----------
+    figure : matplotlib.figure.Figure
+        The paper.
     drawing : Drawing
-        What to draw.
+        What to draw: panels of equal height, one below the other.
     look : Look
         The colours.
-    header : str
-        A title for a picture that stands alone.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Panels of equal height.
+    box : tuple of four float
+        Left, bottom, width and height in pixels, 96 to an inch.
     """
-    left, right, top, bottom = drawing.left, *MARGINS[1:]
+    width, height = (float(inches) * PX_PER_INCH for inches in figure.get_size_inches())
+    _, right, top, bottom = MARGINS
+    panel_px = box[3] / len(drawing.panels)
+    for number, panel in enumerate(drawing.panels):
+        low = box[1] + box[3] - (number + 1) * panel_px + bottom
+        axes = figure.add_axes(
+            (
+                (box[0] + drawing.left) / width,
+                low / height,
+                (box[2] - drawing.left - right) / width,
+                (panel_px - top - bottom) / height,
+            )
+        )
+        axes.set_facecolor("none")
+        panel(axes, look)
+
+
+def draw(drawing: Drawing, look: Look, header: str = "") -> Figure:
+    """Draw a picture that stands alone, below lines of text if given any."""
     header_px = 20 * (header.count("\n") + 1) + 4 if header else 0
     width, height = drawing.width, drawing.height + header_px
     figure = Figure(figsize=(width / PX_PER_INCH, height / PX_PER_INCH), facecolor=look.paper)
@@ -228,13 +245,7 @@ def draw(drawing: Drawing, look: Look, header: str = "") -> Figure:
             0.5, 1 - 10 / height, header, ha="center", va="top", fontsize=10, color=look.ink,
             linespacing=1.4,
         )  # fmt: skip
-    panel_px = drawing.height / len(drawing.panels)
-    for number, panel in enumerate(drawing.panels):
-        low = drawing.height - (number + 1) * panel_px + bottom
-        box = left, low, width - left - right, panel_px - top - bottom
-        axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
-        axes.set_facecolor("none")
-        panel(axes, look)
+    place(figure, drawing, look, (0, 0, width, drawing.height))
     return figure
 
 

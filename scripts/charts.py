@@ -12,7 +12,7 @@ from scripts.evaluation import Evaluation
 
 # Text stays readable on the strongest colour, in the light and in the dark.
 STRONGEST = 0.45
-CELL_PX = 160
+CELL_PX = 120
 
 
 def class_words(schema: Schema) -> tuple[str, str]:
@@ -59,6 +59,7 @@ def draw_confusion_matrix(
         annot_kws={"fontsize": 14, "color": look.ink},
     )  # fmt: skip
     axes.set_yticks([0.5, 1.5], labels, rotation=90, va="center")
+    axes.set_xticks([0.5, 1.5], labels, rotation=0)
     axes.tick_params(colors=look.ink, labelsize=9, length=0)
     axes.set_xlabel("predicted", fontsize=9, color=look.ink)
     axes.set_ylabel("actual", fontsize=9, color=look.ink)
@@ -86,5 +87,5 @@ def confusion_matrix(measured: Evaluation, schema: Schema, release: str) -> Draw
     def panel(axes: Axes, look: Look) -> None:
         draw_confusion_matrix(axes, look, counts=counts, words=words)
 
-    title = f"Confusion matrix: {spell_f1(measured)}"
+    title = f"Confusion matrix: F1 {spell_number(measured.f1)}, {measured.n_rows:,} rows"
     return Drawing("confusion_matrix", title, alt, "models", 480, 400, (panel,))

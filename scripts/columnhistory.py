@@ -12,6 +12,8 @@ from scripts.past import Past
 
 N_CATEGORIES = 6
 NAMES_PX = 160
+N_DRIFTS = 30
+N_TOLD = 5
 
 
 def numbers(rows: Sequence[Row], name: str) -> list[float]:
@@ -167,3 +169,46 @@ def draw_columns(past: Past, categories: Mapping[str, Mapping[str, int]]) -> lis
     newest = max((row["run_id"] for row in past.columns), default=None)
     shown = [rows for rows in of_column.values() if rows[-1]["run_id"] == newest]
     return [draw_column(place, rows, categories) for place, rows in enumerate(shown, start=1)]
+
+
+def draw_drift(past: Past) -> Drawing | None:
+    """Draw how far each column of the newest dataset has drifted, as a share of its limit.
+
+    Parameters
+    ----------
+    past : Past
+        The statistics of the runs.
+
+    Returns
+    -------
+    Drawing or None
+        The furthest columns first; None if nothing was compared.
+    """
+    newest = max((row["run_id"] for row in past.columns), default=None)
+    compared = [
+        (row["column"], row["drift"] / row["drift_limit"])
+        for row in past.columns
+        if row["run_id"] == newest and row["drift"] is not None and row["drift_limit"]
+    ]
+    if not compared:
+        return None
+    ranked = sorted(compared, key=lambda item: -item[1])[:N_DRIFTS]
+    n_over = sum(share > 1 for _, share in compared)
+
+    def panel(axes: Axes, look: Look) -> None:
+        colours = [look.warning if share > 1 else look.accent for _, share in ranked]
+        axes.barh(range(len(ranked)), [share for _, share in ranked], height=0.7, color=colours)
+        names = [canvas.fit(name, NAMES_PX) for name, _ in ranked]
+        axes.axvline(1, color=look.warning, linestyle="--", linewidth=1, label="limit")
+        x = canvas.round_scale(0.0, max(1.0, *(share for _, share in ranked)))
+        y = Scale(len(ranked) - 0.4, -0.6, range(len(ranked)), names)
+        canvas.frame(axes, look, x, y, ("drift as a share of its limit", ""))
+
+    title = f"Drift per column: {n_over} of {len(compared)} over the limit"
+    alt = f"{title}. " + "; ".join(
+        f"{canvas.shorten(name)} {share:.0%}" for name, share in ranked[:N_TOLD]
+    )
+    return Drawing(
+        "drift", title, f"{alt} of the limit.", "data", 600, 80 + 20 * len(ranked), (panel,),
+        left=NAMES_PX + 24,
+    )  # fmt: skip

@@ -34,6 +34,8 @@ def set_up_logging() -> None:
     )
     # It tells every step of a change of the tables; `storage` tells that they changed.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It tells every letter that it puts into a report.
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
     # Its warnings hold whole addresses, and that of a receiver of alerts is a secret.
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 

@@ -55,10 +55,10 @@ def draw_lines(
     at: tuple[float, float] | None,
 ) -> None:
     """Draw a curve, the straight line of a guess, and the point of the threshold."""
-    axes.plot([0, 1], chance, color=look.guide, linestyle="--", linewidth=1, label="by chance")
+    axes.plot([0, 1], chance, color=look.guide, linestyle="--", linewidth=1, label="chance")
     axes.plot(*curve, color=look.accent, label="production")
     if at is not None:
-        axes.plot(*at, "o", color=look.second, markersize=7, label="at the threshold")
+        axes.plot(*at, "o", color=look.second, markersize=7, label="threshold")
     canvas.add_legend(axes, look)
 
 

@@ -10,12 +10,12 @@ from scripts.model import Model
 N_SHOWN = 15
 N_TOLD = 5
 BAR_PX = 22
-WIDEST_PX = 240
+WIDEST_PX = 320
 
 
 def name_of(effect: Effect) -> str:
     """Name a column and its step in a length that fits beside a chart."""
-    return f"{canvas.shorten(effect.column, 20)}: {canvas.shorten(effect.step, 16)}"
+    return f"{canvas.shorten(effect.column, 20)}: {canvas.shorten(effect.step, 28)}"
 
 
 def draw_effects(axes: Axes, look: Look, shown: list[Effect]) -> None:
@@ -49,5 +49,5 @@ def draw_model(used: Model, release: str) -> Drawing:
     widest = max((canvas.width_of(name_of(effect)) for effect in shown), default=0.0)
     return Drawing(
         "effects", f"Strongest effects on the risk ({len(shown)} of {len(found)})", alt, "models",
-        600, 80 + BAR_PX * max(len(shown), 4), (panel,), left=int(24 + min(widest, WIDEST_PX)),
+        680, 80 + BAR_PX * max(len(shown), 4), (panel,), left=int(24 + min(widest, WIDEST_PX)),
     )  # fmt: skip

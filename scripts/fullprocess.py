@@ -137,9 +137,14 @@ def report(run: Run) -> None:
     # A run that made no model has no times to tell.
     durations_s = run.durations_s if "stamp" in run.facts else {}
     measured = diagnostics.Measured(durations_s, run.found)
+    draw = functools.partial(
+        reporting.main, engine=run.engine, pdf=run.verdict is Verdict.DEPLOYED,
+        durations_s=run.durations_s,
+    )  # fmt: skip
     watchers: dict[str, Callable[[Config], object]] = {
-        "reporting": functools.partial(reporting.main, engine=run.engine),
         "diagnostics": functools.partial(diagnostics.main, measured=measured),
+        # After the diagnostics, of which the report tells.
+        "reporting": draw,
         "apicalls": apicalls.main,
     }
     for name, main_of in watchers.items():

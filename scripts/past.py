@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from scripts import database, runstory, states
 from scripts.database import Row
 from scripts.tables import (
     RowsOf,
@@ -20,6 +21,9 @@ from scripts.tables import (
 # More than so many points of a line are no longer told apart.
 N_SCORES = 300
 N_DATASETS = 100
+N_RUNS = 20
+# Far enough back to find how what serves came to serve.
+N_LOOKED_AT = 500
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,22 @@ class Past:
 
 
 NOTHING = Past()
+
+
+@dataclass(frozen=True)
+class Story:
+    """How the model in production came to serve, and what happened last, newest first."""
+
+    deployment: Row | None = None
+    decision: Row | None = None
+    files: Sequence[Row] = ()
+    columns: Sequence[Row] = ()
+    durations_s: Row | None = None
+    runs: Sequence[Row] = ()
+    states: Sequence[Row] = ()
+
+
+NO_STORY = Story()
 
 
 def of_runs(connection: Connection, table: sa.Table, limit: int) -> list[Row]:
@@ -73,4 +93,38 @@ def read(connection: Connection) -> Past:
         candidates=of_runs(connection, models, N_SCORES),
         deployments=list_deployments(connection, scores[0]["started_at"] if scores else None),
         columns=newest_columns(connection, N_DATASETS),
+    )
+
+
+def first_of(rows: Sequence[Row], **wanted: str) -> Row | None:
+    """Find the first row that has these values."""
+    return next((row for row in rows if wanted.items() <= dict(row).items()), None)
+
+
+def read_story(connection: Connection, release: str, model_stamp: str) -> Story:
+    """Read what a report tells of the release that serves and of the last runs.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    release : str
+        What serves.
+    model_stamp : str
+        Its model.
+    """
+    run_id = runstory.last_described_run(connection)
+    told = None if run_id is None else runstory.find_story(connection, run_id)
+    last = database.latest_runs(connection, N_RUNS)
+    timed = [row for row in last if row["durations_s"] and "training" in row["durations_s"]]
+    return Story(
+        deployment=first_of(database.list_deployments(connection, N_LOOKED_AT), release=release),
+        decision=first_of(
+            database.list_decisions(connection, N_LOOKED_AT), candidate_stamp=model_stamp
+        ),
+        files=() if told is None else told["files"],
+        columns=() if told is None else told["columns"],
+        durations_s=timed[0]["durations_s"] if timed else None,
+        runs=last,
+        states=states.list_states(connection),
     )

@@ -1,15 +1,19 @@
 """Draws what a person wants to see of the model in production."""
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
+import msgspec
 from pandas import DataFrame
 from sqlalchemy.engine import Engine
 
 from scripts import (
     artifacts,
+    bulletin,
     canvas,
     charts,
     columnhistory,
@@ -23,6 +27,8 @@ from scripts import (
     release,
     timelines,
 )
+from scripts.artifacts import Kind
+from scripts.bulletin import Facts
 from scripts.canvas import Drawing
 from scripts.config import Config
 from scripts.console import run_as_script
@@ -30,25 +36,31 @@ from scripts.curves import Judged
 from scripts.errors import NotMadeYetError
 from scripts.evaluation import Evaluation
 from scripts.gallery import Chart
-from scripts.past import Past
+from scripts.past import Past, Story
 from scripts.release import Release
 
 log = logging.getLogger(__name__)
 
 
-def read_past(config: Config, engine: Engine | None) -> Past:
+class Diagnosed(msgspec.Struct, frozen=True):
+    """What a report takes from the diagnostics."""
+
+    outdated_dependencies: str
+
+
+def read_records(config: Config, engine: Engine | None, current: Release) -> tuple[Past, Story]:
     """Read what the records tell, opening them unless they are open; nothing without records."""
-    if engine is not None:
-        with database.reading(engine) as connection:
-            return past.read(connection)
+    stamp = current.manifest.model_stamp
+    opened = (
+        database.open_records(config.database_url, may_change=False)
+        if engine is None
+        else contextlib.nullcontext(engine)
+    )
     try:
-        with (
-            database.open_records(config.database_url, may_change=False) as opened,
-            database.reading(opened) as connection,
-        ):
-            return past.read(connection)
+        with opened as known, database.reading(known) as connection:
+            return past.read(connection), past.read_story(connection, current.name, stamp)
     except NotMadeYetError:
-        return past.NOTHING
+        return past.NOTHING, past.NO_STORY
 
 
 def render(drawing: Drawing) -> tuple[Chart, bytes]:
@@ -97,28 +109,91 @@ def draw_past(current: Release, before: Past) -> list[Drawing]:
     """Draw what changed over the runs."""
     kept = current.model.dataset.reference
     categories = {} if kept is None else kept.categorical
-    return [timelines.f1_history(before), *columnhistory.draw_columns(before, categories)]
+    drift = columnhistory.draw_drift(before)
+    return [
+        timelines.f1_history(before),
+        *([] if drift is None else [drift]),
+        *columnhistory.draw_columns(before, categories),
+    ]
 
 
-def main(config: Config, *, engine: Engine | None = None) -> Path:
-    """Draw the model in production: its confusion matrix, and the charts of the dashboard."""
+def read_packages(config: Config) -> str:
+    """Read which packages are outdated from the last diagnostics."""
+    path = config.prod_deployment_path / artifacts.DIAGNOSTICS
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Diagnosed).outdated_dependencies
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return "Not known: run python -m scripts.diagnostics."
+
+
+def write_report(config: Config, facts: Facts, drawings: Sequence[Drawing]) -> Path:
+    """Write the report under the name of its moment."""
+    stamp = f"{facts.made_at:{artifacts.STAMP_FORMAT}}"
+    path = Kind.REPORT.path(config.output_model_path, stamp)
+    return artifacts.write_whole(path, bulletin.write(facts, drawings))
+
+
+def main(
+    config: Config,
+    *,
+    engine: Engine | None = None,
+    pdf: bool = False,
+    durations_s: Mapping[str, float] | None = None,
+) -> Path:
+    """Draw the model in production: its confusion matrix, the charts of the pages, the report.
+
+    Parameters
+    ----------
+    config : Config
+        The installation.
+    engine : sqlalchemy.engine.Engine, optional
+        Of the records, if they are open.
+    pdf : bool
+        Write the report, too.
+    durations_s : mapping of str to float, optional
+        How long the steps of this run took.
+
+    Returns
+    -------
+    Path
+        The confusion matrix, or the report if there is one.
+
+    Raises
+    ------
+    NotMadeYetError
+        If nothing is in production.
+    """
     current = release.load_current(config.prod_deployment_path)
     if current is None:
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
     schema = current.model.schema
     table, _ = dataset.read_test_table(config.test_data_path, schema)
     measured = evaluation.evaluate_model(current.model, table)
-    before = read_past(config, engine)
+    before, story = read_records(config, engine, current)
     matrix = charts.confusion_matrix(measured, schema, current.name)
+    drawings = [matrix, *draw_model(current, table, measured), *draw_past(current, before)]
     f1 = "undefined" if measured.f1 is None else f"{measured.f1:.3f}"
     header = f"Model {current.manifest.model_stamp}\nF1 {f1} on {measured.n_rows} test rows"
     path = write_confusion_matrix(config, matrix, header)
     log.info("Drew the confusion matrix of release %s to %s.", current.name, path)
-    drawings = [matrix, *draw_model(current, table, measured), *draw_past(current, before)]
     index = write_gallery(config, drawings, current)
     log.info("Drew %d charts to %s.", len(drawings), index.parent)
+    if pdf:
+        stamp = artifacts.next_stamp(datetime.now(UTC), [config.output_model_path])
+        facts = Facts(
+            made_at=artifacts.moment_of(stamp),
+            current=current,
+            measured=measured,
+            story=story,
+            durations_s=durations_s,
+            packages=read_packages(config),
+            input_folder=config.input_folder_path.name,
+        )
+        path = write_report(config, facts, drawings)
+        log.info("Wrote the report to %s.", path)
     return path
 
 
 if __name__ == "__main__":
-    run_as_script(main, exclusive=True)
+    pdf_option = click.Option(["--pdf"], is_flag=True, help="Write the report as PDF, too.")
+    run_as_script(main, exclusive=True, options=[pdf_option])

@@ -28,13 +28,13 @@ def test_the_point_of_the_threshold_is_where_the_counts_put_it() -> None:
     # From 0.7 up three are predicted to leave: two do, of three; one of seven is a false alarm.
     roc, recall = curves.roc(judged(), 0.9), curves.precision_recall(judged())
 
-    points = [np.ravel(line_of(drawing, "at the threshold")) for drawing in (roc, recall)]
+    points = [np.ravel(line_of(drawing, "threshold")) for drawing in (roc, recall)]
     assert points[0].tolist() == pytest.approx([1 / 7, 2 / 3])
     assert points[1].tolist() == pytest.approx([2 / 3, 2 / 3])
 
 
 def test_a_threshold_that_nobody_reaches_lists_nobody() -> None:
-    x, y = line_of(curves.roc(judged(threshold=0.99), 0.9), "at the threshold")
+    x, y = line_of(curves.roc(judged(threshold=0.99), 0.9), "threshold")
 
     assert (x, y) == ([0.0], [0.0])
 

@@ -223,13 +223,15 @@ RECORDS = {"tables", "storage", "database", "filebook", "states", "traffic"}
 # them, and how they are drawn.
 PICTURES: dict[str, set[str]] = {
     "gallery": {"artifacts"},
-    "past": {"database", "tables"},
+    "past": {"database", "tables", "runstory", "states"},
     "canvas": {"gallery"},
     "charts": {"config", "evaluation", "model", "canvas"},
     "curves": {"evaluation", "outcomes", "canvas"},
     "effectchart": {"effects", "model", "canvas"},
     "timelines": {"database", "canvas", "past"},
     "columnhistory": {"database", "canvas", "past", "timelines"},
+    "sheets": {"canvas"},
+    "bulletin": {"database", "evaluation", "release", "canvas", "charts", "past", "sheets"},
 }
 ALLOWED |= PICTURES
 ALLOWED["console"] = {"errors", "config", "artifacts"}

@@ -1,0 +1,221 @@
+"""Lays out text, tables and pictures on numbered pages, and renders them as PDF."""
+
+import io
+import textwrap
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from scripts import canvas
+from scripts.canvas import LIGHT, PT_PER_PX, Drawing
+
+# A4 in points of 1/72 inch.
+WIDTH, HEIGHT, MARGIN = 595.0, 842.0, 48.0
+BOTTOM = 60.0
+TEXT, SMALL = 9.0, 7.5
+LINE = 13.0
+# The fonts that every reader of PDF has cost nothing and make a small file; a text beyond their
+# letters needs one that is embedded.
+PLAIN: Any = {"pdf.use14corefonts": True}
+EMBEDDED: Any = {"pdf.fonttype": 42}
+PLAIN_LETTERS = "cp1252"
+# The width of a letter, as a share of the size of its type.
+LETTER = 0.6
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its heading, its share of the width, and whether it holds numbers."""
+
+    heading: str
+    share: float
+    is_number: bool = False
+
+
+class Sheets:
+    """Pages that fill from top to bottom; what does not fit starts the next one."""
+
+    def __init__(self, title: str, made_at: datetime) -> None:
+        self.title = title
+        self.made_at = made_at
+        self.figures: list[Figure] = []
+        self.y = 0.0
+        self.start_page()
+
+    @property
+    def width(self) -> float:
+        """How wide what is written may be, in points."""
+        return WIDTH - 2 * MARGIN
+
+    def start_page(self) -> None:
+        """Go on at the top of a new page."""
+        self.figures.append(Figure(figsize=(WIDTH / 72, HEIGHT / 72), facecolor="white"))
+        self.y = HEIGHT - MARGIN
+
+    def make_room(self, height: float) -> None:
+        """Start a new page unless so much fits on this one."""
+        if self.y - height < BOTTOM:
+            self.start_page()
+
+    def write(
+        self, text: str, x: float, size: float = TEXT, *, bold: bool = False, right: bool = False,
+        colour: str = LIGHT.ink,
+    ) -> None:  # fmt: skip
+        """Write one line at this height, which stays."""
+        self.figures[-1].text(
+            x / WIDTH, self.y / HEIGHT, canvas.clean(text, 200), fontsize=size, color=colour,
+            fontweight="bold" if bold else "normal", ha="right" if right else "left",
+            va="baseline",
+        )  # fmt: skip
+
+    def draw_rule(self, colour: str) -> None:
+        """Draw a line over the whole width a little below this height."""
+        y = (self.y - 4) / HEIGHT
+        line = Line2D([MARGIN / WIDTH, 1 - MARGIN / WIDTH], [y, y])
+        line.set(color=colour, linewidth=0.6)
+        self.figures[-1].add_artist(line)
+
+    def heading(self, text: str, needed: float = 60.0) -> None:
+        """Start a section, on a page on which at least the beginning of it fits."""
+        self.make_room(needed + 30)
+        self.y -= 22
+        self.write(text, MARGIN, 12, bold=True)
+        self.draw_rule(LIGHT.guide)
+        self.y -= 18
+
+    def paragraph(self, text: str) -> None:
+        """Write sentences over the whole width."""
+        for line in wrap(text, self.width, TEXT) or [""]:
+            self.make_room(LINE)
+            self.write(line, MARGIN)
+            self.y -= LINE
+        self.y -= 3
+
+    def facts(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Write names with what is to be said of them beside, over several lines if need be."""
+        for name, text in rows:
+            lines = wrap(text, self.width - 130, TEXT) or ["-"]
+            self.make_room(LINE * min(len(lines), 4))
+            self.write(name, MARGIN, colour=LIGHT.guide)
+            for line in lines:
+                self.make_room(LINE)
+                self.write(line, MARGIN + 130)
+                self.y -= LINE
+            self.y -= 2
+
+    def write_row(self, columns: Sequence[Column], cells: Sequence[str], *, bold: bool) -> None:
+        """Write one row of a table; a cell that is too long is shortened."""
+        x = MARGIN
+        for column, cell in zip(columns, cells, strict=True):
+            width = column.share * self.width - 6
+            # Of a path the end says more than the beginning.
+            text = fit_cell(cell, width)
+            place = x + width if column.is_number else x
+            self.write(text, place, SMALL, bold=bold, right=column.is_number)
+            x += column.share * self.width
+        self.draw_rule(LIGHT.guide if bold else LIGHT.faint)
+        self.y -= LINE
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table; on each page it goes on with its headings."""
+        headings = [column.heading for column in columns]
+        self.make_room(3 * LINE)
+        self.write_row(columns, headings, bold=True)
+        for row in rows:
+            if self.y - LINE < BOTTOM:
+                self.start_page()
+                self.write_row(columns, headings, bold=True)
+            self.write_row(columns, row, bold=False)
+        self.y -= 4
+
+    def pictures(self, drawings: Sequence[Drawing], n_across: int, height: float) -> None:
+        """Draw pictures side by side, each below its title."""
+        width = self.width / n_across
+        for number, drawing in enumerate(drawings):
+            column = number % n_across
+            if column == 0:
+                self.make_room(height + LINE)
+            x = MARGIN + column * width
+            self.write(fit_cell(drawing.title, width - 8, bold=True), x, TEXT - 1, bold=True)
+            place = x - 8, self.y - height, width - 4, height - 6
+            left, bottom, wide, high = (part / PT_PER_PX for part in place)
+            canvas.place(self.figures[-1], drawing, LIGHT, (left, bottom, wide, high))
+            if column == n_across - 1 or number == len(drawings) - 1:
+                self.y -= height + LINE
+
+    def number_pages(self) -> None:
+        """Write title, time and number at the foot of each page."""
+        self.y = 34.0
+        pages, self.figures = self.figures, []
+        for number, figure in enumerate(pages, start=1):
+            self.figures.append(figure)
+            self.write(f"{self.title}, {self.made_at:%Y-%m-%d %H:%M} UTC", MARGIN, SMALL)
+            self.write(f"page {number} of {len(pages)}", WIDTH - MARGIN, SMALL, right=True)
+
+    def render(self) -> bytes:
+        """Render the pages as PDF; the same content at the same time gives the same bytes."""
+        self.number_pages()
+        buffer = io.BytesIO()
+        facts = {
+            "Title": self.title,
+            "Creator": "Dynamic risk assessment system",
+            "CreationDate": self.made_at,
+            "ModDate": self.made_at,
+        }
+        with mpl.rc_context(choose_fonts(self.figures)), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            with PdfPages(buffer, metadata=facts) as pages:
+                for figure in self.figures:
+                    pages.savefig(figure)
+        return buffer.getvalue()
+
+
+def is_plain(text: str) -> bool:
+    """Say whether the fonts that every reader has can spell a text."""
+    try:
+        text.encode(PLAIN_LETTERS)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def choose_fonts(figures: Sequence[Figure]) -> Any:
+    """Choose the settings for the fonts of all texts; plain ones are given to the texts, too."""
+    texts = [text for figure in figures for text in figure.findobj(Text)]
+    if not all(is_plain(text.get_text()) for text in texts):
+        return EMBEDDED
+    for text in texts:
+        text.set_fontfamily("Helvetica")
+        # Helvetica's normal weight has this name.
+        if text.get_fontweight() == "normal":
+            text.set_fontweight("medium")
+    return PLAIN
+
+
+def wrap(text: str, width: float, size: float) -> list[str]:
+    """Break a text into lines that fit into so many points."""
+    return textwrap.wrap(canvas.shorten(text, 2000), int(width / (size * LETTER * 0.92)))
+
+
+def fit_cell(text: str, width: float, *, bold: bool = False) -> str:
+    """Shorten a text in its middle, so that it fits into a cell of so many points."""
+    size = TEXT - 1 if bold else SMALL
+    # `width_of` is for type of 12 pixels, and on the low side for some letters.
+    if 1.06 * canvas.width_of(text) * size / 12 <= width:
+        return text
+    length = len(text)
+    while length > 3:
+        length -= 1
+        head = length // 2
+        cut = text[:head] + "…" + text[len(text) - (length - head - 1) :]
+        if 1.06 * canvas.width_of(cut) * size / 12 <= width:
+            return cut
+    return text[:1] + "…"
