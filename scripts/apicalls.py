@@ -12,6 +12,7 @@ from scripts import artifacts, dataset, release
 from scripts.config import ApiSettings, Config
 from scripts.console import run_as_script
 from scripts.errors import ServiceUnavailableError
+from scripts.predictionlog import UNLOGGED
 from scripts.tokens import read_tokens
 
 Answer = dict[str, Any]
@@ -120,6 +121,8 @@ def main(config: Config) -> Path:
         # Proxies and netrc of the environment are not for a service on this machine.
         session.trust_env = False
         session.headers["Content-Type"] = "application/json"
+        # The test data is no traffic, and would hide what is.
+        session.headers[UNLOGGED[0]] = UNLOGGED[1]
         if token is not None:
             session.headers["Authorization"] = b"Bearer " + token
         answers = {

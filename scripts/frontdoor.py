@@ -22,7 +22,7 @@ from scripts.answers import (
 from scripts.live import Live, Serving
 from scripts.metrics import Metrics
 from scripts.predicting import answer_prediction
-from scripts.predictionlog import PredictionLog
+from scripts.predictionlog import UNLOGGED, PredictionLog
 from scripts.tokens import Role
 
 # For every answer. The policy lets a page load scripts and styles of this service only, and
@@ -52,6 +52,7 @@ NO_CONTENT = (204, 304)
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 SERVING = "adras.serving"
 ROUTE = "adras.route"
+UNLOGGED_KEY = f"HTTP_{UNLOGGED[0].upper().replace('-', '_')}"
 # Where a route says that its answer is of another release than the one that serves.
 RELEASE = "adras.release"
 ROLE = "adras.role"
@@ -213,7 +214,7 @@ class FrontDoor:
         if answer.n_rows:
             self._metrics.count_predictions(answer.n_rows, answer.n_positives)
         if answer.predicted is not None:
-            self._log_predictions(environ[SERVING], answer.predicted)
+            self._log_predictions(environ, answer.predicted)
         if self.access_log is not None:
             self.access_log.add(
                 (time.time(), method, route, answer.status, duration_s, answer.n_rows,
@@ -228,9 +229,11 @@ class FrontDoor:
         body = b"" if method == "HEAD" else answer.body
         return Answer(answer.status, body, [*answer.headers, *added])
 
-    def _log_predictions(self, serving: Serving, predicted: Any) -> None:
+    def _log_predictions(self, environ: Environ, predicted: Any) -> None:
+        serving: Serving = environ[SERVING]
         fraction = serving.config.api.log_predictions
-        if self.prediction_log is not None and fraction is not None:
+        is_traffic = environ.get(UNLOGGED_KEY) != UNLOGGED[1]
+        if self.prediction_log is not None and fraction is not None and is_traffic:
             self.prediction_log.add(predicted, fraction)
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:

@@ -30,6 +30,9 @@ MAX_WAITING = 20_000
 # Rows per transaction: each holds the records for some milliseconds.
 BATCH = 2_000
 
+# A request with this header is none of a client's and not logged: tests, monitors, apicalls.
+UNLOGGED = ("Adras-Log", "off")
+
 log = logging.getLogger(__name__)
 
 

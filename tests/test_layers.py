@@ -251,7 +251,8 @@ ALLOWED["simulation"] = {
 ALLOWED["reporting"] |= set(PICTURES) | {"database"}
 # Its last decision is a question to the records.
 ALLOWED["promotion"] |= {"database", "simulation"}
-ALLOWED["apicalls"] = ALLOWED["scoring"] | {"tokens"}
+# Its questions are no traffic, which it says in the words of the prediction log.
+ALLOWED["apicalls"] = ALLOWED["scoring"] | {"tokens", "predictionlog"}
 ALLOWED["monitoring"] = ALLOWED["scoring"]
 # What production is asked is in the records.
 ALLOWED["livedrift"] = {

@@ -18,7 +18,7 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 
-from scripts import database, predictionlog, traffic
+from scripts import apicalls, artifacts, database, diagnostics, predictionlog, traffic
 from scripts.app import create_app
 from scripts.config import Config, read_config
 from scripts.database import DeploymentKind
@@ -207,6 +207,30 @@ def test_an_edit_of_the_config_switches_logging_on_and_off(
     rows = rows_of(read_config(config_path).database_url)
     assert [json.loads(row["values"])[0] for row in rows] == [0.0, 2.0]
     assert None not in [row["client"] for row in rows]
+
+
+def test_a_request_that_is_no_traffic_is_not_logged(
+    logging_client: FlaskClient, config_path: Path
+) -> None:
+    for month, value in ((0, "off"), (1, "on"), (2, "")):
+        body = {"data": [make_row(month)]}
+        answer_of(logging_client.post("/predict", json=body, headers={"Adras-Log": value}))
+    stop_log(logging_client)
+
+    rows = rows_of(read_config(config_path).database_url)
+    assert [json.loads(row["values"])[0] for row in rows] == [1.0, 2.0]
+
+
+def test_asking_about_the_test_data_is_no_traffic(deployed: Config, config_path: Path) -> None:
+    make_records(deployed.database_url)
+    with served(config_path, log_predictions=1, max_rows=100) as (_, process):
+        diagnostics.main(read_config(config_path))
+        apicalls.main(read_config(config_path))
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+
+    name = Path(str(artifacts.current_target(deployed.prod_deployment_path))).name
+    assert rows_of(deployed.database_url, name) == []
 
 
 # How many of them
