@@ -1,19 +1,20 @@
 """How a model is fitted: its scale, its threshold and its calibration, and to which rows."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from scripts import calibration, gains, regression, thresholds
+from scripts import calibration, forms, gains, regression, thresholds
 from scripts.calibration import Calibration
 from scripts.config import Schema, TrainingSettings
 from scripts.errors import InsufficientDataError
+from scripts.forms import Rows
+from scripts.regression import RAW, SCALED, Form
 from scripts.thresholds import HeldOut
 
-MIN_ROWS_TO_TUNE = 50
 # Of more rows a tenth more is not seen in the result.
 MAX_ROWS_TO_REFIT = 100_000
 # Of very many rows so many are planned with.
@@ -37,18 +38,13 @@ def take_sample(X: pd.DataFrame, y: Ints, settings: TrainingSettings) -> tuple[p
     generator = np.random.default_rng(settings.random_state)
     places = np.sort(generator.choice(len(y), N_ROWS_TO_PLAN, replace=False))
     # A class too rare for a sample is looked for among all rows.
-    if np.bincount(y[places], minlength=2).min() < MIN_ROWS_TO_TUNE:
+    if np.bincount(y[places], minlength=2).min() < gains.MIN_ROWS_TO_TUNE:
         return X, y
     return X.iloc[places], y[places]
 
 
 def make_plan(
-    X: pd.DataFrame,
-    y: Ints,
-    schema: Schema,
-    settings: TrainingSettings,
-    *,
-    scaled: bool = False,
+    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, *looked_at: Form
 ) -> Plan:
     """Choose the threshold by cross-validation.
 
@@ -62,8 +58,8 @@ def make_plan(
         The columns.
     settings : TrainingSettings
         `decision_threshold` is a number, or "auto".
-    scaled : bool
-        Whether numeric columns are scaled.
+    *looked_at : Form
+        The forms of the models that predict the held-out rows; the first that converges counts.
 
     Returns
     -------
@@ -72,46 +68,13 @@ def make_plan(
     """
     declared = settings.decision_threshold
     threshold = 0.5 if declared == "auto" else float(declared)
-    if not is_tunable(y):
+    if not gains.is_tunable(y):
         return Plan(threshold)
-    held_out = thresholds.hold_out(X, y, schema, settings, scaled=scaled)
+    tried = (thresholds.hold_out(X, y, schema, settings, form) for form in looked_at)
+    held_out = next((found for found in tried if found is not None), None)
     if declared == "auto" and held_out is not None:
         threshold = thresholds.best_threshold(y, held_out)
     return Plan(threshold, held_out)
-
-
-def is_tunable(y: Ints) -> bool:
-    """Say whether there are enough rows of both classes to choose anything by them."""
-    return bool(np.bincount(y, minlength=2).min() >= MIN_ROWS_TO_TUNE)
-
-
-def choose_pipeline(
-    training: tuple[pd.DataFrame, Ints],
-    validation: tuple[pd.DataFrame, Ints],
-    schema: Schema,
-    settings: TrainingSettings,
-) -> tuple[Pipeline, bool]:
-    """Fit to the training rows, scaled only if that pays on the validation rows.
-
-    Returns
-    -------
-    tuple of sklearn.pipeline.Pipeline and bool
-        The fitted pipeline and whether it is scaled: when the log loss of the validation rows is
-        lower by more than chance, or when without it the fit does not converge.
-    """
-    X, y = training
-    raw = regression.fit_pipeline(X, y, schema, settings, scaled=False)
-    if raw is not None and not (schema.numeric and is_tunable(y)):
-        return raw, False
-    scaled = regression.make_pipeline(X, schema, settings, scaled=True).fit(X, y)
-    if raw is None:
-        return scaled, True
-    before, after = (
-        gains.row_losses(validation[1], fitted.decision_function(validation[0]))
-        for fitted in (raw, scaled)
-    )
-    pays = gains.is_more_than_chance(before - after)
-    return (scaled, True) if pays else (raw, False)
 
 
 @dataclass(frozen=True)
@@ -124,12 +87,26 @@ class Fit:
     calibration: Calibration = field(default_factory=Calibration)
 
 
+def calibrate(
+    fitted: Fit, plan: Plan, y: Ints, validation: Rows, settings: TrainingSettings
+) -> Fit:
+    """Calibrate both pipelines of a fit, and its tuned threshold with them, if that pays."""
+    if plan.held_out is None:
+        return fitted
+    found = calibration.calibrate(y, plan.held_out.log_odds)
+    log_odds = fitted.validated.decision_function(validation[0])
+    if not calibration.does_pay(validation[1], log_odds, found):
+        return fitted
+    for pipeline in {id(p): p for p in (fitted.validated, fitted.final)}.values():
+        calibration.apply(pipeline, found)
+    if settings.decision_threshold != "auto":
+        return replace(fitted, calibration=found)
+    shifted = calibration.shift_threshold(fitted.threshold, found)
+    return replace(fitted, threshold=shifted, calibration=found)
+
+
 def fit(
-    training: tuple[pd.DataFrame, Ints],
-    validation: tuple[pd.DataFrame, Ints],
-    whole: tuple[pd.DataFrame, Ints],
-    schema: Schema,
-    settings: TrainingSettings,
+    training: Rows, validation: Rows, whole: Rows, schema: Schema, settings: TrainingSettings
 ) -> Fit:
     """Fit a pipeline with its threshold, scaled and calibrated where that pays.
 
@@ -158,24 +135,20 @@ def fit(
         raise InsufficientDataError(
             f"All {len(y)} training rows have the same label; both are needed. Add data."
         )
+    is_refitted = gains.is_tunable(y) and len(whole[1]) <= MAX_ROWS_TO_REFIT
     sample = take_sample(*training, settings)
-    validated, scaled = choose_pipeline(sample, validation, schema, settings)
+    # Of many rows each weighs so little that the penalty, which scaling makes fair, does too.
+    usual = SCALED if is_refitted else RAW
+    validated, form = forms.choose(sample, validation, schema, settings, usual)
+    looked_at = [form]
+    if is_refitted and form == SCALED:
+        told = forms.choose_for_threshold(sample, validation, validated, schema, settings)
+        looked_at = [told, form]
     if len(sample[1]) < len(y):
-        validated = regression.fit_pipeline(*training, schema, settings, scaled=scaled) or validated
-    is_refitted = is_tunable(y) and len(whole[1]) <= MAX_ROWS_TO_REFIT
+        validated = regression.fit_pipeline(*training, schema, settings, form) or validated
     rows = whole if is_refitted else sample
-    plan = make_plan(*rows, schema, settings, scaled=scaled)
-    again = regression.fit_pipeline(*rows, schema, settings, scaled=scaled) if is_refitted else None
+    plan = make_plan(*rows, schema, settings, *looked_at)
+    again = regression.fit_pipeline(*rows, schema, settings, form) if is_refitted else None
     final = validated if again is None else again
-    if plan.held_out is None:
-        return Fit(validated, final, plan.threshold)
-    found = calibration.calibrate(rows[1], plan.held_out.log_odds)
-    if not calibration.does_pay(validation[1], validated.decision_function(validation[0]), found):
-        return Fit(validated, final, plan.threshold)
-    for pipeline in {id(p): p for p in (validated, final)}.values():
-        calibration.apply(pipeline, found)
-    is_declared = settings.decision_threshold != "auto"
-    threshold = (
-        plan.threshold if is_declared else calibration.shift_threshold(plan.threshold, found)
-    )
-    return Fit(validated, final, threshold, found)
+    fitted = Fit(validated, final, plan.threshold)
+    return calibrate(fitted, plan, rows[1], validation, settings)

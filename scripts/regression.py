@@ -1,6 +1,7 @@
 """The pipeline of a logistic regression, and how it is fitted to few rows and to very many."""
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,27 @@ from scripts.config import Schema, TrainingSettings
 
 # A numeric column gets an indicator of its blanks when more of its cells are blank.
 BLANK_FRACTION = 0.01
+# Most blanks tell little: halved and more, the indicator is believed on evidence only.
+BLANK_WEIGHT = 0.3
 # Beyond so many rows a fit is made in few passes over them.
 MANY_ROWS = 1_000_000
 
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a pipeline does with its columns besides medians and one-hot.
+
+    A standard one is what scikit-learn's user guide would write: scaled, no indicators of blanks,
+    no categories put together, solved by lbfgs.
+    """
+
+    scaled: bool = False
+    standard: bool = False
+
+
+RAW, SCALED, STANDARD = Form(), Form(scaled=True), Form(scaled=True, standard=True)
 
 
 def has_blanks(X: pd.DataFrame, schema: Schema) -> list[str]:
@@ -30,7 +48,7 @@ def has_blanks(X: pd.DataFrame, schema: Schema) -> list[str]:
 
 
 def make_pipeline(
-    X: pd.DataFrame, schema: Schema, settings: TrainingSettings, *, scaled: bool = False
+    X: pd.DataFrame, schema: Schema, settings: TrainingSettings, form: Form
 ) -> Pipeline:
     """Make the unfitted pipeline for training rows.
 
@@ -42,37 +60,43 @@ def make_pipeline(
         The columns.
     settings : TrainingSettings
         `C` of the regression.
-    scaled : bool
-        Bring numeric columns to mean 0 and standard deviation 1.
+    form : Form
+        Whether numeric columns are brought to mean 0 and standard deviation 1, and more.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Medians for blanks and, where more than 1 % are blank, an indicator; a column per
-        category, those in fewer than 0.5 % of the rows together, an unknown one 0 everywhere.
+        Medians for blanks and, where more than 1 % are blank, an indicator of weight 0.3; a
+        column per category, those in fewer than 0.5 % of the rows together, an unknown one 0
+        everywhere.
     """
     medians = SimpleImputer(strategy="median", keep_empty_features=True)
-    scale = StandardScaler() if scaled else FunctionTransformer()
+    scale = StandardScaler() if form.scaled else FunctionTransformer()
     one_hot = OneHotEncoder(
-        handle_unknown="ignore", min_frequency=dataset.RARE_FRACTION, sparse_output=False
+        handle_unknown="ignore",
+        min_frequency=None if form.standard else dataset.RARE_FRACTION,
+        sparse_output=False,
     )
+    blank = [] if form.standard else has_blanks(X, schema)
     columns = ColumnTransformer(
         [
             ("numeric", Pipeline([("medians", medians), ("scale", scale)]), list(schema.numeric)),
-            ("blank", MissingIndicator(features="all"), has_blanks(X, schema)),
+            ("blank", MissingIndicator(features="all"), blank),
             ("categorical", one_hot, list(schema.categorical)),
-        ]
+        ],
+        transformer_weights={"blank": BLANK_WEIGHT},
     )
     # lbfgs, the default, stops unconverged on features that are not scaled.
-    regression = LogisticRegression(C=settings.C, solver="newton-cholesky", max_iter=1000)
+    solver, max_iter = ("lbfgs", 5000) if form.standard else ("newton-cholesky", 1000)
+    regression = LogisticRegression(C=settings.C, solver=solver, max_iter=max_iter)
     return Pipeline([("columns", columns), ("regression", regression)])
 
 
 def fit_many(
-    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, *, scaled: bool
+    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, form: Form
 ) -> Pipeline | None:
     """Fit the pipeline to very many rows; None where only scikit-learn's solver may succeed."""
-    pipeline = make_pipeline(X, schema, settings, scaled=scaled)
+    pipeline = make_pipeline(X, schema, settings, form)
     values = np.asarray(pipeline["columns"].fit_transform(X), dtype=np.float64)
     weights = newton.fit(values, y, settings.C)
     if weights is None:
@@ -86,17 +110,17 @@ def fit_many(
 
 
 def fit_pipeline(
-    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, *, scaled: bool
+    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, form: Form
 ) -> Pipeline | None:
     """Fit the pipeline; None if columns of very different sizes keep it from converging."""
     if len(y) > MANY_ROWS:
-        pipeline = fit_many(X, y, schema, settings, scaled=scaled)
+        pipeline = fit_many(X, y, schema, settings, form)
         if pipeline is not None:
             return pipeline
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         warnings.simplefilter("error", LinAlgWarning)
         try:
-            return make_pipeline(X, schema, settings, scaled=scaled).fit(X, y)
+            return make_pipeline(X, schema, settings, form).fit(X, y)
         except (ConvergenceWarning, LinAlgWarning):
             return None

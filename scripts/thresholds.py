@@ -9,6 +9,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from scripts import model, regression
 from scripts.config import Schema, TrainingSettings
+from scripts.regression import Form
 
 N_FOLDS = 5
 N_THRESHOLDS = 100
@@ -26,12 +27,12 @@ class HeldOut:
 
 
 def hold_out(
-    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, *, scaled: bool
+    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, form: Form
 ) -> HeldOut | None:
     """Predict each row by a model that was fitted to the four folds it is not in."""
     log_odds, fold_of = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
     for fold, (others, own) in enumerate(StratifiedKFold(N_FOLDS).split(X, y)):
-        fitted = regression.fit_pipeline(X.iloc[others], y[others], schema, settings, scaled=scaled)
+        fitted = regression.fit_pipeline(X.iloc[others], y[others], schema, settings, form)
         if fitted is None:
             return None
         log_odds[own], fold_of[own] = fitted.decision_function(X.iloc[own]), fold

@@ -20,7 +20,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline
 
-from scripts import artifacts, dataset, evaluation, fitting, model, reference
+from scripts import artifacts, dataset, evaluation, fitting, model, reference, regression
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema, TrainingSettings
 from scripts.console import run_as_script
@@ -149,7 +149,8 @@ def numeric_terms(pipeline: Pipeline, schema: Schema) -> tuple[NumericTerm, ...]
     means = getattr(steps["scale"], "mean_", np.zeros(n))
     scales = getattr(steps["scale"], "scale_", np.ones(n))
     coefficients = pipeline["regression"].coef_[0]
-    blank = dict(zip(columns.transformers_[1][2], coefficients[n:], strict=False))
+    of_blanks = coefficients[n:] * regression.BLANK_WEIGHT
+    blank = dict(zip(columns.transformers_[1][2], of_blanks, strict=False))
     return tuple(
         NumericTerm(
             column=name,

@@ -7,14 +7,19 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TunedThresholdClassifierCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scripts import (
     calibration,
     dataset,
     evaluation,
     fitting,
+    forms,
     model,
     newton,
     regression,
@@ -23,6 +28,7 @@ from scripts import (
 )
 from scripts.calibration import Calibration
 from scripts.config import Config, Schema, TrainingSettings
+from scripts.regression import RAW, SCALED, STANDARD, Form
 
 SETTINGS = TrainingSettings()
 SCHEMA = Schema(target="left", ids=(), numeric=("a", "b"), categorical=("c",), minimum={})
@@ -124,17 +130,97 @@ def test_plain_numbers_give_sklearns_probabilities(config: Config, seed: int, sc
     assert np.abs(ours - theirs).max() <= 1e-12
 
 
-def test_columns_are_scaled_only_when_that_pays(config: Config) -> None:
+def test_a_small_unit_of_a_column_takes_nothing_from_the_model(config: Config) -> None:
     table = make_table(2000, 4)
-    # In units so small that the penalty on its coefficient keeps it from counting.
-    tiny = table.assign(a=table["a"] * 1e-4)
 
-    plain, scaled = fit(config, table), fit(config, tiny)
+    plain, tiny = fit(config, table), fit(config, table.assign(a=table["a"] * 1e-4))
 
-    assert [term.scale for term in plain.numeric] == [1, 1]
-    assert scaled.numeric[0].scale == pytest.approx(1e-4, rel=0.1)
-    counts = [evaluation.evaluate_model(m, t).roc_auc for m, t in ((plain, table), (scaled, tiny))]
-    assert counts[0] == pytest.approx(counts[1], abs=0.001)
+    assert [term.scale for term in plain.numeric] == [pytest.approx(1, rel=0.1)] * 2
+    assert tiny.numeric[0].scale == pytest.approx(1e-4, rel=0.1)
+    assert tiny.numeric[0].coefficient == pytest.approx(plain.numeric[0].coefficient, rel=1e-6)
+
+
+def test_columns_are_left_as_they_are_when_that_pays(config: Config) -> None:
+    # Noise in units so small that the penalty silences it: scaled, it would be listened to.
+    noise = np.random.default_rng(6).normal(size=(400, 120)) * 1e-3
+    names = tuple(f"n{i}" for i in range(120))
+    table = pd.concat([make_table(400, 6), pd.DataFrame(noise, columns=list(names))], axis=1)
+
+    fitted = fit(config, table, msgspec.structs.replace(SCHEMA, numeric=("a", "b", *names)))
+
+    assert {term.scale for term in fitted.numeric} == {1}
+
+
+@pytest.mark.parametrize(("n_rows", "is_scaled"), [(150, False), (400, True)])
+def test_few_rows_of_a_class_are_too_few_to_choose_by(
+    config: Config, n_rows: int, is_scaled: bool
+) -> None:
+    table = make_table(n_rows, 5)
+    # The leavers are 37 and 98 of the rows that are fitted to first.
+    table["left"] = (np.arange(n_rows) % 4 == 0).astype(np.int64)
+
+    fitted = fit(config, table)
+
+    assert (fitted.numeric[0].scale != 1, fitted.threshold != 0.5) == (is_scaled, is_scaled)
+
+
+def make_standard() -> Pipeline:
+    """Make the regression of scikit-learn's user guide for the columns of these tests."""
+    numeric = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    categorical = OneHotEncoder(handle_unknown="ignore")
+    columns = make_column_transformer((numeric, ["a", "b"]), (categorical, ["c"]))
+    return make_pipeline(columns, LogisticRegression(max_iter=5000))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_table_without_gaps_gets_what_scikit_learns_standard_gives(
+    config: Config, seed: int
+) -> None:
+    table = make_table(1000, seed)
+    X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
+
+    fitted = fit(config, table)
+
+    theirs = TunedThresholdClassifierCV(make_standard(), scoring="f1", cv=5).fit(X, y)
+    assert fitted.threshold == pytest.approx(theirs.best_threshold_, abs=1e-9)
+    probability = evaluation.predict_table(fitted, table)[1]
+    assert probability == pytest.approx(theirs.predict_proba(X)[:, 1], abs=2e-3)
+
+
+def blank_some(table: pd.DataFrame, *, tells: bool) -> pd.DataFrame:
+    """Blank b in a sixth of the rows, or in the rows of three in four leavers."""
+    drawn = np.random.default_rng(1).random(len(table))
+    gone = (drawn < 0.75) & (table["left"] == 1) if tells else drawn < 1 / 6
+    return table.assign(b=table["b"].mask(gone))
+
+
+@pytest.mark.parametrize(("tells", "expected"), [(False, STANDARD), (True, SCALED)])
+def test_blanks_move_the_threshold_only_when_they_tell_of_leaving(
+    tells: bool, expected: Form
+) -> None:
+    table = blank_some(make_table(1000, 7), tells=tells)
+    X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
+    validated = regression.make_pipeline(X, SCHEMA, SETTINGS, SCALED).fit(X[:900], y[:900])
+
+    form = forms.choose_for_threshold(
+        (X[:900], y[:900]), (X[900:], y[900:]), validated, SCHEMA, SETTINGS
+    )
+
+    assert form == expected
+
+
+def test_a_blank_weighs_little_until_many_rows_speak_for_it(config: Config) -> None:
+    # Of leavers twice as many are blank: log-odds of about 0.7 more.
+    coefficients = []
+    for n_rows in (500, 50_000):
+        table = make_table(n_rows, 8)
+        chance = np.where(table["left"] == 1, 0.04, 0.02)
+        gone = np.random.default_rng(2).random(n_rows) < chance
+        coefficients.append(fit(config, table.assign(b=table["b"].mask(gone))).numeric[1])
+
+    few, many = (term.missing_coefficient for term in coefficients)
+    assert abs(few) < 0.35
+    assert many == pytest.approx(np.log(2), abs=0.2)
 
 
 def test_columns_of_very_different_sizes_converge(config: Config) -> None:
@@ -146,16 +232,17 @@ def test_columns_of_very_different_sizes_converge(config: Config) -> None:
     assert np.isfinite(model.plain_numbers(fitted)).all()
 
 
+@pytest.mark.parametrize("form", [RAW, SCALED, STANDARD])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_threshold_is_the_one_that_scikit_learn_tunes(seed: int) -> None:
+def test_the_threshold_is_the_one_that_scikit_learn_tunes(seed: int, form: Form) -> None:
     table = make_table(400 + 37 * seed, seed)
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
-    held_out = thresholds.hold_out(X, y, SCHEMA, SETTINGS, scaled=False)
+    held_out = thresholds.hold_out(X, y, SCHEMA, SETTINGS, form)
     assert held_out is not None
 
     ours = thresholds.best_threshold(y, held_out)
 
-    pipeline = regression.make_pipeline(X, SCHEMA, SETTINGS)
+    pipeline = regression.make_pipeline(X, SCHEMA, SETTINGS, form)
     theirs = TunedThresholdClassifierCV(pipeline, scoring="f1", cv=5).fit(X, y)
     assert ours == pytest.approx(theirs.best_threshold_, abs=1e-12)
 
@@ -202,7 +289,7 @@ def test_a_calibration_that_does_not_lower_the_brier_score_is_left_out(
 def test_a_calibration_becomes_part_of_the_coefficients() -> None:
     table = make_table(300, 8)
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
-    pipeline = regression.make_pipeline(X, SCHEMA, SETTINGS).fit(X, y)
+    pipeline = regression.make_pipeline(X, SCHEMA, SETTINGS, RAW).fit(X, y)
     before = pipeline.decision_function(X)
 
     calibration.apply(pipeline, Calibration(0.5, 0.25))

@@ -13,6 +13,7 @@ from sklearn.metrics import f1_score
 from scripts import dataset, fitting, ingestion, model, thresholds, training
 from scripts.config import Config, Schema, TrainingSettings
 from scripts.errors import InsufficientDataError, NotMadeYetError
+from scripts.regression import RAW
 from tests.conftest import SMALL_ROWS, make_rows, write_csv
 
 SCHEMA = Schema()
@@ -121,7 +122,7 @@ def test_the_threshold_takes_the_declared_one_or_half_when_rows_are_few(
     table = read_rows(tmp_path, make_rows(n_rows, 1))
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
 
-    assert fitting.make_plan(X, y, SCHEMA, settings).threshold == expected
+    assert fitting.make_plan(X, y, SCHEMA, settings, RAW).threshold == expected
 
 
 def test_the_threshold_lowers_the_limit_when_exits_are_rare_and_noisy(tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_the_threshold_lowers_the_limit_when_exits_are_rare_and_noisy(tmp_path: 
     table = read_rows(tmp_path, rows)
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
 
-    assert 0 < fitting.make_plan(X, y, SCHEMA, TrainingSettings()).threshold < 0.5
+    assert 0 < fitting.make_plan(X, y, SCHEMA, TrainingSettings(), RAW).threshold < 0.5
 
 
 def test_main_writes_equal_models_for_equal_data(config: Config) -> None:
