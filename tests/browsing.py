@@ -1,0 +1,126 @@
+"""A real browser before a real server: what drives pages, and what is watched meanwhile."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+
+CHROMIUM = os.environ.get("ADRAS_TEST_CHROMIUM", "/usr/bin/chromium")
+AXE = "ADRAS_TEST_AXE"
+# What could also be found is of taste; these keep somebody from using a page.
+GRAVE = ("serious", "critical")
+TIMEOUT_MS = 10_000
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
+
+
+def skip_or_fail(reason: str) -> None:
+    """Leave tests out where a tool is missing, but never in CI."""
+    if os.environ.get("ADRAS_CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def read_axe() -> str:
+    """Read the accessibility checker, which .ci/run fetches."""
+    path = Path(os.environ.get(AXE, ""))
+    if not path.is_file():
+        skip_or_fail(f"{AXE} names no axe.min.js: npm pack axe-core, or run .ci/run")
+    return path.read_text()
+
+
+@contextmanager
+def browsing() -> Iterator[Browser]:
+    """Run a browser, without a picture of itself."""
+    if shutil.which(CHROMIUM) is None:
+        skip_or_fail(f"{CHROMIUM} is not there: apt-get install --no-install-recommends chromium")
+    with sync_playwright() as playwright:
+        # Root, as in a container, has no sandbox to start.
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """Somebody at a browser, and all that must not happen to him.
+
+    Parameters
+    ----------
+    context : BrowserContext
+        A profile of its own.
+    url : str
+        The address of the service.
+    """
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.url = url
+        context.set_default_timeout(TIMEOUT_MS)
+        self.page: Page = context.new_page()
+        self.faults: list[str] = []
+        self.requested: list[str] = []
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        self.page.on("dialog", self._refuse)
+        self.page.on("request", lambda request: self.requested.append(request.url))
+        self.page.on("requestfailed", self._note_failure)
+
+    def _hear(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"{message.type}: {message.text}")
+
+    def _note_failure(self, request: Any) -> None:
+        # A download, or a picture of a page that was left, ends so; a refused connection does not.
+        if request.failure != "net::ERR_ABORTED":
+            self.faults.append(f"failed: {request.url}: {request.failure}")
+
+    def _refuse(self, dialog: Any) -> None:
+        self.faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def go(self, path: str) -> None:
+        """Open a page, and load its pictures as well, however far down."""
+        self.page.goto(self.url + path)
+        self.page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+        self.page.wait_for_load_state("networkidle")
+
+    def follow(self, target: Locator) -> None:
+        """Click what leads to another page, and wait for that."""
+        with self.page.expect_navigation():
+            target.click()
+
+    def check(self) -> None:
+        """Nothing was said on the console, no dialog opened, no other host was asked."""
+        assert self.faults == []
+        elsewhere = [url for url in self.requested if not url.startswith(f"{self.url}/")]
+        assert elsewhere == []
+
+    def find_barriers(self, axe: str) -> list[str]:
+        """List what keeps somebody from using the page, as axe-core finds it."""
+        self.page.evaluate(f"{axe}; null")
+        found = self.page.evaluate("axe.run(document, {preload: false})")
+        return [
+            f"{violation['id']}: {node['html'][:200]}: {node['failureSummary'][:300]}"
+            for violation in found["violations"]
+            if violation["impact"] in GRAVE
+            for node in violation["nodes"]
+        ]
+
+    def overflow(self) -> int:
+        """Say by how many pixels the page is wider than the window."""
+        wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        return int(self.page.evaluate(wider))
+
+
+@contextmanager
+def visiting(browser: Browser, url: str, **options: Any) -> Iterator[Visitor]:
+    """Sit down at a browser with a profile of its own; at the end nothing must have happened."""
+    context = browser.new_context(viewport=options.pop("viewport", WIDE), **options)
+    visitor = Visitor(context, url)
+    yield visitor
+    visitor.check()
+    context.close()
