@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    ViewportSize,
+    sync_playwright,
+)
 
 CHROMIUM = os.environ.get("ADRAS_TEST_CHROMIUM", "/usr/bin/chromium")
 AXE = "ADRAS_TEST_AXE"
 # What could also be found is of taste; these keep somebody from using a page.
 GRAVE = ("serious", "critical")
 TIMEOUT_MS = 10_000
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
+WIDE = ViewportSize(width=1280, height=900)
+NARROW = ViewportSize(width=375, height=800)
 
 
 def skip_or_fail(reason: str) -> None:

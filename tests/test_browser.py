@@ -19,7 +19,7 @@ from tests.conftest import HEADER, make_rows, write_csv, write_installation
 from tests.service import ROOT, TOKEN, edit_config, served
 
 ADMIN = "admin-0815"
-LIMITS = {"max_rows": 500, "max_body_bytes": 200_000}
+LIMITS: dict[str, Any] = {"max_rows": 500, "max_body_bytes": 200_000}
 N_CLIENTS = 120
 # What has run in pages of others: elements, attributes, addresses, templates, ends of quotes and of
 # comments, other encodings, text that turns its direction, and very long words.
