@@ -19,4 +19,9 @@ if __name__ == "__main__":
     table = pd.read_csv(sys.argv[1])
     pipeline = make_pipeline(SimpleImputer(strategy="median"), LogisticRegression(max_iter=1000))
     pipeline.fit(table[FEATURES].astype(float), table["exited"].astype(int))
-    mlflow.sklearn.save_model(pipeline, sys.argv[2], pyfunc_predict_fn="predict_proba")
+    mlflow.sklearn.save_model(
+        pipeline,
+        sys.argv[2],
+        pyfunc_predict_fn="predict_proba",
+        serialization_format="cloudpickle",
+    )

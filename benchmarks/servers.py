@@ -123,10 +123,13 @@ def running(
     body: dict[str, Any] | None = None,
 ) -> Iterator[Running]:
     """Start a server, wait for its first prediction, and end it at the end."""
+    # A server may start others, which stand beside its Python.
+    path_of_programs = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
     started = time.perf_counter()
     with subprocess.Popen(
         [python, "-m", *command],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        env=os.environ | {"PATH": path_of_programs}, cwd=ROOT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     ) as process:  # fmt: skip
         try:
             wait_for_answer(process, f"{url}{path}", body or {"data": [ROW]})
@@ -163,7 +166,8 @@ def running_mlflow(config_path: Path, python: str, folder: Path) -> Iterator[Run
     port, made = free_port(), folder / "mlflow_model"
     script = str(ROOT / "benchmarks" / "mlflow_model.py")
     (table,) = sorted((config_path.parent / "output").glob("finaldata_*.csv"))
-    subprocess.run([python, script, str(table), str(made)], check=True, capture_output=True)
+    command = [python, script, str(table), str(made)]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
     command = ["mlflow", "models", "serve", "-m", str(made), "-p", str(port)]
     command += ["--env-manager", "local"]
     url = f"http://127.0.0.1:{port}"

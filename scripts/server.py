@@ -28,6 +28,7 @@ from scripts.frontdoor import (
     too_slow,
 )
 from scripts.live import Live, Serving
+from scripts.patience import Patience
 
 MAX_CONNECTIONS = 1024
 # A request's header, and a connection without one, have this long, however slowly they drip.
@@ -120,26 +121,30 @@ def wsgi_environ(scope: Scope) -> dict[str, Any] | None:
     return None if n_bytes > MAX_HEADER_BYTES else environ
 
 
+async def collect(protocol: RSGIHTTPProtocol, limit: int) -> bytes | Answer:
+    """Read a body that comes in chunks, within its limit of size."""
+    chunks, n_bytes = [], 0
+    async for chunk in protocol:
+        chunks.append(chunk)
+        n_bytes += len(chunk)
+        if n_bytes > limit:
+            return too_large(limit)
+    return b"".join(chunks)
+
+
 async def read_body(
-    protocol: RSGIHTTPProtocol, environ: dict[str, Any], limit: int
+    protocol: RSGIHTTPProtocol, environ: dict[str, Any], limit: int, patience: Patience
 ) -> bytes | Answer:
     """Read a body within its limits of size and time, or say which it broke."""
-    if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
-        return b""
     try:
-        async with asyncio.timeout(BODY_S):
-            if "CONTENT_LENGTH" in environ:
-                # Its length is within the limit already, and the server holds a client to it.
-                return await protocol()
-            chunks, n_bytes = [], 0
-            async for chunk in protocol:
-                chunks.append(chunk)
-                n_bytes += len(chunk)
-                if n_bytes > limit:
-                    return too_large(limit)
-            return b"".join(chunks)
+        if "CONTENT_LENGTH" in environ:
+            # Its length is within the limit already, and the server holds a client to it.
+            return await patience.wait(protocol())
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            return await patience.wait(collect(protocol, limit))
     except TimeoutError:
         return too_slow(BODY_S)
+    return b""
 
 
 class Adaptor:
@@ -161,6 +166,7 @@ class Adaptor:
         self._live = live
         self._threads = ThreadPoolExecutor(N_THREADS, "request")
         self._renewing = ThreadPoolExecutor(1, "renewing")
+        self._patience = Patience(BODY_S)
         self._renewal: asyncio.Future[Serving] | None = None
         self._waited_for_until_s = 0.0
 
@@ -193,7 +199,7 @@ class Adaptor:
             answer = self._door.admit(environ)
         if answer is None:
             try:
-                body = await read_body(protocol, environ, self._door.limit(environ))
+                body = await read_body(protocol, environ, self._door.limit(environ), self._patience)
             except RSGIProtocolClosed:
                 return
             # The time a client takes to send its body is not the service's.

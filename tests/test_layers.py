@@ -103,7 +103,8 @@ SERVICE: dict[str, set[str]] = {
         "errors", "answers", "clientcontract", "frontdoor", "live", "openapi", "recall", "bands",
         "callsheet", "dossier", "aftermath", "callwords",
     },
-    "server": {"errors", "config", "answers", "live", "frontdoor"},
+    "patience": set(),
+    "server": {"errors", "config", "answers", "live", "frontdoor", "patience"},
     "processes": set(),
 }  # fmt: skip
 # The pages for people, on what the service answers programs. The schedule is asked when a page
