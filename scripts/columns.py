@@ -18,6 +18,8 @@ from scripts.model import LARGEST_NUMBER
 from scripts.reading import Layout
 
 SMALL_NUMBER = 2**31 - 1
+# Fractions, and what Arrow would take for whole numbers but the rules of numbers refuse.
+NOT_WHOLE = (b".", b"0x", b"0X")
 NO_LABEL = -128  # of no spelling, also of none
 # Every character that str.strip removes; a text cell with one at an end needs a look of its own.
 WHITESPACE = (
@@ -38,12 +40,12 @@ def arrow_schema(schema: Schema) -> pa.Schema:
     return pa.schema(kinds)
 
 
-def column_types(layout: Layout, *, as_text: bool) -> dict[str, pa.DataType]:
+def column_types(layout: Layout, numbers: pa.DataType, *, as_text: bool) -> dict[str, pa.DataType]:
     """The type of each column of the schema, by its place in the file."""
     schema = layout.schema
     kinds = dict.fromkeys(schema.columns, pa.large_string())
     if not as_text:
-        kinds |= dict.fromkeys(schema.numeric, pa.float64())
+        kinds |= dict.fromkeys(schema.numeric, numbers)
         kinds[schema.target] = pa.dictionary(pa.int32(), pa.string())
     return {str(layout.header.index(name)): kind for name, kind in kinds.items()}
 
@@ -56,8 +58,18 @@ def can_prove(layout: Layout) -> bool:
 
 
 def parse_lines(content: bytes, layout: Layout, *, as_text: bool = False) -> pa.Table:
-    """Parse lines without quotes; columns of the schema in its order."""
-    types = column_types(layout, as_text=as_text)
+    """Parse lines without quotes; columns of the schema in its order.
+
+    Whole numbers are tried first where there may be nothing else: they are read faster.
+    """
+    if not as_text and not any(mark in content for mark in NOT_WHOLE):
+        with contextlib.suppress(pa.ArrowInvalid):
+            return parse_as(content, layout, column_types(layout, pa.int64(), as_text=False))
+    return parse_as(content, layout, column_types(layout, pa.float64(), as_text=as_text))
+
+
+def parse_as(content: bytes, layout: Layout, types: dict[str, pa.DataType]) -> pa.Table:
+    """Parse lines without quotes into columns of some types."""
     parsed = pa_csv.read_csv(
         pa.BufferReader(content),
         pa_csv.ReadOptions(
@@ -106,7 +118,7 @@ def find_wrong_numbers(content: bytes, layout: Layout) -> Mask:
     return wrong
 
 
-def compact(values: Floats, lowest: float, highest: float) -> NDArray[Any]:
+def compact(values: NDArray[Any], lowest: float, highest: float) -> NDArray[Any]:
     """Give numbers without a blank in half the memory where they are whole and small."""
     if lowest >= -SMALL_NUMBER and highest <= SMALL_NUMBER:
         whole = values.astype(np.int32)
@@ -119,7 +131,7 @@ def check_numbers(
     column: pa.ChunkedArray, minimum: float | None
 ) -> tuple[NDArray[Any], Mask | None]:
     """Give the numbers of a column, blanks as NaN, and which are not within the limits."""
-    values: Floats = column.to_numpy()
+    values: NDArray[Any] = column.to_numpy()
     lowest = -LARGEST_NUMBER if minimum is None else max(minimum, -LARGEST_NUMBER)
     if not column.null_count:
         found_lowest, found_highest = float(values.min()), float(values.max())

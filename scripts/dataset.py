@@ -151,6 +151,15 @@ def read_test_table(place: Path, schema: Schema) -> tuple[pd.DataFrame, list[Fil
     return table, readings
 
 
+def check_ingested(found: FileReading) -> None:
+    """Refuse a dataset of which anything was rejected."""
+    if found.refused or found.rejected:
+        reason = findings.first_reasons(found)[0]
+        raise DatasetError(
+            f"{found.path} is not as ingestion wrote it: {reason}. Run ingestion again."
+        )
+
+
 def read_dataset(path: Path, schema: Schema) -> tuple[pd.DataFrame, str]:
     """Read a dataset that ingestion wrote, and its SHA-256.
 
@@ -160,9 +169,7 @@ def read_dataset(path: Path, schema: Schema) -> tuple[pd.DataFrame, str]:
         If anything in it is not as ingestion writes it.
     """
     table, (found,) = read_files([path], ingested_schema(schema))
-    if found.refused or found.rejected:
-        reason = findings.first_reasons(found)[0]
-        raise DatasetError(f"{path} is not as ingestion wrote it: {reason}. Run ingestion again.")
+    check_ingested(found)
     return table, found.sha256
 
 

@@ -6,6 +6,7 @@ and only the rows that seem to repeat another are then compared cell by cell, so
 exact whatever the numbers are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,13 +96,18 @@ def same_texts(texts: pa.LargeStringArray, left: Places, right: Places) -> Mask:
 
 def row_numbers(table: pd.DataFrame) -> Numbers:
     """Compute a number for each row; equal rows have equal numbers."""
-    numbers = np.zeros(len(table), np.uint64)
     columns = [
         as_texts(table[name]) if table[name].dtype == "str" else table[name].to_numpy()
         for name in table.columns
     ]
+    return number_rows(columns, len(table))
+
+
+def number_rows(columns: Sequence[NDArray[Any] | pa.ChunkedArray], n_rows: int) -> Numbers:
+    """Compute a number for each row of columns, of numbers or of text without missing ones."""
+    numbers = np.zeros(n_rows, np.uint64)
     # In parts that stay in the processor's cache.
-    for start in range(0, len(table), PART_ROWS):
+    for start in range(0, n_rows, PART_ROWS):
         mixed = numbers[start : start + PART_ROWS]
         for column in columns:
             if isinstance(column, np.ndarray):

@@ -1,6 +1,8 @@
 """Fits a logistic regression to very many rows: few Newton steps, each one pass over the rows."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +12,11 @@ MAX_HALVINGS = 20
 CHUNK_ROWS = 2**14
 SAMPLE_ROWS = 2**17
 # The loss that the next step can still gain, as a share of the loss. One more step squares it.
-MIN_GAIN_FRACTION = 1e-10
+MIN_GAIN_FRACTION = 1e-9
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Parts = Callable[[], Iterator[tuple[Floats, NDArray[Any]]]]
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,23 @@ class Slope:
     curvature: Floats
 
 
-def measure(X: Floats, y: Ints, weights: Floats, C: float) -> Slope:
-    """Compute loss, gradient and curvature in one pass, in chunks that stay in the cache.
+def parts_of(X: Floats, y: NDArray[Any]) -> Parts:
+    """Go over rows in parts that stay in the cache."""
+
+    def iterate() -> Iterator[tuple[Floats, NDArray[Any]]]:
+        for start in range(0, len(y), CHUNK_ROWS):
+            yield X[start : start + CHUNK_ROWS], y[start : start + CHUNK_ROWS]
+
+    return iterate
+
+
+def measure(parts: Parts, weights: Floats, C: float) -> Slope:
+    """Compute loss, gradient and curvature in one pass over rows.
 
     Parameters
     ----------
-    X : numpy.ndarray of shape (n_rows, n_features)
-        Features.
-    y : numpy.ndarray of shape (n_rows,)
-        0 or 1.
+    parts : callable
+        Goes over the features, of shape (n_rows, n_features), and the target, 0 or 1, in parts.
     weights : numpy.ndarray of shape (n_features + 1,)
         Coefficients, then the intercept, which is not penalised.
     C : float
@@ -44,14 +55,12 @@ def measure(X: Floats, y: Ints, weights: Floats, C: float) -> Slope:
     Slope
         Of C times the summed log loss, plus half the squared coefficients.
     """
-    penalty = np.append(np.ones(X.shape[1]), 0.0)
+    penalty = np.append(np.ones(len(weights) - 1), 0.0)
     loss = float(penalty @ weights**2) / 2
     gradient, curvature = penalty * weights, np.diag(penalty)
-    chunk = np.ones((CHUNK_ROWS, len(weights)))
-    for start in range(0, len(y), CHUNK_ROWS):
-        truth = y[start : start + CHUNK_ROWS]
-        rows = chunk[: len(truth)]
-        rows[:, :-1] = X[start : start + CHUNK_ROWS]
+    for X, truth in parts():
+        rows = np.ones((len(truth), len(weights)))
+        rows[:, :-1] = X
         log_odds = rows @ weights
         small = np.exp(-np.abs(log_odds))
         probability = np.where(log_odds >= 0, 1.0, small) / (1 + small)
@@ -70,9 +79,9 @@ def next_step(at: Slope) -> Floats:
     return step
 
 
-def descend(X: Floats, y: Ints, weights: Floats, C: float) -> Floats | None:
+def descend(parts: Parts, weights: Floats, C: float) -> Floats | None:
     """Go down from some weights to the minimum; None where it is not reached."""
-    at = measure(X, y, weights, C)
+    at = measure(parts, weights, C)
     for _ in range(MAX_STEPS):
         try:
             step = next_step(at)
@@ -85,7 +94,7 @@ def descend(X: Floats, y: Ints, weights: Floats, C: float) -> Floats | None:
             return weights - step
         for halving in range(MAX_HALVINGS):
             tried = weights - step / 2**halving
-            slope = measure(X, y, tried, C)
+            slope = measure(parts, tried, C)
             if slope.loss < at.loss:
                 break
         else:
@@ -121,5 +130,5 @@ def fit(X: Floats, y: Ints, C: float) -> Floats | None:
     start: Floats | None = np.zeros(X.shape[1] + 1)
     if every > 1:
         sample = slice(None, None, every)
-        start = descend(X[sample], y[sample], np.zeros(X.shape[1] + 1), C * every)
-    return None if start is None else descend(X, y, start, C)
+        start = descend(parts_of(X[sample], y[sample]), np.zeros(X.shape[1] + 1), C * every)
+    return None if start is None else descend(parts_of(X, y), start, C)

@@ -34,6 +34,11 @@ def without_repeats(ordered: NDArray[Any]) -> NDArray[Any]:
     return distinct
 
 
+def cut_places(n_values: int) -> NDArray[np.int64]:
+    """Say where in ascending order the edges of cells lie: the quantiles called "inverted_cdf"."""
+    return (n_values * np.arange(1, N_CELLS + 1) + N_CELLS - 1) // N_CELLS - 1
+
+
 def make_cells(values: NDArray[np.float64]) -> Cells:
     """Cut the values of a column, without blanks, into cells of about equal counts.
 
@@ -48,13 +53,15 @@ def make_cells(values: NDArray[np.float64]) -> Cells:
         At most 32 edges, which are values of the column; the last one is its largest. A column
         with fewer values than that has an edge at each.
     """
-    # Sorted once, which everything below is read off; np.unique is many times slower on millions.
-    ordered = np.sort(values)
+    # Sorted once, which everything else is read off; np.unique is many times slower on millions.
+    return cut_sorted(np.sort(values))
+
+
+def cut_sorted(ordered: NDArray[Any]) -> Cells:
+    """Cut values in ascending order into cells of about equal counts, as `make_cells` does."""
     distinct = without_repeats(ordered)
     if len(distinct) > N_CELLS:
-        # The quantiles that numpy calls "inverted_cdf".
-        places = (len(ordered) * np.arange(1, N_CELLS + 1) + N_CELLS - 1) // N_CELLS - 1
-        distinct = without_repeats(ordered[places])
+        distinct = without_repeats(ordered[cut_places(len(ordered))])
     up_to = np.searchsorted(ordered, distinct, side="right")
     counts = (
         [*np.diff(up_to, prepend=0).tolist(), len(ordered) - int(up_to[-1])]
@@ -74,8 +81,12 @@ def hash_rows(table: pd.DataFrame, schema: Schema) -> Hashes:
         name: table[name].astype(np.float64 if name in (*schema.numeric, schema.target) else "str")
         for name in schema.columns
     }
-    hashed = duplicates.row_numbers(pd.DataFrame(rows, copy=False))
-    return (hashed >> np.uint64(32)).astype(np.uint32)
+    return shorten(duplicates.row_numbers(pd.DataFrame(rows, copy=False)))
+
+
+def shorten(numbers: NDArray[np.uint64]) -> Hashes:
+    """Make hashes of the numbers of rows."""
+    return (numbers >> np.uint64(32)).astype(np.uint32)
 
 
 def keep_smallest(hashes: Hashes) -> bytes:

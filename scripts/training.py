@@ -4,10 +4,11 @@ import importlib.metadata
 import logging
 import pickle
 import platform
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypedDict, overload
+from typing import BinaryIO, Literal, TypedDict, overload
 
 import msgspec
 import numpy as np
@@ -20,7 +21,19 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline
 
-from scripts import artifacts, dataset, evaluation, fitting, model, reference, regression
+from scripts import (
+    artifacts,
+    capacity,
+    dataset,
+    digest,
+    evaluation,
+    fitting,
+    manyrows,
+    model,
+    passes,
+    reference,
+    regression,
+)
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema, TrainingSettings
 from scripts.console import run_as_script
@@ -29,6 +42,7 @@ from scripts.fitting import Fit
 from scripts.model import CategoricalTerm, DatasetFacts, Model, NumericTerm
 
 TOLERANCE = 1e-12
+BLOCK_BYTES = 2**20
 MAX_ROWS_TO_COMPARE = 1_000_000
 PACKAGES = ("numpy", "pandas", "scikit-learn")
 
@@ -220,6 +234,22 @@ def describe_dataset(table: pd.DataFrame, sha256: str, schema: Schema) -> Datase
     )
 
 
+def measure(
+    y: NDArray[np.int64], probability: NDArray[np.float64], fit: Fit
+) -> dict[str, float | int | None]:
+    """Measure how good predictions are and how right probabilities, of many rows without AUC."""
+    predicted = (probability >= fit.threshold).astype(np.int64)
+    return {
+        "f1": evaluation.f1_of(y, predicted),
+        "accuracy": float(np.mean(y == predicted)),
+        "n_rows": len(y),
+        "brier": evaluation.brier_score(y, probability),
+        "expected_calibration_error": evaluation.expected_calibration_error(y, probability),
+        "calibration_slope": fit.calibration.slope,
+        "calibration_offset": fit.calibration.offset,
+    }
+
+
 def validate(fit: Fit, rows: Rows) -> dict[str, float | int | None]:
     """Measure F1, accuracy and how right the probabilities are on the validation rows."""
     y, probability = rows["y"], fit.validated.predict_proba(rows["X"])[:, 1]
@@ -252,6 +282,24 @@ def package_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **versions}
 
 
+def compose(fit: Fit, facts: DatasetFacts, n_training_rows: int, config: Config) -> Model:
+    """Take the plain numbers of a fitted pipeline; how it does is not known yet."""
+    pipeline = fit.final
+    return Model(
+        format=model.FORMAT,
+        schema=config.schema,
+        numeric=numeric_terms(pipeline, config.schema),
+        categorical=categorical_terms(pipeline, config.schema),
+        intercept=float(pipeline["regression"].intercept_[0]),
+        threshold=fit.threshold,
+        dataset=facts,
+        n_training_rows=n_training_rows,
+        settings=msgspec.structs.asdict(config.training),
+        validation={},
+        versions=package_versions(),
+    )
+
+
 def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> Candidate:
     """Fit a model to a dataset; nothing is written.
 
@@ -280,21 +328,67 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
     whole = dataset.features(table, schema), dataset.target(table, schema)
     fit = fitting.fit((X, y), (split["val"]["X"], split["val"]["y"]), whole, schema, settings)
     pipeline = fit.final
-    fitted = Model(
-        format=model.FORMAT,
-        schema=schema,
-        numeric=numeric_terms(pipeline, schema),
-        categorical=categorical_terms(pipeline, schema),
-        intercept=float(pipeline["regression"].intercept_[0]),
-        threshold=fit.threshold,
-        dataset=describe_dataset(table, dataset_sha256, schema),
-        n_training_rows=len(y) if pipeline is fit.validated else len(table),
-        settings=msgspec.structs.asdict(settings),
-        validation=validate(fit, split["val"]),
-        versions=package_versions(),
-    )
+    facts = describe_dataset(table, dataset_sha256, schema)
+    fitted = compose(fit, facts, len(y) if pipeline is fit.validated else len(table), config)
+    fitted = msgspec.structs.replace(fitted, validation=validate(fit, split["val"]))
     check_equal(fitted, pipeline, table)
     return Candidate(reference.add_reference(fitted, table), wrap(pipeline, fit.threshold, X, y))
+
+
+def fit_in_passes(path: Path, config: Config, file: BinaryIO | None) -> Candidate:
+    """Fit a model to a dataset of very many rows; nothing is written.
+
+    Parameters
+    ----------
+    path : Path
+        The dataset.
+    config : Config
+        Schema and training settings.
+    file : file or None
+        Where to keep the rows that do not fit into memory.
+
+    Returns
+    -------
+    Candidate
+        As from `fit_candidate`, planned on a sample of the rows and fitted to all.
+
+    Raises
+    ------
+    InsufficientDataError
+        If there are too few rows to split, or only one class to learn from.
+    """
+    schema, settings = config.schema, config.training
+    read = digest.read(path, schema, file)
+    split = passes.split_rows(read.store.n_rows, settings)
+    over = passes.Passes(read.store, read.running, split.is_held_out)
+    fit, (X, y) = manyrows.fit(over, split, settings)
+    facts = digest.describe(read, over)
+    fitted = compose(fit, facts, len(split.is_held_out) - int(split.is_held_out.sum()), config)
+    outcome = digest.judge(fitted, over)
+    validation = measure(outcome.y, outcome.probability, fit)
+    fitted = msgspec.structs.replace(fitted, validation=validation)
+    check_equal(fitted, fit.final, X)
+    fitted = digest.add_reference(fitted, read, over, outcome.contributions)
+    return Candidate(fitted, wrap(fit.final, fit.threshold, X, y))
+
+
+def count_lines(path: Path) -> int:
+    """Count the line ends of a file."""
+    with path.open("rb") as handle:
+        return sum(part.count(b"\n") for part in iter(lambda: handle.read(BLOCK_BYTES), b""))
+
+
+def read_and_fit(path: Path, config: Config) -> Candidate:
+    """Read a dataset and fit a model to it, in the way that suits its size."""
+    bound = capacity.bound_bytes(path.stat().st_size, config.engine)
+    if bound is None and count_lines(path) <= regression.MANY_ROWS:
+        return fit_candidate(*dataset.read_dataset(path, config.schema), config)
+    if bound is None:
+        return fit_in_passes(path, config, None)
+    log.info("The dataset may not fit into memory, so its rows are kept in a file.")
+    artifacts.make_folder(config.output_model_path)
+    with tempfile.TemporaryFile(dir=config.output_model_path) as file:
+        return fit_in_passes(path, config, file)
 
 
 def main(config: Config, *, dataset_path: Path | None = None) -> Training:
@@ -304,11 +398,11 @@ def main(config: Config, *, dataset_path: Path | None = None) -> Training:
     stamp_of_dataset = artifacts.stamp_of(dataset_path)
     schema_path = Kind.SCHEMA.path(dataset_path.parent, stamp_of_dataset)
     config = msgspec.structs.replace(config, schema=dataset.read_schema(schema_path, config.schema))
-    table, sha256 = dataset.read_dataset(dataset_path, config.schema)
-    candidate = fit_candidate(table, sha256, config)
+    candidate = read_and_fit(dataset_path, config)
     log.info(
         "Fitted %d of %d rows; validation F1 %s, accuracy %.3f; threshold %.3f.",
-        candidate.model.n_training_rows, len(table), candidate.model.validation["f1"],
+        candidate.model.n_training_rows, candidate.model.dataset.n_rows,
+        candidate.model.validation["f1"],
         candidate.model.validation["accuracy"], candidate.model.threshold,
     )  # fmt: skip
 

@@ -60,6 +60,15 @@ ALLOWED: dict[str, set[str]] = {
     # The decision itself, below the step, because the simulation of gates takes it as well.
     "gate": {"config", "evaluation"},
     "withdrawals": {"errors", "artifacts", "model"},
+    # The same for very many rows, in passes over chunks.
+    "rowstore": {"config"},
+    "spread": {"model", "reference"},
+    "passes": {"errors", "config", "rowstore", "spread"},
+    "design": {"passes", "rowstore", "spread"},
+    "manyrows": {"errors", "config", "calibration", "design", "fitting", "newton", "passes"}
+    | {"rowstore"},
+    "digest": {"errors", "config", "bulk", "dataset", "duplicates", "model", "reading"}
+    | {"reference", "passes", "rowstore", "spread"},
     # What training keeps of a dataset, and what is later compared with it.
     "reference": {"errors", "config", "dataset", "duplicates", "model"},
     "contrast": set(),

@@ -1,0 +1,235 @@
+"""Reads a dataset of very many rows once, in parts, and says what is kept of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from scripts import bulk, dataset, duplicates, model, reading, reference
+from scripts.config import Schema
+from scripts.model import (
+    MISSING_CATEGORY,
+    CategoricalTerm,
+    ColumnSummary,
+    DatasetFacts,
+    Model,
+    Moments,
+    Reference,
+)
+from scripts.passes import Passes
+from scripts.reading import RefusedFileError
+from scripts.rowstore import Chunk, Store, count_codes
+from scripts.spread import Running, Spread, median
+
+Floats = NDArray[np.float64]
+
+
+def hash_rows(table: pa.Table, schema: Schema) -> NDArray[np.uint32]:
+    """Hash rows as `reference.hash_rows` does."""
+    numbers = {*schema.numeric, schema.target}
+    columns = [
+        table[name].to_numpy().astype(np.float64) if name in numbers else table[name]
+        for name in schema.columns
+    ]
+    return reference.shorten(duplicates.number_rows(columns, table.num_rows))
+
+
+@dataclass
+class Digest:
+    """What reading a dataset tells, and its rows as plain numbers."""
+
+    store: Store
+    sha256: str = ""
+    running: dict[str, Running] = field(default_factory=dict)
+    hashes: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
+
+    def add(self, table: pa.Table) -> None:
+        """Take the next rows."""
+        schema, chunk = self.store.schema, self.store.add(table)
+        for place, name in enumerate(schema.numeric):
+            values = chunk.numbers[:, place].astype(np.float64)
+            self.running.setdefault(name, Running()).add(values[~np.isnan(values)])
+        hashes = hash_rows(table, schema)
+        if len(self.hashes) == reference.N_HASHES:
+            hashes = hashes[hashes < self.hashes[-1]]
+        together = np.sort(np.concatenate([self.hashes, hashes]))
+        self.hashes = reference.without_repeats(together)[: reference.N_HASHES]
+
+
+def read(path: Path, schema: Schema, file: BinaryIO | None = None) -> Digest:
+    """Read a dataset that ingestion wrote.
+
+    Parameters
+    ----------
+    path : Path
+        Its file.
+    schema : Schema
+        Its columns.
+    file : file, optional
+        Where to keep the rows; without it, in memory.
+
+    Returns
+    -------
+    Digest
+        Of all rows.
+
+    Raises
+    ------
+    DatasetError
+        If anything in it is not as ingestion writes it.
+    """
+    written = dataset.ingested_schema(schema)
+    digest, found = Digest(Store(schema, file)), reading.new_reading(path, written)
+    try:
+        with path.open("rb") as handle:
+            for part in bulk.read_parts(handle, written, found, needs_label=True):
+                if isinstance(part, pa.Table) and part.num_rows:
+                    digest.add(part)
+    except RefusedFileError as error:
+        reading.refuse(found, error)
+    dataset.check_ingested(found)
+    digest.sha256 = found.sha256
+    return digest
+
+
+def finite(value: float) -> float | None:
+    """Give a statistic, or None where it is not defined."""
+    return value if math.isfinite(value) else None
+
+
+def summarise(digest: Digest, passes: Passes) -> tuple[ColumnSummary, ...]:
+    """Give mean, median and standard deviation of the columns, as `dataset.summarise` does."""
+    store = digest.store
+    summaries = [
+        ColumnSummary(
+            column=name,
+            mean=finite(running.mean if running.n_values else math.nan),
+            median=finite(median(passes.spread(name))),
+            standard_deviation=finite(running.deviation(1)),
+        )
+        for name, running in digest.running.items()
+    ]
+    n_rows, n_left = store.n_rows, store.n_positives
+    share = n_left / n_rows
+    spread = (n_rows * share * (1 - share) / (n_rows - 1)) ** 0.5 if n_rows > 1 else math.nan
+    middle = 0.5 if 2 * n_left == n_rows else float(2 * n_left > n_rows)
+    own = ColumnSummary(
+        column=store.schema.target, mean=share, median=middle, standard_deviation=finite(spread)
+    )
+    return (*summaries, own)
+
+
+def count_categories(store: Store, chosen: NDArray[np.bool_]) -> dict[str, dict[str, int]]:
+    """Count the chosen rows of each category of each column."""
+    counts = {}
+    for place, name in enumerate(store.schema.categorical):
+        found = count_codes(store, place, chosen)
+        texts = store.texts_of(name).tolist()
+        counts[name] = {t: int(n) for t, n in zip(texts, found, strict=False) if n}
+    return counts
+
+
+def missing_fractions(
+    digest: Digest, categories: Mapping[str, Mapping[str, int]]
+) -> dict[str, float]:
+    """Give the share of blank cells of each column."""
+    n_rows, schema = digest.store.n_rows, digest.store.schema
+    n_blank = {name: n_rows - own.n_values for name, own in digest.running.items()}
+    n_blank |= {name: own.get(MISSING_CATEGORY, 0) for name, own in categories.items()}
+    return {name: n_blank.get(name, 0) / n_rows for name in schema.columns}
+
+
+def find_typical(used: Model, store: Store, stayed: Mapping[str, Spread]) -> dict[str, float | str]:
+    """Describe a typical client who stayed, as `reference.find_typical` does."""
+    typical: dict[str, float | str] = {
+        term.column: median(stayed[term.column]) if stayed[term.column].n_values else term.median
+        for term in used.numeric
+    }
+    has_stayed = np.concatenate([chunk.y == 0 for chunk in store])
+    for name, counts in count_categories(store, has_stayed).items():
+        typical[name] = min(counts, key=lambda text: (-counts[text], text))
+    return typical
+
+
+def describe(digest: Digest, passes: Passes) -> DatasetFacts:
+    """Say what a model was trained on."""
+    everyone = np.ones(digest.store.n_rows, np.bool_)
+    categories = count_categories(digest.store, everyone)
+    return DatasetFacts(
+        sha256=digest.sha256,
+        n_rows=digest.store.n_rows,
+        n_positives=digest.store.n_positives,
+        missing_fractions=missing_fractions(digest, categories),
+        summary=summarise(digest, passes),
+    )
+
+
+def category_terms(term: CategoricalTerm, texts: NDArray[Any]) -> Floats:
+    """Give the term of each code of a categorical column."""
+    effects = term.effects
+    return np.array([effects.get(text, 0.0) for text in texts], dtype=np.float64)
+
+
+def terms_of(used: Model, store: Store, chunk: Chunk) -> dict[str, Floats]:
+    """Split the log-odds of the rows of a chunk into one term per column."""
+    terms = {
+        term.column: model.numeric_effects(term, chunk.numbers[:, place])
+        for place, term in enumerate(used.numeric)
+    }
+    for place, term in enumerate(used.categorical):
+        effects = category_terms(term, store.texts_of(term.column))
+        terms[term.column] = effects[chunk.codes[:, place]]
+    return terms
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a last pass over the rows tells of a finished model."""
+
+    contributions: dict[str, Moments]
+    y: NDArray[np.int64]
+    probability: Floats
+
+
+def judge(used: Model, passes: Passes) -> Outcome:
+    """Compute the terms of all rows, and the probabilities of those held out."""
+    running: dict[str, Running] = {name: Running() for name in used.schema.features}
+    probability, truth = [], []
+    for chunk in passes.store:
+        terms = terms_of(used, passes.store, chunk)
+        for name, own in terms.items():
+            running[name].add(own)
+        chosen = passes.is_held_out[chunk.rows]
+        log_odds = sum((own[chosen] for own in terms.values()), start=np.float64(used.intercept))
+        probability.append(model.sigmoid(np.asarray(log_odds)))
+        truth.append(chunk.y[chosen].astype(np.int64))
+    contributions = {
+        name: Moments(mean=own.mean, standard_deviation=own.deviation(0))
+        for name, own in running.items()
+    }
+    return Outcome(contributions, np.concatenate(truth), np.concatenate(probability))
+
+
+def add_reference(
+    used: Model, digest: Digest, passes: Passes, contributions: dict[str, Moments]
+) -> Model:
+    """Give the same model with what is kept of its dataset, as `reference.add_reference` does."""
+    schema = used.schema
+    everyone = np.ones(digest.store.n_rows, np.bool_)
+    kept = Reference(
+        numeric={name: passes.spread(name).cells() for name in schema.numeric},
+        categorical=count_categories(digest.store, everyone),
+        contributions=contributions,
+        row_hashes=digest.hashes.astype(reference.HASH_TYPE).tobytes(),
+    )
+    stayed = {name: passes.spread(name, left=False) for name in schema.numeric}
+    facts = msgspec.structs.replace(
+        used.dataset, reference=kept, typical=find_typical(used, digest.store, stayed)
+    )
+    return msgspec.structs.replace(used, dataset=facts)

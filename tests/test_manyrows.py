@@ -1,0 +1,239 @@
+"""Training in passes over chunks gives what training on a table gives, in memory and in a file."""
+
+import io
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import train_test_split
+
+from scripts import (
+    bulk,
+    digest,
+    gains,
+    manyrows,
+    model,
+    passes,
+    reference,
+    regression,
+    spelling,
+    training,
+)
+from scripts.config import Config, EngineSettings, Schema, TrainingSettings
+from scripts.errors import DatasetError, InsufficientDataError
+from scripts.passes import Passes
+from scripts.training import Candidate
+
+SCHEMA = Schema(
+    ids=("id",), numeric=("months", "balance"), categorical=("plan", "city"), target="left"
+)
+
+
+def make_table(n_rows: int, seed: int = 0) -> pd.DataFrame:
+    """Make clients with blanks, fractions, rare categories and a risk that depends on them."""
+    draw = np.random.default_rng(seed)
+    months = draw.integers(0, 60, n_rows)
+    balance = np.round(draw.lognormal(5, 1, n_rows), 2)
+    balance[draw.random(n_rows) < 0.05] = np.nan
+    plan = draw.choice(["", "basic", "gold", "plus"], n_rows, p=[0.1, 0.5, 0.1, 0.3])
+    city = draw.choice([f"c{n}" for n in range(400)], n_rows)
+    city = np.where(draw.random(n_rows) < 0.5, "big", city)
+    log_odds = 1 - 0.06 * months + 0.8 * (plan == "gold") + 0.3 * np.isnan(balance)
+    left = (draw.random(n_rows) < 1 / (1 + np.exp(-log_odds))).astype(np.int64)
+    columns = {"id": [f"client{n}" for n in range(n_rows)], "months": months, "balance": balance}
+    texts = {"plan": pd.Series(plan, dtype="str"), "city": pd.Series(city, dtype="str")}
+    return pd.DataFrame(columns | texts | {"left": left}).astype({"id": "str"})
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Six thousand clients."""
+    return make_table(6000)
+
+
+@pytest.fixture
+def path(tmp_path: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Their dataset, to be read in many blocks."""
+    monkeypatch.setattr(bulk, "BLOCK_BYTES", 20_000)
+    place = tmp_path / "finaldata.csv"
+    place.write_bytes(b"".join(spelling.spell_table(table)))
+    return place
+
+
+def fit(path: Path, config: Config, *, in_file: bool = False) -> Candidate:
+    """Fit in passes."""
+    config = msgspec.structs.replace(config, schema=SCHEMA)
+    return training.fit_in_passes(path, config, io.BytesIO() if in_file else None)
+
+
+@pytest.mark.parametrize("n_rows", [2, 10, 11, 4097])
+def test_the_split_is_that_of_scikit_learn(n_rows: int) -> None:
+    settings = TrainingSettings()
+
+    split = passes.split_rows(n_rows, settings)
+
+    own, held_out = train_test_split(
+        np.arange(n_rows), test_size=settings.validation_fraction, random_state=42
+    )
+    assert np.flatnonzero(split.is_held_out).tolist() == sorted(held_out)
+    assert split.training.tolist() == own.tolist()
+    assert split.validation.tolist() == held_out.tolist()
+
+
+def test_one_row_cannot_be_split() -> None:
+    with pytest.raises(InsufficientDataError, match="1 rows cannot be split"):
+        passes.split_rows(1, TrainingSettings())
+
+
+def test_the_dataset_is_described_as_from_a_table(
+    path: Path, table: pd.DataFrame, config: Config
+) -> None:
+    found = fit(path, config).model.dataset
+
+    expected = training.describe_dataset(table, found.sha256, SCHEMA)
+    assert found.n_rows == expected.n_rows
+    assert found.n_positives == expected.n_positives
+    assert found.missing_fractions == pytest.approx(expected.missing_fractions)
+    for own, other in zip(found.summary, expected.summary, strict=True):
+        assert own.column == other.column
+        assert own.median == other.median
+        assert own.mean == pytest.approx(other.mean)
+        assert own.standard_deviation == pytest.approx(other.standard_deviation)
+
+
+def test_what_is_kept_of_the_dataset_is_as_from_a_table(
+    path: Path, table: pd.DataFrame, config: Config
+) -> None:
+    fitted = fit(path, config).model
+
+    kept, expected = fitted.dataset.reference, reference.make_reference(fitted, table)
+    assert kept is not None
+    assert kept.numeric == expected.numeric
+    assert kept.categorical == expected.categorical
+    assert kept.row_hashes == expected.row_hashes
+    for name, own in kept.contributions.items():
+        assert own.mean == pytest.approx(expected.contributions[name].mean)
+        deviation = expected.contributions[name].standard_deviation
+        assert own.standard_deviation == pytest.approx(deviation)
+    assert fitted.dataset.typical == reference.find_typical(fitted, table)
+
+
+def test_only_the_smallest_hashes_are_kept(
+    path: Path, table: pd.DataFrame, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "N_HASHES", 100)
+
+    kept = fit(path, config).model.dataset.reference
+
+    hashes = reference.hash_rows(table, SCHEMA)
+    assert kept is not None
+    assert kept.row_hashes == reference.keep_smallest(hashes)
+
+
+def test_the_coefficients_are_those_of_scikit_learn_on_the_training_rows(
+    path: Path, table: pd.DataFrame, config: Config
+) -> None:
+    candidate = fit(path, config)
+
+    split = training.prepare_dataset(table, SCHEMA, config.training, create_val_data=True)
+    X, y = split["training"]["X"], split["training"]["y"]
+    fitted = regression.make_pipeline(X, SCHEMA, config.training).fit(X, y)
+    validation = candidate.model.validation
+    slope = validation["calibration_slope"]
+    assert slope is not None
+    ours = candidate.estimator.estimator.estimator["regression"]
+    np.testing.assert_allclose(ours.coef_, slope * fitted["regression"].coef_, rtol=1e-4, atol=1e-6)
+    assert candidate.model.n_training_rows == len(y) == 5400
+    assert validation["n_rows"] == 600
+    # Rare cities share a column, and the model knows them all by name.
+    assert len(candidate.model.categorical[1].rare) == len(set(X["city"])) - 1
+
+
+def test_scaled_columns_have_mean_and_deviation_of_the_training_rows(
+    path: Path, table: pd.DataFrame, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gains, "is_more_than_chance", lambda gain: True)
+
+    candidate = fit(path, config)
+
+    split = training.prepare_dataset(table, SCHEMA, config.training, create_val_data=True)
+    X, y = split["training"]["X"], split["training"]["y"]
+    fitted = regression.make_pipeline(X, SCHEMA, config.training, scaled=True).fit(X, y)
+    scale = fitted["columns"].named_transformers_["numeric"]["scale"]
+    assert [t.mean for t in candidate.model.numeric] == pytest.approx(scale.mean_)
+    assert [t.scale for t in candidate.model.numeric] == pytest.approx(scale.scale_)
+    slope = candidate.model.validation["calibration_slope"]
+    coefficients = slope * fitted["regression"].coef_[0]
+    assert [t.coefficient for t in candidate.model.numeric] == pytest.approx(
+        coefficients[:2], rel=1e-4, abs=1e-4
+    )
+
+
+def test_rows_in_a_file_give_the_same_model_as_in_memory(path: Path, config: Config) -> None:
+    in_memory, in_file = fit(path, config), fit(path, config, in_file=True)
+
+    assert model.encode_model(in_file.model) == model.encode_model(in_memory.model)
+
+
+def test_large_and_wide_numbers_are_kept_exactly(tmp_path: Path, config: Config) -> None:
+    table = make_table(300).assign(months=range(0, 300 * 10**7, 10**7), balance=0.1)
+    place = tmp_path / "x.csv"
+    place.write_bytes(b"".join(spelling.spell_table(table)))
+
+    read = digest.read(place, SCHEMA)
+
+    chunk = next(iter(read.store))
+    assert chunk.numbers.dtype == np.float64
+    assert chunk.numbers[:, 0].tolist() == list(range(0, 300 * 10**7, 10**7))
+    over = Passes(read.store, read.running, np.zeros(300, np.bool_))
+    assert not read.running["months"].is_small
+    assert over.spread("months").cells() == reference.make_cells(chunk.numbers[:, 0])
+
+
+def test_one_class_is_not_enough(tmp_path: Path, config: Config) -> None:
+    place = tmp_path / "x.csv"
+    place.write_bytes(b"".join(spelling.spell_table(make_table(300).assign(left=1))))
+
+    with pytest.raises(InsufficientDataError, match="All 270 training rows have the same label"):
+        fit(place, config)
+
+
+def test_a_damaged_dataset_is_refused(path: Path, config: Config) -> None:
+    path.write_bytes(path.read_bytes() + b"x,1,2\n")
+
+    with pytest.raises(DatasetError, match=r"not as ingestion wrote it: line 6002 "):
+        fit(path, config)
+
+
+@pytest.mark.parametrize("gigabytes", [None, 1e-6])
+def test_training_chooses_the_way_that_suits_the_size(
+    deployed: Config, monkeypatch: pytest.MonkeyPatch, gigabytes: float | None
+) -> None:
+    monkeypatch.setattr(regression, "MANY_ROWS", 25)
+    config = msgspec.structs.replace(deployed, engine=EngineSettings(memory_limit_gb=gigabytes))
+    ways = []
+    monkeypatch.setattr(
+        training, "fit_in_passes", lambda path, config, file: ways.append(file) or fail()
+    )
+
+    def fail() -> None:
+        raise InsufficientDataError("enough seen")
+
+    with pytest.raises(InsufficientDataError, match="enough seen"):
+        training.main(config)
+
+    assert [file is None for file in ways] == [gigabytes is None]
+
+
+def test_a_sample_holds_the_rows_of_the_dataset(path: Path, table: pd.DataFrame) -> None:
+    read = digest.read(path, SCHEMA)
+    places = np.array([0, 17, 3000, 5999])
+
+    X, y = manyrows.as_rows(read.store.take(places), read.store)
+
+    chosen = table.iloc[places].reset_index(drop=True)
+    assert y.tolist() == chosen["left"].tolist()
+    assert X["city"].tolist() == chosen["city"].tolist()
+    np.testing.assert_array_equal(X["balance"], chosen["balance"])
