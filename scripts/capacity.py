@@ -1,7 +1,17 @@
 """Whether tables fit into the memory that they may take, judged by the size of their files."""
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from enum import Enum, auto
+from pathlib import Path
+from typing import BinaryIO
+
 from scripts.config import EngineSettings
 
+BLOCK_BYTES = 2**20
+# Beyond so many rows they are gone over in parts: no table is made of them.
+MANY_ROWS = 1_000_000
 GIGABYTE = 10**9
 # What the libraries take, and what a table and its copies take of each byte of its files.
 LIBRARY_BYTES = 250_000_000
@@ -32,3 +42,35 @@ def bound_bytes(n_bytes: int, engine: EngineSettings) -> int | None:
     if LIBRARY_BYTES + TABLE_BYTES * n_bytes <= limit:
         return None
     return max(LEAST_BYTES, (limit - LIBRARY_BYTES) // SHARE)
+
+
+class Way(Enum):
+    """How the rows of a dataset are worked on."""
+
+    TABLE = auto()
+    PARTS = auto()  # in memory, as plain numbers
+    PARTS_IN_FILE = auto()
+
+
+def count_lines(path: Path) -> int:
+    """Count the line ends of a file."""
+    with path.open("rb") as handle:
+        return sum(part.count(b"\n") for part in iter(lambda: handle.read(BLOCK_BYTES), b""))
+
+
+def choose_way(path: Path, engine: EngineSettings) -> Way:
+    """Choose how to work on the rows of a dataset, by its size before it is read."""
+    if bound_bytes(path.stat().st_size, engine) is not None:
+        return Way.PARTS_IN_FILE
+    return Way.PARTS if count_lines(path) > MANY_ROWS else Way.TABLE
+
+
+@contextlib.contextmanager
+def place_for(way: Way, folder: Path) -> Iterator[BinaryIO | None]:
+    """Open a nameless file in a folder for rows that do not fit into memory; None for others."""
+    if way is not Way.PARTS_IN_FILE:
+        yield None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        yield file

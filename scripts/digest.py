@@ -1,7 +1,7 @@
 """Reads a dataset of very many rows once, in parts, and says what is kept of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -62,7 +62,13 @@ class Digest:
         self.hashes = reference.without_repeats(together)[: reference.N_HASHES]
 
 
-def read(path: Path, schema: Schema, file: BinaryIO | None = None) -> Digest:
+def read(
+    path: Path,
+    schema: Schema,
+    file: BinaryIO | None = None,
+    *,
+    watch: Callable[[pa.Table], None] | None = None,
+) -> Digest:
     """Read a dataset that ingestion wrote.
 
     Parameters
@@ -73,6 +79,8 @@ def read(path: Path, schema: Schema, file: BinaryIO | None = None) -> Digest:
         Its columns.
     file : file, optional
         Where to keep the rows; without it, in memory.
+    watch : callable, optional
+        Is given the rows as they are read.
 
     Returns
     -------
@@ -91,6 +99,8 @@ def read(path: Path, schema: Schema, file: BinaryIO | None = None) -> Digest:
             for part in bulk.read_parts(handle, written, found, needs_label=True):
                 if isinstance(part, pa.Table) and part.num_rows:
                     digest.add(part)
+                    if watch is not None:
+                        watch(part)
     except RefusedFileError as error:
         reading.refuse(found, error)
     dataset.check_ingested(found)

@@ -114,19 +114,28 @@ def shift_risk(before: Moments, now: Moments) -> RiskShift:
 
 def compare_risks(used: Model, kept: Reference, rows: pd.DataFrame) -> dict[str, RiskShift]:
     """Compare the log-odds terms of the rows with those of the reference, by column."""
-    moments = reference.term_moments(used, dataset.feature_arrays(rows, used.schema))
+    return shift_risks(
+        kept, reference.term_moments(used, dataset.feature_arrays(rows, used.schema))
+    )
+
+
+def shift_risks(kept: Reference, moments: Mapping[str, Moments]) -> dict[str, RiskShift]:
+    """Compare log-odds terms with those of the reference, by column."""
     return {name: shift_risk(kept.contributions[name], now) for name, now in moments.items()}
 
 
 def compare_means(used: Model, rows: pd.DataFrame, schema: Schema) -> dict[str, float]:
     """Say how far each mean moved, in standard deviations of the reference, where it is defined."""
+    return shift_means(used, {now.column: now.mean for now in dataset.summarise(rows, schema)})
+
+
+def shift_means(used: Model, means: Mapping[str, float | None]) -> dict[str, float]:
+    """Say how far means moved, in standard deviations of the reference, where it is defined."""
     before = {summary.column: summary for summary in used.dataset.summary}
     return {
-        now.column: (now.mean - then.mean) / then.standard_deviation
-        for now in dataset.summarise(rows, schema)
-        if (then := before[now.column]).standard_deviation
-        and now.mean is not None
-        and then.mean is not None
+        name: (mean - then.mean) / then.standard_deviation
+        for name, mean in means.items()
+        if (then := before[name]).standard_deviation and mean is not None and then.mean is not None
     }
 
 
@@ -147,20 +156,36 @@ class Compared:
     risks: dict[str, RiskShift]
 
 
+NOTHING = Compared(0, 0, "none", 0, {}, {})
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The statistics of a dataset: of each column that has any, and each one's share of blanks."""
+
+    n_rows: int
+    summaries: Mapping[str, ColumnSummary]
+    blank: Mapping[str, float]
+
+
+def look_over(table: pd.DataFrame, schema: Schema) -> Overview:
+    """Give the statistics of a dataset."""
+    summaries = {summary.column: summary for summary in dataset.summarise(table, schema)}
+    return Overview(len(table), summaries, dataset.missing_fractions(table))
+
+
 def describe_columns(
-    table: pd.DataFrame, schema: Schema, counted: Mapping[str, Counted], compared: Compared
+    overview: Overview, schema: Schema, counted: Mapping[str, Counted], compared: Compared
 ) -> DataDrift:
     """Put together what is known of each column, those first that matter most for the risk."""
     false_alarm = FALSE_ALARM_FRACTION / max(1, compared.n_tests)
-    statistics = {summary.column: summary for summary in dataset.summarise(table, schema)}
-    blank = dataset.missing_fractions(table)
     kinds = samples.kinds_of(schema)
     columns = [
         ColumnDrift(
             column=name,
             kind=kind,
-            missing_fraction=blank[name],
-            summary=statistics.get(name, no_statistics(name)),
+            missing_fraction=overview.blank[name],
+            summary=overview.summaries.get(name, no_statistics(name)),
             values=column.compare_values(false_alarm) if column else None,
             missing=column.compare_blanks(false_alarm) if column else None,
             shift=compared.shifts.get(name),
@@ -172,7 +197,7 @@ def describe_columns(
     columns.sort(key=lambda column: -column.effect)
     return DataDrift(
         n_reference_rows=compared.n_reference_rows,
-        n_rows=len(table),
+        n_rows=overview.n_rows,
         n_compared=compared.n_compared,
         rows=compared.rows,
         n_tests=compared.n_tests,
@@ -200,7 +225,7 @@ def start_over(data: DataDrift, used: Model) -> DataDrift:
 
 def describe_data(table: pd.DataFrame, schema: Schema) -> DataDrift:
     """Give the statistics of a dataset when there is nothing to compare it with."""
-    return describe_columns(table, schema, {}, Compared(0, 0, "none", 0, {}, {}))
+    return describe_columns(look_over(table, schema), schema, {}, NOTHING)
 
 
 def compare_rows(
@@ -219,7 +244,7 @@ def compare_rows(
         shifts=compare_means(used, rows, schema),
         risks=compare_risks(used, kept, rows),
     )
-    return describe_columns(table, schema, counted, compared)
+    return describe_columns(look_over(table, schema), schema, counted, compared)
 
 
 def compare_data(table: pd.DataFrame, used: Model) -> DataDrift:
@@ -252,7 +277,7 @@ def compare_data(table: pd.DataFrame, used: Model) -> DataDrift:
     rows, which = samples.choose_rows(table, kept, schema)
     if rows.empty:
         nothing = Compared(used.dataset.n_rows, 0, which, 0, {}, {})
-        return describe_columns(table, schema, {}, nothing)
+        return describe_columns(look_over(table, schema), schema, {}, nothing)
     return compare_rows(table, rows, which, used, schema)
 
 

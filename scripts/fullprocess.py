@@ -82,7 +82,8 @@ def train_and_decide(run: Run, snap: Snapshot) -> None:
     run.record_readings(ingested.readings, Role.INPUT)
     run.step("monitoring", lambda: observe(run, ingested.dataset_path))
     trained = run.step(
-        "training", lambda: training.main(config, dataset_path=ingested.dataset_path)
+        "training",
+        lambda: training.main(config, dataset_path=ingested.dataset_path, read=run.take_read()),
     )
     run.facts["stamp"] = trained.stamp
     run.record_model(trained)

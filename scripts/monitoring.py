@@ -1,17 +1,28 @@
 """How the newest data and the production model differ from what they were at deployment."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scripts import artifacts, dataset, decline, drift, evaluation, release
+from scripts import (
+    artifacts,
+    capacity,
+    dataset,
+    decline,
+    drift,
+    driftparts,
+    evaluation,
+    release,
+)
 from scripts.artifacts import Kind
+from scripts.capacity import Way
 from scripts.config import Config, Schema
 from scripts.console import run_as_script
 from scripts.decline import F1Counts, F1Drift
+from scripts.digest import Digest
 from scripts.drift import ColumnDrift, DataDrift
 from scripts.evaluation import Evaluation
 from scripts.release import Release, ScoreCounts
@@ -31,13 +42,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found of one release, None before the first, with one dataset and the test data."""
+    """What was found of one release, None before the first, with one dataset and the test data.
+
+    `read` is what is in memory of a dataset of very many rows.
+    """
 
     release: str | None
     dataset_stamp: str
     data: DataDrift
     score: Evaluation | None
     f1: F1Drift | None
+    read: Digest | None = field(default=None, repr=False, compare=False)
 
 
 def count(measured: Evaluation | ScoreCounts) -> F1Counts:
@@ -54,17 +69,40 @@ def has_columns_of(newest: Schema, production: Schema) -> bool:
     )
 
 
-def look_at_data(path: Path, current: Release | None, config: Config) -> DataDrift:
-    """Compare a dataset with the one of the release, if it has the columns for it."""
+def look_at_data(
+    path: Path, current: Release | None, config: Config
+) -> tuple[DataDrift, Digest | None]:
+    """Compare a dataset with the one of the release, if it has the columns for it.
+
+    Parameters
+    ----------
+    path : Path
+        The dataset.
+    current : Release or None
+        What serves.
+    config : Config
+        Its schema, where none is beside the dataset, and how much memory to use.
+
+    Returns
+    -------
+    tuple of DataDrift and Digest or None
+        What was found; and what was read of very many rows, if it is in memory.
+    """
     schema_path = Kind.SCHEMA.path(path.parent, artifacts.stamp_of(path))
     schema = dataset.read_schema(schema_path, config.schema)
-    table, _ = dataset.read_dataset(path, schema)
-    if current is None:
-        return drift.describe_data(table, schema)
-    if not has_columns_of(schema, current.model.schema):
+    used = None if current is None else current.model
+    if current is not None and not has_columns_of(schema, current.model.schema):
         log.warning("Nothing was compared: release %s has other columns.", current.name)
-        return drift.describe_data(table, schema)
-    return drift.compare_data(table, current.model)
+        used = None
+    way = capacity.choose_way(path, config.engine)
+    if way is not Way.TABLE:
+        with capacity.place_for(way, config.output_folder_path) as file:
+            data, read = driftparts.compare(path, schema, used, file)
+        return data, read if way is Way.PARTS else None
+    table, _ = dataset.read_dataset(path, schema)
+    if used is None:
+        return drift.describe_data(table, schema), None
+    return drift.compare_data(table, used), None
 
 
 def look_at_score(current: Release, config: Config) -> tuple[Evaluation, F1Drift | None]:
@@ -127,10 +165,10 @@ def find(config: Config, dataset_path: Path | None = None) -> Findings:
     if dataset_path is None:
         dataset_path = artifacts.find_latest(config.output_folder_path, Kind.DATASET, "ingestion")
     current = release.load_current(config.prod_deployment_path)
-    data = look_at_data(dataset_path, current, config)
+    data, read = look_at_data(dataset_path, current, config)
     score, fell = (None, None) if current is None else look_at_score(current, config)
     name = None if current is None else current.name
-    return Findings(name, artifacts.stamp_of(dataset_path), data, score, fell)
+    return Findings(name, artifacts.stamp_of(dataset_path), data, score, fell, read)
 
 
 def follow_up(found: Findings, config: Config) -> Findings:

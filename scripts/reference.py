@@ -115,7 +115,10 @@ def tell_new_rows(reference: Reference, hashes: Hashes) -> tuple[NDArray[np.bool
     A bottom-k sample: Cohen and Kaplan, "Summarizing data using bottom-k sketches" (2007).
     """
     known = np.frombuffer(reference.row_hashes, dtype=HASH_TYPE)
-    is_new = ~np.isin(hashes, known)
+    # What is above all known ones need not be looked for.
+    may_be_known = np.flatnonzero(hashes <= known[-1]) if len(known) else np.zeros(0, np.int64)
+    is_new = np.ones(len(hashes), np.bool_)
+    is_new[may_be_known] = ~np.isin(hashes[may_be_known], known)
     if len(known) < N_HASHES:
         return is_new, True
     return is_new & (hashes <= known[-1]), False

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,6 +55,13 @@ class Run:
             return work()
         finally:
             self.durations_s[name] = round(time.monotonic() - started, 3)
+
+    def take_read(self) -> Any:
+        """Give what has been read of a dataset of very many rows, and let go of it."""
+        read = None if self.found is None else self.found.read
+        if read is not None:
+            self.found = replace(self.found, read=None)
+        return read
 
     def record_snapshot(self, snapshot: Snapshot) -> None:
         """Record the files that the run is about to read."""

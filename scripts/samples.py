@@ -32,10 +32,15 @@ def kinds_of(schema: Schema) -> dict[str, Kind]:
 
 def align(before: Mapping[str, int], values: NDArray[Any]) -> tuple[Counts, Counts]:
     """Count the categories of two samples in the same order, also those that only one has."""
-    names, inverse = np.unique(np.concatenate([[*before], values]).astype(str), return_inverse=True)
-    now = np.bincount(inverse[len(before) :], minlength=len(names))
-    then = np.array([before.get(str(name), 0) for name in names], dtype=np.int64)
-    return then, now.astype(np.int64)
+    names, counts = np.unique(values.astype(str), return_counts=True)
+    return align_counts(before, dict(zip(names.tolist(), counts.tolist(), strict=True)))
+
+
+def align_counts(before: Mapping[str, int], now: Mapping[str, int]) -> tuple[Counts, Counts]:
+    """Give the counts of two samples in the same order of categories."""
+    names = sorted({*before, *now})
+    then, own = ([counts.get(name, 0) for name in names] for counts in (before, now))
+    return np.array(then, dtype=np.int64), np.array(own, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -111,4 +116,9 @@ def choose_rows(table: pd.DataFrame, kept: Reference, schema: Schema) -> tuple[p
         # would be left, which differ from the reference for that reason alone.
         return table, "all"
     is_new, is_complete = reference.tell_new_rows(kept, reference.hash_rows(table, schema))
-    return table[is_new], "new" if is_complete else "sample of new"
+    return table[is_new], name_rows(is_complete=is_complete)
+
+
+def name_rows(*, is_complete: bool) -> str:
+    """Name the rows that are compared where a client can be told from another."""
+    return "new" if is_complete else "sample of new"

@@ -4,11 +4,10 @@ import importlib.metadata
 import logging
 import pickle
 import platform
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Literal, TypedDict, overload
+from typing import Literal, TypedDict, overload
 
 import msgspec
 import numpy as np
@@ -32,17 +31,17 @@ from scripts import (
     model,
     passes,
     reference,
-    regression,
 )
 from scripts.artifacts import Kind
+from scripts.capacity import Way
 from scripts.config import Config, Schema, TrainingSettings
 from scripts.console import run_as_script
+from scripts.digest import Digest
 from scripts.errors import InsufficientDataError, ModelError
 from scripts.fitting import Fit
 from scripts.model import CategoricalTerm, DatasetFacts, Model, NumericTerm
 
 TOLERANCE = 1e-12
-BLOCK_BYTES = 2**20
 MAX_ROWS_TO_COMPARE = 1_000_000
 PACKAGES = ("numpy", "pandas", "scikit-learn")
 
@@ -335,17 +334,15 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
     return Candidate(reference.add_reference(fitted, table), wrap(pipeline, fit.threshold, X, y))
 
 
-def fit_in_passes(path: Path, config: Config, file: BinaryIO | None) -> Candidate:
+def fit_in_passes(read: Digest, config: Config) -> Candidate:
     """Fit a model to a dataset of very many rows; nothing is written.
 
     Parameters
     ----------
-    path : Path
+    read : Digest
         The dataset.
     config : Config
         Schema and training settings.
-    file : file or None
-        Where to keep the rows that do not fit into memory.
 
     Returns
     -------
@@ -357,8 +354,7 @@ def fit_in_passes(path: Path, config: Config, file: BinaryIO | None) -> Candidat
     InsufficientDataError
         If there are too few rows to split, or only one class to learn from.
     """
-    schema, settings = config.schema, config.training
-    read = digest.read(path, schema, file)
+    settings = config.training
     split = passes.split_rows(read.store.n_rows, settings)
     over = passes.Passes(read.store, read.running, split.is_held_out)
     fit, (X, y) = manyrows.fit(over, split, settings)
@@ -372,33 +368,27 @@ def fit_in_passes(path: Path, config: Config, file: BinaryIO | None) -> Candidat
     return Candidate(fitted, wrap(fit.final, fit.threshold, X, y))
 
 
-def count_lines(path: Path) -> int:
-    """Count the line ends of a file."""
-    with path.open("rb") as handle:
-        return sum(part.count(b"\n") for part in iter(lambda: handle.read(BLOCK_BYTES), b""))
-
-
-def read_and_fit(path: Path, config: Config) -> Candidate:
-    """Read a dataset and fit a model to it, in the way that suits its size."""
-    bound = capacity.bound_bytes(path.stat().st_size, config.engine)
-    if bound is None and count_lines(path) <= regression.MANY_ROWS:
+def read_and_fit(path: Path, config: Config, read: Digest | None) -> Candidate:
+    """Read a dataset, unless that has been done, and fit a model in the way that suits its size."""
+    if read is not None:
+        return fit_in_passes(read, config)
+    way = capacity.choose_way(path, config.engine)
+    if way is Way.TABLE:
         return fit_candidate(*dataset.read_dataset(path, config.schema), config)
-    if bound is None:
-        return fit_in_passes(path, config, None)
-    log.info("The dataset may not fit into memory, so its rows are kept in a file.")
-    artifacts.make_folder(config.output_model_path)
-    with tempfile.TemporaryFile(dir=config.output_model_path) as file:
-        return fit_in_passes(path, config, file)
+    with capacity.place_for(way, config.output_model_path) as file:
+        return fit_in_passes(digest.read(path, config.schema, file), config)
 
 
-def main(config: Config, *, dataset_path: Path | None = None) -> Training:
+def main(
+    config: Config, *, dataset_path: Path | None = None, read: Digest | None = None
+) -> Training:
     """Read the latest dataset, fit a model, write it as a pickle and as plain numbers."""
     if dataset_path is None:
         dataset_path = artifacts.find_latest(config.output_folder_path, Kind.DATASET, "ingestion")
     stamp_of_dataset = artifacts.stamp_of(dataset_path)
     schema_path = Kind.SCHEMA.path(dataset_path.parent, stamp_of_dataset)
     config = msgspec.structs.replace(config, schema=dataset.read_schema(schema_path, config.schema))
-    candidate = read_and_fit(dataset_path, config)
+    candidate = read_and_fit(dataset_path, config, read)
     log.info(
         "Fitted %d of %d rows; validation F1 %s, accuracy %.3f; threshold %.3f.",
         candidate.model.n_training_rows, candidate.model.dataset.n_rows,

@@ -130,7 +130,9 @@ def test_both_readers_agree_on_many_generated_files(
 
 
 @given(content=st.binary(max_size=200))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_both_readers_agree_on_any_bytes_after_a_header(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(HEADER.encode() + b"\n" + content)
