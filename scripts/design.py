@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from scripts import rowstore
+from scripts import regression, rowstore
 from scripts.passes import Mask, Passes, Places
 from scripts.rowstore import Chunk, Store
 from scripts.spread import Running, median
@@ -35,7 +35,8 @@ class Design:
         columns = np.zeros((len(numbers), self.n_columns + 1))
         filled = np.where(is_blank, self.medians, numbers) if is_blank.any() else numbers
         columns[:, :n_numeric] = (filled - self.means) / self.scales
-        columns[:, n_numeric : n_numeric + len(self.blank)] = is_blank[:, self.blank]
+        indicators = is_blank[:, self.blank] * regression.BLANK_WEIGHT
+        columns[:, n_numeric : n_numeric + len(self.blank)] = indicators
         for place, column_of in enumerate(self.one_hot):
             columns[np.arange(len(numbers)), column_of[chunk.codes[chosen, place]]] = 1.0
         return columns[:, :-1]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from scripts import calibration, design, fitting, newton
+from scripts import calibration, design, fitting, gains, newton
 from scripts.config import TrainingSettings
 from scripts.design import Design
 from scripts.errors import InsufficientDataError, ModelError
@@ -68,7 +68,7 @@ def plan(store: Store, split: Split, settings: TrainingSettings) -> tuple[Fit, C
     # More than is fitted a second time, since all rows are fitted anyway.
     for n_rows in (fitting.MAX_ROWS_TO_REFIT + 1, MAX_SAMPLE_ROWS):
         sample = store.take(np.sort(split.training[:n_rows]))
-        if fitting.is_tunable(sample.y.astype(np.int64)):
+        if gains.is_tunable(sample.y.astype(np.int64)):
             break
     rows = as_rows(sample, store)
     return fitting.fit(rows, validation, rows, store.schema, settings), sample

@@ -31,6 +31,7 @@ from scripts import (
     model,
     passes,
     reference,
+    regression,
 )
 from scripts.artifacts import Kind
 from scripts.capacity import Way

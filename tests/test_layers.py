@@ -64,9 +64,18 @@ ALLOWED: dict[str, set[str]] = {
     "rowstore": {"config"},
     "spread": {"model", "reference"},
     "passes": {"errors", "config", "rowstore", "spread"},
-    "design": {"passes", "rowstore", "spread"},
-    "manyrows": {"errors", "config", "calibration", "design", "fitting", "newton", "passes"}
-    | {"rowstore"},
+    "design": {"passes", "regression", "rowstore", "spread"},
+    "manyrows": {
+        "errors",
+        "config",
+        "calibration",
+        "design",
+        "fitting",
+        "gains",
+        "newton",
+        "passes",
+    }
+    | {"passes", "rowstore"},
     "digest": {"errors", "config", "bulk", "dataset", "duplicates", "model", "reading"}
     | {"reference", "passes", "rowstore", "spread"},
     # What training keeps of a dataset, and what is later compared with it.

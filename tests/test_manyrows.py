@@ -13,7 +13,7 @@ from scripts import (
     bulk,
     capacity,
     digest,
-    gains,
+    fitting,
     manyrows,
     model,
     passes,
@@ -136,13 +136,16 @@ def test_only_the_smallest_hashes_are_kept(
 
 
 def test_the_coefficients_are_those_of_scikit_learn_on_the_training_rows(
-    path: Path, table: pd.DataFrame, config: Config
+    path: Path, table: pd.DataFrame, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # So many rows are not fitted again, and need no scale.
+    monkeypatch.setattr(fitting, "MAX_ROWS_TO_REFIT", 0)
+
     candidate = fit(path, config)
 
     split = training.prepare_dataset(table, SCHEMA, config.training, create_val_data=True)
     X, y = split["training"]["X"], split["training"]["y"]
-    fitted = regression.make_pipeline(X, SCHEMA, config.training)
+    fitted = regression.make_pipeline(X, SCHEMA, config.training, regression.RAW)
     # By default it stops early enough for a difference of some ten thousandths.
     fitted.set_params(regression__tol=1e-10).fit(X, y)
     validation = candidate.model.validation
@@ -157,15 +160,13 @@ def test_the_coefficients_are_those_of_scikit_learn_on_the_training_rows(
 
 
 def test_scaled_columns_have_mean_and_deviation_of_the_training_rows(
-    path: Path, table: pd.DataFrame, config: Config, monkeypatch: pytest.MonkeyPatch
+    path: Path, table: pd.DataFrame, config: Config
 ) -> None:
-    monkeypatch.setattr(gains, "is_more_than_chance", lambda gain: True)
-
     candidate = fit(path, config)
 
     split = training.prepare_dataset(table, SCHEMA, config.training, create_val_data=True)
     X, y = split["training"]["X"], split["training"]["y"]
-    fitted = regression.make_pipeline(X, SCHEMA, config.training, scaled=True)
+    fitted = regression.make_pipeline(X, SCHEMA, config.training, regression.SCALED)
     fitted.set_params(regression__tol=1e-10).fit(X, y)
     scale = fitted["columns"].named_transformers_["numeric"]["scale"]
     assert [t.mean for t in candidate.model.numeric] == pytest.approx(scale.mean_)
