@@ -177,7 +177,12 @@ LIST = (
         "Only clients whose name contains this.",
         {"type": "string", "maxLength": MAX_SEARCH, "pattern": "^[^\\x00-\\x1f\\x7f]*$"},
     ),
-    Parameter("band", "Only clients of this band.", {"type": "string", "enum": list(BANDS)}),
+    Parameter(
+        # A form sends the empty word for no choice.
+        "band",
+        'Only clients of this band; "" is all.',
+        {"type": "string", "enum": ["", *BANDS]},
+    ),
     Parameter(
         "order",
         "By risk, by name, or by how much the risk has risen.",
