@@ -86,7 +86,7 @@ def imported_modules(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("scripts", ["postgres"]), ("tests", ["postgres", "test"]), ("examples", [])],
+    [("scripts", ["postgres"]), ("tests", ["postgres", "test"]), ("examples", ["test"])],
 )
 def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
     lines = [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])]

@@ -1,0 +1,129 @@
+"""Measure the pages with a thousand and with ten thousand clients on the worklist.
+
+    python -m benchmarks.dashboard [REPEATS]
+
+Required: the worklist of 10,000 clients in under 300 ms of server time, median.
+"""
+
+import json
+import logging
+import random
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flask.testing import FlaskClient
+
+from scripts import clientscoring, database, deployment, ingestion, scoring, training
+from scripts.app import create_app
+from scripts.config import Config, read_config
+
+HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
+SIZES = (1_000, 10_000)
+REQUIRED_MS = 300
+PAGES = {
+    "overview": "/",
+    "worklist": "/dashboard/worklist",
+    "worklist, searched": "/dashboard/worklist?search=client+77",
+    "worklist, by rise": "/dashboard/worklist?order=rise",
+    "worklist, last part": "/dashboard/worklist?offset={last}",
+    "the same from the API": "/worklist",
+    "one client": "/dashboard/client?name=client+777",
+}
+
+
+def make_row(number: int, draw: random.Random, *, labelled: bool) -> str:
+    """Make a client; the quiet ones leave."""
+    month = draw.randrange(200)
+    label = int(draw.random() < 1 / (1 + month / 60)) if labelled else ""
+    return f"client {number},{month},{draw.randrange(2000)},{draw.randrange(3, 300)},{label}"
+
+
+def write(path: Path, rows: list[str]) -> None:
+    """Write a table of clients."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join([HEADER, *rows]) + "\n")
+
+
+def score(config: Config) -> None:
+    """Ingest, and score today's clients, as a run does."""
+    made = ingestion.main(config)
+    with database.open_records(config.database_url) as engine:
+        with database.writing(engine) as connection:
+            run_id = database.start_run(connection, datetime.now(UTC))
+        clientscoring.main(config, engine, run_id, made.clients, made.dataset_path)
+
+
+def deploy(config: Config) -> None:
+    """Let a first model serve."""
+    ingestion.main(config)
+    training.main(config)
+    scoring.main(config)
+    deployment.main(config)
+
+
+def prepare(folder: Path, n_clients: int) -> Path:
+    """Make an installation whose clients have been scored twice; return its config."""
+    draw = random.Random(n_clients)
+    settings = {
+        "input_folder_path": "input", "output_folder_path": "output", "test_data_path": "test",
+        "output_model_path": "models", "prod_deployment_path": "prod", "api": {"port": 1},
+        "ingestion": {"settle_s": 0}, "worklist": {"capacity": 100},
+    }  # fmt: skip
+    config_path = folder / "config.json"
+    config_path.write_text(json.dumps(settings))
+    for place, first in (("test", 10**6), ("input", 2 * 10**6)):
+        rows = [make_row(first + number, draw, labelled=True) for number in range(500)]
+        write(folder / place / "labelled.csv", rows)
+    config = read_config(config_path)
+    deploy(config)
+    for name in ("today.csv", "today2.csv"):
+        rows = [make_row(number, draw, labelled=False) for number in range(n_clients)]
+        write(folder / "input" / name, rows)
+        score(config)
+    return config_path
+
+
+def ask(client: FlaskClient, path: str) -> None:
+    """Ask for a page, which must be there."""
+    response = client.get(path, headers={"Accept": "text/html"})
+    if response.status_code != 200:
+        raise SystemExit(f"{path}: {response.status_code}")
+
+
+def measure_ms(client: FlaskClient, path: str, n_repeats: int) -> float:
+    """Give the median time of a page, in milliseconds."""
+    took = []
+    for _ in range(n_repeats):
+        started_s = time.perf_counter()
+        ask(client, path)
+        took.append((time.perf_counter() - started_s) * 1000)
+    return statistics.median(took)
+
+
+def main(n_repeats: int) -> None:
+    """Measure every page at each size and print the medians."""
+    logging.disable(logging.WARNING)
+    found: dict[str, list[float]] = {name: [] for name in PAGES}
+    for n_clients in SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            client = create_app(prepare(Path(folder), n_clients)).test_client()
+            for name, path in PAGES.items():
+                wanted = path.format(last=n_clients - 50)
+                ask(client, wanted)
+                found[name].append(measure_ms(client, wanted, n_repeats))
+    print(f"{'median server time, ms':24}" + "".join(f"{size:>10,} clients" for size in SIZES))
+    for name, figures in found.items():
+        print(f"{name:24}" + "".join(f"{figure:18.1f}" for figure in figures))
+    worst = found["worklist"][-1]
+    print(
+        f"required for the worklist of {SIZES[-1]:,}: under {REQUIRED_MS} ms; it takes {worst:.0f}"
+    )
+    raise SystemExit(int(worst >= REQUIRED_MS))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 30)
