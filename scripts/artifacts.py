@@ -352,6 +352,11 @@ def is_readable(path: Path) -> bool:
     return is_regular(path) and os.access(path, os.R_OK)
 
 
+def total_bytes(paths: Iterable[Path]) -> int:
+    """Add up the sizes of those paths that are plain files."""
+    return sum(path.stat().st_size for path in paths if is_regular(path))
+
+
 def digest(content: bytes) -> str:
     """Compute the SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

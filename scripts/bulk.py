@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import pyarrow as pa
 
-from scripts import columns, lines, reading
+from scripts import columns, lines, progress, reading
 from scripts.config import Schema
 from scripts.findings import FileReading
 from scripts.lines import Lines, Mask
@@ -188,10 +188,10 @@ def read_parts(
             break
         sha.update(block)
         found.n_bytes += len(block)
-        if part is None:
-            number += block.count(b"\n")
-        else:
-            number += part.n_rows
+        n_lines = block.count(b"\n") if part is None else part.n_rows
+        progress.advance(len(block), n_lines)
+        number += n_lines
+        if part is not None:
             found.n_rows += part.n_rows
         yield table
     # Nothing is left where every block was proven.

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scripts import bulk, dataset, duplicates, model, reading, reference
+from scripts import artifacts, bulk, dataset, duplicates, model, progress, reading, reference
 from scripts.config import Schema
 from scripts.model import (
     MISSING_CATEGORY,
@@ -95,7 +95,8 @@ def read(
     written = dataset.ingested_schema(schema)
     digest, found = Digest(Store(schema, file)), reading.new_reading(path, written)
     try:
-        with path.open("rb") as handle:
+        n_bytes = artifacts.total_bytes([path])
+        with progress.shown("Reading the dataset", n_bytes), path.open("rb") as handle:
             for part in bulk.read_parts(handle, written, found, needs_label=True):
                 if isinstance(part, pa.Table) and part.num_rows:
                     digest.add(part)

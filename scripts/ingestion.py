@@ -16,6 +16,7 @@ from scripts import (
     findings,
     inference,
     linewise,
+    progress,
     release,
     spelling,
 )
@@ -201,8 +202,11 @@ def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
     """Read the input folder strictly, clean the table and write it with a list of its files."""
     if paths is None:
         paths = find_input(config)
-    schema = choose_schema(config, paths)
-    taken = take_in(paths, schema, config)
+    n_bytes = artifacts.total_bytes(paths)
+    with progress.shown("Looking at the columns", n_bytes):
+        schema = choose_schema(config, paths)
+    with progress.shown("Reading the input", n_bytes):
+        taken = take_in(paths, schema, config)
     readings, clients = taken.readings, taken.clients
     findings.log_detections(readings)
     findings.log_readings(readings)

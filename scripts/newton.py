@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts import progress
+
 MAX_STEPS = 50
 MAX_HALVINGS = 20
 CHUNK_ROWS = 2**14
@@ -68,6 +70,7 @@ def measure(parts: Parts, weights: Floats, C: float) -> Slope:
         gradient = gradient + C * (rows.T @ (probability - truth))
         spread = probability * (1 - probability)
         curvature = curvature + C * (rows.T @ (rows * spread[:, np.newaxis]))
+        progress.advance(n_rows=len(truth))
     return Slope(loss, gradient, curvature)
 
 

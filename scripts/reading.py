@@ -13,7 +13,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from scripts import artifacts
+from scripts import artifacts, progress
 from scripts.cells import CONTROL, BadCellError, cell_parsers, shorten, shorten_all
 from scripts.config import Schema
 from scripts.errors import DatasetError
@@ -102,6 +102,7 @@ def read_line(
         return None
     sha.update(raw)
     reading.n_bytes += len(raw)
+    progress.advance(len(raw), 1)
     if len(raw) > MAX_LINE_BYTES:
         raise RefusedFileError(f"line {number} is longer than {MAX_LINE_BYTES} bytes")
     if number == 1:

@@ -1,18 +1,16 @@
 """Replays batches of a labelled table under several gates, to show what each lets through."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
-import click
 import msgspec
 import numpy as np
 import pandas as pd
 
-from scripts import dataset, evaluation, gate, inference, ingestion, training
+from scripts import dataset, evaluation, gate, inference, ingestion, progress, training
 from scripts.config import Config, PromotionSettings, Schema
 from scripts.errors import InsufficientDataError
 from scripts.gate import Answer, Decision, Labels
@@ -198,13 +196,13 @@ def simulate(table: pd.DataFrame, config: Config, plan: Plan) -> list[tuple[str,
     """
     rules = list_rules(config.promotion)
     tallies = {(n, rule): Tally() for n in plan.n_test_rows for rule in rules}
-    repeats = range(plan.n_repeats)
-    with click.progressbar(repeats, label="Repeats", file=sys.stderr) as numbers:
-        for number in numbers:
+    with progress.shown("Repeats", plan.n_repeats):
+        for number in range(plan.n_repeats):
             random = np.random.default_rng((plan.seed, number))
             replay = prepare_replay(table, config, plan, random)
             for (n_test_rows, rule), tally in tallies.items():
                 play(replay, n_test_rows, rule, tally)
+            progress.advance(1, len(table))
     return [tally.spell(n, rule.name) for (n, rule), tally in tallies.items()]
 
 

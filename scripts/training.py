@@ -1,5 +1,6 @@
 """Fits a logistic regression to the latest dataset and writes it, also as plain numbers."""
 
+import functools
 import importlib.metadata
 import logging
 import pickle
@@ -30,6 +31,7 @@ from scripts import (
     manyrows,
     model,
     passes,
+    progress,
     reference,
     regression,
 )
@@ -371,13 +373,21 @@ def fit_in_passes(read: Digest, config: Config) -> Candidate:
 
 def read_and_fit(path: Path, config: Config, read: Digest | None) -> Candidate:
     """Read a dataset, unless that has been done, and fit a model in the way that suits its size."""
+    # How many passes over the rows a fit takes is known when it is done.
+    fitting_shown = functools.partial(progress.shown, "Fitting")
     if read is not None:
-        return fit_in_passes(read, config)
+        with fitting_shown():
+            return fit_in_passes(read, config)
     way = capacity.choose_way(path, config.engine)
     if way is Way.TABLE:
-        return fit_candidate(*dataset.read_dataset(path, config.schema), config)
+        with progress.shown("Reading the dataset", artifacts.total_bytes([path])):
+            table, sha256 = dataset.read_dataset(path, config.schema)
+        with fitting_shown():
+            return fit_candidate(table, sha256, config)
     with capacity.place_for(way, config.output_model_path) as file:
-        return fit_in_passes(digest.read(path, config.schema, file), config)
+        found = digest.read(path, config.schema, file)
+        with fitting_shown():
+            return fit_in_passes(found, config)
 
 
 def main(

@@ -11,12 +11,14 @@ import numpy as np
 
 from scripts import (
     aftermath,
+    artifacts,
     callsheet,
     callwords,
     cells,
     database,
     dossier,
     findings,
+    progress,
     reading,
     release,
 )
@@ -86,7 +88,8 @@ def rank_file(config: Config, path: Path, top: int) -> list[WorklistEntry]:
     if current is None:
         raise NotMadeYetError("There is no release yet; run python -m scripts.fullprocess.")
     schema = msgspec.structs.replace(current.model.schema, target="")
-    found, columns = reading.read_file(path, path.parent, schema)
+    with progress.shown("Reading the table", artifacts.total_bytes([path])):
+        found, columns = reading.read_file(path, path.parent, schema)
     findings.log_readings([found])
     n_rows = len(columns[schema.columns[0]])
     if n_rows == 0:
