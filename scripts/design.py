@@ -1,6 +1,7 @@
 """What the columns of a fitted pipeline are for all rows of a store, and how rows become them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,11 @@ class Design:
     one_hot: list[Places]
     n_columns: int
 
+    @cached_property
+    def is_scaled(self) -> bool:
+        """Whether numbers are brought to one scale."""
+        return bool(self.means.any() or (self.scales != 1).any())
+
     def rows(self, chunk: Chunk, chosen: Mask) -> Floats:
         """Give the chosen rows, shape (n_rows, n_columns)."""
         numbers = chunk.numbers[chosen].astype(np.float64)
@@ -34,7 +40,7 @@ class Design:
         # One column more, cut off again, for categories that no training row has.
         columns = np.zeros((len(numbers), self.n_columns + 1))
         filled = np.where(is_blank, self.medians, numbers) if is_blank.any() else numbers
-        columns[:, :n_numeric] = (filled - self.means) / self.scales
+        columns[:, :n_numeric] = (filled - self.means) / self.scales if self.is_scaled else filled
         indicators = is_blank[:, self.blank] * regression.BLANK_WEIGHT
         columns[:, n_numeric : n_numeric + len(self.blank)] = indicators
         for place, column_of in enumerate(self.one_hot):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 NEWLINE, QUOTE, DELETE = 0x0A, 0x22, 0x7F
 FIRST_PRINTABLE, BEYOND_ASCII = 0x20, 0x80
 FIRST_OF_BOM = 0xEF
+WINDOW_BYTES = 2**18
 LONG_EXPONENT = 5  # digits; the rules of numbers take at most four
 
 Mask = NDArray[np.bool_]
@@ -96,6 +97,20 @@ def split_block(content: bytes, separator: str) -> Lines:
     odd = codes[np.concatenate([[0], ends[:-1]])] == FIRST_OF_BOM
     odd[np.searchsorted(ends, np.concatenate(suspects), side="right")] = True
     return Lines(content, ends, odd)
+
+
+def are_calm(content: bytes) -> bool:
+    """Say whether lines are ASCII without a quote or control character, and none is too long.
+
+    The lines of such a block need not be told apart before they are parsed.
+    """
+    codes = np.frombuffer(content, np.uint8)
+    n_low = int(np.count_nonzero(codes < FIRST_PRINTABLE))
+    if b'"' in content or codes.max() >= DELETE or n_low != np.count_nonzero(codes == NEWLINE):
+        return False
+    # A line of a megabyte would span a whole window.
+    starts = range(0, len(content) - WINDOW_BYTES, WINDOW_BYTES)
+    return all(content.find(b"\n", start, start + WINDOW_BYTES) >= 0 for start in starts)
 
 
 def with_other_count(lines: Lines, separator: str, n_separators: int) -> Mask:

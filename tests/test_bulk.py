@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts import bulk, columns, reading
+from scripts import bulk, columns, lines, reading
 from scripts.config import Schema
 
 SCHEMA = Schema()
@@ -144,3 +144,30 @@ def test_every_blank_that_python_strips_is_known() -> None:
     blanks = {chr(code) for code in range(0x110000) if chr(code).isspace()}
 
     assert set(columns.WHITESPACE) == blanks
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a,1\nb,2\n", True),
+        (b'a,"1"\n', False),
+        (b"a\t1\n", False),
+        (b"a,1\r\n", False),
+        ("é,1\n".encode(), False),
+        (b"a,1", True),
+        (b"x" * 2**20 + b",1\n", False),
+        (b"a,1\n" * 2**19, True),
+    ],
+)
+def test_calm_lines_are_ascii_without_quotes_and_short(content: bytes, expected: bool) -> None:
+    assert lines.are_calm(content) is expected
+
+
+@pytest.mark.parametrize("cell", ["0x1F", "0X1f", "1.5", "1e3", "+7", "007", "9007199254740993"])
+def test_numbers_that_are_not_plain_are_read_as_the_rules_of_rows_do(
+    tmp_path: Path, cell: str
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"{HEADER}\na,1,2,3,0\nb,{cell},2,3,1\n")
+
+    check_both_agree(path, SCHEMA)
