@@ -53,7 +53,9 @@ def control_group(limit_bytes: int) -> Iterator[str]:
         try:
             yield str(group)
         finally:
-            group.rmdir()
+            # A program that was killed may leave one that it had started, for a moment.
+            with contextlib.suppress(OSError):
+                group.rmdir()
         return
     yield ""
 
