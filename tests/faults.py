@@ -44,6 +44,7 @@ from scripts.database import Status
 from scripts.errors import PipelineError
 from scripts.release import Release
 from tests.conftest import make_rows, write_csv
+from tests.sandbox import wait_until_detached
 
 # What changes files, as Python's audit hooks name it; fsync is not among them and is wrapped.
 CALLS = {
@@ -248,6 +249,7 @@ def cut_power(place: Installation, n_cuts: int, image: Path) -> None:
         acknowledged = os.read(reader, 200).decode() or None
         os.close(reader)
         subprocess.run(["umount", str(mount)], check=True)
+        wait_until_detached(image)
         subprocess.run(["mount", "-o", "loop", str(image), str(mount)], check=True)
         deployment.main = deploy
         found = place.serving().name

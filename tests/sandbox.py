@@ -1,8 +1,10 @@
 """A place where cron and systemd are real, and the machine's own tables are out of reach."""
 
+import contextlib
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,25 @@ def write_wrapper(folder: Path, spool: Path) -> None:
         f"#!/bin/sh\nexec {' '.join(UNSHARE)} sh -c '{script}' sh '{spool}' {real} \"$@\"\n"
     )
     wrapper.chmod(0o755)
+
+
+def is_attached(image: Path) -> bool:
+    """Say whether a loop device has a file."""
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        # The device may let go of its file between the two.
+        with contextlib.suppress(OSError):
+            if path.read_text().strip() == str(image):
+                return True
+    return False
+
+
+def wait_until_detached(image: Path, timeout_s: float = 120) -> None:
+    """Wait until no loop device has a file any more.
+
+    A mount namespace made meanwhile, by another test say, keeps what was mounted then; mounted
+    again, the disk would be the old file system, still without power.
+    """
+    until = time.monotonic() + timeout_s
+    while is_attached(image):
+        assert time.monotonic() < until, f"{image} is still mounted in another mount namespace"
+        time.sleep(0.1)

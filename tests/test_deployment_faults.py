@@ -29,6 +29,7 @@ from scripts.config import Config
 from scripts.errors import PipelineError
 from tests import dying
 from tests.dying import ROOT
+from tests.sandbox import wait_until_detached
 from tests.test_rollback import WHY, roll_back, serving, template, three
 from tests.test_tour import free_port
 
@@ -269,6 +270,8 @@ def mounted(folder: Path, *options: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", str(folder)], check=True, capture_output=True)
+        if "loop" in options:
+            wait_until_detached(Path(options[-1]))
 
 
 def can_mount() -> bool:
