@@ -340,6 +340,23 @@ def fit_many_as(monkeypatch: pytest.MonkeyPatch, table: pd.DataFrame, n_many: in
     return fitting.fit((X[:4_000], y[:4_000]), (X[4_000:], y[4_000:]), (X, y), SCHEMA, SETTINGS)
 
 
+def test_a_scaled_model_without_blanks_is_the_standard_one_to_the_last_bit() -> None:
+    table = make_table(1_000, 6)
+    X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
+    standard = make_pipeline(
+        make_column_transformer(
+            (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), ["a", "b"]),
+            (OneHotEncoder(handle_unknown="ignore"), ["c"]),
+        ),
+        LogisticRegression(max_iter=5000),
+    ).fit(X, y)
+
+    ours = regression.fit_pipeline(X, y, SCHEMA, SETTINGS, SCALED)
+
+    assert ours is not None
+    assert ours.decision_function(X).tolist() == standard.decision_function(X).tolist()
+
+
 def test_very_many_rows_give_the_coefficients_of_few_and_nearly_their_threshold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
