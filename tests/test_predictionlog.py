@@ -520,3 +520,21 @@ def test_no_client_gets_into_the_log_of_the_service(
     assert "were not logged" in caplog.text
     assert "CANARY" not in caplog.text
     assert "1337" not in caplog.text
+
+
+def test_it_is_known_when_live_rows_were_last_compared(records_url: str) -> None:
+    row = {"release": FIRST, "at": NOW, "values": "[]", "probability": 0.5, "predicted": False}
+    statistics = {"column": "age", "dataset_stamp": "S", "kind": "numeric", "n_rows": 9}
+    with database.open_records(records_url) as engine, database.writing(engine) as connection:
+        assert traffic.last_look(connection) is None
+        assert not traffic.has_predictions_since(connection, FIRST, None)
+        for hours, role in ((0, "dataset"), (1, "live"), (2, "dataset")):
+            run_id = database.start_run(connection, NOW + timedelta(hours=hours))
+            database.record_column_statistics(connection, run_id, [statistics | {"role": role}])
+        traffic.record_predictions(connection, [row])
+
+        assert traffic.last_look(connection) == NOW + timedelta(hours=1)
+        assert traffic.has_predictions_since(connection, FIRST, None)
+        assert traffic.has_predictions_since(connection, FIRST, NOW - timedelta(seconds=1))
+        assert not traffic.has_predictions_since(connection, FIRST, NOW)
+        assert not traffic.has_predictions_since(connection, SECOND, None)
