@@ -7,15 +7,14 @@ from flask import request
 from scripts import clientviews, effects, gallery, handouts, pages, sparkline
 from scripts.answers import Answer, RefusedError
 from scripts.frontdoor import SERVING
-from scripts.gallery import Chart
+from scripts.gallery import Chart, Gallery
 from scripts.live import Serving
 
 N_MODELS, N_DEPLOYMENTS, N_RUNS = 30, 20, 30
 
 
-def find_charts(now: Serving) -> dict[str, list[Chart]]:
-    """Find the charts of each page."""
-    drawn = gallery.read(now.config.output_model_path)
+def sort_charts(drawn: Gallery | None) -> dict[str, list[Chart]]:
+    """Sort the charts by the page that shows them."""
     by_page: dict[str, list[Chart]] = {"overview": [], "models": [], "data": []}
     for chart in () if drawn is None else drawn.charts:
         by_page[chart.page].append(chart)
@@ -30,10 +29,12 @@ def show_records(template: str, question: Any, **facts: Any) -> Answer:
         answered = clientviews.ask(question)
     except RefusedError as refusal:
         fault = refusal.detail
+    drawn = gallery.read(now.config.output_model_path)
     return pages.show(
         template,
         fault=fault,
-        charts=find_charts(now),
+        charts=sort_charts(drawn),
+        drawn_of=None if drawn is None else drawn.release,
         tidy=now.without_folders,
         **(facts | answered),
     )

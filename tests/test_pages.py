@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from scripts import database, pages
+from scripts import database, gallery, pages
 from scripts.app import create_app
 from scripts.config import Config, read_config
 from scripts.dashboard import PAGES
 from scripts.database import DeploymentKind, Status, Verdict
+from scripts.gallery import Chart
 from tests.clientele import FIRST, SECOND, score_twice
 from tests.service import answer_of, edit_config, problem_of
 
@@ -288,6 +289,23 @@ def test_models_and_data_show_what_the_records_say(full: FlaskClient) -> None:
     assert row == ["lastmonth_activity", "0.25 more (1 SD)", "\N{MINUS SIGN}0.275", "0.76"]
     for part in ("1,234", ">99 <", "drift", "12.5"):
         assert part in data, part
+
+
+@pytest.mark.parametrize(("drawn_of", "is_said"), [(FIRST, True), (SECOND, False)])
+def test_charts_of_a_release_that_no_longer_serves_are_told_apart(
+    full: FlaskClient, config_path: Path, drawn_of: str, is_said: bool
+) -> None:
+    chart = Chart(
+        name="roc", file=gallery.name_file("roc", b"<svg/>"), title="The ROC", alt="It shows.",
+        width=10, height=10, page="models",
+    )  # fmt: skip
+    folder = read_config(config_path).output_model_path
+    gallery.write(folder, [(chart, b"<svg/>")], datetime(2025, 1, 2, tzinfo=UTC), drawn_of)
+
+    page = full.get("/dashboard/models", headers=BROWSER).text
+
+    assert chart.file in page
+    assert ("which served when they were drawn" in page) == is_said
 
 
 def test_one_column_over_the_runs(full: FlaskClient) -> None:
