@@ -15,22 +15,26 @@ from scripts.app import create_app
 from scripts.tables import DeploymentKind, Status
 from tests.service import FIRST, answer_of, edit_config, make_row, predict, problem_of
 
-NOW = datetime.now(UTC)
+
+@pytest.fixture
+def now() -> datetime:
+    """The moment of a test; that of an import may be half an hour ago in a long run of tests."""
+    return datetime.now(UTC)
 
 
 @pytest.fixture
-def records(config_path: Path) -> Path:
+def records(config_path: Path, now: datetime) -> Path:
     """Records of five runs and two deployments; the last run failed, the one before ended well."""
     path = config_path.parent / "adras.db"
     with storage.open_records(f"sqlite:///{path}") as engine, storage.writing(engine) as row:
         for number in range(5):
-            started = NOW - timedelta(minutes=50 - 10 * number)
+            started = now - timedelta(minutes=50 - 10 * number)
             run_id = database.start_run(row, started)
             status = Status.FAILED if number == 4 else Status.FINISHED
             database.end_run(row, run_id, status=status, ended_at=started, reason=f"run {number}")
         for number, kind in enumerate(DeploymentKind):
             database.record_deployment(
-                row, at=NOW, kind=kind, release=f"000{number}", actor="someone", reason="better"
+                row, at=now, kind=kind, release=f"000{number}", actor="someone", reason="better"
             )
     return path
 
@@ -76,14 +80,14 @@ def test_a_page_that_cannot_be_is_refused(client: FlaskClient, query: str) -> No
 
 
 @pytest.mark.usefixtures("records")
-def test_health_knows_the_last_successful_run(client: FlaskClient) -> None:
+def test_health_knows_the_last_successful_run(client: FlaskClient, now: datetime) -> None:
     look(client)
 
     answer = answer_of(client.get("/health"))
 
     # The failed run of ten minutes ago is none; the one of twenty minutes ago is.
     assert answer["last_successful_run_age_s"] == pytest.approx(20 * 60, abs=60)
-    assert datetime.fromisoformat(answer["last_successful_run_at"]) == NOW - timedelta(minutes=20)
+    assert datetime.fromisoformat(answer["last_successful_run_at"]) == now - timedelta(minutes=20)
     assert (answer["degraded"], answer["errors"]) == (False, [])
 
 
