@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import logging
 import os
 import re
@@ -27,6 +28,8 @@ LOCK = ".adras.lock"
 LOGS = "logs"
 RELEASES = "releases"
 CURRENT = "current"
+# Beside the parts of a dataset, which Spark does not read since its name starts with "_".
+IDENTITY = "_identity.json"
 WITHDRAWN = "withdrawn.json"
 RELEASE_PATTERN = re.compile(r"(\d{4,})_\d{8}T\d{12}Z")
 
@@ -37,6 +40,8 @@ class Kind(StrEnum):
     """The dated files, as their names before and after the stamp."""
 
     DATASET = "finaldata_{}.csv"
+    # A dataset of a cluster is a folder of Parquet parts.
+    PARTS = "finaldata_{}.parquet"
     SCHEMA = "schema_{}.json"
     INGESTED = "ingestedfiles_{}.txt"
     REJECTED = "rejected_{}.csv"
@@ -51,7 +56,7 @@ class Kind(StrEnum):
         return folder / self.format(stamp)
 
 
-COMPANIONS = {Kind.DATASET: Kind.INGESTED, Kind.MODEL: Kind.PICKLE}
+COMPANIONS = {Kind.DATASET: Kind.INGESTED, Kind.PARTS: Kind.INGESTED, Kind.MODEL: Kind.PICKLE}
 
 
 def is_stamp(text: str) -> bool:
@@ -205,6 +210,14 @@ def find_latest(folder: Path, kind: Kind, made_by: str) -> Path:
     return found[-1]
 
 
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with what is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def remove_leftovers(folders: Iterable[Path]) -> int:
     """Remove what a killed run left half-written, and count it; only the holder of the lock may."""
     leftovers = [
@@ -215,10 +228,7 @@ def remove_leftovers(folders: Iterable[Path]) -> int:
         if path.name.startswith(".") and path.name.endswith(TEMPORARY_SUFFIX)
     ]
     for path in leftovers:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        remove(path)
     return len(leftovers)
 
 
@@ -236,7 +246,7 @@ def remove_all_but_latest(folder: Path, n_kept: int, spared: frozenset[str]) -> 
     outdated = [stamp for stamp in sorted(by_stamp)[:-n_kept] if stamp not in spared]
     for stamp in outdated:
         for path in by_stamp[stamp]:
-            path.unlink()
+            remove(path)
     return len(outdated)
 
 
@@ -366,6 +376,14 @@ def digest_file(path: Path) -> str:
     """Compute the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_identity(path: Path) -> str:
+    """Read the SHA-256 that identifies a dataset in parts, "" if it has none."""
+    try:
+        return str(json.loads((path / IDENTITY).read_bytes())["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 @contextmanager

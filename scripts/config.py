@@ -337,8 +337,6 @@ def check_engine(engine: EngineSettings, place: str) -> None:
             f"{place}, engine.{others} says nothing to {engine.name}; take it out, or choose the"
             " other engine."
         )
-    if engine.name == "spark":
-        raise ConfigError(f"{place}, engine: this version has no Spark engine yet; take pandas.")
 
 
 def check_api(api: ApiSettings, place: str) -> None:

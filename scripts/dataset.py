@@ -168,6 +168,11 @@ def read_dataset(path: Path, schema: Schema) -> tuple[pd.DataFrame, str]:
     DatasetError
         If anything in it is not as ingestion writes it.
     """
+    if path.is_dir():
+        raise DatasetError(
+            f"{path} is a dataset of the Spark engine, in parts; this is done on the pandas engine"
+            " only."
+        )
     table, (found,) = read_files([path], ingested_schema(schema))
     check_ingested(found)
     return table, found.sha256

@@ -55,8 +55,12 @@ def find_sources(config: Config, model_path: Path | None, dataset_path: Path | N
 
 def find_dataset(config: Config, sha256: str) -> Path:
     """Find the dataset a model was trained on, by its content."""
-    for path in reversed(artifacts.list_dated(config.output_folder_path, Kind.DATASET)):
+    folder = config.output_folder_path
+    for path in reversed(artifacts.list_dated(folder, Kind.DATASET)):
         if artifacts.digest_file(path) == sha256:
+            return path
+    for path in reversed(artifacts.list_dated(folder, Kind.PARTS)):
+        if artifacts.read_identity(path) == sha256:
             return path
     raise NotMadeYetError(
         f"{config.output_folder_path} no longer has the dataset this model was trained on; run"

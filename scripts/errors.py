@@ -53,6 +53,12 @@ class ServiceUnavailableError(PipelineError):
     exit_code = 69
 
 
+class ClusterError(PipelineError):
+    """The Spark cluster does not answer, or a task of ours failed there for good."""
+
+    exit_code = 69
+
+
 class SchedulerError(PipelineError):
     """Cron or systemd is not there, or refuses."""
 

@@ -87,6 +87,27 @@ def f1_interval(tp: int, fp: int, fn: int, tn: int) -> tuple[float, float] | tup
     return float(low), float(high)
 
 
+def describe_counts(tn: int, fp: int, fn: int, tp: int, *, roc_auc: float | None) -> Evaluation:
+    """Describe the quality that the four counts of truth and prediction tell."""
+    low, high = f1_interval(tp, fp, fn, tn)
+    n_rows = tp + fp + fn + tn
+    return Evaluation(
+        f1=ratio(2 * tp, 2 * tp + fp + fn),
+        f1_low=low,
+        f1_high=high,
+        precision=ratio(tp, tp + fp),
+        recall=ratio(tp, tp + fn),
+        accuracy=(tp + tn) / n_rows,
+        roc_auc=roc_auc,
+        n_rows=n_rows,
+        n_positives=tp + fn,
+        n_true_positives=tp,
+        n_false_positives=fp,
+        n_false_negatives=fn,
+        n_true_negatives=tn,
+    )
+
+
 def evaluate(y: Ints, predicted: Ints, probability: Floats) -> Evaluation:
     """Measure predictions against the truth.
 
@@ -116,30 +137,22 @@ def evaluate(y: Ints, predicted: Ints, probability: Floats) -> Evaluation:
     """
     if len(y) == 0:
         raise ValueError("Expected at least one row to evaluate.")
-    tp, fp = int(np.sum((y == 1) & (predicted == 1))), int(np.sum((y == 0) & (predicted == 1)))
-    fn, tn = int(np.sum((y == 1) & (predicted == 0))), int(np.sum((y == 0) & (predicted == 0)))
-    low, high = f1_interval(tp, fp, fn, tn)
-    both_classes = 0 < tp + fn < len(y)
-    return Evaluation(
-        f1=f1_of(y, predicted),
-        f1_low=low,
-        f1_high=high,
-        precision=ratio(tp, tp + fp),
-        recall=ratio(tp, tp + fn),
-        accuracy=(tp + tn) / len(y),
-        roc_auc=float(roc_auc_score(y, probability)) if both_classes else None,
-        n_rows=len(y),
-        n_positives=tp + fn,
-        n_true_positives=tp,
-        n_false_positives=fp,
-        n_false_negatives=fn,
-        n_true_negatives=tn,
-    )
+    counts = np.bincount(2 * y + predicted, minlength=4)
+    both_classes = 0 < int(y.sum()) < len(y)
+    roc_auc = float(roc_auc_score(y, probability)) if both_classes else None
+    return describe_counts(*map(int, counts), roc_auc=roc_auc)
 
 
 def brier_score(y: Ints, probability: Floats) -> float:
     """Compute the mean squared difference of probability and what happened; 0 is best."""
     return float(np.mean((probability - y) ** 2))
+
+
+def calibration_gaps(y: Ints, probability: Floats) -> Floats:
+    """Sum, in ten bins of equal width, by how much probabilities exceed what happened."""
+    bins = np.minimum((probability * N_BINS).astype(np.int64), N_BINS - 1)
+    gaps = np.bincount(bins, weights=probability - y, minlength=N_BINS)
+    return np.asarray(gaps, dtype=np.float64)
 
 
 def expected_calibration_error(y: Ints, probability: Floats) -> float:
@@ -163,9 +176,7 @@ def expected_calibration_error(y: Ints, probability: Floats) -> float:
     Naeini, Cooper and Hauskrecht (2015), "Obtaining well calibrated probabilities using Bayesian
     binning".
     """
-    bins = np.minimum((probability * N_BINS).astype(np.int64), N_BINS - 1)
-    gaps = np.bincount(bins, weights=probability - y, minlength=N_BINS)
-    return float(np.abs(gaps).sum() / len(y))
+    return float(np.abs(calibration_gaps(y, probability)).sum() / len(y))
 
 
 def predict_table(used: Model, table: pd.DataFrame) -> tuple[Ints, Floats]:

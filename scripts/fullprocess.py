@@ -157,6 +157,14 @@ def report(run: Run) -> None:
             log.warning("%s did not succeed, which undoes nothing: %s", name, error)
 
 
+def leave_cluster() -> None:
+    """Give a cluster's cores back as soon as they are not needed any more."""
+    # PySpark is for who has a cluster, so it is asked for only where a step has used it.
+    cluster = sys.modules.get("scripts.cluster")
+    if cluster is not None:
+        cluster.close_session()
+
+
 def tidy_up(run: Run) -> None:
     """Remove what is older than the retention settings keep."""
     # As above: these bring numpy.
@@ -186,6 +194,8 @@ def work(run: Run, snap: Snapshot) -> None:
     except InsufficientDataError as error:
         log.warning("Insufficient data: %s", error)
         run.verdict, run.reason = Verdict.INSUFFICIENT, str(error)
+    finally:
+        leave_cluster()
     if artifacts.current_target(run.config.prod_deployment_path) is not None:
         score_clients(run)
         report(run)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from scripts import (
     capacity,
     dataset,
     duplicates,
+    engines,
     findings,
     inference,
     linewise,
@@ -23,7 +25,11 @@ from scripts import (
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
 from scripts.console import run_as_script
+from scripts.errors import ConfigError
 from scripts.findings import FileReading
+
+if TYPE_CHECKING:
+    from scripts.sparkintake import SparkIntake
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +51,14 @@ def clean_dataset(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : pandas.DataFrame of shape (n_rows, n_columns)
-        The rows of all files in file order. It is left unchanged.
+        The rows of all files in file order. It is left unchanged. On Spark it is a lazy frame of
+        narwhals, whose rows have no order.
 
     Returns
     -------
     pandas.DataFrame of shape (n_rows_left, n_columns)
         Without duplicate rows (the first occurrence stays, the order is kept), with a fresh index.
+        What is written for narwhals serves both engines; what is written for pandas, this one.
 
     Notes
     -----
@@ -138,6 +146,12 @@ class Intake:
     clients: pd.DataFrame
     readings: Sequence[FileReading]
 
+    def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
+        """Write the dataset; give its path and the number of its rows."""
+        path = Kind.DATASET.path(folder, stamp)
+        artifacts.write_whole(path, self.parts)
+        return path, self.n_rows
+
 
 def take_in(paths: Sequence[Path], schema: Schema, config: Config) -> Intake:
     """Read files in the order given and clean the rows to train on, in the way that suits them.
@@ -193,9 +207,23 @@ def choose_schema(config: Config, paths: Sequence[Path]) -> Schema:
     """Give the schema to read files by; what config.json leaves out, production has settled."""
     if not config.schema.inferred:
         return config.schema
+    if engines.is_cluster(config):
+        raise ConfigError(
+            "engine: Spark wants to be told what it reads, but schema leaves"
+            f" {list(config.schema.inferred)} to be found out; `python -m scripts.config suggest"
+            " FOLDER` prints a whole section."
+        )
     current = release.load_current(config.prod_deployment_path)
     pinned = None if current is None else current.model.schema
     return inference.complete(config.schema, pinned, paths)
+
+
+def take_in_on_cluster(paths: Sequence[Path], schema: Schema, config: Config) -> "SparkIntake":
+    """Read files and clean the rows to train on as `take_in` does, on a cluster."""
+    # PySpark and Java are for who has a cluster.
+    from scripts import sparkintake  # noqa: PLC0415
+
+    return sparkintake.take_in(paths, schema, config, clean_dataset)
 
 
 def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
@@ -205,8 +233,9 @@ def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
     n_bytes = artifacts.total_bytes(paths)
     with progress.shown("Looking at the columns", n_bytes):
         schema = choose_schema(config, paths)
+    take = take_in_on_cluster if engines.is_cluster(config) else take_in
     with progress.shown("Reading the input", n_bytes):
-        taken = take_in(paths, schema, config)
+        taken = take(paths, schema, config)
     readings, clients = taken.readings, taken.clients
     findings.log_detections(readings)
     findings.log_readings(readings)
@@ -217,15 +246,14 @@ def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
         rejected_path = Kind.REJECTED.path(folder, stamp)
         artifacts.write_whole(rejected_path, findings.spell_rejected(readings))
         log.info("Wrote what was not used, and why, to %s.", rejected_path)
-    dataset_path = Kind.DATASET.path(folder, stamp)
-    artifacts.write_whole(dataset_path, taken.parts)
+    dataset_path, n_rows = taken.write(folder, stamp)
     artifacts.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.spell_schema(schema))
     used = [str(found.path) for found in readings if not found.refused]
     artifacts.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
-    log.info("Wrote %d rows from %d files to %s.", taken.n_rows, len(used), dataset_path)
+    log.info("Wrote %d rows from %d files to %s.", n_rows, len(used), dataset_path)
     if len(clients):
         log.info("Found %d clients without a label: today's clients.", len(clients))
-    return Ingestion(dataset_path, stamp, taken.n_rows, tuple(readings), clients)
+    return Ingestion(dataset_path, stamp, n_rows, tuple(readings), clients)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,19 @@ Parts = Callable[[], Iterator[tuple[Floats, NDArray[Any]]]]
 
 @dataclass(frozen=True)
 class Slope:
-    """The penalised loss at some weights, its gradient and its curvature."""
+    """The loss at some weights, its gradient and its curvature."""
 
     loss: float
     gradient: Floats
     curvature: Floats
+
+    def __add__(self, other: "Slope") -> "Slope":
+        """Add what two parts of the rows, or the rows and the penalty, have."""
+        return Slope(
+            self.loss + other.loss,
+            self.gradient + other.gradient,
+            self.curvature + other.curvature,
+        )
 
 
 def parts_of(X: Floats, y: NDArray[Any]) -> Parts:
@@ -40,7 +48,13 @@ def parts_of(X: Floats, y: NDArray[Any]) -> Parts:
     return iterate
 
 
-def measure(parts: Parts, weights: Floats, C: float) -> Slope:
+def penalise(weights: Floats) -> Slope:
+    """Compute half the squared coefficients, with gradient and curvature; the intercept is free."""
+    penalty = np.append(np.ones(len(weights) - 1), 0.0)
+    return Slope(float(penalty @ weights**2) / 2, penalty * weights, np.diag(penalty))
+
+
+def measure_rows(parts: Parts, weights: Floats, C: float) -> Slope:
     """Compute loss, gradient and curvature in one pass over rows.
 
     Parameters
@@ -48,18 +62,17 @@ def measure(parts: Parts, weights: Floats, C: float) -> Slope:
     parts : callable
         Goes over the features, of shape (n_rows, n_features), and the target, 0 or 1, in parts.
     weights : numpy.ndarray of shape (n_features + 1,)
-        Coefficients, then the intercept, which is not penalised.
+        Coefficients, then the intercept.
     C : float
         Inverse regularisation, as scikit-learn has it.
 
     Returns
     -------
     Slope
-        Of C times the summed log loss, plus half the squared coefficients.
+        Of C times the summed log loss.
     """
-    penalty = np.append(np.ones(len(weights) - 1), 0.0)
-    loss = float(penalty @ weights**2) / 2
-    gradient, curvature = penalty * weights, np.diag(penalty)
+    loss, gradient = 0.0, np.zeros(len(weights))
+    curvature = np.zeros((len(weights), len(weights)))
     for X, truth in parts():
         rows = np.ones((len(truth), len(weights)))
         rows[:, :-1] = X
@@ -74,6 +87,11 @@ def measure(parts: Parts, weights: Floats, C: float) -> Slope:
     return Slope(loss, gradient, curvature)
 
 
+def measure(parts: Parts, weights: Floats, C: float) -> Slope:
+    """Compute the slope of C times the summed log loss plus half the squared coefficients."""
+    return penalise(weights) + measure_rows(parts, weights, C)
+
+
 def next_step(at: Slope) -> Floats:
     """Solve for Newton's step; brought to one scale first, since columns may differ by millions."""
     scale = np.sqrt(np.diag(at.curvature))
@@ -82,9 +100,22 @@ def next_step(at: Slope) -> Floats:
     return step
 
 
-def descend(parts: Parts, weights: Floats, C: float) -> Floats | None:
-    """Go down from some weights to the minimum; None where it is not reached."""
-    at = measure(parts, weights, C)
+def go_down(measure_at: Callable[[Floats], Slope], weights: Floats) -> Floats | None:
+    """Go down from some weights to the minimum; None where it is not reached.
+
+    Parameters
+    ----------
+    measure_at : callable
+        Gives the slope, penalty included, at some weights, wherever the rows are.
+    weights : numpy.ndarray of shape (n_features + 1,)
+        Where to start.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n_features + 1,) or None
+        The weights at the minimum.
+    """
+    at = measure_at(weights)
     for _ in range(MAX_STEPS):
         try:
             step = next_step(at)
@@ -97,13 +128,18 @@ def descend(parts: Parts, weights: Floats, C: float) -> Floats | None:
             return weights - step
         for halving in range(MAX_HALVINGS):
             tried = weights - step / 2**halving
-            slope = measure(parts, tried, C)
+            slope = measure_at(tried)
             if slope.loss < at.loss:
                 break
         else:
             return None
         weights, at = tried, slope
     return None
+
+
+def descend(parts: Parts, weights: Floats, C: float) -> Floats | None:
+    """Go down from some weights to the minimum for rows in parts."""
+    return go_down(lambda tried: measure(parts, tried, C), weights)
 
 
 def fit(X: Floats, y: Ints, C: float) -> Floats | None:

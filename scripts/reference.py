@@ -71,17 +71,22 @@ def cut_sorted(ordered: NDArray[Any]) -> Cells:
     return Cells(edges=tuple(distinct.tolist()), counts=tuple(counts))
 
 
-def hash_rows(table: pd.DataFrame, schema: Schema) -> Hashes:
-    """Hash each row of a labelled table, shape (n_rows,); equal rows have equal hashes.
+def number_rows(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
+    """Compute a number for each row of a labelled table, shape (n_rows,), of its cells alone.
 
-    Numbers are hashed as floats, since a column is of integers in one dataset and of floats in
+    Numbers count as floats, since a column is of integers in one dataset and of floats in
     the next, when a first blank has come.
     """
     rows = {
         name: table[name].astype(np.float64 if name in (*schema.numeric, schema.target) else "str")
         for name in schema.columns
     }
-    return shorten(duplicates.row_numbers(pd.DataFrame(rows, copy=False)))
+    return duplicates.row_numbers(pd.DataFrame(rows, copy=False))
+
+
+def hash_rows(table: pd.DataFrame, schema: Schema) -> Hashes:
+    """Hash each row of a labelled table, shape (n_rows,); equal rows have equal hashes."""
+    return shorten(number_rows(table, schema))
 
 
 def shorten(numbers: NDArray[np.uint64]) -> Hashes:

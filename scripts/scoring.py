@@ -4,13 +4,14 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import artifacts, dataset, evaluation, findings, model
+from scripts import artifacts, dataset, engines, evaluation, findings, model
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.console import run_as_script
 from scripts.errors import InsufficientDataError
 from scripts.evaluation import Evaluation
 from scripts.findings import FileReading
+from scripts.model import Model
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +36,37 @@ def shown(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
 
 
+def score_on_cluster(config: Config, candidate: Model) -> tuple[Evaluation, list[FileReading]]:
+    """Measure a model on test data that a cluster reads."""
+    # PySpark and Java are for who has a cluster.
+    from scripts import sparkscoring  # noqa: PLC0415
+
+    paths = artifacts.list_tables(config.test_data_path)
+    measured, readings = sparkscoring.score(config.engine, paths, candidate)
+    findings.log_readings(readings)
+    return measured, readings
+
+
+def score_here(config: Config, candidate: Model) -> tuple[Evaluation, list[FileReading]]:
+    """Measure a model on test data that this machine reads."""
+    table, readings = dataset.read_test_table(config.test_data_path, candidate.schema)
+    return evaluation.evaluate_model(candidate, table), readings
+
+
 def main(config: Config, *, model_path: Path | None = None) -> Scoring:
     """Measure the latest model on the test data and write its F1."""
     folder = config.output_model_path
     if model_path is None:
         model_path = artifacts.find_latest(folder, Kind.MODEL, "training")
     candidate = model.load_model(model_path)
-    table, readings = dataset.read_test_table(config.test_data_path, candidate.schema)
+    score = score_on_cluster if engines.is_cluster(config) else score_here
+    measured, readings = score(config, candidate)
     # Here and in no other step that reads the test data: once per run is enough.
     findings.log_detections(readings)
-    measured = evaluation.evaluate_model(candidate, table)
     if measured.f1 is None:
         raise InsufficientDataError(
-            f"F1 is not defined on {config.test_data_path}: none of its {len(table)} rows has the"
-            " positive label, and none was predicted to. Add test rows of clients who left."
+            f"F1 is not defined on {config.test_data_path}: none of its {measured.n_rows} rows has"
+            " the positive label, and none was predicted to. Add test rows of clients who left."
         )
 
     score_path = Kind.SCORE.path(folder, artifacts.stamp_of(model_path))

@@ -26,6 +26,7 @@ from scripts import (
     capacity,
     dataset,
     digest,
+    engines,
     evaluation,
     fitting,
     manyrows,
@@ -390,16 +391,34 @@ def read_and_fit(path: Path, config: Config, read: Digest | None) -> Candidate:
             return fit_in_passes(found, config)
 
 
+def fit_on_cluster(config: Config, dataset_path: Path) -> Candidate:
+    """Fit a model to the dataset of a cluster, which sends back numbers only."""
+    # PySpark and Java are for who has a cluster.
+    from scripts import sparktraining  # noqa: PLC0415
+
+    fitted = sparktraining.fit(config, dataset_path, package_versions())
+    check_equal(fitted.model, fitted.pipeline, fitted.examples)
+    y = np.arange(len(fitted.examples)) % 2
+    wrapped = wrap(fitted.pipeline, fitted.model.threshold, fitted.examples, y)
+    return Candidate(fitted.model, wrapped)
+
+
 def main(
     config: Config, *, dataset_path: Path | None = None, read: Digest | None = None
 ) -> Training:
     """Read the latest dataset, fit a model, write it as a pickle and as plain numbers."""
+    is_cluster = engines.is_cluster(config)
+    kind = Kind.PARTS if is_cluster else Kind.DATASET
     if dataset_path is None:
-        dataset_path = artifacts.find_latest(config.output_folder_path, Kind.DATASET, "ingestion")
+        dataset_path = artifacts.find_latest(config.output_folder_path, kind, "ingestion")
     stamp_of_dataset = artifacts.stamp_of(dataset_path)
     schema_path = Kind.SCHEMA.path(dataset_path.parent, stamp_of_dataset)
     config = msgspec.structs.replace(config, schema=dataset.read_schema(schema_path, config.schema))
-    candidate = read_and_fit(dataset_path, config, read)
+    candidate = (
+        fit_on_cluster(config, dataset_path)
+        if is_cluster
+        else read_and_fit(dataset_path, config, read)
+    )
     log.info(
         "Fitted %d of %d rows; validation F1 %s, accuracy %.3f; threshold %.3f.",
         candidate.model.n_training_rows, candidate.model.dataset.n_rows,

@@ -194,7 +194,6 @@ WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"engine": 1}, "engine"),
     ({"engine": {"memory_limit_gb": 0}}, r"engine\.memory_limit_gb"),
     ({"engine": {"memory_limit_gb": "1"}}, r"engine\.memory_limit_gb"),
-    ({"engine": {"name": "spark", "master": "spark://a:7077"}}, "no Spark engine yet"),
     ({"engine": "spark"}, 'spark needs the address of its cluster, such as "master"'),
     ({"engine": {"name": "spark", "master": ""}}, "spark needs the address"),
     ({"engine": {"name": "spark", "master": "localhost:7077"}}, r"engine\.master"),
@@ -234,6 +233,10 @@ def test_a_value_that_cannot_be_right_is_named(
         {"api": {"port": 65535, "max_body_bytes": 1024}},
         {"engine": "pandas"},
         {"engine": {"memory_limit_gb": 0.001}},
+        {"engine": {"name": "spark", "master": "spark://10.0.0.1:7077"}},
+        {"engine": {"name": "spark", "master": "spark://a:7077,b:7077"}},
+        {"engine": {"name": "spark", "master": "local[*]"}},
+        {"engine": {"name": "spark", "master": "yarn"}},
         {
             "schema": {
                 "positive": "gone",

@@ -86,7 +86,11 @@ def imported_modules(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("scripts", ["postgres"]), ("tests", ["postgres", "test"]), ("examples", ["test"])],
+    [
+        ("scripts", ["postgres", "spark"]),
+        ("tests", ["postgres", "spark", "test"]),
+        ("examples", ["test"]),
+    ],
 )
 def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
     lines = [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])]
@@ -98,7 +102,7 @@ def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
     undeclared = {
         module
         for module in imported_modules(ROOT / folder)
-        if not declared & {canonicalize_name(name) for name in providers.get(module, [])}
+        if not declared & {canonicalize_name(name) for name in providers.get(module, [module])}
     }
 
     assert undeclared == set()

@@ -21,6 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "states": {"tables", "database"},
     "traffic": {"tables", "database"},
     "model": {"errors", "config"},
+    # Whether the other engine is chosen, and there.
+    "engines": {"errors", "config"},
     # Stairs from a cell to a file to a table, so that each rule has one home and can be read, or
     # made faster, without the others.
     "cells": {"config", "model"},
@@ -259,9 +261,39 @@ ALLOWED["console"] = {"errors", "config", "artifacts"}
 ALLOWED["rollback"] = {
     "errors", "config", "artifacts", "model", "release", "withdrawals", "console", "database"
 }  # fmt: skip
+# The other engine: reading, training and scoring on a Spark cluster, by the rules of the modules
+# above. A step imports them only where config.json says so, since they bring PySpark.
+ON_CLUSTER: dict[str, set[str]] = {
+    "cluster": {"errors", "config"},
+    "sparkreading": {
+        "errors", "config", "bulk", "cells", "columns", "dataset", "findings", "reading", "cluster",
+    },
+    "sparkdata": {
+        "errors", "config", "artifacts", "dataset", "duplicates", "reference", "cluster",
+    },
+    "sparkintake": {
+        "config", "artifacts", "findings", "cluster", "sparkdata", "sparkreading",
+    },
+    "sparkstatistics": {"config", "dataset", "model", "reference", "cluster", "sparkdata"},
+    "sparkfitting": {
+        "errors", "config", "dataset", "evaluation", "fitting", "forms", "model", "newton",
+        "regression", "cluster", "sparkdata", "sparkstatistics",
+    },
+    "sparktraining": {
+        "config", "model", "cluster", "sparkdata", "sparkfitting", "sparkstatistics",
+    },
+    "sparkscoring": {
+        "config", "dataset", "evaluation", "findings", "model", "cluster", "sparkdata",
+        "sparkreading",
+    },
+}  # fmt: skip
+ALLOWED |= ON_CLUSTER
 for step in STEPS:
     ALLOWED[step] = (SUPPORT - RECORDS) | {"console"}
 ALLOWED["deployment"] |= {"rollback", "database"}
+ALLOWED["ingestion"] |= {"sparkintake"}
+ALLOWED["training"] |= {"sparktraining"}
+ALLOWED["scoring"] |= {"sparkscoring"}
 # Replays ingestion and training many times, as diagnostics times them.
 ALLOWED["simulation"] = {
     "errors", "config", "dataset", "evaluation", "gate", "inference", "ingestion", "model",

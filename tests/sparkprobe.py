@@ -1,0 +1,102 @@
+"""Asked as a program, with PySpark and a cluster: MLlib's answer, and what clean_dataset may do.
+
+python -m tests.sparkprobe CONFIG MODEL DATASET
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+import pyarrow as pa
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import DataFrame
+
+from scripts import cluster, dataset, duplicates, model, sparkdata, sparkfitting, sparkreading
+from scripts.cluster import column
+from scripts.config import Config, Schema, read_config
+from scripts.errors import ConfigError
+from scripts.model import Model
+
+
+def with_narwhals(table: Any) -> Any:
+    """Clean in the way that serves both engines."""
+    frame = nw.from_native(duplicates.drop_duplicates(table))
+    return frame.filter(nw.col("lastyear_activity") >= 1000).to_native()
+
+
+def with_a_mask(table: Any) -> Any:
+    """Clean as one does in pandas."""
+    return table[table["lastyear_activity"] >= 1000]
+
+
+def with_assign(table: Any) -> Any:
+    """Clean by a method that only pandas has."""
+    return table.assign(lastyear_activity=0)
+
+
+def with_nothing(table: Any) -> Any:
+    """Forget to return the table."""
+
+
+def fit_by_mllib(training: DataFrame, used: Model, C: float) -> dict[str, Any]:
+    """Fit MLlib's regression to the same features."""
+    schema, n_rows = used.schema, training.count()
+    blank = tuple(term.column for term in used.numeric if term.missing_coefficient)
+    terms = sparkfitting.Terms(numeric=used.numeric, blank=blank, categorical=used.categorical)
+
+    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            table = sparkdata.to_table(pa.Table.from_batches([batch]), schema)
+            X = sparkfitting.make_features(table, terms, schema)
+            y = dataset.target(table, schema).astype(float)
+            yield pa.RecordBatch.from_pydict(
+                {"X": pa.array(list(X), pa.list_(pa.float64())), "label": pa.array(y)}
+            )
+
+    listed = training.mapInArrow(work, "X array<double>, label double")
+    rows = listed.select(array_to_vector(column("X")).alias("features"), "label").persist()
+    fitted = LogisticRegression(
+        regParam=1 / (C * n_rows), elasticNetParam=0.0, standardization=False, tol=1e-12,
+        maxIter=500,
+    ).fit(rows)  # fmt: skip
+    return {
+        "coefficients": fitted.coefficients.toArray().tolist(),
+        "intercept": fitted.intercept,
+        "n_iterations": fitted.summary.totalIterations,
+    }
+
+
+def try_to_clean(rows: DataFrame, clean: Callable[[Any], Any], schema: Schema) -> Any:
+    """Clean rows; give their number, or why it was refused."""
+    try:
+        return sparkreading.clean(rows, clean, schema).count()
+    except ConfigError as error:
+        return str(error)
+
+
+def main(config: Config, model_path: Path, dataset_path: Path) -> None:
+    """Print what was found as JSON."""
+    used = model.load_model(model_path)
+    with cluster.working(config.engine) as session:
+        rows = sparkdata.read_dataset(session, dataset_path, used.schema, config.training)
+        training, _ = sparkfitting.split(rows, config.training)
+        plain = sparkdata.read_parts(session, dataset_path)
+        doubled = plain.union(plain)
+        found = {
+            "mllib": fit_by_mllib(training, used, config.training.C),
+            "n_rows": plain.count(),
+            "n_active": plain.where(column("lastyear_activity") >= 1000).count(),
+            "cleaned": {
+                clean.__name__: try_to_clean(doubled, clean, used.schema)
+                for clean in (with_narwhals, with_a_mask, with_assign, with_nothing)
+            },
+        }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(read_config(Path(sys.argv[1])), *map(Path, sys.argv[2:]))

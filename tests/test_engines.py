@@ -1,0 +1,41 @@
+"""The engine of config.json, and what is said where it is not there."""
+
+import importlib.util
+
+import msgspec
+import pytest
+
+from scripts import engines, ingestion, scoring, training
+from scripts.config import Config, EngineSettings
+from scripts.errors import ConfigError
+
+SPARK = EngineSettings(name="spark", master="spark://127.0.0.1:1")
+
+
+def on_spark(config: Config) -> Config:
+    """Choose the other engine."""
+    return msgspec.structs.replace(config, engine=SPARK)
+
+
+def test_pandas_is_no_cluster(config: Config) -> None:
+    assert not engines.is_cluster(config)
+
+
+@pytest.mark.parametrize("step", [ingestion.main, training.main, scoring.main])
+def test_without_pyspark_every_step_says_what_to_install(
+    deployed: Config, step: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(ConfigError, match="PySpark, which is not installed; python -m pip"):
+        step(on_spark(deployed))  # type: ignore[operator]
+
+
+def test_a_schema_that_leaves_columns_open_is_refused_on_spark(config: Config) -> None:
+    pytest.importorskip("pyspark", reason="PySpark is not installed; pip install '.[spark]'")
+    schema = msgspec.structs.replace(
+        config.schema, numeric=(), categorical=(), inferred=("numeric", "categorical")
+    )
+
+    with pytest.raises(ConfigError, match=r"leaves \['numeric', 'categorical'\] to be found out"):
+        ingestion.main(on_spark(msgspec.structs.replace(config, schema=schema)))
