@@ -160,6 +160,15 @@ def check_ingested(found: FileReading) -> None:
         )
 
 
+def check_is_table(path: Path) -> None:
+    """Refuse a dataset that is not one file."""
+    if path.is_dir():
+        raise DatasetError(
+            f"{path} is a dataset of the Spark engine, in parts; this is done on the pandas engine"
+            " only."
+        )
+
+
 def read_dataset(path: Path, schema: Schema) -> tuple[pd.DataFrame, str]:
     """Read a dataset that ingestion wrote, and its SHA-256.
 
@@ -168,11 +177,7 @@ def read_dataset(path: Path, schema: Schema) -> tuple[pd.DataFrame, str]:
     DatasetError
         If anything in it is not as ingestion writes it.
     """
-    if path.is_dir():
-        raise DatasetError(
-            f"{path} is a dataset of the Spark engine, in parts; this is done on the pandas engine"
-            " only."
-        )
+    check_is_table(path)
     table, (found,) = read_files([path], ingested_schema(schema))
     check_ingested(found)
     return table, found.sha256

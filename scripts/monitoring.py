@@ -94,6 +94,7 @@ def look_at_data(
     if current is not None and not has_columns_of(schema, current.model.schema):
         log.warning("Nothing was compared: release %s has other columns.", current.name)
         used = None
+    dataset.check_is_table(path)
     way = capacity.choose_way(path, config.engine)
     if way is not Way.TABLE:
         with capacity.place_for(way, config.output_folder_path) as file:
