@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import schemathesis
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
@@ -103,6 +103,8 @@ def check_operation(described: Any, route: Route, mode: GenerationMode, n_exampl
     @given(case=operation.as_strategy(generation_mode=mode))
     def send(case: Any) -> None:
         nonlocal n_sent
+        # Wrong only in a parameter that is empty, and so never sent, is right as it is sent.
+        assume(not any(value in (None, [], {}) for value in (case.query or {}).values()))
         n_sent += 1
         case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"})
 
