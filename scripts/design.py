@@ -23,7 +23,7 @@ class Design:
     medians: Floats
     means: Floats
     scales: Floats
-    blank: list[int]
+    blank: dict[int, float]
     one_hot: list[Places]
     n_columns: int
 
@@ -41,7 +41,7 @@ class Design:
         columns = np.zeros((len(numbers), self.n_columns + 1))
         filled = np.where(is_blank, self.medians, numbers) if is_blank.any() else numbers
         columns[:, :n_numeric] = (filled - self.means) / self.scales if self.is_scaled else filled
-        indicators = is_blank[:, self.blank] * regression.BLANK_WEIGHT
+        indicators = is_blank[:, list(self.blank)] * list(self.blank.values())
         columns[:, n_numeric : n_numeric + len(self.blank)] = indicators
         for place, column_of in enumerate(self.one_hot):
             columns[np.arange(len(numbers)), column_of[chunk.codes[chosen, place]]] = 1.0
@@ -64,16 +64,12 @@ def fit_columns(pipeline: Pipeline, passes: Passes) -> Design:
             steps["scale"].var_ = scales**2
             steps["scale"].n_samples_seen_ = int(training.sum())
     one_hot: list[Places] = []
-    n_columns = len(medians) + len(blank_columns(pipeline))
+    indicators = regression.indicators(pipeline)
+    n_columns = len(medians) + len(indicators)
     if schema.categorical:
         one_hot, n_columns = fit_categories(pipeline, store, training, n_columns)
-    blank = [schema.numeric.index(name) for name in blank_columns(pipeline)]
+    blank = {schema.numeric.index(name): weight for name, weight in indicators.items()}
     return Design(medians, means, scales, blank, one_hot, n_columns)
-
-
-def blank_columns(pipeline: Pipeline) -> list[str]:
-    """List the columns that have an indicator of their blanks."""
-    return list(pipeline["columns"].transformers_[1][2])
 
 
 def find_scale(passes: Passes, medians: Floats) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ from scripts.calibration import Calibration
 from scripts.config import Schema, TrainingSettings
 from scripts.errors import InsufficientDataError
 from scripts.forms import Rows
-from scripts.regression import RAW, SCALED, Form
+from scripts.regression import Form
 from scripts.thresholds import HeldOut
 
 # Of more rows a tenth more is not seen in the result.
@@ -138,12 +138,10 @@ def fit(
     is_refitted = gains.is_tunable(y) and len(whole[1]) <= MAX_ROWS_TO_REFIT
     sample = take_sample(*training, settings)
     # Of many rows each weighs so little that the penalty, which scaling makes fair, does too.
-    usual = SCALED if is_refitted else RAW
-    validated, form = forms.choose(sample, validation, schema, settings, usual)
+    validated, form = forms.choose(sample, validation, schema, settings, usually_scaled=is_refitted)
     looked_at = [form]
-    if is_refitted and form == SCALED:
-        told = forms.choose_for_threshold(sample, validation, validated, schema, settings)
-        looked_at = [told, form]
+    if is_refitted and form.scaled:
+        looked_at = [forms.choose_for_threshold(form, sample[0], schema), form]
     if len(sample[1]) < len(y):
         validated = regression.fit_pipeline(*training, schema, settings, form) or validated
     rows = whole if is_refitted else sample

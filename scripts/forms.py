@@ -1,5 +1,7 @@
 """Which form a regression takes, and in which one its threshold is looked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -9,7 +11,72 @@ from scripts import gains, regression
 from scripts.config import Schema, TrainingSettings
 from scripts.regression import RAW, SCALED, STANDARD, Form
 
+# The score of a column without meaning is above this once in a hundred times (chi-square, 1 df).
+TELLING_SCORE = 6.63
+SMALLEST_SHARE = 1e-6
+
 Rows = tuple[pd.DataFrame, NDArray[np.int64]]
+
+
+def evidence_of_blanks(
+    pipeline: Pipeline, training: Rows, settings: TrainingSettings
+) -> dict[str, float]:
+    """Test whether blanks tell something of the target that the other columns do not.
+
+    Parameters
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Fitted to the training rows with faint indicators.
+    training : tuple of pandas.DataFrame and numpy.ndarray
+        Features and target.
+    settings : TrainingSettings
+        `C` of the regression.
+
+    Returns
+    -------
+    dict of str to float
+        For each column with an indicator a chi-square of one degree of freedom.
+
+    Notes
+    -----
+    Rao's score test of a coefficient for the blanks: its gradient where the fit stands, squared,
+    over its curvature as far as the other columns do not explain it. It needs no further fit, and
+    sees on all training rows what a tenth of them for validation is too few for.
+    """
+    X, y = training
+    indicators = list(regression.indicators(pipeline))
+    if not indicators:
+        return {}
+    values = np.asarray(pipeline["columns"].transform(X), dtype=np.float64)
+    columns = np.column_stack([values, np.ones(len(y))])
+    penalty = np.append(np.full(values.shape[1], 1 / settings.C), 0.0)
+    probability = pipeline.predict_proba(X)[:, 1]
+    weighted = columns * (probability * (1 - probability))[:, np.newaxis]
+    is_blank = X[indicators].isna().to_numpy(dtype=np.float64)
+    shared = weighted.T @ is_blank
+    explained = shared * np.linalg.solve(columns.T @ weighted + np.diag(penalty), shared)
+    # The last column of the weighted ones are the weights themselves.
+    alone = weighted[:, -1] @ is_blank
+    curvature = alone - explained.sum(axis=0)
+    gradient = (y - probability) @ is_blank
+    # Blanks that the other columns explain to the last one, all of a column's among them, add
+    # nothing; what is left there is rounding.
+    does_add = curvature > SMALLEST_SHARE * alone
+    evidence = np.divide(gradient**2, curvature, out=np.zeros(len(curvature)), where=does_add)
+    return dict(zip(indicators, map(float, evidence), strict=True))
+
+
+def fit_scaled(training: Rows, schema: Schema, settings: TrainingSettings) -> tuple[Pipeline, Form]:
+    """Fit with columns brought to one scale; blanks count as far as they tell something."""
+    X, y = training
+    form = replace(SCALED, faint=tuple(regression.has_blanks(X, schema)))
+    fitted = regression.make_pipeline(X, schema, settings, form).fit(X, y)
+    evidence = evidence_of_blanks(fitted, training, settings)
+    faint = tuple(name for name in form.faint if evidence[name] <= TELLING_SCORE)
+    if faint == form.faint:
+        return fitted, form
+    form = replace(SCALED, faint=faint)
+    return regression.make_pipeline(X, schema, settings, form).fit(X, y), form
 
 
 def choose(
@@ -17,7 +84,8 @@ def choose(
     validation: Rows,
     schema: Schema,
     settings: TrainingSettings,
-    usual: Form,
+    *,
+    usually_scaled: bool,
 ) -> tuple[Pipeline, Form]:
     """Fit to the training rows in the usual form, unless the other one pays on validation rows.
 
@@ -29,54 +97,49 @@ def choose(
         The columns.
     settings : TrainingSettings
         Of the regression.
-    usual : Form
-        RAW or SCALED.
+    usually_scaled : bool
+        Which form is the usual one.
 
     Returns
     -------
     tuple of sklearn.pipeline.Pipeline and Form
         The fitted pipeline and its form: the other one than usual when the log loss of the
         validation rows is lower by more than chance; with fewer than 50 rows of a class always
-        RAW; SCALED where without it the fit does not converge.
+        RAW; scaled where without it the fit does not converge.
     """
     X, y = training
     raw = regression.fit_pipeline(X, y, schema, settings, RAW)
     if raw is not None and not gains.is_tunable(y):
         return raw, RAW
-    scaled = regression.make_pipeline(X, schema, settings, SCALED).fit(X, y)
+    if usually_scaled:
+        scaled, form = fit_scaled(training, schema, settings)
+    else:
+        # Of many rows blanks that tell nothing get a coefficient near 0 whatever their weight is.
+        scaled, form = regression.make_pipeline(X, schema, settings, SCALED).fit(X, y), SCALED
     if raw is None:
-        return scaled, SCALED
-    fitted = {RAW: raw, SCALED: scaled}
-    other = RAW if usual == SCALED else SCALED
-    by_usual, by_other = (fitted[form].decision_function(validation[0]) for form in (usual, other))
-    chosen = other if gains.lowers_log_loss(validation[1], by_usual, by_other) else usual
-    return fitted[chosen], chosen
+        return scaled, form
+    by_raw, by_scaled = (p.decision_function(validation[0]) for p in (raw, scaled))
+    before, after = (by_scaled, by_raw) if usually_scaled else (by_raw, by_scaled)
+    does_other_pay = gains.lowers_log_loss(validation[1], before, after)
+    return (scaled, form) if usually_scaled != does_other_pay else (raw, RAW)
 
 
-def choose_for_threshold(
-    training: Rows,
-    validation: Rows,
-    validated: Pipeline,
-    schema: Schema,
-    settings: TrainingSettings,
-) -> Form:
+def choose_for_threshold(form: Form, X: pd.DataFrame, schema: Schema) -> Form:
     """Choose the form whose held-out probabilities decide the threshold of a scaled pipeline.
 
     Parameters
     ----------
-    training, validation : tuple of pandas.DataFrame and numpy.ndarray
-        Features and target.
-    validated : sklearn.pipeline.Pipeline
-        In form SCALED, fitted to the training rows.
+    form : Form
+        Of the pipeline.
+    X : pandas.DataFrame of shape (n_rows, n_features)
+        Training rows.
     schema : Schema
         The columns.
-    settings : TrainingSettings
-        Of the regression.
 
     Returns
     -------
     Form
-        STANDARD, unless indicators of blanks pay on the validation rows.
+        STANDARD, unless blanks tell something.
 
     Notes
     -----
@@ -84,11 +147,5 @@ def choose_for_threshold(
     only another solver's last digits, then move the threshold a lot, and nobody gains by that;
     with the standard form it is the one that scikit-learn's own tuner finds (benchmarks/README.md).
     """
-    if regression.has_blanks(training[0], schema):
-        standard = regression.fit_pipeline(*training, schema, settings, STANDARD)
-        if standard is None:
-            return SCALED
-        before, after = (p.decision_function(validation[0]) for p in (standard, validated))
-        if gains.lowers_log_loss(validation[1], before, after):
-            return SCALED
-    return STANDARD
+    do_tell = set(regression.has_blanks(X, schema)) - set(form.faint)
+    return form if do_tell else STANDARD

@@ -19,8 +19,9 @@ from scripts.config import Schema, TrainingSettings
 
 # A numeric column gets an indicator of its blanks when more of its cells are blank.
 BLANK_FRACTION = 0.01
-# Most blanks tell little: halved and more, the indicator is believed on evidence only.
-BLANK_WEIGHT = 0.3
+# Most blanks tell little: halved and more, the indicator is believed on evidence only. Where there
+# is no evidence at all it is as good as left out, until very many rows speak for it.
+BLANK_WEIGHT, FAINT_WEIGHT = 0.3, 0.03
 # Beyond so many rows a fit is made in few passes over them.
 MANY_ROWS = 1_000_000
 
@@ -32,11 +33,12 @@ class Form:
     """What a pipeline does with its columns besides medians and one-hot.
 
     A standard one is what scikit-learn's user guide would write: scaled, no indicators of blanks,
-    no categories put together, solved by lbfgs.
+    no categories put together, solved by lbfgs. `faint` are the columns whose blanks tell nothing.
     """
 
     scaled: bool = False
     standard: bool = False
+    faint: tuple[str, ...] = ()
 
 
 RAW, SCALED, STANDARD = Form(), Form(scaled=True), Form(scaled=True, standard=True)
@@ -66,9 +68,9 @@ def make_pipeline(
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Medians for blanks and, where more than 1 % are blank, an indicator of weight 0.3; a
-        column per category, those in fewer than 0.5 % of the rows together, an unknown one 0
-        everywhere.
+        Medians for blanks and, where more than 1 % are blank, an indicator of weight 0.3, or 0.03
+        of a faint one; a column per category, those in fewer than 0.5 % of the rows together, an
+        unknown one 0 everywhere.
     """
     medians = SimpleImputer(strategy="median", keep_empty_features=True)
     scale = StandardScaler() if form.scaled else FunctionTransformer()
@@ -81,10 +83,11 @@ def make_pipeline(
     columns = ColumnTransformer(
         [
             ("numeric", Pipeline([("medians", medians), ("scale", scale)]), list(schema.numeric)),
-            ("blank", MissingIndicator(features="all"), blank),
+            ("blank", MissingIndicator(features="all"), [n for n in blank if n not in form.faint]),
+            ("faint", MissingIndicator(features="all"), [n for n in blank if n in form.faint]),
             ("categorical", one_hot, list(schema.categorical)),
         ],
-        transformer_weights={"blank": BLANK_WEIGHT},
+        transformer_weights={"blank": BLANK_WEIGHT, "faint": FAINT_WEIGHT},
     )
     # lbfgs, the default, stops unconverged on features that are not scaled. On scaled ones it gives
     # what everybody else's fit gives, to the row: the solvers differ in the fourth digit, which is
@@ -92,6 +95,18 @@ def make_pipeline(
     solver, max_iter = ("lbfgs", 5000) if form.scaled else ("newton-cholesky", 1000)
     regression = LogisticRegression(C=settings.C, solver=solver, max_iter=max_iter)
     return Pipeline([("columns", columns), ("regression", regression)])
+
+
+def indicators(pipeline: Pipeline) -> dict[str, float]:
+    """Say which columns have an indicator of their blanks, in their order, and its weight."""
+    columns = pipeline["columns"]
+    weights = columns.transformer_weights
+    return {
+        column: weights[name]
+        for name, _, its_columns in columns.transformers
+        if name in weights
+        for column in its_columns
+    }
 
 
 def fit_many(

@@ -17,7 +17,6 @@ from scripts.config import Schema, TrainingSettings
 from scripts.errors import InsufficientDataError, ModelError
 from scripts.model import CategoricalTerm, Model, NumericTerm
 from scripts.newton import Slope
-from scripts.regression import RAW
 from scripts.sparkdata import SHARE, to_table
 from scripts.sparkstatistics import Counts, count_categories, describe_numbers
 
@@ -69,7 +68,7 @@ def plan_sample(sample: pd.DataFrame, schema: Schema, settings: TrainingSettings
     training = X[~is_validation], y[~is_validation]
     validation = X[is_validation], y[is_validation]
     # As of very many rows: each weighs so little that the penalty does, too.
-    fitted, form = forms.choose(training, validation, schema, settings, RAW)
+    fitted, form = forms.choose(training, validation, schema, settings, usually_scaled=False)
     plan = fitting.make_plan(*training, schema, settings, form)
     made = fitting.calibrate(
         fitting.Fit(fitted, fitted, plan.threshold), plan, training[1], validation, settings

@@ -166,8 +166,9 @@ def numeric_terms(pipeline: Pipeline, schema: Schema) -> tuple[NumericTerm, ...]
     means = getattr(steps["scale"], "mean_", np.zeros(n))
     scales = getattr(steps["scale"], "scale_", np.ones(n))
     coefficients = pipeline["regression"].coef_[0]
-    of_blanks = coefficients[n:] * regression.BLANK_WEIGHT
-    blank = dict(zip(columns.transformers_[1][2], of_blanks, strict=False))
+    indicators = regression.indicators(pipeline)
+    of_blanks = coefficients[n : n + len(indicators)] * list(indicators.values())
+    blank = dict(zip(indicators, of_blanks, strict=True))
     return tuple(
         NumericTerm(
             column=name,

@@ -194,19 +194,58 @@ def blank_some(table: pd.DataFrame, *, tells: bool) -> pd.DataFrame:
     return table.assign(b=table["b"].mask(gone))
 
 
-@pytest.mark.parametrize(("tells", "expected"), [(False, STANDARD), (True, SCALED)])
-def test_blanks_move_the_threshold_only_when_they_tell_of_leaving(
-    tells: bool, expected: Form
+@pytest.mark.parametrize(
+    ("tells", "faint", "expected"), [(False, ("b",), STANDARD), (True, (), SCALED)]
+)
+def test_blanks_count_and_move_the_threshold_only_when_they_tell_of_leaving(
+    tells: bool, faint: tuple[str, ...], expected: Form
 ) -> None:
     table = blank_some(make_table(1000, 7), tells=tells)
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
-    validated = regression.make_pipeline(X, SCHEMA, SETTINGS, SCALED).fit(X[:900], y[:900])
 
-    form = forms.choose_for_threshold(
-        (X[:900], y[:900]), (X[900:], y[900:]), validated, SCHEMA, SETTINGS
-    )
+    fitted, form = forms.fit_scaled((X, y), SCHEMA, SETTINGS)
 
-    assert form == expected
+    assert form == Form(scaled=True, faint=faint)
+    weight = regression.FAINT_WEIGHT if faint else regression.BLANK_WEIGHT
+    assert regression.indicators(fitted) == {"b": weight}
+    assert forms.choose_for_threshold(form, X, SCHEMA) == expected
+
+
+def test_the_evidence_of_blanks_is_pearsons_chi_square_where_nothing_else_tells() -> None:
+    # Of 100 leavers 60 are blank, of 100 others 45; a says nothing, c is the same for all.
+    left = np.repeat([1, 0], 100)
+    b = np.where(np.arange(200) % 100 < np.where(left == 1, 60, 45), np.nan, 1.0)
+    X = pd.DataFrame({"a": np.tile([0.0, 1.0], 100), "b": b, "c": "x"})
+    form = Form(scaled=True, faint=("b",))
+    fitted = regression.make_pipeline(X, SCHEMA, SETTINGS, form).fit(X, left)
+
+    evidence = forms.evidence_of_blanks(fitted, (X, left), SETTINGS)
+
+    # (60 * 55 - 40 * 45)^2 * 200 / (100 * 100 * 105 * 95) by hand; the faint indicator has taken a
+    # hundredth of it already.
+    assert evidence == {"b": pytest.approx(4.511, rel=0.03)}
+
+
+def test_blanks_in_every_row_tell_nothing() -> None:
+    table = make_table(200, 4, b=np.nan)
+    X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
+    form = Form(scaled=True, faint=("b",))
+    fitted = regression.make_pipeline(X, SCHEMA, SETTINGS, form).fit(X, y)
+
+    assert forms.evidence_of_blanks(fitted, (X, y), SETTINGS) == {"b": 0.0}
+
+
+def test_blanks_without_meaning_are_believed_about_once_in_a_hundred_times() -> None:
+    n_believed = 0
+    for seed in range(100):
+        table = make_table(200, seed)
+        gone = np.random.default_rng(1000 + seed).random(200) < 0.3
+        X = dataset.features(table.assign(b=table["b"].mask(gone)), SCHEMA)
+        _, form = forms.fit_scaled((X, dataset.target(table, SCHEMA)), SCHEMA, SETTINGS)
+        n_believed += form.faint == ()
+
+    # Of 100 draws with a chance of 0.01 each, 6 or more are seen once in two thousand times.
+    assert n_believed < 6
 
 
 def test_a_blank_weighs_little_until_many_rows_speak_for_it(config: Config) -> None:
