@@ -173,7 +173,7 @@ def score_clients(
     engine: Engine,
     run_id: int,
     table: pd.DataFrame,
-    labelled: pd.DataFrame,
+    dataset_path: Path,
     schema: Schema,
     current: Release,
 ) -> None:
@@ -184,6 +184,8 @@ def score_clients(
     if table.empty and not last_scores:
         return
     today = describe_today(table, schema, used)
+    # In parts: there may be more rows than fit into memory, and few of them are these clients'.
+    labelled = dataset.iterate_dataset(dataset_path, schema)
     labels = joining.collect_labels(labelled, schema, {*last_scores, *today.names})
     columns = spell_columns(schema)
     outcomes = joining.find_outcomes(last_scores, labels, columns, now)
@@ -227,8 +229,7 @@ def main(
     stamp = artifacts.stamp_of(dataset_path)
     schema = dataset.read_schema(Kind.SCHEMA.path(dataset_path.parent, stamp), config.schema)
     if schema.ids:
-        labelled, _ = dataset.read_dataset(dataset_path, schema)
-        score_clients(config, engine, run_id, table, labelled, schema, current)
+        score_clients(config, engine, run_id, table, dataset_path, schema, current)
     elif len(table):
         log.warning(
             "%d clients have no label and no identifier, so nobody could be called: name a column"

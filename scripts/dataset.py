@@ -1,13 +1,14 @@
 """What a client table is: reading it from files, X and y, its statistics."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from scripts import artifacts, bulk, findings, reading
@@ -16,11 +17,12 @@ from scripts.config import Schema
 from scripts.errors import DatasetError
 from scripts.findings import FileReading
 from scripts.model import MISSING_CATEGORY, ColumnSummary
+from scripts.reading import RefusedFileError
 
 # A category that fewer of the rows have is too rare to learn from alone.
 RARE_FRACTION = 0.005
-# From so many bytes on, reading in blocks pays for what it has to import.
-MANY_BYTES = 2**20
+# From so many bytes on (some thousand rows), reading in blocks pays for what it has to import.
+MANY_BYTES = 2**16
 PART_ROWS = 2**16
 
 
@@ -181,6 +183,40 @@ def read_dataset(path: Path, schema: Schema) -> tuple[pd.DataFrame, str]:
     table, (found,) = read_files([path], ingested_schema(schema))
     check_ingested(found)
     return table, found.sha256
+
+
+def iterate_dataset(path: Path, schema: Schema) -> Iterator[pd.DataFrame]:
+    """Read a dataset that ingestion wrote in parts, of which one at a time is in memory.
+
+    Parameters
+    ----------
+    path : Path
+        Its file.
+    schema : Schema
+        Its columns.
+
+    Yields
+    ------
+    pandas.DataFrame of shape (n_rows, n_columns)
+        Rows in their order; a column may be whole in one part and of fractions in the next.
+
+    Raises
+    ------
+    DatasetError
+        If anything in it is not as ingestion writes it, which may show late.
+    """
+    check_is_table(path)
+    written = ingested_schema(schema)
+    found = reading.new_reading(path, written)
+    try:
+        with path.open("rb") as handle:
+            for part in bulk.read_parts(handle, written, found, needs_label=True):
+                if isinstance(part, pa.Table) and part.num_rows:
+                    columns = {name: bulk.take_column([part], name) for name in schema.columns}
+                    yield make_table(columns, schema)
+    except RefusedFileError as error:
+        reading.refuse(found, error)
+    check_ingested(found)
 
 
 def ingested_schema(schema: Schema) -> Schema:

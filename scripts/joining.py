@@ -1,6 +1,6 @@
 """Joins the outcomes of clients, when they become known, to what was said of them before."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,19 +16,23 @@ from scripts.database import Row
 Labels = dict[int, int]
 
 
-def collect_labels(table: pd.DataFrame, schema: Schema, wanted: set[str]) -> dict[str, Labels]:
-    """Collect the labels of the wanted clients off a labelled table.
+def collect_labels(
+    tables: Iterable[pd.DataFrame], schema: Schema, wanted: set[str]
+) -> dict[str, Labels]:
+    """Collect the labels of the wanted clients off labelled tables, one after the other.
 
     A labelled row that came since a client was scored tells the outcome; the hashes tell it from
     those that were there before.
     """
-    names = dataset.client_names(table, schema)
-    rows = table[names.isin(wanted)]
     found: dict[str, Labels] = {}
-    hashes = reference.hash_rows(rows, schema).tolist()
-    labels = dataset.target(rows, schema).tolist()
-    for name, row_hash, label in zip(names[rows.index], hashes, labels, strict=True):
-        found.setdefault(name, {})[row_hash] = label
+    for table in tables:
+        names = dataset.client_names(table, schema)
+        is_wanted = names.isin(wanted)
+        rows = table[is_wanted]
+        hashes = reference.hash_rows(rows, schema).tolist()
+        labels = dataset.target(rows, schema).tolist()
+        for name, row_hash, label in zip(names[is_wanted], hashes, labels, strict=True):
+            found.setdefault(name, {})[row_hash] = label
     return found
 
 

@@ -11,6 +11,7 @@ import pytest
 from scripts import (
     aftermath,
     artifacts,
+    bulk,
     callsheet,
     clients,
     database,
@@ -82,6 +83,18 @@ def test_outcomes_join_the_last_score_before_them_and_only_once(config: Config) 
     }
     assert found["z"]["probability"] == pytest.approx(0.25)
     assert found["z"]["known_at"] > found["z"]["scored_at"]
+
+
+def test_outcomes_are_joined_from_a_dataset_that_is_never_in_memory_as_a_whole(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BLOCK_BYTES", 8)
+    monkeypatch.delattr(dataset, "read_dataset")
+
+    score_twice(config)
+
+    found = {row["client"]: row["exited"] for row in ask(config, clients.list_outcomes)}
+    assert found == {"y": False, "z": True}
 
 
 def test_a_client_whose_outcome_is_known_is_not_scored_until_he_changes(config: Config) -> None:
