@@ -77,7 +77,7 @@ def make_pipeline(
     one_hot = OneHotEncoder(
         handle_unknown="ignore",
         min_frequency=None if form.standard else dataset.RARE_FRACTION,
-        sparse_output=False,
+        sparse_output=form.standard,
     )
     blank = [] if form.standard else has_blanks(X, schema)
     columns = ColumnTransformer(
