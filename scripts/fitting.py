@@ -141,7 +141,8 @@ def fit(
     validated, form = forms.choose(sample, validation, schema, settings, usually_scaled=is_refitted)
     looked_at = [form]
     if is_refitted and form.scaled:
-        looked_at = [forms.choose_for_threshold(form, sample[0], schema), form]
+        told = forms.choose_for_threshold(form, validated, sample, validation, schema, settings)
+        looked_at = [told, form]
     if len(sample[1]) < len(y):
         validated = regression.fit_pipeline(*training, schema, settings, form) or validated
     rows = whole if is_refitted else sample

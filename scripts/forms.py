@@ -124,28 +124,44 @@ def choose(
     return (scaled, form) if usually_scaled != does_other_pay else (raw, RAW)
 
 
-def choose_for_threshold(form: Form, X: pd.DataFrame, schema: Schema) -> Form:
+def choose_for_threshold(
+    form: Form,
+    fitted: Pipeline,
+    training: Rows,
+    validation: Rows,
+    schema: Schema,
+    settings: TrainingSettings,
+) -> Form:
     """Choose the form whose held-out probabilities decide the threshold of a scaled pipeline.
 
     Parameters
     ----------
     form : Form
         Of the pipeline.
-    X : pandas.DataFrame of shape (n_rows, n_features)
-        Training rows.
+    fitted : sklearn.pipeline.Pipeline
+        The pipeline, fitted to the training rows.
+    training, validation : tuple of pandas.DataFrame and numpy.ndarray
+        Features and target.
     schema : Schema
         The columns.
+    settings : TrainingSettings
+        Of the regression.
 
     Returns
     -------
     Form
-        STANDARD, unless blanks tell something.
+        STANDARD, unless blanks tell so much that it pays on the validation rows.
 
     Notes
     -----
-    F1 over the thresholds has many near-ties on a thousand rows. Columns that mean nothing, or
+    F1 over the thresholds has many near-ties on a thousand rows. Columns that mean little, or
     only another solver's last digits, then move the threshold a lot, and nobody gains by that;
     with the standard form it is the one that scikit-learn's own tuner finds (benchmarks/README.md).
     """
-    do_tell = set(regression.has_blanks(X, schema)) - set(form.faint)
-    return form if do_tell else STANDARD
+    if set(regression.has_blanks(training[0], schema)) <= set(form.faint):
+        return STANDARD
+    standard = regression.fit_pipeline(*training, schema, settings, STANDARD)
+    if standard is None:
+        return form
+    before, after = (p.decision_function(validation[0]) for p in (standard, fitted))
+    return form if gains.lowers_log_loss(validation[1], before, after) else STANDARD

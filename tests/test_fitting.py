@@ -203,12 +203,15 @@ def test_blanks_count_and_move_the_threshold_only_when_they_tell_of_leaving(
     table = blank_some(make_table(1000, 7), tells=tells)
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
 
-    fitted, form = forms.fit_scaled((X, y), SCHEMA, SETTINGS)
+    rows, others = (X[:900], y[:900]), (X[900:], y[900:])
+
+    fitted, form = forms.fit_scaled(rows, SCHEMA, SETTINGS)
 
     assert form == Form(scaled=True, faint=faint)
     weight = regression.FAINT_WEIGHT if faint else regression.BLANK_WEIGHT
     assert regression.indicators(fitted) == {"b": weight}
-    assert forms.choose_for_threshold(form, X, SCHEMA) == expected
+    looked_at = forms.choose_for_threshold(form, fitted, rows, others, SCHEMA, SETTINGS)
+    assert looked_at == expected
 
 
 def test_the_evidence_of_blanks_is_pearsons_chi_square_where_nothing_else_tells() -> None:
