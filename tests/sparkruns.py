@@ -1,0 +1,189 @@
+"""An installation on a cluster, run once for all tests and all processes of pytest."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from scripts import artifacts, model
+from scripts import config as config_module
+from scripts.artifacts import Kind
+from scripts.config import Config
+from scripts.model import Model
+from tests.service import ROOT
+from tests.sparkcluster import LOOPBACK, Cluster, running_cluster
+
+NAMES = ("corporation", "lastmonth_activity", "lastyear_activity", "number_of_employees", "plan")
+HEADER = ",".join((*NAMES, "exited"))
+PLANS = ["basic"] * 50 + ["gold"] * 30 + ["trial"] * 19 + [""]
+RARE = ["legacy", "partner"]
+SCHEMA = {
+    "target": "exited", "positive": 1, "ids": ["corporation"], "numeric": list(NAMES[1:4]),
+    "categorical": ["plan"], "minimum": {"number_of_employees": 0},
+}  # fmt: skip
+HOSTILE = [
+    'q1,12,900,4,"ba\nsic",1',  # a line end within quotes
+    '"q,2",8,800,7,gold,0',
+    "w1,many,800,7,gold,0",
+    "w2,8,800,-7,gold,0",
+    "w3,8,800,7,gold,2",
+    "w4,8,800,7",
+    "u1,8,800,7,gold,",
+    "u2,9,900,7,basic,",
+    "u2,9,900,8,basic,1",  # what became of u2 is known
+]
+# What an administrator writes for a small machine; Java's second compiler pays after minutes only.
+DEFAULTS = """
+spark.driver.memory 512m
+spark.executor.memory 512m
+spark.sql.shuffle.partitions 4
+spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+spark.executor.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+"""
+
+
+def make_lines(n_rows: int, seed: int, prefix: str) -> list[str]:
+    """Make clients of whom the quiet ones and those on trial leave, with blanks and rare plans."""
+    random, lines = Random(seed), []
+    for number in range(n_rows):
+        month, year = random.randrange(200), random.randrange(2000)
+        plan = random.choice(RARE) if random.random() < 0.006 else random.choice(PLANS)
+        risk = 2.0 - month / 40 + (plan == "trial") + random.gauss(0, 1.5)
+        shown = "" if random.random() < 0.05 else str(month)
+        size = random.randrange(1, 90)
+        lines.append(f"{prefix}{number},{shown},{year},{size},{plan},{int(risk > 0)}")
+    return lines
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    """Write a file of clients."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+
+
+def write_installation(folder: Path, engine: dict[str, Any]) -> Path:
+    """Write an installation whose input has duplicates, hostile rows and a refused file."""
+    first = make_lines(2500, 1, "a")
+    write_lines(folder / "input" / "a.csv", [*first, *HOSTILE])
+    write_lines(folder / "input" / "b.csv", [*make_lines(1500, 2, "b"), *first[:700]])
+    write_lines(folder / "input" / "c.csv", make_lines(800, 3, "c"))
+    (folder / "input" / "d.csv").write_text("nobody,knows\n1,2\n")
+    write_lines(folder / "test" / "test.csv", make_lines(600, 4, "t"))
+    settings = {
+        "input_folder_path": "input", "output_folder_path": "output", "test_data_path": "test",
+        "output_model_path": "models", "prod_deployment_path": "prod", "schema": SCHEMA,
+        "ingestion": {"settle_s": 0}, "run": {"timeout_minutes": 30}, "engine": engine,
+    }  # fmt: skip
+    path = folder / "config.json"
+    path.write_text(json.dumps(settings))
+    return path
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Say how a driver finds its place and its memory, as an administrator would."""
+    conf = folder / "conf"
+    conf.mkdir(exist_ok=True)
+    (conf / "spark-defaults.conf").write_text(DEFAULTS)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    return kept | {
+        "SPARK_CONF_DIR": str(conf), "SPARK_LOCAL_IP": LOOPBACK, "PIP_CONFIG_FILE": os.devnull,
+        # As for all tests: pip finds its index closed.
+        "PIP_INDEX_URL": f"http://{LOOPBACK}:1/simple",
+    }  # fmt: skip
+
+
+def run_module(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of ours to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT, env=environment(folder), capture_output=True, text=True, check=False, timeout=900,
+    )  # fmt: skip
+
+
+def probe(folder: Path, what: str, config_path: Path) -> Any:
+    """Ask `tests.sparkprobe` for something."""
+    ran = run_module(folder, "tests.sparkprobe", what, str(config_path))
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def point_to(master: str, config: Config) -> Path:
+    """Write the configuration of an installation again, for another cluster."""
+    folder = config.output_model_path.parent
+    settings = json.loads((folder / "config.json").read_text())
+    path = folder / "other.json"
+    path.write_text(json.dumps(settings | {"engine": settings["engine"] | {"master": master}}))
+    return path
+
+
+def run_and_kill(folder: Path, config_path: Path, cluster: Cluster) -> None:
+    """Run the whole process, and kill a worker as soon as the dataset is written."""
+    command = [sys.executable, "-m", "scripts.fullprocess", "--config", str(config_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(folder), stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "ingestion: Wrote" in line and ".parquet" in line:
+                cluster.kill(cluster.processes[1])
+                assert process.poll() is None
+        assert process.wait() == 0, "".join(said)
+
+
+@dataclass(frozen=True)
+class Done:
+    """An installation on a cluster after its runs, and what was asked while there was one."""
+
+    config: Config
+    first: Model
+    first_path: Path
+    dataset_path: Path
+    n_alive: int
+    probed: dict[str, Any]
+
+
+def run_everything(folder: Path) -> None:
+    """Run what the tests look at, on a cluster of its own."""
+    with running_cluster(folder / "cluster") as cluster:
+        path = write_installation(folder, {"name": "spark", "master": cluster.master})
+        run_and_kill(folder, path, cluster)
+        n_alive = cluster.n_alive()
+        probed = probe(folder, "cleaning", path)
+    (folder / "done.json").write_text(json.dumps({"n_alive": n_alive, "probed": probed}))
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process in at a time."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def run_once(factory: pytest.TempPathFactory) -> Done:
+    """Run everything, unless another process of the same pytest has; what it left is looked at."""
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "spark [1]"  # Spark would take brackets for a pattern
+    folder.mkdir(exist_ok=True)
+    with locked(folder / "lock"):
+        if not (folder / "done.json").exists():
+            assert not (folder / "config.json").exists(), "these runs have failed before"
+            run_everything(folder)
+    config = config_module.read_config(folder / "config.json")
+    found = json.loads((folder / "done.json").read_text())
+    first_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
+    dataset_path = artifacts.find_latest(config.output_folder_path, Kind.PARTS, "ingestion")
+    return Done(config, model.load_model(first_path), first_path, dataset_path, **found)
