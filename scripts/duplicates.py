@@ -150,18 +150,31 @@ def pair_up(numbers: Numbers) -> tuple[Places, Places]:
     """Pair each row whose number seems to occur earlier with the first row that has it.
 
     The place of a row takes the lowest bits of its number, so that one plain sort orders by number
-    and then by place; the bits that are lost only make more pairs to compare.
+    and then by place; the bits that are lost only make more pairs to compare. The numbers are
+    overwritten: memory that is touched for the first time costs more than what is done with it.
+    There are fewer than 2**32.
     """
     n_bits = np.uint64(len(numbers).bit_length())
-    keys = numbers >> n_bits << n_bits
-    keys |= np.arange(len(keys), dtype=np.uint64)
+    of_place = (np.uint64(1) << n_bits) - np.uint64(1)
+    keys = numbers
+    for start in range(0, len(keys), PART_ROWS):
+        own = keys[start : start + PART_ROWS]
+        own &= ~of_place
+        own |= np.arange(start, start + len(own), dtype=np.uint64)
     keys.sort()
-    repeats = np.flatnonzero((keys[1:] ^ keys[:-1]) >> n_bits == 0) + 1
-    places = (keys & ((np.uint64(1) << n_bits) - np.uint64(1))).astype(np.int64)
+    is_repeat = np.zeros(len(keys), np.bool_)
+    for start in range(1, len(keys), PART_ROWS):
+        stop = min(start + PART_ROWS, len(keys))
+        is_repeat[start:stop] = (keys[start:stop] ^ keys[start - 1 : stop - 1]) <= of_place
+    repeats = np.flatnonzero(is_repeat)
     # The first of a run of repeats: a repeat that follows another has that one's first.
     is_run_start = np.diff(repeats, prepend=-1) > 1
     firsts = np.maximum.accumulate(np.where(is_run_start, repeats - 1, 0))
-    return places[repeats], places[firsts]
+    # In the order of the later rows: they are looked at one after the other, not all over memory.
+    half = np.uint64(32)
+    pairs = (keys[repeats] & of_place) << half | (keys[firsts] & of_place)
+    pairs.sort()
+    return (pairs >> half).astype(np.int64), (pairs & np.uint64(2**32 - 1)).astype(np.int64)
 
 
 def is_simple(table: pd.DataFrame) -> bool:

@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scripts import bulk, columns, dataset, findings, reading, shelf, spelling
+from scripts import artifacts, bulk, columns, dataset, findings, reading, spelling
 from scripts.canonical import Judge, Rows
 from scripts.config import Schema
 from scripts.errors import DatasetError
 from scripts.findings import FileReading
 from scripts.reading import RefusedFileError
-from scripts.shelf import Shelf
+from scripts.shelf import WORD_BYTES, Shelf, choose_rows
 from scripts.sieve import Sieve
 
 Mask = NDArray[np.bool_]
@@ -174,7 +174,7 @@ def spell(gathering: Gathering, is_first: Mask) -> Iterator[bytes]:
     known = gathering.known
     header = known.header or gathering.schema.columns
     yield spelling.spell_header(header)
-    for part in shelf.choose_rows(gathering.shelf, is_first):
+    for part in choose_rows(gathering.shelf, is_first):
         if known.with_fractions:
             yield respell(part, header, gathering.schema, known.with_fractions)
         else:
@@ -232,14 +232,17 @@ def gather(
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(tempfile.TemporaryFile(dir=folder)) if is_bounded else None
-        sieve = stack.enter_context(contextlib.closing(Sieve(folder, bound_bytes)))
+        n_bytes = sum(path.stat().st_size for path in paths if artifacts.is_regular(path))
+        n_rows = 0 if is_bounded else n_bytes // WORD_BYTES
+        sieve = stack.enter_context(contextlib.closing(Sieve(folder, bound_bytes, n_rows)))
+        shelf = Shelf(file, n_bytes)
         gathering = Gathering(
-            schema, sieve, Shelf(file), clean, find_clients, may_have_fractions=is_bounded
+            schema, sieve, shelf, clean, find_clients, may_have_fractions=is_bounded
         )
         readings = [gathering.read(path, needs_label=False) for path in paths]
         if not gathering.known.n_rows:
             raise DatasetError(f"No usable row was found. {findings.spell_complaints(readings)}")
-        is_first = sieve.find_firsts()
+        is_first = sieve.find_firsts(gathering.shelf)
         # From here on whoever takes the rows closes the file.
         stack.pop_all()
     n_rows = int(np.count_nonzero(is_first))

@@ -1,26 +1,30 @@
-"""Finds which of very many rows repeat an earlier one, by two keyed hashes of each, within a bound.
+"""Finds which of very many rows repeat an earlier one, by keyed hashes of each, within a bound.
 
-Rows are taken for equal if both their 64-bit hashes are. The keys are drawn anew for each sieve, so
-nobody can make two rows that are taken for one, and by chance it does not happen: of a thousand
-million rows with a probability below one in 10**20.
+The keys are drawn anew for each sieve, so nobody can choose rows whose hashes are equal. In memory
+a hash only tells which rows to compare. Beyond memory rows are taken for equal if 128 bits are: any
+two different rows are taken for one with a probability of 2**-128, so that among 10**8 rows that
+happens with one below 10**-22.
 """
 
 import secrets
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scripts import duplicates
+from scripts.stack import Stack
 
 WORD_BYTES = 8
 FIRST = np.array([2 ** (8 * n) - 1 for n in range(WORD_BYTES + 1)], np.uint64)
-SHIFT = np.uint64(32)
+LOW = np.uint64(2**32 - 1)
+HALF = np.uint64(32)
 # The parts that are looked at one after the other when all hashes would not fit.
 N_PARTS_BITS = 8
-RECORD_BYTES = 3 * WORD_BYTES
 # What sorting and pairing need beside the hashes themselves.
 ROW_BYTES = 64
 
@@ -29,32 +33,25 @@ Places = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
-def draw_key() -> np.uint64:
-    """Draw an odd number of 64 bits, to multiply by."""
-    return np.uint64(secrets.randbits(64) | 1)
-
-
-@dataclass(frozen=True)
 class Keys:
-    """What makes the hashes of one sieve its own."""
+    """Random numbers that make some hashes their own, as many as the longest line needs."""
 
-    first: np.uint64 = field(default_factory=draw_key)
-    second: np.uint64 = field(default_factory=draw_key)
-    further: np.uint64 = field(default_factory=draw_key)
+    def __init__(self, n_hashes: int) -> None:
+        """Begin without any."""
+        self.drawn: Numbers = np.zeros((0, n_hashes), np.uint64)
+
+    def take(self, n_keys: int) -> Numbers:
+        """Give so many for each hash, shape (at least n_keys, n_hashes); always the same ones."""
+        n_lacking, n_hashes = n_keys - len(self.drawn), self.drawn.shape[1]
+        if n_lacking > 0:
+            content = secrets.token_bytes(n_lacking * n_hashes * WORD_BYTES)
+            more = np.frombuffer(content, np.uint64).reshape(-1, n_hashes)
+            self.drawn = np.concatenate([self.drawn, more])
+        return self.drawn
 
 
-def mix(one: Numbers, other: Numbers, word: Numbers, keys: Keys) -> tuple[Numbers, Numbers]:
-    """Fold a word of each line into its two hashes."""
-    one = (one ^ word) * keys.first
-    one ^= one >> SHIFT
-    other = (other + word) * keys.second
-    other ^= other >> SHIFT
-    other *= keys.further
-    return one, other ^ (other >> SHIFT)
-
-
-def hash_lines(content: bytes, starts: Places, ends: Places, keys: Keys) -> tuple[Numbers, Numbers]:
-    """Hash lines twice, a word of eight bytes at a time.
+def hash_lines(content: bytes, starts: Places, ends: Places, keys: Keys) -> list[Numbers]:
+    """Hash lines, a word of eight bytes at a time.
 
     Parameters
     ----------
@@ -63,66 +60,132 @@ def hash_lines(content: bytes, starts: Places, ends: Places, keys: Keys) -> tupl
     starts, ends : numpy.ndarray of shape (n_lines,)
         Where each begins and ends.
     keys : Keys
-        Of the sieve.
+        Of the hashes.
 
     Returns
     -------
-    tuple of two numpy.ndarray of shape (n_lines,)
-        Equal lines have equal pairs of hashes.
+    list of numpy.ndarray of shape (n_lines,)
+        Of each hash 64 bits. Equal lines have equal ones; of different lines the upper 32 are equal
+        with a probability of 2**-32 over the keys.
+
+    Notes
+    -----
+    Multilinear: Lemire and Kaser (2014), "Strongly universal string hashing is fast". What is
+    hashed of a line is its length, the words from its start on, and the one before its end.
     """
     padded = content + bytes(WORD_BYTES)
     words: Numbers = np.ndarray(len(content) + 1, np.dtype("<u8"), padded, strides=(1,))
     lengths = ends - starts
-    one = lengths.astype(np.uint64) * keys.first
-    other = one ^ keys.further
     shortest, longest = int(lengths.min(initial=0)), int(lengths.max(initial=0))
-    for place in range(0, longest, WORD_BYTES):
-        # A line's hashes are its own: they must not depend on how long its neighbours are.
-        rows = slice(None) if place < shortest else np.flatnonzero(lengths > place)
-        word = words[starts[rows] + place]
-        if place + WORD_BYTES > shortest:
-            word &= FIRST[np.minimum(lengths[rows] - place, WORD_BYTES)]
-        one[rows], other[rows] = mix(one[rows], other[rows], word, keys)
-    return one, other
+    drawn = keys.take(longest // WORD_BYTES * 2 + 5)
+    sums = [lengths.astype(np.uint64) * key for key in drawn[0]]
+
+    def add(word: Numbers, place: int, rows: Places | slice) -> None:
+        low, high = word & LOW, word >> HALF
+        for total, of_low, of_high in zip(sums, drawn[place], drawn[place + 1], strict=True):
+            total[rows] += low * of_low + high * of_high
+
+    last = words[starts + np.maximum(lengths - WORD_BYTES, 0)]
+    if shortest < WORD_BYTES:
+        last &= FIRST[np.minimum(lengths, WORD_BYTES)]
+    add(last, 1, slice(None))
+    for number, place in enumerate(range(0, longest - WORD_BYTES, WORD_BYTES)):
+        rows: Places | slice = slice(None)
+        if place + WORD_BYTES >= shortest:
+            # A line's hash is its own: it must not depend on how long its neighbours are.
+            rows = np.flatnonzero(lengths > place + WORD_BYTES)
+        add(words[starts[rows] + place], 3 + 2 * number, rows)
+    return sums
 
 
-def find_repeats(one: Numbers, other: Numbers) -> Mask:
-    """Mark the rows of which an earlier one has the same two hashes."""
-    is_repeat = np.zeros(len(one), np.bool_)
-    if len(one) < 2:
+def join_halves(one: Numbers, other: Numbers) -> Numbers:
+    """Make one number of the upper halves of two."""
+    return (one & ~LOW) | (other >> HALF)
+
+
+class Comparable(Protocol):
+    """Rows by their places."""
+
+    def are_equal(self, left: Places, right: Places) -> Mask:
+        """Compare pairs of rows."""
+
+    def row(self, place: int) -> object:
+        """Give of a row what only equal rows have."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some of the rows, by their places among these."""
+
+    rows: Comparable
+    places: Places
+
+    def are_equal(self, left: Places, right: Places) -> Mask:
+        """Compare pairs of rows."""
+        return self.rows.are_equal(self.places[left], self.places[right])
+
+    def row(self, place: int) -> object:
+        """Give of a row what only equal rows have."""
+        return self.rows.row(int(self.places[place]))
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """Two hashes of each row, which stand for it."""
+
+    one: Numbers
+    other: Numbers
+
+    def are_equal(self, left: Places, right: Places) -> Mask:
+        """Compare pairs of rows."""
+        same: Mask = self.one[left] == self.one[right]
+        same &= self.other[left] == self.other[right]
+        return same
+
+    def row(self, place: int) -> object:
+        """Give of a row what only equal rows have."""
+        return int(self.one[place]), int(self.other[place])
+
+
+def find_repeats(numbers: Numbers, rows: Comparable) -> Mask:
+    """Mark the rows that repeat an earlier one; equal rows have equal numbers, overwritten here."""
+    is_repeat = np.zeros(len(numbers), np.bool_)
+    if len(numbers) < 2:
         return is_repeat
-    later, first = duplicates.pair_up(one)
-    same = (one[later] == one[first]) & (other[later] == other[first])
+    later, first = duplicates.pair_up(numbers)
+    same = rows.are_equal(later, first)
     is_repeat[later[same]] = True
     if not same.all():
         # Different rows, which part of a hash took for one: their groups are settled one by one.
         unclear = np.isin(first, first[~same])
-        places = np.union1d(later[unclear], first[unclear])
-        seen: set[tuple[int, int]] = set()
-        for place in places.tolist():
-            pair = int(one[place]), int(other[place])
-            is_repeat[place] = pair in seen
-            seen.add(pair)
+        seen: set[object] = set()
+        for place in np.union1d(later[unclear], first[unclear]).tolist():
+            row = rows.row(place)
+            is_repeat[place] = row in seen
+            seen.add(row)
     return is_repeat
 
 
 class Sieve:
-    """Takes the hashes of rows in their order and tells which rows are the first of their kind.
+    """Takes the bytes of rows in their order and tells which rows are the first of their kind.
 
     Parameters
     ----------
     folder : Path
         Where hashes are kept that do not fit into memory.
     bound_bytes : int or None
-        How much memory the hashes may take.
+        How much memory the hashes may take; with a bound there are two of each row.
+    n_rows : int
+        How many rows there may be, about.
     """
 
-    def __init__(self, folder: Path, bound_bytes: int | None = None) -> None:
+    def __init__(self, folder: Path, bound_bytes: int | None = None, n_rows: int = 0) -> None:
         """Begin without rows."""
         self.n_rows = 0
-        self.keys = Keys()
+        self.keys = Keys(1 if bound_bytes is None else 4)
         self.bound_bytes = bound_bytes
-        self.waiting: list[tuple[Numbers, Numbers]] = []
+        self.hashes = Stack(np.uint64, n_rows)
+        self.waiting: list[list[Numbers]] = []
         self.n_waiting = 0
         self.cancelled: list[tuple[int, int]] = []
         self.folder = folder
@@ -130,10 +193,14 @@ class Sieve:
 
     def add(self, content: bytes, starts: Places, ends: Places) -> None:
         """Take the next rows."""
-        self.waiting.append(hash_lines(content, starts, ends, self.keys))
+        sums = hash_lines(content, starts, ends, self.keys)
         self.n_rows += len(starts)
         self.n_waiting += len(starts)
-        if self.bound_bytes is not None and self.n_waiting * ROW_BYTES > self.bound_bytes:
+        if self.bound_bytes is None:
+            self.hashes.put(sums[0])
+            return
+        self.waiting.append([join_halves(*sums[:2]), join_halves(*sums[2:])])
+        if self.n_waiting * ROW_BYTES > self.bound_bytes:
             self.put_away()
 
     def cancel(self, since: int) -> None:
@@ -148,12 +215,11 @@ class Sieve:
             found |= (places >= start) & (places < stop)
         return found
 
-    def take_waiting(self) -> tuple[Numbers, Numbers]:
+    def take_waiting(self) -> list[Numbers]:
         """Give the hashes in memory, and forget them."""
-        ones, others = zip(*self.waiting, strict=True) if self.waiting else ((), ())
-        self.waiting, self.n_waiting = [], 0
-        empty = np.zeros(0, np.uint64)
-        return np.concatenate([empty, *ones]), np.concatenate([empty, *others])
+        waiting, self.waiting, self.n_waiting = self.waiting, [], 0
+        empty = [np.zeros(0, np.uint64)] * 2
+        return [np.concatenate(parts) for parts in zip(empty, *waiting, strict=True)]
 
     def put_away(self) -> None:
         """Write the hashes in memory to the files of their parts, with the places of the rows."""
@@ -169,27 +235,45 @@ class Sieve:
             with (Path(self.parts.name) / str(part)).open("ab") as handle:
                 handle.write(records[bounds[part] : bounds[part + 1]].tobytes())
 
-    def find_firsts(self) -> Mask:
-        """Mark the rows that repeat no earlier one and were not taken back; then it is empty."""
-        is_first = np.zeros(self.n_rows, np.bool_)
+    def take_parts(self) -> Iterator[tuple[Numbers, Numbers, Places]]:
+        """Yield both hashes of rows and their places, equal rows together."""
         if self.parts is None:
             one, other = self.take_waiting()
-            self.mark(is_first, one, other, np.arange(self.n_rows))
-            return is_first
+            yield one, other, np.arange(self.n_rows)
+            return
         self.put_away()
         for part in range(2**N_PARTS_BITS):
             records = np.fromfile(Path(self.parts.name) / str(part), np.uint64).reshape(-1, 3)
             one, other = np.ascontiguousarray(records[:, 0]), np.ascontiguousarray(records[:, 1])
-            self.mark(is_first, one, other, records[:, 2].astype(np.int64))
+            yield one, other, records[:, 2].astype(np.int64)
         self.close()
-        return is_first
 
-    def mark(self, is_first: Mask, one: Numbers, other: Numbers, places: Places) -> None:
-        """Mark the first rows among those with some hashes."""
-        if self.cancelled:
+    def find_firsts(self, kept: Comparable) -> Mask:
+        """Mark the rows that repeat no earlier one and were not taken back; then it is empty.
+
+        Parameters
+        ----------
+        kept : Comparable
+            The rows in memory, which are compared where no bound is set.
+
+        Returns
+        -------
+        numpy.ndarray of shape (n_rows,)
+            True for those that stay.
+        """
+        is_first = np.zeros(self.n_rows, np.bool_)
+        if self.bound_bytes is None:
+            one, self.hashes = self.hashes.values, Stack(np.uint64, 0)
+            if not self.cancelled:
+                return ~find_repeats(one, kept)
+            places = np.flatnonzero(~self.is_cancelled(np.arange(self.n_rows)))
+            is_first[places] = ~find_repeats(one[places], Chosen(kept, places))
+            return is_first
+        for one, other, places in self.take_parts():
             valid = ~self.is_cancelled(places)
-            one, other, places = one[valid], other[valid], places[valid]
-        is_first[places] = ~find_repeats(one, other)
+            hashes = Hashes(one[valid], other[valid])
+            is_first[places[valid]] = ~find_repeats(hashes.one.copy(), hashes)
+        return is_first
 
     def close(self) -> None:
         """Remove the files."""

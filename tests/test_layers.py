@@ -34,13 +34,23 @@ ALLOWED: dict[str, set[str]] = {
     "bulk": {"config", "findings", "reading", "lines", "columns"},
     "duplicates": set(),
     "canonical": {"config", "lines", "reading"},
-    "sieve": {"duplicates"},
-    "shelf": {"canonical"},
+    "stack": set(),
+    "sieve": {"duplicates", "stack"},
+    "shelf": {"canonical", "stack"},
     "capacity": {"config"},
     "spelling": set(),
     "dataset": {"errors", "config", "artifacts", "cells", "model", "findings", "reading"}
     | {"bulk"},
-    "linewise": {"errors", "config", "bulk", "columns", "dataset", "findings", "reading"}
+    "linewise": {
+        "errors",
+        "config",
+        "artifacts",
+        "bulk",
+        "columns",
+        "dataset",
+        "findings",
+        "reading",
+    }
     | {"spelling", "canonical", "shelf", "sieve"},
     "inference": {"errors", "config", "cells", "dataset", "findings", "reading"},
     "release": {"errors", "artifacts", "model"},
