@@ -18,6 +18,7 @@ from scripts import (
     clients,
     database,
     dataset,
+    engines,
     evaluation,
     joining,
     model,
@@ -168,6 +169,19 @@ def record(
     )  # fmt: skip
 
 
+def collect_labels(
+    config: Config, path: Path, schema: Schema, wanted: set[str]
+) -> dict[str, Labels]:
+    """Collect the labels of the wanted clients off a dataset, where it is."""
+    if engines.is_cluster(config) and path.is_dir():
+        # PySpark and Java are for who has a cluster.
+        from scripts import sparkclients  # noqa: PLC0415
+
+        return sparkclients.collect_labels(config.engine, path, schema, wanted)
+    # In parts: there may be more rows than fit into memory, and few of them are these clients'.
+    return joining.collect_labels(dataset.iterate_dataset(path, schema), schema, wanted)
+
+
 def score_clients(
     config: Config,
     engine: Engine,
@@ -184,9 +198,7 @@ def score_clients(
     if table.empty and not last_scores:
         return
     today = describe_today(table, schema, used)
-    # In parts: there may be more rows than fit into memory, and few of them are these clients'.
-    labelled = dataset.iterate_dataset(dataset_path, schema)
-    labels = joining.collect_labels(labelled, schema, {*last_scores, *today.names})
+    labels = collect_labels(config, dataset_path, schema, {*last_scores, *today.names})
     columns = spell_columns(schema)
     outcomes = joining.find_outcomes(last_scores, labels, columns, now)
     settled = {int(row["score_id"]) for row in outcomes}

@@ -63,6 +63,19 @@ class Tally:
         y = rows[self.used.schema.target].to_numpy().astype(np.int64)
         self.labels = self.labels + np.bincount(y, minlength=2)
 
+    def merge(self, other: "Tally") -> None:
+        """Take what another one has taken."""
+        self.n_rows += other.n_rows
+        self.which = other.which or self.which
+        self.labels = self.labels + other.labels
+        for name, cells in other.cells.items():
+            self.cells[name] = self.cells.get(name, np.zeros_like(cells)) + cells
+        for name, counts in other.categories.items():
+            self.categories.setdefault(name, Counter()).update(counts)
+        for own, theirs in ((self.values, other.values), (self.terms, other.terms)):
+            for name, running in theirs.items():
+                self.running(own, name).merge(running)
+
     def choose(self, table: pa.Table) -> pa.Table:
         """Choose the rows to compare, as `samples.choose_rows` does."""
         schema = self.used.schema

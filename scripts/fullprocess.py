@@ -194,10 +194,9 @@ def work(run: Run, snap: Snapshot) -> None:
     except InsufficientDataError as error:
         log.warning("Insufficient data: %s", error)
         run.verdict, run.reason = Verdict.INSUFFICIENT, str(error)
-    finally:
-        leave_cluster()
     if artifacts.current_target(run.config.prod_deployment_path) is not None:
         score_clients(run)
+        leave_cluster()
         report(run)
     run.step("retention", lambda: tidy_up(run))
 

@@ -14,6 +14,7 @@ from scripts import (
     decline,
     drift,
     driftparts,
+    engines,
     evaluation,
     release,
 )
@@ -25,6 +26,7 @@ from scripts.decline import F1Counts, F1Drift
 from scripts.digest import Digest
 from scripts.drift import ColumnDrift, DataDrift
 from scripts.evaluation import Evaluation
+from scripts.model import Model
 from scripts.release import Release, ScoreCounts
 
 # Shorter than the names in the records, so that the table fits a screen.
@@ -69,6 +71,14 @@ def has_columns_of(newest: Schema, production: Schema) -> bool:
     )
 
 
+def look_on_cluster(path: Path, schema: Schema, used: Model | None, config: Config) -> DataDrift:
+    """Compare a dataset in parts with that of a model, where the parts are."""
+    # PySpark and Java are for who has a cluster.
+    from scripts import sparkdrift  # noqa: PLC0415
+
+    return sparkdrift.compare(config.engine, path, schema, used)
+
+
 def look_at_data(
     path: Path, current: Release | None, config: Config
 ) -> tuple[DataDrift, Digest | None]:
@@ -94,6 +104,8 @@ def look_at_data(
     if current is not None and not has_columns_of(schema, current.model.schema):
         log.warning("Nothing was compared: release %s has other columns.", current.name)
         used = None
+    if engines.is_cluster(config) and path.is_dir():
+        return look_on_cluster(path, schema, used, config), None
     dataset.check_is_table(path)
     way = capacity.choose_way(path, config.engine)
     if way is not Way.TABLE:
@@ -164,7 +176,8 @@ def log_findings(found: Findings) -> None:
 def find(config: Config, dataset_path: Path | None = None) -> Findings:
     """Compare a dataset, the newest unless told, and the F1 of production with its deployment's."""
     if dataset_path is None:
-        dataset_path = artifacts.find_latest(config.output_folder_path, Kind.DATASET, "ingestion")
+        kind = Kind.PARTS if engines.is_cluster(config) else Kind.DATASET
+        dataset_path = artifacts.find_latest(config.output_folder_path, kind, "ingestion")
     current = release.load_current(config.prod_deployment_path)
     data, read = look_at_data(dataset_path, current, config)
     score, fell = (None, None) if current is None else look_at_score(current, config)

@@ -181,8 +181,16 @@ def find_typical(rows: DataFrame, used: Model) -> dict[str, float | str]:
     return typical
 
 
-def describe_dataset(rows: DataFrame, identity: Identity, schema: Schema) -> DatasetFacts:
-    """Say what a model was trained on, as `training.describe_dataset` does."""
+class Seen(Struct, frozen=True, kw_only=True):
+    """The statistics of a dataset: of its numeric columns and target, and each one's blanks."""
+
+    n_rows: int
+    summary: tuple[ColumnSummary, ...]
+    missing_fractions: dict[str, float]
+
+
+def look_over(rows: DataFrame, schema: Schema) -> Seen:
+    """Give the statistics of a dataset."""
     names = [*schema.numeric, schema.target]
     n_rows, numbers = describe_numbers(rows, names)
     blank = {name: (n_rows - numbers[name].n_values) / n_rows for name in names}
@@ -191,10 +199,8 @@ def describe_dataset(rows: DataFrame, identity: Identity, schema: Schema) -> Dat
         asked = [F.sum((column(name) == "").cast("bigint")) for name in texts]
         n_blank = aggregate(rows, asked)
         blank |= {name: n / n_rows for name, n in zip(texts, n_blank, strict=True)}
-    return DatasetFacts(
-        sha256=identity.sha256,
+    return Seen(
         n_rows=n_rows,
-        n_positives=round((numbers[schema.target].mean or 0.0) * n_rows),
         missing_fractions={name: float(blank[name]) for name in schema.columns},
         summary=tuple(
             ColumnSummary(
@@ -205,4 +211,17 @@ def describe_dataset(rows: DataFrame, identity: Identity, schema: Schema) -> Dat
             )
             for name in names
         ),
+    )
+
+
+def describe_dataset(rows: DataFrame, identity: Identity, schema: Schema) -> DatasetFacts:
+    """Say what a model was trained on, as `training.describe_dataset` does."""
+    seen = look_over(rows, schema)
+    share = next(one.mean for one in seen.summary if one.column == schema.target)
+    return DatasetFacts(
+        sha256=identity.sha256,
+        n_rows=seen.n_rows,
+        n_positives=round((share or 0.0) * seen.n_rows),
+        missing_fractions=seen.missing_fractions,
+        summary=seen.summary,
     )

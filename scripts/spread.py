@@ -115,6 +115,16 @@ class Running:
                 and (values == np.floor(values)).all()
             )
 
+    def merge(self, other: "Running") -> None:
+        """Take the numbers that another one has taken."""
+        if not other.n_values:
+            return
+        n_all, gap = self.n_values + other.n_values, other.mean - self.mean
+        self.squares += other.squares + gap**2 * self.n_values * other.n_values / n_all
+        self.mean += gap * other.n_values / n_all
+        self.n_values = n_all
+        self.is_small = self.is_small and other.is_small
+
     def deviation(self, ddof: int) -> float:
         """Give the standard deviation with n - ddof in the denominator; NaN where it is none."""
         n_free = self.n_values - ddof

@@ -141,16 +141,32 @@ def run_and_kill(folder: Path, config_path: Path, cluster: Cluster) -> None:
         assert process.wait() == 0, "".join(said)
 
 
+def add_drifted(folder: Path) -> None:
+    """Add a file of busy clients, mostly on trial, and of what has become of today's clients."""
+    drifted = [
+        line.replace(",basic,", ",trial,") for line in make_lines(900, 5, "d") if "90" not in line
+    ]
+    news = ["u1,8,800,7,gold,1", "u3,5,500,5,trial,", "u4,,500,5,basic,"]
+    write_lines(folder / "input" / "e.csv", [*drifted, *news])
+
+
 @dataclass(frozen=True)
 class Done:
-    """An installation on a cluster after its runs, and what was asked while there was one."""
+    """An installation on a cluster after two runs, and what was asked while there was one."""
 
     config: Config
     first: Model
     first_path: Path
     dataset_path: Path
+    second_path: Path
     n_alive: int
+    said: str
     probed: dict[str, Any]
+
+    @property
+    def input_paths(self) -> list[Path]:
+        """The files of the first run."""
+        return artifacts.list_tables(self.config.input_folder_path)[:4]
 
 
 def run_everything(folder: Path) -> None:
@@ -158,9 +174,12 @@ def run_everything(folder: Path) -> None:
     with running_cluster(folder / "cluster") as cluster:
         path = write_installation(folder, {"name": "spark", "master": cluster.master})
         run_and_kill(folder, path, cluster)
-        n_alive = cluster.n_alive()
-        probed = probe(folder, "cleaning", path)
-    (folder / "done.json").write_text(json.dumps({"n_alive": n_alive, "probed": probed}))
+        found: dict[str, Any] = {"n_alive": cluster.n_alive()}
+        add_drifted(folder)
+        second = run_module(folder, "scripts.fullprocess", "--config", str(path))
+        assert second.returncode == 0, second.stderr
+        found |= {"said": second.stderr, "probed": probe(folder, "cleaning", path)}
+    (folder / "done.json").write_text(json.dumps(found))
 
 
 @contextmanager
@@ -184,6 +203,6 @@ def run_once(factory: pytest.TempPathFactory) -> Done:
             run_everything(folder)
     config = config_module.read_config(folder / "config.json")
     found = json.loads((folder / "done.json").read_text())
-    first_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
-    dataset_path = artifacts.find_latest(config.output_folder_path, Kind.PARTS, "ingestion")
-    return Done(config, model.load_model(first_path), first_path, dataset_path, **found)
+    first_path, _ = artifacts.list_dated(config.output_model_path, Kind.MODEL)
+    first, second = artifacts.list_dated(config.output_folder_path, Kind.PARTS)
+    return Done(config, model.load_model(first_path), first_path, first, second, **found)

@@ -244,8 +244,8 @@ ALLOWED |= CLIENTS
 # The part of a run that scores today's clients.
 ALLOWED["joining"] = {"bands", "config", "database", "dataset", "reference"}
 ALLOWED["clientscoring"] = {
-    "errors", "config", "artifacts", "clients", "database", "dataset", "evaluation", "joining",
-    "model", "ranking", "release",
+    "errors", "config", "artifacts", "clients", "database", "dataset", "engines", "evaluation",
+    "joining", "model", "ranking", "release", "sparkclients",
 }  # fmt: skip
 ALLOWED["worklist"] = {
     "errors", "config", "cells", "console", "database", "findings", "model", "reading", "release",
@@ -296,6 +296,11 @@ ON_CLUSTER: dict[str, set[str]] = {
         "config", "dataset", "evaluation", "findings", "model", "cluster", "sparkdata",
         "sparkreading",
     },
+    "sparkdrift": {
+        "config", "drift", "driftparts", "model", "spread", "cluster", "sparkdata",
+        "sparkstatistics",
+    },
+    "sparkclients": {"config", "joining", "cluster", "sparkdata"},
 }  # fmt: skip
 ALLOWED |= ON_CLUSTER
 for step in STEPS:
@@ -319,7 +324,7 @@ ALLOWED["apicalls"] = ALLOWED["scoring"] | {"tokens", "predictionlog"}
 ALLOWED["driftparts"] = {
     "config", "contrast", "digest", "drift", "model", "passes", "reference", "samples", "spread",
 }  # fmt: skip
-ALLOWED["monitoring"] = ALLOWED["scoring"] | {"driftparts"}
+ALLOWED["monitoring"] = ALLOWED["scoring"] | {"driftparts", "sparkdrift"}
 # What production is asked is in the records.
 ALLOWED["livedrift"] = {
     "artifacts",

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +10,33 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from sklearn.pipeline import Pipeline
 
 from scripts import (
     app,
     artifacts,
+    clients,
+    clientscoring,
+    database,
     dataset,
+    drift,
     evaluation,
     ingestion,
     monitoring,
     reference,
     regression,
+    release,
+    spelling,
+    tables,
     training,
 )
 from scripts.artifacts import Kind
+from scripts.config import Config, EngineSettings
 from scripts.errors import DatasetError
 from scripts.model import CategoricalTerm, NumericTerm
 from scripts.regression import BLANK_WEIGHT, RAW, SCALED
+from tests.clientele import ask
 from tests.sparkcluster import running_cluster, why_not
 from tests.sparkruns import RARE, Done, point_to, probe, run_once
 
@@ -48,8 +59,7 @@ def test_in_ci_the_cluster_is_not_left_out() -> None:
 @pytest.fixture(scope="module")
 def here(done: Done) -> tuple[pd.DataFrame, pd.DataFrame, list[Any]]:
     """Read the same files by the pandas engine."""
-    paths = artifacts.list_tables(done.config.input_folder_path)
-    return ingestion.read_input(paths, done.config.schema)
+    return ingestion.read_input(done.input_paths, done.config.schema)
 
 
 def read_parts(path: Path) -> pd.DataFrame:
@@ -242,6 +252,81 @@ def test_what_is_written_for_narwhals_cleans_on_spark_and_what_is_for_pandas_is_
         assert "narwhals.from_native(table).filter" in cleaned[name]
 
 
-def test_what_only_the_pandas_engine_does_says_so(done: Done) -> None:
+@pytest.fixture(scope="module")
+def later(done: Done) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the files of the second run by the pandas engine: rows with a label, then clients."""
+    paths = artifacts.list_tables(done.config.input_folder_path)
+    table, unlabelled, _ = ingestion.read_input(paths, done.config.schema)
+    return table, unlabelled
+
+
+def test_drift_is_that_of_the_pandas_engine_on_the_same_rows(done: Done, later: Any) -> None:
+    expected = drift.compare_data(later[0], done.first)
+    with database.open_records(done.config.database_url) as engine, engine.connect() as connection:
+        found = connection.execute(
+            sa.select(tables.column_statistics).where(tables.column_statistics.c.run_id == 2)
+        ).mappings()
+        rows = {row["column"]: dict(row) for row in found}
+
+    assert {one.column for one in expected.drifted} >= {"plan"}
+    assert set(rows) == {one.column for one in expected.columns}
+    for one in expected.columns:
+        for name, value in one.as_row().items():
+            same = pytest.approx(value, rel=1e-9) if isinstance(value, float) else value
+            assert rows[one.column][name] == same, (one.column, name)
+        assert rows[one.column]["n_compared"] == expected.n_compared
+        assert rows[one.column]["n_rows"] == len(later[0])
+    assert monitoring.describe_data(expected) in done.said
+
+
+def score_by_pandas(
+    done: Done, folder: Path, rounds: list[tuple[pd.DataFrame, pd.DataFrame]]
+) -> Config:
+    """Score clients by the pandas engine, with the releases that served after each run."""
+    config = msgspec.structs.replace(
+        done.config, engine=EngineSettings(), database_url=f"sqlite:///{folder / 'adras.db'}"
+    )
+    with database.open_records(done.config.database_url) as engine, engine.connect() as connection:
+        served = connection.execute(sa.select(tables.runs.c.release).order_by(tables.runs.c.id))
+        names = [row.release for row in served]
+    with database.open_records(config.database_url) as engine:
+        for name, (labelled, clients_found) in zip(names, rounds, strict=True):
+            path = Kind.DATASET.path(folder, "20250101T000000000000Z")
+            artifacts.write_whole(path, spelling.spell_table(labelled))
+            with database.writing(engine) as connection:
+                run_id = database.start_run(connection, datetime.now(UTC))
+            current = release.load_release(config.prod_deployment_path / artifacts.RELEASES / name)
+            clientscoring.score_clients(
+                config, engine, run_id, clients_found, path, config.schema, current
+            )
+    return config
+
+
+def test_todays_clients_and_their_outcomes_are_those_of_the_pandas_engine(
+    done: Done, here: Any, later: Any, tmp_path: Path
+) -> None:
+    expected = score_by_pandas(done, tmp_path, [here[:2], later])
+
+    scores, others = ask(done.config, clients.last_scores), ask(expected, clients.last_scores)
+    assert set(scores) == set(others) == {"u1", "u3", "u4"}
+    for name, row in scores.items():
+        for key in ("position", "probability", "band", "values", "contributions", "labels"):
+            assert row[key] == others[name][key], (name, key)
+    (outcome,), (other,) = (
+        ask(config, clients.list_outcomes) for config in (done.config, expected)
+    )
+    for key in ("client", "exited", "position", "probability", "band", "release"):
+        assert outcome[key] == other[key]
+    assert (outcome["client"], outcome["exited"]) == ("u1", True)
+
+
+def test_nothing_of_the_second_run_was_left_out(done: Done) -> None:
+    assert "did not succeed" not in done.said.replace("apicalls did not succeed", "")
+    assert "were not scored" not in done.said
+
+
+def test_a_dataset_in_parts_is_refused_by_the_pandas_engine(done: Done) -> None:
+    config = msgspec.structs.replace(done.config, engine=EngineSettings())
+
     with pytest.raises(DatasetError, match="dataset of the Spark engine, in parts"):
-        monitoring.main(done.config, dataset_path=done.dataset_path)
+        monitoring.main(config, dataset_path=done.dataset_path)
