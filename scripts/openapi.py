@@ -122,7 +122,8 @@ def describe_operation(
     refusals = sorted({*EVERYWHERE, *guarded, *operation.refusals})
     responses = {str(status): describe_response(status, PROBLEM, problem) for status in refusals}
     if isinstance(operation.answer, str):
-        good = describe_response(200, operation.answer, {"type": "string"})
+        kind = "object" if operation.answer == JSON else "string"
+        good = describe_response(200, operation.answer, {"type": kind})
     else:
         good = describe_response(200, JSON, {"$ref": REF.format(name=operation.answer.__name__)})
     described: dict[str, Any] = {

@@ -29,6 +29,7 @@ from scripts.live import Serving
 from scripts.metrics import CONTENT_TYPE, Metrics
 from scripts.openapi import Operation, Parameter, describe
 from scripts.predicting import answer_prediction
+from scripts.predictionlog import UNLOGGED
 from scripts.recall import History
 from scripts.tokens import Role
 
@@ -249,8 +250,23 @@ EXPLAIN = Parameter(
     "Split the log-odds of each row into contributions.",
     {"type": "boolean", "default": False},
 )
+LOGGED = Parameter(
+    UNLOGGED[0],
+    f"`{UNLOGGED[1]}` keeps the rows out of the prediction log, as a monitor should.",
+    {"type": "string", "examples": [UNLOGGED[1]]},
+    "header",
+)
 ROUTES = (
-    Route("POST", "/predict", predict, Predictions, Role.READ, (415, 422, 503), (EXPLAIN,), True),
+    Route(
+        "POST",
+        "/predict",
+        predict,
+        Predictions,
+        Role.READ,
+        (415, 422, 503),
+        (EXPLAIN, LOGGED),
+        True,
+    ),
     Route("GET", "/score", score, Score, Role.READ, (503,)),
     Route("GET", "/summarise", summarise, Summary, Role.READ, (503,)),
     Route("GET", "/diagnose", diagnose, Diagnosis, Role.READ, (503,)),

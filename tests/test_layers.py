@@ -128,6 +128,7 @@ SERVICE: dict[str, set[str]] = {
     "views": {
         "config", "artifacts", "answers", "contract", "live", "metrics", "predicting", "tokens",
         "frontdoor", "openapi", "recall", "clientcontract", "clientviews", "handouts",
+        "predictionlog",
     },
     "clientviews": {
         "errors", "answers", "clientcontract", "frontdoor", "live", "openapi", "recall", "bands",
