@@ -7,6 +7,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+# As anywhere, what is imported has been compiled by an earlier run.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -26,7 +29,11 @@ def run_python(arguments: list[str], folder: Path) -> Cost:
     """Run Python once in a folder, to the end; a program that fails ends the measurement."""
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, *arguments], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
     )
     assert process.stderr is not None
     said = process.stderr.read().decode()

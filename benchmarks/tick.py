@@ -6,29 +6,17 @@ Required: at most 1/7 of the CPU time, and at most 60 MB of memory.
 """
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from benchmarks.measuring import run_python
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPORTS = "import pandas, sklearn.linear_model, matplotlib.pyplot, flask, requests"
 REQUIRED_RATIO = 1 / 7
 REQUIRED_MB = 60
-
-
-def measure(arguments: list[str]) -> tuple[float, float]:
-    """Run Python once; return its CPU time in seconds and its peak memory in MB."""
-    process = subprocess.Popen(
-        [sys.executable, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{arguments} ended with exit code {process.returncode}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def prepare(folder: Path) -> Path:
@@ -43,7 +31,7 @@ def prepare(folder: Path) -> Path:
     }
     config_path = folder / "config.json"
     config_path.write_text(json.dumps(settings))
-    measure(["-m", "scripts.fullprocess", "--config", str(config_path)])
+    run_python(["-m", "scripts.fullprocess", "--config", str(config_path)], ROOT)
     return config_path
 
 
@@ -53,10 +41,14 @@ def main(n_repeats: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         config_path = prepare(Path(folder))
         for _ in range(n_repeats):
-            ticks.append(measure(["-m", "scripts.fullprocess", "--config", str(config_path)]))
-            imports.append(measure(["-c", IMPORTS]))
-    tick_s, import_s = (statistics.median(cpu for cpu, _ in side) for side in (ticks, imports))
-    tick_mb, import_mb = (statistics.median(mb for _, mb in side) for side in (ticks, imports))
+            ticks.append(
+                run_python(["-m", "scripts.fullprocess", "--config", str(config_path)], ROOT)
+            )
+            imports.append(run_python(["-c", IMPORTS], ROOT))
+    tick_s, import_s = (statistics.median(cost.cpu_s for cost in side) for side in (ticks, imports))
+    tick_mb, import_mb = (
+        statistics.median(cost.peak_mb for cost in side) for side in (ticks, imports)
+    )
     print(f"a run with nothing new   {tick_s:6.3f} s CPU  {tick_mb:6.1f} MB")
     print(f"the imports alone        {import_s:6.3f} s CPU  {import_mb:6.1f} MB")
     print(f"ratio {tick_s / import_s:.3f}, required at most {REQUIRED_RATIO:.3f}")

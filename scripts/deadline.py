@@ -1,6 +1,5 @@
 """Ends a run that takes too long, also one stuck where Python cannot be reached."""
 
-import gc
 import logging
 import os
 import select
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from scripts import garbage
 from scripts.errors import RunTimeoutError
 
 # So long a run may take to end by itself once its time is up, asked every few seconds.
@@ -97,9 +97,9 @@ def limit(timeout_s: float, record: Callable[[int, str], None]) -> Iterator[Watc
     library may hold for ever. It must start before there are threads, open records or locks. It
     learns by the end of a pipe that the run is over, however the run ended.
     """
-    # What has been imported stays: looking through it again would copy its pages into the watchdog
-    # and, at the exit, cost a run with nothing new a seventh of its time.
-    gc.freeze()
+    # Looking through it again would copy the pages of what has been imported into the watchdog and,
+    # at the exit, cost a run with nothing new a seventh of its time.
+    garbage.set_aside()
     reader, writer = os.pipe()
     run_pid = os.getpid()
     guard_pid = os.fork()

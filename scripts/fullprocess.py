@@ -1,5 +1,12 @@
 """Runs the whole process: anything new? train; is the candidate better? deploy; then report."""
 
+import gc
+
+if __name__ == "__main__":
+    # Before anything is imported: of a run with nothing new it is a quarter (scripts/garbage.py).
+    # The watchdog switches it on again.
+    gc.disable()
+
 import functools
 import logging
 import sys
@@ -16,6 +23,7 @@ from scripts import (
     deadline,
     filebook,
     gallery,
+    garbage,
     heartbeat,
     history,
     notices,
@@ -70,10 +78,27 @@ def tell(config: Config, engine: Engine) -> None:
         log.error("What changed could not be told: %s", error)
 
 
+def import_steps() -> None:
+    """Import everything that a run with work needs, at once."""
+    # Only when there is work: these bring pandas, scikit-learn and matplotlib, and a run with
+    # nothing new, six times an hour, must not pay for them.
+    with garbage.importing():
+        from scripts import (  # noqa: F401, PLC0415
+            apicalls,
+            clientscoring,
+            deployment,
+            diagnostics,
+            ingestion,
+            promotion,
+            reporting,
+            scoring,
+            training,
+        )
+
+
 def train_and_decide(run: Run, snap: Snapshot) -> None:
     """Ingest, train, score, decide and, if the candidate is better, deploy."""
-    # Imported when there is work: these bring pandas and scikit-learn, and a run with nothing
-    # new, six times an hour, must not pay for them.
+    # As above, by now without a cost.
     from scripts import deployment, ingestion, promotion, scoring, training  # noqa: PLC0415
 
     config = run.config
@@ -116,7 +141,7 @@ def train_and_decide(run: Run, snap: Snapshot) -> None:
 
 def score_clients(run: Run) -> None:
     """Score today's clients with what serves now; whatever fails here undoes nothing."""
-    # As above: this brings pandas.
+    # As above.
     from scripts import clientscoring  # noqa: PLC0415
 
     if run.ingested is None:
@@ -132,7 +157,7 @@ def score_clients(run: Run) -> None:
 
 def report(run: Run) -> None:
     """Measure, draw and ask the service; whatever fails here undoes nothing."""
-    # As above: matplotlib and requests are for runs with work only.
+    # As above.
     from scripts import apicalls, diagnostics, reporting  # noqa: PLC0415
 
     # A run that made no model has no times to tell.
@@ -167,7 +192,7 @@ def leave_cluster() -> None:
 
 def tidy_up(run: Run) -> None:
     """Remove what is older than the retention settings keep."""
-    # As above: these bring numpy.
+    # As above.
     from scripts import deployment, release  # noqa: PLC0415
 
     config = run.config
@@ -189,6 +214,7 @@ def tidy_up(run: Run) -> None:
 def work(run: Run, snap: Snapshot) -> None:
     """Do a run for which there is something to do."""
     run.record_snapshot(snap)
+    import_steps()
     try:
         train_and_decide(run, snap)
     except InsufficientDataError as error:
