@@ -40,8 +40,8 @@ class Kind(StrEnum):
     """The dated files, as their names before and after the stamp."""
 
     DATASET = "finaldata_{}.csv"
-    # A dataset of a cluster is a folder of Parquet parts.
-    PARTS = "finaldata_{}.parquet"
+    # A dataset of a cluster is a folder of parts.
+    PARTS = "finaldata_{}.parts"
     SCHEMA = "schema_{}.json"
     INGESTED = "ingestedfiles_{}.txt"
     REJECTED = "rejected_{}.csv"

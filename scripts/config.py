@@ -29,6 +29,8 @@ FOLDER_KEYS = (
 PASSWORD_IN_URL = re.compile(r"//[^/@]*:[^/@]*@|[?&]password=")
 # As Spark spells the address of a cluster; local[2] is this machine alone, to try it.
 MASTER = r"^(spark://[^\s,/]+:\d+(,[^\s,/]+:\d+)*|local\[(\d+|\*)\]|yarn|k8s://\S+)?\Z"
+# As Hadoop spells the address of a folder: s3a://bucket/folder; it goes to Spark as it stands.
+ADDRESS = r"^([a-z][a-z0-9+.-]*://\S+)?\Z"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Label = str | int | float | bool
@@ -154,6 +156,8 @@ class EngineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: Literal["pandas", "spark"] = "pandas"
     master: Annotated[str, Meta(pattern=MASTER)] = ""
     memory_limit_gb: Annotated[float, Meta(gt=0)] | None = None
+    dataset_format: Literal["parquet", "csv"] = "parquet"
+    dataset_address: Annotated[str, Meta(pattern=ADDRESS)] = ""
 
 
 class RunSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -331,11 +335,19 @@ def check_engine(engine: EngineSettings, place: str) -> None:
             f'{place}, engine: spark needs the address of its cluster, such as "master":'
             ' "spark://cluster.example.com:7077".'
         )
-    others = {"pandas": "master", "spark": "memory_limit_gb"}[engine.name]
-    if getattr(engine, others):
+    others = {
+        "pandas": ("master", "dataset_format", "dataset_address"), "spark": ("memory_limit_gb",)
+    }  # fmt: skip
+    for key in others[engine.name]:
+        if getattr(engine, key) != getattr(EngineSettings(), key):
+            raise ConfigError(
+                f"{place}, engine.{key} says nothing to {engine.name}; take it out, or choose the"
+                " other engine."
+            )
+    if PASSWORD_IN_URL.search(engine.dataset_address):
         raise ConfigError(
-            f"{place}, engine.{others} says nothing to {engine.name}; take it out, or choose the"
-            " other engine."
+            f"{place}, engine.dataset_address holds a password; keys of an object store belong"
+            " into Spark's spark-defaults.conf, or into the environment."
         )
 
 
@@ -385,6 +397,11 @@ def read_path(kind: type, value: object) -> Path:
     """Turn a JSON string into a path, for the decoder."""
     if kind is not Path or not isinstance(value, str) or not value or "\0" in value:
         raise ValueError(f"Expected the path of a folder, got {value!r}")
+    if "://" in value:
+        raise ValueError(
+            f"Expected the path of a folder, got the address {value!r}; of all folders only the"
+            " dataset's may be one, engine.dataset_address"
+        )
     return Path(value)
 
 

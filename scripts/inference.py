@@ -1,7 +1,7 @@
 """Finds out which columns of client tables are numbers, which are categories, which say nothing."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,11 +31,38 @@ class Inference:
     set_aside: dict[str, str] = field(default_factory=dict)
 
 
-def common_columns(tables: Sequence[pd.DataFrame]) -> list[str]:
-    """List the columns that more than half of the rows have, in the order of their first file."""
-    n_rows = sum(map(len, tables))
-    names = list(dict.fromkeys(name for table in tables for name in table.columns))
-    return [n for n in names if 2 * sum(len(t) for t in tables if n in t.columns) > n_rows]
+@dataclass(frozen=True)
+class Look:
+    """What tells whether a column, given as text, can help: of its different rows.
+
+    `n_most` rows have the most frequent of `n_values` different ones, `blank` says whether there
+    is no other than "". A measure, which has fractions, is looked for where no value is twice.
+    """
+
+    n_rows: int
+    n_values: int
+    n_most: int
+    blank: bool
+    numeric: bool
+    measure: bool
+
+
+def common_names(files: Sequence[tuple[Sequence[str], int]]) -> list[str]:
+    """List the columns that more than half of the rows have, in the order of their first file.
+
+    Parameters
+    ----------
+    files : sequence of tuple of sequence of str and int
+        Of each file its columns, and the number of its rows.
+
+    Returns
+    -------
+    list of str
+        The columns.
+    """
+    whole = sum(n_rows for _, n_rows in files)
+    names = list(dict.fromkeys(name for columns, _ in files for name in columns))
+    return [n for n in names if 2 * sum(rows for columns, rows in files if n in columns) > whole]
 
 
 def read_as_text(
@@ -69,47 +96,72 @@ def read_as_text(
             tables.append(pd.DataFrame(columns, dtype="str"))
     if not tables:
         raise DatasetError(f"No usable row was found. {findings.spell_complaints(readings)}")
-    common = common_columns(tables)
+    common = common_names([(list(table.columns), len(table)) for table in tables])
     whole = [table[common] for table in tables if set(common) <= set(table.columns)]
     rare = sorted({name for table in tables for name in table.columns} - set(common))
     return pd.concat(whole, ignore_index=True).drop_duplicates(), readings, rare
 
 
-def is_numeric(column: pd.Series, marks: NumberMarks) -> bool:
+def is_numeric(n_numbers: int, n_cells: int) -> bool:
     """Say whether at least 99 % of the cells that are not blank are numbers."""
-    counts = column[column != ""].value_counts()
-    n_numbers = sum(count for text, count in counts.items() if cells.is_number(str(text), marks))
-    return bool(n_numbers >= MIN_NUMBERS_FRACTION * counts.sum() > 0)
+    return n_numbers >= MIN_NUMBERS_FRACTION * n_cells > 0
 
 
-def is_measure(column: pd.Series, marks: NumberMarks) -> bool:
+def is_measure(texts: Iterable[str], marks: NumberMarks) -> bool:
     """Say whether a numeric column has fractions, as measures have and identifiers do not."""
-    numbers = (cells.parse_number(t, None, marks) for t in column if cells.is_number(t, marks))
+    numbers = (cells.parse_number(t, None, marks) for t in texts if cells.is_number(t, marks))
     return any(not number.is_integer() for number in numbers)
 
 
-def reason_to_set_aside(column: pd.Series, *, numeric: bool, marks: NumberMarks) -> str:
-    """Say why a column, given as text, cannot help a model; "" if it may."""
+def look_at(column: pd.Series, marks: NumberMarks) -> Look:
+    """Look at a column, given as text."""
     counts = column.value_counts()
-    if len(counts) == 1:
-        return "it is blank in every row" if counts.index[0] == "" else "it has one value"
-    if len(counts) == len(column) and not (numeric and is_measure(column, marks)):
+    n_cells = int(counts.sum() - counts.get("", 0))
+    texts = {str(text): int(count) for text, count in counts.items() if text}
+    n_numbers = sum(count for text, count in texts.items() if cells.is_number(text, marks))
+    numeric = is_numeric(n_numbers, n_cells)
+    return Look(
+        n_rows=len(column),
+        n_values=len(counts),
+        n_most=int(counts.iloc[0]),
+        blank=not texts,
+        numeric=numeric,
+        measure=numeric and len(counts) == len(column) and is_measure(texts, marks),
+    )
+
+
+def reason_to_set_aside(look: Look) -> str:
+    """Say why a column cannot help a model; "" if it may."""
+    if look.n_values == 1:
+        return "it is blank in every row" if look.blank else "it has one value"
+    if look.n_values == look.n_rows and not look.measure:
         return UNIQUE
-    if not numeric and counts.iloc[0] < dataset.RARE_FRACTION * len(column):
+    if not look.numeric and look.n_most < dataset.RARE_FRACTION * look.n_rows:
         return f"each of its values is in fewer than {dataset.RARE_FRACTION:.1%} of the rows"
     return ""
 
 
+def open_columns(names: Iterable[str], declared: Schema) -> list[str]:
+    """List the columns that are not declared."""
+    named = {*declared.columns, *declared.ignore}
+    return [name for name in names if name not in named]
+
+
 def infer_columns(table: pd.DataFrame, declared: Schema) -> Inference:
     """Sort the columns that are not declared into numbers, categories and those set aside."""
-    named = {*declared.columns, *declared.ignore}
+    names = open_columns(table.columns, declared)
+    return sort_columns(
+        {name: look_at(table[name], declared.marks(name)) for name in names}, declared
+    )
+
+
+def sort_columns(looks: Mapping[str, Look], declared: Schema) -> Inference:
+    """Sort columns that were looked at into numbers, categories and those set aside."""
     found: dict[str, list[str]] = {"numeric": [], "categorical": []}
     set_aside: dict[str, str] = {}
-    for name in [name for name in table.columns if name not in named]:
-        marks = declared.marks(name)
-        numeric = is_numeric(table[name], marks)
-        kind = "numeric" if numeric else "categorical"
-        reason = reason_to_set_aside(table[name], numeric=numeric, marks=marks)
+    for name, look in looks.items():
+        kind = "numeric" if look.numeric else "categorical"
+        reason = reason_to_set_aside(look)
         if not name:
             set_aside[name] = "it has no name"
         elif reason:
@@ -122,7 +174,7 @@ def infer_columns(table: pd.DataFrame, declared: Schema) -> Inference:
     return Inference(msgspec.structs.replace(declared, **completed), set_aside)
 
 
-def infer_negative(target: pd.Series, declared: Schema) -> str:
+def infer_negative(target: Iterable[str], declared: Schema) -> str:
     """Find the label of clients who stayed: the one other than the declared one."""
     positive = spell_label(declared.positive)
     labels = sorted({spell_label(label) for label in target} - {""})
@@ -167,9 +219,20 @@ def infer(paths: Sequence[Path], declared: Schema) -> Inference:
     """
     table, readings, rare = read_as_text(paths, declared)
     inference = infer_columns(table, declared)
+    return settle(inference, table[declared.target], declared, readings, rare)
+
+
+def settle(
+    inference: Inference,
+    target: Iterable[str],
+    declared: Schema,
+    readings: Sequence[FileReading],
+    rare: Sequence[str],
+) -> Inference:
+    """Complete what was found out of the columns by the labels, and check it."""
     schema = inference.schema
     if "negative" in declared.inferred:
-        negative = infer_negative(table[declared.target], declared)
+        negative = infer_negative(target, declared)
         schema = msgspec.structs.replace(schema, negative=negative)
     if not schema.features:
         raise DatasetError(
@@ -181,6 +244,9 @@ def infer(paths: Sequence[Path], declared: Schema) -> Inference:
     return Inference(schema, inference.set_aside | partly)
 
 
+Infer = Callable[[Sequence[Path], Schema], Inference]
+
+
 def is_pinned(declared: Schema, pinned: Schema) -> bool:
     """Say whether a schema is what this declaration was completed to, some time ago."""
     free = FREE_KEYS | set(declared.inferred)
@@ -188,7 +254,9 @@ def is_pinned(declared: Schema, pinned: Schema) -> bool:
     return all(getattr(declared, key) == getattr(pinned, key) for key in keys)
 
 
-def complete(declared: Schema, pinned: Schema | None, paths: Sequence[Path]) -> Schema:
+def complete(
+    declared: Schema, pinned: Schema | None, paths: Sequence[Path], look: Infer = infer
+) -> Schema:
     """Give the schema to read files by: declared, pinned by the model in production, or inferred.
 
     Parameters
@@ -199,6 +267,8 @@ def complete(declared: Schema, pinned: Schema | None, paths: Sequence[Path]) -> 
         That of the model in production.
     paths : sequence of Path
         The files to look at if it must be inferred.
+    look : callable
+        What infers it.
 
     Returns
     -------
@@ -210,7 +280,7 @@ def complete(declared: Schema, pinned: Schema | None, paths: Sequence[Path]) -> 
     if pinned is not None and is_pinned(declared, pinned):
         free = {key: getattr(declared, key) for key in FREE_KEYS}
         return msgspec.structs.replace(pinned, **free)
-    inference = infer(paths, declared)
+    inference = look(paths, declared)
     for name, reason in inference.set_aside.items():
         log.warning(
             "Set the column %r aside: %s. List it in schema.numeric or schema.categorical to use"

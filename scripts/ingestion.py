@@ -1,5 +1,6 @@
 """Turns a folder of CSV files into one clean, dated table."""
 
+import functools
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from scripts import (
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
 from scripts.console import run_as_script
-from scripts.errors import ConfigError
 from scripts.findings import FileReading
 
 if TYPE_CHECKING:
@@ -207,15 +207,15 @@ def choose_schema(config: Config, paths: Sequence[Path]) -> Schema:
     """Give the schema to read files by; what config.json leaves out, production has settled."""
     if not config.schema.inferred:
         return config.schema
-    if engines.is_cluster(config):
-        raise ConfigError(
-            "engine: Spark wants to be told what it reads, but schema leaves"
-            f" {list(config.schema.inferred)} to be found out; `python -m scripts.config suggest"
-            " FOLDER` prints a whole section."
-        )
     current = release.load_current(config.prod_deployment_path)
     pinned = None if current is None else current.model.schema
-    return inference.complete(config.schema, pinned, paths)
+    look = inference.infer
+    if engines.is_cluster(config):
+        # PySpark and Java are for who has a cluster.
+        from scripts import sparkinference  # noqa: PLC0415
+
+        look = functools.partial(sparkinference.infer, config.engine)
+    return inference.complete(config.schema, pinned, paths, look)
 
 
 def take_in_on_cluster(paths: Sequence[Path], schema: Schema, config: Config) -> "SparkIntake":

@@ -46,7 +46,7 @@ def collect_labels(engine: EngineSettings, path: Path, schema: Schema, wanted: s
         return msgspec.json.encode(joining.collect_labels(tables, schema, wanted))
 
     with cluster.working(engine) as session:
-        pieces = cluster.gather(sparkdata.read_parts(session, path), work)
+        pieces = cluster.gather(sparkdata.read_parts(session, path, schema), work)
     found: Found = {}
     for piece in pieces:
         for name, labels in msgspec.json.decode(piece, type=Found).items():

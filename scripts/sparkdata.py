@@ -1,6 +1,5 @@
-"""The dataset of a cluster: a folder of Parquet parts, what identifies it, how it is split."""
+"""The dataset of a cluster: a folder of parts, what identifies it, how it is split."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,14 +12,13 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import DoubleType, StructField, StructType
 
-from scripts import artifacts, dataset, duplicates, reference
-from scripts.cluster import column, gather
-from scripts.config import Schema, TrainingSettings
+from scripts import artifacts, dataset, duplicates, reference, sparkparts
+from scripts.cluster import gather
+from scripts.config import EngineSettings, Schema, TrainingSettings
 from scripts.errors import ClusterError, DatasetError
 
 SUCCESS = "_SUCCESS"
 SHARE = "adras share"
-GLOB_CHARACTERS = re.compile(r"([\\*?\[\]{}])")
 TWO_TO_64 = 2**64
 
 Floats = NDArray[np.float64]
@@ -31,11 +29,9 @@ class Identity(Struct, frozen=True):
 
     sha256: str
     n_rows: int
-
-
-def address_of(path: Path) -> str:
-    """Spell a path for Spark, whose own default may be another file system."""
-    return f"file://{path}"
+    # Where its parts are, if not beside this, and their format.
+    address: str = ""
+    spelled: str = sparkparts.PARQUET
 
 
 def to_table(part: pa.Table, schema: Schema) -> pd.DataFrame:
@@ -64,33 +60,75 @@ def identify(rows: DataFrame, schema: Schema) -> Identity:
     return Identity(artifacts.digest(spelled.encode()), n_rows)
 
 
-def write_dataset(rows: DataFrame, path: Path, schema: Schema) -> Identity:
-    """Write a dataset as parts, beside; it gets its name by one rename when it is whole.
+def write_parts_here(rows: DataFrame, folder: Path, spelled: str) -> str:
+    """Write the parts of a dataset into a folder; give the address.
 
     Raises
     ------
     ClusterError
         If the parts are not where this machine sees them.
     """
+    address = sparkparts.address_of(folder)
+    sparkparts.write(rows, address, spelled)
+    if not (folder / SUCCESS).exists() or not any(folder.glob("part-*")):
+        raise ClusterError(
+            f"The cluster wrote a dataset, but {folder} has no parts of it here: the workers"
+            f" must see {folder.parent} at the same path, on a file system that all share; or"
+            " name one of the cluster's own in engine.dataset_address."
+        )
+    return sparkparts.escape(address)
+
+
+def write_parts_elsewhere(rows: DataFrame, path: Path, engine: EngineSettings) -> str:
+    """Write the parts of a dataset where `engine.dataset_address` says; give their address."""
+    address = f"{engine.dataset_address.rstrip('/')}/{path.stem}"
+    sparkparts.delete_forgotten(rows.sparkSession, path.parent)
+    sparkparts.note_address(path, address)
+    sparkparts.write(rows, address, engine.dataset_format)
+    return address
+
+
+def write_dataset(rows: DataFrame, path: Path, schema: Schema, engine: EngineSettings) -> Identity:
+    """Write a dataset as parts; it gets its name here by one rename when it is whole.
+
+    Parameters
+    ----------
+    rows : pyspark.sql.DataFrame
+        Its rows.
+    path : Path
+        The folder of the parts, or of what identifies them where they are elsewhere.
+    schema : Schema
+        Its columns.
+    engine : EngineSettings
+        Where the parts are to be, and how they are spelled.
+
+    Returns
+    -------
+    Identity
+        Of the parts, as they are read again.
+    """
     artifacts.make_folder(path.parent)
     temporary = path.with_name(f".{path.name}{artifacts.TEMPORARY_SUFFIX}")
-    rows.write.mode("overwrite").parquet(address_of(temporary))
-    if not (temporary / SUCCESS).exists() or not any(temporary.glob("part-*")):
-        raise ClusterError(
-            f"The cluster wrote a dataset, but {temporary} has no parts of it here: the workers"
-            f" must see {path.parent} at the same path, on a file system that all share."
-        )
-    identity = identify(read_parts(rows.sparkSession, temporary), schema)
+    if engine.dataset_address:
+        artifacts.make_folder(temporary)
+        elsewhere = address = write_parts_elsewhere(rows, path, engine)
+    else:
+        elsewhere, address = "", write_parts_here(rows, temporary, engine.dataset_format)
+    written = sparkparts.read(rows.sparkSession, address, engine.dataset_format, schema)
+    identity = msgspec.structs.replace(
+        identify(written, schema), address=elsewhere, spelled=engine.dataset_format
+    )
     artifacts.write_whole(temporary / artifacts.IDENTITY, msgspec.json.encode(identity))
     temporary.rename(path)
     artifacts.sync_folder(path.parent)
     return identity
 
 
-def read_parts(session: SparkSession, path: Path) -> DataFrame:
-    """Read the parts of a dataset."""
-    escaped = GLOB_CHARACTERS.sub(r"\\\1", str(path))
-    return session.read.parquet(f"file://{escaped}")
+def read_parts(session: SparkSession, path: Path, schema: Schema) -> DataFrame:
+    """Read the parts of a dataset, wherever they are."""
+    identity = read_identity(path)
+    address = identity.address or sparkparts.escape(sparkparts.address_of(path))
+    return sparkparts.read(session, address, identity.spelled, schema)
 
 
 def read_identity(path: Path) -> Identity:
@@ -119,7 +157,7 @@ def read_dataset(
     Rows whose share is below `validation_fraction` are for validation: the same rows in whatever
     order and parts they are, and however many are added.
     """
-    rows = read_parts(session, path).select(*(column(name) for name in schema.columns))
+    rows = read_parts(session, path, schema)
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

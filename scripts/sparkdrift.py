@@ -106,7 +106,7 @@ def compare(engine: EngineSettings, path: Path, schema: Schema, used: Model | No
     """
     kept = None if used is None else used.dataset.reference
     with cluster.working(engine) as session:
-        rows = sparkdata.read_parts(session, path)
+        rows = sparkdata.read_parts(session, path, schema)
         overview = look_over(rows, schema)
         if used is None or kept is None:
             return drift.describe_columns(overview, schema, {}, drift.NOTHING)

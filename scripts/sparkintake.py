@@ -28,7 +28,8 @@ class SparkIntake:
         """Write the dataset as parts; give the path of their folder and the number of rows."""
         path = Kind.PARTS.path(folder, stamp)
         with cluster.working(self.engine):
-            return path, sparkdata.write_dataset(self.rows, path, self.schema).n_rows
+            made = sparkdata.write_dataset(self.rows, path, self.schema, self.engine)
+            return path, made.n_rows
 
 
 def take_in(

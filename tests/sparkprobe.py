@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import narwhals as nw
 import pyarrow as pa
 from pyspark.ml.classification import LogisticRegression
@@ -20,14 +21,17 @@ from scripts import (
     cluster,
     dataset,
     duplicates,
+    inference,
     model,
     sparkdata,
     sparkfitting,
+    sparkinference,
+    sparkparts,
     sparkreading,
 )
 from scripts.artifacts import Kind
 from scripts.cluster import column
-from scripts.config import Config, Schema, read_config
+from scripts.config import Config, Schema, fill_schema, read_config
 from scripts.errors import ConfigError
 from scripts.model import Model
 
@@ -102,11 +106,39 @@ def find_dataset(config: Config) -> Path:
     return artifacts.find_latest(config.output_folder_path, Kind.PARTS, "ingestion")
 
 
+def move(config: Config, session: SparkSession) -> dict[str, Any]:
+    """Write the latest dataset again at another address, then forget it."""
+    folder, path = config.output_folder_path, find_dataset(config)
+    rows = sparkdata.read_parts(session, path, config.schema)
+    lake = folder.parent.parent / "other-lake"
+    engine = msgspec.structs.replace(
+        config.engine, dataset_format="parquet", dataset_address=f"file://{lake}"
+    )
+    copy = Kind.PARTS.path(folder, "20250101T000000000000Z")
+    identity = sparkdata.write_dataset(rows, copy, config.schema, engine)
+    n_parts = len(list((lake / copy.stem).glob("part-*.parquet")))
+    artifacts.remove(copy)
+    sparkparts.delete_forgotten(session, folder)
+    found = {"n_parts": n_parts, "is_left": (lake / copy.stem).exists()}
+    return {"address": identity.address, "sha256": identity.sha256, **found}
+
+
+def infer_both_ways(config: Config) -> list[Any]:
+    """Find out what the columns of odd files are, on the cluster and here."""
+    section = {"target": "left", "positive": "gone", "ids": ["key"]}
+    declared = msgspec.convert(fill_schema(section), Schema)
+    paths = artifacts.list_tables(config.test_data_path.with_name("odd"))
+    found = sparkinference.infer(config.engine, paths, declared), inference.infer(paths, declared)
+    return [msgspec.to_builtins(one) for one in found]
+
+
 def clean_in_ways(config: Config, session: SparkSession) -> dict[str, Any]:
     """Clean twice the latest dataset in several ways; give the number of rows, or the refusal."""
-    plain = sparkdata.read_parts(session, find_dataset(config))
+    plain = sparkdata.read_parts(session, find_dataset(config), config.schema)
     doubled = plain.union(plain)
     return {
+        "moved": move(config, session),
+        "inferred": infer_both_ways(config),
         "n_rows": plain.count(),
         "n_active": plain.where(column("lastyear_activity") >= 1000).count(),
         "cleaned": {

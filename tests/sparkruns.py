@@ -26,6 +26,7 @@ NAMES = ("corporation", "lastmonth_activity", "lastyear_activity", "number_of_em
 HEADER = ",".join((*NAMES, "exited"))
 PLANS = ["basic"] * 50 + ["gold"] * 30 + ["trial"] * 19 + [""]
 RARE = ["legacy", "partner"]
+LAKE = "viewfs://adras/lake/"
 SCHEMA = {
     "target": "exited", "positive": 1, "ids": ["corporation"], "numeric": list(NAMES[1:4]),
     "categorical": ["plan"], "minimum": {"number_of_employees": 0},
@@ -46,6 +47,7 @@ DEFAULTS = """
 spark.driver.memory 512m
 spark.executor.memory 512m
 spark.sql.shuffle.partitions 4
+spark.sql.files.maxPartitionBytes 40k
 spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 spark.executor.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 """
@@ -70,14 +72,35 @@ def write_lines(path: Path, lines: list[str]) -> None:
     path.write_text("\n".join([HEADER, *lines]) + "\n")
 
 
+def write_odd_files(folder: Path) -> None:
+    """Write files whose columns tell little: unique, blank, constant, rare, in one file only."""
+    folder.mkdir(parents=True)
+    rows = [
+        f"k{n};{n};{n / 7:.3f};;same;{'xy'[n % 2]};{n % 5};{'gone' if n % 3 else 'stays'}"
+        for n in range(400)
+    ]
+    (folder / "a.csv").write_text(
+        "\n".join(["key;serial;measure;void;one;letter;few;left", *rows, *rows[:50]]) + "\n"
+    )
+    more = [f'm{n},{n + 1000},0.5{n},,same,"x",{"-" if n % 9 else n},gone,1' for n in range(150)]
+    more += ["m1,1,2"]
+    (folder / "b.csv").write_text(
+        "\n".join(["key,serial,measure,void,one,letter,few,left,extra", *more])
+    )
+    (folder / "c.csv").write_bytes(b"key,left\nc1,\xff\n")
+
+
 def write_installation(folder: Path, engine: dict[str, Any]) -> Path:
     """Write an installation whose input has duplicates, hostile rows and a refused file."""
     first = make_lines(2500, 1, "a")
     write_lines(folder / "input" / "a.csv", [*first, *HOSTILE])
-    write_lines(folder / "input" / "b.csv", [*make_lines(1500, 2, "b"), *first[:700]])
+    write_lines(
+        folder / "input" / "b.csv", [*make_lines(1500, 2, "b"), "w5,8,800,7,gold,7", *first[:700]]
+    )
     write_lines(folder / "input" / "c.csv", make_lines(800, 3, "c"))
     (folder / "input" / "d.csv").write_text("nobody,knows\n1,2\n")
     write_lines(folder / "test" / "test.csv", make_lines(600, 4, "t"))
+    write_odd_files(folder / "odd")
     settings = {
         "input_folder_path": "input", "output_folder_path": "output", "test_data_path": "test",
         "output_model_path": "models", "prod_deployment_path": "prod", "schema": SCHEMA,
@@ -92,7 +115,10 @@ def environment(folder: Path) -> dict[str, str]:
     """Say how a driver finds its place and its memory, as an administrator would."""
     conf = folder / "conf"
     conf.mkdir(exist_ok=True)
-    (conf / "spark-defaults.conf").write_text(DEFAULTS)
+    # A file system of Hadoop's that is not the plain one, known to Spark's own settings alone, as
+    # an object store is.
+    lake = f"spark.hadoop.fs.viewfs.mounttable.adras.link./lake file://{folder.parent}/lake\n"
+    (conf / "spark-defaults.conf").write_text(DEFAULTS + lake)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     return kept | {
         "SPARK_CONF_DIR": str(conf), "SPARK_LOCAL_IP": LOOPBACK, "PIP_CONFIG_FILE": os.devnull,
@@ -116,12 +142,11 @@ def probe(folder: Path, what: str, config_path: Path) -> Any:
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def point_to(master: str, config: Config) -> Path:
-    """Write the configuration of an installation again, for another cluster."""
-    folder = config.output_model_path.parent
-    settings = json.loads((folder / "config.json").read_text())
-    path = folder / "other.json"
-    path.write_text(json.dumps(settings | {"engine": settings["engine"] | {"master": master}}))
+def change_engine(folder: Path, name: str = "config.json", **settings: str) -> Path:
+    """Write the configuration of an installation again, with other settings of its engine."""
+    whole = json.loads((folder / "config.json").read_text())
+    path = folder / name
+    path.write_text(json.dumps(whole | {"engine": whole["engine"] | settings}))
     return path
 
 
@@ -135,7 +160,7 @@ def run_and_kill(folder: Path, config_path: Path, cluster: Cluster) -> None:
         said = []
         for line in process.stderr:
             said.append(line)
-            if "ingestion: Wrote" in line and ".parquet" in line:
+            if "ingestion: Wrote" in line and ".parts" in line:
                 cluster.kill(cluster.processes[1])
                 assert process.poll() is None
         assert process.wait() == 0, "".join(said)
@@ -176,6 +201,8 @@ def run_everything(folder: Path) -> None:
         run_and_kill(folder, path, cluster)
         found: dict[str, Any] = {"n_alive": cluster.n_alive()}
         add_drifted(folder)
+        (folder.parent / "lake").mkdir()
+        change_engine(folder, dataset_format="csv", dataset_address=LAKE)
         second = run_module(folder, "scripts.fullprocess", "--config", str(path))
         assert second.returncode == 0, second.stderr
         found |= {"said": second.stderr, "probed": probe(folder, "cleaning", path)}

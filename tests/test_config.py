@@ -159,6 +159,7 @@ def test_a_very_long_number_is_no_reason_to_break(write: Write) -> None:
         config_module.read_config(path)
 
 
+ON_SPARK = {"name": "spark", "master": "spark://a:7077"}
 WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"input_folder_path": 1}, "Expected .*got 1.*input_folder_path"),
     ({"input_folder_path": ""}, "Expected the path of a folder, got ''"),
@@ -198,6 +199,12 @@ WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"engine": {"name": "spark", "master": ""}}, "spark needs the address"),
     ({"engine": {"name": "spark", "master": "localhost:7077"}}, r"engine\.master"),
     ({"engine": {"name": "spark", "master": "spark://a"}}, r"engine\.master"),
+    ({"engine": {"dataset_address": "s3a://a/b"}}, "dataset_address says nothing to pandas"),
+    ({"input_folder_path": "s3a://a/b"}, "got the address 's3a://a/b'; of all folders only"),
+    ({"engine": {"dataset_format": "csv"}}, "dataset_format says nothing to pandas"),
+    ({"engine": ON_SPARK | {"dataset_format": "xml"}}, r"engine\.dataset_format"),
+    ({"engine": ON_SPARK | {"dataset_address": "lake/data"}}, r"engine\.dataset_address"),
+    ({"engine": ON_SPARK | {"dataset_address": "s3a://me:secret@a"}}, "keys of an object store"),
     ({"engine": {"name": "spark", "master": "spark://a:1,b:2 "}}, r"engine\.master"),
     ({"engine": {"master": "spark://a:1"}}, r"engine\.master says nothing to pandas"),
     (
@@ -237,6 +244,7 @@ def test_a_value_that_cannot_be_right_is_named(
         {"engine": {"name": "spark", "master": "spark://a:7077,b:7077"}},
         {"engine": {"name": "spark", "master": "local[*]"}},
         {"engine": {"name": "spark", "master": "yarn"}},
+        {"engine": ON_SPARK | {"dataset_format": "csv", "dataset_address": "s3a://a/b"}},
         {
             "schema": {
                 "positive": "gone",

@@ -29,13 +29,3 @@ def test_without_pyspark_every_step_says_what_to_install(
 
     with pytest.raises(ConfigError, match="PySpark, which is not installed; python -m pip"):
         step(on_spark(deployed))  # type: ignore[operator]
-
-
-def test_a_schema_that_leaves_columns_open_is_refused_on_spark(config: Config) -> None:
-    pytest.importorskip("pyspark", reason="PySpark is not installed; pip install '.[spark]'")
-    schema = msgspec.structs.replace(
-        config.schema, numeric=(), categorical=(), inferred=("numeric", "categorical")
-    )
-
-    with pytest.raises(ConfigError, match=r"leaves \['numeric', 'categorical'\] to be found out"):
-        ingestion.main(on_spark(msgspec.structs.replace(config, schema=schema)))

@@ -278,11 +278,17 @@ ALLOWED["rollback"] = {
 # above. A step imports them only where config.json says so, since they bring PySpark.
 ON_CLUSTER: dict[str, set[str]] = {
     "cluster": {"errors", "config"},
-    "sparkreading": {
-        "errors", "config", "bulk", "cells", "columns", "dataset", "findings", "reading", "cluster",
+    "ranges": {"config", "artifacts", "bulk", "columns", "findings", "reading"},
+    "sparkfiles": {
+        "config", "artifacts", "bulk", "columns", "findings", "ranges", "reading", "cluster",
     },
+    "sparkreading": {
+        "errors", "config", "cells", "dataset", "findings", "cluster", "sparkfiles",
+    },
+    "sparkparts": {"config", "artifacts", "cluster"},
     "sparkdata": {
         "errors", "config", "artifacts", "dataset", "duplicates", "reference", "cluster",
+        "sparkparts",
     },
     "sparkintake": {
         "config", "artifacts", "findings", "cluster", "sparkdata", "sparkreading",
@@ -303,13 +309,16 @@ ON_CLUSTER: dict[str, set[str]] = {
         "config", "drift", "driftparts", "model", "spread", "cluster", "sparkdata",
         "sparkstatistics",
     },
+    "sparkinference": {
+        "errors", "config", "cells", "findings", "inference", "reading", "cluster",
+    },
     "sparkclients": {"config", "joining", "cluster", "sparkdata"},
 }  # fmt: skip
 ALLOWED |= ON_CLUSTER
 for step in STEPS:
     ALLOWED[step] = (SUPPORT - RECORDS) | {"console"}
 ALLOWED["deployment"] |= {"rollback", "database"}
-ALLOWED["ingestion"] |= {"sparkintake"}
+ALLOWED["ingestion"] |= {"sparkintake", "sparkinference"}
 ALLOWED["training"] |= {"sparktraining"}
 ALLOWED["scoring"] |= {"sparkscoring"}
 # Replays ingestion and training many times, as diagnostics times them.

@@ -1,5 +1,6 @@
 """The whole process on a real standalone cluster: one master, two workers, one of them killed."""
 
+import json
 import os
 import pickle
 from datetime import UTC, datetime
@@ -38,7 +39,7 @@ from scripts.model import CategoricalTerm, NumericTerm
 from scripts.regression import BLANK_WEIGHT, RAW, SCALED
 from tests.clientele import ask
 from tests.sparkcluster import running_cluster, why_not
-from tests.sparkruns import RARE, Done, point_to, probe, run_once
+from tests.sparkruns import LAKE, RARE, Done, change_engine, probe, run_once
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +93,8 @@ def test_what_is_rejected_is_said_in_the_same_bytes(done: Done, here: Any) -> No
     )
 
     assert rejected.read_text() == findings.spell_rejected(readings)
-    assert rejected.read_text().count("\n") == 1 + 5 + 1
-    assert sum(found.n_rows for found in readings) == 2509 + 2200 + 800
+    assert rejected.read_text().count("\n") == 1 + 6 + 1
+    assert sum(found.n_rows for found in readings) == 2509 + 2201 + 800
 
 
 def fit_here(done: Done, table: pd.DataFrame) -> Pipeline:
@@ -151,7 +152,8 @@ def test_coefficients_are_those_of_the_pandas_engine_on_the_same_split(
 @pytest.mark.campaign
 def test_mllib_finds_the_same_minimum(done: Done, tmp_path: Path) -> None:
     with running_cluster(tmp_path / "cluster") as cluster:
-        found = probe(tmp_path, "mllib", point_to(cluster.master, done.config))
+        folder = done.config.output_model_path.parent
+        found = probe(tmp_path, "mllib", change_engine(folder, "other.json", master=cluster.master))
     print(f"MLlib took {found['n_iterations']} iterations")
     slope = done.first.validation["calibration_slope"]
     assert slope is not None
@@ -318,6 +320,57 @@ def test_todays_clients_and_their_outcomes_are_those_of_the_pandas_engine(
     for key in ("client", "exited", "position", "probability", "band", "release"):
         assert outcome[key] == other[key]
     assert (outcome["client"], outcome["exited"]) == ("u1", True)
+
+
+def test_a_dataset_elsewhere_in_parts_of_csv_is_the_same_set_of_rows(
+    done: Done, later: Any
+) -> None:
+    folder = done.config.output_model_path.parent.parent / "lake" / done.second_path.stem
+    identity = json.loads((done.second_path / artifacts.IDENTITY).read_text())
+    names = list(done.config.schema.columns)
+
+    kinds = {"corporation": str, "plan": str}
+    parts = [pd.read_csv(part, dtype=kinds, na_filter=False) for part in folder.glob("part-*.csv")]
+
+    assert identity["address"] == LAKE + done.second_path.stem
+    assert [path.name for path in done.second_path.iterdir()] == [artifacts.IDENTITY]
+    made = pd.concat(parts)[names]
+    made["lastmonth_activity"] = pd.to_numeric(made["lastmonth_activity"])
+    pd.testing.assert_frame_equal(
+        made.sort_values(names, ignore_index=True),
+        later[0][names].sort_values(names, ignore_index=True),
+        check_dtype=False, check_exact=True, check_column_type=False,
+    )  # fmt: skip
+    assert made["corporation"].str.contains(",").any()
+
+
+def test_an_address_goes_to_spark_as_it_stands_and_is_cleared_when_retention_forgets_it(
+    done: Done,
+) -> None:
+    moved = done.probed["moved"]
+    identity = json.loads((done.second_path / artifacts.IDENTITY).read_text())
+
+    assert moved["address"].startswith("file:///")
+    assert moved["sha256"] == identity["sha256"]
+    assert moved["n_parts"] > 0
+    assert not moved["is_left"]
+    ledger = json.loads((done.config.output_folder_path / "datasets_elsewhere.json").read_text())
+    assert list(ledger) == [done.second_path.name]
+
+
+def test_what_the_schema_leaves_out_is_found_out_as_by_the_pandas_engine(done: Done) -> None:
+    found, expected = done.probed["inferred"]
+
+    assert found == expected
+    assert found["schema"]["numeric"] == ["measure"]
+    assert found["schema"]["negative"] == "stays"
+    assert set(found["set_aside"]) == {"serial", "void", "one", "extra"}
+
+
+def test_large_files_are_read_in_ranges_unless_quotes_go_over_lines(done: Done) -> None:
+    # Of 40 KB a task: a.csv, with a line end within quotes, and b.csv are larger.
+    assert (done.config.input_folder_path / "b.csv").stat().st_size > 40 * 1024
+    assert "Read ['a.csv'] in one task each" in done.said
 
 
 def test_nothing_of_the_second_run_was_left_out(done: Done) -> None:

@@ -15,6 +15,7 @@ from scripts import (
     regression,
     sparkdata,
     sparkfitting,
+    sparkparts,
     sparkscoring,
     sparkstatistics,
     sparktraining,
@@ -227,4 +228,4 @@ def test_moments_of_parts_merge_into_those_of_the_whole() -> None:
 
 
 def test_a_path_with_brackets_is_no_pattern() -> None:
-    assert sparkdata.GLOB_CHARACTERS.sub(r"\\\1", "/a [1]/{b}*") == r"/a \[1\]/\{b\}\*"
+    assert sparkparts.escape("/a [1]/{b}*") == r"/a \[1\]/\{b\}\*"
