@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from scripts import columns, lines, progress, reading
+from scripts.canonical import Judge
 from scripts.config import Schema
 from scripts.findings import FileReading
 from scripts.lines import Lines, Mask
@@ -30,6 +31,9 @@ class Part(Protocol):
     @property
     def n_rows(self) -> int:
         """Count the rows, one in each line."""
+
+
+Shortcut = Callable[[bytes], pa.Table | Part | None]
 
 
 class UnprovenError(Exception):
@@ -127,6 +131,19 @@ def read_block(content: bytes, number: int, layout: Layout, found: FileReading) 
     return merge_rows(table, unproven, rows, layout)
 
 
+def read_first(
+    content: bytes, number: int, layout: Layout, found: FileReading, shortcuts: list[Shortcut]
+) -> tuple[pa.Table | Part, int]:
+    """Read whole lines in the first way that can do it; give the rows, and the number of lines."""
+    for shortcut in (*shortcuts, Judge(layout).parse):
+        part = shortcut(content)
+        if part is not None:
+            n_rows = part.num_rows if isinstance(part, pa.Table) else part.n_rows
+            found.n_rows += n_rows
+            return part, n_rows
+    return read_block(content, number, layout, found), content.count(b"\n")
+
+
 def iterate_blocks(handle: BinaryIO) -> Iterator[bytes]:
     """Yield whole lines, about a megabyte at a time; the last one may lack its end."""
     rest = b""
@@ -165,7 +182,7 @@ def read_parts(
     found: FileReading,
     *,
     needs_label: bool,
-    shortcut: Callable[[Layout], Callable[[bytes], Part | None]] | None = None,
+    shortcut: Callable[[Layout], Shortcut] | None = None,
 ) -> Iterator[pa.Table | Part]:
     """Read a file in parts, hashing every byte that is used.
 
@@ -195,22 +212,18 @@ def read_parts(
     sha = hashlib.sha256()
     first = reading.read_line(handle, 1, found, sha, schema.encoding)
     layout = reading.read_layout(first, schema, found, needs_label=needs_label)
-    take = None if shortcut is None else shortcut(layout)
+    shortcuts = [make(layout) for make in ([shortcut] if shortcut else [])]
     number = 2
     for block in iterate_blocks(handle) if columns.can_prove(layout) else ():
-        part = None if take is None else take(block)
         try:
-            table = read_block(block, number, layout, found) if part is None else part
+            part, n_lines = read_first(block, number, layout, found, shortcuts)
         except UnprovenError:
             break
         sha.update(block)
         found.n_bytes += len(block)
-        n_lines = block.count(b"\n") if part is None else part.n_rows
         progress.advance(len(block), n_lines)
         number += n_lines
-        if part is not None:
-            found.n_rows += part.n_rows
-        yield table
+        yield part
     # Nothing is left where every block was proven.
     yield read_unproven(handle, number, layout, found, sha)
     found.sha256 = sha.hexdigest()

@@ -1,29 +1,26 @@
 """Tells rows that are spelled as a dataset spells them, by the bytes of a block alone.
 
-Such rows are right, and are copied as they are: nothing of them is parsed and spelled again.
+Such rows are right, and can be copied as they are, or parsed without a further look.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from scripts import fields
 from scripts.config import NumberMarks, Schema
-from scripts.lines import DELETE, FIRST_PRINTABLE, NEWLINE, QUOTE
+from scripts.fields import ZERO, Marks
+from scripts.lines import QUOTE
 from scripts.reading import COMMA, MAX_LINE_BYTES, Layout
 
-WORD_BYTES = 8
 MAX_DIGITS = 15
-BLANK, ZERO, ONE = 0x20, 0x30, 0x31
-# The last n bytes of a little-endian word, n from 0 to 8.
-LAST = np.array([2**64 - 2 ** (64 - 8 * n) for n in range(WORD_BYTES + 1)], np.uint64)
-TOP, TO_TOP = (np.uint64(0x0101010101010101 * byte) for byte in (0x80, 0x76))
+BLANK = 0x20
 
 Places = NDArray[np.int64]
-Bytes = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-Numbers = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -42,26 +39,6 @@ class Rows:
     def n_rows(self) -> int:
         """The number of rows."""
         return len(self.starts)
-
-
-@dataclass(frozen=True)
-class Marks:
-    """Lines of ASCII without quotes: which bytes end a cell, and where, by row and by cell."""
-
-    codes: Bytes
-    is_end: Mask
-    ends: Places
-    starts: Places
-
-    def lengths(self, place: int) -> Places:
-        """Give the lengths of the cells of a column."""
-        before = self.ends[:, place - 1] + 1 if place else self.starts
-        return self.ends[:, place] - before
-
-    @cached_property
-    def has_empty(self) -> bool:
-        """Whether any cell is empty."""
-        return bool(self.is_end[0] or (self.is_end[1:] & self.is_end[:-1]).any())
 
 
 @dataclass(frozen=True)
@@ -104,11 +81,27 @@ class Judge:
         with_blanks = frozenset(self.schema.columns[place] for place in blanks)
         return Rows(content, marks.starts, marks.ends[:, -1], with_blanks)
 
+    def parse(self, content: bytes) -> pa.Table | None:
+        """Parse whole lines into columns as they are kept; None unless every row is proven."""
+        marks = self.look_at(content)
+        if marks is None:
+            return None
+        schema = self.schema
+        found: dict[str, Any] = {}
+        for place, name in enumerate(schema.columns):
+            if place in self.numbers:
+                found[name] = fields.take_numbers(marks, place)
+            elif name == schema.target:
+                found[name] = (marks.codes[marks.ends[:, place] - 1] - ZERO).astype(np.int8)
+            else:
+                found[name] = fields.take_texts(marks, place)
+        return pa.table(found)
+
     def look_at(self, content: bytes) -> Marks | None:
         """Find where the cells of whole lines end; None unless every row is proven right."""
         if not self.can_judge or not content.endswith(b"\n") or QUOTE in content:
             return None
-        marks = find_marks(np.frombuffer(content, np.uint8), len(self.layout.header))
+        marks = fields.find_marks(np.frombuffer(content, np.uint8), len(self.layout.header))
         if marks is None:
             return None
         ends, numbers = marks.ends, self.numbers
@@ -122,28 +115,6 @@ class Judge:
             and (not numbers or are_plain_numbers(marks, numbers))
         )
         return marks if is_right else None
-
-
-def find_marks(codes: Bytes, n_cells: int) -> Marks | None:
-    """Find where cells end in lines of ASCII without quotes, if each line has so many."""
-    if codes.max() >= DELETE:
-        return None
-    is_newline = codes == NEWLINE
-    n_rows = int(np.count_nonzero(is_newline))
-    if np.count_nonzero(codes < FIRST_PRINTABLE) != n_rows:
-        return None
-    is_end = is_newline | (codes == ord(COMMA))
-    places = np.flatnonzero(is_end)
-    if len(places) != n_rows * n_cells:
-        return None
-    # Column by column, each in one piece, which everything after this is faster with.
-    ends: Places = np.asfortranarray(places.reshape(n_rows, n_cells))
-    # There are as many line ends as rows, so the other marks are separators.
-    if not is_newline[ends[:, -1]].all():
-        return None
-    starts = np.zeros(n_rows, np.int64)
-    np.add(ends[:-1, -1], 1, out=starts[1:])
-    return Marks(codes, is_end, ends, starts)
 
 
 def has_empty(marks: Marks, columns: range) -> bool:
@@ -162,34 +133,13 @@ def has_blank_ends(marks: Marks, columns: list[int]) -> bool:
     return False
 
 
-def as_digits(marks: Marks) -> Numbers:
-    """Give the words of eight bytes before each byte; a digit is 0 to 9, the end of a cell 0."""
-    padded = np.zeros(WORD_BYTES + len(marks.codes), np.uint8)
-    digits = padded[WORD_BYTES:]
-    np.bitwise_xor(marks.codes, ZERO, out=digits)
-    digits *= ~marks.is_end
-    return np.ndarray(len(digits) + 1, np.dtype("<u8"), padded, strides=(1,))
-
-
-def are_digits(words: Numbers, ends: Places, lengths: Places) -> bool:
-    """Say whether what stands before some places is of digits only, as `as_digits` has them."""
-    for place in range(0, int(lengths.max(initial=0)), WORD_BYTES):
-        rows = np.flatnonzero(lengths > place) if place else slice(None)
-        near = LAST[np.minimum(lengths[rows] - place, WORD_BYTES)]
-        word = words[ends[rows] - place] & near
-        # Only what is more than a digit reaches the top bit.
-        if ((word + TO_TOP) & TOP).any():
-            return False
-    return True
-
-
 def are_plain_numbers(marks: Marks, columns: range) -> bool:
     """Say whether cells are blank or whole numbers without a sign or a superfluous zero."""
     last, codes, is_end = columns[-1], marks.codes, marks.is_end
     first = marks.ends[:, columns[0] - 1] + 1 if columns[0] else marks.starts
     together = marks.ends[:, last] - first
     # Numbers stand side by side, so all those of a row are looked at as one.
-    if not are_digits(as_digits(marks), marks.ends[:, last], together):
+    if not fields.are_digits(marks.digits, marks.ends[:, last], together):
         return False
     could_be_long = int(together.max()) - (len(columns) - 1) > MAX_DIGITS
     if could_be_long and any(marks.lengths(place).max() > MAX_DIGITS for place in columns):

@@ -33,18 +33,23 @@ class Design:
         return bool(self.means.any() or (self.scales != 1).any())
 
     def rows(self, chunk: Chunk, chosen: Mask) -> Floats:
-        """Give the chosen rows, shape (n_rows, n_columns)."""
-        numbers = chunk.numbers[chosen].astype(np.float64)
-        is_blank = np.isnan(numbers)
-        n_numeric = numbers.shape[1]
+        """Give the chosen rows, shape (n_rows, n_columns), column by column in memory."""
+        n_rows, n_numeric = int(np.count_nonzero(chosen)), len(self.medians)
         # One column more, cut off again, for categories that no training row has.
-        columns = np.zeros((len(numbers), self.n_columns + 1))
-        filled = np.where(is_blank, self.medians, numbers) if is_blank.any() else numbers
-        columns[:, :n_numeric] = (filled - self.means) / self.scales if self.is_scaled else filled
-        indicators = is_blank[:, list(self.blank)] * list(self.blank.values())
-        columns[:, n_numeric : n_numeric + len(self.blank)] = indicators
+        columns = np.zeros((n_rows, self.n_columns + 1), order="F")
+        indicator_of = {place: n_numeric + i for i, place in enumerate(self.blank)}
+        for place in range(n_numeric):
+            numbers = chunk.numbers[:, place][chosen].astype(np.float64)
+            is_blank = np.isnan(numbers)
+            if is_blank.any():
+                numbers[is_blank] = self.medians[place]
+                if place in self.blank:
+                    columns[is_blank, indicator_of[place]] = self.blank[place]
+            columns[:, place] = numbers
+        if self.is_scaled:
+            columns[:, :n_numeric] = (columns[:, :n_numeric] - self.means) / self.scales
         for place, column_of in enumerate(self.one_hot):
-            columns[np.arange(len(numbers)), column_of[chunk.codes[chosen, place]]] = 1.0
+            columns[np.arange(n_rows), column_of[chunk.codes[chosen, place]]] = 1.0
         return columns[:, :-1]
 
 

@@ -30,11 +30,17 @@ from scripts.spread import Running, Spread, median
 Floats = NDArray[np.float64]
 
 
+def float_bits(values: NDArray[Any]) -> NDArray[Any]:
+    """Give numbers as floats; whole ones, which are never -0.0 or NaN, as the bits of floats."""
+    floats = values.astype(np.float64)
+    return floats.view(np.int64) if values.dtype.kind == "i" else floats
+
+
 def hash_rows(table: pa.Table, schema: Schema) -> NDArray[np.uint32]:
     """Hash rows as `reference.hash_rows` does."""
     numbers = {*schema.numeric, schema.target}
     columns = [
-        table[name].to_numpy().astype(np.float64) if name in numbers else table[name]
+        float_bits(table[name].to_numpy()) if name in numbers else table[name]
         for name in schema.columns
     ]
     return reference.shorten(duplicates.number_rows(columns, table.num_rows))
@@ -49,13 +55,14 @@ class Digest:
     running: dict[str, Running] = field(default_factory=dict)
     hashes: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
 
-    def add(self, table: pa.Table) -> None:
-        """Take the next rows."""
+    def add(self, table: pa.Table, hashes: NDArray[np.uint32]) -> None:
+        """Take the next rows, and their hashes."""
         schema, chunk = self.store.schema, self.store.add(table)
         for place, name in enumerate(schema.numeric):
             values = chunk.numbers[:, place].astype(np.float64)
-            self.running.setdefault(name, Running()).add(values[~np.isnan(values)])
-        hashes = hash_rows(table, schema)
+            is_blank = np.isnan(values)
+            present = values[~is_blank] if is_blank.any() else values
+            self.running.setdefault(name, Running()).add(present)
         if len(self.hashes) == reference.N_HASHES:
             hashes = hashes[hashes < self.hashes[-1]]
         together = np.sort(np.concatenate([self.hashes, hashes]))
@@ -67,7 +74,7 @@ def read(
     schema: Schema,
     file: BinaryIO | None = None,
     *,
-    watch: Callable[[pa.Table], None] | None = None,
+    watch: Callable[[pa.Table, NDArray[np.uint32]], None] | None = None,
 ) -> Digest:
     """Read a dataset that ingestion wrote.
 
@@ -80,7 +87,7 @@ def read(
     file : file, optional
         Where to keep the rows; without it, in memory.
     watch : callable, optional
-        Is given the rows as they are read.
+        Is given the rows as they are read, and their hashes.
 
     Returns
     -------
@@ -99,9 +106,10 @@ def read(
         with progress.shown("Reading the dataset", n_bytes), path.open("rb") as handle:
             for part in bulk.read_parts(handle, written, found, needs_label=True):
                 if isinstance(part, pa.Table) and part.num_rows:
-                    digest.add(part)
+                    hashes = hash_rows(part, schema)
+                    digest.add(part, hashes)
                     if watch is not None:
-                        watch(part)
+                        watch(part, hashes)
     except RefusedFileError as error:
         reading.refuse(found, error)
     dataset.check_ingested(found)

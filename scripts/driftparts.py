@@ -21,6 +21,7 @@ from scripts.samples import Counted, Kind
 from scripts.spread import Running
 
 Floats = NDArray[np.float64]
+Hashes = NDArray[np.uint32]
 
 
 def encode(texts: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
@@ -43,9 +44,9 @@ class Tally:
     values: dict[str, Running] = field(default_factory=dict)
     terms: dict[str, Running] = field(default_factory=dict)
 
-    def add(self, table: pa.Table) -> None:
-        """Take from further rows of the dataset those that are to be compared."""
-        rows = self.choose(table)
+    def add(self, table: pa.Table, hashes: Hashes | None = None) -> None:
+        """Take from further rows those that are to be compared; they may be hashed already."""
+        rows = self.choose(table, hashes)
         if not rows.num_rows:
             return
         self.n_rows += rows.num_rows
@@ -76,13 +77,13 @@ class Tally:
             for name, running in theirs.items():
                 self.running(own, name).merge(running)
 
-    def choose(self, table: pa.Table) -> pa.Table:
+    def choose(self, table: pa.Table, hashes: Hashes | None) -> pa.Table:
         """Choose the rows to compare, as `samples.choose_rows` does."""
         schema = self.used.schema
         if not schema.ids:
             self.which = "all"
             return table
-        hashes = digest.hash_rows(table, schema)
+        hashes = digest.hash_rows(table, schema) if hashes is None else hashes
         is_new, is_complete = reference.tell_new_rows(self.kept, hashes)
         self.which = samples.name_rows(is_complete=is_complete)
         return table if is_new.all() else table.filter(pa.array(is_new))

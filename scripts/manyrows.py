@@ -1,5 +1,6 @@
 """Fits a model to very many rows, in passes over chunks: planned on a sample, solved on all."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from scripts.passes import Mask, Passes, Split
 from scripts.rowstore import Chunk, Store
 
 MAX_SAMPLE_ROWS = 1_000_000
+# Of so many parts of the store and more, one in so many is gone over before all are.
+MIN_CHUNKS, EVERY = 64, 8
 
 Floats = NDArray[np.float64]
 Rows = tuple[pd.DataFrame, NDArray[np.int64]]
@@ -46,14 +49,17 @@ def solve(
     some = newton.parts_of(columns.rows(sample, np.ones(n_sample, np.bool_)), sample.y)
     start = newton.descend(some, np.zeros(columns.n_columns + 1), settings.C * n_chosen / n_sample)
 
-    def parts() -> Iterator[tuple[Floats, NDArray[Any]]]:
-        for chunk in store:
+    def parts(every: int = 1) -> Iterator[tuple[Floats, NDArray[Any]]]:
+        for chunk in itertools.islice(store, 0, None, every):
             own = chosen[chunk.rows]
             for begin in range(0, len(own), newton.CHUNK_ROWS):
                 piece = chunk.piece(begin, newton.CHUNK_ROWS)
                 mask = own[begin : begin + newton.CHUNK_ROWS]
                 yield columns.rows(piece, mask), piece.y[mask]
 
+    if start is not None and store.n_chunks >= MIN_CHUNKS:
+        # From a share of the rows one step less is left for all.
+        start = newton.descend(lambda: parts(EVERY), start, settings.C * EVERY)
     return newton.descend(
         parts, np.zeros(columns.n_columns + 1) if start is None else start, settings.C
     )

@@ -74,7 +74,8 @@ def measure_rows(parts: Parts, weights: Floats, C: float) -> Slope:
     loss, gradient = 0.0, np.zeros(len(weights))
     curvature = np.zeros((len(weights), len(weights)))
     for X, truth in parts():
-        rows = np.ones((len(truth), len(weights)))
+        # Column by column in memory: what follows goes along them.
+        rows = np.ones((len(truth), len(weights)), order="F")
         rows[:, :-1] = X
         log_odds = rows @ weights
         small = np.exp(-np.abs(log_odds))

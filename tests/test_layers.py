@@ -31,9 +31,10 @@ ALLOWED: dict[str, set[str]] = {
     # Large files and tables, at once instead of row by row; each with the same result.
     "lines": set(),
     "columns": {"config", "model", "cells", "reading", "lines"},
-    "bulk": {"config", "findings", "reading", "lines", "columns"},
+    "bulk": {"config", "findings", "reading", "lines", "columns", "canonical"},
     "duplicates": set(),
-    "canonical": {"config", "lines", "reading"},
+    "fields": {"lines", "reading", "columns"},
+    "canonical": {"config", "lines", "reading", "fields"},
     "stack": set(),
     "sieve": {"duplicates", "stack"},
     "shelf": {"canonical", "stack"},
