@@ -2,12 +2,10 @@
 
 import logging
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,20 +21,17 @@ from scripts import (
     database,
     dataset,
     evaluation,
-    ingestion,
     livedrift,
     model,
     monitoring,
     release,
-    training,
+    timing,
 )
 from scripts.config import Config
 from scripts.console import run_as_script
-from scripts.errors import DatasetError, InsufficientDataError, NotMadeYetError, RecordsError
+from scripts.errors import DatasetError, NotMadeYetError, RecordsError
 from scripts.monitoring import Findings
 
-N_EXECUTIONS = 3
-LONG_S = 5.0
 PIP_TIMEOUT_S = 30
 PACKAGES_VALID = timedelta(days=1)
 RETRIED_AFTER = timedelta(hours=1)
@@ -61,16 +56,6 @@ class PackagesFound(Struct, frozen=True):
     packages_at: str
 
 
-def median_duration_s(work: Callable[[], object]) -> float:
-    """Measure the median wall time of several executions in seconds; of one if it is long."""
-    durations: list[float] = []
-    while len(durations) < N_EXECUTIONS and sum(durations) < LONG_S:
-        started = time.perf_counter()
-        work()
-        durations.append(time.perf_counter() - started)
-    return statistics.median(durations)
-
-
 @dataclass(frozen=True)
 class Measured:
     """What a run has measured by the time of its diagnostics, which need not do it again."""
@@ -83,29 +68,6 @@ class Measured:
         """Give the seconds of training, then of ingestion; None where the run did not do both."""
         known = [self.durations_s.get(step) for step in ("training", "ingestion")]
         return None if None in known else known
-
-
-def measure_steps(config: Config) -> list[float | None]:
-    """Measure the computing functions of training and of ingestion; nothing is written.
-
-    Returns
-    -------
-    list of float or None
-        Seconds of training, then of ingestion; None for what the input is not enough for.
-    """
-    try:
-        paths = artifacts.list_tables(config.input_folder_path)
-        table, _ = ingestion.build_dataset(paths, config.schema)
-    except DatasetError as error:
-        log.warning("Nothing could be timed: %s", error)
-        return [None, None]
-    ingestion_s = median_duration_s(lambda: ingestion.build_dataset(paths, config.schema))
-    try:
-        training_s = median_duration_s(lambda: training.fit_candidate(table, "", config))
-    except InsufficientDataError as error:
-        log.warning("Training could not be timed: %s", error)
-        return [None, ingestion_s]
-    return [training_s, ingestion_s]
 
 
 def spell_outdated(packages: list[OutdatedPackage]) -> str:
@@ -216,7 +178,7 @@ def main(config: Config, *, measured: Measured | None = None) -> Path:
         "missing_values": [fractions[name] for name in current.model.schema.columns],
         "columns": list(current.model.schema.columns),
         "execution_time": measured.execution_time
-        or measure_steps(msgspec.structs.replace(config, schema=current.model.schema)),
+        or timing.measure_steps(msgspec.structs.replace(config, schema=current.model.schema)),
         "outdated_dependencies": outdated,
         "packages_at": packages_at,
         "predictions": describe_predictions(current, table),

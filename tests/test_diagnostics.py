@@ -104,22 +104,6 @@ def test_the_real_pip_without_an_index_says_so_soon() -> None:
     assert answer == "not available: the package index could not be reached"
 
 
-def test_the_median_of_three_executions_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = iter([0.0, 3.0, 10.0, 11.0, 20.0, 22.0])  # below five seconds until the third
-    monkeypatch.setattr(time, "perf_counter", lambda: next(moments))
-    calls = []
-
-    assert diagnostics.median_duration_s(lambda: calls.append(1)) == 2.0
-    assert len(calls) == 3
-
-
-def test_what_takes_long_is_executed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = iter([0.0, 5.0])
-    monkeypatch.setattr(time, "perf_counter", lambda: next(moments))
-
-    assert diagnostics.median_duration_s(lambda: None) == 5.0
-
-
 @pytest.mark.parametrize(
     ("durations_s", "expected"),
     [
@@ -187,37 +171,6 @@ def test_pip_is_asked_where_no_answer_is_kept(
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "asked")
 
     assert diagnostics.recent_packages(path, now) == ("asked", now.isoformat())
-
-
-def entries(folder: Path) -> list[tuple[str, int]]:
-    """List everything below a folder with its time of change."""
-    return sorted((str(path), path.lstat().st_mtime_ns) for path in folder.rglob("*"))
-
-
-def test_timing_the_steps_writes_nothing(deployed: Config, tmp_path: Path) -> None:
-    before = entries(tmp_path)
-
-    training_s, ingestion_s = diagnostics.measure_steps(deployed)
-
-    assert training_s is not None
-    assert ingestion_s is not None
-    assert 0 < training_s < 60
-    assert 0 < ingestion_s < 60
-    assert entries(tmp_path) == before
-
-
-def test_what_cannot_be_timed_is_none(deployed: Config, caplog: pytest.LogCaptureFixture) -> None:
-    (deployed.input_folder_path / "b.csv").unlink()
-    write_csv(deployed.input_folder_path / "a.csv", [row for row in SMALL_ROWS if row[-1] == "1"])
-    training_s, ingestion_s = diagnostics.measure_steps(deployed)
-    (deployed.input_folder_path / "a.csv").unlink()
-
-    assert diagnostics.measure_steps(deployed) == [None, None]
-
-    assert training_s is None
-    assert ingestion_s is not None
-    assert "Training could not be timed: All " in caplog.text
-    assert "Nothing could be timed: No usable row" in caplog.text
 
 
 def test_main_writes_what_the_service_hands_out(

@@ -348,9 +348,9 @@ ALLOWED["livedrift"] = {
     "release",
     "traffic",
 }
+ALLOWED["timing"] = {"errors", "config", "artifacts", "dataset", "ingestion", "training"}
 ALLOWED["diagnostics"] = ALLOWED["scoring"] | {
-    "ingestion",
-    "training",
+    "timing",
     "monitoring",
     "livedrift",
     "database",
