@@ -63,6 +63,8 @@ def open_session(engine: EngineSettings) -> SparkSession:
         builder = builder.config(name, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    # It tells of each connection that it closes, long after a run has said how it ended.
+    logging.getLogger("py4j").setLevel(logging.WARNING)
     # Workers fetch it when they come, also late, so it stays as long as this process.
     folder = tempfile.mkdtemp(prefix="adras-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

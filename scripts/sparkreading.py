@@ -92,6 +92,12 @@ def clean(rows: DataFrame, clean_dataset: Clean, schema: Schema) -> DataFrame:
         cleaned = nw.to_native(clean_dataset(lazy), pass_through=True)
         if not isinstance(cleaned, DataFrame):
             raise TypeError(f"it gave {type(cleaned).__name__}")
+        lacking = [name for name in schema.columns if name not in cleaned.columns]
+        if lacking:
+            raise ConfigError(
+                f"clean_dataset in scripts/ingestion.py leaves out the columns {lacking}, which the"
+                " schema names. To train without a column list it in schema.ignore."
+            )
         return cleaned.select(*(column(name) for name in schema.columns))
     except (AttributeError, TypeError, NotImplementedError, KeyError) as error:
         raise ConfigError(

@@ -252,6 +252,7 @@ def test_what_is_written_for_narwhals_cleans_on_spark_and_what_is_for_pandas_is_
     for name in ("with_a_mask", "with_assign", "with_nothing"):
         assert "does what only pandas can" in cleaned[name]
         assert "narwhals.from_native(table).filter" in cleaned[name]
+    assert "leaves out the columns ['plan']" in cleaned["with_a_column_less"]
 
 
 @pytest.fixture(scope="module")

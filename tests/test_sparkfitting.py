@@ -4,11 +4,13 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.preprocessing import StandardScaler
 
 pytest.importorskip("pyspark", reason="PySpark is not installed; pip install '.[spark]'")
 
 from scripts import (
     dataset,
+    fitting,
     model,
     newton,
     reference,
@@ -170,6 +172,33 @@ def test_a_plan_of_few_rows_has_the_plain_threshold() -> None:
     plan = sparkfitting.plan_sample(sample, SCHEMA, SETTINGS)
 
     assert plan == SparkPlan(scaled=False, threshold=0.5, slope=1.0, offset=0.0)
+
+
+@pytest.mark.parametrize("gap", [0.0, 400.0])
+def test_the_plan_is_what_the_pandas_engine_decides_of_many_rows_on_the_same_split(
+    gap: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With the gap the columns are of very different sizes, which a penalty without scale feels.
+    monkeypatch.setattr(fitting, "MAX_ROWS_TO_REFIT", 1000)
+    table = make_table(4000)
+    table["spent"] = table["spent"] * (1e-4 if gap else 1) + table["left"] * gap * 1e-4
+    shares = sparkdata.share_rows(table, SCHEMA, 42)
+    sample = table.assign(**{sparkdata.SHARE: shares}).sort_values(
+        sparkdata.SHARE, ignore_index=True
+    )
+    is_validation = sample[sparkdata.SHARE].to_numpy() < SETTINGS.validation_fraction
+    X, y = dataset.features(sample, SCHEMA), dataset.target(sample, SCHEMA)
+    training_rows = X[~is_validation], y[~is_validation]
+    validation_rows = X[is_validation], y[is_validation]
+
+    plan = sparkfitting.plan_sample(sample, SCHEMA, SETTINGS)
+
+    expected = fitting.fit(training_rows, validation_rows, (X, y), SCHEMA, SETTINGS)
+    steps = expected.final["columns"].named_transformers_["numeric"]
+    assert plan.scaled == isinstance(steps["scale"], StandardScaler)
+    assert plan.scaled == bool(gap)
+    assert plan.threshold == expected.threshold != 0.5
+    assert (plan.slope, plan.offset) == (expected.calibration.slope, expected.calibration.offset)
 
 
 @pytest.mark.parametrize(
