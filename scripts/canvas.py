@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
+from scripts import sketch
 from scripts.gallery import Page
+from scripts.sketch import Sketch
 
 PX_PER_INCH = 96
 PT_PER_PX = 0.75
@@ -30,6 +32,11 @@ FONTS = re.compile(r"'DejaVu Sans'[^;\"]*")
 METADATA = re.compile(r" *<metadata>.*?</metadata>\n", re.DOTALL)
 # Text stays text, so that it can be found and read aloud; ids are the same in every drawing.
 SVG_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "adras"}
+
+
+# What the charts are drawn on: matplotlib's axes, for pictures of dots and for paper, or a sketch,
+# for SVG, where half of a small run's time would go into matplotlib's artists.
+Panel = Axes | Sketch
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,8 @@ VARIABLE = Look(*(f"#fe01{number:02x}" for number in range(1, len(fields(Look)) 
 class Drawing:
     """A picture before it is drawn: what it shows, in words too, and how to draw each panel.
 
-    Panels stand one below the other; each is drawn on axes of its own.
+    Panels stand one below the other; each is drawn on axes of its own. What seaborn draws needs
+    matplotlib's.
     """
 
     name: str
@@ -64,9 +72,10 @@ class Drawing:
     page: Page
     width: int
     height: int
-    panels: tuple[Callable[[Axes, Look], None], ...]
+    panels: tuple[Callable[[Panel, Look], None], ...]
     left: int = MARGINS[0]
     column: str | None = None
+    is_sketched: bool = True
 
 
 @dataclass(frozen=True)
@@ -149,12 +158,29 @@ def write_beside(axes: Axes, look: Look, x: Scale, y: Scale) -> None:
         )
 
 
-def frame(axes: Axes, look: Look, x: Scale, y: Scale, labels: tuple[str, str]) -> None:
+def frame_sketch(panel: Sketch, look: Look, x: Scale, y: Scale, labels: tuple[str, str]) -> None:
+    """Give a sketch what `frame` gives to axes, at the same places."""
+    panel.outline(look.guide)
+    for tick, label in zip(x.ticks, x.labels, strict=True):
+        place = panel.place(tick, y.low)[0], panel.height + 4
+        panel.write_around(label, *place, size=9, colour=look.ink, ha="center", va="top")
+    for tick, label in zip(y.ticks, y.labels, strict=True):
+        place = -4.0, panel.place(x.low, tick)[1]
+        panel.write_around(label, *place, size=9, colour=look.ink, ha="right", va="center")
+    below = panel.width / 2, panel.height + 44 * PT_PER_PX
+    panel.write_around(labels[0], *below, size=9, colour=look.ink, ha="center", va="bottom")
+    beside = (8 - MARGINS[0]) * PT_PER_PX, panel.height / 2
+    panel.write_around(
+        labels[1], *beside, size=9, colour=look.ink, ha="center", va="center", turned=True
+    )
+
+
+def frame(axes: Panel, look: Look, x: Scale, y: Scale, labels: tuple[str, str]) -> None:
     """Give axes their scales, grid and labels.
 
     Parameters
     ----------
-    axes : matplotlib.axes.Axes
+    axes : matplotlib.axes.Axes or Sketch
         With everything drawn, or before.
     look : Look
         The colours.
@@ -169,6 +195,9 @@ def frame(axes: Axes, look: Look, x: Scale, y: Scale, labels: tuple[str, str]) -
     axes.set_ylim(y.low, y.high)
     axes.vlines(x.ticks, y.low, y.high, color=look.faint, linewidth=0.6, zorder=0.5)
     axes.hlines(y.ticks, x.low, x.high, color=look.faint, linewidth=0.6, zorder=0.5)
+    if isinstance(axes, Sketch):
+        frame_sketch(axes, look, x, y, labels)
+        return
     corner = [x.low, x.low, x.high], [y.high, y.low, y.low]
     axes.plot(*corner, color=look.guide, linewidth=0.8, clip_on=False, zorder=1)
     write_beside(axes, look, x, y)
@@ -184,8 +213,11 @@ def frame(axes: Axes, look: Look, x: Scale, y: Scale, labels: tuple[str, str]) -
     )  # fmt: skip
 
 
-def add_legend(axes: Axes, look: Look) -> None:
+def add_legend(axes: Panel, look: Look) -> None:
     """Explain the lines, above them, where nothing is hidden."""
+    if isinstance(axes, Sketch):
+        axes.legend(look.ink, lambda text: width_of(text) * PT_PER_PX)
+        return
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=9, labelcolor=look.ink,
         frameon=False, borderpad=0, borderaxespad=0.3, handlelength=1.5, columnspacing=1.4,
@@ -193,9 +225,13 @@ def add_legend(axes: Axes, look: Look) -> None:
     )  # fmt: skip
 
 
-def say(axes: Axes, look: Look, text: str) -> None:
+def say(axes: Panel, look: Look, text: str) -> None:
     """Write one sentence in the middle of axes that have nothing to show."""
     axes.set_axis_off()
+    if isinstance(axes, Sketch):
+        middle = axes.width / 2, axes.height / 2
+        axes.write_around(text, *middle, size=10, colour=look.ink, ha="center", va="center")
+        return
     axes.text(
         0.5, 0.5, text, ha="center", va="center", color=look.ink, fontsize=10,
         transform=axes.transAxes,
@@ -265,8 +301,30 @@ def use_variables(svg: str) -> str:
     return svg
 
 
-def render_svg(drawing: Drawing) -> bytes:
-    """Render a picture as SVG that needs nothing else; equal pictures give equal bytes."""
+def sketch_svg(drawing: Drawing) -> str:
+    """Render a picture as SVG without matplotlib."""
+    _, right, top, bottom = MARGINS
+    panel_px = drawing.height / len(drawing.panels)
+    parts = []
+    for number, draw_panel in enumerate(drawing.panels):
+        box = (
+            drawing.left, number * panel_px + top,
+            drawing.width - drawing.left - right, panel_px - top - bottom,
+        )  # fmt: skip
+        panel = Sketch(*(length * PT_PER_PX for length in box))
+        draw_panel(panel, VARIABLE)
+        parts.append(panel.render())
+    width, height = (sketch.spell(px * PT_PER_PX) for px in (drawing.width, drawing.height))
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" version="1.1" '
+        f'width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}">\n'
+        f'<rect width="{width}" height="{height}" style="{sketch.fill(VARIABLE.paper)}"/>\n'
+        f"{''.join(parts)}</svg>\n"
+    )
+
+
+def plot_svg(drawing: Drawing) -> str:
+    """Render a picture as SVG with matplotlib."""
     buffer = io.StringIO()
     figure = draw(drawing, VARIABLE)
     with mpl.rc_context(SVG_SETTINGS), warnings.catch_warnings():
@@ -275,7 +333,12 @@ def render_svg(drawing: Drawing) -> bytes:
         figure.savefig(buffer, format="svg")
     text = buffer.getvalue()
     text = METADATA.sub("", text[text.index("<svg") :])
-    text = FONTS.sub("system-ui, sans-serif", use_variables(text))
+    return FONTS.sub("system-ui, sans-serif", text)
+
+
+def render_svg(drawing: Drawing) -> bytes:
+    """Render a picture as SVG that needs nothing else; equal pictures give equal bytes."""
+    text = use_variables(sketch_svg(drawing) if drawing.is_sketched else plot_svg(drawing))
     head, rest = text.split(">", 1)
     title = f"<title>{escape(shorten(drawing.title, 120))}</title>"
     return f"{head}>\n {title}\n {spell_style()}{rest}".encode()

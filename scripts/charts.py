@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
 from scripts import canvas
-from scripts.canvas import Drawing, Look
+from scripts.canvas import Drawing, Look, Panel
 from scripts.config import Schema
 from scripts.evaluation import Evaluation
 
@@ -84,8 +84,9 @@ def confusion_matrix(measured: Evaluation, schema: Schema, release: str) -> Draw
         f" false alarms. {spell_f1(measured)}."
     )
 
-    def panel(axes: Axes, look: Look) -> None:
+    def panel(axes: Panel, look: Look) -> None:
+        assert isinstance(axes, Axes)
         draw_confusion_matrix(axes, look, counts=counts, words=words)
 
     title = f"Confusion matrix: F1 {spell_number(measured.f1)}, {measured.n_rows:,} rows"
-    return Drawing("confusion_matrix", title, alt, "models", 480, 400, (panel,))
+    return Drawing("confusion_matrix", title, alt, "models", 480, 400, (panel,), is_sketched=False)

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from scripts import canvas, evaluation, outcomes
-from scripts.canvas import Drawing, Look
+from scripts.canvas import Drawing, Look, Panel
 from scripts.evaluation import Floats, Ints
 from scripts.outcomes import Decile, Share
 
@@ -48,7 +47,7 @@ def thinned(*arrays: Floats) -> list[Floats]:
 
 
 def draw_lines(
-    axes: Axes,
+    axes: Panel,
     look: Look,
     curve: Sequence[Floats],
     chance: tuple[float, float],
@@ -56,16 +55,16 @@ def draw_lines(
 ) -> None:
     """Draw a curve, the straight line of a guess, and the point of the threshold."""
     axes.plot([0, 1], chance, color=look.guide, linestyle="--", linewidth=1, label="chance")
-    axes.plot(*curve, color=look.accent, label="production")
+    axes.plot(curve[0], curve[1], color=look.accent, label="production")
     if at is not None:
-        axes.plot(*at, "o", color=look.second, markersize=7, label="threshold")
+        axes.plot(at[0], at[1], "o", color=look.second, markersize=7, label="threshold")
     canvas.add_legend(axes, look)
 
 
 def empty(name: str, title: str, judged: Judged) -> Drawing:
     """Make the picture that says why there is no curve."""
 
-    def panel(axes: Axes, look: Look) -> None:
+    def panel(axes: Panel, look: Look) -> None:
         canvas.say(axes, look, ONE_CLASS)
 
     alt = f"{title} of {judged.origin}. {ONE_CLASS}"
@@ -94,7 +93,7 @@ def roc(judged: Judged, auc: float | None) -> Drawing:
         f" false alarms for {at[0]:.1%} of those who stay."
     )
 
-    def panel(axes: Axes, look: Look) -> None:
+    def panel(axes: Panel, look: Look) -> None:
         draw_lines(axes, look, curve, (0, 1), at[:2])
         canvas.frame(
             axes,
@@ -122,7 +121,7 @@ def precision_recall(judged: Judged) -> Drawing:
         f" do; by chance it would be {share:.1%}."
     )
 
-    def panel(axes: Axes, look: Look) -> None:
+    def panel(axes: Panel, look: Look) -> None:
         draw_lines(axes, look, curve, (share, share), (caught, exact))
         canvas.frame(
             axes,
@@ -167,7 +166,7 @@ def gains(judged: Judged) -> Drawing:
         for part, share in told
     )
 
-    def panel(axes: Axes, look: Look) -> None:
+    def panel(axes: Panel, look: Look) -> None:
         low, high = [s.low or 0.0 for s in shares], [s.high or 0.0 for s in shares]
         axes.fill_between(
             lengths, low, high, color=look.accent, alpha=0.2, linewidth=0, label="95 % interval"
@@ -187,7 +186,7 @@ def gains(judged: Judged) -> Drawing:
     return Drawing("gains", title, alt + ".", "models", WIDTH, HEIGHT, (panel,))
 
 
-def draw_calibration(axes: Axes, look: Look, deciles: Sequence[Decile]) -> None:
+def draw_calibration(axes: Panel, look: Look, deciles: Sequence[Decile]) -> None:
     """Draw realised against predicted exits by tenth of the probability, with counts."""
     predicted = [decile.mean_probability for decile in deciles]
     low, high = ([getattr(d.exited, end) or 0.0 for d in deciles] for end in ("low", "high"))
@@ -224,7 +223,7 @@ def calibration(judged: Judged) -> Drawing:
         f" {brier:.3f}. By tenth of the probability: {tenths}."
     )
 
-    def panel(axes: Axes, look: Look) -> None:
+    def panel(axes: Panel, look: Look) -> None:
         draw_calibration(axes, look, deciles)
 
     title = f"Calibration: error {error:.3f}, Brier score {brier:.3f}"

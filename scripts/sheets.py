@@ -187,9 +187,21 @@ def is_plain(text: str) -> bool:
     return True
 
 
+def texts_of(figure: Figure) -> list[Text]:
+    """List the texts of a page."""
+    texts = list(figure.texts)
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        texts += axes.texts if legend is None else [*axes.texts, *legend.get_texts()]
+        # Asking an axis makes its ticks, which takes longer than drawing one that has none.
+        if axes.axison:
+            texts += axes.findobj(Text)
+    return texts
+
+
 def choose_fonts(figures: Sequence[Figure]) -> Any:
     """Choose the settings for the fonts of all texts; plain ones are given to the texts, too."""
-    texts = [text for figure in figures for text in figure.findobj(Text)]
+    texts = [text for figure in figures for text in texts_of(figure)]
     if not all(is_plain(text.get_text()) for text in texts):
         return EMBEDDED
     for text in texts:

@@ -260,7 +260,8 @@ RECORDS = {"tables", "storage", "database", "filebook", "states", "traffic"}
 PICTURES: dict[str, set[str]] = {
     "gallery": {"artifacts"},
     "past": {"database", "tables", "runstory", "states"},
-    "canvas": {"gallery"},
+    "sketch": set(),
+    "canvas": {"gallery", "sketch"},
     "charts": {"config", "evaluation", "model", "canvas"},
     "curves": {"evaluation", "outcomes", "canvas"},
     "effectchart": {"effects", "model", "canvas"},

@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from matplotlib.axes import Axes
 from pypdf import PdfReader
 
-from scripts.canvas import Drawing, Look
+from scripts.canvas import Drawing, Look, Panel
 from scripts.sheets import BOTTOM, Column, Sheets, fit_cell, is_plain, wrap
 
 NOW = datetime(2026, 11, 24, 10, 30, tzinfo=UTC)
@@ -86,7 +85,7 @@ def test_a_heading_stays_with_what_it_is_for() -> None:
     assert len(sheets.figures) == 2
 
 
-def draw(axes: Axes, look: Look) -> None:
+def draw(axes: Panel, look: Look) -> None:
     """Draw a line."""
     axes.plot([0, 1], [0, 1], color=look.accent)
 
