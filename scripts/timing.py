@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scripts import artifacts, dataset, ingestion, training
+from scripts import artifacts, dataset, engines, ingestion, training
 from scripts.config import Config
 from scripts.errors import DatasetError, InsufficientDataError
 
@@ -72,6 +72,10 @@ def measure_steps(config: Config) -> list[float | None]:
     list of float or None
         Seconds of training, then of ingestion; None for what the input is not enough for.
     """
+    if engines.is_cluster(config):
+        # What this machine would take says nothing, and a cluster is not taken up for it.
+        log.info("On a cluster the steps are timed by the runs only.")
+        return [None, None]
     try:
         paths = artifacts.list_tables(config.input_folder_path)
         is_large = artifacts.total_bytes(paths) >= dataset.MANY_BYTES

@@ -349,7 +349,9 @@ ALLOWED["livedrift"] = {
     "release",
     "traffic",
 }
-ALLOWED["timing"] = {"errors", "config", "artifacts", "dataset", "ingestion", "training"}
+ALLOWED["timing"] = {
+    "errors", "config", "artifacts", "dataset", "engines", "ingestion", "training"
+}  # fmt: skip
 ALLOWED["diagnostics"] = ALLOWED["scoring"] | {
     "timing",
     "monitoring",

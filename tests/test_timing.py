@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import dataset, timing
+from scripts import dataset, engines, ingestion, timing
 from scripts.config import Config
 from tests.conftest import SMALL_ROWS, write_csv
 
@@ -55,6 +55,18 @@ def test_what_cannot_be_timed_is_none(deployed: Config, caplog: pytest.LogCaptur
     assert ingestion_s is not None
     assert "Training could not be timed: All " in caplog.text
     assert "Nothing could be timed: No usable row" in caplog.text
+
+
+def test_a_cluster_is_not_taken_up_to_be_timed(
+    deployed: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engines, "is_cluster", lambda config: True)
+    monkeypatch.setattr(ingestion, "build_dataset", None)
+    caplog.set_level("INFO")
+
+    assert timing.measure_steps(deployed) == [None, None]
+
+    assert "timed by the runs only" in caplog.text
 
 
 def test_large_input_is_timed_through_a_file_that_goes_again(
