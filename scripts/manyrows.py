@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from scripts import calibration, design, fitting, gains, newton
+from scripts import calibration, design, fitting, gains, newton, progress
 from scripts.config import TrainingSettings
 from scripts.design import Design
 from scripts.errors import InsufficientDataError, ModelError
@@ -49,7 +49,11 @@ def solve(
     some = newton.parts_of(columns.rows(sample, np.ones(n_sample, np.bool_)), sample.y)
     start = newton.descend(some, np.zeros(columns.n_columns + 1), settings.C * n_chosen / n_sample)
 
+    passes = itertools.count(1)
+
     def parts(every: int = 1) -> Iterator[tuple[Floats, NDArray[Any]]]:
+        # How many passes a fit takes is known when it is done; of each the share is told.
+        progress.start_pass(f"Fitting, pass {next(passes)}", n_chosen / every)
         for chunk in itertools.islice(store, 0, None, every):
             own = chosen[chunk.rows]
             for begin in range(0, len(own), newton.CHUNK_ROWS):

@@ -84,7 +84,7 @@ def measure_rows(parts: Parts, weights: Floats, C: float) -> Slope:
         gradient = gradient + C * (rows.T @ (probability - truth))
         spread = probability * (1 - probability)
         curvature = curvature + C * (rows.T @ (rows * spread[:, np.newaxis]))
-        progress.advance(n_rows=len(truth))
+        progress.advance(len(truth), len(truth))
     return Slope(loss, gradient, curvature)
 
 

@@ -137,6 +137,14 @@ def advance(done: float = 0.0, n_rows: int = 0) -> None:
         AT_WORK[0].add(done, n_rows)
 
 
+def start_pass(what: str, total: float) -> None:
+    """Note that the step at work begins another pass, of which share and speed are then told."""
+    if AT_WORK:
+        current = AT_WORK[0]
+        current.what, current.total = what, total
+        current.done, current.n_rows, current.started_s = 0.0, 0, time.monotonic()
+
+
 @contextlib.contextmanager
 def shown(what: str, total: float = 0.0) -> Iterator[None]:
     """Show how far the step within has come, if it takes more than a moment.

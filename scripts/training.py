@@ -375,7 +375,6 @@ def fit_in_passes(read: Digest, config: Config) -> Candidate:
 
 def read_and_fit(path: Path, config: Config, read: Digest | None) -> Candidate:
     """Read a dataset, unless that has been done, and fit a model in the way that suits its size."""
-    # How many passes over the rows a fit takes is known when it is done.
     fitting_shown = functools.partial(progress.shown, "Fitting")
     if read is not None:
         with fitting_shown():

@@ -406,6 +406,7 @@ for teller in (
     "bulk",
     "digest",
     "newton",
+    "manyrows",
     "ingestion",
     "training",
     "simulation",
