@@ -82,7 +82,6 @@ def write_parts_here(rows: DataFrame, folder: Path, spelled: str) -> str:
 def write_parts_elsewhere(rows: DataFrame, path: Path, engine: EngineSettings) -> str:
     """Write the parts of a dataset where `engine.dataset_address` says; give their address."""
     address = f"{engine.dataset_address.rstrip('/')}/{path.stem}"
-    sparkparts.delete_forgotten(rows.sparkSession, path.parent)
     sparkparts.note_address(path, address)
     sparkparts.write(rows, address, engine.dataset_format)
     return address
@@ -108,6 +107,7 @@ def write_dataset(rows: DataFrame, path: Path, schema: Schema, engine: EngineSet
         Of the parts, as they are read again.
     """
     artifacts.make_folder(path.parent)
+    sparkparts.delete_forgotten(rows.sparkSession, path.parent)
     temporary = path.with_name(f".{path.name}{artifacts.TEMPORARY_SUFFIX}")
     if engine.dataset_address:
         artifacts.make_folder(temporary)

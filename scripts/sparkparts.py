@@ -13,6 +13,7 @@ from pyspark.sql.types import ByteType, DoubleType, StringType, StructField, Str
 from scripts import artifacts
 from scripts.cluster import column
 from scripts.config import Schema
+from scripts.errors import DatasetError
 
 PARQUET, CSV = "parquet", "csv"
 GLOB_CHARACTERS = re.compile(r"([\\*?\[\]{}])")
@@ -72,11 +73,23 @@ def delete(session: SparkSession, address: str) -> None:
 
 
 def read_ledger(folder: Path) -> dict[str, str]:
-    """Read which datasets of a folder have their parts elsewhere."""
+    """Read which datasets of a folder have their parts elsewhere.
+
+    Raises
+    ------
+    DatasetError
+        If the file is damaged.
+    """
+    path = folder / ELSEWHERE
     try:
-        return msgspec.json.decode((folder / ELSEWHERE).read_bytes(), type=dict[str, str])
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
     except FileNotFoundError:
         return {}
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(
+            f"{path} is damaged: it names the addresses at which datasets have their parts. Remove"
+            " it, and those parts when their datasets are gone here."
+        ) from error
 
 
 def write_ledger(folder: Path, ledger: dict[str, str]) -> None:

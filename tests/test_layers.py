@@ -287,7 +287,7 @@ ON_CLUSTER: dict[str, set[str]] = {
     "sparkreading": {
         "errors", "config", "cells", "dataset", "findings", "cluster", "sparkfiles",
     },
-    "sparkparts": {"config", "artifacts", "cluster"},
+    "sparkparts": {"errors", "config", "artifacts", "cluster"},
     "sparkdata": {
         "errors", "config", "artifacts", "dataset", "duplicates", "reference", "cluster",
         "sparkparts",

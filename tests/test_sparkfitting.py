@@ -17,7 +17,6 @@ from scripts import (
     regression,
     sparkdata,
     sparkfitting,
-    sparkparts,
     sparkscoring,
     sparkstatistics,
     sparktraining,
@@ -254,7 +253,3 @@ def test_moments_of_parts_merge_into_those_of_the_whole() -> None:
     # Around the mean 4 they are -3, -2, 2 and 3: 26 in squares.
     assert whole.moments["age"] == (1e9 + 4, 26.0)
     assert whole.hashes == b"\0\0\0\1"
-
-
-def test_a_path_with_brackets_is_no_pattern() -> None:
-    assert sparkparts.escape("/a [1]/{b}*") == r"/a \[1\]/\{b\}\*"
