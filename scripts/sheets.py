@@ -22,6 +22,7 @@ WIDTH, HEIGHT, MARGIN = 595.0, 842.0, 48.0
 BOTTOM = 60.0
 TEXT, SMALL = 9.0, 7.5
 LINE = 13.0
+ABOVE_HEADING, BELOW_HEADING = 22.0, 18.0
 # The fonts that every reader of PDF has cost nothing and make a small file; a text beyond their
 # letters needs one that is embedded.
 PLAIN: Any = {"pdf.use14corefonts": True}
@@ -85,11 +86,11 @@ class Sheets:
 
     def heading(self, text: str, needed: float = 60.0) -> None:
         """Start a section, on a page on which at least the beginning of it fits."""
-        self.make_room(needed + 30)
-        self.y -= 22
+        self.make_room(needed + ABOVE_HEADING + BELOW_HEADING)
+        self.y -= ABOVE_HEADING
         self.write(text, MARGIN, 12, bold=True)
         self.draw_rule(LIGHT.guide)
-        self.y -= 18
+        self.y -= BELOW_HEADING
 
     def paragraph(self, text: str) -> None:
         """Write sentences over the whole width."""

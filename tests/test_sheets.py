@@ -8,7 +8,7 @@ import pytest
 from pypdf import PdfReader
 
 from scripts.canvas import Drawing, Look, Panel
-from scripts.sheets import BOTTOM, Column, Sheets, fit_cell, is_plain, wrap
+from scripts.sheets import BOTTOM, LINE, Column, Sheets, fit_cell, is_plain, wrap
 
 NOW = datetime(2026, 11, 24, 10, 30, tzinfo=UTC)
 COLUMNS = (Column("name", 0.6), Column("number", 0.2, True))
@@ -75,6 +75,18 @@ def test_nothing_is_written_below_the_margin() -> None:
     lowest = min(text.get_position()[1] for figure in sheets.figures for text in figure.texts)
 
     assert lowest * 842 >= BOTTOM - 15
+
+
+@pytest.mark.parametrize("used", range(60, 100, 4))
+def test_a_heading_stays_with_the_table_of_one_row_below_it(used: int) -> None:
+    sheets = Sheets("A report", NOW)
+    sheets.y = BOTTOM + used
+
+    sheets.heading("Runs", 3 * LINE)
+    sheets.table(COLUMNS, [("only row", "1")])
+
+    pages = [number for number, text in enumerate(texts_of(sheets)) if "Runs" in text]
+    assert pages == [n for n, text in enumerate(texts_of(sheets)) if "only row" in text]
 
 
 def test_a_heading_stays_with_what_it_is_for() -> None:
