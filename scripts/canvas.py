@@ -1,22 +1,20 @@
 """The one look of all pictures: colours, sizes, clean text, and rendering them."""
 
 import io
-import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 from xml.sax.saxutils import escape
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from scripts import sketch
+from scripts import pens
 from scripts.gallery import Page
+from scripts.pens import Ink, SvgPen
 from scripts.sketch import Sketch
 
 PX_PER_INCH = 96
@@ -28,10 +26,6 @@ UNITS = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
 # Of text nothing but what an XML document may hold, and nothing that turns the direction of what
 # follows.
 UNUSABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-FONTS = re.compile(r"'DejaVu Sans'[^;\"]*")
-METADATA = re.compile(r" *<metadata>.*?</metadata>\n", re.DOTALL)
-# Text stays text, so that it can be found and read aloud; ids are the same in every drawing.
-SVG_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "adras"}
 
 
 # What the charts are drawn on: matplotlib's axes, for pictures of dots and for paper, or a sketch,
@@ -62,8 +56,7 @@ VARIABLE = Look(*(f"#fe01{number:02x}" for number in range(1, len(fields(Look)) 
 class Drawing:
     """A picture before it is drawn: what it shows, in words too, and how to draw each panel.
 
-    Panels stand one below the other; each is drawn on axes of its own. What seaborn draws needs
-    matplotlib's.
+    Panels stand one below the other; each is drawn on axes of its own.
     """
 
     name: str
@@ -75,7 +68,6 @@ class Drawing:
     panels: tuple[Callable[[Panel, Look], None], ...]
     left: int = MARGINS[0]
     column: str | None = None
-    is_sketched: bool = True
 
 
 @dataclass(frozen=True)
@@ -301,47 +293,37 @@ def use_variables(svg: str) -> str:
     return svg
 
 
-def sketch_svg(drawing: Drawing) -> str:
-    """Render a picture as SVG without matplotlib."""
+def sketch_panels(
+    drawing: Drawing, look: Look, box: tuple[float, float, float, float]
+) -> list[Sketch]:
+    """Draw a picture into a part of a paper: left, top, width and height in pixels."""
     _, right, top, bottom = MARGINS
-    panel_px = drawing.height / len(drawing.panels)
-    parts = []
+    panel_px = box[3] / len(drawing.panels)
+    panels = []
     for number, draw_panel in enumerate(drawing.panels):
-        box = (
-            drawing.left, number * panel_px + top,
-            drawing.width - drawing.left - right, panel_px - top - bottom,
+        edges = (
+            box[0] + drawing.left, box[1] + number * panel_px + top,
+            box[2] - drawing.left - right, panel_px - top - bottom,
         )  # fmt: skip
-        panel = Sketch(*(length * PT_PER_PX for length in box))
-        draw_panel(panel, VARIABLE)
-        parts.append(panel.render())
-    width, height = (sketch.spell(px * PT_PER_PX) for px in (drawing.width, drawing.height))
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" version="1.1" '
-        f'width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}">\n'
-        f'<rect width="{width}" height="{height}" style="{sketch.fill(VARIABLE.paper)}"/>\n'
-        f"{''.join(parts)}</svg>\n"
-    )
-
-
-def plot_svg(drawing: Drawing) -> str:
-    """Render a picture as SVG with matplotlib."""
-    buffer = io.StringIO()
-    figure = draw(drawing, VARIABLE)
-    with mpl.rc_context(SVG_SETTINGS), warnings.catch_warnings():
-        # Which glyphs are there decides the reader's machine.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(buffer, format="svg")
-    text = buffer.getvalue()
-    text = METADATA.sub("", text[text.index("<svg") :])
-    return FONTS.sub("system-ui, sans-serif", text)
+        panel = Sketch(*(length * PT_PER_PX for length in edges))
+        draw_panel(panel, look)
+        panels.append(panel)
+    return panels
 
 
 def render_svg(drawing: Drawing) -> bytes:
     """Render a picture as SVG that needs nothing else; equal pictures give equal bytes."""
-    text = use_variables(sketch_svg(drawing) if drawing.is_sketched else plot_svg(drawing))
-    head, rest = text.split(">", 1)
-    title = f"<title>{escape(shorten(drawing.title, 120))}</title>"
-    return f"{head}>\n {title}\n {spell_style()}{rest}".encode()
+    panels = sketch_panels(drawing, VARIABLE, (0, 0, drawing.width, drawing.height))
+    width, height = (pens.spell(px * PT_PER_PX) for px in (drawing.width, drawing.height))
+    pen = SvgPen()
+    drawn = "".join(panel.render(pen) for panel in panels)
+    paper = f'<rect width="{width}" height="{height}" style="{pen.style(Ink(VARIABLE.paper))}"/>'
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" version="1.1" '
+        f'width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}">\n'
+        f"<title>{escape(shorten(drawing.title, 120))}</title>\n{spell_style()}\n"
+        f"{use_variables(paper + drawn)}</svg>\n"
+    ).encode()
 
 
 def render_png(figure: Figure) -> bytes:

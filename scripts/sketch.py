@@ -1,21 +1,23 @@
-"""Draws one panel of a chart as SVG, for a tenth of what a renderer of everything costs."""
+"""Draws one panel of a chart, for a tenth of what a renderer of everything costs."""
 
-import html
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-# In points, as everything here: from line to line, and what of a letter stands below its middle
-# and above its line, all as shares of the size of the type.
+from scripts.pens import Ink, Pen, Point
+
+# From line to line, and what of a letter stands below its middle and above its line, as shares of
+# the size of the type.
 LINE, HALF, ABOVE, BELOW = 1.2, 0.35, 0.76, 0.24
-ANCHORS = {"left": "start", "center": "middle", "right": "end"}
-DASHES = {"-": "", "--": "3.7,1.6", ":": "1,1.65"}
-# An entry of the legend: its sample, the gap to its words, the gap to the next entry.
+# In points: a sample in the legend, the gap to its words, the gap to the next entry.
 SAMPLE, GAP, BETWEEN = 13.5, 4.5, 12.6
+SAMPLE_UP = 3.2
 
 Numbers = Sequence[float] | NDArray[np.float64]
+Mark = Callable[[Pen], str]
+Sample = Callable[[Pen, float, float], str]
 
 
 def listed(values: float | Numbers) -> list[float]:
@@ -23,58 +25,30 @@ def listed(values: float | Numbers) -> list[float]:
     return [float(value) for value in np.atleast_1d(values)]
 
 
-def spell(value: float) -> str:
-    """Spell a length to a hundredth of a point."""
-    return f"{value:.2f}".rstrip("0").rstrip(".")
-
-
-def stroke(colour: str, width: float, linestyle: str = "-", alpha: float = 1.0) -> str:
-    """Say how a line looks."""
-    dash = ",".join(spell(float(part) * width) for part in DASHES[linestyle].split(",") if part)
-    return (
-        f"fill: none; stroke: {colour}; stroke-width: {spell(width)}"
-        + (f"; stroke-dasharray: {dash}" if dash else "")
-        + (f"; stroke-opacity: {alpha:g}" if alpha < 1 else "")
-    )
-
-
-def fill(colour: str, alpha: float = 1.0) -> str:
-    """Say how an area looks."""
-    return f"fill: {colour}" + (f"; fill-opacity: {alpha:g}" if alpha < 1 else "")
-
-
-def path(points: Iterable[tuple[float, float]], style: str, end: str = "") -> str:
-    """Spell a line through points; it is broken where one is not a number."""
-    parts, command = [], "M"
-    for x, y in points:
-        if math.isfinite(x) and math.isfinite(y):
-            parts.append(f"{command}{spell(x)} {spell(y)}")
-            command = "L"
-        else:
-            command = "M"
-    return f'<path d="{" ".join(parts)}{end}" style="{style}"/>' if parts else ""
-
-
-def marker(kind: str, x: float, y: float, size: float, colour: str, fillstyle: str) -> str:
-    """Spell one point: a disc, a dot, a diamond or a dash."""
+def marker(
+    pen: Pen, kind: str, at: Point, *, size: float, colour: str, fillstyle: str = "full"
+) -> str:
+    """Draw one point: a disc, a dot, a diamond or a dash."""
+    x, y = at
+    is_full = fillstyle == "full"
     # With an edge of one point around it, as matplotlib has it.
-    half = size / 2 + (0.5 if fillstyle == "full" else 0)
-    look = fill(colour) if fillstyle == "full" else stroke(colour, 1)
+    half = size / 2 + (0.5 if is_full else 0)
+    ink = Ink(colour) if is_full else Ink(colour, 1.0)
     if kind == "D":
         # A square of the size, on its corner.
         reach = half * math.sqrt(2)
-        return path([(x - reach, y), (x, y - reach), (x + reach, y), (x, y + reach)], look, "Z")
+        corners = [(x - reach, y), (x, y - reach), (x + reach, y), (x, y + reach)]
+        return pen.path(corners, ink, is_closed=True)
     if kind == "_":
-        return path([(x - half, y), (x + half, y)], stroke(colour, 1))
-    radius = half / 2 if kind == "." else half
-    return f'<circle cx="{spell(x)}" cy="{spell(y)}" r="{spell(radius)}" style="{look}"/>'
+        return pen.path([(x - size / 2, y), (x + size / 2, y)], Ink(colour, 1.0))
+    return pen.disc(x, y, half / 2 if kind == "." else half, ink)
 
 
 def write(
-    text: str, x: float, y: float, *, size: float, colour: str, ha: str = "left",
+    pen: Pen, text: str, at: Point, *, size: float, colour: str, ha: str = "left",
     va: str = "baseline", turned: bool = False,
 ) -> str:  # fmt: skip
-    """Spell text, of one line or more, at a place."""
+    """Write text, of one line or more, at a place."""
     # Elsewhere a dollar sign would begin a formula, and is marked.
     lines = text.replace(r"\$", "$").split("\n")
     below = (len(lines) - 1) * LINE * size
@@ -82,12 +56,12 @@ def write(
         "top": ABOVE * size, "center": HALF * size - below / 2, "bottom": -BELOW * size - below,
         "baseline": -below,
     }[va]  # fmt: skip
-    style = f"font: {spell(size)}px system-ui, sans-serif; text-anchor: {ANCHORS[ha]}"
-    place = f"translate({spell(x)} {spell(y)})" + (" rotate(-90)" if turned else "")
+    downs = [first + number * LINE * size for number in range(len(lines))]
+    # Turned, the next line stands to the right of the one before.
+    places = [(at[0] + down, at[1]) if turned else (at[0], at[1] + down) for down in downs]
     return "".join(
-        f'<text transform="{place}" y="{spell(first + number * LINE * size)}"'
-        f' style="{style}; fill: {colour}">{html.escape(line, quote=False)}</text>\n'
-        for number, line in enumerate(lines)
+        pen.write(line, *place, size=size, colour=colour, ha=ha, turned=turned)
+        for line, place in zip(lines, places, strict=True)
     )
 
 
@@ -99,13 +73,15 @@ class Sketch:
     """
 
     def __init__(self, left: float, top: float, width: float, height: float) -> None:
-        self.left, self.top, self.width, self.height = left, top, width, height
+        self.box = (left, top, width, height)
+        self.width, self.height = width, height
         self.x_limits, self.y_limits = (0.0, 1.0), (0.0, 1.0)
-        self.samples: list[tuple[str, str]] = []
-        self._inside: list[tuple[float, Callable[[], str]]] = []
-        self._outside: list[Callable[[], str]] = []
+        self.words: list[str] = []
+        self._samples: list[tuple[str, Sample]] = []
+        self._inside: list[tuple[float, Mark]] = []
+        self._outside: list[Mark] = []
 
-    def place(self, x: float, y: float) -> tuple[float, float]:
+    def place(self, x: float, y: float) -> Point:
         """Place a point of the data within the panel."""
         (x_low, x_high), (y_low, y_high) = self.x_limits, self.y_limits
         return (
@@ -113,14 +89,16 @@ class Sketch:
             self.height * (1 - (y - y_low) / (y_high - y_low)),
         )
 
-    def _draw(self, mark: Callable[[], str], zorder: float) -> None:
+    def _draw(self, mark: Mark, zorder: float) -> None:
         """Draw something inside the panel, above everything of a lower order."""
         self._inside.append((zorder, mark))
 
-    def _explain(self, label: str, sample: str) -> None:
-        """Keep a sample of what has a label, for the legend."""
+    def _explain(self, label: str, ink: Ink) -> None:
+        """Explain a line in the legend, if it has a label."""
         if label:
-            self.samples.append((label, sample))
+            self._samples.append(
+                (label, lambda pen, x, y: pen.path([(x, y), (x + SAMPLE, y)], ink))
+            )
 
     def set_axis_off(self) -> None:
         """Have no axes of its own, as ever."""
@@ -142,44 +120,54 @@ class Sketch:
         points = list(zip(listed(x), listed(y), strict=True))
         kind = fmt.strip("-") or None
         line = linestyle or ("--" if "--" in fmt else "-" if "-" in fmt else None)
-        line_style = None if line is None else stroke(color, linewidth, line)
+        ink = None if line is None else Ink(color, linewidth, line)
 
-        def mark() -> str:
+        def spell(pen: Pen, places: Sequence[Point], marked: Sequence[Point]) -> str:
+            drawn = "" if ink is None else pen.path(places, ink)
+            for at in marked if kind is not None else ():
+                drawn += marker(
+                    pen, str(kind), at, size=markersize, colour=color, fillstyle=fillstyle
+                )
+            return drawn
+
+        def mark(pen: Pen) -> str:
             places = [self.place(*point) for point in points]
-            drawn = [] if line_style is None else [path(places, line_style)]
-            if kind is not None:
-                known = [place for place in places if all(map(math.isfinite, place))]
-                drawn += [marker(kind, *place, markersize, color, fillstyle) for place in known]
-            return "\n".join(drawn)
+            return spell(pen, places, [p for p in places if all(map(math.isfinite, p))])
 
         self._draw(mark, zorder)
-        sample = "" if line_style is None else path([(0, 0), (SAMPLE, 0)], line_style)
-        if kind is not None:
-            sample += marker(kind, SAMPLE / 2, 0, markersize, color, fillstyle)
-        self._explain(label, sample)
+        if label:
+            self._samples.append(
+                (
+                    label,
+                    lambda pen, x, y: spell(pen, [(x, y), (x + SAMPLE, y)], [(x + SAMPLE / 2, y)]),
+                )
+            )
 
     def vlines(
         self, x: Numbers, low: float | Numbers, high: float | Numbers, *, color: str,
         linewidth: float, alpha: float = 1.0, label: str = "", zorder: float = 2.0,
     ) -> None:  # fmt: skip
         """Draw upright lines, each from one number to another."""
-        style = stroke(color, linewidth, alpha=alpha)
+        ink = Ink(color, linewidth, alpha=alpha)
         rows = np.column_stack(np.broadcast_arrays(x, low, high)).tolist()
         self._draw(
-            lambda: "".join(path([self.place(x, a), self.place(x, b)], style) for x, a, b in rows),
+            lambda pen: "".join(
+                pen.path([self.place(at, start), self.place(at, end)], ink)
+                for at, start, end in rows
+            ),
             zorder,
         )
-        self._explain(label, path([(0, 0), (SAMPLE, 0)], style))
+        self._explain(label, ink)
 
     def hlines(
         self, y: Numbers, low: float, high: float, *, color: str, linewidth: float,
         zorder: float = 2.0,
     ) -> None:  # fmt: skip
         """Draw level lines, all from one number to another."""
-        style = stroke(color, linewidth)
+        ink, rows = Ink(color, linewidth), listed(y)
         self._draw(
-            lambda: "".join(
-                path([self.place(low, at), self.place(high, at)], style) for at in listed(y)
+            lambda pen: "".join(
+                pen.path([self.place(low, at), self.place(high, at)], ink) for at in rows
             ),
             zorder,
         )
@@ -188,58 +176,61 @@ class Sketch:
         self, x: float, *, color: str, linewidth: float, linestyle: str = "-", label: str = ""
     ) -> None:
         """Draw an upright line over the whole height."""
-        style = stroke(color, linewidth, linestyle)
+        ink = Ink(color, linewidth, linestyle)
 
-        def mark() -> str:
+        def mark(pen: Pen) -> str:
             at = self.place(x, self.y_limits[0])[0]
-            return path([(at, 0), (at, self.height)], style)
+            return pen.path([(at, 0), (at, self.height)], ink)
 
         self._draw(mark, 2.0)
-        self._explain(label, path([(0, 0), (SAMPLE, 0)], style))
+        self._explain(label, ink)
 
     def fill_between(
         self, x: Numbers, low: Numbers, high: Numbers, *, color: str, alpha: float,
         linewidth: float = 0.0, label: str = "",
     ) -> None:  # fmt: skip
         """Fill what is between two lines; nothing where one of them is not a number."""
-        style = fill(color, alpha)
-        rows = zip(listed(x), listed(low), listed(high), strict=True)
-        bands: list[list[tuple[float, ...]]] = [[]]
-        for row in rows:
+        ink = Ink(color, alpha=alpha)
+        bands: list[list[tuple[float, float, float]]] = [[]]
+        for row in zip(listed(x), listed(low), listed(high), strict=True):
             if all(map(math.isfinite, row)):
                 bands[-1].append(row)
             else:
                 bands.append([])
 
-        def mark() -> str:
-            return "".join(
-                path(
-                    [self.place(x, top) for x, _, top in band]
-                    + [self.place(x, bottom) for x, bottom, _ in reversed(band)],
-                    style,
-                    "Z",
-                )
+        def mark(pen: Pen) -> str:
+            edges = (
+                [self.place(at, top) for at, _, top in band]
+                + [self.place(at, bottom) for at, bottom, _ in reversed(band)]
                 for band in bands
             )
+            return "".join(pen.path(edge, ink, is_closed=True) for edge in edges)
+
+        def sample(pen: Pen, x: float, y: float) -> str:
+            right, top, bottom = x + SAMPLE, y - SAMPLE_UP, y + SAMPLE_UP
+            corners = [(x, top), (right, top), (right, bottom), (x, bottom)]
+            return pen.path(corners, ink, is_closed=True)
 
         self._draw(mark, 1.0)
-        corners = [(0.0, -3.2), (SAMPLE, -3.2), (SAMPLE, 3.2), (0.0, 3.2)]
-        self._explain(label, path(corners, style, "Z"))
+        if label:
+            self._samples.append((label, sample))
 
     def barh(
         self, y: Sequence[int], width: Numbers, *, height: float, color: str | Sequence[str]
     ) -> None:
         """Draw level bars from zero."""
-        colours = [color] * len(width) if isinstance(color, str) else color
+        colours = [color] * len(y) if isinstance(color, str) else list(color)
+        bars = list(zip(y, listed(width), colours, strict=True))
 
-        def mark() -> str:
-            drawn = []
-            for at, long, colour in zip(y, width, colours, strict=True):
+        def mark(pen: Pen) -> str:
+            drawn = ""
+            for at, long, colour in bars:
                 (x1, y1), (x2, y2) = (
                     self.place(end, at + side * height / 2) for end, side in ((0, -1), (long, 1))
                 )
-                drawn.append(path([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], fill(colour), "Z"))
-            return "\n".join(drawn)
+                corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+                drawn += pen.path(corners, Ink(colour), is_closed=True)
+            return drawn
 
         self._draw(mark, 1.0)
 
@@ -251,52 +242,53 @@ class Sketch:
         self.annotate(text, (x, y), fontsize=fontsize, color=color, ha=ha, va=va)
 
     def annotate(
-        self, text: str, xy: tuple[float, float], *, fontsize: float, color: str,
-        xytext: tuple[float, float] = (0.0, 0.0), textcoords: str = "offset points",
-        ha: str = "left", va: str = "baseline",
+        self, text: str, xy: Point, *, fontsize: float, color: str, xytext: Point = (0.0, 0.0),
+        textcoords: str = "offset points", ha: str = "left", va: str = "baseline",
     ) -> None:  # fmt: skip
         """Write beside a point of the data, so many points to the right and upwards."""
 
-        def mark() -> str:
+        def mark(pen: Pen) -> str:
             x, y = self.place(*xy)
-            return write(
-                text, x + xytext[0], y - xytext[1], size=fontsize, colour=color, ha=ha, va=va
-            )
+            at = x + xytext[0], y - xytext[1]
+            return write(pen, text, at, size=fontsize, colour=color, ha=ha, va=va)
 
+        self.words.append(text)
         self._outside.append(mark)
 
     def outline(self, colour: str) -> None:
         """Draw the left and the lower edge."""
         ends = [(0.0, 0.0), (0.0, self.height), (self.width, self.height)]
-        self._outside.append(lambda: path(ends, stroke(colour, 0.8)))
+        self._outside.append(lambda pen: pen.path(ends, Ink(colour, 0.8)))
 
-    def write_around(self, text: str, x: float, y: float, *, size: float, colour: str,
-                     ha: str, va: str, turned: bool = False) -> None:  # fmt: skip
+    def write_around(
+        self, text: str, x: float, y: float, *, size: float, colour: str, ha: str, va: str,
+        turned: bool = False,
+    ) -> None:  # fmt: skip
         """Write at a place in points from the upper left corner of the panel."""
+        self.words.append(text)
         self._outside.append(
-            lambda: write(text, x, y, size=size, colour=colour, ha=ha, va=va, turned=turned)
+            lambda pen: write(
+                pen, text, (x, y), size=size, colour=colour, ha=ha, va=va, turned=turned
+            )
         )
 
     def legend(self, colour: str, width_of: Callable[[str], float], size: float = 9.0) -> None:
         """Explain the lines in a row above the panel; `width_of` measures words in points."""
 
-        def mark() -> str:
-            x, y, drawn = 0.0, -0.3 * size - size / 2, []
-            for label, sample in self.samples:
-                drawn.append(f'<g transform="translate({spell(x)} {spell(y)})">{sample}</g>\n')
-                at = x + SAMPLE + GAP
-                drawn.append(write(label, at, y, size=size, colour=colour, va="center"))
-                x = at + width_of(label) + BETWEEN
-            return "".join(drawn)
+        def mark(pen: Pen) -> str:
+            x, y, drawn = 0.0, -0.3 * size - size / 2, ""
+            for label, sample in self._samples:
+                at = x + SAMPLE + GAP, y
+                drawn += sample(pen, x, y)
+                drawn += write(pen, label, at, size=size, colour=colour, va="center")
+                x = at[0] + width_of(label) + BETWEEN
+            return drawn
 
+        self.words += [label for label, _ in self._samples]
         self._outside.append(mark)
 
-    def render(self) -> str:
-        """Spell the panel: what is inside is cut off at its edges, what is around is not."""
-        inside = "\n".join(mark() for _, mark in sorted(self._inside, key=lambda item: item[0]))
-        outside = "".join(mark() for mark in self._outside)
-        x, y, width, height = map(spell, (self.left, self.top, self.width, self.height))
-        return (
-            f'<svg x="{x}" y="{y}" width="{width}" height="{height}">\n{inside}\n</svg>\n'
-            f'<g transform="translate({x} {y})">\n{outside}</g>\n'
-        )
+    def render(self, pen: Pen) -> str:
+        """Spell the panel with a pen."""
+        ranked = sorted(self._inside, key=lambda item: item[0])
+        inside = "".join(mark(pen) for _, mark in ranked)
+        return pen.panel(self.box, inside, "".join(mark(pen) for mark in self._outside))

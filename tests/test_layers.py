@@ -260,14 +260,21 @@ RECORDS = {"tables", "storage", "database", "filebook", "states", "traffic"}
 PICTURES: dict[str, set[str]] = {
     "gallery": {"artifacts"},
     "past": {"database", "tables", "runstory", "states"},
-    "sketch": set(),
-    "canvas": {"gallery", "sketch"},
-    "charts": {"config", "evaluation", "model", "canvas"},
+    # Charts are drawn on matplotlib's axes for dots and for rare letters, else on a sketch, by a
+    # pen for SVG or for PDF.
+    "pens": set(),
+    "sketch": {"pens"},
+    "paper": {"pens"},
+    "canvas": {"gallery", "pens", "sketch"},
+    "charts": {"config", "evaluation", "model", "canvas", "sketch"},
     "curves": {"evaluation", "outcomes", "canvas"},
     "effectchart": {"effects", "model", "canvas"},
     "timelines": {"database", "canvas", "past"},
     "columnhistory": {"database", "canvas", "past", "timelines"},
-    "sheets": {"canvas"},
+    "marks": {"canvas"},
+    "embedding": {"canvas", "marks"},
+    "printing": {"canvas", "marks", "paper", "pens", "sketch", "embedding"},
+    "sheets": {"canvas", "marks", "printing"},
     "bulletin": {"database", "evaluation", "release", "canvas", "charts", "past", "sheets"},
 }
 ALLOWED |= PICTURES

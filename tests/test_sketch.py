@@ -7,8 +7,9 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from scripts import canvas, sketch
+from scripts import canvas, charts, sketch
 from scripts.canvas import Drawing, Look, Panel, Scale
+from scripts.pens import Ink, SvgPen
 from scripts.sketch import Sketch
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -25,7 +26,7 @@ def panel() -> Sketch:
 
 def read(made: Sketch) -> ET.Element:
     """Render a panel and read it with a program that forgives nothing."""
-    return ET.fromstring(f'<svg xmlns="http://www.w3.org/2000/svg">{made.render()}</svg>')
+    return ET.fromstring(f'<svg xmlns="http://www.w3.org/2000/svg">{made.render(SvgPen())}</svg>')
 
 
 def paths_of(made: Sketch) -> list[str]:
@@ -73,7 +74,7 @@ def test_an_axis_may_run_downwards() -> None:
         "M0 8.33 L100 8.33 L100 25 L0 25Z",
         "M0 41.67 L-20 41.67 L-20 58.33 L0 58.33Z",
     ]
-    assert ["#000001" in made.render(), "#000002" in made.render()] == [True, True]
+    assert ["#000001" in made.render(SvgPen()), "#000002" in made.render(SvgPen())] == [True, True]
 
 
 def test_a_band_is_filled_between_its_edges_and_broken_where_one_is_missing() -> None:
@@ -83,7 +84,7 @@ def test_a_band_is_filled_between_its_edges_and_broken_where_one_is_missing() ->
     )
 
     assert paths_of(made) == ["M0 0 L100 50 L100 100 L0 100Z", "M200 0 L200 0 L200 50 L200 50Z"]
-    assert "fill-opacity: 0.2" in made.render()
+    assert "fill-opacity: 0.2" in made.render(SvgPen())
 
 
 def test_upright_and_level_lines() -> None:
@@ -103,7 +104,7 @@ def test_what_has_a_lower_order_lies_below() -> None:
     made.plot([0, 1], [0, 0], color="#000001")
     made.vlines([1], 0, 1, color="#000002", linewidth=1, zorder=0.5)
 
-    drawn = made.render()
+    drawn = made.render(SvgPen())
     assert drawn.index("#000002") < drawn.index("#000001")
 
 
@@ -125,7 +126,7 @@ def test_what_is_inside_is_cut_off_at_the_edges_and_what_is_around_is_not() -> N
     [("-", 1, None), ("--", 1, "3.7,1.6"), ("--", 2, "7.4,3.2"), (":", 1, "1,1.65")],
 )
 def test_dashes_grow_with_the_line(linestyle: str, width: float, dash: str | None) -> None:
-    found = re.search(r"dasharray: ([\d.,]+)", sketch.stroke("#000001", width, linestyle))
+    found = re.search(r"dasharray: ([\d.,]+)", SvgPen().style(Ink("#000001", width, linestyle)))
 
     assert (found and found[1]) == dash
 
@@ -135,13 +136,15 @@ def test_dashes_grow_with_the_line(linestyle: str, width: float, dash: str | Non
     [
         ("o", "full", '<circle cx="10" cy="20" r="2.5" style="fill: #1"/>'),
         (".", "full", '<circle cx="10" cy="20" r="1.25" style="fill: #1"/>'),
-        ("_", "full", '<path d="M7.5 20 L12.5 20"'),
+        ("_", "full", '<path d="M8 20 L12 20"'),
         ("D", "none", '<path d="M7.17 20 L10 17.17 L12.83 20 L10 22.83Z" style="fill: none'),
     ],
 )
 def test_points_have_their_shapes(kind: str, fillstyle: str, expected: str) -> None:
     # A size of four; what is full has an edge of one around it.
-    assert sketch.marker(kind, 10, 20, 4, "#1", fillstyle).startswith(expected)
+    drawn = sketch.marker(SvgPen(), kind, (10, 20), size=4, colour="#1", fillstyle=fillstyle)
+
+    assert drawn.startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -173,9 +176,11 @@ def test_what_is_marked_for_matplotlib_is_not_seen(text: str) -> None:
 )
 def test_lines_of_text_stand_around_their_place(va: str, offsets: list[float]) -> None:
     # Type of ten points: twelve from line to line.
-    written = sketch.write("one\ntwo", 0, 0, size=10, colour="#1", va=va)
+    written = sketch.write(SvgPen(), "one\ntwo", (7, 0), size=10, colour="#1", va=va)
+    turned = sketch.write(SvgPen(), "one\ntwo", (0, 7), size=10, colour="#1", va=va, turned=True)
 
-    assert [float(y) for y in re.findall(r' y="([-\d.]+)"', written)] == offsets
+    assert [float(y) for y in re.findall(r"translate\(7 ([-\d.]+)\)", written)] == offsets
+    assert [float(x) for x in re.findall(r"translate\(([-\d.]+) 7\) rot", turned)] == offsets
 
 
 def test_the_legend_explains_what_has_a_label_in_its_order() -> None:
@@ -187,7 +192,7 @@ def test_the_legend_explains_what_has_a_label_in_its_order() -> None:
 
     assert texts_of(made) == ["band", "point"]
     # A sample and its gap, four letters of one point each, a gap, and the next.
-    places = re.findall(r'<text transform="translate\(([\d.]+)', made.render())
+    places = re.findall(r'<text transform="translate\(([\d.]+)', made.render(SvgPen()))
     assert [float(x) for x in places] == [18, 18 + 4 + 12.6 + 18]
 
 
@@ -202,11 +207,9 @@ def draw(axes: Panel, look: Look) -> None:
 
 def test_everything_is_where_matplotlib_puts_it() -> None:
     drawing = Drawing("n", "Title", "Words.", "data", 480, 400, (draw, draw), left=100)
-    lines = re.findall(r'd="(M[-\d. ]+ L[-\d. ]+ L[-\d. ]+)" ', canvas.sketch_svg(drawing))
-    boxes = re.findall(
-        r'<svg x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"',
-        canvas.sketch_svg(drawing),
-    )
+    svg = canvas.render_svg(drawing).decode()
+    lines = re.findall(r'd="(M[-\d. ]+ L[-\d. ]+ L[-\d. ]+)" ', svg)
+    boxes = re.findall(r'<svg x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', svg)
 
     figure = canvas.draw(drawing, canvas.LIGHT)
     for axes, line, box in zip(figure.axes, lines[::2], boxes, strict=True):
@@ -225,8 +228,32 @@ def test_everything_is_where_matplotlib_puts_it() -> None:
 def test_both_ways_say_the_same_words() -> None:
     drawing = Drawing("n", "Title", "Words.", "data", 480, 300, (draw,))
 
-    plotted, sketched = (
-        {"".join(node.itertext()) for node in ET.fromstring(svg).iter(f"{SVG}text")}
-        for svg in (canvas.plot_svg(drawing), canvas.sketch_svg(drawing))
-    )
-    assert sketched - {""} == plotted == {"one", "four", "20", "x", "y", "line"}
+    axes = canvas.draw(drawing, canvas.LIGHT).axes[0]
+    svg = ET.fromstring(canvas.render_svg(drawing))
+
+    plotted = {text.get_text() for text in [*axes.texts, *axes.get_legend().get_texts()]}  # type: ignore[union-attr]
+    assert {"".join(node.itertext()) for node in svg.iter(f"{SVG}text")} == plotted
+
+
+@pytest.mark.parametrize("counts", [[[26, 13], [3, 15]], [[0, 0], [0, 4]], [[1, 0], [0, 0]]])
+def test_a_confusion_matrix_is_sketched_as_seaborn_draws_it(counts: list[list[int]]) -> None:
+    def draw_matrix(axes: Panel, look: Look) -> None:
+        told = np.array(counts), ("stayed", "left")
+        if isinstance(axes, Sketch):
+            charts.sketch_confusion_matrix(axes, look, counts=told[0], words=told[1])
+        else:
+            charts.draw_confusion_matrix(axes, look, counts=told[0], words=told[1])
+
+    drawing = Drawing("n", "Title", "Words.", "models", 480, 400, (draw_matrix,))
+    axes = canvas.draw(drawing, canvas.LIGHT).axes[0]
+    svg = ET.fromstring(canvas.render_svg(drawing))
+    texts = ["".join(node.itertext()) for node in svg.iter(f"{SVG}text")]
+
+    cells = [line for text in axes.texts for line in text.get_text().split("\n")]
+    assert texts[:8] == cells
+    assert sorted(texts[8:]) == ["actual", "left", "left", "predicted", "stayed", "stayed"]
+    # The colours of the four cells, as shares of the strongest.
+    alphas = re.findall(r"fill-opacity: ([\d.e-]+)", ET.tostring(svg).decode())
+    shares = axes.collections[0].get_array()
+    expected = charts.STRONGEST * np.ravel(shares)  # type: ignore[arg-type]
+    assert list(map(float, alphas)) == pytest.approx(expected.tolist(), abs=0.001)
