@@ -11,24 +11,17 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from scripts import dataset, evaluation, fitting, forms, newton, regression
-from scripts.cluster import aggregate, column, gather
+from scripts import dataset, evaluation, fitting, forms, newton, sparkfeatures
+from scripts.cluster import MADE, aggregate, column, gather
 from scripts.config import Schema, TrainingSettings
 from scripts.errors import InsufficientDataError, ModelError
-from scripts.model import CategoricalTerm, Model, NumericTerm
+from scripts.model import Model
 from scripts.newton import Slope
 from scripts.sparkdata import SHARE, to_table
-from scripts.sparkstatistics import Counts, count_categories, describe_numbers
+from scripts.sparkfeatures import Terms
+from scripts.sparkstatistics import count_categories
 
 Floats = NDArray[np.float64]
-
-
-class Terms(Struct, frozen=True, kw_only=True):
-    """How columns become features: the terms without coefficients, and who has an indicator."""
-
-    numeric: tuple[NumericTerm, ...]
-    blank: tuple[str, ...]
-    categorical: tuple[CategoricalTerm, ...]
 
 
 class SparkPlan(Struct, frozen=True, kw_only=True):
@@ -102,119 +95,38 @@ def make_plan(
     return msgspec.json.decode(piece, type=SparkPlan)
 
 
-def scale_of(
-    n_rows: int, n_values: int, mean: float, deviation: float, median: float
-) -> tuple[float, float]:
-    """Compute mean and standard deviation, n in the denominator, with medians in the blanks."""
-    n_blank = n_rows - n_values
-    filled = (n_values * mean + n_blank * median) / n_rows
-    squares = deviation**2 * max(n_values - 1, 0) + n_values * (mean - filled) ** 2
-    scale = float(np.sqrt((squares + n_blank * (median - filled) ** 2) / n_rows))
-    # As scikit-learn has it, a column with one value is left as it is.
-    return filled, scale if scale > 10 * np.finfo(np.float64).eps * abs(filled) else 1.0
+def encode_on_cluster(training: DataFrame, terms: Terms, schema: Schema) -> DataFrame:
+    """Keep the rows of each batch as the bytes of their numbers, with the target: made once."""
+
+    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            table = to_table(pa.Table.from_batches([batch]), schema)
+            encoded = sparkfeatures.encode_rows(table, terms, schema)
+            block = np.column_stack([encoded, dataset.target(table, schema)])
+            yield pa.RecordBatch.from_pydict({MADE: pa.array([block.tobytes()], pa.binary())})
+
+    return training.mapInArrow(work, f"{MADE} binary").persist()
 
 
-def numeric_terms(training: DataFrame, schema: Schema, *, scaled: bool) -> Terms:
-    """Find medians, indicators and scales of the numeric columns among the training rows."""
-    n_rows, numbers = describe_numbers(training, list(schema.numeric))
-    terms, blank = [], []
-    for name in schema.numeric:
-        facts = numbers[name]
-        # A column without any value has no median; scikit-learn fills it with 0, and so do we.
-        median = 0.0 if facts.median is None else facts.median
-        mean, scale = 0.0, 1.0
-        if scaled:
-            mean, scale = scale_of(
-                n_rows, facts.n_values, facts.mean or 0.0, facts.standard_deviation or 0.0, median
-            )
-        terms.append(
-            NumericTerm(column=name, median=median, coefficient=0.0, mean=mean, scale=scale)
-        )
-        if 1 - facts.n_values / n_rows > regression.BLANK_FRACTION:
-            blank.append(name)
-    return Terms(numeric=tuple(terms), blank=tuple(blank), categorical=())
-
-
-def categorical_terms(counts: Counts, n_rows: int) -> tuple[CategoricalTerm, ...]:
-    """Tell frequent categories from rare ones, as scikit-learn's OneHotEncoder does."""
-    terms = []
-    for name, found in counts.items():
-        limit = dataset.RARE_FRACTION * n_rows
-        frequent = tuple(sorted(text for text, count in found.items() if count >= limit))
-        rare = tuple(sorted(text for text, count in found.items() if count < limit))
-        terms.append(
-            CategoricalTerm(
-                column=name, categories=frequent, coefficients=(0.0,) * len(frequent), rare=rare
-            )
-        )
-    return tuple(terms)
-
-
-def make_features(table: pd.DataFrame, terms: Terms, schema: Schema) -> Floats:
-    """Turn rows into features, in the order of the pandas engine's pipeline."""
-    columns = dataset.feature_arrays(table, schema)
-    made = []
-    for term in terms.numeric:
-        values = columns[term.column]
-        filled = np.where(np.isnan(values), term.median, values)
-        made.append((filled - term.mean) / term.scale)
-    made += [np.isnan(columns[name]) * regression.BLANK_WEIGHT for name in terms.blank]
-    for category in terms.categorical:
-        places = {text: place for place, text in enumerate(category.categories)}
-        places |= dict.fromkeys(category.rare, len(category.categories))
-        width = len(category.categories) + bool(category.rare)
-        hot = np.zeros((len(table), width))
-        hot[np.arange(len(table)), [places[text] for text in columns[category.column]]] = 1.0
-        made += list(hot.T)
-    return np.column_stack(made) if made else np.zeros((len(table), 0))
-
-
-def count_features(terms: Terms) -> int:
-    """Say how many features the terms make."""
-    hot = sum(len(term.categories) + bool(term.rare) for term in terms.categorical)
-    return len(terms.numeric) + len(terms.blank) + hot
-
-
-def measure_on_cluster(
-    training: DataFrame, terms: Terms, schema: Schema, weights: Floats, C: float
-) -> Slope:
+def measure_on_cluster(encoded: DataFrame, terms: Terms, weights: Floats, C: float) -> Slope:
     """Compute loss, gradient and curvature in one pass over the cluster's rows."""
-    n_weights = len(weights)
+    n_weights, widths = len(weights), sparkfeatures.widths_of(terms)
+    n_columns = len(terms.numeric) + len(terms.blank) + len(widths) + 1
 
     def work(parts: Iterator[pa.Table]) -> bytes:
         total = Slope(0.0, np.zeros(n_weights), np.zeros((n_weights, n_weights)))
-        for part in parts:
-            table = to_table(part, schema)
-            X, y = make_features(table, terms, schema), dataset.target(table, schema)
+        for content in (content for part in parts for content in part[MADE]):
+            block = np.frombuffer(content.as_buffer(), np.float64).reshape(-1, n_columns)
+            X, y = sparkfeatures.expand_codes(block[:, :-1], widths), block[:, -1].astype(np.int64)
             total = total + newton.measure_rows(newton.parts_of(X, y), weights, C)
         return np.concatenate([[total.loss], total.gradient, total.curvature.ravel()]).tobytes()
 
-    pieces = gather(training, work)
+    pieces = gather(encoded, work)
     summed = np.sum([np.frombuffer(piece, np.float64) for piece in pieces], axis=0)
     return Slope(
         float(summed[0]), summed[1 : n_weights + 1],
         summed[n_weights + 1 :].reshape(n_weights, n_weights),
     )  # fmt: skip
-
-
-def fill_in(terms: Terms, coefficients: Floats) -> Terms:
-    """Put the coefficients of the features into the terms of their columns."""
-    values = iter(map(float, coefficients))
-    numeric = [msgspec.structs.replace(term, coefficient=next(values)) for term in terms.numeric]
-    blank = {name: next(values) * regression.BLANK_WEIGHT for name in terms.blank}
-    numeric = [
-        msgspec.structs.replace(term, missing_coefficient=blank.get(term.column, 0.0))
-        for term in numeric
-    ]
-    categorical = tuple(
-        msgspec.structs.replace(
-            term,
-            coefficients=tuple(next(values) for _ in term.categories),
-            rare_coefficient=next(values) if term.rare else 0.0,
-        )
-        for term in terms.categorical
-    )
-    return Terms(numeric=tuple(numeric), blank=terms.blank, categorical=categorical)
 
 
 def fit_terms(
@@ -234,15 +146,17 @@ def fit_terms(
     whatever sizes. MLlib's LogisticRegression finds the same minimum by L-BFGS, which knows no
     curvature and takes more passes.
     """
-    terms = numeric_terms(training, schema, scaled=scaled)
+    terms = sparkfeatures.numeric_terms(training, schema, scaled=scaled)
     counts = count_categories(training, schema)
-    terms = msgspec.structs.replace(terms, categorical=categorical_terms(counts, n_rows))
-    weights = newton.go_down(
-        lambda tried: (
-            newton.penalise(tried) + measure_on_cluster(training, terms, schema, tried, C)
-        ),
-        np.zeros(count_features(terms) + 1),
+    terms = msgspec.structs.replace(
+        terms, categorical=sparkfeatures.categorical_terms(counts, n_rows)
     )
+    encoded = encode_on_cluster(training, terms, schema)
+    weights = newton.go_down(
+        lambda tried: newton.penalise(tried) + measure_on_cluster(encoded, terms, tried, C),
+        np.zeros(sparkfeatures.count_features(terms) + 1),
+    )
+    encoded.unpersist()
     if weights is None:
         raise ModelError(
             "The regression did not converge on the cluster; columns of very different sizes are"

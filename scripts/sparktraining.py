@@ -16,10 +16,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from scripts import cluster, model, sparkdata, sparkfitting, sparkstatistics
+from scripts import cluster, model, sparkdata, sparkfeatures, sparkfitting, sparkstatistics
 from scripts.config import Config
 from scripts.model import Model
-from scripts.sparkfitting import SparkPlan, Terms
+from scripts.sparkfeatures import Terms
+from scripts.sparkfitting import SparkPlan
 
 Floats = NDArray[np.float64]
 
@@ -114,7 +115,7 @@ def fit_model(
         training, n_training, schema, settings.C, scaled=plan.scaled
     )
     weights = apply_calibration(weights, plan)
-    terms = sparkfitting.fill_in(terms, weights[:-1])
+    terms = sparkfeatures.fill_in(terms, weights[:-1])
     fitted = Model(
         format=model.FORMAT,
         schema=schema,

@@ -24,6 +24,7 @@ from scripts import (
     inference,
     model,
     sparkdata,
+    sparkfeatures,
     sparkfitting,
     sparkinference,
     sparkparts,
@@ -65,12 +66,12 @@ def fit_by_mllib(training: DataFrame, used: Model, C: float) -> dict[str, Any]:
     """Fit MLlib's regression to the same features."""
     schema, n_rows = used.schema, training.count()
     blank = tuple(term.column for term in used.numeric if term.missing_coefficient)
-    terms = sparkfitting.Terms(numeric=used.numeric, blank=blank, categorical=used.categorical)
+    terms = sparkfeatures.Terms(numeric=used.numeric, blank=blank, categorical=used.categorical)
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             table = sparkdata.to_table(pa.Table.from_batches([batch]), schema)
-            X = sparkfitting.make_features(table, terms, schema)
+            X = sparkfeatures.make_features(table, terms, schema)
             y = dataset.target(table, schema).astype(float)
             yield pa.RecordBatch.from_pydict(
                 {"X": pa.array(list(X), pa.list_(pa.float64())), "label": pa.array(y)}

@@ -303,12 +303,14 @@ ON_CLUSTER: dict[str, set[str]] = {
         "config", "artifacts", "findings", "cluster", "sparkdata", "sparkreading",
     },
     "sparkstatistics": {"config", "dataset", "model", "reference", "cluster", "sparkdata"},
+    "sparkfeatures": {"config", "dataset", "model", "regression", "sparkstatistics"},
     "sparkfitting": {
         "errors", "config", "dataset", "evaluation", "fitting", "forms", "model", "newton",
-        "regression", "cluster", "sparkdata", "sparkstatistics",
+        "cluster", "sparkdata", "sparkfeatures", "sparkstatistics",
     },
     "sparktraining": {
-        "config", "model", "cluster", "sparkdata", "sparkfitting", "sparkstatistics",
+        "config", "model", "cluster", "sparkdata", "sparkfeatures", "sparkfitting",
+        "sparkstatistics",
     },
     "sparkscoring": {
         "config", "dataset", "evaluation", "findings", "model", "cluster", "sparkdata",

@@ -16,6 +16,7 @@ from scripts import (
     reference,
     regression,
     sparkdata,
+    sparkfeatures,
     sparkfitting,
     sparkscoring,
     sparkstatistics,
@@ -25,7 +26,8 @@ from scripts import (
 from scripts.config import Schema, TrainingSettings
 from scripts.model import Model
 from scripts.regression import RAW, SCALED
-from scripts.sparkfitting import SparkPlan, Terms
+from scripts.sparkfeatures import Terms
+from scripts.sparkfitting import SparkPlan
 from scripts.sparkstatistics import Piece
 from tests.service import make_model
 
@@ -61,7 +63,7 @@ def describe(table: pd.DataFrame, *, scaled: bool) -> Terms:
     for name in SCHEMA.numeric:
         values = table[name]
         facts = (len(values), int(values.count()), values.mean(), values.std(), values.median())
-        mean, scale = sparkfitting.scale_of(*facts) if scaled else (0.0, 1.0)
+        mean, scale = sparkfeatures.scale_of(*facts) if scaled else (0.0, 1.0)
         numeric.append(
             model.NumericTerm(column=name, median=facts[4], coefficient=0.0, mean=mean, scale=scale)
         )
@@ -70,7 +72,7 @@ def describe(table: pd.DataFrame, *, scaled: bool) -> Terms:
     return Terms(
         numeric=tuple(numeric),
         blank=tuple(blank),
-        categorical=sparkfitting.categorical_terms(counts, len(table)),
+        categorical=sparkfeatures.categorical_terms(counts, len(table)),
     )
 
 
@@ -84,10 +86,10 @@ def test_features_and_fit_are_those_of_the_pandas_engine(scaled: bool) -> None:
     pipeline.set_params(**precise).fit(X, y)
     terms = describe(table, scaled=scaled)
 
-    features = sparkfitting.make_features(table, terms, SCHEMA)
+    features = sparkfeatures.make_features(table, terms, SCHEMA)
 
     assert features == pytest.approx(pipeline["columns"].transform(X), rel=1e-12, abs=1e-12)
-    assert features.shape == (3000, sparkfitting.count_features(terms))
+    assert features.shape == (3000, sparkfeatures.count_features(terms))
     # In parts, as partitions hold them, and together: the same minimum.
     parts = np.array_split(np.arange(3000), 7)
     weights = newton.go_down(
@@ -101,7 +103,7 @@ def test_features_and_fit_are_those_of_the_pandas_engine(scaled: bool) -> None:
         np.zeros(features.shape[1] + 1),
     )
     assert weights is not None
-    filled = sparkfitting.fill_in(terms, weights[:-1])
+    filled = sparkfeatures.fill_in(terms, weights[:-1])
     assert [t.column for t in filled.numeric if t.missing_coefficient] == ["age"]
     for found, expected in zip(
         filled.numeric, training.numeric_terms(pipeline, SCHEMA), strict=True
@@ -116,7 +118,7 @@ def test_features_and_fit_are_those_of_the_pandas_engine(scaled: bool) -> None:
 
 def made_of(terms: Terms, weights: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Model:
     """Make a model of terms."""
-    filled = sparkfitting.fill_in(terms, weights[:-1])
+    filled = sparkfeatures.fill_in(terms, weights[:-1])
     return msgspec.structs.replace(
         make_model(), schema=SCHEMA, numeric=filled.numeric, categorical=filled.categorical,
         intercept=float(weights[-1]),
@@ -127,7 +129,7 @@ def made_of(terms: Terms, weights: "np.ndarray[tuple[int], np.dtype[np.float64]]
 def test_a_pipeline_made_without_rows_says_what_the_plain_numbers_say(scaled: bool) -> None:
     table = make_table(2000)
     terms = describe(table, scaled=scaled)
-    weights = np.linspace(-0.5, 0.5, sparkfitting.count_features(terms) + 1) / 50
+    weights = np.linspace(-0.5, 0.5, sparkfeatures.count_features(terms) + 1) / 50
     fitted = made_of(terms, weights)
 
     pipeline = sparktraining.make_pipeline(fitted, terms, 1.0, scaled=scaled)
@@ -214,7 +216,7 @@ def test_the_scale_counts_medians_in_the_blanks(
 ) -> None:
     column = pd.Series(values)
 
-    found = sparkfitting.scale_of(
+    found = sparkfeatures.scale_of(
         len(column), int(column.count()), column.mean(), column.std(), column.median()
     )
 
