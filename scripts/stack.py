@@ -31,7 +31,8 @@ class Stack:
     @staticmethod
     def map(kind: np.dtype[Any], n_values: int) -> NDArray[Any]:
         """Ask for room."""
-        return np.frombuffer(mmap.mmap(-1, max(1, n_values) * kind.itemsize), kind)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        return np.frombuffer(mmap.mmap(-1, max(1, n_values) * kind.itemsize, flags), kind)
 
     @property
     def values(self) -> NDArray[Any]:
