@@ -54,6 +54,7 @@ class Digest:
     sha256: str = ""
     running: dict[str, Running] = field(default_factory=dict)
     hashes: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
+    waiting: list[NDArray[np.uint32]] = field(default_factory=list)
 
     def add(self, table: pa.Table, hashes: NDArray[np.uint32]) -> None:
         """Take the next rows, and their hashes."""
@@ -65,8 +66,14 @@ class Digest:
             self.running.setdefault(name, Running()).add(present)
         if len(self.hashes) == reference.N_HASHES:
             hashes = hashes[hashes < self.hashes[-1]]
-        together = np.sort(np.concatenate([self.hashes, hashes]))
-        self.hashes = reference.without_repeats(together)[: reference.N_HASHES]
+        self.waiting.append(hashes)
+        if sum(map(len, self.waiting)) > reference.N_HASHES:
+            self.sort_hashes()
+
+    def sort_hashes(self) -> None:
+        """Keep the smallest of all hashes so far."""
+        together = np.sort(np.concatenate([self.hashes, *self.waiting]))
+        self.hashes, self.waiting = reference.without_repeats(together)[: reference.N_HASHES], []
 
 
 def read(
@@ -114,6 +121,7 @@ def read(
         reading.refuse(found, error)
     dataset.check_ingested(found)
     digest.sha256 = found.sha256
+    digest.sort_hashes()
     return digest
 
 
@@ -218,7 +226,7 @@ class Outcome:
 
 def judge(used: Model, passes: Passes) -> Outcome:
     """Compute the terms of all rows, and the probabilities of those held out."""
-    running: dict[str, Running] = {name: Running() for name in used.schema.features}
+    running = {name: Running(is_small=False) for name in used.schema.features}
     probability, truth = [], []
     for chunk in passes.store:
         terms = terms_of(used, passes.store, chunk)

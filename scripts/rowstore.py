@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from scripts.config import Schema
 
+# Whole numbers up to this are the same in half the memory.
+EXACT = 2**24
+
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int32]
 
@@ -37,6 +40,22 @@ class Chunk:
         return Chunk(self.first + start, self.numbers[own], self.codes[own], self.y[own])
 
 
+def take_numbers(columns: list[NDArray[Any]], n_rows: int) -> NDArray[Any]:
+    """Put columns side by side, each in one piece; in half the memory where that loses nothing."""
+    # Looked at as they come: whole numbers need no second look.
+    are_small = all(
+        own.dtype.kind == "i" and own.min(initial=0) >= -EXACT and own.max(initial=0) <= EXACT
+        for own in columns
+    )
+    numbers = np.empty((n_rows, len(columns)), np.float32 if are_small else np.float64, order="F")
+    for place, own in enumerate(columns):
+        numbers[:, place] = own
+    if are_small:
+        return numbers
+    smaller = numbers.astype(np.float32)
+    return smaller if np.array_equal(smaller, numbers, equal_nan=True) else numbers
+
+
 @dataclass
 class Store:
     """The rows of a dataset.
@@ -55,19 +74,12 @@ class Store:
     def add(self, table: pa.Table) -> Chunk:
         """Keep the next rows, and give them as they are kept."""
         schema, n_rows = self.schema, table.num_rows
-        # Column by column, which is faster wherever a column is gone over.
-        numbers = np.empty((n_rows, len(schema.numeric)), order="F")
-        for place, name in enumerate(schema.numeric):
-            numbers[:, place] = table[name].to_numpy()
-        smaller = numbers.astype(np.float32)
-        is_same = bool((smaller == numbers).all()) or np.array_equal(
-            smaller, numbers, equal_nan=True
-        )
+        numbers = take_numbers([table[name].to_numpy() for name in schema.numeric], n_rows)
         codes = np.empty((n_rows, len(schema.categorical)), np.int32)
         for place, name in enumerate(schema.categorical):
             codes[:, place] = self.encode(name, table[name])
         y = table[schema.target].to_numpy().astype(np.int8)
-        chunk = Chunk(self.n_rows, smaller if is_same else numbers, codes, y)
+        chunk = Chunk(self.n_rows, numbers, codes, y)
         self.n_rows += n_rows
         self.n_positives += int(y.sum())
         if self.file is None:

@@ -104,7 +104,9 @@ class Running:
             return
         n_values, mean = len(values), float(values.mean())
         n_all, gap = self.n_values + n_values, mean - self.mean
-        self.squares += float(((values - mean) ** 2).sum())
+        beside = values - mean
+        beside *= beside
+        self.squares += float(beside.sum())
         self.squares += gap**2 * self.n_values * n_values / n_all
         self.mean += gap * n_values / n_all
         self.n_values = n_all
