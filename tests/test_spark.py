@@ -24,6 +24,7 @@ from scripts import (
     drift,
     evaluation,
     ingestion,
+    model,
     monitoring,
     reference,
     regression,
@@ -153,20 +154,22 @@ def test_coefficients_are_those_of_the_pandas_engine_on_the_same_split(
 def test_mllib_finds_the_same_minimum(done: Done, tmp_path: Path) -> None:
     with running_cluster(tmp_path / "cluster") as cluster:
         folder = done.config.output_model_path.parent
-        found = probe(tmp_path, "mllib", change_engine(folder, "other.json", master=cluster.master))
+        found = probe(folder, "mllib", change_engine(folder, "other.json", master=cluster.master))
+    latest = artifacts.find_latest(done.config.output_model_path, Kind.MODEL, "training")
+    second = model.load_model(latest)
     print(f"MLlib took {found['n_iterations']} iterations")
-    slope = done.first.validation["calibration_slope"]
+    slope = second.validation["calibration_slope"]
     assert slope is not None
-    offset = done.first.validation["calibration_offset"]
-    ours = [term.coefficient for term in done.first.numeric]
-    missing = [term.missing_coefficient for term in done.first.numeric]
+    offset = second.validation["calibration_offset"]
+    ours = [term.coefficient for term in second.numeric]
+    missing = [term.missing_coefficient for term in second.numeric]
     ours += [coefficient / BLANK_WEIGHT for coefficient in missing if coefficient]
-    for term in done.first.categorical:
+    for term in second.categorical:
         ours += [*term.coefficients, term.rare_coefficient]
 
     theirs = [*(slope * value for value in found["coefficients"]), slope * found["intercept"]]
 
-    expected = [*ours, done.first.intercept - (offset or 0.0)]
+    expected = [*ours, second.intercept - (offset or 0.0)]
     assert theirs == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
