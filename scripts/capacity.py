@@ -11,7 +11,7 @@ from scripts.config import EngineSettings
 
 BLOCK_BYTES = 2**20
 # Beyond so many rows they are gone over in parts: no table is made of them.
-MANY_ROWS = 1_000_000
+MANY_ROWS = 250_000
 GIGABYTE = 10**9
 # What the libraries take, and what a table and its copies take of each byte of its files.
 LIBRARY_BYTES = 250_000_000

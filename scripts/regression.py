@@ -23,7 +23,7 @@ BLANK_FRACTION = 0.01
 # is no evidence at all it is as good as left out, until very many rows speak for it.
 BLANK_WEIGHT, FAINT_WEIGHT = 0.3, 0.03
 # Beyond so many rows a fit is made in few passes over them.
-MANY_ROWS = 1_000_000
+MANY_ROWS = 250_000
 
 Ints = NDArray[np.int64]
 

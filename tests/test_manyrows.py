@@ -2,11 +2,13 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from scripts import (
@@ -19,6 +21,7 @@ from scripts import (
     passes,
     reference,
     regression,
+    rowstore,
     spelling,
     training,
 )
@@ -266,3 +269,24 @@ def test_a_sample_holds_the_rows_of_the_dataset(path: Path, table: pd.DataFrame)
     assert y.tolist() == chosen["left"].tolist()
     assert X["city"].tolist() == chosen["city"].tolist()
     np.testing.assert_array_equal(X["balance"], chosen["balance"])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (np.array([0, 2**24], np.int32), np.float32),
+        (np.array([0, 2**24 + 1], np.int32), np.float64),
+        (np.array([-(2**24) - 1, 0], np.int32), np.float64),
+        (np.array([2**24 + 2, 0], np.int32), np.float32),
+        (np.array([0.5, np.nan]), np.float32),
+        (np.array([0.1, np.nan]), np.float64),
+    ],
+)
+def test_numbers_are_kept_in_half_the_memory_only_where_that_loses_nothing(
+    values: NDArray[Any], kind: type
+) -> None:
+    kept = rowstore.take_numbers([values, np.array([1, 2], np.int32)], 2)
+
+    assert kept.dtype == kind
+    np.testing.assert_array_equal(kept[:, 0].astype(np.float64), values)
+    assert kept[:, 1].tolist() == [1, 2]
