@@ -3,7 +3,7 @@
 import gc
 
 if __name__ == "__main__":
-    # Before anything is imported: of a run with nothing new it is a quarter (scripts/garbage.py).
+    # Before anything is imported: of a run with nothing new it is a twentieth (scripts/garbage.py).
     # The watchdog switches it on again.
     gc.disable()
 
