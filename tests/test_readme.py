@@ -55,3 +55,10 @@ def test_every_exit_code_is_documented() -> None:
 def test_every_file_that_stays_is_documented() -> None:
     for name in ("mlops_cronjob", "automate.sh", "setup.sh", "environment.yml", "config.json"):
         assert name in README
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "benchmarks/README.md"])
+def test_no_text_keeps_the_marks_of_a_merge(name: str) -> None:
+    lines = (ROOT / name).read_text().splitlines()
+
+    assert [line for line in lines if line.startswith(("<<<<<<<", "=======", ">>>>>>>"))] == []

@@ -1,0 +1,31 @@
+"""What importing any part of the package sets up."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import json, scripts.training
+from threadpoolctl import threadpool_info
+print(json.dumps([p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]))
+"""
+
+
+@pytest.mark.parametrize(("given", "n_threads"), [(None, 1), ("2", min(2, os.cpu_count() or 1))])
+def test_linear_algebra_keeps_to_one_thread_unless_told_otherwise(
+    given: str | None, n_threads: int
+) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    if given:
+        env["OPENBLAS_NUM_THREADS"] = given
+
+    found = subprocess.run(
+        [sys.executable, "-c", CODE], env=env, check=True, capture_output=True, text=True
+    )
+
+    pools = json.loads(found.stdout)
+    assert pools
+    assert set(pools) == {n_threads}
