@@ -62,8 +62,21 @@ def solve(
                 yield columns.rows(piece, mask), piece.y[mask]
 
     if start is not None and store.n_chunks >= MIN_CHUNKS:
-        # From a share of the rows one step less is left for all.
-        start = newton.descend(lambda: parts(EVERY), start, settings.C * EVERY)
+        near = newton.go_near(
+            lambda tried: newton.measure(lambda: parts(EVERY), tried, settings.C * EVERY),
+            start,
+            newton.ROUGH_GAIN_FRACTION,
+        )
+        # The curvature of so many rows is that of all to a thousandth, and the gradient cheap.
+        found = (
+            None
+            if near is None
+            else newton.settle(
+                lambda tried: newton.measure_gradient(parts, tried, settings.C), *near
+            )
+        )
+        if found is not None:
+            return found
     return newton.descend(
         parts, np.zeros(columns.n_columns + 1) if start is None else start, settings.C
     )

@@ -330,7 +330,8 @@ for step in STEPS:
     ALLOWED[step] = (SUPPORT - RECORDS) | {"console"}
 ALLOWED["deployment"] |= {"rollback", "database"}
 ALLOWED["ingestion"] |= {"sparkintake", "sparkinference"}
-ALLOWED["training"] |= {"sparktraining"}
+# No garbage is looked for until everything is imported.
+ALLOWED["training"] |= {"sparktraining", "garbage"}
 ALLOWED["scoring"] |= {"sparkscoring"}
 # Replays ingestion and training many times, as diagnostics times them.
 ALLOWED["simulation"] = {

@@ -69,6 +69,64 @@ def test_the_loss_is_the_penalised_log_loss_by_hand() -> None:
     assert at.gradient.tolist() == pytest.approx([2.0, 0.0])
 
 
+def test_the_gradient_alone_is_that_of_the_slope() -> None:
+    X, y = make_rows(300, [1.0, 2.0])
+    # The last weights take the log-odds beyond what an exponential can hold.
+    for weights in ([0.1, -0.2, 0.3], [0.0, 0.0, 0.0], [0.0, 0.0, 800.0], [0.0, 0.0, -800.0]):
+        at = newton.measure(newton.parts_of(X, y), np.array(weights), 2.0)
+
+        gradient = newton.measure_gradient(newton.parts_of(X, y), np.array(weights), 2.0)
+
+        assert gradient == pytest.approx(at.gradient)
+
+
+@pytest.mark.parametrize("scales", [[1.0], [1e-3, 1.0, 1e4]])
+def test_the_curvature_of_a_share_of_the_rows_leads_to_the_minimum_of_all(
+    scales: list[float],
+) -> None:
+    X, y = make_rows(40_000, scales)
+    share = newton.parts_of(X[::2], y[::2])
+    near = newton.go_near(lambda w: newton.measure(share, w, 2.0), np.zeros(len(scales) + 1), 1e-6)
+    assert near is not None
+    n_passes = 0
+
+    def gradient_at(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        nonlocal n_passes
+        n_passes += 1
+        return newton.measure_gradient(newton.parts_of(X, y), weights, 1.0)
+
+    weights = newton.settle(gradient_at, *near)
+
+    assert weights == pytest.approx(newton.fit(X, y, 1.0), rel=1e-6)
+    assert n_passes <= 4
+
+
+def test_a_curvature_that_is_not_that_of_the_rows_is_noticed() -> None:
+    X, y = make_rows(2_000, [1.0])
+    other, labels = make_rows(2_000, [40.0])
+    near = newton.go_near(
+        lambda w: newton.measure(newton.parts_of(other, labels), w, 1.0), np.zeros(2), 1e-6
+    )
+    assert near is not None
+
+    settled = newton.settle(lambda w: newton.measure_gradient(newton.parts_of(X, y), w, 1.0), *near)
+
+    assert settled is None
+
+
+def test_rough_weights_are_within_the_share_of_the_loss_that_was_asked_for() -> None:
+    X, y = make_rows(2_000, [1.0, 1.0])
+    parts = newton.parts_of(X, y)
+    lowest = newton.fit(X, y, 1.0)
+    assert lowest is not None
+
+    near = newton.go_near(lambda w: newton.measure(parts, w, 1.0), np.zeros(3), 1e-2)
+
+    assert near is not None
+    loss = newton.measure(parts, lowest, 1.0).loss
+    assert loss < newton.measure(parts, near[0], 1.0).loss < near[1].loss < 1.02 * loss
+
+
 @pytest.mark.parametrize("chunk_rows", [1, 7, 1000])
 def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch, chunk_rows: int) -> None:
     X, y = make_rows(500, [1.0, 1.0])
