@@ -109,9 +109,61 @@ def find_leaks(table: pd.DataFrame, schema: Schema, left: Flags) -> list[str]:
     ]
 
 
-def looks_like_id(name: str, column: pd.Series) -> bool:
-    """Say whether most cells of a column with the name of an identifier differ."""
-    return bool(ID_NAME.search(name)) and column.nunique() > MIN_ID_FRACTION * len(column)
+def find_ids(table: pd.DataFrame, found: inference.Inference) -> list[str]:
+    """List the columns that tell clients apart, though not each of them stands in one row only."""
+
+    def is_id(name: str) -> bool:
+        if found.set_aside.get(name) == inference.UNIQUE:
+            return True
+        # A text that hardly repeats is a name, whatever its column is called; a number may well be
+        # a measure.
+        is_text = name in found.set_aside or name in found.schema.categorical
+        is_number = name in found.schema.numeric
+        if not (is_text or (is_number and ID_NAME.search(name))):
+            return False
+        return table[name].nunique() > MIN_ID_FRACTION * len(table)
+
+    return [name for name in table.columns if name and is_id(name)]
+
+
+def describe_target(column: pd.Series, name: str) -> tuple[dict[str, str], str]:
+    """Give the keys of the labels of a target, and say what was guessed.
+
+    Only of two labels that are not known as opposites need both be declared.
+    """
+    positive = guess_positive(column)
+    spellings = column.unique().tolist()
+    keys = {"positive": next(text for text in spellings if spell_label(text) == positive)}
+    if positive not in KNOWN_OPPOSITES:
+        others = [label for label in labels_of(column) if label != positive]
+        keys["negative"] = column.map(spell_label).value_counts()[others].idxmax()
+    notice = (
+        f"Likely target: {name!r}, spelled {', '.join(map(cells.shorten, spellings[:6]))};"
+        f" {positive!r} is taken for the label of clients who left."
+    )
+    return keys, notice
+
+
+def sort_out(
+    table: pd.DataFrame, found: inference.Inference, left: Flags
+) -> tuple[dict[str, list[str]], list[str]]:
+    """List the identifiers and what is to be ignored, and say why and what is left to train on."""
+    ids = find_ids(table, found)
+    leaks = [name for name in find_leaks(table, found.schema, left) if name not in ids]
+    aside = {name: why for name, why in found.set_aside.items() if name and name not in ids}
+    kept = [name for name in found.schema.features if name not in (*ids, *leaks)]
+    n_numeric = sum(name in found.schema.numeric for name in kept)
+    notices = [
+        *(f"Likely identifier: {name!r}." for name in ids),
+        *(
+            f"Likely leak: {name!r} alone tells almost perfectly who left; it is ignored. Take it"
+            " off the list if it is known before a client leaves."
+            for name in leaks
+        ),
+        *(f"Ignored: {name!r}: {why}." for name, why in aside.items()),
+        f"Features: {n_numeric} numeric and {len(kept) - n_numeric} categorical.",
+    ]
+    return {"ids": ids, "ignore": [*leaks, *aside]}, notices
 
 
 def describe_files(readings: list[FileReading]) -> list[str]:
@@ -146,50 +198,16 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     blank = Schema(target=target or first, ids=(), numeric=(), separator=separator)  # type: ignore[arg-type]
     table, readings, _ = inference.read_as_text(paths, blank)
     target = target or guess_target(table)
-    positive, labels = guess_positive(table[target]), labels_of(table[target])
-    spellings = table[target].unique().tolist()
-    section: dict[str, Any] = {
-        "target": target,
-        "positive": next(text for text in spellings if spell_label(text) == positive),
-    }
-    notices = [
-        *describe_files(readings),
-        f"Likely target: {target!r}, spelled {', '.join(map(cells.shorten, spellings[:6]))};"
-        f" {positive!r} is taken for the label of clients who left.",
-    ]
-    if positive not in KNOWN_OPPOSITES:
-        others = [label for label in labels if label != positive]
-        section["negative"] = table[target].map(spell_label).value_counts()[others].idxmax()
-    if separator != reading.AUTO:
-        section["separator"] = separator
-
-    kinds = ("numeric", "categorical")
-    declared = msgspec.structs.replace(blank, target=target, inferred=kinds)
+    labels, about_target = describe_target(table[target], target)
+    declared = msgspec.structs.replace(blank, target=target, inferred=("numeric", "categorical"))
     found = inference.infer_columns(table, declared)
-    left = (table[target].map(spell_label) == positive).to_numpy()
-    ids = [
-        name
-        for name in table.columns
-        if (found.set_aside.get(name) == inference.UNIQUE)
-        or (
-            (name in found.set_aside or name in found.schema.features)
-            and looks_like_id(name, table[name])
-        )
-    ]
-    leaks = [name for name in find_leaks(table, found.schema, left) if name not in ids]
-    aside = {n: why for n, why in found.set_aside.items() if n and n not in ids}
-    notices += [f"Likely identifier: {name!r}." for name in ids]
-    notices += [
-        f"Likely leak: {name!r} alone tells almost perfectly who left; it is ignored. Take it off"
-        " the list if it is known before a client leaves."
-        for name in leaks
-    ]
-    notices += [f"Ignored: {name!r}: {why}." for name, why in aside.items()]
-    section |= {"ids": ids, "ignore": [*leaks, *aside]}
-    kept = [name for name in found.schema.features if name not in (*ids, *leaks)]
-    n_numeric = sum(name in found.schema.numeric for name in kept)
-    notices.append(f"Features: {n_numeric} numeric and {len(kept) - n_numeric} categorical.")
-    return Suggestion(section, tuple(notices))
+    left = (table[target].map(spell_label) == spell_label(labels["positive"])).to_numpy()
+    lists, about_columns = sort_out(table, found, left)
+    marks = {} if separator == reading.AUTO else {"separator": separator}
+    return Suggestion(
+        {"target": target, **labels, **marks, **lists},
+        (*describe_files(readings), about_target, *about_columns),
+    )
 
 
 def spell_rows(table: pd.DataFrame) -> str:

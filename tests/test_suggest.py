@@ -67,6 +67,28 @@ def suggested(folder: Path, columns: dict[str, list[str]], target: str | None = 
     return suggest.suggest([write(folder, columns)], target)
 
 
+@pytest.mark.parametrize(
+    ("n_names", "expected"), [(200, ["corporation"]), (101, ["corporation"]), (100, [])]
+)
+def test_names_are_identifiers_also_where_some_clients_stand_in_two_rows(
+    tmp_path: Path, n_names: int, expected: list[str]
+) -> None:
+    names = [f"company{i % n_names}" for i in range(201)]
+    columns = {"corporation": names, "n": [str(i) for i in range(201)]}
+    columns["status"] = [("left", "stayed", "stayed")[i % 3] for i in range(201)]
+
+    assert suggested(tmp_path, columns).section["ids"] == [*expected, "n"]
+
+
+def test_clients_of_the_source_data_are_known_by_their_corporation() -> None:
+    paths = sorted((ROOT / "sourcedata").glob("*.csv"))
+
+    section = suggest.suggest(paths).section
+
+    assert section["ids"] == ["corporation"]
+    assert section["ignore"] == []
+
+
 def test_labels_that_have_no_known_opposite_are_both_declared(tmp_path: Path) -> None:
     labels = ["Existing Customer"] * 4 + ["Attrited Customer"]
 
