@@ -210,10 +210,10 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     )
 
 
-def spell_rows(table: pd.DataFrame) -> str:
+def spell_rows(table: pd.DataFrame, separator: str) -> str:
     """Spell a table of text as CSV."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    writer = csv.writer(buffer, delimiter=separator, lineterminator="\n")
     writer.writerow(table.columns)
     writer.writerows(table.itertuples(index=False))
     return buffer.getvalue()
@@ -237,12 +237,14 @@ def split_off(
         table, test_size=fraction, random_state=seed, stratify=labels[labels != ""]
     )
     beside = paths[0].parent.parent
+    # The proposed section is to read them, too; a comma needs no declaration.
+    separator = "," if schema.separator == reading.AUTO else schema.separator
     places = beside / "traindata" / "traindata.csv", beside / "testdata" / "testdata.csv"
     for place in places:
         if place.exists():
             raise DatasetError(f"{place} is there already; move it away, or split elsewhere.")
     for place, rows in zip(places, (train, test), strict=True):
-        artifacts.write_whole(place, spell_rows(rows))
+        artifacts.write_whole(place, spell_rows(rows, separator))
         log.info("Wrote %d rows to %s.", len(rows), place)
     return places
 

@@ -154,6 +154,17 @@ def test_the_split_keeps_every_row_once_and_the_share_of_leavers(tmp_path: Path)
     assert again.exit_code == 65
 
 
+def test_the_split_is_written_as_the_proposed_section_reads_it(tmp_path: Path) -> None:
+    columns = small(["yes", "no", "no", "no"], **{"amount,eur": [str(i % 9) for i in range(40)]})
+    path = write(tmp_path / "data", columns, ";")
+    section = suggest.suggest([path]).section
+
+    train, _ = suggest.split_off([path], section, fraction=0.2, seed=42)
+
+    assert section["separator"] == ";"
+    assert suggest.suggest([train]).section == section
+
+
 def test_the_command_prints_a_section_that_is_json_and_nothing_else_on_its_output(
     tmp_path: Path,
 ) -> None:
@@ -173,6 +184,6 @@ def test_an_empty_folder_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_rows_are_spelled_as_csv() -> None:
-    text = suggest.spell_rows(pd.DataFrame({"a": ['x"y', "1,2"], "b": ["", "z"]}))
+    text = suggest.spell_rows(pd.DataFrame({"a": ['x"y', "1,2"], "b": ["", "z"]}), ",")
 
     assert list(csv.reader(io.StringIO(text))) == [["a", "b"], ['x"y', ""], ["1,2", "z"]]
