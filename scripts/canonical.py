@@ -3,6 +3,7 @@
 Such rows are right, and can be copied as they are, or parsed without a further look.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from scripts import fields
 from scripts.config import NumberMarks, Schema
-from scripts.fields import ZERO, Marks
+from scripts.duplicates import Words
+from scripts.fields import WORD_BYTES, ZERO, Marks
 from scripts.lines import QUOTE
 from scripts.reading import COMMA, MAX_LINE_BYTES, Layout
 
@@ -39,6 +41,38 @@ class Rows:
     def n_rows(self) -> int:
         """The number of rows."""
         return len(self.starts)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Rows that are proven right: their numbers, and where their texts stand."""
+
+    schema: Schema
+    marks: Marks
+    numbers: dict[str, NDArray[Any]]
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return len(self.marks.ends)
+
+    def words(self, name: str) -> Words:
+        """Look at the texts of a column as words, without copying them."""
+        marks, place = self.marks, self.schema.columns.index(name)
+        lengths = marks.lengths(place)
+        return Words(marks.words[WORD_BYTES:], marks.ends[:, place] - lengths, lengths)
+
+    def table(self, names: Sequence[str]) -> pa.Table:
+        """Take some columns as they are kept."""
+        places = {name: place for place, name in enumerate(self.schema.columns)}
+        return pa.table(
+            {
+                name: self.numbers[name]
+                if name in self.numbers
+                else fields.take_texts(self.marks, places[name])
+                for name in names
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -75,7 +109,7 @@ class Judge:
     def read(self, content: bytes) -> Rows | None:
         """Take whole lines as rows; None unless every one is proven right and so spelled."""
         marks = self.look_at(content)
-        if marks is None:
+        if marks is None or not are_plain_numbers(marks, self.numbers):
             return None
         blanks = {n for n in self.numbers if marks.has_empty and (marks.lengths(n) == 0).any()}
         with_blanks = frozenset(self.schema.columns[place] for place in blanks)
@@ -83,36 +117,37 @@ class Judge:
 
     def parse(self, content: bytes) -> pa.Table | None:
         """Parse whole lines into columns as they are kept; None unless every row is proven."""
+        cells = self.take(content)
+        return None if cells is None else cells.table(self.schema.columns)
+
+    def take(self, content: bytes) -> Cells | None:
+        """Read the numbers of whole lines; None unless every row is proven."""
         marks = self.look_at(content)
-        if marks is None:
+        numbers = None if marks is None else take_numbers(marks, self.numbers)
+        if marks is None or numbers is None:
             return None
         schema = self.schema
-        found: dict[str, Any] = {}
-        for place, name in enumerate(schema.columns):
-            if place in self.numbers:
-                found[name] = fields.take_numbers(marks, place)
-            elif name == schema.target:
-                found[name] = (marks.codes[marks.ends[:, place] - 1] - ZERO).astype(np.int8)
-            else:
-                found[name] = fields.take_texts(marks, place)
-        return pa.table(found)
+        found = {
+            schema.columns[place]: own for place, own in zip(self.numbers, numbers, strict=True)
+        }
+        last = marks.codes[marks.ends[:, -1] - 1]
+        return Cells(schema, marks, found | {schema.target: (last - ZERO).astype(np.int8)})
 
     def look_at(self, content: bytes) -> Marks | None:
-        """Find where the cells of whole lines end; None unless every row is proven right."""
+        """Find where the cells of whole lines end; None unless all but numbers is proven right."""
         if not self.can_judge or not content.endswith(b"\n") or QUOTE in content:
             return None
         marks = fields.find_marks(np.frombuffer(content, np.uint8), len(self.layout.header))
         if marks is None:
             return None
-        ends, numbers = marks.ends, self.numbers
-        texts = [place for place in range(ends.shape[1] - 1) if place not in numbers]
+        ends = marks.ends
+        texts = [place for place in range(ends.shape[1] - 1) if place not in self.numbers]
         is_right = (
             bool((ends[:, -1] - marks.starts).max() < MAX_LINE_BYTES)
             and bool((ends[:, -1] - ends[:, -2] == len(",0")).all())
             and bool(((marks.codes[ends[:, -1] - 1] & 0xFE) == ZERO).all())
             and not (marks.has_empty and has_empty(marks, range(len(self.schema.ids))))
             and not (BLANK in content and has_blank_ends(marks, texts))
-            and (not numbers or are_plain_numbers(marks, numbers))
         )
         return marks if is_right else None
 
@@ -135,6 +170,8 @@ def has_blank_ends(marks: Marks, columns: list[int]) -> bool:
 
 def are_plain_numbers(marks: Marks, columns: range) -> bool:
     """Say whether cells are blank or whole numbers without a sign or a superfluous zero."""
+    if not columns:
+        return True
     last, codes, is_end = columns[-1], marks.codes, marks.is_end
     first = marks.ends[:, columns[0] - 1] + 1 if columns[0] else marks.starts
     together = marks.ends[:, last] - first
@@ -152,3 +189,20 @@ def are_plain_numbers(marks: Marks, columns: range) -> bool:
         if ((codes[marks.ends[:, place] - lengths] == ZERO) & (lengths > 1)).any():
             return False
     return True
+
+
+def take_numbers(marks: Marks, places: range) -> list[NDArray[Any]] | None:
+    """Take columns of numbers, in which a blank is NaN; None unless all are plain."""
+    short = fields.read_short(marks, places) if places else None
+    if short is None:
+        if not are_plain_numbers(marks, places):
+            return None
+        return [fields.take_numbers(marks, place) for place in places]
+    values, lengths = short
+    whole = values.astype(np.int32)
+    if not marks.has_empty:
+        return list(whole)
+    return [
+        own if there.all() else np.where(there, own, np.nan)
+        for own, there in zip(whole, lengths > 0, strict=True)
+    ]

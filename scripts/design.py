@@ -34,23 +34,29 @@ class Design:
 
     def rows(self, chunk: Chunk, chosen: Mask) -> Floats:
         """Give the chosen rows, shape (n_rows, n_columns), column by column in memory."""
-        n_rows, n_numeric = int(np.count_nonzero(chosen)), len(self.medians)
+        rows, n_numeric = np.flatnonzero(chosen), len(self.medians)
         # One column more, cut off again, for categories that no training row has.
-        columns = np.zeros((n_rows, self.n_columns + 1), order="F")
-        indicator_of = {place: n_numeric + i for i, place in enumerate(self.blank)}
-        for place in range(n_numeric):
-            numbers = chunk.numbers[:, place][chosen].astype(np.float64)
-            is_blank = np.isnan(numbers)
-            if is_blank.any():
-                numbers[is_blank] = self.medians[place]
-                if place in self.blank:
-                    columns[is_blank, indicator_of[place]] = self.blank[place]
-            columns[:, place] = numbers
+        columns = np.zeros((len(rows), self.n_columns + 1), order="F")
+        numbers = columns[:, :n_numeric]
+        # All places are right, so that none has to be checked.
+        numbers[:] = chunk.numbers.T.take(rows, axis=1, mode="clip").T
+        if np.isnan(numbers.min(initial=0)):
+            self.fill_blanks(columns)
         if self.is_scaled:
-            columns[:, :n_numeric] = (columns[:, :n_numeric] - self.means) / self.scales
+            numbers -= self.means
+            numbers /= self.scales
         for place, column_of in enumerate(self.one_hot):
-            columns[np.arange(n_rows), column_of[chunk.codes[chosen, place]]] = 1.0
+            columns[np.arange(len(rows)), column_of[chunk.codes[rows, place]]] = 1.0
         return columns[:, :-1]
+
+    def fill_blanks(self, columns: Floats) -> None:
+        """Put the medians where numbers are blank, and mark them where that is wanted."""
+        indicator_of = {place: len(self.medians) + i for i, place in enumerate(self.blank)}
+        for place, median_there in enumerate(self.medians):
+            is_blank = np.isnan(columns[:, place])
+            columns[is_blank, place] = median_there
+            if place in self.blank:
+                columns[is_blank, indicator_of[place]] = self.blank[place]
 
 
 def fit_columns(pipeline: Pipeline, passes: Passes) -> Design:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from scripts import artifacts, bulk, dataset, duplicates, model, progress, reading, reference
+from scripts.canonical import Cells, Judge
 from scripts.config import Schema
 from scripts.model import (
     MISSING_CATEGORY,
@@ -25,7 +26,7 @@ from scripts.model import (
 from scripts.passes import Passes
 from scripts.reading import RefusedFileError
 from scripts.rowstore import Chunk, Store, count_codes
-from scripts.spread import Running, Spread, median
+from scripts.spread import Column, Running, Spread, median
 
 Floats = NDArray[np.float64]
 
@@ -34,6 +35,15 @@ def float_bits(values: NDArray[Any]) -> NDArray[Any]:
     """Give numbers as floats; whole ones, which are never -0.0 or NaN, as the bits of floats."""
     floats = values.astype(np.float64)
     return floats.view(np.int64) if values.dtype.kind == "i" else floats
+
+
+def hash_cells(cells: Cells) -> NDArray[np.uint32]:
+    """Hash rows as `reference.hash_rows` does, their texts where they stand in the file."""
+    columns = [
+        float_bits(cells.numbers[name]) if name in cells.numbers else cells.words(name)
+        for name in cells.schema.columns
+    ]
+    return reference.shorten(duplicates.number_rows(columns, cells.n_rows))
 
 
 def hash_rows(table: pa.Table, schema: Schema) -> NDArray[np.uint32]:
@@ -52,23 +62,25 @@ class Digest:
 
     store: Store
     sha256: str = ""
-    running: dict[str, Running] = field(default_factory=dict)
+    columns: dict[str, Column] = field(default_factory=dict)
     hashes: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     waiting: list[NDArray[np.uint32]] = field(default_factory=list)
 
     def add(self, table: pa.Table, hashes: NDArray[np.uint32]) -> None:
         """Take the next rows, and their hashes."""
-        schema, chunk = self.store.schema, self.store.add(table)
-        for place, name in enumerate(schema.numeric):
-            values = chunk.numbers[:, place].astype(np.float64)
-            is_blank = np.isnan(values)
-            present = values[~is_blank] if is_blank.any() else values
-            self.running.setdefault(name, Running()).add(present)
+        chunk = self.store.add(table)
+        for name in self.store.schema.numeric:
+            self.columns.setdefault(name, Column()).add(table[name].to_numpy(), chunk.y)
         if len(self.hashes) == reference.N_HASHES:
             hashes = hashes[hashes < self.hashes[-1]]
         self.waiting.append(hashes)
         if sum(map(len, self.waiting)) > reference.N_HASHES:
             self.sort_hashes()
+
+    @property
+    def running(self) -> dict[str, Running]:
+        """Count, mean and spread of each numeric column."""
+        return {name: column.running for name, column in self.columns.items()}
 
     def sort_hashes(self) -> None:
         """Keep the smallest of all hashes so far."""
@@ -94,7 +106,7 @@ def read(
     file : file, optional
         Where to keep the rows; without it, in memory.
     watch : callable, optional
-        Is given the rows as they are read, and their hashes.
+        Is given the features and the target of the rows as they are read, and the rows' hashes.
 
     Returns
     -------
@@ -111,12 +123,19 @@ def read(
     try:
         n_bytes = artifacts.total_bytes([path])
         with progress.shown("Reading the dataset", n_bytes), path.open("rb") as handle:
-            for part in bulk.read_parts(handle, written, found, needs_label=True):
-                if isinstance(part, pa.Table) and part.num_rows:
-                    hashes = hash_rows(part, schema)
-                    digest.add(part, hashes)
-                    if watch is not None:
-                        watch(part, hashes)
+            for part in bulk.read_parts(
+                handle, written, found, needs_label=True, shortcut=lambda lay: Judge(lay).take
+            ):
+                if isinstance(part, Cells):
+                    hashes = hash_cells(part)
+                    table = part.table((*schema.features, schema.target))
+                elif isinstance(part, pa.Table) and part.num_rows:
+                    table, hashes = part, hash_rows(part, schema)
+                else:
+                    continue
+                digest.add(table, hashes)
+                if watch is not None:
+                    watch(table, hashes)
     except RefusedFileError as error:
         reading.refuse(found, error)
     dataset.check_ingested(found)
@@ -217,42 +236,57 @@ def terms_of(used: Model, store: Store, chunk: Chunk) -> dict[str, Floats]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a last pass over the rows tells of a finished model."""
+    """The target of the rows that are held out, and what a finished model says of them."""
 
-    contributions: dict[str, Moments]
     y: NDArray[np.int64]
     probability: Floats
 
 
 def judge(used: Model, passes: Passes) -> Outcome:
-    """Compute the terms of all rows, and the probabilities of those held out."""
-    running = {name: Running(is_small=False) for name in used.schema.features}
+    """Compute the probabilities of the rows that are held out."""
     probability, truth = [], []
     for chunk in passes.store:
-        terms = terms_of(used, passes.store, chunk)
-        for name, own in terms.items():
-            running[name].add(own)
-        chosen = passes.is_held_out[chunk.rows]
-        log_odds = sum((own[chosen] for own in terms.values()), start=np.float64(used.intercept))
+        own = chunk.choose(np.flatnonzero(passes.is_held_out[chunk.rows]))
+        terms = terms_of(used, passes.store, own).values()
+        log_odds = sum(terms, start=np.float64(used.intercept))
         probability.append(model.sigmoid(np.asarray(log_odds)))
-        truth.append(chunk.y[chosen].astype(np.int64))
-    contributions = {
+        truth.append(own.y.astype(np.int64))
+    return Outcome(np.concatenate(truth), np.concatenate(probability))
+
+
+def tell_contributions(
+    used: Model, digest: Digest, categories: Mapping[str, Mapping[str, int]]
+) -> dict[str, Moments]:
+    """Give mean and standard deviation of each column's terms, as `reference.term_moments` does.
+
+    They follow from those of the numbers and from the counts of the categories, without the rows.
+    """
+    terms = {}
+    for number in used.numeric:
+        present, factor = digest.columns[number.column].running, number.coefficient / number.scale
+        own = present.times(factor, -factor * number.mean)
+        of_blank = float(model.numeric_effects(number, np.array([np.nan]))[0])
+        own.merge(Running(digest.store.n_rows - present.n_values, of_blank))
+        terms[number.column] = own
+    for category in used.categorical:
+        counts = categories[category.column]
+        effects = category_terms(category, np.array(list(counts), dtype=object))
+        terms[category.column] = Running.of_counts(effects, np.array(list(counts.values())))
+    return {
         name: Moments(mean=own.mean, standard_deviation=own.deviation(0))
-        for name, own in running.items()
+        for name, own in terms.items()
     }
-    return Outcome(contributions, np.concatenate(truth), np.concatenate(probability))
 
 
-def add_reference(
-    used: Model, digest: Digest, passes: Passes, contributions: dict[str, Moments]
-) -> Model:
+def add_reference(used: Model, digest: Digest, passes: Passes) -> Model:
     """Give the same model with what is kept of its dataset, as `reference.add_reference` does."""
     schema = used.schema
     everyone = np.ones(digest.store.n_rows, np.bool_)
+    categories = count_categories(digest.store, everyone)
     kept = Reference(
         numeric={name: passes.spread(name).cells() for name in schema.numeric},
-        categorical=count_categories(digest.store, everyone),
-        contributions=contributions,
+        categorical=categories,
+        contributions=tell_contributions(used, digest, categories),
         row_hashes=digest.hashes.astype(reference.HASH_TYPE).tobytes(),
     )
     stayed = {name: passes.spread(name, left=False) for name in schema.numeric}

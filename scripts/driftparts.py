@@ -112,8 +112,8 @@ class Tally:
 
     @staticmethod
     def running(kept: dict[str, Running], name: str) -> Running:
-        """Give what is kept of a column, of which nobody asks whether all is small."""
-        return kept.setdefault(name, Running(is_small=False))
+        """Give what is kept of a column."""
+        return kept.setdefault(name, Running())
 
     def counted(self) -> dict[str, Counted]:
         """Give both samples of every feature, and of the target, in the same cells."""
@@ -160,7 +160,7 @@ class Tally:
 def look_over(read: Digest) -> Overview:
     """Give the statistics of a dataset."""
     everyone = np.ones(read.store.n_rows, np.bool_)
-    passes = Passes(read.store, read.running, ~everyone)
+    passes = Passes(read.store, read.columns, ~everyone)
     categories = digest.count_categories(read.store, everyone)
     summaries = {summary.column: summary for summary in digest.summarise(read, passes)}
     return Overview(read.store.n_rows, summaries, digest.missing_fractions(read, categories))

@@ -30,7 +30,8 @@ Mask = NDArray[np.bool_]
 
 def mix(mixed: Numbers, more: Numbers) -> Numbers:
     """Fold one number per row into those of the rows."""
-    mixed = (mixed ^ more) * MULTIPLIER
+    mixed = mixed ^ more
+    mixed *= MULTIPLIER
     mixed ^= mixed >> SHIFT
     return mixed
 
@@ -41,7 +42,7 @@ def number_words(values: NDArray[Any]) -> Numbers:
         # 0.0 and -0.0 are equal, and so are all NaN.
         values = np.where(np.isnan(values), np.nan, values + 0.0)
         return values.astype(np.float64).view(np.uint64)
-    return values.astype(np.int64).view(np.uint64)
+    return values.astype(np.int64, copy=False).view(np.uint64)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Words:
         found: Numbers = self.words[self.starts[rows] + place] & MASKS[n_bytes]
         return found
 
+    def part(self, start: int, n_rows: int) -> "Words":
+        """Give the texts of some rows."""
+        own = slice(start, start + n_rows)
+        return Words(self.words, self.starts[own], self.lengths[own])
+
 
 def as_words(texts: pa.LargeStringArray) -> Words:
     """Look at texts as words, copying their bytes once."""
@@ -70,9 +76,8 @@ def as_words(texts: pa.LargeStringArray) -> Words:
     return Words(words, offsets[:-1] - first, np.diff(offsets))
 
 
-def mix_texts(mixed: Numbers, texts: pa.LargeStringArray) -> Numbers:
+def mix_texts(mixed: Numbers, spelled: Words) -> Numbers:
     """Fold texts into the numbers of their rows, word by word."""
-    spelled = as_words(texts)
     mixed = mix(mixed, spelled.lengths.astype(np.uint64))
     for place in range(0, int(spelled.lengths.max(initial=0)), WORD_BYTES):
         is_longer = spelled.lengths > place
@@ -103,7 +108,7 @@ def row_numbers(table: pd.DataFrame) -> Numbers:
     return number_rows(columns, len(table))
 
 
-def number_rows(columns: Sequence[NDArray[Any] | pa.ChunkedArray], n_rows: int) -> Numbers:
+def number_rows(columns: Sequence[NDArray[Any] | pa.ChunkedArray | Words], n_rows: int) -> Numbers:
     """Compute a number for each row of columns, of numbers or of text without missing ones."""
     numbers = np.zeros(n_rows, np.uint64)
     # In parts that stay in the processor's cache.
@@ -112,8 +117,11 @@ def number_rows(columns: Sequence[NDArray[Any] | pa.ChunkedArray], n_rows: int) 
         for column in columns:
             if isinstance(column, np.ndarray):
                 mixed = mix(mixed, number_words(column[start : start + PART_ROWS]))
+            elif isinstance(column, Words):
+                mixed = mix_texts(mixed, column.part(start, PART_ROWS))
             else:
-                mixed = mix_texts(mixed, in_one_piece(column.slice(start, PART_ROWS)))
+                own = in_one_piece(column.slice(start, PART_ROWS))
+                mixed = mix_texts(mixed, as_words(own))
         numbers[start : start + PART_ROWS] = mixed
     return numbers
 

@@ -22,7 +22,8 @@ PAIRS = (
     (0x00FF00FF00FF00FF, 10**2 * 2**16 + 1, 16),
     (0x0000FFFF0000FFFF, 10**4 * 2**32 + 1, 32),
 )
-TOP, TO_TOP = (np.uint64(0x0101010101010101 * byte) for byte in (0x80, 0x76))
+TOP, TO_TOP, ZEROS = (np.uint64(0x0101010101010101 * byte) for byte in (0x80, 0x76, ZERO))
+WORD_BITS = 64
 
 Places = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
@@ -43,6 +44,13 @@ class Marks:
         """Give the lengths of the cells of a column."""
         before = self.ends[:, place - 1] + 1 if place else self.starts
         return self.ends[:, place] - before
+
+    @cached_property
+    def words(self) -> Numbers:
+        """The words of eight bytes before each byte, and beyond the last one."""
+        beside = np.zeros(WORD_BYTES, np.uint8)
+        padded = np.concatenate([beside, self.codes, beside])
+        return np.ndarray(len(padded) - WORD_BYTES + 1, np.dtype("<u8"), padded, strides=(1,))
 
     @cached_property
     def digits(self) -> Numbers:
@@ -95,12 +103,48 @@ def are_digits(words: Numbers, ends: Places, lengths: Places) -> bool:
 
 def read_digits(words: Numbers, ends: Places, lengths: Places) -> Numbers:
     """Read the numbers of at most eight digits that stand before some places."""
-    numbers = words[ends] & LAST[lengths]
+    return join_digits(words[ends] & LAST[lengths])
+
+
+def join_digits(numbers: Numbers) -> Numbers:
+    """Turn words of digits, the last one in the highest byte, into numbers, where they are."""
     for taken, factor, n_bits in PAIRS:
         numbers &= np.uint64(taken)
         numbers *= np.uint64(factor)
         numbers >>= np.uint64(n_bits)
     return numbers
+
+
+def read_short(marks: Marks, columns: range) -> tuple[Numbers, Places] | None:
+    """Read whole numbers that stand side by side, all columns at once.
+
+    Parameters
+    ----------
+    marks : Marks
+        The lines.
+    columns : range
+        The places of the columns.
+
+    Returns
+    -------
+    tuple of numpy.ndarray of shape (n_columns, n_rows), or None
+        The numbers, 0 for a blank, and the lengths of the cells; None unless all have at most
+        eight digits and no sign or superfluous zero.
+    """
+    ends = marks.ends.T[columns.start : columns.stop]
+    lengths = np.stack([marks.lengths(place) for place in columns])
+    if lengths.max() > WORD_BYTES:
+        return None
+    words = marks.words[ends] ^ ZEROS
+    beside = (WORD_BITS - WORD_BYTES * lengths).view(np.uint64)
+    # What stands before the cell goes out at the lower end; of a blank all bits go.
+    words >>= beside
+    begins_with_zero = words.view(np.uint8)[:, ::WORD_BYTES] == 0
+    words <<= beside
+    # Only what is more than a digit reaches the top bit.
+    if ((words + TO_TOP) & TOP).any() or (begins_with_zero & (lengths > 1)).any():
+        return None
+    return join_digits(words), lengths
 
 
 def take_numbers(marks: Marks, place: int) -> NDArray[Any]:

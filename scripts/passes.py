@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from scripts.config import TrainingSettings
 from scripts.errors import InsufficientDataError
 from scripts.rowstore import Store
-from scripts.spread import Counted, Running, Sorted, Spread
+from scripts.spread import Column, Counted, Counting, Sorted, Spread
 
-N_CLASSES = 4  # held out or not, left or stayed
 # Of so many rows the places are kept, from which samples are taken.
 N_TRAINING_PLACES = 1_000_000
 N_VALIDATION_PLACES = 100_000
@@ -29,8 +28,22 @@ class Split:
     validation: Places
 
 
-def split_rows(n_rows: int, settings: TrainingSettings) -> Split:
+def split_rows(n_rows: int, settings: TrainingSettings, *, is_tight: bool = False) -> Split:
     """Split rows as scikit-learn's train_test_split does, without copying any.
+
+    Parameters
+    ----------
+    n_rows : int
+        The number of rows.
+    settings : TrainingSettings
+        The share of them that is held out, and the state of the random order.
+    is_tight : bool
+        Whether memory is scarce: it then takes half of it, and a third longer.
+
+    Returns
+    -------
+    Split
+        Which rows are held out.
 
     Raises
     ------
@@ -43,7 +56,8 @@ def split_rows(n_rows: int, settings: TrainingSettings) -> Split:
             f"{n_rows} rows cannot be split with validation_fraction"
             f" {settings.validation_fraction}; add data."
         )
-    order = np.arange(n_rows, dtype=np.int32 if n_rows < 2**31 else np.int64)
+    # numpy shuffles numbers of 64 bits in a way of their own.
+    order = np.arange(n_rows, dtype=np.int32 if is_tight and n_rows < 2**31 else np.int64)
     np.random.RandomState(settings.random_state).shuffle(order)
     is_held_out = np.zeros(n_rows, np.bool_)
     is_held_out[order[:n_held_out]] = True
@@ -57,28 +71,30 @@ class Passes:
     """What passes over the store tell of its columns."""
 
     store: Store
-    running: dict[str, Running]
+    columns: dict[str, Column]
     is_held_out: Mask
 
     @cached_property
     def counted(self) -> dict[str, NDArray[np.int64]]:
-        """How often each small whole number occurs, by held out and target, one pass for all."""
-        schema = self.store.schema
-        small = [(p, n) for p, n in enumerate(schema.numeric) if self.running[n].is_small]
-        counts = {name: np.zeros(N_CLASSES, np.int64) for _, name in small}
-        for chunk in self.store:
-            kinds = 2 * self.is_held_out[chunk.rows] + chunk.y
-            for place, name in small:
-                values = chunk.numbers[:, place]
+        """How often each small whole number occurs, by held out and target, shape (n_values, 4)."""
+        places = {name: place for place, name in enumerate(self.store.schema.numeric)}
+        tables = {name: own.counts for name, own in self.columns.items()}
+        every = {name: counts for name, counts in tables.items() if counts is not None}
+        held_out = {name: Counting() for name in every}
+        # Reading has counted all rows, so only those that are held out are looked at.
+        for chunk in self.store if every and self.is_held_out.any() else ():
+            own = chunk.choose(np.flatnonzero(self.is_held_out[chunk.rows]))
+            for name, counting in held_out.items():
+                values = own.numbers[:, places[name]]
                 is_there = ~np.isnan(values)
-                keys = values[is_there].astype(np.int64) * N_CLASSES + kinds[is_there]
-                found = np.bincount(keys, minlength=len(counts[name]))
-                found[: len(counts[name])] += counts[name]
-                counts[name] = found
-        return {
-            name: np.pad(own, (0, -len(own) % N_CLASSES)).reshape(-1, N_CLASSES)
-            for name, own in counts.items()
-        }
+                counting.add(values[is_there], own.y[is_there])
+        counted = {}
+        for name, counts in every.items():
+            out = np.zeros_like(counts)
+            found = held_out[name].table()
+            out[: len(found)] = found
+            counted[name] = np.hstack([counts - out, out])
+        return counted
 
     def spread(
         self, name: str, *, held_out: bool | None = None, left: bool | None = None
@@ -90,7 +106,7 @@ class Passes:
             for has_left in (False, True)
             if held_out in (None, is_out) and left in (None, has_left)
         ]
-        if self.running[name].is_small:
+        if name in self.counted:
             return Counted(self.counted[name][:, kinds].sum(axis=1))
         place, taken = self.store.schema.numeric.index(name), []
         for chunk in self.store:

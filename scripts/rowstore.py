@@ -34,6 +34,10 @@ class Chunk:
         """The places of the rows in the dataset."""
         return slice(self.first, self.first + len(self.y))
 
+    def choose(self, rows: NDArray[np.int64]) -> "Chunk":
+        """Give copies of some rows, by their places here."""
+        return Chunk(0, self.numbers[rows], self.codes[rows], self.y[rows])
+
     def piece(self, start: int, n_rows: int) -> "Chunk":
         """Give some of the rows, without copying them."""
         own = slice(start, start + n_rows)
@@ -86,7 +90,7 @@ class Store:
             self.held.append(chunk)
         else:
             self.places.append((chunk.first, n_rows, chunk.numbers.dtype))
-            for part in (chunk.numbers, chunk.codes, chunk.y):
+            for part in (chunk.numbers.T, chunk.codes, chunk.y):
                 self.file.write(part.tobytes())
         return chunk
 
@@ -117,7 +121,7 @@ class Store:
             return np.frombuffer(file.read(n_bytes), kind).reshape(shape)
 
         for first, n_rows, kind in self.places:
-            numbers = take(kind, n_rows, n_numeric)
+            numbers = take(kind, n_numeric, n_rows).T
             yield Chunk(
                 first, numbers, take(np.int32, n_rows, n_categorical), take(np.int8, n_rows)
             )

@@ -13,6 +13,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 # Whole numbers from zero up to this are counted, which is far cheaper than sorting.
 SMALL_NUMBER = 2**16
+COUNTED_AT_ONCE = 2**16
 
 
 class Spread(Protocol):
@@ -85,7 +86,7 @@ def median(spread: Spread) -> float:
 
 @dataclass
 class Running:
-    """Count, mean and spread of numbers that come in parts, and whether all are small and whole.
+    """Count, mean and spread of numbers that come in parts.
 
     Notes
     -----
@@ -96,7 +97,6 @@ class Running:
     n_values: int = 0
     mean: float = 0.0
     squares: float = 0.0
-    is_small: bool = True
 
     def add(self, values: Floats) -> None:
         """Take further numbers, without blanks."""
@@ -110,12 +110,6 @@ class Running:
         self.squares += gap**2 * self.n_values * n_values / n_all
         self.mean += gap * n_values / n_all
         self.n_values = n_all
-        if self.is_small:
-            self.is_small = bool(
-                values.min() >= 0
-                and values.max() < SMALL_NUMBER
-                and (values == np.floor(values)).all()
-            )
 
     def merge(self, other: "Running") -> None:
         """Take the numbers that another one has taken."""
@@ -125,9 +119,94 @@ class Running:
         self.squares += other.squares + gap**2 * self.n_values * other.n_values / n_all
         self.mean += gap * other.n_values / n_all
         self.n_values = n_all
-        self.is_small = self.is_small and other.is_small
 
     def deviation(self, ddof: int) -> float:
         """Give the standard deviation with n - ddof in the denominator; NaN where it is none."""
         n_free = self.n_values - ddof
         return float((self.squares / n_free) ** 0.5) if n_free > 0 else float("nan")
+
+    @classmethod
+    def of_counts(cls, values: Floats, counts: Ints) -> "Running":
+        """Give what so many of each value come to."""
+        n_values = int(counts.sum())
+        mean = float(values @ counts) / max(1, n_values)
+        return cls(n_values, mean, float((values - mean) ** 2 @ counts))
+
+    def times(self, factor: float, offset: float) -> "Running":
+        """Give what the numbers come to when each is multiplied and then shifted."""
+        return Running(self.n_values, factor * self.mean + offset, factor**2 * self.squares)
+
+
+def are_small(values: NDArray[Any]) -> bool:
+    """Say whether numbers without a blank are whole, from zero on and small enough to count."""
+    if not len(values):
+        return True
+    is_whole = values.dtype.kind == "i" or bool((values == np.floor(values)).all())
+    return is_whole and bool(values.min() >= 0 and values.max() < SMALL_NUMBER)
+
+
+class Counting:
+    """Counts small whole numbers by target; many at once, which is cheaper than a few each time."""
+
+    def __init__(self) -> None:
+        """Begin without numbers."""
+        self.counted = np.zeros(0, np.int64)
+        self.waiting: list[Ints] = []
+        self.n_waiting = 0
+
+    def add(self, values: NDArray[Any], y: NDArray[np.int8]) -> None:
+        """Take further numbers and the target of their rows, 0 or 1."""
+        keys = values.astype(np.int64)
+        keys *= 2
+        keys += y
+        self.waiting.append(keys)
+        self.n_waiting += len(keys)
+        if self.n_waiting > COUNTED_AT_ONCE:
+            self.count()
+
+    def count(self) -> None:
+        """Count the numbers that wait."""
+        if self.n_waiting:
+            found = np.bincount(np.concatenate(self.waiting), minlength=len(self.counted))
+            found[: len(self.counted)] += self.counted
+            self.counted, self.waiting, self.n_waiting = found, [], 0
+
+    def table(self) -> Ints:
+        """Give the counts, shape (n_values, 2), by number and target."""
+        self.count()
+        return np.pad(self.counted, (0, len(self.counted) % 2)).reshape(-1, 2)
+
+
+class Column:
+    """What is told of a numeric column while its rows come in: counts, as long as all are small."""
+
+    def __init__(self) -> None:
+        """Begin without numbers."""
+        self.counting: Counting | None = Counting()
+        self.others = Running()
+
+    def add(self, values: NDArray[Any], y: NDArray[np.int8]) -> None:
+        """Take the numbers of further rows, NaN for a blank, and their target."""
+        if values.dtype.kind == "f":
+            is_there = ~np.isnan(values)
+            if not is_there.all():
+                values, y = values[is_there], y[is_there]
+        if self.counting is not None:
+            if are_small(values):
+                self.counting.add(values, y)
+                return
+            self.others, self.counting = self.running, None
+        self.others.add(values.astype(np.float64))
+
+    @property
+    def counts(self) -> Ints | None:
+        """How often each number occurs, by target, shape (n_values, 2); None if one is large."""
+        return None if self.counting is None else self.counting.table()
+
+    @property
+    def running(self) -> Running:
+        """Count, mean and spread of the numbers so far."""
+        counts = self.counts
+        if counts is None:
+            return self.others
+        return Running.of_counts(np.arange(len(counts), dtype=np.float64), counts.sum(axis=1))

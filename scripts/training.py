@@ -367,8 +367,8 @@ def fit_in_passes(read: Digest, config: Config) -> Candidate:
         If there are too few rows to split, or only one class to learn from.
     """
     settings = config.training
-    split = passes.split_rows(read.store.n_rows, settings)
-    over = passes.Passes(read.store, read.running, split.is_held_out)
+    split = passes.split_rows(read.store.n_rows, settings, is_tight=read.store.file is not None)
+    over = passes.Passes(read.store, read.columns, split.is_held_out)
     fit, (X, y) = manyrows.fit(over, split, settings)
     facts = digest.describe(read, over)
     fitted = compose(fit, facts, len(split.is_held_out) - int(split.is_held_out.sum()), config)
@@ -376,7 +376,7 @@ def fit_in_passes(read: Digest, config: Config) -> Candidate:
     validation = measure(outcome.y, outcome.probability, fit)
     fitted = msgspec.structs.replace(fitted, validation=validation)
     check_equal(fitted, fit.final, X)
-    fitted = digest.add_reference(fitted, read, over, outcome.contributions)
+    fitted = digest.add_reference(fitted, read, over)
     return Candidate(fitted, wrap(fit.final, fit.threshold, X, y))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from scripts import bulk, canonical, fields, reading
+from scripts import bulk, canonical, digest, fields, reading, reference
 from scripts.canonical import Judge
 from scripts.config import Schema
 from scripts.reading import Layout
@@ -88,6 +88,62 @@ def test_what_is_spelled_otherwise_is_left_to_the_rules_of_rows(line: str) -> No
 
 def test_a_last_line_without_an_end_is_left_to_the_rules_of_rows() -> None:
     assert judge().parse(b"b,2,3,y,0\na,1,1,x,1") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a,01,1,x,1", "a,1,00,x,1", "a,1x,1,x,1", "a,1,1/,x,1", "a,1,:,x,1", "a,-1,1,x,1"],
+)
+def test_numbers_are_read_at_once_only_where_all_of_them_are_plain(line: str) -> None:
+    for content in (f"{line}\nb,2,3,y,0\n", f"b,,3,y,0\n{line}\n"):
+        marks = judge().look_at(content.encode())
+
+        assert marks is not None
+        assert fields.read_short(marks, range(1, 3)) is None
+
+
+def test_numbers_side_by_side_are_read_at_once() -> None:
+    marks = judge().look_at(b"a,12345678,0,x,1\nbc,,70,y,0\n")
+
+    assert marks is not None
+    short = fields.read_short(marks, range(1, 3))
+    assert short is not None
+    values, lengths = short
+    assert values.tolist() == [[12345678, 0], [0, 70]]
+    assert lengths.tolist() == [[8, 0], [1, 2]]
+
+
+def test_numbers_of_nine_digits_are_not_read_at_once() -> None:
+    marks = judge().look_at(b"a,123456789,0,x,1\n")
+
+    assert marks is not None
+    assert fields.read_short(marks, range(1, 3)) is None
+
+
+def test_a_row_that_begins_with_a_number_is_read_like_others() -> None:
+    schema = Schema(ids=(), numeric=("n", "m"), categorical=(), target="left")
+
+    table = Judge(Layout(schema, ",", ["n", "m", "left"], {})).parse(b"12,3,1\n,40,0\n5,6,1\n")
+
+    assert table is not None
+    assert table["m"].to_pylist() == [3, 40, 6]
+    assert np.isnan(table["n"].to_numpy()).tolist() == [False, True, False]
+    assert table["n"].to_pylist()[0::2] == [12.0, 5.0]
+
+
+def test_rows_are_hashed_where_their_texts_stand() -> None:
+    # Texts of up to twenty bytes end and begin within words of eight.
+    rows = [f"{'c' * (n % 21 + 1)},{n},{n * 7},{'k' * (n % 9)},{n % 2}" for n in range(60)]
+    content = ("\n".join(rows) + "\n").encode()
+
+    cells = judge().take(content)
+
+    assert cells is not None
+    table = cells.table(SCHEMA.columns)
+    assert cells.n_rows == table.num_rows == 60
+    expected = reference.hash_rows(table.to_pandas(), SCHEMA)
+    assert digest.hash_cells(cells).tolist() == expected.tolist()
+    assert digest.hash_rows(table, SCHEMA).tolist() == expected.tolist()
 
 
 def test_a_zero_that_begins_a_text_is_no_superfluous_zero() -> None:

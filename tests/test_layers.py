@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "bulk": {"config", "findings", "reading", "lines", "columns", "canonical"},
     "duplicates": set(),
     "fields": {"lines", "reading", "columns"},
-    "canonical": {"config", "lines", "reading", "fields"},
+    "canonical": {"config", "duplicates", "lines", "reading", "fields"},
     "stack": set(),
     "sieve": {"duplicates", "stack"},
     "shelf": {"canonical", "stack"},
@@ -89,7 +89,7 @@ ALLOWED: dict[str, set[str]] = {
         "passes",
     }
     | {"passes", "rowstore"},
-    "digest": {"errors", "config", "bulk", "dataset", "duplicates", "model", "reading"}
+    "digest": {"errors", "config", "bulk", "canonical", "dataset", "duplicates", "model", "reading"}
     | {"reference", "passes", "rowstore", "spread"},
     # What training keeps of a dataset, and what is later compared with it.
     "reference": {"errors", "config", "dataset", "duplicates", "model"},

@@ -23,6 +23,7 @@ from scripts import (
     regression,
     rowstore,
     spelling,
+    spread,
     training,
 )
 from scripts.capacity import Way
@@ -199,9 +200,61 @@ def test_large_and_wide_numbers_are_kept_exactly(tmp_path: Path, config: Config)
     chunk = next(iter(read.store))
     assert chunk.numbers.dtype == np.float64
     assert chunk.numbers[:, 0].tolist() == list(range(0, 300 * 10**7, 10**7))
-    over = Passes(read.store, read.running, np.zeros(300, np.bool_))
-    assert not read.running["months"].is_small
+    over = Passes(read.store, read.columns, np.zeros(300, np.bool_))
+    assert read.columns["months"].counts is None
     assert over.spread("months").cells() == reference.make_cells(chunk.numbers[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("parts", "counts"),
+    [
+        ([[0, 2], [2, 5]], [[1, 0], [0, 0], [1, 1], [0, 0], [0, 0], [0, 1]]),
+        ([[2.0, np.nan], [np.nan, 0.0]], [[0, 1], [0, 0], [1, 0]]),
+        ([[1, 2], [-1, 2]], None),
+        ([[1, 2], [2**16, 2]], None),
+        ([[1, 2], [0.5, 2]], None),
+        ([[0.5, 2], [1, 2]], None),
+    ],
+)
+@pytest.mark.parametrize("at_once", [0, 2**16])
+def test_small_whole_numbers_are_counted_and_others_summed_up(
+    monkeypatch: pytest.MonkeyPatch,
+    parts: list[list[float]],
+    counts: list[list[int]] | None,
+    at_once: int,
+) -> None:
+    monkeypatch.setattr(spread, "COUNTED_AT_ONCE", at_once)
+    column = spread.Column()
+
+    for values in parts:
+        column.add(np.array(values), np.array([0, 1], np.int8))
+
+    found = column.counts
+    assert (None if found is None else found.tolist()) == counts
+    numbers = [number for values in parts for number in values if number == number]
+    assert column.running.n_values == len(numbers)
+    assert column.running.mean == pytest.approx(np.mean(numbers))
+    assert column.running.deviation(0) == pytest.approx(np.std(numbers))
+
+
+def test_numbers_that_are_not_there_are_neither_counted_nor_summed_up() -> None:
+    column = spread.Column()
+
+    column.add(np.array([np.nan, np.nan]), np.array([0, 1], np.int8))
+
+    assert column.running.n_values == 0
+    assert np.isnan(column.running.deviation(0))
+    assert column.counts is not None
+    assert column.counts.size == 0
+
+
+def test_a_scarce_memory_changes_nothing_of_the_split() -> None:
+    settings = TrainingSettings()
+
+    split, tight = (passes.split_rows(4097, settings, is_tight=t) for t in (False, True))
+
+    for own, other in zip(vars(split).values(), vars(tight).values(), strict=True):
+        assert own.tolist() == other.tolist()
 
 
 def test_one_class_is_not_enough(tmp_path: Path, config: Config) -> None:

@@ -80,7 +80,7 @@ def test_merged_sums_are_those_of_all_numbers() -> None:
         whole.merge(own)
 
     # Around the mean 4 they are -3, -2, 2 and 3: 26 in squares.
-    assert replace(whole) == Running(4, 1e9 + 4, 26.0, is_small=False)
+    assert replace(whole) == Running(4, 1e9 + 4, 26.0)
 
 
 def test_of_labels_that_came_at_once_leaving_counts_last() -> None:
