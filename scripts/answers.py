@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 
@@ -50,9 +51,9 @@ class RefusedError(Exception):
         self.members = members
 
 
-def answer_json(content: object, **facts: object) -> Answer:
+def answer_json(content: object, **facts: Any) -> Answer:
     """Answer with JSON."""
-    return Answer(200, msgspec.json.encode(content), JSON_HEADERS, **facts)  # type: ignore[arg-type]
+    return Answer(200, msgspec.json.encode(content), JSON_HEADERS, **facts)
 
 
 def answer_problem(status: int, detail: str, headers: Headers = (), **members: object) -> Answer:

@@ -155,6 +155,7 @@ def create_app(config_path: Path) -> Flask:
     access = Access(tokens)
     door = FrontDoor(app.wsgi_app, live, access, roles, metrics, as_page)
     door.prediction_log = PredictionLog(lambda: live.last().config, metrics.count_logging)
+    # As Flask documents it for what goes around the application.
     app.wsgi_app = door  # type: ignore[method-assign]
     app.extensions |= {
         "live": live,

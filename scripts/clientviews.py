@@ -46,9 +46,10 @@ def ask(question: Callable[[Any, Serving], Found]) -> Found:
     """
     now: Serving = request.environ[SERVING]
     try:
-        return ask_records(now.config, lambda _database, connection: question(connection, now))  # type: ignore[no-any-return]
+        found: Found = ask_records(now.config, lambda _, connection: question(connection, now))
     except (PipelineError, OSError) as error:
         raise RefusedError(503, now.without_folders(str(error))) from error
+    return found
 
 
 def read_number(name: str, text: str, lowest: int, highest: int) -> int:

@@ -85,7 +85,8 @@ def read_line(line: bytes) -> Job | None:
 def markers(name: str) -> tuple[bytes, bytes]:
     """Spell the first and the last line of a block; the name is the path of the config."""
     check_arguments([name])
-    return tuple(b"# %s adras %s\n" % (w, os.fsencode(name)) for w in (b"BEGIN", b"END"))  # type: ignore[return-value]
+    path = os.fsencode(name)
+    return b"# BEGIN adras %s\n" % path, b"# END adras %s\n" % path
 
 
 def spell_block(name: str, job: Job) -> bytes:

@@ -74,6 +74,7 @@ class Express:
         schema = used.schema
         self.with_ids = with_ids
         row = make_row_type(schema, with_ids=with_ids)
+        # Made while running, which no checker of types can follow, here and where it is read.
         body = msgspec.defstruct("Body", [("data", list[row])], gc=False)  # type: ignore[valid-type]
         self._decode = msgspec.json.Decoder(body).decode
         getters = [attrgetter(f"c{k}") for k in range(len(schema.features))]

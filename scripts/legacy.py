@@ -56,6 +56,7 @@ def moment_of(path: Path) -> datetime:
     if not found:
         return changed
     try:
+        # The six groups are the six parts of a moment.
         return datetime(*(int(part) for part in found.groups(default="0")), tzinfo=UTC)  # type: ignore[misc, arg-type]
     except ValueError:
         return changed

@@ -31,6 +31,7 @@ def share_between_processes(folder: Path) -> None:
     To be called before `Metrics` is made; the library reads the folder from the environment.
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    # These three of the library are not annotated.
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
 
 

@@ -3,7 +3,7 @@
 import math
 from itertools import chain
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -54,7 +54,7 @@ def number_wanted(value: object, minimum: float) -> str:
     if type(value) not in NUMBER_TYPES:
         return "a number or null"
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(cast("float", value))
     except OverflowError:
         number = math.inf
     if abs(number) > LARGEST_NUMBER:

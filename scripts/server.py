@@ -256,6 +256,7 @@ async def serve_until_stopped(
     serving = loop.create_task(server.serve())
     waiting = loop.create_task(stopped.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    # The library does not annotate it.
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait({serving}, timeout=GRACE_S)
     waiting.cancel()

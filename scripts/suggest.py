@@ -7,7 +7,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import msgspec
@@ -195,7 +195,9 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
         If no file can be read, or no column may be a target.
     """
     separator, first = find_separator(paths)
-    blank = Schema(target=target or first, ids=(), numeric=(), separator=separator)  # type: ignore[arg-type]
+    # One of the marks that a config may name.
+    mark = cast("Any", separator)
+    blank = Schema(target=target or first, ids=(), numeric=(), separator=mark)
     table, readings, _ = inference.read_as_text(paths, blank)
     target = target or guess_target(table)
     labels, about_target = describe_target(table[target], target)

@@ -59,6 +59,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
+        # One of the class for click, one of each failure here.
         self.exit_code = exit_code  # type: ignore[misc]
 
 

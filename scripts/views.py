@@ -73,12 +73,14 @@ class Route:
 
 def serving() -> Serving:
     """Give what this request is answered from, the same from its beginning to its end."""
-    return request.environ[SERVING]  # type: ignore[no-any-return]
+    now: Serving = request.environ[SERVING]
+    return now
 
 
 def past() -> History:
     """Give what asks the records."""
-    return current_app.extensions["history"]  # type: ignore[no-any-return]
+    history: History = current_app.extensions["history"]
+    return history
 
 
 def predict() -> Answer:
