@@ -65,6 +65,7 @@ class Digest:
     columns: dict[str, Column] = field(default_factory=dict)
     hashes: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     waiting: list[NDArray[np.uint32]] = field(default_factory=list)
+    n_waiting: int = 0
 
     def add(self, table: pa.Table, hashes: NDArray[np.uint32]) -> None:
         """Take the next rows, and their hashes."""
@@ -74,7 +75,8 @@ class Digest:
         if len(self.hashes) == reference.N_HASHES:
             hashes = hashes[hashes < self.hashes[-1]]
         self.waiting.append(hashes)
-        if sum(map(len, self.waiting)) > reference.N_HASHES:
+        self.n_waiting += len(hashes)
+        if self.n_waiting > reference.N_HASHES:
             self.sort_hashes()
 
     @property
@@ -86,6 +88,7 @@ class Digest:
         """Keep the smallest of all hashes so far."""
         together = np.sort(np.concatenate([self.hashes, *self.waiting]))
         self.hashes, self.waiting = reference.without_repeats(together)[: reference.N_HASHES], []
+        self.n_waiting = 0
 
 
 def read(
