@@ -213,7 +213,7 @@ ALLOWED["heartbeat"] = set()
 # A run from its start to its end: what it finds, how long it may take, what it records.
 RUN: dict[str, set[str]] = {
     "snapshot": {"errors", "config", "artifacts", "database", "filebook"},
-    # When garbage is looked for, which after an import it need not be.
+    # What imports need not do: look for garbage, and work out help.
     "garbage": set(),
     "deadline": {"errors", "garbage"},
     "running": {"errors", "config", "database", "deadline", "filebook", "snapshot"},
