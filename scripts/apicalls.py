@@ -8,7 +8,7 @@ import click
 import msgspec
 import requests
 
-from scripts import artifacts, dataset, release
+from scripts import artifacts, dataset, release, testrows
 from scripts.config import ApiSettings, Config
 from scripts.console import run_as_script
 from scripts.errors import ServiceUnavailableError
@@ -114,7 +114,7 @@ def main(config: Config) -> Path:
     # The columns that the service wants are those of the model in production.
     current = release.load_current(config.prod_deployment_path)
     schema = config.schema if current is None else current.model.schema
-    table, _ = dataset.read_test_table(config.test_data_path, schema)
+    table, _ = testrows.read(config, schema)
     # pandas lets names be anything; those of the schema are text.
     rows = cast("Rows", dataset.features(table, schema).to_dict(orient="records"))
     token = read_tokens(config.api).any_for_reading

@@ -9,7 +9,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -32,6 +32,9 @@ CURRENT = "current"
 IDENTITY = "_identity.json"
 WITHDRAWN = "withdrawn.json"
 RELEASE_PATTERN = re.compile(r"(\d{4,})_\d{8}T\d{12}Z")
+
+# Size in bytes, time of change in nanoseconds, inode.
+State = tuple[int, int, int]
 
 log = logging.getLogger(__name__)
 
@@ -289,7 +292,7 @@ def list_tables(place: Path) -> list[Path]:
     return [path for path in tables if path not in nameless]
 
 
-def file_state(path: Path) -> tuple[int, int, int]:
+def file_state(path: Path) -> State:
     """Size in bytes, time of change in nanoseconds, inode; equal states mean an untouched file."""
     # Of what a link leads to: content that changes behind a link is new data, too.
     status = path.stat() if path.exists() else path.lstat()
@@ -311,15 +314,21 @@ def settled_tables(place: Path, settle_s: float) -> tuple[list[Path], list[Path]
     tuple of two lists of Path
         Complete files, in name order; files that changed while being watched.
     """
-    states = {path: file_state(path) for path in list_tables(place)}
+    return settle(lambda: {path: file_state(path) for path in list_tables(place)}, settle_s)
+
+
+def settle(
+    look: Callable[[], Mapping[Path, State]], settle_s: float
+) -> tuple[list[Path], list[Path]]:
+    """Tell complete files from growing ones, wherever they are, by looking once or twice."""
+    states = look()
     ages = [time.time() - changed_ns / 1e9 for _, changed_ns, _ in states.values()]
     if all(age >= settle_s for age in ages):
         return list(states), []
     time.sleep(settle_s)
-    settled = [
-        path for path, state in states.items() if path.exists() and file_state(path) == state
-    ]
-    return settled, [path for path in list_tables(place) if path not in settled]
+    now = look()
+    settled = [path for path, state in states.items() if now.get(path) == state]
+    return settled, [path for path in now if path not in settled]
 
 
 def current_target(prod_folder: Path) -> str | None:

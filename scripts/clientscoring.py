@@ -24,6 +24,7 @@ from scripts import (
     model,
     ranking,
     release,
+    testrows,
 )
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
@@ -133,7 +134,7 @@ def spell_model(used: Model) -> str:
 
 def measure_gains(config: Config, used: Model) -> tuple[int, bytes]:
     """Order the labels of the test rows by the model, the riskiest first, one bit each."""
-    table, _ = dataset.read_test_table(config.test_data_path, used.schema)
+    table, _ = testrows.read(config, used.schema)
     probability = evaluation.predict_table(used, table)[1]
     y = dataset.target(table, used.schema)[np.argsort(-probability, kind="stable")]
     return len(y), np.packbits(y.astype(np.uint8)).tobytes()

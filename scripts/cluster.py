@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 from py4j.protocol import Py4JError
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -45,6 +46,30 @@ def zip_package(folder: Path) -> Path:
     return path
 
 
+def prepare() -> None:
+    """Set what must be set before Java starts."""
+    # Of pandas it gets Arrow tables only, so that its warning of pandas 3 would only be noise.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    # Tasks run under the interpreter of the same place on each worker.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # It tells of each connection that it closes, long after a run has said how it ended.
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+
+
+def open_hadoop() -> tuple[Any, Any]:
+    """Give Java and the settings of Hadoop, as `spark-defaults.conf` has them.
+
+    A session that is opened later goes on in the same Java. Without one, no core of the cluster is
+    taken, which a run with nothing new must not do every ten minutes.
+    """
+    prepare()
+    # What a session does first; there is no public name for it alone.
+    SparkContext._ensure_initialized()
+    jvm: Any = SparkContext._jvm
+    settings = jvm.org.apache.spark.SparkConf(True)
+    return jvm, jvm.org.apache.spark.deploy.SparkHadoopUtil.get().newConfiguration(settings)
+
+
 def open_session(engine: EngineSettings) -> SparkSession:
     """Open the session of this process, or give the one that is open.
 
@@ -54,17 +79,12 @@ def open_session(engine: EngineSettings) -> SparkSession:
     existing = SparkSession.getActiveSession()
     if existing is not None:
         return existing
-    # Of pandas it gets Arrow tables only, so that its warning of pandas 3 would only be noise.
-    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-    # Tasks run under the interpreter of the same place on each worker.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    prepare()
     builder = SparkSession.builder.appName("adras").master(engine.master)
     for name, value in SETTINGS.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
-    # It tells of each connection that it closes, long after a run has said how it ended.
-    logging.getLogger("py4j").setLevel(logging.WARNING)
     # Workers fetch it when they come, also late, so it stays as long as this process.
     folder = tempfile.mkdtemp(prefix="adras-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from scripts import addresses
+from scripts.addresses import Address
 from scripts.errors import ConfigError
 
 DEFAULT_CONFIG_PATH = Path(__file__).resolve().parent.parent / "config.json"
@@ -31,8 +33,9 @@ LEAST_MEMORY_GB = 0.4
 PASSWORD_IN_URL = re.compile(r"//[^/@]*:[^/@]*@|[?&]password=")
 # As Spark spells the address of a cluster; local[2] is this machine alone, to try it.
 MASTER = r"^(spark://[^\s,/]+:\d+(,[^\s,/]+:\d+)*|local\[(\d+|\*)\]|yarn|k8s://\S+)?\Z"
-# As Hadoop spells the address of a folder: s3a://bucket/folder; it goes to Spark as it stands.
-ADDRESS = r"^([a-z][a-z0-9+.-]*://\S+)?\Z"
+ADDRESS = rf"^({addresses.PATTERN})?\Z"
+# Of the folders these may be in an object store, and read by a cluster.
+READ_KEYS = ("input_folder_path", "test_data_path")
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Label = str | int | float | bool
@@ -322,12 +325,42 @@ def check_schema(schema: Schema, place: str, *, is_declared: bool = False) -> No
 def check_folders(config: Config, place: str) -> None:
     """Refuse a folder of client tables that the pipeline would write into."""
     for key in ("output_folder_path", "output_model_path", "prod_deployment_path"):
-        for read in ("input_folder_path", "test_data_path"):
+        for read in READ_KEYS:
             if getattr(config, key) == getattr(config, read):
                 raise ConfigError(
                     f"{place}: {key} is the same folder as {read}; what the pipeline writes"
                     " would be read as client data. Choose another folder."
                 )
+
+
+def check_addresses(config: Config, place: str) -> None:
+    """Refuse an address where only a folder can be, and any where no cluster reads it."""
+    for key in FOLDER_KEYS:
+        found = getattr(config, key)
+        if not isinstance(found, Address):
+            continue
+        if key not in READ_KEYS:
+            raise ConfigError(
+                f"{place}, {key}: expected the path of a folder, got the address {str(found)!r};"
+                " of what is written only the dataset may be in an object store,"
+                " engine.dataset_address."
+            )
+        if config.engine.name != "spark":
+            raise ConfigError(
+                f"{place}, {key} is the address {str(found)!r}, and the pandas engine reads files"
+                ' of this machine only. Choose the engine that reads it, {"name": "spark",'
+                ' "master": ...}, or give the path of a folder.'
+            )
+        check_no_password(str(found), f"{place}, {key}")
+
+
+def check_no_password(address: str, place: str) -> None:
+    """Refuse an address that holds a password."""
+    if PASSWORD_IN_URL.search(address):
+        raise ConfigError(
+            f"{place} holds a password; keys of an object store belong into Spark's"
+            " spark-defaults.conf, or into the environment."
+        )
 
 
 def check_engine(engine: EngineSettings, place: str) -> None:
@@ -352,11 +385,7 @@ def check_engine(engine: EngineSettings, place: str) -> None:
             f" report of a run take more, however little data there is; give {LEAST_MEMORY_GB:g}"
             " or more."
         )
-    if PASSWORD_IN_URL.search(engine.dataset_address):
-        raise ConfigError(
-            f"{place}, engine.dataset_address holds a password; keys of an object store belong"
-            " into Spark's spark-defaults.conf, or into the environment."
-        )
+    check_no_password(engine.dataset_address, f"{place}, engine.dataset_address")
 
 
 def check_api(api: ApiSettings, place: str) -> None:
@@ -391,7 +420,11 @@ def database_url(config: Config) -> str:
 
 def resolve_paths(config: Config, folder: Path) -> Config:
     """Make the paths of a config absolute; relative ones start at the folder of config.json."""
-    folders = {key: Path(os.path.normpath(folder / getattr(config, key))) for key in FOLDER_KEYS}
+    found = {key: getattr(config, key) for key in FOLDER_KEYS}
+    folders = {
+        key: path if isinstance(path, Address) else Path(os.path.normpath(folder / path))
+        for key, path in found.items()
+    }
     prefix, url = "sqlite:///", database_url(config)
     if url.startswith(prefix) and url.removeprefix(prefix):
         url = f"{prefix}{folder / url.removeprefix(prefix)}"
@@ -405,10 +438,12 @@ def read_path(kind: type, value: object) -> Path:
     """Turn a JSON string into a path, for the decoder."""
     if kind is not Path or not isinstance(value, str) or not value or "\0" in value:
         raise ValueError(f"Expected the path of a folder, got {value!r}")
+    if addresses.is_address(value):
+        return Address(value)
     if "://" in value:
         raise ValueError(
-            f"Expected the path of a folder, got the address {value!r}; of all folders only the"
-            " dataset's may be one, engine.dataset_address"
+            f"Expected the path of a folder, or an address such as 's3a://bucket/folder', got"
+            f" {value!r}"
         )
     return Path(value)
 
@@ -457,6 +492,7 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path}: {error}. The README lists every key.") from error
     check_schema(config.schema, str(path), is_declared=True)
     check_engine(config.engine, str(path))
+    check_addresses(config, str(path))
     check_api(config.api, str(path))
     config = resolve_paths(config, path.absolute().parent)
     check_folders(config, str(path))

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from scripts import artifacts, console, dataset, evaluation, model, release, rollback
+from scripts import artifacts, console, dataset, evaluation, model, release, rollback, testrows
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.database import DeploymentKind
@@ -179,7 +179,7 @@ def main(
     sources = find_sources(config, model_path, dataset_path)
     prod_folder = config.prod_deployment_path
     candidate = model.load_model(sources.files[release.MODEL])
-    table, _ = dataset.read_test_table(config.test_data_path, candidate.schema)
+    table, _ = testrows.read(config, candidate.schema)
     f1 = measure_f1(candidate, table) if f1 is None else f1
     check_score(sources.files[release.SCORE], f1)
     made = make_release(prod_folder, sources, f1, datetime.now(UTC))

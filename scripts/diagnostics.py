@@ -25,6 +25,7 @@ from scripts import (
     model,
     monitoring,
     release,
+    testrows,
     timing,
 )
 from scripts.config import Config
@@ -170,7 +171,7 @@ def main(config: Config, *, measured: Measured | None = None) -> Path:
     current = release.load_current(config.prod_deployment_path)
     if current is None:
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
-    table, _ = dataset.read_test_table(config.test_data_path, current.model.schema)
+    table, _ = testrows.read(config, current.model.schema)
     fractions = current.model.dataset.missing_fractions
     path, now = config.prod_deployment_path / artifacts.DIAGNOSTICS, datetime.now(UTC)
     outdated, packages_at = recent_packages(path, now)

@@ -33,6 +33,7 @@ class FileReading:
     n_rows: int = 0
     separator: str = ""
     encoding: str = ""
+    header: list[str] = field(default_factory=list)
     is_detected: bool = False
     refused: str = ""
     rejected: list[RejectedRow] = field(default_factory=list)

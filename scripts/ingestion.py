@@ -23,6 +23,7 @@ from scripts import (
     release,
     spelling,
 )
+from scripts.addresses import Address
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
 from scripts.console import run_as_script
@@ -196,7 +197,14 @@ def take_in(paths: Sequence[Path], schema: Schema, config: Config) -> Intake:
 
 def find_input(config: Config) -> list[Path]:
     """List the input files that are complete, in name order; say which are still being written."""
-    settled, growing = artifacts.settled_tables(config.input_folder_path, config.ingestion.settle_s)
+    place, settle_s = config.input_folder_path, config.ingestion.settle_s
+    if isinstance(place, Address) and engines.is_cluster(config):
+        # PySpark and Java are for who has a cluster.
+        from scripts import sparkstore  # noqa: PLC0415
+
+        settled, growing, _ = sparkstore.look_into(place, settle_s, {})
+    else:
+        settled, growing = artifacts.settled_tables(place, settle_s)
     if growing:
         names = [path.name for path in growing]
         log.warning("Left %s for the next run: they are still being written.", names)

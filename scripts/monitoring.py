@@ -17,6 +17,7 @@ from scripts import (
     engines,
     evaluation,
     release,
+    testrows,
 )
 from scripts.artifacts import Kind
 from scripts.capacity import Way
@@ -120,7 +121,7 @@ def look_at_data(
 
 def look_at_score(current: Release, config: Config) -> tuple[Evaluation, F1Drift | None]:
     """Measure the release on the test data of today, against those of its deployment."""
-    table, _ = dataset.read_test_table(config.test_data_path, current.model.schema)
+    table, _ = testrows.read(config, current.model.schema)
     measured = evaluation.evaluate_model(current.model, table)
     then = current.score_counts
     fell = None if then is None else decline.compare_f1(count(then), count(measured))

@@ -19,6 +19,7 @@ from scripts import (
     model,
     release,
     simulation,
+    testrows,
     withdrawals,
 )
 from scripts.artifacts import Kind
@@ -64,7 +65,7 @@ def main(config: Config, *, model_path: Path | None = None) -> Decision:
     if model_path is None:
         model_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
     candidate = model.load_model(model_path)
-    table, _ = dataset.read_test_table(config.test_data_path, candidate.schema)
+    table, _ = testrows.read(config, candidate.schema)
     production = release.load_current(config.prod_deployment_path)
     predicted, why_uncompared = None, ""
     if production is not None and (

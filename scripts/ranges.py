@@ -6,11 +6,12 @@ long, the file is read in one go, by whoever puts the ranges together.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
+import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
@@ -36,13 +37,55 @@ class Told(Struct, frozen=True, kw_only=True):
     """
 
     place: int
-    state: tuple[int, int]
+    state: tuple[int, int] = (0, 0)
     separator: str
     encoding: str
+    header: list[str]
     n_lines: int
     n_rows: int
     rejected: list[RejectedRow]
     is_proven: bool
+
+
+class Form(Protocol):
+    """What is made of the lines of a file."""
+
+    @property
+    def schema(self) -> Schema:
+        """The columns."""
+
+    def read_layout(self, first: str | None, found: FileReading) -> Layout:
+        """Learn from the first line how the others are to be read, if ranges will do."""
+
+    def read_block(
+        self, content: bytes, number: int, layout: Layout, found: FileReading
+    ) -> pa.Table:
+        """Read whole lines, of which `number` is the first, if they prove to hold whole records."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the columns of a schema."""
+
+    schema: Schema
+    needs_label: bool
+
+    def read_layout(self, first: str | None, found: FileReading) -> Layout:
+        """Learn how the lines after the first are to be read."""
+        layout = reading.read_layout(first, self.schema, found, needs_label=self.needs_label)
+        if not columns.can_prove(layout):
+            raise UnprovenError
+        return layout
+
+    def read_block(
+        self, content: bytes, number: int, layout: Layout, found: FileReading
+    ) -> pa.Table:
+        """Read whole lines by the rules of rows."""
+        return bulk.read_block(content, number, layout, found)
+
+
+# Whole lines, and how they are to be read.
+Blocks = Iterator[tuple[bytes, Layout]]
 
 
 class Limited:
@@ -82,13 +125,10 @@ def find_line(handle: BinaryIO, place: int, first: int) -> int:
     return handle.tell()
 
 
-def read_header(handle: BinaryIO, schema: Schema, found: FileReading, needs_label: bool) -> Layout:
+def read_header(handle: BinaryIO, form: Form, found: FileReading) -> Layout:
     """Learn how the lines of a file are to be read, which each range does for itself."""
-    first = reading.read_line(handle, 1, found, hashlib.sha256(), schema.encoding)
-    layout = reading.read_layout(first, schema, found, needs_label=needs_label)
-    if not columns.can_prove(layout):
-        raise UnprovenError
-    return layout
+    first = reading.read_line(handle, 1, found, hashlib.sha256(), form.schema.encoding)
+    return form.read_layout(first, found)
 
 
 def iterate_blocks(handle: BinaryIO, part: Range, first: int) -> Iterator[bytes]:
@@ -98,43 +138,59 @@ def iterate_blocks(handle: BinaryIO, part: Range, first: int) -> Iterator[bytes]
     yield from bulk.iterate_blocks(cast(BinaryIO, Limited(handle, stop - start)))
 
 
-def read_range(
-    path: Path, part: Range, schema: Schema, *, needs_label: bool
+def read_blocks(
+    place: int, path: Path, form: Form, open_blocks: Callable[[FileReading], Blocks]
 ) -> Iterator[pa.Table | Told]:
-    """Read a range of a file.
+    """Read the blocks of a range, wherever they come from.
 
     Parameters
     ----------
+    place : int
+        Tells which range of the file it is.
     path : Path
         The file.
-    part : Range
-        Which bytes.
-    schema : Schema
-        The columns.
-    needs_label : bool
-        Whether a row without a label is rejected.
+    form : Form
+        What is made of its lines.
+    open_blocks : callable
+        Takes the account of the file; gives whole lines, and how they are to be read.
 
     Yields
     ------
     pyarrow.Table or Told
-        The rows that can be right, a block at a time; then what the range held.
+        What the form makes, a block at a time; then what the range held.
     """
-    found, own = reading.new_reading(path, schema), reading.new_reading(path, schema)
-    state, n_lines, is_proven = artifacts.file_state(path)[:2], 0, True
+    found, own = (reading.new_reading(path, form.schema) for _ in range(2))
+    n_lines, is_proven = 0, True
     try:
-        reading.check_is_file(path, path.parent)
-        with path.open("rb") as handle:
-            layout = read_header(handle, schema, found, needs_label)
-            for block in iterate_blocks(handle, part, found.n_bytes):
-                yield bulk.read_block(block, n_lines, layout, own)
-                n_lines += block.count(b"\n")
+        for block, layout in open_blocks(found):
+            yield form.read_block(block, n_lines, layout, own)
+            n_lines += block.count(b"\n")
     except (RefusedFileError, UnprovenError):
         is_proven = False
     yield Told(
-        place=part.place, state=state, separator=found.separator, encoding=found.encoding,
-        n_lines=n_lines, n_rows=own.n_rows, rejected=own.rejected,
-        is_proven=is_proven and state == artifacts.file_state(path)[:2],
+        place=place, separator=found.separator, encoding=found.encoding, header=found.header,
+        n_lines=n_lines, n_rows=own.n_rows, rejected=own.rejected, is_proven=is_proven,
     )  # fmt: skip
+
+
+def read_range(path: Path, part: Range, form: Form) -> Iterator[pa.Table | Told]:
+    """Read a range of a file of this machine, as `read_blocks` does."""
+    state = artifacts.file_state(path)[:2]
+
+    def open_blocks(found: FileReading) -> Blocks:
+        reading.check_is_file(path, path.parent)
+        with path.open("rb") as handle:
+            layout = read_header(handle, form, found)
+            for block in iterate_blocks(handle, part, found.n_bytes):
+                yield block, layout
+
+    for made in read_blocks(part.place, path, form, open_blocks):
+        if isinstance(made, Told):
+            is_same = state == artifacts.file_state(path)[:2]
+            proven = made.is_proven and is_same
+            yield msgspec.structs.replace(made, state=state, is_proven=proven)
+        else:
+            yield made
 
 
 def move_down(rows: Sequence[RejectedRow], n_lines: int) -> list[RejectedRow]:
@@ -156,4 +212,5 @@ def put_together(
         n_lines += told.n_lines
     made.sha256, made.n_bytes = sha256, ordered[0].state[0]
     made.separator, made.encoding = ordered[0].separator, ordered[0].encoding
+    made.header = ordered[0].header
     return made

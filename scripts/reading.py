@@ -32,6 +32,8 @@ OPEN_RECORDS = {
 }
 WITHOUT_BOM, WITH_BOM = "utf-8", "utf-8-sig"
 AUTO = "auto"
+NOT_REGULAR = "it is not a regular file"
+EMPTY = "it is empty, or its first line is"
 KNOWN_SIGNATURES = {
     b"\xff\xfe": "it looks like UTF-16",
     b"\xfe\xff": "it looks like UTF-16",
@@ -69,13 +71,18 @@ def split_record(record: str, separator: str = COMMA) -> list[str]:
         raise BadCellError(f"expected quoted fields of at most {longest} characters") from error
 
 
-def check_is_file(path: Path, folder: Path) -> None:
-    """Refuse what is named like a table but is not a file of the folder."""
+def check_name(path: Path) -> None:
+    """Refuse a name that no list could show."""
     if CONTROL.search(path.name):
         raise RefusedFileError("its name has a control character, such as a line end; rename it")
+
+
+def check_is_file(path: Path, folder: Path) -> None:
+    """Refuse what is named like a table but is not a file of the folder."""
+    check_name(path)
     # Looked at first: following a link that leads to itself would fail.
     if not artifacts.is_regular(path):
-        raise RefusedFileError("it is not a regular file")
+        raise RefusedFileError(NOT_REGULAR)
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
         raise RefusedFileError("it is a link to a file outside its folder; copy the file instead")
     if not os.access(path, os.R_OK):
@@ -285,8 +292,9 @@ def read_layout(
 ) -> Layout:
     """Learn from a file's first line how the others are to be read."""
     if not (first and first.strip()):
-        raise RefusedFileError("it is empty, or its first line is")
+        raise RefusedFileError(EMPTY)
     reading.separator, header = read_header(first, schema)
+    reading.header = header
     parsers: Parsers = (
         dict.fromkeys(header, str.strip)
         if as_text

@@ -25,6 +25,7 @@ from scripts import (
     gallery,
     past,
     release,
+    testrows,
     timelines,
 )
 from scripts.artifacts import Kind
@@ -167,7 +168,7 @@ def main(
     if current is None:
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
     schema = current.model.schema
-    table, _ = dataset.read_test_table(config.test_data_path, schema)
+    table, _ = testrows.read(config, schema)
     measured = evaluation.evaluate_model(current.model, table)
     before, story = read_records(config, engine, current)
     matrix = charts.confusion_matrix(measured, schema, current.name)

@@ -1,10 +1,12 @@
 """Measures a model on the test data: F1 and what explains it."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import artifacts, dataset, engines, evaluation, findings, model
+from scripts import artifacts, engines, evaluation, findings, model, testrows
+from scripts.addresses import Address
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.console import run_as_script
@@ -39,9 +41,12 @@ def shown(value: float | None) -> str:
 def score_on_cluster(config: Config, candidate: Model) -> tuple[Evaluation, list[FileReading]]:
     """Measure a model on test data that a cluster reads."""
     # PySpark and Java are for who has a cluster.
-    from scripts import sparkscoring  # noqa: PLC0415
+    from scripts import sparkscoring, sparkstore  # noqa: PLC0415
 
-    paths = artifacts.list_tables(config.test_data_path)
+    place = config.test_data_path
+    paths: Sequence[Path] = (
+        [*sparkstore.look(place)] if isinstance(place, Address) else artifacts.list_tables(place)
+    )
     measured, readings = sparkscoring.score(config.engine, paths, candidate)
     findings.log_readings(readings)
     return measured, readings
@@ -49,7 +54,7 @@ def score_on_cluster(config: Config, candidate: Model) -> tuple[Evaluation, list
 
 def score_here(config: Config, candidate: Model) -> tuple[Evaluation, list[FileReading]]:
     """Measure a model on test data that this machine reads."""
-    table, readings = dataset.read_test_table(config.test_data_path, candidate.schema)
+    table, readings = testrows.read(config, candidate.schema)
     return evaluation.evaluate_model(candidate, table), readings
 
 

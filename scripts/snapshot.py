@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from scripts import artifacts
+from scripts import artifacts, engines
+from scripts.addresses import Address
 from scripts.config import Config
 from scripts.database import Role, Verdict
 from scripts.filebook import KnownFile
@@ -57,6 +58,20 @@ def look_at(path: Path, known: Mapping[str, KnownFile]) -> KnownFile:
     return KnownFile(*state, sha256)
 
 
+def look_into(
+    place: Path, config: Config, known: Mapping[str, KnownFile]
+) -> tuple[Sequence[Path], Sequence[Path], dict[str, KnownFile]]:
+    """Find the complete and the growing files of a place, and identify the complete ones."""
+    settle_s = config.ingestion.settle_s
+    if isinstance(place, Address) and engines.is_cluster(config):
+        # PySpark and Java are for who has a cluster.
+        from scripts import sparkstore  # noqa: PLC0415
+
+        return sparkstore.look_into(place, settle_s, known)
+    settled, growing = artifacts.settled_tables(place, settle_s)
+    return settled, growing, {str(path): look_at(path, known) for path in settled}
+
+
 def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> str:
     """Identify what a run would train and be judged on: contents and the settings that matter.
 
@@ -79,13 +94,12 @@ def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> 
 
 def take_snapshot(config: Config, known: Mapping[str, KnownFile]) -> Snapshot:
     """Look at the input and test files, waiting once for those that are being written."""
-    settle_s = config.ingestion.settle_s
-    inputs, growing = artifacts.settled_tables(config.input_folder_path, settle_s)
-    tests, growing_tests = artifacts.settled_tables(config.test_data_path, settle_s)
+    inputs, growing, seen = look_into(config.input_folder_path, config, known)
+    tests, growing_tests, seen_tests = look_into(config.test_data_path, config, known)
     if growing or growing_tests:
         names = [path.name for path in (*growing, *growing_tests)]
         log.warning("Left %s for the next run: they are still being written.", names)
-    seen = {str(path): look_at(path, known) for path in (*inputs, *tests)}
+    seen |= seen_tests
     print_of = fingerprint(
         (seen[str(path)].sha256 for path in inputs),
         (seen[str(path)].sha256 for path in tests),

@@ -22,24 +22,7 @@ def in_order(labels: Labels) -> Labels:
 
 
 def collect_labels(engine: EngineSettings, path: Path, schema: Schema, wanted: set[str]) -> Found:
-    """Collect the labels of the wanted clients off a dataset, as `joining.collect_labels` does.
-
-    Parameters
-    ----------
-    engine : EngineSettings
-        The cluster.
-    path : Path
-        A dataset in parts.
-    schema : Schema
-        Its columns.
-    wanted : set of str
-        Names of clients; of others nothing comes back.
-
-    Returns
-    -------
-    dict of str to dict
-        The labels of each client by the hash of their row.
-    """
+    """Collect the labels of the wanted clients off a dataset in parts, as `joining` does."""
 
     def work(parts: Iterator[pa.Table]) -> bytes:
         tables = (sparkdata.to_table(part, schema) for part in parts)

@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 
 class SparkPlan(Struct, frozen=True, kw_only=True):
-    """What the sample decided: scale, threshold, calibration."""
+    """What the sample decided: scale, threshold, and calibration, 1 and 0 where it does not pay."""
 
     scaled: bool
     threshold: float
@@ -40,22 +40,7 @@ def split(rows: DataFrame, settings: TrainingSettings) -> tuple[DataFrame, DataF
 
 
 def plan_sample(sample: pd.DataFrame, schema: Schema, settings: TrainingSettings) -> SparkPlan:
-    """Plan with a sample of both kinds of rows, as the pandas engine does with very many rows.
-
-    Parameters
-    ----------
-    sample : pandas.DataFrame of shape (n_rows, n_columns)
-        With the share of each row beside its columns.
-    schema : Schema
-        The columns.
-    settings : TrainingSettings
-        Of the regression and the threshold.
-
-    Returns
-    -------
-    SparkPlan
-        Whether to scale, the threshold, and the calibration if it pays, else 1 and 0.
-    """
+    """Plan with a sample of both kinds of rows and their shares, as of very many rows here."""
     is_validation = sample[SHARE].to_numpy() < settings.validation_fraction
     X, y = dataset.features(sample, schema), dataset.target(sample, schema)
     training = X[~is_validation], y[~is_validation]

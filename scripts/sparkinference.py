@@ -2,35 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow as pa
 from msgspec import Struct
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from scripts import cells, cluster, findings, inference, reading
+from scripts import cells, cluster, findings, inference, sparkstored
 from scripts.cluster import aggregate, column, gather
 from scripts.config import EngineSettings, NumberMarks, Schema
 from scripts.errors import DatasetError
-from scripts.findings import FileReading, RejectedRow
+from scripts.findings import FileReading
 from scripts.inference import Inference, Look
-from scripts.reading import RefusedFileError
-
-FILE, CELLS, REPORT = "file", "cells", "report"
-KINDS = pa.schema([(FILE, pa.int32()), (CELLS, pa.string()), (REPORT, pa.string())])
-CHUNK_ROWS = 10_000
-
-
-class Told(Struct, frozen=True):
-    """What a file held: its columns, and its account."""
-
-    header: list[str]
-    found: dict[str, Any]
+from scripts.sparkpieces import FILE
+from scripts.sparktexts import CELLS, Texts
 
 
 class Numbers(Struct, frozen=True):
@@ -46,68 +33,9 @@ class Numbers(Struct, frozen=True):
     measure: bool = False
 
 
-def read_texts(path: Path, schema: Schema, found: FileReading) -> Iterator[dict[str, str]]:
-    """Yield the rows of a file, each cell as the text it holds."""
-    reading.check_is_file(path, path.parent)
-    with path.open("rb") as handle:
-        lines = reading.iterate_lines(handle, found, schema.encoding)
-        _, first = next(lines, (0, None))
-        layout = reading.read_layout(first, schema, found, as_text=True)
-        for number, record in reading.iterate_records(lines, layout.separator):
-            row = reading.read_record(number, record, layout, found)
-            if row is not None:
-                yield row
-
-
-def read_one(number: int, path: Path, schema: Schema) -> Iterator[pa.RecordBatch]:
-    """Read a file on a worker.
-
-    Yields
-    ------
-    pyarrow.RecordBatch
-        Its rows as lists of text, a chunk at a time, then the report.
-    """
-    found, header = reading.new_reading(path, schema), []
-    try:
-        rows = read_texts(path, schema, found)
-        while chunk := list(islice(rows, CHUNK_ROWS)):
-            header = list(chunk[0])
-            spelled = [msgspec.json.encode(list(row.values())).decode() for row in chunk]
-            yield pa.RecordBatch.from_pydict(
-                {FILE: [number] * len(chunk), CELLS: spelled, REPORT: [None] * len(chunk)}, KINDS
-            )
-    except RefusedFileError as error:
-        # Rows that were handed on before it showed are left out by whoever reads the report.
-        reading.refuse(found, error)
-        header = []
-    told = msgspec.json.encode(Told(header, asdict(found) | {"path": str(path)})).decode()
-    yield pa.RecordBatch.from_pydict({FILE: [number], CELLS: [None], REPORT: [told]}, KINDS)
-
-
-def read_rows(session: SparkSession, paths: Sequence[Path], schema: Schema) -> DataFrame:
-    """Read files on the cluster, a task each."""
-
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for number, path in zip(*(values.to_pylist() for values in batch), strict=True):
-                yield from read_one(number, Path(path), schema)
-
-    numbered = [(number, str(path)) for number, path in enumerate(paths)]
-    listed = session.sparkContext.parallelize(numbered, len(numbered))
-    files = session.createDataFrame(listed, "number int, path string")
-    return files.mapInArrow(work, f"{FILE} int, {CELLS} string, {REPORT} string")
-
-
-def read_reports(rows: DataFrame, paths: Sequence[Path]) -> list[tuple[list[str], FileReading]]:
-    """Bring back the columns and the account of each file, in the order of the files."""
-    reports = rows.where(column(REPORT).isNotNull()).select(FILE, REPORT).collect()
-    made = []
-    for number, spelled in sorted((row[0], row[1]) for row in reports):
-        told = msgspec.json.decode(spelled, type=Told)
-        rejected = [RejectedRow(**row) for row in told.found["rejected"]]
-        facts = told.found | {"path": paths[number], "rejected": rejected}
-        made.append((told.header, FileReading(**facts)))
-    return made
+def usable_header(found: FileReading) -> list[str]:
+    """Give the columns of a file, none if no row of it is usable."""
+    return found.header if found.n_rows > len(found.rejected) else []
 
 
 def take_common(rows: DataFrame, headers: Sequence[list[str]], common: list[str]) -> DataFrame:
@@ -194,10 +122,10 @@ def infer(engine: EngineSettings, paths: Sequence[Path], declared: Schema) -> In
         If no row is usable, no column is left, or the target has not two labels.
     """
     with cluster.working(engine) as session:
-        read = read_rows(session, paths, declared).persist()
-        reports = read_reports(read, paths)
-        headers, readings = [header for header, _ in reports], [found for _, found in reports]
-        counted = [(h, r.n_rows - len(r.rejected)) for h, r in reports if h]
+        read, readings = sparkstored.read_files(session, paths, Texts(declared))
+        headers = [usable_header(found) for found in readings]
+        usable = zip(headers, readings, strict=True)
+        counted = [(h, r.n_rows - len(r.rejected)) for h, r in usable if h]
         if not counted:
             raise DatasetError(f"No usable row was found. {findings.spell_complaints(readings)}")
         common = inference.common_names(counted)

@@ -9,13 +9,14 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from scripts import dataset, findings, sparkfiles
+from scripts import dataset, findings, sparkfiles, sparkstored
 from scripts.cells import UNLABELLED
 from scripts.cluster import column
 from scripts.config import Schema
 from scripts.errors import ConfigError, DatasetError
 from scripts.findings import FileReading
-from scripts.sparkfiles import FILE, REPORT, ROW
+from scripts.sparkfiles import ROW
+from scripts.sparkpieces import FILE, REPORT
 
 Clean = Callable[[Any], Any]
 
@@ -49,7 +50,8 @@ def read_tables(
     """
     if not paths:
         raise DatasetError(f"No usable row was found. {findings.spell_complaints([])}")
-    read, readings = sparkfiles.read_files(session, paths, schema, needs_label=needs_label)
+    form = sparkfiles.Rows(schema, needs_label)
+    read, readings = sparkstored.read_files(session, paths, form)
     if not any(found.n_rows > len(found.rejected) for found in readings):
         raise DatasetError(f"No usable row was found. {findings.spell_complaints(readings)}")
     refused = [number for number, found in enumerate(readings) if found.refused]

@@ -8,6 +8,7 @@ import numpy as np
 from flask import request
 
 from scripts import pages, uploads
+from scripts.addresses import Address
 from scripts.answers import Answer, Headers, RefusedError
 from scripts.cells import name_client
 from scripts.clientcontract import WorklistEntry
@@ -27,6 +28,10 @@ NO_MODEL = "There is no release yet; run python -m scripts.fullprocess."
 UNKNOWN = (
     "The columns are not known before the first run: copy the first extracts into the input folder"
     " by hand."
+)
+STORED = (
+    "The input is in an object store, {}, into which the service cannot write; nothing was added."
+    " Put the file there with the store's own tools."
 )
 
 
@@ -66,11 +71,18 @@ def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
         headers,
         api=now.config.api,
         input_folder=now.config.input_folder_path.name,
+        input_address=find_address(now),
         schema=find_schema(now),
         may_add=role is not Role.READ,
         n_faults=N_FAULTS,
         **(empty | {"action": ""} | facts),
     )
+
+
+def find_address(now: Serving) -> str:
+    """Find where in an object store the input is, "" if it is in a folder."""
+    place = now.config.input_folder_path
+    return str(place) if isinstance(place, Address) else ""
 
 
 def find_schema(now: Serving) -> Schema | None:
@@ -149,6 +161,8 @@ def add() -> Answer:
     now: Serving = request.environ[SERVING]
     try:
         sent = read_sent()
+        if find_address(now):
+            raise RefusedError(409, STORED.format(find_address(now)))
         found = check_table(now, sent)
         if not uploads.is_usable(found):
             return show_page(422, action="add", sent=sent, found=found)

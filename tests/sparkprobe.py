@@ -29,7 +29,9 @@ from scripts import (
     sparkinference,
     sparkparts,
     sparkreading,
+    sparkstore,
 )
+from scripts.addresses import Address
 from scripts.artifacts import Kind
 from scripts.cluster import column
 from scripts.config import Config, Schema, fill_schema, read_config
@@ -130,11 +132,16 @@ def move(config: Config, session: SparkSession) -> dict[str, Any]:
 
 
 def infer_both_ways(config: Config) -> list[Any]:
-    """Find out what the columns of odd files are, on the cluster and here."""
+    """Find out what the columns of odd files are: on the cluster, off a store, and here."""
     section = {"target": "left", "positive": "gone", "ids": ["key"]}
     declared = msgspec.convert(fill_schema(section), Schema)
-    paths = artifacts.list_tables(config.test_data_path.with_name("odd"))
-    found = sparkinference.infer(config.engine, paths, declared), inference.infer(paths, declared)
+    paths = artifacts.list_tables(config.output_folder_path.with_name("odd"))
+    store = str(config.input_folder_path).removesuffix("input")
+    found = [
+        sparkinference.infer(config.engine, paths, declared),
+        sparkinference.infer(config.engine, [*sparkstore.look(Address(f"{store}odd"))], declared),
+        inference.infer(paths, declared),
+    ]
     return [msgspec.to_builtins(one) for one in found]
 
 

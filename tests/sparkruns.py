@@ -21,12 +21,14 @@ from scripts.config import Config
 from scripts.model import Model
 from tests.service import ROOT
 from tests.sparkcluster import LOOPBACK, Cluster, running_cluster
+from tests.webhdfs import Store, serving_store
 
 NAMES = ("corporation", "lastmonth_activity", "lastyear_activity", "number_of_employees", "plan")
 HEADER = ",".join((*NAMES, "exited"))
 PLANS = ["basic"] * 50 + ["gold"] * 30 + ["trial"] * 19 + [""]
 RARE = ["legacy", "partner"]
 LAKE = "viewfs://adras/lake/"
+STORED = {"input_folder": "input", "test_data": "test/test.csv"}
 SCHEMA = {
     "target": "exited", "positive": 1, "ids": ["corporation"], "numeric": list(NAMES[1:4]),
     "categorical": ["plan"], "minimum": {"number_of_employees": 0},
@@ -150,7 +152,7 @@ def change_engine(folder: Path, name: str = "config.json", **settings: str) -> P
     return path
 
 
-def run_and_kill(folder: Path, config_path: Path, cluster: Cluster) -> None:
+def run_and_kill(folder: Path, config_path: Path, cluster: Cluster) -> str:
     """Run the whole process, and kill a worker as soon as the dataset is written."""
     command = [sys.executable, "-m", "scripts.fullprocess", "--config", str(config_path)]
     with subprocess.Popen(
@@ -164,6 +166,7 @@ def run_and_kill(folder: Path, config_path: Path, cluster: Cluster) -> None:
                 cluster.kill(cluster.processes[1])
                 assert process.poll() is None
         assert process.wait() == 0, "".join(said)
+    return "".join(said)
 
 
 def add_drifted(folder: Path) -> None:
@@ -173,6 +176,39 @@ def add_drifted(folder: Path) -> None:
     ]
     news = ["u1,8,800,7,gold,1", "u3,5,500,5,trial,", "u4,,500,5,basic,"]
     write_lines(folder / "input" / "e.csv", [*drifted, *news])
+
+
+def add_odd_names(folder: Path) -> None:
+    """Add what is not a table, and a table with a byte order mark and no last line end."""
+    (folder / "input" / "empty.csv").write_text("")
+    (folder / "input" / "folder.csv").mkdir()
+    (folder / "input" / "_hidden.txt").write_text("no table")
+    lines = "\n".join([HEADER, *make_lines(40, 6, "o"), "w6,8,800,7,gold"])
+    (folder / "input" / "é%20 [1].csv").write_text(lines, "utf-8-sig")
+
+
+def move_into_store(folder: Path, store: Store) -> Path:
+    """Write the configuration again, with input and test data in a store; others stay."""
+    whole = json.loads((folder / "config.json").read_text())
+    places = {f"{name}_path": f"{store.address}/{end}" for name, end in STORED.items()}
+    path = folder / "stored.json"
+    path.write_text(json.dumps(whole | places))
+    return path
+
+
+def run_on_store(folder: Path, store: Store) -> dict[str, Any]:
+    """Run twice on what is in a store: on new data, and on what is only touched and renamed."""
+    path = move_into_store(folder, store)
+    second = run_module(folder, "scripts.fullprocess", "--config", str(path))
+    assert second.returncode == 0, second.stderr
+    store.asked.clear()
+    os.utime(folder / "input" / "b.csv")
+    (folder / "input" / "e.csv").rename(folder / "input" / "f.csv")
+    third = run_module(folder, "scripts.fullprocess", "--config", str(path))
+    assert third.returncode == 0, third.stderr
+    asked = sorted(operation for operation, _ in store.asked)
+    probed = probe(folder, "cleaning", path)
+    return {"said": second.stderr, "tick": third.stderr, "asked": asked, "probed": probed}
 
 
 @dataclass(frozen=True)
@@ -185,7 +221,10 @@ class Done:
     dataset_path: Path
     second_path: Path
     n_alive: int
+    said_first: str
     said: str
+    tick: str
+    asked: list[str]
     probed: dict[str, Any]
 
     @property
@@ -198,14 +237,14 @@ def run_everything(folder: Path) -> None:
     """Run what the tests look at, on a cluster of its own."""
     with running_cluster(folder / "cluster") as cluster:
         path = write_installation(folder, {"name": "spark", "master": cluster.master})
-        run_and_kill(folder, path, cluster)
-        found: dict[str, Any] = {"n_alive": cluster.n_alive()}
+        found: dict[str, Any] = {"said_first": run_and_kill(folder, path, cluster)}
+        found["n_alive"] = cluster.n_alive()
         add_drifted(folder)
+        add_odd_names(folder)
         (folder.parent / "lake").mkdir()
         change_engine(folder, dataset_format="csv", dataset_address=LAKE)
-        second = run_module(folder, "scripts.fullprocess", "--config", str(path))
-        assert second.returncode == 0, second.stderr
-        found |= {"said": second.stderr, "probed": probe(folder, "cleaning", path)}
+        with serving_store(folder) as store:
+            found |= run_on_store(folder, store)
     (folder / "done.json").write_text(json.dumps(found))
 
 

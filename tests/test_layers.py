@@ -11,7 +11,9 @@ STEPS = {"ingestion", "training", "scoring", "promotion", "deployment", "reporti
 # rests on what config and artifacts say, so they form short stairs of their own.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "config": {"errors"},
+    # Paths of files here, and addresses of files in object stores, which lists hold alike.
+    "addresses": set(),
+    "config": {"errors", "addresses"},
     "artifacts": {"errors"},
     # The records in three: what is in them, how they are opened, what is asked of them.
     "tables": set(),
@@ -23,6 +25,8 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"errors", "config"},
     # Whether the other engine is chosen, and there.
     "engines": {"errors", "config"},
+    # Test data is compared on this machine, so that of an object store is brought to it.
+    "testrows": {"addresses", "config", "dataset", "engines", "findings", "sparkstore"},
     # Stairs from a cell to a file to a table, so that each rule has one home and can be read, or
     # made faster, without the others.
     "cells": {"config", "model"},
@@ -163,6 +167,7 @@ PAGES: dict[str, set[str]] = {
     "uploads": {"errors", "config", "artifacts", "findings", "reading"},
     "uploadpages": {
         "errors",
+        "addresses",
         "config",
         "answers",
         "cells",
@@ -212,7 +217,8 @@ ALLOWED |= CRON_TOOL
 ALLOWED["heartbeat"] = set()
 # A run from its start to its end: what it finds, how long it may take, what it records.
 RUN: dict[str, set[str]] = {
-    "snapshot": {"errors", "config", "artifacts", "database", "filebook"},
+    "snapshot": {"errors", "config", "addresses", "artifacts", "database", "engines", "filebook"}
+    | {"sparkstore"},
     # What imports need not do: look for garbage, and work out help.
     "garbage": set(),
     "deadline": {"errors", "garbage"},
@@ -250,7 +256,7 @@ ALLOWED |= CLIENTS
 ALLOWED["joining"] = {"bands", "config", "database", "dataset", "reference"}
 ALLOWED["clientscoring"] = {
     "errors", "config", "artifacts", "clients", "database", "dataset", "engines", "evaluation",
-    "joining", "model", "ranking", "release", "sparkclients",
+    "joining", "model", "ranking", "release", "sparkclients", "testrows",
 }  # fmt: skip
 ALLOWED["worklist"] = {
     "errors", "config", "cells", "console", "database", "findings", "model", "reading", "release",
@@ -289,11 +295,19 @@ ALLOWED["rollback"] = {
 ON_CLUSTER: dict[str, set[str]] = {
     "cluster": {"errors", "config"},
     "ranges": {"config", "artifacts", "bulk", "columns", "findings", "reading"},
-    "sparkfiles": {
-        "config", "artifacts", "bulk", "columns", "findings", "ranges", "reading", "cluster",
+    # What tasks read: pieces of files at paths, or contents that Spark reads in an object store;
+    # and the two things that are made of either, rows and texts.
+    "sparkpieces": {"artifacts", "findings", "ranges", "reading", "cluster"},
+    "sparkstore": {"errors", "addresses", "artifacts", "filebook", "cluster"},
+    "sparkcontents": {"addresses", "sparkparts"},
+    "sparkstored": {
+        "addresses", "findings", "ranges", "reading", "sparkcontents", "sparkpieces", "sparkstore",
     },
+    "sparkfiles": {"config", "bulk", "columns", "findings", "ranges", "reading", "sparkpieces"},
+    "sparktexts": {"config", "bulk", "findings", "reading", "sparkpieces"},
     "sparkreading": {
         "errors", "config", "cells", "dataset", "findings", "cluster", "sparkfiles",
+        "sparkpieces", "sparkstored",
     },
     "sparkparts": {"errors", "config", "artifacts", "cluster"},
     "sparkdata": {
@@ -322,7 +336,8 @@ ON_CLUSTER: dict[str, set[str]] = {
         "sparkstatistics",
     },
     "sparkinference": {
-        "errors", "config", "cells", "findings", "inference", "reading", "cluster",
+        "errors", "config", "cells", "findings", "inference", "cluster", "sparkpieces",
+        "sparkstored", "sparktexts",
     },
     "sparkclients": {"config", "joining", "cluster", "sparkdata"},
 }  # fmt: skip
@@ -330,10 +345,10 @@ ALLOWED |= ON_CLUSTER
 for step in STEPS:
     ALLOWED[step] = (SUPPORT - RECORDS) | {"console"}
 ALLOWED["deployment"] |= {"rollback", "database"}
-ALLOWED["ingestion"] |= {"sparkintake", "sparkinference"}
+ALLOWED["ingestion"] |= {"sparkintake", "sparkinference", "sparkstore"}
 # No garbage is looked for until everything is imported.
 ALLOWED["training"] |= {"sparktraining", "garbage"}
-ALLOWED["scoring"] |= {"sparkscoring"}
+ALLOWED["scoring"] |= {"sparkscoring", "sparkstore"}
 # Replays ingestion and training many times, as diagnostics times them.
 ALLOWED["simulation"] = {
     "errors", "config", "dataset", "evaluation", "gate", "inference", "ingestion", "model",

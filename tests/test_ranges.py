@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scripts import artifacts, bulk, columns, ranges
 from scripts.config import Schema
 from scripts.findings import FileReading
-from scripts.ranges import Range, Told
+from scripts.ranges import Range, Rows, Told
 
 SCHEMA = Schema(
     target="left", ids=("id",), numeric=("age",), categorical=("plan",), minimum={"age": 0},
@@ -39,7 +39,7 @@ def read_in_ranges(path: Path, n_bytes: int) -> tuple[pa.Table, FileReading | No
     tables: list[pa.Table] = []
     for part in reversed(ranges.cut(path.stat().st_size, n_bytes)):
         rows = []
-        for made in ranges.read_range(path, part, SCHEMA, needs_label=False):
+        for made in ranges.read_range(path, part, Rows(SCHEMA, needs_label=False)):
             if isinstance(made, Told):
                 told.append(made)
             else:
@@ -124,10 +124,10 @@ def test_ranges_of_a_file_that_changed_meanwhile_do_not_go_together(tmp_path: Pa
     path = tmp_path / "a.csv"
     path.write_text(HEADER + "\n".join(PLAIN))
     first, second = ranges.cut(path.stat().st_size, 30)[:2]
-    told = [*ranges.read_range(path, first, SCHEMA, needs_label=True)][-1:]
+    told = [*ranges.read_range(path, first, Rows(SCHEMA, needs_label=True))][-1:]
     path.write_text(HEADER + "\n".join([*PLAIN, "more,1,x,0"]))
 
-    told += [*ranges.read_range(path, second, SCHEMA, needs_label=True)][-1:]
+    told += [*ranges.read_range(path, second, Rows(SCHEMA, needs_label=True))][-1:]
 
     assert ranges.put_together(told, "", path, SCHEMA) is None
 

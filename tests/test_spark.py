@@ -23,6 +23,8 @@ from scripts import (
     dataset,
     drift,
     evaluation,
+    filebook,
+    findings,
     ingestion,
     model,
     monitoring,
@@ -35,7 +37,9 @@ from scripts import (
 )
 from scripts.artifacts import Kind
 from scripts.config import Config, EngineSettings
+from scripts.database import Role
 from scripts.errors import DatasetError
+from scripts.findings import FileReading
 from scripts.model import CategoricalTerm, NumericTerm
 from scripts.regression import BLANK_WEIGHT, RAW, SCALED
 from tests.clientele import ask
@@ -86,8 +90,6 @@ def test_the_dataset_is_the_same_set_of_rows(done: Done, here: Any) -> None:
 
 
 def test_what_is_rejected_is_said_in_the_same_bytes(done: Done, here: Any) -> None:
-    from scripts import findings
-
     _, _, readings = here
     rejected = Kind.REJECTED.path(
         done.config.output_folder_path, artifacts.stamp_of(done.dataset_path)
@@ -259,11 +261,10 @@ def test_what_is_written_for_narwhals_cleans_on_spark_and_what_is_for_pandas_is_
 
 
 @pytest.fixture(scope="module")
-def later(done: Done) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the files of the second run by the pandas engine: rows with a label, then clients."""
+def later(done: Done) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
+    """Read the files of the second run, which it read off a store, by the pandas engine."""
     paths = artifacts.list_tables(done.config.input_folder_path)
-    table, unlabelled, _ = ingestion.read_input(paths, done.config.schema)
-    return table, unlabelled
+    return ingestion.read_input(paths, done.config.schema)
 
 
 def test_drift_is_that_of_the_pandas_engine_on_the_same_rows(done: Done, later: Any) -> None:
@@ -296,7 +297,8 @@ def score_by_pandas(
         served = connection.execute(sa.select(tables.runs.c.release).order_by(tables.runs.c.id))
         names = [row.release for row in served]
     with database.open_records(config.database_url) as engine:
-        for name, (labelled, clients_found) in zip(names, rounds, strict=True):
+        # The third run had nothing new.
+        for name, (labelled, clients_found) in zip(names[:2], rounds, strict=True):
             path = Kind.DATASET.path(folder, "20250101T000000000000Z")
             artifacts.write_whole(path, spelling.spell_table(labelled))
             with database.writing(engine) as connection:
@@ -311,7 +313,7 @@ def score_by_pandas(
 def test_todays_clients_and_their_outcomes_are_those_of_the_pandas_engine(
     done: Done, here: Any, later: Any, tmp_path: Path
 ) -> None:
-    expected = score_by_pandas(done, tmp_path, [here[:2], later])
+    expected = score_by_pandas(done, tmp_path, [here[:2], later[:2]])
 
     scores, others = ask(done.config, clients.last_scores), ask(expected, clients.last_scores)
     assert set(scores) == set(others) == {"u1", "u3", "u4"}
@@ -363,9 +365,9 @@ def test_an_address_goes_to_spark_as_it_stands_and_is_cleared_when_retention_for
 
 
 def test_what_the_schema_leaves_out_is_found_out_as_by_the_pandas_engine(done: Done) -> None:
-    found, expected = done.probed["inferred"]
+    found, stored, expected = done.probed["inferred"]
 
-    assert found == expected
+    assert found == stored == expected
     assert found["schema"]["numeric"] == ["measure"]
     assert found["schema"]["negative"] == "stays"
     assert set(found["set_aside"]) == {"serial", "void", "one", "extra"}
@@ -374,7 +376,55 @@ def test_what_the_schema_leaves_out_is_found_out_as_by_the_pandas_engine(done: D
 def test_large_files_are_read_in_ranges_unless_quotes_go_over_lines(done: Done) -> None:
     # Of 40 KB a task: a.csv, with a line end within quotes, and b.csv are larger.
     assert (done.config.input_folder_path / "b.csv").stat().st_size > 40 * 1024
+    assert "Read ['a.csv'] in one task each" in done.said_first
     assert "Read ['a.csv'] in one task each" in done.said
+
+
+def test_input_in_a_store_is_read_and_recorded_as_the_same_files_here(
+    done: Done, later: Any
+) -> None:
+    rejected = Kind.REJECTED.path(
+        done.config.output_folder_path, artifacts.stamp_of(done.second_path)
+    )
+    with database.open_records(done.config.database_url) as engine, engine.connect() as connection:
+        rows = filebook.files_of_run(connection, 2)
+    expected = {
+        found.path.name.replace("f.csv", "e.csv"): (found.n_rows, found.refused, found.n_bytes)
+        for found in later[2]
+    }
+
+    found = {row["path"].rpartition("/")[2]: row for row in rows if row["role"] == Role.INPUT}
+
+    assert {name: (row["n_rows"], row["refused"]) for name, row in found.items()} == {
+        name: facts[:2] for name, facts in expected.items()
+    }
+    for name, (_, refused, n_bytes) in expected.items():
+        assert refused or found[name]["n_bytes"] == n_bytes
+    assert all(row["path"].startswith("webhdfs://127.0.0.1:") for row in rows)
+    lines = findings.spell_rejected(later[2]).replace("f.csv,", "e.csv,").splitlines()
+    assert sorted(rejected.read_text().splitlines()) == sorted(lines)
+    assert {name for name, row in found.items() if row["refused"]} == {
+        "d.csv", "empty.csv", "folder.csv",
+    }  # fmt: skip
+
+
+def test_a_run_with_nothing_new_asks_a_store_for_its_lists_and_opens_no_session(
+    done: Done,
+) -> None:
+    # Two files have another name or time, so that their checksums are asked for; no content is.
+    assert done.asked == ["GETFILECHECKSUM"] * 2 + ["LISTSTATUS"] * 2
+    assert "nothing new" in done.tick
+    assert "Opened a session" not in done.tick
+
+
+def test_test_data_in_a_store_is_brought_once(done: Done) -> None:
+    folder = done.config.output_folder_path / "testdata"
+
+    assert done.said.count("Brought webhdfs://") == 1
+    assert [path.name for path in folder.iterdir()] == ["test.csv"]
+    assert (folder / "test.csv").read_bytes() == (
+        done.config.test_data_path / "test.csv"
+    ).read_bytes()
 
 
 def test_nothing_of_the_second_run_was_left_out(done: Done) -> None:

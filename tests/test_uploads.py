@@ -189,6 +189,21 @@ def test_before_the_first_run_of_a_table_that_is_found_out_nothing_can_be_checke
     assert "not known before the first run" in response.text
 
 
+def test_nothing_is_added_to_an_object_store(config_path: Path, tmp_path: Path) -> None:
+    engine = {"name": "spark", "master": "spark://127.0.0.1:1"}
+    edit_config(config_path, input_folder_path="s3a://lake/in", engine=engine)
+    client = create_app(config_path).test_client()
+    before = tree_hash(tmp_path)
+
+    response = send(client, "upload", GOOD)
+
+    assert response.status_code == 409
+    assert "The input is in an object store, s3a://lake/in, into which" in response.text
+    assert "with the store&#39;s own tools" in response.text
+    assert 'action="/dashboard/upload"' not in client.get("/dashboard/upload").text
+    assert tree_hash(tmp_path) == before
+
+
 def test_what_was_not_read_well_is_not_published(config: Config) -> None:
     found, _ = uploads.read_table(b"a,b\n", config.schema, 10)
 
