@@ -13,10 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from scripts import fields
-from scripts.bytewords import WORD_BYTES
 from scripts.config import NumberMarks, Schema
 from scripts.duplicates import Words
-from scripts.fields import ZERO, Marks
+from scripts.fields import WORD_BYTES, ZERO, Marks
 from scripts.lines import QUOTE
 from scripts.reading import COMMA, MAX_LINE_BYTES, Layout
 
@@ -61,7 +60,7 @@ class Cells:
         """Look at the texts of a column as words, without copying them."""
         marks, place = self.marks, self.schema.columns.index(name)
         lengths = marks.lengths(place)
-        return Words(marks.words, marks.ends[:, place] - lengths + WORD_BYTES, lengths)
+        return Words(marks.words[WORD_BYTES:], marks.ends[:, place] - lengths, lengths)
 
     def table(self, names: Sequence[str]) -> pa.Table:
         """Take some columns as they are kept."""

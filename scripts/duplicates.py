@@ -16,12 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from scripts.bytewords import WORD_BYTES, ByteWords
-
 FEW_ROWS = 100_000
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 SHIFT = np.uint64(32)
 PART_ROWS = 2**15
+WORD_BYTES = 8
 MASKS = np.array([2 ** (8 * n) - 1 for n in range(WORD_BYTES + 1)], np.uint64)
 
 Numbers = NDArray[np.uint64]
@@ -50,15 +49,14 @@ def number_words(values: NDArray[Any]) -> Numbers:
 class Words:
     """Texts as words of eight bytes, which may start at any byte."""
 
-    words: ByteWords
+    words: Numbers
     starts: Places
     lengths: Places
 
     def at(self, rows: Places | slice, place: int) -> Numbers:
         """Give the word of each row that starts at a place; what is beyond its text is zero."""
         n_bytes = np.minimum(self.lengths[rows] - place, WORD_BYTES)
-        found = self.words[self.starts[rows] + place]
-        found &= MASKS.take(n_bytes, mode="clip")
+        found: Numbers = self.words[self.starts[rows] + place] & MASKS[n_bytes]
         return found
 
     def part(self, start: int, n_rows: int) -> "Words":
@@ -73,7 +71,9 @@ def as_words(texts: pa.LargeStringArray) -> Words:
     offsets = np.frombuffer(offsets_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     first, last = int(offsets[0]), int(offsets[-1])
     used = np.frombuffer(data, np.uint8)[first:last] if last else np.zeros(0, np.uint8)
-    return Words(ByteWords(used), offsets[:-1] - first, np.diff(offsets))
+    padded = np.concatenate([used, np.zeros(WORD_BYTES, np.uint8)])
+    words: Numbers = np.ndarray(len(used) + 1, np.dtype("<u8"), padded.data, strides=(1,))
+    return Words(words, offsets[:-1] - first, np.diff(offsets))
 
 
 def mix_texts(mixed: Numbers, spelled: Words) -> Numbers:

@@ -9,10 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from scripts import columns
-from scripts.bytewords import WORD_BITS, WORD_BYTES, ByteWords
 from scripts.lines import DELETE, FIRST_PRINTABLE, NEWLINE
 from scripts.reading import COMMA
 
+WORD_BYTES = 8
 ZERO = 0x30
 # The last n bytes of a little-endian word, n from 0 to 8.
 LAST = np.array([2**64 - 2 ** (64 - 8 * n) for n in range(WORD_BYTES + 1)], np.uint64)
@@ -23,6 +23,7 @@ PAIRS = (
     (0x0000FFFF0000FFFF, 10**4 * 2**32 + 1, 32),
 )
 TOP, TO_TOP, ZEROS = (np.uint64(0x0101010101010101 * byte) for byte in (0x80, 0x76, ZERO))
+WORD_BITS = 64
 
 Places = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
@@ -45,9 +46,11 @@ class Marks:
         return self.ends[:, place] - before
 
     @cached_property
-    def words(self) -> ByteWords:
-        """The words of eight bytes before each byte."""
-        return ByteWords(self.codes, WORD_BYTES)
+    def words(self) -> Numbers:
+        """The words of eight bytes before each byte, and beyond the last one."""
+        beside = np.zeros(WORD_BYTES, np.uint8)
+        padded = np.concatenate([beside, self.codes, beside])
+        return np.ndarray(len(padded) - WORD_BYTES + 1, np.dtype("<u8"), padded, strides=(1,))
 
     @cached_property
     def digits(self) -> Numbers:
@@ -132,8 +135,7 @@ def read_short(marks: Marks, columns: range) -> tuple[Numbers, Places] | None:
     lengths = np.stack([marks.lengths(place) for place in columns])
     if lengths.max() > WORD_BYTES:
         return None
-    words = marks.words[ends]
-    words ^= ZEROS
+    words = marks.words[ends] ^ ZEROS
     beside = (WORD_BITS - WORD_BYTES * lengths).view(np.uint64)
     # What stands before the cell goes out at the lower end; of a blank all bits go.
     words >>= beside

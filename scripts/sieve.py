@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts import duplicates
-from scripts.bytewords import WORD_BYTES, ByteWords
 from scripts.stack import Stack
 
+WORD_BYTES = 8
 FIRST = np.array([2 ** (8 * n) - 1 for n in range(WORD_BYTES + 1)], np.uint64)
 LOW = np.uint64(2**32 - 1)
 HALF = np.uint64(32)
@@ -73,7 +73,8 @@ def hash_lines(content: bytes, starts: Places, ends: Places, keys: Keys) -> list
     Multilinear: Lemire and Kaser (2014), "Strongly universal string hashing is fast". What is
     hashed of a line is its length, the words from its start on, and the one before its end.
     """
-    words = ByteWords(np.frombuffer(content, np.uint8))
+    padded = content + bytes(WORD_BYTES)
+    words: Numbers = np.ndarray(len(content) + 1, np.dtype("<u8"), padded, strides=(1,))
     lengths = ends - starts
     shortest, longest = int(lengths.min(initial=0)), int(lengths.max(initial=0))
     drawn = keys.take(longest // WORD_BYTES * 2 + 5)
