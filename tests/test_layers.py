@@ -398,12 +398,15 @@ ALLOWED["suggest"] = {
     "errors", "config", "artifacts", "cells", "findings", "inference", "reading", "console"
 }  # fmt: skip
 ALLOWED["app"] = {"errors", "config", "artifacts", "console", "tokens"} | set(SERVICE)
-ALLOWED["fullprocess"] = (
+# What a run with work does, and brings: pandas, scikit-learn, matplotlib.
+ALLOWED["steps"] = (
     SUPPORT
-    | set(RUN)
+    | {"running", "snapshot"}
     | STEPS
-    | {"rollback", "console", "diagnostics", "apicalls", "heartbeat", "notices", "clientscoring"}
-    | {"gallery"}
+    | {"diagnostics", "apicalls", "notices", "clientscoring"}
+)
+ALLOWED["fullprocess"] = (
+    SUPPORT | set(RUN) | {"steps", "console", "heartbeat", "notices", "gallery"}
 )
 ALLOWED["automate"] = set(CRON_TOOL) | {"errors", "config", "artifacts", "database"}
 
