@@ -6,27 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scripts import artifacts, bulk, dataset, duplicates, model, progress, reading, reference
+from scripts import artifacts, bulk, dataset, duplicates, progress, reading, reference
 from scripts.canonical import Cells, Judge
 from scripts.config import Schema
-from scripts.model import (
-    MISSING_CATEGORY,
-    CategoricalTerm,
-    ColumnSummary,
-    DatasetFacts,
-    Model,
-    Moments,
-    Reference,
-)
+from scripts.model import MISSING_CATEGORY, ColumnSummary, DatasetFacts
 from scripts.passes import Passes
 from scripts.reading import RefusedFileError
-from scripts.rowstore import Chunk, Store, count_codes
-from scripts.spread import Column, Running, Spread, median
+from scripts.rowstore import Store, count_codes
+from scripts.spread import Column, Running, median
 
 Floats = NDArray[np.float64]
 
@@ -194,18 +185,6 @@ def missing_fractions(
     return {name: n_blank.get(name, 0) / n_rows for name in schema.columns}
 
 
-def find_typical(used: Model, store: Store, stayed: Mapping[str, Spread]) -> dict[str, float | str]:
-    """Describe a typical client who stayed, as `reference.find_typical` does."""
-    typical: dict[str, float | str] = {
-        term.column: median(stayed[term.column]) if stayed[term.column].n_values else term.median
-        for term in used.numeric
-    }
-    has_stayed = np.concatenate([chunk.y == 0 for chunk in store])
-    for name, counts in count_categories(store, has_stayed).items():
-        typical[name] = min(counts, key=lambda text: (-counts[text], text))
-    return typical
-
-
 def describe(digest: Digest, passes: Passes) -> DatasetFacts:
     """Say what a model was trained on."""
     everyone = np.ones(digest.store.n_rows, np.bool_)
@@ -217,83 +196,3 @@ def describe(digest: Digest, passes: Passes) -> DatasetFacts:
         missing_fractions=missing_fractions(digest, categories),
         summary=summarise(digest, passes),
     )
-
-
-def category_terms(term: CategoricalTerm, texts: NDArray[Any]) -> Floats:
-    """Give the term of each code of a categorical column."""
-    effects = term.effects
-    return np.array([effects.get(text, 0.0) for text in texts], dtype=np.float64)
-
-
-def terms_of(used: Model, store: Store, chunk: Chunk) -> dict[str, Floats]:
-    """Split the log-odds of the rows of a chunk into one term per column."""
-    terms = {
-        term.column: model.numeric_effects(term, chunk.numbers[:, place])
-        for place, term in enumerate(used.numeric)
-    }
-    for place, term in enumerate(used.categorical):
-        effects = category_terms(term, store.texts_of(term.column))
-        terms[term.column] = effects[chunk.codes[:, place]]
-    return terms
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The target of the rows that are held out, and what a finished model says of them."""
-
-    y: NDArray[np.int64]
-    probability: Floats
-
-
-def judge(used: Model, passes: Passes) -> Outcome:
-    """Compute the probabilities of the rows that are held out."""
-    probability, truth = [], []
-    for chunk in passes.store:
-        own = chunk.choose(np.flatnonzero(passes.is_held_out[chunk.rows]))
-        terms = terms_of(used, passes.store, own).values()
-        log_odds = sum(terms, start=np.float64(used.intercept))
-        probability.append(model.sigmoid(np.asarray(log_odds)))
-        truth.append(own.y.astype(np.int64))
-    return Outcome(np.concatenate(truth), np.concatenate(probability))
-
-
-def tell_contributions(
-    used: Model, digest: Digest, categories: Mapping[str, Mapping[str, int]]
-) -> dict[str, Moments]:
-    """Give mean and standard deviation of each column's terms, as `reference.term_moments` does.
-
-    They follow from those of the numbers and from the counts of the categories, without the rows.
-    """
-    terms = {}
-    for number in used.numeric:
-        present, factor = digest.columns[number.column].running, number.coefficient / number.scale
-        own = present.times(factor, -factor * number.mean)
-        of_blank = float(model.numeric_effects(number, np.array([np.nan]))[0])
-        own.merge(Running(digest.store.n_rows - present.n_values, of_blank))
-        terms[number.column] = own
-    for category in used.categorical:
-        counts = categories[category.column]
-        effects = category_terms(category, np.array(list(counts), dtype=object))
-        terms[category.column] = Running.of_counts(effects, np.array(list(counts.values())))
-    return {
-        name: Moments(mean=own.mean, standard_deviation=own.deviation(0))
-        for name, own in terms.items()
-    }
-
-
-def add_reference(used: Model, digest: Digest, passes: Passes) -> Model:
-    """Give the same model with what is kept of its dataset, as `reference.add_reference` does."""
-    schema = used.schema
-    everyone = np.ones(digest.store.n_rows, np.bool_)
-    categories = count_categories(digest.store, everyone)
-    kept = Reference(
-        numeric={name: passes.spread(name).cells() for name in schema.numeric},
-        categorical=categories,
-        contributions=tell_contributions(used, digest, categories),
-        row_hashes=digest.hashes.astype(reference.HASH_TYPE).tobytes(),
-    )
-    stayed = {name: passes.spread(name, left=False) for name in schema.numeric}
-    facts = msgspec.structs.replace(
-        used.dataset, reference=kept, typical=find_typical(used, digest.store, stayed)
-    )
-    return msgspec.structs.replace(used, dataset=facts)

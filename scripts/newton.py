@@ -17,11 +17,11 @@ SAMPLE_ROWS = 2**17
 MIN_GAIN_FRACTION = 1e-9
 # Enough for a share of the rows: all of them move the minimum by more than this.
 ROUGH_GAIN_FRACTION = 1e-6
-# By a curvature that is nearly right each step gains ten thousand times less than the one before,
-# which no further step squares.
-MAX_FIXED_STEPS = 5
-MIN_SHRINKING = 100
-SETTLED_GAIN_FRACTION = 1e-11
+# By a curvature that is nearly right a step gains a thousandth of what the one before gained, and
+# no further step squares what is left. Of steps that hardly shrink two with all curvature are less.
+MAX_FIXED_STEPS = 8
+MIN_SHRINKING = 10
+SETTLED_GAIN_FRACTION = 1e-13
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -38,6 +38,7 @@ from scripts import (
     garbage,
     manyrows,
     model,
+    modelfacts,
     passes,
     progress,
     reference,
@@ -372,11 +373,11 @@ def fit_in_passes(read: Digest, config: Config) -> Candidate:
     fit, (X, y) = manyrows.fit(over, split, settings)
     facts = digest.describe(read, over)
     fitted = compose(fit, facts, len(split.is_held_out) - int(split.is_held_out.sum()), config)
-    outcome = digest.judge(fitted, over)
+    outcome = modelfacts.judge(fitted, over)
     validation = measure(outcome.y, outcome.probability, fit)
     fitted = msgspec.structs.replace(fitted, validation=validation)
     check_equal(fitted, fit.final, X)
-    fitted = digest.add_reference(fitted, read, over)
+    fitted = modelfacts.add_reference(fitted, read, over)
     return Candidate(fitted, wrap(fit.final, fit.threshold, X, y))
 
 

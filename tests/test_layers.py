@@ -95,6 +95,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"passes", "rowstore"},
     "digest": {"errors", "config", "bulk", "canonical", "dataset", "duplicates", "model", "reading"}
     | {"reference", "passes", "rowstore", "spread"},
+    "modelfacts": {"digest", "model", "reference", "passes", "rowstore", "spread"},
     # What training keeps of a dataset, and what is later compared with it.
     "reference": {"errors", "config", "dataset", "duplicates", "model"},
     "contrast": set(),

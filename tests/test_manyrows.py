@@ -18,6 +18,7 @@ from scripts import (
     fitting,
     manyrows,
     model,
+    newton,
     passes,
     reference,
     regression,
@@ -188,6 +189,46 @@ def test_rows_in_a_file_give_the_same_model_as_in_memory(path: Path, config: Con
     in_memory, in_file = fit(path, config), fit(path, config, in_file=True)
 
     assert model.encode_model(in_file.model) == model.encode_model(in_memory.model)
+
+
+@pytest.mark.parametrize("is_fair", [True, False])
+def test_a_share_of_the_rows_first_leads_to_the_same_coefficients(
+    tmp_path: Path,
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    is_fair: bool,
+) -> None:
+    monkeypatch.setattr(bulk, "BLOCK_BYTES", 20_000)
+    table = make_table(45_000)
+    if not is_fair:
+        # All clients of one plan are in blocks of which none is in the share.
+        has_gold = table["plan"] == "gold"
+        parts = [table[~has_gold][:700], table[has_gold][:4000], table[~has_gold][700:]]
+        table = pd.concat(parts, ignore_index=True)
+    place = tmp_path / "x.csv"
+    place.write_bytes(b"".join(spelling.spell_table(table)))
+    solve, settle = manyrows.solve, newton.settle
+    settled: list[Any] = []
+    solved: list[Any] = []
+
+    def watch_settle(*given: Any) -> Any:
+        settled.append(settle(*given))
+        return settled[-1]
+
+    def solve_twice(*given: Any) -> Any:
+        solved.append(solve(*given))
+        monkeypatch.setattr(manyrows, "MIN_CHUNKS", 10**9)
+        solved.append(solve(*given))
+        return solved[-1]
+
+    monkeypatch.setattr(newton, "settle", watch_settle)
+    monkeypatch.setattr(manyrows, "solve", solve_twice)
+
+    fit(place, config)
+
+    assert [found is not None for found in settled] == [is_fair]
+    with_share, without = solved
+    np.testing.assert_allclose(with_share, without, rtol=1e-5, atol=1e-6)
 
 
 def test_large_and_wide_numbers_are_kept_exactly(tmp_path: Path, config: Config) -> None:
