@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 
 from scripts import artifacts, model
 from scripts.artifacts import Kind
-from scripts.config import read_config
+from scripts.configfile import read_config
 from scripts.model import Model
 
 TOLERANCE = 1e-10

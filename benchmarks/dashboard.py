@@ -19,7 +19,8 @@ from flask.testing import FlaskClient
 
 from scripts import clientscoring, database, deployment, ingestion, scoring, training
 from scripts.app import create_app
-from scripts.config import Config, read_config
+from scripts.config import Config
+from scripts.configfile import read_config
 
 HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
 SIZES = (1_000, 10_000)

@@ -20,7 +20,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from scripts import artifacts
 from scripts.answers import Answer, Wsgi
-from scripts.config import Config, read_config
+from scripts.config import Config
+from scripts.configfile import read_config
 from scripts.server import bind, serve_until_stopped
 
 

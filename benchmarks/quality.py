@@ -36,7 +36,9 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from benchmarks import churn_tables
 from scripts import dataset, evaluation, gains, inference, ingestion, suggest, thresholds, training
-from scripts.config import FOLDER_KEYS, Config, Schema, read_config
+from scripts.config import Config, Schema
+from scripts.configchecks import FOLDER_KEYS
+from scripts.configfile import read_config
 
 N_ROWS = {"telecom": 7000, "bank": 10000, "wireless": 3300, "employees": 1470, "shop": 5600}
 N_CROSSED_ROWS = {"crossed": 3300, "crossed10k": 10000}

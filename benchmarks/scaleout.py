@@ -27,7 +27,7 @@ from benchmarks.proxies import SERVED_BY, running_proxy
 from benchmarks.servers import ROOT, ROW, Running, free_port, prepare, running
 from benchmarks.serving import Load, Result, measure, median_of, write_script
 from scripts import artifacts, rollback
-from scripts.config import read_config
+from scripts.configfile import read_config
 
 LOADS = (Load(1, 16), Load(1, 64), Load(1000, 16))
 N_SERVICES = 2

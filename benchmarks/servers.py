@@ -23,7 +23,7 @@ PREPARE = """
 import sys
 from pathlib import Path
 from scripts import deployment, ingestion, scoring, training
-from scripts.config import read_config
+from scripts.configfile import read_config
 config = read_config(Path(sys.argv[1]))
 for step in (ingestion, training, scoring, deployment):
     step.main(config)

@@ -17,7 +17,8 @@ from scripts import artifacts, processes
 from scripts.access import Access
 from scripts.accesslog import AccessLog
 from scripts.answers import RefusedError, answer_problem, answer_refusal
-from scripts.config import LOOPBACK_HOSTS, read_config
+from scripts.config import LOOPBACK_HOSTS
+from scripts.configfile import read_config
 from scripts.console import make_command
 from scripts.dashboard import PAGES
 from scripts.errors import ConfigError

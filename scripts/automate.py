@@ -21,7 +21,7 @@ from scripts import (
     ticks,
     wording,
 )
-from scripts.config import read_config
+from scripts.configfile import read_config
 from scripts.errors import BusyError, NotMadeYetError
 from scripts.jobs import Job
 from scripts.verbs import (

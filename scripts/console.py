@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from scripts import artifacts
-from scripts.config import Config, find_config_path, read_config
+from scripts.config import Config
+from scripts.configfile import find_config_path, read_config
 from scripts.errors import PipelineError
 
 EXIT_IO = 74

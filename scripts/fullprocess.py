@@ -28,7 +28,8 @@ from scripts import (
     notices,
     snapshot,
 )
-from scripts.config import Config, ping_url, read_config
+from scripts.config import Config, ping_url
+from scripts.configfile import read_config
 from scripts.console import make_command
 from scripts.database import Role, Status, Verdict
 from scripts.deadline import Watch

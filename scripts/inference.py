@@ -9,7 +9,8 @@ import msgspec
 import pandas as pd
 
 from scripts import cells, dataset, findings, reading
-from scripts.config import NumberMarks, Schema, check_schema, spell_label
+from scripts.config import NumberMarks, Schema, spell_label
+from scripts.configchecks import check_schema
 from scripts.errors import DatasetError
 from scripts.findings import FileReading
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from scripts import artifacts, model
 from scripts.answers import RefusedError
-from scripts.config import Config, read_config
+from scripts.config import Config
+from scripts.configfile import read_config
 from scripts.errors import PipelineError, ReleaseError
 from scripts.express import Express, make_express
 from scripts.release import Release, load_current

@@ -11,7 +11,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from scripts.config import Schema, check_schema
+from scripts.config import Schema
+from scripts.configchecks import check_schema
 from scripts.errors import ConfigError, ModelError
 
 FORMAT = 2

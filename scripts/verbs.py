@@ -10,7 +10,7 @@ import click
 
 from scripts import schedules
 from scripts.backends import BACKENDS, Backend, choose_backend
-from scripts.config import find_config_path
+from scripts.configfile import find_config_path
 from scripts.console import EXIT_IO
 from scripts.errors import PipelineError, ScheduleError
 from scripts.jobs import Installation

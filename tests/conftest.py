@@ -11,8 +11,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from scripts import config as config_module
-from scripts import deployment, ingestion, scoring, training
+from scripts import configfile, deployment, ingestion, scoring, training
 from scripts.config import Config
 from tests.service import client, guarded, plain_environment, prod  # noqa: F401 - fixtures
 
@@ -96,7 +95,7 @@ def config_path(tmp_path: Path) -> Path:
 @pytest.fixture
 def config(config_path: Path) -> Config:
     """An installation before its first run."""
-    return config_module.read_config(config_path)
+    return configfile.read_config(config_path)
 
 
 @pytest.fixture

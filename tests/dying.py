@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scripts import config, deployment, rollback
+from scripts import configfile, deployment, rollback
 
 ROOT = Path(__file__).parent.parent
 CALLS = ("fsync", "symlink", "mkdir", "rename", "replace", "unlink", "open")
@@ -63,7 +63,7 @@ def act_in_a_fork(config_path: Path, k: int, release_name: str | None, writer: i
 
         setattr(module, name, call)
 
-    settings = config.read_config(config_path)
+    settings = configfile.read_config(config_path)
     for name in CALLS:
         count(os, name)
     count(io, "open")

@@ -30,7 +30,7 @@ from typing import Any
 
 from scripts import (
     apicalls,
-    config,
+    configfile,
     database,
     deployment,
     diagnostics,
@@ -100,7 +100,7 @@ class Installation:
     """One that serves, given something new before each fault."""
 
     def __init__(self, config_path: Path) -> None:
-        self.config: Config = config.read_config(config_path)
+        self.config: Config = configfile.read_config(config_path)
         self.counts: Counter[str] = Counter()
         self.n_news = 0
         self.add_news()

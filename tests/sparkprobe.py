@@ -34,7 +34,9 @@ from scripts import (
 from scripts.addresses import Address
 from scripts.artifacts import Kind
 from scripts.cluster import column
-from scripts.config import Config, Schema, fill_schema, read_config
+from scripts.config import Config, Schema
+from scripts.configchecks import fill_schema
+from scripts.configfile import read_config
 from scripts.errors import ConfigError
 from scripts.model import Model
 

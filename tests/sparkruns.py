@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from scripts import artifacts, model
-from scripts import config as config_module
+from scripts import artifacts, configfile, model
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.model import Model
@@ -267,7 +266,7 @@ def run_once(factory: pytest.TempPathFactory) -> Done:
         if not (folder / "done.json").exists():
             assert not (folder / "config.json").exists(), "these runs have failed before"
             run_everything(folder)
-    config = config_module.read_config(folder / "config.json")
+    config = configfile.read_config(folder / "config.json")
     found = json.loads((folder / "done.json").read_text())
     first_path, _ = artifacts.list_dated(config.output_model_path, Kind.MODEL)
     first, second = artifacts.list_dated(config.output_folder_path, Kind.PARTS)

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from scripts import apicalls, artifacts
-from scripts.config import ApiSettings, Config, read_config
+from scripts.config import ApiSettings, Config
+from scripts.configfile import read_config
 from scripts.errors import ServiceUnavailableError
 from tests.conftest import write_csv
 from tests.service import (

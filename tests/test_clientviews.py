@@ -10,7 +10,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from scripts.app import create_app
-from scripts.config import Config, read_config
+from scripts.config import Config
+from scripts.configfile import read_config
 from tests.clientele import ask, put_clients, score, score_twice
 from tests.service import TOKEN, answer_of, edit_config, make_row, predict, problem_of
 

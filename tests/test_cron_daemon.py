@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from scripts import artifacts, database
-from scripts.config import Config, read_config
+from scripts.config import Config
+from scripts.configfile import read_config
 from tests import sandbox
 from tests.conftest import SMALL_ROWS, TEST_ROWS, write_csv
 

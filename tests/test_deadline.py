@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import artifacts, database, deadline, fullprocess, release
-from scripts import config as config_module
+from scripts import artifacts, configfile, database, deadline, fullprocess, release
 from scripts.config import Config
 from scripts.database import Status
 
@@ -32,7 +31,7 @@ deadline.GRACE_S, deadline.ASK_EVERY_S = 1.0, 0.3
 diagnostics.outdated_packages = lambda *_args: "not asked"
 {module}.main = stick
 set_up_logging()
-settings = config.read_config(Path(sys.argv[1]))
+settings = configfile.read_config(Path(sys.argv[1]))
 sys.exit(run_guarded(lambda: fullprocess.run_limited(settings, Request("cron"))))
 """
 
@@ -73,7 +72,7 @@ HARD = {
 def test_a_stuck_step_ends_and_the_run_says_where(config_path: Path, line: str) -> None:
     done = run_stuck(config_path, "ingestion", line, 0.05)
 
-    config = config_module.read_config(config_path)
+    config = configfile.read_config(config_path)
     run = last_run(config)
     assert (config_path.parent / "stuck").exists()
     assert done.returncode == 124, done.stderr
@@ -89,7 +88,7 @@ def test_a_step_that_cannot_be_reached_is_killed_and_the_run_says_where(
 ) -> None:
     done = run_stuck(config_path, "training", line, 0.05)
 
-    config = config_module.read_config(config_path)
+    config = configfile.read_config(config_path)
     run = last_run(config)
     assert (config_path.parent / "stuck").exists()
     assert done.returncode == -signal.SIGKILL
@@ -108,7 +107,7 @@ def test_the_next_run_after_a_timeout_does_the_work(
     run_stuck(config_path, "training", "time.sleep(1000)", 0.05)
     monkeypatch.setattr("scripts.diagnostics.outdated_packages", lambda *_args: "not asked")
 
-    verdict = fullprocess.main(config_module.read_config(config_path))
+    verdict = fullprocess.main(configfile.read_config(config_path))
 
     assert verdict is database.Verdict.DEPLOYED
 

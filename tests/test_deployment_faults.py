@@ -23,8 +23,7 @@ import numpy as np
 import pytest
 import requests
 
-from scripts import artifacts, deployment, model, release, rollback
-from scripts import config as config_module
+from scripts import artifacts, configfile, deployment, model, release, rollback
 from scripts.config import Config
 from scripts.errors import PipelineError
 from tests import dying
@@ -305,7 +304,7 @@ def test_60_power_cuts_tear_no_release_and_lose_no_acknowledged_deployment(
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True, capture_output=True)
     settings = json.loads(config_path.read_text()) | {"prod_deployment_path": str(disk / "prod")}
     config_path.write_text(json.dumps(settings))
-    config = config_module.read_config(config_path)
+    config = configfile.read_config(config_path)
     with mounted(disk, "-o", "loop", str(image)):
         shutil.copytree(original.prod_deployment_path, disk / "prod", symlinks=True)
         with troubled(counting := Trouble(0, lambda: None)):
@@ -347,7 +346,7 @@ def test_65_levels_of_a_full_disk_lose_nothing(
     disk.mkdir()
     settings = json.loads(config_path.read_text()) | {"prod_deployment_path": str(disk / "prod")}
     config_path.write_text(json.dumps(settings))
-    config = config_module.read_config(config_path)
+    config = configfile.read_config(config_path)
     counts = {"old": 0, "new": 0}
     with mounted(disk, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
         shutil.copytree(original.prod_deployment_path, disk / "prod", symlinks=True)

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from scripts import artifacts, database, diagnostics, fullprocess, release, snapshot
-from scripts import config as config_module
+from scripts import artifacts, configfile, database, diagnostics, fullprocess, release, snapshot
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.database import Status, Verdict
@@ -260,7 +259,7 @@ def start(config_path: Path) -> subprocess.Popen[str]:
 
 
 def test_of_runs_started_together_exactly_one_is_inside_at_a_time(config_path: Path) -> None:
-    config = config_module.read_config(config_path)
+    config = configfile.read_config(config_path)
     write_csv(config.input_folder_path / "c.csv", make_rows(3000, 7, noise=0.1))
 
     started = [start(config_path) for _ in range(8)]
@@ -289,7 +288,7 @@ def test_200_kills_spread_over_a_run_leave_production_whole(config_path: Path) -
 
 def kill_at_times(config_path: Path, delays_s: list[float]) -> None:
     """Kill runs after the delays; each time production is whole and the next run succeeds."""
-    config = config_module.read_config(config_path)
+    config = configfile.read_config(config_path)
     fullprocess.main(config)
     for number, delay_s in enumerate(delays_s):
         write_csv(config.input_folder_path / "c.csv", make_rows(100, number))

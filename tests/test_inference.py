@@ -7,8 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scripts import config as config_module
-from scripts import dataset, inference, ingestion, scoring, training
+from scripts import configfile, dataset, inference, ingestion, scoring, training
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
 from scripts.errors import ConfigError, DatasetError
@@ -190,7 +189,7 @@ def open_config(config_path: Path) -> Config:
     settings = json.loads(config_path.read_text())
     settings["schema"] = {"target": "exited", "ids": ["corporation"]}
     config_path.write_text(json.dumps(settings))
-    return config_module.read_config(config_path)
+    return configfile.read_config(config_path)
 
 
 def deploy(config: Config) -> None:
@@ -258,8 +257,8 @@ def test_a_changed_section_infers_again(pinned: Config, config_path: Path) -> No
     settings["schema"]["ignore"] = ["plan"]
     config_path.write_text(json.dumps(settings))
 
-    ingestion.main(config_module.read_config(config_path))
-    trained = training.main(config_module.read_config(config_path))
+    ingestion.main(configfile.read_config(config_path))
+    trained = training.main(configfile.read_config(config_path))
 
     assert trained.model.schema.features == ("activity",)
     assert trained.model.schema.ignore == ("plan",)
@@ -296,10 +295,10 @@ def test_a_section_that_cannot_be_right_is_refused(
     config_path.write_text(json.dumps(settings))
 
     if message is None:
-        assert config_module.read_config(config_path).schema.inferred == ("numeric", "categorical")
+        assert configfile.read_config(config_path).schema.inferred == ("numeric", "categorical")
     else:
         with pytest.raises(ConfigError, match=message):
-            config_module.read_config(config_path)
+            configfile.read_config(config_path)
 
 
 def test_a_target_of_ones_own_has_no_identifiers_unless_named(config_path: Path) -> None:
@@ -308,8 +307,8 @@ def test_a_target_of_ones_own_has_no_identifiers_unless_named(config_path: Path)
         json.dumps(settings | {"schema": {"target": "Churn", "positive": "Yes"}})
     )
 
-    schema = config_module.read_config(config_path).schema
+    schema = configfile.read_config(config_path).schema
 
     assert (schema.ids, schema.numeric, schema.inferred) == ((), (), ("numeric", "categorical"))
     config_path.write_text(json.dumps(settings | {"schema": {"positive": "Yes"}}))
-    assert config_module.read_config(config_path).schema.features == Schema().features
+    assert configfile.read_config(config_path).schema.features == Schema().features

@@ -14,6 +14,9 @@ ALLOWED: dict[str, set[str]] = {
     # Paths of files here, and addresses of files in object stores, which lists hold alike.
     "addresses": set(),
     "config": {"errors", "addresses"},
+    # What config.json says becomes a Config: what cannot be right is refused on the way.
+    "configchecks": {"errors", "addresses", "config"},
+    "configfile": {"errors", "addresses", "config", "configchecks"},
     "artifacts": {"errors"},
     # The records in three: what is in them, how they are opened, what is asked of them.
     "tables": set(),
@@ -22,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "filebook": {"tables", "database"},
     "states": {"tables", "database"},
     "traffic": {"tables", "database"},
-    "model": {"errors", "config"},
+    "model": {"errors", "config", "configchecks"},
     # Whether the other engine is chosen, and there.
     "engines": {"errors", "config"},
     # Test data is compared on this machine, so that of an object store is brought to it.
@@ -57,7 +60,7 @@ ALLOWED: dict[str, set[str]] = {
         "reading",
     }
     | {"spelling", "canonical", "shelf", "sieve"},
-    "inference": {"errors", "config", "cells", "dataset", "findings", "reading"},
+    "inference": {"errors", "config", "configchecks", "cells", "dataset", "findings", "reading"},
     "release": {"errors", "artifacts", "model"},
     "evaluation": {"errors", "dataset", "model"},
     # What is fitted and how, below the step, which reads, writes and checks.
@@ -118,7 +121,9 @@ SERVICE: dict[str, set[str]] = {
     "predictionlog": {"errors", "config", "storage", "traffic"},
     # Made with a release, aside, and used by every request.
     "express": {"config", "model"},
-    "live": {"errors", "config", "artifacts", "release", "answers", "model", "express"},
+    "live": {
+        "errors", "config", "configfile", "artifacts", "release", "answers", "model", "express"
+    },
     "payload": {"config", "model", "answers", "contract"},
     "bodies": {"config", "answers", "contract", "payload"},
     "predicting": {
@@ -210,7 +215,7 @@ CRON_TOOL: dict[str, set[str]] = {
     "wording": {
         "errors", "artifacts", "database", "schedules", "ticks", "jobs", "backends", "liveness",
     },
-    "verbs": {"errors", "config", "console", "schedules", "jobs", "backends"},
+    "verbs": {"errors", "configfile", "console", "schedules", "jobs", "backends"},
 }  # fmt: skip
 ALLOWED |= CRON_TOOL
 # Tells a monitor that a run starts and ends.
@@ -285,7 +290,7 @@ PICTURES: dict[str, set[str]] = {
     "bulletin": {"database", "evaluation", "release", "canvas", "charts", "past", "sheets"},
 }
 ALLOWED |= PICTURES
-ALLOWED["console"] = {"errors", "config", "artifacts"}
+ALLOWED["console"] = {"errors", "config", "configfile", "artifacts"}
 # Going back and listing what has served are questions to the records, and entries in them.
 ALLOWED["rollback"] = {
     "errors", "config", "artifacts", "model", "release", "withdrawals", "console", "database"
@@ -398,7 +403,7 @@ ALLOWED["notices"] = {
 ALLOWED["suggest"] = {
     "errors", "config", "artifacts", "cells", "findings", "inference", "reading", "console"
 }  # fmt: skip
-ALLOWED["app"] = {"errors", "config", "artifacts", "console", "tokens"} | set(SERVICE)
+ALLOWED["app"] = {"errors", "config", "configfile", "artifacts", "console", "tokens"} | set(SERVICE)
 # What a run with work does, and brings: pandas, scikit-learn, matplotlib.
 ALLOWED["steps"] = (
     SUPPORT
@@ -409,7 +414,7 @@ ALLOWED["steps"] = (
 ALLOWED["fullprocess"] = (
     SUPPORT | set(RUN) | {"steps", "console", "heartbeat", "notices", "gallery"}
 )
-ALLOWED["automate"] = set(CRON_TOOL) | {"errors", "config", "artifacts", "database"}
+ALLOWED["automate"] = set(CRON_TOOL) | {"errors", "configfile", "artifacts", "database"}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -27,7 +27,8 @@ from scripts import (
     states,
     traffic,
 )
-from scripts.config import Config, read_config
+from scripts.config import Config
+from scripts.configfile import read_config
 from scripts.database import RowsOf, Verdict
 from scripts.errors import RecordsError
 from tests.conftest import SMALL_ROWS

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from sqlalchemy.engine import Engine
 
-from scripts import alerts, artifacts, database, ingestion, monitoring, notices, states
+from scripts import alerts, artifacts, configfile, database, ingestion, monitoring, notices, states
 from scripts import config as config_module
 from scripts.config import Config
 from scripts.database import Status, Verdict
@@ -249,7 +249,7 @@ def test_an_address_that_is_none_is_refused_without_showing_it(
     config_path.write_bytes(msgspec.json.encode(settings))
 
     with pytest.raises(ConfigError, match="webhook_url") as caught:
-        config_module.read_config(config_path)
+        configfile.read_config(config_path)
 
     assert "s3cret" not in str(caught.value)
 
@@ -259,7 +259,7 @@ def test_an_address_is_taken(config_path: Path) -> None:
     settings = msgspec.json.decode(config_path.read_bytes()) | {"alerts": {"webhook_url": url}}
     config_path.write_bytes(msgspec.json.encode(settings))
 
-    assert config_module.webhook_url(config_module.read_config(config_path)) == url
+    assert config_module.webhook_url(configfile.read_config(config_path)) == url
 
 
 def test_looking_whether_to_tell_imports_nothing_heavy(config: Config, engine: Engine) -> None:
@@ -267,7 +267,7 @@ def test_looking_whether_to_tell_imports_nothing_heavy(config: Config, engine: E
     code = (
         "import sys; from datetime import UTC, datetime; from pathlib import Path\n"
         "from scripts import config, database, notices\n"
-        "settings = config.read_config(Path(sys.argv[1]))\n"
+        "settings = configfile.read_config(Path(sys.argv[1]))\n"
         "with database.open_records(settings.database_url) as engine:\n"
         "    notices.tell(engine, settings, datetime.now(UTC))\n"
         "print(sorted({'requests', 'pandas', 'numpy', 'scipy', 'sklearn'} & set(sys.modules)))"

@@ -21,7 +21,7 @@ from schemathesis.config import SchemathesisConfig
 from scripts import access, database
 from scripts.app import create_app
 from scripts.bodies import CSV
-from scripts.config import read_config
+from scripts.configfile import read_config
 from scripts.views import ROUTES, Route
 from tests.service import (
     DIAGNOSIS,

@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 
 from scripts import database, gallery, pages
 from scripts.app import create_app
-from scripts.config import Config, read_config
+from scripts.config import Config
+from scripts.configfile import read_config
 from scripts.dashboard import PAGES
 from scripts.database import DeploymentKind, Status, Verdict
 from scripts.gallery import Chart

@@ -20,7 +20,8 @@ from flask.testing import FlaskClient
 
 from scripts import apicalls, artifacts, database, diagnostics, predictionlog, traffic
 from scripts.app import create_app
-from scripts.config import Config, read_config
+from scripts.config import Config
+from scripts.configfile import read_config
 from scripts.database import DeploymentKind
 from scripts.predictionlog import Predicted, PredictionLog
 from tests.service import (

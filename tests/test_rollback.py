@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from scripts import (
     artifacts,
+    configfile,
     console,
     deployment,
     diagnostics,
@@ -24,7 +25,6 @@ from scripts import (
     training,
     withdrawals,
 )
-from scripts import config as config_module
 from scripts.config import Config
 from scripts.database import DeploymentKind, Verdict
 from scripts.errors import ReleaseError
@@ -47,7 +47,7 @@ def deploy_rows(config: Config, seed: int) -> str:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An installation whose third release serves, made once; for copying only."""
     folder = tmp_path_factory.mktemp("template") / "installation"
-    config = config_module.read_config(write_installation(folder))
+    config = configfile.read_config(write_installation(folder))
     for step in (ingestion.main, training.main, scoring.main, deployment.main):
         step(config)
     deploy_rows(config, 2)
@@ -60,7 +60,7 @@ def three(template: Path, config_path: Path) -> tuple[Config, list[str]]:
     """An installation whose third release serves, and the names of all three."""
     shutil.rmtree(config_path.parent)
     shutil.copytree(template, config_path.parent, symlinks=True)
-    config = config_module.read_config(config_path)
+    config = configfile.read_config(config_path)
     names = [path.name for path in artifacts.list_releases(config.prod_deployment_path)]
     return config, names
 
@@ -290,7 +290,7 @@ def test_no_tick_undoes_a_rollback(config_path: Path) -> None:
         "training": {"decision_threshold": 0.5},
     }
     config_path.write_text(json.dumps(settings))
-    config = config_module.read_config(config_path)
+    config = configfile.read_config(config_path)
     fullprocess.main(config)
     make_better(config)
     assert fullprocess.main(config) is Verdict.DEPLOYED

@@ -15,8 +15,7 @@ import pytest
 import requests
 
 from benchmarks.proxies import SERVED_BY, running_proxy
-from scripts import artifacts, fullprocess, model, rollback
-from scripts import config as config_module
+from scripts import artifacts, configfile, fullprocess, model, rollback
 from scripts.config import Config
 from scripts.database import Verdict
 from tests.conftest import make_rows, write_csv
@@ -115,7 +114,7 @@ def installation(config_path: Path, postgresql_url: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("ADRAS_DATABASE_URL", postgresql_url)
     monkeypatch.setenv("ADRAS_API_TOKEN", TOKEN)
     edit_config(config_path, run={"timeout_minutes": 5})
-    config = config_module.read_config(config_path)
+    config = configfile.read_config(config_path)
     shutil.rmtree(config.input_folder_path)
     write_csv(config.input_folder_path / "a.csv", make_rows(200, seed=1, noise=1.0))
     write_csv(config.test_data_path / "test.csv", make_rows(200, seed=2))

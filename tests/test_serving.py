@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from scripts import artifacts, release, rollback
-from scripts.config import read_config
+from scripts.configfile import read_config
 from scripts.errors import ConfigError
 from tests.service import FEATURES, make_model, make_row, served, write_release
 

@@ -15,8 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
-from scripts import config as config_module
-from scripts import database, fullprocess, release
+from scripts import configfile, database, fullprocess, release
 from scripts.database import Status, Verdict
 from scripts.errors import DatasetError
 from tests.conftest import HEADER, make_rows, write_csv
@@ -114,7 +113,7 @@ class Soak(RuleBasedStateMachine):
             },
         }  # fmt: skip
         (self.root / "config.json").write_text(json.dumps(settings_of_it))
-        self.config = config_module.read_config(self.root / "config.json")
+        self.config = configfile.read_config(self.root / "config.json")
         self.inputs: dict[str, str] = {}
         self.tests: dict[str, str] = {}
         (self.root / "input").mkdir()

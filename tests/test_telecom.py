@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from examples.telecom import make_data
-from scripts import config, diagnostics, fullprocess, ingestion, release
+from scripts import config, configfile, diagnostics, fullprocess, ingestion, release
 from scripts.app import create_app
 from scripts.artifacts import Kind
 from scripts.database import Verdict
@@ -69,7 +69,7 @@ def test_another_table_goes_from_files_to_answers_and_is_read_by_its_pin_afterwa
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
-    chosen = config.read_config(installed)
+    chosen = configfile.read_config(installed)
 
     assert fullprocess.main(chosen) is Verdict.DEPLOYED
 
