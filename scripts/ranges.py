@@ -33,7 +33,8 @@ class Range(Struct, frozen=True):
 class Told(Struct, frozen=True, kw_only=True):
     """What a range held: its lines, its rows, and what is not used, by lines counted from 0.
 
-    `state` tells whether all ranges were those of one file. Not proven, nothing of it counts.
+    `state` tells whether all ranges were those of one file, `n_bytes` how many bytes the first line
+    of the file and those of the range have. Not proven, nothing of it counts.
     """
 
     place: int
@@ -41,6 +42,7 @@ class Told(Struct, frozen=True, kw_only=True):
     separator: str
     encoding: str
     header: list[str]
+    n_bytes: tuple[int, int]
     n_lines: int
     n_rows: int
     rejected: list[RejectedRow]
@@ -160,16 +162,18 @@ def read_blocks(
         What the form makes, a block at a time; then what the range held.
     """
     found, own = (reading.new_reading(path, form.schema) for _ in range(2))
-    n_lines, is_proven = 0, True
+    n_bytes, n_lines, is_proven = 0, 0, True
     try:
         for block, layout in open_blocks(found):
             yield form.read_block(block, n_lines, layout, own)
+            n_bytes += len(block)
             n_lines += block.count(b"\n")
     except (RefusedFileError, UnprovenError):
         is_proven = False
     yield Told(
         place=place, separator=found.separator, encoding=found.encoding, header=found.header,
-        n_lines=n_lines, n_rows=own.n_rows, rejected=own.rejected, is_proven=is_proven,
+        n_bytes=(found.n_bytes, n_bytes), n_lines=n_lines, n_rows=own.n_rows,
+        rejected=own.rejected, is_proven=is_proven,
     )  # fmt: skip
 
 
@@ -210,7 +214,8 @@ def put_together(
         made.rejected += move_down(told.rejected, n_lines)
         made.n_rows += told.n_rows
         n_lines += told.n_lines
-    made.sha256, made.n_bytes = sha256, ordered[0].state[0]
+    made.sha256 = sha256
+    made.n_bytes = ordered[0].n_bytes[0] + sum(told.n_bytes[1] for told in ordered)
     made.separator, made.encoding = ordered[0].separator, ordered[0].encoding
     made.header = ordered[0].header
     return made

@@ -17,6 +17,8 @@ from scripts.addresses import Address
 
 START, LINE = "start", "line"
 NEWLINE = b"\n"
+# Whatever Spark's own settings say: what cannot be read must not be taken for nothing.
+STRICT = {"ignoreCorruptFiles": "false", "ignoreMissingFiles": "false"}
 
 # Takes the number of a file and its content.
 ReadWhole = Callable[[int, BinaryIO], Iterator[pa.RecordBatch]]
@@ -55,8 +57,8 @@ def read_whole(
                 yield from read(number, io.BytesIO(content.as_buffer()))
 
     escaped = [sparkparts.escape(str(path)) for path in files.values()]
-    listed = session.read.format("binaryFile").load(escaped).select("path", "content")
-    return listed.mapInArrow(work, kinds)
+    files_read = session.read.format("binaryFile").options(**STRICT).load(escaped)
+    return files_read.select("path", "content").mapInArrow(work, kinds)
 
 
 def read_lines(session: SparkSession, path: Address) -> DataFrame:
@@ -64,7 +66,7 @@ def read_lines(session: SparkSession, path: Address) -> DataFrame:
 
     An end of a line is \\n, which is taken away; of the first line a byte order mark is, too.
     """
-    lines = session.read.text(sparkparts.escape(str(path)), lineSep="\n")
+    lines = session.read.options(**STRICT).text(sparkparts.escape(str(path)), lineSep="\n")
     start = F.col("_metadata.file_block_start")
     return lines.select(start.alias(START), F.col("value").cast("binary").alias(LINE))
 

@@ -1,7 +1,6 @@
 """Reads files in an object store on a cluster, by the same rules as files at paths."""
 
 import codecs
-import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +17,18 @@ from scripts.reading import RefusedFileError
 from scripts.sparkpieces import Form
 from scripts.sparkstore import Stored
 
+# Spark holds a file that is read at once several times over, and there may be a task per core.
+MOST_WHOLE_BYTES = 2**25
 # A longer line is refused, and so is its file.
 HEAD_BYTES = reading.MAX_LINE_BYTES + 1
+
+
+def unite(frames: Sequence[DataFrame]) -> DataFrame:
+    """Unite tables in halves, since Spark looks through each union as deep as it is."""
+    if len(frames) == 1:
+        return frames[0]
+    half = len(frames) // 2
+    return unite(frames[:half]).unionAll(unite(frames[half:]))
 
 
 def read_head(path: Address) -> bytes:
@@ -36,7 +45,9 @@ def lay_out_ranges(session: SparkSession, number: int, path: Address, form: Form
             layout = ranges.read_header(io.BytesIO(head), form, found)
             for place, block in enumerate(blocks):
                 is_first = start == 0 and place == 0
-                yield block.partition(b"\n")[2] if is_first else block, layout
+                lines = block.partition(b"\n")[2] if is_first else block
+                if lines:
+                    yield lines, layout
 
         # Each row has some bytes, so that counted from there they are in order, too.
         made = ranges.read_blocks(start, path, form, open_blocks)
@@ -49,8 +60,8 @@ def lay_out(
     session: SparkSession, files: Mapping[int, Address], found: Mapping[Address, Stored], form: Form
 ) -> DataFrame:
     """Lay out the reading of files: of large ones in ranges, of the others together."""
-    n_bytes_each = sparkpieces.range_bytes(session)
-    small = {n: path for n, path in files.items() if found[path].n_bytes <= n_bytes_each}
+    most_bytes = min(MOST_WHOLE_BYTES, sparkpieces.range_bytes(session))
+    small = {n: path for n, path in files.items() if found[path].n_bytes <= most_bytes}
 
     def read(number: int, content: BinaryIO) -> Iterator[pa.RecordBatch]:
         return sparkpieces.read_one(number, files[number], form, content)
@@ -61,8 +72,7 @@ def lay_out(
         for number, path in files.items()
         if number not in small
     ]
-    nothing = session.createDataFrame([], form.kinds)
-    return functools.reduce(DataFrame.unionAll, made, nothing)
+    return unite(made or [session.createDataFrame([], form.kinds)])
 
 
 def lay_out_in_order(session: SparkSession, number: int, path: Address, form: Form) -> DataFrame:
@@ -100,6 +110,11 @@ def settle(
     """Say of a file what it is, and refuse one that is not any more what it was before."""
     if before != after or after is None:
         return refuse(found, "it has changed while it was read; the next run reads it again")
+    # A last line end that the file lacks may have been read.
+    if not found.refused and found.n_bytes not in (after.n_bytes, after.n_bytes + 1):
+        return refuse(
+            found, f"of its {after.n_bytes} bytes {found.n_bytes} were read; run ingestion again"
+        )
     known = sparkstore.identify(path, after, {})
     found.sha256, found.n_bytes = known.sha256, known.n_bytes
     return found
@@ -115,7 +130,7 @@ def read_stored(
 
     def again(numbers: list[int]) -> DataFrame:
         made = [lay_out_in_order(session, number, paths[number], form) for number in numbers]
-        return functools.reduce(DataFrame.unionAll, made)
+        return unite(made)
 
     laid_out = lay_out(session, files, before, form)
     read, found = sparkpieces.read_where_it_will_do(laid_out, again, paths, form)
