@@ -78,6 +78,8 @@ def find_todays_clients(rows: DataFrame, schema: Schema) -> pd.DataFrame:
         place = F.struct(column(FILE), column(ROW))
         last = mentioned.groupBy(*ids).agg(F.max_by(everything, place).alias("last"))
         unlabelled = last.select("last.*").where(is_unlabelled)
+    # They come back, since each becomes a row of the records with its values and reasons; what
+    # their probabilities take is a hundredth of that, so it is not a matter for the cluster.
     return to_pandas(unlabelled, schema)
 
 

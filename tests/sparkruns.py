@@ -78,7 +78,7 @@ def write_odd_files(folder: Path) -> None:
     folder.mkdir(parents=True)
     rows = [
         f"k{n};{n};{n / 7:.3f};;same;{'xy'[n % 2]};{n % 5};{'gone' if n % 3 else 'stays'}"
-        for n in range(400)
+        for n in range(1600)
     ]
     (folder / "a.csv").write_text(
         "\n".join(["key;serial;measure;void;one;letter;few;left", *rows, *rows[:50]]) + "\n"

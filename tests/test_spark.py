@@ -367,6 +367,9 @@ def test_an_address_goes_to_spark_as_it_stands_and_is_cleared_when_retention_for
 def test_what_the_schema_leaves_out_is_found_out_as_by_the_pandas_engine(done: Done) -> None:
     found, stored, expected = done.probed["inferred"]
 
+    # Of 40 KB a task: it is looked at in ranges.
+    odd = done.config.output_model_path.with_name("odd") / "a.csv"
+    assert odd.stat().st_size > 40 * 1024
     assert found == stored == expected
     assert found["schema"]["numeric"] == ["measure"]
     assert found["schema"]["negative"] == "stays"
