@@ -5,6 +5,8 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+GETDOC = inspect.getdoc
+
 
 def set_aside() -> None:
     """Never look again through what is there now, and from now on through what is made."""
@@ -14,6 +16,18 @@ def set_aside() -> None:
 
 def no_help(_: object) -> None:
     """Say that something has no documentation."""
+
+
+def begin() -> None:
+    """Import from here on without looking for garbage, and without help."""
+    gc.disable()
+    inspect.getdoc = no_help  # type: ignore[assignment] # For a while it says less.
+
+
+def end() -> None:
+    """Import as usual again, and never look through what has come."""
+    inspect.getdoc = GETDOC
+    set_aside()
 
 
 @contextmanager
@@ -29,11 +43,8 @@ def importing() -> Iterator[None]:
     anew while they are imported, a quarter of what is left. They ask for it by `inspect.getdoc`;
     what they import here has shorter help for those functions, in this process, and works the same.
     """
-    gc.disable()
-    getdoc = inspect.getdoc
-    inspect.getdoc = no_help  # type: ignore[assignment]
+    begin()
     try:
         yield
     finally:
-        inspect.getdoc = getdoc
-        set_aside()
+        end()

@@ -175,6 +175,15 @@ def go_down(measure_at: Callable[[Floats], Slope], weights: Floats) -> Floats | 
     return None if found is None else found[0]
 
 
+def bend(curvature: Floats, step: Floats, rise: Floats) -> Floats:
+    """Correct a curvature by how the gradient rose along a step (BFGS: Nocedal and Wright, 6.1)."""
+    if not rise @ step > 0:
+        return curvature
+    expected = curvature @ step
+    taken: Floats = np.outer(expected, expected) / (expected @ step)
+    return curvature - taken + np.outer(rise, rise) / (rise @ step)
+
+
 def settle(
     gradient_at: Callable[[Floats], Floats], weights: Floats, nearby: Slope
 ) -> Floats | None:
@@ -195,17 +204,18 @@ def settle(
         The weights at the minimum; None where the curvature of the share is not that of all rows,
         which shows in steps that hardly shrink.
     """
-    last_gain = np.inf
+    curvature, last_gain = nearby.curvature, np.inf
+    gradient = gradient_at(weights)
     for _ in range(MAX_FIXED_STEPS):
-        gradient = gradient_at(weights)
-        step = next_step(Slope(nearby.loss, gradient, nearby.curvature))
+        step = next_step(Slope(nearby.loss, gradient, curvature))
         gain = float(gradient @ step) / 2
         if not 0 <= gain <= last_gain / MIN_SHRINKING:
             return None
         weights = weights - step
         if gain <= SETTLED_GAIN_FRACTION * nearby.loss:
             return weights
-        last_gain = gain
+        before, gradient, last_gain = gradient, gradient_at(weights), gain
+        curvature = bend(curvature, -step, gradient - before)
     return None
 
 

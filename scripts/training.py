@@ -1,10 +1,10 @@
 """Fits a logistic regression to the latest dataset and writes it, also as plain numbers."""
 
-import gc
+from scripts import garbage
 
 if __name__ == "__main__":
-    # Before anything is imported: it is a sixth of the imports (scripts/garbage.py).
-    gc.disable()
+    # Before anything else is imported: together it is a third of the imports.
+    garbage.begin()
 
 import functools
 import importlib.metadata
@@ -35,7 +35,6 @@ from scripts import (
     engines,
     evaluation,
     fitting,
-    garbage,
     manyrows,
     model,
     modelfacts,
@@ -446,5 +445,5 @@ def main(
 
 
 if __name__ == "__main__":
-    garbage.set_aside()
+    garbage.end()
     run_as_script(main, exclusive=True)

@@ -45,6 +45,16 @@ def test_an_import_that_fails_leaves_the_collector_on() -> None:
     assert gc.isenabled()
 
 
+def test_a_program_begins_and_ends_its_imports() -> None:
+    garbage.begin()
+    assert not gc.isenabled()
+    assert inspect.getdoc(garbage.begin) is None
+
+    garbage.end()
+    assert gc.isenabled()
+    assert (inspect.getdoc(garbage.begin) or "").startswith("Import from here on")
+
+
 def test_help_is_left_out_while_importing_and_back_afterwards() -> None:
     """Help of the tests."""
     with garbage.importing():

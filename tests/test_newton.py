@@ -101,6 +101,16 @@ def test_the_curvature_of_a_share_of_the_rows_leads_to_the_minimum_of_all(
     assert n_passes <= 4
 
 
+def test_a_bent_curvature_tells_the_rise_along_the_step_and_nothing_new_beside_it() -> None:
+    curvature, step, rise = np.diag([2.0, 3.0]), np.array([1.0, 0.0]), np.array([4.0, 0.0])
+
+    bent = newton.bend(curvature, step, rise)
+
+    assert bent.tolist() == [[4.0, 0.0], [0.0, 3.0]]
+    # A gradient that falls along a step tells of rounding, not of a curvature.
+    assert newton.bend(curvature, step, -rise).tolist() == curvature.tolist()
+
+
 def test_a_curvature_that_is_not_that_of_the_rows_is_noticed() -> None:
     X, y = make_rows(2_000, [1.0])
     other, labels = make_rows(2_000, [40.0])
