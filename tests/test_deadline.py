@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 STUCK = """
 import ctypes, itertools, os, re, signal, sys, time
 from pathlib import Path
-from scripts import config, deadline, diagnostics, fullprocess, {module}
+from scripts import configfile, deadline, diagnostics, fullprocess, {module}
 from scripts.console import run_guarded, set_up_logging
 from scripts.fullprocess import Request
 
