@@ -83,7 +83,7 @@ def write_odd_files(folder: Path) -> None:
     (folder / "a.csv").write_text(
         "\n".join(["key;serial;measure;void;one;letter;few;left", *rows, *rows[:50]]) + "\n"
     )
-    more = [f'm{n},{n + 1000},0.5{n},,same,"x",{"-" if n % 9 else n},gone,1' for n in range(150)]
+    more = [f'm{n},{n + 9000},0.5{n},,same,"x",{"-" if n % 9 else n},gone,1' for n in range(150)]
     more += ["m1,1,2"]
     (folder / "b.csv").write_text(
         "\n".join(["key,serial,measure,void,one,letter,few,left,extra", *more])
