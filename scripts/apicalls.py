@@ -8,7 +8,7 @@ import click
 import msgspec
 import requests
 
-from scripts import artifacts, dataset, release, testrows
+from scripts import artifacts, dataset, durable, release, testrows
 from scripts.config import ApiSettings, Config
 from scripts.console import run_as_script
 from scripts.errors import ServiceUnavailableError
@@ -133,7 +133,7 @@ def main(config: Config) -> Path:
             "diagnosis": ask(session, config, "/diagnose"),
         }
     text = msgspec.json.format(msgspec.json.encode(answers), indent=2) + b"\n"
-    path = artifacts.write_whole(config.output_model_path / artifacts.API_RETURNS, text)
+    path = durable.write_whole(config.output_model_path / artifacts.API_RETURNS, text)
     name = answers["predictions"].get("release")
     log.info("Wrote the answers on %d rows of release %s to %s.", len(rows), name, path)
     return path

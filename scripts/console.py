@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from scripts import artifacts
+from scripts import durable
 from scripts.config import Config
 from scripts.configfile import find_config_path, read_config
 from scripts.errors import PipelineError
@@ -117,7 +117,7 @@ def with_config(main: Callable[..., object], *, exclusive: bool = False) -> Call
 
     def work(config_path: Path, **chosen: Any) -> None:
         config: Config = read_config(config_path)
-        lock = artifacts.exclusive_lock(config.prod_deployment_path)
+        lock = durable.exclusive_lock(config.prod_deployment_path)
         with lock if exclusive else contextlib.nullcontext():
             main(config, **chosen)
 

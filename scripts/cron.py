@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from scripts import artifacts, crontab, ticks
+from scripts import artifacts, crontab, durable, ticks
 from scripts.errors import BusyError, CrontabError, SchedulerError
 from scripts.jobs import Installation, Job
 
@@ -147,7 +147,7 @@ def one_at_a_time() -> Iterator[None]:
 
 def keep_backup(table: bytes, folder: Path, now: datetime) -> Path:
     """Keep the table as it was, for this user's eyes only: a crontab may hold secrets."""
-    artifacts.make_folder(folder)
+    durable.make_folder(folder)
     path = BACKUP.path(folder, artifacts.next_stamp(now, [folder]))
     path.touch(mode=0o600)
     path.write_bytes(table)

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scripts import artifacts, bulk, findings, reading
+from scripts import bulk, findings, inbox, reading
 from scripts.cells import UNLABELLED, name_client
 from scripts.config import Schema
 from scripts.errors import DatasetError
@@ -83,7 +83,7 @@ def read_files(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read files in the way that suits their size."""
-    n_bytes = sum(path.stat().st_size for path in paths if artifacts.is_regular(path))
+    n_bytes = sum(path.stat().st_size for path in paths if inbox.is_regular(path))
     read = read_few if n_bytes < MANY_BYTES else read_many
     return read(paths, schema, needs_label=needs_label)
 
@@ -148,7 +148,7 @@ def client_names(table: pd.DataFrame, schema: Schema) -> pd.Series:
 
 def read_test_table(place: Path, schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read the labelled rows on which models are compared."""
-    table, readings = read_tables(artifacts.list_tables(place), schema)
+    table, readings = read_tables(inbox.list_tables(place), schema)
     findings.log_readings(readings)
     return table, readings
 

@@ -12,7 +12,17 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from scripts import artifacts, console, dataset, evaluation, model, release, rollback, testrows
+from scripts import (
+    artifacts,
+    console,
+    dataset,
+    durable,
+    evaluation,
+    model,
+    release,
+    rollback,
+    testrows,
+)
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.database import DeploymentKind
@@ -57,7 +67,7 @@ def find_dataset(config: Config, sha256: str) -> Path:
     """Find the dataset a model was trained on, by its content."""
     folder = config.output_folder_path
     for path in reversed(artifacts.list_dated(folder, Kind.DATASET)):
-        if artifacts.digest_file(path) == sha256:
+        if durable.digest_file(path) == sha256:
             return path
     for path in reversed(artifacts.list_dated(folder, Kind.PARTS)):
         if artifacts.read_identity(path) == sha256:
@@ -94,9 +104,9 @@ def write_release(folder: Path, sources: Sources, f1: float) -> None:
     )
     folder.mkdir()
     for name, content in contents.items():
-        artifacts.write_whole(folder / name, content)
+        durable.write_whole(folder / name, content)
     spelled = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=2)
-    artifacts.write_whole(folder / release.MANIFEST, spelled + b"\n")
+    durable.write_whole(folder / release.MANIFEST, spelled + b"\n")
 
 
 def measure_f1(candidate: Model, table: pd.DataFrame) -> float:
@@ -118,18 +128,18 @@ def check_answers(made: Release, candidate: Model, table: pd.DataFrame) -> None:
 def make_release(prod_folder: Path, sources: Sources, f1: float, now: datetime) -> Path:
     """Write a release beside the others under its final name; nothing serves it yet."""
     releases = prod_folder / artifacts.RELEASES
-    artifacts.make_folder(releases)
+    durable.make_folder(releases)
     earlier = artifacts.list_releases(prod_folder)
     counter = int(earlier[-1].name.split("_")[0]) + 1 if earlier else 1
     name = f"{counter:04d}_{artifacts.next_stamp(now, [releases])}"
-    temporary = releases / f".{name}{artifacts.TEMPORARY_SUFFIX}"
+    temporary = releases / f".{name}{durable.TEMPORARY_SUFFIX}"
     try:
         write_release(temporary, sources, f1)
         temporary.rename(releases / name)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    artifacts.sync_folder(releases)
+    durable.sync_folder(releases)
     return releases / name
 
 
@@ -162,7 +172,7 @@ def remove_old_releases(prod_folder: Path, n_kept: int, served: Sequence[str] = 
     ]
     for path in outdated:
         # Renamed first, so that a half-removed release never bears a release's name.
-        hidden = path.with_name(f".{path.name}{artifacts.TEMPORARY_SUFFIX}")
+        hidden = path.with_name(f".{path.name}{durable.TEMPORARY_SUFFIX}")
         path.rename(hidden)
         shutil.rmtree(hidden)
     return len(outdated)

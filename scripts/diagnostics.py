@@ -20,6 +20,7 @@ from scripts import (
     artifacts,
     database,
     dataset,
+    durable,
     evaluation,
     livedrift,
     model,
@@ -188,7 +189,7 @@ def main(config: Config, *, measured: Measured | None = None) -> Path:
         **describe_change(config, measured.found),
         "live": describe_live(config),
     }
-    artifacts.write_whole(path, msgspec.json.format(msgspec.json.encode(findings)) + b"\n")
+    durable.write_whole(path, msgspec.json.format(msgspec.json.encode(findings)) + b"\n")
     log.info("Wrote the diagnostics of release %s to %s.", current.name, path)
     return path
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scripts import artifacts, bulk, dataset, duplicates, progress, reading, reference
+from scripts import bulk, dataset, duplicates, inbox, progress, reading, reference
 from scripts.canonical import Cells, Judge
 from scripts.config import Schema
 from scripts.model import MISSING_CATEGORY, ColumnSummary, DatasetFacts
@@ -115,7 +115,7 @@ def read(
     written = dataset.ingested_schema(schema)
     digest, found = Digest(Store(schema, file)), reading.new_reading(path, written)
     try:
-        n_bytes = artifacts.total_bytes([path])
+        n_bytes = inbox.total_bytes([path])
         with progress.shown("Reading the dataset", n_bytes), path.open("rb") as handle:
             for part in bulk.read_parts(
                 handle, written, found, needs_label=True, shortcut=lambda lay: Judge(lay).take

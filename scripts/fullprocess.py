@@ -20,6 +20,7 @@ from scripts import (
     artifacts,
     database,
     deadline,
+    durable,
     filebook,
     gallery,
     garbage,
@@ -118,7 +119,7 @@ def recover(config: Config, engine: Engine, request: Request, now: datetime) -> 
     models_folder = config.output_model_path
     folders = [config.output_folder_path, models_folder, gallery.folder_of(models_folder)]
     folders += [prod_folder, prod_folder / artifacts.RELEASES]
-    n_leftovers = artifacts.remove_leftovers(folders)
+    n_leftovers = durable.remove_leftovers(folders)
     serving = name_of(artifacts.current_target(prod_folder))
     with database.writing(engine) as connection:
         n_dead = database.abort_dead_runs(connection, now)
@@ -189,7 +190,7 @@ def main(config: Config, *, request: Request | None = None, watch: Watch | None 
     request, watch = request or Request(), watch or Watch()
     try:
         with (
-            artifacts.exclusive_lock(config.prod_deployment_path),
+            durable.exclusive_lock(config.prod_deployment_path),
             heartbeat.told(ping_url(config)),
             database.open_records(config.database_url) as engine,
         ):

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from scripts import artifacts
+from scripts import durable
 
 INDEX = "index.json"
 Page = Literal["overview", "models", "data"]
@@ -52,7 +52,7 @@ def folder_of(output_model_path: Path) -> Path:
 
 def name_file(name: str, content: bytes) -> str:
     """Name the file of a picture after its content, so that a browser may keep it for ever."""
-    return f"{name}-{artifacts.digest(content)[:8]}.svg"
+    return f"{name}-{durable.digest(content)[:8]}.svg"
 
 
 def read(output_model_path: Path) -> Gallery | None:
@@ -94,10 +94,10 @@ def write(
     folder = folder_of(output_model_path)
     for chart, content in pictures:
         if not (folder / chart.file).exists():
-            artifacts.write_whole(folder / chart.file, content)
+            durable.write_whole(folder / chart.file, content)
     gallery = Gallery(made_at=made_at, release=release, charts=tuple(c for c, _ in pictures))
     encoded = msgspec.json.format(msgspec.json.encode(gallery), indent=2) + b"\n"
-    path = artifacts.write_whole(folder / INDEX, encoded)
+    path = durable.write_whole(folder / INDEX, encoded)
     listed = {chart.file for chart in gallery.charts}
     for old in folder.glob("*.svg"):
         if old.name not in listed:

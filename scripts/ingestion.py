@@ -15,8 +15,10 @@ from scripts import (
     capacity,
     dataset,
     duplicates,
+    durable,
     engines,
     findings,
+    inbox,
     inference,
     linewise,
     progress,
@@ -150,7 +152,7 @@ class Intake:
     def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
         """Write the dataset; give its path and the number of its rows."""
         path = Kind.DATASET.path(folder, stamp)
-        artifacts.write_whole(path, self.parts)
+        durable.write_whole(path, self.parts)
         return path, self.n_rows
 
 
@@ -176,7 +178,7 @@ def take_in(paths: Sequence[Path], schema: Schema, config: Config) -> Intake:
     DatasetError
         If no usable row is found.
     """
-    n_bytes = sum(path.stat().st_size for path in paths if artifacts.is_regular(path))
+    n_bytes = sum(path.stat().st_size for path in paths if inbox.is_regular(path))
     bound = capacity.bound_bytes(n_bytes, config.engine)
     clean = clean_dataset if is_cleaning_added() else None
     is_table = n_bytes < dataset.MANY_BYTES or clean is not None
@@ -204,7 +206,7 @@ def find_input(config: Config) -> list[Path]:
 
         settled, growing, _ = sparkstore.look_into(place, settle_s, {})
     else:
-        settled, growing = artifacts.settled_tables(place, settle_s)
+        settled, growing = inbox.settled_tables(place, settle_s)
     if growing:
         names = [path.name for path in growing]
         log.warning("Left %s for the next run: they are still being written.", names)
@@ -238,7 +240,7 @@ def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
     """Read the input folder strictly, clean the table and write it with a list of its files."""
     if paths is None:
         paths = find_input(config)
-    n_bytes = artifacts.total_bytes(paths)
+    n_bytes = inbox.total_bytes(paths)
     with progress.shown("Looking at the columns", n_bytes):
         schema = choose_schema(config, paths)
     take = take_in_on_cluster if engines.is_cluster(config) else take_in
@@ -252,12 +254,12 @@ def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
     stamp = artifacts.next_stamp(datetime.now(UTC), [folder, config.output_model_path])
     if any(found.rejected for found in readings):
         rejected_path = Kind.REJECTED.path(folder, stamp)
-        artifacts.write_whole(rejected_path, findings.spell_rejected(readings))
+        durable.write_whole(rejected_path, findings.spell_rejected(readings))
         log.info("Wrote what was not used, and why, to %s.", rejected_path)
     dataset_path, n_rows = taken.write(folder, stamp)
-    artifacts.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.spell_schema(schema))
+    durable.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.spell_schema(schema))
     used = [str(found.path) for found in readings if not found.refused]
-    artifacts.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
+    durable.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
     log.info("Wrote %d rows from %d files to %s.", n_rows, len(used), dataset_path)
     if len(clients):
         log.info("Found %d clients without a label: today's clients.", len(clients))

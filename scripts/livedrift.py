@@ -10,7 +10,7 @@ import msgspec
 import pandas as pd
 from sqlalchemy.engine import Engine
 
-from scripts import artifacts, database, drift, monitoring, release, traffic
+from scripts import artifacts, database, drift, durable, monitoring, release, traffic
 from scripts.config import Config, Schema
 from scripts.drift import DataDrift
 
@@ -114,7 +114,7 @@ def renew_diagnostics(path: Path, found: LiveFindings) -> None:
         # The next measuring makes them whole again.
         return
     content = msgspec.json.encode(measured | {"live": as_members(found)})
-    artifacts.write_whole(path, msgspec.json.format(content) + b"\n")
+    durable.write_whole(path, msgspec.json.format(content) + b"\n")
 
 
 def main(config: Config, *, engine: Engine) -> LiveFindings | None:

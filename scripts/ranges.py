@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
-from scripts import artifacts, bulk, columns, reading
+from scripts import bulk, columns, inbox, reading
 from scripts.bulk import UnprovenError
 from scripts.config import Schema
 from scripts.findings import FileReading, RejectedRow
@@ -179,7 +179,7 @@ def read_blocks(
 
 def read_range(path: Path, part: Range, form: Form) -> Iterator[pa.Table | Told]:
     """Read a range of a file of this machine, as `read_blocks` does."""
-    state = artifacts.file_state(path)[:2]
+    state = inbox.file_state(path)[:2]
 
     def open_blocks(found: FileReading) -> Blocks:
         reading.check_is_file(path, path.parent)
@@ -190,7 +190,7 @@ def read_range(path: Path, part: Range, form: Form) -> Iterator[pa.Table | Told]
 
     for made in read_blocks(part.place, path, form, open_blocks):
         if isinstance(made, Told):
-            is_same = state == artifacts.file_state(path)[:2]
+            is_same = state == inbox.file_state(path)[:2]
             proven = made.is_proven and is_same
             yield msgspec.structs.replace(made, state=state, is_proven=proven)
         else:

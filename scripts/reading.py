@@ -13,7 +13,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from scripts import artifacts, progress
+from scripts import inbox, progress
 from scripts.cells import CONTROL, BadCellError, cell_parsers, shorten, shorten_all
 from scripts.config import Schema
 from scripts.errors import DatasetError
@@ -81,7 +81,7 @@ def check_is_file(path: Path, folder: Path) -> None:
     """Refuse what is named like a table but is not a file of the folder."""
     check_name(path)
     # Looked at first: following a link that leads to itself would fail.
-    if not artifacts.is_regular(path):
+    if not inbox.is_regular(path):
         raise RefusedFileError(NOT_REGULAR)
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
         raise RefusedFileError("it is a link to a file outside its folder; copy the file instead")

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from scripts import artifacts
+from scripts import artifacts, durable
 from scripts.errors import ModelError, ReleaseError
 from scripts.model import Model, decode_model
 
@@ -55,7 +55,7 @@ class Release(Struct, frozen=True, kw_only=True):
 
 def describe_file(content: bytes) -> FileFacts:
     """Say what a file with this content must be."""
-    return FileFacts(sha256=artifacts.digest(content), n_bytes=len(content))
+    return FileFacts(sha256=durable.digest(content), n_bytes=len(content))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -162,8 +162,8 @@ def switch(prod_folder: Path, made: Path) -> None:
         target = f"{artifacts.CURRENT}/{name}"
         link = prod_folder / name
         if not link.is_symlink() or str(link.readlink()) != target:
-            artifacts.replace_link(link, target)
-    artifacts.replace_link(prod_folder / artifacts.CURRENT, f"{artifacts.RELEASES}/{made.name}")
+            durable.replace_link(link, target)
+    durable.replace_link(prod_folder / artifacts.CURRENT, f"{artifacts.RELEASES}/{made.name}")
 
 
 def load_current(prod_folder: Path) -> Release | None:

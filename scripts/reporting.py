@@ -20,6 +20,7 @@ from scripts import (
     curves,
     database,
     dataset,
+    durable,
     effectchart,
     evaluation,
     gallery,
@@ -83,7 +84,7 @@ def render(drawing: Drawing) -> tuple[Chart, bytes]:
 def write_confusion_matrix(config: Config, drawing: Drawing, header: str) -> Path:
     """Write the confusion matrix as the picture that people hand around."""
     picture = canvas.render_png(canvas.draw(drawing, canvas.LIGHT, header))
-    return artifacts.write_whole(config.output_model_path / artifacts.CONFUSION_MATRIX, picture)
+    return durable.write_whole(config.output_model_path / artifacts.CONFUSION_MATRIX, picture)
 
 
 def write_gallery(config: Config, drawings: Sequence[Drawing], current: Release) -> Path:
@@ -131,7 +132,7 @@ def write_report(config: Config, facts: Facts, drawings: Sequence[Drawing]) -> P
     """Write the report under the name of its moment."""
     stamp = f"{facts.made_at:{artifacts.STAMP_FORMAT}}"
     path = Kind.REPORT.path(config.output_model_path, stamp)
-    return artifacts.write_whole(path, bulletin.write(facts, drawings))
+    return durable.write_whole(path, bulletin.write(facts, drawings))
 
 
 def main(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import artifacts, engines, evaluation, findings, model, testrows
+from scripts import artifacts, durable, engines, evaluation, findings, inbox, model, testrows
 from scripts.addresses import Address
 from scripts.artifacts import Kind
 from scripts.config import Config
@@ -45,7 +45,7 @@ def score_on_cluster(config: Config, candidate: Model) -> tuple[Evaluation, list
 
     place = config.test_data_path
     paths: Sequence[Path] = (
-        [*sparkstore.look(place)] if isinstance(place, Address) else artifacts.list_tables(place)
+        [*sparkstore.look(place)] if isinstance(place, Address) else inbox.list_tables(place)
     )
     measured, readings = sparkscoring.score(config.engine, paths, candidate)
     findings.log_readings(readings)
@@ -75,7 +75,7 @@ def main(config: Config, *, model_path: Path | None = None) -> Scoring:
         )
 
     score_path = Kind.SCORE.path(folder, artifacts.stamp_of(model_path))
-    artifacts.write_whole(score_path, spell_score(measured))
+    durable.write_whole(score_path, spell_score(measured))
     log.info(
         "F1 %.3f (95 %% interval %s to %s), precision %s, recall %s, AUC %s, %d rows; wrote %s.",
         measured.f1, shown(measured.f1_low), shown(measured.f1_high), shown(measured.precision),

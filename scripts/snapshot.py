@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from scripts import artifacts, engines
+from scripts import durable, engines, inbox
 from scripts.addresses import Address
 from scripts.config import Config
 from scripts.database import Role, Verdict
@@ -48,13 +48,13 @@ class Snapshot:
 
 def look_at(path: Path, known: Mapping[str, KnownFile]) -> KnownFile:
     """Give the state and digest of a file, hashing it only if its state has changed."""
-    state = artifacts.file_state(path)
+    state = inbox.file_state(path)
     before = known.get(str(path))
     if before is not None and (before.n_bytes, before.changed_ns, before.inode) == state:
         return before
     # What cannot be read is refused later, with its reason; here its name stands for it.
-    readable = artifacts.is_readable(path)
-    sha256 = artifacts.digest_file(path) if readable else artifacts.digest(str(path).encode())
+    readable = inbox.is_readable(path)
+    sha256 = durable.digest_file(path) if readable else durable.digest(str(path).encode())
     return KnownFile(*state, sha256)
 
 
@@ -68,7 +68,7 @@ def look_into(
         from scripts import sparkstore  # noqa: PLC0415
 
         return sparkstore.look_into(place, settle_s, known)
-    settled, growing = artifacts.settled_tables(place, settle_s)
+    settled, growing = inbox.settled_tables(place, settle_s)
     return settled, growing, {str(path): look_at(path, known) for path in settled}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import DoubleType, StructField, StructType
 
-from scripts import artifacts, dataset, duplicates, reference, sparkparts
+from scripts import artifacts, dataset, duplicates, durable, reference, sparkparts
 from scripts.cluster import gather
 from scripts.config import EngineSettings, Schema, TrainingSettings
 from scripts.errors import ClusterError, DatasetError
@@ -57,7 +57,7 @@ def identify(rows: DataFrame, schema: Schema) -> Identity:
     found = [msgspec.json.decode(piece, type=tuple[int, int, int]) for piece in gather(rows, work)]
     n_rows, total, product = (sum(numbers) for numbers in zip(*found, strict=True))
     spelled = f"{n_rows} {total % TWO_TO_64} {product % TWO_TO_64} {list(schema.columns)}"
-    return Identity(artifacts.digest(spelled.encode()), n_rows)
+    return Identity(durable.digest(spelled.encode()), n_rows)
 
 
 def write_parts_here(rows: DataFrame, folder: Path, spelled: str) -> str:
@@ -106,11 +106,11 @@ def write_dataset(rows: DataFrame, path: Path, schema: Schema, engine: EngineSet
     Identity
         Of the parts, as they are read again.
     """
-    artifacts.make_folder(path.parent)
+    durable.make_folder(path.parent)
     sparkparts.delete_forgotten(rows.sparkSession, path.parent)
-    temporary = path.with_name(f".{path.name}{artifacts.TEMPORARY_SUFFIX}")
+    temporary = path.with_name(f".{path.name}{durable.TEMPORARY_SUFFIX}")
     if engine.dataset_address:
-        artifacts.make_folder(temporary)
+        durable.make_folder(temporary)
         elsewhere = address = write_parts_elsewhere(rows, path, engine)
     else:
         elsewhere, address = "", write_parts_here(rows, temporary, engine.dataset_format)
@@ -118,9 +118,9 @@ def write_dataset(rows: DataFrame, path: Path, schema: Schema, engine: EngineSet
     identity = msgspec.structs.replace(
         identify(written, schema), address=elsewhere, spelled=engine.dataset_format
     )
-    artifacts.write_whole(temporary / artifacts.IDENTITY, msgspec.json.encode(identity))
+    durable.write_whole(temporary / artifacts.IDENTITY, msgspec.json.encode(identity))
     temporary.rename(path)
-    artifacts.sync_folder(path.parent)
+    durable.sync_folder(path.parent)
     return identity
 
 

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ByteType, DoubleType, StringType, StructField, StructType
 
-from scripts import artifacts
+from scripts import durable
 from scripts.cluster import column
 from scripts.config import Schema
 from scripts.errors import DatasetError
@@ -94,7 +94,7 @@ def read_ledger(folder: Path) -> dict[str, str]:
 
 def write_ledger(folder: Path, ledger: dict[str, str]) -> None:
     """Write which datasets of a folder have their parts elsewhere."""
-    artifacts.write_whole(folder / ELSEWHERE, msgspec.json.encode(ledger, order="sorted"))
+    durable.write_whole(folder / ELSEWHERE, msgspec.json.encode(ledger, order="sorted"))
 
 
 def note_address(path: Path, address: str) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from msgspec import Struct
 from pyspark.sql import DataFrame, SparkSession
 
-from scripts import artifacts, ranges, reading
+from scripts import durable, inbox, ranges, reading
 from scripts.cluster import column
 from scripts.findings import FileReading, RejectedRow
 from scripts.ranges import Range, Told
@@ -118,7 +118,7 @@ def read_piece(piece: Piece, form: Form) -> Iterator[pa.RecordBatch]:
     if part is None:
         return read_one(number, path, form)
     if part == HASH_ALONE:
-        return iter([report(Reported(sha256=artifacts.digest_file(path)), number, form)])
+        return iter([report(Reported(sha256=durable.digest_file(path)), number, form)])
     first = part.place * MAX_RANGE_ROWS
     return read_part(number, first, ranges.read_range(path, part, form), form)
 
@@ -132,7 +132,7 @@ def cut_files(paths: Sequence[Path], n_bytes_each: int) -> list[Piece]:
     """Make a task of each file, and several of a large one, which is hashed besides."""
     pieces = []
     for number, path in enumerate(paths):
-        n_bytes = path.stat().st_size if artifacts.is_readable(path) else 0
+        n_bytes = path.stat().st_size if inbox.is_readable(path) else 0
         if n_bytes <= n_bytes_each:
             pieces.append(Piece(number, str(path)))
             continue

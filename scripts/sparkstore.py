@@ -13,7 +13,7 @@ from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
-from scripts import artifacts, cluster
+from scripts import cluster, durable, inbox
 from scripts.addresses import Address
 from scripts.errors import DatasetError
 from scripts.filebook import KnownFile
@@ -34,7 +34,7 @@ class Stored(Struct, frozen=True):
     is_file: bool
 
     @property
-    def state(self) -> artifacts.State:
+    def state(self) -> inbox.State:
         """Spell it as the state of a file of this machine."""
         return self.n_bytes, self.changed_ns, NO_INODE
 
@@ -119,7 +119,7 @@ def identify(path: Address, stored: Stored, known: Mapping[str, KnownFile]) -> K
         with reaching(path) as (_, system, place):
             checksum = system.getFileChecksum(place) if stored.is_file else None
         said = f"{path} {stored.changed_ns}" if checksum is None else checksum.toString()
-    return KnownFile(*stored.state, artifacts.digest(f"{said} {stored.n_bytes}".encode()))
+    return KnownFile(*stored.state, durable.digest(f"{said} {stored.n_bytes}".encode()))
 
 
 def look_into(
@@ -128,12 +128,12 @@ def look_into(
     """Find complete and growing files, waiting once if need be, and identify the complete ones."""
     found: dict[Address, Stored] = {}
 
-    def list_states() -> dict[Path, artifacts.State]:
+    def list_states() -> dict[Path, inbox.State]:
         found.clear()
         found.update(look(place))
         return {path: stored.state for path, stored in found.items()}
 
-    settled, growing = artifacts.settle(list_states, settle_s)
+    settled, growing = inbox.settle(list_states, settle_s)
     seen = {str(p): identify(p, s, known) for p, s in found.items() if p in settled}
     return settled, growing, seen
 
@@ -149,15 +149,15 @@ def bring(place: Address, folder: Path) -> None:
         What else is in it is removed.
     """
     found = {path.name: (path, stored) for path, stored in look(place).items() if stored.is_file}
-    artifacts.make_folder(folder)
+    durable.make_folder(folder)
     for path in folder.iterdir():
         if path.name not in found:
-            artifacts.remove(path)
+            durable.remove(path)
     for name, (address, stored) in found.items():
         path = folder / name
-        if path.exists() and artifacts.file_state(path)[:2] == stored.state[:2]:
+        if path.exists() and inbox.file_state(path)[:2] == stored.state[:2]:
             continue
-        temporary = path.with_name(f".{name}{artifacts.TEMPORARY_SUFFIX}")
+        temporary = path.with_name(f".{name}{durable.TEMPORARY_SUFFIX}")
         with reaching(address) as (jvm, system, source):
             goal = jvm.org.apache.hadoop.fs.Path(f"file://{temporary}")
             # As a plain file, without one of checksums beside it.

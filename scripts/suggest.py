@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 
-from scripts import artifacts, cells, inference, reading
+from scripts import cells, durable, inbox, inference, reading
 from scripts.config import KNOWN_OPPOSITES, OPPOSITES, Schema, spell_label
 from scripts.console import run_guarded, set_up_logging
 from scripts.errors import DatasetError
@@ -246,7 +246,7 @@ def split_off(
         if place.exists():
             raise DatasetError(f"{place} is there already; move it away, or split elsewhere.")
     for place, rows in zip(places, (train, test), strict=True):
-        artifacts.write_whole(place, spell_rows(rows, separator))
+        durable.write_whole(place, spell_rows(rows, separator))
         log.info("Wrote %d rows to %s.", len(rows), place)
     return places
 
@@ -269,7 +269,7 @@ def suggest_command(folder: Path, target: str | None, split: float | None, seed:
     """Print a `schema` section for the CSV files of FOLDER, and what was noticed."""
 
     def work() -> None:
-        paths = artifacts.list_tables(folder)
+        paths = inbox.list_tables(folder)
         found = suggest(paths, target)
         for notice in found.notices:
             log.info("%s", notice)

@@ -7,7 +7,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scripts import artifacts
+from scripts import durable
 from scripts.calendars import calendars
 from scripts.errors import CrontabError, SchedulerError
 from scripts.jobs import Installation, Job, check_arguments
@@ -172,7 +172,7 @@ class Systemd:
             return None
         control("daemon-reload")
         for path, text in zip(paths, spell_units(installation, job), strict=True):
-            artifacts.write_whole(path, text)
+            durable.write_whole(path, text)
         try:
             check_units(paths)
         except SchedulerError:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scripts import artifacts, dataset, engines, ingestion, training
+from scripts import dataset, engines, inbox, ingestion, training
 from scripts.config import Config
 from scripts.errors import DatasetError, InsufficientDataError
 
@@ -77,8 +77,8 @@ def measure_steps(config: Config) -> list[float | None]:
         log.info("On a cluster the steps are timed by the runs only.")
         return [None, None]
     try:
-        paths = artifacts.list_tables(config.input_folder_path)
-        is_large = artifacts.total_bytes(paths) >= dataset.MANY_BYTES
+        paths = inbox.list_tables(config.input_folder_path)
+        is_large = inbox.total_bytes(paths) >= dataset.MANY_BYTES
         return (measure_file if is_large else measure_table)(config, paths)
     except DatasetError as error:
         log.warning("Nothing could be timed: %s", error)

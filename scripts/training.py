@@ -32,9 +32,11 @@ from scripts import (
     capacity,
     dataset,
     digest,
+    durable,
     engines,
     evaluation,
     fitting,
+    inbox,
     manyrows,
     model,
     modelfacts,
@@ -388,7 +390,7 @@ def read_and_fit(path: Path, config: Config, read: Digest | None) -> Candidate:
             return fit_in_passes(read, config)
     way = capacity.choose_way(path, config.engine)
     if way is Way.TABLE:
-        with progress.shown("Reading the dataset", artifacts.total_bytes([path])):
+        with progress.shown("Reading the dataset", inbox.total_bytes([path])):
             table, sha256 = dataset.read_dataset(path, config.schema)
         with fitting_shown():
             return fit_candidate(table, sha256, config)
@@ -437,9 +439,9 @@ def main(
     if Kind.MODEL.path(folder, stamp).exists():
         stamp = artifacts.next_stamp(datetime.now(UTC), [config.output_folder_path, folder])
     pickle_path = Kind.PICKLE.path(folder, stamp)
-    artifacts.write_whole(pickle_path, pickle.dumps(candidate.estimator))
+    durable.write_whole(pickle_path, pickle.dumps(candidate.estimator))
     model_path = Kind.MODEL.path(folder, stamp)
-    artifacts.write_whole(model_path, model.encode_model(candidate.model))
+    durable.write_whole(model_path, model.encode_model(candidate.model))
     log.info("Wrote the model to %s and %s.", model_path, pickle_path.name)
     return Training(model_path, pickle_path, dataset_path, stamp, candidate.model)
 

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scripts import artifacts, database, filebook, legacy, storage
+from scripts import artifacts, database, durable, filebook, legacy, storage
 from scripts.config import Config
 from scripts.database import Role, Status
 from scripts.errors import NotMadeYetError, RecordsError
@@ -67,8 +67,8 @@ def backup(config: Config, *, path: Path) -> Path:
     if path.exists():
         raise RecordsError(f"{path} is there already; name a new file.")
     url = storage.parse_url(config.database_url)
-    artifacts.make_folder(path.absolute().parent)
-    temporary = path.absolute().with_name(f".{path.name}{artifacts.TEMPORARY_SUFFIX}")
+    durable.make_folder(path.absolute().parent)
+    temporary = path.absolute().with_name(f".{path.name}{durable.TEMPORARY_SUFFIX}")
     temporary.unlink(missing_ok=True)
     try:
         if url.get_backend_name() == "sqlite":
@@ -78,9 +78,9 @@ def backup(config: Config, *, path: Path) -> Path:
             copy_sqlite(source, temporary)
         else:
             dump_postgresql(url, temporary)
-        artifacts.sync_file(temporary)
+        durable.sync_file(temporary)
         temporary.replace(path)
-        artifacts.sync_folder(path.absolute().parent)
+        durable.sync_folder(path.absolute().parent)
     finally:
         temporary.unlink(missing_ok=True)
     log.info("Copied the records in %s to %s.", storage.describe(url), path)
@@ -98,18 +98,18 @@ def restore(config: Config, *, path: Path) -> None:
     if not path.is_file():
         raise NotMadeYetError(f"There is no copy {path}.")
     place = Path(str(url.database))
-    temporary = place.with_name(f".{place.name}{artifacts.TEMPORARY_SUFFIX}")
+    temporary = place.with_name(f".{place.name}{durable.TEMPORARY_SUFFIX}")
     temporary.unlink(missing_ok=True)
     try:
         copy_sqlite(path.absolute(), temporary)
-        artifacts.sync_file(temporary)
+        durable.sync_file(temporary)
         stamp = datetime.now(UTC).strftime(artifacts.STAMP_FORMAT)
         # The journal first: beside the restored file it would be taken for that file's own.
         for old in (place.with_name(f"{place.name}-journal"), place):
             if old.exists():
                 old.rename(old.with_name(f"{old.name}.before-{stamp}"))
         temporary.replace(place)
-        artifacts.sync_folder(place.parent)
+        durable.sync_folder(place.parent)
     finally:
         temporary.unlink(missing_ok=True)
     log.info("Restored the records in %s from %s.", place, path)
@@ -119,7 +119,7 @@ def describe_model(found: LegacyRun) -> dict[str, Any]:
     """Say what is known of a model that was not recorded; nothing is unpickled."""
     facts: dict[str, Any] = {"f1": found.f1, "n_rows": found.n_rows}
     if "dataset" in found.files:
-        facts["dataset_sha256"] = artifacts.digest_file(found.files["dataset"])
+        facts["dataset_sha256"] = durable.digest_file(found.files["dataset"])
     if "model" in found.files:
         try:
             spelled = msgspec.json.decode(found.files["model"].read_bytes(), type=dict[str, Any])

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scripts import artifacts, reading
+from scripts import artifacts, durable, reading
 from scripts.config import Config, Schema
 from scripts.errors import BusyError, DatasetError
 from scripts.findings import FileReading
 
 # The name is made here; what the sender calls the file is only ever shown.
 NAME = "upload_{}.csv"
-TEMPORARY = f".upload_*{artifacts.TEMPORARY_SUFFIX}"
+TEMPORARY = f".upload_*{durable.TEMPORARY_SUFFIX}"
 # A run that is at work is not waited for longer, since a page waits as long.
 WAIT_S = 5.0
 AGAIN_S = 0.05
@@ -78,7 +78,7 @@ def waiting_lock(folder: Path) -> Iterator[None]:
     until_s = time.monotonic() + WAIT_S
     while True:
         try:
-            with artifacts.exclusive_lock(folder):
+            with durable.exclusive_lock(folder):
                 yield
                 return
         except BusyError:
@@ -91,7 +91,7 @@ def write_new(folder: Path, content: bytes) -> Path:
     """Write a file of a name that nobody has, whole; what is there already is never touched."""
     stamp = artifacts.next_stamp(datetime.now(UTC), [folder])
     path = folder / NAME.format(stamp)
-    temporary = path.with_name(f".{path.name}{artifacts.TEMPORARY_SUFFIX}")
+    temporary = path.with_name(f".{path.name}{durable.TEMPORARY_SUFFIX}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     try:
         with os.fdopen(descriptor, "wb") as handle:
@@ -102,7 +102,7 @@ def write_new(folder: Path, content: bytes) -> Path:
         os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    artifacts.sync_folder(folder)
+    durable.sync_folder(folder)
     return path
 
 

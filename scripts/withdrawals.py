@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from scripts import artifacts
+from scripts import artifacts, durable
 from scripts.errors import ReleaseError
 from scripts.model import Model
 
@@ -29,7 +29,7 @@ def origin_of(model: Model) -> str:
     packages put into the last bit of a coefficient.
     """
     made_of = [model.dataset.sha256, model.schema, model.settings]
-    return artifacts.digest(msgspec.json.encode(made_of, order="sorted"))
+    return durable.digest(msgspec.json.encode(made_of, order="sorted"))
 
 
 def read_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
@@ -57,7 +57,7 @@ def read_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
 def write_withdrawals(prod_folder: Path, withdrawn: Iterable[Withdrawal]) -> None:
     """Write which releases were rolled back."""
     spelled = msgspec.json.format(msgspec.json.encode(tuple(withdrawn)), indent=2)
-    artifacts.write_whole(prod_folder / artifacts.WITHDRAWN, spelled + b"\n")
+    durable.write_whole(prod_folder / artifacts.WITHDRAWN, spelled + b"\n")
 
 
 def find_withdrawal(withdrawn: Iterable[Withdrawal], model: Model) -> Withdrawal | None:

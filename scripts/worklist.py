@@ -11,13 +11,13 @@ import numpy as np
 
 from scripts import (
     aftermath,
-    artifacts,
     callsheet,
     callwords,
     cells,
     database,
     dossier,
     findings,
+    inbox,
     progress,
     reading,
     release,
@@ -88,7 +88,7 @@ def rank_file(config: Config, path: Path, top: int) -> list[WorklistEntry]:
     if current is None:
         raise NotMadeYetError("There is no release yet; run python -m scripts.fullprocess.")
     schema = msgspec.structs.replace(current.model.schema, target="")
-    with progress.shown("Reading the table", artifacts.total_bytes([path])):
+    with progress.shown("Reading the table", inbox.total_bytes([path])):
         found, columns = reading.read_file(path, path.parent, schema)
     findings.log_readings([found])
     n_rows = len(columns[schema.columns[0]])

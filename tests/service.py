@@ -20,7 +20,7 @@ import requests
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from scripts import artifacts, model, release
+from scripts import artifacts, durable, model, release
 from scripts.app import create_app
 from scripts.config import Schema
 from scripts.dashboard import PAGES
@@ -102,13 +102,13 @@ def write_release(
 
 def switch(prod: Path, name: str) -> None:
     """Let a release serve."""
-    artifacts.replace_link(prod / artifacts.CURRENT, f"{artifacts.RELEASES}/{name}")
+    durable.replace_link(prod / artifacts.CURRENT, f"{artifacts.RELEASES}/{name}")
 
 
 def edit_config(config_path: Path, **settings: Any) -> None:
     """Change settings of a config.json, as an editor does."""
     changed = json.loads(config_path.read_text()) | settings
-    artifacts.write_whole(config_path, json.dumps(changed))
+    durable.write_whole(config_path, json.dumps(changed))
 
 
 def make_row(month: float | None = 0) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def tree_hash(folder: Path) -> str:
             str(path.relative_to(folder)),
             path.lstat().st_mtime_ns,
             os.readlink(path) if path.is_symlink() else "",
-            artifacts.digest_file(path) if path.is_file() else "",
+            durable.digest_file(path) if path.is_file() else "",
         )
         for path in sorted(folder.rglob("*"))
     ]

@@ -21,6 +21,8 @@ from scripts import (
     cluster,
     dataset,
     duplicates,
+    durable,
+    inbox,
     inference,
     model,
     sparkdata,
@@ -127,7 +129,7 @@ def move(config: Config, session: SparkSession) -> dict[str, Any]:
     copy = Kind.PARTS.path(folder, "20250101T000000000000Z")
     identity = sparkdata.write_dataset(rows, copy, config.schema, engine)
     n_parts = len(list((lake / copy.stem).glob("part-*.parquet")))
-    artifacts.remove(copy)
+    durable.remove(copy)
     sparkparts.delete_forgotten(session, folder)
     found = {"n_parts": n_parts, "is_left": (lake / copy.stem).exists()}
     return {"address": identity.address, "sha256": identity.sha256, **found}
@@ -137,7 +139,7 @@ def infer_both_ways(config: Config) -> list[Any]:
     """Find out what the columns of odd files are: on the cluster, off a store, and here."""
     section = {"target": "left", "positive": "gone", "ids": ["key"]}
     declared = msgspec.convert(fill_schema(section), Schema)
-    paths = artifacts.list_tables(config.output_folder_path.with_name("odd"))
+    paths = inbox.list_tables(config.output_folder_path.with_name("odd"))
     store = str(config.input_folder_path).removesuffix("input")
     found = [
         sparkinference.infer(config.engine, paths, declared),

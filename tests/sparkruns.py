@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from scripts import artifacts, configfile, model
+from scripts import artifacts, configfile, inbox, model
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.model import Model
@@ -229,7 +229,7 @@ class Done:
     @property
     def input_paths(self) -> list[Path]:
         """The files of the first run."""
-        return artifacts.list_tables(self.config.input_folder_path)[:4]
+        return inbox.list_tables(self.config.input_folder_path)[:4]
 
 
 def run_everything(folder: Path) -> None:

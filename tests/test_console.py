@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import artifacts, console, errors
+from scripts import console, durable, errors
 from scripts.config import Config
 from scripts.errors import PipelineError
 
@@ -135,7 +135,7 @@ def test_a_bug_shows_where_it_happened(config_path: Path) -> None:
 
 
 def test_a_program_that_writes_waits_for_nobody(config: Config, config_path: Path) -> None:
-    with artifacts.exclusive_lock(config.prod_deployment_path):
+    with durable.exclusive_lock(config.prod_deployment_path):
         done = call("--config", str(config_path), "--how", "right")
 
     assert done.returncode == 75

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from scripts import artifacts, database
+from scripts import artifacts, database, durable
 from scripts.config import Config
 from scripts.configfile import read_config
 from tests import sandbox
@@ -116,7 +116,7 @@ def test_a_real_daemon_starts_a_real_full_process_within_its_minute(
     installed_at = datetime.now(UTC)
 
     first = automate(installation, *every_minute)
-    with artifacts.exclusive_lock(busy.prod_deployment_path):
+    with durable.exclusive_lock(busy.prod_deployment_path):
         second = automate(installation, *every_minute, "--config", "other config.json")
         skipped = wait_for(busy, lambda run: run["status"] == database.Status.SKIPPED, 100)
     done = wait_for(free, lambda run: run["status"] == database.Status.FINISHED, 120)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import artifacts, configfile, database, deadline, fullprocess, release
+from scripts import configfile, database, deadline, durable, fullprocess, release
 from scripts.config import Config
 from scripts.database import Status
 
@@ -97,7 +97,7 @@ def test_a_step_that_cannot_be_reached_is_killed_and_the_run_says_where(
     assert run["reason"].endswith("the run was stuck in training")
     # What served before serves, and no lock is held.
     assert release.load_current(deployed.prod_deployment_path) is not None
-    with artifacts.exclusive_lock(config.prod_deployment_path):
+    with durable.exclusive_lock(config.prod_deployment_path):
         pass
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import artifacts, deployment, ingestion, release, scoring, training
+from scripts import artifacts, deployment, durable, ingestion, release, scoring, training
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.errors import NotMadeYetError, ReleaseError
@@ -136,7 +136,7 @@ def test_killed_before_any_call_production_is_the_old_or_the_new_release_whole(
             assert served is not None
             assert (prod / "model.json").read_bytes() == (served.path / "model.json").read_bytes()
             seen.add("old" if artifacts.current_target(prod) == before else "new")
-            artifacts.remove_leftovers([prod, prod / artifacts.RELEASES])
+            durable.remove_leftovers([prod, prod / artifacts.RELEASES])
             assert process.act(0)[0] == 0
             assert not list(prod.rglob("*.tmp"))
 

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import requests
 
-from scripts import artifacts, configfile, deployment, model, release, rollback
+from scripts import artifacts, configfile, deployment, durable, model, release, rollback
 from scripts.config import Config
 from scripts.errors import PipelineError
 from tests import dying
@@ -125,7 +125,7 @@ def try_everywhere(config: Config, work: Callable[[], object], code: int) -> tup
             if trouble.n_calls < k:
                 return k - 1, n_switched
         n_switched += serving(config) != before
-        artifacts.remove_leftovers([prod, prod / artifacts.RELEASES])
+        durable.remove_leftovers([prod, prod / artifacts.RELEASES])
         assert not list(prod.rglob("*.tmp"))
 
 
@@ -328,7 +328,7 @@ def test_60_power_cuts_tear_no_release_and_lose_no_acknowledged_deployment(
             after = str(serving(config))
             assert after == acknowledged if acknowledged else after >= before
             counts["acknowledged" if acknowledged else "old" if after == before else "new"] += 1
-            artifacts.remove_leftovers([disk / "prod", disk / "prod" / artifacts.RELEASES])
+            durable.remove_leftovers([disk / "prod", disk / "prod" / artifacts.RELEASES])
             deployment.remove_old_releases(disk / "prod", 2)
     print(f"60 power cuts: {counts}; 0 torn, 0 acknowledged lost")
     # New without having been acknowledged is allowed, but needs a cut behind the last fsync.
@@ -359,7 +359,7 @@ def test_65_levels_of_a_full_disk_lose_nothing(
                 deployment.main(config)
             counts["old" if serving(config) == before else "new"] += 1
             (disk / "ballast").unlink()
-            artifacts.remove_leftovers([disk / "prod", disk / "prod" / artifacts.RELEASES])
+            durable.remove_leftovers([disk / "prod", disk / "prod" / artifacts.RELEASES])
             assert deployment.main(config).name == serving(config)
             deployment.remove_old_releases(disk / "prod", 2)
     print(f"65 fill levels: {counts}; the next deployment worked each time")
@@ -428,7 +428,7 @@ def roll_back_under_load(config: Config, config_path: Path, n_rollbacks: int) ->
             asker.start()
         for number in range(n_rollbacks):
             target = releases[number % 2].name
-            with artifacts.exclusive_lock(config.prod_deployment_path):
+            with durable.exclusive_lock(config.prod_deployment_path):
                 roll_back(config, target)
             # Promised from the next request on: this one starts after the switch.
             answer = requests.post(f"{url}/predict", json={"data": [CLIENT]}, timeout=30).json()

@@ -13,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from scripts import artifacts, configfile, database, diagnostics, fullprocess, release, snapshot
+from scripts import (
+    artifacts,
+    configfile,
+    database,
+    diagnostics,
+    durable,
+    fullprocess,
+    release,
+    snapshot,
+)
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.database import Status, Verdict
@@ -217,7 +226,7 @@ def test_a_bug_is_recorded_too(config: Config, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_second_program_is_turned_away_and_recorded(config: Config) -> None:
     with (
-        artifacts.exclusive_lock(config.prod_deployment_path),
+        durable.exclusive_lock(config.prod_deployment_path),
         pytest.raises(BusyError, match="Another program is writing"),
     ):
         fullprocess.main(config)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import artifacts, gallery
+from scripts import durable, gallery
 from scripts.gallery import Chart
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -72,7 +72,7 @@ def test_killed_at_any_write_the_index_lists_files_that_are_there(
 ) -> None:
     gallery.write(tmp_path, [picture("roc", b"1"), picture("gains", b"2")], NOW, None)
     calls = []
-    write_really = artifacts.write_whole
+    write_really = durable.write_whole
 
     def die_at(last: int) -> None:
         def write(path: Path, content: bytes) -> Path:
@@ -82,7 +82,7 @@ def test_killed_at_any_write_the_index_lists_files_that_are_there(
             return write_really(path, content)
 
         calls.clear()
-        monkeypatch.setattr(artifacts, "write_whole", write)
+        monkeypatch.setattr(durable, "write_whole", write)
 
     for last in (1, 2, 3):
         die_at(last)
@@ -110,7 +110,7 @@ def test_no_index_is_no_gallery(tmp_path: Path, caplog: pytest.LogCaptureFixture
 def test_a_damaged_index_is_told_and_no_gallery(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
-    artifacts.write_whole(gallery.folder_of(tmp_path) / "index.json", content)
+    durable.write_whole(gallery.folder_of(tmp_path) / "index.json", content)
 
     assert gallery.read(tmp_path) is None
     assert "cannot be used" in caplog.text

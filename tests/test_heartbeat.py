@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from scripts import artifacts, fullprocess, heartbeat
+from scripts import durable, fullprocess, heartbeat
 from scripts.config import Config
 from scripts.errors import BusyError, PipelineError
 from scripts.heartbeat import Signal
@@ -119,7 +119,7 @@ def test_a_run_that_is_skipped_tells_nothing(monitor: str, changed: Callable[...
     config = changed(alerts={"ping_url": f"{monitor}/job"})
 
     with (
-        artifacts.exclusive_lock(config.prod_deployment_path),
+        durable.exclusive_lock(config.prod_deployment_path),
         pytest.raises(BusyError),
     ):
         fullprocess.main(config)

@@ -17,7 +17,10 @@ ALLOWED: dict[str, set[str]] = {
     # What config.json says becomes a Config: what cannot be right is refused on the way.
     "configchecks": {"errors", "addresses", "config"},
     "configfile": {"errors", "addresses", "config", "configchecks"},
-    "artifacts": {"errors"},
+    # Files: written whole and to last; found where others put them; named, and found again.
+    "durable": {"errors"},
+    "inbox": {"errors"},
+    "artifacts": {"errors", "durable"},
     # The records in three: what is in them, how they are opened, what is asked of them.
     "tables": set(),
     "storage": {"errors", "tables", "migrations"},
@@ -34,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     # made faster, without the others.
     "cells": {"config", "model"},
     "findings": set(),
-    "reading": {"errors", "config", "artifacts", "cells", "findings"},
+    "reading": {"errors", "config", "cells", "findings", "inbox"},
     # Large files and tables, at once instead of row by row; each with the same result.
     "lines": set(),
     "columns": {"config", "model", "cells", "reading", "lines"},
@@ -47,21 +50,11 @@ ALLOWED: dict[str, set[str]] = {
     "shelf": {"canonical", "stack"},
     "capacity": {"config"},
     "spelling": set(),
-    "dataset": {"errors", "config", "artifacts", "cells", "model", "findings", "reading"}
-    | {"bulk"},
-    "linewise": {
-        "errors",
-        "config",
-        "artifacts",
-        "bulk",
-        "columns",
-        "dataset",
-        "findings",
-        "reading",
-    }
+    "dataset": {"errors", "config", "cells", "model", "findings", "reading", "inbox"} | {"bulk"},
+    "linewise": {"errors", "config", "bulk", "columns", "dataset", "findings", "reading", "inbox"}
     | {"spelling", "canonical", "shelf", "sieve"},
     "inference": {"errors", "config", "configchecks", "cells", "dataset", "findings", "reading"},
-    "release": {"errors", "artifacts", "model"},
+    "release": {"errors", "artifacts", "model", "durable"},
     "evaluation": {"errors", "dataset", "model"},
     # What is fitted and how, below the step, which reads, writes and checks.
     "newton": set(),
@@ -79,7 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     "outcomes": {"model"},
     # The decision itself, below the step, because the simulation of gates takes it as well.
     "gate": {"config", "evaluation"},
-    "withdrawals": {"errors", "artifacts", "model"},
+    "withdrawals": {"errors", "artifacts", "model", "durable"},
     # The same for very many rows, in passes over chunks.
     "rowstore": {"config"},
     "spread": {"model", "reference"},
@@ -96,7 +89,17 @@ ALLOWED: dict[str, set[str]] = {
         "passes",
     }
     | {"passes", "rowstore"},
-    "digest": {"errors", "config", "bulk", "canonical", "dataset", "duplicates", "model", "reading"}
+    "digest": {
+        "errors",
+        "config",
+        "bulk",
+        "canonical",
+        "dataset",
+        "duplicates",
+        "model",
+        "reading",
+        "inbox",
+    }
     | {"reference", "passes", "rowstore", "spread"},
     "modelfacts": {"digest", "model", "reference", "passes", "rowstore", "spread"},
     # What training keeps of a dataset, and what is later compared with it.
@@ -169,7 +172,7 @@ PAGES: dict[str, set[str]] = {
     "modelpages": {"answers", "frontdoor", "live", "clientviews", "pages", "sparkline"}
     | {"effects", "gallery", "handouts", "database", "overview", "runstory"},
     # Reads as strictly as a run does, and publishes; the only page that writes anything.
-    "uploads": {"errors", "config", "artifacts", "findings", "reading"},
+    "uploads": {"errors", "config", "artifacts", "findings", "reading", "durable"},
     "uploadpages": {
         "errors",
         "addresses",
@@ -207,8 +210,8 @@ CRON_TOOL: dict[str, set[str]] = {
     "calendars": {"schedules"},
     "jobs": {"errors"},
     "crontab": {"errors", "jobs"},
-    "cron": {"errors", "artifacts", "ticks", "jobs", "crontab"},
-    "systemd": {"errors", "artifacts", "calendars", "jobs"},
+    "cron": {"errors", "artifacts", "ticks", "jobs", "crontab", "durable"},
+    "systemd": {"errors", "calendars", "jobs", "durable"},
     "backends": {"errors", "jobs", "cron", "systemd"},
     "logbook": {"errors"},
     "liveness": {"database"},
@@ -222,7 +225,16 @@ ALLOWED |= CRON_TOOL
 ALLOWED["heartbeat"] = set()
 # A run from its start to its end: what it finds, how long it may take, what it records.
 RUN: dict[str, set[str]] = {
-    "snapshot": {"errors", "config", "addresses", "artifacts", "database", "engines", "filebook"}
+    "snapshot": {
+        "errors",
+        "config",
+        "addresses",
+        "database",
+        "engines",
+        "filebook",
+        "durable",
+        "inbox",
+    }
     | {"sparkstore"},
     # What imports need not do: look for garbage, and work out help.
     "garbage": set(),
@@ -234,7 +246,16 @@ ALLOWED |= RUN
 # What people do with the records now and then. `database` starts it, and only as a program.
 ALLOWED |= {
     "legacy": {"errors", "artifacts"},
-    "upkeep": {"errors", "config", "artifacts", "storage", "database", "filebook", "legacy"},
+    "upkeep": {
+        "errors",
+        "config",
+        "artifacts",
+        "storage",
+        "database",
+        "filebook",
+        "legacy",
+        "durable",
+    },
     "upkeep_program": {"console", "upkeep"},
 }
 ALLOWED["database"] |= {"upkeep_program"}
@@ -265,12 +286,13 @@ ALLOWED["clientscoring"] = {
 }  # fmt: skip
 ALLOWED["worklist"] = {
     "errors", "config", "cells", "console", "database", "findings", "model", "reading", "release",
+    "inbox",
 } | set(CLIENTS) | {"clientcontract"}  # fmt: skip
 RECORDS = {"tables", "storage", "database", "filebook", "states", "traffic"}
 # The pictures: the folder that the service reads without drawing anything, what the records tell
 # them, and how they are drawn.
 PICTURES: dict[str, set[str]] = {
-    "gallery": {"artifacts"},
+    "gallery": {"durable"},
     "past": {"database", "tables", "runstory", "states"},
     # Charts are drawn on matplotlib's axes for dots and for rare letters, else on a sketch, by a
     # pen for SVG or for PDF.
@@ -290,7 +312,7 @@ PICTURES: dict[str, set[str]] = {
     "bulletin": {"database", "evaluation", "release", "canvas", "charts", "past", "sheets"},
 }
 ALLOWED |= PICTURES
-ALLOWED["console"] = {"errors", "config", "configfile", "artifacts"}
+ALLOWED["console"] = {"errors", "config", "configfile", "durable"}
 # Going back and listing what has served are questions to the records, and entries in them.
 ALLOWED["rollback"] = {
     "errors", "config", "artifacts", "model", "release", "withdrawals", "console", "database"
@@ -299,11 +321,11 @@ ALLOWED["rollback"] = {
 # above. A step imports them only where config.json says so, since they bring PySpark.
 ON_CLUSTER: dict[str, set[str]] = {
     "cluster": {"errors", "config"},
-    "ranges": {"config", "artifacts", "bulk", "columns", "findings", "reading"},
+    "ranges": {"config", "bulk", "columns", "findings", "reading", "inbox"},
     # What tasks read: pieces of files at paths, or contents that Spark reads in an object store;
     # and the two things that are made of either, rows and texts.
-    "sparkpieces": {"artifacts", "findings", "ranges", "reading", "cluster"},
-    "sparkstore": {"errors", "addresses", "artifacts", "filebook", "cluster"},
+    "sparkpieces": {"findings", "ranges", "reading", "cluster", "durable", "inbox"},
+    "sparkstore": {"errors", "addresses", "filebook", "cluster", "durable", "inbox"},
     "sparkcontents": {"addresses", "sparkparts"},
     "sparkstored": {
         "addresses", "findings", "ranges", "reading", "sparkcontents", "sparkpieces", "sparkstore",
@@ -314,11 +336,10 @@ ON_CLUSTER: dict[str, set[str]] = {
         "errors", "config", "cells", "dataset", "findings", "cluster", "sparkfiles",
         "sparkpieces", "sparkstored",
     },
-    "sparkparts": {"errors", "config", "artifacts", "cluster"},
+    "sparkparts": {"errors", "config", "cluster", "durable"},
     "sparkdata": {
         "errors", "config", "artifacts", "dataset", "duplicates", "reference", "cluster",
-        "sparkparts",
-    },
+        "sparkparts", "durable"},
     "sparkintake": {
         "config", "artifacts", "findings", "cluster", "sparkdata", "sparkreading",
     },
@@ -379,10 +400,10 @@ ALLOWED["livedrift"] = {
     "monitoring",
     "release",
     "traffic",
+    "durable",
 }
 ALLOWED["timing"] = {
-    "errors", "config", "artifacts", "dataset", "engines", "ingestion", "training"
-}  # fmt: skip
+    "errors", "config", "dataset", "engines", "ingestion", "training", "inbox"}  # fmt: skip
 ALLOWED["diagnostics"] = ALLOWED["scoring"] | {
     "timing",
     "monitoring",
@@ -401,7 +422,8 @@ ALLOWED["notices"] = {
     "livedrift",
 }
 ALLOWED["suggest"] = {
-    "errors", "config", "artifacts", "cells", "findings", "inference", "reading", "console"
+    "errors", "config", "cells", "findings", "inference", "reading", "console", "durable",
+    "inbox",
 }  # fmt: skip
 ALLOWED["app"] = {"errors", "config", "configfile", "artifacts", "console", "tokens"} | set(SERVICE)
 # What a run with work does, and brings: pandas, scikit-learn, matplotlib.

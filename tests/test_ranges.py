@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts import artifacts, bulk, columns, ranges
+from scripts import bulk, columns, durable, ranges
 from scripts.config import Schema
 from scripts.findings import FileReading
 from scripts.ranges import Range, Rows, Told
@@ -45,7 +45,7 @@ def read_in_ranges(path: Path, n_bytes: int) -> tuple[pa.Table, FileReading | No
             else:
                 rows.append(made.cast(kinds))
         tables[:0] = rows
-    account = ranges.put_together(told, artifacts.digest_file(path), path, SCHEMA)
+    account = ranges.put_together(told, durable.digest_file(path), path, SCHEMA)
     return pa.concat_tables([kinds.empty_table(), *tables]), account
 
 

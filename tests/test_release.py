@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scripts import artifacts, release
+from scripts import durable, release
 from scripts.config import Config
 from scripts.errors import ReleaseError
 
@@ -172,7 +172,7 @@ def test_before_the_first_release_there_is_none(config: Config) -> None:
 
 
 def test_a_link_to_a_release_that_is_gone_is_a_fault(deployed: Config) -> None:
-    artifacts.replace_link(deployed.prod_deployment_path / "current", "releases/0009_gone")
+    durable.replace_link(deployed.prod_deployment_path / "current", "releases/0009_gone")
 
     with pytest.raises(ReleaseError, match="0009_gone/manifest.json cannot be read"):
         release.load_current(deployed.prod_deployment_path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from scripts import artifacts, canvas, charts, evaluation, gallery, release, reporting
+from scripts import canvas, charts, durable, evaluation, gallery, release, reporting
 from scripts.config import Config, Schema
 from scripts.errors import NotMadeYetError
 
@@ -125,7 +125,7 @@ def test_main_draws_what_the_index_lists(deployed: Config) -> None:
     assert index["release"] == current.name
     for chart in index["charts"]:
         content = (deployed.output_model_path / "charts" / chart["file"]).read_bytes()
-        assert chart["file"] == f"{chart['name']}-{artifacts.digest(content)[:8]}.svg"
+        assert chart["file"] == f"{chart['name']}-{durable.digest(content)[:8]}.svg"
         assert f'width="{chart["width"] * 0.75:g}pt"' in content.decode()
         assert len(chart["alt"]) > 20
 

@@ -16,6 +16,7 @@ from scripts import (
     console,
     deployment,
     diagnostics,
+    durable,
     fullprocess,
     ingestion,
     promotion,
@@ -475,7 +476,7 @@ def test_a_rollback_waits_for_nobody_who_writes(
 ) -> None:
     config, (_first, _second, third) = three
 
-    with artifacts.exclusive_lock(config.prod_deployment_path):
+    with durable.exclusive_lock(config.prod_deployment_path):
         assert run("rollback", "--reason", WHY).exit_code == 75
 
     assert serving(config) == third

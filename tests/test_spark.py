@@ -22,9 +22,11 @@ from scripts import (
     database,
     dataset,
     drift,
+    durable,
     evaluation,
     filebook,
     findings,
+    inbox,
     ingestion,
     model,
     monitoring,
@@ -263,7 +265,7 @@ def test_what_is_written_for_narwhals_cleans_on_spark_and_what_is_for_pandas_is_
 @pytest.fixture(scope="module")
 def later(done: Done) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
     """Read the files of the second run, which it read off a store, by the pandas engine."""
-    paths = artifacts.list_tables(done.config.input_folder_path)
+    paths = inbox.list_tables(done.config.input_folder_path)
     return ingestion.read_input(paths, done.config.schema)
 
 
@@ -300,7 +302,7 @@ def score_by_pandas(
         # The third run had nothing new.
         for name, (labelled, clients_found) in zip(names[:2], rounds, strict=True):
             path = Kind.DATASET.path(folder, "20250101T000000000000Z")
-            artifacts.write_whole(path, spelling.spell_table(labelled))
+            durable.write_whole(path, spelling.spell_table(labelled))
             with database.writing(engine) as connection:
                 run_id = database.start_run(connection, datetime.now(UTC))
             current = release.load_release(config.prod_deployment_path / artifacts.RELEASES / name)

@@ -17,7 +17,7 @@ if why_not():
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from scripts import artifacts, sparkstore
+from scripts import durable, sparkstore
 from scripts.addresses import Address
 from scripts.errors import DatasetError
 from scripts.filebook import KnownFile
@@ -157,7 +157,7 @@ def test_an_etag_comes_first_and_is_not_asked_for(monkeypatch: pytest.MonkeyPatc
     )
 
     assert stored == Stored(7, 5 * 10**6, '"9b2"', is_file=True)
-    assert one == other == KnownFile(7, 5 * 10**6, 0, artifacts.digest(b'"9b2" 7'))
+    assert one == other == KnownFile(7, 5 * 10**6, 0, durable.digest(b'"9b2" 7'))
 
 
 def test_a_growing_file_is_left_for_the_next_run(

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from scripts import artifacts, uploads
+from scripts import artifacts, durable, uploads
 from scripts.app import create_app
 from scripts.config import Config
 from scripts.errors import DatasetError
@@ -104,7 +104,7 @@ def test_no_name_escapes_or_overwrites(client: FlaskClient, config: Config, tmp_
         assert send(client, "upload", content, name).status_code == 201, name
 
     now = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    made = set(now) - set(before) - {config.prod_deployment_path / artifacts.LOCK}
+    made = set(now) - set(before) - {config.prod_deployment_path / durable.LOCK}
     assert len(names) == 100
     assert len(made) == 100
     assert {path.parent for path in made} == {config.input_folder_path}
@@ -134,7 +134,7 @@ def test_while_a_run_is_at_work_nothing_is_added(
     monkeypatch.setattr(uploads, "WAIT_S", 0.1)
     before = names_in(config.input_folder_path)
 
-    with artifacts.exclusive_lock(config.prod_deployment_path):
+    with durable.exclusive_lock(config.prod_deployment_path):
         response = send(client, "upload", GOOD)
 
     assert response.status_code == 503
@@ -147,7 +147,7 @@ def test_a_lock_that_comes_free_is_waited_for(config: Config) -> None:
     found, _ = uploads.read_table(GOOD, config.schema, 10, needs_label=False)
 
     with ThreadPoolExecutor(1) as threads:
-        with artifacts.exclusive_lock(config.prod_deployment_path):
+        with durable.exclusive_lock(config.prod_deployment_path):
             waiting = threads.submit(uploads.publish, config, GOOD, found)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.2)

@@ -1,0 +1,108 @@
+"""Files that somebody else puts into folders: which are tables, and which are complete."""
+
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from scripts.errors import DatasetError
+
+# Size in bytes, time of change in nanoseconds, inode.
+State = tuple[int, int, int]
+
+log = logging.getLogger(__name__)
+
+
+def is_utf8(name: str) -> bool:
+    """Say whether the name of a file can be spelled; Python marks other bytes as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def is_regular(path: Path) -> bool:
+    """Say whether a path is a plain file, or a link to one, and not a folder, pipe or device."""
+    return path.exists() and stat.S_ISREG(path.stat().st_mode)
+
+
+def is_readable(path: Path) -> bool:
+    """Say whether this user can read a path as a plain file."""
+    return is_regular(path) and os.access(path, os.R_OK)
+
+
+def total_bytes(paths: Iterable[Path]) -> int:
+    """Add up the sizes of those paths that are plain files."""
+    return sum(path.stat().st_size for path in paths if is_regular(path))
+
+
+def list_tables(place: Path) -> list[Path]:
+    """List the CSV files of a folder in name order (or the one file given), also unusable ones.
+
+    Parameters
+    ----------
+    place : Path
+        A folder, or one file.
+
+    Returns
+    -------
+    list of Path
+        Names that start with "." or end in .tmp or .part are left out: they are being written.
+        A name that is not UTF-8 is left out with a warning: no record could spell it.
+
+    Raises
+    ------
+    DatasetError
+        If the folder is missing or cannot be listed.
+    """
+    if place.is_file():
+        return [place]
+    try:
+        paths = sorted(place.iterdir(), key=lambda path: path.name)
+    except OSError as error:
+        raise DatasetError(f"{place} cannot be listed: {error.strerror}.") from error
+    tables = [
+        path for path in paths if path.suffix.casefold() == ".csv" and not path.name.startswith(".")
+    ]
+    nameless = [path for path in tables if not is_utf8(path.name)]
+    for path in nameless:
+        log.warning("Left out %r in %s: its name is not UTF-8; rename it.", path.name, place)
+    return [path for path in tables if path not in nameless]
+
+
+def file_state(path: Path) -> State:
+    """Size in bytes, time of change in nanoseconds, inode; equal states mean an untouched file."""
+    # Of what a link leads to: content that changes behind a link is new data, too.
+    status = path.stat() if path.exists() else path.lstat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def settled_tables(place: Path, settle_s: float) -> tuple[list[Path], list[Path]]:
+    """Tell complete files from those that somebody is still writing, waiting once if need be.
+
+    Parameters
+    ----------
+    place : Path
+        A folder, or one file.
+    settle_s : float
+        A file that has not changed for so many seconds is complete.
+
+    Returns
+    -------
+    tuple of two lists of Path
+        Complete files, in name order; files that changed while being watched.
+    """
+    return settle(lambda: {path: file_state(path) for path in list_tables(place)}, settle_s)
+
+
+def settle(
+    look: Callable[[], Mapping[Path, State]], settle_s: float
+) -> tuple[list[Path], list[Path]]:
+    """Tell complete files from growing ones, wherever they are, by looking once or twice."""
+    states = look()
+    ages = [time.time() - changed_ns / 1e9 for _, changed_ns, _ in states.values()]
+    if all(age >= settle_s for age in ages):
+        return list(states), []
+    time.sleep(settle_s)
+    now = look()
+    settled = [path for path, state in states.items() if now.get(path) == state]
+    return settled, [path for path in now if path not in settled]
