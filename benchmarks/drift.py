@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scripts import decline, drift, model, reference, training
+from scripts import candidates, decline, drift, model, reference
 from scripts.config import Schema
 from scripts.decline import F1Counts
 from scripts.model import CategoricalTerm, Model, NumericTerm
@@ -85,7 +85,7 @@ def make_model(table: pd.DataFrame) -> Model:
         categorical=(plans,),
         intercept=0.0,
         threshold=0.5,
-        dataset=training.describe_dataset(table, "", SCHEMA),
+        dataset=candidates.describe_dataset(table, "", SCHEMA),
         n_training_rows=len(table),
         settings={},
         validation={},

@@ -35,7 +35,17 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from benchmarks import churn_tables
-from scripts import dataset, evaluation, gains, inference, ingestion, suggest, thresholds, training
+from scripts import (
+    candidates,
+    dataset,
+    evaluation,
+    gains,
+    holdout,
+    inference,
+    ingestion,
+    suggest,
+    thresholds,
+)
 from scripts.config import Config, Schema
 from scripts.configchecks import FOLDER_KEYS
 from scripts.configfile import read_config
@@ -158,7 +168,7 @@ def compare(name: str, n_rows: int, seed: int, *, is_quick: bool = False) -> Res
     schema = config.schema
     X, y = dataset.features(train, schema), dataset.target(train, schema)
     times = [time.process_time()]
-    ours = training.fit_candidate(train, "", config).model
+    ours = candidates.fit_candidate(train, "", config).model
     times.append(time.process_time())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -210,7 +220,7 @@ def report(name: str, n_rows: int, n_seeds: int, *, is_quick: bool) -> bool:
 def pays_on_validation(train: pd.DataFrame, config: Config, kinds: str) -> bool:
     """Decide by the rule that decides on scaling: the log loss of the validation rows."""
     schema = config.schema
-    split = training.prepare_dataset(train, schema, config.training, create_val_data=True)
+    split = holdout.prepare_dataset(train, schema, config.training, create_val_data=True)
     X, y = split["training"]["X"], split["training"]["y"]
     before, after = (
         make_regression(schema, *steps).fit(X, y).decision_function(split["val"]["X"])

@@ -105,7 +105,7 @@ def fit_categories(
     -----
     OneHotEncoder learns which categories are rare from counts, by a method that it keeps to
     itself: there is no other way to tell it counts instead of rows. That the columns come out as
-    it says is checked for each model, see `training.check_equal`.
+    it says is checked for each model, see `plainmodel.check_equal`.
     """
     schema, columns = store.schema, pipeline["columns"]
     encoder = columns.named_transformers_["categorical"]

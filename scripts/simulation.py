@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from scripts import dataset, evaluation, gate, inference, ingestion, progress, training
+from scripts import candidates, dataset, evaluation, gate, inference, ingestion, progress
 from scripts.config import Config, PromotionSettings, Schema
 from scripts.errors import InsufficientDataError
 from scripts.gate import Answer, Decision, Labels
@@ -123,7 +123,9 @@ def fit_batches(
     for number in range(len(batches)):
         rows = np.concatenate(batches[: number + 1]) if cumulative else batches[number]
         try:
-            yield training.fit_candidate(table.iloc[rows].reset_index(drop=True), "", config).model
+            yield candidates.fit_candidate(
+                table.iloc[rows].reset_index(drop=True), "", config
+            ).model
         except InsufficientDataError:
             continue
 

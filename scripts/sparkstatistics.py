@@ -215,7 +215,7 @@ def look_over(rows: DataFrame, schema: Schema) -> Seen:
 
 
 def describe_dataset(rows: DataFrame, identity: Identity, schema: Schema) -> DatasetFacts:
-    """Say what a model was trained on, as `training.describe_dataset` does."""
+    """Say what a model was trained on, as `candidates.describe_dataset` does."""
     seen = look_over(rows, schema)
     share = next(one.mean for one in seen.summary if one.column == schema.target)
     return DatasetFacts(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scripts import dataset, engines, inbox, ingestion, training
+from scripts import candidates, dataset, engines, inbox, ingestion, training
 from scripts.config import Config
 from scripts.errors import DatasetError, InsufficientDataError
 
@@ -40,7 +40,7 @@ def measure_table(config: Config, paths: Sequence[Path]) -> list[float | None]:
     """Measure the computing functions of both steps on a table in memory; nothing is written."""
     table, _ = ingestion.build_dataset(paths, config.schema)
     ingestion_s = median_duration_s(lambda: ingestion.build_dataset(paths, config.schema))
-    return [time_training(lambda: training.fit_candidate(table, "", config)), ingestion_s]
+    return [time_training(lambda: candidates.fit_candidate(table, "", config)), ingestion_s]
 
 
 def measure_file(config: Config, paths: Sequence[Path]) -> list[float | None]:

@@ -16,6 +16,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scripts import (
     calibration,
+    candidates,
     dataset,
     evaluation,
     fitting,
@@ -24,7 +25,6 @@ from scripts import (
     newton,
     regression,
     thresholds,
-    training,
 )
 from scripts.calibration import Calibration
 from scripts.config import Config, Schema, TrainingSettings
@@ -46,7 +46,7 @@ def make_table(n_rows: int, seed: int, **columns: Any) -> pd.DataFrame:
 
 def fit(config: Config, table: pd.DataFrame, schema: Schema = SCHEMA) -> model.Model:
     """Fit a model to a table."""
-    return training.fit_candidate(table, "", msgspec.structs.replace(config, schema=schema)).model
+    return candidates.fit_candidate(table, "", msgspec.structs.replace(config, schema=schema)).model
 
 
 def blanks(n_rows: int, n_blank: int) -> np.ndarray[Any, Any]:
@@ -122,7 +122,7 @@ def test_plain_numbers_give_sklearns_probabilities(config: Config, seed: int, sc
     table["a"] *= scale
     used = msgspec.structs.replace(config, schema=SCHEMA)
 
-    candidate = training.fit_candidate(table, "", used)
+    candidate = candidates.fit_candidate(table, "", used)
 
     theirs = candidate.estimator.predict_proba(dataset.features(table, SCHEMA))[:, 1]
     read = model.decode_model(model.encode_model(candidate.model), config.prod_deployment_path)

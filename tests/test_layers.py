@@ -102,6 +102,23 @@ ALLOWED: dict[str, set[str]] = {
     }
     | {"reference", "passes", "rowstore", "spread"},
     "modelfacts": {"digest", "model", "reference", "passes", "rowstore", "spread"},
+    # From a dataset to a candidate: the rows held out, the plain numbers of a fit, both together.
+    "holdout": {"errors", "config", "dataset"},
+    "plainmodel": {"errors", "config", "dataset", "model", "regression"},
+    "candidates": {
+        "config",
+        "dataset",
+        "digest",
+        "evaluation",
+        "fitting",
+        "holdout",
+        "manyrows",
+        "model",
+        "modelfacts",
+        "passes",
+        "plainmodel",
+        "reference",
+    },
     # What training keeps of a dataset, and what is later compared with it.
     "reference": {"errors", "config", "dataset", "duplicates", "model"},
     "contrast": set(),
@@ -377,8 +394,8 @@ ALLOWED["training"] |= {"sparktraining", "garbage"}
 ALLOWED["scoring"] |= {"sparkscoring", "sparkstore"}
 # Replays ingestion and training many times, as diagnostics times them.
 ALLOWED["simulation"] = {
-    "errors", "config", "dataset", "evaluation", "gate", "inference", "ingestion", "model",
-    "training",
+    "errors", "config", "candidates", "dataset", "evaluation", "gate", "inference", "ingestion",
+    "model",
 }  # fmt: skip
 # What happened over the runs is a question to the records.
 ALLOWED["reporting"] |= set(PICTURES) | {"database"}
@@ -403,7 +420,8 @@ ALLOWED["livedrift"] = {
     "durable",
 }
 ALLOWED["timing"] = {
-    "errors", "config", "dataset", "engines", "ingestion", "training", "inbox"}  # fmt: skip
+    "errors", "config", "candidates", "dataset", "engines", "ingestion", "training", "inbox",
+}  # fmt: skip
 ALLOWED["diagnostics"] = ALLOWED["scoring"] | {
     "timing",
     "monitoring",

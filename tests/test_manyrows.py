@@ -13,9 +13,11 @@ from sklearn.model_selection import train_test_split
 
 from scripts import (
     bulk,
+    candidates,
     capacity,
     digest,
     fitting,
+    holdout,
     manyrows,
     model,
     newton,
@@ -27,11 +29,11 @@ from scripts import (
     spread,
     training,
 )
+from scripts.candidates import Candidate
 from scripts.capacity import Way
 from scripts.config import Config, EngineSettings, Schema, TrainingSettings
 from scripts.errors import DatasetError, InsufficientDataError
 from scripts.passes import Passes
-from scripts.training import Candidate
 
 SCHEMA = Schema(
     ids=("id",), numeric=("months", "balance"), categorical=("plan", "city"), target="left"
@@ -73,7 +75,7 @@ def fit(path: Path, config: Config, *, in_file: bool = False) -> Candidate:
     """Fit in passes."""
     config = msgspec.structs.replace(config, schema=SCHEMA)
     read = digest.read(path, SCHEMA, io.BytesIO() if in_file else None)
-    return training.fit_in_passes(read, config)
+    return candidates.fit_in_passes(read, config)
 
 
 @pytest.mark.parametrize("n_rows", [2, 10, 11, 4097])
@@ -100,7 +102,7 @@ def test_the_dataset_is_described_as_from_a_table(
 ) -> None:
     found = fit(path, config).model.dataset
 
-    expected = training.describe_dataset(table, found.sha256, SCHEMA)
+    expected = candidates.describe_dataset(table, found.sha256, SCHEMA)
     assert found.n_rows == expected.n_rows
     assert found.n_positives == expected.n_positives
     assert found.missing_fractions == pytest.approx(expected.missing_fractions)
@@ -148,7 +150,7 @@ def test_the_coefficients_are_those_of_scikit_learn_on_the_training_rows(
 
     candidate = fit(path, config)
 
-    split = training.prepare_dataset(table, SCHEMA, config.training, create_val_data=True)
+    split = holdout.prepare_dataset(table, SCHEMA, config.training, create_val_data=True)
     X, y = split["training"]["X"], split["training"]["y"]
     fitted = regression.make_pipeline(X, SCHEMA, config.training, regression.RAW)
     # By default it stops early enough for a difference of some ten thousandths.
@@ -169,7 +171,7 @@ def test_scaled_columns_have_mean_and_deviation_of_the_training_rows(
 ) -> None:
     candidate = fit(path, config)
 
-    split = training.prepare_dataset(table, SCHEMA, config.training, create_val_data=True)
+    split = holdout.prepare_dataset(table, SCHEMA, config.training, create_val_data=True)
     X, y = split["training"]["X"], split["training"]["y"]
     # The blanks of these tables are random.
     form = regression.Form(scaled=True, faint=tuple(regression.has_blanks(X, SCHEMA)))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scripts import dataset, model, reference, training
+from scripts import candidates, dataset, model, reference
 from scripts.config import Config, Schema
 from scripts.model import Reference
 from tests.conftest import SMALL_ROWS, make_rows, write_csv
@@ -97,7 +97,7 @@ def test_of_a_large_dataset_a_fair_sample_of_the_new_rows_is_told(
 
 def test_a_model_keeps_its_reference_through_model_json(tmp_path: Path, config: Config) -> None:
     table = read_rows(tmp_path, SMALL_ROWS)
-    fitted = training.fit_candidate(table, "0" * 64, config).model
+    fitted = candidates.fit_candidate(table, "0" * 64, config).model
 
     again = model.decode_model(model.encode_model(fitted), Path("model.json"))
 
@@ -112,7 +112,7 @@ def test_a_model_keeps_its_reference_through_model_json(tmp_path: Path, config: 
 
 
 def test_a_model_of_before_references_can_still_be_read(tmp_path: Path, config: Config) -> None:
-    fitted = training.fit_candidate(read_rows(tmp_path, SMALL_ROWS), "0" * 64, config).model
+    fitted = candidates.fit_candidate(read_rows(tmp_path, SMALL_ROWS), "0" * 64, config).model
     spelled = msgspec.json.decode(model.encode_model(fitted))
     del spelled["dataset"]["reference"]
 
@@ -122,7 +122,7 @@ def test_a_model_of_before_references_can_still_be_read(tmp_path: Path, config: 
 
 
 def test_what_is_kept_does_not_grow_with_the_dataset(tmp_path: Path, config: Config) -> None:
-    fitted = training.fit_candidate(read_rows(tmp_path, SMALL_ROWS), "", config).model
+    fitted = candidates.fit_candidate(read_rows(tmp_path, SMALL_ROWS), "", config).model
     random, n_rows = np.random.default_rng(3), 50_000
     table = pd.DataFrame({name: random.lognormal(4, 1, n_rows) for name in SCHEMA.numeric})
     table["corporation"], table["exited"] = [f"c{i}" for i in range(n_rows)], 0
@@ -160,7 +160,7 @@ def test_a_column_blank_for_all_who_stayed_is_typical_at_the_models_median(tmp_p
 def test_training_records_what_is_typical(config: Config, tmp_path: Path) -> None:
     table = read_rows(tmp_path, SMALL_ROWS)
 
-    fitted = training.fit_candidate(table, "", config).model
+    fitted = candidates.fit_candidate(table, "", config).model
 
     # Fourteen of the 26 small rows stayed; their months are 13, 24, 36, 47, 52, 63, 70, 78, 85,
     # 102, 115, 130, 150 and 180.

@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 from scripts import (
     app,
     artifacts,
+    candidates,
     clients,
     clientscoring,
     database,
@@ -30,12 +31,12 @@ from scripts import (
     ingestion,
     model,
     monitoring,
+    plainmodel,
     reference,
     regression,
     release,
     spelling,
     tables,
-    training,
 )
 from scripts.artifacts import Kind
 from scripts.config import Config, EngineSettings
@@ -142,7 +143,7 @@ def test_coefficients_are_those_of_the_pandas_engine_on_the_same_split(
     fitted["regression"].coef_ = fitted["regression"].coef_ * slope
 
     expected = numbers_of(
-        training.numeric_terms(fitted, schema), training.categorical_terms(fitted, schema)
+        plainmodel.numeric_terms(fitted, schema), plainmodel.categorical_terms(fitted, schema)
     )
 
     found = numbers_of(done.first.numeric, done.first.categorical)
@@ -182,7 +183,7 @@ def test_the_facts_of_the_dataset_are_those_of_the_pandas_engine(done: Done, her
     expected = reference.add_reference(
         msgspec.structs.replace(
             done.first,
-            dataset=training.describe_dataset(table, facts.sha256, schema),
+            dataset=candidates.describe_dataset(table, facts.sha256, schema),
         ),
         table,
     ).dataset

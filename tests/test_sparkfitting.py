@@ -13,6 +13,7 @@ from scripts import (
     fitting,
     model,
     newton,
+    plainmodel,
     reference,
     regression,
     sparkdata,
@@ -21,7 +22,6 @@ from scripts import (
     sparkscoring,
     sparkstatistics,
     sparktraining,
-    training,
 )
 from scripts.config import Schema, TrainingSettings
 from scripts.model import Model
@@ -106,12 +106,12 @@ def test_features_and_fit_are_those_of_the_pandas_engine(scaled: bool) -> None:
     filled = sparkfeatures.fill_in(terms, weights[:-1])
     assert [t.column for t in filled.numeric if t.missing_coefficient] == ["age"]
     for found, expected in zip(
-        filled.numeric, training.numeric_terms(pipeline, SCHEMA), strict=True
+        filled.numeric, plainmodel.numeric_terms(pipeline, SCHEMA), strict=True
     ):
         assert msgspec.structs.astuple(found)[1:] == pytest.approx(
             msgspec.structs.astuple(expected)[1:], rel=1e-6
         )
-    (categorical,) = training.categorical_terms(pipeline, SCHEMA)
+    (categorical,) = plainmodel.categorical_terms(pipeline, SCHEMA)
     assert filled.categorical[0].effects == pytest.approx(categorical.effects, rel=1e-6)
     assert filled.categorical[0].rare == ("rare 1", "rare 2")
 
@@ -134,10 +134,10 @@ def test_a_pipeline_made_without_rows_says_what_the_plain_numbers_say(scaled: bo
 
     pipeline = sparktraining.make_pipeline(fitted, terms, 1.0, scaled=scaled)
 
-    training.check_equal(fitted, pipeline, table)
-    training.check_equal(fitted, pipeline, sparktraining.make_examples(fitted))
+    plainmodel.check_equal(fitted, pipeline, table)
+    plainmodel.check_equal(fitted, pipeline, sparktraining.make_examples(fitted))
     strange = table.head(3).assign(plan=["new", "rare 2", ""])
-    training.check_equal(fitted, pipeline, strange)
+    plainmodel.check_equal(fitted, pipeline, strange)
 
 
 def test_a_calibration_is_built_into_the_weights() -> None:

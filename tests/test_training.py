@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from scripts import dataset, fitting, ingestion, model, thresholds, training
+from scripts import candidates, dataset, fitting, holdout, ingestion, model, thresholds, training
 from scripts.config import Config, Schema, TrainingSettings
 from scripts.errors import InsufficientDataError, NotMadeYetError
 from scripts.regression import RAW
@@ -27,7 +27,7 @@ def read_rows(tmp_path: Path, rows: list[str], schema: Schema = SCHEMA) -> pd.Da
 def test_prepare_dataset_splits_26_rows_into_23_and_3(tmp_path: Path) -> None:
     table = read_rows(tmp_path, SMALL_ROWS)
 
-    split = training.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=True)
+    split = holdout.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=True)
 
     assert split["training"]["X"].shape == (23, 3)
     assert split["val"]["X"].shape == (3, 3)
@@ -39,7 +39,7 @@ def test_prepare_dataset_without_a_split_gives_the_table_without_identifiers(
 ) -> None:
     table = read_rows(tmp_path, SMALL_ROWS)
 
-    prepared = training.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=False)
+    prepared = holdout.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=False)
 
     assert list(prepared.columns) == [*SCHEMA.features, "exited"]
     assert len(prepared) == 26
@@ -50,9 +50,9 @@ def test_the_coefficients_are_those_of_plain_logistic_regression(
 ) -> None:
     table = read_rows(tmp_path, SMALL_ROWS)
 
-    fitted = training.fit_candidate(table, "0" * 64, config).model
+    fitted = candidates.fit_candidate(table, "0" * 64, config).model
 
-    split = training.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=True)
+    split = holdout.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=True)
     plain = LogisticRegression(solver="newton-cholesky")
     plain.fit(split["training"]["X"].to_numpy(), split["training"]["y"])
     assert [t.coefficient for t in fitted.numeric] == pytest.approx(plain.coef_[0], rel=1e-6)
@@ -61,7 +61,7 @@ def test_the_coefficients_are_those_of_plain_logistic_regression(
 
 
 def test_a_quieter_client_is_more_at_risk(tmp_path: Path, config: Config) -> None:
-    fitted = training.fit_candidate(read_rows(tmp_path, SMALL_ROWS), "", config).model
+    fitted = candidates.fit_candidate(read_rows(tmp_path, SMALL_ROWS), "", config).model
     columns = {name: np.array([100.0, 100.0]) for name in SCHEMA.features}
 
     quiet, busy = model.probabilities(
@@ -80,7 +80,7 @@ def test_plain_numbers_give_sklearns_probabilities_on_10_000_rows_with_blanks(
         if random.random() < 0.3:
             row[random.randrange(1, 4)] = ""
     table = read_rows(tmp_path, [",".join(row) for row in rows])
-    candidate = training.fit_candidate(table, "", config)
+    candidate = candidates.fit_candidate(table, "", config)
 
     ours = model.probabilities(candidate.model, dataset.feature_arrays(table, SCHEMA))
 
@@ -96,7 +96,7 @@ def test_categories_are_columns_of_their_own_and_unknown_ones_add_nothing(
     rows = [f"c{i},{i},0,{'red' if i % 3 else ''},{int(i % 3 == 0)}" for i in range(60)]
     table = read_rows(tmp_path, rows, schema)
 
-    fitted = training.fit_candidate(table, "", _with_schema(config, schema)).model
+    fitted = candidates.fit_candidate(table, "", _with_schema(config, schema)).model
 
     assert fitted.categorical[0].categories == ("", "red")
     blue = {"lastmonth_activity": np.array([0.0]), "number_of_employees": np.array(["blue"])}
@@ -164,13 +164,13 @@ def test_one_row_or_one_class_is_insufficient(
     tmp_path: Path, config: Config, rows: list[str]
 ) -> None:
     with pytest.raises(InsufficientDataError):
-        training.fit_candidate(read_rows(tmp_path, rows), "", config)
+        candidates.fit_candidate(read_rows(tmp_path, rows), "", config)
 
 
 def test_a_column_of_blanks_only_is_no_obstacle(tmp_path: Path, config: Config) -> None:
     rows = [",".join([*row.split(",")[:3], "", row.split(",")[4]]) for row in SMALL_ROWS]
 
-    fitted = training.fit_candidate(read_rows(tmp_path, rows), "", config).model
+    fitted = candidates.fit_candidate(read_rows(tmp_path, rows), "", config).model
 
     assert fitted.numeric[2].median == 0.0
 
