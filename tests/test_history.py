@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import artifacts, database, fullprocess, history
+from scripts import artifacts, database, fullprocess, history, steps
 from scripts.config import Config
 from scripts.database import Status, Verdict
 from scripts.errors import NotMadeYetError, RecordsError
@@ -18,7 +18,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what a run does after its decision."""
-    monkeypatch.setattr(fullprocess, "report", lambda _run: None)
+    monkeypatch.setattr(steps, "report", lambda _run: None)
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:

@@ -266,7 +266,7 @@ def test_looking_whether_to_tell_imports_nothing_heavy(config: Config, engine: E
     """A run with nothing new asks twice."""
     code = (
         "import sys; from datetime import UTC, datetime; from pathlib import Path\n"
-        "from scripts import config, database, notices\n"
+        "from scripts import configfile, database, notices\n"
         "settings = configfile.read_config(Path(sys.argv[1]))\n"
         "with database.open_records(settings.database_url) as engine:\n"
         "    notices.tell(engine, settings, datetime.now(UTC))\n"

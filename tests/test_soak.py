@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
-from scripts import configfile, database, fullprocess, release
+from scripts import configfile, database, fullprocess, release, steps
 from scripts.database import Status, Verdict
 from scripts.errors import DatasetError
 from tests.conftest import HEADER, make_rows, write_csv
@@ -227,7 +227,7 @@ class Soak(RuleBasedStateMachine):
 @pytest.fixture(autouse=True)
 def only_the_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what a run does after its decision."""
-    monkeypatch.setattr(fullprocess, "report", lambda *_run: None)
+    monkeypatch.setattr(steps, "report", lambda *_run: None)
 
 
 def soak(n_ticks: int) -> Soak:

@@ -85,7 +85,8 @@ def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
         for form in (sparkfiles.Rows(schema, needs_label=False), sparktexts.Texts(schema)):
             as_text = isinstance(form, sparktexts.Texts)
             rows, readings = sparkstored.read_files(session, paths, form)
-            counts = dict(rows.where(f"`{REPORT}` is null").groupBy(FILE).count().collect())
+            kept_rows = rows.where(f"`{REPORT}` is null").groupBy(FILE).count().collect()
+            counts = {row[FILE]: row["count"] for row in kept_rows}
             for number, found in enumerate(readings):
                 expected, kept = reading.read_file(
                     folder / found.path.name, folder, schema, as_text=as_text, needs_label=False
