@@ -22,24 +22,36 @@ from scripts.configfile import read_config
 from scripts.console import make_command
 from scripts.dashboard import PAGES
 from scripts.errors import ConfigError
-from scripts.frontdoor import ROUTE, STATIC, FrontDoor, answer_bug
+from scripts.frontdoor import MATCHED, ROUTE, FrontDoor, answer_bug
 from scripts.live import Live
 from scripts.metrics import Gauge, Metrics, share_between_processes
 from scripts.nextrun import Schedule
 from scripts.pages import as_page
 from scripts.predictionlog import PredictionLog
 from scripts.recall import History
+from scripts.routing import Route, RouteTable
 from scripts.server import bind, serve_until_stopped
+from scripts.sessions import EndedSessions
 from scripts.tokens import VARIABLES, Role, Tokens, read_tokens
-from scripts.views import ROUTES, as_response, read_static
+from scripts.views import ROUTES, STATIC, as_response
 
 log = logging.getLogger(__name__)
 
 
 def note_route() -> None:
-    """Note which route a request found, for the numbers and the log."""
-    if request.url_rule is not None:
-        request.environ[ROUTE] = request.url_rule.rule
+    """Note which route a request found, for the numbers and the log.
+
+    Raises
+    ------
+    RefusedError
+        If Flask found another route than the table, whose role the request was let in by.
+    """
+    if request.url_rule is None:
+        return
+    matched: Route | None = request.environ[MATCHED]
+    if matched is None or matched.rule != request.url_rule.rule:
+        raise RefusedError(404, "There is no such path.")
+    request.environ[ROUTE] = request.url_rule.rule
 
 
 def answer_http_error(error: HTTPException) -> Response:
@@ -85,23 +97,20 @@ class NameConverter(BaseConverter):
     part_isolating = False
 
 
-def make_flask(metrics: Metrics) -> Flask:
+def make_flask(metrics: Metrics, table: RouteTable) -> Flask:
     """Make the Flask application with all routes; what stands before it is not here."""
     app = Flask("adras", static_folder=None, template_folder=None)
     app.extensions |= {"metrics": metrics}
     app.url_map.converters["name"] = NameConverter
-    for route in (*ROUTES, *PAGES):
+    for route in table.routes:
         app.add_url_rule(
             route.rule,
             endpoint=f"{route.method} {route.path}",
             view_func=lambda view=route.view, **parts: as_response(view(**parts)),
             methods=[route.method],
             # A name may have any strokes: it is asked for as it is.
-            merge_slashes=route.rule == route.path,
+            merge_slashes=not route.has_name,
         )
-    app.add_url_rule(
-        f"{STATIC}<name>", endpoint=STATIC, view_func=lambda name: as_response(read_static(name))
-    )
     app.before_request(note_route)
     app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(RefusedError, answer_refused)
@@ -151,10 +160,10 @@ def create_app(config_path: Path) -> Flask:
     metrics = Metrics(lambda: present_gauges(live, history))
     live = Live(config_path, metrics.count_reload_failure)
     history = History(live)
-    app = make_flask(metrics)
-    roles = {(route.method, route.path): route.role for route in (*ROUTES, *PAGES)}
-    access = Access(tokens)
-    door = FrontDoor(app.wsgi_app, live, access, roles, metrics, as_page)
+    table = RouteTable((*ROUTES, *PAGES, STATIC))
+    app = make_flask(metrics, table)
+    access = Access(tokens, EndedSessions(lambda: live.last().config.prod_deployment_path))
+    door = FrontDoor(app.wsgi_app, live, access, table, metrics, as_page)
     door.prediction_log = PredictionLog(lambda: live.last().config, metrics.count_logging)
     # As Flask documents it for what goes around the application.
     app.wsgi_app = door  # type: ignore[method-assign]

@@ -4,7 +4,7 @@ import io
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from scripts.answers import (
 )
 from scripts.live import Live, Serving
 from scripts.metrics import Metrics
-from scripts.predicting import answer_prediction
 from scripts.predictionlog import UNLOGGED, PredictionLog
+from scripts.routing import METHODS, READING, Lane, RouteTable
 from scripts.tokens import Role
 
 # For every answer. The policy lets a page load scripts and styles of this service only, and
@@ -44,20 +44,19 @@ SECURITY_HEADERS = (
     ("X-Frame-Options", "DENY"),
 )
 JSON_AND_SECURITY_HEADERS = [*JSON_HEADERS, *SECURITY_HEADERS]
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 OTHER = "other"
-# Scripts and styles of the pages: the same for everyone, and without any data.
-STATIC = "/static/"
 NO_CONTENT = (204, 304)
+UNKNOWN_METHOD = "The method is unknown; methods are spelled in capital letters."
+EMPTY_PART = "The path has an empty part; expected single slashes, and one at the beginning."
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 SERVING = "adras.serving"
 ROUTE = "adras.route"
+# The route of the table, which decided on the role.
+MATCHED = "adras.matched"
 UNLOGGED_KEY = f"HTTP_{UNLOGGED[0].upper().replace('-', '_')}"
 # Where a route says that its answer is of another release than the one that serves.
 RELEASE = "adras.release"
 ROLE = "adras.role"
-# What may be asked without being meant: a link, a picture, a look ahead.
-READING = ("GET", "HEAD", "OPTIONS")
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Any], Iterable[bytes]]
@@ -113,8 +112,8 @@ class FrontDoor:
         What to answer from.
     access : Access
         Lets in or refuses.
-    roles : mapping of tuple of two str to Role or None
-        What each method on each path wants; None is open to all, anything else wants reading.
+    table : RouteTable
+        The routes: what each wants, and who answers it.
     metrics : Metrics
         Counts.
     as_page : callable, optional
@@ -126,14 +125,14 @@ class FrontDoor:
         inner: WsgiApp,
         live: Live,
         access: Access,
-        roles: Mapping[tuple[str, str], Role | None],
+        table: RouteTable,
         metrics: Metrics,
         as_page: Callable[[Environ, Answer], Answer] = lambda _, answer: answer,
     ) -> None:
         self._inner = inner
         self._live = live
         self._access = access
-        self._roles = roles
+        self._table = table
         self._metrics = metrics
         self._as_page = as_page
         self.access_log: AccessLog | None = None
@@ -144,19 +143,31 @@ class FrontDoor:
         serving: Serving = environ[SERVING]
         return serving.config.api.max_body_bytes
 
-    def _role(self, environ: Environ) -> Role | None:
-        """Say which role a request wants; what is not known to be open wants reading."""
+    def _find_role(self, environ: Environ) -> Role | None:
+        """Match a request with its route and return the role that it wants; None is open to all.
+
+        A method or path that no route lists wants the role of an administrator.
+
+        Raises
+        ------
+        RefusedError
+            With status 400 or 405 for a spelling that a router more lenient than the table could
+            take for a route.
+        """
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
-        method = "GET" if method in READING else method
-        if method == "GET" and path.startswith(STATIC):
-            return None
-        return self._roles.get((method, path), Role.READ)
+        if method not in METHODS:
+            allowed = ", ".join(self._table.list_methods(path))
+            raise RefusedError(405, UNKNOWN_METHOD, [("Allow", allowed)])
+        route = environ[MATCHED] = self._table.find(method, path)
+        if not path.startswith("/") or ("//" in path and (route is None or not route.has_name)):
+            raise RefusedError(400, EMPTY_PART)
+        return Role.ADMIN if route is None else route.role
 
     def admit(self, environ: Environ) -> Answer | None:
         """Refuse a request before its body is read, or let it in: None."""
         serving: Serving = environ[SERVING]
         try:
-            role = self._role(environ)
+            role = self._find_role(environ)
             if environ["REQUEST_METHOD"] not in READING:
                 check_origin(environ)
             if role is not None:
@@ -173,23 +184,21 @@ class FrontDoor:
 
     def respond(self, environ: Environ, body: bytes) -> Answer:
         """Answer a request that was let in and whose body is there."""
-        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
-        if path == "/predict" and method == "POST":
-            # The express lane: routing and request objects would cost as much as the prediction.
-            environ[ROUTE] = path
+        route = environ[MATCHED]
+        if (
+            route is not None
+            and route.lane is Lane.EXPRESS
+            and environ["REQUEST_METHOD"] == route.method
+        ):
+            environ[ROUTE] = route.path
             try:
-                return answer_prediction(
-                    environ[SERVING],
-                    environ.get("QUERY_STRING", ""),
-                    environ.get("CONTENT_TYPE", ""),
-                    environ.get("HTTP_CONTENT_ENCODING", ""),
-                    body,
-                )
+                answer: Answer = route.view(environ, body)
+                return answer
             except RefusedError as refusal:
                 return answer_refusal(refusal)
             except Exception as error:
                 # The boundary, as Flask's error handler is for the other routes.
-                return answer_bug(error, path)
+                return answer_bug(error, route.path)
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
         start = Wsgi()

@@ -12,9 +12,10 @@ import msgspec
 from flask import request
 
 from scripts.answers import PROBLEM, Answer, Headers
-from scripts.frontdoor import READING, ROLE, SERVING, Environ
+from scripts.frontdoor import ROLE, SERVING, Environ
 from scripts.live import Serving
 from scripts.pagewords import FILTERS
+from scripts.routing import READING
 
 FOLDER = Path(__file__).resolve().parent / "templates"
 LOGIN = "/login"
