@@ -1,6 +1,7 @@
 """No route is open by accident."""
 
 import http.client
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -341,6 +342,38 @@ def test_an_address_begins_anew_after_a_minute(
     monkeypatch.setattr("scripts.access.time.monotonic", lambda: later)
 
     assert ask(guarded, "wrong").status_code == 401
+
+
+def ask_from(url: str, source: str, token: str, forwarded: str = "") -> int:
+    """Ask a server from an address of this machine; return the status."""
+    address = url.removeprefix("http://")
+    with closing(
+        http.client.HTTPConnection(address, timeout=10, source_address=(source, 0))
+    ) as connection:
+        headers = bearer(token) | ({"X-Forwarded-For": forwarded} if forwarded else {})
+        connection.request("GET", "/score", headers=headers)
+        return connection.getresponse().status
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_on_a_socket_of_ipv6_the_clients_of_ipv4_are_counted_and_believed_one_by_one(
+    prod: Path, config_path: Path
+) -> None:
+    most = access.MAX_FAILED_LOGINS
+    with served(config_path, token=TOKEN, host="::", trusted_proxies=["127.0.0.9"]) as (url, _):
+        first = [ask_from(url, "127.0.0.1", "wrong") for _ in range(most + 1)]
+        others = [ask_from(url, f"127.0.0.{number}", "wrong") for number in range(2, 5)]
+        right = ask_from(url, "127.0.0.1", TOKEN)
+        # Each time from another port, as some proxies write it.
+        proxied = [
+            ask_from(url, "127.0.0.9", "wrong", f"198.51.100.7:{4000 + number}")
+            for number in range(most + 1)
+        ]
+        neighbour = ask_from(url, "127.0.0.9", "wrong", "198.51.100.8:4000")
+
+    assert first == proxied == [401] * most + [429]
+    assert [*others, neighbour] == [401] * 4
+    assert right == 200
 
 
 def test_who_sends_no_token_is_not_counted(guarded: FlaskClient) -> None:
