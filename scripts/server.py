@@ -121,15 +121,24 @@ def wsgi_environ(scope: Scope) -> dict[str, Any] | None:
     return None if n_bytes > MAX_HEADER_BYTES else environ
 
 
+def cut_short() -> Answer:
+    """Answer a body that ended early: its client hung up, closed its half, or sent it wrongly."""
+    detail = "The body ended early, or its chunks are not as HTTP has them, without trailers."
+    return answer_problem(400, detail, [("Connection", "close")])
+
+
 async def collect(protocol: RSGIHTTPProtocol, limit: int) -> bytes | Answer:
     """Read a body that comes in chunks, within its limit of size."""
-    chunks, n_bytes = [], 0
+    chunks, n_bytes, n_empty = [], 0, 0
     async for chunk in protocol:
         chunks.append(chunk)
         n_bytes += len(chunk)
+        n_empty += not chunk
         if n_bytes > limit:
             return too_large(limit)
-    return b"".join(chunks)
+    # The library hands over an empty chunk at the end. For a body that is cut, or has chunks of a
+    # wrong size, it hands over another one instead of an error; for trailers as well.
+    return cut_short() if n_empty > 1 else b"".join(chunks)
 
 
 async def read_body(
@@ -144,6 +153,8 @@ async def read_body(
             return await patience.wait(collect(protocol, limit))
     except TimeoutError:
         return too_slow(BODY_S)
+    except RSGIProtocolClosed:
+        return cut_short()
     return b""
 
 
@@ -198,10 +209,7 @@ class Adaptor:
             environ[SERVING] = await self._serving()
             answer = self._door.admit(environ)
         if answer is None:
-            try:
-                body = await read_body(protocol, environ, self._door.limit(environ), self._patience)
-            except RSGIProtocolClosed:
-                return
+            body = await read_body(protocol, environ, self._door.limit(environ), self._patience)
             # The time a client takes to send its body is not the service's.
             started_s = time.perf_counter()
             if isinstance(body, Answer):

@@ -3,12 +3,14 @@
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,7 +41,7 @@ def test_the_real_server_answers_and_ends_at_sigterm(prod: Path, config_path: Pa
     assert predicted.headers["Server"] == "adras"
     assert (too_large.status_code, chunked.status_code) == (413, 200)
     assert too_large.headers["Content-Type"] == "application/problem+json"
-    assert (head.status_code, head.content, doubled.status_code) == (200, b"", 404)
+    assert (head.status_code, head.content, doubled.status_code) == (200, b"", 400)
     assert process.returncode == 0
     assert f"INFO app: Serving on {url}." in log_text
     assert "Traceback" not in log_text
@@ -194,3 +196,84 @@ def test_several_processes_share_the_work_and_are_replaced(prod: Path, config_pa
     assert process.returncode == 0
     assert "another one starts" in log_text
     assert "Traceback" not in log_text
+
+
+ROWS_CSV = b"lastmonth_activity,lastyear_activity,number_of_employees\n0,7,3\n1,7,3\n"
+ONE_CHUNK = b"%x\r\n%b\r\n" % (len(ROWS_CSV), ROWS_CSV)
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def send_raw(url: str, request: bytes, *, is_half_closed: bool) -> bytes:
+    """Send bytes, close the sending half of the connection if wanted, and read to the end."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(request)
+        if is_half_closed:
+            connection.shutdown(socket.SHUT_WR)
+        parts = []
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.fixture
+def many_rows_url(prod: Path, config_path: Path) -> Iterator[str]:
+    """The address of a server."""
+    with served(config_path) as (url, _):
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("body", "is_half_closed"),
+    [
+        (CHUNKED + ONE_CHUNK, True),
+        (CHUNKED + ONE_CHUNK + b"20\r\n2,7", True),
+        (CHUNKED + ONE_CHUNK + b"0\r\n", True),
+        (CHUNKED + ONE_CHUNK + b"zz\r\n2,7,3\r\n0\r\n\r\n", False),
+        (b"Content-Length: %d\r\n\r\n" % (len(ROWS_CSV) + 6) + ROWS_CSV, True),
+    ],
+)
+def test_a_body_that_ends_early_is_never_answered_as_if_it_were_whole(
+    many_rows_url: str, body: bytes, is_half_closed: bool
+) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/csv\r\n"
+
+    answer = send_raw(many_rows_url, head + body, is_half_closed=is_half_closed)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"The body ended early" in answer
+    assert b"probabilities" not in answer
+    numbers = requests.get(f"{many_rows_url}/metrics", timeout=10).text
+    assert 'adras_requests_total{method="POST",route="other",status="400"} 1.0' in numbers
+
+
+def test_clients_that_close_their_half_leave_nothing_behind(prod: Path, config_path: Path) -> None:
+    head = b"Host: 127.0.0.1\r\nContent-Type: text/csv\r\nContent-Length: %d\r\n\r\n"
+    asked = [
+        b"GET /summarise HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\n" + head % len(ROWS_CSV) + ROWS_CSV,
+    ]
+    with served(config_path) as (url, process):
+        before = count_open(process.pid)
+        answers = [send_raw(url, one, is_half_closed=True) for one in asked for _ in range(40)]
+        time.sleep(0.5)
+        after = count_open(process.pid)
+        numbers = requests.get(f"{url}/metrics", timeout=10).text
+        again = requests.get(f"{url}/openapi.json", timeout=10)
+
+    # Either the whole answer or a closed connection.
+    assert {answer[:15] for answer in answers} <= {b"", b"HTTP/1.1 200 OK"}
+    counted = re.findall(r'adras_requests_total\{.*"/(?:summ|open|pred).*\} ([0-9.]+)', numbers)
+    # The server drops a connection whose end it reads together with the request.
+    assert 0 < sum(map(float, counted)) <= len(answers)
+    assert again.ok
+    # Threads that answer are made when they are first needed.
+    assert after[0] <= before[0] + 2
+    assert after[1] <= before[1] + server.N_THREADS
+
+
+def count_open(pid: int) -> tuple[int, int]:
+    """Count the open files and the threads of a process."""
+    place = Path(f"/proc/{pid}")
+    return len(list((place / "fd").iterdir())), len(list((place / "task").iterdir()))
