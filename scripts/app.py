@@ -170,6 +170,7 @@ def create_app(config_path: Path) -> Flask:
     app.extensions |= {
         "live": live,
         "door": door,
+        "table": table,
         "history": history,
         "access": access,
         "needs_token": access.needs_token,
@@ -189,7 +190,9 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
     history.start()
     if door.prediction_log is not None:
         door.prediction_log.start()
-    asyncio.run(serve_until_stopped(listener, door, app.extensions["live"]))
+    table: RouteTable = app.extensions["table"]
+    live: Live = app.extensions["live"]
+    asyncio.run(serve_until_stopped(listener, door, live, table.quick_paths))
     history.stop()
     if door.prediction_log is not None:
         door.prediction_log.stop()

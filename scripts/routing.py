@@ -80,6 +80,11 @@ class RouteTable:
         self._exact = {(r.method, r.path): r for r in self.routes if not r.has_name}
         self._named = [route for route in self.routes if route.has_name]
 
+    @property
+    def quick_paths(self) -> frozenset[str]:
+        """The paths that are answered at once, not in a thread."""
+        return frozenset(route.path for route in self.routes if route.lane is not Lane.THREAD)
+
     def _find(self, method: str, path: str) -> Route | None:
         """Return the route of a method and a path, if one is listed."""
         found = self._exact.get((method, path))

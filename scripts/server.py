@@ -41,9 +41,7 @@ RENEWAL_S = 1.0
 MAX_HEADER_BYTES = 32 * 1024
 # How long requests under way have after SIGTERM.
 GRACE_S = 5.0
-# What only computes answers at once; everything else may read a file or ask the records, and is
-# answered by threads, so that predictions never wait for it.
-QUICK = frozenset({"/predict", "/score", "/summarise", "/health"})
+# For the routes that are not quick, so that predictions never wait for a file or the records.
 N_THREADS = 4
 # Spelled once, since most answers have just these.
 USUAL_HEADERS = [(name.lower(), value) for name, value in JSON_AND_SECURITY_HEADERS]
@@ -171,7 +169,7 @@ class Adaptor:
         The paths that are answered at once, not by threads.
     """
 
-    def __init__(self, door: FrontDoor, live: Live, quick: frozenset[str] = QUICK) -> None:
+    def __init__(self, door: FrontDoor, live: Live, quick: frozenset[str]) -> None:
         self._quick = quick
         self._door = door
         self._live = live
@@ -254,7 +252,7 @@ class HttpServer(Server):
 
 
 async def serve_until_stopped(
-    listener: socket.socket, door: FrontDoor, live: Live, quick: frozenset[str] = QUICK
+    listener: socket.socket, door: FrontDoor, live: Live, quick: frozenset[str]
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered, for a while."""
     server = HttpServer(listener, Adaptor(door, live, quick))
