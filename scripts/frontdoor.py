@@ -155,13 +155,15 @@ class FrontDoor:
             take for a route.
         """
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        route = environ[MATCHED] = self._table.find(method, path)
+        if route is not None:
+            return route.role
         if method not in METHODS:
             allowed = ", ".join(self._table.list_methods(path))
             raise RefusedError(405, UNKNOWN_METHOD, [("Allow", allowed)])
-        route = environ[MATCHED] = self._table.find(method, path)
-        if not path.startswith("/") or ("//" in path and (route is None or not route.has_name)):
+        if "//" in path or not path.startswith("/"):
             raise RefusedError(400, EMPTY_PART)
-        return Role.ADMIN if route is None else route.role
+        return Role.ADMIN
 
     def admit(self, environ: Environ) -> Answer | None:
         """Refuse a request before its body is read, or let it in: None."""

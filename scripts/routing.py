@@ -119,6 +119,9 @@ class RouteTable:
         Route or None
             None if no route is listed for the method and the path.
         """
+        exact = self._exact.get((method, path))
+        if exact is not None:
+            return exact
         if method == "OPTIONS":
             found = [self._find(other, path) for other in sorted(METHODS)]
             listed = [route for route in found if route is not None]
