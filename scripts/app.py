@@ -150,12 +150,14 @@ def create_app(config_path: Path) -> Flask:
     tokens = check_is_closed(config_path)
     metrics = Metrics(lambda: present_gauges(live, history))
     live = Live(config_path, metrics.count_reload_failure)
-    history = History(live)
+    history = History(live, metrics.count_thread_failure)
     app = make_flask(metrics)
     roles = {(route.method, route.path): route.role for route in (*ROUTES, *PAGES)}
     access = Access(tokens)
     door = FrontDoor(app.wsgi_app, live, access, roles, metrics, as_page)
-    door.prediction_log = PredictionLog(lambda: live.last().config, metrics.count_logging)
+    door.prediction_log = PredictionLog(
+        lambda: live.last().config, metrics.count_logging, metrics.count_thread_failure
+    )
     # As Flask documents it for what goes around the application.
     app.wsgi_app = door  # type: ignore[method-assign]
     app.extensions |= {

@@ -23,8 +23,8 @@ from scripts.errors import ConfigError
 
 # A whole run on 200 rows takes 315 MB, one on ten million that may have 400 MB stays within them.
 LEAST_MEMORY_GB = 0.4
-# As in postgresql://user:password@host/database, or ?password= at the end.
-PASSWORD_IN_URL = re.compile(r"//[^/@]*:[^/@]*@|[?&]password=")
+# As in postgresql://user:password@host/database, or ?password= or ?sslpassword= at the end.
+PASSWORD_IN_URL = re.compile(r"//[^/@]*:[^/@]*@|[?&](ssl)?password=")
 FOLDER_KEYS = (
     "input_folder_path",
     "output_folder_path",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.config import Config
-from scripts.errors import PipelineError
+from scripts.errors import PipelineError, describe_bug
 
 # How often what waits is written, and how long another writer of the records is waited for.
 FLUSH_S = 0.5
@@ -136,13 +136,19 @@ class PredictionLog:
         Gives the configuration in use.
     count : callable
         Is told "logged", "dropped" or "failed", and of how many rows.
+    count_failure : callable, optional
+        Called for each failure that nobody expected.
     """
 
     def __init__(
-        self, read_config: Callable[[], Config], count: Callable[[str, int], None]
+        self,
+        read_config: Callable[[], Config],
+        count: Callable[[str, int], None],
+        count_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._read_config = read_config
         self._count = count
+        self._count_failure = count_failure
         self._lock = threading.Lock()
         self._waiting: deque[Predicted] = deque()
         self._n_waiting = 0
@@ -207,19 +213,27 @@ class PredictionLog:
             self._count("dropped", n_rows)
             log.warning("%d predictions were not logged: %s", n_rows, reason)
 
+    def _fail(self, batch: list[Predicted], fault: str) -> bool:
+        """Count a failure, log it if it is a new one, and let the batch wait; return False."""
+        self._count("failed", 1)
+        if fault != self._fault:
+            log.warning("%s Predictions go on, and wait to be logged.", fault)
+        self._fault = fault
+        self._put_back(batch)
+        return False
+
     def _flush(self) -> bool:
-        """Write what waits; say whether the records could be used."""
+        """Write what waits; return whether the records could be used."""
         while batch := self._take(BATCH):
-            rows = [row for predicted in batch for row in spell_rows(predicted)]
             try:
+                rows = [row for predicted in batch for row in spell_rows(predicted)]
                 write(self._read_config(), rows)
             except (PipelineError, OSError) as error:
-                self._count("failed", 1)
-                if str(error) != self._fault:
-                    log.warning("%s Predictions go on, and wait to be logged.", error)
-                self._fault = str(error)
-                self._put_back(batch)
-                return False
+                return self._fail(batch, str(error))
+            except Exception as error:
+                # The thread must outlive whatever it meets: the next attempt may succeed.
+                self._count_failure()
+                return self._fail(batch, f"Predictions were not logged: {describe_bug(error)}.")
             self._fault = ""
             self._count("logged", len(rows))
         return True

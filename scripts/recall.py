@@ -14,7 +14,7 @@ import msgspec
 from scripts.answers import RefusedError
 from scripts.config import Config
 from scripts.contract import ReleaseEntry, RunEntry
-from scripts.errors import PipelineError, RecordsError
+from scripts.errors import PipelineError, RecordsError, describe_bug
 from scripts.live import Live
 
 LOOK_S = 10.0
@@ -93,9 +93,18 @@ def spell(value: object) -> object:
 
 
 def read_entry(kind: type[Entry], row: Row) -> Entry:
-    """Take the members of an entry out of a row of the records."""
+    """Return an entry with the members of a row of the records.
+
+    Raises
+    ------
+    RecordsError
+        If the row holds another type than its column; SQLite lets it.
+    """
     members = {name: spell(row.get(name)) for name in kind.__struct_fields__}
-    return msgspec.convert(members, kind)
+    try:
+        return msgspec.convert(members, kind)
+    except msgspec.ValidationError as error:
+        raise RecordsError(f"The records are damaged, row {row.get('id')}: {error}.") from error
 
 
 class History:
@@ -105,10 +114,13 @@ class History:
     ----------
     live : Live
         Says where the records are.
+    count_failure : callable, optional
+        Called for each look that ended with an error that nobody expected.
     """
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, count_failure: Callable[[], None] = lambda: None) -> None:
         self._live = live
+        self._count_failure = count_failure
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self.last = LastLook()
@@ -137,6 +149,13 @@ class History:
             fault = serving.without_folders(str(error))
             if fault != self.last.fault:
                 log.warning("%s Predictions go on without the records.", error)
+            self.last = LastLook(self.last.last_success_at, fault)
+        except Exception as error:
+            # The thread behind /health must outlive whatever it meets: the next look may succeed.
+            self._count_failure()
+            fault = f"The records were not looked at ({type(error).__name__})"
+            if fault != self.last.fault:
+                log.error("%s: %s. Predictions go on.", fault, describe_bug(error))
             self.last = LastLook(self.last.last_success_at, fault)
         else:
             self.last = LastLook(run and run["ended_at"])
@@ -181,7 +200,7 @@ class History:
 
         try:
             rows = ask_records(serving.config, question)
+            entries = [read_entry(kind, row) for row in rows[:limit]]
         except (PipelineError, OSError) as error:
             raise RefusedError(503, serving.without_folders(str(error))) from error
-        entries = [read_entry(kind, row) for row in rows[:limit]]
         return entries, offset + limit if len(rows) > limit else None

@@ -1,6 +1,7 @@
 """Opens the records, in SQLite or PostgreSQL, and brings their tables up to date."""
 
 import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,12 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from scripts import tables
-from scripts.errors import NotMadeYetError, RecordsError
+from scripts.errors import NotMadeYetError, PipelineError, RecordsError
 
 WAIT_S = 30.0
 # In the transactions of one schema; another number than a program beside ours would choose.
 ADVISORY_LOCK = 0x41445241
+LIBRARIES = frozenset({"sqlalchemy", "alembic"})
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +34,31 @@ def what_helps(url: sa.URL) -> str:
     return "Check that the server runs, and database_url or ADRAS_DATABASE_URL"
 
 
+def is_of_the_library(error: Exception) -> bool:
+    """Return whether an error was raised within SQLAlchemy or Alembic, not by whoever asks."""
+    frames = traceback.walk_tb(error.__traceback__)
+    names = (str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in frames)
+    return not LIBRARIES.isdisjoint(names)
+
+
 @contextmanager
 def as_records_error(url: sa.URL) -> Iterator[None]:
-    """Turn the library's errors into the one the programs expect."""
+    """Turn every error of the library into the one that the programs expect.
+
+    Damaged records raise more than the library's own errors: text that is no UTF-8, a date or JSON
+    that is none, a number out of range. A bug of whoever asks stays as it is.
+    """
     try:
         yield
-    except sa.exc.SQLAlchemyError as error:
-        cause = (str(getattr(error, "orig", None) or error).splitlines() or ["no reason given"])[0]
+    except PipelineError:
+        raise
+    except Exception as error:
+        # Any class: what a damaged value raises depends on the column that holds it.
+        if not is_of_the_library(error):
+            raise
+        cause = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
         raise RecordsError(
-            f"The records in {describe(url)} cannot be used: {cause}. {what_helps(url)};"
+            f"The records in {describe(url)} cannot be used: {cause[0]}. {what_helps(url)};"
             " production is not touched."
         ) from error
 
