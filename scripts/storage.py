@@ -1,6 +1,7 @@
 """Opens the records, in SQLite or PostgreSQL, and brings their tables up to date."""
 
 import logging
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -202,6 +203,16 @@ def bring_up_to_date(engine: Engine, *, may_change: bool) -> None:
             )  # fmt: skip
 
 
+def close_to_others(path: Path) -> None:
+    """Make a file that earlier versions left open to every account this account's only.
+
+    SQLite gives its journal the mode of the database.
+    """
+    status = path.stat()
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        path.chmod(0o600)
+
+
 @contextmanager
 def open_records(
     database_url: str, *, wait_s: float = WAIT_S, may_change: bool = True
@@ -239,6 +250,8 @@ def open_records(
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
         bring_up_to_date(engine, may_change=may_change)
+        if may_change and engine.dialect.name == "sqlite":
+            close_to_others(path)
         yield engine
     finally:
         engine.dispose()
