@@ -67,7 +67,9 @@ def present_gauges(live: Live, history: History) -> list[Gauge]:
     if now.release is not None:
         labels = {"release": now.release.name}
         gauges.append(Gauge("adras_release_info", "The release that answers.", 1.0, labels))
-    switched_s = artifacts.link_changed_s(now.config.prod_deployment_path)
+    # A disk that hangs would hold the numbers up, too.
+    folder = now.config.prod_deployment_path
+    switched_s = None if live.fault() else artifacts.link_changed_s(folder)
     if switched_s is not None:
         text = "Since the last deployment or rollback."
         gauges.append(Gauge("adras_release_age_seconds", text, time.time() - switched_s))

@@ -164,7 +164,7 @@ class History:
         """Say why the service counts as degraded, as far as the records tell."""
         last, limit_s = self.last, self._live.last().config.api.stale_after_minutes * 60
         age_s = last.age_s()
-        reasons = [last.fault] if last.fault else []
+        reasons = [fault for fault in (self._live.fault(), last.fault) if fault]
         if age_s is not None and age_s > limit_s:
             reasons.append(
                 f"The last successful run ended {age_s / 60:.0f} minutes ago, at"
