@@ -74,7 +74,7 @@ def parse_url(database_url: str) -> sa.URL:
     except ModuleNotFoundError as error:
         raise RecordsError(
             f"database_url needs the package {error.name}; for PostgreSQL:"
-            " python -m pip install 'psycopg[binary]'."
+            " python -m pip install --require-hashes -r requirements.lock."
         ) from error
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError) as error:
         raise RecordsError(
