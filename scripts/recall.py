@@ -1,6 +1,7 @@
 """What the service says of the records: asked off the way of predictions, never waited for."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from scripts.live import Live
 LOOK_S = 10.0
 # A page about the past is not worth waiting longer for another writer.
 WAIT_S = 2.0
+# Longer than a look that waits for another writer takes: the disk or the server hangs.
+HANGS_S = 15.0
 NO_RECORDS = "There are no records yet; run python -m scripts.fullprocess."
 
 Entry = TypeVar("Entry", RunEntry, ReleaseEntry)
@@ -122,6 +125,7 @@ class History:
         self._live = live
         self._count_failure = count_failure
         self._ended = threading.Event()
+        self._asking_since_s = math.inf
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self.last = LastLook()
 
@@ -135,7 +139,9 @@ class History:
 
     def _run(self) -> None:
         while not self._ended.is_set():
+            self._asking_since_s = time.monotonic()
             self.look()
+            self._asking_since_s = math.inf
             self._ended.wait(LOOK_S)
 
     def look(self) -> None:
@@ -145,6 +151,7 @@ class History:
             run = ask_records(
                 serving.config, lambda database, connection: database.last_finished_run(connection)
             )
+            found = LastLook(run and run["ended_at"])
         except (PipelineError, OSError) as error:
             fault = serving.without_folders(str(error))
             if fault != self.last.fault:
@@ -158,13 +165,16 @@ class History:
                 log.error("%s: %s. Predictions go on.", fault, describe_bug(error))
             self.last = LastLook(self.last.last_success_at, fault)
         else:
-            self.last = LastLook(run and run["ended_at"])
+            self.last = found
 
     def reasons(self) -> list[str]:
         """Say why the service counts as degraded, as far as the records tell."""
         last, limit_s = self.last, self._live.last().config.api.stale_after_minutes * 60
         age_s = last.age_s()
         reasons = [fault for fault in (self._live.fault(), last.fault) if fault]
+        asked_s = time.monotonic() - self._asking_since_s
+        if asked_s > HANGS_S:
+            reasons.append(f"The records have not answered for {asked_s:.0f} seconds.")
         if age_s is not None and age_s > limit_s:
             reasons.append(
                 f"The last successful run ended {age_s / 60:.0f} minutes ago, at"

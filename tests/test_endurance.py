@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,24 +14,8 @@ from scripts import database, fullprocess, predictionlog, recall, traffic
 from scripts.app import create_app
 from scripts.config import Config
 from scripts.errors import RecordsError
+from tests.damage import DAMAGES, damage
 from tests.service import ALL_ROUTES, answer_of, edit_config, make_row, predict, problem_of
-
-DAMAGES = {
-    "text that is no UTF-8": "UPDATE runs SET reason = CAST(X'ff' AS TEXT)",
-    "a date that is none": "UPDATE runs SET ended_at = 'yesterday'",
-    "a date that is a number": "UPDATE runs SET ended_at = 7",
-    "JSON that is none": "UPDATE runs SET durations_s = '{'",
-    "a table that is gone": "DROP TABLE deployments",
-    "names that are no UTF-8": "UPDATE sqlite_master SET name = CAST(X'ff' AS TEXT)",
-}
-
-
-def damage(path: Path, statement: str) -> None:
-    """Change records by other means than the programs."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA foreign_keys = OFF")
-        connection.execute("PRAGMA writable_schema = ON")
-        connection.execute(statement)
 
 
 def path_of(config: Config) -> Path:
@@ -205,6 +189,20 @@ def test_everything_works_again_by_itself_once_the_records_are_whole(
 
     wait_until(lambda: n_logged(lively) == 2 and not answer_of(lively.get("/health"))["errors"])
     answer_of(lively.get("/runs"))
+
+
+def test_health_says_that_the_records_do_not_answer(
+    lively: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr(recall, "HANGS_S", 0.2)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(recall, "ask_records", lambda *_: goes_on.wait(20) and None)
+        wait_until(lambda: "have not answered" in str(answer_of(lively.get("/health"))["errors"]))
+    goes_on.set()
+
+    wait_until(lambda: not answer_of(lively.get("/health"))["errors"])
 
 
 class UnforeseenError(Exception):

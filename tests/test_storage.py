@@ -1,9 +1,7 @@
 """Opening the records on both databases, and bringing old ones up to date."""
 
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from alembic.migration import MigrationContext
 
 from scripts import database, filebook, migrations, states, storage, tables
 from scripts.errors import RecordsError
+from tests.damage import DAMAGES, damage
 
 ROOT = Path(__file__).parent.parent
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -217,22 +216,6 @@ def test_a_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path) -> 
 
 # Every kind of damage is an expected failure
 
-DAMAGES = {
-    "text that is no UTF-8": "UPDATE runs SET reason = CAST(X'ff' AS TEXT)",
-    "a date that is none": "UPDATE runs SET ended_at = 'yesterday'",
-    "a date that is a number": "UPDATE runs SET ended_at = 7",
-    "a date that is bytes": "UPDATE runs SET started_at = X'00ff'",
-    "JSON that is none": "UPDATE runs SET durations_s = '{'",
-    "a table that is gone": "ALTER TABLE runs RENAME TO other",
-}
-
-
-def damage(path: Path, statement: str) -> None:
-    """Change the records by other means than the programs."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA foreign_keys = OFF")
-        connection.execute(statement)
-
 
 @pytest.mark.parametrize("statement", DAMAGES.values(), ids=list(DAMAGES))
 def test_whatever_the_records_hold_wrongly_is_an_error_of_theirs(
@@ -250,6 +233,7 @@ def test_whatever_the_records_hold_wrongly_is_an_error_of_theirs(
             storage.reading(engine) as connection,
         ):
             database.latest_runs(connection, 1)
+            database.list_deployments(connection, 1)
 
 
 def test_a_bug_of_whoever_asks_is_none_of_the_records(tmp_path: Path) -> None:
