@@ -18,7 +18,14 @@ from scripts.configfile import find_config_path, read_config
 from scripts.errors import PipelineError
 
 EXIT_IO = 74
+# Of what a program writes, nothing is for other accounts: all of it tells of clients.
+PRIVATE = 0o077
 log = logging.getLogger(__name__)
+
+
+def keep_private() -> None:
+    """Let every file and folder that this program makes be its own account's only."""
+    os.umask(PRIVATE)
 
 
 def set_up_logging() -> None:
@@ -83,6 +90,7 @@ def make_command(
     """Make the command line of `work(config_path, **options)`, with --config and --help."""
 
     def call(config_path: Path | None, **chosen: Any) -> None:
+        keep_private()
         set_up_logging()
         # Given before the name of a subcommand, --config counts for it.
         chosen_path = config_path or click.get_current_context().obj

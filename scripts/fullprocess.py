@@ -28,6 +28,7 @@ from scripts import (
     history,
     notices,
     snapshot,
+    traffic,
 )
 from scripts.config import Config, ping_url
 from scripts.configfile import read_config
@@ -151,6 +152,7 @@ def run_recorded(config: Config, engine: Engine, request: Request, watch: Watch)
     if run.id % FORGET_EVERY == 0:
         with database.writing(engine) as connection:
             database.forget_old_runs(connection, config.retention.history)
+            traffic.forget_open_hashes(connection)
     return verdict
 
 

@@ -32,11 +32,17 @@ def send(ping_url: str, signal: Signal, text: str, failures: list[str]) -> None:
     import urllib.request  # noqa: PLC0415
     from http.client import HTTPException  # noqa: PLC0415
 
+    class NoRedirects(urllib.request.HTTPRedirectHandler):
+        """Takes a redirect for the failure that it is: its target is no monitor of the user's."""
+
+        def redirect_request(self, *_args: object, **_options: object) -> None:
+            """Follow nothing."""
+
     try:
         url = url_of(ping_url, signal)
         request = urllib.request.Request(url, data=text.encode(), method="POST")  # noqa: S310 - config checks the scheme
         request.add_header("Content-Type", "text/plain; charset=utf-8")
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - as above
+        with urllib.request.build_opener(NoRedirects).open(request, timeout=TIMEOUT_S) as answer:
             answer.read(MOST_BYTES)
     except OSError as error:
         failures.append(f"{type(error).__name__}: {error}")

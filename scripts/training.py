@@ -25,6 +25,7 @@ from scripts import (
     durable,
     engines,
     inbox,
+    keys,
     model,
     plainmodel,
     progress,
@@ -109,7 +110,8 @@ def main(
     pickle_path = Kind.PICKLE.path(folder, stamp)
     durable.write_whole(pickle_path, pickle.dumps(candidate.estimator))
     model_path = Kind.MODEL.path(folder, stamp)
-    durable.write_whole(model_path, model.encode_model(candidate.model))
+    sealed = model.seal(candidate.model, keys.make_key(config.prod_deployment_path))
+    durable.write_whole(model_path, model.encode_model(sealed))
     log.info("Wrote the model to %s and %s.", model_path, pickle_path.name)
     return Training(model_path, pickle_path, dataset_path, stamp, candidate.model)
 
