@@ -143,7 +143,7 @@ def main(config: Config) -> Path:
 
 def describe_predictions(answer: Answer) -> str:
     """Describe the predictions by their number, the share of leavers, and the bands."""
-    predicted, bands = answer["predictions"], Counter(answer["risk_bands"])
+    predicted, bands = answer["predictions"], Counter[str](answer["risk_bands"])
     n_leaving, n_rows = sum(map(int, predicted)), len(predicted)
     spelled = ", ".join(f"{count} {band}" for band, count in bands.most_common())
     return f"{n_rows} rows, of which {n_leaving} are expected to leave ({spelled})"

@@ -13,6 +13,7 @@ from scripts import (
     database,
     deployment,
     diagnostics,
+    findings,
     ingestion,
     notices,
     promotion,
@@ -151,6 +152,13 @@ def tidy_up(run: Run) -> None:
 
 def work(run: Run, snap: Snapshot) -> None:
     """Do a run for which there is something to do."""
+    # Every step reads the test data, and need not say again what of them is not used.
+    with findings.logged_once():
+        work_step_by_step(run, snap)
+
+
+def work_step_by_step(run: Run, snap: Snapshot) -> None:
+    """Train, decide, score today's clients, report, and remove what is old."""
     run.record_snapshot(snap)
     try:
         train_and_decide(run, snap)

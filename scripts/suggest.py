@@ -357,7 +357,7 @@ def draw_test_rows(
             f"The rows cannot be split: {counts or 'no row has a label'}; each label needs rows for"
             f" both tables. Give more rows, or another share than {fraction:g}."
         ) from error
-    return test
+    return pd.Index(test)
 
 
 def split_off(
@@ -418,8 +418,7 @@ def suggest_command(folder: Path, target: str | None, split: float | None, seed:
 
     def work() -> None:
         paths = inbox.list_tables(folder)
-        if not paths:
-            raise DatasetError(f"There is no CSV file in {folder}.")
+        inbox.check_any(paths, folder)
         found = suggest(paths, target)
         for notice in found.notices:
             log.info("%s", notice)
