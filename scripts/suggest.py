@@ -357,7 +357,8 @@ def draw_test_rows(
             f"The rows cannot be split: {counts or 'no row has a label'}; each label needs rows for"
             f" both tables. Give more rows, or another share than {fraction:g}."
         ) from error
-    return pd.Index(test)
+    drawn: pd.Index = test
+    return drawn
 
 
 def split_off(
