@@ -240,6 +240,7 @@ def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
     """Read the input folder strictly, clean the table and write it with a list of its files."""
     if paths is None:
         paths = find_input(config)
+    inbox.check_any(paths, config.input_folder_path)
     n_bytes = inbox.total_bytes(paths)
     with progress.shown("Looking at the columns", n_bytes):
         schema = choose_schema(config, paths)

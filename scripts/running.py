@@ -44,6 +44,7 @@ class Run:
     reason: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     durations_s: dict[str, float] = field(default_factory=dict)
+    is_first_release: bool = False
     ingested: Any = None
     found: Any = None
 

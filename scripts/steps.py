@@ -13,6 +13,7 @@ from scripts import (
     database,
     deployment,
     diagnostics,
+    findings,
     ingestion,
     notices,
     promotion,
@@ -23,7 +24,7 @@ from scripts import (
 )
 from scripts.config import Config
 from scripts.database import Role, Verdict
-from scripts.errors import InsufficientDataError, PipelineError, RunTimeoutError
+from scripts.errors import InsufficientDataError, NoServiceError, PipelineError, RunTimeoutError
 from scripts.running import Run
 from scripts.snapshot import Snapshot
 
@@ -77,6 +78,7 @@ def train_and_decide(run: Run, snap: Snapshot) -> None:
             ),
         )
         run.record_deployment(made, decision.production_release)
+        run.is_first_release = decision.production_release is None
         notices.start_over(run.engine, run.id, made.name, scored.evaluation)
     run.verdict = verdicts.get(decision.answer, Verdict.HELD)
 
@@ -114,6 +116,10 @@ def report(run: Run) -> None:
             run.step(name, functools.partial(main_of, run.config))
         except RunTimeoutError:
             raise
+        except NoServiceError as error:
+            # Before the first release there was nothing to serve.
+            level = logging.INFO if run.is_first_release else logging.WARNING
+            log.log(level, "The service was not asked, which undoes nothing: %s", error)
         except (PipelineError, OSError) as error:
             log.warning("%s did not succeed, which undoes nothing: %s", name, error)
 
@@ -146,6 +152,13 @@ def tidy_up(run: Run) -> None:
 
 def work(run: Run, snap: Snapshot) -> None:
     """Do a run for which there is something to do."""
+    # Every step reads the test data, and need not say again what of them is not used.
+    with findings.logged_once():
+        work_step_by_step(run, snap)
+
+
+def work_step_by_step(run: Run, snap: Snapshot) -> None:
+    """Train, decide, score today's clients, report, and remove what is old."""
     run.record_snapshot(snap)
     try:
         train_and_decide(run, snap)
