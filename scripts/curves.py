@@ -12,8 +12,9 @@ from scripts.evaluation import Floats, Ints
 from scripts.outcomes import Decile, Share
 
 WIDTH, HEIGHT = 480, 360
-# An eye tells so many points of a curve apart.
-MOST_POINTS = 200
+# The head of a curve, the list that is called, is drawn point by point. An eye tells so many points
+# of the rest apart.
+N_HEAD, N_REST = 500, 200
 TOLD_FRACTIONS = (0.1, 0.2, 0.5)
 ONE_CLASS = "Nothing to draw: the test rows are all of one class."
 
@@ -40,9 +41,22 @@ class Judged:
 
 
 def thinned(*arrays: Floats) -> list[Floats]:
-    """Take the first, the last, and evenly chosen points of a curve."""
+    """Return the points of a curve: all of its head, and evenly chosen ones of the rest.
+
+    Parameters
+    ----------
+    *arrays : numpy.ndarray of shape (n_points,)
+        The coordinates, the point of the riskiest clients first.
+
+    Returns
+    -------
+    list of numpy.ndarray of shape (n_kept,)
+        The first `N_HEAD` points, and at most `N_REST` later ones up to the last.
+    """
     n_points = len(arrays[0])
-    kept = np.unique(np.linspace(0, n_points - 1, min(n_points, MOST_POINTS)).round().astype(int))
+    head = np.arange(min(n_points, N_HEAD))
+    rest = np.linspace(len(head), n_points - 1, min(n_points - len(head), N_REST))
+    kept = np.concatenate((head, np.unique(rest.round().astype(int))))
     return [array[kept] for array in arrays]
 
 
@@ -111,8 +125,9 @@ def precision_recall(judged: Judged) -> Drawing:
     if not judged.has_both_classes:
         return empty("precision_recall", "Precision and recall", judged)
     precision, recall, _ = precision_recall_curve(judged.y, judged.probability)
-    # The last point, full precision of nobody, is scikit-learn's convention and no threshold's.
-    curve = thinned(recall[:-1], precision[:-1])
+    # scikit-learn begins with the lowest threshold. Its last point, full precision of nobody, is a
+    # convention and no threshold's.
+    curve = thinned(recall[-2::-1], precision[-2::-1])
     _, caught, exact = shares_at(judged)
     share = float(judged.y.mean())
     alt = (
