@@ -3,14 +3,15 @@
 import xml.etree.ElementTree as ET
 
 import pytest
+from matplotlib.axes import Axes
 
 from scripts import canvas
-from scripts.canvas import Drawing, Look, Panel
+from scripts.canvas import Drawing, Look
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def draw_line(axes: Panel, look: Look) -> None:
+def draw_line(axes: Axes, look: Look) -> None:
     """Draw a line in two colours, with a legend."""
     axes.plot([0, 1], [0, 1], color=look.accent, label="a line")
     axes.plot([0, 1], [1, 0], color=look.second, label="another")

@@ -69,8 +69,8 @@ def test_gains_agree_with_what_the_worklist_says() -> None:
 def test_long_curves_keep_their_head_and_are_thinned_behind_it() -> None:
     x, y = curves.thinned(np.arange(10_000.0), np.arange(10_000.0) ** 2)
 
-    assert x[:500].tolist() == list(range(500))
-    assert len(x) == len(y) == 700
+    assert x[:200].tolist() == list(range(200))
+    assert len(x) == len(y) == 400
     assert x[-1] == 9999
     assert (y == x**2).all()
 
@@ -101,10 +101,9 @@ def test_the_heads_of_the_other_curves_are_drawn_point_by_point() -> None:
     lengths, gained = line_of(curves.gains(rows), "production")
 
     # Six without a false alarm, then fourteen false alarms.
-    assert (0.0, pytest.approx(6 / 1004)) in list(zip(false_alarms, caught, strict=True))
-    assert (pytest.approx(14 / 8996), pytest.approx(6 / 1004)) in list(
-        zip(false_alarms, caught, strict=True)
-    )
+    points = np.column_stack((false_alarms, caught))
+    corners = [0, 6 / 1004], [14 / 8996, 6 / 1004]
+    assert all(np.isclose(points, corner).all(axis=1).any() for corner in corners)
     assert lengths[:8] == pytest.approx([n / 10_000 for n in range(8)])
     assert gained[:8] == pytest.approx([n / 1004 for n in (0, 1, 2, 3, 4, 5, 6, 6)])
 

@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
 from pypdf import PdfReader
 
-from scripts.canvas import Drawing, Look, Panel
-from scripts.marks import Picture, Words
-from scripts.paper import is_plain
-from scripts.sheets import BOTTOM, LINE, Column, Sheets, fit_cell, wrap
+from scripts.canvas import Drawing, Look
+from scripts.sheets import BOTTOM, LINE, Column, Sheets, fit_cell, is_plain, wrap
 
 NOW = datetime(2026, 11, 24, 10, 30, tzinfo=UTC)
 COLUMNS = (Column("name", 0.6), Column("number", 0.2, True))
@@ -74,9 +73,9 @@ def test_nothing_is_written_below_the_margin() -> None:
         sheets.paragraph("Some words. " * 40)
         sheets.facts([("A fact", "It is so. " * 50)])
 
-    lowest = min(mark.y for page in sheets.pages for mark in page if isinstance(mark, Words))
+    lowest = min(text.get_position()[1] for figure in sheets.figures for text in figure.texts)
 
-    assert lowest >= BOTTOM - 15
+    assert lowest * 842 >= BOTTOM - 15
 
 
 @pytest.mark.parametrize("used", range(60, 100, 4))
@@ -96,10 +95,10 @@ def test_a_heading_stays_with_what_it_is_for() -> None:
     sheets.y = BOTTOM + 50
     sheets.heading("Alone?")
 
-    assert len(sheets.pages) == 2
+    assert len(sheets.figures) == 2
 
 
-def draw(axes: Panel, look: Look) -> None:
+def draw(axes: Axes, look: Look) -> None:
     """Draw a line."""
     axes.plot([0, 1], [0, 1], color=look.accent)
 
@@ -111,10 +110,9 @@ def test_pictures_stand_side_by_side_below_their_titles() -> None:
     sheets = Sheets("A report", NOW)
     sheets.pictures(pictures, 2, 200)
 
-    boxes = [mark.box for mark in sheets.pages[0] if isinstance(mark, Picture)]
-    (left, bottom, width, _), (next_left, next_bottom, *_), (_, low, _, height) = boxes
-    assert bottom == next_bottom > low + height
-    assert left + width < next_left + 8
+    boxes = [axes.get_position() for axes in sheets.figures[0].axes]
+    assert boxes[0].y0 == boxes[1].y0 > boxes[2].y1
+    assert boxes[0].x1 < boxes[1].x0
     assert all(f"Title {n}" in texts_of(sheets)[0] for n in range(3))
 
 
@@ -123,8 +121,7 @@ def test_pictures_that_do_not_fit_start_a_page() -> None:
     sheets = Sheets("A report", NOW)
     sheets.pictures([picture] * 4, 1, 300)
 
-    n_pictures = [sum(isinstance(mark, Picture) for mark in page) for page in sheets.pages]
-    assert n_pictures == [2, 2]
+    assert [len(figure.axes) for figure in sheets.figures] == [2, 2]
 
 
 @pytest.mark.parametrize(
