@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from scripts import canvas
+from scripts import canvas, sentences
 from scripts.canvas import LIGHT, PT_PER_PX, Drawing
 
 # A4 in points of 1/72 inch.
@@ -33,11 +33,12 @@ LETTER = 0.6
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its heading, its share of the width, and whether it holds numbers."""
+    """A column of a table: heading, share of the width, and the kind of its cells."""
 
     heading: str
     share: float
     is_number: bool = False
+    is_sentence: bool = False
 
 
 class Sheets:
@@ -116,8 +117,7 @@ class Sheets:
         x = MARGIN
         for column, cell in zip(columns, cells, strict=True):
             width = column.share * self.width - 6
-            # Of a path the end says more than the beginning.
-            text = fit_cell(cell, width)
+            text = fit_sentence(cell, width) if column.is_sentence else fit_cell(cell, width)
             place = x + width if column.is_number else x
             self.write(text, place, SMALL, bold=bold, right=column.is_number)
             x += column.share * self.width
@@ -144,7 +144,8 @@ class Sheets:
             if column == 0:
                 self.make_room(height + LINE)
             x = MARGIN + column * width
-            self.write(fit_cell(drawing.title, width - 8, bold=True), x, TEXT - 1, bold=True)
+            title = fit_sentence(drawing.title, width - 8, TEXT - 1)
+            self.write(title, x, TEXT - 1, bold=True)
             place = x - 8, self.y - height, width - 4, height - 6
             left, bottom, wide, high = (part / PT_PER_PX for part in place)
             canvas.place(self.figures[-1], drawing, LIGHT, (left, bottom, wide, high))
@@ -220,17 +221,29 @@ def wrap(text: str, width: float, size: float) -> list[str]:
     return textwrap.wrap(canvas.shorten(text, 2000), int(width / (size * LETTER * 0.92)))
 
 
-def fit_cell(text: str, width: float, *, bold: bool = False) -> str:
-    """Shorten a text in its middle, so that it fits into a cell of so many points."""
-    size = TEXT - 1 if bold else SMALL
+def fits(text: str, width: float, size: float) -> bool:
+    """Whether a text fits into so many points."""
     # `width_of` is for type of 12 pixels, and on the low side for some letters.
-    if 1.06 * canvas.width_of(text) * size / 12 <= width:
+    return 1.06 * canvas.width_of(text) * size / 12 <= width
+
+
+def fit_cell(text: str, width: float) -> str:
+    """Shorten a text in its middle to the width of a cell: the end of a path tells more."""
+    if fits(text, width, SMALL):
         return text
     length = len(text)
     while length > 3:
         length -= 1
         head = length // 2
         cut = text[:head] + "…" + text[len(text) - (length - head - 1) :]
-        if 1.06 * canvas.width_of(cut) * size / 12 <= width:
+        if fits(cut, width, SMALL):
             return cut
     return text[:1] + "…"
+
+
+def fit_sentence(text: str, width: float, size: float = SMALL) -> str:
+    """Shorten a sentence to whole clauses that fit into so many points."""
+    cut = text
+    while len(cut) > 3 and not fits(cut, width, size):
+        cut = sentences.shorten(text, len(cut) - 1)
+    return cut

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from pypdf import PdfReader
 
 from scripts.canvas import Drawing, Look
-from scripts.sheets import BOTTOM, LINE, Column, Sheets, fit_cell, is_plain, wrap
+from scripts.sheets import BOTTOM, LINE, Column, Sheets, fit_cell, fit_sentence, is_plain, wrap
 
 NOW = datetime(2026, 11, 24, 10, 30, tzinfo=UTC)
 COLUMNS = (Column("name", 0.6), Column("number", 0.2, True))
@@ -172,6 +172,25 @@ def test_a_cell_is_shortened_in_its_middle(length: int) -> None:
 
     assert (cell[0], cell[-1]) == ("a", "b")
     assert cell == text or ("…" in cell and len(cell) < len(text))
+
+
+@pytest.mark.parametrize("width", range(34, 400, 7))
+def test_a_sentence_is_shortened_at_its_end_and_never_in_a_number(width: int) -> None:
+    cut = fit_sentence("the candidate is better: F1 0.7134 on 1000 rows (364 positive)", width)
+
+    assert cut.removesuffix(" …") in (
+        "the candidate is better: F1 0.7134 on 1000 rows (364 positive)",
+        "the candidate is better: F1 0.7134 on 1000 rows", "the candidate is better",
+        "the candidate is", "the candidate", "the",
+    )  # fmt: skip
+
+
+def test_the_reason_of_a_run_is_a_sentence() -> None:
+    reason = "nothing new: the candidate has F1 0.71345678 on 1000 test rows of 12 files"
+    sheets = Sheets("A report", NOW)
+    sheets.table((Column("why", 0.36, is_sentence=True),), [(reason,)])
+
+    assert "nothing new …" in texts_of(sheets)[0]
 
 
 def test_lines_are_broken_between_words() -> None:
