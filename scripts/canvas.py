@@ -11,6 +11,8 @@ from xml.sax.saxutils import escape
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
@@ -27,7 +29,8 @@ UNITS = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
 # follows.
 UNUSABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 FONTS = re.compile(r"'DejaVu Sans'[^;\"]*")
-METADATA = re.compile(r" *<metadata>.*?</metadata>\n", re.DOTALL)
+# Neither a date nor the program that drew a picture stands in it.
+NO_METADATA: Any = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 # Text stays text, so that it can be found and read aloud. Ids are the same in every drawing.
 SVG_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "adras"}
 
@@ -167,8 +170,10 @@ def frame(axes: Axes, look: Look, x: Scale, y: Scale, labels: tuple[str, str]) -
     axes.set_axis_off()
     axes.set_xlim(x.low, x.high)
     axes.set_ylim(y.low, y.high)
-    axes.vlines(x.ticks, y.low, y.high, color=look.faint, linewidth=0.6, zorder=0.5)
-    axes.hlines(y.ticks, x.low, x.high, color=look.faint, linewidth=0.6, zorder=0.5)
+    grid = [((tick, y.low), (tick, y.high)) for tick in x.ticks]
+    grid += [((x.low, tick), (x.high, tick)) for tick in y.ticks]
+    lines = LineCollection(grid, colors=look.faint, linewidths=0.6, zorder=0.5)
+    axes.add_collection(lines, autolim=False)
     corner = [x.low, x.low, x.high], [y.high, y.low, y.low]
     axes.plot(*corner, color=look.guide, linewidth=0.8, clip_on=False, zorder=1)
     write_beside(axes, look, x, y)
@@ -272,10 +277,9 @@ def render_svg(drawing: Drawing) -> bytes:
     with mpl.rc_context(SVG_SETTINGS), warnings.catch_warnings():
         # Which glyphs are there decides the reader's machine.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(buffer, format="svg")
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=NO_METADATA)
     text = buffer.getvalue()
-    text = METADATA.sub("", text[text.index("<svg") :])
-    text = FONTS.sub("system-ui, sans-serif", use_variables(text))
+    text = FONTS.sub("system-ui, sans-serif", use_variables(text[text.index("<svg") :]))
     head, rest = text.split(">", 1)
     title = f"<title>{escape(shorten(drawing.title, 120))}</title>"
     return f"{head}>\n {title}\n {spell_style()}{rest}".encode()

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from scripts import canvas, sentences
@@ -29,6 +29,8 @@ EMBEDDED: Any = {"pdf.fonttype": 42}
 PLAIN_LETTERS = "cp1252"
 # The width of a letter, as a share of the size of its type.
 LETTER = 0.6
+# The ends of a line over the width of a page, as shares of the page, and its colour.
+Rule = tuple[list[tuple[float, float]], str]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Sheets:
         self.title = title
         self.made_at = made_at
         self.figures: list[Figure] = []
+        self.rules: list[list[Rule]] = []
         self.y = 0.0
         self.start_page()
 
@@ -59,6 +62,7 @@ class Sheets:
     def start_page(self) -> None:
         """Go on at the top of a new page."""
         self.figures.append(Figure(figsize=(WIDTH / 72, HEIGHT / 72), facecolor="white"))
+        self.rules.append([])
         self.y = HEIGHT - MARGIN
 
     def make_room(self, height: float) -> None:
@@ -71,6 +75,8 @@ class Sheets:
         colour: str = LIGHT.ink,
     ) -> None:  # fmt: skip
         """Write one line at this height, which stays."""
+        if not text:
+            return
         self.figures[-1].text(
             x / WIDTH, self.y / HEIGHT, canvas.clean(text, 200), fontsize=size, color=colour,
             fontweight="bold" if bold else "normal", ha="right" if right else "left",
@@ -80,9 +86,7 @@ class Sheets:
     def draw_rule(self, colour: str) -> None:
         """Draw a line over the whole width a little below this height."""
         y = (self.y - 4) / HEIGHT
-        line = Line2D([MARGIN / WIDTH, 1 - MARGIN / WIDTH], [y, y])
-        line.set(color=colour, linewidth=0.6)
-        self.figures[-1].add_artist(line)
+        self.rules[-1].append(([(MARGIN / WIDTH, y), (1 - MARGIN / WIDTH, y)], colour))
 
     def heading(self, text: str, needed: float = 60.0) -> None:
         """Start a section, on a page on which at least the beginning of it fits."""
@@ -152,21 +156,27 @@ class Sheets:
             if column == n_across - 1 or number == len(drawings) - 1:
                 self.y -= height + LINE
 
-    def number_pages(self) -> None:
-        """Write title, time and number at the foot of each page."""
+    def finish_pages(self) -> None:
+        """Draw the lines of each page, and write title, time and number at its foot."""
         self.y = 34.0
         pages, self.figures = self.figures, []
-        for number, figure in enumerate(pages, start=1):
+        for number, (figure, rules) in enumerate(zip(pages, self.rules, strict=True), start=1):
             self.figures.append(figure)
             self.write(f"{self.title}, {self.made_at:%Y-%m-%d %H:%M} UTC", MARGIN, SMALL)
             self.write(f"page {number} of {len(pages)}", WIDTH - MARGIN, SMALL, right=True)
+            ends, colours = [rule[0] for rule in rules], [rule[1] for rule in rules]
+            # One collection costs less than as many single lines.
+            lines = LineCollection(
+                ends, colors=colours, linewidths=0.6, transform=figure.transFigure
+            )
+            figure.add_artist(lines)
 
     def render(self) -> bytes:
         """Render the pages as PDF; the same content at the same time gives the same bytes."""
         # It brings a library for fonts, which a run without a report need not pay for.
         from matplotlib.backends.backend_pdf import PdfPages  # noqa: PLC0415
 
-        self.number_pages()
+        self.finish_pages()
         buffer = io.BytesIO()
         facts = {
             "Title": self.title,

@@ -1,5 +1,6 @@
 """The one look: text as it is, variables instead of colours, nothing that leads outside."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -82,6 +83,9 @@ def test_an_svg_needs_nothing_else_and_carries_its_title() -> None:
     assert b"<metadata" not in svg
     assert b"<script" not in svg
     assert b"DejaVu" not in svg
+    assert b"system-ui" in svg
+    assert b"matplotlib" not in svg.lower()
+    assert not re.search(rb"20[0-9][0-9]-[0-9][0-9]", svg)
 
 
 def test_equal_pictures_are_equal_bytes() -> None:

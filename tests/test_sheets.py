@@ -8,6 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from pypdf import PdfReader
 
+from scripts import canvas
 from scripts.canvas import Drawing, Look
 from scripts.sheets import BOTTOM, LINE, Column, Sheets, fit_cell, fit_sentence, is_plain, wrap
 
@@ -141,6 +142,23 @@ def test_what_every_reader_can_spell_needs_no_font_of_ours(text: str, plain: boo
 
     assert is_plain(text) is plain
     assert all(font.startswith("/Helvetica") for font in fonts) is plain
+
+
+def draw_cyrillic(axes: Axes, look: Look) -> None:
+    """Draw a line whose legend is in Cyrillic letters."""
+    axes.plot([0, 1], [0, 1], color=look.accent, label="Кириллица")
+    canvas.add_legend(axes, look)
+
+
+def test_other_letters_in_a_picture_are_embedded_and_can_be_read_again() -> None:
+    sheets = Sheets("A report", NOW)
+    picture = Drawing("n", "Plain title", "A line.", "models", 480, 360, (draw_cyrillic,))
+    sheets.pictures([picture], 1, 300)
+
+    reader = read(sheets)
+
+    assert "Кириллица" in reader.pages[0].extract_text()
+    assert not any(font.startswith("/Helvetica") for font in fonts_of(reader))
 
 
 def test_other_letters_can_be_read_again() -> None:
