@@ -11,7 +11,6 @@ from xml.sax.saxutils import escape
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -277,7 +276,7 @@ def render_svg(drawing: Drawing) -> bytes:
     with mpl.rc_context(SVG_SETTINGS), warnings.catch_warnings():
         # Which glyphs are there decides the reader's machine.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        FigureCanvasSVG(figure).print_svg(buffer, metadata=NO_METADATA)
+        figure.savefig(buffer, format="svg", metadata=NO_METADATA)
     text = buffer.getvalue()
     text = FONTS.sub("system-ui, sans-serif", use_variables(text[text.index("<svg") :]))
     head, rest = text.split(">", 1)
