@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
@@ -90,6 +91,57 @@ def find_near(connection: Connection, client: str) -> list[str]:
     by_folded = {name.casefold(): name for name in names}
     found = difflib.get_close_matches(client.casefold(), list(by_folded), n=MAX_NEAR)
     return [by_folded[name] for name in found]
+
+
+@dataclass(frozen=True)
+class Term:
+    """The part of one column in a client's log-odds, beside a typical client who stays."""
+
+    column: str
+    value: Value
+    typical: Value
+    effect: float
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A client's log-odds: those of a typical client who stays, plus one term per column."""
+
+    typical_log_odds: float
+    terms: list[Term]
+    log_odds: float
+
+
+def split_risk(connection: Connection, score: ScoreEntry) -> Sum:
+    """Split the log-odds of a score into terms beside a typical client, the strongest first.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    score : ScoreEntry
+        The score of a client.
+
+    Returns
+    -------
+    Sum
+        The typical client's log-odds and all terms add up to the client's log-odds.
+    """
+    used = clientparts.read_model(connection, score.model_stamp)
+    columns, typical = (
+        explanation.as_columns(used, score.values),
+        explanation.typical_values(used),
+    )
+    effects = explanation.effects_beside_typical(used, columns, typical)
+    terms = [
+        Term(name, score.values[name], typical[name], float(effect[0]))
+        for name, effect in sorted(effects.items(), key=lambda item: -abs(item[1][0]))
+    ]
+    return Sum(
+        typical_log_odds=explanation.sum_of_terms(used, explanation.as_columns(used, typical)),
+        terms=terms,
+        log_odds=explanation.sum_of_terms(used, columns),
+    )
 
 
 def client_page(connection: Connection, settings: WorklistSettings, client: str) -> Client | None:

@@ -1,10 +1,10 @@
 """Fits a logistic regression to the latest dataset and writes it, also as plain numbers."""
 
-from scripts import garbage
+import gc
 
 if __name__ == "__main__":
-    # Before anything else is imported: together it is a third of the imports.
-    garbage.begin()
+    # Before anything else is imported: garbage collection is a third of the imports' CPU time.
+    gc.disable()
 
 import functools
 import logging
@@ -24,6 +24,7 @@ from scripts import (
     digest,
     durable,
     engines,
+    garbage,
     inbox,
     keys,
     model,
@@ -117,5 +118,5 @@ def main(
 
 
 if __name__ == "__main__":
-    garbage.end()
+    garbage.set_aside()
     run_as_script(main, exclusive=True)

@@ -54,7 +54,7 @@ def test_a_deployment_leaves_a_report_of_it(config: Config, no_pip: None) -> Non
     target = artifacts.current_target(config.prod_deployment_path)
     assert target is not None
     assert f"Release {Path(target).name}" in text
-    assert "deploy by hand: no model is in production" in text
+    assert "deploy by hand: nothing was in production before" in text
     assert "26 rows of input" in text
     # The table of the data, of the files, of the steps, of the packages, of the runs.
     assert "lastmonth_activity numeric 0.0%" in text
