@@ -1,4 +1,4 @@
-"""Asked as a program, with PySpark and a cluster: MLlib's answer, and what clean_dataset may do.
+"""Asked as a program, with PySpark and a cluster: MLlib's answer, and what clean_more may do.
 
 python -m tests.sparkprobe WHAT CONFIG
 """
@@ -20,7 +20,6 @@ from scripts import (
     artifacts,
     cluster,
     dataset,
-    duplicates,
     durable,
     inbox,
     inference,
@@ -45,7 +44,7 @@ from scripts.model import Model
 
 def with_narwhals(table: Any) -> Any:
     """Clean in the way that serves both engines."""
-    frame = nw.from_native(duplicates.drop_duplicates(table))
+    frame = nw.from_native(table)
     return frame.filter(nw.col("lastyear_activity") >= 1000).to_native()
 
 

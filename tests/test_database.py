@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 from scripts import database, filebook, states
 from scripts.database import DeploymentKind, Role, Status, Verdict
 from scripts.errors import RecordsError
-from scripts.filebook import KnownFile
+from scripts.inbox import KnownFile
 
 ROOT = Path(__file__).parent.parent
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -332,7 +332,7 @@ with database.open_records(sys.argv[1]) as engine:
             known = filebook.known_files(connection)
             count = known["x"].n_bytes if known else 0
             filebook.replace_known_files(
-                connection, {"x": filebook.KnownFile(count + 1, 0, 0, "")})
+                connection, {"x": KnownFile(count + 1, 0, 0, "")})
 """
 
 

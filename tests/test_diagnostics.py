@@ -12,6 +12,7 @@ from scripts import diagnostics, monitoring, release
 from scripts.config import Config
 from scripts.diagnostics import Measured, OutdatedPackage
 from scripts.errors import NotMadeYetError
+from scripts.run_context import RunContext
 from tests.conftest import SMALL_ROWS, write_csv
 
 # Stands in for the interpreter that runs pip: $4 is the file of pip's log.
@@ -123,7 +124,7 @@ def test_what_a_run_has_measured_is_not_measured_again(
     deployed: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "a table")
-    found = monitoring.find(deployed)
+    found = monitoring.find(RunContext(deployed))
     for path in deployed.output_folder_path.iterdir():
         path.unlink()
     for path in deployed.input_folder_path.iterdir():

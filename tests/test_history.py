@@ -18,7 +18,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what a run does after its decision."""
-    monkeypatch.setattr(steps, "report", lambda _run: None)
+    monkeypatch.setattr(steps, "report", lambda *_arguments: None)
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:

@@ -11,12 +11,23 @@ import msgspec
 import pytest
 from sqlalchemy.engine import Engine
 
-from scripts import alerts, artifacts, configfile, database, ingestion, monitoring, notices, states
+from scripts import (
+    alerts,
+    artifacts,
+    configfile,
+    database,
+    ingestion,
+    monitoring,
+    notices,
+    observation,
+    states,
+)
 from scripts import config as config_module
 from scripts.config import Config
 from scripts.database import Status, Verdict
 from scripts.errors import ConfigError, DatasetError
 from scripts.evaluation import Evaluation
+from scripts.run_context import RunContext
 from tests.conftest import SMALL_ROWS, write_csv
 from tests.test_alerts import receiver
 
@@ -75,7 +86,7 @@ def ingest(config: Config, name: str, rows: list[str]) -> Path:
 def test_the_first_run_records_statistics_and_no_state(config: Config, engine: Engine) -> None:
     run_id = start_run(engine)
 
-    notices.observe(engine, run_id, config, ingestion.main(config).dataset_path)
+    observation.observe(engine, run_id, RunContext(config), ingestion.main(config).dataset_path)
 
     with database.reading(engine) as connection:
         rows = database.column_statistics_of_run(connection, run_id)
@@ -96,7 +107,7 @@ def test_drift_is_recorded_with_its_limit_and_effect_and_is_one_alert(
     path = ingest(deployed, "c.csv", DRIFTED)
     for _ in range(3):
         run_id = start_run(engine)
-        notices.observe(engine, run_id, deployed, path)
+        observation.observe(engine, run_id, RunContext(deployed), path)
 
     with database.reading(engine) as connection:
         rows = database.column_statistics_of_run(connection, run_id)
@@ -113,7 +124,7 @@ def test_drift_is_recorded_with_its_limit_and_effect_and_is_one_alert(
 def test_production_is_scored_in_every_run(deployed: Config, engine: Engine) -> None:
     path = artifacts.find_latest(deployed.output_folder_path, artifacts.Kind.DATASET, "ingestion")
     for _ in range(2):
-        notices.observe(engine, start_run(engine), deployed, path)
+        observation.observe(engine, start_run(engine), RunContext(deployed), path)
 
     with database.reading(engine) as connection:
         first, second = database.list_production_scores(connection, 10)
@@ -133,9 +144,11 @@ def make_evaluation() -> Evaluation:
 
 
 def test_a_deployment_ends_the_drift(deployed: Config, engine: Engine) -> None:
-    notices.observe(engine, start_run(engine), deployed, ingest(deployed, "c.csv", DRIFTED))
+    observation.observe(
+        engine, start_run(engine), RunContext(deployed), ingest(deployed, "c.csv", DRIFTED)
+    )
 
-    notices.start_over(engine, start_run(engine), "0002_x", make_evaluation())
+    observation.start_over(engine, start_run(engine), "0002_x", make_evaluation())
 
     assert states_of(engine) == {"data": "ok", "model": "ok"}
     assert alerts_of(engine) == [("data", "drift"), ("data", "ok")]
@@ -288,7 +301,7 @@ def test_the_small_table_does_not_drift_from_itself(
     caplog.set_level(logging.INFO)
     path = ingest(deployed, "c.csv", [f"n{row}" for row in SMALL_ROWS])
 
-    notices.observe(engine, start_run(engine), deployed, path)
+    observation.observe(engine, start_run(engine), RunContext(deployed), path)
 
     assert states_of(engine) == {"data": "ok", "model": "ok"}
     assert alerts_of(engine) == []
