@@ -80,11 +80,7 @@ def find_dataset(config: Config, sha256: str) -> Path:
 
 def check_score(path: Path, f1: float) -> None:
     """Refuse a file of scoring whose first line is not the F1 that the model has."""
-    try:
-        agrees = float(path.read_text().splitlines()[0]) == f1
-    except (ValueError, IndexError):
-        agrees = False
-    if not agrees:
+    if not release.has_score(path.read_bytes(), f1):
         raise ReleaseError(
             f"{path} does not give the model's F1 on the test rows, {f1}, on its first line; run"
             " python -m scripts.scoring again."

@@ -27,11 +27,11 @@ class Intake(Protocol):
 
     @property
     def clients(self) -> pd.DataFrame:
-        """Today's clients: the rows without a label."""
+        """Return today's clients: the rows without a label."""
 
     @property
     def readings(self) -> Sequence[FileReading]:
-        """One report per file."""
+        """Return one report per file."""
 
     def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
         """Write the dataset; return its path and the number of its rows."""
@@ -42,7 +42,7 @@ class Engine(Protocol):
 
     @property
     def dataset_kind(self) -> Kind:
-        """The kind of artifact that a dataset of this engine is."""
+        """Return the kind of artifact that a dataset of this engine is."""
 
     def infer_schema(self, paths: Sequence[Path], declared: Schema) -> Inference:
         """Infer the part of a schema that is not declared."""

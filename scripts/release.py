@@ -68,14 +68,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise ReleaseError(f"{folder / MANIFEST} is damaged: {error}.") from error
 
 
-def check_score(manifest: Manifest, score: bytes, folder: Path) -> None:
-    """Refuse a manifest whose F1 is not the one on the first line of the score's file."""
+def has_score(content: bytes, f1: float) -> bool:
+    """Say whether the first line of a file of scoring is an F1."""
     try:
-        agrees = float(score.splitlines()[0]) == manifest.f1
+        return float(content.splitlines()[0]) == f1
     except (ValueError, IndexError):
-        agrees = False
-    if not agrees:
-        raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {SCORE}.")
+        return False
 
 
 def read_listed(path: Path, facts: FileFacts) -> bytes:
@@ -120,7 +118,8 @@ def load_release(folder: Path) -> Release:
     if sorted(manifest.files) != sorted(FILES):
         raise ReleaseError(f"{folder / MANIFEST} lists {sorted(manifest.files)}, not {FILES}.")
     contents = {name: read_listed(folder / name, facts) for name, facts in manifest.files.items()}
-    check_score(manifest, contents[SCORE], folder)
+    if not has_score(contents[SCORE], manifest.f1):
+        raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {SCORE}.")
     try:
         model = decode_model(contents[MODEL], folder / MODEL)
     except ModelError as error:

@@ -26,7 +26,7 @@ class RunContext:
 
     @functools.cached_property
     def engine(self) -> Engine:
-        """The engine that config.json names."""
+        """Return the engine that config.json names."""
         return engine_choice.choose_engine(self.config)
 
     def current_release(self) -> Release | None:

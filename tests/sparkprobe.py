@@ -76,7 +76,9 @@ def fit_by_mllib(training: DataFrame, used: Model, C: float) -> dict[str, Any]:
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             table = sparkdata.to_table(pa.Table.from_batches([batch]), schema)
-            X = sparkfeatures.make_features(table, terms, schema)
+            X = sparkfeatures.expand_codes(
+                sparkfeatures.encode_rows(table, terms, schema), sparkfeatures.widths_of(terms)
+            )
             y = dataset.target(table, schema).astype(float)
             yield pa.RecordBatch.from_pydict(
                 {"X": pa.array(list(X), pa.list_(pa.float64())), "label": pa.array(y)}

@@ -25,6 +25,7 @@ from scripts import (
     notices,
     observation,
     states,
+    tables,
     traffic,
 )
 from scripts.config import Config
@@ -207,7 +208,7 @@ def test_live_drift_is_recorded_beside_that_of_the_dataset_and_is_one_alert(
             connection, "lastmonth_activity", 9, role=RowsOf.LIVE
         )
         found = {row["name"]: row["state"] for row in states.list_states(connection)}
-        alerts = states.list_alerts(connection, 9)
+        alerts = database.newest_rows(connection, tables.alerts, 9)
     assert (len(of_dataset), len(live)) == (4, 3)
     assert (len(over_runs), len(live_runs)) == (2, 2)
     assert live_runs[0]["n_compared"] == 60
@@ -330,7 +331,7 @@ def test_what_the_real_server_is_asked_becomes_drift_in_diagnose(
         requests.post(f"{url}/predict", json={"data": rows}, timeout=10).raise_for_status()
         for _ in range(100):
             with database.reading(engine) as connection:
-                if traffic.count_predictions(connection) == 60:
+                if len(database.newest_rows(connection, tables.predictions, 10**6)) == 60:
                     break
             time.sleep(0.1)
         diagnostics.main(read_config(config_path))

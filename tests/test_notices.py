@@ -21,6 +21,7 @@ from scripts import (
     notices,
     observation,
     states,
+    tables,
 )
 from scripts import config as config_module
 from scripts.config import Config
@@ -73,7 +74,7 @@ def states_of(engine: Engine) -> dict[str, str]:
 def alerts_of(engine: Engine) -> list[tuple[str, str]]:
     """List the alerts, oldest first."""
     with database.reading(engine) as connection:
-        rows = states.list_alerts(connection, 100)
+        rows = database.newest_rows(connection, tables.alerts, 100)
     return [(row["name"], row["state"]) for row in reversed(rows)]
 
 
@@ -90,7 +91,7 @@ def test_the_first_run_records_statistics_and_no_state(config: Config, engine: E
 
     with database.reading(engine) as connection:
         rows = database.column_statistics_of_run(connection, run_id)
-        scores = database.list_production_scores(connection, 10)
+        scores = database.newest_rows(connection, tables.production_scores, 10)
     assert sorted(row["column"] for row in rows) == [
         "exited", "lastmonth_activity", "lastyear_activity", "number_of_employees",
     ]  # fmt: skip
@@ -111,7 +112,7 @@ def test_drift_is_recorded_with_its_limit_and_effect_and_is_one_alert(
 
     with database.reading(engine) as connection:
         rows = database.column_statistics_of_run(connection, run_id)
-        [alert] = states.list_alerts(connection, 10)
+        [alert] = database.newest_rows(connection, tables.alerts, 10)
     months = next(row for row in rows if row["column"] == "lastmonth_activity")
     assert (months["n_rows"], months["n_compared"]) == (86, 60)
     assert months["drift"] > months["drift_limit"] > 0
@@ -127,7 +128,7 @@ def test_production_is_scored_in_every_run(deployed: Config, engine: Engine) -> 
         observation.observe(engine, start_run(engine), RunContext(deployed), path)
 
     with database.reading(engine) as connection:
-        first, second = database.list_production_scores(connection, 10)
+        first, second = database.newest_rows(connection, tables.production_scores, 10)
     assert first["f1"] == second["f1"] == 0.8
     assert first["f1_low"] <= 0.8 <= first["f1_high"]
     assert first["n_rows"] == 5
@@ -187,7 +188,7 @@ def test_a_failing_run_says_which_and_why(config: Config, engine: Engine) -> Non
     notices.tell(engine, config, NOW)
 
     with database.reading(engine) as connection:
-        [alert] = states.list_alerts(connection, 10)
+        [alert] = database.newest_rows(connection, tables.alerts, 10)
     assert alert["detail"] == f"run {run_id}, failed: failed in ingestion"
     assert alert["run_id"] == run_id
 
@@ -335,7 +336,7 @@ def test_whole_runs_record_drift_and_tell_of_failing_and_recovering(
         database.reading(opened) as connection,
     ):
         rows = database.column_statistics_of_run(connection, 1)
-        scores = database.list_production_scores(connection, 10)
+        scores = database.newest_rows(connection, tables.production_scores, 10)
     assert len(rows) == 4
     assert scores[-1]["release"].startswith("0001_")
     assert scores[-1]["f1"] == 0.8
