@@ -9,10 +9,11 @@ import click
 import msgspec
 import requests
 
-from scripts import artifacts, console, dataset, durable, release, testrows
+from scripts import artifacts, console, dataset, durable
 from scripts.config import ApiSettings, Config
 from scripts.errors import NoServiceError, ServiceUnavailableError
 from scripts.predictionlog import UNLOGGED
+from scripts.run_context import RunContext
 from scripts.tokens import read_tokens
 
 Answer = dict[str, Any]
@@ -111,12 +112,13 @@ def ask_predictions(session: requests.Session, config: Config, rows: Rows) -> An
     return whole
 
 
-def main(config: Config) -> Path:
+def main(config: Config, *, context: RunContext | None = None) -> Path:
     """Ask the service about the test data, its score, summary and diagnosis; write the answers."""
     # The columns that the service wants are those of the model in production.
-    current = release.load_current(config.prod_deployment_path)
+    context = context or RunContext(config)
+    current = context.current_release()
     schema = config.schema if current is None else current.model.schema
-    table, _ = testrows.read(config, schema)
+    table, _ = context.test_data.read(schema)
     # pandas lets names be anything; those of the schema are text.
     rows = cast("Rows", dataset.features(table, schema).to_dict(orient="records"))
     token = read_tokens(config.api).any_for_reading

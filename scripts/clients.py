@@ -26,11 +26,6 @@ def last_scoring(connection: Connection) -> Row | None:
     return first_row(connection, sa.select(scorings).order_by(scorings.c.id.desc()))
 
 
-def list_scorings(connection: Connection, limit: int) -> list[Row]:
-    """List the scorings, newest first."""
-    return newest_rows(connection, scorings, limit)
-
-
 def record_scoring(connection: Connection, run_id: int, **facts: Any) -> int:
     """Record that today's clients were scored, and return the id; facts are its columns."""
     key = connection.execute(scorings.insert().values(run_id=run_id, **facts)).inserted_primary_key

@@ -83,7 +83,7 @@ def read_files(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read files in the way that suits their size."""
-    n_bytes = sum(path.stat().st_size for path in paths if inbox.is_regular(path))
+    n_bytes = inbox.total_bytes(paths)
     read = read_few if n_bytes < MANY_BYTES else read_many
     return read(paths, schema, needs_label=needs_label)
 

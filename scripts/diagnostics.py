@@ -27,14 +27,14 @@ from scripts import (
     livedrift,
     model,
     monitoring,
-    release,
-    testrows,
     timing,
 )
 from scripts.config import Config
 from scripts.console import run_as_script
 from scripts.errors import DatasetError, NotMadeYetError, RecordsError
 from scripts.monitoring import Findings
+from scripts.release import Release
+from scripts.run_context import RunContext
 
 PIP_TIMEOUT_S = 30
 PACKAGES_VALID = timedelta(days=1)
@@ -161,7 +161,7 @@ def recent_packages(path: Path, now: datetime) -> tuple[str, str]:
     return ask_packages(now)
 
 
-def describe_predictions(current: release.Release, table: pd.DataFrame) -> dict[str, Any]:
+def describe_predictions(current: Release, table: pd.DataFrame) -> dict[str, Any]:
     """Count the rows of a table, those expected to leave, and categories nobody has learnt from."""
     predicted, _ = evaluation.predict_table(current.model, table)
     columns = dataset.feature_arrays(table, current.model.schema)
@@ -172,35 +172,38 @@ def describe_predictions(current: release.Release, table: pd.DataFrame) -> dict[
     }
 
 
-def describe_change(config: Config, found: Findings | None) -> dict[str, Any]:
+def describe_change(context: RunContext, found: Findings | None) -> dict[str, Any]:
     """Compare today's dataset and test data with those of the deployment, if there are any."""
     try:
-        newest = monitoring.find(config) if found is None else monitoring.follow_up(found, config)
+        newest = monitoring.find(context) if found is None else monitoring.follow_up(found, context)
         return monitoring.as_members(newest)
     except (NotMadeYetError, DatasetError) as error:
         log.warning("Nothing could be compared with the deployment: %s", error)
         return {"drift": None, "production_score": None}
 
 
-def describe_live(config: Config) -> dict[str, Any] | None:
+def describe_live(context: RunContext) -> dict[str, Any] | None:
     """Compare logged live rows with the dataset of production; None if there are none to ask."""
+    config = context.config
     if config.api.log_predictions is None:
         return None
     try:
         with database.open_records(config.database_url, may_change=False) as engine:
-            return livedrift.as_members(livedrift.find(engine, config))
+            return livedrift.as_members(livedrift.find(engine, context))
     except (NotMadeYetError, RecordsError) as error:
         log.warning("Live rows could not be compared: %s", error)
         return None
 
 
-def main(config: Config, *, measured: Measured | None = None) -> Path:
+def main(
+    config: Config, *, measured: Measured | None = None, context: RunContext | None = None
+) -> Path:
     """Measure the data, the model, the steps and the packages, and write the findings."""
-    measured = measured or Measured({})
-    current = release.load_current(config.prod_deployment_path)
+    measured, context = measured or Measured({}), context or RunContext(config)
+    current = context.current_release()
     if current is None:
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
-    table, _ = testrows.read(config, current.model.schema)
+    table, _ = context.test_data.read(current.model.schema)
     fractions = current.model.dataset.missing_fractions
     path, now = config.prod_deployment_path / artifacts.DIAGNOSTICS, datetime.now(UTC)
     # Before pip is at work, which would slow the steps down.
@@ -218,8 +221,8 @@ def main(config: Config, *, measured: Measured | None = None) -> Path:
         "predictions": describe_predictions(current, table),
         "measured_at": now.isoformat(),
         "release": current.name,
-        **describe_change(config, measured.found),
-        "live": describe_live(config),
+        **describe_change(context, measured.found),
+        "live": describe_live(context),
     }
     findings["outdated_dependencies"], findings["packages_at"] = packages.result()
     durable.write_whole(path, msgspec.json.format(msgspec.json.encode(findings)) + b"\n")

@@ -5,6 +5,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.errors import DatasetError
@@ -13,6 +14,16 @@ from scripts.errors import DatasetError
 State = tuple[int, int, int]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """The state of a file when it was hashed, and its SHA-256."""
+
+    n_bytes: int
+    changed_ns: int
+    inode: int
+    sha256: str
 
 
 def is_utf8(name: str) -> bool:

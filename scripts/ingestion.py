@@ -1,38 +1,33 @@
 """Turns a folder of CSV files into one clean, dated table."""
 
-import functools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from scripts import (
     artifacts,
-    capacity,
     dataset,
-    duplicates,
     durable,
-    engines,
     findings,
     inbox,
     inference,
-    linewise,
+    input_folders,
     progress,
-    release,
-    spelling,
 )
-from scripts.addresses import Address
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
 from scripts.console import run_as_script
 from scripts.findings import FileReading
+from scripts.pandas_engine import CleanMore
+from scripts.run_context import RunContext
 
-if TYPE_CHECKING:
-    from scripts.sparkintake import SparkIntake
+# Your own cleaning goes here: define a function `clean_more(table)` instead of None. It takes the
+# rows that have a label and returns those to train on; README, section "Ingestion", has an example.
+clean_more: CleanMore | None = None
 
 log = logging.getLogger(__name__)
 
@@ -48,205 +43,39 @@ class Ingestion:
     clients: pd.DataFrame
 
 
-def clean_dataset(table: pd.DataFrame) -> pd.DataFrame:
-    """Clean the table of all files; add your own operations here.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n_rows, n_columns)
-        The rows of all files in file order. It is left unchanged. On Spark it is a lazy frame of
-        narwhals, whose rows have no order.
-
-    Returns
-    -------
-    pandas.DataFrame of shape (n_rows_left, n_columns)
-        Without duplicate rows (the first occurrence stays, the order is kept), with a fresh index.
-        What is written for narwhals serves both engines; what is written for pandas, this one.
-
-    Notes
-    -----
-    README, section "Ingestion".
-    """
-    return duplicates.drop_duplicates(table)
-
-
-def is_cleaning_added() -> bool:
-    """Say whether `clean_dataset` does anything else than to drop duplicates."""
-
-    def shipped(table: pd.DataFrame) -> pd.DataFrame:
-        return duplicates.drop_duplicates(table)
-
-    # Compiled by the same Python, equal statements give equal code; the docstring is no part of it.
-    own, theirs = shipped.__code__, clean_dataset.__code__
-    return (own.co_code, own.co_names) != (theirs.co_code, theirs.co_names)
-
-
-def find_todays_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Find the clients whose outcome is not known yet; of several rows of one, the last counts.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n_rows, n_columns)
-        The rows of all files in file order.
-    schema : Schema
-        Its columns; without identifiers each row is a client.
-
-    Returns
-    -------
-    pandas.DataFrame of shape (n_clients, n_columns)
-        The last row of each client, where it has no label. A row with a label that comes later
-        than one without says how it ended, so that client is not among them.
-    """
-    _, unlabelled = dataset.split_unlabelled(table, schema)
-    if unlabelled.empty or not schema.ids:
-        return unlabelled
-    names = dataset.client_names(table, schema)
-    # Only the rows of these clients are compared: there may be millions of others.
-    mentioned = names.isin(dataset.client_names(unlabelled, schema))
-    last = table[mentioned & ~names.where(mentioned).duplicated(keep="last")]
-    return dataset.split_unlabelled(last, schema)[1]
-
-
-def read_input(
-    paths: Sequence[Path], schema: Schema
-) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
-    """Read files in the order given; nothing is written.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        CSV files.
-    schema : Schema
-        Their columns.
-
-    Returns
-    -------
-    tuple of pandas.DataFrame, pandas.DataFrame and list of FileReading
-        The cleaned rows to train on; today's clients; one reading per file.
-
-    Raises
-    ------
-    DatasetError
-        If no usable row is found.
-    """
-    table, readings = dataset.read_tables(paths, schema, needs_label=False)
-    labelled, _ = dataset.split_unlabelled(table, schema)
-    return clean_dataset(labelled), find_todays_clients(table, schema), readings
-
-
-def build_dataset(paths: Sequence[Path], schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
-    """Read files in the order given and clean the rows to train on; nothing is written."""
-    table, _, readings = read_input(paths, schema)
-    return table, readings
-
-
-@dataclass(frozen=True)
-class Intake:
-    """What was read: the dataset as its file spells it, today's clients, what was found."""
-
-    n_rows: int
-    parts: Iterable[bytes]
-    clients: pd.DataFrame
-    readings: Sequence[FileReading]
-
-    def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
-        """Write the dataset; give its path and the number of its rows."""
-        path = Kind.DATASET.path(folder, stamp)
-        durable.write_whole(path, self.parts)
-        return path, self.n_rows
-
-
-def take_in(paths: Sequence[Path], schema: Schema, config: Config) -> Intake:
-    """Read files in the order given and clean the rows to train on, in the way that suits them.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        CSV files.
-    schema : Schema
-        Their columns.
-    config : Config
-        `engine.memory_limit_gb`, and where to put what does not fit.
-
-    Returns
-    -------
-    Intake
-        However it is done, the rows and their order are those of `read_input`.
-
-    Raises
-    ------
-    DatasetError
-        If no usable row is found.
-    """
-    n_bytes = sum(path.stat().st_size for path in paths if inbox.is_regular(path))
-    bound = capacity.bound_bytes(n_bytes, config.engine)
-    clean = clean_dataset if is_cleaning_added() else None
-    is_table = n_bytes < dataset.MANY_BYTES or clean is not None
-    if bound is not None or not is_table:
-        if bound is not None:
-            log.info("The input may not fit into memory, so it goes through files in parts.")
-        try:
-            found = linewise.gather(
-                paths, schema, config.output_folder_path,
-                find_clients=find_todays_clients, clean=clean, bound_bytes=bound,
-            )  # fmt: skip
-            return Intake(found.n_rows, found.parts, found.clients, found.readings)
-        except linewise.FractionsError:
-            log.debug("A column has fractions; the files are read into a table.")
-    table, clients, readings = read_input(paths, schema)
-    return Intake(len(table), spelling.spell_table(table), clients, readings)
-
-
-def find_input(config: Config) -> list[Path]:
+def find_input(config: Config) -> Sequence[Path]:
     """List the input files that are complete, in name order; say which are still being written."""
-    place, settle_s = config.input_folder_path, config.ingestion.settle_s
-    if isinstance(place, Address) and engines.is_cluster(config):
-        # PySpark and Java are for who has a cluster.
-        from scripts import sparkstore  # noqa: PLC0415
-
-        settled, growing, _ = sparkstore.look_into(place, settle_s, {})
-    else:
-        settled, growing = inbox.settled_tables(place, settle_s)
+    folder = input_folders.open_folder(config.input_folder_path, config)
+    settled, growing = folder.settle(config.ingestion.settle_s)
     if growing:
         names = [path.name for path in growing]
         log.warning("Left %s for the next run: they are still being written.", names)
     return settled
 
 
-def choose_schema(config: Config, paths: Sequence[Path]) -> Schema:
-    """Give the schema to read files by; what config.json leaves out, production has settled."""
-    if not config.schema.inferred:
-        return config.schema
-    current = release.load_current(config.prod_deployment_path)
+def choose_schema(context: RunContext, paths: Sequence[Path]) -> Schema:
+    """Return the schema of the files: as declared, else that of production, else inferred."""
+    declared = context.config.schema
+    if not declared.inferred:
+        return declared
+    current = context.current_release()
     pinned = None if current is None else current.model.schema
-    look = inference.infer
-    if engines.is_cluster(config):
-        # PySpark and Java are for who has a cluster.
-        from scripts import sparkinference  # noqa: PLC0415
-
-        look = functools.partial(sparkinference.infer, config.engine)
-    return inference.complete(config.schema, pinned, paths, look)
+    return inference.complete(declared, pinned, paths, context.engine.infer_schema)
 
 
-def take_in_on_cluster(paths: Sequence[Path], schema: Schema, config: Config) -> "SparkIntake":
-    """Read files and clean the rows to train on as `take_in` does, on a cluster."""
-    # PySpark and Java are for who has a cluster.
-    from scripts import sparkintake  # noqa: PLC0415
-
-    return sparkintake.take_in(paths, schema, config, clean_dataset)
-
-
-def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
+def main(
+    config: Config, *, paths: Sequence[Path] | None = None, context: RunContext | None = None
+) -> Ingestion:
     """Read the input folder strictly, clean the table and write it with a list of its files."""
+    context = context or RunContext(config)
     if paths is None:
         paths = find_input(config)
     inbox.check_any(paths, config.input_folder_path)
     n_bytes = inbox.total_bytes(paths)
     with progress.shown("Looking at the columns", n_bytes):
-        schema = choose_schema(config, paths)
-    take = take_in_on_cluster if engines.is_cluster(config) else take_in
+        schema = choose_schema(context, paths)
     with progress.shown("Reading the input", n_bytes):
-        taken = take(paths, schema, config)
+        taken = context.engine.ingest(paths, schema, clean_more)
     readings, clients = taken.readings, taken.clients
     findings.log_detections(readings)
     findings.log_readings(readings)

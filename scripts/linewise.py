@@ -106,7 +106,7 @@ class Gathering:
         names, header = tuple(map(str, cleaned.columns)), self.known.header
         if header and names != header:
             raise DatasetError(
-                f"clean_dataset gave the columns {names} for some rows and {header} for others;"
+                f"clean_more gave the columns {names} for some rows and {header} for others;"
                 " beyond memory it is given the table in parts and must treat them alike."
             )
         floats = map(str, cleaned.select_dtypes("float").columns)
@@ -232,7 +232,7 @@ def gather(
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(tempfile.TemporaryFile(dir=folder)) if is_bounded else None
-        n_bytes = sum(path.stat().st_size for path in paths if inbox.is_regular(path))
+        n_bytes = inbox.total_bytes(paths)
         n_rows = 0 if is_bounded else n_bytes // WORD_BYTES
         sieve = stack.enter_context(contextlib.closing(Sieve(folder, bound_bytes, n_rows)))
         shelf = Shelf(file, n_bytes)

@@ -9,11 +9,10 @@ from typing import Any
 
 import msgspec
 
-from scripts import durable, engines, inbox
-from scripts.addresses import Address
+from scripts import input_folders
 from scripts.config import Config
 from scripts.database import Role, Verdict
-from scripts.filebook import KnownFile
+from scripts.inbox import KnownFile
 
 MAX_NAMES = 5
 
@@ -46,32 +45,6 @@ class Snapshot:
         ]
 
 
-def look_at(path: Path, known: Mapping[str, KnownFile]) -> KnownFile:
-    """Give the state and digest of a file, hashing it only if its state has changed."""
-    state = inbox.file_state(path)
-    before = known.get(str(path))
-    if before is not None and (before.n_bytes, before.changed_ns, before.inode) == state:
-        return before
-    # What cannot be read is refused later, with its reason; here its name stands for it.
-    readable = inbox.is_readable(path)
-    sha256 = durable.digest_file(path) if readable else durable.digest(str(path).encode())
-    return KnownFile(*state, sha256)
-
-
-def look_into(
-    place: Path, config: Config, known: Mapping[str, KnownFile]
-) -> tuple[Sequence[Path], Sequence[Path], dict[str, KnownFile]]:
-    """Find the complete and the growing files of a place, and identify the complete ones."""
-    settle_s = config.ingestion.settle_s
-    if isinstance(place, Address) and engines.is_cluster(config):
-        # PySpark and Java are for who has a cluster.
-        from scripts import sparkstore  # noqa: PLC0415
-
-        return sparkstore.look_into(place, settle_s, known)
-    settled, growing = inbox.settled_tables(place, settle_s)
-    return settled, growing, {str(path): look_at(path, known) for path in settled}
-
-
 def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> str:
     """Identify what a run would train and be judged on: contents and the settings that matter.
 
@@ -94,8 +67,11 @@ def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> 
 
 def take_snapshot(config: Config, known: Mapping[str, KnownFile]) -> Snapshot:
     """Look at the input and test files, waiting once for those that are being written."""
-    inputs, growing, seen = look_into(config.input_folder_path, config, known)
-    tests, growing_tests, seen_tests = look_into(config.test_data_path, config, known)
+    settle_s = config.ingestion.settle_s
+    input_folder = input_folders.open_folder(config.input_folder_path, config)
+    test_folder = input_folders.open_folder(config.test_data_path, config)
+    inputs, growing, seen = input_folder.scan(settle_s, known)
+    tests, growing_tests, seen_tests = test_folder.scan(settle_s, known)
     if growing or growing_tests:
         names = [path.name for path in (*growing, *growing_tests)]
         log.warning("Left %s for the next run: they are still being written.", names)

@@ -33,9 +33,9 @@ class SparkIntake:
 
 
 def take_in(
-    paths: Sequence[Path], schema: Schema, config: Config, clean_dataset: Clean
+    paths: Sequence[Path], schema: Schema, config: Config, clean_more: Clean | None
 ) -> SparkIntake:
-    """Read files and clean the rows to train on, as `ingestion.take_in` does on one machine."""
+    """Read files and clean the rows to train on, as `pandas_engine.take_in` does on one machine."""
     with cluster.working(config.engine) as session:
-        found = sparkreading.read_input(session, paths, schema, clean_dataset)
+        found = sparkreading.read_input(session, paths, schema, clean_more)
     return SparkIntake(config.engine, schema, *found)

@@ -58,11 +58,6 @@ def recent_predictions(connection: Connection, release: str, limit: int) -> list
     return [dict(row) for row in found.mappings()]
 
 
-def count_predictions(connection: Connection) -> int:
-    """Count the logged predictions."""
-    return connection.execute(sa.select(sa.func.count()).select_from(predictions)).scalar_one()
-
-
 def last_look(connection: Connection) -> datetime | None:
     """Say when a run last compared live rows; None if none has."""
     query = (

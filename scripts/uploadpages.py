@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
 from flask import request
 
 from scripts import pages, uploads
 from scripts.addresses import Address
 from scripts.answers import Answer, Headers, RefusedError
-from scripts.cells import name_client
 from scripts.clientcontract import WorklistEntry
 from scripts.config import Schema
 from scripts.errors import BusyError
@@ -103,17 +101,9 @@ def rank_columns(now: Serving, schema: Schema, columns: uploads.Columns) -> list
     # Imported by the first question, as in clientviews.
     from scripts import callsheet  # noqa: PLC0415
 
-    names = [name_client(row) for row in zip(*(columns[n] for n in schema.ids), strict=True)]
     n_rows = len(columns[schema.features[0]])
-    kinds = dict.fromkeys(schema.numeric, np.float64) | dict.fromkeys(schema.categorical, object)
-    return callsheet.rank_table(
-        now.release_or_refuse().model,
-        names or [f"row {number}" for number in range(1, n_rows + 1)],
-        {name: np.array(columns[name], dtype=kind) for name, kind in kinds.items()},
-        now.config.api,
-        now.config.worklist,
-        n_rows,
-    )
+    used, config = now.release_or_refuse().model, now.config
+    return callsheet.rank_table(used, columns, config.api, config.worklist, n_rows)
 
 
 def as_csv(entries: list[WorklistEntry]) -> Answer:

@@ -7,13 +7,11 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
-import numpy as np
 
 from scripts import (
     aftermath,
     callsheet,
     callwords,
-    cells,
     database,
     dossier,
     findings,
@@ -24,11 +22,10 @@ from scripts import (
 )
 from scripts.clientcontract import Worklist, WorklistEntry
 from scripts.clientparts import DEFAULT_TOP
-from scripts.config import Config, Schema
+from scripts.config import Config
 from scripts.console import run_as_script
 from scripts.errors import DatasetError, NotMadeYetError
 from scripts.findings import FileReading
-from scripts.model import Columns
 
 Page = TypeVar("Page")
 
@@ -69,12 +66,6 @@ def ask(config: Config, question: Callable[[Any], Page]) -> Page:
         return question(connection)
 
 
-def as_arrays(columns: dict[str, list[Any]], schema: Schema) -> Columns:
-    """Turn what was read into arrays, as `model.contributions` wants them."""
-    kinds = dict.fromkeys(schema.numeric, np.float64) | dict.fromkeys(schema.categorical, object)
-    return {name: np.array(columns[name], dtype=kind) for name, kind in kinds.items()}
-
-
 def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry], FileReading]:
     """Rank the clients of one table with the model in production; labels are not needed.
 
@@ -108,15 +99,7 @@ def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry]
     n_rows = len(columns[schema.columns[0]])
     if n_rows == 0:
         raise DatasetError(f"No usable row was found. {findings.spell_complaints([found])}")
-    names = [cells.name_client(row) for row in zip(*(columns[n] for n in schema.ids), strict=True)]
-    entries = callsheet.rank_table(
-        current.model,
-        names or [f"row {number}" for number in range(1, n_rows + 1)],
-        as_arrays(columns, schema),
-        config.api,
-        config.worklist,
-        top,
-    )
+    entries = callsheet.rank_table(current.model, columns, config.api, config.worklist, top)
     return entries, found
 
 

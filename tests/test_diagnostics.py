@@ -13,6 +13,7 @@ from scripts import diagnostics, monitoring, release
 from scripts.config import Config
 from scripts.diagnostics import Measured, OutdatedPackage
 from scripts.errors import NotMadeYetError
+from scripts.run_context import RunContext
 from tests.conftest import SMALL_ROWS, write_csv
 
 # Stands in for the interpreter that runs pip: $4 is the file of pip's log.
@@ -124,7 +125,7 @@ def test_what_a_run_has_measured_is_not_measured_again(
     deployed: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "a table")
-    found = monitoring.find(deployed)
+    found = monitoring.find(RunContext(deployed))
     for path in deployed.output_folder_path.iterdir():
         path.unlink()
     for path in deployed.input_folder_path.iterdir():
@@ -260,9 +261,9 @@ def test_the_package_index_is_asked_while_the_rest_is_measured(
         assert is_measured.wait(60)
         return "a table"
 
-    def describe_live(config: Config) -> object:
+    def describe_live(context: RunContext) -> object:
         is_measured.set()
-        return measure(config)
+        return measure(context)
 
     monkeypatch.setattr(diagnostics, "outdated_packages", answer)
     monkeypatch.setattr(diagnostics, "describe_live", describe_live)

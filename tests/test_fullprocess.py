@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,11 +19,13 @@ from scripts import (
     artifacts,
     configfile,
     database,
+    dataset,
     diagnostics,
     durable,
     fullprocess,
     release,
     snapshot,
+    traffic,
 )
 from scripts.artifacts import Kind
 from scripts.config import Config
@@ -30,6 +34,7 @@ from scripts.errors import BusyError, DatasetError, RecordsError
 from tests.conftest import make_rows, write_csv
 
 ROOT = Path(__file__).parent.parent
+NUMBERS = ["lastmonth_activity", "lastyear_activity", "number_of_employees"]
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +139,57 @@ def test_a_candidate_that_is_not_better_is_held_and_not_trained_again(config: Co
 
     assert history(config)[-1]["release"].startswith("0001_")
     assert "the candidate is not better" in history(config)[1]["reason"]
+
+
+def count_calls(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> list[tuple[Any, ...]]:
+    """Note the arguments of each call of a function, which does its work as before."""
+    calls: list[tuple[Any, ...]] = []
+    called = getattr(module, name)
+
+    def note(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        return called(*arguments, **options)
+
+    monkeypatch.setattr(module, name, note)
+    return calls
+
+
+def log_a_prediction(config: Config) -> None:
+    """Log a row that production was asked about."""
+    serving = artifacts.current_name(config.prod_deployment_path)
+    row = {
+        "at": datetime.now(UTC), "release": serving, "client": "s1", "values": "[1.0, 2.0, 3.0]",
+        "probability": 0.5, "predicted": True,
+    }  # fmt: skip
+    with database.open_records(config.database_url) as engine, database.writing(engine) as rows:
+        traffic.record_predictions(rows, [row])
+
+
+@pytest.mark.parametrize("section", [{}, {"target": "exited", "positive": "1", "numeric": NUMBERS}])
+def test_a_run_that_deploys_reads_the_test_table_once_and_each_release_once(
+    config_path: Path, monkeypatch: pytest.MonkeyPatch, section: dict[str, Any]
+) -> None:
+    settings = json.loads(config_path.read_text())
+    settings["api"] |= {"log_predictions": 1.0}
+    schema = {"schema": section | {"ids": ["corporation"]}} if section else {}
+    config_path.write_text(json.dumps(settings | schema))
+    config = configfile.read_config(config_path)
+    write_csv(config.test_data_path / "test.csv", make_rows(300, 9))
+    fullprocess.main(config)
+    log_a_prediction(config)
+    # Today's clients, too, and what drifts.
+    write_csv(config.input_folder_path / "c.csv", [*make_rows(500, 7), "today,1,2,3,"])
+    tables = count_calls(monkeypatch, dataset, "read_test_table")
+    releases = count_calls(monkeypatch, release, "load_release")
+
+    assert fullprocess.main(config) is Verdict.DEPLOYED
+
+    assert len(tables) == 1
+    # The one before; and the new one, to check what was written.
+    assert [folder.name[:4] for (folder,) in releases] == ["0001", "0002"]
+    assert "clients" in history(config)[-1]["durations_s"]
 
 
 def touch(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from scripts import durable, fullprocess, heartbeat
+from scripts import durable, fullprocess, heartbeat, ping_request
 from scripts.config import Config
 from scripts.errors import BusyError, PipelineError
 from scripts.heartbeat import Signal
@@ -87,7 +87,7 @@ def test_a_monitor_that_does_not_answer_well_is_warned_of_in_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(heartbeat, "TIMEOUT_S", 0.5)
-    monkeypatch.setattr(heartbeat, "MOST_BYTES", 10**6)
+    monkeypatch.setattr(ping_request, "MOST_BYTES", 10**6)
     started = time.monotonic()
 
     heartbeat.ping(monitor + path, Signal.SUCCESS)

@@ -20,7 +20,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what a run does after its decision."""
-    monkeypatch.setattr(steps, "report", lambda _run: None)
+    monkeypatch.setattr(steps, "report", lambda *_arguments: None)
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
@@ -124,7 +124,7 @@ def test_a_forced_run_trains_although_nothing_is_new_and_says_why(config: Config
 
 @pytest.mark.parametrize("reason", ["", " ", "\n"])
 def test_a_forced_run_needs_a_reason(config_path: Path, reason: str) -> None:
-    command = make_command(fullprocess.run_from, fullprocess.OPTIONS)
+    command = make_command(fullprocess.show_or_start, fullprocess.OPTIONS)
 
     refused = CliRunner().invoke(command, ["--config", str(config_path), "--force", reason])
 

@@ -6,21 +6,40 @@ import msgspec
 import pandas as pd
 import pytest
 
-from scripts import artifacts, ingestion, training
+from scripts import artifacts, ingestion, pandas_engine, training
 from scripts.artifacts import Kind
-from scripts.config import Config, Schema
+from scripts.config import Config, EngineSettings, Schema
 from scripts.errors import DatasetError, InsufficientDataError
 from tests.conftest import HEADER, write_csv
 
 
-def test_clean_dataset_keeps_the_first_of_equal_rows_in_order() -> None:
+def test_cleaning_keeps_the_first_of_equal_rows_in_order() -> None:
     table = pd.DataFrame({"corporation": ["b", "a", "b", "c"], "exited": [1, 0, 1, 0]})
 
-    cleaned = ingestion.clean_dataset(table)
+    cleaned = pandas_engine.clean(table, None)
 
     assert cleaned["corporation"].tolist() == ["b", "a", "c"]
     assert cleaned.index.tolist() == [0, 1, 2]
     assert len(table) == 4
+
+
+@pytest.mark.parametrize("memory_limit_gb", [None, 0.000001])
+def test_added_cleaning_comes_before_duplicates_are_dropped_however_much_memory_there_is(
+    config: Config, monkeypatch: pytest.MonkeyPatch, memory_limit_gb: float | None
+) -> None:
+    for path in config.input_folder_path.iterdir():
+        path.unlink()
+    write_csv(config.input_folder_path / "a.csv", ["a,1,2,3,0", "A,1,2,3,0", "b,5,2,3,1"])
+    monkeypatch.setattr(
+        ingestion,
+        "clean_more",
+        lambda table: table.assign(corporation=table["corporation"].str.lower()),
+    )
+    engine = EngineSettings(memory_limit_gb=memory_limit_gb)
+
+    made = ingestion.main(msgspec.structs.replace(config, engine=engine))
+
+    assert made.dataset_path.read_text().splitlines() == [HEADER, "a,1,2,3,0", "b,5,2,3,1"]
 
 
 def test_main_writes_the_rows_of_all_files_without_duplicates(config: Config) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts import snapshot
+from scripts import input_folders, snapshot
 from scripts.config import Config
 from scripts.database import Role, Row
-from scripts.filebook import KnownFile
+from scripts.inbox import KnownFile
 from scripts.snapshot import Snapshot
 from tests.conftest import SMALL_ROWS, make_rows, write_csv
 
@@ -120,8 +120,8 @@ def test_a_file_is_hashed_again_only_if_its_state_changed(tmp_path: Path) -> Non
     same = KnownFile(status.st_size, status.st_mtime_ns, status.st_ino, "as it was")
     older = KnownFile(status.st_size, status.st_mtime_ns - 1, status.st_ino, "as it was")
 
-    assert snapshot.look_at(path, {str(path): same}).sha256 == "as it was"
-    assert snapshot.look_at(path, {str(path): older}).sha256 != "as it was"
+    assert input_folders.look_at(path, {str(path): same}).sha256 == "as it was"
+    assert input_folders.look_at(path, {str(path): older}).sha256 != "as it was"
 
 
 def test_the_files_are_recorded_with_their_roles(config: Config) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from scripts import database, filebook, storage, upkeep
+from scripts import database, filebook, storage, tables, upkeep
 from scripts.config import Config
 from scripts.database import Status
 from scripts.errors import NotMadeYetError, RecordsError
@@ -51,7 +51,9 @@ def at(config: Config, url: str) -> Config:
 def count(url: str) -> tuple[int, int]:
     """Count runs and models."""
     with database.open_records(url) as engine, database.reading(engine) as rows:
-        return database.count_runs(rows), len(database.list_models(rows, 10**6))
+        return len(database.newest_rows(rows, tables.runs, 10**6)), len(
+            database.newest_rows(rows, tables.models, 10**6)
+        )
 
 
 def test_a_copy_made_while_others_write_is_whole(config: Config, tmp_path: Path) -> None:
@@ -243,7 +245,7 @@ def test_a_history_is_taken_over_before_what_is_recorded(
     ):
         runs = database.latest_runs(rows, 10)
         files = [file["path"] for file in filebook.files_of_run(rows, -3)]
-        models = {model["stamp"]: model for model in database.list_models(rows, 10)}
+        models = {model["stamp"]: model for model in database.newest_rows(rows, tables.models, 10)}
         assert database.last_decided_run(rows) is None
     assert [run["id"] for run in runs] == [1, -1, -2, -3]
     assert [run["stamp"] for run in runs[1:]] == ["undated", "20240201", "20240131"]
