@@ -174,7 +174,9 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
     app = create_app(config_path)
     door: FrontDoor = app.extensions["door"]
     if app.extensions["live"].last().config.api.access_log:
-        door.access_log = AccessLog(os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0))
+        metrics: Metrics = app.extensions["metrics"]
+        stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+        door.access_log = AccessLog(stream, metrics.count_access_log)
         door.access_log.start()
     history: History = app.extensions["history"]
     history.start()
