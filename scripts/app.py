@@ -1,6 +1,7 @@
 """The service: answers predictions and questions over HTTP from the release in production."""
 
 import asyncio
+import io
 import logging
 import os
 import socket
@@ -8,8 +9,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
@@ -78,6 +80,13 @@ def present_gauges(live: Live, history: History) -> list[Gauge]:
     return gauges
 
 
+class MemoryRequest(Request):
+    """A request whose files stay in memory, as its body does: a full disk is no matter."""
+
+    def _get_file_stream(self, *_: object, **__: object) -> IO[bytes]:
+        return io.BytesIO()
+
+
 class NameConverter(BaseConverter):
     """A part of a path that is a name: any text, slashes included, also as its first character."""
 
@@ -88,6 +97,7 @@ class NameConverter(BaseConverter):
 def make_flask(metrics: Metrics) -> Flask:
     """Make the Flask application with all routes; what stands before it is not here."""
     app = Flask("adras", static_folder=None, template_folder=None)
+    app.request_class = MemoryRequest
     app.extensions |= {"metrics": metrics}
     app.url_map.converters["name"] = NameConverter
     for route in (*ROUTES, *PAGES):
@@ -212,6 +222,7 @@ def serve(config_path: Path) -> None:
     else:
         serve_in_processes(config_path, listener, config.api.workers)
     log.info("Stopped.")
+    processes.leave()
 
 
 if __name__ == "__main__":

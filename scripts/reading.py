@@ -30,6 +30,13 @@ RECORDS = {mark: re.compile(rf"{field}(?:\{mark}{field})*+") for mark, field in 
 OPEN_RECORDS = {
     mark: re.compile(rf"(?:{field}\{mark})*{OPEN_FIELD}") for mark, field in FIELDS.items()
 }
+# A line that begins within quotes: it does not leave them or ends in others, or it ends the record.
+WITHIN = r'[^"]*+(?:""[^"]*+)*+'
+STILL_OPEN = {
+    mark: re.compile(rf'{WITHIN}(?:"(?:\{mark}{field})*\{mark}{OPEN_FIELD})?')
+    for mark, field in FIELDS.items()
+}
+CLOSED = {mark: re.compile(rf'{WITHIN}"(?:\{mark}{field})*+') for mark, field in FIELDS.items()}
 WITHOUT_BOM, WITH_BOM = "utf-8", "utf-8-sig"
 AUTO = "auto"
 NOT_REGULAR = "it is not a regular file"
@@ -146,22 +153,24 @@ def iterate_records(
     A quote that is not closed soon is a slip of its line only, and must not swallow the rows
     after it: that line stands alone, to be rejected, and the next ones are read as usual.
     """
-    whole, unclosed = RECORDS[separator], OPEN_RECORDS[separator]
+    unclosed, still_open, closed = OPEN_RECORDS[separator], STILL_OPEN[separator], CLOSED[separator]
     source, ahead = iter(lines), deque[tuple[int, str]]()
     while first := ahead.popleft() if ahead else next(source, None):
         number, line = first
-        record, n_joined = line, 0
-        while '"' in record and len(record) <= MAX_LINE_BYTES and unclosed.fullmatch(record):
+        n_joined, n_characters = 0, len(line)
+        is_open = '"' in line and bool(unclosed.fullmatch(line))
+        # Only the new line is looked at: the record so far would be read a hundred times.
+        while is_open and n_characters <= MAX_LINE_BYTES and n_joined < MAX_RECORD_LINES:
             if n_joined == len(ahead):
                 ahead.extend(islice(source, 1))
-            if n_joined in (len(ahead), MAX_RECORD_LINES):
+            if n_joined == len(ahead):
                 break
-            record = f"{record}\n{ahead[n_joined][1]}"
+            following = ahead[n_joined][1]
             n_joined += 1
-        if n_joined and whole.fullmatch(record):
-            for _ in range(n_joined):
-                ahead.popleft()
-            line = record
+            n_characters += 1 + len(following)
+            is_open = bool(still_open.fullmatch(following))
+        if n_joined and not is_open and closed.fullmatch(following):
+            line = "\n".join([line, *(ahead.popleft()[1] for _ in range(n_joined))])
         yield number, line
 
 

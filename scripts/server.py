@@ -53,7 +53,7 @@ MAX_BUFFER_BYTES = 64 * 1024
 LARGE_BODIES_BYTES = 32 * 2**20
 N_LARGEST_BODIES = 4
 # How long requests under way have after SIGTERM.
-GRACE_S = 5.0
+GRACE_S = 4.0
 # What only computes answers at once; everything else may read a file or ask the records, and is
 # answered by threads, so that predictions never wait for it.
 QUICK = frozenset({"/predict", "/score", "/summarise", "/health"})
