@@ -27,7 +27,7 @@ LARGE_BYTES = 64 * 1024
 # In so few bytes no numbers stand that take long.
 QUICK_BYTES = 4 * 1024
 # A row of a table, and a value of a row, with whatever stands in it.
-MAX_ROW_BYTES = 2**20
+MAX_ROW_BYTES = 2**18
 MAX_SHOWN_DOUBLES = 20
 # Every digit as a 0 and every exponent as e, so that numbers of a kind can be looked for.
 DIGITS = bytes.maketrans(b"123456789.E", b"0000000000e")

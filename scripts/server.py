@@ -50,8 +50,8 @@ MAX_HEADER_BYTES = 32 * 1024
 # What the library holds of a connection's bytes; a header that does not fit in is refused by it.
 MAX_BUFFER_BYTES = 64 * 1024
 # Of the bodies that are larger than small, those of all requests together.
-LARGE_BODIES_BYTES = 32 * 2**20
-N_LARGEST_BODIES = 4
+LARGE_BODIES_BYTES = 24 * 2**20
+N_LARGEST_BODIES = 3
 # How long requests under way have after SIGTERM.
 GRACE_S = 4.0
 # What only computes answers at once; everything else may read a file or ask the records, and is
