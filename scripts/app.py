@@ -1,6 +1,7 @@
 """The service: answers predictions and questions over HTTP from the release in production."""
 
 import asyncio
+import gc
 import io
 import logging
 import os
@@ -192,6 +193,10 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
     history.start()
     if door.prediction_log is not None:
         door.prediction_log.start()
+    # What was made so far is kept to the end: nobody need look through it for what can go.
+    gc.collect()
+    gc.freeze()
+    processes.return_large_blocks()
     asyncio.run(serve_until_stopped(listener, door, app.extensions["live"]))
     history.stop()
     if door.prediction_log is not None:

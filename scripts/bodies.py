@@ -236,7 +236,8 @@ def read_csv(body: bytes, schema: Schema, max_rows: int) -> Rows:
             if n_rows >= max_rows or len(faults) == MAX_FAULTY_ROWS:
                 break
     except (UnicodeDecodeError, csv.Error) as error:
-        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        # As text: an error held by its own frame would hold the body as well.
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise RefusedError(400, f"The body is not a CSV table: {reason}.") from error
     if faults:
         raise FaultyRowsError(faults)

@@ -232,6 +232,9 @@ class FrontDoor:
             close = getattr(parts, "close", None)
             if close is not None:
                 close()
+        # They hold the body and each other, so that it would stay in memory for a while.
+        environ["wsgi.input"] = io.BytesIO()
+        environ.pop("werkzeug.request", None)
         release = environ.get(RELEASE, environ[SERVING].release_name)
         return Answer(start.status, content, start.headers, release)
 

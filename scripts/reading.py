@@ -176,14 +176,15 @@ def iterate_records(
 
 def try_separators(line: str, declared: str) -> dict[str, list[str]]:
     """Split a header by each separator that may be meant; one that cannot split it is left out."""
-    splits = {}
+    splits, reason = {}, ""
     for separator in SEPARATORS if declared == AUTO else (declared,):
         try:
             splits[separator] = [name.strip() for name in split_record(line, separator)]
         except BadCellError as error:
-            reason = error
+            # As text: an error held by its own frame would hold the table as well.
+            reason = str(error)
     if not splits:
-        raise RefusedFileError(f"its header cannot be read: {reason}") from reason
+        raise RefusedFileError(f"its header cannot be read: {reason}")
     return splits
 
 

@@ -1,6 +1,7 @@
 """Serves an application over HTTP: sockets, limits of time and size, worker processes, the end."""
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -52,6 +53,8 @@ MAX_BUFFER_BYTES = 64 * 1024
 # Of the bodies that are larger than small, those of all requests together.
 LARGE_BODIES_BYTES = 24 * 2**20
 N_LARGEST_BODIES = 3
+# After a body of so many bytes Python looks at once for what nobody holds any more.
+COLLECTED_BYTES = 2**20
 # How long requests under way have after SIGTERM.
 GRACE_S = 4.0
 # What only computes answers at once; everything else may read a file or ask the records, and is
@@ -311,9 +314,19 @@ class Adaptor:
         is_quick = environ["PATH_INFO"] in self._quick
         if is_quick and not bodies.is_slow(body, environ.get("CONTENT_TYPE", "")):
             return self._door.respond(environ, body)
-        threads = self._threads[is_quick, len(body) > bodies.LARGE_BYTES]
+        is_large = len(body) > bodies.LARGE_BYTES
+        respond = self._respond_large if len(body) > COLLECTED_BYTES else self._door.respond
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(threads, self._door.respond, environ, body)
+        return await loop.run_in_executor(self._threads[is_quick, is_large], respond, environ, body)
+
+    def _respond_large(self, environ: dict[str, Any], body: bytes) -> Answer:
+        """Answer a request, and let go of what it held."""
+        try:
+            return self._door.respond(environ, body)
+        finally:
+            # The objects of a request hold each other, and with them its body, which Python else
+            # finds after many more requests.
+            gc.collect()
 
 
 class HttpServer(Server):
