@@ -1,6 +1,8 @@
 """The service: answers predictions and questions over HTTP from the release in production."""
 
 import asyncio
+import gc
+import io
 import logging
 import os
 import socket
@@ -8,8 +10,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
@@ -92,6 +95,13 @@ def present_gauges(live: Live, history: History) -> list[Gauge]:
     return gauges
 
 
+class MemoryRequest(Request):
+    """A request whose files stay in memory, as its body does: a full disk is no matter."""
+
+    def _get_file_stream(self, *_: object, **__: object) -> IO[bytes]:
+        return io.BytesIO()
+
+
 class NameConverter(BaseConverter):
     """A part of a path that is a name: any text, slashes included, also as its first character."""
 
@@ -102,6 +112,7 @@ class NameConverter(BaseConverter):
 def make_flask(metrics: Metrics, table: RouteTable) -> Flask:
     """Make the Flask application with all routes; what stands before it is not here."""
     app = Flask("adras", static_folder=None, template_folder=None)
+    app.request_class = MemoryRequest
     app.extensions |= {"metrics": metrics}
     app.url_map.converters["name"] = NameConverter
     for route in table.routes:
@@ -188,7 +199,9 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
     app = create_app(config_path)
     door: FrontDoor = app.extensions["door"]
     if app.extensions["live"].last().config.api.access_log:
-        door.access_log = AccessLog(os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0))
+        metrics: Metrics = app.extensions["metrics"]
+        stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+        door.access_log = AccessLog(stream, metrics.count_access_log)
         door.access_log.start()
     history: History = app.extensions["history"]
     history.start()
@@ -196,6 +209,10 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
         door.prediction_log.start()
     table: RouteTable = app.extensions["table"]
     live: Live = app.extensions["live"]
+    # What was made so far is kept to the end: nobody need look through it for what can go.
+    gc.collect()
+    gc.freeze()
+    processes.return_large_blocks()
     asyncio.run(serve_until_stopped(listener, door, live, table.quick_paths))
     history.stop()
     if door.prediction_log is not None:
@@ -226,6 +243,7 @@ def serve(config_path: Path) -> None:
     else:
         serve_in_processes(config_path, listener, config.api.workers)
     log.info("Stopped.")
+    processes.leave()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from scripts.errors import NotMadeYetError, ReleaseError
 
 STAMP_FORMAT = "%Y%m%dT%H%M%S%fZ"
+LAST_YEAR = "9999"
 STAMP_PATTERN = re.compile(r"\d{8}T\d{12}Z")
 
 CONFUSION_MATRIX = "confusion_matrix.png"
@@ -69,9 +70,14 @@ def moment_of(stamp: str) -> datetime:
 
 
 def next_stamp(now: datetime, folders: Iterable[Path]) -> str:
-    """Make a run's stamp, later than every stamp in the folders even if the clock went back."""
+    """Make a run's stamp, later than every stamp in the folders even if the clock went back.
+
+    A stamp of the last year there is, which is no moment of any clock, counts for nothing: no
+    stamp may be later.
+    """
     names = [path.name for folder in folders if folder.is_dir() for path in folder.iterdir()]
     found = {match.group() for match in map(STAMP_PATTERN.search, names) if match}
+    found = {stamp for stamp in found if stamp < LAST_YEAR}
     latest = next(filter(is_stamp, sorted(found, reverse=True)), "")
     stamp = now.astimezone(UTC).strftime(STAMP_FORMAT)
     if stamp > latest:

@@ -47,6 +47,9 @@ OTHER = "other"
 NO_CONTENT = (204, 304)
 UNKNOWN_METHOD = "The method is unknown; methods are spelled in capital letters."
 EMPTY_PART = "The path has an empty part; expected single slashes, and one at the beginning."
+# What a form for a token needs, and more than anybody sends with a question.
+SMALL_BODY_BYTES = 16 * 1024
+SMALL_BODIES = frozenset({"/login", "/logout"})
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 SERVING = "adras.serving"
 ROUTE = "adras.route"
@@ -66,7 +69,16 @@ log = logging.getLogger(__name__)
 def too_large(limit: int) -> Answer:
     """Answer a body above the limit."""
     return answer_problem(
-        413, f"The body is larger than {limit} bytes; send the rows in several requests."
+        413, f"The body is larger than {limit} bytes; send less, or rows in several requests."
+    )
+
+
+def too_busy() -> Answer:
+    """Answer a body for which there is no room beside those of others."""
+    return answer_problem(
+        503,
+        "Too many large bodies are being sent at this moment; send this one again.",
+        [("Retry-After", "1"), ("Connection", "close")],
     )
 
 
@@ -80,6 +92,20 @@ def answer_bug(error: Exception, route: object) -> Answer:
     """Answer 500 to an unexpected error, and log where it happened, but no data of the client."""
     log.error("The route %s failed: %s.", route, describe_bug(error))
     return answer_problem(500, "The service failed; its log says where.")
+
+
+def with_length(answer: Answer, *, is_head: bool) -> Answer:
+    """Add the headers that all answers have; the one place that says how long an answer is.
+
+    Whoever made the answer, or made a page of it, may have left another length in its headers.
+    """
+    headers = [pair for pair in answer.headers if pair[0].lower() != "content-length"]
+    own = {name.lower() for name, _ in headers}
+    headers += [pair for pair in SECURITY_HEADERS if pair[0].lower() not in own]
+    if answer.status in NO_CONTENT:
+        return Answer(answer.status, b"", headers)
+    headers.append(("Content-Length", str(len(answer.body))))
+    return Answer(answer.status, b"" if is_head else answer.body, headers)
 
 
 def reason(status: int) -> str:
@@ -136,9 +162,11 @@ class FrontDoor:
         self.prediction_log: PredictionLog | None = None
 
     def limit(self, environ: Environ) -> int:
-        """Say how many bytes the body of this request may have."""
+        """Return how many bytes the body of this request may have."""
         serving: Serving = environ[SERVING]
-        return serving.config.api.max_body_bytes
+        largest = serving.config.api.max_body_bytes
+        is_small = environ["REQUEST_METHOD"] in READING or environ["PATH_INFO"] in SMALL_BODIES
+        return min(SMALL_BODY_BYTES, largest) if is_small else largest
 
     def _find_role(self, environ: Environ) -> Role | None:
         """Match a request with its route and return the role that it wants; None is open to all.
@@ -183,12 +211,8 @@ class FrontDoor:
 
     def respond(self, environ: Environ, body: bytes) -> Answer:
         """Answer a request that was let in and whose body is there."""
-        route = environ[MATCHED]
-        if (
-            route is not None
-            and route.lane is Lane.EXPRESS
-            and environ["REQUEST_METHOD"] == route.method
-        ):
+        route, method = environ[MATCHED], environ["REQUEST_METHOD"]
+        if route is not None and route.lane is Lane.EXPRESS and method == route.method:
             environ[ROUTE] = route.path
             try:
                 answer: Answer = route.view(environ, body)
@@ -200,14 +224,21 @@ class FrontDoor:
                 return answer_bug(error, route.path)
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
+        if method == "HEAD":
+            # Only of the whole answer `finish` can tell the length.
+            environ["REQUEST_METHOD"] = "GET"
         start = Wsgi()
         parts = self._inner(environ, start)
         try:
             content = b"".join(parts)
         finally:
+            environ["REQUEST_METHOD"] = method
             close = getattr(parts, "close", None)
             if close is not None:
                 close()
+        # They hold the body and each other, so that it would stay in memory for a while.
+        environ["wsgi.input"] = io.BytesIO()
+        environ.pop("werkzeug.request", None)
         release = environ.get(RELEASE, environ[SERVING].release_name)
         return Answer(start.status, content, start.headers, release)
 
@@ -230,12 +261,7 @@ class FrontDoor:
             )  # fmt: skip
         if answer.headers is JSON_HEADERS and method != "HEAD":
             return Answer(answer.status, answer.body, JSON_AND_SECURITY_HEADERS)
-        own = {name.lower() for name, _ in answer.headers}
-        added = [pair for pair in SECURITY_HEADERS if pair[0].lower() not in own]
-        if "content-length" not in own and answer.status not in NO_CONTENT:
-            added.append(("Content-Length", str(len(answer.body))))
-        body = b"" if method == "HEAD" else answer.body
-        return Answer(answer.status, body, [*answer.headers, *added])
+        return with_length(answer, is_head=method == "HEAD")
 
     def _log_predictions(self, environ: Environ, predicted: Any) -> None:
         serving: Serving = environ[SERVING]

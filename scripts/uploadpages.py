@@ -1,5 +1,6 @@
 """The page on which tables are sent: to be ranked once, or for the next run."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from scripts.tokens import Role
 N_FAULTS = 50
 N_RANKED = 100
 MAX_NAME = 80
+# Of a table that is added; one that is ranked has `api.max_rows`.
+MAX_ADDED_ROWS = 500_000
 CSV = "text/csv; charset=utf-8"
 NO_FILE = "Choose a CSV file first."
 NO_MODEL = "There is no release yet; run python -m scripts.fullprocess."
@@ -27,10 +30,14 @@ UNKNOWN = (
     "The columns are not known before the first run: copy the first extracts into the input folder"
     " by hand."
 )
+FULL = "The disk of the service is full; nothing was added. Tell whoever runs it."
+FAILED = "The input folder cannot be written; nothing was added. The log of the service says why."
 STORED = (
     "The input is in an object store, {}, into which the service cannot write; nothing was added."
     " Put the file there with the store's own tools."
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -142,8 +149,9 @@ def check_table(now: Serving, sent: Sent) -> FileReading:
     schema = find_schema(now)
     if schema is None:
         raise RefusedError(409, UNKNOWN)
-    most = now.config.api.max_body_bytes
-    return uploads.read_table(sent.content, schema, most, needs_label=False)[0]
+    return uploads.read_table(
+        sent.content, schema, MAX_ADDED_ROWS, needs_label=False, is_kept=False
+    )[0]
 
 
 def add() -> Answer:
@@ -159,6 +167,13 @@ def add() -> Answer:
         path = uploads.publish(now.config, sent.content, found)
     except RefusedError as refusal:
         return show_page(refusal.status, action="add", fault=refusal.detail)
+    except uploads.QuotaError as error:
+        return show_page(409, action="add", fault=str(error))
+    except OSError as error:
+        # Its text may name a path, which is for the log.
+        log.error("An upload could not be written: %s.", error)
+        is_full = error.errno in uploads.DISK_FULL
+        return show_page(507 if is_full else 503, action="add", fault=FULL if is_full else FAILED)
     except BusyError:
         return show_page(
             503,

@@ -127,3 +127,9 @@ def test_the_current_release_is_a_link_or_nothing(tmp_path: Path) -> None:
     (tmp_path / "current").mkdir()
     with pytest.raises(ReleaseError, match="is not a symbolic link"):
         artifacts.current_target(tmp_path)
+
+
+def test_a_stamp_of_the_last_year_counts_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "upload_99991231T235959999999Z.csv").touch()
+
+    assert artifacts.next_stamp(datetime(2025, 1, 2, tzinfo=UTC), [tmp_path]).startswith("20250102")

@@ -375,3 +375,45 @@ def count_open(pid: int) -> tuple[int, int]:
     """Count the open files and the threads of a process."""
     place = Path(f"/proc/{pid}")
     return len(list((place / "fd").iterdir())), len(list((place / "task").iterdir()))
+
+
+def begin_body(url: str, path: str, length: int, sent: bytes) -> socket.socket:
+    """Begin to send a body, and wait."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n"
+    (client,) = connect(url, head.encode() + b"Content-Type: application/json\r\n\r\n" + sent, 1)
+    return client
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout"])
+def test_a_form_for_a_token_has_a_limit_of_its_own(
+    prod: Path, config_path: Path, path: str
+) -> None:
+    with served(config_path, "token-4711", max_body_bytes=2**20) as (url, _):
+        with begin_body(url, path, 17_000, b"") as client:
+            refused = client.recv(12)
+        allowed = requests.post(f"{url}/login", data={"token": "x" * 15_000}, timeout=5)
+        asked = requests.get(f"{url}/health", data=b"x" * 17_000, timeout=5)
+
+    assert refused == (b"HTTP/1.1 413" if path == "/login" else b"HTTP/1.1 401")
+    assert allowed.status_code == 401
+    assert asked.status_code == 413
+
+
+def test_large_bodies_have_a_limit_together_and_small_ones_go_on(
+    prod: Path, config_path: Path
+) -> None:
+    size = 2**23
+    with served(config_path, max_body_bytes=size, max_rows=10) as (url, _):
+        waiting = [begin_body(url, "/predict", size, b" " * (size - 10)) for _ in range(3)]
+        time.sleep(0.5)
+        large = requests.post(f"{url}/predict", data=b" " * 1_000_000, timeout=5)
+        small = requests.post(f"{url}/predict", json={"data": [make_row(0)]}, timeout=5)
+        for client in waiting:
+            client.close()
+        time.sleep(0.5)
+        again = requests.post(f"{url}/predict", data=b" " * 1_000_000, timeout=5)
+
+    assert (large.status_code, large.headers["Retry-After"]) == (503, "1")
+    assert small.status_code == 200
+    # Room again: it is no JSON.
+    assert again.status_code == 415
