@@ -2,8 +2,8 @@
 
 import functools
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,12 +27,18 @@ from scripts import (
 )
 from scripts.addresses import Address
 from scripts.artifacts import Kind
-from scripts.config import Config, Schema
+from scripts.config import Config, IngestionSettings, Schema
 from scripts.console import run_as_script
+from scripts.duplicates import Dropped
+from scripts.errors import DatasetError
 from scripts.findings import FileReading
 
 if TYPE_CHECKING:
     from scripts.sparkintake import SparkIntake
+
+DEFAULTS = IngestionSettings()
+
+Clean = Callable[[pd.DataFrame], pd.DataFrame]
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +52,13 @@ class Ingestion:
     n_rows: int
     readings: tuple[FileReading, ...]
     clients: pd.DataFrame
+    dropped: Dropped = field(default_factory=Dropped)
 
 
 def clean_dataset(table: pd.DataFrame) -> pd.DataFrame:
     """Clean the table of all files; add your own operations here.
+
+    Where equal rows are kept (`ingestion.drop_duplicates`), only what you add is done.
 
     Parameters
     ----------
@@ -107,8 +116,28 @@ def find_todays_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return dataset.split_unlabelled(last, schema)[1]
 
 
+def choose_cleaning(settings: IngestionSettings, schema: Schema) -> Clean:
+    """Return what cleans the rows to train on: `clean_dataset`, unless equal rows are kept."""
+    if duplicates.are_dropped_from_input(settings, schema) or is_cleaning_added():
+        return clean_dataset
+    return lambda table: table
+
+
+def read_table(
+    paths: Sequence[Path], schema: Schema, settings: IngestionSettings
+) -> tuple[pd.DataFrame, Dropped, pd.DataFrame, list[FileReading]]:
+    """Read files as `read_input` does, and count the rows that cleaning left out."""
+    table, readings = dataset.read_tables(paths, schema, needs_label=False)
+    labelled, _ = dataset.split_unlabelled(table, schema)
+    cleaned = choose_cleaning(settings, schema)(labelled)
+    # A cleaning that renames the target is told later that it may not.
+    labels = dataset.target(cleaned if schema.target in cleaned else labelled, schema)
+    dropped = duplicates.count_dropped(dataset.target(labelled, schema), labels)
+    return cleaned, dropped, find_todays_clients(table, schema), readings
+
+
 def read_input(
-    paths: Sequence[Path], schema: Schema
+    paths: Sequence[Path], schema: Schema, settings: IngestionSettings = DEFAULTS
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
     """Read files in the order given; nothing is written.
 
@@ -118,6 +147,8 @@ def read_input(
         CSV files.
     schema : Schema
         Their columns.
+    settings : IngestionSettings
+        Whether equal rows are dropped.
 
     Returns
     -------
@@ -129,22 +160,28 @@ def read_input(
     DatasetError
         If no usable row is found.
     """
-    table, readings = dataset.read_tables(paths, schema, needs_label=False)
-    labelled, _ = dataset.split_unlabelled(table, schema)
-    return clean_dataset(labelled), find_todays_clients(table, schema), readings
+    table, _, clients, readings = read_table(paths, schema, settings)
+    return table, clients, readings
 
 
-def build_dataset(paths: Sequence[Path], schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
+def build_dataset(
+    paths: Sequence[Path], schema: Schema, settings: IngestionSettings = DEFAULTS
+) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read files in the order given and clean the rows to train on; nothing is written."""
-    table, _, readings = read_input(paths, schema)
+    table, _, readings = read_input(paths, schema, settings)
     return table, readings
 
 
 @dataclass(frozen=True)
 class Intake:
-    """What was read: the dataset as its file spells it, today's clients, what was found."""
+    """What was read: the dataset as its file spells it, today's clients, what was found.
+
+    Of which class the dropped rows are is known when the dataset has been written.
+    """
 
     n_rows: int
+    n_labelled: int
+    dropped: Dropped
     parts: Iterable[bytes]
     clients: pd.DataFrame
     readings: Sequence[FileReading]
@@ -189,12 +226,17 @@ def take_in(paths: Sequence[Path], schema: Schema, config: Config) -> Intake:
             found = linewise.gather(
                 paths, schema, config.output_folder_path,
                 find_clients=find_todays_clients, clean=clean, bound_bytes=bound,
+                drop_equal=duplicates.are_dropped_from_input(config.ingestion, schema),
             )  # fmt: skip
-            return Intake(found.n_rows, found.parts, found.clients, found.readings)
+            return Intake(
+                found.n_rows, found.n_labelled, found.dropped, found.parts, found.clients,
+                found.readings,
+            )  # fmt: skip
         except linewise.FractionsError:
             log.debug("A column has fractions; the files are read into a table.")
-    table, clients, readings = read_input(paths, schema)
-    return Intake(len(table), spelling.spell_table(table), clients, readings)
+    table, dropped, clients, readings = read_table(paths, schema, config.ingestion)
+    n_labelled = len(table) + dropped.n_rows
+    return Intake(len(table), n_labelled, dropped, spelling.spell_table(table), clients, readings)
 
 
 def find_input(config: Config) -> list[Path]:
@@ -233,7 +275,37 @@ def take_in_on_cluster(paths: Sequence[Path], schema: Schema, config: Config) ->
     # PySpark and Java are for who has a cluster.
     from scripts import sparkintake  # noqa: PLC0415
 
-    return sparkintake.take_in(paths, schema, config, clean_dataset)
+    return sparkintake.take_in(paths, schema, config, choose_cleaning(config.ingestion, schema))
+
+
+def check_labels(n_labelled: int, readings: Sequence[FileReading]) -> None:
+    """Refuse an input of which every label is wrong, though rows without one can be used.
+
+    Raises
+    ------
+    DatasetError
+        If no row has a label that can be right, and some have one that cannot.
+    """
+    if not n_labelled and any(findings.rejected_labels(found) for found in readings):
+        raise DatasetError(
+            "No row with a usable label was found: compare schema.positive and schema.negative"
+            f" with the labels in the data. {findings.spell_complaints(readings)}"
+        )
+
+
+def log_counts(taken: "Intake | SparkIntake") -> None:
+    """Log what became of every row that was read."""
+    n_read = sum(found.n_rows for found in taken.readings)
+    n_rejected = sum(len(found.rejected) for found in taken.readings if not found.refused)
+    n_unlabelled = n_read - n_rejected - taken.n_labelled
+    n_used = taken.n_labelled - taken.dropped.n_rows
+    log.info(
+        "Of %d rows %d are used, %d were rejected, %d dropped and %d have no label (%d clients).",
+        n_read, n_used, n_rejected, taken.dropped.n_rows, n_unlabelled, len(taken.clients),
+    )  # fmt: skip
+    if taken.dropped.n_rows:
+        why = "clean_dataset leaves out" if is_cleaning_added() else "equal to an earlier row"
+        log.info("Dropped %s: %s.", taken.dropped.describe(), why)
 
 
 def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
@@ -247,6 +319,8 @@ def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
     with progress.shown("Reading the input", n_bytes):
         taken = take(paths, schema, config)
     readings, clients = taken.readings, taken.clients
+    findings.log_mostly_rejected(readings)
+    check_labels(taken.n_labelled, readings)
     findings.log_detections(readings)
     findings.log_readings(readings)
 
@@ -261,9 +335,10 @@ def main(config: Config, *, paths: Sequence[Path] | None = None) -> Ingestion:
     used = [str(found.path) for found in readings if not found.refused]
     durable.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
     log.info("Wrote %d rows from %d files to %s.", n_rows, len(used), dataset_path)
+    log_counts(taken)
     if len(clients):
         log.info("Found %d clients without a label: today's clients.", len(clients))
-    return Ingestion(dataset_path, stamp, n_rows, tuple(readings), clients)
+    return Ingestion(dataset_path, stamp, n_rows, tuple(readings), clients, taken.dropped)
 
 
 if __name__ == "__main__":

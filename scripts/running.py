@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.engine import Engine
 
-from scripts import database, filebook
+from scripts import database, filebook, findings
 from scripts.config import Config
 from scripts.database import DeploymentKind, Role, Status, Verdict
 from scripts.deadline import Watch
@@ -46,6 +46,8 @@ class Run:
     durations_s: dict[str, float] = field(default_factory=dict)
     ingested: Any = None
     found: Any = None
+    # What must be said before the reason: files of which most rows were rejected.
+    complaints: list[str] = field(default_factory=list)
 
     def step(self, name: str, work: Callable[[], Made]) -> Made:
         """Do a step: the watchdog knows of it, and it is noted how long it took."""
@@ -70,6 +72,9 @@ class Run:
 
     def record_readings(self, readings: Iterable[Any], role: Role) -> None:
         """Record what was found in the files of a role, now that they have been read."""
+        readings = list(readings)
+        complaint = findings.spell_mostly_rejected(readings)
+        self.complaints += [complaint] if complaint else []
         with database.writing(self.engine) as connection:
             filebook.replace_files(connection, self.id, role, describe_readings(readings))
 
@@ -86,9 +91,16 @@ class Run:
                 dataset_sha256=facts.sha256,
                 n_rows=facts.n_rows,
                 n_positives=facts.n_positives,
-                settings=trained.model.settings,
+                settings=trained.model.settings | self.describe_dropped(),
                 threshold=trained.model.threshold,
             )
+
+    def describe_dropped(self) -> dict[str, int | None]:
+        """Return how many rows the ingestion of this run dropped, and of which class."""
+        if self.ingested is None:
+            return {}
+        gone = self.ingested.dropped
+        return {"n_dropped": gone.n_rows, "n_dropped_positives": gone.n_positives}
 
     def record_scores(self, measured: Any) -> None:
         """Record how good the run's model is on the test data."""
@@ -125,6 +137,7 @@ class Run:
 
     def end(self, status: Status, **facts: Any) -> None:
         """Record how the run ended; a forced one says why it was."""
+        self.reason = " ".join([*self.complaints, self.reason])
         if self.request.force_reason is not None:
             self.reason = f"forced ({self.request.force_reason}): {self.reason}"
         with database.writing(self.engine) as connection:

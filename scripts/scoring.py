@@ -5,15 +5,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import artifacts, durable, engines, evaluation, findings, inbox, model, testrows
+from scripts import (
+    artifacts,
+    duplicates,
+    durable,
+    engines,
+    evaluation,
+    findings,
+    inbox,
+    model,
+    testrows,
+)
 from scripts.addresses import Address
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.console import run_as_script
+from scripts.duplicates import Dropped
 from scripts.errors import InsufficientDataError
 from scripts.evaluation import Evaluation
 from scripts.findings import FileReading
 from scripts.model import Model
+
+Measured = tuple[Evaluation, list[FileReading], Dropped]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +51,7 @@ def shown(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
 
 
-def score_on_cluster(config: Config, candidate: Model) -> tuple[Evaluation, list[FileReading]]:
+def score_on_cluster(config: Config, candidate: Model) -> Measured:
     """Measure a model on test data that a cluster reads."""
     # PySpark and Java are for who has a cluster.
     from scripts import sparkscoring, sparkstore  # noqa: PLC0415
@@ -47,15 +60,18 @@ def score_on_cluster(config: Config, candidate: Model) -> tuple[Evaluation, list
     paths: Sequence[Path] = (
         [*sparkstore.look(place)] if isinstance(place, Address) else inbox.list_tables(place)
     )
-    measured, readings = sparkscoring.score(config.engine, paths, candidate)
+    drop_equal = duplicates.are_dropped_from_test_data(config.ingestion)
+    measured, readings, dropped = sparkscoring.score(
+        config.engine, paths, candidate, drop_equal=drop_equal
+    )
     findings.log_readings(readings)
-    return measured, readings
+    return measured, readings, dropped
 
 
-def score_here(config: Config, candidate: Model) -> tuple[Evaluation, list[FileReading]]:
+def score_here(config: Config, candidate: Model) -> Measured:
     """Measure a model on test data that this machine reads."""
-    table, readings = testrows.read(config, candidate.schema)
-    return evaluation.evaluate_model(candidate, table), readings
+    table, readings, dropped = testrows.read_counted(config, candidate.schema)
+    return evaluation.evaluate_model(candidate, table), readings, dropped
 
 
 def main(config: Config, *, model_path: Path | None = None) -> Scoring:
@@ -65,9 +81,12 @@ def main(config: Config, *, model_path: Path | None = None) -> Scoring:
         model_path = artifacts.find_latest(folder, Kind.MODEL, "training")
     candidate = model.load_model(model_path)
     score = score_on_cluster if engines.is_cluster(config) else score_here
-    measured, readings = score(config, candidate)
+    measured, readings, dropped = score(config, candidate)
     # Here and in no other step that reads the test data: once per run is enough.
+    findings.log_mostly_rejected(readings)
     findings.log_detections(readings)
+    if dropped.n_rows:
+        log.info("Dropped %s of the test data: equal to an earlier row.", dropped.describe())
     if measured.f1 is None:
         raise InsufficientDataError(
             f"F1 is not defined on {config.test_data_path}: none of its {measured.n_rows} rows has"

@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,11 @@ from scripts.database import Role, Verdict
 from scripts.filebook import KnownFile
 
 MAX_NAMES = 5
+# Hashing so much takes long enough that a run which is killed later must not do it again.
+LARGE_BYTES = 2**26
+
+# Takes the path of a file that has just been hashed, and its digest.
+Keep = Callable[[str, KnownFile], None]
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +52,27 @@ class Snapshot:
         ]
 
 
+def forget(_path: str, _found: KnownFile) -> None:
+    """Keep nothing of a file that was hashed."""
+
+
 def look_at(path: Path, known: Mapping[str, KnownFile]) -> KnownFile:
     """Give the state and digest of a file, hashing it only if its state has changed."""
     state = inbox.file_state(path)
     before = known.get(str(path))
     if before is not None and (before.n_bytes, before.changed_ns, before.inode) == state:
         return before
-    # What cannot be read is refused later, with its reason; here its name stands for it.
-    readable = inbox.is_readable(path)
-    sha256 = durable.digest_file(path) if readable else durable.digest(str(path).encode())
+    try:
+        # A link is followed here, since its content is new data, too; reading judges it.
+        sha256 = inbox.digest_lines(path.resolve())
+    except (OSError, RuntimeError, inbox.NotRegularError):
+        # What cannot be read is refused later, with its reason; here its name stands for it.
+        sha256 = durable.digest(path.name.encode())
     return KnownFile(*state, sha256)
 
 
 def look_into(
-    place: Path, config: Config, known: Mapping[str, KnownFile]
+    place: Path, config: Config, known: Mapping[str, KnownFile], keep: Keep = forget
 ) -> tuple[Sequence[Path], Sequence[Path], dict[str, KnownFile]]:
     """Find the complete and the growing files of a place, and identify the complete ones."""
     settle_s = config.ingestion.settle_s
@@ -69,7 +82,12 @@ def look_into(
 
         return sparkstore.look_into(place, settle_s, known)
     settled, growing = inbox.settled_tables(place, settle_s)
-    return settled, growing, {str(path): look_at(path, known) for path in settled}
+    seen = {}
+    for path in settled:
+        seen[str(path)] = found = look_at(path, known)
+        if found.n_bytes >= LARGE_BYTES and found != known.get(str(path)):
+            keep(str(path), found)
+    return settled, growing, seen
 
 
 def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> str:
@@ -80,22 +98,42 @@ def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> 
     inputs, tests : iterable of str
         SHA-256 of the input and test files. Names do not count, so a renamed file is not new.
     config : Config
-        Schema, training and promotion settings count.
+        Schema, training and promotion settings count, and whether equal rows are dropped.
 
     Returns
     -------
     str
         A SHA-256 in hexadecimal.
     """
-    settings = [config.schema, config.training, config.promotion, str(config.prod_deployment_path)]
+    # Where the installation lies does not count, but which of its folders production is.
+    production = os.path.relpath(config.prod_deployment_path, config.output_folder_path)
+    settings = [
+        config.schema, config.training, config.promotion, config.ingestion.drop_duplicates,
+        production,
+    ]  # fmt: skip
     spelled = msgspec.json.encode([sorted(inputs), sorted(tests), settings], order="sorted")
     return hashlib.sha256(spelled).hexdigest()
 
 
-def take_snapshot(config: Config, known: Mapping[str, KnownFile]) -> Snapshot:
-    """Look at the input and test files, waiting once for those that are being written."""
-    inputs, growing, seen = look_into(config.input_folder_path, config, known)
-    tests, growing_tests, seen_tests = look_into(config.test_data_path, config, known)
+def take_snapshot(config: Config, known: Mapping[str, KnownFile], keep: Keep = forget) -> Snapshot:
+    """Look at the input and test files, waiting once for those that are being written.
+
+    Parameters
+    ----------
+    config : Config
+        The installation.
+    known : mapping of str to KnownFile
+        The files hashed before, by path.
+    keep : callable
+        Is told of each large file as soon as it has been hashed.
+
+    Returns
+    -------
+    Snapshot
+        What is there.
+    """
+    inputs, growing, seen = look_into(config.input_folder_path, config, known, keep)
+    tests, growing_tests, seen_tests = look_into(config.test_data_path, config, known, keep)
     if growing or growing_tests:
         names = [path.name for path in (*growing, *growing_tests)]
         log.warning("Left %s for the next run: they are still being written.", names)

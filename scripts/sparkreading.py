@@ -112,11 +112,20 @@ def clean(rows: DataFrame, clean_dataset: Clean, schema: Schema) -> DataFrame:
         ) from error
 
 
+def count_labels(rows: DataFrame, schema: Schema) -> dict[int, int]:
+    """Count the rows of each class."""
+    return {int(label): n for label, n in rows.groupBy(column(schema.target)).count().collect()}
+
+
 def read_input(
     session: SparkSession, paths: Sequence[Path], schema: Schema, clean_dataset: Clean
-) -> tuple[DataFrame, pd.DataFrame, list[FileReading]]:
-    """Read files and clean the rows to train on, as `ingestion.read_input` does."""
+) -> tuple[DataFrame, dict[int, int], pd.DataFrame, list[FileReading]]:
+    """Read files and clean the rows to train on, as `ingestion.read_input` does.
+
+    The rows with a label are counted by class before they are cleaned.
+    """
     rows, readings = read_tables(session, paths, schema, needs_label=False)
     clients = find_todays_clients(rows, schema)
     labelled = rows.where(column(schema.target) != UNLABELLED)
-    return clean(labelled, clean_dataset, schema), clients, readings
+    labels = count_labels(labelled, schema)
+    return clean(labelled, clean_dataset, schema), labels, clients, readings

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from scripts import dataset, engines
+from scripts import dataset, duplicates, engines
 from scripts.addresses import Address
 from scripts.config import Config, Schema
+from scripts.duplicates import Dropped
 from scripts.findings import FileReading
 
 # Below the output, and neither dated nor a leftover: a file is brought again when it has changed.
@@ -26,6 +27,17 @@ def find_place(config: Config) -> Path:
     return folder
 
 
+def read_counted(config: Config, schema: Schema) -> tuple[pd.DataFrame, list[FileReading], Dropped]:
+    """Read the test data as `dataset.read_test_table` does, without equal rows if so declared."""
+    table, readings = dataset.read_test_table(find_place(config), schema)
+    if not duplicates.are_dropped_from_test_data(config.ingestion):
+        return table, readings, Dropped()
+    kept = duplicates.drop_duplicates(table)
+    labels = dataset.target(table, schema), dataset.target(kept, schema)
+    return kept, readings, duplicates.count_dropped(*labels)
+
+
 def read(config: Config, schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
-    """Read the test data, as `dataset.read_test_table` does."""
-    return dataset.read_test_table(find_place(config), schema)
+    """Read the test data; equal rows are not counted."""
+    table, readings, _ = read_counted(config, schema)
+    return table, readings

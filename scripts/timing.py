@@ -1,5 +1,6 @@
 """Measures how long ingestion and training take on today's input, and keeps nothing of it."""
 
+import functools
 import logging
 import statistics
 import tempfile
@@ -38,8 +39,8 @@ def time_training(train: Callable[[], object]) -> float | None:
 
 def measure_table(config: Config, paths: Sequence[Path]) -> list[float | None]:
     """Measure the computing functions of both steps on a table in memory; nothing is written."""
-    table, _ = ingestion.build_dataset(paths, config.schema)
-    ingestion_s = median_duration_s(lambda: ingestion.build_dataset(paths, config.schema))
+    ingest = functools.partial(ingestion.build_dataset, paths, config.schema, config.ingestion)
+    (table, _), ingestion_s = ingest(), median_duration_s(ingest)
     return [time_training(lambda: candidates.fit_candidate(table, "", config)), ingestion_s]
 
 
