@@ -166,6 +166,23 @@ def describe_live(config: Config) -> dict[str, Any] | None:
         return None
 
 
+def describe_dropped(config: Config, current: release.Release) -> dict[str, Any] | None:
+    """Return how many rows were dropped from production's dataset, and of which class."""
+    try:
+        with (
+            database.open_records(config.database_url, may_change=False) as engine,
+            database.reading(engine) as connection,
+        ):
+            trained = database.find_model(connection, current.manifest.model_stamp)
+    except (NotMadeYetError, RecordsError) as error:
+        log.warning("The rows dropped from the dataset are not known: %s", error)
+        return None
+    settings = (trained or {}).get("settings") or {}
+    if "n_dropped" not in settings:
+        return None
+    return {"n_rows": settings["n_dropped"], "n_positives": settings["n_dropped_positives"]}
+
+
 def main(config: Config, *, measured: Measured | None = None) -> Path:
     """Measure the data, the model, the steps and the packages, and write the findings."""
     measured = measured or Measured({})
@@ -174,11 +191,15 @@ def main(config: Config, *, measured: Measured | None = None) -> Path:
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
     table, _ = testrows.read(config, current.model.schema)
     fractions = current.model.dataset.missing_fractions
+    # As /summarise lists them, so that both lists can be put side by side.
+    summarised = [summary.column for summary in current.model.dataset.summary]
     path, now = config.prod_deployment_path / artifacts.DIAGNOSTICS, datetime.now(UTC)
     outdated, packages_at = recent_packages(path, now)
     findings: dict[str, Any] = {
-        "missing_values": [fractions[name] for name in current.model.schema.columns],
-        "columns": list(current.model.schema.columns),
+        "missing_values": [fractions[name] for name in summarised],
+        "columns": summarised,
+        "missing_fractions": fractions,
+        "dropped_rows": describe_dropped(config, current),
         "execution_time": measured.execution_time
         or timing.measure_steps(msgspec.structs.replace(config, schema=current.model.schema)),
         "outdated_dependencies": outdated,
