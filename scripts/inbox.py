@@ -18,6 +18,8 @@ State = tuple[int, int, int]
 # A file with a longer line is refused.
 MAX_LINE_BYTES = 2**20
 DIGEST_BYTES = 2**18
+# The unit of st_blocks, whatever the file system.
+BLOCK_BYTES = 512
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,12 @@ def digest_lines(path: Path) -> str:
 def total_bytes(paths: Iterable[Path]) -> int:
     """Add up the sizes of those paths that are plain files."""
     return sum(path.stat().st_size for path in paths if is_regular(path))
+
+
+def stored_bytes(paths: Iterable[Path]) -> int:
+    """Add up what plain files take on the disk, which for one with holes is less than its size."""
+    found = [path.stat() for path in paths if is_regular(path)]
+    return sum(min(status.st_size, status.st_blocks * BLOCK_BYTES) for status in found)
 
 
 def list_tables(place: Path) -> list[Path]:

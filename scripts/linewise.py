@@ -271,7 +271,7 @@ def gather(
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(tempfile.TemporaryFile(dir=folder)) if is_bounded else None
-        n_bytes = sum(path.stat().st_size for path in paths if inbox.is_regular(path))
+        n_bytes = inbox.stored_bytes(paths)
         n_rows = 0 if is_bounded else n_bytes // WORD_BYTES
         sieve = stack.enter_context(
             contextlib.closing(Sieve(folder, bound_bytes, n_rows, drops_equal=drop_equal))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scripts import reading
+from scripts import inbox, reading
 from scripts.config import Schema
 from scripts.findings import FileReading
 from scripts.reading import RefusedFileError
@@ -148,3 +148,37 @@ def test_as_text_gives_every_column_as_it_stands(tmp_path: Path) -> None:
     )
 
     assert columns == {"name": ["ann"], "left": ["yes"], "more": ["1"]}
+
+
+def test_the_file_that_was_checked_is_the_file_that_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, secret = tmp_path / "in" / "a.csv", tmp_path / "secret.csv"
+    path.parent.mkdir()
+    path.write_text(spell(","))
+    secret.write_text(spell(",").replace("ann", "eve"))
+    is_regular = inbox.is_regular
+
+    def swap(checked: Path) -> bool:
+        """Check a path, then let somebody put a link to another file in its place."""
+        found = is_regular(checked)
+        path.unlink()
+        path.symlink_to(secret)
+        return found
+
+    monkeypatch.setattr(inbox, "is_regular", swap)
+
+    found, columns = reading.read_file(path, path.parent, SCHEMA)
+
+    assert found.refused == reading.NOT_REGULAR
+    assert columns["name"] == []
+
+
+def test_a_link_within_the_folder_is_read(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text(spell(","))
+    (tmp_path / "a.csv").symlink_to("data")
+
+    found, columns = reading.read_file(tmp_path / "a.csv", tmp_path, SCHEMA)
+
+    assert not found.refused
+    assert columns["name"] == ["ann", "bob"]
