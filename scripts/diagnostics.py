@@ -174,7 +174,10 @@ def describe_dropped(config: Config, current: release.Release) -> dict[str, Any]
             database.reading(engine) as connection,
         ):
             trained = database.find_model(connection, current.manifest.model_stamp)
-    except (NotMadeYetError, RecordsError) as error:
+    except NotMadeYetError:
+        # Deployed by hand: no run has recorded anything.
+        return None
+    except RecordsError as error:
         log.warning("The rows dropped from the dataset are not known: %s", error)
         return None
     settings = (trained or {}).get("settings") or {}
@@ -198,7 +201,7 @@ def main(config: Config, *, measured: Measured | None = None) -> Path:
     findings: dict[str, Any] = {
         "missing_values": [fractions[name] for name in summarised],
         "columns": summarised,
-        "missing_fractions": fractions,
+        "missing_fractions": {name: fractions[name] for name in current.model.schema.columns},
         "dropped_rows": describe_dropped(config, current),
         "execution_time": measured.execution_time
         or timing.measure_steps(msgspec.structs.replace(config, schema=current.model.schema)),

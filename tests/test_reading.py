@@ -1,7 +1,7 @@
 """Reading one file: its separator, its encoding, its header, its rows."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -157,16 +157,15 @@ def test_the_file_that_was_checked_is_the_file_that_is_read(
     path.parent.mkdir()
     path.write_text(spell(","))
     secret.write_text(spell(",").replace("ann", "eve"))
-    is_regular = inbox.is_regular
+    open_regular = inbox.open_regular
 
-    def swap(checked: Path) -> bool:
-        """Check a path, then let somebody put a link to another file in its place."""
-        found = is_regular(checked)
+    def swap_and_open(checked: Path) -> BinaryIO:
+        """Open a path in whose place somebody has just put a link to another file."""
         path.unlink()
         path.symlink_to(secret)
-        return found
+        return open_regular(checked)
 
-    monkeypatch.setattr(inbox, "is_regular", swap)
+    monkeypatch.setattr(inbox, "open_regular", swap_and_open)
 
     found, columns = reading.read_file(path, path.parent, SCHEMA)
 
