@@ -133,5 +133,6 @@ def spell_rejected(readings: Sequence[FileReading]) -> str:
     for reading in readings:
         for r in reading.rejected:
             reason = f"{r.reason}, found {r.found}" if r.found else r.reason
-            writer.writerow(map(safecsv.spell_cell, (r.file, r.line, r.column, reason)))
+            cells: tuple[safecsv.Cell, ...] = (r.file, r.line, r.column, reason)
+            writer.writerow([safecsv.spell_cell(cell) for cell in cells])
     return buffer.getvalue()
