@@ -58,16 +58,18 @@ def forget(_path: str, _found: KnownFile) -> None:
 
 def look_at(path: Path, known: Mapping[str, KnownFile]) -> KnownFile:
     """Give the state and digest of a file, hashing it only if its state has changed."""
-    state = inbox.file_state(path)
-    before = known.get(str(path))
-    if before is not None and (before.n_bytes, before.changed_ns, before.inode) == state:
+    state, before = inbox.file_state(path), known.get(str(path))
+    # What cannot be read is refused later, with its reason; here its name stands for it. Whether
+    # it can be read is no part of its state, so it is tried again.
+    stand_in = durable.digest(path.name.encode())
+    is_known = before is not None and before == KnownFile(*state, before.sha256)
+    if before is not None and is_known and before.sha256 != stand_in:
         return before
     try:
         # A link is followed here, since its content is new data, too; reading judges it.
         sha256 = inbox.digest_lines(path.resolve())
     except (OSError, RuntimeError, inbox.NotRegularError):
-        # What cannot be read is refused later, with its reason; here its name stands for it.
-        sha256 = durable.digest(path.name.encode())
+        sha256 = stand_in
     return KnownFile(*state, sha256)
 
 
