@@ -19,6 +19,8 @@ ACCEPTED = (
 )
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 
+LONE_CR = re.compile(r"\r(?!\n)")
+
 Rows = list[dict[str, Any]]
 
 decode_json = msgspec.json.Decoder(PredictBody).decode
@@ -78,7 +80,10 @@ def read_csv(body: bytes, schema: Schema, max_rows: int) -> Rows:
     rows: Rows = []
     faults: list[Fault] = []
     try:
-        lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        text = body.decode("utf-8-sig")
+        if '"' in text and LONE_CR.search(text):
+            raise csv.Error("a CR alone in a table with quotes; end lines with LF or CR LF")
+        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
         header = [name.strip() for name in next(lines, [])]
         check_header(header)
         numeric = [name in schema.numeric for name in header]

@@ -61,19 +61,19 @@ def observe(run: Run, context: RunContext, dataset_path: Path) -> Findings | Non
     return found
 
 
-def train(run: Run, context: RunContext, dataset_path: Path, found: Findings | None) -> Training:
+def train(run: Run, context: RunContext, ingested: Ingestion, found: Findings | None) -> Training:
     """Fit a model to the dataset, which monitoring may have left in memory, and record it."""
     trained = run.step(
         "training",
         lambda: training.main(
             run.config,
-            dataset_path=dataset_path,
+            dataset_path=ingested.dataset_path,
             read=None if found is None else found.read,
             context=context,
         ),
     )
     run.facts["stamp"] = trained.stamp
-    run.record_model(trained)
+    run.record_model(trained, ingested.dropped)
     return trained
 
 
@@ -160,7 +160,7 @@ def do_steps(run: Run, snap: Snapshot) -> None:
     ingested = ingest(run, snap, context)
     found = run.step("monitoring", lambda: observe(run, context, ingested.dataset_path))
     try:
-        trained = train(run, context, ingested.dataset_path, found)
+        trained = train(run, context, ingested, found)
         if found is not None:
             # Nobody else needs the dataset, which may be most of what is in memory.
             found = replace(found, read=None)
