@@ -67,7 +67,9 @@ def present_gauges(live: Live, history: History) -> list[Gauge]:
     if now.release is not None:
         labels = {"release": now.release.name}
         gauges.append(Gauge("adras_release_info", "The release that answers.", 1.0, labels))
-    switched_s = artifacts.link_changed_s(now.config.prod_deployment_path)
+    # A disk that hangs would hold the numbers up, too.
+    folder = now.config.prod_deployment_path
+    switched_s = None if live.fault() else artifacts.link_changed_s(folder)
     if switched_s is not None:
         text = "Since the last deployment or rollback."
         gauges.append(Gauge("adras_release_age_seconds", text, time.time() - switched_s))
@@ -150,12 +152,14 @@ def create_app(config_path: Path) -> Flask:
     tokens = check_is_closed(config_path)
     metrics = Metrics(lambda: present_gauges(live, history))
     live = Live(config_path, metrics.count_reload_failure)
-    history = History(live)
+    history = History(live, metrics.count_thread_failure)
     app = make_flask(metrics)
     roles = {(route.method, route.path): route.role for route in (*ROUTES, *PAGES)}
     access = Access(tokens)
     door = FrontDoor(app.wsgi_app, live, access, roles, metrics, as_page)
-    door.prediction_log = PredictionLog(lambda: live.last().config, metrics.count_logging)
+    door.prediction_log = PredictionLog(
+        lambda: live.last().config, metrics.count_logging, metrics.count_thread_failure
+    )
     # As Flask documents it for what goes around the application.
     app.wsgi_app = door  # type: ignore[method-assign]
     app.extensions |= {

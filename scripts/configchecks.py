@@ -4,6 +4,7 @@ import difflib
 import ipaddress
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
@@ -23,8 +24,10 @@ from scripts.errors import ConfigError
 
 # A whole run on 200 rows takes 315 MB, one on ten million that may have 400 MB stays within them.
 LEAST_MEMORY_GB = 0.4
-# As in postgresql://user:password@host/database, or ?password= at the end.
-PASSWORD_IN_URL = re.compile(r"//[^/@]*:[^/@]*@|[?&]password=")
+# A petabyte: more is a slip, and too much more no number of bytes at all.
+MOST_MEMORY_GB = 2**20
+# As in postgresql://user:password@host/database, or ?password= or ?sslpassword= at the end.
+PASSWORD_IN_URL = re.compile(r"//[^/@]*:[^/@]*@|[?&](ssl)?password=")
 FOLDER_KEYS = (
     "input_folder_path",
     "output_folder_path",
@@ -55,8 +58,8 @@ def check_no_doubles(content: bytes, place: str) -> None:
     """Refuse a key that stands twice in one object; JSON leaves open which of the two counts."""
 
     def check(pairs: list[tuple[str, Any]]) -> None:
-        keys = [key for key, _ in pairs]
-        doubled = sorted({key for key in keys if keys.count(key) > 1})
+        counts = Counter(key for key, _ in pairs)
+        doubled = sorted(key for key, n_times in counts.items() if n_times > 1)
         if doubled:
             raise ConfigError(f"{place} has {doubled} more than once in one object; keep one.")
 
@@ -181,6 +184,11 @@ def check_engine(engine: EngineSettings, place: str) -> None:
             f"{place}, engine.memory_limit_gb = {engine.memory_limit_gb:g}: the libraries and the"
             f" report of a run take more, however little data there is; give {LEAST_MEMORY_GB:g}"
             " or more."
+        )
+    if engine.memory_limit_gb is not None and engine.memory_limit_gb > MOST_MEMORY_GB:
+        raise ConfigError(
+            f"{place}, engine.memory_limit_gb = {engine.memory_limit_gb:g}: no machine has so much;"
+            f" expected gigabytes, {MOST_MEMORY_GB} at most."
         )
     check_no_password(engine.dataset_address, f"{place}, engine.dataset_address")
 

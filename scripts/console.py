@@ -21,6 +21,8 @@ from scripts.errors import PipelineError
 EXIT_IO = 74
 # Line ends of every kind, and what turns the direction of what follows.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# Of what a program writes, nothing is for other accounts: all of it tells of clients.
+PRIVATE = 0o077
 log = logging.getLogger(__name__)
 
 
@@ -33,6 +35,11 @@ class OneLineFormatter(logging.Formatter):
             lambda found: found[0].encode("unicode_escape").decode(), record.message
         )
         return super().formatMessage(record)
+
+
+def keep_private() -> None:
+    """Let every file and folder that this program makes be its own account's only."""
+    os.umask(PRIVATE)
 
 
 def set_up_logging() -> None:
@@ -97,6 +104,7 @@ def make_command(
     """Make the command line of `work(config_path, **options)`, with --config and --help."""
 
     def call(config_path: Path | None, **chosen: Any) -> None:
+        keep_private()
         set_up_logging()
         # Given before the name of a subcommand, --config counts for it.
         chosen_path = config_path or click.get_current_context().obj

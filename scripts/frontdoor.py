@@ -3,10 +3,8 @@
 import io
 import logging
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from scripts.access import Access, check_origin
@@ -19,6 +17,7 @@ from scripts.answers import (
     answer_problem,
     answer_refusal,
 )
+from scripts.errors import describe_bug
 from scripts.live import Live, Serving
 from scripts.metrics import Metrics
 from scripts.predicting import answer_prediction
@@ -80,9 +79,7 @@ def too_slow(limit_s: float) -> Answer:
 
 def answer_bug(error: Exception, route: object) -> Answer:
     """Answer 500 to an unexpected error, and log where it happened, but no data of the client."""
-    frames = traceback.extract_tb(error.__traceback__)[-5:]
-    places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-    log.error("%s on the route %s, at %s.", type(error).__name__, route, places)
+    log.error("The route %s failed: %s.", route, describe_bug(error))
     return answer_problem(500, "The service failed; its log says where.")
 
 

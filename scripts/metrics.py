@@ -94,6 +94,11 @@ class Metrics:
             "Releases and configurations that were refused while serving.",
             registry=self._registry,
         )
+        self._thread_failures = Counter(
+            "adras_thread_failures",
+            "Errors that nobody expected in the threads beside the requests, which went on.",
+            registry=self._registry,
+        )
         self._logging = {
             "logged": Counter(
                 "adras_logged_predictions",
@@ -132,6 +137,10 @@ class Metrics:
     def count_reload_failure(self) -> None:
         """Count a release or configuration that was refused."""
         self._reload_failures.inc()
+
+    def count_thread_failure(self) -> None:
+        """Count an error that nobody expected in a thread beside the requests."""
+        self._thread_failures.inc()
 
     def count_logging(self, what: str, number: int) -> None:
         """Count what the prediction log did: "logged", "dropped" or "failed"."""

@@ -1,11 +1,12 @@
 """What a release is: one directory of files that belong together, read whole, and let serve."""
 
+import logging
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from scripts import artifacts, durable
+from scripts import artifacts, durable, keys, model
 from scripts.errors import ModelError, ReleaseError
 from scripts.model import Model, decode_model
 
@@ -15,6 +16,8 @@ PICKLE = "trainedmodel.pkl"
 SCORE = "latestscore.txt"
 INGESTED = "ingestedfiles.txt"
 FILES = (PICKLE, SCORE, INGESTED, MODEL)
+
+log = logging.getLogger(__name__)
 
 
 class FileFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,16 +124,16 @@ def load_release(folder: Path) -> Release:
     if not has_score(contents[SCORE], manifest.f1):
         raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {SCORE}.")
     try:
-        model = decode_model(contents[MODEL], folder / MODEL)
+        decoded = decode_model(contents[MODEL], folder / MODEL)
     except ModelError as error:
         raise ReleaseError(str(error)) from error
-    if (manifest.dataset_sha256, manifest.versions) != (model.dataset.sha256, model.versions):
+    if (manifest.dataset_sha256, manifest.versions) != (decoded.dataset.sha256, decoded.versions):
         raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {MODEL}.")
     return Release(
         name=folder.name,
         path=folder,
         manifest=manifest,
-        model=model,
+        model=decoded,
         score_counts=read_counts(contents[SCORE]),
     )
 
@@ -166,6 +169,19 @@ def switch(prod_folder: Path, made: Path) -> None:
 
 
 def load_current(prod_folder: Path) -> Release | None:
-    """Read the release in production, resolving `current` once; None before the first one."""
+    """Read the release in production, resolving `current` once; None before the first one.
+
+    With the key of the installation its hashes of rows are opened. Without that key they stay
+    sealed, and nothing else of it needs them.
+    """
     target = artifacts.current_target(prod_folder)
-    return None if target is None else load_release(prod_folder / target)
+    if target is None:
+        return None
+    loaded = load_release(prod_folder / target)
+    try:
+        key = keys.find_key(prod_folder)
+    except ReleaseError as error:
+        log.warning("Rows of production cannot be told from new ones: %s", error)
+        return loaded
+    opened = model.unseal(loaded.model, key)
+    return msgspec.structs.replace(loaded, model=opened)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
-from scripts import artifacts, clients, database, durable, withdrawals
+from scripts import artifacts, clients, database, durable, traffic, withdrawals
 from scripts.artifacts import Kind
 from scripts.config import Config
 
@@ -114,3 +114,4 @@ def forget_old_records(engine: Engine, config: Config, run_id: int) -> None:
     if run_id % FORGET_EVERY == 0:
         with database.writing(engine) as connection:
             database.forget_old_runs(connection, config.retention.history)
+            traffic.forget_open_hashes(connection)

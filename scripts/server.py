@@ -27,7 +27,7 @@ from scripts.frontdoor import (
     too_large,
     too_slow,
 )
-from scripts.live import Live, Serving
+from scripts.live import Live, Looker
 from scripts.patience import Patience
 
 MAX_CONNECTIONS = 1024
@@ -36,8 +36,6 @@ HEADER_S = 10.0
 BODY_S = 20.0
 # A client that takes nothing off its answer for so long is gone.
 UNREAD_S = 30.0
-# How long requests wait for a new release or configuration before they go on with the last one.
-RENEWAL_S = 1.0
 MAX_HEADER_BYTES = 32 * 1024
 # How long requests under way have after SIGTERM.
 GRACE_S = 5.0
@@ -163,26 +161,9 @@ class Adaptor:
     def __init__(self, door: FrontDoor, live: Live, quick: frozenset[str] = QUICK) -> None:
         self._quick = quick
         self._door = door
-        self._live = live
+        self._looker = Looker(live)
         self._threads = ThreadPoolExecutor(N_THREADS, "request")
-        self._renewing = ThreadPoolExecutor(1, "renewing")
         self._patience = Patience(BODY_S)
-        self._renewal: asyncio.Future[Serving] | None = None
-        self._waited_for_until_s = 0.0
-
-    async def _serving(self) -> Serving:
-        """Give what to answer from, after waiting a while for what is new."""
-        if not self._live.has_changed():
-            return self._live.last()
-        if self._renewal is None or self._renewal.done():
-            loop = asyncio.get_running_loop()
-            self._renewal = loop.run_in_executor(self._renewing, self._live.now)
-            self._waited_for_until_s = time.monotonic() + RENEWAL_S
-        # A disk that hangs, or a log that nobody reads, must not hold up predictions.
-        wait_s = self._waited_for_until_s - time.monotonic()
-        if wait_s > 0:
-            await asyncio.wait({self._renewal}, timeout=wait_s)
-        return self._renewal.result() if self._renewal.done() else self._live.last()
 
     async def __call__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
         """Answer one request."""
@@ -195,7 +176,7 @@ class Adaptor:
                 431, f"The header is larger than {MAX_HEADER_BYTES} bytes."
             )
         else:
-            environ[SERVING] = await self._serving()
+            environ[SERVING] = await self._looker.serving()
             answer = self._door.admit(environ)
         if answer is None:
             try:

@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 
 from scripts import cells, durable, inbox, inference, reading
 from scripts.config import KNOWN_OPPOSITES, OPPOSITES, Schema, spell_label
-from scripts.console import run_guarded, set_up_logging
+from scripts.console import keep_private, run_guarded, set_up_logging
 from scripts.errors import DatasetError
 from scripts.findings import FileReading
 
@@ -283,5 +283,6 @@ def suggest_command(folder: Path, target: str | None, split: float | None, seed:
         else:
             log.info("--split 0.2 --seed 42 would split off a test table.")
 
+    keep_private()
     set_up_logging()
     sys.exit(run_guarded(work))

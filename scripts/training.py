@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scripts import artifacts, dataset, durable, model
+from scripts import artifacts, dataset, durable, keys, model
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.console import run_as_script
@@ -63,7 +63,8 @@ def main(
     pickle_path = Kind.PICKLE.path(folder, stamp)
     durable.write_whole(pickle_path, pickle.dumps(candidate.estimator))
     model_path = Kind.MODEL.path(folder, stamp)
-    durable.write_whole(model_path, model.encode_model(candidate.model))
+    sealed = model.seal(candidate.model, keys.make_key(config.prod_deployment_path))
+    durable.write_whole(model_path, model.encode_model(sealed))
     log.info("Wrote the model to %s and %s.", model_path, pickle_path.name)
     return Training(model_path, pickle_path, dataset_path, stamp, candidate.model)
 

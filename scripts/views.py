@@ -25,7 +25,7 @@ from scripts.contract import (
     Summary,
 )
 from scripts.frontdoor import RELEASE, SERVING
-from scripts.live import Serving
+from scripts.live import Live, Serving
 from scripts.metrics import CONTENT_TYPE, Metrics
 from scripts.openapi import Operation, Parameter, describe
 from scripts.predicting import answer_prediction
@@ -120,6 +120,10 @@ def diagnose() -> Answer:
     """Give missing values, execution times and outdated dependencies as last measured."""
     serving().release_or_refuse()
     path = serving().config.prod_deployment_path / artifacts.DIAGNOSTICS
+    live: Live = current_app.extensions["live"]
+    if live.fault():
+        # Reading would wait for the same disk, and a few such requests would keep all threads busy.
+        raise RefusedError(503, live.fault())
     try:
         content = path.read_bytes()
         request.environ[RELEASE] = msgspec.json.decode(content, type=Diagnosis).release

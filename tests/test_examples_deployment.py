@@ -1,6 +1,7 @@
 """What stands in examples/deployment works: units, proxy, image."""
 
 import http.client
+import json
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,52 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 
         complaints = [line for line in done.stderr.splitlines() if "adras" in line]
         assert (done.returncode, complaints) == (0, []), done.stderr
+
+
+def directives(unit: str, name: str) -> list[str]:
+    """Read the values of a directive of a unit."""
+    lines = (FOLDER / unit).read_text().splitlines()
+    return [
+        word
+        for line in lines
+        if line.startswith(f"{name}=")
+        for word in line.split("=", 1)[1].split()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unit", "keys"),
+    [
+        ("adras-app.service", ["input_folder_path", "prod_deployment_path"]),
+        (
+            "adras-run.service",
+            ["output_folder_path", "output_model_path", "prod_deployment_path"],
+        ),
+    ],
+)
+def test_a_unit_can_change_the_folders_that_it_writes_and_nothing_else(
+    unit: str, keys: list[str]
+) -> None:
+    settings = json.loads((ROOT / "config.json").read_text())
+
+    assert sorted(directives(unit, "ReadWritePaths")) == sorted(
+        f"/opt/adras/{settings[key]}" for key in keys
+    )
+    assert directives(unit, "ProtectSystem") == ["strict"]
+    assert directives(unit, "StateDirectory") == ["adras"]
+    assert "ADRAS_DATABASE_URL=sqlite:////var/lib/adras/adras.db" in directives(unit, "Environment")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.parametrize("unit", ["adras-app.service", "adras-run.service"])
+def test_systemd_counts_the_exposure_of_a_unit_as_low(unit: str) -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=25",
+         str(FOLDER / unit)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
 
 
 def fail_to_log_in(port: int, number: int) -> int:

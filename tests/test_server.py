@@ -11,14 +11,27 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
-from scripts import server
+from scripts import live, server
 from scripts.config import ApiSettings
 from scripts.errors import ServiceUnavailableError
-from tests.service import GOOD, JSON, ROOT, make_row, rows_body, served
+from tests.service import (
+    FIRST,
+    GOOD,
+    JSON,
+    ROOT,
+    SECOND,
+    make_model,
+    make_row,
+    rows_body,
+    served,
+    switch,
+    write_release,
+)
 
 # The real server
 
@@ -145,6 +158,91 @@ def test_slow_clients_are_cut_and_do_not_shut_others_out(prod: Path, config_path
     assert process.returncode == 0
 
 
+# The program with a disk that hangs while a file named by the environment is there.
+HANGING = """
+import os, sys, time
+from pathlib import Path
+from scripts import app
+from scripts.console import make_command
+
+def hang(path, readlink=os.readlink):
+    while Path(os.environ["ADRAS_TEST_HANGS"]).exists():
+        time.sleep(0.01)
+    return readlink(path)
+
+os.readlink = hang
+make_command(app.serve, ()).main(args=sys.argv[1:])
+"""
+
+
+def ask_health(url: str) -> dict[str, Any]:
+    """Ask how the service is."""
+    return dict(requests.get(f"{url}/health", timeout=10).json())
+
+
+def ask_release(url: str) -> str:
+    """Ask for a prediction; return the release that answered."""
+    answer = requests.post(f"{url}/predict", json={"data": [make_row(0)]}, timeout=10)
+    return str(answer.json()["release"])
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that lets the disk hang while it is there."""
+    path = tmp_path / "hangs"
+    monkeypatch.setenv("ADRAS_TEST_HANGS", str(path))
+    return path
+
+
+def test_a_deployment_folder_that_hangs_stops_no_answer(
+    prod: Path, config_path: Path, hanging: Path
+) -> None:
+    write_release(prod, SECOND, make_model())
+    with served(config_path, program=("-c", HANGING)) as (url, _):
+        hanging.touch()
+        started = time.monotonic()
+        releases = {ask_release(url) for _ in range(20)}
+        duration_s = time.monotonic() - started
+        faults = ask_health(url)["errors"]
+        numbers = requests.get(f"{url}/metrics", timeout=10).text
+        diagnosis = requests.get(f"{url}/diagnose", timeout=10)
+        switch(prod, SECOND)
+        during = ask_release(url)
+        hanging.unlink()
+        time.sleep(0.1)
+        after, faults_after = ask_release(url), ask_health(url)["errors"]
+
+    # The first of them waits for what may be new, and the others do not.
+    assert duration_s < live.RENEWAL_S + 2
+    assert (releases, during, after) == ({FIRST}, FIRST, SECOND)
+    assert "has hung for" in faults[0]
+    assert not any("has hung" in fault for fault in faults_after)
+    assert "adras_ready 1.0" in numbers
+    assert "has hung for" in diagnosis.json()["detail"]
+
+
+def test_a_deployment_folder_that_hangs_does_not_keep_the_service_from_ending(
+    prod: Path, config_path: Path, hanging: Path
+) -> None:
+    with served(config_path, program=("-c", HANGING)) as (url, process):
+        hanging.touch()
+        ask_release(url)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+
+    assert process.returncode == 0
+
+
+def test_a_deployment_is_seen_by_the_next_request(prod: Path, config_path: Path) -> None:
+    write_release(prod, SECOND, make_model())
+    with served(config_path) as (url, _):
+        for name in (SECOND, FIRST) * 20:
+            switch(prod, name)
+            # As long as an answer of its own may be old, and longer than one takes.
+            time.sleep(live.FRESH_S)
+            assert ask_release(url) == name
+
+
 @pytest.mark.campaign
 def test_campaign_slow_clients_are_cut(prod: Path, config_path: Path) -> None:
     with served(config_path) as (url, _):
@@ -172,7 +270,7 @@ def test_a_log_that_nobody_reads_holds_no_prediction_up(prod: Path, config_path:
 
     # The first that meets the full log waits for what it thinks is a new configuration; after it
     # nobody does.
-    assert server.RENEWAL_S - 0.2 < slowest_s < server.RENEWAL_S + 1
+    assert live.RENEWAL_S - 0.2 < slowest_s < live.RENEWAL_S + 1
 
 
 def test_several_processes_share_the_work_and_are_replaced(prod: Path, config_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Copies of the records, and a history taken over."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +23,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 # Two rows that belong together, in one transaction, over and over.
 WRITER = """
 import sys
+import tempfile
 from datetime import UTC, datetime
 from scripts import database
 with database.open_records(sys.argv[1]) as engine:
@@ -174,6 +177,42 @@ def test_a_missing_pg_dump_and_a_refusing_server_are_named(
         upkeep.backup(elsewhere, path=tmp_path / "copy.dump")
 
     assert not list(tmp_path.glob("*copy*"))
+
+
+PG_DUMP = """#!/bin/sh
+# Notes what it was called with, as every user of the machine could see it, and the files named.
+printf '%s\\n' "$@" > {folder}/arguments
+cat "$PGPASSFILE" > {folder}/passwords
+cat "$PGSERVICEFILE" > {folder}/services 2>/dev/null
+stat -c %a "$PGPASSFILE" > {folder}/mode
+for argument; do case $argument in --file=*) echo dumped > "${{argument#--file=}}" ;; esac; done
+"""
+
+
+@pytest.mark.parametrize(
+    "place", ["user:ca%3Anary@db", "user@db?password=ca%3Anary", "user:old@db?password=ca%3Anary"]
+)
+def test_pg_dump_shows_nobody_a_password(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    host, _, query = place.partition("?")
+    address = f"postgresql://{host}/risk?{query}&sslpassword=secret&sslmode=require"
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "pg_dump"
+    program.write_text(PG_DUMP.format(folder=tmp_path))
+    program.chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    upkeep.backup(at(config, address), path=tmp_path / "copy.dump")
+
+    arguments = (tmp_path / "arguments").read_text()
+    assert "--dbname=postgresql://user@db/risk?sslmode=require\n" in arguments
+    assert not any(word in arguments for word in ("canary", "old", "secret"))
+    assert (tmp_path / "passwords").read_text() == "*:*:*:*:ca\\:nary\n"
+    assert (tmp_path / "mode").read_text() == "600\n"
+    assert (tmp_path / "services").read_text() == "[adras]\nsslpassword=secret\n"
+    assert not list(tmp_path.glob("adras-secrets-*"))
 
 
 @pytest.fixture
