@@ -94,6 +94,19 @@ def outcomes_of_client(connection: Connection, client: str) -> list[Row]:
     return newest_rows(connection, client_outcomes, 100, client=client)
 
 
+def names_with(connection: Connection, text: str, limit: int) -> list[str]:
+    """List clients ever scored whose name contains a text, in upper or lower case."""
+    column = client_scores.c.client
+    query = sa.select(column).where(column.icontains(text, autoescape=True)).distinct()
+    return list(connection.execute(query.order_by(column).limit(limit)).scalars())
+
+
+def names_of_scoring(connection: Connection, scoring_id: int, limit: int) -> list[str]:
+    """List the clients of a scoring, at most so many."""
+    query = sa.select(client_scores.c.client).where(client_scores.c.scoring_id == scoring_id)
+    return list(connection.execute(query.limit(limit)).scalars())
+
+
 def with_search(query: sa.Select[Any], search: str, band: str) -> sa.Select[Any]:
     """Keep the clients whose name contains a text, and of one band; "" is any."""
     if search:

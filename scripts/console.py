@@ -98,6 +98,27 @@ def spell_columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def config_option() -> click.Option:
+    """Make the option --config, which every program has."""
+    return click.Option(
+        ["--config", "config_path"],
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Another config.json (default: $ADRAS_CONFIG, else the one beside scripts).",
+    )
+
+
+def check_reason(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Refuse a reason that says nothing, and keep it on one line."""
+    if value is None:
+        return None
+    reason = " ".join(value.split())
+    if not reason:
+        raise click.BadParameter(
+            f'it is empty; say for example {option.opts[0]} "wrong extract of May".'
+        )
+    return reason
+
+
 def make_command(
     work: Callable[..., object], options: Sequence[click.Parameter], name: str | None = None
 ) -> click.Command:
@@ -110,13 +131,8 @@ def make_command(
         chosen_path = config_path or click.get_current_context().obj
         sys.exit(run_guarded(lambda: work(find_config_path(chosen_path), **chosen)))
 
-    config_option = click.Option(
-        ["--config", "config_path"],
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Another config.json (default: $ADRAS_CONFIG, else the one beside scripts).",
-    )
     summary = (work.__doc__ or "").strip().split("\n\n")[0]
-    return click.Command(name, callback=call, params=[config_option, *options], help=summary)
+    return click.Command(name, callback=call, params=[config_option(), *options], help=summary)
 
 
 def make_group(plain: click.Command, commands: Sequence[click.Command]) -> click.Group:
@@ -131,6 +147,19 @@ def make_group(plain: click.Command, commands: Sequence[click.Command]) -> click
     return click.Group(
         None, {str(command.name): command for command in commands}, callback=call,
         params=plain.params, help=plain.help, invoke_without_command=True,
+    )  # fmt: skip
+
+
+def make_verbs(summary: str, commands: Sequence[click.Command]) -> click.Group:
+    """Make a command line that does nothing without a subcommand but show its help."""
+
+    @click.pass_context
+    def call(context: click.Context, /, config_path: Path | None) -> None:
+        context.obj = config_path
+
+    return click.Group(
+        None, {str(command.name): command for command in commands}, callback=call,
+        params=[config_option()], help=summary, no_args_is_help=True,
     )  # fmt: skip
 
 

@@ -148,7 +148,9 @@ def client_names(table: pd.DataFrame, schema: Schema) -> pd.Series:
 
 def read_test_table(place: Path, schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read the labelled rows on which models are compared."""
-    table, readings = read_tables(inbox.list_tables(place), schema)
+    paths = inbox.list_tables(place)
+    inbox.check_any(paths, place)
+    table, readings = read_tables(paths, schema)
     findings.log_readings(readings)
     return table, readings
 

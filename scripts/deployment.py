@@ -177,24 +177,18 @@ def deploy(config: Config) -> None:
     )
 
 
-def check_reason(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    """Refuse a reason that says nothing, and keep it on one line."""
-    reason = " ".join(value.split())
-    if not reason:
-        raise click.BadParameter('it is empty; say for example --reason "wrong extract of May".')
-    return reason
-
-
 def make_program() -> click.Group:
-    """Make the command line: deploy, and with a subcommand look at the releases or go back."""
+    """Make the command line: deploy, look at the releases, or go back."""
     reason = click.Option(
-        ["--reason"], required=True, callback=check_reason, help="Why, for those who ask later."
-    )
+        ["--reason"], required=True, callback=console.check_reason,
+        help="Why, for those who ask later.",
+    )  # fmt: skip
     wanted = click.Argument(["release_name"], required=False, metavar="[RELEASE]")
     locked = console.with_config(rollback.main, exclusive=True)
-    return console.make_group(
-        console.make_command(console.with_config(deploy, exclusive=True), ()),
+    return console.make_verbs(
+        "Deploy the latest scored model, look at the releases, or go back to one.",
         [
+            console.make_command(console.with_config(deploy, exclusive=True), (), "deploy"),
             console.make_command(console.with_config(rollback.show_releases), (), "list"),
             console.make_command(locked, (wanted, reason), "rollback"),
             console.make_command(console.with_config(rollback.verify), (), "verify"),

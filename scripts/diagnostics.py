@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -39,6 +41,8 @@ PACKAGES_VALID = timedelta(days=1)
 RETRIED_AFTER = timedelta(hours=1)
 UNREACHED = re.compile(r"Could not fetch URL (?!.*\b404\b)|is not a trusted or secure host")
 FETCHED = re.compile(r"Fetched page ")
+
+Found = TypeVar("Found")
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +120,30 @@ def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
         return "not available: the answer of pip cannot be read"
 
 
+def ask_packages(now: datetime) -> tuple[str, str]:
+    """Ask which packages are outdated, and say that this takes its time."""
+    log.info(
+        "Asking the package index which packages are outdated, up to %g s; the diagnostics go on"
+        " meanwhile.", PIP_TIMEOUT_S,
+    )  # fmt: skip
+    return outdated_packages(), now.isoformat()
+
+
+def in_background(work: Callable[[], Found]) -> "Future[Found]":
+    """Do something in a thread of its own, which a program that ends does not wait for."""
+    answer: Future[Found] = Future()
+
+    def call() -> None:
+        try:
+            answer.set_result(work())
+        except Exception as error:
+            # Nothing is lost: it is raised where the result is asked for.
+            answer.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return answer
+
+
 def recent_packages(path: Path, now: datetime) -> tuple[str, str]:
     """Say which packages are outdated, and since when that is known; asked once a day.
 
@@ -126,11 +154,11 @@ def recent_packages(path: Path, now: datetime) -> tuple[str, str]:
         before = msgspec.json.decode(path.read_bytes(), type=PackagesFound)
         age = now - datetime.fromisoformat(before.packages_at)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        return outdated_packages(), now.isoformat()
+        return ask_packages(now)
     failed = before.outdated_dependencies.startswith("not available")
     if timedelta(0) <= age < (RETRIED_AFTER if failed else PACKAGES_VALID):
         return before.outdated_dependencies, before.packages_at
-    return outdated_packages(), now.isoformat()
+    return ask_packages(now)
 
 
 def describe_predictions(current: Release, table: pd.DataFrame) -> dict[str, Any]:
@@ -200,22 +228,27 @@ def main(
     # As /summarise lists them, so that both lists can be put side by side.
     summarised = [summary.column for summary in current.model.dataset.summary]
     path, now = config.prod_deployment_path / artifacts.DIAGNOSTICS, datetime.now(UTC)
-    outdated, packages_at = recent_packages(path, now)
+    # Before pip is at work, which would slow the steps down.
+    execution_time = measured.execution_time or timing.measure_steps(
+        msgspec.structs.replace(config, schema=current.model.schema)
+    )
+    packages = in_background(lambda: recent_packages(path, now))
     findings: dict[str, Any] = {
         "missing_values": [fractions[name] for name in summarised],
         "columns": summarised,
         "missing_fractions": {name: fractions[name] for name in current.model.schema.columns},
         "dropped_rows": describe_dropped(config, current),
-        "execution_time": measured.execution_time
-        or timing.measure_steps(msgspec.structs.replace(config, schema=current.model.schema)),
-        "outdated_dependencies": outdated,
-        "packages_at": packages_at,
+        "execution_time": execution_time,
+        # Kept in this place, and known last.
+        "outdated_dependencies": "",
+        "packages_at": "",
         "predictions": describe_predictions(current, table),
         "measured_at": now.isoformat(),
         "release": current.name,
         **describe_change(context, measured.found),
         "live": describe_live(context),
     }
+    findings["outdated_dependencies"], findings["packages_at"] = packages.result()
     durable.write_whole(path, msgspec.json.format(msgspec.json.encode(findings)) + b"\n")
     log.info("Wrote the diagnostics of release %s to %s.", current.name, path)
     return path

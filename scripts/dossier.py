@@ -1,5 +1,6 @@
 """Tells all of one client: the last score, why it is so, why it changed, and the history."""
 
+import difflib
 import math
 from collections.abc import Sequence
 
@@ -12,6 +13,9 @@ from scripts.config import WorklistSettings
 from scripts.model import Model
 
 SMALLEST_EFFECT = 1e-12
+MAX_NEAR = 5
+# Among so many clients a slip of the pen is looked for within a second.
+MAX_COMPARED = 20_000
 
 
 def spell_movement(column: str, before: Value, after: Value, effect: float) -> str:
@@ -74,6 +78,18 @@ def are_comparable(old: Model, new: Model) -> bool:
         set(old.schema.numeric) & set(new.schema.categorical)
         or set(old.schema.categorical) & set(new.schema.numeric)
     )
+
+
+def find_near(connection: Connection, client: str) -> list[str]:
+    """List a few clients whose name contains a text, else those whose name is most like it."""
+    near = clients.names_with(connection, client, MAX_NEAR) if client.strip() else []
+    scoring = clients.last_scoring(connection)
+    if near or scoring is None:
+        return near
+    names = clients.names_of_scoring(connection, scoring["id"], MAX_COMPARED)
+    by_folded = {name.casefold(): name for name in names}
+    found = difflib.get_close_matches(client.casefold(), list(by_folded), n=MAX_NEAR)
+    return [by_folded[name] for name in found]
 
 
 def client_page(connection: Connection, settings: WorklistSettings, client: str) -> Client | None:

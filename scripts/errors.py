@@ -65,6 +65,10 @@ class ServiceUnavailableError(PipelineError):
     exit_code = 69
 
 
+class NoServiceError(ServiceUnavailableError):
+    """Nothing answers at the address of the API: the service may not have been started."""
+
+
 class ClusterError(PipelineError):
     """The Spark cluster does not answer, or a task of ours failed there for good."""
 

@@ -34,7 +34,7 @@ from scripts import (
 )
 from scripts.config import Config, ping_url
 from scripts.configfile import read_config
-from scripts.console import make_command
+from scripts.console import check_reason, make_command
 from scripts.database import Role, Status, Verdict
 from scripts.deadline import Watch
 from scripts.errors import (
@@ -249,6 +249,7 @@ OPTIONS = (
     click.Option(
         ["--force"],
         metavar="REASON",
+        callback=check_reason,
         help="Train although nothing is new; say why, for the records.",
     ),
     click.Option(

@@ -108,6 +108,7 @@ def main(
     context = context or RunContext(config)
     if paths is None:
         paths = find_input(config)
+    inbox.check_any(paths, config.input_folder_path)
     n_bytes = inbox.total_bytes(paths)
     with progress.shown("Looking at the columns", n_bytes):
         schema = choose_schema(context, paths)

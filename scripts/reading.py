@@ -29,6 +29,8 @@ RECORDS = {mark: re.compile(rf"{field}(?:\{mark}{field})*+") for mark, field in 
 OPEN_RECORDS = {
     mark: re.compile(rf"(?:{field}\{mark})*{OPEN_FIELD}") for mark, field in FIELDS.items()
 }
+# What Git writes before the first of two versions that it could not merge.
+CONFLICT = "<<<<<<<"
 WITHOUT_BOM, WITH_BOM = "utf-8", "utf-8-sig"
 AUTO = "auto"
 NOT_REGULAR = "it is not a regular file"
@@ -208,7 +210,8 @@ def check_header(header: Sequence[str], schema: Schema) -> None:
     lacking = [name for name in schema.columns if name not in header]
     # Where no name is known, the first line may be a client's row: it is not shown.
     known = len(lacking) < len(schema.columns)
-    doubled = sorted(name for name, count in Counter(header).items() if count > 1)
+    # A spreadsheet writes columns without a name at the end; like all others they are not read.
+    doubled = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if doubled and known:
         raise RefusedFileError(f"its header names [{shorten_all(doubled)}] more than once")
     if lacking:
@@ -245,6 +248,11 @@ def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
         raise RefusedFileError(
             "its header has a control character, such as NUL, or a line end within quotes or of"
             " CR alone; save the file as CSV in UTF-8"
+        )
+    if line.startswith(CONFLICT):
+        raise RefusedFileError(
+            f"its first line, {shorten(line)}, is the mark of a merge conflict; resolve it and save"
+            " the file again"
         )
     splits = try_separators(line, schema.separator)
     wanted = set(schema.columns)

@@ -52,6 +52,7 @@ class Run:
     reason: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     durations_s: dict[str, float] = field(default_factory=dict)
+    is_first_release: bool = False
     # What must be said before the reason: files of which most rows were rejected.
     complaints: list[str] = field(default_factory=list)
 

@@ -82,7 +82,7 @@ class Replay:
 
 def list_rules(configured: PromotionSettings) -> list[Rule]:
     """List the gates to compare, from the most open to the strictest, then the configured one."""
-    plain = PromotionSettings(min_probability=0.0)
+    plain = PromotionSettings()
 
     def stricter(**limits: float) -> PromotionSettings:
         return msgspec.structs.replace(plain, **limits)

@@ -12,6 +12,7 @@ from scripts import (
     clientscoring,
     deployment,
     diagnostics,
+    findings,
     ingestion,
     observation,
     promotion,
@@ -22,7 +23,7 @@ from scripts import (
 )
 from scripts.config import Config
 from scripts.database import Role, Verdict
-from scripts.errors import InsufficientDataError, PipelineError, RunTimeoutError
+from scripts.errors import InsufficientDataError, NoServiceError, PipelineError, RunTimeoutError
 from scripts.ingestion import Ingestion
 from scripts.monitoring import Findings
 from scripts.run_context import RunContext
@@ -104,6 +105,7 @@ def decide(run: Run, context: RunContext, trained: Training) -> None:
             ),
         )
         run.record_deployment(made, decision.production_release)
+        run.is_first_release = decision.production_release is None
         observation.start_over(run.engine, run.id, made.name, scored.evaluation)
     run.verdict = VERDICTS.get(decision.answer, Verdict.HELD)
 
@@ -142,6 +144,10 @@ def report(run: Run, context: RunContext, found: Findings | None) -> None:
             run.step(name, functools.partial(main_of, run.config))
         except RunTimeoutError:
             raise
+        except NoServiceError as error:
+            # Before the first release there was nothing to serve.
+            level = logging.INFO if run.is_first_release else logging.WARNING
+            log.log(level, "The service was not asked, which undoes nothing: %s", error)
         except (PipelineError, OSError) as error:
             log.warning("%s did not succeed, which undoes nothing: %s", name, error)
 
@@ -153,6 +159,8 @@ def remove_old_files(run: Run, context: RunContext) -> None:
     retention.remove_old_files(run.engine, run.config, stamp)
 
 
+# Several steps may read the test data, and need not say again what of them is not used.
+@findings.logged_once()
 def do_steps(run: Run, snap: Snapshot) -> None:
     """Do the steps of a run for which there is something to do, from ingestion to retention."""
     context = RunContext(run.config)

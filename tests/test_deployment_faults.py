@@ -183,7 +183,7 @@ def trace(config_path: Path, target: Path) -> list[str]:
     command = [
         "strace", "-f", "-y", "-s", "400", "-o", str(target),
         "-e", "trace=fsync,rename,renameat,renameat2,symlink,symlinkat",
-        sys.executable, "-m", "scripts.deployment", "--config", str(config_path),
+        sys.executable, "-m", "scripts.deployment", "deploy", "--config", str(config_path),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

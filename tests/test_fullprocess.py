@@ -71,6 +71,44 @@ def test_the_first_run_deploys_and_is_recorded(config: Config) -> None:
     assert (config.output_model_path / "confusion_matrix.png").stat().st_size > 1000
 
 
+def test_the_first_run_warns_of_no_service_since_none_was_to_run_yet(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    fullprocess.main(config)
+    first = [record for record in caplog.records if "does not answer" in record.getMessage()]
+    caplog.clear()
+    write_csv(config.input_folder_path / "c.csv", make_rows(60, seed=2))
+    fullprocess.main(config)
+    second = [record for record in caplog.records if "does not answer" in record.getMessage()]
+
+    assert [record.levelname for record in first] == ["INFO"]
+    assert [record.levelname for record in second] == ["WARNING"]
+
+
+def test_a_bad_row_of_the_test_data_is_warned_of_once_per_run(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    (path,) = config.test_data_path.iterdir()
+    path.write_text(path.read_text() + "bad,many,1,1,1\n")
+
+    for number in (1, 2):
+        write_csv(config.input_folder_path / f"new{number}.csv", make_rows(60, seed=number))
+        fullprocess.main(config)
+
+    assert caplog.text.count(f"Rejected 1 of 6 rows of {path}; the first: line 7") == 2
+
+
+def test_an_input_folder_without_a_table_is_named(config: Config) -> None:
+    for path in config.input_folder_path.iterdir():
+        path.unlink()
+
+    with pytest.raises(DatasetError, match="There is no CSV file in ") as refused:
+        fullprocess.main(config)
+
+    assert str(config.input_folder_path) in str(refused.value)
+
+
 def test_a_run_without_anything_new_trains_nothing(config: Config) -> None:
     fullprocess.main(config)
     before = sorted(config.output_model_path.iterdir())

@@ -9,6 +9,7 @@ import pytest
 from scripts import configfile, durable, fullprocess, ingestion, keys, model, monitoring, release
 from scripts.config import Config
 from scripts.errors import ReleaseError
+from scripts.run_context import RunContext
 from tests.conftest import write_installation
 
 KEY = bytes(range(32))
@@ -105,9 +106,9 @@ def test_rows_are_told_from_new_ones_with_the_key_and_all_are_compared_without(
     first_run: Config,
 ) -> None:
     ingestion.main(first_run)
-    with_key = monitoring.find(first_run).data
+    with_key = monitoring.find(RunContext(first_run)).data
     (first_run.prod_deployment_path / keys.KEY).write_bytes(bytes(32))
-    without = monitoring.find(first_run).data
+    without = monitoring.find(RunContext(first_run)).data
 
     assert (with_key.rows, with_key.n_compared) == ("new", 0)
     assert (without.rows, without.n_compared) == ("all", without.n_rows)

@@ -426,6 +426,7 @@ def test_a_status_question_before_the_first_release_says_what_to_do(
         (["rollback"], "Missing option '--reason'"),
         (["rollback", "--reason", " \n"], "it is empty; say for example --reason"),
         (["rollbakc"], "No such command"),
+        ([], "Missing command"),
     ],
 )
 def test_a_wrong_command_line_is_refused(
@@ -440,6 +441,14 @@ def test_a_wrong_command_line_is_refused(
     assert serving(deployed) == before
 
 
+def test_without_a_verb_there_is_help_and_no_deployment() -> None:
+    shown = CliRunner().invoke(deployment.make_program(), [])
+
+    assert shown.exit_code == 2
+    for verb in ("deploy", "list", "rollback", "verify"):
+        assert f"\n  {verb} " in shown.output
+
+
 def test_the_reason_stays_on_one_line(
     three: tuple[Config, list[str]], run: Callable[..., Result]
 ) -> None:
@@ -450,10 +459,8 @@ def test_the_reason_stays_on_one_line(
     assert rollback.read_history(config)[0]["reason"] == "bad INFO forged: all is well"
 
 
-def test_the_plain_command_deploys_and_records_who(
-    deployed: Config, run: Callable[..., Result]
-) -> None:
-    assert run().exit_code == 0
+def test_deploy_deploys_and_records_who(deployed: Config, run: Callable[..., Result]) -> None:
+    assert run("deploy").exit_code == 0
 
     assert str(serving(deployed)).startswith("0002_")
     (row,) = rollback.read_history(deployed)
