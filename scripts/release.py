@@ -168,16 +168,11 @@ def switch(prod_folder: Path, made: Path) -> None:
     durable.replace_link(prod_folder / artifacts.CURRENT, f"{artifacts.RELEASES}/{made.name}")
 
 
-def load_current(prod_folder: Path) -> Release | None:
-    """Read the release in production, resolving `current` once; None before the first one.
+def open_hashes(loaded: Release, prod_folder: Path) -> Release:
+    """Return a release with its hashes of rows opened by the key of the installation.
 
-    With the key of the installation its hashes of rows are opened. Without that key they stay
-    sealed, and nothing else of it needs them.
+    Without that key they stay sealed, and nothing else of it needs them.
     """
-    target = artifacts.current_target(prod_folder)
-    if target is None:
-        return None
-    loaded = load_release(prod_folder / target)
     try:
         key = keys.find_key(prod_folder)
     except ReleaseError as error:
@@ -185,3 +180,9 @@ def load_current(prod_folder: Path) -> Release | None:
         return loaded
     opened = model.unseal(loaded.model, key)
     return msgspec.structs.replace(loaded, model=opened)
+
+
+def load_current(prod_folder: Path) -> Release | None:
+    """Read the release in production, resolving `current` once; None before the first one."""
+    target = artifacts.current_target(prod_folder)
+    return None if target is None else open_hashes(load_release(prod_folder / target), prod_folder)

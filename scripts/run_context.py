@@ -43,9 +43,9 @@ class RunContext:
             return None
         path = folder / target
         if self._release is None or self._release.path != path:
-            self._release = release.load_release(path)
+            self._release = release.open_hashes(release.load_release(path), folder)
         return self._release
 
     def note_deployed(self, made: Release) -> None:
         """Remember a release that has been loaded to be checked, and serves now."""
-        self._release = made
+        self._release = release.open_hashes(made, self.config.prod_deployment_path)
