@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -33,6 +34,8 @@ MAX_SHOWN_DOUBLES = 20
 DIGITS = bytes.maketrans(b"123456789.E", b"0000000000e")
 # A number of so many digits, or with such an exponent, takes the decoder up to 13 microseconds.
 HARD_NUMBERS = (b"0" * 20, b"e000")
+
+LONE_CR = re.compile(rb"\r(?!\n)")
 
 Rows = list[dict[str, Any]]
 
@@ -221,6 +224,8 @@ def read_csv(body: bytes, schema: Schema, max_rows: int) -> Rows:
     rows: Rows = []
     faults: list[Fault] = []
     try:
+        if b'"' in body and LONE_CR.search(body):
+            raise csv.Error("a CR alone in a table with quotes; end lines with LF or CR LF")
         records = read_records(body)
         header = [name.strip() for name in next(records, [])]
         check_header(header)

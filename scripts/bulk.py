@@ -61,6 +61,8 @@ def read_calm(content: bytes, layout: Layout) -> pa.Table | None:
     """Read lines that need no look of their own, all whole numbers; None if one is not proven."""
     if layout.separator == "\t" or not columns.may_be_whole(content) or not lines.are_calm(content):
         return None
+    if lines.has_empty(content):
+        return None
     try:
         parsed = columns.parse_whole(content, layout)
     except pa.ArrowInvalid:
@@ -265,8 +267,7 @@ def read_file(
     """
     found = reading.new_reading(path, schema)
     try:
-        reading.check_is_file(path, folder)
-        with path.open("rb") as handle:
+        with reading.open_file(path, folder) as handle:
             return found, list(read_parts(handle, schema, found, needs_label=needs_label))
     except RefusedFileError as error:
         reading.refuse(found, error)

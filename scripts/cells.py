@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from scripts.config import NumberMarks, Schema, spell_label
+from scripts.findings import LABEL_REASON
 from scripts.model import LARGEST_NUMBER
 
 MAX_SHOWN = 40
@@ -127,7 +128,7 @@ def parse_label(text: str, labels: dict[str, int], *, needs_label: bool = True) 
     except (KeyError, OverflowError) as error:
         if not needs_label and not text.strip():
             return UNLABELLED
-        raise BadCellError(f"expected one of {list(labels)}", text) from error
+        raise BadCellError(f"{LABEL_REASON} {list(labels)}", text) from error
 
 
 def cell_parsers(schema: Schema, *, needs_label: bool = True) -> dict[str, Callable[[str], Any]]:

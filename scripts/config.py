@@ -93,9 +93,10 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class IngestionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Say when an input file counts as complete."""
+    """Say when an input file counts as complete, and whether equal rows are dropped."""
 
     settle_s: Annotated[float, Meta(ge=0, le=600)] = 2.0
+    drop_duplicates: bool | None = None
 
 
 class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import pwd
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,9 +19,22 @@ from scripts.configfile import find_config_path, read_config
 from scripts.errors import PipelineError
 
 EXIT_IO = 74
+# Line ends of every kind, and what turns the direction of what follows.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # Of what a program writes, nothing is for other accounts: all of it tells of clients.
 PRIVATE = 0o077
 log = logging.getLogger(__name__)
+
+
+class OneLineFormatter(logging.Formatter):
+    """Format each message as one line: a file's name with a line end must not look like a line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """Format a record with the control characters of its message escaped."""
+        record.message = CONTROL.sub(
+            lambda found: found[0].encode("unicode_escape").decode(), record.message
+        )
+        return super().formatMessage(record)
 
 
 def keep_private() -> None:
@@ -29,17 +43,17 @@ def keep_private() -> None:
 
 
 def set_up_logging() -> None:
-    """Log to standard error, in UTC."""
+    """Log to standard error, in UTC, a line for each message."""
     logging.Formatter.converter = time.gmtime
     # A scheduler's runs share a log, also two at the same time: there each line names its process.
     process = " [%(process)d]" if os.environ.get("ADRAS_TRIGGER") else ""
-    logging.basicConfig(
-        level=logging.INFO,
-        format=f"%(asctime)sZ %(levelname)s{process} %(module)s: %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-        stream=sys.stderr,
-        force=True,
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        OneLineFormatter(
+            f"%(asctime)sZ %(levelname)s{process} %(module)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
+        )
     )
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # It tells every step of a change of the tables; `storage` tells that they changed.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # It tells every letter that it puts into a report.

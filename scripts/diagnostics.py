@@ -195,6 +195,26 @@ def describe_live(context: RunContext) -> dict[str, Any] | None:
         return None
 
 
+def describe_dropped(config: Config, current: Release) -> dict[str, Any] | None:
+    """Return how many rows were dropped from production's dataset, and of which class."""
+    try:
+        with (
+            database.open_records(config.database_url, may_change=False) as engine,
+            database.reading(engine) as connection,
+        ):
+            trained = database.find_model(connection, current.manifest.model_stamp)
+    except NotMadeYetError:
+        # Deployed by hand: no run has recorded anything.
+        return None
+    except RecordsError as error:
+        log.warning("The rows dropped from the dataset are not known: %s", error)
+        return None
+    settings = (trained or {}).get("settings") or {}
+    if "n_dropped" not in settings:
+        return None
+    return {"n_rows": settings["n_dropped"], "n_positives": settings["n_dropped_positives"]}
+
+
 def main(
     config: Config, *, measured: Measured | None = None, context: RunContext | None = None
 ) -> Path:
@@ -205,6 +225,8 @@ def main(
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
     table, _ = context.test_data.read(current.model.schema)
     fractions = current.model.dataset.missing_fractions
+    # As /summarise lists them, so that both lists can be put side by side.
+    summarised = [summary.column for summary in current.model.dataset.summary]
     path, now = config.prod_deployment_path / artifacts.DIAGNOSTICS, datetime.now(UTC)
     # Before pip is at work, which would slow the steps down.
     execution_time = measured.execution_time or timing.measure_steps(
@@ -212,8 +234,10 @@ def main(
     )
     packages = in_background(lambda: recent_packages(path, now))
     findings: dict[str, Any] = {
-        "missing_values": [fractions[name] for name in current.model.schema.columns],
-        "columns": list(current.model.schema.columns),
+        "missing_values": [fractions[name] for name in summarised],
+        "columns": summarised,
+        "missing_fractions": {name: fractions[name] for name in current.model.schema.columns},
+        "dropped_rows": describe_dropped(config, current),
         "execution_time": execution_time,
         # Kept in this place, and known last.
         "outdated_dependencies": "",

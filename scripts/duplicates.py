@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from scripts.config import IngestionSettings, Schema
+
 FEW_ROWS = 100_000
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 SHIFT = np.uint64(32)
@@ -191,6 +193,40 @@ def is_simple(table: pd.DataFrame) -> bool:
         kind == "str" or (isinstance(kind, np.dtype) and kind.kind in "iufb")
         for kind in table.dtypes
     )
+
+
+@dataclass
+class Dropped:
+    """How many rows were dropped, and how many of them are of clients who left; None unknown."""
+
+    n_rows: int = 0
+    n_positives: int | None = 0
+
+    def describe(self) -> str:
+        """Describe the rows by class, for a message."""
+        if self.n_positives is None:
+            return f"{self.n_rows} rows"
+        n_stayed = self.n_rows - self.n_positives
+        return f"{self.n_rows} rows ({self.n_positives} of clients who left, {n_stayed} who stayed)"
+
+
+def are_dropped_from_input(settings: IngestionSettings, schema: Schema) -> bool:
+    """Return whether equal rows of the input are dropped: as declared, else if rows have ids.
+
+    With an identifier an equal row is the same client again. Without one it is another client, or
+    cannot be told from one.
+    """
+    return bool(schema.ids) if settings.drop_duplicates is None else settings.drop_duplicates
+
+
+def are_dropped_from_test_data(settings: IngestionSettings) -> bool:
+    """Return whether equal rows of the test data are dropped: only if that is declared."""
+    return bool(settings.drop_duplicates)
+
+
+def count_dropped(before: NDArray[Any], after: NDArray[Any]) -> Dropped:
+    """Count the rows dropped between two states of a target, 1 left and 0 stayed."""
+    return Dropped(len(before) - len(after), int(before.sum()) - int(after.sum()))
 
 
 def find_duplicates(table: pd.DataFrame) -> Mask:

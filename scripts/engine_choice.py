@@ -12,6 +12,7 @@ from scripts.candidates import Candidate
 from scripts.config import Config, Schema
 from scripts.digest import Digest
 from scripts.drift import DataDrift
+from scripts.duplicates import Dropped
 from scripts.evaluation import Evaluation
 from scripts.findings import FileReading
 from scripts.inference import Inference
@@ -19,11 +20,19 @@ from scripts.joining import Labels
 from scripts.model import Model
 from scripts.pandas_engine import CleanMore, PandasEngine
 
-ReadTestData = Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading]]]
+ReadTestData = Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading], Dropped]]
 
 
 class Intake(Protocol):
     """The result of reading the input: rows to write, today's clients, a report of each file."""
+
+    @property
+    def n_labelled(self) -> int:
+        """Return the number of rows with a label before cleaning."""
+
+    @property
+    def dropped(self) -> Dropped:
+        """Return how many rows cleaning left out; by class when the dataset has been written."""
 
     @property
     def clients(self) -> pd.DataFrame:
@@ -55,8 +64,8 @@ class Engine(Protocol):
 
     def score(
         self, used: Model, read_test_data: ReadTestData
-    ) -> tuple[Evaluation, Sequence[FileReading]]:
-        """Measure a model on the test data of the installation."""
+    ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
+        """Measure a model on the test data; report its files and the rows dropped, too."""
 
     def compare_drift(
         self, path: Path, schema: Schema, used: Model | None

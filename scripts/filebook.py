@@ -31,6 +31,13 @@ def replace_known_files(connection: Connection, known: Mapping[str, KnownFile]) 
         connection.execute(digests.insert(), rows)
 
 
+def replace_known_file(connection: Connection, path: str, file: KnownFile) -> None:
+    """Remember one file hashed now, and nothing else of it."""
+    connection.execute(digests.delete().where(digests.c.path == path))
+    row = {"path": path, **asdict(file), "inode": str(file.inode)}
+    connection.execute(digests.insert(), [row])
+
+
 def record_files(connection: Connection, run_id: int, rows: Sequence[Row]) -> None:
     """Record the files that a run read; the keys are columns of `files`."""
     if rows:

@@ -3,13 +3,20 @@
 import csv
 import io
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripts import safecsv
+
 MAX_NAMES = 5
+MAX_LABELS = 5
+MOST_FRACTION = 0.9
+# How the reason begins why a row was rejected for its label.
+LABEL_REASON = "expected one of"
 # What has been logged of files; None where every time counts.
 LOGGED: ContextVar[set[str] | None] = ContextVar("LOGGED", default=None)
 
@@ -51,9 +58,48 @@ def first_reasons(reading: FileReading) -> list[str]:
     return [f"line {row.line} {row.column} {row.reason}".replace("  ", " ")]
 
 
+def rejected_labels(reading: FileReading) -> Counter[str]:
+    """Count the labels, quoted, for which rows of a file were rejected."""
+    rejected = [] if reading.refused else reading.rejected
+    return Counter(row.found for row in rejected if row.reason.startswith(LABEL_REASON))
+
+
+def spell_labels(reading: FileReading) -> str:
+    """Return the labels for which rows of a file were rejected, for a message; "" if none.
+
+    Many different ones are no labels but a column of something else, which is not shown.
+    """
+    labels = rejected_labels(reading)
+    if not labels:
+        return ""
+    if len(labels) > MAX_LABELS:
+        return f"; found {len(labels)} different values"
+    shown = [f"{text} in {count} rows" for text, count in labels.most_common()]
+    return f"; found {', '.join(shown)}"
+
+
+def spell_mostly_rejected(readings: Sequence[FileReading]) -> str:
+    """Return a sentence per file of which nine tenths or more were rejected, "" for none."""
+    return " ".join(
+        f"{len(r.rejected)} of {r.n_rows} rows of {r.path.name} were rejected; the first:"
+        f" {first_reasons(r)[0]}{spell_labels(r)}."
+        for r in readings
+        if not r.refused and r.rejected and len(r.rejected) >= MOST_FRACTION * r.n_rows
+    )
+
+
+def log_mostly_rejected(readings: Sequence[FileReading]) -> None:
+    """Warn of files of which nine tenths or more were rejected."""
+    sentence = spell_mostly_rejected(readings)
+    if sentence:
+        log.warning("%s", sentence)
+
+
 def spell_complaints(readings: Sequence[FileReading]) -> str:
     """Say of each file why rows of it were not used."""
-    complaints = [f"{r.path}: {reason}." for r in readings for reason in first_reasons(r)]
+    complaints = [
+        f"{r.path}: {reason}{spell_labels(r)}." for r in readings for reason in first_reasons(r)
+    ]
     return " ".join(complaints) or "There is no CSV file."
 
 
@@ -109,8 +155,8 @@ def spell_rejected(readings: Sequence[FileReading]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["file", "line", "column", "reason"])
     for reading in readings:
-        writer.writerows(
-            [r.file, r.line, r.column, f"{r.reason}, found {r.found}" if r.found else r.reason]
-            for r in reading.rejected
-        )
+        for r in reading.rejected:
+            reason = f"{r.reason}, found {r.found}" if r.found else r.reason
+            cells: tuple[safecsv.Cell, ...] = (r.file, r.line, r.column, reason)
+            writer.writerow([safecsv.spell_cell(cell) for cell in cells])
     return buffer.getvalue()

@@ -43,6 +43,7 @@ from scripts.errors import (
     RecordsError,
     RunTimeoutError,
 )
+from scripts.inbox import KnownFile
 from scripts.running import Request, Run
 
 log = logging.getLogger(__name__)
@@ -71,12 +72,23 @@ def tell(config: Config, engine: Engine) -> None:
         log.error("What changed could not be told: %s", error)
 
 
+def keep_digest(engine: Engine, path: str, found: KnownFile) -> None:
+    """Record the digest of a large file at once, so that a run that is killed keeps it."""
+    with database.writing(engine) as connection:
+        filebook.replace_known_file(connection, path, found)
+
+
 def do_run(run: Run) -> Verdict:
     """Look for what is new, do what is to be done, and record how the run ends."""
     config, prod_folder = run.config, run.config.prod_deployment_path
     with database.reading(run.engine) as connection:
         known, last = filebook.known_files(connection), database.last_decided_run(connection)
-    snap = run.step("looking for new data", lambda: snapshot.take_snapshot(config, known))
+    keep = functools.partial(keep_digest, run.engine)
+    snap = run.step("looking for new data", lambda: snapshot.take_snapshot(config, known, keep))
+    # Now, and not at the end: a run that fails has hashed the files all the same.
+    if snap.known != known:
+        with database.writing(run.engine) as connection:
+            filebook.replace_known_files(connection, snap.known)
     serving = artifacts.current_name(prod_folder)
     is_new = snapshot.is_anything_new(last, snap, serving)
     last_files: list[database.Row] = []
@@ -98,9 +110,6 @@ def do_run(run: Run) -> Verdict:
     else:
         run.verdict, run.reason = Verdict.NOTHING_NEW, news
         observe_live(run, serving)
-    if snap.known != known:
-        with database.writing(run.engine) as connection:
-            filebook.replace_known_files(connection, snap.known)
     run.end(
         Status.FINISHED,
         verdict=run.verdict,

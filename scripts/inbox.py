@@ -1,5 +1,7 @@
 """Files that somebody else puts into folders: which are tables, and which are complete."""
 
+import errno
+import hashlib
 import logging
 import os
 import stat
@@ -7,11 +9,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from scripts.errors import DatasetError
 
 # Size in bytes, time of change in nanoseconds, inode.
 State = tuple[int, int, int]
+
+# A file with a longer line is refused.
+MAX_LINE_BYTES = 2**20
+DIGEST_BYTES = 2**18
+# The unit of st_blocks, whatever the file system.
+BLOCK_BYTES = 512
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +33,10 @@ class KnownFile:
     changed_ns: int
     inode: int
     sha256: str
+
+
+class NotRegularError(Exception):
+    """A path that leads to something else than a plain file."""
 
 
 def is_utf8(name: str) -> bool:
@@ -41,9 +54,71 @@ def is_readable(path: Path) -> bool:
     return is_regular(path) and os.access(path, os.R_OK)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a plain file to read; a link, pipe, folder or device is not opened.
+
+    What is checked is what is read: the name may lead to something else a moment later.
+
+    Raises
+    ------
+    NotRegularError
+        If the path is no plain file.
+    OSError
+        If it is missing or may not be read.
+    """
+    # Without O_NONBLOCK, opening a pipe would wait for somebody to write to it.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        # A link; a socket.
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise NotRegularError(str(path)) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegularError(str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def digest_lines(path: Path) -> str:
+    """Compute the SHA-256 of a file's content in hexadecimal, up to a line that is too long.
+
+    Such a file is refused when it is read, so the rest of it does not matter: a file of many
+    gigabytes without a line end must not be read to its end by every run.
+
+    Parameters
+    ----------
+    path : Path
+        A plain file.
+
+    Returns
+    -------
+    str
+        Where no line is longer than `MAX_LINE_BYTES`, the digest of the whole content; otherwise
+        that of what was read and of the size.
+    """
+    with open_regular(path) as handle:
+        sha, n_open = hashlib.sha256(), 0
+        while content := handle.read(DIGEST_BYTES):
+            sha.update(content)
+            cut = content.rfind(b"\n") + 1
+            n_open = len(content) - cut if cut else n_open + len(content)
+            if n_open > MAX_LINE_BYTES:
+                sha.update(str(os.fstat(handle.fileno()).st_size).encode())
+                break
+    return sha.hexdigest()
+
+
 def total_bytes(paths: Iterable[Path]) -> int:
     """Add up the sizes of those paths that are plain files."""
     return sum(path.stat().st_size for path in paths if is_regular(path))
+
+
+def stored_bytes(paths: Iterable[Path]) -> int:
+    """Add up what plain files take on the disk, which for one with holes is less than its size."""
+    found = [path.stat() for path in paths if is_regular(path)]
+    return sum(min(status.st_size, status.st_blocks * BLOCK_BYTES) for status in found)
 
 
 def list_tables(place: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from scripts import (
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
 from scripts.console import run_as_script
+from scripts.duplicates import Dropped
+from scripts.engine_choice import Intake
+from scripts.errors import DatasetError
 from scripts.findings import FileReading
 from scripts.pandas_engine import CleanMore
 from scripts.run_context import RunContext
@@ -41,6 +44,7 @@ class Ingestion:
     n_rows: int
     readings: tuple[FileReading, ...]
     clients: pd.DataFrame
+    dropped: Dropped = field(default_factory=Dropped)
 
 
 def find_input(config: Config) -> Sequence[Path]:
@@ -63,6 +67,40 @@ def choose_schema(context: RunContext, paths: Sequence[Path]) -> Schema:
     return inference.complete(declared, pinned, paths, context.engine.infer_schema)
 
 
+def check_labels(n_labelled: int, readings: Sequence[FileReading]) -> None:
+    """Refuse an input of which every label is wrong, though rows without one can be used.
+
+    Raises
+    ------
+    DatasetError
+        If no row has a label that can be right, and some have one that cannot.
+    """
+    if not n_labelled and any(findings.rejected_labels(found) for found in readings):
+        raise DatasetError(
+            "No row with a usable label was found: compare schema.positive and schema.negative"
+            f" with the labels in the data. {findings.spell_complaints(readings)}"
+        )
+
+
+def log_counts(taken: Intake) -> None:
+    """Log what became of every row that was read."""
+    n_read = sum(found.n_rows for found in taken.readings)
+    n_rejected = sum(len(found.rejected) for found in taken.readings if not found.refused)
+    n_unlabelled = n_read - n_rejected - taken.n_labelled
+    n_used = taken.n_labelled - taken.dropped.n_rows
+    log.info(
+        "Of %d rows %d are used, %d were rejected, %d dropped and %d have no label (%d clients).",
+        n_read, n_used, n_rejected, taken.dropped.n_rows, n_unlabelled, len(taken.clients),
+    )  # fmt: skip
+    if taken.dropped.n_rows:
+        why = (
+            "equal to an earlier row"
+            if clean_more is None
+            else "left out by clean_more, or equal to an earlier row"
+        )
+        log.info("Dropped %s: %s.", taken.dropped.describe(), why)
+
+
 def main(
     config: Config, *, paths: Sequence[Path] | None = None, context: RunContext | None = None
 ) -> Ingestion:
@@ -77,6 +115,8 @@ def main(
     with progress.shown("Reading the input", n_bytes):
         taken = context.engine.ingest(paths, schema, clean_more)
     readings, clients = taken.readings, taken.clients
+    findings.log_mostly_rejected(readings)
+    check_labels(taken.n_labelled, readings)
     findings.log_detections(readings)
     findings.log_readings(readings)
 
@@ -91,9 +131,10 @@ def main(
     used = [str(found.path) for found in readings if not found.refused]
     durable.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
     log.info("Wrote %d rows from %d files to %s.", n_rows, len(used), dataset_path)
+    log_counts(taken)
     if len(clients):
         log.info("Found %d clients without a label: today's clients.", len(clients))
-    return Ingestion(dataset_path, stamp, n_rows, tuple(readings), clients)
+    return Ingestion(dataset_path, stamp, n_rows, tuple(readings), clients, taken.dropped)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,11 @@ def long_exponents(codes: Bytes) -> Places:
     return found
 
 
+def has_empty(content: bytes) -> bool:
+    """Return whether a line is empty; Arrow reads lines of which all are empty as blank rows."""
+    return content.startswith(b"\n") or b"\n\n" in content
+
+
 def split_block(content: bytes, separator: str) -> Lines:
     """Find the lines of a block, and those whose bytes are not plain.
 
@@ -74,8 +79,8 @@ def split_block(content: bytes, separator: str) -> Lines:
     Returns
     -------
     Lines
-        A line is odd if it has a quote, a control character or a tab that is not the separator,
-        or what may be a byte order mark or a long exponent.
+        A line is odd if it is empty, has a quote, a control character or a tab that is not the
+        separator, or what may be a byte order mark or a long exponent.
     """
     if b"\r" in content and content.count(b"\r") == content.count(b"\r\n"):
         content = content.replace(b"\r\n", b"\n")
@@ -96,6 +101,8 @@ def split_block(content: bytes, separator: str) -> Lines:
     # Arrow takes a byte order mark off whatever it is given, not only off a whole file.
     odd = codes[np.concatenate([[0], ends[:-1]])] == FIRST_OF_BOM
     odd[np.searchsorted(ends, np.concatenate(suspects), side="right")] = True
+    if has_empty(content):
+        odd |= np.diff(ends, prepend=0) == 1
     return Lines(content, ends, odd)
 
 

@@ -11,9 +11,10 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scripts import bulk, columns, dataset, findings, inbox, reading, spelling
+from scripts import bulk, columns, dataset, duplicates, findings, inbox, reading, spelling
 from scripts.canonical import Judge, Rows
 from scripts.config import Schema
+from scripts.duplicates import Dropped, Places
 from scripts.errors import DatasetError
 from scripts.findings import FileReading
 from scripts.reading import RefusedFileError
@@ -22,6 +23,7 @@ from scripts.sieve import Sieve
 
 Mask = NDArray[np.bool_]
 Clean = Callable[[pd.DataFrame], pd.DataFrame]
+NoteGone = Callable[[Places, NDArray[np.uint8]], None]
 FindClients = Callable[[pd.DataFrame, Schema], pd.DataFrame]
 
 
@@ -36,6 +38,9 @@ class Known:
     n_rows: int = 0
     clients: pd.DataFrame = field(default_factory=pd.DataFrame)
     header: tuple[str, ...] = ()
+    n_labelled: int = 0
+    # Rows with a label that `clean` left out, and how many of them are of clients who left.
+    left_out: tuple[int, int] = (0, 0)
     with_fractions: frozenset[str] = frozenset()
     not_whole: frozenset[str] = frozenset()
 
@@ -70,6 +75,7 @@ class Gathering:
         self.known = replace(
             self.known,
             n_rows=self.known.n_rows + rows.n_rows,
+            n_labelled=self.known.n_labelled + rows.n_rows,
             not_whole=self.known.not_whole | rows.with_blanks,
         )
         self.put(rows)
@@ -93,13 +99,26 @@ class Gathering:
         self.known = replace(
             self.known,
             n_rows=self.known.n_rows + found.num_rows,
+            n_labelled=self.known.n_labelled + len(labelled),
             clients=clients,
             not_whole=self.known.not_whole | not_whole,
         )
-        cleaned = labelled if self.clean is None else self.clean(labelled)
+        cleaned = self.clean_part(labelled)
         self.note_columns(cleaned)
         if len(cleaned):
             self.put(Rows(*spelling.spell_rows(cleaned)))
+
+    def clean_part(self, labelled: pd.DataFrame) -> pd.DataFrame:
+        """Clean some rows by the user's own function, and count the rows it leaves out."""
+        if self.clean is None:
+            return labelled
+        cleaned, target = self.clean(labelled), self.schema.target
+        if target in cleaned:
+            gone = duplicates.count_dropped(labelled[target].to_numpy(), cleaned[target].to_numpy())
+            n_rows, n_positives = self.known.left_out
+            more = (n_rows + gone.n_rows, n_positives + (gone.n_positives or 0))
+            self.known = replace(self.known, left_out=more)
+        return cleaned
 
     def note_columns(self, cleaned: pd.DataFrame) -> None:
         """Note the columns of the dataset, and which of them have fractions."""
@@ -121,8 +140,7 @@ class Gathering:
         found, since = reading.new_reading(path, self.schema), self.sieve.n_rows
         before = self.known
         try:
-            reading.check_is_file(path, path.parent)
-            with path.open("rb") as handle:
+            with reading.open_file(path, path.parent) as handle:
                 for part in bulk.read_parts(
                     handle, self.schema, found, needs_label=needs_label, shortcut=self.judge
                 ):
@@ -139,9 +157,14 @@ class Gathering:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The rows of a dataset, in bytes, with what was found on the way."""
+    """The rows of a dataset, in bytes, with what was found on the way.
+
+    Of which class the dropped rows are is known when all parts have been taken.
+    """
 
     n_rows: int
+    n_labelled: int
+    dropped: Dropped
     parts: Iterator[bytes]
     clients: pd.DataFrame
     readings: list[FileReading]
@@ -156,7 +179,18 @@ def respell(
     return spelling.spell_by_arrow(table, whole)
 
 
-def spell(gathering: Gathering, is_first: Mask) -> Iterator[bytes]:
+def count_repeats(gathering: Gathering, dropped: Dropped) -> NoteGone:
+    """Return what counts the dropped rows of clients who left, by the last byte of each row."""
+
+    def note(places: Places, last: NDArray[np.uint8]) -> None:
+        if dropped.n_positives is not None:
+            is_repeat = ~gathering.sieve.is_cancelled(places)
+            dropped.n_positives += int(np.count_nonzero(last[is_repeat] == ord("1")))
+
+    return note
+
+
+def spell(gathering: Gathering, is_first: Mask, dropped: Dropped) -> Iterator[bytes]:
     """Spell the dataset.
 
     Parameters
@@ -165,6 +199,8 @@ def spell(gathering: Gathering, is_first: Mask) -> Iterator[bytes]:
         All that was read.
     is_first : numpy.ndarray of shape (n_rows,)
         Which rows stay.
+    dropped : Dropped
+        Is told of which class the other rows are.
 
     Yields
     ------
@@ -174,7 +210,7 @@ def spell(gathering: Gathering, is_first: Mask) -> Iterator[bytes]:
     known = gathering.known
     header = known.header or gathering.schema.columns
     yield spelling.spell_header(header)
-    for part in choose_rows(gathering.shelf, is_first):
+    for part in choose_rows(gathering.shelf, is_first, count_repeats(gathering, dropped)):
         if known.with_fractions:
             yield respell(part, header, gathering.schema, known.with_fractions)
         else:
@@ -198,6 +234,7 @@ def gather(
     find_clients: FindClients,
     clean: Clean | None = None,
     bound_bytes: int | None = None,
+    drop_equal: bool = True,
 ) -> Gathered:
     """Read files strictly, in the order given, and drop the rows that repeat an earlier one.
 
@@ -215,6 +252,8 @@ def gather(
         Is given the rows with a label in parts, as tables.
     bound_bytes : int, optional
         How much memory to use about; without it, as much as the files have bytes, and more.
+    drop_equal : bool
+        Whether rows that repeat an earlier one go.
 
     Returns
     -------
@@ -232,9 +271,11 @@ def gather(
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(tempfile.TemporaryFile(dir=folder)) if is_bounded else None
-        n_bytes = inbox.total_bytes(paths)
+        n_bytes = inbox.stored_bytes(paths)
         n_rows = 0 if is_bounded else n_bytes // WORD_BYTES
-        sieve = stack.enter_context(contextlib.closing(Sieve(folder, bound_bytes, n_rows)))
+        sieve = stack.enter_context(
+            contextlib.closing(Sieve(folder, bound_bytes, n_rows, drops_equal=drop_equal))
+        )
         shelf = Shelf(file, n_bytes)
         gathering = Gathering(
             schema, sieve, shelf, clean, find_clients, may_have_fractions=is_bounded
@@ -246,5 +287,13 @@ def gather(
         # From here on whoever takes the rows closes the file.
         stack.pop_all()
     n_rows = int(np.count_nonzero(is_first))
-    clients = as_kept(gathering.known, schema)
-    return Gathered(n_rows, spell(gathering, is_first), clients, readings)
+    known = gathering.known
+    clients = as_kept(known, schema)
+    # Rows end with their label, unless `clean` has put the columns in another order.
+    is_last = not known.header or known.header[-1] == schema.target
+    n_rows_left_out, n_positives = known.left_out
+    n_dropped = known.n_labelled - n_rows
+    n_known = n_positives if is_last or n_dropped == n_rows_left_out else None
+    dropped = Dropped(n_dropped, n_known)
+    parts = spell(gathering, is_first, dropped)
+    return Gathered(n_rows, known.n_labelled, dropped, parts, clients, readings)

@@ -29,14 +29,17 @@ from scripts import (
 from scripts.artifacts import Kind
 from scripts.candidates import Candidate
 from scripts.capacity import Way
-from scripts.config import Config, Schema
+from scripts.config import Config, IngestionSettings, Schema
 from scripts.digest import Digest
 from scripts.drift import DataDrift
+from scripts.duplicates import Dropped
 from scripts.evaluation import Evaluation
 from scripts.findings import FileReading
 from scripts.inference import Inference
 from scripts.joining import Labels
 from scripts.model import Model
+
+DEFAULTS = IngestionSettings()
 
 CleanMore = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -69,13 +72,36 @@ def find_todays_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return dataset.split_unlabelled(last, schema)[1]
 
 
-def clean(table: pd.DataFrame, clean_more: CleanMore | None) -> pd.DataFrame:
-    """Return a table after `clean_more`, if there is one, and without duplicate rows."""
-    return duplicates.drop_duplicates(table if clean_more is None else clean_more(table))
+def clean(
+    table: pd.DataFrame, clean_more: CleanMore | None, *, drop_equal: bool = True
+) -> pd.DataFrame:
+    """Return a table after `clean_more`, if there is one; equal rows go where they are dropped."""
+    cleaned = table if clean_more is None else clean_more(table)
+    return duplicates.drop_duplicates(cleaned) if drop_equal else cleaned
+
+
+def read_table(
+    paths: Sequence[Path],
+    schema: Schema,
+    settings: IngestionSettings,
+    clean_more: CleanMore | None = None,
+) -> tuple[pd.DataFrame, Dropped, pd.DataFrame, list[FileReading]]:
+    """Read files as `read_input` does, and count the rows that cleaning left out."""
+    table, readings = dataset.read_tables(paths, schema, needs_label=False)
+    labelled, _ = dataset.split_unlabelled(table, schema)
+    drop_equal = duplicates.are_dropped_from_input(settings, schema)
+    cleaned = clean(labelled, clean_more, drop_equal=drop_equal)
+    # A cleaning that renames the target is told later that it may not.
+    labels = dataset.target(cleaned if schema.target in cleaned else labelled, schema)
+    dropped = duplicates.count_dropped(dataset.target(labelled, schema), labels)
+    return cleaned, dropped, find_todays_clients(table, schema), readings
 
 
 def read_input(
-    paths: Sequence[Path], schema: Schema, clean_more: CleanMore | None = None
+    paths: Sequence[Path],
+    schema: Schema,
+    settings: IngestionSettings = DEFAULTS,
+    clean_more: CleanMore | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
     """Read files in the order given; nothing is written.
 
@@ -85,6 +111,8 @@ def read_input(
         CSV files.
     schema : Schema
         Their columns.
+    settings : IngestionSettings
+        Whether equal rows are dropped.
     clean_more : callable, optional
         The cleaning of this installation.
 
@@ -98,16 +126,20 @@ def read_input(
     DatasetError
         If no usable row is found.
     """
-    table, readings = dataset.read_tables(paths, schema, needs_label=False)
-    labelled, _ = dataset.split_unlabelled(table, schema)
-    return clean(labelled, clean_more), find_todays_clients(table, schema), readings
+    table, _, clients, readings = read_table(paths, schema, settings, clean_more)
+    return table, clients, readings
 
 
 @dataclass(frozen=True)
 class TableIntake:
-    """The result of reading the input: the dataset as bytes of CSV, today's clients, reports."""
+    """The result of reading the input: the dataset as bytes of CSV, today's clients, reports.
+
+    Of which class the dropped rows are is known when the dataset has been written.
+    """
 
     n_rows: int
+    n_labelled: int
+    dropped: Dropped
     parts: Iterable[bytes]
     clients: pd.DataFrame
     readings: Sequence[FileReading]
@@ -155,12 +187,17 @@ def take_in(
             found = linewise.gather(
                 paths, schema, config.output_folder_path,
                 find_clients=find_todays_clients, clean=clean_more, bound_bytes=bound,
+                drop_equal=duplicates.are_dropped_from_input(config.ingestion, schema),
             )  # fmt: skip
-            return TableIntake(found.n_rows, found.parts, found.clients, found.readings)
+            return TableIntake(
+                found.n_rows, found.n_labelled, found.dropped, found.parts, found.clients,
+                found.readings,
+            )  # fmt: skip
         except linewise.FractionsError:
             log.debug("A column has fractions; the files are read into a table.")
-    table, clients, readings = read_input(paths, schema, clean_more)
-    return TableIntake(len(table), spelling.spell_table(table), clients, readings)
+    table, dropped, clients, readings = read_table(paths, schema, config.ingestion, clean_more)
+    n_labelled, parts = len(table) + dropped.n_rows, spelling.spell_table(table)
+    return TableIntake(len(table), n_labelled, dropped, parts, clients, readings)
 
 
 def read_and_fit(path: Path, config: Config, read: Digest | None) -> Candidate:
@@ -205,11 +242,11 @@ class PandasEngine:
     def score(
         self,
         used: Model,
-        read_test_data: Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading]]],
-    ) -> tuple[Evaluation, Sequence[FileReading]]:
+        read_test_data: Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading], Dropped]],
+    ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
         """Measure a model on the test data of the installation."""
-        table, readings = read_test_data(used.schema)
-        return evaluation.evaluate_model(used, table), readings
+        table, readings, dropped = read_test_data(used.schema)
+        return evaluation.evaluate_model(used, table), readings, dropped
 
     def compare_drift(
         self, path: Path, schema: Schema, used: Model | None

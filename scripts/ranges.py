@@ -182,8 +182,7 @@ def read_range(path: Path, part: Range, form: Form) -> Iterator[pa.Table | Told]
     state = inbox.file_state(path)[:2]
 
     def open_blocks(found: FileReading) -> Blocks:
-        reading.check_is_file(path, path.parent)
-        with path.open("rb") as handle:
+        with reading.open_file(path, path.parent) as handle:
             layout = read_header(handle, form, found)
             for block in iterate_blocks(handle, part, found.n_bytes):
                 yield block, layout

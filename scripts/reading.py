@@ -4,7 +4,6 @@ import codecs
 import csv
 import hashlib
 import io
-import os
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +18,7 @@ from scripts.config import Schema
 from scripts.errors import DatasetError
 from scripts.findings import FileReading, RejectedRow
 
-MAX_LINE_BYTES = 2**20
+MAX_LINE_BYTES = inbox.MAX_LINE_BYTES
 MAX_RECORD_LINES = 100
 COMMA = ","
 SEPARATORS = (COMMA, ";", "\t", "|")
@@ -71,6 +70,9 @@ def split_record(record: str, separator: str = COMMA) -> list[str]:
     """Split a record into its fields, as RFC 4180 has it."""
     if '"' not in record:
         return record.split(separator)
+    # A CR ends a row for the csv module: whatever followed it would be lost without a word.
+    if "\r" in record:
+        raise BadCellError("expected lines that end with LF or CR LF, found a CR alone")
     if not RECORDS[separator].fullmatch(record):
         raise BadCellError("expected quotes around whole fields, and those inside doubled")
     try:
@@ -86,16 +88,39 @@ def check_name(path: Path) -> None:
         raise RefusedFileError("its name has a control character, such as a line end; rename it")
 
 
-def check_is_file(path: Path, folder: Path) -> None:
-    """Refuse what is named like a table but is not a file of the folder."""
+def open_file(path: Path, folder: Path) -> BinaryIO:
+    """Open a file of a folder to read; what is named like a table but is none is refused.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or a link to one in its folder.
+    folder : Path
+        The folder it belongs to.
+
+    Returns
+    -------
+    file
+        The very file that was checked, whatever its name leads to by now.
+
+    Raises
+    ------
+    RefusedFileError
+        If it is no plain file of the folder that this user may read.
+    """
     check_name(path)
     # Looked at first: following a link that leads to itself would fail.
     if not inbox.is_regular(path):
         raise RefusedFileError(NOT_REGULAR)
-    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+    target = path.resolve() if path.is_symlink() else path
+    if target is not path and not target.is_relative_to(folder.resolve()):
         raise RefusedFileError("it is a link to a file outside its folder; copy the file instead")
-    if not os.access(path, os.R_OK):
-        raise RefusedFileError("it may not be read by this user; change its permissions")
+    try:
+        return inbox.open_regular(target)
+    except PermissionError as error:
+        raise RefusedFileError("it may not be read by this user; change its permissions") from error
+    except (inbox.NotRegularError, FileNotFoundError) as error:
+        raise RefusedFileError(NOT_REGULAR) from error
 
 
 def check_encoding(first: bytes, declared: str) -> str:
@@ -373,8 +398,7 @@ def read_file(
     """
     reading = new_reading(path, schema)
     try:
-        check_is_file(path, folder)
-        with path.open("rb") as handle:
+        with open_file(path, folder) as handle:
             lines = iterate_lines(handle, reading, schema.encoding)
             columns = read_rows(lines, schema, reading, as_text=as_text, needs_label=needs_label)
     except RefusedFileError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.engine import Engine
 
-from scripts import database, filebook
+from scripts import database, filebook, findings
 from scripts.config import Config
 from scripts.database import DeploymentKind, Role, Status, Verdict
 from scripts.deadline import Watch
@@ -18,6 +18,7 @@ from scripts.snapshot import Snapshot
 
 if TYPE_CHECKING:
     # They bring pandas, for which a run with nothing new must not pay.
+    from scripts.duplicates import Dropped
     from scripts.evaluation import Evaluation
     from scripts.findings import FileReading
     from scripts.gate import Decision
@@ -52,6 +53,8 @@ class Run:
     facts: dict[str, Any] = field(default_factory=dict)
     durations_s: dict[str, float] = field(default_factory=dict)
     is_first_release: bool = False
+    # What must be said before the reason: files of which most rows were rejected.
+    complaints: list[str] = field(default_factory=list)
 
     def step(self, name: str, work: Callable[[], Made]) -> Made:
         """Do a step: the watchdog knows of it, and it is noted how long it took."""
@@ -69,10 +72,13 @@ class Run:
 
     def record_readings(self, readings: "Iterable[FileReading]", role: Role) -> None:
         """Record what was found in the files of a role, now that they have been read."""
+        readings = list(readings)
+        complaint = findings.spell_mostly_rejected(readings)
+        self.complaints += [complaint] if complaint else []
         with database.writing(self.engine) as connection:
             filebook.replace_files(connection, self.id, role, describe_readings(readings))
 
-    def record_model(self, trained: "Training") -> None:
+    def record_model(self, trained: "Training", dropped: "Dropped") -> None:
         """Record the model that was trained, and what it was made of."""
         facts = trained.model.dataset
         versions = self.facts.setdefault("versions", {})
@@ -85,7 +91,8 @@ class Run:
                 dataset_sha256=facts.sha256,
                 n_rows=facts.n_rows,
                 n_positives=facts.n_positives,
-                settings=trained.model.settings,
+                settings=trained.model.settings
+                | {"n_dropped": dropped.n_rows, "n_dropped_positives": dropped.n_positives},
                 threshold=trained.model.threshold,
             )
 
@@ -124,6 +131,7 @@ class Run:
 
     def end(self, status: Status, **facts: Any) -> None:
         """Record how the run ended; a forced one says why it was."""
+        self.reason = " ".join([*self.complaints, self.reason])
         if self.request.force_reason is not None:
             self.reason = f"forced ({self.request.force_reason}): {self.reason}"
         with database.writing(self.engine) as connection:

@@ -2,14 +2,26 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
+# The signs of full width count as the others where text is typed in Chinese, Japanese or Korean.
+SIGNS = "=+@\uff1d\uff0b\uff0d\uff20-"
 # What spreadsheets begin a formula with, or skip before one.
-DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
+DANGEROUS = (*SIGNS, "\t", "\r", "\n")
+# Where a spreadsheet takes ; or a tab for the separator, a cell begins within ours. What stands
+# between is matched from its start only, so that a long cell of blanks takes no longer than others.
+BETWEEN = re.compile(rf'(?<![;\s"])[;\s"]++(?=[{SIGNS}])')
+SEPARATOR = re.compile(r"[;\t\r\n]")
 # A spreadsheet shows what follows it as text.
 PREFIX = "'"
 
 Cell = str | int | float | None
+
+
+def protect(found: re.Match[str]) -> str:
+    """Return what stands before a sign, with the prefix behind it if a cell may begin there."""
+    return found[0] + PREFIX if SEPARATOR.search(found[0]) else found[0]
 
 
 def spell_cell(cell: Cell) -> str:
@@ -17,7 +29,8 @@ def spell_cell(cell: Cell) -> str:
     if cell is None:
         return ""
     if isinstance(cell, str):
-        return PREFIX + cell if cell.startswith(DANGEROUS) else cell
+        text = BETWEEN.sub(protect, cell)
+        return PREFIX + text if text.startswith(DANGEROUS) else text
     return repr(cell)
 
 
@@ -34,7 +47,8 @@ def spell_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     Returns
     -------
     str
-        Every text cell that begins with = + - @, tab, CR or LF has a ' before it.
+        Every text cell that begins with = + - @ (also of full width), tab, CR or LF has a '
+        before it, and so has each such sign after a ; tab or line end within a cell.
 
     Notes
     -----

@@ -45,9 +45,12 @@ def main(
         model_path = artifacts.find_latest(folder, Kind.MODEL, "training")
     candidate = model.load_model(model_path)
     context = context or RunContext(config)
-    measured, readings = context.engine.score(candidate, context.test_data.read)
+    measured, readings, dropped = context.engine.score(candidate, context.test_data.read_counted)
     # Here and in no other step that reads the test data: once per run is enough.
+    findings.log_mostly_rejected(readings)
     findings.log_detections(readings)
+    if dropped.n_rows:
+        log.info("Dropped %s of the test data: equal to an earlier row.", dropped.describe())
     if measured.f1 is None:
         raise InsufficientDataError(
             f"F1 is not defined on {config.test_data_path}: none of its {measured.n_rows} rows has"

@@ -1,6 +1,6 @@
 """Keeps the rows of a dataset in their order, in bytes, until it is known which of them stay."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -98,11 +98,32 @@ class Shelf:
         return same
 
 
-def choose_rows(shelf: Shelf, is_first: Mask) -> Iterator[bytes]:
-    """Yield the rows that are the first of their kind."""
+def choose_rows(
+    shelf: Shelf,
+    is_first: Mask,
+    note: Callable[[Places, NDArray[np.uint8]], None] | None = None,
+) -> Iterator[bytes]:
+    """Yield the rows that are the first of their kind.
+
+    Parameters
+    ----------
+    shelf : Shelf
+        All rows.
+    is_first : numpy.ndarray of shape (n_rows,)
+        Which rows stay.
+    note : callable, optional
+        Is given the places of rows that do not stay, and the last byte of each.
+
+    Yields
+    ------
+    bytes
+        Whole lines.
+    """
     place = 0
     for content, breaks in shelf.take():
         kept = is_first[place : place + len(breaks) - 1]
+        if note is not None and not kept.all():
+            note(place + np.flatnonzero(~kept), content[breaks[1:][~kept] - 2])
         place += len(kept)
         if kept.all():
             yield content.tobytes()

@@ -177,11 +177,21 @@ class Sieve:
         How much memory the hashes may take; with a bound there are two of each row.
     n_rows : int
         How many rows there may be, about.
+    drops_equal : bool
+        Whether repeats go; otherwise every row counts as the first of its kind.
     """
 
-    def __init__(self, folder: Path, bound_bytes: int | None = None, n_rows: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bound_bytes: int | None = None,
+        n_rows: int = 0,
+        *,
+        drops_equal: bool = True,
+    ) -> None:
         """Begin without rows."""
         self.n_rows = 0
+        self.drops_equal = drops_equal
         self.keys = Keys(1 if bound_bytes is None else 4)
         self.bound_bytes = bound_bytes
         self.hashes = Stack(np.uint64, n_rows)
@@ -193,8 +203,10 @@ class Sieve:
 
     def add(self, content: bytes, starts: Places, ends: Places) -> None:
         """Take the next rows."""
-        sums = hash_lines(content, starts, ends, self.keys)
         self.n_rows += len(starts)
+        if not self.drops_equal:
+            return
+        sums = hash_lines(content, starts, ends, self.keys)
         self.n_waiting += len(starts)
         if self.bound_bytes is None:
             self.hashes.put(sums[0])
@@ -261,6 +273,8 @@ class Sieve:
         numpy.ndarray of shape (n_rows,)
             True for those that stay.
         """
+        if not self.drops_equal:
+            return ~self.is_cancelled(np.arange(self.n_rows))
         is_first = np.zeros(self.n_rows, np.bool_)
         if self.bound_bytes is None:
             one, self.hashes = self.hashes.values, Stack(np.uint64, 0)

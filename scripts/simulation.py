@@ -220,5 +220,5 @@ def simulate(table: pd.DataFrame, config: Config, plan: Plan) -> list[tuple[str,
 def read_table(path: Path, declared: Schema) -> tuple[pd.DataFrame, Schema]:
     """Read a labelled table as ingestion would, and the schema it was read by."""
     schema = inference.complete(declared, None, [path]) if declared.inferred else declared
-    table, _, _ = pandas_engine.read_input([path], schema, ingestion.clean_more)
+    table, _, _ = pandas_engine.read_input([path], schema, clean_more=ingestion.clean_more)
     return table, schema

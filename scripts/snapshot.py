@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from scripts import input_folders
 from scripts.config import Config
 from scripts.database import Role, Verdict
 from scripts.inbox import KnownFile
+from scripts.input_folders import Keep
 
 MAX_NAMES = 5
 
@@ -53,25 +55,47 @@ def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> 
     inputs, tests : iterable of str
         SHA-256 of the input and test files. Names do not count, so a renamed file is not new.
     config : Config
-        Schema, training and promotion settings count.
+        Schema, training and promotion settings count, and whether equal rows are dropped.
 
     Returns
     -------
     str
         A SHA-256 in hexadecimal.
     """
-    settings = [config.schema, config.training, config.promotion, str(config.prod_deployment_path)]
+    # Where the installation lies does not count, but which of its folders production is.
+    production = os.path.relpath(config.prod_deployment_path, config.output_folder_path)
+    settings = [
+        config.schema, config.training, config.promotion, config.ingestion.drop_duplicates,
+        production,
+    ]  # fmt: skip
     spelled = msgspec.json.encode([sorted(inputs), sorted(tests), settings], order="sorted")
     return hashlib.sha256(spelled).hexdigest()
 
 
-def take_snapshot(config: Config, known: Mapping[str, KnownFile]) -> Snapshot:
-    """Look at the input and test files, waiting once for those that are being written."""
+def take_snapshot(
+    config: Config, known: Mapping[str, KnownFile], keep: Keep = input_folders.forget
+) -> Snapshot:
+    """Look at the input and test files, waiting once for those that are being written.
+
+    Parameters
+    ----------
+    config : Config
+        The installation.
+    known : mapping of str to KnownFile
+        The files hashed before, by path.
+    keep : callable
+        Is told of each large file as soon as it has been hashed.
+
+    Returns
+    -------
+    Snapshot
+        What is there.
+    """
     settle_s = config.ingestion.settle_s
     input_folder = input_folders.open_folder(config.input_folder_path, config)
     test_folder = input_folders.open_folder(config.test_data_path, config)
-    inputs, growing, seen = input_folder.scan(settle_s, known)
-    tests, growing_tests, seen_tests = test_folder.scan(settle_s, known)
+    inputs, growing, seen = input_folder.scan(settle_s, known, keep)
+    tests, growing_tests, seen_tests = test_folder.scan(settle_s, known, keep)
     if growing or growing_tests:
         names = [path.name for path in (*growing, *growing_tests)]
         log.warning("Left %s for the next run: they are still being written.", names)

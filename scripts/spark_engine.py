@@ -11,6 +11,7 @@ import pandas as pd
 from scripts import (
     candidates,
     cluster,
+    duplicates,
     findings,
     input_folders,
     plainmodel,
@@ -26,6 +27,7 @@ from scripts.candidates import Candidate
 from scripts.config import Config, Schema
 from scripts.digest import Digest
 from scripts.drift import DataDrift
+from scripts.duplicates import Dropped
 from scripts.evaluation import Evaluation
 from scripts.findings import FileReading
 from scripts.inference import Inference
@@ -64,13 +66,16 @@ class SparkEngine:
     def score(
         self,
         used: Model,
-        read_test_data: Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading]]],
-    ) -> tuple[Evaluation, Sequence[FileReading]]:
+        read_test_data: Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading], Dropped]],
+    ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
         """Measure a model on the test data, which the cluster reads."""
         place = input_folders.open_folder(self.config.test_data_path, self.config)
-        measured, readings = sparkscoring.score(self.config.engine, place.list_tables(), used)
+        drop_equal = duplicates.are_dropped_from_test_data(self.config.ingestion)
+        measured, readings, dropped = sparkscoring.score(
+            self.config.engine, place.list_tables(), used, drop_equal=drop_equal
+        )
         findings.log_readings(readings)
-        return measured, readings
+        return measured, readings, dropped
 
     def compare_drift(
         self, path: Path, schema: Schema, used: Model | None

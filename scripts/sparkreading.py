@@ -111,19 +111,35 @@ def apply_cleaning(rows: DataFrame, clean_more: Clean, schema: Schema) -> DataFr
         ) from error
 
 
-def clean(rows: DataFrame, clean_more: Clean | None, schema: Schema) -> DataFrame:
-    """Return rows after `clean_more`, if there is one; of equal rows any one stays."""
+def clean(
+    rows: DataFrame, clean_more: Clean | None, schema: Schema, *, drop_equal: bool
+) -> DataFrame:
+    """Return rows after `clean_more`, if there is one; of equal rows one stays, or all."""
     chosen = rows.select(*(column(name) for name in schema.columns))
     if clean_more is not None:
         chosen = apply_cleaning(chosen, clean_more, schema)
-    return chosen.dropDuplicates()
+    return chosen.dropDuplicates() if drop_equal else chosen
+
+
+def count_labels(rows: DataFrame, schema: Schema) -> dict[int, int]:
+    """Count the rows of each class."""
+    return {int(label): n for label, n in rows.groupBy(column(schema.target)).count().collect()}
 
 
 def read_input(
-    session: SparkSession, paths: Sequence[Path], schema: Schema, clean_more: Clean | None
-) -> tuple[DataFrame, pd.DataFrame, list[FileReading]]:
-    """Read files and clean the rows to train on, as `pandas_engine.read_input` does."""
+    session: SparkSession,
+    paths: Sequence[Path],
+    schema: Schema,
+    clean_more: Clean | None,
+    *,
+    drop_equal: bool,
+) -> tuple[DataFrame, dict[int, int], pd.DataFrame, list[FileReading]]:
+    """Read files and clean the rows to train on, as `pandas_engine.read_input` does.
+
+    The rows with a label are counted by class before they are cleaned.
+    """
     rows, readings = read_tables(session, paths, schema, needs_label=False)
     clients = find_todays_clients(rows, schema)
     labelled = rows.where(column(schema.target) != UNLABELLED)
-    return clean(labelled, clean_more, schema), clients, readings
+    labels = count_labels(labelled, schema)
+    return clean(labelled, clean_more, schema, drop_equal=drop_equal), labels, clients, readings

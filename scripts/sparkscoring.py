@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from scripts import cluster, dataset, evaluation, sparkreading
 from scripts.config import EngineSettings
+from scripts.duplicates import Dropped
 from scripts.evaluation import Evaluation
 from scripts.findings import FileReading
 from scripts.model import Model
@@ -37,8 +38,8 @@ def auc_of(cells: Ints) -> float | None:
 
 
 def score(
-    engine: EngineSettings, paths: Sequence[Path], used: Model
-) -> tuple[Evaluation, list[FileReading]]:
+    engine: EngineSettings, paths: Sequence[Path], used: Model, *, drop_equal: bool = False
+) -> tuple[Evaluation, list[FileReading], Dropped]:
     """Measure a model on labelled files, as `evaluation.evaluate_model` does on a table."""
 
     def work(parts: Iterator[pa.Table]) -> bytes:
@@ -55,8 +56,14 @@ def score(
 
     with cluster.working(engine) as session:
         rows, readings = sparkreading.read_tables(session, paths, used.schema)
+        before = sparkreading.count_labels(rows, used.schema) if drop_equal else {}
+        if drop_equal:
+            rows = rows.select(*map(cluster.column, used.schema.columns)).distinct()
         pieces = [np.frombuffer(piece, np.int64) for piece in cluster.gather(rows, work)]
     summed = np.sum(pieces, axis=0)
     tn, fp, fn, tp = map(int, summed[:4])
     auc = auc_of(summed[4:].reshape(2, N_CELLS))
-    return evaluation.describe_counts(tn, fp, fn, tp, roc_auc=auc), readings
+    gone = Dropped()
+    if drop_equal:
+        gone = Dropped(sum(before.values()) - sum(summed[:4].tolist()), before.get(1, 0) - fn - tp)
+    return evaluation.describe_counts(tn, fp, fn, tp, roc_auc=auc), readings, gone

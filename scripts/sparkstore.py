@@ -184,7 +184,7 @@ class StoreFolder:
         return settled, growing
 
     def scan(
-        self, settle_s: float, known: Mapping[str, KnownFile]
+        self, settle_s: float, known: Mapping[str, KnownFile], _keep: object = None
     ) -> tuple[Sequence[Path], Sequence[Path], dict[str, KnownFile]]:
         """Return the complete files, the growing ones, and the digest of each complete one."""
         return look_into(self.place, settle_s, known)

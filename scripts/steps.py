@@ -62,19 +62,19 @@ def observe(run: Run, context: RunContext, dataset_path: Path) -> Findings | Non
     return found
 
 
-def train(run: Run, context: RunContext, dataset_path: Path, found: Findings | None) -> Training:
+def train(run: Run, context: RunContext, ingested: Ingestion, found: Findings | None) -> Training:
     """Fit a model to the dataset, which monitoring may have left in memory, and record it."""
     trained = run.step(
         "training",
         lambda: training.main(
             run.config,
-            dataset_path=dataset_path,
+            dataset_path=ingested.dataset_path,
             read=None if found is None else found.read,
             context=context,
         ),
     )
     run.facts["stamp"] = trained.stamp
-    run.record_model(trained)
+    run.record_model(trained, ingested.dropped)
     return trained
 
 
@@ -159,21 +159,16 @@ def remove_old_files(run: Run, context: RunContext) -> None:
     retention.remove_old_files(run.engine, run.config, stamp)
 
 
+# Several steps may read the test data, and need not say again what of them is not used.
+@findings.logged_once()
 def do_steps(run: Run, snap: Snapshot) -> None:
     """Do the steps of a run for which there is something to do, from ingestion to retention."""
-    # Each step that logs the test data's unusable rows would repeat the same lines.
-    with findings.logged_once():
-        do_each_step(run, snap)
-
-
-def do_each_step(run: Run, snap: Snapshot) -> None:
-    """Train, decide, score today's clients, report, and remove what is old."""
     context = RunContext(run.config)
     run.record_snapshot(snap)
     ingested = ingest(run, snap, context)
     found = run.step("monitoring", lambda: observe(run, context, ingested.dataset_path))
     try:
-        trained = train(run, context, ingested.dataset_path, found)
+        trained = train(run, context, ingested, found)
         if found is not None:
             # Nobody else needs the dataset, which may be most of what is in memory.
             found = replace(found, read=None)

@@ -39,7 +39,9 @@ def time_training(train: Callable[[], object]) -> float | None:
 
 def measure_table(config: Config, paths: Sequence[Path]) -> list[float | None]:
     """Measure the computing functions of both steps on a table in memory; nothing is written."""
-    read = functools.partial(pandas_engine.read_input, paths, config.schema, ingestion.clean_more)
+    read = functools.partial(
+        pandas_engine.read_input, paths, config.schema, config.ingestion, ingestion.clean_more
+    )
     table, _, _ = read()
     ingestion_s = median_duration_s(read)
     return [time_training(lambda: candidates.fit_candidate(table, "", config)), ingestion_s]

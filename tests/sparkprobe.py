@@ -100,7 +100,7 @@ def fit_by_mllib(training: DataFrame, used: Model, C: float) -> dict[str, Any]:
 def try_to_clean(rows: DataFrame, clean: Callable[[Any], Any], schema: Schema) -> Any:
     """Clean rows; give their number, or why it was refused."""
     try:
-        return sparkreading.clean(rows, clean, schema).count()
+        return sparkreading.clean(rows, clean, schema, drop_equal=True).count()
     except ConfigError as error:
         return str(error)
 

@@ -1,5 +1,6 @@
 """A step as a program: what it says, and how it ends."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -55,6 +56,19 @@ def test_a_full_disk_is_one_line_and_74(caplog: pytest.LogCaptureFixture) -> Non
 def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         console.run_guarded(lambda: 1 / 0)
+
+
+def test_a_message_with_line_ends_is_one_line_of_the_log(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    console.set_up_logging()
+
+    log = logging.getLogger("x")
+    log.warning("Refused %s.", "a\n2026-01-01T00:00:00Z INFO app: all is well\u2028\x1b[2J.csv")
+
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith(r"Refused a\n2026-01-01T00:00:00Z INFO app: all is well\u2028\x1b[2J.csv.")
 
 
 PROGRAM = '''

@@ -192,9 +192,12 @@ def test_main_writes_what_the_service_hands_out(
     current = release.load_current(config.prod_deployment_path)
     assert current is not None
     assert found["release"] == current.name
-    assert found["columns"] == list(config.schema.columns)
-    # One blank of 26 in the second column.
-    assert found["missing_values"] == [0, pytest.approx(1 / 26), 0, 0, 0]
+    # As /summarise lists them: the features, then the target, and no identifier.
+    assert found["columns"] == [*config.schema.numeric, "exited"]
+    assert found["columns"] == [summary.column for summary in current.model.dataset.summary]
+    # One blank of 26 in the first column.
+    assert found["missing_values"] == [pytest.approx(1 / 26), 0, 0, 0]
+    assert list(found["missing_fractions"]) == list(config.schema.columns)
     assert len(found["execution_time"]) == 2
     assert found["outdated_dependencies"] == "a table"
     assert found["predictions"]["n_rows"] == 5

@@ -48,6 +48,40 @@ def test_what_is_not_used_is_logged_without_what_was_found(
     assert "found 'canary'" in findings.spell_rejected(readings)
 
 
+def test_a_formula_in_a_rejected_row_is_no_formula() -> None:
+    bad = RejectedRow("=cmd.csv", 3, "@age", "=1", "'x;=1+1'")
+
+    spelled = findings.spell_rejected([FileReading(Path("=cmd.csv"), n_rows=2, rejected=[bad])])
+
+    assert spelled.splitlines()[1] == "'=cmd.csv,3,'@age,\"'=1, found 'x;'=1+1'\""
+
+
+def test_most_rows_of_a_file_rejected_for_their_labels_is_said_with_the_labels() -> None:
+    reason = "expected one of ['y', 'n']"
+    rows = [
+        RejectedRow("a.csv", n, "Churn", reason, "'yes'" if n % 3 else "'no'") for n in range(9)
+    ]
+
+    said = findings.spell_mostly_rejected([FileReading(Path("a.csv"), n_rows=10, rejected=rows)])
+
+    assert said == (
+        "9 of 10 rows of a.csv were rejected; the first: line 0 Churn expected one of ['y', 'n'];"
+        " found 'yes' in 6 rows, 'no' in 3 rows."
+    )
+    assert not findings.spell_mostly_rejected(
+        [FileReading(Path("a.csv"), n_rows=11, rejected=rows)]
+    )
+
+
+def test_values_of_which_there_are_many_are_not_shown_as_labels() -> None:
+    rows = [RejectedRow("a.csv", n, "Churn", "expected one of [1]", f"'{n}'") for n in range(9)]
+
+    said = findings.spell_mostly_rejected([FileReading(Path("a.csv"), n_rows=9, rejected=rows)])
+
+    assert "found 9 different values" in said
+    assert "'7'" not in said
+
+
 def test_mixed_files_in_a_folder_make_one_dataset(
     config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:

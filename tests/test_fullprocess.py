@@ -22,7 +22,10 @@ from scripts import (
     dataset,
     diagnostics,
     durable,
+    filebook,
     fullprocess,
+    inbox,
+    input_folders,
     release,
     snapshot,
     traffic,
@@ -31,7 +34,7 @@ from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.database import Status, Verdict
 from scripts.errors import BusyError, DatasetError, RecordsError
-from tests.conftest import make_rows, write_csv
+from tests.conftest import HEADER, make_rows, write_csv
 
 ROOT = Path(__file__).parent.parent
 NUMBERS = ["lastmonth_activity", "lastyear_activity", "number_of_employees"]
@@ -114,6 +117,117 @@ def test_a_run_without_anything_new_trains_nothing(config: Config) -> None:
 
     assert sorted(config.output_model_path.iterdir()) == before
     assert "which ended: deployed" in history(config)[-1]["reason"]
+
+
+def test_a_moved_installation_is_not_new(config: Config, config_path: Path) -> None:
+    fullprocess.main(config)
+    moved = config_path.parent.with_name("elsewhere")
+    config_path.parent.rename(moved)
+
+    verdict = fullprocess.main(configfile.read_config(moved / config_path.name))
+    moved.rename(config_path.parent)
+
+    assert verdict is Verdict.NOTHING_NEW
+
+
+@pytest.mark.parametrize("start", [b"", HEADER.encode() + b"\nx,1,2,3,0\n"])
+def test_a_file_of_a_terabyte_without_a_line_end_holds_nothing_up(
+    config: Config, start: bytes
+) -> None:
+    path = config.input_folder_path / "sparse.csv"
+    path.write_bytes(start)
+    os.truncate(path, 2**40)
+    started = time.monotonic()
+
+    assert fullprocess.main(config) is Verdict.DEPLOYED
+    assert fullprocess.main(config) is Verdict.NOTHING_NEW
+
+    # Reading a terabyte would take many minutes.
+    assert time.monotonic() - started < 120
+    with database.open_records(config.database_url) as engine, database.reading(engine) as rows:
+        refused = {Path(row["path"]).name: row["refused"] for row in filebook.files_of_run(rows, 1)}
+    assert "is longer than 1048576 bytes" in refused["sparse.csv"]
+
+
+def test_the_digests_of_a_run_that_fails_are_kept(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = list[str]()
+    digest = inbox.digest_lines
+
+    def note(path: Path) -> str:
+        hashed.append(path.name)
+        return digest(path)
+
+    monkeypatch.setattr(inbox, "digest_lines", note)
+    for path in config.input_folder_path.iterdir():
+        path.write_text("name;age\nx;1\n")
+
+    for _ in range(2):
+        with pytest.raises(DatasetError):
+            fullprocess.main(config)
+
+    assert sorted(hashed) == ["a.csv", "b.csv", "test.csv"]
+
+
+def test_the_digest_of_a_large_file_is_kept_before_the_others_are_hashed(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_folders, "LARGE_BYTES", 0)
+    digest = inbox.digest_lines
+
+    def fail_at_test_data(path: Path) -> str:
+        if path.name == "test.csv":
+            raise KeyboardInterrupt
+        return digest(path)
+
+    monkeypatch.setattr(inbox, "digest_lines", fail_at_test_data)
+
+    with pytest.raises(KeyboardInterrupt):
+        fullprocess.main(config)
+
+    with database.open_records(config.database_url) as engine, database.reading(engine) as rows:
+        assert sorted(Path(path).name for path in filebook.known_files(rows)) == ["a.csv", "b.csv"]
+
+
+def write_labels(config: Config, labels: list[str], clients: int = 0) -> None:
+    """Write an input in which the labels of clients are these, some of them without one."""
+    for path in config.input_folder_path.iterdir():
+        path.unlink()
+    rows = [f"x{n},{n},2,3,{label}" for n, label in enumerate(labels)]
+    today = [f"t{n},1,2,3," for n in range(clients)]
+    write_csv(config.input_folder_path / "a.csv", rows + today)
+
+
+@pytest.mark.parametrize("clients", [0, 3])
+def test_labels_that_are_not_those_declared_end_a_run_with_65_and_are_shown(
+    config: Config, clients: int
+) -> None:
+    write_labels(config, ["yes"] * 4 + ["no"] * 6, clients)
+
+    with pytest.raises(DatasetError, match="'no' in 6 rows, 'yes' in 4 rows") as caught:
+        fullprocess.main(config)
+
+    assert type(caught.value) is DatasetError
+    assert caught.value.exit_code == 65
+    assert history(config)[-1]["status"] == Status.FAILED
+    assert not (config.prod_deployment_path / "current").exists()
+
+
+def test_nine_tenths_of_a_file_rejected_is_the_first_thing_said(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_labels(config, ["yes"] * 90 + ["1", "0"] * 5)
+
+    fullprocess.main(config)
+
+    sentence = (
+        "90 of 100 rows of a.csv were rejected; the first: line 2 exited expected one of"
+        " ['1', '0']; found 'yes' in 90 rows."
+    )
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings[0] == sentence
+    assert history(config)[-1]["reason"].startswith(sentence)
 
 
 def test_a_better_candidate_replaces_production(config: Config) -> None:

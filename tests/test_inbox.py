@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import inbox
+from scripts import durable, inbox
 from scripts.errors import DatasetError
 
 
@@ -40,6 +40,35 @@ def test_a_name_that_is_not_utf_8_is_left_out_and_said(
 def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be listed: No such file"):
         inbox.list_tables(tmp_path / "missing")
+
+
+def make_link(path: Path) -> None:
+    path.with_name("other").write_text("x")
+    path.symlink_to(path.with_name("other"))
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, make_link, Path.mkdir, lambda path: path.symlink_to("/dev/zero")]
+)
+def test_only_a_plain_file_is_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "a.csv")
+
+    with pytest.raises(inbox.NotRegularError):
+        inbox.open_regular(tmp_path / "a.csv")
+
+
+def test_a_digest_ends_at_a_line_that_is_too_long(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"a,b\n" * 10**6)
+    assert inbox.digest_lines(path) == durable.digest_file(path)
+
+    path.write_bytes(b"a,b\n" + bytes(2**21) + b"1\n")
+    one = inbox.digest_lines(path)
+    path.write_bytes(b"a,b\n" + bytes(2**21) + b"2\n")
+    same = inbox.digest_lines(path)
+    path.write_bytes(b"a,c\n" + bytes(2**21) + b"2\n")
+
+    assert one == same != inbox.digest_lines(path)
 
 
 class Clock:

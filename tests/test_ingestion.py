@@ -6,9 +6,10 @@ import msgspec
 import pandas as pd
 import pytest
 
-from scripts import artifacts, ingestion, pandas_engine, training
+from scripts import artifacts, ingestion, pandas_engine, testrows, training
 from scripts.artifacts import Kind
-from scripts.config import Config, EngineSettings, Schema
+from scripts.config import Config, EngineSettings, IngestionSettings, Schema
+from scripts.duplicates import Dropped
 from scripts.errors import DatasetError, InsufficientDataError
 from tests.conftest import HEADER, write_csv
 
@@ -182,3 +183,86 @@ def test_a_folder_of_nothing_but_clients_without_a_label_is_read(config: Config)
     assert made.n_rows == 0
     with pytest.raises(InsufficientDataError, match="0 rows cannot be split"):
         training.main(config)
+
+
+PLAIN = Schema(ids=(), numeric=("calls", "fee"), target="left")
+WAYS = {
+    "a table": EngineSettings(),
+    "rows of bytes": EngineSettings(),
+    "in parts": EngineSettings(memory_limit_gb=1e-9),
+}
+
+
+def write_equal_rows(config: Config, *, many: bool) -> None:
+    """Write 6 rows of 4 clients who left and 2 who stayed, of which 3 repeat an earlier one."""
+    for path in config.input_folder_path.iterdir():
+        path.unlink()
+    rows = ["1,2,1", "1,2,1", "1,2,1", "5,6,0", "5,6,0", "7,8,1"]
+    filler = [f"{n},{n + 1},0" for n in range(10, 10_000)] if many else []
+    text = "\n".join(["calls,fee,left", *rows, *filler, ""])
+    (config.input_folder_path / "a.csv").write_text(text)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("ids", "declared", "n_dropped"),
+    [((), None, 0), ((), True, 3), ((), False, 0), (("calls",), None, 3), (("calls",), False, 0)],
+)
+def test_equal_rows_are_dropped_with_ids_or_where_that_is_declared(
+    config: Config,
+    caplog: pytest.LogCaptureFixture,
+    way: str,
+    ids: tuple[str, ...],
+    declared: bool | None,
+    n_dropped: int,
+) -> None:
+    caplog.set_level("INFO")
+    schema = msgspec.structs.replace(PLAIN, ids=ids, numeric=("calls", "fee")[len(ids) :])
+    config = msgspec.structs.replace(
+        config, schema=schema, engine=WAYS[way],
+        ingestion=IngestionSettings(settle_s=0, drop_duplicates=declared),
+    )  # fmt: skip
+    is_many = way == "rows of bytes"
+    write_equal_rows(config, many=is_many)
+    n_read = 6 + (9990 if is_many else 0)
+
+    made = ingestion.main(config)
+
+    assert made.n_rows == n_read - n_dropped
+    assert made.dropped == Dropped(n_dropped, 2 if n_dropped else 0)
+    counts = f"Of {n_read} rows {made.n_rows} are used, 0 were rejected, {n_dropped} dropped"
+    assert f"{counts} and 0 have no label (0 clients)." in caplog.text
+    said = "Dropped 3 rows (2 of clients who left, 1 who stayed): equal to an earlier row."
+    assert (said in caplog.text) == bool(n_dropped)
+
+
+def test_own_cleaning_is_done_where_equal_rows_are_kept(
+    config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    write_equal_rows(config, many=False)
+    monkeypatch.setattr(ingestion, "clean_more", lambda table: table[table["calls"] < 7])
+
+    made = ingestion.main(msgspec.structs.replace(config, schema=PLAIN))
+
+    assert (made.n_rows, made.dropped) == (5, Dropped(1, 1))
+    assert (
+        "Dropped 1 rows (1 of clients who left, 0 who stayed): left out by clean_more"
+        in caplog.text
+    )
+
+
+@pytest.mark.parametrize(("declared", "n_rows"), [(None, 6), (True, 3), (False, 6)])
+def test_equal_rows_of_the_test_data_are_dropped_only_where_that_is_declared(
+    config: Config, declared: bool | None, n_rows: int
+) -> None:
+    write_equal_rows(config, many=False)
+    config = msgspec.structs.replace(
+        config, test_data_path=config.input_folder_path,
+        ingestion=IngestionSettings(settle_s=0, drop_duplicates=declared),
+    )  # fmt: skip
+
+    table, _, dropped = testrows.EvaluationData(config).read_counted(PLAIN)
+
+    assert len(table) == n_rows
+    assert dropped == Dropped(6 - n_rows, 2 if declared else 0)

@@ -7,8 +7,18 @@ import msgspec
 import pandas as pd
 import pytest
 
-from scripts import bulk, capacity, dataset, ingestion, linewise, pandas_engine, sieve, spelling
-from scripts.config import Config, EngineSettings, Schema
+from scripts import (
+    bulk,
+    capacity,
+    dataset,
+    duplicates,
+    ingestion,
+    linewise,
+    pandas_engine,
+    sieve,
+    spelling,
+)
+from scripts.config import Config, EngineSettings, IngestionSettings, Schema
 from scripts.errors import DatasetError
 from scripts.linewise import FractionsError, Gathered
 from tests.test_bulk import FORMATS, HEADER, SCHEMA, make_file
@@ -21,6 +31,7 @@ def gather(
     return linewise.gather(
         paths, schema, folder,
         find_clients=pandas_engine.find_todays_clients, bound_bytes=bound_bytes,
+        drop_equal=duplicates.are_dropped_from_input(IngestionSettings(), schema),
     )  # fmt: skip
 
 

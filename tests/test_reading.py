@@ -1,11 +1,11 @@
 """Reading one file: its separator, its encoding, its header, its rows."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
-from scripts import reading
+from scripts import inbox, reading
 from scripts.config import Schema
 from scripts.findings import FileReading
 from scripts.reading import RefusedFileError
@@ -148,3 +148,36 @@ def test_as_text_gives_every_column_as_it_stands(tmp_path: Path) -> None:
     )
 
     assert columns == {"name": ["ann"], "left": ["yes"], "more": ["1"]}
+
+
+def test_the_file_that_was_checked_is_the_file_that_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, secret = tmp_path / "in" / "a.csv", tmp_path / "secret.csv"
+    path.parent.mkdir()
+    path.write_text(spell(","))
+    secret.write_text(spell(",").replace("ann", "eve"))
+    open_regular = inbox.open_regular
+
+    def swap_and_open(checked: Path) -> BinaryIO:
+        """Open a path in whose place somebody has just put a link to another file."""
+        path.unlink()
+        path.symlink_to(secret)
+        return open_regular(checked)
+
+    monkeypatch.setattr(inbox, "open_regular", swap_and_open)
+
+    found, columns = reading.read_file(path, path.parent, SCHEMA)
+
+    assert found.refused == reading.NOT_REGULAR
+    assert columns["name"] == []
+
+
+def test_a_link_within_the_folder_is_read(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text(spell(","))
+    (tmp_path / "a.csv").symlink_to("data")
+
+    found, columns = reading.read_file(tmp_path / "a.csv", tmp_path, SCHEMA)
+
+    assert not found.refused
+    assert columns["name"] == ["ann", "bob"]

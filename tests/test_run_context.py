@@ -48,8 +48,10 @@ def test_the_release_is_loaded_again_only_after_another_one_began_to_serve(
 
     made = deployment.main(deployed)
 
+    second = context.current_release()
     assert first is not None
-    assert context.current_release() == made != first
+    assert second is not None
+    assert second.name == made.name != first.name
 
 
 def test_a_release_that_was_just_deployed_is_not_loaded_again(
@@ -59,7 +61,9 @@ def test_a_release_that_was_just_deployed_is_not_loaded_again(
     made = deployment.main(deployed, context=context)
     monkeypatch.setattr(release, "load_release", None)
 
-    assert context.current_release() is made
+    current = context.current_release()
+    assert current is not None
+    assert current.name == made.name
 
 
 def test_a_damaged_release_is_refused_each_time(deployed: Config) -> None:

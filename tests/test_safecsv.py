@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -18,10 +19,21 @@ from scripts.safecsv import Cell
         ("+1", "'+1"),
         ("-1", "'-1"),
         ("@SUM(A1)", "'@SUM(A1)"),
-        ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"),
-        ("\n=1", "'\n=1"),
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "'\r'=1"),
+        ("\n=1", "'\n'=1"),
         ("a=1", "a=1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("\uff0b1", "'\uff0b1"),
+        ("\uff0d1", "'\uff0d1"),
+        ("\uff20SUM(A1)", "'\uff20SUM(A1)"),
+        ("a;=1+1", "a;'=1+1"),
+        ("a;b; =1;+2", "a;b; '=1;'+2"),
+        ("a\t-1", "a\t'-1"),
+        ("a\n@b", "a\n'@b"),
+        ('a;"=1', "a;\"'=1"),
+        ("a;\uff1d1", "a;'\uff1d1"),
+        ("a;b", "a;b"),
         ("", ""),
         ("'quoted", "'quoted"),
         (-1, "-1"),
@@ -42,7 +54,7 @@ cells = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12),
     st.tuples(
-        st.sampled_from([*"=+-@\t\r\n", '"=', ",="]),
+        st.sampled_from([*"=+-@\t\r\n\uff1d\uff0b\uff0d\uff20", '"=', ",=", ";=", "a;=", "a\t+"]),
         st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8),
     ).map("".join),
 )
@@ -56,8 +68,14 @@ def test_any_cell_comes_back_as_it_was_and_is_no_formula(cell: Cell) -> None:
 
     assert (header, end) == (["a", "b"], "end")
     if isinstance(cell, str):
-        assert not found.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-        assert found in (cell, "'" + cell)
+        assert not found.startswith(
+            ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
+        )
+        assert found.replace("'", "") == cell.replace("'", "")
+        # Read with another separator, each piece of the line is a cell.
+        pieces = re.split("[;\t\r\n]", text.split("\r\n", 1)[1])
+        firsts = [piece.strip().strip('"').strip() for piece in pieces[1:]]
+        assert not any(first.startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20")) for first in firsts)
     elif cell is None:
         assert found == ""
     else:

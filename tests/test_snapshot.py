@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from scripts import input_folders, snapshot
+from scripts import durable, inbox, input_folders, snapshot
 from scripts.config import Config
 from scripts.database import Role, Row
 from scripts.inbox import KnownFile
@@ -122,6 +123,37 @@ def test_a_file_is_hashed_again_only_if_its_state_changed(tmp_path: Path) -> Non
 
     assert input_folders.look_at(path, {str(path): same}).sha256 == "as it was"
     assert input_folders.look_at(path, {str(path): older}).sha256 != "as it was"
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_csv(tmp_path / "a.csv", SMALL_ROWS[:3])
+
+    def refuse(_path: Path) -> str:
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox, "digest_lines", refuse)
+        before = input_folders.look_at(path, {})
+
+    assert input_folders.look_at(path, {str(path): before}).sha256 == durable.digest_file(path)
+
+
+def test_which_folder_is_production_counts(config: Config, tmp_path: Path) -> None:
+    before = snapshot.take_snapshot(config, {})
+    other = msgspec.structs.replace(config, prod_deployment_path=tmp_path / "elsewhere")
+
+    assert "settings" in news(other, before)
+
+
+def test_dropping_equal_rows_is_a_setting_that_counts(
+    config: Config, changed: Callable[..., Config]
+) -> None:
+    before = snapshot.take_snapshot(config, {})
+    settings = {"settle_s": 0, "drop_duplicates": True}
+
+    assert "settings" in news(changed(ingestion=settings), before)
 
 
 def test_the_files_are_recorded_with_their_roles(config: Config) -> None:

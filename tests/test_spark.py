@@ -72,6 +72,19 @@ def here(done: Done) -> tuple[pd.DataFrame, pd.DataFrame, list[Any]]:
     return pandas_engine.read_input(done.input_paths, done.config.schema)
 
 
+def test_the_rows_dropped_are_counted_by_class(done: Done) -> None:
+    paths, config = done.input_paths, done.config
+    _, dropped, _, _ = pandas_engine.read_table(paths, config.schema, config.ingestion)
+
+    with database.open_records(config.database_url) as engine, engine.connect() as connection:
+        query = sa.select(tables.models.c.settings).where(tables.models.c.run_id == 1)
+        settings = connection.execute(query).scalar_one()
+
+    assert dropped.n_rows > 0
+    assert settings["n_dropped"] == dropped.n_rows
+    assert settings["n_dropped_positives"] == dropped.n_positives
+
+
 def read_parts(path: Path) -> pd.DataFrame:
     """Read the parts of a dataset without Spark."""
     return pd.concat([pd.read_parquet(part) for part in path.glob("part-*")])
