@@ -2,6 +2,8 @@
 # The one thing cron calls: one full process, logged to logs/<date>.log. Needs no PATH or HOME.
 # automate.sh [--python INTERPRETER] [options of scripts.fullprocess]
 set -u
+# What a run writes tells of clients, and is for no other account.
+umask 077
 PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
 # How the run came to be, for its record.
 ADRAS_TRIGGER=${ADRAS_TRIGGER:-cron}

@@ -49,7 +49,7 @@ wanted="$(sha256sum requirements.lock) $("$python" --version)"
 installed=$environment/.adras-installed
 if [ "$(cat "$installed" 2>/dev/null)" != "$wanted" ]; then
     printf 'Installing into %s ...\n' "$environment"
-    "$python" -m pip install --quiet --disable-pip-version-check -r requirements.lock ||
+    "$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock ||
         fail "the packages could not be installed; is the package index reachable?" 69
     printf '%s\n' "$wanted" > "$installed"
 fi

@@ -14,14 +14,24 @@ SNIPPET = ROOT / "examples" / "deployment" / "nginx.conf"
 SERVED_BY = "X-Served-By"
 
 
-def spell_proxy(folder: Path, port: int, addresses: Sequence[str]) -> str:
+def make_certificate(folder: Path) -> str:
+    """Make a certificate that nobody trusts; return the lines by which the snippet has it."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+               "-nodes", "-days", "2", "-subj", "/CN=adras.test", "-keyout", str(key),
+               "-out", str(certificate)]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return f" ssl;\n    ssl_certificate {certificate};\n    ssl_certificate_key {key}"
+
+
+def spell_proxy(folder: Path, port: int, addresses: Sequence[str], secured: str = "") -> str:
     """Spell the whole configuration around the snippet; each answer names who gave it."""
     servers = "\n".join(f"    server {address};" for address in addresses)
     snippet = SNIPPET.read_text().replace("    server 127.0.0.1:8000;", servers)
     return (
         f"daemon off; pid {folder}/pid; error_log {folder}/error.log;\nevents {{ }}\n"
         f"http {{ access_log off; add_header {SERVED_BY} $upstream_addr always;\n"
-        f"{snippet.replace('listen 8080', f'listen 127.0.0.1:{port}')} }}\n"
+        f"{snippet.replace('listen 8080', f'listen 127.0.0.1:{port}{secured}')} }}\n"
     )
 
 
@@ -39,18 +49,19 @@ def wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def running_proxy(
-    folder: Path, addresses: Sequence[str]
+    folder: Path, addresses: Sequence[str], *, is_secure: bool = False
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run nginx before services; give its address and its process."""
+    """Run nginx before services, by https if wanted; give its address and its process."""
     if shutil.which("nginx") is None:
         raise SystemExit("nginx is missing; Debian: apt-get install nginx-light")
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "nginx.conf"
-    path.write_text(spell_proxy(folder, port, addresses))
+    secured = make_certificate(folder) if is_secure else ""
+    path.write_text(spell_proxy(folder, port, addresses, secured))
     with subprocess.Popen(["nginx", "-p", str(folder), "-c", str(path)]) as process:
         try:
             wait_until_listening(port, process)
-            yield f"http://127.0.0.1:{port}", process
+            yield f"{'https' if is_secure else 'http'}://127.0.0.1:{port}", process
         finally:
             process.terminate()

@@ -42,7 +42,7 @@ from scripts import (
     gains,
     holdout,
     inference,
-    ingestion,
+    pandas_engine,
     suggest,
     thresholds,
 )
@@ -131,7 +131,7 @@ def read_both(
     schema = inference.infer(paths[:1], declared).schema
     (folder / "config.json").write_text(json.dumps({key: key for key in FOLDER_KEYS}))
     config = msgspec.structs.replace(read_config(folder / "config.json"), schema=schema)
-    train, _ = ingestion.build_dataset(paths[:1], schema)
+    train, _, _ = pandas_engine.read_input(paths[:1], schema)
     return config, train, dataset.read_tables(paths[1:], schema)[0]
 
 

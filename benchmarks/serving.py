@@ -4,7 +4,7 @@
 
 All sides run at the same time and are asked in turns. Required, at 8 and at 64 connections: one row
 at least 0.8 of an empty route on the same server and 10 times the plain way, 1,000 rows at least 5
-times the plain way; p99 at 64 connections below 4 times p50; at most 120 MB. With the Python of an
+times the plain way; p99 at 64 connections at most twice p50; at most 120 MB. With the Python of an
 environment that has MLflow, its scoring server is measured as well.
 """
 
@@ -24,7 +24,7 @@ from benchmarks.servers import ROW, Running, prepare, running_mlflow, running_ou
 
 UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 REQUIRED_MB = 120
-REQUIRED_TAIL = 4
+REQUIRED_TAIL = 2
 REQUIRED_RATIOS = {(1, "empty"): 0.8, (1, "plain"): 10.0, (1000, "plain"): 5.0}
 
 
@@ -140,10 +140,10 @@ def show_ratios(medians: Medians) -> bool:
         print(line)
     for load in LOADS[1::2]:
         ours = medians[load, "ours"]
-        are_met.append(ours.p99_ms < REQUIRED_TAIL * ours.p50_ms)
+        are_met.append(ours.p99_ms <= REQUIRED_TAIL * ours.p50_ms)
         print(
             f"{load.n_rows:5} rows {load.n_connections:3} connections  p99 / p50"
-            f" {ours.p99_ms / ours.p50_ms:6.2f}, required below {REQUIRED_TAIL}:"
+            f" {ours.p99_ms / ours.p50_ms:6.2f}, required at most {REQUIRED_TAIL}:"
             f" {verdict(are_met[-1])}"
         )
     return all(are_met)

@@ -1,40 +1,80 @@
 """Who may ask: tokens compared in constant time, failed logins limited per address."""
 
+import hashlib
 import hmac
 import ipaddress
 import math
+import secrets
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from scripts.answers import RefusedError
 from scripts.config import LOOPBACK_HOSTS
-from scripts.sessions import Sessions
+from scripts.sessions import EndedSessions, Sessions
 from scripts.tokens import Role, Tokens
 
+# Wrong tokens of an address in a minute: so often the same one, and so many different ones.
 MAX_FAILED_LOGINS = 10
 WINDOW_S = 60.0
 # So that a flood of addresses cannot fill the memory; the oldest are forgotten first.
 MAX_ADDRESSES = 10_000
+N_HASH_BYTES = 8
 IPV6_SITE_BITS = 64
+# Longer than any address with a port; a header may be longer.
+MAX_ADDRESS_CHARACTERS = 64
+UNKNOWN = "unknown"
+READ_ONLY = "This token may read only; this method on this path wants the token of the role admin."
 WHO = ("WWW-Authenticate", 'Bearer realm="adras"')
+
+
+def normalize_address(text: str) -> str:
+    """Return an IP address in its one spelling, without port, brackets and zone.
+
+    Parameters
+    ----------
+    text : str
+        As a socket or the header X-Forwarded-For has it, such as `192.0.2.1:4711`,
+        `[2001:db8::1]:443` or `::ffff:192.0.2.1`, by which a socket of IPv6 names an IPv4 client.
+
+    Returns
+    -------
+    str
+        "unknown" for any other text.
+    """
+    text = text.strip()[:MAX_ADDRESS_CHARACTERS]
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        parsed = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return UNKNOWN
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 def site_of(address: str) -> str:
     """Name the address that failed logins are counted for; a whole site of IPv6 counts as one."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    address = normalize_address(address)
+    if ":" not in address:
         return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return address
-    return str(ipaddress.IPv6Network((parsed, IPV6_SITE_BITS), strict=False))
+    return str(ipaddress.IPv6Network((address, IPV6_SITE_BITS), strict=False))
+
+
+def is_from_proxy(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> bool:
+    """Return whether a request comes from a proxy of ours, whose headers are believed."""
+    if not trusted_proxies:
+        return False
+    address = normalize_address(str(environ.get("REMOTE_ADDR", "")))
+    return address in map(normalize_address, trusted_proxies)
 
 
 def client_address(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> str:
-    """Say who asks: behind a proxy of ours the last address that no proxy of ours added.
+    """Return the address of the client: behind a proxy the last one that no proxy of ours added.
 
     Parameters
     ----------
@@ -44,49 +84,83 @@ def client_address(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...])
         Addresses whose X-Forwarded-For is believed; from others it would be a way around the
         limit.
     """
-    address = str(environ.get("REMOTE_ADDR", ""))
-    if address not in trusted_proxies:
+    address = normalize_address(str(environ.get("REMOTE_ADDR", "")))
+    if not is_from_proxy(environ, trusted_proxies):
         return address
-    chain = [part.strip() for part in environ.get("HTTP_X_FORWARDED_FOR", "").split(",")]
-    strangers = [part for part in chain if part and part not in trusted_proxies]
+    proxies = set(map(normalize_address, trusted_proxies))
+    chain = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    passed = [normalize_address(part) for part in chain if part.strip()]
+    strangers = [part for part in passed if part not in proxies]
     return strangers[-1] if strangers else address
 
 
+@dataclass
+class Window:
+    """The wrong tokens of one address within a minute: how often each was sent, by its hash."""
+
+    started_s: float
+    n_by_token: Counter[bytes] = field(default_factory=Counter)
+
+    def is_full(self, token: bytes) -> bool:
+        """Return whether this token is not to be tried again."""
+        n_times = self.n_by_token[token]
+        n_tokens = len(self.n_by_token)
+        return n_times >= MAX_FAILED_LOGINS or (not n_times and n_tokens >= MAX_FAILED_LOGINS)
+
+
 class FailedLogins:
-    """Count failed logins per address and minute."""
+    """Count wrong tokens per address, token and minute.
+
+    A program that goes on with an outdated token, or somebody who types another one, is told so
+    whatever others behind the same address send.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._windows: OrderedDict[str, Window] = OrderedDict()
+        # The memory holds no token that was nearly right, not even as a plain hash.
+        self._key = secrets.token_bytes(32)
 
-    def wait_s(self, address: str) -> float:
-        """Say how long an address has to wait before it may try again; 0 if it may."""
-        if not self._windows:
-            return 0.0
-        site, now = site_of(address), time.monotonic()
-        with self._lock:
-            started, count = self._windows.get(site, (now, 0))
-            return max(0.0, started + WINDOW_S - now) if count >= MAX_FAILED_LOGINS else 0.0
+    def _hash(self, token: bytes) -> bytes:
+        """Hash a token with the key of this process."""
+        return hashlib.blake2b(token, digest_size=N_HASH_BYTES, key=self._key).digest()
 
-    def count(self, address: str) -> None:
-        """Count a failed login; after a minute an address begins anew."""
-        site, now = site_of(address), time.monotonic()
+    def count(self, address: str, token: bytes) -> float:
+        """Count a wrong token; after a minute an address begins anew.
+
+        Parameters
+        ----------
+        address : str
+            Of the client.
+        token : bytes
+            As sent.
+
+        Returns
+        -------
+        float
+            For how many seconds this address should not send this token again; 0 if it may.
+        """
+        site, now_s, hashed = site_of(address), time.monotonic(), self._hash(token)
         with self._lock:
-            started, count = self._windows.pop(site, (now, 0))
-            if now - started >= WINDOW_S:
-                started, count = now, 0
-            self._windows[site] = (started, count + 1)
+            window = self._windows.pop(site, None)
+            if window is None or now_s - window.started_s >= WINDOW_S:
+                window = Window(now_s)
+            self._windows[site] = window
             while len(self._windows) > MAX_ADDRESSES:
                 self._windows.popitem(last=False)
+            if window.is_full(hashed):
+                return window.started_s + WINDOW_S - now_s
+            window.n_by_token[hashed] += 1
+            return 0.0
 
 
 class Access:
     """Let in who holds the token that a route wants, or a session that one began with it."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, ended: EndedSessions | None = None) -> None:
         self._tokens = tokens
         self._failed = FailedLogins()
-        self._sessions = Sessions(tokens)
+        self._sessions = Sessions(tokens, ended)
 
     @property
     def needs_token(self) -> bool:
@@ -101,20 +175,23 @@ class Access:
                 found = role
         return found
 
-    def _role_of_header(self, environ: Mapping[str, Any]) -> Role | None:
-        """Say which role the token in the header of a request has."""
-        scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    def _role_of_header(self, header: str) -> Role | None:
+        """Return the role of the token in the header Authorization."""
+        scheme, _, given = header.partition(" ")
         # WSGI hands headers over as latin-1; the bytes compared are those that were sent.
         found = self._role_of_token(given.strip().encode("latin-1", "replace"))
         return found if scheme.lower() == "bearer" else None
 
-    def _check_wait(self, address: str) -> None:
-        """Refuse an address with too many wrong tokens."""
-        wait_s = self._failed.wait_s(address)
+    def _refuse_token(
+        self, environ: Mapping[str, Any], token: bytes, trusted_proxies: tuple[str, ...]
+    ) -> None:
+        """Count a wrong token, and refuse the client who has sent too many."""
+        wait_s = self._failed.count(client_address(environ, trusted_proxies), token)
         if wait_s:
             raise RefusedError(
                 429,
-                f"Too many wrong tokens from this address; {MAX_FAILED_LOGINS} a minute are taken.",
+                f"Too many wrong tokens from this address; {MAX_FAILED_LOGINS} a minute are taken."
+                " The right token is taken at any time.",
                 [("Retry-After", str(math.ceil(wait_s)))],
             )
 
@@ -142,13 +219,22 @@ class Access:
         RefusedError
             With status 401 for a wrong token, which counts as a failed login, 429 after too many.
         """
-        address = client_address(environ, trusted_proxies)
-        self._check_wait(address)
-        role = self._role_of_token(token.strip().encode("utf-8", "surrogateescape"))
+        given = token.strip().encode("utf-8", "surrogateescape")
+        role = self._role_of_token(given)
         if role is None:
-            self._failed.count(address)
+            self._refuse_token(environ, given, trusted_proxies)
             raise RefusedError(401, "This is not the token of this service.", [WHO])
         return self._sessions.spell(role)
+
+    def end_session(self, environ: Mapping[str, Any]) -> None:
+        """End the session of a browser, so that a copy of its cookie opens nothing any more.
+
+        Raises
+        ------
+        RefusedError
+            With status 503 if that cannot be noted.
+        """
+        self._sessions.end(environ)
 
     def check(
         self, environ: Mapping[str, Any], wanted: Role, trusted_proxies: tuple[str, ...] = ()
@@ -178,21 +264,17 @@ class Access:
         if not self._tokens.by_role:
             check_host(environ)
             return None
-        role = None
+        header = environ.get("HTTP_AUTHORIZATION", "")
         # A header is meant, a cookie comes by itself.
-        if not environ.get("HTTP_AUTHORIZATION"):
-            role = self._sessions.role_of(environ)
-        if role is None:
-            address = client_address(environ, trusted_proxies)
-            self._check_wait(address)
-            role = self._role_of_header(environ)
+        role = self._role_of_header(header) if header else self._sessions.role_of(environ)
         if role is None:
             # Who sends no token guesses none.
-            if environ.get("HTTP_AUTHORIZATION"):
-                self._failed.count(address)
+            if header:
+                sent = (header.partition(" ")[2] or header).strip()
+                self._refuse_token(environ, sent.encode("latin-1", "replace"), trusted_proxies)
             raise RefusedError(401, "Expected the header Authorization: Bearer <token>.", [WHO])
         if wanted is Role.ADMIN and role is not Role.ADMIN:
-            raise RefusedError(403, "This token may read only; expected the token of role admin.")
+            raise RefusedError(403, READ_ONLY)
         return role
 
 

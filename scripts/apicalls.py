@@ -1,6 +1,7 @@
 """Asks the running service for everything it can say."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,11 +9,11 @@ import click
 import msgspec
 import requests
 
-from scripts import artifacts, dataset, durable, release, testrows
+from scripts import artifacts, console, dataset, durable
 from scripts.config import ApiSettings, Config
-from scripts.console import run_as_script
-from scripts.errors import ServiceUnavailableError
+from scripts.errors import NoServiceError, ServiceUnavailableError
 from scripts.predictionlog import UNLOGGED
+from scripts.run_context import RunContext
 from scripts.tokens import read_tokens
 
 Answer = dict[str, Any]
@@ -53,8 +54,10 @@ def ask(session: requests.Session, config: Config, path: str, rows: Rows | None 
 
     Raises
     ------
+    NoServiceError
+        If nothing answers.
     ServiceUnavailableError
-        If the service does not answer, or not with what was asked for.
+        If the service does not answer with what was asked for.
     """
     url = f"{config.api_url}{path}"
     # requests would refuse a NaN, where msgspec writes null, the blank of the API.
@@ -68,7 +71,7 @@ def ask(session: requests.Session, config: Config, path: str, rows: Rows | None 
             allow_redirects=False,
         )
     except requests.RequestException as error:
-        raise ServiceUnavailableError(
+        raise NoServiceError(
             f"{url} does not answer ({type(error).__name__}); is the service running? Start it"
             " with python -m scripts.app."
         ) from error
@@ -109,12 +112,13 @@ def ask_predictions(session: requests.Session, config: Config, rows: Rows) -> An
     return whole
 
 
-def main(config: Config) -> Path:
+def main(config: Config, *, context: RunContext | None = None) -> Path:
     """Ask the service about the test data, its score, summary and diagnosis; write the answers."""
     # The columns that the service wants are those of the model in production.
-    current = release.load_current(config.prod_deployment_path)
+    context = context or RunContext(config)
+    current = context.current_release()
     schema = config.schema if current is None else current.model.schema
-    table, _ = testrows.read(config, schema)
+    table, _ = context.test_data.read(schema)
     # pandas lets names be anything; those of the schema are text.
     rows = cast("Rows", dataset.features(table, schema).to_dict(orient="records"))
     token = read_tokens(config.api).any_for_reading
@@ -139,10 +143,56 @@ def main(config: Config) -> Path:
     return path
 
 
+def describe_predictions(answer: Answer) -> str:
+    """Describe the predictions by their number, the share of leavers, and the bands."""
+    predicted, bands = answer["predictions"], Counter[str](answer["risk_bands"])
+    n_leaving, n_rows = sum(map(int, predicted)), len(predicted)
+    spelled = ", ".join(f"{count} {band}" for band, count in bands.most_common())
+    return f"{n_rows} rows, of which {n_leaving} are expected to leave ({spelled})"
+
+
+def describe_summary(answer: Answer) -> list[str]:
+    """Describe each column of the summary by its mean, median and standard deviation."""
+    columns = zip(answer["columns"], *answer["summary"], strict=True)
+    return [
+        f"{name}: {', '.join('none' if n is None else f'{n:.4g}' for n in numbers)}"
+        for name, *numbers in columns
+    ]
+
+
+def describe_diagnosis(answer: Answer) -> str:
+    """Describe a diagnosis by the worst share of missing values, the times and the packages."""
+    fractions = [share for share in answer["missing_values"] if share is not None]
+    times = ["not timed" if s is None else f"{s:.2f} s" for s in answer["execution_time"]]
+    packages = answer["outdated_dependencies"].splitlines()
+    n_outdated = f"{len(packages) - 1} outdated packages" if len(packages) > 1 else packages[0]
+    return (
+        f"at most {max(fractions, default=0.0):.1%} missing in a column, training {times[0]},"
+        f" ingestion {times[1]}, {n_outdated}"
+    )
+
+
+def spell_summary(answers: Answer, path: Path) -> str:
+    """Spell what a person wants to see of the answers, a line for each endpoint."""
+    score = answers["score"]
+    return console.spell_columns(
+        [
+            ("release", str(score["release"])),
+            ("predictions", describe_predictions(answers["predictions"])),
+            ("score", f"F1 {score['score']:.4f} on the test data"),
+            ("summary", "mean, median, standard deviation"),
+            *(("", line) for line in describe_summary(answers["summary"])),
+            ("diagnosis", describe_diagnosis(answers["diagnosis"])),
+            ("answers", str(path)),
+        ]
+    )
+
+
 def show_answers(config: Config) -> None:
-    """Ask the running service for everything it can say; print and write the answers."""
-    click.echo(main(config).read_text(), nl=False)
+    """Ask the running service for everything it can say; write the answers, print a summary."""
+    path = main(config)
+    click.echo(spell_summary(msgspec.json.decode(path.read_bytes(), type=Answer), path))
 
 
 if __name__ == "__main__":
-    run_as_script(show_answers, exclusive=True)
+    console.run_as_script(show_answers, exclusive=True)

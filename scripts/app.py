@@ -1,6 +1,8 @@
 """The service: answers predictions and questions over HTTP from the release in production."""
 
 import asyncio
+import gc
+import io
 import logging
 import os
 import socket
@@ -8,8 +10,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
@@ -22,24 +25,36 @@ from scripts.configfile import read_config
 from scripts.console import make_command
 from scripts.dashboard import PAGES
 from scripts.errors import ConfigError
-from scripts.frontdoor import ROUTE, STATIC, FrontDoor, answer_bug
+from scripts.frontdoor import MATCHED, ROUTE, FrontDoor, answer_bug
 from scripts.live import Live
 from scripts.metrics import Gauge, Metrics, share_between_processes
 from scripts.nextrun import Schedule
 from scripts.pages import as_page
 from scripts.predictionlog import PredictionLog
 from scripts.recall import History
+from scripts.routing import Route, RouteTable
 from scripts.server import bind, serve_until_stopped
+from scripts.sessions import EndedSessions
 from scripts.tokens import VARIABLES, Role, Tokens, read_tokens
-from scripts.views import ROUTES, as_response, read_static
+from scripts.views import ROUTES, STATIC, as_response
 
 log = logging.getLogger(__name__)
 
 
 def note_route() -> None:
-    """Note which route a request found, for the numbers and the log."""
-    if request.url_rule is not None:
-        request.environ[ROUTE] = request.url_rule.rule
+    """Note which route a request found, for the numbers and the log.
+
+    Raises
+    ------
+    RefusedError
+        If Flask found another route than the table, whose role the request was let in by.
+    """
+    if request.url_rule is None:
+        return
+    matched: Route | None = request.environ[MATCHED]
+    if matched is None or matched.rule != request.url_rule.rule:
+        raise RefusedError(404, "There is no such path.")
+    request.environ[ROUTE] = request.url_rule.rule
 
 
 def answer_http_error(error: HTTPException) -> Response:
@@ -67,7 +82,9 @@ def present_gauges(live: Live, history: History) -> list[Gauge]:
     if now.release is not None:
         labels = {"release": now.release.name}
         gauges.append(Gauge("adras_release_info", "The release that answers.", 1.0, labels))
-    switched_s = artifacts.link_changed_s(now.config.prod_deployment_path)
+    # A disk that hangs would hold the numbers up, too.
+    folder = now.config.prod_deployment_path
+    switched_s = None if live.fault() else artifacts.link_changed_s(folder)
     if switched_s is not None:
         text = "Since the last deployment or rollback."
         gauges.append(Gauge("adras_release_age_seconds", text, time.time() - switched_s))
@@ -78,6 +95,13 @@ def present_gauges(live: Live, history: History) -> list[Gauge]:
     return gauges
 
 
+class MemoryRequest(Request):
+    """A request whose files stay in memory, as its body does: a full disk is no matter."""
+
+    def _get_file_stream(self, *_: object, **__: object) -> IO[bytes]:
+        return io.BytesIO()
+
+
 class NameConverter(BaseConverter):
     """A part of a path that is a name: any text, slashes included, also as its first character."""
 
@@ -85,23 +109,21 @@ class NameConverter(BaseConverter):
     part_isolating = False
 
 
-def make_flask(metrics: Metrics) -> Flask:
+def make_flask(metrics: Metrics, table: RouteTable) -> Flask:
     """Make the Flask application with all routes; what stands before it is not here."""
     app = Flask("adras", static_folder=None, template_folder=None)
+    app.request_class = MemoryRequest
     app.extensions |= {"metrics": metrics}
     app.url_map.converters["name"] = NameConverter
-    for route in (*ROUTES, *PAGES):
+    for route in table.routes:
         app.add_url_rule(
             route.rule,
             endpoint=f"{route.method} {route.path}",
             view_func=lambda view=route.view, **parts: as_response(view(**parts)),
             methods=[route.method],
             # A name may have any strokes: it is asked for as it is.
-            merge_slashes=route.rule == route.path,
+            merge_slashes=not route.has_name,
         )
-    app.add_url_rule(
-        f"{STATIC}<name>", endpoint=STATIC, view_func=lambda name: as_response(read_static(name))
-    )
     app.before_request(note_route)
     app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(RefusedError, answer_refused)
@@ -150,17 +172,20 @@ def create_app(config_path: Path) -> Flask:
     tokens = check_is_closed(config_path)
     metrics = Metrics(lambda: present_gauges(live, history))
     live = Live(config_path, metrics.count_reload_failure)
-    history = History(live)
-    app = make_flask(metrics)
-    roles = {(route.method, route.path): route.role for route in (*ROUTES, *PAGES)}
-    access = Access(tokens)
-    door = FrontDoor(app.wsgi_app, live, access, roles, metrics, as_page)
-    door.prediction_log = PredictionLog(lambda: live.last().config, metrics.count_logging)
+    history = History(live, metrics.count_thread_failure)
+    table = RouteTable((*ROUTES, *PAGES, STATIC))
+    app = make_flask(metrics, table)
+    access = Access(tokens, EndedSessions(lambda: live.last().config.prod_deployment_path))
+    door = FrontDoor(app.wsgi_app, live, access, table, metrics, as_page)
+    door.prediction_log = PredictionLog(
+        lambda: live.last().config, metrics.count_logging, metrics.count_thread_failure
+    )
     # As Flask documents it for what goes around the application.
     app.wsgi_app = door  # type: ignore[method-assign]
     app.extensions |= {
         "live": live,
         "door": door,
+        "table": table,
         "history": history,
         "access": access,
         "needs_token": access.needs_token,
@@ -174,13 +199,21 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
     app = create_app(config_path)
     door: FrontDoor = app.extensions["door"]
     if app.extensions["live"].last().config.api.access_log:
-        door.access_log = AccessLog(os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0))
+        metrics: Metrics = app.extensions["metrics"]
+        stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+        door.access_log = AccessLog(stream, metrics.count_access_log)
         door.access_log.start()
     history: History = app.extensions["history"]
     history.start()
     if door.prediction_log is not None:
         door.prediction_log.start()
-    asyncio.run(serve_until_stopped(listener, door, app.extensions["live"]))
+    table: RouteTable = app.extensions["table"]
+    live: Live = app.extensions["live"]
+    # What was made so far is kept to the end: nobody need look through it for what can go.
+    gc.collect()
+    gc.freeze()
+    processes.return_large_blocks()
+    asyncio.run(serve_until_stopped(listener, door, live, table.quick_paths))
     history.stop()
     if door.prediction_log is not None:
         door.prediction_log.stop()
@@ -210,6 +243,7 @@ def serve(config_path: Path) -> None:
     else:
         serve_in_processes(config_path, listener, config.api.workers)
     log.info("Stopped.")
+    processes.leave()
 
 
 if __name__ == "__main__":

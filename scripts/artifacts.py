@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from scripts import durable
 from scripts.errors import NotMadeYetError, ReleaseError
 
 STAMP_FORMAT = "%Y%m%dT%H%M%S%fZ"
+LAST_YEAR = "9999"
 STAMP_PATTERN = re.compile(r"\d{8}T\d{12}Z")
 
 CONFUSION_MATRIX = "confusion_matrix.png"
@@ -70,9 +70,14 @@ def moment_of(stamp: str) -> datetime:
 
 
 def next_stamp(now: datetime, folders: Iterable[Path]) -> str:
-    """Make a run's stamp, later than every stamp in the folders even if the clock went back."""
+    """Make a run's stamp, later than every stamp in the folders even if the clock went back.
+
+    A stamp of the last year there is, which is no moment of any clock, counts for nothing: no
+    stamp may be later.
+    """
     names = [path.name for folder in folders if folder.is_dir() for path in folder.iterdir()]
     found = {match.group() for match in map(STAMP_PATTERN.search, names) if match}
+    found = {stamp for stamp in found if stamp < LAST_YEAR}
     latest = next(filter(is_stamp, sorted(found, reverse=True)), "")
     stamp = now.astimezone(UTC).strftime(STAMP_FORMAT)
     if stamp > latest:
@@ -127,24 +132,6 @@ def find_latest(folder: Path, kind: Kind, made_by: str) -> Path:
     return found[-1]
 
 
-def remove_all_but_latest(folder: Path, n_kept: int, spared: frozenset[str]) -> int:
-    """Remove dated files whose stamp is not among the newest; stamps in spared always stay.
-
-    Reports have times of their own, and are counted by themselves.
-    """
-    by_stamp: dict[str, list[Path]] = {}
-    for kind in set(Kind) - {Kind.REPORT}:
-        for path in list_exact(folder, kind):
-            by_stamp.setdefault(stamp_of(path), []).append(path)
-    for path in list_exact(folder, Kind.REPORT)[:-n_kept]:
-        path.unlink()
-    outdated = [stamp for stamp in sorted(by_stamp)[:-n_kept] if stamp not in spared]
-    for stamp in outdated:
-        for path in by_stamp[stamp]:
-            durable.remove(path)
-    return len(outdated)
-
-
 def current_target(prod_folder: Path) -> str | None:
     """Read where `current` points, from the deployment folder; None before the first release."""
     try:
@@ -157,6 +144,12 @@ def current_target(prod_folder: Path) -> str | None:
             f"{prod_folder / CURRENT} is not a symbolic link ({error.strerror}); remove it and"
             " deploy again."
         ) from error
+
+
+def current_name(prod_folder: Path) -> str | None:
+    """Name the release in production; None before the first one."""
+    target = current_target(prod_folder)
+    return None if target is None else Path(target).name
 
 
 def link_changed_s(prod_folder: Path) -> float | None:

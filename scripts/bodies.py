@@ -1,35 +1,143 @@
 """The body of a prediction request as rows: JSON as clients send it, or a CSV table."""
 
+import codecs
 import csv
 import io
 import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
 from werkzeug.http import parse_options_header
 
 from scripts.answers import RefusedError
+from scripts.cells import NUMBER
 from scripts.config import ApiSettings, Schema
 from scripts.contract import Fault, PredictBody
-from scripts.payload import MAX_FAULTY_ROWS, FaultyRowsError
+from scripts.payload import MAX_FAULTY_ROWS, FaultyRowsError, shorten
 
 CSV = "text/csv"
 ACCEPTED = (
     "Expected the content type application/json, or text/csv in UTF-8, and no content encoding."
 )
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+# Reading such a body takes a moment, for which nobody else should wait.
+LARGE_BYTES = 64 * 1024
+# In so few bytes no numbers stand that take long.
+QUICK_BYTES = 4 * 1024
+# A row of a table, and a value of a row, with whatever stands in it.
+MAX_ROW_BYTES = 2**18
+MAX_SHOWN_DOUBLES = 20
+# Every digit as a 0 and every exponent as e, so that numbers of a kind can be looked for.
+DIGITS = bytes.maketrans(b"123456789.E", b"0000000000e")
+# A number of so many digits, or with such an exponent, takes the decoder up to 13 microseconds.
+HARD_NUMBERS = (b"0" * 20, b"e000")
 
-LONE_CR = re.compile(r"\r(?!\n)")
+LONE_CR = re.compile(rb"\r(?!\n)")
 
 Rows = list[dict[str, Any]]
 
 decode_json = msgspec.json.Decoder(PredictBody).decode
 
 
-def read_json(body: bytes) -> Rows:
+class TooManyRowsError(Exception):
+    """A body with more rows than are taken; the rest of it is not read."""
+
+
+def has_hard_numbers(body: bytes) -> bool:
+    """Return whether a body may have numbers that take long to read, all in one call."""
+    if len(body) <= QUICK_BYTES:
+        return False
+    digits = body.translate(DIGITS, b"+-")
+    return any(hard in digits for hard in HARD_NUMBERS)
+
+
+def has_many_objects(body: bytes, max_rows: int) -> bool:
+    """Return whether a JSON body may have more rows than are taken."""
+    return body.count(b"{") > max_rows + 1
+
+
+def is_slow(body: bytes, content_type: str) -> bool:
+    """Return whether reading a body may take longer than others should wait for it."""
+    is_long = len(body) > QUICK_BYTES and (len(body) > LARGE_BYTES or has_hard_numbers(body))
+    return is_long or "csv" in content_type.lower()
+
+
+def make_decoder(names: tuple[str, ...], max_rows: int | None = None) -> Any:
+    """Make a decoder of rows that leaves each cell as it is spelled, and other columns out.
+
+    A list of a million lists would else be a million objects before anybody looks at it. With
+    `max_rows` the decoder raises TooManyRowsError at the first row after them.
+    """
+    n_rows = 0
+
+    def count(_: Struct) -> None:
+        nonlocal n_rows
+        n_rows += 1
+        if max_rows is not None and n_rows > max_rows:
+            raise TooManyRowsError
+
+    row = msgspec.defstruct(
+        "Cells",
+        [(f"c{number}", Raw | UnsetType, UNSET) for number in range(len(names))],
+        rename={f"c{number}": name for number, name in enumerate(names)},
+        namespace={} if max_rows is None else {"__post_init__": count},
+        gc=False,
+    )
+    # Made while running, which no checker of types can follow.
+    body = msgspec.defstruct("Body", [("data", list[row])])  # type: ignore[valid-type]
+    return msgspec.json.Decoder(body).decode
+
+
+usual_decoder = lru_cache(maxsize=8)(make_decoder)
+
+
+def read_value(cell: Raw) -> object:
+    """Read a cell of a JSON body; of a long array or object nothing but its kind is read."""
+    if len(cell) > LARGE_BYTES and (first := bytes(memoryview(cell)[:1])) in b"[{":
+        return [] if first == b"[" else {}
+    return msgspec.json.decode(cell)
+
+
+def check_utf8(body: bytes) -> None:
+    """Raise UnicodeDecodeError for a body that is not UTF-8, in pieces that need no memory."""
+    if not body.isascii():
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for begin in range(0, len(body), LARGE_BYTES):
+            decoder.decode(body[begin : begin + LARGE_BYTES])
+        decoder.decode(b"", final=True)
+
+
+def decode_rows(body: bytes, names: tuple[str, ...], max_rows: int) -> Rows:
+    """Decode the named columns of the rows of a JSON body."""
+    try:
+        decode = usual_decoder(names)
+    except ValueError:
+        # The library cannot look for names with a quote or a backslash.
+        return decode_json(body).data
+    if has_many_objects(body, max_rows):
+        decode = make_decoder(names, max_rows)
+    check_utf8(body)
+    members = [(f"c{number}", name) for number, name in enumerate(names)]
+    rows = []
+    for cells in decode(body).data:
+        row = {}
+        for member, name in members:
+            cell = getattr(cells, member)
+            if cell is not UNSET:
+                row[name] = read_value(cell)
+        rows.append(row)
+    return rows
+
+
+def read_json(body: bytes, schema: Schema, max_rows: int) -> Rows:
     """Read the rows off a JSON body, strictly."""
     try:
-        return decode_json(body).data
+        return decode_rows(body, (*schema.ids, *schema.features), max_rows)
+    except TooManyRowsError:
+        raise too_many_rows(max_rows) from None
     except msgspec.ValidationError as error:
         detail = f"{error}. Expected an object whose member data is an array of rows."
         raise RefusedError(422, detail) from error
@@ -40,6 +148,13 @@ def read_json(body: bytes) -> Rows:
         raise RefusedError(400, "The body is not JSON: not UTF-8, or nested too deep.") from error
 
 
+def too_many_rows(max_rows: int) -> RefusedError:
+    """Return the refusal of a body with more rows than are taken."""
+    return RefusedError(
+        422, f"The data has more than {max_rows} rows; expected at most {max_rows} rows."
+    )
+
+
 def read_cell(text: str, is_number: bool) -> object:
     """Read a cell of a CSV table; what is no number stays text, and is refused as such later."""
     text = text.strip()
@@ -48,11 +163,40 @@ def read_cell(text: str, is_number: bool) -> object:
     return float(text) if is_number and NUMBER.fullmatch(text) else text
 
 
-def check_header(header: list[str]) -> None:
+def check_header(header: Sequence[str]) -> None:
     """Refuse a header that names a column twice."""
-    doubled = sorted({name for name in header if header.count(name) > 1})
+    doubled = sorted(name for name, n_times in Counter(header).items() if n_times > 1)
     if doubled:
-        raise RefusedError(422, f"The header names the columns {doubled} more than once.")
+        more = ", and others" if len(doubled) > MAX_SHOWN_DOUBLES else ""
+        shown = [shorten(name) for name in doubled[:MAX_SHOWN_DOUBLES]]
+        raise RefusedError(422, f"The header names the columns {shown}{more} more than once.")
+
+
+def read_records(body: bytes) -> Iterator[list[str]]:
+    """Yield the records of a CSV table; one that is too long ends the reading.
+
+    Raises
+    ------
+    RefusedError
+        If a record is longer than `MAX_ROW_BYTES`: its fields would fill the memory.
+    """
+    n_characters = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal n_characters
+        # Line by line: the whole text would be held once more, in four bytes for each character.
+        with io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="") as text:
+            while line := text.readline(MAX_ROW_BYTES + 1):
+                n_characters += len(line)
+                if n_characters > MAX_ROW_BYTES:
+                    raise RefusedError(
+                        422, f"The table has a row of more than {MAX_ROW_BYTES} characters."
+                    )
+                yield line
+
+    for record in csv.reader(lines(), strict=True):
+        n_characters = 0
+        yield record
 
 
 def read_csv(body: bytes, schema: Schema, max_rows: int) -> Rows:
@@ -63,7 +207,7 @@ def read_csv(body: bytes, schema: Schema, max_rows: int) -> Rows:
     body : bytes
         UTF-8, comma-separated; a byte-order mark is allowed.
     schema : Schema
-        Says which columns are numbers.
+        The columns that are read, and which of them are numbers.
     max_rows : int
         Reading ends after one row more.
 
@@ -80,24 +224,25 @@ def read_csv(body: bytes, schema: Schema, max_rows: int) -> Rows:
     rows: Rows = []
     faults: list[Fault] = []
     try:
-        text = body.decode("utf-8-sig")
-        if '"' in text and LONE_CR.search(text):
+        if b'"' in body and LONE_CR.search(body):
             raise csv.Error("a CR alone in a table with quotes; end lines with LF or CR LF")
-        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = [name.strip() for name in next(lines, [])]
+        records = read_records(body)
+        header = [name.strip() for name in next(records, [])]
         check_header(header)
-        numeric = [name in schema.numeric for name in header]
-        for fields in filter(None, lines):
+        wanted, numeric = {*schema.ids, *schema.features}, set(schema.numeric)
+        columns = [(k, name, name in numeric) for k, name in enumerate(header) if name in wanted]
+        for fields in filter(None, records):
             n_rows = len(rows) + len(faults)
             if len(fields) != len(header):
                 found, expected = f"{len(fields)} fields", f"{len(header)} fields"
                 faults.append(Fault(row=n_rows, column="", found=found, expected=expected))
             else:
-                rows.append(dict(zip(header, map(read_cell, fields, numeric), strict=True)))
+                rows.append({name: read_cell(fields[k], is_num) for k, name, is_num in columns})
             if n_rows >= max_rows or len(faults) == MAX_FAULTY_ROWS:
                 break
     except (UnicodeDecodeError, csv.Error) as error:
-        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        # As text: an error held by its own frame would hold the body as well.
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise RefusedError(400, f"The body is not a CSV table: {reason}.") from error
     if faults:
         raise FaultyRowsError(faults)
@@ -141,9 +286,9 @@ def read_rows(
     is_text = kind == CSV and charset in ("utf-8", "utf8", "us-ascii")
     if not (is_json or is_text) or encoding.lower() not in ("", "identity"):
         raise RefusedError(415, ACCEPTED, [("Accept", "application/json, text/csv")])
-    rows = read_json(body) if is_json else read_csv(body, schema, api.max_rows)
-    if not 1 <= len(rows) <= api.max_rows:
-        found = f"more than {api.max_rows}" if rows and not is_json else str(len(rows))
-        wanted = f"at most {api.max_rows} rows" if rows else "at least one row"
-        raise RefusedError(422, f"The data has {found} rows; expected {wanted}.")
+    rows = (read_json if is_json else read_csv)(body, schema, api.max_rows)
+    if not rows:
+        raise RefusedError(422, "The data has 0 rows; expected at least one row.")
+    if len(rows) > api.max_rows:
+        raise too_many_rows(api.max_rows)
     return rows

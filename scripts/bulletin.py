@@ -27,7 +27,7 @@ FILES = (
 RUNS = (
     Column("run", 0.06, True), Column("started (UTC)", 0.17), Column("took", 0.09, True),
     Column("ended", 0.14), Column("F1", 0.07, True), Column("production", 0.11, True),
-    Column("why", 0.36),
+    Column("why", 0.36, is_sentence=True),
 )  # fmt: skip
 PACKAGES = Column("package", 0.4), Column("installed", 0.2), Column("newest", 0.2)
 TIMES = Column("step", 0.4), Column("seconds", 0.15, True)

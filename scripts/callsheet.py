@@ -1,16 +1,18 @@
 """Tells whom to call: today's clients as last scored, or those of one table, ranked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from sqlalchemy.engine import Connection
 
 from scripts import clientparts, clients, outcomes, ranking
+from scripts.cells import name_client
 from scripts.clientcontract import Capacity, ReasonEntry, Worklist, WorklistEntry
 from scripts.clientparts import DEFAULT_TOP
 from scripts.config import ApiSettings, WorklistSettings
 from scripts.database import Row
-from scripts.model import Columns, Model
+from scripts.model import Model
 
 EMPTY = Worklist(
     clients=[], n_clients=0, n_found=0, bands={}, capacity=None, scored_at=None, run_id=None,
@@ -105,10 +107,17 @@ def worklist_page(
     )
 
 
+def name_clients(used: Model, columns: Mapping[str, Sequence[Any]], n_rows: int) -> list[str]:
+    """Name the clients of a table by its identifiers; without them, by the numbers of the rows."""
+    ids = [columns[name] for name in used.schema.ids]
+    if not ids:
+        return [f"row {number}" for number in range(1, n_rows + 1)]
+    return [name_client(row) for row in zip(*ids, strict=True)]
+
+
 def rank_table(
     used: Model,
-    names: Sequence[str],
-    columns: Columns,
+    columns: Mapping[str, Sequence[Any]],
     api: ApiSettings,
     settings: WorklistSettings,
     top: int,
@@ -119,10 +128,8 @@ def rank_table(
     ----------
     used : Model
         The model in production.
-    names : sequence of str
-        The clients.
-    columns : mapping of str to numpy.ndarray of shape (n_clients,)
-        Their values, as `model.contributions` wants them.
+    columns : mapping of str to sequence
+        The columns that were read, by name.
     api, settings : ApiSettings, WorklistSettings
         The bands.
     top : int
@@ -133,10 +140,14 @@ def rank_table(
     list of WorklistEntry
         The first to call first.
     """
-    ranked = ranking.rank(used, columns, api, settings)
+    schema = used.schema
+    kinds = dict.fromkeys(schema.numeric, np.float64) | dict.fromkeys(schema.categorical, object)
+    values = {name: np.array(columns[name], dtype=kind) for name, kind in kinds.items()}
+    names = name_clients(used, columns, len(columns[schema.features[0]]))
+    ranked = ranking.rank(used, values, api, settings)
     places = ranked.order[:top]
     reasons = clientparts.list_reasons(
-        used, {name: values[places] for name, values in columns.items()}
+        used, {name: column[places] for name, column in values.items()}
     )
     return [
         WorklistEntry(

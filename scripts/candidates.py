@@ -57,27 +57,12 @@ def describe_dataset(table: pd.DataFrame, sha256: str, schema: Schema) -> Datase
 def measure(
     y: NDArray[np.int64], probability: NDArray[np.float64], fit: Fit
 ) -> dict[str, float | int | None]:
-    """Measure how good predictions are and how right probabilities, of many rows without AUC."""
+    """Measure F1, accuracy and how right the probabilities are on the validation rows."""
     predicted = (probability >= fit.threshold).astype(np.int64)
     return {
         "f1": evaluation.f1_of(y, predicted),
         "accuracy": float(np.mean(y == predicted)),
         "n_rows": len(y),
-        "brier": evaluation.brier_score(y, probability),
-        "expected_calibration_error": evaluation.expected_calibration_error(y, probability),
-        "calibration_slope": fit.calibration.slope,
-        "calibration_offset": fit.calibration.offset,
-    }
-
-
-def validate(fit: Fit, rows: holdout.Rows) -> dict[str, float | int | None]:
-    """Measure F1, accuracy and how right the probabilities are on the validation rows."""
-    y, probability = rows["y"], fit.validated.predict_proba(rows["X"])[:, 1]
-    measured = evaluation.evaluate(y, (probability >= fit.threshold).astype(np.int64), probability)
-    return {
-        "f1": measured.f1,
-        "accuracy": measured.accuracy,
-        "n_rows": measured.n_rows,
         "brier": evaluation.brier_score(y, probability),
         "expected_calibration_error": evaluation.expected_calibration_error(y, probability),
         "calibration_slope": fit.calibration.slope,
@@ -150,7 +135,9 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
     pipeline = fit.final
     facts = describe_dataset(table, dataset_sha256, schema)
     fitted = compose(fit, facts, len(y) if pipeline is fit.validated else len(table), config)
-    fitted = msgspec.structs.replace(fitted, validation=validate(fit, split["val"]))
+    probability = fit.validated.predict_proba(split["val"]["X"])[:, 1]
+    validation = measure(split["val"]["y"], probability, fit)
+    fitted = msgspec.structs.replace(fitted, validation=validation)
     plainmodel.check_equal(fitted, pipeline, table)
     return Candidate(reference.add_reference(fitted, table), wrap(pipeline, fit.threshold, X, y))
 

@@ -1,21 +1,22 @@
 """The one look of all pictures: colours, sizes, clean text, and rendering them."""
 
 import io
+import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 from xml.sax.saxutils import escape
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from scripts import pens
 from scripts.gallery import Page
-from scripts.pens import Ink, SvgPen
-from scripts.sketch import Sketch
 
 PX_PER_INCH = 96
 PT_PER_PX = 0.75
@@ -26,11 +27,11 @@ UNITS = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
 # Of text nothing but what an XML document may hold, and nothing that turns the direction of what
 # follows.
 UNUSABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-
-
-# What the charts are drawn on: matplotlib's axes, for pictures of dots and for paper, or a sketch,
-# for SVG, where half of a small run's time would go into matplotlib's artists.
-Panel = Axes | Sketch
+FONTS = re.compile(r"'DejaVu Sans'[^;\"]*")
+# Neither a date nor the program that drew a picture stands in it.
+NO_METADATA: Any = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+# Text stays text, so that it can be found and read aloud. Ids are the same in every drawing.
+SVG_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "adras"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ VARIABLE = Look(*(f"#fe01{number:02x}" for number in range(1, len(fields(Look)) 
 class Drawing:
     """A picture before it is drawn: what it shows, in words too, and how to draw each panel.
 
-    Panels stand one below the other; each is drawn on axes of its own.
+    Axess stand one below the other; each is drawn on axes of its own.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Drawing:
     page: Page
     width: int
     height: int
-    panels: tuple[Callable[[Panel, Look], None], ...]
+    panels: tuple[Callable[[Axes, Look], None], ...]
     left: int = MARGINS[0]
     column: str | None = None
 
@@ -150,29 +151,12 @@ def write_beside(axes: Axes, look: Look, x: Scale, y: Scale) -> None:
         )
 
 
-def frame_sketch(panel: Sketch, look: Look, x: Scale, y: Scale, labels: tuple[str, str]) -> None:
-    """Give a sketch what `frame` gives to axes, at the same places."""
-    panel.outline(look.guide)
-    for tick, label in zip(x.ticks, x.labels, strict=True):
-        place = panel.place(tick, y.low)[0], panel.height + 4
-        panel.write_around(label, *place, size=9, colour=look.ink, ha="center", va="top")
-    for tick, label in zip(y.ticks, y.labels, strict=True):
-        place = -4.0, panel.place(x.low, tick)[1]
-        panel.write_around(label, *place, size=9, colour=look.ink, ha="right", va="center")
-    below = panel.width / 2, panel.height + 44 * PT_PER_PX
-    panel.write_around(labels[0], *below, size=9, colour=look.ink, ha="center", va="bottom")
-    beside = (8 - MARGINS[0]) * PT_PER_PX, panel.height / 2
-    panel.write_around(
-        labels[1], *beside, size=9, colour=look.ink, ha="center", va="center", turned=True
-    )
-
-
-def frame(axes: Panel, look: Look, x: Scale, y: Scale, labels: tuple[str, str]) -> None:
+def frame(axes: Axes, look: Look, x: Scale, y: Scale, labels: tuple[str, str]) -> None:
     """Give axes their scales, grid and labels.
 
     Parameters
     ----------
-    axes : matplotlib.axes.Axes or Sketch
+    axes : matplotlib.axes.Axes
         With everything drawn, or before.
     look : Look
         The colours.
@@ -185,11 +169,10 @@ def frame(axes: Panel, look: Look, x: Scale, y: Scale, labels: tuple[str, str]) 
     axes.set_axis_off()
     axes.set_xlim(x.low, x.high)
     axes.set_ylim(y.low, y.high)
-    axes.vlines(x.ticks, y.low, y.high, color=look.faint, linewidth=0.6, zorder=0.5)
-    axes.hlines(y.ticks, x.low, x.high, color=look.faint, linewidth=0.6, zorder=0.5)
-    if isinstance(axes, Sketch):
-        frame_sketch(axes, look, x, y, labels)
-        return
+    grid = [((tick, y.low), (tick, y.high)) for tick in x.ticks]
+    grid += [((x.low, tick), (x.high, tick)) for tick in y.ticks]
+    lines = LineCollection(grid, colors=look.faint, linewidths=0.6, zorder=0.5)
+    axes.add_collection(lines, autolim=False)
     corner = [x.low, x.low, x.high], [y.high, y.low, y.low]
     axes.plot(*corner, color=look.guide, linewidth=0.8, clip_on=False, zorder=1)
     write_beside(axes, look, x, y)
@@ -205,11 +188,8 @@ def frame(axes: Panel, look: Look, x: Scale, y: Scale, labels: tuple[str, str]) 
     )  # fmt: skip
 
 
-def add_legend(axes: Panel, look: Look) -> None:
+def add_legend(axes: Axes, look: Look) -> None:
     """Explain the lines, above them, where nothing is hidden."""
-    if isinstance(axes, Sketch):
-        axes.legend(look.ink, lambda text: width_of(text) * PT_PER_PX)
-        return
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=9, labelcolor=look.ink,
         frameon=False, borderpad=0, borderaxespad=0.3, handlelength=1.5, columnspacing=1.4,
@@ -217,13 +197,9 @@ def add_legend(axes: Panel, look: Look) -> None:
     )  # fmt: skip
 
 
-def say(axes: Panel, look: Look, text: str) -> None:
+def say(axes: Axes, look: Look, text: str) -> None:
     """Write one sentence in the middle of axes that have nothing to show."""
     axes.set_axis_off()
-    if isinstance(axes, Sketch):
-        middle = axes.width / 2, axes.height / 2
-        axes.write_around(text, *middle, size=10, colour=look.ink, ha="center", va="center")
-        return
     axes.text(
         0.5, 0.5, text, ha="center", va="center", color=look.ink, fontsize=10,
         transform=axes.transAxes,
@@ -293,37 +269,19 @@ def use_variables(svg: str) -> str:
     return svg
 
 
-def sketch_panels(
-    drawing: Drawing, look: Look, box: tuple[float, float, float, float]
-) -> list[Sketch]:
-    """Draw a picture into a part of a paper: left, top, width and height in pixels."""
-    _, right, top, bottom = MARGINS
-    panel_px = box[3] / len(drawing.panels)
-    panels = []
-    for number, draw_panel in enumerate(drawing.panels):
-        edges = (
-            box[0] + drawing.left, box[1] + number * panel_px + top,
-            box[2] - drawing.left - right, panel_px - top - bottom,
-        )  # fmt: skip
-        panel = Sketch(*(length * PT_PER_PX for length in edges))
-        draw_panel(panel, look)
-        panels.append(panel)
-    return panels
-
-
 def render_svg(drawing: Drawing) -> bytes:
     """Render a picture as SVG that needs nothing else; equal pictures give equal bytes."""
-    panels = sketch_panels(drawing, VARIABLE, (0, 0, drawing.width, drawing.height))
-    width, height = (pens.spell(px * PT_PER_PX) for px in (drawing.width, drawing.height))
-    pen = SvgPen()
-    drawn = "".join(panel.render(pen) for panel in panels)
-    paper = f'<rect width="{width}" height="{height}" style="{pen.style(Ink(VARIABLE.paper))}"/>'
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" version="1.1" '
-        f'width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}">\n'
-        f"<title>{escape(shorten(drawing.title, 120))}</title>\n{spell_style()}\n"
-        f"{use_variables(paper + drawn)}</svg>\n"
-    ).encode()
+    buffer = io.StringIO()
+    figure = draw(drawing, VARIABLE)
+    with mpl.rc_context(SVG_SETTINGS), warnings.catch_warnings():
+        # Which glyphs are there decides the reader's machine.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(buffer, format="svg", metadata=NO_METADATA)
+    text = buffer.getvalue()
+    text = FONTS.sub("system-ui, sans-serif", use_variables(text[text.index("<svg") :]))
+    head, rest = text.split(">", 1)
+    title = f"<title>{escape(shorten(drawing.title, 120))}</title>"
+    return f"{head}>\n {title}\n {spell_style()}{rest}".encode()
 
 
 def render_png(figure: Figure) -> bytes:

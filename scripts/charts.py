@@ -6,10 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
 from scripts import canvas
-from scripts.canvas import Drawing, Look, Panel
+from scripts.canvas import Drawing, Look
 from scripts.config import Schema
 from scripts.evaluation import Evaluation
-from scripts.sketch import Sketch
 
 # Text stays readable on the strongest colour, in the light and in the dark.
 STRONGEST = 0.45
@@ -66,40 +65,6 @@ def draw_confusion_matrix(
     axes.set_ylabel("actual", fontsize=9, color=look.ink)
 
 
-def sketch_confusion_matrix(
-    panel: Sketch, look: Look, *, counts: np.ndarray, words: tuple[str, str]
-) -> None:
-    """Draw what `draw_confusion_matrix` draws, without seaborn, in the same places."""
-    panel.set_xlim(0, 2)
-    panel.set_ylim(2, 0)
-    for row, column in np.ndindex(2, 2):
-        count, total = int(counts[row, column]), int(counts[row].sum())
-        panel.fill_between(
-            [column, column + 1], [row, row], [row + 1, row + 1], color=look.accent,
-            alpha=STRONGEST * count / max(total, 1),
-        )  # fmt: skip
-        panel.text(
-            column + 0.5, row + 0.5, spell_cell(count, total), fontsize=14, color=look.ink,
-            ha="center", va="center",
-        )  # fmt: skip
-    for at in (0, 1, 2):
-        panel.vlines([at], 0, 2, color=look.guide, linewidth=1)
-        panel.hlines([at], 0, 2, color=look.guide, linewidth=1)
-    across, down = panel.width, panel.height
-    for number, word in enumerate(canvas.fit(word, CELL_PX) for word in words):
-        share = (number + 0.5) / 2
-        below, beside = (across * share, down + 4), (-5.0, down * share)
-        panel.write_around(word, *below, size=9, colour=look.ink, ha="center", va="top")
-        panel.write_around(
-            word, *beside, size=9, colour=look.ink, ha="center", va="bottom", turned=True
-        )
-    below, beside = (across / 2, down + 19), (-20.0, down / 2)
-    panel.write_around("predicted", *below, size=9, colour=look.ink, ha="center", va="top")
-    panel.write_around(
-        "actual", *beside, size=9, colour=look.ink, ha="center", va="bottom", turned=True
-    )
-
-
 def confusion_matrix(measured: Evaluation, schema: Schema, release: str) -> Drawing:
     """Draw what happened, in rows, against what was predicted, in columns."""
     counts = np.array(
@@ -119,11 +84,8 @@ def confusion_matrix(measured: Evaluation, schema: Schema, release: str) -> Draw
         f" false alarms. {spell_f1(measured)}."
     )
 
-    def panel(axes: Panel, look: Look) -> None:
-        if isinstance(axes, Sketch):
-            sketch_confusion_matrix(axes, look, counts=counts, words=words)
-        else:
-            draw_confusion_matrix(axes, look, counts=counts, words=words)
+    def panel(axes: Axes, look: Look) -> None:
+        draw_confusion_matrix(axes, look, counts=counts, words=words)
 
     title = f"Confusion matrix: F1 {spell_number(measured.f1)}, {measured.n_rows:,} rows"
     return Drawing("confusion_matrix", title, alt, "models", 480, 400, (panel,))

@@ -45,13 +45,20 @@ def client() -> Answer:
     """Show one client: the risk, why, why it changed, the history and the outcome."""
     name = request.args.get("name", "")
     page = clientviews.find_client(name)
+
+    def question(connection: Any, _now: Serving) -> Any:
+        # Imported by the first question, as in clientviews.
+        from scripts import dossier  # noqa: PLC0415
+
+        return dossier.split_risk(connection, page.last)
+
     api = request.environ[SERVING].config.api
     scores = [(s.scored_at, s.probability, s.band) for s in reversed(page.history)]
     reasons = {reason.text: reason.effect for reason in page.reasons}
     return pages.show(
         "client.html",
         client=page,
-        bars=sparkline.draw_bars(page.last.contributions),
+        split=clientviews.ask(question),
         reason_bars=sparkline.draw_bars(reasons),
         line=sparkline.draw_line(scores, (api.medium_risk_from, api.high_risk_from)),
         limits={"medium": api.medium_risk_from, "high": api.high_risk_from},

@@ -26,11 +26,6 @@ def last_scoring(connection: Connection) -> Row | None:
     return first_row(connection, sa.select(scorings).order_by(scorings.c.id.desc()))
 
 
-def list_scorings(connection: Connection, limit: int) -> list[Row]:
-    """List the scorings, newest first."""
-    return newest_rows(connection, scorings, limit)
-
-
 def record_scoring(connection: Connection, run_id: int, **facts: Any) -> int:
     """Record that today's clients were scored, and return the id; facts are its columns."""
     key = connection.execute(scorings.insert().values(run_id=run_id, **facts)).inserted_primary_key
@@ -97,6 +92,19 @@ def list_outcomes(connection: Connection) -> list[Row]:
 def outcomes_of_client(connection: Connection, client: str) -> list[Row]:
     """List what became of one client, the newest first."""
     return newest_rows(connection, client_outcomes, 100, client=client)
+
+
+def names_with(connection: Connection, text: str, limit: int) -> list[str]:
+    """List clients ever scored whose name contains a text, in upper or lower case."""
+    column = client_scores.c.client
+    query = sa.select(column).where(column.icontains(text, autoescape=True)).distinct()
+    return list(connection.execute(query.order_by(column).limit(limit)).scalars())
+
+
+def names_of_scoring(connection: Connection, scoring_id: int, limit: int) -> list[str]:
+    """List the clients of a scoring, at most so many."""
+    query = sa.select(client_scores.c.client).where(client_scores.c.scoring_id == scoring_id)
+    return list(connection.execute(query.limit(limit)).scalars())
 
 
 def with_search(query: sa.Select[Any], search: str, band: str) -> sa.Select[Any]:

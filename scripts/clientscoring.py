@@ -18,13 +18,10 @@ from scripts import (
     clients,
     database,
     dataset,
-    engines,
     evaluation,
     joining,
     model,
     ranking,
-    release,
-    testrows,
 )
 from scripts.artifacts import Kind
 from scripts.config import Config, Schema
@@ -33,6 +30,7 @@ from scripts.errors import DatasetError
 from scripts.joining import Labels
 from scripts.model import Columns, Model
 from scripts.release import Release
+from scripts.run_context import RunContext
 
 log = logging.getLogger(__name__)
 
@@ -132,9 +130,9 @@ def spell_model(used: Model) -> str:
     return model.encode_model(msgspec.structs.replace(used, dataset=facts)).decode()
 
 
-def measure_gains(config: Config, used: Model) -> tuple[int, bytes]:
+def measure_gains(context: RunContext, used: Model) -> tuple[int, bytes]:
     """Order the labels of the test rows by the model, the riskiest first, one bit each."""
-    table, _ = testrows.read(config, used.schema)
+    table, _ = context.test_data.read(used.schema)
     probability = evaluation.predict_table(used, table)[1]
     y = dataset.target(table, used.schema)[np.argsort(-probability, kind="stable")]
     return len(y), np.packbits(y.astype(np.uint8)).tobytes()
@@ -148,7 +146,6 @@ def keep_open(today: Today, last_scores: Mapping[str, Row], settled: set[int]) -
 
 
 def record(
-    config: Config,
     engine: Engine,
     run_id: int,
     outcomes: list[dict[str, Any]],
@@ -156,35 +153,20 @@ def record(
     used: Model,
     **facts: Any,
 ) -> None:
-    """Record outcomes and scores, and forget old ones, all or nothing."""
+    """Record outcomes and scores, all or nothing."""
     with database.writing(engine) as connection:
         clients.record_outcomes(connection, [{"run_id": run_id, **row} for row in outcomes])
         clients.record_model_content(connection, facts["model_stamp"], spell_model(used))
         scoring_id = clients.record_scoring(connection, run_id, n_clients=len(rows), **facts)
         clients.record_scores(connection, [{"scoring_id": scoring_id, **row} for row in rows])
-        n_forgotten = clients.forget_old_scores(connection, config.retention.scorings)
     log.info(
-        "Scored %d clients with release %s, %d of them without enough data; joined %d outcomes;"
-        " forgot %d old scores.",
-        len(rows), facts["release"], facts["n_without_data"], len(outcomes), n_forgotten,
+        "Scored %d clients with release %s, %d of them without enough data; joined %d outcomes.",
+        len(rows), facts["release"], facts["n_without_data"], len(outcomes),
     )  # fmt: skip
 
 
-def collect_labels(
-    config: Config, path: Path, schema: Schema, wanted: set[str]
-) -> dict[str, Labels]:
-    """Collect the labels of the wanted clients off a dataset, where it is."""
-    if engines.is_cluster(config) and path.is_dir():
-        # PySpark and Java are for who has a cluster.
-        from scripts import sparkclients  # noqa: PLC0415
-
-        return sparkclients.collect_labels(config.engine, path, schema, wanted)
-    # In parts: there may be more rows than fit into memory, and few of them are these clients'.
-    return joining.collect_labels(dataset.iterate_dataset(path, schema), schema, wanted)
-
-
 def score_clients(
-    config: Config,
+    context: RunContext,
     engine: Engine,
     run_id: int,
     table: pd.DataFrame,
@@ -193,28 +175,35 @@ def score_clients(
     current: Release,
 ) -> None:
     """Join outcomes, score today's clients with the model in production, and record both."""
-    used, now = current.model, datetime.now(UTC)
+    config, used, now = context.config, current.model, datetime.now(UTC)
     with database.reading(engine) as connection:
         last_scores = clients.last_scores(connection)
     if table.empty and not last_scores:
         return
     today = describe_today(table, schema, used)
-    labels = collect_labels(config, dataset_path, schema, {*last_scores, *today.names})
+    wanted = {*last_scores, *today.names}
+    labels = context.engine.outcome_labels(dataset_path, schema, wanted)
     columns = spell_columns(schema)
     outcomes = joining.find_outcomes(last_scores, labels, columns, now)
     settled = {int(row["score_id"]) for row in outcomes}
     today = keep_open(today, last_scores, settled)
     rows, n_blank = make_scores(today, used, config, last_scores, labels, settled, now)
-    n_test_rows, gains = measure_gains(config, used)
+    n_test_rows, gains = measure_gains(context, used)
     record(
-        config, engine, run_id, outcomes, rows, used, scored_at=now, release=current.name,
+        engine, run_id, outcomes, rows, used, scored_at=now, release=current.name,
         model_stamp=current.manifest.model_stamp, columns=columns, n_without_data=n_blank,
         n_test_rows=n_test_rows, gains=gains,
     )  # fmt: skip
 
 
 def main(
-    config: Config, engine: Engine, run_id: int, table: pd.DataFrame, dataset_path: Path
+    config: Config,
+    engine: Engine,
+    run_id: int,
+    table: pd.DataFrame,
+    dataset_path: Path,
+    *,
+    context: RunContext | None = None,
 ) -> None:
     """Score today's clients with the model in production, if there is one, and record it.
 
@@ -230,19 +219,22 @@ def main(
         Today's clients, one row each.
     dataset_path : Path
         The labelled rows of the same run.
+    context : RunContext, optional
+        Of the run.
 
     Raises
     ------
     DatasetError
         If the model in production wants other columns.
     """
-    current = release.load_current(config.prod_deployment_path)
+    context = context or RunContext(config)
+    current = context.current_release()
     if current is None:
         return
     stamp = artifacts.stamp_of(dataset_path)
     schema = dataset.read_schema(Kind.SCHEMA.path(dataset_path.parent, stamp), config.schema)
     if schema.ids:
-        score_clients(config, engine, run_id, table, dataset_path, schema, current)
+        score_clients(context, engine, run_id, table, dataset_path, schema, current)
     elif len(table):
         log.warning(
             "%d clients have no label and no identifier, so nobody could be called: name a column"

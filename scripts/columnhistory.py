@@ -3,8 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
+
 from scripts import canvas, timelines
-from scripts.canvas import Drawing, Look, Panel, Scale
+from scripts.canvas import Drawing, Look, Scale
 from scripts.database import Row
 from scripts.past import Past
 
@@ -24,7 +26,7 @@ def has_any(values: Sequence[float]) -> bool:
     return any(map(math.isfinite, values))
 
 
-def draw_values(axes: Panel, look: Look, rows: Sequence[Row]) -> None:
+def draw_values(axes: Axes, look: Look, rows: Sequence[Row]) -> None:
     """Draw mean and median of a numeric column, and one standard deviation around the mean."""
     times = [timelines.seconds(row["started_at"]) for row in rows]
     mean, median, spread = (
@@ -47,7 +49,7 @@ def draw_values(axes: Panel, look: Look, rows: Sequence[Row]) -> None:
     finish(axes, look, rows, canvas.round_scale(min(known), max(known)), "value")
 
 
-def draw_share(axes: Panel, look: Look, rows: Sequence[Row]) -> None:
+def draw_share(axes: Axes, look: Look, rows: Sequence[Row]) -> None:
     """Draw the share of those who left."""
     times = [timelines.seconds(row["started_at"]) for row in rows]
     axes.plot(
@@ -57,7 +59,7 @@ def draw_share(axes: Panel, look: Look, rows: Sequence[Row]) -> None:
     finish(axes, look, rows, canvas.FRACTION, "share")
 
 
-def draw_categories(axes: Panel, look: Look, counts: Mapping[str, int]) -> None:
+def draw_categories(axes: Axes, look: Look, counts: Mapping[str, int]) -> None:
     """Draw the shares of the most frequent categories in the dataset of the production model."""
     total = sum(counts.values())
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -74,7 +76,7 @@ def draw_categories(axes: Panel, look: Look, counts: Mapping[str, int]) -> None:
     canvas.frame(axes, look, canvas.PERCENT, y, (label, ""))
 
 
-def draw_health(axes: Panel, look: Look, rows: Sequence[Row]) -> None:
+def draw_health(axes: Axes, look: Look, rows: Sequence[Row]) -> None:
     """Draw the share of blanks, and how far new rows are from production's, with the limit."""
     times = [timelines.seconds(row["started_at"]) for row in rows]
     missing, drift, limit = (
@@ -91,7 +93,7 @@ def draw_health(axes: Panel, look: Look, rows: Sequence[Row]) -> None:
     finish(axes, look, rows, canvas.round_scale(0.0, max(largest, 0.05)), "share or difference")
 
 
-def finish(axes: Panel, look: Look, rows: Sequence[Row], y: Scale, label: str) -> None:
+def finish(axes: Axes, look: Look, rows: Sequence[Row], y: Scale, label: str) -> None:
     """Give a panel its axes and its legend."""
     x = timelines.time_scale([row["started_at"] for row in rows])
     canvas.frame(axes, look, x, y, ("", label))
@@ -126,7 +128,7 @@ def draw_column(
     column, kind = rows[-1]["column"], rows[-1]["kind"]
     counts = categories.get(column)
 
-    def values(axes: Panel, look: Look) -> None:
+    def values(axes: Axes, look: Look) -> None:
         if kind == "target":
             draw_share(axes, look, rows)
         elif kind == "categorical" and counts:
@@ -136,7 +138,7 @@ def draw_column(
         else:
             draw_values(axes, look, rows)
 
-    def health(axes: Panel, look: Look) -> None:
+    def health(axes: Axes, look: Look) -> None:
         draw_health(axes, look, rows)
 
     left = NAMES_PX if kind == "categorical" and counts else canvas.MARGINS[0]
@@ -193,7 +195,7 @@ def draw_drift(past: Past) -> Drawing | None:
     ranked = sorted(compared, key=lambda item: -item[1])[:N_DRIFTS]
     n_over = sum(share > 1 for _, share in compared)
 
-    def panel(axes: Panel, look: Look) -> None:
+    def panel(axes: Axes, look: Look) -> None:
         colours = [look.warning if share > 1 else look.accent for _, share in ranked]
         axes.barh(range(len(ranked)), [share for _, share in ranked], height=0.7, color=colours)
         names = [canvas.fit(name, NAMES_PX) for name, _ in ranked]

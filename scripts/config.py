@@ -111,7 +111,7 @@ class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a candidate must show, besides a higher F1, to be deployed."""
 
-    min_probability: Fraction = 0.5
+    min_probability: Fraction = 0.0
     min_test_rows: Annotated[int, Meta(ge=1)] = 1
     min_positives: Annotated[int, Meta(ge=1)] = 1
 

@@ -4,7 +4,8 @@ import difflib
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, get_type_hints
 
 from msgspec import Struct
@@ -23,8 +24,10 @@ from scripts.errors import ConfigError
 
 # A whole run on 200 rows takes 315 MB, one on ten million that may have 400 MB stays within them.
 LEAST_MEMORY_GB = 0.4
-# As in postgresql://user:password@host/database, or ?password= at the end.
-PASSWORD_IN_URL = re.compile(r"//[^/@]*:[^/@]*@|[?&]password=")
+# A petabyte: more is a slip, and too much more no number of bytes at all.
+MOST_MEMORY_GB = 2**20
+# As in postgresql://user:password@host/database, or ?password= or ?sslpassword= at the end.
+PASSWORD_IN_URL = re.compile(r"//[^/@:]*+:[^/@]*+@|[?&](ssl)?password=")
 FOLDER_KEYS = (
     "input_folder_path",
     "output_folder_path",
@@ -51,12 +54,16 @@ def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -
             check_keys(settings[key], kind, f"{place}, {key},")
 
 
+def find_doubled(names: Iterable[str]) -> list[str]:
+    """List the names that stand there more than once."""
+    return sorted(name for name, n_times in Counter(names).items() if n_times > 1)
+
+
 def check_no_doubles(content: bytes, place: str) -> None:
     """Refuse a key that stands twice in one object; JSON leaves open which of the two counts."""
 
     def check(pairs: list[tuple[str, Any]]) -> None:
-        keys = [key for key, _ in pairs]
-        doubled = sorted({key for key in keys if keys.count(key) > 1})
+        doubled = find_doubled(key for key, _ in pairs)
         if doubled:
             raise ConfigError(f"{place} has {doubled} more than once in one object; keep one.")
 
@@ -92,7 +99,7 @@ def check_schema(schema: Schema, place: str, *, is_declared: bool = False) -> No
     if both:
         raise ConfigError(f"{place}, schema, lists {both} and asks to infer them as well.")
     named = (*schema.columns, *schema.ignore)
-    doubled = sorted({name for name in named if named.count(name) > 1})
+    doubled = find_doubled(named)
     if doubled:
         raise ConfigError(f"{place}, schema, names the columns {doubled} more than once.")
     if not schema.features and not unknown & {"numeric", "categorical"}:
@@ -181,6 +188,11 @@ def check_engine(engine: EngineSettings, place: str) -> None:
             f"{place}, engine.memory_limit_gb = {engine.memory_limit_gb:g}: the libraries and the"
             f" report of a run take more, however little data there is; give {LEAST_MEMORY_GB:g}"
             " or more."
+        )
+    if engine.memory_limit_gb is not None and engine.memory_limit_gb > MOST_MEMORY_GB:
+        raise ConfigError(
+            f"{place}, engine.memory_limit_gb = {engine.memory_limit_gb:g}: no machine has so much;"
+            f" expected gigabytes, {MOST_MEMORY_GB} at most."
         )
     check_no_password(engine.dataset_address, f"{place}, engine.dataset_address")
 

@@ -1,6 +1,7 @@
 """Reads `config.json`, with absolute paths and every default filled in."""
 
 import os
+import stat
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ from scripts.configchecks import (
 )
 from scripts.errors import ConfigError
 
+MAX_BYTES = 2**20
 DEFAULT_CONFIG_PATH = Path(__file__).resolve().parent.parent / "config.json"
 
 
@@ -73,6 +75,28 @@ def read_path(kind: type, value: object) -> Path:
     return Path(value)
 
 
+def read_content(path: Path) -> bytes:
+    """Read a configuration file, of which nothing is waited for and little is taken.
+
+    Raises
+    ------
+    ConfigError
+        If it is no regular file, or larger than any configuration.
+    OSError
+        If it cannot be read.
+    """
+    # Not blocking: opening a named pipe would wait until somebody writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as handle:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ConfigError(f"{path} cannot be read: it is no regular file.")
+        # Not by its size, which a file that grows, or one of /proc, does not have.
+        content = handle.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path} has more than {MAX_BYTES} bytes, as no config.json needs.")
+    return content
+
+
 def read_config(path: Path) -> Config:
     """Read and check config.json.
 
@@ -89,15 +113,15 @@ def read_config(path: Path) -> Config:
     Raises
     ------
     ConfigError
-        If the file is missing, is not JSON, lacks a required key, has an unknown one or one
-        twice, or a value that cannot be right.
+        If the file is missing, is no regular file of at most 1 MB, is not JSON, lacks a required
+        key, has an unknown one or one twice, or a value that cannot be right.
 
     Notes
     -----
     README, section "config.json".
     """
     try:
-        content = path.read_bytes()
+        content = read_content(path)
         settings = msgspec.json.decode(content)
         check_no_doubles(content, str(path))
     except OSError as error:

@@ -21,6 +21,8 @@ from scripts.errors import PipelineError
 EXIT_IO = 74
 # Line ends of every kind, and what turns the direction of what follows.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# Of what a program writes, nothing is for other accounts: all of it tells of clients.
+PRIVATE = 0o077
 log = logging.getLogger(__name__)
 
 
@@ -33,6 +35,11 @@ class OneLineFormatter(logging.Formatter):
             lambda found: found[0].encode("unicode_escape").decode(), record.message
         )
         return super().formatMessage(record)
+
+
+def keep_private() -> None:
+    """Let every file and folder that this program makes be its own account's only."""
+    os.umask(PRIVATE)
 
 
 def set_up_logging() -> None:
@@ -91,24 +98,41 @@ def spell_columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def config_option() -> click.Option:
+    """Make the option --config, which every program has."""
+    return click.Option(
+        ["--config", "config_path"],
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Another config.json (default: $ADRAS_CONFIG, else the one beside scripts).",
+    )
+
+
+def check_reason(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Refuse a reason that says nothing, and keep it on one line."""
+    if value is None:
+        return None
+    reason = " ".join(value.split())
+    if not reason:
+        raise click.BadParameter(
+            f'it is empty; say for example {option.opts[0]} "wrong extract of May".'
+        )
+    return reason
+
+
 def make_command(
     work: Callable[..., object], options: Sequence[click.Parameter], name: str | None = None
 ) -> click.Command:
     """Make the command line of `work(config_path, **options)`, with --config and --help."""
 
     def call(config_path: Path | None, **chosen: Any) -> None:
+        keep_private()
         set_up_logging()
         # Given before the name of a subcommand, --config counts for it.
         chosen_path = config_path or click.get_current_context().obj
         sys.exit(run_guarded(lambda: work(find_config_path(chosen_path), **chosen)))
 
-    config_option = click.Option(
-        ["--config", "config_path"],
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Another config.json (default: $ADRAS_CONFIG, else the one beside scripts).",
-    )
     summary = (work.__doc__ or "").strip().split("\n\n")[0]
-    return click.Command(name, callback=call, params=[config_option, *options], help=summary)
+    return click.Command(name, callback=call, params=[config_option(), *options], help=summary)
 
 
 def make_group(plain: click.Command, commands: Sequence[click.Command]) -> click.Group:
@@ -123,6 +147,19 @@ def make_group(plain: click.Command, commands: Sequence[click.Command]) -> click
     return click.Group(
         None, {str(command.name): command for command in commands}, callback=call,
         params=plain.params, help=plain.help, invoke_without_command=True,
+    )  # fmt: skip
+
+
+def make_verbs(summary: str, commands: Sequence[click.Command]) -> click.Group:
+    """Make a command line that does nothing without a subcommand but show its help."""
+
+    @click.pass_context
+    def call(context: click.Context, /, config_path: Path | None) -> None:
+        context.obj = config_path
+
+    return click.Group(
+        None, {str(command.name): command for command in commands}, callback=call,
+        params=[config_option()], help=summary, no_args_is_help=True,
     )  # fmt: skip
 
 

@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from scripts import canvas, evaluation, outcomes
-from scripts.canvas import Drawing, Look, Panel
+from scripts.canvas import Drawing, Look
 from scripts.evaluation import Floats, Ints
 from scripts.outcomes import Decile, Share
 
 WIDTH, HEIGHT = 480, 360
-# An eye tells so many points of a curve apart.
-MOST_POINTS = 200
+# The head of a curve, the list that is called, is drawn point by point. An eye tells so many points
+# of the rest apart.
+N_HEAD, N_REST = 200, 200
 TOLD_FRACTIONS = (0.1, 0.2, 0.5)
 ONE_CLASS = "Nothing to draw: the test rows are all of one class."
 
@@ -40,14 +42,27 @@ class Judged:
 
 
 def thinned(*arrays: Floats) -> list[Floats]:
-    """Take the first, the last, and evenly chosen points of a curve."""
+    """Return the points of a curve: all of its head, and evenly chosen ones of the rest.
+
+    Parameters
+    ----------
+    *arrays : numpy.ndarray of shape (n_points,)
+        The coordinates, the point of the riskiest clients first.
+
+    Returns
+    -------
+    list of numpy.ndarray of shape (n_kept,)
+        The first `N_HEAD` points, and at most `N_REST` later ones up to the last.
+    """
     n_points = len(arrays[0])
-    kept = np.unique(np.linspace(0, n_points - 1, min(n_points, MOST_POINTS)).round().astype(int))
+    head = np.arange(min(n_points, N_HEAD))
+    rest = np.linspace(len(head), n_points - 1, min(n_points - len(head), N_REST))
+    kept = np.concatenate((head, np.unique(rest.round().astype(int))))
     return [array[kept] for array in arrays]
 
 
 def draw_lines(
-    axes: Panel,
+    axes: Axes,
     look: Look,
     curve: Sequence[Floats],
     chance: tuple[float, float],
@@ -64,7 +79,7 @@ def draw_lines(
 def empty(name: str, title: str, judged: Judged) -> Drawing:
     """Make the picture that says why there is no curve."""
 
-    def panel(axes: Panel, look: Look) -> None:
+    def panel(axes: Axes, look: Look) -> None:
         canvas.say(axes, look, ONE_CLASS)
 
     alt = f"{title} of {judged.origin}. {ONE_CLASS}"
@@ -93,7 +108,7 @@ def roc(judged: Judged, auc: float | None) -> Drawing:
         f" false alarms for {at[0]:.1%} of those who stay."
     )
 
-    def panel(axes: Panel, look: Look) -> None:
+    def panel(axes: Axes, look: Look) -> None:
         draw_lines(axes, look, curve, (0, 1), at[:2])
         canvas.frame(
             axes,
@@ -111,8 +126,9 @@ def precision_recall(judged: Judged) -> Drawing:
     if not judged.has_both_classes:
         return empty("precision_recall", "Precision and recall", judged)
     precision, recall, _ = precision_recall_curve(judged.y, judged.probability)
-    # The last point, full precision of nobody, is scikit-learn's convention and no threshold's.
-    curve = thinned(recall[:-1], precision[:-1])
+    # scikit-learn begins with the lowest threshold. Its last point, full precision of nobody, is a
+    # convention and no threshold's.
+    curve = thinned(recall[-2::-1], precision[-2::-1])
     _, caught, exact = shares_at(judged)
     share = float(judged.y.mean())
     alt = (
@@ -121,7 +137,7 @@ def precision_recall(judged: Judged) -> Drawing:
         f" do; by chance it would be {share:.1%}."
     )
 
-    def panel(axes: Panel, look: Look) -> None:
+    def panel(axes: Axes, look: Look) -> None:
         draw_lines(axes, look, curve, (share, share), (caught, exact))
         canvas.frame(
             axes,
@@ -166,7 +182,7 @@ def gains(judged: Judged) -> Drawing:
         for part, share in told
     )
 
-    def panel(axes: Panel, look: Look) -> None:
+    def panel(axes: Axes, look: Look) -> None:
         low, high = [s.low or 0.0 for s in shares], [s.high or 0.0 for s in shares]
         axes.fill_between(
             lengths, low, high, color=look.accent, alpha=0.2, linewidth=0, label="95 % interval"
@@ -186,7 +202,7 @@ def gains(judged: Judged) -> Drawing:
     return Drawing("gains", title, alt + ".", "models", WIDTH, HEIGHT, (panel,))
 
 
-def draw_calibration(axes: Panel, look: Look, deciles: Sequence[Decile]) -> None:
+def draw_calibration(axes: Axes, look: Look, deciles: Sequence[Decile]) -> None:
     """Draw realised against predicted exits by tenth of the probability, with counts."""
     predicted = [decile.mean_probability for decile in deciles]
     low, high = ([getattr(d.exited, end) or 0.0 for d in deciles] for end in ("low", "high"))
@@ -223,7 +239,7 @@ def calibration(judged: Judged) -> Drawing:
         f" {brier:.3f}. By tenth of the probability: {tenths}."
     )
 
-    def panel(axes: Panel, look: Look) -> None:
+    def panel(axes: Axes, look: Look) -> None:
         draw_calibration(axes, look, deciles)
 
     title = f"Calibration: error {error:.3f}, Brier score {brier:.3f}"

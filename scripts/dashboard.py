@@ -1,8 +1,8 @@
 """The table of the pages, and of what they are made of."""
 
 from scripts import clientpages, loginpage, modelpages, overviewpage, runpages, uploadpages
+from scripts.routing import Route
 from scripts.tokens import Role
-from scripts.views import Route
 
 PAGE = "text/html"
 PAGES = (

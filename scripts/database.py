@@ -169,11 +169,6 @@ def latest_runs(connection: Connection, limit: int, offset: int = 0) -> list[Row
     return newest_rows(connection, runs, limit, offset)
 
 
-def count_runs(connection: Connection) -> int:
-    """Count all runs."""
-    return connection.execute(sa.select(sa.func.count()).select_from(runs)).scalar_one()
-
-
 def record_model(connection: Connection, run_id: int, **facts: Any) -> None:
     """Record a model that a run trained; facts are columns of `models`."""
     connection.execute(models.insert().values(run_id=run_id, **facts))
@@ -182,11 +177,6 @@ def record_model(connection: Connection, run_id: int, **facts: Any) -> None:
 def record_scores(connection: Connection, run_id: int, **facts: Any) -> None:
     """Record how good a run's model is; facts are columns of `models`."""
     connection.execute(models.update().where(models.c.run_id == run_id).values(**facts))
-
-
-def list_models(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
-    """List the models, newest first."""
-    return newest_rows(connection, models, limit, offset)
 
 
 def find_model(connection: Connection, stamp: str) -> Row | None:
@@ -272,11 +262,6 @@ def record_production_score(
 ) -> None:
     """Record how production does on current test data; facts are columns of its table."""
     connection.execute(production_scores.insert().values(run_id=run_id, release=release, **facts))
-
-
-def list_production_scores(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
-    """List how production did over the runs, newest first."""
-    return newest_rows(connection, production_scores, limit, offset)
 
 
 def last_ended_run(connection: Connection) -> Row | None:

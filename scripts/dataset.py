@@ -83,7 +83,7 @@ def read_files(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read files in the way that suits their size."""
-    n_bytes = sum(path.stat().st_size for path in paths if inbox.is_regular(path))
+    n_bytes = inbox.total_bytes(paths)
     read = read_few if n_bytes < MANY_BYTES else read_many
     return read(paths, schema, needs_label=needs_label)
 
@@ -148,7 +148,9 @@ def client_names(table: pd.DataFrame, schema: Schema) -> pd.Series:
 
 def read_test_table(place: Path, schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read the labelled rows on which models are compared."""
-    table, readings = read_tables(inbox.list_tables(place), schema)
+    paths = inbox.list_tables(place)
+    inbox.check_any(paths, place)
+    table, readings = read_tables(paths, schema)
     findings.log_readings(readings)
     return table, readings
 

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,6 @@ from scripts import (
     model,
     release,
     rollback,
-    testrows,
 )
 from scripts.artifacts import Kind
 from scripts.config import Config
@@ -29,6 +28,7 @@ from scripts.database import DeploymentKind
 from scripts.errors import DatasetError, InsufficientDataError, NotMadeYetError, ReleaseError
 from scripts.model import Model
 from scripts.release import Manifest, Release
+from scripts.run_context import RunContext
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +80,7 @@ def find_dataset(config: Config, sha256: str) -> Path:
 
 def check_score(path: Path, f1: float) -> None:
     """Refuse a file of scoring whose first line is not the F1 that the model has."""
-    try:
-        agrees = float(path.read_text().splitlines()[0]) == f1
-    except (ValueError, IndexError):
-        agrees = False
-    if not agrees:
+    if not release.has_score(path.read_bytes(), f1):
         raise ReleaseError(
             f"{path} does not give the model's F1 on the test rows, {f1}, on its first line; run"
             " python -m scripts.scoring again."
@@ -143,53 +139,20 @@ def make_release(prod_folder: Path, sources: Sources, f1: float, now: datetime) 
     return releases / name
 
 
-def remove_old_releases(prod_folder: Path, n_kept: int, served: Sequence[str] = ()) -> int:
-    """Remove the oldest releases, and count them.
-
-    Parameters
-    ----------
-    prod_folder : Path
-        The deployment folder.
-    n_kept : int
-        So many of the newest stay anyway.
-    served : sequence of str
-        Names of releases that have served, the latest first, as far as is known.
-
-    Returns
-    -------
-    int
-        Never among the removed are the current one, the last one that served before it, and the
-        one to which a rollback would lead.
-    """
-    current = rollback.current_name(prod_folder)
-    spared = {
-        current,
-        *[name for name in served if name != current][:1],
-        *rollback.find_targets(prod_folder, served)[:1],
-    }
-    outdated = [
-        path for path in artifacts.list_releases(prod_folder)[:-n_kept] if path.name not in spared
-    ]
-    for path in outdated:
-        # Renamed first, so that a half-removed release never bears a release's name.
-        hidden = path.with_name(f".{path.name}{durable.TEMPORARY_SUFFIX}")
-        path.rename(hidden)
-        shutil.rmtree(hidden)
-    return len(outdated)
-
-
 def main(
     config: Config,
     *,
     model_path: Path | None = None,
     dataset_path: Path | None = None,
     f1: float | None = None,
+    context: RunContext | None = None,
 ) -> Release:
     """Make a release of the latest scored model, check it as the app would, and let it serve."""
+    context = context or RunContext(config)
     sources = find_sources(config, model_path, dataset_path)
     prod_folder = config.prod_deployment_path
     candidate = model.load_model(sources.files[release.MODEL])
-    table, _ = testrows.read(config, candidate.schema)
+    table, _ = context.test_data.read(candidate.schema)
     f1 = measure_f1(candidate, table) if f1 is None else f1
     check_score(sources.files[release.SCORE], f1)
     made = make_release(prod_folder, sources, f1, datetime.now(UTC))
@@ -200,37 +163,32 @@ def main(
         shutil.rmtree(made)
         raise
     release.switch(prod_folder, made)
+    context.note_deployed(loaded)
     log.info("Deployed model %s as release %s, F1 %.4f.", sources.stamp, made.name, f1)
     return loaded
 
 
 def deploy(config: Config) -> None:
     """Make a release of the latest scored model, check it as the app would, and let it serve."""
-    previous = rollback.current_name(config.prod_deployment_path)
+    previous = artifacts.current_name(config.prod_deployment_path)
     made = main(config)
     rollback.record_switch(
         config, DeploymentKind.DEPLOY, made, previous, "by hand, without a comparison"
     )
 
 
-def check_reason(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    """Refuse a reason that says nothing, and keep it on one line."""
-    reason = " ".join(value.split())
-    if not reason:
-        raise click.BadParameter('it is empty; say for example --reason "wrong extract of May".')
-    return reason
-
-
 def make_program() -> click.Group:
-    """Make the command line: deploy, and with a subcommand look at the releases or go back."""
+    """Make the command line: deploy, look at the releases, or go back."""
     reason = click.Option(
-        ["--reason"], required=True, callback=check_reason, help="Why, for those who ask later."
-    )
+        ["--reason"], required=True, callback=console.check_reason,
+        help="Why, for those who ask later.",
+    )  # fmt: skip
     wanted = click.Argument(["release_name"], required=False, metavar="[RELEASE]")
     locked = console.with_config(rollback.main, exclusive=True)
-    return console.make_group(
-        console.make_command(console.with_config(deploy, exclusive=True), ()),
+    return console.make_verbs(
+        "Deploy the latest scored model, look at the releases, or go back to one.",
         [
+            console.make_command(console.with_config(deploy, exclusive=True), (), "deploy"),
             console.make_command(console.with_config(rollback.show_releases), (), "list"),
             console.make_command(locked, (wanted, reason), "rollback"),
             console.make_command(console.with_config(rollback.verify), (), "verify"),

@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -25,20 +27,22 @@ from scripts import (
     livedrift,
     model,
     monitoring,
-    release,
-    testrows,
     timing,
 )
 from scripts.config import Config
 from scripts.console import run_as_script
 from scripts.errors import DatasetError, NotMadeYetError, RecordsError
 from scripts.monitoring import Findings
+from scripts.release import Release
+from scripts.run_context import RunContext
 
 PIP_TIMEOUT_S = 30
 PACKAGES_VALID = timedelta(days=1)
 RETRIED_AFTER = timedelta(hours=1)
 UNREACHED = re.compile(r"Could not fetch URL (?!.*\b404\b)|is not a trusted or secure host")
 FETCHED = re.compile(r"Fetched page ")
+
+Found = TypeVar("Found")
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +120,30 @@ def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
         return "not available: the answer of pip cannot be read"
 
 
+def ask_packages(now: datetime) -> tuple[str, str]:
+    """Ask which packages are outdated, and say that this takes its time."""
+    log.info(
+        "Asking the package index which packages are outdated, up to %g s; the diagnostics go on"
+        " meanwhile.", PIP_TIMEOUT_S,
+    )  # fmt: skip
+    return outdated_packages(), now.isoformat()
+
+
+def in_background(work: Callable[[], Found]) -> "Future[Found]":
+    """Do something in a thread of its own, which a program that ends does not wait for."""
+    answer: Future[Found] = Future()
+
+    def call() -> None:
+        try:
+            answer.set_result(work())
+        except Exception as error:
+            # Nothing is lost: it is raised where the result is asked for.
+            answer.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return answer
+
+
 def recent_packages(path: Path, now: datetime) -> tuple[str, str]:
     """Say which packages are outdated, and since when that is known; asked once a day.
 
@@ -126,14 +154,14 @@ def recent_packages(path: Path, now: datetime) -> tuple[str, str]:
         before = msgspec.json.decode(path.read_bytes(), type=PackagesFound)
         age = now - datetime.fromisoformat(before.packages_at)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        return outdated_packages(), now.isoformat()
+        return ask_packages(now)
     failed = before.outdated_dependencies.startswith("not available")
     if timedelta(0) <= age < (RETRIED_AFTER if failed else PACKAGES_VALID):
         return before.outdated_dependencies, before.packages_at
-    return outdated_packages(), now.isoformat()
+    return ask_packages(now)
 
 
-def describe_predictions(current: release.Release, table: pd.DataFrame) -> dict[str, Any]:
+def describe_predictions(current: Release, table: pd.DataFrame) -> dict[str, Any]:
     """Count the rows of a table, those expected to leave, and categories nobody has learnt from."""
     predicted, _ = evaluation.predict_table(current.model, table)
     columns = dataset.feature_arrays(table, current.model.schema)
@@ -144,29 +172,30 @@ def describe_predictions(current: release.Release, table: pd.DataFrame) -> dict[
     }
 
 
-def describe_change(config: Config, found: Findings | None) -> dict[str, Any]:
+def describe_change(context: RunContext, found: Findings | None) -> dict[str, Any]:
     """Compare today's dataset and test data with those of the deployment, if there are any."""
     try:
-        newest = monitoring.find(config) if found is None else monitoring.follow_up(found, config)
+        newest = monitoring.find(context) if found is None else monitoring.follow_up(found, context)
         return monitoring.as_members(newest)
     except (NotMadeYetError, DatasetError) as error:
         log.warning("Nothing could be compared with the deployment: %s", error)
         return {"drift": None, "production_score": None}
 
 
-def describe_live(config: Config) -> dict[str, Any] | None:
+def describe_live(context: RunContext) -> dict[str, Any] | None:
     """Compare logged live rows with the dataset of production; None if there are none to ask."""
+    config = context.config
     if config.api.log_predictions is None:
         return None
     try:
         with database.open_records(config.database_url, may_change=False) as engine:
-            return livedrift.as_members(livedrift.find(engine, config))
+            return livedrift.as_members(livedrift.find(engine, context))
     except (NotMadeYetError, RecordsError) as error:
         log.warning("Live rows could not be compared: %s", error)
         return None
 
 
-def describe_dropped(config: Config, current: release.Release) -> dict[str, Any] | None:
+def describe_dropped(config: Config, current: Release) -> dict[str, Any] | None:
     """Return how many rows were dropped from production's dataset, and of which class."""
     try:
         with (
@@ -186,33 +215,40 @@ def describe_dropped(config: Config, current: release.Release) -> dict[str, Any]
     return {"n_rows": settings["n_dropped"], "n_positives": settings["n_dropped_positives"]}
 
 
-def main(config: Config, *, measured: Measured | None = None) -> Path:
+def main(
+    config: Config, *, measured: Measured | None = None, context: RunContext | None = None
+) -> Path:
     """Measure the data, the model, the steps and the packages, and write the findings."""
-    measured = measured or Measured({})
-    current = release.load_current(config.prod_deployment_path)
+    measured, context = measured or Measured({}), context or RunContext(config)
+    current = context.current_release()
     if current is None:
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
-    table, _ = testrows.read(config, current.model.schema)
+    table, _ = context.test_data.read(current.model.schema)
     fractions = current.model.dataset.missing_fractions
     # As /summarise lists them, so that both lists can be put side by side.
     summarised = [summary.column for summary in current.model.dataset.summary]
     path, now = config.prod_deployment_path / artifacts.DIAGNOSTICS, datetime.now(UTC)
-    outdated, packages_at = recent_packages(path, now)
+    # Before pip is at work, which would slow the steps down.
+    execution_time = measured.execution_time or timing.measure_steps(
+        msgspec.structs.replace(config, schema=current.model.schema)
+    )
+    packages = in_background(lambda: recent_packages(path, now))
     findings: dict[str, Any] = {
         "missing_values": [fractions[name] for name in summarised],
         "columns": summarised,
         "missing_fractions": {name: fractions[name] for name in current.model.schema.columns},
         "dropped_rows": describe_dropped(config, current),
-        "execution_time": measured.execution_time
-        or timing.measure_steps(msgspec.structs.replace(config, schema=current.model.schema)),
-        "outdated_dependencies": outdated,
-        "packages_at": packages_at,
+        "execution_time": execution_time,
+        # Kept in this place, and known last.
+        "outdated_dependencies": "",
+        "packages_at": "",
         "predictions": describe_predictions(current, table),
         "measured_at": now.isoformat(),
         "release": current.name,
-        **describe_change(config, measured.found),
-        "live": describe_live(config),
+        **describe_change(context, measured.found),
+        "live": describe_live(context),
     }
+    findings["outdated_dependencies"], findings["packages_at"] = packages.result()
     durable.write_whole(path, msgspec.json.format(msgspec.json.encode(findings)) + b"\n")
     log.info("Wrote the diagnostics of release %s to %s.", current.name, path)
     return path

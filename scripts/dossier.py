@@ -1,7 +1,9 @@
 """Tells all of one client: the last score, why it is so, why it changed, and the history."""
 
+import difflib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
@@ -12,6 +14,9 @@ from scripts.config import WorklistSettings
 from scripts.model import Model
 
 SMALLEST_EFFECT = 1e-12
+MAX_NEAR = 5
+# Among so many clients a slip of the pen is looked for within a second.
+MAX_COMPARED = 20_000
 
 
 def spell_movement(column: str, before: Value, after: Value, effect: float) -> str:
@@ -73,6 +78,69 @@ def are_comparable(old: Model, new: Model) -> bool:
     return not (
         set(old.schema.numeric) & set(new.schema.categorical)
         or set(old.schema.categorical) & set(new.schema.numeric)
+    )
+
+
+def find_near(connection: Connection, client: str) -> list[str]:
+    """List a few clients whose name contains a text, else those whose name is most like it."""
+    near = clients.names_with(connection, client, MAX_NEAR) if client.strip() else []
+    scoring = clients.last_scoring(connection)
+    if near or scoring is None:
+        return near
+    names = clients.names_of_scoring(connection, scoring["id"], MAX_COMPARED)
+    by_folded = {name.casefold(): name for name in names}
+    found = difflib.get_close_matches(client.casefold(), list(by_folded), n=MAX_NEAR)
+    return [by_folded[name] for name in found]
+
+
+@dataclass(frozen=True)
+class Term:
+    """The part of one column in a client's log-odds, beside a typical client who stays."""
+
+    column: str
+    value: Value
+    typical: Value
+    effect: float
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A client's log-odds: those of a typical client who stays, plus one term per column."""
+
+    typical_log_odds: float
+    terms: list[Term]
+    log_odds: float
+
+
+def split_risk(connection: Connection, score: ScoreEntry) -> Sum:
+    """Split the log-odds of a score into terms beside a typical client, the strongest first.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    score : ScoreEntry
+        The score of a client.
+
+    Returns
+    -------
+    Sum
+        The typical client's log-odds and all terms add up to the client's log-odds.
+    """
+    used = clientparts.read_model(connection, score.model_stamp)
+    columns, typical = (
+        explanation.as_columns(used, score.values),
+        explanation.typical_values(used),
+    )
+    effects = explanation.effects_beside_typical(used, columns, typical)
+    terms = [
+        Term(name, score.values[name], typical[name], float(effect[0]))
+        for name, effect in sorted(effects.items(), key=lambda item: -abs(item[1][0]))
+    ]
+    return Sum(
+        typical_log_odds=explanation.sum_of_terms(used, explanation.as_columns(used, typical)),
+        terms=terms,
+        log_odds=explanation.sum_of_terms(used, columns),
     )
 
 

@@ -83,7 +83,7 @@ class Tally:
     def choose(self, table: pa.Table, hashes: Hashes | None) -> pa.Table:
         """Choose the rows to compare, as `samples.choose_rows` does."""
         schema = self.used.schema
-        if not schema.ids:
+        if not schema.ids or self.kept.is_sealed:
             self.which = "all"
             return table
         hashes = digest.hash_rows(table, schema) if hashes is None else hashes

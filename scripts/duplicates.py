@@ -262,15 +262,13 @@ def drop_duplicates(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : pandas.DataFrame of shape (n_rows, n_columns)
-        Any table. It is left unchanged. A lazy frame of narwhals, as of a cluster, is one as well.
+        Any table. It is left unchanged.
 
     Returns
     -------
     pandas.DataFrame of shape (n_rows_left, n_columns)
-        As `table.drop_duplicates(ignore_index=True)`; a lazy frame keeps any one of equal rows.
+        As `table.drop_duplicates(ignore_index=True)`.
     """
-    if not isinstance(table, pd.DataFrame):
-        return table.unique(keep="any")
     if len(table) < FEW_ROWS:
         return table.drop_duplicates(ignore_index=True)
     kept = ~find_duplicates(table)

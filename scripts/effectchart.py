@@ -1,7 +1,9 @@
 """Draws what moves a model's probabilities, and how much."""
 
+from matplotlib.axes import Axes
+
 from scripts import canvas, effects
-from scripts.canvas import Drawing, Look, Panel, Scale
+from scripts.canvas import Drawing, Look, Scale
 from scripts.effects import Effect
 from scripts.model import Model
 
@@ -16,7 +18,7 @@ def name_of(effect: Effect) -> str:
     return f"{canvas.shorten(effect.column, 20)}: {canvas.shorten(effect.step, 28)}"
 
 
-def draw_effects(axes: Panel, look: Look, shown: list[Effect]) -> None:
+def draw_effects(axes: Axes, look: Look, shown: list[Effect]) -> None:
     """Draw a bar to the right for what raises the risk, to the left for what lowers it."""
     values = [effect.log_odds for effect in shown]
     colours = [look.warning if value > 0 else look.accent for value in values]
@@ -38,7 +40,7 @@ def draw_model(used: Model, release: str) -> Drawing:
         f"What changes the log-odds of release {release}{more}: {told}. Above 0 it raises the risk."
     )
 
-    def panel(axes: Panel, look: Look) -> None:
+    def panel(axes: Axes, look: Look) -> None:
         if shown:
             draw_effects(axes, look, shown)
         else:

@@ -13,6 +13,6 @@ def is_cluster(config: Config) -> bool:
     if importlib.util.find_spec("pyspark") is None:
         raise ConfigError(
             "engine: Spark needs PySpark, which is not installed; python -m pip install"
-            " 'narwhals>=2,<3' 'pyspark>=4.3,<4.4', and Java 17."
+            " --require-hashes -r requirements-spark.lock, and Java 17."
         )
     return True

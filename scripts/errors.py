@@ -1,5 +1,17 @@
 """Every failure the programs expect, and its exit code."""
 
+import traceback
+from pathlib import Path
+
+N_PLACES = 5
+
+
+def describe_bug(error: Exception) -> str:
+    """Name an error that nobody expected and its places in the code, but no data of a client."""
+    frames = traceback.extract_tb(error.__traceback__)[-N_PLACES:]
+    places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return f"{type(error).__name__} at {places}"
+
 
 class PipelineError(Exception):
     """An expected failure: its message is for the user, its code for the caller's shell."""
@@ -51,6 +63,10 @@ class ServiceUnavailableError(PipelineError):
     """The API does not answer, or not as it should."""
 
     exit_code = 69
+
+
+class NoServiceError(ServiceUnavailableError):
+    """Nothing answers at the address of the API: the service may not have been started."""
 
 
 class ClusterError(PipelineError):

@@ -114,6 +114,34 @@ def as_columns(model: Model, values: Mapping[str, float | str | None]) -> dict[s
     }
 
 
+def sum_of_terms(model: Model, columns: Columns) -> float:
+    """Compute the log-odds of one client."""
+    return float(log_odds(model, contributions(model, columns))[0])
+
+
+def effects_beside_typical(
+    model: Model, columns: Columns, typical: Mapping[str, float | str]
+) -> dict[str, Floats]:
+    """Compute the log-odds that each column adds beside a typical staying client.
+
+    Parameters
+    ----------
+    model : Model
+        The model of the scoring.
+    columns : mapping of str to numpy.ndarray of shape (n_rows,)
+        The values, as `model.contributions` wants them.
+    typical : mapping of str to float or str
+        The value of each feature for a typical client who stays.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray of shape (n_rows,)
+        Differences of two exact terms, positive for a higher risk.
+    """
+    references = contributions(model, as_columns(model, typical))
+    return {name: term - references[name] for name, term in contributions(model, columns).items()}
+
+
 def find_reasons(
     model: Model, columns: Columns, typical: Mapping[str, float | str]
 ) -> list[list[Reason]]:
@@ -134,14 +162,7 @@ def find_reasons(
         For each row, at most three reasons, the strongest first; the effect is a difference of
         two exact terms, positive where it raises the risk.
     """
-    usual = {
-        name: np.array([value], dtype=object if isinstance(value, str) else np.float64)
-        for name, value in typical.items()
-    }
-    references = contributions(model, usual)
-    effects = {
-        name: term - references[name] for name, term in contributions(model, columns).items()
-    }
+    effects = effects_beside_typical(model, columns, typical)
     names = list(effects)
     matrix = np.column_stack([effects[name] for name in names])
     ranks = np.argsort(-np.abs(matrix), axis=1, kind="stable")[:, :N_REASONS]

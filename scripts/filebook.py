@@ -1,23 +1,14 @@
 """The files that runs have read, and what was known of those hashed before."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from scripts.database import Row
+from scripts.inbox import KnownFile
 from scripts.tables import Role, digests, files
-
-
-@dataclass(frozen=True)
-class KnownFile:
-    """The state of a file when it was hashed, and its SHA-256."""
-
-    n_bytes: int
-    changed_ns: int
-    inode: int
-    sha256: str
 
 
 def known_files(connection: Connection) -> dict[str, KnownFile]:

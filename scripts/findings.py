@@ -4,7 +4,9 @@ import csv
 import io
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +17,8 @@ MAX_LABELS = 5
 MOST_FRACTION = 0.9
 # How the reason begins why a row was rejected for its label.
 LABEL_REASON = "expected one of"
+# What has been logged of files; None where every time counts.
+LOGGED: ContextVar[set[str] | None] = ContextVar("LOGGED", default=None)
 
 log = logging.getLogger(__name__)
 
@@ -113,16 +117,36 @@ def log_detections(readings: Sequence[FileReading]) -> None:
         )  # fmt: skip
 
 
+@contextmanager
+def logged_once() -> Iterator[None]:
+    """Log the same of a file once, however often its rows are read meanwhile."""
+    token = LOGGED.set(set())
+    try:
+        yield
+    finally:
+        LOGGED.reset(token)
+
+
+def spell_unused(reading: FileReading) -> str:
+    """Say what of a file was not used, and why; "" if all of it was."""
+    if reading.refused:
+        return f"Refused {reading.path}: {reading.refused}."
+    if not reading.rejected:
+        return ""
+    return (
+        f"Rejected {len(reading.rejected)} of {reading.n_rows} rows of {reading.path}; the first:"
+        f" {first_reasons(reading)[0]}."
+    )
+
+
 def log_readings(readings: Sequence[FileReading]) -> None:
     """Say once per file what was not used."""
-    for reading in readings:
-        if reading.refused:
-            log.warning("Refused %s: %s.", reading.path, reading.refused)
-        elif reading.rejected:
-            log.warning(
-                "Rejected %d of %d rows of %s; the first: %s.",
-                len(reading.rejected), reading.n_rows, reading.path, first_reasons(reading)[0],
-            )  # fmt: skip
+    logged = LOGGED.get()
+    for text in filter(None, map(spell_unused, readings)):
+        if logged is None or text not in logged:
+            log.warning("%s", text)
+        if logged is not None:
+            logged.add(text)
 
 
 def spell_rejected(readings: Sequence[FileReading]) -> str:

@@ -3,10 +3,8 @@
 import io
 import logging
 import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from scripts.access import Access, check_origin
@@ -19,10 +17,11 @@ from scripts.answers import (
     answer_problem,
     answer_refusal,
 )
+from scripts.errors import describe_bug
 from scripts.live import Live, Serving
 from scripts.metrics import Metrics
-from scripts.predicting import answer_prediction
 from scripts.predictionlog import UNLOGGED, PredictionLog
+from scripts.routing import METHODS, READING, Lane, RouteTable
 from scripts.tokens import Role
 
 # For every answer. The policy lets a page load scripts and styles of this service only, and
@@ -44,20 +43,22 @@ SECURITY_HEADERS = (
     ("X-Frame-Options", "DENY"),
 )
 JSON_AND_SECURITY_HEADERS = [*JSON_HEADERS, *SECURITY_HEADERS]
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 OTHER = "other"
-# Scripts and styles of the pages: the same for everyone, and without any data.
-STATIC = "/static/"
 NO_CONTENT = (204, 304)
+UNKNOWN_METHOD = "The method is unknown; methods are spelled in capital letters."
+EMPTY_PART = "The path has an empty part; expected single slashes, and one at the beginning."
+# What a form for a token needs, and more than anybody sends with a question.
+SMALL_BODY_BYTES = 16 * 1024
+SMALL_BODIES = frozenset({"/login", "/logout"})
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 SERVING = "adras.serving"
 ROUTE = "adras.route"
+# The route of the table, which decided on the role.
+MATCHED = "adras.matched"
 UNLOGGED_KEY = f"HTTP_{UNLOGGED[0].upper().replace('-', '_')}"
 # Where a route says that its answer is of another release than the one that serves.
 RELEASE = "adras.release"
 ROLE = "adras.role"
-# What may be asked without being meant: a link, a picture, a look ahead.
-READING = ("GET", "HEAD", "OPTIONS")
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Any], Iterable[bytes]]
@@ -68,7 +69,16 @@ log = logging.getLogger(__name__)
 def too_large(limit: int) -> Answer:
     """Answer a body above the limit."""
     return answer_problem(
-        413, f"The body is larger than {limit} bytes; send the rows in several requests."
+        413, f"The body is larger than {limit} bytes; send less, or rows in several requests."
+    )
+
+
+def too_busy() -> Answer:
+    """Answer a body for which there is no room beside those of others."""
+    return answer_problem(
+        503,
+        "Too many large bodies are being sent at this moment; send this one again.",
+        [("Retry-After", "1"), ("Connection", "close")],
     )
 
 
@@ -80,10 +90,22 @@ def too_slow(limit_s: float) -> Answer:
 
 def answer_bug(error: Exception, route: object) -> Answer:
     """Answer 500 to an unexpected error, and log where it happened, but no data of the client."""
-    frames = traceback.extract_tb(error.__traceback__)[-5:]
-    places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-    log.error("%s on the route %s, at %s.", type(error).__name__, route, places)
+    log.error("The route %s failed: %s.", route, describe_bug(error))
     return answer_problem(500, "The service failed; its log says where.")
+
+
+def with_length(answer: Answer, *, is_head: bool) -> Answer:
+    """Add the headers that all answers have; the one place that says how long an answer is.
+
+    Whoever made the answer, or made a page of it, may have left another length in its headers.
+    """
+    headers = [pair for pair in answer.headers if pair[0].lower() != "content-length"]
+    own = {name.lower() for name, _ in headers}
+    headers += [pair for pair in SECURITY_HEADERS if pair[0].lower() not in own]
+    if answer.status in NO_CONTENT:
+        return Answer(answer.status, b"", headers)
+    headers.append(("Content-Length", str(len(answer.body))))
+    return Answer(answer.status, b"" if is_head else answer.body, headers)
 
 
 def reason(status: int) -> str:
@@ -113,8 +135,8 @@ class FrontDoor:
         What to answer from.
     access : Access
         Lets in or refuses.
-    roles : mapping of tuple of two str to Role or None
-        What each method on each path wants; None is open to all, anything else wants reading.
+    table : RouteTable
+        The routes: what each wants, and who answers it.
     metrics : Metrics
         Counts.
     as_page : callable, optional
@@ -126,37 +148,53 @@ class FrontDoor:
         inner: WsgiApp,
         live: Live,
         access: Access,
-        roles: Mapping[tuple[str, str], Role | None],
+        table: RouteTable,
         metrics: Metrics,
         as_page: Callable[[Environ, Answer], Answer] = lambda _, answer: answer,
     ) -> None:
         self._inner = inner
         self._live = live
         self._access = access
-        self._roles = roles
+        self._table = table
         self._metrics = metrics
         self._as_page = as_page
         self.access_log: AccessLog | None = None
         self.prediction_log: PredictionLog | None = None
 
     def limit(self, environ: Environ) -> int:
-        """Say how many bytes the body of this request may have."""
+        """Return how many bytes the body of this request may have."""
         serving: Serving = environ[SERVING]
-        return serving.config.api.max_body_bytes
+        largest = serving.config.api.max_body_bytes
+        is_small = environ["REQUEST_METHOD"] in READING or environ["PATH_INFO"] in SMALL_BODIES
+        return min(SMALL_BODY_BYTES, largest) if is_small else largest
 
-    def _role(self, environ: Environ) -> Role | None:
-        """Say which role a request wants; what is not known to be open wants reading."""
+    def _find_role(self, environ: Environ) -> Role | None:
+        """Match a request with its route and return the role that it wants; None is open to all.
+
+        A method or path that no route lists wants the role of an administrator.
+
+        Raises
+        ------
+        RefusedError
+            With status 400 or 405 for a spelling that a router more lenient than the table could
+            take for a route.
+        """
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
-        method = "GET" if method in READING else method
-        if method == "GET" and path.startswith(STATIC):
-            return None
-        return self._roles.get((method, path), Role.READ)
+        route = environ[MATCHED] = self._table.find(method, path)
+        if route is not None:
+            return route.role
+        if method not in METHODS:
+            allowed = ", ".join(self._table.list_methods(path))
+            raise RefusedError(405, UNKNOWN_METHOD, [("Allow", allowed)])
+        if "//" in path or not path.startswith("/"):
+            raise RefusedError(400, EMPTY_PART)
+        return Role.ADMIN
 
     def admit(self, environ: Environ) -> Answer | None:
         """Refuse a request before its body is read, or let it in: None."""
         serving: Serving = environ[SERVING]
         try:
-            role = self._role(environ)
+            role = self._find_role(environ)
             if environ["REQUEST_METHOD"] not in READING:
                 check_origin(environ)
             if role is not None:
@@ -173,33 +211,34 @@ class FrontDoor:
 
     def respond(self, environ: Environ, body: bytes) -> Answer:
         """Answer a request that was let in and whose body is there."""
-        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
-        if path == "/predict" and method == "POST":
-            # The express lane: routing and request objects would cost as much as the prediction.
-            environ[ROUTE] = path
+        route, method = environ[MATCHED], environ["REQUEST_METHOD"]
+        if route is not None and route.lane is Lane.EXPRESS and method == route.method:
+            environ[ROUTE] = route.path
             try:
-                return answer_prediction(
-                    environ[SERVING],
-                    environ.get("QUERY_STRING", ""),
-                    environ.get("CONTENT_TYPE", ""),
-                    environ.get("HTTP_CONTENT_ENCODING", ""),
-                    body,
-                )
+                answer: Answer = route.view(environ, body)
+                return answer
             except RefusedError as refusal:
                 return answer_refusal(refusal)
             except Exception as error:
                 # The boundary, as Flask's error handler is for the other routes.
-                return answer_bug(error, path)
+                return answer_bug(error, route.path)
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
+        if method == "HEAD":
+            # Only of the whole answer `finish` can tell the length.
+            environ["REQUEST_METHOD"] = "GET"
         start = Wsgi()
         parts = self._inner(environ, start)
         try:
             content = b"".join(parts)
         finally:
+            environ["REQUEST_METHOD"] = method
             close = getattr(parts, "close", None)
             if close is not None:
                 close()
+        # They hold the body and each other, so that it would stay in memory for a while.
+        environ["wsgi.input"] = io.BytesIO()
+        environ.pop("werkzeug.request", None)
         release = environ.get(RELEASE, environ[SERVING].release_name)
         return Answer(start.status, content, start.headers, release)
 
@@ -222,12 +261,7 @@ class FrontDoor:
             )  # fmt: skip
         if answer.headers is JSON_HEADERS and method != "HEAD":
             return Answer(answer.status, answer.body, JSON_AND_SECURITY_HEADERS)
-        own = {name.lower() for name, _ in answer.headers}
-        added = [pair for pair in SECURITY_HEADERS if pair[0].lower() not in own]
-        if "content-length" not in own and answer.status not in NO_CONTENT:
-            added.append(("Content-Length", str(len(answer.body))))
-        body = b"" if method == "HEAD" else answer.body
-        return Answer(answer.status, body, [*answer.headers, *added])
+        return with_length(answer, is_head=method == "HEAD")
 
     def _log_predictions(self, environ: Environ, predicted: Any) -> None:
         serving: Serving = environ[SERVING]

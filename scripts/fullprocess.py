@@ -7,9 +7,11 @@ if __name__ == "__main__":
     # The watchdog switches it on again.
     gc.disable()
 
+import contextlib
 import functools
 import logging
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,11 +29,12 @@ from scripts import (
     heartbeat,
     history,
     notices,
+    retention,
     snapshot,
 )
 from scripts.config import Config, ping_url
 from scripts.configfile import read_config
-from scripts.console import make_command
+from scripts.console import check_reason, make_command
 from scripts.database import Role, Status, Verdict
 from scripts.deadline import Watch
 from scripts.errors import (
@@ -40,12 +43,9 @@ from scripts.errors import (
     RecordsError,
     RunTimeoutError,
 )
-from scripts.filebook import KnownFile
-from scripts.running import Request, Run, name_of
-from scripts.snapshot import Snapshot
+from scripts.inbox import KnownFile
+from scripts.running import Request, Run
 
-# Six runs an hour need not each look for what is old.
-FORGET_EVERY = 20
 log = logging.getLogger(__name__)
 
 
@@ -53,7 +53,11 @@ def observe_live(run: Run, serving: str | None) -> None:
     """Look for drift in what production is asked, if there is anything new to see."""
     try:
         if notices.is_live_due(run.engine, run.config, serving, datetime.now(UTC)):
-            run.step("live rows", lambda: notices.observe_live(run.engine, run.id, run.config))
+            # Only then: it brings pandas, and a run with nothing new must not pay for it.
+            from scripts import observation, run_context  # noqa: PLC0415
+
+            context = run_context.RunContext(run.config)
+            run.step("live rows", lambda: observation.observe_live(run.engine, run.id, context))
     except RunTimeoutError:
         raise
     except (PipelineError, OSError) as error:
@@ -68,23 +72,13 @@ def tell(config: Config, engine: Engine) -> None:
         log.error("What changed could not be told: %s", error)
 
 
-def work(run: Run, snap: Snapshot) -> None:
-    """Do a run for which there is something to do."""
-    # Only then: the steps bring pandas, scikit-learn and matplotlib, and a run with nothing new,
-    # six times an hour, must not pay for them.
-    with garbage.importing():
-        from scripts import steps  # noqa: PLC0415
-
-    steps.work(run, snap)
-
-
 def keep_digest(engine: Engine, path: str, found: KnownFile) -> None:
     """Record the digest of a large file at once, so that a run that is killed keeps it."""
     with database.writing(engine) as connection:
         filebook.replace_known_file(connection, path, found)
 
 
-def look_and_work(run: Run) -> Verdict:
+def do_run(run: Run) -> Verdict:
     """Look for what is new, do what is to be done, and record how the run ends."""
     config, prod_folder = run.config, run.config.prod_deployment_path
     with database.reading(run.engine) as connection:
@@ -95,7 +89,7 @@ def look_and_work(run: Run) -> Verdict:
     if snap.known != known:
         with database.writing(run.engine) as connection:
             filebook.replace_known_files(connection, snap.known)
-    serving = name_of(artifacts.current_target(prod_folder))
+    serving = artifacts.current_name(prod_folder)
     is_new = snapshot.is_anything_new(last, snap, serving)
     last_files: list[database.Row] = []
     if is_new and last is not None:
@@ -107,7 +101,12 @@ def look_and_work(run: Run) -> Verdict:
         run.verdict, run.reason = Verdict.POSTPONED, "test data is still being written"
     elif is_new or run.request.force_reason is not None:
         log.info("Run %d trains: %s.", run.id, run.request.force_reason or news)
-        work(run, snap)
+        # Only then: the steps bring pandas, scikit-learn and matplotlib, and a run with nothing
+        # new, six times an hour, must not pay for them.
+        with garbage.importing():
+            from scripts import steps  # noqa: PLC0415
+
+        steps.do_steps(run, snap)
     else:
         run.verdict, run.reason = Verdict.NOTHING_NEW, news
         observe_live(run, serving)
@@ -116,7 +115,7 @@ def look_and_work(run: Run) -> Verdict:
         verdict=run.verdict,
         # A postponed run decided nothing, so the next one must look again.
         fingerprint=None if run.verdict is Verdict.POSTPONED else snap.fingerprint,
-        release=name_of(artifacts.current_target(prod_folder)),
+        release=artifacts.current_name(prod_folder),
     )
     log.info("Run %d ended: %s (%s).", run.id, run.verdict, run.reason)
     return Verdict(str(run.verdict))
@@ -129,7 +128,7 @@ def recover(config: Config, engine: Engine, request: Request, now: datetime) -> 
     folders = [config.output_folder_path, models_folder, gallery.folder_of(models_folder)]
     folders += [prod_folder, prod_folder / artifacts.RELEASES]
     n_leftovers = durable.remove_leftovers(folders)
-    serving = name_of(artifacts.current_target(prod_folder))
+    serving = artifacts.current_name(prod_folder)
     with database.writing(engine) as connection:
         n_dead = database.abort_dead_runs(connection, now)
         is_unrecorded = database.record_found_release(connection, now, serving)
@@ -143,24 +142,20 @@ def recover(config: Config, engine: Engine, request: Request, now: datetime) -> 
     return run_id
 
 
-def run_recorded(config: Config, engine: Engine, request: Request, watch: Watch) -> Verdict:
-    """Record a run from its start to its end, also when it fails."""
-    run = Run(recover(config, engine, request, datetime.now(UTC)), config, engine, watch, request)
-    log.info("Run %d started by %s.", run.id, request.trigger)
+@contextlib.contextmanager
+def recorded(run: Run) -> Iterator[None]:
+    """Record the failure of a run that fails inside, and tell of changes at both ends."""
+    log.info("Run %d started by %s.", run.id, run.request.trigger)
     # A run that is killed each time never comes to its end, so the next one tells at its start.
-    tell(config, engine)
+    tell(run.config, run.engine)
     try:
-        verdict = look_and_work(run)
+        yield
     except Exception as error:
         # Recorded, then raised again: a failed run is a result, also one that fails by a bug.
         run.end_badly(error)
         raise
     finally:
-        tell(config, engine)
-    if run.id % FORGET_EVERY == 0:
-        with database.writing(engine) as connection:
-            database.forget_old_runs(connection, config.retention.history)
-    return verdict
+        tell(run.config, run.engine)
 
 
 def record_skipped(config: Config, request: Request, reason: str) -> None:
@@ -203,7 +198,12 @@ def main(config: Config, *, request: Request | None = None, watch: Watch | None 
             heartbeat.told(ping_url(config)),
             database.open_records(config.database_url) as engine,
         ):
-            return run_recorded(config, engine, request, watch)
+            run_id = recover(config, engine, request, datetime.now(UTC))
+            run = Run(run_id, config, engine, watch, request)
+            with recorded(run):
+                verdict = do_run(run)
+            retention.forget_old_records(engine, config, run_id)
+            return verdict
     except BusyError as error:
         record_skipped(config, request, str(error))
         raise
@@ -219,14 +219,14 @@ def record_timeout(config: Config, run_id: int, reason: str) -> None:
     heartbeat.ping(ping_url(config), heartbeat.Signal.FAIL)
 
 
-def run_limited(config: Config, request: Request) -> None:
-    """Run the whole process once, and end it if it takes too long."""
+def start_run(config: Config, request: Request) -> None:
+    """Start a run under its watchdog, which ends it if it takes too long."""
     record = functools.partial(record_timeout, config)
     with deadline.limit(config.run.timeout_minutes * 60, record) as watch:
         main(config, request=request, watch=watch)
 
 
-def run_from(
+def show_or_start(
     config_path: Path, trigger: str, force: str | None, is_dry: bool, n_runs: int | None
 ) -> None:
     """Run the whole process once: ingest, train, score, decide, deploy, report."""
@@ -236,7 +236,7 @@ def run_from(
     elif is_dry:
         click.echo(history.foresee(config, force))
     else:
-        run_limited(config, Request(trigger, force))
+        start_run(config, Request(trigger, force))
 
 
 OPTIONS = (
@@ -249,6 +249,7 @@ OPTIONS = (
     click.Option(
         ["--force"],
         metavar="REASON",
+        callback=check_reason,
         help="Train although nothing is new; say why, for the records.",
     ),
     click.Option(
@@ -265,4 +266,4 @@ OPTIONS = (
 )
 
 if __name__ == "__main__":
-    make_command(run_from, OPTIONS).main()
+    make_command(show_or_start, OPTIONS).main()

@@ -140,7 +140,7 @@ def should_deploy(
     if why_uncompared:
         return replace_uncompared(decision, settings, why_uncompared)
     if production is None:
-        reason = f"no model is in production; F1 {decision.candidate_f1:.4f}"
+        reason = f"nothing was in production before; F1 {decision.candidate_f1:.4f}"
         return replace(decision, answer=Answer.DEPLOY, reason=reason)
     comparison = evaluation.compare(y, candidate, production)
     evidence = spell_evidence(decision, comparison)

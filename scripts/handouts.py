@@ -43,6 +43,16 @@ def read_chart(folder: Path, file: str) -> Answer:
         raise RefusedError(404, NO_CHART) from error
 
 
+def find_report(folder: Path) -> Path | None:
+    """Find the newest report; None before the first one, or if the folder cannot be read."""
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError:
+        return None
+    reports = [n for n in names if (m := REPORT.fullmatch(n)) and artifacts.is_stamp(m[1])]
+    return folder / max(reports) if reports else None
+
+
 def read_report(folder: Path) -> Answer:
     """Give the newest report.
 
@@ -51,15 +61,14 @@ def read_report(folder: Path) -> Answer:
     RefusedError
         With status 404, before the first one.
     """
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    reports = sorted(n for n in names if (m := REPORT.fullmatch(n)) and artifacts.is_stamp(m[1]))
-    if not reports:
+    path = find_report(folder)
+    if path is None:
         raise RefusedError(404, NO_REPORT)
     headers = [
         ("Content-Type", "application/pdf"),
-        ("Content-Disposition", f'inline; filename="{reports[-1]}"'),
+        ("Content-Disposition", f'inline; filename="{path.name}"'),
     ]
     try:
-        return Answer(200, (folder / reports[-1]).read_bytes(), headers)
+        return Answer(200, path.read_bytes(), headers)
     except OSError as error:
         raise RefusedError(404, NO_REPORT) from error

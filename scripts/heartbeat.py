@@ -8,7 +8,6 @@ from enum import StrEnum
 from urllib.parse import urlsplit, urlunsplit
 
 TIMEOUT_S = 5.0
-MOST_BYTES = 1024
 log = logging.getLogger(__name__)
 
 
@@ -29,19 +28,16 @@ def url_of(ping_url: str, signal: Signal) -> str:
 def send(ping_url: str, signal: Signal, text: str, failures: list[str]) -> None:
     """Send one signal; note a failure, without the URL, which is a secret of its own."""
     # Imported when there is a monitor: a run with nothing new must not pay for it otherwise.
-    import urllib.request  # noqa: PLC0415
-    from http.client import HTTPException  # noqa: PLC0415
+    from scripts import ping_request  # noqa: PLC0415
 
     try:
         url = url_of(ping_url, signal)
-        request = urllib.request.Request(url, data=text.encode(), method="POST")  # noqa: S310 - config checks the scheme
-        request.add_header("Content-Type", "text/plain; charset=utf-8")
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - as above
-            answer.read(MOST_BYTES)
-    except OSError as error:
-        failures.append(f"{type(error).__name__}: {error}")
-    except (HTTPException, ValueError) as error:
+    except ValueError as error:
         failures.append(type(error).__name__)
+        return
+    failure = ping_request.post(url, text, TIMEOUT_S)
+    if failure:
+        failures.append(failure)
 
 
 def ping(ping_url: str, signal: Signal, text: str = "") -> None:

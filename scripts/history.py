@@ -8,7 +8,7 @@ from scripts import artifacts, console, database, filebook, snapshot
 from scripts.config import Config
 from scripts.database import Role, Status
 from scripts.errors import NotMadeYetError
-from scripts.filebook import KnownFile
+from scripts.inbox import KnownFile
 from scripts.snapshot import Snapshot
 
 HEADER = ("run", "started (UTC)", "took", "trigger", "ended", "F1", "production", "release", "why")
@@ -110,8 +110,7 @@ def foresee(config: Config, force_reason: str | None) -> str:
     """
     known, last, last_files, running = read_past(config)
     snap = snapshot.take_snapshot(config, known)
-    target = artifacts.current_target(config.prod_deployment_path)
-    serving = None if target is None else target.rsplit("/", 1)[-1]
+    serving = artifacts.current_name(config.prod_deployment_path)
     news = snapshot.explain_news(last, last_files, snap, serving)
     lines = []
     if running is not None:

@@ -6,7 +6,8 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,16 @@ DIGEST_BYTES = 2**18
 BLOCK_BYTES = 512
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """The state of a file when it was hashed, and its SHA-256."""
+
+    n_bytes: int
+    changed_ns: int
+    inode: int
+    sha256: str
 
 
 class NotRegularError(Exception):
@@ -142,6 +153,12 @@ def list_tables(place: Path) -> list[Path]:
     for path in nameless:
         log.warning("Left out %r in %s: its name is not UTF-8; rename it.", path.name, place)
     return [path for path in tables if path not in nameless]
+
+
+def check_any(paths: Sequence[Path], place: object) -> None:
+    """Refuse a folder, or an address, in which there is no table."""
+    if not paths:
+        raise DatasetError(f"No usable row was found. There is no CSV file in {place}.")
 
 
 def file_state(path: Path) -> State:

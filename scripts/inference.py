@@ -282,7 +282,9 @@ def complete(
         free = {key: getattr(declared, key) for key in FREE_KEYS}
         return msgspec.structs.replace(pinned, **free)
     inference = look(paths, declared)
-    for name, reason in inference.set_aside.items():
+    if "" in inference.set_aside:
+        log.info("Left out the columns without a name.")
+    for name, reason in filter(lambda found: found[0], inference.set_aside.items()):
         log.warning(
             "Set the column %r aside: %s. List it in schema.numeric or schema.categorical to use"
             " it, or in schema.ids or schema.ignore to end this warning.", name, reason,

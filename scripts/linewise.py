@@ -125,7 +125,7 @@ class Gathering:
         names, header = tuple(map(str, cleaned.columns)), self.known.header
         if header and names != header:
             raise DatasetError(
-                f"clean_dataset gave the columns {names} for some rows and {header} for others;"
+                f"clean_more gave the columns {names} for some rows and {header} for others;"
                 " beyond memory it is given the table in parts and must treat them alike."
             )
         floats = map(str, cleaned.select_dtypes("float").columns)

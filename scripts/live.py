@@ -1,8 +1,10 @@
 """What the service answers from: config and release in use, renewed when they change."""
 
+import asyncio
 import logging
 import math
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -15,15 +17,18 @@ from scripts import artifacts, model
 from scripts.answers import RefusedError
 from scripts.config import Config
 from scripts.configfile import read_config
-from scripts.errors import PipelineError, ReleaseError
+from scripts.errors import PipelineError, ReleaseError, describe_bug
 from scripts.express import Express, make_express
 from scripts.release import Release, load_current
 
 RETRY_S = 10.0
 NO_RELEASE = "There is no release yet; run python -m scripts.fullprocess."
-# What reading an edited config or a damaged release can raise besides our own errors; whatever it
-# is, the service goes on with what it had.
-REFUSALS = (PipelineError, OSError, ValueError, RecursionError)
+# How long requests wait for a new release or configuration before they go on with the last one.
+RENEWAL_S = 1.0
+# A look is not repeated for a request that comes so soon after it began or, if more than a few came
+# meanwhile, a little later. Under load nobody waits for a look unless the last one is older still.
+FRESH_S, BUSY_S, OLD_S = 0.002, 0.01, 0.05
+FEW = 4
 
 log = logging.getLogger(__name__)
 
@@ -87,18 +92,26 @@ def target_of(prod_folder: Path) -> str | None:
     """Read where `current` points; "" if that cannot be read, which loading then explains."""
     try:
         return artifacts.current_target(prod_folder)
-    except REFUSALS:
+    except (PipelineError, OSError, ValueError):
         return ""
+
+
+def describe_refusal(error: Exception) -> str:
+    """Return why a configuration or release is refused; of an unexpected error only its kind."""
+    expected = isinstance(error, PipelineError | OSError | ValueError)
+    return str(error) if expected else f"It could not be read: {type(error).__name__}."
 
 
 def renew_config(config_path: Path, last: Serving) -> tuple[Config, str]:
     """Read an edited config.json aside; give the last good one and the fault if it is broken."""
     try:
         config = read_config(config_path)
-    except REFUSALS as error:
-        if str(error) != last.config_fault:
-            log.error("%s The last good configuration stays in use.", error)
-        return last.config, str(error)
+    except Exception as error:
+        # Whatever reading it raises, no memory or too deep a nesting, the service goes on.
+        fault = describe_refusal(error)
+        if fault != last.config_fault:
+            log.error("%s The last good configuration stays in use.", fault)
+        return last.config, fault
     log.info("Read the configuration %s.", config_path)
     return config, ""
 
@@ -125,8 +138,9 @@ def renew_release(prod_folder: Path, last: Serving) -> tuple[Release | None, str
         loaded, fault = load_current(prod_folder), NO_RELEASE
         if loaded is not None:
             warm_up(loaded)
-    except REFUSALS as error:
-        loaded, fault = None, str(error)
+    except Exception as error:
+        # Whatever a damaged release raises, the last good one goes on.
+        loaded, fault = None, describe_refusal(error)
     if loaded is not None:
         log.info("Loaded release %s, F1 %.4f.", loaded.name, loaded.manifest.f1)
         return loaded, ""
@@ -161,7 +175,12 @@ def renew(config_path: Path, last: Serving) -> Serving:
         release, release_fault = renew_release(folder, last)
     # A fault may pass by itself (too many open files, say), so it is looked at again now and then.
     retry_at_s = time.monotonic() + RETRY_S if config_fault or release_fault else math.inf
-    express = renew_express(config, release, last)
+    try:
+        express = renew_express(config, release, last)
+    except Exception as error:
+        # As for a release that cannot be read: both of the last go on together.
+        release, express, release_fault = last.release, last.express, describe_refusal(error)
+        retry_at_s = time.monotonic() + RETRY_S
     return Serving(
         last.root, config, release, seen, config_fault, release_fault, retry_at_s, express
     )
@@ -184,11 +203,22 @@ class Live:
         self._config_path = config_path
         self._renewing = threading.Lock()
         self._on_refused = on_refused
+        self._looking_since_s = math.inf
         self._serving = renew(config_path, start)
 
     def last(self) -> Serving:
         """Give what served last, without looking whether it changed."""
         return self._serving
+
+    def fault(self) -> str:
+        """Return that a look at the config and the release hangs; "" if it does not."""
+        since_s = time.monotonic() - self._looking_since_s
+        if since_s < RENEWAL_S:
+            return ""
+        return (
+            f"Looking for a new release or config.json has hung for {since_s:.0f} seconds; does the"
+            " disk of prod_deployment_path answer? The last good ones serve on."
+        )
 
     def has_changed(self) -> bool:
         """Look whether config or release changed, or a fault may have passed."""
@@ -210,3 +240,80 @@ class Live:
             finally:
                 self._renewing.release()
         return self._serving
+
+    def look(self) -> None:
+        """Renew what to answer from, whatever happens, and let `fault` see how long it takes."""
+        self._looking_since_s = time.monotonic()
+        try:
+            self.now()
+        except Exception as error:
+            # The thread that looks must outlive whatever it meets: the last good ones serve on.
+            log.error("Nothing new was looked for: %s.", describe_bug(error))
+        finally:
+            self._looking_since_s = math.inf
+
+
+Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+
+
+class Looker:
+    """Looks for what is new from a thread, for an event loop that no disk may hold up.
+
+    Parameters
+    ----------
+    live : Live
+        What to answer from.
+    """
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()
+        self._look: asyncio.Future[None] | None = None
+        # When the last look began, and when the last that ended had begun.
+        self._began_at_s = self._seen_at_s = -math.inf
+        self._n_since, self._is_busy = 0, False
+        # A daemon: a disk that hangs must not keep the service from ending either.
+        threading.Thread(target=self._run, name="looker", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            loop, look = self._asked.get()
+            self._live.look()
+            try:
+                loop.call_soon_threadsafe(look.set_result, None)
+            except RuntimeError:
+                # The loop was closed meanwhile, and the service has ended.
+                return
+
+    def _is_under_way(self) -> bool:
+        """Return whether a look is under way; note the one that ended."""
+        if self._look is None:
+            return False
+        if self._look.done():
+            self._look, self._seen_at_s = None, self._began_at_s
+            return False
+        return True
+
+    async def serving(self) -> Serving:
+        """Return what to answer from, after waiting a while for what may be new.
+
+        A request that comes alone waits for a look of its own, so that it sees what changed before
+        it. Of many requests none waits, unless nothing was seen for `OLD_S`.
+        """
+        now_s = time.monotonic()
+        if not self._is_under_way():
+            are_many = self._n_since >= FEW
+            if now_s < self._began_at_s + (BUSY_S if are_many else FRESH_S):
+                self._n_since += 1
+                return self._live.last()
+            loop = asyncio.get_running_loop()
+            self._look, self._began_at_s = loop.create_future(), now_s
+            self._n_since, self._is_busy = 0, are_many
+            self._asked.put((loop, self._look))
+        self._n_since += 1
+        # A disk that hangs, or a log that nobody reads, must not hold up predictions.
+        wait_s = self._began_at_s + RENEWAL_S - now_s
+        is_old = not self._is_busy or now_s >= self._seen_at_s + OLD_S
+        if self._look is not None and is_old and wait_s > 0:
+            await asyncio.wait({self._look}, timeout=wait_s)
+        return self._live.last()

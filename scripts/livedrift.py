@@ -10,9 +10,10 @@ import msgspec
 import pandas as pd
 from sqlalchemy.engine import Engine
 
-from scripts import artifacts, database, drift, durable, monitoring, release, traffic
+from scripts import artifacts, database, drift, durable, monitoring, traffic
 from scripts.config import Config, Schema
 from scripts.drift import DataDrift
+from scripts.run_context import RunContext
 
 # Differences of any consequence are seen in so many rows, and what began last week is not drowned.
 MAX_ROWS = 5_000
@@ -50,15 +51,15 @@ def make_table(rows: list[database.Row], schema: Schema) -> pd.DataFrame:
     return table.astype(dict.fromkeys(schema.numeric, "float64"))
 
 
-def find(engine: Engine, config: Config) -> LiveFindings | None:
+def find(engine: Engine, context: RunContext) -> LiveFindings | None:
     """Compare the last logged rows with the dataset of production.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
         The records.
-    config : Config
-        The installation.
+    context : RunContext
+        Of the run.
 
     Returns
     -------
@@ -69,8 +70,8 @@ def find(engine: Engine, config: Config) -> LiveFindings | None:
     -----
     README, section "The prediction log".
     """
-    current = release.load_current(config.prod_deployment_path)
-    if current is None or config.api.log_predictions is None:
+    current = context.current_release()
+    if current is None or context.config.api.log_predictions is None:
         return None
     with database.reading(engine) as connection:
         rows = traffic.recent_predictions(connection, current.name, MAX_ROWS)
@@ -117,9 +118,11 @@ def renew_diagnostics(path: Path, found: LiveFindings) -> None:
     durable.write_whole(path, msgspec.json.format(content) + b"\n")
 
 
-def main(config: Config, *, engine: Engine) -> LiveFindings | None:
+def main(
+    config: Config, *, engine: Engine, context: RunContext | None = None
+) -> LiveFindings | None:
     """Compare the last logged rows with the dataset of production, and note it for /diagnose."""
-    found = find(engine, config)
+    found = find(engine, context or RunContext(config))
     if found is not None:
         level = logging.WARNING if found.data.drifted else logging.INFO
         log.log(level, "Compared %s.", describe(found))

@@ -1,12 +1,10 @@
 """The page on which a browser logs in and out."""
 
-from urllib.parse import urlsplit
-
 from flask import current_app, request
 
 from scripts import pages, sessions
-from scripts.access import Access
-from scripts.answers import Answer, RefusedError
+from scripts.access import Access, is_from_proxy
+from scripts.answers import Answer, RefusedError, answer_problem
 from scripts.frontdoor import SERVING
 from scripts.live import Serving
 
@@ -16,18 +14,19 @@ HOME = "/"
 def is_secure() -> bool:
     """Say whether the browser came by https, as far as this service or a proxy of ours can tell."""
     now: Serving = request.environ[SERVING]
-    is_proxied = request.environ.get("REMOTE_ADDR") in now.config.api.trusted_proxies
+    is_proxied = is_from_proxy(request.environ, now.config.api.trusted_proxies)
     said = request.headers.get("X-Forwarded-Proto", "") if is_proxied else ""
-    return (said or request.scheme) == "https"
+    # Of a chain of proxies the first is the one that the browser came to.
+    return (said.partition(",")[0].strip().lower() or request.scheme) == "https"
 
 
 def read_target(target: str | None) -> str:
     """Read where to go after the login: a page of this service, or else the first one."""
     if not target or not target.isascii() or not target.isprintable():
         return HOME
-    parts = urlsplit(target)
+    # With one slash at its beginning an address has neither a scheme nor a host.
     is_ours = target.startswith("/") and not target.startswith("//") and "\\" not in target
-    return target if is_ours and not (parts.scheme or parts.netloc) else HOME
+    return target if is_ours else HOME
 
 
 def see_other(target: str, *headers: tuple[str, str]) -> Answer:
@@ -64,5 +63,11 @@ def log_in() -> Answer:
 
 
 def log_out() -> Answer:
-    """End the session."""
-    return see_other(pages.LOGIN, sessions.set_cookie("", is_secure=is_secure()))
+    """End the session, in this browser and for every copy of its cookie."""
+    access: Access = current_app.extensions["access"]
+    ended = sessions.set_cookie("", is_secure=is_secure())
+    try:
+        access.end_session(request.environ)
+    except RefusedError as refusal:
+        return answer_problem(refusal.status, refusal.detail, [ended])
+    return see_other(pages.LOGIN, ended)

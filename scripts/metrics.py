@@ -94,6 +94,11 @@ class Metrics:
             "Releases and configurations that were refused while serving.",
             registry=self._registry,
         )
+        self._thread_failures = Counter(
+            "adras_thread_failures",
+            "Errors that nobody expected in the threads beside the requests, which went on.",
+            registry=self._registry,
+        )
         self._logging = {
             "logged": Counter(
                 "adras_logged_predictions",
@@ -111,6 +116,12 @@ class Metrics:
                 registry=self._registry,
             ),
         }
+        self._access_log = Counter(
+            "adras_access_log",
+            "Lines the access log dropped, and times that it could not be written.",
+            ["what"],
+            registry=self._registry,
+        )
         # Looking up the child of a label costs more than counting.
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -133,9 +144,17 @@ class Metrics:
         """Count a release or configuration that was refused."""
         self._reload_failures.inc()
 
+    def count_thread_failure(self) -> None:
+        """Count an error that nobody expected in a thread beside the requests."""
+        self._thread_failures.inc()
+
     def count_logging(self, what: str, number: int) -> None:
         """Count what the prediction log did: "logged", "dropped" or "failed"."""
         self._logging[what].inc(number)
+
+    def count_access_log(self, what: str, number: int) -> None:
+        """Count what went wrong with the access log: lines "dropped", or times it "failed"."""
+        self._access_log.labels(what).inc(number)
 
     def expose(self) -> bytes:
         """Spell all numbers as Prometheus reads them, over all processes of the service."""

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from scripts import keys
 from scripts.config import Schema
 from scripts.configchecks import check_schema
 from scripts.errors import ConfigError, ModelError
@@ -90,13 +91,16 @@ class Moments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is kept of a dataset to compare later ones with, at any size of the dataset.
 
-    `row_hashes` are the smallest hashes of its rows, sorted, as 32-bit little-endian integers.
+    `row_hashes` are the smallest hashes of its rows, sorted, as 32-bit little-endian integers. In a
+    file they are sealed with the key of the installation, since whoever has a hash can test guesses
+    of a client or a cell; files of earlier versions have them open.
     """
 
     numeric: dict[str, Cells]
     categorical: dict[str, dict[str, int]]
     contributions: dict[str, Moments]
     row_hashes: bytes
+    is_sealed: bool = False
 
 
 class DatasetFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -264,6 +268,30 @@ def check_model(model: Model) -> None:
     categorical = sum(max(map(abs, t.effects.values()), default=0.0) for t in model.categorical)
     if not math.isfinite(abs(model.intercept) + numeric + categorical):
         raise ModelError("The model has coefficients so large that probabilities are undefined.")
+
+
+def seal(model: Model, key: bytes) -> Model:
+    """Return a model whose hashes of rows only the key opens."""
+    kept = model.dataset.reference
+    if kept is None or kept.is_sealed:
+        return model
+    return replace_hashes(model, kept, keys.seal(key, kept.row_hashes), is_sealed=True)
+
+
+def unseal(model: Model, key: bytes | None) -> Model:
+    """Return a model whose hashes of rows can be compared; unchanged if the key is another one."""
+    kept = model.dataset.reference
+    if key is None or kept is None or not kept.is_sealed:
+        return model
+    opened = keys.unseal(key, kept.row_hashes)
+    return model if opened is None else replace_hashes(model, kept, opened, is_sealed=False)
+
+
+def replace_hashes(model: Model, kept: Reference, hashes: bytes, *, is_sealed: bool) -> Model:
+    """Return a model with other hashes of rows."""
+    replace = msgspec.structs.replace
+    reference = replace(kept, row_hashes=hashes, is_sealed=is_sealed)
+    return replace(model, dataset=replace(model.dataset, reference=reference))
 
 
 def encode_model(model: Model) -> bytes:

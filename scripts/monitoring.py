@@ -9,26 +9,20 @@ import click
 
 from scripts import (
     artifacts,
-    capacity,
     dataset,
     decline,
     drift,
-    driftparts,
-    engines,
     evaluation,
-    release,
-    testrows,
 )
 from scripts.artifacts import Kind
-from scripts.capacity import Way
 from scripts.config import Config, Schema
 from scripts.console import run_as_script
 from scripts.decline import F1Counts, F1Drift
 from scripts.digest import Digest
 from scripts.drift import ColumnDrift, DataDrift
 from scripts.evaluation import Evaluation
-from scripts.model import Model
 from scripts.release import Release, ScoreCounts
+from scripts.run_context import RunContext
 
 # Shorter than the names in the records, so that the table fits a screen.
 HEADINGS = {
@@ -72,16 +66,8 @@ def has_columns_of(newest: Schema, production: Schema) -> bool:
     )
 
 
-def look_on_cluster(path: Path, schema: Schema, used: Model | None, config: Config) -> DataDrift:
-    """Compare a dataset in parts with that of a model, where the parts are."""
-    # PySpark and Java are for who has a cluster.
-    from scripts import sparkdrift  # noqa: PLC0415
-
-    return sparkdrift.compare(config.engine, path, schema, used)
-
-
 def look_at_data(
-    path: Path, current: Release | None, config: Config
+    path: Path, current: Release | None, context: RunContext
 ) -> tuple[DataDrift, Digest | None]:
     """Compare a dataset with the one of the release, if it has the columns for it.
 
@@ -91,8 +77,8 @@ def look_at_data(
         The dataset.
     current : Release or None
         What serves.
-    config : Config
-        Its schema, where none is beside the dataset, and how much memory to use.
+    context : RunContext
+        The engine, and the schema of the dataset where none is beside it.
 
     Returns
     -------
@@ -100,28 +86,17 @@ def look_at_data(
         What was found; and what was read of very many rows, if it is in memory.
     """
     schema_path = Kind.SCHEMA.path(path.parent, artifacts.stamp_of(path))
-    schema = dataset.read_schema(schema_path, config.schema)
+    schema = dataset.read_schema(schema_path, context.config.schema)
     used = None if current is None else current.model
     if current is not None and not has_columns_of(schema, current.model.schema):
         log.warning("Nothing was compared: release %s has other columns.", current.name)
         used = None
-    if engines.is_cluster(config) and path.is_dir():
-        return look_on_cluster(path, schema, used, config), None
-    dataset.check_is_table(path)
-    way = capacity.choose_way(path, config.engine)
-    if way is not Way.TABLE:
-        with capacity.place_for(way, config.output_folder_path) as file:
-            data, read = driftparts.compare(path, schema, used, file)
-        return data, read if way is Way.PARTS else None
-    table, _ = dataset.read_dataset(path, schema)
-    if used is None:
-        return drift.describe_data(table, schema), None
-    return drift.compare_data(table, used), None
+    return context.engine.compare_drift(path, schema, used)
 
 
-def look_at_score(current: Release, config: Config) -> tuple[Evaluation, F1Drift | None]:
+def look_at_score(current: Release, context: RunContext) -> tuple[Evaluation, F1Drift | None]:
     """Measure the release on the test data of today, against those of its deployment."""
-    table, _ = testrows.read(config, current.model.schema)
+    table, _ = context.test_data.read(current.model.schema)
     measured = evaluation.evaluate_model(current.model, table)
     then = current.score_counts
     fell = None if then is None else decline.compare_f1(count(then), count(measured))
@@ -174,27 +149,27 @@ def log_findings(found: Findings) -> None:
         log.log(level, "Release %s: %s.", found.release, describe_f1(found.f1))
 
 
-def find(config: Config, dataset_path: Path | None = None) -> Findings:
+def find(context: RunContext, dataset_path: Path | None = None) -> Findings:
     """Compare a dataset, the newest unless told, and the F1 of production with its deployment's."""
     if dataset_path is None:
-        kind = Kind.PARTS if engines.is_cluster(config) else Kind.DATASET
-        dataset_path = artifacts.find_latest(config.output_folder_path, kind, "ingestion")
-    current = release.load_current(config.prod_deployment_path)
-    data, read = look_at_data(dataset_path, current, config)
-    score, fell = (None, None) if current is None else look_at_score(current, config)
+        folder, kind = context.config.output_folder_path, context.engine.dataset_kind
+        dataset_path = artifacts.find_latest(folder, kind, "ingestion")
+    current = context.current_release()
+    data, read = look_at_data(dataset_path, current, context)
+    score, fell = (None, None) if current is None else look_at_score(current, context)
     name = None if current is None else current.name
     return Findings(name, artifacts.stamp_of(dataset_path), data, score, fell, read)
 
 
-def follow_up(found: Findings, config: Config) -> Findings:
+def follow_up(found: Findings, context: RunContext) -> Findings:
     """Bring what a run found before its decision to the release that serves after it.
 
     Parameters
     ----------
     found : Findings
         With the release that served before, and the run's dataset.
-    config : Config
-        The installation.
+    context : RunContext
+        Of the run.
 
     Returns
     -------
@@ -202,18 +177,20 @@ def follow_up(found: Findings, config: Config) -> Findings:
         As `find` gives them, the dataset not read again: a release that was deployed since was
         trained on it, so that no row of it is new.
     """
-    current = release.load_current(config.prod_deployment_path)
+    current = context.current_release()
     if current is None or current.name == found.release:
         return found
     if not drift.describes(found.data, current.model.schema):
-        return find(config)
+        return find(context)
     data = drift.start_over(found.data, current.model)
-    return Findings(current.name, found.dataset_stamp, data, *look_at_score(current, config))
+    return Findings(current.name, found.dataset_stamp, data, *look_at_score(current, context))
 
 
-def main(config: Config, *, dataset_path: Path | None = None) -> Findings:
+def main(
+    config: Config, *, dataset_path: Path | None = None, context: RunContext | None = None
+) -> Findings:
     """Compare the newest dataset and the F1 of production with those of its deployment."""
-    found = find(config, dataset_path)
+    found = find(context or RunContext(config), dataset_path)
     log_findings(found)
     return found
 

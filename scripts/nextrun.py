@@ -24,7 +24,7 @@ class NextRun:
 
 def look_up(config_path: Path, now: datetime) -> NextRun:
     """Look up when the full process of an installation is started next."""
-    # Imported by the first look: croniter and what it brings are for this page only.
+    # Imported by the first look: the crontab and what reads it are for this page only.
     from scripts import backends, jobs, schedules  # noqa: PLC0415
 
     installation = jobs.Installation(config_path.resolve())

@@ -11,10 +11,13 @@ import jinja2
 import msgspec
 from flask import request
 
+from scripts import handouts
 from scripts.answers import PROBLEM, Answer, Headers
-from scripts.frontdoor import READING, ROLE, SERVING, Environ
+from scripts.frontdoor import ROLE, SERVING, Environ
 from scripts.live import Serving
 from scripts.pagewords import FILTERS
+from scripts.recall import NO_RECORDS
+from scripts.routing import READING
 
 FOLDER = Path(__file__).resolve().parent / "templates"
 LOGIN = "/login"
@@ -55,6 +58,7 @@ def templates() -> jinja2.Environment:
         auto_reload=False,
     )
     made.filters |= FILTERS
+    made.globals["no_records"] = NO_RECORDS
     made.globals["ui"] = made.get_template("macros.html").module
     return made
 
@@ -88,6 +92,7 @@ def render(
         "path": environ.get("PATH_INFO", ""),
         "role": environ.get(ROLE),
         "release": now.release_name,
+        "has_report": handouts.find_report(now.config.output_model_path) is not None,
         "now": datetime.now(UTC),
     }
     text = templates().get_template(template).render(common | facts)

@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from scripts import sentences
+
 NOTHING = "\N{EN DASH}"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 # Below this a time is shown in seconds with two digits.
@@ -157,4 +159,5 @@ FILTERS: dict[str, Callable[..., object]] = {
     "number": spell_number, "fixed": spell_fixed, "signed": spell_signed, "points": spell_points,
     "size": spell_bytes, "short": spell_stamp, "tone": tone_of, "part": quote_part,
     "direction": name_direction, "took": spell_took, "drifted": has_drifted,
+    "clauses": sentences.shorten,
 }  # fmt: skip

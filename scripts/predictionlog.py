@@ -1,6 +1,6 @@
 """Predictions on their way into the records: taken without waiting, written in batches, counted."""
 
-import hashlib
+import base64
 import logging
 import random
 import threading
@@ -15,8 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts import keys
 from scripts.config import Config
-from scripts.errors import PipelineError
+from scripts.errors import PipelineError, describe_bug
 
 # How often what waits is written, and how long another writer of the records is waited for.
 FLUSH_S = 0.5
@@ -29,6 +30,8 @@ GIVEN_UP_S = 60.0
 MAX_WAITING = 20_000
 # Rows per transaction: each holds the records for some milliseconds.
 BATCH = 2_000
+# Twelve characters; hashes without a key, of earlier versions, have sixteen.
+HASH_BYTES = 9
 
 # A request with this header is none of a client's and not logged: tests, monitors, apicalls.
 UNLOGGED = ("Adras-Log", "off")
@@ -76,18 +79,24 @@ def take(predicted: Predicted, chosen: NDArray[np.int64]) -> Predicted:
     )
 
 
-def hash_client(identifiers: Sequence[Any]) -> str | None:
-    """Hash the identifiers of a client; None unless all were sent.
+def hash_client(identifiers: Sequence[Any], key: bytes | None) -> str | None:
+    """Hash the identifiers of a client with a key; None unless all were sent and there is a key.
 
-    A client asked about a hundred times counts once in drift, and who it is needs nobody to know.
+    A client asked about a hundred times counts once in drift, and who it is needs nobody to know:
+    without the key nobody can test guesses of names.
     """
-    if not identifiers or any(part in (msgspec.UNSET, None, "") for part in identifiers):
+    if (
+        key is None
+        or not identifiers
+        or any(part in (msgspec.UNSET, None, "") for part in identifiers)
+    ):
         return None
     spelled = msgspec.json.encode([str(part).strip() for part in identifiers])
-    return hashlib.blake2b(spelled, digest_size=8).hexdigest()
+    digest = keys.keyed_hash(key, spelled, purpose="adras client", n_bytes=HASH_BYTES)
+    return base64.urlsafe_b64encode(digest).decode()
 
 
-def spell_rows(predicted: Predicted) -> list[dict[str, Any]]:
+def spell_rows(predicted: Predicted, key: bytes | None = None) -> list[dict[str, Any]]:
     """Make rows for the records."""
     at = datetime.fromtimestamp(predicted.at_s, UTC)
     ids = predicted.identifiers or [()] * predicted.n_rows
@@ -96,7 +105,7 @@ def spell_rows(predicted: Predicted) -> list[dict[str, Any]]:
         {
             "at": at,
             "release": predicted.release,
-            "client": hash_client(identifiers),
+            "client": hash_client(identifiers, key),
             # A blank number is NaN, which JSON does not have: it is spelled null.
             "values": msgspec.json.encode(values).decode(),
             "probability": probability,
@@ -136,17 +145,23 @@ class PredictionLog:
         Gives the configuration in use.
     count : callable
         Is told "logged", "dropped" or "failed", and of how many rows.
+    count_failure : callable, optional
+        Called for each failure that nobody expected.
     """
 
     def __init__(
-        self, read_config: Callable[[], Config], count: Callable[[str, int], None]
+        self,
+        read_config: Callable[[], Config],
+        count: Callable[[str, int], None],
+        count_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._read_config = read_config
         self._count = count
+        self._count_failure = count_failure
         self._lock = threading.Lock()
         self._waiting: deque[Predicted] = deque()
         self._n_waiting = 0
-        self._fault = ""
+        self._fault = self._key_fault = ""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction log", daemon=True)
 
@@ -207,19 +222,41 @@ class PredictionLog:
             self._count("dropped", n_rows)
             log.warning("%d predictions were not logged: %s", n_rows, reason)
 
+    def _find_key(self, config: Config) -> bytes | None:
+        """Return the key of the installation; without one clients are logged without their hash."""
+        fault = ""
+        try:
+            key = keys.make_key(config.prod_deployment_path)
+        except (PipelineError, OSError) as error:
+            key, fault = None, str(error)
+        if fault and fault != self._key_fault:
+            log.warning("Predictions are logged without a hash of the client: %s", fault)
+        self._key_fault = fault
+        return key
+
+    def _fail(self, batch: list[Predicted], fault: str) -> bool:
+        """Count a failure, log it if it is a new one, and let the batch wait; return False."""
+        self._count("failed", 1)
+        if fault != self._fault:
+            log.warning("%s Predictions go on, and wait to be logged.", fault)
+        self._fault = fault
+        self._put_back(batch)
+        return False
+
     def _flush(self) -> bool:
-        """Write what waits; say whether the records could be used."""
+        """Write what waits; return whether the records could be used."""
         while batch := self._take(BATCH):
-            rows = [row for predicted in batch for row in spell_rows(predicted)]
             try:
-                write(self._read_config(), rows)
+                config = self._read_config()
+                key = self._find_key(config)
+                rows = [row for predicted in batch for row in spell_rows(predicted, key)]
+                write(config, rows)
             except (PipelineError, OSError) as error:
-                self._count("failed", 1)
-                if str(error) != self._fault:
-                    log.warning("%s Predictions go on, and wait to be logged.", error)
-                self._fault = str(error)
-                self._put_back(batch)
-                return False
+                return self._fail(batch, str(error))
+            except Exception as error:
+                # The thread must outlive whatever it meets: the next attempt may succeed.
+                self._count_failure()
+                return self._fail(batch, f"Predictions were not logged: {describe_bug(error)}.")
             self._fault = ""
             self._count("logged", len(rows))
         return True

@@ -7,14 +7,14 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 # What takes less is not told at all.
 QUIET_S = 1.0
 BAR_EVERY_S = 0.2
 LINE_EVERY_S = 5.0
-# From column 0 on, and to the end of the line.
-ERASE = "\r\x1b[K"
+# Of the terminal: a longer line is no easier to read, and in less there is no room for a bar.
+MAX_COLUMNS, MIN_BAR_COLUMNS = 100, 80
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +55,6 @@ def spell_state(total: float, done: float, n_rows: int, elapsed_s: float) -> str
     return ", ".join(said)
 
 
-def draw_bar(share: float, width: int) -> str:
-    """Draw a bar of so many characters, of which a share is full."""
-    n_full = round(min(share, 1.0) * width)
-    return f"[{'#' * n_full}{'-' * (width - n_full)}]"
-
-
 @dataclass
 class Progress:
     """One step on its way; `place` is the terminal, None where there is none."""
@@ -70,7 +64,7 @@ class Progress:
     place: TextIO | None
     done: float = 0.0
     n_rows: int = 0
-    is_drawn: bool = False
+    bar: Any = None
     started_s: float = 0.0
     next_s: float = 0.0
 
@@ -95,28 +89,50 @@ class Progress:
             log.info("%s: %s.", self.what, state)
             return
         self.next_s = now_s + BAR_EVERY_S
+        # That a terminal has gone away stops no step.
+        with contextlib.suppress(OSError):
+            self.draw(state)
+
+    def draw(self, state: str) -> None:
+        """Draw the bar, which takes the room that the state leaves on one line."""
         columns = shutil.get_terminal_size().columns
-        bar = f" {draw_bar(self.done / self.total, 20)}" if self.total and columns >= 80 else ""
-        self.write(f"{self.what}{bar} {state}"[: columns - 1])
-        self.is_drawn = True
+        spelled = f"{self.what} {state}"[: columns - 1]
+        if self.total and columns >= MIN_BAR_COLUMNS:
+            spelled = f"{self.what} [{{bar}}] {state}"
+        facts = {
+            "total": self.total or None,
+            "n": min(self.done, self.total or self.done),
+            "ncols": min(columns - 1, MAX_COLUMNS),
+            "bar_format": spelled,
+        }
+        if self.bar is None:
+            # Most runs draw none.
+            from tqdm import tqdm  # noqa: PLC0415
+
+            self.bar = tqdm(
+                file=self.place, leave=False, ascii="-#", initial=facts.pop("n"), **facts
+            )
+            return
+        for name, value in facts.items():
+            setattr(self.bar, name, value)
+        self.bar.refresh()
 
     def erase(self) -> None:
-        """Take the bar away, so that something else can be written there."""
-        if self.is_drawn:
-            self.write("")
-            self.is_drawn = False
-
-    def write(self, text: str) -> None:
-        """Write over what stands on the line; that a terminal has gone away stops no step."""
-        if self.place is not None:
+        """Take the bar away."""
+        if self.bar is not None:
             with contextlib.suppress(OSError):
-                self.place.write(ERASE + text)
-                self.place.flush()
+                self.bar.close()
 
-    def make_way(self, _record: logging.LogRecord) -> bool:
-        """Take the bar away before a line is logged; the next call draws it again."""
-        self.erase()
-        return True
+
+def logged_above(place: TextIO | None) -> contextlib.AbstractContextManager[None]:
+    """Have what is logged stand above a bar on a terminal."""
+    if place is None:
+        return contextlib.nullcontext()
+    # Most runs draw no bar.
+    from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
+
+    redirected: contextlib.AbstractContextManager[None] = logging_redirect_tqdm()
+    return redirected
 
 
 # The step at work, if there is one. Deep inside it, also in its threads, nobody has to hand it on.
@@ -157,24 +173,15 @@ def shown(what: str, total: float = 0.0) -> Iterator[None]:
         What is being done.
     total : float
         How much there is to do, in any unit; 0 if nobody knows.
-
-    Notes
-    -----
-    A bar of click or tqdm cannot be taken off its line when a step logs something, and knows one
-    unit only: here the share is one of bytes and the speed one of rows.
     """
     if AT_WORK:
         yield
         return
     current = Progress(what, total, sys.stderr if sys.stderr.isatty() else None)
-    handlers = logging.getLogger().handlers if current.place else []
     AT_WORK.append(current)
-    for handler in handlers:
-        handler.addFilter(current.make_way)
     try:
-        yield
+        with logged_above(current.place):
+            yield
     finally:
         AT_WORK.remove(current)
-        for handler in handlers:
-            handler.removeFilter(current.make_way)
         current.erase()

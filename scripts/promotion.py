@@ -17,9 +17,7 @@ from scripts import (
     evaluation,
     gate,
     model,
-    release,
     simulation,
-    testrows,
     withdrawals,
 )
 from scripts.artifacts import Kind
@@ -27,6 +25,7 @@ from scripts.config import Config, Schema
 from scripts.errors import NotMadeYetError
 from scripts.gate import Answer, Decision
 from scripts.model import Model
+from scripts.run_context import RunContext
 from scripts.simulation import Plan
 
 __all__ = ["Answer", "Decision", "main"]
@@ -60,13 +59,16 @@ def hold_withdrawn(decision: Decision, candidate: Model, prod_folder: Path) -> D
     return replace(decision, answer=Answer.HOLD, reason=reason)
 
 
-def main(config: Config, *, model_path: Path | None = None) -> Decision:
+def main(
+    config: Config, *, model_path: Path | None = None, context: RunContext | None = None
+) -> Decision:
     """Compare the latest model with production on the test data, and say which should serve."""
     if model_path is None:
         model_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
     candidate = model.load_model(model_path)
-    table, _ = testrows.read(config, candidate.schema)
-    production = release.load_current(config.prod_deployment_path)
+    context = context or RunContext(config)
+    table, _ = context.test_data.read(candidate.schema)
+    production = context.current_release()
     predicted, why_uncompared = None, ""
     if production is not None and (
         mismatch := find_mismatch(candidate.schema, production.model.schema)

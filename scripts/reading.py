@@ -29,6 +29,15 @@ RECORDS = {mark: re.compile(rf"{field}(?:\{mark}{field})*+") for mark, field in 
 OPEN_RECORDS = {
     mark: re.compile(rf"(?:{field}\{mark})*{OPEN_FIELD}") for mark, field in FIELDS.items()
 }
+# What Git writes before the first of two versions that it could not merge.
+CONFLICT = "<<<<<<<"
+# A line that begins within quotes: it does not leave them or ends in others, or it ends the record.
+WITHIN = r'[^"]*+(?:""[^"]*+)*+'
+STILL_OPEN = {
+    mark: re.compile(rf'{WITHIN}(?:"(?:\{mark}{field})*\{mark}{OPEN_FIELD})?')
+    for mark, field in FIELDS.items()
+}
+CLOSED = {mark: re.compile(rf'{WITHIN}"(?:\{mark}{field})*+') for mark, field in FIELDS.items()}
 WITHOUT_BOM, WITH_BOM = "utf-8", "utf-8-sig"
 AUTO = "auto"
 NOT_REGULAR = "it is not a regular file"
@@ -171,35 +180,38 @@ def iterate_records(
     A quote that is not closed soon is a slip of its line only, and must not swallow the rows
     after it: that line stands alone, to be rejected, and the next ones are read as usual.
     """
-    whole, unclosed = RECORDS[separator], OPEN_RECORDS[separator]
+    unclosed, still_open, closed = OPEN_RECORDS[separator], STILL_OPEN[separator], CLOSED[separator]
     source, ahead = iter(lines), deque[tuple[int, str]]()
     while first := ahead.popleft() if ahead else next(source, None):
         number, line = first
-        record, n_joined = line, 0
-        while '"' in record and len(record) <= MAX_LINE_BYTES and unclosed.fullmatch(record):
+        n_joined, n_characters = 0, len(line)
+        is_open = '"' in line and bool(unclosed.fullmatch(line))
+        # Only the new line is looked at: the record so far would be read a hundred times.
+        while is_open and n_characters <= MAX_LINE_BYTES and n_joined < MAX_RECORD_LINES:
             if n_joined == len(ahead):
                 ahead.extend(islice(source, 1))
-            if n_joined in (len(ahead), MAX_RECORD_LINES):
+            if n_joined == len(ahead):
                 break
-            record = f"{record}\n{ahead[n_joined][1]}"
+            following = ahead[n_joined][1]
             n_joined += 1
-        if n_joined and whole.fullmatch(record):
-            for _ in range(n_joined):
-                ahead.popleft()
-            line = record
+            n_characters += 1 + len(following)
+            is_open = bool(still_open.fullmatch(following))
+        if n_joined and not is_open and closed.fullmatch(following):
+            line = "\n".join([line, *(ahead.popleft()[1] for _ in range(n_joined))])
         yield number, line
 
 
 def try_separators(line: str, declared: str) -> dict[str, list[str]]:
     """Split a header by each separator that may be meant; one that cannot split it is left out."""
-    splits = {}
+    splits, reason = {}, ""
     for separator in SEPARATORS if declared == AUTO else (declared,):
         try:
             splits[separator] = [name.strip() for name in split_record(line, separator)]
         except BadCellError as error:
-            reason = error
+            # As text: an error held by its own frame would hold the table as well.
+            reason = str(error)
     if not splits:
-        raise RefusedFileError(f"its header cannot be read: {reason}") from reason
+        raise RefusedFileError(f"its header cannot be read: {reason}")
     return splits
 
 
@@ -208,7 +220,8 @@ def check_header(header: Sequence[str], schema: Schema) -> None:
     lacking = [name for name in schema.columns if name not in header]
     # Where no name is known, the first line may be a client's row: it is not shown.
     known = len(lacking) < len(schema.columns)
-    doubled = sorted(name for name, count in Counter(header).items() if count > 1)
+    # A spreadsheet writes columns without a name at the end; like all others they are not read.
+    doubled = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if doubled and known:
         raise RefusedFileError(f"its header names [{shorten_all(doubled)}] more than once")
     if lacking:
@@ -245,6 +258,11 @@ def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
         raise RefusedFileError(
             "its header has a control character, such as NUL, or a line end within quotes or of"
             " CR alone; save the file as CSV in UTF-8"
+        )
+    if line.startswith(CONFLICT):
+        raise RefusedFileError(
+            f"its first line, {shorten(line)}, is the mark of a merge conflict; resolve it and save"
+            " the file again"
         )
     splits = try_separators(line, schema.separator)
     wanted = set(schema.columns)

@@ -1,6 +1,7 @@
 """What the service says of the records: asked off the way of predictions, never waited for."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,12 +15,14 @@ import msgspec
 from scripts.answers import RefusedError
 from scripts.config import Config
 from scripts.contract import ReleaseEntry, RunEntry
-from scripts.errors import PipelineError, RecordsError
+from scripts.errors import PipelineError, RecordsError, describe_bug
 from scripts.live import Live
 
 LOOK_S = 10.0
 # A page about the past is not worth waiting longer for another writer.
 WAIT_S = 2.0
+# Longer than a look that waits for another writer takes: the disk or the server hangs.
+HANGS_S = 15.0
 NO_RECORDS = "There are no records yet; run python -m scripts.fullprocess."
 
 Entry = TypeVar("Entry", RunEntry, ReleaseEntry)
@@ -93,9 +96,18 @@ def spell(value: object) -> object:
 
 
 def read_entry(kind: type[Entry], row: Row) -> Entry:
-    """Take the members of an entry out of a row of the records."""
+    """Return an entry with the members of a row of the records.
+
+    Raises
+    ------
+    RecordsError
+        If the row holds another type than its column; SQLite lets it.
+    """
     members = {name: spell(row.get(name)) for name in kind.__struct_fields__}
-    return msgspec.convert(members, kind)
+    try:
+        return msgspec.convert(members, kind)
+    except msgspec.ValidationError as error:
+        raise RecordsError(f"The records are damaged, row {row.get('id')}: {error}.") from error
 
 
 class History:
@@ -105,11 +117,15 @@ class History:
     ----------
     live : Live
         Says where the records are.
+    count_failure : callable, optional
+        Called for each look that ended with an error that nobody expected.
     """
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, count_failure: Callable[[], None] = lambda: None) -> None:
         self._live = live
+        self._count_failure = count_failure
         self._ended = threading.Event()
+        self._asking_since_s = math.inf
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self.last = LastLook()
 
@@ -123,7 +139,9 @@ class History:
 
     def _run(self) -> None:
         while not self._ended.is_set():
+            self._asking_since_s = time.monotonic()
             self.look()
+            self._asking_since_s = math.inf
             self._ended.wait(LOOK_S)
 
     def look(self) -> None:
@@ -133,19 +151,30 @@ class History:
             run = ask_records(
                 serving.config, lambda database, connection: database.last_finished_run(connection)
             )
+            found = LastLook(run and run["ended_at"])
         except (PipelineError, OSError) as error:
             fault = serving.without_folders(str(error))
             if fault != self.last.fault:
                 log.warning("%s Predictions go on without the records.", error)
             self.last = LastLook(self.last.last_success_at, fault)
+        except Exception as error:
+            # The thread behind /health must outlive whatever it meets: the next look may succeed.
+            self._count_failure()
+            fault = f"The records were not looked at ({type(error).__name__})"
+            if fault != self.last.fault:
+                log.error("%s: %s. Predictions go on.", fault, describe_bug(error))
+            self.last = LastLook(self.last.last_success_at, fault)
         else:
-            self.last = LastLook(run and run["ended_at"])
+            self.last = found
 
     def reasons(self) -> list[str]:
         """Say why the service counts as degraded, as far as the records tell."""
         last, limit_s = self.last, self._live.last().config.api.stale_after_minutes * 60
         age_s = last.age_s()
-        reasons = [last.fault] if last.fault else []
+        reasons = [fault for fault in (self._live.fault(), last.fault) if fault]
+        asked_s = time.monotonic() - self._asking_since_s
+        if asked_s > HANGS_S:
+            reasons.append(f"The records have not answered for {asked_s:.0f} seconds.")
         if age_s is not None and age_s > limit_s:
             reasons.append(
                 f"The last successful run ended {age_s / 60:.0f} minutes ago, at"
@@ -181,7 +210,7 @@ class History:
 
         try:
             rows = ask_records(serving.config, question)
+            entries = [read_entry(kind, row) for row in rows[:limit]]
         except (PipelineError, OSError) as error:
             raise RefusedError(503, serving.without_folders(str(error))) from error
-        entries = [read_entry(kind, row) for row in rows[:limit]]
         return entries, offset + limit if len(rows) > limit else None

@@ -1,11 +1,12 @@
 """What a release is: one directory of files that belong together, read whole, and let serve."""
 
+import logging
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from scripts import artifacts, durable
+from scripts import artifacts, durable, keys, model
 from scripts.errors import ModelError, ReleaseError
 from scripts.model import Model, decode_model
 
@@ -15,6 +16,8 @@ PICKLE = "trainedmodel.pkl"
 SCORE = "latestscore.txt"
 INGESTED = "ingestedfiles.txt"
 FILES = (PICKLE, SCORE, INGESTED, MODEL)
+
+log = logging.getLogger(__name__)
 
 
 class FileFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,14 +71,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise ReleaseError(f"{folder / MANIFEST} is damaged: {error}.") from error
 
 
-def check_score(manifest: Manifest, score: bytes, folder: Path) -> None:
-    """Refuse a manifest whose F1 is not the one on the first line of the score's file."""
+def has_score(content: bytes, f1: float) -> bool:
+    """Say whether the first line of a file of scoring is an F1."""
     try:
-        agrees = float(score.splitlines()[0]) == manifest.f1
+        return float(content.splitlines()[0]) == f1
     except (ValueError, IndexError):
-        agrees = False
-    if not agrees:
-        raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {SCORE}.")
+        return False
 
 
 def read_listed(path: Path, facts: FileFacts) -> bytes:
@@ -120,18 +121,19 @@ def load_release(folder: Path) -> Release:
     if sorted(manifest.files) != sorted(FILES):
         raise ReleaseError(f"{folder / MANIFEST} lists {sorted(manifest.files)}, not {FILES}.")
     contents = {name: read_listed(folder / name, facts) for name, facts in manifest.files.items()}
-    check_score(manifest, contents[SCORE], folder)
+    if not has_score(contents[SCORE], manifest.f1):
+        raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {SCORE}.")
     try:
-        model = decode_model(contents[MODEL], folder / MODEL)
+        decoded = decode_model(contents[MODEL], folder / MODEL)
     except ModelError as error:
         raise ReleaseError(str(error)) from error
-    if (manifest.dataset_sha256, manifest.versions) != (model.dataset.sha256, model.versions):
+    if (manifest.dataset_sha256, manifest.versions) != (decoded.dataset.sha256, decoded.versions):
         raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {MODEL}.")
     return Release(
         name=folder.name,
         path=folder,
         manifest=manifest,
-        model=model,
+        model=decoded,
         score_counts=read_counts(contents[SCORE]),
     )
 
@@ -166,7 +168,20 @@ def switch(prod_folder: Path, made: Path) -> None:
     durable.replace_link(prod_folder / artifacts.CURRENT, f"{artifacts.RELEASES}/{made.name}")
 
 
+def open_hashes(loaded: Release, prod_folder: Path) -> Release:
+    """Return a release whose hashes of rows are opened with the key of the installation.
+
+    Without that key the hashes stay sealed, and nothing else of the release needs them.
+    """
+    try:
+        key = keys.find_key(prod_folder)
+    except ReleaseError as error:
+        log.warning("Rows of production cannot be told from new ones: %s", error)
+        return loaded
+    return msgspec.structs.replace(loaded, model=model.unseal(loaded.model, key))
+
+
 def load_current(prod_folder: Path) -> Release | None:
     """Read the release in production, resolving `current` once; None before the first one."""
     target = artifacts.current_target(prod_folder)
-    return None if target is None else load_release(prod_folder / target)
+    return None if target is None else open_hashes(load_release(prod_folder / target), prod_folder)

@@ -25,8 +25,6 @@ from scripts import (
     evaluation,
     gallery,
     past,
-    release,
-    testrows,
     timelines,
 )
 from scripts.artifacts import Kind
@@ -40,6 +38,7 @@ from scripts.evaluation import Evaluation
 from scripts.gallery import Chart
 from scripts.past import Past, Story
 from scripts.release import Release
+from scripts.run_context import RunContext
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +140,7 @@ def main(
     engine: Engine | None = None,
     pdf: bool = False,
     durations_s: Mapping[str, float] | None = None,
+    context: RunContext | None = None,
 ) -> Path:
     """Draw the model in production: its confusion matrix, the charts of the pages, the report.
 
@@ -154,6 +154,8 @@ def main(
         Write the report, too.
     durations_s : mapping of str to float, optional
         How long the steps of this run took.
+    context : RunContext, optional
+        Of the run.
 
     Returns
     -------
@@ -165,11 +167,12 @@ def main(
     NotMadeYetError
         If nothing is in production.
     """
-    current = release.load_current(config.prod_deployment_path)
+    context = context or RunContext(config)
+    current = context.current_release()
     if current is None:
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
     schema = current.model.schema
-    table, _ = testrows.read(config, schema)
+    table, _ = context.test_data.read(schema)
     measured = evaluation.evaluate_model(current.model, table)
     before, story = read_records(config, engine, current)
     matrix = charts.confusion_matrix(measured, schema, current.name)

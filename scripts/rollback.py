@@ -24,45 +24,6 @@ HEADER = ("release", "state", "F1", "model", "when (UTC)", "how", "who", "why")
 log = logging.getLogger(__name__)
 
 
-def current_name(prod_folder: Path) -> str | None:
-    """Name the release in production; None before the first one."""
-    target = artifacts.current_target(prod_folder)
-    return None if target is None else Path(target).name
-
-
-def known_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
-    """Read what was rolled back; a damaged list must not stand in the way of going back."""
-    try:
-        return withdrawals.read_withdrawals(prod_folder)
-    except ReleaseError as error:
-        log.warning("%s", error)
-        return ()
-
-
-def find_targets(prod_folder: Path, served: Sequence[str]) -> list[str]:
-    """List the releases to which a rollback could lead, the best first.
-
-    Parameters
-    ----------
-    prod_folder : Path
-        The deployment folder.
-    served : sequence of str
-        Names of releases that have served, the latest first, as far as is known.
-
-    Returns
-    -------
-    list of str
-        Releases older than the current one and still there, without what was rolled back: those
-        that served last first, then those of which that is not known, the newest first.
-    """
-    names = [path.name for path in artifacts.list_releases(prod_folder)]
-    current = current_name(prod_folder)
-    older = names[: names.index(current)] if current in names else names
-    withdrawn = {w.release for w in known_withdrawals(prod_folder)}
-    order = dict.fromkeys([*served, *reversed(older)])
-    return [name for name in order if name in older and name not in withdrawn]
-
-
 def find_release(prod_folder: Path, wanted: str) -> Path:
     """Find a release by its name or its number; an unknown one is refused with the nearest."""
     releases = artifacts.list_releases(prod_folder)
@@ -82,7 +43,7 @@ def find_release(prod_folder: Path, wanted: str) -> Path:
 def choose_release(prod_folder: Path, wanted: str | None, served: Sequence[str]) -> Release:
     """Load the release to go back to, the wanted or the previous one, and refuse a bad one."""
     if wanted is None:
-        targets = find_targets(prod_folder, served)
+        targets = withdrawals.find_targets(prod_folder, served)
         if not targets:
             raise ReleaseError(
                 f"{prod_folder} has no earlier release to go back to; name one that was rolled"
@@ -91,12 +52,14 @@ def choose_release(prod_folder: Path, wanted: str | None, served: Sequence[str])
         chosen = prod_folder / artifacts.RELEASES / targets[0]
     else:
         chosen = find_release(prod_folder, wanted)
-    if chosen.name == current_name(prod_folder):
+    if chosen.name == artifacts.current_name(prod_folder):
         raise ReleaseError(f"{chosen.name} is in production already; nothing was switched.")
     try:
         return release.load_release(chosen)
     except ReleaseError as error:
-        others = [name for name in find_targets(prod_folder, served) if name != chosen.name]
+        others = [
+            name for name in withdrawals.find_targets(prod_folder, served) if name != chosen.name
+        ]
         hint = f"name another one: {', '.join(others)}" if others else "there is no other one"
         raise ReleaseError(f"{error} Nothing was switched; {hint}.") from error
 
@@ -112,7 +75,11 @@ def describe_origin(folder: Path) -> str | None:
 
 def withdraw(prod_folder: Path, left: Withdrawal, target: str) -> None:
     """Note which release is left, and that the target may serve; what fails here stops nothing."""
-    kept = [w for w in known_withdrawals(prod_folder) if w.release not in (left.release, target)]
+    kept = [
+        w
+        for w in withdrawals.known_withdrawals(prod_folder)
+        if w.release not in (left.release, target)
+    ]
     try:
         withdrawals.write_withdrawals(prod_folder, [*kept, left])
     except OSError as error:
@@ -165,7 +132,7 @@ def main(config: Config, *, release_name: str | None, reason: str) -> Release:
     # A named release needs no records, which may be what is broken.
     history = read_history(config) if release_name is None else []
     target = choose_release(prod_folder, release_name, [row["release"] for row in history])
-    left = current_name(prod_folder)
+    left = artifacts.current_name(prod_folder)
     if left is not None:
         # Noted first: killed in between, the release left is still serving, and no harm is done.
         origin = describe_origin(prod_folder / artifacts.RELEASES / left)
@@ -199,11 +166,11 @@ def describe_release(folder: Path, state: str, last: Mapping[str, Any] | None) -
 def list_releases(config: Config) -> list[tuple[str, ...]]:
     """Describe every release, the newest first, in the columns of HEADER."""
     prod_folder = config.prod_deployment_path
-    withdrawn = {w.release: w for w in known_withdrawals(prod_folder)}
+    withdrawn = {w.release: w for w in withdrawals.known_withdrawals(prod_folder)}
     last: dict[str, Mapping[str, Any]] = {}
     for row in read_history(config):
         last.setdefault(row["release"], row)
-    current = current_name(prod_folder)
+    current = artifacts.current_name(prod_folder)
     rows = []
     for folder in reversed(artifacts.list_releases(prod_folder)):
         state = "current" if folder.name == current else ""
@@ -226,7 +193,7 @@ def find_all_faults(prod_folder: Path) -> dict[str, list[str]]:
     faults = {
         folder.name: release.find_faults(folder) for folder in artifacts.list_releases(prod_folder)
     }
-    current = current_name(prod_folder)
+    current = artifacts.current_name(prod_folder)
     if current is not None and current not in faults:
         faults[current] = [f"{artifacts.CURRENT} leads to it, but it is not there"]
     return faults

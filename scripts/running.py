@@ -3,10 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.engine import Engine
 
@@ -16,6 +15,15 @@ from scripts.database import DeploymentKind, Role, Status, Verdict
 from scripts.deadline import Watch
 from scripts.errors import PipelineError, RecordsError, RunTimeoutError
 from scripts.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    # They bring pandas, for which a run with nothing new must not pay.
+    from scripts.duplicates import Dropped
+    from scripts.evaluation import Evaluation
+    from scripts.findings import FileReading
+    from scripts.gate import Decision
+    from scripts.release import Release
+    from scripts.training import Training
 
 Made = TypeVar("Made")
 EVIDENCE = ("f1", "f1_low", "f1_high", "precision", "recall", "roc_auc")
@@ -44,8 +52,7 @@ class Run:
     reason: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     durations_s: dict[str, float] = field(default_factory=dict)
-    ingested: Any = None
-    found: Any = None
+    is_first_release: bool = False
     # What must be said before the reason: files of which most rows were rejected.
     complaints: list[str] = field(default_factory=list)
 
@@ -58,19 +65,12 @@ class Run:
         finally:
             self.durations_s[name] = round(time.monotonic() - started, 3)
 
-    def take_read(self) -> Any:
-        """Give what has been read of a dataset of very many rows, and let go of it."""
-        read = None if self.found is None else self.found.read
-        if read is not None:
-            self.found = replace(self.found, read=None)
-        return read
-
     def record_snapshot(self, snapshot: Snapshot) -> None:
         """Record the files that the run is about to read."""
         with database.writing(self.engine) as connection:
             filebook.record_files(connection, self.id, snapshot.rows())
 
-    def record_readings(self, readings: Iterable[Any], role: Role) -> None:
+    def record_readings(self, readings: "Iterable[FileReading]", role: Role) -> None:
         """Record what was found in the files of a role, now that they have been read."""
         readings = list(readings)
         complaint = findings.spell_mostly_rejected(readings)
@@ -78,7 +78,7 @@ class Run:
         with database.writing(self.engine) as connection:
             filebook.replace_files(connection, self.id, role, describe_readings(readings))
 
-    def record_model(self, trained: Any) -> None:
+    def record_model(self, trained: "Training", dropped: "Dropped") -> None:
         """Record the model that was trained, and what it was made of."""
         facts = trained.model.dataset
         versions = self.facts.setdefault("versions", {})
@@ -91,18 +91,12 @@ class Run:
                 dataset_sha256=facts.sha256,
                 n_rows=facts.n_rows,
                 n_positives=facts.n_positives,
-                settings=trained.model.settings | self.describe_dropped(),
+                settings=trained.model.settings
+                | {"n_dropped": dropped.n_rows, "n_dropped_positives": dropped.n_positives},
                 threshold=trained.model.threshold,
             )
 
-    def describe_dropped(self) -> dict[str, int | None]:
-        """Return how many rows the ingestion of this run dropped, and of which class."""
-        if self.ingested is None:
-            return {}
-        gone = self.ingested.dropped
-        return {"n_dropped": gone.n_rows, "n_dropped_positives": gone.n_positives}
-
-    def record_scores(self, measured: Any) -> None:
+    def record_scores(self, measured: "Evaluation") -> None:
         """Record how good the run's model is on the test data."""
         scores = {name: getattr(measured, name) for name in EVIDENCE}
         with database.writing(self.engine) as connection:
@@ -114,12 +108,12 @@ class Run:
                 **scores,
             )
 
-    def record_decision(self, decision: Any) -> None:
+    def record_decision(self, decision: "Decision") -> None:
         """Record what the promotion decided, and on what evidence."""
         with database.writing(self.engine) as connection:
             database.record_decision(connection, self.id, datetime.now(UTC), **decision.as_row())
 
-    def record_deployment(self, made: Any, previous: str | None) -> None:
+    def record_deployment(self, made: "Release", previous: str | None) -> None:
         """Record that a release serves since now."""
         with database.writing(self.engine) as connection:
             database.record_deployment(
@@ -164,7 +158,7 @@ class Run:
             log.error("How run %d ended could not be recorded: %s", self.id, lost)
 
 
-def describe_readings(readings: Iterable[Any]) -> list[Mapping[str, Any]]:
+def describe_readings(readings: "Iterable[FileReading]") -> list[Mapping[str, Any]]:
     """Turn what was read into rows for the records."""
     return [
         {
@@ -177,8 +171,3 @@ def describe_readings(readings: Iterable[Any]) -> list[Mapping[str, Any]]:
         }
         for reading in readings
     ]
-
-
-def name_of(target: str | None) -> str | None:
-    """Name the release that `current` leads to."""
-    return None if target is None else Path(target).name

@@ -111,9 +111,10 @@ def count_columns(
 
 def choose_rows(table: pd.DataFrame, kept: Reference, schema: Schema) -> tuple[pd.DataFrame, str]:
     """Choose the rows to compare: the new ones, a sample of them, or all; and say which."""
-    if not schema.ids:
+    if not schema.ids or kept.is_sealed:
         # Equal rows are duplicates and dropped. Without an identifier only unusual new rows
-        # would be left, which differ from the reference for that reason alone.
+        # would be left, which differ from the reference for that reason alone. Hashes that were
+        # sealed with another key, as in a copied release, tell no row from another.
         return table, "all"
     is_new, is_complete = reference.tell_new_rows(kept, reference.hash_rows(table, schema))
     return table[is_new], name_rows(is_complete=is_complete)

@@ -1,11 +1,10 @@
 """What a schedule says: checked as cron would, and put in words."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
-from cron_descriptor import DescriptionTypeEnum, ExpressionDescriptor, Options
-from croniter import CroniterBadDateError, croniter
+from cronsim import CronSim, CronSimError
 
 from scripts.errors import ScheduleError
 
@@ -19,6 +18,9 @@ NAMES = {
     "@annually": "0 0 1 1 *",
 }
 EXAMPLES = 'Right are "*/10 * * * *" (every 10 minutes), "0 6 * * mon-fri" and "@hourly".'
+# Any moment will do to see whether a schedule comes at all, on the wall of any zone.
+FROM = datetime(2000, 1, 1)  # noqa: DTZ001
+ORDINAL = re.compile(r"very (\d+)th (minute|hour)")
 INTERVAL = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?)", re.ASCII)
 
 
@@ -65,7 +67,7 @@ def read_span(text: str, field: Field) -> str:
     low, high = read_value(first, field), read_value(last if dash else first, field)
     if low > high:
         raise ScheduleError(f"the {field.name} {text!r} runs backwards; write it as two ranges")
-    # A range of one becomes its number: croniter takes 23-23 for the whole day.
+    # A range of one becomes its number, as people write it.
     return f"{low}-{high}" if low < high else str(low)
 
 
@@ -126,10 +128,10 @@ def in_numbers(expression: str) -> str:
         )
     try:
         numbers = " ".join(map(read_field, texts, FIELDS))
-        croniter(numbers, datetime(2000, 1, 1, tzinfo=UTC), implement_cron_bug=True).get_next()
+        next(CronSim(numbers, FROM))
     except ScheduleError as error:
         raise ScheduleError(f"{text!r}: {error}. {EXAMPLES}") from error
-    except CroniterBadDateError as error:
+    except (CronSimError, StopIteration) as error:
         raise ScheduleError(f"{text!r} never comes: no such date exists. {EXAMPLES}") from error
     return numbers
 
@@ -177,6 +179,12 @@ def expression_of(interval: str) -> str:
     return {1: "0 * * * *", 24: "0 0 * * *"}.get(hours, f"0 */{hours} * * *")
 
 
+def even_step(text: str, n_values: int) -> int:
+    """Give the step of a field that divides its hour or day; 0 if there is none."""
+    step = int(text.removeprefix("*/")) if text.startswith("*/") else 0
+    return step if step > 1 and n_values % step == 0 else 0
+
+
 def spell_uneven(text: str, n_values: int) -> str:
     """Spell out a step that does not divide its hour or day, which words would get wrong."""
     step = text.removeprefix("*/")
@@ -198,15 +206,15 @@ def describe(expression: str) -> str:
     str
         One English phrase; times are on the 24-hour clock.
     """
-    minute, hour, day, month, weekday = in_numbers(expression).split()
-    fields = [spell_uneven(minute, 60), spell_uneven(hour, 24), day, month, weekday]
-    # The library's default language is that of the process, and ours is English everywhere.
-    options = Options()
-    options.locale_code, options.use_24hour_time_format = "en_US", True
-    restricted = day != "*" and weekday != "*"
-    if not restricted or not (day.startswith("*") or weekday.startswith("*")):
-        return str(ExpressionDescriptor(" ".join(fields), options).get_description())
-    # Cron wants both days to match if one of them starts with a star; the library says "or".
-    first = str(ExpressionDescriptor(" ".join([*fields[:4], "*"]), options).get_description())
-    second = ExpressionDescriptor(f"0 0 * * {weekday}", options)
-    return first + str(second.get_description(DescriptionTypeEnum.DAYOFWEEK))
+    minute, hour, *days = in_numbers(expression).split()
+    if days == ["*", "*", "*"]:
+        if hour == "*" and (every := even_step(minute, 60)):
+            return f"Every {every} minutes"
+        if (minute, hour) == ("0", "*"):
+            return "Every hour"
+        if minute == "0" and (every := even_step(hour, 24)):
+            return f"Every {every} hours"
+    fields = [spell_uneven(minute, 60), spell_uneven(hour, 24), *days]
+    said = CronSim(" ".join(fields), FROM).explain().replace("day of month", "day of the month")
+    # Cron takes either day, unless one of them starts with a star; the library then says "if".
+    return ORDINAL.sub(r"very \1 \2s", said.replace(" and on ", " or on "))

@@ -1,32 +1,17 @@
 """Measures a model on the test data: F1 and what explains it."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import (
-    artifacts,
-    duplicates,
-    durable,
-    engines,
-    evaluation,
-    findings,
-    inbox,
-    model,
-    testrows,
-)
-from scripts.addresses import Address
+from scripts import artifacts, durable, findings, model
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.console import run_as_script
-from scripts.duplicates import Dropped
 from scripts.errors import InsufficientDataError
 from scripts.evaluation import Evaluation
 from scripts.findings import FileReading
-from scripts.model import Model
-
-Measured = tuple[Evaluation, list[FileReading], Dropped]
+from scripts.run_context import RunContext
 
 log = logging.getLogger(__name__)
 
@@ -51,37 +36,16 @@ def shown(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
 
 
-def score_on_cluster(config: Config, candidate: Model) -> Measured:
-    """Measure a model on test data that a cluster reads."""
-    # PySpark and Java are for who has a cluster.
-    from scripts import sparkscoring, sparkstore  # noqa: PLC0415
-
-    place = config.test_data_path
-    paths: Sequence[Path] = (
-        [*sparkstore.look(place)] if isinstance(place, Address) else inbox.list_tables(place)
-    )
-    drop_equal = duplicates.are_dropped_from_test_data(config.ingestion)
-    measured, readings, dropped = sparkscoring.score(
-        config.engine, paths, candidate, drop_equal=drop_equal
-    )
-    findings.log_readings(readings)
-    return measured, readings, dropped
-
-
-def score_here(config: Config, candidate: Model) -> Measured:
-    """Measure a model on test data that this machine reads."""
-    table, readings, dropped = testrows.read_counted(config, candidate.schema)
-    return evaluation.evaluate_model(candidate, table), readings, dropped
-
-
-def main(config: Config, *, model_path: Path | None = None) -> Scoring:
+def main(
+    config: Config, *, model_path: Path | None = None, context: RunContext | None = None
+) -> Scoring:
     """Measure the latest model on the test data and write its F1."""
     folder = config.output_model_path
     if model_path is None:
         model_path = artifacts.find_latest(folder, Kind.MODEL, "training")
     candidate = model.load_model(model_path)
-    score = score_on_cluster if engines.is_cluster(config) else score_here
-    measured, readings, dropped = score(config, candidate)
+    context = context or RunContext(config)
+    measured, readings, dropped = context.engine.score(candidate, context.test_data.read_counted)
     # Here and in no other step that reads the test data: once per run is enough.
     findings.log_mostly_rejected(readings)
     findings.log_detections(readings)

@@ -1,7 +1,9 @@
 """Serves an application over HTTP: sockets, limits of time and size, worker processes, the end."""
 
 import asyncio
+import gc
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -17,38 +19,62 @@ from granian.http import HTTP1Settings
 from granian.rsgi import Scope
 from granian.server.embed import Server
 
+from scripts import bodies
 from scripts.answers import Answer, answer_problem
+from scripts.budget import ByteBudget
 from scripts.config import ApiSettings
+from scripts.connections import ConnectionLimits
 from scripts.errors import ServiceUnavailableError
 from scripts.frontdoor import (
     JSON_AND_SECURITY_HEADERS,
     SERVING,
     FrontDoor,
+    too_busy,
     too_large,
     too_slow,
 )
-from scripts.live import Live, Serving
+from scripts.live import Live, Looker
 from scripts.patience import Patience
 
 MAX_CONNECTIONS = 1024
+MAX_CONNECTIONS_PER_ADDRESS = MAX_CONNECTIONS // 4
+# What the service opens beside connections: files, records, handles for a look at connections.
+OTHER_FILES = 256
 # A request's header, and a connection without one, have this long, however slowly they drip.
 HEADER_S = 10.0
 BODY_S = 20.0
 # A client that takes nothing off its answer for so long is gone.
 UNREAD_S = 30.0
-# How long requests wait for a new release or configuration before they go on with the last one.
-RENEWAL_S = 1.0
 MAX_HEADER_BYTES = 32 * 1024
+# What the library holds of a connection's bytes; a header that does not fit in is refused by it.
+MAX_BUFFER_BYTES = 64 * 1024
+# Of the bodies that are larger than small, those of all requests together.
+LARGE_BODIES_BYTES = 24 * 2**20
+N_LARGEST_BODIES = 3
+# After a body of so many bytes Python looks at once for what nobody holds any more.
+COLLECTED_BYTES = 2**20
 # How long requests under way have after SIGTERM.
-GRACE_S = 5.0
-# What only computes answers at once; everything else may read a file or ask the records, and is
-# answered by threads, so that predictions never wait for it.
-QUICK = frozenset({"/predict", "/score", "/summarise", "/health"})
+GRACE_S = 4.0
+# For the routes that are not quick, so that predictions never wait for a file or the records.
 N_THREADS = 4
+# Of what the quick paths answer, a body that takes long is read by threads. One large body is read
+# at a time, since each needs several times its size.
+N_SLOW_THREADS = 2
+N_LARGE_THREADS = 1
 # Spelled once, since most answers have just these.
 USUAL_HEADERS = [(name.lower(), value) for name, value in JSON_AND_SECURITY_HEADERS]
 
 log = logging.getLogger(__name__)
+
+
+def allow_open_files() -> None:
+    """Let this process have as many open files as connections need, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def bind(api: ApiSettings) -> socket.socket:
@@ -70,6 +96,7 @@ def bind(api: ApiSettings) -> socket.socket:
         listener.bind(address)
         listener.listen(MAX_CONNECTIONS)
         listener.setblocking(False)
+        allow_open_files()
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no such host"
         raise ServiceUnavailableError(
@@ -121,30 +148,85 @@ def wsgi_environ(scope: Scope) -> dict[str, Any] | None:
     return None if n_bytes > MAX_HEADER_BYTES else environ
 
 
-async def collect(protocol: RSGIHTTPProtocol, limit: int) -> bytes | Answer:
-    """Read a body that comes in chunks, within its limit of size."""
-    chunks, n_bytes = [], 0
-    async for chunk in protocol:
-        chunks.append(chunk)
-        n_bytes += len(chunk)
-        if n_bytes > limit:
-            return too_large(limit)
-    return b"".join(chunks)
+def cut_short() -> Answer:
+    """Answer a body that ended early: its client hung up, closed its half, or sent it wrongly."""
+    detail = "The body ended early, or its chunks are not as HTTP has them, without trailers."
+    return answer_problem(400, detail, [("Connection", "close")])
 
 
-async def read_body(
-    protocol: RSGIHTTPProtocol, environ: dict[str, Any], limit: int, patience: Patience
-) -> bytes | Answer:
-    """Read a body within its limits of size and time, or say which it broke."""
-    try:
-        if "CONTENT_LENGTH" in environ:
+class Intake:
+    """Reads bodies within their limits: of time, of size, and of the bytes that all have together.
+
+    Parameters
+    ----------
+    limit_s : float
+        How long a body may take to arrive.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._patience = Patience(limit_s)
+        self._limit_s = limit_s
+        self._budget = ByteBudget(LARGE_BODIES_BYTES, N_LARGEST_BODIES)
+
+    async def _collect(
+        self, protocol: RSGIHTTPProtocol, limit: int, largest: int, taken: list[int]
+    ) -> bytes | Answer:
+        """Read a body in the chunks in which it comes."""
+        chunks: list[bytes] = []
+        n_bytes = n_empty = 0
+        async for chunk in protocol:
+            chunks.append(chunk)
+            n_bytes += len(chunk)
+            n_empty += not chunk
+            if n_bytes > limit:
+                return too_large(limit)
+            if n_bytes > bodies.LARGE_BYTES:
+                n_new = n_bytes - sum(taken)
+                if not self._budget.take(n_new, largest):
+                    return too_busy()
+                taken.append(n_new)
+        # The library hands over an empty chunk at the end. For a body that is cut, or has chunks of
+        # a wrong size, it hands over another one instead of an error; for trailers as well.
+        return cut_short() if n_empty > 1 else b"".join(chunks)
+
+    async def read(
+        self,
+        protocol: RSGIHTTPProtocol,
+        environ: dict[str, Any],
+        limit: int,
+        largest: int,
+        taken: list[int],
+    ) -> bytes | Answer:
+        """Read a body, or answer why it is refused.
+
+        Parameters
+        ----------
+        protocol : RSGIHTTPProtocol
+            Hands the body over.
+        environ : dict
+            Of the request.
+        limit, largest : int
+            How many bytes this body may have, and that of any route.
+        taken : list of int
+            Gets what `give_back` is to be called with when the request has been answered.
+        """
+        length = environ.get("CONTENT_LENGTH")
+        try:
             # Its length is within the limit already, and the server holds a client to it.
-            return await patience.wait(protocol())
-        if "HTTP_TRANSFER_ENCODING" in environ:
-            return await patience.wait(collect(protocol, limit))
-    except TimeoutError:
-        return too_slow(BODY_S)
-    return b""
+            if length is not None and int(length) <= bodies.LARGE_BYTES:
+                return await self._patience.wait(protocol())
+            if length is not None or "HTTP_TRANSFER_ENCODING" in environ:
+                collecting = self._collect(protocol, limit, largest, taken)
+                return await self._patience.wait(collecting)
+        except TimeoutError:
+            return too_slow(self._limit_s)
+        except RSGIProtocolClosed:
+            return cut_short()
+        return b""
+
+    def give_back(self, taken: list[int]) -> None:
+        """Let others have what a request has held."""
+        self._budget.give_back(sum(taken))
 
 
 class Adaptor:
@@ -160,59 +242,33 @@ class Adaptor:
         The paths that are answered at once, not by threads.
     """
 
-    def __init__(self, door: FrontDoor, live: Live, quick: frozenset[str] = QUICK) -> None:
+    def __init__(self, door: FrontDoor, live: Live, quick: frozenset[str]) -> None:
         self._quick = quick
         self._door = door
-        self._live = live
-        self._threads = ThreadPoolExecutor(N_THREADS, "request")
-        self._renewing = ThreadPoolExecutor(1, "renewing")
-        self._patience = Patience(BODY_S)
-        self._renewal: asyncio.Future[Serving] | None = None
-        self._waited_for_until_s = 0.0
-
-    async def _serving(self) -> Serving:
-        """Give what to answer from, after waiting a while for what is new."""
-        if not self._live.has_changed():
-            return self._live.last()
-        if self._renewal is None or self._renewal.done():
-            loop = asyncio.get_running_loop()
-            self._renewal = loop.run_in_executor(self._renewing, self._live.now)
-            self._waited_for_until_s = time.monotonic() + RENEWAL_S
-        # A disk that hangs, or a log that nobody reads, must not hold up predictions.
-        wait_s = self._waited_for_until_s - time.monotonic()
-        if wait_s > 0:
-            await asyncio.wait({self._renewal}, timeout=wait_s)
-        return self._renewal.result() if self._renewal.done() else self._live.last()
+        self._looker = Looker(live)
+        # Of requests by whether their path is quick, and whether their body is large.
+        self._threads = {
+            (False, False): ThreadPoolExecutor(N_THREADS, "request"),
+            (False, True): ThreadPoolExecutor(N_LARGE_THREADS, "large request"),
+            (True, False): ThreadPoolExecutor(N_SLOW_THREADS, "slow body"),
+            (True, True): ThreadPoolExecutor(N_LARGE_THREADS, "large body"),
+        }
+        self._intake = Intake(BODY_S)
+        # The addresses of the clients whose requests are under way.
+        self.busy: set[str] = set()
 
     async def __call__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
         """Answer one request."""
-        environ = wsgi_environ(scope)
-        started_s = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        if environ is None:
-            environ = {"REQUEST_METHOD": scope.method}
-            answer: Answer | None = answer_problem(
-                431, f"The header is larger than {MAX_HEADER_BYTES} bytes."
-            )
-        else:
-            environ[SERVING] = await self._serving()
-            answer = self._door.admit(environ)
-        if answer is None:
-            try:
-                body = await read_body(protocol, environ, self._door.limit(environ), self._patience)
-            except RSGIProtocolClosed:
-                return
-            # The time a client takes to send its body is not the service's.
-            started_s = time.perf_counter()
-            if isinstance(body, Answer):
-                answer = body
-            elif environ["PATH_INFO"] in self._quick:
-                answer = self._door.respond(environ, body)
-            else:
-                answer = await loop.run_in_executor(
-                    self._threads, self._door.respond, environ, body
-                )
-        answer = self._door.finish(environ, answer, started_s)
+        taken: list[int] = []
+        self.busy.add(scope.client)
+        try:
+            answer = await self._answer(scope, protocol, taken)
+        except RSGIProtocolClosed:
+            return
+        finally:
+            self.busy.discard(scope.client)
+            if taken:
+                self._intake.give_back(taken)
         if answer.headers is JSON_AND_SECURITY_HEADERS:
             headers = USUAL_HEADERS
         else:
@@ -222,6 +278,45 @@ class Adaptor:
         except RSGIProtocolClosed:
             # The client is gone, and with it the one who wanted the answer.
             return
+
+    async def _answer(self, scope: Scope, protocol: RSGIHTTPProtocol, taken: list[int]) -> Answer:
+        """Find the answer to a request."""
+        environ = wsgi_environ(scope)
+        started_s = time.perf_counter()
+        if environ is None:
+            environ = {"REQUEST_METHOD": scope.method}
+            answer: Answer | None = answer_problem(
+                431, f"The header is larger than {MAX_HEADER_BYTES} bytes."
+            )
+        else:
+            serving = environ[SERVING] = await self._looker.serving()
+            answer = self._door.admit(environ)
+        if answer is None:
+            limit, largest = self._door.limit(environ), serving.config.api.max_body_bytes
+            body = await self._intake.read(protocol, environ, limit, largest, taken)
+            # The time a client takes to send its body is not the service's.
+            started_s = time.perf_counter()
+            answer = body if isinstance(body, Answer) else await self._respond(environ, body)
+        return self._door.finish(environ, answer, started_s)
+
+    async def _respond(self, environ: dict[str, Any], body: bytes) -> Answer:
+        """Answer a request whose body is there, at once only if that is sure to be quick."""
+        is_quick = environ["PATH_INFO"] in self._quick
+        if is_quick and not bodies.is_slow(body, environ.get("CONTENT_TYPE", "")):
+            return self._door.respond(environ, body)
+        is_large = len(body) > bodies.LARGE_BYTES
+        respond = self._respond_large if len(body) > COLLECTED_BYTES else self._door.respond
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads[is_quick, is_large], respond, environ, body)
+
+    def _respond_large(self, environ: dict[str, Any], body: bytes) -> Answer:
+        """Answer a request, and let go of what it held."""
+        try:
+            return self._door.respond(environ, body)
+        finally:
+            # The objects of a request hold each other, and with them its body, which Python else
+            # finds after many more requests.
+            gc.collect()
 
 
 class HttpServer(Server):
@@ -235,7 +330,9 @@ class HttpServer(Server):
             websockets=False,
             backlog=MAX_CONNECTIONS,
             backpressure=MAX_CONNECTIONS,
-            http1_settings=HTTP1Settings(header_read_timeout=int(HEADER_S * 1000)),
+            http1_settings=HTTP1Settings(
+                header_read_timeout=int(HEADER_S * 1000), max_buffer_size=MAX_BUFFER_BYTES
+            ),
             log_enabled=False,
         )
         self._listener = listener
@@ -246,11 +343,21 @@ class HttpServer(Server):
 
 
 async def serve_until_stopped(
-    listener: socket.socket, door: FrontDoor, live: Live, quick: frozenset[str] = QUICK
+    listener: socket.socket, door: FrontDoor, live: Live, quick: frozenset[str]
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered, for a while."""
-    server = HttpServer(listener, Adaptor(door, live, quick))
+    adaptor = Adaptor(door, live, quick)
+    server = HttpServer(listener, adaptor)
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    limits = ConnectionLimits(
+        listener.getsockname()[1],
+        MAX_CONNECTIONS,
+        MAX_CONNECTIONS_PER_ADDRESS,
+        HEADER_S,
+        adaptor.busy,
+        lambda: live.last().config.api.trusted_proxies,
+    )
+    limits.start(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     serving = loop.create_task(server.serve())

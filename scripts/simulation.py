@@ -10,7 +10,16 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from scripts import candidates, dataset, evaluation, gate, inference, ingestion, progress
+from scripts import (
+    candidates,
+    dataset,
+    evaluation,
+    gate,
+    inference,
+    ingestion,
+    pandas_engine,
+    progress,
+)
 from scripts.config import Config, PromotionSettings, Schema
 from scripts.errors import InsufficientDataError
 from scripts.gate import Answer, Decision, Labels
@@ -73,7 +82,7 @@ class Replay:
 
 def list_rules(configured: PromotionSettings) -> list[Rule]:
     """List the gates to compare, from the most open to the strictest, then the configured one."""
-    plain = PromotionSettings(min_probability=0.0)
+    plain = PromotionSettings()
 
     def stricter(**limits: float) -> PromotionSettings:
         return msgspec.structs.replace(plain, **limits)
@@ -211,5 +220,5 @@ def simulate(table: pd.DataFrame, config: Config, plan: Plan) -> list[tuple[str,
 def read_table(path: Path, declared: Schema) -> tuple[pd.DataFrame, Schema]:
     """Read a labelled table as ingestion would, and the schema it was read by."""
     schema = inference.complete(declared, None, [path]) if declared.inferred else declared
-    table, _ = ingestion.build_dataset([path], schema)
+    table, _, _ = pandas_engine.read_input([path], schema, clean_more=ingestion.clean_more)
     return table, schema

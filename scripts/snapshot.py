@@ -3,25 +3,20 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from scripts import durable, engines, inbox
-from scripts.addresses import Address
+from scripts import input_folders
 from scripts.config import Config
 from scripts.database import Role, Verdict
-from scripts.filebook import KnownFile
+from scripts.inbox import KnownFile
+from scripts.input_folders import Keep
 
 MAX_NAMES = 5
-# Hashing so much takes long enough that a run which is killed later must not do it again.
-LARGE_BYTES = 2**26
-
-# Takes the path of a file that has just been hashed, and its digest.
-Keep = Callable[[str, KnownFile], None]
 
 log = logging.getLogger(__name__)
 
@@ -52,46 +47,6 @@ class Snapshot:
         ]
 
 
-def forget(_path: str, _found: KnownFile) -> None:
-    """Keep nothing of a file that was hashed."""
-
-
-def look_at(path: Path, known: Mapping[str, KnownFile]) -> KnownFile:
-    """Give the state and digest of a file, hashing it only if its state has changed."""
-    state, before = inbox.file_state(path), known.get(str(path))
-    # What cannot be read is refused later, with its reason; here its name stands for it. Whether
-    # it can be read is no part of its state, so it is tried again.
-    stand_in = durable.digest(path.name.encode())
-    is_known = before is not None and before == KnownFile(*state, before.sha256)
-    if before is not None and is_known and before.sha256 != stand_in:
-        return before
-    try:
-        # A link is followed here, since its content is new data, too; reading judges it.
-        sha256 = inbox.digest_lines(path.resolve())
-    except (OSError, RuntimeError, inbox.NotRegularError):
-        sha256 = stand_in
-    return KnownFile(*state, sha256)
-
-
-def look_into(
-    place: Path, config: Config, known: Mapping[str, KnownFile], keep: Keep = forget
-) -> tuple[Sequence[Path], Sequence[Path], dict[str, KnownFile]]:
-    """Find the complete and the growing files of a place, and identify the complete ones."""
-    settle_s = config.ingestion.settle_s
-    if isinstance(place, Address) and engines.is_cluster(config):
-        # PySpark and Java are for who has a cluster.
-        from scripts import sparkstore  # noqa: PLC0415
-
-        return sparkstore.look_into(place, settle_s, known)
-    settled, growing = inbox.settled_tables(place, settle_s)
-    seen = {}
-    for path in settled:
-        seen[str(path)] = found = look_at(path, known)
-        if found.n_bytes >= LARGE_BYTES and found != known.get(str(path)):
-            keep(str(path), found)
-    return settled, growing, seen
-
-
 def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> str:
     """Identify what a run would train and be judged on: contents and the settings that matter.
 
@@ -117,7 +72,9 @@ def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> 
     return hashlib.sha256(spelled).hexdigest()
 
 
-def take_snapshot(config: Config, known: Mapping[str, KnownFile], keep: Keep = forget) -> Snapshot:
+def take_snapshot(
+    config: Config, known: Mapping[str, KnownFile], keep: Keep = input_folders.forget
+) -> Snapshot:
     """Look at the input and test files, waiting once for those that are being written.
 
     Parameters
@@ -134,8 +91,11 @@ def take_snapshot(config: Config, known: Mapping[str, KnownFile], keep: Keep = f
     Snapshot
         What is there.
     """
-    inputs, growing, seen = look_into(config.input_folder_path, config, known, keep)
-    tests, growing_tests, seen_tests = look_into(config.test_data_path, config, known, keep)
+    settle_s = config.ingestion.settle_s
+    input_folder = input_folders.open_folder(config.input_folder_path, config)
+    test_folder = input_folders.open_folder(config.test_data_path, config)
+    inputs, growing, seen = input_folder.scan(settle_s, known, keep)
+    tests, growing_tests, seen_tests = test_folder.scan(settle_s, known, keep)
     if growing or growing_tests:
         names = [path.name for path in (*growing, *growing_tests)]
         log.warning("Left %s for the next run: they are still being written.", names)

@@ -106,11 +106,6 @@ def widths_of(terms: Terms) -> list[int]:
     return [len(term.categories) + bool(term.rare) for term in terms.categorical]
 
 
-def make_features(table: pd.DataFrame, terms: Terms, schema: Schema) -> Floats:
-    """Turn rows into features, in the order of the pandas engine's pipeline."""
-    return expand_codes(encode_rows(table, terms, schema), widths_of(terms))
-
-
 def count_features(terms: Terms) -> int:
     """Say how many features the terms make."""
     return len(terms.numeric) + len(terms.blank) + sum(widths_of(terms))

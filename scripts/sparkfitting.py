@@ -159,7 +159,7 @@ class Judged(Struct, frozen=True):
 
 
 def validate(validation: DataFrame, used: Model) -> dict[str, float | int | None]:
-    """Measure F1, accuracy and how right the probabilities are, as `candidates.validate` does."""
+    """Measure F1, accuracy and how right the probabilities are, as `candidates.measure` does."""
 
     def work(parts: Iterator[pa.Table]) -> bytes:
         counts, squares = np.zeros(4, np.int64), 0.0

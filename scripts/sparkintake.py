@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from pyspark.sql import DataFrame
 
-from scripts import cluster, sparkdata, sparkreading
+from scripts import cluster, duplicates, sparkdata, sparkreading
 from scripts.artifacts import Kind
 from scripts.config import Config, EngineSettings, Schema
 from scripts.duplicates import Dropped
@@ -50,11 +50,15 @@ class SparkIntake:
 
 
 def take_in(
-    paths: Sequence[Path], schema: Schema, config: Config, clean_dataset: Clean
+    paths: Sequence[Path], schema: Schema, config: Config, clean_more: Clean | None
 ) -> SparkIntake:
-    """Read files and clean the rows to train on, as `ingestion.take_in` does on one machine."""
+    """Read files and clean the rows to train on, as `pandas_engine.take_in` does on one machine."""
     with cluster.working(config.engine) as session:
         rows, labels, clients, readings = sparkreading.read_input(
-            session, paths, schema, clean_dataset
+            session,
+            paths,
+            schema,
+            clean_more,
+            drop_equal=duplicates.are_dropped_from_input(config.ingestion, schema),
         )
     return SparkIntake(config.engine, schema, rows, clients, readings, labels)

@@ -68,7 +68,7 @@ def to_pandas(rows: DataFrame, schema: Schema) -> pd.DataFrame:
 
 
 def find_todays_clients(rows: DataFrame, schema: Schema) -> pd.DataFrame:
-    """Find the clients whose outcome is not known yet, as `ingestion.find_todays_clients` does."""
+    """Return today's clients, as `pandas_engine.find_todays_clients` does."""
     is_unlabelled = column(schema.target) == UNLABELLED
     unlabelled = rows.where(is_unlabelled)
     if schema.ids:
@@ -83,7 +83,7 @@ def find_todays_clients(rows: DataFrame, schema: Schema) -> pd.DataFrame:
     return to_pandas(unlabelled, schema)
 
 
-def clean(rows: DataFrame, clean_dataset: Clean, schema: Schema) -> DataFrame:
+def apply_cleaning(rows: DataFrame, clean_more: Clean, schema: Schema) -> DataFrame:
     """Clean rows by the one definition that serves both engines.
 
     Raises
@@ -91,25 +91,34 @@ def clean(rows: DataFrame, clean_dataset: Clean, schema: Schema) -> DataFrame:
     ConfigError
         If it does what only pandas can.
     """
-    lazy = nw.from_native(rows.select(*(column(name) for name in schema.columns)))
     try:
-        cleaned = nw.to_native(clean_dataset(lazy), pass_through=True)
+        cleaned = nw.to_native(clean_more(nw.from_native(rows)), pass_through=True)
         if not isinstance(cleaned, DataFrame):
             raise TypeError(f"it gave {type(cleaned).__name__}")
         lacking = [name for name in schema.columns if name not in cleaned.columns]
         if lacking:
             raise ConfigError(
-                f"clean_dataset in scripts/ingestion.py leaves out the columns {lacking}, which the"
+                f"clean_more in scripts/ingestion.py leaves out the columns {lacking}, which the"
                 " schema names. To train without a column list it in schema.ignore."
             )
         return cleaned.select(*(column(name) for name in schema.columns))
     except (AttributeError, TypeError, NotImplementedError, KeyError) as error:
         raise ConfigError(
-            f"clean_dataset in scripts/ingestion.py does what only pandas can ({error}). On Spark"
+            f"clean_more in scripts/ingestion.py does what only pandas can ({error}). On Spark"
             " the table is a lazy frame of narwhals, and what is written for narwhals serves both"
             ' engines: narwhals.from_native(table).filter(narwhals.col("age") > 17).to_native().'
             ' README, section "A cluster".'
         ) from error
+
+
+def clean(
+    rows: DataFrame, clean_more: Clean | None, schema: Schema, *, drop_equal: bool
+) -> DataFrame:
+    """Return rows after `clean_more`, if there is one; of equal rows one stays, or all."""
+    chosen = rows.select(*(column(name) for name in schema.columns))
+    if clean_more is not None:
+        chosen = apply_cleaning(chosen, clean_more, schema)
+    return chosen.dropDuplicates() if drop_equal else chosen
 
 
 def count_labels(rows: DataFrame, schema: Schema) -> dict[int, int]:
@@ -118,9 +127,14 @@ def count_labels(rows: DataFrame, schema: Schema) -> dict[int, int]:
 
 
 def read_input(
-    session: SparkSession, paths: Sequence[Path], schema: Schema, clean_dataset: Clean
+    session: SparkSession,
+    paths: Sequence[Path],
+    schema: Schema,
+    clean_more: Clean | None,
+    *,
+    drop_equal: bool,
 ) -> tuple[DataFrame, dict[int, int], pd.DataFrame, list[FileReading]]:
-    """Read files and clean the rows to train on, as `ingestion.read_input` does.
+    """Read files and clean the rows to train on, as `pandas_engine.read_input` does.
 
     The rows with a label are counted by class before they are cleaned.
     """
@@ -128,4 +142,4 @@ def read_input(
     clients = find_todays_clients(rows, schema)
     labelled = rows.where(column(schema.target) != UNLABELLED)
     labels = count_labels(labelled, schema)
-    return clean(labelled, clean_dataset, schema), labels, clients, readings
+    return clean(labelled, clean_more, schema, drop_equal=drop_equal), labels, clients, readings

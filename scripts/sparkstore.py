@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pyspark.errors import PySparkException
 from scripts import cluster, durable, inbox
 from scripts.addresses import Address
 from scripts.errors import DatasetError
-from scripts.filebook import KnownFile
+from scripts.inbox import KnownFile
 
 # As Hadoop has it: the name of what is no data, such as _SUCCESS, or is still being written.
 HIDDEN = (".", "_")
@@ -165,3 +166,30 @@ def bring(place: Address, folder: Path) -> None:
         os.utime(temporary, ns=(stored.changed_ns, stored.changed_ns))
         temporary.replace(path)
         log.info("Brought %s to %s.", address, folder)
+
+
+@dataclass(frozen=True)
+class StoreFolder:
+    """A folder of an object store, or one file there."""
+
+    place: Address
+
+    def list_tables(self) -> Sequence[Path]:
+        """List the CSV files in name order, also unusable ones."""
+        return [*look(self.place)]
+
+    def settle(self, settle_s: float) -> tuple[Sequence[Path], Sequence[Path]]:
+        """Return the complete files and those still being written, waiting once if need be."""
+        settled, growing, _ = look_into(self.place, settle_s, {})
+        return settled, growing
+
+    def scan(
+        self, settle_s: float, known: Mapping[str, KnownFile], _keep: object = None
+    ) -> tuple[Sequence[Path], Sequence[Path], dict[str, KnownFile]]:
+        """Return the complete files, the growing ones, and the digest of each complete one."""
+        return look_into(self.place, settle_s, known)
+
+    def fetch(self, folder: Path) -> Path:
+        """Make a folder of this machine hold the same files, and return it."""
+        bring(self.place, folder)
+        return folder

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scripts.database import Row, first_row, newest_rows
+from scripts.database import Row, first_row
 from scripts.tables import alerts, states
 
 # The state in which all is well.
@@ -81,8 +81,3 @@ def unsent_alerts(connection: Connection, since: datetime) -> list[Row]:
 def mark_sent(connection: Connection, ids: Sequence[int], at: datetime) -> None:
     """Remember that alerts were sent."""
     connection.execute(alerts.update().where(alerts.c.id.in_(ids)).values(sent_at=at))
-
-
-def list_alerts(connection: Connection, limit: int, offset: int = 0) -> list[Row]:
-    """List the alerts, newest first."""
-    return newest_rows(connection, alerts, limit, offset)

@@ -1,6 +1,8 @@
 """Opens the records, in SQLite or PostgreSQL, and brings their tables up to date."""
 
 import logging
+import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +12,12 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from scripts import tables
-from scripts.errors import NotMadeYetError, RecordsError
+from scripts.errors import NotMadeYetError, PipelineError, RecordsError
 
 WAIT_S = 30.0
 # In the transactions of one schema; another number than a program beside ours would choose.
 ADVISORY_LOCK = 0x41445241
+LIBRARIES = frozenset({"sqlalchemy", "alembic"})
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +35,31 @@ def what_helps(url: sa.URL) -> str:
     return "Check that the server runs, and database_url or ADRAS_DATABASE_URL"
 
 
+def is_of_the_library(error: Exception) -> bool:
+    """Return whether an error was raised within SQLAlchemy or Alembic, not by whoever asks."""
+    frames = traceback.walk_tb(error.__traceback__)
+    names = (str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in frames)
+    return not LIBRARIES.isdisjoint(names)
+
+
 @contextmanager
 def as_records_error(url: sa.URL) -> Iterator[None]:
-    """Turn the library's errors into the one the programs expect."""
+    """Turn every error of the library into the one that the programs expect.
+
+    Damaged records raise more than the library's own errors: text that is no UTF-8, a date or JSON
+    that is none, a number out of range. A bug of whoever asks stays as it is.
+    """
     try:
         yield
-    except sa.exc.SQLAlchemyError as error:
-        cause = (str(getattr(error, "orig", None) or error).splitlines() or ["no reason given"])[0]
+    except PipelineError:
+        raise
+    except Exception as error:
+        # Any class: what a damaged value raises depends on the column that holds it.
+        if not is_of_the_library(error):
+            raise
+        cause = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
         raise RecordsError(
-            f"The records in {describe(url)} cannot be used: {cause}. {what_helps(url)};"
+            f"The records in {describe(url)} cannot be used: {cause[0]}. {what_helps(url)};"
             " production is not touched."
         ) from error
 
@@ -55,7 +74,7 @@ def parse_url(database_url: str) -> sa.URL:
     except ModuleNotFoundError as error:
         raise RecordsError(
             f"database_url needs the package {error.name}; for PostgreSQL:"
-            " python -m pip install 'psycopg[binary]'."
+            " python -m pip install --require-hashes -r requirements.lock."
         ) from error
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError) as error:
         raise RecordsError(
@@ -184,6 +203,16 @@ def bring_up_to_date(engine: Engine, *, may_change: bool) -> None:
             )  # fmt: skip
 
 
+def close_to_others(path: Path) -> None:
+    """Make a file that earlier versions left open to every account this account's only.
+
+    SQLite gives its journal the mode of the database.
+    """
+    status = path.stat()
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        path.chmod(0o600)
+
+
 @contextmanager
 def open_records(
     database_url: str, *, wait_s: float = WAIT_S, may_change: bool = True
@@ -221,6 +250,8 @@ def open_records(
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
         bring_up_to_date(engine, may_change=may_change)
+        if may_change and engine.dialect.name == "sqlite":
+            close_to_others(path)
         yield engine
     finally:
         engine.dispose()

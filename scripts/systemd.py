@@ -64,6 +64,7 @@ def spell_units(installation: Installation, job: Job) -> tuple[str, str]:
         f"[Unit]\nDescription={title}\n\n"
         # A run that overlaps another one is recorded as skipped, and no failure.
         "[Service]\nType=oneshot\nEnvironment=ADRAS_TRIGGER=systemd\nSuccessExitStatus=75\n"
+        "UMask=0077\n"
         f"ExecStart=/bin/sh {command}\n"
     )
     paused = "" if job.paused_since is None else f"# paused {job.paused_since or 'unknown'}\n"

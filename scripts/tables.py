@@ -307,7 +307,7 @@ client_outcomes = sa.Table(
 )
 
 # Rows that /predict was asked about, for drift in live traffic. `values` is a JSON array in the
-# order of the model's features; `client` is a hash of the identifiers, where all were sent.
+# order of the model's features; `client` is a keyed hash of the identifiers, where all were sent.
 predictions = sa.Table(
     "predictions",
     metadata,

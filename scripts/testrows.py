@@ -1,43 +1,78 @@
 """Reads on this machine the labelled rows on which models are compared, wherever they are."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from scripts import dataset, duplicates, engines
-from scripts.addresses import Address
+from scripts import capacity, dataset, duplicates, input_folders
 from scripts.config import Config, Schema
 from scripts.duplicates import Dropped
 from scripts.findings import FileReading
 
 # Below the output, and neither dated nor a leftover: a file is brought again when it has changed.
 BROUGHT = "testdata"
+# A table of test data is kept while the run goes on if so many of its size fit into memory.
+N_FITTING = 4
+
+Counted = tuple[pd.DataFrame, Sequence[FileReading], Dropped]
 
 
-def find_place(config: Config) -> Path:
-    """Say where the test data is here; what is in an object store is brought first."""
-    place = config.test_data_path
-    if not isinstance(place, Address) or not engines.is_cluster(config):
-        return place
-    # PySpark and Java are for who has a cluster.
-    from scripts import sparkstore  # noqa: PLC0415
+class EvaluationData:
+    """The labelled rows on which models are compared, read once for each schema.
 
-    folder = config.output_folder_path / BROUGHT
-    sparkstore.bring(place, folder)
-    return folder
+    Parameters
+    ----------
+    config : Config
+        Where the test data is, and how much memory may be used.
+    """
 
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._place: Path | None = None
+        self._kept: list[tuple[Schema, Counted]] = []
 
-def read_counted(config: Config, schema: Schema) -> tuple[pd.DataFrame, list[FileReading], Dropped]:
-    """Read the test data as `dataset.read_test_table` does, without equal rows if so declared."""
-    table, readings = dataset.read_test_table(find_place(config), schema)
-    if not duplicates.are_dropped_from_test_data(config.ingestion):
-        return table, readings, Dropped()
-    kept = duplicates.drop_duplicates(table)
-    labels = dataset.target(table, schema), dataset.target(kept, schema)
-    return kept, readings, duplicates.count_dropped(*labels)
+    def _find_place(self) -> Path:
+        """Return the folder on this machine; the files of an object store are fetched first."""
+        if self._place is None:
+            folder = input_folders.open_folder(self._config.test_data_path, self._config)
+            self._place = folder.fetch(self._config.output_folder_path / BROUGHT)
+        return self._place
 
+    def read_counted(self, schema: Schema) -> Counted:
+        """Return the test data by a schema, one reading per file, and the rows that were dropped.
 
-def read(config: Config, schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
-    """Read the test data; equal rows are not counted."""
-    table, readings, _ = read_counted(config, schema)
-    return table, readings
+        Parameters
+        ----------
+        schema : Schema
+            That of the model which is to predict.
+
+        Returns
+        -------
+        tuple of pandas.DataFrame, sequence of FileReading and Dropped
+            The table belongs to all who ask, so that nobody may change it. Equal rows are dropped
+            only if that is declared.
+
+        Raises
+        ------
+        DatasetError
+            If no usable row is found.
+        """
+        for known, counted in self._kept:
+            if known == schema:
+                return counted
+        table, readings = dataset.read_test_table(self._find_place(), schema)
+        dropped = Dropped()
+        if duplicates.are_dropped_from_test_data(self._config.ingestion):
+            whole, table = table, duplicates.drop_duplicates(table)
+            labels = dataset.target(whole, schema), dataset.target(table, schema)
+            dropped = duplicates.count_dropped(*labels)
+        n_bytes = sum(found.n_bytes for found in readings)
+        if capacity.bound_bytes(N_FITTING * n_bytes, self._config.engine) is None:
+            self._kept.append((schema, (table, readings, dropped)))
+        return table, readings, dropped
+
+    def read(self, schema: Schema) -> tuple[pd.DataFrame, Sequence[FileReading]]:
+        """Return the test data by a schema, and one reading per file, as `read_counted` does."""
+        table, readings, _ = self.read_counted(schema)
+        return table, readings

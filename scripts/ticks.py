@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import croniter
+from cronsim import CronSim
 
 from scripts import schedules
 
@@ -69,14 +69,15 @@ def iterate_times(expression: str, zone: tzinfo, after: datetime) -> Iterator[da
         moment -= LONGEST_REPEAT
     offset = offset_at(moment, zone)
     local = (moment + offset).replace(tzinfo=None)
-    naive = croniter(numbers, local, ret_type=datetime, implement_cron_bug=True)
+    # Without a zone, in which cronsim knows no clock that changes by half an hour.
+    walls = CronSim(numbers, local)
     while True:
-        following: datetime = naive.get_next(start_time=local)
+        following = next(walls)
         due = following.replace(tzinfo=UTC) - offset
         changed = next_change(moment, due, zone)
         if changed is None:
             yield due
-            moment, local = due, following
+            moment = due
             continue
         wall, offset = (changed + offset).replace(tzinfo=None), offset_at(changed, zone)
         new_wall = (changed + offset).replace(tzinfo=None)
@@ -86,6 +87,7 @@ def iterate_times(expression: str, zone: tzinfo, after: datetime) -> Iterator[da
             local = new_wall
         else:
             local = (new_wall if follows_wall else max(wall, new_wall)) - MINUTE
+        walls = CronSim(numbers, local)
 
 
 def next_times(expression: str, zone: tzinfo, after: datetime, n: int) -> list[datetime]:

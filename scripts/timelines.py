@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from matplotlib.axes import Axes
+
 from scripts import canvas
-from scripts.canvas import Drawing, Look, Panel, Scale
+from scripts.canvas import Drawing, Look, Scale
 from scripts.database import Row
 from scripts.past import Past
 
@@ -54,7 +56,7 @@ def style_of(n_points: int) -> str:
     return "o-" if n_points <= MOST_POINTS else "-"
 
 
-def draw_interval(axes: Panel, look: Look, rows: Sequence[Row]) -> None:
+def draw_interval(axes: Axes, look: Look, rows: Sequence[Row]) -> None:
     """Draw the interval of each F1, as a band where there are too many to tell apart."""
     times = [seconds(row["started_at"]) for row in rows]
     low, high = ([row[end] for row in rows] for end in ("f1_low", "f1_high"))
@@ -65,7 +67,7 @@ def draw_interval(axes: Panel, look: Look, rows: Sequence[Row]) -> None:
         axes.fill_between(times, low, high, color=look.accent, alpha=0.25, linewidth=0, label=label)
 
 
-def draw_f1_history(axes: Panel, look: Look, *, past: Past) -> None:
+def draw_f1_history(axes: Axes, look: Look, *, past: Past) -> None:
     """Draw the F1 of production with its interval, of candidates, and when what was deployed."""
     scores = [row for row in past.scores if row["f1"] is not None]
     if not scores:
@@ -118,7 +120,7 @@ def f1_history(past: Past) -> Drawing:
             f" dotted lines: {len(past.deployments):,}."
         )
 
-    def panel(axes: Panel, look: Look) -> None:
+    def panel(axes: Axes, look: Look) -> None:
         draw_f1_history(axes, look, past=past)
 
     return Drawing("f1_history", "F1 over time", alt, "overview", 720, 280, (panel,))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scripts import candidates, dataset, engines, inbox, ingestion, training
+from scripts import candidates, dataset, engines, inbox, ingestion, pandas_engine
 from scripts.config import Config
 from scripts.errors import DatasetError, InsufficientDataError
 
@@ -39,8 +39,11 @@ def time_training(train: Callable[[], object]) -> float | None:
 
 def measure_table(config: Config, paths: Sequence[Path]) -> list[float | None]:
     """Measure the computing functions of both steps on a table in memory; nothing is written."""
-    ingest = functools.partial(ingestion.build_dataset, paths, config.schema, config.ingestion)
-    (table, _), ingestion_s = ingest(), median_duration_s(ingest)
+    read = functools.partial(
+        pandas_engine.read_input, paths, config.schema, config.ingestion, ingestion.clean_more
+    )
+    table, _, _ = read()
+    ingestion_s = median_duration_s(read)
     return [time_training(lambda: candidates.fit_candidate(table, "", config)), ingestion_s]
 
 
@@ -52,12 +55,12 @@ def measure_file(config: Config, paths: Sequence[Path]) -> list[float | None]:
         path = Path(name) / "dataset.csv"
 
         def ingest() -> None:
-            taken = ingestion.take_in(paths, config.schema, config)
+            taken = pandas_engine.take_in(paths, config.schema, config, ingestion.clean_more)
             with path.open("wb") as handle:
                 handle.writelines(taken.parts)
 
         ingestion_s = median_duration_s(ingest)
-        return [time_training(lambda: training.read_and_fit(path, config, None)), ingestion_s]
+        return [time_training(lambda: pandas_engine.read_and_fit(path, config, None)), ingestion_s]
 
 
 def measure_steps(config: Config) -> list[float | None]:

@@ -23,6 +23,8 @@ VARIABLES = {Role.READ: "ADRAS_API_TOKEN", Role.ADMIN: "ADRAS_API_ADMIN_TOKEN"}
 
 
 TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+# Whoever guesses is not slowed down, so that nobody can shut others out; the length stops him.
+MIN_LENGTH = 16
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,11 +97,17 @@ def read_token_file(path: Path) -> dict[Role, bytes]:
 
 
 def check_token(token: bytes, origin: str) -> bytes:
-    """Refuse a token that could not be sent: the characters are those of RFC 6750."""
+    """Refuse a token that could not be sent, as RFC 6750 has it, or that could be guessed."""
     if not TOKEN.fullmatch(token):
         raise ConfigError(
             f"The token in {origin} has a character that a header cannot carry; expected letters,"
             " digits and -._~+/= only, as python -c 'import secrets;"
+            " print(secrets.token_urlsafe())' makes them."
+        )
+    if len(token) < MIN_LENGTH:
+        raise ConfigError(
+            f"The token in {origin} has {len(token)} characters; expected {MIN_LENGTH} or more, so"
+            " that nobody can guess it, as python -c 'import secrets;"
             " print(secrets.token_urlsafe())' makes them."
         )
     return token

@@ -10,6 +10,8 @@ from sqlalchemy.engine import Connection
 from scripts.database import Row, first_row
 from scripts.tables import RowsOf, column_statistics, deployments, predictions, runs
 
+OPEN_HASH_LENGTH = 16
+
 
 def record_predictions(connection: Connection, rows: Sequence[Row]) -> None:
     """Record predicted rows; the keys are columns of `predictions`."""
@@ -25,6 +27,15 @@ def forget_old_predictions(connection: Connection, n_kept: int) -> int:
     # By id, which costs the same however many are kept; ids that were never used count as well.
     old = predictions.delete().where(predictions.c.id <= newest - n_kept)
     return connection.execute(old).rowcount
+
+
+def forget_open_hashes(connection: Connection) -> int:
+    """Forget the hashes of clients that earlier versions logged without a key, and count them.
+
+    The rows stay, and count one by one, as those of unknown clients do.
+    """
+    is_open = sa.func.length(predictions.c.client) == OPEN_HASH_LENGTH
+    return connection.execute(predictions.update().where(is_open).values(client=None)).rowcount
 
 
 def serves_since(connection: Connection, release: str) -> datetime | None:
@@ -45,11 +56,6 @@ def recent_predictions(connection: Connection, release: str, limit: int) -> list
     query = query if since is None else query.where(predictions.c.at >= since)
     found = connection.execute(query.order_by(predictions.c.id.desc()).limit(limit))
     return [dict(row) for row in found.mappings()]
-
-
-def count_predictions(connection: Connection) -> int:
-    """Count the logged predictions."""
-    return connection.execute(sa.select(sa.func.count()).select_from(predictions)).scalar_one()
 
 
 def last_look(connection: Connection) -> datetime | None:

@@ -5,6 +5,8 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,27 +24,76 @@ from scripts.legacy import LegacyRun
 TRIGGER = "import"
 UNDATED = "undated"
 MAX_STAMP = 32
+# The parameters of a PostgreSQL address that hold passwords.
+SECRETS = frozenset({"password", "sslpassword"})
 
 log = logging.getLogger(__name__)
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
     """Copy a SQLite file by SQLite's own means, and check the copy; writers wait meanwhile."""
-    # mode=rw, not the usual rwc: an original that has vanished must not be made anew, empty.
-    original = sqlite3.connect(f"{source.as_uri()}?mode=rw", uri=True, timeout=storage.WAIT_S)
-    copy = sqlite3.connect(target)
     try:
-        original.backup(copy)
-        (found,) = copy.execute("PRAGMA integrity_check").fetchone()
-        has_runs = copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
-    except sqlite3.Error as error:
+        # mode=rw, not the usual rwc: an original that has vanished must not be made anew, empty.
+        with (
+            closing(
+                sqlite3.connect(f"{source.as_uri()}?mode=rw", uri=True, timeout=storage.WAIT_S)
+            ) as original,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            original.backup(copy)
+            (found,) = copy.execute("PRAGMA integrity_check").fetchone()
+            has_runs = copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
+    except (sqlite3.Error, UnicodeDecodeError, MemoryError) as error:
+        # Damage also shows as names that are no UTF-8, or as lengths that fit into no memory.
         raise RecordsError(f"{source} cannot be copied: {error}.") from error
-    finally:
-        copy.close()
-        original.close()
     if found != "ok" or has_runs is None:
         what = "has no runs" if found == "ok" else f"is damaged: {found}"
         raise RecordsError(f"{source} {what}; it was not copied.")
+
+
+def render_address(url: sa.URL) -> str:
+    """Return the address of a PostgreSQL database without any password, as pg_dump takes it."""
+    query = {name: value for name, value in url.query.items() if name not in SECRETS}
+    # Not url.set(password=None), which leaves the password where it is.
+    bare = sa.URL.create("postgresql", url.username, None, url.host, url.port, url.database, query)
+    return bare.render_as_string(hide_password=False)
+
+
+def write_secrets(url: sa.URL, folder: Path) -> dict[str, str]:
+    """Write the passwords of an address into files; return the variables that name the files.
+
+    Parameters
+    ----------
+    url : sqlalchemy.URL
+        Its passwords stand beside the user or in the query.
+    folder : Path
+        A folder that only this account can enter.
+
+    Returns
+    -------
+    dict of str to str
+        For the environment of PostgreSQL's programs. Every user of the machine can see the
+        arguments of a program.
+    """
+    query = {name: url.query[name] for name in SECRETS & url.query.keys()}
+    found = {name: text if isinstance(text, str) else text[-1] for name, text in query.items()}
+    if url.password is not None:
+        # The password in the query counts, as for libpq.
+        found = {"password": str(url.password)} | found
+    variables = {}
+    if "password" in found:
+        escaped = found["password"].replace("\\", "\\\\").replace(":", "\\:")
+        path = durable.write_whole(folder / "passwords", f"*:*:*:*:{escaped}\n")
+        path.chmod(0o600)
+        variables["PGPASSFILE"] = str(path)
+    if "sslpassword" in found:
+        # The password of a certificate's key has no variable of its own, only a service.
+        path = durable.write_whole(
+            folder / "services", f"[adras]\nsslpassword={found['sslpassword']}\n"
+        )
+        path.chmod(0o600)
+        variables |= {"PGSERVICEFILE": str(path), "PGSERVICE": "adras"}
+    return variables
 
 
 def dump_postgresql(url: sa.URL, target: Path) -> None:
@@ -50,13 +101,18 @@ def dump_postgresql(url: sa.URL, target: Path) -> None:
     program = shutil.which("pg_dump")
     if program is None:
         raise RecordsError("pg_dump is not there; install PostgreSQL's client programs.")
-    address = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
-    # Arguments can be seen by every user of the machine, the environment cannot.
-    secret = {} if url.password is None else {"PGPASSWORD": str(url.password)}
-    command = [program, "--format=custom", f"--file={target}", f"--dbname={address}"]
-    done = subprocess.run(
-        command, env={**os.environ, **secret}, capture_output=True, text=True, check=False
-    )
+    command = [program, "--format=custom", f"--file={target}", f"--dbname={render_address(url)}"]
+    with tempfile.TemporaryDirectory(prefix="adras-secrets-") as folder:
+        done = subprocess.run(
+            # A server that wants a password that is not there must not ask for one.
+            [*command, "--no-password"],
+            env={**os.environ, **write_secrets(url, Path(folder))},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise RecordsError(f"pg_dump ended with exit code {done.returncode}: {said}")

@@ -1,16 +1,15 @@
 """The page on which tables are sent: to be ranked once, or for the next run."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
 from flask import request
 
 from scripts import pages, uploads
 from scripts.addresses import Address
 from scripts.answers import Answer, Headers, RefusedError
-from scripts.cells import name_client
 from scripts.clientcontract import WorklistEntry
 from scripts.config import Schema
 from scripts.errors import BusyError
@@ -22,6 +21,8 @@ from scripts.tokens import Role
 N_FAULTS = 50
 N_RANKED = 100
 MAX_NAME = 80
+# Of a table that is added; one that is ranked has `api.max_rows`.
+MAX_ADDED_ROWS = 500_000
 CSV = "text/csv; charset=utf-8"
 NO_FILE = "Choose a CSV file first."
 NO_MODEL = "There is no release yet; run python -m scripts.fullprocess."
@@ -29,10 +30,14 @@ UNKNOWN = (
     "The columns are not known before the first run: copy the first extracts into the input folder"
     " by hand."
 )
+FULL = "The disk of the service is full; nothing was added. Tell whoever runs it."
+FAILED = "The input folder cannot be written; nothing was added. The log of the service says why."
 STORED = (
     "The input is in an object store, {}, into which the service cannot write; nothing was added."
     " Put the file there with the store's own tools."
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,17 +108,9 @@ def rank_columns(now: Serving, schema: Schema, columns: uploads.Columns) -> list
     # Imported by the first question, as in clientviews.
     from scripts import callsheet  # noqa: PLC0415
 
-    names = [name_client(row) for row in zip(*(columns[n] for n in schema.ids), strict=True)]
     n_rows = len(columns[schema.features[0]])
-    kinds = dict.fromkeys(schema.numeric, np.float64) | dict.fromkeys(schema.categorical, object)
-    return callsheet.rank_table(
-        now.release_or_refuse().model,
-        names or [f"row {number}" for number in range(1, n_rows + 1)],
-        {name: np.array(columns[name], dtype=kind) for name, kind in kinds.items()},
-        now.config.api,
-        now.config.worklist,
-        n_rows,
-    )
+    used, config = now.release_or_refuse().model, now.config
+    return callsheet.rank_table(used, columns, config.api, config.worklist, n_rows)
 
 
 def as_csv(entries: list[WorklistEntry]) -> Answer:
@@ -152,8 +149,9 @@ def check_table(now: Serving, sent: Sent) -> FileReading:
     schema = find_schema(now)
     if schema is None:
         raise RefusedError(409, UNKNOWN)
-    most = now.config.api.max_body_bytes
-    return uploads.read_table(sent.content, schema, most, needs_label=False)[0]
+    return uploads.read_table(
+        sent.content, schema, MAX_ADDED_ROWS, needs_label=False, is_kept=False
+    )[0]
 
 
 def add() -> Answer:
@@ -169,6 +167,13 @@ def add() -> Answer:
         path = uploads.publish(now.config, sent.content, found)
     except RefusedError as refusal:
         return show_page(refusal.status, action="add", fault=refusal.detail)
+    except uploads.QuotaError as error:
+        return show_page(409, action="add", fault=str(error))
+    except OSError as error:
+        # Its text may name a path, which is for the log.
+        log.error("An upload could not be written: %s.", error)
+        is_full = error.errno in uploads.DISK_FULL
+        return show_page(507 if is_full else 503, action="add", fault=FULL if is_full else FAILED)
     except BusyError:
         return show_page(
             503,

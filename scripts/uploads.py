@@ -1,5 +1,6 @@
 """Tables that people send through a page: read strictly, and put into the input folder whole."""
 
+import errno
 import io
 import logging
 import os
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from scripts import artifacts, durable, reading
+from scripts.artifacts import Kind
 from scripts.config import Config, Schema
 from scripts.errors import BusyError, DatasetError
-from scripts.findings import FileReading
+from scripts.findings import FileReading, first_reasons
 
 # The name is made here; what the sender calls the file is only ever shown.
 NAME = "upload_{}.csv"
@@ -21,6 +23,12 @@ TEMPORARY = f".upload_*{durable.TEMPORARY_SUFFIX}"
 # A run that is at work is not waited for longer, since a page waits as long.
 WAIT_S = 5.0
 AGAIN_S = 0.05
+# Of a table of which more cannot be right, the rest is not read.
+MAX_REJECTED = 1_000
+# What may wait for the next run: nobody fills the disk, or the next run, by sending.
+MAX_PENDING_FILES = 200
+MAX_PENDING_BYTES = 512 * 2**20
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Columns = dict[str, list[Any]]
 
@@ -28,7 +36,12 @@ log = logging.getLogger(__name__)
 
 
 def read_table(
-    content: bytes, schema: Schema, max_rows: int, *, needs_label: bool = True
+    content: bytes,
+    schema: Schema,
+    max_rows: int,
+    *,
+    needs_label: bool = True,
+    is_kept: bool = True,
 ) -> tuple[FileReading, Columns]:
     """Read a table as strictly as the input, without a file.
 
@@ -42,6 +55,8 @@ def read_table(
         A table of more rows is refused.
     needs_label : bool
         As for `reading.read_file`.
+    is_kept : bool
+        Whether the columns are wanted, and not only whether they can be right.
 
     Returns
     -------
@@ -54,11 +69,29 @@ def read_table(
         if content.count(b"\n") > max_rows + 1:
             raise reading.RefusedFileError(f"it has more than {max_rows} rows; send it in parts")
         lines = reading.iterate_lines(io.BytesIO(content), found, schema.encoding)
-        columns = reading.read_rows(lines, schema, found, needs_label=needs_label)
+        _, first = next(lines, (0, None))
+        layout = reading.read_layout(first, schema, found, needs_label=needs_label)
+        columns: Columns = {name: [] for name in layout.parsers}
+        for number, record in reading.iterate_records(lines, layout.separator):
+            row = reading.read_record(number, record, layout, found)
+            check_rejected(found)
+            if row is not None and is_kept:
+                for name, value in row.items():
+                    columns[name].append(value)
     except reading.RefusedFileError as error:
         reading.refuse(found, error)
         return found, {}
     return found, columns
+
+
+def check_rejected(found: FileReading) -> None:
+    """Refuse a table of which so many rows cannot be right that no list of them helps."""
+    if len(found.rejected) > MAX_REJECTED:
+        reason = first_reasons(found)[0]
+        raise reading.RefusedFileError(
+            f"{len(found.rejected)} of its first {found.n_rows} rows cannot be right; the first:"
+            f" {reason}"
+        )
 
 
 def is_usable(found: FileReading) -> bool:
@@ -85,6 +118,36 @@ def waiting_lock(folder: Path) -> Iterator[None]:
             if time.monotonic() > until_s:
                 raise
         time.sleep(AGAIN_S)
+
+
+class QuotaError(DatasetError):
+    """Too much waits for the next run already."""
+
+
+def list_pending(config: Config) -> list[Path]:
+    """List the uploads that no run has read yet: those named later than the newest dataset."""
+    ingested = artifacts.list_exact(config.output_folder_path, Kind.INGESTED)
+    since = artifacts.stamp_of(ingested[-1]) if ingested else ""
+    first = NAME.format(since)
+    return [path for path in config.input_folder_path.glob(NAME.format("*")) if path.name > first]
+
+
+def check_quota(config: Config, n_bytes: int) -> None:
+    """Refuse an upload beside which too much would wait for the next run.
+
+    Raises
+    ------
+    QuotaError
+        If too many files would wait, or too many bytes.
+    """
+    pending = list_pending(config)
+    n_waiting = sum(path.stat().st_size for path in pending)
+    if len(pending) >= MAX_PENDING_FILES or n_waiting + n_bytes > MAX_PENDING_BYTES:
+        raise QuotaError(
+            f"{len(pending)} uploads of {n_waiting} bytes wait for the next run; at most"
+            f" {MAX_PENDING_FILES} and {MAX_PENDING_BYTES} bytes may. Nothing was added; start a"
+            " run, or wait for it, and send the file again."
+        )
 
 
 def write_new(folder: Path, content: bytes) -> Path:
@@ -127,8 +190,12 @@ def publish(config: Config, content: bytes, found: FileReading) -> Path:
     ------
     DatasetError
         If a row of it cannot be used.
+    QuotaError
+        If too much waits for the next run already.
     BusyError
         If a run is at work.
+    OSError
+        If the disk is full, or cannot be written.
     """
     if not is_usable(found):
         raise DatasetError("The table has rows that cannot be used; nothing was added.")
@@ -136,6 +203,7 @@ def publish(config: Config, content: bytes, found: FileReading) -> Path:
     with waiting_lock(config.prod_deployment_path):
         for leftover in folder.glob(TEMPORARY):
             leftover.unlink(missing_ok=True)
+        check_quota(config, len(content))
         path = write_new(folder, content)
     log.info("Added %d rows as %s.", found.n_rows, path)
     return path

@@ -11,7 +11,7 @@ import click
 from scripts import schedules
 from scripts.backends import BACKENDS, Backend, choose_backend
 from scripts.configfile import find_config_path
-from scripts.console import EXIT_IO
+from scripts.console import EXIT_IO, keep_private
 from scripts.errors import PipelineError, ScheduleError
 from scripts.jobs import Installation
 
@@ -68,6 +68,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a verb."""
+        keep_private()
         try:
             return super().invoke(ctx)
         except PipelineError as error:

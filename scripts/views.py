@@ -1,13 +1,10 @@
 """What each route of the service answers, and the table of the routes."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 from flask import Response, current_app, request
-from msgspec import Struct
 
 from scripts import artifacts, clientviews, handouts
 from scripts.answers import JSON, Answer, RefusedError, answer_json, answer_problem
@@ -24,13 +21,14 @@ from scripts.contract import (
     Score,
     Summary,
 )
-from scripts.frontdoor import RELEASE, SERVING
-from scripts.live import Serving
+from scripts.frontdoor import RELEASE, SERVING, Environ
+from scripts.live import Live, Serving
 from scripts.metrics import CONTENT_TYPE, Metrics
 from scripts.openapi import Operation, Parameter, describe
 from scripts.predicting import answer_prediction
 from scripts.predictionlog import UNLOGGED
 from scripts.recall import History
+from scripts.routing import Lane, Route
 from scripts.tokens import Role
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
@@ -42,33 +40,6 @@ STATIC_KINDS = {
     "svg": "image/svg+xml",
 }
 NOT_MEASURED = "Not measured yet: run python -m scripts.diagnostics."
-
-
-@dataclass(frozen=True)
-class Route:
-    """One route: its view, who may ask, what comes back and which refusals are its own.
-
-    Its summary is the docstring of the view.
-    """
-
-    method: str
-    path: str
-    view: Callable[..., Answer]
-    answer: type[Struct] | str
-    role: Role | None = Role.READ
-    refusals: tuple[int, ...] = ()
-    parameters: tuple[Parameter, ...] = ()
-    takes_rows: bool = False
-
-    @property
-    def rule(self) -> str:
-        """The path as Flask spells it; a part in braces is a name."""
-        return self.path.replace("{", "<name:").replace("}", ">")
-
-    @property
-    def summary(self) -> str:
-        """What the route is for, in a sentence."""
-        return (self.view.__doc__ or "").strip().split("\n")[0]
 
 
 def serving() -> Serving:
@@ -83,14 +54,14 @@ def past() -> History:
     return history
 
 
-def predict() -> Answer:
+def predict(environ: Environ, body: bytes) -> Answer:
     """Predict who exits: {"data": [{column: value, ...}, ...]} in, predictions in its order out."""
     return answer_prediction(
-        serving(),
-        request.query_string.decode("latin-1"),
-        request.headers.get("Content-Type", ""),
-        request.headers.get("Content-Encoding", ""),
-        request.get_data(),
+        environ[SERVING],
+        environ.get("QUERY_STRING", ""),
+        environ.get("CONTENT_TYPE", ""),
+        environ.get("HTTP_CONTENT_ENCODING", ""),
+        body,
     )
 
 
@@ -120,6 +91,10 @@ def diagnose() -> Answer:
     """Give missing values, execution times and outdated dependencies as last measured."""
     serving().release_or_refuse()
     path = serving().config.prod_deployment_path / artifacts.DIAGNOSTICS
+    live: Live = current_app.extensions["live"]
+    if live.fault():
+        # Reading would wait for the same disk, and a few such requests would keep all threads busy.
+        raise RefusedError(503, live.fault())
     try:
         content = path.read_bytes()
         request.environ[RELEASE] = msgspec.json.decode(content, type=Diagnosis).release
@@ -267,10 +242,11 @@ ROUTES = (
         Role.READ,
         (415, 422, 503),
         (EXPLAIN, LOGGED),
-        True,
+        takes_rows=True,
+        lane=Lane.EXPRESS,
     ),
-    Route("GET", "/score", score, Score, Role.READ, (503,)),
-    Route("GET", "/summarise", summarise, Summary, Role.READ, (503,)),
+    Route("GET", "/score", score, Score, Role.READ, (503,), lane=Lane.LOOP),
+    Route("GET", "/summarise", summarise, Summary, Role.READ, (503,), lane=Lane.LOOP),
     Route("GET", "/diagnose", diagnose, Diagnosis, Role.READ, (503,)),
     Route("GET", "/releases", releases, Releases, Role.READ, (422, 503), PAGE),
     Route("GET", "/runs", runs, Runs, Role.READ, (422, 503), PAGE),
@@ -287,12 +263,14 @@ ROUTES = (
     Route("GET", "/clients/{client}", clientviews.client, Client, Role.READ, (404, 503), CLIENT),
     Route("GET", "/outcomes", clientviews.outcomes, Outcomes, Role.READ, (503,)),
     Route("GET", "/report.pdf", report, "application/pdf", Role.READ, (404,)),
-    Route("GET", "/health", health, Health, None, (503,)),
+    Route("GET", "/health", health, Health, None, (503,), lane=Lane.LOOP),
     Route("GET", "/metrics", metrics, "text/plain"),
     Route("GET", "/openapi.json", describe_service, JSON),
     # The page is the same for everyone; what it shows it asks for, with the token.
     Route("GET", "/docs", docs, "text/html", None),
 )
+# Scripts and styles of the pages: the same for everyone, and without any data.
+STATIC = Route("GET", "/static/{name}", read_static, "text/css", None)
 
 
 def as_response(answer: Answer) -> Response:

@@ -1,15 +1,22 @@
-"""Which models a person has taken out of production, so that no run puts them back."""
+"""The releases that a person has rolled back, and those to which a rollback may lead."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from scripts import artifacts, durable
 from scripts.errors import ReleaseError
-from scripts.model import Model
+
+if TYPE_CHECKING:
+    # It brings NumPy, for which a run with nothing new must not pay.
+    from scripts.model import Model
+
+log = logging.getLogger(__name__)
 
 
 class Withdrawal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,7 +29,7 @@ class Withdrawal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     origin: str | None = None
 
 
-def origin_of(model: Model) -> str:
+def origin_of(model: "Model") -> str:
     """Identify what makes a model: its dataset, schema and training settings.
 
     The same three give the same model, whatever run trains it, and whatever versions of the
@@ -54,13 +61,46 @@ def read_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
         ) from error
 
 
+def known_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
+    """Read what was rolled back; a damaged list must not stand in the way of going back."""
+    try:
+        return read_withdrawals(prod_folder)
+    except ReleaseError as error:
+        log.warning("%s", error)
+        return ()
+
+
+def find_targets(prod_folder: Path, served: Sequence[str]) -> list[str]:
+    """List the releases to which a rollback could lead, the best first.
+
+    Parameters
+    ----------
+    prod_folder : Path
+        The deployment folder.
+    served : sequence of str
+        Names of releases that have served, the latest first, as far as is known.
+
+    Returns
+    -------
+    list of str
+        Releases older than the current one and still there, without what was rolled back: those
+        that served last first, then those of which that is not known, the newest first.
+    """
+    names = [path.name for path in artifacts.list_releases(prod_folder)]
+    current = artifacts.current_name(prod_folder)
+    older = names[: names.index(current)] if current in names else names
+    withdrawn = {w.release for w in known_withdrawals(prod_folder)}
+    order = dict.fromkeys([*served, *reversed(older)])
+    return [name for name in order if name in older and name not in withdrawn]
+
+
 def write_withdrawals(prod_folder: Path, withdrawn: Iterable[Withdrawal]) -> None:
     """Write which releases were rolled back."""
     spelled = msgspec.json.format(msgspec.json.encode(tuple(withdrawn)), indent=2)
     durable.write_whole(prod_folder / artifacts.WITHDRAWN, spelled + b"\n")
 
 
-def find_withdrawal(withdrawn: Iterable[Withdrawal], model: Model) -> Withdrawal | None:
+def find_withdrawal(withdrawn: Iterable[Withdrawal], model: "Model") -> Withdrawal | None:
     """Find the latest withdrawal of a model made of the same; None if there is none."""
     origin = origin_of(model)
     return next((w for w in reversed(tuple(withdrawn)) if w.origin == origin), None)

@@ -7,13 +7,11 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
-import numpy as np
 
 from scripts import (
     aftermath,
     callsheet,
     callwords,
-    cells,
     database,
     dossier,
     findings,
@@ -24,10 +22,10 @@ from scripts import (
 )
 from scripts.clientcontract import Worklist, WorklistEntry
 from scripts.clientparts import DEFAULT_TOP
-from scripts.config import Config, Schema
+from scripts.config import Config
 from scripts.console import run_as_script
 from scripts.errors import DatasetError, NotMadeYetError
-from scripts.model import Columns
+from scripts.findings import FileReading
 
 Page = TypeVar("Page")
 
@@ -68,14 +66,22 @@ def ask(config: Config, question: Callable[[Any], Page]) -> Page:
         return question(connection)
 
 
-def as_arrays(columns: dict[str, list[Any]], schema: Schema) -> Columns:
-    """Turn what was read into arrays, as `model.contributions` wants them."""
-    kinds = dict.fromkeys(schema.numeric, np.float64) | dict.fromkeys(schema.categorical, object)
-    return {name: np.array(columns[name], dtype=kind) for name, kind in kinds.items()}
-
-
-def rank_file(config: Config, path: Path, top: int) -> list[WorklistEntry]:
+def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry], FileReading]:
     """Rank the clients of one table with the model in production; labels are not needed.
+
+    Parameters
+    ----------
+    config : Config
+        The installation.
+    path : Path
+        The table.
+    top : int
+        How many clients to list.
+
+    Returns
+    -------
+    tuple of list of WorklistEntry and FileReading
+        The first to call first; what of the table was not used.
 
     Raises
     ------
@@ -90,19 +96,20 @@ def rank_file(config: Config, path: Path, top: int) -> list[WorklistEntry]:
     schema = msgspec.structs.replace(current.model.schema, target="")
     with progress.shown("Reading the table", inbox.total_bytes([path])):
         found, columns = reading.read_file(path, path.parent, schema)
-    findings.log_readings([found])
     n_rows = len(columns[schema.columns[0]])
     if n_rows == 0:
         raise DatasetError(f"No usable row was found. {findings.spell_complaints([found])}")
-    names = [cells.name_client(row) for row in zip(*(columns[n] for n in schema.ids), strict=True)]
-    return callsheet.rank_table(
-        current.model,
-        names or [f"row {number}" for number in range(1, n_rows + 1)],
-        as_arrays(columns, schema),
-        config.api,
-        config.worklist,
-        top,
-    )
+    entries = callsheet.rank_table(current.model, columns, config.api, config.worklist, top)
+    return entries, found
+
+
+def check_complete(found: FileReading) -> None:
+    """Refuse to end well where rows of a table are missing from its list."""
+    if found.rejected:
+        raise DatasetError(
+            f"{len(found.rejected)} of {found.n_rows} rows of {found.path} are not on this list;"
+            f" the first: {findings.first_reasons(found)[0]}."
+        )
 
 
 def show_ranked(entries: Sequence[WorklistEntry], form: Format) -> str:
@@ -126,7 +133,11 @@ def show_client(config: Config, client: str, form: Format) -> str:
     """
     page = ask(config, lambda connection: dossier.client_page(connection, config.worklist, client))
     if page is None:
-        raise DatasetError(f"No client {client!r} was scored; see python -m scripts.worklist.")
+        near = ask(config, lambda connection: dossier.find_near(connection, client))
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise DatasetError(
+            f"No client {client!r} was scored; {hint or 'see python -m scripts.worklist.'}"
+        )
     return spell_json(page) if form is Format.JSON else callwords.spell_client(page)
 
 
@@ -141,19 +152,23 @@ def main(
 ) -> None:
     """Say whom to call: today's clients, or those of TABLE, by how likely they are to leave."""
     chosen, settings = Format(form), config.worklist
+    found = None
     if outcomes:
         page = ask(config, lambda connection: aftermath.outcomes_page(connection, settings))
         text = spell_json(page) if chosen is Format.JSON else callwords.spell_outcomes(page)
     elif client is not None:
         text = show_client(config, client, chosen)
     elif table is not None:
-        text = show_ranked(rank_file(config, table, top), chosen)
+        entries, found = rank_file(config, table, top)
+        text = show_ranked(entries, chosen)
     else:
         text = spell_list(
             ask(config, lambda connection: callsheet.worklist_page(connection, settings, top=top)),
             chosen,
         )
     click.echo(text, nl=not text.endswith("\n"))
+    if found is not None:
+        check_complete(found)
 
 
 OPTIONS = (

@@ -42,14 +42,16 @@ def read_axe() -> str:
 
 
 @contextmanager
-def browsing() -> Iterator[Browser]:
+def browsing(*more_options: str) -> Iterator[Browser]:
     """Run a browser, without a picture of itself."""
     if shutil.which(CHROMIUM) is None:
         skip_or_fail(f"{CHROMIUM} is not there: apt-get install --no-install-recommends chromium")
     with sync_playwright() as playwright:
         # Root, as in a container, has no sandbox to start.
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*options, *more_options]
+        )
         yield browser
         browser.close()
 

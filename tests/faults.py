@@ -273,8 +273,8 @@ def main(config_path: Path, kind: str, *numbers: str) -> None:
     # What follows a decision is not what is tried here, and most of the time of a run.
     if "fast" in os.environ.get("ADRAS_FAULTS", ""):
         reporting.main = lambda config, **_options: config.prod_deployment_path
-        apicalls.main = lambda config: config.prod_deployment_path
-        diagnostics.main = lambda config, *, measured=None: config.prod_deployment_path
+        apicalls.main = lambda config, **_options: config.prod_deployment_path
+        diagnostics.main = lambda config, **_options: config.prod_deployment_path
     warnings.simplefilter("ignore", DeprecationWarning)
     place = Installation(config_path)
     work: dict[str, Callable[[], None]] = {

@@ -28,7 +28,8 @@ from scripts.model import CategoricalTerm, ColumnSummary, DatasetFacts, Model, N
 from scripts.views import ROUTES
 
 ROOT = Path(__file__).parent.parent
-TOKEN = "token-4711"
+TOKEN = "token-4711-of-the-tests"
+ADMIN_TOKEN = "admin-0815-of-the-tests"
 FIRST, SECOND = "0001_20250101T000000000000Z", "0002_20250102T000000000000Z"
 FEATURES = ("lastmonth_activity", "lastyear_activity", "number_of_employees")
 DIAGNOSIS: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Asked as a program, with PySpark and a cluster: MLlib's answer, and what clean_dataset may do.
+"""Asked as a program, with PySpark and a cluster: MLlib's answer, and what clean_more may do.
 
 python -m tests.sparkprobe WHAT CONFIG
 """
@@ -20,7 +20,6 @@ from scripts import (
     artifacts,
     cluster,
     dataset,
-    duplicates,
     durable,
     inbox,
     inference,
@@ -45,7 +44,7 @@ from scripts.model import Model
 
 def with_narwhals(table: Any) -> Any:
     """Clean in the way that serves both engines."""
-    frame = nw.from_native(duplicates.drop_duplicates(table))
+    frame = nw.from_native(table)
     return frame.filter(nw.col("lastyear_activity") >= 1000).to_native()
 
 
@@ -77,7 +76,9 @@ def fit_by_mllib(training: DataFrame, used: Model, C: float) -> dict[str, Any]:
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             table = sparkdata.to_table(pa.Table.from_batches([batch]), schema)
-            X = sparkfeatures.make_features(table, terms, schema)
+            X = sparkfeatures.expand_codes(
+                sparkfeatures.encode_rows(table, terms, schema), sparkfeatures.widths_of(terms)
+            )
             y = dataset.target(table, schema).astype(float)
             yield pa.RecordBatch.from_pydict(
                 {"X": pa.array(list(X), pa.list_(pa.float64())), "label": pa.array(y)}
@@ -99,7 +100,7 @@ def fit_by_mllib(training: DataFrame, used: Model, C: float) -> dict[str, Any]:
 def try_to_clean(rows: DataFrame, clean: Callable[[Any], Any], schema: Schema) -> Any:
     """Clean rows; give their number, or why it was refused."""
     try:
-        return sparkreading.clean(rows, clean, schema).count()
+        return sparkreading.clean(rows, clean, schema, drop_equal=True).count()
     except ConfigError as error:
         return str(error)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import artifacts
+from scripts import artifacts, retention
 from scripts.artifacts import Kind
 from scripts.errors import NotMadeYetError, ReleaseError
 
@@ -100,7 +100,7 @@ def test_the_newest_stamps_and_the_spared_ones_stay(tmp_path: Path) -> None:
     make_dated(tmp_path, Kind.SCORE, 5)
     (tmp_path / "model_of_mine.json").touch()
 
-    n_removed = artifacts.remove_all_but_latest(tmp_path, 2, frozenset({"20260302T000000000000Z"}))
+    n_removed = retention.remove_all_but_latest(tmp_path, 2, frozenset({"20260302T000000000000Z"}))
 
     left = sorted(path.name[:14] for path in tmp_path.glob("model_2026*"))
     assert n_removed == 2
@@ -127,3 +127,9 @@ def test_the_current_release_is_a_link_or_nothing(tmp_path: Path) -> None:
     (tmp_path / "current").mkdir()
     with pytest.raises(ReleaseError, match="is not a symbolic link"):
         artifacts.current_target(tmp_path)
+
+
+def test_a_stamp_of_the_last_year_counts_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "upload_99991231T235959999999Z.csv").touch()
+
+    assert artifacts.next_stamp(datetime(2025, 1, 2, tzinfo=UTC), [tmp_path]).startswith("20250102")

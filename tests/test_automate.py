@@ -74,7 +74,7 @@ def test_a_job_is_installed_shown_changed_and_removed(run: Run, table: Path) -> 
     assert "0 * * * *   every hour" in installed.output
     assert f"interpreter   {sys.executable}\n" in shown.output
     assert "The line fits this installation.\n" in shown.output
-    assert "0 6 * * mon-fri   at 06:00, Monday through Friday" in changed.output
+    assert "0 6 * * mon-fri   at 06:00 on Monday through Friday" in changed.output
     lines = listed.output.splitlines()
     assert len(lines) == 4
     assert all(" 06:00 UTC" in line for line in lines[1:])

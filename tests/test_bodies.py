@@ -3,12 +3,15 @@
 import functools
 import math
 import operator
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from scripts import bodies
 from scripts.app import create_app
 from tests.service import (
     FIRST,
@@ -117,7 +120,9 @@ def test_ten_thousand_rows_are_predicted_in_order(client: FlaskClient) -> None:
     answer = answer_of(predict(client, *[make_row(number % 4) for number in range(10_000)]))
 
     assert answer["probabilities"] == pytest.approx([3 / 4, 1 / 2, 1 / 4, 1 / 10] * 2500)
-    assert "10001 rows" in problem_of(predict(client, *[make_row()] * 10_001), 422)["detail"]
+    assert (
+        "more than 10000 rows" in problem_of(predict(client, *[make_row()] * 10_001), 422)["detail"]
+    )
 
 
 def test_bands_begin_at_their_limits(client: FlaskClient, config_path: Path) -> None:
@@ -168,3 +173,99 @@ def test_a_query_that_is_none_is_refused(client: FlaskClient, query: str) -> Non
     response = client.post(f"/predict?{query}", json={"data": [make_row()]})
 
     assert "?explain=true" in problem_of(response, 422)["detail"]
+
+
+# Bodies that are made to take long
+
+
+def time_of(client: FlaskClient, body: bytes, content_type: str = "text/csv") -> tuple[int, float]:
+    """Send a body; give the status and the seconds of the processor."""
+    started = time.process_time()
+    status = post(client, body, content_type).status_code
+    return status, time.process_time() - started
+
+
+def test_a_long_cell_that_is_no_number_is_read_at_once(client: FlaskClient) -> None:
+    status, took_s = time_of(client, HEADER + b"0," + b"9" * 32_000 + b"x,3\n")
+
+    assert (status, took_s < 1) == (422, True)
+
+
+def test_a_header_of_a_hundred_thousand_names_is_read_at_once(client: FlaskClient) -> None:
+    names = b",".join(b"n%d" % number for number in range(100_000))
+
+    status, took_s = time_of(client, names + b"\n" + b"1," * 99_999 + b"1\n")
+    doubled = problem_of(post(client, b"a,b," * 50_000 + b"c\n"), 422)["detail"]
+
+    assert (status, took_s < 2) == (422, True)
+    assert doubled == "The header names the columns ['a', 'b'] more than once."
+
+
+def test_a_row_of_a_table_that_is_longer_than_any_client_is_refused(client: FlaskClient) -> None:
+    for body in (b"n," * 600_000, HEADER + b'"\n",' * 300_000, HEADER + b"0,7,3\n" + b"," * 2**21):
+        assert "row of more than 262144 characters" in problem_of(post(client, body), 422)["detail"]
+
+
+def spell_cells(spelled: str, n_rows: int) -> bytes:
+    """Spell rows with numbers as they are."""
+    row = f'{{"lastmonth_activity": {spelled}, "lastyear_activity": 7, "number_of_employees": 3}}'
+    return f'{{"data": [{",".join([row] * n_rows)}]}}'.encode()
+
+
+@pytest.mark.parametrize("spelled", ["1e-310", "1.00000000000000000000001", "1.00E-0000", "12"])
+def test_numbers_that_are_hard_to_read_are_read_right(client: FlaskClient, spelled: str) -> None:
+    expected = 1 / (1 + 3 ** (float(spelled) - 1))
+
+    answer = answer_of(post(client, spell_cells(spelled, 100), "application/json"))
+
+    assert answer["probabilities"] == pytest.approx([expected] * 100)
+    assert bodies.has_hard_numbers(spell_cells(spelled, 100)) == (spelled != "12")
+
+
+def test_hard_numbers_are_not_read_all_in_one_call(client: FlaskClient) -> None:
+    unread = b'"x": [' + b"1e-310," * 100_000 + b"1]"
+    body = b'{"data": [{' + unread + b"," + spell_cells("1", 1)[11:-2] + b"]}"
+
+    assert time_of(client, body, "application/json")[0] == 200
+    assert bodies.is_slow(body, "application/json")
+
+
+def peak_of(client: FlaskClient, body: bytes, status: int) -> int:
+    """Send a JSON body; give the most bytes that Python held at one time meanwhile."""
+    tracemalloc.start()
+    try:
+        assert post(client, body, "application/json").status_code == status
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{}," * 300_000 + b"{}",
+        b'{"lastmonth_activity": [' + b"[]," * 300_000 + b"1]}",
+        b"{" + b",".join(b'"n%d": 1' % number for number in range(100_000)) + b"}",
+        b'{"lastmonth_activity": {"a": "' + b"[" * 1_000_000 + b'"}}',
+    ],
+)
+def test_what_a_body_is_read_into_is_no_larger_than_a_few_of_it(
+    client: FlaskClient, data: bytes
+) -> None:
+    body = b'{"data": [' + data + b"]}"
+
+    assert peak_of(client, body, 422) < 5 * len(body) + 2**20
+
+
+def test_a_cell_beyond_all_numbers_is_refused_in_long_bodies_too(client: FlaskClient) -> None:
+    for spelled in ("1e999", "9" * 5000, "1e9999999"):
+        for n_rows in (1, 100):
+            response = post(client, spell_cells(spelled, n_rows), "application/json")
+            assert "out of range" in problem_of(response, 422)["detail"]
+
+
+@pytest.mark.parametrize("content_type", ["text/csv", "Text/CSV; charset=utf-8"])
+def test_a_table_is_slow_and_a_short_json_is_not(content_type: str) -> None:
+    assert bodies.is_slow(b"", content_type)
+    assert bodies.is_slow(b"x" * 70_000, "application/json")
+    assert not bodies.is_slow(b"x" * 60_000, "application/json")

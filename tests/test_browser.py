@@ -16,9 +16,8 @@ from playwright.sync_api import Browser, expect
 
 from tests.browsing import NARROW, WIDE, Visitor, browsing, read_axe, visiting
 from tests.conftest import HEADER, make_rows, write_csv, write_installation
-from tests.service import ROOT, TOKEN, edit_config, served
+from tests.service import ADMIN_TOKEN, ROOT, TOKEN, edit_config, served
 
-ADMIN = "admin-0815"
 LIMITS: dict[str, Any] = {"max_rows": 500, "max_body_bytes": 200_000}
 N_CLIENTS = 120
 # What has run in pages of others: elements, attributes, addresses, templates, ends of quotes and of
@@ -288,7 +287,7 @@ def test_a_faulty_table_is_answered_with_its_faults(browser: Browser, url: str) 
 def test_with_a_token_one_logs_in_and_out(
     browser: Browser, installation: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", ADMIN)
+    monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", ADMIN_TOKEN)
     held = json.loads(installation.read_text())
     with served(installation, TOKEN, **LIMITS) as (address, _):
         installation.write_text(json.dumps(held))
@@ -311,7 +310,7 @@ def test_with_a_token_one_logs_in_and_out(
         sitting.go("/dashboard/upload")
         expect(page.locator("#add")).to_contain_text("may read only")
         page.get_by_role("link", name="Log in with the token").click()
-        page.get_by_label("Token").fill(ADMIN)
+        page.get_by_label("Token").fill(ADMIN_TOKEN)
         page.get_by_role("button", name="Log in").click()
         expect(page.locator("#add input[type=file]")).to_be_visible()
         page.get_by_role("button", name="Log out").click()

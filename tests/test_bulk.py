@@ -19,6 +19,7 @@ FORMATS = [
     (SCHEMA, HEADER, ","),
     (MIXED, "kind,id,other,x,left,n", ","),
     (EUROPEAN, "id;n;x;left", ";"),
+    (MIXED, "kind,id,,x,left,n,,", ","),
     (MIXED, "left\tkind\tid\tx\tn", "\t"),
     (Schema(ids=(), numeric=("n", "x"), target="left"), "left\tn\tx", "\t"),
     (Schema(ids=("id",), numeric=("n",), target="left", thousands="'"), "id|n|left", "|"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from scripts import artifacts, bulletin, database, diagnostics, fullprocess, reporting
+from scripts import artifacts, bulletin, database, diagnostics, fullprocess, reporting, retention
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.errors import NotMadeYetError
@@ -54,7 +54,7 @@ def test_a_deployment_leaves_a_report_of_it(config: Config, no_pip: None) -> Non
     target = artifacts.current_target(config.prod_deployment_path)
     assert target is not None
     assert f"Release {Path(target).name}" in text
-    assert "deploy by hand: no model is in production" in text
+    assert "deploy by hand: nothing was in production before" in text
     assert "26 rows of input" in text
     # The table of the data, of the files, of the steps, of the packages, of the runs.
     assert "lastmonth_activity numeric 0.0%" in text
@@ -92,7 +92,7 @@ def test_reports_are_kept_as_runs_are_and_cost_no_run_its_files(tmp_path: Path) 
     for stamp in stamps[:2]:
         Kind.MODEL.path(tmp_path, stamp).touch()
 
-    artifacts.remove_all_but_latest(tmp_path, 2, frozenset())
+    retention.remove_all_but_latest(tmp_path, 2, frozenset())
 
     assert artifacts.list_exact(tmp_path, Kind.REPORT) == [
         Kind.REPORT.path(tmp_path, stamp) for stamp in stamps[-2:]

@@ -1,9 +1,9 @@
 """Whom to call, from the records and from a table."""
 
 import math
+from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
 from scripts import callsheet, clients
@@ -138,15 +138,14 @@ def test_without_a_team_size_no_share_is_claimed(scored: Config) -> None:
 
 
 def test_a_table_is_ranked_as_the_records_are() -> None:
-    columns = {
-        "lastmonth_activity": np.array([2.0, 0.0, math.nan, 1.0]),
-        "lastyear_activity": np.array([7.0, 7.0, math.nan, 7.0]),
-        "number_of_employees": np.array([3.0, 3.0, 3.0, 3.0]),
+    columns: dict[str, list[Any]] = {
+        "corporation": ["z", "x", "b", "y"],
+        "lastmonth_activity": [2.0, 0.0, math.nan, 1.0],
+        "lastyear_activity": [7.0, 7.0, math.nan, 7.0],
+        "number_of_employees": [3.0, 3.0, 3.0, 3.0],
     }
 
-    entries = callsheet.rank_table(
-        with_typical(make_model()), ["z", "x", "b", "y"], columns, ApiSettings(), ANY, top=3
-    )
+    entries = callsheet.rank_table(with_typical(make_model()), columns, ApiSettings(), ANY, top=3)
 
     assert [(e.position, e.client, e.band) for e in entries] == [
         (1, "x", "high"),

@@ -1,16 +1,18 @@
 """The one look: text as it is, variables instead of colours, nothing that leads outside."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
+from matplotlib.axes import Axes
 
 from scripts import canvas
-from scripts.canvas import Drawing, Look, Panel
+from scripts.canvas import Drawing, Look
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def draw_line(axes: Panel, look: Look) -> None:
+def draw_line(axes: Axes, look: Look) -> None:
     """Draw a line in two colours, with a legend."""
     axes.plot([0, 1], [0, 1], color=look.accent, label="a line")
     axes.plot([0, 1], [1, 0], color=look.second, label="another")
@@ -81,6 +83,9 @@ def test_an_svg_needs_nothing_else_and_carries_its_title() -> None:
     assert b"<metadata" not in svg
     assert b"<script" not in svg
     assert b"DejaVu" not in svg
+    assert b"system-ui" in svg
+    assert b"matplotlib" not in svg.lower()
+    assert not re.search(rb"20[0-9][0-9]-[0-9][0-9]", svg)
 
 
 def test_equal_pictures_are_equal_bytes() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Connection
 
-from scripts import clients, database
+from scripts import clients, database, tables
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -136,7 +136,7 @@ def test_old_scores_go_and_the_last_one_of_each_client_stays(records_url: str) -
         n_removed = clients.forget_old_scores(connection, 2)
 
         history = clients.history_of_client(connection, "a", 9)
-        kept = [row["release"] for row in clients.list_scorings(connection, 9)]
+        kept = [row["release"] for row in database.newest_rows(connection, tables.scorings, 9)]
         models = [clients.find_model_content(connection, f"stamp{n}") for n in (1, 2, 3, 4)]
         assert n_removed == 2
         assert [row["release"] for row in history] == ["r4", "r3"]

@@ -19,6 +19,7 @@ from scripts import (
     dossier,
     fullprocess,
     model,
+    retention,
 )
 from scripts.config import Config, Schema
 from scripts.database import Verdict
@@ -218,6 +219,9 @@ def test_old_scorings_are_forgotten_but_the_last_score_of_each_client(config: Co
         score(kept)
         if month == 0:
             (config.input_folder_path / "today.csv").unlink()
+
+    with database.open_records(config.database_url) as engine:
+        retention.remove_old_files(engine, kept, None)
 
     history = ask(config, clients.history_of_client, "x", 10)
     assert [msgspec.json.decode(row["values"])[0] for row in history] == [4, 3]

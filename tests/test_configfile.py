@@ -1,6 +1,7 @@
 """What config.json may say, and how it is told what it may not."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,22 @@ def test_a_key_that_stands_twice_is_refused(write: Write, twice: str, key: str) 
         configfile.read_config(path)
 
 
+def test_very_many_keys_are_counted_in_no_time(write: Write) -> None:
+    path, started = write(), time.monotonic()
+    many = ", ".join(f'"{number}": 0' for number in range(60_000))
+    path.write_text(path.read_text().rstrip().removesuffix("}") + f', "schema": {{{many}}}}}')
+
+    with pytest.raises(ConfigError, match="unknown key"):
+        configfile.read_config(path)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("address", ["?password=x", "?sslmode=require&sslpassword=x"])
+def test_a_password_in_the_query_of_database_url_is_refused(write: Write, address: str) -> None:
+    with pytest.raises(ConfigError, match="database_url holds a password"):
+        configfile.read_config(write(database_url=f"postgresql://user@host/database{address}"))
+
+
 def test_a_very_long_number_is_no_reason_to_break(write: Write) -> None:
     path = write()
     path.write_text(
@@ -195,6 +212,7 @@ WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"engine": 1}, "engine"),
     ({"engine": {"memory_limit_gb": 0}}, r"engine\.memory_limit_gb"),
     ({"engine": {"memory_limit_gb": "1"}}, r"engine\.memory_limit_gb"),
+    ({"engine": {"memory_limit_gb": 1e308}}, r"memory_limit_gb = 1e\+308: .*1048576 at most"),
     ({"engine": {"memory_limit_gb": 0.39}}, r"engine\.memory_limit_gb = 0\.39: .* give 0\.4"),
     ({"engine": "spark"}, 'spark needs the address of its cluster, such as "master"'),
     ({"engine": {"name": "spark", "master": ""}}, "spark needs the address"),

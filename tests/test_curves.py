@@ -66,12 +66,46 @@ def test_gains_agree_with_what_the_worklist_says() -> None:
         assert share == outcomes.caught_share(rows.y, rows.probability, float(length))
 
 
-def test_long_curves_are_thinned_and_keep_their_ends() -> None:
+def test_long_curves_keep_their_head_and_are_thinned_behind_it() -> None:
     x, y = curves.thinned(np.arange(10_000.0), np.arange(10_000.0) ** 2)
 
-    assert len(x) == len(y) == 200
-    assert (x[0], x[-1]) == (0, 9999)
+    assert x[:200].tolist() == list(range(200))
+    assert len(x) == len(y) == 400
+    assert x[-1] == 9999
     assert (y == x**2).all()
+
+
+def of_ranks(left: list[int], n_rows: int) -> Judged:
+    """Make rows of which those at these ranks left; the probability falls from rank to rank."""
+    y = [int(rank in left) for rank in range(1, n_rows + 1)]
+    return judged(y, np.linspace(1, 0, n_rows).tolist())
+
+
+def test_precision_of_the_first_six_is_drawn_as_it_is() -> None:
+    # The first six of 10,000 left, then nobody among fourteen, then every tenth.
+    rows = of_ranks([*range(1, 7), *range(21, 10_001, 10)], 10_000)
+
+    recall, precision = line_of(curves.precision_recall(rows), "production")
+
+    n_left = 6 + 998
+    assert recall[:7] == pytest.approx([n / n_left for n in (1, 2, 3, 4, 5, 6, 6)])
+    assert precision[:8] == pytest.approx([1, 1, 1, 1, 1, 1, 6 / 7, 6 / 8])
+    assert precision[19:21] == pytest.approx([6 / 20, 7 / 21])
+    assert (recall[-1], precision[-1]) == pytest.approx((1, n_left / 10_000))
+
+
+def test_the_heads_of_the_other_curves_are_drawn_point_by_point() -> None:
+    rows = of_ranks([*range(1, 7), *range(21, 10_001, 10)], 10_000)
+
+    false_alarms, caught = line_of(curves.roc(rows, 0.5), "production")
+    lengths, gained = line_of(curves.gains(rows), "production")
+
+    # Six without a false alarm, then fourteen false alarms.
+    points = np.column_stack((false_alarms, caught))
+    corners = [0, 6 / 1004], [14 / 8996, 6 / 1004]
+    assert all(np.isclose(points, corner).all(axis=1).any() for corner in corners)
+    assert lengths[:8] == pytest.approx([n / 10_000 for n in range(8)])
+    assert gained[:8] == pytest.approx([n / 1004 for n in (0, 1, 2, 3, 4, 5, 6, 6)])
 
 
 def test_short_curves_are_not_thinned() -> None:

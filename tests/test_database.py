@@ -11,10 +11,10 @@ from random import Random
 import pytest
 from sqlalchemy.engine import Connection, Engine
 
-from scripts import database, filebook, states
+from scripts import database, filebook, states, tables
 from scripts.database import DeploymentKind, Role, Status, Verdict
 from scripts.errors import RecordsError
-from scripts.filebook import KnownFile
+from scripts.inbox import KnownFile
 
 ROOT = Path(__file__).parent.parent
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -117,7 +117,7 @@ def test_a_run_remembers_what_started_it_and_with_which_versions(rows: Connectio
     assert run is not None
     assert (run["trigger"], run["versions"]) == ("cron", {"python": "3.13"})
     assert database.find_run(rows, 2) is None
-    assert database.count_runs(rows) == 1
+    assert len(database.newest_rows(rows, tables.runs, 10**6)) == 1
 
 
 def test_runs_are_listed_newest_first_in_pages(rows: Connection) -> None:
@@ -171,7 +171,7 @@ def test_a_model_is_found_by_its_stamp(rows: Connection) -> None:
 
     assert model is not None
     assert (model["settings"], model["f1"], model["n_test_rows"]) == ({"C": 1.0}, 0.5, 2**40)
-    assert database.list_models(rows, 10) == [model]
+    assert database.newest_rows(rows, tables.models, 10) == [model]
     assert database.find_model(rows, "S2") is None
 
 
@@ -224,7 +224,7 @@ def test_the_statistics_of_a_column_are_found_by_run_and_over_the_runs(rows: Con
 def test_production_is_scored_over_time(rows: Connection) -> None:
     database.record_production_score(rows, 1, "0001_x", f1=0.5, f1_low=0.4, f1_high=0.6, n_rows=9)
 
-    (score,) = database.list_production_scores(rows, 10)
+    (score,) = database.newest_rows(rows, tables.production_scores, 10)
 
     assert (score["release"], score["f1_low"], score["n_rows"]) == ("0001_x", 0.4, 9)
 
@@ -271,7 +271,7 @@ def test_old_runs_are_forgotten_but_for_what_they_decided(rows: Connection) -> N
     # Run 2 is the last that decided: what is new is told by comparing with its files.
     assert [run["id"] for run in database.latest_runs(rows, 10)] == [7, 5, 2, 1]
     assert [len(filebook.files_of_run(rows, run_id)) for run_id in (1, 2)] == [0, 1]
-    assert len(database.list_models(rows, 10)) == 2
+    assert len(database.newest_rows(rows, tables.models, 10)) == 2
     assert database.forget_old_runs(rows, 4) == 0
 
 
@@ -318,7 +318,7 @@ def test_what_cannot_be_right_is_refused_as_a_whole(
             wrong(engine)
 
         with database.reading(engine) as connection:
-            assert database.list_models(connection, 10) == []
+            assert database.newest_rows(connection, tables.models, 10) == []
             assert database.latest_runs(connection, 10) == []
 
 
@@ -326,13 +326,14 @@ WRITER = """
 import sys
 from datetime import UTC, datetime
 from scripts import database, filebook
+from scripts.inbox import KnownFile
 with database.open_records(sys.argv[1]) as engine:
     for _ in range(int(sys.argv[2])):
         with database.writing(engine) as connection:
             known = filebook.known_files(connection)
             count = known["x"].n_bytes if known else 0
             filebook.replace_known_files(
-                connection, {"x": filebook.KnownFile(count + 1, 0, 0, "")})
+                connection, {"x": KnownFile(count + 1, 0, 0, "")})
 """
 
 

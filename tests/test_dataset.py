@@ -94,6 +94,11 @@ CORPUS = [
         + b"\n",
         2,
     ),
+    Case(
+        "nameless columns at the end, as a spreadsheet writes them",
+        HEADER.encode() + b",,,\n" + ROW.encode() + b",,,\n" + ROW.encode() + b",x,,\n",
+        2,
+    ),
     Case("tabs", lines(ROW).replace(b",", b"\t"), 1),
     Case("semicolons", lines(ROW).replace(b",", b";"), 1),
     Case("utf-8 text", lines("Société Générale 株式会社,1,2,3,1"), 1),
@@ -117,7 +122,11 @@ CORPUS = [
     refused("image renamed", b"\x89PNG\r\n\x1a\n", "line 1 is not UTF-8"),
     refused("colons", lines(ROW).replace(b",", b":"), "first line names none of ours"),
     refused("no header", f"{ROW}\n{ROW}\n".encode(), "first line names none of ours"),
-    refused("merge conflict", b"<<<<<<< HEAD\n" + lines(ROW), "first line names none of ours"),
+    refused(
+        "merge conflict",
+        b"<<<<<<< HEAD\n" + lines(ROW),
+        "'<<<<<<< HEAD', is the mark of a merge conflict",
+    ),
     refused("web page", b"<!DOCTYPE html>\n<html></html>\n", "first line names none of ours"),
     refused("json", b'[{"corporation": "x"}]\n', "its header cannot be read"),
     refused(

@@ -32,7 +32,7 @@ diagnostics.outdated_packages = lambda *_args: "not asked"
 {module}.main = stick
 set_up_logging()
 settings = configfile.read_config(Path(sys.argv[1]))
-sys.exit(run_guarded(lambda: fullprocess.run_limited(settings, Request("cron"))))
+sys.exit(run_guarded(lambda: fullprocess.start_run(settings, Request("cron"))))
 """
 
 

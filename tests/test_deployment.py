@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import artifacts, deployment, durable, ingestion, release, scoring, training
+from scripts import artifacts, deployment, durable, ingestion, release, retention, scoring, training
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.errors import NotMadeYetError, ReleaseError
@@ -92,7 +92,7 @@ def test_old_releases_go_but_never_the_current_one(deployed: Config) -> None:
     first = artifacts.list_releases(deployed.prod_deployment_path)[0]
     release.switch(deployed.prod_deployment_path, first)
 
-    n_removed = deployment.remove_old_releases(deployed.prod_deployment_path, 2)
+    n_removed = retention.remove_old_releases(deployed.prod_deployment_path, 2)
 
     left = [path.name[:4] for path in artifacts.list_releases(deployed.prod_deployment_path)]
     assert n_removed == 1

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import requests
 
-from scripts import artifacts, configfile, deployment, durable, model, release, rollback
+from scripts import artifacts, configfile, deployment, durable, model, release, retention, rollback
 from scripts.config import Config
 from scripts.errors import PipelineError
 from tests import dying
@@ -183,7 +183,7 @@ def trace(config_path: Path, target: Path) -> list[str]:
     command = [
         "strace", "-f", "-y", "-s", "400", "-o", str(target),
         "-e", "trace=fsync,rename,renameat,renameat2,symlink,symlinkat",
-        sys.executable, "-m", "scripts.deployment", "--config", str(config_path),
+        sys.executable, "-m", "scripts.deployment", "deploy", "--config", str(config_path),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -329,7 +329,7 @@ def test_60_power_cuts_tear_no_release_and_lose_no_acknowledged_deployment(
             assert after == acknowledged if acknowledged else after >= before
             counts["acknowledged" if acknowledged else "old" if after == before else "new"] += 1
             durable.remove_leftovers([disk / "prod", disk / "prod" / artifacts.RELEASES])
-            deployment.remove_old_releases(disk / "prod", 2)
+            retention.remove_old_releases(disk / "prod", 2)
     print(f"60 power cuts: {counts}; 0 torn, 0 acknowledged lost")
     # New without having been acknowledged is allowed, but needs a cut behind the last fsync.
     assert counts["old"] > 0
@@ -361,7 +361,7 @@ def test_65_levels_of_a_full_disk_lose_nothing(
             (disk / "ballast").unlink()
             durable.remove_leftovers([disk / "prod", disk / "prod" / artifacts.RELEASES])
             assert deployment.main(config).name == serving(config)
-            deployment.remove_old_releases(disk / "prod", 2)
+            retention.remove_old_releases(disk / "prod", 2)
     print(f"65 fill levels: {counts}; the next deployment worked each time")
     assert min(counts.values()) > 0
 

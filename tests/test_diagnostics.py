@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from scripts import diagnostics, monitoring, release
 from scripts.config import Config
 from scripts.diagnostics import Measured, OutdatedPackage
 from scripts.errors import NotMadeYetError
+from scripts.run_context import RunContext
 from tests.conftest import SMALL_ROWS, write_csv
 
 # Stands in for the interpreter that runs pip: $4 is the file of pip's log.
@@ -123,7 +125,7 @@ def test_what_a_run_has_measured_is_not_measured_again(
     deployed: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "a table")
-    found = monitoring.find(deployed)
+    found = monitoring.find(RunContext(deployed))
     for path in deployed.output_folder_path.iterdir():
         path.unlink()
     for path in deployed.input_folder_path.iterdir():
@@ -248,3 +250,37 @@ def test_without_a_dataset_the_rest_is_still_measured(
     assert found["drift"] is found["production_score"] is None
     assert len(found["execution_time"]) == 2
     assert "Nothing could be compared with the deployment" in caplog.text
+
+
+def test_the_package_index_is_asked_while_the_rest_is_measured(
+    deployed: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    is_measured = threading.Event()
+    measure = diagnostics.describe_live
+
+    def answer() -> str:
+        # Where the rest waited for pip, this would never come.
+        assert is_measured.wait(60)
+        return "a table"
+
+    def describe_live(context: RunContext) -> object:
+        is_measured.set()
+        return measure(context)
+
+    monkeypatch.setattr(diagnostics, "outdated_packages", answer)
+    monkeypatch.setattr(diagnostics, "describe_live", describe_live)
+
+    said = json.loads(diagnostics.main(deployed).read_text())
+
+    assert said["outdated_dependencies"] == "a table"
+    assert "Asking the package index which packages are outdated, up to 30 s" in caplog.text
+
+
+def test_a_bug_in_the_background_is_raised_where_the_answer_is_wanted(
+    deployed: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnostics, "outdated_packages", lambda: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        diagnostics.main(deployed)

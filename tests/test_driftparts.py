@@ -13,6 +13,7 @@ from scripts import bulk, capacity, drift, driftparts, monitoring, reference, sp
 from scripts.config import Config
 from scripts.drift import ColumnDrift, DataDrift
 from scripts.model import Model
+from scripts.run_context import RunContext
 
 
 def as_numbers(column: ColumnDrift) -> dict[str, float]:
@@ -113,7 +114,7 @@ def test_what_was_read_goes_to_training_only_where_there_are_many_rows(
 ) -> None:
     monkeypatch.setattr(capacity, "MANY_ROWS", many_rows)
 
-    found = monitoring.find(deployed)
+    found = monitoring.find(RunContext(deployed))
 
     assert (found.read is not None) is (many_rows == 20)
     assert found.data.n_rows == 26

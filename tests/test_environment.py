@@ -21,17 +21,22 @@ ENTRY = re.compile(
 )
 
 
-def lock_entries() -> list[str]:
-    """Take the lock apart into one text per package, without comments."""
+def lock_entries(lock: str = LOCK) -> list[str]:
+    """Take a lock apart into one text per package, without comments."""
     kept = [
-        line for line in LOCK.splitlines() if line.strip() and not line.lstrip().startswith("#")
+        line for line in lock.splitlines() if line.strip() and not line.lstrip().startswith("#")
     ]
     return re.split(r"\n(?=\S)", "\n".join(kept))
 
 
-LOCKED = {
-    canonicalize_name(match[1]): match[2] for match in map(ENTRY.match, lock_entries()) if match
-}
+def read_locked(lock: str) -> dict[str, str]:
+    """Read the versions of a lock, by the names of the packages."""
+    found = map(ENTRY.match, lock_entries(lock))
+    return {canonicalize_name(match[1]): match[2] for match in found if match}
+
+
+LOCKED = read_locked(LOCK)
+SPARK_LOCK = (ROOT / "requirements-spark.lock").read_text()
 
 
 @pytest.mark.parametrize("line", [*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["postgres"]])
@@ -52,6 +57,29 @@ def test_the_lock_holds_no_address_and_no_option_but_hashes() -> None:
     assert options == {"--hash"}
     assert "://" not in LOCK
     assert "@ " not in LOCK
+
+
+def test_the_extra_for_a_cluster_has_a_lock_of_its_own() -> None:
+    locked = read_locked(SPARK_LOCK)
+    wanted = {canonicalize_name(Requirement(line).name): line for line in EXTRAS["spark"]}
+
+    assert locked.keys() == wanted.keys()
+    assert len(locked) == len(lock_entries(SPARK_LOCK))
+    assert all(Requirement(line).specifier.contains(locked[n]) for n, line in wanted.items())
+    assert {n: v for n, v in locked.items() if LOCKED.get(n, v) != v} == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".ci/run", "setup.sh", "README.md", "examples/deployment/Dockerfile", "scripts/engines.py",
+     "scripts/storage.py"],
+)  # fmt: skip
+def test_packages_are_installed_by_their_hashes_only(name: str) -> None:
+    text = re.sub(r'"\n\s*"', "", (ROOT / name).read_text())
+    commands = re.findall(r"-m pip install[^\n]*", text)
+
+    assert commands
+    assert [c for c in commands if "--require-hashes -r requirements" not in c] == []
 
 
 def test_environment_yml_takes_its_versions_from_the_lock() -> None:

@@ -76,7 +76,7 @@ def test_an_unexpected_error_is_logged_once_with_its_route_and_place(
 
     assert problem["detail"] == "The service failed; its log says where."
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("TypeError on the route /predict, at ")
+    assert caplog.messages[0].startswith("The route /predict failed: TypeError at ")
     assert "model.py:" in caplog.messages[0]
 
 

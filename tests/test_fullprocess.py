@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,13 +19,16 @@ from scripts import (
     artifacts,
     configfile,
     database,
+    dataset,
     diagnostics,
     durable,
     filebook,
     fullprocess,
     inbox,
+    input_folders,
     release,
     snapshot,
+    traffic,
 )
 from scripts.artifacts import Kind
 from scripts.config import Config
@@ -32,6 +37,7 @@ from scripts.errors import BusyError, DatasetError, RecordsError
 from tests.conftest import HEADER, make_rows, write_csv
 
 ROOT = Path(__file__).parent.parent
+NUMBERS = ["lastmonth_activity", "lastyear_activity", "number_of_employees"]
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +69,44 @@ def test_the_first_run_deploys_and_is_recorded(config: Config) -> None:
     assert run["candidate_f1"] == current.manifest.f1
     assert set(run["durations_s"]) >= {"ingestion", "training", "scoring", "deployment"}
     assert (config.output_model_path / "confusion_matrix.png").stat().st_size > 1000
+
+
+def test_the_first_run_warns_of_no_service_since_none_was_to_run_yet(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    fullprocess.main(config)
+    first = [record for record in caplog.records if "does not answer" in record.getMessage()]
+    caplog.clear()
+    write_csv(config.input_folder_path / "c.csv", make_rows(60, seed=2))
+    fullprocess.main(config)
+    second = [record for record in caplog.records if "does not answer" in record.getMessage()]
+
+    assert [record.levelname for record in first] == ["INFO"]
+    assert [record.levelname for record in second] == ["WARNING"]
+
+
+def test_a_bad_row_of_the_test_data_is_warned_of_once_per_run(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    (path,) = config.test_data_path.iterdir()
+    path.write_text(path.read_text() + "bad,many,1,1,1\n")
+
+    for number in (1, 2):
+        write_csv(config.input_folder_path / f"new{number}.csv", make_rows(60, seed=number))
+        fullprocess.main(config)
+
+    assert caplog.text.count(f"Rejected 1 of 6 rows of {path}; the first: line 7") == 2
+
+
+def test_an_input_folder_without_a_table_is_named(config: Config) -> None:
+    for path in config.input_folder_path.iterdir():
+        path.unlink()
+
+    with pytest.raises(DatasetError, match="There is no CSV file in ") as refused:
+        fullprocess.main(config)
+
+    assert str(config.input_folder_path) in str(refused.value)
 
 
 def test_a_run_without_anything_new_trains_nothing(config: Config) -> None:
@@ -129,7 +173,7 @@ def test_the_digests_of_a_run_that_fails_are_kept(
 def test_the_digest_of_a_large_file_is_kept_before_the_others_are_hashed(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "LARGE_BYTES", 0)
+    monkeypatch.setattr(input_folders, "LARGE_BYTES", 0)
     digest = inbox.digest_lines
 
     def fail_at_test_data(path: Path) -> str:
@@ -209,6 +253,57 @@ def test_a_candidate_that_is_not_better_is_held_and_not_trained_again(config: Co
 
     assert history(config)[-1]["release"].startswith("0001_")
     assert "the candidate is not better" in history(config)[1]["reason"]
+
+
+def count_calls(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> list[tuple[Any, ...]]:
+    """Note the arguments of each call of a function, which does its work as before."""
+    calls: list[tuple[Any, ...]] = []
+    called = getattr(module, name)
+
+    def note(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        return called(*arguments, **options)
+
+    monkeypatch.setattr(module, name, note)
+    return calls
+
+
+def log_a_prediction(config: Config) -> None:
+    """Log a row that production was asked about."""
+    serving = artifacts.current_name(config.prod_deployment_path)
+    row = {
+        "at": datetime.now(UTC), "release": serving, "client": "s1", "values": "[1.0, 2.0, 3.0]",
+        "probability": 0.5, "predicted": True,
+    }  # fmt: skip
+    with database.open_records(config.database_url) as engine, database.writing(engine) as rows:
+        traffic.record_predictions(rows, [row])
+
+
+@pytest.mark.parametrize("section", [{}, {"target": "exited", "positive": "1", "numeric": NUMBERS}])
+def test_a_run_that_deploys_reads_the_test_table_once_and_each_release_once(
+    config_path: Path, monkeypatch: pytest.MonkeyPatch, section: dict[str, Any]
+) -> None:
+    settings = json.loads(config_path.read_text())
+    settings["api"] |= {"log_predictions": 1.0}
+    schema = {"schema": section | {"ids": ["corporation"]}} if section else {}
+    config_path.write_text(json.dumps(settings | schema))
+    config = configfile.read_config(config_path)
+    write_csv(config.test_data_path / "test.csv", make_rows(300, 9))
+    fullprocess.main(config)
+    log_a_prediction(config)
+    # Today's clients, too, and what drifts.
+    write_csv(config.input_folder_path / "c.csv", [*make_rows(500, 7), "today,1,2,3,"])
+    tables = count_calls(monkeypatch, dataset, "read_test_table")
+    releases = count_calls(monkeypatch, release, "load_release")
+
+    assert fullprocess.main(config) is Verdict.DEPLOYED
+
+    assert len(tables) == 1
+    # The one before; and the new one, to check what was written.
+    assert [folder.name[:4] for (folder,) in releases] == ["0001", "0002"]
+    assert "clients" in history(config)[-1]["durations_s"]
 
 
 def touch(folder: Path) -> None:

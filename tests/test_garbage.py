@@ -1,7 +1,6 @@
-"""Garbage is looked for in what a run makes, not in what it has imported; help is left out."""
+"""Garbage is looked for in objects of a run, not in imported modules."""
 
 import gc
-import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,58 +44,6 @@ def test_an_import_that_fails_leaves_the_collector_on() -> None:
     assert gc.isenabled()
 
 
-def test_a_program_begins_and_ends_its_imports() -> None:
-    garbage.begin()
-    assert not gc.isenabled()
-    assert inspect.getdoc(garbage.begin) is None
-
-    garbage.end()
-    assert gc.isenabled()
-    assert (inspect.getdoc(garbage.begin) or "").startswith("Import from here on")
-
-
-def test_help_is_left_out_while_importing_and_back_afterwards() -> None:
-    """Help of the tests."""
-    with garbage.importing():
-        assert inspect.getdoc(test_help_is_left_out_while_importing_and_back_afterwards) is None
-
-    found = inspect.getdoc(test_help_is_left_out_while_importing_and_back_afterwards)
-    assert found == "Help of the tests."
-
-
-def test_an_import_that_fails_brings_help_back() -> None:
-    getdoc = inspect.getdoc
-
-    with pytest.raises(ImportError), garbage.importing():
-        raise ImportError
-
-    assert inspect.getdoc is getdoc
-
-
-def test_what_is_imported_without_its_help_works_the_same() -> None:
-    code = (
-        "import contextlib, sys\n"
-        "from scripts import garbage\n"
-        "with garbage.importing() if sys.argv[1] == 'lean' else contextlib.nullcontext():\n"
-        "    import matplotlib.figure, scipy.stats, sklearn.linear_model\n"
-        "print(scipy.stats.ks_2samp([1, 2, 3, 4], [3, 4, 5, 6]))\n"
-        "print(scipy.stats.norm(2, 3).ppf(0.9), scipy.stats.rankdata([3, 1, 2]))\n"
-        "print(sklearn.linear_model.LogisticRegression().fit([[0], [1], [3]], [0, 1, 1]).coef_)\n"
-        "line = matplotlib.figure.Figure().subplots().plot([1, 2], lw=3)[0]\n"
-        "print(line.get_linewidth(), len(scipy.stats.ks_2samp.__doc__ or ''))\n"
-    )
-
-    lean, usual = (
-        subprocess.run(
-            [sys.executable, "-c", code, kind], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.split()
-        for kind in ("lean", "usual")
-    )
-
-    assert lean[:-1] == usual[:-1]
-    assert int(lean[-1]) < int(usual[-1]) / 2
-
-
 def test_what_comes_later_is_looked_through() -> None:
     garbage.set_aside()
     circle: list[object] = []
@@ -104,6 +51,25 @@ def test_what_comes_later_is_looked_through() -> None:
     del circle
 
     assert gc.collect() >= 1
+
+
+def test_training_as_a_program_imports_without_looking_for_garbage_and_then_looks() -> None:
+    code = (
+        "import gc, runpy, sys\n"
+        "sys.argv = ['training', '--config', '/nowhere/config.json']\n"
+        "from scripts import console\n"
+        "show = lambda *_, **__: print(gc.isenabled(), gc.get_freeze_count() > 0)\n"
+        "console.run_as_script = show\n"
+        "disable = gc.disable\n"
+        "gc.disable = lambda: print('off') or disable()\n"
+        "runpy.run_module('scripts.training', run_name='__main__')\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == ["off", "True", "True"]
 
 
 def test_a_run_imports_without_looking_for_garbage_and_then_looks() -> None:

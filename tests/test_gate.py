@@ -160,6 +160,20 @@ def test_should_deploy_only_what_is_better_on_evidence_enough(
     assert gate.should_deploy(y, candidate, production, chosen).answer is answer
 
 
+def test_the_default_gate_is_the_plain_rule_also_where_resamples_doubt_it() -> None:
+    y = labels(0, 0, 0, 0, 0, 0, 0, 1, 0, 1)
+    candidate = labels(1, 0, 0, 0, 0, 0, 0, 0, 0, 1)  # F1 = 2 / (2 + 1 + 1) = 0.5
+    production = labels(0, 1, 1, 1, 0, 1, 1, 1, 0, 1)  # F1 = 4 / (4 + 5 + 0) = 0.444
+
+    decision = gate.should_deploy(y, candidate, production, PLAIN)
+
+    assert decision.probability_better is not None
+    assert decision.probability_better < 0.5
+    assert decision.answer is Answer.DEPLOY
+    surer = gate.should_deploy(y, candidate, production, PromotionSettings(min_probability=0.5))
+    assert surer.answer is Answer.NOT_ENOUGH_EVIDENCE
+
+
 def test_the_reason_is_one_line_with_all_the_evidence() -> None:
     decision = gate.should_deploy(TRUTH, POOR, GOOD, PLAIN)
 

@@ -1,5 +1,6 @@
 """A monitor is told of a run, and can neither delay nor fail it."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,25 +9,33 @@ from typing import Any, ClassVar
 
 import pytest
 
-from scripts import durable, fullprocess, heartbeat
+from scripts import durable, fullprocess, heartbeat, ping_request
 from scripts.config import Config
 from scripts.errors import BusyError, PipelineError
 from scripts.heartbeat import Signal
 
 
 class Monitor(BaseHTTPRequestHandler):
-    """Notes what it is told; under /slow it answers a byte now and then, under /gone with 404."""
+    """Notes what it is told; under /slow it answers a byte now and then, under /404/ with that."""
 
     told: ClassVar[list[tuple[str, str, str]]] = []
 
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
         self.told.append((self.command, self.path, self.rfile.read(length).decode()))
-        self.send_response(404 if self.path.startswith("/gone") else 200)
+        status = re.match(r"/(\d\d\d)/", self.path)
+        self.send_response(int(status[1]) if status else 200)
+        if status:
+            self.send_header("Location", "/elsewhere")
         self.end_headers()
         while self.path.startswith("/slow"):
             self.wfile.write(b".")
             time.sleep(0.05)
+
+    def do_GET(self) -> None:
+        self.told.append((self.command, self.path, ""))
+        self.send_response(200)
+        self.end_headers()
 
     def log_message(self, *args: Any) -> None:
         pass
@@ -64,7 +73,11 @@ def test_without_a_monitor_nothing_is_sent(monitor: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "warning"),
-    [("/gone/secret", "HTTPError: HTTP Error 404"), ("/slow/secret", "no answer within")],
+    [
+        ("/404/secret", "HTTPError: HTTP Error 404"),
+        *((f"/{status}/secret", f"HTTP Error {status}") for status in (301, 302, 303, 307, 308)),
+        ("/slow/secret", "no answer within"),
+    ],
 )
 def test_a_monitor_that_does_not_answer_well_is_warned_of_in_time(
     path: str,
@@ -74,7 +87,7 @@ def test_a_monitor_that_does_not_answer_well_is_warned_of_in_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(heartbeat, "TIMEOUT_S", 0.5)
-    monkeypatch.setattr(heartbeat, "MOST_BYTES", 10**6)
+    monkeypatch.setattr(ping_request, "MOST_BYTES", 10**6)
     started = time.monotonic()
 
     heartbeat.ping(monitor + path, Signal.SUCCESS)
@@ -82,6 +95,8 @@ def test_a_monitor_that_does_not_answer_well_is_warned_of_in_time(
     assert time.monotonic() - started < 2
     assert warning in caplog.text
     assert "secret" not in caplog.text
+    # A redirect is not followed: where it leads is nobody whom the user named.
+    assert [(command, asked) for command, asked, _ in Monitor.told] == [("POST", path)]
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/secret", "http://[secret", "nonsense:secret"])

@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from scripts import artifacts, database, fullprocess, history, steps
 from scripts.config import Config
+from scripts.console import make_command
 from scripts.database import Status, Verdict
 from scripts.errors import NotMadeYetError, RecordsError
 from scripts.running import Request
@@ -18,7 +20,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what a run does after its decision."""
-    monkeypatch.setattr(steps, "report", lambda _run: None)
+    monkeypatch.setattr(steps, "report", lambda *_arguments: None)
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
@@ -118,3 +120,13 @@ def test_a_forced_run_trains_although_nothing_is_new_and_says_why(config: Config
     assert len(list(config.output_model_path.glob("model_*.json"))) == 2
     assert artifacts.current_target(config.prod_deployment_path) is not None
     assert fullprocess.main(config) is Verdict.NOTHING_NEW
+
+
+@pytest.mark.parametrize("reason", ["", " ", "\n"])
+def test_a_forced_run_needs_a_reason(config_path: Path, reason: str) -> None:
+    command = make_command(fullprocess.show_or_start, fullprocess.OPTIONS)
+
+    refused = CliRunner().invoke(command, ["--config", str(config_path), "--force", reason])
+
+    assert refused.exit_code == 2
+    assert "it is empty; say for example --force" in refused.stderr

@@ -6,7 +6,7 @@ import msgspec
 import pandas as pd
 import pytest
 
-from scripts import artifacts, ingestion, testrows, training
+from scripts import artifacts, ingestion, pandas_engine, testrows, training
 from scripts.artifacts import Kind
 from scripts.config import Config, EngineSettings, IngestionSettings, Schema
 from scripts.duplicates import Dropped
@@ -14,14 +14,33 @@ from scripts.errors import DatasetError, InsufficientDataError
 from tests.conftest import HEADER, write_csv
 
 
-def test_clean_dataset_keeps_the_first_of_equal_rows_in_order() -> None:
+def test_cleaning_keeps_the_first_of_equal_rows_in_order() -> None:
     table = pd.DataFrame({"corporation": ["b", "a", "b", "c"], "exited": [1, 0, 1, 0]})
 
-    cleaned = ingestion.clean_dataset(table)
+    cleaned = pandas_engine.clean(table, None)
 
     assert cleaned["corporation"].tolist() == ["b", "a", "c"]
     assert cleaned.index.tolist() == [0, 1, 2]
     assert len(table) == 4
+
+
+@pytest.mark.parametrize("memory_limit_gb", [None, 0.000001])
+def test_added_cleaning_comes_before_duplicates_are_dropped_however_much_memory_there_is(
+    config: Config, monkeypatch: pytest.MonkeyPatch, memory_limit_gb: float | None
+) -> None:
+    for path in config.input_folder_path.iterdir():
+        path.unlink()
+    write_csv(config.input_folder_path / "a.csv", ["a,1,2,3,0", "A,1,2,3,0", "b,5,2,3,1"])
+    monkeypatch.setattr(
+        ingestion,
+        "clean_more",
+        lambda table: table.assign(corporation=table["corporation"].str.lower()),
+    )
+    engine = EngineSettings(memory_limit_gb=memory_limit_gb)
+
+    made = ingestion.main(msgspec.structs.replace(config, engine=engine))
+
+    assert made.dataset_path.read_text().splitlines() == [HEADER, "a,1,2,3,0", "b,5,2,3,1"]
 
 
 def test_main_writes_the_rows_of_all_files_without_duplicates(config: Config) -> None:
@@ -222,12 +241,15 @@ def test_own_cleaning_is_done_where_equal_rows_are_kept(
 ) -> None:
     caplog.set_level("INFO")
     write_equal_rows(config, many=False)
-    monkeypatch.setattr(ingestion, "clean_dataset", lambda table: table[table["calls"] < 7])
+    monkeypatch.setattr(ingestion, "clean_more", lambda table: table[table["calls"] < 7])
 
     made = ingestion.main(msgspec.structs.replace(config, schema=PLAIN))
 
     assert (made.n_rows, made.dropped) == (5, Dropped(1, 1))
-    assert "Dropped 1 rows (1 of clients who left, 0 who stayed): clean_dataset" in caplog.text
+    assert (
+        "Dropped 1 rows (1 of clients who left, 0 who stayed): left out by clean_more"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize(("declared", "n_rows"), [(None, 6), (True, 3), (False, 6)])
@@ -240,7 +262,7 @@ def test_equal_rows_of_the_test_data_are_dropped_only_where_that_is_declared(
         ingestion=IngestionSettings(settle_s=0, drop_duplicates=declared),
     )  # fmt: skip
 
-    table, _, dropped = testrows.read_counted(config, PLAIN)
+    table, _, dropped = testrows.EvaluationData(config).read_counted(PLAIN)
 
     assert len(table) == n_rows
     assert dropped == Dropped(6 - n_rows, 2 if declared else 0)

@@ -7,7 +7,17 @@ import msgspec
 import pandas as pd
 import pytest
 
-from scripts import bulk, capacity, dataset, duplicates, ingestion, linewise, sieve, spelling
+from scripts import (
+    bulk,
+    capacity,
+    dataset,
+    duplicates,
+    ingestion,
+    linewise,
+    pandas_engine,
+    sieve,
+    spelling,
+)
 from scripts.config import Config, EngineSettings, IngestionSettings, Schema
 from scripts.errors import DatasetError
 from scripts.linewise import FractionsError, Gathered
@@ -20,7 +30,7 @@ def gather(
     """Gather rows as ingestion does."""
     return linewise.gather(
         paths, schema, folder,
-        find_clients=ingestion.find_todays_clients, bound_bytes=bound_bytes,
+        find_clients=pandas_engine.find_todays_clients, bound_bytes=bound_bytes,
         drop_equal=duplicates.are_dropped_from_input(IngestionSettings(), schema),
     )  # fmt: skip
 
@@ -41,7 +51,7 @@ def check_agreement(paths: list[Path], schema: Schema, bound_bytes: int | None) 
     folder = paths[0].parent / "spill"
     why_none = ""
     try:
-        table, clients, readings = ingestion.read_input(paths, schema)
+        table, clients, readings = pandas_engine.read_input(paths, schema)
     except DatasetError as error:
         why_none = str(error)
     if why_none:
@@ -139,10 +149,9 @@ def test_added_cleaning_is_given_the_rows_in_parts_beyond_memory(
 ) -> None:
     write_input(config, ["a,1,2,3,0", "b,5,2,3,1"], ["c,7,2,3,0", "b,5,2,3,1"])
     monkeypatch.setattr(
-        ingestion, "clean_dataset", lambda table: table[table["lastmonth_activity"] > 1]
+        ingestion, "clean_more", lambda table: table[table["lastmonth_activity"] > 1]
     )
 
-    assert ingestion.is_cleaning_added()
     assert ingest(limit(config)) == [HEADER, "b,5,2,3,1", "c,7,2,3,0"]
 
 
@@ -152,16 +161,12 @@ def test_added_cleaning_that_treats_parts_differently_is_refused(
     write_input(config, ["a,1,2,3,0"], ["c,7,2,3,0"])
     monkeypatch.setattr(
         ingestion,
-        "clean_dataset",
+        "clean_more",
         lambda table: table.assign(new=1) if table["lastmonth_activity"].iloc[0] > 1 else table,
     )
 
     with pytest.raises(DatasetError, match="must treat them alike"):
         ingest(limit(config))
-
-
-def test_the_shipped_cleaning_is_known_as_such() -> None:
-    assert not ingestion.is_cleaning_added()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """A new release or config serves at once; a damaged one never does."""
 
 import logging
+import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import msgspec
 import pytest
 from flask.testing import FlaskClient
 
-from scripts import artifacts, live, release
+from scripts import artifacts, durable, live, release
 from tests.service import (
     FIRST,
     SECOND,
@@ -177,6 +179,82 @@ def test_a_config_that_points_to_no_release_keeps_serving(
 
     assert answer_of(predict(client, make_row()))["release"] == FIRST
     assert len(answer_of(client.get("/health"))["errors"]) == 1
+
+
+def put_pipe(path: Path) -> None:
+    """Put a named pipe that nobody writes into."""
+    os.mkfifo(path)
+
+
+def put_endless(path: Path) -> None:
+    """Put a link to a device that never ends."""
+    path.symlink_to("/dev/zero")
+
+
+def put_huge(path: Path) -> None:
+    """Put a file of a terabyte that takes no room."""
+    with path.open("wb") as handle:
+        handle.truncate(2**40)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("put", "reason"),
+    [
+        (put_pipe, "no regular file"),
+        (put_endless, "no regular file"),
+        (put_huge, "more than 1048576 bytes"),
+        (Path.mkdir, "Is a directory"),
+    ],
+)
+def test_a_config_that_is_no_small_file_keeps_serving_until_it_is_one_again(
+    client: FlaskClient, config_path: Path, put: Callable[[Path], None], reason: str
+) -> None:
+    good = config_path.read_bytes()
+    config_path.unlink()
+    put(config_path)
+
+    releases = [answer_of(predict(client, make_row()))["release"] for _ in range(3)]
+    faults = answer_of(client.get("/health"))["errors"]
+    durable.remove(config_path)
+    config_path.write_bytes(good)
+    edit_config(config_path, input_folder_path="sourcedata")
+
+    assert releases == [FIRST] * 3
+    assert reason in faults[0]
+    health = answer_of(client.get("/health"))
+    assert (health["errors"], health["input_folder"]) == ([], "sourcedata")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("name", ["read_config", "load_current", "make_express"])
+@pytest.mark.parametrize("error", [MemoryError, KeyError("x"), RecursionError("deep")])
+def test_whatever_a_renewal_raises_the_last_good_one_serves(
+    client: FlaskClient,
+    prod: Path,
+    config_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    error: Exception,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    write_release(prod, SECOND, make_model(intercept=0.0))
+    with monkeypatch.context() as broken:
+        broken.setattr(live, name, fail)
+        edit_config(config_path, input_folder_path="sourcedata")
+        switch(prod, SECOND)
+        during = answer_of(predict(client, make_row(0)))
+        health = answer_of(client.get("/health"))
+    after = answer_of(predict(client, make_row(0)))
+
+    config_only = name == "read_config"
+    assert during["release"] == (SECOND if config_only else FIRST)
+    assert during["probabilities"] == pytest.approx([1 / 2 if config_only else 3 / 4])
+    assert len(health["errors"]) == 1
+    assert (after["release"], after["probabilities"]) == (SECOND, [0.5])
+    assert answer_of(client.get("/health"))["errors"] == []
 
 
 def test_a_removed_config_keeps_serving(client: FlaskClient, config_path: Path) -> None:

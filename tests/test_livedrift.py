@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,15 +23,19 @@ from scripts import (
     fullprocess,
     livedrift,
     notices,
+    observation,
     states,
+    tables,
     traffic,
 )
 from scripts.config import Config
 from scripts.configfile import read_config
 from scripts.database import RowsOf, Verdict
 from scripts.errors import RecordsError
+from scripts.run_context import RunContext
 from tests.conftest import SMALL_ROWS
 from tests.service import edit_config, served
+from tests.test_notices import make_evaluation
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FEATURES = [*NUMBERS, "plan"]
@@ -163,7 +166,7 @@ def test_logged_rows_are_read_as_they_were_predicted(
 ) -> None:
     log_rows(engine, logging_installation, [[1.0, None, 3.0], [2.0, 5.0, 4.0]])
 
-    found = livedrift.find(engine, logging_installation)
+    found = livedrift.find(engine, RunContext(logging_installation))
 
     assert found is not None
     months, years = (
@@ -178,9 +181,9 @@ def test_logged_rows_are_read_as_they_were_predicted(
 def test_nothing_is_compared_without_a_log(
     logging_installation: Config, deployed: Config, engine: Engine
 ) -> None:
-    assert livedrift.find(engine, logging_installation) is None
+    assert livedrift.find(engine, RunContext(logging_installation)) is None
     log_rows(engine, deployed, ACTIVITIES)
-    assert livedrift.find(engine, deployed) is None
+    assert livedrift.find(engine, RunContext(deployed)) is None
 
 
 # In the records
@@ -194,8 +197,8 @@ def test_live_drift_is_recorded_beside_that_of_the_dataset_and_is_one_alert(
     path = artifacts.find_latest(config.output_folder_path, artifacts.Kind.DATASET, "ingestion")
     for _ in range(2):
         run_id = start_run(engine)
-        notices.observe(engine, run_id, config, path)
-        notices.observe_live(engine, run_id, config)
+        observation.observe(engine, run_id, RunContext(config), path)
+        observation.observe_live(engine, run_id, RunContext(config))
 
     with database.reading(engine) as connection:
         of_dataset = database.column_statistics_of_run(connection, run_id)
@@ -205,7 +208,7 @@ def test_live_drift_is_recorded_beside_that_of_the_dataset_and_is_one_alert(
             connection, "lastmonth_activity", 9, role=RowsOf.LIVE
         )
         found = {row["name"]: row["state"] for row in states.list_states(connection)}
-        alerts = states.list_alerts(connection, 9)
+        alerts = database.newest_rows(connection, tables.alerts, 9)
     assert (len(of_dataset), len(live)) == (4, 3)
     assert (len(over_runs), len(live_runs)) == (2, 2)
     assert live_runs[0]["n_compared"] == 60
@@ -219,11 +222,9 @@ def test_live_drift_is_recorded_beside_that_of_the_dataset_and_is_one_alert(
 
 def test_a_deployment_ends_live_drift(logging_installation: Config, engine: Engine) -> None:
     log_rows(engine, logging_installation, shifted(60))
-    notices.observe_live(engine, start_run(engine), logging_installation)
+    observation.observe_live(engine, start_run(engine), RunContext(logging_installation))
 
-    # As far as the records ask for them.
-    measured = SimpleNamespace(f1=0.5, f1_low=0.4, f1_high=0.6, n_rows=4)
-    notices.start_over(engine, start_run(engine), "0002_x", measured)
+    observation.start_over(engine, start_run(engine), "0002_x", make_evaluation())
 
     with database.reading(engine) as connection:
         state = states.current_state(connection, "live")
@@ -271,7 +272,7 @@ def test_live_rows_are_looked_at_once_an_hour_if_there_are_more(
     assert not notices.is_live_due(engine, config, release, NOW)
     log_rows(engine, config, ACTIVITIES)
     assert notices.is_live_due(engine, config, release, datetime.now(UTC))
-    notices.observe_live(engine, start_run(engine), config)
+    observation.observe_live(engine, start_run(engine), RunContext(config))
     if more:
         log_rows(engine, config, ACTIVITIES)
 
@@ -330,7 +331,7 @@ def test_what_the_real_server_is_asked_becomes_drift_in_diagnose(
         requests.post(f"{url}/predict", json={"data": rows}, timeout=10).raise_for_status()
         for _ in range(100):
             with database.reading(engine) as connection:
-                if traffic.count_predictions(connection) == 60:
+                if len(database.newest_rows(connection, tables.predictions, 10**6)) == 60:
                     break
             time.sleep(0.1)
         diagnostics.main(read_config(config_path))

@@ -1,18 +1,22 @@
 """Logging in and out: the cookie of a session, what ends it, and whose forms are taken."""
 
+import hashlib
 import re
+import stat
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from itsdangerous import TimestampSigner
 from werkzeug.test import TestResponse
 
 from scripts import access, loginpage, sessions
 from scripts.app import create_app
 from scripts.sessions import COOKIE, LIFETIME_S, Sessions
 from scripts.tokens import Role, Tokens
-from tests.service import TOKEN, edit_config, problem_of
+from tests.service import ADMIN_TOKEN, TOKEN, edit_config, problem_of
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 OURS = {"Sec-Fetch-Site": "same-origin"}
@@ -98,8 +102,8 @@ def test_a_wrong_token_is_said_on_the_page_and_counts_as_failed(
         assert "This is not the token" in response.text
         assert "Set-Cookie" not in response.headers
 
-    assert log_in(guarded).status_code == 429
-    assert guarded.get("/score", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 429
+    assert log_in(guarded, token).status_code == 429
+    assert log_in(guarded).status_code == 303
 
 
 def test_failed_logins_of_others_do_not_end_a_session(guarded: FlaskClient) -> None:
@@ -139,11 +143,20 @@ def make_cookies() -> list[str]:
     """Make cookies that must open nothing."""
     good = Sessions(Tokens({Role.READ: TOKEN.encode()})).spell(Role.READ)
     other = Sessions(Tokens({Role.READ: b"another"})).spell(Role.READ)
-    role, at, signature = good.split(".")
+    role, name, at, signature = good.split(".")
+    nameless = TimestampSigner(
+        hashlib.pbkdf2_hmac("sha256", TOKEN.encode(), sessions.SALT, sessions.N_ITERATIONS),
+        salt=sessions.SALT,
+        digest_method=hashlib.sha256,
+    )
     return [
         "", "read", "read.", "read..", "admin", other, f"{role}.{at}", f"{role}.{at}.", good[:-1],
-        f"admin.{at}.{signature}", f"{role}.{at}x.{signature}", f"{role}.zzzz.{signature}",
-        signature, "é", "a" * 4000, f"{role}.{at}.{signature[::-1]}", good.upper(),
+        f"admin.{name}.{at}.{signature}", f"{role}.{name}.{at}x.{signature}",
+        f"{role}.{name}.zzzz.{signature}", f"{role}.{at}.{signature}",
+        f"{role}.{name[::-1]}.{at}.{signature}", signature, "é", "a" * 4000,
+        f"{role}.{name}.{at}.{signature[::-1]}", good.upper(),
+        # As earlier versions made them.
+        nameless.sign("read").decode(),
     ]  # fmt: skip
 
 
@@ -158,10 +171,105 @@ def test_a_cookie_that_was_not_signed_here_opens_nothing(guarded: FlaskClient) -
 @pytest.mark.parametrize(
     "target",
     ["", "https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)",
-     "evil", "/\n/evil", "http:/evil", "/é", "\\\\evil"],
+     "evil", "/\n/evil", "http:/evil", "/é", "\\\\evil", "http://[", "//[", "[", "http://[::1"],
 )  # fmt: skip
 def test_after_the_login_nobody_is_sent_elsewhere(guarded: FlaskClient, target: str) -> None:
+    page = guarded.get("/login", query_string={"next": target})
+
+    assert page.status_code == 200
+    assert 'name="next" value="/"' in page.text
     assert log_in(guarded, next=target).headers["Location"] == "/"
+
+
+def cookie_header(response: TestResponse) -> dict[str, str]:
+    """Copy the cookie of a login, as somebody who stole it would."""
+    return {"Cookie": cookie_of(response).partition(";")[0]}
+
+
+def make_client(config_path: Path) -> FlaskClient:
+    """Start the service anew, or another process of it; the client keeps no cookies."""
+    return create_app(config_path).test_client(use_cookies=False)
+
+
+def test_after_logging_out_a_copy_of_the_cookie_opens_nothing_in_any_process(
+    guarded: FlaskClient, config_path: Path
+) -> None:
+    copied, other = cookie_header(log_in(guarded)), make_client(config_path)
+    assert other.get("/score", headers=copied).status_code == 200
+
+    guarded.post("/logout", headers=BROWSER | OURS)
+
+    for client in (guarded, other, make_client(config_path)):
+        assert client.get("/score", headers=copied).status_code == 401
+        assert client.get("/", headers=copied | BROWSER).status_code == 303
+    assert other.post("/logout", headers=copied | OURS).status_code == 401
+
+
+def test_logging_out_ends_no_other_session(guarded: FlaskClient, config_path: Path) -> None:
+    client = make_client(config_path)
+    first, second = (cookie_header(log_in(client)) for _ in range(2))
+
+    client.post("/logout", headers=first | OURS)
+
+    assert client.get("/score", headers=first).status_code == 401
+    assert client.get("/score", headers=second).status_code == 200
+
+
+def test_the_list_of_ended_sessions_is_for_its_owner_only_and_forgets(
+    guarded: FlaskClient, prod: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def log_out_once() -> set[str]:
+        log_in(guarded)
+        guarded.post("/logout", headers=BROWSER | OURS)
+        return {path.name for path in folder.iterdir()}
+
+    folder = prod / sessions.FOLDER
+    first = log_out_once()
+    later_s = time.time() + LIFETIME_S - 60
+    monkeypatch.setattr("time.time", lambda: later_s)
+    second = log_out_once()
+    monkeypatch.setattr("time.time", lambda: later_s + 120)
+    third = log_out_once()
+
+    assert [len(first), len(second), len(third)] == [1, 2, 2]
+    assert first < second
+    assert not first & third
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.lstat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert not [path for path in folder.iterdir() if path.read_bytes()]
+
+
+def test_an_end_that_cannot_be_noted_is_said_and_holds_in_this_process(
+    guarded: FlaskClient, prod: Path
+) -> None:
+    copied = cookie_header(log_in(guarded))
+    (prod / sessions.FOLDER).write_text("no folder")
+
+    response = guarded.post("/logout", headers=BROWSER | OURS)
+
+    assert response.status_code == 503
+    assert "could not be noted" in response.text
+    assert "Max-Age=0" in cookie_of(response)
+    assert guarded.get("/score", headers=copied).status_code == 401
+
+
+def test_a_disk_that_hangs_refuses_sessions_and_holds_nobody_else_up(
+    guarded: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = cookie_header(log_in(guarded))
+    hanging = threading.Event()
+    monkeypatch.setattr(Path, "lstat", lambda _: hanging.wait(10))
+    started_s = time.monotonic()
+
+    refused = [guarded.get("/score", headers=copied) for _ in range(20)]
+    answered = guarded.get("/score", headers={"Authorization": f"Bearer {TOKEN}"})
+    duration_s = time.monotonic() - started_s
+    hanging.set()
+
+    assert "the disk hangs" in problem_of(refused[-1], 503)["detail"]
+    assert {response.status_code for response in refused} == {503}
+    assert answered.status_code == 200
+    assert duration_s < 2
 
 
 FOREIGN = [
@@ -200,13 +308,13 @@ def test_reading_does_not_allow_adding(
     prod: Path, config_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ADRAS_API_TOKEN", TOKEN)
-    monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", "admin-0815")
+    monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", ADMIN_TOKEN)
     client = create_app(config_path).test_client()
 
     log_in(client)
     reader = client.get("/dashboard/upload", headers=BROWSER)
     refused = client.post("/dashboard/upload", headers=BROWSER | OURS)
-    log_in(client, "admin-0815")
+    log_in(client, ADMIN_TOKEN)
     allowed = client.post("/dashboard/upload", headers=BROWSER | OURS)
 
     assert "This session may read only" in reader.text

@@ -25,6 +25,7 @@ from scripts.drift import ColumnDrift, DataDrift, RiskShift
 from scripts.errors import NotMadeYetError
 from scripts.model import ColumnSummary
 from scripts.monitoring import Findings
+from scripts.run_context import RunContext
 from scripts.samples import Kind
 from tests.conftest import SMALL_ROWS, make_rows, write_csv
 
@@ -213,9 +214,9 @@ def train_and_deploy(config: Config, dataset_path: Path) -> None:
 
 
 def test_what_was_found_stands_while_the_same_release_serves(deployed: Config) -> None:
-    found = monitoring.find(deployed)
+    found = monitoring.find(RunContext(deployed))
 
-    assert monitoring.follow_up(found, deployed) is found
+    assert monitoring.follow_up(found, RunContext(deployed)) is found
 
 
 def test_after_a_deployment_the_dataset_has_not_drifted_and_is_not_read_again(
@@ -223,12 +224,12 @@ def test_after_a_deployment_the_dataset_has_not_drifted_and_is_not_read_again(
 ) -> None:
     rows = [f"n{i},{500 + i},{120 + 12 * i},{10 + i % 51},1" for i in range(60)]
     path = deliver(deployed, "c.csv", rows)
-    before = monitoring.find(deployed, path)
+    before = monitoring.find(RunContext(deployed), path)
     train_and_deploy(deployed, path)
-    read_again = monitoring.find(deployed, path)
+    read_again = monitoring.find(RunContext(deployed), path)
     path.unlink()
 
-    found = monitoring.follow_up(before, deployed)
+    found = monitoring.follow_up(before, RunContext(deployed))
 
     assert before.data.drifted
     assert found.data == replace(read_again.data, rows="none")
@@ -238,14 +239,14 @@ def test_after_a_deployment_the_dataset_has_not_drifted_and_is_not_read_again(
 
 
 def test_after_a_change_of_schema_the_dataset_is_read_again(deployed: Config) -> None:
-    before = monitoring.find(deployed)
+    before = monitoring.find(RunContext(deployed))
     schema = msgspec.structs.replace(
         deployed.schema, numeric=deployed.schema.numeric[:2], categorical=("number_of_employees",)
     )
     changed = msgspec.structs.replace(deployed, schema=schema)
     train_and_deploy(changed, ingestion.main(changed).dataset_path)
 
-    found = monitoring.follow_up(before, changed)
+    found = monitoring.follow_up(before, RunContext(changed))
 
     kinds = {column.column: column.kind for column in found.data.columns}
     assert kinds["number_of_employees"] is Kind.CATEGORICAL

@@ -11,12 +11,24 @@ import msgspec
 import pytest
 from sqlalchemy.engine import Engine
 
-from scripts import alerts, artifacts, configfile, database, ingestion, monitoring, notices, states
+from scripts import (
+    alerts,
+    artifacts,
+    configfile,
+    database,
+    ingestion,
+    monitoring,
+    notices,
+    observation,
+    states,
+    tables,
+)
 from scripts import config as config_module
 from scripts.config import Config
 from scripts.database import Status, Verdict
 from scripts.errors import ConfigError, DatasetError
 from scripts.evaluation import Evaluation
+from scripts.run_context import RunContext
 from tests.conftest import SMALL_ROWS, write_csv
 from tests.test_alerts import receiver
 
@@ -62,7 +74,7 @@ def states_of(engine: Engine) -> dict[str, str]:
 def alerts_of(engine: Engine) -> list[tuple[str, str]]:
     """List the alerts, oldest first."""
     with database.reading(engine) as connection:
-        rows = states.list_alerts(connection, 100)
+        rows = database.newest_rows(connection, tables.alerts, 100)
     return [(row["name"], row["state"]) for row in reversed(rows)]
 
 
@@ -75,11 +87,11 @@ def ingest(config: Config, name: str, rows: list[str]) -> Path:
 def test_the_first_run_records_statistics_and_no_state(config: Config, engine: Engine) -> None:
     run_id = start_run(engine)
 
-    notices.observe(engine, run_id, config, ingestion.main(config).dataset_path)
+    observation.observe(engine, run_id, RunContext(config), ingestion.main(config).dataset_path)
 
     with database.reading(engine) as connection:
         rows = database.column_statistics_of_run(connection, run_id)
-        scores = database.list_production_scores(connection, 10)
+        scores = database.newest_rows(connection, tables.production_scores, 10)
     assert sorted(row["column"] for row in rows) == [
         "exited", "lastmonth_activity", "lastyear_activity", "number_of_employees",
     ]  # fmt: skip
@@ -96,11 +108,11 @@ def test_drift_is_recorded_with_its_limit_and_effect_and_is_one_alert(
     path = ingest(deployed, "c.csv", DRIFTED)
     for _ in range(3):
         run_id = start_run(engine)
-        notices.observe(engine, run_id, deployed, path)
+        observation.observe(engine, run_id, RunContext(deployed), path)
 
     with database.reading(engine) as connection:
         rows = database.column_statistics_of_run(connection, run_id)
-        [alert] = states.list_alerts(connection, 10)
+        [alert] = database.newest_rows(connection, tables.alerts, 10)
     months = next(row for row in rows if row["column"] == "lastmonth_activity")
     assert (months["n_rows"], months["n_compared"]) == (86, 60)
     assert months["drift"] > months["drift_limit"] > 0
@@ -113,10 +125,10 @@ def test_drift_is_recorded_with_its_limit_and_effect_and_is_one_alert(
 def test_production_is_scored_in_every_run(deployed: Config, engine: Engine) -> None:
     path = artifacts.find_latest(deployed.output_folder_path, artifacts.Kind.DATASET, "ingestion")
     for _ in range(2):
-        notices.observe(engine, start_run(engine), deployed, path)
+        observation.observe(engine, start_run(engine), RunContext(deployed), path)
 
     with database.reading(engine) as connection:
-        first, second = database.list_production_scores(connection, 10)
+        first, second = database.newest_rows(connection, tables.production_scores, 10)
     assert first["f1"] == second["f1"] == 0.8
     assert first["f1_low"] <= 0.8 <= first["f1_high"]
     assert first["n_rows"] == 5
@@ -133,9 +145,11 @@ def make_evaluation() -> Evaluation:
 
 
 def test_a_deployment_ends_the_drift(deployed: Config, engine: Engine) -> None:
-    notices.observe(engine, start_run(engine), deployed, ingest(deployed, "c.csv", DRIFTED))
+    observation.observe(
+        engine, start_run(engine), RunContext(deployed), ingest(deployed, "c.csv", DRIFTED)
+    )
 
-    notices.start_over(engine, start_run(engine), "0002_x", make_evaluation())
+    observation.start_over(engine, start_run(engine), "0002_x", make_evaluation())
 
     assert states_of(engine) == {"data": "ok", "model": "ok"}
     assert alerts_of(engine) == [("data", "drift"), ("data", "ok")]
@@ -174,7 +188,7 @@ def test_a_failing_run_says_which_and_why(config: Config, engine: Engine) -> Non
     notices.tell(engine, config, NOW)
 
     with database.reading(engine) as connection:
-        [alert] = states.list_alerts(connection, 10)
+        [alert] = database.newest_rows(connection, tables.alerts, 10)
     assert alert["detail"] == f"run {run_id}, failed: failed in ingestion"
     assert alert["run_id"] == run_id
 
@@ -288,7 +302,7 @@ def test_the_small_table_does_not_drift_from_itself(
     caplog.set_level(logging.INFO)
     path = ingest(deployed, "c.csv", [f"n{row}" for row in SMALL_ROWS])
 
-    notices.observe(engine, start_run(engine), deployed, path)
+    observation.observe(engine, start_run(engine), RunContext(deployed), path)
 
     assert states_of(engine) == {"data": "ok", "model": "ok"}
     assert alerts_of(engine) == []
@@ -322,7 +336,7 @@ def test_whole_runs_record_drift_and_tell_of_failing_and_recovering(
         database.reading(opened) as connection,
     ):
         rows = database.column_statistics_of_run(connection, 1)
-        scores = database.list_production_scores(connection, 10)
+        scores = database.newest_rows(connection, tables.production_scores, 10)
     assert len(rows) == 4
     assert scores[-1]["release"].startswith("0001_")
     assert scores[-1]["f1"] == 0.8

@@ -22,7 +22,8 @@ from scripts import access, database
 from scripts.app import create_app
 from scripts.bodies import CSV
 from scripts.configfile import read_config
-from scripts.views import ROUTES, Route
+from scripts.routing import Route
+from scripts.views import ROUTES
 from tests.service import (
     DIAGNOSIS,
     FEATURES,

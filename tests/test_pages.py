@@ -8,10 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from scripts import database, gallery, pages
+from scripts import database, gallery, gate, pages
 from scripts.app import create_app
 from scripts.config import Config
 from scripts.configfile import read_config
@@ -206,12 +207,74 @@ def test_a_client_shows_the_numbers_of_the_api(full: FlaskClient) -> None:
     assert f"{told['last']['probability']:.1%}" in page
     assert all(html.escape(reason["text"]) in page for reason in told["reasons"])
     wanted = [told["change"]["retraining"], *(m["effect"] for m in told["change"]["movements"])]
-    wanted += list(told["last"]["contributions"].values())
+    wanted += [reason["effect"] for reason in told["reasons"]]
     for number in wanted:
         assert f"{number:+.3f}".replace("-", "\N{MINUS SIGN}") in cells
     assert [c for c in cells if c.endswith("%")] == [
         f"{score['probability']:.1%}" for score in told["history"]
     ]
+
+
+def test_a_client_is_compared_with_the_typical_one_throughout(full: FlaskClient) -> None:
+    # Of the odds, a step of the last month's activity leaves a third. x has 2 steps, and the
+    # typical client who stays has 3. The other columns are as usual.
+    rows = [row for row in read(full, "/dashboard/client?name=x").rows if len(row) == 4]
+
+    minus = "\N{MINUS SIGN}"
+    assert rows[1:4] == [
+        ["A typical client who stays", "", "", f"{minus}3.296"],
+        ["lastmonth_activity", "2", "3", "+1.099"],
+        ["lastyear_activity", "7", "7", "+0.000"],
+    ]
+    assert ["Log-odds of this risk", "", "", f"{minus}2.197"] in rows
+
+
+def test_a_first_model_is_not_compared_with_one_before(full: FlaskClient, config: Config) -> None:
+    decision = gate.should_deploy(
+        np.array([0, 1]), np.array([0, 1]), None, config.promotion
+    ).as_row() | {"candidate_stamp": SECOND[5:]}
+    with (
+        database.open_records(config.database_url) as engine,
+        database.writing(engine) as connection,
+    ):
+        database.record_decision(connection, 2, datetime.now(UTC), **decision)
+
+    text = full.get("/", headers=BROWSER).text
+
+    assert "Nothing was in production before; F1 1.0000." in text
+    assert "is in production" not in text
+    assert "F1 of the model before" not in text
+    assert "Probability that it is better" not in text
+
+
+LONG_REASON = (
+    "the candidate is not better: candidate F1 0.7134, production F1 0.7225 on 1000 test rows (364"
+    " positive), difference -0.0091 (95 % interval -0.0212 to +0.0006), P(better) 0.099, on folder"
+)
+
+
+def test_reasons_of_runs_are_cut_between_clauses(full: FlaskClient, config: Config) -> None:
+    ends = {
+        LONG_REASON[: LONG_REASON.index(end)]
+        for end in (" (364", ", diff", " (95 %", ", P(", ", on")
+    }
+
+    for padding in (0, 3, 6, 9, 12, 15, 18, 21):
+        with (
+            database.open_records(config.database_url) as engine,
+            database.writing(engine) as connection,
+        ):
+            database.end_run(
+                connection,
+                2,
+                status=Status.FINISHED,
+                error=None,
+                reason="x" * padding + LONG_REASON,
+            )
+        for path in ("/", "/dashboard/runs"):
+            text = html.unescape(full.get(path, headers=BROWSER).text)
+            shown = next(s for s in re.findall(r">x*(the candidate is not[^<]*)<", text))
+            assert shown.removesuffix(" …") in ends
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "%00", "x%0Ay"])
@@ -315,7 +378,30 @@ def test_one_column_over_the_runs(full: FlaskClient) -> None:
     assert ["Run 1", "1,234", "6.2%", "12.5", "11", "3.25", "0.310", "0.120"] in page.rows
 
 
-@pytest.mark.parametrize("damage", ["missing", "garbage", "old", "locked"])
+def test_records_that_no_run_has_made_yet_are_no_fault(client: FlaskClient) -> None:
+    for path in ("/", "/dashboard/worklist", "/dashboard/models", "/dashboard/runs",
+                 "/dashboard/data", "/dashboard/outcomes"):  # fmt: skip
+        text = client.get(path, headers=BROWSER).text
+        assert "No records yet" in text
+        assert "records cannot be read" not in text
+        assert "python -m scripts.fullprocess" in text
+
+
+def test_the_footer_leads_to_a_report_once_there_is_one(
+    client: FlaskClient, config: Config
+) -> None:
+    before = client.get("/", headers=BROWSER).text
+    config.output_model_path.mkdir(exist_ok=True)
+    (config.output_model_path / "report_20260101T000000000000Z.pdf").write_bytes(b"%PDF-")
+
+    after = client.get("/", headers=BROWSER).text
+
+    assert "/report.pdf" not in before
+    assert 'href="/report.pdf"' in after
+    assert client.get("/report.pdf", headers=BROWSER).data == b"%PDF-"
+
+
+@pytest.mark.parametrize("damage", ["garbage", "old", "locked"])
 def test_without_the_records_the_pages_say_so(
     client: FlaskClient, config_path: Path, damage: str, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 
-from scripts import apicalls, artifacts, database, diagnostics, predictionlog, traffic
+from scripts import apicalls, artifacts, database, diagnostics, keys, predictionlog, tables, traffic
 from scripts.app import create_app
 from scripts.config import Config
 from scripts.configfile import read_config
@@ -38,6 +38,7 @@ from tests.service import (
     write_release,
 )
 
+KEY = bytes(range(32))
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -150,7 +151,7 @@ def test_who_was_asked_about_is_kept_as_a_hash_only(
 
     acme, bloom = clients[0], clients[3]
     assert clients == [acme, acme, acme, bloom, None, None, acme, acme, acme, bloom, None, acme]
-    assert len(acme) == 16
+    assert len(acme) == 12
     assert acme != bloom
     assert b"acme" not in Path(config.database_url.removeprefix("sqlite:///")).read_bytes()
 
@@ -159,12 +160,53 @@ def test_who_was_asked_about_is_kept_as_a_hash_only(
     "parts", [(), (None,), ("",), (msgspec.UNSET,), ("a", None), ("a", msgspec.UNSET)]
 )
 def test_a_client_who_is_not_fully_named_has_no_hash(parts: tuple[object, ...]) -> None:
-    assert predictionlog.hash_client(parts) is None
+    assert predictionlog.hash_client(parts, KEY) is None
 
 
 def test_several_identifiers_are_not_run_together() -> None:
-    assert predictionlog.hash_client(("ab", "c")) != predictionlog.hash_client(("a", "bc"))
-    assert predictionlog.hash_client((7,)) == predictionlog.hash_client(("7",))
+    hashes = [
+        predictionlog.hash_client(names, KEY) for names in (("ab", "c"), ("a", "bc"), (7,), ("7",))
+    ]
+
+    assert hashes[0] != hashes[1]
+    assert hashes[2] == hashes[3]
+
+
+def test_a_hash_cannot_be_guessed_without_the_key_of_the_installation() -> None:
+    hashed = predictionlog.hash_client(("acme",), KEY)
+
+    assert hashed != predictionlog.hash_client(("acme",), bytes(32))
+    assert predictionlog.hash_client(("acme",), None) is None
+
+
+def test_hashes_that_earlier_versions_logged_without_a_key_are_forgotten(records_url: str) -> None:
+    common = {"at": NOW, "release": FIRST, "values": "[]", "probability": 0.5, "predicted": False}
+    keyed = predictionlog.hash_client(("acme",), KEY)
+    with database.open_records(records_url) as engine, database.writing(engine) as connection:
+        rows = [common | {"client": client} for client in ("0123456789abcdef", keyed, None)]
+        traffic.record_predictions(connection, rows)
+
+        n_forgotten = traffic.forget_open_hashes(connection)
+
+        assert n_forgotten == 1
+        assert [row["client"] for row in traffic.recent_predictions(connection, FIRST, 9)] == [
+            None, keyed, None,
+        ]  # fmt: skip
+
+
+def test_where_no_key_can_be_made_rows_are_logged_without_a_client(
+    config: Config, counts: Counts, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_records(config.database_url)
+    (config.prod_deployment_path / keys.KEY).mkdir(parents=True)
+    log = PredictionLog(lambda: config, counts)
+    for _ in range(2):
+        log.add(make_predicted(1, ids=[("acme",)]), 1)
+        assert log._flush()
+
+    assert [row["client"] for row in rows_of(config.database_url)] == [None, None]
+    assert counts == {"logged": 2}
+    assert caplog.text.count("without a hash of the client") == 1
 
 
 def test_categories_are_logged_as_the_model_reads_them(config_path: Path) -> None:
@@ -254,10 +296,12 @@ def test_a_share_of_the_rows_is_logged(n_rows: int, counts: Counts, config: Conf
 def test_the_chosen_rows_keep_their_columns_together() -> None:
     predicted = make_predicted(4, ids=[("a",), ("b",), ("c",), ("d",)])
 
-    rows = predictionlog.spell_rows(predictionlog.take(predicted, np.array([1, 3])))
+    rows = predictionlog.spell_rows(predictionlog.take(predicted, np.array([1, 3])), KEY)
 
     assert [row["values"] for row in rows] == ["[1.0]", "[3.0]"]
-    assert [row["client"] for row in rows] == [predictionlog.hash_client(i) for i in ("b", "d")]
+    assert [row["client"] for row in rows] == [
+        predictionlog.hash_client(i, KEY) for i in ("b", "d")
+    ]
 
 
 def test_the_newest_rows_are_kept(config: Config, counts: Counts) -> None:
@@ -427,9 +471,9 @@ def test_both_databases_keep_the_same(records_url: str, config: Config, counts: 
     rows = rows_of(records_url)
 
     assert [row["values"] for row in rows] == ["[0.0]", "[1.0]", "[2.0]"]
-    assert [row["client"] for row in rows] == [
-        predictionlog.hash_client(("a",)), predictionlog.hash_client(("b",)), None,
-    ]  # fmt: skip
+    key = keys.make_key(config.prod_deployment_path)
+    hashes = [predictionlog.hash_client((name,), key) for name in ("a", "b")]
+    assert [row["client"] for row in rows] == [*hashes, None]
     assert counts == {"logged": 3}
 
 
@@ -449,7 +493,7 @@ def test_rows_are_of_the_release_and_of_its_present_time(records_url: str) -> No
         after = traffic.recent_predictions(connection, FIRST, 10)
         last = traffic.recent_predictions(connection, FIRST, 1)
         n_removed = traffic.forget_old_predictions(connection, 3)
-        n_left = traffic.count_predictions(connection)
+        n_left = len(database.newest_rows(connection, tables.predictions, 10**6))
 
     assert [row["at"].hour for row in before] == [7, 6, 3]
     assert [row["at"].hour for row in after] == [7, 6]
@@ -464,7 +508,7 @@ def wait_for_rows(url: str, n_rows: int) -> None:
     """Wait until so many rows are logged."""
     for _ in range(100):
         with database.open_records(url) as engine, database.reading(engine) as connection:
-            if traffic.count_predictions(connection) == n_rows:
+            if len(database.newest_rows(connection, tables.predictions, 10**6)) == n_rows:
                 return
         time.sleep(0.1)
     raise TimeoutError(f"{n_rows} rows were not logged")

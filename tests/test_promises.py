@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from scripts import artifacts, config, diagnostics, fullprocess, snapshot
 from scripts.config import Config
 from scripts.database import Verdict
-from scripts.filebook import KnownFile
+from scripts.inbox import KnownFile
 from tests.conftest import HEADER, make_rows, write_csv
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import matplotlib.image
 import numpy as np
@@ -128,6 +129,8 @@ def test_main_draws_what_the_index_lists(deployed: Config) -> None:
         assert chart["file"] == f"{chart['name']}-{durable.digest(content)[:8]}.svg"
         assert f'width="{chart["width"] * 0.75:g}pt"' in content.decode()
         assert len(chart["alt"]) > 20
+        # All colours are variables, those of seaborn too.
+        assert not re.search(r"#[0-9a-f]{6}", content.decode().split("</style>", 1)[1])
 
 
 def test_the_words_of_the_confusion_matrix_hold_its_numbers(deployed: Config) -> None:

@@ -21,6 +21,7 @@ from scripts import (
     ingestion,
     promotion,
     release,
+    retention,
     rollback,
     scoring,
     training,
@@ -270,7 +271,7 @@ def test_other_data_or_other_settings_make_another_model(
     assert retrain(changed(training={"C": 0.5})).answer is Answer.DEPLOY
     write_csv(deployed.input_folder_path / "d.csv", make_rows(500, 8))
     deploy_again(deployed)
-    assert rollback.current_name(deployed.prod_deployment_path) is not None
+    assert artifacts.current_name(deployed.prod_deployment_path) is not None
 
 
 def test_to_let_it_serve_again_is_a_rollback_to_it(deployed: Config) -> None:
@@ -336,18 +337,18 @@ def test_retention_spares_the_current_the_last_that_served_and_the_next_to_go_ba
     deployed: Config,
 ) -> None:
     prod = deployed.prod_deployment_path
-    names = [rollback.current_name(prod), *(deploy_rows(deployed, seed) for seed in range(2, 8))]
+    names = [artifacts.current_name(prod), *(deploy_rows(deployed, seed) for seed in range(2, 8))]
     # Served: 1 to 7, then back to 3, then to 2: 3 served last, and 1 is where to go next.
     roll_back(deployed, names[2])
     roll_back(deployed)
     served = [row["release"] for row in rollback.read_history(deployed)]
 
-    n_removed = deployment.remove_old_releases(prod, 2, served)
+    n_removed = retention.remove_old_releases(prod, 2, served)
 
     left = [path.name[:4] for path in artifacts.list_releases(prod)]
     assert left == ["0001", "0002", "0003", "0006", "0007"]
     assert n_removed == 2
-    assert deployment.remove_old_releases(prod, 2, served) == 0
+    assert retention.remove_old_releases(prod, 2, served) == 0
 
 
 @pytest.fixture
@@ -425,6 +426,7 @@ def test_a_status_question_before_the_first_release_says_what_to_do(
         (["rollback"], "Missing option '--reason'"),
         (["rollback", "--reason", " \n"], "it is empty; say for example --reason"),
         (["rollbakc"], "No such command"),
+        ([], "Missing command"),
     ],
 )
 def test_a_wrong_command_line_is_refused(
@@ -439,6 +441,14 @@ def test_a_wrong_command_line_is_refused(
     assert serving(deployed) == before
 
 
+def test_without_a_verb_there_is_help_and_no_deployment() -> None:
+    shown = CliRunner().invoke(deployment.make_program(), [])
+
+    assert shown.exit_code == 2
+    for verb in ("deploy", "list", "rollback", "verify"):
+        assert f"\n  {verb} " in shown.output
+
+
 def test_the_reason_stays_on_one_line(
     three: tuple[Config, list[str]], run: Callable[..., Result]
 ) -> None:
@@ -449,10 +459,8 @@ def test_the_reason_stays_on_one_line(
     assert rollback.read_history(config)[0]["reason"] == "bad INFO forged: all is well"
 
 
-def test_the_plain_command_deploys_and_records_who(
-    deployed: Config, run: Callable[..., Result]
-) -> None:
-    assert run().exit_code == 0
+def test_deploy_deploys_and_records_who(deployed: Config, run: Callable[..., Result]) -> None:
+    assert run("deploy").exit_code == 0
 
     assert str(serving(deployed)).startswith("0002_")
     (row,) = rollback.read_history(deployed)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import bulk, dataset, ingestion, linewise, ranges, uploads
+from scripts import bulk, dataset, linewise, pandas_engine, ranges, uploads
 from scripts.answers import RefusedError
 from scripts.bodies import read_csv
 from scripts.config import Schema
@@ -204,7 +204,7 @@ def test_equal_rows_are_counted_as_duplicates(tmp_path: Path) -> None:
     path.write_text("\n".join([HEADER, *["x,1,2,3,1"] * 3, *["y,1,2,3,0"] * 2, "z,1,2,3,"]))
 
     found = linewise.gather(
-        [path], SCHEMA, tmp_path / "work", find_clients=ingestion.find_todays_clients
+        [path], SCHEMA, tmp_path / "work", find_clients=pandas_engine.find_todays_clients
     )
     b"".join(found.parts)
 

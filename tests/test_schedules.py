@@ -12,13 +12,16 @@ from scripts.errors import ScheduleError
         ("*/10 * * * *", "Every 10 minutes"),
         ("* * * * *", "Every minute"),
         ("@hourly", "Every hour"),
-        ("0 6 * * mon-fri", "At 06:00, Monday through Friday"),
-        ("15 18 1 jan *", "At 18:15, on day 1 of the month, only in January"),
+        ("0 6 * * mon-fri", "At 06:00 on Monday through Friday"),
+        ("15 18 1 jan *", "At 18:15 on January 1"),
+        ("0 */6 * * *", "Every 6 hours"),
+        ("*/15 8-17 * * *", "Every 15 minutes from 08:00 through 17:59"),
+        ("0 8,18 * * *", "At 08:00 and 18:00 every day"),
         # A step that does not divide the hour starts anew each hour.
-        ("*/45 * * * *", "At 0 and 45 minutes past the hour"),
+        ("*/45 * * * *", "At minutes 0 and 45 of every hour"),
         # Either day will do, unless one of them starts with a star: then both must match.
-        ("0 3 1,15 * 1", "At 03:00, on day 1 and 15 of the month, or on Monday"),
-        ("0 3 */2 * 1", "At 03:00, every 2 days, only on Monday"),
+        ("0 3 1,15 * 1", "At 03:00 on the first and the 15th day of the month or on Monday"),
+        ("0 3 */2 * 1", "At 03:00 on every second day of the month if it's on Monday"),
     ],
 )
 def test_a_schedule_is_said_in_words(expression: str, words: str) -> None:

@@ -3,22 +3,37 @@
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
-from scripts import server
+from scripts import live, server
 from scripts.config import ApiSettings
 from scripts.errors import ServiceUnavailableError
-from tests.service import GOOD, JSON, ROOT, make_row, rows_body, served
+from tests.service import (
+    FIRST,
+    GOOD,
+    JSON,
+    ROOT,
+    SECOND,
+    make_model,
+    make_row,
+    rows_body,
+    served,
+    switch,
+    write_release,
+)
 
 # The real server
 
@@ -39,7 +54,7 @@ def test_the_real_server_answers_and_ends_at_sigterm(prod: Path, config_path: Pa
     assert predicted.headers["Server"] == "adras"
     assert (too_large.status_code, chunked.status_code) == (413, 200)
     assert too_large.headers["Content-Type"] == "application/problem+json"
-    assert (head.status_code, head.content, doubled.status_code) == (200, b"", 404)
+    assert (head.status_code, head.content, doubled.status_code) == (200, b"", 400)
     assert process.returncode == 0
     assert f"INFO app: Serving on {url}." in log_text
     assert "Traceback" not in log_text
@@ -145,6 +160,91 @@ def test_slow_clients_are_cut_and_do_not_shut_others_out(prod: Path, config_path
     assert process.returncode == 0
 
 
+# The program with a disk that hangs while a file named by the environment is there.
+HANGING = """
+import os, sys, time
+from pathlib import Path
+from scripts import app
+from scripts.console import make_command
+
+def hang(path, readlink=os.readlink):
+    while Path(os.environ["ADRAS_TEST_HANGS"]).exists():
+        time.sleep(0.01)
+    return readlink(path)
+
+os.readlink = hang
+make_command(app.serve, ()).main(args=sys.argv[1:])
+"""
+
+
+def ask_health(url: str) -> dict[str, Any]:
+    """Ask how the service is."""
+    return dict(requests.get(f"{url}/health", timeout=10).json())
+
+
+def ask_release(url: str) -> str:
+    """Ask for a prediction; return the release that answered."""
+    answer = requests.post(f"{url}/predict", json={"data": [make_row(0)]}, timeout=10)
+    return str(answer.json()["release"])
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that lets the disk hang while it is there."""
+    path = tmp_path / "hangs"
+    monkeypatch.setenv("ADRAS_TEST_HANGS", str(path))
+    return path
+
+
+def test_a_deployment_folder_that_hangs_stops_no_answer(
+    prod: Path, config_path: Path, hanging: Path
+) -> None:
+    write_release(prod, SECOND, make_model())
+    with served(config_path, program=("-c", HANGING)) as (url, _):
+        hanging.touch()
+        started = time.monotonic()
+        releases = {ask_release(url) for _ in range(20)}
+        duration_s = time.monotonic() - started
+        faults = ask_health(url)["errors"]
+        numbers = requests.get(f"{url}/metrics", timeout=10).text
+        diagnosis = requests.get(f"{url}/diagnose", timeout=10)
+        switch(prod, SECOND)
+        during = ask_release(url)
+        hanging.unlink()
+        time.sleep(0.1)
+        after, faults_after = ask_release(url), ask_health(url)["errors"]
+
+    # The first of them waits for what may be new, and the others do not.
+    assert duration_s < live.RENEWAL_S + 2
+    assert (releases, during, after) == ({FIRST}, FIRST, SECOND)
+    assert "has hung for" in faults[0]
+    assert not any("has hung" in fault for fault in faults_after)
+    assert "adras_ready 1.0" in numbers
+    assert "has hung for" in diagnosis.json()["detail"]
+
+
+def test_a_deployment_folder_that_hangs_does_not_keep_the_service_from_ending(
+    prod: Path, config_path: Path, hanging: Path
+) -> None:
+    with served(config_path, program=("-c", HANGING)) as (url, process):
+        hanging.touch()
+        ask_release(url)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+
+    assert process.returncode == 0
+
+
+def test_a_deployment_is_seen_by_the_next_request(prod: Path, config_path: Path) -> None:
+    write_release(prod, SECOND, make_model())
+    with served(config_path) as (url, _):
+        for name in (SECOND, FIRST) * 20:
+            switch(prod, name)
+            # As long as an answer of its own may be old, and longer than one takes.
+            time.sleep(live.FRESH_S)
+            assert ask_release(url) == name
+
+
 @pytest.mark.campaign
 def test_campaign_slow_clients_are_cut(prod: Path, config_path: Path) -> None:
     with served(config_path) as (url, _):
@@ -172,7 +272,7 @@ def test_a_log_that_nobody_reads_holds_no_prediction_up(prod: Path, config_path:
 
     # The first that meets the full log waits for what it thinks is a new configuration; after it
     # nobody does.
-    assert server.RENEWAL_S - 0.2 < slowest_s < server.RENEWAL_S + 1
+    assert live.RENEWAL_S - 0.2 < slowest_s < live.RENEWAL_S + 1
 
 
 def test_several_processes_share_the_work_and_are_replaced(prod: Path, config_path: Path) -> None:
@@ -194,3 +294,126 @@ def test_several_processes_share_the_work_and_are_replaced(prod: Path, config_pa
     assert process.returncode == 0
     assert "another one starts" in log_text
     assert "Traceback" not in log_text
+
+
+ROWS_CSV = b"lastmonth_activity,lastyear_activity,number_of_employees\n0,7,3\n1,7,3\n"
+ONE_CHUNK = b"%x\r\n%b\r\n" % (len(ROWS_CSV), ROWS_CSV)
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def send_raw(url: str, request: bytes, *, is_half_closed: bool) -> bytes:
+    """Send bytes, close the sending half of the connection if wanted, and read to the end."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(request)
+        if is_half_closed:
+            connection.shutdown(socket.SHUT_WR)
+        parts = []
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.fixture
+def many_rows_url(prod: Path, config_path: Path) -> Iterator[str]:
+    """The address of a server."""
+    with served(config_path) as (url, _):
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("body", "is_half_closed"),
+    [
+        (CHUNKED + ONE_CHUNK, True),
+        (CHUNKED + ONE_CHUNK + b"20\r\n2,7", True),
+        (CHUNKED + ONE_CHUNK + b"0\r\n", True),
+        (CHUNKED + ONE_CHUNK + b"zz\r\n2,7,3\r\n0\r\n\r\n", False),
+        (b"Content-Length: %d\r\n\r\n" % (len(ROWS_CSV) + 6) + ROWS_CSV, True),
+    ],
+)
+def test_a_body_that_ends_early_is_never_answered_as_if_it_were_whole(
+    many_rows_url: str, body: bytes, is_half_closed: bool
+) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/csv\r\n"
+
+    answer = send_raw(many_rows_url, head + body, is_half_closed=is_half_closed)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"The body ended early" in answer
+    assert b"probabilities" not in answer
+    numbers = requests.get(f"{many_rows_url}/metrics", timeout=10).text
+    assert 'adras_requests_total{method="POST",route="other",status="400"} 1.0' in numbers
+
+
+def test_clients_that_close_their_half_leave_nothing_behind(prod: Path, config_path: Path) -> None:
+    head = b"Host: 127.0.0.1\r\nContent-Type: text/csv\r\nContent-Length: %d\r\n\r\n"
+    asked = [
+        b"GET /summarise HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\n" + head % len(ROWS_CSV) + ROWS_CSV,
+    ]
+    with served(config_path) as (url, process):
+        before = count_open(process.pid)
+        answers = [send_raw(url, one, is_half_closed=True) for one in asked for _ in range(40)]
+        time.sleep(0.5)
+        after = count_open(process.pid)
+        numbers = requests.get(f"{url}/metrics", timeout=10).text
+        again = requests.get(f"{url}/openapi.json", timeout=10)
+
+    # Either the whole answer or a closed connection.
+    assert {answer[:15] for answer in answers} <= {b"", b"HTTP/1.1 200 OK"}
+    counted = re.findall(r'adras_requests_total\{.*"/(?:summ|open|pred).*\} ([0-9.]+)', numbers)
+    # The server drops a connection whose end it reads together with the request.
+    assert 0 < sum(map(float, counted)) <= len(answers)
+    assert again.ok
+    # Threads that answer are made when they are first needed.
+    assert after[0] <= before[0] + 2
+    assert after[1] <= before[1] + server.N_THREADS
+
+
+def count_open(pid: int) -> tuple[int, int]:
+    """Count the open files and the threads of a process."""
+    place = Path(f"/proc/{pid}")
+    return len(list((place / "fd").iterdir())), len(list((place / "task").iterdir()))
+
+
+def begin_body(url: str, path: str, length: int, sent: bytes) -> socket.socket:
+    """Begin to send a body, and wait."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n"
+    (client,) = connect(url, head.encode() + b"Content-Type: application/json\r\n\r\n" + sent, 1)
+    return client
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout"])
+def test_a_form_for_a_token_has_a_limit_of_its_own(
+    prod: Path, config_path: Path, path: str
+) -> None:
+    with served(config_path, "token-4711", max_body_bytes=2**20) as (url, _):
+        with begin_body(url, path, 17_000, b"") as client:
+            refused = client.recv(12)
+        allowed = requests.post(f"{url}/login", data={"token": "x" * 15_000}, timeout=5)
+        asked = requests.get(f"{url}/health", data=b"x" * 17_000, timeout=5)
+
+    assert refused == (b"HTTP/1.1 413" if path == "/login" else b"HTTP/1.1 401")
+    assert allowed.status_code == 401
+    assert asked.status_code == 413
+
+
+def test_large_bodies_have_a_limit_together_and_small_ones_go_on(
+    prod: Path, config_path: Path
+) -> None:
+    size = 2**23
+    with served(config_path, max_body_bytes=size, max_rows=10) as (url, _):
+        waiting = [begin_body(url, "/predict", size, b" " * (size - 10)) for _ in range(3)]
+        time.sleep(0.5)
+        large = requests.post(f"{url}/predict", data=b" " * 1_000_000, timeout=5)
+        small = requests.post(f"{url}/predict", json={"data": [make_row(0)]}, timeout=5)
+        for client in waiting:
+            client.close()
+        time.sleep(0.5)
+        again = requests.post(f"{url}/predict", data=b" " * 1_000_000, timeout=5)
+
+    assert (large.status_code, large.headers["Retry-After"]) == (503, "1")
+    assert small.status_code == 200
+    # Room again: it is no JSON.
+    assert again.status_code == 415

@@ -66,7 +66,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return made
 
 
-INSTALL = "-m pip install --quiet --disable-pip-version-check -r requirements.lock"
+INSTALL = "-m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock"
 
 
 @pytest.mark.parametrize("argument", ["-h", "--help"])

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
 from pypdf import PdfReader
 
-from scripts.canvas import Drawing, Look, Panel
-from scripts.marks import Picture, Words
-from scripts.paper import is_plain
-from scripts.sheets import BOTTOM, LINE, Column, Sheets, fit_cell, wrap
+from scripts import canvas
+from scripts.canvas import Drawing, Look
+from scripts.sheets import BOTTOM, LINE, Column, Sheets, fit_cell, fit_sentence, is_plain, wrap
 
 NOW = datetime(2026, 11, 24, 10, 30, tzinfo=UTC)
 COLUMNS = (Column("name", 0.6), Column("number", 0.2, True))
@@ -74,9 +74,9 @@ def test_nothing_is_written_below_the_margin() -> None:
         sheets.paragraph("Some words. " * 40)
         sheets.facts([("A fact", "It is so. " * 50)])
 
-    lowest = min(mark.y for page in sheets.pages for mark in page if isinstance(mark, Words))
+    lowest = min(text.get_position()[1] for figure in sheets.figures for text in figure.texts)
 
-    assert lowest >= BOTTOM - 15
+    assert lowest * 842 >= BOTTOM - 15
 
 
 @pytest.mark.parametrize("used", range(60, 100, 4))
@@ -96,10 +96,10 @@ def test_a_heading_stays_with_what_it_is_for() -> None:
     sheets.y = BOTTOM + 50
     sheets.heading("Alone?")
 
-    assert len(sheets.pages) == 2
+    assert len(sheets.figures) == 2
 
 
-def draw(axes: Panel, look: Look) -> None:
+def draw(axes: Axes, look: Look) -> None:
     """Draw a line."""
     axes.plot([0, 1], [0, 1], color=look.accent)
 
@@ -111,10 +111,9 @@ def test_pictures_stand_side_by_side_below_their_titles() -> None:
     sheets = Sheets("A report", NOW)
     sheets.pictures(pictures, 2, 200)
 
-    boxes = [mark.box for mark in sheets.pages[0] if isinstance(mark, Picture)]
-    (left, bottom, width, _), (next_left, next_bottom, *_), (_, low, _, height) = boxes
-    assert bottom == next_bottom > low + height
-    assert left + width < next_left + 8
+    boxes = [axes.get_position() for axes in sheets.figures[0].axes]
+    assert boxes[0].y0 == boxes[1].y0 > boxes[2].y1
+    assert boxes[0].x1 < boxes[1].x0
     assert all(f"Title {n}" in texts_of(sheets)[0] for n in range(3))
 
 
@@ -123,8 +122,7 @@ def test_pictures_that_do_not_fit_start_a_page() -> None:
     sheets = Sheets("A report", NOW)
     sheets.pictures([picture] * 4, 1, 300)
 
-    n_pictures = [sum(isinstance(mark, Picture) for mark in page) for page in sheets.pages]
-    assert n_pictures == [2, 2]
+    assert [len(figure.axes) for figure in sheets.figures] == [2, 2]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +142,23 @@ def test_what_every_reader_can_spell_needs_no_font_of_ours(text: str, plain: boo
 
     assert is_plain(text) is plain
     assert all(font.startswith("/Helvetica") for font in fonts) is plain
+
+
+def draw_cyrillic(axes: Axes, look: Look) -> None:
+    """Draw a line whose legend is in Cyrillic letters."""
+    axes.plot([0, 1], [0, 1], color=look.accent, label="Кириллица")
+    canvas.add_legend(axes, look)
+
+
+def test_other_letters_in_a_picture_are_embedded_and_can_be_read_again() -> None:
+    sheets = Sheets("A report", NOW)
+    picture = Drawing("n", "Plain title", "A line.", "models", 480, 360, (draw_cyrillic,))
+    sheets.pictures([picture], 1, 300)
+
+    reader = read(sheets)
+
+    assert "Кириллица" in reader.pages[0].extract_text()
+    assert not any(font.startswith("/Helvetica") for font in fonts_of(reader))
 
 
 def test_other_letters_can_be_read_again() -> None:
@@ -175,6 +190,25 @@ def test_a_cell_is_shortened_in_its_middle(length: int) -> None:
 
     assert (cell[0], cell[-1]) == ("a", "b")
     assert cell == text or ("…" in cell and len(cell) < len(text))
+
+
+@pytest.mark.parametrize("width", range(34, 400, 7))
+def test_a_sentence_is_shortened_at_its_end_and_never_in_a_number(width: int) -> None:
+    cut = fit_sentence("the candidate is better: F1 0.7134 on 1000 rows (364 positive)", width)
+
+    assert cut.removesuffix(" …") in (
+        "the candidate is better: F1 0.7134 on 1000 rows (364 positive)",
+        "the candidate is better: F1 0.7134 on 1000 rows", "the candidate is better",
+        "the candidate is", "the candidate", "the",
+    )  # fmt: skip
+
+
+def test_the_reason_of_a_run_is_a_sentence() -> None:
+    reason = "nothing new: the candidate has F1 0.71345678 on 1000 test rows of 12 files"
+    sheets = Sheets("A report", NOW)
+    sheets.table((Column("why", 0.36, is_sentence=True),), [(reason,)])
+
+    assert "nothing new …" in texts_of(sheets)[0]
 
 
 def test_lines_are_broken_between_words() -> None:

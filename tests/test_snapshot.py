@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scripts import durable, inbox, snapshot
+from scripts import durable, inbox, input_folders, snapshot
 from scripts.config import Config
 from scripts.database import Role, Row
-from scripts.filebook import KnownFile
+from scripts.inbox import KnownFile
 from scripts.snapshot import Snapshot
 from tests.conftest import SMALL_ROWS, make_rows, write_csv
 
@@ -121,8 +121,8 @@ def test_a_file_is_hashed_again_only_if_its_state_changed(tmp_path: Path) -> Non
     same = KnownFile(status.st_size, status.st_mtime_ns, status.st_ino, "as it was")
     older = KnownFile(status.st_size, status.st_mtime_ns - 1, status.st_ino, "as it was")
 
-    assert snapshot.look_at(path, {str(path): same}).sha256 == "as it was"
-    assert snapshot.look_at(path, {str(path): older}).sha256 != "as it was"
+    assert input_folders.look_at(path, {str(path): same}).sha256 == "as it was"
+    assert input_folders.look_at(path, {str(path): older}).sha256 != "as it was"
 
 
 def test_a_file_that_could_not_be_read_is_tried_again(
@@ -135,9 +135,9 @@ def test_a_file_that_could_not_be_read_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(inbox, "digest_lines", refuse)
-        before = snapshot.look_at(path, {})
+        before = input_folders.look_at(path, {})
 
-    assert snapshot.look_at(path, {str(path): before}).sha256 == durable.digest_file(path)
+    assert input_folders.look_at(path, {str(path): before}).sha256 == durable.digest_file(path)
 
 
 def test_which_folder_is_production_counts(config: Config, tmp_path: Path) -> None:

@@ -28,9 +28,9 @@ from scripts import (
     filebook,
     findings,
     inbox,
-    ingestion,
     model,
     monitoring,
+    pandas_engine,
     plainmodel,
     reference,
     regression,
@@ -45,6 +45,7 @@ from scripts.errors import DatasetError
 from scripts.findings import FileReading
 from scripts.model import CategoricalTerm, NumericTerm
 from scripts.regression import BLANK_WEIGHT, RAW, SCALED
+from scripts.run_context import RunContext
 from tests.clientele import ask
 from tests.sparkcluster import running_cluster, why_not
 from tests.sparkruns import LAKE, RARE, Done, change_engine, probe, run_once
@@ -68,12 +69,12 @@ def test_in_ci_the_cluster_is_not_left_out() -> None:
 @pytest.fixture(scope="module")
 def here(done: Done) -> tuple[pd.DataFrame, pd.DataFrame, list[Any]]:
     """Read the same files by the pandas engine."""
-    return ingestion.read_input(done.input_paths, done.config.schema)
+    return pandas_engine.read_input(done.input_paths, done.config.schema)
 
 
 def test_the_rows_dropped_are_counted_by_class(done: Done) -> None:
     paths, config = done.input_paths, done.config
-    _, dropped, _, _ = ingestion.read_table(paths, config.schema, config.ingestion)
+    _, dropped, _, _ = pandas_engine.read_table(paths, config.schema, config.ingestion)
 
     with database.open_records(config.database_url) as engine, engine.connect() as connection:
         query = sa.select(tables.models.c.settings).where(tables.models.c.run_id == 1)
@@ -280,7 +281,7 @@ def test_what_is_written_for_narwhals_cleans_on_spark_and_what_is_for_pandas_is_
 def later(done: Done) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
     """Read the files of the second run, which it read off a store, by the pandas engine."""
     paths = inbox.list_tables(done.config.input_folder_path)
-    return ingestion.read_input(paths, done.config.schema)
+    return pandas_engine.read_input(paths, done.config.schema)
 
 
 def test_drift_is_that_of_the_pandas_engine_on_the_same_rows(done: Done, later: Any) -> None:
@@ -321,7 +322,7 @@ def score_by_pandas(
                 run_id = database.start_run(connection, datetime.now(UTC))
             current = release.load_release(config.prod_deployment_path / artifacts.RELEASES / name)
             clientscoring.score_clients(
-                config, engine, run_id, clients_found, path, config.schema, current
+                RunContext(config), engine, run_id, clients_found, path, config.schema, current
             )
     return config
 

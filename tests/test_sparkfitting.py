@@ -86,7 +86,9 @@ def test_features_and_fit_are_those_of_the_pandas_engine(scaled: bool) -> None:
     pipeline.set_params(**precise).fit(X, y)
     terms = describe(table, scaled=scaled)
 
-    features = sparkfeatures.make_features(table, terms, SCHEMA)
+    features = sparkfeatures.expand_codes(
+        sparkfeatures.encode_rows(table, terms, SCHEMA), sparkfeatures.widths_of(terms)
+    )
 
     assert features == pytest.approx(pipeline["columns"].transform(X), rel=1e-12, abs=1e-12)
     assert features.shape == (3000, sparkfeatures.count_features(terms))

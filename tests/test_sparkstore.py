@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 from scripts import durable, sparkstore
 from scripts.addresses import Address
 from scripts.errors import DatasetError
-from scripts.filebook import KnownFile
+from scripts.inbox import KnownFile
 from scripts.sparkstore import Stored
 
 NAMES = ["b.csv", "a b [1].csv", "é%20.CSV", "_SUCCESS.csv", ".c.csv", "notes.txt", "d.csv.part"]

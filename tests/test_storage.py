@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from alembic.migration import MigrationContext
 
 from scripts import database, filebook, migrations, states, storage, tables
 from scripts.errors import RecordsError
+from tests.damage import DAMAGES, damage
 
 ROOT = Path(__file__).parent.parent
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 # As the first installations' programs made them, before the tables had versions.
 FIRST_TABLES = """
 CREATE TABLE digests (
@@ -209,3 +212,34 @@ def test_a_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path) -> 
         database.open_records(f"sqlite:///{path}"),
     ):
         pass
+
+
+# Every kind of damage is an expected failure
+
+
+@pytest.mark.parametrize("statement", DAMAGES.values(), ids=list(DAMAGES))
+def test_whatever_the_records_hold_wrongly_is_an_error_of_theirs(
+    tmp_path: Path, statement: str
+) -> None:
+    path = tmp_path / "adras.db"
+    with storage.open_records(f"sqlite:///{path}") as engine:
+        with storage.writing(engine) as connection:
+            run_id = database.start_run(connection, NOW)
+            database.end_run(connection, run_id, status="finished", ended_at=NOW, durations_s={})
+        damage(path, statement)
+
+        # Which of the two questions meets the damage depends on what is damaged.
+        with (
+            pytest.raises(RecordsError, match=r"adras\.db cannot be used: "),
+            storage.reading(engine) as connection,
+        ):
+            _ = database.latest_runs(connection, 1), database.list_deployments(connection, 1)
+
+
+def test_a_bug_of_whoever_asks_is_none_of_the_records(tmp_path: Path) -> None:
+    with (
+        storage.open_records(f"sqlite:///{tmp_path / 'adras.db'}") as engine,
+        pytest.raises(ValueError, match="invalid literal"),
+        storage.reading(engine),
+    ):
+        int("a bug")

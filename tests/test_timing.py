@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import dataset, engines, ingestion, timing
+from scripts import dataset, engines, pandas_engine, timing
 from scripts.config import Config
 from tests.conftest import SMALL_ROWS, write_csv
 
@@ -61,7 +61,7 @@ def test_a_cluster_is_not_taken_up_to_be_timed(
     deployed: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(engines, "is_cluster", lambda config: True)
-    monkeypatch.setattr(ingestion, "build_dataset", None)
+    monkeypatch.setattr(pandas_engine, "read_input", None)
     caplog.set_level("INFO")
 
     assert timing.measure_steps(deployed) == [None, None]

@@ -21,11 +21,11 @@ def write_tokens(path: Path, text: str, mode: int = 0o600) -> ApiSettings:
 def test_tokens_come_from_the_environment_and_empty_is_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("ADRAS_API_TOKEN", "secret")
-    monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", "other")
+    monkeypatch.setenv("ADRAS_API_TOKEN", "secret-of-reading")
+    monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", "secret-of-admins")
     assert tokens.read_tokens(ApiSettings()).by_role == {
-        Role.READ: b"secret",
-        Role.ADMIN: b"other",
+        Role.READ: b"secret-of-reading",
+        Role.ADMIN: b"secret-of-admins",
     }
     monkeypatch.setenv("ADRAS_API_TOKEN", "")
     monkeypatch.delenv("ADRAS_API_ADMIN_TOKEN")
@@ -35,17 +35,25 @@ def test_tokens_come_from_the_environment_and_empty_is_none(
 def test_tokens_come_from_a_file_and_the_environment_wins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api = write_tokens(tmp_path / "tokens", "# ours\n\nread  aaa \nadmin bbb\n")
-    assert tokens.read_tokens(api).by_role == {Role.READ: b"aaa", Role.ADMIN: b"bbb"}
+    api = write_tokens(
+        tmp_path / "tokens", "# ours\n\nread  aaaaaaaaaaaaaaaa \nadmin bbbbbbbbbbbbbbbb\n"
+    )
+    assert tokens.read_tokens(api).by_role == {
+        Role.READ: b"aaaaaaaaaaaaaaaa",
+        Role.ADMIN: b"bbbbbbbbbbbbbbbb",
+    }
 
-    monkeypatch.setenv("ADRAS_API_TOKEN", "ccc")
+    monkeypatch.setenv("ADRAS_API_TOKEN", "cccccccccccccccc")
 
-    assert tokens.read_tokens(api).by_role == {Role.READ: b"ccc", Role.ADMIN: b"bbb"}
+    assert tokens.read_tokens(api).by_role == {
+        Role.READ: b"cccccccccccccccc",
+        Role.ADMIN: b"bbbbbbbbbbbbbbbb",
+    }
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o660, 0o620, 0o601, 0o777])
 def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
-    api = write_tokens(tmp_path / "tokens", "read aaa\n", mode)
+    api = write_tokens(tmp_path / "tokens", "read aaaaaaaaaaaaaaaa\n", mode)
 
     with pytest.raises(ConfigError, match=f"has the mode {mode:03o} .*chmod 600"):
         tokens.read_tokens(api)
@@ -53,7 +61,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> No
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
-    api = write_tokens(tmp_path / "tokens", "read aaa\n")
+    api = write_tokens(tmp_path / "tokens", "read aaaaaaaaaaaaaaaa\n")
     os.chown(tmp_path / "tokens", 4711, 4711)
 
     with pytest.raises(ConfigError, match="owner 4711"):
@@ -68,9 +76,13 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
         ("s3cr3t\n", "line 1: expected `read TOKEN`"),
         ("write s3cr3t\n", "line 1: expected"),
         ("read a b\n", "line 1: expected"),
-        ("read s3cr3t\nread other\n", "line 2: expected"),
-        ("read s3cr3t\nadmin s3cr3t\n", "are the same"),
+        ("read s3cr3t-s3cr3t-s3cr3t\nread other-other-other\n", "line 2: expected"),
+        ("read s3cr3t-s3cr3t-s3cr3t\nadmin s3cr3t-s3cr3t-s3cr3t\n", "are the same"),
         ("read s3cr3t\xe9\n", "cannot carry"),
+        (
+            "read s3cr3t-s3cr3t-s3cr3t\nadmin s3cr3t\n",
+            "line 2, has 6 characters; expected 16 or more",
+        ),
     ],
 )
 def test_a_file_that_is_none_of_tokens_is_refused_without_showing_it(
@@ -101,13 +113,27 @@ def test_a_token_that_no_header_can_carry_is_refused(
         tokens.read_tokens(ApiSettings())
 
 
+@pytest.mark.parametrize("token", ["a", "token-4711", "a" * (tokens.MIN_LENGTH - 1)])
+def test_a_token_that_could_be_guessed_is_refused_with_its_length(
+    monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", token)
+
+    with pytest.raises(ConfigError, match="expected 16 or more") as caught:
+        tokens.read_tokens(ApiSettings())
+
+    assert f"ADRAS_API_ADMIN_TOKEN has {len(token)} characters" in str(caught.value)
+    monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", "a" * tokens.MIN_LENGTH)
+    assert tokens.read_tokens(ApiSettings()).by_role
+
+
 def test_programs_of_the_installation_take_the_least_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", "bbb")
-    assert tokens.read_tokens(ApiSettings()).any_for_reading == b"bbb"
-    monkeypatch.setenv("ADRAS_API_TOKEN", "aaa")
-    assert tokens.read_tokens(ApiSettings()).any_for_reading == b"aaa"
+    monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", "bbbbbbbbbbbbbbbb")
+    assert tokens.read_tokens(ApiSettings()).any_for_reading == b"bbbbbbbbbbbbbbbb"
+    monkeypatch.setenv("ADRAS_API_TOKEN", "aaaaaaaaaaaaaaaa")
+    assert tokens.read_tokens(ApiSettings()).any_for_reading == b"aaaaaaaaaaaaaaaa"
 
 
 def test_tokens_are_not_shown() -> None:

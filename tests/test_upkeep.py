@@ -1,9 +1,11 @@
 """Copies of the records, and a history taken over."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from scripts import database, filebook, storage, upkeep
+from scripts import database, filebook, storage, tables, upkeep
 from scripts.config import Config
 from scripts.database import Status
 from scripts.errors import NotMadeYetError, RecordsError
@@ -21,6 +23,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 # Two rows that belong together, in one transaction, over and over.
 WRITER = """
 import sys
+import tempfile
 from datetime import UTC, datetime
 from scripts import database
 with database.open_records(sys.argv[1]) as engine:
@@ -48,7 +51,9 @@ def at(config: Config, url: str) -> Config:
 def count(url: str) -> tuple[int, int]:
     """Count runs and models."""
     with database.open_records(url) as engine, database.reading(engine) as rows:
-        return database.count_runs(rows), len(database.list_models(rows, 10**6))
+        return len(database.newest_rows(rows, tables.runs, 10**6)), len(
+            database.newest_rows(rows, tables.models, 10**6)
+        )
 
 
 def test_a_copy_made_while_others_write_is_whole(config: Config, tmp_path: Path) -> None:
@@ -174,6 +179,42 @@ def test_a_missing_pg_dump_and_a_refusing_server_are_named(
     assert not list(tmp_path.glob("*copy*"))
 
 
+PG_DUMP = """#!/bin/sh
+# Notes what it was called with, as every user of the machine could see it, and the files named.
+printf '%s\\n' "$@" > {folder}/arguments
+cat "$PGPASSFILE" > {folder}/passwords
+cat "$PGSERVICEFILE" > {folder}/services 2>/dev/null
+stat -c %a "$PGPASSFILE" > {folder}/mode
+for argument; do case $argument in --file=*) echo dumped > "${{argument#--file=}}" ;; esac; done
+"""
+
+
+@pytest.mark.parametrize(
+    "place", ["user:ca%3Anary@db", "user@db?password=ca%3Anary", "user:old@db?password=ca%3Anary"]
+)
+def test_pg_dump_shows_nobody_a_password(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    host, _, query = place.partition("?")
+    address = f"postgresql://{host}/risk?{query}&sslpassword=secret&sslmode=require"
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "pg_dump"
+    program.write_text(PG_DUMP.format(folder=tmp_path))
+    program.chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    upkeep.backup(at(config, address), path=tmp_path / "copy.dump")
+
+    arguments = (tmp_path / "arguments").read_text()
+    assert "--dbname=postgresql://user@db/risk?sslmode=require\n" in arguments
+    assert not any(word in arguments for word in ("canary", "old", "secret"))
+    assert (tmp_path / "passwords").read_text() == "*:*:*:*:ca\\:nary\n"
+    assert (tmp_path / "mode").read_text() == "600\n"
+    assert (tmp_path / "services").read_text() == "[adras]\nsslpassword=secret\n"
+    assert not list(tmp_path.glob("adras-secrets-*"))
+
+
 @pytest.fixture
 def old_installation(tmp_path: Path) -> Path:
     """Two dated runs, of which one has a model in JSON, and files without a date."""
@@ -204,7 +245,7 @@ def test_a_history_is_taken_over_before_what_is_recorded(
     ):
         runs = database.latest_runs(rows, 10)
         files = [file["path"] for file in filebook.files_of_run(rows, -3)]
-        models = {model["stamp"]: model for model in database.list_models(rows, 10)}
+        models = {model["stamp"]: model for model in database.newest_rows(rows, tables.models, 10)}
         assert database.last_decided_run(rows) is None
     assert [run["id"] for run in runs] == [1, -1, -2, -3]
     assert [run["stamp"] for run in runs[1:]] == ["undated", "20240201", "20240131"]

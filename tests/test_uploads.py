@@ -2,6 +2,7 @@
 
 import io
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from scripts import artifacts, durable, uploads
+from scripts import artifacts, durable, ingestion, uploads
 from scripts.app import create_app
 from scripts.config import Config
 from scripts.errors import DatasetError
@@ -29,6 +30,17 @@ def send(
     return client.post(
         f"/dashboard/{path}",
         data=form,
+        headers={"Accept": "text/html", "Origin": "http://localhost"},
+    )
+
+
+def send_large(client: FlaskClient, path: str, content: bytes) -> TestResponse:
+    """Send a file whose form would be a file of the test client's own, which it leaves open."""
+    head = b'--b\r\nContent-Disposition: form-data; name="table"; filename="a.csv"\r\n\r\n'
+    return client.post(
+        f"/dashboard/{path}",
+        data=head + content + b"\r\n--b--\r\n",
+        content_type="multipart/form-data; boundary=b",
         headers={"Accept": "text/html", "Origin": "http://localhost"},
     )
 
@@ -174,7 +186,8 @@ def test_a_full_disk_leaves_nothing(
     monkeypatch.setattr("os.fsync", fail)
     response = send(client, "upload", GOOD)
 
-    assert response.status_code == 500
+    assert response.status_code == 507
+    assert "The disk of the service is full; nothing was added." in response.text
     assert names_in(config.input_folder_path) == before
 
 
@@ -295,3 +308,84 @@ def test_neither_log_nor_error_has_a_client(
         send(client, path, GOOD.replace(b"acme", b"CANARY-7") + b"CANARY-8,x,1,1,1\n", "CANARY-9")
 
     assert "CANARY" not in caplog.text
+
+
+def test_a_form_needs_no_disk(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("werkzeug.formparser.SpooledTemporaryFile", fail)
+    rows = b"".join(b"n%d,1,2,3,1\n" % number for number in range(100_000))
+
+    assert send_large(client, "upload", GOOD + rows).status_code == 201
+
+
+def test_a_folder_that_cannot_be_written_is_said(
+    client: FlaskClient, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("os.link", fail)
+
+    response = send(client, "upload", GOOD)
+
+    assert response.status_code == 503
+    assert "The input folder cannot be written; nothing was added." in response.text
+
+
+def test_a_table_is_added_beside_a_file_of_the_last_year(
+    client: FlaskClient, config: Config
+) -> None:
+    (config.input_folder_path / "upload_99991231T235959999999Z.csv").write_bytes(GOOD)
+
+    assert send(client, "upload", GOOD).status_code == 201
+    assert send(client, "upload", GOOD + b"other,1,2,3,1\n").status_code == 201
+
+
+def test_of_a_table_with_a_thousand_faults_the_rest_is_not_read(client: FlaskClient) -> None:
+    content = f"{HEADER}\n".encode() + b'"a\n' * 300_000
+    started = time.process_time()
+
+    response = send_large(client, "upload", content)
+
+    assert time.process_time() - started < 5
+    assert response.status_code == 422
+    assert "1001 of its first 1001 rows cannot be right; the first: line 2" in response.text
+
+
+def test_open_quotes_of_long_lines_are_each_looked_at_once(client: FlaskClient) -> None:
+    content = f"{HEADER}\n".encode() + (b'a,"' + b"x" * 10_000 + b"\n") * 300
+    started = time.process_time()
+
+    response = send_large(client, "upload", content)
+
+    assert time.process_time() - started < 5
+    assert response.status_code == 422
+
+
+def test_what_waits_for_the_next_run_has_a_limit(
+    client: FlaskClient, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MAX_PENDING_FILES", 2)
+    more = [GOOD + f"n{number},1,2,3,1\n".encode() for number in range(4)]
+
+    statuses = [send(client, "upload", content).status_code for content in more]
+    refused = send(client, "upload", more[2])
+    ingestion.main(config)
+    after = send(client, "upload", more[2])
+
+    assert statuses == [201, 201, 409, 409]
+    assert "2 uploads of" in refused.text
+    assert "wait for the next run" in refused.text
+    assert after.status_code == 201
+
+
+def test_the_bytes_that_wait_have_a_limit_too(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MAX_PENDING_BYTES", 2 * len(GOOD))
+
+    statuses = [send(client, "upload", GOOD + b"\n" * k).status_code for k in range(2)]
+
+    assert statuses == [201, 409]

@@ -98,7 +98,7 @@ def test_a_table_is_ranked_with_or_without_labels(
     serve(config, FIRST)
     table = tmp_path / "some.csv"
     end = "," if columns.endswith("exited") else ""
-    table.write_text(f"{columns}\n=z,2,7,3{end}\nx,0,7,3{end}\nbad,many,7,3{end}\n")
+    table.write_text(f"{columns}\n=z,2,7,3{end}\nx,0,7,3{end}\n")
 
     rows = list(csv.DictReader(lines_of(run(config_path, str(table), "--format", "csv"))))
 
@@ -106,6 +106,24 @@ def test_a_table_is_ranked_with_or_without_labels(
     assert len(lines_of(run(config_path, str(table), "--top", "1"))) == 2
     assert json.loads(run(config_path, str(table), "--format", "json").stdout)[0]["client"] == "x"
     assert not (config_path.parent / "adras.db").exists()
+
+
+def test_a_list_that_lacks_rows_of_its_table_ends_with_65_and_says_so(
+    config_path: Path, config: Config, tmp_path: Path
+) -> None:
+    serve(config, FIRST)
+    table = tmp_path / "some.csv"
+    bad = [f"bad{n},many,7,3" for n in range(4)]
+    table.write_text("\n".join([HEADER, bad[0], "x,0,7,3", *bad[1:], ""]))
+
+    done = run(config_path, str(table), "--format", "csv")
+
+    assert done.exit_code == 65
+    assert [row["client"] for row in csv.DictReader(done.stdout.splitlines())] == ["x"]
+    assert (
+        f"4 of 5 rows of {table} are not on this list; the first: line 2 lastmonth" in done.stderr
+    )
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -135,6 +153,28 @@ def test_an_unknown_client_is_refused(config_path: Path, config: Config) -> None
     score_twice(config)
 
     assert run(config_path, "--client", "nobody").exit_code == 65
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ("ACME", "did you mean 'Acme Holding' or 'Acme Ltd'?"),
+        ("Acme Ldt", "did you mean 'Acme Ltd' or"),
+        ("%", "see python -m scripts.worklist."),
+        ("nobody", "see python -m scripts.worklist."),
+    ],
+)
+def test_near_names_of_clients_are_offered(
+    config_path: Path, config: Config, asked: str, hint: str
+) -> None:
+    serve(config, FIRST)
+    put_clients(config, ["Acme Ltd,2,7,3,", "Acme Holding,0,7,3,", "zoo,1,7,3,"])
+    score(config)
+
+    refused = run(config_path, "--client", asked)
+
+    assert refused.exit_code == 65
+    assert f"No client {asked!r} was scored; {hint}" in refused.stderr
 
 
 def test_before_the_first_scoring_it_says_what_to_do(config_path: Path, config: Config) -> None:
