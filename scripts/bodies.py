@@ -27,6 +27,9 @@ ACCEPTED = (
 LARGE_BYTES = 64 * 1024
 # In so few bytes no numbers stand that take long.
 QUICK_BYTES = 4 * 1024
+# So many bytes at most are read in one call without a look at their numbers; a thread's call, too,
+# holds up everybody, and of the hardest numbers this is a third of a second.
+ONE_CALL_BYTES = 256 * 1024
 # A row of a table, and a value of a row, with whatever stands in it.
 MAX_ROW_BYTES = 2**18
 MAX_SHOWN_DOUBLES = 20
@@ -57,6 +60,13 @@ def has_hard_numbers(body: bytes) -> bool:
 def has_many_objects(body: bytes, max_rows: int) -> bool:
     """Return whether a JSON body may have more rows than are taken."""
     return body.count(b"{") > max_rows + 1
+
+
+def is_too_much_at_once(body: bytes, max_rows: int) -> bool:
+    """Return whether reading a JSON body in one call may hold up everybody, or fill the memory."""
+    if len(body) <= ONE_CALL_BYTES:
+        return False
+    return has_many_objects(body, max_rows) or has_hard_numbers(body)
 
 
 def is_slow(body: bytes, content_type: str) -> bool:

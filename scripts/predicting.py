@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scripts import model
 from scripts.answers import JSON, Answer, RefusedError, answer_json
 from scripts.bands import BANDS, find_band, find_places
-from scripts.bodies import has_hard_numbers, has_many_objects, read_rows
+from scripts.bodies import is_too_much_at_once, read_rows
 from scripts.config import ApiSettings
 from scripts.contract import MAX_KNOWN, MAX_UNKNOWN, Predictions, UnknownCategory
 from scripts.express import Express, Row
@@ -175,8 +175,7 @@ def answer_prediction(
     rows = None
     if express is not None and content_type == JSON and not encoding:
         # What would hold up everybody in one call goes the strict reader's way, cell by cell.
-        is_plain = not (has_hard_numbers(body) or has_many_objects(body, api.max_rows))
-        rows = express.read(body) if is_plain else None
+        rows = None if is_too_much_at_once(body, api.max_rows) else express.read(body)
     if express is None or rows is None or not 1 <= len(rows) <= api.max_rows:
         # What is no ordinary request is read strictly, which says what is wrong with it.
         found = read_rows(body, content_type, encoding, api, release.model.schema)

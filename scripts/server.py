@@ -51,6 +51,8 @@ MAX_BUFFER_BYTES = 64 * 1024
 # Of the bodies that are larger than small, those of all requests together.
 LARGE_BODIES_BYTES = 24 * 2**20
 N_LARGEST_BODIES = 3
+# A longer body is taken in chunks, and counted as far as it has arrived.
+WHOLE_BYTES = 2**20
 # After a body of so many bytes Python looks at once for what nobody holds any more.
 COLLECTED_BYTES = 2**20
 # How long requests under way have after SIGTERM.
@@ -214,6 +216,12 @@ class Intake:
         try:
             # Its length is within the limit already, and the server holds a client to it.
             if length is not None and int(length) <= bodies.LARGE_BYTES:
+                return await self._patience.wait(protocol())
+            if length is not None and int(length) <= WHOLE_BYTES:
+                # Counted before it is there, since it is handed over as a whole, which is faster.
+                if not self._budget.take(int(length), largest):
+                    return too_busy()
+                taken.append(int(length))
                 return await self._patience.wait(protocol())
             if length is not None or "HTTP_TRANSFER_ENCODING" in environ:
                 collecting = self._collect(protocol, limit, largest, taken)
