@@ -82,11 +82,21 @@ class Summary(Struct, frozen=True, kw_only=True):
     release: str
 
 
+class DroppedRows(Struct, frozen=True, kw_only=True):
+    """The rows dropped from a dataset, and those of clients who left; None where unknown."""
+
+    n_rows: Count
+    n_positives: Count | None
+
+
 class Diagnosis(Struct, frozen=True, kw_only=True):
     """Missing values, execution times and outdated dependencies as last measured."""
 
     missing_values: list[float | None]
     columns: list[str]
+    # Findings of an earlier version lack both.
+    missing_fractions: dict[str, float] | UnsetType = UNSET
+    dropped_rows: DroppedRows | UnsetType | None = UNSET
     execution_time: list[float | None]
     outdated_dependencies: str
     measured_at: str

@@ -11,6 +11,7 @@ import pandas as pd
 from scripts import (
     artifacts,
     dataset,
+    duplicates,
     durable,
     findings,
     inbox,
@@ -82,7 +83,13 @@ def check_labels(n_labelled: int, readings: Sequence[FileReading]) -> None:
         )
 
 
-def log_counts(taken: Intake) -> None:
+def explain_dropped(*, drops_equal: bool) -> str:
+    """Return the reasons for which rows with a label can have been dropped."""
+    equal = ["equal to an earlier row"] if drops_equal else []
+    return ", or ".join(equal if clean_more is None else ["left out by clean_more", *equal])
+
+
+def log_counts(taken: Intake, *, drops_equal: bool) -> None:
     """Log what became of every row that was read."""
     n_read = sum(found.n_rows for found in taken.readings)
     n_rejected = sum(len(found.rejected) for found in taken.readings if not found.refused)
@@ -93,11 +100,7 @@ def log_counts(taken: Intake) -> None:
         n_read, n_used, n_rejected, taken.dropped.n_rows, n_unlabelled, len(taken.clients),
     )  # fmt: skip
     if taken.dropped.n_rows:
-        why = (
-            "equal to an earlier row"
-            if clean_more is None
-            else "left out by clean_more, or equal to an earlier row"
-        )
+        why = explain_dropped(drops_equal=drops_equal)
         log.info("Dropped %s: %s.", taken.dropped.describe(), why)
 
 
@@ -131,7 +134,7 @@ def main(
     used = [str(found.path) for found in readings if not found.refused]
     durable.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
     log.info("Wrote %d rows from %d files to %s.", n_rows, len(used), dataset_path)
-    log_counts(taken)
+    log_counts(taken, drops_equal=duplicates.are_dropped_from_input(config.ingestion, schema))
     if len(clients):
         log.info("Found %d clients without a label: today's clients.", len(clients))
     return Ingestion(dataset_path, stamp, n_rows, tuple(readings), clients, taken.dropped)

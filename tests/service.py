@@ -35,6 +35,8 @@ FEATURES = ("lastmonth_activity", "lastyear_activity", "number_of_employees")
 DIAGNOSIS: dict[str, Any] = {
     "missing_values": [0.0, 0.25],
     "columns": ["lastmonth_activity", "exited"],
+    "missing_fractions": {"corporation": 0.0, "lastmonth_activity": 0.0, "exited": 0.25},
+    "dropped_rows": {"n_rows": 3, "n_positives": None},
     "execution_time": [0.5, 0.125],
     "outdated_dependencies": "none",
     "measured_at": "2025-01-01T00:00:00+00:00",

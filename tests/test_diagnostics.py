@@ -7,10 +7,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from scripts import diagnostics, monitoring, release
 from scripts.config import Config
+from scripts.contract import Diagnosis
 from scripts.diagnostics import Measured, OutdatedPackage
 from scripts.errors import NotMadeYetError
 from scripts.run_context import RunContext
@@ -198,6 +200,11 @@ def test_main_writes_what_the_service_hands_out(
     # One blank of 26 in the first column.
     assert found["missing_values"] == [pytest.approx(1 / 26), 0, 0, 0]
     assert list(found["missing_fractions"]) == list(config.schema.columns)
+    # Deployed by hand: no run has counted them.
+    assert found["dropped_rows"] is None
+    described = msgspec.convert(found, Diagnosis)
+    assert described.missing_fractions == found["missing_fractions"]
+    assert described.dropped_rows is None
     assert len(found["execution_time"]) == 2
     assert found["outdated_dependencies"] == "a table"
     assert found["predictions"]["n_rows"] == 5
