@@ -8,15 +8,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from scripts import artifacts, processes
+from scripts import artifacts, inference_protocol, processes
 from scripts.access import Access
 from scripts.accesslog import AccessLog
-from scripts.answers import RefusedError, answer_problem, answer_refusal
+from scripts.answers import Answer, RefusedError, answer_problem, answer_refusal
 from scripts.config import LOOPBACK_HOSTS
 from scripts.configfile import read_config
 from scripts.console import make_command
@@ -109,6 +110,11 @@ def make_flask(metrics: Metrics) -> Flask:
     return app
 
 
+def as_error(environ: dict[str, Any], answer: Answer) -> Answer:
+    """Show an error to a browser as a page, and to other clients where they look for it."""
+    return inference_protocol.add_error(environ, as_page(environ, answer))
+
+
 def check_is_closed(config_path: Path) -> Tokens:
     """Read the tokens, and refuse to be open to other machines without one.
 
@@ -154,7 +160,7 @@ def create_app(config_path: Path) -> Flask:
     app = make_flask(metrics)
     roles = {(route.method, route.path): route.role for route in (*ROUTES, *PAGES)}
     access = Access(tokens)
-    door = FrontDoor(app.wsgi_app, live, access, roles, metrics, as_page)
+    door = FrontDoor(app.wsgi_app, live, access, roles, metrics, as_error)
     door.prediction_log = PredictionLog(lambda: live.last().config, metrics.count_logging)
     # As Flask documents it for what goes around the application.
     app.wsgi_app = door  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from werkzeug.http import parse_options_header
 
+from scripts import mlflow_protocol
 from scripts.answers import RefusedError
 from scripts.config import ApiSettings, Schema
 from scripts.contract import Fault, PredictBody
@@ -24,18 +25,21 @@ Rows = list[dict[str, Any]]
 decode_json = msgspec.json.Decoder(PredictBody).decode
 
 
-def read_json(body: bytes) -> Rows:
+def read_json(body: bytes, schema: Schema) -> Rows:
     """Read the rows off a JSON body, strictly."""
     try:
-        return decode_json(body).data
+        found = decode_json(body)
     except msgspec.ValidationError as error:
-        detail = f"{error}. Expected an object whose member data is an array of rows."
-        raise RefusedError(422, detail) from error
+        raise RefusedError(422, f"{error}. {mlflow_protocol.EXPECTED}.") from error
     except msgspec.DecodeError as error:
-        raise RefusedError(400, f"The body is not JSON: {error}.") from error
+        # What Python's own JSON writes for them, and pandas by to_dict.
+        has_nan = b"NaN" in body or b"Infinity" in body
+        hint = " JSON has neither NaN nor Infinity; a blank is null." if has_nan else ""
+        raise RefusedError(400, f"The body is not JSON: {error}.{hint}") from error
     except (UnicodeDecodeError, RecursionError) as error:
         # A UnicodeDecodeError would quote the body.
         raise RefusedError(400, "The body is not JSON: not UTF-8, or nested too deep.") from error
+    return mlflow_protocol.read_members(found, schema)
 
 
 def read_cell(text: str, is_number: bool) -> object:
@@ -136,7 +140,7 @@ def read_rows(
     is_text = kind == CSV and charset in ("utf-8", "utf8", "us-ascii")
     if not (is_json or is_text) or encoding.lower() not in ("", "identity"):
         raise RefusedError(415, ACCEPTED, [("Accept", "application/json, text/csv")])
-    rows = read_json(body) if is_json else read_csv(body, schema, api.max_rows)
+    rows = read_json(body, schema) if is_json else read_csv(body, schema, api.max_rows)
     if not 1 <= len(rows) <= api.max_rows:
         found = f"more than {api.max_rows}" if rows and not is_json else str(len(rows))
         wanted = f"at most {api.max_rows} rows" if rows else "at least one row"

@@ -21,8 +21,8 @@ from scripts.answers import (
 )
 from scripts.live import Live, Serving
 from scripts.metrics import Metrics
-from scripts.predicting import answer_prediction
 from scripts.predictionlog import UNLOGGED, PredictionLog
+from scripts.predictors import find_predictor
 from scripts.tokens import Role
 
 # For every answer. The policy lets a page load scripts and styles of this service only, and
@@ -174,22 +174,17 @@ class FrontDoor:
     def respond(self, environ: Environ, body: bytes) -> Answer:
         """Answer a request that was let in and whose body is there."""
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
-        if path == "/predict" and method == "POST":
+        predictor = find_predictor(path) if method == "POST" else None
+        if predictor is not None:
             # The express lane: routing and request objects would cost as much as the prediction.
-            environ[ROUTE] = path
+            environ[ROUTE] = predictor.route
             try:
-                return answer_prediction(
-                    environ[SERVING],
-                    environ.get("QUERY_STRING", ""),
-                    environ.get("CONTENT_TYPE", ""),
-                    environ.get("HTTP_CONTENT_ENCODING", ""),
-                    body,
-                )
+                return predictor.answer(environ[SERVING], path, environ, body)
             except RefusedError as refusal:
                 return answer_refusal(refusal)
             except Exception as error:
                 # The boundary, as Flask's error handler is for the other routes.
-                return answer_bug(error, path)
+                return answer_bug(error, predictor.route)
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
         start = Wsgi()

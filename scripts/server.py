@@ -29,6 +29,7 @@ from scripts.frontdoor import (
 )
 from scripts.live import Live, Serving
 from scripts.patience import Patience
+from scripts.predictors import find_predictor
 
 MAX_CONNECTIONS = 1024
 # A request's header, and a connection without one, have this long, however slowly they drip.
@@ -43,7 +44,9 @@ MAX_HEADER_BYTES = 32 * 1024
 GRACE_S = 5.0
 # What only computes answers at once; everything else may read a file or ask the records, and is
 # answered by threads, so that predictions never wait for it.
-QUICK = frozenset({"/predict", "/score", "/summarise", "/health"})
+QUICK = frozenset(
+    {"/score", "/summarise", "/health", "/ping", "/v2/health/live", "/v2/health/ready"}
+)
 N_THREADS = 4
 # Spelled once, since most answers have just these.
 USUAL_HEADERS = [(name.lower(), value) for name, value in JSON_AND_SECURITY_HEADERS]
@@ -157,7 +160,7 @@ class Adaptor:
     live : Live
         What to answer from; renewed aside, while other requests go on with the last.
     quick : frozenset of str
-        The paths that are answered at once, not by threads.
+        The paths that are answered at once, not by threads, beside those that predict.
     """
 
     def __init__(self, door: FrontDoor, live: Live, quick: frozenset[str] = QUICK) -> None:
@@ -206,7 +209,7 @@ class Adaptor:
             started_s = time.perf_counter()
             if isinstance(body, Answer):
                 answer = body
-            elif environ["PATH_INFO"] in self._quick:
+            elif environ["PATH_INFO"] in self._quick or find_predictor(environ["PATH_INFO"]):
                 answer = self._door.respond(environ, body)
             else:
                 answer = await loop.run_in_executor(
