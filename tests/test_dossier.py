@@ -5,7 +5,7 @@ import math
 import pytest
 
 from scripts import dossier
-from scripts.clientcontract import ScoreEntry
+from scripts.clientcontract import ClientDetails, ScoreEntry
 from scripts.config import Config, WorklistSettings
 from tests.clientele import FIRST, SECOND, ask, score_twice, with_typical
 from tests.service import make_model
