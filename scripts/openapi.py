@@ -58,6 +58,8 @@ class Takes(StrEnum):
     TENSORS = "tensors"
 
 
+# The parameter of paths whose one value the configuration says.
+MODEL = "model"
 TAG_TEXTS = {
     Tag.PREDICTIONS: "Predictions for the rows of a request.",
     Tag.MLFLOW: "The same in the forms of MLflow's scoring server, for its clients.",
@@ -197,12 +199,18 @@ def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> 
     """Describe the parts of bodies, which no type says, since they depend on the model."""
     row, rows = describe_row(schema, categories), describe_rows(api)
     cells = {name: row["properties"][name] for name in schema.features}
+    cells_of_row = {"type": "array", "items": {"type": ["number", "string", "null"]}}
     table = {
         "type": "object",
         "description": "A table as pandas writes it by to_json with orient=split.",
         "properties": {
             "columns": {"type": "array", "items": {"type": "string"}},
-            "data": {"type": "array", "minItems": 1, "maxItems": api.max_rows, "items": {}},
+            "data": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": api.max_rows,
+                "items": cells_of_row,
+            },
         },
         "required": ["columns", "data"],
     }
@@ -307,7 +315,8 @@ def describe_operation(
         "tags": [str(operation.tag)],
         "operationId": re.sub(r"\W+", "_", operation.path).strip("_") or "index",
         "parameters": [
-            {"name": p.name, "in": p.place, "description": p.text, "schema": p.schema}
+            {"name": p.name, "in": p.place, "description": p.text}
+            | {"schema": p.schema | ({"enum": [api.model_name]} if p.name == MODEL else {})}
             | ({"required": True} if p.place == "path" else {})
             for p in operation.parameters
         ],
