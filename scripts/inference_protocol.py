@@ -367,7 +367,9 @@ def answer_metadata(serving: Serving, name: str) -> Answer:
 def add_error(environ: Mapping[str, Any], answer: Answer) -> Answer:
     """Add to a problem document of this protocol the member where its clients look for a text."""
     kind = dict(answer.headers).get("Content-Type")
-    if kind != PROBLEM or not str(environ.get("PATH_INFO", "")).startswith(PREFIX):
+    is_ours = str(environ.get("PATH_INFO", "")).startswith(PREFIX)
+    # A HEAD has no body.
+    if kind != PROBLEM or not is_ours or not answer.body:
         return answer
     problem = msgspec.json.decode(answer.body, type=dict[str, Raw])
     problem["error"] = problem["detail"]
