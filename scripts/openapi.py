@@ -311,7 +311,7 @@ def describe_operation(
         good = describe_response(200, JSON, {"$ref": REF.format(name=operation.answer.__name__)})
     described: dict[str, Any] = {
         "summary": operation.summary,
-        "description": f"{operation.summary} {WHO_TEXTS[operation.role]}",
+        "description": WHO_TEXTS[operation.role],
         "tags": [str(operation.tag)],
         "operationId": re.sub(r"\W+", "_", operation.path).strip("_") or "index",
         "parameters": [
