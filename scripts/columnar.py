@@ -93,11 +93,12 @@ class ArrayDecoder:
         self._types = cell_types(schema, with_ids=with_ids)
         self._decoders: dict[tuple[str, ...], Callable[[Raw], Any]] = {}
         names = {f"c{k}": name for k, name in enumerate(self._types)}
-        fields = [
-            (field, list[self._types[name]]) if name in schema.features  # type: ignore[name-defined, misc]
+        fields: list[Any] = [
+            (field, list.__class_getitem__(self._types[name]))
+            if name in schema.features
             else (field, list[Identifier] | UnsetType, UNSET)
             for field, name in names.items()
-        ]  # fmt: skip
+        ]
         columns = msgspec.defstruct("Columns", fields, rename=names, gc=False)
         self._decode_columns = msgspec.json.Decoder(columns).decode
 
@@ -111,8 +112,10 @@ class ArrayDecoder:
             return None
         if len(self._decoders) >= MAX_ORDERS:
             self._decoders.clear()
-        row = tuple[tuple(self._types.get(name, Any) for name in names)]  # type: ignore[misc]
-        found = self._decoders[names] = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+        # Made while running, which no checker of types can follow.
+        row: Any = tuple.__class_getitem__(tuple(self._types.get(name, Any) for name in names))
+        rows: Any = list.__class_getitem__(row)
+        found = self._decoders[names] = msgspec.json.Decoder(rows).decode
         return found
 
     def read_split(self, table: Split) -> RequestRows | None:

@@ -1,7 +1,7 @@
 """Tensors of the open inference protocol, read into the columns of a model."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Annotated, Any, Literal
 
@@ -63,7 +63,8 @@ class Tensor(Struct):
     name: str
     shape: Annotated[list[Count], Meta(min_length=1, max_length=2)]
     datatype: Datatype
-    data: Raw = UNSET  # type: ignore[assignment]
+    # The library takes no union with Raw; nothing is sent as no bytes.
+    data: Raw = msgspec.field(default_factory=Raw)
     parameters: TensorParameters = msgspec.field(default_factory=TensorParameters)
     binary: bytes = b""
 
@@ -93,7 +94,7 @@ def attach_binary(tensors: list[Tensor], content: bytes) -> None:
     start = 0
     for tensor in tensors:
         size = tensor.parameters.binary_data_size
-        if (size is None) == (tensor.data is UNSET):
+        if (size is None) == (not bytes(tensor.data)):
             raise RefusedError(
                 422, f"Expected the tensor {shorten(tensor.name)} to have either data or bytes."
             )
@@ -250,7 +251,7 @@ def is_of(value: object, datatype: str) -> bool:
 
 
 def find_wrong_values(
-    columns: dict[str, list[Any]], datatypes: dict[str, str], schema: Schema
+    columns: dict[str, list[Any]], datatypes: Mapping[str, str], schema: Schema
 ) -> list[Fault]:
     """List what is wrong with the first faulty rows: for the model, else for the datatype."""
     names = schema.features
