@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -112,8 +113,12 @@ class ArrayDecoder:
             return None
         if len(self._decoders) >= MAX_ORDERS:
             self._decoders.clear()
+        # Structures that no search for garbage looks at, unlike lists and tuples.
+        fields = [(f"c{k}", self._types.get(name, Any)) for k, name in enumerate(names)]
+        row = msgspec.defstruct(
+            "ArrayRow", fields, array_like=True, forbid_unknown_fields=True, gc=False
+        )
         # Made while running, which no checker of types can follow.
-        row: Any = tuple.__class_getitem__(tuple(self._types.get(name, Any) for name in names))
         rows: Any = list.__class_getitem__(row)
         found = self._decoders[names] = msgspec.json.Decoder(rows).decode
         return found
@@ -134,8 +139,15 @@ class ArrayDecoder:
             rows = decode(data)
         except UNREADABLE:
             return None
-        # Every row has the length that its type says.
-        return self._make(dict(zip(names, zip(*rows, strict=True), strict=True))) if rows else None
+        if not rows:
+            return None
+        return self._make(
+            {
+                name: list(map(attrgetter(f"c{k}"), rows))
+                for k, name in enumerate(names)
+                if name in self._types
+            }
+        )
 
     def read_columns(self, data: Raw) -> RequestRows | None:
         """Read an object of one array per column; None as for `read_split`."""
