@@ -10,6 +10,7 @@ from werkzeug.http import parse_options_header
 
 from scripts import mlflow_protocol
 from scripts.answers import RefusedError
+from scripts.columnar import UNREADABLE
 from scripts.config import ApiSettings, Schema
 from scripts.contract import Fault, PredictBody
 from scripts.payload import MAX_FAULTY_ROWS, FaultyRowsError
@@ -25,20 +26,25 @@ Rows = list[dict[str, Any]]
 decode_json = msgspec.json.Decoder(PredictBody).decode
 
 
+def explain_unreadable(error: Exception, body: bytes, expected: str) -> RefusedError:
+    """Return the refusal of a JSON body that could not be decoded."""
+    if isinstance(error, msgspec.ValidationError):
+        return RefusedError(422, f"{error}. {expected}.")
+    if not isinstance(error, msgspec.DecodeError):
+        # A UnicodeDecodeError would quote the body.
+        return RefusedError(400, "The body is not JSON: not UTF-8, or nested too deep.")
+    # What Python's own JSON writes for them, and so what clients of pandas send.
+    has_nan = b"NaN" in body or b"Infinity" in body
+    hint = " JSON has neither NaN nor Infinity; a blank is null." if has_nan else ""
+    return RefusedError(400, f"The body is not JSON: {error}.{hint}")
+
+
 def read_json(body: bytes, schema: Schema) -> Rows:
     """Read the rows off a JSON body, strictly."""
     try:
         found = decode_json(body)
-    except msgspec.ValidationError as error:
-        raise RefusedError(422, f"{error}. {mlflow_protocol.EXPECTED}.") from error
-    except msgspec.DecodeError as error:
-        # What Python's own JSON writes for them, and pandas by to_dict.
-        has_nan = b"NaN" in body or b"Infinity" in body
-        hint = " JSON has neither NaN nor Infinity; a blank is null." if has_nan else ""
-        raise RefusedError(400, f"The body is not JSON: {error}.{hint}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        # A UnicodeDecodeError would quote the body.
-        raise RefusedError(400, "The body is not JSON: not UTF-8, or nested too deep.") from error
+    except UNREADABLE as error:
+        raise explain_unreadable(error, body, mlflow_protocol.EXPECTED) from error
     return mlflow_protocol.read_members(found, schema)
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scripts import model, tensors
 from scripts.answers import JSON, PROBLEM, Answer, RefusedError, answer_json
 from scripts.bands import BANDS, find_places
+from scripts.bodies import explain_unreadable
+from scripts.columnar import UNREADABLE
 from scripts.config import ApiSettings, Schema
 from scripts.live import Serving
 from scripts.predicting import name_unknown, note_predictions, spell_array
@@ -195,17 +197,9 @@ def read_request(body: bytes, header_length: str) -> InferenceRequest:
     n_bytes = int(header_length) if header_length else len(body)
     try:
         request = decode(body[:n_bytes])
-    except msgspec.ValidationError as error:
-        raise RefusedError(
-            422, f"{error}. Expected an inference request with tensors as inputs."
-        ) from error
-    except msgspec.DecodeError as error:
-        has_nan = b"NaN" in body or b"Infinity" in body
-        hint = " JSON has neither NaN nor Infinity; a blank is null." if has_nan else ""
-        raise RefusedError(400, f"The body is not JSON: {error}.{hint}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        # A UnicodeDecodeError would quote the body.
-        raise RefusedError(400, "The body is not JSON: not UTF-8, or nested too deep.") from error
+    except UNREADABLE as error:
+        expected = "Expected an inference request with tensors as inputs"
+        raise explain_unreadable(error, body, expected) from error
     tensors.attach_binary(request.inputs, body[n_bytes:])
     return request
 
