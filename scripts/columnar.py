@@ -17,8 +17,9 @@ from scripts.model import LARGEST_NUMBER, MISSING_CATEGORY
 
 # What decoding can raise; the strict reader then says what is wrong, or finds nothing.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-# A decoder is made for each order of columns: wider tables, and rarer orders, go the strict way.
-MAX_COLUMNS = 1000
+# A decoder is made for each order of columns, which takes a while: tables with more further columns
+# go the strict way, and the decoders of many orders are made anew.
+MAX_FURTHER_COLUMNS = 100
 MAX_ORDERS = 16
 Identifier = str | int | float | bool | None
 
@@ -109,7 +110,7 @@ class ArrayDecoder:
         if found is not None:
             return found
         is_known = set(self._schema.features) <= set(names) and len(set(names)) == len(names)
-        if not is_known or len(names) > MAX_COLUMNS:
+        if not is_known or len(names) > len(self._types) + MAX_FURTHER_COLUMNS:
             return None
         if len(self._decoders) >= MAX_ORDERS:
             self._decoders.clear()

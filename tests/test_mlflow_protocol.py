@@ -287,3 +287,10 @@ def test_a_table_that_is_right_is_read_the_quick_way_in_any_number_of_orders() -
 
         assert isinstance(quick, RequestRows)
         assert quick.columns[FEATURES[1]].tolist() == [7.0]
+
+
+def test_a_table_of_very_many_columns_is_read_as_well(client: FlaskClient) -> None:
+    names = [*NAMES, *(f"more{number}" for number in range(2000))]
+    table = {"columns": names, "data": [[0, 7, 3, *[None] * 2000]]}
+
+    assert answer_of(ask(client, {"dataframe_split": table}))["predictions"] == [1.0]
