@@ -16,6 +16,8 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 ROW = {"lastmonth_activity": 12, "lastyear_activity": 480, "number_of_employees": 35}
+# The name of the model stands in the path; ours has the same by default.
+INFER = "/v2/models/adras/infer"
 START_S = 120
 END_S = 20
 # One program for all steps, since most of their time is the import of libraries.
@@ -121,6 +123,7 @@ def running(
     *,
     python: str = sys.executable,
     body: dict[str, Any] | None = None,
+    folder: Path = ROOT,
 ) -> Iterator[Running]:
     """Start a server, wait for its first prediction, and end it at the end."""
     # A server may start others, which stand beside its Python.
@@ -128,7 +131,7 @@ def running(
     started = time.perf_counter()
     with subprocess.Popen(
         [python, "-m", *command],
-        env=os.environ | {"PATH": path_of_programs}, cwd=ROOT,
+        env=os.environ | {"PATH": path_of_programs}, cwd=folder,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     ) as process:  # fmt: skip
         try:
@@ -174,3 +177,23 @@ def running_mlflow(config_path: Path, python: str, folder: Path) -> Iterator[Run
     body = {"dataframe_records": [ROW]}
     with running("mlflow", command, url, "/invocations", python=python, body=body) as mlflow:
         yield mlflow
+
+
+@contextmanager
+def running_mlserver(config_path: Path, python: str, folder: Path) -> Iterator[Running]:
+    """Start MLServer in an environment of its own, with its defaults, on a model fitted there."""
+    ports = {key: free_port() for key in ("http_port", "grpc_port", "metrics_port")}
+    made = folder / "mlserver_model"
+    made.mkdir()
+    (made / "settings.json").write_text(json.dumps(ports | {"host": "127.0.0.1"}))
+    script = str(ROOT / "benchmarks" / "mlserver_model.py")
+    (table,) = sorted((config_path.parent / "output").glob("finaldata_*.csv"))
+    subprocess.run([python, script, str(table), str(made)], check=True, capture_output=True)
+    url = f"http://127.0.0.1:{ports['http_port']}"
+    cells = [float(cell) for cell in ROW.values()]
+    tensor = {"name": "x", "shape": [1, len(cells)], "datatype": "FP64", "data": cells}
+    body, command = {"inputs": [tensor]}, ["mlserver.cli.main", "start", str(made)]
+    with running(
+        "mlserver", command, url, INFER, python=python, body=body, folder=made
+    ) as mlserver:
+        yield mlserver

@@ -1,11 +1,14 @@
 """Measure predictions over HTTP against an empty Flask route and the plain way, with wrk.
 
-    python -m benchmarks.serving [--repeats 3] [--seconds 3] [--mlflow PYTHON]
+    python -m benchmarks.serving [--repeats 3] [--seconds 3] [--mlflow PYTHON] [--mlserver PYTHON]
 
 All sides run at the same time and are asked in turns. Required, at 8 and at 64 connections: one row
 at least 0.8 of an empty route on the same server and 10 times the plain way, 1,000 rows at least 5
 times the plain way; p99 at 64 connections at most twice p50; at most 120 MB. With the Python of an
-environment that has MLflow, its scoring server is measured as well.
+environment that has MLflow, its scoring server is measured as well, both by rows and in its form
+with columns named once. With that of an environment that has MLServer and its runtime for
+scikit-learn, both are asked by the open inference protocol, one tensor for all rows: required of
+1,000 rows are 3.6 times its requests and a third of its CPU.
 """
 
 import argparse
@@ -19,13 +22,29 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.servers import ROW, Running, prepare, running_mlflow, running_ours, running_plain
+from benchmarks.servers import (
+    INFER,
+    ROW,
+    Running,
+    prepare,
+    running_mlflow,
+    running_mlserver,
+    running_ours,
+    running_plain,
+)
 
 UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 REQUIRED_MB = 120
 REQUIRED_TAIL = 2
-REQUIRED_RATIOS = {(1, "empty"): 0.8, (1, "plain"): 10.0, (1000, "plain"): 5.0}
+REQUIRED_RATIOS = {
+    (1, "empty"): 0.8,
+    (1, "plain"): 10.0,
+    (1000, "plain"): 5.0,
+    (1000, "mlserver"): 3.6,
+}
+REQUIRED_CPU_RATIOS = {(1000, "mlserver"): 3.0}
 
 
 @dataclass(frozen=True)
@@ -41,16 +60,17 @@ LOADS = (Load(1, 8), Load(1, 64), Load(1000, 8), Load(1000, 64))
 
 @dataclass(frozen=True)
 class Side:
-    """A route that is asked; `member` holds the rows, and without one nothing is sent."""
+    """A route that is asked in a form, without one for nothing; ours in the same form is beside."""
 
     name: str
     server: Running
     path: str
-    member: str | None
+    form: str | None
+    beside: str = "ours"
 
     def takes(self, load: Load) -> bool:
         """Say whether a load makes sense; an empty route is asked for nothing once."""
-        return self.member is not None or load.n_rows == 1
+        return self.form is not None or load.n_rows == 1
 
 
 @dataclass(frozen=True)
@@ -63,13 +83,26 @@ class Result:
     cpu_us: float
 
 
-def write_script(folder: Path, load: Load, member: str = "data") -> Path:
+def make_body(form: str, n_rows: int) -> dict[str, Any]:
+    """Make the body of a request in a form: rows with names, a table, or a tensor."""
+    cells = list(ROW.values())
+    if form == "dataframe_split":
+        return {form: {"columns": list(ROW), "data": [cells] * n_rows}}
+    if form == "tensor":
+        # As clients make them of an array of floats.
+        data = [float(cell) for cell in cells] * n_rows
+        shape = [n_rows, len(cells)]
+        return {"inputs": [{"name": "x", "shape": shape, "datatype": "FP64", "data": data}]}
+    return {form: [ROW] * n_rows}
+
+
+def write_script(folder: Path, load: Load, form: str = "data") -> Path:
     """Write what wrk sends."""
-    body = json.dumps({member: [ROW] * load.n_rows})
-    path = folder / f"{member}_{load.n_rows}.lua"
+    body = json.dumps(make_body(form, load.n_rows))
+    path = folder / f"{form}_{load.n_rows}.lua"
     path.write_text(
         'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
-        f"wrk.body = [[{body}]]\n"
+        f"wrk.body = [==[{body}]==]\n"
     )
     return path
 
@@ -113,7 +146,7 @@ Medians = dict[tuple[Load, str], Result]
 def show(load: Load, name: str, result: Result) -> None:
     """Print one line of the table."""
     print(
-        f"{load.n_rows:5} rows {load.n_connections:3} connections  {name:6}"
+        f"{load.n_rows:5} rows {load.n_connections:3} connections  {name:12}"
         f" {result.per_s:9.0f} requests/s  p50 {result.p50_ms:8.2f} ms  p99 {result.p99_ms:8.2f} ms"
         f"  {result.cpu_us:8.0f} us CPU"
     )
@@ -124,19 +157,25 @@ def verdict(is_met: bool) -> str:
     return "met" if is_met else "NOT MET"
 
 
-def show_ratios(medians: Medians) -> bool:
+def show_ratios(medians: Medians, sides: list[Side]) -> bool:
     """Print ours against each other side, and the spread; say whether all requirements are met."""
     are_met = []
+    beside = {side.name: side.beside for side in sides}
     for (load, name), other in medians.items():
-        if name == "ours":
+        if beside[name] == name:
             continue
-        ours, required = medians[load, "ours"], REQUIRED_RATIOS.get((load.n_rows, name))
-        rate, cpu = ours.per_s / other.per_s, other.cpu_us / ours.cpu_us
-        line = f"{load.n_rows:5} rows {load.n_connections:3} connections  ours / {name:6}"
-        line += f" {rate:6.2f} by requests, {cpu:6.2f} by CPU"
-        if required is not None:
-            are_met.append(rate >= required)
-            line += f", required {required:g}: {verdict(are_met[-1])}"
+        ours, key = medians[load, beside[name]], (load.n_rows, name)
+        line = (
+            f"{load.n_rows:5} rows {load.n_connections:3} connections  {beside[name]} / {name:12}"
+        )
+        for what, ratio, required in (
+            ("requests", ours.per_s / other.per_s, REQUIRED_RATIOS.get(key)),
+            ("CPU", other.cpu_us / ours.cpu_us, REQUIRED_CPU_RATIOS.get(key)),
+        ):
+            line += f"  {ratio:6.2f} by {what}"
+            if required is not None:
+                are_met.append(ratio >= required)
+                line += f", required {required:g}: {verdict(are_met[-1])}"
         print(line)
     for load in LOADS[1::2]:
         ours = medians[load, "ours"]
@@ -155,14 +194,14 @@ def ask_in_turns(sides: list[Side], folder: Path, n_repeats: int, seconds: int) 
     for number in range(n_repeats):
         for load in LOADS:
             for side in filter(lambda side: side.takes(load), sides):
-                script = write_script(folder, load, side.member) if side.member else None
+                script = write_script(folder, load, side.form) if side.form else None
                 result = measure(side.server, side.path, script, load, seconds)
                 found.setdefault((load, side.name), []).append(result)
         print(f"repeat {number + 1} of {n_repeats} done", file=sys.stderr, flush=True)
     return {key: median_of(results) for key, results in found.items()}
 
 
-def main(n_repeats: int, seconds: int, mlflow: str | None) -> bool:
+def main(n_repeats: int, seconds: int, mlflow: str | None, mlserver: str | None) -> bool:
     """Measure all sides in turns, print medians and ratios; say whether all is as required."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing; Debian: apt-get install wrk")
@@ -179,12 +218,22 @@ def main(n_repeats: int, seconds: int, mlflow: str | None) -> bool:
         servers = [ours, plain]
         if mlflow is not None:
             servers.append(stack.enter_context(running_mlflow(config_path, mlflow, folder)))
-            sides.append(Side("mlflow", servers[-1], "/invocations", "dataframe_records"))
+            sides += [
+                Side("mlflow", servers[-1], "/invocations", "dataframe_records"),
+                Side("ours split", ours, "/invocations", "dataframe_split", "ours split"),
+                Side("mlflow split", servers[-1], "/invocations", "dataframe_split", "ours split"),
+            ]
+        if mlserver is not None:
+            servers.append(stack.enter_context(running_mlserver(config_path, mlserver, folder)))
+            sides += [
+                Side("ours tensor", ours, INFER, "tensor", "ours tensor"),
+                Side("mlserver", servers[-1], INFER, "tensor", "ours tensor"),
+            ]
         medians = ask_in_turns(sides, folder, n_repeats, seconds)
         used_mb = {server.name: server.memory_mb() for server in servers}
     for (load, side), result in medians.items():
         show(load, side, result)
-    are_met = show_ratios(medians)
+    are_met = show_ratios(medians, sides)
     told = ", ".join(f"{server} {mb:.0f} MB" for server, mb in used_mb.items())
     is_small = used_mb["ours"] <= REQUIRED_MB
     print(f"memory: {told}; required at most {REQUIRED_MB} MB: {verdict(is_small)}")
@@ -196,5 +245,6 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--mlflow", metavar="PYTHON")
+    parser.add_argument("--mlserver", metavar="PYTHON")
     given = parser.parse_args()
-    sys.exit(not main(given.repeats, given.seconds, given.mlflow))
+    sys.exit(not main(given.repeats, given.seconds, given.mlflow, given.mlserver))

@@ -10,16 +10,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from scripts import artifacts, processes
+from scripts import artifacts, inference_protocol, processes
 from scripts.access import Access
 from scripts.accesslog import AccessLog
-from scripts.answers import RefusedError, answer_problem, answer_refusal
+from scripts.answers import Answer, RefusedError, answer_problem, answer_refusal
 from scripts.config import LOOPBACK_HOSTS
 from scripts.configfile import read_config
 from scripts.console import make_command
@@ -131,6 +131,11 @@ def make_flask(metrics: Metrics, table: RouteTable) -> Flask:
     return app
 
 
+def as_error(environ: dict[str, Any], answer: Answer) -> Answer:
+    """Show an error to a browser as a page, and to other clients where they look for it."""
+    return inference_protocol.add_error(environ, as_page(environ, answer))
+
+
 def check_is_closed(config_path: Path) -> Tokens:
     """Read the tokens, and refuse to be open to other machines without one.
 
@@ -176,7 +181,7 @@ def create_app(config_path: Path) -> Flask:
     table = RouteTable((*ROUTES, *PAGES, STATIC))
     app = make_flask(metrics, table)
     access = Access(tokens, EndedSessions(lambda: live.last().config.prod_deployment_path))
-    door = FrontDoor(app.wsgi_app, live, access, table, metrics, as_page)
+    door = FrontDoor(app.wsgi_app, live, access, table, metrics, as_error)
     door.prediction_log = PredictionLog(
         lambda: live.last().config, metrics.count_logging, metrics.count_thread_failure
     )
@@ -207,13 +212,12 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
     history.start()
     if door.prediction_log is not None:
         door.prediction_log.start()
-    table: RouteTable = app.extensions["table"]
     live: Live = app.extensions["live"]
     # What was made so far is kept to the end: nobody need look through it for what can go.
     gc.collect()
     gc.freeze()
     processes.return_large_blocks()
-    asyncio.run(serve_until_stopped(listener, door, live, table.quick_paths))
+    asyncio.run(serve_until_stopped(listener, door, live))
     history.stop()
     if door.prediction_log is not None:
         door.prediction_log.stop()

@@ -13,8 +13,10 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 from werkzeug.http import parse_options_header
 
+from scripts import mlflow_protocol
 from scripts.answers import RefusedError
 from scripts.cells import NUMBER
+from scripts.columnar import UNREADABLE
 from scripts.config import ApiSettings, Schema
 from scripts.contract import Fault, PredictBody
 from scripts.payload import MAX_FAULTY_ROWS, FaultyRowsError, shorten
@@ -38,6 +40,11 @@ DIGITS = bytes.maketrans(b"123456789.E", b"0000000000e")
 # A number of so many digits, or with such an exponent, takes the decoder up to 13 microseconds.
 HARD_NUMBERS = (b"0" * 20, b"e000")
 
+# What stands in quotes, however it is escaped.
+STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# So many names or columns beside those of the model are looked at.
+SPARE_NAMES = 100
+OTHER_MEMBERS = tuple(name for name in PredictBody.__struct_fields__ if name != "data")
 LONE_CR = re.compile(rb"\r(?!\n)")
 
 Rows = list[dict[str, Any]]
@@ -62,11 +69,17 @@ def has_many_objects(body: bytes, max_rows: int) -> bool:
     return body.count(b"{") > max_rows + 1
 
 
+def has_many_arrays(body: bytes, max_rows: int) -> bool:
+    """Return whether a JSON body may have more rows than are taken, or columns beyond reason."""
+    return body.count(b"[") > max_rows + SPARE_NAMES
+
+
 def is_too_much_at_once(body: bytes, max_rows: int) -> bool:
     """Return whether reading a JSON body in one call may hold up everybody, or fill the memory."""
     if len(body) <= ONE_CALL_BYTES:
         return False
-    return has_many_objects(body, max_rows) or has_hard_numbers(body)
+    is_long = has_many_objects(body, max_rows) or has_many_arrays(body, max_rows)
+    return is_long or has_hard_numbers(body)
 
 
 def is_slow(body: bytes, content_type: str) -> bool:
@@ -97,7 +110,9 @@ def make_decoder(names: tuple[str, ...], max_rows: int | None = None) -> Any:
         gc=False,
     )
     # Made while running, which no checker of types can follow.
-    body = msgspec.defstruct("Body", [("data", list[row])])  # type: ignore[valid-type]
+    rows: Any = list[row] | UnsetType  # type: ignore[valid-type]
+    others = [(name, Raw | UnsetType, UNSET) for name in OTHER_MEMBERS]
+    body = msgspec.defstruct("Body", [("data", rows, UNSET), *others])
     return msgspec.json.Decoder(body).decode
 
 
@@ -120,19 +135,22 @@ def check_utf8(body: bytes) -> None:
         decoder.decode(b"", final=True)
 
 
-def decode_rows(body: bytes, names: tuple[str, ...], max_rows: int) -> Rows:
-    """Decode the named columns of the rows of a JSON body."""
+def decode_rows(body: bytes, names: tuple[str, ...], max_rows: int) -> Rows | None:
+    """Decode the named columns of the rows in the member data; None if the rows are elsewhere."""
     try:
         decode = usual_decoder(names)
     except ValueError:
         # The library cannot look for names with a quote or a backslash.
-        return decode_json(body).data
+        return None
     if has_many_objects(body, max_rows):
         decode = make_decoder(names, max_rows)
     check_utf8(body)
     members = [(f"c{number}", name) for number, name in enumerate(names)]
+    decoded = decode(body)
+    if any(getattr(decoded, name) is not UNSET for name in OTHER_MEMBERS) or decoded.data is UNSET:
+        return None
     rows = []
-    for cells in decode(body).data:
+    for cells in decoded.data:
         row = {}
         for member, name in members:
             cell = getattr(cells, member)
@@ -142,20 +160,55 @@ def decode_rows(body: bytes, names: tuple[str, ...], max_rows: int) -> Rows:
     return rows
 
 
+def explain_unreadable(error: Exception, body: bytes, expected: str) -> RefusedError:
+    """Return the refusal of a JSON body that could not be decoded."""
+    if isinstance(error, msgspec.ValidationError):
+        return RefusedError(422, f"{error}. {expected}.")
+    if not isinstance(error, msgspec.DecodeError):
+        # A UnicodeDecodeError would quote the body.
+        return RefusedError(400, "The body is not JSON: not UTF-8, or nested too deep.")
+    # What Python's own JSON writes for them, and so what clients of pandas send.
+    has_nan = b"NaN" in body or b"Infinity" in body
+    hint = " JSON has neither NaN nor Infinity; a blank is null." if has_nan else ""
+    return RefusedError(400, f"The body is not JSON: {error}.{hint}")
+
+
+def check_whole(body: bytes, n_names: int, max_rows: int) -> None:
+    """Refuse a table that would fill the memory, or take long, when it is decoded in one call.
+
+    Raises
+    ------
+    RefusedError
+        With status 422, if there are more rows or values than are taken, or numbers with more
+        digits than a number has.
+    """
+    if len(body) <= QUICK_BYTES:
+        return
+    bare = STRINGS.sub(b"", body)
+    is_long = bare.count(b"[") + bare.count(b"{") > max_rows + n_names + SPARE_NAMES
+    if is_long or bare.count(b",") > (max_rows + 1) * (n_names + SPARE_NAMES):
+        raise too_many_rows(max_rows)
+    if has_hard_numbers(bare):
+        raise RefusedError(
+            422,
+            "The table has numbers of 20 digits or more, or with exponents of three digits;"
+            " expected at most 17 digits, or such numbers in the rows of data.",
+        )
+
+
 def read_json(body: bytes, schema: Schema, max_rows: int) -> Rows:
-    """Read the rows off a JSON body, strictly."""
+    """Read the rows off a JSON body, strictly: data cell by cell, a table of MLflow's whole."""
+    names = (*schema.ids, *schema.features)
     try:
-        return decode_rows(body, (*schema.ids, *schema.features), max_rows)
+        rows = decode_rows(body, names, max_rows)
+        if rows is None:
+            check_whole(body, len(names), max_rows)
+            rows = mlflow_protocol.read_members(decode_json(body), schema)
     except TooManyRowsError:
         raise too_many_rows(max_rows) from None
-    except msgspec.ValidationError as error:
-        detail = f"{error}. Expected an object whose member data is an array of rows."
-        raise RefusedError(422, detail) from error
-    except msgspec.DecodeError as error:
-        raise RefusedError(400, f"The body is not JSON: {error}.") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        # A UnicodeDecodeError would quote the body.
-        raise RefusedError(400, "The body is not JSON: not UTF-8, or nested too deep.") from error
+    except UNREADABLE as error:
+        raise explain_unreadable(error, body, mlflow_protocol.EXPECTED) from error
+    return rows
 
 
 def too_many_rows(max_rows: int) -> RefusedError:

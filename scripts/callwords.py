@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from scripts import clientparts, safecsv
 from scripts.bands import NO_DATA
-from scripts.clientcontract import Change, Client, Outcomes, Worklist, WorklistEntry
+from scripts.clientcontract import Change, ClientDetails, Outcomes, Worklist, WorklistEntry
 from scripts.console import spell_columns
 
 N_REASON_COLUMNS = 3
@@ -108,7 +108,7 @@ def spell_line(probabilities: Sequence[float]) -> str:
     return "".join(BARS[min(top, math.floor(p * len(BARS)))] for p in probabilities)
 
 
-def spell_client(page: Client) -> str:
+def spell_client(page: ClientDetails) -> str:
     """Spell one client for a person."""
     last = page.last
     state = "" if page.is_current else " (not among today's clients)"

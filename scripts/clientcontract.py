@@ -1,11 +1,8 @@
 """What is answered about clients, as types: for the API, the command line and the pages."""
 
-from typing import Annotated
+from msgspec import Struct
 
-from msgspec import Meta, Struct
-
-Fraction = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0)]
+from scripts.contract import Count, Fraction, Moment
 
 
 class Interval(Struct, frozen=True, kw_only=True):
@@ -37,7 +34,7 @@ class WorklistEntry(Struct, frozen=True, kw_only=True):
     band: str
     reasons: list[ReasonEntry]
     previous_probability: Fraction | None
-    previous_at: str | None
+    previous_at: Moment | None
     change: float | None
 
 
@@ -58,7 +55,7 @@ class Worklist(Struct, frozen=True, kw_only=True):
     n_found: Count
     bands: dict[str, Count]
     capacity: Capacity | None
-    scored_at: str | None
+    scored_at: Moment | None
     run_id: int | None
     model_stamp: str | None
     next_offset: int | None
@@ -68,7 +65,7 @@ class Worklist(Struct, frozen=True, kw_only=True):
 class ScoreEntry(Struct, frozen=True, kw_only=True):
     """What was said of a client at one time; contributions and the intercept give the log-odds."""
 
-    scored_at: str
+    scored_at: Moment
     probability: Fraction
     band: str
     position: Count
@@ -92,8 +89,8 @@ class Movement(Struct, frozen=True, kw_only=True):
 class Change(Struct, frozen=True, kw_only=True):
     """How the log-odds changed since the score before: movements and retraining add up to it."""
 
-    before_at: str
-    after_at: str
+    before_at: Moment
+    after_at: Moment
     before_probability: Fraction
     after_probability: Fraction
     before_log_odds: float
@@ -109,8 +106,8 @@ class OutcomeEntry(Struct, frozen=True, kw_only=True):
 
     client: str
     exited: bool
-    known_at: str
-    scored_at: str
+    known_at: Moment
+    scored_at: Moment
     probability: Fraction
     band: str
     position: Count
@@ -118,7 +115,7 @@ class OutcomeEntry(Struct, frozen=True, kw_only=True):
     release: str
 
 
-class Client(Struct, frozen=True, kw_only=True):
+class ClientDetails(Struct, frozen=True, kw_only=True):
     """One client: the last score, why, why it changed, and all scores, newest first."""
 
     client: str

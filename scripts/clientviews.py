@@ -8,7 +8,7 @@ from flask import request
 
 from scripts.answers import Answer, RefusedError, answer_json
 from scripts.bands import NO_DATA, Band
-from scripts.clientcontract import Client, Outcomes, Worklist
+from scripts.clientcontract import ClientDetails, Outcomes, Worklist
 from scripts.errors import PipelineError
 from scripts.frontdoor import SERVING
 from scripts.live import Serving
@@ -122,10 +122,10 @@ def worklist_csv() -> Answer:
     return Answer(200, content, headers)
 
 
-def find_client(client: str) -> Client:
+def find_client(client: str) -> ClientDetails:
     """Find all of one client, or refuse the request."""
 
-    def question(connection: Any, now: Serving) -> Client | None:
+    def question(connection: Any, now: Serving) -> ClientDetails | None:
         # As above.
         from scripts import dossier  # noqa: PLC0415
 

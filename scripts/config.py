@@ -13,6 +13,8 @@ OPPOSITES = {"1": "0", "true": "false", "true.": "false.", "t": "f", "yes": "no"
 KNOWN_OPPOSITES = OPPOSITES | {no: yes for yes, no in OPPOSITES.items()}
 # As Spark spells the address of a cluster; local[2] is this machine alone, to try it.
 MASTER = r"^(spark://[^\s,/]+:\d+(,[^\s,/]+:\d+)*|local\[(\d+|\*)\]|yarn|k8s://\S+)?\Z"
+# The name of the model in the paths of the open inference protocol.
+MODEL_NAME = r"^[A-Za-z0-9._-]{1,100}\Z"
 ADDRESS = rf"^({addresses.PATTERN})?\Z"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -132,6 +134,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     stale_after_minutes: Annotated[float, Meta(gt=0)] = 60.0
     access_log: bool = True
     log_predictions: Annotated[float, Meta(gt=0, le=1)] | None = None
+    model_name: Annotated[str, Meta(pattern=MODEL_NAME)] = "adras"
 
 
 class EngineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,6 +12,8 @@ MAX_KNOWN = 50
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
+# A moment of RFC 3339, in UTC.
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class Fault(Struct, frozen=True):
@@ -99,7 +101,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     dropped_rows: DroppedRows | UnsetType | None = UNSET
     execution_time: list[float | None]
     outdated_dependencies: str
-    measured_at: str
+    measured_at: Moment
     release: str | None
 
 
@@ -112,7 +114,7 @@ class Health(Struct, frozen=True, kw_only=True):
     release: str | None
     input_folder: str
     errors: list[str]
-    last_successful_run_at: str | None
+    last_successful_run_at: Moment | None
     last_successful_run_age_s: float | None
 
 
@@ -120,7 +122,7 @@ class ReleaseEntry(Struct, frozen=True, kw_only=True):
     """A deployment or rollback."""
 
     id: int
-    at: str
+    at: Moment
     kind: str
     release: str
     previous_release: str | None
@@ -143,8 +145,8 @@ class RunEntry(Struct, frozen=True, kw_only=True):
     """A run of the full process."""
 
     id: int
-    started_at: str
-    ended_at: str | None
+    started_at: Moment
+    ended_at: Moment | None
     trigger: str | None
     status: str
     verdict: str | None
@@ -165,7 +167,18 @@ class Runs(Struct, frozen=True, kw_only=True):
     release: str | None
 
 
-class PredictBody(Struct):
-    """The body of /predict; further members are allowed."""
+class SplitTable(Struct):
+    """A table as pandas writes it by `to_json(orient="split")`."""
 
-    data: list[dict[str, Any]]
+    columns: list[str]
+    data: list[list[Any]]
+
+
+class PredictBody(Struct):
+    """The body of /predict: one of these members; further ones are allowed."""
+
+    data: list[dict[str, Any]] | UnsetType = UNSET
+    dataframe_split: SplitTable | UnsetType = UNSET
+    dataframe_records: list[dict[str, Any]] | UnsetType = UNSET
+    instances: list[Any] | UnsetType = UNSET
+    inputs: list[Any] | dict[str, list[Any]] | UnsetType = UNSET

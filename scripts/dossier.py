@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Connection
 
 from scripts import clientparts, clients, explanation
-from scripts.clientcontract import Change, Client, Movement, ScoreEntry
+from scripts.clientcontract import Change, ClientDetails, Movement, ScoreEntry
 from scripts.clientparts import N_SHOWN, Value
 from scripts.config import WorklistSettings
 from scripts.model import Model
@@ -144,7 +144,9 @@ def split_risk(connection: Connection, score: ScoreEntry) -> Sum:
     )
 
 
-def client_page(connection: Connection, settings: WorklistSettings, client: str) -> Client | None:
+def client_page(
+    connection: Connection, settings: WorklistSettings, client: str
+) -> ClientDetails | None:
     """Tell all of one client; None if he was never scored.
 
     Parameters
@@ -169,7 +171,7 @@ def client_page(connection: Connection, settings: WorklistSettings, client: str)
     scoring = clients.last_scoring(connection)
     n_listed = clientparts.list_length(settings)
     ended = clients.outcomes_of_client(connection, client)
-    return Client(
+    return ClientDetails(
         client=client,
         is_current=scoring is not None and scoring["id"] == rows[0]["scoring_id"],
         last=history[0],

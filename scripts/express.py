@@ -1,23 +1,19 @@
 """Requests as most clients send them, decoded straight into the numbers and words of one model."""
 
-import math
-from collections.abc import Callable
 from itertools import chain
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
+from scripts import columnar
+from scripts.columnar import UNREADABLE, ArrayDecoder, Identifier, RequestRows, Split
 from scripts.config import Schema
-from scripts.model import LARGEST_NUMBER, MISSING_CATEGORY, Model
-
-# What decoding can raise; the strict reader then says what is wrong, or finds nothing.
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-Identifier = str | int | float | bool | None
+from scripts.model import MISSING_CATEGORY, Model
 
 Row = Any
 
@@ -27,28 +23,16 @@ def make_row_type(schema: Schema, *, with_ids: bool) -> type[Struct]:
 
     The members are called c0, c1, ... and i0, i1, ..., since a column may have any name.
     """
-    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
-    for position, name in enumerate(schema.numeric):
-        lowest = max(schema.minimums.get(name, -math.inf), -LARGEST_NUMBER)
-        number = Annotated[float, Meta(ge=lowest, le=LARGEST_NUMBER)]
-        fields.append((f"c{position}", number | None))
-    n_numeric = len(schema.numeric)
-    fields += [(f"c{n_numeric + k}", str | None) for k in range(len(schema.categorical))]
+    types = columnar.cell_types(schema, with_ids=False)
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+        (f"c{position}", types[name]) for position, name in enumerate(schema.features)
+    ]
     names = {field[0]: name for field, name in zip(fields, schema.features, strict=True)}
     if with_ids:
         for position, name in enumerate(schema.ids):
             fields.append((f"i{position}", Identifier | UnsetType, UNSET))
             names[f"i{position}"] = name
     return msgspec.defstruct("Row", fields, rename=names, gc=False)
-
-
-def read_numbers(get: Callable[[Row], Any], rows: list[Row]) -> NDArray[np.float64]:
-    """Take a numeric column out of rows, NaN for null."""
-    try:
-        return np.fromiter(map(get, rows), np.float64, len(rows))
-    except TypeError:
-        # Slower, but it knows None.
-        return np.array(list(map(get, rows)), dtype=np.float64)
 
 
 def make_express(used: Model, *, with_ids: bool) -> "Express | None":
@@ -75,8 +59,17 @@ class Express:
         self.with_ids = with_ids
         row = make_row_type(schema, with_ids=with_ids)
         # Made while running, which no checker of types can follow, here and where it is read.
-        body = msgspec.defstruct("Body", [("data", list[row])], gc=False)  # type: ignore[valid-type]
-        self._decode = msgspec.json.Decoder(body).decode
+        rows: Any = list[row] | UnsetType  # type: ignore[valid-type]
+        members = [
+            ("data", rows, UNSET),
+            ("dataframe_records", rows, UNSET),
+            ("dataframe_split", Split | UnsetType, UNSET),
+            ("instances", Raw, UNSET),
+            ("inputs", Raw, UNSET),
+        ]
+        self._decode = msgspec.json.Decoder(msgspec.defstruct("Body", members, gc=False)).decode
+        self._decode_rows = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+        self._arrays = ArrayDecoder(schema, with_ids=with_ids)
         getters = [attrgetter(f"c{k}") for k in range(len(schema.features))]
         n_numeric = len(schema.numeric)
         self._numeric = list(zip(schema.numeric, getters, strict=False))
@@ -92,10 +85,34 @@ class Express:
             (get, t.effects) for get, t in zip(getters[n_numeric:], used.categorical, strict=True)
         ]
 
-    def read(self, body: bytes) -> list[Row] | None:
-        """Read the rows off a JSON body; None if a stricter look must say what is wrong with it."""
+    def read(self, body: bytes) -> list[Row] | RequestRows | None:
+        """Read the rows off a JSON body; None if a stricter look must say what is wrong with it.
+
+        Notes
+        -----
+        MLflow, "MLflow Model Serving", "Accepted Inputs": dataframe_split, dataframe_records,
+        instances and inputs.
+        """
         try:
-            rows: list[Row] = self._decode(body).data  # type: ignore[attr-defined]
+            data, records, split, instances, inputs = astuple(self._decode(body))
+        except UNREADABLE:
+            return None
+        given = [part for part in (data, records, split, instances, inputs) if part is not UNSET]
+        if len(given) != 1 or isinstance(given[0], list):
+            return given[0] if len(given) == 1 else None
+        if split is not UNSET:
+            return self._arrays.read_split(split)
+        return self._read_tensor(given[0])
+
+    def _read_tensor(self, content: Raw) -> list[Row] | RequestRows | None:
+        """Read what MLflow takes as instances or inputs: named rows, unnamed ones, or columns."""
+        start = bytes(memoryview(content)[:64]).translate(None, b" \t\r\n")
+        if start.startswith(b"{"):
+            return self._arrays.read_columns(content)
+        if start.startswith(b"[["):
+            return self._arrays.read_unnamed(content)
+        try:
+            rows: list[Row] = self._decode_rows(content)
         except UNREADABLE:
             return None
         return rows
@@ -103,12 +120,10 @@ class Express:
     def columns(self, rows: list[Row]) -> dict[str, NDArray[Any]]:
         """Turn rows into one array per feature, as `model.probabilities` wants them."""
         arrays: dict[str, NDArray[Any]] = self._read_matrix(rows) or {
-            name: read_numbers(get, rows) for name, get in self._numeric
+            name: columnar.make_numbers(list(map(get, rows))) for name, get in self._numeric
         }
         for name, get in self._categorical:
-            values = map(get, rows)
-            texts = [MISSING_CATEGORY if value is None else value.strip() for value in values]
-            arrays[name] = np.array(texts, dtype=object)
+            arrays[name] = columnar.make_texts(list(map(get, rows)))
         return arrays
 
     def _read_matrix(self, rows: list[Row]) -> dict[str, NDArray[np.float64]]:

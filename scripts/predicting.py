@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,6 +14,7 @@ from scripts import model
 from scripts.answers import JSON, Answer, RefusedError, answer_json
 from scripts.bands import BANDS, find_band, find_places
 from scripts.bodies import is_too_much_at_once, read_rows
+from scripts.columnar import RequestRows
 from scripts.config import ApiSettings
 from scripts.contract import MAX_KNOWN, MAX_UNKNOWN, Predictions, UnknownCategory
 from scripts.express import Express, Row
@@ -115,15 +115,26 @@ def answer_row(express: Express, row: Row, release: Release, api: ApiSettings) -
     return answer
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The rows of a request, read: the features, and the identifiers if they are to be logged."""
+def note_predictions(
+    answer: Answer,
+    rows: RequestRows,
+    release: Release,
+    api: ApiSettings,
+    probability: NDArray[np.float64],
+    predicted: NDArray[np.int64],
+) -> Answer:
+    """Note on an answer what the metrics and the prediction log want to know of it."""
+    answer.release, answer.n_rows = release.name, len(probability)
+    answer.n_positives = int(predicted.sum())
+    if api.log_predictions is not None:
+        told = probability.tolist(), predicted.astype(np.bool_).tolist()
+        answer.predicted = keep(release, rows.columns, rows.identifiers, *told)
+    return answer
 
-    columns: dict[str, NDArray[Any]]
-    identifiers: Sequence[Sequence[Any]] | None = None
 
-
-def answer_rows(rows: Rows, release: Release, api: ApiSettings, *, is_explained: bool) -> Answer:
+def answer_rows(
+    rows: RequestRows, release: Release, api: ApiSettings, *, is_explained: bool
+) -> Answer:
     """Answer a request whose rows have been read."""
     columns = rows.columns
     probability = model.probabilities(release.model, columns)
@@ -136,14 +147,7 @@ def answer_rows(rows: Rows, release: Release, api: ApiSettings, *, is_explained:
         unknown_categories=name_unknown(release.model, columns) or UNSET,
         **(explain(release, columns) if is_explained else {}),
     )
-    n_positives = int(predicted.sum())
-    answer = answer_json(
-        content, release=release.name, n_rows=len(probability), n_positives=n_positives
-    )
-    if api.log_predictions is not None:
-        told = probability.tolist(), predicted.astype(np.bool_).tolist()
-        answer.predicted = keep(release, columns, rows.identifiers, *told)
-    return answer
+    return note_predictions(answer_json(content), rows, release, api, probability, predicted)
 
 
 def answer_prediction(
@@ -179,11 +183,14 @@ def answer_prediction(
     if express is None or rows is None or not 1 <= len(rows) <= api.max_rows:
         # What is no ordinary request is read strictly, which says what is wrong with it.
         found = read_rows(body, content_type, encoding, api, release.model.schema)
-        read = Rows(read_columns(found, release.model.schema), find_ids(found, serving))
-        return answer_rows(read, release, api, is_explained=is_explained)
-    if len(rows) == 1 and not is_explained:
-        answer = answer_row(express, rows[0], release, api)
-        if answer is not None:
-            return answer
-    read = Rows(express.columns(rows), express.identifiers(rows) if express.with_ids else None)
+        read = RequestRows(read_columns(found, release.model.schema), find_ids(found, serving))
+    elif isinstance(rows, RequestRows):
+        read = rows
+    else:
+        if len(rows) == 1 and not is_explained:
+            answer = answer_row(express, rows[0], release, api)
+            if answer is not None:
+                return answer
+        ids = express.identifiers(rows) if express.with_ids else None
+        read = RequestRows(express.columns(rows), ids)
     return answer_rows(read, release, api, is_explained=is_explained)

@@ -7,13 +7,15 @@ from enum import StrEnum
 from msgspec import Struct
 
 from scripts.answers import Answer
-from scripts.openapi import Parameter
+from scripts.openapi import Parameter, Tag, Takes
 from scripts.tokens import Role
 
 # Methods that change nothing: a link, a picture, a look ahead.
 READING = ("GET", "HEAD", "OPTIONS")
 METHODS = frozenset({*READING, "POST", "PUT", "PATCH", "DELETE", "TRACE"})
 # From the least to the most that a route can want.
+# The one name that is no last part of a path.
+MODEL_PART = "{model}"
 RANKS = (None, Role.READ, Role.ADMIN)
 
 
@@ -42,13 +44,14 @@ class Route:
     role: Role | None = Role.READ
     refusals: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()
-    takes_rows: bool = False
+    takes: Takes = Takes.NOTHING
+    tag: Tag = Tag.SERVICE
     lane: Lane = Lane.THREAD
 
     @property
     def rule(self) -> str:
-        """The path as Flask spells it; a part in braces is a name."""
-        return self.path.replace("{", "<name:").replace("}", ">")
+        """The path in Flask's form; a part in braces is a name, that of a model without slash."""
+        return self.path.replace(MODEL_PART, "<model>").replace("{", "<name:").replace("}", ">")
 
     @property
     def prefix(self) -> str:
@@ -56,9 +59,21 @@ class Route:
         return self.path.partition("{")[0]
 
     @property
+    def suffix(self) -> str:
+        """The path behind its name."""
+        return self.path.partition("}")[2]
+
+    @property
     def has_name(self) -> bool:
-        """Whether the path ends in a name, which may hold any characters."""
+        """Whether a part of the path is a name."""
         return self.prefix != self.path
+
+    def matches(self, path: str) -> bool:
+        """Return whether a path is this one with some name; only a model's has no slash."""
+        if not (path.startswith(self.prefix) and path.endswith(self.suffix)):
+            return False
+        name = path[len(self.prefix) : len(path) - len(self.suffix)]
+        return bool(name) and not (MODEL_PART in self.path and "/" in name)
 
     @property
     def summary(self) -> str:
@@ -72,7 +87,7 @@ class RouteTable:
     Parameters
     ----------
     routes : iterable of Route
-        A name in a path is its last part.
+        At most one part of a path is a name.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
@@ -80,22 +95,13 @@ class RouteTable:
         self._exact = {(r.method, r.path): r for r in self.routes if not r.has_name}
         self._named = [route for route in self.routes if route.has_name]
 
-    @property
-    def quick_paths(self) -> frozenset[str]:
-        """The paths that are answered at once, not in a thread."""
-        return frozenset(route.path for route in self.routes if route.lane is not Lane.THREAD)
-
     def _find(self, method: str, path: str) -> Route | None:
         """Return the route of a method and a path, if one is listed."""
         found = self._exact.get((method, path))
         if found is not None:
             return found
         for route in self._named:
-            if (
-                route.method == method
-                and path.startswith(route.prefix)
-                and len(path) > len(route.prefix)
-            ):
+            if route.method == method and route.matches(path):
                 return route
         return None
 

@@ -27,6 +27,7 @@ from scripts.connections import ConnectionLimits
 from scripts.errors import ServiceUnavailableError
 from scripts.frontdoor import (
     JSON_AND_SECURITY_HEADERS,
+    MATCHED,
     SERVING,
     FrontDoor,
     too_busy,
@@ -35,6 +36,7 @@ from scripts.frontdoor import (
 )
 from scripts.live import Live, Looker
 from scripts.patience import Patience
+from scripts.routing import Lane
 
 MAX_CONNECTIONS = 1024
 MAX_CONNECTIONS_PER_ADDRESS = MAX_CONNECTIONS // 4
@@ -246,12 +248,9 @@ class Adaptor:
         Answers.
     live : Live
         What to answer from; renewed aside, while other requests go on with the last.
-    quick : frozenset of str
-        The paths that are answered at once, not by threads.
     """
 
-    def __init__(self, door: FrontDoor, live: Live, quick: frozenset[str]) -> None:
-        self._quick = quick
+    def __init__(self, door: FrontDoor, live: Live) -> None:
         self._door = door
         self._looker = Looker(live)
         # Of requests by whether their path is quick, and whether their body is large.
@@ -309,7 +308,8 @@ class Adaptor:
 
     async def _respond(self, environ: dict[str, Any], body: bytes) -> Answer:
         """Answer a request whose body is there, at once only if that is sure to be quick."""
-        is_quick = environ["PATH_INFO"] in self._quick
+        route = environ[MATCHED]
+        is_quick = route is not None and route.lane is not Lane.THREAD
         if is_quick and not bodies.is_slow(body, environ.get("CONTENT_TYPE", "")):
             return self._door.respond(environ, body)
         is_large = len(body) > bodies.LARGE_BYTES
@@ -350,11 +350,9 @@ class HttpServer(Server):
         self._shd = SocketHolder(self._listener.fileno(), False, MAX_CONNECTIONS)  # type: ignore[call-arg, assignment]
 
 
-async def serve_until_stopped(
-    listener: socket.socket, door: FrontDoor, live: Live, quick: frozenset[str]
-) -> None:
+async def serve_until_stopped(listener: socket.socket, door: FrontDoor, live: Live) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered, for a while."""
-    adaptor = Adaptor(door, live, quick)
+    adaptor = Adaptor(door, live)
     server = HttpServer(listener, adaptor)
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     limits = ConnectionLimits(

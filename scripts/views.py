@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 from flask import Response, current_app, request
 
-from scripts import artifacts, clientviews, handouts
+from scripts import artifacts, clientviews, handouts, inference_protocol
 from scripts.answers import JSON, Answer, RefusedError, answer_json, answer_problem
-from scripts.clientcontract import Client, Outcomes, Worklist
+from scripts.clientcontract import ClientDetails, Outcomes, Worklist
 from scripts.clientviews import CLIENT, LIST, LIST_CSV
 from scripts.contract import (
     Diagnosis,
@@ -22,9 +22,20 @@ from scripts.contract import (
     Summary,
 )
 from scripts.frontdoor import RELEASE, SERVING, Environ
+from scripts.inference_protocol import (
+    SERVER_NAME,
+    VERSION,
+    InferenceResponse,
+    ModelMetadata,
+    ModelReady,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+    answer_inference,
+)
 from scripts.live import Live, Serving
 from scripts.metrics import CONTENT_TYPE, Metrics
-from scripts.openapi import Operation, Parameter, describe
+from scripts.openapi import Operation, Parameter, Tag, Takes, describe
 from scripts.predicting import answer_prediction
 from scripts.predictionlog import UNLOGGED
 from scripts.recall import History
@@ -39,6 +50,7 @@ STATIC_KINDS = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
+TEXT = "text/plain"
 NOT_MEASURED = "Not measured yet: run python -m scripts.diagnostics."
 
 
@@ -63,6 +75,58 @@ def predict(environ: Environ, body: bytes) -> Answer:
         environ.get("HTTP_CONTENT_ENCODING", ""),
         body,
     )
+
+
+def invocations(environ: Environ, body: bytes) -> Answer:
+    """Predict who exits, as MLflow's scoring server is asked: rows or columns in, as arrays."""
+    return predict(environ, body)
+
+
+def infer(environ: Environ, body: bytes) -> Answer:
+    """Predict who exits, as the open inference protocol asks: tensors in, tensors out."""
+    return answer_inference(environ[SERVING], environ["PATH_INFO"], environ, body)
+
+
+def server_metadata() -> Answer:
+    """Name the server and the extensions of the open inference protocol that it knows."""
+    extensions = ["binary_tensor_data"]
+    return answer_json(
+        ServerMetadata(name=SERVER_NAME, version=VERSION, extensions=extensions),
+        release=serving().release_name,
+    )
+
+
+def server_live() -> Answer:
+    """Say that the service runs, as the open inference protocol asks; needs no token."""
+    return answer_json(ServerLive(live=True), release=serving().release_name)
+
+
+def server_ready() -> Answer:
+    """Say whether the service can answer, as the open inference protocol asks; needs no token."""
+    return answer_json(ServerReady(ready=True), release=serving().release_or_refuse().name)
+
+
+def model_metadata(model: str) -> Answer:
+    """Describe the tensors that the model takes and gives."""
+    return inference_protocol.answer_metadata(serving(), model)
+
+
+def model_ready(model: str) -> Answer:
+    """Say whether the model can answer."""
+    inference_protocol.check_name(serving(), model)
+    release = serving().release_or_refuse()
+    return answer_json(ModelReady(name=model, ready=True), release=release.name)
+
+
+def ping() -> Answer:
+    """Say whether the service can answer, as clients of MLflow ask; needs no token."""
+    release = serving().release_or_refuse()
+    return Answer(200, b"\n", [("Content-Type", TEXT)], release.name)
+
+
+def version() -> Answer:
+    """Give the version of this API, as clients of MLflow ask."""
+    return Answer(200, VERSION.encode(), [("Content-Type", TEXT)], serving().release_name)
 
 
 def score() -> Answer:
@@ -187,7 +251,8 @@ def describe_service() -> Answer:
             role=route.role,
             refusals=route.refusals,
             parameters=route.parameters,
-            takes_rows=route.takes_rows,
+            takes=route.takes,
+            tag=route.tag,
         )
         for route in ROUTES
     ]
@@ -233,42 +298,74 @@ LOGGED = Parameter(
     {"type": "string", "examples": [UNLOGGED[1]]},
     "header",
 )
+MODEL = (
+    Parameter(
+        "model",
+        "The name of the model, api.model_name.",
+        {"type": "string", "minLength": 1},
+        "path",
+    ),
+)
 ROUTES = (
     Route(
-        "POST",
-        "/predict",
-        predict,
-        Predictions,
-        Role.READ,
-        (415, 422, 503),
-        (EXPLAIN, LOGGED),
-        takes_rows=True,
-        lane=Lane.EXPRESS,
+        "POST", "/predict", predict, Predictions, Role.READ, (415, 422, 503), (EXPLAIN, LOGGED),
+        Takes.ROWS, Tag.PREDICTIONS, Lane.EXPRESS,
     ),
-    Route("GET", "/score", score, Score, Role.READ, (503,), lane=Lane.LOOP),
-    Route("GET", "/summarise", summarise, Summary, Role.READ, (503,), lane=Lane.LOOP),
-    Route("GET", "/diagnose", diagnose, Diagnosis, Role.READ, (503,)),
-    Route("GET", "/releases", releases, Releases, Role.READ, (422, 503), PAGE),
-    Route("GET", "/runs", runs, Runs, Role.READ, (422, 503), PAGE),
-    Route("GET", "/worklist", clientviews.worklist, Worklist, Role.READ, (422, 503), LIST),
     Route(
-        "GET",
-        "/worklist.csv",
-        clientviews.worklist_csv,
-        "text/csv",
-        Role.READ,
-        (422, 503),
-        LIST_CSV,
+        "POST", "/invocations", invocations, Predictions, Role.READ, (415, 422, 503),
+        (EXPLAIN, LOGGED), Takes.TABLES, Tag.MLFLOW, Lane.EXPRESS,
     ),
-    Route("GET", "/clients/{client}", clientviews.client, Client, Role.READ, (404, 503), CLIENT),
-    Route("GET", "/outcomes", clientviews.outcomes, Outcomes, Role.READ, (503,)),
-    Route("GET", "/report.pdf", report, "application/pdf", Role.READ, (404,)),
+    Route("GET", "/ping", ping, TEXT, None, (503,), tag=Tag.MLFLOW, lane=Lane.LOOP),
+    Route("GET", "/version", version, TEXT, Role.READ, tag=Tag.MLFLOW),
+    Route(
+        "POST", "/v2/models/{model}/infer", infer, InferenceResponse, Role.READ,
+        (404, 415, 422, 503), (*MODEL, LOGGED), Takes.TENSORS, Tag.INFERENCE, Lane.EXPRESS,
+    ),
+    Route(
+        "GET", "/v2/models/{model}", model_metadata, ModelMetadata, Role.READ, (404, 503), MODEL,
+        tag=Tag.INFERENCE,
+    ),
+    Route(
+        "GET", "/v2/models/{model}/ready", model_ready, ModelReady, Role.READ, (404, 503), MODEL,
+        tag=Tag.INFERENCE,
+    ),
+    Route("GET", "/v2", server_metadata, ServerMetadata, tag=Tag.INFERENCE),
+    Route(
+        "GET", "/v2/health/live", server_live, ServerLive, None, tag=Tag.INFERENCE, lane=Lane.LOOP
+    ),
+    Route(
+        "GET", "/v2/health/ready", server_ready, ServerReady, None, (503,), tag=Tag.INFERENCE,
+        lane=Lane.LOOP,
+    ),
+    Route("GET", "/score", score, Score, Role.READ, (503,), tag=Tag.MODEL, lane=Lane.LOOP),
+    Route(
+        "GET", "/summarise", summarise, Summary, Role.READ, (503,), tag=Tag.MODEL, lane=Lane.LOOP
+    ),
+    Route("GET", "/diagnose", diagnose, Diagnosis, Role.READ, (503,), tag=Tag.MODEL),
+    Route("GET", "/releases", releases, Releases, Role.READ, (422, 503), PAGE, tag=Tag.MODEL),
+    Route("GET", "/runs", runs, Runs, Role.READ, (422, 503), PAGE, tag=Tag.MODEL),
+    Route(
+        "GET", "/worklist", clientviews.worklist, Worklist, Role.READ, (422, 503), LIST,
+        tag=Tag.CLIENTS,
+    ),
+    Route(
+        "GET", "/worklist.csv", clientviews.worklist_csv, "text/csv", Role.READ, (422, 503),
+        LIST_CSV, tag=Tag.CLIENTS,
+    ),
+    Route(
+        "GET", "/clients/{client}", clientviews.client, ClientDetails, Role.READ, (404, 503),
+        CLIENT, tag=Tag.CLIENTS,
+    ),
+    Route(
+        "GET", "/outcomes", clientviews.outcomes, Outcomes, Role.READ, (503,), tag=Tag.CLIENTS
+    ),
+    Route("GET", "/report.pdf", report, "application/pdf", Role.READ, (404,), tag=Tag.MODEL),
     Route("GET", "/health", health, Health, None, (503,), lane=Lane.LOOP),
-    Route("GET", "/metrics", metrics, "text/plain"),
+    Route("GET", "/metrics", metrics, TEXT),
     Route("GET", "/openapi.json", describe_service, JSON),
     # The page is the same for everyone; what it shows it asks for, with the token.
     Route("GET", "/docs", docs, "text/html", None),
-)
+)  # fmt: skip
 # Scripts and styles of the pages: the same for everyone, and without any data.
 STATIC = Route("GET", "/static/{name}", read_static, "text/css", None)
 

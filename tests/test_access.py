@@ -38,7 +38,7 @@ WRONG_HEADERS = [
     f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer \x00", f"Token {TOKEN}",
 ]  # fmt: skip
 
-OPEN = ("/health", "/docs", "/login")
+OPEN = ("/health", "/docs", "/login", "/ping", "/v2/health/live", "/v2/health/ready")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from scripts import dossier
-from scripts.clientcontract import Client, ScoreEntry
+from scripts.clientcontract import ClientDetails, ScoreEntry
 from scripts.config import Config, WorklistSettings
 from tests.clientele import FIRST, SECOND, ask, score_twice, with_typical
 from tests.service import make_model
@@ -13,7 +13,7 @@ from tests.service import make_model
 LN3 = math.log(3)
 
 
-def page_of(config: Config, client: str) -> Client:
+def page_of(config: Config, client: str) -> ClientDetails:
     """Ask for one client, who must be there."""
     page = ask(config, dossier.client_page, WorklistSettings(), client)
     assert page is not None

@@ -17,11 +17,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from scripts import access, database
 from scripts.app import create_app
 from scripts.bodies import CSV
 from scripts.configfile import read_config
+from scripts.openapi import Takes
 from scripts.routing import Route
 from scripts.views import ROUTES
 from tests.service import (
@@ -36,6 +38,9 @@ from tests.service import (
     switch,
     write_release,
 )
+
+# That the lengths within a body fit together is more than a schema can say.
+COUPLED = (Takes.TABLES, Takes.TENSORS)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +135,9 @@ def check_operation(described: Any, route: Route, mode: GenerationMode, n_exampl
         assume(not any(value in (None, [], {}) for value in (case.query or {}).values()))
         is_table = case.media_type == CSV and mode is GenerationMode.NEGATIVE
         assume(not (is_table and is_right_as_text(case.body)))
-        answer = case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"})
+        excluded = [positive_data_acceptance] if route.takes in COUPLED else []
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        answer = case.call_and_validate(headers=headers, excluded_checks=excluded)
         statuses[answer.status_code] += 1
 
     try:
@@ -140,7 +147,8 @@ def check_operation(described: Any, route: Route, mode: GenerationMode, n_exampl
         assert mode is GenerationMode.NEGATIVE
         assert not route.parameters
     # Right answers were judged, not refusals that have nothing to do with what was sent.
-    assert set(statuses) <= {200, 404} if mode is GenerationMode.POSITIVE else 429 not in statuses
+    good = {200, 404, 422} if route.takes in COUPLED else {200, 404}
+    assert set(statuses) <= good if mode is GenerationMode.POSITIVE else 429 not in statuses
     return statuses.total()
 
 
@@ -178,12 +186,14 @@ def test_a_token_and_the_limits_stand_in_the_description(
     edit_config(config_path, api={"max_rows": 7})
     headers = {"Authorization": f"Bearer {TOKEN}"}
 
-    paths = answer_of(guarded.get("/openapi.json", headers=headers))["paths"]
+    description = answer_of(guarded.get("/openapi.json", headers=headers))
 
+    paths, schemas = description["paths"], description["components"]["schemas"]
     assert paths["/score"]["get"]["security"] == [{"token": []}]
     assert "security" not in paths["/health"]["get"]
     content = paths["/predict"]["post"]["requestBody"]["content"]
-    assert content["application/json"]["schema"]["properties"]["data"]["maxItems"] == 7
+    assert content["application/json"]["schema"]["$ref"].endswith("/RowsBody")
+    assert schemas["RowsBody"]["properties"]["data"]["maxItems"] == 7
     assert "text/csv" in content
 
 
@@ -195,7 +205,8 @@ def test_the_page_of_the_description_asks_no_other_machine(guarded: FlaskClient)
     for name in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
         part = guarded.get(name)
         assert part.status_code == 200
-        assert "://" not in part.text
+        # The name of a language of pictures is no address.
+        assert "://" not in part.text.replace("http://www.w3.org/2000/svg", "")
     assert "://" not in page.text
     # Neither scripts nor styles within the page, which the policy would not run.
     assert not re.search(r"<script>|<style>|style=|onclick", page.text)

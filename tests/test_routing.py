@@ -67,12 +67,34 @@ def test_the_methods_of_a_path_are_those_of_its_routes(path: str, methods: list[
 def test_only_what_computes_is_answered_at_once() -> None:
     table = RouteTable((*ROUTES, *PAGES, STATIC))
 
-    assert table.quick_paths == {"/predict", "/score", "/summarise", "/health"}
-    assert [route.path for route in table.routes if route.lane is Lane.EXPRESS] == ["/predict"]
+    by_lane = {lane: {r.path for r in table.routes if r.lane is lane} for lane in Lane}
+    assert by_lane[Lane.EXPRESS] == {"/predict", "/invocations", "/v2/models/{model}/infer"}
+    assert by_lane[Lane.LOOP] == {
+        "/score", "/summarise", "/health", "/ping", "/v2/health/live", "/v2/health/ready",
+    }  # fmt: skip
 
 
-def test_no_method_and_path_has_two_routes_and_a_name_is_the_last_part() -> None:
+def test_no_method_and_path_has_two_routes_and_only_a_model_is_named_within_a_path() -> None:
     routes = (*ROUTES, *PAGES, STATIC)
 
     assert len({(route.method, route.path) for route in routes}) == len(routes)
-    assert all(route.path.endswith("}") for route in routes if route.has_name)
+    assert {r.path for r in routes if r.has_name and r.suffix} == {
+        "/v2/models/{model}/infer",
+        "/v2/models/{model}/ready",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/v2/models/adras", "/v2/models/{model}"),
+        ("/v2/models/adras/ready", "/v2/models/{model}/ready"),
+        ("/v2/models//ready", None),
+        ("/v2/models/a/b", None),
+        ("/v2/models/", None),
+    ],
+)
+def test_the_name_of_a_model_has_no_slash(path: str, route: str | None) -> None:
+    found = TABLE.find("GET", path)
+
+    assert (None if found is None else found.path) == route

@@ -3,6 +3,13 @@
 
 let token = "";
 
+const PLACES = { path: "in the path", query: "in the query", header: "in the header" };
+const NAMES = {
+  path: (name) => "{" + name + "}",
+  query: (name) => "?" + name + "=",
+  header: (name) => name + ":",
+};
+
 function element(name, text, ...children) {
   const made = document.createElement(name);
   if (text) made.textContent = text;
@@ -34,12 +41,18 @@ function describeMembers(document_, schema) {
   return element("table", "", ...rows);
 }
 
+// Parameters are [place, name, value]: in the path, in the query, or a header.
 async function send(method, path, parameters, type, body) {
-  const query = new URLSearchParams(parameters.filter(([, value]) => value !== "")).toString();
-  const headers = {};
+  const given = parameters.filter(([, , value]) => value !== "");
+  const inPlace = (wanted) => given.filter(([place]) => place === wanted)
+    .map(([, name, value]) => [name, value]);
+  const query = new URLSearchParams(inPlace("query")).toString();
+  const headers = Object.fromEntries(inPlace("header"));
   if (token) headers.Authorization = "Bearer " + token;
   if (body) headers["Content-Type"] = type;
-  const answer = await fetch(path + (query && "?" + query), { method, headers, body });
+  const filled = inPlace("path").reduce(
+    (text, [name, value]) => text.replace("{" + name + "}", () => encodeURIComponent(value)), path);
+  const answer = await fetch(filled + (query && "?" + query), { method, headers, body });
   const text = await answer.text();
   try {
     return [answer.status, JSON.stringify(JSON.parse(text), null, 2)];
@@ -52,8 +65,10 @@ function makeTrial(method, path, operation) {
   const form = element("form");
   const fields = operation.parameters.map((parameter) => {
     const input = element("input");
+    input.required = Boolean(parameter.required);
+    if (parameter.schema.enum && parameter.required) input.value = parameter.schema.enum[0];
     form.append(element("label", parameter.name + " ", input));
-    return [parameter.name, input];
+    return [parameter.in, parameter.name, input];
   });
   const content = operation.requestBody && operation.requestBody.content["application/json"];
   const body = content && element("textarea", JSON.stringify(content.example, null, 2));
@@ -66,7 +81,7 @@ function makeTrial(method, path, operation) {
   form.append(element("button", "Send"), answer);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const given = fields.map(([name, input]) => [name, input.value]);
+    const given = fields.map(([place, name, input]) => [place, name, input.value]);
     const [status, text] = await send(method, path, given, "application/json", body && body.value);
     answer.hidden = false;
     answer.textContent = status + "\n" + text;
@@ -76,14 +91,16 @@ function makeTrial(method, path, operation) {
 
 function showOperation(document_, method, path, operation) {
   const parts = [element("summary", "", element("b", method), element("code", path),
-    element("span", operation.summary))];
+    element("span", operation.summary)), element("p", operation.description)];
   for (const parameter of operation.parameters) {
-    parts.push(element("p", "?" + parameter.name + "= " + spell(parameter.schema) + ". " +
-      parameter.description));
+    parts.push(element("p", "", element("code", NAMES[parameter.in](parameter.name)),
+      element("span", " " + PLACES[parameter.in] + ": " + spell(parameter.schema) + ". " +
+        parameter.description)));
   }
   if (operation.requestBody) {
     parts.push(element("p", "Takes: " + Object.keys(operation.requestBody.content).join(", ") +
-      ". A row has:"), describeMembers(document_, { $ref: "#/components/schemas/Row" }));
+      ". " + operation.requestBody.description + " A row has:"),
+    describeMembers(document_, { $ref: "#/components/schemas/Row" }));
   }
   for (const [status, response] of Object.entries(operation.responses)) {
     const [type, content] = Object.entries(response.content)[0];
@@ -107,9 +124,12 @@ async function show() {
   const description = JSON.parse(content);
   document.getElementById("title").textContent = description.info.title;
   text.textContent = description.info.description;
-  const shown = Object.entries(description.paths).flatMap(([path, operations]) =>
-    Object.entries(operations).map(([method, operation]) =>
-      showOperation(description, method.toUpperCase(), path, operation)));
+  const operations = Object.entries(description.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => [method.toUpperCase(), path, operation]));
+  const shown = description.tags.map((tag) => element("section", "",
+    element("h2", tag.name), element("p", tag.description),
+    ...operations.filter(([, , operation]) => operation.tags.includes(tag.name))
+      .map(([method, path, operation]) => showOperation(description, method, path, operation))));
   document.getElementById("operations").replaceChildren(...shown);
 }
 
