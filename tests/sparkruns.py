@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from scripts import artifacts, configfile, inbox, model
+from scripts import artifacts, configfile, inbox, keys, model
 from scripts.artifacts import Kind
 from scripts.config import Config
 from scripts.model import Model
@@ -270,4 +270,7 @@ def run_once(factory: pytest.TempPathFactory) -> Done:
     found = json.loads((folder / "done.json").read_text())
     first_path, _ = artifacts.list_dated(config.output_model_path, Kind.MODEL)
     first, second = artifacts.list_dated(config.output_folder_path, Kind.PARTS)
-    return Done(config, model.load_model(first_path), first_path, first, second, **found)
+    # As a run opens the release in production, to tell its rows from new ones.
+    key = keys.find_key(config.prod_deployment_path)
+    opened = model.unseal(model.load_model(first_path), key)
+    return Done(config, opened, first_path, first, second, **found)
