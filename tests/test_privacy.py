@@ -16,7 +16,8 @@ from tests.service import ROOT, TOKEN, make_row, served
 
 ADMIN = "admin-token-of-the-test"
 PROGRAMS: tuple[tuple[str, ...], ...] = (
-    ("fullprocess",), ("ingestion",), ("training",), ("scoring",), ("promotion",), ("deployment",),
+    ("fullprocess",), ("ingestion",), ("training",), ("scoring",), ("promotion",),
+    ("deployment", "deploy"),
     ("diagnostics",), ("monitoring",), ("reporting", "--pdf"), ("worklist",), ("apicalls",),
     ("database", "backup", "copies/copy.db"), ("database", "restore", "copies/copy.db"),
     ("automate", "status"), ("fullprocess", "--dry-run"),
