@@ -66,8 +66,8 @@ def prepare_two_releases(folder: Path) -> Path:
     path = prepare(folder)
     # Another model on the same data, so that going back and forth changes the answers.
     path.write_text(json.dumps(json.loads(path.read_text()) | {"training": {"C": 1e-4}}))
-    for step in ("training", "scoring", "deployment"):
-        command = [sys.executable, "-m", f"scripts.{step}", "--config", str(path)]
+    for program, *verb in (["training"], ["scoring"], ["deployment", "deploy"]):
+        command = [sys.executable, "-m", f"scripts.{program}", *verb, "--config", str(path)]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return path
 

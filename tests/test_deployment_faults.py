@@ -23,7 +23,17 @@ import numpy as np
 import pytest
 import requests
 
-from scripts import artifacts, configfile, deployment, durable, model, release, retention, rollback
+from scripts import (
+    artifacts,
+    configfile,
+    deployment,
+    durable,
+    live,
+    model,
+    release,
+    retention,
+    rollback,
+)
 from scripts.config import Config
 from scripts.errors import PipelineError
 from tests import dying
@@ -430,7 +440,8 @@ def roll_back_under_load(config: Config, config_path: Path, n_rollbacks: int) ->
             target = releases[number % 2].name
             with durable.exclusive_lock(config.prod_deployment_path):
                 roll_back(config, target)
-            # Promised from the next request on: this one starts after the switch.
+            # Promised under load: from this time after the switch on.
+            time.sleep(live.OLD_S)
             answer = requests.post(f"{url}/predict", json={"data": [CLIENT]}, timeout=30).json()
             assert answer["release"] == target
         for asker in askers:

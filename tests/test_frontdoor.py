@@ -62,7 +62,7 @@ def test_no_data_of_a_client_and_no_token_gets_out(
     monkeypatch.setattr(model, "contributions", fail)
     responses.append(post(row, row, headers=headers))
 
-    assert [r.status_code for r in responses] == [200, 422, 401, 404, 400, 400, 422, 415, 500]
+    assert [r.status_code for r in responses] == [200, 422, 401, 403, 400, 400, 422, 415, 500]
     told = [r.text + str(r.headers) for r in responses] + [caplog.text]
     assert not [text for text in told if canary in text or "1337.25" in text or "4711" in text]
 

@@ -12,11 +12,12 @@ import requests
 
 from scripts.config import Config
 from tests.conftest import write_installation
-from tests.service import ROOT, make_row, served
+from tests.service import ROOT, TOKEN, make_row, served
 
 ADMIN = "admin-token-of-the-test"
 PROGRAMS: tuple[tuple[str, ...], ...] = (
-    ("fullprocess",), ("ingestion",), ("training",), ("scoring",), ("promotion",), ("deployment",),
+    ("fullprocess",), ("ingestion",), ("training",), ("scoring",), ("promotion",),
+    ("deployment", "deploy"),
     ("diagnostics",), ("monitoring",), ("reporting", "--pdf"), ("worklist",), ("apicalls",),
     ("database", "backup", "copies/copy.db"), ("database", "restore", "copies/copy.db"),
     ("automate", "status"), ("fullprocess", "--dry-run"),
@@ -78,7 +79,7 @@ def test_what_the_service_writes_is_for_its_own_account(
     table = (tmp_path / "input" / "a.csv").read_bytes()
     run_open(tmp_path, sys.executable, "-m", "scripts.fullprocess", "--config", str(config_path))
 
-    with served(config_path, token="a-token", log_predictions=1, max_body_bytes=10**6) as (url, _):
+    with served(config_path, token=TOKEN, log_predictions=1, max_body_bytes=10**6) as (url, _):
         headers = {"Authorization": f"Bearer {ADMIN}"}
         sent = requests.post(
             f"{url}/dashboard/upload", files={"table": ("x.csv", table)}, headers=headers, timeout=9
