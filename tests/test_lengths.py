@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import ALL_ROUTES, DIAGNOSIS, GOOD, JSON, TOKEN, rows_body, served
+from tests.service import ADMIN_TOKEN, ALL_ROUTES, DIAGNOSIS, GOOD, JSON, TOKEN, rows_body, served
 
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 ACCEPTS = ("text/html", JSON)
@@ -21,6 +21,7 @@ MULTIPART = "multipart/form-data; boundary=b"
 FILE = (
     b'--b\r\nContent-Disposition: form-data; name="table"; filename="a.csv"\r\n\r\n%s\r\n--b--\r\n'
 )
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 BODIES = (
     (JSON, rows_body(GOOD)),
     (JSON, b"{"),
@@ -89,6 +90,7 @@ def questions() -> Iterator[tuple[str, str, dict[str, str], bytes]]:
                     # Without a token it counts as a wrong one; those come last.
                     continue
                 yield method, path, known, b""
+                yield method, path, known | ADMIN, b""
                 yield method, path, {"Accept": accept}, b""
             for query in QUERIES:
                 yield "GET", path + query, known, b""
@@ -102,8 +104,12 @@ def questions() -> Iterator[tuple[str, str, dict[str, str], bytes]]:
 
 
 def test_every_answer_is_as_long_as_it_says_on_a_kept_connection(
-    prod: Path, config_path: Path, capfd: pytest.CaptureFixture[str]
+    prod: Path,
+    config_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", ADMIN_TOKEN)
     (prod / "diagnostics.json").write_text(json.dumps(DIAGNOSIS))
     statuses: Counter[int] = Counter()
     n_opened = 0
