@@ -16,10 +16,11 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
-from scripts import artifacts, model
-from scripts.artifacts import Kind
-from scripts.configfile import read_config
-from scripts.model import Model
+from scripts.core import artifacts
+from scripts.core.artifacts import Kind
+from scripts.core.config_file import read_config
+from scripts.model import logistic_model
+from scripts.model.logistic_model import Model
 
 TOLERANCE = 1e-10
 
@@ -50,7 +51,7 @@ def main() -> None:
     chosen = parser.parse_args()
     config = read_config(chosen.config)
     model_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
-    used = model.load_model(model_path)
+    used = logistic_model.load_model(model_path)
     dataset_path = artifacts.find_latest(config.output_folder_path, Kind.DATASET, "ingestion")
     fitted = fit_reference(dataset_path, used)
     ours = np.array([*(term.coefficient for term in used.numeric), used.intercept])

@@ -17,10 +17,12 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
-from scripts import clientscoring, database, deployment, ingestion, scoring, training
+from scripts import deployment, ingestion, scoring, training
 from scripts.app import create_app
-from scripts.config import Config
-from scripts.configfile import read_config
+from scripts.clients import score_clients
+from scripts.core.config import Config
+from scripts.core.config_file import read_config
+from scripts.records import database, runs
 
 HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
 SIZES = (1_000, 10_000)
@@ -54,8 +56,8 @@ def score(config: Config) -> None:
     made = ingestion.main(config)
     with database.open_records(config.database_url) as engine:
         with database.writing(engine) as connection:
-            run_id = database.start_run(connection, datetime.now(UTC))
-        clientscoring.main(config, engine, run_id, made.clients, made.dataset_path)
+            run_id = runs.start_run(connection, datetime.now(UTC))
+        score_clients.main(config, engine, run_id, made.clients, made.dataset_path)
 
 
 def deploy(config: Config) -> None:

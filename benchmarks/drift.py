@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scripts import candidates, decline, drift, model, reference
-from scripts.config import Schema
-from scripts.decline import F1Counts
-from scripts.model import CategoricalTerm, Model, NumericTerm
+from scripts.core.config import Schema
+from scripts.model import candidate, drift, drift_tests, logistic_model, reference
+from scripts.model.drift_tests import F1Counts
+from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm
 
 NUMBERS = ("lastmonth_activity", "lastyear_activity", "number_of_employees", "balance", "is_new")
 SCHEMA = Schema(numeric=NUMBERS, categorical=("plan",))
@@ -79,13 +79,13 @@ def make_model(table: pd.DataFrame) -> Model:
     ]
     plans = CategoricalTerm(column="plan", categories=("basic", "pro"), coefficients=(0.1, -0.2))
     fitted = Model(
-        format=model.FORMAT,
+        format=logistic_model.FORMAT,
         schema=SCHEMA,
         numeric=tuple(terms),
         categorical=(plans,),
         intercept=0.0,
         threshold=0.5,
-        dataset=candidates.describe_dataset(table, "", SCHEMA),
+        dataset=candidate.describe_dataset(table, "", SCHEMA),
         n_training_rows=len(table),
         settings={},
         validation={},
@@ -151,7 +151,7 @@ def simulate_f1(n_runs: int, n_rows: int, f1_now: float, n_candidates: int) -> R
         random = np.random.default_rng([seed, n_rows, n_candidates])
         tried = [draw_counts(random, n_rows, 0.75) for _ in range(n_candidates)]
         before = max(tried, key=lambda counts: counts.f1 or 0.0)
-        found = decline.compare_f1(before, draw_counts(random, n_rows, f1_now))
+        found = drift_tests.compare_f1(before, draw_counts(random, n_rows, f1_now))
         n_alarms += found is not None and found.has_fallen
     return Rates(n_alarms, n_runs)
 

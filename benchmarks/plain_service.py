@@ -19,13 +19,13 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from scripts import artifacts
-from scripts.answers import Answer, Wsgi
-from scripts.config import Config
-from scripts.configfile import read_config
-from scripts.frontdoor import MATCHED
-from scripts.routing import Lane, Route
-from scripts.server import bind, serve_until_stopped
+from scripts.api.http_server import bind, serve_until_stopped
+from scripts.api.middleware import MATCHED
+from scripts.api.responses import Answer, Wsgi
+from scripts.api.routing import Lane, Route
+from scripts.core import artifacts
+from scripts.core.config import Config
+from scripts.core.config_file import read_config
 
 
 def fit(config: Config) -> Pipeline:

@@ -35,20 +35,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from benchmarks import churn_tables
-from scripts import (
-    candidates,
-    dataset,
-    evaluation,
-    gains,
-    holdout,
-    inference,
-    pandas_engine,
-    suggest,
-    thresholds,
-)
-from scripts.config import Config, Schema
-from scripts.configchecks import FOLDER_KEYS
-from scripts.configfile import read_config
+from scripts.core.config import Config, Schema
+from scripts.core.config_file import FOLDER_KEYS, read_config
+from scripts.data import dataset, schema_inference, schema_suggestion
+from scripts.engine import pandas_engine
+from scripts.model import candidate, decision_threshold, fit, metrics, model_selection
 
 N_ROWS = {"telecom": 7000, "bank": 10000, "wireless": 3300, "employees": 1470, "shop": 5600}
 N_CROSSED_ROWS = {"crossed": 3300, "crossed10k": 10000}
@@ -126,9 +117,9 @@ def read_both(
     paths = [folder / "train.csv", folder / "test.csv"]
     for path, part in zip(paths, parts, strict=True):
         path.write_text(churn_tables.to_csv(part))
-    section = suggest.suggest(paths[:1]).section | {"numeric": [], "categorical": []}
+    section = schema_suggestion.suggest(paths[:1]).section | {"numeric": [], "categorical": []}
     declared = msgspec.convert(section | {"inferred": ["numeric", "categorical"]}, Schema)
-    schema = inference.infer(paths[:1], declared).schema
+    schema = schema_inference.infer(paths[:1], declared).schema
     (folder / "config.json").write_text(json.dumps({key: key for key in FOLDER_KEYS}))
     config = msgspec.structs.replace(read_config(folder / "config.json"), schema=schema)
     train, _, _ = pandas_engine.read_input(paths[:1], schema)
@@ -154,10 +145,10 @@ class Tuned:
 def tune_quickly(X: pd.DataFrame, y: NDArray[np.int64], schema: Schema) -> Tuned:
     """Fit the reference with its threshold found by ours, which the tests hold equal to it."""
     log_odds, fold_of = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
-    for fold, (others, own) in enumerate(StratifiedKFold(thresholds.N_FOLDS).split(X, y)):
+    for fold, (others, own) in enumerate(StratifiedKFold(decision_threshold.N_FOLDS).split(X, y)):
         fitted = make_regression(schema).fit(X.iloc[others], y[others])
         log_odds[own], fold_of[own] = fitted.decision_function(X.iloc[own]), fold
-    threshold = thresholds.best_threshold(y, thresholds.HeldOut(log_odds, fold_of))
+    threshold = decision_threshold.best_threshold(y, decision_threshold.HeldOut(log_odds, fold_of))
     return Tuned(make_regression(schema).fit(X, y), threshold)
 
 
@@ -168,14 +159,14 @@ def compare(name: str, n_rows: int, seed: int, *, is_quick: bool = False) -> Res
     schema = config.schema
     X, y = dataset.features(train, schema), dataset.target(train, schema)
     times = [time.process_time()]
-    ours = candidates.fit_candidate(train, "", config).model
+    ours = candidate.fit_candidate(train, "", config).model
     times.append(time.process_time())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reference = tune_quickly(X, y, schema) if is_quick else make_reference(schema).fit(X, y)
     times.append(time.process_time())
     y_test, X_test = dataset.target(test, schema), dataset.features(test, schema)
-    predicted, probability = evaluation.predict_table(ours, test)
+    predicted, probability = metrics.predict_table(ours, test)
     return Result(
         f1=f1_score(y_test, predicted),
         reference_f1=f1_score(y_test, reference.predict(X_test)),
@@ -220,13 +211,13 @@ def report(name: str, n_rows: int, n_seeds: int, *, is_quick: bool) -> bool:
 def pays_on_validation(train: pd.DataFrame, config: Config, kinds: str) -> bool:
     """Decide by the rule that decides on scaling: the log loss of the validation rows."""
     schema = config.schema
-    split = holdout.prepare_dataset(train, schema, config.training, create_val_data=True)
+    split = fit.prepare_dataset(train, schema, config.training, create_val_data=True)
     X, y = split["training"]["X"], split["training"]["y"]
     before, after = (
         make_regression(schema, *steps).fit(X, y).decision_function(split["val"]["X"])
         for steps in ((), (make_products(schema, kinds),))
     )
-    return gains.lowers_log_loss(split["val"]["y"], before, after)
+    return model_selection.lowers_log_loss(split["val"]["y"], before, after)
 
 
 def measure_products(name: str, n_rows: int, seed: int) -> dict[str, Gain]:

@@ -26,8 +26,9 @@ import requests
 from benchmarks.proxies import SERVED_BY, running_proxy
 from benchmarks.servers import ROOT, ROW, Running, free_port, prepare, running
 from benchmarks.serving import Load, Result, measure, median_of, write_script
-from scripts import artifacts, rollback
-from scripts.configfile import read_config
+from scripts.core import artifacts
+from scripts.core.config_file import read_config
+from scripts.production import rollback
 
 LOADS = (Load(1, 16), Load(1, 64), Load(1000, 16))
 N_SERVICES = 2

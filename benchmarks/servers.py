@@ -24,8 +24,11 @@ END_S = 20
 PREPARE = """
 import sys
 from pathlib import Path
-from scripts import deployment, ingestion, scoring, training
-from scripts.configfile import read_config
+from scripts import deployment
+from scripts import ingestion
+from scripts import scoring
+from scripts import training
+from scripts.core.config_file import read_config
 config = read_config(Path(sys.argv[1]))
 for step in (ingestion, training, scoring, deployment):
     step.main(config)

@@ -9,15 +9,16 @@ import click
 import msgspec
 import requests
 
-from scripts import artifacts, console, dataset, durable
-from scripts.config import ApiSettings, Config
-from scripts.errors import NoServiceError, ServiceUnavailableError
-from scripts.predictionlog import UNLOGGED
-from scripts.run_context import RunContext
-from scripts.tokens import read_tokens
+from scripts.api.prediction_log import UNLOGGED
+from scripts.api.tokens import read_tokens
+from scripts.core import artifacts, console, files
+from scripts.core.config import ApiSettings, Config
+from scripts.core.errors import NoServiceError, ServiceUnavailableError
+from scripts.data import dataset
+from scripts.production.run_context import RunContext
 
 Answer = dict[str, Any]
-Rows = list[dict[str, Any]]
+JsonRows = list[dict[str, Any]]
 # What a body holds besides its rows: {"data":[ and ]}.
 N_FRAME_BYTES = 11
 PER_ROW = ("predictions", "probabilities", "risk_bands")
@@ -33,7 +34,9 @@ def describe_refusal(response: requests.Response) -> str:
         return response.reason or "no reason given"
 
 
-def ask(session: requests.Session, config: Config, path: str, rows: Rows | None = None) -> Answer:
+def ask(
+    session: requests.Session, config: Config, path: str, rows: JsonRows | None = None
+) -> Answer:
     """Ask one question of the service.
 
     Parameters
@@ -86,7 +89,7 @@ def ask(session: requests.Session, config: Config, path: str, rows: Rows | None 
         ) from error
 
 
-def split_rows(rows: Rows, api: ApiSettings) -> list[Rows]:
+def split_rows(rows: JsonRows, api: ApiSettings) -> list[JsonRows]:
     """Split rows into requests that the service takes, by number and by bytes."""
     largest = max(len(msgspec.json.encode(row)) + 1 for row in rows)
     n_fitting = (api.max_body_bytes - N_FRAME_BYTES) // largest
@@ -94,7 +97,7 @@ def split_rows(rows: Rows, api: ApiSettings) -> list[Rows]:
     return [rows[start : start + step] for start in range(0, len(rows), step)]
 
 
-def ask_predictions(session: requests.Session, config: Config, rows: Rows) -> Answer:
+def ask_predictions(session: requests.Session, config: Config, rows: JsonRows) -> Answer:
     """Ask for the predictions of all rows, in as many requests as it takes."""
     chunks = split_rows(rows, config.api)
     answers = [ask(session, config, "/predict", chunk) for chunk in chunks]
@@ -120,7 +123,7 @@ def main(config: Config, *, context: RunContext | None = None) -> Path:
     schema = config.schema if current is None else current.model.schema
     table, _ = context.test_data.read(schema)
     # pandas lets names be anything; those of the schema are text.
-    rows = cast("Rows", dataset.features(table, schema).to_dict(orient="records"))
+    rows = cast("JsonRows", dataset.features(table, schema).to_dict(orient="records"))
     token = read_tokens(config.api).any_for_reading
     with requests.Session() as session:
         # Proxies and netrc of the environment are not for a service on this machine.
@@ -137,7 +140,7 @@ def main(config: Config, *, context: RunContext | None = None) -> Path:
             "diagnosis": ask(session, config, "/diagnose"),
         }
     text = msgspec.json.format(msgspec.json.encode(answers), indent=2) + b"\n"
-    path = durable.write_whole(config.output_model_path / artifacts.API_RETURNS, text)
+    path = files.write_whole(config.output_model_path / artifacts.API_RETURNS, text)
     name = answers["predictions"].get("release")
     log.info("Wrote the answers on %d rows of release %s to %s.", len(rows), name, path)
     return path
@@ -172,10 +175,10 @@ def describe_diagnosis(answer: Answer) -> str:
     )
 
 
-def spell_summary(answers: Answer, path: Path) -> str:
+def format_summary(answers: Answer, path: Path) -> str:
     """Spell what a person wants to see of the answers, a line for each endpoint."""
     score = answers["score"]
-    return console.spell_columns(
+    return console.format_columns(
         [
             ("release", str(score["release"])),
             ("predictions", describe_predictions(answers["predictions"])),
@@ -191,7 +194,7 @@ def spell_summary(answers: Answer, path: Path) -> str:
 def show_answers(config: Config) -> None:
     """Ask the running service for everything it can say; write the answers, print a summary."""
     path = main(config)
-    click.echo(spell_summary(msgspec.json.decode(path.read_bytes(), type=Answer), path))
+    click.echo(format_summary(msgspec.json.decode(path.read_bytes(), type=Answer), path))
 
 
 if __name__ == "__main__":

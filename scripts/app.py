@@ -1,4 +1,7 @@
-"""The service: answers predictions and questions over HTTP from the release in production."""
+"""The service: answers predictions and questions over HTTP from the release in production.
+
+The table of the pages, and of what they are made of.
+"""
 
 import asyncio
 import gc
@@ -16,32 +19,31 @@ from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from scripts import artifacts, inference_protocol, processes
-from scripts.access import Access
-from scripts.accesslog import AccessLog
-from scripts.answers import Answer, RefusedError, answer_problem, answer_refusal
-from scripts.config import LOOPBACK_HOSTS
-from scripts.configfile import read_config
-from scripts.console import make_command
-from scripts.dashboard import PAGES
-from scripts.errors import ConfigError
-from scripts.frontdoor import MATCHED, ROUTE, FrontDoor, answer_bug
-from scripts.live import Live
-from scripts.metrics import Gauge, Metrics, share_between_processes
-from scripts.nextrun import Schedule
-from scripts.pages import as_page
-from scripts.predictionlog import PredictionLog
-from scripts.recall import History
-from scripts.routing import Route, RouteTable
-from scripts.server import bind, serve_until_stopped
-from scripts.sessions import EndedSessions
-from scripts.tokens import VARIABLES, Role, Tokens, read_tokens
-from scripts.views import ROUTES, STATIC, as_response
+from scripts.api import http_server, inference_protocol
+from scripts.api.auth import Access, EndedSessions
+from scripts.api.http_server import bind, serve_until_stopped
+from scripts.api.middleware import MATCHED, ROUTE, Middleware, answer_bug
+from scripts.api.prediction_log import PredictionLog
+from scripts.api.record_queries import RecordsReader
+from scripts.api.responses import Answer, RefusedError, answer_problem, answer_refusal
+from scripts.api.routes import ROUTES, STATIC, as_response
+from scripts.api.routing import Route, RouteTable
+from scripts.api.serving_state import ReleaseReloader
+from scripts.api.telemetry import AccessLog, Gauge, Metrics, share_between_processes
+from scripts.api.tokens import VARIABLES, Role, Tokens, read_tokens
+from scripts.core import artifacts
+from scripts.core.config import LOOPBACK_HOSTS
+from scripts.core.config_file import read_config
+from scripts.core.console import make_command
+from scripts.core.errors import ConfigError
+from scripts.dashboard import upload, views
+from scripts.dashboard.rendering import as_page
+from scripts.scheduler.next_run import Schedule
 
 log = logging.getLogger(__name__)
 
 
-def note_route() -> None:
+def record_route() -> None:
     """Note which route a request found, for the numbers and the log.
 
     Raises
@@ -73,7 +75,7 @@ def answer_unexpected(error: Exception) -> Response:
     return as_response(answer_bug(error, request.url_rule))
 
 
-def present_gauges(live: Live, history: History) -> list[Gauge]:
+def present_gauges(live: ReleaseReloader, history: RecordsReader) -> list[Gauge]:
     """Read the numbers of the present state: what serves, and since when."""
     now = live.last()
     gauges = [
@@ -124,7 +126,7 @@ def make_flask(metrics: Metrics, table: RouteTable) -> Flask:
             # A name may have any strokes: it is asked for as it is.
             merge_slashes=not route.has_name,
         )
-    app.before_request(note_route)
+    app.before_request(record_route)
     app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(RefusedError, answer_refused)
     app.register_error_handler(Exception, answer_unexpected)
@@ -176,12 +178,12 @@ def create_app(config_path: Path) -> Flask:
     """
     tokens = check_is_closed(config_path)
     metrics = Metrics(lambda: present_gauges(live, history))
-    live = Live(config_path, metrics.count_reload_failure)
-    history = History(live, metrics.count_thread_failure)
+    live = ReleaseReloader(config_path, metrics.count_reload_failure)
+    history = RecordsReader(live, metrics.count_thread_failure)
     table = RouteTable((*ROUTES, *PAGES, STATIC))
     app = make_flask(metrics, table)
     access = Access(tokens, EndedSessions(lambda: live.last().config.prod_deployment_path))
-    door = FrontDoor(app.wsgi_app, live, access, table, metrics, as_error)
+    door = Middleware(app.wsgi_app, live, access, table, metrics, as_error)
     door.prediction_log = PredictionLog(
         lambda: live.last().config, metrics.count_logging, metrics.count_thread_failure
     )
@@ -202,21 +204,21 @@ def create_app(config_path: Path) -> Flask:
 def serve_alone(config_path: Path, listener: socket.socket) -> None:
     """Serve in this process, until stopped."""
     app = create_app(config_path)
-    door: FrontDoor = app.extensions["door"]
+    door: Middleware = app.extensions["door"]
     if app.extensions["live"].last().config.api.access_log:
         metrics: Metrics = app.extensions["metrics"]
         stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
         door.access_log = AccessLog(stream, metrics.count_access_log)
         door.access_log.start()
-    history: History = app.extensions["history"]
+    history: RecordsReader = app.extensions["history"]
     history.start()
     if door.prediction_log is not None:
         door.prediction_log.start()
-    live: Live = app.extensions["live"]
+    live: ReleaseReloader = app.extensions["live"]
     # What was made so far is kept to the end: nobody need look through it for what can go.
     gc.collect()
     gc.freeze()
-    processes.return_large_blocks()
+    http_server.return_large_blocks()
     asyncio.run(serve_until_stopped(listener, door, live))
     history.stop()
     if door.prediction_log is not None:
@@ -233,7 +235,7 @@ def serve_in_processes(config_path: Path, listener: socket.socket, n_processes: 
             share_between_processes(Path(folder))
             serve_alone(config_path, listener)
 
-        processes.run(n_processes, work)
+        http_server.run(n_processes, work)
 
 
 def serve(config_path: Path) -> None:
@@ -247,7 +249,27 @@ def serve(config_path: Path) -> None:
     else:
         serve_in_processes(config_path, listener, config.api.workers)
     log.info("Stopped.")
-    processes.leave()
+    http_server.leave()
+
+
+PAGE = "text/html"
+PAGES = (
+    Route("GET", "/", views.overview, PAGE),
+    Route("GET", "/dashboard/worklist", views.worklist, PAGE),
+    Route("GET", "/dashboard/client", views.client, PAGE),
+    Route("GET", "/dashboard/outcomes", views.outcomes, PAGE),
+    Route("GET", "/dashboard/runs", views.runs, PAGE),
+    Route("GET", "/dashboard/run", views.run, PAGE),
+    Route("GET", "/dashboard/models", views.models, PAGE),
+    Route("GET", "/dashboard/data", views.data, PAGE),
+    Route("GET", "/dashboard/upload", upload.upload, PAGE),
+    Route("POST", "/dashboard/upload", upload.add, PAGE, Role.ADMIN),
+    Route("POST", "/dashboard/rank", upload.rank, PAGE),
+    Route("GET", "/charts/{file}", views.chart, "image/svg+xml"),
+    Route("GET", "/login", views.login, PAGE, None),
+    Route("POST", "/login", views.log_in, PAGE, None),
+    Route("POST", "/logout", views.log_out, PAGE, Role.READ),
+)
 
 
 if __name__ == "__main__":

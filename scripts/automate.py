@@ -10,21 +10,12 @@ from typing import Any
 
 import click
 
-from scripts import (
-    artifacts,
-    backends,
-    database,
-    jobs,
-    liveness,
-    logbook,
-    schedules,
-    ticks,
-    wording,
-)
-from scripts.configfile import read_config
-from scripts.errors import BusyError, NotMadeYetError
-from scripts.jobs import Job
-from scripts.verbs import (
+from scripts.core import artifacts
+from scripts.core.config_file import read_config
+from scripts.core.errors import BusyError, NotMadeYetError
+from scripts.records import database, runs
+from scripts.scheduler import backends, cli, health, run_logs, schedule, scheduled_job
+from scripts.scheduler.cli import (
     COUNT,
     CRON,
     DRY_RUN,
@@ -38,6 +29,7 @@ from scripts.verbs import (
     add_verb,
     read_schedule,
 )
+from scripts.scheduler.scheduled_job import Job
 
 FINE, NOT_FINE, NOT_INSTALLED, PAUSED = 0, 1, 2, 3
 DEFAULT_EXPRESSION = "*/10 * * * *"
@@ -49,14 +41,14 @@ Only the job of this installation is touched; every other line of a crontab stay
 for byte."""
 
 
-def tell(rows: dict[str, str]) -> None:
+def print_rows(rows: dict[str, str]) -> None:
     """Print names and values in two columns."""
     width = max(map(len, rows), default=0)
     for name, value in rows.items():
         click.echo(f"  {click.style(name.ljust(width), dim=True)}   {value}")
 
 
-def tell_notes(context: Context) -> None:
+def print_notes(context: Context) -> None:
     """Print what a user should know besides."""
     for note in context.backend.notes(context.installation):
         click.secho(f"Note: {note}.", fg="yellow")
@@ -102,15 +94,15 @@ def write_job(context: Context, job: Job, done: str, *, dry_run: bool) -> None:
         return
     kept = context.backend.write(context.installation, job, context.now)
     click.secho(f"{done} {context.backend.place}.", fg="green")
-    tell(
+    print_rows(
         {
-            "schedule": wording.describe_schedule(job.expression),
-            "next run": wording.describe_next(context.backend, job, context.now),
+            "schedule": cli.describe_schedule(job.expression),
+            "next run": cli.describe_next(context.backend, job, context.now),
             "logs": str(context.installation.folder / artifacts.LOGS),
             **backup_row(context, kept),
         }
     )
-    tell_notes(context)
+    print_notes(context)
 
 
 def show(context: Context) -> None:
@@ -120,15 +112,15 @@ def show(context: Context) -> None:
     if job is None:
         click.echo(f"Not installed: nothing in {backend.place} starts {installation.config_path}.")
         click.echo(f"Install it with {PROGRAM} install.")
-        tell_notes(context)
+        print_notes(context)
         return
-    tell(wording.job_rows(installation, backend, job, context.now))
-    faults = jobs.find_faults(job, installation)
+    print_rows(cli.job_rows(installation, backend, job, context.now))
+    faults = scheduled_job.find_faults(job, installation)
     for fault in faults:
         click.secho(f"Does not fit: {fault}. {PROGRAM} install puts it right.", fg="red")
     if not faults:
         click.secho("The line fits this installation.", fg="green")
-    tell_notes(context)
+    print_notes(context)
 
 
 def install(context: Context, every: str | None, cron: str | None, dry_run: bool) -> None:
@@ -142,7 +134,7 @@ def install(context: Context, every: str | None, cron: str | None, dry_run: bool
             )
     existing = context.backend.read(context.installation)
     default = existing.expression if existing else DEFAULT_EXPRESSION
-    expression = schedules.check_expression(read_schedule(every, cron, default))
+    expression = schedule.check_expression(read_schedule(every, cron, default))
     job = Job(expression, context.installation.arguments)
     write_job(context, job, "Installed in", dry_run=dry_run)
 
@@ -181,30 +173,30 @@ def remove(context: Context, dry_run: bool) -> None:
         return
     kept = backend.write(context.installation, None, context.now)
     click.secho(f"Removed from {backend.place}.", fg="green")
-    tell(backup_row(context, kept))
+    print_rows(backup_row(context, kept))
 
 
 def next_(context: Context, count: int) -> None:
     """List the next run times, in local time and in UTC."""
     job = read_installed(context)
-    name, zone = ticks.local_zone()
-    click.echo(f"{wording.describe_schedule(job.expression)}, in {name}")
+    name, zone = schedule.local_zone()
+    click.echo(f"{cli.describe_schedule(job.expression)}, in {name}")
     if job.paused_since is not None:
-        state = wording.describe_state(job, context.now)
+        state = cli.describe_state(job, context.now)
         click.secho(f"It is {state}; after `{PROGRAM} resume`:", fg="yellow")
     for moment in context.backend.next_times(job.expression, context.now, count):
-        click.echo(f"  {wording.spell_moment(moment, zone)}")
+        click.echo(f"  {cli.format_local_moment(moment, zone)}")
 
 
-def read_runs(context: Context) -> list[liveness.Run]:
+def read_runs(context: Context) -> list[health.Run]:
     """Read the newest runs from the records."""
     config = read_config(context.installation.config_path)
     with database.open_records(config.database_url) as engine, database.reading(engine) as records:
-        return database.latest_runs(records, N_RUNS)
+        return runs.latest_runs(records, N_RUNS)
 
 
 def find_problems(
-    context: Context, job: Job, runs: list[liveness.Run], grace: timedelta
+    context: Context, job: Job, runs: list[health.Run], grace: timedelta
 ) -> list[str]:
     """List what is wrong with an active job: its line, and what the records say."""
 
@@ -213,8 +205,8 @@ def find_problems(
         return times[0] if times else None
 
     return [
-        *(f"line: {fault}" for fault in jobs.find_faults(job, context.installation)),
-        *liveness.find_problems(
+        *(f"line: {fault}" for fault in scheduled_job.find_faults(job, context.installation)),
+        *health.find_problems(
             runs,
             context.now,
             due_after=due_after,
@@ -233,7 +225,7 @@ def status(context: Context, grace: float) -> None:
         click.secho("NOT INSTALLED", fg="red", bold=True)
         code = NOT_INSTALLED
     elif job.paused_since is not None:
-        click.secho(wording.describe_state(job, context.now).upper(), fg="yellow", bold=True)
+        click.secho(cli.describe_state(job, context.now).upper(), fg="yellow", bold=True)
         code = PAUSED
     else:
         problems = find_problems(context, job, runs, timedelta(minutes=grace))
@@ -243,7 +235,7 @@ def status(context: Context, grace: float) -> None:
         )
     for problem in problems:
         click.secho(f"  {problem}", fg="red")
-    tell(wording.health_rows(context.backend, job, runs, context.now))
+    print_rows(cli.health_rows(context.backend, job, runs, context.now))
     sys.exit(code)
 
 
@@ -253,11 +245,11 @@ def logs(context: Context, count: int, follow: bool, run_id: int | None) -> None
     if run_id is not None and follow:
         raise click.UsageError("--run and --follow exclude each other.")
     if run_id is not None:
-        click.echo("".join(logbook.lines_of_run(folder, run_id)), nl=False)
+        click.echo("".join(run_logs.lines_of_run(folder, run_id)), nl=False)
         return
     # Opened before the last lines are read, so that none is missed between the two.
-    coming = logbook.follow(folder) if follow else iter(())
-    lines = logbook.last_lines(folder, count)
+    coming = run_logs.follow(folder) if follow else iter(())
+    lines = run_logs.last_lines(folder, count)
     click.echo("".join(lines), nl=False)
     if not lines and not follow:
         click.echo(f"{folder} has no log yet: no scheduled run has been started.", err=True)

@@ -12,23 +12,17 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from scripts import (
-    artifacts,
-    console,
-    dataset,
-    durable,
-    evaluation,
-    model,
-    release,
-    rollback,
-)
-from scripts.artifacts import Kind
-from scripts.config import Config
-from scripts.database import DeploymentKind
-from scripts.errors import DatasetError, InsufficientDataError, NotMadeYetError, ReleaseError
-from scripts.model import Model
-from scripts.release import Manifest, Release
-from scripts.run_context import RunContext
+from scripts.core import artifacts, console, files
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config
+from scripts.core.errors import DatasetError, InsufficientDataError, NotMadeYetError, ReleaseError
+from scripts.data import dataset
+from scripts.model import logistic_model, metrics
+from scripts.model.logistic_model import Model
+from scripts.production import release, rollback
+from scripts.production.release import Manifest, Release
+from scripts.production.run_context import RunContext
+from scripts.records.tables import DeploymentKind
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +40,7 @@ def find_sources(config: Config, model_path: Path | None, dataset_path: Path | N
     if model_path is None:
         model_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
     if dataset_path is None:
-        dataset_path = find_dataset(config, model.load_model(model_path).dataset.sha256)
+        dataset_path = find_dataset(config, logistic_model.load_model(model_path).dataset.sha256)
     stamp, folder = artifacts.stamp_of(model_path), config.output_model_path
     score_path = Kind.SCORE.path(folder, stamp)
     if not score_path.exists():
@@ -67,7 +61,7 @@ def find_dataset(config: Config, sha256: str) -> Path:
     """Find the dataset a model was trained on, by its content."""
     folder = config.output_folder_path
     for path in reversed(artifacts.list_dated(folder, Kind.DATASET)):
-        if durable.digest_file(path) == sha256:
+        if files.digest_file(path) == sha256:
             return path
     for path in reversed(artifacts.list_dated(folder, Kind.PARTS)):
         if artifacts.read_identity(path) == sha256:
@@ -90,7 +84,7 @@ def check_score(path: Path, f1: float) -> None:
 def write_release(folder: Path, sources: Sources, f1: float) -> None:
     """Write the files of a release and, last, its manifest, into a new folder."""
     contents = {name: path.read_bytes() for name, path in sources.files.items()}
-    candidate = model.decode_model(contents[release.MODEL], sources.files[release.MODEL])
+    candidate = logistic_model.decode_model(contents[release.MODEL], sources.files[release.MODEL])
     manifest = Manifest(
         model_stamp=sources.stamp,
         f1=f1,
@@ -100,14 +94,14 @@ def write_release(folder: Path, sources: Sources, f1: float) -> None:
     )
     folder.mkdir()
     for name, content in contents.items():
-        durable.write_whole(folder / name, content)
+        files.write_whole(folder / name, content)
     spelled = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=2)
-    durable.write_whole(folder / release.MANIFEST, spelled + b"\n")
+    files.write_whole(folder / release.MANIFEST, spelled + b"\n")
 
 
 def measure_f1(candidate: Model, table: pd.DataFrame) -> float:
     """Compute the F1 that a model has on the test rows, for a step that was not told."""
-    f1 = evaluation.evaluate_model(candidate, table).f1
+    f1 = metrics.evaluate_model(candidate, table).f1
     if f1 is None:
         raise InsufficientDataError("F1 is not defined on the test rows; nothing was deployed.")
     return f1
@@ -116,26 +110,26 @@ def measure_f1(candidate: Model, table: pd.DataFrame) -> float:
 def check_answers(made: Release, candidate: Model, table: pd.DataFrame) -> None:
     """Refuse a release that does not give the candidate's own probabilities on the test rows."""
     arrays = dataset.feature_arrays(table, candidate.schema)
-    expected = model.probabilities(candidate, arrays)
-    if not np.array_equal(model.probabilities(made.model, arrays), expected):
+    expected = logistic_model.probabilities(candidate, arrays)
+    if not np.array_equal(logistic_model.probabilities(made.model, arrays), expected):
         raise ReleaseError(f"{made.path} does not give the probabilities of its model.")
 
 
 def make_release(prod_folder: Path, sources: Sources, f1: float, now: datetime) -> Path:
     """Write a release beside the others under its final name; nothing serves it yet."""
     releases = prod_folder / artifacts.RELEASES
-    durable.make_folder(releases)
+    files.make_folder(releases)
     earlier = artifacts.list_releases(prod_folder)
     counter = int(earlier[-1].name.split("_")[0]) + 1 if earlier else 1
     name = f"{counter:04d}_{artifacts.next_stamp(now, [releases])}"
-    temporary = releases / f".{name}{durable.TEMPORARY_SUFFIX}"
+    temporary = releases / f".{name}{files.TEMPORARY_SUFFIX}"
     try:
         write_release(temporary, sources, f1)
         temporary.rename(releases / name)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    durable.sync_folder(releases)
+    files.sync_folder(releases)
     return releases / name
 
 
@@ -151,7 +145,7 @@ def main(
     context = context or RunContext(config)
     sources = find_sources(config, model_path, dataset_path)
     prod_folder = config.prod_deployment_path
-    candidate = model.load_model(sources.files[release.MODEL])
+    candidate = logistic_model.load_model(sources.files[release.MODEL])
     table, _ = context.test_data.read(candidate.schema)
     f1 = measure_f1(candidate, table) if f1 is None else f1
     check_score(sources.files[release.SCORE], f1)

@@ -1,12 +1,18 @@
-"""How the data, the model and the environment of an installation are doing."""
+"""How the data, the model and the environment of an installation are doing.
 
+Measures how long ingestion and training take on today's input, and keeps nothing of it.
+"""
+
+import functools
 import logging
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,23 +24,19 @@ import msgspec
 import pandas as pd
 from msgspec import Struct
 
-from scripts import (
-    artifacts,
-    database,
-    dataset,
-    durable,
-    evaluation,
-    livedrift,
-    model,
-    monitoring,
-    timing,
-)
-from scripts.config import Config
-from scripts.console import run_as_script
-from scripts.errors import DatasetError, NotMadeYetError, RecordsError
-from scripts.monitoring import Findings
-from scripts.release import Release
-from scripts.run_context import RunContext
+from scripts import ingestion
+from scripts.core import artifacts, capacity, files
+from scripts.core.config import Config
+from scripts.core.console import run_as_script
+from scripts.core.errors import DatasetError, InsufficientDataError, NotMadeYetError, RecordsError
+from scripts.data import dataset
+from scripts.engine import pandas_engine
+from scripts.model import candidate, logistic_model, metrics
+from scripts.production import live_drift, monitor
+from scripts.production.monitor import MonitoringResult
+from scripts.production.release import Release
+from scripts.production.run_context import RunContext
+from scripts.records import database, runs
 
 PIP_TIMEOUT_S = 30
 PACKAGES_VALID = timedelta(days=1)
@@ -63,11 +65,11 @@ class PackagesFound(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Measured:
+class RunMeasurements:
     """What a run has measured by the time of its diagnostics, which need not do it again."""
 
     durations_s: Mapping[str, float]
-    found: Findings | None = None
+    found: MonitoringResult | None = None
 
     @property
     def execution_time(self) -> list[float | None] | None:
@@ -76,7 +78,7 @@ class Measured:
         return None if None in known else known
 
 
-def spell_outdated(packages: list[OutdatedPackage]) -> str:
+def format_outdated(packages: list[OutdatedPackage]) -> str:
     """Spell outdated packages as a text table."""
     rows = [("package", "installed", "newest")]
     rows += [(p.name, p.version, p.latest_version) for p in packages]
@@ -115,7 +117,7 @@ def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
     if UNREACHED.search(said) or not FETCHED.search(said):
         return "not available: the package index could not be reached"
     try:
-        return spell_outdated(msgspec.json.decode(done.stdout, type=list[OutdatedPackage]))
+        return format_outdated(msgspec.json.decode(done.stdout, type=list[OutdatedPackage]))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return "not available: the answer of pip cannot be read"
 
@@ -163,20 +165,20 @@ def recent_packages(path: Path, now: datetime) -> tuple[str, str]:
 
 def describe_predictions(current: Release, table: pd.DataFrame) -> dict[str, Any]:
     """Count the rows of a table, those expected to leave, and categories nobody has learnt from."""
-    predicted, _ = evaluation.predict_table(current.model, table)
+    predicted, _ = metrics.predict_table(current.model, table)
     columns = dataset.feature_arrays(table, current.model.schema)
     return {
         "n_rows": len(table),
         "n_predicted_exits": int(predicted.sum()),
-        "n_unknown_categories": model.count_unknown(current.model, columns),
+        "n_unknown_categories": logistic_model.count_unknown(current.model, columns),
     }
 
 
-def describe_change(context: RunContext, found: Findings | None) -> dict[str, Any]:
+def describe_change(context: RunContext, found: MonitoringResult | None) -> dict[str, Any]:
     """Compare today's dataset and test data with those of the deployment, if there are any."""
     try:
-        newest = monitoring.find(context) if found is None else monitoring.follow_up(found, context)
-        return monitoring.as_members(newest)
+        newest = monitor.find(context) if found is None else monitor.follow_up(found, context)
+        return monitor.as_members(newest)
     except (NotMadeYetError, DatasetError) as error:
         log.warning("Nothing could be compared with the deployment: %s", error)
         return {"drift": None, "production_score": None}
@@ -189,7 +191,7 @@ def describe_live(context: RunContext) -> dict[str, Any] | None:
         return None
     try:
         with database.open_records(config.database_url, may_change=False) as engine:
-            return livedrift.as_members(livedrift.find(engine, context))
+            return live_drift.as_members(live_drift.find(engine, context))
     except (NotMadeYetError, RecordsError) as error:
         log.warning("Live rows could not be compared: %s", error)
         return None
@@ -202,7 +204,7 @@ def describe_dropped(config: Config, current: Release) -> dict[str, Any] | None:
             database.open_records(config.database_url, may_change=False) as engine,
             database.reading(engine) as connection,
         ):
-            trained = database.find_model(connection, current.manifest.model_stamp)
+            trained = runs.find_model(connection, current.manifest.model_stamp)
     except NotMadeYetError:
         # Deployed by hand: no run has recorded anything.
         return None
@@ -216,10 +218,10 @@ def describe_dropped(config: Config, current: Release) -> dict[str, Any] | None:
 
 
 def main(
-    config: Config, *, measured: Measured | None = None, context: RunContext | None = None
+    config: Config, *, measured: RunMeasurements | None = None, context: RunContext | None = None
 ) -> Path:
     """Measure the data, the model, the steps and the packages, and write the findings."""
-    measured, context = measured or Measured({}), context or RunContext(config)
+    measured, context = measured or RunMeasurements({}), context or RunContext(config)
     current = context.current_release()
     if current is None:
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
@@ -229,7 +231,7 @@ def main(
     summarised = [summary.column for summary in current.model.dataset.summary]
     path, now = config.prod_deployment_path / artifacts.DIAGNOSTICS, datetime.now(UTC)
     # Before pip is at work, which would slow the steps down.
-    execution_time = measured.execution_time or timing.measure_steps(
+    execution_time = measured.execution_time or measure_steps(
         msgspec.structs.replace(config, schema=current.model.schema)
     )
     packages = in_background(lambda: recent_packages(path, now))
@@ -249,7 +251,7 @@ def main(
         "live": describe_live(context),
     }
     findings["outdated_dependencies"], findings["packages_at"] = packages.result()
-    durable.write_whole(path, msgspec.json.format(msgspec.json.encode(findings)) + b"\n")
+    files.write_whole(path, msgspec.json.format(msgspec.json.encode(findings)) + b"\n")
     log.info("Wrote the diagnostics of release %s to %s.", current.name, path)
     return path
 
@@ -257,6 +259,81 @@ def main(
 def show_diagnostics(config: Config) -> None:
     """Measure the data, the model, the steps and the packages; print and write the findings."""
     click.echo(main(config).read_text(), nl=False)
+
+
+N_EXECUTIONS = 3
+LONG_S = 5.0
+
+
+def median_duration_s(work: Callable[[], object]) -> float:
+    """Measure the median wall time of several executions in seconds; of one if it is long."""
+    durations: list[float] = []
+    while len(durations) < N_EXECUTIONS and sum(durations) < LONG_S:
+        started = time.perf_counter()
+        work()
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)
+
+
+def time_training(train: Callable[[], object]) -> float | None:
+    """Measure training; None where the data are not enough for it."""
+    try:
+        return median_duration_s(train)
+    except InsufficientDataError as error:
+        log.warning("Training could not be timed: %s", error)
+        return None
+
+
+def measure_table(config: Config, paths: Sequence[Path]) -> list[float | None]:
+    """Measure the computing functions of both steps on a table in memory; nothing is written."""
+    read = functools.partial(
+        pandas_engine.read_input, paths, config.schema, config.ingestion, ingestion.clean_more
+    )
+    table, _, _ = read()
+    ingestion_s = median_duration_s(read)
+    return [time_training(lambda: candidate.fit_candidate(table, "", config)), ingestion_s]
+
+
+def measure_file(config: Config, paths: Sequence[Path]) -> list[float | None]:
+    """Measure both steps as they go about large input, with a dataset in a file that goes again."""
+    folder = config.output_folder_path
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp") as name:
+        path = Path(name) / "dataset.csv"
+
+        def ingest() -> None:
+            taken = pandas_engine.take_in(paths, config.schema, config, ingestion.clean_more)
+            with path.open("wb") as handle:
+                handle.writelines(taken.parts)
+
+        ingestion_s = median_duration_s(ingest)
+        return [time_training(lambda: pandas_engine.read_and_fit(path, config, None)), ingestion_s]
+
+
+def measure_steps(config: Config) -> list[float | None]:
+    """Measure ingestion and training on today's input; nothing of it stays.
+
+    Parameters
+    ----------
+    config : Config
+        The installation, with the schema that its input is to be read by.
+
+    Returns
+    -------
+    list of float or None
+        Seconds of training, then of ingestion; None for what the input is not enough for.
+    """
+    if capacity.is_cluster(config):
+        # What this machine would take says nothing, and a cluster is not taken up for it.
+        log.info("On a cluster the steps are timed by the runs only.")
+        return [None, None]
+    try:
+        paths = files.list_tables(config.input_folder_path)
+        is_large = files.total_bytes(paths) >= dataset.MANY_BYTES
+        return (measure_file if is_large else measure_table)(config, paths)
+    except DatasetError as error:
+        log.warning("Nothing could be timed: %s", error)
+        return [None, None]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import gc
 
 if __name__ == "__main__":
-    # Before anything is imported: of a run with nothing new it is a twentieth (scripts/garbage.py).
+    # Before anything is imported: of a run with nothing new it is a twentieth (console.set_aside).
     # The watchdog switches it on again.
     gc.disable()
 
@@ -18,33 +18,19 @@ from pathlib import Path
 import click
 from sqlalchemy.engine import Engine
 
-from scripts import (
-    artifacts,
-    database,
-    deadline,
-    durable,
-    filebook,
-    gallery,
-    garbage,
-    heartbeat,
-    history,
-    notices,
-    retention,
-    snapshot,
-)
-from scripts.config import Config, ping_url
-from scripts.configfile import read_config
-from scripts.console import check_reason, make_command
-from scripts.database import Role, Status, Verdict
-from scripts.deadline import Watch
-from scripts.errors import (
-    BusyError,
-    PipelineError,
-    RecordsError,
-    RunTimeoutError,
-)
-from scripts.inbox import KnownFile
-from scripts.running import Request, Run
+from scripts.core import artifacts, console, files
+from scripts.core.config import Config, ping_url
+from scripts.core.config_file import read_config
+from scripts.core.console import check_reason, make_command
+from scripts.core.errors import BusyError, PipelineError, RecordsError, RunTimeoutError
+from scripts.core.files import KnownFile
+from scripts.pipeline import history, retention, snapshot, watchdog
+from scripts.pipeline.run import Request, Run
+from scripts.pipeline.watchdog import Watch
+from scripts.production import alerts
+from scripts.records import database, runs
+from scripts.records.tables import FileRole, Status, Verdict
+from scripts.reports import chart_files
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +38,9 @@ log = logging.getLogger(__name__)
 def observe_live(run: Run, serving: str | None) -> None:
     """Look for drift in what production is asked, if there is anything new to see."""
     try:
-        if notices.is_live_due(run.engine, run.config, serving, datetime.now(UTC)):
+        if alerts.is_live_due(run.engine, run.config, serving, datetime.now(UTC)):
             # Only then: it brings pandas, and a run with nothing new must not pay for it.
-            from scripts import observation, run_context  # noqa: PLC0415
+            from scripts.production import observation, run_context  # noqa: PLC0415
 
             context = run_context.RunContext(run.config)
             run.step("live rows", lambda: observation.observe_live(run.engine, run.id, context))
@@ -64,10 +50,10 @@ def observe_live(run: Run, serving: str | None) -> None:
         log.warning("Live rows were not compared, which undoes nothing: %s", error)
 
 
-def tell(config: Config, engine: Engine) -> None:
+def send_alerts(config: Config, engine: Engine) -> None:
     """Tell who wants to know what changed; that this fails must not hide how a run ended."""
     try:
-        notices.tell(engine, config, datetime.now(UTC))
+        alerts.send_due_alerts(engine, config, datetime.now(UTC))
     except RecordsError as error:
         log.error("What changed could not be told: %s", error)
 
@@ -75,36 +61,36 @@ def tell(config: Config, engine: Engine) -> None:
 def keep_digest(engine: Engine, path: str, found: KnownFile) -> None:
     """Record the digest of a large file at once, so that a run that is killed keeps it."""
     with database.writing(engine) as connection:
-        filebook.replace_known_file(connection, path, found)
+        runs.replace_known_file(connection, path, found)
 
 
 def do_run(run: Run) -> Verdict:
     """Look for what is new, do what is to be done, and record how the run ends."""
     config, prod_folder = run.config, run.config.prod_deployment_path
     with database.reading(run.engine) as connection:
-        known, last = filebook.known_files(connection), database.last_decided_run(connection)
+        known, last = runs.known_files(connection), runs.last_decided_run(connection)
     keep = functools.partial(keep_digest, run.engine)
     snap = run.step("looking for new data", lambda: snapshot.take_snapshot(config, known, keep))
     # Now, and not at the end: a run that fails has hashed the files all the same.
     if snap.known != known:
         with database.writing(run.engine) as connection:
-            filebook.replace_known_files(connection, snap.known)
+            runs.replace_known_files(connection, snap.known)
     serving = artifacts.current_name(prod_folder)
     is_new = snapshot.is_anything_new(last, snap, serving)
-    last_files: list[database.Row] = []
+    last_files: list[runs.Row] = []
     if is_new and last is not None:
         with database.reading(run.engine) as connection:
-            last_files = filebook.files_of_run(connection, last["id"])
+            last_files = runs.files_of_run(connection, last["id"])
     news = snapshot.explain_news(last, last_files, snap, serving)
-    if snap.growing[Role.TEST]:
+    if snap.growing[FileRole.TEST]:
         # Half of the test data would be judged on, and the other half the next time.
         run.verdict, run.reason = Verdict.POSTPONED, "test data is still being written"
     elif is_new or run.request.force_reason is not None:
         log.info("Run %d trains: %s.", run.id, run.request.force_reason or news)
         # Only then: the steps bring pandas, scikit-learn and matplotlib, and a run with nothing
         # new, six times an hour, must not pay for them.
-        with garbage.importing():
-            from scripts import steps  # noqa: PLC0415
+        with console.importing():
+            from scripts.pipeline import steps  # noqa: PLC0415
 
         steps.do_steps(run, snap)
     else:
@@ -125,14 +111,14 @@ def recover(config: Config, engine: Engine, request: Request, now: datetime) -> 
     """Put right what a killed run left behind, and record that this one starts; return its id."""
     prod_folder = config.prod_deployment_path
     models_folder = config.output_model_path
-    folders = [config.output_folder_path, models_folder, gallery.folder_of(models_folder)]
+    folders = [config.output_folder_path, models_folder, chart_files.folder_of(models_folder)]
     folders += [prod_folder, prod_folder / artifacts.RELEASES]
-    n_leftovers = durable.remove_leftovers(folders)
+    n_leftovers = files.remove_leftovers(folders)
     serving = artifacts.current_name(prod_folder)
     with database.writing(engine) as connection:
-        n_dead = database.abort_dead_runs(connection, now)
-        is_unrecorded = database.record_found_release(connection, now, serving)
-        run_id = database.start_run(
+        n_dead = runs.abort_dead_runs(connection, now)
+        is_unrecorded = runs.record_found_release(connection, now, serving)
+        run_id = runs.start_run(
             connection, now, trigger=request.trigger, versions={"python": sys.version.split()[0]}
         )
     if n_leftovers or n_dead:
@@ -147,7 +133,7 @@ def recorded(run: Run) -> Iterator[None]:
     """Record the failure of a run that fails inside, and tell of changes at both ends."""
     log.info("Run %d started by %s.", run.id, run.request.trigger)
     # A run that is killed each time never comes to its end, so the next one tells at its start.
-    tell(run.config, run.engine)
+    send_alerts(run.config, run.engine)
     try:
         yield
     except Exception as error:
@@ -155,15 +141,15 @@ def recorded(run: Run) -> Iterator[None]:
         run.end_badly(error)
         raise
     finally:
-        tell(run.config, run.engine)
+        send_alerts(run.config, run.engine)
 
 
 def record_skipped(config: Config, request: Request, reason: str) -> None:
     """Record that a run did not start because another program was writing."""
     now = datetime.now(UTC)
     with database.open_records(config.database_url) as engine, database.writing(engine) as row:
-        run_id = database.start_run(row, now, Status.SKIPPED, request.trigger)
-        database.end_run(row, run_id, ended_at=now, reason=reason)
+        run_id = runs.start_run(row, now, Status.SKIPPED, request.trigger)
+        runs.end_run(row, run_id, ended_at=now, reason=reason)
     log.info("Run %d skipped: it overlaps another one.", run_id)
 
 
@@ -194,8 +180,8 @@ def main(config: Config, *, request: Request | None = None, watch: Watch | None 
     request, watch = request or Request(), watch or Watch()
     try:
         with (
-            durable.exclusive_lock(config.prod_deployment_path),
-            heartbeat.told(ping_url(config)),
+            files.exclusive_lock(config.prod_deployment_path),
+            watchdog.ping_around(ping_url(config)),
             database.open_records(config.database_url) as engine,
         ):
             run_id = recover(config, engine, request, datetime.now(UTC))
@@ -215,14 +201,14 @@ def record_timeout(config: Config, run_id: int, reason: str) -> None:
         database.open_records(config.database_url) as engine,
         database.writing(engine) as connection,
     ):
-        database.time_out_run(connection, run_id, datetime.now(UTC), reason)
-    heartbeat.ping(ping_url(config), heartbeat.Signal.FAIL)
+        runs.time_out_run(connection, run_id, datetime.now(UTC), reason)
+    watchdog.ping(ping_url(config), watchdog.Signal.FAIL)
 
 
 def start_run(config: Config, request: Request) -> None:
     """Start a run under its watchdog, which ends it if it takes too long."""
     record = functools.partial(record_timeout, config)
-    with deadline.limit(config.run.timeout_minutes * 60, record) as watch:
+    with watchdog.limit(config.run.timeout_minutes * 60, record) as watch:
         main(config, request=request, watch=watch)
 
 
@@ -232,9 +218,9 @@ def show_or_start(
     """Run the whole process once: ingest, train, score, decide, deploy, report."""
     config = read_config(config_path)
     if n_runs is not None:
-        click.echo(history.spell_runs(history.read_runs(config, n_runs)))
+        click.echo(history.format_runs(history.read_runs(config, n_runs)))
     elif is_dry:
-        click.echo(history.foresee(config, force))
+        click.echo(history.describe_plan(config, force))
     else:
         start_run(config, Request(trigger, force))
 

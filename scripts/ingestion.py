@@ -8,26 +8,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from scripts import (
-    artifacts,
-    dataset,
-    duplicates,
-    durable,
-    findings,
-    inbox,
-    inference,
-    input_folders,
-    progress,
-)
-from scripts.artifacts import Kind
-from scripts.config import Config, Schema
-from scripts.console import run_as_script
-from scripts.duplicates import Dropped
-from scripts.engine_choice import Intake
-from scripts.errors import DatasetError
-from scripts.findings import FileReading
-from scripts.pandas_engine import CleanMore
-from scripts.run_context import RunContext
+from scripts.core import artifacts, files, progress
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config, Schema
+from scripts.core.console import run_as_script
+from scripts.core.errors import DatasetError
+from scripts.data import dataset, deduplicate, read_report, schema_inference
+from scripts.data.deduplicate import Dropped
+from scripts.data.read_report import FileReading
+from scripts.engine import input_folders
+from scripts.engine.choice import Intake
+from scripts.engine.pandas_engine import CleanMore
+from scripts.production.run_context import RunContext
 
 # Your own cleaning goes here: define a function `clean_more(table)` instead of None. It takes the
 # rows that have a label and returns those to train on; README, section "Ingestion", has an example.
@@ -65,7 +57,7 @@ def choose_schema(context: RunContext, paths: Sequence[Path]) -> Schema:
         return declared
     current = context.current_release()
     pinned = None if current is None else current.model.schema
-    return inference.complete(declared, pinned, paths, context.engine.infer_schema)
+    return schema_inference.complete(declared, pinned, paths, context.engine.infer_schema)
 
 
 def check_labels(n_labelled: int, readings: Sequence[FileReading]) -> None:
@@ -76,10 +68,10 @@ def check_labels(n_labelled: int, readings: Sequence[FileReading]) -> None:
     DatasetError
         If no row has a label that can be right, and some have one that cannot.
     """
-    if not n_labelled and any(findings.rejected_labels(found) for found in readings):
+    if not n_labelled and any(read_report.rejected_labels(found) for found in readings):
         raise DatasetError(
             "No row with a usable label was found: compare schema.positive and schema.negative"
-            f" with the labels in the data. {findings.spell_complaints(readings)}"
+            f" with the labels in the data. {read_report.format_complaints(readings)}"
         )
 
 
@@ -111,30 +103,30 @@ def main(
     context = context or RunContext(config)
     if paths is None:
         paths = find_input(config)
-    inbox.check_any(paths, config.input_folder_path)
-    n_bytes = inbox.total_bytes(paths)
+    files.check_any(paths, config.input_folder_path)
+    n_bytes = files.total_bytes(paths)
     with progress.shown("Looking at the columns", n_bytes):
         schema = choose_schema(context, paths)
     with progress.shown("Reading the input", n_bytes):
         taken = context.engine.ingest(paths, schema, clean_more)
     readings, clients = taken.readings, taken.clients
-    findings.log_mostly_rejected(readings)
+    read_report.log_mostly_rejected(readings)
     check_labels(taken.n_labelled, readings)
-    findings.log_detections(readings)
-    findings.log_readings(readings)
+    read_report.log_detections(readings)
+    read_report.log_readings(readings)
 
     folder = config.output_folder_path
     stamp = artifacts.next_stamp(datetime.now(UTC), [folder, config.output_model_path])
     if any(found.rejected for found in readings):
         rejected_path = Kind.REJECTED.path(folder, stamp)
-        durable.write_whole(rejected_path, findings.spell_rejected(readings))
+        files.write_whole(rejected_path, read_report.format_rejected(readings))
         log.info("Wrote what was not used, and why, to %s.", rejected_path)
     dataset_path, n_rows = taken.write(folder, stamp)
-    durable.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.spell_schema(schema))
+    files.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.encode_schema(schema))
     used = [str(found.path) for found in readings if not found.refused]
-    durable.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
+    files.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
     log.info("Wrote %d rows from %d files to %s.", n_rows, len(used), dataset_path)
-    log_counts(taken, drops_equal=duplicates.are_dropped_from_input(config.ingestion, schema))
+    log_counts(taken, drops_equal=deduplicate.are_dropped_from_input(config.ingestion, schema))
     if len(clients):
         log.info("Found %d clients without a label: today's clients.", len(clients))
     return Ingestion(dataset_path, stamp, n_rows, tuple(readings), clients, taken.dropped)

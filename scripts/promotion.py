@@ -8,27 +8,22 @@ from typing import Any
 
 import click
 import msgspec
+import pandas as pd
 
-from scripts import (
-    artifacts,
-    console,
-    database,
-    dataset,
-    evaluation,
-    gate,
-    model,
-    simulation,
-    withdrawals,
-)
-from scripts.artifacts import Kind
-from scripts.config import Config, Schema
-from scripts.errors import NotMadeYetError
-from scripts.gate import Answer, Decision
-from scripts.model import Model
-from scripts.run_context import RunContext
-from scripts.simulation import Plan
-
-__all__ = ["Answer", "Decision", "main"]
+from scripts import ingestion
+from scripts.core import artifacts, console
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config, Schema
+from scripts.core.errors import NotMadeYetError
+from scripts.data import dataset, schema_inference
+from scripts.engine import pandas_engine
+from scripts.model import logistic_model, metrics
+from scripts.model.logistic_model import Model
+from scripts.production import gate_simulation, promotion_gate, withdrawals
+from scripts.production.gate_simulation import SimulationPlan
+from scripts.production.promotion_gate import Decision, GateVerdict
+from scripts.production.run_context import RunContext
+from scripts.records import database, runs
 
 log = logging.getLogger(__name__)
 
@@ -46,17 +41,17 @@ def find_mismatch(candidate: Schema, production: Schema) -> str:
     return f"needs {' and '.join(lost)}, which the schema no longer has" if lost else ""
 
 
-def hold_withdrawn(decision: Decision, candidate: Model, prod_folder: Path) -> Decision:
+def check_withdrawals(decision: Decision, candidate: Model, prod_folder: Path) -> Decision:
     """Hold a candidate that a person has rolled back, whoever trained it again."""
     found = withdrawals.find_withdrawal(withdrawals.read_withdrawals(prod_folder), candidate)
-    if found is None or decision.answer is not Answer.DEPLOY:
+    if found is None or decision.answer is not GateVerdict.DEPLOY:
         return decision
     reason = (
         f"this model was rolled back as release {found.release} by {found.actor} at"
         f" {found.at:%Y-%m-%d %H:%M} UTC: {found.reason}; to let it serve again: python -m"
         f" scripts.deployment rollback {found.release} --reason TEXT"
     )
-    return replace(decision, answer=Answer.HOLD, reason=reason)
+    return replace(decision, answer=GateVerdict.HOLD, reason=reason)
 
 
 def main(
@@ -65,7 +60,7 @@ def main(
     """Compare the latest model with production on the test data, and say which should serve."""
     if model_path is None:
         model_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
-    candidate = model.load_model(model_path)
+    candidate = logistic_model.load_model(model_path)
     context = context or RunContext(config)
     table, _ = context.test_data.read(candidate.schema)
     production = context.current_release()
@@ -77,10 +72,10 @@ def main(
         why_uncompared = f"release {production.name} cannot be compared: it {mismatch}"
         log.warning("The %s. Only the limits of rows hold a candidate back.", why_uncompared)
     elif production is not None:
-        predicted = evaluation.predict_table(production.model, table)[0]
-    decision = gate.should_deploy(
+        predicted = metrics.predict_table(production.model, table)[0]
+    decision = promotion_gate.should_deploy(
         dataset.target(table, candidate.schema),
-        evaluation.predict_table(candidate, table)[0],
+        metrics.predict_table(candidate, table)[0],
         predicted,
         config.promotion,
         why_uncompared=why_uncompared,
@@ -90,12 +85,12 @@ def main(
         candidate_stamp=artifacts.stamp_of(model_path),
         production_release=None if production is None else production.name,
     )
-    decision = hold_withdrawn(decision, candidate, config.prod_deployment_path)
+    decision = check_withdrawals(decision, candidate, config.prod_deployment_path)
     log.info("Decided to %s: %s.", decision.answer, decision.reason)
     return decision
 
 
-def spell_fact(value: object) -> str:
+def format_fact(value: object) -> str:
     """Spell a recorded fact for people."""
     if value is None:
         return "not defined"
@@ -110,11 +105,11 @@ def show_last(config: Config) -> None:
         database.open_records(config.database_url) as engine,
         database.reading(engine) as connection,
     ):
-        found = database.list_decisions(connection, 1)
+        found = runs.list_decisions(connection, 1)
     if not found:
         raise NotMadeYetError("No decision is recorded yet; run python -m scripts.fullprocess.")
-    rows = [(name, spell_fact(value)) for name, value in found[0].items() if name != "id"]
-    click.echo(console.spell_columns(rows))
+    rows = [(name, format_fact(value)) for name, value in found[0].items() if name != "id"]
+    click.echo(console.format_columns(rows))
 
 
 def decide_or_show(config: Config, *, last: bool) -> None:
@@ -131,10 +126,10 @@ def show_simulation(config: Config, *, table_path: Path, **settings: Any) -> Non
     The columns are those of the schema in config.json. Part of the rows is held out; on these a
     promotion is judged afterwards: it was a downgrade if the new model is worse there.
     """
-    plan = Plan(**settings | {"n_test_rows": tuple(sorted(set(settings["n_test_rows"])))})
-    table, schema = simulation.read_table(table_path, config.schema)
-    rows = simulation.simulate(table, msgspec.structs.replace(config, schema=schema), plan)
-    click.echo(console.spell_columns([simulation.HEADER, *rows]))
+    plan = SimulationPlan(**settings | {"n_test_rows": tuple(sorted(set(settings["n_test_rows"])))})
+    table, schema = read_table(table_path, config.schema)
+    rows = gate_simulation.simulate(table, msgspec.structs.replace(config, schema=schema), plan)
+    click.echo(console.format_columns([gate_simulation.HEADER, *rows]))
 
 
 def number_option(name: str, default: int | tuple[int, ...], text: str, least: int) -> click.Option:
@@ -178,6 +173,13 @@ def make_program() -> click.Group:
         console.make_command(work, [last]),
         [console.make_command(replay, simulation_parameters(), "simulate")],
     )
+
+
+def read_table(path: Path, declared: Schema) -> tuple[pd.DataFrame, Schema]:
+    """Read a labelled table as ingestion would, and the schema it was read by."""
+    schema = schema_inference.complete(declared, None, [path]) if declared.inferred else declared
+    table, _, _ = pandas_engine.read_input([path], schema, clean_more=ingestion.clean_more)
+    return table, schema
 
 
 if __name__ == "__main__":

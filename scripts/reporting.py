@@ -11,34 +11,23 @@ import msgspec
 from pandas import DataFrame
 from sqlalchemy.engine import Engine
 
-from scripts import (
-    artifacts,
-    bulletin,
-    canvas,
-    charts,
-    columnhistory,
-    curves,
-    database,
-    dataset,
-    durable,
-    effectchart,
-    evaluation,
-    gallery,
-    past,
-    timelines,
-)
-from scripts.artifacts import Kind
-from scripts.bulletin import Facts
-from scripts.canvas import Drawing
-from scripts.config import Config
-from scripts.console import run_as_script
-from scripts.curves import Judged
-from scripts.errors import NotMadeYetError
-from scripts.evaluation import Evaluation
-from scripts.gallery import Chart
-from scripts.past import Past, Story
-from scripts.release import Release
-from scripts.run_context import RunContext
+from scripts.core import artifacts, files
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config
+from scripts.core.console import run_as_script
+from scripts.core.errors import NotMadeYetError
+from scripts.data import dataset
+from scripts.model import metrics
+from scripts.model.metrics import Evaluation
+from scripts.production.release import Release
+from scripts.production.run_context import RunContext
+from scripts.records import database, run_details
+from scripts.records.run_details import MeasurementHistory, ReleaseHistory
+from scripts.reports import chart_files, chart_style, history_charts, model_charts, pdf_report
+from scripts.reports.chart_files import Chart
+from scripts.reports.chart_style import Drawing
+from scripts.reports.model_charts import ScoredTestRows
+from scripts.reports.pdf_report import ReportFacts
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +38,9 @@ class Diagnosed(msgspec.Struct, frozen=True):
     outdated_dependencies: str
 
 
-def read_records(config: Config, engine: Engine | None, current: Release) -> tuple[Past, Story]:
+def read_records(
+    config: Config, engine: Engine | None, current: Release
+) -> tuple[MeasurementHistory, ReleaseHistory]:
     """Read what the records tell, opening them unless they are open; nothing without records."""
     stamp = current.manifest.model_stamp
     opened = (
@@ -59,17 +50,19 @@ def read_records(config: Config, engine: Engine | None, current: Release) -> tup
     )
     try:
         with opened as known, database.reading(known) as connection:
-            return past.read(connection), past.read_story(connection, current.name, stamp)
+            return run_details.read(connection), run_details.read_story(
+                connection, current.name, stamp
+            )
     except NotMadeYetError:
-        return past.NOTHING, past.NO_STORY
+        return run_details.NOTHING, run_details.NO_STORY
 
 
 def render(drawing: Drawing) -> tuple[Chart, bytes]:
     """Render a picture, and say what the index says of it."""
-    content = canvas.render_svg(drawing)
+    content = chart_style.render_svg(drawing)
     chart = Chart(
         name=drawing.name,
-        file=gallery.name_file(drawing.name, content),
+        file=chart_files.name_file(drawing.name, content),
         title=drawing.title,
         alt=drawing.alt,
         width=drawing.width,
@@ -82,39 +75,39 @@ def render(drawing: Drawing) -> tuple[Chart, bytes]:
 
 def write_confusion_matrix(config: Config, drawing: Drawing, header: str) -> Path:
     """Write the confusion matrix as the picture that people hand around."""
-    picture = canvas.render_png(canvas.draw(drawing, canvas.LIGHT, header))
-    return durable.write_whole(config.output_model_path / artifacts.CONFUSION_MATRIX, picture)
+    picture = chart_style.render_png(chart_style.draw(drawing, chart_style.LIGHT, header))
+    return files.write_whole(config.output_model_path / artifacts.CONFUSION_MATRIX, picture)
 
 
 def write_gallery(config: Config, drawings: Sequence[Drawing], current: Release) -> Path:
     """Write the charts that the service shows."""
     pictures = [render(drawing) for drawing in drawings]
-    return gallery.write(config.output_model_path, pictures, datetime.now(UTC), current.name)
+    return chart_files.write(config.output_model_path, pictures, datetime.now(UTC), current.name)
 
 
 def draw_model(current: Release, table: DataFrame, measured: Evaluation) -> list[Drawing]:
     """Draw how good the production model is on the test rows, and what moves it."""
     used = current.model
-    y, (_, probability) = dataset.target(table, used.schema), evaluation.predict_table(used, table)
-    judged = Judged(y, probability, used.threshold, current.name)
+    y, (_, probability) = dataset.target(table, used.schema), metrics.predict_table(used, table)
+    judged = ScoredTestRows(y, probability, used.threshold, current.name)
     return [
-        curves.roc(judged, measured.roc_auc),
-        curves.precision_recall(judged),
-        curves.calibration(judged),
-        effectchart.draw_model(used, current.name),
-        curves.gains(judged),
+        model_charts.roc(judged, measured.roc_auc),
+        model_charts.precision_recall(judged),
+        model_charts.calibration(judged),
+        model_charts.draw_model(used, current.name),
+        model_charts.gains(judged),
     ]
 
 
-def draw_past(current: Release, before: Past) -> list[Drawing]:
+def draw_past(current: Release, before: MeasurementHistory) -> list[Drawing]:
     """Draw what changed over the runs."""
     kept = current.model.dataset.reference
     categories = {} if kept is None else kept.categorical
-    drift = columnhistory.draw_drift(before)
+    drift = history_charts.draw_drift(before)
     return [
-        timelines.f1_history(before),
+        history_charts.f1_history(before),
         *([] if drift is None else [drift]),
-        *columnhistory.draw_columns(before, categories),
+        *history_charts.draw_columns(before, categories),
     ]
 
 
@@ -127,11 +120,11 @@ def read_packages(config: Config) -> str:
         return "Not known: run python -m scripts.diagnostics."
 
 
-def write_report(config: Config, facts: Facts, drawings: Sequence[Drawing]) -> Path:
+def write_report(config: Config, facts: ReportFacts, drawings: Sequence[Drawing]) -> Path:
     """Write the report under the name of its moment."""
     stamp = f"{facts.made_at:{artifacts.STAMP_FORMAT}}"
     path = Kind.REPORT.path(config.output_model_path, stamp)
-    return durable.write_whole(path, bulletin.write(facts, drawings))
+    return files.write_whole(path, pdf_report.write(facts, drawings))
 
 
 def main(
@@ -173,9 +166,9 @@ def main(
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
     schema = current.model.schema
     table, _ = context.test_data.read(schema)
-    measured = evaluation.evaluate_model(current.model, table)
+    measured = metrics.evaluate_model(current.model, table)
     before, story = read_records(config, engine, current)
-    matrix = charts.confusion_matrix(measured, schema, current.name)
+    matrix = model_charts.confusion_matrix(measured, schema, current.name)
     drawings = [matrix, *draw_model(current, table, measured), *draw_past(current, before)]
     f1 = "undefined" if measured.f1 is None else f"{measured.f1:.3f}"
     header = f"Model {current.manifest.model_stamp}\nF1 {f1} on {measured.n_rows} test rows"
@@ -185,7 +178,7 @@ def main(
     log.info("Drew %d charts to %s.", len(drawings), index.parent)
     if pdf:
         stamp = artifacts.next_stamp(datetime.now(UTC), [config.output_model_path])
-        facts = Facts(
+        facts = ReportFacts(
             made_at=artifacts.moment_of(stamp),
             current=current,
             measured=measured,

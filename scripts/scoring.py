@@ -4,14 +4,16 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import artifacts, durable, findings, model
-from scripts.artifacts import Kind
-from scripts.config import Config
-from scripts.console import run_as_script
-from scripts.errors import InsufficientDataError
-from scripts.evaluation import Evaluation
-from scripts.findings import FileReading
-from scripts.run_context import RunContext
+from scripts.core import artifacts, files
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config
+from scripts.core.console import run_as_script
+from scripts.core.errors import InsufficientDataError
+from scripts.data import read_report
+from scripts.data.read_report import FileReading
+from scripts.model import logistic_model
+from scripts.model.metrics import Evaluation
+from scripts.production.run_context import RunContext
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ class Scoring:
     readings: tuple[FileReading, ...]
 
 
-def spell_score(measured: Evaluation) -> str:
+def format_score(measured: Evaluation) -> str:
     """Spell an evaluation: F1 with full precision on the first line, then the rest by name."""
     rest = [f"{name} {value}" for name, value in measured.as_dict().items() if name != "f1"]
     return "\n".join([str(measured.f1), *rest]) + "\n"
@@ -43,12 +45,12 @@ def main(
     folder = config.output_model_path
     if model_path is None:
         model_path = artifacts.find_latest(folder, Kind.MODEL, "training")
-    candidate = model.load_model(model_path)
+    candidate = logistic_model.load_model(model_path)
     context = context or RunContext(config)
     measured, readings, dropped = context.engine.score(candidate, context.test_data.read_counted)
     # Here and in no other step that reads the test data: once per run is enough.
-    findings.log_mostly_rejected(readings)
-    findings.log_detections(readings)
+    read_report.log_mostly_rejected(readings)
+    read_report.log_detections(readings)
     if dropped.n_rows:
         log.info("Dropped %s of the test data: equal to an earlier row.", dropped.describe())
     if measured.f1 is None:
@@ -58,7 +60,7 @@ def main(
         )
 
     score_path = Kind.SCORE.path(folder, artifacts.stamp_of(model_path))
-    durable.write_whole(score_path, spell_score(measured))
+    files.write_whole(score_path, format_score(measured))
     log.info(
         "F1 %.3f (95 %% interval %s to %s), precision %s, recall %s, AUC %s, %d rows; wrote %s.",
         measured.f1, shown(measured.f1_low), shown(measured.f1_high), shown(measured.precision),

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scripts import artifacts, dataset, durable, garbage, keys, model
-from scripts.artifacts import Kind
-from scripts.config import Config
-from scripts.console import run_as_script
-from scripts.digest import Digest
-from scripts.model import Model
-from scripts.run_context import RunContext
+from scripts.core import artifacts, console, files, keys
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config
+from scripts.core.console import run_as_script
+from scripts.data import dataset
+from scripts.data.chunked_dataset import Digest
+from scripts.model import logistic_model
+from scripts.model.logistic_model import Model
+from scripts.production.run_context import RunContext
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +63,14 @@ def main(
     if Kind.MODEL.path(folder, stamp).exists():
         stamp = artifacts.next_stamp(datetime.now(UTC), [config.output_folder_path, folder])
     pickle_path = Kind.PICKLE.path(folder, stamp)
-    durable.write_whole(pickle_path, pickle.dumps(candidate.estimator))
+    files.write_whole(pickle_path, pickle.dumps(candidate.estimator))
     model_path = Kind.MODEL.path(folder, stamp)
-    sealed = model.seal(candidate.model, keys.make_key(config.prod_deployment_path))
-    durable.write_whole(model_path, model.encode_model(sealed))
+    sealed = logistic_model.seal(candidate.model, keys.make_key(config.prod_deployment_path))
+    files.write_whole(model_path, logistic_model.encode_model(sealed))
     log.info("Wrote the model to %s and %s.", model_path, pickle_path.name)
     return Training(model_path, pickle_path, dataset_path, stamp, candidate.model)
 
 
 if __name__ == "__main__":
-    garbage.set_aside()
+    console.set_aside()
     run_as_script(main, exclusive=True)

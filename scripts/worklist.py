@@ -8,24 +8,17 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from scripts import (
-    aftermath,
-    callsheet,
-    callwords,
-    database,
-    dossier,
-    findings,
-    inbox,
-    progress,
-    reading,
-    release,
-)
-from scripts.clientcontract import Worklist, WorklistEntry
-from scripts.clientparts import DEFAULT_TOP
-from scripts.config import Config
-from scripts.console import run_as_script
-from scripts.errors import DatasetError, NotMadeYetError
-from scripts.findings import FileReading
+from scripts.clients import client_history, formatting, worklist
+from scripts.clients.response_types import Worklist, WorklistEntry
+from scripts.clients.worklist import DEFAULT_TOP
+from scripts.core import files, progress
+from scripts.core.config import Config
+from scripts.core.console import run_as_script
+from scripts.core.errors import DatasetError, NotMadeYetError
+from scripts.data import csv_reader, read_report
+from scripts.data.read_report import FileReading
+from scripts.production import release
+from scripts.records import database
 
 Page = TypeVar("Page")
 
@@ -38,21 +31,21 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def spell_json(answer: object) -> str:
+def format_json(answer: object) -> str:
     """Spell an answer as the API would, indented."""
     return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
 
 
-def spell_list(page: Worklist, form: Format) -> str:
+def format_list(page: Worklist, form: Format) -> str:
     """Spell the worklist in the form that was asked for."""
     if form is Format.JSON:
-        return spell_json(page)
+        return format_json(page)
     if form is Format.CSV:
-        return callwords.spell_entries_as_csv(page.clients)
+        return formatting.format_entries_as_csv(page.clients)
     return "\n\n".join(
         [
-            callwords.spell_head(page),
-            *([callwords.spell_entries(page.clients)] if page.clients else []),
+            formatting.format_head(page),
+            *([formatting.format_entries(page.clients)] if page.clients else []),
         ]
     )
 
@@ -94,12 +87,12 @@ def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry]
     if current is None:
         raise NotMadeYetError("There is no release yet; run python -m scripts.fullprocess.")
     schema = msgspec.structs.replace(current.model.schema, target="")
-    with progress.shown("Reading the table", inbox.total_bytes([path])):
-        found, columns = reading.read_file(path, path.parent, schema)
+    with progress.shown("Reading the table", files.total_bytes([path])):
+        found, columns = csv_reader.read_file(path, path.parent, schema)
     n_rows = len(columns[schema.columns[0]])
     if n_rows == 0:
-        raise DatasetError(f"No usable row was found. {findings.spell_complaints([found])}")
-    entries = callsheet.rank_table(current.model, columns, config.api, config.worklist, top)
+        raise DatasetError(f"No usable row was found. {read_report.format_complaints([found])}")
+    entries = worklist.rank_table(current.model, columns, config.api, config.worklist, top)
     return entries, found
 
 
@@ -108,18 +101,18 @@ def check_complete(found: FileReading) -> None:
     if found.rejected:
         raise DatasetError(
             f"{len(found.rejected)} of {found.n_rows} rows of {found.path} are not on this list;"
-            f" the first: {findings.first_reasons(found)[0]}."
+            f" the first: {read_report.first_reasons(found)[0]}."
         )
 
 
 def show_ranked(entries: Sequence[WorklistEntry], form: Format) -> str:
     """Spell the ranking of one table in the form that was asked for."""
     if form is Format.JSON:
-        return spell_json(entries)
+        return format_json(entries)
     return (
-        callwords.spell_entries_as_csv(entries)
+        formatting.format_entries_as_csv(entries)
         if form is Format.CSV
-        else callwords.spell_entries(entries)
+        else formatting.format_entries(entries)
     )
 
 
@@ -131,14 +124,16 @@ def show_client(config: Config, client: str, form: Format) -> str:
     DatasetError
         If no client of that name was scored.
     """
-    page = ask(config, lambda connection: dossier.client_page(connection, config.worklist, client))
+    page = ask(
+        config, lambda connection: client_history.client_page(connection, config.worklist, client)
+    )
     if page is None:
-        near = ask(config, lambda connection: dossier.find_near(connection, client))
+        near = ask(config, lambda connection: client_history.find_near(connection, client))
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise DatasetError(
             f"No client {client!r} was scored; {hint or 'see python -m scripts.worklist.'}"
         )
-    return spell_json(page) if form is Format.JSON else callwords.spell_client(page)
+    return format_json(page) if form is Format.JSON else formatting.format_client(page)
 
 
 def main(
@@ -154,16 +149,16 @@ def main(
     chosen, settings = Format(form), config.worklist
     found = None
     if outcomes:
-        page = ask(config, lambda connection: aftermath.outcomes_page(connection, settings))
-        text = spell_json(page) if chosen is Format.JSON else callwords.spell_outcomes(page)
+        page = ask(config, lambda connection: client_history.outcomes_page(connection, settings))
+        text = format_json(page) if chosen is Format.JSON else formatting.format_outcomes(page)
     elif client is not None:
         text = show_client(config, client, chosen)
     elif table is not None:
         entries, found = rank_file(config, table, top)
         text = show_ranked(entries, chosen)
     else:
-        text = spell_list(
-            ask(config, lambda connection: callsheet.worklist_page(connection, settings, top=top)),
+        text = format_list(
+            ask(config, lambda connection: worklist.worklist_page(connection, settings, top=top)),
             chosen,
         )
     click.echo(text, nl=not text.endswith("\n"))

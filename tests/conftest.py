@@ -11,9 +11,10 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from scripts import configfile, deployment, ingestion, scoring, training
-from scripts.config import Config
-from tests.service import client, guarded, plain_environment, prod  # noqa: F401 - fixtures
+from scripts import deployment, ingestion, scoring, training
+from scripts.core import config_file
+from scripts.core.config import Config
+from tests.support.service import client, guarded, plain_environment, prod  # noqa: F401 - fixtures
 
 HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
 
@@ -95,7 +96,7 @@ def config_path(tmp_path: Path) -> Path:
 @pytest.fixture
 def config(config_path: Path) -> Config:
     """An installation before its first run."""
-    return configfile.read_config(config_path)
+    return config_file.read_config(config_path)
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from scripts import apicalls, artifacts
-from scripts.config import ApiSettings, Config
-from scripts.configfile import read_config
-from scripts.errors import ServiceUnavailableError
+from scripts import apicalls
+from scripts.core import artifacts
+from scripts.core.config import ApiSettings, Config
+from scripts.core.config_file import read_config
+from scripts.core.errors import ServiceUnavailableError
 from tests.conftest import write_csv
-from tests.service import (
+from tests.support.service import (
     DIAGNOSIS,
     FIRST,
     ROOT,
@@ -152,7 +153,7 @@ def test_requests_keep_to_the_limits_of_the_service(api: ApiSettings, sizes: lis
 
 
 def test_no_request_is_larger_than_the_service_takes() -> None:
-    rows: apicalls.Rows = [{"name": "x" * (n % 60), "value": float("nan")} for n in range(500)]
+    rows: apicalls.JsonRows = [{"name": "x" * (n % 60), "value": float("nan")} for n in range(500)]
 
     chunks = apicalls.split_rows(rows, ApiSettings(max_body_bytes=1024))
 

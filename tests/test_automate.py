@@ -10,10 +10,12 @@ import pexpect
 import pytest
 from click.testing import CliRunner, Result
 
-from scripts import automate, cron, database, jobs
-from scripts.config import Config
-from scripts.database import Status, Verdict
-from tests import sandbox
+from scripts import automate
+from scripts.core.config import Config
+from scripts.records import database, runs
+from scripts.records.tables import Status, Verdict
+from scripts.scheduler import cron, scheduled_job
+from tests.support import sandbox
 
 ROOT = Path(__file__).parent.parent
 VERBS = (
@@ -38,7 +40,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def run(table: Path, config_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A way to call a verb for an installation beside its config."""
-    monkeypatch.setattr(jobs, "FOLDER", config_path.parent)
+    monkeypatch.setattr(scheduled_job, "FOLDER", config_path.parent)
     program = config_path.parent / "automate.sh"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -55,9 +57,9 @@ def record(config: Config, minutes_ago: float, status: Status, **facts: object) 
     """Record a run of cron."""
     now = datetime.now(UTC) - timedelta(minutes=minutes_ago)
     with database.open_records(config.database_url) as engine, database.writing(engine) as records:
-        run_id = database.start_run(records, now, status, "cron")
+        run_id = runs.start_run(records, now, status, "cron")
         if status is not Status.RUNNING:
-            database.end_run(records, run_id, ended_at=now + timedelta(seconds=2), **facts)
+            runs.end_run(records, run_id, ended_at=now + timedelta(seconds=2), **facts)
 
 
 def test_a_job_is_installed_shown_changed_and_removed(run: Run, table: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts import crontab
-from scripts.jobs import Installation, Job
+from scripts.scheduler import crontab_block
+from scripts.scheduler.scheduled_job import Installation, Job
 
 ROOT = Path(__file__).parent.parent
 STUB = """
@@ -49,7 +49,7 @@ def run_as_cron(command: str, **environment: str) -> subprocess.CompletedProcess
 def start(installation: Path, *arguments: str, **environment: str) -> int:
     """Start automate.sh as cron does; return its exit code."""
     words = [str(installation / "automate.sh"), *arguments]
-    command = " ".join(os.fsdecode(crontab.quote(word.encode())) for word in words)
+    command = " ".join(os.fsdecode(crontab_block.quote(word.encode())) for word in words)
     return run_as_cron(command.replace("\\%", "%"), **environment).returncode
 
 
@@ -89,7 +89,7 @@ def test_automate_works_through_a_link(installation: Path, tmp_path: Path) -> No
 def test_the_installed_line_starts_the_full_process(installation: Path) -> None:
     (installation / ".python-path").unlink()
     job = Job("@daily", Installation(installation / "config.json", folder=installation).arguments)
-    line = crontab.spell_line(job).decode().removeprefix("@daily ")
+    line = crontab_block.format_line(job).decode().removeprefix("@daily ")
 
     assert "%" not in line.replace("\\%", "")
     done = run_as_cron(line.replace("\\%", "%"))

@@ -14,9 +14,9 @@ import pytest
 import requests
 from playwright.sync_api import Browser, expect
 
-from tests.browsing import NARROW, WIDE, Visitor, browsing, read_axe, visiting
 from tests.conftest import HEADER, make_rows, write_csv, write_installation
-from tests.service import ADMIN_TOKEN, ROOT, TOKEN, edit_config, served
+from tests.support.browsing import NARROW, WIDE, Visitor, browsing, read_axe, visiting
+from tests.support.service import ADMIN_TOKEN, ROOT, TOKEN, edit_config, served
 
 LIMITS: dict[str, Any] = {"max_rows": 500, "max_body_bytes": 200_000}
 N_CLIENTS = 120

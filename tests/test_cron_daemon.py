@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from scripts import artifacts, database, durable
-from scripts.config import Config
-from scripts.configfile import read_config
-from tests import sandbox
+from scripts.core import artifacts, files
+from scripts.core.config import Config
+from scripts.core.config_file import read_config
+from scripts.records import database, runs, tables
 from tests.conftest import SMALL_ROWS, TEST_ROWS, write_csv
+from tests.support import sandbox
 
 ROOT = Path(__file__).parent.parent
 # No table but those of the spool, and no daemon's lock of this machine.
@@ -92,7 +93,7 @@ def automate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def wait_for(config: Config, is_wanted: Callable[[Any], bool], timeout_s: float) -> database.Row:
+def wait_for(config: Config, is_wanted: Callable[[Any], bool], timeout_s: float) -> runs.Row:
     """Wait until the records have a run of a kind."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -100,7 +101,7 @@ def wait_for(config: Config, is_wanted: Callable[[Any], bool], timeout_s: float)
             database.open_records(config.database_url) as engine,
             database.reading(engine) as records,
         ):
-            found = [run for run in database.latest_runs(records, 50) if is_wanted(run)]
+            found = [run for run in runs.latest_runs(records, 50) if is_wanted(run)]
         if found:
             return found[-1]
         time.sleep(1)
@@ -116,14 +117,14 @@ def test_a_real_daemon_starts_a_real_full_process_within_its_minute(
     installed_at = datetime.now(UTC)
 
     first = automate(installation, *every_minute)
-    with durable.exclusive_lock(busy.prod_deployment_path):
+    with files.exclusive_lock(busy.prod_deployment_path):
         second = automate(installation, *every_minute, "--config", "other config.json")
-        skipped = wait_for(busy, lambda run: run["status"] == database.Status.SKIPPED, 100)
-    done = wait_for(free, lambda run: run["status"] == database.Status.FINISHED, 120)
+        skipped = wait_for(busy, lambda run: run["status"] == tables.Status.SKIPPED, 100)
+    done = wait_for(free, lambda run: run["status"] == tables.Status.FINISHED, 120)
 
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert daemon.poll() is None
-    assert done["verdict"] == database.Verdict.DEPLOYED
+    assert done["verdict"] == tables.Verdict.DEPLOYED
     assert skipped["trigger"] == done["trigger"] == "cron"
     # The next full minute is at most 60 s away; starting Python takes a moment.
     assert (done["started_at"] - installed_at).total_seconds() < 90
@@ -150,8 +151,8 @@ def test_a_real_second_tick_overlaps_a_slow_run_and_is_skipped(
     )
 
     assert automate(installation, "install", "--every", "1m").returncode == 0
-    skipped = wait_for(config, lambda run: run["status"] == database.Status.SKIPPED, 200)
-    done = wait_for(config, lambda run: run["status"] == database.Status.FINISHED, 200)
+    skipped = wait_for(config, lambda run: run["status"] == tables.Status.SKIPPED, 200)
+    done = wait_for(config, lambda run: run["status"] == tables.Status.FINISHED, 200)
 
     assert done["id"] < skipped["id"]
     assert done["started_at"] < skipped["started_at"] < done["ended_at"]

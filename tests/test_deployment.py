@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from scripts import artifacts, deployment, durable, ingestion, release, retention, scoring, training
-from scripts.artifacts import Kind
-from scripts.config import Config
-from scripts.errors import NotMadeYetError, ReleaseError
-from tests import dying
+from scripts import deployment, ingestion, scoring, training
+from scripts.core import artifacts, files
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config
+from scripts.core.errors import NotMadeYetError, ReleaseError
+from scripts.pipeline import retention
+from scripts.production import release
 from tests.conftest import write_csv
+from tests.support import dying
 
 ROOT = Path(__file__).parent.parent
 
@@ -136,7 +139,7 @@ def test_killed_before_any_call_production_is_the_old_or_the_new_release_whole(
             assert served is not None
             assert (prod / "model.json").read_bytes() == (served.path / "model.json").read_bytes()
             seen.add("old" if artifacts.current_target(prod) == before else "new")
-            durable.remove_leftovers([prod, prod / artifacts.RELEASES])
+            files.remove_leftovers([prod, prod / artifacts.RELEASES])
             assert process.act(0)[0] == 0
             assert not list(prod.rglob("*.tmp"))
 

@@ -23,23 +23,18 @@ import numpy as np
 import pytest
 import requests
 
-from scripts import (
-    artifacts,
-    configfile,
-    deployment,
-    durable,
-    live,
-    model,
-    release,
-    retention,
-    rollback,
-)
-from scripts.config import Config
-from scripts.errors import PipelineError
-from tests import dying
-from tests.dying import ROOT
-from tests.sandbox import wait_until_detached
-from tests.test_rollback import WHY, roll_back, serving, template, three
+from scripts import deployment
+from scripts.api import serving_state
+from scripts.core import artifacts, config_file, files
+from scripts.core.config import Config
+from scripts.core.errors import PipelineError
+from scripts.model import logistic_model
+from scripts.pipeline import retention
+from scripts.production import release, rollback
+from tests.production.test_rollback import WHY, roll_back, serving, template, three
+from tests.support import dying
+from tests.support.dying import ROOT
+from tests.support.sandbox import wait_until_detached
 from tests.test_tour import free_port
 
 __all__ = ["template", "three"]
@@ -135,7 +130,7 @@ def try_everywhere(config: Config, work: Callable[[], object], code: int) -> tup
             if trouble.n_calls < k:
                 return k - 1, n_switched
         n_switched += serving(config) != before
-        durable.remove_leftovers([prod, prod / artifacts.RELEASES])
+        files.remove_leftovers([prod, prod / artifacts.RELEASES])
         assert not list(prod.rglob("*.tmp"))
 
 
@@ -314,7 +309,7 @@ def test_60_power_cuts_tear_no_release_and_lose_no_acknowledged_deployment(
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True, capture_output=True)
     settings = json.loads(config_path.read_text()) | {"prod_deployment_path": str(disk / "prod")}
     config_path.write_text(json.dumps(settings))
-    config = configfile.read_config(config_path)
+    config = config_file.read_config(config_path)
     with mounted(disk, "-o", "loop", str(image)):
         shutil.copytree(original.prod_deployment_path, disk / "prod", symlinks=True)
         with troubled(counting := Trouble(0, lambda: None)):
@@ -338,7 +333,7 @@ def test_60_power_cuts_tear_no_release_and_lose_no_acknowledged_deployment(
             after = str(serving(config))
             assert after == acknowledged if acknowledged else after >= before
             counts["acknowledged" if acknowledged else "old" if after == before else "new"] += 1
-            durable.remove_leftovers([disk / "prod", disk / "prod" / artifacts.RELEASES])
+            files.remove_leftovers([disk / "prod", disk / "prod" / artifacts.RELEASES])
             retention.remove_old_releases(disk / "prod", 2)
     print(f"60 power cuts: {counts}; 0 torn, 0 acknowledged lost")
     # New without having been acknowledged is allowed, but needs a cut behind the last fsync.
@@ -356,7 +351,7 @@ def test_65_levels_of_a_full_disk_lose_nothing(
     disk.mkdir()
     settings = json.loads(config_path.read_text()) | {"prod_deployment_path": str(disk / "prod")}
     config_path.write_text(json.dumps(settings))
-    config = configfile.read_config(config_path)
+    config = config_file.read_config(config_path)
     counts = {"old": 0, "new": 0}
     with mounted(disk, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
         shutil.copytree(original.prod_deployment_path, disk / "prod", symlinks=True)
@@ -369,7 +364,7 @@ def test_65_levels_of_a_full_disk_lose_nothing(
                 deployment.main(config)
             counts["old" if serving(config) == before else "new"] += 1
             (disk / "ballast").unlink()
-            durable.remove_leftovers([disk / "prod", disk / "prod" / artifacts.RELEASES])
+            files.remove_leftovers([disk / "prod", disk / "prod" / artifacts.RELEASES])
             assert deployment.main(config).name == serving(config)
             retention.remove_old_releases(disk / "prod", 2)
     print(f"65 fill levels: {counts}; the next deployment worked each time")
@@ -428,7 +423,7 @@ def roll_back_under_load(config: Config, config_path: Path, n_rollbacks: int) ->
     releases = artifacts.list_releases(config.prod_deployment_path)
     columns = {name: np.array([float(value)]) for name, value in CLIENT.items()}
     expected = {
-        path.name: float(model.probabilities(release.load_release(path).model, columns)[0])
+        path.name: float(logistic_model.probabilities(release.load_release(path).model, columns)[0])
         for path in releases
     }
     assert len(set(expected.values())) == len(releases)
@@ -438,10 +433,10 @@ def roll_back_under_load(config: Config, config_path: Path, n_rollbacks: int) ->
             asker.start()
         for number in range(n_rollbacks):
             target = releases[number % 2].name
-            with durable.exclusive_lock(config.prod_deployment_path):
+            with files.exclusive_lock(config.prod_deployment_path):
                 roll_back(config, target)
             # Promised under load: from this time after the switch on.
-            time.sleep(live.OLD_S)
+            time.sleep(serving_state.OLD_S)
             answer = requests.post(f"{url}/predict", json={"data": [CLIENT]}, timeout=30).json()
             assert answer["release"] == target
         for asker in askers:

@@ -1,4 +1,7 @@
-"""Blank shares, timings and outdated packages, also where they cannot be had."""
+"""Blank shares, timings and outdated packages, also where they cannot be had.
+
+Ingestion and training are timed on today's input, and nothing of that stays.
+"""
 
 import json
 import sys
@@ -10,12 +13,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scripts import diagnostics, monitoring, release
-from scripts.config import Config
-from scripts.contract import Diagnosis
-from scripts.diagnostics import Measured, OutdatedPackage
-from scripts.errors import NotMadeYetError
-from scripts.run_context import RunContext
+from scripts import diagnostics
+from scripts.api.responses import Diagnosis
+from scripts.core import capacity
+from scripts.core.config import Config
+from scripts.core.errors import NotMadeYetError
+from scripts.data import dataset
+from scripts.diagnostics import OutdatedPackage, RunMeasurements
+from scripts.engine import pandas_engine
+from scripts.production import monitor, release
+from scripts.production.run_context import RunContext
 from tests.conftest import SMALL_ROWS, write_csv
 
 # Stands in for the interpreter that runs pip: $4 is the file of pip's log.
@@ -120,24 +127,24 @@ def test_the_real_pip_without_an_index_says_so_soon() -> None:
 def test_times_of_a_run_are_taken_where_it_did_both_steps(
     durations_s: dict[str, float], expected: list[float] | None
 ) -> None:
-    assert Measured(durations_s).execution_time == expected
+    assert RunMeasurements(durations_s).execution_time == expected
 
 
 def test_what_a_run_has_measured_is_not_measured_again(
     deployed: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "a table")
-    found = monitoring.find(RunContext(deployed))
+    found = monitor.find(RunContext(deployed))
     for path in deployed.output_folder_path.iterdir():
         path.unlink()
     for path in deployed.input_folder_path.iterdir():
         path.unlink()
 
-    measured = Measured({"training": 2.5, "ingestion": 1.5}, found)
+    measured = RunMeasurements({"training": 2.5, "ingestion": 1.5}, found)
     said = json.loads(diagnostics.main(deployed, measured=measured).read_text())
 
     assert said["execution_time"] == [2.5, 1.5]
-    assert said["drift"] == json.loads(json.dumps(monitoring.as_members(found)["drift"]))
+    assert said["drift"] == json.loads(json.dumps(monitor.as_members(found)["drift"]))
     assert said["drift"]["n_rows"] == 26
 
 
@@ -222,8 +229,8 @@ def test_main_wants_a_model_in_production(config: Config) -> None:
 
 
 def test_no_package_outdated_is_said_in_words() -> None:
-    assert diagnostics.spell_outdated([]) == "every package is the newest"
-    assert "x        1          2" in diagnostics.spell_outdated([OutdatedPackage("x", "1", "2")])
+    assert diagnostics.format_outdated([]) == "every package is the newest"
+    assert "x        1          2" in diagnostics.format_outdated([OutdatedPackage("x", "1", "2")])
 
 
 def test_drift_since_the_deployment_is_in_the_diagnostics(
@@ -291,3 +298,78 @@ def test_a_bug_in_the_background_is_raised_where_the_answer_is_wanted(
 
     with pytest.raises(ZeroDivisionError):
         diagnostics.main(deployed)
+
+
+def test_the_median_of_three_executions_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 3.0, 10.0, 11.0, 20.0, 22.0])  # below five seconds until the third
+    monkeypatch.setattr(time, "perf_counter", lambda: next(moments))
+    calls = []
+
+    assert diagnostics.median_duration_s(lambda: calls.append(1)) == 2.0
+    assert len(calls) == 3
+
+
+def test_what_takes_long_is_executed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 5.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(moments))
+
+    assert diagnostics.median_duration_s(lambda: None) == 5.0
+
+
+def entries(folder: Path) -> list[tuple[str, int]]:
+    """List everything below a folder with its time of change."""
+    return sorted((str(path), path.lstat().st_mtime_ns) for path in folder.rglob("*"))
+
+
+def test_timing_the_steps_writes_nothing(deployed: Config, tmp_path: Path) -> None:
+    before = entries(tmp_path)
+
+    training_s, ingestion_s = diagnostics.measure_steps(deployed)
+
+    assert training_s is not None
+    assert ingestion_s is not None
+    assert 0 < training_s < 60
+    assert 0 < ingestion_s < 60
+    assert entries(tmp_path) == before
+
+
+def test_what_cannot_be_timed_is_none(deployed: Config, caplog: pytest.LogCaptureFixture) -> None:
+    (deployed.input_folder_path / "b.csv").unlink()
+    write_csv(deployed.input_folder_path / "a.csv", [row for row in SMALL_ROWS if row[-1] == "1"])
+    training_s, ingestion_s = diagnostics.measure_steps(deployed)
+    (deployed.input_folder_path / "a.csv").unlink()
+
+    assert diagnostics.measure_steps(deployed) == [None, None]
+
+    assert training_s is None
+    assert ingestion_s is not None
+    assert "Training could not be timed: All " in caplog.text
+    assert "Nothing could be timed: No usable row" in caplog.text
+
+
+def test_a_cluster_is_not_taken_up_to_be_timed(
+    deployed: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(capacity, "is_cluster", lambda config: True)
+    monkeypatch.setattr(pandas_engine, "read_input", None)
+    caplog.set_level("INFO")
+
+    assert diagnostics.measure_steps(deployed) == [None, None]
+
+    assert "timed by the runs only" in caplog.text
+
+
+def test_large_input_is_timed_through_a_file_that_goes_again(
+    deployed: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "MANY_BYTES", 1)
+    monkeypatch.setattr(diagnostics, "measure_table", None)
+    before = [path for path, _ in entries(tmp_path)]
+
+    training_s, ingestion_s = diagnostics.measure_steps(deployed)
+
+    assert training_s is not None
+    assert ingestion_s is not None
+    assert 0 < training_s < 60
+    assert 0 < ingestion_s < 60
+    assert [path for path, _ in entries(tmp_path)] == before

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from scripts.configfile import read_config
-from tests.browsing import WIDE, Visitor, browsing, visiting
-from tests.clientele import score_twice
-from tests.service import served
+from scripts.core.config_file import read_config
+from tests.support.browsing import WIDE, Visitor, browsing, visiting
+from tests.support.clientele import score_twice
+from tests.support.service import served
 
 
 @pytest.fixture

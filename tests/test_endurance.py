@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from scripts import database, fullprocess, predictionlog, recall, traffic
+from scripts import fullprocess
+from scripts.api import prediction_log, record_queries
 from scripts.app import create_app
-from scripts.config import Config
-from scripts.errors import RecordsError
-from tests.damage import DAMAGES, damage
-from tests.service import ALL_ROUTES, answer_of, edit_config, make_row, predict, problem_of
+from scripts.core.config import Config
+from scripts.core.errors import RecordsError
+from scripts.records import predictions, runs
+from tests.support.damage import DAMAGES, damage
+from tests.support.service import ALL_ROUTES, answer_of, edit_config, make_row, predict, problem_of
 
 
 def path_of(config: Config) -> Path:
@@ -96,11 +98,11 @@ def lively(
     recorded: Config, config_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FlaskClient]:
     """A client of a service whose threads look often and log every prediction."""
-    monkeypatch.setattr(recall, "LOOK_S", 0.05)
-    monkeypatch.setattr(recall, "WAIT_S", 0.1)
-    monkeypatch.setattr(predictionlog, "FLUSH_S", 0.05)
-    monkeypatch.setattr(predictionlog, "RETRY_S", 0.1)
-    monkeypatch.setattr(predictionlog, "WAIT_S", 0.1)
+    monkeypatch.setattr(record_queries, "LOOK_S", 0.05)
+    monkeypatch.setattr(record_queries, "WAIT_S", 0.1)
+    monkeypatch.setattr(prediction_log, "FLUSH_S", 0.05)
+    monkeypatch.setattr(prediction_log, "RETRY_S", 0.1)
+    monkeypatch.setattr(prediction_log, "WAIT_S", 0.1)
     edit_config(config_path, api={"log_predictions": 1})
     client = create_app(config_path).test_client()
     parts = client.application.extensions
@@ -195,10 +197,10 @@ def test_health_says_that_the_records_do_not_answer(
     lively: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
-    monkeypatch.setattr(recall, "HANGS_S", 0.2)
+    monkeypatch.setattr(record_queries, "HANGS_S", 0.2)
 
     with monkeypatch.context() as broken:
-        broken.setattr(recall, "ask_records", lambda *_: goes_on.wait(20) and None)
+        broken.setattr(record_queries, "query_records", lambda *_: goes_on.wait(20) and None)
         wait_until(lambda: "have not answered" in str(answer_of(lively.get("/health"))["errors"]))
     goes_on.set()
 
@@ -216,8 +218,8 @@ def test_threads_outlive_an_error_that_nobody_expected(
         raise UnforeseenError("of a kind of its own")
 
     with monkeypatch.context() as broken:
-        broken.setattr(database, "last_finished_run", fail)
-        broken.setattr(traffic, "record_predictions", fail)
+        broken.setattr(runs, "last_finished_run", fail)
+        broken.setattr(predictions, "record_predictions", fail)
         answer_of(predict(lively, make_row()))
         wait_until(lambda: "UnforeseenError" in str(answer_of(lively.get("/health"))["errors"]))
         wait_until(lambda: numbers_of(lively)["adras_prediction_log_failures_total"] >= 2)

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from benchmarks.proxies import running_proxy
-from tests.browsing import browsing, visiting
-from tests.service import ROOT, TOKEN, answer_of_url, make_row, served, tree_hash
+from tests.support.browsing import browsing, visiting
+from tests.support.service import ROOT, TOKEN, answer_of_url, make_row, served, tree_hash
 
 FOLDER = ROOT / "examples" / "deployment"
 

@@ -15,25 +15,17 @@ from typing import Any
 
 import pytest
 
-from scripts import (
-    artifacts,
-    configfile,
-    database,
-    dataset,
-    diagnostics,
-    durable,
-    filebook,
-    fullprocess,
-    inbox,
-    input_folders,
-    release,
-    snapshot,
-    traffic,
-)
-from scripts.artifacts import Kind
-from scripts.config import Config
-from scripts.database import Status, Verdict
-from scripts.errors import BusyError, DatasetError, RecordsError
+from scripts import diagnostics, fullprocess
+from scripts.core import artifacts, config_file, files
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config
+from scripts.core.errors import BusyError, DatasetError, RecordsError
+from scripts.data import dataset
+from scripts.engine import input_folders
+from scripts.pipeline import snapshot
+from scripts.production import release
+from scripts.records import database, predictions, runs
+from scripts.records.tables import Status, Verdict
 from tests.conftest import HEADER, make_rows, write_csv
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +48,7 @@ def no_service(config_path: Path) -> None:
 def history(config: Config) -> list[Any]:
     """List the recorded runs, oldest first."""
     with database.open_records(config.database_url) as engine, database.writing(engine) as rows:
-        return list(reversed(database.latest_runs(rows, 100)))
+        return list(reversed(runs.latest_runs(rows, 100)))
 
 
 def test_the_first_run_deploys_and_is_recorded(config: Config) -> None:
@@ -124,7 +116,7 @@ def test_a_moved_installation_is_not_new(config: Config, config_path: Path) -> N
     moved = config_path.parent.with_name("elsewhere")
     config_path.parent.rename(moved)
 
-    verdict = fullprocess.main(configfile.read_config(moved / config_path.name))
+    verdict = fullprocess.main(config_file.read_config(moved / config_path.name))
     moved.rename(config_path.parent)
 
     assert verdict is Verdict.NOTHING_NEW
@@ -145,7 +137,7 @@ def test_a_file_of_a_terabyte_without_a_line_end_holds_nothing_up(
     # Reading a terabyte would take many minutes.
     assert time.monotonic() - started < 120
     with database.open_records(config.database_url) as engine, database.reading(engine) as rows:
-        refused = {Path(row["path"]).name: row["refused"] for row in filebook.files_of_run(rows, 1)}
+        refused = {Path(row["path"]).name: row["refused"] for row in runs.files_of_run(rows, 1)}
     assert "is longer than 1048576 bytes" in refused["sparse.csv"]
 
 
@@ -153,13 +145,13 @@ def test_the_digests_of_a_run_that_fails_are_kept(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed = list[str]()
-    digest = inbox.digest_lines
+    digest = files.digest_lines
 
     def note(path: Path) -> str:
         hashed.append(path.name)
         return digest(path)
 
-    monkeypatch.setattr(inbox, "digest_lines", note)
+    monkeypatch.setattr(files, "digest_lines", note)
     for path in config.input_folder_path.iterdir():
         path.write_text("name;age\nx;1\n")
 
@@ -174,20 +166,20 @@ def test_the_digest_of_a_large_file_is_kept_before_the_others_are_hashed(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(input_folders, "LARGE_BYTES", 0)
-    digest = inbox.digest_lines
+    digest = files.digest_lines
 
     def fail_at_test_data(path: Path) -> str:
         if path.name == "test.csv":
             raise KeyboardInterrupt
         return digest(path)
 
-    monkeypatch.setattr(inbox, "digest_lines", fail_at_test_data)
+    monkeypatch.setattr(files, "digest_lines", fail_at_test_data)
 
     with pytest.raises(KeyboardInterrupt):
         fullprocess.main(config)
 
     with database.open_records(config.database_url) as engine, database.reading(engine) as rows:
-        assert sorted(Path(path).name for path in filebook.known_files(rows)) == ["a.csv", "b.csv"]
+        assert sorted(Path(path).name for path in runs.known_files(rows)) == ["a.csv", "b.csv"]
 
 
 def write_labels(config: Config, labels: list[str], clients: int = 0) -> None:
@@ -278,7 +270,7 @@ def log_a_prediction(config: Config) -> None:
         "probability": 0.5, "predicted": True,
     }  # fmt: skip
     with database.open_records(config.database_url) as engine, database.writing(engine) as rows:
-        traffic.record_predictions(rows, [row])
+        predictions.record_predictions(rows, [row])
 
 
 @pytest.mark.parametrize("section", [{}, {"target": "exited", "positive": "1", "numeric": NUMBERS}])
@@ -289,7 +281,7 @@ def test_a_run_that_deploys_reads_the_test_table_once_and_each_release_once(
     settings["api"] |= {"log_predictions": 1.0}
     schema = {"schema": section | {"ids": ["corporation"]}} if section else {}
     config_path.write_text(json.dumps(settings | schema))
-    config = configfile.read_config(config_path)
+    config = config_file.read_config(config_path)
     write_csv(config.test_data_path / "test.csv", make_rows(300, 9))
     fullprocess.main(config)
     log_a_prediction(config)
@@ -434,7 +426,7 @@ def test_a_bug_is_recorded_too(config: Config, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_second_program_is_turned_away_and_recorded(config: Config) -> None:
     with (
-        durable.exclusive_lock(config.prod_deployment_path),
+        files.exclusive_lock(config.prod_deployment_path),
         pytest.raises(BusyError, match="Another program is writing"),
     ):
         fullprocess.main(config)
@@ -476,7 +468,7 @@ def start(config_path: Path) -> subprocess.Popen[str]:
 
 
 def test_of_runs_started_together_exactly_one_is_inside_at_a_time(config_path: Path) -> None:
-    config = configfile.read_config(config_path)
+    config = config_file.read_config(config_path)
     write_csv(config.input_folder_path / "c.csv", make_rows(3000, 7, noise=0.1))
 
     started = [start(config_path) for _ in range(8)]
@@ -505,7 +497,7 @@ def test_200_kills_spread_over_a_run_leave_production_whole(config_path: Path) -
 
 def kill_at_times(config_path: Path, delays_s: list[float]) -> None:
     """Kill runs after the delays; each time production is whole and the next run succeeds."""
-    config = configfile.read_config(config_path)
+    config = config_file.read_config(config_path)
     fullprocess.main(config)
     for number, delay_s in enumerate(delays_s):
         write_csv(config.input_folder_path / "c.csv", make_rows(100, number))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.service import JSON, ROOT, served
+from tests.support.service import JSON, ROOT, served
 
 FEATURES = b"lastmonth_activity,lastyear_activity,number_of_employees"
 HEADER = b"corporation," + FEATURES + b",exited\n"

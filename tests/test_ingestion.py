@@ -6,11 +6,14 @@ import msgspec
 import pandas as pd
 import pytest
 
-from scripts import artifacts, ingestion, pandas_engine, testrows, training
-from scripts.artifacts import Kind
-from scripts.config import Config, EngineSettings, IngestionSettings, Schema
-from scripts.duplicates import Dropped
-from scripts.errors import DatasetError, InsufficientDataError
+from scripts import ingestion, training
+from scripts.core import artifacts
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config, EngineSettings, IngestionSettings, Schema
+from scripts.core.errors import DatasetError, InsufficientDataError
+from scripts.data.deduplicate import Dropped
+from scripts.engine import pandas_engine
+from scripts.production import evaluation_data
 from tests.conftest import HEADER, write_csv
 
 
@@ -261,7 +264,7 @@ def test_equal_rows_of_the_test_data_are_dropped_only_where_that_is_declared(
         ingestion=IngestionSettings(settle_s=0, drop_duplicates=declared),
     )  # fmt: skip
 
-    table, _, dropped = testrows.EvaluationData(config).read_counted(PLAIN)
+    table, _, dropped = evaluation_data.EvaluationData(config).read_counted(PLAIN)
 
     assert len(table) == n_rows
     assert dropped == Dropped(6 - n_rows, 2 if declared else 0)

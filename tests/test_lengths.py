@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import ADMIN_TOKEN, ALL_ROUTES, DIAGNOSIS, GOOD, JSON, TOKEN, rows_body, served
+from tests.support.service import (
+    ADMIN_TOKEN,
+    ALL_ROUTES,
+    DIAGNOSIS,
+    GOOD,
+    JSON,
+    TOKEN,
+    rows_body,
+    served,
+)
 
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 ACCEPTS = ("text/html", JSON)

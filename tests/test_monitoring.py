@@ -8,25 +8,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scripts import (
-    artifacts,
-    deployment,
-    drift,
-    ingestion,
-    monitoring,
-    release,
-    scoring,
-    training,
-)
-from scripts.config import Config
-from scripts.contrast import Contrast
-from scripts.decline import F1Drift
-from scripts.drift import ColumnDrift, DataDrift, RiskShift
-from scripts.errors import NotMadeYetError
-from scripts.model import ColumnSummary
-from scripts.monitoring import Findings
-from scripts.run_context import RunContext
-from scripts.samples import Kind
+from scripts import deployment, ingestion, monitoring, scoring, training
+from scripts.core import artifacts
+from scripts.core.config import Config
+from scripts.core.errors import NotMadeYetError
+from scripts.data.profile import ColumnSummary
+from scripts.model import drift
+from scripts.model.drift import ColumnDrift, DataDrift, Kind, RiskShift
+from scripts.model.drift_tests import F1Drift, TwoSampleResult
+from scripts.production import monitor, release
+from scripts.production.monitor import MonitoringResult
+from scripts.production.run_context import RunContext
 from tests.conftest import SMALL_ROWS, make_rows, write_csv
 
 
@@ -39,7 +31,7 @@ def deliver(config: Config, name: str, rows: list[str]) -> Path:
 def test_before_the_first_release_there_are_statistics_only(config: Config) -> None:
     path = ingestion.main(config).dataset_path
 
-    found = monitoring.main(config, dataset_path=path)
+    found = monitor.main(config, dataset_path=path)
 
     assert (found.release, found.score, found.f1) == (None, None, None)
     assert found.dataset_stamp == artifacts.stamp_of(path)
@@ -57,7 +49,7 @@ def test_new_rows_that_drifted_are_found_after_the_old_dataset_is_gone(
     old.unlink()
     rows = [f"n{i},{500 + i},{120 + 12 * i},{10 + i % 51},1" for i in range(60)]
 
-    found = monitoring.main(deployed, dataset_path=deliver(deployed, "c.csv", rows))
+    found = monitor.main(deployed, dataset_path=deliver(deployed, "c.csv", rows))
 
     assert (found.data.n_reference_rows, found.data.n_compared, found.data.rows) == (26, 60, "new")
     assert found.data.drifted[0].column == "lastmonth_activity"
@@ -74,7 +66,7 @@ def test_undrifted_rows_raise_no_warning(
     caplog.set_level(logging.INFO)
     rows = [f"n{row}" for row in SMALL_ROWS]
 
-    found = monitoring.main(deployed, dataset_path=deliver(deployed, "c.csv", rows))
+    found = monitor.main(deployed, dataset_path=deliver(deployed, "c.csv", rows))
 
     assert found.data.n_compared == 26
     assert found.data.drifted == ()
@@ -82,7 +74,7 @@ def test_undrifted_rows_raise_no_warning(
 
 
 def test_the_f1_on_the_test_data_of_the_deployment_is_no_fall(deployed: Config) -> None:
-    found = monitoring.main(deployed)
+    found = monitor.main(deployed)
 
     current = release.load_current(deployed.prod_deployment_path)
     assert current is not None
@@ -104,7 +96,7 @@ def test_a_fall_of_f1_on_new_test_data_is_found(
     turned = [f"{row[:-1]}{1 - int(row[-1])}" for row in make_rows(200, 3)]
     write_csv(config.test_data_path / "test.csv", turned)
 
-    found = monitoring.main(config)
+    found = monitor.main(config)
 
     assert found.f1 is not None
     assert found.f1.has_fallen
@@ -121,7 +113,7 @@ def test_other_columns_are_said_and_nothing_compared(
     other = changed(schema={"numeric": ("lastmonth_activity",), "minimum": {}})
     path = ingestion.main(other).dataset_path
 
-    found = monitoring.main(other, dataset_path=path)
+    found = monitor.main(other, dataset_path=path)
 
     assert found.data.rows == "none"
     assert "has other columns" in caplog.text
@@ -129,14 +121,14 @@ def test_other_columns_are_said_and_nothing_compared(
 
 def test_without_a_dataset_it_says_what_to_run(config: Config) -> None:
     with pytest.raises(NotMadeYetError, match=r"scripts\.ingestion"):
-        monitoring.main(config)
+        monitor.main(config)
 
 
 def test_monitoring_writes_nothing(deployed: Config) -> None:
     root = deployed.prod_deployment_path.parent
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
 
-    monitoring.main(deployed)
+    monitor.main(deployed)
 
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
@@ -159,15 +151,15 @@ def test_what_f1_was_made_of_is_read_off_the_score(
     assert found == expected
 
 
-def make_findings() -> Findings:
+def make_findings() -> MonitoringResult:
     """Make findings by hand: one column drifted in both ways, one did not."""
     drifted = ColumnDrift(
         column="balance",
         kind=Kind.NUMERIC,
         missing_fraction=0.25,
         summary=ColumnSummary(column="balance", mean=1.5, median=1.0, standard_deviation=2.0),
-        values=Contrast(0.2, 0.1),
-        missing=Contrast(0.05, 0.02),
+        values=TwoSampleResult(0.2, 0.1),
+        missing=TwoSampleResult(0.05, 0.02),
         shift=0.5,
         risk=RiskShift(-0.25, 0.3),
     )
@@ -176,17 +168,17 @@ def make_findings() -> Findings:
         kind=Kind.CATEGORICAL,
         missing_fraction=0.0,
         summary=drift.no_statistics("plan"),
-        values=Contrast(0.01, 0.1),
+        values=TwoSampleResult(0.01, 0.1),
         missing=None,
         shift=None,
         risk=None,
     )
     data = DataDrift(100, 150, 50, "new", 3, (drifted, steady))
-    return Findings("0001_x", "s", data, None, F1Drift(0.75, 0.5, 200, 300, 0.0012))
+    return MonitoringResult("0001_x", "s", data, None, F1Drift(0.75, 0.5, 200, 300, 0.0012))
 
 
 def test_findings_are_spelled_as_a_table_and_two_sentences() -> None:
-    lines = monitoring.spell_findings(make_findings()).splitlines()
+    lines = monitoring.format_findings(make_findings()).splitlines()
 
     assert lines[0].split() == [
         "column", "kind", "blank", "mean", "median", "SD", "drift", "limit", "blanks", "limit",
@@ -214,9 +206,9 @@ def train_and_deploy(config: Config, dataset_path: Path) -> None:
 
 
 def test_what_was_found_stands_while_the_same_release_serves(deployed: Config) -> None:
-    found = monitoring.find(RunContext(deployed))
+    found = monitor.find(RunContext(deployed))
 
-    assert monitoring.follow_up(found, RunContext(deployed)) is found
+    assert monitor.follow_up(found, RunContext(deployed)) is found
 
 
 def test_after_a_deployment_the_dataset_has_not_drifted_and_is_not_read_again(
@@ -224,12 +216,12 @@ def test_after_a_deployment_the_dataset_has_not_drifted_and_is_not_read_again(
 ) -> None:
     rows = [f"n{i},{500 + i},{120 + 12 * i},{10 + i % 51},1" for i in range(60)]
     path = deliver(deployed, "c.csv", rows)
-    before = monitoring.find(RunContext(deployed), path)
+    before = monitor.find(RunContext(deployed), path)
     train_and_deploy(deployed, path)
-    read_again = monitoring.find(RunContext(deployed), path)
+    read_again = monitor.find(RunContext(deployed), path)
     path.unlink()
 
-    found = monitoring.follow_up(before, RunContext(deployed))
+    found = monitor.follow_up(before, RunContext(deployed))
 
     assert before.data.drifted
     assert found.data == replace(read_again.data, rows="none")
@@ -239,14 +231,14 @@ def test_after_a_deployment_the_dataset_has_not_drifted_and_is_not_read_again(
 
 
 def test_after_a_change_of_schema_the_dataset_is_read_again(deployed: Config) -> None:
-    before = monitoring.find(RunContext(deployed))
+    before = monitor.find(RunContext(deployed))
     schema = msgspec.structs.replace(
         deployed.schema, numeric=deployed.schema.numeric[:2], categorical=("number_of_employees",)
     )
     changed = msgspec.structs.replace(deployed, schema=schema)
     train_and_deploy(changed, ingestion.main(changed).dataset_path)
 
-    found = monitoring.follow_up(before, RunContext(changed))
+    found = monitor.follow_up(before, RunContext(changed))
 
     kinds = {column.column: column.kind for column in found.data.columns}
     assert kinds["number_of_employees"] is Kind.CATEGORICAL

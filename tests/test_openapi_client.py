@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from scripts.configfile import read_config
-from tests.clientele import score_twice
-from tests.service import TOKEN, make_row, served
+from scripts.core.config_file import read_config
+from tests.support.clientele import score_twice
+from tests.support.service import TOKEN, make_row, served
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from scripts.config import Config
+from scripts.core.config import Config
 from tests.conftest import write_installation
-from tests.service import ROOT, TOKEN, make_row, served
+from tests.support.service import ROOT, TOKEN, make_row, served
 
 ADMIN = "admin-token-of-the-test"
 PROGRAMS: tuple[tuple[str, ...], ...] = (

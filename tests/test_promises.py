@@ -14,10 +14,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from scripts import artifacts, config, diagnostics, fullprocess, snapshot
-from scripts.config import Config
-from scripts.database import Verdict
-from scripts.inbox import KnownFile
+from scripts import diagnostics, fullprocess
+from scripts.core import artifacts, config
+from scripts.core.config import Config
+from scripts.core.files import KnownFile
+from scripts.pipeline import snapshot
+from scripts.records.tables import Verdict
 from tests.conftest import HEADER, make_rows, write_csv
 
 

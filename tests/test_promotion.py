@@ -8,24 +8,19 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from scripts import (
-    artifacts,
-    console,
-    database,
-    ingestion,
-    promotion,
-    release,
-    training,
-)
-from scripts.artifacts import Kind
-from scripts.config import Config, PromotionSettings
-from scripts.promotion import Answer
+from scripts import ingestion, promotion, training
+from scripts.core import artifacts, console
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config, PromotionSettings
+from scripts.production import release
+from scripts.production.promotion_gate import GateVerdict
+from scripts.records import database, runs
 
 
 def test_main_holds_a_model_that_is_the_production_model(deployed: Config) -> None:
     decision = promotion.main(deployed)
 
-    assert decision.answer is Answer.HOLD
+    assert decision.answer is GateVerdict.HOLD
     assert decision.candidate_f1 == decision.production_f1
 
 
@@ -58,7 +53,7 @@ def test_after_a_change_of_schema_that_production_cannot_follow_the_candidate_is
 
     decision = promotion.main(edited)
 
-    assert decision.answer is Answer.DEPLOY
+    assert decision.answer is GateVerdict.DEPLOY
     assert decision.reason == (
         f"release {current.name} cannot be compared: it needs the numeric columns"
         " ['lastyear_activity', 'number_of_employees'], which the schema no longer has;"
@@ -79,7 +74,7 @@ def test_after_a_change_of_schema_too_few_test_rows_still_hold_the_candidate(
     decision = promotion.main(msgspec.structs.replace(edited, promotion=strict))
 
     # The five test rows have three leavers; how sure one must be needs a comparison.
-    assert decision.answer is Answer.NOT_ENOUGH_EVIDENCE
+    assert decision.answer is GateVerdict.NOT_ENOUGH_EVIDENCE
     assert decision.reason.endswith(", but test rows 5 below promotion.min_test_rows = 6")
 
 
@@ -140,8 +135,8 @@ def test_last_shows_every_recorded_fact(deployed: Config, run: Callable[..., Res
     decision = promotion.main(deployed)
     now = datetime(2026, 11, 24, 6, 7, 8, tzinfo=UTC)
     with database.open_records(deployed.database_url) as engine, database.writing(engine) as rows:
-        run_id = database.start_run(rows, now)
-        database.record_decision(rows, run_id, now, **decision.as_row())
+        run_id = runs.start_run(rows, now)
+        runs.record_decision(rows, run_id, now, **decision.as_row())
 
     shown = run("--last")
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scripts import app, errors
-from scripts.config import Config
+from scripts import app
+from scripts.core import errors
+from scripts.core.config import Config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -9,16 +9,22 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from scripts import canvas, charts, durable, evaluation, gallery, release, reporting
-from scripts.config import Config, Schema
-from scripts.errors import NotMadeYetError
+from scripts import reporting
+from scripts.core import files
+from scripts.core.config import Config, Schema
+from scripts.core.errors import NotMadeYetError
+from scripts.model import metrics
+from scripts.production import release
+from scripts.reports import chart_files, chart_style, model_charts
 
 
 def plot(y: list[int], predicted: list[int], title: str = "a title") -> Figure:
     """Draw the confusion matrix of predictions."""
     truth, said = np.array(y, dtype=np.int64), np.array(predicted, dtype=np.int64)
-    measured = evaluation.evaluate(truth, said, said.astype(np.float64))
-    return canvas.draw(charts.confusion_matrix(measured, Schema(), "0001_x"), canvas.LIGHT, title)
+    measured = metrics.evaluate(truth, said, said.astype(np.float64))
+    return chart_style.draw(
+        model_charts.confusion_matrix(measured, Schema(), "0001_x"), chart_style.LIGHT, title
+    )
 
 
 def texts_of(figure: Figure) -> list[str]:
@@ -59,7 +65,7 @@ def test_rows_are_what_happened_and_columns_what_was_predicted() -> None:
 
 
 def test_a_picture_is_a_png_of_readable_size_and_equal_for_equal_counts() -> None:
-    first, second = (canvas.render_png(plot([0, 1, 1], [0, 1, 0])) for _ in range(2))
+    first, second = (chart_style.render_png(plot([0, 1, 1], [0, 1, 0])) for _ in range(2))
 
     pixels = matplotlib.image.imread(io.BytesIO(first), format="png")
     assert pixels.shape[0] >= 400
@@ -93,20 +99,20 @@ def test_text_keeps_inside_the_picture_and_off_the_other_cells() -> None:
     ],
 )
 def test_the_classes_are_called_as_in_the_table(schema: Schema, words: tuple[str, str]) -> None:
-    assert charts.class_words(schema) == words
+    assert model_charts.class_words(schema) == words
 
 
 def test_main_draws_the_model_in_production(
     deployed: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = []
-    draw_really = canvas.draw
+    draw_really = chart_style.draw
 
-    def note(drawing: canvas.Drawing, look: canvas.Look, header: str = "") -> Figure:
+    def note(drawing: chart_style.Drawing, look: chart_style.Theme, header: str = "") -> Figure:
         headers.append(header)
         return draw_really(drawing, look, header)
 
-    monkeypatch.setattr(canvas, "draw", note)
+    monkeypatch.setattr(chart_style, "draw", note)
 
     path = reporting.main(deployed)
 
@@ -126,7 +132,7 @@ def test_main_draws_what_the_index_lists(deployed: Config) -> None:
     assert index["release"] == current.name
     for chart in index["charts"]:
         content = (deployed.output_model_path / "charts" / chart["file"]).read_bytes()
-        assert chart["file"] == f"{chart['name']}-{durable.digest(content)[:8]}.svg"
+        assert chart["file"] == f"{chart['name']}-{files.digest(content)[:8]}.svg"
         assert f'width="{chart["width"] * 0.75:g}pt"' in content.decode()
         assert len(chart["alt"]) > 20
         # All colours are variables, those of seaborn too.
@@ -136,7 +142,7 @@ def test_main_draws_what_the_index_lists(deployed: Config) -> None:
 def test_the_words_of_the_confusion_matrix_hold_its_numbers(deployed: Config) -> None:
     reporting.main(deployed)
 
-    read = gallery.read(deployed.output_model_path)
+    read = chart_files.read(deployed.output_model_path)
     assert read is not None
     matrix = {chart.name: chart for chart in read.charts}["confusion_matrix"]
     # Of the five test rows t1, t2 and t3 left; t3, with much activity, is missed.

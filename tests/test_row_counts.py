@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from scripts import bulk, dataset, linewise, pandas_engine, ranges, uploads
-from scripts.answers import RefusedError
-from scripts.bodies import read_csv
-from scripts.config import Schema
-from scripts.findings import FileReading
-from scripts.ranges import Told
+from scripts.api.request_bodies import read_csv
+from scripts.api.responses import RefusedError
+from scripts.core.config import Schema
+from scripts.dashboard import upload
+from scripts.data import csv_blocks, dataset, streaming_ingest
+from scripts.data.read_report import FileReading
+from scripts.engine import pandas_engine
+from scripts.spark import file_ranges
+from scripts.spark.file_ranges import Told
 
 SCHEMA = Schema()
 # So many files are read at once: most paths have something to set up.
@@ -94,15 +97,15 @@ def by_blocks(paths: list[Path]) -> Counts:
 
 def by_ranges(paths: list[Path]) -> Counts:
     """Read as Spark's tasks do, each a range of a file."""
-    form = ranges.Rows(SCHEMA, needs_label=False)
+    form = file_ranges.Rows(SCHEMA, needs_label=False)
     readings, labels = [], list[int]()
     for path in paths:
-        cut = ranges.cut(path.stat().st_size, 500)
-        made = [one for part in cut for one in ranges.read_range(path, part, form)]
+        cut = file_ranges.cut(path.stat().st_size, 500)
+        made = [one for part in cut for one in file_ranges.read_range(path, part, form)]
         told = [one for one in made if isinstance(one, Told)]
-        found = ranges.put_together(told, "", path, SCHEMA)
+        found = file_ranges.put_together(told, "", path, SCHEMA)
         if found is None:  # A quote is left open: the file is read in one go.
-            found, tables = bulk.read_file(path, path.parent, SCHEMA, needs_label=False)
+            found, tables = csv_blocks.read_file(path, path.parent, SCHEMA, needs_label=False)
         else:
             tables = [one for one in made if not isinstance(one, Told)]
         readings.append(found)
@@ -111,13 +114,13 @@ def by_ranges(paths: list[Path]) -> Counts:
 
 
 def by_upload(paths: list[Path]) -> Counts:
-    made = [uploads.read_table(p.read_bytes(), SCHEMA, 1000, needs_label=False) for p in paths]
+    made = [upload.read_table(p.read_bytes(), SCHEMA, 1000, needs_label=False) for p in paths]
     return count([found for found, _ in made], [n for _, own in made for n in own["exited"]])
 
 
 def by_lines(paths: list[Path], bound_bytes: int | None) -> Counts:
     """Read as ingestion does where equal rows are kept; each row without a label is a client."""
-    found = linewise.gather(
+    found = streaming_ingest.gather(
         paths, SCHEMA, paths[0].parent / "work", bound_bytes=bound_bytes, drop_equal=False,
         find_clients=lambda table, schema: dataset.split_unlabelled(table, schema)[1],
     )  # fmt: skip
@@ -129,7 +132,7 @@ def by_lines(paths: list[Path], bound_bytes: int | None) -> Counts:
 def in_memory(paths: list[Path]) -> Counts:
     try:
         return by_lines(paths, None)
-    except linewise.FractionsError:  # Ingestion then reads a table.
+    except streaming_ingest.FractionsError:  # Ingestion then reads a table.
         return by_blocks(paths)
 
 
@@ -148,7 +151,7 @@ def check(n_batches: int, seed: int, folder: Path, monkeypatch: pytest.MonkeyPat
         paths = [folder / f"{number}.csv" for number in range(BATCH)]
         for path, file in zip(paths, made, strict=True):
             path.write_bytes(file.content)
-        monkeypatch.setattr(bulk, "BLOCK_BYTES", draw.choice([200, 2**18]))
+        monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", draw.choice([200, 2**18]))
         files = [(len(m.used) + m.clients + m.rejected, m.rejected) for m in made]
         expected = Counts(files, sum(len(m.used) for m in made), sum(m.clients for m in made))
         for read in PATHS:
@@ -203,7 +206,7 @@ def test_equal_rows_are_counted_as_duplicates(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("\n".join([HEADER, *["x,1,2,3,1"] * 3, *["y,1,2,3,0"] * 2, "z,1,2,3,"]))
 
-    found = linewise.gather(
+    found = streaming_ingest.gather(
         [path], SCHEMA, tmp_path / "work", find_clients=pandas_engine.find_todays_clients
     )
     b"".join(found.parts)

@@ -15,11 +15,14 @@ import pytest
 import requests
 
 from benchmarks.proxies import SERVED_BY, running_proxy
-from scripts import artifacts, configfile, fullprocess, model, rollback
-from scripts.config import Config
-from scripts.database import Verdict
+from scripts import fullprocess
+from scripts.core import artifacts, config_file
+from scripts.core.config import Config
+from scripts.model import logistic_model
+from scripts.production import rollback
+from scripts.records.tables import Verdict
 from tests.conftest import make_rows, write_csv
-from tests.service import TOKEN, edit_config, make_row, served
+from tests.support.service import TOKEN, edit_config, make_row, served
 
 pytestmark = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 
@@ -96,7 +99,11 @@ def truth_of(prod_folder: Path) -> dict[str, float]:
     """Compute what each release says of the client that is asked about."""
     columns = {name: np.array([float(value)]) for name, value in make_row(20).items()}
     return {
-        folder.name: float(model.probabilities(model.load_model(folder / "model.json"), columns)[0])
+        folder.name: float(
+            logistic_model.probabilities(logistic_model.load_model(folder / "model.json"), columns)[
+                0
+            ]
+        )
         for folder in artifacts.list_releases(prod_folder)
     }
 
@@ -114,7 +121,7 @@ def installation(config_path: Path, postgresql_url: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("ADRAS_DATABASE_URL", postgresql_url)
     monkeypatch.setenv("ADRAS_API_TOKEN", TOKEN)
     edit_config(config_path, run={"timeout_minutes": 5})
-    config = configfile.read_config(config_path)
+    config = config_file.read_config(config_path)
     shutil.rmtree(config.input_folder_path)
     write_csv(config.input_folder_path / "a.csv", make_rows(200, seed=1, noise=1.0))
     write_csv(config.test_data_path / "test.csv", make_rows(200, seed=2))

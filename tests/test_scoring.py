@@ -2,10 +2,12 @@
 
 import pytest
 
-from scripts import dataset, evaluation, ingestion, scoring, training
-from scripts.artifacts import Kind
-from scripts.config import Config
-from scripts.errors import DatasetError, InsufficientDataError, NotMadeYetError
+from scripts import ingestion, scoring, training
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config
+from scripts.core.errors import DatasetError, InsufficientDataError, NotMadeYetError
+from scripts.data import dataset
+from scripts.model import metrics
 from tests.conftest import TEST_ROWS, write_csv
 
 
@@ -13,7 +15,7 @@ def test_main_measures_what_can_be_counted_by_hand(config: Config) -> None:
     ingestion.main(config)
     trained = training.main(config)
     table, _ = dataset.read_test_table(config.test_data_path, config.schema)
-    predicted, _ = evaluation.predict_table(trained.model, table)
+    predicted, _ = metrics.predict_table(trained.model, table)
     # t1 and t2 are quiet and left, t4 and t5 are busy and stayed; t3 is busy and left all the same.
     assert predicted.tolist() == [1, 1, 0, 0, 0]
 

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 import requests
 
-from scripts import artifacts, durable, release, rollback
-from scripts.configfile import read_config
-from scripts.errors import ConfigError
-from tests.service import FEATURES, make_model, make_row, served, write_release
+from scripts.core import artifacts, files
+from scripts.core.config_file import read_config
+from scripts.core.errors import ConfigError
+from scripts.production import release, rollback
+from tests.support.service import FEATURES, make_model, make_row, served, write_release
 
 # The share of the requests before the first change.
 QUIET = 0.1
@@ -169,7 +170,7 @@ class Changes:
         wanted = "high" if is_low else "low"
         self.measure(
             "config edit",
-            lambda: durable.write_whole(self.config_path, json.dumps(settings)),
+            lambda: files.write_whole(self.config_path, json.dumps(settings)),
             lambda answer: answer["risk_bands"] == [wanted],
         )
 
@@ -260,7 +261,7 @@ def check_flips(config_path: Path, positions: Callable[[int], range]) -> str:
             for position in positions(len(content)):
                 flipped = bytes([content[position] ^ 1])
                 path.write_bytes(content[:position] + flipped + content[position + 1 :])
-                durable.replace_link(good, f"{artifacts.RELEASES}/{damaged.name}")
+                files.replace_link(good, f"{artifacts.RELEASES}/{damaged.name}")
                 answer = session.post(f"{url}/predict", json=body, timeout=10).json()
                 name = answer["release"]
                 # The model's stamp, a name, is the one thing that is written down only once.
@@ -273,7 +274,7 @@ def check_flips(config_path: Path, positions: Callable[[int], range]) -> str:
                     assert damaged.name in health.json()["errors"][0], (path, position)
                 counts["taken" if name != name_of(1) else "refused"] += 1
                 path.write_bytes(content)
-                durable.replace_link(good, link)
+                files.replace_link(good, link)
                 answer = session.post(f"{url}/predict", json=body, timeout=10).json()
                 assert answer["release"] == name_of(1)
     return (
@@ -349,7 +350,7 @@ def check_broken_configs(config_path: Path, n_configs: int) -> str:
             if number % 2:
                 config_path.write_bytes(broken)
             else:
-                durable.write_whole(config_path, broken.decode("latin-1").encode("latin-1"))
+                files.write_whole(config_path, broken.decode("latin-1").encode("latin-1"))
             answer = session.post(f"{url}/predict", json=body, timeout=10)
             faults = faults_of(session, url)
             try:

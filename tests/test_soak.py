@@ -15,9 +15,13 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
-from scripts import configfile, database, fullprocess, release, steps, tables
-from scripts.database import Status, Verdict
-from scripts.errors import DatasetError
+from scripts import fullprocess
+from scripts.core import config_file
+from scripts.core.errors import DatasetError
+from scripts.pipeline import steps
+from scripts.production import release
+from scripts.records import database, runs, tables
+from scripts.records.tables import Status, Verdict
 from tests.conftest import HEADER, make_rows, write_csv
 
 NAMES = [f"{letter}.csv" for letter in "abcd"]
@@ -113,7 +117,7 @@ class Soak(RuleBasedStateMachine):
             },
         }  # fmt: skip
         (self.root / "config.json").write_text(json.dumps(settings_of_it))
-        self.config = configfile.read_config(self.root / "config.json")
+        self.config = config_file.read_config(self.root / "config.json")
         self.inputs: dict[str, str] = {}
         self.tests: dict[str, str] = {}
         (self.root / "input").mkdir()
@@ -201,9 +205,9 @@ class Soak(RuleBasedStateMachine):
             database.open_records(self.config.database_url) as engine,
             database.reading(engine) as connection,
         ):
-            (run,) = database.latest_runs(connection, 1)
-            deployments = database.list_deployments(connection, 10_000)
-            n_runs = len(database.newest_rows(connection, tables.runs, 10**6))
+            (run,) = runs.latest_runs(connection, 1)
+            deployments = runs.list_deployments(connection, 10_000)
+            n_runs = len(runs.newest_rows(connection, tables.runs, 10**6))
         assert run["id"] == self.n_ticks
         assert run["verdict"] == verdict
         assert run["status"] == (Status.FAILED if verdict is None else Status.FINISHED)

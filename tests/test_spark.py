@@ -14,41 +14,25 @@ import pytest
 import sqlalchemy as sa
 from sklearn.pipeline import Pipeline
 
-from scripts import (
-    app,
-    artifacts,
-    candidates,
-    clients,
-    clientscoring,
-    database,
-    dataset,
-    drift,
-    durable,
-    evaluation,
-    filebook,
-    findings,
-    inbox,
-    model,
-    monitoring,
-    pandas_engine,
-    plainmodel,
-    reference,
-    regression,
-    release,
-    spelling,
-    tables,
-)
-from scripts.artifacts import Kind
-from scripts.config import Config, EngineSettings
-from scripts.database import Role
-from scripts.errors import DatasetError
-from scripts.findings import FileReading
-from scripts.model import CategoricalTerm, NumericTerm
-from scripts.regression import BLANK_WEIGHT, RAW, SCALED
-from scripts.run_context import RunContext
-from tests.clientele import ask
-from tests.sparkcluster import running_cluster, why_not
-from tests.sparkruns import LAKE, RARE, Done, change_engine, probe, run_once
+from scripts import app
+from scripts.clients import score_clients
+from scripts.core import artifacts, files
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config, EngineSettings
+from scripts.core.errors import DatasetError
+from scripts.data import csv_writer, dataset, read_report
+from scripts.data.read_report import FileReading
+from scripts.engine import pandas_engine
+from scripts.model import candidate, drift, logistic_model, metrics, reference, sklearn_pipeline
+from scripts.model.logistic_model import CategoricalTerm, NumericTerm
+from scripts.model.sklearn_pipeline import BLANK_WEIGHT, RAW, SCALED
+from scripts.production import monitor, release
+from scripts.production.run_context import RunContext
+from scripts.records import clients, database, runs, tables
+from scripts.records.tables import FileRole
+from tests.support.clientele import ask
+from tests.support.sparkcluster import running_cluster, why_not
+from tests.support.sparkruns import LAKE, RARE, Done, change_engine, probe, run_once
 
 
 @pytest.fixture(scope="module")
@@ -112,14 +96,14 @@ def test_what_is_rejected_is_said_in_the_same_bytes(done: Done, here: Any) -> No
         done.config.output_folder_path, artifacts.stamp_of(done.dataset_path)
     )
 
-    assert rejected.read_text() == findings.spell_rejected(readings)
+    assert rejected.read_text() == read_report.format_rejected(readings)
     assert rejected.read_text().count("\n") == 1 + 6 + 1
     assert sum(found.n_rows for found in readings) == 2509 + 2201 + 800
 
 
 def fit_here(done: Done, table: pd.DataFrame) -> Pipeline:
     """Fit the pandas engine's pipeline to the rows that the cluster fitted to."""
-    from scripts import sparkdata
+    from scripts.spark import dataset as sparkdata
 
     config, schema = done.config, done.config.schema
     shares = sparkdata.share_rows(table, schema, config.training.random_state)
@@ -127,7 +111,7 @@ def fit_here(done: Done, table: pd.DataFrame) -> Pipeline:
     assert len(rows) == done.first.n_training_rows
     X, y = dataset.features(rows, schema), dataset.target(rows, schema)
     form = RAW if done.first.numeric[0].scale == 1.0 else SCALED
-    pipeline = regression.make_pipeline(X, schema, config.training, form)
+    pipeline = sklearn_pipeline.make_pipeline(X, schema, config.training, form)
     # scikit-learn stops by default where the sixth digit may still change.
     return pipeline.set_params(regression__tol=1e-9).fit(X, y)
 
@@ -157,7 +141,8 @@ def test_coefficients_are_those_of_the_pandas_engine_on_the_same_split(
     fitted["regression"].coef_ = fitted["regression"].coef_ * slope
 
     expected = numbers_of(
-        plainmodel.numeric_terms(fitted, schema), plainmodel.categorical_terms(fitted, schema)
+        sklearn_pipeline.numeric_terms(fitted, schema),
+        sklearn_pipeline.categorical_terms(fitted, schema),
     )
 
     found = numbers_of(done.first.numeric, done.first.categorical)
@@ -175,7 +160,7 @@ def test_mllib_finds_the_same_minimum(done: Done, tmp_path: Path) -> None:
         folder = done.config.output_model_path.parent
         found = probe(folder, "mllib", change_engine(folder, "other.json", master=cluster.master))
     latest = artifacts.find_latest(done.config.output_model_path, Kind.MODEL, "training")
-    second = model.load_model(latest)
+    second = logistic_model.load_model(latest)
     print(f"MLlib took {found['n_iterations']} iterations")
     slope = second.validation["calibration_slope"]
     assert slope is not None
@@ -197,7 +182,7 @@ def test_the_facts_of_the_dataset_are_those_of_the_pandas_engine(done: Done, her
     expected = reference.add_reference(
         msgspec.structs.replace(
             done.first,
-            dataset=candidates.describe_dataset(table, facts.sha256, schema),
+            dataset=candidate.describe_dataset(table, facts.sha256, schema),
         ),
         table,
     ).dataset
@@ -226,7 +211,7 @@ def test_the_score_is_that_of_the_same_model_on_the_same_rows(done: Done) -> Non
         line.split(" ", 1) for line in score_path.read_text().splitlines()[1:] if " " in line
     )
 
-    measured = evaluation.evaluate_model(done.first, table).as_dict()
+    measured = metrics.evaluate_model(done.first, table).as_dict()
 
     assert float(score_path.read_text().splitlines()[0]) == measured.pop("f1")
     auc = measured.pop("roc_auc")
@@ -243,7 +228,7 @@ def test_the_pickle_is_the_same_regression(done: Done) -> None:
     estimator = pickle.loads(pickle_path.read_bytes())
 
     X = dataset.features(table, done.config.schema)
-    predicted, probability = evaluation.predict_table(done.first, table)
+    predicted, probability = metrics.predict_table(done.first, table)
     assert estimator.predict_proba(X)[:, 1] == pytest.approx(probability, rel=0, abs=1e-12)
     assert np.array_equal(estimator.predict(X), predicted)
 
@@ -257,7 +242,7 @@ def test_the_service_answers_from_what_the_cluster_made(done: Done, here: Any) -
     )
 
     assert answer.status_code == 200
-    _, probability = evaluation.predict_table(done.first, here[0].head(5))
+    _, probability = metrics.predict_table(done.first, here[0].head(5))
     assert answer.get_json()["probabilities"] == pytest.approx(probability.tolist())
 
 
@@ -280,7 +265,7 @@ def test_what_is_written_for_narwhals_cleans_on_spark_and_what_is_for_pandas_is_
 @pytest.fixture(scope="module")
 def later(done: Done) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
     """Read the files of the second run, which it read off a store, by the pandas engine."""
-    paths = inbox.list_tables(done.config.input_folder_path)
+    paths = files.list_tables(done.config.input_folder_path)
     return pandas_engine.read_input(paths, done.config.schema)
 
 
@@ -300,7 +285,7 @@ def test_drift_is_that_of_the_pandas_engine_on_the_same_rows(done: Done, later: 
             assert rows[one.column][name] == same, (one.column, name)
         assert rows[one.column]["n_compared"] == expected.n_compared
         assert rows[one.column]["n_rows"] == len(later[0])
-    assert monitoring.describe_data(expected) in done.said
+    assert monitor.describe_data(expected) in done.said
 
 
 def score_by_pandas(
@@ -317,11 +302,11 @@ def score_by_pandas(
         # The third run had nothing new.
         for name, (labelled, clients_found) in zip(names[:2], rounds, strict=True):
             path = Kind.DATASET.path(folder, "20250101T000000000000Z")
-            durable.write_whole(path, spelling.spell_table(labelled))
+            files.write_whole(path, csv_writer.spell_table(labelled))
             with database.writing(engine) as connection:
-                run_id = database.start_run(connection, datetime.now(UTC))
+                run_id = runs.start_run(connection, datetime.now(UTC))
             current = release.load_release(config.prod_deployment_path / artifacts.RELEASES / name)
-            clientscoring.score_clients(
+            score_clients.score_clients(
                 RunContext(config), engine, run_id, clients_found, path, config.schema, current
             )
     return config
@@ -407,13 +392,13 @@ def test_input_in_a_store_is_read_and_recorded_as_the_same_files_here(
         done.config.output_folder_path, artifacts.stamp_of(done.second_path)
     )
     with database.open_records(done.config.database_url) as engine, engine.connect() as connection:
-        rows = filebook.files_of_run(connection, 2)
+        rows = runs.files_of_run(connection, 2)
     expected = {
         found.path.name.replace("f.csv", "e.csv"): (found.n_rows, found.refused, found.n_bytes)
         for found in later[2]
     }
 
-    found = {row["path"].rpartition("/")[2]: row for row in rows if row["role"] == Role.INPUT}
+    found = {row["path"].rpartition("/")[2]: row for row in rows if row["role"] == FileRole.INPUT}
 
     assert {name: (row["n_rows"], row["refused"]) for name, row in found.items()} == {
         name: facts[:2] for name, facts in expected.items()
@@ -421,7 +406,7 @@ def test_input_in_a_store_is_read_and_recorded_as_the_same_files_here(
     for name, (_, refused, n_bytes) in expected.items():
         assert refused or found[name]["n_bytes"] == n_bytes
     assert all(row["path"].startswith("webhdfs://127.0.0.1:") for row in rows)
-    lines = findings.spell_rejected(later[2]).replace("f.csv,", "e.csv,").splitlines()
+    lines = read_report.format_rejected(later[2]).replace("f.csv,", "e.csv,").splitlines()
     assert sorted(rejected.read_text().splitlines()) == sorted(lines)
     assert {name for name, row in found.items() if row["refused"]} == {
         "d.csv", "empty.csv", "folder.csv",
@@ -456,4 +441,4 @@ def test_a_dataset_in_parts_is_refused_by_the_pandas_engine(done: Done) -> None:
     config = msgspec.structs.replace(done.config, engine=EngineSettings())
 
     with pytest.raises(DatasetError, match="dataset of the Spark engine, in parts"):
-        monitoring.main(config, dataset_path=done.dataset_path)
+        monitor.main(config, dataset_path=done.dataset_path)

@@ -9,11 +9,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from examples.telecom import make_data
-from scripts import config, configfile, diagnostics, fullprocess, ingestion, release
+from scripts import diagnostics, fullprocess, ingestion
 from scripts.app import create_app
-from scripts.artifacts import Kind
-from scripts.database import Verdict
-from tests.service import answer_of
+from scripts.core import config, config_file
+from scripts.core.artifacts import Kind
+from scripts.production import release
+from scripts.records.tables import Verdict
+from tests.support.service import answer_of
 
 FOLDER = Path(make_data.__file__).parent
 
@@ -69,7 +71,7 @@ def test_another_table_goes_from_files_to_answers_and_is_read_by_its_pin_afterwa
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
-    chosen = configfile.read_config(installed)
+    chosen = config_file.read_config(installed)
 
     assert fullprocess.main(chosen) is Verdict.DEPLOYED
 

@@ -10,10 +10,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from scripts import candidates, dataset, fitting, holdout, ingestion, model, thresholds, training
-from scripts.config import Config, Schema, TrainingSettings
-from scripts.errors import InsufficientDataError, NotMadeYetError
-from scripts.regression import RAW
+from scripts import ingestion, training
+from scripts.core.config import Config, Schema, TrainingSettings
+from scripts.core.errors import InsufficientDataError, NotMadeYetError
+from scripts.data import dataset
+from scripts.model import candidate as candidates
+from scripts.model import decision_threshold, fit, logistic_model
+from scripts.model.sklearn_pipeline import RAW
 from tests.conftest import SMALL_ROWS, make_rows, write_csv
 
 SCHEMA = Schema()
@@ -27,7 +30,7 @@ def read_rows(tmp_path: Path, rows: list[str], schema: Schema = SCHEMA) -> pd.Da
 def test_prepare_dataset_splits_26_rows_into_23_and_3(tmp_path: Path) -> None:
     table = read_rows(tmp_path, SMALL_ROWS)
 
-    split = holdout.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=True)
+    split = fit.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=True)
 
     assert split["training"]["X"].shape == (23, 3)
     assert split["val"]["X"].shape == (3, 3)
@@ -39,7 +42,7 @@ def test_prepare_dataset_without_a_split_gives_the_table_without_identifiers(
 ) -> None:
     table = read_rows(tmp_path, SMALL_ROWS)
 
-    prepared = holdout.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=False)
+    prepared = fit.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=False)
 
     assert list(prepared.columns) == [*SCHEMA.features, "exited"]
     assert len(prepared) == 26
@@ -52,7 +55,7 @@ def test_the_coefficients_are_those_of_plain_logistic_regression(
 
     fitted = candidates.fit_candidate(table, "0" * 64, config).model
 
-    split = holdout.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=True)
+    split = fit.prepare_dataset(table, SCHEMA, TrainingSettings(), create_val_data=True)
     plain = LogisticRegression(solver="newton-cholesky")
     plain.fit(split["training"]["X"].to_numpy(), split["training"]["y"])
     assert [t.coefficient for t in fitted.numeric] == pytest.approx(plain.coef_[0], rel=1e-6)
@@ -64,7 +67,7 @@ def test_a_quieter_client_is_more_at_risk(tmp_path: Path, config: Config) -> Non
     fitted = candidates.fit_candidate(read_rows(tmp_path, SMALL_ROWS), "", config).model
     columns = {name: np.array([100.0, 100.0]) for name in SCHEMA.features}
 
-    quiet, busy = model.probabilities(
+    quiet, busy = logistic_model.probabilities(
         fitted, columns | {"lastmonth_activity": np.array([1.0, 190.0])}
     )
 
@@ -82,7 +85,7 @@ def test_plain_numbers_give_sklearns_probabilities_on_10_000_rows_with_blanks(
     table = read_rows(tmp_path, [",".join(row) for row in rows])
     candidate = candidates.fit_candidate(table, "", config)
 
-    ours = model.probabilities(candidate.model, dataset.feature_arrays(table, SCHEMA))
+    ours = logistic_model.probabilities(candidate.model, dataset.feature_arrays(table, SCHEMA))
 
     theirs = candidate.estimator.predict_proba(dataset.features(table, SCHEMA))[:, 1]
     assert np.abs(ours - theirs).max() <= 1e-12
@@ -100,7 +103,7 @@ def test_categories_are_columns_of_their_own_and_unknown_ones_add_nothing(
 
     assert fitted.categorical[0].categories == ("", "red")
     blue = {"lastmonth_activity": np.array([0.0]), "number_of_employees": np.array(["blue"])}
-    assert model.contributions(fitted, blue)["number_of_employees"].tolist() == [0.0]
+    assert logistic_model.contributions(fitted, blue)["number_of_employees"].tolist() == [0.0]
 
 
 def _with_schema(config: Config, schema: Schema) -> Config:
@@ -122,7 +125,7 @@ def test_the_threshold_takes_the_declared_one_or_half_when_rows_are_few(
     table = read_rows(tmp_path, make_rows(n_rows, 1))
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
 
-    assert fitting.make_plan(X, y, SCHEMA, settings, RAW).threshold == expected
+    assert fit.make_plan(X, y, SCHEMA, settings, RAW).threshold == expected
 
 
 def test_the_threshold_lowers_the_limit_when_exits_are_rare_and_noisy(tmp_path: Path) -> None:
@@ -130,7 +133,7 @@ def test_the_threshold_lowers_the_limit_when_exits_are_rare_and_noisy(tmp_path: 
     table = read_rows(tmp_path, rows)
     X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
 
-    assert 0 < fitting.make_plan(X, y, SCHEMA, TrainingSettings(), RAW).threshold < 0.5
+    assert 0 < fit.make_plan(X, y, SCHEMA, TrainingSettings(), RAW).threshold < 0.5
 
 
 def test_main_writes_equal_models_for_equal_data(config: Config) -> None:
@@ -182,6 +185,6 @@ def test_a_column_of_blanks_only_is_no_obstacle(tmp_path: Path, config: Config) 
 def test_the_fast_f1_of_the_threshold_is_scikit_learns(y: list[int], predicted: list[int]) -> None:
     probability = np.array(predicted, dtype=np.float64)
 
-    (ours,) = thresholds.f1_at(np.array([0.5]), np.array(y), probability)
+    (ours,) = decision_threshold.f1_at(np.array([0.5]), np.array(y), probability)
 
     assert ours == f1_score(y, predicted)

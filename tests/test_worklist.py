@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scripts import worklist
-from scripts.config import Config
-from scripts.console import make_command, with_config
-from tests.clientele import CLIENTS, FIRST, ask, put_clients, score, score_twice, serve
-from tests.service import ROOT
+from scripts.core.config import Config
+from scripts.core.console import make_command, with_config
+from tests.support.clientele import CLIENTS, FIRST, ask, put_clients, score, score_twice, serve
+from tests.support.service import ROOT
 
 HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees"
 

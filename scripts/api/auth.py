@@ -1,0 +1,545 @@
+"""Who may ask: tokens compared in constant time, failed logins limited per address.
+
+Sessions of browsers: a signed cookie that stands for a token and ends when the token changes.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+import math
+import os
+import secrets
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from itsdangerous import BadSignature, TimestampSigner
+from werkzeug.http import dump_cookie, parse_cookie
+
+from scripts.api.responses import RefusedError
+from scripts.api.tokens import Role, Tokens
+from scripts.core import files
+from scripts.core.config import LOOPBACK_HOSTS
+
+# Wrong tokens of an address in a minute: so often the same one, and so many different ones.
+MAX_FAILED_LOGINS = 10
+WINDOW_S = 60.0
+# So that a flood of addresses cannot fill the memory; the oldest are forgotten first.
+MAX_ADDRESSES = 10_000
+N_HASH_BYTES = 8
+IPV6_SITE_BITS = 64
+# Longer than any address with a port; a header may be longer.
+MAX_ADDRESS_CHARACTERS = 64
+UNKNOWN = "unknown"
+READ_ONLY = "This token may read only; this method on this path wants the token of the role admin."
+WHO = ("WWW-Authenticate", 'Bearer realm="adras"')
+
+
+def normalize_address(text: str) -> str:
+    """Return an IP address in its one spelling, without port, brackets and zone.
+
+    Parameters
+    ----------
+    text : str
+        As a socket or the header X-Forwarded-For has it, such as `192.0.2.1:4711`,
+        `[2001:db8::1]:443` or `::ffff:192.0.2.1`, by which a socket of IPv6 names an IPv4 client.
+
+    Returns
+    -------
+    str
+        "unknown" for any other text.
+    """
+    text = text.strip()[:MAX_ADDRESS_CHARACTERS]
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        parsed = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return UNKNOWN
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+
+
+def site_of(address: str) -> str:
+    """Name the address that failed logins are counted for; a whole site of IPv6 counts as one."""
+    address = normalize_address(address)
+    if ":" not in address:
+        return address
+    return str(ipaddress.IPv6Network((address, IPV6_SITE_BITS), strict=False))
+
+
+def is_from_proxy(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> bool:
+    """Return whether a request comes from a proxy of ours, whose headers are believed."""
+    if not trusted_proxies:
+        return False
+    address = normalize_address(str(environ.get("REMOTE_ADDR", "")))
+    return address in map(normalize_address, trusted_proxies)
+
+
+def client_address(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> str:
+    """Return the address of the client: behind a proxy the last one that no proxy of ours added.
+
+    Parameters
+    ----------
+    environ : mapping
+        Of WSGI.
+    trusted_proxies : tuple of str
+        Addresses whose X-Forwarded-For is believed; from others it would be a way around the
+        limit.
+    """
+    address = normalize_address(str(environ.get("REMOTE_ADDR", "")))
+    if not is_from_proxy(environ, trusted_proxies):
+        return address
+    proxies = set(map(normalize_address, trusted_proxies))
+    chain = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    passed = [normalize_address(part) for part in chain if part.strip()]
+    strangers = [part for part in passed if part not in proxies]
+    return strangers[-1] if strangers else address
+
+
+@dataclass
+class Window:
+    """The wrong tokens of one address within a minute: how often each was sent, by its hash."""
+
+    started_s: float
+    n_by_token: Counter[bytes] = field(default_factory=Counter)
+
+    def is_full(self, token: bytes) -> bool:
+        """Return whether this token is not to be tried again."""
+        n_times = self.n_by_token[token]
+        n_tokens = len(self.n_by_token)
+        return n_times >= MAX_FAILED_LOGINS or (not n_times and n_tokens >= MAX_FAILED_LOGINS)
+
+
+class FailedLogins:
+    """Count wrong tokens per address, token and minute.
+
+    A program that goes on with an outdated token, or somebody who types another one, is told so
+    whatever others behind the same address send.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._windows: OrderedDict[str, Window] = OrderedDict()
+        # The memory holds no token that was nearly right, not even as a plain hash.
+        self._key = secrets.token_bytes(32)
+
+    def _hash(self, token: bytes) -> bytes:
+        """Hash a token with the key of this process."""
+        return hashlib.blake2b(token, digest_size=N_HASH_BYTES, key=self._key).digest()
+
+    def count(self, address: str, token: bytes) -> float:
+        """Count a wrong token; after a minute an address begins anew.
+
+        Parameters
+        ----------
+        address : str
+            Of the client.
+        token : bytes
+            As sent.
+
+        Returns
+        -------
+        float
+            For how many seconds this address should not send this token again; 0 if it may.
+        """
+        site, now_s, hashed = site_of(address), time.monotonic(), self._hash(token)
+        with self._lock:
+            window = self._windows.pop(site, None)
+            if window is None or now_s - window.started_s >= WINDOW_S:
+                window = Window(now_s)
+            self._windows[site] = window
+            while len(self._windows) > MAX_ADDRESSES:
+                self._windows.popitem(last=False)
+            if window.is_full(hashed):
+                return window.started_s + WINDOW_S - now_s
+            window.n_by_token[hashed] += 1
+            return 0.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session of a browser, as its cookie has it."""
+
+    role: Role
+    identifier: str
+    began_s: int
+
+    @property
+    def name(self) -> str:
+        """The name of its file once it has ended; the moment says when the file may go."""
+        return f"{self.began_s}-{self.identifier}"
+
+
+class EndedSessions:
+    """The list of sessions that were ended: a folder with an empty file for each.
+
+    The other processes of the service see a file at once, and a restart forgets none. A file is
+    removed when its session would be over by itself.
+
+    Parameters
+    ----------
+    find_parent : callable, optional
+        Returns the folder in which the list lies. Without it the list is kept in memory only.
+    """
+
+    def __init__(self, find_parent: Callable[[], Path] | None = None) -> None:
+        self._find_parent = find_parent
+        self._known: dict[str, int] = {}
+        self._looking: threading.Thread | None = None
+
+    def add(self, session: Session) -> None:
+        """Add a session durably, and forget those that would be over by themselves.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; this process knows of the end nevertheless.
+        """
+        oldest_s = int(time.time()) - LIFETIME_S
+        kept = {name: began_s for name, began_s in self._known.items() if began_s >= oldest_s}
+        self._known = kept | {session.name: session.began_s}
+        if self._find_parent is None:
+            return
+        folder = self._find_parent() / FOLDER
+        files.make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+        os.close(os.open(folder / session.name, flags, 0o600))
+        files.sync_folder(folder)
+        for path in folder.iterdir():
+            began = path.name.partition("-")[0]
+            if began.isdecimal() and int(began) < oldest_s:
+                path.unlink(missing_ok=True)
+
+    def has(self, session: Session) -> bool:
+        """Return whether a session was ended.
+
+        Raises
+        ------
+        RefusedError
+            With status 503 if the list cannot be read, or its disk hangs.
+        """
+        if session.name in self._known:
+            return True
+        if self._find_parent is None:
+            return False
+        found = self._look_up(self._find_parent() / FOLDER / session.name)
+        if isinstance(found, OSError):
+            raise RefusedError(
+                503,
+                f"The list of ended sessions cannot be read ({found.strerror}); see that the"
+                f" service may read the folder {FOLDER} beside the releases, or send the token in"
+                " the header Authorization.",
+            )
+        return found
+
+    def _look_up(self, path: Path) -> bool | OSError:
+        """Look whether a file is there, in a thread, since a network disk may hang."""
+        found: list[bool | OSError] = []
+
+        def look() -> None:
+            try:
+                path.lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                found.append(False)
+            except OSError as error:
+                found.append(error)
+            else:
+                found.append(True)
+
+        if self._looking is None or not self._looking.is_alive():
+            looking = threading.Thread(target=look, name="ended-sessions", daemon=True)
+            looking.start()
+            looking.join(LOOKUP_S)
+            self._looking = looking if looking.is_alive() else None
+        return found[0] if found else TimeoutError(0, "the disk hangs")
+
+
+class Access:
+    """Let in who holds the token that a route wants, or a session that one began with it."""
+
+    def __init__(self, tokens: Tokens, ended: EndedSessions | None = None) -> None:
+        self._tokens = tokens
+        self._failed = FailedLogins()
+        self._sessions = Sessions(tokens, ended)
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether there is a token to be asked for."""
+        return bool(self._tokens.by_role)
+
+    def _role_of_token(self, sent: bytes) -> Role | None:
+        """Say which role a token has, comparing bytes in constant time."""
+        found = None
+        for role, token in self._tokens.by_role.items():
+            if hmac.compare_digest(sent, token):
+                found = role
+        return found
+
+    def _role_of_header(self, header: str) -> Role | None:
+        """Return the role of the token in the header Authorization."""
+        scheme, _, given = header.partition(" ")
+        # WSGI hands headers over as latin-1; the bytes compared are those that were sent.
+        found = self._role_of_token(given.strip().encode("latin-1", "replace"))
+        return found if scheme.lower() == "bearer" else None
+
+    def _refuse_token(
+        self, environ: Mapping[str, Any], token: bytes, trusted_proxies: tuple[str, ...]
+    ) -> None:
+        """Count a wrong token, and refuse the client who has sent too many."""
+        wait_s = self._failed.count(client_address(environ, trusted_proxies), token)
+        if wait_s:
+            raise RefusedError(
+                429,
+                f"Too many wrong tokens from this address; {MAX_FAILED_LOGINS} a minute are taken."
+                " The right token is taken at any time.",
+                [("Retry-After", str(math.ceil(wait_s)))],
+            )
+
+    def begin_session(
+        self, environ: Mapping[str, Any], token: str, trusted_proxies: tuple[str, ...] = ()
+    ) -> str:
+        """Begin the session of a browser whose user knows a token.
+
+        Parameters
+        ----------
+        environ : mapping
+            Of WSGI.
+        token : str
+            As typed in.
+        trusted_proxies : tuple of str
+            As for `client_address`.
+
+        Returns
+        -------
+        str
+            The value of its cookie.
+
+        Raises
+        ------
+        RefusedError
+            With status 401 for a wrong token, which counts as a failed login, 429 after too many.
+        """
+        given = token.strip().encode("utf-8", "surrogateescape")
+        role = self._role_of_token(given)
+        if role is None:
+            self._refuse_token(environ, given, trusted_proxies)
+            raise RefusedError(401, "This is not the token of this service.", [WHO])
+        return self._sessions.spell(role)
+
+    def end_session(self, environ: Mapping[str, Any]) -> None:
+        """End the session of a browser, so that a copy of its cookie opens nothing any more.
+
+        Raises
+        ------
+        RefusedError
+            With status 503 if that cannot be noted.
+        """
+        self._sessions.end(environ)
+
+    def check(
+        self, environ: Mapping[str, Any], wanted: Role, trusted_proxies: tuple[str, ...] = ()
+    ) -> Role | None:
+        """Refuse a request whose sender may not have what it asks for.
+
+        Parameters
+        ----------
+        environ : mapping
+            Of WSGI.
+        wanted : Role
+            What the route wants.
+        trusted_proxies : tuple of str
+            As for `client_address`.
+
+        Returns
+        -------
+        Role or None
+            What the sender may do; None where no token is set, and everybody may do everything.
+
+        Raises
+        ------
+        RefusedError
+            With status 401 without the right token, 403 with the token of a lesser role, 429
+            after too many wrong ones, 421 for a name that is none of this machine's.
+        """
+        if not self._tokens.by_role:
+            check_host(environ)
+            return None
+        header = environ.get("HTTP_AUTHORIZATION", "")
+        # A header is meant, a cookie comes by itself.
+        role = self._role_of_header(header) if header else self._sessions.role_of(environ)
+        if role is None:
+            # Who sends no token guesses none.
+            if header:
+                sent = (header.partition(" ")[2] or header).strip()
+                self._refuse_token(environ, sent.encode("latin-1", "replace"), trusted_proxies)
+            raise RefusedError(401, "Expected the header Authorization: Bearer <token>.", [WHO])
+        if wanted is Role.ADMIN and role is not Role.ADMIN:
+            raise RefusedError(403, READ_ONLY)
+        return role
+
+
+def check_origin(environ: Mapping[str, Any]) -> None:
+    """Refuse what a page of somebody else makes a browser send here.
+
+    A program that holds a token says so in a header, which no other page can add.
+
+    Notes
+    -----
+    Fetch Metadata Request Headers (W3C), "Sec-Fetch-Site", which browsers send to what they hold
+    for safe; the header Origin of RFC 6454, which they send with every form.
+    """
+    if environ.get("HTTP_AUTHORIZATION"):
+        return
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
+    is_ours = site in (None, "same-origin", "none")
+    if site is None and origin is not None:
+        is_ours = origin.partition("://")[2] == environ.get("HTTP_HOST", "")
+    if site is None and origin is None:
+        # No browser; what no browser sends, no page can have made it send.
+        is_ours = "HTTP_COOKIE" not in environ
+    if not is_ours:
+        raise RefusedError(403, "This was sent by a page of another site; open this one instead.")
+
+
+def check_host(environ: Mapping[str, Any]) -> None:
+    """Refuse, where no token is set, a name under which only a web page could know this service.
+
+    A page whose name is made to point here (DNS rebinding) could else ask as its visitor.
+    """
+    host = environ.get("HTTP_HOST", "")
+    name = (
+        host.rpartition("]")[0].removeprefix("[")
+        if host.startswith("[")
+        else host.partition(":")[0]
+    )
+    if name and name.lower() not in LOOPBACK_HOSTS:
+        raise RefusedError(
+            421,
+            "Without a token this service answers under the names of this machine only, such as"
+            " 127.0.0.1; to be reached under another one, set ADRAS_API_TOKEN.",
+        )
+
+
+COOKIE = "adras_session"
+LIFETIME_S = 12 * 3600
+SALT = b"adras session"
+# So that who steals a cookie cannot try out short tokens quickly.
+N_ITERATIONS = 100_000
+N_ID_BYTES = 16
+FOLDER = "ended_sessions"
+# A disk that hangs holds the other requests up for so long, once.
+LOOKUP_S = 0.25
+
+log = logging.getLogger(__name__)
+
+
+class Sessions:
+    """Spell and read the cookies of sessions.
+
+    The key is made of the token: it is the same in every process and after a restart, and another
+    one once the token is.
+
+    Parameters
+    ----------
+    tokens : Tokens
+        Of each role.
+    ended : EndedSessions, optional
+        The sessions that were logged out; in memory only by default.
+    """
+
+    def __init__(self, tokens: Tokens, ended: EndedSessions | None = None) -> None:
+        self._tokens = tokens
+        self._ended = EndedSessions() if ended is None else ended
+        self._signers: dict[Role, TimestampSigner] = {}
+
+    def _signer(self, role: Role) -> TimestampSigner:
+        """Give what signs for a role; made when first wanted, since that takes a while."""
+        if role not in self._signers:
+            key = hashlib.pbkdf2_hmac("sha256", self._tokens.by_role[role], SALT, N_ITERATIONS)
+            self._signers[role] = TimestampSigner(key, salt=SALT, digest_method=hashlib.sha256)
+        return self._signers[role]
+
+    def spell(self, role: Role) -> str:
+        """Spell the value of the cookie of a session that begins now."""
+        identifier = secrets.token_hex(N_ID_BYTES)
+        return self._signer(role).sign(f"{role}.{identifier}").decode()
+
+    def read(self, environ: Mapping[str, Any]) -> Session | None:
+        """Read the session off the cookie of a request.
+
+        Returns
+        -------
+        Session or None
+            None without a cookie that was signed here, or when its 12 hours are over.
+        """
+        value = parse_cookie(environ.get("HTTP_COOKIE")).get(COOKIE)
+        role = value.partition(".")[0] if value else ""
+        if value is None or role not in self._tokens.by_role:
+            return None
+        try:
+            signed, began_at = self._signer(Role(role)).unsign(
+                value, max_age=LIFETIME_S, return_timestamp=True
+            )
+        except BadSignature:
+            return None
+        identifier = signed.decode().partition(".")[2]
+        # Sessions of earlier versions had no identifier, so nothing could end them.
+        return Session(Role(role), identifier, int(began_at.timestamp())) if identifier else None
+
+    def role_of(self, environ: Mapping[str, Any]) -> Role | None:
+        """Return the role of the session of a request; None without one, or when it has ended.
+
+        Raises
+        ------
+        RefusedError
+            With status 503 if the list of ended sessions cannot be read.
+        """
+        session = self.read(environ)
+        return None if session is None or self._ended.has(session) else session.role
+
+    def end(self, environ: Mapping[str, Any]) -> None:
+        """End the session of a request, for good and in every process; nothing without one.
+
+        Raises
+        ------
+        RefusedError
+            With status 503 if that cannot be noted.
+        """
+        session = self.read(environ)
+        if session is None:
+            return
+        try:
+            self._ended.add(session)
+        except OSError as error:
+            log.error("The end of a session cannot be noted: %s.", error)
+            raise RefusedError(
+                503,
+                "This browser is logged out, but the end of the session could not be noted"
+                f" ({error.strerror}): a copy of its cookie stays valid until its 12 hours are"
+                " over. Make the deployment folder writable for the service, or change the token.",
+            ) from error
+
+
+def set_cookie(value: str, *, is_secure: bool) -> tuple[str, str]:
+    """Spell the header that hands a session to a browser; "" ends one.
+
+    Parameters
+    ----------
+    value : str
+        Of the cookie.
+    is_secure : bool
+        Whether the browser came by https, and may send it by https only.
+    """
+    age_s = LIFETIME_S if value else 0
+    spelled = dump_cookie(
+        COOKIE, value, max_age=age_s, secure=is_secure, httponly=True, samesite="Strict"
+    )
+    return ("Set-Cookie", spelled)

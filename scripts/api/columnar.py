@@ -1,0 +1,173 @@
+"""Request tables whose rows or columns are arrays, decoded straight into the arrays of a model."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec.structs import astuple
+from numpy.typing import NDArray
+
+from scripts.core.config import Schema
+from scripts.data.cells import LARGEST_NUMBER, MISSING_CATEGORY
+
+# What decoding can raise; the strict reader then says what is wrong, or finds nothing.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# A decoder is made for each order of columns, which takes a while: tables with more further columns
+# go the strict way, and the decoders of many orders are made anew.
+MAX_FURTHER_COLUMNS = 100
+MAX_ORDERS = 16
+Identifier = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class RequestRows:
+    """The rows of a request, read: the features, and the identifiers if they are to be logged."""
+
+    columns: dict[str, NDArray[Any]]
+    identifiers: Sequence[Sequence[Any]] | None = None
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(next(iter(self.columns.values())))
+
+
+class Split(Struct):
+    """A table as pandas writes it by `to_json(orient="split")`, its rows not decoded yet."""
+
+    columns: list[str]
+    data: Raw
+
+
+def lowest_number(schema: Schema, name: str) -> float:
+    """Return the smallest number that a numeric column may have."""
+    return max(schema.minimums.get(name, -math.inf), -LARGEST_NUMBER)
+
+
+def cell_types(schema: Schema, *, with_ids: bool) -> dict[str, Any]:
+    """Return the type of the cells of each column: the features, and the identifiers if wanted."""
+    types: dict[str, Any] = {}
+    for name in schema.numeric:
+        meta = Meta(ge=lowest_number(schema, name), le=LARGEST_NUMBER)
+        types[name] = Annotated[float, meta] | None
+    types |= dict.fromkeys(schema.categorical, str | None)
+    return types | (dict.fromkeys(schema.ids, Identifier) if with_ids else {})
+
+
+def make_numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
+    """Make an array of a numeric column, NaN for null."""
+    try:
+        return np.fromiter(values, np.float64, len(values))
+    except TypeError:
+        # Slower, but it knows None.
+        return np.array(values, dtype=np.float64)
+
+
+def make_texts(values: Sequence[str | None]) -> NDArray[np.object_]:
+    """Make an array of a text column, "" for null."""
+    texts = [MISSING_CATEGORY if value is None else value.strip() for value in values]
+    return np.array(texts, dtype=object)
+
+
+class ArrayDecoder:
+    """Decodes tables without names in every row, checked by the types of a model's columns.
+
+    Parameters
+    ----------
+    schema : Schema
+        The columns of the model.
+    with_ids : bool
+        Whether identifiers are kept as well.
+
+    Raises
+    ------
+    ValueError
+        For names of columns that the library cannot look for.
+    """
+
+    def __init__(self, schema: Schema, *, with_ids: bool) -> None:
+        self._schema = schema
+        self._ids = schema.ids if with_ids else ()
+        self._types = cell_types(schema, with_ids=with_ids)
+        self._decoders: dict[tuple[str, ...], Callable[[Raw], Any]] = {}
+        names = {f"c{k}": name for k, name in enumerate(self._types)}
+        fields: list[Any] = [
+            (field, list.__class_getitem__(self._types[name]))
+            if name in schema.features
+            else (field, list[Identifier] | UnsetType, UNSET)
+            for field, name in names.items()
+        ]
+        columns = msgspec.defstruct("Columns", fields, rename=names, gc=False)
+        self._decode_columns = msgspec.json.Decoder(columns).decode
+
+    def _decoder(self, names: tuple[str, ...]) -> Callable[[Raw], Any] | None:
+        """Return the decoder of rows in this order; None if the strict way must read them."""
+        found = self._decoders.get(names)
+        if found is not None:
+            return found
+        is_known = set(self._schema.features) <= set(names) and len(set(names)) == len(names)
+        if not is_known or len(names) > len(self._types) + MAX_FURTHER_COLUMNS:
+            return None
+        if len(self._decoders) >= MAX_ORDERS:
+            self._decoders.clear()
+        # Structures that no search for garbage looks at, unlike lists and tuples.
+        fields = [(f"c{k}", self._types.get(name, Any)) for k, name in enumerate(names)]
+        row = msgspec.defstruct(
+            "ArrayRow", fields, array_like=True, forbid_unknown_fields=True, gc=False
+        )
+        # Made while running, which no checker of types can follow.
+        rows: Any = list.__class_getitem__(row)
+        found = self._decoders[names] = msgspec.json.Decoder(rows).decode
+        return found
+
+    def read_split(self, table: Split) -> RequestRows | None:
+        """Read rows of values in the order of the named columns; None if they must be explained."""
+        return self._read_rows(tuple(table.columns), table.data)
+
+    def read_unnamed(self, data: Raw) -> RequestRows | None:
+        """Read rows of values in the order of the model's columns; None as for `read_split`."""
+        return self._read_rows(self._schema.features, data)
+
+    def _read_rows(self, names: tuple[str, ...], data: Raw) -> RequestRows | None:
+        decode = self._decoder(names)
+        if decode is None:
+            return None
+        try:
+            rows = decode(data)
+        except UNREADABLE:
+            return None
+        if not rows:
+            return None
+        return self._make(
+            {
+                name: list(map(attrgetter(f"c{k}"), rows))
+                for k, name in enumerate(names)
+                if name in self._types
+            }
+        )
+
+    def read_columns(self, data: Raw) -> RequestRows | None:
+        """Read an object of one array per column; None as for `read_split`."""
+        try:
+            decoded = self._decode_columns(data)
+        except UNREADABLE:
+            return None
+        columns = dict(zip(self._types, astuple(decoded), strict=True))
+        columns = {name: values for name, values in columns.items() if values is not UNSET}
+        is_even = len(set(map(len, columns.values()))) == 1
+        return self._make(columns) if is_even and columns[self._schema.features[0]] else None
+
+    def _make(self, columns: dict[str, Sequence[Any]]) -> RequestRows:
+        arrays: dict[str, NDArray[Any]] = {
+            name: make_numbers(columns[name]) for name in self._schema.numeric
+        }
+        arrays |= {name: make_texts(columns[name]) for name in self._schema.categorical}
+        if not self._ids:
+            return RequestRows(arrays)
+        n_rows = len(columns[self._schema.features[0]])
+        ids = [columns.get(name) or [UNSET] * n_rows for name in self._ids]
+        return RequestRows(arrays, list(zip(*ids, strict=True)))

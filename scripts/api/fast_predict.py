@@ -1,0 +1,170 @@
+"""Requests as most clients send them, decoded straight into the numbers and words of one model."""
+
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec.structs import astuple
+from numpy.typing import NDArray
+
+from scripts.api import columnar
+from scripts.api.columnar import UNREADABLE, ArrayDecoder, Identifier, RequestRows, Split
+from scripts.core.config import Schema
+from scripts.data.cells import MISSING_CATEGORY
+from scripts.model.logistic_model import Model
+
+Row = Any
+
+
+def make_row_type(schema: Schema, *, with_ids: bool) -> type[Struct]:
+    """Make the type of a row: the features, and the identifiers if they are wanted and sent.
+
+    The members are called c0, c1, ... and i0, i1, ..., since a column may have any name.
+    """
+    types = columnar.cell_types(schema, with_ids=False)
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+        (f"c{position}", types[name]) for position, name in enumerate(schema.features)
+    ]
+    names = {field[0]: name for field, name in zip(fields, schema.features, strict=True)}
+    if with_ids:
+        for position, name in enumerate(schema.ids):
+            fields.append((f"i{position}", Identifier | UnsetType, UNSET))
+            names[f"i{position}"] = name
+    return msgspec.defstruct("Row", fields, rename=names, gc=False)
+
+
+def make_express(used: Model, *, with_ids: bool) -> "FastPredictor | None":
+    """Make the quick way to a model; None for names of columns that the library cannot look for."""
+    try:
+        return FastPredictor(used, with_ids=with_ids)
+    except ValueError:
+        return None
+
+
+class FastPredictor:
+    """Decodes and computes what needs no explanation, to the same bits as `payload` and `model`.
+
+    Parameters
+    ----------
+    used : Model
+        The model that answers.
+    with_ids : bool
+        Whether identifiers are kept as well.
+    """
+
+    def __init__(self, used: Model, *, with_ids: bool = False) -> None:
+        schema = used.schema
+        self.with_ids = with_ids
+        row = make_row_type(schema, with_ids=with_ids)
+        # Made while running, which no checker of types can follow, here and where it is read.
+        rows: Any = list[row] | UnsetType  # type: ignore[valid-type]
+        members = [
+            ("data", rows, UNSET),
+            ("dataframe_records", rows, UNSET),
+            ("dataframe_split", Split | UnsetType, UNSET),
+            ("instances", Raw, UNSET),
+            ("inputs", Raw, UNSET),
+        ]
+        self._decode = msgspec.json.Decoder(msgspec.defstruct("Body", members, gc=False)).decode
+        self._decode_rows = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+        self._arrays = ArrayDecoder(schema, with_ids=with_ids)
+        getters = [attrgetter(f"c{k}") for k in range(len(schema.features))]
+        n_numeric = len(schema.numeric)
+        self._numeric = list(zip(schema.numeric, getters, strict=False))
+        self._categorical = list(zip(schema.categorical, getters[n_numeric:], strict=True))
+        self._ids = [attrgetter(f"i{k}") for k in range(len(schema.ids))] if with_ids else []
+        self._intercept = used.intercept
+        self._numeric_terms = [
+            (get, t.median, t.coefficient, t.missing_coefficient, t.mean, t.scale)
+            for get, t in zip(getters, used.numeric, strict=False)
+        ]
+        # Made once: with many categories it would cost more than the prediction of a row.
+        self._categorical_terms = [
+            (get, t.effects) for get, t in zip(getters[n_numeric:], used.categorical, strict=True)
+        ]
+
+    def read(self, body: bytes) -> list[Row] | RequestRows | None:
+        """Read the rows off a JSON body; None if a stricter look must say what is wrong with it.
+
+        Notes
+        -----
+        MLflow, "MLflow Model Serving", "Accepted Inputs": dataframe_split, dataframe_records,
+        instances and inputs.
+        """
+        try:
+            data, records, split, instances, inputs = astuple(self._decode(body))
+        except UNREADABLE:
+            return None
+        given = [part for part in (data, records, split, instances, inputs) if part is not UNSET]
+        if len(given) != 1 or isinstance(given[0], list):
+            return given[0] if len(given) == 1 else None
+        if split is not UNSET:
+            return self._arrays.read_split(split)
+        return self._read_tensor(given[0])
+
+    def _read_tensor(self, content: Raw) -> list[Row] | RequestRows | None:
+        """Read what MLflow takes as instances or inputs: named rows, unnamed ones, or columns."""
+        start = bytes(memoryview(content)[:64]).translate(None, b" \t\r\n")
+        if start.startswith(b"{"):
+            return self._arrays.read_columns(content)
+        if start.startswith(b"[["):
+            return self._arrays.read_unnamed(content)
+        try:
+            rows: list[Row] = self._decode_rows(content)
+        except UNREADABLE:
+            return None
+        return rows
+
+    def columns(self, rows: list[Row]) -> dict[str, NDArray[Any]]:
+        """Turn rows into one array per feature, as `model.probabilities` wants them."""
+        arrays: dict[str, NDArray[Any]] = self._read_matrix(rows) or {
+            name: columnar.make_numbers(list(map(get, rows))) for name, get in self._numeric
+        }
+        for name, get in self._categorical:
+            arrays[name] = columnar.make_texts(list(map(get, rows)))
+        return arrays
+
+    def _read_matrix(self, rows: list[Row]) -> dict[str, NDArray[np.float64]]:
+        """Take the columns out of rows of numbers alone, which is faster the more there are."""
+        if self._categorical or self._ids:
+            return {}
+        cells = chain.from_iterable(map(astuple, rows))
+        shape = len(rows), len(self._numeric)
+        try:
+            table = np.fromiter(cells, np.float64, shape[0] * shape[1]).reshape(shape)
+        except TypeError:
+            # A null.
+            return {}
+        columns = np.ascontiguousarray(table.T)
+        return {name: column for (name, _), column in zip(self._numeric, columns, strict=True)}
+
+    def identifiers(self, rows: list[Row]) -> list[tuple[Any, ...]]:
+        """Take the identifiers of each row, UNSET where they were not sent."""
+        return [tuple(get(row) for get in self._ids) for row in rows]
+
+    def probability(self, row: Row) -> float | None:
+        """Compute the probability of one row; None if it has a category that must be named.
+
+        Notes
+        -----
+        What `model.probabilities` does for a table, in the same order of the same operations.
+        """
+        log_odds = self._intercept
+        for get, median, coefficient, missing_coefficient, mean, scale in self._numeric_terms:
+            value = get(row)
+            if value is None:
+                log_odds += coefficient * ((median - mean) / scale) + missing_coefficient
+            else:
+                log_odds += coefficient * ((value - mean) / scale)
+        for get, effects in self._categorical_terms:
+            value = get(row)
+            effect = effects.get(MISSING_CATEGORY if value is None else value.strip())
+            if effect is None:
+                return None
+            log_odds += effect
+        # Not math.exp, whose last bit is another one now and then.
+        small = float(np.exp(-abs(log_odds)))
+        return 1 / (1 + small) if log_odds >= 0 else small / (1 + small)

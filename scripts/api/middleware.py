@@ -1,0 +1,282 @@
+"""What every request passes: access and limits before, headers, numbers and a log line after."""
+
+import io
+import logging
+import time
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+
+from scripts.api.auth import Access, check_origin
+from scripts.api.prediction_log import UNLOGGED, PredictionLog
+from scripts.api.responses import (
+    JSON_HEADERS,
+    Answer,
+    RefusedError,
+    Wsgi,
+    answer_problem,
+    answer_refusal,
+)
+from scripts.api.routing import METHODS, READING, Lane, RouteTable
+from scripts.api.serving_state import ReleaseReloader, Serving
+from scripts.api.telemetry import AccessLog, Metrics
+from scripts.api.tokens import Role
+from scripts.core.errors import describe_bug
+
+# For every answer. The policy lets a page load scripts and styles of this service only, and
+# nothing inline, so that a name in a client table cannot become a script.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    " font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'"
+)
+SECURITY_HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", POLICY),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Server", "adras"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+)
+JSON_AND_SECURITY_HEADERS = [*JSON_HEADERS, *SECURITY_HEADERS]
+OTHER = "other"
+NO_CONTENT = (204, 304)
+UNKNOWN_METHOD = "The method is unknown; methods are spelled in capital letters."
+EMPTY_PART = "The path has an empty part; expected single slashes, and one at the beginning."
+# What a form for a token needs, and more than anybody sends with a question.
+SMALL_BODY_BYTES = 16 * 1024
+SMALL_BODIES = frozenset({"/login", "/logout"})
+PHRASES = {status.value: status.phrase for status in HTTPStatus}
+SERVING = "adras.serving"
+ROUTE = "adras.route"
+# The route of the table, which decided on the role.
+MATCHED = "adras.matched"
+UNLOGGED_KEY = f"HTTP_{UNLOGGED[0].upper().replace('-', '_')}"
+# Where a route says that its answer is of another release than the one that serves.
+RELEASE = "adras.release"
+ROLE = "adras.role"
+
+Environ = dict[str, Any]
+WsgiApp = Callable[[Environ, Any], Iterable[bytes]]
+
+log = logging.getLogger(__name__)
+
+
+def too_large(limit: int) -> Answer:
+    """Answer a body above the limit."""
+    return answer_problem(
+        413, f"The body is larger than {limit} bytes; send less, or rows in several requests."
+    )
+
+
+def too_busy() -> Answer:
+    """Answer a body for which there is no room beside those of others."""
+    return answer_problem(
+        503,
+        "Too many large bodies are being sent at this moment; send this one again.",
+        [("Retry-After", "1"), ("Connection", "close")],
+    )
+
+
+def too_slow(limit_s: float) -> Answer:
+    """Answer a body that does not arrive in time."""
+    detail = f"The body did not arrive within {limit_s:g} seconds."
+    return answer_problem(408, detail, [("Connection", "close")])
+
+
+def answer_bug(error: Exception, route: object) -> Answer:
+    """Answer 500 to an unexpected error, and log where it happened, but no data of the client."""
+    log.error("The route %s failed: %s.", route, describe_bug(error))
+    return answer_problem(500, "The service failed; its log says where.")
+
+
+def with_length(answer: Answer, *, is_head: bool) -> Answer:
+    """Add the headers that all answers have; the one place that says how long an answer is.
+
+    Whoever made the answer, or made a page of it, may have left another length in its headers.
+    """
+    headers = [pair for pair in answer.headers if pair[0].lower() != "content-length"]
+    own = {name.lower() for name, _ in headers}
+    headers += [pair for pair in SECURITY_HEADERS if pair[0].lower() not in own]
+    if answer.status in NO_CONTENT:
+        return Answer(answer.status, b"", headers)
+    headers.append(("Content-Length", str(len(answer.body))))
+    return Answer(answer.status, b"" if is_head else answer.body, headers)
+
+
+def reason(status: int) -> str:
+    """Name a status."""
+    return PHRASES.get(status, "Unknown")
+
+
+def read_body(environ: Environ, limit: int) -> bytes | None:
+    """Read the body off a WSGI server's stream; None if it is larger than the limit."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    is_whole = environ.get("wsgi.input_terminated", False)
+    if length.isdecimal() and int(length) > limit:
+        return None
+    wanted = limit + 1 if is_whole else min(int(length or 0), limit + 1)
+    body: bytes = environ["wsgi.input"].read(wanted) if wanted else b""
+    return None if len(body) > limit else body
+
+
+class Middleware:
+    """A WSGI application around Flask's, in parts that a server can also call one by one.
+
+    Parameters
+    ----------
+    inner : WSGI application
+        Answers what no express lane answers.
+    live : Live
+        What to answer from.
+    access : Access
+        Lets in or refuses.
+    table : RouteTable
+        The routes: what each wants, and who answers it.
+    metrics : Metrics
+        Counts.
+    as_page : callable, optional
+        Turns a problem document into a page for a browser.
+    """
+
+    def __init__(
+        self,
+        inner: WsgiApp,
+        live: ReleaseReloader,
+        access: Access,
+        table: RouteTable,
+        metrics: Metrics,
+        as_page: Callable[[Environ, Answer], Answer] = lambda _, answer: answer,
+    ) -> None:
+        self._inner = inner
+        self._live = live
+        self._access = access
+        self._table = table
+        self._metrics = metrics
+        self._as_page = as_page
+        self.access_log: AccessLog | None = None
+        self.prediction_log: PredictionLog | None = None
+
+    def limit(self, environ: Environ) -> int:
+        """Return how many bytes the body of this request may have."""
+        serving: Serving = environ[SERVING]
+        largest = serving.config.api.max_body_bytes
+        is_small = environ["REQUEST_METHOD"] in READING or environ["PATH_INFO"] in SMALL_BODIES
+        return min(SMALL_BODY_BYTES, largest) if is_small else largest
+
+    def _find_role(self, environ: Environ) -> Role | None:
+        """Match a request with its route and return the role that it wants; None is open to all.
+
+        A method or path that no route lists wants the role of an administrator.
+
+        Raises
+        ------
+        RefusedError
+            With status 400 or 405 for a spelling that a router more lenient than the table could
+            take for a route.
+        """
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        route = environ[MATCHED] = self._table.find(method, path)
+        if route is not None:
+            return route.role
+        if method not in METHODS:
+            allowed = ", ".join(self._table.list_methods(path))
+            raise RefusedError(405, UNKNOWN_METHOD, [("Allow", allowed)])
+        if "//" in path or not path.startswith("/"):
+            raise RefusedError(400, EMPTY_PART)
+        return Role.ADMIN
+
+    def admit(self, environ: Environ) -> Answer | None:
+        """Refuse a request before its body is read, or let it in: None."""
+        serving: Serving = environ[SERVING]
+        try:
+            role = self._find_role(environ)
+            if environ["REQUEST_METHOD"] not in READING:
+                check_origin(environ)
+            if role is not None:
+                environ[ROLE] = self._access.check(
+                    environ, role, serving.config.api.trusted_proxies
+                )
+        except RefusedError as refusal:
+            return answer_refusal(refusal)
+        length = environ.get("CONTENT_LENGTH") or "0"
+        limit = self.limit(environ)
+        if not length.isdecimal():
+            return answer_problem(400, "The header Content-Length is no number.")
+        return too_large(limit) if int(length) > limit else None
+
+    def respond(self, environ: Environ, body: bytes) -> Answer:
+        """Answer a request that was let in and whose body is there."""
+        route, method = environ[MATCHED], environ["REQUEST_METHOD"]
+        if route is not None and route.lane is Lane.EXPRESS and method == route.method:
+            environ[ROUTE] = route.path
+            try:
+                answer: Answer = route.view(environ, body)
+                return answer
+            except RefusedError as refusal:
+                return answer_refusal(refusal)
+            except Exception as error:
+                # The boundary, as Flask's error handler is for the other routes.
+                return answer_bug(error, route.path)
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        if method == "HEAD":
+            # Only of the whole answer `finish` can tell the length.
+            environ["REQUEST_METHOD"] = "GET"
+        start = Wsgi()
+        parts = self._inner(environ, start)
+        try:
+            content = b"".join(parts)
+        finally:
+            environ["REQUEST_METHOD"] = method
+            close = getattr(parts, "close", None)
+            if close is not None:
+                close()
+        # They hold the body and each other, so that it would stay in memory for a while.
+        environ["wsgi.input"] = io.BytesIO()
+        environ.pop("werkzeug.request", None)
+        release = environ.get(RELEASE, environ[SERVING].release_name)
+        return Answer(start.status, content, start.headers, release)
+
+    def finish(self, environ: Environ, answer: Answer, started_s: float) -> Answer:
+        """Count and log an answer, and add the headers that all answers have."""
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            answer = self._as_page(environ, answer)
+        duration_s = time.perf_counter() - started_s
+        route, method = environ.get(ROUTE, OTHER), environ["REQUEST_METHOD"]
+        method = method if method in METHODS else OTHER
+        self._metrics.count_request(route, method, answer.status, duration_s)
+        if answer.n_rows:
+            self._metrics.count_predictions(answer.n_rows, answer.n_positives)
+        if answer.predicted is not None:
+            self._log_predictions(environ, answer.predicted)
+        if self.access_log is not None:
+            self.access_log.add(
+                (time.time(), method, route, answer.status, duration_s, answer.n_rows,
+                 answer.release)
+            )  # fmt: skip
+        if answer.headers is JSON_HEADERS and method != "HEAD":
+            return Answer(answer.status, answer.body, JSON_AND_SECURITY_HEADERS)
+        return with_length(answer, is_head=method == "HEAD")
+
+    def _log_predictions(self, environ: Environ, predicted: Any) -> None:
+        serving: Serving = environ[SERVING]
+        fraction = serving.config.api.log_predictions
+        is_traffic = environ.get(UNLOGGED_KEY) != UNLOGGED[1]
+        if self.prediction_log is not None and fraction is not None and is_traffic:
+            self.prediction_log.add(predicted, fraction)
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """Answer as a WSGI application: for tests, and for any server that speaks WSGI."""
+        started_s = time.perf_counter()
+        environ[SERVING] = self._live.now()
+        answer = self.admit(environ)
+        if answer is None:
+            body = read_body(environ, self.limit(environ))
+            answer = too_large(self.limit(environ)) if body is None else self.respond(environ, body)
+        answer = self.finish(environ, answer, started_s)
+        start_response(f"{answer.status} {reason(answer.status)}", list(answer.headers))
+        return [answer.body]

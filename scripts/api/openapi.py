@@ -1,0 +1,379 @@
+"""The description of the service in OpenAPI 3.1, made from its routes, types and columns."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, get_args
+
+import msgspec
+from msgspec import Struct
+
+from scripts.api.request_bodies import CSV
+from scripts.api.responses import JSON, PROBLEM, Problem
+from scripts.api.tensors import Datatype
+from scripts.api.tokens import Role
+from scripts.core.config import ApiSettings, Schema
+from scripts.data.cells import LARGEST_NUMBER, MISSING_CATEGORY
+
+VERSION = "3.1.0"
+REF = "#/components/schemas/{name}"
+# What may happen to any request before its route is asked, and to those that want a token.
+EVERYWHERE = (400, 408, 413, 431)
+GUARDED = (401, 403, 421, 429)
+TEXT = (
+    "Attrition risk of clients. Every answer names the release of the model that made it; errors"
+    " are problem documents (RFC 9457)."
+)
+
+
+CATEGORY_TEXT = (
+    "A category. The examples are those the model knows; any other is predicted without this"
+    " column, and named in unknown_categories."
+)
+
+Categories = Mapping[str, Sequence[str]]
+
+
+class Tag(StrEnum):
+    """The groups of routes."""
+
+    PREDICTIONS = "predictions"
+    MLFLOW = "mlflow"
+    INFERENCE = "inference"
+    MODEL = "model"
+    CLIENTS = "clients"
+    SERVICE = "service"
+
+
+class Takes(StrEnum):
+    """The kinds of bodies that a route takes."""
+
+    NOTHING = "nothing"
+    ROWS = "rows"
+    TABLES = "tables"
+    TENSORS = "tensors"
+
+
+# The parameter of paths whose one value the configuration says.
+MODEL = "model"
+TAG_TEXTS = {
+    Tag.PREDICTIONS: "Predictions for the rows of a request.",
+    Tag.MLFLOW: "The same in the forms of MLflow's scoring server, for its clients.",
+    Tag.INFERENCE: "The same by the open inference protocol, version 2, as KServe speaks it.",
+    Tag.MODEL: "The model in production, its data, its runs and its releases.",
+    Tag.CLIENTS: "Today's clients, why each is at risk, and what became of them.",
+    Tag.SERVICE: "The state of the service, and its description.",
+}
+WHO_TEXTS = {
+    None: "Open to all.",
+    Role.READ: "Wants a token of the role read or admin, where one is set.",
+    Role.ADMIN: "Wants a token of the role admin, where one is set.",
+}
+ROWS_TEXT = "Rows as objects under data; the forms of /invocations are taken as well."
+TABLES_TEXT = "One of the members with a table; columns in any order, further ones are ignored."
+TENSORS_TEXT = (
+    "One tensor per column, of shape [n] or [n, 1], or, if all columns are of one kind, one"
+    " tensor of shape [n, columns] in the order of the model's columns. Values are flat or nested,"
+    " null is a blank; with the header Inference-Header-Content-Length they may be bytes after"
+    " the JSON."
+)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter in the query, or in the path."""
+
+    name: str
+    text: str
+    schema: dict[str, object]
+    place: str = "query"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What is said of one route."""
+
+    method: str
+    path: str
+    summary: str
+    answer: type[Struct] | str
+    role: Role | None
+    refusals: Sequence[int]
+    parameters: Sequence[Parameter]
+    takes: Takes
+    tag: Tag
+
+
+def known_words(name: str, categories: Categories) -> list[str]:
+    """List the categories that a column is known to have, without the blank."""
+    return [category for category in categories.get(name, ()) if category != MISSING_CATEGORY]
+
+
+def describe_row(schema: Schema, categories: Categories) -> dict[str, Any]:
+    """Describe a client: the columns of the model, and any others."""
+    columns: dict[str, Any] = {}
+    for name in schema.numeric:
+        minimum = max(schema.minimums.get(name, -math.inf), -LARGEST_NUMBER)
+        columns[name] = {"type": ["number", "null"], "minimum": minimum, "maximum": LARGEST_NUMBER}
+    for name in schema.categorical:
+        # Not an enum: a category that the model does not know is answered as well.
+        columns[name] = {"type": ["string", "null"], "description": CATEGORY_TEXT}
+        columns[name] |= {"examples": known} if (known := known_words(name, categories)) else {}
+    return {
+        "type": "object",
+        "description": "A client; null is a blank, and further columns are ignored.",
+        "properties": columns,
+        "required": list(schema.features),
+    }
+
+
+def make_example(schema: Schema, categories: Categories) -> dict[str, Any]:
+    """Make an example of a client."""
+    example: dict[str, Any] = dict.fromkeys(schema.numeric, 12)
+    for name in schema.categorical:
+        example[name] = next(iter(known_words(name, categories)), "text")
+    return example
+
+
+def describe_rows(api: ApiSettings) -> dict[str, Any]:
+    """Describe an array of clients."""
+    row = {"$ref": REF.format(name="Row")}
+    return {"type": "array", "minItems": 1, "maxItems": api.max_rows, "items": row}
+
+
+def make_member(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe an object by the one member that it must have."""
+    return {"type": "object", "properties": {name: schema}, "required": [name]}
+
+
+def describe_rows_body(schema: Schema, categories: Categories, api: ApiSettings) -> dict[str, Any]:
+    """Describe what /predict takes: rows as JSON, or a table with a header as CSV."""
+    rows, example = describe_rows(api), make_example(schema, categories)
+    body = {"$ref": REF.format(name="RowsBody")}
+    return {
+        "required": True,
+        "description": ROWS_TEXT,
+        "content": {
+            JSON: {"schema": body, "example": {"data": [example]}},
+            CSV: {"schema": rows, "example": [example]},
+        },
+    }
+
+
+def describe_tables_body(schema: Schema, categories: Categories) -> dict[str, Any]:
+    """Describe what /invocations takes: tables in the forms of MLflow."""
+    example = make_example(schema, categories)
+    forms = [{"$ref": REF.format(name=name)} for name in ("SplitBody", "RecordsBody", "InputsBody")]
+    split = {"columns": list(example), "data": [list(example.values())]}
+    return {
+        "required": True,
+        "description": TABLES_TEXT,
+        "content": {JSON: {"schema": {"oneOf": forms}, "example": {"dataframe_split": split}}},
+    }
+
+
+def describe_tensors_body(schema: Schema, categories: Categories) -> dict[str, Any]:
+    """Describe what the open inference protocol takes: tensors."""
+    inputs = [
+        {
+            "name": name,
+            "shape": [1],
+            "datatype": "FP64" if name in schema.numeric else "BYTES",
+            "data": [value],
+        }
+        for name, value in make_example(schema, categories).items()
+    ]
+    body = {"$ref": REF.format(name="InferenceRequest")}
+    return {
+        "required": True,
+        "description": TENSORS_TEXT,
+        "content": {JSON: {"schema": body, "example": {"inputs": inputs}}},
+    }
+
+
+def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> dict[str, Any]:
+    """Describe the parts of bodies, which no type says, since they depend on the model."""
+    row, rows = describe_row(schema, categories), describe_rows(api)
+    cells = {name: row["properties"][name] for name in schema.features}
+    cells_of_row = {"type": "array", "items": {"type": ["number", "string", "null"]}}
+    table = {
+        "type": "object",
+        "description": "A table as pandas writes it by to_json with orient=split.",
+        "properties": {
+            "columns": {"type": "array", "items": {"type": "string"}},
+            "data": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": api.max_rows,
+                "items": cells_of_row,
+            },
+        },
+        "required": ["columns", "data"],
+    }
+    columns = {
+        "type": "object",
+        "description": "One array per column, all of the same length.",
+        "properties": {
+            name: {"type": "array", "items": cell, "minItems": 1, "maxItems": api.max_rows}
+            for name, cell in cells.items()
+        },
+        "required": list(schema.features),
+    }
+    data: dict[str, Any] = {"type": "array", "items": {"type": ["number", "string", "null"]}}
+    tensor = {
+        "type": "object",
+        "description": "A tensor: a column, or all columns.",
+        "properties": {
+            "name": {"type": "string"},
+            "shape": {
+                "type": "array", "minItems": 1, "maxItems": 2,
+                "items": {"type": "integer", "minimum": 0},
+            },
+            "datatype": {"type": "string", "enum": list(get_args(Datatype))},
+            "data": data,
+            "parameters": {"type": "object"},
+        },
+        "required": ["name", "shape", "datatype", "data"],
+    }  # fmt: skip
+    output = {
+        "type": "object",
+        "description": "An output that is wanted.",
+        "properties": {"name": {"type": "string"}, "parameters": {"type": "object"}},
+        "required": ["name"],
+    }
+    request = {
+        "type": "object",
+        "description": "A request of the open inference protocol.",
+        "properties": {
+            "id": {"type": "string"},
+            "inputs": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"$ref": REF.format(name="InferenceTensor")},
+            },
+            "outputs": {"type": "array", "items": {"$ref": REF.format(name="InferenceWanted")}},
+            "parameters": {"type": "object"},
+        },
+        "required": ["inputs"],
+    }
+    return {
+        "Row": row,
+        "RowsBody": make_member("data", rows),
+        "SplitBody": make_member("dataframe_split", table),
+        "RecordsBody": make_member("dataframe_records", rows),
+        "InputsBody": make_member("inputs", columns),
+        "InferenceTensor": tensor,
+        "InferenceWanted": output,
+        "InferenceRequest": request,
+    }
+
+
+def describe_body(
+    takes: Takes, schema: Schema, categories: Categories, api: ApiSettings
+) -> dict[str, Any]:
+    """Describe what a route takes."""
+    if takes is Takes.ROWS:
+        return describe_rows_body(schema, categories, api)
+    if takes is Takes.TABLES:
+        return describe_tables_body(schema, categories)
+    return describe_tensors_body(schema, categories)
+
+
+def describe_response(status: int, content_type: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe one answer."""
+    return {
+        "description": HTTPStatus(status).phrase,
+        "content": {content_type: {"schema": schema}},
+    }
+
+
+def describe_operation(
+    operation: Operation,
+    schema: Schema,
+    categories: Categories,
+    api: ApiSettings,
+    *,
+    needs_token: bool,
+) -> dict[str, Any]:
+    """Describe one route: what it takes, and every answer it has."""
+    problem = {"$ref": REF.format(name=Problem.__name__)}
+    guarded = GUARDED if operation.role is not None else ()
+    refusals = sorted({*EVERYWHERE, *guarded, *operation.refusals})
+    responses = {str(status): describe_response(status, PROBLEM, problem) for status in refusals}
+    if isinstance(operation.answer, str):
+        kind = "object" if operation.answer == JSON else "string"
+        good = describe_response(200, operation.answer, {"type": kind})
+    else:
+        good = describe_response(200, JSON, {"$ref": REF.format(name=operation.answer.__name__)})
+    described: dict[str, Any] = {
+        "summary": operation.summary,
+        "description": WHO_TEXTS[operation.role],
+        "tags": [str(operation.tag)],
+        "operationId": re.sub(r"\W+", "_", operation.path).strip("_") or "index",
+        "parameters": [
+            {"name": p.name, "in": p.place, "description": p.text}
+            | {"schema": p.schema | ({"enum": [api.model_name]} if p.name == MODEL else {})}
+            | ({"required": True} if p.place == "path" else {})
+            for p in operation.parameters
+        ],
+        "responses": {"200": good} | responses,
+    }
+    if operation.takes is not Takes.NOTHING:
+        described["requestBody"] = describe_body(operation.takes, schema, categories, api)
+    if needs_token and operation.role is not None:
+        described["security"] = [{"token": []}]
+    return described
+
+
+def describe(
+    operations: Iterable[Operation],
+    schema: Schema,
+    categories: Categories,
+    api: ApiSettings,
+    *,
+    needs_token: bool,
+) -> dict[str, Any]:
+    """Describe the service.
+
+    Parameters
+    ----------
+    operations : iterable of Operation
+        The routes.
+    schema : Schema
+        The columns of the model that answers.
+    categories : mapping of str to sequence of str
+        The categories that the model knows in each categorical column; empty without a model.
+    api : ApiSettings
+        The limits.
+    needs_token : bool
+        Whether a token is set.
+
+    Returns
+    -------
+    dict
+        The document.
+
+    Notes
+    -----
+    OpenAPI Specification 3.1.0; its schemas are JSON Schema 2020-12, which msgspec writes.
+    """
+    operations = list(operations)
+    types = [op.answer for op in operations if not isinstance(op.answer, str)]
+    _, components = msgspec.json.schema_components([*types, Problem], ref_template=REF)
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        described = describe_operation(operation, schema, categories, api, needs_token=needs_token)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
+    return {
+        "openapi": VERSION,
+        "info": {"title": "Dynamic risk assessment system", "version": "1", "description": TEXT},
+        "tags": [{"name": str(tag), "description": text} for tag, text in TAG_TEXTS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": components | describe_parts(schema, categories, api),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }

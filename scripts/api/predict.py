@@ -1,0 +1,208 @@
+"""Answers prediction requests: the body in, probabilities, bands and reasons out."""
+
+import time
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+from msgspec import UNSET, Raw
+from numpy.typing import NDArray
+
+from scripts.api.columnar import RequestRows
+from scripts.api.fast_predict import FastPredictor, Row
+from scripts.api.prediction_log import LoggedRows
+from scripts.api.request_bodies import is_too_much_at_once, read_rows
+from scripts.api.request_rows import read_columns, shorten
+from scripts.api.responses import (
+    JSON,
+    MAX_KNOWN,
+    MAX_UNKNOWN,
+    Answer,
+    Predictions,
+    RefusedError,
+    UnknownCategory,
+    answer_json,
+)
+from scripts.api.serving_state import Serving
+from scripts.core.config import ApiSettings
+from scripts.model import logistic_model
+from scripts.model.logistic_model import Model
+from scripts.model.ranking import BANDS, find_band, find_places
+from scripts.production.release import Release
+
+# As JSON: of so few different values, putting their spellings together is faster than spelling.
+SPELLED_PREDICTIONS = np.array([b"0.0", b"1.0"], dtype=object)
+SPELLED_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
+TRUTHS = {"true": True, "false": False}
+
+
+def read_explain(query: str) -> bool:
+    """Read ?explain=true off the query string; anything else in it is refused, as a typing error.
+
+    Parameters
+    ----------
+    query : str
+        What stands behind the question mark.
+    """
+    if not query:
+        return False
+    given = parse_qsl(query, keep_blank_values=True)
+    if len(given) != 1 or given[0][0] != "explain" or given[0][1] not in TRUTHS:
+        raise RefusedError(422, "Expected nothing behind the path but ?explain=true or false.")
+    return TRUTHS[given[0][1]]
+
+
+def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Split the log-odds of each row into one contribution per column, and the intercept."""
+    parts = logistic_model.contributions(release.model, columns)
+    # Added in the order in which the members are sent, so that a client who does the same gets
+    # the same bits.
+    log_odds = sum(parts.values(), start=np.float64(release.model.intercept))
+    rows = zip(*(part.tolist() for part in parts.values()), strict=True)
+    return {
+        "log_odds": np.atleast_1d(log_odds).tolist(),
+        "intercept": release.model.intercept,
+        "contributions": [dict(zip(parts, row, strict=True)) for row in rows],
+    }
+
+
+def format_array(spellings: NDArray[np.object_], places: NDArray[np.int64]) -> Any:
+    """Put the spellings of values together to a JSON array, by their places."""
+    return Raw(b"[" + b",".join(spellings[places].tolist()) + b"]")
+
+
+def name_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownCategory]:
+    """Name the first categories of the rows that the model has never seen, each once."""
+    named = []
+    for term in used.categorical:
+        values = columns[term.column].tolist()
+        # A column names its new categories in the order of the rows, so more are never needed.
+        for found, n_rows in islice(
+            logistic_model.tally_unknown(term, values).items(), MAX_UNKNOWN
+        ):
+            row, known = values.index(found), term.known[:MAX_KNOWN]
+            named.append(UnknownCategory(row, term.column, shorten(found), n_rows, known))
+    return sorted(named, key=lambda unknown: unknown.row)[:MAX_UNKNOWN]
+
+
+def log_prediction(
+    release: Release,
+    columns: dict[str, NDArray[Any]],
+    identifiers: Sequence[Sequence[Any]] | None,
+    probabilities: list[float],
+    predictions: list[bool],
+) -> LoggedRows:
+    """Keep what was predicted for the prediction log."""
+    return LoggedRows(release.name, columns, identifiers, probabilities, predictions, time.time())
+
+
+def find_ids(rows: list[dict[str, Any]], serving: Serving) -> list[tuple[Any, ...]] | None:
+    """Take the identifiers of each row for the log, UNSET where they were not sent."""
+    if serving.config.api.log_predictions is None:
+        return None
+    ids = serving.release_or_refuse().model.schema.ids
+    return [tuple(row.get(name, UNSET) for name in ids) for row in rows]
+
+
+def answer_row(
+    express: FastPredictor, row: Row, release: Release, api: ApiSettings
+) -> Answer | None:
+    """Answer a request of one row; None if there is more to say than its prediction."""
+    probability = express.probability(row)
+    if probability is None:
+        return None
+    is_positive = probability >= release.model.threshold
+    content = Predictions(
+        predictions=[float(is_positive)],
+        probabilities=[probability],
+        risk_bands=[find_band(probability, api)],
+        release=release.name,
+    )
+    answer = answer_json(content, release=release.name, n_rows=1, n_positives=int(is_positive))
+    if api.log_predictions is not None:
+        columns, ids = express.columns([row]), express.identifiers([row])
+        answer.predicted = log_prediction(release, columns, ids, [probability], [is_positive])
+    return answer
+
+
+def note_predictions(
+    answer: Answer,
+    rows: RequestRows,
+    release: Release,
+    api: ApiSettings,
+    probability: NDArray[np.float64],
+    predicted: NDArray[np.int64],
+) -> Answer:
+    """Note on an answer what the metrics and the prediction log want to know of it."""
+    answer.release, answer.n_rows = release.name, len(probability)
+    answer.n_positives = int(predicted.sum())
+    if api.log_predictions is not None:
+        told = probability.tolist(), predicted.astype(np.bool_).tolist()
+        answer.predicted = log_prediction(release, rows.columns, rows.identifiers, *told)
+    return answer
+
+
+def answer_rows(
+    rows: RequestRows, release: Release, api: ApiSettings, *, is_explained: bool
+) -> Answer:
+    """Answer a request whose rows have been read."""
+    columns = rows.columns
+    probability = logistic_model.probabilities(release.model, columns)
+    predicted = logistic_model.predictions(release.model, probability)
+    content = Predictions(
+        predictions=format_array(SPELLED_PREDICTIONS, predicted),
+        probabilities=probability.tolist(),
+        risk_bands=format_array(SPELLED_BANDS, find_places(probability, api)),
+        release=release.name,
+        unknown_categories=name_unknown(release.model, columns) or UNSET,
+        **(explain(release, columns) if is_explained else {}),
+    )
+    return note_predictions(answer_json(content), rows, release, api, probability, predicted)
+
+
+def answer_prediction(
+    serving: Serving, query: str, content_type: str, encoding: str, body: bytes
+) -> Answer:
+    """Predict each row of a request, in the order sent.
+
+    Parameters
+    ----------
+    serving : Serving
+        What to answer from.
+    query, content_type, encoding : str
+        The query string, and the headers Content-Type and Content-Encoding.
+    body : bytes
+        As sent.
+
+    Returns
+    -------
+    Answer
+        With the predictions.
+
+    Raises
+    ------
+    RefusedError
+        With status 503, 415, 400 or 422.
+    """
+    release, api, express = serving.release_or_refuse(), serving.config.api, serving.express
+    is_explained = read_explain(query)
+    rows = None
+    if express is not None and content_type == JSON and not encoding:
+        # What would hold up everybody in one call goes the strict reader's way, cell by cell.
+        rows = None if is_too_much_at_once(body, api.max_rows) else express.read(body)
+    if express is None or rows is None or not 1 <= len(rows) <= api.max_rows:
+        # What is no ordinary request is read strictly, which says what is wrong with it.
+        found = read_rows(body, content_type, encoding, api, release.model.schema)
+        read = RequestRows(read_columns(found, release.model.schema), find_ids(found, serving))
+    elif isinstance(rows, RequestRows):
+        read = rows
+    else:
+        if len(rows) == 1 and not is_explained:
+            answer = answer_row(express, rows[0], release, api)
+            if answer is not None:
+                return answer
+        ids = express.identifiers(rows) if express.with_ids else None
+        read = RequestRows(express.columns(rows), ids)
+    return answer_rows(read, release, api, is_explained=is_explained)

@@ -1,0 +1,263 @@
+"""Predictions on their way into the records: taken without waiting, written in batches, counted."""
+
+import base64
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.core import keys
+from scripts.core.config import Config
+from scripts.core.errors import PipelineError, describe_bug
+
+# How often what waits is written, and how long another writer of the records is waited for.
+FLUSH_S = 0.5
+WAIT_S = 2.0
+# After a failure the records are asked again this much later.
+RETRY_S = 5.0
+# What could not be written for so long is given up, so that newer rows have room.
+GIVEN_UP_S = 60.0
+# Rows in memory; a request of more is taken while nothing else waits.
+MAX_WAITING = 20_000
+# Rows per transaction: each holds the records for some milliseconds.
+BATCH = 2_000
+# Twelve characters; hashes without a key, of earlier versions, have sixteen.
+HASH_BYTES = 9
+
+# A request with this header is none of a client's and not logged: tests, monitors, apicalls.
+UNLOGGED = ("Adras-Log", "off")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoggedRows:
+    """Rows that one request was answered with; `identifiers` is None where none are known."""
+
+    release: str
+    columns: dict[str, NDArray[Any]]
+    identifiers: Sequence[Sequence[Any]] | None
+    probabilities: list[float]
+    predictions: list[bool]
+    at_s: float
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows."""
+        return len(self.probabilities)
+
+
+def choose(n_rows: int, fraction: float) -> NDArray[np.int64] | None:
+    """Choose each row with a probability; None for all of them."""
+    if fraction >= 1:
+        return None
+    if n_rows == 1:
+        # Six times as fast as an array of one.
+        return np.zeros(int(random.random() < fraction), dtype=np.int64)  # noqa: S311 - a sample
+    return np.flatnonzero(np.random.default_rng().random(n_rows) < fraction)
+
+
+def sample_rows(predicted: LoggedRows, chosen: NDArray[np.int64]) -> LoggedRows:
+    """Take the chosen rows."""
+    ids = predicted.identifiers
+    return LoggedRows(
+        predicted.release,
+        {name: column[chosen] for name, column in predicted.columns.items()},
+        None if ids is None else [ids[k] for k in chosen],
+        [predicted.probabilities[k] for k in chosen],
+        [predicted.predictions[k] for k in chosen],
+        predicted.at_s,
+    )
+
+
+def hash_client(identifiers: Sequence[Any], key: bytes | None) -> str | None:
+    """Hash the identifiers of a client with a key; None unless all were sent and there is a key.
+
+    A client asked about a hundred times counts once in drift, and who it is needs nobody to know:
+    without the key nobody can test guesses of names.
+    """
+    if (
+        key is None
+        or not identifiers
+        or any(part in (msgspec.UNSET, None, "") for part in identifiers)
+    ):
+        return None
+    spelled = msgspec.json.encode([str(part).strip() for part in identifiers])
+    digest = keys.keyed_hash(key, spelled, purpose="adras client", n_bytes=HASH_BYTES)
+    return base64.urlsafe_b64encode(digest).decode()
+
+
+def format_rows(predicted: LoggedRows, key: bytes | None = None) -> list[dict[str, Any]]:
+    """Make rows for the records."""
+    at = datetime.fromtimestamp(predicted.at_s, UTC)
+    ids = predicted.identifiers or [()] * predicted.n_rows
+    cells = zip(*(column.tolist() for column in predicted.columns.values()), strict=True)
+    return [
+        {
+            "at": at,
+            "release": predicted.release,
+            "client": hash_client(identifiers, key),
+            # A blank number is NaN, which JSON does not have: it is spelled null.
+            "values": msgspec.json.encode(values).decode(),
+            "probability": probability,
+            "predicted": is_positive,
+        }
+        for values, identifiers, probability, is_positive in zip(
+            cells, ids, predicted.probabilities, predicted.predictions, strict=True
+        )
+    ]
+
+
+def write(config: Config, rows: list[dict[str, Any]]) -> None:
+    """Write rows to the records, and forget those before the newest.
+
+    Raises
+    ------
+    PipelineError
+        If the records are not there yet, cannot be used, or are of another version.
+    """
+    # Imported by the first rows: SQLAlchemy would double the time until the first prediction.
+    from scripts.records import database as storage  # noqa: PLC0415
+    from scripts.records import predictions as traffic  # noqa: PLC0415
+
+    with (
+        storage.open_records(config.database_url, wait_s=WAIT_S, may_change=False) as engine,
+        storage.writing(engine) as connection,
+    ):
+        traffic.record_predictions(connection, rows)
+        traffic.forget_old_predictions(connection, config.retention.predictions)
+
+
+class PredictionLog:
+    """Writes what requests were answered with from a thread of its own.
+
+    Parameters
+    ----------
+    read_config : callable
+        Gives the configuration in use.
+    count : callable
+        Is told "logged", "dropped" or "failed", and of how many rows.
+    count_failure : callable, optional
+        Called for each failure that nobody expected.
+    """
+
+    def __init__(
+        self,
+        read_config: Callable[[], Config],
+        count: Callable[[str, int], None],
+        count_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._read_config = read_config
+        self._count = count
+        self._count_failure = count_failure
+        self._lock = threading.Lock()
+        self._waiting: deque[LoggedRows] = deque()
+        self._n_waiting = 0
+        self._fault = self._key_fault = ""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="prediction log", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def add(self, predicted: LoggedRows, fraction: float) -> None:
+        """Take a share of the rows of a request, or count them as dropped if too many wait."""
+        chosen = choose(predicted.n_rows, fraction)
+        if chosen is not None:
+            if not len(chosen):
+                return
+            predicted = sample_rows(predicted, chosen)
+        with self._lock:
+            has_room = not self._n_waiting or self._n_waiting + predicted.n_rows <= MAX_WAITING
+            if has_room:
+                self._waiting.append(predicted)
+                self._n_waiting += predicted.n_rows
+        if not has_room:
+            self._count("dropped", predicted.n_rows)
+
+    def stop(self) -> None:
+        """Write what waits and end, a few seconds later at most."""
+        self._ended.set()
+        self._thread.join(WAIT_S + 1)
+
+    def _run(self) -> None:
+        pause_s = FLUSH_S
+        while not self._ended.wait(pause_s):
+            pause_s = FLUSH_S if self._flush() else RETRY_S
+        if not self._flush():
+            self._give_up(self._take(None), "the service ends")
+
+    def _take(self, n_rows: int | None) -> list[LoggedRows]:
+        """Take what waits, about so many rows of it."""
+        taken: list[LoggedRows] = []
+        with self._lock:
+            n_taken = 0
+            while self._waiting and (n_rows is None or n_taken < n_rows):
+                taken.append(self._waiting.popleft())
+                n_taken += taken[-1].n_rows
+            self._n_waiting -= n_taken
+        return taken
+
+    def _put_back(self, batch: list[LoggedRows]) -> None:
+        """Let what could not be written wait on, unless it has waited for too long."""
+        limit_s = time.time() - GIVEN_UP_S
+        fresh = [predicted for predicted in batch if predicted.at_s > limit_s]
+        with self._lock:
+            self._waiting.extendleft(reversed(fresh))
+            self._n_waiting += sum(predicted.n_rows for predicted in fresh)
+        self._give_up([p for p in batch if p.at_s <= limit_s], self._fault)
+
+    def _give_up(self, batch: Iterable[LoggedRows], reason: str) -> None:
+        n_rows = sum(predicted.n_rows for predicted in batch)
+        if n_rows:
+            self._count("dropped", n_rows)
+            log.warning("%d predictions were not logged: %s", n_rows, reason)
+
+    def _find_key(self, config: Config) -> bytes | None:
+        """Return the key of the installation; without one clients are logged without their hash."""
+        fault = ""
+        try:
+            key = keys.make_key(config.prod_deployment_path)
+        except (PipelineError, OSError) as error:
+            key, fault = None, str(error)
+        if fault and fault != self._key_fault:
+            log.warning("Predictions are logged without a hash of the client: %s", fault)
+        self._key_fault = fault
+        return key
+
+    def _fail(self, batch: list[LoggedRows], fault: str) -> bool:
+        """Count a failure, log it if it is a new one, and let the batch wait; return False."""
+        self._count("failed", 1)
+        if fault != self._fault:
+            log.warning("%s Predictions go on, and wait to be logged.", fault)
+        self._fault = fault
+        self._put_back(batch)
+        return False
+
+    def _flush(self) -> bool:
+        """Write what waits; return whether the records could be used."""
+        while batch := self._take(BATCH):
+            try:
+                config = self._read_config()
+                key = self._find_key(config)
+                rows = [row for predicted in batch for row in format_rows(predicted, key)]
+                write(config, rows)
+            except (PipelineError, OSError) as error:
+                return self._fail(batch, str(error))
+            except Exception as error:
+                # The thread must outlive whatever it meets: the next attempt may succeed.
+                self._count_failure()
+                return self._fail(batch, f"Predictions were not logged: {describe_bug(error)}.")
+            self._fault = ""
+            self._count("logged", len(rows))
+        return True

@@ -1,0 +1,356 @@
+"""The body of a prediction request as rows: JSON as clients send it, or a CSV table."""
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+from werkzeug.http import parse_options_header
+
+from scripts.api import mlflow_protocol
+from scripts.api.columnar import UNREADABLE
+from scripts.api.request_rows import MAX_FAULTY_ROWS, FaultyRowsError, shorten
+from scripts.api.responses import Fault, PredictBody, RefusedError
+from scripts.core.config import ApiSettings, Schema
+from scripts.data.cells import NUMBER
+
+CSV = "text/csv"
+ACCEPTED = (
+    "Expected the content type application/json, or text/csv in UTF-8, and no content encoding."
+)
+# Reading such a body takes a moment, for which nobody else should wait.
+LARGE_BYTES = 64 * 1024
+# In so few bytes no numbers stand that take long.
+QUICK_BYTES = 4 * 1024
+# So many bytes at most are read in one call without a look at their numbers; a thread's call, too,
+# holds up everybody, and of the hardest numbers this is a third of a second.
+ONE_CALL_BYTES = 256 * 1024
+# A row of a table, and a value of a row, with whatever stands in it.
+MAX_ROW_BYTES = 2**18
+MAX_SHOWN_DOUBLES = 20
+# Every digit as a 0 and every exponent as e, so that numbers of a kind can be looked for.
+DIGITS = bytes.maketrans(b"123456789.E", b"0000000000e")
+# A number of so many digits, or with such an exponent, takes the decoder up to 13 microseconds.
+HARD_NUMBERS = (b"0" * 20, b"e000")
+
+# What stands in quotes, however it is escaped.
+STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# So many names or columns beside those of the model are looked at.
+SPARE_NAMES = 100
+OTHER_MEMBERS = tuple(name for name in PredictBody.__struct_fields__ if name != "data")
+LONE_CR = re.compile(rb"\r(?!\n)")
+
+JsonRows = list[dict[str, Any]]
+
+decode_json = msgspec.json.Decoder(PredictBody).decode
+
+
+class TooManyRowsError(Exception):
+    """A body with more rows than are taken; the rest of it is not read."""
+
+
+def has_hard_numbers(body: bytes) -> bool:
+    """Return whether a body may have numbers that take long to read, all in one call."""
+    if len(body) <= QUICK_BYTES:
+        return False
+    digits = body.translate(DIGITS, b"+-")
+    return any(hard in digits for hard in HARD_NUMBERS)
+
+
+def has_many_objects(body: bytes, max_rows: int) -> bool:
+    """Return whether a JSON body may have more rows than are taken."""
+    return body.count(b"{") > max_rows + 1
+
+
+def has_many_arrays(body: bytes, max_rows: int) -> bool:
+    """Return whether a JSON body may have more rows than are taken, or columns beyond reason."""
+    return body.count(b"[") > max_rows + SPARE_NAMES
+
+
+def is_too_much_at_once(body: bytes, max_rows: int) -> bool:
+    """Return whether reading a JSON body in one call may hold up everybody, or fill the memory."""
+    if len(body) <= ONE_CALL_BYTES:
+        return False
+    is_long = has_many_objects(body, max_rows) or has_many_arrays(body, max_rows)
+    return is_long or has_hard_numbers(body)
+
+
+def is_slow(body: bytes, content_type: str) -> bool:
+    """Return whether reading a body may take longer than others should wait for it."""
+    is_long = len(body) > QUICK_BYTES and (len(body) > LARGE_BYTES or has_hard_numbers(body))
+    return is_long or "csv" in content_type.lower()
+
+
+def make_decoder(names: tuple[str, ...], max_rows: int | None = None) -> Any:
+    """Make a decoder of rows that leaves each cell as it is spelled, and other columns out.
+
+    A list of a million lists would else be a million objects before anybody looks at it. With
+    `max_rows` the decoder raises TooManyRowsError at the first row after them.
+    """
+    n_rows = 0
+
+    def count(_: Struct) -> None:
+        nonlocal n_rows
+        n_rows += 1
+        if max_rows is not None and n_rows > max_rows:
+            raise TooManyRowsError
+
+    row = msgspec.defstruct(
+        "Cells",
+        [(f"c{number}", Raw | UnsetType, UNSET) for number in range(len(names))],
+        rename={f"c{number}": name for number, name in enumerate(names)},
+        namespace={} if max_rows is None else {"__post_init__": count},
+        gc=False,
+    )
+    # Made while running, which no checker of types can follow.
+    rows: Any = list[row] | UnsetType  # type: ignore[valid-type]
+    others = [(name, Raw | UnsetType, UNSET) for name in OTHER_MEMBERS]
+    body = msgspec.defstruct("Body", [("data", rows, UNSET), *others])
+    return msgspec.json.Decoder(body).decode
+
+
+usual_decoder = lru_cache(maxsize=8)(make_decoder)
+
+
+def read_value(cell: Raw) -> object:
+    """Read a cell of a JSON body; of a long array or object nothing but its kind is read."""
+    if len(cell) > LARGE_BYTES and (first := bytes(memoryview(cell)[:1])) in b"[{":
+        return [] if first == b"[" else {}
+    return msgspec.json.decode(cell)
+
+
+def check_utf8(body: bytes) -> None:
+    """Raise UnicodeDecodeError for a body that is not UTF-8, in pieces that need no memory."""
+    if not body.isascii():
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for begin in range(0, len(body), LARGE_BYTES):
+            decoder.decode(body[begin : begin + LARGE_BYTES])
+        decoder.decode(b"", final=True)
+
+
+def decode_rows(body: bytes, names: tuple[str, ...], max_rows: int) -> JsonRows | None:
+    """Decode the named columns of the rows in the member data; None if the rows are elsewhere."""
+    try:
+        decode = usual_decoder(names)
+    except ValueError:
+        # The library cannot look for names with a quote or a backslash.
+        return None
+    if has_many_objects(body, max_rows):
+        decode = make_decoder(names, max_rows)
+    check_utf8(body)
+    members = [(f"c{number}", name) for number, name in enumerate(names)]
+    decoded = decode(body)
+    if any(getattr(decoded, name) is not UNSET for name in OTHER_MEMBERS) or decoded.data is UNSET:
+        return None
+    rows = []
+    for cells in decoded.data:
+        row = {}
+        for member, name in members:
+            cell = getattr(cells, member)
+            if cell is not UNSET:
+                row[name] = read_value(cell)
+        rows.append(row)
+    return rows
+
+
+def explain_unreadable(error: Exception, body: bytes, expected: str) -> RefusedError:
+    """Return the refusal of a JSON body that could not be decoded."""
+    if isinstance(error, msgspec.ValidationError):
+        return RefusedError(422, f"{error}. {expected}.")
+    if not isinstance(error, msgspec.DecodeError):
+        # A UnicodeDecodeError would quote the body.
+        return RefusedError(400, "The body is not JSON: not UTF-8, or nested too deep.")
+    # What Python's own JSON writes for them, and so what clients of pandas send.
+    has_nan = b"NaN" in body or b"Infinity" in body
+    hint = " JSON has neither NaN nor Infinity; a blank is null." if has_nan else ""
+    return RefusedError(400, f"The body is not JSON: {error}.{hint}")
+
+
+def check_whole(body: bytes, n_names: int, max_rows: int) -> None:
+    """Refuse a table that would fill the memory, or take long, when it is decoded in one call.
+
+    Raises
+    ------
+    RefusedError
+        With status 422, if there are more rows or values than are taken, or numbers with more
+        digits than a number has.
+    """
+    if len(body) <= QUICK_BYTES:
+        return
+    bare = STRINGS.sub(b"", body)
+    is_long = bare.count(b"[") + bare.count(b"{") > max_rows + n_names + SPARE_NAMES
+    if is_long or bare.count(b",") > (max_rows + 1) * (n_names + SPARE_NAMES):
+        raise too_many_rows(max_rows)
+    if has_hard_numbers(bare):
+        raise RefusedError(
+            422,
+            "The table has numbers of 20 digits or more, or with exponents of three digits;"
+            " expected at most 17 digits, or such numbers in the rows of data.",
+        )
+
+
+def read_json(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
+    """Read the rows off a JSON body, strictly: data cell by cell, a table of MLflow's whole."""
+    names = (*schema.ids, *schema.features)
+    try:
+        rows = decode_rows(body, names, max_rows)
+        if rows is None:
+            check_whole(body, len(names), max_rows)
+            rows = mlflow_protocol.read_members(decode_json(body), schema)
+    except TooManyRowsError:
+        raise too_many_rows(max_rows) from None
+    except UNREADABLE as error:
+        raise explain_unreadable(error, body, mlflow_protocol.EXPECTED) from error
+    return rows
+
+
+def too_many_rows(max_rows: int) -> RefusedError:
+    """Return the refusal of a body with more rows than are taken."""
+    return RefusedError(
+        422, f"The data has more than {max_rows} rows; expected at most {max_rows} rows."
+    )
+
+
+def read_cell(text: str, is_number: bool) -> object:
+    """Read a cell of a CSV table; what is no number stays text, and is refused as such later."""
+    text = text.strip()
+    if not text:
+        return None
+    return float(text) if is_number and NUMBER.fullmatch(text) else text
+
+
+def check_header(header: Sequence[str]) -> None:
+    """Refuse a header that names a column twice."""
+    doubled = sorted(name for name, n_times in Counter(header).items() if n_times > 1)
+    if doubled:
+        more = ", and others" if len(doubled) > MAX_SHOWN_DOUBLES else ""
+        shown = [shorten(name) for name in doubled[:MAX_SHOWN_DOUBLES]]
+        raise RefusedError(422, f"The header names the columns {shown}{more} more than once.")
+
+
+def read_records(body: bytes) -> Iterator[list[str]]:
+    """Yield the records of a CSV table; one that is too long ends the reading.
+
+    Raises
+    ------
+    RefusedError
+        If a record is longer than `MAX_ROW_BYTES`: its fields would fill the memory.
+    """
+    n_characters = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal n_characters
+        # Line by line: the whole text would be held once more, in four bytes for each character.
+        with io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="") as text:
+            while line := text.readline(MAX_ROW_BYTES + 1):
+                n_characters += len(line)
+                if n_characters > MAX_ROW_BYTES:
+                    raise RefusedError(
+                        422, f"The table has a row of more than {MAX_ROW_BYTES} characters."
+                    )
+                yield line
+
+    for record in csv.reader(lines(), strict=True):
+        n_characters = 0
+        yield record
+
+
+def read_csv(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
+    """Read the rows off a CSV table with a header, strictly; blank lines are no rows.
+
+    Parameters
+    ----------
+    body : bytes
+        UTF-8, comma-separated; a byte-order mark is allowed.
+    schema : Schema
+        The columns that are read, and which of them are numbers.
+    max_rows : int
+        Reading ends after one row more.
+
+    Returns
+    -------
+    list of dict
+        As from JSON.
+
+    Raises
+    ------
+    RefusedError
+        If it is no such table, or a row has more or fewer fields than the header.
+    """
+    rows: JsonRows = []
+    faults: list[Fault] = []
+    try:
+        if b'"' in body and LONE_CR.search(body):
+            raise csv.Error("a CR alone in a table with quotes; end lines with LF or CR LF")
+        records = read_records(body)
+        header = [name.strip() for name in next(records, [])]
+        check_header(header)
+        wanted, numeric = {*schema.ids, *schema.features}, set(schema.numeric)
+        columns = [(k, name, name in numeric) for k, name in enumerate(header) if name in wanted]
+        for fields in filter(None, records):
+            n_rows = len(rows) + len(faults)
+            if len(fields) != len(header):
+                found, expected = f"{len(fields)} fields", f"{len(header)} fields"
+                faults.append(Fault(row=n_rows, column="", found=found, expected=expected))
+            else:
+                rows.append({name: read_cell(fields[k], is_num) for k, name, is_num in columns})
+            if n_rows >= max_rows or len(faults) == MAX_FAULTY_ROWS:
+                break
+    except (UnicodeDecodeError, csv.Error) as error:
+        # As text: an error held by its own frame would hold the body as well.
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise RefusedError(400, f"The body is not a CSV table: {reason}.") from error
+    if faults:
+        raise FaultyRowsError(faults)
+    return rows
+
+
+def read_rows(
+    body: bytes, content_type: str, encoding: str, api: ApiSettings, schema: Schema
+) -> JsonRows:
+    """Read the rows off the body of a request.
+
+    Parameters
+    ----------
+    body : bytes
+        As sent.
+    content_type, encoding : str
+        The headers Content-Type and Content-Encoding, "" where there is none.
+    api : ApiSettings
+        Says how many rows are taken.
+    schema : Schema
+        The columns of the model.
+
+    Returns
+    -------
+    list of dict
+        At least one row, in the order sent.
+
+    Raises
+    ------
+    RefusedError
+        With status 415, 400 or 422.
+    """
+    kind, options = content_type, dict[str, str]()
+    if content_type != "application/json":
+        kind, options = parse_options_header(content_type)
+        kind = kind.lower()
+    is_json = kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
+    charset = options.get("charset", "utf-8").lower().replace("_", "-")
+    is_text = kind == CSV and charset in ("utf-8", "utf8", "us-ascii")
+    if not (is_json or is_text) or encoding.lower() not in ("", "identity"):
+        raise RefusedError(415, ACCEPTED, [("Accept", "application/json, text/csv")])
+    rows = (read_json if is_json else read_csv)(body, schema, api.max_rows)
+    if not rows:
+        raise RefusedError(422, "The data has 0 rows; expected at least one row.")
+    if len(rows) > api.max_rows:
+        raise too_many_rows(api.max_rows)
+    return rows

@@ -1,0 +1,156 @@
+"""What clients send to be predicted: rows read strictly into columns, or their faults."""
+
+import math
+from itertools import chain
+from types import NoneType
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.api.responses import Fault, RefusedError
+from scripts.core.config import Schema
+from scripts.data.cells import LARGEST_NUMBER, MISSING_CATEGORY
+
+MAX_FAULTY_ROWS = 20
+MAX_SHOWN = 40
+ABSENT = object()
+NUMBER_TYPES = {int, float, NoneType}
+TEXT_TYPES = {str, NoneType}
+
+
+class FaultyRowsError(RefusedError):
+    """Rows of a request that cannot be right, with their faults."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        detail = (
+            "The data has values that cannot be right; `errors` lists those of the first"
+            f" {MAX_FAULTY_ROWS} faulty rows, counted from 0."
+        )
+        super().__init__(422, detail, errors=faults)
+        self.faults = faults
+
+
+def shorten(text: str) -> str:
+    """Cut what would be too long to show."""
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+
+
+def show(value: object) -> str:
+    """Spell a value of a request for its sender, shortened."""
+    if value is ABSENT:
+        return "no such column"
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "an array"
+    return shorten(msgspec.json.encode(value).decode())
+
+
+def number_wanted(value: object, minimum: float) -> str:
+    """Say what was expected instead of a value in a numeric column; "" if the value is right."""
+    if value is None:
+        return ""
+    if type(value) not in NUMBER_TYPES:
+        return "a number or null"
+    try:
+        number = float(cast("float", value))
+    except OverflowError:
+        number = math.inf
+    if abs(number) > LARGEST_NUMBER:
+        return "a number from -2**53 to 2**53"
+    return f"a number of at least {minimum:g}" if number < minimum else ""
+
+
+def text_wanted(value: object) -> str:
+    """Say what was expected instead of a value in a text column; "" if the value is right."""
+    return "" if value is None or isinstance(value, str) else "text or null"
+
+
+def find_faults(rows: list[dict[str, Any]], schema: Schema) -> list[Fault]:
+    """List every fault of the first faulty rows."""
+    faults: list[Fault] = []
+    n_faulty = 0
+    for index, row in enumerate(rows):
+        cells = {name: row.get(name, ABSENT) for name in schema.features}
+        wanted = {
+            n: number_wanted(cells[n], schema.minimums.get(n, -math.inf)) for n in schema.numeric
+        }
+        wanted |= {name: text_wanted(cells[name]) for name in schema.categorical}
+        faults += [
+            Fault(row=index, column=name, found=show(cells[name]), expected=expected)
+            for name, expected in wanted.items()
+            if expected
+        ]
+        n_faulty += any(wanted.values())
+        if n_faulty == MAX_FAULTY_ROWS:
+            break
+    return faults
+
+
+def one_number_each(row: dict[str, Any], schema: Schema) -> dict[str, NDArray[np.float64]] | None:
+    """Do what `number_arrays` does for a single row, where whole-table checks cost the most."""
+    minimums = schema.minimums
+    arrays = {}
+    for name in schema.numeric:
+        value = row.get(name, ABSENT)
+        if type(value) not in NUMBER_TYPES or number_wanted(value, minimums.get(name, -math.inf)):
+            return None
+        arrays[name] = np.array([value], dtype=np.float64)
+    return arrays
+
+
+def number_arrays(
+    rows: list[dict[str, Any]], schema: Schema
+) -> dict[str, NDArray[np.float64]] | None:
+    """Make an array of each numeric column, NaN for null; None if a value cannot be right."""
+    names = schema.numeric
+    if len(rows) == 1:
+        return one_number_each(rows[0], schema)
+    columns = [[row.get(name, ABSENT) for row in rows] for name in names]
+    if not set(map(type, chain.from_iterable(columns))) <= NUMBER_TYPES:
+        return None
+    minimums = schema.minimums
+    lowest = np.array([[minimums.get(name, -math.inf)] for name in names])
+    try:
+        # One table for all columns: the checks then cost the same for one column or thirty.
+        table = np.array(columns, dtype=np.float64).reshape(len(names), len(rows))
+    except OverflowError:
+        return None
+    wrong = (np.abs(table) > LARGEST_NUMBER) | (table < lowest)
+    return None if wrong.any() else dict(zip(names, table, strict=True))
+
+
+def text_array(values: list[Any]) -> NDArray[np.object_] | None:
+    """Make an array of a text column, "" for null; None if a value cannot be right."""
+    if not set(map(type, values)) <= TEXT_TYPES:
+        return None
+    texts = [MISSING_CATEGORY if value is None else value.strip() for value in values]
+    return np.array(texts, dtype=object)
+
+
+def read_columns(rows: list[dict[str, Any]], schema: Schema) -> dict[str, NDArray[Any]]:
+    """Turn rows into one array per feature.
+
+    Parameters
+    ----------
+    rows : list of dict
+        At least one; column name to value; further columns are ignored, null is a blank.
+    schema : Schema
+        The columns of the model.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray of shape (n_rows,)
+        As `model.probabilities` wants them.
+
+    Raises
+    ------
+    FaultyRowsError
+        If a column is absent from a row, or a value has the wrong type or is out of range.
+    """
+    numbers = number_arrays(rows, schema)
+    texts = {n: text_array([row.get(n, ABSENT) for row in rows]) for n in schema.categorical}
+    right = {name: array for name, array in texts.items() if array is not None}
+    if numbers is None or len(right) < len(texts):
+        raise FaultyRowsError(find_faults(rows, schema))
+    return numbers | right

@@ -1,0 +1,263 @@
+"""How answers are spelled: JSON, and problem documents for whatever could not be answered.
+
+What the service answers, as types: the one home of every member that a client may rely on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from scripts.clients.response_types import Count, Fraction, Moment
+from scripts.model.ranking import Band
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+Headers = Sequence[tuple[str, str]]
+# Of a plain answer: one list, so that it can be recognised.
+JSON_HEADERS: Headers = [("Content-Type", JSON)]
+
+
+@dataclass
+class Answer:
+    """What is sent back for one request; the rest is for metrics and the two logs."""
+
+    status: int
+    body: bytes
+    headers: Headers = ()
+    release: str | None = None
+    n_rows: int = 0
+    n_positives: int = 0
+    predicted: object = None
+
+
+class RefusedError(Exception):
+    """A request that cannot be answered as it was meant; it ends in a problem document.
+
+    Parameters
+    ----------
+    status : int
+        The HTTP status.
+    detail : str
+        What was found, what was expected and what to do.
+    headers : sequence of tuple of str
+        Further headers, such as Retry-After.
+    **members : object
+        Further members of the document.
+    """
+
+    def __init__(self, status: int, detail: str, headers: Headers = (), **members: object) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+        self.members = members
+
+
+def answer_json(content: object, **facts: Any) -> Answer:
+    """Answer with JSON."""
+    return Answer(200, msgspec.json.encode(content), JSON_HEADERS, **facts)
+
+
+def answer_problem(status: int, detail: str, headers: Headers = (), **members: object) -> Answer:
+    """Answer with a problem document, as RFC 9457 has it."""
+    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    body = msgspec.json.encode(content | {"detail": detail} | members)
+    return Answer(status, body, [*headers, ("Content-Type", PROBLEM)])
+
+
+def answer_refusal(refusal: RefusedError) -> Answer:
+    """Answer with the problem document of a refused request."""
+    return answer_problem(refusal.status, refusal.detail, refusal.headers, **refusal.members)
+
+
+@dataclass
+class Wsgi:
+    """Collect what a WSGI application answers."""
+
+    status: int = 500
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+    def __call__(
+        self, status: str, headers: list[tuple[str, str]], _error: object = None
+    ) -> object:
+        """Take status and headers, as WSGI's start_response does."""
+        self.status, self.headers = int(status[:3]), headers
+        return None
+
+
+# How much is told about categories that are new to the model.
+MAX_UNKNOWN = 20
+MAX_KNOWN = 50
+
+
+class Fault(Struct, frozen=True):
+    """A cell of a request that cannot be right; rows count from 0."""
+
+    row: Count
+    column: str
+    found: str
+    expected: str
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """Why a request was not answered as it was meant (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault] | UnsetType = UNSET
+
+
+class UnknownCategory(Struct, frozen=True):
+    """A category that no training row had, so that it adds nothing to the log-odds.
+
+    `row` is the first of the `n_rows` rows that have it, counted from 0; `known` lists up to 50
+    categories of the column in alphabetical order, "" for a blank.
+    """
+
+    row: Count
+    column: str
+    found: str
+    n_rows: Annotated[int, Meta(ge=1)]
+    known: Annotated[list[str], Meta(max_length=MAX_KNOWN)]
+
+
+class Predictions(Struct, frozen=True, kw_only=True):
+    """Predictions in the order of the rows.
+
+    With explain=true, the contributions of a row, added in their order to the intercept, give its
+    log-odds. The first 20 new categories of the request are named, if there are any.
+    """
+
+    predictions: list[Fraction]
+    probabilities: list[Fraction]
+    risk_bands: list[Band]
+    release: str
+    unknown_categories: (
+        Annotated[list[UnknownCategory], Meta(min_length=1, max_length=MAX_UNKNOWN)] | UnsetType
+    ) = UNSET
+    log_odds: list[float] | UnsetType = UNSET
+    intercept: float | UnsetType = UNSET
+    contributions: list[dict[str, float]] | UnsetType = UNSET
+
+
+class Score(Struct, frozen=True, kw_only=True):
+    """The F1 of the model in production on the test data."""
+
+    score: Fraction
+    release: str
+    model_stamp: str
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """Means, medians and standard deviations of the columns of the dataset in production."""
+
+    summary: Annotated[list[list[float | None]], Meta(min_length=3, max_length=3)]
+    columns: list[str]
+    release: str
+
+
+class DroppedRows(Struct, frozen=True, kw_only=True):
+    """The rows dropped from a dataset, and those of clients who left; None where unknown."""
+
+    n_rows: Count
+    n_positives: Count | None
+
+
+class Diagnosis(Struct, frozen=True, kw_only=True):
+    """Missing values, execution times and outdated dependencies as last measured."""
+
+    missing_values: list[float | None]
+    columns: list[str]
+    # Findings of an earlier version lack both.
+    missing_fractions: dict[str, float] | UnsetType = UNSET
+    dropped_rows: DroppedRows | UnsetType | None = UNSET
+    execution_time: list[float | None]
+    outdated_dependencies: str
+    measured_at: Moment
+    release: str | None
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """Whether the service can answer, and what a person should look at."""
+
+    live: bool
+    ready: bool
+    degraded: bool
+    release: str | None
+    input_folder: str
+    errors: list[str]
+    last_successful_run_at: Moment | None
+    last_successful_run_age_s: float | None
+
+
+class ReleaseEntry(Struct, frozen=True, kw_only=True):
+    """A deployment or rollback."""
+
+    id: int
+    at: Moment
+    kind: str
+    release: str
+    previous_release: str | None
+    model_stamp: str | None
+    f1: float | None
+    actor: str | None
+    reason: str | None
+    run_id: int | None
+
+
+class Releases(Struct, frozen=True, kw_only=True):
+    """What served when, newest first."""
+
+    releases: list[ReleaseEntry]
+    next_offset: int | None
+    release: str | None
+
+
+class RunEntry(Struct, frozen=True, kw_only=True):
+    """A run of the full process."""
+
+    id: int
+    started_at: Moment
+    ended_at: Moment | None
+    trigger: str | None
+    status: str
+    verdict: str | None
+    reason: str | None
+    error: str | None
+    stamp: str | None
+    candidate_f1: float | None
+    production_f1: float | None
+    release: str | None
+    durations_s: dict[str, float] | None
+
+
+class Runs(Struct, frozen=True, kw_only=True):
+    """The last runs, newest first."""
+
+    runs: list[RunEntry]
+    next_offset: int | None
+    release: str | None
+
+
+class SplitTable(Struct):
+    """A table as pandas writes it by `to_json(orient="split")`."""
+
+    columns: list[str]
+    data: list[list[Any]]
+
+
+class PredictBody(Struct):
+    """The body of /predict: one of these members; further ones are allowed."""
+
+    data: list[dict[str, Any]] | UnsetType = UNSET
+    dataframe_split: SplitTable | UnsetType = UNSET
+    dataframe_records: list[dict[str, Any]] | UnsetType = UNSET
+    instances: list[Any] | UnsetType = UNSET
+    inputs: list[Any] | dict[str, list[Any]] | UnsetType = UNSET

@@ -1,0 +1,323 @@
+"""What the service answers from: config and release in use, renewed when they change."""
+
+import asyncio
+import logging
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scripts.api.fast_predict import FastPredictor, make_express
+from scripts.api.responses import RefusedError
+from scripts.core import artifacts
+from scripts.core.config import Config
+from scripts.core.config_file import read_config
+from scripts.core.errors import PipelineError, ReleaseError, describe_bug
+from scripts.data import cells
+from scripts.model import logistic_model
+from scripts.production.release import Release, load_current
+
+RETRY_S = 10.0
+NO_RELEASE = "There is no release yet; run python -m scripts.fullprocess."
+# How long requests wait for a new release or configuration before they go on with the last one.
+RENEWAL_S = 1.0
+# A look is not repeated for a request that comes so soon after it began or, if more than a few came
+# meanwhile, a little later. Under load nobody waits for a look unless the last one is older still.
+FRESH_S, BUSY_S, OLD_S = 0.002, 0.01, 0.05
+FEW = 4
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WatchedState:
+    """The state of config.json and of the link `current` at one look."""
+
+    config_state: tuple[int, int, int] | None
+    prod_folder: Path | None
+    target: str | None
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What one request is answered from; it never changes, so no answer mixes two releases."""
+
+    root: Path
+    config: Config
+    release: Release | None
+    seen: WatchedState
+    config_fault: str = ""
+    release_fault: str = ""
+    retry_at_s: float = math.inf
+    express: FastPredictor | None = None
+
+    @property
+    def release_name(self) -> str | None:
+        """The name of the release; None before the first one."""
+        return None if self.release is None else self.release.name
+
+    def release_or_refuse(self) -> Release:
+        """Give the release; without one, refuse the request, saying why there is none."""
+        if self.release is None:
+            raise RefusedError(503, " ".join(self.faults), [("Retry-After", str(int(RETRY_S)))])
+        return self.release
+
+    @property
+    def faults(self) -> list[str]:
+        """Why the newest config or release is not in use, without the folders of this machine."""
+        found = [fault for fault in (self.config_fault, self.release_fault) if fault]
+        return [self.without_folders(fault) for fault in found]
+
+    def without_folders(self, text: str) -> str:
+        """Take the folders of this machine out of a text that is handed out."""
+        for folder in (self.root, self.config.prod_deployment_path.parent):
+            text = text.replace(f"{folder}{os.sep}", "")
+        return text
+
+
+def state_of(path: Path) -> tuple[int, int, int] | None:
+    """Size, time of change and inode of a file, following links; None if it cannot be seen."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - once per request, and pathlib costs as much again
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def target_of(prod_folder: Path) -> str | None:
+    """Read where `current` points; "" if that cannot be read, which loading then explains."""
+    try:
+        return artifacts.current_target(prod_folder)
+    except (PipelineError, OSError, ValueError):
+        return ""
+
+
+def describe_refusal(error: Exception) -> str:
+    """Return why a configuration or release is refused; of an unexpected error only its kind."""
+    expected = isinstance(error, PipelineError | OSError | ValueError)
+    return str(error) if expected else f"It could not be read: {type(error).__name__}."
+
+
+def renew_config(config_path: Path, last: Serving) -> tuple[Config, str]:
+    """Read an edited config.json aside; give the last good one and the fault if it is broken."""
+    try:
+        config = read_config(config_path)
+    except Exception as error:
+        # Whatever reading it raises, no memory or too deep a nesting, the service goes on.
+        fault = describe_refusal(error)
+        if fault != last.config_fault:
+            log.error("%s The last good configuration stays in use.", fault)
+        return last.config, fault
+    log.info("Read the configuration %s.", config_path)
+    return config, ""
+
+
+def warm_up(release: Release) -> None:
+    """Predict one client of blanks: what cannot answer is refused, and the first request is fast.
+
+    Raises
+    ------
+    ReleaseError
+        If there is no probability.
+    """
+    schema = release.model.schema
+    blanks = {name: np.array([math.nan]) for name in schema.numeric}
+    blanks |= {name: np.array([cells.MISSING_CATEGORY], object) for name in schema.categorical}
+    probability = float(logistic_model.probabilities(release.model, blanks)[0])
+    if not 0 <= probability <= 1:
+        raise ReleaseError(f"{release.path} cannot predict: a client of blanks has {probability}.")
+
+
+def renew_release(prod_folder: Path, last: Serving) -> tuple[Release | None, str]:
+    """Load the release in production aside; give the last good one and the fault if it is bad."""
+    try:
+        loaded, fault = load_current(prod_folder), NO_RELEASE
+        if loaded is not None:
+            warm_up(loaded)
+    except Exception as error:
+        # Whatever a damaged release raises, the last good one goes on.
+        loaded, fault = None, describe_refusal(error)
+    if loaded is not None:
+        log.info("Loaded release %s, F1 %.4f.", loaded.name, loaded.manifest.f1)
+        return loaded, ""
+    if fault != last.release_fault:
+        kept = last.release.name if last.release else "nothing"
+        log.log(
+            logging.WARNING if fault == NO_RELEASE else logging.ERROR, "%s Serving %s.", fault, kept
+        )
+    return last.release, fault
+
+
+def renew_express(config: Config, release: Release | None, last: Serving) -> FastPredictor | None:
+    """Make the quick way to the release; identifiers are read only where predictions are logged."""
+    if release is None:
+        return None
+    with_ids = config.api.log_predictions is not None
+    if last.express is not None and last.release is release and last.express.with_ids == with_ids:
+        return last.express
+    return make_express(release.model, with_ids=with_ids)
+
+
+def renew(config_path: Path, last: Serving) -> Serving:
+    """Look again at config and release, and read anew what changed or was bad before."""
+    state, config, config_fault = state_of(config_path), last.config, last.config_fault
+    if state != last.seen.config_state or config_fault:
+        config, config_fault = renew_config(config_path, last)
+    folder = config.prod_deployment_path
+    seen = WatchedState(state, folder, target_of(folder))
+    release, release_fault = last.release, last.release_fault
+    before = (last.seen.prod_folder, last.seen.target)
+    if (seen.prod_folder, seen.target) != before or release_fault:
+        release, release_fault = renew_release(folder, last)
+    # A fault may pass by itself (too many open files, say), so it is looked at again now and then.
+    retry_at_s = time.monotonic() + RETRY_S if config_fault or release_fault else math.inf
+    try:
+        express = renew_express(config, release, last)
+    except Exception as error:
+        # As for a release that cannot be read: both of the last go on together.
+        release, express, release_fault = last.release, last.express, describe_refusal(error)
+        retry_at_s = time.monotonic() + RETRY_S
+    return Serving(
+        last.root, config, release, seen, config_fault, release_fault, retry_at_s, express
+    )
+
+
+class ReleaseReloader:
+    """The config and release in use, renewed when a request finds that they changed.
+
+    Parameters
+    ----------
+    config_path : Path
+        The config.json.
+    on_refused : callable, optional
+        Called for each release or configuration that is refused.
+    """
+
+    def __init__(self, config_path: Path, on_refused: Callable[[], None] = lambda: None) -> None:
+        state, config = state_of(config_path), read_config(config_path)
+        start = Serving(
+            config_path.absolute().parent, config, None, WatchedState(state, None, None)
+        )
+        self._config_path = config_path
+        self._renewing = threading.Lock()
+        self._on_refused = on_refused
+        self._looking_since_s = math.inf
+        self._serving = renew(config_path, start)
+
+    def last(self) -> Serving:
+        """Give what served last, without looking whether it changed."""
+        return self._serving
+
+    def fault(self) -> str:
+        """Return that a look at the config and the release hangs; "" if it does not."""
+        since_s = time.monotonic() - self._looking_since_s
+        if since_s < RENEWAL_S:
+            return ""
+        return (
+            f"Looking for a new release or config.json has hung for {since_s:.0f} seconds; does the"
+            " disk of prod_deployment_path answer? The last good ones serve on."
+        )
+
+    def has_changed(self) -> bool:
+        """Look whether config or release changed, or a fault may have passed."""
+        last, seen = self._serving, self._serving.seen
+        return (
+            state_of(self._config_path) != seen.config_state
+            or target_of(last.config.prod_deployment_path) != seen.target
+            or time.monotonic() >= last.retry_at_s
+        )
+
+    def now(self) -> Serving:
+        """Give what to answer from; one thread renews it, the others go on with the last good."""
+        if self.has_changed() and self._renewing.acquire(blocking=False):
+            try:
+                before = self._serving
+                self._serving = renew(self._config_path, before)
+                for _ in set(self._serving.faults) - set(before.faults):
+                    self._on_refused()
+            finally:
+                self._renewing.release()
+        return self._serving
+
+    def look(self) -> None:
+        """Renew what to answer from, whatever happens, and let `fault` see how long it takes."""
+        self._looking_since_s = time.monotonic()
+        try:
+            self.now()
+        except Exception as error:
+            # The thread that looks must outlive whatever it meets: the last good ones serve on.
+            log.error("Nothing new was looked for: %s.", describe_bug(error))
+        finally:
+            self._looking_since_s = math.inf
+
+
+Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+
+
+class Looker:
+    """Looks for what is new from a thread, for an event loop that no disk may hold up.
+
+    Parameters
+    ----------
+    live : Live
+        What to answer from.
+    """
+
+    def __init__(self, live: ReleaseReloader) -> None:
+        self._live = live
+        self._asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()
+        self._look: asyncio.Future[None] | None = None
+        # When the last look began, and when the last that ended had begun.
+        self._began_at_s = self._seen_at_s = -math.inf
+        self._n_since, self._is_busy = 0, False
+        # A daemon: a disk that hangs must not keep the service from ending either.
+        threading.Thread(target=self._run, name="looker", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            loop, look = self._asked.get()
+            self._live.look()
+            try:
+                loop.call_soon_threadsafe(look.set_result, None)
+            except RuntimeError:
+                # The loop was closed meanwhile, and the service has ended.
+                return
+
+    def _is_under_way(self) -> bool:
+        """Return whether a look is under way; note the one that ended."""
+        if self._look is None:
+            return False
+        if self._look.done():
+            self._look, self._seen_at_s = None, self._began_at_s
+            return False
+        return True
+
+    async def serving(self) -> Serving:
+        """Return what to answer from, after waiting a while for what may be new.
+
+        A request that comes alone waits for a look of its own, so that it sees what changed before
+        it. Of many requests none waits, unless nothing was seen for `OLD_S`.
+        """
+        now_s = time.monotonic()
+        if not self._is_under_way():
+            are_many = self._n_since >= FEW
+            if now_s < self._began_at_s + (BUSY_S if are_many else FRESH_S):
+                self._n_since += 1
+                return self._live.last()
+            loop = asyncio.get_running_loop()
+            self._look, self._began_at_s = loop.create_future(), now_s
+            self._n_since, self._is_busy = 0, are_many
+            self._asked.put((loop, self._look))
+        self._n_since += 1
+        # A disk that hangs, or a log that nobody reads, must not hold up predictions.
+        wait_s = self._began_at_s + RENEWAL_S - now_s
+        is_old = not self._is_busy or now_s >= self._seen_at_s + OLD_S
+        if self._look is not None and is_old and wait_s > 0:
+            await asyncio.wait({self._look}, timeout=wait_s)
+        return self._live.last()

@@ -1,0 +1,331 @@
+"""The numbers of /metrics, for Prometheus: requests, latency, predictions, and what serves.
+
+The access log: one JSON line per request, without a client's data, written off its way.
+"""
+
+import logging
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import msgspec
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+LATENCY_BUCKETS_S = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
+)  # fmt: skip
+
+
+def share_between_processes(folder: Path) -> None:
+    """Keep the counters of this process in files of a folder, where its siblings find them.
+
+    To be called before `Metrics` is made; the library reads the folder from the environment.
+    """
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    # These three of the library are not annotated.
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A number that is read off the present state when it is asked for."""
+
+    name: str
+    text: str
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Gauges(Collector):
+    """Hand gauges to the library."""
+
+    def __init__(self, gauges: Iterable[Gauge]) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterable[Metric]:
+        """Give each gauge."""
+        for gauge in self._gauges:
+            family = GaugeMetricFamily(gauge.name, gauge.text, labels=list(gauge.labels))
+            family.add_metric(list(gauge.labels.values()), gauge.value)
+            yield family
+
+
+class Metrics:
+    """Count what is answered.
+
+    Parameters
+    ----------
+    read_gauges : callable
+        Gives the gauges of the present state.
+    """
+
+    def __init__(self, read_gauges: Callable[[], Iterable[Gauge]]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        self._read_gauges = read_gauges
+        self._requests = Counter(
+            "adras_requests",
+            "Requests by route, method and status.",
+            ["route", "method", "status"],
+            registry=self._registry,
+        )
+        self._latency = Histogram(
+            "adras_request_duration_seconds",
+            "From the last byte of a request to its answer, by route.",
+            ["route"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._rows = Counter("adras_predicted_rows", "Rows predicted.", registry=self._registry)
+        self._positives = Counter(
+            "adras_predicted_positives", "Rows predicted to leave.", registry=self._registry
+        )
+        self._reload_failures = Counter(
+            "adras_reload_failures",
+            "Releases and configurations that were refused while serving.",
+            registry=self._registry,
+        )
+        self._thread_failures = Counter(
+            "adras_thread_failures",
+            "Errors that nobody expected in the threads beside the requests, which went on.",
+            registry=self._registry,
+        )
+        self._logging = {
+            "logged": Counter(
+                "adras_logged_predictions",
+                "Predicted rows written to the prediction log.",
+                registry=self._registry,
+            ),
+            "dropped": Counter(
+                "adras_dropped_predictions",
+                "Predicted rows the prediction log had no room for, or gave up.",
+                registry=self._registry,
+            ),
+            "failed": Counter(
+                "adras_prediction_log_failures",
+                "Times that the prediction log could not be written.",
+                registry=self._registry,
+            ),
+        }
+        self._access_log = Counter(
+            "adras_access_log",
+            "Lines the access log dropped, and times that it could not be written.",
+            ["what"],
+            registry=self._registry,
+        )
+        # Looking up the child of a label costs more than counting.
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def count_request(self, route: str, method: str, status: int, duration_s: float) -> None:
+        """Count an answered request."""
+        key = (route, method, status)
+        found = self._known.get(key)
+        if found is None:
+            counter = self._requests.labels(route, method, str(status))
+            found = self._known[key] = (counter, self._latency.labels(route))
+        found[0].inc()
+        found[1].observe(duration_s)
+
+    def count_predictions(self, n_rows: int, n_positives: int) -> None:
+        """Count predicted rows."""
+        self._rows.inc(n_rows)
+        self._positives.inc(n_positives)
+
+    def count_reload_failure(self) -> None:
+        """Count a release or configuration that was refused."""
+        self._reload_failures.inc()
+
+    def count_thread_failure(self) -> None:
+        """Count an error that nobody expected in a thread beside the requests."""
+        self._thread_failures.inc()
+
+    def count_logging(self, what: str, number: int) -> None:
+        """Count what the prediction log did: "logged", "dropped" or "failed"."""
+        self._logging[what].inc(number)
+
+    def count_access_log(self, what: str, number: int) -> None:
+        """Count what went wrong with the access log: lines "dropped", or times it "failed"."""
+        self._access_log.labels(what).inc(number)
+
+    def expose(self) -> bytes:
+        """Spell all numbers as Prometheus reads them, over all processes of the service."""
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        counted = self._registry
+        if folder:
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted, folder)  # type: ignore[no-untyped-call]
+        present = CollectorRegistry()
+        ProcessCollector(registry=present)
+        present.register(Gauges([*self._read_gauges(), self._share(counted)]))
+        return generate_latest(counted) + generate_latest(present)
+
+    @staticmethod
+    def _share(counted: CollectorRegistry) -> Gauge:
+        """Divide positives by rows."""
+        n_rows = counted.get_sample_value("adras_predicted_rows_total") or 0.0
+        n_positives = counted.get_sample_value("adras_predicted_positives_total") or 0.0
+        return Gauge(
+            "adras_predicted_positive_share",
+            "Share of the predicted rows that are predicted to leave, since the start.",
+            n_positives / n_rows if n_rows else math.nan,
+        )
+
+
+FLUSH_S = 0.25
+# After a failure the stream is tried again this much later.
+RETRY_S = 1.0
+MAX_WAITING = 20_000
+# Lines per write: putting together more would hold up the answers of that moment.
+BATCH = 256
+MAX_PARTS = 1_000
+
+Entry = tuple[float, str, str, int, float, int, str | None]
+
+log = logging.getLogger(__name__)
+
+
+class LineWriter:
+    """Formats lines, each when its request ends, and quickly, since the next request waits.
+
+    A line is a JSON object with no address, no query and nothing of a body, nor a path that is no
+    route. A thread that formatted the lines of a moment together would hold the interpreter for
+    milliseconds, and the slowest answers would be those of that moment.
+    """
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._prefix = ""
+        self._parts: dict[tuple[str, str, int, int, str | None], tuple[str, str]] = {}
+
+    def format(self, entry: Entry) -> bytes:
+        """Format a line."""
+        ended_s, method, route, status, duration_s, n_rows, release = entry
+        second = int(ended_s)
+        if second != self._second:
+            at = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._second, self._prefix = second, f'{{"at":"{at}.'
+        key = (method, route, status, n_rows, release)
+        before, after = self._parts.get(key) or self._format_parts(key)
+        milliseconds = int((ended_s - second) * 1000)
+        return (
+            f"{self._prefix}{milliseconds:03d}+00:00{before}{duration_s * 1000:.3f}{after}".encode()
+        )
+
+    def _format_parts(self, key: tuple[str, str, int, int, str | None]) -> tuple[str, str]:
+        """Format what stands before and after the duration, the same for most requests."""
+        method, route, status, n_rows, release = key
+        before = msgspec.json.encode({"method": method, "route": route, "status": status})
+        after = msgspec.json.encode({"n_rows": n_rows, "release": release})
+        parts = f'",{before[1:-1].decode()},"duration_ms":', f",{after[1:].decode()}\n"
+        if len(self._parts) >= MAX_PARTS:
+            self._parts.clear()
+        self._parts[key] = parts
+        return parts
+
+
+class AccessLog:
+    """Write lines in batches from a thread of its own; if nobody reads them, drop and count.
+
+    Parameters
+    ----------
+    stream : binary file
+        What is written to.
+    count : callable
+        Is told "failed" for each time that it could not be, and "dropped" with a number of lines.
+    """
+
+    def __init__(
+        self, stream: IO[bytes], count: Callable[[str, int], None] = lambda _what, _n: None
+    ) -> None:
+        self._stream = stream
+        self._count = count
+        self._lines = LineWriter()
+        self._waiting: deque[bytes] = deque()
+        # What of a batch is not written yet: a line that was begun is ended first.
+        self._rest = memoryview(b"")
+        self._n_dropped = 0
+        self._fault = ""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def add(self, entry: Entry) -> None:
+        """Take a line; a reader that does not keep up never holds a request back."""
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append(self._lines.format(entry))
+        else:
+            self._n_dropped += 1
+
+    def stop(self) -> None:
+        """Write what waits and end, at most a second later."""
+        self._ended.set()
+        self._thread.join(1)
+
+    def _run(self) -> None:
+        pause_s = FLUSH_S
+        while not self._ended.wait(pause_s):
+            pause_s = FLUSH_S if self._flush() else RETRY_S
+        self._flush()
+
+    def _flush(self) -> bool:
+        """Write what waits; return whether the stream took it."""
+        try:
+            while self._rest or self._waiting or self._n_dropped:
+                if not self._rest:
+                    self._rest = memoryview(self._take())
+                self._write()
+        except (OSError, ValueError) as error:
+            # A full disk, or a reader that is gone: one may have room later, the other come back.
+            self._count("failed", 1)
+            if str(error) != self._fault:
+                log.warning("The access log cannot be written: %s. Its lines wait.", error)
+            self._fault = str(error)
+            return False
+        if self._fault:
+            self._fault = ""
+            log.info("The access log can be written again.")
+        return True
+
+    def _take(self) -> bytes:
+        """Take the next lines, and the number of those that had no room."""
+        lines = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        if self._n_dropped and not self._waiting:
+            n_dropped, self._n_dropped = self._n_dropped, 0
+            self._count("dropped", n_dropped)
+            lines.append(msgspec.json.encode({"at": now_text(), "n_dropped": n_dropped}) + b"\n")
+        return b"".join(lines)
+
+    def _write(self) -> None:
+        """Write as much as the stream takes."""
+        n_written = self._stream.write(self._rest)
+        self._stream.flush()
+        if not n_written:
+            raise OSError("nobody reads it")
+        self._rest = self._rest[n_written:]
+
+
+def now_text() -> str:
+    """Format the present moment."""
+    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")

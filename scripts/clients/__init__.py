@@ -1,0 +1,1 @@
+"""Today's clients: scores, worklist, history, outcomes."""

@@ -1,0 +1,250 @@
+"""Tells all of one client: the last score, why it is so, why it changed, and the history.
+
+Tells whether predictions came true, from the outcomes in the records.
+"""
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import msgspec
+from sqlalchemy.engine import Connection
+
+from scripts.clients import worklist
+from scripts.clients.response_types import (
+    Change,
+    ClientDetails,
+    DecileEntry,
+    Movement,
+    Outcomes,
+    ScoreEntry,
+)
+from scripts.clients.worklist import N_SHOWN, Value
+from scripts.core.config import WorklistSettings
+from scripts.model import explanation, outcome_metrics
+from scripts.model.logistic_model import Model
+from scripts.model.outcome_metrics import FollowedClient
+from scripts.records import clients
+from scripts.records.runs import Row
+
+SMALLEST_EFFECT = 1e-12
+MAX_NEAR = 5
+# Among so many clients a slip of the pen is looked for within a second.
+MAX_COMPARED = 20_000
+
+
+def format_movement(column: str, before: Value, after: Value, effect: float) -> str:
+    """Spell in plain words what a column that moved did."""
+    then, now = (explanation.format_value(math.nan if v is None else v) for v in (before, after))
+    direction = "raised" if effect > 0 else "lowered"
+    moved = f"from {then} to {now}" if then != now else f"still {then}"
+    return f"{column} {moved}: {direction} the risk"
+
+
+def format_change(movements: Sequence[Movement], retraining: float, *, is_retrained: bool) -> str:
+    """Say in a line what changed the risk of a client."""
+    parts = [movement.text for movement in movements[: explanation.N_REASONS]]
+    if is_retrained:
+        direction = "raised" if retraining > 0 else "lowered"
+        parts.append(f"the model was trained again: {direction} the risk")
+    return "; ".join(parts) or "nothing changed"
+
+
+def explain_change(old: Model, new: Model, before: ScoreEntry, after: ScoreEntry) -> Change:
+    """Split the change between two scores of a client; the strongest movement comes first."""
+    then = explanation.as_columns(old, before.values)
+    now = explanation.as_columns(new, after.values)
+    split = explanation.split_change(old, new, then, now)
+    effects = {name: float(part[0]) for name, part in split.movements.items()}
+    movements = []
+    for name in sorted(effects, key=lambda name: -abs(effects[name])):
+        old_value, new_value = before.values.get(name), after.values.get(name)
+        if name not in before.values:
+            old_value = new_value
+        if name not in after.values:
+            new_value = old_value
+        if abs(effects[name]) < SMALLEST_EFFECT and old_value == new_value:
+            continue
+        text = format_movement(name, old_value, new_value, effects[name])
+        movements.append(
+            Movement(
+                column=name, before=old_value, after=new_value, effect=effects[name], text=text
+            )
+        )
+    retraining = float(split.retraining[0])
+    is_retrained = before.model_stamp != after.model_stamp
+    return Change(
+        before_at=before.scored_at,
+        after_at=after.scored_at,
+        before_probability=before.probability,
+        after_probability=after.probability,
+        before_log_odds=float(split.before[0]),
+        after_log_odds=float(split.after[0]),
+        movements=movements,
+        retraining=retraining,
+        is_retrained=is_retrained,
+        text=format_change(movements, retraining, is_retrained=is_retrained),
+    )
+
+
+def are_comparable(old: Model, new: Model) -> bool:
+    """Say whether no column was a number for one model and a category for the other."""
+    return not (
+        set(old.schema.numeric) & set(new.schema.categorical)
+        or set(old.schema.categorical) & set(new.schema.numeric)
+    )
+
+
+def find_near(connection: Connection, client: str) -> list[str]:
+    """List a few clients whose name contains a text, else those whose name is most like it."""
+    near = clients.names_with(connection, client, MAX_NEAR) if client.strip() else []
+    scoring = clients.last_scoring(connection)
+    if near or scoring is None:
+        return near
+    names = clients.names_of_scoring(connection, scoring["id"], MAX_COMPARED)
+    by_folded = {name.casefold(): name for name in names}
+    found = difflib.get_close_matches(client.casefold(), list(by_folded), n=MAX_NEAR)
+    return [by_folded[name] for name in found]
+
+
+@dataclass(frozen=True)
+class Term:
+    """The part of one column in a client's log-odds, beside a typical client who stays."""
+
+    column: str
+    value: Value
+    typical: Value
+    effect: float
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A client's log-odds: those of a typical client who stays, plus one term per column."""
+
+    typical_log_odds: float
+    terms: list[Term]
+    log_odds: float
+
+
+def split_risk(connection: Connection, score: ScoreEntry) -> Sum:
+    """Split the log-odds of a score into terms beside a typical client, the strongest first.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    score : ScoreEntry
+        The score of a client.
+
+    Returns
+    -------
+    Sum
+        The typical client's log-odds and all terms add up to the client's log-odds.
+    """
+    used = worklist.read_model(connection, score.model_stamp)
+    columns, typical = (
+        explanation.as_columns(used, score.values),
+        explanation.typical_values(used),
+    )
+    effects = explanation.effects_beside_typical(used, columns, typical)
+    terms = [
+        Term(name, score.values[name], typical[name], float(effect[0]))
+        for name, effect in sorted(effects.items(), key=lambda item: -abs(item[1][0]))
+    ]
+    return Sum(
+        typical_log_odds=explanation.sum_of_terms(used, explanation.as_columns(used, typical)),
+        terms=terms,
+        log_odds=explanation.sum_of_terms(used, columns),
+    )
+
+
+def client_page(
+    connection: Connection, settings: WorklistSettings, client: str
+) -> ClientDetails | None:
+    """Tell all of one client; None if he was never scored.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    settings : WorklistSettings
+        How many clients the team can call.
+    client : str
+        The name.
+    """
+    rows = clients.history_of_client(connection, client, N_SHOWN)
+    if not rows:
+        return None
+    stamps = dict.fromkeys(row["model_stamp"] for row in rows)
+    models = {stamp: worklist.read_model(connection, stamp) for stamp in stamps}
+    history = [worklist.as_score(row, models[row["model_stamp"]]) for row in rows]
+    used = models[history[0].model_stamp]
+    change = None
+    if len(history) > 1 and are_comparable(models[history[1].model_stamp], used):
+        change = explain_change(models[history[1].model_stamp], used, history[1], history[0])
+    scoring = clients.last_scoring(connection)
+    n_listed = worklist.list_length(settings)
+    ended = clients.outcomes_of_client(connection, client)
+    return ClientDetails(
+        client=client,
+        is_current=scoring is not None and scoring["id"] == rows[0]["scoring_id"],
+        last=history[0],
+        reasons=worklist.list_reasons(used, explanation.as_columns(used, history[0].values))[0],
+        change=change,
+        history=history,
+        outcomes=[worklist.as_outcome(row, n_listed) for row in ended],
+        release=history[0].release,
+    )
+
+
+def as_followed(row: Row, n_listed: int) -> FollowedClient:
+    """Give an outcome as it is counted."""
+    return FollowedClient(
+        client=row["client"],
+        scored_at=row["scored_at"],
+        probability=row["probability"],
+        is_listed=row["position"] <= n_listed,
+        exited=row["exited"],
+        known_at=row["known_at"],
+        first_high_at=row["first_high_at"],
+    )
+
+
+def outcomes_page(connection: Connection, settings: WorklistSettings) -> Outcomes:
+    """Tell whether predictions came true.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    settings : WorklistSettings
+        How many clients the team can call; so many of each scoring count as listed.
+    """
+    rows, n_listed = clients.list_outcomes(connection), worklist.list_length(settings)
+    counted = outcome_metrics.follow_up([as_followed(row, n_listed) for row in rows])
+    scoring = clients.last_scoring(connection)
+    precision, recall = (
+        worklist.as_interval(counted.precision),
+        worklist.as_interval(counted.recall),
+    )
+    text = f"Not enough outcomes yet: {counted.n_outcomes} of {outcome_metrics.MIN_OUTCOMES}."
+    if counted.is_enough:
+        left, listed = map(worklist.format_share, (precision, recall))
+        text = f"Of those listed {left} left; of those who left {listed} were listed."
+    return Outcomes(
+        is_enough=counted.is_enough,
+        text=text,
+        n_outcomes=counted.n_outcomes,
+        n_needed=outcome_metrics.MIN_OUTCOMES,
+        n_listed_per_scoring=n_listed,
+        precision=precision,
+        recall=recall,
+        n_missed=counted.n_missed,
+        n_false_alarms=counted.n_false_alarms,
+        deciles=[msgspec.convert(asdict(decile), DecileEntry) for decile in counted.deciles],
+        warning_days_median=counted.warning_days_median,
+        n_warned=counted.n_warned,
+        outcomes=[worklist.as_outcome(row, n_listed) for row in reversed(rows[-N_SHOWN:])],
+        release=None if scoring is None else scoring["release"],
+    )

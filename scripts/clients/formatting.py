@@ -1,0 +1,151 @@
+"""Spells whom to call, one client, and what became of clients, for people and spreadsheets."""
+
+import math
+from collections.abc import Sequence
+
+from scripts.clients import worklist
+from scripts.clients.response_types import Change, ClientDetails, Outcomes, Worklist, WorklistEntry
+from scripts.core.console import format_columns
+from scripts.data import safe_csv
+from scripts.model.ranking import NO_DATA
+
+N_REASON_COLUMNS = 3
+HEADER = (
+    "position", "client", "probability", "band", "change", "previous_probability", "previous_at",
+    "reason_1", "reason_2", "reason_3",
+)  # fmt: skip
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def printable(text: str) -> str:
+    """Spell a text so that it cannot steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def format_change(change: float | None) -> str:
+    """Spell the change of a probability in percentage points."""
+    return "" if change is None else f"{100 * change:+.1f}"
+
+
+def format_entry(entry: WorklistEntry) -> list[str]:
+    """Spell a client as the cells of one line."""
+    why = "; ".join(reason.text for reason in entry.reasons)
+    return [
+        str(entry.position),
+        printable(entry.client),
+        "" if entry.band == NO_DATA else f"{entry.probability:.1%}",
+        entry.band,
+        format_change(entry.change),
+        "too many blanks to say" if entry.band == NO_DATA else printable(why),
+    ]
+
+
+def format_entries(entries: Sequence[WorklistEntry]) -> str:
+    """Spell clients as a table for a person."""
+    header = ["#", "client", "risk", "band", "change", "why"]
+    return format_columns([header, *map(format_entry, entries)])
+
+
+def as_cells(entry: WorklistEntry) -> list[str | int | float | None]:
+    """Give a client as the cells of a CSV row."""
+    why: list[str | None] = [reason.text for reason in entry.reasons]
+    why += [None] * (N_REASON_COLUMNS - len(why))
+    return [
+        entry.position,
+        entry.client,
+        entry.probability,
+        entry.band,
+        entry.change,
+        entry.previous_probability,
+        entry.previous_at,
+        *why,
+    ]
+
+
+def format_entries_as_csv(entries: Sequence[WorklistEntry]) -> str:
+    """Spell clients as CSV that no spreadsheet takes for formulas."""
+    return safe_csv.format_csv(HEADER, map(as_cells, entries))
+
+
+def format_head(page: Worklist) -> str:
+    """Say in a few lines what a list is of."""
+    if page.scored_at is None:
+        return "No client has been scored yet: add rows without a label to the input folder."
+    counts = ", ".join(f"{count} {band}" for band, count in sorted(page.bands.items()))
+    lines = [
+        f"{page.n_clients} clients ({counts}), scored at {page.scored_at} with release"
+        f" {page.release}."
+    ]
+    if page.capacity is not None:
+        caught = worklist.format_share(page.capacity.caught)
+        lines.append(
+            f"Calling the first {page.capacity.n_listed} is expected to reach {caught} of those"
+            f" who leave, judged on {page.capacity.n_test_rows} test rows."
+        )
+    return "\n".join(lines)
+
+
+def format_effect(effect: float) -> str:
+    """Spell an effect on the log-odds."""
+    return f"{effect:+.4f}"
+
+
+def format_split(change: Change) -> str:
+    """Spell the change of a client's log-odds, term by term."""
+    rows = [[printable(m.text), format_effect(m.effect)] for m in change.movements]
+    if change.is_retrained:
+        rows.append(["the model was trained again", format_effect(change.retraining)])
+    total = change.after_log_odds - change.before_log_odds
+    rows.append(["together, in log-odds", format_effect(total)])
+    return (
+        f"Since {change.before_at}: {change.before_probability:.1%} to"
+        f" {change.after_probability:.1%}\n{format_columns(rows)}"
+    )
+
+
+def format_sparkline(probabilities: Sequence[float]) -> str:
+    """Draw probabilities over time as a small line of bars."""
+    top = len(BARS) - 1
+    return "".join(BARS[min(top, math.floor(p * len(BARS)))] for p in probabilities)
+
+
+def format_client(page: ClientDetails) -> str:
+    """Spell one client for a person."""
+    last = page.last
+    state = "" if page.is_current else " (not among today's clients)"
+    parts = [
+        f"{printable(page.client)}{state}: {last.probability:.1%}, {last.band}, place"
+        f" {last.position} of {last.n_clients}, scored at {last.scored_at} with release"
+        f" {last.release}.",
+        "\n".join(printable(reason.text) for reason in page.reasons),
+    ]
+    if page.change is not None:
+        parts.append(format_split(page.change))
+    rows = [[s.scored_at, f"{s.probability:.1%}", s.band, s.release] for s in page.history]
+    line = format_sparkline([score.probability for score in reversed(page.history)])
+    parts.append(f"History {line}\n{format_columns(rows)}")
+    for ended in page.outcomes:
+        what = "left" if ended.exited else "stayed"
+        parts.append(f"Known at {ended.known_at}: {what}; predicted {ended.probability:.1%}.")
+    return "\n\n".join(filter(None, parts))
+
+
+def format_outcomes(page: Outcomes) -> str:
+    """Spell what became of the clients for a person."""
+    parts = [page.text]
+    if page.is_enough:
+        days = page.warning_days_median
+        parts.append(
+            f"{page.n_missed} exits were missed, {page.n_false_alarms} listed clients stayed;"
+            f" listed are the first {page.n_listed_per_scoring} of each scoring."
+        )
+        if days is not None:
+            parts.append(f"{page.n_warned} exits were announced, {days:.0f} days before (median).")
+        rows = [["predicted", "clients", "mean", "left"]]
+        rows += [
+            [f"{d.low:.0%} to {d.high:.0%}", str(d.n_clients), f"{d.mean_probability:.0%}",
+             worklist.format_share(d.exited)]
+            for d in page.deciles
+        ]  # fmt: skip
+        parts.append(format_columns(rows))
+    return "\n\n".join(parts)

@@ -1,0 +1,164 @@
+"""What is answered about clients, as types: for the API, the command line and the pages."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Interval(Struct, frozen=True, kw_only=True):
+    """A share with its 95 % interval and the counts behind it; no share of nothing."""
+
+    n_part: Count
+    n_whole: Count
+    share: Fraction | None
+    low: Fraction | None
+    high: Fraction | None
+
+
+class ReasonEntry(Struct, frozen=True, kw_only=True):
+    """What one column adds to the log-odds of a client beside a typical one who stays."""
+
+    column: str
+    value: float | str | None
+    typical: float | str
+    effect: float
+    text: str
+
+
+# A moment of RFC 3339, in UTC.
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+
+class WorklistEntry(Struct, frozen=True, kw_only=True):
+    """A client on the list; the change is that of the probability since the score before."""
+
+    position: Count
+    client: str
+    probability: Fraction
+    band: str
+    reasons: list[ReasonEntry]
+    previous_probability: Fraction | None
+    previous_at: Moment | None
+    change: float | None
+
+
+class Capacity(Struct, frozen=True, kw_only=True):
+    """What share of the exits a list of the length that the team can call is expected to catch."""
+
+    n_listed: Count
+    listed_fraction: Fraction
+    caught: Interval
+    n_test_rows: Count
+
+
+class Worklist(Struct, frozen=True, kw_only=True):
+    """Today's clients, those first who are likeliest to leave; counts are of all of them."""
+
+    clients: list[WorklistEntry]
+    n_clients: Count
+    n_found: Count
+    bands: dict[str, Count]
+    capacity: Capacity | None
+    scored_at: Moment | None
+    run_id: int | None
+    model_stamp: str | None
+    next_offset: int | None
+    release: str | None
+
+
+class ScoreEntry(Struct, frozen=True, kw_only=True):
+    """What was said of a client at one time; contributions and the intercept give the log-odds."""
+
+    scored_at: Moment
+    probability: Fraction
+    band: str
+    position: Count
+    n_clients: Count
+    release: str
+    model_stamp: str
+    values: dict[str, float | str | None]
+    contributions: dict[str, float]
+
+
+class Movement(Struct, frozen=True, kw_only=True):
+    """What one column, having moved, did to the log-odds of a client."""
+
+    column: str
+    before: float | str | None
+    after: float | str | None
+    effect: float
+    text: str
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """How the log-odds changed since the score before: movements and retraining add up to it."""
+
+    before_at: Moment
+    after_at: Moment
+    before_probability: Fraction
+    after_probability: Fraction
+    before_log_odds: float
+    after_log_odds: float
+    movements: list[Movement]
+    retraining: float
+    is_retrained: bool
+    text: str
+
+
+class OutcomeEntry(Struct, frozen=True, kw_only=True):
+    """What became of a client, beside what was said of him before."""
+
+    client: str
+    exited: bool
+    known_at: Moment
+    scored_at: Moment
+    probability: Fraction
+    band: str
+    position: Count
+    is_listed: bool
+    release: str
+
+
+class ClientDetails(Struct, frozen=True, kw_only=True):
+    """One client: the last score, why, why it changed, and all scores, newest first."""
+
+    client: str
+    is_current: bool
+    last: ScoreEntry
+    reasons: list[ReasonEntry]
+    change: Change | None
+    history: list[ScoreEntry]
+    outcomes: list[OutcomeEntry]
+    release: str
+
+
+class DecileEntry(Struct, frozen=True, kw_only=True):
+    """Predicted and realised exits where the probability was from low up to high."""
+
+    low: Fraction
+    high: Fraction
+    n_clients: Count
+    mean_probability: Fraction
+    exited: Interval
+
+
+class Outcomes(Struct, frozen=True, kw_only=True):
+    """Whether predictions came true; shares say little while `is_enough` is false."""
+
+    is_enough: bool
+    text: str
+    n_outcomes: Count
+    n_needed: Count
+    n_listed_per_scoring: Count
+    precision: Interval
+    recall: Interval
+    n_missed: Count
+    n_false_alarms: Count
+    deciles: list[DecileEntry]
+    warning_days_median: float | None
+    n_warned: Count
+    outcomes: list[OutcomeEntry]
+    release: str | None

@@ -1,0 +1,296 @@
+"""Tells whom to call: today's clients as last scored, or those of one table, ranked.
+
+Gives what the records keep of clients the types of the answers.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.engine import Connection
+
+from scripts.clients.response_types import (
+    Capacity,
+    Interval,
+    OutcomeEntry,
+    ReasonEntry,
+    ScoreEntry,
+    Worklist,
+    WorklistEntry,
+)
+from scripts.core.config import ApiSettings, WorklistSettings
+from scripts.core.errors import ModelError
+from scripts.data.cells import name_client
+from scripts.model import explanation, outcome_metrics, ranking
+from scripts.model.explanation import Reason
+from scripts.model.logistic_model import Columns, Model, decode_model
+from scripts.model.outcome_metrics import Share
+from scripts.records import clients
+from scripts.records.runs import Row
+
+EMPTY = Worklist(
+    clients=[], n_clients=0, n_found=0, bands={}, capacity=None, scored_at=None, run_id=None,
+    model_stamp=None, next_offset=None, release=None,
+)  # fmt: skip
+
+
+def as_entry(row: Row, reasons: list[ReasonEntry]) -> WorklistEntry:
+    """Give a client of the list as he is answered."""
+    before = row["previous_probability"]
+    return WorklistEntry(
+        position=row["position"],
+        client=row["client"],
+        probability=row["probability"],
+        band=row["band"],
+        reasons=reasons,
+        previous_probability=before,
+        previous_at=format_value(row["previous_at"]),
+        change=None if before is None else row["probability"] - before,
+    )
+
+
+def measure_capacity(scoring: Row, settings: WorklistSettings) -> Capacity | None:
+    """Say what share of the exits a list of the team's length catches among the test rows."""
+    n_ranked = scoring["n_clients"] - scoring["n_without_data"]
+    if settings.capacity is None or n_ranked == 0:
+        return None
+    bits = np.frombuffer(scoring["gains"], dtype=np.uint8)
+    y = np.unpackbits(bits, count=scoring["n_test_rows"]).astype(np.int64)
+    listed_fraction = min(1.0, settings.capacity / n_ranked)
+    # The labels stand in the order of their probability already.
+    falling = -np.arange(len(y), dtype=np.float64)
+    return Capacity(
+        n_listed=min(settings.capacity, n_ranked),
+        listed_fraction=listed_fraction,
+        caught=as_interval(outcome_metrics.caught_share(y, falling, listed_fraction)),
+        n_test_rows=len(y),
+    )
+
+
+DEFAULT_TOP = 50
+
+
+def worklist_page(
+    connection: Connection,
+    settings: WorklistSettings,
+    *,
+    top: int = DEFAULT_TOP,
+    offset: int = 0,
+    search: str = "",
+    band: str = "",
+    order: str = "risk",
+) -> Worklist:
+    """Give a page of the worklist, as of the last scoring.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    settings : WorklistSettings
+        How many clients the team can call.
+    top, offset : int
+        How many clients, after how many.
+    search, band : str
+        Only clients whose name contains this, and of this band; "" is any.
+    order : str
+        "risk", "client" or "rise".
+
+    Returns
+    -------
+    Worklist
+        Empty before the first scoring.
+    """
+    scoring = clients.last_scoring(connection)
+    if scoring is None:
+        return EMPTY
+    found = {"search": search, "band": band}
+    rows = clients.list_clients(
+        connection, scoring["id"], limit=top + 1, offset=offset, order=order, **found
+    )
+    shown = rows[:top]
+    used = read_model(connection, scoring["model_stamp"])
+    reasons = list_reasons(used, read_values(used, shown)) if shown else []
+    return Worklist(
+        clients=[as_entry(row, why) for row, why in zip(shown, reasons, strict=True)],
+        n_clients=scoring["n_clients"],
+        n_found=clients.count_listed(connection, scoring["id"], **found),
+        bands=clients.count_bands(connection, scoring["id"]),
+        capacity=measure_capacity(scoring, settings),
+        scored_at=format_value(scoring["scored_at"]),
+        run_id=scoring["run_id"],
+        model_stamp=scoring["model_stamp"],
+        next_offset=offset + top if len(rows) > top else None,
+        release=scoring["release"],
+    )
+
+
+def name_clients(used: Model, columns: Mapping[str, Sequence[Any]], n_rows: int) -> list[str]:
+    """Name the clients of a table by its identifiers; without them, by the numbers of the rows."""
+    ids = [columns[name] for name in used.schema.ids]
+    if not ids:
+        return [f"row {number}" for number in range(1, n_rows + 1)]
+    return [name_client(row) for row in zip(*ids, strict=True)]
+
+
+def rank_table(
+    used: Model,
+    columns: Mapping[str, Sequence[Any]],
+    api: ApiSettings,
+    settings: WorklistSettings,
+    top: int,
+) -> list[WorklistEntry]:
+    """Rank the clients of a table once, without the records.
+
+    Parameters
+    ----------
+    used : Model
+        The model in production.
+    columns : mapping of str to sequence
+        The columns that were read, by name.
+    api, settings : ApiSettings, WorklistSettings
+        The bands.
+    top : int
+        How many to give.
+
+    Returns
+    -------
+    list of WorklistEntry
+        The first to call first.
+    """
+    schema = used.schema
+    kinds = dict.fromkeys(schema.numeric, np.float64) | dict.fromkeys(schema.categorical, object)
+    values = {name: np.array(columns[name], dtype=kind) for name, kind in kinds.items()}
+    names = name_clients(used, columns, len(columns[schema.features[0]]))
+    ranked = ranking.rank(used, values, api, settings)
+    places = ranked.order[:top]
+    reasons = list_reasons(used, {name: column[places] for name, column in values.items()})
+    return [
+        WorklistEntry(
+            position=position,
+            client=names[place],
+            probability=float(ranked.probability[place]),
+            band=ranked.bands[place],
+            reasons=why,
+            previous_probability=None,
+            previous_at=None,
+            change=None,
+        )
+        for position, (place, why) in enumerate(zip(places.tolist(), reasons, strict=True), start=1)
+    ]
+
+
+# How many scores of a client are shown, and how many outcomes.
+N_SHOWN = 100
+
+Value = float | str | None
+
+
+def format_value(moment: datetime | None) -> str | None:
+    """Spell a moment."""
+    return None if moment is None else moment.isoformat()
+
+
+def as_interval(share: Share) -> Interval:
+    """Give a share as it is answered."""
+    return msgspec.convert(asdict(share), Interval)
+
+
+def as_value(value: Any) -> Value:
+    """Give a value as JSON has it; a blank number is null."""
+    if isinstance(value, str):
+        return value
+    return None if math.isnan(value) else float(value)
+
+
+def read_model(connection: Connection, stamp: str) -> Model:
+    """Read the model of a scoring.
+
+    Raises
+    ------
+    ModelError
+        If it is not kept, or damaged.
+    """
+    content = clients.find_model_content(connection, stamp)
+    if content is None:
+        raise ModelError(f"The records have no model {stamp}; the next run records one.")
+    return decode_model(content.encode(), Path(f"model {stamp} in the records"))
+
+
+def read_values(used: Model, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
+    """Read the values of scored clients, as `model.contributions` wants them."""
+    table = [msgspec.json.decode(row["values"]) for row in rows]
+    columns: dict[str, NDArray[Any]] = {}
+    for place, name in enumerate(used.schema.features):
+        values = [row[place] for row in table]
+        is_number = name in used.schema.numeric
+        columns[name] = np.array(values, dtype=np.float64 if is_number else object)
+    return columns
+
+
+def as_reason(reason: Reason) -> ReasonEntry:
+    """Give a reason as it is answered, also in plain words."""
+    return ReasonEntry(
+        column=reason.column,
+        value=as_value(reason.value),
+        typical=reason.typical,
+        effect=reason.effect,
+        text=explanation.format_reason(reason),
+    )
+
+
+def list_reasons(used: Model, columns: Columns) -> list[list[ReasonEntry]]:
+    """List the strongest reasons of each client."""
+    found = explanation.find_reasons(used, columns, explanation.typical_values(used))
+    return [[as_reason(reason) for reason in reasons] for reasons in found]
+
+
+def as_score(row: Row, used: Model) -> ScoreEntry:
+    """Give a score as it is answered."""
+    names = used.schema.features
+    return ScoreEntry(
+        scored_at=row["scored_at"].isoformat(),
+        probability=row["probability"],
+        band=row["band"],
+        position=row["position"],
+        n_clients=row["n_clients"],
+        release=row["release"],
+        model_stamp=row["model_stamp"],
+        values=dict(zip(names, msgspec.json.decode(row["values"]), strict=True)),
+        contributions=dict(zip(names, msgspec.json.decode(row["contributions"]), strict=True)),
+    )
+
+
+def list_length(settings: WorklistSettings) -> int:
+    """Say how many clients count as listed: as many as the team can call."""
+    return settings.capacity or DEFAULT_TOP
+
+
+def as_outcome(row: Row, n_listed: int) -> OutcomeEntry:
+    """Give an outcome as it is answered."""
+    return OutcomeEntry(
+        client=row["client"],
+        exited=row["exited"],
+        known_at=row["known_at"].isoformat(),
+        scored_at=row["scored_at"].isoformat(),
+        probability=row["probability"],
+        band=row["band"],
+        position=row["position"],
+        is_listed=row["position"] <= n_listed,
+        release=row["release"],
+    )
+
+
+def format_share(share: Interval) -> str:
+    """Spell a share with its interval and counts."""
+    if share.share is None:
+        return "none"
+    return (
+        f"{share.share:.0%} ({share.n_part} of {share.n_whole}; 95 % interval"
+        f" {share.low:.0%} to {share.high:.0%})"
+    )

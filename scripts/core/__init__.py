@@ -1,0 +1,1 @@
+"""Errors, settings, files and the command line: the needs of every program."""

@@ -1,0 +1,306 @@
+"""Renders what the service knows as pages for people.
+
+How numbers, moments and words are spelled on the pages.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import msgspec
+from flask import request
+from markupsafe import Markup
+
+from scripts.api import routes
+from scripts.api.middleware import ROLE, SERVING, Environ
+from scripts.api.record_queries import NO_RECORDS
+from scripts.api.responses import PROBLEM, Answer, Headers
+from scripts.api.routing import READING
+from scripts.api.serving_state import Serving
+from scripts.core import sentences
+
+FOLDER = Path(__file__).resolve().parent / "templates"
+LOGIN = "/login"
+HTML = "text/html; charset=utf-8"
+# Of the pages: nothing inline and nothing from elsewhere, so that no name can become a script.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS: Headers = [
+    ("Content-Type", HTML),
+    ("Content-Security-Policy", POLICY),
+    # Browsers hide where a form comes from if the policy is no-referrer.
+    ("Referrer-Policy", "same-origin"),
+    ("Vary", "Accept, Cookie"),
+]
+# The pages in the order of the navigation.
+NAVIGATION = (
+    ("/", "Overview"),
+    ("/dashboard/worklist", "Worklist"),
+    ("/dashboard/runs", "Runs"),
+    ("/dashboard/models", "Models"),
+    ("/dashboard/data", "Data"),
+    ("/dashboard/outcomes", "Outcomes"),
+    ("/dashboard/upload", "Upload"),
+)
+
+
+@cache
+def templates() -> jinja2.Environment:
+    """Give the templates; whatever is put into one is escaped, and what is missing is an error."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= FILTERS
+    made.globals["no_records"] = NO_RECORDS
+    made.globals["ui"] = made.get_template("macros.html").module
+    return made
+
+
+def render(
+    environ: Environ, template: str, status: int = 200, headers: Headers = (), **facts: Any
+) -> Answer:
+    """Render a page.
+
+    Parameters
+    ----------
+    environ : dict
+        Of the request, as WSGI has it.
+    template : str
+        The file.
+    status : int
+        The HTTP status.
+    headers : sequence of tuple of str
+        Further headers.
+    **facts : object
+        What the page shows.
+
+    Returns
+    -------
+    Answer
+        The page.
+    """
+    now: Serving = environ[SERVING]
+    common = {
+        "navigation": NAVIGATION,
+        "path": environ.get("PATH_INFO", ""),
+        "role": environ.get(ROLE),
+        "release": now.release_name,
+        "has_report": routes.find_report(now.config.output_model_path) is not None,
+        "now": datetime.now(UTC),
+    }
+    text = templates().get_template(template).render(common | facts)
+    return Answer(status, text.encode(), [*HEADERS, *headers], now.release_name)
+
+
+def show(template: str, status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
+    """Render a page for the request under way."""
+    return render(request.environ, template, status, headers, **facts)
+
+
+def wants_page(environ: Environ) -> bool:
+    """Say whether a browser asks, which is to be shown errors as pages."""
+    return "text/html" in environ.get("HTTP_ACCEPT", "")
+
+
+def address(environ: Environ) -> str:
+    """Spell what was asked for as the value of a parameter."""
+    # WSGI spells the bytes of a path as latin-1.
+    path = quote(environ.get("PATH_INFO", "").encode("latin-1", "replace"))
+    query = environ.get("QUERY_STRING", "")
+    return quote(f"{path}?{query}" if query else path, safe="")
+
+
+def as_page(environ: Environ, answer: Answer) -> Answer:
+    """Turn a problem document into a page if a browser asked."""
+    kinds = [value for name, value in answer.headers if name.lower() == "content-type"]
+    if kinds != [PROBLEM] or SERVING not in environ or not wants_page(environ):
+        return answer
+    if answer.status == HTTPStatus.UNAUTHORIZED and environ["REQUEST_METHOD"] in READING:
+        return Answer(HTTPStatus.SEE_OTHER, b"", [("Location", f"{LOGIN}?next={address(environ)}")])
+    problem = msgspec.json.decode(answer.body)
+    kept = [pair for pair in answer.headers if pair[0].lower() != "content-type"]
+    return render(
+        environ,
+        "error.html",
+        answer.status,
+        kept,
+        title=HTTPStatus(answer.status).phrase,
+        problem=problem,
+    )
+
+
+NOTHING = "\N{EN DASH}"
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+# Below this a time is shown in seconds with two digits.
+SHORT_S = 10.0
+# Of a change of a probability that is shown as percentage points with one digit.
+SMALLEST_SHOWN = 0.0005
+# What a word of the records means at a glance: a colour, never the only sign of it.
+TONES = {
+    "deployed": "good", "deploy": "good", "ok": "good", "low": "good", "finished": "good",
+    "nothing new": "calm", "no data": "calm", "held": "calm", "hold": "calm", "skipped": "calm",
+    "postponed": "calm", "running": "calm",
+    "medium": "warn", "drift": "warn", "rollback": "warn", "insufficient data": "warn",
+    "hold: not enough evidence": "warn", "aborted": "warn",
+    "high": "bad", "failed": "bad", "failing": "bad", "timeout": "bad",
+}  # fmt: skip
+
+
+def as_moment(value: datetime | str) -> datetime:
+    """Read a moment; the API spells them as text."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def format_moment(value: datetime | str | None) -> Markup:
+    """Spell a moment for people and machines."""
+    if value is None:
+        return Markup("&ndash;")
+    at = as_moment(value).astimezone(UTC)
+    exact = at.isoformat(timespec="seconds")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        exact, exact, f"{at.day} {at:%b %Y, %H:%M} UTC"
+    )
+
+
+def format_span(seconds: float) -> str:
+    """Spell a stretch of time with the one unit that matters."""
+    if seconds < MINUTE_S:
+        return f"{seconds:.0f} s"
+    for unit_s, unit in ((HOUR_S, "min"), (2 * DAY_S, "h")):
+        if seconds < unit_s:
+            return f"{seconds / (MINUTE_S if unit == 'min' else HOUR_S):.0f} {unit}"
+    return f"{seconds / DAY_S:.0f} days"
+
+
+def format_ago(value: datetime | str | None, now: datetime) -> str:
+    """Say how long ago, or in how long, a moment is."""
+    if value is None:
+        return "never"
+    seconds = (now - as_moment(value)).total_seconds()
+    return f"in {format_span(-seconds)}" if seconds < 0 else f"{format_span(seconds)} ago"
+
+
+def format_duration(seconds: float | None) -> str:
+    """Spell how long something took."""
+    if seconds is None:
+        return NOTHING
+    return f"{seconds:.2f} s" if seconds < SHORT_S else format_span(seconds)
+
+
+def format_took(run: Any) -> str:
+    """Say how long a run took, whether it is a row of the records or an entry of the API."""
+    started, ended = (
+        run[name] if isinstance(run, dict) else getattr(run, name)
+        for name in ("started_at", "ended_at")
+    )
+    if ended is None:
+        return NOTHING
+    return format_duration((as_moment(ended) - as_moment(started)).total_seconds())
+
+
+def has_drifted(column: Mapping[str, Any]) -> bool:
+    """Say whether a column differs from production's by more than its limits."""
+    pairs = [("drift", "drift_limit"), ("missing_drift", "missing_drift_limit")]
+    return any(
+        column[found] is not None and column[limit] is not None and column[found] > column[limit]
+        for found, limit in pairs
+    )
+
+
+def format_percent(fraction: float | None, n_digits: int = 1) -> str:
+    """Spell a fraction as a percentage."""
+    return NOTHING if fraction is None else f"{fraction:.{n_digits}%}"
+
+
+def format_number(value: float | str | None, n_digits: int = 4) -> str:
+    """Spell a number with so many significant digits; text stays what it is."""
+    if value is None or value == "":
+        return NOTHING
+    if isinstance(value, str):
+        return value
+    if float(value).is_integer() and abs(value) < 10**15:
+        return f"{value:,.0f}"
+    return f"{value:,.{n_digits}g}"
+
+
+def format_fixed(value: float | None, n_digits: int = 4) -> str:
+    """Spell a number with so many digits after the point."""
+    return NOTHING if value is None else f"{value:.{n_digits}f}"
+
+
+def format_signed(value: float | None, n_digits: int = 3) -> str:
+    """Spell a number with its sign."""
+    if value is None:
+        return NOTHING
+    return f"{value:+.{n_digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def format_percentage_points(change: float | None) -> str:
+    """Spell the change of a probability in percentage points."""
+    if change is None:
+        return NOTHING
+    return f"{format_signed(100 * change, 1)} pp" if name_direction(change) != "quiet" else "0.0 pp"
+
+
+def name_direction(change: float) -> str:
+    """Say whether a probability rose or fell, as far as a page shows it."""
+    if abs(change) < SMALLEST_SHOWN:
+        return "quiet"
+    return "rise" if change > 0 else "fall"
+
+
+def format_bytes(n_bytes: int) -> str:
+    """Spell a size."""
+    size = float(n_bytes)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def format_stamp(release: str | None) -> str:
+    """Shorten the name of a release to its number; the whole name stands beside, or in a title."""
+    return NOTHING if release is None else f"#{release.partition('_')[0].lstrip('0') or '0'}"
+
+
+def tone_of(word: str | None) -> str:
+    """Say how a word of the records is coloured."""
+    return TONES.get(word or "", "calm")
+
+
+def quote_part(name: str) -> str:
+    """Spell a name as a part of an address."""
+    return quote(name, safe="")
+
+
+FILTERS: dict[str, Callable[..., object]] = {
+    "moment": format_moment,
+    "ago": format_ago,
+    "duration": format_duration,
+    "percent": format_percent,
+    "number": format_number,
+    "fixed": format_fixed,
+    "signed": format_signed,
+    "points": format_percentage_points,
+    "size": format_bytes,
+    "short": format_stamp,
+    "tone": tone_of,
+    "part": quote_part,
+    "direction": name_direction,
+    "took": format_took,
+    "drifted": has_drifted,
+    "clauses": sentences.shorten,
+}

@@ -1,0 +1,1 @@
+"""Client tables: read strictly, deduplicate, describe."""

@@ -1,0 +1,407 @@
+"""Reading one file of clients strictly: its lines, its header, its rows, and what is not used."""
+
+import codecs
+import csv
+import hashlib
+import io
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from scripts.core import files, progress
+from scripts.core.config import Schema
+from scripts.core.errors import DatasetError
+from scripts.data.cells import CONTROL, BadCellError, cell_parsers, shorten, shorten_all
+from scripts.data.read_report import FileReading, RejectedRow
+
+MAX_LINE_BYTES = files.MAX_LINE_BYTES
+MAX_RECORD_LINES = 100
+COMMA = ","
+SEPARATORS = (COMMA, ";", "\t", "|")
+# RFC 4180: a field is quoted as a whole, with quotes inside it doubled, or it has no quote.
+OPEN_FIELD = r'"[^"]*+(?:""[^"]*+)*+'
+FIELDS = {mark: rf'(?:{OPEN_FIELD}"|[^"\{mark}]*+)' for mark in SEPARATORS}
+RECORDS = {mark: re.compile(rf"{field}(?:\{mark}{field})*+") for mark, field in FIELDS.items()}
+OPEN_RECORDS = {
+    mark: re.compile(rf"(?:{field}\{mark})*{OPEN_FIELD}") for mark, field in FIELDS.items()
+}
+# What Git writes before the first of two versions that it could not merge.
+CONFLICT = "<<<<<<<"
+# A line that begins within quotes: it does not leave them or ends in others, or it ends the record.
+WITHIN = r'[^"]*+(?:""[^"]*+)*+'
+STILL_OPEN = {
+    mark: re.compile(rf'{WITHIN}(?:"(?:\{mark}{field})*\{mark}{OPEN_FIELD})?')
+    for mark, field in FIELDS.items()
+}
+CLOSED = {mark: re.compile(rf'{WITHIN}"(?:\{mark}{field})*+') for mark, field in FIELDS.items()}
+WITHOUT_BOM, WITH_BOM = "utf-8", "utf-8-sig"
+AUTO = "auto"
+NOT_REGULAR = "it is not a regular file"
+EMPTY = "it is empty, or its first line is"
+KNOWN_SIGNATURES = {
+    b"\xff\xfe": "it looks like UTF-16",
+    b"\xfe\xff": "it looks like UTF-16",
+    b"\x1f\x8b": "it looks like a gzip archive",
+    b"PK": "it looks like a zip archive or a spreadsheet",
+}
+
+Parsers = dict[str, Callable[[str], Any]]
+
+
+@dataclass(frozen=True)
+class ColumnLayout:
+    """How the rows of a file are to be read."""
+
+    schema: Schema
+    separator: str
+    header: list[str]
+    parsers: Parsers
+
+
+class RefusedFileError(DatasetError):
+    """A file that cannot be right as a whole."""
+
+
+def split_record(record: str, separator: str = COMMA) -> list[str]:
+    """Split a record into its fields, as RFC 4180 has it."""
+    if '"' not in record:
+        return record.split(separator)
+    # A CR ends a row for the csv module: whatever followed it would be lost without a word.
+    if "\r" in record:
+        raise BadCellError("expected lines that end with LF or CR LF, found a CR alone")
+    if not RECORDS[separator].fullmatch(record):
+        raise BadCellError("expected quotes around whole fields, and those inside doubled")
+    try:
+        return next(csv.reader(io.StringIO(record, newline=""), delimiter=separator))
+    except csv.Error as error:
+        longest = csv.field_size_limit()
+        raise BadCellError(f"expected quoted fields of at most {longest} characters") from error
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no list could show."""
+    if CONTROL.search(path.name):
+        raise RefusedFileError("its name has a control character, such as a line end; rename it")
+
+
+def open_file(path: Path, folder: Path) -> BinaryIO:
+    """Open a file of a folder to read; what is named like a table but is none is refused.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or a link to one in its folder.
+    folder : Path
+        The folder it belongs to.
+
+    Returns
+    -------
+    file
+        The very file that was checked, whatever its name leads to by now.
+
+    Raises
+    ------
+    RefusedFileError
+        If it is no plain file of the folder that this user may read.
+    """
+    check_name(path)
+    # Looked at first: following a link that leads to itself would fail.
+    if not files.is_regular(path):
+        raise RefusedFileError(NOT_REGULAR)
+    target = path.resolve() if path.is_symlink() else path
+    if target is not path and not target.is_relative_to(folder.resolve()):
+        raise RefusedFileError("it is a link to a file outside its folder; copy the file instead")
+    try:
+        return files.open_regular(target)
+    except PermissionError as error:
+        raise RefusedFileError("it may not be read by this user; change its permissions") from error
+    except (files.NotRegularError, FileNotFoundError) as error:
+        raise RefusedFileError(NOT_REGULAR) from error
+
+
+def check_encoding(first: bytes, declared: str) -> str:
+    """Tell UTF-8 with a byte order mark from UTF-8 without; refuse what was not declared."""
+    found = WITH_BOM if first.startswith(codecs.BOM_UTF8) else WITHOUT_BOM
+    if declared not in (AUTO, found):
+        raise RefusedFileError(
+            f"its first bytes say {found}, but schema.encoding declares {declared}; write"
+            f" {AUTO!r} there to take both"
+        )
+    return found
+
+
+def read_line(
+    handle: BinaryIO, number: int, reading: FileReading, sha: "hashlib._Hash", declared: str = AUTO
+) -> str | None:
+    """Read and hash the next line, the first being number 1; None at the end of the file."""
+    raw = handle.readline(MAX_LINE_BYTES + 1)
+    if not raw:
+        return None
+    sha.update(raw)
+    reading.n_bytes += len(raw)
+    progress.advance(len(raw), 1)
+    if len(raw) > MAX_LINE_BYTES:
+        raise RefusedFileError(f"line {number} is longer than {MAX_LINE_BYTES} bytes")
+    if number == 1:
+        reading.encoding = check_encoding(raw, declared)
+    try:
+        text = raw.decode(reading.encoding if number == 1 else WITHOUT_BOM)
+    except UnicodeDecodeError as error:
+        hints = [hint for start, hint in KNOWN_SIGNATURES.items() if raw.startswith(start)]
+        hint = f" ({hints[0]})" if hints and number == 1 else ""
+        raise RefusedFileError(
+            f"line {number} is not UTF-8{hint}; save the file as CSV in UTF-8"
+        ) from error
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def iterate_lines(
+    handle: BinaryIO, reading: FileReading, declared: str = AUTO
+) -> Iterator[tuple[int, str]]:
+    """Yield number and text of each line, hashing every byte that is handed on."""
+    sha = hashlib.sha256()
+    for number in count(1):
+        text = read_line(handle, number, reading, sha, declared)
+        if text is None:
+            break
+        yield number, text
+    reading.sha256 = sha.hexdigest()
+
+
+def iterate_records(
+    lines: Iterable[tuple[int, str]], separator: str = COMMA
+) -> Iterator[tuple[int, str]]:
+    """Yield each record with the number of its first line; quoted fields may have line ends.
+
+    A quote that is not closed soon is a slip of its line only, and must not swallow the rows
+    after it: that line stands alone, to be rejected, and the next ones are read as usual.
+    """
+    unclosed, still_open, closed = OPEN_RECORDS[separator], STILL_OPEN[separator], CLOSED[separator]
+    source, ahead = iter(lines), deque[tuple[int, str]]()
+    while first := ahead.popleft() if ahead else next(source, None):
+        number, line = first
+        n_joined, n_characters = 0, len(line)
+        is_open = '"' in line and bool(unclosed.fullmatch(line))
+        # Only the new line is looked at: the record so far would be read a hundred times.
+        while is_open and n_characters <= MAX_LINE_BYTES and n_joined < MAX_RECORD_LINES:
+            if n_joined == len(ahead):
+                ahead.extend(islice(source, 1))
+            if n_joined == len(ahead):
+                break
+            following = ahead[n_joined][1]
+            n_joined += 1
+            n_characters += 1 + len(following)
+            is_open = bool(still_open.fullmatch(following))
+        if n_joined and not is_open and closed.fullmatch(following):
+            line = "\n".join([line, *(ahead.popleft()[1] for _ in range(n_joined))])
+        yield number, line
+
+
+def try_separators(line: str, declared: str) -> dict[str, list[str]]:
+    """Split a header by each separator that may be meant; one that cannot split it is left out."""
+    splits, reason = {}, ""
+    for separator in SEPARATORS if declared == AUTO else (declared,):
+        try:
+            splits[separator] = [name.strip() for name in split_record(line, separator)]
+        except BadCellError as error:
+            # As text: an error held by its own frame would hold the table as well.
+            reason = str(error)
+    if not splits:
+        raise RefusedFileError(f"its header cannot be read: {reason}")
+    return splits
+
+
+def check_header(header: Sequence[str], schema: Schema) -> None:
+    """Refuse a header that lacks or doubles a declared column."""
+    lacking = [name for name in schema.columns if name not in header]
+    # Where no name is known, the first line may be a client's row: it is not shown.
+    known = len(lacking) < len(schema.columns)
+    # A spreadsheet writes columns without a name at the end; like all others they are not read.
+    doubled = sorted(name for name, count in Counter(header).items() if name and count > 1)
+    if doubled and known:
+        raise RefusedFileError(f"its header names [{shorten_all(doubled)}] more than once")
+    if lacking:
+        what = f"it has [{shorten_all(header)}]" if known else "its first line names none of ours"
+        raise RefusedFileError(
+            f"it lacks the columns {lacking}; {what}. The first line must name the columns,"
+            " separated by a comma, semicolon, tab or |"
+        )
+
+
+def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
+    """Find the separator of a file by its header, and the names of its columns.
+
+    Parameters
+    ----------
+    line : str
+        The first line of the file.
+    schema : Schema
+        The columns that must be there, and the separator if it is declared.
+
+    Returns
+    -------
+    tuple of str and list of str
+        The separator is the one that gives the most declared columns; among equals, the one that
+        gives the most columns.
+
+    Raises
+    ------
+    RefusedFileError
+        If a declared column is lacking or a column doubled, or if several separators would do.
+    """
+    if CONTROL.search(line):
+        # Where lines end with CR alone, the "header" is the whole file: it is not shown.
+        raise RefusedFileError(
+            "its header has a control character, such as NUL, or a line end within quotes or of"
+            " CR alone; save the file as CSV in UTF-8"
+        )
+    if line.startswith(CONFLICT):
+        raise RefusedFileError(
+            f"its first line, {shorten(line)}, is the mark of a merge conflict; resolve it and save"
+            " the file again"
+        )
+    splits = try_separators(line, schema.separator)
+    wanted = set(schema.columns)
+    ranked = sorted(splits, key=lambda mark: (len(wanted & set(splits[mark])), len(splits[mark])))
+    separator = ranked[-1]
+    check_header(splits[separator], schema)
+    others = [mark for mark in ranked[:-1] if len(splits[mark]) > 1]
+    # With every column declared only one can be meant; before, the names alone do not tell.
+    if others and not schema.features:
+        raise RefusedFileError(
+            f"its header could be separated by {separator!r} or {others[-1]!r}; declare"
+            " schema.separator"
+        )
+    return separator, splits[separator]
+
+
+def read_row(fields: Sequence[str], header: Sequence[str], parsers: Parsers) -> dict[str, Any]:
+    """Read the cells of one row; the first that cannot be right is named."""
+    if len(fields) != len(header):
+        raise BadCellError(f"expected {len(header)} fields, found {len(fields)}")
+    cells = dict(zip(header, fields, strict=True))
+    row = {}
+    for name, parse in parsers.items():
+        if CONTROL.search(cells[name]):
+            raise BadCellError("has a control character, such as NUL", column=name)
+        try:
+            row[name] = parse(cells[name])
+        except BadCellError as error:
+            raise BadCellError(error.expected, error.found or "nothing", name) from error
+    return row
+
+
+def read_record(
+    number: int, record: str, layout: ColumnLayout, reading: FileReading
+) -> dict[str, Any] | None:
+    """Read one record; what cannot be right goes to `reading.rejected`, an empty line nowhere."""
+    if not record.strip():
+        return None
+    reading.n_rows += 1
+    try:
+        return read_row(split_record(record, layout.separator), layout.header, layout.parsers)
+    except BadCellError as error:
+        found = shorten(error.found) if error.found else ""
+        reading.rejected.append(
+            RejectedRow(reading.path.name, number, error.column, error.expected, found)
+        )
+        return None
+
+
+def read_records(
+    lines: Iterable[tuple[int, str]], layout: ColumnLayout, reading: FileReading
+) -> dict[str, list[Any]]:
+    """Read the lines that follow the header into columns."""
+    columns: dict[str, list[Any]] = {name: [] for name in layout.parsers}
+    for number, record in iterate_records(lines, layout.separator):
+        row = read_record(number, record, layout, reading)
+        if row is not None:
+            for name, value in row.items():
+                columns[name].append(value)
+    return columns
+
+
+def read_layout(
+    first: str | None,
+    schema: Schema,
+    reading: FileReading,
+    *,
+    as_text: bool = False,
+    needs_label: bool = True,
+) -> ColumnLayout:
+    """Learn from a file's first line how the others are to be read."""
+    if not (first and first.strip()):
+        raise RefusedFileError(EMPTY)
+    reading.separator, header = read_header(first, schema)
+    reading.header = header
+    parsers: Parsers = (
+        dict.fromkeys(header, str.strip)
+        if as_text
+        else cell_parsers(schema, needs_label=needs_label)
+    )
+    return ColumnLayout(schema, reading.separator, header, parsers)
+
+
+def read_rows(
+    lines: Iterable[tuple[int, str]],
+    schema: Schema,
+    reading: FileReading,
+    *,
+    as_text: bool = False,
+    needs_label: bool = True,
+) -> dict[str, list[Any]]:
+    """Read a file's lines into columns; what cannot be right goes to `reading.rejected`."""
+    iterator = iter(lines)
+    _, first = next(iterator, (0, None))
+    layout = read_layout(first, schema, reading, as_text=as_text, needs_label=needs_label)
+    return read_records(iterator, layout, reading)
+
+
+def new_reading(path: Path, schema: Schema) -> FileReading:
+    """Begin the account of a file."""
+    return FileReading(path, is_detected=AUTO in (schema.separator, schema.encoding))
+
+
+def refuse(reading: FileReading, error: RefusedFileError) -> None:
+    """Note that a file as a whole is not used, and why."""
+    reading.refused, reading.n_rows = str(error), 0
+    reading.rejected = [RejectedRow(reading.path.name, 0, "", str(error))]
+
+
+def read_file(
+    path: Path, folder: Path, schema: Schema, *, as_text: bool = False, needs_label: bool = True
+) -> tuple[FileReading, dict[str, list[Any]]]:
+    """Read one file strictly; a file that cannot be right is refused as a whole.
+
+    Parameters
+    ----------
+    path : Path
+        The CSV file: UTF-8, a header that names the columns of the schema.
+    folder : Path
+        The folder it belongs to; a link that leads out of it is refused.
+    schema : Schema
+        The columns.
+    as_text : bool
+        Give every column of the file as the text it holds, to find out what it is.
+    needs_label : bool
+        Reject a row whose target is blank; otherwise its label is `cells.UNLABELLED`.
+
+    Returns
+    -------
+    tuple of FileReading and dict of str to list
+        What was found, and the columns of the rows that can be right. `refused` says why the
+        file as a whole was not used, and is empty otherwise.
+    """
+    reading = new_reading(path, schema)
+    try:
+        with open_file(path, folder) as handle:
+            lines = iterate_lines(handle, reading, schema.encoding)
+            columns = read_rows(lines, schema, reading, as_text=as_text, needs_label=needs_label)
+    except RefusedFileError as error:
+        refuse(reading, error)
+        return reading, {name: [] for name in schema.columns}
+    return reading, columns

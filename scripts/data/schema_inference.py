@@ -1,0 +1,298 @@
+"""Finds out which columns of client tables are numbers, which are categories, which say nothing."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+
+from scripts.core.config import NumberMarks, Schema, normalise_label
+from scripts.core.config_file import check_schema
+from scripts.core.errors import DatasetError
+from scripts.data import cells, csv_reader, dataset, read_report
+from scripts.data.read_report import FileReading
+
+MIN_NUMBERS_FRACTION = 0.99
+MAX_SHOWN_LABELS = 5
+UNIQUE = "it has as many values as rows"
+# What a pinned schema may differ in from what config.json declares: how files are written is found
+# out file by file.
+FREE_KEYS = {"separator", "encoding"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Inference:
+    """The completed schema, and the columns that are not used, with the reason."""
+
+    schema: Schema
+    set_aside: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """What tells whether a column, given as text, can help: of its different rows.
+
+    `n_most` rows have the most frequent of `n_values` different ones, `blank` says whether there
+    is no other than "". A measure, which has fractions, is looked for where no value is twice.
+    """
+
+    n_rows: int
+    n_values: int
+    n_most: int
+    blank: bool
+    numeric: bool
+    measure: bool
+
+
+def common_names(files: Sequence[tuple[Sequence[str], int]]) -> list[str]:
+    """List the columns that more than half of the rows have, in the order of their first file.
+
+    Parameters
+    ----------
+    files : sequence of tuple of sequence of str and int
+        Of each file its columns, and the number of its rows.
+
+    Returns
+    -------
+    list of str
+        The columns.
+    """
+    whole = sum(n_rows for _, n_rows in files)
+    names = list(dict.fromkeys(name for columns, _ in files for name in columns))
+    return [n for n in names if 2 * sum(rows for columns, rows in files if n in columns) > whole]
+
+
+def read_as_text(
+    paths: Sequence[Path], schema: Schema
+) -> tuple[pd.DataFrame, list[FileReading], list[str]]:
+    """Read files into one table of text, without duplicate rows.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files.
+    schema : Schema
+        The columns that must be there.
+
+    Returns
+    -------
+    tuple of pandas.DataFrame of shape (n_rows, n_columns), list of FileReading, list of str
+        The rows of the files that have every column that most rows have; what was found in the
+        files; the columns that only some files have.
+
+    Raises
+    ------
+    DatasetError
+        If no row is usable.
+    """
+    readings, tables = [], []
+    for path in paths:
+        found, columns = csv_reader.read_file(path, path.parent, schema, as_text=True)
+        readings.append(found)
+        if columns[schema.target]:
+            tables.append(pd.DataFrame(columns, dtype="str"))
+    if not tables:
+        raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
+    common = common_names([(list(table.columns), len(table)) for table in tables])
+    whole = [table[common] for table in tables if set(common) <= set(table.columns)]
+    rare = sorted({name for table in tables for name in table.columns} - set(common))
+    return pd.concat(whole, ignore_index=True).drop_duplicates(), readings, rare
+
+
+def is_numeric(n_numbers: int, n_cells: int) -> bool:
+    """Say whether at least 99 % of the cells that are not blank are numbers."""
+    return n_numbers >= MIN_NUMBERS_FRACTION * n_cells > 0
+
+
+def is_measure(texts: Iterable[str], marks: NumberMarks) -> bool:
+    """Say whether a numeric column has fractions, as measures have and identifiers do not."""
+    numbers = (cells.parse_number(t, None, marks) for t in texts if cells.is_number(t, marks))
+    return any(not number.is_integer() for number in numbers)
+
+
+def profile_column(column: pd.Series, marks: NumberMarks) -> ColumnProfile:
+    """Look at a column, given as text."""
+    counts = column.value_counts()
+    n_cells = int(counts.sum() - counts.get("", 0))
+    texts = {str(text): int(count) for text, count in counts.items() if text}
+    n_numbers = sum(count for text, count in texts.items() if cells.is_number(text, marks))
+    numeric = is_numeric(n_numbers, n_cells)
+    return ColumnProfile(
+        n_rows=len(column),
+        n_values=len(counts),
+        n_most=int(counts.iloc[0]),
+        blank=not texts,
+        numeric=numeric,
+        measure=numeric and len(counts) == len(column) and is_measure(texts, marks),
+    )
+
+
+def reason_to_set_aside(look: ColumnProfile) -> str:
+    """Say why a column cannot help a model; "" if it may."""
+    if look.n_values == 1:
+        return "it is blank in every row" if look.blank else "it has one value"
+    if look.n_values == look.n_rows and not look.measure:
+        return UNIQUE
+    if not look.numeric and look.n_most < dataset.RARE_FRACTION * look.n_rows:
+        return f"each of its values is in fewer than {dataset.RARE_FRACTION:.1%} of the rows"
+    return ""
+
+
+def open_columns(names: Iterable[str], declared: Schema) -> list[str]:
+    """List the columns that are not declared."""
+    named = {*declared.columns, *declared.ignore}
+    return [name for name in names if name not in named]
+
+
+def infer_columns(table: pd.DataFrame, declared: Schema) -> Inference:
+    """Sort the columns that are not declared into numbers, categories and those set aside."""
+    names = open_columns(table.columns, declared)
+    return sort_columns(
+        {name: profile_column(table[name], declared.marks(name)) for name in names}, declared
+    )
+
+
+def sort_columns(looks: Mapping[str, ColumnProfile], declared: Schema) -> Inference:
+    """Sort columns that were looked at into numbers, categories and those set aside."""
+    found: dict[str, list[str]] = {"numeric": [], "categorical": []}
+    set_aside: dict[str, str] = {}
+    for name, look in looks.items():
+        kind = "numeric" if look.numeric else "categorical"
+        reason = reason_to_set_aside(look)
+        if not name:
+            set_aside[name] = "it has no name"
+        elif reason:
+            set_aside[name] = reason
+        elif kind not in declared.inferred:
+            set_aside[name] = f"it is {kind}, and schema.{kind} does not list it"
+        else:
+            found[kind].append(name)
+    completed = {kind: tuple(found[kind]) for kind in found if kind in declared.inferred}
+    return Inference(msgspec.structs.replace(declared, **completed), set_aside)
+
+
+def infer_negative(target: Iterable[str], declared: Schema) -> str:
+    """Find the label of clients who stayed: the one other than the declared one."""
+    positive = normalise_label(declared.positive)
+    labels = sorted({normalise_label(label) for label in target} - {""})
+    others = [label for label in labels if label != positive]
+    if positive in labels and len(others) == 1:
+        return others[0]
+    shown = ", ".join(map(cells.shorten, labels[:MAX_SHOWN_LABELS]))
+    raise DatasetError(
+        f"The target {declared.target!r} has {len(labels)} labels, among them {shown}; expected"
+        f" {cells.shorten(positive)}, which is schema.positive, and one other. Set"
+        " schema.positive, and schema.negative to the label of clients who stayed."
+    )
+
+
+def infer(paths: Sequence[Path], declared: Schema) -> Inference:
+    """Complete a declared schema by looking at files.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files of clients.
+    declared : Schema
+        `inferred` names what is to be found out: "numeric", "categorical", "negative".
+
+    Returns
+    -------
+    Inference
+        Numeric are the columns of which at least 99 % of the cells that are not blank are
+        numbers, categorical the others. A column is set aside if it has one value, as many
+        values as rows (unless they are numbers with fractions), or only rare categories.
+
+    Raises
+    ------
+    DatasetError
+        If no row is usable, no column is left, or the target has not two labels.
+    ConfigError
+        If the declared part does not fit the columns, as a percent sign in a category.
+
+    Notes
+    -----
+    README, section "Any client table".
+    """
+    table, readings, rare = read_as_text(paths, declared)
+    inference = infer_columns(table, declared)
+    return settle(inference, table[declared.target], declared, readings, rare)
+
+
+def settle(
+    inference: Inference,
+    target: Iterable[str],
+    declared: Schema,
+    readings: Sequence[FileReading],
+    rare: Sequence[str],
+) -> Inference:
+    """Complete what was found out of the columns by the labels, and check it."""
+    schema = inference.schema
+    if "negative" in declared.inferred:
+        negative = infer_negative(target, declared)
+        schema = msgspec.structs.replace(schema, negative=negative)
+    if not schema.features:
+        raise DatasetError(
+            f"No column is left to train on: {inference.set_aside}."
+            f" {read_report.format_complaints(readings)}"
+        )
+    check_schema(schema, "The inferred schema")
+    partly = dict.fromkeys(rare, "only files with fewer than half of the rows have it")
+    return Inference(schema, inference.set_aside | partly)
+
+
+Infer = Callable[[Sequence[Path], Schema], Inference]
+
+
+def is_pinned(declared: Schema, pinned: Schema) -> bool:
+    """Say whether a schema is what this declaration was completed to, some time ago."""
+    free = FREE_KEYS | set(declared.inferred)
+    keys = [key for key in Schema.__struct_fields__ if key not in free]
+    return all(getattr(declared, key) == getattr(pinned, key) for key in keys)
+
+
+def complete(
+    declared: Schema, pinned: Schema | None, paths: Sequence[Path], look: Infer = infer
+) -> Schema:
+    """Give the schema to read files by: declared, pinned by the model in production, or inferred.
+
+    Parameters
+    ----------
+    declared : Schema
+        What config.json says.
+    pinned : Schema or None
+        That of the model in production.
+    paths : sequence of Path
+        The files to look at if it must be inferred.
+    look : callable
+        What infers it.
+
+    Returns
+    -------
+    Schema
+        Complete. What is inferred is logged, with a warning for each column set aside.
+    """
+    if not declared.inferred:
+        return declared
+    if pinned is not None and is_pinned(declared, pinned):
+        free = {key: getattr(declared, key) for key in FREE_KEYS}
+        return msgspec.structs.replace(pinned, **free)
+    inference = look(paths, declared)
+    if "" in inference.set_aside:
+        log.info("Left out the columns without a name.")
+    for name, reason in filter(lambda found: found[0], inference.set_aside.items()):
+        log.warning(
+            "Set the column %r aside: %s. List it in schema.numeric or schema.categorical to use"
+            " it, or in schema.ids or schema.ignore to end this warning.", name, reason,
+        )  # fmt: skip
+    schema = inference.schema
+    log.info(
+        "Inferred the schema: numeric %s; categorical %s; clients who stayed are %r.",
+        list(schema.numeric), list(schema.categorical),
+        next(label for label, meaning in schema.labels.items() if not meaning),
+    )  # fmt: skip
+    return schema

@@ -1,0 +1,164 @@
+"""Guesses the target of a client table, and which of its labels means that a client left."""
+
+import re
+
+import pandas as pd
+
+from scripts.core.config import KNOWN_OPPOSITES, OPPOSITES, normalise_label
+from scripts.core.errors import DatasetError
+from scripts.data.cells import shorten
+
+TARGET_NAME = re.compile(
+    r"churn|exit|attrit|left|leave|cancel|quit|lapse|inactiv|unsubscri|terminat|target|label|"
+    r"(^|_)(outcome|class|y)$",
+    re.I,
+)
+LEFT_WORD = re.compile(
+    r"churn|exit|attrit|left|leav|cancel|quit|lapse|lost|closed|gone|inactiv|unsubscri|terminat|"
+    r"dormant|defect",
+    re.I,
+)
+STAYED_WORD = re.compile(
+    r"(is|has|was|still)?(retain|retention|stay|activ|renew|loyal|remain|kept|keep|continu|"
+    r"subscri|alive|current|existing)"
+)
+NEGATIONS = frozenset({"no", "non", "not", "un"})
+# Why a client left, which is known of leavers only, is no status.
+REASON_NAME = re.compile(r"reason|categor|cause", re.I)
+# A word of a name: "isActive", "is_active", "IS_ACTIVE" and "is active" have the same two.
+WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+# A status has a few labels: stayed, joined, churned. More of them are a reason or a segment.
+MAX_STATUS_LABELS = 5
+MAX_SHOWN_LABELS = 6
+
+
+def labels_of(column: pd.Series) -> list[str]:
+    """List the labels of a column, as they are compared."""
+    return sorted({normalise_label(text) for text in column.unique()} - {""})
+
+
+def is_about_staying(text: str) -> bool:
+    """Tell whether a name or a label speaks of clients who stay, as `retained` does."""
+    words = [word.lower() for word in WORDS.findall(text)]
+    if LEFT_WORD.search(text) or NEGATIONS & set(words):
+        return False
+    return any(STAYED_WORD.match(word) for word in words)
+
+
+def is_status(name: str, labels: list[str]) -> bool:
+    """Tell whether a column with three to five labels has one that says who left."""
+    if not 2 < len(labels) <= MAX_STATUS_LABELS or REASON_NAME.search(name):
+        return False
+    known = {label for label in labels if KNOWN_OPPOSITES.get(label) in labels}
+    return any(map(LEFT_WORD.search, labels)) or bool(TARGET_NAME.search(name) and known)
+
+
+def guess_target(table: pd.DataFrame) -> str:
+    """Guess the target: a column of two labels or a status, by its name, its labels, its place."""
+    labels = {name: labels_of(table[name]) for name in table.columns if name}
+    possible = [name for name, found in labels.items() if len(found) == 2 or is_status(name, found)]
+    if not possible:
+        raise DatasetError("No column has two values, as a target must; name it with --target.")
+
+    def rank(name: str) -> tuple[bool, bool, bool, bool, bool, int]:
+        is_named, is_known = (
+            bool(TARGET_NAME.search(name)), bool(set(labels[name]) & set(KNOWN_OPPOSITES)),
+        )  # fmt: skip
+        return (
+            is_named,
+            is_named and len(labels[name]) == 2,
+            any(map(LEFT_WORD.search, labels[name])),
+            is_known and is_about_staying(name),
+            is_known,
+            list(table.columns).index(name),
+        )
+
+    return max(possible, key=rank)
+
+
+def guess_positive(column: pd.Series, name: str) -> str:
+    """Guess the label of clients who left.
+
+    Parameters
+    ----------
+    column : pandas.Series of shape (n_rows,)
+        The target, as text.
+    name : str
+        The name of the target.
+
+    Returns
+    -------
+    str
+        A label like "churned"; else the known word for yes, or for no where the name speaks of
+        staying, as `retained` does; else the label that does not speak of staying; else the rarer.
+    """
+    counts = column.map(normalise_label).value_counts()
+    yes = set(KNOWN_OPPOSITES) - set(OPPOSITES) if is_about_staying(name) else set(OPPOSITES)
+
+    def rank(label: str) -> tuple[bool, bool, bool, int]:
+        return (
+            bool(LEFT_WORD.search(label)), label in yes, not is_about_staying(label),
+            -counts[label],
+        )  # fmt: skip
+
+    return str(max(labels_of(column), key=rank))
+
+
+def guess_negative(column: pd.Series, positive: str) -> str:
+    """Guess the label of clients who stayed: the opposite, one that says so, the most frequent."""
+    counts = column.map(normalise_label).value_counts()
+    opposite = KNOWN_OPPOSITES.get(positive)
+
+    def rank(label: str) -> tuple[bool, bool, int]:
+        return label == opposite, is_about_staying(label), counts[label]
+
+    return str(max((label for label in labels_of(column) if label != positive), key=rank))
+
+
+def describe_target(column: pd.Series, name: str) -> tuple[dict[str, str], list[str]]:
+    """Give the keys of the labels of a target, and say what was guessed.
+
+    Parameters
+    ----------
+    column : pandas.Series of shape (n_rows,)
+        The target, as text.
+    name : str
+        The name of the target.
+
+    Returns
+    -------
+    tuple of dict of str to str and list of str
+        `positive`, and `negative` where the two labels are not known as opposites; the sentences.
+
+    Raises
+    ------
+    DatasetError
+        If the target has fewer than two labels.
+    """
+    labels = labels_of(column)
+    if len(labels) < 2:
+        raise DatasetError(
+            f"The target {name!r} has {len(labels)} labels; expected those of clients who left and"
+            " of clients who stayed. Name another column with --target."
+        )
+    positive, spellings = guess_positive(column, name), column.unique().tolist()
+    keys = {"positive": next(text for text in spellings if normalise_label(text) == positive)}
+    negative = guess_negative(column, positive)
+    if KNOWN_OPPOSITES.get(positive) != negative:
+        keys["negative"] = negative
+    shown = ", ".join(map(shorten, spellings[:MAX_SHOWN_LABELS]))
+    staying = f" {name!r} speaks of staying, so" if is_about_staying(name) else ""
+    notices = [
+        f"Likely target: {name!r}, spelled {shown};{staying} {positive!r} is taken for the label"
+        " of clients who left."
+    ]
+    others = [label for label in labels if label not in (positive, negative)]
+    if others:
+        n_rows = int(column.map(normalise_label).isin(others).sum())
+        notices.append(
+            f"A target has two labels: {negative!r} is taken for clients who stayed, and the"
+            f" {n_rows} rows with {', '.join(map(shorten, others[:MAX_SHOWN_LABELS]))} will be"
+            " rejected. Write one of the two labels in their place, or nothing where the outcome"
+            " is not known yet."
+        )
+    return keys, notices

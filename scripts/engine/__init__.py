@@ -1,0 +1,1 @@
+"""The engine that reads and computes: pandas on this machine, or Spark on a cluster."""

@@ -1,0 +1,265 @@
+"""The engine of one machine: tables in memory with pandas, in chunks where they are large."""
+
+import functools
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+
+from scripts.core import capacity, files, progress
+from scripts.core.artifacts import Kind
+from scripts.core.capacity import ExecutionMode
+from scripts.core.config import Config, IngestionSettings, Schema
+from scripts.data import (
+    chunked_dataset,
+    csv_writer,
+    dataset,
+    deduplicate,
+    schema_inference,
+    streaming_ingest,
+)
+from scripts.data.chunked_dataset import Digest
+from scripts.data.dataset import Labels
+from scripts.data.deduplicate import Dropped
+from scripts.data.read_report import FileReading
+from scripts.data.schema_inference import Inference
+from scripts.model import candidate, chunked_drift, drift, metrics
+from scripts.model.candidate import Candidate
+from scripts.model.drift import DataDrift
+from scripts.model.logistic_model import Model
+from scripts.model.metrics import Evaluation
+
+DEFAULTS = IngestionSettings()
+
+CleanMore = Callable[[pd.DataFrame], pd.DataFrame]
+
+log = logging.getLogger(__name__)
+
+
+def find_todays_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Find the clients whose outcome is not known yet; of several rows of one, the last counts.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The rows of all files in file order.
+    schema : Schema
+        Its columns; without identifiers each row is a client.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_clients, n_columns)
+        The last row of each client, where it has no label. A row with a label that comes later
+        than one without says how it ended, so that client is not among them.
+    """
+    _, unlabelled = dataset.split_unlabelled(table, schema)
+    if unlabelled.empty or not schema.ids:
+        return unlabelled
+    names = dataset.client_names(table, schema)
+    # Only the rows of these clients are compared: there may be millions of others.
+    mentioned = names.isin(dataset.client_names(unlabelled, schema))
+    last = table[mentioned & ~names.where(mentioned).duplicated(keep="last")]
+    return dataset.split_unlabelled(last, schema)[1]
+
+
+def clean(
+    table: pd.DataFrame, clean_more: CleanMore | None, *, drop_equal: bool = True
+) -> pd.DataFrame:
+    """Return a table after `clean_more`, if there is one; equal rows go where they are dropped."""
+    cleaned = table if clean_more is None else clean_more(table)
+    return deduplicate.drop_duplicates(cleaned) if drop_equal else cleaned
+
+
+def read_table(
+    paths: Sequence[Path],
+    schema: Schema,
+    settings: IngestionSettings,
+    clean_more: CleanMore | None = None,
+) -> tuple[pd.DataFrame, Dropped, pd.DataFrame, list[FileReading]]:
+    """Read files as `read_input` does, and count the rows that cleaning left out."""
+    table, readings = dataset.read_tables(paths, schema, needs_label=False)
+    labelled, _ = dataset.split_unlabelled(table, schema)
+    drop_equal = deduplicate.are_dropped_from_input(settings, schema)
+    cleaned = clean(labelled, clean_more, drop_equal=drop_equal)
+    # A cleaning that renames the target is told later that it may not.
+    labels = dataset.target(cleaned if schema.target in cleaned else labelled, schema)
+    dropped = deduplicate.count_dropped(dataset.target(labelled, schema), labels)
+    return cleaned, dropped, find_todays_clients(table, schema), readings
+
+
+def read_input(
+    paths: Sequence[Path],
+    schema: Schema,
+    settings: IngestionSettings = DEFAULTS,
+    clean_more: CleanMore | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
+    """Read files in the order given; nothing is written.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files.
+    schema : Schema
+        Their columns.
+    settings : IngestionSettings
+        Whether equal rows are dropped.
+    clean_more : callable, optional
+        The cleaning of this installation.
+
+    Returns
+    -------
+    tuple of pandas.DataFrame, pandas.DataFrame and list of FileReading
+        The cleaned rows to train on; today's clients; one reading per file.
+
+    Raises
+    ------
+    DatasetError
+        If no usable row is found.
+    """
+    table, _, clients, readings = read_table(paths, schema, settings, clean_more)
+    return table, clients, readings
+
+
+@dataclass(frozen=True)
+class TableIntake:
+    """The result of reading the input: the dataset as bytes of CSV, today's clients, reports.
+
+    Of which class the dropped rows are is known when the dataset has been written.
+    """
+
+    n_rows: int
+    n_labelled: int
+    dropped: Dropped
+    parts: Iterable[bytes]
+    clients: pd.DataFrame
+    readings: Sequence[FileReading]
+
+    def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
+        """Write the dataset; return its path and the number of its rows."""
+        path = Kind.DATASET.path(folder, stamp)
+        files.write_whole(path, self.parts)
+        return path, self.n_rows
+
+
+def take_in(
+    paths: Sequence[Path], schema: Schema, config: Config, clean_more: CleanMore | None = None
+) -> TableIntake:
+    """Read files in the order given and clean the rows to train on, in the way that suits them.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files.
+    schema : Schema
+        Their columns.
+    config : Config
+        `engine.memory_limit_gb`, and the folder for rows that do not fit into memory.
+    clean_more : callable, optional
+        The cleaning of this installation.
+
+    Returns
+    -------
+    TableIntake
+        However it is done, the rows and their order are those of `read_input`.
+
+    Raises
+    ------
+    DatasetError
+        If no usable row is found.
+    """
+    n_bytes = files.total_bytes(paths)
+    bound = capacity.bound_bytes(n_bytes, config.engine)
+    is_table = n_bytes < dataset.MANY_BYTES or clean_more is not None
+    if bound is not None or not is_table:
+        if bound is not None:
+            log.info("The input may not fit into memory, so it goes through files in parts.")
+        try:
+            found = streaming_ingest.gather(
+                paths, schema, config.output_folder_path,
+                find_clients=find_todays_clients, clean=clean_more, bound_bytes=bound,
+                drop_equal=deduplicate.are_dropped_from_input(config.ingestion, schema),
+            )  # fmt: skip
+            return TableIntake(
+                found.n_rows, found.n_labelled, found.dropped, found.parts, found.clients,
+                found.readings,
+            )  # fmt: skip
+        except streaming_ingest.FractionsError:
+            log.debug("A column has fractions; the files are read into a table.")
+    table, dropped, clients, readings = read_table(paths, schema, config.ingestion, clean_more)
+    n_labelled, parts = len(table) + dropped.n_rows, csv_writer.spell_table(table)
+    return TableIntake(len(table), n_labelled, dropped, parts, clients, readings)
+
+
+def read_and_fit(path: Path, config: Config, read: Digest | None) -> Candidate:
+    """Read a dataset, unless that has been done, and fit a model in the way that suits its size."""
+    fitting_shown = functools.partial(progress.shown, "Fitting")
+    if read is not None:
+        with fitting_shown():
+            return candidate.fit_in_passes(read, config)
+    way = capacity.choose_mode(path, config.engine)
+    if way is ExecutionMode.TABLE:
+        with progress.shown("Reading the dataset", files.total_bytes([path])):
+            table, sha256 = dataset.read_dataset(path, config.schema)
+        with fitting_shown():
+            return candidate.fit_candidate(table, sha256, config)
+    with capacity.place_for(way, config.output_model_path) as file:
+        found = chunked_dataset.read(path, config.schema, file)
+        with fitting_shown():
+            return candidate.fit_in_passes(found, config)
+
+
+@dataclass(frozen=True)
+class PandasEngine:
+    """The work on tables, on this machine."""
+
+    config: Config
+    dataset_kind: Kind = Kind.DATASET
+
+    def infer_schema(self, paths: Sequence[Path], declared: Schema) -> Inference:
+        """Infer the part of a schema that is not declared."""
+        return schema_inference.infer(paths, declared)
+
+    def ingest(
+        self, paths: Sequence[Path], schema: Schema, clean_more: CleanMore | None
+    ) -> TableIntake:
+        """Read files in the order given, clean the labelled rows and drop duplicates."""
+        return take_in(paths, schema, self.config, clean_more)
+
+    def fit(self, path: Path, schema: Schema, read: Digest | None) -> Candidate:
+        """Fit a model to a dataset; `read` is the dataset where it is in memory already."""
+        return read_and_fit(path, msgspec.structs.replace(self.config, schema=schema), read)
+
+    def score(
+        self,
+        used: Model,
+        read_test_data: Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading], Dropped]],
+    ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
+        """Measure a model on the test data of the installation."""
+        table, readings, dropped = read_test_data(used.schema)
+        return metrics.evaluate_model(used, table), readings, dropped
+
+    def compare_drift(
+        self, path: Path, schema: Schema, used: Model | None
+    ) -> tuple[DataDrift, Digest | None]:
+        """Compare a dataset with that of a model; return the dataset, too, if it is in memory."""
+        dataset.check_is_table(path)
+        way = capacity.choose_mode(path, self.config.engine)
+        if way is not ExecutionMode.TABLE:
+            with capacity.place_for(way, self.config.output_folder_path) as file:
+                data, read = chunked_drift.compare(path, schema, used, file)
+            return data, read if way is ExecutionMode.PARTS else None
+        table, _ = dataset.read_dataset(path, schema)
+        if used is None:
+            return drift.describe_data(table, schema), None
+        return drift.compare_data(table, used), None
+
+    def outcome_labels(self, path: Path, schema: Schema, wanted: set[str]) -> dict[str, Labels]:
+        """Collect the labels of the wanted clients from a dataset, one part of it at a time."""
+        # There may be more rows than fit into memory, and few of them are these clients'.
+        return dataset.collect_labels(dataset.iterate_dataset(path, schema), schema, wanted)
+
+    def close(self) -> None:
+        """Release nothing: there is no cluster."""

@@ -1,0 +1,1 @@
+"""The model: formula, fit, metrics, explanation, drift statistics."""

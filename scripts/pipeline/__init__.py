@@ -1,0 +1,1 @@
+"""One run: steps, snapshot, records, time limit, retention."""

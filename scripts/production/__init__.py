@@ -1,0 +1,1 @@
+"""The model in production: releases, promotion, monitoring, alerts."""

@@ -1,0 +1,212 @@
+"""Replays batches of a labelled table under several gates, to show what each lets through."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import fmean
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from scripts.core import progress
+from scripts.core.config import Config, PromotionSettings
+from scripts.core.errors import InsufficientDataError
+from scripts.data import dataset
+from scripts.model import candidate, metrics
+from scripts.model.logistic_model import Model
+from scripts.production import promotion_gate
+from scripts.production.promotion_gate import Decision, GateVerdict, Labels
+
+HELD_OUT_FRACTION = 0.4
+MIN_BATCH_ROWS = 20
+HEADER = ("test rows", "gate", "promotions", "downgrades", "share", "final F1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationPlan:
+    """How a simulation replays a table."""
+
+    n_batches: int
+    n_repeats: int
+    n_test_rows: tuple[int, ...]
+    cumulative: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class GateRule:
+    """A gate with its name; no settings: every candidate is deployed."""
+
+    name: str
+    settings: PromotionSettings | None
+
+
+@dataclass
+class ReplayCounts:
+    """What a gate let through over all repeats."""
+
+    n_promotions: int = 0
+    n_downgrades: int = 0
+    final_f1s: list[float] = field(default_factory=list)
+
+    def spell(self, n_test_rows: int, name: str) -> tuple[str, ...]:
+        """Spell the row of a gate, in the columns of HEADER."""
+        share = f"{self.n_downgrades / self.n_promotions:.0%}" if self.n_promotions else "-"
+        counts = (str(self.n_promotions), str(self.n_downgrades), share)
+        return (str(n_test_rows), name, *counts, f"{fmean(self.final_f1s):.4f}")
+
+
+@dataclass(frozen=True)
+class SimulatedCandidate:
+    """What one model says of the test rows, and how good it truly is: F1 on the held-out rows."""
+
+    test_predictions: Labels
+    true_f1: float
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One shuffle of the table: the truth of the test rows, and the candidates in their order."""
+
+    y_test: Labels
+    candidates: tuple[SimulatedCandidate, ...]
+
+
+def list_rules(configured: PromotionSettings) -> list[GateRule]:
+    """List the gates to compare, from the most open to the strictest, then the configured one."""
+    plain = PromotionSettings()
+
+    def stricter(**limits: float) -> PromotionSettings:
+        return msgspec.structs.replace(plain, **limits)
+
+    return [
+        GateRule("always the newest", None),
+        GateRule("plain rule: higher F1", plain),
+        *(
+            GateRule(f"min_probability {limit}", stricter(min_probability=limit))
+            for limit in (0.8, 0.9, 0.95)
+        ),
+        GateRule("min_test_rows 200", stricter(min_test_rows=200)),
+        GateRule("min_positives 100", stricter(min_positives=100)),
+        GateRule("as config.json has it", configured),
+    ]
+
+
+def split_rows(n_rows: int, plan: SimulationPlan, random: np.random.Generator) -> list[Labels]:
+    """Shuffle row numbers and split them: held-out rows, test rows, then one part per batch.
+
+    Raises
+    ------
+    InsufficientDataError
+        If a batch would have fewer than 20 rows.
+    """
+    n_held_out, n_test = int(n_rows * HELD_OUT_FRACTION), max(plan.n_test_rows)
+    n_batch_rows = (n_rows - n_held_out - n_test) // plan.n_batches
+    if n_batch_rows < MIN_BATCH_ROWS:
+        raise InsufficientDataError(
+            f"{n_rows} rows are too few: {n_held_out} are held out, {n_test} are for tests, and"
+            f" each of {plan.n_batches} batches needs {MIN_BATCH_ROWS}. Choose fewer batches or"
+            " test rows, or give a larger table."
+        )
+    order = random.permutation(n_rows)
+    cuts = [
+        0,
+        n_held_out,
+        *(n_held_out + n_test + k * n_batch_rows for k in range(plan.n_batches + 1)),
+    ]
+    return [order[start:end] for start, end in pairwise(cuts)]
+
+
+def fit_batches(
+    table: pd.DataFrame, batches: Sequence[Labels], config: Config, *, cumulative: bool
+) -> Iterator[Model]:
+    """Fit the candidate of each batch, or of all batches so far; one that cannot be is left out."""
+    for number in range(len(batches)):
+        rows = np.concatenate(batches[: number + 1]) if cumulative else batches[number]
+        try:
+            yield candidate.fit_candidate(table.iloc[rows].reset_index(drop=True), "", config).model
+        except InsufficientDataError:
+            continue
+
+
+def prepare_replay(
+    table: pd.DataFrame, config: Config, plan: SimulationPlan, random: np.random.Generator
+) -> Replay:
+    """Shuffle the table, fit every candidate, and ask each about test and held-out rows."""
+    held_out, test, *batches = split_rows(len(table), plan, random)
+    truth = dataset.target(table, config.schema)
+    candidates = []
+    for fitted in fit_batches(table, batches, config, cumulative=plan.cumulative):
+        predicted = metrics.predict_table(fitted, table)[0]
+        true_f1 = metrics.f1_of(truth[held_out], predicted[held_out])
+        candidates.append(SimulatedCandidate(predicted[test], true_f1 or 0.0))
+    return Replay(truth[test], tuple(candidates))
+
+
+def decide(
+    replay: Replay,
+    n_test_rows: int,
+    candidate: SimulatedCandidate,
+    production: SimulatedCandidate | None,
+    rule: GateRule,
+) -> GateVerdict:
+    """Say what a gate answers for a candidate."""
+    if rule.settings is None:
+        return GateVerdict.DEPLOY
+    decision: Decision = promotion_gate.should_deploy(
+        replay.y_test[:n_test_rows],
+        candidate.test_predictions[:n_test_rows],
+        None if production is None else production.test_predictions[:n_test_rows],
+        rule.settings,
+    )
+    return decision.answer
+
+
+def play(replay: Replay, n_test_rows: int, rule: GateRule, tally: ReplayCounts) -> None:
+    """Let the candidates come one after the other, and count what the gate lets through."""
+    production: SimulatedCandidate | None = None
+    for challenger in replay.candidates:
+        if decide(replay, n_test_rows, challenger, production, rule) is not GateVerdict.DEPLOY:
+            continue
+        if production is not None:
+            tally.n_promotions += 1
+            tally.n_downgrades += challenger.true_f1 < production.true_f1
+        production = challenger
+    tally.final_f1s.append(0.0 if production is None else production.true_f1)
+
+
+def simulate(table: pd.DataFrame, config: Config, plan: SimulationPlan) -> list[tuple[str, ...]]:
+    """Replay a table under every gate.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        A labelled client table without duplicate rows. It is left unchanged.
+    config : Config
+        Schema, training settings, and the gate in use.
+    plan : Plan
+        Batches, test rows, repeats; the same plan on the same table gives the same result.
+
+    Returns
+    -------
+    list of tuple of str
+        One row per number of test rows and gate, in the columns of HEADER. A downgrade is a
+        promotion of a model whose F1 on the held-out rows is lower than that of the model it
+        replaced; final F1 is that of the last model, on the held-out rows, as a mean over the
+        repeats.
+
+    Notes
+    -----
+    README, section "Choosing a gate".
+    """
+    rules = list_rules(config.promotion)
+    tallies = {(n, rule): ReplayCounts() for n in plan.n_test_rows for rule in rules}
+    with progress.shown("Repeats", plan.n_repeats):
+        for number in range(plan.n_repeats):
+            random = np.random.default_rng((plan.seed, number))
+            replay = prepare_replay(table, config, plan, random)
+            for (n_test_rows, rule), tally in tallies.items():
+                play(replay, n_test_rows, rule, tally)
+            progress.advance(1, len(table))
+    return [tally.spell(n, rule.name) for (n, rule), tally in tallies.items()]

@@ -1,0 +1,158 @@
+"""Whether test rows are evidence enough to replace the production model."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.core.config import PromotionSettings
+from scripts.model import metrics
+from scripts.model.metrics import Comparison
+
+Labels = NDArray[np.int64]
+
+
+class GateVerdict(StrEnum):
+    """What a promotion decides."""
+
+    DEPLOY = "deploy"
+    HOLD = "hold"
+    NOT_ENOUGH_EVIDENCE = "hold: not enough evidence"
+    INSUFFICIENT = "insufficient data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The answer, the reason in one sentence, and the numbers behind it, None where undefined."""
+
+    answer: GateVerdict
+    reason: str
+    n_test_rows: int
+    n_test_positives: int
+    candidate_f1: float | None = None
+    production_f1: float | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    probability_better: float | None = None
+    candidate_stamp: str | None = None
+    production_release: str | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        """Name every fact as the records do."""
+        return asdict(self) | {"answer": self.answer.value}
+
+
+def format_evidence(decision: Decision, comparison: Comparison) -> str:
+    """Say in one line what a decision rests on."""
+    return (
+        f"candidate F1 {decision.candidate_f1:.4f}, production F1 {decision.production_f1:.4f} on"
+        f" {decision.n_test_rows} test rows ({decision.n_test_positives} positive),"
+        f" difference {comparison.difference:+.4f} (95 % interval {comparison.difference_low:+.4f}"
+        f" to {comparison.difference_high:+.4f}), P(better) {comparison.probability_better:.3f}"
+    )
+
+
+def unmet_limits(
+    decision: Decision, settings: PromotionSettings, *, is_compared: bool = True
+) -> Iterator[str]:
+    """Name every limit of the gate that the evidence does not reach."""
+    found: dict[str, tuple[str, float]] = {
+        "min_test_rows": ("test rows", decision.n_test_rows),
+        "min_positives": ("positive test rows", decision.n_test_positives),
+    }
+    if is_compared:
+        found["min_probability"] = ("P(better)", decision.probability_better or 0.0)
+    for key, (what, value) in found.items():
+        limit = getattr(settings, key)
+        if value < limit:
+            yield f"{what} {value:.3g} below promotion.{key} = {limit:g}"
+
+
+def insufficiency(y: Labels) -> str:
+    """Say why no F1 on these rows could decide anything; empty if one could."""
+    if len(y) == 0:
+        return "there is no test row"
+    if y.all():
+        return f"every one of {len(y)} test rows has the positive label"
+    return "" if y.any() else f"no test row of {len(y)} has the positive label"
+
+
+def replace_uncompared(decision: Decision, settings: PromotionSettings, why: str) -> Decision:
+    """Decide when there is a production model that cannot answer for the test rows."""
+    seen = f"{why}; the candidate has F1 {decision.candidate_f1:.4f}"
+    if unmet := " and ".join(unmet_limits(decision, settings, is_compared=False)):
+        return replace(
+            decision, answer=GateVerdict.NOT_ENOUGH_EVIDENCE, reason=f"{seen}, but {unmet}"
+        )
+    return replace(decision, answer=GateVerdict.DEPLOY, reason=seen)
+
+
+def should_deploy(
+    y: Labels,
+    candidate: Labels,
+    production: Labels | None,
+    settings: PromotionSettings,
+    *,
+    why_uncompared: str = "",
+) -> Decision:
+    """Decide from the truth and both models' predictions for the same test rows.
+
+    Parameters
+    ----------
+    y : numpy.ndarray of shape (n_rows,)
+        0 stayed, 1 left.
+    candidate : numpy.ndarray of shape (n_rows,)
+        The candidate's predictions, 0 or 1.
+    production : numpy.ndarray of shape (n_rows,) or None
+        The production model's predictions; None when there is no production model, or none that
+        can answer.
+    settings : PromotionSettings
+        How sure one must be, on how many rows, of which how many are positive.
+    why_uncompared : str
+        Why the production model cannot answer; "" if there is none, or it can.
+
+    Returns
+    -------
+    Decision
+        Insufficient data when there is no row or one class only, so that F1 cannot tell models
+        apart; deploy when there is no production model, or none that can answer and the limits
+        of rows are reached; hold unless the candidate's F1 is
+        strictly higher; not enough evidence when it is, but a limit of the gate is not reached;
+        else deploy.
+
+    Notes
+    -----
+    README, section "Promotion". The gate compares two models: with none in production there is
+    nothing to lose, and the limits do not apply.
+    """
+    decision = Decision(
+        answer=GateVerdict.INSUFFICIENT,
+        reason=insufficiency(y),
+        n_test_rows=len(y),
+        n_test_positives=int(y.sum()),
+        candidate_f1=metrics.f1_of(y, candidate),
+        production_f1=None if production is None else metrics.f1_of(y, production),
+    )
+    if decision.reason:
+        return decision
+    if why_uncompared:
+        return replace_uncompared(decision, settings, why_uncompared)
+    if production is None:
+        reason = f"nothing was in production before; F1 {decision.candidate_f1:.4f}"
+        return replace(decision, answer=GateVerdict.DEPLOY, reason=reason)
+    comparison = metrics.compare(y, candidate, production)
+    evidence = format_evidence(decision, comparison)
+    decision = replace(decision, **asdict(comparison))
+    if not comparison.difference > 0:
+        reason = f"the candidate is not better: {evidence}"
+        return replace(decision, answer=GateVerdict.HOLD, reason=reason)
+    if unmet := " and ".join(unmet_limits(decision, settings)):
+        reason = f"better, but {unmet}: {evidence}"
+        return replace(decision, answer=GateVerdict.NOT_ENOUGH_EVIDENCE, reason=reason)
+    return replace(
+        decision, answer=GateVerdict.DEPLOY, reason=f"the candidate is better: {evidence}"
+    )

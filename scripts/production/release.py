@@ -1,0 +1,188 @@
+"""What a release is: one directory of files that belong together, read whole, and let serve."""
+
+import logging
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from scripts.core import artifacts, files, keys
+from scripts.core.errors import ModelError, ReleaseError
+from scripts.model import logistic_model
+from scripts.model.logistic_model import Model, decode_model
+
+MANIFEST = "manifest.json"
+MODEL = "model.json"
+PICKLE = "trainedmodel.pkl"
+SCORE = "latestscore.txt"
+INGESTED = "ingestedfiles.txt"
+FILES = (PICKLE, SCORE, INGESTED, MODEL)
+
+log = logging.getLogger(__name__)
+
+
+class FileFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a file of a release must be."""
+
+    sha256: str
+    n_bytes: int
+
+
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a release says of itself."""
+
+    model_stamp: str
+    f1: float
+    dataset_sha256: str
+    files: dict[str, FileFacts]
+    versions: dict[str, str]
+
+
+class ScoreCounts(Struct, frozen=True, kw_only=True):
+    """What the F1 of a release was made of when it was scored."""
+
+    n_rows: int
+    n_true_positives: int
+    n_false_positives: int
+    n_false_negatives: int
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """A release that has been read whole and checked."""
+
+    name: str
+    path: Path
+    manifest: Manifest
+    model: Model
+    score_counts: ScoreCounts | None = None
+
+
+def describe_file(content: bytes) -> FileFacts:
+    """Say what a file with this content must be."""
+    return FileFacts(sha256=files.digest(content), n_bytes=len(content))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a release."""
+    try:
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except OSError as error:
+        raise ReleaseError(f"{folder / MANIFEST} cannot be read: {error.strerror}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ReleaseError(f"{folder / MANIFEST} is damaged: {error}.") from error
+
+
+def has_score(content: bytes, f1: float) -> bool:
+    """Say whether the first line of a file of scoring is an F1."""
+    try:
+        return float(content.splitlines()[0]) == f1
+    except (ValueError, IndexError):
+        return False
+
+
+def read_listed(path: Path, facts: FileFacts) -> bytes:
+    """Read a file of a release, which must be what the manifest says."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ReleaseError(f"{path} cannot be read: {error.strerror}.") from error
+    if describe_file(content) != facts:
+        raise ReleaseError(f"{path} is damaged: its SHA-256 is not the manifest's.")
+    return content
+
+
+def read_counts(score: bytes) -> ScoreCounts | None:
+    """Read the counts off a score's file; None if it has not all of them."""
+    fields = dict(line.split(" ", 1) for line in score.decode().splitlines() if " " in line)
+    try:
+        return msgspec.convert(fields, ScoreCounts, strict=False)
+    except msgspec.ValidationError:
+        return None
+
+
+def load_release(folder: Path) -> Release:
+    """Read a release whole and check it.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory of the release, not the link `current`, which may move meanwhile.
+
+    Returns
+    -------
+    Release
+        Its manifest and its model; every file has the size and SHA-256 of the manifest.
+
+    Raises
+    ------
+    ReleaseError
+        If a file is missing or damaged, or the model is not fit to predict.
+    """
+    manifest = read_manifest(folder)
+    if sorted(manifest.files) != sorted(FILES):
+        raise ReleaseError(f"{folder / MANIFEST} lists {sorted(manifest.files)}, not {FILES}.")
+    contents = {name: read_listed(folder / name, facts) for name, facts in manifest.files.items()}
+    if not has_score(contents[SCORE], manifest.f1):
+        raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {SCORE}.")
+    try:
+        decoded = decode_model(contents[MODEL], folder / MODEL)
+    except ModelError as error:
+        raise ReleaseError(str(error)) from error
+    if (manifest.dataset_sha256, manifest.versions) != (decoded.dataset.sha256, decoded.versions):
+        raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {MODEL}.")
+    return Release(
+        name=folder.name,
+        path=folder,
+        manifest=manifest,
+        model=decoded,
+        score_counts=read_counts(contents[SCORE]),
+    )
+
+
+def find_faults(folder: Path) -> list[str]:
+    """Say everything that is wrong with a release: each file that is not as listed, or the rest."""
+    try:
+        files = read_manifest(folder).files
+    except ReleaseError as error:
+        return [str(error)]
+    faults = []
+    for name, facts in sorted(files.items()):
+        try:
+            read_listed(folder / name, facts)
+        except ReleaseError as error:
+            faults.append(str(error))
+    try:
+        load_release(folder)
+    except ReleaseError as error:
+        # With a file named already, this one repeats it.
+        return faults or [str(error)]
+    return faults
+
+
+def switch(prod_folder: Path, made: Path) -> None:
+    """Let a release serve: the fixed links first, then `current`, which alone decides."""
+    for name in FILES:
+        target = f"{artifacts.CURRENT}/{name}"
+        link = prod_folder / name
+        if not link.is_symlink() or str(link.readlink()) != target:
+            files.replace_link(link, target)
+    files.replace_link(prod_folder / artifacts.CURRENT, f"{artifacts.RELEASES}/{made.name}")
+
+
+def open_hashes(loaded: Release, prod_folder: Path) -> Release:
+    """Return a release whose hashes of rows are opened with the key of the installation.
+
+    Without that key the hashes stay sealed, and nothing else of the release needs them.
+    """
+    try:
+        key = keys.find_key(prod_folder)
+    except ReleaseError as error:
+        log.warning("Rows of production cannot be told from new ones: %s", error)
+        return loaded
+    return msgspec.structs.replace(loaded, model=logistic_model.unseal(loaded.model, key))
+
+
+def load_current(prod_folder: Path) -> Release | None:
+    """Read the release in production, resolving `current` once; None before the first one."""
+    target = artifacts.current_target(prod_folder)
+    return None if target is None else open_hashes(load_release(prod_folder / target), prod_folder)

@@ -1,0 +1,53 @@
+"""The context of a run: its engine, the test data and the release in production, loaded once."""
+
+import functools
+
+from scripts.core import artifacts
+from scripts.core.config import Config
+from scripts.engine import choice
+from scripts.engine.choice import Engine
+from scripts.production import release
+from scripts.production.evaluation_data import EvaluationData
+from scripts.production.release import Release
+
+
+class RunContext:
+    """The engine, the test data and the release in production of one run or one command.
+
+    Parameters
+    ----------
+    config : Config
+        The installation. It must hold the lock while the context is used: the test data is read
+        once for each schema.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.test_data = EvaluationData(config)
+        self._release: Release | None = None
+
+    @functools.cached_property
+    def engine(self) -> Engine:
+        """Return the engine that config.json names."""
+        return choice.choose_engine(self.config)
+
+    def current_release(self) -> Release | None:
+        """Return the release in production; None before the first one.
+
+        Raises
+        ------
+        ReleaseError
+            If a file of it is missing or damaged, or the model is not fit to predict.
+        """
+        folder = self.config.prod_deployment_path
+        target = artifacts.current_target(folder)
+        if target is None:
+            return None
+        path = folder / target
+        if self._release is None or self._release.path != path:
+            self._release = release.open_hashes(release.load_release(path), folder)
+        return self._release
+
+    def note_deployed(self, made: Release) -> None:
+        """Remember a release that has been loaded to be checked, and serves now."""
+        self._release = release.open_hashes(made, self.config.prod_deployment_path)

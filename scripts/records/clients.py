@@ -1,0 +1,214 @@
+"""What the records keep of clients: their scores over time, the models behind, their outcomes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from scripts.core.errors import RecordsError
+from scripts.records.runs import Row, first_row, newest_rows
+from scripts.records.tables import client_outcomes, client_scores, scoring_models, scorings
+
+previous = client_scores.alias("previous")
+ORDERS = {
+    "risk": (client_scores.c.position,),
+    "client": (client_scores.c.client,),
+    "rise": (
+        sa.func.coalesce(client_scores.c.probability - previous.c.probability, 0.0).desc(),
+        client_scores.c.position,
+    ),
+}
+
+
+def last_scoring(connection: Connection) -> Row | None:
+    """Find the last scoring of today's clients."""
+    return first_row(connection, sa.select(scorings).order_by(scorings.c.id.desc()))
+
+
+def record_scoring(connection: Connection, run_id: int, **facts: Any) -> int:
+    """Record that today's clients were scored, and return the id; facts are its columns."""
+    key = connection.execute(scorings.insert().values(run_id=run_id, **facts)).inserted_primary_key
+    if key is None:
+        raise RecordsError("The database gave a new scoring no id.")
+    return int(key[0])
+
+
+def record_model_content(connection: Connection, stamp: str, content: str) -> None:
+    """Keep the model of a scoring, unless it is kept already."""
+    if find_model_content(connection, stamp) is None:
+        connection.execute(scoring_models.insert().values(stamp=stamp, content=content))
+
+
+def find_model_content(connection: Connection, stamp: str) -> str | None:
+    """Find the model.json of a scoring."""
+    query = sa.select(scoring_models.c.content).where(scoring_models.c.stamp == stamp)
+    return connection.execute(query).scalar()
+
+
+def record_scores(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Record the scores of clients; the keys are columns of `client_scores`."""
+    if rows:
+        connection.execute(client_scores.insert(), rows)
+
+
+def last_score_ids() -> sa.Select[Any]:
+    """Ask for the id of the last score of each client."""
+    return sa.select(sa.func.max(client_scores.c.id)).group_by(client_scores.c.client)
+
+
+def last_scores(connection: Connection) -> dict[str, Row]:
+    """List the last score of each client ever scored, with its scoring, and whether it is settled.
+
+    A settled one has its outcome.
+    """
+    query = (
+        sa.select(
+            client_scores,
+            scorings.c.columns,
+            scorings.c.scored_at,
+            scorings.c.release,
+            client_outcomes.c.id.is_not(None).label("is_settled"),
+        )
+        .join(scorings, scorings.c.id == client_scores.c.scoring_id)
+        .outerjoin(client_outcomes, client_outcomes.c.score_id == client_scores.c.id)
+        .where(client_scores.c.id.in_(last_score_ids()))
+    )
+    return {row["client"]: dict(row) for row in connection.execute(query).mappings()}
+
+
+def record_outcomes(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Record what became of clients; the keys are columns of `client_outcomes`."""
+    if rows:
+        connection.execute(client_outcomes.insert(), rows)
+
+
+def list_outcomes(connection: Connection) -> list[Row]:
+    """List what became of clients, the oldest first."""
+    query = sa.select(client_outcomes).order_by(client_outcomes.c.id)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def outcomes_of_client(connection: Connection, client: str) -> list[Row]:
+    """List what became of one client, the newest first."""
+    return newest_rows(connection, client_outcomes, 100, client=client)
+
+
+def names_with(connection: Connection, text: str, limit: int) -> list[str]:
+    """List clients ever scored whose name contains a text, in upper or lower case."""
+    column = client_scores.c.client
+    query = sa.select(column).where(column.icontains(text, autoescape=True)).distinct()
+    return list(connection.execute(query.order_by(column).limit(limit)).scalars())
+
+
+def names_of_scoring(connection: Connection, scoring_id: int, limit: int) -> list[str]:
+    """List the clients of a scoring, at most so many."""
+    query = sa.select(client_scores.c.client).where(client_scores.c.scoring_id == scoring_id)
+    return list(connection.execute(query.limit(limit)).scalars())
+
+
+def with_search(query: sa.Select[Any], search: str, band: str) -> sa.Select[Any]:
+    """Keep the clients whose name contains a text, and of one band; "" is any."""
+    if search:
+        query = query.where(client_scores.c.client.icontains(search, autoescape=True))
+    return query.where(client_scores.c.band == band) if band else query
+
+
+def count_listed(connection: Connection, scoring_id: int, search: str = "", band: str = "") -> int:
+    """Count the clients of a scoring that a search finds."""
+    query = sa.select(sa.func.count()).where(client_scores.c.scoring_id == scoring_id)
+    return int(connection.execute(with_search(query, search, band)).scalar_one())
+
+
+def list_clients(
+    connection: Connection,
+    scoring_id: int,
+    *,
+    limit: int,
+    offset: int = 0,
+    search: str = "",
+    band: str = "",
+    order: str = "risk",
+) -> list[Row]:
+    """List clients of a scoring, each with the probability and time of the score before.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction.
+    scoring_id : int
+        The scoring.
+    limit, offset : int
+        How many, after how many.
+    search, band : str
+        As for `with_search`.
+    order : str
+        One of ORDERS.
+
+    Returns
+    -------
+    list of mapping
+        Columns of `client_scores`, `previous_probability` and `previous_at`, which may be None.
+    """
+    earlier = scorings.alias("earlier")
+    query = (
+        sa.select(
+            client_scores,
+            previous.c.probability.label("previous_probability"),
+            earlier.c.scored_at.label("previous_at"),
+        )
+        .outerjoin(previous, previous.c.id == client_scores.c.previous_id)
+        .outerjoin(earlier, earlier.c.id == previous.c.scoring_id)
+        .where(client_scores.c.scoring_id == scoring_id)
+        .order_by(*ORDERS[order])
+    )
+    found = with_search(query, search, band).limit(limit).offset(offset)
+    return [dict(row) for row in connection.execute(found).mappings()]
+
+
+def history_of_client(connection: Connection, client: str, limit: int) -> list[Row]:
+    """List the scores of one client with their scorings, newest first."""
+    query = (
+        sa.select(
+            client_scores,
+            scorings.c.scored_at,
+            scorings.c.release,
+            scorings.c.model_stamp,
+            scorings.c.n_clients,
+        )
+        .join(scorings, scorings.c.id == client_scores.c.scoring_id)
+        .where(client_scores.c.client == client)
+        .order_by(client_scores.c.id.desc())
+    )
+    return [dict(row) for row in connection.execute(query.limit(limit)).mappings()]
+
+
+def count_bands(connection: Connection, scoring_id: int) -> dict[str, int]:
+    """Count the clients of a scoring by band."""
+    query = (
+        sa.select(client_scores.c.band, sa.func.count())
+        .where(client_scores.c.scoring_id == scoring_id)
+        .group_by(client_scores.c.band)
+    )
+    return {str(band): int(count) for band, count in connection.execute(query)}
+
+
+def forget_old_scores(connection: Connection, n_kept: int) -> int:
+    """Forget scores before the last so many scorings, and count them.
+
+    The last score of a client always stays: its outcome may come later. Scorings and models that
+    no score needs any more go with them.
+    """
+    newest = sa.select(scorings.c.id).order_by(scorings.c.id.desc()).offset(n_kept).limit(1)
+    oldest_id = connection.execute(newest).scalar()
+    if oldest_id is None:
+        return 0
+    old = client_scores.delete().where(client_scores.c.scoring_id <= oldest_id)
+    n_removed = connection.execute(old.where(client_scores.c.id.not_in(last_score_ids()))).rowcount
+    needed = sa.select(client_scores.c.scoring_id)
+    connection.execute(
+        scorings.delete().where(scorings.c.id <= oldest_id, scorings.c.id.not_in(needed))
+    )
+    stamps = sa.select(scorings.c.model_stamp)
+    connection.execute(scoring_models.delete().where(scoring_models.c.stamp.not_in(stamps)))
+    return n_removed

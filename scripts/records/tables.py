@@ -1,0 +1,322 @@
+"""The tables of the records."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator
+
+# The revision of scripts/migrations that these tables are.
+VERSION = "0005"
+
+
+class Status(StrEnum):
+    """How far a run came."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    ABORTED = "aborted"
+    SKIPPED = "skipped"
+
+
+class Verdict(StrEnum):
+    """What a finished run decided."""
+
+    DEPLOYED = "deployed"
+    HELD = "held"
+    INSUFFICIENT = "insufficient data"
+    NOTHING_NEW = "nothing new"
+    POSTPONED = "postponed"
+
+
+class FileRole(StrEnum):
+    """What a run read a file for."""
+
+    INPUT = "input"
+    TEST = "test"
+
+
+class DeploymentKind(StrEnum):
+    """How a release came to serve."""
+
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+
+
+class RowsOf(StrEnum):
+    """Which rows statistics of columns are of."""
+
+    DATASET = "dataset"
+    LIVE = "live"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite forgets the zone, so it is added when reading."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Store a moment as UTC without a zone."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Give a moment back with its zone."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+metadata = sa.MetaData()
+
+
+def of_run(*, nullable: bool = False) -> sa.Column[int]:
+    """Make the column that says which run a row belongs to."""
+    return sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id"), nullable=nullable, index=True)
+
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("trigger", sa.String(16)),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("verdict", sa.String(32)),
+    sa.Column("reason", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("fingerprint", sa.String(64)),
+    sa.Column("stamp", sa.String(32)),
+    sa.Column("candidate_f1", sa.Float),
+    sa.Column("production_f1", sa.Float),
+    sa.Column("release", sa.String(64)),
+    sa.Column("durations_s", sa.JSON),
+    sa.Column("versions", sa.JSON),
+)
+
+# A file whose content was not read, as by a run that failed before, has no counts.
+files = sa.Table(
+    "files",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("role", sa.String(8)),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("n_bytes", sa.BigInteger, nullable=False),
+    sa.Column("n_rows", sa.BigInteger),
+    sa.Column("n_rejected", sa.BigInteger),
+    sa.Column("refused", sa.Text),
+)
+
+# What was hashed before, so that a file whose state did not change is not read again.
+digests = sa.Table(
+    "digests",
+    metadata,
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("n_bytes", sa.BigInteger, nullable=False),
+    sa.Column("changed_ns", sa.BigInteger, nullable=False),
+    sa.Column("inode", sa.String(24), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+)
+
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("stamp", sa.String(32), nullable=False, index=True),
+    sa.Column("dataset_sha256", sa.String(64)),
+    sa.Column("n_rows", sa.BigInteger),
+    sa.Column("n_positives", sa.BigInteger),
+    sa.Column("settings", sa.JSON),
+    sa.Column("threshold", sa.Float),
+    sa.Column("f1", sa.Float),
+    sa.Column("f1_low", sa.Float),
+    sa.Column("f1_high", sa.Float),
+    sa.Column("precision", sa.Float),
+    sa.Column("recall", sa.Float),
+    sa.Column("roc_auc", sa.Float),
+    sa.Column("n_test_rows", sa.BigInteger),
+    sa.Column("n_test_positives", sa.BigInteger),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("decided_at", UtcDateTime, nullable=False),
+    sa.Column("answer", sa.String(32), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("candidate_stamp", sa.String(32)),
+    sa.Column("production_release", sa.String(64)),
+    sa.Column("candidate_f1", sa.Float),
+    sa.Column("production_f1", sa.Float),
+    sa.Column("difference", sa.Float),
+    sa.Column("difference_low", sa.Float),
+    sa.Column("difference_high", sa.Float),
+    sa.Column("probability_better", sa.Float),
+    sa.Column("n_test_rows", sa.BigInteger),
+    sa.Column("n_test_positives", sa.BigInteger),
+)
+
+# A rollback by hand belongs to no run.
+deployments = sa.Table(
+    "deployments",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(nullable=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("release", sa.String(64), nullable=False),
+    sa.Column("previous_release", sa.String(64)),
+    sa.Column("model_stamp", sa.String(32)),
+    sa.Column("f1", sa.Float),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+)
+
+column_statistics = sa.Table(
+    "column_statistics",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("role", sa.String(8), nullable=False, server_default=RowsOf.DATASET),
+    sa.Column("dataset_stamp", sa.String(32), nullable=False),
+    sa.Column("column", sa.Text, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("n_rows", sa.BigInteger, nullable=False),
+    sa.Column("missing_fraction", sa.Float),
+    sa.Column("mean", sa.Float),
+    sa.Column("median", sa.Float),
+    sa.Column("standard_deviation", sa.Float),
+    sa.Column("drift", sa.Float),
+    sa.Column("drift_limit", sa.Float),
+    sa.Column("effect", sa.Float),
+    sa.Column("n_compared", sa.BigInteger),
+    sa.Column("missing_drift", sa.Float),
+    sa.Column("missing_drift_limit", sa.Float),
+    sa.Column("shift", sa.Float),
+    sa.Column("risk_shift", sa.Float),
+    sa.UniqueConstraint("run_id", "role", "column", name="one_row_per_run_and_column"),
+)
+
+production_scores = sa.Table(
+    "production_scores",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("release", sa.String(64), nullable=False),
+    sa.Column("f1", sa.Float),
+    sa.Column("f1_low", sa.Float),
+    sa.Column("f1_high", sa.Float),
+    sa.Column("n_rows", sa.BigInteger, nullable=False),
+)
+
+# What alerts remember: only a change of state is worth one.
+states = sa.Table(
+    "states",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("state", sa.String(64), nullable=False),
+    sa.Column("since", UtcDateTime, nullable=False),
+    of_run(nullable=True),
+)
+
+# Changes of state; what has no time of sending is still to be sent.
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    # A run that did nothing is forgotten one day; that it ended a failure is not.
+    sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id", ondelete="SET NULL"), index=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(64), nullable=False),
+    sa.Column("previous_state", sa.String(64)),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("sent_at", UtcDateTime),
+)
+
+
+# The scoring of today's clients at the end of a run. `columns` are those of the input, as the
+# labels known then were told apart by them; `gains` are the labels of the test rows, the riskiest
+# row first, one bit each.
+scorings = sa.Table(
+    "scorings",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("scored_at", UtcDateTime, nullable=False),
+    sa.Column("release", sa.String(64), nullable=False),
+    sa.Column("model_stamp", sa.String(32), nullable=False),
+    sa.Column("columns", sa.Text, nullable=False),
+    sa.Column("n_clients", sa.Integer, nullable=False),
+    sa.Column("n_without_data", sa.Integer, nullable=False),
+    sa.Column("n_test_rows", sa.Integer, nullable=False),
+    sa.Column("gains", sa.LargeBinary, nullable=False),
+)
+
+# The model of each scoring as plain numbers, since releases are removed.
+scoring_models = sa.Table(
+    "scoring_models",
+    metadata,
+    sa.Column("stamp", sa.String(32), primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
+)
+
+# `values` and `contributions` are JSON arrays in the order of the model's features; `labels` are
+# the hashes of the client's labelled rows known at the time; `previous_id` is the client's score
+# before this one.
+client_scores = sa.Table(
+    "client_scores",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("scoring_id", sa.Integer, sa.ForeignKey("scorings.id"), nullable=False),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("band", sa.String(8), nullable=False),
+    sa.Column("values", sa.Text, nullable=False),
+    sa.Column("contributions", sa.Text, nullable=False),
+    sa.Column("labels", sa.Text, nullable=False),
+    sa.Column("previous_id", sa.Integer),
+    sa.Column("first_high_at", UtcDateTime),
+    sa.Index("ix_client_scores_place", "scoring_id", "position"),
+    sa.Index("ix_client_scores_client", "client", "id"),
+)
+
+# What became of a client, beside what was said of him when it was not known yet.
+client_outcomes = sa.Table(
+    "client_outcomes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("score_id", sa.Integer, nullable=False, unique=True),
+    sa.Column("client", sa.Text, nullable=False, index=True),
+    sa.Column("known_at", UtcDateTime, nullable=False),
+    sa.Column("exited", sa.Boolean, nullable=False),
+    sa.Column("scored_at", UtcDateTime, nullable=False),
+    sa.Column("release", sa.String(64), nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("band", sa.String(8), nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("first_high_at", UtcDateTime),
+)
+
+# Rows that /predict was asked about, for drift in live traffic. `values` is a JSON array in the
+# order of the model's features; `client` is a keyed hash of the identifiers, where all were sent.
+predictions = sa.Table(
+    "predictions",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("release", sa.String(64), nullable=False),
+    sa.Column("client", sa.String(16)),
+    sa.Column("values", sa.Text, nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("predicted", sa.Boolean, nullable=False),
+    sa.Index("ix_predictions_release", "release", "id"),
+)

@@ -1,0 +1,1 @@
+"""Starts of the full process by cron or systemd."""

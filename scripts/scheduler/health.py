@@ -1,0 +1,177 @@
+"""Judges from the records whether the pipeline is alive: overdue, failing, stuck or too fast."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from scripts.records.tables import Status
+
+SCHEDULERS = ("cron", "systemd")
+TOLERANCE = timedelta(minutes=1)
+STUCK_AFTER = timedelta(hours=1)
+STUCK_FACTOR = 5
+N_SKIPPED = 3
+N_TOO_FAST = 3
+N_LOOKED_AT = 10
+
+Run = Mapping[str, Any]
+
+
+def is_scheduled(run: Run) -> bool:
+    """Say whether a scheduler started a run; records without a trigger count as such."""
+    return run.get("trigger") in (None, *SCHEDULERS)
+
+
+def in_words(duration: timedelta) -> str:
+    """Say a duration with the two units that matter."""
+    seconds = max(0, round(duration.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} days"
+
+
+def last_success(runs: Sequence[Run]) -> Run | None:
+    """Find the newest run that finished, whatever it decided."""
+    return next((run for run in runs if run["status"] == Status.FINISHED), None)
+
+
+def running(runs: Sequence[Run]) -> Run | None:
+    """Find the run that is at work."""
+    return next((run for run in runs if run["status"] == Status.RUNNING), None)
+
+
+def count_outcomes(runs: Sequence[Run], since: datetime) -> Counter[str]:
+    """Count how the runs since a moment ended, by verdict or else by status."""
+    recent = [run for run in runs if run["started_at"] >= since]
+    return Counter(str(run["verdict"] or run["status"]) for run in recent)
+
+
+def find_failing(runs: Sequence[Run]) -> str | None:
+    """Say that the last run that came to an end failed, and how often that was in a row."""
+    ended = [run for run in runs if run["status"] not in (Status.RUNNING, Status.SKIPPED)]
+    failures = 0
+    while failures < len(ended) and ended[failures]["status"] != Status.FINISHED:
+        failures += 1
+    if not failures:
+        return None
+    times = "the last run" if failures == 1 else f"the last {failures} runs"
+    return f"failing: {times} did not succeed: {ended[0]['reason']}"
+
+
+def find_stuck(runs: Sequence[Run], now: datetime) -> str | None:
+    """Say that a run takes far longer than runs take here, or that all others find it busy."""
+    current = running(runs)
+    if current is not None:
+        took = [
+            run["ended_at"] - run["started_at"]
+            for run in runs
+            if run["status"] == Status.FINISHED and run["ended_at"]
+        ]
+        limit = max([STUCK_AFTER, *(STUCK_FACTOR * duration for duration in took)])
+        age = now - current["started_at"]
+        if age <= limit:
+            return None
+        return f"stuck: run {current['id']} has been running for {in_words(age)}"
+    newest = runs[:N_SKIPPED]
+    if len(newest) == N_SKIPPED and all(run["status"] == Status.SKIPPED for run in newest):
+        return f"stuck: the last {N_SKIPPED} runs were skipped: {newest[0]['reason']}"
+    return None
+
+
+def find_overdue(
+    runs: Sequence[Run],
+    now: datetime,
+    *,
+    due_after: Callable[[datetime], datetime | None],
+    since: datetime | None,
+    grace: timedelta,
+) -> str | None:
+    """Say that the scheduler should have started a run and did not.
+
+    Parameters
+    ----------
+    runs : sequence of mapping
+        Newest first.
+    now : datetime
+        The present.
+    due_after : callable
+        The first time of the schedule after a moment.
+    since : datetime or None
+        When the schedule was installed or changed, if that is known.
+    grace : timedelta
+        How late a run may be.
+
+    Returns
+    -------
+    str or None
+        One sentence, or None.
+    """
+    started = next((run["started_at"] for run in runs if is_scheduled(run)), None)
+    known = [moment for moment in (started, since) if moment is not None]
+    if not known:
+        return "overdue: no run by the scheduler is recorded"
+    # A clock that was set back leaves a start in the future: then the next one counts from now.
+    last = min(max(known), now)
+    due = due_after(last)
+    if due is None or now <= due + grace:
+        return None
+    return f"overdue: a run was due at {due:%Y-%m-%d %H:%M} UTC, {in_words(now - due)} ago"
+
+
+def find_too_fast(
+    runs: Sequence[Run],
+    *,
+    due_after: Callable[[datetime], datetime | None],
+    since: datetime | None,
+) -> str | None:
+    """Say that runs are started more often than the schedule asks for, as by a second line."""
+    starts = [
+        run["started_at"]
+        for run in runs
+        if is_scheduled(run) and (since is None or run["started_at"] >= since)
+    ][: N_LOOKED_AT + 1]
+    gaps = list(zip(starts[1:], starts, strict=False))
+    early = 0
+    for earlier, later in gaps:
+        due = due_after(earlier)
+        early += due is not None and later < due - TOLERANCE
+    if early < N_TOO_FAST:
+        return None
+    return (
+        f"too fast: {early} of the last {len(gaps)} starts came before they were due; is there a"
+        " second line or timer for this installation?"
+    )
+
+
+def find_clock_fault(runs: Sequence[Run], now: datetime) -> str | None:
+    """Say that the newest run started in the future: somebody set the clock."""
+    if not runs or runs[0]["started_at"] <= now + TOLERANCE:
+        return None
+    ahead = runs[0]["started_at"] - now
+    return f"clock: run {runs[0]['id']} started {in_words(ahead)} in the future; the clock was set"
+
+
+def find_problems(
+    runs: Sequence[Run],
+    now: datetime,
+    *,
+    due_after: Callable[[datetime], datetime | None],
+    since: datetime | None,
+    grace: timedelta,
+) -> list[str]:
+    """List what is wrong, worst first; nothing if the pipeline is alive."""
+    found = [
+        find_overdue(runs, now, due_after=due_after, since=since, grace=grace),
+        find_failing(runs),
+        find_stuck(runs, now),
+        find_too_fast(runs, due_after=due_after, since=since),
+        find_clock_fault(runs, now),
+    ]
+    return [problem for problem in found if problem]

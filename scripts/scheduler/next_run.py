@@ -1,0 +1,68 @@
+"""Says when the full process is started next, looked up in the crontab or in systemd."""
+
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from scripts.core.errors import PipelineError
+
+# Asking takes two short commands, so it is done once a minute at most.
+VALID_S = 60.0
+NONE = "Nothing starts the full process by itself: run python -m scripts.automate install."
+
+
+@dataclass(frozen=True)
+class NextRun:
+    """When, by which schedule, and what to say if there is none."""
+
+    at: datetime | None = None
+    schedule: str = ""
+    text: str = NONE
+
+
+def find_next_run(config_path: Path, now: datetime) -> NextRun:
+    """Look up when the full process of an installation is started next."""
+    # Imported by the first look: the crontab and what reads it are for this page only.
+    from scripts.scheduler import backends  # noqa: PLC0415
+    from scripts.scheduler import schedule as schedules  # noqa: PLC0415
+    from scripts.scheduler import scheduled_job as jobs  # noqa: PLC0415
+
+    installation = jobs.Installation(config_path.resolve())
+    try:
+        backend = backends.choose_backend(None, installation)
+        job = backend.read(installation)
+        if job is None:
+            return NextRun()
+        words = schedules.describe(job.expression)
+        if job.paused_since is not None:
+            return NextRun(schedule=words, text="Paused: run python -m scripts.automate resume.")
+        times = backend.next_times(job.expression, now, 1)
+    except (PipelineError, OSError) as error:
+        return NextRun(text=f"The schedule cannot be read: {error}")
+    return NextRun(times[0] if times else None, words, "" if times else "This schedule never comes")
+
+
+class Schedule:
+    """Remembers for a minute when the full process is started next.
+
+    Parameters
+    ----------
+    config_path : Path
+        Says whose.
+    """
+
+    def __init__(self, config_path: Path) -> None:
+        self._config_path = config_path
+        self._lock = threading.Lock()
+        self._found, self._valid_until_s = NextRun(), 0.0
+
+    def next_run(self, now: datetime) -> NextRun:
+        """Say when the full process is started next."""
+        with self._lock:
+            passed = self._found.at is not None and self._found.at <= now
+            if passed or time.monotonic() >= self._valid_until_s:
+                self._found = find_next_run(self._config_path, now)
+                self._valid_until_s = time.monotonic() + VALID_S
+            return self._found

@@ -1,0 +1,71 @@
+"""Measures a model on test data that a cluster reads."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from scripts.core.config import EngineSettings
+from scripts.data import dataset
+from scripts.data.deduplicate import Dropped
+from scripts.data.read_report import FileReading
+from scripts.model import metrics
+from scripts.model.logistic_model import Model
+from scripts.model.metrics import Evaluation
+from scripts.spark import cluster, read_input
+from scripts.spark.dataset import to_table
+
+# The AUC is exact but for rows whose probabilities share a cell, which count as equal.
+N_CELLS = 100_000
+
+Ints = NDArray[np.int64]
+
+
+def auc_of(cells: Ints) -> float | None:
+    """Compute the ROC AUC of counts per cell of probability, of both classes, shape (2, n_cells).
+
+    Notes
+    -----
+    Mann and Whitney's U: the share of pairs of a leaver and a stayer in which the leaver has the
+    higher probability, equal ones counting half.
+    """
+    stayed, left = cells
+    n_pairs = int(stayed.sum()) * int(left.sum())
+    if not n_pairs:
+        return None
+    below = np.cumsum(stayed) - stayed
+    return float(np.sum(left * (below + stayed / 2)) / n_pairs)
+
+
+def score(
+    engine: EngineSettings, paths: Sequence[Path], used: Model, *, drop_equal: bool = False
+) -> tuple[Evaluation, list[FileReading], Dropped]:
+    """Measure a model on labelled files, as `evaluation.evaluate_model` does on a table."""
+
+    def work(parts: Iterator[pa.Table]) -> bytes:
+        counts, cells = np.zeros(4, np.int64), np.zeros((2, N_CELLS), np.int64)
+        for part in parts:
+            table = to_table(part, used.schema)
+            y = dataset.target(table, used.schema)
+            predicted, probability = metrics.predict_table(used, table)
+            counts += np.bincount(2 * y + predicted, minlength=4)
+            places = np.minimum((probability * N_CELLS).astype(np.int64), N_CELLS - 1)
+            for label in (0, 1):
+                cells[label] += np.bincount(places[y == label], minlength=N_CELLS)
+        return np.concatenate([counts, cells.ravel()]).tobytes()
+
+    with cluster.working(engine) as session:
+        rows, readings = read_input.read_tables(session, paths, used.schema)
+        before = read_input.count_labels(rows, used.schema) if drop_equal else {}
+        if drop_equal:
+            rows = rows.select(*map(cluster.column, used.schema.columns)).distinct()
+        pieces = [np.frombuffer(piece, np.int64) for piece in cluster.gather(rows, work)]
+    summed = np.sum(pieces, axis=0)
+    tn, fp, fn, tp = map(int, summed[:4])
+    auc = auc_of(summed[4:].reshape(2, N_CELLS))
+    gone = Dropped()
+    if drop_equal:
+        gone = Dropped(sum(before.values()) - sum(summed[:4].tolist()), before.get(1, 0) - fn - tp)
+    return metrics.describe_counts(tn, fp, fn, tp, roc_auc=auc), readings, gone

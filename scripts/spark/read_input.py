@@ -1,0 +1,202 @@
+"""Turns files into the rows that a cluster trains on, and today's clients.
+
+What a cluster reads for a dataset, and how it is written there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config, EngineSettings, Schema
+from scripts.core.errors import ConfigError, DatasetError
+from scripts.data import dataset, deduplicate, read_report
+from scripts.data.cells import UNLABELLED
+from scripts.data.deduplicate import Dropped
+from scripts.data.read_report import FileReading
+from scripts.spark import cluster, read_tasks, row_formats
+from scripts.spark import dataset as spark_dataset
+from scripts.spark.cluster import column
+from scripts.spark.read_tasks import FILE, REPORT
+from scripts.spark.row_formats import ROW
+
+Clean = Callable[[Any], Any]
+
+
+def read_tables(
+    session: SparkSession, paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
+) -> tuple[DataFrame, list[FileReading]]:
+    """Read files strictly on the cluster.
+
+    Parameters
+    ----------
+    session : pyspark.sql.SparkSession
+        Whose workers see the files at the same paths.
+    paths : sequence of Path
+        CSV files.
+    schema : Schema
+        The columns.
+    needs_label : bool
+        Reject rows whose target is blank.
+
+    Returns
+    -------
+    tuple of pyspark.sql.DataFrame and list of FileReading
+        The rows that can be right, with `FILE` and `ROW`, which tell their order; one reading per
+        file, as `dataset.read_tables` gives them.
+
+    Raises
+    ------
+    DatasetError
+        If no row is usable.
+    """
+    if not paths:
+        raise DatasetError(f"No usable row was found. {read_report.format_complaints([])}")
+    form = row_formats.FileRows(schema, needs_label)
+    read, readings = read_tasks.read_stored_files(session, paths, form)
+    if not any(found.n_rows > len(found.rejected) for found in readings):
+        raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
+    refused = [number for number, found in enumerate(readings) if found.refused]
+    rows = read.where(column(REPORT).isNull() & ~column(FILE).isin(refused))
+    return rows.drop(REPORT), readings
+
+
+def to_pandas(rows: DataFrame, schema: Schema) -> pd.DataFrame:
+    """Bring few rows back as the table that the pandas engine would have."""
+    ordered = rows.orderBy(column(FILE), column(ROW)).toArrow()
+    return dataset.make_table(
+        {name: ordered[name].to_pandas().to_numpy() for name in schema.columns}, schema
+    )
+
+
+def find_todays_clients(rows: DataFrame, schema: Schema) -> pd.DataFrame:
+    """Return today's clients, as `pandas_engine.find_todays_clients` does."""
+    is_unlabelled = column(schema.target) == UNLABELLED
+    unlabelled = rows.where(is_unlabelled)
+    if schema.ids:
+        ids = [column(name) for name in schema.ids]
+        mentioned = rows.join(unlabelled.select(*ids).distinct(), list(schema.ids), "left_semi")
+        everything = F.struct(*(column(name) for name in rows.columns))
+        place = F.struct(column(FILE), column(ROW))
+        last = mentioned.groupBy(*ids).agg(F.max_by(everything, place).alias("last"))
+        unlabelled = last.select("last.*").where(is_unlabelled)
+    # They come back, since each becomes a row of the records with its values and reasons; what
+    # their probabilities take is a hundredth of that, so it is not a matter for the cluster.
+    return to_pandas(unlabelled, schema)
+
+
+def apply_cleaning(rows: DataFrame, clean_more: Clean, schema: Schema) -> DataFrame:
+    """Clean rows by the one definition that serves both engines.
+
+    Raises
+    ------
+    ConfigError
+        If it does what only pandas can.
+    """
+    try:
+        cleaned = nw.to_native(clean_more(nw.from_native(rows)), pass_through=True)
+        if not isinstance(cleaned, DataFrame):
+            raise TypeError(f"it gave {type(cleaned).__name__}")
+        lacking = [name for name in schema.columns if name not in cleaned.columns]
+        if lacking:
+            raise ConfigError(
+                f"clean_more in scripts/ingestion.py leaves out the columns {lacking}, which the"
+                " schema names. To train without a column list it in schema.ignore."
+            )
+        return cleaned.select(*(column(name) for name in schema.columns))
+    except (AttributeError, TypeError, NotImplementedError, KeyError) as error:
+        raise ConfigError(
+            f"clean_more in scripts/ingestion.py does what only pandas can ({error}). On Spark"
+            " the table is a lazy frame of narwhals, and what is written for narwhals serves both"
+            ' engines: narwhals.from_native(table).filter(narwhals.col("age") > 17).to_native().'
+            ' README, section "A cluster".'
+        ) from error
+
+
+def clean(
+    rows: DataFrame, clean_more: Clean | None, schema: Schema, *, drop_equal: bool
+) -> DataFrame:
+    """Return rows after `clean_more`, if there is one; of equal rows one stays, or all."""
+    chosen = rows.select(*(column(name) for name in schema.columns))
+    if clean_more is not None:
+        chosen = apply_cleaning(chosen, clean_more, schema)
+    return chosen.dropDuplicates() if drop_equal else chosen
+
+
+def count_labels(rows: DataFrame, schema: Schema) -> dict[int, int]:
+    """Count the rows of each class."""
+    return {int(label): n for label, n in rows.groupBy(column(schema.target)).count().collect()}
+
+
+def read_input(
+    session: SparkSession,
+    paths: Sequence[Path],
+    schema: Schema,
+    clean_more: Clean | None,
+    *,
+    drop_equal: bool,
+) -> tuple[DataFrame, dict[int, int], pd.DataFrame, list[FileReading]]:
+    """Read files and clean the rows to train on, as `pandas_engine.read_input` does.
+
+    The rows with a label are counted by class before they are cleaned.
+    """
+    rows, readings = read_tables(session, paths, schema, needs_label=False)
+    clients = find_todays_clients(rows, schema)
+    labelled = rows.where(column(schema.target) != UNLABELLED)
+    labels = count_labels(labelled, schema)
+    return clean(labelled, clean_more, schema, drop_equal=drop_equal), labels, clients, readings
+
+
+@dataclass(frozen=True)
+class SparkIntake:
+    """What was read: the cleaned rows, which stay on the cluster, today's clients, the findings.
+
+    `labels` counts the rows of each class before cleaning; how many of them were dropped is known
+    when the dataset has been written.
+    """
+
+    engine: EngineSettings
+    schema: Schema
+    rows: DataFrame
+    clients: pd.DataFrame
+    readings: Sequence[FileReading]
+    labels: Mapping[int, int]
+    dropped: Dropped = field(default_factory=Dropped)
+
+    @property
+    def n_labelled(self) -> int:
+        """The number of rows with a label before cleaning."""
+        return sum(self.labels.values())
+
+    def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
+        """Write the dataset as parts; give the path of their folder and the number of rows."""
+        path = Kind.PARTS.path(folder, stamp)
+        with cluster.working(self.engine) as session:
+            made = spark_dataset.write_dataset(self.rows, path, self.schema, self.engine)
+            self.dropped.n_rows = self.n_labelled - made.n_rows
+            if self.dropped.n_rows:
+                written = spark_dataset.read_parts(session, path, self.schema)
+                kept = count_labels(written, self.schema)
+                self.dropped.n_positives = self.labels.get(1, 0) - kept.get(1, 0)
+            return path, made.n_rows
+
+
+def take_in(
+    paths: Sequence[Path], schema: Schema, config: Config, clean_more: Clean | None
+) -> SparkIntake:
+    """Read files and clean the rows to train on, as `pandas_engine.take_in` does on one machine."""
+    with cluster.working(config.engine) as session:
+        rows, labels, clients, readings = read_input(
+            session,
+            paths,
+            schema,
+            clean_more,
+            drop_equal=deduplicate.are_dropped_from_input(config.ingestion, schema),
+        )
+    return SparkIntake(config.engine, schema, rows, clients, readings, labels)

@@ -1,0 +1,165 @@
+"""What the service answers about clients."""
+
+import csv
+import io
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from flask.testing import FlaskClient
+
+from scripts.app import create_app
+from scripts.core.config import Config
+from scripts.core.config_file import read_config
+from tests.support.clientele import ask, put_clients, score, score_twice
+from tests.support.service import TOKEN, answer_of, edit_config, make_row, predict, problem_of
+
+PATHS = ("/worklist", "/worklist.csv", "/clients/x", "/outcomes")
+
+
+@pytest.fixture
+def scored(config_path: Path) -> FlaskClient:
+    """A service whose clients have been scored twice."""
+    edit_config(config_path, worklist={"capacity": 1})
+    score_twice(read_config(config_path))
+    return create_app(config_path).test_client()
+
+
+def test_the_worklist_names_clients_reasons_and_changes(scored: FlaskClient) -> None:
+    page = answer_of(scored.get("/worklist?top=1"))
+
+    (entry,) = page["clients"]
+    assert (entry["client"], entry["position"], entry["band"]) == ("x", 1, "low")
+    assert entry["probability"] == pytest.approx(0.1)
+    assert entry["change"] == pytest.approx(-0.65)
+    assert entry["reasons"][0]["text"].startswith("lastmonth_activity 2, typical for staying")
+    assert (page["n_clients"], page["next_offset"]) == (2, 1)
+    # One client of one with data: all who left among the test rows are caught.
+    assert page["capacity"]["caught"]["share"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "top=0", "top=501", "top=-1", "top=x", "top=", "top=1&top=2", "offset=-1", "offset=1e3",
+        "band=none", "order=worst", "page=2", "search=%00", "search=" + "a" * 201, "top=%D9%A3",
+    ],
+)  # fmt: skip
+def test_a_list_that_cannot_be_is_refused(scored: FlaskClient, query: str) -> None:
+    for path in ("/worklist", "/worklist.csv"):
+        problem = problem_of(
+            scored.get(f"{path}?{query}".replace("501", "501" if path[-1] == "t" else "10001")), 422
+        )
+        assert "xpected" in problem["detail"]
+
+
+def test_the_list_as_csv_has_the_same_numbers(scored: FlaskClient) -> None:
+    page = answer_of(scored.get("/worklist"))
+
+    response = scored.get("/worklist.csv")
+
+    assert response.content_type == "text/csv; charset=utf-8"
+    assert response.headers["Content-Disposition"] == 'attachment; filename="worklist.csv"'
+    rows = list(csv.DictReader(io.StringIO(response.text, newline="")))
+    assert [(r["client"], float(r["probability"])) for r in rows] == [
+        (e["client"], e["probability"]) for e in page["clients"]
+    ]
+
+
+def test_a_client_shows_why_the_risk_changed(scored: FlaskClient) -> None:
+    page = answer_of(scored.get("/clients/x"))
+
+    change = page["change"]
+    effects = sum(m["effect"] for m in change["movements"]) + change["retraining"]
+    assert change["after_log_odds"] - change["before_log_odds"] == pytest.approx(effects, abs=1e-9)
+    assert len(page["history"]) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a/b",
+        "a//b",
+        "//",
+        "a b",
+        "ü?#%",
+        "<script>alert(1)</script>",
+        "=1+1",
+        "'; DROP TABLE x",
+        "..a",
+    ],
+)
+def test_any_name_can_be_asked_for(config_path: Path, config: Config, name: str) -> None:
+    score_twice(config)
+    put_clients(config, [f'"{name}",1,7,3,'], "more.csv")
+    score(config)
+    client = create_app(config_path).test_client()
+
+    page = answer_of(client.get(f"/clients/{quote(name, safe='')}"))
+
+    assert page["client"] == name
+
+
+@pytest.mark.parametrize("path", ["/clients/nobody", "/clients/%00", "/clients/x%0Ay", "/clients/"])
+def test_an_unknown_client_is_not_found(scored: FlaskClient, path: str) -> None:
+    problem_of(scored.get(path), 404)
+
+
+def test_outcomes_say_that_there_are_not_enough(scored: FlaskClient) -> None:
+    page = answer_of(scored.get("/outcomes"))
+
+    assert page["text"] == "Not enough outcomes yet: 2 of 30."
+    assert page["n_outcomes"] == 2
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_token_is_wanted(guarded: FlaskClient, path: str) -> None:
+    problem_of(guarded.get(path), 401)
+
+    allowed = guarded.get(path, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert allowed.status_code == 503  # there are no records
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("damage", ["missing", "garbage", "old", "locked"])
+def test_without_the_records_these_are_503_and_predictions_go_on(
+    client: FlaskClient, config_path: Path, path: str, damage: str
+) -> None:
+    place = config_path.parent / "adras.db"
+    if damage == "garbage":
+        place.write_bytes(b"no database" * 1000)
+    if damage in ("old", "locked"):
+        connection = sqlite3.connect(place, isolation_level=None)
+        connection.execute("CREATE TABLE runs (id INTEGER)")
+        if damage == "locked":
+            connection.execute("BEGIN EXCLUSIVE")
+    before = place.read_bytes() if place.exists() else None
+
+    problem = problem_of(client.get(path), 503)
+
+    assert str(config_path.parent) not in problem["detail"]
+    assert predict(client, make_row()).status_code == 200
+    assert (place.read_bytes() if place.exists() else None) == before
+
+
+def test_asking_changes_nothing(scored: FlaskClient, config_path: Path) -> None:
+    folder = config_path.parent
+    before = {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+    for path in PATHS:
+        assert scored.get(path).status_code == 200
+
+    assert {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()} == before
+
+
+def test_scores_of_the_answer_are_those_of_the_records(scored: FlaskClient, config: Config) -> None:
+    page = answer_of(scored.get("/worklist"))
+
+    def probabilities(connection: object) -> list[float]:
+        found = connection.exec_driver_sql(  # type: ignore[attr-defined]
+            "SELECT probability FROM client_scores WHERE scoring_id = 2 ORDER BY position"
+        )
+        return [row[0] for row in found]
+
+    assert [e["probability"] for e in page["clients"]] == ask(config, probabilities)

@@ -1,0 +1,123 @@
+"""Comparing in parts finds what comparing whole tables finds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.drift import SCHEMA, accumulate, draw, make_model
+from scripts.core import capacity
+from scripts.core.config import Config
+from scripts.data import csv_blocks, csv_writer, deduplicate
+from scripts.model import chunked_drift, drift
+from scripts.model.drift import ColumnDrift, DataDrift
+from scripts.model.logistic_model import Model
+from scripts.production import monitor
+from scripts.production.run_context import RunContext
+
+
+def as_numbers(column: ColumnDrift) -> dict[str, float]:
+    """Give what is a number in a column, None as NaN."""
+    row = {"effect": column.effect} | column.as_row()
+    return {
+        name: np.nan if value is None else float(value)
+        for name, value in row.items()
+        if not isinstance(value, str)
+    }
+
+
+def check_same(found: DataDrift, expected: DataDrift) -> None:
+    """Compare what was found; sums in another order differ in the last digits."""
+    assert replace(found, columns=()) == replace(expected, columns=())
+    ours = {column.column: column for column in found.columns}
+    assert [c.column for c in found.columns] == [c.column for c in expected.columns]
+    for column in expected.columns:
+        own = ours[column.column]
+        assert (own.kind, own.has_drifted) == (column.kind, column.has_drifted)
+        assert as_numbers(own) == pytest.approx(as_numbers(column), nan_ok=True, abs=1e-9)
+
+
+def compare(folder: Path, table: pd.DataFrame, used: Model | None) -> DataDrift:
+    """Compare a table in parts, from its file."""
+    path = folder / "finaldata.csv"
+    path.write_bytes(b"".join(csv_writer.spell_table(table)))
+    return chunked_drift.compare(path, SCHEMA, used)[0]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read in many blocks."""
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 5_000)
+
+
+@pytest.fixture
+def before() -> pd.DataFrame:
+    """The rows of a model."""
+    return draw(np.random.default_rng(1), 800)
+
+
+def test_new_rows_that_drifted_are_found(tmp_path: Path, before: pd.DataFrame) -> None:
+    later = draw(np.random.default_rng(2), 600)
+    moved = later.assign(
+        balance=later["balance"] + 500, plan=later["plan"].replace("basic", "never seen")
+    )
+    table, used = accumulate(before, moved), make_model(before)
+
+    found = compare(tmp_path, table, used)
+
+    assert found.n_compared == 600
+    assert {column.column for column in found.drifted} >= {"balance", "plan"}
+    check_same(found, drift.compare_data(table, used))
+
+
+def test_a_sample_of_the_new_rows_is_compared_where_the_reference_is_large(
+    tmp_path: Path, before: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deduplicate, "N_HASHES", 200)
+    table, used = accumulate(before, draw(np.random.default_rng(3), 600)), make_model(before)
+
+    found = compare(tmp_path, table, used)
+
+    assert found.rows == "sample of new"
+    assert 0 < found.n_compared < 600
+    check_same(found, drift.compare_data(table, used))
+
+
+def test_without_new_rows_there_are_statistics_only(tmp_path: Path, before: pd.DataFrame) -> None:
+    used = make_model(before)
+
+    found = compare(tmp_path, before, used)
+
+    assert found.n_compared == 0
+    check_same(found, drift.compare_data(before, used))
+
+
+def test_before_the_first_model_there_are_statistics_only(
+    tmp_path: Path, before: pd.DataFrame
+) -> None:
+    check_same(compare(tmp_path, before, None), drift.describe_data(before, SCHEMA))
+
+
+def test_a_model_of_an_earlier_version_has_nothing_to_compare_with(
+    tmp_path: Path, before: pd.DataFrame
+) -> None:
+    used = make_model(before)
+    facts = msgspec.structs.replace(used.dataset, reference=None)
+    used = msgspec.structs.replace(used, dataset=facts)
+
+    check_same(compare(tmp_path, before, used), drift.compare_data(before, used))
+
+
+@pytest.mark.parametrize("many_rows", [20, 10**6])
+def test_what_was_read_goes_to_training_only_where_there_are_many_rows(
+    deployed: Config, monkeypatch: pytest.MonkeyPatch, many_rows: int
+) -> None:
+    monkeypatch.setattr(capacity, "MANY_ROWS", many_rows)
+
+    found = monitor.find(RunContext(deployed))
+
+    assert (found.read is not None) is (many_rows == 20)
+    assert found.data.n_rows == 26

@@ -1,0 +1,172 @@
+"""What each gate lets through, by hand-made candidates and on a table whose story is known."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from scripts import promotion
+from scripts.core import console
+from scripts.core.config import Config, PromotionSettings
+from scripts.core.errors import InsufficientDataError
+from scripts.production import gate_simulation
+from scripts.production.gate_simulation import (
+    GateRule,
+    Replay,
+    ReplayCounts,
+    SimulatedCandidate,
+    SimulationPlan,
+)
+from tests.conftest import make_rows, write_csv
+
+PLAN = SimulationPlan(n_batches=3, n_repeats=2, n_test_rows=(20, 50), cumulative=False, seed=0)
+
+
+def replay_of(*candidates: tuple[list[int], float]) -> Replay:
+    """Make a replay on four test rows, of which the first two left."""
+    made = [SimulatedCandidate(np.array(said, dtype=np.int64), f1) for said, f1 in candidates]
+    return Replay(np.array([1, 1, 0, 0], dtype=np.int64), tuple(made))
+
+
+# On the test rows: F1 2*1/(2*1+0+1) = 2/3, then 2*2/(2*2+1+0) = 0.8, then 1.
+STORY = replay_of(([1, 0, 0, 0], 0.7), ([1, 1, 1, 0], 0.6), ([1, 1, 0, 0], 0.8))
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_promotions", "n_downgrades", "final_f1"),
+    [
+        # Always the newest: 0.7 -> 0.6 -> 0.8, of which the first step is a downgrade.
+        (None, 2, 1, 0.8),
+        (PromotionSettings(min_probability=0.0), 2, 1, 0.8),
+        # Four rows are never enough: the first model, which meets no limit, stays.
+        (PromotionSettings(min_test_rows=5), 0, 0, 0.7),
+        (PromotionSettings(min_positives=3), 0, 0, 0.7),
+        # The second candidate wins or ties where a row of the first differs; the third is better
+        # than the first in every resample with row 2: 1 - (3/4)^4 / 2 = 0.84.
+        (PromotionSettings(min_probability=0.8), 1, 0, 0.8),
+    ],
+)
+def test_a_gate_is_judged_by_what_it_lets_through(
+    settings: PromotionSettings | None, n_promotions: int, n_downgrades: int, final_f1: float
+) -> None:
+    tally = ReplayCounts()
+
+    gate_simulation.play(STORY, 4, GateRule("", settings), tally)
+
+    assert (tally.n_promotions, tally.n_downgrades) == (n_promotions, n_downgrades)
+    assert tally.final_f1s == [final_f1]
+
+
+def test_only_the_first_test_rows_decide_when_fewer_are_asked_for() -> None:
+    tally = ReplayCounts()
+
+    gate_simulation.play(STORY, 1, GateRule("", PromotionSettings(min_probability=0.0)), tally)
+
+    # One row is one class: no F1 could decide anything, and nothing is ever deployed.
+    assert tally.final_f1s == [0.0]
+
+
+def test_a_tally_spells_counts_share_and_mean() -> None:
+    assert ReplayCounts(4, 1, [0.5, 0.7]).spell(50, "x") == ("50", "x", "4", "1", "25%", "0.6000")
+    assert ReplayCounts(0, 0, [0.5]).spell(50, "x")[4] == "-"
+
+
+def test_no_row_is_in_two_parts() -> None:
+    parts = gate_simulation.split_rows(400, PLAN, np.random.default_rng(0))
+
+    # 40 % of 400 held out, 50 for tests, and 190 // 3 = 63 for each batch.
+    assert [len(part) for part in parts] == [160, 50, 63, 63, 63]
+    assert len(np.unique(np.concatenate(parts))) == 160 + 50 + 3 * 63
+
+
+def test_a_table_that_is_too_small_is_refused_with_the_numbers() -> None:
+    plan = SimulationPlan(n_batches=4, n_repeats=1, n_test_rows=(50,), cumulative=True, seed=0)
+
+    with pytest.raises(InsufficientDataError, match="80 are held out, 50 are for tests"):
+        gate_simulation.split_rows(200, plan, np.random.default_rng(0))
+
+
+def table_of(n_rows: int, noise: float) -> pd.DataFrame:
+    """Make a table of clients, so many of them at random."""
+    rows = [row.split(",") for row in make_rows(n_rows, 5, noise)]
+    names = ["corporation", "lastmonth_activity", "lastyear_activity", "number_of_employees"]
+    table = pd.DataFrame(rows, columns=[*names, "exited"])
+    return table.astype(dict.fromkeys([*names[1:], "exited"], "int64"))
+
+
+def test_the_same_seed_gives_the_same_table_and_another_one_another(config: Config) -> None:
+    table = table_of(400, 0.3)
+
+    first = gate_simulation.simulate(table, config, PLAN)
+
+    assert gate_simulation.simulate(table, config, PLAN) == first
+    assert [row[1] for row in first[:2]] == ["always the newest", "plain rule: higher F1"]
+    assert {row[0] for row in first} == {"20", "50"}
+
+
+def test_where_candidates_are_equally_good_few_test_rows_promote_by_luck(
+    config: Config, changed: Callable[..., Config]
+) -> None:
+    # Batches of one kind: whatever is promoted is promoted by chance, and is as likely a
+    # downgrade as not. A gate of 0.95 lets hardly anything through, and loses nothing.
+    settings = changed(training={"decision_threshold": 0.5})
+    plan = SimulationPlan(n_batches=8, n_repeats=12, n_test_rows=(40,), cumulative=False, seed=1)
+
+    rows = {row[1]: row for row in gate_simulation.simulate(table_of(2000, 0.4), settings, plan)}
+
+    plain, strict = rows["plain rule: higher F1"], rows["min_probability 0.95"]
+    assert int(plain[2]) >= 5
+    assert 0.25 <= int(plain[3]) / int(plain[2]) <= 0.75
+    assert int(strict[2]) < int(plain[2]) / 2
+    assert float(strict[5]) > float(plain[5]) - 0.02
+
+
+@pytest.fixture
+def run(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """A way to run the program by its command line, leaving the logging to pytest."""
+    monkeypatch.setattr(console, "set_up_logging", lambda: None)
+
+    def invoke(*arguments: str) -> Result:
+        program = promotion.make_program()
+        return CliRunner().invoke(program, [*arguments, "--config", str(config_path)])
+
+    return invoke
+
+
+def test_the_program_prints_a_table_and_keeps_progress_apart(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    table_path = write_csv(tmp_path / "table.csv", make_rows(300, 5, 0.3))
+
+    shown = run(
+        "simulate", str(table_path), "--batches", "2", "--repeats", "1", "--test-rows", "40"
+    )
+
+    assert shown.exit_code == 0, shown.output
+    lines = shown.stdout.splitlines()
+    assert lines[0].split("  ")[0] == "test rows"
+    assert len(lines) == 1 + len(gate_simulation.list_rules(PromotionSettings()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--batches", "1"], 2),
+        (["--test-rows", "0"], 2),
+        (["--repeats", "x"], 2),
+        (["--test-rows", "100000"], 65),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused(
+    run: Callable[..., Result], tmp_path: Path, arguments: list[str], code: int
+) -> None:
+    table_path = write_csv(tmp_path / "table.csv", make_rows(300, 5, 0.3))
+
+    assert run("simulate", str(table_path), *arguments).exit_code == code
+
+
+def test_a_table_that_is_not_there_is_refused(run: Callable[..., Result]) -> None:
+    assert run("simulate", "/nowhere.csv").exit_code == 2

@@ -1,0 +1,279 @@
+"""What Spark reads in an object store, put together again; without a cluster.
+
+What Hadoop says of the files of a store, asked of the real one without a session.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
+
+from scripts.core import files
+from scripts.core.config import Schema
+from scripts.core.errors import DatasetError
+from scripts.core.files import Address, KnownFile
+from scripts.data import csv_reader
+from scripts.data.csv_blocks import UnprovenError
+from scripts.data.read_report import FileReading
+from scripts.spark import object_store
+from scripts.spark.object_store import StoredFile
+from scripts.spark.row_formats import Texts
+from tests.support.sparkcluster import why_not
+from tests.support.webhdfs import Store, serving_store
+
+pytest.importorskip("pyspark", reason="PySpark is not installed; pip install '.[spark]'")
+
+
+def batch_of(lines: list[tuple[int, bytes]]) -> pa.RecordBatch:
+    """Make a batch as Spark does of lines."""
+    starts, texts = zip(*lines, strict=True) if lines else ((), ())
+    return pa.RecordBatch.from_pydict(
+        {"start": pa.array(starts, pa.int64()), "line": pa.array(texts, pa.binary())}
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "blocks"),
+    [
+        ([], []),
+        ([(0, b"a")], [(0, b"a\n")]),
+        ([(0, b"a\r"), (0, b""), (0, b"\xff")], [(0, b"a\r\n\n\xff\n")]),
+        ([(0, b""), (0, b"")], [(0, b"\n\n")]),
+        (
+            [(0, b"a"), (9, b"b"), (9, b"c"), (20, b"d")],
+            [(0, b"a\n"), (9, b"b\nc\n"), (20, b"d\n")],
+        ),
+    ],
+)  # fmt: skip
+def test_lines_are_put_together_range_by_range(
+    lines: list[tuple[int, bytes]], blocks: list[tuple[int, bytes]]
+) -> None:
+    assert list(object_store.join_lines(batch_of(lines))) == blocks
+
+
+def test_a_slice_of_a_batch_is_put_together_without_its_neighbours() -> None:
+    batch = batch_of([(0, b"a"), (0, b"b"), (5, b"c"), (5, b"d")]).slice(1, 2)
+
+    assert list(object_store.join_lines(batch)) == [(0, b"b\n"), (5, b"c\n")]
+
+
+SCHEMA = Schema(target="left", positive="yes", ids=(), numeric=(), inferred=("numeric",))
+
+
+def read_texts(content: bytes) -> tuple[list[str], FileReading]:
+    """Read lines after a header as texts."""
+    found, own = (csv_reader.new_reading(Path("a.csv"), SCHEMA) for _ in range(2))
+    layout = Texts(SCHEMA).read_layout("a,left", found)
+    return Texts(SCHEMA).read_block(content, 0, layout, own)["cells"].to_pylist(), own
+
+
+def test_lines_are_read_as_texts_with_blanks_taken_off_and_what_is_wrong_told() -> None:
+    rows, own = read_texts(b'1, yes\r\n\n"x,""y""",no\n1,2,3\nsl"ip,no\n4,yes')
+
+    assert rows == ['["1","yes"]', '["x,\\"y\\"","no"]', '["4","yes"]']
+    assert [(row.line, row.reason) for row in own.rejected] == [
+        (3, "expected 2 fields, found 3"),
+        (4, "expected quotes around whole fields, and those inside doubled"),
+    ]
+    assert own.n_rows == 5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'1,"yes\nno"\n', b"1,\xff\n", b"1," + "é".encode() * (csv_reader.MAX_LINE_BYTES // 2)],
+)
+def test_lines_that_may_not_be_whole_records_are_left_to_reading_from_the_start(
+    content: bytes,
+) -> None:
+    with pytest.raises(UnprovenError):
+        read_texts(content)
+
+
+if why_not():
+    pytest.skip(why_not(), allow_module_level=True)
+
+NAMES = ["b.csv", "a b [1].csv", "é%20.CSV", "_SUCCESS.csv", ".c.csv", "notes.txt", "d.csv.part"]
+FOUND = ["a b [1].csv", "b.csv", "folder.csv", "é%20.CSV"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def java() -> Iterator[None]:
+    """End Java when it is not asked any more, so that other tests find no child process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_SUBMIT_OPTS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
+        yield
+    gateway = SparkContext._gateway
+    if gateway is not None:
+        gateway.shutdown()
+        gateway.proc.stdin.close()
+        gateway.proc.wait(30)
+        SparkContext._gateway = SparkContext._jvm = None
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """Serve a folder with files of all kinds of names."""
+    (tmp_path / "in" / "folder.csv").mkdir(parents=True)
+    for name in NAMES:
+        (tmp_path / "in" / name).write_text(name)
+        os.utime(tmp_path / "in" / name, (1000, 1000))
+    with serving_store(tmp_path) as store:
+        yield store
+
+
+def place_of(store: Store, name: str = "") -> Address:
+    """Name the folder of the store, or a file in it."""
+    return Address(f"{store.address}/in" + (f"/{name}" if name else ""))
+
+
+def test_tables_are_listed_in_name_order_with_what_the_store_says(store: Store) -> None:
+    found = object_store.scan_folder(place_of(store))
+
+    assert [path.name for path in found] == FOUND
+    assert found[place_of(store, "b.csv")] == StoredFile(5, 1000 * 10**9, "", is_file=True)
+    assert not found[place_of(store, "folder.csv")].is_file
+    assert [str(path) for path in found][1] == f"{store.address}/in/b.csv"
+
+
+def test_one_file_is_listed_as_itself_and_several_by_their_folder(store: Store) -> None:
+    one, other = place_of(store, "b.csv"), place_of(store, "é%20.CSV")
+
+    assert [*object_store.scan_folder(one)] == [*object_store.rescan_files([one])] == [one]
+    assert set(object_store.rescan_files([one, other])) >= {one, other}
+    assert object_store.rescan_files([]) == {}
+
+
+def test_paths_of_the_local_file_system_and_a_mount_table_are_addresses_too(store: Store) -> None:
+    for text in (f"file://{store.folder}/in", f"file:{store.folder}/in"):
+        assert [path.name for path in object_store.scan_folder(Address(text))] == FOUND
+
+
+def test_no_session_is_opened(store: Store) -> None:
+    object_store.scan_folder(place_of(store))
+
+    assert SparkSession.getActiveSession() is None
+    assert SparkContext._active_spark_context is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{}/nowhere", "FileNotFoundException.*/nowhere"),
+        ("s3a://lake/in", "S3AFileSystem not found"),
+        ("nobody://lake/in", 'No FileSystem for scheme "nobody"'),
+    ],
+)
+def test_what_hadoop_does_not_reach_is_told_with_what_it_needs(
+    store: Store, text: str, words: str
+) -> None:
+    address = text.format(store.address)
+
+    with pytest.raises(DatasetError, match=f"^{address} cannot be read: .*{words}.*spark-defaults"):
+        object_store.scan_folder(Address(address))
+
+
+def identify(store: Store, name: str, known: dict[str, KnownFile] | None = None) -> KnownFile:
+    """Identify a file as it is now."""
+    path = place_of(store, name)
+    return object_store.identify(path, object_store.rescan_files([path])[path], known or {})
+
+
+def test_a_checksum_tells_contents_apart_whatever_name_and_time(store: Store) -> None:
+    before, folder = identify(store, "b.csv"), store.folder / "in"
+    (folder / "b.csv").rename(folder / "c.csv")
+    os.utime(folder / "c.csv", (2000, 2000))
+
+    after = identify(store, "c.csv")
+
+    assert (after.sha256, after.n_bytes) == (before.sha256, 5)
+    assert after.changed_ns == 2 * before.changed_ns
+    (folder / "c.csv").write_text("other")
+    assert identify(store, "c.csv").sha256 != before.sha256
+
+
+def test_what_has_not_changed_is_not_asked_for_again(store: Store) -> None:
+    known = {str(place_of(store, "b.csv")): identify(store, "b.csv")}
+    store.asked.clear()
+
+    assert identify(store, "b.csv", known) == known[str(place_of(store, "b.csv"))]
+    assert [operation for operation, _ in store.asked] == ["GETFILESTATUS"]
+
+
+def test_a_store_without_checksums_has_address_size_and_time(store: Store) -> None:
+    folder = store.folder / "in"
+    path = Address(f"file:{folder}/b.csv")
+
+    before, again = (
+        object_store.identify(path, object_store.scan_folder(path)[path], {}).sha256
+        for _ in range(2)
+    )
+    os.utime(folder / "b.csv", (3000, 3000))
+
+    assert (
+        before
+        == again
+        != object_store.identify(path, object_store.scan_folder(path)[path], {}).sha256
+    )
+
+
+def test_an_etag_comes_first_and_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = SimpleNamespace(
+        getEtag=lambda: '"9b2"',
+        getLen=lambda: 7,
+        getModificationTime=lambda: 5,
+        isFile=lambda: True,
+    )
+    monkeypatch.setattr(object_store, "is_instance_of", lambda *_: True)
+    stored = object_store.describe(status)
+
+    one, other = (
+        object_store.identify(Address(f"s3a://nowhere/{name}.csv"), stored, {}) for name in "ab"
+    )
+
+    assert stored == StoredFile(7, 5 * 10**6, '"9b2"', is_file=True)
+    assert one == other == KnownFile(7, 5 * 10**6, 0, files.digest(b'"9b2" 7'))
+
+
+def test_a_growing_file_is_left_for_the_next_run(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    young = store.folder / "in" / "b.csv"
+    os.utime(young)
+    monkeypatch.setattr(time, "sleep", lambda _s: young.write_text("more of it"))
+
+    settled, growing, seen = object_store.scan_complete_files(place_of(store), 2.0, {})
+
+    assert [path.name for path in settled] == [name for name in FOUND if name != "b.csv"]
+    assert growing == [place_of(store, "b.csv")]
+    assert set(seen) == {str(path) for path in settled}
+
+
+def test_the_first_bytes_are_read_and_no_more(store: Store) -> None:
+    path = place_of(store, "a b [1].csv")
+
+    assert object_store.read_start(path, 3) == b"a b"
+    assert object_store.read_start(path, 100) == b"a b [1].csv"
+
+
+def test_what_is_brought_is_what_the_store_has_and_only_what_has_changed(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "here"
+    object_store.download_folder(place_of(store), folder)
+    (folder / "old.csv").write_text("old")
+    (folder / ".b.csv.tmp").write_text("half")
+    (store.folder / "in" / "b.csv").write_text("news!")
+    store.asked.clear()
+
+    object_store.download_folder(place_of(store), folder)
+
+    assert sorted(path.name for path in folder.iterdir()) == ["a b [1].csv", "b.csv", "é%20.CSV"]
+    assert (folder / "b.csv").read_text() == "news!"
+    assert (folder / "é%20.CSV").read_text() == "é%20.CSV"
+    assert {place for operation, place in store.asked if operation == "OPEN"} == {"/in/b.csv"}

@@ -1,0 +1,134 @@
+"""Files of an object store give on a cluster what they give here, whatever they hold."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.core.config import Schema
+from scripts.data import csv_reader
+from scripts.data.read_report import FileReading
+from tests.data.test_dataset import CORPUS, ROW, lines
+from tests.support.service import ROOT
+from tests.support.sparkcluster import LOOPBACK, why_not
+
+SETTINGS = """
+spark.driver.memory 1g
+spark.sql.shuffle.partitions 2
+spark.driver.extraJavaOptions -XX:+UseSerialGC
+"""
+BAD = ["x,many,2,3,1", "x,1,2,3", "x,1,2,3,9", 'x"y,1,2,3,0', "", '"x ""y""",1,2,3,0', "é,1,2,3,1"]
+
+
+def mark(contents: dict[str, bytes]) -> dict[str, bytes]:
+    """Add each file with a byte order mark."""
+    return contents | {f"{name} mark": b"\xef\xbb\xbf" + told for name, told in contents.items()}
+
+
+def make_small() -> dict[str, bytes]:
+    """Make files of few rows: those of the corpus, and rows of all kinds among others."""
+    many = [ROW.replace("x1", f"r{number}") for number in range(20)]
+    whole = lines(*many)
+    made = {str(number): case.content for number, case in enumerate(CORPUS)}
+    made = {name: content for name, content in made.items() if len(content) < 10_000}
+    made |= {
+        f"bad {number} {place}": lines(*many[:place], bad, *many[place:])[:-1]
+        for number, bad in enumerate(BAD)
+        for place in (0, 7, 20)
+    }
+    return made | mark(
+        {
+            "quote over lines": lines(*many, '"two\nlines",1,2,3,1', *many),
+            "quote never closed": lines(*many, '"open,1,2,3,1', *many),
+            "no text": whole + b"\xff,1,2,3,1\n" + whole,
+            "no header": whole.partition(b"\n")[2],
+            "blank end": whole + b"\n\r\n  \n",
+            "ends of CR": whole.replace(b"\n", b"\r"),
+            "ends of CRLF": whole.replace(b"\n", b"\r\n"),
+        }
+    )
+
+
+def make_long() -> dict[str, bytes]:
+    """Make files with a line about as long as one may be."""
+    most, many = csv_reader.MAX_LINE_BYTES, [ROW] * 9
+    rows = {n_more: "x" * (most - 9 + n_more) + ",1,2,3,1" for n_more in (-1, 0, 1)}
+    made = {f"long line {n}": lines(*many, row, *many) for n, row in rows.items()}
+    return made | mark({"long header": b"x" * (most + 5) + b"\n" + lines(*many)})
+
+
+KINDS = {"small": (make_small, 150), "long": (make_long, 300_000)}
+
+
+def spell(found: FileReading) -> dict[str, Any]:
+    """Spell an account without what tells one file from another."""
+    return asdict(found) | {"path": found.path.name, "sha256": ""}
+
+
+def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
+    """Read the files of a folder through Spark's own sources and here; give what differs."""
+    from scripts.core.config import EngineSettings
+    from scripts.core.files import Address
+    from scripts.spark import cluster
+    from scripts.spark import object_store as sparkstore
+    from scripts.spark import read_tasks as sparkstored
+    from scripts.spark import row_formats as sparkfiles
+    from scripts.spark import row_formats as sparktexts
+    from scripts.spark.read_tasks import FILE, REPORT
+
+    paths = [*sparkstore.scan_folder(Address(f"file://{folder}"))]
+    differ, schema = [], Schema()
+    with cluster.working(EngineSettings(name="spark", master="local[2]")) as session:
+        session.conf.set("spark.sql.files.maxPartitionBytes", n_bytes)
+        session.conf.set("spark.sql.files.openCostInBytes", 1)
+        for form in (sparkfiles.FileRows(schema, needs_label=False), sparktexts.Texts(schema)):
+            as_text = isinstance(form, sparktexts.Texts)
+            rows, readings = sparkstored.read_stored_files(session, paths, form)
+            kept_rows = rows.where(f"`{REPORT}` is null").groupBy(FILE).count().collect()
+            counts = {row[FILE]: row["count"] for row in kept_rows}
+            for number, found in enumerate(readings):
+                expected, kept = csv_reader.read_file(
+                    folder / found.path.name, folder, schema, as_text=as_text, needs_label=False
+                )
+                n_rows = len(next(iter(kept.values()))) if not expected.refused else 0
+                here = spell(expected) | {"n_bytes": 0 if expected.refused else expected.n_bytes}
+                there = spell(found) | {"n_bytes": 0 if found.refused else found.n_bytes}
+                is_same = found.refused or counts.get(number, 0) == n_rows
+                if here != there or not is_same:
+                    differ.append([str(form), here, there, n_rows, counts.get(number, 0)])
+    return {"n_compared": 2 * len(paths), "differ": differ}
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_files_hold_they_are_read_as_here(tmp_path: Path, kind: str) -> None:
+    make, n_bytes = KINDS[kind]
+    if why_not():
+        pytest.skip(why_not())
+    folder, conf = tmp_path / "in", tmp_path / "conf"
+    for made in (folder, conf):
+        made.mkdir()
+    (conf / "spark-defaults.conf").write_text(SETTINGS)
+    for name, content in make().items():
+        (folder / f"{name}.csv").write_bytes(content)
+    code = (
+        "import json, sys; from pathlib import Path; from tests.test_sparkstored import compare;"
+        " print(json.dumps(compare(Path(sys.argv[1]), int(sys.argv[2]))))"
+    )
+    env = os.environ | {"SPARK_CONF_DIR": str(conf), "SPARK_LOCAL_IP": LOOPBACK}
+
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(folder), str(n_bytes)],
+        cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout.splitlines()[-1])
+    print(f"{found['n_compared']} files compared in ranges of {n_bytes} bytes")
+    assert found["differ"] == []
+    assert found["n_compared"] == 2 * len(make())

@@ -1,0 +1,107 @@
+"""A real standalone Spark cluster on loopback: one master, workers, all ended at the end."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.support.service import free_port
+
+LOOPBACK = "127.0.0.1"
+
+
+def why_not() -> str:
+    """Say why no cluster can be started here, "" if one can."""
+    if shutil.which("java") is None:
+        return "Java is not installed; Debian: apt-get install openjdk-17-jre-headless"
+    try:
+        import pyspark
+    except ImportError:
+        return "PySpark is not installed; pip install '.[spark]'"
+    return "" if pyspark.__version__.startswith("4.3.") else "PySpark is not of 4.3"
+
+
+class Cluster:
+    """Processes of Java, each with a group of its own, so that its children go with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port, self.ui_port = free_port(), free_port()
+        self.master = f"spark://{LOOPBACK}:{self.port}"
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a master or a worker."""
+        import pyspark
+
+        home = Path(pyspark.__file__).parent
+        env = os.environ | {
+            "SPARK_HOME": str(home), "SPARK_LOCAL_IP": LOOPBACK, "SPARK_DAEMON_MEMORY": "256m",
+            "PYSPARK_PYTHON": sys.executable, "SPARK_NO_DAEMONIZE": "1",
+            "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        }  # fmt: skip
+        with (self.folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [str(home / "bin" / "spark-class"), *arguments],
+                cwd=self.folder, env=env, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def start_worker(self, number: int) -> subprocess.Popen[bytes]:
+        """Start a worker with one core."""
+        return self.start(
+            f"worker{number}", "org.apache.spark.deploy.worker.Worker", "--host", LOOPBACK,
+            "--webui-port", str(free_port()), "--cores", "1", "--memory", "1g",
+            "--work-dir", str(self.folder / f"work{number}"), self.master,
+        )  # fmt: skip
+
+    def n_alive(self) -> int:
+        """Ask the master how many workers it has."""
+        try:
+            with urllib.request.urlopen(
+                f"http://{LOOPBACK}:{self.ui_port}/json/", timeout=5
+            ) as answer:
+                return int(answer.read().decode().count('"ALIVE"')) - 1
+        except OSError:
+            return 0
+
+    def wait_for(self, n_workers: int) -> None:
+        """Wait until so many workers have registered."""
+        for _ in range(600):
+            if self.n_alive() >= n_workers:
+                return
+            time.sleep(0.1)
+        logs = "\n".join(path.read_text()[-2000:] for path in self.folder.glob("*.log"))
+        raise TimeoutError(f"the cluster has no {n_workers} workers:\n{logs}")
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """End a process and its children at once, as a machine that is switched off."""
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def running_cluster(folder: Path, n_workers: int = 2) -> Iterator[Cluster]:
+    """Run a cluster; whatever happens, nothing of it is left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cluster = Cluster(folder)
+    try:
+        cluster.start(
+            "master", "org.apache.spark.deploy.master.Master", "--host", LOOPBACK,
+            "--port", str(cluster.port), "--webui-port", str(cluster.ui_port),
+        )  # fmt: skip
+        for number in range(n_workers):
+            cluster.start_worker(number)
+        cluster.wait_for(n_workers)
+        yield cluster
+    finally:
+        for process in cluster.processes:
+            cluster.kill(process)

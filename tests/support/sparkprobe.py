@@ -1,0 +1,177 @@
+"""Asked as a program, with PySpark and a cluster: MLlib's answer, and what clean_more may do.
+
+python -m tests.sparkprobe WHAT CONFIG
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import narwhals as nw
+import pyarrow as pa
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import DataFrame, SparkSession
+
+from scripts.core import artifacts, files
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config, Schema
+from scripts.core.config_file import fill_schema, read_config
+from scripts.core.errors import ConfigError
+from scripts.core.files import Address
+from scripts.data import dataset as data_dataset
+from scripts.data import schema_inference as data_schema_inference
+from scripts.model import logistic_model
+from scripts.model.logistic_model import Model
+from scripts.spark import (
+    cluster,
+    dataset,
+    features,
+    fit,
+    object_store,
+    read_input,
+    schema_inference,
+)
+from scripts.spark.cluster import column
+
+
+def with_narwhals(table: Any) -> Any:
+    """Clean in the way that serves both engines."""
+    frame = nw.from_native(table)
+    return frame.filter(nw.col("lastyear_activity") >= 1000).to_native()
+
+
+def with_a_mask(table: Any) -> Any:
+    """Clean as one does in pandas."""
+    return table[table["lastyear_activity"] >= 1000]
+
+
+def with_assign(table: Any) -> Any:
+    """Clean by a method that only pandas has."""
+    return table.assign(lastyear_activity=0)
+
+
+def with_a_column_less(table: Any) -> Any:
+    """Take out a column that the schema names."""
+    return nw.from_native(table).drop("plan").to_native()
+
+
+def with_nothing(table: Any) -> Any:
+    """Forget to return the table."""
+
+
+def fit_by_mllib(training: DataFrame, used: Model, C: float) -> dict[str, Any]:
+    """Fit MLlib's regression to the same features."""
+    schema, n_rows = used.schema, training.count()
+    blank = tuple(term.column for term in used.numeric if term.missing_coefficient)
+    terms = features.Terms(numeric=used.numeric, blank=blank, categorical=used.categorical)
+
+    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            table = dataset.to_table(pa.Table.from_batches([batch]), schema)
+            X = features.expand_codes(
+                features.encode_rows(table, terms, schema), features.widths_of(terms)
+            )
+            y = data_dataset.target(table, schema).astype(float)
+            yield pa.RecordBatch.from_pydict(
+                {"X": pa.array(list(X), pa.list_(pa.float64())), "label": pa.array(y)}
+            )
+
+    listed = training.mapInArrow(work, "X array<double>, label double")
+    rows = listed.select(array_to_vector(column("X")).alias("features"), "label").persist()
+    fitted = LogisticRegression(
+        regParam=1 / (C * n_rows), elasticNetParam=0.0, standardization=False, tol=1e-12,
+        maxIter=500,
+    ).fit(rows)  # fmt: skip
+    return {
+        "coefficients": fitted.coefficients.toArray().tolist(),
+        "intercept": fitted.intercept,
+        "n_iterations": fitted.summary.totalIterations,
+    }
+
+
+def try_to_clean(rows: DataFrame, clean: Callable[[Any], Any], schema: Schema) -> Any:
+    """Clean rows; give their number, or why it was refused."""
+    try:
+        return read_input.clean(rows, clean, schema, drop_equal=True).count()
+    except ConfigError as error:
+        return str(error)
+
+
+def fit_again(config: Config, session: SparkSession) -> dict[str, Any]:
+    """Fit MLlib's regression to the rows that the latest model was fitted to."""
+    path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
+    used = logistic_model.load_model(path)
+    rows = dataset.read_dataset(session, find_dataset(config), used.schema, config.training)
+    training, _ = fit.split(rows, config.training)
+    return fit_by_mllib(training, used, config.training.C)
+
+
+def find_dataset(config: Config) -> Path:
+    """Find the latest dataset."""
+    return artifacts.find_latest(config.output_folder_path, Kind.PARTS, "ingestion")
+
+
+def move(config: Config, session: SparkSession) -> dict[str, Any]:
+    """Write the latest dataset again at another address, then forget it."""
+    folder, path = config.output_folder_path, find_dataset(config)
+    rows = dataset.read_parts(session, path, config.schema)
+    lake = folder.parent.parent / "other-lake"
+    engine = msgspec.structs.replace(
+        config.engine, dataset_format="parquet", dataset_address=f"file://{lake}"
+    )
+    copy = Kind.PARTS.path(folder, "20250101T000000000000Z")
+    identity = dataset.write_dataset(rows, copy, config.schema, engine)
+    n_parts = len(list((lake / copy.stem).glob("part-*.parquet")))
+    files.remove(copy)
+    dataset.delete_forgotten(session, folder)
+    found = {"n_parts": n_parts, "is_left": (lake / copy.stem).exists()}
+    return {"address": identity.address, "sha256": identity.sha256, **found}
+
+
+def infer_both_ways(config: Config) -> list[Any]:
+    """Find out what the columns of odd files are: on the cluster, off a store, and here."""
+    section = {"target": "left", "positive": "gone", "ids": ["key"]}
+    declared = msgspec.convert(fill_schema(section), Schema)
+    paths = files.list_tables(config.output_folder_path.with_name("odd"))
+    store = str(config.input_folder_path).removesuffix("input")
+    found = [
+        schema_inference.infer(config.engine, paths, declared),
+        schema_inference.infer(
+            config.engine, [*object_store.scan_folder(Address(f"{store}odd"))], declared
+        ),
+        data_schema_inference.infer(paths, declared),
+    ]
+    return [msgspec.to_builtins(one) for one in found]
+
+
+def clean_in_ways(config: Config, session: SparkSession) -> dict[str, Any]:
+    """Clean twice the latest dataset in several ways; give the number of rows, or the refusal."""
+    plain = dataset.read_parts(session, find_dataset(config), config.schema)
+    doubled = plain.union(plain)
+    return {
+        "moved": move(config, session),
+        "inferred": infer_both_ways(config),
+        "n_rows": plain.count(),
+        "n_active": plain.where(column("lastyear_activity") >= 1000).count(),
+        "cleaned": {
+            clean.__name__: try_to_clean(doubled, clean, config.schema)
+            for clean in (with_narwhals, with_a_mask, with_assign, with_a_column_less, with_nothing)
+        },
+    }
+
+
+QUESTIONS = {"mllib": fit_again, "cleaning": clean_in_ways}
+
+
+def main(what: str, config: Config) -> None:
+    """Print what was found as JSON."""
+    with cluster.working(config.engine) as session:
+        print(json.dumps(QUESTIONS[what](config, session)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], read_config(Path(sys.argv[2])))
