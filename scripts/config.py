@@ -33,7 +33,7 @@ def suggest_command(folder: Path, target: str | None, split: float | None, seed:
 
     def work() -> None:
         paths = files.list_tables(folder)
-        files.check_any(paths, folder)
+        files.check_has_tables(paths, folder)
         found = schema_suggestion.suggest(paths, target)
         for notice in found.notices:
             log.info("%s", notice)

@@ -94,7 +94,7 @@ def choose_mode(path: Path, engine: EngineSettings) -> ExecutionMode:
 
 
 @contextlib.contextmanager
-def place_for(way: ExecutionMode, folder: Path) -> Iterator[BinaryIO | None]:
+def open_spill_file(way: ExecutionMode, folder: Path) -> Iterator[BinaryIO | None]:
     """Open a nameless file in a folder for rows that do not fit into memory; None for others."""
     if way is not ExecutionMode.PARTS_IN_FILE:
         yield None

@@ -15,7 +15,7 @@ KNOWN_OPPOSITES = OPPOSITES | {no: yes for yes, no in OPPOSITES.items()}
 MASTER = r"^(spark://[^\s,/]+:\d+(,[^\s,/]+:\d+)*|local\[(\d+|\*)\]|yarn|k8s://\S+)?\Z"
 # The name of the model in the paths of the open inference protocol.
 MODEL_NAME = r"^[A-Za-z0-9._-]{1,100}\Z"
-ADDRESS = rf"^({files.PATTERN})?\Z"
+ADDRESS = rf"^({files.REMOTE_PATTERN})?\Z"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Label = str | int | float | bool

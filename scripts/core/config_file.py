@@ -28,7 +28,7 @@ from scripts.core.config import (
     normalise_label,
 )
 from scripts.core.errors import ConfigError
-from scripts.core.files import Address
+from scripts.core.files import RemotePath
 
 MAX_BYTES = 2**20
 DEFAULT_CONFIG_PATH = Path(__file__).resolve().parents[2] / "config.json"
@@ -56,7 +56,7 @@ def resolve_paths(config: Config, folder: Path) -> Config:
     """Make the paths of a config absolute; relative ones start at the folder of config.json."""
     found = {key: getattr(config, key) for key in FOLDER_KEYS}
     folders = {
-        key: path if isinstance(path, Address) else Path(os.path.normpath(folder / path))
+        key: path if isinstance(path, RemotePath) else Path(os.path.normpath(folder / path))
         for key, path in found.items()
     }
     prefix, url = "sqlite:///", database_url(config)
@@ -72,8 +72,8 @@ def read_path(kind: type, value: object) -> Path:
     """Turn a JSON string into a path, for the decoder."""
     if kind is not Path or not isinstance(value, str) or not value or "\0" in value:
         raise ValueError(f"Expected the path of a folder, got {value!r}")
-    if files.is_address(value):
-        return Address(value)
+    if files.is_remote(value):
+        return RemotePath(value)
     if "://" in value:
         raise ValueError(
             f"Expected the path of a folder, or an address such as 's3a://bucket/folder', got"
@@ -274,7 +274,7 @@ def check_addresses(config: Config, place: str) -> None:
     """Refuse an address where only a folder can be, and any where no cluster reads it."""
     for key in FOLDER_KEYS:
         found = getattr(config, key)
-        if not isinstance(found, Address):
+        if not isinstance(found, RemotePath):
             continue
         if key not in READ_KEYS:
             raise ConfigError(

@@ -140,7 +140,7 @@ def make_command(
     return click.Command(name, callback=call, params=[config_option(), *options], help=summary)
 
 
-def make_group(plain: click.Command, commands: Sequence[click.Command]) -> click.Group:
+def make_group_with_default(plain: click.Command, commands: Sequence[click.Command]) -> click.Group:
     """Make a command line with subcommands that, without one, does what the plain command does."""
 
     @click.pass_context
@@ -155,7 +155,7 @@ def make_group(plain: click.Command, commands: Sequence[click.Command]) -> click
     )  # fmt: skip
 
 
-def make_verbs(summary: str, commands: Sequence[click.Command]) -> click.Group:
+def make_command_group(summary: str, commands: Sequence[click.Command]) -> click.Group:
     """Make a command line that does nothing without a subcommand but show its help."""
 
     @click.pass_context
@@ -198,14 +198,14 @@ def run_as_script(
     make_command(with_config(main, exclusive=exclusive), options).main()
 
 
-def set_aside() -> None:
+def freeze_gc() -> None:
     """Exempt all objects made so far from garbage collection, and collect later ones."""
     gc.freeze()
     gc.enable()
 
 
 @contextmanager
-def importing() -> Iterator[None]:
+def imports_without_gc() -> Iterator[None]:
     """Import modules without garbage collection, and exempt them from later ones.
 
     Notes
@@ -217,4 +217,4 @@ def importing() -> Iterator[None]:
     try:
         yield
     finally:
-        set_aside()
+        freeze_gc()

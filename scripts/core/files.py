@@ -162,7 +162,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 
 
 # Size in bytes, time of change in nanoseconds, inode.
-State = tuple[int, int, int]
+FileState = tuple[int, int, int]
 
 # A file with a longer line is refused.
 MAX_LINE_BYTES = 2**20
@@ -303,20 +303,20 @@ def list_tables(place: Path) -> list[Path]:
     return [path for path in tables if path not in nameless]
 
 
-def check_any(paths: Sequence[Path], place: object) -> None:
+def check_has_tables(paths: Sequence[Path], place: object) -> None:
     """Refuse a folder, or an address, in which there is no table."""
     if not paths:
         raise DatasetError(f"No usable row was found. There is no CSV file in {place}.")
 
 
-def file_state(path: Path) -> State:
+def file_state(path: Path) -> FileState:
     """Size in bytes, time of change in nanoseconds, inode; equal states mean an untouched file."""
     # Of what a link leads to: content that changes behind a link is new data, too.
     status = path.stat() if path.exists() else path.lstat()
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def settled_tables(place: Path, settle_s: float) -> tuple[list[Path], list[Path]]:
+def find_complete_tables(place: Path, settle_s: float) -> tuple[list[Path], list[Path]]:
     """Tell complete files from those that somebody is still writing, waiting once if need be.
 
     Parameters
@@ -331,11 +331,11 @@ def settled_tables(place: Path, settle_s: float) -> tuple[list[Path], list[Path]
     tuple of two lists of Path
         Complete files, in name order; files that changed while being watched.
     """
-    return settle(lambda: {path: file_state(path) for path in list_tables(place)}, settle_s)
+    return find_complete(lambda: {path: file_state(path) for path in list_tables(place)}, settle_s)
 
 
-def settle(
-    look: Callable[[], Mapping[Path, State]], settle_s: float
+def find_complete(
+    look: Callable[[], Mapping[Path, FileState]], settle_s: float
 ) -> tuple[list[Path], list[Path]]:
     """Tell complete files from growing ones, wherever they are, by looking once or twice."""
     states = look()
@@ -349,10 +349,10 @@ def settle(
 
 
 # As Hadoop spells the address of a folder: s3a://bucket/folder; it goes to Spark as it stands.
-PATTERN = r"[a-z][a-z0-9+.-]*://\S+"
+REMOTE_PATTERN = r"[a-z][a-z0-9+.-]*://\S+"
 
 
-class Address(PosixPath):
+class RemotePath(PosixPath):
     """A file or folder in an object store, which has a name as a path has, and is nowhere here.
 
     It is a path so that lists of files, findings and records are the same for both; whoever opens
@@ -376,6 +376,6 @@ class Address(PosixPath):
         return type(self), (self.text,)
 
 
-def is_address(text: str) -> bool:
+def is_remote(text: str) -> bool:
     """Say whether a text is the address of a place in an object store."""
-    return re.fullmatch(PATTERN, text) is not None
+    return re.fullmatch(REMOTE_PATTERN, text) is not None

@@ -83,7 +83,7 @@ def keyed_hash(key: bytes, content: bytes, *, purpose: str, n_bytes: int) -> byt
     return hashlib.blake2b(content, key=key, digest_size=n_bytes, person=purpose.encode()).digest()
 
 
-def combine(key: bytes, nonce: bytes, content: bytes) -> bytes:
+def xor_keystream(key: bytes, nonce: bytes, content: bytes) -> bytes:
     """Combine bytes with a stream that only the key makes; twice gives the bytes again."""
     n_blocks = -(-len(content) // BLOCK_BYTES)
     stream = b"".join(
@@ -96,7 +96,7 @@ def combine(key: bytes, nonce: bytes, content: bytes) -> bytes:
     return mixed.to_bytes(len(content), "big")
 
 
-def seal(key: bytes, content: bytes) -> bytes:
+def encrypt(key: bytes, content: bytes) -> bytes:
     """Encrypt bytes; equal bytes give equal ones, so that a run can be repeated exactly.
 
     Notes
@@ -105,11 +105,14 @@ def seal(key: bytes, content: bytes) -> bytes:
     encryption" (2006), with BLAKE2b (RFC 7693) in place of their functions.
     """
     nonce = keyed_hash(key, content, purpose="adras nonce", n_bytes=NONCE_BYTES)
-    return nonce + combine(key, nonce, content)
+    return nonce + xor_keystream(key, nonce, content)
 
 
-def unseal(key: bytes, sealed: bytes) -> bytes | None:
-    """Decrypt what `seal` encrypted; None if that was with another key, or it is damaged."""
-    nonce, content = sealed[:NONCE_BYTES], combine(key, sealed[:NONCE_BYTES], sealed[NONCE_BYTES:])
+def decrypt(key: bytes, sealed: bytes) -> bytes | None:
+    """Decrypt what `encrypt` encrypted; None if that was with another key, or it is damaged."""
+    nonce, content = (
+        sealed[:NONCE_BYTES],
+        xor_keystream(key, sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]),
+    )
     is_right = nonce == keyed_hash(key, content, purpose="adras nonce", n_bytes=NONCE_BYTES)
     return content if is_right else None

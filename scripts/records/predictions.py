@@ -58,7 +58,7 @@ def recent_predictions(connection: Connection, release: str, limit: int) -> list
     return [dict(row) for row in found.mappings()]
 
 
-def last_look(connection: Connection) -> datetime | None:
+def last_live_comparison(connection: Connection) -> datetime | None:
     """Say when a run last compared live rows; None if none has."""
     query = (
         sa.select(runs.c.started_at)

@@ -32,7 +32,7 @@ def first(rows: Sequence[Row]) -> Row | None:
     return rows[0] if rows else None
 
 
-def find_story(connection: Connection, run_id: int) -> dict[str, Any] | None:
+def find_run_details(connection: Connection, run_id: int) -> dict[str, Any] | None:
     """Find all of one run; None if there was no such run.
 
     Parameters
@@ -94,7 +94,7 @@ class MeasurementHistory:
     columns: Sequence[Row] = ()
 
 
-NOTHING = MeasurementHistory()
+NO_MEASUREMENTS = MeasurementHistory()
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class ReleaseHistory:
     states: Sequence[Row] = ()
 
 
-NO_STORY = ReleaseHistory()
+NO_RELEASE_HISTORY = ReleaseHistory()
 
 
 def of_runs(connection: Connection, table: sa.Table, limit: int) -> list[Row]:
@@ -143,7 +143,7 @@ def list_deployments(connection: Connection, since: datetime | None) -> list[Row
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def read(connection: Connection) -> MeasurementHistory:
+def read_measurements(connection: Connection) -> MeasurementHistory:
     """Read what the pictures show of the past."""
     scores = of_runs(connection, production_scores, N_SCORES)
     return MeasurementHistory(
@@ -159,7 +159,7 @@ def first_of(rows: Sequence[Row], **wanted: str) -> Row | None:
     return next((row for row in rows if wanted.items() <= dict(row).items()), None)
 
 
-def read_story(connection: Connection, release: str, model_stamp: str) -> ReleaseHistory:
+def read_release_history(connection: Connection, release: str, model_stamp: str) -> ReleaseHistory:
     """Read what a report tells of the release that serves and of the last runs.
 
     Parameters
@@ -172,7 +172,7 @@ def read_story(connection: Connection, release: str, model_stamp: str) -> Releas
         Its model.
     """
     run_id = last_described_run(connection)
-    told = None if run_id is None else find_story(connection, run_id)
+    told = None if run_id is None else find_run_details(connection, run_id)
     last = records_runs.latest_runs(connection, N_RUNS)
     timed = [row for row in last if row["durations_s"] and "training" in row["durations_s"]]
     return ReleaseHistory(

@@ -44,7 +44,7 @@ def find_next_run(config_path: Path, now: datetime) -> NextRun:
     return NextRun(times[0] if times else None, words, "" if times else "This schedule never comes")
 
 
-class Schedule:
+class NextRunCache:
     """Remembers for a minute when the full process is started next.
 
     Parameters
