@@ -43,7 +43,7 @@ def test_programs_that_need_a_key_at_the_same_moment_get_the_same(tmp_path: Path
 def test_a_cut_key_is_named(tmp_path: Path) -> None:
     (tmp_path / keys.KEY).write_bytes(b"short")
 
-    with pytest.raises(ReleaseError, match=r"\.adras\.key is damaged: remove it"):
+    with pytest.raises(ReleaseError, match=r"\.adras\.key is damaged: remove the file"):
         keys.make_key(tmp_path)
 
 
