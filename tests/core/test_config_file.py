@@ -220,7 +220,7 @@ WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"engine": {"name": "spark", "master": "spark://a"}}, r"engine\.master"),
     ({"engine": {"dataset_address": "s3a://a/b"}}, "dataset_address has no meaning for pandas"),
     ({"input_folder_path": "s3a://a/b"}, "the pandas engine reads files of this machine only"),
-    ({"engine": ON_SPARK, "output_model_path": "s3a://a/b"}, "only the dataset may be written to an object store"),
+    ({"engine": ON_SPARK, "output_model_path": "s3a://a/b"}, "only the dataset may be written"),
     ({"engine": ON_SPARK, "test_data_path": "s3a://me:secret@a"}, "keys of an object store"),
     ({"input_folder_path": "S3 ://a b"}, "or an address such as 's3a://bucket/folder'"),
     ({"engine": {"dataset_format": "csv"}}, "dataset_format has no meaning for pandas"),
