@@ -87,13 +87,13 @@ def backup_row(context: JobContext, kept: Path | None) -> dict[str, str]:
     return {"backup": f"{kept}   (`crontab - < FILE` brings it back)"}
 
 
-def write_job(context: JobContext, job: Job, done: str, *, dry_run: bool) -> None:
+def write_job(context: JobContext, job: Job, message: str, *, dry_run: bool) -> None:
     """Write the job and print a report, or print the pending change."""
     if dry_run:
         show_difference(context, job)
         return
     kept = context.backend.write(context.installation, job, context.now)
-    click.secho(f"{done} {context.backend.place}.", fg="green")
+    click.secho(f"{message} {context.backend.place}.", fg="green")
     print_rows(
         {
             "schedule": cli.describe_schedule(job.expression),

@@ -11,6 +11,17 @@ from typing import BinaryIO
 from scripts.core.config import Config, EngineSettings
 from scripts.core.errors import ConfigError
 
+BLOCK_BYTES = 2**20
+# Above this number of rows a dataset is processed in chunks, never as one table.
+MANY_ROWS = 250_000
+GIGABYTE = 10**9
+# Memory of the imported libraries, and of a table with its copies per byte of its files.
+LIBRARY_BYTES = 250_000_000
+TABLE_BYTES = 6
+# A quarter of the memory beside the libraries is for structures that grow with the rows.
+ROWS_SHARE_DIVISOR = 4
+LEAST_BYTES = 8_000_000
+
 
 def is_cluster(config: Config) -> bool:
     """Return whether the engine is Spark, after a check that PySpark is installed."""
@@ -22,18 +33,6 @@ def is_cluster(config: Config) -> bool:
             " --require-hashes -r requirements-spark.lock, and Java 17."
         )
     return True
-
-
-BLOCK_BYTES = 2**20
-# Above this number of rows a dataset is processed in chunks, never as one table.
-MANY_ROWS = 250_000
-GIGABYTE = 10**9
-# Memory of the imported libraries, and of a table with its copies per byte of its files.
-LIBRARY_BYTES = 250_000_000
-TABLE_BYTES = 6
-# A quarter of the memory beside the libraries is for structures that grow with the rows.
-ROWS_SHARE_DIVISOR = 4
-LEAST_BYTES = 8_000_000
 
 
 def bound_bytes(n_bytes: int, engine: EngineSettings) -> int | None:

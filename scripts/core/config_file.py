@@ -29,6 +29,21 @@ from scripts.core.files import RemotePath
 
 MAX_BYTES = 2**20
 DEFAULT_CONFIG_PATH = Path(__file__).resolve().parents[2] / "config.json"
+# A run on 200 rows takes 315 MB; a run on ten million rows stays within a limit of 400 MB.
+LEAST_MEMORY_GB = 0.4
+# A petabyte: a larger limit is a mistake, and far larger ones overflow.
+MOST_MEMORY_GB = 2**20
+# As in postgresql://user:password@host/database, or ?password= or ?sslpassword= at the end.
+PASSWORD_IN_URL = re.compile(r"//[^/@:]*+:[^/@]*+@|[?&](ssl)?password=")
+FOLDER_KEYS = (
+    "input_folder_path",
+    "output_folder_path",
+    "test_data_path",
+    "output_model_path",
+    "prod_deployment_path",
+)
+# Folders that may lie in an object store, for the Spark engine.
+READ_KEYS = ("input_folder_path", "test_data_path")
 
 
 def find_config_path(chosen: Path | None) -> Path:
@@ -102,74 +117,6 @@ def read_content(path: Path) -> bytes:
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{path} has more than {MAX_BYTES} bytes, as no config.json needs.")
     return content
-
-
-def read_config(path: Path) -> Config:
-    """Read and check config.json.
-
-    Parameters
-    ----------
-    path : Path
-        The file; relative paths in it start at its folder.
-
-    Returns
-    -------
-    Config
-        With absolute paths and every default filled in.
-
-    Raises
-    ------
-    ConfigError
-        If the file is missing, is no regular file of at most 1 MB, is not JSON, lacks a required
-        key, has an unknown one or one twice, or a value that cannot be right.
-
-    Notes
-    -----
-    README, section "config.json".
-    """
-    try:
-        content = read_content(path)
-        settings = msgspec.json.decode(content)
-        check_no_duplicates(content, str(path))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}.") from error
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path} holds {type(settings).__name__}; expected an object of keys.")
-    if isinstance(settings.get("engine"), str):
-        settings["engine"] = {"name": settings["engine"]}  # the format of earlier versions
-    check_keys(settings, Config, str(path))
-    if isinstance(settings.get("schema"), dict):
-        settings["schema"] = fill_schema(settings["schema"])
-    try:
-        config = msgspec.convert(settings, Config, dec_hook=read_path)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}. The README lists every key.") from error
-    check_schema(config.schema, str(path), is_declared=True)
-    check_engine(config.engine, str(path))
-    check_addresses(config, str(path))
-    check_api(config.api, str(path))
-    config = resolve_paths(config, path.absolute().parent)
-    check_folders(config, str(path))
-    return config
-
-
-# A run on 200 rows takes 315 MB; a run on ten million rows stays within a limit of 400 MB.
-LEAST_MEMORY_GB = 0.4
-# A petabyte: a larger limit is a mistake, and far larger ones overflow.
-MOST_MEMORY_GB = 2**20
-# As in postgresql://user:password@host/database, or ?password= or ?sslpassword= at the end.
-PASSWORD_IN_URL = re.compile(r"//[^/@:]*+:[^/@]*+@|[?&](ssl)?password=")
-FOLDER_KEYS = (
-    "input_folder_path",
-    "output_folder_path",
-    "test_data_path",
-    "output_model_path",
-    "prod_deployment_path",
-)
-# Folders that may lie in an object store, for the Spark engine.
-READ_KEYS = ("input_folder_path", "test_data_path")
 
 
 def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -> None:
@@ -344,3 +291,54 @@ def check_api(api: ApiSettings, place: str) -> None:
                 f"{place}, api.trusted_proxies has {proxy!r}; expected addresses such as"
                 " '127.0.0.1'."
             ) from error
+
+
+def read_config(path: Path) -> Config:
+    """Read and check config.json.
+
+    Parameters
+    ----------
+    path : Path
+        The file; relative paths in it start at its folder.
+
+    Returns
+    -------
+    Config
+        With absolute paths and every default filled in.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is no regular file of at most 1 MB, is not JSON, lacks a required
+        key, has an unknown one or one twice, or a value that cannot be right.
+
+    Notes
+    -----
+    README, section "config.json".
+    """
+    try:
+        content = read_content(path)
+        settings = msgspec.json.decode(content)
+        check_no_duplicates(content, str(path))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path} holds {type(settings).__name__}; expected an object of keys.")
+    if isinstance(settings.get("engine"), str):
+        settings["engine"] = {"name": settings["engine"]}  # the format of earlier versions
+    check_keys(settings, Config, str(path))
+    if isinstance(settings.get("schema"), dict):
+        settings["schema"] = fill_schema(settings["schema"])
+    try:
+        config = msgspec.convert(settings, Config, dec_hook=read_path)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}. The README lists every key.") from error
+    check_schema(config.schema, str(path), is_declared=True)
+    check_engine(config.engine, str(path))
+    check_addresses(config, str(path))
+    check_api(config.api, str(path))
+    config = resolve_paths(config, path.absolute().parent)
+    check_folders(config, str(path))
+    return config

@@ -19,6 +19,18 @@ from scripts.core.errors import BusyError, DatasetError
 
 TEMPORARY_SUFFIX = ".tmp"
 LOCK = ".adras.lock"
+# The readers refuse a file with a longer line.
+MAX_LINE_BYTES = 2**20
+DIGEST_BYTES = 2**18
+# The unit of st_blocks, whatever the file system.
+BLOCK_BYTES = 512
+# Hadoop's format for a folder, as in s3a://bucket/folder; Spark receives the text unchanged.
+REMOTE_PATTERN = r"[a-z][a-z0-9+.-]*://\S+"
+
+# Size in bytes, time of the last change in nanoseconds, inode.
+FileState = tuple[int, int, int]
+
+log = logging.getLogger(__name__)
 
 
 def sync_folder(folder: Path) -> None:
@@ -154,18 +166,6 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-# Size in bytes, time of the last change in nanoseconds, inode.
-FileState = tuple[int, int, int]
-
-# The readers refuse a file with a longer line.
-MAX_LINE_BYTES = 2**20
-DIGEST_BYTES = 2**18
-# The unit of st_blocks, whatever the file system.
-BLOCK_BYTES = 512
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -342,10 +342,6 @@ def find_complete(
     later = list_states()
     complete = [path for path, state in states.items() if later.get(path) == state]
     return complete, [path for path in later if path not in complete]
-
-
-# Hadoop's format for a folder, as in s3a://bucket/folder; Spark receives the text unchanged.
-REMOTE_PATTERN = r"[a-z][a-z0-9+.-]*://\S+"
 
 
 class RemotePath(PosixPath):

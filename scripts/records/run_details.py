@@ -13,6 +13,41 @@ from scripts.records.runs import Row
 from scripts.records.tables import RowsOf
 
 N_DEPLOYMENTS = 5
+# A chart cannot show more points of a line.
+N_SCORES = 300
+N_DATASETS = 100
+N_RUNS = 20
+# Number of decisions and deployments in the search for those of the serving release.
+N_SEARCHED = 500
+
+
+@dataclass(frozen=True)
+class MeasurementHistory:
+    """Measurements of the runs with the start of each run, oldest first."""
+
+    scores: Sequence[Row] = ()
+    candidates: Sequence[Row] = ()
+    deployments: Sequence[Row] = ()
+    columns: Sequence[Row] = ()
+
+
+NO_MEASUREMENTS = MeasurementHistory()
+
+
+@dataclass(frozen=True)
+class ReleaseHistory:
+    """Deployment and decision behind the serving release, and the last runs, newest first."""
+
+    deployment: Row | None = None
+    decision: Row | None = None
+    files: Sequence[Row] = ()
+    columns: Sequence[Row] = ()
+    durations_s: Row | None = None
+    runs: Sequence[Row] = ()
+    states: Sequence[Row] = ()
+
+
+NO_RELEASE_HISTORY = ReleaseHistory()
 
 
 def find_run_details(connection: Connection, run_id: int) -> dict[str, Any] | None:
@@ -59,43 +94,6 @@ def decided_models(connection: Connection, limit: int) -> list[Row]:
         .order_by(tables.models.c.id.desc())
     )
     return runs.all_rows(connection, query.limit(limit))
-
-
-# A chart cannot show more points of a line.
-N_SCORES = 300
-N_DATASETS = 100
-N_RUNS = 20
-# Number of decisions and deployments in the search for those of the serving release.
-N_SEARCHED = 500
-
-
-@dataclass(frozen=True)
-class MeasurementHistory:
-    """Measurements of the runs with the start of each run, oldest first."""
-
-    scores: Sequence[Row] = ()
-    candidates: Sequence[Row] = ()
-    deployments: Sequence[Row] = ()
-    columns: Sequence[Row] = ()
-
-
-NO_MEASUREMENTS = MeasurementHistory()
-
-
-@dataclass(frozen=True)
-class ReleaseHistory:
-    """Deployment and decision behind the serving release, and the last runs, newest first."""
-
-    deployment: Row | None = None
-    decision: Row | None = None
-    files: Sequence[Row] = ()
-    columns: Sequence[Row] = ()
-    durations_s: Row | None = None
-    runs: Sequence[Row] = ()
-    states: Sequence[Row] = ()
-
-
-NO_RELEASE_HISTORY = ReleaseHistory()
 
 
 def rows_with_start(connection: Connection, table: sa.Table, limit: int) -> list[Row]:

@@ -60,7 +60,7 @@ def lines_of_run(folder: Path, run_id: int) -> list[str]:
     """
     begin = re.compile(rf"\S+Z [A-Z]+ \[(\d+)\] fullprocess: Run {run_id} (started|skipped)\b")
     other = re.compile(r"\S+Z [A-Z]+ \[\d+\] fullprocess: Run \d+ (started|skipped)\b")
-    found: list[str] = []
+    lines: list[str] = []
     process, owner = "", ""
     for path in list_logs(folder):
         with open_log(path) as handle:
@@ -70,17 +70,17 @@ def lines_of_run(folder: Path, run_id: int) -> list[str]:
                 owner = named[1] if named else owner
                 started = begin.match(line)
                 if started:
-                    process, found = started[1], []
+                    process, lines = started[1], []
                 elif owner == process and other.match(line):
                     process = ""  # The system reused the number of the ended process.
                 if process and owner == process:
-                    found.append(line)
-    if not found:
+                    lines.append(line)
+    if not lines:
         raise NotMadeYetError(
             f"{folder} has no lines of run {run_id}: it was started by hand, or its log has been"
             " removed by age."
         )
-    return found
+    return lines
 
 
 def newest_log(folder: Path) -> Path | None:
