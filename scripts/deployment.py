@@ -179,7 +179,7 @@ def make_program() -> click.Group:
     )  # fmt: skip
     wanted = click.Argument(["release_name"], required=False, metavar="[RELEASE]")
     locked = console.with_config(rollback.main, exclusive=True)
-    return console.make_verbs(
+    return console.make_command_group(
         "Deploy the latest scored model, look at the releases, or go back to one.",
         [
             console.make_command(console.with_config(deploy, exclusive=True), (), "deploy"),

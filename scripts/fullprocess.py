@@ -3,7 +3,7 @@
 import gc
 
 if __name__ == "__main__":
-    # Before anything is imported: of a run with nothing new it is a twentieth (console.set_aside).
+    # Before anything is imported: of a run with nothing new it is a twentieth (console.freeze_gc).
     # The watchdog switches it on again.
     gc.disable()
 
@@ -89,7 +89,7 @@ def do_run(run: Run) -> Verdict:
         log.info("Run %d trains: %s.", run.id, run.request.force_reason or news)
         # Only then: the steps bring pandas, scikit-learn and matplotlib, and a run with nothing
         # new, six times an hour, must not pay for them.
-        with console.importing():
+        with console.imports_without_gc():
             from scripts.pipeline import steps  # noqa: PLC0415
 
         steps.do_steps(run, snap)

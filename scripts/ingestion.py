@@ -103,7 +103,7 @@ def main(
     context = context or RunContext(config)
     if paths is None:
         paths = find_input(config)
-    files.check_any(paths, config.input_folder_path)
+    files.check_has_tables(paths, config.input_folder_path)
     n_bytes = files.total_bytes(paths)
     with progress.shown("Looking at the columns", n_bytes):
         schema = choose_schema(context, paths)

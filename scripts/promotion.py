@@ -169,7 +169,7 @@ def make_program() -> click.Group:
     """Make the command line: decide, show the last decision, or simulate gates."""
     last = click.Option(["--last"], is_flag=True, help="Show the last recorded decision instead.")
     work, replay = console.with_config(decide_or_show), console.with_config(show_simulation)
-    return console.make_group(
+    return console.make_group_with_default(
         console.make_command(work, [last]),
         [console.make_command(replay, simulation_parameters(), "simulate")],
     )

@@ -50,11 +50,11 @@ def read_records(
     )
     try:
         with opened as known, database.reading(known) as connection:
-            return run_details.read(connection), run_details.read_story(
+            return run_details.read_measurements(connection), run_details.read_release_history(
                 connection, current.name, stamp
             )
     except NotMadeYetError:
-        return run_details.NOTHING, run_details.NO_STORY
+        return run_details.NO_MEASUREMENTS, run_details.NO_RELEASE_HISTORY
 
 
 def render(drawing: Drawing) -> tuple[Chart, bytes]:

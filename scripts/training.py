@@ -72,5 +72,5 @@ def main(
 
 
 if __name__ == "__main__":
-    console.set_aside()
+    console.freeze_gc()
     run_as_script(main, exclusive=True)

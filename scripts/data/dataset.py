@@ -153,7 +153,7 @@ def client_names(table: pd.DataFrame, schema: Schema) -> pd.Series:
 def read_test_table(place: Path, schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read the labelled rows on which models are compared."""
     paths = files.list_tables(place)
-    files.check_any(paths, place)
+    files.check_has_tables(paths, place)
     table, readings = read_tables(paths, schema)
     read_report.log_readings(readings)
     return table, readings

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from scripts.core import capacity, files
 from scripts.core.config import Config
-from scripts.core.files import Address, KnownFile
+from scripts.core.files import KnownFile, RemotePath
 
 # Hashing so much takes long enough that a run which is killed later must not do it again.
 LARGE_BYTES = 2**26
@@ -70,7 +70,7 @@ class LocalFolder:
 
     def settle(self, settle_s: float) -> tuple[Sequence[Path], Sequence[Path]]:
         """Return the complete files and those still being written, waiting once if need be."""
-        return files.settled_tables(self.place, settle_s)
+        return files.find_complete_tables(self.place, settle_s)
 
     def scan(
         self, settle_s: float, known: Mapping[str, KnownFile], keep: Keep
@@ -91,7 +91,7 @@ class LocalFolder:
 
 def open_folder(place: Path, config: Config) -> InputFolder:
     """Open the folder of the input or of the test data, wherever it is."""
-    if isinstance(place, Address) and capacity.is_cluster(config):
+    if isinstance(place, RemotePath) and capacity.is_cluster(config):
         # PySpark and Java are for who has a cluster, and for places in an object store only.
         from scripts.spark import object_store as sparkstore  # noqa: PLC0415
 

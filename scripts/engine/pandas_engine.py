@@ -205,7 +205,7 @@ def read_and_fit(path: Path, config: Config, read: Digest | None) -> Candidate:
             table, sha256 = dataset.read_dataset(path, config.schema)
         with fitting_shown():
             return candidate.fit_candidate(table, sha256, config)
-    with capacity.place_for(way, config.output_model_path) as file:
+    with capacity.open_spill_file(way, config.output_model_path) as file:
         found = chunked_dataset.read(path, config.schema, file)
         with fitting_shown():
             return candidate.fit_in_passes(found, config)
@@ -248,7 +248,7 @@ class PandasEngine:
         dataset.check_is_table(path)
         way = capacity.choose_mode(path, self.config.engine)
         if way is not ExecutionMode.TABLE:
-            with capacity.place_for(way, self.config.output_folder_path) as file:
+            with capacity.open_spill_file(way, self.config.output_folder_path) as file:
                 data, read = chunked_drift.compare(path, schema, used, file)
             return data, read if way is ExecutionMode.PARTS else None
         table, _ = dataset.read_dataset(path, schema)

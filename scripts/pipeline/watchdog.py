@@ -105,7 +105,7 @@ def limit(timeout_s: float, record: Callable[[int, str], None]) -> Iterator[Watc
     """
     # Looking through it again would copy the pages of what has been imported into the watchdog and,
     # at the exit, cost a run with nothing new a seventh of its time.
-    console.set_aside()
+    console.freeze_gc()
     reader, writer = os.pipe()
     run_pid = os.getpid()
     guard_pid = os.fork()

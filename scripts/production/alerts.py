@@ -48,7 +48,7 @@ def is_live_due(engine: Engine, config: Config, release: str | None, now: dateti
     if config.api.log_predictions is None or release is None:
         return False
     with database.reading(engine) as connection:
-        last = predictions.last_look(connection)
+        last = predictions.last_live_comparison(connection)
         is_early = last is not None and timedelta(0) <= now - last < LIVE_EVERY
         return not is_early and predictions.has_predictions_since(connection, release, last)
 

@@ -27,7 +27,7 @@ from pyspark.sql import functions as F
 
 from scripts.core import files
 from scripts.core.errors import DatasetError
-from scripts.core.files import Address, KnownFile
+from scripts.core.files import KnownFile, RemotePath
 from scripts.spark import cluster, dataset
 
 # As Hadoop has it: the name of what is no data, such as _SUCCESS, or is still being written.
@@ -46,13 +46,13 @@ class StoredFile(Struct, frozen=True):
     is_file: bool
 
     @property
-    def state(self) -> files.State:
+    def state(self) -> files.FileState:
         """Spell it as the state of a file of this machine."""
         return self.n_bytes, self.changed_ns, NO_INODE
 
 
 @contextmanager
-def reaching(place: Address) -> Iterator[tuple[Any, Any, Any]]:
+def reaching(place: RemotePath) -> Iterator[tuple[Any, Any, Any]]:
     """Give Java, the file system of a place, and the place as Hadoop has it.
 
     Raises
@@ -80,13 +80,13 @@ def describe(status: Any) -> StoredFile:
     return StoredFile(status.getLen(), changed_ns, etag, bool(status.isFile()))
 
 
-def scan_folder(place: Address) -> dict[Address, StoredFile]:
+def scan_folder(place: RemotePath) -> dict[RemotePath, StoredFile]:
     """List the CSV files of a folder in name order (or the one file given), also unusable ones.
 
     Names that start with "." or "_" are left out: that is how Hadoop marks what is no data.
     """
     with reaching(place) as (_, system, path):
-        found = {Address(s.getPath().toString()): describe(s) for s in system.listStatus(path)}
+        found = {RemotePath(s.getPath().toString()): describe(s) for s in system.listStatus(path)}
     tables = [
         path
         for path in found
@@ -95,7 +95,7 @@ def scan_folder(place: Address) -> dict[Address, StoredFile]:
     return {path: found[path] for path in sorted(tables, key=lambda path: path.name)}
 
 
-def rescan_files(paths: Sequence[Address]) -> dict[Address, StoredFile]:
+def rescan_files(paths: Sequence[RemotePath]) -> dict[RemotePath, StoredFile]:
     """Tell how files are now that were listed together before; those that are gone are left out.
 
     Of several the folder is listed at once, since each question is a request to the store.
@@ -103,12 +103,12 @@ def rescan_files(paths: Sequence[Address]) -> dict[Address, StoredFile]:
     if not paths:
         return {}
     if len(paths) > 1:
-        return scan_folder(Address(str(paths[0]).removesuffix(paths[0].name)))
+        return scan_folder(RemotePath(str(paths[0]).removesuffix(paths[0].name)))
     with reaching(paths[0]) as (_, system, path):
         return {paths[0]: describe(system.getFileStatus(path))}
 
 
-def read_start(path: Address, n_bytes: int) -> bytes:
+def read_start(path: RemotePath, n_bytes: int) -> bytes:
     """Read the first bytes of a file, at most so many."""
     with reaching(path) as (_, system, place):
         stream = system.open(place)
@@ -118,7 +118,7 @@ def read_start(path: Address, n_bytes: int) -> bytes:
             stream.close()
 
 
-def identify(path: Address, stored: StoredFile, known: Mapping[str, KnownFile]) -> KnownFile:
+def identify(path: RemotePath, stored: StoredFile, known: Mapping[str, KnownFile]) -> KnownFile:
     """Identify a file by what the store says of it; its content is not read.
 
     An ETag or a checksum tells contents apart, whatever the name. A store without them has the
@@ -135,27 +135,27 @@ def identify(path: Address, stored: StoredFile, known: Mapping[str, KnownFile]) 
 
 
 def scan_complete_files(
-    place: Address, settle_s: float, known: Mapping[str, KnownFile]
+    place: RemotePath, settle_s: float, known: Mapping[str, KnownFile]
 ) -> tuple[list[Path], list[Path], dict[str, KnownFile]]:
     """Find complete and growing files, waiting once if need be, and identify the complete ones."""
-    found: dict[Address, StoredFile] = {}
+    found: dict[RemotePath, StoredFile] = {}
 
-    def list_states() -> dict[Path, files.State]:
+    def list_states() -> dict[Path, files.FileState]:
         found.clear()
         found.update(scan_folder(place))
         return {path: stored.state for path, stored in found.items()}
 
-    settled, growing = files.settle(list_states, settle_s)
+    settled, growing = files.find_complete(list_states, settle_s)
     seen = {str(p): identify(p, s, known) for p, s in found.items() if p in settled}
     return settled, growing, seen
 
 
-def download_folder(place: Address, folder: Path) -> None:
+def download_folder(place: RemotePath, folder: Path) -> None:
     """Make a folder of this machine hold the files of a place, bringing those that differ.
 
     Parameters
     ----------
-    place : Address
+    place : RemotePath
         A folder, or one file.
     folder : Path
         What else is in it is removed.
@@ -185,7 +185,7 @@ def download_folder(place: Address, folder: Path) -> None:
 class StoreFolder:
     """A folder of an object store, or one file there."""
 
-    place: Address
+    place: RemotePath
 
     def list_tables(self) -> Sequence[Path]:
         """List the CSV files in name order, also unusable ones."""
@@ -220,7 +220,7 @@ ReadRange = Callable[[int, Iterator[bytes]], Iterator[pa.RecordBatch]]
 
 
 def read_whole(
-    session: SparkSession, files: Mapping[int, Address], read: ReadWhole, kinds: str
+    session: SparkSession, files: Mapping[int, RemotePath], read: ReadWhole, kinds: str
 ) -> DataFrame:
     """Read small files, several by one task, each at once.
 
@@ -228,7 +228,7 @@ def read_whole(
     ----------
     session : pyspark.sql.SparkSession
         The cluster.
-    files : mapping of int to Address
+    files : mapping of int to RemotePath
         Files of one folder, by their numbers.
     read : callable
         Makes rows of the content of a file; it must be picklable.
@@ -254,7 +254,7 @@ def read_whole(
     return files_read.select("path", "content").mapInArrow(work, kinds)
 
 
-def read_lines(session: SparkSession, path: Address) -> DataFrame:
+def read_lines(session: SparkSession, path: RemotePath) -> DataFrame:
     """Read the lines of a file as they are in it, in partitions of ranges.
 
     An end of a line is \\n, which is taken away; of the first line a byte order mark is, too.
@@ -278,7 +278,7 @@ def join_lines(batch: pa.RecordBatch) -> Iterator[tuple[int, bytes]]:
 
 def read_in_order(
     session: SparkSession,
-    path: Address,
+    path: RemotePath,
     mark: bytes,
     read: Callable[[BinaryIO], Iterator[pa.RecordBatch]],
     kinds: str,
@@ -289,7 +289,7 @@ def read_in_order(
     ----------
     session : pyspark.sql.SparkSession
         The cluster.
-    path : Address
+    path : RemotePath
         The file.
     mark : bytes
         Its byte order mark, if it has one.
@@ -316,7 +316,7 @@ def read_in_order(
     return read_lines(session, path).coalesce(1).mapInArrow(work, kinds)
 
 
-def read_ranges(session: SparkSession, path: Address, read: ReadRange, kinds: str) -> DataFrame:
+def read_ranges(session: SparkSession, path: RemotePath, read: ReadRange, kinds: str) -> DataFrame:
     """Read a large file in ranges, a task each."""
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

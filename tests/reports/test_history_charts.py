@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scripts.records.run_details import NOTHING, MeasurementHistory
+from scripts.records.run_details import NO_MEASUREMENTS, MeasurementHistory
 from scripts.reports import chart_style, history_charts
 from scripts.reports.chart_style import Drawing
 
@@ -64,7 +64,7 @@ def test_columns_are_numbered_as_in_the_newest_dataset_and_old_ones_are_left_out
 
 
 def test_without_records_there_is_nothing_to_draw() -> None:
-    assert history_charts.draw_columns(NOTHING, {}) == []
+    assert history_charts.draw_columns(NO_MEASUREMENTS, {}) == []
 
 
 def test_the_target_is_a_share() -> None:

@@ -17,7 +17,7 @@ from scripts.core.errors import NotMadeYetError
 from scripts.pipeline import retention
 from scripts.pipeline.run import Request
 from scripts.records import database
-from scripts.records.run_details import NO_STORY, ReleaseHistory
+from scripts.records.run_details import NO_RELEASE_HISTORY, ReleaseHistory
 from scripts.reports import pdf_report
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -189,7 +189,7 @@ def test_the_decision_is_told_with_its_evidence() -> None:
             " 1,000 test rows",
         ),
     ]
-    assert pdf_report.describe_decision(NO_STORY) == [("Decision", pdf_report.NO_RECORDS)]
+    assert pdf_report.describe_decision(NO_RELEASE_HISTORY) == [("Decision", pdf_report.NO_RECORDS)]
 
 
 def test_a_report_is_cheap(deployed: Config) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scripts.records.run_details import NOTHING, MeasurementHistory
+from scripts.records.run_details import NO_MEASUREMENTS, MeasurementHistory
 from scripts.reports import chart_style, history_charts
 
 START = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
@@ -58,7 +58,7 @@ def test_one_moment_stands_in_the_middle_of_an_hour() -> None:
 
 
 def test_before_any_measurement_the_picture_says_so() -> None:
-    drawing = history_charts.f1_history(NOTHING)
+    drawing = history_charts.f1_history(NO_MEASUREMENTS)
 
     assert "nothing has been measured yet" in drawing.alt
     assert b"Nothing has been measured yet." in chart_style.render_svg(drawing)

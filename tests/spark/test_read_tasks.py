@@ -73,7 +73,7 @@ def spell(found: FileReading) -> dict[str, Any]:
 def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
     """Read the files of a folder through Spark's own sources and here; give what differs."""
     from scripts.core.config import EngineSettings
-    from scripts.core.files import Address
+    from scripts.core.files import RemotePath
     from scripts.spark import cluster
     from scripts.spark import object_store as sparkstore
     from scripts.spark import read_tasks as sparkstored
@@ -81,7 +81,7 @@ def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
     from scripts.spark import row_formats as sparktexts
     from scripts.spark.read_tasks import FILE, REPORT
 
-    paths = [*sparkstore.scan_folder(Address(f"file://{folder}"))]
+    paths = [*sparkstore.scan_folder(RemotePath(f"file://{folder}"))]
     differ, schema = [], Schema()
     with cluster.working(EngineSettings(name="spark", master="local[2]")) as session:
         session.conf.set("spark.sql.files.maxPartitionBytes", n_bytes)
