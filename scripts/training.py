@@ -40,7 +40,7 @@ def main(
     config: Config,
     *,
     dataset_path: Path | None = None,
-    read: Digest | None = None,
+    digest: Digest | None = None,
     context: RunContext | None = None,
 ) -> Training:
     """Read the latest dataset, fit a model, write it as a pickle and as plain numbers."""
@@ -51,7 +51,7 @@ def main(
     stamp_of_dataset = artifacts.stamp_of(dataset_path)
     schema_path = Kind.SCHEMA.path(dataset_path.parent, stamp_of_dataset)
     schema = dataset.read_schema(schema_path, config.schema)
-    candidate = engine.fit(dataset_path, schema, read)
+    candidate = engine.fit(dataset_path, schema, digest)
     log.info(
         "Fitted %d of %d rows; validation F1 %s, accuracy %.3f; threshold %.3f.",
         candidate.model.n_training_rows, candidate.model.dataset.n_rows,
