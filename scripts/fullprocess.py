@@ -3,8 +3,8 @@
 import gc
 
 if __name__ == "__main__":
-    # Before anything is imported: of a run with nothing new it is a twentieth (console.set_aside).
-    # The watchdog switches it on again.
+    # Before the imports: a twentieth of a run with nothing new is garbage collection. The watchdog
+    # switches it on again.
     gc.disable()
 
 import contextlib
@@ -253,18 +253,18 @@ OPTIONS = (
         ["--trigger"],
         envvar="ADRAS_TRIGGER",
         default="hand",
-        help="What starts this run, for the records (default: $ADRAS_TRIGGER, else hand).",
+        help="The trigger of this run, for the records (default: $ADRAS_TRIGGER, else hand).",
     ),
     click.Option(
         ["--force"],
         metavar="REASON",
         callback=check_reason,
-        help="Train although nothing is new; say why, for the records.",
+        help="Train although no data is new; the reason goes to the records.",
     ),
     click.Option(
         ["--dry-run", "is_dry"],
         is_flag=True,
-        help="Say what a run would do, and why; change nothing.",
+        help="Describe the next run and its reason; change nothing.",
     ),
     click.Option(
         ["--history", "n_runs"],

@@ -124,8 +124,8 @@ def test_a_file_is_hashed_again_only_if_its_state_changed(tmp_path: Path) -> Non
     same = KnownFile(status.st_size, status.st_mtime_ns, status.st_ino, "as it was")
     older = KnownFile(status.st_size, status.st_mtime_ns - 1, status.st_ino, "as it was")
 
-    assert input_folders.look_at(path, {str(path): same}).sha256 == "as it was"
-    assert input_folders.look_at(path, {str(path): older}).sha256 != "as it was"
+    assert input_folders.hash_if_changed(path, {str(path): same}).sha256 == "as it was"
+    assert input_folders.hash_if_changed(path, {str(path): older}).sha256 != "as it was"
 
 
 def test_a_file_that_could_not_be_read_is_tried_again(
@@ -138,9 +138,11 @@ def test_a_file_that_could_not_be_read_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "digest_lines", refuse)
-        before = input_folders.look_at(path, {})
+        before = input_folders.hash_if_changed(path, {})
 
-    assert input_folders.look_at(path, {str(path): before}).sha256 == files.digest_file(path)
+    assert input_folders.hash_if_changed(path, {str(path): before}).sha256 == files.digest_file(
+        path
+    )
 
 
 def test_which_folder_is_production_counts(config: Config, tmp_path: Path) -> None:
