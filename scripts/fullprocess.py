@@ -70,7 +70,7 @@ def begin_run(config: Config, engine: Engine, request: Request, watch: Watch) ->
 
 
 def send_alerts(config: Config, engine: Engine) -> None:
-    """Send the alerts that are due; a failure of the records is only logged."""
+    """Send the due alerts, or log the failure of the records."""
     try:
         alerts.send_due_alerts(engine, config, datetime.now(UTC))
     except RecordsError as error:
@@ -135,7 +135,7 @@ def observe_live(run: Run, serving: str | None) -> None:
 
 
 def act_on(run: Run, news: News) -> None:
-    """Do the steps for new data, or none; set the verdict and the reason of the run."""
+    """Do the steps for new data, or none, and set the verdict and the reason of the run."""
     if news.snapshot.growing[FileRole.TEST]:
         # Half of the test data would be judged on, and the other half the next time.
         run.verdict, run.reason = Verdict.POSTPONED, "test data is still being written"
@@ -153,7 +153,7 @@ def act_on(run: Run, news: News) -> None:
 
 
 def end_run(run: Run, fingerprint: str) -> Verdict:
-    """Record the end of a run without an error; return its verdict."""
+    """Record the end of a run without an error and return the verdict."""
     verdict = Verdict(str(run.verdict))
     run.end(
         Status.FINISHED,
@@ -167,7 +167,7 @@ def end_run(run: Run, fingerprint: str) -> Verdict:
 
 
 def record_skipped(config: Config, request: Request, reason: str) -> None:
-    """Record a run that did not start because another program was writing."""
+    """Record a skipped run: another program was writing."""
     now = datetime.now(UTC)
     with database.open_records(config.database_url) as engine, database.writing(engine) as row:
         run_id = runs.start_run(row, now, Status.SKIPPED, request.trigger)
@@ -176,7 +176,7 @@ def record_skipped(config: Config, request: Request, reason: str) -> None:
 
 
 def main(config: Config, *, request: Request | None = None, watch: Watch | None = None) -> Verdict:
-    """Run the whole process once and record the run; without new data no step is done.
+    """Run the whole process once, without new data no step, and record the run.
 
     Parameters
     ----------

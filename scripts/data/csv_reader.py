@@ -124,7 +124,7 @@ def open_file(path: Path, folder: Path) -> BinaryIO:
 
 
 def check_encoding(first: bytes, declared: str) -> str:
-    """Return the encoding, UTF-8 with or without a byte order mark; refuse an undeclared one."""
+    """Return the encoding, UTF-8 with or without a byte order mark, if permitted by the schema."""
     found = WITH_BOM if first.startswith(codecs.BOM_UTF8) else WITHOUT_BOM
     if declared not in (AUTO, found):
         raise RefusedFileError(
@@ -137,7 +137,7 @@ def check_encoding(first: bytes, declared: str) -> str:
 def read_line(
     handle: BinaryIO, number: int, reading: FileReading, sha: "hashlib._Hash", declared: str = AUTO
 ) -> str | None:
-    """Read and hash the next line, None at the end of the file; the first line has number 1."""
+    """Read and hash the line of a number, counted from 1, or return None at the end of the file."""
     raw = handle.readline(MAX_LINE_BYTES + 1)
     if not raw:
         return None
@@ -203,7 +203,7 @@ def iterate_records(
 
 
 def try_separators(line: str, declared: str) -> dict[str, list[str]]:
-    """Split a header by each possible separator; return the names by separator."""
+    """Return the names of a header for each possible separator."""
     splits, reason = {}, ""
     for separator in SEPARATORS if declared == AUTO else (declared,):
         try:
@@ -280,7 +280,7 @@ def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
 
 
 def read_row(fields: Sequence[str], header: Sequence[str], parsers: Parsers) -> dict[str, Any]:
-    """Return the parsed cells of a row; raise an error that names the first wrong column."""
+    """Return the parsed cells of a row, or raise an error about the first wrong column."""
     if len(fields) != len(header):
         raise BadCellError(f"expected {len(header)} fields, found {len(fields)}")
     cells = dict(zip(header, fields, strict=True))
@@ -354,7 +354,7 @@ def read_rows(
     as_text: bool = False,
     needs_label: bool = True,
 ) -> dict[str, list[Any]]:
-    """Read the lines of a file into columns; rejected rows go to the report."""
+    """Read the lines of a file into columns and add the rejected rows to the report."""
     iterator = iter(lines)
     _, first = next(iterator, (0, None))
     layout = read_layout(first, schema, reading, as_text=as_text, needs_label=needs_label)
@@ -375,7 +375,7 @@ def refuse(reading: FileReading, error: RefusedFileError) -> None:
 def read_file(
     path: Path, folder: Path, schema: Schema, *, as_text: bool = False, needs_label: bool = True
 ) -> tuple[FileReading, dict[str, list[Any]]]:
-    """Read one CSV file strictly; return a report and the columns of the accepted rows.
+    """Read a CSV file strictly into a report and the columns of the accepted rows.
 
     Parameters
     ----------

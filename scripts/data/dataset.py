@@ -28,7 +28,7 @@ PART_ROWS = 2**16
 
 
 def as_integers(column: pd.Series) -> pd.Series:
-    """Return a float column as integers if every value is a whole number; else unchanged."""
+    """Return a float column as integers if every value is a whole number, else unchanged."""
     values = column.to_numpy()
     # A missing value, NaN, equals nothing. In parts, so that a large column needs little memory.
     parts = (values[start : start + PART_ROWS] for start in range(0, len(values), PART_ROWS))
@@ -178,7 +178,7 @@ def check_is_table(path: Path) -> None:
 
 
 def read_dataset(path: Path, schema: Schema) -> tuple[pd.DataFrame, str]:
-    """Read a dataset written by ingestion; return the table and the SHA-256 of the file.
+    """Return the table and the SHA-256 of a dataset written by ingestion.
 
     Raises
     ------

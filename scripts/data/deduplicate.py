@@ -68,7 +68,7 @@ class Words:
 
 
 def as_words(texts: pa.LargeStringArray) -> Words:
-    """Return texts as words; the bytes are copied once."""
+    """Return texts as words after a single copy of the bytes."""
     _, offsets_buffer, data = texts.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     first, last = int(offsets[0]), int(offsets[-1])

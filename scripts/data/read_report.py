@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A rejected row: file, line, column and reason; line 0 means the whole file."""
+    """A rejected row: file, line (0 for the whole file), column and reason."""
 
     file: str
     line: int

@@ -90,7 +90,7 @@ def find_separator(paths: list[Path]) -> tuple[str, str]:
 
 
 def find_description(table: pd.DataFrame) -> list[str]:
-    """List the columns described by the first row, a second header; usually empty.
+    """List the columns described by the first row, if the first row is a second header.
 
     Parameters
     ----------

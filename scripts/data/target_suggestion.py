@@ -116,7 +116,7 @@ def guess_negative(column: pd.Series, positive: str) -> str:
 
 
 def describe_target(column: pd.Series, name: str) -> tuple[dict[str, str], list[str]]:
-    """Guess the labels of a target; return their config keys and a description.
+    """Guess the labels of a target and return their config keys with a description.
 
     Parameters
     ----------

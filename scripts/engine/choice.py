@@ -43,7 +43,7 @@ class Intake(Protocol):
         """Return the read reports of the files."""
 
     def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
-        """Write the dataset; return the path and the number of rows."""
+        """Write the dataset and return the path and the number of rows."""
 
 
 class Engine(Protocol):
@@ -65,12 +65,12 @@ class Engine(Protocol):
     def score(
         self, model: Model, read_test_data: ReadTestData
     ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
-        """Measure a model on the test data; return the scores, file reports and dropped rows."""
+        """Return the scores of a model on the test data, the file reports and the dropped rows."""
 
     def compare_drift(
         self, path: Path, schema: Schema, model: Model | None
     ) -> tuple[DataDrift, Digest | None]:
-        """Compare a dataset with the training data of a model; return a digest in memory, too."""
+        """Return the drift of a dataset since the training of a model, and a digest in memory."""
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: set[str]) -> dict[str, Labels]:
         """Collect the labels of the wanted clients from a dataset."""
@@ -80,7 +80,7 @@ class Engine(Protocol):
 
 
 def choose_engine(config: Config) -> Engine:
-    """Choose the engine that config.json names; refuse Spark without PySpark."""
+    """Return the engine named in config.json."""
     if capacity.is_cluster(config):
         # PySpark and Java are installed for a cluster only.
         from scripts.engine import spark_engine  # noqa: PLC0415

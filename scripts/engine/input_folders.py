@@ -38,11 +38,11 @@ class InputFolder(Protocol):
         """
 
     def fetch(self, folder: Path) -> Path:
-        """Return a local path with the same files; `folder` is for copies."""
+        """Return a local path with the same files, perhaps copies in `folder`."""
 
 
 def hash_if_changed(path: Path, known: Mapping[str, KnownFile]) -> KnownFile:
-    """Return the state and digest of a file; only a changed state is hashed again."""
+    """Return the state and digest of a file, known or hashed after a change of the state."""
     state, before = files.file_state(path), known.get(str(path))
     # An unreadable file is refused later, with the reason. Here the hash of its name stands in.
     # Permissions are no part of the state, so reading is tried again in the next run.

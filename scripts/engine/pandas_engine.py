@@ -138,7 +138,7 @@ class TableIntake:
     readings: Sequence[FileReading]
 
     def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
-        """Write the dataset; return the path and the number of rows."""
+        """Write the dataset and return the path and the number of rows."""
         path = Kind.DATASET.path(folder, stamp)
         files.write_whole(path, self.parts)
         return path, self.n_rows
@@ -244,7 +244,7 @@ class PandasEngine:
     def compare_drift(
         self, path: Path, schema: Schema, model: Model | None
     ) -> tuple[DataDrift, Digest | None]:
-        """Compare a dataset with the training data of a model; return a digest in memory, too."""
+        """Return the drift of a dataset since the training of a model, and a digest in memory."""
         dataset.check_is_table(path)
         mode = capacity.choose_mode(path, self.config.engine)
         if mode is not ExecutionMode.TABLE:

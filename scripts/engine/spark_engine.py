@@ -69,7 +69,7 @@ class SparkEngine:
     def compare_drift(
         self, path: Path, schema: Schema, model: Model | None
     ) -> tuple[DataDrift, Digest | None]:
-        """Compare a dataset in parts with the training data of a model; return no digest."""
+        """Return the drift of a dataset in parts since the training of a model, and no digest."""
         return drift.compare(self.config.engine, path, schema, model), None
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: set[str]) -> dict[str, Labels]:

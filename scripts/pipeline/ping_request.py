@@ -14,7 +14,7 @@ class NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def post(url: str, text: str, timeout_s: float) -> str:
-    """Send a text; return "" or the failure, without the URL since a URL may be a secret."""
+    """Send a text and return "" or the failure, without the URL since a URL may be a secret."""
     try:
         request = urllib.request.Request(url, data=text.encode(), method="POST")  # noqa: S310 - config checks the scheme
         request.add_header("Content-Type", "text/plain; charset=utf-8")

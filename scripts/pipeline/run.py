@@ -1,4 +1,4 @@
-"""The record of a run: its steps, timed and watched, and their results in the database of runs."""
+"""The record of a run in the database of runs: files, model, scores, decision and durations."""
 
 import logging
 import time
@@ -66,7 +66,7 @@ class Run:
         *args: Parameters.args,
         **kwargs: Parameters.kwargs,
     ) -> Result:
-        """Call the function of a step; report the step to the watchdog and note the duration."""
+        """Call the function of a step, known to the watchdog, and note the duration."""
         self.watch.note(self.id, name)
         started = time.monotonic()
         try:
@@ -139,7 +139,7 @@ class Run:
             )
 
     def end(self, status: Status, **facts: Any) -> None:
-        """Record the end of the run: status, durations and reason, with that of a forced run."""
+        """Record the end of the run: status, durations and reason, with the reason of --force."""
         self.reason = " ".join([*self.complaints, self.reason])
         if self.request.force_reason is not None:
             self.reason = f"forced ({self.request.force_reason}): {self.reason}"
@@ -155,7 +155,7 @@ class Run:
             )
 
     def end_failed(self, error: Exception) -> None:
-        """Record the error that ended the run; earlier records stay."""
+        """Record the end of the run by an error."""
         self.watch.end()
         status = Status.TIMEOUT if isinstance(error, RunTimeoutError) else Status.FAILED
         text = str(error) if isinstance(error, PipelineError) else repr(error)

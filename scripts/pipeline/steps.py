@@ -53,7 +53,7 @@ def ingest(run: Run, snap: Snapshot, context: RunContext) -> Ingestion:
 
 
 def monitor(run: Run, context: RunContext, dataset_path: Path) -> MonitoringResult | None:
-    """Measure the drift of the release in production; a failure is only logged."""
+    """Measure the drift of the release in production, or log the failure."""
     result = None
     try:
         result = observation.observe(run.engine, run.id, context, dataset_path)
@@ -122,7 +122,7 @@ def deploy(
 
 
 def score_clients(run: Run, context: RunContext, ingested: Ingestion) -> None:
-    """Score today's clients with the release in production; a failure is only logged."""
+    """Score today's clients with the release in production, or log the failure."""
     try:
         run.step(
             "clients",
@@ -147,7 +147,7 @@ def report_step(
     *args: Parameters.args,
     **kwargs: Parameters.kwargs,
 ) -> None:
-    """Call the function of a step that only reports; a failure is only logged."""
+    """Call the function of a reporting step, or log the failure."""
     try:
         run.step(name, function, *args, **kwargs)
     except RunTimeoutError:
@@ -182,7 +182,7 @@ def report(run: Run, context: RunContext, monitored: MonitoringResult | None) ->
 
 
 def remove_old_files(run: Run, context: RunContext) -> None:
-    """Remove the files that the retention settings no longer keep."""
+    """Remove files and releases beyond the retention settings."""
     current = context.current_release()
     stamp = None if current is None else current.manifest.model_stamp
     retention.remove_old_files(run.engine, run.config, stamp)

@@ -49,7 +49,7 @@ def format_reason(timeout_s: float, step: str) -> str:
 
 
 def wait_for_end(reader: int, timeout_s: float, last_step: list[str]) -> bool:
-    """Read the steps of a run until a timeout; return whether the run has ended."""
+    """Read the steps of a run until a timeout and return whether the run has ended."""
     deadline_s = time.monotonic() + timeout_s
     while (left_s := deadline_s - time.monotonic()) > 0:
         if not select.select([reader], [], [], left_s)[0]:
@@ -62,7 +62,7 @@ def wait_for_end(reader: int, timeout_s: float, last_step: list[str]) -> bool:
 
 
 def guard(reader: int, run_pid: int, timeout_s: float, record: Callable[[int, str], None]) -> None:
-    """Wait for a run; after the time limit interrupt, then kill and record the run."""
+    """Wait for the end of a run, and after the time limit interrupt, kill and record the run."""
     last_step: list[str] = []
     if wait_for_end(reader, timeout_s, last_step):
         return
@@ -146,7 +146,7 @@ def url_of(ping_url: str, signal: Signal) -> str:
 
 
 def send(ping_url: str, signal: Signal, text: str, failures: list[str]) -> None:
-    """Send a signal; append a failure to the list, without the URL since a URL may be a secret."""
+    """Send a signal and append a failure to a list, without the URL since a URL may be a secret."""
     # Only with a monitor: it brings Python's HTTP, and a run with nothing new must not pay for it.
     from scripts.pipeline import ping_request  # noqa: PLC0415
 
