@@ -75,7 +75,7 @@ def send_alerts(config: Config, engine: Engine) -> None:
         alerts.send_due_alerts(engine, config, datetime.now(UTC))
     except RecordsError as error:
         # The end of the run must reach the caller all the same.
-        log.error("What changed could not be told: %s", error)
+        log.error("The alerts could not be sent: %s", error)
 
 
 @contextlib.contextmanager

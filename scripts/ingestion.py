@@ -120,7 +120,7 @@ def main(
     if any(reading.rejected for reading in readings):
         rejected_path = Kind.REJECTED.path(folder, stamp)
         files.write_whole(rejected_path, read_report.format_rejected(readings))
-        log.info("Wrote what was not used, and why, to %s.", rejected_path)
+        log.info("Wrote the rejected rows and their reasons to %s.", rejected_path)
     dataset_path, n_rows = intake.write(folder, stamp)
     files.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.encode_schema(schema))
     used = [str(reading.path) for reading in readings if not reading.refused]

@@ -125,13 +125,13 @@ def open_file(path: Path, folder: Path) -> BinaryIO:
 
 def check_encoding(first: bytes, declared: str) -> str:
     """Return the encoding, UTF-8 with or without a byte order mark, if permitted by the schema."""
-    found = WITH_BOM if first.startswith(codecs.BOM_UTF8) else WITHOUT_BOM
-    if declared not in (AUTO, found):
+    encoding = WITH_BOM if first.startswith(codecs.BOM_UTF8) else WITHOUT_BOM
+    if declared not in (AUTO, encoding):
         raise RefusedFileError(
-            f"its first bytes say {found}, but schema.encoding declares {declared}; write"
+            f"its first bytes say {encoding}, but schema.encoding declares {declared}; write"
             f" {AUTO!r} there to take both"
         )
-    return found
+    return encoding
 
 
 def read_line(
@@ -305,9 +305,9 @@ def read_record(
     try:
         return read_row(split_record(record, layout.separator), layout.header, layout.parsers)
     except BadCellError as error:
-        found = shorten(error.found) if error.found else ""
+        shown = shorten(error.found) if error.found else ""
         reading.rejected.append(
-            RejectedRow(reading.path.name, number, error.column, error.expected, found)
+            RejectedRow(reading.path.name, number, error.column, error.expected, shown)
         )
         return None
 

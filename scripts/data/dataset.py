@@ -308,8 +308,8 @@ def missing_fractions(table: pd.DataFrame) -> dict[str, float]:
         raise DatasetError(
             "The table has no row, so the fractions of missing values are not defined."
         )
-    blank = table.isna() | (table == "")
-    return {str(name): float(share) for name, share in blank.mean().items()}
+    is_missing = table.isna() | (table == "")
+    return {str(name): float(fraction) for name, fraction in is_missing.mean().items()}
 
 
 def finite_or_none(value: float) -> float | None:

@@ -72,9 +72,9 @@ def as_words(texts: pa.LargeStringArray) -> Words:
     _, offsets_buffer, data = texts.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     first, last = int(offsets[0]), int(offsets[-1])
-    used = np.frombuffer(data, np.uint8)[first:last] if last else np.zeros(0, np.uint8)
-    padded = np.concatenate([used, np.zeros(WORD_BYTES, np.uint8)])
-    words: Numbers = np.ndarray(len(used) + 1, np.dtype("<u8"), padded.data, strides=(1,))
+    text_bytes = np.frombuffer(data, np.uint8)[first:last] if last else np.zeros(0, np.uint8)
+    padded = np.concatenate([text_bytes, np.zeros(WORD_BYTES, np.uint8)])
+    words: Numbers = np.ndarray(len(text_bytes) + 1, np.dtype("<u8"), padded.data, strides=(1,))
     return Words(words, offsets[:-1] - first, np.diff(offsets))
 
 

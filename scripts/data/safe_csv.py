@@ -19,9 +19,9 @@ PREFIX = "'"
 Cell = str | int | float | None
 
 
-def protect(found: re.Match[str]) -> str:
+def protect(match: re.Match[str]) -> str:
     """Return the characters before a sign, followed by the prefix if a cell may begin there."""
-    return found[0] + PREFIX if SEPARATOR.search(found[0]) else found[0]
+    return match[0] + PREFIX if SEPARATOR.search(match[0]) else match[0]
 
 
 def format_cell(cell: Cell) -> str:

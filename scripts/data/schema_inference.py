@@ -90,8 +90,8 @@ def read_as_text(
     """
     readings, tables = [], []
     for path in paths:
-        found, columns = csv_reader.read_file(path, path.parent, schema, as_text=True)
-        readings.append(found)
+        reading, columns = csv_reader.read_file(path, path.parent, schema, as_text=True)
+        readings.append(reading)
         if columns[schema.target]:
             tables.append(pd.DataFrame(columns, dtype="str"))
     if not tables:

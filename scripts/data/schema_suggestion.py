@@ -307,8 +307,8 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     separator, first = find_separator(paths)
     # One of the marks that a config may name.
     mark = cast("Any", separator)
-    blank = Schema(target=target or first, ids=(), numeric=(), separator=mark)
-    table, readings, _ = schema_inference.read_as_text(paths, blank)
+    minimal = Schema(target=target or first, ids=(), numeric=(), separator=mark)
+    table, readings, _ = schema_inference.read_as_text(paths, minimal)
     described = find_description(table)
     if described:
         table = table.iloc[1:]
@@ -316,7 +316,7 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     labels, about_target = target_suggestion.describe_target(table[target], target)
     marks, about_marks = describe_marks(find_marks(table))
     declared = msgspec.structs.replace(
-        blank, target=target, inferred=("numeric", "categorical"), **labels, **marks
+        minimal, target=target, inferred=("numeric", "categorical"), **labels, **marks
     )
     lists, about_columns = select_columns(table, declared)
     separators = {} if separator == csv_reader.AUTO else {"separator": separator}

@@ -56,7 +56,7 @@ def is_status(name: str, labels: list[str]) -> bool:
 def guess_target(table: pd.DataFrame) -> str:
     """Guess the target by name, labels and position: a column of two labels, or a status."""
     labels = {name: labels_of(table[name]) for name in table.columns if name}
-    possible = [name for name, found in labels.items() if len(found) == 2 or is_status(name, found)]
+    possible = [name for name, known in labels.items() if len(known) == 2 or is_status(name, known)]
     if not possible:
         raise DatasetError("No column has two values, as a target must; name it with --target.")
 

@@ -1,4 +1,4 @@
-"""What is old is removed by one module, which a run with nothing new can afford to import."""
+"""Retention in a single module, light enough for a run with nothing new."""
 
 import subprocess
 import sys

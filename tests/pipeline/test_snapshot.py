@@ -1,4 +1,4 @@
-"""What is new, told by contents and settings, and said in words."""
+"""The comparison of files and settings with the last decided run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -113,9 +113,9 @@ def test_records_that_knew_no_roles_say_less(config: Config) -> None:
     files = [{**row, "role": None} for row in snap.rows()]
     last = {"id": 7, "fingerprint": "another", "verdict": "held"}
 
-    said = snapshot.explain_news(last, files, snap, "0001_x")
+    explanation = snapshot.explain_news(last, files, snap, "0001_x")
 
-    assert said == "files or settings changed since run 7"
+    assert explanation == "files or settings changed since run 7"
 
 
 def test_a_file_is_hashed_again_only_if_its_state_changed(tmp_path: Path) -> None:
