@@ -136,11 +136,13 @@ def infer(engine: EngineSettings, paths: Sequence[Path], declared: Schema) -> In
         (n_rows,) = aggregate(rows, [F.count(F.lit(1))])
         looks = {
             name: look_at(rows, common.index(name), n_rows, declared.marks(name))
-            for name in schema_inference.open_columns(common, declared)
+            for name in schema_inference.undeclared_columns(common, declared)
         }
         labels = rows.select(column(str(common.index(declared.target)))).distinct().collect()
         for kept in (read, rows):
             kept.unpersist()
     rare = sorted({name for header in headers for name in header} - set(common))
-    found = schema_inference.sort_columns(looks, declared)
-    return schema_inference.settle(found, [row[0] for row in labels], declared, readings, rare)
+    found = schema_inference.classify_columns(looks, declared)
+    return schema_inference.finish_inference(
+        found, [row[0] for row in labels], declared, readings, rare
+    )
