@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from scripts.core import drift_limits
 from scripts.model.metrics import Evaluation
 from scripts.production.release import Release
 from scripts.records.run_details import ReleaseHistory
@@ -132,9 +133,8 @@ def describe_states(story: ReleaseHistory) -> list[tuple[str, str]]:
 def format_column(row: Row) -> list[str]:
     """Spell one column of the data as a line of the table."""
     limit = row["drift_limit"]
-    is_over = row["drift"] is not None and limit is not None and row["drift"] > limit
-    blanks, blanks_limit = row["missing_drift"], row["missing_drift_limit"]
-    is_blank = blanks is not None and blanks_limit is not None and blanks > blanks_limit
+    is_over = drift_limits.is_above(row["drift"], limit)
+    is_missing_over = drift_limits.is_above(row["missing_drift"], row["missing_drift_limit"])
     return [
         row["column"],
         row["kind"],
@@ -144,7 +144,7 @@ def format_column(row: Row) -> list[str]:
         format_value(row["standard_deviation"]),
         format_value(row["drift"], ".3f"),
         format_value(limit, ".3f"),
-        "DRIFT" if is_over else "BLANKS" if is_blank else "",
+        "DRIFT" if is_over else "BLANKS" if is_missing_over else "",
     ]
 
 
