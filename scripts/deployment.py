@@ -157,7 +157,7 @@ def main(
         shutil.rmtree(made)
         raise
     release.switch(prod_folder, made)
-    context.note_deployed(loaded)
+    context.set_release(loaded)
     log.info("Deployed model %s as release %s, F1 %.4f.", sources.stamp, made.name, f1)
     return loaded
 

@@ -177,7 +177,7 @@ def describe_predictions(current: Release, table: pd.DataFrame) -> dict[str, Any
 def describe_change(context: RunContext, found: MonitoringResult | None) -> dict[str, Any]:
     """Compare today's dataset and test data with those of the deployment, if there are any."""
     try:
-        newest = monitor.find(context) if found is None else monitor.follow_up(found, context)
+        newest = monitor.measure(context) if found is None else monitor.follow_up(found, context)
         return monitor.as_members(newest)
     except (NotMadeYetError, DatasetError) as error:
         log.warning("Nothing could be compared with the deployment: %s", error)
@@ -191,7 +191,7 @@ def describe_live(context: RunContext) -> dict[str, Any] | None:
         return None
     try:
         with database.open_records(config.database_url, may_change=False) as engine:
-            return live_drift.as_members(live_drift.find(engine, context))
+            return live_drift.as_members(live_drift.measure(engine, context))
     except (NotMadeYetError, RecordsError) as error:
         log.warning("Live rows could not be compared: %s", error)
         return None

@@ -206,7 +206,7 @@ def train_and_deploy(config: Config, dataset_path: Path) -> None:
 
 
 def test_what_was_found_stands_while_the_same_release_serves(deployed: Config) -> None:
-    found = monitor.find(RunContext(deployed))
+    found = monitor.measure(RunContext(deployed))
 
     assert monitor.follow_up(found, RunContext(deployed)) is found
 
@@ -216,9 +216,9 @@ def test_after_a_deployment_the_dataset_has_not_drifted_and_is_not_read_again(
 ) -> None:
     rows = [f"n{i},{500 + i},{120 + 12 * i},{10 + i % 51},1" for i in range(60)]
     path = deliver(deployed, "c.csv", rows)
-    before = monitor.find(RunContext(deployed), path)
+    before = monitor.measure(RunContext(deployed), path)
     train_and_deploy(deployed, path)
-    read_again = monitor.find(RunContext(deployed), path)
+    read_again = monitor.measure(RunContext(deployed), path)
     path.unlink()
 
     found = monitor.follow_up(before, RunContext(deployed))
@@ -231,7 +231,7 @@ def test_after_a_deployment_the_dataset_has_not_drifted_and_is_not_read_again(
 
 
 def test_after_a_change_of_schema_the_dataset_is_read_again(deployed: Config) -> None:
-    before = monitor.find(RunContext(deployed))
+    before = monitor.measure(RunContext(deployed))
     schema = msgspec.structs.replace(
         deployed.schema, numeric=deployed.schema.numeric[:2], categorical=("number_of_employees",)
     )

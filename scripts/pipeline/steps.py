@@ -113,7 +113,7 @@ def decide(run: Run, context: RunContext, trained: Training) -> None:
         )
         run.record_deployment(made, decision.production_release)
         run.is_first_release = decision.production_release is None
-        observation.start_over(run.engine, run.id, made.name, scored.evaluation)
+        observation.record_new_release(run.engine, run.id, made.name, scored.evaluation)
     run.verdict = VERDICTS.get(decision.answer, Verdict.HELD)
 
 

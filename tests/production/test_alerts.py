@@ -250,7 +250,7 @@ def test_a_receivers_broken_headers_bring_no_secret_into_the_log(
         ("https://ann:pass@hooks.example.org:8443/a?b#c", "hooks.example.org"),
         ("http://", "an address without a host"),
         ("http://\udcff/x", r"\udcff"),
-        ("http://[::1/x", "an address that cannot be read"),
+        ("http://[::1/x", "an unreadable address"),
     ],
     ids=["whole", "empty", "no text", "no bracket"],
 )

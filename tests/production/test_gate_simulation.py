@@ -52,26 +52,33 @@ STORY = replay_of(([1, 0, 0, 0], 0.7), ([1, 1, 1, 0], 0.6), ([1, 1, 0, 0], 0.8))
 def test_a_gate_is_judged_by_what_it_lets_through(
     settings: PromotionSettings | None, n_promotions: int, n_downgrades: int, final_f1: float
 ) -> None:
-    tally = ReplayCounts()
+    counts = ReplayCounts()
 
-    gate_simulation.play(STORY, 4, GateRule("", settings), tally)
+    gate_simulation.play(STORY, 4, GateRule("", settings), counts)
 
-    assert (tally.n_promotions, tally.n_downgrades) == (n_promotions, n_downgrades)
-    assert tally.final_f1s == [final_f1]
+    assert (counts.n_promotions, counts.n_downgrades) == (n_promotions, n_downgrades)
+    assert counts.final_f1s == [final_f1]
 
 
 def test_only_the_first_test_rows_decide_when_fewer_are_asked_for() -> None:
-    tally = ReplayCounts()
+    counts = ReplayCounts()
 
-    gate_simulation.play(STORY, 1, GateRule("", PromotionSettings(min_probability=0.0)), tally)
+    gate_simulation.play(STORY, 1, GateRule("", PromotionSettings(min_probability=0.0)), counts)
 
     # One row is one class: no F1 could decide anything, and nothing is ever deployed.
-    assert tally.final_f1s == [0.0]
+    assert counts.final_f1s == [0.0]
 
 
-def test_a_tally_spells_counts_share_and_mean() -> None:
-    assert ReplayCounts(4, 1, [0.5, 0.7]).spell(50, "x") == ("50", "x", "4", "1", "25%", "0.6000")
-    assert ReplayCounts(0, 0, [0.5]).spell(50, "x")[4] == "-"
+def test_the_row_of_a_gate_has_counts_share_and_mean() -> None:
+    assert ReplayCounts(4, 1, [0.5, 0.7]).format_row(50, "x") == (
+        "50",
+        "x",
+        "4",
+        "1",
+        "25%",
+        "0.6000",
+    )
+    assert ReplayCounts(0, 0, [0.5]).format_row(50, "x")[4] == "-"
 
 
 def test_no_row_is_in_two_parts() -> None:

@@ -140,7 +140,7 @@ def test_a_deployment_ends_the_drift(deployed: Config, engine: Engine) -> None:
         engine, start_run(engine), RunContext(deployed), ingest(deployed, "c.csv", DRIFTED)
     )
 
-    observation.start_over(engine, start_run(engine), "0002_x", make_evaluation())
+    observation.record_new_release(engine, start_run(engine), "0002_x", make_evaluation())
 
     assert states_of(engine) == {"data": "ok", "model": "ok"}
     assert alerts_of(engine) == [("data", "drift"), ("data", "ok")]

@@ -397,7 +397,7 @@ def test_verify_finds_a_current_that_leads_nowhere(
     checked = run("verify")
 
     assert checked.exit_code == 65
-    assert f"{third} damaged: current leads to it" in checked.stdout
+    assert f"{third} damaged: current leads to a missing folder" in checked.stdout
 
 
 @pytest.mark.parametrize("command", ["list", "verify"])
