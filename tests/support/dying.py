@@ -1,7 +1,7 @@
 """Dies just before the k-th file-system call of a deployment or a rollback, as often as asked.
 
-What deploys is imported once, and each death is a fork of that: `python -m tests.support.dying CONFIG`
-reads lines of JSON, `[k, release or null]`, and answers each with `[exit code, calls made]`.
+The program is imported once, and each death is a fork: `python -m tests.support.dying CONFIG` reads
+lines of JSON, `[k, release or null]`, and answers each with `[exit code, calls made]`.
 """
 
 import io
