@@ -1,4 +1,4 @@
-"""Asks the running service for everything it can say."""
+"""The API calls step: predictions, score, summary and diagnosis from the running service."""
 
 import logging
 from collections import Counter
@@ -19,7 +19,7 @@ from scripts.production.run_context import RunContext
 
 Answer = dict[str, Any]
 JsonRows = list[dict[str, Any]]
-# What a body holds besides its rows: {"data":[ and ]}.
+# The bytes of a body besides the rows: {"data":[ and ]}.
 N_FRAME_BYTES = 11
 PER_ROW = ("predictions", "probabilities", "risk_bands")
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def describe_refusal(response: requests.Response) -> str:
-    """Give what the service says of an error; nothing if it says nothing we know."""
+    """Return the detail of an error response, else the reason phrase."""
     try:
         return str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
@@ -37,33 +37,33 @@ def describe_refusal(response: requests.Response) -> str:
 def ask(
     session: requests.Session, config: Config, path: str, rows: JsonRows | None = None
 ) -> Answer:
-    """Ask one question of the service.
+    """Send a request to the service and return the JSON response.
 
     Parameters
     ----------
     session : requests.Session
-        Carries the token.
+        With the token.
     config : Config
-        Says where the service is and how long to wait for it.
+        With the address of the service and the time limit.
     path : str
         The route.
     rows : list of dict, optional
-        With rows the question is a POST; NaN is sent as null.
+        The rows of a POST request, with NaN sent as null. None for a GET request.
 
     Returns
     -------
     dict
-        The whole answer.
+        The response.
 
     Raises
     ------
     NoServiceError
         If nothing answers.
     ServiceUnavailableError
-        If the service does not answer with what was asked for.
+        If the response is an error or no JSON object.
     """
     url = f"{config.api_url}{path}"
-    # requests would refuse a NaN, where msgspec writes null, the blank of the API.
+    # msgspec encodes NaN as null, the missing value of the API, where requests would raise.
     body = None if rows is None else msgspec.json.encode({"data": rows})
     try:
         response = session.request(
@@ -90,7 +90,7 @@ def ask(
 
 
 def split_rows(rows: JsonRows, api: ApiSettings) -> list[JsonRows]:
-    """Split rows into requests that the service takes, by number and by bytes."""
+    """Split rows into requests within the service's limits of rows and bytes."""
     largest = max(len(msgspec.json.encode(row)) + 1 for row in rows)
     n_fitting = (api.max_body_bytes - N_FRAME_BYTES) // largest
     step = max(1, min(api.max_rows, n_fitting))
@@ -98,7 +98,7 @@ def split_rows(rows: JsonRows, api: ApiSettings) -> list[JsonRows]:
 
 
 def ask_predictions(session: requests.Session, config: Config, rows: JsonRows) -> Answer:
-    """Ask for the predictions of all rows, in as many requests as it takes."""
+    """Return the predictions of the service for every row, in several requests if necessary."""
     chunks = split_rows(rows, config.api)
     answers = [ask(session, config, "/predict", chunk) for chunk in chunks]
     whole: Answer = answers[0] | {name: [] for name in PER_ROW}
@@ -116,20 +116,20 @@ def ask_predictions(session: requests.Session, config: Config, rows: JsonRows) -
 
 
 def main(config: Config, *, context: RunContext | None = None) -> Path:
-    """Ask the service about the test data, its score, summary and diagnosis; write the answers."""
-    # The columns that the service wants are those of the model in production.
+    """Request predictions, score, summary and diagnosis, and write the responses to a file."""
+    # The service expects the columns of the model in production.
     context = context or RunContext(config)
     current = context.current_release()
     schema = config.schema if current is None else current.model.schema
     table, _ = context.test_data.read(schema)
-    # pandas lets names be anything; those of the schema are text.
+    # pandas types column names as hashable; the names of the schema are text.
     rows = cast("JsonRows", dataset.features(table, schema).to_dict(orient="records"))
     token = read_tokens(config.api).any_for_reading
     with requests.Session() as session:
         # Proxies and netrc of the environment are not for a service on this machine.
         session.trust_env = False
         session.headers["Content-Type"] = "application/json"
-        # The test data is no traffic, and would hide what is.
+        # The test data is no traffic and would hide the real rows in the prediction log.
         session.headers[UNLOGGED[0]] = UNLOGGED[1]
         if token is not None:
             session.headers["Authorization"] = b"Bearer " + token
@@ -147,15 +147,15 @@ def main(config: Config, *, context: RunContext | None = None) -> Path:
 
 
 def describe_predictions(answer: Answer) -> str:
-    """Describe the predictions by their number, the share of leavers, and the bands."""
+    """Describe the predictions by number, expected exits and bands."""
     predicted, bands = answer["predictions"], Counter[str](answer["risk_bands"])
     n_leaving, n_rows = sum(map(int, predicted)), len(predicted)
-    spelled = ", ".join(f"{count} {band}" for band, count in bands.most_common())
-    return f"{n_rows} rows, of which {n_leaving} are expected to leave ({spelled})"
+    counts = ", ".join(f"{count} {band}" for band, count in bands.most_common())
+    return f"{n_rows} rows, of which {n_leaving} are expected to leave ({counts})"
 
 
 def describe_summary(answer: Answer) -> list[str]:
-    """Describe each column of the summary by its mean, median and standard deviation."""
+    """Describe each column of the summary by mean, median and standard deviation."""
     columns = zip(answer["columns"], *answer["summary"], strict=True)
     return [
         f"{name}: {', '.join('none' if n is None else f'{n:.4g}' for n in numbers)}"
@@ -176,7 +176,7 @@ def describe_diagnosis(answer: Answer) -> str:
 
 
 def format_summary(answers: Answer, path: Path) -> str:
-    """Spell what a person wants to see of the answers, a line for each endpoint."""
+    """Format the responses with a line for each endpoint."""
     score = answers["score"]
     return console.format_columns(
         [
@@ -192,7 +192,7 @@ def format_summary(answers: Answer, path: Path) -> str:
 
 
 def show_answers(config: Config) -> None:
-    """Ask the running service for everything it can say; write the answers, print a summary."""
+    """Call every endpoint of the running service, write the responses, and print a summary."""
     path = main(config)
     click.echo(format_summary(msgspec.json.decode(path.read_bytes(), type=Answer), path))
 

@@ -151,7 +151,7 @@ def test_what_f1_was_made_of_is_read_off_the_score(
     assert found == expected
 
 
-def make_findings() -> MonitoringResult:
+def make_result() -> MonitoringResult:
     """Make findings by hand: one column drifted in both ways, one did not."""
     drifted = ColumnDrift(
         column="balance",
@@ -178,7 +178,7 @@ def make_findings() -> MonitoringResult:
 
 
 def test_findings_are_spelled_as_a_table_and_two_sentences() -> None:
-    lines = monitoring.format_findings(make_findings()).splitlines()
+    lines = monitoring.format_result(make_result()).splitlines()
 
     assert lines[0].split() == [
         "column", "kind", "blank", "mean", "median", "SD", "drift", "limit", "blanks", "limit",

@@ -371,7 +371,7 @@ def draw_effects(axes: Axes, look: Theme, shown: list[Effect]) -> None:
     chart_style.frame(axes, look, x, y, ("change of the log-odds: right raises the risk", ""))
 
 
-def draw_model(used: Model, release: str) -> Drawing:
+def effects(used: Model, release: str) -> Drawing:
     """Draw the strongest effects of a model, one step of each column."""
     found = explanation.list_effects(used)
     shown = found[:N_SHOWN]

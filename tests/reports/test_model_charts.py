@@ -187,7 +187,7 @@ def test_the_strongest_fifteen_are_drawn_strongest_first() -> None:
         NumericTerm(column=f"c{number}", median=0, coefficient=(-1) ** number * number)
         for number in range(1, 21)
     )
-    drawing = model_charts.draw_model(make_model(terms), "0001_x")
+    drawing = model_charts.effects(make_model(terms), "0001_x")
 
     axes = chart_style.draw(drawing, chart_style.LIGHT).axes[0]
     widths = [bar.get_width() for bar in axes.patches]  # type: ignore[attr-defined]
@@ -202,7 +202,7 @@ def test_the_strongest_fifteen_are_drawn_strongest_first() -> None:
 def test_what_raises_the_risk_and_what_lowers_it_differ_in_colour() -> None:
     terms = tuple(NumericTerm(column=n, median=0, coefficient=c) for n, c in (("a", 1), ("b", -1)))
 
-    svg = chart_style.render_svg(model_charts.draw_model(make_model(terms), "r")).decode()
+    svg = chart_style.render_svg(model_charts.effects(make_model(terms), "r")).decode()
 
     assert "fill: var(--warning)" in svg
     assert "fill: var(--accent)" in svg
@@ -213,7 +213,7 @@ def test_what_raises_the_risk_and_what_lowers_it_differ_in_colour() -> None:
 )
 def test_any_name_of_a_column_fits(name: str) -> None:
     term = CategoricalTerm(column=name, categories=(name,), coefficients=(0.5,))
-    drawing = model_charts.draw_model(make_model((), (term,)), "r")
+    drawing = model_charts.effects(make_model((), (term,)), "r")
 
     figure = chart_style.draw(drawing, chart_style.LIGHT)
     with warnings.catch_warnings():
@@ -227,13 +227,13 @@ def test_any_name_of_a_column_fits(name: str) -> None:
 
 def test_a_model_without_columns_says_so() -> None:
     assert b"The model has no columns." in chart_style.render_svg(
-        model_charts.draw_model(make_model(), "r")
+        model_charts.effects(make_model(), "r")
     )
 
 
 def test_without_any_effect_there_is_still_a_picture() -> None:
     term = NumericTerm(column="a", median=0, coefficient=0)
 
-    assert chart_style.render_svg(model_charts.draw_model(make_model((term,)), "r")).startswith(
+    assert chart_style.render_svg(model_charts.effects(make_model((term,)), "r")).startswith(
         b"<svg"
     )
