@@ -35,6 +35,21 @@ class Sources:
     stamp: str
 
 
+def find_dataset(config: Config, sha256: str) -> Path:
+    """Find the training data of a model by digest."""
+    folder = config.output_folder_path
+    for path in reversed(artifacts.list_dated(folder, Kind.DATASET)):
+        if files.digest_file(path) == sha256:
+            return path
+    for path in reversed(artifacts.list_dated(folder, Kind.PARTS)):
+        if artifacts.read_identity(path) == sha256:
+            return path
+    raise NotMadeYetError(
+        f"{config.output_folder_path} no longer has the dataset this model was trained on; run"
+        " python -m scripts.ingestion, .training and .scoring again."
+    )
+
+
 def find_sources(config: Config, model_path: Path | None, dataset_path: Path | None) -> Sources:
     """Return the source files of a model, by default the latest."""
     if model_path is None:
@@ -54,21 +69,6 @@ def find_sources(config: Config, model_path: Path | None, dataset_path: Path | N
             release.MODEL: model_path,
         },
         stamp,
-    )
-
-
-def find_dataset(config: Config, sha256: str) -> Path:
-    """Find the training data of a model by digest."""
-    folder = config.output_folder_path
-    for path in reversed(artifacts.list_dated(folder, Kind.DATASET)):
-        if files.digest_file(path) == sha256:
-            return path
-    for path in reversed(artifacts.list_dated(folder, Kind.PARTS)):
-        if artifacts.read_identity(path) == sha256:
-            return path
-    raise NotMadeYetError(
-        f"{config.output_folder_path} no longer has the dataset this model was trained on; run"
-        " python -m scripts.ingestion, .training and .scoring again."
     )
 
 

@@ -54,6 +54,28 @@ def check_withdrawals(decision: Decision, candidate: Model, prod_folder: Path) -
     return replace(decision, answer=GateVerdict.HOLD, reason=reason)
 
 
+def format_fact(value: object) -> str:
+    """Format a value of a recorded decision."""
+    if value is None:
+        return "not defined"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def show_last(config: Config) -> None:
+    """Show the last recorded decision with all its evidence."""
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        decisions = runs.list_decisions(connection, 1)
+    if not decisions:
+        raise NotMadeYetError("No decision is recorded yet; run python -m scripts.fullprocess.")
+    rows = [(name, format_fact(value)) for name, value in decisions[0].items() if name != "id"]
+    click.echo(console.format_columns(rows))
+
+
 def main(
     config: Config, *, model_path: Path | None = None, context: RunContext | None = None
 ) -> Decision:
@@ -90,34 +112,19 @@ def main(
     return decision
 
 
-def format_fact(value: object) -> str:
-    """Format a value of a recorded decision."""
-    if value is None:
-        return "not defined"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def show_last(config: Config) -> None:
-    """Show the last recorded decision with all its evidence."""
-    with (
-        database.open_records(config.database_url) as engine,
-        database.reading(engine) as connection,
-    ):
-        decisions = runs.list_decisions(connection, 1)
-    if not decisions:
-        raise NotMadeYetError("No decision is recorded yet; run python -m scripts.fullprocess.")
-    rows = [(name, format_fact(value)) for name, value in decisions[0].items() if name != "id"]
-    click.echo(console.format_columns(rows))
-
-
 def decide_or_show(config: Config, *, last: bool) -> None:
     """Decide whether the latest model should replace production, by the F1 on the test data."""
     if last:
         show_last(config)
     else:
         main(config)
+
+
+def read_table(path: Path, declared: Schema) -> tuple[pd.DataFrame, Schema]:
+    """Read a labelled table as ingestion does, and return the table and the schema."""
+    schema = schema_inference.complete(declared, None, [path]) if declared.inferred else declared
+    table, _, _ = pandas_engine.read_input([path], schema, clean_more=ingestion.clean_more)
+    return table, schema
 
 
 def show_simulation(config: Config, *, table_path: Path, **settings: Any) -> None:
@@ -171,13 +178,6 @@ def make_program() -> click.Group:
         console.make_command(decide, [last]),
         [console.make_command(replay, simulation_parameters(), "simulate")],
     )
-
-
-def read_table(path: Path, declared: Schema) -> tuple[pd.DataFrame, Schema]:
-    """Read a labelled table as ingestion does, and return the table and the schema."""
-    schema = schema_inference.complete(declared, None, [path]) if declared.inferred else declared
-    table, _, _ = pandas_engine.read_input([path], schema, clean_more=ingestion.clean_more)
-    return table, schema
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def test_text_keeps_inside_the_picture_and_off_the_other_cells() -> None:
     ],
 )
 def test_the_classes_are_called_as_in_the_table(schema: Schema, words: tuple[str, str]) -> None:
-    assert model_charts.class_words(schema) == words
+    assert model_charts.class_names(schema) == words
 
 
 def test_main_draws_the_model_in_production(
@@ -108,9 +108,9 @@ def test_main_draws_the_model_in_production(
     headers = []
     draw_really = chart_style.draw
 
-    def note(drawing: chart_style.Drawing, look: chart_style.Theme, header: str = "") -> Figure:
+    def note(drawing: chart_style.Drawing, theme: chart_style.Theme, header: str = "") -> Figure:
         headers.append(header)
-        return draw_really(drawing, look, header)
+        return draw_really(drawing, theme, header)
 
     monkeypatch.setattr(chart_style, "draw", note)
 

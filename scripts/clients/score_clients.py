@@ -78,6 +78,15 @@ def describe_today(table: pd.DataFrame, schema: Schema, used: Model) -> TodaysCl
     return TodaysClients(dataset.client_names(table, schema).tolist(), columns, values)
 
 
+def first_high(band: str, last: Row | None, settled: set[int], now: datetime) -> datetime | None:
+    """Return the time of a client's first `high` band since the last outcome, None without one."""
+    if last is not None and not last["is_settled"] and last["id"] not in settled:
+        earlier: datetime | None = last["first_high_at"]
+        if earlier is not None:
+            return earlier
+    return now if band == Band.HIGH else None
+
+
 def make_scores(
     today: TodaysClients,
     used: Model,
@@ -135,6 +144,13 @@ def measure_gains(context: RunContext, used: Model) -> tuple[int, bytes]:
     return len(y), np.packbits(y.astype(np.uint8)).tobytes()
 
 
+def is_open(values: str, last: Row | None, settled: set[int]) -> bool:
+    """Return whether a client has to be scored, with False for values of a known outcome."""
+    if last is None or last["values"] != values:
+        return True
+    return not last["is_settled"] and last["id"] not in settled
+
+
 def select_open(
     today: TodaysClients, last_scores: Mapping[str, Row], settled: set[int]
 ) -> TodaysClients:
@@ -164,6 +180,38 @@ def record_scoring(
         "Scored %d clients with release %s, %d of them without enough data; joined %d outcomes.",
         len(rows), facts["release"], facts["n_without_data"], len(outcomes),
     )  # fmt: skip
+
+
+def find_outcome(last: Row, labels: Labels, columns: str) -> int | None:
+    """Return a client's newest label since the last score, None without one.
+
+    If the schema has changed since, row hashes are incomparable. No outcome is better than a wrong
+    outcome.
+    """
+    if last["is_settled"] or last["columns"] != columns:
+        return None
+    known_hashes = set(msgspec.json.decode(last["labels"], type=list[int]))
+    new_labels = [label for row_hash, label in labels.items() if row_hash not in known_hashes]
+    return new_labels[-1] if new_labels else None
+
+
+def find_outcomes(
+    last_scores: Mapping[str, Row], labels: Mapping[str, Labels], columns: str, now: datetime
+) -> list[dict[str, Any]]:
+    """Return the new outcomes, each joined to the last score of the client."""
+    kept = (
+        "client", "scored_at", "release", "probability", "band", "position", "first_high_at",
+    )  # fmt: skip
+    outcomes = []
+    for name in last_scores.keys() & labels.keys():
+        last = last_scores[name]
+        label = find_outcome(last, labels[name], columns)
+        if label is not None:
+            facts = {key: last[key] for key in kept}
+            outcomes.append(
+                facts | {"score_id": last["id"], "known_at": now, "exited": bool(label)}
+            )
+    return sorted(outcomes, key=lambda row: int(row["score_id"]))
 
 
 def score_clients(
@@ -241,51 +289,3 @@ def main(
             "%d clients have no label and no identifier, so nobody could be called: name a column"
             " in schema.ids, or rank them with python -m scripts.worklist TABLE.csv.", len(table),
         )  # fmt: skip
-
-
-def find_outcome(last: Row, labels: Labels, columns: str) -> int | None:
-    """Return a client's newest label since the last score, None without one.
-
-    If the schema has changed since, row hashes are incomparable. No outcome is better than a wrong
-    outcome.
-    """
-    if last["is_settled"] or last["columns"] != columns:
-        return None
-    known_hashes = set(msgspec.json.decode(last["labels"], type=list[int]))
-    new_labels = [label for row_hash, label in labels.items() if row_hash not in known_hashes]
-    return new_labels[-1] if new_labels else None
-
-
-def find_outcomes(
-    last_scores: Mapping[str, Row], labels: Mapping[str, Labels], columns: str, now: datetime
-) -> list[dict[str, Any]]:
-    """Return the new outcomes, each joined to the last score of the client."""
-    kept = (
-        "client", "scored_at", "release", "probability", "band", "position", "first_high_at",
-    )  # fmt: skip
-    outcomes = []
-    for name in last_scores.keys() & labels.keys():
-        last = last_scores[name]
-        label = find_outcome(last, labels[name], columns)
-        if label is not None:
-            facts = {key: last[key] for key in kept}
-            outcomes.append(
-                facts | {"score_id": last["id"], "known_at": now, "exited": bool(label)}
-            )
-    return sorted(outcomes, key=lambda row: int(row["score_id"]))
-
-
-def is_open(values: str, last: Row | None, settled: set[int]) -> bool:
-    """Return whether a client has to be scored, with False for values of a known outcome."""
-    if last is None or last["values"] != values:
-        return True
-    return not last["is_settled"] and last["id"] not in settled
-
-
-def first_high(band: str, last: Row | None, settled: set[int], now: datetime) -> datetime | None:
-    """Return the time of a client's first `high` band since the last outcome, None without one."""
-    if last is not None and not last["is_settled"] and last["id"] not in settled:
-        earlier: datetime | None = last["first_high_at"]
-        if earlier is not None:
-            return earlier
-    return now if band == Band.HIGH else None

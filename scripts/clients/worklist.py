@@ -35,6 +35,15 @@ EMPTY = Worklist(
     clients=[], n_clients=0, n_found=0, bands={}, capacity=None, scored_at=None, run_id=None,
     model_stamp=None, next_offset=None, release=None,
 )  # fmt: skip
+DEFAULT_TOP = 50
+# How many scores of a client are shown, and how many outcomes.
+N_SHOWN = 100
+Value = float | str | None
+
+
+def format_timestamp(at: datetime | None) -> str | None:
+    """Format a timestamp as RFC 3339, None for None."""
+    return None if at is None else at.isoformat()
 
 
 def as_entry(row: Row, reasons: list[ReasonEntry]) -> WorklistEntry:
@@ -50,6 +59,11 @@ def as_entry(row: Row, reasons: list[ReasonEntry]) -> WorklistEntry:
         previous_at=format_timestamp(row["previous_at"]),
         change=None if before is None else row["probability"] - before,
     )
+
+
+def as_interval(share: Share) -> Interval:
+    """Return a share as the response type."""
+    return msgspec.convert(asdict(share), Interval)
 
 
 def measure_capacity(scoring: Row, settings: WorklistSettings) -> Capacity | None:
@@ -70,7 +84,53 @@ def measure_capacity(scoring: Row, settings: WorklistSettings) -> Capacity | Non
     )
 
 
-DEFAULT_TOP = 50
+def read_model(connection: Connection, stamp: str) -> Model:
+    """Read the model of a scoring.
+
+    Raises
+    ------
+    ModelError
+        If the model is missing or damaged.
+    """
+    content = clients.find_model_content(connection, stamp)
+    if content is None:
+        raise ModelError(f"The records have no model {stamp}; the next run records one.")
+    return decode_model(content.encode(), Path(f"model {stamp} in the records"))
+
+
+def read_values(used: Model, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
+    """Return the values of scored clients as arrays by column."""
+    table = [msgspec.json.decode(row["values"]) for row in rows]
+    columns: dict[str, NDArray[Any]] = {}
+    for index, name in enumerate(used.schema.features):
+        values = [row[index] for row in table]
+        is_number = name in used.schema.numeric
+        columns[name] = np.array(values, dtype=np.float64 if is_number else object)
+    return columns
+
+
+def as_value(value: Any) -> Value:
+    """Return a value for JSON, None for a missing number."""
+    if isinstance(value, str):
+        return value
+    return None if math.isnan(value) else float(value)
+
+
+def as_reason(reason: Reason) -> ReasonEntry:
+    """Return a reason as the response type, with a text."""
+    return ReasonEntry(
+        column=reason.column,
+        value=as_value(reason.value),
+        typical=reason.typical,
+        effect=reason.effect,
+        text=explanation.format_reason(reason),
+    )
+
+
+def list_reasons(used: Model, columns: Columns) -> list[list[ReasonEntry]]:
+    """Return the strongest reasons of each client."""
+    per_client = explanation.find_reasons(used, columns, explanation.typical_values(used))
+    return [[as_reason(reason) for reason in reasons] for reasons in per_client]
 
 
 def worklist_page(
@@ -182,71 +242,6 @@ def rank_table(
             zip(indices.tolist(), reasons, strict=True), start=1
         )
     ]
-
-
-# How many scores of a client are shown, and how many outcomes.
-N_SHOWN = 100
-
-Value = float | str | None
-
-
-def format_timestamp(at: datetime | None) -> str | None:
-    """Format a timestamp as RFC 3339, None for None."""
-    return None if at is None else at.isoformat()
-
-
-def as_interval(share: Share) -> Interval:
-    """Return a share as the response type."""
-    return msgspec.convert(asdict(share), Interval)
-
-
-def as_value(value: Any) -> Value:
-    """Return a value for JSON, None for a missing number."""
-    if isinstance(value, str):
-        return value
-    return None if math.isnan(value) else float(value)
-
-
-def read_model(connection: Connection, stamp: str) -> Model:
-    """Read the model of a scoring.
-
-    Raises
-    ------
-    ModelError
-        If the model is missing or damaged.
-    """
-    content = clients.find_model_content(connection, stamp)
-    if content is None:
-        raise ModelError(f"The records have no model {stamp}; the next run records one.")
-    return decode_model(content.encode(), Path(f"model {stamp} in the records"))
-
-
-def read_values(used: Model, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
-    """Return the values of scored clients as arrays by column."""
-    table = [msgspec.json.decode(row["values"]) for row in rows]
-    columns: dict[str, NDArray[Any]] = {}
-    for index, name in enumerate(used.schema.features):
-        values = [row[index] for row in table]
-        is_number = name in used.schema.numeric
-        columns[name] = np.array(values, dtype=np.float64 if is_number else object)
-    return columns
-
-
-def as_reason(reason: Reason) -> ReasonEntry:
-    """Return a reason as the response type, with a text."""
-    return ReasonEntry(
-        column=reason.column,
-        value=as_value(reason.value),
-        typical=reason.typical,
-        effect=reason.effect,
-        text=explanation.format_reason(reason),
-    )
-
-
-def list_reasons(used: Model, columns: Columns) -> list[list[ReasonEntry]]:
-    """Return the strongest reasons of each client."""
-    per_client = explanation.find_reasons(used, columns, explanation.typical_values(used))
-    return [[as_reason(reason) for reason in reasons] for reasons in per_client]
 
 
 def as_score(row: Row, used: Model) -> ScoreEntry:

@@ -19,6 +19,8 @@ FAILING = "failing"
 MAX_AGE = timedelta(days=1)
 # Runs without new data compare live rows no more often, because the comparison imports pandas.
 LIVE_EVERY = timedelta(hours=1)
+TIMEOUT_S = 5.0
+SUCCESS = range(200, 300)
 
 log = logging.getLogger(__name__)
 
@@ -67,27 +69,6 @@ def record_last_run(engine: Engine, now: datetime) -> None:
             connection, "run", state, now, f"run {last['id']}, {last['status']}: {outcome}",
             last["id"],
         )  # fmt: skip
-
-
-def send_due_alerts(engine: Engine, config: Config, now: datetime) -> None:
-    """Send the changes of state not sent yet, at the start and at the end of a run.
-
-    The states are recorded before they are sent. A receiver without an answer gets them from the
-    next run, and no lock on the records is held while the program waits.
-    """
-    record_last_run(engine, now)
-    url = webhook_url(config)
-    if not url:
-        return
-    with database.reading(engine) as connection:
-        due = alert_states.unsent_alerts(connection, now - MAX_AGE)
-    if due and send(url, due):
-        with database.writing(engine) as connection:
-            alert_states.mark_sent(connection, [alert["id"] for alert in due], now)
-
-
-TIMEOUT_S = 5.0
-SUCCESS = range(200, 300)
 
 
 def describe_alert(alert: Mapping[str, Any]) -> str:
@@ -181,3 +162,20 @@ def send(url: str, alerts: Sequence[Mapping[str, Any]]) -> bool:
         return False
     log.info("Sent %d alerts to %s.", len(alerts), host_of(url))
     return True
+
+
+def send_due_alerts(engine: Engine, config: Config, now: datetime) -> None:
+    """Send the changes of state not sent yet, at the start and at the end of a run.
+
+    The states are recorded before they are sent. A receiver without an answer gets them from the
+    next run, and no lock on the records is held while the program waits.
+    """
+    record_last_run(engine, now)
+    url = webhook_url(config)
+    if not url:
+        return
+    with database.reading(engine) as connection:
+        due = alert_states.unsent_alerts(connection, now - MAX_AGE)
+    if due and send(url, due):
+        with database.writing(engine) as connection:
+            alert_states.mark_sent(connection, [alert["id"] for alert in due], now)

@@ -21,7 +21,7 @@ Y = [1, 1, 0, 0, 1, 0, 0, 0, 0, 0]
 P = [0.95, 0.85, 0.75, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, 0.05]
 
 
-def judged(
+def scored(
     y: list[int] = Y, probability: list[float] = P, threshold: float = 0.7
 ) -> ScoredTestRows:
     """Make test rows with what was said of them."""
@@ -37,7 +37,7 @@ def line_of(drawing: Drawing, label: str) -> tuple[list[float], list[float]]:
 
 def test_the_point_of_the_threshold_is_where_the_counts_put_it() -> None:
     # From 0.7 up three are predicted to leave: two do, of three; one of seven is a false alarm.
-    roc, recall = model_charts.roc(judged(), 0.9), model_charts.precision_recall(judged())
+    roc, recall = model_charts.roc(scored(), 0.9), model_charts.precision_recall(scored())
 
     points = [np.ravel(line_of(drawing, "threshold")) for drawing in (roc, recall)]
     assert points[0].tolist() == pytest.approx([1 / 7, 2 / 3])
@@ -45,13 +45,13 @@ def test_the_point_of_the_threshold_is_where_the_counts_put_it() -> None:
 
 
 def test_a_threshold_that_nobody_reaches_lists_nobody() -> None:
-    x, y = line_of(model_charts.roc(judged(threshold=0.99), 0.9), "threshold")
+    x, y = line_of(model_charts.roc(scored(threshold=0.99), 0.9), "threshold")
 
     assert (x, y) == ([0.0], [0.0])
 
 
 def test_the_words_hold_the_numbers() -> None:
-    roc, recall = model_charts.roc(judged(), 20 / 21), model_charts.precision_recall(judged())
+    roc, recall = model_charts.roc(scored(), 20 / 21), model_charts.precision_recall(scored())
 
     assert "area under it is 0.952" in roc.alt
     assert "At the threshold 0.700, 66.7% of those who leave are caught" in roc.alt
@@ -61,7 +61,7 @@ def test_the_words_hold_the_numbers() -> None:
 
 
 def test_gains_are_the_share_of_exits_among_the_riskiest() -> None:
-    x, y = line_of(model_charts.gains(judged()), "production")
+    x, y = line_of(model_charts.gains(scored()), "production")
 
     assert x == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1])
     assert y == pytest.approx([0, 1 / 3, 2 / 3, 2 / 3, 2 / 3, 1, 1, 1, 1, 1, 1])
@@ -89,7 +89,7 @@ def test_long_curves_keep_their_head_and_are_thinned_behind_it() -> None:
 def of_ranks(left: list[int], n_rows: int) -> ScoredTestRows:
     """Make rows of which those at these ranks left; the probability falls from rank to rank."""
     y = [int(rank in left) for rank in range(1, n_rows + 1)]
-    return judged(y, np.linspace(1, 0, n_rows).tolist())
+    return scored(y, np.linspace(1, 0, n_rows).tolist())
 
 
 def test_precision_of_the_first_six_is_drawn_as_it_is() -> None:
@@ -126,7 +126,7 @@ def test_short_curves_are_not_thinned() -> None:
 
 
 def test_calibration_compares_tenths_of_the_probability() -> None:
-    drawing = model_charts.calibration(judged([1, 0, 0, 0], [0.92, 0.98, 0.11, 0.15]))
+    drawing = model_charts.calibration(scored([1, 0, 0, 0], [0.92, 0.98, 0.11, 0.15]))
     x, y = line_of(drawing, "realised, 95 % interval, clients")
 
     assert x == pytest.approx([0.13, 0.95])
@@ -138,7 +138,7 @@ def test_calibration_compares_tenths_of_the_probability() -> None:
 
 @pytest.mark.parametrize(("y", "auc"), [([0, 0, 0], None), ([1, 1, 1], None), ([0], None)])
 def test_one_class_has_no_curve_and_says_so(y: list[int], auc: float | None) -> None:
-    rows = judged(y, [0.5] * len(y))
+    rows = scored(y, [0.5] * len(y))
 
     for drawing in (model_charts.roc(rows, auc), model_charts.precision_recall(rows)):
         assert model_charts.ONE_CLASS in drawing.alt
@@ -146,18 +146,18 @@ def test_one_class_has_no_curve_and_says_so(y: list[int], auc: float | None) -> 
 
 
 def test_without_an_exit_there_are_no_gains() -> None:
-    assert model_charts.ONE_CLASS in model_charts.gains(judged([0, 0], [0.1, 0.9])).alt
+    assert model_charts.ONE_CLASS in model_charts.gains(scored([0, 0], [0.1, 0.9])).alt
 
 
 def test_where_everybody_left_a_list_catches_its_length() -> None:
-    x, y = line_of(model_charts.gains(judged([1, 1, 1], [0.1, 0.5, 0.9])), "production")
+    x, y = line_of(model_charts.gains(scored([1, 1, 1], [0.1, 0.5, 0.9])), "production")
 
     assert y == pytest.approx(x)
 
 
 @pytest.mark.parametrize("probability", [[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 def test_probabilities_at_the_ends_are_drawn(probability: list[float]) -> None:
-    rows = judged([0, 1], probability, 0.5)
+    rows = scored([0, 1], probability, 0.5)
 
     for drawing in (
         model_charts.roc(rows, 0.5),
