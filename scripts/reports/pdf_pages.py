@@ -44,6 +44,73 @@ class TableColumn:
     is_sentence: bool = False
 
 
+def is_plain(text: str) -> bool:
+    """Return whether the standard fonts of PDF have every letter of a text."""
+    try:
+        text.encode(PLAIN_LETTERS)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def texts_of(figure: Figure) -> list[Text]:
+    """Return the texts of a page."""
+    texts = list(figure.texts)
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        texts += axes.texts if legend is None else [*axes.texts, *legend.get_texts()]
+        # `findobj` makes the ticks of an axis, which takes longer than drawing axes without ticks.
+        if axes.axison:
+            texts += axes.findobj(Text)
+    return texts
+
+
+def choose_fonts(figures: Sequence[Figure]) -> Any:
+    """Return the font settings for the texts of a document, and set Helvetica if possible."""
+    texts = [text for figure in figures for text in texts_of(figure)]
+    if not all(is_plain(text.get_text()) for text in texts):
+        return EMBEDDED
+    for text in texts:
+        text.set_fontfamily("Helvetica")
+        # Helvetica's normal weight has this name.
+        if text.get_fontweight() == "normal":
+            text.set_fontweight("medium")
+    return PLAIN
+
+
+def wrap(text: str, width: float, size: float) -> list[str]:
+    """Break a text into lines of limited width in points."""
+    return textwrap.wrap(chart_style.safe_line(text, 2000), int(width / (size * LETTER * 0.92)))
+
+
+def fits(text: str, width: float, size: float) -> bool:
+    """Return whether a text fits into a width in points."""
+    # `width_of` is for type of 12 pixels, and on the low side for some letters.
+    return 1.06 * chart_style.width_of(text) * size / 12 <= width
+
+
+def fit_cell(text: str, width: float) -> str:
+    """Shorten a text in the middle to the width of a cell, as the end of a path is important."""
+    if fits(text, width, SMALL):
+        return text
+    length = len(text)
+    while length > 3:
+        length -= 1
+        head = length // 2
+        cut = text[:head] + "…" + text[len(text) - (length - head - 1) :]
+        if fits(cut, width, SMALL):
+            return cut
+    return text[:1] + "…"
+
+
+def fit_sentence(text: str, width: float, size: float = SMALL) -> str:
+    """Shorten a sentence to whole clauses of limited width in points."""
+    cut = text
+    while len(cut) > 3 and not fits(cut, width, size):
+        cut = sentences.shorten(text, len(cut) - 1)
+    return cut
+
+
 class PdfLayout:
     """The pages of a document, filled from top to bottom, with a new page for overflow."""
 
@@ -193,70 +260,3 @@ class PdfLayout:
                 for figure in self.figures:
                     pages.savefig(figure)
         return buffer.getvalue()
-
-
-def is_plain(text: str) -> bool:
-    """Return whether the standard fonts of PDF have every letter of a text."""
-    try:
-        text.encode(PLAIN_LETTERS)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def texts_of(figure: Figure) -> list[Text]:
-    """Return the texts of a page."""
-    texts = list(figure.texts)
-    for axes in figure.axes:
-        legend = axes.get_legend()
-        texts += axes.texts if legend is None else [*axes.texts, *legend.get_texts()]
-        # `findobj` makes the ticks of an axis, which takes longer than drawing axes without ticks.
-        if axes.axison:
-            texts += axes.findobj(Text)
-    return texts
-
-
-def choose_fonts(figures: Sequence[Figure]) -> Any:
-    """Return the font settings for the texts of a document, and set Helvetica if possible."""
-    texts = [text for figure in figures for text in texts_of(figure)]
-    if not all(is_plain(text.get_text()) for text in texts):
-        return EMBEDDED
-    for text in texts:
-        text.set_fontfamily("Helvetica")
-        # Helvetica's normal weight has this name.
-        if text.get_fontweight() == "normal":
-            text.set_fontweight("medium")
-    return PLAIN
-
-
-def wrap(text: str, width: float, size: float) -> list[str]:
-    """Break a text into lines of limited width in points."""
-    return textwrap.wrap(chart_style.safe_line(text, 2000), int(width / (size * LETTER * 0.92)))
-
-
-def fits(text: str, width: float, size: float) -> bool:
-    """Return whether a text fits into a width in points."""
-    # `width_of` is for type of 12 pixels, and on the low side for some letters.
-    return 1.06 * chart_style.width_of(text) * size / 12 <= width
-
-
-def fit_cell(text: str, width: float) -> str:
-    """Shorten a text in the middle to the width of a cell, as the end of a path is important."""
-    if fits(text, width, SMALL):
-        return text
-    length = len(text)
-    while length > 3:
-        length -= 1
-        head = length // 2
-        cut = text[:head] + "…" + text[len(text) - (length - head - 1) :]
-        if fits(cut, width, SMALL):
-            return cut
-    return text[:1] + "…"
-
-
-def fit_sentence(text: str, width: float, size: float = SMALL) -> str:
-    """Shorten a sentence to whole clauses of limited width in points."""
-    cut = text
-    while len(cut) > 3 and not fits(cut, width, size):
-        cut = sentences.shorten(text, len(cut) - 1)
-    return cut
