@@ -1,4 +1,4 @@
-"""What is found of the newest data and the production model, and how it is said."""
+"""Monitoring of the newest data and the production model, and the description of the result."""
 
 import logging
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from tests.conftest import SMALL_ROWS, make_rows, write_csv
 
 
 def deliver(config: Config, name: str, rows: list[str]) -> Path:
-    """Put a further extract into the input folder and ingest all of them."""
+    """Put a further extract into the input folder and ingest the folder."""
     write_csv(config.input_folder_path / name, rows)
     return ingestion.main(config).dataset_path
 
@@ -152,7 +152,7 @@ def test_what_f1_was_made_of_is_read_off_the_score(
 
 
 def make_result() -> MonitoringResult:
-    """Make findings by hand: one column drifted in both ways, one did not."""
+    """Make a result by hand: a column with drift, also in missing values, and a column without."""
     drifted = ColumnDrift(
         column="balance",
         kind=Kind.NUMERIC,

@@ -1,4 +1,4 @@
-"""The confusion matrix and the charts as a person, and the service, find them."""
+"""The confusion matrix and the charts, for a person and for the service."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def plot(y: list[int], predicted: list[int], title: str = "a title") -> Figure:
 
 
 def texts_of(figure: Figure) -> list[str]:
-    """Read the four cells, row by row."""
+    """Return the texts of the four cells, row by row."""
     return [text.get_text() for text in figure.axes[0].texts]
 
 

@@ -59,7 +59,7 @@ class EvaluationData:
         Raises
         ------
         DatasetError
-            If no usable row is found.
+            If the files have no usable row.
         """
         for known, kept in self._kept:
             if known == schema:

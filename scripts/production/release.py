@@ -177,7 +177,7 @@ def open_hashes(loaded: Release, prod_folder: Path) -> Release:
     try:
         key = keys.find_key(prod_folder)
     except ReleaseError as error:
-        log.warning("Rows of production cannot be told from new ones: %s", error)
+        log.warning("Rows of production cannot be distinguished from new ones: %s", error)
         return loaded
     return msgspec.structs.replace(loaded, model=logistic_model.unseal(loaded.model, key))
 

@@ -32,15 +32,15 @@ def find_release(prod_folder: Path, wanted: str) -> Path:
     releases = artifacts.list_releases(prod_folder)
     by_name = {path.name: path for path in releases}
     by_number = {str(int(path.name.split("_")[0])): path for path in releases}
-    found = by_name.get(wanted) or by_number.get(wanted.lstrip("0"))
-    if found is None:
+    path = by_name.get(wanted) or by_number.get(wanted.lstrip("0"))
+    if path is None:
         near = difflib.get_close_matches(wanted, list(by_name), n=1, cutoff=0)
         hint = f" did you mean {near[0]}?" if near else ""
         raise ReleaseError(
             f"There is no release {wanted};{hint} python -m scripts.deployment list shows"
             f" all {len(releases)}."
         )
-    return found
+    return path
 
 
 def choose_release(prod_folder: Path, wanted: str | None, served: Sequence[str]) -> Release:

@@ -15,7 +15,7 @@ from scripts.reports.model_charts import format_f1, format_number
 from scripts.reports.pdf_pages import LINE, PdfLayout, TableColumn
 
 TITLE = "Attrition risk report"
-NO_RECORDS = "The records tell nothing of this yet."
+NO_RECORDS = "Not in the records yet."
 DATA = (
     TableColumn("column", 0.24),
     TableColumn("kind", 0.11),

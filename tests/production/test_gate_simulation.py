@@ -1,4 +1,4 @@
-"""What each gate lets through, by hand-made candidates and on a table whose story is known."""
+"""The simulation of gates, with hand-made candidates and on a table of known history."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ PLAN = SimulationPlan(n_batches=3, n_repeats=2, n_test_rows=(20, 50), cumulative
 
 
 def replay_of(*candidates: tuple[list[int], float]) -> Replay:
-    """Make a replay on four test rows, of which the first two left."""
+    """Make a replay on four test rows, with exits in the first two."""
     made = [SimulatedCandidate(np.array(said, dtype=np.int64), f1) for said, f1 in candidates]
     return Replay(np.array([1, 1, 0, 0], dtype=np.int64), tuple(made))
 
@@ -97,7 +97,7 @@ def test_a_table_that_is_too_small_is_refused_with_the_numbers() -> None:
 
 
 def table_of(n_rows: int, noise: float) -> pd.DataFrame:
-    """Make a table of clients, so many of them at random."""
+    """Make a table of random clients."""
     rows = [row.split(",") for row in make_rows(n_rows, 5, noise)]
     names = ["corporation", "lastmonth_activity", "lastyear_activity", "number_of_employees"]
     table = pd.DataFrame(rows, columns=[*names, "exited"])
@@ -133,7 +133,7 @@ def test_where_candidates_are_equally_good_few_test_rows_promote_by_luck(
 
 @pytest.fixture
 def run(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """A way to run the program by its command line, leaving the logging to pytest."""
+    """Return a function to run the command line, with logging left to pytest."""
     monkeypatch.setattr(console, "set_up_logging", lambda: None)
 
     def invoke(*arguments: str) -> Result:

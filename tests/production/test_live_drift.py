@@ -1,4 +1,4 @@
-"""Rows that production is asked about against those it was trained on, in records and alerts."""
+"""Drift of the live rows, in the records and the alerts."""
 
 import json
 import logging
@@ -36,19 +36,19 @@ ACTIVITIES = [[float(part) for part in row.split(",")[1:4]] for row in SMALL_ROW
 
 @pytest.fixture
 def logging_installation(deployed: Config, changed: Callable[..., Config]) -> Config:
-    """An installation that serves its first model and logs what it is asked."""
+    """An installation with a first release and a prediction log."""
     return changed(api={"log_predictions": 1.0})
 
 
 @pytest.fixture
 def engine(deployed: Config) -> Iterator[Engine]:
-    """Its records."""
+    """The records of the installation."""
     with database.open_records(deployed.database_url) as opened:
         yield opened
 
 
 def release_of(config: Config) -> str:
-    """Name what serves."""
+    """Return the name of the release in production."""
     return Path(str(artifacts.current_target(config.prod_deployment_path))).name
 
 
@@ -74,7 +74,7 @@ def start_run(engine: Engine) -> int:
 
 
 def shifted(n_rows: int) -> list[list[float]]:
-    """Make rows of clients who are far more active than any of the training data."""
+    """Make rows of clients far more active than in the training data."""
     return [[5000.0 + k, 300.0, 20.0] for k in range(n_rows)]
 
 
@@ -83,7 +83,7 @@ def shifted(n_rows: int) -> list[list[float]]:
 
 @pytest.fixture
 def before() -> pd.DataFrame:
-    """A thousand clients, those a model was trained on."""
+    """A thousand clients of the training data."""
     return draw(np.random.default_rng(20), 1000)
 
 

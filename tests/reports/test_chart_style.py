@@ -27,7 +27,7 @@ def draw_line(axes: Axes, theme: Theme) -> None:
 
 
 def drawing(title: str = "A title") -> Drawing:
-    """Make a small picture."""
+    """Make a small chart."""
     return Drawing("line", title, "A line.", "models", 480, 320, (draw_line,))
 
 
@@ -112,14 +112,14 @@ def test_panels_stand_one_below_the_other_at_equal_height() -> None:
 
 
 def luminance(colour: str) -> float:
-    """Compute the relative luminance of a colour, as WCAG 2.2 defines it."""
+    """Compute the relative luminance of a colour by WCAG 2.2."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def contrast(one: str, other: str) -> float:
-    """Compute the contrast of two colours, as WCAG 2.2 defines it."""
+    """Compute the contrast of two colours by WCAG 2.2."""
     low, high = sorted([luminance(one), luminance(other)])
     return (high + 0.05) / (low + 0.05)
 

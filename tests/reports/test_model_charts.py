@@ -1,7 +1,4 @@
-"""How well probabilities tell who leaves: points by hand, words with numbers, empty cases.
-
-What moves a model's probabilities, in bars and in words.
-"""
+"""The charts of a model: points by hand, numbers in the text alternative, empty cases."""
 
 import warnings
 
@@ -24,12 +21,12 @@ P = [0.95, 0.85, 0.75, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, 0.05]
 def scored(
     y: list[int] = Y, probability: list[float] = P, threshold: float = 0.7
 ) -> ScoredTestRows:
-    """Make test rows with what was said of them."""
+    """Make scored test rows."""
     return ScoredTestRows(np.array(y, dtype=np.int64), np.array(probability), threshold, "0001_x")
 
 
 def line_of(drawing: Drawing, label: str) -> tuple[list[float], list[float]]:
-    """Read the points of a drawn line."""
+    """Return the points of a drawn line."""
     axes = chart_style.draw(drawing, chart_style.LIGHT).axes[0]
     line = next(line for line in axes.lines if line.get_label() == label)
     return list(map(float, line.get_xdata())), list(map(float, line.get_ydata()))  # type: ignore[arg-type]
@@ -87,7 +84,7 @@ def test_long_curves_keep_their_head_and_are_thinned_behind_it() -> None:
 
 
 def of_ranks(left: list[int], n_rows: int) -> ScoredTestRows:
-    """Make rows of which those at these ranks left; the probability falls from rank to rank."""
+    """Make rows of falling probability with exits at some ranks."""
     y = [int(rank in left) for rank in range(1, n_rows + 1)]
     return scored(y, np.linspace(1, 0, n_rows).tolist())
 

@@ -1,4 +1,4 @@
-"""Pages: what fits, where they break, what they are called, which fonts they need."""
+"""The PDF pages: room, page breaks, headings and fonts."""
 
 import io
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ COLUMNS = (TableColumn("name", 0.6), TableColumn("number", 0.2, True))
 
 
 def read(layout: PdfLayout) -> PdfReader:
-    """Render pages and read them with another program, which forgives nothing."""
+    """Render pages and read the PDF with another program in strict mode."""
     return PdfReader(io.BytesIO(layout.render()), strict=True)
 
 
@@ -36,7 +36,7 @@ def texts_of(layout: PdfLayout) -> list[str]:
 
 
 def fonts_of(reader: PdfReader) -> set[str]:
-    """List the fonts of a document."""
+    """Return the fonts of a document."""
     resources: list[Any] = [page["/Resources"] for page in reader.pages]
     fonts = [font for one in resources for font in one["/Font"].values()]
     return {str(font.get_object()["/BaseFont"]) for font in fonts}
@@ -154,7 +154,7 @@ def test_what_every_reader_can_spell_needs_no_font_of_ours(text: str, plain: boo
 
 
 def draw_cyrillic(axes: Axes, theme: Theme) -> None:
-    """Draw a line whose legend is in Cyrillic letters."""
+    """Draw a line with a legend in Cyrillic letters."""
     axes.plot([0, 1], [0, 1], color=theme.accent, label="Кириллица")
     chart_style.add_legend(axes, theme)
 
