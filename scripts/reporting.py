@@ -87,14 +87,14 @@ def write_gallery(config: Config, drawings: Sequence[Drawing], current: Release)
 
 def draw_model(current: Release, table: DataFrame, measured: Evaluation) -> list[Drawing]:
     """Draw the charts of the production model: quality on the test rows, and effects."""
-    used = current.model
-    y, (_, probability) = dataset.target(table, used.schema), metrics.predict_table(used, table)
-    scored = ScoredTestRows(y, probability, used.threshold, current.name)
+    model = current.model
+    y, (_, probability) = dataset.target(table, model.schema), metrics.predict_table(model, table)
+    scored = ScoredTestRows(y, probability, model.threshold, current.name)
     return [
         model_charts.roc(scored, measured.roc_auc),
         model_charts.precision_recall(scored),
         model_charts.calibration(scored),
-        model_charts.effects(used, current.name),
+        model_charts.effects(model, current.name),
         model_charts.gains(scored),
     ]
 

@@ -139,20 +139,20 @@ def split_risk(connection: Connection, score: ScoreEntry) -> LogOddsSum:
     LogOddsSum
         The typical client's log-odds and all terms add up to the client's log-odds.
     """
-    used = worklist.read_model(connection, score.model_stamp)
+    model = worklist.read_model(connection, score.model_stamp)
     columns, typical = (
-        explanation.as_columns(used, score.values),
-        explanation.typical_values(used),
+        explanation.as_columns(model, score.values),
+        explanation.typical_values(model),
     )
-    effects = explanation.effects_beside_typical(used, columns, typical)
+    effects = explanation.effects_beside_typical(model, columns, typical)
     terms = [
         Term(name, score.values[name], typical[name], float(effect[0]))
         for name, effect in sorted(effects.items(), key=lambda item: -abs(item[1][0]))
     ]
     return LogOddsSum(
-        typical_log_odds=explanation.sum_of_terms(used, explanation.as_columns(used, typical)),
+        typical_log_odds=explanation.sum_of_terms(model, explanation.as_columns(model, typical)),
         terms=terms,
-        log_odds=explanation.sum_of_terms(used, columns),
+        log_odds=explanation.sum_of_terms(model, columns),
     )
 
 
@@ -176,10 +176,10 @@ def client_page(
     stamps = dict.fromkeys(row["model_stamp"] for row in rows)
     models = {stamp: worklist.read_model(connection, stamp) for stamp in stamps}
     history = [worklist.as_score(row, models[row["model_stamp"]]) for row in rows]
-    used = models[history[0].model_stamp]
+    model = models[history[0].model_stamp]
     change = None
-    if len(history) > 1 and are_comparable(models[history[1].model_stamp], used):
-        change = explain_change(models[history[1].model_stamp], used, history[1], history[0])
+    if len(history) > 1 and are_comparable(models[history[1].model_stamp], model):
+        change = explain_change(models[history[1].model_stamp], model, history[1], history[0])
     scoring = clients.last_scoring(connection)
     n_listed = worklist.list_length(settings)
     ended = clients.outcomes_of_client(connection, client)
@@ -187,7 +187,7 @@ def client_page(
         client=client,
         is_current=scoring is not None and scoring["id"] == rows[0]["scoring_id"],
         last=history[0],
-        reasons=worklist.list_reasons(used, explanation.as_columns(used, history[0].values))[0],
+        reasons=worklist.list_reasons(model, explanation.as_columns(model, history[0].values))[0],
         change=change,
         history=history,
         outcomes=[worklist.as_outcome(row, n_listed) for row in ended],

@@ -50,7 +50,7 @@ def encode_columns(schema: Schema) -> str:
     return msgspec.json.encode([schema.ids, schema.features, schema.target]).decode()
 
 
-def extract_columns(table: pd.DataFrame, schema: Schema, used: Model) -> Columns:
+def extract_columns(table: pd.DataFrame, schema: Schema, model: Model) -> Columns:
     """Return the production model's columns of today's clients.
 
     Raises
@@ -58,7 +58,7 @@ def extract_columns(table: pd.DataFrame, schema: Schema, used: Model) -> Columns
     DatasetError
         If the schema of the input lacks a column of the model.
     """
-    wanted = used.schema
+    wanted = model.schema
     if not (
         set(wanted.numeric) <= set(schema.numeric)
         and set(wanted.categorical) <= set(schema.categorical)
@@ -71,10 +71,10 @@ def extract_columns(table: pd.DataFrame, schema: Schema, used: Model) -> Columns
     return dataset.feature_arrays(table, wanted)
 
 
-def describe_today(table: pd.DataFrame, schema: Schema, used: Model) -> TodaysClients:
+def describe_today(table: pd.DataFrame, schema: Schema, model: Model) -> TodaysClients:
     """Return the names and the values of today's clients."""
-    columns = extract_columns(table, schema, used)
-    values = encode_rows([columns[name] for name in used.schema.features])
+    columns = extract_columns(table, schema, model)
+    values = encode_rows([columns[name] for name in model.schema.features])
     return TodaysClients(dataset.client_names(table, schema).tolist(), columns, values)
 
 
@@ -89,7 +89,7 @@ def first_high(band: str, last: Row | None, settled: set[int], now: datetime) ->
 
 def make_scores(
     today: TodaysClients,
-    used: Model,
+    model: Model,
     config: Config,
     last_scores: Mapping[str, Row],
     labels: Mapping[str, Labels],
@@ -97,8 +97,8 @@ def make_scores(
     now: datetime,
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the scores of today's clients as rows of the records, and the number without data."""
-    ranked = ranking.rank(used, today.columns, config.api, config.worklist)
-    contributions = encode_rows([ranked.contributions[name] for name in used.schema.features])
+    ranked = ranking.rank(model, today.columns, config.api, config.worklist)
+    contributions = encode_rows([ranked.contributions[name] for name in model.schema.features])
     rows = []
     for name, position, probability, band, values, contribution in zip(
         today.names, ranked.positions.tolist(), ranked.probability.tolist(), ranked.bands,
@@ -130,17 +130,17 @@ def select_clients(today: TodaysClients, mask: NDArray[np.bool_]) -> TodaysClien
     )
 
 
-def encode_without_reference(used: Model) -> str:
+def encode_without_reference(model: Model) -> str:
     """Encode a model without the reference, needed for drift only."""
-    facts = msgspec.structs.replace(used.dataset, reference=None)
-    return logistic_model.encode_model(msgspec.structs.replace(used, dataset=facts)).decode()
+    facts = msgspec.structs.replace(model.dataset, reference=None)
+    return logistic_model.encode_model(msgspec.structs.replace(model, dataset=facts)).decode()
 
 
-def measure_gains(context: RunContext, used: Model) -> tuple[int, bytes]:
+def measure_gains(context: RunContext, model: Model) -> tuple[int, bytes]:
     """Return the number of test rows and the labels as bits, by falling probability."""
-    table, _ = context.test_data.read(used.schema)
-    probability = metrics.predict_table(used, table)[1]
-    y = dataset.target(table, used.schema)[np.argsort(-probability, kind="stable")]
+    table, _ = context.test_data.read(model.schema)
+    probability = metrics.predict_table(model, table)[1]
+    y = dataset.target(table, model.schema)[np.argsort(-probability, kind="stable")]
     return len(y), np.packbits(y.astype(np.uint8)).tobytes()
 
 
@@ -165,14 +165,14 @@ def record_scoring(
     run_id: int,
     outcomes: list[dict[str, Any]],
     rows: list[dict[str, Any]],
-    used: Model,
+    model: Model,
     **facts: Any,
 ) -> None:
     """Record outcomes and scores in a transaction."""
     with database.writing(engine) as connection:
         clients.record_outcomes(connection, [{"run_id": run_id, **row} for row in outcomes])
         clients.record_model_content(
-            connection, facts["model_stamp"], encode_without_reference(used)
+            connection, facts["model_stamp"], encode_without_reference(model)
         )
         scoring_id = clients.record_scoring(connection, run_id, n_clients=len(rows), **facts)
         clients.record_scores(connection, [{"scoring_id": scoring_id, **row} for row in rows])
@@ -224,22 +224,22 @@ def score_clients(
     current: Release,
 ) -> None:
     """Join outcomes, score today's clients with the production model, and record both."""
-    config, used, now = context.config, current.model, datetime.now(UTC)
+    config, model, now = context.config, current.model, datetime.now(UTC)
     with database.reading(engine) as connection:
         last_scores = clients.last_scores(connection)
     if table.empty and not last_scores:
         return
-    today = describe_today(table, schema, used)
+    today = describe_today(table, schema, model)
     wanted = {*last_scores, *today.names}
     labels = context.engine.outcome_labels(dataset_path, schema, wanted)
     columns = encode_columns(schema)
     outcomes = find_outcomes(last_scores, labels, columns, now)
     settled = {int(row["score_id"]) for row in outcomes}
     today = select_open(today, last_scores, settled)
-    rows, n_without_data = make_scores(today, used, config, last_scores, labels, settled, now)
-    n_test_rows, gains = measure_gains(context, used)
+    rows, n_without_data = make_scores(today, model, config, last_scores, labels, settled, now)
+    n_test_rows, gains = measure_gains(context, model)
     record_scoring(
-        engine, run_id, outcomes, rows, used, scored_at=now, release=current.name,
+        engine, run_id, outcomes, rows, model, scored_at=now, release=current.name,
         model_stamp=current.manifest.model_stamp, columns=columns, n_without_data=n_without_data,
         n_test_rows=n_test_rows, gains=gains,
     )  # fmt: skip

@@ -98,13 +98,13 @@ def read_model(connection: Connection, stamp: str) -> Model:
     return decode_model(content.encode(), Path(f"model {stamp} in the records"))
 
 
-def read_values(used: Model, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
+def read_values(model: Model, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
     """Return the values of scored clients as arrays by column."""
     table = [msgspec.json.decode(row["values"]) for row in rows]
     columns: dict[str, NDArray[Any]] = {}
-    for index, name in enumerate(used.schema.features):
+    for index, name in enumerate(model.schema.features):
         values = [row[index] for row in table]
-        is_number = name in used.schema.numeric
+        is_number = name in model.schema.numeric
         columns[name] = np.array(values, dtype=np.float64 if is_number else object)
     return columns
 
@@ -127,9 +127,9 @@ def as_reason(reason: Reason) -> ReasonEntry:
     )
 
 
-def list_reasons(used: Model, columns: Columns) -> list[list[ReasonEntry]]:
+def list_reasons(model: Model, columns: Columns) -> list[list[ReasonEntry]]:
     """Return the strongest reasons of each client."""
-    per_client = explanation.find_reasons(used, columns, explanation.typical_values(used))
+    per_client = explanation.find_reasons(model, columns, explanation.typical_values(model))
     return [[as_reason(reason) for reason in reasons] for reasons in per_client]
 
 
@@ -171,8 +171,8 @@ def worklist_page(
         connection, scoring["id"], limit=top + 1, offset=offset, order=order, **filters
     )
     shown = rows[:top]
-    used = read_model(connection, scoring["model_stamp"])
-    reasons = list_reasons(used, read_values(used, shown)) if shown else []
+    model = read_model(connection, scoring["model_stamp"])
+    reasons = list_reasons(model, read_values(model, shown)) if shown else []
     return Worklist(
         clients=[as_entry(row, why) for row, why in zip(shown, reasons, strict=True)],
         n_clients=scoring["n_clients"],
@@ -187,16 +187,16 @@ def worklist_page(
     )
 
 
-def name_clients(used: Model, columns: Mapping[str, Sequence[Any]], n_rows: int) -> list[str]:
+def name_clients(model: Model, columns: Mapping[str, Sequence[Any]], n_rows: int) -> list[str]:
     """Return the names of a table's clients: identifiers, else row numbers."""
-    ids = [columns[name] for name in used.schema.ids]
+    ids = [columns[name] for name in model.schema.ids]
     if not ids:
         return [f"row {number}" for number in range(1, n_rows + 1)]
     return [name_client(row) for row in zip(*ids, strict=True)]
 
 
 def rank_table(
-    used: Model,
+    model: Model,
     columns: Mapping[str, Sequence[Any]],
     api: ApiSettings,
     settings: WorklistSettings,
@@ -206,7 +206,7 @@ def rank_table(
 
     Parameters
     ----------
-    used : Model
+    model : Model
         The model in production.
     columns : mapping of str to sequence
         The columns of the table by name.
@@ -220,13 +220,13 @@ def rank_table(
     list of WorklistEntry
         The clients by falling probability.
     """
-    schema = used.schema
+    schema = model.schema
     kinds = dict.fromkeys(schema.numeric, np.float64) | dict.fromkeys(schema.categorical, object)
     values = {name: np.array(columns[name], dtype=kind) for name, kind in kinds.items()}
-    names = name_clients(used, columns, len(columns[schema.features[0]]))
-    ranked = ranking.rank(used, values, api, settings)
+    names = name_clients(model, columns, len(columns[schema.features[0]]))
+    ranked = ranking.rank(model, values, api, settings)
     indices = ranked.order[:top]
-    reasons = list_reasons(used, {name: column[indices] for name, column in values.items()})
+    reasons = list_reasons(model, {name: column[indices] for name, column in values.items()})
     return [
         WorklistEntry(
             position=position,
@@ -244,9 +244,9 @@ def rank_table(
     ]
 
 
-def as_score(row: Row, used: Model) -> ScoreEntry:
+def as_score(row: Row, model: Model) -> ScoreEntry:
     """Return a score of the records as the response type."""
-    names = used.schema.features
+    names = model.schema.features
     return ScoreEntry(
         scored_at=row["scored_at"].isoformat(),
         probability=row["probability"],

@@ -70,11 +70,11 @@ def compare_data(
     """
     schema_path = Kind.SCHEMA.path(path.parent, artifacts.stamp_of(path))
     schema = dataset.read_schema(schema_path, context.config.schema)
-    used = None if current is None else current.model
+    model = None if current is None else current.model
     if current is not None and not has_columns_of(schema, current.model.schema):
         log.warning("Nothing was compared: release %s has other columns.", current.name)
-        used = None
-    return context.engine.compare_drift(path, schema, used)
+        model = None
+    return context.engine.compare_drift(path, schema, model)
 
 
 def compare_score(current: Release, context: RunContext) -> tuple[Evaluation, F1Drift | None]:

@@ -101,7 +101,7 @@ def read_history(config: Config) -> list[Mapping[str, Any]]:
         ):
             return list(runs.list_deployments(connection, HISTORY_LIMIT))
     except (RecordsError, OSError) as error:
-        log.warning("%s The releases in the deployment folder are used without it.", error)
+        log.warning("%s The history of the releases is left out.", error)
         return []
 
 

@@ -363,9 +363,9 @@ def draw_effects(axes: Axes, theme: Theme, shown: list[Effect]) -> None:
     chart_style.draw_axes(axes, theme, x, y, ("change of the log-odds: right raises the risk", ""))
 
 
-def effects(used: Model, release: str) -> Drawing:
+def effects(model: Model, release: str) -> Drawing:
     """Return the chart of a model's strongest effects, one step of each column."""
-    ranked = explanation.list_effects(used)
+    ranked = explanation.list_effects(model)
     shown = ranked[:N_SHOWN]
     texts = "; ".join(f"{name_of(effect)} {effect.log_odds:+.3f}" for effect in shown[:N_IN_ALT])
     more = f", the strongest {N_IN_ALT} of {len(ranked)}" if len(ranked) > N_IN_ALT else ""

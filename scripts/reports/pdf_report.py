@@ -73,23 +73,23 @@ def format_optional(value: Any, pattern: str = ".4g") -> str:
 
 def describe_release(facts: ReportFacts) -> list[tuple[str, str]]:
     """Describe the release in production: deployment, model and training data."""
-    current, used, deployed = facts.current, facts.current.model, facts.story.deployment
+    current, model, deployed = facts.current, facts.current.model, facts.story.deployment
     since = NO_RECORDS
     if deployed is not None:
         since = f"{format_minute(deployed['at'])}, {deployed['kind']} by {deployed['actor']}"
         since += f": {deployed['reason']}" if deployed["reason"] else ""
-    n_rows, n_left = used.dataset.n_rows, used.dataset.n_positives
+    n_rows, n_left = model.dataset.n_rows, model.dataset.n_positives
     return [
         ("Release", current.name),
         ("Serves since", since),
-        ("Model", f"{current.manifest.model_stamp}, {len(used.schema.features)} columns"),
+        ("Model", f"{current.manifest.model_stamp}, {len(model.schema.features)} columns"),
         ("Trained on", f"{n_rows:,} rows of {facts.input_folder}, {n_left:,} of them left"),
     ]
 
 
 def describe_quality(facts: ReportFacts) -> list[tuple[str, str]]:
     """Describe the quality of the model on the test rows."""
-    measured, used = facts.measured, facts.current.model
+    measured, model = facts.measured, facts.current.model
     evidence = f"{measured.n_rows:,} test rows, {measured.n_positives:,} of them left"
     scores = (
         f"precision {format_number(measured.precision)}, recall {format_number(measured.recall)},"
@@ -97,7 +97,7 @@ def describe_quality(facts: ReportFacts) -> list[tuple[str, str]]:
     )
     return [
         ("F1 today", f"{format_f1(measured).removeprefix('F1 ')} on {evidence}"),
-        ("At the threshold", f"{used.threshold:.3f}: {scores}"),
+        ("At the threshold", f"{model.threshold:.3f}: {scores}"),
     ]
 
 
