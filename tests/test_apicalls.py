@@ -231,9 +231,9 @@ def test_a_release_that_changes_between_two_requests_is_not_mixed(
             "release": next(releases),
         }
 
-    monkeypatch.setattr(apicalls, "ask", answer)
+    monkeypatch.setattr(apicalls, "call_endpoint", answer)
     api = msgspec.structs.replace(config.api, max_rows=1)
     narrow = msgspec.structs.replace(config, api=api)
 
     with pytest.raises(ServiceUnavailableError, match="The release changed"):
-        apicalls.ask_predictions(None, narrow, [{"a": 1.0}, {"a": 2.0}])  # type: ignore[arg-type]
+        apicalls.request_predictions(None, narrow, [{"a": 1.0}, {"a": 2.0}])  # type: ignore[arg-type]

@@ -166,7 +166,7 @@ def client_page(
     connection : sqlalchemy.Connection
         A transaction that reads.
     settings : WorklistSettings
-        How many clients the team can call.
+        With the capacity of the team.
     client : str
         The name.
     """
@@ -216,7 +216,7 @@ def outcomes_page(connection: Connection, settings: WorklistSettings) -> Outcome
     connection : sqlalchemy.Connection
         A transaction that reads.
     settings : WorklistSettings
-        How many clients the team can call. So many of each scoring count as listed.
+        With the capacity of the team. So many clients of each scoring count as listed.
     """
     rows, n_listed = clients.list_outcomes(connection), worklist.list_length(settings)
     counted = outcome_metrics.follow_up([as_followed(row, n_listed) for row in rows])

@@ -36,7 +36,7 @@ EMPTY = Worklist(
     model_stamp=None, next_offset=None, release=None,
 )  # fmt: skip
 DEFAULT_TOP = 50
-# How many scores of a client are shown, and how many outcomes.
+# The number of shown scores of a client, and of shown outcomes.
 N_SHOWN = 100
 Value = float | str | None
 
@@ -150,7 +150,7 @@ def worklist_page(
     connection : sqlalchemy.Connection
         A transaction that reads.
     settings : WorklistSettings
-        How many clients the team can call.
+        With the capacity of the team.
     top, offset : int
         The number of clients on the page and before the page.
     search, band : str

@@ -169,7 +169,7 @@ def switch(prod_folder: Path, path: Path) -> None:
     files.replace_link(prod_folder / artifacts.CURRENT, f"{artifacts.RELEASES}/{path.name}")
 
 
-def open_hashes(loaded: Release, prod_folder: Path) -> Release:
+def unseal_hashes(loaded: Release, prod_folder: Path) -> Release:
     """Return a release with row hashes unsealed by the key of the installation.
 
     Without the key the hashes stay sealed, and nothing else of the release needs them.
@@ -185,4 +185,6 @@ def open_hashes(loaded: Release, prod_folder: Path) -> Release:
 def load_current(prod_folder: Path) -> Release | None:
     """Load the release in production by a single look-up of `current`, None before the first."""
     target = artifacts.current_target(prod_folder)
-    return None if target is None else open_hashes(load_release(prod_folder / target), prod_folder)
+    return (
+        None if target is None else unseal_hashes(load_release(prod_folder / target), prod_folder)
+    )

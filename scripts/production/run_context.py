@@ -45,9 +45,9 @@ class RunContext:
             return None
         path = folder / target
         if self._release is None or self._release.path != path:
-            self._release = release.open_hashes(release.load_release(path), folder)
+            self._release = release.unseal_hashes(release.load_release(path), folder)
         return self._release
 
     def set_release(self, deployed: Release) -> None:
         """Keep a release just loaded and deployed as the current release."""
-        self._release = release.open_hashes(deployed, self.config.prod_deployment_path)
+        self._release = release.unseal_hashes(deployed, self.config.prod_deployment_path)
