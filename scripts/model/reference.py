@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scripts.data import chunked_dataset, dataset, deduplicate, profile
 from scripts.data.chunk_store import Chunk, Passes, Store
 from scripts.data.chunked_dataset import Digest
-from scripts.data.deduplicate import HASH_TYPE, N_HASHES, Hashes
+from scripts.data.deduplicate import HASH_TYPE, Hashes
 from scripts.data.profile import Moments, Reference, Running, Spread, median
 from scripts.model import logistic_model
 from scripts.model.logistic_model import CategoricalTerm, Model
@@ -47,7 +47,7 @@ def find_new_rows(reference: Reference, hashes: Hashes) -> tuple[NDArray[np.bool
     may_be_known = np.flatnonzero(hashes <= known[-1]) if len(known) else np.zeros(0, np.int64)
     is_new = np.ones(len(hashes), np.bool_)
     is_new[may_be_known] = ~np.isin(hashes[may_be_known], known)
-    if len(known) < N_HASHES:
+    if len(known) < deduplicate.N_HASHES:
         return is_new, True
     return is_new & (hashes <= known[-1]), False
 

@@ -1,7 +1,8 @@
 """A deployment or a rollback, killed before the k-th file-system call.
 
-The program is imported once, and each death is a fork: `python -m tests.support.dying CONFIG` reads
-lines of JSON, `[k, release or null]`, and answers each with `[exit code, calls made]`.
+The deploying code is imported once, and each death is a fork of that process:
+`python -m tests.support.dying CONFIG` reads lines of JSON, `[k, release or null]`, and answers each
+with `[exit code, calls made]`.
 """
 
 import io

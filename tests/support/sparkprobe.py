@@ -1,6 +1,6 @@
 """Asked as a program, with PySpark and a cluster: MLlib's answer, and what clean_more may do.
 
-python -m tests.sparkprobe WHAT CONFIG
+python -m tests.support.sparkprobe WHAT CONFIG
 """
 
 import json
