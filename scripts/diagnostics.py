@@ -179,7 +179,7 @@ def describe_drift(context: RunContext, monitored: MonitoringResult | None) -> d
     """Return the drift of the data and of the F1 score since the deployment."""
     try:
         if monitored is None:
-            return monitor.as_members(monitor.find(context))
+            return monitor.as_members(monitor.measure(context))
         return monitor.as_members(monitor.follow_up(monitored, context))
     except (NotMadeYetError, DatasetError) as error:
         log.warning("Nothing could be compared with the deployment: %s", error)
@@ -193,7 +193,7 @@ def describe_live(context: RunContext) -> dict[str, Any] | None:
         return None
     try:
         with database.open_records(config.database_url, may_change=False) as engine:
-            return live_drift.as_members(live_drift.find(engine, context))
+            return live_drift.as_members(live_drift.measure(engine, context))
     except (NotMadeYetError, RecordsError) as error:
         log.warning("Live rows could not be compared: %s", error)
         return None

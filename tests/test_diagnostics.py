@@ -131,7 +131,7 @@ def test_what_a_run_has_measured_is_not_measured_again(
     deployed: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "a table")
-    report = monitor.find(RunContext(deployed))
+    report = monitor.measure(RunContext(deployed))
     for path in deployed.output_folder_path.iterdir():
         path.unlink()
     for path in deployed.input_folder_path.iterdir():

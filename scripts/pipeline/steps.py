@@ -118,7 +118,7 @@ def deploy(
     )
     run.record_deployment(release, decision.production_release)
     run.is_first_release = decision.production_release is None
-    observation.start_over(run.engine, run.id, release.name, scored.evaluation)
+    observation.record_new_release(run.engine, run.id, release.name, scored.evaluation)
 
 
 def score_clients(run: Run, context: RunContext, ingested: Ingestion) -> None:

@@ -109,9 +109,9 @@ def test_rows_are_told_from_new_ones_with_the_key_and_all_are_compared_without(
     first_run: Config,
 ) -> None:
     ingestion.main(first_run)
-    with_key = monitor.find(RunContext(first_run)).data
+    with_key = monitor.measure(RunContext(first_run)).data
     (first_run.prod_deployment_path / keys.KEY).write_bytes(bytes(32))
-    without = monitor.find(RunContext(first_run)).data
+    without = monitor.measure(RunContext(first_run)).data
 
     assert (with_key.rows, with_key.n_compared) == ("new", 0)
     assert (without.rows, without.n_compared) == ("all", without.n_rows)

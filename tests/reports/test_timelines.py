@@ -1,4 +1,4 @@
-"""What is drawn over the runs: round ticks, one run as well as many, what is not known."""
+"""The time axis of the charts: round ticks, a single run, many runs, undefined values."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,14 +13,14 @@ START = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 
 
 def score(number: int, f1: float | None = 0.7, **facts: Any) -> dict[str, Any]:
-    """Make one measurement, ten minutes after the one before."""
+    """Make a measurement ten minutes after the previous."""
     at = START + timedelta(minutes=10 * number)
     known = {"f1": f1, "f1_low": f1 and f1 - 0.1, "f1_high": f1 and f1 + 0.1, "started_at": at}
     return known | facts
 
 
 def at(text: str) -> float:
-    """Place a moment of that day on the axis."""
+    """Return a time of the day on the axis."""
     return history_charts.seconds(datetime.fromisoformat(f"2026-03-01T{text}+00:00"))
 
 
