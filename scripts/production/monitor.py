@@ -163,7 +163,7 @@ def follow_up(found: MonitoringResult, context: RunContext) -> MonitoringResult:
     current = context.current_release()
     if current is None or current.name == found.release:
         return found
-    if not drift.describes(found.data, current.model.schema):
+    if not drift.covers_schema(found.data, current.model.schema):
         return find(context)
     data = drift.start_over(found.data, current.model)
     return MonitoringResult(

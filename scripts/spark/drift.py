@@ -14,7 +14,7 @@ from scripts.core.config import EngineSettings, Schema
 from scripts.data.profile import Reference, Running
 from scripts.model import drift
 from scripts.model.chunked_drift import Tally
-from scripts.model.drift import DataDrift, Overview
+from scripts.model.drift import DataDrift, TableStatistics
 from scripts.model.logistic_model import Model
 from scripts.spark import cluster, dataset, statistics
 
@@ -79,11 +79,11 @@ def tally_rows(rows: DataFrame, used: Model, kept: Reference) -> Tally:
     return whole
 
 
-def look_over(rows: DataFrame, schema: Schema) -> Overview:
+def look_over(rows: DataFrame, schema: Schema) -> TableStatistics:
     """Give the statistics of a dataset, as `drift.look_over` does."""
     seen = statistics.look_over(rows, schema)
     summaries = {summary.column: summary for summary in seen.summary}
-    return Overview(seen.n_rows, summaries, seen.missing_fractions)
+    return TableStatistics(seen.n_rows, summaries, seen.missing_fractions)
 
 
 def compare(engine: EngineSettings, path: Path, schema: Schema, used: Model | None) -> DataDrift:

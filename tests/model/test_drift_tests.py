@@ -142,7 +142,7 @@ def test_categories_by_hand() -> None:
 def test_rare_cells_are_put_together(
     before: list[int], now: list[int], expected: tuple[list[int], list[int]]
 ) -> None:
-    pooled = drift_tests.pool_cells(np.array(before), np.array(now))
+    pooled = drift_tests.merge_rare_categories(np.array(before), np.array(now))
 
     assert sorted(zip(*pooled, strict=True)) == sorted(zip(*expected, strict=True))
 

@@ -41,7 +41,7 @@ def compare(partitions: list[pa.Table], table: pd.DataFrame, used: Model) -> Dat
         own.add(drift.as_one_machine_has_it(partition, SCHEMA))
         whole.merge(drift.read(drift.encode_rows(own), used, kept))
     counted = whole.counted() if whole.n_rows else {}
-    overview = model_drift.compare_columns(table, SCHEMA)
+    overview = model_drift.describe_table(table, SCHEMA)
     return model_drift.describe_columns(overview, SCHEMA, counted, whole.compared(counted))
 
 
