@@ -425,7 +425,7 @@ def test_a_run_with_nothing_new_asks_a_store_for_its_lists_and_opens_no_session(
 def test_test_data_in_a_store_is_brought_once(done: Done) -> None:
     folder = done.config.output_folder_path / "testdata"
 
-    assert done.said.count("Brought webhdfs://") == 1
+    assert done.said.count("Downloaded webhdfs://") == 1
     assert [path.name for path in folder.iterdir()] == ["test.csv"]
     assert (folder / "test.csv").read_bytes() == (
         done.config.test_data_path / "test.csv"

@@ -38,8 +38,8 @@ def compare(partitions: list[pa.Table], table: pd.DataFrame, used: Model) -> Dat
     whole = Tally(used, kept)
     for partition in partitions:
         own = Tally(used, kept)
-        own.add(drift.as_one_machine_has_it(partition, SCHEMA))
-        whole.merge(drift.read(drift.encode_rows(own), used, kept))
+        own.add(drift.to_pandas_types(partition, SCHEMA))
+        whole.merge(drift.decode_tally(drift.encode_tally(own), used, kept))
     counted = whole.counted() if whole.n_rows else {}
     overview = model_drift.describe_table(table, SCHEMA)
     return model_drift.describe_columns(overview, SCHEMA, counted, whole.compared(counted))
@@ -85,4 +85,4 @@ def test_merged_sums_are_those_of_all_numbers() -> None:
 
 
 def test_of_labels_that_came_at_once_leaving_counts_last() -> None:
-    assert list(dataset.in_order({7: 1, 9: 0, 3: 1}).items()) == [(9, 0), (3, 1), (7, 1)]
+    assert list(dataset.sort_labels({7: 1, 9: 0, 3: 1}).items()) == [(9, 0), (3, 1), (7, 1)]

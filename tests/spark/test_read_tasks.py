@@ -65,8 +65,8 @@ def make_long() -> dict[str, bytes]:
 KINDS = {"small": (make_small, 150), "long": (make_long, 300_000)}
 
 
-def spell(found: FileReading) -> dict[str, Any]:
-    """Spell an account without what tells one file from another."""
+def as_comparable(found: FileReading) -> dict[str, Any]:
+    """Return a reading as a dict, without path and hash of the file."""
     return asdict(found) | {"path": found.path.name, "sha256": ""}
 
 
@@ -74,21 +74,17 @@ def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
     """Read the files of a folder through Spark's own sources and here; give what differs."""
     from scripts.core.config import EngineSettings
     from scripts.core.files import Address
-    from scripts.spark import cluster
-    from scripts.spark import object_store as sparkstore
-    from scripts.spark import read_tasks as sparkstored
-    from scripts.spark import row_formats as sparkfiles
-    from scripts.spark import row_formats as sparktexts
+    from scripts.spark import cluster, object_store, read_tasks, row_formats
     from scripts.spark.read_tasks import FILE, REPORT
 
-    paths = [*sparkstore.scan_folder(Address(f"file://{folder}"))]
+    paths = [*object_store.scan_folder(Address(f"file://{folder}"))]
     differ, schema = [], Schema()
-    with cluster.working(EngineSettings(name="spark", master="local[2]")) as session:
+    with cluster.open_cluster(EngineSettings(name="spark", master="local[2]")) as session:
         session.conf.set("spark.sql.files.maxPartitionBytes", n_bytes)
         session.conf.set("spark.sql.files.openCostInBytes", 1)
-        for form in (sparkfiles.FileRows(schema, needs_label=False), sparktexts.Texts(schema)):
-            as_text = isinstance(form, sparktexts.Texts)
-            rows, readings = sparkstored.read_stored_files(session, paths, form)
+        for form in (row_formats.FileRows(schema, needs_label=False), row_formats.Texts(schema)):
+            as_text = isinstance(form, row_formats.Texts)
+            rows, readings = read_tasks.read_stored_files(session, paths, form)
             kept_rows = rows.where(f"`{REPORT}` is null").groupBy(FILE).count().collect()
             counts = {row[FILE]: row["count"] for row in kept_rows}
             for number, found in enumerate(readings):
@@ -96,8 +92,10 @@ def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
                     folder / found.path.name, folder, schema, as_text=as_text, needs_label=False
                 )
                 n_rows = len(next(iter(kept.values()))) if not expected.refused else 0
-                here = spell(expected) | {"n_bytes": 0 if expected.refused else expected.n_bytes}
-                there = spell(found) | {"n_bytes": 0 if found.refused else found.n_bytes}
+                here = as_comparable(expected) | {
+                    "n_bytes": 0 if expected.refused else expected.n_bytes
+                }
+                there = as_comparable(found) | {"n_bytes": 0 if found.refused else found.n_bytes}
                 is_same = found.refused or counts.get(number, 0) == n_rows
                 if here != there or not is_same:
                     differ.append([str(form), here, there, n_rows, counts.get(number, 0)])
@@ -117,7 +115,8 @@ def test_whatever_files_hold_they_are_read_as_here(tmp_path: Path, kind: str) ->
     for name, content in make().items():
         (folder / f"{name}.csv").write_bytes(content)
     code = (
-        "import json, sys; from pathlib import Path; from tests.test_sparkstored import compare;"
+        "import json, sys; from pathlib import Path;"
+        " from tests.spark.test_read_tasks import compare;"
         " print(json.dumps(compare(Path(sys.argv[1]), int(sys.argv[2]))))"
     )
     env = os.environ | {"SPARK_CONF_DIR": str(conf), "SPARK_LOCAL_IP": LOOPBACK}
