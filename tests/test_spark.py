@@ -1,4 +1,4 @@
-"""The whole process on a real standalone cluster: one master, two workers, one of them killed."""
+"""The full process on a standalone cluster: a master, two workers, and the loss of a worker."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from scripts.data.read_report import FileReading
 from scripts.engine import pandas_engine
 from scripts.model import candidate, drift, logistic_model, metrics, reference, sklearn_pipeline
 from scripts.model.logistic_model import CategoricalTerm, NumericTerm
-from scripts.model.sklearn_pipeline import BLANK_WEIGHT, RAW, SCALED
+from scripts.model.sklearn_pipeline import INDICATOR_WEIGHT, RAW, SCALED
 from scripts.production import monitor, release
 from scripts.production.run_context import RunContext
 from scripts.records import clients, database, runs, tables
@@ -167,7 +167,7 @@ def test_mllib_finds_the_same_minimum(done: Done, tmp_path: Path) -> None:
     offset = second.validation["calibration_offset"]
     ours = [term.coefficient for term in second.numeric]
     missing = [term.missing_coefficient for term in second.numeric]
-    ours += [coefficient / BLANK_WEIGHT for coefficient in missing if coefficient]
+    ours += [coefficient / INDICATOR_WEIGHT for coefficient in missing if coefficient]
     for term in second.categorical:
         ours += [*term.coefficients, term.rare_coefficient]
 

@@ -132,10 +132,10 @@ def shift_risk(before: Moments, now: Moments) -> RiskShift:
     return RiskShift(moved, math.hypot(moved, now.standard_deviation - before.standard_deviation))
 
 
-def compare_risks(used: Model, kept: Reference, rows: pd.DataFrame) -> dict[str, RiskShift]:
+def compare_risks(model: Model, kept: Reference, rows: pd.DataFrame) -> dict[str, RiskShift]:
     """Compare the log-odds terms of the rows with those of the reference, by column."""
     return shift_risks(
-        kept, reference.term_moments(used, dataset.feature_arrays(rows, used.schema))
+        kept, reference.term_moments(model, dataset.feature_arrays(rows, model.schema))
     )
 
 
@@ -144,14 +144,14 @@ def shift_risks(kept: Reference, moments: Mapping[str, Moments]) -> dict[str, Ri
     return {name: shift_risk(kept.contributions[name], now) for name, now in moments.items()}
 
 
-def compare_means(used: Model, rows: pd.DataFrame, schema: Schema) -> dict[str, float]:
+def compare_means(model: Model, rows: pd.DataFrame, schema: Schema) -> dict[str, float]:
     """Compute the shift of each mean of the rows, as `shift_means` does."""
-    return shift_means(used, {now.column: now.mean for now in dataset.summarise(rows, schema)})
+    return shift_means(model, {now.column: now.mean for now in dataset.summarise(rows, schema)})
 
 
-def shift_means(used: Model, means: Mapping[str, float | None]) -> dict[str, float]:
+def shift_means(model: Model, means: Mapping[str, float | None]) -> dict[str, float]:
     """Compute the shift of means in standard deviations of the reference, where defined."""
-    before = {summary.column: summary for summary in used.dataset.summary}
+    before = {summary.column: summary for summary in model.dataset.summary}
     return {
         name: (mean - then.mean) / then.standard_deviation
         for name, mean in means.items()
@@ -278,15 +278,15 @@ def covers_schema(data: DataDrift, schema: Schema) -> bool:
     return {column.column: column.kind for column in data.columns} == kinds_of(schema)
 
 
-def start_over(data: DataDrift, used: Model) -> DataDrift:
+def start_over(data: DataDrift, model: Model) -> DataDrift:
     """Return the same statistics without drift, for a model just trained on the dataset."""
     columns = [
         replace(column, values=None, missing=None, shift=None, risk=None) for column in data.columns
     ]
-    positions = {name: position for position, name in enumerate(kinds_of(used.schema))}
+    positions = {name: position for position, name in enumerate(kinds_of(model.schema))}
     columns.sort(key=lambda column: positions[column.column])
     return replace(
-        data, n_reference_rows=used.dataset.n_rows, n_compared=0, rows="none", n_tests=0,
+        data, n_reference_rows=model.dataset.n_rows, n_compared=0, rows="none", n_tests=0,
         columns=tuple(columns),
     )  # fmt: skip
 
@@ -347,32 +347,32 @@ def describe_data(table: pd.DataFrame, schema: Schema) -> DataDrift:
 
 
 def compare_rows(
-    table: pd.DataFrame, rows: pd.DataFrame, which: str, used: Model, schema: Schema
+    table: pd.DataFrame, rows: pd.DataFrame, which: str, model: Model, schema: Schema
 ) -> DataDrift:
     """Compute the statistics of a table, and the drift of some rows from a model's dataset."""
-    kept = used.dataset.reference
+    kept = model.dataset.reference
     if kept is None:
         return describe_data(table, schema)
-    counted = count_columns(used.dataset, kept, rows, schema)
+    counted = count_columns(model.dataset, kept, rows, schema)
     compared = ComparedRows(
-        n_reference_rows=used.dataset.n_rows,
+        n_reference_rows=model.dataset.n_rows,
         n_compared=len(rows),
         rows=which,
         n_tests=sum(column.has_values + column.has_missing for column in counted.values()),
-        shifts=compare_means(used, rows, schema),
-        risks=compare_risks(used, kept, rows),
+        shifts=compare_means(model, rows, schema),
+        risks=compare_risks(model, kept, rows),
     )
     return describe_columns(describe_table(table, schema), schema, counted, compared)
 
 
-def compare_data(table: pd.DataFrame, used: Model) -> DataDrift:
+def compare_data(table: pd.DataFrame, model: Model) -> DataDrift:
     """Compare a dataset with the training dataset of a model.
 
     Parameters
     ----------
     table : pandas.DataFrame of shape (n_rows, n_columns)
         The newest dataset, at least one row. It is left unchanged.
-    used : Model
+    model : Model
         The model in production.
 
     Returns
@@ -389,24 +389,24 @@ def compare_data(table: pd.DataFrame, used: Model) -> DataDrift:
     -----
     README, section "Drift and alerts".
     """
-    kept, schema = used.dataset.reference, used.schema
+    kept, schema = model.dataset.reference, model.schema
     if kept is None:
         return describe_data(table, schema)
     rows, which = choose_rows(table, kept, schema)
     if rows.empty:
-        nothing = ComparedRows(used.dataset.n_rows, 0, which, 0, {}, {})
+        nothing = ComparedRows(model.dataset.n_rows, 0, which, 0, {}, {})
         return describe_columns(describe_table(table, schema), schema, {}, nothing)
-    return compare_rows(table, rows, which, used, schema)
+    return compare_rows(table, rows, which, model, schema)
 
 
-def compare_live(rows: pd.DataFrame, used: Model) -> DataDrift:
+def compare_live(rows: pd.DataFrame, model: Model) -> DataDrift:
     """Compare the rows of prediction requests with the training dataset of a model.
 
     Parameters
     ----------
     rows : pandas.DataFrame of shape (n_rows, n_features)
         The features of at least one row; the outcomes are unknown.
-    used : Model
+    model : Model
         The model in production.
 
     Returns
@@ -414,5 +414,5 @@ def compare_live(rows: pd.DataFrame, used: Model) -> DataDrift:
     DataDrift
         As from `compare_data`, without the target.
     """
-    schema = msgspec.structs.replace(used.schema, ids=(), target="")
-    return compare_rows(rows, rows, "live", used, schema)
+    schema = msgspec.structs.replace(model.schema, ids=(), target="")
+    return compare_rows(rows, rows, "live", model, schema)

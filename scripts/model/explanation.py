@@ -224,12 +224,12 @@ def numeric_effects(term: NumericTerm, deviation: float | None) -> list[Effect]:
     return effects
 
 
-def list_effects(used: Model) -> list[Effect]:
+def list_effects(model: Model) -> list[Effect]:
     """List the effects of the columns of a model, strongest first.
 
     Parameters
     ----------
-    used : Model
+    model : Model
         Any model.
 
     Returns
@@ -238,9 +238,9 @@ def list_effects(used: Model) -> list[Effect]:
         For a numeric column a step of one standard deviation of the training data, for a
         categorical column each known category, and the rare categories together.
     """
-    deviations = {s.column: s.standard_deviation for s in used.dataset.summary}
-    effects = [e for t in used.numeric for e in numeric_effects(t, deviations.get(t.column))]
-    for term in used.categorical:
+    deviations = {s.column: s.standard_deviation for s in model.dataset.summary}
+    effects = [e for t in model.numeric for e in numeric_effects(t, deviations.get(t.column))]
+    for term in model.categorical:
         for category, coefficient in zip(term.categories, term.coefficients, strict=True):
             name = "blank" if category == MISSING_CATEGORY else category
             effects.append(Effect(term.column, name, coefficient))

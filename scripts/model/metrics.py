@@ -176,15 +176,15 @@ def expected_calibration_error(y: Ints, probability: Floats) -> float:
     return float(np.abs(calibration_gaps(y, probability)).sum() / len(y))
 
 
-def predict_table(used: Model, table: pd.DataFrame) -> tuple[Ints, Floats]:
+def predict_table(model: Model, table: pd.DataFrame) -> tuple[Ints, Floats]:
     """Predict label and probability of each row of a client table, both of shape (n_rows,)."""
-    probability = logistic_model.probabilities(used, dataset.feature_arrays(table, used.schema))
-    return logistic_model.predictions(used, probability), probability
+    probability = logistic_model.probabilities(model, dataset.feature_arrays(table, model.schema))
+    return logistic_model.predictions(model, probability), probability
 
 
-def evaluate_model(used: Model, table: pd.DataFrame) -> Evaluation:
+def evaluate_model(model: Model, table: pd.DataFrame) -> Evaluation:
     """Compute the metrics of a model on a labelled client table, as `evaluate` does."""
-    return evaluate(dataset.target(table, used.schema), *predict_table(used, table))
+    return evaluate(dataset.target(table, model.schema), *predict_table(model, table))
 
 
 def joint_counts(y: Ints, candidate: Ints, production: Ints) -> Ints:

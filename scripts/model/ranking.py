@@ -77,12 +77,12 @@ class Ranking:
         return self.bands.count(NO_DATA)
 
 
-def rank(used: Model, columns: Columns, api: ApiSettings, settings: WorklistSettings) -> Ranking:
+def rank(model: Model, columns: Columns, api: ApiSettings, settings: WorklistSettings) -> Ranking:
     """Rank clients by their probability of exit.
 
     Parameters
     ----------
-    used : Model
+    model : Model
         The model in production.
     columns : mapping of str to numpy.ndarray of shape (n_rows,)
         The values, in the form of `logistic_model.contributions`.
@@ -96,9 +96,9 @@ def rank(used: Model, columns: Columns, api: ApiSettings, settings: WorklistSett
     Ranking
         Of all rows.
     """
-    terms = logistic_model.contributions(used, columns)
-    probability = logistic_model.probabilities(used, columns)
-    is_missing = missing_fractions(used, columns) > settings.max_blank_fraction
+    terms = logistic_model.contributions(model, columns)
+    probability = logistic_model.probabilities(model, columns)
+    is_missing = missing_fractions(model, columns) > settings.max_blank_fraction
     by_probability: Sequence[str] = find_bands(probability, api)
     bands = [
         NO_DATA if missing else str(band)

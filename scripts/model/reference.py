@@ -50,43 +50,43 @@ def find_new_rows(reference: Reference, hashes: Hashes) -> tuple[Mask, bool]:
     return is_new & (hashes <= known[-1]), False
 
 
-def term_moments(used: Model, columns: dict[str, NDArray[Any]]) -> dict[str, Moments]:
+def term_moments(model: Model, columns: dict[str, NDArray[Any]]) -> dict[str, Moments]:
     """Compute mean and standard deviation of each column's log-odds term."""
     return {
         name: Moments(mean=float(terms.mean()), standard_deviation=float(terms.std()))
-        for name, terms in logistic_model.contributions(used, columns).items()
+        for name, terms in logistic_model.contributions(model, columns).items()
     }
 
 
-def make_reference(used: Model, table: pd.DataFrame) -> Reference:
+def make_reference(model: Model, table: pd.DataFrame) -> Reference:
     """Return the reference of a model from its training table of at least one row."""
-    columns = dataset.feature_arrays(table, used.schema)
+    columns = dataset.feature_arrays(table, model.schema)
     return Reference(
         numeric={
             name: profile.make_bins(columns[name][~np.isnan(columns[name])])
-            for name in used.schema.numeric
+            for name in model.schema.numeric
         },
         categorical={
-            name: dict(Counter(columns[name].tolist())) for name in used.schema.categorical
+            name: dict(Counter(columns[name].tolist())) for name in model.schema.categorical
         },
-        contributions=term_moments(used, columns),
-        row_hashes=deduplicate.encode_smallest(deduplicate.hash_rows(table, used.schema)),
+        contributions=term_moments(model, columns),
+        row_hashes=deduplicate.encode_smallest(deduplicate.hash_rows(table, model.schema)),
     )
 
 
-def find_typical(used: Model, table: pd.DataFrame) -> dict[str, float | str]:
+def find_typical(model: Model, table: pd.DataFrame) -> dict[str, float | str]:
     """Return a typical staying client: median numbers, most frequent categories.
 
     Of equally frequent categories the first in the alphabet counts. A column without values among
     staying clients gets the median of the model.
     """
-    stayed = table[dataset.target(table, used.schema) == 0]
-    columns = dataset.feature_arrays(stayed, used.schema)
+    stayed = table[dataset.target(table, model.schema) == 0]
+    columns = dataset.feature_arrays(stayed, model.schema)
     typical: dict[str, float | str] = {}
-    for term in used.numeric:
+    for term in model.numeric:
         present = columns[term.column][~np.isnan(columns[term.column])]
         typical[term.column] = float(np.median(present)) if len(present) else term.median
-    for name in used.schema.categorical:
+    for name in model.schema.categorical:
         counts = Counter(columns[name].tolist())
         typical[name] = min(counts, key=lambda category: (-counts[category], category))
     return typical

@@ -21,10 +21,10 @@ from scripts.model import logistic_model, newton_solver
 from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm
 
 # A numeric column gets a missing indicator above this fraction of missing values.
-BLANK_FRACTION = 0.01
+MIN_MISSING_FRACTION = 0.01
 # Most missing values say little of the target. A weight of 0.3 makes the penalty shrink a
 # coefficient without evidence; 0.03 all but removes a faint indicator, except on very many rows.
-BLANK_WEIGHT, FAINT_WEIGHT = 0.3, 0.03
+INDICATOR_WEIGHT, FAINT_INDICATOR_WEIGHT = 0.3, 0.03
 # Above this size a Newton solver fits in few passes over the rows.
 MANY_ROWS = 250_000
 # The largest difference between probabilities of the model and of scikit-learn.
@@ -55,7 +55,7 @@ RAW, SCALED, STANDARD = (
 
 def columns_with_missing(X: pd.DataFrame, schema: Schema) -> list[str]:
     """List the numeric columns with more than 1 % missing values."""
-    return [name for name in schema.numeric if X[name].isna().mean() > BLANK_FRACTION]
+    return [name for name in schema.numeric if X[name].isna().mean() > MIN_MISSING_FRACTION]
 
 
 def make_pipeline(
@@ -94,15 +94,11 @@ def make_pipeline(
     columns = ColumnTransformer(
         [
             ("numeric", Pipeline([("medians", medians), ("scale", scale)]), list(schema.numeric)),
-            (
-                "blank",
-                MissingIndicator(features="all"),
-                strong,
-            ),
+            ("blank", MissingIndicator(features="all"), strong),
             ("faint", MissingIndicator(features="all"), faint),
             ("categorical", one_hot, list(schema.categorical)),
         ],
-        transformer_weights={"blank": BLANK_WEIGHT, "faint": FAINT_WEIGHT},
+        transformer_weights={"blank": INDICATOR_WEIGHT, "faint": FAINT_INDICATOR_WEIGHT},
     )
     # lbfgs, scikit-learn's default, does not converge on unscaled features. On scaled features it
     # is preferred, so that predictions equal those of a plain scikit-learn fit: the solvers differ

@@ -298,8 +298,8 @@ def collect_labels(
 
     with cluster.open_cluster(engine) as session:
         pieces = gather(read_parts(session, path, schema), work)
-    found: LabelsByClient = {}
+    labels_of: LabelsByClient = {}
     for piece in pieces:
         for name, labels in msgspec.json.decode(piece, type=LabelsByClient).items():
-            found.setdefault(name, {}).update(labels)
-    return {name: sort_labels(labels) for name, labels in found.items()}
+            labels_of.setdefault(name, {}).update(labels)
+    return {name: sort_labels(labels) for name, labels in labels_of.items()}

@@ -42,11 +42,11 @@ def encode_tally(tally: Tally) -> bytes:
     return msgspec.json.encode(counts)
 
 
-def decode_tally(content: bytes, used: Model, kept: Reference) -> Tally:
+def decode_tally(content: bytes, model: Model, kept: Reference) -> Tally:
     """Decode a tally from JSON."""
     counts = msgspec.json.decode(content, type=DriftCounts)
     return Tally(
-        used, kept, n_rows=counts.n_rows, which=counts.which,
+        model, kept, n_rows=counts.n_rows, which=counts.which,
         values=counts.values, terms=counts.terms,
         cells={name: np.array(cells, np.int64) for name, cells in counts.cells.items()},
         categories={name: Counter(rows) for name, rows in counts.categories.items()},
@@ -65,18 +65,18 @@ def to_pandas_types(part: pa.Table, schema: Schema) -> pa.Table:
     )
 
 
-def tally_rows(rows: DataFrame, used: Model, kept: Reference) -> Tally:
+def tally_rows(rows: DataFrame, model: Model, kept: Reference) -> Tally:
     """Count the compared rows in one pass."""
 
     def work(parts: Iterator[pa.Table]) -> bytes:
-        tally = Tally(used, kept)
+        tally = Tally(model, kept)
         for part in parts:
-            tally.add(to_pandas_types(part, used.schema))
+            tally.add(to_pandas_types(part, model.schema))
         return encode_tally(tally)
 
-    whole = Tally(used, kept)
+    whole = Tally(model, kept)
     for piece in cluster.gather(rows, work):
-        whole.merge(decode_tally(piece, used, kept))
+        whole.merge(decode_tally(piece, model, kept))
     return whole
 
 
@@ -87,7 +87,7 @@ def describe_table(rows: DataFrame, schema: Schema) -> TableStatistics:
     return TableStatistics(table.n_rows, summaries, table.missing_fractions)
 
 
-def compare(engine: EngineSettings, path: Path, schema: Schema, used: Model | None) -> DataDrift:
+def compare(engine: EngineSettings, path: Path, schema: Schema, model: Model | None) -> DataDrift:
     """Compare a dataset with the training dataset of a model.
 
     Parameters
@@ -98,7 +98,7 @@ def compare(engine: EngineSettings, path: Path, schema: Schema, used: Model | No
         A dataset in parts.
     schema : Schema
         The columns.
-    used : Model or None
+    model : Model or None
         The model in production, or None without a comparable model.
 
     Returns
@@ -106,12 +106,12 @@ def compare(engine: EngineSettings, path: Path, schema: Schema, used: Model | No
     DataDrift
         As from `model.drift.compare_data`, with means and deviations equal but for rounding.
     """
-    kept = None if used is None else used.dataset.reference
+    kept = None if model is None else model.dataset.reference
     with cluster.open_cluster(engine) as session:
         rows = dataset.read_parts(session, path, schema)
         table = describe_table(rows, schema)
-        if used is None or kept is None:
+        if model is None or kept is None:
             return drift.describe_columns(table, schema, {}, drift.NOTHING)
-        tally = tally_rows(rows, used, kept)
+        tally = tally_rows(rows, model, kept)
     counted = tally.counted() if tally.n_rows else {}
-    return drift.describe_columns(table, used.schema, counted, tally.compared(counted))
+    return drift.describe_columns(table, model.schema, counted, tally.compared(counted))

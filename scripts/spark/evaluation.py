@@ -38,16 +38,16 @@ def auc_of(counts: Ints) -> float | None:
 
 
 def score(
-    engine: EngineSettings, paths: Sequence[Path], used: Model, *, drop_equal: bool = False
+    engine: EngineSettings, paths: Sequence[Path], model: Model, *, drop_equal: bool = False
 ) -> tuple[Evaluation, list[FileReading], Dropped]:
     """Compute the metrics of a model on labelled files, with readings and dropped rows."""
 
     def work(parts: Iterator[pa.Table]) -> bytes:
         counts, bins = np.zeros(4, np.int64), np.zeros((2, N_BINS), np.int64)
         for part in parts:
-            table = to_table(part, used.schema)
-            y = dataset.target(table, used.schema)
-            predicted, probability = metrics.predict_table(used, table)
+            table = to_table(part, model.schema)
+            y = dataset.target(table, model.schema)
+            predicted, probability = metrics.predict_table(model, table)
             counts += np.bincount(2 * y + predicted, minlength=4)
             places = np.minimum((probability * N_BINS).astype(np.int64), N_BINS - 1)
             for label in (0, 1):
@@ -55,10 +55,10 @@ def score(
         return np.concatenate([counts, bins.ravel()]).tobytes()
 
     with cluster.open_cluster(engine) as session:
-        rows, readings = read_input.read_tables(session, paths, used.schema)
-        before = read_input.count_labels(rows, used.schema) if drop_equal else {}
+        rows, readings = read_input.read_tables(session, paths, model.schema)
+        before = read_input.count_labels(rows, model.schema) if drop_equal else {}
         if drop_equal:
-            rows = rows.select(*map(cluster.column, used.schema.columns)).distinct()
+            rows = rows.select(*map(cluster.column, model.schema.columns)).distinct()
         pieces = [np.frombuffer(piece, np.int64) for piece in cluster.gather(rows, work)]
     summed = np.sum(pieces, axis=0)
     tn, fp, fn, tp = map(int, summed[:4])

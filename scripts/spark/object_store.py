@@ -93,13 +93,13 @@ def scan_folder(place: Address) -> dict[Address, StoredFile]:
     Names with the prefix "." or "_" are left out, since Hadoop reserves them.
     """
     with open_path(place) as (_, system, path):
-        found = {Address(s.getPath().toString()): describe(s) for s in system.listStatus(path)}
+        listed = {Address(s.getPath().toString()): describe(s) for s in system.listStatus(path)}
     tables = [
         path
-        for path in found
+        for path in listed
         if path.suffix.casefold() == ".csv" and not path.name.startswith(HIDDEN)
     ]
-    return {path: found[path] for path in sorted(tables, key=lambda path: path.name)}
+    return {path: listed[path] for path in sorted(tables, key=lambda path: path.name)}
 
 
 def rescan_files(paths: Sequence[Address]) -> dict[Address, StoredFile]:
@@ -144,15 +144,15 @@ def scan_complete_files(
     place: Address, settle_s: float, known: Mapping[str, KnownFile]
 ) -> tuple[list[Path], list[Path], dict[str, KnownFile]]:
     """Return the complete files, the growing files, and the digests of the complete files."""
-    files_found: dict[Address, StoredFile] = {}
+    listed: dict[Address, StoredFile] = {}
 
     def list_states() -> dict[Path, files.State]:
-        files_found.clear()
-        files_found.update(scan_folder(place))
-        return {path: stored.state for path, stored in files_found.items()}
+        listed.clear()
+        listed.update(scan_folder(place))
+        return {path: stored.state for path, stored in listed.items()}
 
     settled, growing = files.settle(list_states, settle_s)
-    digests = {str(p): identify(p, s, known) for p, s in files_found.items() if p in settled}
+    digests = {str(p): identify(p, s, known) for p, s in listed.items() if p in settled}
     return settled, growing, digests
 
 
@@ -166,14 +166,14 @@ def download_folder(place: Address, folder: Path) -> None:
     folder : Path
         The local folder, made if missing.
     """
-    found = {
+    remote = {
         path.name: (path, stored) for path, stored in scan_folder(place).items() if stored.is_file
     }
     files.make_folder(folder)
     for path in folder.iterdir():
-        if path.name not in found:
+        if path.name not in remote:
             files.remove(path)
-    for name, (address, stored) in found.items():
+    for name, (address, stored) in remote.items():
         path = folder / name
         if path.exists() and files.file_state(path)[:2] == stored.state[:2]:
             continue

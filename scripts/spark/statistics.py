@@ -126,32 +126,32 @@ def merge(left: PartStatistics, right: PartStatistics) -> PartStatistics:
 
 
 def describe_part(
-    part: pa.Table, used: Model, edges: dict[str, tuple[float, ...]]
+    part: pa.Table, model: Model, edges: dict[str, tuple[float, ...]]
 ) -> PartStatistics:
     """Compute the statistics of a batch of rows."""
-    table = to_table(part, used.schema)
-    columns = dataset.feature_arrays(table, used.schema)
-    terms: dict[str, Any] = logistic_model.contributions(used, columns) if len(table) else {}
+    table = to_table(part, model.schema)
+    columns = dataset.feature_arrays(table, model.schema)
+    terms: dict[str, Any] = logistic_model.contributions(model, columns) if len(table) else {}
     return PartStatistics(
         len(table),
         {
-            name: profile.count_bins(found, columns[name][~np.isnan(columns[name])]).tolist()
-            for name, found in edges.items()
+            name: profile.count_bins(of_column, columns[name][~np.isnan(columns[name])]).tolist()
+            for name, of_column in edges.items()
         },
         {name: (float(v.mean()), float(np.sum((v - v.mean()) ** 2))) for name, v in terms.items()},
-        deduplicate.encode_smallest(deduplicate.hash_rows(table, used.schema)),
+        deduplicate.encode_smallest(deduplicate.hash_rows(table, model.schema)),
     )
 
 
-def make_reference(rows: DataFrame, used: Model, categories: Counts) -> Reference:
+def make_reference(rows: DataFrame, model: Model, categories: Counts) -> Reference:
     """Return the reference of a model from the rows of its training dataset."""
-    edges = find_edges(rows, list(used.schema.numeric)) if used.schema.numeric else {}
+    edges = find_edges(rows, list(model.schema.numeric)) if model.schema.numeric else {}
     empty = PartStatistics(0, {}, {}, b"")
 
     def work(parts: Iterator[pa.Table]) -> bytes:
         whole = empty
         for part in parts:
-            whole = merge(whole, describe_part(part, used, edges))
+            whole = merge(whole, describe_part(part, model, edges))
         return msgspec.json.encode(whole)
 
     whole = empty
@@ -159,8 +159,8 @@ def make_reference(rows: DataFrame, used: Model, categories: Counts) -> Referenc
         whole = merge(whole, msgspec.json.decode(piece, type=PartStatistics))
     return Reference(
         numeric={
-            name: Bins(edges=found, counts=tuple(whole.counts[name]))
-            for name, found in edges.items()
+            name: Bins(edges=of_column, counts=tuple(whole.counts[name]))
+            for name, of_column in edges.items()
         },
         categorical=categories,
         contributions={
@@ -171,15 +171,15 @@ def make_reference(rows: DataFrame, used: Model, categories: Counts) -> Referenc
     )
 
 
-def find_typical(rows: DataFrame, used: Model) -> dict[str, float | str]:
+def find_typical(rows: DataFrame, model: Model) -> dict[str, float | str]:
     """Return a typical staying client, by the rule of `reference.find_typical`."""
-    stayed = rows.where(column(used.schema.target) == 0)
-    _, numbers = describe_numbers(stayed, list(used.schema.numeric))
+    stayed = rows.where(column(model.schema.target) == 0)
+    _, numbers = describe_numbers(stayed, list(model.schema.numeric))
     typical: dict[str, float | str] = {}
-    for term in used.numeric:
+    for term in model.numeric:
         median = numbers[term.column].median
         typical[term.column] = term.median if median is None else median
-    for name, counts in count_categories(stayed, used.schema).items():
+    for name, counts in count_categories(stayed, model.schema).items():
         typical[name] = min(counts, key=lambda category: (-counts[category], category))
     return typical
 

@@ -1,4 +1,4 @@
-"""Training in passes over chunks gives what training on a table gives, in memory and in a file."""
+"""Training in passes over chunks equals training on a table, in memory and in a file."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The newest dataset against a model's: which rows, how different, how much it matters."""
+"""Drift of a dataset against the reference of a model: rows, differences, effect on the risk."""
 
 import msgspec
 import numpy as np

@@ -1,7 +1,4 @@
-"""Differences between two samples: by hand, by published values, and how often by chance.
-
-A fall of F1: by hand, and how often chance looks like one.
-"""
+"""Two-sample tests and the test of a fallen F1: by hand, published values, false alarms."""
 
 import math
 

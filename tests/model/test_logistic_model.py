@@ -1,4 +1,4 @@
-"""A model as plain numbers: what it answers, and which numbers are refused."""
+"""A model as plain numbers: probabilities, and refused numbers."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""F1 and its relatives, counted by hand."""
+"""F1 and related metrics, counted by hand."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a list catches, and what became of those on it: counted by hand."""
+"""Metrics of scored clients with known outcomes, counted by hand."""
 
 from datetime import UTC, datetime, timedelta
 

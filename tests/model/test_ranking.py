@@ -1,4 +1,4 @@
-"""Ranking clients by how likely they are to leave."""
+"""The ranking of clients by probability, and their bands."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What is kept of a training dataset, and which rows of a later one are new."""
+"""The reference of a training dataset, and the new rows of a later dataset."""
 
 from pathlib import Path
 

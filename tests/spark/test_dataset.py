@@ -1,4 +1,4 @@
-"""Where the parts of a dataset are: what is noted of it, without a cluster."""
+"""The ledger of datasets with parts elsewhere, without a cluster."""
 
 from pathlib import Path
 from typing import Any

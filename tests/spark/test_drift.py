@@ -1,4 +1,4 @@
-"""Drift on a cluster, without one: what partitions tell adds up to what one machine finds."""
+"""Drift of partitions equals drift on one machine, without a cluster."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What the cluster's fit is made of, without a cluster: features, split, pickle, merging."""
+"""The parts of a cluster's fit, without a cluster: features, split, pickle, merging."""
 
 import msgspec
 import numpy as np

@@ -1,7 +1,4 @@
-"""What Spark reads in an object store, put together again; without a cluster.
-
-What Hadoop says of the files of a store, asked of the real one without a session.
-"""
+"""Files of an object store by Hadoop and their lines by Spark, without a cluster."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Files of an object store give on a cluster what they give here, whatever they hold."""
+"""Files of an object store read on a cluster equal files read here."""
 
 import json
 import os
