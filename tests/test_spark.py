@@ -102,7 +102,7 @@ def test_what_is_rejected_is_said_in_the_same_bytes(done: Done, here: Any) -> No
 
 
 def fit_here(done: Done, table: pd.DataFrame) -> Pipeline:
-    """Fit the pandas engine's pipeline to the rows that the cluster fitted to."""
+    """Fit the pandas engine's pipeline to the training rows of the cluster."""
     from scripts.spark import dataset as sparkdata
 
     config, schema = done.config, done.config.schema
@@ -119,7 +119,7 @@ def fit_here(done: Done, table: pd.DataFrame) -> Pipeline:
 def numbers_of(
     numeric: tuple[NumericTerm, ...], categorical: tuple[CategoricalTerm, ...]
 ) -> dict[str, float]:
-    """List coefficients, medians and scales by what they belong to."""
+    """List coefficients, medians and scales by name."""
     found: dict[str, float] = {}
     for term in numeric:
         facts = msgspec.structs.asdict(term)
@@ -264,7 +264,7 @@ def test_what_is_written_for_narwhals_cleans_on_spark_and_what_is_for_pandas_is_
 
 @pytest.fixture(scope="module")
 def later(done: Done) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
-    """Read the files of the second run, which it read off a store, by the pandas engine."""
+    """Read the files of the second run, from the store, by the pandas engine."""
     paths = files.list_tables(done.config.input_folder_path)
     return pandas_engine.read_input(paths, done.config.schema)
 
@@ -291,7 +291,7 @@ def test_drift_is_that_of_the_pandas_engine_on_the_same_rows(done: Done, later: 
 def score_by_pandas(
     done: Done, folder: Path, rounds: list[tuple[pd.DataFrame, pd.DataFrame]]
 ) -> Config:
-    """Score clients by the pandas engine, with the releases that served after each run."""
+    """Score clients by the pandas engine, with the release of each run."""
     config = msgspec.structs.replace(
         done.config, engine=EngineSettings(), database_url=f"sqlite:///{folder / 'adras.db'}"
     )

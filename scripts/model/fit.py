@@ -24,6 +24,90 @@ MAX_ROWS_TO_REFIT = 100_000
 N_ROWS_TO_PLAN = 100_000
 
 
+class LabelledRows(TypedDict):
+    """Features of shape (n_rows, n_features) and target of shape (n_rows,)."""
+
+    X: pd.DataFrame
+    y: Ints
+
+
+class ValidationSplit(TypedDict):
+    """The training and the validation rows of a fit."""
+
+    training: LabelledRows
+    val: LabelledRows
+
+
+@overload
+def prepare_dataset(
+    table: pd.DataFrame,
+    schema: Schema,
+    settings: TrainingSettings,
+    *,
+    create_val_data: Literal[True] = True,
+) -> ValidationSplit: ...
+
+
+@overload
+def prepare_dataset(
+    table: pd.DataFrame,
+    schema: Schema,
+    settings: TrainingSettings,
+    *,
+    create_val_data: Literal[False],
+) -> pd.DataFrame: ...
+
+
+def prepare_dataset(
+    table: pd.DataFrame,
+    schema: Schema,
+    settings: TrainingSettings,
+    *,
+    create_val_data: bool = True,
+) -> ValidationSplit | pd.DataFrame:
+    """Split a dataset into training and validation rows, without identifiers.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        A dataset. It is left unchanged.
+    schema : Schema
+        Its columns.
+    settings : TrainingSettings
+        `validation_fraction` and `random_state` of the split.
+    create_val_data : bool
+        Whether to split the rows.
+
+    Returns
+    -------
+    dict or pandas.DataFrame
+        {"training": {"X", "y"}, "val": {"X", "y"}}; without the split, the features and the
+        target as one table of shape (n_rows, n_features + 1).
+
+    Raises
+    ------
+    InsufficientDataError
+        If there are too few rows to split.
+
+    Notes
+    -----
+    sklearn.model_selection.train_test_split, on the rows in their order.
+    """
+    X, y = dataset.features(table, schema), dataset.target(table, schema)
+    if not create_val_data:
+        return X.assign(**{schema.target: y})
+    try:
+        X_training, X_val, y_training, y_val = train_test_split(
+            X, y, test_size=settings.validation_fraction, random_state=settings.random_state
+        )
+    except ValueError as error:
+        raise InsufficientDataError(
+            f"{len(table)} rows cannot be split with validation_fraction"
+            f" {settings.validation_fraction}; add data."
+        ) from error
+    return {"training": {"X": X_training, "y": y_training}, "val": {"X": X_val, "y": y_val}}
+
+
 @dataclass(frozen=True)
 class FitPlan:
     """The threshold of cross-validation and the out-of-fold log-odds behind the choice."""
@@ -166,87 +250,3 @@ def fit(
     final = validated if refitted is None else refitted
     fitted = Fit(validated, final, plan.threshold)
     return calibrate(fitted, plan, rows[1], validation, settings)
-
-
-class LabelledRows(TypedDict):
-    """Features of shape (n_rows, n_features) and target of shape (n_rows,)."""
-
-    X: pd.DataFrame
-    y: Ints
-
-
-class ValidationSplit(TypedDict):
-    """The training and the validation rows of a fit."""
-
-    training: LabelledRows
-    val: LabelledRows
-
-
-@overload
-def prepare_dataset(
-    table: pd.DataFrame,
-    schema: Schema,
-    settings: TrainingSettings,
-    *,
-    create_val_data: Literal[True] = True,
-) -> ValidationSplit: ...
-
-
-@overload
-def prepare_dataset(
-    table: pd.DataFrame,
-    schema: Schema,
-    settings: TrainingSettings,
-    *,
-    create_val_data: Literal[False],
-) -> pd.DataFrame: ...
-
-
-def prepare_dataset(
-    table: pd.DataFrame,
-    schema: Schema,
-    settings: TrainingSettings,
-    *,
-    create_val_data: bool = True,
-) -> ValidationSplit | pd.DataFrame:
-    """Split a dataset into training and validation rows, without identifiers.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n_rows, n_columns)
-        A dataset. It is left unchanged.
-    schema : Schema
-        Its columns.
-    settings : TrainingSettings
-        `validation_fraction` and `random_state` of the split.
-    create_val_data : bool
-        Whether to split the rows.
-
-    Returns
-    -------
-    dict or pandas.DataFrame
-        {"training": {"X", "y"}, "val": {"X", "y"}}; without the split, the features and the
-        target as one table of shape (n_rows, n_features + 1).
-
-    Raises
-    ------
-    InsufficientDataError
-        If there are too few rows to split.
-
-    Notes
-    -----
-    sklearn.model_selection.train_test_split, on the rows in their order.
-    """
-    X, y = dataset.features(table, schema), dataset.target(table, schema)
-    if not create_val_data:
-        return X.assign(**{schema.target: y})
-    try:
-        X_training, X_val, y_training, y_val = train_test_split(
-            X, y, test_size=settings.validation_fraction, random_state=settings.random_state
-        )
-    except ValueError as error:
-        raise InsufficientDataError(
-            f"{len(table)} rows cannot be split with validation_fraction"
-            f" {settings.validation_fraction}; add data."
-        ) from error
-    return {"training": {"X": X_training, "y": y_training}, "val": {"X": X_val, "y": y_val}}

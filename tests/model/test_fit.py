@@ -35,7 +35,7 @@ SCHEMA = Schema(target="left", ids=(), numeric=("a", "b"), categorical=("c",), m
 
 
 def make_table(n_rows: int, seed: int, **columns: Any) -> pd.DataFrame:
-    """Make a table whose a and c say who leaves, with noise."""
+    """Return a table with exits by the columns a and c, with noise."""
     random = np.random.default_rng(seed)
     a, b = random.normal(size=n_rows), random.normal(size=n_rows)
     c = random.choice(["x", "y", "z"], n_rows)
@@ -50,7 +50,7 @@ def fit(config: Config, table: pd.DataFrame, schema: Schema = SCHEMA) -> logisti
 
 
 def blanks(n_rows: int, n_blank: int) -> np.ndarray[Any, Any]:
-    """Make numbers of which the first ones, spread over the table, are blank."""
+    """Return numbers with the first rows missing, spread over the table."""
     values = np.arange(n_rows, dtype=np.float64) % 7
     values[:: n_rows // n_blank] = np.nan
     return values
@@ -169,7 +169,7 @@ def test_few_rows_of_a_class_are_too_few_to_choose_by(
 
 
 def make_standard() -> Pipeline:
-    """Make the regression of scikit-learn's user guide for the columns of these tests."""
+    """Return the regression of scikit-learn's user guide for the columns of the tests."""
     numeric = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     categorical = OneHotEncoder(handle_unknown="ignore")
     columns = make_column_transformer((numeric, ["a", "b"]), (categorical, ["c"]))
@@ -376,7 +376,7 @@ def test_a_model_of_the_first_format_is_read_as_it_was_meant(config: Config) -> 
 
 
 def fit_many_as(monkeypatch: pytest.MonkeyPatch, table: pd.DataFrame, n_many: int) -> model_fit.Fit:
-    """Fit as if so many rows were very many."""
+    """Fit as above the size of a large table."""
     monkeypatch.setattr(sklearn_pipeline, "MANY_ROWS", n_many)
     monkeypatch.setattr(model_fit, "N_ROWS_TO_PLAN", 2_000)
     monkeypatch.setattr(model_fit, "MAX_ROWS_TO_REFIT", 0)

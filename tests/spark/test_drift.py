@@ -20,7 +20,7 @@ pytest.importorskip("pyspark", reason="PySpark is not installed; pip install '.[
 
 
 def as_partitions(table: pd.DataFrame, n_partitions: int) -> list[pa.Table]:
-    """Cut a table as a cluster keeps it: blanks are null there, of text there is none."""
+    """Cut a table into partitions of a cluster: missing numbers are null, missing texts are ""."""
     kinds = dict.fromkeys(SCHEMA.numeric, pa.float64()) | {SCHEMA.target: pa.int8()}
     columns = {
         name: pa.array(table[name].to_numpy(), kinds.get(name, pa.string()), from_pandas=True)
@@ -32,7 +32,7 @@ def as_partitions(table: pd.DataFrame, n_partitions: int) -> list[pa.Table]:
 
 
 def compare(partitions: list[pa.Table], table: pd.DataFrame, used: Model) -> DataDrift:
-    """Compare as a cluster does: each partition tells, and what is told is brought back."""
+    """Compare as a cluster does, with encoded and decoded tallies of partitions."""
     kept = used.dataset.reference
     assert kept is not None
     whole = Tally(used, kept)

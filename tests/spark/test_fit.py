@@ -29,7 +29,7 @@ SETTINGS = TrainingSettings()
 
 
 def make_table(n_rows: int, seed: int = 1) -> pd.DataFrame:
-    """Make clients with blanks, and with two plans that fewer than 0.5 % have."""
+    """Return clients with missing values, and with two plans below 0.5 % of the rows."""
     random = np.random.default_rng(seed)
     age = random.integers(18, 90, n_rows).astype(float)
     plans = random.choice(

@@ -31,7 +31,7 @@ def mark(contents: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def make_small() -> dict[str, bytes]:
-    """Make files of few rows: those of the corpus, and rows of all kinds among others."""
+    """Write files of few rows: the corpus, and mixed rows."""
     many = [ROW.replace("x1", f"r{number}") for number in range(20)]
     whole = lines(*many)
     made = {str(number): case.content for number, case in enumerate(CORPUS)}
@@ -55,7 +55,7 @@ def make_small() -> dict[str, bytes]:
 
 
 def make_long() -> dict[str, bytes]:
-    """Make files with a line about as long as one may be."""
+    """Write files with a line near the limit of length."""
     most, many = csv_reader.MAX_LINE_BYTES, [ROW] * 9
     rows = {n_more: "x" * (most - 9 + n_more) + ",1,2,3,1" for n_more in (-1, 0, 1)}
     made = {f"long line {n}": lines(*many, row, *many) for n, row in rows.items()}
@@ -71,7 +71,7 @@ def as_comparable(found: FileReading) -> dict[str, Any]:
 
 
 def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
-    """Read the files of a folder through Spark's own sources and here; give what differs."""
+    """Read files through Spark's own sources and here, and return the differences."""
     from scripts.core.config import EngineSettings
     from scripts.core.files import Address
     from scripts.spark import cluster, object_store, read_tasks, row_formats
