@@ -1,6 +1,7 @@
 """No route is open by accident."""
 
 import http.client
+import re
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -111,8 +112,9 @@ REFUSALS = (400, 401, 403, 405, 429)
 def is_listed(method: str, path: str, rank: int) -> bool:
     """Say whether a route is listed for a method and a path, and a sender may ask it."""
     for route in (*ALL_ROUTES, STATIC):
-        prefix, brace, _ = route.path.partition("{")
-        is_path = path.startswith(prefix) and path != prefix if brace else path == route.path
+        # Only the name of a model may not hold a slash.
+        pattern = re.escape(route.path).replace(r"\{model\}", "[^/]+")
+        is_path = re.fullmatch(re.sub(r"\\{\w+\\}", ".+", pattern), path, re.DOTALL) is not None
         is_method = method in {route.method, "OPTIONS", "HEAD" if route.method == "GET" else ""}
         if is_path and is_method and RANKS[route.role] <= rank:
             return True

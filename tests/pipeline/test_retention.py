@@ -49,7 +49,10 @@ def test_records_are_forgotten_by_every_twentieth_run(
 
 
 def test_retention_brings_neither_numpy_nor_pandas() -> None:
-    code = "import sys, scripts.retention; sys.exit(bool({'numpy', 'pandas'} & set(sys.modules)))"
+    code = (
+        "import sys, scripts.pipeline.retention\n"
+        "sys.exit(bool({'numpy', 'pandas'} & set(sys.modules)))"
+    )
 
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
 
