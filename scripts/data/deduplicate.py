@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from scripts.core.config import IngestionSettings, Schema
 from scripts.data import profile
+from scripts.data.arrays import Mask, Places
 
 FEW_ROWS = 100_000
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -27,8 +28,6 @@ WORD_BYTES = 8
 MASKS = np.array([2 ** (8 * n) - 1 for n in range(WORD_BYTES + 1)], np.uint64)
 
 Numbers = NDArray[np.uint64]
-Places = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 def mix(mixed: Numbers, more: Numbers) -> Numbers:
