@@ -1,4 +1,4 @@
-"""Two routes in Flask, for comparing servers: one answers at once, one reads a body."""
+"""A Flask application with two routes, for the comparison of servers."""
 
 from flask import Flask, request
 
@@ -7,11 +7,11 @@ app = Flask("bare")
 
 @app.get("/health")
 def health() -> str:
-    """Answer at once."""
+    """Return an answer at once."""
     return "ok"
 
 
 @app.post("/predict")
 def predict() -> str:
-    """Answer after the whole body."""
+    """Return an answer after reading the whole body."""
     return str(len(request.get_data()))

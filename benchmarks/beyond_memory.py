@@ -1,9 +1,9 @@
-"""Run the whole process on a table that is larger than the memory it may have.
+"""Run the full process on a table larger than the memory limit.
 
     python -m benchmarks.beyond_memory [--rows 50000000] [--files 20] [--limit-gb 1.0]
 
-The limit is hard: a control group of the kernel, in which a process that wants more is killed
-(where none can be made: an address space of that size). `engine.memory_limit_gb` says the same.
+The limit is hard: the kernel kills a process above the limit of its control group. Without control
+groups the address space is limited instead. `engine.memory_limit_gb` has the same value.
 """
 
 import argparse
@@ -38,7 +38,7 @@ runpy.run_module(name, run_name="__main__")
 
 @contextlib.contextmanager
 def control_group(limit_bytes: int) -> Iterator[str]:
-    """Make a control group of limited memory for as long as it is needed; "" where none can be."""
+    """Create a control group with a memory limit for a context, with "" where impossible."""
     for parent, limit_name in GROUPS:
         group = parent / f"adras{os.getpid()}"
         try:
@@ -53,7 +53,7 @@ def control_group(limit_bytes: int) -> Iterator[str]:
         try:
             yield str(group)
         finally:
-            # A program that was killed may leave one that it had started, for a moment.
+            # A killed program may leave a child process for a moment.
             with contextlib.suppress(OSError):
                 group.rmdir()
         return
@@ -61,7 +61,7 @@ def control_group(limit_bytes: int) -> Iterator[str]:
 
 
 def run_limited(name: str, config_path: Path, limit_bytes: int) -> tuple[Cost, str]:
-    """Run one of our programs in limited memory; what fails ends the measurement."""
+    """Run a program of ours with limited memory, and stop on a failure."""
     with control_group(limit_bytes) as group:
         arguments = ["-c", UNDER_LIMIT, group, str(limit_bytes), f"scripts.{name}"]
         cost = run_python([*arguments, "--config", str(config_path)], pipeline.ROOT)
@@ -69,7 +69,7 @@ def run_limited(name: str, config_path: Path, limit_bytes: int) -> tuple[Cost, s
 
 
 def install(folder: Path, data: Path, limit_gb: float) -> Path:
-    """Make an installation that knows the limit, and has the time that it takes."""
+    """Return an installation with the memory limit, a schema and enough time."""
     config_path = pipeline.install(folder, data)
     settings = json.loads(config_path.read_text())
     settings["engine"] = {"name": "pandas", "memory_limit_gb": limit_gb}
@@ -86,7 +86,7 @@ def count_rows(folder: Path) -> int:
 
 
 def main() -> None:
-    """Make the data, run the whole process under the limit, and check what it made."""
+    """Write the tables, run the full process under the limit, and check the dataset."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=50_000_000)
     parser.add_argument("--files", type=int, default=20)
@@ -107,7 +107,7 @@ def main() -> None:
     print(f"{kind} of {chosen.limit_gb:g} GB;", end=" ")
     print(f"full process {cost.wall_s:.0f} s, {cost.cpu_s:.0f} s CPU, peak {cost.peak_mb:.0f} MB")
     print(f"{n_rows} different rows in the dataset, {n_releases} release")
-    # One row in five repeats an earlier one.
+    # Every fifth row is a duplicate.
     sys.exit(not (n_rows == chosen.rows * 4 // 5 and n_releases == 1))
 
 

@@ -1,7 +1,7 @@
 """Made-up churn tables with the traps of real ones: telecom, bank, wireless, employees, web shop.
 
-Each is a dict of column name to the cells as a file would spell them. What decides who leaves is
-part logistic, part not (ages in the middle, too many products), and much of it is chance.
+Each table is a dict of column name to cells as in a CSV file. Exits follow a logistic relation in
+part, other effects in part (middle ages, too many products), and to a large degree chance.
 """
 
 import csv
@@ -19,7 +19,7 @@ SERVICES = ("OnlineSecurity", "OnlineBackup", "TechSupport", "StreamingTV", "Str
 
 
 def leavers(random: np.random.Generator, log_odds: Floats, share: float) -> NDArray[np.bool_]:
-    """Draw who leaves, so that about the given share does."""
+    """Draw exits with about the given share."""
     low, high = -20.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -30,24 +30,24 @@ def leavers(random: np.random.Generator, log_odds: Floats, share: float) -> NDAr
     return random.random(len(log_odds)) < 1 / (1 + np.exp(-(log_odds + low)))
 
 
-def spell(values: NDArray[np.floating], digits: int) -> list[str]:
-    """Spell numbers with a fixed number of digits after the point."""
+def fixed(values: NDArray[np.floating], digits: int) -> list[str]:
+    """Format numbers with a fixed number of decimal places."""
     return [f"{value:.{digits}f}" for value in values]
 
 
 def blank_some(random: np.random.Generator, cells: list[str], share: float) -> list[str]:
-    """Leave out a share of the cells, with one blank or several in their place."""
+    """Blank a share of the cells, with up to two spaces in place of the value."""
     gone = random.random(len(cells)) < share
     return [" " * int(random.integers(0, 3)) if g else c for g, c in zip(gone, cells, strict=True)]
 
 
-def words(flags: NDArray[np.bool_], yes: str = "Yes", no: str = "No") -> list[str]:
-    """Spell flags as two words."""
+def to_words(flags: NDArray[np.bool_], yes: str = "Yes", no: str = "No") -> list[str]:
+    """Format flags as a pair of words."""
     return [yes if flag else no for flag in flags]
 
 
 def make_telecom(n_rows: int, seed: int) -> Table:
-    """Make a table of fixed-line clients: text labels, nested services, a blank total."""
+    """Return a table of fixed-line clients: text labels, nested services, a blank total."""
     random = np.random.default_rng([seed, 1])
     tenure = np.floor(72 * random.beta(0.7, 0.9, n_rows))
     contract = random.choice(3, n_rows, p=[0.55, 0.21, 0.24])
@@ -69,11 +69,11 @@ def make_telecom(n_rows: int, seed: int) -> Table:
     total = tenure * monthly * random.normal(1, 0.03, n_rows)
     table: Table = {
         "customerID": [f"{i:04d}-{chr(65 + i % 26)}{chr(65 + i % 7)}XQ" for i in range(n_rows)],
-        "gender": words(random.random(n_rows) < 0.5, "Female", "Male"),
-        "SeniorCitizen": words(senior, "1", "0"),
-        "Partner": words(partner),
-        "tenure": spell(tenure, 0),
-        "PhoneService": words(phone),
+        "gender": to_words(random.random(n_rows) < 0.5, "Female", "Male"),
+        "SeniorCitizen": to_words(senior, "1", "0"),
+        "Partner": to_words(partner),
+        "tenure": fixed(tenure, 0),
+        "PhoneService": to_words(phone),
         "InternetService": [("DSL", "Fiber optic", "No")[i] for i in internet],
     }
     for name, flags in has.items():
@@ -83,14 +83,14 @@ def make_telecom(n_rows: int, seed: int) -> Table:
         ]
     return table | {
         "Contract": [("Month-to-month", "One year", "Two year")[i] for i in contract],
-        "PaperlessBilling": words(paperless),
+        "PaperlessBilling": to_words(paperless),
         "PaymentMethod": [
             ("Electronic check", "Mailed check", "Bank transfer (automatic)", "Credit card")[i]
             for i in payment
         ],
         "Region": [f"Region {i}" for i in region],
         "Country": ["United States"] * n_rows,
-        "MonthlyCharges": spell(monthly, 2),
+        "MonthlyCharges": fixed(monthly, 2),
         "TotalCharges": [
             " " if months == 0 else f"{charge:.2f}"
             for months, charge in zip(tenure, total, strict=True)
@@ -98,12 +98,12 @@ def make_telecom(n_rows: int, seed: int) -> Table:
         "ChurnReason": [
             ("Moved", "Price", "Service")[i % 3] if flag else "" for i, flag in enumerate(left)
         ],
-        "Churn": words(left),
+        "Churn": to_words(left),
     }  # fmt: skip
 
 
 def make_bank(n_rows: int, seed: int) -> Table:
-    """Make a table of a bank: numeric identifiers, surnames, a balance of zeros, 0/1 labels."""
+    """Return a table of a bank: numeric identifiers, surnames, a balance of zeros, 0/1 labels."""
     random = np.random.default_rng([seed, 2])
     age = np.clip(np.round(random.gamma(14, 2.8, n_rows)), 18, 92)
     geography = random.choice(3, n_rows, p=[0.5, 0.25, 0.25])
@@ -125,31 +125,31 @@ def make_bank(n_rows: int, seed: int) -> Table:
         "RowNumber": [str(i + 1) for i in range(n_rows)],
         "CustomerId": [str(15_600_000 + 7 * i) for i in random.permutation(n_rows)],
         "Surname": ["".join(random.choice(syllables, 3)).title() for _ in range(n_rows)],
-        "CreditScore": blank_some(random, spell(score, 0), 0.03),
+        "CreditScore": blank_some(random, fixed(score, 0), 0.03),
         "Geography": [("France", "Germany", "Spain")[i] for i in geography],
-        "Gender": words(female, "Female", "Male"),
-        "Age": spell(age, 0),
-        "Tenure": spell(np.floor(random.random(n_rows) * 11), 0),
-        "Balance": spell(balance, 2),
-        "NumOfProducts": spell(products.astype(np.float64), 0),
-        "HasCrCard": words(card, "1", "0"),
-        "IsActiveMember": words(active, "1", "0"),
-        "EstimatedSalary": spell(random.random(n_rows) * 200_000, 2),
+        "Gender": to_words(female, "Female", "Male"),
+        "Age": fixed(age, 0),
+        "Tenure": fixed(np.floor(random.random(n_rows) * 11), 0),
+        "Balance": fixed(balance, 2),
+        "NumOfProducts": fixed(products.astype(np.float64), 0),
+        "HasCrCard": to_words(card, "1", "0"),
+        "IsActiveMember": to_words(active, "1", "0"),
+        "EstimatedSalary": fixed(random.random(n_rows) * 200_000, 2),
         "Currency": ["EUR"] * n_rows,
-        "Complain": words(complained, "1", "0"),
+        "Complain": to_words(complained, "1", "0"),
         "CardType": random.choice(
             ["DIAMOND", "GOLD", "SILVER", "PLATINUM", "TEST", "STAFF"],
             n_rows, p=[0.25, 0.25, 0.25, 0.244, 0.003, 0.003],
         ).tolist(),
-        "PointsEarned": spell(points, 0),
-        "Exited": words(left, "1", "0"),
+        "PointsEarned": fixed(points, 0),
+        "Exited": to_words(left, "1", "0"),
     }  # fmt: skip
 
 
 def make_wireless(n_rows: int, seed: int, *, crossed: bool = False) -> Table:
-    """Make a table of a wireless operator: 51 states, charges that follow minutes.
+    """Return a table of a wireless operator: 51 states, charges proportional to minutes.
 
-    With `crossed`, what one column means for the risk depends strongly on another one.
+    With `crossed`, the effect of a column on the risk depends strongly on another column.
     """
     random = np.random.default_rng([seed, 3])
     minutes = {
@@ -174,33 +174,33 @@ def make_wireless(n_rows: int, seed: int, *, crossed: bool = False) -> Table:
     jobs = ["Professional", "Crafts", "Clerical", "Self", "Retired", "Student", "Homemaker"]
     table: Table = {
         "State": random.choice(STATES, n_rows).tolist(),
-        "Account length": spell(np.clip(random.normal(101, 40, n_rows), 1, None), 0),
+        "Account length": fixed(np.clip(random.normal(101, 40, n_rows), 1, None), 0),
         "Area code": random.choice(["408", "415", "510"], n_rows, p=[0.25, 0.5, 0.25]).tolist(),
         "Phone": [f"{300 + i // 9000}-{1000 + i % 9000}" for i in range(n_rows)],
-        "International plan": words(international, "yes", "no"),
-        "Voice mail plan": words(mail, "yes", "no"),
-        "Number vmail messages": spell(np.where(mail, random.integers(10, 50, n_rows), 0), 0),
+        "International plan": to_words(international, "yes", "no"),
+        "Voice mail plan": to_words(mail, "yes", "no"),
+        "Number vmail messages": fixed(np.where(mail, random.integers(10, 50, n_rows), 0), 0),
     }
     for name, rate in (("day", 0.17), ("eve", 0.085), ("night", 0.045)):
-        table[f"Total {name} minutes"] = spell(minutes[name], 1)
-        table[f"Total {name} calls"] = spell(random.normal(100, 20, n_rows), 0)
-        table[f"Total {name} charge"] = spell(minutes[name] * rate, 2)
+        table[f"Total {name} minutes"] = fixed(minutes[name], 1)
+        table[f"Total {name} calls"] = fixed(random.normal(100, 20, n_rows), 0)
+        table[f"Total {name} charge"] = fixed(minutes[name] * rate, 2)
     return table | {
-        "Total intl minutes": spell(foreign, 1),
-        "Customer service calls": spell(calls.astype(float), 0),
-        "HandsetPrice": blank_some(random, spell(price, 0), 0.3),
-        "IncomeGroup": blank_some(random, spell(income.astype(float), 0), 0.008),
+        "Total intl minutes": fixed(foreign, 1),
+        "Customer service calls": fixed(calls.astype(float), 0),
+        "HandsetPrice": blank_some(random, fixed(price, 0), 0.3),
+        "IncomeGroup": blank_some(random, fixed(income.astype(float), 0), 0.008),
         "Occupation": random.choice(
             [*jobs, "Astronaut", "Mayor"], n_rows, p=[*[0.142] * 7, 0.003, 0.003]
         ).tolist(),
         "Network": ["GSM"] * n_rows,
-        "Retention offer": words(left & (random.random(n_rows) < 0.99), "made", "none"),
-        "Churn": words(left, "True.", "False."),
+        "Retention offer": to_words(left & (random.random(n_rows) < 0.99), "made", "none"),
+        "Churn": to_words(left, "True.", "False."),
     }  # fmt: skip
 
 
 def make_employees(n_rows: int, seed: int) -> Table:
-    """Make a table of employees: thirty columns, most of them small whole numbers, constants."""
+    """Return a table of employees: thirty columns, mostly small whole numbers, constants."""
     random = np.random.default_rng([seed, 4])
     age = np.clip(np.round(random.normal(37, 9, n_rows)), 18, 60)
     worked = np.floor((age - 18) * random.beta(2, 1.5, n_rows))
@@ -234,43 +234,43 @@ def make_employees(n_rows: int, seed: int) -> Table:
     roles = ["Sales", "Research", "Laboratory", "Making", "Care", "Manager", "Agent", "Lead", "HR"]
     fields = ["Life sciences", "Medical", "Marketing", "Technical", "Other", "Human resources"]
     return {
-        "Age": spell(age, 0),
-        "Left": words(left),
+        "Age": fixed(age, 0),
+        "Left": to_words(left),
         "Travel": [("Never", "Rarely", "Often")[i] for i in travel],
-        "Daily rate": spell(random.integers(100, 1500, n_rows).astype(np.float64), 0),
-        "Distance": spell(distance, 0),
-        "Education": spell(1.0 + random.choice(5, n_rows, p=[0.12, 0.19, 0.39, 0.27, 0.03]), 0),
+        "Daily rate": fixed(random.integers(100, 1500, n_rows).astype(np.float64), 0),
+        "Distance": fixed(distance, 0),
+        "Education": fixed(1.0 + random.choice(5, n_rows, p=[0.12, 0.19, 0.39, 0.27, 0.03]), 0),
         "Field": random.choice(fields, n_rows, p=[0.41, 0.32, 0.11, 0.09, 0.05, 0.02]).tolist(),
         "Head count": ["1"] * n_rows,
         "Employee number": [str(2 * i + 1) for i in range(n_rows)],
-        "Gender": words(random.random(n_rows) < 0.4, "Female", "Male"),
-        "Hourly rate": spell(random.integers(30, 101, n_rows).astype(np.float64), 0),
-        "Level": spell(level, 0),
+        "Gender": to_words(random.random(n_rows) < 0.4, "Female", "Male"),
+        "Hourly rate": fixed(random.integers(30, 101, n_rows).astype(np.float64), 0),
+        "Level": fixed(level, 0),
         "Role": [roles[i] for i in role],
         "Marital status": [
             "Single" if alone else ("Married", "Divorced")[int(chance < 0.33)]
             for alone, chance in zip(single, random.random(n_rows), strict=True)
         ],
-        "Monthly income": spell(income, 0),
-        "Employers": spell(employers, 0),
+        "Monthly income": fixed(income, 0),
+        "Employers": fixed(employers, 0),
         "Adult": ["Y"] * n_rows,
-        "Overtime": words(overtime),
-        "Raise": spell(np.floor(11 + 14 * random.beta(1, 2, n_rows)), 0),
-        "Rating": words(random.random(n_rows) < 0.15, "4", "3"),
+        "Overtime": to_words(overtime),
+        "Raise": fixed(np.floor(11 + 14 * random.beta(1, 2, n_rows)), 0),
+        "Rating": to_words(random.random(n_rows) < 0.15, "4", "3"),
         "Standard hours": ["80"] * n_rows,
-        "Options": spell(options.astype(np.float64), 0),
-        "Years of work": spell(worked, 0),
-        "Trainings": spell(random.poisson(2.8, n_rows).astype(np.float64), 0),
-        "Years here": spell(here, 0),
-        "Years in role": spell(np.floor(here * random.random(n_rows)), 0),
-        "Years since promotion": spell(promoted, 0),
-        "Years under manager": spell(np.floor(here * random.random(n_rows)), 0),
-        **{name: spell(values, 0) for name, values in grades.items()},
+        "Options": fixed(options.astype(np.float64), 0),
+        "Years of work": fixed(worked, 0),
+        "Trainings": fixed(random.poisson(2.8, n_rows).astype(np.float64), 0),
+        "Years here": fixed(here, 0),
+        "Years in role": fixed(np.floor(here * random.random(n_rows)), 0),
+        "Years since promotion": fixed(promoted, 0),
+        "Years under manager": fixed(np.floor(here * random.random(n_rows)), 0),
+        **{name: fixed(values, 0) for name, values in grades.items()},
     }  # fmt: skip
 
 
 def make_shop(n_rows: int, seed: int) -> Table:
-    """Make a table of a web shop: blanks in seven numeric columns, some of which tell."""
+    """Return a table of a web shop: blanks in seven numeric columns, some informative."""
     random = np.random.default_rng([seed, 5])
     tenure = np.floor(random.gamma(1.2, 8.5, n_rows))
     complained, single = random.random(n_rows) < 0.28, random.random(n_rows) < 0.32
@@ -292,28 +292,31 @@ def make_shop(n_rows: int, seed: int) -> Table:
     categories = ["Laptop", "Mobile", "Phone", "Fashion", "Grocery", "Garden"]
     payments = ["Debit card", "Credit card", "Wallet", "On delivery", "Cheque"]
     blanks = {
-        "Warehouse distance": (spell(warehouse, 0), 0.045),
-        "Hours in app": (spell(random.binomial(5, 0.58, n_rows).astype(np.float64), 0), 0.045),
-        "Rise of orders": (spell(np.floor(11 + random.gamma(2, 2.4, n_rows)), 0), 0.047),
-        "Coupons": (spell(np.floor(orders * random.random(n_rows)), 0), 0.046),
-        "Orders": (spell(orders, 0), 0.046),
-        "Days since order": (spell(silent, 0), 0.055),
+        "Warehouse distance": (fixed(warehouse, 0), 0.045),
+        "Hours in app": (
+            fixed(random.binomial(5, 0.58, n_rows).astype(np.float64), 0),
+            0.045,
+        ),
+        "Rise of orders": (fixed(np.floor(11 + random.gamma(2, 2.4, n_rows)), 0), 0.047),
+        "Coupons": (fixed(np.floor(orders * random.random(n_rows)), 0), 0.046),
+        "Orders": (fixed(orders, 0), 0.046),
+        "Days since order": (fixed(silent, 0), 0.055),
     }
     return {
         "ClientID": [str(50_001 + i) for i in range(n_rows)],
-        "Churn": words(left, "1", "0"),
-        "Tenure": ["" if u else cell for u, cell in zip(unknown, spell(tenure, 0), strict=True)],
+        "Churn": to_words(left, "1", "0"),
+        "Tenure": ["" if u else cell for u, cell in zip(unknown, fixed(tenure, 0), strict=True)],
         "Device": random.choice(["Phone", "Computer"], n_rows, p=[0.71, 0.29]).tolist(),
-        "City tier": spell(1.0 + random.choice(3, n_rows, p=[0.65, 0.04, 0.31]), 0),
+        "City tier": fixed(1.0 + random.choice(3, n_rows, p=[0.65, 0.04, 0.31]), 0),
         "Payment": random.choice(payments, n_rows, p=[0.41, 0.31, 0.17, 0.107, 0.003]).tolist(),
-        "Gender": words(random.random(n_rows) < 0.4, "Female", "Male"),
-        "Devices": spell(devices, 0),
+        "Gender": to_words(random.random(n_rows) < 0.4, "Female", "Male"),
+        "Devices": fixed(devices, 0),
         "Category": [categories[i] for i in category],
-        "Satisfaction": spell(satisfied, 0),
-        "Marital status": words(single, "Single", "Married"),
-        "Addresses": spell(addresses, 0),
-        "Complained": words(complained, "1", "0"),
-        "Cashback": spell(cashback, 2),
+        "Satisfaction": fixed(satisfied, 0),
+        "Marital status": to_words(single, "Single", "Married"),
+        "Addresses": fixed(addresses, 0),
+        "Complained": to_words(complained, "1", "0"),
+        "Cashback": fixed(cashback, 2),
         **{name: blank_some(random, cells, share) for name, (cells, share) in blanks.items()},
     }  # fmt: skip
 
@@ -327,14 +330,14 @@ MAKERS: dict[str, Callable[[int, int], Table]] = {
 }
 
 
-# Not among those on which the limits are measured.
+# Tables with strong products of columns, outside the measured limits.
 CROSSED: dict[str, Callable[[int, int], Table]] = {
     name: partial(make_wireless, crossed=True) for name in ("crossed", "crossed10k")
 }
 
 
 def to_csv(table: Table, separator: str = ",") -> str:
-    """Spell a table as CSV."""
+    """Encode a table as CSV."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=separator, lineterminator="\n")
     writer.writerow(table)
@@ -343,6 +346,6 @@ def to_csv(table: Table, separator: str = ",") -> str:
 
 
 def split_rows(table: Table, n_first: int) -> tuple[Table, Table]:
-    """Split a table, whose rows are in no order, into its first rows and the rest."""
+    """Split a table with rows in random order into the first rows and the rest."""
     first = {name: cells[:n_first] for name, cells in table.items()}
     return first, {name: cells[n_first:] for name, cells in table.items()}

@@ -2,9 +2,9 @@
 
     python -m benchmarks.coefficients CONFIG.json [--limit 1e-4]
 
-Reads the latest dataset and model of an installation whose features are numbers, splits the rows as
-training does, and fits LogisticRegression to the same columns with a tolerance of 1e-10, so that
-what differs is how near the minimum either comes.
+Reads the latest dataset and model of an installation with numeric features, splits the rows as
+training does, and fits LogisticRegression to the same columns with a tolerance of 1e-10. The
+difference is the distance of either fit from the minimum.
 """
 
 import argparse
@@ -26,7 +26,7 @@ TOLERANCE = 1e-10
 
 
 def fit_reference(dataset_path: Path, used: Model) -> LogisticRegression:
-    """Fit scikit-learn's regression to the training rows of a dataset, scaled as the model is."""
+    """Fit scikit-learn's regression to the training rows of a dataset, scaled like the model."""
     features = [term.column for term in used.numeric]
     table = pd.read_csv(dataset_path, usecols=[*features, used.schema.target])
     X, y = table[features].to_numpy(np.float64), table[used.schema.target].to_numpy()
@@ -44,7 +44,7 @@ def fit_reference(dataset_path: Path, used: Model) -> LogisticRegression:
 
 
 def main() -> None:
-    """Compare, print each coefficient's difference, and fail if one is above the limit."""
+    """Print the difference of each coefficient, and fail above the limit."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("--limit", type=float, default=1e-4)

@@ -1,4 +1,4 @@
-"""Measure the pages with a thousand and with ten thousand clients on the worklist.
+"""Measure the dashboard with a thousand and with ten thousand clients on the worklist.
 
     python -m benchmarks.dashboard [REPEATS]
 
@@ -39,7 +39,7 @@ PAGES = {
 
 
 def make_row(number: int, draw: random.Random, *, labelled: bool) -> str:
-    """Make a client; the quiet ones leave."""
+    """Return a random client, with a higher risk for low activity."""
     month = draw.randrange(200)
     label = int(draw.random() < 1 / (1 + month / 60)) if labelled else ""
     return f"client {number},{month},{draw.randrange(2000)},{draw.randrange(3, 300)},{label}"
@@ -52,16 +52,16 @@ def write(path: Path, rows: list[str]) -> None:
 
 
 def score(config: Config) -> None:
-    """Ingest, and score today's clients, as a run does."""
-    made = ingestion.main(config)
+    """Run ingestion, and score today's clients as a run does."""
+    ingested = ingestion.main(config)
     with database.open_records(config.database_url) as engine:
         with database.writing(engine) as connection:
             run_id = runs.start_run(connection, datetime.now(UTC))
-        score_clients.main(config, engine, run_id, made.clients, made.dataset_path)
+        score_clients.main(config, engine, run_id, ingested.clients, ingested.dataset_path)
 
 
 def deploy(config: Config) -> None:
-    """Let a first model serve."""
+    """Train, score and deploy a first model."""
     ingestion.main(config)
     training.main(config)
     scoring.main(config)
@@ -69,7 +69,7 @@ def deploy(config: Config) -> None:
 
 
 def prepare(folder: Path, n_clients: int) -> Path:
-    """Make an installation whose clients have been scored twice; return its config."""
+    """Return the config of an installation with two scorings of all clients."""
     draw = random.Random(n_clients)
     settings = {
         "input_folder_path": "input", "output_folder_path": "output", "test_data_path": "test",
@@ -91,37 +91,37 @@ def prepare(folder: Path, n_clients: int) -> Path:
 
 
 def ask(client: FlaskClient, path: str) -> None:
-    """Ask for a page, which must be there."""
+    """Request a page, and stop if it fails."""
     response = client.get(path, headers={"Accept": "text/html"})
     if response.status_code != 200:
         raise SystemExit(f"{path}: {response.status_code}")
 
 
 def measure_ms(client: FlaskClient, path: str, n_repeats: int) -> float:
-    """Give the median time of a page, in milliseconds."""
-    took = []
+    """Return the median duration of a page request, in milliseconds."""
+    durations_ms = []
     for _ in range(n_repeats):
         started_s = time.perf_counter()
         ask(client, path)
-        took.append((time.perf_counter() - started_s) * 1000)
-    return statistics.median(took)
+        durations_ms.append((time.perf_counter() - started_s) * 1000)
+    return statistics.median(durations_ms)
 
 
 def main(n_repeats: int) -> None:
-    """Measure every page at each size and print the medians."""
+    """Measure every page at each size, and print the medians."""
     logging.disable(logging.WARNING)
-    found: dict[str, list[float]] = {name: [] for name in PAGES}
+    durations_ms: dict[str, list[float]] = {name: [] for name in PAGES}
     for n_clients in SIZES:
         with tempfile.TemporaryDirectory() as folder:
             client = create_app(prepare(Path(folder), n_clients)).test_client()
             for name, path in PAGES.items():
                 wanted = path.format(last=n_clients - 50)
                 ask(client, wanted)
-                found[name].append(measure_ms(client, wanted, n_repeats))
+                durations_ms[name].append(measure_ms(client, wanted, n_repeats))
     print(f"{'median server time, ms':24}" + "".join(f"{size:>10,} clients" for size in SIZES))
-    for name, figures in found.items():
+    for name, figures in durations_ms.items():
         print(f"{name:24}" + "".join(f"{figure:18.1f}" for figure in figures))
-    worst = found["worklist"][-1]
+    worst = durations_ms["worklist"][-1]
     print(
         f"required for the worklist of {SIZES[-1]:,}: under {REQUIRED_MS} ms; it takes {worst:.0f}"
     )

@@ -27,18 +27,18 @@ N_LOOKS, N_ROWS_A_LOOK = 20, 50
 
 @dataclass(frozen=True)
 class Rates:
-    """How many of so many simulated runs raised an alarm."""
+    """The share of simulated runs with an alarm."""
 
     n_alarms: int
     n_runs: int
 
     @property
     def share(self) -> float:
-        """Alarms per run."""
+        """The alarms per run."""
         return self.n_alarms / self.n_runs
 
     def __str__(self) -> str:
-        """Spell the share in percent with its 95 % interval, Wilson's."""
+        """Format the share in percent with its 95 % Wilson interval."""
         z, n, p = 1.96, self.n_runs, self.share
         centre, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
         low, high = ((centre + side * half) / (1 + z * z / n) for side in (-1, 1))
@@ -46,10 +46,10 @@ class Rates:
 
 
 def draw(random: np.random.Generator, n_rows: int) -> pd.DataFrame:
-    """Draw clients like those of the practice data, with a normal, a rare and a text column.
+    """Draw clients like the practice data, with a normal, a rare and a text column.
 
-    Whole numbers, two of the columns skewed and dependent on each other, 2 % blanks in them, a
-    column of which 5 % is 1, six plans of which two are rare, 35 % exits.
+    Whole numbers with 2 % missing values, two columns skewed and correlated, a column with 5 %
+    ones, six plans with two rare ones, 35 % exits.
     """
     employees = np.maximum(1, np.round(60 * np.exp(0.9 * random.normal(size=n_rows))))
     year = np.round(600 * np.exp(0.6 * random.normal(size=n_rows)) * (employees / 60) ** 0.15)
@@ -72,7 +72,7 @@ def draw(random: np.random.Generator, n_rows: int) -> pd.DataFrame:
 
 
 def make_model(table: pd.DataFrame) -> Model:
-    """Make a model, with coefficients by hand, that was trained on a table."""
+    """Return a model of a training table, with coefficients set by hand."""
     terms = [
         NumericTerm(column=name, median=float(table[name].median()), coefficient=0.01)
         for name in NUMBERS
@@ -95,35 +95,35 @@ def make_model(table: pd.DataFrame) -> Model:
 
 
 def accumulate(*tables: pd.DataFrame) -> pd.DataFrame:
-    """Put deliveries below each other, as a folder of extracts gathers them."""
+    """Concatenate deliveries, as a folder of extracts does."""
     return pd.concat(tables, ignore_index=True)
 
 
 def shift(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Shift a column by half of its standard deviation, as estimated from a large sample."""
+    """Shift a column by half of a standard deviation, estimated from a large sample."""
     deviation = draw(np.random.default_rng(1), 100_000)[column].std()
     return table.assign(**{column: table[column] + 0.5 * deviation})
 
 
 def drifted_columns(used: Model, table: pd.DataFrame) -> list[str]:
-    """Name the columns that the pipeline finds to have drifted."""
+    """List the drifted columns of a table by the pipeline."""
     return [column.column for column in drift.compare_data(table, used).drifted]
 
 
 def simulate_runs(n_runs: int, n_before: int, n_now: int, shifted: str | None) -> Rates:
-    """Count the runs that raise an alarm; with a shifted column, those that name it."""
+    """Count the runs with an alarm, or with an alarm of the shifted column."""
     n_alarms = 0
     for seed in range(n_runs):
         random = np.random.default_rng([seed, n_before, n_now])
         before, now = draw(random, n_before), draw(random, n_now)
         delivered = now if shifted is None else shift(now, shifted)
-        found = drifted_columns(make_model(before), accumulate(before, delivered))
-        n_alarms += bool(found) if shifted is None else shifted in found
+        drifted = drifted_columns(make_model(before), accumulate(before, delivered))
+        n_alarms += bool(drifted) if shifted is None else shifted in drifted
     return Rates(n_alarms, n_runs)
 
 
 def simulate_releases(n_releases: int) -> Rates:
-    """Count the releases that ever raise an alarm while deliveries without drift accumulate."""
+    """Count the releases with any alarm while deliveries without drift accumulate."""
     n_alarms = 0
     for seed in range(n_releases):
         random = np.random.default_rng([seed, N_LOOKS])
@@ -138,26 +138,26 @@ def simulate_releases(n_releases: int) -> Rates:
 
 
 def draw_counts(random: np.random.Generator, n_rows: int, f1: float) -> F1Counts:
-    """Draw what F1 is made of: 30 % of the rows are counted in it, a share f1 / (2 - f1) right."""
+    """Draw the counts behind F1: 30 % of the rows count, a share f1 / (2 - f1) correct."""
     n_counted = int(random.binomial(n_rows, 0.3))
     n_right = int(random.binomial(n_counted, f1 / (2 - f1)))
     return F1Counts(n_rows, n_right, n_counted - n_right)
 
 
 def simulate_f1(n_runs: int, n_rows: int, f1_now: float, n_candidates: int) -> Rates:
-    """Count the alarms when F1 was 0.75 and the release the luckiest of some candidates."""
+    """Count the alarms at an F1 of 0.75 before, with the release the best of some candidates."""
     n_alarms = 0
     for seed in range(n_runs):
         random = np.random.default_rng([seed, n_rows, n_candidates])
         tried = [draw_counts(random, n_rows, 0.75) for _ in range(n_candidates)]
         before = max(tried, key=lambda counts: counts.f1 or 0.0)
-        found = drift_tests.compare_f1(before, draw_counts(random, n_rows, f1_now))
-        n_alarms += found is not None and found.has_fallen
+        result = drift_tests.compare_f1(before, draw_counts(random, n_rows, f1_now))
+        n_alarms += result is not None and result.has_fallen
     return Rates(n_alarms, n_runs)
 
 
 def false_alarms(n_runs: int) -> Iterator[tuple[str, Rates]]:
-    """Simulate everything that must not raise an alarm."""
+    """Simulate the cases without drift, by name."""
     for n_before, n_now in SIZES:
         rates = simulate_runs(n_runs, n_before, n_now, None)
         yield f"data, no drift, {n_before} rows then {n_now} new", rates
@@ -168,7 +168,7 @@ def false_alarms(n_runs: int) -> Iterator[tuple[str, Rates]]:
 
 
 def detections(n_runs: int) -> Iterator[tuple[str, Rates]]:
-    """Simulate what should raise an alarm."""
+    """Simulate the cases with drift, by name."""
     for column in ("balance", "number_of_employees"):
         for n_before, n_now in SIZES:
             rates = simulate_runs(n_runs, n_before, n_now, column)
@@ -178,17 +178,17 @@ def detections(n_runs: int) -> Iterator[tuple[str, Rates]]:
 
 
 def main(n_runs: int) -> None:
-    """Print the rates, and fail if there are too many false alarms."""
+    """Print the rates, and fail above 5 % of false alarms."""
     print(f"{n_runs} simulated runs each; of {len(SCHEMA.features)} features and the target")
     print("false alarms")
     worst = 0.0
     for name, rates in false_alarms(n_runs):
         worst = max(worst, rates.share)
         print(f"  {name:62}{rates}", flush=True)
-    # Of releases, not of runs: the requirement does not speak of it, and users should know it.
-    looks = simulate_releases(max(1, n_runs // 5))
+    # A rate of releases instead of runs, without a requirement, printed for information.
+    releases = simulate_releases(max(1, n_runs // 5))
     name = f"releases that ever alarm in {N_LOOKS} deliveries of {N_ROWS_A_LOOK}"
-    print(f"  {name:62}{looks}", flush=True)
+    print(f"  {name:62}{releases}", flush=True)
     print("detections")
     for name, rates in detections(max(1, n_runs // 4)):
         print(f"  {name:62}{rates}", flush=True)

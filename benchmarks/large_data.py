@@ -1,7 +1,7 @@
-"""Makes client tables of any size for measurements: python -m benchmarks.large_data FOLDER.
+"""Write client tables of any size for measurements: python -m benchmarks.large_data FOLDER.
 
-Every row is a pure function of the client's number, so a duplicate is a number drawn again, at no
-cost of memory: each fifth row repeats an earlier one, of the same file or of one before it.
+Every row is a pure function of the client's number, so duplicates cost no memory: each fifth row
+repeats an earlier row of the same file or of a file before.
 """
 
 import argparse
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 
 def uniform(clients: NDArray[np.uint64], stream: int) -> Floats:
-    """Draw a number in (0, 1) for each client: SplitMix64 of its number and of the stream's."""
+    """Return a number in (0, 1) per client, by SplitMix64 of client and stream."""
     mixed = clients + np.uint64((1 + stream) * 0x9E3779B97F4A7C15 % 2**64)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -30,7 +30,7 @@ def uniform(clients: NDArray[np.uint64], stream: int) -> Floats:
 
 
 def clients_of(first: int, n_rows: int) -> NDArray[np.uint64]:
-    """Say which client stands in each of the rows from `first` on."""
+    """Return the number of the client in each of the rows from `first` on."""
     places = np.arange(first, first + n_rows, dtype=np.uint64)
     every = np.uint64(EVERY)
     fresh = places // every * np.uint64(EVERY - 1) + places % every
@@ -39,9 +39,9 @@ def clients_of(first: int, n_rows: int) -> NDArray[np.uint64]:
 
 
 def make_rows(clients: NDArray[np.uint64], inverted: bool) -> pl.DataFrame:
-    """Make the row of each client: sizes and activities are skewed, leaving follows a logit.
+    """Return the row of each client: skewed sizes and activities, exits by a logit.
 
-    Inverted labels make a table from which nobody can learn a good model.
+    Inverted labels make a table for a poor model.
     """
 
     def lognormal(stream: int, median: float, sigma: float) -> Floats:
@@ -76,7 +76,7 @@ def write_tables(
 
 
 def main() -> None:
-    """Write the tables that the command line asks for."""
+    """Write the tables of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int, default=1_000_000)

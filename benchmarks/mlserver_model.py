@@ -26,7 +26,7 @@ SETTINGS = {
 if __name__ == "__main__":
     table, folder = pd.read_csv(sys.argv[1]), Path(sys.argv[2])
     pipeline = make_pipeline(SimpleImputer(strategy="median"), LogisticRegression(max_iter=1000))
-    # Of an array, as a tensor without names is one.
+    # Fitted to an array, since a tensor has no column names.
     pipeline.fit(table[FEATURES].to_numpy(float), table["exited"].astype(int))
     joblib.dump(pipeline, folder / "model.joblib")
     (folder / "model-settings.json").write_text(json.dumps(SETTINGS))

@@ -3,13 +3,13 @@
     python -m benchmarks.pipeline [--rows 1000000] [--files 20] [--repeats 1]
                                   [--linear] [--coefficients]
 
-Each step runs in a process of its own, as scripts are run; both sides in turns, medians. "The full
-process" is a run on new data of an installation that has had a run before, diagnostics and asking
-for outdated packages included; the plain sum is without diagnostics, so it has the harder side.
-Polars comes with the extra [bench].
+Each step runs in a process of its own, like the scripts, both sides in turns, with medians. "The
+full process" is a second run of an installation, on new data, with diagnostics and the check for
+outdated packages. The plain sum has no diagnostics, a handicap for the full process. Polars comes
+with the extra [bench].
 
-`--linear` measures ours on a tenth of the rows, too, and compares the CPU time per row, and what is
-left of it without what 57 rows cost; `--coefficients` compares the model with scikit-learn's.
+`--linear` adds a tenth of the rows, and compares the CPU time per row, with and without the
+constant cost of 57 rows. `--coefficients` compares the model with scikit-learn's.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from benchmarks.measuring import Cost, run_python
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = ("ingestion", "training", "scoring", "promotion", "deployment", "reporting")
 N_TEST_ROWS = 10_000
-# What is required: ours as a share of the plain way's (or of Polars'), and from how many rows on.
+# The requirements: our cost as a share of the plain way's or of Polars', and the smallest size.
 LIMITS = (
     ("ingestion", "cpu_s", "plain ingestion", 1 / 4, 10_000_000, sys.maxsize),
     ("ingestion", "wall_s", "plain ingestion", 1 / 4, 10_000_000, sys.maxsize),
@@ -46,7 +46,7 @@ FEW_ROWS = 57
 
 
 def make_data(data: Path, n_rows: int, n_files: int) -> None:
-    """Make the tables; in another process, since a child's peak memory starts at its parent's."""
+    """Write the tables in a child process, since peak memory is inherited from the parent."""
     tables = {
         "input": (n_rows, n_files),
         "test": (min(N_TEST_ROWS, n_rows), 1, "--first", str(10**9)),
@@ -59,7 +59,7 @@ def make_data(data: Path, n_rows: int, n_files: int) -> None:
 
 
 def install(folder: Path, data: Path, name: str = "input") -> Path:
-    """Make or change an installation on tables of the data; return its config."""
+    """Write or change an installation on tables of the data, and return the config path."""
     folder.mkdir(exist_ok=True)
     settings = {
         "input_folder_path": str(data / name),
@@ -75,7 +75,7 @@ def install(folder: Path, data: Path, name: str = "input") -> Path:
 
 
 def run_whole(folder: Path, data: Path) -> Cost:
-    """Measure a full process on new data: an earlier one has put a poor model into production."""
+    """Measure a full process on new data, with a poor model in production."""
     run_step("fullprocess", install(folder, data, "poor"))
     cost = run_step("fullprocess", install(folder, data))
     n_releases = len(list((folder / "prod" / "releases").iterdir()))
@@ -85,18 +85,18 @@ def run_whole(folder: Path, data: Path) -> Cost:
 
 
 def run_step(name: str, config_path: Path) -> Cost:
-    """Run one of our programs."""
+    """Run a program of ours."""
     return run_python(["-m", f"scripts.{name}", "--config", str(config_path)], ROOT)
 
 
 def run_plain(name: str, folder: Path, data: Path) -> Cost:
-    """Run one of the plain scripts."""
+    """Run a script of the plain way."""
     code = plain.POLARS_INGESTION if name == "polars" else plain.STEPS[name]
     return run_python(["-c", code, str(data / "input"), str(data / "test")], folder)
 
 
 def measure_all(folder: Path, data: Path) -> dict[str, Cost]:
-    """Run both sides once, step by step in turns; return what each cost."""
+    """Run both sides step by step in turns, and return the costs."""
     costs: dict[str, Cost] = {}
     plain_folder = folder / "plain"
     plain_folder.mkdir()
@@ -116,7 +116,7 @@ def measure_all(folder: Path, data: Path) -> dict[str, Cost]:
 
 
 def measure_ours(folder: Path, data: Path, n_rows: int, n_files: int) -> dict[str, Cost]:
-    """Measure ours on other data, of so many rows."""
+    """Return our costs on new tables of `n_rows` rows."""
     make_data(data, n_rows, n_files)
     config_path = install(folder / "ours", data)
     costs = {name: run_step(name, config_path) for name in ("ingestion", "training")}
@@ -124,16 +124,16 @@ def measure_ours(folder: Path, data: Path, n_rows: int, n_files: int) -> dict[st
 
 
 def check_linear(costs: dict[str, Cost], folder: Path, n_rows: int, n_files: int) -> bool:
-    """Print how the CPU time per row grows from a tenth of the rows on, and whether it may."""
-    found = {}
+    """Print the growth of CPU time per row from a tenth of the rows on, against the limit."""
+    costs_of = {}
     for n in (FEW_ROWS, n_rows // 10):
         place = folder / f"rows{n}"
         place.mkdir()
-        found[n] = measure_ours(place, place / "data", n, n_files if n > FEW_ROWS else 1)
+        costs_of[n] = measure_ours(place, place / "data", n, n_files if n > FEW_ROWS else 1)
     all_met = True
     for name in GROWING:
-        start = found[FEW_ROWS][name].cpu_s
-        tenth, whole = found[n_rows // 10][name].cpu_s, costs[name].cpu_s
+        start = costs_of[FEW_ROWS][name].cpu_s
+        tenth, whole = costs_of[n_rows // 10][name].cpu_s, costs[name].cpu_s
         growth, net = whole / tenth / 10, (whole - start) / max(tenth - start, 1e-9) / 10
         all_met &= growth <= MAX_GROWTH
         print(
@@ -146,13 +146,13 @@ def check_linear(costs: dict[str, Cost], folder: Path, n_rows: int, n_files: int
 
 
 def check_coefficients(config_path: Path) -> bool:
-    """Print how far the coefficients are from scikit-learn's, in a process of its own."""
+    """Print the difference of coefficients to scikit-learn's, by a child process."""
     command = [sys.executable, "-m", "benchmarks.coefficients", str(config_path)]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
 def medians(runs: list[dict[str, Cost]]) -> dict[str, Cost]:
-    """Take the median of each figure over the runs."""
+    """Return the median of each figure over the runs."""
 
     def middle(name: str, figure: Callable[[Cost], float]) -> float:
         return statistics.median(figure(run[name]) for run in runs)
@@ -168,7 +168,7 @@ def medians(runs: list[dict[str, Cost]]) -> dict[str, Cost]:
 
 
 def print_costs(costs: dict[str, Cost]) -> None:
-    """Print wall, CPU and memory of each step of ours beside the plain way's."""
+    """Print wall time, CPU time and memory of each step, ours beside the plain way's."""
     print(f"{'':20}{'ours':>12}{'':20}{'plain way':>12}")
     print(f"{'':20}" + f"{'wall s':>10}{'CPU s':>10}{'MB':>8}    " * 2)
     pairs = [(name, f"plain {name}") for name in (*STEPS, "diagnostics")]
@@ -183,21 +183,21 @@ def print_costs(costs: dict[str, Cost]) -> None:
 
 
 def check_limits(costs: dict[str, Cost], n_rows: int) -> bool:
-    """Print each requirement for this number of rows and whether it is met."""
+    """Print each requirement for the number of rows, with the verdict."""
     all_met = True
     for ours, figure, theirs, limit, from_rows, to_rows in LIMITS:
         if not from_rows <= n_rows <= to_rows:
             continue
-        found = getattr(costs[ours], figure) / getattr(costs[theirs], figure)
-        met = found <= limit
+        ratio = getattr(costs[ours], figure) / getattr(costs[theirs], figure)
+        met = ratio <= limit
         all_met &= met
         verdict = "met" if met else "NOT MET"
-        print(f"{ours} {figure} / {theirs}: {found:.3f}, required at most {limit:.3f}: {verdict}")
+        print(f"{ours} {figure} / {theirs}: {ratio:.3f}, required at most {limit:.3f}: {verdict}")
     return all_met
 
 
 def main() -> None:
-    """Make the data, measure both sides, print, and fail if a requirement is not met."""
+    """Write the data, measure both sides, and fail if a requirement is not met."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--files", type=int, default=20)

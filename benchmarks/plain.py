@@ -1,4 +1,4 @@
-"""The plain way: what anybody would write, one script per step, and Polars for ingestion."""
+"""The plain way as scripts: a script per step with pandas, and ingestion with Polars."""
 
 INGESTION = """
 import sys

@@ -2,7 +2,7 @@
 
     python -m benchmarks.plain_service CONFIG PORT
 
-`/empty` is an empty Flask route. `/plain` is what one writes first: get_json, a DataFrame, the
+`/empty` is an empty Flask route. `/plain` is the obvious implementation: get_json, a DataFrame, the
 pipeline of scikit-learn, jsonify.
 """
 
@@ -42,7 +42,7 @@ def fit(config: Config) -> Pipeline:
 
 
 def make_app(config: Config) -> Flask:
-    """Make the two routes."""
+    """Return a Flask application with both routes."""
     app, pipeline = Flask("plain"), fit(config)
 
     @app.get("/empty")
@@ -61,54 +61,54 @@ def make_app(config: Config) -> Flask:
     return app
 
 
-class BareDoor:
-    """Lets everything in, and adds nothing."""
+class PlainMiddleware:
+    """A middleware without checks."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
 
     def limit(self, _environ: dict[str, Any]) -> int:
-        """Take any body that the service would take."""
+        """Return the body limit of the service."""
         return 8 * 2**20
 
     def admit(self, environ: dict[str, Any]) -> None:
-        """Refuse nothing; every route is answered at once, as the service answers its own."""
+        """Match every request to a route of the event loop, without checks."""
         environ[MATCHED] = Route("GET", "/empty", lambda: None, "text/plain", lane=Lane.LOOP)  # type: ignore[arg-type, return-value] # Never called.
 
     def respond(self, environ: dict[str, Any], body: bytes) -> Answer:
-        """Let Flask answer."""
+        """Return the answer of Flask."""
         environ["wsgi.input"] = io.BytesIO(body)
         start: Any = Wsgi()
         content = b"".join(self._app.wsgi_app(environ, start))
         return Answer(start.status, content, start.headers)
 
     def finish(self, _environ: dict[str, Any], answer: Answer, _started_s: float) -> Answer:
-        """Leave the answer as it is."""
+        """Return the answer unchanged."""
         return answer
 
 
-class NothingLive:
-    """Never changes."""
+class FixedState:
+    """A serving state without changes."""
 
     def __init__(self, config: Config) -> None:
         self._serving = SimpleNamespace(config=config)
 
     def has_changed(self) -> bool:
-        """Say no."""
+        """Return False."""
         return False
 
     def last(self) -> Any:
-        """Return the settings, and no release."""
+        """Return the settings, without a release."""
         return self._serving
 
 
 def main(config_path: Path, port: int) -> None:
-    """Serve both routes, inline as the service does its own."""
+    """Serve both routes, inline like the service."""
     config = read_config(config_path)
-    door: Any = BareDoor(make_app(config))
-    live: Any = NothingLive(config)
+    middleware: Any = PlainMiddleware(make_app(config))
+    state: Any = FixedState(config)
     api = type(config.api)(port=port)
-    asyncio.run(serve_until_stopped(bind(api), door, live))
+    asyncio.run(serve_until_stopped(bind(api), middleware, state))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ SERVED_BY = "X-Served-By"
 
 
 def make_certificate(folder: Path) -> str:
-    """Make a certificate that nobody trusts; return the lines by which the snippet has it."""
+    """Create a self-signed certificate, and return the lines of the snippet for TLS."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
                "-nodes", "-days", "2", "-subj", "/CN=adras.test", "-keyout", str(key),
@@ -24,8 +24,10 @@ def make_certificate(folder: Path) -> str:
     return f" ssl;\n    ssl_certificate {certificate};\n    ssl_certificate_key {key}"
 
 
-def spell_proxy(folder: Path, port: int, addresses: Sequence[str], secured: str = "") -> str:
-    """Spell the whole configuration around the snippet; each answer names who gave it."""
+def format_proxy_config(
+    folder: Path, port: int, addresses: Sequence[str], secured: str = ""
+) -> str:
+    """Return the whole configuration around the snippet, with the service named in each answer."""
     servers = "\n".join(f"    server {address};" for address in addresses)
     snippet = SNIPPET.read_text().replace("    server 127.0.0.1:8000;", servers)
     return (
@@ -36,7 +38,7 @@ def spell_proxy(folder: Path, port: int, addresses: Sequence[str], secured: str 
 
 
 def wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until somebody takes connections on a port."""
+    """Wait for connections to a port."""
     for _ in range(200):
         if process.poll() is not None:
             raise SystemExit(f"nginx ended with exit code {process.returncode}.")
@@ -51,14 +53,14 @@ def wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
 def running_proxy(
     folder: Path, addresses: Sequence[str], *, is_secure: bool = False
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run nginx before services, by https if wanted; give its address and its process."""
+    """Run nginx before services, with TLS on demand, and return address and process."""
     if shutil.which("nginx") is None:
         raise SystemExit("nginx is missing; Debian: apt-get install nginx-light")
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "nginx.conf"
     secured = make_certificate(folder) if is_secure else ""
-    path.write_text(spell_proxy(folder, port, addresses, secured))
+    path.write_text(format_proxy_config(folder, port, addresses, secured))
     with subprocess.Popen(["nginx", "-p", str(folder), "-c", str(path)]) as process:
         try:
             wait_until_listening(port, process)

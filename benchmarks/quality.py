@@ -1,15 +1,14 @@
 """Our models beside a reference of scikit-learn, on made-up churn tables.
 
-For each table and seed both are fitted to the same training rows and asked about the same test
-rows. Printed are the F1 of both and their ratio, the difference of ROC AUC, and the ratio of the
-CPU times of fitting; then the means over the seeds with their standard error, and the worst seed.
-The means and the median of the times must meet the limits. --seeds 40 takes more seeds, --only
-some of the tables, and --quick measures no times: the reference then has the threshold that our own
-search finds, which is the same and takes a fraction of the time.
+For each table and seed both are fitted to the same training rows and evaluated on the same test
+rows. The output is the F1 of both and their ratio, the difference of ROC AUC, and the ratio of the
+CPU times of fitting, then the means over the seeds with standard errors, and the worst seed. The
+means and the median of the times must meet the limits. --seeds 40 takes more seeds, --only some of
+the tables, and --quick measures no times: the reference then takes the threshold of our own search,
+which is the same and needs a fraction of the time.
 
-With --interactions the question is another one: what the reference gains on the same rows by the
-products of its columns, and whether our rule for what pays on validation rows would take them;
-also on a table made to have such products, of two sizes.
+--interactions measures the gain of the reference by products of columns, and whether our rule of
+validation rows would accept them, also on a table with strong products, in two sizes.
 """
 
 import argparse
@@ -52,7 +51,7 @@ MIN_F1_RATIO, MAX_AUC_LOSS, MAX_TIME_RATIO = 0.99, 0.002, 2.0
 
 @dataclass(frozen=True)
 class Result:
-    """Both sides of one table and seed."""
+    """The metrics of our model and of the reference, for a table and seed."""
 
     f1: float
     reference_f1: float
@@ -63,7 +62,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Gain:
-    """What products of columns brought on the test rows, and whether our rule takes them."""
+    """The gain of products of columns on the test rows, and the verdict of our rule."""
 
     f1: float
     auc: float
@@ -71,7 +70,7 @@ class Gain:
 
 
 def add_products(table: NDArray[np.float64], n_numeric: int, kinds: str) -> NDArray[np.float64]:
-    """Put behind the columns, of which the numeric ones are first, their products in pairs."""
+    """Append the pairwise products of numeric columns, which come first."""
     numeric = table[:, :n_numeric]
     first, second = np.triu_indices(n_numeric, k=1)
     parts = [table, numeric[:, first] * numeric[:, second]]
@@ -82,13 +81,13 @@ def add_products(table: NDArray[np.float64], n_numeric: int, kinds: str) -> NDAr
 
 
 def make_products(schema: Schema, kinds: str) -> FunctionTransformer:
-    """Make the step that adds products of numeric columns, for both with categories too."""
+    """Return the transformer for products of numeric columns, and of numbers and categories."""
     arguments = {"n_numeric": len(schema.numeric), "kinds": kinds}
     return FunctionTransformer(add_products, kw_args=arguments)
 
 
 def make_regression(schema: Schema, *steps: FunctionTransformer) -> Pipeline:
-    """Make the regression of the reference: scaled, unpooled."""
+    """Return the regression of the reference: scaled, without grouped categories."""
     columns = ColumnTransformer(
         [
             (
@@ -104,14 +103,14 @@ def make_regression(schema: Schema, *steps: FunctionTransformer) -> Pipeline:
 
 
 def make_reference(schema: Schema, *steps: FunctionTransformer) -> TunedThresholdClassifierCV:
-    """Make the reference: its regression with a tuned threshold."""
+    """Return the reference: the regression with a tuned threshold."""
     return TunedThresholdClassifierCV(make_regression(schema, *steps), scoring="f1", cv=5)
 
 
 def read_both(
     name: str, n_rows: int, seed: int, folder: Path
 ) -> tuple[Config, pd.DataFrame, pd.DataFrame]:
-    """Write a table as files, and read training and test rows by the schema that is suggested."""
+    """Write a table as files, and read training and test rows by the suggested schema."""
     table = (churn_tables.MAKERS | churn_tables.CROSSED)[name](n_rows, seed)
     parts = churn_tables.split_rows(table, round(n_rows * (1 - TEST_FRACTION)))
     paths = [folder / "train.csv", folder / "test.csv"]
@@ -134,26 +133,28 @@ class Tuned:
     threshold: float
 
     def predict_proba(self, X: pd.DataFrame) -> NDArray[np.float64]:
-        """Give the probabilities of both labels, shape (n_rows, 2)."""
+        """Return the probabilities of both labels, shape (n_rows, 2)."""
         return np.asarray(self.regression.predict_proba(X), dtype=np.float64)
 
     def predict(self, X: pd.DataFrame) -> NDArray[np.int64]:
-        """Give the labels, shape (n_rows,)."""
+        """Return the labels, shape (n_rows,)."""
         return (self.predict_proba(X)[:, 1] >= self.threshold).astype(np.int64)
 
 
 def tune_quickly(X: pd.DataFrame, y: NDArray[np.int64], schema: Schema) -> Tuned:
-    """Fit the reference with its threshold found by ours, which the tests hold equal to it."""
+    """Fit the reference with the threshold of our search, equal by our tests."""
     log_odds, fold_of = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
-    for fold, (others, own) in enumerate(StratifiedKFold(decision_threshold.N_FOLDS).split(X, y)):
-        fitted = make_regression(schema).fit(X.iloc[others], y[others])
-        log_odds[own], fold_of[own] = fitted.decision_function(X.iloc[own]), fold
+    folds = StratifiedKFold(decision_threshold.N_FOLDS).split(X, y)
+    for fold, (rest, held_out) in enumerate(folds):
+        fitted = make_regression(schema).fit(X.iloc[rest], y[rest])
+        log_odds[held_out] = fitted.decision_function(X.iloc[held_out])
+        fold_of[held_out] = fold
     threshold = decision_threshold.best_threshold(y, decision_threshold.HeldOut(log_odds, fold_of))
     return Tuned(make_regression(schema).fit(X, y), threshold)
 
 
 def compare(name: str, n_rows: int, seed: int, *, is_quick: bool = False) -> Result:
-    """Fit both to the same rows, and ask both about the same others."""
+    """Fit both to the same training rows, and evaluate both on the same test rows."""
     with tempfile.TemporaryDirectory() as folder:
         config, train, test = read_both(name, n_rows, seed, Path(folder))
     schema = config.schema
@@ -182,15 +183,15 @@ def standard_error(values: list[float]) -> float:
 
 
 def report(name: str, n_rows: int, n_seeds: int, *, is_quick: bool) -> bool:
-    """Print the results of a table, and say whether its means meet the limits."""
+    """Print the results of a table, and return whether the means meet the limits."""
     label = f"{name} {n_rows}"
     results = []
     for seed in range(n_seeds):
-        found = compare(name, n_rows, seed, is_quick=is_quick)
-        results.append(found)
+        result = compare(name, n_rows, seed, is_quick=is_quick)
+        results.append(result)
         print(
-            f"{label:14} seed {seed:2}  F1 {found.f1:.4f} / {found.reference_f1:.4f}"
-            f"  AUC {found.auc:.4f} / {found.reference_auc:.4f}  time {found.time_ratio:.2f}",
+            f"{label:14} seed {seed:2}  F1 {result.f1:.4f} / {result.reference_f1:.4f}"
+            f"  AUC {result.auc:.4f} / {result.reference_auc:.4f}  time {result.time_ratio:.2f}",
             flush=True,
         )
     ratios = [r.f1 / r.reference_f1 for r in results]
@@ -209,7 +210,7 @@ def report(name: str, n_rows: int, n_seeds: int, *, is_quick: bool) -> bool:
 
 
 def pays_on_validation(train: pd.DataFrame, config: Config, kinds: str) -> bool:
-    """Decide by the rule that decides on scaling: the log loss of the validation rows."""
+    """Apply the rule of scaling, the log loss of validation rows, to products."""
     schema = config.schema
     split = fit.prepare_dataset(train, schema, config.training, create_val_data=True)
     X, y = split["training"]["X"], split["training"]["y"]
@@ -221,7 +222,7 @@ def pays_on_validation(train: pd.DataFrame, config: Config, kinds: str) -> bool:
 
 
 def measure_products(name: str, n_rows: int, seed: int) -> dict[str, Gain]:
-    """Fit the reference without and with products, and ask all about the same other rows."""
+    """Fit the reference without and with products, and evaluate on the same test rows."""
     with tempfile.TemporaryDirectory() as folder:
         config, train, test = read_both(name, n_rows, seed, Path(folder))
     schema = config.schema
@@ -234,19 +235,19 @@ def measure_products(name: str, n_rows: int, seed: int) -> dict[str, Gain]:
         return f1_score(y_test, fitted.predict(X_test)), roc_auc_score(y_test, probability)
 
     f1, auc = measure()
-    found = {}
+    gains = {}
     for kinds in KINDS:
         with_f1, with_auc = measure(make_products(schema, kinds))
         is_taken = pays_on_validation(train, config, kinds)
-        found[kinds] = Gain(with_f1 - f1, with_auc - auc, is_taken)
-    return found
+        gains[kinds] = Gain(with_f1 - f1, with_auc - auc, is_taken)
+    return gains
 
 
 def report_products(name: str, n_rows: int, n_seeds: int) -> None:
-    """Print what products bring on a table: means over the seeds and their standard errors."""
-    found = [measure_products(name, n_rows, seed) for seed in range(n_seeds)]
+    """Print the gains of products on a table: means over the seeds and standard errors."""
+    gains = [measure_products(name, n_rows, seed) for seed in range(n_seeds)]
     for kinds, text in KINDS.items():
-        brought = [gain[kinds] for gain in found]
+        brought = [gain[kinds] for gain in gains]
         f1, auc = [g.f1 for g in brought], [g.auc for g in brought]
         print(
             f"{name:10} {text:28} F1 {np.mean(f1):+.4f} (se {standard_error(f1):.4f})"
@@ -257,25 +258,27 @@ def report_products(name: str, n_rows: int, n_seeds: int) -> None:
 
 
 def main() -> int:
-    """Compare on every table; 1 if a limit is not met."""
+    """Compare on every table, and return 1 unless the limits are met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--interactions", action="store_true", help="what products of columns gain")
     parser.add_argument("--seeds", type=int, default=N_SEEDS, help="how many tables of each kind")
     parser.add_argument("--only", nargs="+", metavar="TABLE", help="such as wireless or shop")
     parser.add_argument("--rows", nargs="+", type=int, help="instead of 1000 and the usual number")
     parser.add_argument("--quick", action="store_true", help="measure no times")
-    given = parser.parse_args()
-    names = given.only or list(N_ROWS)
-    if given.interactions:
+    options = parser.parse_args()
+    names = options.only or list(N_ROWS)
+    if options.interactions:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for name, n_rows in (N_ROWS | N_CROSSED_ROWS).items():
                 if name in names or name in N_CROSSED_ROWS:
-                    report_products(name, n_rows, given.seeds)
+                    report_products(name, n_rows, options.seeds)
         return 0
-    sizes = {name: given.rows or (SMALL_ROWS, N_ROWS[name]) for name in names}
+    sizes = {name: options.rows or (SMALL_ROWS, N_ROWS[name]) for name in names}
     kept = [
-        report(name, n, given.seeds, is_quick=given.quick) for name in names for n in sizes[name]
+        report(name, n, options.seeds, is_quick=options.quick)
+        for name in names
+        for n in sizes[name]
     ]
     return 0 if all(kept) else 1
 

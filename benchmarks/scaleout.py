@@ -2,9 +2,9 @@
 
     python -m benchmarks.scaleout [REPEATS [SECONDS [SWITCHES]]]
 
-Throughput over one and two services, in turns, with the CPU time that a request costs the service
-and the proxy; then how long a switch takes to reach both, and whether any answer fails, is late,
-or is not what the release that it names says. Required: none, and at most a second.
+Throughput over one and two services, in turns, with the CPU time per request of service and proxy,
+then the time for a switch to reach both services, and the failed, late and wrong answers. Required:
+none, and at most a second.
 """
 
 import json
@@ -36,13 +36,13 @@ REACHED_S = 1.0
 
 
 class Proxy(Running):
-    """A running proxy, whose work is done by children."""
+    """A running proxy with worker processes."""
 
     def cpu_s(self) -> float:
-        """CPU time of the master and its workers so far."""
-        own = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        """CPU time of master and workers, in seconds."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         used = 0
-        for pid in (str(self.process.pid), *own.read_text().split()):
+        for pid in (str(self.process.pid), *children.read_text().split()):
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             used += int(fields[11]) + int(fields[12])
         return used / os.sysconf("SC_CLK_TCK")
@@ -50,7 +50,7 @@ class Proxy(Running):
 
 @contextmanager
 def running_postgresql(folder: Path) -> Iterator[None]:
-    """Run a PostgreSQL server that the environment names as the place of the records."""
+    """Run a PostgreSQL server, set in the environment as the database of the records."""
     script = str(ROOT / ".ci" / "postgresql")
     done = subprocess.run(
         [script, "start", str(folder)], stdout=subprocess.PIPE, text=True, check=True
@@ -63,9 +63,9 @@ def running_postgresql(folder: Path) -> Iterator[None]:
 
 
 def prepare_two_releases(folder: Path) -> Path:
-    """Make an installation with two releases; return its config."""
+    """Return the config of an installation with two releases."""
     path = prepare(folder)
-    # Another model on the same data, so that going back and forth changes the answers.
+    # A different model on the same data, so that each switch changes the answers.
     path.write_text(json.dumps(json.loads(path.read_text()) | {"training": {"C": 1e-4}}))
     for program, *verb in (["training"], ["scoring"], ["deployment", "deploy"]):
         command = [sys.executable, "-m", f"scripts.{program}", *verb, "--config", str(path)]
@@ -74,7 +74,7 @@ def prepare_two_releases(folder: Path) -> Path:
 
 
 def write_machine(config_path: Path, number: int) -> tuple[Path, int]:
-    """Write the same configuration for a service of its own, with a port of its own."""
+    """Write a copy of the config with a free port, and return path and port."""
     settings = json.loads(config_path.read_text())
     port = free_port()
     settings["api"] |= {"port": port, "trusted_proxies": ["127.0.0.1"]}
@@ -85,7 +85,7 @@ def write_machine(config_path: Path, number: int) -> tuple[Path, int]:
 
 @contextmanager
 def running_services(config_path: Path) -> Iterator[list[Running]]:
-    """Run services on the same folders, as on machines of their own."""
+    """Run services on the same folders, as on two machines."""
     with ExitStack() as stack:
         services = []
         for number in range(1, N_SERVICES + 1):
@@ -99,8 +99,8 @@ def running_services(config_path: Path) -> Iterator[list[Running]]:
 def measure_throughput(
     services: list[Running], proxies: list[Proxy], folder: Path, n_repeats: int, seconds: int
 ) -> None:
-    """Send every load through one and through two services in turns; print the medians."""
-    found: dict[tuple[Load, int], list[tuple[Result, float]]] = {}
+    """Send every load through one and two services in turns, and print the medians."""
+    measured: dict[tuple[Load, int], list[tuple[Result, float]]] = {}
     scripts = {load: write_script(folder, load) for load in LOADS}
     for _ in range(n_repeats):
         for load in LOADS:
@@ -109,8 +109,10 @@ def measure_throughput(
                 result = measure(proxy, "/predict", scripts[load], load, seconds)
                 used_s = sum(service.cpu_s() for service in services) - before_s
                 n_requests = result.per_s * seconds
-                found.setdefault((load, n_services), []).append((result, 1e6 * used_s / n_requests))
-    for (load, n_services), results in found.items():
+                measured.setdefault((load, n_services), []).append(
+                    (result, 1e6 * used_s / n_requests)
+                )
+    for (load, n_services), results in measured.items():
         middle = median_of([result for result, _ in results])
         service_us = statistics.median(used for _, used in results)
         print(
@@ -123,7 +125,7 @@ def measure_throughput(
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer: when it was asked for and given, by whom, of which release, and what."""
+    """The times, service, release and probability of an answer."""
 
     asked_s: float
     answered_s: float
@@ -133,22 +135,22 @@ class Answered:
 
 
 def ask(url: str, stopped: threading.Event, answers: list[Answered]) -> None:
-    """Ask one address for predictions until told to stop; a failure ends the measurement."""
+    """Request predictions until stopped, or until a failure ends the measurement."""
     with requests.Session() as session:
         while not stopped.wait(0.001):
             asked_s = time.time()
             got = session.post(f"{url}/predict", json={"data": [ROW]}, timeout=10)
             got.raise_for_status()
-            said, by = got.json(), got.headers.get(SERVED_BY, url.removeprefix("http://"))
+            answer, by = got.json(), got.headers.get(SERVED_BY, url.removeprefix("http://"))
             answers.append(
-                Answered(asked_s, time.time(), by, said["release"], said["probabilities"][0])
+                Answered(asked_s, time.time(), by, answer["release"], answer["probabilities"][0])
             )
 
 
 def switch_under_load(
     config_path: Path, urls: list[str], n_switches: int
 ) -> tuple[list[tuple[float, str]], list[Answered], int]:
-    """Switch between two releases while every address is asked; tell switches and answers."""
+    """Switch between two releases under load, and return switches and answers."""
     config = read_config(config_path)
     stopped, answers = threading.Event(), [list[Answered]() for _ in urls]
     askers = [
@@ -163,10 +165,10 @@ def switch_under_load(
         for number in range(n_switches):
             time.sleep(REACHED_S + 0.2)
             wanted = names[number % len(names)]
-            made = rollback.main(config, release_name=wanted, reason=f"switch {number}")
+            release = rollback.main(config, release_name=wanted, reason=f"switch {number}")
             changed_s = artifacts.link_changed_s(config.prod_deployment_path)
             assert changed_s is not None
-            switches.append((changed_s, made.name))
+            switches.append((changed_s, release.name))
         time.sleep(REACHED_S + 0.2)
     finally:
         n_failed = sum(not asker.is_alive() for asker in askers)
@@ -177,36 +179,37 @@ def switch_under_load(
 
 
 def judge(switches: list[tuple[float, str]], answers: list[Answered], n_failed: int) -> bool:
-    """Print how soon each switch reached each service; say whether all is as required."""
+    """Print the delay of each switch at each service, and return whether the limits are met."""
     ends = [*(since_s for since_s, _ in switches[1:]), float("inf")]
     lags_ms, n_late = [], 0
     for (since_s, name), end_s in zip(switches, ends, strict=True):
-        own = [a for a in answers if since_s <= a.asked_s and a.answered_s < end_s]
-        for by in sorted({answer.by for answer in own}):
-            first_s = min(a.answered_s for a in own if a.by == by and a.release == name)
+        in_time = [a for a in answers if since_s <= a.asked_s and a.answered_s < end_s]
+        for by in sorted({answer.by for answer in in_time}):
+            first_s = min(a.answered_s for a in in_time if a.by == by and a.release == name)
             lags_ms.append(1e3 * (first_s - since_s))
-        n_late += sum(a.asked_s > since_s + REACHED_S and a.release != name for a in own)
-    said: dict[str, set[float]] = {}
+        n_late += sum(a.asked_s > since_s + REACHED_S and a.release != name for a in in_time)
+    probabilities: dict[str, set[float]] = {}
     for answer in answers:
-        said.setdefault(answer.release, set()).add(answer.probability)
-    n_mixed = sum(len(probabilities) - 1 for probabilities in said.values())
-    is_told_apart = len(set.union(*said.values())) == len(said) + n_mixed
+        probabilities.setdefault(answer.release, set()).add(answer.probability)
+    n_mixed = sum(len(values) - 1 for values in probabilities.values())
+    n_distinct = len(set.union(*probabilities.values()))
+    are_distinct = n_distinct == len(probabilities) + n_mixed
     print(
         f"{len(switches)} switches, {len(answers)} answers by {len({a.by for a in answers})}"
         f" services: {n_failed} failed, {n_late} late, {n_mixed} mixed; first answer of the new"
         f" release after {statistics.median(lags_ms):.0f} ms in the median,"
         f" {max(lags_ms):.0f} ms at most"
     )
-    return not (n_failed or n_late or n_mixed) and is_told_apart
+    return not (n_failed or n_late or n_mixed) and are_distinct
 
 
 def main(n_repeats: int, seconds: int, n_switches: int) -> int:
-    """Measure throughput and switches; 1 if anything is not as required."""
+    """Measure throughput and switches, and return 1 for a missed requirement."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing; Debian: apt-get install wrk")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        # Its own place, which its own user can reach, and which goes when it is stopped.
+        # A temporary folder accessible to the user of PostgreSQL.
         stack.enter_context(running_postgresql(Path(tempfile.mkdtemp())))
         config_path = prepare_two_releases(folder)
         services = stack.enter_context(running_services(config_path))

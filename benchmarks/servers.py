@@ -16,7 +16,7 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 ROW = {"lastmonth_activity": 12, "lastyear_activity": 480, "number_of_employees": 35}
-# The name of the model stands in the path; ours has the same by default.
+# The path has the name of the model, with the same default in our service.
 INFER = "/v2/models/adras/infer"
 START_S = 120
 END_S = 20
@@ -36,14 +36,14 @@ for step in (ingestion, training, scoring, deployment):
 
 
 def free_port() -> int:
-    """Find a port that nobody uses."""
+    """Find a free port."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def prepare(folder: Path) -> Path:
-    """Make an installation on the source data that has deployed a model; return its config."""
+    """Return the config of an installation with a model deployed on the source data."""
     settings = {
         "input_folder_path": str(ROOT / "sourcedata"),
         "test_data_path": str(ROOT / "testdata"),
@@ -62,7 +62,7 @@ def prepare(folder: Path) -> Path:
 
 
 def family(pid: int) -> list[int]:
-    """List a process and all that it has started."""
+    """List a process and its descendants."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -72,7 +72,7 @@ def family(pid: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers."""
+    """A running server."""
 
     name: str
     url: str
@@ -80,7 +80,7 @@ class Running:
     started_s: float
 
     def cpu_s(self) -> float:
-        """CPU time used so far, by all its processes."""
+        """CPU time of the process family, in seconds."""
         ticks = 0
         for pid in family(self.process.pid):
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -88,7 +88,7 @@ class Running:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self) -> float:
-        """Memory in use by all its processes, what is shared counted in parts (PSS)."""
+        """Memory of the process family, with shared pages divided (PSS)."""
         kb = 0
         for pid in family(self.process.pid):
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
@@ -100,7 +100,7 @@ def wait_for_answer(process: subprocess.Popen[bytes], url: str, body: dict[str, 
     """Wait for the first good answer."""
     until, found = time.monotonic() + START_S, "no connection"
     with requests.Session() as session:
-        # A proxy of the environment has nothing to do with this machine.
+        # No proxy of the environment for this machine.
         session.trust_env = False
         while time.monotonic() < until:
             if process.poll() is not None:
@@ -128,8 +128,8 @@ def running(
     body: dict[str, Any] | None = None,
     folder: Path = ROOT,
 ) -> Iterator[Running]:
-    """Start a server, wait for its first prediction, and end it at the end."""
-    # A server may start others, which stand beside its Python.
+    """Run a server for a context, from the first prediction on."""
+    # A server may start programs beside its Python.
     path_of_programs = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
     started = time.perf_counter()
     with subprocess.Popen(
@@ -168,7 +168,7 @@ def running_plain(config_path: Path) -> Iterator[Running]:
 
 @contextmanager
 def running_mlflow(config_path: Path, python: str, folder: Path) -> Iterator[Running]:
-    """Start MLflow's scoring server in an environment of its own, on a model fitted there."""
+    """Start MLflow's scoring server in a separate environment, on a model fitted there."""
     port, made = free_port(), folder / "mlflow_model"
     script = str(ROOT / "benchmarks" / "mlflow_model.py")
     (table,) = sorted((config_path.parent / "output").glob("finaldata_*.csv"))
@@ -184,7 +184,7 @@ def running_mlflow(config_path: Path, python: str, folder: Path) -> Iterator[Run
 
 @contextmanager
 def running_mlserver(config_path: Path, python: str, folder: Path) -> Iterator[Running]:
-    """Start MLServer in an environment of its own, with its defaults, on a model fitted there."""
+    """Start MLServer in a separate environment with defaults, on a model fitted there."""
     ports = {key: free_port() for key in ("http_port", "grpc_port", "metrics_port")}
     made = folder / "mlserver_model"
     made.mkdir()

@@ -49,7 +49,7 @@ REQUIRED_CPU_RATIOS = {(1000, "mlserver"): 3.0}
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent, over how many connections."""
+    """A request and the number of connections."""
 
     n_rows: int
     n_connections: int
@@ -60,7 +60,7 @@ LOADS = (Load(1, 8), Load(1, 64), Load(1000, 8), Load(1000, 64))
 
 @dataclass(frozen=True)
 class Side:
-    """A route that is asked in a form, without one for nothing; ours in the same form is beside."""
+    """A route with a request form, and our route in the same form for comparison."""
 
     name: str
     server: Running
@@ -69,13 +69,13 @@ class Side:
     beside: str = "ours"
 
     def takes(self, load: Load) -> bool:
-        """Say whether a load makes sense; an empty route is asked for nothing once."""
+        """Return whether a load applies: to the empty route only that of a single row."""
         return self.form is not None or load.n_rows == 1
 
 
 @dataclass(frozen=True)
 class Result:
-    """What wrk saw, and what the server used."""
+    """The figures of wrk and of the server's resources."""
 
     per_s: float
     p50_ms: float
@@ -84,12 +84,12 @@ class Result:
 
 
 def make_body(form: str, n_rows: int) -> dict[str, Any]:
-    """Make the body of a request in a form: rows with names, a table, or a tensor."""
+    """Return the body of a request in a form: rows with names, a table, or a tensor."""
     cells = list(ROW.values())
     if form == "dataframe_split":
         return {form: {"columns": list(ROW), "data": [cells] * n_rows}}
     if form == "tensor":
-        # As clients make them of an array of floats.
+        # Encoded as clients do from an array of floats.
         data = [float(cell) for cell in cells] * n_rows
         shape = [n_rows, len(cells)]
         return {"inputs": [{"name": "x", "shape": shape, "datatype": "FP64", "data": data}]}
@@ -97,7 +97,7 @@ def make_body(form: str, n_rows: int) -> dict[str, Any]:
 
 
 def write_script(folder: Path, load: Load, form: str = "data") -> Path:
-    """Write what wrk sends."""
+    """Write wrk's script for a load."""
     body = json.dumps(make_body(form, load.n_rows))
     path = folder / f"{form}_{load.n_rows}.lua"
     path.write_text(
@@ -108,7 +108,7 @@ def write_script(folder: Path, load: Load, form: str = "data") -> Path:
 
 
 def read_latency(text: str, percentile: str) -> float:
-    """Read a percentile off wrk's table, in milliseconds."""
+    """Read a percentile from wrk's table, in milliseconds."""
     found = re.search(rf"^\s+{percentile}%\s+([\d.]+)(us|ms|s) *$", text, re.M)
     if found is None:
         raise SystemExit(f"wrk printed no {percentile} %:\n{text}")
@@ -116,7 +116,7 @@ def read_latency(text: str, percentile: str) -> float:
 
 
 def measure(side: Running, path: str, script: Path | None, load: Load, seconds: int) -> Result:
-    """Send one load to one side."""
+    """Send a load to a side."""
     command = ["wrk", "-t1", f"-c{load.n_connections}", f"-d{seconds}s", "--latency"]
     command += ["--timeout", "30s", *(["-s", str(script)] if script else [])]
     before_s = side.cpu_s()
@@ -135,7 +135,7 @@ def measure(side: Running, path: str, script: Path | None, load: Load, seconds: 
 
 
 def median_of(results: list[Result]) -> Result:
-    """Take the median of each number."""
+    """Return the median of each number."""
     columns = zip(*((r.per_s, r.p50_ms, r.p99_ms, r.cpu_us) for r in results), strict=True)
     return Result(*(statistics.median(column) for column in columns))
 
@@ -144,7 +144,7 @@ Medians = dict[tuple[Load, str], Result]
 
 
 def show(load: Load, name: str, result: Result) -> None:
-    """Print one line of the table."""
+    """Print a line of the table."""
     print(
         f"{load.n_rows:5} rows {load.n_connections:3} connections  {name:12}"
         f" {result.per_s:9.0f} requests/s  p50 {result.p50_ms:8.2f} ms  p99 {result.p99_ms:8.2f} ms"
@@ -153,12 +153,12 @@ def show(load: Load, name: str, result: Result) -> None:
 
 
 def verdict(is_met: bool) -> str:
-    """Say whether a requirement is met."""
+    """Format whether a requirement is met."""
     return "met" if is_met else "NOT MET"
 
 
 def show_ratios(medians: Medians, sides: list[Side]) -> bool:
-    """Print ours against each other side, and the spread; say whether all requirements are met."""
+    """Print our ratios to each side with the spread, and return whether the limits are met."""
     are_met = []
     beside = {side.name: side.beside for side in sides}
     for (load, name), other in medians.items():
@@ -189,7 +189,7 @@ def show_ratios(medians: Medians, sides: list[Side]) -> bool:
 
 
 def ask_in_turns(sides: list[Side], folder: Path, n_repeats: int, seconds: int) -> Medians:
-    """Send every load to every side in turns, several times, and take medians."""
+    """Send every load to every side in turns, several times, and return medians."""
     found: dict[tuple[Load, str], list[Result]] = {}
     for number in range(n_repeats):
         for load in LOADS:
@@ -202,7 +202,7 @@ def ask_in_turns(sides: list[Side], folder: Path, n_repeats: int, seconds: int) 
 
 
 def main(n_repeats: int, seconds: int, mlflow: str | None, mlserver: str | None) -> bool:
-    """Measure all sides in turns, print medians and ratios; say whether all is as required."""
+    """Measure the sides in turns, print medians and ratios, and return the verdict."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing; Debian: apt-get install wrk")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:

@@ -1,11 +1,10 @@
-"""Compare servers by what 40 clients that drip a byte now and then do to the others.
+"""Compare servers under 40 slow clients, by their answers to quick requests.
 
     python -m benchmarks.slow_clients [CLIENTS [SECONDS]]
 
-Every server runs at the same time as the others; all have the defaults of their makers for time
-limits, but waitress a limit of 1,000 connections and 15 seconds. Printed are how many of 20
-requests were answered within a second meanwhile, the slowest, and how many dripping clients were
-cut within the time.
+The servers run at the same time, with their default time limits, except waitress with a limit of
+1,000 connections and 15 seconds. The output is the number of 20 requests answered within a second
+meanwhile, the slowest answer, and the number of disconnected slow clients.
 """
 
 import contextlib
@@ -35,8 +34,8 @@ N_ASKED = 20
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was seen of one server."""
+class Figures:
+    """The answers of a server under slow clients."""
 
     n_quick: int
     slowest_s: float
@@ -44,7 +43,7 @@ class Found:
 
 
 def commands(port: int) -> dict[str, list[str]]:
-    """Say how each of the other servers is started."""
+    """Return the commands of the servers for comparison."""
     address = f"127.0.0.1:{port}"
     return {
         "waitress": ["waitress", f"--listen={address}", "--connection-limit=1000",
@@ -69,7 +68,7 @@ def running_all(folder: Path) -> Iterator[list[Running]]:
 
 
 def drip(clients: list[socket.socket], part: bytes, ended: threading.Event) -> None:
-    """Send a little on every connection, twice a second."""
+    """Send a few bytes on every connection, twice a second."""
     while not ended.wait(0.5):
         for client in clients:
             with contextlib.suppress(OSError):
@@ -77,7 +76,7 @@ def drip(clients: list[socket.socket], part: bytes, ended: threading.Event) -> N
 
 
 def was_cut(client: socket.socket) -> bool:
-    """Say whether the server has ended a connection."""
+    """Return whether the server has closed a connection."""
     client.settimeout(0.05)
     try:
         while client.recv(4096):
@@ -92,7 +91,7 @@ def was_cut(client: socket.socket) -> bool:
 
 
 def ask(url: str) -> tuple[int, float]:
-    """Ask for a quick answer; say how many came within a second, and how long the slowest took."""
+    """Send quick requests, and return the number answered within a second and the slowest time."""
     n_quick, slowest_s = 0, 0.0
     for _ in range(N_ASKED):
         started = time.monotonic()
@@ -103,8 +102,8 @@ def ask(url: str) -> tuple[int, float]:
     return n_quick, slowest_s
 
 
-def measure(server: Running, kind: str, n_clients: int, seconds: float) -> Found:
-    """Let clients drip at a server, and ask it for something else."""
+def measure(server: Running, kind: str, n_clients: int, seconds: float) -> Figures:
+    """Measure quick requests at a server under slow clients."""
     head, part = KINDS[kind]
     port, until = int(server.url.rpartition(":")[2]), time.monotonic() + seconds
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(n_clients)]
@@ -120,11 +119,11 @@ def measure(server: Running, kind: str, n_clients: int, seconds: float) -> Found
     finally:
         ended.set()
         dripping.join()
-    return Found(n_quick, slowest_s, sum(map(was_cut, clients)))
+    return Figures(n_quick, slowest_s, sum(map(was_cut, clients)))
 
 
 def main(n_clients: int, seconds: float) -> None:
-    """Measure all servers side by side, and print a table."""
+    """Measure the servers side by side, and print a table."""
     with (
         tempfile.TemporaryDirectory() as folder,
         running_all(Path(folder)) as servers,

@@ -2,8 +2,7 @@
 
     python -m benchmarks.startup [REPEATS]
 
-Both sides in turns, each line as soon as it is known, then the medians. Required: at most 1/3 of
-the time.
+Both sides run in turns, with a line each, then the medians. Required: at most 1/3 of the time.
 """
 
 import statistics
@@ -19,23 +18,23 @@ Start = tuple[float, float, float]
 
 
 def measure(started: Running) -> Start:
-    """Give wall time and CPU time in seconds until the first prediction, and memory in MB."""
+    """Return wall and CPU time in seconds to the first prediction, and memory in MB."""
     return started.started_s, started.cpu_s(), started.memory_mb()
 
 
 def show(name: str, start: Start) -> None:
-    """Print one line."""
+    """Print a line."""
     print(f"{name:8} {start[0]:6.2f} s  {start[1]:6.2f} s CPU  {start[2]:6.1f} MB", flush=True)
 
 
 def median_of(starts: list[Start]) -> Start:
-    """Take the median of each number."""
+    """Return the median of each number."""
     wall, cpu, memory = (statistics.median(column) for column in zip(*starts, strict=True))
     return wall, cpu, memory
 
 
 def main(n_repeats: int) -> bool:
-    """Start both sides in turns, print the medians, and say whether the requirement is met."""
+    """Start both sides in turns, print the medians, and return the verdict."""
     found: dict[str, list[Start]] = {"ours": [], "plain": []}
     with tempfile.TemporaryDirectory() as folder:
         config_path = prepare(Path(folder))

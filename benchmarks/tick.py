@@ -1,4 +1,4 @@
-"""Measure a run with nothing new against importing the libraries it does without.
+"""Measure a run with nothing new against the import of the libraries left out.
 
     python -m benchmarks.tick [REPEATS]
 
@@ -20,7 +20,7 @@ REQUIRED_MB = 60
 
 
 def prepare(folder: Path) -> Path:
-    """Make an installation on the practice data that has had its first run; return its config."""
+    """Return the config of an installation on the practice data after a first run."""
     settings = {
         "input_folder_path": str(ROOT / "practicedata"),
         "test_data_path": str(ROOT / "testdata"),
@@ -36,7 +36,7 @@ def prepare(folder: Path) -> Path:
 
 
 def main(n_repeats: int) -> None:
-    """Measure both sides in turns and print the medians."""
+    """Measure both sides in turns, and print the medians."""
     ticks, imports = [], []
     with tempfile.TemporaryDirectory() as folder:
         config_path = prepare(Path(folder))

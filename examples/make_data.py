@@ -1,20 +1,18 @@
-"""Make the client tables of this repository: python -m examples.make_data [FOLDER].
+"""Write the client tables of this repository: python -m examples.make_data [FOLDER].
 
 A made-up company sells a service by subscription. Each client has a size, a yearly activity that
-grows with its size and differs widely between clients, and an activity in the last month, which is
-a twelfth of the year's times how things are going. Whether a client leaves follows a logistic
-relation: the quieter the last month, the likelier; large clients are a little more loyal; much of
-it is chance. About 35 of 100 leave.
+grows with its size and differs widely between clients, and an activity in the last month: a twelfth
+of the year's, times a random trend. Exits follow a logistic relation with the last month's activity
+and, more weakly, with size, plus a large random part. About 35 of 100 clients leave.
 
-The practice extracts are from a seasonal segment in its off-season: last month's activity says
-less there, and clients who were busy in the past year, and have tried everything, leave more. The
-source extracts are from the whole clientele, and so is the test table: a model trained on them
-learns what matters there. That is the shift between the two, and nothing else is done for it. The
-two files of a folder share some rows, as extracts taken on different days do, and a few cells of
-the source extracts are blank.
+The practice extracts are from a seasonal segment in its off-season: the last month's activity has a
+smaller effect there, and a busy past year raises the risk. The source extracts and the test table
+are from the whole clientele. This difference is the only shift between practice and source data.
+The two files of a folder share some rows, like extracts of different days, and a few cells of the
+source extracts are blank.
 
-Random numbers are uniform ones from PCG64, whose stream numpy keeps stable, turned into others by
-inverse distribution functions, so that every version of numpy makes the same bytes.
+Random numbers come from the uniform stream of PCG64, kept stable by numpy, by inverse distribution
+functions, so that every version of numpy makes the same bytes.
 """
 
 import csv
@@ -38,7 +36,7 @@ Row = tuple[str, str, str, str, str]
 
 @dataclass(frozen=True)
 class Segment:
-    """What decides whether clients of a segment leave: log-odds per unit."""
+    """The log-odds of an exit per unit, for a segment of clients."""
 
     base: float
     per_month_activity: float
@@ -51,7 +49,7 @@ WHOLE = Segment(base=2.6, per_month_activity=-0.060, per_year_activity=-0.0004, 
 
 
 class Draw:
-    """Random numbers from uniform ones."""
+    """Random numbers by inverse distribution functions."""
 
     def __init__(self, seed: int) -> None:
         self.generator = np.random.Generator(np.random.PCG64(seed))
@@ -61,7 +59,7 @@ class Draw:
         return float(self.generator.random())
 
     def lognormal(self, median: float, sigma: float) -> float:
-        """Draw a positive number, half of them below the median."""
+        """Draw a positive number with the given median."""
         return median * math.exp(sigma * NormalDist().inv_cdf(max(self.uniform(), 1e-12)))
 
     def name(self) -> str:
@@ -70,7 +68,7 @@ class Draw:
 
 
 def make_client(draw: Draw, segment: Segment) -> Row:
-    """Make one client."""
+    """Return a random client."""
     employees = max(1, round(draw.lognormal(60, 0.9)))
     year = round(draw.lognormal(600, 0.6) * (employees / 60) ** 0.15)
     month = round(year / 12 * draw.lognormal(1.0, 0.7))
@@ -85,12 +83,12 @@ def make_client(draw: Draw, segment: Segment) -> Row:
 
 
 def make_clients(draw: Draw, segment: Segment, n_rows: int) -> list[Row]:
-    """Make clients of one segment."""
+    """Return random clients of a segment."""
     return [make_client(draw, segment) for _ in range(n_rows)]
 
 
 def blank_some(draw: Draw, rows: list[Row]) -> list[Row]:
-    """Leave a few numbers out."""
+    """Remove a few numbers."""
     blanked: list[Row] = []
     for name, *numbers, exited in rows:
         kept = ["" if draw.uniform() < BLANK_FRACTION else number for number in numbers]
@@ -99,14 +97,14 @@ def blank_some(draw: Draw, rows: list[Row]) -> list[Row]:
 
 
 def make_pair(draw: Draw, segment: Segment, n_rows: int) -> tuple[list[Row], list[Row]]:
-    """Make the rows of two files, of which the second repeats some of the first."""
+    """Return the rows of two files, with some rows in both."""
     first = make_clients(draw, segment, n_rows)
     n_shared = round(n_rows * N_SHARED_FRACTION)
     return first, first[-n_shared:] + make_clients(draw, segment, n_rows - n_shared)
 
 
-def spell(rows: list[Row]) -> str:
-    """Spell rows as CSV."""
+def to_csv(rows: list[Row]) -> str:
+    """Encode rows as CSV."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADER)
@@ -115,21 +113,21 @@ def spell(rows: list[Row]) -> str:
 
 
 def make_tables() -> dict[str, str]:
-    """Make all tables: path below the repository to text."""
+    """Return the tables as text, by path below the repository."""
     practice = make_pair(Draw(1), PRACTICE, 600)
     draw = Draw(2)
     source = [blank_some(draw, rows) for rows in make_pair(draw, WHOLE, 3000)]
     return {
-        "practicedata/dataset1.csv": spell(practice[0]),
-        "practicedata/dataset2.csv": spell(practice[1]),
-        "sourcedata/dataset3.csv": spell(source[0]),
-        "sourcedata/dataset4.csv": spell(source[1]),
-        "testdata/testdata.csv": spell(make_clients(Draw(3), WHOLE, 1000)),
+        "practicedata/dataset1.csv": to_csv(practice[0]),
+        "practicedata/dataset2.csv": to_csv(practice[1]),
+        "sourcedata/dataset3.csv": to_csv(source[0]),
+        "sourcedata/dataset4.csv": to_csv(source[1]),
+        "testdata/testdata.csv": to_csv(make_clients(Draw(3), WHOLE, 1000)),
     }
 
 
 def main(folder: Path) -> None:
-    """Write all tables below a folder."""
+    """Write the tables below a folder."""
     for name, text in make_tables().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Takes the pictures of the pages that the README shows, of a service that runs.
+"""Take the screenshots of the README from a running service.
 
     python -m examples.screenshots http://127.0.0.1:8000
 
@@ -23,7 +23,7 @@ PICTURES: tuple[tuple[str, str, Scheme, int, int], ...] = (
 
 
 def main(url: str) -> None:
-    """Take the pictures; the client is the one whose risk rose most."""
+    """Take the screenshots, with the client of the largest rise in risk."""
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -1,4 +1,4 @@
-"""The whole process on a real standalone cluster: one master, two workers, one of them killed."""
+"""The full process on a standalone cluster: a master, two workers, and the loss of a worker."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from scripts.data.read_report import FileReading
 from scripts.engine import pandas_engine
 from scripts.model import candidate, drift, logistic_model, metrics, reference, sklearn_pipeline
 from scripts.model.logistic_model import CategoricalTerm, NumericTerm
-from scripts.model.sklearn_pipeline import BLANK_WEIGHT, RAW, SCALED
+from scripts.model.sklearn_pipeline import INDICATOR_WEIGHT, RAW, SCALED
 from scripts.production import monitor, release
 from scripts.production.run_context import RunContext
 from scripts.records import clients, database, runs, tables
@@ -102,7 +102,7 @@ def test_what_is_rejected_is_said_in_the_same_bytes(done: Done, here: Any) -> No
 
 
 def fit_here(done: Done, table: pd.DataFrame) -> Pipeline:
-    """Fit the pandas engine's pipeline to the rows that the cluster fitted to."""
+    """Fit the pandas engine's pipeline to the training rows of the cluster."""
     from scripts.spark import dataset as sparkdata
 
     config, schema = done.config, done.config.schema
@@ -119,7 +119,7 @@ def fit_here(done: Done, table: pd.DataFrame) -> Pipeline:
 def numbers_of(
     numeric: tuple[NumericTerm, ...], categorical: tuple[CategoricalTerm, ...]
 ) -> dict[str, float]:
-    """List coefficients, medians and scales by what they belong to."""
+    """List coefficients, medians and scales by name."""
     found: dict[str, float] = {}
     for term in numeric:
         facts = msgspec.structs.asdict(term)
@@ -167,7 +167,7 @@ def test_mllib_finds_the_same_minimum(done: Done, tmp_path: Path) -> None:
     offset = second.validation["calibration_offset"]
     ours = [term.coefficient for term in second.numeric]
     missing = [term.missing_coefficient for term in second.numeric]
-    ours += [coefficient / BLANK_WEIGHT for coefficient in missing if coefficient]
+    ours += [coefficient / INDICATOR_WEIGHT for coefficient in missing if coefficient]
     for term in second.categorical:
         ours += [*term.coefficients, term.rare_coefficient]
 
@@ -264,7 +264,7 @@ def test_what_is_written_for_narwhals_cleans_on_spark_and_what_is_for_pandas_is_
 
 @pytest.fixture(scope="module")
 def later(done: Done) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
-    """Read the files of the second run, which it read off a store, by the pandas engine."""
+    """Read the files of the second run, from the store, by the pandas engine."""
     paths = files.list_tables(done.config.input_folder_path)
     return pandas_engine.read_input(paths, done.config.schema)
 
@@ -291,7 +291,7 @@ def test_drift_is_that_of_the_pandas_engine_on_the_same_rows(done: Done, later: 
 def score_by_pandas(
     done: Done, folder: Path, rounds: list[tuple[pd.DataFrame, pd.DataFrame]]
 ) -> Config:
-    """Score clients by the pandas engine, with the releases that served after each run."""
+    """Score clients by the pandas engine, with the release of each run."""
     config = msgspec.structs.replace(
         done.config, engine=EngineSettings(), database_url=f"sqlite:///{folder / 'adras.db'}"
     )
@@ -425,7 +425,7 @@ def test_a_run_with_nothing_new_asks_a_store_for_its_lists_and_opens_no_session(
 def test_test_data_in_a_store_is_brought_once(done: Done) -> None:
     folder = done.config.output_folder_path / "testdata"
 
-    assert done.said.count("Brought webhdfs://") == 1
+    assert done.said.count("Downloaded webhdfs://") == 1
     assert [path.name for path in folder.iterdir()] == ["test.csv"]
     assert (folder / "test.csv").read_bytes() == (
         done.config.test_data_path / "test.csv"

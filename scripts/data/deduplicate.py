@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scripts.core.config import IngestionSettings, Schema
 from scripts.data import profile
+from scripts.data.arrays import Mask, Places
 
 FEW_ROWS = 100_000
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -26,8 +27,6 @@ HASH_TYPE = np.dtype("<u4")
 
 Numbers = NDArray[np.uint64]
 Hashes = NDArray[np.uint32]
-Places = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 def mix(mixed: Numbers, more: Numbers) -> Numbers:

@@ -27,10 +27,10 @@ from scripts.data import (
     deduplicate,
     read_report,
 )
+from scripts.data.arrays import Places as DeduplicatePlaces
 from scripts.data.csv_fast_path import Judge, Rows
 from scripts.data.csv_reader import RefusedFileError
 from scripts.data.deduplicate import Dropped
-from scripts.data.deduplicate import Places as DeduplicatePlaces
 from scripts.data.read_report import FileReading
 from scripts.data.streaming_deduplicate import Sieve, Stack
 

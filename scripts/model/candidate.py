@@ -1,4 +1,4 @@
-"""Candidates: what a fit to a dataset comes to, as a model and as scikit-learn's object."""
+"""Candidate models: a fit to a dataset as a model and as a scikit-learn classifier."""
 
 import importlib.metadata
 import platform
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 
 from scripts.core.config import Config, Schema
 from scripts.data import chunk_store, chunked_dataset, dataset
+from scripts.data.arrays import Floats, Ints
 from scripts.data.chunked_dataset import Digest
 from scripts.data.profile import DatasetFacts
 from scripts.model import chunked_fit, logistic_model, metrics, reference, sklearn_pipeline
@@ -26,14 +26,14 @@ PACKAGES = ("numpy", "pandas", "scikit-learn")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted model: as plain numbers and as the scikit-learn object they were read from."""
+    """A fitted model as plain numbers, with the scikit-learn classifier behind them."""
 
     model: Model
     estimator: FixedThresholdClassifier
 
 
 def describe_dataset(table: pd.DataFrame, sha256: str, schema: Schema) -> DatasetFacts:
-    """Say what a model was trained on."""
+    """Return hash, counts and column statistics of a training dataset."""
     return DatasetFacts(
         sha256=sha256,
         n_rows=len(table),
@@ -43,10 +43,8 @@ def describe_dataset(table: pd.DataFrame, sha256: str, schema: Schema) -> Datase
     )
 
 
-def measure(
-    y: NDArray[np.int64], probability: NDArray[np.float64], fit: Fit
-) -> dict[str, float | int | None]:
-    """Measure F1, accuracy and how right the probabilities are on the validation rows."""
+def measure(y: Ints, probability: Floats, fit: Fit) -> dict[str, float | int | None]:
+    """Compute F1, accuracy and calibration metrics of the validation rows."""
     predicted = (probability >= fit.threshold).astype(np.int64)
     return {
         "f1": metrics.f1_of(y, predicted),
@@ -60,10 +58,10 @@ def measure(
 
 
 def wrap(
-    pipeline: Pipeline, threshold: float, X: pd.DataFrame, y: NDArray[np.int64]
+    pipeline: Pipeline, threshold: float, X: pd.DataFrame, y: Ints
 ) -> FixedThresholdClassifier:
-    """Put the decision threshold around a fitted pipeline, as scikit-learn spells it."""
-    # Frozen, so that adding the threshold does not fit a second time.
+    """Wrap a fitted pipeline in scikit-learn's classifier with a fixed threshold."""
+    # Frozen, so that the wrapper does not fit the pipeline again.
     return FixedThresholdClassifier(
         FrozenEstimator(pipeline),
         threshold=threshold, pos_label=1, response_method="predict_proba",
@@ -71,13 +69,13 @@ def wrap(
 
 
 def package_versions() -> dict[str, str]:
-    """Say what the model was made with."""
+    """Return the versions of Python and of the packages behind a model."""
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
     return {"python": platform.python_version(), **versions}
 
 
-def compose(fit: Fit, facts: DatasetFacts, n_training_rows: int, config: Config) -> Model:
-    """Take the plain numbers of a fitted pipeline; how it does is not known yet."""
+def make_model(fit: Fit, facts: DatasetFacts, n_training_rows: int, config: Config) -> Model:
+    """Return the model of a fitted pipeline, without validation metrics."""
     pipeline = fit.final
     return Model(
         format=logistic_model.FORMAT,
@@ -95,21 +93,21 @@ def compose(fit: Fit, facts: DatasetFacts, n_training_rows: int, config: Config)
 
 
 def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> Candidate:
-    """Fit a model to a dataset; nothing is written.
+    """Fit a model to a dataset in memory.
 
     Parameters
     ----------
     table : pandas.DataFrame of shape (n_rows, n_columns)
         A dataset. It is left unchanged.
     dataset_sha256 : str
-        What identifies it, for the record in the model.
+        The hash of the dataset file, for the record in the model.
     config : Config
         Schema and training settings.
 
     Returns
     -------
     Candidate
-        The same table and settings always give the same model.
+        Equal for equal tables and settings.
 
     Raises
     ------
@@ -123,7 +121,7 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
     fit = model_fit.fit((X, y), (split["val"]["X"], split["val"]["y"]), whole, schema, settings)
     pipeline = fit.final
     facts = describe_dataset(table, dataset_sha256, schema)
-    fitted = compose(fit, facts, len(y) if pipeline is fit.validated else len(table), config)
+    fitted = make_model(fit, facts, len(y) if pipeline is fit.validated else len(table), config)
     probability = fit.validated.predict_proba(split["val"]["X"])[:, 1]
     validation = measure(split["val"]["y"], probability, fit)
     fitted = msgspec.structs.replace(fitted, validation=validation)
@@ -132,7 +130,7 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
 
 
 def fit_in_passes(read: Digest, config: Config) -> Candidate:
-    """Fit a model to a dataset of very many rows; nothing is written.
+    """Fit a model to a dataset in chunks, in several passes.
 
     Parameters
     ----------
@@ -144,7 +142,7 @@ def fit_in_passes(read: Digest, config: Config) -> Candidate:
     Returns
     -------
     Candidate
-        As from `fit_candidate`, planned on a sample of the rows and fitted to all.
+        As from `fit_candidate`, planned on a sample of the rows and fitted to the whole dataset.
 
     Raises
     ------
@@ -158,7 +156,7 @@ def fit_in_passes(read: Digest, config: Config) -> Candidate:
     over = chunk_store.Passes(read.store, read.columns, split.is_held_out)
     fit, (X, y) = chunked_fit.fit(over, split, settings)
     facts = chunked_dataset.describe(read, over)
-    fitted = compose(fit, facts, len(split.is_held_out) - int(split.is_held_out.sum()), config)
+    fitted = make_model(fit, facts, len(split.is_held_out) - int(split.is_held_out.sum()), config)
     outcome = reference.judge(fitted, over)
     validation = measure(outcome.y, outcome.probability, fit)
     fitted = msgspec.structs.replace(fitted, validation=validation)

@@ -16,7 +16,7 @@ from scripts.data.chunk_store import Passes
 from scripts.data.chunked_dataset import Digest
 from scripts.data.profile import SMALL_NUMBER, Moments, Reference, Running
 from scripts.model import drift, logistic_model, reference
-from scripts.model.drift import BinnedSamples, Compared, DataDrift, Kind, Overview
+from scripts.model.drift import BinnedSamples, ColumnKind, ComparedRows, DataDrift, TableStatistics
 from scripts.model.drift_tests import Counts
 from scripts.model.logistic_model import Model
 
@@ -121,12 +121,12 @@ class Tally:
         for name, cells in self.kept.numeric.items():
             then, now = np.array(cells.counts), self.cells[name]
             blanks = facts.n_rows - int(then.sum()), self.n_rows - int(now.sum())
-            found[name] = BinnedSamples(Kind.NUMERIC, then, now, *blanks)
+            found[name] = BinnedSamples(ColumnKind.NUMERIC, then, now, *blanks)
         for name, counts in self.kept.categorical.items():
             both = drift.align_counts(counts, self.categories[name])
-            found[name] = BinnedSamples(Kind.CATEGORICAL, *both)
+            found[name] = BinnedSamples(ColumnKind.CATEGORICAL, *both)
         then = np.array([facts.n_rows - facts.n_positives, facts.n_positives])
-        found[self.used.schema.target] = BinnedSamples(Kind.TARGET, then, self.labels)
+        found[self.used.schema.target] = BinnedSamples(ColumnKind.TARGET, then, self.labels)
         return found
 
     def means(self) -> dict[str, float | None]:
@@ -143,27 +143,27 @@ class Tally:
             for name, own in self.terms.items()
         }
 
-    def compared(self, counted: Mapping[str, BinnedSamples]) -> Compared:
+    def compared(self, counted: Mapping[str, BinnedSamples]) -> ComparedRows:
         """Say what was compared."""
         if not self.n_rows:
-            return Compared(self.used.dataset.n_rows, 0, self.which, 0, {}, {})
-        return Compared(
+            return ComparedRows(self.used.dataset.n_rows, 0, self.which, 0, {}, {})
+        return ComparedRows(
             n_reference_rows=self.used.dataset.n_rows,
             n_compared=self.n_rows,
             rows=self.which,
-            n_tests=sum(column.has_values + column.has_blanks for column in counted.values()),
+            n_tests=sum(column.has_values + column.has_missing for column in counted.values()),
             shifts=drift.shift_means(self.used, self.means()),
             risks=drift.shift_risks(self.kept, self.moments()),
         )
 
 
-def look_over(read: Digest) -> Overview:
+def look_over(read: Digest) -> TableStatistics:
     """Give the statistics of a dataset."""
     everyone = np.ones(read.store.n_rows, np.bool_)
     passes = Passes(read.store, read.columns, ~everyone)
     categories = chunked_dataset.count_categories(read.store, everyone)
     summaries = {summary.column: summary for summary in chunked_dataset.summarise(read, passes)}
-    return Overview(
+    return TableStatistics(
         read.store.n_rows, summaries, chunked_dataset.missing_fractions(read, categories)
     )
 

@@ -1,26 +1,23 @@
-"""Which decision threshold gives the highest F1 on rows that the models have not seen."""
+"""The decision threshold with the highest F1 in cross-validation."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from scripts.core.config import Schema, TrainingSettings
+from scripts.data.arrays import Floats, Ints
 from scripts.model import logistic_model, sklearn_pipeline
 from scripts.model.sklearn_pipeline import FeatureSettings
 
 N_FOLDS = 5
 N_THRESHOLDS = 100
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Log-odds of the training rows by models that have not seen them, and each row's fold."""
+    """Out-of-fold log-odds of the training rows, and the fold of each row."""
 
     log_odds: Floats
     fold: Ints
@@ -29,33 +26,34 @@ class HeldOut:
 def predict_held_out(
     X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, form: FeatureSettings
 ) -> HeldOut | None:
-    """Predict each row by a model that was fitted to the four folds it is not in."""
+    """Predict the rows of each of five folds by a model fitted to the four others."""
     log_odds, fold_of = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
-    for fold, (others, own) in enumerate(StratifiedKFold(N_FOLDS).split(X, y)):
-        fitted = sklearn_pipeline.fit_pipeline(X.iloc[others], y[others], schema, settings, form)
+    for fold, (rest, held_out) in enumerate(StratifiedKFold(N_FOLDS).split(X, y)):
+        fitted = sklearn_pipeline.fit_pipeline(X.iloc[rest], y[rest], schema, settings, form)
         if fitted is None:
             return None
-        log_odds[own], fold_of[own] = fitted.decision_function(X.iloc[own]), fold
+        log_odds[held_out] = fitted.decision_function(X.iloc[held_out])
+        fold_of[held_out] = fold
     return HeldOut(log_odds, fold_of)
 
 
 def f1_at(thresholds: Floats, y: Ints, probability: Floats) -> Floats:
-    """Compute the F1 that each threshold gives, shape (n_thresholds,); 0 where it is undefined."""
+    """Compute the F1 of each threshold, shape (n_thresholds,), 0 where undefined."""
     left = np.sort(probability[y == 1])
     n_hits = len(left) - np.searchsorted(left, thresholds, side="left")
-    n_said = len(y) - np.searchsorted(np.sort(probability), thresholds, side="left")
-    return np.asarray(2 * n_hits / (n_said + len(left)), dtype=np.float64)
+    n_predicted = len(y) - np.searchsorted(np.sort(probability), thresholds, side="left")
+    return np.asarray(2 * n_hits / (n_predicted + len(left)), dtype=np.float64)
 
 
 def best_threshold(y: Ints, held_out: HeldOut) -> float:
-    """Find the threshold with the highest F1, averaged over the folds.
+    """Find the threshold with the highest mean F1 over the folds.
 
     Parameters
     ----------
     y : numpy.ndarray of shape (n_rows,)
         0 or 1, both in every fold.
     held_out : HeldOut
-        The log-odds of the rows by models that have not seen them.
+        The out-of-fold log-odds of the rows.
 
     Returns
     -------
@@ -70,10 +68,10 @@ def best_threshold(y: Ints, held_out: HeldOut) -> float:
     probability = logistic_model.sigmoid(held_out.log_odds)
     curves = []
     for fold in range(N_FOLDS):
-        own = held_out.fold == fold
-        ends = probability[own].min(), probability[own].max()
+        is_own = held_out.fold == fold
+        ends = probability[is_own].min(), probability[is_own].max()
         thresholds = np.linspace(*ends, N_THRESHOLDS)
-        curves.append((thresholds, f1_at(thresholds, y[own], probability[own])))
+        curves.append((thresholds, f1_at(thresholds, y[is_own], probability[is_own])))
     common = np.linspace(
         min(thresholds[0] for thresholds, _ in curves),
         max(thresholds[-1] for thresholds, _ in curves),

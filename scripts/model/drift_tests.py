@@ -1,7 +1,4 @@
-"""How far two samples of one column differ, and how far chance alone would let them.
-
-Whether the F1 of a model fell since its deployment by more than chance explains.
-"""
+"""Two-sample tests of drift: numbers, shares and categories of a column, and the F1 of a model."""
 
 import math
 from collections.abc import Sequence
@@ -9,23 +6,29 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-# Differences below these are of no consequence, however many rows make them certain: a tenth of
-# a standard deviation, Cohen's "small" effect w, two percentage points.
+from scripts.data.arrays import Ints
+
+# Smaller differences have no consequence even where they are significant: a tenth of a standard
+# deviation, Cohen's "small" effect w, two percentage points.
 SMALLEST_DIFFERENCE = 0.03
 SMALLEST_W = 0.1
 SMALLEST_SHARE = 0.02
-# Cochran's rule for the chi-square distribution to be right.
+# Cochran's rule for the approximation by a chi-square distribution.
 MIN_EXPECTED = 5
+# The fraction of comparisons with a false alarm of a fallen F1. It is below the usual 5 %, because
+# a release is compared again with every change of the test data, and because its first F1 is
+# biased upwards by its selection.
+FALSE_ALARM_FRACTION = 0.01
 
-Counts = NDArray[np.int64]
+# The rows of a sample in each bin or category.
+Counts = Ints
 
 
 @dataclass(frozen=True)
 class TwoSampleResult:
-    """A difference between two samples, and the largest that chance alone explains."""
+    """A difference between two samples, and the largest difference explained by chance."""
 
     difference: float
     limit: float
@@ -41,14 +44,14 @@ def rms_difference(before: Sequence[int] | Counts, now: Sequence[int] | Counts) 
 
     Parameters
     ----------
-    before, now : sequence of int of shape (n_cells,)
-        Counts in the same ordered cells; neither is all zero.
+    before, now : sequence of int of shape (n_bins,)
+        Counts in the same ordered bins; each has at least one row.
 
     Returns
     -------
     float
         In [0, 0.577]: 0 for equal shares, the root of 1/3 when a few rows lie beyond all others.
-        Between cells the difference of the cumulative shares is taken to change evenly.
+        Between bins the difference of the cumulative shares is interpolated.
 
     Notes
     -----
@@ -63,14 +66,14 @@ def rms_difference(before: Sequence[int] | Counts, now: Sequence[int] | Counts) 
 
 
 def rms_limit(n_before: int, n_now: int, false_alarm: float) -> float:
-    """Compute the largest `rms_difference` of samples of one distribution, whatever it is.
+    """Compute the limit of `rms_difference` for two samples of the same distribution.
 
     Parameters
     ----------
     n_before, n_now : int
         Sizes of the samples, at least 1.
     false_alarm : float
-        How often a larger one may come about by chance, in (0, 0.05].
+        The probability of a larger difference by chance, in (0, 0.05].
 
     Returns
     -------
@@ -81,16 +84,16 @@ def rms_limit(n_before: int, n_now: int, false_alarm: float) -> float:
     Notes
     -----
     For continuous distributions the statistic is that of the sum of chi-square variables over
-    (pi j)^2, whose tail is sqrt(2) P(chi-square > pi^2 x): Zolotarev (1961). Ties and cells
-    replace a Brownian bridge by its mean given some of its points, which makes every weight of
-    that sum smaller or leaves it as it is: the limit then errs on the side of no alarm.
+    (pi j)^2, whose tail is sqrt(2) P(chi-square > pi^2 x): Zolotarev (1961). Ties and bins
+    replace a Brownian bridge by its mean given some of its points, which does not increase any
+    weight of the sum: the limit then errs on the side of no alarm.
     """
     z = NormalDist().inv_cdf(1 - false_alarm / math.sqrt(8))
     return z / math.pi * math.sqrt(1 / n_before + 1 / n_now)
 
 
 def compare_numbers(before: Counts, now: Counts, false_alarm: float) -> TwoSampleResult:
-    """Compare two samples of an ordered column by counts in the same cells."""
+    """Compare two samples of an ordered column by counts in the same bins."""
     limit = rms_limit(int(before.sum()), int(now.sum()), false_alarm)
     return TwoSampleResult(rms_difference(before, now), max(limit, SMALLEST_DIFFERENCE))
 
@@ -98,20 +101,20 @@ def compare_numbers(before: Counts, now: Counts, false_alarm: float) -> TwoSampl
 def compare_shares(
     hits_before: int, n_before: int, hits_now: int, n_now: int, false_alarm: float
 ) -> TwoSampleResult:
-    """Compare the shares of two samples that have a property.
+    """Compare the share of rows with a property between two samples.
 
     Parameters
     ----------
     hits_before, n_before, hits_now, n_now : int
-        Rows that have it, and all rows, of each sample.
+        Rows with the property and total number of rows of each sample.
     false_alarm : float
-        How often chance alone may exceed the limit, in (0, 1); half of it in each direction.
+        The probability of exceeding the limit by chance, in (0, 1), half of it on each side.
 
     Returns
     -------
-    Contrast
-        The absolute difference of the shares, and the largest in its direction that is ordinary
-        when the rows that have the property fall to the two samples by chance.
+    TwoSampleResult
+        The absolute difference of the shares, and the largest difference in its direction when
+        the rows with the property are assigned to the samples by chance.
 
     Notes
     -----
@@ -125,8 +128,8 @@ def compare_shares(
     return TwoSampleResult(abs(difference), max(float(limit), SMALLEST_SHARE))
 
 
-def pool_cells(before: Counts, now: Counts) -> tuple[Counts, Counts]:
-    """Put rare cells together until each is expected at least five times in both samples."""
+def merge_rare_categories(before: Counts, now: Counts) -> tuple[Counts, Counts]:
+    """Merge rare categories until each is expected at least five times in both samples."""
     order = np.argsort(before + now, kind="stable")
     a, b = before[order].tolist(), now[order].tolist()
     share = min(before.sum(), now.sum()) / (before.sum() + now.sum())
@@ -142,39 +145,34 @@ def compare_categories(before: Counts, now: Counts, false_alarm: float) -> TwoSa
     Parameters
     ----------
     before, now : numpy.ndarray of shape (n_categories,)
-        Counts; rare categories are put together first.
+        Counts; rare categories are merged first.
     false_alarm : float
-        How often chance alone may exceed the limit, in (0, 1).
+        The probability of exceeding the limit by chance, in (0, 1).
 
     Returns
     -------
-    Contrast or None
-        Cohen's effect size w, of the two samples' shares against their common ones; None when
-        there are fewer than two categories to compare.
+    TwoSampleResult or None
+        Cohen's effect size w of the shares of both samples against the pooled shares; None with
+        fewer than two categories.
 
     Notes
     -----
     Pearson's chi-square of the two samples is w^2 / (1 / n_before + 1 / n_now). Cohen,
     "Statistical Power Analysis for the Behavioral Sciences" (1988), chapter 7.
     """
-    a, b = pool_cells(before, now)
+    a, b = merge_rare_categories(before, now)
     if len(a) < 2:
         return None
-    common = (a + b) / (a + b).sum()
-    w = math.sqrt(float(np.sum((b / b.sum() - a / a.sum()) ** 2 / common)))
+    pooled = (a + b) / (a + b).sum()
+    w = math.sqrt(float(np.sum((b / b.sum() - a / a.sum()) ** 2 / pooled)))
     spread = 1 / int(a.sum()) + 1 / int(b.sum())
     limit = math.sqrt(float(stats.chi2.isf(false_alarm, len(a) - 1)) * spread)
     return TwoSampleResult(w, max(limit, SMALLEST_W))
 
 
-# A release is judged again whenever the test data change, and its first F1 is a lucky one in so
-# far as it was chosen for it: hence less than the usual five of 100.
-FALSE_ALARM_FRACTION = 0.01
-
-
 @dataclass(frozen=True)
 class F1Counts:
-    """What F1 is made of: true positives, and errors of either kind, among so many test rows."""
+    """The counts behind F1: test rows, true positives, and false predictions of either kind."""
 
     n_rows: int
     n_true_positives: int
@@ -182,14 +180,14 @@ class F1Counts:
 
     @property
     def f1(self) -> float | None:
-        """The F1 of these counts; None when nobody left and nobody was predicted to."""
+        """The F1, or None without any positive label or prediction."""
         counted = 2 * self.n_true_positives + self.n_errors
         return 2 * self.n_true_positives / counted if counted else None
 
 
 @dataclass(frozen=True)
 class F1Drift:
-    """F1 of a model at its deployment and now, and whether it fell more than chance explains."""
+    """The F1 of a model at its deployment and now, with the p-value of a fall."""
 
     f1_before: float
     f1_now: float
@@ -199,29 +197,29 @@ class F1Drift:
 
     @property
     def has_fallen(self) -> bool:
-        """Whether a fall like this happens by chance less often than once in 100 comparisons."""
+        """Whether the fall is significant at 1 %."""
         return self.p_value < FALSE_ALARM_FRACTION
 
 
 def compare_f1(before: F1Counts, now: F1Counts) -> F1Drift | None:
-    """Ask whether a model's F1 fell between two sets of test rows by more than chance.
+    """Test whether a model's F1 fell between two sets of test rows.
 
     Parameters
     ----------
     before, now : F1Counts
-        The same model on the test rows of its deployment, and on those of today.
+        The counts of the same model on the test rows of its deployment and of today.
 
     Returns
     -------
     F1Drift or None
-        None where F1 is not defined.
+        None where F1 is undefined.
 
     Notes
     -----
-    Rows that stayed and were predicted to do not count in F1. Of the others the share of true
-    positives J is a plain share, and F1 = 2 J / (1 + J) rises with it, so that a fall of F1 is a
-    fall of J: Fisher's exact test, one-sided. Rows that are in both sets make it err on the side
-    of no alarm; equal sets never raise one.
+    True negatives do not count in F1. Among the remaining rows let J be the share of true
+    positives; F1 = 2 J / (1 + J) rises with J, hence a fall of F1 is a fall of J: Fisher's exact
+    test, one-sided. Rows common to both sets make the test err on the side of no alarm; equal sets
+    never raise an alarm.
     """
     if before.f1 is None or now.f1 is None:
         return None

@@ -1,7 +1,4 @@
-"""Why a client's risk is what it is, and why it changed, in terms that add up exactly.
-
-What each column of a model does to the odds, in steps that can be compared.
-"""
+"""Explanations of a client's risk, its changes and a model's effects, in terms that add up."""
 
 import math
 from collections.abc import Mapping
@@ -11,17 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.data.arrays import Floats
 from scripts.data.cells import MISSING_CATEGORY
-from scripts.model.logistic_model import Columns, Floats, Model, NumericTerm, contributions
+from scripts.model.logistic_model import Columns, Model, NumericTerm, contributions
 
 N_REASONS = 3
 # A term below this many log-odds moves no probability by more than a thousandth.
 SMALLEST_REASON = 0.004
+# Odds ratios are cut off at exp(700), which floats can still hold.
+LARGEST_POWER = 700.0
 
 
 @dataclass(frozen=True)
 class Reason:
-    """What one column adds to a client's log-odds beside a typical staying client."""
+    """The contribution of a column to a client's log-odds, against a typical staying client."""
 
     column: str
     value: float | str
@@ -31,7 +31,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class RiskChange:
-    """How the log-odds of clients changed: per moved feature, and by the new model; arrays."""
+    """The change of clients' log-odds by moved feature and by retraining, as arrays."""
 
     before: Floats
     after: Floats
@@ -40,17 +40,17 @@ class RiskChange:
 
 
 def log_odds(model: Model, terms: Mapping[str, Floats]) -> Floats:
-    """Add the terms of each row to the intercept, in the order of the model's columns."""
+    """Compute the log-odds of each row: intercept plus terms, in the order of the columns."""
     return np.asarray(sum(terms.values(), start=np.float64(model.intercept)), dtype=np.float64)
 
 
-def completed(columns: Columns, others: Columns) -> dict[str, NDArray[Any]]:
-    """Take from the others each column that was not known at the time: it has not moved."""
+def fill_unknown(columns: Columns, others: Columns) -> dict[str, NDArray[Any]]:
+    """Fill in the columns unknown at the time from the others, as unmoved."""
     return {**others, **columns}
 
 
 def terms_of(model: Model, columns: Columns) -> dict[str, Floats]:
-    """Compute the terms of a model, which are 0 for a column that it does not know."""
+    """Compute the terms of a model, with 0 for unknown columns."""
     zeros = np.zeros(len(next(iter(columns.values()))))
     return dict.fromkeys(columns, zeros) | contributions(model, columns)
 
@@ -64,15 +64,15 @@ def split_change(old: Model, new: Model, earlier: Columns, later: Columns) -> Ri
         retraining_j = [c_j(m1, x0) - c_j(m0, x0) + c_j(m1, x1) - c_j(m0, x1)] / 2
 
     and the retraining's effect is the sum of retraining_j over the features plus the change of
-    the intercept. Neither of the two goes first, so neither gets the part they share.
+    the intercept. The order of the two does not matter: each gets half of the shared part.
 
     Parameters
     ----------
     old, new : Model
         The models of the earlier and of the later scoring; they may be the same.
     earlier, later : mapping of str to numpy.ndarray of shape (n_rows,)
-        The values then and now, as `model.contributions` wants them, one row per client. A
-        column that only one of them has counts as unmoved.
+        The values then and now, in the form of `logistic_model.contributions`, one row per
+        client. A column missing from one of them counts as unmoved.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def split_change(old: Model, new: Model, earlier: Columns, later: Columns) -> Ri
     The midpoint weights are those of Reimers (1983) for the decomposition of Oaxaca and Blinder,
     and equal the Shapley value of the two players "values" and "model" (Shorrocks, 2013).
     """
-    then, now = completed(earlier, later), completed(later, earlier)
+    then, now = fill_unknown(earlier, later), fill_unknown(later, earlier)
     old_then, old_now = terms_of(old, then), terms_of(old, now)
     new_then, new_now = terms_of(new, then), terms_of(new, now)
     movements = {
@@ -100,7 +100,7 @@ def split_change(old: Model, new: Model, earlier: Columns, later: Columns) -> Ri
 
 
 def typical_values(model: Model) -> dict[str, float | str]:
-    """Give the values of a typical client who stays, as training has recorded them.
+    """Return the feature values of a typical staying client, as recorded by training.
 
     Models of earlier versions recorded none; there the medians of all clients stand for them,
     and the first category.
@@ -112,7 +112,7 @@ def typical_values(model: Model) -> dict[str, float | str]:
 
 
 def as_columns(model: Model, values: Mapping[str, float | str | None]) -> dict[str, NDArray[Any]]:
-    """Turn the values of one client into columns of one row; None is a blank number."""
+    """Return the values of a client as columns of one row, with NaN for None."""
     return {
         name: np.array([values[name]], np.float64 if name in model.schema.numeric else object)
         for name in model.schema.features
@@ -127,14 +127,14 @@ def sum_of_terms(model: Model, columns: Columns) -> float:
 def effects_beside_typical(
     model: Model, columns: Columns, typical: Mapping[str, float | str]
 ) -> dict[str, Floats]:
-    """Compute the log-odds that each column adds beside a typical staying client.
+    """Compute the log-odds added by each column, against a typical staying client.
 
     Parameters
     ----------
     model : Model
         The model of the scoring.
     columns : mapping of str to numpy.ndarray of shape (n_rows,)
-        The values, as `model.contributions` wants them.
+        The values, in the form of `logistic_model.contributions`.
     typical : mapping of str to float or str
         The value of each feature for a typical client who stays.
 
@@ -150,14 +150,14 @@ def effects_beside_typical(
 def find_reasons(
     model: Model, columns: Columns, typical: Mapping[str, float | str]
 ) -> list[list[Reason]]:
-    """Find what moves each client's log-odds most, beside a typical staying client.
+    """Find the strongest contributions to each client's log-odds, as reasons.
 
     Parameters
     ----------
     model : Model
         The model in production.
     columns : mapping of str to numpy.ndarray of shape (n_rows,)
-        The values, as `model.contributions` wants them.
+        The values, in the form of `logistic_model.contributions`.
     typical : mapping of str to float or str
         The value of each feature for a typical client who stays.
 
@@ -182,7 +182,7 @@ def find_reasons(
 
 
 def format_value(value: float | str) -> str:
-    """Spell a value as a person would write it."""
+    """Format a value for people."""
     if isinstance(value, str):
         return value or "no entry"
     return (
@@ -191,7 +191,7 @@ def format_value(value: float | str) -> str:
 
 
 def format_reason(reason: Reason) -> str:
-    """Spell a reason in plain words: the value, what is typical, and which way it works."""
+    """Format a reason in plain words: value, typical value and direction."""
     direction = "raises" if reason.effect > 0 else "lowers"
     return (
         f"{reason.column} {format_value(reason.value)}, typical for staying clients"
@@ -199,13 +199,9 @@ def format_reason(reason: Reason) -> str:
     )
 
 
-# Odds beyond this are shown as endless, which they are for people.
-LARGEST_POWER = 700.0
-
-
 @dataclass(frozen=True)
 class Effect:
-    """A step of one column, what it adds to the log-odds, and what it multiplies the odds by."""
+    """The change of log-odds and odds by a step of a column."""
 
     column: str
     step: str
@@ -213,43 +209,43 @@ class Effect:
 
     @property
     def odds_ratio(self) -> float:
-        """What the odds of leaving are multiplied by."""
+        """The factor on the odds of leaving."""
         return math.exp(min(self.log_odds, LARGEST_POWER))
 
 
 def numeric_effects(term: NumericTerm, deviation: float | None) -> list[Effect]:
-    """List the effects of a numeric column: of a standard deviation more, and of a blank."""
+    """List the effects of a numeric column: a standard deviation more, and a missing value."""
     per_unit = term.coefficient / term.scale
-    found = [Effect(term.column, "1 more", per_unit)]
+    effects = [Effect(term.column, "1 more", per_unit)]
     if deviation:
-        found = [Effect(term.column, f"{deviation:.4g} more (1 SD)", per_unit * deviation)]
+        effects = [Effect(term.column, f"{deviation:.4g} more (1 SD)", per_unit * deviation)]
     if term.missing_coefficient:
-        found.append(Effect(term.column, "blank instead of the median", term.missing_coefficient))
-    return found
+        effects.append(Effect(term.column, "blank instead of the median", term.missing_coefficient))
+    return effects
 
 
-def list_effects(used: Model) -> list[Effect]:
-    """List the effects of all columns, the strongest first.
+def list_effects(model: Model) -> list[Effect]:
+    """List the effects of the columns of a model, strongest first.
 
     Parameters
     ----------
-    used : Model
+    model : Model
         Any model.
 
     Returns
     -------
     list of Effect
-        Of a numeric column a step of one standard deviation of the training data, of a
-        categorical one each category that is known, and all rare ones together.
+        For a numeric column a step of one standard deviation of the training data, for a
+        categorical column each known category, and the rare categories together.
     """
-    deviations = {s.column: s.standard_deviation for s in used.dataset.summary}
-    found = [e for t in used.numeric for e in numeric_effects(t, deviations.get(t.column))]
-    for term in used.categorical:
+    deviations = {s.column: s.standard_deviation for s in model.dataset.summary}
+    effects = [e for t in model.numeric for e in numeric_effects(t, deviations.get(t.column))]
+    for term in model.categorical:
         for category, coefficient in zip(term.categories, term.coefficients, strict=True):
             name = "blank" if category == MISSING_CATEGORY else category
-            found.append(Effect(term.column, name, coefficient))
+            effects.append(Effect(term.column, name, coefficient))
         if term.rare:
-            found.append(
+            effects.append(
                 Effect(term.column, f"{len(term.rare)} rare categories", term.rare_coefficient)
             )
-    return sorted(found, key=lambda effect: -abs(effect.log_odds))
+    return sorted(effects, key=lambda effect: -abs(effect.log_odds))

@@ -1,4 +1,4 @@
-"""The fitted model as plain numbers: probabilities, contributions, model.json."""
+"""The fitted logistic regression as plain numbers: probabilities, contributions, model.json."""
 
 import math
 from collections import Counter
@@ -15,21 +15,21 @@ from scripts.core import keys
 from scripts.core.config import Schema
 from scripts.core.config_file import check_schema
 from scripts.core.errors import ConfigError, ModelError
+from scripts.data.arrays import Floats, Ints
 from scripts.data.cells import LARGEST_NUMBER
 from scripts.data.profile import DatasetFacts, Reference
 
 FORMAT = 2
-# Models of format 1 had no indicators, scales and rare categories; the defaults say so.
+# Format 1 had no indicators, scales and rare categories; the defaults of the terms fill them in.
 READABLE_FORMATS = (1, FORMAT)
 
 Columns = Mapping[str, NDArray[Any]]
-Floats = NDArray[np.float64]
 
 
 class NumericTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One numeric column: a blank counts as the median of the training rows.
+    """The term of a numeric column: coefficient (value - mean) / scale.
 
-    Its term is coefficient (value - mean) / scale, and for a blank the missing coefficient more.
+    A missing value counts as the median of the training rows, plus the missing coefficient.
     """
 
     column: str
@@ -41,7 +41,7 @@ class NumericTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class CategoricalTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One categorical column: a coefficient per category, one for all rare ones together.
+    """The term of a categorical column: a coefficient per category, a common one for rare ones.
 
     An unknown category adds nothing.
     """
@@ -60,7 +60,7 @@ class CategoricalTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @property
     def known(self) -> list[str]:
-        """The categories of the training rows in alphabetical order, "" for a blank."""
+        """The categories of the training rows in alphabetical order, "" for a missing value."""
         return sorted((*self.categories, *self.rare))
 
 
@@ -81,19 +81,19 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def numeric_effects(term: NumericTerm, values: NDArray[Any]) -> Floats:
-    """Compute the term of a numeric column, given as floats with NaN for a blank."""
+    """Compute the term of a numeric column from floats, with NaN for a missing value."""
     numbers = np.asarray(values, dtype=np.float64)
-    is_blank = np.isnan(numbers)
-    if not is_blank.any():
-        # Mostly so, and then half of the work.
+    is_missing = np.isnan(numbers)
+    if not is_missing.any():
+        # The usual case, at half of the work.
         return np.asarray(term.coefficient * ((numbers - term.mean) / term.scale))
-    filled = np.where(is_blank, term.median, numbers)
+    filled = np.where(is_missing, term.median, numbers)
     effects = term.coefficient * ((filled - term.mean) / term.scale)
-    return np.where(is_blank, effects + term.missing_coefficient, effects)
+    return np.where(is_missing, effects + term.missing_coefficient, effects)
 
 
 def category_effects(term: CategoricalTerm, values: NDArray[Any]) -> Floats:
-    """Look up the coefficient of each category; unknown ones have none."""
+    """Look up the coefficient of each category, 0 for an unknown category."""
     effects = term.effects
     return np.array([effects.get(value, 0.0) for value in values], dtype=np.float64)
 
@@ -106,8 +106,8 @@ def contributions(model: Model, columns: Columns) -> dict[str, Floats]:
     model : Model
         Any model.
     columns : mapping of str to numpy.ndarray of shape (n_rows,)
-        The features by name: numeric ones as floats with NaN for a blank, categorical ones as
-        text with "" for a blank.
+        The features by name: numeric ones as floats with NaN for a missing value, categorical
+        ones as text with "" for a missing value.
 
     Returns
     -------
@@ -119,13 +119,13 @@ def contributions(model: Model, columns: Columns) -> dict[str, Floats]:
 
 
 def tally_unknown(term: CategoricalTerm, values: list[str]) -> dict[str, int]:
-    """Count the rows of each category that no training row had, in the order of appearance."""
+    """Count the rows of each category unknown to the term, in the order of appearance."""
     new = set(values).difference(term.categories, term.rare)
     return dict(Counter(value for value in values if value in new)) if new else {}
 
 
 def count_unknown(model: Model, columns: Columns) -> dict[str, int]:
-    """Count in each categorical column the rows whose category no training row had."""
+    """Count the rows with an unknown category, by categorical column."""
     return {
         term.column: sum(tally_unknown(term, columns[term.column].tolist()).values())
         for term in model.categorical
@@ -133,7 +133,7 @@ def count_unknown(model: Model, columns: Columns) -> dict[str, int]:
 
 
 def sigmoid(log_odds: Floats) -> Floats:
-    """Turn log-odds into probabilities without overflow at either end."""
+    """Compute probabilities from log-odds, without overflow at either end."""
     small = np.exp(-np.abs(log_odds))
     return np.where(log_odds >= 0, 1 / (1 + small), small / (1 + small))
 
@@ -161,13 +161,13 @@ def probabilities(model: Model, columns: Columns) -> Floats:
     return sigmoid(np.atleast_1d(np.asarray(log_odds, dtype=np.float64)))
 
 
-def predictions(model: Model, probability: Floats) -> NDArray[np.int64]:
-    """Say for each probability whether it reaches the model's threshold: 1 exit, 0 stays."""
+def predictions(model: Model, probability: Floats) -> Ints:
+    """Predict a label per probability: 1 (exit) from the threshold of the model on, else 0."""
     return (probability >= model.threshold).astype(np.int64)
 
 
 def plain_numbers(model: Model) -> list[float]:
-    """List every number on which a prediction depends."""
+    """List the numbers of a model: intercept, threshold, and those of the terms."""
     numeric = [
         number
         for t in model.numeric
@@ -180,19 +180,19 @@ def plain_numbers(model: Model) -> list[float]:
 
 
 def largest_effect(term: NumericTerm) -> float:
-    """Bound the term of any value that a numeric column may have."""
+    """Compute an upper bound for the absolute value of a numeric term."""
     furthest = (max(LARGEST_NUMBER, abs(term.median)) + abs(term.mean)) / term.scale
     return abs(term.coefficient) * furthest + abs(term.missing_coefficient)
 
 
 def check_model(model: Model) -> None:
-    """Refuse a model that could not give a right probability.
+    """Raise for a model with which no right probability can be computed.
 
     Raises
     ------
     ModelError
-        If the format is another one, the terms do not fit the schema, or a number is not finite
-        or so large that a row could have no probability.
+        If the format is unknown, the terms do not fit the schema, or a number is not finite
+        or so large that the probability of a row could be undefined.
     """
     if model.format not in READABLE_FORMATS:
         readable = " and ".join(map(str, READABLE_FORMATS))
@@ -212,7 +212,7 @@ def check_model(model: Model) -> None:
         raise ModelError(f"The model has the threshold {model.threshold}; expected 0 to 1.")
     if any(term.scale <= 0 for term in model.numeric):
         raise ModelError("The model has a scale that is not positive.")
-    # The largest log-odds that any allowed row can reach; beyond it inf - inf would be NaN.
+    # The largest log-odds of any allowed row must be finite, or inf - inf would be NaN.
     numeric = sum(map(largest_effect, model.numeric))
     categorical = sum(max(map(abs, t.effects.values()), default=0.0) for t in model.categorical)
     if not math.isfinite(abs(model.intercept) + numeric + categorical):
@@ -220,7 +220,7 @@ def check_model(model: Model) -> None:
 
 
 def seal(model: Model, key: bytes) -> Model:
-    """Return a model whose hashes of rows only the key opens."""
+    """Return the model with its row hashes encrypted by the key."""
     kept = model.dataset.reference
     if kept is None or kept.is_sealed:
         return model
@@ -228,7 +228,7 @@ def seal(model: Model, key: bytes) -> Model:
 
 
 def unseal(model: Model, key: bytes | None) -> Model:
-    """Return a model whose hashes of rows can be compared; unchanged if the key is another one."""
+    """Return the model with its row hashes decrypted, or unchanged if the key does not fit."""
     kept = model.dataset.reference
     if key is None or kept is None or not kept.is_sealed:
         return model
@@ -237,36 +237,36 @@ def unseal(model: Model, key: bytes | None) -> Model:
 
 
 def replace_hashes(model: Model, kept: Reference, hashes: bytes, *, is_sealed: bool) -> Model:
-    """Return a model with other hashes of rows."""
+    """Return the model with new row hashes in its reference."""
     replace = msgspec.structs.replace
     reference = replace(kept, row_hashes=hashes, is_sealed=is_sealed)
     return replace(model, dataset=replace(model.dataset, reference=reference))
 
 
 def encode_model(model: Model) -> bytes:
-    """Spell a model as JSON, one key per line; equal models give equal bytes."""
+    """Encode a model as JSON, a key per line and equal bytes for equal models."""
     return msgspec.json.format(msgspec.json.encode(model, order="sorted"), indent=2) + b"\n"
 
 
 def decode_model(content: bytes, origin: Path) -> Model:
-    """Read a model from the bytes of a model.json, and check it.
+    """Decode and check the bytes of a model.json.
 
     Parameters
     ----------
     content : bytes
-        What the file holds.
+        The content of the file.
     origin : Path
-        Where it came from, for messages.
+        The path of the file, for messages.
 
     Returns
     -------
     Model
-        Fit to predict.
+        A model that passed `check_model`.
 
     Raises
     ------
     ModelError
-        If the bytes are not a model, or `check_model` refuses it.
+        If the bytes are not a model, or `check_model` raises.
     """
     try:
         model = msgspec.json.decode(content, type=Model)

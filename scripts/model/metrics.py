@@ -1,14 +1,13 @@
-"""How good predictions are: F1 and what explains it, and whether one model beats another."""
+"""Metrics of predictions on labelled rows, and the paired comparison of two models' F1."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from scripts.data import dataset
+from scripts.data.arrays import Floats, Ints
 from scripts.model import logistic_model
 from scripts.model.logistic_model import Model
 
@@ -17,13 +16,10 @@ SEED = 42
 N_BINS = 10
 INTERVAL_PERCENT = (2.5, 97.5)
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The quality of one model on labelled rows; fractions in [0, 1], None where not defined."""
+    """The metrics of a model on labelled rows: fractions in [0, 1], None where undefined."""
 
     f1: float | None
     f1_low: float | None
@@ -40,13 +36,13 @@ class Evaluation:
     n_true_negatives: int
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """The numbers with their names."""
+        """The metrics by name."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Candidate against production on the same rows, by paired bootstrap."""
+    """The F1 difference of candidate and production on the same rows, by paired bootstrap."""
 
     difference: float
     difference_low: float
@@ -55,27 +51,27 @@ class Comparison:
 
 
 def f1_of_counts(tp: Floats, fp: Floats, fn: Floats) -> Floats:
-    """Compute F1 = 2 TP / (2 TP + FP + FN) elementwise; NaN where nothing is positive anywhere."""
+    """Compute F1 = 2 TP / (2 TP + FP + FN) elementwise, NaN where the denominator is 0."""
     denominator = 2 * tp + fp + fn
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(denominator > 0, 2 * tp / denominator, np.nan)
 
 
 def ratio(part: int, whole: int) -> float | None:
-    """Divide counts; None when there is nothing to divide by."""
+    """Divide counts, and return None for a denominator of 0."""
     return part / whole if whole else None
 
 
 def f1_of(y: Ints, predicted: Ints) -> float | None:
-    """Compute the F1 of predictions; None when nobody left and nobody was predicted to."""
+    """Compute the F1 of predictions, None without any positive label or prediction."""
     return ratio(2 * int(np.sum(y & predicted)), int(y.sum() + predicted.sum()))
 
 
 def f1_interval(tp: int, fp: int, fn: int, tn: int) -> tuple[float, float] | tuple[None, None]:
     """Compute the 95 % percentile bootstrap interval of F1 from the confusion counts.
 
-    Resampling rows with replacement and drawing the four counts from a multinomial distribution
-    are the same thing, and the second costs nothing at any number of rows.
+    Drawing the four counts from a multinomial distribution is equivalent to resampling rows with
+    replacement, and its cost does not depend on the number of rows.
     """
     n_rows = tp + fp + fn + tn
     draws = np.random.default_rng(SEED).multinomial(
@@ -89,7 +85,7 @@ def f1_interval(tp: int, fp: int, fn: int, tn: int) -> tuple[float, float] | tup
 
 
 def describe_counts(tn: int, fp: int, fn: int, tp: int, *, roc_auc: float | None) -> Evaluation:
-    """Describe the quality that the four counts of truth and prediction tell."""
+    """Compute the metrics of a confusion matrix."""
     low, high = f1_interval(tp, fp, fn, tn)
     n_rows = tp + fp + fn + tn
     return Evaluation(
@@ -110,7 +106,7 @@ def describe_counts(tn: int, fp: int, fn: int, tp: int, *, roc_auc: float | None
 
 
 def evaluate(y: Ints, predicted: Ints, probability: Floats) -> Evaluation:
-    """Measure predictions against the truth.
+    """Compute the metrics of predictions.
 
     Parameters
     ----------
@@ -145,19 +141,19 @@ def evaluate(y: Ints, predicted: Ints, probability: Floats) -> Evaluation:
 
 
 def brier_score(y: Ints, probability: Floats) -> float:
-    """Compute the mean squared difference of probability and what happened; 0 is best."""
+    """Compute the mean squared difference of probability and label, with 0 as the best."""
     return float(np.mean((probability - y) ** 2))
 
 
 def calibration_gaps(y: Ints, probability: Floats) -> Floats:
-    """Sum, in ten bins of equal width, by how much probabilities exceed what happened."""
+    """Sum the differences of probability and label in each of ten bins of equal width."""
     bins = np.minimum((probability * N_BINS).astype(np.int64), N_BINS - 1)
     gaps = np.bincount(bins, weights=probability - y, minlength=N_BINS)
     return np.asarray(gaps, dtype=np.float64)
 
 
 def expected_calibration_error(y: Ints, probability: Floats) -> float:
-    """Compute how far probabilities are from what happened, on average, in [0, 1].
+    """Compute the expected calibration error of probabilities, in [0, 1].
 
     Parameters
     ----------
@@ -169,8 +165,8 @@ def expected_calibration_error(y: Ints, probability: Floats) -> float:
     Returns
     -------
     float
-        Over ten bins of equal width, the difference of mean probability and share of leavers,
-        weighted by the rows of the bin.
+        The absolute difference of mean probability and share of leavers over ten bins of equal
+        width, weighted by the rows of the bin.
 
     Notes
     -----
@@ -180,32 +176,34 @@ def expected_calibration_error(y: Ints, probability: Floats) -> float:
     return float(np.abs(calibration_gaps(y, probability)).sum() / len(y))
 
 
-def predict_table(used: Model, table: pd.DataFrame) -> tuple[Ints, Floats]:
+def predict_table(model: Model, table: pd.DataFrame) -> tuple[Ints, Floats]:
     """Predict label and probability of each row of a client table, both of shape (n_rows,)."""
-    probability = logistic_model.probabilities(used, dataset.feature_arrays(table, used.schema))
-    return logistic_model.predictions(used, probability), probability
+    probability = logistic_model.probabilities(model, dataset.feature_arrays(table, model.schema))
+    return logistic_model.predictions(model, probability), probability
 
 
-def evaluate_model(used: Model, table: pd.DataFrame) -> Evaluation:
-    """Measure a model on a labelled client table; as `evaluate` otherwise."""
-    return evaluate(dataset.target(table, used.schema), *predict_table(used, table))
+def evaluate_model(model: Model, table: pd.DataFrame) -> Evaluation:
+    """Compute the metrics of a model on a labelled client table, as `evaluate` does."""
+    return evaluate(dataset.target(table, model.schema), *predict_table(model, table))
 
 
-def joint_counts(y: Ints, candidate: Ints, production: Ints) -> NDArray[Any]:
+def joint_counts(y: Ints, candidate: Ints, production: Ints) -> Ints:
     """Count the rows of each of the eight combinations of truth and the two predictions."""
-    return np.bincount(4 * y + 2 * candidate + production, minlength=8)
+    counts: Ints = np.bincount(4 * y + 2 * candidate + production, minlength=8)
+    return counts
 
 
 def f1_of_joint(draws: Floats, candidate: bool) -> Floats:
-    """Compute the F1 of one of the two models from draws of the eight counts, shape (n, 8)."""
-    cells = np.arange(8)
-    truth, said = cells >= 4, ((cells >> (1 if candidate else 0)) & 1) == 1
-    sums = [draws[:, mask].sum(axis=1) for mask in (truth & said, ~truth & said, truth & ~said)]
+    """Compute the F1 of candidate or production from draws of the joint counts, shape (n, 8)."""
+    outcomes = np.arange(8)
+    truth, predicted = outcomes >= 4, ((outcomes >> (1 if candidate else 0)) & 1) == 1
+    masks = (truth & predicted, ~truth & predicted, truth & ~predicted)
+    sums = [draws[:, mask].sum(axis=1) for mask in masks]
     return f1_of_counts(*sums)
 
 
 def compare(y: Ints, candidate: Ints, production: Ints) -> Comparison:
-    """Ask how sure it is that the candidate's F1 is higher on rows like these.
+    """Estimate the probability of a higher F1 of the candidate, by paired bootstrap.
 
     Parameters
     ----------
@@ -217,7 +215,7 @@ def compare(y: Ints, candidate: Ints, production: Ints) -> Comparison:
     Comparison
         The F1 difference with its 95 % interval, and the share of 2,000 seeded paired resamples
         in which the candidate is better; an equal or undefined F1 counts half. The difference
-        itself is NaN where one of the two F1s is not defined.
+        itself is NaN where one of the two F1s is undefined.
 
     Raises
     ------
@@ -226,9 +224,8 @@ def compare(y: Ints, candidate: Ints, production: Ints) -> Comparison:
 
     Notes
     -----
-    Paired bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 16. It
-    knows only the rows it resamples: on a handful of rows it is surer than it may be, which is
-    what limits on the number of rows are for.
+    Paired bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 16. On a
+    handful of rows it is too certain, hence the limits on the number of rows.
     """
     if len(y) == 0:
         raise ValueError("Expected at least one row to compare on.")
@@ -238,8 +235,8 @@ def compare(y: Ints, candidate: Ints, production: Ints) -> Comparison:
     observed = counts[np.newaxis, :].astype(np.float64)
     difference = f1_of_joint(observed, True)[0] - f1_of_joint(observed, False)[0]
     resampled = f1_of_joint(drawn, True) - f1_of_joint(drawn, False)
-    # A resample without a defined F1 says nothing for either model: a tie, as equal F1s are.
-    # These are exact: equal fractions of whole numbers divide to the same float.
+    # A resample with an undefined F1 counts as a tie, as equal F1s do. The comparison with 0 is
+    # exact: equal fractions of whole numbers divide to the same float.
     resampled = np.where(np.isnan(resampled), 0.0, resampled)
     low, high = np.percentile(resampled, INTERVAL_PERCENT)
     better = np.mean(resampled > 0) + np.mean(resampled == 0) / 2

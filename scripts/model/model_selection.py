@@ -1,24 +1,52 @@
-"""Which form a regression takes, and in which one its threshold is looked for.
-
-Whether a change of a model pays on rows that it has not seen, by more than chance.
-"""
+"""The choice of a regression's features by score tests and by the loss on validation rows."""
 
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from scripts.core.config import Schema, TrainingSettings
+from scripts.data.arrays import Floats, Ints
 from scripts.model import sklearn_pipeline
 from scripts.model.sklearn_pipeline import RAW, SCALED, STANDARD, FeatureSettings
 
 # The score of a column without meaning is above this once in a hundred times (chi-square, 1 df).
 TELLING_SCORE = 6.63
 SMALLEST_SHARE = 1e-6
+# A gain counts above this number of its standard errors.
+N_STANDARD_ERRORS = 2
+# On few rows the standard error alone is too often below the gain of nearly equal models.
+MIN_GAIN_FRACTION = 0.01
+# The smallest number of rows of each class for any tuning.
+MIN_ROWS_TO_TUNE = 50
 
-TableAndLabels = tuple[pd.DataFrame, NDArray[np.int64]]
+TableAndLabels = tuple[pd.DataFrame, Ints]
+
+
+def is_more_than_chance(gain: Floats) -> bool:
+    """Test whether the mean gain of rows is more than two of its standard errors."""
+    if len(gain) < 2:
+        return False
+    return bool(gain.mean() > N_STANDARD_ERRORS * gain.std(ddof=1) / np.sqrt(len(gain)))
+
+
+def row_losses(y: Ints, log_odds: Floats) -> Floats:
+    """Compute the log loss of each row, without overflow."""
+    return np.asarray(np.logaddexp(0, np.where(y == 1, -log_odds, log_odds)), dtype=np.float64)
+
+
+def lowers_log_loss(y: Ints, before: Floats, after: Floats) -> bool:
+    """Test whether log-odds lower the log loss by at least 1 % and by more than chance."""
+    losses = row_losses(y, before)
+    gain = losses - row_losses(y, after)
+    is_worth_it = bool(gain.mean() >= MIN_GAIN_FRACTION * losses.mean())
+    return is_worth_it and is_more_than_chance(gain)
+
+
+def is_tunable(y: Ints) -> bool:
+    """Test whether both classes have enough rows for tuning."""
+    return bool(np.bincount(y, minlength=2).min() >= MIN_ROWS_TO_TUNE)
 
 
 def evidence_of_blanks(
@@ -74,7 +102,7 @@ def fit_scaled(
 ) -> tuple[Pipeline, FeatureSettings]:
     """Fit with columns brought to one scale; blanks count as far as they tell something."""
     X, y = training
-    form = replace(SCALED, faint=tuple(sklearn_pipeline.has_blanks(X, schema)))
+    form = replace(SCALED, faint=tuple(sklearn_pipeline.columns_with_missing(X, schema)))
     fitted = sklearn_pipeline.make_pipeline(X, schema, settings, form).fit(X, y)
     evidence = evidence_of_blanks(fitted, training, settings)
     faint = tuple(name for name in form.faint if evidence[name] <= TELLING_SCORE)
@@ -107,7 +135,7 @@ def choose(
 
     Returns
     -------
-    tuple of sklearn.pipeline.Pipeline and Form
+    tuple of sklearn.pipeline.Pipeline and FeatureSettings
         The fitted pipeline and its form: the other one than usual when the log loss of the
         validation rows is lower by more than chance; with fewer than 50 rows of a class always
         RAW; scaled where without it the fit does not converge.
@@ -141,7 +169,7 @@ def choose_for_threshold(
 
     Parameters
     ----------
-    form : Form
+    form : FeatureSettings
         Of the pipeline.
     fitted : sklearn.pipeline.Pipeline
         The pipeline, fitted to the training rows.
@@ -154,7 +182,7 @@ def choose_for_threshold(
 
     Returns
     -------
-    Form
+    FeatureSettings
         STANDARD, unless blanks tell so much that it pays on the validation rows.
 
     Notes
@@ -163,45 +191,10 @@ def choose_for_threshold(
     only another solver's last digits, then move the threshold a lot, and nobody gains by that;
     with the standard form it is the one that scikit-learn's own tuner finds (benchmarks/README.md).
     """
-    if set(sklearn_pipeline.has_blanks(training[0], schema)) <= set(form.faint):
+    if set(sklearn_pipeline.columns_with_missing(training[0], schema)) <= set(form.faint):
         return STANDARD
     standard = sklearn_pipeline.fit_pipeline(*training, schema, settings, STANDARD)
     if standard is None:
         return form
     before, after = (p.decision_function(validation[0]) for p in (standard, fitted))
     return form if lowers_log_loss(validation[1], before, after) else STANDARD
-
-
-# A gain counts when it is more than so many of its standard errors.
-N_STANDARD_ERRORS = 2
-# On few rows, two forms that hardly differ differ by more than chance too often to follow it.
-MIN_GAIN_FRACTION = 0.01
-MIN_ROWS_TO_TUNE = 50
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-
-def is_more_than_chance(gain: Floats) -> bool:
-    """Say whether the mean of the rows' gains is more than two of its standard errors."""
-    if len(gain) < 2:
-        return False
-    return bool(gain.mean() > N_STANDARD_ERRORS * gain.std(ddof=1) / np.sqrt(len(gain)))
-
-
-def row_losses(y: Ints, log_odds: Floats) -> Floats:
-    """Compute the log loss of each row, without overflow."""
-    return np.asarray(np.logaddexp(0, np.where(y == 1, -log_odds, log_odds)), dtype=np.float64)
-
-
-def lowers_log_loss(y: Ints, before: Floats, after: Floats) -> bool:
-    """Say whether log-odds lower the log loss, by a hundredth of it and by more than chance."""
-    losses = row_losses(y, before)
-    gain = losses - row_losses(y, after)
-    is_worth_it = bool(gain.mean() >= MIN_GAIN_FRACTION * losses.mean())
-    return is_worth_it and is_more_than_chance(gain)
-
-
-def is_tunable(y: Ints) -> bool:
-    """Say whether there are enough rows of both classes to choose anything by them."""
-    return bool(np.bincount(y, minlength=2).min() >= MIN_ROWS_TO_TUNE)

@@ -1,4 +1,4 @@
-"""Whether predictions came true: what a list catches, and what became of those who were on it."""
+"""Metrics of predictions against later outcomes: precision, recall and calibration by decile."""
 
 import math
 import statistics
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scripts.model.logistic_model import Floats
+from scripts.data.arrays import Floats, Ints
 
 Z = 1.959963984540054  # the 97.5 % point of the normal distribution
 MIN_OUTCOMES = 30
@@ -18,7 +17,7 @@ N_DECILES = 10
 
 @dataclass(frozen=True)
 class Share:
-    """A share with its 95 % interval, all in [0, 1], and the counts behind it."""
+    """A share with its 95 % interval, in [0, 1], and the counts behind both."""
 
     n_part: int
     n_whole: int
@@ -29,7 +28,7 @@ class Share:
 
 @dataclass(frozen=True)
 class FollowedClient:
-    """A client who was scored and whose outcome came later."""
+    """A scored client with a later outcome."""
 
     client: str
     scored_at: datetime
@@ -42,7 +41,7 @@ class FollowedClient:
 
 @dataclass(frozen=True)
 class Decile:
-    """One tenth of the scale of probabilities: what was predicted there, and what happened."""
+    """Predicted and realised exits in a tenth of the probability scale."""
 
     low: float
     high: float
@@ -53,7 +52,7 @@ class Decile:
 
 @dataclass(frozen=True)
 class FollowUp:
-    """What became of the clients who were scored."""
+    """The outcomes of scored clients against their predictions."""
 
     n_outcomes: int
     precision: Share
@@ -66,7 +65,7 @@ class FollowUp:
 
     @property
     def is_enough(self) -> bool:
-        """Say whether there are outcomes enough to show shares of them."""
+        """Whether the outcomes are enough to show shares."""
         return self.n_outcomes >= MIN_OUTCOMES
 
 
@@ -96,17 +95,17 @@ def share_of(n_part: int, n_whole: int) -> Share:
     return Share(n_part, n_whole, share, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def caught_share(y: NDArray[np.int64], probability: Floats, listed_fraction: float) -> Share:
-    """Compute the share of exits that a list of the riskiest clients catches.
+def caught_share(y: Ints, probability: Floats, listed_fraction: float) -> Share:
+    """Compute the share of exits among the riskiest clients, as listed on a worklist.
 
     Parameters
     ----------
     y : numpy.ndarray of shape (n_rows,)
         The truth of labelled rows: 1 left, 0 stayed.
     probability : numpy.ndarray of shape (n_rows,)
-        What the model said of them.
+        The predicted probability of exit.
     listed_fraction : float
-        In [0, 1]: how large a part of all clients the list is.
+        The part of all clients on the list, in [0, 1].
 
     Returns
     -------
@@ -122,8 +121,8 @@ def caught_share(y: NDArray[np.int64], probability: Floats, listed_fraction: flo
     return share_of(int(y[listed].sum()), int(y.sum()))
 
 
-def calibrate_rows(y: NDArray[np.int64], probability: Floats) -> tuple[Decile, ...]:
-    """Compare predicted with realised exits by tenth of the probability; empty tenths are left out.
+def calibrate_rows(y: Ints, probability: Floats) -> tuple[Decile, ...]:
+    """Compare predicted with realised exits by tenth of the probability, without empty tenths.
 
     Notes
     -----
@@ -147,34 +146,35 @@ def calibrate_rows(y: NDArray[np.int64], probability: Floats) -> tuple[Decile, .
 
 
 def calibrate(followed: Sequence[FollowedClient]) -> tuple[Decile, ...]:
-    """Compare what was predicted of clients with what became of them; as `calibrate_rows`."""
-    exited = np.array([one.exited for one in followed], dtype=np.int64)
-    return calibrate_rows(exited, np.array([one.probability for one in followed], dtype=np.float64))
+    """Compare predicted with realised exits of scored clients, as `calibrate_rows` does."""
+    exited = np.array([client.exited for client in followed], dtype=np.int64)
+    probability = np.array([client.probability for client in followed], dtype=np.float64)
+    return calibrate_rows(exited, probability)
 
 
 def follow_up(followed: Sequence[FollowedClient]) -> FollowUp:
-    """Say what became of clients who were scored before their outcome was known.
+    """Compute the metrics of clients scored before their outcome was known.
 
     Parameters
     ----------
-    followed : sequence of Followed
+    followed : sequence of FollowedClient
         One per client and outcome; the last scoring before the outcome counts.
 
     Returns
     -------
     FollowUp
-        Precision is the share of exits among those listed, recall the share of the exits that
-        were listed; missed exits were not listed, false alarms were listed and stayed. The
-        warning is the median of the days between the first `high` and the exit, over the clients
-        who left and had been `high`.
+        Precision is the share of exits among the listed clients, recall the share of listed
+        clients among the exits. Missed exits were not listed, false alarms were listed and stayed.
+        The warning is the median of the days between the first `high` and the exit, over the
+        clients with both.
     """
-    listed = [one for one in followed if one.is_listed]
-    exits = [one for one in followed if one.exited]
-    n_caught = sum(one.exited for one in listed)
+    listed = [client for client in followed if client.is_listed]
+    exits = [client for client in followed if client.exited]
+    n_caught = sum(client.exited for client in listed)
     warnings = [
-        (one.known_at - one.first_high_at).total_seconds() / 86400
-        for one in exits
-        if one.first_high_at is not None
+        (client.known_at - client.first_high_at).total_seconds() / 86400
+        for client in exits
+        if client.first_high_at is not None
     ]
     return FollowUp(
         n_outcomes=len(followed),

@@ -1,7 +1,4 @@
-"""Ranks clients by how likely they are to leave.
-
-How likely a client is to leave, in a word.
-"""
+"""The ranking of clients by probability of exit, and the risk bands low, medium and high."""
 
 import bisect
 from collections.abc import Mapping, Sequence
@@ -9,69 +6,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scripts.core.config import ApiSettings, WorklistSettings
+from scripts.data.arrays import Floats, Ints, Places
 from scripts.model import logistic_model
-from scripts.model.logistic_model import Columns, Floats, Model
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """What a model says of clients, in the order in which they were given.
-
-    `order` gives their places from the first to call to the last: by probability, those with too
-    many blanks after all others; equal ones keep the order given.
-    """
-
-    probability: Floats
-    bands: list[str]
-    contributions: Mapping[str, Floats]
-    order: NDArray[np.int64]
-
-    @property
-    def positions(self) -> NDArray[np.int64]:
-        """The rank of each client, from 1."""
-        ranks = np.empty_like(self.order)
-        ranks[self.order] = np.arange(1, len(self.order) + 1)
-        return ranks
-
-    @property
-    def n_without_data(self) -> int:
-        """How many clients have too many blanks."""
-        return self.bands.count(NO_DATA)
-
-
-def rank(used: Model, columns: Columns, api: ApiSettings, settings: WorklistSettings) -> Ranking:
-    """Rank clients by how likely they are to leave.
-
-    Parameters
-    ----------
-    used : Model
-        The model in production.
-    columns : mapping of str to numpy.ndarray of shape (n_rows,)
-        The values, as `model.contributions` wants them.
-    api : ApiSettings
-        The limits of the bands.
-    settings : WorklistSettings
-        The share of blank features above which a client has no honest probability.
-
-    Returns
-    -------
-    Ranking
-        Of all rows.
-    """
-    terms = logistic_model.contributions(used, columns)
-    probability = logistic_model.probabilities(used, columns)
-    is_blank = blank_fractions(used, columns) > settings.max_blank_fraction
-    found: Sequence[str] = find_bands(probability, api)
-    named = [NO_DATA if blank else str(band) for blank, band in zip(is_blank, found, strict=True)]
-    order = np.lexsort((-probability, is_blank))
-    return Ranking(probability, named, terms, order.astype(np.int64))
+from scripts.model.logistic_model import Columns, Model
 
 
 class Band(StrEnum):
-    """How likely a client is to leave, in a word; the limits are in the config."""
+    """The risk of a client in a word, by the limits of the config."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -80,29 +23,86 @@ class Band(StrEnum):
 
 BANDS = tuple(Band)
 BAND_ARRAY = np.array(BANDS, dtype=object)
-# Too many blanks for the probability to be honest: it says more of other clients than of this one.
+# With too many missing values the probability describes other clients more than this one.
 NO_DATA = "no data"
 
 
-def find_places(probability: Floats, api: ApiSettings) -> NDArray[np.int64]:
-    """Find the place among BANDS of each probability; a limit belongs to the band above it."""
+def find_places(probability: Floats, api: ApiSettings) -> Places:
+    """Find the position in BANDS of each probability, with limits in the band above."""
     limits = (api.medium_risk_from, api.high_risk_from)
     return np.searchsorted(limits, probability, side="right")
 
 
 def find_bands(probability: Floats, api: ApiSettings) -> list[Band]:
-    """Say in which band each probability lies."""
-    found: list[Band] = BAND_ARRAY[find_places(probability, api)].tolist()
-    return found
+    """Find the band of each probability."""
+    bands: list[Band] = BAND_ARRAY[find_places(probability, api)].tolist()
+    return bands
 
 
 def find_band(probability: float, api: ApiSettings) -> Band:
-    """Say in which band one probability lies."""
+    """Find the band of a probability."""
     return BANDS[bisect.bisect_right((api.medium_risk_from, api.high_risk_from), probability)]
 
 
-def blank_fractions(model: Model, columns: Columns) -> Floats:
-    """Compute the share of blank features of each row, in [0, 1]."""
-    blank = [np.isnan(np.asarray(columns[name], np.float64)) for name in model.schema.numeric]
-    blank += [np.asarray(columns[name] == "", np.bool_) for name in model.schema.categorical]
-    return np.asarray(np.mean(blank, axis=0), dtype=np.float64)
+def missing_fractions(model: Model, columns: Columns) -> Floats:
+    """Compute the share of missing features of each row, in [0, 1]."""
+    missing = [np.isnan(np.asarray(columns[name], np.float64)) for name in model.schema.numeric]
+    missing += [np.asarray(columns[name] == "", np.bool_) for name in model.schema.categorical]
+    return np.asarray(np.mean(missing, axis=0), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Probabilities, bands and contributions of clients, in the order of the rows.
+
+    `order` holds the positions of the rows from the first to call to the last: by probability,
+    clients with too many missing values at the end. Equal probabilities keep the order of rows.
+    """
+
+    probability: Floats
+    bands: list[str]
+    contributions: Mapping[str, Floats]
+    order: Places
+
+    @property
+    def positions(self) -> Ints:
+        """The rank of each client, from 1."""
+        ranks = np.empty_like(self.order)
+        ranks[self.order] = np.arange(1, len(self.order) + 1)
+        return ranks
+
+    @property
+    def n_without_data(self) -> int:
+        """The number of clients with too many missing values."""
+        return self.bands.count(NO_DATA)
+
+
+def rank(model: Model, columns: Columns, api: ApiSettings, settings: WorklistSettings) -> Ranking:
+    """Rank clients by their probability of exit.
+
+    Parameters
+    ----------
+    model : Model
+        The model in production.
+    columns : mapping of str to numpy.ndarray of shape (n_rows,)
+        The values, in the form of `logistic_model.contributions`.
+    api : ApiSettings
+        The limits of the bands.
+    settings : WorklistSettings
+        The share of missing features above which a client gets no band.
+
+    Returns
+    -------
+    Ranking
+        Of all rows.
+    """
+    terms = logistic_model.contributions(model, columns)
+    probability = logistic_model.probabilities(model, columns)
+    is_missing = missing_fractions(model, columns) > settings.max_blank_fraction
+    by_probability: Sequence[str] = find_bands(probability, api)
+    bands = [
+        NO_DATA if missing else str(band)
+        for missing, band in zip(is_missing, by_probability, strict=True)
+    ]
+    order = np.lexsort((-probability, is_missing))
+    return Ranking(probability, bands, terms, order.astype(np.int64))

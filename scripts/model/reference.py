@@ -1,7 +1,4 @@
-"""What is kept of the dataset a model was trained on, to tell new rows and drift from it later.
-
-What a dataset of very many rows tells of a finished model, and what is kept of it with one.
-"""
+"""The reference of a model: statistics and row hashes of its training dataset."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from scripts.data import chunked_dataset, dataset, deduplicate, profile
+from scripts.data.arrays import Floats, Ints, Mask
 from scripts.data.chunk_store import Chunk, Passes, Store
 from scripts.data.chunked_dataset import Digest
 from scripts.data.deduplicate import HASH_TYPE, Hashes
@@ -22,28 +20,28 @@ from scripts.model import logistic_model
 from scripts.model.logistic_model import CategoricalTerm, Model
 
 
-def find_new_rows(reference: Reference, hashes: Hashes) -> tuple[NDArray[np.bool_], bool]:
-    """Find rows that were not in the reference dataset.
+def find_new_rows(reference: Reference, hashes: Hashes) -> tuple[Mask, bool]:
+    """Find the rows missing from the reference dataset.
 
     Parameters
     ----------
     reference : Reference
-        What was kept of that dataset.
+        Of the training dataset.
     hashes : numpy.ndarray of shape (n_rows,)
         Hashes of the rows of another dataset.
 
     Returns
     -------
     tuple of numpy.ndarray of shape (n_rows,) and bool
-        True for each row found to be new; whether these are all new rows, or a fair sample of
-        them because the reference dataset was too large to know each of its rows again.
+        True for each new row, and whether the new rows are complete. They are a fair sample if the
+        reference dataset was too large for a hash of each row.
 
     Notes
     -----
     A bottom-k sample: Cohen and Kaplan, "Summarizing data using bottom-k sketches" (2007).
     """
     known = np.frombuffer(reference.row_hashes, dtype=HASH_TYPE)
-    # What is above all known ones need not be looked for.
+    # A hash above the largest known one is not in the reference.
     may_be_known = np.flatnonzero(hashes <= known[-1]) if len(known) else np.zeros(0, np.int64)
     is_new = np.ones(len(hashes), np.bool_)
     is_new[may_be_known] = ~np.isin(hashes[may_be_known], known)
@@ -52,59 +50,56 @@ def find_new_rows(reference: Reference, hashes: Hashes) -> tuple[NDArray[np.bool
     return is_new & (hashes <= known[-1]), False
 
 
-def term_moments(used: Model, columns: dict[str, NDArray[Any]]) -> dict[str, Moments]:
-    """Give mean and standard deviation of each column's term of the log-odds."""
+def term_moments(model: Model, columns: dict[str, NDArray[Any]]) -> dict[str, Moments]:
+    """Compute mean and standard deviation of each column's log-odds term."""
     return {
         name: Moments(mean=float(terms.mean()), standard_deviation=float(terms.std()))
-        for name, terms in logistic_model.contributions(used, columns).items()
+        for name, terms in logistic_model.contributions(model, columns).items()
     }
 
 
-def make_reference(used: Model, table: pd.DataFrame) -> Reference:
-    """Describe the dataset of a model; the table has at least one row and is left unchanged."""
-    columns = dataset.feature_arrays(table, used.schema)
+def make_reference(model: Model, table: pd.DataFrame) -> Reference:
+    """Return the reference of a model from its training table of at least one row."""
+    columns = dataset.feature_arrays(table, model.schema)
     return Reference(
         numeric={
             name: profile.make_bins(columns[name][~np.isnan(columns[name])])
-            for name in used.schema.numeric
+            for name in model.schema.numeric
         },
         categorical={
-            name: dict(Counter(columns[name].tolist())) for name in used.schema.categorical
+            name: dict(Counter(columns[name].tolist())) for name in model.schema.categorical
         },
-        contributions=term_moments(used, columns),
-        row_hashes=deduplicate.encode_smallest(deduplicate.hash_rows(table, used.schema)),
+        contributions=term_moments(model, columns),
+        row_hashes=deduplicate.encode_smallest(deduplicate.hash_rows(table, model.schema)),
     )
 
 
-def find_typical(used: Model, table: pd.DataFrame) -> dict[str, float | str]:
-    """Describe a typical client who stayed: median numbers, most frequent categories.
+def find_typical(model: Model, table: pd.DataFrame) -> dict[str, float | str]:
+    """Return a typical staying client: median numbers, most frequent categories.
 
-    Of equally frequent categories the first in the alphabet counts. A column that is blank for
-    all who stayed has the median that the model puts in its place.
+    Of equally frequent categories the first in the alphabet counts. A column without values among
+    staying clients gets the median of the model.
     """
-    stayed = table[dataset.target(table, used.schema) == 0]
-    columns = dataset.feature_arrays(stayed, used.schema)
+    stayed = table[dataset.target(table, model.schema) == 0]
+    columns = dataset.feature_arrays(stayed, model.schema)
     typical: dict[str, float | str] = {}
-    for term in used.numeric:
+    for term in model.numeric:
         present = columns[term.column][~np.isnan(columns[term.column])]
         typical[term.column] = float(np.median(present)) if len(present) else term.median
-    for name in used.schema.categorical:
+    for name in model.schema.categorical:
         counts = Counter(columns[name].tolist())
         typical[name] = min(counts, key=lambda category: (-counts[category], category))
     return typical
 
 
 def add_reference(fitted: Model, table: pd.DataFrame) -> Model:
-    """Give the same model with what is kept of the dataset it was trained on."""
+    """Return the model with the reference of its training table."""
     facts = msgspec.structs.replace(
         fitted.dataset,
         reference=make_reference(fitted, table),
         typical=find_typical(fitted, table),
     )
     return msgspec.structs.replace(fitted, dataset=facts)
-
-
-Floats = NDArray[np.float64]
 
 
 def category_terms(term: CategoricalTerm, texts: NDArray[Any]) -> Floats:
@@ -129,7 +124,7 @@ def terms_of(used: Model, store: Store, chunk: Chunk) -> dict[str, Floats]:
 class Outcome:
     """The target of the rows that are held out, and what a finished model says of them."""
 
-    y: NDArray[np.int64]
+    y: Ints
     probability: Floats
 
 

@@ -164,7 +164,7 @@ def follow_up(before: MonitoringResult, context: RunContext) -> MonitoringResult
     current = context.current_release()
     if current is None or current.name == before.release:
         return before
-    if not drift.describes(before.data, current.model.schema):
+    if not drift.covers_schema(before.data, current.model.schema):
         return measure(context)
     data = drift.start_over(before.data, current.model)
     return MonitoringResult(

@@ -10,10 +10,11 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from scripts.core.config import Schema
+from scripts.data.arrays import Floats, Ints
 from scripts.model import explanation, metrics, outcome_metrics
 from scripts.model.explanation import Effect
 from scripts.model.logistic_model import Model
-from scripts.model.metrics import Evaluation, Floats, Ints
+from scripts.model.metrics import Evaluation
 from scripts.model.outcome_metrics import Decile, Share
 from scripts.reports import chart_style
 from scripts.reports.chart_style import AxisScale, Drawing, Theme

@@ -1,4 +1,4 @@
-"""Works on a Spark cluster: opens the session, ships this package, brings back what tasks made."""
+"""The Spark session: opening, package for the workers, errors, and results of tasks."""
 
 import atexit
 import logging
@@ -24,12 +24,12 @@ from scripts.core.config import EngineSettings
 from scripts.core.errors import ClusterError
 
 PACKAGE = Path(__file__).resolve().parent.parent
-MADE = "made"
-MAX_SHOWN = 400
+RESULT = "result"
+MAX_CAUSE_LENGTH = 400
 SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
-    # Columns are named as in the files: "Age" and "age" are two.
+    # Column names as in the files: "Age" and "age" are two columns.
     "spark.sql.caseSensitive": "true",
     "spark.sql.session.timeZone": "UTC",
 }
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def zip_package(folder: Path) -> Path:
-    """Pack the modules of this package, which tasks import."""
+    """Write the modules of this package to a zip file for the tasks."""
     path = folder / "adras.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for module in sorted(PACKAGE.rglob("*.py")):
@@ -46,24 +46,24 @@ def zip_package(folder: Path) -> Path:
     return path
 
 
-def prepare() -> None:
-    """Set what must be set before Java starts."""
-    # Of pandas it gets Arrow tables only, so that its warning of pandas 3 would only be noise.
+def prepare_java() -> None:
+    """Set environment, warnings and log level before the start of Java."""
+    # PySpark gets Arrow tables only, so its warning about pandas 3 is noise.
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-    # Tasks run under the interpreter of the same place on each worker.
+    # Tasks run under the interpreter at the same path on each worker.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    # It tells of each connection that it closes, long after a run has said how it ended.
+    # py4j logs each closed connection, long after the last message of a run.
     logging.getLogger("py4j").setLevel(logging.WARNING)
 
 
 def open_hadoop() -> tuple[Any, Any]:
-    """Give Java and the settings of Hadoop, as `spark-defaults.conf` has them.
+    """Start Java without a session, and return the JVM with Hadoop's configuration.
 
-    A session that is opened later goes on in the same Java. Without one, no core of the cluster is
-    taken, which a run with nothing new must not do every ten minutes.
+    The configuration is that of `spark-defaults.conf`, and a later session uses the same Java. A
+    run with nothing new must not occupy cores of the cluster every ten minutes.
     """
-    prepare()
-    # What a session does first; there is no public name for it alone.
+    prepare_java()
+    # The first step of opening a session, without a public name.
     SparkContext._ensure_initialized()
     jvm: Any = SparkContext._jvm
     settings = jvm.org.apache.spark.SparkConf(True)
@@ -71,21 +71,21 @@ def open_hadoop() -> tuple[Any, Any]:
 
 
 def open_session(engine: EngineSettings) -> SparkSession:
-    """Open the session of this process, or give the one that is open.
+    """Return the session of this process, opened on the first call.
 
-    What is not set here (memory, cores, keys of an object store) comes from Spark's own
+    Other settings (memory, cores, keys of an object store) come from Spark's own
     `spark-defaults.conf`.
     """
     existing = SparkSession.getActiveSession()
     if existing is not None:
         return existing
-    prepare()
+    prepare_java()
     builder = SparkSession.builder.appName("adras").master(engine.master)
     for name, value in SETTINGS.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
-    # Workers fetch it when they come, also late, so it stays as long as this process.
+    # Workers fetch the package when they join, hence the file lives as long as this process.
     folder = tempfile.mkdtemp(prefix="adras-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     session.sparkContext.addPyFile(str(zip_package(Path(folder))))
@@ -94,61 +94,63 @@ def open_session(engine: EngineSettings) -> SparkSession:
 
 
 def close_session() -> None:
-    """Give the cluster's cores back; nothing happens without a session."""
+    """Stop the session, if there is one, to release the cores of the cluster."""
     existing = SparkSession.getActiveSession()
     if existing is not None:
         existing.stop()
 
 
-def shorten_cause(error: Exception) -> str:
-    """Say in one line what Java said in many: the innermost cause."""
+def root_cause(error: Exception) -> str:
+    """Return the innermost cause of a Java error as one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [repr(error)]
     causes = [line for line in lines if line.startswith(("Caused by:", ":"))]
-    return (causes or lines)[-1][:MAX_SHOWN].strip(" .:")
+    return (causes or lines)[-1][:MAX_CAUSE_LENGTH].strip(" .:")
 
 
 @contextmanager
-def working(engine: EngineSettings) -> Iterator[SparkSession]:
-    """Give the session; what Spark does not succeed in is an expected failure."""
+def open_cluster(engine: EngineSettings) -> Iterator[SparkSession]:
+    """Return the session as a context that turns Spark's errors into ClusterError."""
     try:
         yield open_session(engine)
     except (PySparkException, Py4JError) as error:
         raise ClusterError(
-            f"Spark on {engine.master} failed: {shorten_cause(error)}. Look at the cluster and at"
+            f"Spark on {engine.master} failed: {root_cause(error)}. Look at the cluster and at"
             ' the logs of its workers; README, section "A cluster", says what it must have.'
         ) from error
 
 
 def column(name: str) -> Column:
-    """Name a column as it stands, also one with a dot or a backtick in its name."""
+    """Return a column by its literal name, with dots and backticks escaped."""
     return F.col("`{}`".format(name.replace("`", "``")))
 
 
-def aggregate(rows: DataFrame, asked: list[Column]) -> list[Any]:
-    """Compute several numbers of all rows in one pass."""
-    named = [one.alias(str(place)) for place, one in enumerate(asked)]
-    (found,) = rows.agg(*named).collect()
-    return list(found)
+def aggregate(rows: DataFrame, aggregates: list[Column]) -> list[Any]:
+    """Compute several aggregates of a table in one pass."""
+    named = [value.alias(str(place)) for place, value in enumerate(aggregates)]
+    (results,) = rows.agg(*named).collect()
+    return list(results)
 
 
 def gather(rows: DataFrame, work: Callable[[Iterator[pa.Table]], bytes]) -> list[bytes]:
-    """Let each partition make one piece of bytes, and bring these back.
+    """Run a function on each partition, and collect the resulting bytes.
 
     Parameters
     ----------
     rows : pyspark.sql.DataFrame
         Any table.
     work : callable
-        Takes the rows of a partition in parts; it must be picklable.
+        A picklable function of the rows of a partition, in batches.
 
     Returns
     -------
     list of bytes
-        One per partition, also of those without a row, in no order.
+        The result of each partition, in no order. Partitions without rows have a result, too.
     """
 
-    def work_on(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def run_on_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         tables = (pa.Table.from_batches([batch]) for batch in batches)
-        yield pa.RecordBatch.from_pydict({MADE: pa.array([work(tables)], pa.binary())})
+        yield pa.RecordBatch.from_pydict({RESULT: pa.array([work(tables)], pa.binary())})
 
-    return [bytes(row[MADE]) for row in rows.mapInArrow(work_on, f"{MADE} binary").collect()]
+    return [
+        bytes(row[RESULT]) for row in rows.mapInArrow(run_on_batches, f"{RESULT} binary").collect()
+    ]

@@ -1,4 +1,4 @@
-"""Compares a dataset on a cluster with that of a model; counts and moments come back."""
+"""Drift of a dataset on a cluster against the reference of a model, from counts and moments."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from scripts.core.config import EngineSettings, Schema
 from scripts.data.profile import Reference, Running
 from scripts.model import drift
 from scripts.model.chunked_drift import Tally
-from scripts.model.drift import DataDrift, Overview
+from scripts.model.drift import DataDrift, TableStatistics
 from scripts.model.logistic_model import Model
 from scripts.spark import cluster, dataset, statistics
 
 
 class DriftCounts(Struct, frozen=True, kw_only=True):
-    """What a partition tells of those of its rows that are to be compared."""
+    """Counts and moments of the compared rows of a partition."""
 
     n_rows: int
     which: str
@@ -31,30 +31,31 @@ class DriftCounts(Struct, frozen=True, kw_only=True):
     terms: dict[str, Running]
 
 
-def encode_rows(tally: Tally) -> bytes:
-    """Spell a tally, to bring it back."""
-    told = DriftCounts(
+def encode_tally(tally: Tally) -> bytes:
+    """Encode a tally as JSON."""
+    counts = DriftCounts(
         n_rows=tally.n_rows, which=tally.which, values=tally.values, terms=tally.terms,
-        cells={name: counts.tolist() for name, counts in tally.cells.items()},
-        categories={name: dict(counts) for name, counts in tally.categories.items()},
+        cells={name: cells.tolist() for name, cells in tally.cells.items()},
+        categories={name: dict(rows) for name, rows in tally.categories.items()},
         labels=tally.labels.tolist(),
     )  # fmt: skip
-    return msgspec.json.encode(told)
+    return msgspec.json.encode(counts)
 
 
-def read(piece: bytes, used: Model, kept: Reference) -> Tally:
-    """Read a tally again."""
-    told = msgspec.json.decode(piece, type=DriftCounts)
+def decode_tally(content: bytes, model: Model, kept: Reference) -> Tally:
+    """Decode a tally from JSON."""
+    counts = msgspec.json.decode(content, type=DriftCounts)
     return Tally(
-        used, kept, n_rows=told.n_rows, which=told.which, values=told.values, terms=told.terms,
-        cells={name: np.array(counts, np.int64) for name, counts in told.cells.items()},
-        categories={name: Counter(counts) for name, counts in told.categories.items()},
-        labels=np.array(told.labels, np.int64),
+        model, kept, n_rows=counts.n_rows, which=counts.which,
+        values=counts.values, terms=counts.terms,
+        cells={name: np.array(cells, np.int64) for name, cells in counts.cells.items()},
+        categories={name: Counter(rows) for name, rows in counts.categories.items()},
+        labels=np.array(counts.labels, np.int64),
     )  # fmt: skip
 
 
-def as_one_machine_has_it(part: pa.Table, schema: Schema) -> pa.Table:
-    """Give rows in the kinds in which the pandas engine has them; a blank number is NaN there."""
+def to_pandas_types(part: pa.Table, schema: Schema) -> pa.Table:
+    """Convert columns to the types of the pandas engine, with NaN for a missing number."""
     numbers = (*schema.numeric, schema.target)
     return pa.table(
         {
@@ -64,30 +65,30 @@ def as_one_machine_has_it(part: pa.Table, schema: Schema) -> pa.Table:
     )
 
 
-def tally_rows(rows: DataFrame, used: Model, kept: Reference) -> Tally:
-    """Count the rows that are to be compared, in one pass."""
+def tally_rows(rows: DataFrame, model: Model, kept: Reference) -> Tally:
+    """Count the compared rows in one pass."""
 
     def work(parts: Iterator[pa.Table]) -> bytes:
-        tally = Tally(used, kept)
+        tally = Tally(model, kept)
         for part in parts:
-            tally.add(as_one_machine_has_it(part, used.schema))
-        return encode_rows(tally)
+            tally.add(to_pandas_types(part, model.schema))
+        return encode_tally(tally)
 
-    whole = Tally(used, kept)
+    whole = Tally(model, kept)
     for piece in cluster.gather(rows, work):
-        whole.merge(read(piece, used, kept))
+        whole.merge(decode_tally(piece, model, kept))
     return whole
 
 
-def look_over(rows: DataFrame, schema: Schema) -> Overview:
-    """Give the statistics of a dataset, as `drift.look_over` does."""
-    seen = statistics.look_over(rows, schema)
-    summaries = {summary.column: summary for summary in seen.summary}
-    return Overview(seen.n_rows, summaries, seen.missing_fractions)
+def describe_table(rows: DataFrame, schema: Schema) -> TableStatistics:
+    """Compute the statistics of a table, as `model.drift.describe_table` does."""
+    table = statistics.summarise_table(rows, schema)
+    summaries = {summary.column: summary for summary in table.summary}
+    return TableStatistics(table.n_rows, summaries, table.missing_fractions)
 
 
-def compare(engine: EngineSettings, path: Path, schema: Schema, used: Model | None) -> DataDrift:
-    """Compare a dataset with the one that a model was trained on.
+def compare(engine: EngineSettings, path: Path, schema: Schema, model: Model | None) -> DataDrift:
+    """Compare a dataset with the training dataset of a model.
 
     Parameters
     ----------
@@ -96,21 +97,21 @@ def compare(engine: EngineSettings, path: Path, schema: Schema, used: Model | No
     path : Path
         A dataset in parts.
     schema : Schema
-        Its columns.
-    used : Model or None
-        The model in production, if it can be compared.
+        The columns.
+    model : Model or None
+        The model in production, or None without a comparable model.
 
     Returns
     -------
     DataDrift
-        As from `drift.compare_data`; a mean or a deviation may differ in its last digits.
+        As from `model.drift.compare_data`, with means and deviations equal but for rounding.
     """
-    kept = None if used is None else used.dataset.reference
-    with cluster.working(engine) as session:
+    kept = None if model is None else model.dataset.reference
+    with cluster.open_cluster(engine) as session:
         rows = dataset.read_parts(session, path, schema)
-        overview = look_over(rows, schema)
-        if used is None or kept is None:
-            return drift.describe_columns(overview, schema, {}, drift.NOTHING)
-        tally = tally_rows(rows, used, kept)
+        table = describe_table(rows, schema)
+        if model is None or kept is None:
+            return drift.describe_columns(table, schema, {}, drift.NOTHING)
+        tally = tally_rows(rows, model, kept)
     counted = tally.counted() if tally.n_rows else {}
-    return drift.describe_columns(overview, used.schema, counted, tally.compared(counted))
+    return drift.describe_columns(table, model.schema, counted, tally.compared(counted))

@@ -1,14 +1,14 @@
-"""Measures a model on test data that a cluster reads."""
+"""Evaluation of a model on test data of a cluster."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from scripts.core.config import EngineSettings
 from scripts.data import dataset
+from scripts.data.arrays import Ints
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.model import metrics
@@ -17,21 +17,19 @@ from scripts.model.metrics import Evaluation
 from scripts.spark import cluster, read_input
 from scripts.spark.dataset import to_table
 
-# The AUC is exact but for rows whose probabilities share a cell, which count as equal.
-N_CELLS = 100_000
-
-Ints = NDArray[np.int64]
+# The AUC is exact except for probabilities in the same bin, which count as equal.
+N_BINS = 100_000
 
 
-def auc_of(cells: Ints) -> float | None:
-    """Compute the ROC AUC of counts per cell of probability, of both classes, shape (2, n_cells).
+def auc_of(counts: Ints) -> float | None:
+    """Compute the ROC AUC from counts of both classes by bin of probability, shape (2, n_bins).
 
     Notes
     -----
-    Mann and Whitney's U: the share of pairs of a leaver and a stayer in which the leaver has the
-    higher probability, equal ones counting half.
+    Mann and Whitney's U: the share of pairs of leaver and stayer with a higher probability of the
+    leaver, with equal probabilities counting half.
     """
-    stayed, left = cells
+    stayed, left = counts
     n_pairs = int(stayed.sum()) * int(left.sum())
     if not n_pairs:
         return None
@@ -40,32 +38,34 @@ def auc_of(cells: Ints) -> float | None:
 
 
 def score(
-    engine: EngineSettings, paths: Sequence[Path], used: Model, *, drop_equal: bool = False
+    engine: EngineSettings, paths: Sequence[Path], model: Model, *, drop_equal: bool = False
 ) -> tuple[Evaluation, list[FileReading], Dropped]:
-    """Measure a model on labelled files, as `evaluation.evaluate_model` does on a table."""
+    """Compute the metrics of a model on labelled files, with readings and dropped rows."""
 
     def work(parts: Iterator[pa.Table]) -> bytes:
-        counts, cells = np.zeros(4, np.int64), np.zeros((2, N_CELLS), np.int64)
+        counts, bins = np.zeros(4, np.int64), np.zeros((2, N_BINS), np.int64)
         for part in parts:
-            table = to_table(part, used.schema)
-            y = dataset.target(table, used.schema)
-            predicted, probability = metrics.predict_table(used, table)
+            table = to_table(part, model.schema)
+            y = dataset.target(table, model.schema)
+            predicted, probability = metrics.predict_table(model, table)
             counts += np.bincount(2 * y + predicted, minlength=4)
-            places = np.minimum((probability * N_CELLS).astype(np.int64), N_CELLS - 1)
+            places = np.minimum((probability * N_BINS).astype(np.int64), N_BINS - 1)
             for label in (0, 1):
-                cells[label] += np.bincount(places[y == label], minlength=N_CELLS)
-        return np.concatenate([counts, cells.ravel()]).tobytes()
+                bins[label] += np.bincount(places[y == label], minlength=N_BINS)
+        return np.concatenate([counts, bins.ravel()]).tobytes()
 
-    with cluster.working(engine) as session:
-        rows, readings = read_input.read_tables(session, paths, used.schema)
-        before = read_input.count_labels(rows, used.schema) if drop_equal else {}
+    with cluster.open_cluster(engine) as session:
+        rows, readings = read_input.read_tables(session, paths, model.schema)
+        before = read_input.count_labels(rows, model.schema) if drop_equal else {}
         if drop_equal:
-            rows = rows.select(*map(cluster.column, used.schema.columns)).distinct()
+            rows = rows.select(*map(cluster.column, model.schema.columns)).distinct()
         pieces = [np.frombuffer(piece, np.int64) for piece in cluster.gather(rows, work)]
     summed = np.sum(pieces, axis=0)
     tn, fp, fn, tp = map(int, summed[:4])
-    auc = auc_of(summed[4:].reshape(2, N_CELLS))
-    gone = Dropped()
+    auc = auc_of(summed[4:].reshape(2, N_BINS))
+    dropped = Dropped()
     if drop_equal:
-        gone = Dropped(sum(before.values()) - sum(summed[:4].tolist()), before.get(1, 0) - fn - tp)
-    return metrics.describe_counts(tn, fp, fn, tp, roc_auc=auc), readings, gone
+        dropped = Dropped(
+            sum(before.values()) - sum(summed[:4].tolist()), before.get(1, 0) - fn - tp
+        )
+    return metrics.describe_counts(tn, fp, fn, tp, roc_auc=auc), readings, dropped

@@ -52,7 +52,7 @@ def numeric_terms(training: DataFrame, schema: Schema, *, scaled: bool) -> Terms
         terms.append(
             NumericTerm(column=name, median=median, coefficient=0.0, mean=mean, scale=scale)
         )
-        if 1 - facts.n_values / n_rows > sklearn_pipeline.BLANK_FRACTION:
+        if 1 - facts.n_values / n_rows > sklearn_pipeline.MIN_MISSING_FRACTION:
             blank.append(name)
     return Terms(numeric=tuple(terms), blank=tuple(blank), categorical=())
 
@@ -80,7 +80,7 @@ def encode_rows(table: pd.DataFrame, terms: Terms, schema: Schema) -> Floats:
         values = columns[term.column]
         filled = np.where(np.isnan(values), term.median, values)
         made.append((filled - term.mean) / term.scale)
-    made += [np.isnan(columns[name]) * sklearn_pipeline.BLANK_WEIGHT for name in terms.blank]
+    made += [np.isnan(columns[name]) * sklearn_pipeline.INDICATOR_WEIGHT for name in terms.blank]
     for category in terms.categorical:
         places = {text: place for place, text in enumerate(category.categories)}
         places |= dict.fromkeys(category.rare, len(category.categories))
@@ -116,7 +116,7 @@ def fill_in(terms: Terms, coefficients: Floats) -> Terms:
     """Put the coefficients of the features into the terms of their columns."""
     values = iter(map(float, coefficients))
     numeric = [msgspec.structs.replace(term, coefficient=next(values)) for term in terms.numeric]
-    blank = {name: next(values) * sklearn_pipeline.BLANK_WEIGHT for name in terms.blank}
+    blank = {name: next(values) * sklearn_pipeline.INDICATOR_WEIGHT for name in terms.blank}
     numeric = [
         msgspec.structs.replace(term, missing_coefficient=blank.get(term.column, 0.0))
         for term in numeric

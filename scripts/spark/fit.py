@@ -32,7 +32,7 @@ from scripts.model.logistic_model import Model
 from scripts.model.newton_solver import Slope
 from scripts.spark import cluster, features, statistics
 from scripts.spark import dataset as spark_dataset
-from scripts.spark.cluster import MADE, aggregate, column, gather
+from scripts.spark.cluster import RESULT, aggregate, column, gather
 from scripts.spark.dataset import SHARE, to_table
 from scripts.spark.features import Terms
 from scripts.spark.statistics import count_categories
@@ -106,9 +106,9 @@ def encode_on_cluster(training: DataFrame, terms: Terms, schema: Schema) -> Data
             table = to_table(pa.Table.from_batches([batch]), schema)
             encoded = features.encode_rows(table, terms, schema)
             block = np.column_stack([encoded, dataset.target(table, schema)])
-            yield pa.RecordBatch.from_pydict({MADE: pa.array([block.tobytes()], pa.binary())})
+            yield pa.RecordBatch.from_pydict({RESULT: pa.array([block.tobytes()], pa.binary())})
 
-    return training.mapInArrow(work, f"{MADE} binary").persist()
+    return training.mapInArrow(work, f"{RESULT} binary").persist()
 
 
 def measure_on_cluster(encoded: DataFrame, terms: Terms, weights: Floats, C: float) -> Slope:
@@ -118,7 +118,7 @@ def measure_on_cluster(encoded: DataFrame, terms: Terms, weights: Floats, C: flo
 
     def work(parts: Iterator[pa.Table]) -> bytes:
         total = Slope(0.0, np.zeros(n_weights), np.zeros((n_weights, n_weights)))
-        for content in (content for part in parts for content in part[MADE]):
+        for content in (content for part in parts for content in part[RESULT]):
             block = np.frombuffer(content.as_buffer(), np.float64).reshape(-1, n_columns)
             X, y = features.expand_codes(block[:, :-1], widths), block[:, -1].astype(np.int64)
             total = total + newton_solver.measure_rows(newton_solver.parts_of(X, y), weights, C)
@@ -361,7 +361,7 @@ def fit(config: Config, dataset_path: Path, versions: dict[str, str]) -> Fitted:
         If the cluster does not succeed.
     """
     identity = spark_dataset.read_identity(dataset_path)
-    with cluster.working(config.engine) as session:
+    with cluster.open_cluster(config.engine) as session:
         rows = spark_dataset.read_dataset(session, dataset_path, config.schema, config.training)
         fitted, terms, plan = fit_model(rows, identity, config, versions)
         rows.unpersist()

@@ -1,7 +1,4 @@
-"""Lists, identifies and brings the files of an object store, by Hadoop, which has the keys.
-
-Gives tasks the contents of files in an object store, as Spark's own sources read them.
-"""
+"""Files of an object store: listing, identity and download by Hadoop, and reading by Spark."""
 
 import io
 import itertools
@@ -30,15 +27,25 @@ from scripts.core.errors import DatasetError
 from scripts.core.files import KnownFile, RemotePath
 from scripts.spark import cluster, dataset
 
-# As Hadoop has it: the name of what is no data, such as _SUCCESS, or is still being written.
+# Hadoop's prefixes of files without data, such as _SUCCESS, and of unfinished files.
 HIDDEN = (".", "_")
 NO_INODE = 0
+
+START, LINE = "start", "line"
+NEWLINE = b"\n"
+# Override the settings of the cluster: an unreadable file must be an error, not an empty table.
+STRICT = {"ignoreCorruptFiles": "false", "ignoreMissingFiles": "false"}
+
+# A function of a file's number and content.
+ReadWhole = Callable[[int, BinaryIO], Iterator[pa.RecordBatch]]
+# A function of the start of a range in a file, and its lines in blocks.
+ReadRange = Callable[[int, Iterator[bytes]], Iterator[pa.RecordBatch]]
 
 log = logging.getLogger(__name__)
 
 
 class StoredFile(Struct, frozen=True):
-    """What the store says of a file; the ETag is "" where it knows none."""
+    """Size, time of change and ETag of a file in the store, with "" for a missing ETag."""
 
     n_bytes: int
     changed_ns: int
@@ -47,18 +54,18 @@ class StoredFile(Struct, frozen=True):
 
     @property
     def state(self) -> files.FileState:
-        """Spell it as the state of a file of this machine."""
+        """The state in the form of local files, without an inode."""
         return self.n_bytes, self.changed_ns, NO_INODE
 
 
 @contextmanager
-def reaching(place: RemotePath) -> Iterator[tuple[Any, Any, Any]]:
-    """Give Java, the file system of a place, and the place as Hadoop has it.
+def open_path(place: RemotePath) -> Iterator[tuple[Any, Any, Any]]:
+    """Return the JVM, the Hadoop file system of an address, and its Hadoop path.
 
     Raises
     ------
     DatasetError
-        If Hadoop does not get there.
+        If Hadoop cannot reach the address.
     """
     try:
         jvm, settings = cluster.open_hadoop()
@@ -66,14 +73,14 @@ def reaching(place: RemotePath) -> Iterator[tuple[Any, Any, Any]]:
         yield jvm, path.getFileSystem(settings), path
     except (PySparkException, Py4JError) as error:
         raise DatasetError(
-            f"{place} cannot be read: {cluster.shorten_cause(error)}. Expected an address that"
+            f"{place} cannot be read: {cluster.root_cause(error)}. Expected an address that"
             " Hadoop knows, with its connector and keys in Spark's spark-defaults.conf; README,"
             ' section "A cluster".'
         ) from error
 
 
 def describe(status: Any) -> StoredFile:
-    """Take over what Hadoop says of a file."""
+    """Convert a Hadoop file status."""
     knows_tag = is_instance_of(SparkContext._gateway, status, "org.apache.hadoop.fs.EtagSource")
     etag = (status.getEtag() or "") if knows_tag else ""
     changed_ns = status.getModificationTime() * 10**6
@@ -81,36 +88,36 @@ def describe(status: Any) -> StoredFile:
 
 
 def scan_folder(place: RemotePath) -> dict[RemotePath, StoredFile]:
-    """List the CSV files of a folder in name order (or the one file given), also unusable ones.
+    """List the CSV files of a folder, or a single file, in name order, also unusable files.
 
-    Names that start with "." or "_" are left out: that is how Hadoop marks what is no data.
+    Names with the prefix "." or "_" are left out, since Hadoop reserves them.
     """
-    with reaching(place) as (_, system, path):
-        found = {RemotePath(s.getPath().toString()): describe(s) for s in system.listStatus(path)}
+    with open_path(place) as (_, system, path):
+        listed = {RemotePath(s.getPath().toString()): describe(s) for s in system.listStatus(path)}
     tables = [
         path
-        for path in found
+        for path in listed
         if path.suffix.casefold() == ".csv" and not path.name.startswith(HIDDEN)
     ]
-    return {path: found[path] for path in sorted(tables, key=lambda path: path.name)}
+    return {path: listed[path] for path in sorted(tables, key=lambda path: path.name)}
 
 
 def rescan_files(paths: Sequence[RemotePath]) -> dict[RemotePath, StoredFile]:
-    """Tell how files are now that were listed together before; those that are gone are left out.
+    """Return the present state of listed files of a folder, without deleted files.
 
-    Of several the folder is listed at once, since each question is a request to the store.
+    Several files take one listing of the folder, since each question is a request to the store.
     """
     if not paths:
         return {}
     if len(paths) > 1:
         return scan_folder(RemotePath(str(paths[0]).removesuffix(paths[0].name)))
-    with reaching(paths[0]) as (_, system, path):
+    with open_path(paths[0]) as (_, system, path):
         return {paths[0]: describe(system.getFileStatus(path))}
 
 
 def read_start(path: RemotePath, n_bytes: int) -> bytes:
-    """Read the first bytes of a file, at most so many."""
-    with reaching(path) as (_, system, place):
+    """Read at most the first `n_bytes` bytes of a file."""
+    with open_path(path) as (_, system, place):
         stream = system.open(place)
         try:
             return bytes(stream.readNBytes(n_bytes))
@@ -119,128 +126,116 @@ def read_start(path: RemotePath, n_bytes: int) -> bytes:
 
 
 def identify(path: RemotePath, stored: StoredFile, known: Mapping[str, KnownFile]) -> KnownFile:
-    """Identify a file by what the store says of it; its content is not read.
+    """Compute the digest of a file from its ETag or checksum, without reading the content.
 
-    An ETag or a checksum tells contents apart, whatever the name. A store without them has the
-    name and the time of change.
+    In a store without ETags and checksums the digest is of name and time of change.
     """
-    before, said = known.get(str(path)), stored.etag
-    if not said:
+    before, tag = known.get(str(path)), stored.etag
+    if not tag:
         if before is not None and before == KnownFile(*stored.state, before.sha256):
             return before
-        with reaching(path) as (_, system, place):
+        with open_path(path) as (_, system, place):
             checksum = system.getFileChecksum(place) if stored.is_file else None
-        said = f"{path} {stored.changed_ns}" if checksum is None else checksum.toString()
-    return KnownFile(*stored.state, files.digest(f"{said} {stored.n_bytes}".encode()))
+        tag = f"{path} {stored.changed_ns}" if checksum is None else checksum.toString()
+    return KnownFile(*stored.state, files.digest(f"{tag} {stored.n_bytes}".encode()))
 
 
 def scan_complete_files(
     place: RemotePath, settle_s: float, known: Mapping[str, KnownFile]
 ) -> tuple[list[Path], list[Path], dict[str, KnownFile]]:
-    """Find complete and growing files, waiting once if need be, and identify the complete ones."""
-    found: dict[RemotePath, StoredFile] = {}
+    """Return the complete files, the growing files, and the digests of the complete files."""
+    listed: dict[RemotePath, StoredFile] = {}
 
     def list_states() -> dict[Path, files.FileState]:
-        found.clear()
-        found.update(scan_folder(place))
-        return {path: stored.state for path, stored in found.items()}
+        listed.clear()
+        listed.update(scan_folder(place))
+        return {path: stored.state for path, stored in listed.items()}
 
     settled, growing = files.find_complete(list_states, settle_s)
-    seen = {str(p): identify(p, s, known) for p, s in found.items() if p in settled}
-    return settled, growing, seen
+    digests = {str(p): identify(p, s, known) for p, s in listed.items() if p in settled}
+    return settled, growing, digests
 
 
 def download_folder(place: RemotePath, folder: Path) -> None:
-    """Make a folder of this machine hold the files of a place, bringing those that differ.
+    """Download the changed files of an address, and remove local files missing there.
 
     Parameters
     ----------
     place : RemotePath
-        A folder, or one file.
+        A folder or a file.
     folder : Path
-        What else is in it is removed.
+        The local folder, made if missing.
     """
-    found = {
+    remote = {
         path.name: (path, stored) for path, stored in scan_folder(place).items() if stored.is_file
     }
     files.make_folder(folder)
     for path in folder.iterdir():
-        if path.name not in found:
+        if path.name not in remote:
             files.remove(path)
-    for name, (address, stored) in found.items():
+    for name, (address, stored) in remote.items():
         path = folder / name
         if path.exists() and files.file_state(path)[:2] == stored.state[:2]:
             continue
         temporary = path.with_name(f".{name}{files.TEMPORARY_SUFFIX}")
-        with reaching(address) as (jvm, system, source):
+        with open_path(address) as (jvm, system, source):
             goal = jvm.org.apache.hadoop.fs.Path(f"file://{temporary}")
-            # As a plain file, without one of checksums beside it.
+            # As a plain file, without a file of checksums.
             system.copyToLocalFile(False, source, goal, True)
         os.utime(temporary, ns=(stored.changed_ns, stored.changed_ns))
         temporary.replace(path)
-        log.info("Brought %s to %s.", address, folder)
+        log.info("Downloaded %s to %s.", address, folder)
 
 
 @dataclass(frozen=True)
 class StoreFolder:
-    """A folder of an object store, or one file there."""
+    """A folder or a file of an object store."""
 
     place: RemotePath
 
     def list_tables(self) -> Sequence[Path]:
-        """List the CSV files in name order, also unusable ones."""
+        """List the CSV files in name order, also unusable files."""
         return [*scan_folder(self.place)]
 
     def settle(self, settle_s: float) -> tuple[Sequence[Path], Sequence[Path]]:
-        """Return the complete files and those still being written, waiting once if need be."""
+        """Return the complete and the growing files, after at most one wait."""
         settled, growing, _ = scan_complete_files(self.place, settle_s, {})
         return settled, growing
 
     def scan(
         self, settle_s: float, known: Mapping[str, KnownFile], _keep: object = None
     ) -> tuple[Sequence[Path], Sequence[Path], dict[str, KnownFile]]:
-        """Return the complete files, the growing ones, and the digest of each complete one."""
+        """Return the complete files, the growing files, and the digests of the complete files."""
         return scan_complete_files(self.place, settle_s, known)
 
     def fetch(self, folder: Path) -> Path:
-        """Make a folder of this machine hold the same files, and return it."""
+        """Download the files into a local folder, and return the folder."""
         download_folder(self.place, folder)
         return folder
-
-
-START, LINE = "start", "line"
-NEWLINE = b"\n"
-# Whatever Spark's own settings say: what cannot be read must not be taken for nothing.
-STRICT = {"ignoreCorruptFiles": "false", "ignoreMissingFiles": "false"}
-
-# Takes the number of a file and its content.
-ReadWhole = Callable[[int, BinaryIO], Iterator[pa.RecordBatch]]
-# Takes where in the file a range begins, and its lines, a block at a time.
-ReadRange = Callable[[int, Iterator[bytes]], Iterator[pa.RecordBatch]]
 
 
 def read_whole(
     session: SparkSession, files: Mapping[int, RemotePath], read: ReadWhole, kinds: str
 ) -> DataFrame:
-    """Read small files, several by one task, each at once.
+    """Read small files as a whole, several in a task.
 
     Parameters
     ----------
     session : pyspark.sql.SparkSession
         The cluster.
     files : mapping of int to RemotePath
-        Files of one folder, by their numbers.
+        Files of a folder by number.
     read : callable
-        Makes rows of the content of a file; it must be picklable.
+        A picklable function from the content of a file to rows.
     kinds : str
-        The columns of these rows.
+        The schema of the rows, as Spark DDL.
 
     Returns
     -------
     pyspark.sql.DataFrame
-        The rows of all files. Of an empty file Spark gives nothing.
+        The rows of the files. Spark returns no row for an empty file.
     """
-    # By name, since Spark may spell the rest of the address in another way.
+    # By name, since Spark may write the folder of the address differently.
     numbers = {path.name: number for number, path in files.items()}
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -255,9 +250,9 @@ def read_whole(
 
 
 def read_lines(session: SparkSession, path: RemotePath) -> DataFrame:
-    """Read the lines of a file as they are in it, in partitions of ranges.
+    """Read the lines of a file as bytes, partitioned by ranges of the file.
 
-    An end of a line is \\n, which is taken away; of the first line a byte order mark is, too.
+    Lines end at \\n, which is removed, as is a byte order mark of the first line.
     """
     lines = session.read.options(**STRICT).text(dataset.escape(str(path)), lineSep="\n")
     start = F.col("_metadata.file_block_start")
@@ -265,7 +260,7 @@ def read_lines(session: SparkSession, path: RemotePath) -> DataFrame:
 
 
 def join_lines(batch: pa.RecordBatch) -> Iterator[tuple[int, bytes]]:
-    """Put lines together as they were, with the beginning of the range they are of."""
+    """Join the lines of each range to a block, with the start of the range."""
     starts = batch[START].to_numpy()
     first = 0
     while first < len(starts):
@@ -283,7 +278,7 @@ def read_in_order(
     read: Callable[[BinaryIO], Iterator[pa.RecordBatch]],
     kinds: str,
 ) -> DataFrame:
-    """Read a file of any size in one task, through a file of the worker's own.
+    """Read a file of any size in a single task, by a temporary file of the worker.
 
     Parameters
     ----------
@@ -292,11 +287,11 @@ def read_in_order(
     path : RemotePath
         The file.
     mark : bytes
-        Its byte order mark, if it has one.
+        The byte order mark, or b"".
     read : callable
-        Makes rows of the content, which has an end of its last line; it must be picklable.
+        A picklable function from the content to rows; the last line has an end.
     kinds : str
-        The columns of these rows.
+        The schema of the rows, as Spark DDL.
     """
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -312,16 +307,16 @@ def read_in_order(
             handle.seek(0)
             yield from read(cast(BinaryIO, handle))
 
-    # One task goes through the ranges of the others, one after the other.
+    # A single task reads the ranges in order.
     return read_lines(session, path).coalesce(1).mapInArrow(work, kinds)
 
 
 def read_ranges(session: SparkSession, path: RemotePath, read: ReadRange, kinds: str) -> DataFrame:
-    """Read a large file in ranges, a task each."""
+    """Read a large file in ranges, with a task per range."""
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        blocks = (made for batch in batches for made in join_lines(batch))
-        for start, of_one in itertools.groupby(blocks, operator.itemgetter(0)):
-            yield from read(start, (block for _, block in of_one))
+        blocks = (block for batch in batches for block in join_lines(batch))
+        for start, in_range in itertools.groupby(blocks, operator.itemgetter(0)):
+            yield from read(start, (block for _, block in in_range))
 
     return read_lines(session, path).mapInArrow(work, kinds)

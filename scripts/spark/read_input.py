@@ -1,7 +1,4 @@
-"""Turns files into the rows that a cluster trains on, and today's clients.
-
-What a cluster reads for a dataset, and how it is written there.
-"""
+"""Ingestion on a cluster: strict reading, today's clients, cleaning, writing of the dataset."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,19 +34,19 @@ def read_tables(
     Parameters
     ----------
     session : pyspark.sql.SparkSession
-        Whose workers see the files at the same paths.
+        The session, with the files at the same paths on each worker.
     paths : sequence of Path
         CSV files.
     schema : Schema
         The columns.
     needs_label : bool
-        Reject rows whose target is blank.
+        Reject rows without a target.
 
     Returns
     -------
     tuple of pyspark.sql.DataFrame and list of FileReading
-        The rows that can be right, with `FILE` and `ROW`, which tell their order; one reading per
-        file, as `dataset.read_tables` gives them.
+        The accepted rows, with their order in `FILE` and `ROW`, and a reading per file, as from
+        `dataset.read_tables`.
 
     Raises
     ------
@@ -60,15 +57,15 @@ def read_tables(
         raise DatasetError(f"No usable row was found. {read_report.format_complaints([])}")
     form = row_formats.FileRows(schema, needs_label)
     read, readings = read_tasks.read_stored_files(session, paths, form)
-    if not any(found.n_rows > len(found.rejected) for found in readings):
+    if not any(reading.n_rows > len(reading.rejected) for reading in readings):
         raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
-    refused = [number for number, found in enumerate(readings) if found.refused]
+    refused = [number for number, reading in enumerate(readings) if reading.refused]
     rows = read.where(column(REPORT).isNull() & ~column(FILE).isin(refused))
     return rows.drop(REPORT), readings
 
 
 def to_pandas(rows: DataFrame, schema: Schema) -> pd.DataFrame:
-    """Bring few rows back as the table that the pandas engine would have."""
+    """Collect rows as a table of the pandas engine, in the order of files."""
     ordered = rows.orderBy(column(FILE), column(ROW)).toArrow()
     return dataset.make_table(
         {name: ordered[name].to_pandas().to_numpy() for name in schema.columns}, schema
@@ -76,7 +73,7 @@ def to_pandas(rows: DataFrame, schema: Schema) -> pd.DataFrame:
 
 
 def find_todays_clients(rows: DataFrame, schema: Schema) -> pd.DataFrame:
-    """Return today's clients, as `pandas_engine.find_todays_clients` does."""
+    """Return today's clients, by the same rule as the pandas engine."""
     is_unlabelled = column(schema.target) == UNLABELLED
     unlabelled = rows.where(is_unlabelled)
     if schema.ids:
@@ -86,23 +83,23 @@ def find_todays_clients(rows: DataFrame, schema: Schema) -> pd.DataFrame:
         place = F.struct(column(FILE), column(ROW))
         last = mentioned.groupBy(*ids).agg(F.max_by(everything, place).alias("last"))
         unlabelled = last.select("last.*").where(is_unlabelled)
-    # They come back, since each becomes a row of the records with its values and reasons; what
-    # their probabilities take is a hundredth of that, so it is not a matter for the cluster.
+    # Each client becomes a row of the records with values and reasons. Next to that the cost of
+    # the probabilities is 1 %, hence no work for the cluster.
     return to_pandas(unlabelled, schema)
 
 
 def apply_cleaning(rows: DataFrame, clean_more: Clean, schema: Schema) -> DataFrame:
-    """Clean rows by the one definition that serves both engines.
+    """Apply the user's `clean_more`, written for both engines, to rows of the cluster.
 
     Raises
     ------
     ConfigError
-        If it does what only pandas can.
+        If the function works with pandas only.
     """
     try:
         cleaned = nw.to_native(clean_more(nw.from_native(rows)), pass_through=True)
         if not isinstance(cleaned, DataFrame):
-            raise TypeError(f"it gave {type(cleaned).__name__}")
+            raise TypeError(f"it returned {type(cleaned).__name__}")
         lacking = [name for name in schema.columns if name not in cleaned.columns]
         if lacking:
             raise ConfigError(
@@ -122,7 +119,7 @@ def apply_cleaning(rows: DataFrame, clean_more: Clean, schema: Schema) -> DataFr
 def clean(
     rows: DataFrame, clean_more: Clean | None, schema: Schema, *, drop_equal: bool
 ) -> DataFrame:
-    """Return rows after `clean_more`, if there is one; of equal rows one stays, or all."""
+    """Return the rows after `clean_more` and, with `drop_equal`, without duplicates."""
     chosen = rows.select(*(column(name) for name in schema.columns))
     if clean_more is not None:
         chosen = apply_cleaning(chosen, clean_more, schema)
@@ -142,9 +139,9 @@ def read_input(
     *,
     drop_equal: bool,
 ) -> tuple[DataFrame, dict[int, int], pd.DataFrame, list[FileReading]]:
-    """Read files and clean the rows to train on, as `pandas_engine.read_input` does.
+    """Read files, and return training rows, label counts, today's clients and readings.
 
-    The rows with a label are counted by class before they are cleaned.
+    The labels are counted before cleaning.
     """
     rows, readings = read_tables(session, paths, schema, needs_label=False)
     clients = find_todays_clients(rows, schema)
@@ -155,10 +152,9 @@ def read_input(
 
 @dataclass(frozen=True)
 class SparkIntake:
-    """What was read: the cleaned rows, which stay on the cluster, today's clients, the findings.
+    """The result of reading input files: cleaned rows on the cluster, today's clients, readings.
 
-    `labels` counts the rows of each class before cleaning; how many of them were dropped is known
-    when the dataset has been written.
+    `labels` counts the rows of each class before cleaning. `dropped` is known after writing.
     """
 
     engine: EngineSettings
@@ -175,23 +171,23 @@ class SparkIntake:
         return sum(self.labels.values())
 
     def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
-        """Write the dataset as parts; give the path of their folder and the number of rows."""
+        """Write the dataset as parts, and return the folder and the number of rows."""
         path = Kind.PARTS.path(folder, stamp)
-        with cluster.working(self.engine) as session:
-            made = spark_dataset.write_dataset(self.rows, path, self.schema, self.engine)
-            self.dropped.n_rows = self.n_labelled - made.n_rows
+        with cluster.open_cluster(self.engine) as session:
+            identity = spark_dataset.write_dataset(self.rows, path, self.schema, self.engine)
+            self.dropped.n_rows = self.n_labelled - identity.n_rows
             if self.dropped.n_rows:
                 written = spark_dataset.read_parts(session, path, self.schema)
                 kept = count_labels(written, self.schema)
                 self.dropped.n_positives = self.labels.get(1, 0) - kept.get(1, 0)
-            return path, made.n_rows
+            return path, identity.n_rows
 
 
 def take_in(
     paths: Sequence[Path], schema: Schema, config: Config, clean_more: Clean | None
 ) -> SparkIntake:
-    """Read files and clean the rows to train on, as `pandas_engine.take_in` does on one machine."""
-    with cluster.working(config.engine) as session:
+    """Read files and clean the training rows on the cluster."""
+    with cluster.open_cluster(config.engine) as session:
         rows, labels, clients, readings = read_input(
             session,
             paths,

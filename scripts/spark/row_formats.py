@@ -1,7 +1,4 @@
-"""Makes of files the rows that a cluster keeps: numbers, texts and the label, with their places.
-
-Makes of files rows of text, each a list of cells, to find out what their columns are.
-"""
+"""Row formats of a cluster: typed columns with positions, and cells as text for inference."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,13 +17,13 @@ from scripts.data.read_report import FileReading
 from scripts.spark import file_ranges
 from scripts.spark.read_tasks import FILE, REPORT
 
-# Where a row stands in its file.
+# The position of a row in its file.
 ROW = "adras row"
-BLANKS = pa.scalar(None, pa.float64())
+MISSING = pa.scalar(None, pa.float64())
 
 
 def worker_kinds(schema: Schema) -> pa.Schema:
-    """Say how each column is kept on the cluster: a blank number is null there, not NaN."""
+    """Return the Arrow types of the columns on the cluster, with null for a missing number."""
     kinds = [
         (kind.name, pa.string() if pa.types.is_large_string(kind.type) else kind.type)
         for kind in csv_arrow.arrow_schema(schema)
@@ -36,18 +33,18 @@ def worker_kinds(schema: Schema) -> pa.Schema:
 
 @dataclass(frozen=True)
 class FileRows(file_ranges.Rows):
-    """Rows of the columns of a schema, as the cluster keeps them."""
+    """Rows of a file in the typed columns of a schema."""
 
     @property
     def kinds(self) -> str:
-        """Spell the columns for Spark, with what is beside."""
+        """The Spark types of the columns, with file, row and report."""
         names = {pa.string(): "string", pa.float64(): "double", pa.int8(): "tinyint"}
         kinds = {kind.name: names[kind.type] for kind in worker_kinds(self.schema)}
         kinds |= {FILE: "int", ROW: "bigint", REPORT: "string"}
         return ", ".join(f"`{name.replace('`', '``')}` {kind}" for name, kind in kinds.items())
 
     def read_whole(self, handle: BinaryIO, found: FileReading) -> Iterator[pa.Table]:
-        """Read a file as `bulk.read_file` does, a block at a time."""
+        """Read a file block by block."""
         kinds = worker_kinds(self.schema)
         for part in csv_blocks.read_parts(handle, self.schema, found, needs_label=self.needs_label):
             yield cast(pa.Table, part).cast(kinds)
@@ -55,15 +52,15 @@ class FileRows(file_ranges.Rows):
     def read_block(
         self, content: bytes, number: int, layout: ColumnLayout, found: FileReading
     ) -> pa.Table:
-        """Read whole lines by the rules of rows."""
+        """Read a block of whole lines strictly."""
         return super().read_block(content, number, layout, found).cast(worker_kinds(self.schema))
 
     def place(self, table: pa.Table, number: int, n_before: int) -> Iterator[pa.RecordBatch]:
-        """Give rows as the cluster keeps them, with the file and the place in it."""
+        """Convert rows to Arrow batches with the number of the file and the positions of rows."""
         arrays = {name: table[name] for name in table.column_names}
         for name, values in arrays.items():
             if pa.types.is_float64(values.type):
-                arrays[name] = pc.if_else(pc.is_nan(values), BLANKS, values)
+                arrays[name] = pc.if_else(pc.is_nan(values), MISSING, values)
         n_rows = table.num_rows
         arrays[FILE] = pa.array([number] * n_rows, pa.int32())
         arrays[ROW] = pa.array(range(n_before, n_before + n_rows), pa.int64())
@@ -71,7 +68,7 @@ class FileRows(file_ranges.Rows):
         yield from pa.table(arrays).to_batches()
 
     def report(self, spelled: str, number: int) -> pa.RecordBatch:
-        """Spell what a task tells as a row of its own."""
+        """Return the encoded report of a task as a row of nulls."""
         kinds = worker_kinds(self.schema)
         arrays = {kind.name: pa.nulls(1, kind.type) for kind in kinds}
         arrays[FILE] = pa.array([number], pa.int32())

@@ -1,4 +1,4 @@
-"""Finds out on a cluster what `inference` finds out here: what the columns of client tables are."""
+"""Inference of a schema from client files on a cluster."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,10 +21,11 @@ from scripts.spark.read_tasks import FILE
 from scripts.spark.row_formats import CELLS, Texts
 
 
-class Numbers(Struct, frozen=True):
-    """Of the different values of a column: how many rows have a number, any value, the commonest.
+class ValueCounts(Struct, frozen=True):
+    """Counts of the distinct values of a column, and of the rows with values and numbers.
 
-    Whether there is a fraction among the numbers is said, too, and a value but "".
+    `n_most` is the number of rows with the most frequent value, `n_cells` of rows with a value.
+    `measure` tells whether the numbers have fractions.
     """
 
     n_values: int = 0
@@ -34,13 +35,13 @@ class Numbers(Struct, frozen=True):
     measure: bool = False
 
 
-def usable_header(found: FileReading) -> list[str]:
-    """Give the columns of a file, none if no row of it is usable."""
-    return found.header if found.n_rows > len(found.rejected) else []
+def usable_header(reading: FileReading) -> list[str]:
+    """Return the columns of a file, or none without a usable row."""
+    return reading.header if reading.n_rows > len(reading.rejected) else []
 
 
-def take_common(rows: DataFrame, headers: Sequence[list[str]], common: list[str]) -> DataFrame:
-    """Take the common columns of the files that have all of them, without duplicate rows."""
+def select_common(rows: DataFrame, headers: Sequence[list[str]], common: list[str]) -> DataFrame:
+    """Return the distinct rows of the common columns, without files lacking a column."""
     places = {
         number: [header.index(name) for name in common]
         for number, header in enumerate(headers)
@@ -53,8 +54,8 @@ def take_common(rows: DataFrame, headers: Sequence[list[str]], common: list[str]
             numbered = zip(batch[FILE].to_pylist(), batch[CELLS].to_pylist(), strict=True)
             chosen = [
                 [row[place] for place in places[number]]
-                for number, spelled in numbered
-                for row in [msgspec.json.decode(spelled, type=list[str])]
+                for number, encoded in numbered
+                for row in [msgspec.json.decode(encoded, type=list[str])]
             ]
             arrays = [pa.array(values, pa.string()) for values in zip(*chosen, strict=True)]
             if arrays:
@@ -65,13 +66,13 @@ def take_common(rows: DataFrame, headers: Sequence[list[str]], common: list[str]
     return rows.where(wanted).mapInArrow(work, kinds).distinct().persist()
 
 
-def count_numbers(parts: Iterator[pa.Table], marks: NumberMarks) -> Numbers:
-    """Look at some of the different values of a column, with the number of rows of each."""
+def count_values(parts: Iterator[pa.Table], marks: NumberMarks) -> ValueCounts:
+    """Count rows and numbers among some distinct values of a column."""
     counts: Counter[str] = Counter()
     for part in parts:
         counts.update(dict(zip(*(values.to_pylist() for values in part.columns), strict=True)))
     numbers = [text for text in counts if text and cells.is_number(text, marks)]
-    return Numbers(
+    return ValueCounts(
         n_values=len(counts),
         n_most=max(counts.values(), default=0),
         n_cells=counts.total() - counts[""],
@@ -80,14 +81,14 @@ def count_numbers(parts: Iterator[pa.Table], marks: NumberMarks) -> Numbers:
     )
 
 
-def look_at(rows: DataFrame, place: int, n_rows: int, marks: NumberMarks) -> ColumnProfile:
-    """Look at a column as `inference.look_at` does, through its different values."""
+def profile_column(rows: DataFrame, place: int, n_rows: int, marks: NumberMarks) -> ColumnProfile:
+    """Profile a column by its distinct values."""
     counted = rows.groupBy(column(str(place))).agg(F.count(F.lit(1)))
 
     def work(parts: Iterator[pa.Table]) -> bytes:
-        return msgspec.json.encode(count_numbers(parts, marks))
+        return msgspec.json.encode(count_values(parts, marks))
 
-    pieces = [msgspec.json.decode(piece, type=Numbers) for piece in gather(counted, work)]
+    pieces = [msgspec.json.decode(piece, type=ValueCounts) for piece in gather(counted, work)]
     n_values, n_cells = sum(p.n_values for p in pieces), sum(p.n_cells for p in pieces)
     numeric = schema_inference.is_numeric(sum(p.n_numbers for p in pieces), n_cells)
     return ColumnProfile(
@@ -101,7 +102,7 @@ def look_at(rows: DataFrame, place: int, n_rows: int, marks: NumberMarks) -> Col
 
 
 def infer(engine: EngineSettings, paths: Sequence[Path], declared: Schema) -> Inference:
-    """Complete a declared schema by looking at files, as `inference.infer` does.
+    """Complete a declared schema from the content of files.
 
     Parameters
     ----------
@@ -110,21 +111,21 @@ def infer(engine: EngineSettings, paths: Sequence[Path], declared: Schema) -> In
     paths : sequence of Path
         CSV files of clients.
     declared : Schema
-        `inferred` names what is to be found out.
+        `inferred` names the open parts.
 
     Returns
     -------
     Inference
-        The same as of `inference.infer`.
+        Equal to that of `data.schema_inference.infer`.
 
     Raises
     ------
     DatasetError
         If no row is usable, no column is left, or the target has not two labels.
     """
-    with cluster.working(engine) as session:
+    with cluster.open_cluster(engine) as session:
         read, readings = read_tasks.read_stored_files(session, paths, Texts(declared))
-        headers = [usable_header(found) for found in readings]
+        headers = [usable_header(reading) for reading in readings]
         usable = zip(headers, readings, strict=True)
         counted = [(h, r.n_rows - len(r.rejected)) for h, r in usable if h]
         if not counted:
@@ -132,17 +133,17 @@ def infer(engine: EngineSettings, paths: Sequence[Path], declared: Schema) -> In
                 f"No usable row was found. {read_report.format_complaints(readings)}"
             )
         common = schema_inference.common_names(counted)
-        rows = take_common(read, headers, common)
+        rows = select_common(read, headers, common)
         (n_rows,) = aggregate(rows, [F.count(F.lit(1))])
-        looks = {
-            name: look_at(rows, common.index(name), n_rows, declared.marks(name))
+        profiles = {
+            name: profile_column(rows, common.index(name), n_rows, declared.marks(name))
             for name in schema_inference.undeclared_columns(common, declared)
         }
         labels = rows.select(column(str(common.index(declared.target)))).distinct().collect()
         for kept in (read, rows):
             kept.unpersist()
     rare = sorted({name for header in headers for name in header} - set(common))
-    found = schema_inference.classify_columns(looks, declared)
+    columns = schema_inference.classify_columns(profiles, declared)
     return schema_inference.finish_inference(
-        found, [row[0] for row in labels], declared, readings, rare
+        columns, [row[0] for row in labels], declared, readings, rare
     )

@@ -1,4 +1,4 @@
-"""Statistics of a table on a cluster: of its columns, and what is kept of it for comparisons."""
+"""Statistics of a table on a cluster: column summaries, categories, and a model's reference."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 from msgspec import Struct
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -20,15 +19,15 @@ from scripts.model.logistic_model import Model
 from scripts.spark.cluster import aggregate, column, gather
 from scripts.spark.dataset import Identity, to_table
 
-# Exact up to about a million rows; beyond, an edge is at most this share of the rows off.
+# Quantiles are exact up to about a million rows. Beyond, the error is at most a millionth of the
+# rows.
 QUANTILE_ACCURACY = 1_000_000
 
-Floats = NDArray[np.float64]
 Counts = dict[str, dict[str, int]]
 
 
 class ColumnFacts(Struct, frozen=True, kw_only=True):
-    """What is known of the numbers of one column; None where it is not defined."""
+    """The statistics of a numeric column, None where undefined."""
 
     n_values: int
     mean: float | None
@@ -37,15 +36,15 @@ class ColumnFacts(Struct, frozen=True, kw_only=True):
 
 
 def describe_numbers(rows: DataFrame, names: list[str]) -> tuple[int, dict[str, ColumnFacts]]:
-    """Count rows, and describe columns of numbers, in one pass; the median is exact."""
-    asked = [F.count(F.lit(1))]
+    """Count rows and summarise numeric columns in one pass, with exact medians."""
+    aggregates = [F.count(F.lit(1))]
     for name in names:
         values = column(name).cast("double")
-        asked += [F.count(values), F.avg(values), F.median(values), F.stddev_samp(values)]
-    n_rows, *found = aggregate(rows, asked)
+        aggregates += [F.count(values), F.avg(values), F.median(values), F.stddev_samp(values)]
+    n_rows, *results = aggregate(rows, aggregates)
     facts = {}
     for place, name in enumerate(names):
-        n_values, mean, median, deviation = found[4 * place : 4 * place + 4]
+        n_values, mean, median, deviation = results[4 * place : 4 * place + 4]
         facts[name] = ColumnFacts(
             n_values=n_values, mean=mean, median=median, standard_deviation=deviation
         )
@@ -72,28 +71,28 @@ def count_categories(rows: DataFrame, schema: Schema) -> Counts:
 
 
 def find_edges(rows: DataFrame, names: list[str]) -> dict[str, tuple[float, ...]]:
-    """Find the edges of the cells that `reference.make_cells` would cut, column by column."""
-    n_cells = profile.N_BINS
-    shares = [place / n_cells for place in range(1, n_cells + 1)]
-    asked = []
+    """Compute the bin edges of numeric columns, as `profile.make_bins` does."""
+    n_bins = profile.N_BINS
+    shares = [place / n_bins for place in range(1, n_bins + 1)]
+    aggregates = []
     for name in names:
         values = column(name).cast("double")
-        asked.append(F.percentile_approx(values, shares, QUANTILE_ACCURACY))
-        asked.append(F.approx_count_distinct(values))
-    found = aggregate(rows, asked)
+        aggregates.append(F.percentile_approx(values, shares, QUANTILE_ACCURACY))
+        aggregates.append(F.approx_count_distinct(values))
+    results = aggregate(rows, aggregates)
     edges = {}
     for place, name in enumerate(names):
-        quantiles, about = found[2 * place : 2 * place + 2]
-        if quantiles and about <= 2 * n_cells:
+        quantiles, n_distinct = results[2 * place : 2 * place + 2]
+        if quantiles and n_distinct <= 2 * n_bins:
             present = rows.select(column(name).cast("double")).dropna().distinct()
-            distinct = sorted(row[0] for row in present.limit(4 * n_cells).collect())
-            quantiles = distinct if len(distinct) <= n_cells else quantiles
+            distinct = sorted(row[0] for row in present.limit(4 * n_bins).collect())
+            quantiles = distinct if len(distinct) <= n_bins else quantiles
         edges[name] = tuple(sorted(set(quantiles or [])))
     return edges
 
 
-class Piece(Struct, frozen=True):
-    """What a partition tells of its rows: counts per cell, moments of each term, small hashes."""
+class PartStatistics(Struct, frozen=True):
+    """The statistics of a partition: counts per bin, moments of the terms, smallest hashes."""
 
     n_rows: int
     counts: dict[str, list[int]]
@@ -101,21 +100,21 @@ class Piece(Struct, frozen=True):
     hashes: bytes
 
 
-def add_moments(left: Piece, right: Piece, name: str) -> tuple[float, float]:
+def add_moments(left: PartStatistics, right: PartStatistics, name: str) -> tuple[float, float]:
     """Merge mean and sum of squared deviations of two parts, without cancellation."""
     n, m = left.n_rows, right.n_rows
-    (one, spread), (other, more) = left.moments[name], right.moments[name]
-    shift = other - one
-    mean = one + shift * m / (n + m)
-    return mean, spread + more + shift**2 * n * m / (n + m)
+    (mean, squares), (right_mean, right_squares) = left.moments[name], right.moments[name]
+    shift = right_mean - mean
+    merged_mean = mean + shift * m / (n + m)
+    return merged_mean, squares + right_squares + shift**2 * n * m / (n + m)
 
 
-def merge(left: Piece, right: Piece) -> Piece:
-    """Merge what two partitions tell."""
+def merge(left: PartStatistics, right: PartStatistics) -> PartStatistics:
+    """Merge the statistics of two partitions."""
     if not left.n_rows or not right.n_rows:
         return left if left.n_rows else right
     hashes = np.frombuffer(left.hashes + right.hashes, deduplicate.HASH_TYPE)
-    return Piece(
+    return PartStatistics(
         left.n_rows + right.n_rows,
         {
             name: [a + b for a, b in zip(counts, right.counts[name], strict=True)]
@@ -126,40 +125,42 @@ def merge(left: Piece, right: Piece) -> Piece:
     )
 
 
-def describe_part(part: pa.Table, used: Model, edges: dict[str, tuple[float, ...]]) -> Piece:
-    """Describe some rows."""
-    table = to_table(part, used.schema)
-    columns = dataset.feature_arrays(table, used.schema)
-    terms: dict[str, Any] = logistic_model.contributions(used, columns) if len(table) else {}
-    return Piece(
+def describe_part(
+    part: pa.Table, model: Model, edges: dict[str, tuple[float, ...]]
+) -> PartStatistics:
+    """Compute the statistics of a batch of rows."""
+    table = to_table(part, model.schema)
+    columns = dataset.feature_arrays(table, model.schema)
+    terms: dict[str, Any] = logistic_model.contributions(model, columns) if len(table) else {}
+    return PartStatistics(
         len(table),
         {
-            name: profile.count_bins(found, columns[name][~np.isnan(columns[name])]).tolist()
-            for name, found in edges.items()
+            name: profile.count_bins(of_column, columns[name][~np.isnan(columns[name])]).tolist()
+            for name, of_column in edges.items()
         },
         {name: (float(v.mean()), float(np.sum((v - v.mean()) ** 2))) for name, v in terms.items()},
-        deduplicate.encode_smallest(deduplicate.hash_rows(table, used.schema)),
+        deduplicate.encode_smallest(deduplicate.hash_rows(table, model.schema)),
     )
 
 
-def make_reference(rows: DataFrame, used: Model, categories: Counts) -> Reference:
-    """Describe the dataset of a model for later comparisons, as `reference.make_reference` does."""
-    edges = find_edges(rows, list(used.schema.numeric)) if used.schema.numeric else {}
-    nothing = Piece(0, {}, {}, b"")
+def make_reference(rows: DataFrame, model: Model, categories: Counts) -> Reference:
+    """Return the reference of a model from the rows of its training dataset."""
+    edges = find_edges(rows, list(model.schema.numeric)) if model.schema.numeric else {}
+    empty = PartStatistics(0, {}, {}, b"")
 
     def work(parts: Iterator[pa.Table]) -> bytes:
-        whole = nothing
+        whole = empty
         for part in parts:
-            whole = merge(whole, describe_part(part, used, edges))
+            whole = merge(whole, describe_part(part, model, edges))
         return msgspec.json.encode(whole)
 
-    whole = nothing
+    whole = empty
     for piece in gather(rows, work):
-        whole = merge(whole, msgspec.json.decode(piece, type=Piece))
+        whole = merge(whole, msgspec.json.decode(piece, type=PartStatistics))
     return Reference(
         numeric={
-            name: Bins(edges=found, counts=tuple(whole.counts[name]))
-            for name, found in edges.items()
+            name: Bins(edges=of_column, counts=tuple(whole.counts[name]))
+            for name, of_column in edges.items()
         },
         categorical=categories,
         contributions={
@@ -170,40 +171,40 @@ def make_reference(rows: DataFrame, used: Model, categories: Counts) -> Referenc
     )
 
 
-def find_typical(rows: DataFrame, used: Model) -> dict[str, float | str]:
-    """Describe a typical client who stayed, as `reference.find_typical` does."""
-    stayed = rows.where(column(used.schema.target) == 0)
-    _, numbers = describe_numbers(stayed, list(used.schema.numeric))
+def find_typical(rows: DataFrame, model: Model) -> dict[str, float | str]:
+    """Return a typical staying client, by the rule of `reference.find_typical`."""
+    stayed = rows.where(column(model.schema.target) == 0)
+    _, numbers = describe_numbers(stayed, list(model.schema.numeric))
     typical: dict[str, float | str] = {}
-    for term in used.numeric:
+    for term in model.numeric:
         median = numbers[term.column].median
         typical[term.column] = term.median if median is None else median
-    for name, counts in count_categories(stayed, used.schema).items():
+    for name, counts in count_categories(stayed, model.schema).items():
         typical[name] = min(counts, key=lambda category: (-counts[category], category))
     return typical
 
 
-class Seen(Struct, frozen=True, kw_only=True):
-    """The statistics of a dataset: of its numeric columns and target, and each one's blanks."""
+class TableSummary(Struct, frozen=True, kw_only=True):
+    """The summaries of numeric columns and target, and the fraction of missing values by column."""
 
     n_rows: int
     summary: tuple[ColumnSummary, ...]
     missing_fractions: dict[str, float]
 
 
-def look_over(rows: DataFrame, schema: Schema) -> Seen:
-    """Give the statistics of a dataset."""
+def summarise_table(rows: DataFrame, schema: Schema) -> TableSummary:
+    """Compute the statistics of a table."""
     names = [*schema.numeric, schema.target]
     n_rows, numbers = describe_numbers(rows, names)
-    blank = {name: (n_rows - numbers[name].n_values) / n_rows for name in names}
+    missing = {name: (n_rows - numbers[name].n_values) / n_rows for name in names}
     texts = [*schema.ids, *schema.categorical]
     if texts:
-        asked = [F.sum((column(name) == "").cast("bigint")) for name in texts]
-        n_blank = aggregate(rows, asked)
-        blank |= {name: n / n_rows for name, n in zip(texts, n_blank, strict=True)}
-    return Seen(
+        aggregates = [F.sum((column(name) == "").cast("bigint")) for name in texts]
+        n_missing = aggregate(rows, aggregates)
+        missing |= {name: n / n_rows for name, n in zip(texts, n_missing, strict=True)}
+    return TableSummary(
         n_rows=n_rows,
-        missing_fractions={name: float(blank[name]) for name in schema.columns},
+        missing_fractions={name: float(missing[name]) for name in schema.columns},
         summary=tuple(
             ColumnSummary(
                 column=name,
@@ -217,13 +218,13 @@ def look_over(rows: DataFrame, schema: Schema) -> Seen:
 
 
 def describe_dataset(rows: DataFrame, identity: Identity, schema: Schema) -> DatasetFacts:
-    """Say what a model was trained on, as `candidates.describe_dataset` does."""
-    seen = look_over(rows, schema)
-    share = next(one.mean for one in seen.summary if one.column == schema.target)
+    """Return identity, counts and column statistics of a training dataset."""
+    table = summarise_table(rows, schema)
+    share = next(column.mean for column in table.summary if column.column == schema.target)
     return DatasetFacts(
         sha256=identity.sha256,
-        n_rows=seen.n_rows,
-        n_positives=round((share or 0.0) * seen.n_rows),
-        missing_fractions=seen.missing_fractions,
-        summary=seen.summary,
+        n_rows=table.n_rows,
+        n_positives=round((share or 0.0) * table.n_rows),
+        missing_fractions=table.missing_fractions,
+        summary=table.summary,
     )

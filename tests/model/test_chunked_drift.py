@@ -1,4 +1,4 @@
-"""Comparing in parts finds what comparing whole tables finds."""
+"""Drift in chunks equals drift of a whole table."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Training in passes over chunks gives what training on a table gives, in memory and in a file."""
+"""Training in passes over chunks equals training on a table, in memory and in a file."""
 
 import io
 from pathlib import Path
@@ -169,7 +169,7 @@ def test_scaled_columns_have_mean_and_deviation_of_the_training_rows(
     X, y = split["training"]["X"], split["training"]["y"]
     # The blanks of these tables are random.
     form = sklearn_pipeline.FeatureSettings(
-        scaled=True, faint=tuple(sklearn_pipeline.has_blanks(X, SCHEMA))
+        scaled=True, faint=tuple(sklearn_pipeline.columns_with_missing(X, SCHEMA))
     )
     fitted = sklearn_pipeline.make_pipeline(X, SCHEMA, config.training, form)
     fitted.set_params(regression__tol=1e-10).fit(X, y)

@@ -1,4 +1,4 @@
-"""The newest dataset against a model's: which rows, how different, how much it matters."""
+"""Drift of a dataset against the reference of a model: rows, differences, effect on the risk."""
 
 import msgspec
 import numpy as np
@@ -11,7 +11,7 @@ from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
 from scripts.data.profile import Moments
 from scripts.model import drift, reference
-from scripts.model.drift import ColumnDrift, DataDrift, Kind, align
+from scripts.model.drift import ColumnDrift, ColumnKind, DataDrift, align
 from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm
 
 RANDOM_SEED = 20
@@ -19,13 +19,13 @@ RANDOM_SEED = 20
 
 @pytest.fixture
 def before() -> pd.DataFrame:
-    """A thousand clients, those a model was trained on."""
+    """The training rows of a model: a thousand clients."""
     return draw(np.random.default_rng(RANDOM_SEED), 1000)
 
 
 @pytest.fixture
 def later() -> pd.DataFrame:
-    """Five hundred other clients of the same kind."""
+    """Five hundred new clients of the same distribution."""
     return draw(np.random.default_rng(RANDOM_SEED + 1), 500)
 
 
@@ -112,7 +112,7 @@ def test_other_categories_are_drift(before: pd.DataFrame, later: pd.DataFrame, p
     found = drift.compare_data(table, make_model(before))
 
     assert [column.column for column in found.drifted] == ["plan"]
-    assert found.drifted[0].kind is Kind.CATEGORICAL
+    assert found.drifted[0].kind is ColumnKind.CATEGORICAL
 
 
 def test_another_share_of_exits_is_drift_of_the_target(
@@ -129,7 +129,7 @@ def test_another_share_of_exits_is_drift_of_the_target(
 
 
 def with_coefficients(used: Model, **coefficients: float) -> Model:
-    """Give the model other coefficients, and a reference that knows them."""
+    """Return the model with new coefficients and the matching reference."""
     terms = tuple(
         NumericTerm(column=t.column, median=t.median, coefficient=coefficients.get(t.column, 0.0))
         for t in used.numeric
@@ -138,7 +138,7 @@ def with_coefficients(used: Model, **coefficients: float) -> Model:
 
 
 def test_what_matters_for_the_risk_comes_first(before: pd.DataFrame, later: pd.DataFrame) -> None:
-    """Both columns drift; the one that the model does not look at comes last."""
+    """Both columns drift, and the column without a coefficient comes last."""
     moved = later.assign(
         balance=later["balance"] + 2, lastmonth_activity=later["lastmonth_activity"] + 30
     )
@@ -166,7 +166,7 @@ def test_the_effect_by_hand() -> None:
 def test_without_identifiers_all_rows_are_compared(
     before: pd.DataFrame, later: pd.DataFrame
 ) -> None:
-    """Duplicates are dropped, so that new rows alone would be the unusual ones."""
+    """Duplicates are dropped, hence new rows alone would be unusual."""
     schema = Schema(ids=(), numeric=SCHEMA.numeric, categorical=SCHEMA.categorical)
     used = msgspec.structs.replace(make_model(before), schema=schema)
 

@@ -1,7 +1,4 @@
-"""What each column of a model does to the odds.
-
-Why a risk is what it is, and why it changed: worked out by hand, and exact.
-"""
+"""Effects, reasons and risk changes, worked out by hand and exact."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is fitted: blanks, rare categories, scale, threshold, calibration."""
+"""Fits: missing values, rare categories, scale, threshold, calibration."""
 
 import pickle
 from typing import Any
@@ -18,6 +18,7 @@ from scripts.core.config import Config, Schema, TrainingSettings
 from scripts.data import dataset
 from scripts.model import (
     calibration,
+    candidate,
     decision_threshold,
     logistic_model,
     metrics,
@@ -25,7 +26,6 @@ from scripts.model import (
     newton_solver,
     sklearn_pipeline,
 )
-from scripts.model import candidate as candidates
 from scripts.model import fit as model_fit
 from scripts.model.calibration import Calibration
 from scripts.model.sklearn_pipeline import RAW, SCALED, STANDARD, FeatureSettings
@@ -35,7 +35,7 @@ SCHEMA = Schema(target="left", ids=(), numeric=("a", "b"), categorical=("c",), m
 
 
 def make_table(n_rows: int, seed: int, **columns: Any) -> pd.DataFrame:
-    """Make a table whose a and c say who leaves, with noise."""
+    """Return a table with exits by the columns a and c, with noise."""
     random = np.random.default_rng(seed)
     a, b = random.normal(size=n_rows), random.normal(size=n_rows)
     c = random.choice(["x", "y", "z"], n_rows)
@@ -46,11 +46,11 @@ def make_table(n_rows: int, seed: int, **columns: Any) -> pd.DataFrame:
 
 def fit(config: Config, table: pd.DataFrame, schema: Schema = SCHEMA) -> logistic_model.Model:
     """Fit a model to a table."""
-    return candidates.fit_candidate(table, "", msgspec.structs.replace(config, schema=schema)).model
+    return candidate.fit_candidate(table, "", msgspec.structs.replace(config, schema=schema)).model
 
 
 def blanks(n_rows: int, n_blank: int) -> np.ndarray[Any, Any]:
-    """Make numbers of which the first ones, spread over the table, are blank."""
+    """Return numbers with the first rows missing, spread over the table."""
     values = np.arange(n_rows, dtype=np.float64) % 7
     values[:: n_rows // n_blank] = np.nan
     return values
@@ -124,11 +124,11 @@ def test_plain_numbers_give_sklearns_probabilities(config: Config, seed: int, sc
     table["a"] *= scale
     used = msgspec.structs.replace(config, schema=SCHEMA)
 
-    candidate = candidates.fit_candidate(table, "", used)
+    fitted = candidate.fit_candidate(table, "", used)
 
-    theirs = candidate.estimator.predict_proba(dataset.features(table, SCHEMA))[:, 1]
+    theirs = fitted.estimator.predict_proba(dataset.features(table, SCHEMA))[:, 1]
     read = logistic_model.decode_model(
-        logistic_model.encode_model(candidate.model), config.prod_deployment_path
+        logistic_model.encode_model(fitted.model), config.prod_deployment_path
     )
     ours = logistic_model.probabilities(read, dataset.feature_arrays(table, SCHEMA))
     assert np.abs(ours - theirs).max() <= 1e-12
@@ -169,7 +169,7 @@ def test_few_rows_of_a_class_are_too_few_to_choose_by(
 
 
 def make_standard() -> Pipeline:
-    """Make the regression of scikit-learn's user guide for the columns of these tests."""
+    """Return the regression of scikit-learn's user guide for the columns of the tests."""
     numeric = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     categorical = OneHotEncoder(handle_unknown="ignore")
     columns = make_column_transformer((numeric, ["a", "b"]), (categorical, ["c"]))
@@ -212,10 +212,10 @@ def test_blanks_count_and_move_the_threshold_only_when_they_tell_of_leaving(
     fitted, form = model_selection.fit_scaled(rows, SCHEMA, SETTINGS)
 
     assert form == FeatureSettings(scaled=True, faint=faint)
-    weight = sklearn_pipeline.FAINT_WEIGHT if faint else sklearn_pipeline.BLANK_WEIGHT
+    weight = sklearn_pipeline.FAINT_INDICATOR_WEIGHT if faint else sklearn_pipeline.INDICATOR_WEIGHT
     assert sklearn_pipeline.missing_indicators(fitted) == {"b": weight}
-    looked_at = model_selection.choose_for_threshold(form, fitted, rows, others, SCHEMA, SETTINGS)
-    assert looked_at == expected
+    chosen = model_selection.choose_for_threshold(form, fitted, rows, others, SCHEMA, SETTINGS)
+    assert chosen == expected
 
 
 def test_the_evidence_of_blanks_is_pearsons_chi_square_where_nothing_else_tells() -> None:
@@ -376,7 +376,7 @@ def test_a_model_of_the_first_format_is_read_as_it_was_meant(config: Config) -> 
 
 
 def fit_many_as(monkeypatch: pytest.MonkeyPatch, table: pd.DataFrame, n_many: int) -> model_fit.Fit:
-    """Fit as if so many rows were very many."""
+    """Fit as above the size of a large table."""
     monkeypatch.setattr(sklearn_pipeline, "MANY_ROWS", n_many)
     monkeypatch.setattr(model_fit, "N_ROWS_TO_PLAN", 2_000)
     monkeypatch.setattr(model_fit, "MAX_ROWS_TO_REFIT", 0)

@@ -1,4 +1,4 @@
-"""A model as plain numbers: what it answers, and which numbers are refused."""
+"""A model as plain numbers: probabilities, and refused numbers."""
 
 import math
 from pathlib import Path
@@ -21,7 +21,7 @@ SCHEMA = Schema(numeric=("age", "visits"), categorical=("plan",), minimum={})
 
 
 def make_model(**changes: Any) -> Model:
-    """Make a model whose log-odds are 0.5 + 2 age - visits, and 1 more with the plan gold."""
+    """Return a model with log-odds 0.5 + 2 age - visits, and 1 more with the plan gold."""
     made = Model(
         format=1,
         schema=SCHEMA,

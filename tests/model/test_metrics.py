@@ -1,4 +1,4 @@
-"""F1 and its relatives, counted by hand."""
+"""F1 and related metrics, counted by hand."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
+from scripts.data.arrays import Ints
 from scripts.model import metrics
 
 
-def labels(*values: int) -> metrics.Ints:
+def labels(*values: int) -> Ints:
     """Make an array of labels."""
     return np.array(values, dtype=np.int64)
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Newton's method against scikit-learn's solvers and by hand."""
 
 import numpy as np
 import pytest

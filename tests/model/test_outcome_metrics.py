@@ -1,4 +1,4 @@
-"""What a list catches, and what became of those on it: counted by hand."""
+"""Metrics of scored clients with known outcomes, counted by hand."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ DAY = datetime(2026, 3, 1, tzinfo=UTC)
 def make_followed(
     probability: float, listed: bool, exited: bool, warned_days: float | None = None
 ) -> FollowedClient:
-    """Make a client whose outcome became known on one day."""
+    """Return a client with an outcome known on a given day."""
     first_high_at = None if warned_days is None else DAY - timedelta(days=warned_days)
     return FollowedClient(
         "c", DAY - timedelta(days=30), probability, listed, exited, DAY, first_high_at

@@ -1,4 +1,4 @@
-"""Ranking clients by how likely they are to leave."""
+"""The ranking of clients by probability, and their bands."""
 
 import math
 
@@ -51,7 +51,7 @@ def test_more_blanks_than_the_limit_are_no_data(limit: float, found: list[str]) 
 def test_a_blank_category_counts_as_blank() -> None:
     columns = columns_of((0, NAN, 0), (0, NAN, 0)) | {"plan": np.array(["", "gold"], object)}
 
-    assert ranking.blank_fractions(make_model(categorical=True), columns).tolist() == [0.5, 0.25]
+    assert ranking.missing_fractions(make_model(categorical=True), columns).tolist() == [0.5, 0.25]
 
 
 def test_nobody_is_ranked_as_nobody() -> None:

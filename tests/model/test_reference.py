@@ -1,4 +1,4 @@
-"""What is kept of a training dataset, and which rows of a later one are new."""
+"""The reference of a training dataset, and the new rows of a later dataset."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def read_rows(tmp_path: Path, rows: list[str]) -> pd.DataFrame:
 
 
 def remember(table: pd.DataFrame, n_hashes: int | None = None) -> Reference:
-    """Keep the hashes of a table and nothing else."""
+    """Return a reference with the hashes of a table alone."""
     kept = np.unique(deduplicate.hash_rows(table, SCHEMA))[:n_hashes]
     hashes = kept.astype(deduplicate.HASH_TYPE).tobytes()
     return Reference(numeric={}, categorical={}, contributions={}, row_hashes=hashes)

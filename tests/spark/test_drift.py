@@ -1,4 +1,4 @@
-"""Drift on a cluster, without one: what partitions tell adds up to what one machine finds."""
+"""Drift of partitions equals drift on one machine, without a cluster."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ pytest.importorskip("pyspark", reason="PySpark is not installed; pip install '.[
 
 
 def as_partitions(table: pd.DataFrame, n_partitions: int) -> list[pa.Table]:
-    """Cut a table as a cluster keeps it: blanks are null there, of text there is none."""
+    """Cut a table into partitions of a cluster: missing numbers are null, missing texts are ""."""
     kinds = dict.fromkeys(SCHEMA.numeric, pa.float64()) | {SCHEMA.target: pa.int8()}
     columns = {
         name: pa.array(table[name].to_numpy(), kinds.get(name, pa.string()), from_pandas=True)
@@ -32,16 +32,16 @@ def as_partitions(table: pd.DataFrame, n_partitions: int) -> list[pa.Table]:
 
 
 def compare(partitions: list[pa.Table], table: pd.DataFrame, used: Model) -> DataDrift:
-    """Compare as a cluster does: each partition tells, and what is told is brought back."""
+    """Compare as a cluster does, with encoded and decoded tallies of partitions."""
     kept = used.dataset.reference
     assert kept is not None
     whole = Tally(used, kept)
     for partition in partitions:
         own = Tally(used, kept)
-        own.add(drift.as_one_machine_has_it(partition, SCHEMA))
-        whole.merge(drift.read(drift.encode_rows(own), used, kept))
+        own.add(drift.to_pandas_types(partition, SCHEMA))
+        whole.merge(drift.decode_tally(drift.encode_tally(own), used, kept))
     counted = whole.counted() if whole.n_rows else {}
-    overview = model_drift.compare_columns(table, SCHEMA)
+    overview = model_drift.describe_table(table, SCHEMA)
     return model_drift.describe_columns(overview, SCHEMA, counted, whole.compared(counted))
 
 
@@ -85,4 +85,4 @@ def test_merged_sums_are_those_of_all_numbers() -> None:
 
 
 def test_of_labels_that_came_at_once_leaving_counts_last() -> None:
-    assert list(dataset.in_order({7: 1, 9: 0, 3: 1}).items()) == [(9, 0), (3, 1), (7, 1)]
+    assert list(dataset.sort_labels({7: 1, 9: 0, 3: 1}).items()) == [(9, 0), (3, 1), (7, 1)]

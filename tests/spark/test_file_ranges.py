@@ -1,4 +1,4 @@
-"""A file read in ranges gives the rows and the account that it gives as a whole."""
+"""Files read in ranges equal files read as a whole, in rows and reports."""
 
 from pathlib import Path
 

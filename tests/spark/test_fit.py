@@ -1,4 +1,4 @@
-"""What the cluster's fit is made of, without a cluster: features, split, pickle, merging."""
+"""The parts of a cluster's fit, without a cluster: features, split, pickle, merging."""
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ from scripts.spark import evaluation, fit, statistics
 from scripts.spark import features as spark_features
 from scripts.spark.features import Terms
 from scripts.spark.fit import SparkPlan
-from scripts.spark.statistics import Piece
+from scripts.spark.statistics import PartStatistics
 from tests.support.service import make_model
 
 pytest.importorskip("pyspark", reason="PySpark is not installed; pip install '.[spark]'")
@@ -29,7 +29,7 @@ SETTINGS = TrainingSettings()
 
 
 def make_table(n_rows: int, seed: int = 1) -> pd.DataFrame:
-    """Make clients with blanks, and with two plans that fewer than 0.5 % have."""
+    """Return clients with missing values, and with two plans below 0.5 % of the rows."""
     random = np.random.default_rng(seed)
     age = random.integers(18, 90, n_rows).astype(float)
     plans = random.choice(
@@ -236,14 +236,14 @@ def test_the_auc_counts_pairs(stayed: list[int], left: list[int], expected: floa
 def test_moments_of_parts_merge_into_those_of_the_whole() -> None:
     values = np.array([1e9 + 1, 1e9 + 2, 1e9 + 6, 1e9 + 7])
     parts = [
-        Piece(
+        PartStatistics(
             len(v), {"age": [len(v), 0]},
             {"age": (float(v.mean()), float(((v - v.mean()) ** 2).sum()))}, b"\0\0\0\1",
         )
         for v in (values[:1], values[1:])
     ]  # fmt: skip
 
-    whole = statistics.merge(Piece(0, {}, {}, b""), statistics.merge(*parts))
+    whole = statistics.merge(PartStatistics(0, {}, {}, b""), statistics.merge(*parts))
 
     assert whole.n_rows == 4
     assert whole.counts == {"age": [4, 0]}

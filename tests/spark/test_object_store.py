@@ -1,7 +1,4 @@
-"""What Spark reads in an object store, put together again; without a cluster.
-
-What Hadoop says of the files of a store, asked of the real one without a session.
-"""
+"""Files of an object store by Hadoop and their lines by Spark, without a cluster."""
 
 import os
 import time
@@ -104,7 +101,7 @@ FOUND = ["a b [1].csv", "b.csv", "folder.csv", "é%20.CSV"]
 
 @pytest.fixture(scope="module", autouse=True)
 def java() -> Iterator[None]:
-    """End Java when it is not asked any more, so that other tests find no child process."""
+    """Stop Java after the tests, which leaves no child process behind."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_SUBMIT_OPTS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
         yield
@@ -118,7 +115,7 @@ def java() -> Iterator[None]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """Serve a folder with files of all kinds of names."""
+    """Serve a folder with files of various names."""
     (tmp_path / "in" / "folder.csv").mkdir(parents=True)
     for name in NAMES:
         (tmp_path / "in" / name).write_text(name)
@@ -128,7 +125,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def place_of(store: Store, name: str = "") -> RemotePath:
-    """Name the folder of the store, or a file in it."""
+    """Return the address of the folder of the store, or of a file."""
     return RemotePath(f"{store.address}/in" + (f"/{name}" if name else ""))
 
 
@@ -179,7 +176,7 @@ def test_what_hadoop_does_not_reach_is_told_with_what_it_needs(
 
 
 def identify(store: Store, name: str, known: dict[str, KnownFile] | None = None) -> KnownFile:
-    """Identify a file as it is now."""
+    """Identify a file by the present state."""
     path = place_of(store, name)
     return object_store.identify(path, object_store.rescan_files([path])[path], known or {})
 

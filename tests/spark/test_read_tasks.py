@@ -1,4 +1,4 @@
-"""Files of an object store give on a cluster what they give here, whatever they hold."""
+"""Files of an object store read on a cluster equal files read here."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def mark(contents: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def make_small() -> dict[str, bytes]:
-    """Make files of few rows: those of the corpus, and rows of all kinds among others."""
+    """Write files of few rows: the corpus, and mixed rows."""
     many = [ROW.replace("x1", f"r{number}") for number in range(20)]
     whole = lines(*many)
     made = {str(number): case.content for number, case in enumerate(CORPUS)}
@@ -55,7 +55,7 @@ def make_small() -> dict[str, bytes]:
 
 
 def make_long() -> dict[str, bytes]:
-    """Make files with a line about as long as one may be."""
+    """Write files with a line near the limit of length."""
     most, many = csv_reader.MAX_LINE_BYTES, [ROW] * 9
     rows = {n_more: "x" * (most - 9 + n_more) + ",1,2,3,1" for n_more in (-1, 0, 1)}
     made = {f"long line {n}": lines(*many, row, *many) for n, row in rows.items()}
@@ -65,30 +65,26 @@ def make_long() -> dict[str, bytes]:
 KINDS = {"small": (make_small, 150), "long": (make_long, 300_000)}
 
 
-def spell(found: FileReading) -> dict[str, Any]:
-    """Spell an account without what tells one file from another."""
+def as_comparable(found: FileReading) -> dict[str, Any]:
+    """Return a reading as a dict, without path and hash of the file."""
     return asdict(found) | {"path": found.path.name, "sha256": ""}
 
 
 def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
-    """Read the files of a folder through Spark's own sources and here; give what differs."""
+    """Read files through Spark's own sources and here, and return the differences."""
     from scripts.core.config import EngineSettings
     from scripts.core.files import RemotePath
-    from scripts.spark import cluster
-    from scripts.spark import object_store as sparkstore
-    from scripts.spark import read_tasks as sparkstored
-    from scripts.spark import row_formats as sparkfiles
-    from scripts.spark import row_formats as sparktexts
+    from scripts.spark import cluster, object_store, read_tasks, row_formats
     from scripts.spark.read_tasks import FILE, REPORT
 
-    paths = [*sparkstore.scan_folder(RemotePath(f"file://{folder}"))]
+    paths = [*object_store.scan_folder(RemotePath(f"file://{folder}"))]
     differ, schema = [], Schema()
-    with cluster.working(EngineSettings(name="spark", master="local[2]")) as session:
+    with cluster.open_cluster(EngineSettings(name="spark", master="local[2]")) as session:
         session.conf.set("spark.sql.files.maxPartitionBytes", n_bytes)
         session.conf.set("spark.sql.files.openCostInBytes", 1)
-        for form in (sparkfiles.FileRows(schema, needs_label=False), sparktexts.Texts(schema)):
-            as_text = isinstance(form, sparktexts.Texts)
-            rows, readings = sparkstored.read_stored_files(session, paths, form)
+        for form in (row_formats.FileRows(schema, needs_label=False), row_formats.Texts(schema)):
+            as_text = isinstance(form, row_formats.Texts)
+            rows, readings = read_tasks.read_stored_files(session, paths, form)
             kept_rows = rows.where(f"`{REPORT}` is null").groupBy(FILE).count().collect()
             counts = {row[FILE]: row["count"] for row in kept_rows}
             for number, found in enumerate(readings):
@@ -96,8 +92,10 @@ def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
                     folder / found.path.name, folder, schema, as_text=as_text, needs_label=False
                 )
                 n_rows = len(next(iter(kept.values()))) if not expected.refused else 0
-                here = spell(expected) | {"n_bytes": 0 if expected.refused else expected.n_bytes}
-                there = spell(found) | {"n_bytes": 0 if found.refused else found.n_bytes}
+                here = as_comparable(expected) | {
+                    "n_bytes": 0 if expected.refused else expected.n_bytes
+                }
+                there = as_comparable(found) | {"n_bytes": 0 if found.refused else found.n_bytes}
                 is_same = found.refused or counts.get(number, 0) == n_rows
                 if here != there or not is_same:
                     differ.append([str(form), here, there, n_rows, counts.get(number, 0)])
@@ -117,7 +115,8 @@ def test_whatever_files_hold_they_are_read_as_here(tmp_path: Path, kind: str) ->
     for name, content in make().items():
         (folder / f"{name}.csv").write_bytes(content)
     code = (
-        "import json, sys; from pathlib import Path; from tests.test_sparkstored import compare;"
+        "import json, sys; from pathlib import Path;"
+        " from tests.spark.test_read_tasks import compare;"
         " print(json.dumps(compare(Path(sys.argv[1]), int(sys.argv[2]))))"
     )
     env = os.environ | {"SPARK_CONF_DIR": str(conf), "SPARK_LOCAL_IP": LOOPBACK}

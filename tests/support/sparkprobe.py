@@ -169,7 +169,7 @@ QUESTIONS = {"mllib": fit_again, "cleaning": clean_in_ways}
 
 def main(what: str, config: Config) -> None:
     """Print what was found as JSON."""
-    with cluster.working(config.engine) as session:
+    with cluster.open_cluster(config.engine) as session:
         print(json.dumps(QUESTIONS[what](config, session)))
 
 

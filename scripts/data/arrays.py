@@ -1,0 +1,11 @@
+"""Type aliases of the numpy arrays that computations on tables take and return."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+# True for each selected row.
+Mask = NDArray[np.bool_]
+# Positions of rows, from 0.
+Places = NDArray[np.int64]
