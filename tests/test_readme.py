@@ -40,7 +40,7 @@ def test_every_program_is_documented(name: str) -> None:
 
 def test_every_endpoint_is_documented(config_path: Path) -> None:
     rules = [
-        re.sub(r"<(?:name:)?(client|file|model)>", r"{\1}", rule.rule)
+        re.sub(r"<(?:name:)?(client|file|model|name)>", r"{\1}", rule.rule)
         for rule in app.create_app(config_path).url_map.iter_rules()
     ]
 
