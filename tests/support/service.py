@@ -46,7 +46,7 @@ DIAGNOSIS: dict[str, Any] = {
 }
 
 
-def make_model(intercept: float = math.log(3), categorical: bool = False) -> Model:
+def make_model(intercept: float = math.log(3), *, categorical: bool = False) -> Model:
     """Make a model whose odds are 3 for a silent month and fall to a third with each activity."""
     statistics = ColumnSummary(column="exited", mean=0.5, median=0.5, standard_deviation=None)
     plan = CategoricalTerm(
