@@ -24,7 +24,7 @@ from scripts.api.auth import Access, EndedSessions
 from scripts.api.http_server import bind, serve_until_stopped
 from scripts.api.middleware import MATCHED, ROUTE, Middleware, answer_bug
 from scripts.api.prediction_log import PredictionLog
-from scripts.api.record_queries import RecordsReader
+from scripts.api.records_reader import RecordsReader
 from scripts.api.responses import Answer, RefusedError, answer_problem, answer_refusal
 from scripts.api.routes import ROUTES, STATIC, as_response
 from scripts.api.routing import Route, RouteTable

@@ -2,18 +2,22 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import request
 
 from scripts.api.middleware import SERVING
 from scripts.api.openapi import Parameter
-from scripts.api.record_queries import query_records
+from scripts.api.records_reader import import_queries, query_records
 from scripts.api.responses import Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
 from scripts.clients.response_types import ClientDetails, Outcomes, Worklist
+from scripts.core.config import WorklistSettings
 from scripts.core.errors import PipelineError
 from scripts.model.ranking import NO_DATA, Band
+
+if TYPE_CHECKING:
+    from scripts.api.record_queries import RecordQueries
 
 DEFAULT_TOP, MAX_TOP = 50, 500
 MAX_TOP_CSV = 10_000
@@ -23,33 +27,38 @@ WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 BANDS = (*map(str, Band), NO_DATA)
 ORDERS = ("risk", "client", "rise")
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-def ask(question: Callable[[Any, Serving], Found]) -> Found:
-    """Ask the records about clients, off the way of predictions.
+def ask(question: "Callable[[RecordQueries], Result]") -> Result:
+    """Run queries for the present request in one transaction.
 
     Parameters
     ----------
     question : callable
-        Takes a connection and what this request is answered from.
+        Takes a `RecordQueries`.
 
     Returns
     -------
     object
-        The answer.
+        The result of `question`.
 
     Raises
     ------
     RefusedError
-        With status 503, if the records cannot be used.
+        With status 503, if the database cannot be used.
     """
-    now: Serving = request.environ[SERVING]
+    serving: Serving = request.environ[SERVING]
     try:
-        found: Found = query_records(now.config, lambda _, connection: question(connection, now))
+        return query_records(serving.config, question)
     except (PipelineError, OSError) as error:
-        raise RefusedError(503, now.without_folders(str(error))) from error
-    return found
+        raise RefusedError(503, serving.without_folders(str(error))) from error
+
+
+def worklist_settings() -> WorklistSettings:
+    """Return the settings of the worklist for the present request."""
+    serving: Serving = request.environ[SERVING]
+    return serving.config.worklist
 
 
 def read_number(name: str, text: str, lowest: int, highest: int) -> int:
@@ -90,17 +99,9 @@ def read_query(max_top: int) -> dict[str, Any]:
 
 
 def find_worklist(max_top: int) -> Worklist:
-    """Find the part of the worklist that is asked for."""
-    wanted = read_query(max_top)
-
-    def question(connection: Any, now: Serving) -> Worklist:
-        # Imported by the first question, as in recall: SQLAlchemy would double the time until the
-        # first prediction.
-        from scripts.clients import worklist as callsheet  # noqa: PLC0415
-
-        return callsheet.worklist_page(connection, now.config.worklist, **wanted)
-
-    return ask(question)
+    """Return the page of the worklist selected by the query string."""
+    selection, settings = read_query(max_top), worklist_settings()
+    return ask(lambda queries: queries.worklist(settings, **selection))
 
 
 def worklist() -> Answer:
@@ -110,11 +111,8 @@ def worklist() -> Answer:
 
 
 def worklist_csv() -> Answer:
-    """Give the same list as a table that no spreadsheet takes for formulas."""
-    # As above.
-    from scripts.clients import formatting as callwords  # noqa: PLC0415
-
-    content = callwords.format_entries_as_csv(find_worklist(MAX_TOP_CSV).clients).encode()
+    """Download today's clients as CSV without spreadsheet formulas."""
+    content = import_queries().entries_as_csv(find_worklist(MAX_TOP_CSV).clients).encode()
     headers = [
         ("Content-Type", CSV),
         ("Content-Disposition", 'attachment; filename="worklist.csv"'),
@@ -123,15 +121,10 @@ def worklist_csv() -> Answer:
 
 
 def find_client(client: str) -> ClientDetails:
-    """Find all of one client, or refuse the request."""
-
-    def question(connection: Any, now: Serving) -> ClientDetails | None:
-        # As above.
-        from scripts.clients import client_history as dossier  # noqa: PLC0415
-
-        return dossier.client_page(connection, now.config.worklist, client)
-
-    page = None if CONTROL.search(client) else ask(question)
+    """Return the score and history of a client, or refuse the request."""
+    page, settings = None, worklist_settings()
+    if not CONTROL.search(client):
+        page = ask(lambda queries: queries.client(settings, client))
     if page is None:
         raise RefusedError(404, "No client of this name was scored.")
     return page
@@ -144,15 +137,9 @@ def client(client: str) -> Answer:
 
 
 def find_outcomes() -> Outcomes:
-    """Find whether predictions came true."""
-
-    def question(connection: Any, now: Serving) -> Outcomes:
-        # As above.
-        from scripts.clients import client_history as aftermath  # noqa: PLC0415
-
-        return aftermath.outcomes_page(connection, now.config.worklist)
-
-    return ask(question)
+    """Return the measured success of earlier predictions."""
+    settings = worklist_settings()
+    return ask(lambda queries: queries.outcomes(settings))
 
 
 def outcomes() -> Answer:

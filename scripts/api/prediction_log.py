@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.api import records_reader
 from scripts.core import keys
 from scripts.core.config import Config
 from scripts.core.errors import PipelineError, describe_bug
@@ -125,16 +126,8 @@ def write(config: Config, rows: list[dict[str, Any]]) -> None:
     PipelineError
         If the records are not there yet, cannot be used, or are of another version.
     """
-    # Imported by the first rows: SQLAlchemy would double the time until the first prediction.
-    from scripts.records import database as storage  # noqa: PLC0415
-    from scripts.records import predictions as traffic  # noqa: PLC0415
-
-    with (
-        storage.open_records(config.database_url, wait_s=WAIT_S, may_change=False) as engine,
-        storage.writing(engine) as connection,
-    ):
-        traffic.record_predictions(connection, rows)
-        traffic.forget_old_predictions(connection, config.retention.predictions)
+    with records_reader.import_queries().writing(config.database_url, WAIT_S) as queries:
+        queries.record_predictions(rows, config.retention.predictions)
 
 
 class PredictionLog:

@@ -26,7 +26,7 @@ from scripts.api.middleware import RELEASE, SERVING, Environ
 from scripts.api.openapi import Operation, Parameter, Tag, Takes, describe
 from scripts.api.predict import answer_prediction
 from scripts.api.prediction_log import UNLOGGED
-from scripts.api.record_queries import RecordsReader
+from scripts.api.records_reader import RecordsReader
 from scripts.api.responses import (
     JSON,
     Answer,

@@ -19,6 +19,14 @@ MAX_COLUMNS, MIN_BAR_COLUMNS = 100, 80
 log = logging.getLogger(__name__)
 
 
+def import_tqdm() -> Any:
+    """Import tqdm with its logging helper, and return it."""
+    # Only a terminal has a bar, and a run with nothing new must not pay for it.
+    import tqdm.contrib.logging  # noqa: PLC0415
+
+    return tqdm
+
+
 def format_left(seconds: float) -> str:
     """Spell a time that is left; nobody needs the seconds of an hour."""
     if seconds < 60:
@@ -106,10 +114,7 @@ class Progress:
             "bar_format": spelled,
         }
         if self.bar is None:
-            # Most runs draw none.
-            from tqdm import tqdm  # noqa: PLC0415
-
-            self.bar = tqdm(
+            self.bar = import_tqdm().tqdm(
                 file=self.place, leave=False, ascii="-#", initial=facts.pop("n"), **facts
             )
             return
@@ -128,10 +133,8 @@ def logged_above(place: TextIO | None) -> contextlib.AbstractContextManager[None
     """Have what is logged stand above a bar on a terminal."""
     if place is None:
         return contextlib.nullcontext()
-    # Most runs draw no bar.
-    from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
-
-    redirected: contextlib.AbstractContextManager[None] = logging_redirect_tqdm()
+    redirected: contextlib.AbstractContextManager[None]
+    redirected = import_tqdm().contrib.logging.logging_redirect_tqdm()
     return redirected
 
 

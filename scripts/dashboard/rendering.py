@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from scripts.api import routes
 from scripts.api.middleware import ROLE, SERVING, Environ
-from scripts.api.record_queries import NO_RECORDS
+from scripts.api.records_reader import NO_RECORDS
 from scripts.api.responses import PROBLEM, Answer, Headers
 from scripts.api.routing import READING
 from scripts.api.serving_state import Serving

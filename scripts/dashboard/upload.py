@@ -19,6 +19,7 @@ import msgspec
 from flask import request
 
 from scripts.api.middleware import ROLE, SERVING
+from scripts.api.records_reader import import_queries
 from scripts.api.responses import Answer, Headers, RefusedError
 from scripts.api.serving_state import Serving
 from scripts.api.tokens import Role
@@ -120,23 +121,16 @@ def upload() -> Answer:
 Columns = dict[str, list[Any]]
 
 
-def rank_columns(now: Serving, schema: Schema, columns: Columns) -> list[WorklistEntry]:
-    """Rank the clients of a table that was read."""
-    # Imported by the first question, as in clientviews.
-    from scripts.clients import worklist as callsheet  # noqa: PLC0415
-
-    n_rows = len(columns[schema.features[0]])
+def rank_columns(now: Serving, columns: Columns) -> list[WorklistEntry]:
+    """Rank the clients of an uploaded table."""
     used, config = now.release_or_refuse().model, now.config
-    return callsheet.rank_table(used, columns, config.api, config.worklist, n_rows)
+    return import_queries().rank_table(used, columns, config.api, config.worklist)
 
 
 def as_csv(entries: list[WorklistEntry]) -> Answer:
-    """Give a ranking as a table for a spreadsheet."""
-    # As above.
-    from scripts.clients import formatting as callwords  # noqa: PLC0415
-
+    """Answer a ranking as CSV for a spreadsheet."""
     headers = [("Content-Type", CSV), ("Content-Disposition", 'attachment; filename="ranked.csv"')]
-    return Answer(200, callwords.format_entries_as_csv(entries).encode(), headers)
+    return Answer(200, import_queries().entries_as_csv(entries).encode(), headers)
 
 
 def rank() -> Answer:
@@ -153,7 +147,7 @@ def rank() -> Answer:
     n_usable = found.n_rows - len(found.rejected)
     if found.refused or n_usable <= 0:
         return show_page(422, action="rank", sent=sent, found=found)
-    entries = rank_columns(now, schema, columns)
+    entries = rank_columns(now, columns)
     if request.form.get("as") == "csv":
         return as_csv(entries)
     return show_page(

@@ -10,8 +10,9 @@ The page on which a browser logs in and out.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from flask import current_app, request
@@ -19,7 +20,7 @@ from flask import current_app, request
 from scripts.api import auth, client_routes, routes
 from scripts.api.auth import Access, is_from_proxy
 from scripts.api.middleware import SERVING
-from scripts.api.record_queries import RecordsReader
+from scripts.api.records_reader import RecordsReader
 from scripts.api.responses import Answer, RefusedError, RunEntry, answer_problem
 from scripts.api.routes import state_of_health
 from scripts.api.serving_state import Serving
@@ -29,7 +30,8 @@ from scripts.reports import chart_files
 from scripts.reports.chart_files import Chart, Gallery
 from scripts.scheduler.next_run import Schedule
 
-N_MODELS, N_DEPLOYMENTS, N_RUNS = 30, 20, 30
+if TYPE_CHECKING:
+    from scripts.api.record_queries import RecordQueries
 
 
 def sort_charts(drawn: Gallery | None) -> dict[str, list[Chart]]:
@@ -40,7 +42,9 @@ def sort_charts(drawn: Gallery | None) -> dict[str, list[Chart]]:
     return by_page
 
 
-def show_records(template: str, question: Any, **facts: Any) -> Answer:
+def show_records(
+    template: str, question: "Callable[[RecordQueries], dict[str, Any]]", **facts: Any
+) -> Answer:
     """Render a page of what the records answer, or of why they do not."""
     now: Serving = request.environ[SERVING]
     answered, fault = {}, ""
@@ -65,21 +69,9 @@ def models() -> Answer:
     release = now.release
     stamp = None if release is None else release.manifest.model_stamp
 
-    def question(connection: Any, _now: Serving) -> dict[str, Any]:
-        # Imported by the first question, as in clientviews.
-        from scripts.dashboard import page_queries as overview  # noqa: PLC0415
-        from scripts.records import run_details as runstory  # noqa: PLC0415
-        from scripts.records import runs as database  # noqa: PLC0415
-
-        return {
-            **overview.find_evidence(connection, stamp),
-            "models": runstory.decided_models(connection, N_MODELS),
-            "deployments": database.list_deployments(connection, N_DEPLOYMENTS),
-        }
-
     return show_records(
         "models.html",
-        question,
+        lambda queries: queries.models(stamp),
         served=release,
         effects=[] if release is None else explanation.list_effects(release.model),
         model=None,
@@ -93,24 +85,10 @@ def data() -> Answer:
     """Show the columns of the last dataset, their drift, and one column over the runs."""
     wanted = request.args.get("column", "")
 
-    def question(connection: Any, _now: Serving) -> dict[str, Any]:
-        # As above.
-        from scripts.dashboard import page_queries as overview  # noqa: PLC0415
-        from scripts.records import run_details as runstory  # noqa: PLC0415
-        from scripts.records import runs as database  # noqa: PLC0415
-
-        run_id = runstory.last_described_run(connection)
-        if run_id is None:
-            return {"states": overview.find_states(connection)}
-        columns = database.column_statistics_of_run(connection, run_id)
-        past = {
-            row["column"]: database.list_column_statistics(connection, row["column"], N_RUNS)
-            for row in columns
-        }
-        return {
-            "run": database.find_run(connection, run_id),
-            "states": overview.find_states(connection),
-            "columns": columns,
+    def question(queries: "RecordQueries") -> dict[str, Any]:
+        facts = queries.dataset()
+        past = facts.pop("past", {})
+        return facts | {
             "trends": {
                 name: inline_charts.draw_trend([row["mean"] for row in reversed(rows)])
                 for name, rows in past.items()
@@ -139,16 +117,13 @@ def overview() -> Answer:
     release = now.release
     stamp = None if release is None else release.manifest.model_stamp
 
-    def question(connection: Any, now: Serving) -> dict[str, Any]:
-        # Imported by the first question, as in clientviews.
-        from scripts.dashboard import page_queries as overview  # noqa: PLC0415
-
-        return overview.find_overview(connection, now.config.worklist, now.release_name, stamp)
-
+    settings = now.config.worklist
     facts: dict[str, Any] = dict.fromkeys(RECORDS)
     fault = ""
     try:
-        facts = client_routes.ask(question)
+        facts = client_routes.ask(
+            lambda queries: queries.overview(settings, now.release_name, stamp)
+        )
     except RefusedError as refusal:
         fault = refusal.detail
     return rendering.show(
@@ -197,20 +172,13 @@ def client() -> Answer:
     """Show one client: the risk, why, why it changed, the history and the outcome."""
     name = request.args.get("name", "")
     page = client_routes.find_client(name)
-
-    def question(connection: Any, _now: Serving) -> Any:
-        # Imported by the first question, as in clientviews.
-        from scripts.clients import client_history as dossier  # noqa: PLC0415
-
-        return dossier.split_risk(connection, page.last)
-
     api = request.environ[SERVING].config.api
     scores = [(s.scored_at, s.probability, s.band) for s in reversed(page.history)]
     reasons = {reason.text: reason.effect for reason in page.reasons}
     return rendering.show(
         "client.html",
         client=page,
-        split=client_routes.ask(question),
+        split=client_routes.ask(lambda queries: queries.split_risk(page.last)),
         reason_bars=inline_charts.draw_bars(reasons),
         line=inline_charts.draw_line(scores, (api.medium_risk_from, api.high_risk_from)),
         limits={"medium": api.medium_risk_from, "high": api.high_risk_from},
@@ -262,21 +230,15 @@ def runs() -> Answer:
 
 def run() -> Answer:
     """Show one run: its steps with their durations, its files, verdict, evidence and decision."""
-    number = request.args.get("id", "")
-
-    def question(connection: Any, _now: Serving) -> dict[str, Any] | None:
-        # Imported by the first question, as in clientviews.
-        from scripts.records import run_details as runstory  # noqa: PLC0415
-
-        return runstory.find_story(connection, int(number))
-
-    story = client_routes.ask(question) if NUMBER.fullmatch(number) else None
-    if story is None:
+    number, details = request.args.get("id", ""), None
+    if NUMBER.fullmatch(number):
+        details = client_routes.ask(lambda queries: queries.run(int(number)))
+    if details is None:
         raise RefusedError(404, "The records have no run of this number.")
     now: Serving = request.environ[SERVING]
-    for file in story["files"]:
+    for file in details["files"]:
         file["name"] = Path(file["path"]).name
-    return rendering.show("run.html", tidy=now.without_folders, **story)
+    return rendering.show("run.html", tidy=now.without_folders, **details)
 
 
 HOME = "/"

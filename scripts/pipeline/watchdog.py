@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from scripts.core import console
 from scripts.core.errors import RunTimeoutError
+from scripts.pipeline import ping_request
 
 # So long a run may take to end by itself once its time is up, asked every few seconds.
 GRACE_S = 30.0
@@ -152,9 +153,6 @@ def url_of(ping_url: str, signal: Signal) -> str:
 
 def send(ping_url: str, signal: Signal, text: str, failures: list[str]) -> None:
     """Send one signal; note a failure, without the URL, which is a secret of its own."""
-    # Imported when there is a monitor: a run with nothing new must not pay for it otherwise.
-    from scripts.pipeline import ping_request  # noqa: PLC0415
-
     try:
         url = url_of(ping_url, signal)
     except ValueError as error:

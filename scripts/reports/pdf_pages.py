@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -176,9 +177,6 @@ class PdfLayout:
 
     def render(self) -> bytes:
         """Render the pages as PDF; the same content at the same time gives the same bytes."""
-        # It brings a library for fonts, which a run without a report need not pay for.
-        from matplotlib.backends.backend_pdf import PdfPages  # noqa: PLC0415
-
         self.finish_pages()
         buffer = io.BytesIO()
         facts = {

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from scripts.core.errors import PipelineError
+from scripts.scheduler import backends, schedule, scheduled_job
 
 # Asking takes two short commands, so it is done once a minute at most.
 VALID_S = 60.0
@@ -24,18 +25,13 @@ class NextRun:
 
 def find_next_run(config_path: Path, now: datetime) -> NextRun:
     """Look up when the full process of an installation is started next."""
-    # Imported by the first look: the crontab and what reads it are for this page only.
-    from scripts.scheduler import backends  # noqa: PLC0415
-    from scripts.scheduler import schedule as schedules  # noqa: PLC0415
-    from scripts.scheduler import scheduled_job as jobs  # noqa: PLC0415
-
-    installation = jobs.Installation(config_path.resolve())
+    installation = scheduled_job.Installation(config_path.resolve())
     try:
         backend = backends.choose_backend(None, installation)
         job = backend.read(installation)
         if job is None:
             return NextRun()
-        words = schedules.describe(job.expression)
+        words = schedule.describe(job.expression)
         if job.paused_since is not None:
             return NextRun(schedule=words, text="Paused: run python -m scripts.automate resume.")
         times = backend.next_times(job.expression, now, 1)
