@@ -1,7 +1,4 @@
-"""The service: answers predictions and questions over HTTP from the release in production.
-
-The table of the pages, and of what they are made of.
-"""
+"""The service: predictions and queries over HTTP, answered by the release in production."""
 
 import asyncio
 import gc
@@ -44,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 def record_route() -> None:
-    """Note which route a request found, for the numbers and the log.
+    """Record the matched route for metrics and logs.
 
     Raises
     ------
@@ -60,7 +57,7 @@ def record_route() -> None:
 
 
 def answer_http_error(error: HTTPException) -> Response:
-    """Answer an error of Flask's as a problem document, keeping its headers, such as Allow."""
+    """Answer an HTTP error of Flask with a problem document, with its headers such as Allow."""
     headers = [(k, v) for k, v in error.get_headers() if k.lower() != "content-type"]
     return as_response(answer_problem(error.code or 500, error.description or "", headers))
 
@@ -76,7 +73,7 @@ def answer_unexpected(error: Exception) -> Response:
 
 
 def present_gauges(live: ReleaseReloader, history: RecordsReader) -> list[Gauge]:
-    """Read the numbers of the present state: what serves, and since when."""
+    """Return the gauges of the present state: release, readiness and ages."""
     now = live.last()
     gauges = [
         Gauge("adras_ready", "Whether there is a release to answer from.", now.release is not None)
@@ -98,21 +95,21 @@ def present_gauges(live: ReleaseReloader, history: RecordsReader) -> list[Gauge]
 
 
 class MemoryRequest(Request):
-    """A request whose files stay in memory, as its body does: a full disk is no matter."""
+    """A request with uploaded files in memory, independent of free disk space."""
 
     def _get_file_stream(self, *_: object, **__: object) -> IO[bytes]:
         return io.BytesIO()
 
 
 class NameConverter(BaseConverter):
-    """A part of a path that is a name: any text, slashes included, also as its first character."""
+    """A path parameter of any text, with slashes anywhere."""
 
     regex = ".+"
     part_isolating = False
 
 
 def make_flask(metrics: Metrics, table: RouteTable) -> Flask:
-    """Make the Flask application with all routes; what stands before it is not here."""
+    """Make the Flask application with its routes, without the middleware."""
     app = Flask("adras", static_folder=None, template_folder=None)
     app.request_class = MemoryRequest
     app.extensions |= {"metrics": metrics}
@@ -134,12 +131,12 @@ def make_flask(metrics: Metrics, table: RouteTable) -> Flask:
 
 
 def as_error(environ: dict[str, Any], answer: Answer) -> Answer:
-    """Show an error to a browser as a page, and to other clients where they look for it."""
+    """Add the error formats of browsers and inference clients to an answer."""
     return inference_protocol.add_error(environ, as_page(environ, answer))
 
 
 def check_is_closed(config_path: Path) -> Tokens:
-    """Read the tokens, and refuse to be open to other machines without one.
+    """Return the tokens, or raise if the service is open to the network without a token.
 
     Raises
     ------
@@ -202,7 +199,7 @@ def create_app(config_path: Path) -> Flask:
 
 
 def serve_alone(config_path: Path, listener: socket.socket) -> None:
-    """Serve in this process, until stopped."""
+    """Serve in the present process until stopped."""
     app = create_app(config_path)
     door: Middleware = app.extensions["door"]
     if app.extensions["live"].last().config.api.access_log:
@@ -228,7 +225,7 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
 
 
 def serve_in_processes(config_path: Path, listener: socket.socket, n_processes: int) -> None:
-    """Serve in several processes, whose numbers are added up, until stopped."""
+    """Serve in several processes with shared metrics, until stopped."""
     with tempfile.TemporaryDirectory(prefix="adras-metrics-") as folder:
 
         def work() -> None:

@@ -1,7 +1,4 @@
-"""Who may ask: tokens compared in constant time, failed logins limited per address.
-
-Sessions of browsers: a signed cookie that stands for a token and ends when the token changes.
-"""
+"""Authentication of requests: tokens, browser sessions, failed logins and request origins."""
 
 import hashlib
 import hmac
@@ -41,7 +38,7 @@ WHO = ("WWW-Authenticate", 'Bearer realm="adras"')
 
 
 def normalize_address(text: str) -> str:
-    """Return an IP address in its one spelling, without port, brackets and zone.
+    """Return the canonical form of an IP address, without port, brackets and zone.
 
     Parameters
     ----------
@@ -67,7 +64,7 @@ def normalize_address(text: str) -> str:
 
 
 def site_of(address: str) -> str:
-    """Name the address that failed logins are counted for; a whole site of IPv6 counts as one."""
+    """Return the key for counting failed logins: the IPv4 address, or the IPv6 network."""
     address = normalize_address(address)
     if ":" not in address:
         return address
@@ -75,7 +72,7 @@ def site_of(address: str) -> str:
 
 
 def is_from_proxy(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> bool:
-    """Return whether a request comes from a proxy of ours, whose headers are believed."""
+    """Return whether a request comes from a trusted proxy."""
     if not trusted_proxies:
         return False
     address = normalize_address(str(environ.get("REMOTE_ADDR", "")))
@@ -83,7 +80,7 @@ def is_from_proxy(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...]) 
 
 
 def client_address(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> str:
-    """Return the address of the client: behind a proxy the last one that no proxy of ours added.
+    """Return the client's address: behind proxies, the last forwarded address of no proxy.
 
     Parameters
     ----------
@@ -105,13 +102,13 @@ def client_address(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...])
 
 @dataclass
 class Window:
-    """The wrong tokens of one address within a minute: how often each was sent, by its hash."""
+    """The wrong tokens of an address within a minute: the count of each, by hash."""
 
     started_s: float
     n_by_token: Counter[bytes] = field(default_factory=Counter)
 
     def is_full(self, token: bytes) -> bool:
-        """Return whether this token is not to be tried again."""
+        """Return whether a token has reached the limit of attempts."""
         n_times = self.n_by_token[token]
         n_tokens = len(self.n_by_token)
         return n_times >= MAX_FAILED_LOGINS or (not n_times and n_tokens >= MAX_FAILED_LOGINS)
@@ -131,11 +128,11 @@ class FailedLogins:
         self._key = secrets.token_bytes(32)
 
     def _hash(self, token: bytes) -> bytes:
-        """Hash a token with the key of this process."""
+        """Hash a token with the key of the process."""
         return hashlib.blake2b(token, digest_size=N_HASH_BYTES, key=self._key).digest()
 
     def count(self, address: str, token: bytes) -> float:
-        """Count a wrong token; after a minute an address begins anew.
+        """Count a wrong token in the window of an address, which lasts a minute.
 
         Parameters
         ----------
@@ -165,7 +162,7 @@ class FailedLogins:
 
 @dataclass(frozen=True)
 class Session:
-    """A session of a browser, as its cookie has it."""
+    """The content of a session cookie."""
 
     role: Role
     identifier: str
@@ -173,12 +170,12 @@ class Session:
 
     @property
     def name(self) -> str:
-        """The name of its file once it has ended; the moment says when the file may go."""
+        """Return the session's file name in the list of ended sessions: start and identifier."""
         return f"{self.began_s}-{self.identifier}"
 
 
 class EndedSessions:
-    """The list of sessions that were ended: a folder with an empty file for each.
+    """The list of ended sessions, kept as a folder with an empty file for each.
 
     The other processes of the service see a file at once, and a restart forgets none. A file is
     removed when its session would be over by itself.
@@ -195,7 +192,7 @@ class EndedSessions:
         self._looking: threading.Thread | None = None
 
     def add(self, session: Session) -> None:
-        """Add a session durably, and forget those that would be over by themselves.
+        """Add a session durably, and delete the expired sessions of the list.
 
         Raises
         ------
@@ -263,7 +260,7 @@ class EndedSessions:
 
 
 class Access:
-    """Let in who holds the token that a route wants, or a session that one began with it."""
+    """Authorization of requests by token or by browser session."""
 
     def __init__(self, tokens: Tokens, ended: EndedSessions | None = None) -> None:
         self._tokens = tokens
@@ -276,7 +273,7 @@ class Access:
         return bool(self._tokens.by_role)
 
     def _role_of_token(self, sent: bytes) -> Role | None:
-        """Say which role a token has, comparing bytes in constant time."""
+        """Return the role of a token, or None, with a comparison in constant time."""
         found = None
         for role, token in self._tokens.by_role.items():
             if hmac.compare_digest(sent, token):
@@ -293,7 +290,7 @@ class Access:
     def _refuse_token(
         self, environ: Mapping[str, Any], token: bytes, trusted_proxies: tuple[str, ...]
     ) -> None:
-        """Count a wrong token, and refuse the client who has sent too many."""
+        """Count a wrong token, and refuse a client with too many."""
         wait_s = self._failed.count(client_address(environ, trusted_proxies), token)
         if wait_s:
             raise RefusedError(
@@ -306,7 +303,7 @@ class Access:
     def begin_session(
         self, environ: Mapping[str, Any], token: str, trusted_proxies: tuple[str, ...] = ()
     ) -> str:
-        """Begin the session of a browser whose user knows a token.
+        """Begin a browser session with a token.
 
         Parameters
         ----------
@@ -335,7 +332,7 @@ class Access:
         return self._sessions.spell(role)
 
     def end_session(self, environ: Mapping[str, Any]) -> None:
-        """End the session of a browser, so that a copy of its cookie opens nothing any more.
+        """End a browser session, also for copies of the cookie.
 
         Raises
         ------
@@ -347,7 +344,7 @@ class Access:
     def check(
         self, environ: Mapping[str, Any], wanted: Role, trusted_proxies: tuple[str, ...] = ()
     ) -> Role | None:
-        """Refuse a request whose sender may not have what it asks for.
+        """Refuse a request without the required role.
 
         Parameters
         ----------
@@ -387,7 +384,7 @@ class Access:
 
 
 def check_origin(environ: Mapping[str, Any]) -> None:
-    """Refuse what a page of somebody else makes a browser send here.
+    """Refuse a cross-site request of a browser.
 
     A program that holds a token says so in a header, which no other page can add.
 
@@ -410,7 +407,7 @@ def check_origin(environ: Mapping[str, Any]) -> None:
 
 
 def check_host(environ: Mapping[str, Any]) -> None:
-    """Refuse, where no token is set, a name under which only a web page could know this service.
+    """Refuse an unknown Host header where no token is set, against DNS rebinding.
 
     A page whose name is made to point here (DNS rebinding) could else ask as its visitor.
     """
@@ -442,7 +439,7 @@ log = logging.getLogger(__name__)
 
 
 class Sessions:
-    """Spell and read the cookies of sessions.
+    """Signed session cookies, each valid until expiry or a change of the token.
 
     The key is made of the token: it is the same in every process and after a restart, and another
     one once the token is.
@@ -461,14 +458,14 @@ class Sessions:
         self._signers: dict[Role, TimestampSigner] = {}
 
     def _signer(self, role: Role) -> TimestampSigner:
-        """Give what signs for a role; made when first wanted, since that takes a while."""
+        """Return the signer of a role, made at the first call since key derivation is slow."""
         if role not in self._signers:
             key = hashlib.pbkdf2_hmac("sha256", self._tokens.by_role[role], SALT, N_ITERATIONS)
             self._signers[role] = TimestampSigner(key, salt=SALT, digest_method=hashlib.sha256)
         return self._signers[role]
 
     def spell(self, role: Role) -> str:
-        """Spell the value of the cookie of a session that begins now."""
+        """Return the cookie value of a session beginning now."""
         identifier = secrets.token_hex(N_ID_BYTES)
         return self._signer(role).sign(f"{role}.{identifier}").decode()
 
@@ -495,7 +492,7 @@ class Sessions:
         return Session(Role(role), identifier, int(began_at.timestamp())) if identifier else None
 
     def role_of(self, environ: Mapping[str, Any]) -> Role | None:
-        """Return the role of the session of a request; None without one, or when it has ended.
+        """Return the role of a request's session, or None without a valid session.
 
         Raises
         ------
@@ -506,7 +503,7 @@ class Sessions:
         return None if session is None or self._ended.has(session) else session.role
 
     def end(self, environ: Mapping[str, Any]) -> None:
-        """End the session of a request, for good and in every process; nothing without one.
+        """End the session of a request in every process.
 
         Raises
         ------
@@ -529,7 +526,7 @@ class Sessions:
 
 
 def set_cookie(value: str, *, is_secure: bool) -> tuple[str, str]:
-    """Spell the header that hands a session to a browser; "" ends one.
+    """Return the Set-Cookie header of a session, or of its end for an empty value.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""How many bytes of large bodies may be in memory at one time, those of all requests together."""
+"""The limit on the bytes of large request bodies in memory at one time."""
 
 
 class ByteBudget:
-    """Counts the bytes of the bodies under way; to be used by one thread.
+    """A counter of the bytes of open request bodies, for one thread.
 
     Parameters
     ----------
@@ -18,7 +18,7 @@ class ByteBudget:
         self.n_bytes = 0
 
     def take(self, n_bytes: int, largest_bytes: int) -> bool:
-        """Count bytes that arrived; False, and nothing is counted, if they are too many.
+        """Reserve bytes and return True, or return False if the limit would be exceeded.
 
         Parameters
         ----------
@@ -34,5 +34,5 @@ class ByteBudget:
         return True
 
     def give_back(self, n_bytes: int) -> None:
-        """Count bytes that are no longer held."""
+        """Release reserved bytes."""
         self.n_bytes -= n_bytes

@@ -1,4 +1,4 @@
-"""What the service answers about clients: whom to call, one client, what became of them."""
+"""Views of the client routes: worklist, one client, outcomes."""
 
 import re
 from collections.abc import Callable
@@ -69,14 +69,14 @@ def read_number(name: str, text: str, lowest: int, highest: int) -> int:
 
 
 def read_word(name: str, text: str, words: tuple[str, ...]) -> str:
-    """Read one of a few words off the query string."""
+    """Read a word of a fixed set off the query string."""
     if text not in words:
         raise RefusedError(422, f"Expected {name} to be one of {', '.join(words)}.")
     return text
 
 
 def read_query(max_top: int) -> dict[str, Any]:
-    """Read what part of the worklist is asked for; anything else behind the path is refused."""
+    """Read the selection of the worklist off the query string, or refuse unknown parameters."""
     given = request.args.to_dict(flat=False)
     unknown = sorted(set(given) - {parameter.name for parameter in LIST})
     if unknown or any(len(values) > 1 for values in given.values()):
@@ -131,7 +131,7 @@ def find_client(client: str) -> ClientDetails:
 
 
 def client(client: str) -> Answer:
-    """Tell all of one client: the last score, why it is so, why it changed, and the history."""
+    """Return a client's last score, reasons, change since the score before, and history."""
     page = find_client(client)
     return answer_json(page, release=page.release)
 
@@ -143,7 +143,7 @@ def find_outcomes() -> Outcomes:
 
 
 def outcomes() -> Answer:
-    """Tell whether predictions came true: precision, exits missed, calibration, early warning."""
+    """Return the success of predictions: precision, missed exits, calibration, early warning."""
     page = find_outcomes()
     return answer_json(page, release=page.release)
 

@@ -1,4 +1,4 @@
-"""Request tables whose rows or columns are arrays, decoded straight into the arrays of a model."""
+"""Request tables of arrays, decoded straight into the arrays of a model."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -37,14 +37,14 @@ class RequestRows:
 
 
 class Split(Struct):
-    """A table as pandas writes it by `to_json(orient="split")`, its rows not decoded yet."""
+    """A table in the format of pandas' `to_json(orient="split")`, with undecoded rows."""
 
     columns: list[str]
     data: Raw
 
 
 def lowest_number(schema: Schema, name: str) -> float:
-    """Return the smallest number that a numeric column may have."""
+    """Return the lower limit of a numeric column."""
     return max(schema.minimums.get(name, -math.inf), -LARGEST_NUMBER)
 
 
@@ -105,7 +105,7 @@ class ArrayDecoder:
         self._decode_columns = msgspec.json.Decoder(columns).decode
 
     def _decoder(self, names: tuple[str, ...]) -> Callable[[Raw], Any] | None:
-        """Return the decoder of rows in this order; None if the strict way must read them."""
+        """Return the decoder of rows in a column order, or None if only the strict reader fits."""
         found = self._decoders.get(names)
         if found is not None:
             return found
@@ -125,11 +125,11 @@ class ArrayDecoder:
         return found
 
     def read_split(self, table: Split) -> RequestRows | None:
-        """Read rows of values in the order of the named columns; None if they must be explained."""
+        """Read rows in the order of the named columns, or return None for the strict reader."""
         return self._read_rows(tuple(table.columns), table.data)
 
     def read_unnamed(self, data: Raw) -> RequestRows | None:
-        """Read rows of values in the order of the model's columns; None as for `read_split`."""
+        """Read rows in the order of the model's columns, or return None for the strict reader."""
         return self._read_rows(self._schema.features, data)
 
     def _read_rows(self, names: tuple[str, ...], data: Raw) -> RequestRows | None:
@@ -151,7 +151,7 @@ class ArrayDecoder:
         )
 
     def read_columns(self, data: Raw) -> RequestRows | None:
-        """Read an object of one array per column; None as for `read_split`."""
+        """Read an object with an array per column, or return None for the strict reader."""
         try:
             decoded = self._decode_columns(data)
         except UNREADABLE:

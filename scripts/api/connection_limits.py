@@ -1,8 +1,4 @@
-"""Which connections are ended so that nobody shuts others out: too many of one address, idle ones.
-
-The server keeps the connections, and offers no way to ask for them. They are found among the open
-files of the process, and an ended one is noticed by the server as one whose client left.
-"""
+"""Limits on open connections, per client address and by idle time."""
 
 import asyncio
 import logging
@@ -33,21 +29,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection: whose it is, how long nothing went over it, and a handle of its own."""
+    """An open connection: client address, idle time, and a handle."""
 
     peer: Peer
     idle_s: float
     handle: socket.socket
 
     def end(self) -> None:
-        """End it."""
+        """End the connection."""
         # A client may be quicker.
         with suppress(OSError):
             self.handle.shutdown(socket.SHUT_RDWR)
 
 
 def read_connection(handle: socket.socket, port: int) -> Connection | None:
-    """Describe an open socket; None if it is no connection of the service."""
+    """Describe an open socket, or return None for a socket of another service."""
     try:
         if handle.type != socket.SOCK_STREAM or handle.getsockname()[1] != port:
             return None
@@ -61,7 +57,7 @@ def read_connection(handle: socket.socket, port: int) -> Connection | None:
 
 
 def list_connections(port: int) -> Iterator[Connection]:
-    """Yield the connections to a port of this process; each is valid until the next."""
+    """Yield the connections to a port of this process, each valid until the next."""
     for path in OPEN_FILES.iterdir():
         try:
             # A handle of our own: the server may close its, and the number be another file's.
@@ -145,7 +141,7 @@ class ConnectionLimits:
         return f"{host}:{port}" in self._busy or f"[{host}]:{port}" in self._busy
 
     def end_surplus(self) -> int:
-        """End what is too much, those idle the longest first; return how many."""
+        """End connections beyond the limits, longest idle first, and return their number."""
         found = [(c.peer, c.idle_s) for c in list_connections(self._port)]
         allowed_s = allowed_idle_s(len(found), self._n_most, self._longest_idle_s)
         trusted = self._trusted()

@@ -1,4 +1,4 @@
-"""Requests as most clients send them, decoded straight into the numbers and words of one model."""
+"""Fast decoding of common prediction requests into the numbers and categories of one model."""
 
 from itertools import chain
 from operator import attrgetter
@@ -37,7 +37,7 @@ def make_row_type(schema: Schema, *, with_ids: bool) -> type[Struct]:
 
 
 def make_express(used: Model, *, with_ids: bool) -> "FastPredictor | None":
-    """Make the quick way to a model; None for names of columns that the library cannot look for."""
+    """Make the fast predictor of a model, or None for column names msgspec cannot decode."""
     try:
         return FastPredictor(used, with_ids=with_ids)
     except ValueError:
@@ -45,7 +45,7 @@ def make_express(used: Model, *, with_ids: bool) -> "FastPredictor | None":
 
 
 class FastPredictor:
-    """Decodes and computes what needs no explanation, to the same bits as `payload` and `model`.
+    """Decoder and predictor for plain requests, equal bit for bit to the strict way.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class FastPredictor:
         ]
 
     def read(self, body: bytes) -> list[Row] | RequestRows | None:
-        """Read the rows off a JSON body; None if a stricter look must say what is wrong with it.
+        """Decode the rows of a JSON body, or return None for the strict reader.
 
         Notes
         -----
@@ -106,7 +106,7 @@ class FastPredictor:
         return self._read_tensor(given[0])
 
     def _read_tensor(self, content: Raw) -> list[Row] | RequestRows | None:
-        """Read what MLflow takes as instances or inputs: named rows, unnamed ones, or columns."""
+        """Decode MLflow's instances or inputs: named rows, unnamed rows, or columns."""
         start = bytes(memoryview(content)[:64]).translate(None, b" \t\r\n")
         if start.startswith(b"{"):
             return self._arrays.read_columns(content)
@@ -119,7 +119,7 @@ class FastPredictor:
         return rows
 
     def columns(self, rows: list[Row]) -> dict[str, NDArray[Any]]:
-        """Turn rows into one array per feature, as `model.probabilities` wants them."""
+        """Return an array per feature, as `logistic_model.probabilities` expects."""
         arrays: dict[str, NDArray[Any]] = self._read_matrix(rows) or {
             name: columnar.make_numbers(list(map(get, rows))) for name, get in self._numeric
         }
@@ -128,7 +128,7 @@ class FastPredictor:
         return arrays
 
     def _read_matrix(self, rows: list[Row]) -> dict[str, NDArray[np.float64]]:
-        """Take the columns out of rows of numbers alone, which is faster the more there are."""
+        """Extract the columns of purely numeric rows, faster for large requests."""
         if self._categorical or self._ids:
             return {}
         cells = chain.from_iterable(map(astuple, rows))
@@ -142,11 +142,11 @@ class FastPredictor:
         return {name: column for (name, _), column in zip(self._numeric, columns, strict=True)}
 
     def identifiers(self, rows: list[Row]) -> list[tuple[Any, ...]]:
-        """Take the identifiers of each row, UNSET where they were not sent."""
+        """Return the identifiers of each row, UNSET for missing members."""
         return [tuple(get(row) for get in self._ids) for row in rows]
 
     def probability(self, row: Row) -> float | None:
-        """Compute the probability of one row; None if it has a category that must be named.
+        """Compute the probability of a single row, or None for an unknown category.
 
         Notes
         -----

@@ -1,9 +1,4 @@
-"""Serves an application over HTTP: sockets, limits of time and size, worker processes, the end.
-
-How long requests may take to arrive: one timer for all, as one each costs half a prediction.
-
-Runs the service in several processes that share one socket, and keeps them running.
-"""
+"""The HTTP server: sockets, time and size limits, worker processes and shutdown."""
 
 import asyncio
 import ctypes
@@ -80,7 +75,7 @@ log = logging.getLogger(__name__)
 
 
 def allow_open_files() -> None:
-    """Let this process have as many open files as connections need, as far as it may."""
+    """Raise the limit of open files to the number of connections, as far as permitted."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CONNECTIONS + OTHER_FILES
     if hard != resource.RLIM_INFINITY:
@@ -120,13 +115,13 @@ def bind(api: ApiSettings) -> socket.socket:
 
 @lru_cache(maxsize=256)
 def wsgi_key(name: str) -> str:
-    """Spell the name of a header as WSGI does."""
+    """Return the WSGI key of an HTTP header."""
     key = name.upper().replace("-", "_")
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 def wsgi_environ(scope: Scope) -> dict[str, Any] | None:
-    """Describe a request as WSGI does; None if its header is larger than allowed.
+    """Return the WSGI environ of a request, or None for an oversized header.
 
     A header whose name holds an underscore is dropped: WSGI could not tell it from the one with
     a hyphen, so that a client could pretend to be what only a proxy may say.
@@ -161,13 +156,13 @@ def wsgi_environ(scope: Scope) -> dict[str, Any] | None:
 
 
 def cut_short() -> Answer:
-    """Answer a body that ended early: its client hung up, closed its half, or sent it wrongly."""
+    """Answer an incomplete body."""
     detail = "The body ended early, or its chunks are not as HTTP has them, without trailers."
     return answer_problem(400, detail, [("Connection", "close")])
 
 
 class Intake:
-    """Reads bodies within their limits: of time, of size, and of the bytes that all have together.
+    """Reader of request bodies within the limits of time, size and total memory.
 
     Parameters
     ----------
@@ -183,7 +178,7 @@ class Intake:
     async def _collect(
         self, protocol: RSGIHTTPProtocol, limit: int, largest: int, taken: list[int]
     ) -> bytes | Answer:
-        """Read a body in the chunks in which it comes."""
+        """Read a chunked body."""
         chunks: list[bytes] = []
         n_bytes = n_empty = 0
         async for chunk in protocol:
@@ -209,7 +204,7 @@ class Intake:
         largest: int,
         taken: list[int],
     ) -> bytes | Answer:
-        """Read a body, or answer why it is refused.
+        """Read a body, or return the refusal.
 
         Parameters
         ----------
@@ -243,7 +238,7 @@ class Intake:
         return b""
 
     def give_back(self, taken: list[int]) -> None:
-        """Let others have what a request has held."""
+        """Release the memory reserved for a request."""
         self._budget.give_back(sum(taken))
 
 
@@ -273,7 +268,7 @@ class Adaptor:
         self.busy: set[str] = set()
 
     async def __call__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
-        """Answer one request."""
+        """Answer a request."""
         taken: list[int] = []
         self.busy.add(scope.client)
         try:
@@ -315,7 +310,7 @@ class Adaptor:
         return self._door.finish(environ, answer, started_s)
 
     async def _respond(self, environ: dict[str, Any], body: bytes) -> Answer:
-        """Answer a request whose body is there, at once only if that is sure to be quick."""
+        """Answer a request with a complete body, in the event loop if surely quick."""
         route = environ[MATCHED]
         is_quick = route is not None and route.lane is not Lane.THREAD
         if is_quick and not request_bodies.is_slow(body, environ.get("CONTENT_TYPE", "")):
@@ -326,7 +321,7 @@ class Adaptor:
         return await loop.run_in_executor(self._threads[is_quick, is_large], respond, environ, body)
 
     def _respond_large(self, environ: dict[str, Any], body: bytes) -> Answer:
-        """Answer a request, and let go of what it held."""
+        """Answer a large request, and release the reserved memory."""
         try:
             return self._door.respond(environ, body)
         finally:
@@ -336,7 +331,7 @@ class Adaptor:
 
 
 class HttpServer(Server):
-    """The server on a socket that is bound already."""
+    """A server on a bound socket."""
 
     def __init__(self, listener: socket.socket, target: Callable[..., Any]) -> None:
         super().__init__(
@@ -361,7 +356,7 @@ class HttpServer(Server):
 async def serve_until_stopped(
     listener: socket.socket, door: Middleware, live: ReleaseReloader
 ) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are answered, for a while."""
+    """Serve until SIGTERM or SIGINT, then finish open requests within a grace period."""
     adaptor = Adaptor(door, live)
     server = HttpServer(listener, adaptor)
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
@@ -394,7 +389,7 @@ Arrived = TypeVar("Arrived")
 
 
 class BodyTimeout:
-    """Waits for what should arrive within a time, the same for all.
+    """A time limit for many coroutines with one timer, since one each costs half a prediction.
 
     Parameters
     ----------
@@ -410,7 +405,7 @@ class BodyTimeout:
         self._is_ticking = False
 
     async def wait(self, arriving: Awaitable[Arrived]) -> Arrived:
-        """Wait for what arrives.
+        """Wait for an awaitable within the time limit.
 
         Parameters
         ----------
@@ -446,7 +441,7 @@ class BodyTimeout:
             self._late.discard(task)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Interrupt those who have waited for too long."""
+        """Cancel the waits beyond the time limit."""
         now = loop.time()
         for task, until in list(self._waiting.items()):
             if until > now:
@@ -477,7 +472,7 @@ def return_large_blocks() -> None:
 
 
 def leave(code: int = 0) -> NoReturn:
-    """End this process at once, whatever its threads are at.
+    """End the process at once, without waiting for threads.
 
     The interpreter's own end would wait for every thread that still reads a body. It would also
     unwind those of the server's library when they ask for the interpreter once more, which that
@@ -492,7 +487,7 @@ def leave(code: int = 0) -> NoReturn:
 
 
 def start(work: Callable[[], None]) -> int:
-    """Fork a process that does the work; return its id."""
+    """Fork a worker process, and return the process id."""
     child = os.fork()
     if child:
         return child
@@ -510,7 +505,7 @@ def start(work: Callable[[], None]) -> int:
 
 
 def run(n_processes: int, work: Callable[[], None]) -> None:
-    """Do the work in several processes, each replaced when it ends, until SIGTERM or SIGINT.
+    """Run worker processes until SIGTERM or SIGINT, replacing each that ends.
 
     Parameters
     ----------

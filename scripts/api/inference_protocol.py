@@ -1,4 +1,4 @@
-"""The open inference protocol, version 2: predictions and the state of the model as tensors."""
+"""The open inference protocol, version 2: predictions and model state as tensors."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -38,26 +38,26 @@ Parameters = dict[str, str | float | bool]
 
 
 class OutputParameters(Struct):
-    """How an output is wanted; further members are ignored."""
+    """Options of an output, with unknown members ignored."""
 
     binary_data: bool | None = None
 
 
 class WantedOutput(Struct):
-    """An output that a request asks for."""
+    """A requested output."""
 
     name: str
     parameters: OutputParameters = msgspec.field(default_factory=OutputParameters)
 
 
 class RequestParameters(Struct):
-    """How all outputs are wanted; further members are ignored."""
+    """Options of all outputs, with unknown members ignored."""
 
     binary_data_output: bool = False
 
 
 class InferenceRequest(Struct):
-    """Clients as tensors: one per column, or one of all columns in the order of the model's."""
+    """Clients as tensors: a tensor per column, or a matrix in the order of the model's columns."""
 
     inputs: Annotated[list[Tensor], Meta(min_length=1)]
     id: str | UnsetType = UNSET
@@ -66,7 +66,7 @@ class InferenceRequest(Struct):
 
 
 class InferenceOutput(Struct, frozen=True, kw_only=True):
-    """A tensor of an answer, its values in row-major order."""
+    """An output tensor, with values in row-major order."""
 
     name: str
     datatype: Datatype
@@ -76,7 +76,7 @@ class InferenceOutput(Struct, frozen=True, kw_only=True):
 
 
 class InferenceResponse(Struct, frozen=True, kw_only=True):
-    """Predictions as tensors; the version of the model is the release.
+    """Predictions as tensors, with the release as the model's version.
 
     Categories that are new to the model are named in parameters.unknown_categories, as JSON.
     """
@@ -89,7 +89,7 @@ class InferenceResponse(Struct, frozen=True, kw_only=True):
 
 
 class TensorMetadata(Struct, frozen=True, kw_only=True):
-    """A tensor that the model takes or gives; -1 is any number of rows."""
+    """An input or output tensor of the model, with -1 for any number of rows."""
 
     name: str
     datatype: Datatype
@@ -97,7 +97,7 @@ class TensorMetadata(Struct, frozen=True, kw_only=True):
 
 
 class ModelMetadata(Struct, frozen=True, kw_only=True):
-    """What the model takes and gives."""
+    """The model's input and output tensors."""
 
     name: str
     platform: str
@@ -113,7 +113,7 @@ class ModelReady(Struct, frozen=True, kw_only=True):
 
 
 class ServerMetadata(Struct, frozen=True, kw_only=True):
-    """The server, and the extensions of the protocol that it knows."""
+    """The server's name, version and supported protocol extensions."""
 
     name: str
     version: str
@@ -133,7 +133,7 @@ class ServerReady(Struct, frozen=True, kw_only=True):
 
 
 class Results:
-    """What is predicted of the rows of one request."""
+    """The predictions for the rows of a request."""
 
     def __init__(
         self, probability: NDArray[np.float64], predicted: NDArray[np.int64], api: ApiSettings
@@ -143,7 +143,7 @@ class Results:
         self._api = api
 
     def classes(self, is_binary: bool) -> Any:
-        """Spell the predicted classes: 1 exits, 0 stays."""
+        """Return the predicted classes: 1 for exit, 0 for stay."""
         if is_binary:
             return self.predicted.astype("<i8").tobytes()
         # Digits and commas in turns: sixteen times as fast as putting spellings together.
@@ -153,12 +153,12 @@ class Results:
         return Raw(spelled.tobytes())
 
     def probabilities(self, is_binary: bool) -> Any:
-        """Spell the probabilities of both classes of each row."""
+        """Return the probabilities of both classes for each row."""
         both = np.stack((1 - self.probability, self.probability), axis=1)
         return both.astype("<f8").tobytes() if is_binary else both.ravel().tolist()
 
     def bands(self, is_binary: bool) -> Any:
-        """Spell the bands of risk."""
+        """Return the risk band of each row."""
         places = find_places(self.probability, self._api)
         if is_binary:
             return b"".join(BYTES_OF_BANDS[places].tolist())
@@ -184,7 +184,7 @@ def check_name(serving: Serving, name: str) -> None:
 
 
 def read_request(body: bytes, header_length: str, n_names: int, max_rows: int) -> InferenceRequest:
-    """Read a request: JSON, and the bytes of its binary tensors after it.
+    """Read a request: JSON, then the bytes of the binary tensors.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def check_size(n_rows: int, max_rows: int) -> None:
 
 
 def select_outputs(request: InferenceRequest) -> dict[str, bool]:
-    """Return the names of the wanted outputs, each with whether it is wanted as bytes."""
+    """Return the names of the requested outputs, each with its binary flag."""
     by_default = request.parameters.binary_data_output
     if not request.outputs:
         return {DEFAULT_OUTPUT: by_default}
@@ -246,7 +246,7 @@ def format_response(
     release: Release,
     unknown: list[Any],
 ) -> Answer:
-    """Format the answer: JSON, and after it the bytes of the outputs that are wanted so."""
+    """Format the response: JSON, then the bytes of the binary outputs."""
     outputs, parts = [], []
     for key, is_binary in wanted.items():
         datatype, width, spell = OUTPUTS[key]
@@ -339,7 +339,7 @@ def answer_inference(
 
 
 def describe_tensors(schema: Schema) -> list[TensorMetadata]:
-    """Describe the tensors that the model takes: one per column."""
+    """Describe the model's input tensors, one per column."""
     return [
         TensorMetadata(
             name=name, datatype="FP64" if name in schema.numeric else "BYTES", shape=[-1, 1]
@@ -349,7 +349,7 @@ def describe_tensors(schema: Schema) -> list[TensorMetadata]:
 
 
 def answer_metadata(serving: Serving, name: str) -> Answer:
-    """Describe what the model takes and gives.
+    """Describe the model's input and output tensors.
 
     Raises
     ------
@@ -372,7 +372,7 @@ def answer_metadata(serving: Serving, name: str) -> Answer:
 
 
 def add_error(environ: Mapping[str, Any], answer: Answer) -> Answer:
-    """Add to a problem document of this protocol the member where its clients look for a text."""
+    """Add the member `error` of this protocol to a problem document."""
     kind = dict(answer.headers).get("Content-Type")
     is_ours = str(environ.get("PATH_INFO", "")).startswith(PREFIX)
     # A HEAD has no body.

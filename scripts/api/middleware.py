@@ -1,4 +1,4 @@
-"""What every request passes: access and limits before, headers, numbers and a log line after."""
+"""The WSGI middleware of every request: access, limits, headers, metrics and access log."""
 
 import io
 import logging
@@ -73,7 +73,7 @@ def too_large(limit: int) -> Answer:
 
 
 def too_busy() -> Answer:
-    """Answer a body for which there is no room beside those of others."""
+    """Answer 503 to a body beyond the memory limit of all bodies."""
     return answer_problem(
         503,
         "Too many large bodies are being sent at this moment; send this one again.",
@@ -82,19 +82,19 @@ def too_busy() -> Answer:
 
 
 def too_slow(limit_s: float) -> Answer:
-    """Answer a body that does not arrive in time."""
+    """Answer 408 to a slow body."""
     detail = f"The body did not arrive within {limit_s:g} seconds."
     return answer_problem(408, detail, [("Connection", "close")])
 
 
 def answer_bug(error: Exception, route: object) -> Answer:
-    """Answer 500 to an unexpected error, and log where it happened, but no data of the client."""
+    """Answer 500 to an unexpected error, and log its place without any client data."""
     log.error("The route %s failed: %s.", route, describe_bug(error))
     return answer_problem(500, "The service failed; its log says where.")
 
 
 def with_length(answer: Answer, *, is_head: bool) -> Answer:
-    """Add the headers that all answers have; the one place that says how long an answer is.
+    """Add Content-Length and the security headers to an answer.
 
     Whoever made the answer, or made a page of it, may have left another length in its headers.
     """
@@ -113,7 +113,7 @@ def reason(status: int) -> str:
 
 
 def read_body(environ: Environ, limit: int) -> bytes | None:
-    """Read the body off a WSGI server's stream; None if it is larger than the limit."""
+    """Read the body off a WSGI stream, or return None above the limit."""
     length = environ.get("CONTENT_LENGTH") or ""
     is_whole = environ.get("wsgi.input_terminated", False)
     if length.isdecimal() and int(length) > limit:
@@ -124,7 +124,7 @@ def read_body(environ: Environ, limit: int) -> bytes | None:
 
 
 class Middleware:
-    """A WSGI application around Flask's, in parts that a server can also call one by one.
+    """A WSGI application around Flask's, in parts for servers without WSGI.
 
     Parameters
     ----------
@@ -161,14 +161,14 @@ class Middleware:
         self.prediction_log: PredictionLog | None = None
 
     def limit(self, environ: Environ) -> int:
-        """Return how many bytes the body of this request may have."""
+        """Return the size limit of a request's body in bytes."""
         serving: Serving = environ[SERVING]
         largest = serving.config.api.max_body_bytes
         is_small = environ["REQUEST_METHOD"] in READING or environ["PATH_INFO"] in SMALL_BODIES
         return min(SMALL_BODY_BYTES, largest) if is_small else largest
 
     def _find_role(self, environ: Environ) -> Role | None:
-        """Match a request with its route and return the role that it wants; None is open to all.
+        """Match a request with a route, and return the required role, None for open routes.
 
         A method or path that no route lists wants the role of an administrator.
 
@@ -190,7 +190,7 @@ class Middleware:
         return Role.ADMIN
 
     def admit(self, environ: Environ) -> Answer | None:
-        """Refuse a request before its body is read, or let it in: None."""
+        """Return the refusal of a request by its header, or None to admit the request."""
         serving: Serving = environ[SERVING]
         try:
             role = self._find_role(environ)
@@ -209,7 +209,7 @@ class Middleware:
         return too_large(limit) if int(length) > limit else None
 
     def respond(self, environ: Environ, body: bytes) -> Answer:
-        """Answer a request that was let in and whose body is there."""
+        """Answer an admitted request with a complete body."""
         route, method = environ[MATCHED], environ["REQUEST_METHOD"]
         if route is not None and route.lane is Lane.EXPRESS and method == route.method:
             environ[ROUTE] = route.path
@@ -242,7 +242,7 @@ class Middleware:
         return Answer(start.status, content, start.headers, release)
 
     def finish(self, environ: Environ, answer: Answer, started_s: float) -> Answer:
-        """Count and log an answer, and add the headers that all answers have."""
+        """Count and log an answer, and add the common headers."""
         if answer.status >= HTTPStatus.BAD_REQUEST:
             answer = self._as_page(environ, answer)
         duration_s = time.perf_counter() - started_s
@@ -270,7 +270,7 @@ class Middleware:
             self.prediction_log.add(predicted, fraction)
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        """Answer as a WSGI application: for tests, and for any server that speaks WSGI."""
+        """Answer a WSGI request, in tests or behind another WSGI server."""
         started_s = time.perf_counter()
         environ[SERVING] = self._live.now()
         answer = self.admit(environ)

@@ -1,4 +1,4 @@
-"""The description of the service in OpenAPI 3.1, made from its routes, types and columns."""
+"""The OpenAPI 3.1 description of the service, made from routes, types and columns."""
 
 import math
 import re
@@ -49,7 +49,7 @@ class Tag(StrEnum):
 
 
 class Takes(StrEnum):
-    """The kinds of bodies that a route takes."""
+    """The kinds of request bodies."""
 
     NOTHING = "nothing"
     ROWS = "rows"
@@ -94,7 +94,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """What is said of one route."""
+    """The description of a route."""
 
     method: str
     path: str
@@ -108,12 +108,12 @@ class Operation:
 
 
 def known_words(name: str, categories: Categories) -> list[str]:
-    """List the categories that a column is known to have, without the blank."""
+    """List the known categories of a column, without the missing category."""
     return [category for category in categories.get(name, ()) if category != MISSING_CATEGORY]
 
 
 def describe_row(schema: Schema, categories: Categories) -> dict[str, Any]:
-    """Describe a client: the columns of the model, and any others."""
+    """Describe a client: the columns of the model, and any further members."""
     columns: dict[str, Any] = {}
     for name in schema.numeric:
         minimum = max(schema.minimums.get(name, -math.inf), -LARGEST_NUMBER)
@@ -145,12 +145,12 @@ def describe_rows(api: ApiSettings) -> dict[str, Any]:
 
 
 def make_member(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Describe an object by the one member that it must have."""
+    """Describe an object with a required member."""
     return {"type": "object", "properties": {name: schema}, "required": [name]}
 
 
 def describe_rows_body(schema: Schema, categories: Categories, api: ApiSettings) -> dict[str, Any]:
-    """Describe what /predict takes: rows as JSON, or a table with a header as CSV."""
+    """Describe the body of /predict: rows as JSON, or a CSV table with a header."""
     rows, example = describe_rows(api), make_example(schema, categories)
     body = {"$ref": REF.format(name="RowsBody")}
     return {
@@ -164,7 +164,7 @@ def describe_rows_body(schema: Schema, categories: Categories, api: ApiSettings)
 
 
 def describe_tables_body(schema: Schema, categories: Categories) -> dict[str, Any]:
-    """Describe what /invocations takes: tables in the forms of MLflow."""
+    """Describe the body of /invocations: tables in MLflow's formats."""
     example = make_example(schema, categories)
     forms = [{"$ref": REF.format(name=name)} for name in ("SplitBody", "RecordsBody", "InputsBody")]
     split = {"columns": list(example), "data": [list(example.values())]}
@@ -176,7 +176,7 @@ def describe_tables_body(schema: Schema, categories: Categories) -> dict[str, An
 
 
 def describe_tensors_body(schema: Schema, categories: Categories) -> dict[str, Any]:
-    """Describe what the open inference protocol takes: tensors."""
+    """Describe the request body of the open inference protocol: tensors."""
     inputs = [
         {
             "name": name,
@@ -195,7 +195,7 @@ def describe_tensors_body(schema: Schema, categories: Categories) -> dict[str, A
 
 
 def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> dict[str, Any]:
-    """Describe the parts of bodies, which no type says, since they depend on the model."""
+    """Describe the model-dependent parts of request bodies."""
     row, rows = describe_row(schema, categories), describe_rows(api)
     cells = {name: row["properties"][name] for name in schema.features}
     cells_of_row = {"type": "array", "items": {"type": ["number", "string", "null"]}}
@@ -274,7 +274,7 @@ def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> 
 def describe_body(
     takes: Takes, schema: Schema, categories: Categories, api: ApiSettings
 ) -> dict[str, Any]:
-    """Describe what a route takes."""
+    """Describe the request body of a route."""
     if takes is Takes.ROWS:
         return describe_rows_body(schema, categories, api)
     if takes is Takes.TABLES:
@@ -283,7 +283,7 @@ def describe_body(
 
 
 def describe_response(status: int, content_type: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Describe one answer."""
+    """Describe a response."""
     return {
         "description": HTTPStatus(status).phrase,
         "content": {content_type: {"schema": schema}},
@@ -298,7 +298,7 @@ def describe_operation(
     *,
     needs_token: bool,
 ) -> dict[str, Any]:
-    """Describe one route: what it takes, and every answer it has."""
+    """Describe a route: parameters, body and every response."""
     problem = {"$ref": REF.format(name=Problem.__name__)}
     guarded = GUARDED if operation.role is not None else ()
     refusals = sorted({*EVERYWHERE, *guarded, *operation.refusals})

@@ -1,4 +1,4 @@
-"""Answers prediction requests: the body in, probabilities, bands and reasons out."""
+"""Answers to prediction requests: probabilities, bands and contributions for the rows of a body."""
 
 import time
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ TRUTHS = {"true": True, "false": False}
 
 
 def read_explain(query: str) -> bool:
-    """Read ?explain=true off the query string; anything else in it is refused, as a typing error.
+    """Read ?explain=true off the query string, or refuse unknown parameters.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def read_explain(query: str) -> bool:
 
 
 def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """Split the log-odds of each row into one contribution per column, and the intercept."""
+    """Split the log-odds of each row into the intercept and a contribution per column."""
     parts = logistic_model.contributions(release.model, columns)
     # Added in the order in which the members are sent, so that a client who does the same gets
     # the same bits.
@@ -69,12 +69,12 @@ def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any
 
 
 def format_array(spellings: NDArray[np.object_], places: NDArray[np.int64]) -> Any:
-    """Put the spellings of values together to a JSON array, by their places."""
+    """Return the JSON array of the encoded values at the given indices."""
     return Raw(b"[" + b",".join(spellings[places].tolist()) + b"]")
 
 
 def name_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownCategory]:
-    """Name the first categories of the rows that the model has never seen, each once."""
+    """List the distinct unknown categories of the rows, up to a limit."""
     named = []
     for term in used.categorical:
         values = columns[term.column].tolist()
@@ -94,12 +94,12 @@ def log_prediction(
     probabilities: list[float],
     predictions: list[bool],
 ) -> LoggedRows:
-    """Keep what was predicted for the prediction log."""
+    """Add the predictions of a request to the prediction log."""
     return LoggedRows(release.name, columns, identifiers, probabilities, predictions, time.time())
 
 
 def find_ids(rows: list[dict[str, Any]], serving: Serving) -> list[tuple[Any, ...]] | None:
-    """Take the identifiers of each row for the log, UNSET where they were not sent."""
+    """Return the identifiers of each row, UNSET for missing members."""
     if serving.config.api.log_predictions is None:
         return None
     ids = serving.release_or_refuse().model.schema.ids
@@ -109,7 +109,7 @@ def find_ids(rows: list[dict[str, Any]], serving: Serving) -> list[tuple[Any, ..
 def answer_row(
     express: FastPredictor, row: Row, release: Release, api: ApiSettings
 ) -> Answer | None:
-    """Answer a request of one row; None if there is more to say than its prediction."""
+    """Answer a request of a single row, or return None if the full answer is needed."""
     probability = express.probability(row)
     if probability is None:
         return None
@@ -135,7 +135,7 @@ def note_predictions(
     probability: NDArray[np.float64],
     predicted: NDArray[np.int64],
 ) -> Answer:
-    """Note on an answer what the metrics and the prediction log want to know of it."""
+    """Attach predictions to an answer for the metrics and the prediction log."""
     answer.release, answer.n_rows = release.name, len(probability)
     answer.n_positives = int(predicted.sum())
     if api.log_predictions is not None:
@@ -147,7 +147,7 @@ def note_predictions(
 def answer_rows(
     rows: RequestRows, release: Release, api: ApiSettings, *, is_explained: bool
 ) -> Answer:
-    """Answer a request whose rows have been read."""
+    """Answer a request with decoded rows."""
     columns = rows.columns
     probability = logistic_model.probabilities(release.model, columns)
     predicted = logistic_model.predictions(release.model, probability)

@@ -1,4 +1,4 @@
-"""Predictions on their way into the records: taken without waiting, written in batches, counted."""
+"""The queue of predictions to log, written to the database in batches from its own thread."""
 
 import base64
 import logging
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoggedRows:
-    """Rows that one request was answered with; `identifiers` is None where none are known."""
+    """The rows of an answered request, with None for unknown identifiers."""
 
     release: str
     columns: dict[str, NDArray[Any]]
@@ -53,12 +53,12 @@ class LoggedRows:
 
     @property
     def n_rows(self) -> int:
-        """How many rows."""
+        """Return the number of rows."""
         return len(self.probabilities)
 
 
 def choose(n_rows: int, fraction: float) -> NDArray[np.int64] | None:
-    """Choose each row with a probability; None for all of them."""
+    """Return a random sample of row indices, or None for the whole request."""
     if fraction >= 1:
         return None
     if n_rows == 1:
@@ -68,7 +68,7 @@ def choose(n_rows: int, fraction: float) -> NDArray[np.int64] | None:
 
 
 def sample_rows(predicted: LoggedRows, chosen: NDArray[np.int64]) -> LoggedRows:
-    """Take the chosen rows."""
+    """Return the sampled rows."""
     ids = predicted.identifiers
     return LoggedRows(
         predicted.release,
@@ -81,7 +81,7 @@ def sample_rows(predicted: LoggedRows, chosen: NDArray[np.int64]) -> LoggedRows:
 
 
 def hash_client(identifiers: Sequence[Any], key: bytes | None) -> str | None:
-    """Hash the identifiers of a client with a key; None unless all were sent and there is a key.
+    """Return the keyed hash of a client's identifiers, or None without identifiers or key.
 
     A client asked about a hundred times counts once in drift, and who it is needs nobody to know:
     without the key nobody can test guesses of names.
@@ -119,7 +119,7 @@ def format_rows(predicted: LoggedRows, key: bytes | None = None) -> list[dict[st
 
 
 def write(config: Config, rows: list[dict[str, Any]]) -> None:
-    """Write rows to the records, and forget those before the newest.
+    """Insert rows into the database, and delete the oldest beyond the limit.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def write(config: Config, rows: list[dict[str, Any]]) -> None:
 
 
 class PredictionLog:
-    """Writes what requests were answered with from a thread of its own.
+    """A writer of predictions with a queue and a thread.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ class PredictionLog:
         self._thread.start()
 
     def add(self, predicted: LoggedRows, fraction: float) -> None:
-        """Take a share of the rows of a request, or count them as dropped if too many wait."""
+        """Queue a sample of a request's rows, or count them as dropped if the queue is full."""
         chosen = choose(predicted.n_rows, fraction)
         if chosen is not None:
             if not len(chosen):
@@ -179,7 +179,7 @@ class PredictionLog:
             self._count("dropped", predicted.n_rows)
 
     def stop(self) -> None:
-        """Write what waits and end, a few seconds later at most."""
+        """Write the queue and end, within a few seconds."""
         self._ended.set()
         self._thread.join(WAIT_S + 1)
 
@@ -191,7 +191,7 @@ class PredictionLog:
             self._give_up(self._take(None), "the service ends")
 
     def _take(self, n_rows: int | None) -> list[LoggedRows]:
-        """Take what waits, about so many rows of it."""
+        """Remove about `n_rows` rows from the queue, and return them."""
         taken: list[LoggedRows] = []
         with self._lock:
             n_taken = 0
@@ -202,7 +202,7 @@ class PredictionLog:
         return taken
 
     def _put_back(self, batch: list[LoggedRows]) -> None:
-        """Let what could not be written wait on, unless it has waited for too long."""
+        """Queue an unwritten batch again, without the rows past the time limit."""
         limit_s = time.time() - GIVEN_UP_S
         fresh = [predicted for predicted in batch if predicted.at_s > limit_s]
         with self._lock:
@@ -217,7 +217,7 @@ class PredictionLog:
             log.warning("%d predictions were not logged: %s", n_rows, reason)
 
     def _find_key(self, config: Config) -> bytes | None:
-        """Return the key of the installation; without one clients are logged without their hash."""
+        """Return the hash key of the installation, or None if it cannot be read."""
         fault = ""
         try:
             key = keys.make_key(config.prod_deployment_path)
@@ -229,7 +229,7 @@ class PredictionLog:
         return key
 
     def _fail(self, batch: list[LoggedRows], fault: str) -> bool:
-        """Count a failure, log it if it is a new one, and let the batch wait; return False."""
+        """Count a failure, log a new cause, queue the batch again, and return False."""
         self._count("failed", 1)
         if fault != self._fault:
             log.warning("%s Predictions go on, and wait to be logged.", fault)
@@ -238,7 +238,7 @@ class PredictionLog:
         return False
 
     def _flush(self) -> bool:
-        """Write what waits; return whether the records could be used."""
+        """Write the queue, and return whether the database could be used."""
         while batch := self._take(BATCH):
             try:
                 config = self._read_config()

@@ -54,7 +54,7 @@ class RecordQueries:
     @classmethod
     @contextmanager
     def reading(cls, database_url: str, wait_s: float) -> Iterator[Self]:
-        """Open a reading transaction, and close the database after it."""
+        """Open a reading transaction, and close the database afterwards."""
         engine = database.make_engine(database_url, wait_s)
         try:
             with database.reading(engine) as connection:
@@ -118,7 +118,7 @@ class RecordQueries:
         ]
 
     def evidence(self, model_stamp: str | None) -> dict[str, Row | None]:
-        """Return the scores of a model and the decision to deploy it, by name."""
+        """Return a model's scores and the decision on its deployment, by name."""
         decisions = runs.list_decisions(self._connection, N_SEARCHED_DECISIONS)
         matching = [row for row in decisions if row["candidate_stamp"] == model_stamp]
         return {

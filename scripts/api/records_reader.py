@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RecordsStatus:
-    """What the records said when they were last looked at."""
+    """The state of the database at the last check."""
 
     last_success_at: datetime | None = None
     fault: str = ""
@@ -82,7 +82,7 @@ def query_records(config: Config, question: "Callable[[RecordQueries], Result]")
 
 
 def check_there_are_records(config: Config) -> None:
-    """Refuse to ask a database that was never made; SQLite would make an empty file by being asked.
+    """Raise for a missing SQLite file, since a query would create an empty file.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def check_there_are_records(config: Config) -> None:
 
 
 def spell(value: object) -> object:
-    """Spell a moment; leave anything else as it is."""
+    """Return a time in ISO 8601, and any other value unchanged."""
     return value.isoformat() if isinstance(value, datetime) else value
 
 
@@ -140,7 +140,7 @@ class RecordsReader:
         self._thread.start()
 
     def stop(self) -> None:
-        """End looking, without waiting for an answer that is under way."""
+        """End the checks without waiting for an open query."""
         self._ended.set()
 
     def _run(self) -> None:
@@ -172,7 +172,7 @@ class RecordsReader:
             self.last = status
 
     def reasons(self) -> list[str]:
-        """Say why the service counts as degraded, as far as the records tell."""
+        """Return the reasons for a degraded service, according to the database."""
         last, limit_s = self.last, self._live.last().config.api.stale_after_minutes * 60
         age_s = last.age_s()
         reasons = [fault for fault in (self._live.fault(), last.fault) if fault]
@@ -187,7 +187,7 @@ class RecordsReader:
         return reasons
 
     def page(self, kind: type[Entry], limit: int, offset: int) -> tuple[list[Entry], int | None]:
-        """Give a page of entries, newest first, and where the next one begins.
+        """Return a page of entries, newest first, and the offset of the next page.
 
         Parameters
         ----------

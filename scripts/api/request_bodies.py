@@ -1,4 +1,4 @@
-"""The body of a prediction request as rows: JSON as clients send it, or a CSV table."""
+"""Bodies of prediction requests, decoded into rows from JSON or CSV."""
 
 import codecs
 import csv
@@ -52,11 +52,11 @@ decode_json = msgspec.json.Decoder(PredictBody).decode
 
 
 class TooManyRowsError(Exception):
-    """A body with more rows than are taken; the rest of it is not read."""
+    """A body with more rows than the limit, refused before the end."""
 
 
 def has_hard_numbers(body: bytes) -> bool:
-    """Return whether a body may have numbers that take long to read, all in one call."""
+    """Return whether a body may hold long numbers, slow to parse in a single call."""
     if len(body) <= QUICK_BYTES:
         return False
     digits = body.translate(DIGITS, b"+-")
@@ -74,7 +74,7 @@ def has_many_arrays(body: bytes, max_rows: int) -> bool:
 
 
 def is_too_much_at_once(body: bytes, max_rows: int) -> bool:
-    """Return whether reading a JSON body in one call may hold up everybody, or fill the memory."""
+    """Return whether decoding a JSON body in a single call may take too long or too much memory."""
     if len(body) <= ONE_CALL_BYTES:
         return False
     is_long = has_many_objects(body, max_rows) or has_many_arrays(body, max_rows)
@@ -82,13 +82,13 @@ def is_too_much_at_once(body: bytes, max_rows: int) -> bool:
 
 
 def is_slow(body: bytes, content_type: str) -> bool:
-    """Return whether reading a body may take longer than others should wait for it."""
+    """Return whether decoding a body may block the event loop for too long."""
     is_long = len(body) > QUICK_BYTES and (len(body) > LARGE_BYTES or has_hard_numbers(body))
     return is_long or "csv" in content_type.lower()
 
 
 def make_decoder(names: tuple[str, ...], max_rows: int | None = None) -> Any:
-    """Make a decoder of rows that leaves each cell as it is spelled, and other columns out.
+    """Make a decoder of rows with raw cells for the model's columns.
 
     A list of a million lists would else be a million objects before anybody looks at it. With
     `max_rows` the decoder raises TooManyRowsError at the first row after them.
@@ -119,14 +119,14 @@ usual_decoder = lru_cache(maxsize=8)(make_decoder)
 
 
 def read_value(cell: Raw) -> object:
-    """Read a cell of a JSON body; of a long array or object nothing but its kind is read."""
+    """Decode a JSON cell, or only its kind for a long array or object."""
     if len(cell) > LARGE_BYTES and (first := bytes(memoryview(cell)[:1])) in b"[{":
         return [] if first == b"[" else {}
     return msgspec.json.decode(cell)
 
 
 def check_utf8(body: bytes) -> None:
-    """Raise UnicodeDecodeError for a body that is not UTF-8, in pieces that need no memory."""
+    """Raise UnicodeDecodeError for invalid UTF-8, checked piecewise to save memory."""
     if not body.isascii():
         decoder = codecs.getincrementaldecoder("utf-8")()
         for begin in range(0, len(body), LARGE_BYTES):
@@ -135,7 +135,7 @@ def check_utf8(body: bytes) -> None:
 
 
 def decode_rows(body: bytes, names: tuple[str, ...], max_rows: int) -> JsonRows | None:
-    """Decode the named columns of the rows in the member data; None if the rows are elsewhere."""
+    """Decode the rows of the member `data`, or return None if the member is missing."""
     try:
         decode = usual_decoder(names)
     except ValueError:
@@ -160,7 +160,7 @@ def decode_rows(body: bytes, names: tuple[str, ...], max_rows: int) -> JsonRows 
 
 
 def explain_unreadable(error: Exception, body: bytes, expected: str) -> RefusedError:
-    """Return the refusal of a JSON body that could not be decoded."""
+    """Return the refusal of an undecodable JSON body."""
     if isinstance(error, msgspec.ValidationError):
         return RefusedError(422, f"{error}. {expected}.")
     if not isinstance(error, msgspec.DecodeError):
@@ -173,7 +173,7 @@ def explain_unreadable(error: Exception, body: bytes, expected: str) -> RefusedE
 
 
 def check_whole(body: bytes, n_names: int, max_rows: int) -> None:
-    """Refuse a table that would fill the memory, or take long, when it is decoded in one call.
+    """Refuse a table too large or slow to decode in a single call.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def too_many_rows(max_rows: int) -> RefusedError:
 
 
 def read_cell(text: str, is_number: bool) -> object:
-    """Read a cell of a CSV table; what is no number stays text, and is refused as such later."""
+    """Read a CSV cell as a number if possible, otherwise as text to be refused later."""
     text = text.strip()
     if not text:
         return None
@@ -226,7 +226,7 @@ def read_cell(text: str, is_number: bool) -> object:
 
 
 def check_header(header: Sequence[str]) -> None:
-    """Refuse a header that names a column twice."""
+    """Refuse a header with a repeated column."""
     doubled = sorted(name for name, n_times in Counter(header).items() if n_times > 1)
     if doubled:
         more = ", and others" if len(doubled) > MAX_SHOWN_DOUBLES else ""
@@ -235,7 +235,7 @@ def check_header(header: Sequence[str]) -> None:
 
 
 def read_records(body: bytes) -> Iterator[list[str]]:
-    """Yield the records of a CSV table; one that is too long ends the reading.
+    """Yield the records of a CSV table up to the row limit.
 
     Raises
     ------
@@ -262,7 +262,7 @@ def read_records(body: bytes) -> Iterator[list[str]]:
 
 
 def read_csv(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
-    """Read the rows off a CSV table with a header, strictly; blank lines are no rows.
+    """Read the rows of a CSV table with a header strictly, without blank lines.
 
     Parameters
     ----------

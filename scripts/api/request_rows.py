@@ -1,4 +1,4 @@
-"""What clients send to be predicted: rows read strictly into columns, or their faults."""
+"""Rows of prediction requests, checked strictly and turned into columns or a list of faults."""
 
 import math
 from itertools import chain
@@ -21,7 +21,7 @@ TEXT_TYPES = {str, NoneType}
 
 
 class FaultyRowsError(RefusedError):
-    """Rows of a request that cannot be right, with their faults."""
+    """Faulty rows of a request, with a description of each fault."""
 
     def __init__(self, faults: list[Fault]) -> None:
         detail = (
@@ -33,12 +33,12 @@ class FaultyRowsError(RefusedError):
 
 
 def shorten(text: str) -> str:
-    """Cut what would be too long to show."""
+    """Shorten a long text for display."""
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 
 def show(value: object) -> str:
-    """Spell a value of a request for its sender, shortened."""
+    """Format a request value for an error message, shortened."""
     if value is ABSENT:
         return "no such column"
     if isinstance(value, (dict, list)):
@@ -47,7 +47,7 @@ def show(value: object) -> str:
 
 
 def number_wanted(value: object, minimum: float) -> str:
-    """Say what was expected instead of a value in a numeric column; "" if the value is right."""
+    """Return the expectation for a numeric cell, or "" for a valid value."""
     if value is None:
         return ""
     if type(value) not in NUMBER_TYPES:
@@ -62,7 +62,7 @@ def number_wanted(value: object, minimum: float) -> str:
 
 
 def text_wanted(value: object) -> str:
-    """Say what was expected instead of a value in a text column; "" if the value is right."""
+    """Return the expectation for a text cell, or "" for a valid value."""
     return "" if value is None or isinstance(value, str) else "text or null"
 
 
@@ -88,7 +88,7 @@ def find_faults(rows: list[dict[str, Any]], schema: Schema) -> list[Fault]:
 
 
 def one_number_each(row: dict[str, Any], schema: Schema) -> dict[str, NDArray[np.float64]] | None:
-    """Do what `number_arrays` does for a single row, where whole-table checks cost the most."""
+    """Return the arrays of `number_arrays` for a single row, without whole-table checks."""
     minimums = schema.minimums
     arrays = {}
     for name in schema.numeric:
@@ -102,7 +102,7 @@ def one_number_each(row: dict[str, Any], schema: Schema) -> dict[str, NDArray[np
 def number_arrays(
     rows: list[dict[str, Any]], schema: Schema
 ) -> dict[str, NDArray[np.float64]] | None:
-    """Make an array of each numeric column, NaN for null; None if a value cannot be right."""
+    """Return an array per numeric column with NaN for null, or None for invalid values."""
     names = schema.numeric
     if len(rows) == 1:
         return one_number_each(rows[0], schema)
@@ -121,7 +121,7 @@ def number_arrays(
 
 
 def text_array(values: list[Any]) -> NDArray[np.object_] | None:
-    """Make an array of a text column, "" for null; None if a value cannot be right."""
+    """Return the array of a text column with "" for null, or None for invalid values."""
     if not set(map(type, values)) <= TEXT_TYPES:
         return None
     texts = [MISSING_CATEGORY if value is None else value.strip() for value in values]
@@ -129,7 +129,7 @@ def text_array(values: list[Any]) -> NDArray[np.object_] | None:
 
 
 def read_columns(rows: list[dict[str, Any]], schema: Schema) -> dict[str, NDArray[Any]]:
-    """Turn rows into one array per feature.
+    """Return an array per feature.
 
     Parameters
     ----------

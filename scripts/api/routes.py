@@ -1,7 +1,4 @@
-"""What each route of the service answers, and the table of the routes.
-
-Hands out what a run has drawn: the charts of the pages, and the last report.
-"""
+"""The table of the API's routes, and their views."""
 
 import re
 from pathlib import Path
@@ -64,19 +61,19 @@ NOT_MEASURED = "Not measured yet: run python -m scripts.diagnostics."
 
 
 def serving() -> Serving:
-    """Give what this request is answered from, the same from its beginning to its end."""
+    """Return the config and release of the present request."""
     now: Serving = request.environ[SERVING]
     return now
 
 
 def past() -> RecordsReader:
-    """Give what asks the records."""
+    """Return the reader of the database of runs."""
     history: RecordsReader = current_app.extensions["history"]
     return history
 
 
 def predict(environ: Environ, body: bytes) -> Answer:
-    """Predict who exits: {"data": [{column: value, ...}, ...]} in, predictions in its order out."""
+    """Predict exits: {"data": [{column: value, ...}, ...]} in, predictions in this order out."""
     return answer_prediction(
         environ[SERVING],
         environ.get("QUERY_STRING", ""),
@@ -87,17 +84,17 @@ def predict(environ: Environ, body: bytes) -> Answer:
 
 
 def invocations(environ: Environ, body: bytes) -> Answer:
-    """Predict who exits, as MLflow's scoring server is asked: rows or columns in, as arrays."""
+    """Predict exits by MLflow's scoring protocol: rows or columns in, arrays out."""
     return predict(environ, body)
 
 
 def infer(environ: Environ, body: bytes) -> Answer:
-    """Predict who exits, as the open inference protocol asks: tensors in, tensors out."""
+    """Predict exits by the open inference protocol: tensors in, tensors out."""
     return answer_inference(environ[SERVING], environ["PATH_INFO"], environ, body)
 
 
 def server_metadata() -> Answer:
-    """Name the server and the extensions of the open inference protocol that it knows."""
+    """Return the server's name and the supported extensions of the open inference protocol."""
     extensions = ["binary_tensor_data"]
     return answer_json(
         ServerMetadata(name=SERVER_NAME, version=VERSION, extensions=extensions),
@@ -106,40 +103,40 @@ def server_metadata() -> Answer:
 
 
 def server_live() -> Answer:
-    """Say that the service runs, as the open inference protocol asks; needs no token."""
+    """Return the liveness by the open inference protocol, without a token."""
     return answer_json(ServerLive(live=True), release=serving().release_name)
 
 
 def server_ready() -> Answer:
-    """Say whether the service can answer, as the open inference protocol asks; needs no token."""
+    """Return the readiness by the open inference protocol, without a token."""
     return answer_json(ServerReady(ready=True), release=serving().release_or_refuse().name)
 
 
 def model_metadata(model: str) -> Answer:
-    """Describe the tensors that the model takes and gives."""
+    """Describe the input and output tensors of the model."""
     return inference_protocol.answer_metadata(serving(), model)
 
 
 def model_ready(model: str) -> Answer:
-    """Say whether the model can answer."""
+    """Return the readiness of the model."""
     inference_protocol.check_name(serving(), model)
     release = serving().release_or_refuse()
     return answer_json(ModelReady(name=model, ready=True), release=release.name)
 
 
 def ping() -> Answer:
-    """Say whether the service can answer, as clients of MLflow ask; needs no token."""
+    """Return the readiness for clients of MLflow, without a token."""
     release = serving().release_or_refuse()
     return Answer(200, b"\n", [("Content-Type", TEXT)], release.name)
 
 
 def version() -> Answer:
-    """Give the version of this API, as clients of MLflow ask."""
+    """Return the version of the API for clients of MLflow."""
     return Answer(200, VERSION.encode(), [("Content-Type", TEXT)], serving().release_name)
 
 
 def score() -> Answer:
-    """Give the F1 of the model in production on the test data."""
+    """Return the F1 of the model in production on the test data."""
     release = serving().release_or_refuse()
     manifest = release.manifest
     return answer_json(
@@ -148,7 +145,7 @@ def score() -> Answer:
 
 
 def summarise() -> Answer:
-    """Give means, medians and standard deviations of the columns of the dataset in production."""
+    """Return means, medians and standard deviations of the columns of the dataset in production."""
     release = serving().release_or_refuse()
     columns = release.model.dataset.summary
     statistics = [
@@ -161,7 +158,7 @@ def summarise() -> Answer:
 
 
 def diagnose() -> Answer:
-    """Give missing values, execution times and outdated dependencies as last measured."""
+    """Return missing values, execution times and outdated dependencies as last measured."""
     serving().release_or_refuse()
     path = serving().config.prod_deployment_path / artifacts.DIAGNOSTICS
     live: ReleaseReloader = current_app.extensions["live"]
@@ -181,7 +178,7 @@ def diagnose() -> Answer:
 
 
 def state_of_health() -> Health:
-    """Say whether the service can answer, and what a person should look at."""
+    """Return the state of the service and the reasons for a degraded state."""
     now, history = serving(), past()
     reasons = [*now.faults, *history.reasons()]
     age_s, at = history.last.age_s(), history.last.last_success_at
@@ -198,7 +195,7 @@ def state_of_health() -> Health:
 
 
 def health() -> Answer:
-    """Say whether the service can answer: 200 when ready, 503 when not; needs no token."""
+    """Return the health of the service, with 200 when ready and 503 otherwise, without a token."""
     state = state_of_health()
     # Monitors look at the status; who reads the body finds the same members in both cases.
     if state.ready:
@@ -207,7 +204,7 @@ def health() -> Answer:
 
 
 def read_page() -> tuple[int, int]:
-    """Read ?limit= and ?offset= off the query string; anything else in it is refused."""
+    """Read ?limit= and ?offset= off the query string, or refuse other parameters."""
     given = request.args.to_dict(flat=False)
     page = {"limit": DEFAULT_LIMIT, "offset": 0}
     for name, values in given.items():
@@ -235,12 +232,12 @@ def releases() -> Answer:
 
 
 def report() -> Answer:
-    """Give the last report as a PDF."""
+    """Return the last report as a PDF."""
     return read_report(serving().config.output_model_path)
 
 
 def metrics() -> Answer:
-    """Give the numbers for Prometheus."""
+    """Return the metrics in the format of Prometheus."""
     numbers: Metrics = current_app.extensions["metrics"]
     return Answer(200, numbers.expose(), [("Content-Type", CONTENT_TYPE)])
 
@@ -271,7 +268,7 @@ def describe_service() -> Answer:
 
 
 def read_static(name: str) -> Answer:
-    """Give a script, style or page of this package; other names there are none."""
+    """Return a script, style sheet or page of the dashboard, by exact name."""
     kind = STATIC_KINDS.get(name.rpartition(".")[2])
     path = STATIC_FOLDER / name
     if kind is None or path.parent != STATIC_FOLDER or not path.is_file():
@@ -280,7 +277,7 @@ def read_static(name: str) -> Answer:
 
 
 def docs() -> Answer:
-    """Show the description of the service as a page, on which it can be tried."""
+    """Show the interactive API documentation."""
     return read_static("docs.html")
 
 
@@ -320,7 +317,7 @@ NO_REPORT = "There is no report yet: run python -m scripts.reporting --pdf."
 
 
 def find_report(folder: Path) -> Path | None:
-    """Find the newest report; None before the first one, or if the folder cannot be read."""
+    """Return the path of the newest report, or None without a readable report."""
     try:
         names = [path.name for path in folder.iterdir()]
     except OSError:
@@ -330,7 +327,7 @@ def find_report(folder: Path) -> Path | None:
 
 
 def read_report(folder: Path) -> Answer:
-    """Give the newest report.
+    """Return the newest report.
 
     Raises
     ------
@@ -431,7 +428,7 @@ NO_CHART = "There is no such chart; it was drawn anew, or never."
 
 
 def read_chart(folder: Path, file: str) -> Answer:
-    """Give a chart, if it is one of those that are listed.
+    """Return a listed chart.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The table of routes: method and path, who may ask, and who answers."""
+"""The table of routes: method, path, view and required role."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ RANKS = (None, Role.READ, Role.ADMIN)
 
 
 class Lane(StrEnum):
-    """Who answers a route."""
+    """The place of a route's computation: event loop, fast predictor or thread."""
 
     # The front door itself: routing and request objects would cost as much as a prediction.
     EXPRESS = "express"
@@ -32,7 +32,7 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True)
 class Route:
-    """One route: its view, who may ask, what comes back, its own refusals, and who answers.
+    """A route: view, required role, response type, refusals and lane.
 
     Its summary is the docstring of the view.
     """
@@ -50,17 +50,17 @@ class Route:
 
     @property
     def rule(self) -> str:
-        """The path in Flask's form; a part in braces is a name, that of a model without slash."""
+        """Return the path in Flask's syntax, with a parameter for the part in braces."""
         return self.path.replace(MODEL_PART, "<model>").replace("{", "<name:").replace("}", ">")
 
     @property
     def prefix(self) -> str:
-        """The path up to its name; all of it without one."""
+        """Return the path before the parameter, or the full path without a parameter."""
         return self.path.partition("{")[0]
 
     @property
     def suffix(self) -> str:
-        """The path behind its name."""
+        """Return the path after the parameter."""
         return self.path.partition("}")[2]
 
     @property
@@ -69,7 +69,7 @@ class Route:
         return self.prefix != self.path
 
     def matches(self, path: str) -> bool:
-        """Return whether a path is this one with some name; only a model's has no slash."""
+        """Return whether a path matches, with slashes allowed in any parameter but a model's."""
         if not (path.startswith(self.prefix) and path.endswith(self.suffix)):
             return False
         name = path[len(self.prefix) : len(path) - len(self.suffix)]
@@ -77,7 +77,7 @@ class Route:
 
     @property
     def summary(self) -> str:
-        """What the route is for, in a sentence."""
+        """Return the first sentence of the view's docstring."""
         return (self.view.__doc__ or "").strip().split("\n")[0]
 
 
@@ -96,7 +96,7 @@ class RouteTable:
         self._named = [route for route in self.routes if route.has_name]
 
     def _find(self, method: str, path: str) -> Route | None:
-        """Return the route of a method and a path, if one is listed."""
+        """Return the route of a method and a path, or None."""
         found = self._exact.get((method, path))
         if found is not None:
             return found
@@ -106,13 +106,13 @@ class RouteTable:
         return None
 
     def list_methods(self, path: str) -> list[str]:
-        """List the methods that the routes of a path have, those of HTTP itself included."""
+        """List the allowed methods of a path, with HEAD and OPTIONS."""
         listed = [method for method in sorted(METHODS) if self._find(method, path) is not None]
         added = ["HEAD", "OPTIONS"] if "GET" in listed else ["OPTIONS"]
         return listed + added if listed else []
 
     def find(self, method: str, path: str) -> Route | None:
-        """Find the route that a request asks for.
+        """Return the route of a request, or refuse the request.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What the service answers from: config and release in use, renewed when they change."""
+"""The configuration and release in use, reloaded after each change on disk."""
 
 import asyncio
 import logging
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WatchedState:
-    """The state of config.json and of the link `current` at one look."""
+    """The state of config.json and of the link `current` at the last check."""
 
     config_state: tuple[int, int, int] | None
     prod_folder: Path | None
@@ -46,7 +46,7 @@ class WatchedState:
 
 @dataclass(frozen=True)
 class Serving:
-    """What one request is answered from; it never changes, so no answer mixes two releases."""
+    """The immutable config and release of a request."""
 
     root: Path
     config: Config
@@ -59,30 +59,30 @@ class Serving:
 
     @property
     def release_name(self) -> str | None:
-        """The name of the release; None before the first one."""
+        """Return the name of the release, or None before the first deployment."""
         return None if self.release is None else self.release.name
 
     def release_or_refuse(self) -> Release:
-        """Give the release; without one, refuse the request, saying why there is none."""
+        """Return the release, or refuse the request with the reason."""
         if self.release is None:
             raise RefusedError(503, " ".join(self.faults), [("Retry-After", str(int(RETRY_S)))])
         return self.release
 
     @property
     def faults(self) -> list[str]:
-        """Why the newest config or release is not in use, without the folders of this machine."""
+        """Return the faults of the newest config and release, without local folders."""
         found = [fault for fault in (self.config_fault, self.release_fault) if fault]
         return [self.without_folders(fault) for fault in found]
 
     def without_folders(self, text: str) -> str:
-        """Take the folders of this machine out of a text that is handed out."""
+        """Remove local folders from a text for clients."""
         for folder in (self.root, self.config.prod_deployment_path.parent):
             text = text.replace(f"{folder}{os.sep}", "")
         return text
 
 
 def state_of(path: Path) -> tuple[int, int, int] | None:
-    """Size, time of change and inode of a file, following links; None if it cannot be seen."""
+    """Return size, modification time and inode of a file, or None if it cannot be read."""
     try:
         status = os.stat(path)  # noqa: PTH116 - once per request, and pathlib costs as much again
     except OSError:
@@ -91,7 +91,7 @@ def state_of(path: Path) -> tuple[int, int, int] | None:
 
 
 def target_of(prod_folder: Path) -> str | None:
-    """Read where `current` points; "" if that cannot be read, which loading then explains."""
+    """Return the target of the link `current`, or "" for a broken link."""
     try:
         return artifacts.current_target(prod_folder)
     except (PipelineError, OSError, ValueError):
@@ -99,13 +99,13 @@ def target_of(prod_folder: Path) -> str | None:
 
 
 def describe_refusal(error: Exception) -> str:
-    """Return why a configuration or release is refused; of an unexpected error only its kind."""
+    """Return the reason for a refused config or release, only the kind of unexpected errors."""
     expected = isinstance(error, PipelineError | OSError | ValueError)
     return str(error) if expected else f"It could not be read: {type(error).__name__}."
 
 
 def renew_config(config_path: Path, last: Serving) -> tuple[Config, str]:
-    """Read an edited config.json aside; give the last good one and the fault if it is broken."""
+    """Read an edited config.json, or return the last good config with the fault."""
     try:
         config = read_config(config_path)
     except Exception as error:
@@ -119,7 +119,7 @@ def renew_config(config_path: Path, last: Serving) -> tuple[Config, str]:
 
 
 def warm_up(release: Release) -> None:
-    """Predict one client of blanks: what cannot answer is refused, and the first request is fast.
+    """Predict a client with missing values only, to test and warm up a release.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def warm_up(release: Release) -> None:
 
 
 def renew_release(prod_folder: Path, last: Serving) -> tuple[Release | None, str]:
-    """Load the release in production aside; give the last good one and the fault if it is bad."""
+    """Load the release in production, or return the last good release with the fault."""
     try:
         loaded, fault = load_current(prod_folder), NO_RELEASE
         if loaded is not None:
@@ -155,7 +155,7 @@ def renew_release(prod_folder: Path, last: Serving) -> tuple[Release | None, str
 
 
 def renew_express(config: Config, release: Release | None, last: Serving) -> FastPredictor | None:
-    """Make the quick way to the release; identifiers are read only where predictions are logged."""
+    """Make the fast predictor of a release, with identifiers only for logged predictions."""
     if release is None:
         return None
     with_ids = config.api.log_predictions is not None
@@ -165,7 +165,7 @@ def renew_express(config: Config, release: Release | None, last: Serving) -> Fas
 
 
 def renew(config_path: Path, last: Serving) -> Serving:
-    """Look again at config and release, and read anew what changed or was bad before."""
+    """Reload the config and release after a change or a fault."""
     state, config, config_fault = state_of(config_path), last.config, last.config_fault
     if state != last.seen.config_state or config_fault:
         config, config_fault = renew_config(config_path, last)
@@ -189,7 +189,7 @@ def renew(config_path: Path, last: Serving) -> Serving:
 
 
 class ReleaseReloader:
-    """The config and release in use, renewed when a request finds that they changed.
+    """The config and release in use, reloaded when a request finds a change.
 
     Parameters
     ----------
@@ -211,11 +211,11 @@ class ReleaseReloader:
         self._serving = renew(config_path, start)
 
     def last(self) -> Serving:
-        """Give what served last, without looking whether it changed."""
+        """Return the config and release last loaded, without a check for changes."""
         return self._serving
 
     def fault(self) -> str:
-        """Return that a look at the config and the release hangs; "" if it does not."""
+        """Return a message if the check for changes hangs, otherwise ""."""
         since_s = time.monotonic() - self._looking_since_s
         if since_s < RENEWAL_S:
             return ""
@@ -234,7 +234,7 @@ class ReleaseReloader:
         )
 
     def now(self) -> Serving:
-        """Give what to answer from; one thread renews it, the others go on with the last good."""
+        """Return the config and release, reloaded after a change by one thread only."""
         if self.has_changed() and self._renewing.acquire(blocking=False):
             try:
                 before = self._serving
@@ -246,7 +246,7 @@ class ReleaseReloader:
         return self._serving
 
     def look(self) -> None:
-        """Renew what to answer from, whatever happens, and let `fault` see how long it takes."""
+        """Check for changes, record the start time for `fault`, and never raise."""
         self._looking_since_s = time.monotonic()
         try:
             self.now()
@@ -261,7 +261,7 @@ Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
 class Looker:
-    """Looks for what is new from a thread, for an event loop that no disk may hold up.
+    """A background thread that checks for changes on behalf of an event loop.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ class Looker:
                 return
 
     def _is_under_way(self) -> bool:
-        """Return whether a look is under way; note the one that ended."""
+        """Return whether a check is running, and note the last finished check."""
         if self._look is None:
             return False
         if self._look.done():
@@ -299,7 +299,7 @@ class Looker:
         return True
 
     async def serving(self) -> Serving:
-        """Return what to answer from, after waiting a while for what may be new.
+        """Return the config and release after a bounded wait for a check.
 
         A request that comes alone waits for a look of its own, so that it sees what changed before
         it. Of many requests none waits, unless nothing was seen for `OLD_S`.

@@ -1,7 +1,4 @@
-"""The numbers of /metrics, for Prometheus: requests, latency, predictions, and what serves.
-
-The access log: one JSON line per request, without a client's data, written off its way.
-"""
+"""Metrics for Prometheus and the access log."""
 
 import logging
 import math
@@ -36,7 +33,7 @@ LATENCY_BUCKETS_S = (
 
 
 def share_between_processes(folder: Path) -> None:
-    """Keep the counters of this process in files of a folder, where its siblings find them.
+    """Keep the counters of the process in a folder shared with sibling processes.
 
     To be called before `Metrics` is made; the library reads the folder from the environment.
     """
@@ -47,7 +44,7 @@ def share_between_processes(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Gauge:
-    """A number that is read off the present state when it is asked for."""
+    """A metric computed at each scrape."""
 
     name: str
     text: str
@@ -62,7 +59,7 @@ class Gauges(Collector):
         self._gauges = gauges
 
     def collect(self) -> Iterable[Metric]:
-        """Give each gauge."""
+        """Return the gauges in Prometheus' types."""
         for gauge in self._gauges:
             family = GaugeMetricFamily(gauge.name, gauge.text, labels=list(gauge.labels))
             family.add_metric(list(gauge.labels.values()), gauge.value)
@@ -70,7 +67,7 @@ class Gauges(Collector):
 
 
 class Metrics:
-    """Count what is answered.
+    """Counters of requests, predictions and failures.
 
     Parameters
     ----------
@@ -151,23 +148,23 @@ class Metrics:
         self._positives.inc(n_positives)
 
     def count_reload_failure(self) -> None:
-        """Count a release or configuration that was refused."""
+        """Count a refused release or configuration."""
         self._reload_failures.inc()
 
     def count_thread_failure(self) -> None:
-        """Count an error that nobody expected in a thread beside the requests."""
+        """Count an unexpected error in a background thread."""
         self._thread_failures.inc()
 
     def count_logging(self, what: str, number: int) -> None:
-        """Count what the prediction log did: "logged", "dropped" or "failed"."""
+        """Count rows of the prediction log as "logged", "dropped" or "failed"."""
         self._logging[what].inc(number)
 
     def count_access_log(self, what: str, number: int) -> None:
-        """Count what went wrong with the access log: lines "dropped", or times it "failed"."""
+        """Count access log lines as "dropped", or write failures as "failed"."""
         self._access_log.labels(what).inc(number)
 
     def expose(self) -> bytes:
-        """Spell all numbers as Prometheus reads them, over all processes of the service."""
+        """Return the metrics of every process in Prometheus' text format."""
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         counted = self._registry
         if folder:
@@ -204,7 +201,7 @@ log = logging.getLogger(__name__)
 
 
 class LineWriter:
-    """Formats lines, each when its request ends, and quickly, since the next request waits.
+    """A formatter of access log lines, optimised for the request path.
 
     A line is a JSON object with no address, no query and nothing of a body, nor a path that is no
     route. A thread that formatted the lines of a moment together would hold the interpreter for
@@ -231,7 +228,7 @@ class LineWriter:
         )
 
     def _format_parts(self, key: tuple[str, str, int, int, str | None]) -> tuple[str, str]:
-        """Format what stands before and after the duration, the same for most requests."""
+        """Return the line before and after the duration, the same for most requests."""
         method, route, status, n_rows, release = key
         before = msgspec.json.encode({"method": method, "route": route, "status": status})
         after = msgspec.json.encode({"n_rows": n_rows, "release": release})
@@ -243,7 +240,7 @@ class LineWriter:
 
 
 class AccessLog:
-    """Write lines in batches from a thread of its own; if nobody reads them, drop and count.
+    """A writer of access log lines with a bounded queue and a thread.
 
     Parameters
     ----------
@@ -272,14 +269,14 @@ class AccessLog:
         self._thread.start()
 
     def add(self, entry: Entry) -> None:
-        """Take a line; a reader that does not keep up never holds a request back."""
+        """Queue a line, or drop the line if the queue is full."""
         if len(self._waiting) < MAX_WAITING:
             self._waiting.append(self._lines.format(entry))
         else:
             self._n_dropped += 1
 
     def stop(self) -> None:
-        """Write what waits and end, at most a second later."""
+        """Write the queue and end, within a second."""
         self._ended.set()
         self._thread.join(1)
 
@@ -290,7 +287,7 @@ class AccessLog:
         self._flush()
 
     def _flush(self) -> bool:
-        """Write what waits; return whether the stream took it."""
+        """Write the queue, and return whether the stream accepted the lines."""
         try:
             while self._rest or self._waiting or self._n_dropped:
                 if not self._rest:
@@ -309,7 +306,7 @@ class AccessLog:
         return True
 
     def _take(self) -> bytes:
-        """Take the next lines, and the number of those that had no room."""
+        """Return the next lines and the number of dropped lines."""
         lines = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         if self._n_dropped and not self._waiting:
             n_dropped, self._n_dropped = self._n_dropped, 0
@@ -318,7 +315,7 @@ class AccessLog:
         return b"".join(lines)
 
     def _write(self) -> None:
-        """Write as much as the stream takes."""
+        """Write as many bytes as the stream accepts."""
         n_written = self._stream.write(self._rest)
         self._stream.flush()
         if not n_written:

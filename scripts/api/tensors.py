@@ -1,4 +1,4 @@
-"""Tensors of the open inference protocol, read into the columns of a model."""
+"""Tensors of the open inference protocol, decoded into the columns of a model."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ Decode = Callable[[Any], Any]
 
 
 def make_decoders(cell: Any) -> tuple[Decode, Decode]:
-    """Make the decoders of a list of cells, and of a list of such lists."""
+    """Make decoders of a flat and of a nested list of cells."""
     flat, nested = list[cell], list[list[cell]]
     return msgspec.json.Decoder(flat).decode, msgspec.json.Decoder(nested).decode
 
@@ -52,7 +52,7 @@ DECODE_ANY = make_decoders(Any)
 
 
 class TensorParameters(Struct):
-    """What is said of a tensor of a request; further members are ignored."""
+    """Options of an input tensor, with unknown members ignored."""
 
     binary_data_size: Count | None = None
 
@@ -70,7 +70,7 @@ class Tensor(Struct):
 
     @property
     def n_values(self) -> int:
-        """How many values the shape wants."""
+        """Return the number of values of the shape."""
         return self.shape[0] * (self.shape[1] if len(self.shape) == 2 else 1)
 
     @property
@@ -80,7 +80,7 @@ class Tensor(Struct):
 
 
 def attach_binary(tensors: list[Tensor], content: bytes) -> None:
-    """Hand each binary tensor its part of the bytes after the JSON.
+    """Attach to each binary tensor its bytes after the JSON.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def attach_binary(tensors: list[Tensor], content: bytes) -> None:
 
 
 def split_texts(content: bytes) -> list[str]:
-    """Split the bytes of a binary tensor into texts, each after its length in four bytes.
+    """Split the bytes of a text tensor, each text after a length in four bytes.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def read_binary(tensor: Tensor) -> list[Any] | NDArray[Any]:
 
 
 def check_length(tensor: Tensor, n_found: int) -> None:
-    """Refuse a tensor that has not as many values as its shape wants."""
+    """Refuse a tensor whose number of values contradicts the shape."""
     if n_found != tensor.n_values:
         raise RefusedError(
             422,
@@ -153,7 +153,7 @@ def check_length(tensor: Tensor, n_found: int) -> None:
 
 
 def decode_values(tensor: Tensor, decoders: tuple[Decode, Decode]) -> list[Any]:
-    """Decode the values of a JSON tensor, row by row where they are nested."""
+    """Decode the values of a JSON tensor, row by row for nested lists."""
     flat, nested = decoders
     if not NESTED.match(tensor.data):
         return flat(tensor.data)  # type: ignore[no-any-return]
@@ -168,7 +168,7 @@ def decode_values(tensor: Tensor, decoders: tuple[Decode, Decode]) -> list[Any]:
 
 
 def read_numbers(tensor: Tensor) -> NDArray[np.float64] | None:
-    """Read the values of a numeric tensor, NaN for null; None if they must be explained."""
+    """Return the values of a numeric tensor with NaN for null, or None for invalid values."""
     if tensor.is_binary:
         numbers = np.asarray(read_binary(tensor), np.float64)
         check_length(tensor, len(numbers))
@@ -188,7 +188,7 @@ def read_numbers(tensor: Tensor) -> NDArray[np.float64] | None:
 
 
 def read_texts(tensor: Tensor) -> NDArray[np.object_] | None:
-    """Read the values of a tensor of texts, "" for null; None if they must be explained."""
+    """Return the values of a text tensor with "" for null, or None for invalid values."""
     try:
         if tensor.is_binary:
             values = list(read_binary(tensor))
@@ -201,14 +201,14 @@ def read_texts(tensor: Tensor) -> NDArray[np.object_] | None:
 
 
 def format_number(value: object) -> object:
-    """Replace what no JSON has by its name."""
+    """Replace NaN and infinity by their names, since JSON has no such numbers."""
     if isinstance(value, float) and not abs(value) < np.inf:
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     return value
 
 
 def read_any(tensor: Tensor) -> list[Any]:
-    """Read the values of a tensor whatever they are, to explain or to keep them."""
+    """Return the values of a tensor of any type, for error messages or identifiers."""
     if tensor.is_binary:
         found = read_binary(tensor)
         values = found if isinstance(found, list) else found.tolist()
@@ -227,7 +227,7 @@ def read_any(tensor: Tensor) -> list[Any]:
 
 
 def check_datatype(tensor: Tensor, schema: Schema, names: Sequence[str]) -> None:
-    """Refuse texts for columns of numbers, and the other way round."""
+    """Refuse texts for numeric columns, and numbers for text columns."""
     has_numbers = any(name in schema.numeric for name in names)
     if has_numbers and any(name in schema.categorical for name in names):
         raise RefusedError(
@@ -243,7 +243,7 @@ def check_datatype(tensor: Tensor, schema: Schema, names: Sequence[str]) -> None
 
 
 def is_of(value: object, datatype: str) -> bool:
-    """Say whether a number can be a value of a datatype."""
+    """Return whether a number is valid for a datatype."""
     if value is None or datatype not in WHOLE:
         return True
     limits = np.iinfo(WHOLE[datatype])
@@ -253,7 +253,7 @@ def is_of(value: object, datatype: str) -> bool:
 def find_wrong_values(
     columns: dict[str, list[Any]], datatypes: Mapping[str, str], schema: Schema
 ) -> list[Fault]:
-    """List what is wrong with the first faulty rows: for the model, else for the datatype."""
+    """Describe the faults of the first faulty rows, by model and then by datatype."""
     names = schema.features
     cells = zip(*(columns[name] for name in names), strict=True)
     rows = [dict(zip(names, row, strict=True)) for row in cells]
@@ -270,19 +270,19 @@ def find_wrong_values(
 
 
 def are_possible(table: NDArray[np.float64], schema: Schema) -> bool:
-    """Say whether all numbers, one row of the table per numeric column, are within the limits."""
+    """Return whether the numbers, one row per numeric column, are within the limits."""
     lowest = np.array([[columnar.lowest_number(schema, name)] for name in schema.numeric])
     return not ((table < lowest) | (table > LARGEST_NUMBER)).any()
 
 
 def is_matrix(tensors: list[Tensor], schema: Schema) -> bool:
-    """Say whether one tensor holds all columns, in the order of the model's."""
+    """Return whether a tensor holds the model's columns in order."""
     only = tensors[0]
     return len(tensors) == 1 and len(only.shape) == 2 and only.name not in schema.features
 
 
 def read_matrix(tensor: Tensor, schema: Schema) -> RequestRows:
-    """Read one tensor of all columns, in the order of the model's.
+    """Read a matrix of the model's columns in order.
 
     Raises
     ------
@@ -313,7 +313,7 @@ def read_matrix(tensor: Tensor, schema: Schema) -> RequestRows:
 
 
 def read_columns(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) -> RequestRows:
-    """Read one tensor per column; further ones are ignored.
+    """Read a tensor per column, and ignore further tensors.
 
     Raises
     ------
@@ -351,7 +351,7 @@ def read_columns(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) ->
 
 
 def read_tensors(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) -> RequestRows:
-    """Read the tensors of a request: one of all columns, or one per column.
+    """Read the tensors of a request: a matrix, or a tensor per column.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The secrets that open the service: from the environment, or from a file only its owner reads."""
+"""Tokens of the API, read from the environment or a private file."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from scripts.core.errors import ConfigError
 
 
 class Role(StrEnum):
-    """What the holder of a token may do."""
+    """The permission of a token."""
 
     READ = "read"
     ADMIN = "admin"
@@ -29,18 +29,18 @@ MIN_LENGTH = 16
 
 @dataclass(frozen=True, repr=False)
 class Tokens:
-    """The token of each role that has one; never shown in a log or a traceback."""
+    """The token of each role, hidden from logs and tracebacks."""
 
     by_role: dict[Role, bytes]
 
     @property
     def any_for_reading(self) -> bytes | None:
-        """The least token that is there, for the programs of this installation."""
+        """Return the weakest token, for the programs of the installation."""
         return self.by_role.get(Role.READ, self.by_role.get(Role.ADMIN))
 
 
 def check_owner_only(path: Path) -> None:
-    """Refuse a file of secrets that others than its owner, this user or root, can read."""
+    """Refuse a file of secrets readable by another account than the owner's."""
     try:
         status = path.stat()
     except OSError as error:
@@ -97,7 +97,7 @@ def read_token_file(path: Path) -> dict[Role, bytes]:
 
 
 def check_token(token: bytes, origin: str) -> bytes:
-    """Refuse a token that could not be sent, as RFC 6750 has it, or that could be guessed."""
+    """Refuse a token invalid in HTTP (RFC 6750) or too short to be safe."""
     if not TOKEN.fullmatch(token):
         raise ConfigError(
             f"The token in {origin} has a character that a header cannot carry; expected letters,"
@@ -114,7 +114,7 @@ def check_token(token: bytes, origin: str) -> bytes:
 
 
 def read_tokens(api: ApiSettings) -> Tokens:
-    """Read the tokens of the API; the environment wins over the file.
+    """Read the API tokens from the environment, else from the file.
 
     Raises
     ------

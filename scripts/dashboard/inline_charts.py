@@ -1,4 +1,4 @@
-"""Draws small pictures as plain numbers: the line of a history, and bars on both sides of zero."""
+"""Coordinates of the small SVG charts in the pages: histories, bars and trends."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Line:
-    """A history of probabilities; the limits are the heights at which the bands begin."""
+    """A history of probabilities, with the heights of the band limits."""
 
     dots: tuple[Dot, ...]
     limits: tuple[float, ...]
@@ -32,12 +32,12 @@ class Line:
 
     @property
     def points(self) -> str:
-        """The line as SVG spells it."""
+        """Return the points of an SVG polyline."""
         return " ".join(f"{dot.x:g},{dot.y:g}" for dot in self.dots)
 
 
 def height_of(probability: float) -> float:
-    """Say at which height a probability is drawn; 1 is at the top."""
+    """Return the vertical position of a probability, with 1 at the top."""
     return round(MARGIN + (1 - probability) * (HEIGHT - 2 * MARGIN), 2)
 
 
@@ -74,7 +74,7 @@ def draw_line(scores: Sequence[tuple[str, float, str]], limits: Sequence[float])
 
 @dataclass(frozen=True)
 class Bar:
-    """A term on a common scale from -50 to 50; x is where it begins, from 0 to 100."""
+    """A term on a scale from -50 to 50, with x from 0 to 100 as its left end."""
 
     name: str
     value: float
@@ -83,7 +83,7 @@ class Bar:
 
 
 def draw_bars(terms: Mapping[str, float]) -> list[Bar]:
-    """Draw terms that raise or lower a sum, the strongest first."""
+    """Return the bars of a sum's terms, the strongest first."""
     largest = max(map(abs, terms.values()), default=0.0) or 1.0
     bars = []
     for name, value in sorted(terms.items(), key=lambda term: -abs(term[1])):
@@ -93,7 +93,7 @@ def draw_bars(terms: Mapping[str, float]) -> list[Bar]:
 
 
 def draw_trend(values: Sequence[float | None]) -> str:
-    """Draw numbers as a small line of 100 by 20, as high as it can be; "" for fewer than two."""
+    """Return the points of a line of 100 by 20 units, or "" for fewer than two numbers."""
     known = [value for value in values if value is not None]
     if len(known) < len(("first", "last")):
         return ""

@@ -1,7 +1,4 @@
-"""Renders what the service knows as pages for people.
-
-How numbers, moments and words are spelled on the pages.
-"""
+"""Rendering of the HTML pages: the template environment and its filters."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -53,7 +50,7 @@ NAVIGATION = (
 
 @cache
 def templates() -> jinja2.Environment:
-    """Give the templates; whatever is put into one is escaped, and what is missing is an error."""
+    """Return the template environment, with escaping and errors for undefined names."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,
@@ -110,12 +107,12 @@ def show(template: str, status: int = 200, headers: Headers = (), **facts: Any) 
 
 
 def wants_page(environ: Environ) -> bool:
-    """Say whether a browser asks, which is to be shown errors as pages."""
+    """Return whether a browser asks, so errors are shown as pages."""
     return "text/html" in environ.get("HTTP_ACCEPT", "")
 
 
 def address(environ: Environ) -> str:
-    """Spell what was asked for as the value of a parameter."""
+    """Return the requested address, encoded as a query parameter."""
     # WSGI spells the bytes of a path as latin-1.
     path = quote(environ.get("PATH_INFO", "").encode("latin-1", "replace"))
     query = environ.get("QUERY_STRING", "")
@@ -159,12 +156,12 @@ TONES = {
 
 
 def as_moment(value: datetime | str) -> datetime:
-    """Read a moment; the API spells them as text."""
+    """Return a time, parsed from ISO 8601 if necessary."""
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 def format_moment(value: datetime | str | None) -> Markup:
-    """Spell a moment for people and machines."""
+    """Format a time as an HTML time element."""
     if value is None:
         return Markup("&ndash;")
     at = as_moment(value).astimezone(UTC)
@@ -175,7 +172,7 @@ def format_moment(value: datetime | str | None) -> Markup:
 
 
 def format_span(seconds: float) -> str:
-    """Spell a stretch of time with the one unit that matters."""
+    """Format a duration in its largest unit."""
     if seconds < MINUTE_S:
         return f"{seconds:.0f} s"
     for unit_s, unit in ((HOUR_S, "min"), (2 * DAY_S, "h")):
@@ -185,7 +182,7 @@ def format_span(seconds: float) -> str:
 
 
 def format_ago(value: datetime | str | None, now: datetime) -> str:
-    """Say how long ago, or in how long, a moment is."""
+    """Format the distance of a time from now."""
     if value is None:
         return "never"
     seconds = (now - as_moment(value)).total_seconds()
@@ -193,14 +190,14 @@ def format_ago(value: datetime | str | None, now: datetime) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-    """Spell how long something took."""
+    """Format the duration of a step."""
     if seconds is None:
         return NOTHING
     return f"{seconds:.2f} s" if seconds < SHORT_S else format_span(seconds)
 
 
 def format_took(run: Any) -> str:
-    """Say how long a run took, whether it is a row of the records or an entry of the API."""
+    """Format the duration of a run, from the database or from the API."""
     started, ended = (
         run[name] if isinstance(run, dict) else getattr(run, name)
         for name in ("started_at", "ended_at")
@@ -211,7 +208,7 @@ def format_took(run: Any) -> str:
 
 
 def has_drifted(column: Mapping[str, Any]) -> bool:
-    """Say whether a column differs from production's by more than its limits."""
+    """Return whether a column's drift or effect exceeds the limits."""
     pairs = [("drift", "drift_limit"), ("missing_drift", "missing_drift_limit")]
     return any(
         column[found] is not None and column[limit] is not None and column[found] > column[limit]
@@ -220,12 +217,12 @@ def has_drifted(column: Mapping[str, Any]) -> bool:
 
 
 def format_percent(fraction: float | None, n_digits: int = 1) -> str:
-    """Spell a fraction as a percentage."""
+    """Format a fraction as a percentage."""
     return NOTHING if fraction is None else f"{fraction:.{n_digits}%}"
 
 
 def format_number(value: float | str | None, n_digits: int = 4) -> str:
-    """Spell a number with so many significant digits; text stays what it is."""
+    """Format a number with a number of significant digits, and text unchanged."""
     if value is None or value == "":
         return NOTHING
     if isinstance(value, str):
@@ -236,33 +233,33 @@ def format_number(value: float | str | None, n_digits: int = 4) -> str:
 
 
 def format_fixed(value: float | None, n_digits: int = 4) -> str:
-    """Spell a number with so many digits after the point."""
+    """Format a number with a number of decimals."""
     return NOTHING if value is None else f"{value:.{n_digits}f}"
 
 
 def format_signed(value: float | None, n_digits: int = 3) -> str:
-    """Spell a number with its sign."""
+    """Format a number with a sign."""
     if value is None:
         return NOTHING
     return f"{value:+.{n_digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def format_percentage_points(change: float | None) -> str:
-    """Spell the change of a probability in percentage points."""
+    """Format a change of probability in percentage points."""
     if change is None:
         return NOTHING
     return f"{format_signed(100 * change, 1)} pp" if name_direction(change) != "quiet" else "0.0 pp"
 
 
 def name_direction(change: float) -> str:
-    """Say whether a probability rose or fell, as far as a page shows it."""
+    """Return the direction of a change of probability, after rounding."""
     if abs(change) < SMALLEST_SHOWN:
         return "quiet"
     return "rise" if change > 0 else "fall"
 
 
 def format_bytes(n_bytes: int) -> str:
-    """Spell a size."""
+    """Format a size in bytes."""
     size = float(n_bytes)
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:
@@ -272,17 +269,17 @@ def format_bytes(n_bytes: int) -> str:
 
 
 def format_stamp(release: str | None) -> str:
-    """Shorten the name of a release to its number; the whole name stands beside, or in a title."""
+    """Return the number of a release, as a short name."""
     return NOTHING if release is None else f"#{release.partition('_')[0].lstrip('0') or '0'}"
 
 
 def tone_of(word: str | None) -> str:
-    """Say how a word of the records is coloured."""
+    """Return the colour class of a status word."""
     return TONES.get(word or "", "calm")
 
 
 def quote_part(name: str) -> str:
-    """Spell a name as a part of an address."""
+    """Quote a name as a part of a URL."""
     return quote(name, safe="")
 
 

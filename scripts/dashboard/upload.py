@@ -1,7 +1,4 @@
-"""The page on which tables are sent: to be ranked once, or for the next run.
-
-Tables that people send through a page: read strictly, and put into the input folder whole.
-"""
+"""The upload page: tables ranked once, or added to the input folder for the next run."""
 
 import errno
 import io
@@ -57,7 +54,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class UploadedFile:
-    """A file as it was sent; the name is for showing only."""
+    """An uploaded file, with a name for display only."""
 
     name: str
     content: bytes
@@ -81,7 +78,7 @@ def read_sent() -> UploadedFile:
 
 
 def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
-    """Render the page with both forms, and what became of what was sent."""
+    """Render the upload page with both forms and the result."""
     now: Serving = request.environ[SERVING]
     empty: dict[str, Any] = dict.fromkeys(["sent", "found", "ranked", "added", "fault"])
     role = request.environ.get(ROLE)
@@ -100,13 +97,13 @@ def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
 
 
 def find_address(now: Serving) -> str:
-    """Find where in an object store the input is, "" if it is in a folder."""
+    """Return the object store address of the input, or "" for a local folder."""
     place = now.config.input_folder_path
     return str(place) if isinstance(place, Address) else ""
 
 
 def find_schema(now: Serving) -> Schema | None:
-    """Find by which columns the next run reads: production's, or those declared; None unknown."""
+    """Return the schema of the next run: production's, else the declared one, else None."""
     if now.release is not None:
         return now.release.model.schema
     declared = now.config.schema
@@ -134,7 +131,7 @@ def as_csv(entries: list[WorklistEntry]) -> Answer:
 
 
 def rank() -> Answer:
-    """Rank the clients of a table once, with the model in production; nothing is kept."""
+    """Rank the clients of an uploaded table with the model in production, without storing them."""
     now: Serving = request.environ[SERVING]
     if now.release is None:
         return show_page(503, action="rank", fault=NO_MODEL)
@@ -156,7 +153,7 @@ def rank() -> Answer:
 
 
 def check_table(now: Serving, sent: UploadedFile) -> FileReading:
-    """Read a table as the next run would, or refuse it where its columns are not known."""
+    """Read an uploaded table by the rules of the next run, or refuse it without a schema."""
     schema = find_schema(now)
     if schema is None:
         raise RefusedError(409, UNKNOWN)
@@ -164,7 +161,7 @@ def check_table(now: Serving, sent: UploadedFile) -> FileReading:
 
 
 def add() -> Answer:
-    """Put a table into the input folder, if every row of it can be used; the next run takes it."""
+    """Add a fully valid table to the input folder, for the next run."""
     now: Serving = request.environ[SERVING]
     try:
         sent = read_sent()
@@ -257,7 +254,7 @@ def read_table(
 
 
 def check_rejected(found: FileReading) -> None:
-    """Refuse a table of which so many rows cannot be right that no list of them helps."""
+    """Refuse a table with too many rejected rows to list."""
     if len(found.rejected) > MAX_REJECTED:
         reason = first_reasons(found)[0]
         raise csv_reader.RefusedFileError(
@@ -267,13 +264,13 @@ def check_rejected(found: FileReading) -> None:
 
 
 def is_usable(found: FileReading) -> bool:
-    """Say whether every row of a table can be used, and there is one."""
+    """Return whether a table has rows, every row of them valid."""
     return not (found.refused or found.rejected) and found.n_rows > 0
 
 
 @contextmanager
 def waiting_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of the installation, waiting a little for whoever has it.
+    """Hold the lock of the installation, after waiting a few seconds at most.
 
     Raises
     ------
@@ -293,11 +290,11 @@ def waiting_lock(folder: Path) -> Iterator[None]:
 
 
 class QuotaError(DatasetError):
-    """Too much waits for the next run already."""
+    """The limit of uploads waiting for the next run."""
 
 
 def list_pending(config: Config) -> list[Path]:
-    """List the uploads that no run has read yet: those named later than the newest dataset."""
+    """List the uploads waiting for the next run, named later than the newest dataset."""
     ingested = artifacts.list_exact(config.output_folder_path, Kind.INGESTED)
     since = artifacts.stamp_of(ingested[-1]) if ingested else ""
     first = NAME.format(since)
@@ -305,7 +302,7 @@ def list_pending(config: Config) -> list[Path]:
 
 
 def check_quota(config: Config, n_bytes: int) -> None:
-    """Refuse an upload beside which too much would wait for the next run.
+    """Refuse an upload beyond the limits of files or bytes waiting for the next run.
 
     Raises
     ------
@@ -323,7 +320,7 @@ def check_quota(config: Config, n_bytes: int) -> None:
 
 
 def write_new(folder: Path, content: bytes) -> Path:
-    """Write a file of a name that nobody has, whole; what is there already is never touched."""
+    """Write a new file whole, and never replace a file."""
     stamp = artifacts.next_stamp(datetime.now(UTC), [folder])
     path = folder / NAME.format(stamp)
     temporary = path.with_name(f".{path.name}{files.TEMPORARY_SUFFIX}")
@@ -342,7 +339,7 @@ def write_new(folder: Path, content: bytes) -> Path:
 
 
 def publish(config: Config, content: bytes, found: FileReading) -> Path:
-    """Put a table that was read into the input folder; the next run takes it.
+    """Add a valid table to the input folder.
 
     Parameters
     ----------

@@ -1,13 +1,4 @@
-"""The pages about the model and its data: how good, why, and whether they drift.
-
-The first page.
-
-The pages about clients: the worklist, one client, and whether predictions came true.
-
-The pages about runs: the last ones, and one with its steps, files, model and decision.
-
-The page on which a browser logs in and out.
-"""
+"""Views of the HTML pages: overview, clients, runs, model, data and login."""
 
 import re
 from collections.abc import Callable
@@ -35,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def sort_charts(drawn: Gallery | None) -> dict[str, list[Chart]]:
-    """Sort the charts by the page that shows them."""
+    """Group the charts by page."""
     by_page: dict[str, list[Chart]] = {"overview": [], "models": [], "data": []}
     for chart in () if drawn is None else drawn.charts:
         by_page[chart.page].append(chart)
@@ -45,7 +36,7 @@ def sort_charts(drawn: Gallery | None) -> dict[str, list[Chart]]:
 def show_records(
     template: str, question: "Callable[[RecordQueries], dict[str, Any]]", **facts: Any
 ) -> Answer:
-    """Render a page of what the records answer, or of why they do not."""
+    """Render a page with the result of a query, or with the fault of the database."""
     now: Serving = request.environ[SERVING]
     answered, fault = {}, ""
     try:
@@ -64,7 +55,7 @@ def show_records(
 
 
 def models() -> Answer:
-    """Show the model that serves, how it came to, and those before it."""
+    """Show the model in production, its evidence, and the models before."""
     now: Serving = request.environ[SERVING]
     release = now.release
     stamp = None if release is None else release.manifest.model_stamp
@@ -82,7 +73,7 @@ def models() -> Answer:
 
 
 def data() -> Answer:
-    """Show the columns of the last dataset, their drift, and one column over the runs."""
+    """Show the columns of the last dataset, their drift, and the history of a column."""
     wanted = request.args.get("column", "")
 
     def question(queries: "RecordQueries") -> dict[str, Any]:
@@ -102,7 +93,7 @@ def data() -> Answer:
 
 
 def chart(file: str) -> Answer:
-    """Give a chart that a run has drawn."""
+    """Return a chart drawn by a run."""
     now: Serving = request.environ[SERVING]
     return routes.read_chart(now.config.output_model_path, file)
 
@@ -111,7 +102,7 @@ RECORDS = ("model", "decision", "deployment", "runs", "states", "worklist", "out
 
 
 def overview() -> Answer:
-    """Show at one look whether all is well, what serves, what happened, and whom to call."""
+    """Show the overview: state, release, latest runs and first clients to call."""
     now: Serving = request.environ[SERVING]
     schedule: Schedule = current_app.extensions["schedule"]
     release = now.release
@@ -141,7 +132,7 @@ RECORDS_FAIL = 503
 
 
 def link_to(path: str, **changed: str | int) -> str:
-    """Spell the address of a list with the same search, but for what is changed; "" leaves out."""
+    """Return the URL of a list with the present search and some changes, "" removes a parameter."""
     kept = {name: request.args.get(name, "") for name in ("search", "band", "order")}
     wanted = {name: value for name, value in (kept | changed).items() if value not in ("", 0)}
     return f"{path}?{urlencode(wanted)}" if wanted else path
@@ -169,7 +160,7 @@ def worklist() -> Answer:
 
 
 def client() -> Answer:
-    """Show one client: the risk, why, why it changed, the history and the outcome."""
+    """Show a client: risk, reasons, change, history and outcome."""
     name = request.args.get("name", "")
     page = client_routes.find_client(name)
     api = request.environ[SERVING].config.api
@@ -200,7 +191,7 @@ NUMBER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 
 
 def read_offset() -> int:
-    """Read after how many entries a list begins; what is no number is 0."""
+    """Read the offset of a list, or 0 if it is no number."""
     text = request.args.get("offset", "0")
     return max(0, int(text)) if NUMBER.fullmatch(text) else 0
 
@@ -229,7 +220,7 @@ def runs() -> Answer:
 
 
 def run() -> Answer:
-    """Show one run: its steps with their durations, its files, verdict, evidence and decision."""
+    """Show a run: steps with durations, files, verdict, evidence and decision."""
     number, details = request.args.get("id", ""), None
     if NUMBER.fullmatch(number):
         details = client_routes.ask(lambda queries: queries.run(int(number)))
@@ -245,7 +236,7 @@ HOME = "/"
 
 
 def is_secure() -> bool:
-    """Say whether the browser came by https, as far as this service or a proxy of ours can tell."""
+    """Return whether the browser uses https, directly or through a trusted proxy."""
     now: Serving = request.environ[SERVING]
     is_proxied = is_from_proxy(request.environ, now.config.api.trusted_proxies)
     said = request.headers.get("X-Forwarded-Proto", "") if is_proxied else ""
@@ -254,7 +245,7 @@ def is_secure() -> bool:
 
 
 def read_target(target: str | None) -> str:
-    """Read where to go after the login: a page of this service, or else the first one."""
+    """Return the page after the login, on this service only, else the overview."""
     if not target or not target.isascii() or not target.isprintable():
         return HOME
     # With one slash at its beginning an address has neither a scheme nor a host.
@@ -275,7 +266,7 @@ def login() -> Answer:
 
 
 def log_in() -> Answer:
-    """Begin a session with the token that was typed in."""
+    """Begin a session with the token of the form."""
     access: Access = current_app.extensions["access"]
     now: Serving = request.environ[SERVING]
     target = read_target(request.form.get("next"))
@@ -296,7 +287,7 @@ def log_in() -> Answer:
 
 
 def log_out() -> Answer:
-    """End the session, in this browser and for every copy of its cookie."""
+    """End the session, for every copy of the cookie."""
     access: Access = current_app.extensions["access"]
     ended = auth.set_cookie("", is_secure=is_secure())
     try:
