@@ -37,6 +37,25 @@ from scripts.dashboard import upload, views
 from scripts.dashboard.rendering import as_page
 from scripts.scheduler.next_run import Schedule
 
+PAGE = "text/html"
+PAGES = (
+    Route("GET", "/", views.overview, PAGE),
+    Route("GET", "/dashboard/worklist", views.worklist, PAGE),
+    Route("GET", "/dashboard/client", views.client, PAGE),
+    Route("GET", "/dashboard/outcomes", views.outcomes, PAGE),
+    Route("GET", "/dashboard/runs", views.runs, PAGE),
+    Route("GET", "/dashboard/run", views.run, PAGE),
+    Route("GET", "/dashboard/models", views.models, PAGE),
+    Route("GET", "/dashboard/data", views.data, PAGE),
+    Route("GET", "/dashboard/upload", upload.upload, PAGE),
+    Route("POST", "/dashboard/upload", upload.add, PAGE, Role.ADMIN),
+    Route("POST", "/dashboard/rank", upload.rank, PAGE),
+    Route("GET", "/charts/{file}", views.chart, "image/svg+xml"),
+    Route("GET", "/login", views.login, PAGE, None),
+    Route("POST", "/login", views.log_in, PAGE, None),
+    Route("POST", "/logout", views.log_out, PAGE, Role.READ),
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -247,26 +266,6 @@ def serve(config_path: Path) -> None:
         serve_in_processes(config_path, listener, config.api.workers)
     log.info("Stopped.")
     http_server.leave()
-
-
-PAGE = "text/html"
-PAGES = (
-    Route("GET", "/", views.overview, PAGE),
-    Route("GET", "/dashboard/worklist", views.worklist, PAGE),
-    Route("GET", "/dashboard/client", views.client, PAGE),
-    Route("GET", "/dashboard/outcomes", views.outcomes, PAGE),
-    Route("GET", "/dashboard/runs", views.runs, PAGE),
-    Route("GET", "/dashboard/run", views.run, PAGE),
-    Route("GET", "/dashboard/models", views.models, PAGE),
-    Route("GET", "/dashboard/data", views.data, PAGE),
-    Route("GET", "/dashboard/upload", upload.upload, PAGE),
-    Route("POST", "/dashboard/upload", upload.add, PAGE, Role.ADMIN),
-    Route("POST", "/dashboard/rank", upload.rank, PAGE),
-    Route("GET", "/charts/{file}", views.chart, "image/svg+xml"),
-    Route("GET", "/login", views.login, PAGE, None),
-    Route("POST", "/login", views.log_in, PAGE, None),
-    Route("POST", "/logout", views.log_out, PAGE, Role.READ),
-)
 
 
 if __name__ == "__main__":

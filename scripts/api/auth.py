@@ -36,6 +36,18 @@ UNKNOWN = "unknown"
 READ_ONLY = "This token may read only; this method on this path wants the token of the role admin."
 WHO = ("WWW-Authenticate", 'Bearer realm="adras"')
 
+COOKIE = "adras_session"
+LIFETIME_S = 12 * 3600
+SALT = b"adras session"
+# So that who steals a cookie cannot try out short tokens quickly.
+N_ITERATIONS = 100_000
+N_ID_BYTES = 16
+FOLDER = "ended_sessions"
+# A disk that hangs holds the other requests up for so long, once.
+LOOKUP_S = 0.25
+
+log = logging.getLogger(__name__)
+
 
 def normalize_address(text: str) -> str:
     """Return the canonical form of an IP address, without port, brackets and zone.
@@ -259,6 +271,112 @@ class EndedSessions:
         return found[0] if found else TimeoutError(0, "the disk hangs")
 
 
+def check_host(environ: Mapping[str, Any]) -> None:
+    """Refuse an unknown Host header where no token is set, against DNS rebinding.
+
+    A page whose name is made to point here (DNS rebinding) could else ask as its visitor.
+    """
+    host = environ.get("HTTP_HOST", "")
+    name = (
+        host.rpartition("]")[0].removeprefix("[")
+        if host.startswith("[")
+        else host.partition(":")[0]
+    )
+    if name and name.lower() not in LOOPBACK_HOSTS:
+        raise RefusedError(
+            421,
+            "Without a token this service answers under the names of this machine only, such as"
+            " 127.0.0.1; to be reached under another one, set ADRAS_API_TOKEN.",
+        )
+
+
+class Sessions:
+    """Signed session cookies, each valid until expiry or a change of the token.
+
+    The key is made of the token: it is the same in every process and after a restart, and another
+    one once the token is.
+
+    Parameters
+    ----------
+    tokens : Tokens
+        Of each role.
+    ended : EndedSessions, optional
+        The sessions that were logged out; in memory only by default.
+    """
+
+    def __init__(self, tokens: Tokens, ended: EndedSessions | None = None) -> None:
+        self._tokens = tokens
+        self._ended = EndedSessions() if ended is None else ended
+        self._signers: dict[Role, TimestampSigner] = {}
+
+    def _signer(self, role: Role) -> TimestampSigner:
+        """Return the signer of a role, made at the first call since key derivation is slow."""
+        if role not in self._signers:
+            key = hashlib.pbkdf2_hmac("sha256", self._tokens.by_role[role], SALT, N_ITERATIONS)
+            self._signers[role] = TimestampSigner(key, salt=SALT, digest_method=hashlib.sha256)
+        return self._signers[role]
+
+    def spell(self, role: Role) -> str:
+        """Return the cookie value of a session beginning now."""
+        identifier = secrets.token_hex(N_ID_BYTES)
+        return self._signer(role).sign(f"{role}.{identifier}").decode()
+
+    def read(self, environ: Mapping[str, Any]) -> Session | None:
+        """Read the session off the cookie of a request.
+
+        Returns
+        -------
+        Session or None
+            None without a cookie that was signed here, or when its 12 hours are over.
+        """
+        value = parse_cookie(environ.get("HTTP_COOKIE")).get(COOKIE)
+        role = value.partition(".")[0] if value else ""
+        if value is None or role not in self._tokens.by_role:
+            return None
+        try:
+            signed, began_at = self._signer(Role(role)).unsign(
+                value, max_age=LIFETIME_S, return_timestamp=True
+            )
+        except BadSignature:
+            return None
+        identifier = signed.decode().partition(".")[2]
+        # Sessions of earlier versions had no identifier, so nothing could end them.
+        return Session(Role(role), identifier, int(began_at.timestamp())) if identifier else None
+
+    def role_of(self, environ: Mapping[str, Any]) -> Role | None:
+        """Return the role of a request's session, or None without a valid session.
+
+        Raises
+        ------
+        RefusedError
+            With status 503 if the list of ended sessions cannot be read.
+        """
+        session = self.read(environ)
+        return None if session is None or self._ended.has(session) else session.role
+
+    def end(self, environ: Mapping[str, Any]) -> None:
+        """End the session of a request in every process.
+
+        Raises
+        ------
+        RefusedError
+            With status 503 if that cannot be noted.
+        """
+        session = self.read(environ)
+        if session is None:
+            return
+        try:
+            self._ended.add(session)
+        except OSError as error:
+            log.error("The end of a session cannot be noted: %s.", error)
+            raise RefusedError(
+                503,
+                "This browser is logged out, but the end of the session could not be noted"
+                f" ({error.strerror}): a copy of its cookie stays valid until its 12 hours are"
+                " over. Make the deployment folder writable for the service, or change the token.",
+            ) from error
+
+
 class Access:
     """Authorization of requests by token or by browser session."""
 
@@ -404,125 +522,6 @@ def check_origin(environ: Mapping[str, Any]) -> None:
         is_ours = "HTTP_COOKIE" not in environ
     if not is_ours:
         raise RefusedError(403, "This was sent by a page of another site; open this one instead.")
-
-
-def check_host(environ: Mapping[str, Any]) -> None:
-    """Refuse an unknown Host header where no token is set, against DNS rebinding.
-
-    A page whose name is made to point here (DNS rebinding) could else ask as its visitor.
-    """
-    host = environ.get("HTTP_HOST", "")
-    name = (
-        host.rpartition("]")[0].removeprefix("[")
-        if host.startswith("[")
-        else host.partition(":")[0]
-    )
-    if name and name.lower() not in LOOPBACK_HOSTS:
-        raise RefusedError(
-            421,
-            "Without a token this service answers under the names of this machine only, such as"
-            " 127.0.0.1; to be reached under another one, set ADRAS_API_TOKEN.",
-        )
-
-
-COOKIE = "adras_session"
-LIFETIME_S = 12 * 3600
-SALT = b"adras session"
-# So that who steals a cookie cannot try out short tokens quickly.
-N_ITERATIONS = 100_000
-N_ID_BYTES = 16
-FOLDER = "ended_sessions"
-# A disk that hangs holds the other requests up for so long, once.
-LOOKUP_S = 0.25
-
-log = logging.getLogger(__name__)
-
-
-class Sessions:
-    """Signed session cookies, each valid until expiry or a change of the token.
-
-    The key is made of the token: it is the same in every process and after a restart, and another
-    one once the token is.
-
-    Parameters
-    ----------
-    tokens : Tokens
-        Of each role.
-    ended : EndedSessions, optional
-        The sessions that were logged out; in memory only by default.
-    """
-
-    def __init__(self, tokens: Tokens, ended: EndedSessions | None = None) -> None:
-        self._tokens = tokens
-        self._ended = EndedSessions() if ended is None else ended
-        self._signers: dict[Role, TimestampSigner] = {}
-
-    def _signer(self, role: Role) -> TimestampSigner:
-        """Return the signer of a role, made at the first call since key derivation is slow."""
-        if role not in self._signers:
-            key = hashlib.pbkdf2_hmac("sha256", self._tokens.by_role[role], SALT, N_ITERATIONS)
-            self._signers[role] = TimestampSigner(key, salt=SALT, digest_method=hashlib.sha256)
-        return self._signers[role]
-
-    def spell(self, role: Role) -> str:
-        """Return the cookie value of a session beginning now."""
-        identifier = secrets.token_hex(N_ID_BYTES)
-        return self._signer(role).sign(f"{role}.{identifier}").decode()
-
-    def read(self, environ: Mapping[str, Any]) -> Session | None:
-        """Read the session off the cookie of a request.
-
-        Returns
-        -------
-        Session or None
-            None without a cookie that was signed here, or when its 12 hours are over.
-        """
-        value = parse_cookie(environ.get("HTTP_COOKIE")).get(COOKIE)
-        role = value.partition(".")[0] if value else ""
-        if value is None or role not in self._tokens.by_role:
-            return None
-        try:
-            signed, began_at = self._signer(Role(role)).unsign(
-                value, max_age=LIFETIME_S, return_timestamp=True
-            )
-        except BadSignature:
-            return None
-        identifier = signed.decode().partition(".")[2]
-        # Sessions of earlier versions had no identifier, so nothing could end them.
-        return Session(Role(role), identifier, int(began_at.timestamp())) if identifier else None
-
-    def role_of(self, environ: Mapping[str, Any]) -> Role | None:
-        """Return the role of a request's session, or None without a valid session.
-
-        Raises
-        ------
-        RefusedError
-            With status 503 if the list of ended sessions cannot be read.
-        """
-        session = self.read(environ)
-        return None if session is None or self._ended.has(session) else session.role
-
-    def end(self, environ: Mapping[str, Any]) -> None:
-        """End the session of a request in every process.
-
-        Raises
-        ------
-        RefusedError
-            With status 503 if that cannot be noted.
-        """
-        session = self.read(environ)
-        if session is None:
-            return
-        try:
-            self._ended.add(session)
-        except OSError as error:
-            log.error("The end of a session cannot be noted: %s.", error)
-            raise RefusedError(
-                503,
-                "This browser is logged out, but the end of the session could not be noted"
-                f" ({error.strerror}): a copy of its cookie stays valid until its 12 hours are"
-                " over. Make the deployment folder writable for the service, or change the token.",
-            ) from error
 
 
 def set_cookie(value: str, *, is_secure: bool) -> tuple[str, str]:

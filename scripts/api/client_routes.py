@@ -29,6 +29,41 @@ ORDERS = ("risk", "client", "rise")
 
 Result = TypeVar("Result")
 
+CSV = "text/csv; charset=utf-8"
+LIST = (
+    Parameter(
+        "top",
+        "How many clients.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_TOP, "default": DEFAULT_TOP},
+    ),
+    Parameter(
+        "offset",
+        "After how many.",
+        {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
+    ),
+    Parameter(
+        "search",
+        "Only clients whose name contains this.",
+        {"type": "string", "maxLength": MAX_SEARCH, "pattern": "^[^\\x00-\\x1f\\x7f]*$"},
+    ),
+    Parameter(
+        # A form sends the empty word for no choice.
+        "band",
+        'Only clients of this band; "" is all.',
+        {"type": "string", "enum": ["", *BANDS]},
+    ),
+    Parameter(
+        "order",
+        "By risk, by name, or by how much the risk has risen.",
+        {"type": "string", "enum": list(ORDERS), "default": ORDERS[0]},
+    ),
+)
+LIST_CSV = (
+    Parameter("top", LIST[0].text, LIST[0].schema | {"maximum": MAX_TOP_CSV}),
+    *LIST[1:],
+)
+CLIENT = (Parameter("client", "The client's name.", {"type": "string", "minLength": 1}, "path"),)
+
 
 def ask(question: "Callable[[RecordQueries], Result]") -> Result:
     """Run queries for the present request in one transaction.
@@ -146,39 +181,3 @@ def outcomes() -> Answer:
     """Return the success of predictions: precision, missed exits, calibration, early warning."""
     page = find_outcomes()
     return answer_json(page, release=page.release)
-
-
-CSV = "text/csv; charset=utf-8"
-LIST = (
-    Parameter(
-        "top",
-        "How many clients.",
-        {"type": "integer", "minimum": 1, "maximum": MAX_TOP, "default": DEFAULT_TOP},
-    ),
-    Parameter(
-        "offset",
-        "After how many.",
-        {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
-    ),
-    Parameter(
-        "search",
-        "Only clients whose name contains this.",
-        {"type": "string", "maxLength": MAX_SEARCH, "pattern": "^[^\\x00-\\x1f\\x7f]*$"},
-    ),
-    Parameter(
-        # A form sends the empty word for no choice.
-        "band",
-        'Only clients of this band; "" is all.',
-        {"type": "string", "enum": ["", *BANDS]},
-    ),
-    Parameter(
-        "order",
-        "By risk, by name, or by how much the risk has risen.",
-        {"type": "string", "enum": list(ORDERS), "default": ORDERS[0]},
-    ),
-)
-LIST_CSV = (
-    Parameter("top", LIST[0].text, LIST[0].schema | {"maximum": MAX_TOP_CSV}),
-    *LIST[1:],
-)
-CLIENT = (Parameter("client", "The client's name.", {"type": "string", "minLength": 1}, "path"),)

@@ -36,14 +36,6 @@ def make_row_type(schema: Schema, *, with_ids: bool) -> type[Struct]:
     return msgspec.defstruct("Row", fields, rename=names, gc=False)
 
 
-def make_express(used: Model, *, with_ids: bool) -> "FastPredictor | None":
-    """Make the fast predictor of a model, or None for column names msgspec cannot decode."""
-    try:
-        return FastPredictor(used, with_ids=with_ids)
-    except ValueError:
-        return None
-
-
 class FastPredictor:
     """Decoder and predictor for plain requests, equal bit for bit to the strict way.
 
@@ -168,3 +160,11 @@ class FastPredictor:
         # Not math.exp, whose last bit is another one now and then.
         small = float(np.exp(-abs(log_odds)))
         return 1 / (1 + small) if log_odds >= 0 else small / (1 + small)
+
+
+def make_express(used: Model, *, with_ids: bool) -> "FastPredictor | None":
+    """Make the fast predictor of a model, or None for column names msgspec cannot decode."""
+    try:
+        return FastPredictor(used, with_ids=with_ids)
+    except ValueError:
+        return None

@@ -71,6 +71,17 @@ N_LARGE_THREADS = 1
 # Spelled once, since most answers have just these.
 USUAL_HEADERS = [(name.lower(), value) for name, value in JSON_AND_SECURITY_HEADERS]
 
+# What is late is ended this much later at most.
+TICK_S = 0.25
+
+Arrived = TypeVar("Arrived")
+
+# So that a process that cannot run at all does not take the machine with its restarts.
+RESTART_S = 1.0
+# Of malloc.h of glibc.
+M_MMAP_THRESHOLD = -3
+LARGE_BLOCK_BYTES = 256 * 1024
+
 log = logging.getLogger(__name__)
 
 
@@ -159,6 +170,72 @@ def cut_short() -> Answer:
     """Answer an incomplete body."""
     detail = "The body ended early, or its chunks are not as HTTP has them, without trailers."
     return answer_problem(400, detail, [("Connection", "close")])
+
+
+class BodyTimeout:
+    """A time limit for many coroutines with one timer, since one each costs half a prediction.
+
+    Parameters
+    ----------
+    limit_s : float
+        The time.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        # In the order in which they began to wait, so the first are the latest.
+        self._waiting: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._is_ticking = False
+
+    async def wait(self, arriving: Awaitable[Arrived]) -> Arrived:
+        """Wait for an awaitable within the time limit.
+
+        Parameters
+        ----------
+        arriving : awaitable
+            Is cancelled when the time is up.
+
+        Returns
+        -------
+        object
+            What arrived.
+
+        Raises
+        ------
+        TimeoutError
+            If it did not in time.
+        """
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        if task is None:
+            raise RuntimeError("There is nobody to be interrupted.")
+        self._waiting[task] = loop.time() + self._limit_s
+        if not self._is_ticking:
+            self._is_ticking = True
+            loop.call_later(TICK_S, self._tick, loop)
+        try:
+            return await arriving
+        except asyncio.CancelledError:
+            # Unless somebody else wants the task to end as well.
+            if task in self._late and not task.uncancel():
+                raise TimeoutError from None
+            raise
+        finally:
+            self._waiting.pop(task, None)
+            self._late.discard(task)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancel the waits beyond the time limit."""
+        now = loop.time()
+        for task, until in list(self._waiting.items()):
+            if until > now:
+                break
+            del self._waiting[task]
+            self._late.add(task)
+            task.cancel()
+        self._is_ticking = bool(self._waiting)
+        if self._is_ticking:
+            loop.call_later(TICK_S, self._tick, loop)
 
 
 class Intake:
@@ -380,85 +457,6 @@ async def serve_until_stopped(
     waiting.cancel()
     if serving.done():
         serving.result()
-
-
-# What is late is ended this much later at most.
-TICK_S = 0.25
-
-Arrived = TypeVar("Arrived")
-
-
-class BodyTimeout:
-    """A time limit for many coroutines with one timer, since one each costs half a prediction.
-
-    Parameters
-    ----------
-    limit_s : float
-        The time.
-    """
-
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
-        # In the order in which they began to wait, so the first are the latest.
-        self._waiting: dict[asyncio.Task[Any], float] = {}
-        self._late: set[asyncio.Task[Any]] = set()
-        self._is_ticking = False
-
-    async def wait(self, arriving: Awaitable[Arrived]) -> Arrived:
-        """Wait for an awaitable within the time limit.
-
-        Parameters
-        ----------
-        arriving : awaitable
-            Is cancelled when the time is up.
-
-        Returns
-        -------
-        object
-            What arrived.
-
-        Raises
-        ------
-        TimeoutError
-            If it did not in time.
-        """
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        if task is None:
-            raise RuntimeError("There is nobody to be interrupted.")
-        self._waiting[task] = loop.time() + self._limit_s
-        if not self._is_ticking:
-            self._is_ticking = True
-            loop.call_later(TICK_S, self._tick, loop)
-        try:
-            return await arriving
-        except asyncio.CancelledError:
-            # Unless somebody else wants the task to end as well.
-            if task in self._late and not task.uncancel():
-                raise TimeoutError from None
-            raise
-        finally:
-            self._waiting.pop(task, None)
-            self._late.discard(task)
-
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Cancel the waits beyond the time limit."""
-        now = loop.time()
-        for task, until in list(self._waiting.items()):
-            if until > now:
-                break
-            del self._waiting[task]
-            self._late.add(task)
-            task.cancel()
-        self._is_ticking = bool(self._waiting)
-        if self._is_ticking:
-            loop.call_later(TICK_S, self._tick, loop)
-
-
-# So that a process that cannot run at all does not take the machine with its restarts.
-RESTART_S = 1.0
-# Of malloc.h of glibc.
-M_MMAP_THRESHOLD = -3
-LARGE_BLOCK_BYTES = 256 * 1024
 
 
 def return_large_blocks() -> None:

@@ -35,6 +35,8 @@ BYTES_OF_BANDS = np.array(
 )
 
 Parameters = dict[str, str | float | bool]
+# What a request without outputs is answered with, as by other servers of such models.
+DEFAULT_OUTPUT = "predict"
 
 
 class OutputParameters(Struct):
@@ -171,8 +173,8 @@ OUTPUTS: dict[str, tuple[Literal["INT64", "FP64", "BYTES"], int, Callable[..., A
     "predict_proba": ("FP64", 2, Results.probabilities),
     "risk_band": ("BYTES", 1, Results.bands),
 }
-# What a request without outputs is answered with, as by other servers of such models.
-DEFAULT_OUTPUT = "predict"
+
+
 decode = msgspec.json.Decoder(InferenceRequest).decode
 
 

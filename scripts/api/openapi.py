@@ -28,13 +28,28 @@ TEXT = (
     " are problem documents (RFC 9457)."
 )
 
-
 CATEGORY_TEXT = (
     "A category. The examples are those the model knows; any other is predicted without this"
     " column, and named in unknown_categories."
 )
 
 Categories = Mapping[str, Sequence[str]]
+
+# The parameter of paths whose one value the configuration says.
+MODEL = "model"
+WHO_TEXTS = {
+    None: "Open to all.",
+    Role.READ: "Wants a token of the role read or admin, where one is set.",
+    Role.ADMIN: "Wants a token of the role admin, where one is set.",
+}
+ROWS_TEXT = "Rows as objects under data; the forms of /invocations are taken as well."
+TABLES_TEXT = "One of the members with a table; columns in any order, further ones are ignored."
+TENSORS_TEXT = (
+    "One tensor per column, of shape [n] or [n, 1], or, if all columns are of one kind, one"
+    " tensor of shape [n, columns] in the order of the model's columns. Values are flat or nested,"
+    " null is a blank; with the header Inference-Header-Content-Length they may be bytes after"
+    " the JSON."
+)
 
 
 class Tag(StrEnum):
@@ -57,8 +72,6 @@ class Takes(StrEnum):
     TENSORS = "tensors"
 
 
-# The parameter of paths whose one value the configuration says.
-MODEL = "model"
 TAG_TEXTS = {
     Tag.PREDICTIONS: "Predictions for the rows of a request.",
     Tag.MLFLOW: "The same in the forms of MLflow's scoring server, for its clients.",
@@ -67,19 +80,6 @@ TAG_TEXTS = {
     Tag.CLIENTS: "Today's clients, why each is at risk, and what became of them.",
     Tag.SERVICE: "The state of the service, and its description.",
 }
-WHO_TEXTS = {
-    None: "Open to all.",
-    Role.READ: "Wants a token of the role read or admin, where one is set.",
-    Role.ADMIN: "Wants a token of the role admin, where one is set.",
-}
-ROWS_TEXT = "Rows as objects under data; the forms of /invocations are taken as well."
-TABLES_TEXT = "One of the members with a table; columns in any order, further ones are ignored."
-TENSORS_TEXT = (
-    "One tensor per column, of shape [n] or [n, 1], or, if all columns are of one kind, one"
-    " tensor of shape [n, columns] in the order of the model's columns. Values are flat or nested,"
-    " null is a blank; with the header Inference-Header-Content-Length they may be bytes after"
-    " the JSON."
-)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,19 @@ def import_queries() -> "type[RecordQueries]":
     return RecordQueries
 
 
+def check_there_are_records(config: Config) -> None:
+    """Raise for a missing SQLite file, since a query would create an empty file.
+
+    Raises
+    ------
+    RecordsError
+        If there is no such file.
+    """
+    place = config.database_url.partition("sqlite:///")[2]
+    if place and not Path(place).exists():
+        raise RecordsError(NO_RECORDS)
+
+
 def query_records(config: Config, question: "Callable[[RecordQueries], Result]") -> Result:
     """Run queries in one reading transaction.
 
@@ -79,19 +92,6 @@ def query_records(config: Config, question: "Callable[[RecordQueries], Result]")
     check_there_are_records(config)
     with import_queries().reading(config.database_url, WAIT_S) as queries:
         return question(queries)
-
-
-def check_there_are_records(config: Config) -> None:
-    """Raise for a missing SQLite file, since a query would create an empty file.
-
-    Raises
-    ------
-    RecordsError
-        If there is no such file.
-    """
-    place = config.database_url.partition("sqlite:///")[2]
-    if place and not Path(place).exists():
-        raise RecordsError(NO_RECORDS)
 
 
 def spell(value: object) -> object:

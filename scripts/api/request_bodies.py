@@ -172,6 +172,13 @@ def explain_unreadable(error: Exception, body: bytes, expected: str) -> RefusedE
     return RefusedError(400, f"The body is not JSON: {error}.{hint}")
 
 
+def too_many_rows(max_rows: int) -> RefusedError:
+    """Return the refusal of a body with more rows than are taken."""
+    return RefusedError(
+        422, f"The data has more than {max_rows} rows; expected at most {max_rows} rows."
+    )
+
+
 def check_whole(body: bytes, n_names: int, max_rows: int) -> None:
     """Refuse a table too large or slow to decode in a single call.
 
@@ -208,13 +215,6 @@ def read_json(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
     except UNREADABLE as error:
         raise explain_unreadable(error, body, mlflow_protocol.EXPECTED) from error
     return rows
-
-
-def too_many_rows(max_rows: int) -> RefusedError:
-    """Return the refusal of a body with more rows than are taken."""
-    return RefusedError(
-        422, f"The data has more than {max_rows} rows; expected at most {max_rows} rows."
-    )
 
 
 def read_cell(text: str, is_number: bool) -> object:

@@ -18,6 +18,10 @@ Headers = Sequence[tuple[str, str]]
 # Of a plain answer: one list, so that it can be recognised.
 JSON_HEADERS: Headers = [("Content-Type", JSON)]
 
+# How much is told about categories that are new to the model.
+MAX_UNKNOWN = 20
+MAX_KNOWN = 50
+
 
 @dataclass
 class Answer:
@@ -85,11 +89,6 @@ class Wsgi:
         """Store status and headers, as WSGI's `start_response`."""
         self.status, self.headers = int(status[:3]), headers
         return None
-
-
-# How much is told about categories that are new to the model.
-MAX_UNKNOWN = 20
-MAX_KNOWN = 50
 
 
 class Fault(Struct, frozen=True):

@@ -59,6 +59,50 @@ STATIC_KINDS = {
 TEXT = "text/plain"
 NOT_MEASURED = "Not measured yet: run python -m scripts.diagnostics."
 
+PAGE = (
+    Parameter(
+        "limit",
+        "How many entries.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    ),
+    Parameter(
+        "offset",
+        "After how many.",
+        {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
+    ),
+)
+EXPLAIN = Parameter(
+    "explain",
+    "Split the log-odds of each row into contributions.",
+    {"type": "boolean", "default": False},
+)
+LOGGED = Parameter(
+    UNLOGGED[0],
+    f"`{UNLOGGED[1]}` keeps the rows out of the prediction log, as a monitor should.",
+    {"type": "string", "examples": [UNLOGGED[1]]},
+    "header",
+)
+MODEL = (
+    Parameter(
+        "model",
+        "The name of the model, api.model_name.",
+        {"type": "string", "minLength": 1},
+        "path",
+    ),
+)
+REPORT = re.compile(r"report_(\d{8}T\d{12}Z)\.pdf")
+NO_REPORT = "There is no report yet: run python -m scripts.reporting --pdf."
+
+# A hash in the name says what is in the file, so that it may be kept for ever.
+NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{8,64}\.svg")
+# A picture has its style within, and may do nothing else when it is opened by itself.
+SVG_HEADERS = [
+    ("Content-Type", "image/svg+xml"),
+    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+    ("Cache-Control", "private, max-age=31536000, immutable"),
+]
+NO_CHART = "There is no such chart; it was drawn anew, or never."
+
 
 def serving() -> Serving:
     """Return the config and release of the present request."""
@@ -231,91 +275,6 @@ def releases() -> Answer:
     return answer_json(Releases(releases=entries, next_offset=next_offset, release=release))
 
 
-def report() -> Answer:
-    """Return the last report as a PDF."""
-    return read_report(serving().config.output_model_path)
-
-
-def metrics() -> Answer:
-    """Return the metrics in the format of Prometheus."""
-    numbers: Metrics = current_app.extensions["metrics"]
-    return Answer(200, numbers.expose(), [("Content-Type", CONTENT_TYPE)])
-
-
-def describe_service() -> Answer:
-    """Describe the service in OpenAPI 3.1."""
-    now = serving()
-    used = None if now.release is None else now.release.model
-    schema = now.config.schema if used is None else used.schema
-    categories = {} if used is None else {term.column: term.known for term in used.categorical}
-    operations = [
-        Operation(
-            method=route.method,
-            path=route.path,
-            summary=route.summary,
-            answer=route.answer,
-            role=route.role,
-            refusals=route.refusals,
-            parameters=route.parameters,
-            takes=route.takes,
-            tag=route.tag,
-        )
-        for route in ROUTES
-    ]
-    needs_token: bool = current_app.extensions["needs_token"]
-    described = describe(operations, schema, categories, now.config.api, needs_token=needs_token)
-    return answer_json(described)
-
-
-def read_static(name: str) -> Answer:
-    """Return a script, style sheet or page of the dashboard, by exact name."""
-    kind = STATIC_KINDS.get(name.rpartition(".")[2])
-    path = STATIC_FOLDER / name
-    if kind is None or path.parent != STATIC_FOLDER or not path.is_file():
-        raise RefusedError(404, "There is no such file.")
-    return Answer(200, path.read_bytes(), [("Content-Type", kind)])
-
-
-def docs() -> Answer:
-    """Show the interactive API documentation."""
-    return read_static("docs.html")
-
-
-PAGE = (
-    Parameter(
-        "limit",
-        "How many entries.",
-        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
-    ),
-    Parameter(
-        "offset",
-        "After how many.",
-        {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
-    ),
-)
-EXPLAIN = Parameter(
-    "explain",
-    "Split the log-odds of each row into contributions.",
-    {"type": "boolean", "default": False},
-)
-LOGGED = Parameter(
-    UNLOGGED[0],
-    f"`{UNLOGGED[1]}` keeps the rows out of the prediction log, as a monitor should.",
-    {"type": "string", "examples": [UNLOGGED[1]]},
-    "header",
-)
-MODEL = (
-    Parameter(
-        "model",
-        "The name of the model, api.model_name.",
-        {"type": "string", "minLength": 1},
-        "path",
-    ),
-)
-REPORT = re.compile(r"report_(\d{8}T\d{12}Z)\.pdf")
-NO_REPORT = "There is no report yet: run python -m scripts.reporting --pdf."
-
-
 def find_report(folder: Path) -> Path | None:
     """Return the path of the newest report, or None without a readable report."""
     try:
@@ -345,6 +304,89 @@ def read_report(folder: Path) -> Answer:
         return Answer(200, path.read_bytes(), headers)
     except OSError as error:
         raise RefusedError(404, NO_REPORT) from error
+
+
+def report() -> Answer:
+    """Return the last report as a PDF."""
+    return read_report(serving().config.output_model_path)
+
+
+def metrics() -> Answer:
+    """Return the metrics in the format of Prometheus."""
+    numbers: Metrics = current_app.extensions["metrics"]
+    return Answer(200, numbers.expose(), [("Content-Type", CONTENT_TYPE)])
+
+
+def read_static(name: str) -> Answer:
+    """Return a script, style sheet or page of the dashboard, by exact name."""
+    kind = STATIC_KINDS.get(name.rpartition(".")[2])
+    path = STATIC_FOLDER / name
+    if kind is None or path.parent != STATIC_FOLDER or not path.is_file():
+        raise RefusedError(404, "There is no such file.")
+    return Answer(200, path.read_bytes(), [("Content-Type", kind)])
+
+
+def docs() -> Answer:
+    """Show the interactive API documentation."""
+    return read_static("docs.html")
+
+
+def describe_service() -> Answer:
+    """Describe the service in OpenAPI 3.1."""
+    now = serving()
+    used = None if now.release is None else now.release.model
+    schema = now.config.schema if used is None else used.schema
+    categories = {} if used is None else {term.column: term.known for term in used.categorical}
+    operations = [
+        Operation(
+            method=route.method,
+            path=route.path,
+            summary=route.summary,
+            answer=route.answer,
+            role=route.role,
+            refusals=route.refusals,
+            parameters=route.parameters,
+            takes=route.takes,
+            tag=route.tag,
+        )
+        for route in ROUTES
+    ]
+    needs_token: bool = current_app.extensions["needs_token"]
+    described = describe(operations, schema, categories, now.config.api, needs_token=needs_token)
+    return answer_json(described)
+
+
+# Scripts and styles of the pages: the same for everyone, and without any data.
+STATIC = Route("GET", "/static/{name}", read_static, "text/css", None)
+
+
+def as_response(answer: Answer) -> Response:
+    """Turn an answer into Flask's."""
+    return Response(answer.body, answer.status, list(answer.headers))
+
+
+def read_chart(folder: Path, file: str) -> Answer:
+    """Return a listed chart.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of models.
+    file : str
+        As asked for.
+
+    Raises
+    ------
+    RefusedError
+        With status 404.
+    """
+    drawn = chart_files.read(folder)
+    if drawn is None or drawn.find(file) is None or not NAME.fullmatch(file):
+        raise RefusedError(404, NO_CHART)
+    try:
+        return Answer(200, (chart_files.folder_of(folder) / file).read_bytes(), SVG_HEADERS)
+    except OSError as error:
+        raise RefusedError(404, NO_CHART) from error
 
 
 ROUTES = (
@@ -407,45 +449,3 @@ ROUTES = (
     # The page is the same for everyone; what it shows it asks for, with the token.
     Route("GET", "/docs", docs, "text/html", None),
 )  # fmt: skip
-# Scripts and styles of the pages: the same for everyone, and without any data.
-STATIC = Route("GET", "/static/{name}", read_static, "text/css", None)
-
-
-def as_response(answer: Answer) -> Response:
-    """Turn an answer into Flask's."""
-    return Response(answer.body, answer.status, list(answer.headers))
-
-
-# A hash in the name says what is in the file, so that it may be kept for ever.
-NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{8,64}\.svg")
-# A picture has its style within, and may do nothing else when it is opened by itself.
-SVG_HEADERS = [
-    ("Content-Type", "image/svg+xml"),
-    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
-    ("Cache-Control", "private, max-age=31536000, immutable"),
-]
-NO_CHART = "There is no such chart; it was drawn anew, or never."
-
-
-def read_chart(folder: Path, file: str) -> Answer:
-    """Return a listed chart.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder of models.
-    file : str
-        As asked for.
-
-    Raises
-    ------
-    RefusedError
-        With status 404.
-    """
-    drawn = chart_files.read(folder)
-    if drawn is None or drawn.find(file) is None or not NAME.fullmatch(file):
-        raise RefusedError(404, NO_CHART)
-    try:
-        return Answer(200, (chart_files.folder_of(folder) / file).read_bytes(), SVG_HEADERS)
-    except OSError as error:
-        raise RefusedError(404, NO_CHART) from error

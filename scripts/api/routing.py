@@ -13,9 +13,9 @@ from scripts.api.tokens import Role
 # Methods that change nothing: a link, a picture, a look ahead.
 READING = ("GET", "HEAD", "OPTIONS")
 METHODS = frozenset({*READING, "POST", "PUT", "PATCH", "DELETE", "TRACE"})
-# From the least to the most that a route can want.
-# The one name that is no last part of a path.
+# The only path parameter before further parts.
 MODEL_PART = "{model}"
+# Required roles, from the least to the most.
 RANKS = (None, Role.READ, Role.ADMIN)
 
 

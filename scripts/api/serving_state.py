@@ -32,6 +32,8 @@ RENEWAL_S = 1.0
 FRESH_S, BUSY_S, OLD_S = 0.002, 0.01, 0.05
 FEW = 4
 
+Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+
 log = logging.getLogger(__name__)
 
 
@@ -255,9 +257,6 @@ class ReleaseReloader:
             log.error("Nothing new was looked for: %s.", describe_bug(error))
         finally:
             self._looking_since_s = math.inf
-
-
-Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
 class Looker:

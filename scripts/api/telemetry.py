@@ -31,6 +31,18 @@ LATENCY_BUCKETS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
 )  # fmt: skip
 
+FLUSH_S = 0.25
+# After a failure the stream is tried again this much later.
+RETRY_S = 1.0
+MAX_WAITING = 20_000
+# Lines per write: putting together more would hold up the answers of that moment.
+BATCH = 256
+MAX_PARTS = 1_000
+
+Entry = tuple[float, str, str, int, float, int, str | None]
+
+log = logging.getLogger(__name__)
+
 
 def share_between_processes(folder: Path) -> None:
     """Keep the counters of the process in a folder shared with sibling processes.
@@ -187,19 +199,6 @@ class Metrics:
         )
 
 
-FLUSH_S = 0.25
-# After a failure the stream is tried again this much later.
-RETRY_S = 1.0
-MAX_WAITING = 20_000
-# Lines per write: putting together more would hold up the answers of that moment.
-BATCH = 256
-MAX_PARTS = 1_000
-
-Entry = tuple[float, str, str, int, float, int, str | None]
-
-log = logging.getLogger(__name__)
-
-
 class LineWriter:
     """A formatter of access log lines, optimised for the request path.
 
@@ -237,6 +236,11 @@ class LineWriter:
             self._parts.clear()
         self._parts[key] = parts
         return parts
+
+
+def now_text() -> str:
+    """Format the present moment."""
+    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
 
 
 class AccessLog:
@@ -321,8 +325,3 @@ class AccessLog:
         if not n_written:
             raise OSError("nobody reads it")
         self._rest = self._rest[n_written:]
-
-
-def now_text() -> str:
-    """Format the present moment."""
-    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")

@@ -10,6 +10,10 @@ from pathlib import Path
 from scripts.core.config import ApiSettings
 from scripts.core.errors import ConfigError
 
+TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+# Whoever guesses is not slowed down, so that nobody can shut others out; the length stops him.
+MIN_LENGTH = 16
+
 
 class Role(StrEnum):
     """The permission of a token."""
@@ -20,11 +24,6 @@ class Role(StrEnum):
 
 # Where the token of each role comes from; what an administrator may do includes reading.
 VARIABLES = {Role.READ: "ADRAS_API_TOKEN", Role.ADMIN: "ADRAS_API_ADMIN_TOKEN"}
-
-
-TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
-# Whoever guesses is not slowed down, so that nobody can shut others out; the length stops him.
-MIN_LENGTH = 16
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,6 +52,23 @@ def check_owner_only(path: Path) -> None:
             f"api.token_file {path} has the mode {mode:03o} and the owner {status.st_uid}; a file"
             f" of secrets is readable by its owner only: chmod 600 {path}"
         )
+
+
+def check_token(token: bytes, origin: str) -> bytes:
+    """Refuse a token invalid in HTTP (RFC 6750) or too short to be safe."""
+    if not TOKEN.fullmatch(token):
+        raise ConfigError(
+            f"The token in {origin} has a character that a header cannot carry; expected letters,"
+            " digits and -._~+/= only, as python -c 'import secrets;"
+            " print(secrets.token_urlsafe())' makes them."
+        )
+    if len(token) < MIN_LENGTH:
+        raise ConfigError(
+            f"The token in {origin} has {len(token)} characters; expected {MIN_LENGTH} or more, so"
+            " that nobody can guess it, as python -c 'import secrets;"
+            " print(secrets.token_urlsafe())' makes them."
+        )
+    return token
 
 
 def read_token_file(path: Path) -> dict[Role, bytes]:
@@ -94,23 +110,6 @@ def read_token_file(path: Path) -> dict[Role, bytes]:
     if not found:
         raise ConfigError(f"api.token_file {path} holds no token; expected `read TOKEN`.")
     return found
-
-
-def check_token(token: bytes, origin: str) -> bytes:
-    """Refuse a token invalid in HTTP (RFC 6750) or too short to be safe."""
-    if not TOKEN.fullmatch(token):
-        raise ConfigError(
-            f"The token in {origin} has a character that a header cannot carry; expected letters,"
-            " digits and -._~+/= only, as python -c 'import secrets;"
-            " print(secrets.token_urlsafe())' makes them."
-        )
-    if len(token) < MIN_LENGTH:
-        raise ConfigError(
-            f"The token in {origin} has {len(token)} characters; expected {MIN_LENGTH} or more, so"
-            " that nobody can guess it, as python -c 'import secrets;"
-            " print(secrets.token_urlsafe())' makes them."
-        )
-    return token
 
 
 def read_tokens(api: ApiSettings) -> Tokens:

@@ -47,97 +47,6 @@ NAVIGATION = (
     ("/dashboard/upload", "Upload"),
 )
 
-
-@cache
-def templates() -> jinja2.Environment:
-    """Return the template environment, with escaping and errors for undefined names."""
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    made.filters |= FILTERS
-    made.globals["no_records"] = NO_RECORDS
-    made.globals["ui"] = made.get_template("macros.html").module
-    return made
-
-
-def render(
-    environ: Environ, template: str, status: int = 200, headers: Headers = (), **facts: Any
-) -> Answer:
-    """Render a page.
-
-    Parameters
-    ----------
-    environ : dict
-        Of the request, as WSGI has it.
-    template : str
-        The file.
-    status : int
-        The HTTP status.
-    headers : sequence of tuple of str
-        Further headers.
-    **facts : object
-        What the page shows.
-
-    Returns
-    -------
-    Answer
-        The page.
-    """
-    now: Serving = environ[SERVING]
-    common = {
-        "navigation": NAVIGATION,
-        "path": environ.get("PATH_INFO", ""),
-        "role": environ.get(ROLE),
-        "release": now.release_name,
-        "has_report": routes.find_report(now.config.output_model_path) is not None,
-        "now": datetime.now(UTC),
-    }
-    text = templates().get_template(template).render(common | facts)
-    return Answer(status, text.encode(), [*HEADERS, *headers], now.release_name)
-
-
-def show(template: str, status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
-    """Render a page for the request under way."""
-    return render(request.environ, template, status, headers, **facts)
-
-
-def wants_page(environ: Environ) -> bool:
-    """Return whether a browser asks, so errors are shown as pages."""
-    return "text/html" in environ.get("HTTP_ACCEPT", "")
-
-
-def address(environ: Environ) -> str:
-    """Return the requested address, encoded as a query parameter."""
-    # WSGI spells the bytes of a path as latin-1.
-    path = quote(environ.get("PATH_INFO", "").encode("latin-1", "replace"))
-    query = environ.get("QUERY_STRING", "")
-    return quote(f"{path}?{query}" if query else path, safe="")
-
-
-def as_page(environ: Environ, answer: Answer) -> Answer:
-    """Turn a problem document into a page if a browser asked."""
-    kinds = [value for name, value in answer.headers if name.lower() == "content-type"]
-    if kinds != [PROBLEM] or SERVING not in environ or not wants_page(environ):
-        return answer
-    if answer.status == HTTPStatus.UNAUTHORIZED and environ["REQUEST_METHOD"] in READING:
-        return Answer(HTTPStatus.SEE_OTHER, b"", [("Location", f"{LOGIN}?next={address(environ)}")])
-    problem = msgspec.json.decode(answer.body)
-    kept = [pair for pair in answer.headers if pair[0].lower() != "content-type"]
-    return render(
-        environ,
-        "error.html",
-        answer.status,
-        kept,
-        title=HTTPStatus(answer.status).phrase,
-        problem=problem,
-    )
-
-
 NOTHING = "\N{EN DASH}"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 # Below this a time is shown in seconds with two digits.
@@ -244,18 +153,18 @@ def format_signed(value: float | None, n_digits: int = 3) -> str:
     return f"{value:+.{n_digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def format_percentage_points(change: float | None) -> str:
-    """Format a change of probability in percentage points."""
-    if change is None:
-        return NOTHING
-    return f"{format_signed(100 * change, 1)} pp" if name_direction(change) != "quiet" else "0.0 pp"
-
-
 def name_direction(change: float) -> str:
     """Return the direction of a change of probability, after rounding."""
     if abs(change) < SMALLEST_SHOWN:
         return "quiet"
     return "rise" if change > 0 else "fall"
+
+
+def format_percentage_points(change: float | None) -> str:
+    """Format a change of probability in percentage points."""
+    if change is None:
+        return NOTHING
+    return f"{format_signed(100 * change, 1)} pp" if name_direction(change) != "quiet" else "0.0 pp"
 
 
 def format_bytes(n_bytes: int) -> str:
@@ -301,3 +210,93 @@ FILTERS: dict[str, Callable[..., object]] = {
     "drifted": has_drifted,
     "clauses": sentences.shorten,
 }
+
+
+@cache
+def templates() -> jinja2.Environment:
+    """Return the template environment, with escaping and errors for undefined names."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= FILTERS
+    made.globals["no_records"] = NO_RECORDS
+    made.globals["ui"] = made.get_template("macros.html").module
+    return made
+
+
+def render(
+    environ: Environ, template: str, status: int = 200, headers: Headers = (), **facts: Any
+) -> Answer:
+    """Render a page.
+
+    Parameters
+    ----------
+    environ : dict
+        Of the request, as WSGI has it.
+    template : str
+        The file.
+    status : int
+        The HTTP status.
+    headers : sequence of tuple of str
+        Further headers.
+    **facts : object
+        What the page shows.
+
+    Returns
+    -------
+    Answer
+        The page.
+    """
+    now: Serving = environ[SERVING]
+    common = {
+        "navigation": NAVIGATION,
+        "path": environ.get("PATH_INFO", ""),
+        "role": environ.get(ROLE),
+        "release": now.release_name,
+        "has_report": routes.find_report(now.config.output_model_path) is not None,
+        "now": datetime.now(UTC),
+    }
+    text = templates().get_template(template).render(common | facts)
+    return Answer(status, text.encode(), [*HEADERS, *headers], now.release_name)
+
+
+def show(template: str, status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
+    """Render a page for the request under way."""
+    return render(request.environ, template, status, headers, **facts)
+
+
+def wants_page(environ: Environ) -> bool:
+    """Return whether a browser asks, so errors are shown as pages."""
+    return "text/html" in environ.get("HTTP_ACCEPT", "")
+
+
+def address(environ: Environ) -> str:
+    """Return the requested address, encoded as a query parameter."""
+    # WSGI spells the bytes of a path as latin-1.
+    path = quote(environ.get("PATH_INFO", "").encode("latin-1", "replace"))
+    query = environ.get("QUERY_STRING", "")
+    return quote(f"{path}?{query}" if query else path, safe="")
+
+
+def as_page(environ: Environ, answer: Answer) -> Answer:
+    """Turn a problem document into a page if a browser asked."""
+    kinds = [value for name, value in answer.headers if name.lower() == "content-type"]
+    if kinds != [PROBLEM] or SERVING not in environ or not wants_page(environ):
+        return answer
+    if answer.status == HTTPStatus.UNAUTHORIZED and environ["REQUEST_METHOD"] in READING:
+        return Answer(HTTPStatus.SEE_OTHER, b"", [("Location", f"{LOGIN}?next={address(environ)}")])
+    problem = msgspec.json.decode(answer.body)
+    kept = [pair for pair in answer.headers if pair[0].lower() != "content-type"]
+    return render(
+        environ,
+        "error.html",
+        answer.status,
+        kept,
+        title=HTTPStatus(answer.status).phrase,
+        problem=problem,
+    )

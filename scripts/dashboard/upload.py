@@ -49,6 +49,21 @@ STORED = (
     " Put the file there with the store's own tools."
 )
 
+Columns = dict[str, list[Any]]
+
+# The name is made here; what the sender calls the file is only ever shown.
+NAME = "upload_{}.csv"
+TEMPORARY = f".upload_*{files.TEMPORARY_SUFFIX}"
+# A run that is at work is not waited for longer, since a page waits as long.
+WAIT_S = 5.0
+AGAIN_S = 0.05
+# Of a table of which more cannot be right, the rest is not read.
+MAX_REJECTED = 1_000
+# What may wait for the next run: nobody fills the disk, or the next run, by sending.
+MAX_PENDING_FILES = 200
+MAX_PENDING_BYTES = 512 * 2**20
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 log = logging.getLogger(__name__)
 
 
@@ -77,6 +92,20 @@ def read_sent() -> UploadedFile:
     return UploadedFile(shown[:MAX_NAME] or "the file", content)
 
 
+def find_address(now: Serving) -> str:
+    """Return the object store address of the input, or "" for a local folder."""
+    place = now.config.input_folder_path
+    return str(place) if isinstance(place, Address) else ""
+
+
+def find_schema(now: Serving) -> Schema | None:
+    """Return the schema of the next run: production's, else the declared one, else None."""
+    if now.release is not None:
+        return now.release.model.schema
+    declared = now.config.schema
+    return declared if declared.features and not declared.inferred else None
+
+
 def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
     """Render the upload page with both forms and the result."""
     now: Serving = request.environ[SERVING]
@@ -96,26 +125,9 @@ def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
     )
 
 
-def find_address(now: Serving) -> str:
-    """Return the object store address of the input, or "" for a local folder."""
-    place = now.config.input_folder_path
-    return str(place) if isinstance(place, Address) else ""
-
-
-def find_schema(now: Serving) -> Schema | None:
-    """Return the schema of the next run: production's, else the declared one, else None."""
-    if now.release is not None:
-        return now.release.model.schema
-    declared = now.config.schema
-    return declared if declared.features and not declared.inferred else None
-
-
 def upload() -> Answer:
     """Show how tables are sent: to be ranked once, or for the next run."""
     return show_page()
-
-
-Columns = dict[str, list[Any]]
 
 
 def rank_columns(now: Serving, columns: Columns) -> list[WorklistEntry]:
@@ -130,78 +142,14 @@ def as_csv(entries: list[WorklistEntry]) -> Answer:
     return Answer(200, import_queries().entries_as_csv(entries).encode(), headers)
 
 
-def rank() -> Answer:
-    """Rank the clients of an uploaded table with the model in production, without storing them."""
-    now: Serving = request.environ[SERVING]
-    if now.release is None:
-        return show_page(503, action="rank", fault=NO_MODEL)
-    try:
-        sent = read_sent()
-    except RefusedError as refusal:
-        return show_page(refusal.status, action="rank", fault=refusal.detail)
-    schema = msgspec.structs.replace(now.release.model.schema, target="")
-    found, columns = read_table(sent.content, schema, now.config.api.max_rows)
-    n_usable = found.n_rows - len(found.rejected)
-    if found.refused or n_usable <= 0:
-        return show_page(422, action="rank", sent=sent, found=found)
-    entries = rank_columns(now, columns)
-    if request.form.get("as") == "csv":
-        return as_csv(entries)
-    return show_page(
-        action="rank", sent=sent, found=found, ranked=entries[:N_RANKED], n_usable=n_usable
-    )
-
-
-def check_table(now: Serving, sent: UploadedFile) -> FileReading:
-    """Read an uploaded table by the rules of the next run, or refuse it without a schema."""
-    schema = find_schema(now)
-    if schema is None:
-        raise RefusedError(409, UNKNOWN)
-    return read_table(sent.content, schema, MAX_ADDED_ROWS, needs_label=False, is_kept=False)[0]
-
-
-def add() -> Answer:
-    """Add a fully valid table to the input folder, for the next run."""
-    now: Serving = request.environ[SERVING]
-    try:
-        sent = read_sent()
-        if find_address(now):
-            raise RefusedError(409, STORED.format(find_address(now)))
-        found = check_table(now, sent)
-        if not is_usable(found):
-            return show_page(422, action="add", sent=sent, found=found)
-        path = publish(now.config, sent.content, found)
-    except RefusedError as refusal:
-        return show_page(refusal.status, action="add", fault=refusal.detail)
-    except QuotaError as error:
-        return show_page(409, action="add", fault=str(error))
-    except OSError as error:
-        # Its text may name a path, which is for the log.
-        log.error("An upload could not be written: %s.", error)
-        is_full = error.errno in DISK_FULL
-        return show_page(507 if is_full else 503, action="add", fault=FULL if is_full else FAILED)
-    except BusyError:
-        return show_page(
-            503,
-            [("Retry-After", "10")],
-            action="add",
-            fault="A run is at work; nothing was added. Try again in a moment.",
+def check_rejected(found: FileReading) -> None:
+    """Refuse a table with too many rejected rows to list."""
+    if len(found.rejected) > MAX_REJECTED:
+        reason = first_reasons(found)[0]
+        raise csv_reader.RefusedFileError(
+            f"{len(found.rejected)} of its first {found.n_rows} rows cannot be right; the first:"
+            f" {reason}"
         )
-    return show_page(201, action="add", sent=sent, found=found, added=path.name)
-
-
-# The name is made here; what the sender calls the file is only ever shown.
-NAME = "upload_{}.csv"
-TEMPORARY = f".upload_*{files.TEMPORARY_SUFFIX}"
-# A run that is at work is not waited for longer, since a page waits as long.
-WAIT_S = 5.0
-AGAIN_S = 0.05
-# Of a table of which more cannot be right, the rest is not read.
-MAX_REJECTED = 1_000
-# What may wait for the next run: nobody fills the disk, or the next run, by sending.
-MAX_PENDING_FILES = 200
-MAX_PENDING_BYTES = 512 * 2**20
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def read_table(
@@ -253,19 +201,43 @@ def read_table(
     return found, columns
 
 
-def check_rejected(found: FileReading) -> None:
-    """Refuse a table with too many rejected rows to list."""
-    if len(found.rejected) > MAX_REJECTED:
-        reason = first_reasons(found)[0]
-        raise csv_reader.RefusedFileError(
-            f"{len(found.rejected)} of its first {found.n_rows} rows cannot be right; the first:"
-            f" {reason}"
-        )
+def rank() -> Answer:
+    """Rank the clients of an uploaded table with the model in production, without storing them."""
+    now: Serving = request.environ[SERVING]
+    if now.release is None:
+        return show_page(503, action="rank", fault=NO_MODEL)
+    try:
+        sent = read_sent()
+    except RefusedError as refusal:
+        return show_page(refusal.status, action="rank", fault=refusal.detail)
+    schema = msgspec.structs.replace(now.release.model.schema, target="")
+    found, columns = read_table(sent.content, schema, now.config.api.max_rows)
+    n_usable = found.n_rows - len(found.rejected)
+    if found.refused or n_usable <= 0:
+        return show_page(422, action="rank", sent=sent, found=found)
+    entries = rank_columns(now, columns)
+    if request.form.get("as") == "csv":
+        return as_csv(entries)
+    return show_page(
+        action="rank", sent=sent, found=found, ranked=entries[:N_RANKED], n_usable=n_usable
+    )
+
+
+def check_table(now: Serving, sent: UploadedFile) -> FileReading:
+    """Read an uploaded table by the rules of the next run, or refuse it without a schema."""
+    schema = find_schema(now)
+    if schema is None:
+        raise RefusedError(409, UNKNOWN)
+    return read_table(sent.content, schema, MAX_ADDED_ROWS, needs_label=False, is_kept=False)[0]
 
 
 def is_usable(found: FileReading) -> bool:
     """Return whether a table has rows, every row of them valid."""
     return not (found.refused or found.rejected) and found.n_rows > 0
+
+
+class QuotaError(DatasetError):
+    """The limit of uploads waiting for the next run."""
 
 
 @contextmanager
@@ -287,10 +259,6 @@ def waiting_lock(folder: Path) -> Iterator[None]:
             if time.monotonic() > until_s:
                 raise
         time.sleep(AGAIN_S)
-
-
-class QuotaError(DatasetError):
-    """The limit of uploads waiting for the next run."""
 
 
 def list_pending(config: Config) -> list[Path]:
@@ -376,3 +344,33 @@ def publish(config: Config, content: bytes, found: FileReading) -> Path:
         path = write_new(folder, content)
     log.info("Added %d rows as %s.", found.n_rows, path)
     return path
+
+
+def add() -> Answer:
+    """Add a fully valid table to the input folder, for the next run."""
+    now: Serving = request.environ[SERVING]
+    try:
+        sent = read_sent()
+        if find_address(now):
+            raise RefusedError(409, STORED.format(find_address(now)))
+        found = check_table(now, sent)
+        if not is_usable(found):
+            return show_page(422, action="add", sent=sent, found=found)
+        path = publish(now.config, sent.content, found)
+    except RefusedError as refusal:
+        return show_page(refusal.status, action="add", fault=refusal.detail)
+    except QuotaError as error:
+        return show_page(409, action="add", fault=str(error))
+    except OSError as error:
+        # Its text may name a path, which is for the log.
+        log.error("An upload could not be written: %s.", error)
+        is_full = error.errno in DISK_FULL
+        return show_page(507 if is_full else 503, action="add", fault=FULL if is_full else FAILED)
+    except BusyError:
+        return show_page(
+            503,
+            [("Retry-After", "10")],
+            action="add",
+            fault="A run is at work; nothing was added. Try again in a moment.",
+        )
+    return show_page(201, action="add", sent=sent, found=found, added=path.name)

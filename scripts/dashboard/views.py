@@ -24,6 +24,15 @@ from scripts.scheduler.next_run import Schedule
 if TYPE_CHECKING:
     from scripts.api.record_queries import RecordQueries
 
+RECORDS = ("model", "decision", "deployment", "runs", "states", "worklist", "outcomes")
+
+RECORDS_FAIL = 503
+
+N_SHOWN = 25
+NUMBER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
+
+HOME = "/"
+
 
 def sort_charts(drawn: Gallery | None) -> dict[str, list[Chart]]:
     """Group the charts by page."""
@@ -98,9 +107,6 @@ def chart(file: str) -> Answer:
     return routes.read_chart(now.config.output_model_path, file)
 
 
-RECORDS = ("model", "decision", "deployment", "runs", "states", "worklist", "outcomes")
-
-
 def overview() -> Answer:
     """Show the overview: state, release, latest runs and first clients to call."""
     now: Serving = request.environ[SERVING]
@@ -126,9 +132,6 @@ def overview() -> Answer:
         f1=None if release is None else release.manifest.f1,
         **facts,
     )
-
-
-RECORDS_FAIL = 503
 
 
 def link_to(path: str, **changed: str | int) -> str:
@@ -186,10 +189,6 @@ def outcomes() -> Answer:
     return rendering.show("outcomes.html", **facts)
 
 
-N_SHOWN = 25
-NUMBER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
-
-
 def read_offset() -> int:
     """Read the offset of a list, or 0 if it is no number."""
     text = request.args.get("offset", "0")
@@ -230,9 +229,6 @@ def run() -> Answer:
     for file in details["files"]:
         file["name"] = Path(file["path"]).name
     return rendering.show("run.html", tidy=now.without_folders, **details)
-
-
-HOME = "/"
 
 
 def is_secure() -> bool:
