@@ -111,8 +111,13 @@ REFUSALS = (400, 401, 403, 405, 429)
 def is_listed(method: str, path: str, rank: int) -> bool:
     """Say whether a route is listed for a method and a path, and a sender may ask it."""
     for route in (*ALL_ROUTES, STATIC):
-        prefix, brace, _ = route.path.partition("{")
-        is_path = path.startswith(prefix) and path != prefix if brace else path == route.path
+        prefix, brace, rest = route.path.partition("{")
+        suffix = rest.partition("}")[2]
+        name = path[len(prefix) : len(path) - len(suffix)]
+        # The name of a model has no slash: /v2/models/model/infer is no model.
+        is_name = name != "" and not (rest.startswith("model}") and "/" in name)
+        is_path = path.startswith(prefix) and path.endswith(suffix) and is_name
+        is_path = is_path if brace else path == route.path
         is_method = method in {route.method, "OPTIONS", "HEAD" if route.method == "GET" else ""}
         if is_path and is_method and RANKS[route.role] <= rank:
             return True
