@@ -91,9 +91,9 @@ def answer_unexpected(error: Exception) -> Response:
     return as_response(answer_bug(error, request.url_rule))
 
 
-def present_gauges(live: ReleaseReloader, history: RecordsReader) -> list[Gauge]:
+def present_gauges(reloader: ReleaseReloader, records: RecordsReader) -> list[Gauge]:
     """Return the gauges of the present state: release, readiness and ages."""
-    now = live.last()
+    now = reloader.last()
     gauges = [
         Gauge("adras_ready", "Whether there is a release to answer from.", now.release is not None)
     ]
@@ -102,11 +102,11 @@ def present_gauges(live: ReleaseReloader, history: RecordsReader) -> list[Gauge]
         gauges.append(Gauge("adras_release_info", "The release that answers.", 1.0, labels))
     # A disk that hangs would hold the numbers up, too.
     folder = now.config.prod_deployment_path
-    switched_s = None if live.fault() else artifacts.link_changed_s(folder)
+    switched_s = None if reloader.fault() else artifacts.link_changed_s(folder)
     if switched_s is not None:
         text = "Since the last deployment or rollback."
         gauges.append(Gauge("adras_release_age_seconds", text, time.time() - switched_s))
-    run_age_s = history.last.age_s()
+    run_age_s = records.last.age_s()
     if run_age_s is not None:
         text = "Since the last successful run of the full process."
         gauges.append(Gauge("adras_last_successful_run_age_seconds", text, run_age_s))
@@ -193,23 +193,23 @@ def create_app(config_path: Path) -> Flask:
         If the configuration is broken, or opens the service to other machines without a token.
     """
     tokens = check_is_closed(config_path)
-    metrics = Metrics(lambda: present_gauges(live, history))
-    live = ReleaseReloader(config_path, metrics.count_reload_failure)
-    history = RecordsReader(live, metrics.count_thread_failure)
+    metrics = Metrics(lambda: present_gauges(reloader, records))
+    reloader = ReleaseReloader(config_path, metrics.count_reload_failure)
+    records = RecordsReader(reloader, metrics.count_thread_failure)
     table = RouteTable((*ROUTES, *PAGES, STATIC))
     app = make_flask(metrics, table)
-    access = Access(tokens, EndedSessions(lambda: live.last().config.prod_deployment_path))
-    door = Middleware(app.wsgi_app, live, access, table, metrics, as_error)
-    door.prediction_log = PredictionLog(
-        lambda: live.last().config, metrics.count_logging, metrics.count_thread_failure
+    access = Access(tokens, EndedSessions(lambda: reloader.last().config.prod_deployment_path))
+    middleware = Middleware(app.wsgi_app, reloader, access, table, metrics, as_error)
+    middleware.prediction_log = PredictionLog(
+        lambda: reloader.last().config, metrics.count_logging, metrics.count_thread_failure
     )
     # As Flask documents it for what goes around the application.
-    app.wsgi_app = door  # type: ignore[method-assign]
+    app.wsgi_app = middleware  # type: ignore[method-assign]
     app.extensions |= {
-        "live": live,
-        "door": door,
+        "reloader": reloader,
+        "middleware": middleware,
         "table": table,
-        "history": history,
+        "records": records,
         "access": access,
         "needs_token": access.needs_token,
         "schedule": Schedule(config_path),
@@ -220,27 +220,27 @@ def create_app(config_path: Path) -> Flask:
 def serve_alone(config_path: Path, listener: socket.socket) -> None:
     """Serve in the present process until stopped."""
     app = create_app(config_path)
-    door: Middleware = app.extensions["door"]
-    if app.extensions["live"].last().config.api.access_log:
+    middleware: Middleware = app.extensions["middleware"]
+    if app.extensions["reloader"].last().config.api.access_log:
         metrics: Metrics = app.extensions["metrics"]
         stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
-        door.access_log = AccessLog(stream, metrics.count_access_log)
-        door.access_log.start()
-    history: RecordsReader = app.extensions["history"]
-    history.start()
-    if door.prediction_log is not None:
-        door.prediction_log.start()
-    live: ReleaseReloader = app.extensions["live"]
+        middleware.access_log = AccessLog(stream, metrics.count_access_log)
+        middleware.access_log.start()
+    records: RecordsReader = app.extensions["records"]
+    records.start()
+    if middleware.prediction_log is not None:
+        middleware.prediction_log.start()
+    reloader: ReleaseReloader = app.extensions["reloader"]
     # What was made so far is kept to the end: nobody need look through it for what can go.
     gc.collect()
     gc.freeze()
     http_server.return_large_blocks()
-    asyncio.run(serve_until_stopped(listener, door, live))
-    history.stop()
-    if door.prediction_log is not None:
-        door.prediction_log.stop()
-    if door.access_log is not None:
-        door.access_log.stop()
+    asyncio.run(serve_until_stopped(listener, middleware, reloader))
+    records.stop()
+    if middleware.prediction_log is not None:
+        middleware.prediction_log.stop()
+    if middleware.access_log is not None:
+        middleware.access_log.stop()
 
 
 def serve_in_processes(config_path: Path, listener: socket.socket, n_processes: int) -> None:
@@ -251,7 +251,7 @@ def serve_in_processes(config_path: Path, listener: socket.socket, n_processes: 
             share_between_processes(Path(folder))
             serve_alone(config_path, listener)
 
-        http_server.run(n_processes, work)
+        http_server.run_workers(n_processes, work)
 
 
 def serve(config_path: Path) -> None:
@@ -265,7 +265,7 @@ def serve(config_path: Path) -> None:
     else:
         serve_in_processes(config_path, listener, config.api.workers)
     log.info("Stopped.")
-    http_server.leave()
+    http_server.exit_at_once()
 
 
 if __name__ == "__main__":

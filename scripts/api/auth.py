@@ -34,7 +34,7 @@ IPV6_SITE_BITS = 64
 MAX_ADDRESS_CHARACTERS = 64
 UNKNOWN = "unknown"
 READ_ONLY = "This token may read only; this method on this path wants the token of the role admin."
-WHO = ("WWW-Authenticate", 'Bearer realm="adras"')
+CHALLENGE = ("WWW-Authenticate", 'Bearer realm="adras"')
 
 COOKIE = "adras_session"
 LIFETIME_S = 12 * 3600
@@ -201,7 +201,7 @@ class EndedSessions:
     def __init__(self, find_parent: Callable[[], Path] | None = None) -> None:
         self._find_parent = find_parent
         self._known: dict[str, int] = {}
-        self._looking: threading.Thread | None = None
+        self._lookup: threading.Thread | None = None
 
     def add(self, session: Session) -> None:
         """Add a session durably, and delete the expired sessions of the list.
@@ -253,7 +253,7 @@ class EndedSessions:
         """Look whether a file is there, in a thread, since a network disk may hang."""
         found: list[bool | OSError] = []
 
-        def look() -> None:
+        def find() -> None:
             try:
                 path.lstat()
             except (FileNotFoundError, NotADirectoryError):
@@ -263,11 +263,11 @@ class EndedSessions:
             else:
                 found.append(True)
 
-        if self._looking is None or not self._looking.is_alive():
-            looking = threading.Thread(target=look, name="ended-sessions", daemon=True)
-            looking.start()
-            looking.join(LOOKUP_S)
-            self._looking = looking if looking.is_alive() else None
+        if self._lookup is None or not self._lookup.is_alive():
+            lookup = threading.Thread(target=find, name="ended-sessions", daemon=True)
+            lookup.start()
+            lookup.join(LOOKUP_S)
+            self._lookup = lookup if lookup.is_alive() else None
         return found[0] if found else TimeoutError(0, "the disk hangs")
 
 
@@ -316,7 +316,7 @@ class Sessions:
             self._signers[role] = TimestampSigner(key, salt=SALT, digest_method=hashlib.sha256)
         return self._signers[role]
 
-    def spell(self, role: Role) -> str:
+    def begin(self, role: Role) -> str:
         """Return the cookie value of a session beginning now."""
         identifier = secrets.token_hex(N_ID_BYTES)
         return self._signer(role).sign(f"{role}.{identifier}").decode()
@@ -446,8 +446,8 @@ class Access:
         role = self._role_of_token(given)
         if role is None:
             self._refuse_token(environ, given, trusted_proxies)
-            raise RefusedError(401, "This is not the token of this service.", [WHO])
-        return self._sessions.spell(role)
+            raise RefusedError(401, "This is not the token of this service.", [CHALLENGE])
+        return self._sessions.begin(role)
 
     def end_session(self, environ: Mapping[str, Any]) -> None:
         """End a browser session, also for copies of the cookie.
@@ -495,7 +495,9 @@ class Access:
             if header:
                 sent = (header.partition(" ")[2] or header).strip()
                 self._refuse_token(environ, sent.encode("latin-1", "replace"), trusted_proxies)
-            raise RefusedError(401, "Expected the header Authorization: Bearer <token>.", [WHO])
+            raise RefusedError(
+                401, "Expected the header Authorization: Bearer <token>.", [CHALLENGE]
+            )
         if wanted is Role.ADMIN and role is not Role.ADMIN:
             raise RefusedError(403, READ_ONLY)
         return role
@@ -535,7 +537,7 @@ def set_cookie(value: str, *, is_secure: bool) -> tuple[str, str]:
         Whether the browser came by https, and may send it by https only.
     """
     age_s = LIFETIME_S if value else 0
-    spelled = dump_cookie(
+    header = dump_cookie(
         COOKIE, value, max_age=age_s, secure=is_secure, httponly=True, samesite="Strict"
     )
-    return ("Set-Cookie", spelled)
+    return ("Set-Cookie", header)

@@ -17,7 +17,7 @@ class ByteBudget:
         self._n_largest = n_largest
         self.n_bytes = 0
 
-    def take(self, n_bytes: int, largest_bytes: int) -> bool:
+    def reserve(self, n_bytes: int, largest_bytes: int) -> bool:
         """Reserve bytes and return True, or return False if the limit would be exceeded.
 
         Parameters
@@ -33,6 +33,6 @@ class ByteBudget:
         self.n_bytes += n_bytes
         return True
 
-    def give_back(self, n_bytes: int) -> None:
+    def release(self, n_bytes: int) -> None:
         """Release reserved bytes."""
         self.n_bytes -= n_bytes

@@ -65,7 +65,7 @@ LIST_CSV = (
 CLIENT = (Parameter("client", "The client's name.", {"type": "string", "minLength": 1}, "path"),)
 
 
-def ask(question: "Callable[[RecordQueries], Result]") -> Result:
+def run_query(question: "Callable[[RecordQueries], Result]") -> Result:
     """Run queries for the present request in one transaction.
 
     Parameters
@@ -136,7 +136,7 @@ def read_query(max_top: int) -> dict[str, Any]:
 def find_worklist(max_top: int) -> Worklist:
     """Return the page of the worklist selected by the query string."""
     selection, settings = read_query(max_top), worklist_settings()
-    return ask(lambda queries: queries.worklist(settings, **selection))
+    return run_query(lambda queries: queries.worklist(settings, **selection))
 
 
 def worklist() -> Answer:
@@ -159,7 +159,7 @@ def find_client(client: str) -> ClientDetails:
     """Return the score and history of a client, or refuse the request."""
     page, settings = None, worklist_settings()
     if not CONTROL.search(client):
-        page = ask(lambda queries: queries.client(settings, client))
+        page = run_query(lambda queries: queries.client(settings, client))
     if page is None:
         raise RefusedError(404, "No client of this name was scored.")
     return page
@@ -174,7 +174,7 @@ def client(client: str) -> Answer:
 def find_outcomes() -> Outcomes:
     """Return the measured success of earlier predictions."""
     settings = worklist_settings()
-    return ask(lambda queries: queries.outcomes(settings))
+    return run_query(lambda queries: queries.outcomes(settings))
 
 
 def outcomes() -> Answer:

@@ -36,7 +36,7 @@ class RequestRows:
         return len(next(iter(self.columns.values())))
 
 
-class Split(Struct):
+class UndecodedSplit(Struct):
     """A table in the format of pandas' `to_json(orient="split")`, with undecoded rows."""
 
     columns: list[str]
@@ -124,7 +124,7 @@ class ArrayDecoder:
         found = self._decoders[names] = msgspec.json.Decoder(rows).decode
         return found
 
-    def read_split(self, table: Split) -> RequestRows | None:
+    def read_split(self, table: UndecodedSplit) -> RequestRows | None:
         """Read rows in the order of the named columns, or return None for the strict reader."""
         return self._read_rows(tuple(table.columns), table.data)
 

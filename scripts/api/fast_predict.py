@@ -11,7 +11,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from scripts.api import columnar
-from scripts.api.columnar import UNREADABLE, ArrayDecoder, Identifier, RequestRows, Split
+from scripts.api.columnar import UNREADABLE, ArrayDecoder, Identifier, RequestRows, UndecodedSplit
 from scripts.core.config import Schema
 from scripts.data.cells import MISSING_CATEGORY
 from scripts.model.logistic_model import Model
@@ -56,7 +56,7 @@ class FastPredictor:
         members = [
             ("data", rows, UNSET),
             ("dataframe_records", rows, UNSET),
-            ("dataframe_split", Split | UnsetType, UNSET),
+            ("dataframe_split", UndecodedSplit | UnsetType, UNSET),
             ("instances", Raw, UNSET),
             ("inputs", Raw, UNSET),
         ]
@@ -162,7 +162,7 @@ class FastPredictor:
         return 1 / (1 + small) if log_odds >= 0 else small / (1 + small)
 
 
-def make_express(used: Model, *, with_ids: bool) -> "FastPredictor | None":
+def make_fast_predictor(used: Model, *, with_ids: bool) -> "FastPredictor | None":
     """Make the fast predictor of a model, or None for column names msgspec cannot decode."""
     try:
         return FastPredictor(used, with_ids=with_ids)

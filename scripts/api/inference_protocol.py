@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from scripts.api import tensors
 from scripts.api.columnar import UNREADABLE
-from scripts.api.predict import format_array, name_unknown, note_predictions
-from scripts.api.request_bodies import check_whole, explain_unreadable
+from scripts.api.predict import annotate, format_array, list_unknown
+from scripts.api.request_bodies import check_whole, refuse_unreadable
 from scripts.api.responses import JSON, PROBLEM, Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
 from scripts.api.tensors import LENGTH_BYTES, Datatype, Tensor
@@ -29,7 +29,7 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 BINARY = "application/octet-stream"
 # Clients of this protocol send no content type, or that of bytes.
 CONTENT_TYPES = ("", JSON, BINARY)
-SPELLED_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
+JSON_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
 BYTES_OF_BANDS = np.array(
     [len(str(b)).to_bytes(LENGTH_BYTES, "little") + str(b).encode() for b in BANDS], dtype=object
 )
@@ -45,7 +45,7 @@ class OutputParameters(Struct):
     binary_data: bool | None = None
 
 
-class WantedOutput(Struct):
+class RequestedOutput(Struct):
     """A requested output."""
 
     name: str
@@ -63,7 +63,7 @@ class InferenceRequest(Struct):
 
     inputs: Annotated[list[Tensor], Meta(min_length=1)]
     id: str | UnsetType = UNSET
-    outputs: list[WantedOutput] = msgspec.field(default_factory=list)
+    outputs: list[RequestedOutput] = msgspec.field(default_factory=list)
     parameters: RequestParameters = msgspec.field(default_factory=RequestParameters)
 
 
@@ -148,11 +148,11 @@ class Results:
         """Return the predicted classes: 1 for exit, 0 for stay."""
         if is_binary:
             return self.predicted.astype("<i8").tobytes()
-        # Digits and commas in turns: sixteen times as fast as putting spellings together.
-        spelled = np.full(2 * len(self.predicted) + 1, ord(","), np.uint8)
-        spelled[1::2] = self.predicted + ord("0")
-        spelled[[0, -1]] = ord("["), ord("]")
-        return Raw(spelled.tobytes())
+        # Digits and commas in turns: sixteen times as fast as putting encoded together.
+        encoded = np.full(2 * len(self.predicted) + 1, ord(","), np.uint8)
+        encoded[1::2] = self.predicted + ord("0")
+        encoded[[0, -1]] = ord("["), ord("]")
+        return Raw(encoded.tobytes())
 
     def probabilities(self, is_binary: bool) -> Any:
         """Return the probabilities of both classes for each row."""
@@ -164,7 +164,7 @@ class Results:
         places = find_places(self.probability, self._api)
         if is_binary:
             return b"".join(BYTES_OF_BANDS[places].tolist())
-        return format_array(SPELLED_BANDS, places)
+        return format_array(JSON_BANDS, places)
 
 
 # The names of scikit-learn's methods, which other servers of its models give to these outputs.
@@ -212,7 +212,7 @@ def read_request(body: bytes, header_length: str, n_names: int, max_rows: int) -
         request = decode(body[:n_bytes])
     except UNREADABLE as error:
         expected = "Expected an inference request with tensors as inputs"
-        raise explain_unreadable(error, body, expected) from error
+        raise refuse_unreadable(error, body, expected) from error
     tensors.attach_binary(request.inputs, body[n_bytes:])
     return request
 
@@ -251,8 +251,8 @@ def format_response(
     """Format the response: JSON, then the bytes of the binary outputs."""
     outputs, parts = [], []
     for key, is_binary in wanted.items():
-        datatype, width, spell = OUTPUTS[key]
-        content = spell(results, is_binary)
+        datatype, width, encode = OUTPUTS[key]
+        content = encode(results, is_binary)
         size = {"binary_data_size": len(content)} if is_binary else UNSET
         parts += [content] if is_binary else []
         outputs.append(
@@ -274,9 +274,9 @@ def format_response(
     )
     if not parts:
         return answer_json(head)
-    spelled = msgspec.json.encode(head)
-    headers = [("Content-Type", BINARY), (HEADER_LENGTH, str(len(spelled)))]
-    return Answer(200, b"".join([spelled, *parts]), headers)
+    encoded = msgspec.json.encode(head)
+    headers = [("Content-Type", BINARY), (HEADER_LENGTH, str(len(encoded)))]
+    return Answer(200, b"".join([encoded, *parts]), headers)
 
 
 def answer_inference(
@@ -335,9 +335,9 @@ def answer_inference(
     predicted = logistic_model.predictions(release.model, probability)
     answer = format_response(
         request, Results(probability, predicted, api), wanted, api.model_name, release,
-        name_unknown(release.model, rows.columns),
+        list_unknown(release.model, rows.columns),
     )  # fmt: skip
-    return note_predictions(answer, rows, release, api, probability, predicted)
+    return annotate(answer, rows, release, api, probability, predicted)
 
 
 def describe_tensors(schema: Schema) -> list[TensorMetadata]:

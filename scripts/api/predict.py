@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scripts.api.columnar import RequestRows
 from scripts.api.fast_predict import FastPredictor, Row
 from scripts.api.prediction_log import LoggedRows
-from scripts.api.request_bodies import is_too_much_at_once, read_rows
+from scripts.api.request_bodies import exceeds_one_call, read_rows
 from scripts.api.request_rows import read_columns, shorten
 from scripts.api.responses import (
     JSON,
@@ -32,9 +32,9 @@ from scripts.model.logistic_model import Model
 from scripts.model.ranking import BANDS, find_band, find_places
 from scripts.production.release import Release
 
-# As JSON: of so few different values, putting their spellings together is faster than spelling.
-SPELLED_PREDICTIONS = np.array([b"0.0", b"1.0"], dtype=object)
-SPELLED_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
+# As JSON: of so few different values, putting their encoded together is faster than spelling.
+JSON_PREDICTIONS = np.array([b"0.0", b"1.0"], dtype=object)
+JSON_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
 TRUTHS = {"true": True, "false": False}
 
 
@@ -68,12 +68,12 @@ def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any
     }
 
 
-def format_array(spellings: NDArray[np.object_], places: NDArray[np.int64]) -> Any:
+def format_array(encoded: NDArray[np.object_], places: NDArray[np.int64]) -> Any:
     """Return the JSON array of the encoded values at the given indices."""
-    return Raw(b"[" + b",".join(spellings[places].tolist()) + b"]")
+    return Raw(b"[" + b",".join(encoded[places].tolist()) + b"]")
 
 
-def name_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownCategory]:
+def list_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownCategory]:
     """List the distinct unknown categories of the rows, up to a limit."""
     named = []
     for term in used.categorical:
@@ -87,7 +87,7 @@ def name_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownC
     return sorted(named, key=lambda unknown: unknown.row)[:MAX_UNKNOWN]
 
 
-def log_prediction(
+def make_logged_rows(
     release: Release,
     columns: dict[str, NDArray[Any]],
     identifiers: Sequence[Sequence[Any]] | None,
@@ -107,10 +107,10 @@ def find_ids(rows: list[dict[str, Any]], serving: Serving) -> list[tuple[Any, ..
 
 
 def answer_row(
-    express: FastPredictor, row: Row, release: Release, api: ApiSettings
+    fast_predictor: FastPredictor, row: Row, release: Release, api: ApiSettings
 ) -> Answer | None:
     """Answer a request of a single row, or return None if the full answer is needed."""
-    probability = express.probability(row)
+    probability = fast_predictor.probability(row)
     if probability is None:
         return None
     is_positive = probability >= release.model.threshold
@@ -122,12 +122,12 @@ def answer_row(
     )
     answer = answer_json(content, release=release.name, n_rows=1, n_positives=int(is_positive))
     if api.log_predictions is not None:
-        columns, ids = express.columns([row]), express.identifiers([row])
-        answer.predicted = log_prediction(release, columns, ids, [probability], [is_positive])
+        columns, ids = fast_predictor.columns([row]), fast_predictor.identifiers([row])
+        answer.predicted = make_logged_rows(release, columns, ids, [probability], [is_positive])
     return answer
 
 
-def note_predictions(
+def annotate(
     answer: Answer,
     rows: RequestRows,
     release: Release,
@@ -140,7 +140,7 @@ def note_predictions(
     answer.n_positives = int(predicted.sum())
     if api.log_predictions is not None:
         told = probability.tolist(), predicted.astype(np.bool_).tolist()
-        answer.predicted = log_prediction(release, rows.columns, rows.identifiers, *told)
+        answer.predicted = make_logged_rows(release, rows.columns, rows.identifiers, *told)
     return answer
 
 
@@ -152,14 +152,14 @@ def answer_rows(
     probability = logistic_model.probabilities(release.model, columns)
     predicted = logistic_model.predictions(release.model, probability)
     content = Predictions(
-        predictions=format_array(SPELLED_PREDICTIONS, predicted),
+        predictions=format_array(JSON_PREDICTIONS, predicted),
         probabilities=probability.tolist(),
-        risk_bands=format_array(SPELLED_BANDS, find_places(probability, api)),
+        risk_bands=format_array(JSON_BANDS, find_places(probability, api)),
         release=release.name,
-        unknown_categories=name_unknown(release.model, columns) or UNSET,
+        unknown_categories=list_unknown(release.model, columns) or UNSET,
         **(explain(release, columns) if is_explained else {}),
     )
-    return note_predictions(answer_json(content), rows, release, api, probability, predicted)
+    return annotate(answer_json(content), rows, release, api, probability, predicted)
 
 
 def answer_prediction(
@@ -186,13 +186,17 @@ def answer_prediction(
     RefusedError
         With status 503, 415, 400 or 422.
     """
-    release, api, express = serving.release_or_refuse(), serving.config.api, serving.express
+    release, api, fast_predictor = (
+        serving.release_or_refuse(),
+        serving.config.api,
+        serving.fast_predictor,
+    )
     is_explained = read_explain(query)
     rows = None
-    if express is not None and content_type == JSON and not encoding:
+    if fast_predictor is not None and content_type == JSON and not encoding:
         # What would hold up everybody in one call goes the strict reader's way, cell by cell.
-        rows = None if is_too_much_at_once(body, api.max_rows) else express.read(body)
-    if express is None or rows is None or not 1 <= len(rows) <= api.max_rows:
+        rows = None if exceeds_one_call(body, api.max_rows) else fast_predictor.read(body)
+    if fast_predictor is None or rows is None or not 1 <= len(rows) <= api.max_rows:
         # What is no ordinary request is read strictly, which says what is wrong with it.
         found = read_rows(body, content_type, encoding, api, release.model.schema)
         read = RequestRows(read_columns(found, release.model.schema), find_ids(found, serving))
@@ -200,9 +204,9 @@ def answer_prediction(
         read = rows
     else:
         if len(rows) == 1 and not is_explained:
-            answer = answer_row(express, rows[0], release, api)
+            answer = answer_row(fast_predictor, rows[0], release, api)
             if answer is not None:
                 return answer
-        ids = express.identifiers(rows) if express.with_ids else None
-        read = RequestRows(express.columns(rows), ids)
+        ids = fast_predictor.identifiers(rows) if fast_predictor.with_ids else None
+        read = RequestRows(fast_predictor.columns(rows), ids)
     return answer_rows(read, release, api, is_explained=is_explained)

@@ -20,11 +20,11 @@ from scripts.core.errors import PipelineError, RecordsError, describe_bug
 if TYPE_CHECKING:
     from scripts.api.record_queries import RecordQueries
 
-LOOK_S = 10.0
-# A page about the past is not worth waiting longer for another writer.
+CHECK_S = 10.0
+# A page does not wait longer for another writer of the database.
 WAIT_S = 2.0
-# Longer than a look that waits for another writer takes: the disk or the server hangs.
-HANGS_S = 15.0
+# Longer than a query waits for another writer: the disk or the server hangs.
+HANG_LIMIT_S = 15.0
 NO_RECORDS = "There are no records yet; run python -m scripts.fullprocess."
 
 Entry = TypeVar("Entry", RunEntry, ReleaseEntry)
@@ -42,7 +42,7 @@ class RecordsStatus:
     fault: str = ""
 
     def age_s(self) -> float | None:
-        """How long ago the last successful run ended."""
+        """Return the time since the end of the last successful run."""
         if self.last_success_at is None:
             return None
         return max(0.0, time.time() - self.last_success_at.timestamp())
@@ -94,7 +94,7 @@ def query_records(config: Config, question: "Callable[[RecordQueries], Result]")
         return question(queries)
 
 
-def spell(value: object) -> object:
+def format_value(value: object) -> object:
     """Return a time in ISO 8601, and any other value unchanged."""
     return value.isoformat() if isinstance(value, datetime) else value
 
@@ -105,9 +105,9 @@ def read_entry(kind: type[Entry], row: Row) -> Entry:
     Raises
     ------
     RecordsError
-        If the row holds another type than its column; SQLite lets it.
+        If a value has another type than its column, as SQLite allows.
     """
-    members = {name: spell(row.get(name)) for name in kind.__struct_fields__}
+    members = {name: format_value(row.get(name)) for name in kind.__struct_fields__}
     try:
         return msgspec.convert(members, kind)
     except msgspec.ValidationError as error:
@@ -115,28 +115,28 @@ def read_entry(kind: type[Entry], row: Row) -> Entry:
 
 
 class RecordsReader:
-    """Asks the records, now and then for /health, and when a page of them is wanted.
+    """Reader of the database, periodically for /health and on demand for pages of entries.
 
     Parameters
     ----------
-    live : Live
-        Says where the records are.
+    reloader : ReleaseReloader
+        The config in use, with the URL of the database.
     count_failure : callable, optional
-        Called for each look that ended with an error that nobody expected.
+        Called for each unexpected error of a check.
     """
 
     def __init__(
-        self, live: ReleaseReloader, count_failure: Callable[[], None] = lambda: None
+        self, reloader: ReleaseReloader, count_failure: Callable[[], None] = lambda: None
     ) -> None:
-        self._live = live
+        self._reloader = reloader
         self._count_failure = count_failure
         self._ended = threading.Event()
-        self._asking_since_s = math.inf
+        self._query_since_s = math.inf
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self.last = RecordsStatus()
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the periodic check."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -145,14 +145,14 @@ class RecordsReader:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            self._asking_since_s = time.monotonic()
-            self.look()
-            self._asking_since_s = math.inf
-            self._ended.wait(LOOK_S)
+            self._query_since_s = time.monotonic()
+            self.check()
+            self._query_since_s = math.inf
+            self._ended.wait(CHECK_S)
 
-    def look(self) -> None:
-        """Ask when the last run ended well, and whether the records can be used."""
-        serving = self._live.last()
+    def check(self) -> None:
+        """Query the last successful run, and record whether the database can be used."""
+        serving = self._reloader.last()
         try:
             run = query_records(serving.config, lambda queries: queries.last_finished_run())
             status = RecordsStatus(None if run is None else run["ended_at"])
@@ -162,9 +162,9 @@ class RecordsReader:
                 log.warning("%s Predictions go on without the records.", error)
             self.last = RecordsStatus(self.last.last_success_at, fault)
         except Exception as error:
-            # The thread behind /health must outlive whatever it meets: the next look may succeed.
+            # The thread behind /health must survive any error: the next check may succeed.
             self._count_failure()
-            fault = f"The records were not looked at ({type(error).__name__})"
+            fault = f"The records could not be checked ({type(error).__name__})"
             if fault != self.last.fault:
                 log.error("%s: %s. Predictions go on.", fault, describe_bug(error))
             self.last = RecordsStatus(self.last.last_success_at, fault)
@@ -173,16 +173,16 @@ class RecordsReader:
 
     def reasons(self) -> list[str]:
         """Return the reasons for a degraded service, according to the database."""
-        last, limit_s = self.last, self._live.last().config.api.stale_after_minutes * 60
+        last, limit_s = self.last, self._reloader.last().config.api.stale_after_minutes * 60
         age_s = last.age_s()
-        reasons = [fault for fault in (self._live.fault(), last.fault) if fault]
-        asked_s = time.monotonic() - self._asking_since_s
-        if asked_s > HANGS_S:
-            reasons.append(f"The records have not answered for {asked_s:.0f} seconds.")
+        reasons = [fault for fault in (self._reloader.fault(), last.fault) if fault]
+        query_s = time.monotonic() - self._query_since_s
+        if query_s > HANG_LIMIT_S:
+            reasons.append(f"The records have not answered for {query_s:.0f} seconds.")
         if age_s is not None and age_s > limit_s:
             reasons.append(
                 f"The last successful run ended {age_s / 60:.0f} minutes ago, at"
-                f" {spell(last.last_success_at)}; is cron running?"
+                f" {format_value(last.last_success_at)}; is cron running?"
             )
         return reasons
 
@@ -194,19 +194,19 @@ class RecordsReader:
         kind : type
             RunEntry or ReleaseEntry.
         limit, offset : int
-            How many, after how many.
+            The size and the start of the page.
 
         Returns
         -------
         list, int or None
-            None after the last page.
+            The entries and the next offset, None after the last page.
 
         Raises
         ------
         RefusedError
-            With status 503, if the records cannot be used.
+            With status 503, if the database cannot be used.
         """
-        serving = self._live.last()
+        serving = self._reloader.last()
 
         def question(queries: "RecordQueries") -> list[Row]:
             is_run = issubclass(kind, RunEntry)

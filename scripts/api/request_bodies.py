@@ -73,7 +73,7 @@ def has_many_arrays(body: bytes, max_rows: int) -> bool:
     return body.count(b"[") > max_rows + SPARE_NAMES
 
 
-def is_too_much_at_once(body: bytes, max_rows: int) -> bool:
+def exceeds_one_call(body: bytes, max_rows: int) -> bool:
     """Return whether decoding a JSON body in a single call may take too long or too much memory."""
     if len(body) <= ONE_CALL_BYTES:
         return False
@@ -159,7 +159,7 @@ def decode_rows(body: bytes, names: tuple[str, ...], max_rows: int) -> JsonRows 
     return rows
 
 
-def explain_unreadable(error: Exception, body: bytes, expected: str) -> RefusedError:
+def refuse_unreadable(error: Exception, body: bytes, expected: str) -> RefusedError:
     """Return the refusal of an undecodable JSON body."""
     if isinstance(error, msgspec.ValidationError):
         return RefusedError(422, f"{error}. {expected}.")
@@ -172,7 +172,7 @@ def explain_unreadable(error: Exception, body: bytes, expected: str) -> RefusedE
     return RefusedError(400, f"The body is not JSON: {error}.{hint}")
 
 
-def too_many_rows(max_rows: int) -> RefusedError:
+def refuse_too_many_rows(max_rows: int) -> RefusedError:
     """Return the refusal of a body with more rows than are taken."""
     return RefusedError(
         422, f"The data has more than {max_rows} rows; expected at most {max_rows} rows."
@@ -193,7 +193,7 @@ def check_whole(body: bytes, n_names: int, max_rows: int) -> None:
     bare = STRINGS.sub(b"", body)
     is_long = bare.count(b"[") + bare.count(b"{") > max_rows + n_names + SPARE_NAMES
     if is_long or bare.count(b",") > (max_rows + 1) * (n_names + SPARE_NAMES):
-        raise too_many_rows(max_rows)
+        raise refuse_too_many_rows(max_rows)
     if has_hard_numbers(bare):
         raise RefusedError(
             422,
@@ -211,9 +211,9 @@ def read_json(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
             check_whole(body, len(names), max_rows)
             rows = mlflow_protocol.read_members(decode_json(body), schema)
     except TooManyRowsError:
-        raise too_many_rows(max_rows) from None
+        raise refuse_too_many_rows(max_rows) from None
     except UNREADABLE as error:
-        raise explain_unreadable(error, body, mlflow_protocol.EXPECTED) from error
+        raise refuse_unreadable(error, body, mlflow_protocol.EXPECTED) from error
     return rows
 
 
@@ -352,5 +352,5 @@ def read_rows(
     if not rows:
         raise RefusedError(422, "The data has 0 rows; expected at least one row.")
     if len(rows) > api.max_rows:
-        raise too_many_rows(api.max_rows)
+        raise refuse_too_many_rows(api.max_rows)
     return rows

@@ -37,7 +37,7 @@ def shorten(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 
-def show(value: object) -> str:
+def format_value(value: object) -> str:
     """Format a request value for an error message, shortened."""
     if value is ABSENT:
         return "no such column"
@@ -46,7 +46,7 @@ def show(value: object) -> str:
     return shorten(msgspec.json.encode(value).decode())
 
 
-def number_wanted(value: object, minimum: float) -> str:
+def expected_number(value: object, minimum: float) -> str:
     """Return the expectation for a numeric cell, or "" for a valid value."""
     if value is None:
         return ""
@@ -61,7 +61,7 @@ def number_wanted(value: object, minimum: float) -> str:
     return f"a number of at least {minimum:g}" if number < minimum else ""
 
 
-def text_wanted(value: object) -> str:
+def expected_text(value: object) -> str:
     """Return the expectation for a text cell, or "" for a valid value."""
     return "" if value is None or isinstance(value, str) else "text or null"
 
@@ -73,11 +73,11 @@ def find_faults(rows: list[dict[str, Any]], schema: Schema) -> list[Fault]:
     for index, row in enumerate(rows):
         cells = {name: row.get(name, ABSENT) for name in schema.features}
         wanted = {
-            n: number_wanted(cells[n], schema.minimums.get(n, -math.inf)) for n in schema.numeric
+            n: expected_number(cells[n], schema.minimums.get(n, -math.inf)) for n in schema.numeric
         }
-        wanted |= {name: text_wanted(cells[name]) for name in schema.categorical}
+        wanted |= {name: expected_text(cells[name]) for name in schema.categorical}
         faults += [
-            Fault(row=index, column=name, found=show(cells[name]), expected=expected)
+            Fault(row=index, column=name, found=format_value(cells[name]), expected=expected)
             for name, expected in wanted.items()
             if expected
         ]
@@ -87,13 +87,15 @@ def find_faults(rows: list[dict[str, Any]], schema: Schema) -> list[Fault]:
     return faults
 
 
-def one_number_each(row: dict[str, Any], schema: Schema) -> dict[str, NDArray[np.float64]] | None:
+def single_number_arrays(
+    row: dict[str, Any], schema: Schema
+) -> dict[str, NDArray[np.float64]] | None:
     """Return the arrays of `number_arrays` for a single row, without whole-table checks."""
     minimums = schema.minimums
     arrays = {}
     for name in schema.numeric:
         value = row.get(name, ABSENT)
-        if type(value) not in NUMBER_TYPES or number_wanted(value, minimums.get(name, -math.inf)):
+        if type(value) not in NUMBER_TYPES or expected_number(value, minimums.get(name, -math.inf)):
             return None
         arrays[name] = np.array([value], dtype=np.float64)
     return arrays
@@ -105,7 +107,7 @@ def number_arrays(
     """Return an array per numeric column with NaN for null, or None for invalid values."""
     names = schema.numeric
     if len(rows) == 1:
-        return one_number_each(rows[0], schema)
+        return single_number_arrays(rows[0], schema)
     columns = [[row.get(name, ABSENT) for row in rows] for name in names]
     if not set(map(type, chain.from_iterable(columns))) <= NUMBER_TYPES:
         return None

@@ -77,7 +77,7 @@ def answer_refusal(refusal: RefusedError) -> Answer:
 
 
 @dataclass
-class Wsgi:
+class WsgiResponse:
     """A collector of a WSGI application's response."""
 
     status: int = 500

@@ -110,10 +110,10 @@ def serving() -> Serving:
     return now
 
 
-def past() -> RecordsReader:
+def records_reader() -> RecordsReader:
     """Return the reader of the database of runs."""
-    history: RecordsReader = current_app.extensions["history"]
-    return history
+    records: RecordsReader = current_app.extensions["records"]
+    return records
 
 
 def predict(environ: Environ, body: bytes) -> Answer:
@@ -205,10 +205,10 @@ def diagnose() -> Answer:
     """Return missing values, execution times and outdated dependencies as last measured."""
     serving().release_or_refuse()
     path = serving().config.prod_deployment_path / artifacts.DIAGNOSTICS
-    live: ReleaseReloader = current_app.extensions["live"]
-    if live.fault():
+    reloader: ReleaseReloader = current_app.extensions["reloader"]
+    if reloader.fault():
         # Reading would wait for the same disk, and a few such requests would keep all threads busy.
-        raise RefusedError(503, live.fault())
+        raise RefusedError(503, reloader.fault())
     try:
         content = path.read_bytes()
         request.environ[RELEASE] = msgspec.json.decode(content, type=Diagnosis).release
@@ -223,9 +223,9 @@ def diagnose() -> Answer:
 
 def state_of_health() -> Health:
     """Return the state of the service and the reasons for a degraded state."""
-    now, history = serving(), past()
-    reasons = [*now.faults, *history.reasons()]
-    age_s, at = history.last.age_s(), history.last.last_success_at
+    now, records = serving(), records_reader()
+    reasons = [*now.faults, *records.reasons()]
+    age_s, at = records.last.age_s(), records.last.last_success_at
     return Health(
         live=True,
         ready=now.release is not None,
@@ -263,14 +263,14 @@ def read_page() -> tuple[int, int]:
 
 def runs() -> Answer:
     """List the last runs of the full process, newest first."""
-    entries, next_offset = past().page(RunEntry, *read_page())
+    entries, next_offset = records_reader().page(RunEntry, *read_page())
     release = serving().release_name
     return answer_json(Runs(runs=entries, next_offset=next_offset, release=release))
 
 
 def releases() -> Answer:
     """List deployments and rollbacks, newest first."""
-    entries, next_offset = past().page(ReleaseEntry, *read_page())
+    entries, next_offset = records_reader().page(ReleaseEntry, *read_page())
     release = serving().release_name
     return answer_json(Releases(releases=entries, next_offset=next_offset, release=release))
 
@@ -392,17 +392,17 @@ def read_chart(folder: Path, file: str) -> Answer:
 ROUTES = (
     Route(
         "POST", "/predict", predict, Predictions, Role.READ, (415, 422, 503), (EXPLAIN, LOGGED),
-        Takes.ROWS, Tag.PREDICTIONS, Lane.EXPRESS,
+        Takes.ROWS, Tag.PREDICTIONS, Lane.FAST,
     ),
     Route(
         "POST", "/invocations", invocations, Predictions, Role.READ, (415, 422, 503),
-        (EXPLAIN, LOGGED), Takes.TABLES, Tag.MLFLOW, Lane.EXPRESS,
+        (EXPLAIN, LOGGED), Takes.TABLES, Tag.MLFLOW, Lane.FAST,
     ),
     Route("GET", "/ping", ping, TEXT, None, (503,), tag=Tag.MLFLOW, lane=Lane.LOOP),
     Route("GET", "/version", version, TEXT, Role.READ, tag=Tag.MLFLOW),
     Route(
         "POST", "/v2/models/{model}/infer", infer, InferenceResponse, Role.READ,
-        (404, 415, 422, 503), (*MODEL, LOGGED), Takes.TENSORS, Tag.INFERENCE, Lane.EXPRESS,
+        (404, 415, 422, 503), (*MODEL, LOGGED), Takes.TENSORS, Tag.INFERENCE, Lane.FAST,
     ),
     Route(
         "GET", "/v2/models/{model}", model_metadata, ModelMetadata, Role.READ, (404, 503), MODEL,

@@ -23,7 +23,7 @@ class Lane(StrEnum):
     """The place of a route's computation: event loop, fast predictor or thread."""
 
     # The front door itself: routing and request objects would cost as much as a prediction.
-    EXPRESS = "express"
+    FAST = "fast"
     # Flask, at once: the answer is only computed.
     LOOP = "loop"
     # Flask, in a thread: the answer may read a file or ask the records.

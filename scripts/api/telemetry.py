@@ -39,7 +39,7 @@ MAX_WAITING = 20_000
 BATCH = 256
 MAX_PARTS = 1_000
 
-Entry = tuple[float, str, str, int, float, int, str | None]
+LogEntry = tuple[float, str, str, int, float, int, str | None]
 
 log = logging.getLogger(__name__)
 
@@ -147,12 +147,12 @@ class Metrics:
     def count_request(self, route: str, method: str, status: int, duration_s: float) -> None:
         """Count an answered request."""
         key = (route, method, status)
-        found = self._known.get(key)
-        if found is None:
+        counters = self._known.get(key)
+        if counters is None:
             counter = self._requests.labels(route, method, str(status))
-            found = self._known[key] = (counter, self._latency.labels(route))
-        found[0].inc()
-        found[1].observe(duration_s)
+            counters = self._known[key] = (counter, self._latency.labels(route))
+        counters[0].inc()
+        counters[1].observe(duration_s)
 
     def count_predictions(self, n_rows: int, n_positives: int) -> None:
         """Count predicted rows."""
@@ -212,7 +212,7 @@ class LineWriter:
         self._prefix = ""
         self._parts: dict[tuple[str, str, int, int, str | None], tuple[str, str]] = {}
 
-    def format(self, entry: Entry) -> bytes:
+    def format(self, entry: LogEntry) -> bytes:
         """Format a line."""
         ended_s, method, route, status, duration_s, n_rows, release = entry
         second = int(ended_s)
@@ -272,7 +272,7 @@ class AccessLog:
         """Begin to write."""
         self._thread.start()
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: LogEntry) -> None:
         """Queue a line, or drop the line if the queue is full."""
         if len(self._waiting) < MAX_WAITING:
             self._waiting.append(self._lines.format(entry))
@@ -295,7 +295,7 @@ class AccessLog:
         try:
             while self._rest or self._waiting or self._n_dropped:
                 if not self._rest:
-                    self._rest = memoryview(self._take())
+                    self._rest = memoryview(self._dequeue())
                 self._write()
         except (OSError, ValueError) as error:
             # A full disk, or a reader that is gone: one may have room later, the other come back.
@@ -309,7 +309,7 @@ class AccessLog:
             log.info("The access log can be written again.")
         return True
 
-    def _take(self) -> bytes:
+    def _dequeue(self) -> bytes:
         """Return the next lines and the number of dropped lines."""
         lines = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         if self._n_dropped and not self._waiting:

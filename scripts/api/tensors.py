@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from scripts.api import columnar
 from scripts.api.columnar import UNREADABLE, RequestRows
 from scripts.api.mlflow_protocol import check_columns, format_names
-from scripts.api.request_rows import MAX_FAULTY_ROWS, FaultyRowsError, find_faults, shorten, show
+from scripts.api.request_rows import (
+    MAX_FAULTY_ROWS,
+    FaultyRowsError,
+    find_faults,
+    format_value,
+    shorten,
+)
 from scripts.api.responses import Fault, RefusedError
 from scripts.clients.response_types import Count
 from scripts.core.config import Schema
@@ -242,7 +248,7 @@ def check_datatype(tensor: Tensor, schema: Schema, names: Sequence[str]) -> None
         )
 
 
-def is_of(value: object, datatype: str) -> bool:
+def fits_datatype(value: object, datatype: str) -> bool:
     """Return whether a number is valid for a datatype."""
     if value is None or datatype not in WHOLE:
         return True
@@ -261,15 +267,17 @@ def find_wrong_values(
     if faults:
         return faults
     wrong = [
-        Fault(row=k, column=name, found=show(value), expected=f"a value of {datatypes[name]}")
+        Fault(
+            row=k, column=name, found=format_value(value), expected=f"a value of {datatypes[name]}"
+        )
         for name in names
         for k, value in enumerate(columns[name])
-        if not is_of(value, datatypes[name])
+        if not fits_datatype(value, datatypes[name])
     ]
     return sorted(wrong, key=lambda fault: fault.row)[:MAX_FAULTY_ROWS]
 
 
-def are_possible(table: NDArray[np.float64], schema: Schema) -> bool:
+def are_within_limits(table: NDArray[np.float64], schema: Schema) -> bool:
     """Return whether the numbers, one row per numeric column, are within the limits."""
     lowest = np.array([[columnar.lowest_number(schema, name)] for name in schema.numeric])
     return not ((table < lowest) | (table > LARGEST_NUMBER)).any()
@@ -300,7 +308,7 @@ def read_matrix(tensor: Tensor, schema: Schema) -> RequestRows:
     if not schema.categorical:
         numbers = read_numbers(tensor)
         table = None if numbers is None else np.ascontiguousarray(numbers.reshape(tensor.shape).T)
-        if table is not None and are_possible(table, schema):
+        if table is not None and are_within_limits(table, schema):
             return RequestRows(dict(zip(names, table, strict=True)))
     else:
         texts = read_texts(tensor)
@@ -339,7 +347,7 @@ def read_columns(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) ->
     }
     table = np.array([right[name] for name in schema.numeric if name in right], np.float64)
     is_right = len(right) == len(schema.features)
-    if not is_right or (schema.numeric and not are_possible(table, schema)):
+    if not is_right or (schema.numeric and not are_within_limits(table, schema)):
         columns = {name: read_any(named[name]) for name in schema.features}
         datatypes = {name: str(named[name].datatype) for name in schema.features}
         raise FaultyRowsError(find_wrong_values(columns, datatypes, schema))

@@ -22,7 +22,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Line:
+class HistoryLine:
     """A history of probabilities, with the heights of the band limits."""
 
     dots: tuple[Dot, ...]
@@ -41,7 +41,7 @@ def height_of(probability: float) -> float:
     return round(MARGIN + (1 - probability) * (HEIGHT - 2 * MARGIN), 2)
 
 
-def draw_line(scores: Sequence[tuple[str, float, str]], limits: Sequence[float]) -> Line:
+def draw_line(scores: Sequence[tuple[str, float, str]], limits: Sequence[float]) -> HistoryLine:
     """Draw a history.
 
     Parameters
@@ -53,7 +53,7 @@ def draw_line(scores: Sequence[tuple[str, float, str]], limits: Sequence[float])
 
     Returns
     -------
-    Line
+    HistoryLine
         From 0 at the bottom to 1 at the top; moments as far apart as they were.
     """
     times = [datetime.fromisoformat(at).timestamp() for at, _, _ in scores]
@@ -69,11 +69,11 @@ def draw_line(scores: Sequence[tuple[str, float, str]], limits: Sequence[float])
         )
         for time_s, (at, probability, band) in zip(times, scores, strict=True)
     ]
-    return Line(tuple(dots), tuple(map(height_of, limits)))
+    return HistoryLine(tuple(dots), tuple(map(height_of, limits)))
 
 
 @dataclass(frozen=True)
-class Bar:
+class TermBar:
     """A term on a scale from -50 to 50, with x from 0 to 100 as its left end."""
 
     name: str
@@ -82,13 +82,13 @@ class Bar:
     width: float
 
 
-def draw_bars(terms: Mapping[str, float]) -> list[Bar]:
+def draw_bars(terms: Mapping[str, float]) -> list[TermBar]:
     """Return the bars of a sum's terms, the strongest first."""
     largest = max(map(abs, terms.values()), default=0.0) or 1.0
     bars = []
     for name, value in sorted(terms.items(), key=lambda term: -abs(term[1])):
         width = round(HALF * abs(value) / largest, 2)
-        bars.append(Bar(name, value, HALF if value >= 0 else round(HALF - width, 2), width))
+        bars.append(TermBar(name, value, HALF if value >= 0 else round(HALF - width, 2), width))
     return bars
 
 

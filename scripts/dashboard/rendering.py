@@ -120,8 +120,8 @@ def has_drifted(column: Mapping[str, Any]) -> bool:
     """Return whether a column's drift or effect exceeds the limits."""
     pairs = [("drift", "drift_limit"), ("missing_drift", "missing_drift_limit")]
     return any(
-        column[found] is not None and column[limit] is not None and column[found] > column[limit]
-        for found, limit in pairs
+        column[value] is not None and column[limit] is not None and column[value] > column[limit]
+        for value, limit in pairs
     )
 
 
@@ -215,7 +215,7 @@ FILTERS: dict[str, Callable[..., object]] = {
 @cache
 def templates() -> jinja2.Environment:
     """Return the template environment, with escaping and errors for undefined names."""
-    made = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -223,10 +223,10 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= FILTERS
-    made.globals["no_records"] = NO_RECORDS
-    made.globals["ui"] = made.get_template("macros.html").module
-    return made
+    environment.filters |= FILTERS
+    environment.globals["no_records"] = NO_RECORDS
+    environment.globals["ui"] = environment.get_template("macros.html").module
+    return environment
 
 
 def render(

@@ -75,7 +75,7 @@ class UploadedFile:
     content: bytes
 
 
-def read_sent() -> UploadedFile:
+def read_upload() -> UploadedFile:
     """Read the file off the form.
 
     Raises
@@ -109,7 +109,7 @@ def find_schema(now: Serving) -> Schema | None:
 def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
     """Render the upload page with both forms and the result."""
     now: Serving = request.environ[SERVING]
-    empty: dict[str, Any] = dict.fromkeys(["sent", "found", "ranked", "added", "fault"])
+    empty: dict[str, Any] = dict.fromkeys(["sent", "reading", "ranked", "added", "fault"])
     role = request.environ.get(ROLE)
     return rendering.show(
         "upload.html",
@@ -142,13 +142,13 @@ def as_csv(entries: list[WorklistEntry]) -> Answer:
     return Answer(200, import_queries().entries_as_csv(entries).encode(), headers)
 
 
-def check_rejected(found: FileReading) -> None:
+def check_rejected(reading: FileReading) -> None:
     """Refuse a table with too many rejected rows to list."""
-    if len(found.rejected) > MAX_REJECTED:
-        reason = first_reasons(found)[0]
+    if len(reading.rejected) > MAX_REJECTED:
+        reason = first_reasons(reading)[0]
         raise csv_reader.RefusedFileError(
-            f"{len(found.rejected)} of its first {found.n_rows} rows cannot be right; the first:"
-            f" {reason}"
+            f"{len(reading.rejected)} of its first {reading.n_rows} rows cannot be right; the"
+            f" first: {reason}"
         )
 
 
@@ -178,27 +178,27 @@ def read_table(
     Returns
     -------
     tuple of FileReading and dict of str to list
-        What was found, and the columns of the rows that can be right. `refused` says why the
+        What was reading, and the columns of the rows that can be right. `refused` says why the
         table as a whole was not used, and is empty otherwise.
     """
-    found = csv_reader.new_reading(Path("the table"), schema)
+    reading = csv_reader.new_reading(Path("the table"), schema)
     try:
         if content.count(b"\n") > max_rows + 1:
             raise csv_reader.RefusedFileError(f"it has more than {max_rows} rows; send it in parts")
-        lines = csv_reader.iterate_lines(io.BytesIO(content), found, schema.encoding)
+        lines = csv_reader.iterate_lines(io.BytesIO(content), reading, schema.encoding)
         _, first = next(lines, (0, None))
-        layout = csv_reader.read_layout(first, schema, found, needs_label=needs_label)
+        layout = csv_reader.read_layout(first, schema, reading, needs_label=needs_label)
         columns: Columns = {name: [] for name in layout.parsers}
         for number, record in csv_reader.iterate_records(lines, layout.separator):
-            row = csv_reader.read_record(number, record, layout, found)
-            check_rejected(found)
+            row = csv_reader.read_record(number, record, layout, reading)
+            check_rejected(reading)
             if row is not None and is_kept:
                 for name, value in row.items():
                     columns[name].append(value)
     except csv_reader.RefusedFileError as error:
-        csv_reader.refuse(found, error)
-        return found, {}
-    return found, columns
+        csv_reader.refuse(reading, error)
+        return reading, {}
+    return reading, columns
 
 
 def rank() -> Answer:
@@ -207,19 +207,19 @@ def rank() -> Answer:
     if now.release is None:
         return show_page(503, action="rank", fault=NO_MODEL)
     try:
-        sent = read_sent()
+        sent = read_upload()
     except RefusedError as refusal:
         return show_page(refusal.status, action="rank", fault=refusal.detail)
     schema = msgspec.structs.replace(now.release.model.schema, target="")
-    found, columns = read_table(sent.content, schema, now.config.api.max_rows)
-    n_usable = found.n_rows - len(found.rejected)
-    if found.refused or n_usable <= 0:
-        return show_page(422, action="rank", sent=sent, found=found)
+    reading, columns = read_table(sent.content, schema, now.config.api.max_rows)
+    n_usable = reading.n_rows - len(reading.rejected)
+    if reading.refused or n_usable <= 0:
+        return show_page(422, action="rank", sent=sent, reading=reading)
     entries = rank_columns(now, columns)
     if request.form.get("as") == "csv":
         return as_csv(entries)
     return show_page(
-        action="rank", sent=sent, found=found, ranked=entries[:N_RANKED], n_usable=n_usable
+        action="rank", sent=sent, reading=reading, ranked=entries[:N_RANKED], n_usable=n_usable
     )
 
 
@@ -231,9 +231,9 @@ def check_table(now: Serving, sent: UploadedFile) -> FileReading:
     return read_table(sent.content, schema, MAX_ADDED_ROWS, needs_label=False, is_kept=False)[0]
 
 
-def is_usable(found: FileReading) -> bool:
+def is_usable(reading: FileReading) -> bool:
     """Return whether a table has rows, every row of them valid."""
-    return not (found.refused or found.rejected) and found.n_rows > 0
+    return not (reading.refused or reading.rejected) and reading.n_rows > 0
 
 
 class QuotaError(DatasetError):
@@ -306,7 +306,7 @@ def write_new(folder: Path, content: bytes) -> Path:
     return path
 
 
-def publish(config: Config, content: bytes, found: FileReading) -> Path:
+def publish(config: Config, content: bytes, reading: FileReading) -> Path:
     """Add a valid table to the input folder.
 
     Parameters
@@ -315,8 +315,8 @@ def publish(config: Config, content: bytes, found: FileReading) -> Path:
         Says where.
     content : bytes
         The table as it was sent.
-    found : FileReading
-        What reading it found.
+    reading : FileReading
+        What reading it reading.
 
     Returns
     -------
@@ -334,7 +334,7 @@ def publish(config: Config, content: bytes, found: FileReading) -> Path:
     OSError
         If the disk is full, or cannot be written.
     """
-    if not is_usable(found):
+    if not is_usable(reading):
         raise DatasetError("The table has rows that cannot be used; nothing was added.")
     folder = config.input_folder_path
     with waiting_lock(config.prod_deployment_path):
@@ -342,7 +342,7 @@ def publish(config: Config, content: bytes, found: FileReading) -> Path:
             leftover.unlink(missing_ok=True)
         check_quota(config, len(content))
         path = write_new(folder, content)
-    log.info("Added %d rows as %s.", found.n_rows, path)
+    log.info("Added %d rows as %s.", reading.n_rows, path)
     return path
 
 
@@ -350,13 +350,13 @@ def add() -> Answer:
     """Add a fully valid table to the input folder, for the next run."""
     now: Serving = request.environ[SERVING]
     try:
-        sent = read_sent()
+        sent = read_upload()
         if find_address(now):
             raise RefusedError(409, STORED.format(find_address(now)))
-        found = check_table(now, sent)
-        if not is_usable(found):
-            return show_page(422, action="add", sent=sent, found=found)
-        path = publish(now.config, sent.content, found)
+        reading = check_table(now, sent)
+        if not is_usable(reading):
+            return show_page(422, action="add", sent=sent, reading=reading)
+        path = publish(now.config, sent.content, reading)
     except RefusedError as refusal:
         return show_page(refusal.status, action="add", fault=refusal.detail)
     except QuotaError as error:
@@ -373,4 +373,4 @@ def add() -> Answer:
             action="add",
             fault="A run is at work; nothing was added. Try again in a moment.",
         )
-    return show_page(201, action="add", sent=sent, found=found, added=path.name)
+    return show_page(201, action="add", sent=sent, reading=reading, added=path.name)

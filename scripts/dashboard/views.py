@@ -24,9 +24,9 @@ from scripts.scheduler.next_run import Schedule
 if TYPE_CHECKING:
     from scripts.api.record_queries import RecordQueries
 
-RECORDS = ("model", "decision", "deployment", "runs", "states", "worklist", "outcomes")
+OVERVIEW_VARIABLES = ("model", "decision", "deployment", "runs", "states", "worklist", "outcomes")
 
-RECORDS_FAIL = 503
+RECORDS_UNAVAILABLE = 503
 
 N_SHOWN = 25
 NUMBER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
@@ -49,7 +49,7 @@ def show_records(
     now: Serving = request.environ[SERVING]
     answered, fault = {}, ""
     try:
-        answered = client_routes.ask(question)
+        answered = client_routes.run_query(question)
     except RefusedError as refusal:
         fault = refusal.detail
     drawn = chart_files.read(now.config.output_model_path)
@@ -115,10 +115,10 @@ def overview() -> Answer:
     stamp = None if release is None else release.manifest.model_stamp
 
     settings = now.config.worklist
-    facts: dict[str, Any] = dict.fromkeys(RECORDS)
+    facts: dict[str, Any] = dict.fromkeys(OVERVIEW_VARIABLES)
     fault = ""
     try:
-        facts = client_routes.ask(
+        facts = client_routes.run_query(
             lambda queries: queries.overview(settings, now.release_name, stamp)
         )
     except RefusedError as refusal:
@@ -147,7 +147,7 @@ def worklist() -> Answer:
     try:
         page = client_routes.find_worklist(client_routes.MAX_TOP)
     except RefusedError as refusal:
-        if refusal.status != RECORDS_FAIL:
+        if refusal.status != RECORDS_UNAVAILABLE:
             raise
         fault = refusal.detail
     now: Serving = request.environ[SERVING]
@@ -172,7 +172,7 @@ def client() -> Answer:
     return rendering.show(
         "client.html",
         client=page,
-        split=client_routes.ask(lambda queries: queries.split_risk(page.last)),
+        split=client_routes.run_query(lambda queries: queries.split_risk(page.last)),
         reason_bars=inline_charts.draw_bars(reasons),
         line=inline_charts.draw_line(scores, (api.medium_risk_from, api.high_risk_from)),
         limits={"medium": api.medium_risk_from, "high": api.high_risk_from},
@@ -198,12 +198,12 @@ def read_offset() -> int:
 def runs() -> Answer:
     """Show the last runs of the full process, newest first."""
     now: Serving = request.environ[SERVING]
-    history: RecordsReader = current_app.extensions["history"]
+    records: RecordsReader = current_app.extensions["records"]
     offset, fault = read_offset(), ""
     entries: list[RunEntry] = []
     next_offset = None
     try:
-        entries, next_offset = history.page(RunEntry, N_SHOWN, offset)
+        entries, next_offset = records.page(RunEntry, N_SHOWN, offset)
     except RefusedError as refusal:
         fault = refusal.detail
     return rendering.show(
@@ -222,7 +222,7 @@ def run() -> Answer:
     """Show a run: steps with durations, files, verdict, evidence and decision."""
     number, details = request.args.get("id", ""), None
     if NUMBER.fullmatch(number):
-        details = client_routes.ask(lambda queries: queries.run(int(number)))
+        details = client_routes.run_query(lambda queries: queries.run(int(number)))
     if details is None:
         raise RefusedError(404, "The records have no run of this number.")
     now: Serving = request.environ[SERVING]
@@ -249,7 +249,7 @@ def read_target(target: str | None) -> str:
     return target if is_ours else HOME
 
 
-def see_other(target: str, *headers: tuple[str, str]) -> Answer:
+def redirect(target: str, *headers: tuple[str, str]) -> Answer:
     """Send a browser to another page."""
     return Answer(303, b"", [("Location", target), *headers])
 
@@ -279,7 +279,7 @@ def log_in() -> Answer:
             fault=refusal.detail,
             needs_token=access.needs_token,
         )
-    return see_other(target, auth.set_cookie(value, is_secure=is_secure()))
+    return redirect(target, auth.set_cookie(value, is_secure=is_secure()))
 
 
 def log_out() -> Answer:
@@ -290,4 +290,4 @@ def log_out() -> Answer:
         access.end_session(request.environ)
     except RefusedError as refusal:
         return answer_problem(refusal.status, refusal.detail, [ended])
-    return see_other(rendering.LOGIN, ended)
+    return redirect(rendering.LOGIN, ended)

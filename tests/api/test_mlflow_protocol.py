@@ -212,7 +212,7 @@ def test_rows_of_a_table_are_logged_and_counted_as_those_of_predict(
 ) -> None:
     edit_config(config_path, api={"log_predictions": 1.0})
     app, kept = create_app(config_path), list[prediction_log.LoggedRows]()
-    log = app.extensions["door"].prediction_log
+    log = app.extensions["middleware"].prediction_log
     monkeypatch.setattr(log, "add", lambda predicted, _: kept.append(predicted))
     client, names = app.test_client(), [*NAMES, "corporation"]
     forms = [
@@ -258,12 +258,12 @@ def test_the_quick_way_through_a_table_reads_what_the_strict_way_reads(
 ) -> None:
     names = list(table)[::-1] if turned else list(table)
     data = [list(cells) for cells in zip(*(table[name] for name in names), strict=True)]
-    express = FastPredictor(ODD, with_ids=True)
+    fast_predictor = FastPredictor(ODD, with_ids=True)
     for body in (
         msgspec.json.encode({"dataframe_split": {"columns": names, "data": data}}),
         msgspec.json.encode({"inputs": table}),
     ):
-        quick, wanted = express.read(body), strict(body, ODD.schema)
+        quick, wanted = fast_predictor.read(body), strict(body, ODD.schema)
 
         assert quick is None or isinstance(quick, RequestRows)
         if quick is not None:
@@ -278,12 +278,12 @@ def test_the_quick_way_through_a_table_reads_what_the_strict_way_reads(
 
 
 def test_a_table_that_is_right_is_read_the_quick_way_in_any_number_of_orders() -> None:
-    express = FastPredictor(make_model())
+    fast_predictor = FastPredictor(make_model())
     for number in range(3 * MAX_ORDERS):
         names = [f"more{number}", *NAMES]
         table = {"columns": names, "data": [[None, 0, 7, 3]]}
 
-        quick = express.read(msgspec.json.encode({"dataframe_split": table}))
+        quick = fast_predictor.read(msgspec.json.encode({"dataframe_split": table}))
 
         assert isinstance(quick, RequestRows)
         assert quick.columns[FEATURES[1]].tolist() == [7.0]

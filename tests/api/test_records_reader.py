@@ -42,7 +42,7 @@ def records(config_path: Path, now: datetime) -> Path:
 
 def look(client: FlaskClient) -> None:
     """Let the service look at the records, as its thread does now and then."""
-    client.application.extensions["history"].look()
+    client.application.extensions["records"].check()
 
 
 @pytest.mark.usefixtures("records")
@@ -137,7 +137,7 @@ def test_predictions_go_on_without_the_records(
 
 
 def test_the_records_are_looked_at_aside(client: FlaskClient, records: Path) -> None:
-    watch: records_reader.RecordsReader = client.application.extensions["history"]
+    watch: records_reader.RecordsReader = client.application.extensions["records"]
     n_before = threading.active_count()
 
     watch.start()
