@@ -65,7 +65,7 @@ def record_route() -> None:
     Raises
     ------
     RefusedError
-        If Flask found another route than the table, whose role the request was let in by.
+        If Flask matched another route than the table, by which the role was checked.
     """
     if request.url_rule is None:
         return
@@ -87,7 +87,7 @@ def answer_refused(error: RefusedError) -> Response:
 
 
 def answer_unexpected(error: Exception) -> Response:
-    """Answer an error nobody expected."""
+    """Answer an unexpected error with 500."""
     return as_response(answer_bug(error, request.url_rule))
 
 
@@ -100,7 +100,7 @@ def present_gauges(reloader: ReleaseReloader, records: RecordsReader) -> list[Ga
     if now.release is not None:
         labels = {"release": now.release.name}
         gauges.append(Gauge("adras_release_info", "The release that answers.", 1.0, labels))
-    # A disk that hangs would hold the numbers up, too.
+    # A hanging disk would block the metrics, too.
     folder = now.config.prod_deployment_path
     switched_s = None if reloader.fault() else artifacts.link_changed_s(folder)
     if switched_s is not None:
@@ -139,7 +139,7 @@ def make_flask(metrics: Metrics, table: RouteTable) -> Flask:
             endpoint=f"{route.method} {route.path}",
             view_func=lambda view=route.view, **parts: as_response(view(**parts)),
             methods=[route.method],
-            # A name may have any strokes: it is asked for as it is.
+            # A name may hold several slashes in a row.
             merge_slashes=not route.has_name,
         )
     app.before_request(record_route)
@@ -160,7 +160,7 @@ def check_is_closed(config_path: Path) -> Tokens:
     Raises
     ------
     ConfigError
-        If the configuration is broken, or opens the service to other machines without a token.
+        If the config is invalid, or opens the service to the network without a token.
     """
     api = read_config(config_path).api
     tokens = read_tokens(api)
@@ -179,18 +179,18 @@ def create_app(config_path: Path) -> Flask:
     Parameters
     ----------
     config_path : Path
-        The config.json, watched from now on; the tokens of the API come from the environment or
-        from api.token_file.
+        The config.json, reloaded after each change. The tokens come from the environment or from
+        api.token_file.
 
     Returns
     -------
     Flask
-        Needs no release to start; answers 503 until there is one.
+        The application. It answers 503 until the first release.
 
     Raises
     ------
     ConfigError
-        If the configuration is broken, or opens the service to other machines without a token.
+        If the config is invalid, or opens the service to the network without a token.
     """
     tokens = check_is_closed(config_path)
     metrics = Metrics(lambda: present_gauges(reloader, records))
@@ -203,7 +203,7 @@ def create_app(config_path: Path) -> Flask:
     middleware.prediction_log = PredictionLog(
         lambda: reloader.last().config, metrics.count_logging, metrics.count_thread_failure
     )
-    # As Flask documents it for what goes around the application.
+    # Flask documents this way to wrap an application.
     app.wsgi_app = middleware  # type: ignore[method-assign]
     app.extensions |= {
         "reloader": reloader,
@@ -231,7 +231,7 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
     if middleware.prediction_log is not None:
         middleware.prediction_log.start()
     reloader: ReleaseReloader = app.extensions["reloader"]
-    # What was made so far is kept to the end: nobody need look through it for what can go.
+    # The objects made so far live to the end, so the garbage collector may skip them.
     gc.collect()
     gc.freeze()
     http_server.return_large_blocks()

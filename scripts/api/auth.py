@@ -39,11 +39,11 @@ CHALLENGE = ("WWW-Authenticate", 'Bearer realm="adras"')
 COOKIE = "adras_session"
 LIFETIME_S = 12 * 3600
 SALT = b"adras session"
-# So that who steals a cookie cannot try out short tokens quickly.
+# A slow key derivation, against guessing short tokens from a stolen cookie.
 N_ITERATIONS = 100_000
 N_ID_BYTES = 16
 FOLDER = "ended_sessions"
-# A disk that hangs holds the other requests up for so long, once.
+# A hanging disk delays other requests this long, once.
 LOOKUP_S = 0.25
 
 log = logging.getLogger(__name__)
@@ -97,9 +97,9 @@ def client_address(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...])
     Parameters
     ----------
     environ : mapping
-        Of WSGI.
+        The WSGI environ.
     trusted_proxies : tuple of str
-        Addresses whose X-Forwarded-For is believed; from others it would be a way around the
+        Addresses with a trusted X-Forwarded-For. From other addresses the header could evade the
         limit.
     """
     address = normalize_address(str(environ.get("REMOTE_ADDR", "")))
@@ -127,16 +127,16 @@ class Window:
 
 
 class FailedLogins:
-    """Count wrong tokens per address, token and minute.
+    """A counter of wrong tokens per address, token and minute.
 
-    A program that goes on with an outdated token, or somebody who types another one, is told so
-    whatever others behind the same address send.
+    The limit is per token too, so a program with an outdated token does not use up the attempts of
+    other clients behind the same address.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._windows: OrderedDict[str, Window] = OrderedDict()
-        # The memory holds no token that was nearly right, not even as a plain hash.
+        # A keyed hash, so that the memory holds no nearly right token.
         self._key = secrets.token_bytes(32)
 
     def _hash(self, token: bytes) -> bytes:
@@ -149,14 +149,14 @@ class FailedLogins:
         Parameters
         ----------
         address : str
-            Of the client.
+            The address of the client.
         token : bytes
-            As sent.
+            The token as sent.
 
         Returns
         -------
         float
-            For how many seconds this address should not send this token again; 0 if it may.
+            Seconds until this address may send this token again, 0 for at once.
         """
         site, now_s, hashed = site_of(address), time.monotonic(), self._hash(token)
         with self._lock:
@@ -189,13 +189,13 @@ class Session:
 class EndedSessions:
     """The list of ended sessions, kept as a folder with an empty file for each.
 
-    The other processes of the service see a file at once, and a restart forgets none. A file is
-    removed when its session would be over by itself.
+    Other processes of the service see a new file at once, and files survive a restart. A file is
+    deleted after the expiry of its session.
 
     Parameters
     ----------
     find_parent : callable, optional
-        Returns the folder in which the list lies. Without it the list is kept in memory only.
+        Returns the parent folder of the list. Without it the list is kept in memory only.
     """
 
     def __init__(self, find_parent: Callable[[], Path] | None = None) -> None:
@@ -209,7 +209,7 @@ class EndedSessions:
         Raises
         ------
         OSError
-            If the file cannot be written; this process knows of the end nevertheless.
+            If the file cannot be written. In this process the session is ended nevertheless.
         """
         oldest_s = int(time.time()) - LIFETIME_S
         kept = {name: began_s for name, began_s in self._known.items() if began_s >= oldest_s}
@@ -250,31 +250,32 @@ class EndedSessions:
         return found
 
     def _look_up(self, path: Path) -> bool | OSError:
-        """Look whether a file is there, in a thread, since a network disk may hang."""
-        found: list[bool | OSError] = []
+        """Return whether a file exists, checked in a thread since a network disk may hang."""
+        results: list[bool | OSError] = []
 
         def find() -> None:
             try:
                 path.lstat()
             except (FileNotFoundError, NotADirectoryError):
-                found.append(False)
+                results.append(False)
             except OSError as error:
-                found.append(error)
+                results.append(error)
             else:
-                found.append(True)
+                results.append(True)
 
         if self._lookup is None or not self._lookup.is_alive():
             lookup = threading.Thread(target=find, name="ended-sessions", daemon=True)
             lookup.start()
             lookup.join(LOOKUP_S)
             self._lookup = lookup if lookup.is_alive() else None
-        return found[0] if found else TimeoutError(0, "the disk hangs")
+        return results[0] if results else TimeoutError(0, "the disk hangs")
 
 
 def check_host(environ: Mapping[str, Any]) -> None:
     """Refuse an unknown Host header where no token is set, against DNS rebinding.
 
-    A page whose name is made to point here (DNS rebinding) could else ask as its visitor.
+    A web page with a domain name resolving to this machine could otherwise send requests as its
+    visitor.
     """
     host = environ.get("HTTP_HOST", "")
     name = (
@@ -293,15 +294,14 @@ def check_host(environ: Mapping[str, Any]) -> None:
 class Sessions:
     """Signed session cookies, each valid until expiry or a change of the token.
 
-    The key is made of the token: it is the same in every process and after a restart, and another
-    one once the token is.
+    The key is derived from the token, and so is the same in every process and after a restart.
 
     Parameters
     ----------
     tokens : Tokens
-        Of each role.
+        The tokens by role.
     ended : EndedSessions, optional
-        The sessions that were logged out; in memory only by default.
+        The list of ended sessions, in memory only by default.
     """
 
     def __init__(self, tokens: Tokens, ended: EndedSessions | None = None) -> None:
@@ -327,7 +327,7 @@ class Sessions:
         Returns
         -------
         Session or None
-            None without a cookie that was signed here, or when its 12 hours are over.
+            None without a valid cookie, or after 12 hours.
         """
         value = parse_cookie(environ.get("HTTP_COOKIE")).get(COOKIE)
         role = value.partition(".")[0] if value else ""
@@ -340,7 +340,7 @@ class Sessions:
         except BadSignature:
             return None
         identifier = signed.decode().partition(".")[2]
-        # Sessions of earlier versions had no identifier, so nothing could end them.
+        # Sessions of earlier versions have no identifier, and could not be ended.
         return Session(Role(role), identifier, int(began_at.timestamp())) if identifier else None
 
     def role_of(self, environ: Mapping[str, Any]) -> Role | None:
@@ -360,7 +360,7 @@ class Sessions:
         Raises
         ------
         RefusedError
-            With status 503 if that cannot be noted.
+            With status 503 if the end cannot be stored.
         """
         session = self.read(environ)
         if session is None:
@@ -387,7 +387,7 @@ class Access:
 
     @property
     def needs_token(self) -> bool:
-        """Whether there is a token to be asked for."""
+        """Return whether any token is set."""
         return bool(self._tokens.by_role)
 
     def _role_of_token(self, sent: bytes) -> Role | None:
@@ -401,7 +401,7 @@ class Access:
     def _role_of_header(self, header: str) -> Role | None:
         """Return the role of the token in the header Authorization."""
         scheme, _, given = header.partition(" ")
-        # WSGI hands headers over as latin-1; the bytes compared are those that were sent.
+        # WSGI decodes headers as latin-1. The comparison is between the original bytes.
         found = self._role_of_token(given.strip().encode("latin-1", "replace"))
         return found if scheme.lower() == "bearer" else None
 
@@ -426,21 +426,21 @@ class Access:
         Parameters
         ----------
         environ : mapping
-            Of WSGI.
+            The WSGI environ.
         token : str
-            As typed in.
+            The token from the form.
         trusted_proxies : tuple of str
             As for `client_address`.
 
         Returns
         -------
         str
-            The value of its cookie.
+            The cookie value of the session.
 
         Raises
         ------
         RefusedError
-            With status 401 for a wrong token, which counts as a failed login, 429 after too many.
+            With status 401 for a wrong token, 429 after too many.
         """
         given = token.strip().encode("utf-8", "surrogateescape")
         role = self._role_of_token(given)
@@ -455,7 +455,7 @@ class Access:
         Raises
         ------
         RefusedError
-            With status 503 if that cannot be noted.
+            With status 503 if the end cannot be stored.
         """
         self._sessions.end(environ)
 
@@ -467,31 +467,31 @@ class Access:
         Parameters
         ----------
         environ : mapping
-            Of WSGI.
+            The WSGI environ.
         wanted : Role
-            What the route wants.
+            The role required by the route.
         trusted_proxies : tuple of str
             As for `client_address`.
 
         Returns
         -------
         Role or None
-            What the sender may do; None where no token is set, and everybody may do everything.
+            The role of the sender, or None if no token is set and everything is open.
 
         Raises
         ------
         RefusedError
-            With status 401 without the right token, 403 with the token of a lesser role, 429
-            after too many wrong ones, 421 for a name that is none of this machine's.
+            With status 401 without a valid token, 403 with the token of a lesser role, 429 after
+            too many wrong tokens, 421 for an unknown host name.
         """
         if not self._tokens.by_role:
             check_host(environ)
             return None
         header = environ.get("HTTP_AUTHORIZATION", "")
-        # A header is meant, a cookie comes by itself.
+        # A header is sent on purpose and wins over a cookie.
         role = self._role_of_header(header) if header else self._sessions.role_of(environ)
         if role is None:
-            # Who sends no token guesses none.
+            # A request without a token is no guess.
             if header:
                 sent = (header.partition(" ")[2] or header).strip()
                 self._refuse_token(environ, sent.encode("latin-1", "replace"), trusted_proxies)
@@ -506,12 +506,12 @@ class Access:
 def check_origin(environ: Mapping[str, Any]) -> None:
     """Refuse a cross-site request of a browser.
 
-    A program that holds a token says so in a header, which no other page can add.
+    A request with the header Authorization is accepted, since no other site can add the header.
 
     Notes
     -----
-    Fetch Metadata Request Headers (W3C), "Sec-Fetch-Site", which browsers send to what they hold
-    for safe; the header Origin of RFC 6454, which they send with every form.
+    Fetch Metadata Request Headers (W3C), "Sec-Fetch-Site", which browsers send to secure origins.
+    RFC 6454, Origin, which browsers send with every form.
     """
     if environ.get("HTTP_AUTHORIZATION"):
         return
@@ -520,7 +520,7 @@ def check_origin(environ: Mapping[str, Any]) -> None:
     if site is None and origin is not None:
         is_ours = origin.partition("://")[2] == environ.get("HTTP_HOST", "")
     if site is None and origin is None:
-        # No browser; what no browser sends, no page can have made it send.
+        # Neither header: no browser sent the request.
         is_ours = "HTTP_COOKIE" not in environ
     if not is_ours:
         raise RefusedError(403, "This was sent by a page of another site; open this one instead.")
@@ -532,9 +532,9 @@ def set_cookie(value: str, *, is_secure: bool) -> tuple[str, str]:
     Parameters
     ----------
     value : str
-        Of the cookie.
+        The value of the cookie.
     is_secure : bool
-        Whether the browser came by https, and may send it by https only.
+        Whether the browser uses https, so that the cookie is sent by https only.
     """
     age_s = LIFETIME_S if value else 0
     header = dump_cookie(

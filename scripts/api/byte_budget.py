@@ -7,9 +7,9 @@ class ByteBudget:
     Parameters
     ----------
     least_bytes : int
-        What may be under way, unless the limit of one body asks for more.
+        The total limit, unless `n_largest` bodies of the largest size need more.
     n_largest : int
-        So many bodies of the largest size may be under way.
+        The number of bodies of the largest size that fit at a time.
     """
 
     def __init__(self, least_bytes: int, n_largest: int) -> None:
@@ -23,9 +23,9 @@ class ByteBudget:
         Parameters
         ----------
         n_bytes : int
-            How many arrived.
+            The bytes to reserve.
         largest_bytes : int
-            How many the body of a request may have.
+            The size limit of a single body.
         """
         limit = max(self._least_bytes, self._n_largest * largest_bytes)
         if self.n_bytes + n_bytes > limit:

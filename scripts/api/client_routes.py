@@ -43,11 +43,11 @@ LIST = (
     ),
     Parameter(
         "search",
-        "Only clients whose name contains this.",
+        "Only clients with this text in their name.",
         {"type": "string", "maxLength": MAX_SEARCH, "pattern": "^[^\\x00-\\x1f\\x7f]*$"},
     ),
     Parameter(
-        # A form sends the empty word for no choice.
+        # A form sends the empty string for no choice.
         "band",
         'Only clients of this band; "" is all.',
         {"type": "string", "enum": ["", *BANDS]},

@@ -20,7 +20,7 @@ Row = Any
 
 
 def make_row_type(schema: Schema, *, with_ids: bool) -> type[Struct]:
-    """Make the type of a row: the features, and the identifiers if they are wanted and sent.
+    """Make the type of a row: the features, and optional identifiers.
 
     The members are called c0, c1, ... and i0, i1, ..., since a column may have any name.
     """
@@ -42,16 +42,16 @@ class FastPredictor:
     Parameters
     ----------
     used : Model
-        The model that answers.
+        The model of the release.
     with_ids : bool
-        Whether identifiers are kept as well.
+        Whether identifiers are decoded as well.
     """
 
     def __init__(self, used: Model, *, with_ids: bool = False) -> None:
         schema = used.schema
         self.with_ids = with_ids
         row = make_row_type(schema, with_ids=with_ids)
-        # Made while running, which no checker of types can follow, here and where it is read.
+        # A type made at run time, unknown to mypy, here and below.
         rows: Any = list[row] | UnsetType  # type: ignore[valid-type]
         members = [
             ("data", rows, UNSET),
@@ -73,7 +73,7 @@ class FastPredictor:
             (get, t.median, t.coefficient, t.missing_coefficient, t.mean, t.scale)
             for get, t in zip(getters, used.numeric, strict=False)
         ]
-        # Made once: with many categories it would cost more than the prediction of a row.
+        # Made once, since with many categories it costs more than a prediction.
         self._categorical_terms = [
             (get, t.effects) for get, t in zip(getters[n_numeric:], used.categorical, strict=True)
         ]
@@ -142,7 +142,7 @@ class FastPredictor:
 
         Notes
         -----
-        What `model.probabilities` does for a table, in the same order of the same operations.
+        The same operations in the same order as `logistic_model.probabilities`.
         """
         log_odds = self._intercept
         for get, median, coefficient, missing_coefficient, mean, scale in self._numeric_terms:
@@ -157,7 +157,7 @@ class FastPredictor:
             if effect is None:
                 return None
             log_odds += effect
-        # Not math.exp, whose last bit is another one now and then.
+        # Not math.exp, whose last bit sometimes differs.
         small = float(np.exp(-abs(log_odds)))
         return 1 / (1 + small) if log_odds >= 0 else small / (1 + small)
 

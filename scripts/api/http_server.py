@@ -269,8 +269,8 @@ class BodyReader:
                 if not self._budget.reserve(n_new, largest):
                     return answer_too_busy()
                 reserved.append(n_new)
-        # Granian yields an empty chunk at the end. For a truncated body, wrong chunk sizes or trailers
-        # it yields a second empty chunk instead of raising an error.
+        # Granian yields an empty chunk at the end. For a truncated body, wrong chunk sizes or
+        # trailers it yields a second empty chunk instead of raising an error.
         return answer_incomplete() if n_empty > 1 else b"".join(chunks)
 
     async def read(
@@ -404,8 +404,8 @@ class RsgiAdaptor:
         try:
             return self._middleware.respond(environ, body)
         finally:
-            # The objects of a request form a cycle with the body, which Python else frees only after
-            # many more requests.
+            # The objects of a request form a cycle with the body, which Python else frees only
+            # after many more requests.
             gc.collect()
 
 

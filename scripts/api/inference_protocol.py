@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scripts.api import tensors
 from scripts.api.columnar import UNREADABLE
-from scripts.api.predict import annotate, format_array, list_unknown
+from scripts.api.predict import JSON_BANDS, annotate, format_array, list_unknown
 from scripts.api.request_bodies import check_whole, refuse_unreadable
 from scripts.api.responses import JSON, PROBLEM, Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
@@ -27,15 +27,14 @@ PREFIX = "/v2/"
 INFER = re.compile(r"/v2/models/([^/]+)/infer")
 HEADER_LENGTH = "Inference-Header-Content-Length"
 BINARY = "application/octet-stream"
-# Clients of this protocol send no content type, or that of bytes.
+# Clients of this protocol send no content type, or application/octet-stream.
 CONTENT_TYPES = ("", JSON, BINARY)
-JSON_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
 BYTES_OF_BANDS = np.array(
     [len(str(b)).to_bytes(LENGTH_BYTES, "little") + str(b).encode() for b in BANDS], dtype=object
 )
 
 Parameters = dict[str, str | float | bool]
-# What a request without outputs is answered with, as by other servers of such models.
+# The output of a request without outputs, as in other servers of scikit-learn models.
 DEFAULT_OUTPUT = "predict"
 
 
@@ -80,7 +79,7 @@ class InferenceOutput(Struct, frozen=True, kw_only=True):
 class InferenceResponse(Struct, frozen=True, kw_only=True):
     """Predictions as tensors, with the release as the model's version.
 
-    Categories that are new to the model are named in parameters.unknown_categories, as JSON.
+    Unknown categories are listed in parameters.unknown_categories, as JSON.
     """
 
     model_name: str
@@ -108,7 +107,7 @@ class ModelMetadata(Struct, frozen=True, kw_only=True):
 
 
 class ModelReady(Struct, frozen=True, kw_only=True):
-    """Whether the model can answer."""
+    """The readiness of the model."""
 
     name: str
     ready: bool
@@ -123,13 +122,13 @@ class ServerMetadata(Struct, frozen=True, kw_only=True):
 
 
 class ServerLive(Struct, frozen=True, kw_only=True):
-    """Whether the service runs."""
+    """The liveness of the service."""
 
     live: bool
 
 
 class ServerReady(Struct, frozen=True, kw_only=True):
-    """Whether the service can answer."""
+    """The readiness of the service."""
 
     ready: bool
 
@@ -167,7 +166,7 @@ class Results:
         return format_array(JSON_BANDS, places)
 
 
-# The names of scikit-learn's methods, which other servers of its models give to these outputs.
+# Named after scikit-learn's methods, as in other servers of its models.
 OUTPUTS: dict[str, tuple[Literal["INT64", "FP64", "BYTES"], int, Callable[..., Any]]] = {
     "predict": ("INT64", 1, Results.classes),
     "predict_proba": ("FP64", 2, Results.probabilities),
@@ -191,11 +190,11 @@ def read_request(body: bytes, header_length: str, n_names: int, max_rows: int) -
     Parameters
     ----------
     body : bytes
-        As sent.
+        The body as sent.
     header_length : str
-        How many bytes are JSON, "" for all.
+        The number of bytes of the JSON, "" for the whole body.
     n_names, max_rows : int
-        How many columns and rows a request may have.
+        The limits of columns and rows.
 
     Raises
     ------
@@ -264,12 +263,12 @@ def format_response(
                 parameters=size,  # type: ignore[arg-type]
             )
         )
-    told = {"unknown_categories": msgspec.json.encode(unknown).decode()} if unknown else UNSET
+    parameters = {"unknown_categories": msgspec.json.encode(unknown).decode()} if unknown else UNSET
     head = InferenceResponse(
         model_name=name,
         model_version=release.name,
         id=request.id,
-        parameters=told,  # type: ignore[arg-type]
+        parameters=parameters,  # type: ignore[arg-type]
         outputs=outputs,
     )
     if not parts:
@@ -287,18 +286,18 @@ def answer_inference(
     Parameters
     ----------
     serving : Serving
-        What to answer from.
+        The config and release in use.
     path : str
-        As asked for, with the name of the model.
+        The requested path, with the name of the model.
     environ : mapping
-        Of WSGI.
+        The WSGI environ.
     body : bytes
-        As sent.
+        The body as sent.
 
     Returns
     -------
     Answer
-        With the predictions.
+        The predictions.
 
     Raises
     ------
@@ -309,8 +308,8 @@ def answer_inference(
     -----
     Open Inference Protocol, version 2, "Inference Request JSON Object".
     """
-    found = INFER.fullmatch(path)
-    check_name(serving, found[1] if found else "")
+    match = INFER.fullmatch(path)
+    check_name(serving, match[1] if match else "")
     release, api = serving.release_or_refuse(), serving.config.api
     if environ.get("QUERY_STRING"):
         raise RefusedError(422, "Expected nothing behind the path.")
@@ -360,7 +359,7 @@ def answer_metadata(serving: Serving, name: str) -> Answer:
     """
     check_name(serving, name)
     release = serving.release_or_refuse()
-    given = [
+    outputs = [
         TensorMetadata(name=key, datatype=datatype, shape=[-1, width])
         for key, (datatype, width, _) in OUTPUTS.items()
     ]
@@ -368,7 +367,7 @@ def answer_metadata(serving: Serving, name: str) -> Answer:
         name=name,
         platform="adras_logistic_regression",
         inputs=describe_tensors(release.model.schema),
-        outputs=given,
+        outputs=outputs,
     )
     return answer_json(metadata, release=release.name)
 

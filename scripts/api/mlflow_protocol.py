@@ -92,9 +92,9 @@ def read_members(body: PredictBody, schema: Schema) -> Rows:
     Parameters
     ----------
     body : PredictBody
-        Decoded.
+        The decoded body.
     schema : Schema
-        The columns of the model, in whose order rows without names are.
+        The columns of the model, the order of unnamed rows.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def read_members(body: PredictBody, schema: Schema) -> Rows:
     Raises
     ------
     RefusedError
-        With status 422, if there is no such member or more than one, or the table cannot be right.
+        With status 422, unless there is exactly one valid table.
 
     Notes
     -----

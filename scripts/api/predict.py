@@ -44,7 +44,7 @@ def read_explain(query: str) -> bool:
     Parameters
     ----------
     query : str
-        What stands behind the question mark.
+        The query string.
     """
     if not query:
         return False
@@ -57,8 +57,7 @@ def read_explain(query: str) -> bool:
 def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """Split the log-odds of each row into the intercept and a contribution per column."""
     parts = logistic_model.contributions(release.model, columns)
-    # Added in the order in which the members are sent, so that a client who does the same gets
-    # the same bits.
+    # Added in the order of the response, so that a client can reproduce the same bits.
     log_odds = sum(parts.values(), start=np.float64(release.model.intercept))
     rows = zip(*(part.tolist() for part in parts.values()), strict=True)
     return {
@@ -75,16 +74,16 @@ def format_array(encoded: NDArray[np.object_], places: NDArray[np.int64]) -> Any
 
 def list_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownCategory]:
     """List the distinct unknown categories of the rows, up to a limit."""
-    named = []
+    unknown = []
     for term in used.categorical:
         values = columns[term.column].tolist()
-        # A column names its new categories in the order of the rows, so more are never needed.
-        for found, n_rows in islice(
+        # Unknown categories come in the order of the rows, so the first suffice.
+        for category, n_rows in islice(
             logistic_model.tally_unknown(term, values).items(), MAX_UNKNOWN
         ):
-            row, known = values.index(found), term.known[:MAX_KNOWN]
-            named.append(UnknownCategory(row, term.column, shorten(found), n_rows, known))
-    return sorted(named, key=lambda unknown: unknown.row)[:MAX_UNKNOWN]
+            row, known = values.index(category), term.known[:MAX_KNOWN]
+            unknown.append(UnknownCategory(row, term.column, shorten(category), n_rows, known))
+    return sorted(unknown, key=lambda entry: entry.row)[:MAX_UNKNOWN]
 
 
 def make_logged_rows(
@@ -139,8 +138,10 @@ def annotate(
     answer.release, answer.n_rows = release.name, len(probability)
     answer.n_positives = int(predicted.sum())
     if api.log_predictions is not None:
-        told = probability.tolist(), predicted.astype(np.bool_).tolist()
-        answer.predicted = make_logged_rows(release, rows.columns, rows.identifiers, *told)
+        answer.predicted = make_logged_rows(
+            release, rows.columns, rows.identifiers,
+            probability.tolist(), predicted.astype(np.bool_).tolist(),
+        )  # fmt: skip
     return answer
 
 
@@ -170,16 +171,16 @@ def answer_prediction(
     Parameters
     ----------
     serving : Serving
-        What to answer from.
+        The config and release in use.
     query, content_type, encoding : str
         The query string, and the headers Content-Type and Content-Encoding.
     body : bytes
-        As sent.
+        The body as sent.
 
     Returns
     -------
     Answer
-        With the predictions.
+        The predictions.
 
     Raises
     ------
@@ -194,12 +195,14 @@ def answer_prediction(
     is_explained = read_explain(query)
     rows = None
     if fast_predictor is not None and content_type == JSON and not encoding:
-        # What would hold up everybody in one call goes the strict reader's way, cell by cell.
+        # A body too slow for a single call goes to the strict reader, cell by cell.
         rows = None if exceeds_one_call(body, api.max_rows) else fast_predictor.read(body)
     if fast_predictor is None or rows is None or not 1 <= len(rows) <= api.max_rows:
-        # What is no ordinary request is read strictly, which says what is wrong with it.
-        found = read_rows(body, content_type, encoding, api, release.model.schema)
-        read = RequestRows(read_columns(found, release.model.schema), find_ids(found, serving))
+        # Any other request goes to the strict reader, which reports its faults.
+        named_rows = read_rows(body, content_type, encoding, api, release.model.schema)
+        read = RequestRows(
+            read_columns(named_rows, release.model.schema), find_ids(named_rows, serving)
+        )
     elif isinstance(rows, RequestRows):
         read = rows
     else:

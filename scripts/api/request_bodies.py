@@ -24,24 +24,24 @@ CSV = "text/csv"
 ACCEPTED = (
     "Expected the content type application/json, or text/csv in UTF-8, and no content encoding."
 )
-# Reading such a body takes a moment, for which nobody else should wait.
+# Decoding a larger body would block other requests noticeably.
 LARGE_BYTES = 64 * 1024
-# In so few bytes no numbers stand that take long.
+# A smaller body cannot hold enough long numbers to be slow.
 QUICK_BYTES = 4 * 1024
-# So many bytes at most are read in one call without a look at their numbers; a thread's call, too,
-# holds up everybody, and of the hardest numbers this is a third of a second.
+# The largest body decoded in a single call without a check of its numbers. A call blocks the
+# interpreter, in threads too, and with the hardest numbers for a third of a second.
 ONE_CALL_BYTES = 256 * 1024
-# A row of a table, and a value of a row, with whatever stands in it.
+# The size limit of a CSV row.
 MAX_ROW_BYTES = 2**18
 MAX_SHOWN_DOUBLES = 20
-# Every digit as a 0 and every exponent as e, so that numbers of a kind can be looked for.
+# Every digit becomes 0 and every exponent e, so that long numbers can be searched.
 DIGITS = bytes.maketrans(b"123456789.E", b"0000000000e")
-# A number of so many digits, or with such an exponent, takes the decoder up to 13 microseconds.
+# A number of 20 digits or a three-digit exponent takes the decoder up to 13 microseconds.
 HARD_NUMBERS = (b"0" * 20, b"e000")
 
-# What stands in quotes, however it is escaped.
+# A JSON string with its escapes.
 STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-# So many names or columns beside those of the model are looked at.
+# The number of names or columns allowed beside those of the model.
 SPARE_NAMES = 100
 OTHER_MEMBERS = tuple(name for name in PredictBody.__struct_fields__ if name != "data")
 LONE_CR = re.compile(rb"\r(?!\n)")
@@ -64,12 +64,12 @@ def has_hard_numbers(body: bytes) -> bool:
 
 
 def has_many_objects(body: bytes, max_rows: int) -> bool:
-    """Return whether a JSON body may have more rows than are taken."""
+    """Return whether a JSON body may exceed the row limit."""
     return body.count(b"{") > max_rows + 1
 
 
 def has_many_arrays(body: bytes, max_rows: int) -> bool:
-    """Return whether a JSON body may have more rows than are taken, or columns beyond reason."""
+    """Return whether a JSON body may exceed the row limit or have too many columns."""
     return body.count(b"[") > max_rows + SPARE_NAMES
 
 
@@ -90,8 +90,8 @@ def is_slow(body: bytes, content_type: str) -> bool:
 def make_decoder(names: tuple[str, ...], max_rows: int | None = None) -> Any:
     """Make a decoder of rows with raw cells for the model's columns.
 
-    A list of a million lists would else be a million objects before anybody looks at it. With
-    `max_rows` the decoder raises TooManyRowsError at the first row after them.
+    Raw cells keep a list of a million lists from becoming a million objects before any check. With
+    `max_rows` the decoder raises TooManyRowsError at the first row beyond.
     """
     n_rows = 0
 
@@ -108,7 +108,7 @@ def make_decoder(names: tuple[str, ...], max_rows: int | None = None) -> Any:
         namespace={} if max_rows is None else {"__post_init__": count},
         gc=False,
     )
-    # Made while running, which no checker of types can follow.
+    # A type made at run time, unknown to mypy.
     rows: Any = list[row] | UnsetType  # type: ignore[valid-type]
     others = [(name, Raw | UnsetType, UNSET) for name in OTHER_MEMBERS]
     body = msgspec.defstruct("Body", [("data", rows, UNSET), *others])
@@ -139,7 +139,7 @@ def decode_rows(body: bytes, names: tuple[str, ...], max_rows: int) -> JsonRows 
     try:
         decode = usual_decoder(names)
     except ValueError:
-        # The library cannot look for names with a quote or a backslash.
+        # msgspec cannot decode names with a quote or a backslash.
         return None
     if has_many_objects(body, max_rows):
         decode = make_decoder(names, max_rows)
@@ -166,14 +166,14 @@ def refuse_unreadable(error: Exception, body: bytes, expected: str) -> RefusedEr
     if not isinstance(error, msgspec.DecodeError):
         # A UnicodeDecodeError would quote the body.
         return RefusedError(400, "The body is not JSON: not UTF-8, or nested too deep.")
-    # What Python's own JSON writes for them, and so what clients of pandas send.
+    # Python's json module writes them, and so do clients with pandas.
     has_nan = b"NaN" in body or b"Infinity" in body
-    hint = " JSON has neither NaN nor Infinity; a blank is null." if has_nan else ""
+    hint = " JSON has neither NaN nor Infinity; a missing value is null." if has_nan else ""
     return RefusedError(400, f"The body is not JSON: {error}.{hint}")
 
 
 def refuse_too_many_rows(max_rows: int) -> RefusedError:
-    """Return the refusal of a body with more rows than are taken."""
+    """Return the refusal of a body beyond the row limit."""
     return RefusedError(
         422, f"The data has more than {max_rows} rows; expected at most {max_rows} rows."
     )
@@ -185,8 +185,7 @@ def check_whole(body: bytes, n_names: int, max_rows: int) -> None:
     Raises
     ------
     RefusedError
-        With status 422, if there are more rows or values than are taken, or numbers with more
-        digits than a number has.
+        With status 422, for too many rows or values, or for numbers with too many digits.
     """
     if len(body) <= QUICK_BYTES:
         return
@@ -203,7 +202,7 @@ def check_whole(body: bytes, n_names: int, max_rows: int) -> None:
 
 
 def read_json(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
-    """Read the rows off a JSON body, strictly: data cell by cell, a table of MLflow's whole."""
+    """Read the rows of a JSON body strictly: `data` cell by cell, MLflow's tables whole."""
     names = (*schema.ids, *schema.features)
     try:
         rows = decode_rows(body, names, max_rows)
@@ -240,13 +239,13 @@ def read_records(body: bytes) -> Iterator[list[str]]:
     Raises
     ------
     RefusedError
-        If a record is longer than `MAX_ROW_BYTES`: its fields would fill the memory.
+        If a record is longer than `MAX_ROW_BYTES`, since its fields could fill the memory.
     """
     n_characters = 0
 
     def lines() -> Iterator[str]:
         nonlocal n_characters
-        # Line by line: the whole text would be held once more, in four bytes for each character.
+        # Line by line, since the whole text would take four more bytes per character.
         with io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="") as text:
             while line := text.readline(MAX_ROW_BYTES + 1):
                 n_characters += len(line)
@@ -267,21 +266,21 @@ def read_csv(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
     Parameters
     ----------
     body : bytes
-        UTF-8, comma-separated; a byte-order mark is allowed.
+        UTF-8, comma-separated, with or without a byte-order mark.
     schema : Schema
-        The columns that are read, and which of them are numbers.
+        The columns of the model.
     max_rows : int
-        Reading ends after one row more.
+        The row limit. Reading ends one row beyond.
 
     Returns
     -------
     list of dict
-        As from JSON.
+        The rows, as from JSON.
 
     Raises
     ------
     RefusedError
-        If it is no such table, or a row has more or fewer fields than the header.
+        If the body is no CSV table, or a row has more or fewer fields than the header.
     """
     rows: JsonRows = []
     faults: list[Fault] = []
@@ -303,7 +302,7 @@ def read_csv(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
             if n_rows >= max_rows or len(faults) == MAX_FAULTY_ROWS:
                 break
     except (UnicodeDecodeError, csv.Error) as error:
-        # As text: an error held by its own frame would hold the body as well.
+        # As text, since an error held by its own frame would keep the body in memory.
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise RefusedError(400, f"The body is not a CSV table: {reason}.") from error
     if faults:
@@ -319,11 +318,11 @@ def read_rows(
     Parameters
     ----------
     body : bytes
-        As sent.
+        The body as sent.
     content_type, encoding : str
-        The headers Content-Type and Content-Encoding, "" where there is none.
+        The headers Content-Type and Content-Encoding, "" if missing.
     api : ApiSettings
-        Says how many rows are taken.
+        The settings with the row limit.
     schema : Schema
         The columns of the model.
 

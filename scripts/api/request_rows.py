@@ -114,7 +114,7 @@ def number_arrays(
     minimums = schema.minimums
     lowest = np.array([[minimums.get(name, -math.inf)] for name in names])
     try:
-        # One table for all columns: the checks then cost the same for one column or thirty.
+        # A single table, so that the checks cost the same for one column or thirty.
         table = np.array(columns, dtype=np.float64).reshape(len(names), len(rows))
     except OverflowError:
         return None
@@ -136,14 +136,14 @@ def read_columns(rows: list[dict[str, Any]], schema: Schema) -> dict[str, NDArra
     Parameters
     ----------
     rows : list of dict
-        At least one; column name to value; further columns are ignored, null is a blank.
+        At least one row, column name to value. Further columns are ignored, null is missing.
     schema : Schema
         The columns of the model.
 
     Returns
     -------
     dict of str to numpy.ndarray of shape (n_rows,)
-        As `model.probabilities` wants them.
+        The input of `logistic_model.probabilities`.
 
     Raises
     ------

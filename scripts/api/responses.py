@@ -15,10 +15,10 @@ JSON = "application/json"
 PROBLEM = "application/problem+json"
 
 Headers = Sequence[tuple[str, str]]
-# Of a plain answer: one list, so that it can be recognised.
+# The headers of a plain response: a single list, recognised by identity.
 JSON_HEADERS: Headers = [("Content-Type", JSON)]
 
-# How much is told about categories that are new to the model.
+# Limits of the report of unknown categories.
 MAX_UNKNOWN = 20
 MAX_KNOWN = 50
 
@@ -44,7 +44,7 @@ class RefusedError(Exception):
     status : int
         The HTTP status.
     detail : str
-        What was found, what was expected and what to do.
+        The value found, the value expected, and the action to take.
     headers : sequence of tuple of str
         Further headers, such as Retry-After.
     **members : object
@@ -113,8 +113,8 @@ class Problem(Struct, frozen=True, kw_only=True):
 class UnknownCategory(Struct, frozen=True):
     """A category missing from the training data, with no effect on the log-odds.
 
-    `row` is the first of the `n_rows` rows that have it, counted from 0; `known` lists up to 50
-    categories of the column in alphabetical order, "" for a blank.
+    `row` is the first of its `n_rows` rows, counted from 0. `known` lists up to 50 categories of
+    the column in alphabetical order, "" for a missing value.
     """
 
     row: Count
@@ -127,8 +127,8 @@ class UnknownCategory(Struct, frozen=True):
 class Predictions(Struct, frozen=True, kw_only=True):
     """Predictions in the order of the rows.
 
-    With explain=true, the contributions of a row, added in their order to the intercept, give its
-    log-odds. The first 20 new categories of the request are named, if there are any.
+    With explain=true, the intercept plus the contributions of a row, added in order, are its
+    log-odds. Up to 20 unknown categories of the request are listed.
     """
 
     predictions: list[Fraction]
@@ -171,7 +171,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
 
     missing_values: list[float | None]
     columns: list[str]
-    # Findings of an earlier version lack both.
+    # Measurements of an earlier version lack both.
     missing_fractions: dict[str, float] | UnsetType = UNSET
     dropped_rows: DroppedRows | UnsetType | None = UNSET
     execution_time: list[float | None]

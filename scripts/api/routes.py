@@ -93,9 +93,9 @@ MODEL = (
 REPORT = re.compile(r"report_(\d{8}T\d{12}Z)\.pdf")
 NO_REPORT = "There is no report yet: run python -m scripts.reporting --pdf."
 
-# A hash in the name says what is in the file, so that it may be kept for ever.
+# The name has a hash of the content, so the file can be cached for ever.
 NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{8,64}\.svg")
-# A picture has its style within, and may do nothing else when it is opened by itself.
+# An SVG file has inline styles, and needs nothing else when opened by itself.
 SVG_HEADERS = [
     ("Content-Type", "image/svg+xml"),
     ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
@@ -207,7 +207,7 @@ def diagnose() -> Answer:
     path = serving().config.prod_deployment_path / artifacts.DIAGNOSTICS
     reloader: ReleaseReloader = current_app.extensions["reloader"]
     if reloader.fault():
-        # Reading would wait for the same disk, and a few such requests would keep all threads busy.
+        # Reading would wait for the same hanging disk, and a few requests would block all threads.
         raise RefusedError(503, reloader.fault())
     try:
         content = path.read_bytes()
@@ -241,7 +241,7 @@ def state_of_health() -> Health:
 def health() -> Answer:
     """Return the health of the service, with 200 when ready and 503 otherwise, without a token."""
     state = state_of_health()
-    # Monitors look at the status; who reads the body finds the same members in both cases.
+    # Monitors read the status. The body has the same members in both cases.
     if state.ready:
         return answer_json(state)
     return answer_problem(503, " ".join(serving().faults), **msgspec.structs.asdict(state))
@@ -356,12 +356,12 @@ def describe_service() -> Answer:
     return answer_json(described)
 
 
-# Scripts and styles of the pages: the same for everyone, and without any data.
+# Scripts and styles of the pages, open since they hold no data.
 STATIC = Route("GET", "/static/{name}", read_static, "text/css", None)
 
 
 def as_response(answer: Answer) -> Response:
-    """Turn an answer into Flask's."""
+    """Return Flask's response of an answer."""
     return Response(answer.body, answer.status, list(answer.headers))
 
 
@@ -373,7 +373,7 @@ def read_chart(folder: Path, file: str) -> Answer:
     folder : Path
         The folder of models.
     file : str
-        As asked for.
+        The requested name.
 
     Raises
     ------
@@ -446,6 +446,6 @@ ROUTES = (
     Route("GET", "/health", health, Health, None, (503,), lane=Lane.LOOP),
     Route("GET", "/metrics", metrics, TEXT),
     Route("GET", "/openapi.json", describe_service, JSON),
-    # The page is the same for everyone; what it shows it asks for, with the token.
+    # The page is open and requests its content with the token.
     Route("GET", "/docs", docs, "text/html", None),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from scripts.api.openapi import Parameter, Tag, Takes
 from scripts.api.responses import Answer
 from scripts.api.tokens import Role
 
-# Methods that change nothing: a link, a picture, a look ahead.
+# Safe methods, which change nothing.
 READING = ("GET", "HEAD", "OPTIONS")
 METHODS = frozenset({*READING, "POST", "PUT", "PATCH", "DELETE", "TRACE"})
 # The only path parameter before further parts.
@@ -22,11 +22,11 @@ RANKS = (None, Role.READ, Role.ADMIN)
 class Lane(StrEnum):
     """The place of a route's computation: event loop, fast predictor or thread."""
 
-    # The front door itself: routing and request objects would cost as much as a prediction.
+    # In the middleware: Flask's routing and request objects would cost as much as a prediction.
     FAST = "fast"
-    # Flask, at once: the answer is only computed.
+    # In Flask, in the event loop: the response is only computed.
     LOOP = "loop"
-    # Flask, in a thread: the answer may read a file or ask the records.
+    # In Flask, in a thread: the response may read a file or the database.
     THREAD = "thread"
 
 
@@ -34,7 +34,7 @@ class Lane(StrEnum):
 class Route:
     """A route: view, required role, response type, refusals and lane.
 
-    Its summary is the docstring of the view.
+    The summary is the first sentence of the view's docstring.
     """
 
     method: str
@@ -65,7 +65,7 @@ class Route:
 
     @property
     def has_name(self) -> bool:
-        """Whether a part of the path is a name."""
+        """Return whether the path has a parameter."""
         return self.prefix != self.path
 
     def matches(self, path: str) -> bool:
@@ -82,12 +82,12 @@ class Route:
 
 
 class RouteTable:
-    """Find the route of a request, by the letter: no case, slash or spelling is forgiven.
+    """The routes, found by exact method and path: no case, slash or escape is normalized.
 
     Parameters
     ----------
     routes : iterable of Route
-        At most one part of a path is a name.
+        The routes, each with at most one path parameter.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
@@ -97,9 +97,9 @@ class RouteTable:
 
     def _find(self, method: str, path: str) -> Route | None:
         """Return the route of a method and a path, or None."""
-        found = self._exact.get((method, path))
-        if found is not None:
-            return found
+        exact = self._exact.get((method, path))
+        if exact is not None:
+            return exact
         for route in self._named:
             if route.method == method and route.matches(path):
                 return route
@@ -112,13 +112,13 @@ class RouteTable:
         return listed + added if listed else []
 
     def find(self, method: str, path: str) -> Route | None:
-        """Return the route of a request, or refuse the request.
+        """Return the route of a request, or None.
 
         Parameters
         ----------
         method, path : str
-            As sent. HEAD asks for the route of GET, and OPTIONS for the route of the path that
-            wants the least.
+            As sent. HEAD finds the route of GET, and OPTIONS the route of the path with the
+            least required role.
 
         Returns
         -------
@@ -129,7 +129,7 @@ class RouteTable:
         if exact is not None:
             return exact
         if method == "OPTIONS":
-            found = [self._find(other, path) for other in sorted(METHODS)]
-            listed = [route for route in found if route is not None]
+            routes = [self._find(other, path) for other in sorted(METHODS)]
+            listed = [route for route in routes if route is not None]
             return min(listed, key=lambda route: RANKS.index(route.role), default=None)
         return self._find("GET" if method == "HEAD" else method, path)

@@ -235,8 +235,8 @@ class ReleaseReloader:
         if since_s < RENEWAL_S:
             return ""
         return (
-            f"The check for a new release or config.json has hung for {since_s:.0f} seconds; does the"
-            " disk of prod_deployment_path answer? The last good release serves on."
+            f"The check for a new release or config.json has hung for {since_s:.0f} seconds; does"
+            " the disk of prod_deployment_path answer? The last good release serves on."
         )
 
     def has_changed(self) -> bool:

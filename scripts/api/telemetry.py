@@ -32,10 +32,10 @@ LATENCY_BUCKETS_S = (
 )  # fmt: skip
 
 FLUSH_S = 0.25
-# After a failure the stream is tried again this much later.
+# The pause after a failure.
 RETRY_S = 1.0
 MAX_WAITING = 20_000
-# Lines per write: putting together more would hold up the answers of that moment.
+# Lines per write. Joining more would delay responses.
 BATCH = 256
 MAX_PARTS = 1_000
 
@@ -47,10 +47,10 @@ log = logging.getLogger(__name__)
 def share_between_processes(folder: Path) -> None:
     """Keep the counters of the process in a folder shared with sibling processes.
 
-    To be called before `Metrics` is made; the library reads the folder from the environment.
+    Call before making `Metrics`, since prometheus_client reads the folder from the environment.
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    # These three of the library are not annotated.
+    # prometheus_client does not annotate these three.
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
 
 
@@ -65,7 +65,7 @@ class Gauge:
 
 
 class Gauges(Collector):
-    """Hand gauges to the library."""
+    """A collector of gauges for prometheus_client."""
 
     def __init__(self, gauges: Iterable[Gauge]) -> None:
         self._gauges = gauges
@@ -84,7 +84,7 @@ class Metrics:
     Parameters
     ----------
     read_gauges : callable
-        Gives the gauges of the present state.
+        Returns the gauges of the present state.
     """
 
     def __init__(self, read_gauges: Callable[[], Iterable[Gauge]]) -> None:
@@ -115,7 +115,7 @@ class Metrics:
         )
         self._thread_failures = Counter(
             "adras_thread_failures",
-            "Errors that nobody expected in the threads beside the requests, which went on.",
+            "Unexpected errors in background threads, which went on.",
             registry=self._registry,
         )
         self._logging = {
@@ -141,7 +141,7 @@ class Metrics:
             ["what"],
             registry=self._registry,
         )
-        # Looking up the child of a label costs more than counting.
+        # Finding the child of a label costs more than counting.
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def count_request(self, route: str, method: str, status: int, duration_s: float) -> None:
@@ -189,7 +189,7 @@ class Metrics:
 
     @staticmethod
     def _share(counted: CollectorRegistry) -> Gauge:
-        """Divide positives by rows."""
+        """Return the gauge of the share of positives."""
         n_rows = counted.get_sample_value("adras_predicted_rows_total") or 0.0
         n_positives = counted.get_sample_value("adras_predicted_positives_total") or 0.0
         return Gauge(
@@ -202,9 +202,9 @@ class Metrics:
 class LineWriter:
     """A formatter of access log lines, optimised for the request path.
 
-    A line is a JSON object with no address, no query and nothing of a body, nor a path that is no
-    route. A thread that formatted the lines of a moment together would hold the interpreter for
-    milliseconds, and the slowest answers would be those of that moment.
+    A line is a JSON object without address, query, body or unknown path. A line is formatted when
+    its request ends: formatting many lines in a thread would block the interpreter for
+    milliseconds and delay responses.
     """
 
     def __init__(self) -> None:
@@ -249,9 +249,9 @@ class AccessLog:
     Parameters
     ----------
     stream : binary file
-        What is written to.
+        The output.
     count : callable
-        Is told "failed" for each time that it could not be, and "dropped" with a number of lines.
+        Called with "failed" for each write failure, and with "dropped" and a number of lines.
     """
 
     def __init__(
@@ -261,7 +261,7 @@ class AccessLog:
         self._count = count
         self._lines = LineWriter()
         self._waiting: deque[bytes] = deque()
-        # What of a batch is not written yet: a line that was begun is ended first.
+        # The unwritten rest of a batch, so that a partly written line is finished first.
         self._rest = memoryview(b"")
         self._n_dropped = 0
         self._fault = ""
@@ -269,7 +269,7 @@ class AccessLog:
         self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def add(self, entry: LogEntry) -> None:
@@ -298,7 +298,7 @@ class AccessLog:
                     self._rest = memoryview(self._dequeue())
                 self._write()
         except (OSError, ValueError) as error:
-            # A full disk, or a reader that is gone: one may have room later, the other come back.
+            # A full disk or a missing reader: either may recover.
             self._count("failed", 1)
             if str(error) != self._fault:
                 log.warning("The access log cannot be written: %s. Its lines wait.", error)

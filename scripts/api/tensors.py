@@ -69,7 +69,7 @@ class Tensor(Struct):
     name: str
     shape: Annotated[list[Count], Meta(min_length=1, max_length=2)]
     datatype: Datatype
-    # The library takes no union with Raw; nothing is sent as no bytes.
+    # msgspec supports no union with Raw, so missing data is empty bytes.
     data: Raw = msgspec.field(default_factory=Raw)
     parameters: TensorParameters = msgspec.field(default_factory=TensorParameters)
     binary: bytes = b""
@@ -81,7 +81,7 @@ class Tensor(Struct):
 
     @property
     def is_binary(self) -> bool:
-        """Whether the values stand after the JSON."""
+        """Return whether the values follow the JSON as bytes."""
         return self.parameters.binary_data_size is not None
 
 
@@ -148,12 +148,12 @@ def read_binary(tensor: Tensor) -> list[Any] | NDArray[Any]:
         raise RefusedError(422, detail) from error
 
 
-def check_length(tensor: Tensor, n_found: int) -> None:
+def check_length(tensor: Tensor, n_values: int) -> None:
     """Refuse a tensor whose number of values contradicts the shape."""
-    if n_found != tensor.n_values:
+    if n_values != tensor.n_values:
         raise RefusedError(
             422,
-            f"The tensor {shorten(tensor.name)} has {n_found} values; its shape"
+            f"The tensor {shorten(tensor.name)} has {n_values} values; its shape"
             f" {tensor.shape} wants {tensor.n_values}.",
         )
 
@@ -178,7 +178,7 @@ def read_numbers(tensor: Tensor) -> NDArray[np.float64] | None:
     if tensor.is_binary:
         numbers = np.asarray(read_binary(tensor), np.float64)
         check_length(tensor, len(numbers))
-        # Bytes have no null: what is not finite is a mistake, as it is in JSON.
+        # Bytes have no null, so NaN and infinity are faults, as in JSON.
         return numbers if np.isfinite(numbers).all() else None
     try:
         values = decode_values(tensor, DECODERS[tensor.datatype])
@@ -216,8 +216,8 @@ def format_number(value: object) -> object:
 def read_any(tensor: Tensor) -> list[Any]:
     """Return the values of a tensor of any type, for error messages or identifiers."""
     if tensor.is_binary:
-        found = read_binary(tensor)
-        values = found if isinstance(found, list) else found.tolist()
+        decoded = read_binary(tensor)
+        values = decoded if isinstance(decoded, list) else decoded.tolist()
         values = list(map(format_number, values))
     else:
         try:
@@ -368,17 +368,17 @@ def read_tensors(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) ->
     schema : Schema
         The columns of the model.
     ids : tuple of str
-        The identifiers that are kept.
+        The identifiers to keep.
 
     Returns
     -------
     RequestRows
-        In the order sent.
+        The rows in the order sent.
 
     Raises
     ------
     RefusedError
-        With status 422, if a tensor is absent, or a value or a length cannot be right.
+        With status 422, for a missing tensor, or an invalid value or length.
     """
     if is_matrix(tensors, schema):
         return read_matrix(tensors[0], schema)

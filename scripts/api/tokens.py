@@ -11,7 +11,7 @@ from scripts.core.config import ApiSettings
 from scripts.core.errors import ConfigError
 
 TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
-# Whoever guesses is not slowed down, so that nobody can shut others out; the length stops him.
+# The length protects against guessing, since attempts are limited per token and address only.
 MIN_LENGTH = 16
 
 
@@ -22,7 +22,7 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-# Where the token of each role comes from; what an administrator may do includes reading.
+# The environment variable of each role's token. The role admin includes the role read.
 VARIABLES = {Role.READ: "ADRAS_API_TOKEN", Role.ADMIN: "ADRAS_API_ADMIN_TOKEN"}
 
 
@@ -77,39 +77,39 @@ def read_token_file(path: Path) -> dict[Role, bytes]:
     Parameters
     ----------
     path : Path
-        Readable by its owner only; blank lines and lines that start with # are ignored.
+        Readable by the owner only. Empty lines and lines beginning with # are ignored.
 
     Returns
     -------
     dict of Role to bytes
-        The tokens.
+        The tokens by role.
 
     Raises
     ------
     ConfigError
-        If others can read the file, or a line is something else.
+        If other accounts can read the file, or a line has another format.
     """
     check_owner_only(path)
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise ConfigError(f"api.token_file {path} cannot be read: {error.strerror}.") from error
-    found: dict[Role, bytes] = {}
+    tokens: dict[Role, bytes] = {}
     for number, line in enumerate(lines, start=1):
         words = line.split()
         if not words or words[0].startswith(b"#"):
             continue
         role = words[0].decode("ascii", "replace")
-        if len(words) != len(("role", "token")) or role not in list(Role) or Role(role) in found:
+        if len(words) != len(("role", "token")) or role not in list(Role) or Role(role) in tokens:
             # The line is not shown: it may be a token without its role.
             raise ConfigError(
                 f"api.token_file {path}, line {number}: expected `read TOKEN` or `admin TOKEN`,"
                 " each once."
             )
-        found[Role(role)] = check_token(words[1], f"{path}, line {number},")
-    if not found:
+        tokens[Role(role)] = check_token(words[1], f"{path}, line {number},")
+    if not tokens:
         raise ConfigError(f"api.token_file {path} holds no token; expected `read TOKEN`.")
-    return found
+    return tokens
 
 
 def read_tokens(api: ApiSettings) -> Tokens:
@@ -120,14 +120,14 @@ def read_tokens(api: ApiSettings) -> Tokens:
     ConfigError
         If the file cannot be used, or both roles have the same token.
     """
-    found = {} if api.token_file is None else read_token_file(api.token_file)
+    tokens = {} if api.token_file is None else read_token_file(api.token_file)
     for role, variable in VARIABLES.items():
         token = os.environ.get(variable)
         if token:
-            found[role] = check_token(token.encode("utf-8", "surrogateescape"), variable)
-    if len(set(found.values())) < len(found):
+            tokens[role] = check_token(token.encode("utf-8", "surrogateescape"), variable)
+    if len(set(tokens.values())) < len(tokens):
         raise ConfigError(
             "The tokens of the roles read and admin are the same; choose another one for one of"
             f" them ({', '.join(VARIABLES.values())}, or the lines of api.token_file)."
         )
-    return Tokens(found)
+    return Tokens(tokens)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 WIDTH, HEIGHT = 600.0, 140.0
-# Room for the dots at the edges.
+# Space for the dots at the edges.
 MARGIN = 8.0
 HALF = 50.0
 
@@ -42,19 +42,19 @@ def height_of(probability: float) -> float:
 
 
 def draw_line(scores: Sequence[tuple[str, float, str]], limits: Sequence[float]) -> HistoryLine:
-    """Draw a history.
+    """Return the chart of a history of scores.
 
     Parameters
     ----------
     scores : sequence of tuple of str, float and str
-        Moment, probability and band, the oldest first.
+        Time, probability and band, oldest first.
     limits : sequence of float
-        The probabilities at which bands begin.
+        The lower limits of the bands.
 
     Returns
     -------
     HistoryLine
-        From 0 at the bottom to 1 at the top; moments as far apart as they were.
+        With 0 at the bottom, 1 at the top, and a linear time axis.
     """
     times = [datetime.fromisoformat(at).timestamp() for at, _, _ in scores]
     first, whole = (times[0], times[-1] - times[0]) if times else (0.0, 0.0)

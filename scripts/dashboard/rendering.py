@@ -24,7 +24,7 @@ from scripts.core import sentences
 FOLDER = Path(__file__).resolve().parent / "templates"
 LOGIN = "/login"
 HTML = "text/html; charset=utf-8"
-# Of the pages: nothing inline and nothing from elsewhere, so that no name can become a script.
+# The policy of the pages: nothing inline, nothing from other hosts, so no name can become a script.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
@@ -32,7 +32,7 @@ POLICY = (
 HEADERS: Headers = [
     ("Content-Type", HTML),
     ("Content-Security-Policy", POLICY),
-    # Browsers hide where a form comes from if the policy is no-referrer.
+    # With no-referrer browsers would hide the origin of a form.
     ("Referrer-Policy", "same-origin"),
     ("Vary", "Accept, Cookie"),
 ]
@@ -49,11 +49,11 @@ NAVIGATION = (
 
 NOTHING = "\N{EN DASH}"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
-# Below this a time is shown in seconds with two digits.
+# Shorter durations are shown with two decimals.
 SHORT_S = 10.0
-# Of a change of a probability that is shown as percentage points with one digit.
+# The smallest change of a probability visible in percentage points with one decimal.
 SMALLEST_SHOWN = 0.0005
-# What a word of the records means at a glance: a colour, never the only sign of it.
+# Colour classes of status words. The word itself is always shown, too.
 TONES = {
     "deployed": "good", "deploy": "good", "ok": "good", "low": "good", "finished": "good",
     "nothing new": "calm", "no data": "calm", "held": "calm", "hold": "calm", "skipped": "calm",
@@ -237,15 +237,15 @@ def render(
     Parameters
     ----------
     environ : dict
-        Of the request, as WSGI has it.
+        The WSGI environ of the request.
     template : str
-        The file.
+        The file name of the template.
     status : int
         The HTTP status.
     headers : sequence of tuple of str
         Further headers.
     **facts : object
-        What the page shows.
+        The variables of the template.
 
     Returns
     -------
@@ -266,7 +266,7 @@ def render(
 
 
 def show(template: str, status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
-    """Render a page for the request under way."""
+    """Render a page for the present request."""
     return render(request.environ, template, status, headers, **facts)
 
 
@@ -277,14 +277,14 @@ def wants_page(environ: Environ) -> bool:
 
 def address(environ: Environ) -> str:
     """Return the requested address, encoded as a query parameter."""
-    # WSGI spells the bytes of a path as latin-1.
+    # WSGI decodes the bytes of a path as latin-1.
     path = quote(environ.get("PATH_INFO", "").encode("latin-1", "replace"))
     query = environ.get("QUERY_STRING", "")
     return quote(f"{path}?{query}" if query else path, safe="")
 
 
 def as_page(environ: Environ, answer: Answer) -> Answer:
-    """Turn a problem document into a page if a browser asked."""
+    """Render a problem document as a page for browsers."""
     kinds = [value for name, value in answer.headers if name.lower() == "content-type"]
     if kinds != [PROBLEM] or SERVING not in environ or not wants_page(environ):
         return answer

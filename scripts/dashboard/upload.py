@@ -33,7 +33,7 @@ from scripts.data.read_report import FileReading, first_reasons
 N_FAULTS = 50
 N_RANKED = 100
 MAX_NAME = 80
-# Of a table that is added; one that is ranked has `api.max_rows`.
+# The row limit of an added table. A ranked table has `api.max_rows`.
 MAX_ADDED_ROWS = 500_000
 CSV = "text/csv; charset=utf-8"
 NO_FILE = "Choose a CSV file first."
@@ -42,7 +42,7 @@ UNKNOWN = (
     "The columns are not known before the first run: copy the first extracts into the input folder"
     " by hand."
 )
-FULL = "The disk of the service is full; nothing was added. Tell whoever runs it."
+FULL = "The disk of the service is full; nothing was added. Tell its operator."
 FAILED = "The input folder cannot be written; nothing was added. The log of the service says why."
 STORED = (
     "The input is in an object store, {}, into which the service cannot write; nothing was added."
@@ -51,15 +51,15 @@ STORED = (
 
 Columns = dict[str, list[Any]]
 
-# The name is made here; what the sender calls the file is only ever shown.
+# A generated name. The name from the sender is for display only.
 NAME = "upload_{}.csv"
 TEMPORARY = f".upload_*{files.TEMPORARY_SUFFIX}"
-# A run that is at work is not waited for longer, since a page waits as long.
+# The longest wait for a run, since the page waits as long.
 WAIT_S = 5.0
 AGAIN_S = 0.05
-# Of a table of which more cannot be right, the rest is not read.
+# Reading ends after so many rejected rows.
 MAX_REJECTED = 1_000
-# What may wait for the next run: nobody fills the disk, or the next run, by sending.
+# Limits of files waiting for the next run, so that uploads do not fill the disk.
 MAX_PENDING_FILES = 200
 MAX_PENDING_BYTES = 512 * 2**20
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -76,12 +76,12 @@ class UploadedFile:
 
 
 def read_upload() -> UploadedFile:
-    """Read the file off the form.
+    """Return the file of the form.
 
     Raises
     ------
     RefusedError
-        If there is none.
+        If the form has no file.
     """
     file = request.files.get("table")
     name = "" if file is None else file.filename or ""
@@ -165,21 +165,21 @@ def read_table(
     Parameters
     ----------
     content : bytes
-        What was sent.
+        The file as sent.
     schema : Schema
         The columns.
     max_rows : int
-        A table of more rows is refused.
+        The row limit.
     needs_label : bool
-        As for `reading.read_file`.
+        Whether the column of the label is required, as in `csv_reader`.
     is_kept : bool
-        Whether the columns are wanted, and not only whether they can be right.
+        Whether the columns are returned, and not only checked.
 
     Returns
     -------
     tuple of FileReading and dict of str to list
-        What was reading, and the columns of the rows that can be right. `refused` says why the
-        table as a whole was not used, and is empty otherwise.
+        The report of reading, and the columns of the valid rows. `refused` is the reason for a
+        refused table, otherwise empty.
     """
     reading = csv_reader.new_reading(Path("the table"), schema)
     try:
@@ -247,7 +247,7 @@ def waiting_lock(folder: Path) -> Iterator[None]:
     Raises
     ------
     BusyError
-        If another program has it all the time.
+        If another program holds the lock all the time.
     """
     until_s = time.monotonic() + WAIT_S
     while True:
@@ -275,7 +275,7 @@ def check_quota(config: Config, n_bytes: int) -> None:
     Raises
     ------
     QuotaError
-        If too many files would wait, or too many bytes.
+        If too many files or bytes would wait.
     """
     pending = list_pending(config)
     n_waiting = sum(path.stat().st_size for path in pending)
@@ -298,7 +298,7 @@ def write_new(folder: Path, content: bytes) -> Path:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
-        # Unlike a rename, a link never replaces what has the name.
+        # Unlike a rename, a link never replaces a file.
         os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -312,11 +312,11 @@ def publish(config: Config, content: bytes, reading: FileReading) -> Path:
     Parameters
     ----------
     config : Config
-        Says where.
+        The config with the input folder.
     content : bytes
-        The table as it was sent.
+        The table as sent.
     reading : FileReading
-        What reading it reading.
+        The report of reading the table.
 
     Returns
     -------
@@ -326,13 +326,13 @@ def publish(config: Config, content: bytes, reading: FileReading) -> Path:
     Raises
     ------
     DatasetError
-        If a row of it cannot be used.
+        If a row is invalid.
     QuotaError
-        If too much waits for the next run already.
+        If too many files or bytes wait for the next run.
     BusyError
-        If a run is at work.
+        If a run is in progress.
     OSError
-        If the disk is full, or cannot be written.
+        If the disk is full or not writable.
     """
     if not is_usable(reading):
         raise DatasetError("The table has rows that cannot be used; nothing was added.")
@@ -362,7 +362,7 @@ def add() -> Answer:
     except QuotaError as error:
         return show_page(409, action="add", fault=str(error))
     except OSError as error:
-        # Its text may name a path, which is for the log.
+        # The message may name a path, which belongs in the log only.
         log.error("An upload could not be written: %s.", error)
         is_full = error.errno in DISK_FULL
         return show_page(507 if is_full else 503, action="add", fault=FULL if is_full else FAILED)

@@ -235,16 +235,16 @@ def is_secure() -> bool:
     """Return whether the browser uses https, directly or through a trusted proxy."""
     now: Serving = request.environ[SERVING]
     is_proxied = is_from_proxy(request.environ, now.config.api.trusted_proxies)
-    said = request.headers.get("X-Forwarded-Proto", "") if is_proxied else ""
-    # Of a chain of proxies the first is the one that the browser came to.
-    return (said.partition(",")[0].strip().lower() or request.scheme) == "https"
+    protocol = request.headers.get("X-Forwarded-Proto", "") if is_proxied else ""
+    # The first proxy of a chain is the one the browser connected to.
+    return (protocol.partition(",")[0].strip().lower() or request.scheme) == "https"
 
 
 def read_target(target: str | None) -> str:
     """Return the page after the login, on this service only, else the overview."""
     if not target or not target.isascii() or not target.isprintable():
         return HOME
-    # With one slash at its beginning an address has neither a scheme nor a host.
+    # An address with a single slash at the beginning has neither scheme nor host.
     is_ours = target.startswith("/") and not target.startswith("//") and "\\" not in target
     return target if is_ours else HOME
 
@@ -255,7 +255,7 @@ def redirect(target: str, *headers: tuple[str, str]) -> Answer:
 
 
 def login() -> Answer:
-    """Ask for the token."""
+    """Show the login form."""
     access: Access = current_app.extensions["access"]
     target = read_target(request.args.get("next"))
     return rendering.show("login.html", target=target, fault="", needs_token=access.needs_token)
