@@ -64,6 +64,8 @@ json.dump(
 )
 """
 NAMES = list(FEATURES)
+# Of the hashes of clients.
+KEY = bytes(32)
 COLUMNS = {FEATURES[0]: [0, 2], FEATURES[1]: [7, 7], FEATURES[2]: [3, 3]}
 
 
@@ -146,9 +148,9 @@ def test_null_is_a_blank_in_a_table(client: FlaskClient, month: str) -> None:
         ({"instances": [make_row(), [0, 7, 3]]}, 422, "either objects, or arrays"),
         ({"inputs": []}, 422, "0 rows"),
         ({"inputs": dict.fromkeys(NAMES, ())}, 422, "0 rows"),
-        (b'{"inputs": [[NaN, 7, 3]]}', 400, "neither NaN nor Infinity; a blank is null"),
+        (b'{"inputs": [[NaN, 7, 3]]}', 400, "neither NaN nor Infinity; a missing value is null"),
         (b'{"dataframe_split": {"columns": ["a"], "data": [[', 400, "not JSON"),
-        ({"inputs": [[0, 7, 3]] * 4}, 422, "4 rows; expected at most 3"),
+        ({"inputs": [[0, 7, 3]] * 4}, 422, "more than 3 rows; expected at most 3"),
     ],
 )  # fmt: skip
 def test_what_is_no_table_of_these_columns_is_refused(
@@ -225,7 +227,7 @@ def test_rows_of_a_table_are_logged_and_counted_as_those_of_predict(
         answer_of(ask(client, form))
     answer_of(ask(client, {"inputs": [[0, 7, 3]]}))
 
-    rows = [[row | {"at": None} for row in prediction_log.format_rows(one)] for one in kept]
+    rows = [[row | {"at": None} for row in prediction_log.format_rows(one, KEY)] for one in kept]
     assert rows[0] == rows[1] == rows[2]
     assert rows[0][0]["client"] is not None
     assert rows[3][0]["client"] is None

@@ -95,6 +95,6 @@ def test_no_method_and_path_has_two_routes_and_only_a_model_is_named_within_a_pa
     ],
 )
 def test_the_name_of_a_model_has_no_slash(path: str, route: str | None) -> None:
-    found = TABLE.find("GET", path)
+    found = RouteTable(ROUTES).find("GET", path)
 
     assert (None if found is None else found.path) == route
