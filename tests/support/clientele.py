@@ -1,4 +1,4 @@
-"""Today's clients of a hand-made model, whose probabilities are known, scored and recorded."""
+"""Scores and records clients of a hand-made model with known probabilities."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,12 +40,12 @@ def serve(config: Config, name: str, **options: Any) -> None:
 
 
 def put_clients(config: Config, rows: list[str], name: str = "today.csv") -> None:
-    """Put a file into the input folder."""
+    """Write a file into the input folder."""
     write_csv(config.input_folder_path / name, rows)
 
 
 def score(config: Config) -> int:
-    """Ingest, and score today's clients, as a run does; return the run's id."""
+    """Ingest and score today's clients like a run, and return the run's id."""
     made = ingestion.main(config)
     with database.open_records(config.database_url) as engine:
         with database.writing(engine) as connection:
@@ -65,13 +65,13 @@ def asking(config: Config) -> Iterator[Connection]:
 
 
 def ask(config: Config, question: Callable[..., Found], *given: Any, **named: Any) -> Found:
-    """Ask the records one question."""
+    """Return the result of a query of the records."""
     with asking(config) as connection:
         return question(connection, *given, **named)
 
 
 def score_twice(config: Config) -> None:
-    """Score four clients; then x has moved, y has stayed, z has left, and another model serves."""
+    """Score four clients twice, with changed rows, outcomes and model in between."""
     serve(config, FIRST)
     put_clients(config, CLIENTS)
     score(config)

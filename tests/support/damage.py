@@ -1,4 +1,4 @@
-"""Damage of records, as disks and other programs do it."""
+"""Damages records like faulty disks or foreign programs."""
 
 import sqlite3
 from contextlib import closing
@@ -15,7 +15,7 @@ DAMAGES = {
 
 
 def damage(path: Path, statement: str) -> None:
-    """Change records by other means than the programs."""
+    """Change records directly, without the programs."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.execute("PRAGMA writable_schema = ON")

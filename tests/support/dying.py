@@ -23,13 +23,13 @@ DEAD = 9
 
 
 class Mortal:
-    """A process that deploys or rolls back in a fork of itself, and dies there when told."""
+    """Process for deployments and rollbacks in a fork, with a death at a chosen call."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
     def act(self, k: int, release_name: str | None = None) -> tuple[int, int]:
-        """Act and die before the k-th call, or never for 0; give the exit code and the calls."""
+        """Act and die before the k-th call, or never for 0, and return exit code and calls."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(json.dumps([k, release_name]), file=self.process.stdin, flush=True)
@@ -39,7 +39,7 @@ class Mortal:
 
 @contextmanager
 def mortal(config_path: Path) -> Iterator[Mortal]:
-    """Start such a process, and end it."""
+    """Start a Mortal process, and end the process at the end of the test."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.dying", str(config_path)],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -50,7 +50,7 @@ def mortal(config_path: Path) -> Iterator[Mortal]:
 
 
 def act_in_a_fork(config_path: Path, k: int, release_name: str | None, writer: int) -> None:
-    """Count the calls and die before the k-th; a negative k never comes."""
+    """Count the calls and die before the k-th, or never for a negative k."""
     made = 0
 
     def count(module: object, name: str) -> None:
