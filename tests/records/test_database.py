@@ -1,4 +1,4 @@
-"""Opening the records on both databases, and bringing old ones up to date."""
+"""Connections and migrations on both databases."""
 
 import subprocess
 import sys
@@ -185,7 +185,7 @@ def test_a_url_that_cannot_be_right_is_refused_and_not_shown(bad_url: str, messa
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
-def test_postgresql_is_spelled_as_servers_spell_it(scheme: str) -> None:
+def test_the_urls_of_postgresql_servers_are_accepted(scheme: str) -> None:
     url = database.parse_url(f"{scheme}://u@h/x")
 
     assert (url.get_backend_name(), url.get_driver_name()) == ("postgresql", "psycopg")
