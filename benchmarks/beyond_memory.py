@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=50_000_000)
     parser.add_argument("--files", type=int, default=20)
     parser.add_argument("--limit-gb", type=float, default=1.0)
-    parser.add_argument("--data", type=Path, help="made before, and kept")
+    parser.add_argument("--data", type=Path, help="existing tables, kept afterwards")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         data = chosen.data or Path(name) / "data"

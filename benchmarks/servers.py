@@ -98,7 +98,7 @@ class Running:
 
 def wait_for_answer(process: subprocess.Popen[bytes], url: str, body: dict[str, Any]) -> None:
     """Wait for the first good answer."""
-    until, found = time.monotonic() + START_S, "no connection"
+    until, last_error = time.monotonic() + START_S, "no connection"
     with requests.Session() as session:
         # No proxy of the environment for this machine.
         session.trust_env = False
@@ -108,13 +108,13 @@ def wait_for_answer(process: subprocess.Popen[bytes], url: str, body: dict[str, 
             try:
                 answer = session.post(url, json=body, timeout=5)
             except requests.RequestException as error:
-                found = type(error).__name__
+                last_error = type(error).__name__
             else:
                 if answer.ok:
                     return
-                found = f"{answer.status_code} {answer.text[:200]}"
+                last_error = f"{answer.status_code} {answer.text[:200]}"
             time.sleep(0.005)
-    raise SystemExit(f"{process.args!r} did not answer within {START_S} s: {found}")
+    raise SystemExit(f"{process.args!r} did not answer within {START_S} s: {last_error}")
 
 
 @contextmanager
@@ -169,12 +169,12 @@ def running_plain(config_path: Path) -> Iterator[Running]:
 @contextmanager
 def running_mlflow(config_path: Path, python: str, folder: Path) -> Iterator[Running]:
     """Start MLflow's scoring server in a separate environment, on a model fitted there."""
-    port, made = free_port(), folder / "mlflow_model"
+    port, model_folder = free_port(), folder / "mlflow_model"
     script = str(ROOT / "benchmarks" / "mlflow_model.py")
     (table,) = sorted((config_path.parent / "output").glob("finaldata_*.csv"))
-    command = [python, script, str(table), str(made)]
+    command = [python, script, str(table), str(model_folder)]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    command = ["mlflow", "models", "serve", "-m", str(made), "-p", str(port)]
+    command = ["mlflow", "models", "serve", "-m", str(model_folder), "-p", str(port)]
     command += ["--env-manager", "local"]
     url = f"http://127.0.0.1:{port}"
     body = {"dataframe_records": [ROW]}
@@ -186,17 +186,17 @@ def running_mlflow(config_path: Path, python: str, folder: Path) -> Iterator[Run
 def running_mlserver(config_path: Path, python: str, folder: Path) -> Iterator[Running]:
     """Start MLServer in a separate environment with defaults, on a model fitted there."""
     ports = {key: free_port() for key in ("http_port", "grpc_port", "metrics_port")}
-    made = folder / "mlserver_model"
-    made.mkdir()
-    (made / "settings.json").write_text(json.dumps(ports | {"host": "127.0.0.1"}))
+    model_folder = folder / "mlserver_model"
+    model_folder.mkdir()
+    (model_folder / "settings.json").write_text(json.dumps(ports | {"host": "127.0.0.1"}))
     script = str(ROOT / "benchmarks" / "mlserver_model.py")
     (table,) = sorted((config_path.parent / "output").glob("finaldata_*.csv"))
-    subprocess.run([python, script, str(table), str(made)], check=True, capture_output=True)
+    subprocess.run([python, script, str(table), str(model_folder)], check=True, capture_output=True)
     url = f"http://127.0.0.1:{ports['http_port']}"
     cells = [float(cell) for cell in ROW.values()]
     tensor = {"name": "x", "shape": [1, len(cells)], "datatype": "FP64", "data": cells}
-    body, command = {"inputs": [tensor]}, ["mlserver.cli.main", "start", str(made)]
+    body, command = {"inputs": [tensor]}, ["mlserver.cli.main", "start", str(model_folder)]
     with running(
-        "mlserver", command, url, INFER, python=python, body=body, folder=made
+        "mlserver", command, url, INFER, python=python, body=body, folder=model_folder
     ) as mlserver:
         yield mlserver

@@ -109,10 +109,10 @@ def write_script(folder: Path, load: Load, form: str = "data") -> Path:
 
 def read_latency(text: str, percentile: str) -> float:
     """Read a percentile from wrk's table, in milliseconds."""
-    found = re.search(rf"^\s+{percentile}%\s+([\d.]+)(us|ms|s) *$", text, re.M)
-    if found is None:
+    match = re.search(rf"^\s+{percentile}%\s+([\d.]+)(us|ms|s) *$", text, re.M)
+    if match is None:
         raise SystemExit(f"wrk printed no {percentile} %:\n{text}")
-    return float(found[1]) * UNITS_MS[found[2]]
+    return float(match[1]) * UNITS_MS[match[2]]
 
 
 def measure(side: Running, path: str, script: Path | None, load: Load, seconds: int) -> Result:
@@ -190,15 +190,15 @@ def show_ratios(medians: Medians, sides: list[Side]) -> bool:
 
 def ask_in_turns(sides: list[Side], folder: Path, n_repeats: int, seconds: int) -> Medians:
     """Send every load to every side in turns, several times, and return medians."""
-    found: dict[tuple[Load, str], list[Result]] = {}
+    results_of: dict[tuple[Load, str], list[Result]] = {}
     for number in range(n_repeats):
         for load in LOADS:
             for side in filter(lambda side: side.takes(load), sides):
                 script = write_script(folder, load, side.form) if side.form else None
                 result = measure(side.server, side.path, script, load, seconds)
-                found.setdefault((load, side.name), []).append(result)
+                results_of.setdefault((load, side.name), []).append(result)
         print(f"repeat {number + 1} of {n_repeats} done", file=sys.stderr, flush=True)
-    return {key: median_of(results) for key, results in found.items()}
+    return {key: median_of(results) for key, results in results_of.items()}
 
 
 def main(n_repeats: int, seconds: int, mlflow: str | None, mlserver: str | None) -> bool:
@@ -234,9 +234,9 @@ def main(n_repeats: int, seconds: int, mlflow: str | None, mlserver: str | None)
     for (load, side), result in medians.items():
         show(load, side, result)
     are_met = show_ratios(medians, sides)
-    told = ", ".join(f"{server} {mb:.0f} MB" for server, mb in used_mb.items())
+    memory = ", ".join(f"{server} {mb:.0f} MB" for server, mb in used_mb.items())
     is_small = used_mb["ours"] <= REQUIRED_MB
-    print(f"memory: {told}; required at most {REQUIRED_MB} MB: {verdict(is_small)}")
+    print(f"memory: {memory}; required at most {REQUIRED_MB} MB: {verdict(is_small)}")
     return are_met and is_small
 
 

@@ -130,12 +130,13 @@ def main(n_clients: int, seconds: float) -> None:
         ThreadPoolExecutor(len(servers)) as pool,
     ):
         for kind in KINDS:
-            found = list(pool.map(lambda one: measure(one, kind, n_clients, seconds), servers))  # noqa: B023 - used at once
-            for server, one in zip(servers, found, strict=True):
+            futures = [pool.submit(measure, server, kind, n_clients, seconds) for server in servers]
+            results = [future.result() for future in futures]
+            for server, result in zip(servers, results, strict=True):
                 print(
-                    f"{server.name:16}  {n_clients} dripping {kind:7}  answered {one.n_quick:2} of"
-                    f" {N_ASKED} within 1 s, slowest {one.slowest_s:5.2f} s;"
-                    f" cut {one.n_cut:3} within {seconds:g} s",
+                    f"{server.name:16}  {n_clients} dripping {kind:7}  answered"
+                    f" {result.n_quick:2} of {N_ASKED} within 1 s, slowest {result.slowest_s:5.2f} s;"
+                    f" cut {result.n_cut:3} within {seconds:g} s",
                     flush=True,
                 )
 

@@ -35,15 +35,15 @@ def median_of(starts: list[Start]) -> Start:
 
 def main(n_repeats: int) -> bool:
     """Start both sides in turns, print the medians, and return the verdict."""
-    found: dict[str, list[Start]] = {"ours": [], "plain": []}
+    starts: dict[str, list[Start]] = {"ours": [], "plain": []}
     with tempfile.TemporaryDirectory() as folder:
         config_path = prepare(Path(folder))
         for _ in range(n_repeats):
             for name, start in (("ours", running_ours), ("plain", running_plain)):
                 with start(config_path) as started:
-                    found[name].append(measure(started))
-                show(name, found[name][-1])
-    ours, plain = median_of(found["ours"]), median_of(found["plain"])
+                    starts[name].append(measure(started))
+                show(name, starts[name][-1])
+    ours, plain = median_of(starts["ours"]), median_of(starts["plain"])
     print("medians:")
     show("ours", ours)
     show("plain", plain)
