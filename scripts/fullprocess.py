@@ -87,9 +87,9 @@ def do_run(run: Run) -> Verdict:
         run.verdict, run.reason = Verdict.POSTPONED, "test data is still being written"
     elif is_new or run.request.force_reason is not None:
         log.info("Run %d trains: %s.", run.id, run.request.force_reason or news)
-        # Only then: the steps bring pandas, scikit-learn and matplotlib, and a run with nothing
-        # new, six times an hour, must not pay for them.
         with console.importing():
+            # Only then: the steps bring pandas, scikit-learn and matplotlib, and a run with nothing
+            # new, six times an hour, must not pay for them.
             from scripts.pipeline import steps  # noqa: PLC0415
 
         steps.do_steps(run, snap)
