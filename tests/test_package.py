@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.support.service import ROOT
+
 CODE = """
 import json, scripts.training
 from threadpoolctl import threadpool_info
@@ -29,3 +31,13 @@ def test_linear_algebra_keeps_to_one_thread_unless_told_otherwise(
     pools = json.loads(found.stdout)
     assert pools
     assert set(pools) == {n_threads}
+
+
+def test_few_imports_lie_inside_functions_each_below_its_reason() -> None:
+    lazy = []
+    for path in sorted((ROOT / "scripts").rglob("*.py")):
+        lines = path.read_text().splitlines()
+        lazy += [(path.name, lines[k - 1]) for k, line in enumerate(lines) if "PLC0415" in line]
+
+    assert [name for name, above in lazy if not above.lstrip().startswith("# ")] == []
+    assert len(lazy) <= 8
