@@ -1,4 +1,4 @@
-"""Asks the running service for everything it can say."""
+"""The API calls step: predictions, score, summary and diagnosis from the running service."""
 
 import logging
 from collections import Counter
@@ -17,9 +17,9 @@ from scripts.core.errors import NoServiceError, ServiceUnavailableError
 from scripts.data import dataset
 from scripts.production.run_context import RunContext
 
-Answer = dict[str, Any]
+JsonObject = dict[str, Any]
 JsonRows = list[dict[str, Any]]
-# What a body holds besides its rows: {"data":[ and ]}.
+# The bytes of a body besides the rows: {"data":[ and ]}.
 N_FRAME_BYTES = 11
 PER_ROW = ("predictions", "probabilities", "risk_bands")
 
@@ -27,43 +27,43 @@ log = logging.getLogger(__name__)
 
 
 def describe_refusal(response: requests.Response) -> str:
-    """Give what the service says of an error; nothing if it says nothing we know."""
+    """Return the detail of an error response, else the reason phrase."""
     try:
         return str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
         return response.reason or "no reason given"
 
 
-def ask(
+def call_endpoint(
     session: requests.Session, config: Config, path: str, rows: JsonRows | None = None
-) -> Answer:
-    """Ask one question of the service.
+) -> JsonObject:
+    """Send a request to the service and return the JSON response.
 
     Parameters
     ----------
     session : requests.Session
-        Carries the token.
+        With the token.
     config : Config
-        Says where the service is and how long to wait for it.
+        With the address of the service and the time limit.
     path : str
         The route.
     rows : list of dict, optional
-        With rows the question is a POST; NaN is sent as null.
+        The rows of a POST request, with NaN sent as null. None for a GET request.
 
     Returns
     -------
     dict
-        The whole answer.
+        The response.
 
     Raises
     ------
     NoServiceError
-        If nothing answers.
+        If nothing responses.
     ServiceUnavailableError
-        If the service does not answer with what was asked for.
+        If the response is an error or no JSON object.
     """
     url = f"{config.api_url}{path}"
-    # requests would refuse a NaN, where msgspec writes null, the blank of the API.
+    # msgspec encodes NaN as null, the missing value of the API, where requests would raise.
     body = None if rows is None else msgspec.json.encode({"data": rows})
     try:
         response = session.request(
@@ -82,7 +82,7 @@ def ask(
         reason = describe_refusal(response)
         raise ServiceUnavailableError(f"{url} answered {response.status_code}: {reason}")
     try:
-        return msgspec.json.decode(response.content, type=Answer)
+        return msgspec.json.decode(response.content, type=JsonObject)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ServiceUnavailableError(
             f"{url} answers something other than a JSON object; does another program use the port?"
@@ -90,19 +90,19 @@ def ask(
 
 
 def split_rows(rows: JsonRows, api: ApiSettings) -> list[JsonRows]:
-    """Split rows into requests that the service takes, by number and by bytes."""
+    """Split rows into requests within the service's limits of rows and bytes."""
     largest = max(len(msgspec.json.encode(row)) + 1 for row in rows)
     n_fitting = (api.max_body_bytes - N_FRAME_BYTES) // largest
     step = max(1, min(api.max_rows, n_fitting))
     return [rows[start : start + step] for start in range(0, len(rows), step)]
 
 
-def ask_predictions(session: requests.Session, config: Config, rows: JsonRows) -> Answer:
-    """Ask for the predictions of all rows, in as many requests as it takes."""
+def request_predictions(session: requests.Session, config: Config, rows: JsonRows) -> JsonObject:
+    """Return the predictions of the service for every row, in several requests if necessary."""
     chunks = split_rows(rows, config.api)
-    answers = [ask(session, config, "/predict", chunk) for chunk in chunks]
-    whole: Answer = answers[0] | {name: [] for name in PER_ROW}
-    for chunk, part in zip(chunks, answers, strict=True):
+    responses = [call_endpoint(session, config, "/predict", chunk) for chunk in chunks]
+    whole: JsonObject = responses[0] | {name: [] for name in PER_ROW}
+    for chunk, part in zip(chunks, responses, strict=True):
         for name in PER_ROW:
             if len(part.get(name) or ()) != len(chunk):
                 raise ServiceUnavailableError(
@@ -110,64 +110,64 @@ def ask_predictions(session: requests.Session, config: Config, rows: JsonRows) -
                     f" {len(chunk)} rows; does another program use the port?"
                 )
             whole[name] += part[name]
-    if any(part.get("release") != whole.get("release") for part in answers):
+    if any(part.get("release") != whole.get("release") for part in responses):
         raise ServiceUnavailableError("The release changed between two requests; run this again.")
     return whole
 
 
 def main(config: Config, *, context: RunContext | None = None) -> Path:
-    """Ask the service about the test data, its score, summary and diagnosis; write the answers."""
-    # The columns that the service wants are those of the model in production.
+    """Request predictions, score, summary and diagnosis, and write the responses to a file."""
+    # The service expects the columns of the model in production.
     context = context or RunContext(config)
     current = context.current_release()
     schema = config.schema if current is None else current.model.schema
     table, _ = context.test_data.read(schema)
-    # pandas lets names be anything; those of the schema are text.
+    # pandas types column names as hashable; the names of the schema are text.
     rows = cast("JsonRows", dataset.features(table, schema).to_dict(orient="records"))
     token = read_tokens(config.api).any_for_reading
     with requests.Session() as session:
         # Proxies and netrc of the environment are not for a service on this machine.
         session.trust_env = False
         session.headers["Content-Type"] = "application/json"
-        # The test data is no traffic, and would hide what is.
+        # The test data is no traffic and would hide the real rows in the prediction log.
         session.headers[UNLOGGED[0]] = UNLOGGED[1]
         if token is not None:
             session.headers["Authorization"] = b"Bearer " + token
-        answers = {
-            "predictions": ask_predictions(session, config, rows),
-            "score": ask(session, config, "/score"),
-            "summary": ask(session, config, "/summarise"),
-            "diagnosis": ask(session, config, "/diagnose"),
+        responses = {
+            "predictions": request_predictions(session, config, rows),
+            "score": call_endpoint(session, config, "/score"),
+            "summary": call_endpoint(session, config, "/summarise"),
+            "diagnosis": call_endpoint(session, config, "/diagnose"),
         }
-    text = msgspec.json.format(msgspec.json.encode(answers), indent=2) + b"\n"
+    text = msgspec.json.format(msgspec.json.encode(responses), indent=2) + b"\n"
     path = files.write_whole(config.output_model_path / artifacts.API_RETURNS, text)
-    name = answers["predictions"].get("release")
+    name = responses["predictions"].get("release")
     log.info("Wrote the answers on %d rows of release %s to %s.", len(rows), name, path)
     return path
 
 
-def describe_predictions(answer: Answer) -> str:
-    """Describe the predictions by their number, the share of leavers, and the bands."""
-    predicted, bands = answer["predictions"], Counter[str](answer["risk_bands"])
+def describe_predictions(response: JsonObject) -> str:
+    """Describe the predictions by number, expected exits and bands."""
+    predicted, bands = response["predictions"], Counter[str](response["risk_bands"])
     n_leaving, n_rows = sum(map(int, predicted)), len(predicted)
-    spelled = ", ".join(f"{count} {band}" for band, count in bands.most_common())
-    return f"{n_rows} rows, of which {n_leaving} are expected to leave ({spelled})"
+    counts = ", ".join(f"{count} {band}" for band, count in bands.most_common())
+    return f"{n_rows} rows, of which {n_leaving} are expected to leave ({counts})"
 
 
-def describe_summary(answer: Answer) -> list[str]:
-    """Describe each column of the summary by its mean, median and standard deviation."""
-    columns = zip(answer["columns"], *answer["summary"], strict=True)
+def describe_summary(response: JsonObject) -> list[str]:
+    """Describe each column of the summary by mean, median and standard deviation."""
+    columns = zip(response["columns"], *response["summary"], strict=True)
     return [
         f"{name}: {', '.join('none' if n is None else f'{n:.4g}' for n in numbers)}"
         for name, *numbers in columns
     ]
 
 
-def describe_diagnosis(answer: Answer) -> str:
+def describe_diagnosis(response: JsonObject) -> str:
     """Describe a diagnosis by the worst share of missing values, the times and the packages."""
-    fractions = [share for share in answer["missing_values"] if share is not None]
-    times = ["not timed" if s is None else f"{s:.2f} s" for s in answer["execution_time"]]
-    packages = answer["outdated_dependencies"].splitlines()
+    fractions = [share for share in response["missing_values"] if share is not None]
+    times = ["not timed" if s is None else f"{s:.2f} s" for s in response["execution_time"]]
+    packages = response["outdated_dependencies"].splitlines()
     n_outdated = f"{len(packages) - 1} outdated packages" if len(packages) > 1 else packages[0]
     return (
         f"at most {max(fractions, default=0.0):.1%} missing in a column, training {times[0]},"
@@ -175,27 +175,27 @@ def describe_diagnosis(answer: Answer) -> str:
     )
 
 
-def format_summary(answers: Answer, path: Path) -> str:
-    """Spell what a person wants to see of the answers, a line for each endpoint."""
-    score = answers["score"]
+def format_summary(responses: JsonObject, path: Path) -> str:
+    """Format the responses with a line for each endpoint."""
+    score = responses["score"]
     return console.format_columns(
         [
             ("release", str(score["release"])),
-            ("predictions", describe_predictions(answers["predictions"])),
+            ("predictions", describe_predictions(responses["predictions"])),
             ("score", f"F1 {score['score']:.4f} on the test data"),
             ("summary", "mean, median, standard deviation"),
-            *(("", line) for line in describe_summary(answers["summary"])),
-            ("diagnosis", describe_diagnosis(answers["diagnosis"])),
+            *(("", line) for line in describe_summary(responses["summary"])),
+            ("diagnosis", describe_diagnosis(responses["diagnosis"])),
             ("answers", str(path)),
         ]
     )
 
 
-def show_answers(config: Config) -> None:
-    """Ask the running service for everything it can say; write the answers, print a summary."""
+def show_responses(config: Config) -> None:
+    """Call every endpoint of the running service, write the responses, and print a summary."""
     path = main(config)
-    click.echo(format_summary(msgspec.json.decode(path.read_bytes(), type=Answer), path))
+    click.echo(format_summary(msgspec.json.decode(path.read_bytes(), type=JsonObject), path))
 
 
 if __name__ == "__main__":
-    console.run_as_script(show_answers, exclusive=True)
+    console.run_as_script(show_responses, exclusive=True)

@@ -38,7 +38,7 @@ from scripts.core.console import make_command
 from scripts.core.errors import ConfigError
 from scripts.dashboard import upload, views
 from scripts.dashboard.rendering import as_page
-from scripts.scheduler.next_run import Schedule
+from scripts.scheduler.next_run import NextRunCache
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ def create_app(config_path: Path) -> Flask:
         "history": history,
         "access": access,
         "needs_token": access.needs_token,
-        "schedule": Schedule(config_path),
+        "schedule": NextRunCache(config_path),
     }
     return app
 

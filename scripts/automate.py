@@ -1,4 +1,4 @@
-"""Has cron or systemd start the full process, and tells whether it is alive."""
+"""Schedules the full process with cron or systemd, and reports its health."""
 
 import difflib
 import sys
@@ -24,9 +24,9 @@ from scripts.scheduler.cli import (
     GRACE,
     LINES,
     RUN,
-    Commands,
-    Context,
-    add_verb,
+    CommandGroup,
+    JobContext,
+    add_subcommand,
     read_schedule,
 )
 from scripts.scheduler.scheduled_job import Job
@@ -35,27 +35,27 @@ FINE, NOT_FINE, NOT_INSTALLED, PAUSED = 0, 1, 2, 3
 DEFAULT_EXPRESSION = "*/10 * * * *"
 N_RUNS = 400
 PROGRAM = "python -m scripts.automate"
-HELP = """Have the full process run by itself, and see whether it does.
+HELP = """Schedule the full process, and check its scheduled runs.
 
-Only the job of this installation is touched; every other line of a crontab stays as it is, byte
+Only the job of this installation is changed; every other line of a crontab stays as it is, byte
 for byte."""
 
 
 def print_rows(rows: dict[str, str]) -> None:
-    """Print names and values in two columns."""
+    """Print labels and texts in two columns."""
     width = max(map(len, rows), default=0)
     for name, value in rows.items():
         click.echo(f"  {click.style(name.ljust(width), dim=True)}   {value}")
 
 
-def print_notes(context: Context) -> None:
-    """Print what a user should know besides."""
+def print_notes(context: JobContext) -> None:
+    """Print further hints for the user."""
     for note in context.backend.notes(context.installation):
         click.secho(f"Note: {note}.", fg="yellow")
 
 
-def read_installed(context: Context) -> Job:
-    """Read the job, which must be there."""
+def read_installed(context: JobContext) -> Job:
+    """Return the installed job, or refuse a missing job."""
     job = context.backend.read(context.installation)
     if job is None:
         raise NotMadeYetError(
@@ -65,8 +65,8 @@ def read_installed(context: Context) -> Job:
     return job
 
 
-def show_difference(context: Context, job: Job | None) -> None:
-    """Print what would change: new lines as they are, replaced ones as a difference."""
+def show_difference(context: JobContext, job: Job | None) -> None:
+    """Print the pending change: a new block in full, a replaced block as a diff."""
     before, after = context.backend.preview(context.installation, job)
     if before == after:
         click.echo("Nothing would change.", err=True)
@@ -80,20 +80,20 @@ def show_difference(context: Context, job: Job | None) -> None:
             click.echo(line)
 
 
-def backup_row(context: Context, kept: Path | None) -> dict[str, str]:
-    """Say where the old crontab is kept."""
+def backup_row(context: JobContext, kept: Path | None) -> dict[str, str]:
+    """Return the path of the crontab's backup as a label and a text, if any."""
     if kept is None or context.backend.name != "cron":
         return {}
     return {"backup": f"{kept}   (`crontab - < FILE` brings it back)"}
 
 
-def write_job(context: Context, job: Job, done: str, *, dry_run: bool) -> None:
-    """Write the job, or show what would be written, and tell."""
+def write_job(context: JobContext, job: Job, message: str, *, dry_run: bool) -> None:
+    """Write the job and print a report, or print the pending change."""
     if dry_run:
         show_difference(context, job)
         return
     kept = context.backend.write(context.installation, job, context.now)
-    click.secho(f"{done} {context.backend.place}.", fg="green")
+    click.secho(f"{message} {context.backend.place}.", fg="green")
     print_rows(
         {
             "schedule": cli.describe_schedule(job.expression),
@@ -105,8 +105,8 @@ def write_job(context: Context, job: Job, done: str, *, dry_run: bool) -> None:
     print_notes(context)
 
 
-def show(context: Context) -> None:
-    """Show the job, its schedule in words, and whether it still fits."""
+def show(context: JobContext) -> None:
+    """Show the job, its schedule and its faults."""
     installation, backend = context.installation, context.backend
     job = backend.read(installation)
     if job is None:
@@ -123,10 +123,10 @@ def show(context: Context) -> None:
     print_notes(context)
 
 
-def install(context: Context, every: str | None, cron: str | None, dry_run: bool) -> None:
-    """Install the job, every 10 minutes unless told otherwise."""
-    for name, make in backends.BACKENDS.items():
-        other = make()
+def install(context: JobContext, every: str | None, cron: str | None, dry_run: bool) -> None:
+    """Install the job, by default every 10 minutes."""
+    for name, backend_class in backends.BACKENDS.items():
+        other = backend_class()
         if name != context.backend.name and backends.is_in(other, context.installation):
             raise BusyError(
                 f"It is installed already, in {other.place}; two would start it twice. Remove"
@@ -139,7 +139,7 @@ def install(context: Context, every: str | None, cron: str | None, dry_run: bool
     write_job(context, job, "Installed in", dry_run=dry_run)
 
 
-def reschedule(context: Context, every: str | None, cron: str | None, dry_run: bool) -> None:
+def reschedule(context: JobContext, every: str | None, cron: str | None, dry_run: bool) -> None:
     """Change the schedule of the installed job."""
     if every is None and cron is None:
         raise click.UsageError("Give --every or --cron, such as --every 10m.")
@@ -147,22 +147,22 @@ def reschedule(context: Context, every: str | None, cron: str | None, dry_run: b
     write_job(context, job, "Rescheduled in", dry_run=dry_run)
 
 
-def pause(context: Context, dry_run: bool) -> None:
-    """Stop starting the job, and keep its line."""
+def pause(context: JobContext, dry_run: bool) -> None:
+    """Pause the job, and keep its line."""
     job = read_installed(context)
     if job.paused_since is None:
         job = replace(job, paused_since=f"{context.now:%Y-%m-%dT%H:%M:%SZ}")
     write_job(context, job, "Paused in", dry_run=dry_run)
 
 
-def resume(context: Context, dry_run: bool) -> None:
-    """Start the job again as scheduled."""
+def resume(context: JobContext, dry_run: bool) -> None:
+    """Resume a paused job."""
     job = replace(read_installed(context), paused_since=None)
     write_job(context, job, "Active in", dry_run=dry_run)
 
 
-def remove(context: Context, dry_run: bool) -> None:
-    """Remove the job, and nothing else."""
+def remove(context: JobContext, dry_run: bool) -> None:
+    """Remove the job."""
     backend = context.backend
     if dry_run:
         show_difference(context, None)
@@ -176,8 +176,8 @@ def remove(context: Context, dry_run: bool) -> None:
     print_rows(backup_row(context, kept))
 
 
-def next_(context: Context, count: int) -> None:
-    """List the next run times, in local time and in UTC."""
+def next_(context: JobContext, count: int) -> None:
+    """Show the next run times, in local time and in UTC."""
     job = read_installed(context)
     name, zone = schedule.local_zone()
     click.echo(f"{cli.describe_schedule(job.expression)}, in {name}")
@@ -188,17 +188,17 @@ def next_(context: Context, count: int) -> None:
         click.echo(f"  {cli.format_local_moment(moment, zone)}")
 
 
-def read_runs(context: Context) -> list[health.Run]:
-    """Read the newest runs from the records."""
+def read_runs(context: JobContext) -> list[health.Run]:
+    """Return the newest runs in the records."""
     config = read_config(context.installation.config_path)
     with database.open_records(config.database_url) as engine, database.reading(engine) as records:
         return runs.latest_runs(records, N_RUNS)
 
 
 def find_problems(
-    context: Context, job: Job, runs: list[health.Run], grace: timedelta
+    context: JobContext, job: Job, runs: list[health.Run], grace: timedelta
 ) -> list[str]:
-    """List what is wrong with an active job: its line, and what the records say."""
+    """Return the problems of an active job: faults of its line, and problems of its runs."""
 
     def due_after(moment: datetime) -> datetime | None:
         times = context.backend.next_times(job.expression, moment, 1)
@@ -216,8 +216,8 @@ def find_problems(
     ]
 
 
-def status(context: Context, grace: float) -> None:
-    """Tell whether it is alive; exit code 0 fine, 1 not fine, 2 not installed, 3 paused."""
+def status(context: JobContext, grace: float) -> None:
+    """Report problems, with exit code 0 fine, 1 not fine, 2 not installed, 3 paused."""
     job = context.backend.read(context.installation)
     runs = read_runs(context)
     problems: list[str] = []
@@ -239,30 +239,30 @@ def status(context: Context, grace: float) -> None:
     sys.exit(code)
 
 
-def logs(context: Context, count: int, follow: bool, run_id: int | None) -> None:
-    """Show the end of the log, or the lines of one run."""
+def logs(context: JobContext, count: int, follow: bool, run_id: int | None) -> None:
+    """Show the end of the log, or the lines of a run."""
     folder = context.installation.folder / artifacts.LOGS
     if run_id is not None and follow:
         raise click.UsageError("--run and --follow exclude each other.")
     if run_id is not None:
         click.echo("".join(run_logs.lines_of_run(folder, run_id)), nl=False)
         return
-    # Opened before the last lines are read, so that none is missed between the two.
-    coming = run_logs.follow(folder) if follow else iter(())
+    # Opened before the last lines are read, so that no line is missed in between.
+    new_lines = run_logs.follow(folder) if follow else iter(())
     lines = run_logs.last_lines(folder, count)
     click.echo("".join(lines), nl=False)
     if not lines and not follow:
         click.echo(f"{folder} has no log yet: no scheduled run has been started.", err=True)
     try:
-        for line in coming:
+        for line in new_lines:
             click.echo(line, nl=False)
     except KeyboardInterrupt:
         click.echo()
 
 
 def make_program() -> click.Group:
-    """Put the verbs together."""
-    verbs: dict[Callable[..., None], tuple[Callable[[Any], Any], ...]] = {
+    """Return the command line with its subcommands."""
+    subcommands: dict[Callable[..., None], tuple[Callable[[Any], Any], ...]] = {
         show: (),
         install: (EVERY, CRON, DRY_RUN),
         reschedule: (EVERY, CRON, DRY_RUN),
@@ -273,9 +273,9 @@ def make_program() -> click.Group:
         status: (GRACE,),
         logs: (LINES, FOLLOW, RUN),
     }
-    program = Commands(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
-    for work, options in verbs.items():
-        add_verb(program, work, *options)
+    program = CommandGroup(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+    for function, options in subcommands.items():
+        add_subcommand(program, function, *options)
     return program
 
 

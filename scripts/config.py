@@ -16,32 +16,32 @@ log = logging.getLogger(__name__)
 
 @click.group()
 def make_program() -> None:
-    """Help with config.json."""
+    """Suggest settings for config.json."""
 
 
 @make_program.command("suggest")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--target", help="The column that says who left, if you know it, such as Churn.")
+@click.option("--target", help="The target column, if known, such as Churn.")
 @click.option(
     "--split", type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Also write this share of the rows, such as 0.2, into testdata beside FOLDER, and the"
-    " others into traindata.",
+    " rest into traindata.",
 )  # fmt: skip
-@click.option("--seed", default=42, show_default=True, help="Of the split.")
+@click.option("--seed", default=42, show_default=True, help="Random seed of the split.")
 def suggest_command(folder: Path, target: str | None, split: float | None, seed: int) -> None:
-    """Print a `schema` section for the CSV files of FOLDER, and what was noticed."""
+    """Print a `schema` section for the CSV files of FOLDER, with notices about the data."""
 
-    def work() -> None:
+    def print_suggestion() -> None:
         paths = files.list_tables(folder)
-        files.check_any(paths, folder)
-        found = schema_suggestion.suggest(paths, target)
-        for notice in found.notices:
+        files.check_has_tables(paths, folder)
+        suggestion = schema_suggestion.suggest(paths, target)
+        for notice in suggestion.notices:
             log.info("%s", notice)
-        spelled = msgspec.json.format(msgspec.json.encode({"schema": found.section})).decode()
-        click.echo(spelled)
+        section = msgspec.json.encode({"schema": suggestion.section})
+        click.echo(msgspec.json.format(section).decode())
         if split is not None:
             train, test = schema_suggestion.split_off(
-                paths, found.section, fraction=split, seed=seed
+                paths, suggestion.section, fraction=split, seed=seed
             )
             log.info(
                 "Set input_folder_path to %s and test_data_path to %s.", train.parent, test.parent
@@ -51,7 +51,7 @@ def suggest_command(folder: Path, target: str | None, split: float | None, seed:
 
     keep_private()
     set_up_logging()
-    sys.exit(run_guarded(work))
+    sys.exit(run_guarded(print_suggestion))
 
 
 if __name__ == "__main__":

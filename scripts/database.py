@@ -1,4 +1,4 @@
-"""The command line of the records: back up, restore, take over a history."""
+"""Backs up and restores the records, and imports the history of an old installation."""
 
 from pathlib import Path
 
@@ -9,10 +9,12 @@ from scripts.records import maintenance
 
 
 def make_program() -> click.Group:
-    """Make `python -m scripts.database backup PATH | restore PATH | import-legacy FOLDER`."""
+    """Return the commands `backup PATH`, `restore PATH` and `import-legacy FOLDER`."""
     path = click.Argument(["path"], type=click.Path(dir_okay=False, path_type=Path))
     folder = click.Argument(["folder"], type=click.Path(path_type=Path))
-    group = click.Group("database", help="Back up, restore or take over the records of the runs.")
+    group = click.Group(
+        "database", help="Back up or restore the records of the runs, or import a history."
+    )
     for command in (
         console.make_command(console.with_config(maintenance.backup), (path,), "backup"),
         console.make_command(

@@ -1,4 +1,4 @@
-"""Puts a model into production: one release directory, one atomic switch."""
+"""The deployment step: a release directory of the model, and an atomic switch to the release."""
 
 import logging
 import shutil
@@ -29,14 +29,29 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sources:
-    """The files a release is made of, and the stamp of its model."""
+    """The source files of a release, and the stamp of the model."""
 
     files: Mapping[str, Path]
     stamp: str
 
 
+def find_dataset(config: Config, sha256: str) -> Path:
+    """Find the training data of a model by digest."""
+    folder = config.output_folder_path
+    for path in reversed(artifacts.list_dated(folder, Kind.DATASET)):
+        if files.digest_file(path) == sha256:
+            return path
+    for path in reversed(artifacts.list_dated(folder, Kind.PARTS)):
+        if artifacts.read_identity(path) == sha256:
+            return path
+    raise NotMadeYetError(
+        f"{config.output_folder_path} no longer has the dataset this model was trained on; run"
+        " python -m scripts.ingestion, .training and .scoring again."
+    )
+
+
 def find_sources(config: Config, model_path: Path | None, dataset_path: Path | None) -> Sources:
-    """Name the files of the model to deploy; the latest one unless told."""
+    """Return the source files of a model, by default the latest."""
     if model_path is None:
         model_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
     if dataset_path is None:
@@ -57,23 +72,8 @@ def find_sources(config: Config, model_path: Path | None, dataset_path: Path | N
     )
 
 
-def find_dataset(config: Config, sha256: str) -> Path:
-    """Find the dataset a model was trained on, by its content."""
-    folder = config.output_folder_path
-    for path in reversed(artifacts.list_dated(folder, Kind.DATASET)):
-        if files.digest_file(path) == sha256:
-            return path
-    for path in reversed(artifacts.list_dated(folder, Kind.PARTS)):
-        if artifacts.read_identity(path) == sha256:
-            return path
-    raise NotMadeYetError(
-        f"{config.output_folder_path} no longer has the dataset this model was trained on; run"
-        " python -m scripts.ingestion, .training and .scoring again."
-    )
-
-
 def check_score(path: Path, f1: float) -> None:
-    """Refuse a file of scoring whose first line is not the F1 that the model has."""
+    """Raise unless the first line of a score file is the model's F1."""
     if not release.has_score(path.read_bytes(), f1):
         raise ReleaseError(
             f"{path} does not give the model's F1 on the test rows, {f1}, on its first line; run"
@@ -82,7 +82,7 @@ def check_score(path: Path, f1: float) -> None:
 
 
 def write_release(folder: Path, sources: Sources, f1: float) -> None:
-    """Write the files of a release and, last, its manifest, into a new folder."""
+    """Write the files of a release and, last, the manifest into a new folder."""
     contents = {name: path.read_bytes() for name, path in sources.files.items()}
     candidate = logistic_model.decode_model(contents[release.MODEL], sources.files[release.MODEL])
     manifest = Manifest(
@@ -95,28 +95,28 @@ def write_release(folder: Path, sources: Sources, f1: float) -> None:
     folder.mkdir()
     for name, content in contents.items():
         files.write_whole(folder / name, content)
-    spelled = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=2)
-    files.write_whole(folder / release.MANIFEST, spelled + b"\n")
+    content = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=2)
+    files.write_whole(folder / release.MANIFEST, content + b"\n")
 
 
 def measure_f1(candidate: Model, table: pd.DataFrame) -> float:
-    """Compute the F1 that a model has on the test rows, for a step that was not told."""
+    """Compute the F1 of a model on the test rows."""
     f1 = metrics.evaluate_model(candidate, table).f1
     if f1 is None:
         raise InsufficientDataError("F1 is not defined on the test rows; nothing was deployed.")
     return f1
 
 
-def check_answers(made: Release, candidate: Model, table: pd.DataFrame) -> None:
-    """Refuse a release that does not give the candidate's own probabilities on the test rows."""
+def check_predictions(loaded: Release, candidate: Model, table: pd.DataFrame) -> None:
+    """Raise unless a release predicts the candidate's probabilities on the test rows."""
     arrays = dataset.feature_arrays(table, candidate.schema)
     expected = logistic_model.probabilities(candidate, arrays)
-    if not np.array_equal(logistic_model.probabilities(made.model, arrays), expected):
-        raise ReleaseError(f"{made.path} does not give the probabilities of its model.")
+    if not np.array_equal(logistic_model.probabilities(loaded.model, arrays), expected):
+        raise ReleaseError(f"{loaded.path} does not give the probabilities of its model.")
 
 
 def make_release(prod_folder: Path, sources: Sources, f1: float, now: datetime) -> Path:
-    """Write a release beside the others under its final name; nothing serves it yet."""
+    """Write a release under the final name, not in production yet, and return the path."""
     releases = prod_folder / artifacts.RELEASES
     files.make_folder(releases)
     earlier = artifacts.list_releases(prod_folder)
@@ -141,7 +141,7 @@ def main(
     f1: float | None = None,
     context: RunContext | None = None,
 ) -> Release:
-    """Make a release of the latest scored model, check it as the app would, and let it serve."""
+    """Make a release of the latest scored model, check the release, and switch production."""
     context = context or RunContext(config)
     sources = find_sources(config, model_path, dataset_path)
     prod_folder = config.prod_deployment_path
@@ -149,38 +149,38 @@ def main(
     table, _ = context.test_data.read(candidate.schema)
     f1 = measure_f1(candidate, table) if f1 is None else f1
     check_score(sources.files[release.SCORE], f1)
-    made = make_release(prod_folder, sources, f1, datetime.now(UTC))
+    path = make_release(prod_folder, sources, f1, datetime.now(UTC))
     try:
-        loaded = release.load_release(made)
-        check_answers(loaded, candidate, table)
+        loaded = release.load_release(path)
+        check_predictions(loaded, candidate, table)
     except (ReleaseError, DatasetError):
-        shutil.rmtree(made)
+        shutil.rmtree(path)
         raise
-    release.switch(prod_folder, made)
-    context.note_deployed(loaded)
-    log.info("Deployed model %s as release %s, F1 %.4f.", sources.stamp, made.name, f1)
+    release.switch(prod_folder, path)
+    context.set_release(loaded)
+    log.info("Deployed model %s as release %s, F1 %.4f.", sources.stamp, path.name, f1)
     return loaded
 
 
 def deploy(config: Config) -> None:
-    """Make a release of the latest scored model, check it as the app would, and let it serve."""
+    """Make a release of the latest scored model, check the release, and switch production."""
     previous = artifacts.current_name(config.prod_deployment_path)
-    made = main(config)
+    deployed = main(config)
     rollback.record_switch(
-        config, DeploymentKind.DEPLOY, made, previous, "by hand, without a comparison"
+        config, DeploymentKind.DEPLOY, deployed, previous, "by hand, without a comparison"
     )
 
 
 def make_program() -> click.Group:
-    """Make the command line: deploy, look at the releases, or go back."""
+    """Return the command line: deploy, list, roll back or verify releases."""
     reason = click.Option(
         ["--reason"], required=True, callback=console.check_reason,
-        help="Why, for those who ask later.",
+        help="Reason, kept in the records.",
     )  # fmt: skip
     wanted = click.Argument(["release_name"], required=False, metavar="[RELEASE]")
     locked = console.with_config(rollback.main, exclusive=True)
-    return console.make_verbs(
-        "Deploy the latest scored model, look at the releases, or go back to one.",
+    return console.make_command_group(
+        "Deploy the latest scored model, list and verify the releases, or roll back to a release.",
         [
             console.make_command(console.with_config(deploy, exclusive=True), (), "deploy"),
             console.make_command(console.with_config(rollback.show_releases), (), "list"),

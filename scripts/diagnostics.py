@@ -1,7 +1,4 @@
-"""How the data, the model and the environment of an installation are doing.
-
-Measures how long ingestion and training take on today's input, and keeps nothing of it.
-"""
+"""Diagnostics: missing values, drift, durations of steps and outdated packages."""
 
 import functools
 import logging
@@ -44,21 +41,24 @@ RETRIED_AFTER = timedelta(hours=1)
 UNREACHED = re.compile(r"Could not fetch URL (?!.*\b404\b)|is not a trusted or secure host")
 FETCHED = re.compile(r"Fetched page ")
 
-Found = TypeVar("Found")
+N_EXECUTIONS = 3
+LONG_S = 5.0
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
 
 class OutdatedPackage(Struct, frozen=True):
-    """One line of what pip says."""
+    """An outdated package in the output of pip."""
 
     name: str
     version: str
     latest_version: str
 
 
-class PackagesFound(Struct, frozen=True):
-    """What earlier diagnostics say of packages; the rest of the file is not read."""
+class EarlierPackages(Struct, frozen=True):
+    """The outdated packages in the file of earlier diagnostics, without the rest of the file."""
 
     outdated_dependencies: str
     packages_at: str
@@ -66,20 +66,20 @@ class PackagesFound(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class RunMeasurements:
-    """What a run has measured by the time of its diagnostics, which need not do it again."""
+    """The measurements of earlier steps of a run: durations and monitoring."""
 
     durations_s: Mapping[str, float]
-    found: MonitoringResult | None = None
+    monitored: MonitoringResult | None = None
 
     @property
     def execution_time(self) -> list[float | None] | None:
-        """Give the seconds of training, then of ingestion; None where the run did not do both."""
+        """Return the seconds of training, then of ingestion, or None if a step is missing."""
         known = [self.durations_s.get(step) for step in ("training", "ingestion")]
         return None if None in known else known
 
 
 def format_outdated(packages: list[OutdatedPackage]) -> str:
-    """Spell outdated packages as a text table."""
+    """Format outdated packages as a text table."""
     rows = [("package", "installed", "newest")]
     rows += [(p.name, p.version, p.latest_version) for p in packages]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -88,7 +88,7 @@ def format_outdated(packages: list[OutdatedPackage]) -> str:
 
 
 def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
-    """Ask pip which packages are outdated.
+    """Return the outdated packages as a table, found with pip.
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
     Returns
     -------
     str
-        A table with one line per package, or "not available" and why. pip itself answers an
-        empty list with exit code 0 when it reaches no index, so its log must show that it did.
+        A table with one line per package, or "not available" and the reason. Without access to an
+        index, pip returns an empty list with exit code 0, so its log must show the access.
     """
     with tempfile.TemporaryDirectory() as folder:
         log_path = Path(folder) / "pip.log"
@@ -113,8 +113,8 @@ def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
             return f"not available: pip ended with exit code {error.returncode}"
         except OSError as error:
             return f"not available: pip could not be started ({error.strerror})"
-        said = log_path.read_text(errors="replace") if log_path.exists() else ""
-    if UNREACHED.search(said) or not FETCHED.search(said):
+        pip_log = log_path.read_text(errors="replace") if log_path.exists() else ""
+    if UNREACHED.search(pip_log) or not FETCHED.search(pip_log):
         return "not available: the package index could not be reached"
     try:
         return format_outdated(msgspec.json.decode(done.stdout, type=list[OutdatedPackage]))
@@ -123,7 +123,7 @@ def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
 
 
 def ask_packages(now: datetime) -> tuple[str, str]:
-    """Ask which packages are outdated, and say that this takes its time."""
+    """Return the outdated packages and the time of the check, after a message about the wait."""
     log.info(
         "Asking the package index which packages are outdated, up to %g s; the diagnostics go on"
         " meanwhile.", PIP_TIMEOUT_S,
@@ -131,29 +131,30 @@ def ask_packages(now: datetime) -> tuple[str, str]:
     return outdated_packages(), now.isoformat()
 
 
-def in_background(work: Callable[[], Found]) -> "Future[Found]":
-    """Do something in a thread of its own, which a program that ends does not wait for."""
-    answer: Future[Found] = Future()
+def in_background(function: Callable[[], Result]) -> "Future[Result]":
+    """Call a function in a daemon thread and return the future result."""
+    future: Future[Result] = Future()
 
     def call() -> None:
         try:
-            answer.set_result(work())
+            future.set_result(function())
         except Exception as error:
-            # Nothing is lost: it is raised where the result is asked for.
-            answer.set_exception(error)
+            # The error is raised at `future.result()`.
+            future.set_exception(error)
 
+    # A program that ends does not wait for a daemon thread.
     threading.Thread(target=call, daemon=True).start()
-    return answer
+    return future
 
 
 def recent_packages(path: Path, now: datetime) -> tuple[str, str]:
-    """Say which packages are outdated, and since when that is known; asked once a day.
+    """Return the outdated packages and the time of the check, at most a day old.
 
-    Where there was no answer, pip is asked again after an hour. It looks every package
-    up at the index, which takes many seconds of CPU time.
+    A failed check is repeated after an hour. pip looks up every package at the index, which takes
+    many seconds of CPU time.
     """
     try:
-        before = msgspec.json.decode(path.read_bytes(), type=PackagesFound)
+        before = msgspec.json.decode(path.read_bytes(), type=EarlierPackages)
         age = now - datetime.fromisoformat(before.packages_at)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, ValueError):
         return ask_packages(now)
@@ -164,7 +165,7 @@ def recent_packages(path: Path, now: datetime) -> tuple[str, str]:
 
 
 def describe_predictions(current: Release, table: pd.DataFrame) -> dict[str, Any]:
-    """Count the rows of a table, those expected to leave, and categories nobody has learnt from."""
+    """Count the rows of a table, the predicted exits, and the categories unknown to the model."""
     predicted, _ = metrics.predict_table(current.model, table)
     columns = dataset.feature_arrays(table, current.model.schema)
     return {
@@ -174,31 +175,32 @@ def describe_predictions(current: Release, table: pd.DataFrame) -> dict[str, Any
     }
 
 
-def describe_change(context: RunContext, found: MonitoringResult | None) -> dict[str, Any]:
-    """Compare today's dataset and test data with those of the deployment, if there are any."""
+def describe_drift(context: RunContext, monitored: MonitoringResult | None) -> dict[str, Any]:
+    """Return the drift of the data and of the F1 score since the deployment."""
     try:
-        newest = monitor.find(context) if found is None else monitor.follow_up(found, context)
-        return monitor.as_members(newest)
+        if monitored is None:
+            return monitor.as_members(monitor.measure(context))
+        return monitor.as_members(monitor.follow_up(monitored, context))
     except (NotMadeYetError, DatasetError) as error:
         log.warning("Nothing could be compared with the deployment: %s", error)
         return {"drift": None, "production_score": None}
 
 
 def describe_live(context: RunContext) -> dict[str, Any] | None:
-    """Compare logged live rows with the dataset of production; None if there are none to ask."""
+    """Return the drift of logged live rows, or None without logged rows."""
     config = context.config
     if config.api.log_predictions is None:
         return None
     try:
         with database.open_records(config.database_url, may_change=False) as engine:
-            return live_drift.as_members(live_drift.find(engine, context))
+            return live_drift.as_members(live_drift.measure(engine, context))
     except (NotMadeYetError, RecordsError) as error:
         log.warning("Live rows could not be compared: %s", error)
         return None
 
 
 def describe_dropped(config: Config, current: Release) -> dict[str, Any] | None:
-    """Return how many rows were dropped from production's dataset, and of which class."""
+    """Return the number of rows dropped from production's dataset, by class."""
     try:
         with (
             database.open_records(config.database_url, may_change=False) as engine,
@@ -217,6 +219,77 @@ def describe_dropped(config: Config, current: Release) -> dict[str, Any] | None:
     return {"n_rows": settings["n_dropped"], "n_positives": settings["n_dropped_positives"]}
 
 
+def median_duration_s(work: Callable[[], object]) -> float:
+    """Return the median wall time of several executions in seconds, or of a single long one."""
+    durations: list[float] = []
+    while len(durations) < N_EXECUTIONS and sum(durations) < LONG_S:
+        started = time.perf_counter()
+        work()
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)
+
+
+def time_training(train: Callable[[], object]) -> float | None:
+    """Return the seconds of training, or None if the data are not enough."""
+    try:
+        return median_duration_s(train)
+    except InsufficientDataError as error:
+        log.warning("Training could not be timed: %s", error)
+        return None
+
+
+def measure_table(config: Config, paths: Sequence[Path]) -> list[float | None]:
+    """Return the seconds of training and ingestion on a table in memory, without any file."""
+    read = functools.partial(
+        pandas_engine.read_input, paths, config.schema, config.ingestion, ingestion.clean_more
+    )
+    table, _, _ = read()
+    ingestion_s = median_duration_s(read)
+    return [time_training(lambda: candidate.fit_candidate(table, "", config)), ingestion_s]
+
+
+def measure_file(config: Config, paths: Sequence[Path]) -> list[float | None]:
+    """Return the seconds of training and ingestion of large input, with a temporary dataset."""
+    folder = config.output_folder_path
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp") as name:
+        path = Path(name) / "dataset.csv"
+
+        def ingest() -> None:
+            intake = pandas_engine.ingest_files(paths, config.schema, config, ingestion.clean_more)
+            with path.open("wb") as handle:
+                handle.writelines(intake.parts)
+
+        ingestion_s = median_duration_s(ingest)
+        return [time_training(lambda: pandas_engine.read_and_fit(path, config, None)), ingestion_s]
+
+
+def measure_steps(config: Config) -> list[float | None]:
+    """Return the seconds of training and ingestion on today's input, without a trace on disk.
+
+    Parameters
+    ----------
+    config : Config
+        The installation, with the schema of the input.
+
+    Returns
+    -------
+    list of float or None
+        Seconds of training, then of ingestion. None if the input is not enough for a step.
+    """
+    if capacity.is_cluster(config):
+        # The durations on this machine would be meaningless, and a cluster is too costly for it.
+        log.info("On a cluster the steps are timed by the runs only.")
+        return [None, None]
+    try:
+        paths = files.list_tables(config.input_folder_path)
+        is_large = files.total_bytes(paths) >= dataset.MANY_BYTES
+        return (measure_file if is_large else measure_table)(config, paths)
+    except DatasetError as error:
+        log.warning("Nothing could be timed: %s", error)
+        return [None, None]
+
+
 def main(
     config: Config, *, measured: RunMeasurements | None = None, context: RunContext | None = None
 ) -> Path:
@@ -227,7 +300,7 @@ def main(
         raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
     table, _ = context.test_data.read(current.model.schema)
     fractions = current.model.dataset.missing_fractions
-    # As /summarise lists them, so that both lists can be put side by side.
+    # In the order of /summarise, so that both lists can be compared.
     summarised = [summary.column for summary in current.model.dataset.summary]
     path, now = config.prod_deployment_path / artifacts.DIAGNOSTICS, datetime.now(UTC)
     # Before pip is at work, which would slow the steps down.
@@ -241,13 +314,13 @@ def main(
         "missing_fractions": {name: fractions[name] for name in current.model.schema.columns},
         "dropped_rows": describe_dropped(config, current),
         "execution_time": execution_time,
-        # Kept in this place, and known last.
+        # A placeholder for the order of the file: the result of pip comes last.
         "outdated_dependencies": "",
         "packages_at": "",
         "predictions": describe_predictions(current, table),
         "measured_at": now.isoformat(),
         "release": current.name,
-        **describe_change(context, measured.found),
+        **describe_drift(context, measured.monitored),
         "live": describe_live(context),
     }
     findings["outdated_dependencies"], findings["packages_at"] = packages.result()
@@ -257,83 +330,8 @@ def main(
 
 
 def show_diagnostics(config: Config) -> None:
-    """Measure the data, the model, the steps and the packages; print and write the findings."""
+    """Measure the data, the model, the steps and the packages, then print the findings."""
     click.echo(main(config).read_text(), nl=False)
-
-
-N_EXECUTIONS = 3
-LONG_S = 5.0
-
-
-def median_duration_s(work: Callable[[], object]) -> float:
-    """Measure the median wall time of several executions in seconds; of one if it is long."""
-    durations: list[float] = []
-    while len(durations) < N_EXECUTIONS and sum(durations) < LONG_S:
-        started = time.perf_counter()
-        work()
-        durations.append(time.perf_counter() - started)
-    return statistics.median(durations)
-
-
-def time_training(train: Callable[[], object]) -> float | None:
-    """Measure training; None where the data are not enough for it."""
-    try:
-        return median_duration_s(train)
-    except InsufficientDataError as error:
-        log.warning("Training could not be timed: %s", error)
-        return None
-
-
-def measure_table(config: Config, paths: Sequence[Path]) -> list[float | None]:
-    """Measure the computing functions of both steps on a table in memory; nothing is written."""
-    read = functools.partial(
-        pandas_engine.read_input, paths, config.schema, config.ingestion, ingestion.clean_more
-    )
-    table, _, _ = read()
-    ingestion_s = median_duration_s(read)
-    return [time_training(lambda: candidate.fit_candidate(table, "", config)), ingestion_s]
-
-
-def measure_file(config: Config, paths: Sequence[Path]) -> list[float | None]:
-    """Measure both steps as they go about large input, with a dataset in a file that goes again."""
-    folder = config.output_folder_path
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp") as name:
-        path = Path(name) / "dataset.csv"
-
-        def ingest() -> None:
-            taken = pandas_engine.take_in(paths, config.schema, config, ingestion.clean_more)
-            with path.open("wb") as handle:
-                handle.writelines(taken.parts)
-
-        ingestion_s = median_duration_s(ingest)
-        return [time_training(lambda: pandas_engine.read_and_fit(path, config, None)), ingestion_s]
-
-
-def measure_steps(config: Config) -> list[float | None]:
-    """Measure ingestion and training on today's input; nothing of it stays.
-
-    Parameters
-    ----------
-    config : Config
-        The installation, with the schema that its input is to be read by.
-
-    Returns
-    -------
-    list of float or None
-        Seconds of training, then of ingestion; None for what the input is not enough for.
-    """
-    if capacity.is_cluster(config):
-        # What this machine would take says nothing, and a cluster is not taken up for it.
-        log.info("On a cluster the steps are timed by the runs only.")
-        return [None, None]
-    try:
-        paths = files.list_tables(config.input_folder_path)
-        is_large = files.total_bytes(paths) >= dataset.MANY_BYTES
-        return (measure_file if is_large else measure_table)(config, paths)
-    except DatasetError as error:
-        log.warning("Nothing could be timed: %s", error)
-        return [None, None]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Runs the whole process: anything new? train; is the candidate better? deploy; then report."""
+"""One run of the whole process: with new data train, deploy the better model, report."""
 
 import gc
 
 if __name__ == "__main__":
-    # Before anything is imported: of a run with nothing new it is a twentieth (console.set_aside).
-    # The watchdog switches it on again.
+    # Before the imports: a twentieth of a run with nothing new is garbage collection. The watchdog
+    # switches it on again.
     gc.disable()
 
 import contextlib
@@ -12,6 +12,7 @@ import functools
 import logging
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from scripts.core.errors import BusyError, PipelineError, RecordsError, RunTimeo
 from scripts.core.files import KnownFile
 from scripts.pipeline import history, retention, snapshot, watchdog
 from scripts.pipeline.run import Request, Run
+from scripts.pipeline.snapshot import Snapshot
 from scripts.pipeline.watchdog import Watch
 from scripts.production import alerts
 from scripts.records import database, runs
@@ -35,81 +37,19 @@ from scripts.reports import chart_files
 log = logging.getLogger(__name__)
 
 
-def observe_live(run: Run, serving: str | None) -> None:
-    """Look for drift in what production is asked, if there is anything new to see."""
-    try:
-        if alerts.is_live_due(run.engine, run.config, serving, datetime.now(UTC)):
-            # Only then: it brings pandas, and a run with nothing new must not pay for it.
-            from scripts.production import observation, run_context  # noqa: PLC0415
+@dataclass(frozen=True)
+class News:
+    """The comparison of the folders with the last decided run, and the release in production."""
 
-            context = run_context.RunContext(run.config)
-            run.step("live rows", lambda: observation.observe_live(run.engine, run.id, context))
-    except RunTimeoutError:
-        raise
-    except (PipelineError, OSError) as error:
-        log.warning("Live rows were not compared, which undoes nothing: %s", error)
+    snapshot: Snapshot
+    is_new: bool
+    explanation: str
+    serving: str | None
 
 
-def send_alerts(config: Config, engine: Engine) -> None:
-    """Tell who wants to know what changed; that this fails must not hide how a run ended."""
-    try:
-        alerts.send_due_alerts(engine, config, datetime.now(UTC))
-    except RecordsError as error:
-        log.error("What changed could not be told: %s", error)
-
-
-def keep_digest(engine: Engine, path: str, found: KnownFile) -> None:
-    """Record the digest of a large file at once, so that a run that is killed keeps it."""
-    with database.writing(engine) as connection:
-        runs.replace_known_file(connection, path, found)
-
-
-def do_run(run: Run) -> Verdict:
-    """Look for what is new, do what is to be done, and record how the run ends."""
-    config, prod_folder = run.config, run.config.prod_deployment_path
-    with database.reading(run.engine) as connection:
-        known, last = runs.known_files(connection), runs.last_decided_run(connection)
-    keep = functools.partial(keep_digest, run.engine)
-    snap = run.step("looking for new data", lambda: snapshot.take_snapshot(config, known, keep))
-    # Now, and not at the end: a run that fails has hashed the files all the same.
-    if snap.known != known:
-        with database.writing(run.engine) as connection:
-            runs.replace_known_files(connection, snap.known)
-    serving = artifacts.current_name(prod_folder)
-    is_new = snapshot.is_anything_new(last, snap, serving)
-    last_files: list[runs.Row] = []
-    if is_new and last is not None:
-        with database.reading(run.engine) as connection:
-            last_files = runs.files_of_run(connection, last["id"])
-    news = snapshot.explain_news(last, last_files, snap, serving)
-    if snap.growing[FileRole.TEST]:
-        # Half of the test data would be judged on, and the other half the next time.
-        run.verdict, run.reason = Verdict.POSTPONED, "test data is still being written"
-    elif is_new or run.request.force_reason is not None:
-        log.info("Run %d trains: %s.", run.id, run.request.force_reason or news)
-        # Only then: the steps bring pandas, scikit-learn and matplotlib, and a run with nothing
-        # new, six times an hour, must not pay for them.
-        with console.importing():
-            from scripts.pipeline import steps  # noqa: PLC0415
-
-        steps.do_steps(run, snap)
-    else:
-        run.verdict, run.reason = Verdict.NOTHING_NEW, news
-        observe_live(run, serving)
-    run.end(
-        Status.FINISHED,
-        verdict=run.verdict,
-        # A postponed run decided nothing, so the next one must look again.
-        fingerprint=None if run.verdict is Verdict.POSTPONED else snap.fingerprint,
-        release=artifacts.current_name(prod_folder),
-    )
-    log.info("Run %d ended: %s (%s).", run.id, run.verdict, run.reason)
-    return Verdict(str(run.verdict))
-
-
-def recover(config: Config, engine: Engine, request: Request, now: datetime) -> int:
-    """Put right what a killed run left behind, and record that this one starts; return its id."""
-    prod_folder = config.prod_deployment_path
+def begin_run(config: Config, engine: Engine, request: Request, watch: Watch) -> Run:
+    """Clean up after killed runs, record the start of a new run and return that run."""
+    now, prod_folder = datetime.now(UTC), config.prod_deployment_path
     models_folder = config.output_model_path
     folders = [config.output_folder_path, models_folder, chart_files.folder_of(models_folder)]
     folders += [prod_folder, prod_folder / artifacts.RELEASES]
@@ -125,27 +65,109 @@ def recover(config: Config, engine: Engine, request: Request, now: datetime) -> 
         log.warning("Recovered from %d dead runs and %d leftovers.", n_dead, n_leftovers)
     if is_unrecorded:
         log.warning("Recorded release %s, which was found serving.", serving)
-    return run_id
+    log.info("Run %d started by %s.", run_id, request.trigger)
+    return Run(run_id, config, engine, watch, request)
+
+
+def send_alerts(config: Config, engine: Engine) -> None:
+    """Send the due alerts, or log the failure of the records."""
+    try:
+        alerts.send_due_alerts(engine, config, datetime.now(UTC))
+    except RecordsError as error:
+        # The end of the run must reach the caller all the same.
+        log.error("The alerts could not be sent: %s", error)
 
 
 @contextlib.contextmanager
-def recorded(run: Run) -> Iterator[None]:
-    """Record the failure of a run that fails inside, and tell of changes at both ends."""
-    log.info("Run %d started by %s.", run.id, run.request.trigger)
-    # A run that is killed each time never comes to its end, so the next one tells at its start.
+def failure_recorded(run: Run) -> Iterator[None]:
+    """Record an error of the run, and send alerts at its start and end."""
+    # A run that is killed each time never comes to its end, so the next one alerts at its start.
     send_alerts(run.config, run.engine)
     try:
         yield
     except Exception as error:
         # Recorded, then raised again: a failed run is a result, also one that fails by a bug.
-        run.end_badly(error)
+        run.end_failed(error)
         raise
     finally:
         send_alerts(run.config, run.engine)
 
 
+def keep_digest(engine: Engine, path: str, digest: KnownFile) -> None:
+    """Record the digest of a large file at once, for the run after a killed one."""
+    with database.writing(engine) as connection:
+        runs.replace_known_file(connection, path, digest)
+
+
+def find_news(run: Run) -> News:
+    """Compare the input and test files with those of the last decided run."""
+    with database.reading(run.engine) as connection:
+        known, last = runs.known_files(connection), runs.last_decided_run(connection)
+    keep = functools.partial(keep_digest, run.engine)
+    snap = run.step("looking for new data", snapshot.take_snapshot, run.config, known, keep)
+    # Now, and not at the end: a run that fails has hashed the files all the same.
+    if snap.known != known:
+        with database.writing(run.engine) as connection:
+            runs.replace_known_files(connection, snap.known)
+    serving = artifacts.current_name(run.config.prod_deployment_path)
+    is_new = snapshot.is_anything_new(last, snap, serving)
+    last_files: list[runs.Row] = []
+    if is_new and last is not None:
+        with database.reading(run.engine) as connection:
+            last_files = runs.files_of_run(connection, last["id"])
+    explanation = snapshot.explain_news(last, last_files, snap, serving)
+    return News(snap, is_new, explanation, serving)
+
+
+def observe_live(run: Run, serving: str | None) -> None:
+    """Measure the drift of the logged live rows, if a comparison is due."""
+    try:
+        if alerts.is_live_due(run.engine, run.config, serving, datetime.now(UTC)):
+            # Only then: it brings pandas, and a run with nothing new must not pay for it.
+            from scripts.production import observation, run_context  # noqa: PLC0415
+
+            context = run_context.RunContext(run.config)
+            run.step("live rows", observation.observe_live, run.engine, run.id, context)
+    except RunTimeoutError:
+        raise
+    except (PipelineError, OSError) as error:
+        log.warning("Live rows were not compared, which undoes nothing: %s", error)
+
+
+def act_on(run: Run, news: News) -> None:
+    """Do the steps for new data, or none, and set the verdict and the reason of the run."""
+    if news.snapshot.growing[FileRole.TEST]:
+        # Half of the test data would be judged on, and the other half the next time.
+        run.verdict, run.reason = Verdict.POSTPONED, "test data is still being written"
+    elif news.is_new or run.request.force_reason is not None:
+        log.info("Run %d trains: %s.", run.id, run.request.force_reason or news.explanation)
+        # Only then: the steps bring pandas, scikit-learn and matplotlib, and a run with nothing
+        # new, six times an hour, must not pay for them.
+        with console.imports_without_gc():
+            from scripts.pipeline import steps  # noqa: PLC0415
+
+        steps.do_steps(run, news.snapshot)
+    else:
+        run.verdict, run.reason = Verdict.NOTHING_NEW, news.explanation
+        observe_live(run, news.serving)
+
+
+def end_run(run: Run, fingerprint: str) -> Verdict:
+    """Record the end of a run without an error and return the verdict."""
+    verdict = Verdict(str(run.verdict))
+    run.end(
+        Status.FINISHED,
+        verdict=verdict,
+        # A postponed run decided nothing, so the next one must look again.
+        fingerprint=None if verdict is Verdict.POSTPONED else fingerprint,
+        release=artifacts.current_name(run.config.prod_deployment_path),
+    )
+    log.info("Run %d ended: %s (%s).", run.id, verdict, run.reason)
+    return verdict
+
+
 def record_skipped(config: Config, request: Request, reason: str) -> None:
-    """Record that a run did not start because another program was writing."""
+    """Record a skipped run: another program was writing."""
     now = datetime.now(UTC)
     with database.open_records(config.database_url) as engine, database.writing(engine) as row:
         run_id = runs.start_run(row, now, Status.SKIPPED, request.trigger)
@@ -154,21 +176,21 @@ def record_skipped(config: Config, request: Request, reason: str) -> None:
 
 
 def main(config: Config, *, request: Request | None = None, watch: Watch | None = None) -> Verdict:
-    """Run the whole process once, if there is anything new, and record it.
+    """Run the whole process once, without new data no step, and record the run.
 
     Parameters
     ----------
     config : Config
         The installation.
     request : Request, optional
-        What started the run, and why it must train although nothing is new.
+        The trigger of the run, and the reason to train although no data is new.
     watch : Watch, optional
-        Is told the steps.
+        The watchdog, to which each step is reported.
 
     Returns
     -------
     Verdict
-        What the run decided.
+        The decision of the run.
 
     Raises
     ------
@@ -184,11 +206,12 @@ def main(config: Config, *, request: Request | None = None, watch: Watch | None 
             watchdog.ping_around(ping_url(config)),
             database.open_records(config.database_url) as engine,
         ):
-            run_id = recover(config, engine, request, datetime.now(UTC))
-            run = Run(run_id, config, engine, watch, request)
-            with recorded(run):
-                verdict = do_run(run)
-            retention.forget_old_records(engine, config, run_id)
+            run = begin_run(config, engine, request, watch)
+            with failure_recorded(run):
+                news = find_news(run)
+                act_on(run, news)
+                verdict = end_run(run, news.snapshot.fingerprint)
+            retention.forget_old_records(engine, config, run.id)
             return verdict
     except BusyError as error:
         record_skipped(config, request, str(error))
@@ -196,7 +219,7 @@ def main(config: Config, *, request: Request | None = None, watch: Watch | None 
 
 
 def record_timeout(config: Config, run_id: int, reason: str) -> None:
-    """Record that a run had to be killed, from the process that did it."""
+    """Record the timeout of a killed run, from the process of the watchdog."""
     with (
         database.open_records(config.database_url) as engine,
         database.writing(engine) as connection,
@@ -206,7 +229,7 @@ def record_timeout(config: Config, run_id: int, reason: str) -> None:
 
 
 def start_run(config: Config, request: Request) -> None:
-    """Start a run under its watchdog, which ends it if it takes too long."""
+    """Start a run under a watchdog with the time limit of config.json."""
     record = functools.partial(record_timeout, config)
     with watchdog.limit(config.run.timeout_minutes * 60, record) as watch:
         main(config, request=request, watch=watch)
@@ -230,18 +253,18 @@ OPTIONS = (
         ["--trigger"],
         envvar="ADRAS_TRIGGER",
         default="hand",
-        help="What starts this run, for the records (default: $ADRAS_TRIGGER, else hand).",
+        help="The trigger of this run, for the records (default: $ADRAS_TRIGGER, else hand).",
     ),
     click.Option(
         ["--force"],
         metavar="REASON",
         callback=check_reason,
-        help="Train although nothing is new; say why, for the records.",
+        help="Train although no data is new; the reason goes to the records.",
     ),
     click.Option(
         ["--dry-run", "is_dry"],
         is_flag=True,
-        help="Say what a run would do, and why; change nothing.",
+        help="Describe the next run and its reason; change nothing.",
     ),
     click.Option(
         ["--history", "n_runs"],

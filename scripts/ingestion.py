@@ -1,4 +1,4 @@
-"""Turns a folder of CSV files into one clean, dated table."""
+"""Ingestion: turns a folder of CSV files into a clean, dated dataset."""
 
 import logging
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Ingestion:
-    """What an ingestion made, and from what; clients are the rows without a label."""
+    """The result of an ingestion: the dataset, file reports, today's clients, dropped rows."""
 
     dataset_path: Path
     stamp: str
@@ -41,7 +41,7 @@ class Ingestion:
 
 
 def find_input(config: Config) -> Sequence[Path]:
-    """List the input files that are complete, in name order; say which are still being written."""
+    """List the complete input files in name order and log the growing files."""
     folder = input_folders.open_folder(config.input_folder_path, config)
     settled, growing = folder.settle(config.ingestion.settle_s)
     if growing:
@@ -51,7 +51,7 @@ def find_input(config: Config) -> Sequence[Path]:
 
 
 def choose_schema(context: RunContext, paths: Sequence[Path]) -> Schema:
-    """Return the schema of the files: as declared, else that of production, else inferred."""
+    """Return the schema of the files: declared if complete, else production's, else inferred."""
     declared = context.config.schema
     if not declared.inferred:
         return declared
@@ -61,14 +61,14 @@ def choose_schema(context: RunContext, paths: Sequence[Path]) -> Schema:
 
 
 def check_labels(n_labelled: int, readings: Sequence[FileReading]) -> None:
-    """Refuse an input of which every label is wrong, though rows without one can be used.
+    """Refuse an input without a valid label, even if there are unlabelled rows.
 
     Raises
     ------
     DatasetError
-        If no row has a label that can be right, and some have one that cannot.
+        If no row has a valid label, and some rows have a wrong label.
     """
-    if not n_labelled and any(read_report.rejected_labels(found) for found in readings):
+    if not n_labelled and any(read_report.rejected_labels(reading) for reading in readings):
         raise DatasetError(
             "No row with a usable label was found: compare schema.positive and schema.negative"
             f" with the labels in the data. {read_report.format_complaints(readings)}"
@@ -76,60 +76,60 @@ def check_labels(n_labelled: int, readings: Sequence[FileReading]) -> None:
 
 
 def explain_dropped(*, drops_equal: bool) -> str:
-    """Return the reasons for which rows with a label can have been dropped."""
+    """Return the possible reasons for dropped rows."""
     equal = ["equal to an earlier row"] if drops_equal else []
     return ", or ".join(equal if clean_more is None else ["left out by clean_more", *equal])
 
 
-def log_counts(taken: Intake, *, drops_equal: bool) -> None:
-    """Log what became of every row that was read."""
-    n_read = sum(found.n_rows for found in taken.readings)
-    n_rejected = sum(len(found.rejected) for found in taken.readings if not found.refused)
-    n_unlabelled = n_read - n_rejected - taken.n_labelled
-    n_used = taken.n_labelled - taken.dropped.n_rows
+def log_counts(intake: Intake, *, drops_equal: bool) -> None:
+    """Log the numbers of used, rejected, dropped and unlabelled rows."""
+    n_read = sum(reading.n_rows for reading in intake.readings)
+    n_rejected = sum(len(reading.rejected) for reading in intake.readings if not reading.refused)
+    n_unlabelled = n_read - n_rejected - intake.n_labelled
+    n_used = intake.n_labelled - intake.dropped.n_rows
     log.info(
         "Of %d rows %d are used, %d were rejected, %d dropped and %d have no label (%d clients).",
-        n_read, n_used, n_rejected, taken.dropped.n_rows, n_unlabelled, len(taken.clients),
+        n_read, n_used, n_rejected, intake.dropped.n_rows, n_unlabelled, len(intake.clients),
     )  # fmt: skip
-    if taken.dropped.n_rows:
+    if intake.dropped.n_rows:
         why = explain_dropped(drops_equal=drops_equal)
-        log.info("Dropped %s: %s.", taken.dropped.describe(), why)
+        log.info("Dropped %s: %s.", intake.dropped.describe(), why)
 
 
 def main(
     config: Config, *, paths: Sequence[Path] | None = None, context: RunContext | None = None
 ) -> Ingestion:
-    """Read the input folder strictly, clean the table and write it with a list of its files."""
+    """Read the input folder strictly, clean the rows, write the dataset and a list of the files."""
     context = context or RunContext(config)
     if paths is None:
         paths = find_input(config)
-    files.check_any(paths, config.input_folder_path)
+    files.check_has_tables(paths, config.input_folder_path)
     n_bytes = files.total_bytes(paths)
     with progress.shown("Looking at the columns", n_bytes):
         schema = choose_schema(context, paths)
     with progress.shown("Reading the input", n_bytes):
-        taken = context.engine.ingest(paths, schema, clean_more)
-    readings, clients = taken.readings, taken.clients
+        intake = context.engine.ingest(paths, schema, clean_more)
+    readings, clients = intake.readings, intake.clients
     read_report.log_mostly_rejected(readings)
-    check_labels(taken.n_labelled, readings)
+    check_labels(intake.n_labelled, readings)
     read_report.log_detections(readings)
     read_report.log_readings(readings)
 
     folder = config.output_folder_path
     stamp = artifacts.next_stamp(datetime.now(UTC), [folder, config.output_model_path])
-    if any(found.rejected for found in readings):
+    if any(reading.rejected for reading in readings):
         rejected_path = Kind.REJECTED.path(folder, stamp)
         files.write_whole(rejected_path, read_report.format_rejected(readings))
-        log.info("Wrote what was not used, and why, to %s.", rejected_path)
-    dataset_path, n_rows = taken.write(folder, stamp)
+        log.info("Wrote the rejected rows and their reasons to %s.", rejected_path)
+    dataset_path, n_rows = intake.write(folder, stamp)
     files.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.encode_schema(schema))
-    used = [str(found.path) for found in readings if not found.refused]
+    used = [str(reading.path) for reading in readings if not reading.refused]
     files.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
     log.info("Wrote %d rows from %d files to %s.", n_rows, len(used), dataset_path)
-    log_counts(taken, drops_equal=deduplicate.are_dropped_from_input(config.ingestion, schema))
+    log_counts(intake, drops_equal=deduplicate.are_dropped_from_input(config.ingestion, schema))
     if len(clients):
         log.info("Found %d clients without a label: today's clients.", len(clients))
-    return Ingestion(dataset_path, stamp, n_rows, tuple(readings), clients, taken.dropped)
+    return Ingestion(dataset_path, stamp, n_rows, tuple(readings), clients, intake.dropped)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the newest data and the production model differ from what they were at deployment."""
+"""The monitoring command: drift of the newest data and change of the F1 since deployment."""
 
 import logging
 
@@ -22,32 +22,32 @@ HEADINGS = {
 log = logging.getLogger(__name__)
 
 
-def format_cell(value: str | float | None) -> str:
-    """Spell a cell of the table; nothing where it is not defined."""
+def format_statistic(value: str | float | None) -> str:
+    """Format a statistic of a column, "" if undefined."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return value or ""
 
 
-def format_findings(found: MonitoringResult) -> str:
-    """Spell what was found as a table, those columns first that matter most, and two sentences."""
+def format_result(result: MonitoringResult) -> str:
+    """Format the result as a table, the columns by falling effect, and two sentences."""
     rows = [
-        [*map(format_cell, column.as_row().values()), "DRIFT" if column.has_drifted else ""]
-        for column in found.data.columns
+        [*map(format_statistic, column.as_row().values()), "DRIFT" if column.has_drifted else ""]
+        for column in result.data.columns
     ]
-    rows.insert(0, [HEADINGS.get(name, name) for name in (*found.data.columns[0].as_row(), "")])
+    rows.insert(0, [HEADINGS.get(name, name) for name in (*result.data.columns[0].as_row(), "")])
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    lines.append(f"Data: {monitor.describe_data(found.data)}.")
-    if found.f1 is not None:
-        lines.append(f"Release {found.release}: {monitor.describe_f1(found.f1)}.")
+    lines.append(f"Data: {monitor.describe_data(result.data)}.")
+    if result.f1 is not None:
+        lines.append(f"Release {result.release}: {monitor.describe_f1(result.f1)}.")
     return "\n".join(lines)
 
 
-def show_findings(config: Config) -> None:
-    """Compare the newest dataset and the F1 of production with those of its deployment."""
-    click.echo(format_findings(monitor.main(config)))
+def show_result(config: Config) -> None:
+    """Measure the drift of the newest data and the F1 of production since deployment."""
+    click.echo(format_result(monitor.main(config)))
 
 
 if __name__ == "__main__":
-    run_as_script(show_findings)
+    run_as_script(show_result)

@@ -1,4 +1,4 @@
-"""Decides whether the candidate replaces the production model, and says why."""
+"""The promotion step: the decision whether the candidate replaces the production model."""
 
 import logging
 from dataclasses import replace
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def find_mismatch(candidate: Schema, production: Schema) -> str:
-    """Say why production cannot answer for the candidate's test rows; "" if it can."""
+    """Return the reason for an incomparable production model, "" for a comparable one."""
     if (candidate.target, candidate.labels) != (production.target, production.labels):
         sides = [f"{s.target!r} with the labels {s.labels}" for s in (production, candidate)]
         return f"predicts {sides[0]}, and the schema now has {sides[1]}"
@@ -42,22 +42,44 @@ def find_mismatch(candidate: Schema, production: Schema) -> str:
 
 
 def check_withdrawals(decision: Decision, candidate: Model, prod_folder: Path) -> Decision:
-    """Hold a candidate that a person has rolled back, whoever trained it again."""
-    found = withdrawals.find_withdrawal(withdrawals.read_withdrawals(prod_folder), candidate)
-    if found is None or decision.answer is not GateVerdict.DEPLOY:
+    """Hold a candidate of the same origin as a withdrawn release."""
+    withdrawn = withdrawals.find_withdrawal(withdrawals.read_withdrawals(prod_folder), candidate)
+    if withdrawn is None or decision.answer is not GateVerdict.DEPLOY:
         return decision
     reason = (
-        f"this model was rolled back as release {found.release} by {found.actor} at"
-        f" {found.at:%Y-%m-%d %H:%M} UTC: {found.reason}; to let it serve again: python -m"
-        f" scripts.deployment rollback {found.release} --reason TEXT"
+        f"this model was rolled back as release {withdrawn.release} by {withdrawn.actor} at"
+        f" {withdrawn.at:%Y-%m-%d %H:%M} UTC: {withdrawn.reason}; to let it serve again: python -m"
+        f" scripts.deployment rollback {withdrawn.release} --reason TEXT"
     )
     return replace(decision, answer=GateVerdict.HOLD, reason=reason)
+
+
+def format_fact(value: object) -> str:
+    """Format a value of a recorded decision."""
+    if value is None:
+        return "not defined"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def show_last(config: Config) -> None:
+    """Show the last recorded decision with all its evidence."""
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        decisions = runs.list_decisions(connection, 1)
+    if not decisions:
+        raise NotMadeYetError("No decision is recorded yet; run python -m scripts.fullprocess.")
+    rows = [(name, format_fact(value)) for name, value in decisions[0].items() if name != "id"]
+    click.echo(console.format_columns(rows))
 
 
 def main(
     config: Config, *, model_path: Path | None = None, context: RunContext | None = None
 ) -> Decision:
-    """Compare the latest model with production on the test data, and say which should serve."""
+    """Compare the latest model with production on the test data, and return the decision."""
     if model_path is None:
         model_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
     candidate = logistic_model.load_model(model_path)
@@ -68,7 +90,7 @@ def main(
     if production is not None and (
         mismatch := find_mismatch(candidate.schema, production.model.schema)
     ):
-        # Somebody has changed the schema: there is no other way to the model it asks for.
+        # The schema has changed: only a new model has the new columns.
         why_uncompared = f"release {production.name} cannot be compared: it {mismatch}"
         log.warning("The %s. Only the limits of rows hold a candidate back.", why_uncompared)
     elif production is not None:
@@ -90,41 +112,26 @@ def main(
     return decision
 
 
-def format_fact(value: object) -> str:
-    """Spell a recorded fact for people."""
-    if value is None:
-        return "not defined"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def show_last(config: Config) -> None:
-    """Show the last recorded decision with all its evidence."""
-    with (
-        database.open_records(config.database_url) as engine,
-        database.reading(engine) as connection,
-    ):
-        found = runs.list_decisions(connection, 1)
-    if not found:
-        raise NotMadeYetError("No decision is recorded yet; run python -m scripts.fullprocess.")
-    rows = [(name, format_fact(value)) for name, value in found[0].items() if name != "id"]
-    click.echo(console.format_columns(rows))
-
-
 def decide_or_show(config: Config, *, last: bool) -> None:
-    """Compare the latest model with production on the test data, and say which should serve."""
+    """Decide whether the latest model should replace production, by the F1 on the test data."""
     if last:
         show_last(config)
     else:
         main(config)
 
 
-def show_simulation(config: Config, *, table_path: Path, **settings: Any) -> None:
-    """Replay batches of a labelled table under several gates, and show what each lets through.
+def read_table(path: Path, declared: Schema) -> tuple[pd.DataFrame, Schema]:
+    """Read a labelled table as ingestion does, and return the table and the schema."""
+    schema = schema_inference.complete(declared, None, [path]) if declared.inferred else declared
+    table, _, _ = pandas_engine.read_input([path], schema, clean_more=ingestion.clean_more)
+    return table, schema
 
-    The columns are those of the schema in config.json. Part of the rows is held out; on these a
-    promotion is judged afterwards: it was a downgrade if the new model is worse there.
+
+def show_simulation(config: Config, *, table_path: Path, **settings: Any) -> None:
+    """Replay batches of a labelled table under several gates, and count the downgrades.
+
+    The columns are those of the schema in config.json. Part of the rows is held out. A promotion is
+    a downgrade if the new model has a lower F1 on the held-out rows than the replaced one.
     """
     plan = SimulationPlan(**settings | {"n_test_rows": tuple(sorted(set(settings["n_test_rows"])))})
     table, schema = read_table(table_path, config.schema)
@@ -133,7 +140,7 @@ def show_simulation(config: Config, *, table_path: Path, **settings: Any) -> Non
 
 
 def number_option(name: str, default: int | tuple[int, ...], text: str, least: int) -> click.Option:
-    """Make an option that takes a whole number; with several defaults, several numbers."""
+    """Return an option for a whole number, or for several numbers with several defaults."""
     return click.Option(
         name.split(),
         type=click.IntRange(least),
@@ -145,41 +152,32 @@ def number_option(name: str, default: int | tuple[int, ...], text: str, least: i
 
 
 def simulation_parameters() -> list[click.Parameter]:
-    """Make the arguments and options of the simulation."""
+    """Return the arguments and options of the simulation."""
     csv_file = click.Path(path_type=Path, exists=True, dir_okay=False)
-    rows = "Rows that decide; may be given several times."
+    rows = "Test rows of the gate. May be given several times."
     return [
         click.Argument(["table_path"], metavar="TABLE.csv", type=csv_file),
-        number_option("--batches n_batches", 10, "How many candidates come.", 2),
+        number_option("--batches n_batches", 10, "Number of candidates.", 2),
         number_option("--test-rows n_test_rows", (50, 200, 1000), rows, 1),
-        number_option(
-            "--repeats n_repeats", 20, "How often the table is shuffled and replayed.", 1
-        ),
-        number_option("--seed", 0, "Another one shuffles otherwise.", 0),
+        number_option("--repeats n_repeats", 20, "Number of shuffles of the table.", 1),
+        number_option("--seed", 0, "Seed of the shuffles.", 0),
         click.Option(
             ["--cumulative/--separate"],
             default=True,
             show_default=True,
-            help="Train on all batches so far, as with files that stay, or on each alone.",
+            help="Train on all batches so far, or on each batch alone.",
         ),
     ]
 
 
 def make_program() -> click.Group:
-    """Make the command line: decide, show the last decision, or simulate gates."""
+    """Return the command line: decide, show the last decision, or simulate gates."""
     last = click.Option(["--last"], is_flag=True, help="Show the last recorded decision instead.")
-    work, replay = console.with_config(decide_or_show), console.with_config(show_simulation)
-    return console.make_group(
-        console.make_command(work, [last]),
+    decide, replay = console.with_config(decide_or_show), console.with_config(show_simulation)
+    return console.make_group_with_default(
+        console.make_command(decide, [last]),
         [console.make_command(replay, simulation_parameters(), "simulate")],
     )
-
-
-def read_table(path: Path, declared: Schema) -> tuple[pd.DataFrame, Schema]:
-    """Read a labelled table as ingestion would, and the schema it was read by."""
-    schema = schema_inference.complete(declared, None, [path]) if declared.inferred else declared
-    table, _, _ = pandas_engine.read_input([path], schema, clean_more=ingestion.clean_more)
-    return table, schema
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draws what a person wants to see of the model in production."""
+"""The reporting step: charts and a PDF report of the model in production."""
 
 import contextlib
 import logging
@@ -32,8 +32,8 @@ from scripts.reports.pdf_report import ReportFacts
 log = logging.getLogger(__name__)
 
 
-class Diagnosed(msgspec.Struct, frozen=True):
-    """What a report takes from the diagnostics."""
+class DiagnosedPackages(msgspec.Struct, frozen=True):
+    """The member of the diagnostics for the report."""
 
     outdated_dependencies: str
 
@@ -41,7 +41,7 @@ class Diagnosed(msgspec.Struct, frozen=True):
 def read_records(
     config: Config, engine: Engine | None, current: Release
 ) -> tuple[MeasurementHistory, ReleaseHistory]:
-    """Read what the records tell, opening them unless they are open; nothing without records."""
+    """Read the histories of runs and release from the records, empty without records."""
     stamp = current.manifest.model_stamp
     opened = (
         database.open_records(config.database_url, may_change=False)
@@ -50,15 +50,15 @@ def read_records(
     )
     try:
         with opened as known, database.reading(known) as connection:
-            return run_details.read(connection), run_details.read_story(
+            return run_details.read_measurements(connection), run_details.read_release_history(
                 connection, current.name, stamp
             )
     except NotMadeYetError:
-        return run_details.NOTHING, run_details.NO_STORY
+        return run_details.NO_MEASUREMENTS, run_details.NO_RELEASE_HISTORY
 
 
 def render(drawing: Drawing) -> tuple[Chart, bytes]:
-    """Render a picture, and say what the index says of it."""
+    """Render a drawing as SVG, with the entry of the index."""
     content = chart_style.render_svg(drawing)
     chart = Chart(
         name=drawing.name,
@@ -74,54 +74,54 @@ def render(drawing: Drawing) -> tuple[Chart, bytes]:
 
 
 def write_confusion_matrix(config: Config, drawing: Drawing, header: str) -> Path:
-    """Write the confusion matrix as the picture that people hand around."""
+    """Write the confusion matrix as a PNG file."""
     picture = chart_style.render_png(chart_style.draw(drawing, chart_style.LIGHT, header))
     return files.write_whole(config.output_model_path / artifacts.CONFUSION_MATRIX, picture)
 
 
 def write_gallery(config: Config, drawings: Sequence[Drawing], current: Release) -> Path:
-    """Write the charts that the service shows."""
+    """Write the charts of the pages."""
     pictures = [render(drawing) for drawing in drawings]
     return chart_files.write(config.output_model_path, pictures, datetime.now(UTC), current.name)
 
 
 def draw_model(current: Release, table: DataFrame, measured: Evaluation) -> list[Drawing]:
-    """Draw how good the production model is on the test rows, and what moves it."""
-    used = current.model
-    y, (_, probability) = dataset.target(table, used.schema), metrics.predict_table(used, table)
-    judged = ScoredTestRows(y, probability, used.threshold, current.name)
+    """Draw the charts of the production model: quality on the test rows, and effects."""
+    model = current.model
+    y, (_, probability) = dataset.target(table, model.schema), metrics.predict_table(model, table)
+    scored = ScoredTestRows(y, probability, model.threshold, current.name)
     return [
-        model_charts.roc(judged, measured.roc_auc),
-        model_charts.precision_recall(judged),
-        model_charts.calibration(judged),
-        model_charts.draw_model(used, current.name),
-        model_charts.gains(judged),
+        model_charts.roc(scored, measured.roc_auc),
+        model_charts.precision_recall(scored),
+        model_charts.calibration(scored),
+        model_charts.effects(model, current.name),
+        model_charts.gains(scored),
     ]
 
 
-def draw_past(current: Release, before: MeasurementHistory) -> list[Drawing]:
-    """Draw what changed over the runs."""
-    kept = current.model.dataset.reference
-    categories = {} if kept is None else kept.categorical
-    drift = history_charts.draw_drift(before)
+def draw_history(current: Release, history: MeasurementHistory) -> list[Drawing]:
+    """Draw the charts over the runs: F1, drift and columns."""
+    reference = current.model.dataset.reference
+    categories = {} if reference is None else reference.categorical
+    drift = history_charts.draw_drift(history)
     return [
-        history_charts.f1_history(before),
+        history_charts.f1_history(history),
         *([] if drift is None else [drift]),
-        *history_charts.draw_columns(before, categories),
+        *history_charts.draw_columns(history, categories),
     ]
 
 
 def read_packages(config: Config) -> str:
-    """Read which packages are outdated from the last diagnostics."""
+    """Read the outdated packages from the last diagnostics."""
     path = config.prod_deployment_path / artifacts.DIAGNOSTICS
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Diagnosed).outdated_dependencies
+        return msgspec.json.decode(path.read_bytes(), type=DiagnosedPackages).outdated_dependencies
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return "Not known: run python -m scripts.diagnostics."
 
 
 def write_report(config: Config, facts: ReportFacts, drawings: Sequence[Drawing]) -> Path:
-    """Write the report under the name of its moment."""
+    """Write the PDF report under the name of the time stamp."""
     stamp = f"{facts.made_at:{artifacts.STAMP_FORMAT}}"
     path = Kind.REPORT.path(config.output_model_path, stamp)
     return files.write_whole(path, pdf_report.write(facts, drawings))
@@ -135,20 +135,20 @@ def main(
     durations_s: Mapping[str, float] | None = None,
     context: RunContext | None = None,
 ) -> Path:
-    """Draw the model in production: its confusion matrix, the charts of the pages, the report.
+    """Draw the confusion matrix, the charts of the pages and the report of the production model.
 
     Parameters
     ----------
     config : Config
         The installation.
     engine : sqlalchemy.engine.Engine, optional
-        Of the records, if they are open.
+        The records, if open already.
     pdf : bool
         Write the report, too.
     durations_s : mapping of str to float, optional
-        How long the steps of this run took.
+        The durations of this run's steps.
     context : RunContext, optional
-        Of the run.
+        The context of the run.
 
     Returns
     -------
@@ -167,9 +167,9 @@ def main(
     schema = current.model.schema
     table, _ = context.test_data.read(schema)
     measured = metrics.evaluate_model(current.model, table)
-    before, story = read_records(config, engine, current)
+    history, story = read_records(config, engine, current)
     matrix = model_charts.confusion_matrix(measured, schema, current.name)
-    drawings = [matrix, *draw_model(current, table, measured), *draw_past(current, before)]
+    drawings = [matrix, *draw_model(current, table, measured), *draw_history(current, history)]
     f1 = "undefined" if measured.f1 is None else f"{measured.f1:.3f}"
     header = f"Model {current.manifest.model_stamp}\nF1 {f1} on {measured.n_rows} test rows"
     path = write_confusion_matrix(config, matrix, header)

@@ -1,4 +1,4 @@
-"""Measures a model on the test data: F1 and what explains it."""
+"""Scoring: measures a model on the test data and writes F1 and further metrics."""
 
 import logging
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scoring:
-    """What a scoring found, and where it was written."""
+    """The result of a scoring: the evaluation, the written file and the read reports."""
 
     score_path: Path
     evaluation: Evaluation
@@ -28,27 +28,27 @@ class Scoring:
 
 
 def format_score(measured: Evaluation) -> str:
-    """Spell an evaluation: F1 with full precision on the first line, then the rest by name."""
+    """Format an evaluation: F1 with full precision on the first line, then named metrics."""
     rest = [f"{name} {value}" for name, value in measured.as_dict().items() if name != "f1"]
     return "\n".join([str(measured.f1), *rest]) + "\n"
 
 
-def shown(value: float | None) -> str:
-    """Spell a fraction for the log, also one that is not defined."""
+def format_fraction(value: float | None) -> str:
+    """Format a fraction for the log, None as undefined."""
     return "undefined" if value is None else f"{value:.3f}"
 
 
 def main(
     config: Config, *, model_path: Path | None = None, context: RunContext | None = None
 ) -> Scoring:
-    """Measure the latest model on the test data and write its F1."""
+    """Measure the latest model on the test data and write the F1 score."""
     folder = config.output_model_path
     if model_path is None:
         model_path = artifacts.find_latest(folder, Kind.MODEL, "training")
     candidate = logistic_model.load_model(model_path)
     context = context or RunContext(config)
     measured, readings, dropped = context.engine.score(candidate, context.test_data.read_counted)
-    # Here and in no other step that reads the test data: once per run is enough.
+    # Of the steps that read the test data, only this one logs this: once per run is enough.
     read_report.log_mostly_rejected(readings)
     read_report.log_detections(readings)
     if dropped.n_rows:
@@ -63,8 +63,9 @@ def main(
     files.write_whole(score_path, format_score(measured))
     log.info(
         "F1 %.3f (95 %% interval %s to %s), precision %s, recall %s, AUC %s, %d rows; wrote %s.",
-        measured.f1, shown(measured.f1_low), shown(measured.f1_high), shown(measured.precision),
-        shown(measured.recall), shown(measured.roc_auc), measured.n_rows, score_path,
+        measured.f1, format_fraction(measured.f1_low), format_fraction(measured.f1_high),
+        format_fraction(measured.precision), format_fraction(measured.recall),
+        format_fraction(measured.roc_auc), measured.n_rows, score_path,
     )  # fmt: skip
     return Scoring(score_path, measured, tuple(readings))
 

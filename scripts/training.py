@@ -1,9 +1,9 @@
-"""Fits a logistic regression to the latest dataset and writes it, also as plain numbers."""
+"""Training: fits a logistic regression to the latest dataset and writes the model."""
 
 import gc
 
 if __name__ == "__main__":
-    # Before anything else is imported: garbage collection is a third of the imports' CPU time.
+    # Before the other imports: garbage collection is a third of their CPU time.
     gc.disable()
 
 import logging
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Training:
-    """The files a training made, and the stamp they share."""
+    """The result of a training: the model, the written files and their stamp."""
 
     model_path: Path
     pickle_path: Path
@@ -40,10 +40,10 @@ def main(
     config: Config,
     *,
     dataset_path: Path | None = None,
-    read: Digest | None = None,
+    digest: Digest | None = None,
     context: RunContext | None = None,
 ) -> Training:
-    """Read the latest dataset, fit a model, write it as a pickle and as plain numbers."""
+    """Fit a model to the latest dataset, write the model as a pickle and as plain numbers."""
     engine = (context or RunContext(config)).engine
     if dataset_path is None:
         folder = config.output_folder_path
@@ -51,7 +51,7 @@ def main(
     stamp_of_dataset = artifacts.stamp_of(dataset_path)
     schema_path = Kind.SCHEMA.path(dataset_path.parent, stamp_of_dataset)
     schema = dataset.read_schema(schema_path, config.schema)
-    candidate = engine.fit(dataset_path, schema, read)
+    candidate = engine.fit(dataset_path, schema, digest)
     log.info(
         "Fitted %d of %d rows; validation F1 %s, accuracy %.3f; threshold %.3f.",
         candidate.model.n_training_rows, candidate.model.dataset.n_rows,
@@ -72,5 +72,5 @@ def main(
 
 
 if __name__ == "__main__":
-    console.set_aside()
+    console.freeze_gc()
     run_as_script(main, exclusive=True)

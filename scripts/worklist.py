@@ -1,4 +1,4 @@
-"""Says whom to call, why a client's risk changed, and whether predictions came true."""
+"""The worklist command: the clients to call, the history of a client, and the outcomes."""
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -24,7 +24,7 @@ Page = TypeVar("Page")
 
 
 class Format(StrEnum):
-    """How a list is written."""
+    """The output format of the command."""
 
     TABLE = "table"
     CSV = "csv"
@@ -32,12 +32,12 @@ class Format(StrEnum):
 
 
 def format_json(answer: object) -> str:
-    """Spell an answer as the API would, indented."""
+    """Format a response as indented JSON, with the members of the API."""
     return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
 
 
-def format_list(page: Worklist, form: Format) -> str:
-    """Spell the worklist in the form that was asked for."""
+def format_worklist(page: Worklist, form: Format) -> str:
+    """Format the worklist in the chosen format."""
     if form is Format.JSON:
         return format_json(page)
     if form is Format.CSV:
@@ -50,17 +50,17 @@ def format_list(page: Worklist, form: Format) -> str:
     )
 
 
-def ask(config: Config, question: Callable[[Any], Page]) -> Page:
-    """Ask the records one question."""
+def query_records(config: Config, query: Callable[[Any], Page]) -> Page:
+    """Return the result of a query to the records."""
     with (
         database.open_records(config.database_url, may_change=False) as engine,
         database.reading(engine) as connection,
     ):
-        return question(connection)
+        return query(connection)
 
 
 def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry], FileReading]:
-    """Rank the clients of one table with the model in production; labels are not needed.
+    """Rank the clients of a table file with the production model, without labels.
 
     Parameters
     ----------
@@ -69,12 +69,12 @@ def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry]
     path : Path
         The table.
     top : int
-        How many clients to list.
+        The number of clients to list.
 
     Returns
     -------
     tuple of list of WorklistEntry and FileReading
-        The first to call first; what of the table was not used.
+        The clients by falling probability, and the reading of the file with the rejected rows.
 
     Raises
     ------
@@ -88,25 +88,25 @@ def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry]
         raise NotMadeYetError("There is no release yet; run python -m scripts.fullprocess.")
     schema = msgspec.structs.replace(current.model.schema, target="")
     with progress.shown("Reading the table", files.total_bytes([path])):
-        found, columns = csv_reader.read_file(path, path.parent, schema)
+        reading, columns = csv_reader.read_file(path, path.parent, schema)
     n_rows = len(columns[schema.columns[0]])
     if n_rows == 0:
-        raise DatasetError(f"No usable row was found. {read_report.format_complaints([found])}")
+        raise DatasetError(f"No usable row was found. {read_report.format_complaints([reading])}")
     entries = worklist.rank_table(current.model, columns, config.api, config.worklist, top)
-    return entries, found
+    return entries, reading
 
 
-def check_complete(found: FileReading) -> None:
-    """Refuse to end well where rows of a table are missing from its list."""
-    if found.rejected:
+def check_complete(reading: FileReading) -> None:
+    """Raise if rows of a table were rejected."""
+    if reading.rejected:
         raise DatasetError(
-            f"{len(found.rejected)} of {found.n_rows} rows of {found.path} are not on this list;"
-            f" the first: {read_report.first_reasons(found)[0]}."
+            f"{len(reading.rejected)} of {reading.n_rows} rows of {reading.path} are not on this"
+            f" list; the first: {read_report.first_reasons(reading)[0]}."
         )
 
 
-def show_ranked(entries: Sequence[WorklistEntry], form: Format) -> str:
-    """Spell the ranking of one table in the form that was asked for."""
+def format_ranking(entries: Sequence[WorklistEntry], form: Format) -> str:
+    """Format the ranking of a table in the chosen format."""
     if form is Format.JSON:
         return format_json(entries)
     return (
@@ -116,20 +116,22 @@ def show_ranked(entries: Sequence[WorklistEntry], form: Format) -> str:
     )
 
 
-def show_client(config: Config, client: str, form: Format) -> str:
-    """Spell all of one client in the form that was asked for.
+def format_client(config: Config, client: str, form: Format) -> str:
+    """Format the details of a client in the chosen format.
 
     Raises
     ------
     DatasetError
-        If no client of that name was scored.
+        If no client of the name was scored.
     """
-    page = ask(
+    page = query_records(
         config, lambda connection: client_history.client_page(connection, config.worklist, client)
     )
     if page is None:
-        near = ask(config, lambda connection: client_history.find_near(connection, client))
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+        similar = query_records(
+            config, lambda connection: client_history.find_similar_names(connection, client)
+        )
+        hint = f"did you mean {' or '.join(map(repr, similar))}?" if similar else ""
         raise DatasetError(
             f"No client {client!r} was scored; {hint or 'see python -m scripts.worklist.'}"
         )
@@ -145,25 +147,27 @@ def main(
     client: str | None = None,
     outcomes: bool = False,
 ) -> None:
-    """Say whom to call: today's clients, or those of TABLE, by how likely they are to leave."""
+    """List the clients to call: today's, or those of TABLE, by falling risk of leaving."""
     chosen, settings = Format(form), config.worklist
-    found = None
+    reading = None
     if outcomes:
-        page = ask(config, lambda connection: client_history.outcomes_page(connection, settings))
+        page = query_records(
+            config, lambda connection: client_history.outcomes_page(connection, settings)
+        )
         text = format_json(page) if chosen is Format.JSON else formatting.format_outcomes(page)
     elif client is not None:
-        text = show_client(config, client, chosen)
+        text = format_client(config, client, chosen)
     elif table is not None:
-        entries, found = rank_file(config, table, top)
-        text = show_ranked(entries, chosen)
+        entries, reading = rank_file(config, table, top)
+        text = format_ranking(entries, chosen)
     else:
-        text = format_list(
-            ask(config, lambda connection: worklist.worklist_page(connection, settings, top=top)),
-            chosen,
+        today = query_records(
+            config, lambda connection: worklist.worklist_page(connection, settings, top=top)
         )
+        text = format_worklist(today, chosen)
     click.echo(text, nl=not text.endswith("\n"))
-    if found is not None:
-        check_complete(found)
+    if reading is not None:
+        check_complete(reading)
 
 
 OPTIONS = (
@@ -173,16 +177,16 @@ OPTIONS = (
         type=click.IntRange(min=1),
         default=DEFAULT_TOP,
         show_default=True,
-        help="How many clients.",
+        help="Number of clients.",
     ),
     click.Option(
         ["--format", "form"],
         type=click.Choice([str(form) for form in Format]),
         default=str(Format.TABLE),
         show_default=True,
-        help="For a person, a spreadsheet or a program.",
+        help="Output for a person, a spreadsheet or a program.",
     ),
-    click.Option(["--client"], metavar="ID", help="Show one client: why, what changed, history."),
+    click.Option(["--client"], metavar="ID", help="Show a client: reasons, change and history."),
     click.Option(["--outcomes"], is_flag=True, help="Show whether predictions came true."),
 )
 

@@ -1,4 +1,4 @@
-"""Asking a real service over HTTP, and what is said when it does not answer."""
+"""The requests to a real service over HTTP, and the errors without a response."""
 
 import json
 import subprocess
@@ -39,7 +39,7 @@ __all__ = ["plain_environment"]
 
 @pytest.fixture
 def serving_path(config_path: Path) -> Path:
-    """A configuration whose deployment folder holds a release and measurements."""
+    """A configuration with a release and diagnostics in the deployment folder."""
     prod = config_path.parent / "prod"
     write_release(prod, FIRST, make_model())
     switch(prod, FIRST)
@@ -164,13 +164,13 @@ def test_no_request_is_larger_than_the_service_takes() -> None:
 
 @contextmanager
 def stranger(config_path: Path, status: int, body: bytes) -> Iterator[Config]:
-    """Let another program answer on the port of the service."""
+    """Run another program on the port of the service."""
 
     class Handler(BaseHTTPRequestHandler):
-        """Answers everything alike."""
+        """A handler with the same response to every request."""
 
         def do_POST(self) -> None:
-            """Answer."""
+            """Respond."""
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -181,7 +181,7 @@ def stranger(config_path: Path, status: int, body: bytes) -> Iterator[Config]:
         do_GET = do_POST  # noqa: N815 - the name is the library's
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         edit_config(config_path, api={"port": server.server_port, "timeout_s": 5})
@@ -231,9 +231,9 @@ def test_a_release_that_changes_between_two_requests_is_not_mixed(
             "release": next(releases),
         }
 
-    monkeypatch.setattr(apicalls, "ask", answer)
+    monkeypatch.setattr(apicalls, "call_endpoint", answer)
     api = msgspec.structs.replace(config.api, max_rows=1)
     narrow = msgspec.structs.replace(config, api=api)
 
     with pytest.raises(ServiceUnavailableError, match="The release changed"):
-        apicalls.ask_predictions(None, narrow, [{"a": 1.0}, {"a": 2.0}])  # type: ignore[arg-type]
+        apicalls.request_predictions(None, narrow, [{"a": 1.0}, {"a": 2.0}])  # type: ignore[arg-type]

@@ -89,7 +89,7 @@ def test_automate_works_through_a_link(installation: Path, tmp_path: Path) -> No
 def test_the_installed_line_starts_the_full_process(installation: Path) -> None:
     (installation / ".python-path").unlink()
     job = Job("@daily", Installation(installation / "config.json", folder=installation).arguments)
-    line = crontab_block.format_line(job).decode().removeprefix("@daily ")
+    line = crontab_block.format_job_line(job).decode().removeprefix("@daily ")
 
     assert "%" not in line.replace("\\%", "")
     done = run_as_cron(line.replace("\\%", "%"))

@@ -1,4 +1,4 @@
-"""One release directory, one atomic switch; killed anywhere, production is whole."""
+"""Deployment: a release directory, an atomic switch, and production whole after every kill."""
 
 import os
 import pickle
@@ -103,13 +103,13 @@ def test_old_releases_go_but_never_the_current_one(deployed: Config) -> None:
 
 
 class Bomb:
-    """An object whose unpickling leaves a mark."""
+    """An object with a file as the effect of unpickling."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        """Say what unpickling calls."""
+        """Return the function to call at unpickling."""
         return os.mkdir, (str(self.mark),)
 
 

@@ -45,26 +45,26 @@ NO_LOG_FLUSH = 2
 
 
 class Trouble:
-    """Counts the calls that change the file system, and makes trouble from the k-th on."""
+    """A counter of the calls to the file system, with faults from the k-th on."""
 
     def __init__(self, k: int, make: Callable[[], None], *, once: bool = False) -> None:
         self.k, self.make, self.once, self.n_calls = k, make, once, 0
 
     def call(self) -> None:
-        """Count one, and make trouble if it is time."""
+        """Count a call, and fail from the k-th on."""
         self.n_calls += 1
         if self.k and (self.n_calls == self.k or (self.n_calls > self.k and not self.once)):
             self.make()
 
 
 class Handle:
-    """A file being written, whose writes are counted."""
+    """A file with counted writes."""
 
     def __init__(self, real: Any, trouble: Trouble) -> None:
         self.real, self.trouble = real, trouble
 
     def write(self, content: bytes) -> int:
-        """Write, unless there is trouble."""
+        """Write, unless a fault is due."""
         self.trouble.call()
         return int(self.real.write(content))
 
@@ -80,7 +80,7 @@ class Handle:
 
 @contextmanager
 def troubled(trouble: Trouble) -> Iterator[None]:
-    """Have every call that changes the file system counted."""
+    """Count every change of the file system."""
     with pytest.MonkeyPatch.context() as patch:
         for name in CALLS:
             real = getattr(os, name)
@@ -103,7 +103,7 @@ def troubled(trouble: Trouble) -> Iterator[None]:
 
 
 def refuse(code: int) -> Callable[[], None]:
-    """Fail as the operating system does."""
+    """Raise the error of the operating system."""
 
     def make() -> None:
         raise OSError(code, os.strerror(code))
@@ -112,7 +112,7 @@ def refuse(code: int) -> Callable[[], None]:
 
 
 def try_everywhere(config: Config, work: Callable[[], object], code: int) -> tuple[int, int]:
-    """Let the k-th and every later call fail, for every k; count places, and switches that came.
+    """Let the k-th and every later call fail, for every k, and count places and switches.
 
     Whatever fails, production is the release before or the one after, whole.
     """
@@ -184,7 +184,7 @@ def test_a_rollback_killed_before_any_call_leaves_the_old_or_the_new_release(
 
 
 def trace(config_path: Path, target: Path) -> list[str]:
-    """Deploy under strace and hand back the calls that matter, in their order."""
+    """Deploy under strace and return the relevant calls in order."""
     command = [
         "strace", "-f", "-y", "-s", "400", "-o", str(target),
         "-e", "trace=fsync,rename,renameat,renameat2,symlink,symlinkat",
@@ -222,7 +222,7 @@ def test_everything_is_durable_before_the_switch_and_the_switch_after_it(
 
 
 def flip_bytes(folder: Path, step: int) -> int:
-    """Flip every step-th byte of every file of a release; each time it must be refused."""
+    """Flip every step-th byte of every file of a release and check for the refusal."""
     n_flipped = 0
     for path in sorted(folder.iterdir()):
         content = path.read_bytes()
@@ -239,7 +239,7 @@ def flip_bytes(folder: Path, step: int) -> int:
 
 
 def is_same_manifest(damaged: bytes, content: bytes) -> bool:
-    """Say whether a flipped byte left a manifest that says what it said, or names another model.
+    """Return whether a flipped byte left the manifest the same or changed the model's name only.
 
     The stamp of the model and the blanks between words are for people, and checked by nothing.
     """
@@ -279,14 +279,14 @@ def mounted(folder: Path, *options: str) -> Iterator[None]:
 
 
 def can_mount() -> bool:
-    """Say whether this machine lets us mount file systems."""
+    """Return whether the machine allows to mount file systems."""
     return (
         os.geteuid() == 0 and shutil.which("mkfs.ext4") is not None and Path("/dev/loop0").exists()
     )
 
 
 def shut_down(folder: Path) -> Callable[[], None]:
-    """Take the power away from a mounted ext4: nothing that is not on the disk by now will be."""
+    """Cut the power of a mounted ext4, with unwritten data lost."""
 
     def make() -> None:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -375,7 +375,7 @@ CLIENT = {"lastmonth_activity": 12, "lastyear_activity": 480, "number_of_employe
 
 
 class Asker(threading.Thread):
-    """Somebody who asks for predictions all the time."""
+    """A client with requests for predictions without a pause."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -383,7 +383,7 @@ class Asker(threading.Thread):
         self.answers: list[tuple[int, str, float]] = []
 
     def run(self) -> None:
-        """Ask until done."""
+        """Send requests until the end."""
         with requests.Session() as session:
             while not self.done.is_set():
                 answer = session.post(f"{self.url}/predict", json={"data": [CLIENT]}, timeout=30)
@@ -395,7 +395,7 @@ class Asker(threading.Thread):
 
 @contextmanager
 def server(config_path: Path) -> Iterator[str]:
-    """Serve an installation as the documented command does, and give its address."""
+    """Serve an installation by the documented command and return the URL."""
     url = f"http://127.0.0.1:{json.loads(config_path.read_text())['api']['port']}"
     command = [sys.executable, "-m", "scripts.app", "--config", str(config_path)]
     log_path = config_path.parent / "service.log"
@@ -417,7 +417,7 @@ def server(config_path: Path) -> Iterator[str]:
 
 
 def roll_back_under_load(config: Config, config_path: Path, n_rollbacks: int) -> None:
-    """Switch between releases while clients ask; every answer is the named release's own."""
+    """Switch between releases under load and check each response against the named release."""
     settings = json.loads(config_path.read_text()) | {"api": {"port": free_port()}}
     config_path.write_text(json.dumps(settings))
     releases = artifacts.list_releases(config.prod_deployment_path)

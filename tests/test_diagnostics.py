@@ -1,7 +1,4 @@
-"""Blank shares, timings and outdated packages, also where they cannot be had.
-
-Ingestion and training are timed on today's input, and nothing of that stays.
-"""
+"""Diagnostics: missing values, durations and outdated packages, also without an answer of pip."""
 
 import json
 import sys
@@ -134,17 +131,17 @@ def test_what_a_run_has_measured_is_not_measured_again(
     deployed: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "a table")
-    found = monitor.find(RunContext(deployed))
+    report = monitor.measure(RunContext(deployed))
     for path in deployed.output_folder_path.iterdir():
         path.unlink()
     for path in deployed.input_folder_path.iterdir():
         path.unlink()
 
-    measured = RunMeasurements({"training": 2.5, "ingestion": 1.5}, found)
+    measured = RunMeasurements({"training": 2.5, "ingestion": 1.5}, report)
     said = json.loads(diagnostics.main(deployed, measured=measured).read_text())
 
     assert said["execution_time"] == [2.5, 1.5]
-    assert said["drift"] == json.loads(json.dumps(monitor.as_members(found)["drift"]))
+    assert said["drift"] == json.loads(json.dumps(monitor.as_members(report)["drift"]))
     assert said["drift"]["n_rows"] == 26
 
 
@@ -167,9 +164,9 @@ def test_pip_is_asked_once_a_day(
     path.write_text(json.dumps({"outdated_dependencies": answer, "packages_at": before, "x": 1}))
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "asked")
 
-    found = diagnostics.recent_packages(path, now)
+    report = diagnostics.recent_packages(path, now)
 
-    assert found == (("asked", now.isoformat()) if is_asked else (answer, before))
+    assert report == (("asked", now.isoformat()) if is_asked else (answer, before))
 
 
 @pytest.mark.parametrize("content", [None, "", "{", '{"outdated_dependencies": "a table"}', "[]"])
@@ -196,31 +193,31 @@ def test_main_writes_what_the_service_hands_out(
         step.main(config)
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "a table")
 
-    found = json.loads(diagnostics.main(config).read_text())
+    report = json.loads(diagnostics.main(config).read_text())
 
     current = release.load_current(config.prod_deployment_path)
     assert current is not None
-    assert found["release"] == current.name
+    assert report["release"] == current.name
     # As /summarise lists them: the features, then the target, and no identifier.
-    assert found["columns"] == [*config.schema.numeric, "exited"]
-    assert found["columns"] == [summary.column for summary in current.model.dataset.summary]
+    assert report["columns"] == [*config.schema.numeric, "exited"]
+    assert report["columns"] == [summary.column for summary in current.model.dataset.summary]
     # One blank of 26 in the first column.
-    assert found["missing_values"] == [pytest.approx(1 / 26), 0, 0, 0]
-    assert list(found["missing_fractions"]) == list(config.schema.columns)
+    assert report["missing_values"] == [pytest.approx(1 / 26), 0, 0, 0]
+    assert list(report["missing_fractions"]) == list(config.schema.columns)
     # Deployed by hand: no run has counted them.
-    assert found["dropped_rows"] is None
-    described = msgspec.convert(found, Diagnosis)
-    assert described.missing_fractions == found["missing_fractions"]
+    assert report["dropped_rows"] is None
+    described = msgspec.convert(report, Diagnosis)
+    assert described.missing_fractions == report["missing_fractions"]
     assert described.dropped_rows is None
-    assert len(found["execution_time"]) == 2
-    assert found["outdated_dependencies"] == "a table"
-    assert found["predictions"]["n_rows"] == 5
-    assert found["measured_at"].endswith("+00:00")
+    assert len(report["execution_time"]) == 2
+    assert report["outdated_dependencies"] == "a table"
+    assert report["predictions"]["n_rows"] == 5
+    assert report["measured_at"].endswith("+00:00")
     # The newest dataset is that of the release, and so are the test data.
-    assert (found["drift"]["n_rows"], found["drift"]["n_compared"]) == (26, 0)
-    assert [column["drift"] for column in found["drift"]["columns"]] == [None] * 4
-    assert found["production_score"]["f1"] == found["production_score"]["f1_at_deployment"]
-    assert found["production_score"]["has_fallen"] is False
+    assert (report["drift"]["n_rows"], report["drift"]["n_compared"]) == (26, 0)
+    assert [column["drift"] for column in report["drift"]["columns"]] == [None] * 4
+    assert report["production_score"]["f1"] == report["production_score"]["f1_at_deployment"]
+    assert report["production_score"]["has_fallen"] is False
 
 
 def test_main_wants_a_model_in_production(config: Config) -> None:
@@ -243,11 +240,11 @@ def test_drift_since_the_deployment_is_in_the_diagnostics(
     write_csv(deployed.input_folder_path / "c.csv", rows)
     ingestion.main(deployed)
 
-    found = json.loads(diagnostics.main(deployed).read_text())["drift"]
+    report = json.loads(diagnostics.main(deployed).read_text())["drift"]
 
-    assert (found["n_reference_rows"], found["n_compared"]) == (26, 60)
-    assert "lastmonth_activity" in found["drifted"]
-    months = next(c for c in found["columns"] if c["column"] == "lastmonth_activity")
+    assert (report["n_reference_rows"], report["n_compared"]) == (26, 60)
+    assert "lastmonth_activity" in report["drifted"]
+    months = next(c for c in report["columns"] if c["column"] == "lastmonth_activity")
     assert months["has_drifted"]
     assert months["drift"] > months["drift_limit"]
 
@@ -259,10 +256,10 @@ def test_without_a_dataset_the_rest_is_still_measured(
     for path in deployed.output_folder_path.iterdir():
         path.unlink()
 
-    found = json.loads(diagnostics.main(deployed).read_text())
+    report = json.loads(diagnostics.main(deployed).read_text())
 
-    assert found["drift"] is found["production_score"] is None
-    assert len(found["execution_time"]) == 2
+    assert report["drift"] is report["production_score"] is None
+    assert len(report["execution_time"]) == 2
     assert "Nothing could be compared with the deployment" in caplog.text
 
 
@@ -285,9 +282,9 @@ def test_the_package_index_is_asked_while_the_rest_is_measured(
     monkeypatch.setattr(diagnostics, "outdated_packages", answer)
     monkeypatch.setattr(diagnostics, "describe_live", describe_live)
 
-    said = json.loads(diagnostics.main(deployed).read_text())
+    report = json.loads(diagnostics.main(deployed).read_text())
 
-    assert said["outdated_dependencies"] == "a table"
+    assert report["outdated_dependencies"] == "a table"
     assert "Asking the package index which packages are outdated, up to 30 s" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""From a folder of CSV files to one clean, dated table."""
+"""Ingestion of a folder of CSV files into a clean, dated dataset."""
 
 from pathlib import Path
 
@@ -41,24 +41,24 @@ def test_added_cleaning_comes_before_duplicates_are_dropped_however_much_memory_
     )
     engine = EngineSettings(memory_limit_gb=memory_limit_gb)
 
-    made = ingestion.main(msgspec.structs.replace(config, engine=engine))
+    ingested = ingestion.main(msgspec.structs.replace(config, engine=engine))
 
-    assert made.dataset_path.read_text().splitlines() == [HEADER, "a,1,2,3,0", "b,5,2,3,1"]
+    assert ingested.dataset_path.read_text().splitlines() == [HEADER, "a,1,2,3,0", "b,5,2,3,1"]
 
 
 def test_main_writes_the_rows_of_all_files_without_duplicates(config: Config) -> None:
-    made = ingestion.main(config)
+    ingested = ingestion.main(config)
 
-    written = pd.read_csv(made.dataset_path)
-    assert made.n_rows == len(written) == 26
+    written = pd.read_csv(ingested.dataset_path)
+    assert ingested.n_rows == len(written) == 26
     assert written["corporation"].tolist() == [f"c{number:02d}" for number in range(26)]
     assert written["exited"].sum() == 12
 
 
 def test_main_lists_the_files_it_used_in_name_order(config: Config) -> None:
-    made = ingestion.main(config)
+    ingested = ingestion.main(config)
 
-    listed = Kind.INGESTED.path(config.output_folder_path, made.stamp).read_text().splitlines()
+    listed = Kind.INGESTED.path(config.output_folder_path, ingested.stamp).read_text().splitlines()
     assert [Path(line).name for line in listed] == ["a.csv", "b.csv"]
 
 
@@ -75,24 +75,24 @@ def test_a_dataset_without_its_list_of_files_does_not_count(config: Config) -> N
 def test_main_writes_rejected_rows_with_file_line_column_and_reason(config: Config) -> None:
     write_csv(config.input_folder_path / "c.csv", ["z,text,1,1,1", "y,5,5,5,0"])
 
-    made = ingestion.main(config)
+    ingested = ingestion.main(config)
 
-    rejected = pd.read_csv(Kind.REJECTED.path(config.output_folder_path, made.stamp))
+    rejected = pd.read_csv(Kind.REJECTED.path(config.output_folder_path, ingested.stamp))
     assert rejected[["file", "line", "column"]].to_numpy().tolist() == [
         ["c.csv", 2, "lastmonth_activity"]
     ]
     assert "expected a number" in rejected["reason"][0]
-    assert made.n_rows == 27
+    assert ingested.n_rows == 27
 
 
 def test_main_uses_the_other_files_when_one_is_refused(config: Config) -> None:
     (config.input_folder_path / "bad.csv").write_bytes(b"\xff\xfec\x00o\x00")
 
-    made = ingestion.main(config)
+    ingested = ingestion.main(config)
 
-    refused = [reading.path.name for reading in made.readings if reading.refused]
+    refused = [reading.path.name for reading in ingested.readings if reading.refused]
     assert refused == ["bad.csv"]
-    assert made.n_rows == 26
+    assert ingested.n_rows == 26
 
 
 def test_main_says_why_when_nothing_is_usable_and_writes_nothing(config: Config) -> None:
@@ -134,12 +134,12 @@ def test_rows_without_a_label_are_clients_and_leave_the_dataset_as_it_is(config:
     before = ingestion.main(config)
     write_csv(config.input_folder_path / "c.csv", ["today1,5,,7,", "today2,1.5,6,7, "])
 
-    made = ingestion.main(config)
+    ingested = ingestion.main(config)
 
-    assert made.clients["corporation"].tolist() == ["today1", "today2"]
-    assert made.dataset_path.read_bytes() == before.dataset_path.read_bytes()
-    assert made.n_rows == 26
-    assert not Kind.REJECTED.path(config.output_folder_path, made.stamp).exists()
+    assert ingested.clients["corporation"].tolist() == ["today1", "today2"]
+    assert ingested.dataset_path.read_bytes() == before.dataset_path.read_bytes()
+    assert ingested.n_rows == 26
+    assert not Kind.REJECTED.path(config.output_folder_path, ingested.stamp).exists()
     assert before.clients.empty
 
 
@@ -158,9 +158,9 @@ def test_of_several_rows_of_a_client_the_last_counts(
 ) -> None:
     write_csv(config.input_folder_path / "c.csv", rows)
 
-    made = ingestion.main(config)
+    ingested = ingestion.main(config)
 
-    assert made.clients["lastmonth_activity"].tolist() == months
+    assert ingested.clients["lastmonth_activity"].tolist() == months
 
 
 def test_clients_of_two_identifiers_are_told_apart_by_both(config: Config) -> None:
@@ -170,9 +170,9 @@ def test_clients_of_two_identifiers_are_told_apart_by_both(config: Config) -> No
     )
     write_csv(config.input_folder_path / "c.csv", ["x,1,2,3,", "x,4,5,6,", "x,7,8,3,"])
 
-    made = ingestion.main(msgspec.structs.replace(config, schema=schema))
+    ingested = ingestion.main(msgspec.structs.replace(config, schema=schema))
 
-    assert made.clients["lastmonth_activity"].tolist() == [4, 7]
+    assert ingested.clients["lastmonth_activity"].tolist() == [4, 7]
 
 
 def test_a_folder_of_nothing_but_clients_without_a_label_is_read(config: Config) -> None:
@@ -180,10 +180,10 @@ def test_a_folder_of_nothing_but_clients_without_a_label_is_read(config: Config)
         path.unlink()
     write_csv(config.input_folder_path / "today.csv", ["x,1,2,3,"])
 
-    made = ingestion.main(config)
+    ingested = ingestion.main(config)
 
-    assert made.clients["corporation"].tolist() == ["x"]
-    assert made.n_rows == 0
+    assert ingested.clients["corporation"].tolist() == ["x"]
+    assert ingested.n_rows == 0
     with pytest.raises(InsufficientDataError, match="0 rows cannot be split"):
         training.main(config)
 
@@ -229,14 +229,14 @@ def test_equal_rows_are_dropped_with_ids_or_where_that_is_declared(
     write_equal_rows(config, many=is_many)
     n_read = 6 + (9990 if is_many else 0)
 
-    made = ingestion.main(config)
+    ingested = ingestion.main(config)
 
-    assert made.n_rows == n_read - n_dropped
-    assert made.dropped == Dropped(n_dropped, 2 if n_dropped else 0)
-    counts = f"Of {n_read} rows {made.n_rows} are used, 0 were rejected, {n_dropped} dropped"
+    assert ingested.n_rows == n_read - n_dropped
+    assert ingested.dropped == Dropped(n_dropped, 2 if n_dropped else 0)
+    counts = f"Of {n_read} rows {ingested.n_rows} are used, 0 were rejected, {n_dropped} dropped"
     assert f"{counts} and 0 have no label (0 clients)." in caplog.text
-    said = "Dropped 3 rows (2 of clients who left, 1 who stayed): equal to an earlier row."
-    assert (said in caplog.text) == bool(n_dropped)
+    message = "Dropped 3 rows (2 of clients who left, 1 who stayed): equal to an earlier row."
+    assert (message in caplog.text) == bool(n_dropped)
 
 
 def test_own_cleaning_is_done_where_equal_rows_are_kept(
@@ -246,12 +246,12 @@ def test_own_cleaning_is_done_where_equal_rows_are_kept(
     write_equal_rows(config, many=False)
     monkeypatch.setattr(ingestion, "clean_more", lambda table: table[table["calls"] < 7])
 
-    made = ingestion.main(msgspec.structs.replace(config, schema=PLAIN))
+    ingested = ingestion.main(msgspec.structs.replace(config, schema=PLAIN))
 
-    assert (made.n_rows, made.dropped) == (5, Dropped(1, 1))
+    assert (ingested.n_rows, ingested.dropped) == (5, Dropped(1, 1))
     # Nothing equal was dropped, so nothing of the kind is said.
-    said = "Dropped 1 rows (1 of clients who left, 0 who stayed): left out by clean_more.\n"
-    assert said in caplog.text
+    message = "Dropped 1 rows (1 of clients who left, 0 who stayed): left out by clean_more.\n"
+    assert message in caplog.text
 
 
 @pytest.mark.parametrize(("declared", "n_rows"), [(None, 6), (True, 3), (False, 6)])

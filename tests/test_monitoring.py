@@ -1,4 +1,4 @@
-"""What is found of the newest data and the production model, and how it is said."""
+"""Monitoring of the newest data and the production model, and the description of the result."""
 
 import logging
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from tests.conftest import SMALL_ROWS, make_rows, write_csv
 
 
 def deliver(config: Config, name: str, rows: list[str]) -> Path:
-    """Put a further extract into the input folder and ingest all of them."""
+    """Put a further extract into the input folder and ingest the folder."""
     write_csv(config.input_folder_path / name, rows)
     return ingestion.main(config).dataset_path
 
@@ -151,8 +151,8 @@ def test_what_f1_was_made_of_is_read_off_the_score(
     assert found == expected
 
 
-def make_findings() -> MonitoringResult:
-    """Make findings by hand: one column drifted in both ways, one did not."""
+def make_result() -> MonitoringResult:
+    """Make a result by hand: a column with drift, also in missing values, and a column without."""
     drifted = ColumnDrift(
         column="balance",
         kind=ColumnKind.NUMERIC,
@@ -178,7 +178,7 @@ def make_findings() -> MonitoringResult:
 
 
 def test_findings_are_spelled_as_a_table_and_two_sentences() -> None:
-    lines = monitoring.format_findings(make_findings()).splitlines()
+    lines = monitoring.format_result(make_result()).splitlines()
 
     assert lines[0].split() == [
         "column", "kind", "blank", "mean", "median", "SD", "drift", "limit", "blanks", "limit",
@@ -206,7 +206,7 @@ def train_and_deploy(config: Config, dataset_path: Path) -> None:
 
 
 def test_what_was_found_stands_while_the_same_release_serves(deployed: Config) -> None:
-    found = monitor.find(RunContext(deployed))
+    found = monitor.measure(RunContext(deployed))
 
     assert monitor.follow_up(found, RunContext(deployed)) is found
 
@@ -216,9 +216,9 @@ def test_after_a_deployment_the_dataset_has_not_drifted_and_is_not_read_again(
 ) -> None:
     rows = [f"n{i},{500 + i},{120 + 12 * i},{10 + i % 51},1" for i in range(60)]
     path = deliver(deployed, "c.csv", rows)
-    before = monitor.find(RunContext(deployed), path)
+    before = monitor.measure(RunContext(deployed), path)
     train_and_deploy(deployed, path)
-    read_again = monitor.find(RunContext(deployed), path)
+    read_again = monitor.measure(RunContext(deployed), path)
     path.unlink()
 
     found = monitor.follow_up(before, RunContext(deployed))
@@ -231,7 +231,7 @@ def test_after_a_deployment_the_dataset_has_not_drifted_and_is_not_read_again(
 
 
 def test_after_a_change_of_schema_the_dataset_is_read_again(deployed: Config) -> None:
-    before = monitor.find(RunContext(deployed))
+    before = monitor.measure(RunContext(deployed))
     schema = msgspec.structs.replace(
         deployed.schema, numeric=deployed.schema.numeric[:2], categorical=("number_of_employees",)
     )

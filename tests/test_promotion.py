@@ -1,4 +1,4 @@
-"""Whether the candidate replaces production."""
+"""The decision whether the candidate replaces production."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ def test_main_names_candidate_and_production(deployed: Config) -> None:
 
 
 def declare(config: Config, **columns: object) -> Config:
-    """Edit the schema as a person does, and train by it."""
+    """Edit the schema as a person does, and train with the new schema."""
     edited = msgspec.structs.replace(
         config, schema=msgspec.structs.replace(config.schema, **columns)
     )
@@ -117,7 +117,7 @@ def test_numbers_and_categories_that_are_lost_are_both_named(deployed: Config) -
 
 @pytest.fixture
 def run(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """A way to run the program by its command line, leaving the logging to pytest."""
+    """Return a function to run the command line, with logging left to pytest."""
     monkeypatch.setattr(console, "set_up_logging", lambda: None)
 
     def invoke(*arguments: str) -> Result:

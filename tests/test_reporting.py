@@ -1,4 +1,4 @@
-"""The confusion matrix and the charts as a person, and the service, find them."""
+"""The confusion matrix and the charts, for a person and for the service."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def plot(y: list[int], predicted: list[int], title: str = "a title") -> Figure:
 
 
 def texts_of(figure: Figure) -> list[str]:
-    """Read the four cells, row by row."""
+    """Return the texts of the four cells, row by row."""
     return [text.get_text() for text in figure.axes[0].texts]
 
 
@@ -99,7 +99,7 @@ def test_text_keeps_inside_the_picture_and_off_the_other_cells() -> None:
     ],
 )
 def test_the_classes_are_called_as_in_the_table(schema: Schema, words: tuple[str, str]) -> None:
-    assert model_charts.class_words(schema) == words
+    assert model_charts.class_names(schema) == words
 
 
 def test_main_draws_the_model_in_production(
@@ -108,9 +108,9 @@ def test_main_draws_the_model_in_production(
     headers = []
     draw_really = chart_style.draw
 
-    def note(drawing: chart_style.Drawing, look: chart_style.Theme, header: str = "") -> Figure:
+    def note(drawing: chart_style.Drawing, theme: chart_style.Theme, header: str = "") -> Figure:
         headers.append(header)
-        return draw_really(drawing, look, header)
+        return draw_really(drawing, theme, header)
 
     monkeypatch.setattr(chart_style, "draw", note)
 

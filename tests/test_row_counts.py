@@ -86,12 +86,12 @@ def count(readings: Sequence[FileReading], labels: Iterable[int]) -> Counts:
 
 
 def by_rows(paths: list[Path]) -> Counts:
-    table, readings = dataset.read_few(paths, SCHEMA, needs_label=False)
+    table, readings = dataset.read_small_files(paths, SCHEMA, needs_label=False)
     return count(readings, table["exited"])
 
 
 def by_blocks(paths: list[Path]) -> Counts:
-    table, readings = dataset.read_many(paths, SCHEMA, needs_label=False)
+    table, readings = dataset.read_large_files(paths, SCHEMA, needs_label=False)
     return count(readings, table["exited"])
 
 
@@ -180,7 +180,7 @@ def test_rows_between_which_only_a_cr_stands_are_rejected_aloud(
     path.write_text(HEADER + "\n" + "\r".join(rows), newline="")
 
     assert read([path]) == Counts([(1, 1)], 0, 0)
-    _, (found,) = dataset.read_few([path], SCHEMA)
+    _, (found,) = dataset.read_small_files([path], SCHEMA)
     assert found.rejected[0].reason == "expected lines that end with LF or CR LF, found a CR alone"
 
 

@@ -1,4 +1,4 @@
-"""Whom to call, on the command line."""
+"""The worklist on the command line."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ def run(config_path: Path, *arguments: str) -> Result:
 
 
 def lines_of(result: Result) -> list[str]:
-    """Read the lines of a good answer."""
+    """Return the lines of a successful output."""
     assert result.exit_code == 0, result.output
     return result.stdout.splitlines()
 

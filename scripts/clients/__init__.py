@@ -1,1 +1,1 @@
-"""Today's clients: scores, worklist, history, outcomes."""
+"""The clients: scores, worklist, history and outcomes."""

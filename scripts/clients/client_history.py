@@ -1,7 +1,4 @@
-"""Tells all of one client: the last score, why it is so, why it changed, and the history.
-
-Tells whether predictions came true, from the outcomes in the records.
-"""
+"""The history of a client and the outcomes of the predictions, from the records."""
 
 import difflib
 import math
@@ -29,21 +26,21 @@ from scripts.records import clients
 from scripts.records.runs import Row
 
 SMALLEST_EFFECT = 1e-12
-MAX_NEAR = 5
-# Among so many clients a slip of the pen is looked for within a second.
+MAX_SIMILAR = 5
+# A misspelled name is compared with so many clients within a second.
 MAX_COMPARED = 20_000
 
 
-def format_movement(column: str, before: Value, after: Value, effect: float) -> str:
-    """Spell in plain words what a column that moved did."""
-    then, now = (explanation.format_value(math.nan if v is None else v) for v in (before, after))
+def describe_movement(column: str, before: Value, after: Value, effect: float) -> str:
+    """Describe the change of a column's value and the effect on the risk."""
+    old, new = (explanation.format_value(math.nan if v is None else v) for v in (before, after))
     direction = "raised" if effect > 0 else "lowered"
-    moved = f"from {then} to {now}" if then != now else f"still {then}"
+    moved = f"from {old} to {new}" if old != new else f"still {old}"
     return f"{column} {moved}: {direction} the risk"
 
 
-def format_change(movements: Sequence[Movement], retraining: float, *, is_retrained: bool) -> str:
-    """Say in a line what changed the risk of a client."""
+def describe_change(movements: Sequence[Movement], retraining: float, *, is_retrained: bool) -> str:
+    """Describe the causes of a change of risk in one line."""
     parts = [movement.text for movement in movements[: explanation.N_REASONS]]
     if is_retrained:
         direction = "raised" if retraining > 0 else "lowered"
@@ -52,10 +49,10 @@ def format_change(movements: Sequence[Movement], retraining: float, *, is_retrai
 
 
 def explain_change(old: Model, new: Model, before: ScoreEntry, after: ScoreEntry) -> Change:
-    """Split the change between two scores of a client; the strongest movement comes first."""
-    then = explanation.as_columns(old, before.values)
-    now = explanation.as_columns(new, after.values)
-    split = explanation.split_change(old, new, then, now)
+    """Split the change between two scores of a client into movements, the strongest first."""
+    old_columns = explanation.as_columns(old, before.values)
+    new_columns = explanation.as_columns(new, after.values)
+    split = explanation.split_change(old, new, old_columns, new_columns)
     effects = {name: float(part[0]) for name, part in split.movements.items()}
     movements = []
     for name in sorted(effects, key=lambda name: -abs(effects[name])):
@@ -66,7 +63,7 @@ def explain_change(old: Model, new: Model, before: ScoreEntry, after: ScoreEntry
             new_value = old_value
         if abs(effects[name]) < SMALLEST_EFFECT and old_value == new_value:
             continue
-        text = format_movement(name, old_value, new_value, effects[name])
+        text = describe_movement(name, old_value, new_value, effects[name])
         movements.append(
             Movement(
                 column=name, before=old_value, after=new_value, effect=effects[name], text=text
@@ -84,33 +81,33 @@ def explain_change(old: Model, new: Model, before: ScoreEntry, after: ScoreEntry
         movements=movements,
         retraining=retraining,
         is_retrained=is_retrained,
-        text=format_change(movements, retraining, is_retrained=is_retrained),
+        text=describe_change(movements, retraining, is_retrained=is_retrained),
     )
 
 
 def are_comparable(old: Model, new: Model) -> bool:
-    """Say whether no column was a number for one model and a category for the other."""
+    """Return whether no column is numeric for one model and categorical for another."""
     return not (
         set(old.schema.numeric) & set(new.schema.categorical)
         or set(old.schema.categorical) & set(new.schema.numeric)
     )
 
 
-def find_near(connection: Connection, client: str) -> list[str]:
-    """List a few clients whose name contains a text, else those whose name is most like it."""
-    near = clients.names_with(connection, client, MAX_NEAR) if client.strip() else []
+def find_similar_names(connection: Connection, client: str) -> list[str]:
+    """Find a few names of clients with a text in the name, else the most similar names."""
+    names = clients.names_with(connection, client, MAX_SIMILAR) if client.strip() else []
     scoring = clients.last_scoring(connection)
-    if near or scoring is None:
-        return near
+    if names or scoring is None:
+        return names
     names = clients.names_of_scoring(connection, scoring["id"], MAX_COMPARED)
     by_folded = {name.casefold(): name for name in names}
-    found = difflib.get_close_matches(client.casefold(), list(by_folded), n=MAX_NEAR)
-    return [by_folded[name] for name in found]
+    similar = difflib.get_close_matches(client.casefold(), list(by_folded), n=MAX_SIMILAR)
+    return [by_folded[name] for name in similar]
 
 
 @dataclass(frozen=True)
 class Term:
-    """The part of one column in a client's log-odds, beside a typical client who stays."""
+    """The part of a column in a client's log-odds, beside a typical client of those who stay."""
 
     column: str
     value: Value
@@ -119,16 +116,16 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Sum:
-    """A client's log-odds: those of a typical client who stays, plus one term per column."""
+class LogOddsSum:
+    """The log-odds of a client: those of a typical client plus a term per column."""
 
     typical_log_odds: float
     terms: list[Term]
     log_odds: float
 
 
-def split_risk(connection: Connection, score: ScoreEntry) -> Sum:
-    """Split the log-odds of a score into terms beside a typical client, the strongest first.
+def split_risk(connection: Connection, score: ScoreEntry) -> LogOddsSum:
+    """Split the log-odds of a score into terms per column, the strongest first.
 
     Parameters
     ----------
@@ -139,37 +136,37 @@ def split_risk(connection: Connection, score: ScoreEntry) -> Sum:
 
     Returns
     -------
-    Sum
+    LogOddsSum
         The typical client's log-odds and all terms add up to the client's log-odds.
     """
-    used = worklist.read_model(connection, score.model_stamp)
+    model = worklist.read_model(connection, score.model_stamp)
     columns, typical = (
-        explanation.as_columns(used, score.values),
-        explanation.typical_values(used),
+        explanation.as_columns(model, score.values),
+        explanation.typical_values(model),
     )
-    effects = explanation.effects_beside_typical(used, columns, typical)
+    effects = explanation.effects_beside_typical(model, columns, typical)
     terms = [
         Term(name, score.values[name], typical[name], float(effect[0]))
         for name, effect in sorted(effects.items(), key=lambda item: -abs(item[1][0]))
     ]
-    return Sum(
-        typical_log_odds=explanation.sum_of_terms(used, explanation.as_columns(used, typical)),
+    return LogOddsSum(
+        typical_log_odds=explanation.sum_of_terms(model, explanation.as_columns(model, typical)),
         terms=terms,
-        log_odds=explanation.sum_of_terms(used, columns),
+        log_odds=explanation.sum_of_terms(model, columns),
     )
 
 
 def client_page(
     connection: Connection, settings: WorklistSettings, client: str
 ) -> ClientDetails | None:
-    """Tell all of one client; None if he was never scored.
+    """Return the details of a client, None for a client without a score.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
         A transaction that reads.
     settings : WorklistSettings
-        How many clients the team can call.
+        With the capacity of the team.
     client : str
         The name.
     """
@@ -179,10 +176,10 @@ def client_page(
     stamps = dict.fromkeys(row["model_stamp"] for row in rows)
     models = {stamp: worklist.read_model(connection, stamp) for stamp in stamps}
     history = [worklist.as_score(row, models[row["model_stamp"]]) for row in rows]
-    used = models[history[0].model_stamp]
+    model = models[history[0].model_stamp]
     change = None
-    if len(history) > 1 and are_comparable(models[history[1].model_stamp], used):
-        change = explain_change(models[history[1].model_stamp], used, history[1], history[0])
+    if len(history) > 1 and are_comparable(models[history[1].model_stamp], model):
+        change = explain_change(models[history[1].model_stamp], model, history[1], history[0])
     scoring = clients.last_scoring(connection)
     n_listed = worklist.list_length(settings)
     ended = clients.outcomes_of_client(connection, client)
@@ -190,7 +187,7 @@ def client_page(
         client=client,
         is_current=scoring is not None and scoring["id"] == rows[0]["scoring_id"],
         last=history[0],
-        reasons=worklist.list_reasons(used, explanation.as_columns(used, history[0].values))[0],
+        reasons=worklist.list_reasons(model, explanation.as_columns(model, history[0].values))[0],
         change=change,
         history=history,
         outcomes=[worklist.as_outcome(row, n_listed) for row in ended],
@@ -199,7 +196,7 @@ def client_page(
 
 
 def as_followed(row: Row, n_listed: int) -> FollowedClient:
-    """Give an outcome as it is counted."""
+    """Return an outcome of the records as a followed client."""
     return FollowedClient(
         client=row["client"],
         scored_at=row["scored_at"],
@@ -212,14 +209,14 @@ def as_followed(row: Row, n_listed: int) -> FollowedClient:
 
 
 def outcomes_page(connection: Connection, settings: WorklistSettings) -> Outcomes:
-    """Tell whether predictions came true.
+    """Return the outcomes beside the predictions, with precision and recall of the worklist.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
         A transaction that reads.
     settings : WorklistSettings
-        How many clients the team can call; so many of each scoring count as listed.
+        With the capacity of the team. So many clients of each scoring count as listed.
     """
     rows, n_listed = clients.list_outcomes(connection), worklist.list_length(settings)
     counted = outcome_metrics.follow_up([as_followed(row, n_listed) for row in rows])

@@ -1,4 +1,4 @@
-"""Spells whom to call, one client, and what became of clients, for people and spreadsheets."""
+"""Formatting of the worklist, a client's history and the outcomes for people and spreadsheets."""
 
 import math
 from collections.abc import Sequence
@@ -18,36 +18,36 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def printable(text: str) -> str:
-    """Spell a text so that it cannot steer a terminal."""
+    """Return a text without control characters, safe for a terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def format_change(change: float | None) -> str:
-    """Spell the change of a probability in percentage points."""
+def format_percentage_points(change: float | None) -> str:
+    """Format the change of a probability in percentage points."""
     return "" if change is None else f"{100 * change:+.1f}"
 
 
 def format_entry(entry: WorklistEntry) -> list[str]:
-    """Spell a client as the cells of one line."""
+    """Return an entry of the worklist as a row of a printed table."""
     why = "; ".join(reason.text for reason in entry.reasons)
     return [
         str(entry.position),
         printable(entry.client),
         "" if entry.band == NO_DATA else f"{entry.probability:.1%}",
         entry.band,
-        format_change(entry.change),
+        format_percentage_points(entry.change),
         "too many blanks to say" if entry.band == NO_DATA else printable(why),
     ]
 
 
 def format_entries(entries: Sequence[WorklistEntry]) -> str:
-    """Spell clients as a table for a person."""
+    """Format the worklist as a printed table."""
     header = ["#", "client", "risk", "band", "change", "why"]
     return format_columns([header, *map(format_entry, entries)])
 
 
-def as_cells(entry: WorklistEntry) -> list[str | int | float | None]:
-    """Give a client as the cells of a CSV row."""
+def csv_cells(entry: WorklistEntry) -> list[str | int | float | None]:
+    """Return an entry of the worklist as a row of a CSV file."""
     why: list[str | None] = [reason.text for reason in entry.reasons]
     why += [None] * (N_REASON_COLUMNS - len(why))
     return [
@@ -63,12 +63,12 @@ def as_cells(entry: WorklistEntry) -> list[str | int | float | None]:
 
 
 def format_entries_as_csv(entries: Sequence[WorklistEntry]) -> str:
-    """Spell clients as CSV that no spreadsheet takes for formulas."""
-    return safe_csv.format_csv(HEADER, map(as_cells, entries))
+    """Format the worklist as CSV without formulas for a spreadsheet."""
+    return safe_csv.format_csv(HEADER, map(csv_cells, entries))
 
 
 def format_head(page: Worklist) -> str:
-    """Say in a few lines what a list is of."""
+    """Return the lines above a worklist: counts, scoring and expected share of the exits."""
     if page.scored_at is None:
         return "No client has been scored yet: add rows without a label to the input folder."
     counts = ", ".join(f"{count} {band}" for band, count in sorted(page.bands.items()))
@@ -86,12 +86,12 @@ def format_head(page: Worklist) -> str:
 
 
 def format_effect(effect: float) -> str:
-    """Spell an effect on the log-odds."""
+    """Format an effect on the log-odds."""
     return f"{effect:+.4f}"
 
 
 def format_split(change: Change) -> str:
-    """Spell the change of a client's log-odds, term by term."""
+    """Format the change of a client's log-odds as a table of terms."""
     rows = [[printable(m.text), format_effect(m.effect)] for m in change.movements]
     if change.is_retrained:
         rows.append(["the model was trained again", format_effect(change.retraining)])
@@ -104,13 +104,13 @@ def format_split(change: Change) -> str:
 
 
 def format_sparkline(probabilities: Sequence[float]) -> str:
-    """Draw probabilities over time as a small line of bars."""
+    """Return probabilities over time as a line of block characters."""
     top = len(BARS) - 1
     return "".join(BARS[min(top, math.floor(p * len(BARS)))] for p in probabilities)
 
 
 def format_client(page: ClientDetails) -> str:
-    """Spell one client for a person."""
+    """Format the details of a client as text."""
     last = page.last
     state = "" if page.is_current else " (not among today's clients)"
     parts = [
@@ -124,14 +124,14 @@ def format_client(page: ClientDetails) -> str:
     rows = [[s.scored_at, f"{s.probability:.1%}", s.band, s.release] for s in page.history]
     line = format_sparkline([score.probability for score in reversed(page.history)])
     parts.append(f"History {line}\n{format_columns(rows)}")
-    for ended in page.outcomes:
-        what = "left" if ended.exited else "stayed"
-        parts.append(f"Known at {ended.known_at}: {what}; predicted {ended.probability:.1%}.")
+    for outcome in page.outcomes:
+        result = "left" if outcome.exited else "stayed"
+        parts.append(f"Known at {outcome.known_at}: {result}; predicted {outcome.probability:.1%}.")
     return "\n\n".join(filter(None, parts))
 
 
 def format_outcomes(page: Outcomes) -> str:
-    """Spell what became of the clients for a person."""
+    """Format the outcomes as text."""
     parts = [page.text]
     if page.is_enough:
         days = page.warning_days_median

@@ -1,4 +1,4 @@
-"""What is answered about clients, as types: for the API, the command line and the pages."""
+"""The response types about clients for the API, the command line and the pages."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class Interval(Struct, frozen=True, kw_only=True):
-    """A share with its 95 % interval and the counts behind it; no share of nothing."""
+    """A share with the 95 % interval and the counts, null without a whole."""
 
     n_part: Count
     n_whole: Count
@@ -19,7 +19,7 @@ class Interval(Struct, frozen=True, kw_only=True):
 
 
 class ReasonEntry(Struct, frozen=True, kw_only=True):
-    """What one column adds to the log-odds of a client beside a typical one who stays."""
+    """The part of a column in a client's log-odds, beside a typical client of those who stay."""
 
     column: str
     value: float | str | None
@@ -33,7 +33,7 @@ Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class WorklistEntry(Struct, frozen=True, kw_only=True):
-    """A client on the list; the change is that of the probability since the score before."""
+    """A client on the worklist, with the change of the probability since the previous score."""
 
     position: Count
     client: str
@@ -46,7 +46,7 @@ class WorklistEntry(Struct, frozen=True, kw_only=True):
 
 
 class Capacity(Struct, frozen=True, kw_only=True):
-    """What share of the exits a list of the length that the team can call is expected to catch."""
+    """The expected share of the exits on a list as long as the capacity of the team."""
 
     n_listed: Count
     listed_fraction: Fraction
@@ -55,7 +55,7 @@ class Capacity(Struct, frozen=True, kw_only=True):
 
 
 class Worklist(Struct, frozen=True, kw_only=True):
-    """Today's clients, those first who are likeliest to leave; counts are of all of them."""
+    """Today's clients by falling probability of leaving, and counts over the whole list."""
 
     clients: list[WorklistEntry]
     n_clients: Count
@@ -70,7 +70,7 @@ class Worklist(Struct, frozen=True, kw_only=True):
 
 
 class ScoreEntry(Struct, frozen=True, kw_only=True):
-    """What was said of a client at one time; contributions and the intercept give the log-odds."""
+    """A score of a client, with contributions adding up to the log-odds with the intercept."""
 
     scored_at: Moment
     probability: Fraction
@@ -84,7 +84,7 @@ class ScoreEntry(Struct, frozen=True, kw_only=True):
 
 
 class Movement(Struct, frozen=True, kw_only=True):
-    """What one column, having moved, did to the log-odds of a client."""
+    """The effect of a changed value on the log-odds of a client."""
 
     column: str
     before: float | str | None
@@ -94,7 +94,7 @@ class Movement(Struct, frozen=True, kw_only=True):
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """How the log-odds changed since the score before: movements and retraining add up to it."""
+    """The change of the log-odds since the previous score: the sum of movements and retraining."""
 
     before_at: Moment
     after_at: Moment
@@ -109,7 +109,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class OutcomeEntry(Struct, frozen=True, kw_only=True):
-    """What became of a client, beside what was said of him before."""
+    """The outcome of a client beside the last prediction."""
 
     client: str
     exited: bool
@@ -123,7 +123,7 @@ class OutcomeEntry(Struct, frozen=True, kw_only=True):
 
 
 class ClientDetails(Struct, frozen=True, kw_only=True):
-    """One client: the last score, why, why it changed, and all scores, newest first."""
+    """A client: last score, reasons, causes of the change, and every score, newest first."""
 
     client: str
     is_current: bool
@@ -136,7 +136,7 @@ class ClientDetails(Struct, frozen=True, kw_only=True):
 
 
 class DecileEntry(Struct, frozen=True, kw_only=True):
-    """Predicted and realised exits where the probability was from low up to high."""
+    """Predicted and realised exits of a tenth of the clients by probability."""
 
     low: Fraction
     high: Fraction
@@ -146,7 +146,7 @@ class DecileEntry(Struct, frozen=True, kw_only=True):
 
 
 class Outcomes(Struct, frozen=True, kw_only=True):
-    """Whether predictions came true; shares say little while `is_enough` is false."""
+    """The outcomes beside the predictions, with unreliable shares while `is_enough` is false."""
 
     is_enough: bool
     text: str

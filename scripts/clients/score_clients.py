@@ -1,7 +1,4 @@
-"""Scores today's clients at the end of a run, and joins the outcomes that have become known.
-
-Joins the outcomes of clients, when they become known, to what was said of them before.
-"""
+"""The scoring of today's clients at the end of a run, and the join of outcomes to older scores."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -35,33 +32,33 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TodaysClients:
-    """Today's clients: their names, and their values as the model in production wants them."""
+    """The names of today's clients, and the values of the production model's columns."""
 
     names: list[str]
     columns: Columns
     values: list[str]
 
 
-def format_rows(parts: Iterable[NDArray[Any]]) -> list[str]:
-    """Spell each row of several columns as a JSON array; NaN is null."""
+def encode_rows(parts: Iterable[NDArray[Any]]) -> list[str]:
+    """Encode each row of several columns as a JSON array, with null for NaN."""
     rows = zip(*(part.tolist() for part in parts), strict=True)
     return [msgspec.json.encode(row).decode() for row in rows]
 
 
-def format_columns(schema: Schema) -> str:
-    """Spell the columns by which labelled rows are told apart."""
+def encode_columns(schema: Schema) -> str:
+    """Encode the columns behind a row hash as JSON."""
     return msgspec.json.encode([schema.ids, schema.features, schema.target]).decode()
 
 
-def extract_columns(table: pd.DataFrame, schema: Schema, used: Model) -> Columns:
-    """Take from today's clients what the model in production wants to know.
+def extract_columns(table: pd.DataFrame, schema: Schema, model: Model) -> Columns:
+    """Return the production model's columns of today's clients.
 
     Raises
     ------
     DatasetError
-        If the input is read by another schema than that model's.
+        If the schema of the input lacks a column of the model.
     """
-    wanted = used.schema
+    wanted = model.schema
     if not (
         set(wanted.numeric) <= set(schema.numeric)
         and set(wanted.categorical) <= set(schema.categorical)
@@ -74,29 +71,38 @@ def extract_columns(table: pd.DataFrame, schema: Schema, used: Model) -> Columns
     return dataset.feature_arrays(table, wanted)
 
 
-def describe_today(table: pd.DataFrame, schema: Schema, used: Model) -> TodaysClients:
-    """Say who today's clients are, and what is known of them."""
-    columns = extract_columns(table, schema, used)
-    values = format_rows([columns[name] for name in used.schema.features])
+def describe_today(table: pd.DataFrame, schema: Schema, model: Model) -> TodaysClients:
+    """Return the names and the values of today's clients."""
+    columns = extract_columns(table, schema, model)
+    values = encode_rows([columns[name] for name in model.schema.features])
     return TodaysClients(dataset.client_names(table, schema).tolist(), columns, values)
+
+
+def first_high(band: str, last: Row | None, settled: set[int], now: datetime) -> datetime | None:
+    """Return the time of a client's first `high` band since the last outcome, None without one."""
+    if last is not None and not last["is_settled"] and last["id"] not in settled:
+        earlier: datetime | None = last["first_high_at"]
+        if earlier is not None:
+            return earlier
+    return now if band == Band.HIGH else None
 
 
 def make_scores(
     today: TodaysClients,
-    used: Model,
+    model: Model,
     config: Config,
     last_scores: Mapping[str, Row],
     labels: Mapping[str, Labels],
     settled: set[int],
     now: datetime,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Score today's clients; give the rows for the records, and how many have no data."""
-    ranked = ranking.rank(used, today.columns, config.api, config.worklist)
-    spelled = format_rows([ranked.contributions[name] for name in used.schema.features])
+    """Return the scores of today's clients as rows of the records, and the number without data."""
+    ranked = ranking.rank(model, today.columns, config.api, config.worklist)
+    contributions = encode_rows([ranked.contributions[name] for name in model.schema.features])
     rows = []
-    for name, position, probability, band, values, terms in zip(
+    for name, position, probability, band, values, contribution in zip(
         today.names, ranked.positions.tolist(), ranked.probability.tolist(), ranked.bands,
-        today.values, spelled, strict=True,
+        today.values, contributions, strict=True,
     ):  # fmt: skip
         last = last_scores.get(name)
         rows.append(
@@ -106,7 +112,7 @@ def make_scores(
                 "probability": probability,
                 "band": band,
                 "values": values,
-                "contributions": terms,
+                "contributions": contribution,
                 "labels": msgspec.json.encode(list(labels.get(name, ()))).decode(),
                 "previous_id": None if last is None else last["id"],
                 "first_high_at": first_high(band, last, settled, now),
@@ -115,56 +121,97 @@ def make_scores(
     return rows, ranked.n_without_data
 
 
-def select(today: TodaysClients, is_wanted: NDArray[np.bool_]) -> TodaysClients:
-    """Keep some of today's clients."""
-    columns = {name: values[is_wanted] for name, values in today.columns.items()}
-    places = np.flatnonzero(is_wanted).tolist()
+def select_clients(today: TodaysClients, mask: NDArray[np.bool_]) -> TodaysClients:
+    """Return the clients of a boolean mask."""
+    columns = {name: values[mask] for name, values in today.columns.items()}
+    indices = np.flatnonzero(mask).tolist()
     return TodaysClients(
-        [today.names[p] for p in places], columns, [today.values[p] for p in places]
+        [today.names[i] for i in indices], columns, [today.values[i] for i in indices]
     )
 
 
-def format_model(used: Model) -> str:
-    """Spell a model without what only its successor is compared with."""
-    facts = msgspec.structs.replace(used.dataset, reference=None)
-    return logistic_model.encode_model(msgspec.structs.replace(used, dataset=facts)).decode()
+def encode_without_reference(model: Model) -> str:
+    """Encode a model without the reference, needed for drift only."""
+    facts = msgspec.structs.replace(model.dataset, reference=None)
+    return logistic_model.encode_model(msgspec.structs.replace(model, dataset=facts)).decode()
 
 
-def measure_gains(context: RunContext, used: Model) -> tuple[int, bytes]:
-    """Order the labels of the test rows by the model, the riskiest first, one bit each."""
-    table, _ = context.test_data.read(used.schema)
-    probability = metrics.predict_table(used, table)[1]
-    y = dataset.target(table, used.schema)[np.argsort(-probability, kind="stable")]
+def measure_gains(context: RunContext, model: Model) -> tuple[int, bytes]:
+    """Return the number of test rows and the labels as bits, by falling probability."""
+    table, _ = context.test_data.read(model.schema)
+    probability = metrics.predict_table(model, table)[1]
+    y = dataset.target(table, model.schema)[np.argsort(-probability, kind="stable")]
     return len(y), np.packbits(y.astype(np.uint8)).tobytes()
+
+
+def is_open(values: str, last: Row | None, settled: set[int]) -> bool:
+    """Return whether a client has to be scored, with False for values of a known outcome."""
+    if last is None or last["values"] != values:
+        return True
+    return not last["is_settled"] and last["id"] not in settled
 
 
 def select_open(
     today: TodaysClients, last_scores: Mapping[str, Row], settled: set[int]
 ) -> TodaysClients:
-    """Keep those of today's clients whose outcome is not known."""
-    found = zip(today.names, today.values, strict=True)
-    is_wanted = [is_open(values, last_scores.get(name), settled) for name, values in found]
-    return select(today, np.array(is_wanted, dtype=np.bool_))
+    """Return today's clients without a known outcome."""
+    pairs = zip(today.names, today.values, strict=True)
+    mask = [is_open(values, last_scores.get(name), settled) for name, values in pairs]
+    return select_clients(today, np.array(mask, dtype=np.bool_))
 
 
-def record(
+def record_scoring(
     engine: Engine,
     run_id: int,
     outcomes: list[dict[str, Any]],
     rows: list[dict[str, Any]],
-    used: Model,
+    model: Model,
     **facts: Any,
 ) -> None:
-    """Record outcomes and scores, all or nothing."""
+    """Record outcomes and scores in a transaction."""
     with database.writing(engine) as connection:
         clients.record_outcomes(connection, [{"run_id": run_id, **row} for row in outcomes])
-        clients.record_model_content(connection, facts["model_stamp"], format_model(used))
+        clients.record_model_content(
+            connection, facts["model_stamp"], encode_without_reference(model)
+        )
         scoring_id = clients.record_scoring(connection, run_id, n_clients=len(rows), **facts)
         clients.record_scores(connection, [{"scoring_id": scoring_id, **row} for row in rows])
     log.info(
         "Scored %d clients with release %s, %d of them without enough data; joined %d outcomes.",
         len(rows), facts["release"], facts["n_without_data"], len(outcomes),
     )  # fmt: skip
+
+
+def find_outcome(last: Row, labels: Labels, columns: str) -> int | None:
+    """Return a client's newest label since the last score, None without one.
+
+    If the schema has changed since, row hashes are incomparable. No outcome is better than a wrong
+    outcome.
+    """
+    if last["is_settled"] or last["columns"] != columns:
+        return None
+    known_hashes = set(msgspec.json.decode(last["labels"], type=list[int]))
+    new_labels = [label for row_hash, label in labels.items() if row_hash not in known_hashes]
+    return new_labels[-1] if new_labels else None
+
+
+def find_outcomes(
+    last_scores: Mapping[str, Row], labels: Mapping[str, Labels], columns: str, now: datetime
+) -> list[dict[str, Any]]:
+    """Return the new outcomes, each joined to the last score of the client."""
+    kept = (
+        "client", "scored_at", "release", "probability", "band", "position", "first_high_at",
+    )  # fmt: skip
+    outcomes = []
+    for name in last_scores.keys() & labels.keys():
+        last = last_scores[name]
+        label = find_outcome(last, labels[name], columns)
+        if label is not None:
+            facts = {key: last[key] for key in kept}
+            outcomes.append(
+                facts | {"score_id": last["id"], "known_at": now, "exited": bool(label)}
+            )
+    return sorted(outcomes, key=lambda row: int(row["score_id"]))
 
 
 def score_clients(
@@ -176,24 +223,24 @@ def score_clients(
     schema: Schema,
     current: Release,
 ) -> None:
-    """Join outcomes, score today's clients with the model in production, and record both."""
-    config, used, now = context.config, current.model, datetime.now(UTC)
+    """Join outcomes, score today's clients with the production model, and record both."""
+    config, model, now = context.config, current.model, datetime.now(UTC)
     with database.reading(engine) as connection:
         last_scores = clients.last_scores(connection)
     if table.empty and not last_scores:
         return
-    today = describe_today(table, schema, used)
+    today = describe_today(table, schema, model)
     wanted = {*last_scores, *today.names}
     labels = context.engine.outcome_labels(dataset_path, schema, wanted)
-    columns = format_columns(schema)
+    columns = encode_columns(schema)
     outcomes = find_outcomes(last_scores, labels, columns, now)
     settled = {int(row["score_id"]) for row in outcomes}
     today = select_open(today, last_scores, settled)
-    rows, n_blank = make_scores(today, used, config, last_scores, labels, settled, now)
-    n_test_rows, gains = measure_gains(context, used)
-    record(
-        engine, run_id, outcomes, rows, used, scored_at=now, release=current.name,
-        model_stamp=current.manifest.model_stamp, columns=columns, n_without_data=n_blank,
+    rows, n_without_data = make_scores(today, model, config, last_scores, labels, settled, now)
+    n_test_rows, gains = measure_gains(context, model)
+    record_scoring(
+        engine, run_id, outcomes, rows, model, scored_at=now, release=current.name,
+        model_stamp=current.manifest.model_stamp, columns=columns, n_without_data=n_without_data,
         n_test_rows=n_test_rows, gains=gains,
     )  # fmt: skip
 
@@ -207,27 +254,27 @@ def main(
     *,
     context: RunContext | None = None,
 ) -> None:
-    """Score today's clients with the model in production, if there is one, and record it.
+    """Score today's clients with the production model, if there is one, and record the scores.
 
     Parameters
     ----------
     config : Config
         The installation.
     engine : sqlalchemy.Engine
-        Of the records.
+        The records.
     run_id : int
-        The run that read them.
+        The run of the scoring.
     table : pandas.DataFrame of shape (n_clients, n_columns)
         Today's clients, one row each.
     dataset_path : Path
         The labelled rows of the same run.
     context : RunContext, optional
-        Of the run.
+        The context of the run.
 
     Raises
     ------
     DatasetError
-        If the model in production wants other columns.
+        If the input lacks a column of the production model.
     """
     context = context or RunContext(config)
     current = context.current_release()
@@ -242,49 +289,3 @@ def main(
             "%d clients have no label and no identifier, so nobody could be called: name a column"
             " in schema.ids, or rank them with python -m scripts.worklist TABLE.csv.", len(table),
         )  # fmt: skip
-
-
-def find_outcome(last: Row, known: Labels, columns: str) -> int | None:
-    """Find the label that a client has got since the last score; None if there is none.
-
-    Under another schema than then, rows cannot be told apart; no outcome is better than a wrong
-    one.
-    """
-    if last["is_settled"] or last["columns"] != columns:
-        return None
-    before = set(msgspec.json.decode(last["labels"], type=list[int]))
-    new = [label for row_hash, label in known.items() if row_hash not in before]
-    return new[-1] if new else None
-
-
-def find_outcomes(
-    last_scores: Mapping[str, Row], labels: Mapping[str, Labels], columns: str, now: datetime
-) -> list[dict[str, Any]]:
-    """Join the outcomes that have become known to the last score of each client."""
-    kept = (
-        "client", "scored_at", "release", "probability", "band", "position", "first_high_at",
-    )  # fmt: skip
-    found = []
-    for name in last_scores.keys() & labels.keys():
-        last = last_scores[name]
-        label = find_outcome(last, labels[name], columns)
-        if label is not None:
-            facts = {key: last[key] for key in kept}
-            found.append(facts | {"score_id": last["id"], "known_at": now, "exited": bool(label)})
-    return sorted(found, key=lambda row: int(row["score_id"]))
-
-
-def is_open(values: str, last: Row | None, settled: set[int]) -> bool:
-    """Say whether a client is to be scored: not if the outcome of just these values is known."""
-    if last is None or last["values"] != values:
-        return True
-    return not last["is_settled"] and last["id"] not in settled
-
-
-def first_high(band: str, last: Row | None, settled: set[int], now: datetime) -> datetime | None:
-    """Say since when a client, whose last outcome is past, has once been `high`."""
-    if last is not None and not last["is_settled"] and last["id"] not in settled:
-        earlier: datetime | None = last["first_high_at"]
-        if earlier is not None:
-            return earlier
-    return now if band == Band.HIGH else None

@@ -1,7 +1,4 @@
-"""Tells whom to call: today's clients as last scored, or those of one table, ranked.
-
-Gives what the records keep of clients the types of the answers.
-"""
+"""The worklist: today's clients of the records or the clients of a table, ranked by risk."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -38,10 +35,19 @@ EMPTY = Worklist(
     clients=[], n_clients=0, n_found=0, bands={}, capacity=None, scored_at=None, run_id=None,
     model_stamp=None, next_offset=None, release=None,
 )  # fmt: skip
+DEFAULT_TOP = 50
+# The number of shown scores of a client, and of shown outcomes.
+N_SHOWN = 100
+Value = float | str | None
+
+
+def format_timestamp(at: datetime | None) -> str | None:
+    """Format a timestamp as RFC 3339, None for None."""
+    return None if at is None else at.isoformat()
 
 
 def as_entry(row: Row, reasons: list[ReasonEntry]) -> WorklistEntry:
-    """Give a client of the list as he is answered."""
+    """Return a row of the records as an entry of the worklist."""
     before = row["previous_probability"]
     return WorklistEntry(
         position=row["position"],
@@ -50,20 +56,25 @@ def as_entry(row: Row, reasons: list[ReasonEntry]) -> WorklistEntry:
         band=row["band"],
         reasons=reasons,
         previous_probability=before,
-        previous_at=format_value(row["previous_at"]),
+        previous_at=format_timestamp(row["previous_at"]),
         change=None if before is None else row["probability"] - before,
     )
 
 
+def as_interval(share: Share) -> Interval:
+    """Return a share as the response type."""
+    return msgspec.convert(asdict(share), Interval)
+
+
 def measure_capacity(scoring: Row, settings: WorklistSettings) -> Capacity | None:
-    """Say what share of the exits a list of the team's length catches among the test rows."""
+    """Return the share of the test rows' exits on a list as long as the team's capacity."""
     n_ranked = scoring["n_clients"] - scoring["n_without_data"]
     if settings.capacity is None or n_ranked == 0:
         return None
     bits = np.frombuffer(scoring["gains"], dtype=np.uint8)
     y = np.unpackbits(bits, count=scoring["n_test_rows"]).astype(np.int64)
     listed_fraction = min(1.0, settings.capacity / n_ranked)
-    # The labels stand in the order of their probability already.
+    # The labels are in the order of their probability already.
     falling = -np.arange(len(y), dtype=np.float64)
     return Capacity(
         n_listed=min(settings.capacity, n_ranked),
@@ -73,7 +84,53 @@ def measure_capacity(scoring: Row, settings: WorklistSettings) -> Capacity | Non
     )
 
 
-DEFAULT_TOP = 50
+def read_model(connection: Connection, stamp: str) -> Model:
+    """Read the model of a scoring.
+
+    Raises
+    ------
+    ModelError
+        If the model is missing or damaged.
+    """
+    content = clients.find_model_content(connection, stamp)
+    if content is None:
+        raise ModelError(f"The records have no model {stamp}; the next run records one.")
+    return decode_model(content.encode(), Path(f"model {stamp} in the records"))
+
+
+def read_values(model: Model, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
+    """Return the values of scored clients as arrays by column."""
+    table = [msgspec.json.decode(row["values"]) for row in rows]
+    columns: dict[str, NDArray[Any]] = {}
+    for index, name in enumerate(model.schema.features):
+        values = [row[index] for row in table]
+        is_number = name in model.schema.numeric
+        columns[name] = np.array(values, dtype=np.float64 if is_number else object)
+    return columns
+
+
+def as_value(value: Any) -> Value:
+    """Return a value for JSON, None for a missing number."""
+    if isinstance(value, str):
+        return value
+    return None if math.isnan(value) else float(value)
+
+
+def as_reason(reason: Reason) -> ReasonEntry:
+    """Return a reason as the response type, with a text."""
+    return ReasonEntry(
+        column=reason.column,
+        value=as_value(reason.value),
+        typical=reason.typical,
+        effect=reason.effect,
+        text=explanation.format_reason(reason),
+    )
+
+
+def list_reasons(model: Model, columns: Columns) -> list[list[ReasonEntry]]:
+    """Return the strongest reasons of each client."""
+    per_client = explanation.find_reasons(model, columns, explanation.typical_values(model))
+    return [[as_reason(reason) for reason in reasons] for reasons in per_client]
 
 
 def worklist_page(
@@ -86,18 +143,18 @@ def worklist_page(
     band: str = "",
     order: str = "risk",
 ) -> Worklist:
-    """Give a page of the worklist, as of the last scoring.
+    """Return a page of the worklist, as of the last scoring.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
         A transaction that reads.
     settings : WorklistSettings
-        How many clients the team can call.
+        With the capacity of the team.
     top, offset : int
-        How many clients, after how many.
+        The number of clients on the page and before the page.
     search, band : str
-        Only clients whose name contains this, and of this band; "" is any.
+        A part of the name and a band to filter by. "" is no filter.
     order : str
         "risk", "client" or "rise".
 
@@ -109,20 +166,20 @@ def worklist_page(
     scoring = clients.last_scoring(connection)
     if scoring is None:
         return EMPTY
-    found = {"search": search, "band": band}
+    filters = {"search": search, "band": band}
     rows = clients.list_clients(
-        connection, scoring["id"], limit=top + 1, offset=offset, order=order, **found
+        connection, scoring["id"], limit=top + 1, offset=offset, order=order, **filters
     )
     shown = rows[:top]
-    used = read_model(connection, scoring["model_stamp"])
-    reasons = list_reasons(used, read_values(used, shown)) if shown else []
+    model = read_model(connection, scoring["model_stamp"])
+    reasons = list_reasons(model, read_values(model, shown)) if shown else []
     return Worklist(
         clients=[as_entry(row, why) for row, why in zip(shown, reasons, strict=True)],
         n_clients=scoring["n_clients"],
-        n_found=clients.count_listed(connection, scoring["id"], **found),
+        n_found=clients.count_listed(connection, scoring["id"], **filters),
         bands=clients.count_bands(connection, scoring["id"]),
         capacity=measure_capacity(scoring, settings),
-        scored_at=format_value(scoring["scored_at"]),
+        scored_at=format_timestamp(scoring["scored_at"]),
         run_id=scoring["run_id"],
         model_stamp=scoring["model_stamp"],
         next_offset=offset + top if len(rows) > top else None,
@@ -130,129 +187,66 @@ def worklist_page(
     )
 
 
-def name_clients(used: Model, columns: Mapping[str, Sequence[Any]], n_rows: int) -> list[str]:
-    """Name the clients of a table by its identifiers; without them, by the numbers of the rows."""
-    ids = [columns[name] for name in used.schema.ids]
+def name_clients(model: Model, columns: Mapping[str, Sequence[Any]], n_rows: int) -> list[str]:
+    """Return the names of a table's clients: identifiers, else row numbers."""
+    ids = [columns[name] for name in model.schema.ids]
     if not ids:
         return [f"row {number}" for number in range(1, n_rows + 1)]
     return [name_client(row) for row in zip(*ids, strict=True)]
 
 
 def rank_table(
-    used: Model,
+    model: Model,
     columns: Mapping[str, Sequence[Any]],
     api: ApiSettings,
     settings: WorklistSettings,
     top: int,
 ) -> list[WorklistEntry]:
-    """Rank the clients of a table once, without the records.
+    """Rank the clients of a table without the records.
 
     Parameters
     ----------
-    used : Model
+    model : Model
         The model in production.
     columns : mapping of str to sequence
-        The columns that were read, by name.
+        The columns of the table by name.
     api, settings : ApiSettings, WorklistSettings
-        The bands.
+        The limits of the bands.
     top : int
-        How many to give.
+        The number of clients to return.
 
     Returns
     -------
     list of WorklistEntry
-        The first to call first.
+        The clients by falling probability.
     """
-    schema = used.schema
+    schema = model.schema
     kinds = dict.fromkeys(schema.numeric, np.float64) | dict.fromkeys(schema.categorical, object)
     values = {name: np.array(columns[name], dtype=kind) for name, kind in kinds.items()}
-    names = name_clients(used, columns, len(columns[schema.features[0]]))
-    ranked = ranking.rank(used, values, api, settings)
-    places = ranked.order[:top]
-    reasons = list_reasons(used, {name: column[places] for name, column in values.items()})
+    names = name_clients(model, columns, len(columns[schema.features[0]]))
+    ranked = ranking.rank(model, values, api, settings)
+    indices = ranked.order[:top]
+    reasons = list_reasons(model, {name: column[indices] for name, column in values.items()})
     return [
         WorklistEntry(
             position=position,
-            client=names[place],
-            probability=float(ranked.probability[place]),
-            band=ranked.bands[place],
+            client=names[index],
+            probability=float(ranked.probability[index]),
+            band=ranked.bands[index],
             reasons=why,
             previous_probability=None,
             previous_at=None,
             change=None,
         )
-        for position, (place, why) in enumerate(zip(places.tolist(), reasons, strict=True), start=1)
+        for position, (index, why) in enumerate(
+            zip(indices.tolist(), reasons, strict=True), start=1
+        )
     ]
 
 
-# How many scores of a client are shown, and how many outcomes.
-N_SHOWN = 100
-
-Value = float | str | None
-
-
-def format_value(moment: datetime | None) -> str | None:
-    """Spell a moment."""
-    return None if moment is None else moment.isoformat()
-
-
-def as_interval(share: Share) -> Interval:
-    """Give a share as it is answered."""
-    return msgspec.convert(asdict(share), Interval)
-
-
-def as_value(value: Any) -> Value:
-    """Give a value as JSON has it; a blank number is null."""
-    if isinstance(value, str):
-        return value
-    return None if math.isnan(value) else float(value)
-
-
-def read_model(connection: Connection, stamp: str) -> Model:
-    """Read the model of a scoring.
-
-    Raises
-    ------
-    ModelError
-        If it is not kept, or damaged.
-    """
-    content = clients.find_model_content(connection, stamp)
-    if content is None:
-        raise ModelError(f"The records have no model {stamp}; the next run records one.")
-    return decode_model(content.encode(), Path(f"model {stamp} in the records"))
-
-
-def read_values(used: Model, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
-    """Read the values of scored clients, as `model.contributions` wants them."""
-    table = [msgspec.json.decode(row["values"]) for row in rows]
-    columns: dict[str, NDArray[Any]] = {}
-    for place, name in enumerate(used.schema.features):
-        values = [row[place] for row in table]
-        is_number = name in used.schema.numeric
-        columns[name] = np.array(values, dtype=np.float64 if is_number else object)
-    return columns
-
-
-def as_reason(reason: Reason) -> ReasonEntry:
-    """Give a reason as it is answered, also in plain words."""
-    return ReasonEntry(
-        column=reason.column,
-        value=as_value(reason.value),
-        typical=reason.typical,
-        effect=reason.effect,
-        text=explanation.format_reason(reason),
-    )
-
-
-def list_reasons(used: Model, columns: Columns) -> list[list[ReasonEntry]]:
-    """List the strongest reasons of each client."""
-    found = explanation.find_reasons(used, columns, explanation.typical_values(used))
-    return [[as_reason(reason) for reason in reasons] for reasons in found]
-
-
-def as_score(row: Row, used: Model) -> ScoreEntry:
-    """Give a score as it is answered."""
-    names = used.schema.features
+def as_score(row: Row, model: Model) -> ScoreEntry:
+    """Return a score of the records as the response type."""
+    names = model.schema.features
     return ScoreEntry(
         scored_at=row["scored_at"].isoformat(),
         probability=row["probability"],
@@ -267,12 +261,12 @@ def as_score(row: Row, used: Model) -> ScoreEntry:
 
 
 def list_length(settings: WorklistSettings) -> int:
-    """Say how many clients count as listed: as many as the team can call."""
+    """Return the number of clients on the worklist: the team's capacity or the default."""
     return settings.capacity or DEFAULT_TOP
 
 
 def as_outcome(row: Row, n_listed: int) -> OutcomeEntry:
-    """Give an outcome as it is answered."""
+    """Return an outcome of the records as the response type."""
     return OutcomeEntry(
         client=row["client"],
         exited=row["exited"],
@@ -287,7 +281,7 @@ def as_outcome(row: Row, n_listed: int) -> OutcomeEntry:
 
 
 def format_share(share: Interval) -> str:
-    """Spell a share with its interval and counts."""
+    """Format a share with the interval and the counts."""
     if share.share is None:
         return "none"
     return (

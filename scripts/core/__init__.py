@@ -1,1 +1,1 @@
-"""Errors, settings, files and the command line: the needs of every program."""
+"""Errors, settings, files and the command line, for every program."""

@@ -1,4 +1,4 @@
-"""The files a run leaves: their names, written whole, found again."""
+"""Names and finds the dated files and the releases of the runs."""
 
 import json
 import os
@@ -20,17 +20,17 @@ DIAGNOSTICS = "diagnostics.json"
 LOGS = "logs"
 RELEASES = "releases"
 CURRENT = "current"
-# Beside the parts of a dataset, which Spark does not read since its name starts with "_".
+# Lies beside the parts of a dataset; Spark ignores names that start with "_".
 IDENTITY = "_identity.json"
 WITHDRAWN = "withdrawn.json"
 RELEASE_PATTERN = re.compile(r"(\d{4,})_\d{8}T\d{12}Z")
 
 
 class Kind(StrEnum):
-    """The dated files, as their names before and after the stamp."""
+    """Kinds of dated files, with the file name around the stamp."""
 
     DATASET = "finaldata_{}.csv"
-    # A dataset of a cluster is a folder of parts.
+    # Spark writes a dataset as a folder of parts.
     PARTS = "finaldata_{}.parts"
     SCHEMA = "schema_{}.json"
     INGESTED = "ingestedfiles_{}.txt"
@@ -42,7 +42,7 @@ class Kind(StrEnum):
     REPORT = "report_{}.pdf"
 
     def path(self, folder: Path, stamp: str) -> Path:
-        """Name the file of this kind that belongs to a stamp."""
+        """Return the path of the file with a stamp."""
         return folder / self.format(stamp)
 
 
@@ -50,35 +50,34 @@ COMPANIONS = {Kind.DATASET: Kind.INGESTED, Kind.PARTS: Kind.INGESTED, Kind.MODEL
 
 
 def is_stamp(text: str) -> bool:
-    """Say whether a text of the right shape is a moment: there is no 13th month."""
+    """Return whether a text in the form of a stamp is a valid date and time."""
     try:
-        datetime.strptime(text, STAMP_FORMAT)  # noqa: DTZ007 - only asked whether it is one
+        datetime.strptime(text, STAMP_FORMAT)  # noqa: DTZ007 - only its validity matters
     except ValueError:
         return False
     return True
 
 
 def stamp_of(path: Path) -> str:
-    """Read the stamp in the name of a dated file or folder; '' if there is none."""
-    found = STAMP_PATTERN.search(path.name)
-    return found.group() if found and is_stamp(found.group()) else ""
+    """Return the stamp in the name of a dated file or folder, or ""."""
+    match = STAMP_PATTERN.search(path.name)
+    return match.group() if match and is_stamp(match.group()) else ""
 
 
 def moment_of(stamp: str) -> datetime:
-    """Turn a stamp back into its moment."""
+    """Return the date and time of a stamp, in UTC."""
     return datetime.strptime(stamp, STAMP_FORMAT).replace(tzinfo=UTC)
 
 
 def next_stamp(now: datetime, folders: Iterable[Path]) -> str:
-    """Make a run's stamp, later than every stamp in the folders even if the clock went back.
+    """Return a run's stamp, later than every stamp in the folders even if the clock went back.
 
-    A stamp of the last year there is, which is no moment of any clock, counts for nothing: no
-    stamp may be later.
+    Stamps of the year 9999 are ignored, because no later stamp exists.
     """
     names = [path.name for folder in folders if folder.is_dir() for path in folder.iterdir()]
-    found = {match.group() for match in map(STAMP_PATTERN.search, names) if match}
-    found = {stamp for stamp in found if stamp < LAST_YEAR}
-    latest = next(filter(is_stamp, sorted(found, reverse=True)), "")
+    matches = {match.group() for match in map(STAMP_PATTERN.search, names) if match}
+    stamps = {stamp for stamp in matches if stamp < LAST_YEAR}
+    latest = next(filter(is_stamp, sorted(stamps, reverse=True)), "")
     stamp = now.astimezone(UTC).strftime(STAMP_FORMAT)
     if stamp > latest:
         return stamp
@@ -87,13 +86,17 @@ def next_stamp(now: datetime, folders: Iterable[Path]) -> str:
 
 
 def list_exact(folder: Path, kind: Kind) -> list[Path]:
-    """List the files of a kind, oldest first; copies that a user named differently are not one."""
-    found = sorted(folder.glob(kind.format("*")))
-    return [path for path in found if path == kind.path(folder, stamp_of(path))]
+    """List the files of a kind with exact names, oldest first."""
+    # The pattern also matches renamed copies such as finaldata_20240131_old.csv.
+    paths = sorted(folder.glob(kind.format("*")))
+    return [path for path in paths if path == kind.path(folder, stamp_of(path))]
 
 
 def list_dated(folder: Path, kind: Kind) -> list[Path]:
-    """List the whole files of a kind, oldest first; one whose companion is missing is not whole."""
+    """List the complete files of a kind, oldest first.
+
+    A dataset without its list of ingested files, or a model without its pickle, is incomplete.
+    """
     companion = COMPANIONS.get(kind)
     return [
         path
@@ -108,34 +111,34 @@ def find_latest(folder: Path, kind: Kind, made_by: str) -> Path:
     Parameters
     ----------
     folder : Path
-        Where to look; it may be missing.
+        The folder to search; it may be missing.
     kind : Kind
-        What to look for.
+        The kind of file.
     made_by : str
-        The module that makes it, for the message.
+        The command that writes the file, for the message.
 
     Returns
     -------
     Path
-        The newest whole file.
+        The newest complete file.
 
     Raises
     ------
     NotMadeYetError
-        If there is none.
+        If the folder has no complete file of the kind.
     """
-    found = list_dated(folder, kind)
-    if not found:
+    paths = list_dated(folder, kind)
+    if not paths:
         raise NotMadeYetError(
             f"{folder} has no {kind.format('<stamp>')}; run python -m scripts.{made_by} first."
         )
-    return found[-1]
+    return paths[-1]
 
 
 def current_target(prod_folder: Path) -> str | None:
-    """Read where `current` points, from the deployment folder; None before the first release."""
+    """Return the target of the link `current`, or None before the first release."""
     try:
-        # Asked once per request, and joining paths costs more than the call.
+        # Read once per request: joining Path objects would cost more than the system call.
         return os.readlink(f"{prod_folder}{os.sep}{CURRENT}")
     except FileNotFoundError:
         return None
@@ -147,13 +150,13 @@ def current_target(prod_folder: Path) -> str | None:
 
 
 def current_name(prod_folder: Path) -> str | None:
-    """Name the release in production; None before the first one."""
+    """Return the name of the release in production, or None before the first release."""
     target = current_target(prod_folder)
     return None if target is None else Path(target).name
 
 
 def link_changed_s(prod_folder: Path) -> float | None:
-    """Say when `current` was last replaced, in seconds since 1970; None without one."""
+    """Return the time of the last change of `current` in seconds since 1970, or None."""
     try:
         return (prod_folder / CURRENT).lstat().st_mtime
     except (OSError, ValueError):
@@ -163,13 +166,13 @@ def link_changed_s(prod_folder: Path) -> float | None:
 def list_releases(prod_folder: Path) -> list[Path]:
     """List the releases of a deployment folder, oldest first."""
     folder = prod_folder / RELEASES
-    found = folder.iterdir() if folder.is_dir() else iter(())
-    named = [(int(m[1]), path) for path in found if (m := RELEASE_PATTERN.fullmatch(path.name))]
-    return [path for _, path in sorted(named)]
+    paths = folder.iterdir() if folder.is_dir() else iter(())
+    numbered = [(int(m[1]), path) for path in paths if (m := RELEASE_PATTERN.fullmatch(path.name))]
+    return [path for _, path in sorted(numbered)]
 
 
 def read_identity(path: Path) -> str:
-    """Read the SHA-256 that identifies a dataset in parts, "" if it has none."""
+    """Return the recorded SHA-256 of a dataset in parts, or "" if it is missing or damaged."""
     try:
         return str(json.loads((path / IDENTITY).read_bytes())["sha256"])
     except (OSError, ValueError, KeyError, TypeError):

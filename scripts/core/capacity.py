@@ -1,7 +1,4 @@
-"""Which engine works on the tables, and whether it is there.
-
-Whether tables fit into the memory that they may take, judged by the size of their files.
-"""
+"""Chooses between pandas and Spark, and between memory and chunks, by the config and file sizes."""
 
 import contextlib
 import importlib.util
@@ -14,9 +11,20 @@ from typing import BinaryIO
 from scripts.core.config import Config, EngineSettings
 from scripts.core.errors import ConfigError
 
+BLOCK_BYTES = 2**20
+# Above this number of rows a dataset is processed in chunks, never as one table.
+MANY_ROWS = 250_000
+GIGABYTE = 10**9
+# Memory of the imported libraries, and of a table with its copies per byte of its files.
+LIBRARY_BYTES = 250_000_000
+TABLE_BYTES = 6
+# A quarter of the memory beside the libraries is for structures that grow with the rows.
+ROWS_SHARE_DIVISOR = 4
+LEAST_BYTES = 8_000_000
+
 
 def is_cluster(config: Config) -> bool:
-    """Say whether a Spark cluster works on the tables; refuse if PySpark is not installed."""
+    """Return whether the engine is Spark, after a check that PySpark is installed."""
     if config.engine.name != "spark":
         return False
     if importlib.util.find_spec("pyspark") is None:
@@ -27,32 +35,20 @@ def is_cluster(config: Config) -> bool:
     return True
 
 
-BLOCK_BYTES = 2**20
-# Beyond so many rows they are gone over in parts: no table is made of them.
-MANY_ROWS = 250_000
-GIGABYTE = 10**9
-# What the libraries take, and what a table and its copies take of each byte of its files.
-LIBRARY_BYTES = 250_000_000
-TABLE_BYTES = 6
-# Of what is left beside the libraries, this share goes to what grows with the rows.
-ROWS_SHARE_DIVISOR = 4
-LEAST_BYTES = 8_000_000
-
-
 def bound_bytes(n_bytes: int, engine: EngineSettings) -> int | None:
-    """Say how much memory to use about where tables do not fit.
+    """Return the memory limit for structures that grow with the rows, if the table does not fit.
 
     Parameters
     ----------
     n_bytes : int
-        The size of the files that hold the table.
+        Size of the files of the table.
     engine : EngineSettings
-        The limit, if there is one.
+        Settings with an optional memory limit.
 
     Returns
     -------
     int or None
-        Bytes for what grows with the rows; None where the whole table fits.
+        Bytes; None if the whole table fits into memory.
     """
     if engine.memory_limit_gb is None:
         return None
@@ -63,21 +59,21 @@ def bound_bytes(n_bytes: int, engine: EngineSettings) -> int | None:
 
 
 class ExecutionMode(Enum):
-    """How the rows of a dataset are worked on."""
+    """How a dataset is processed: as one table, or in chunks in memory or in a file."""
 
     TABLE = auto()
-    PARTS = auto()  # in memory, as plain numbers
+    PARTS = auto()  # in memory, as arrays of numbers
     PARTS_IN_FILE = auto()
 
 
 def count_lines(path: Path) -> int:
-    """Count the line ends of a file."""
+    """Count the line ends in a file."""
     with path.open("rb") as handle:
         return sum(part.count(b"\n") for part in iter(lambda: handle.read(BLOCK_BYTES), b""))
 
 
 def has_many_rows(path: Path) -> bool:
-    """Say whether a table has very many rows; they are counted where its size leaves it open."""
+    """Return whether a table exceeds MANY_ROWS, by an estimate or, near the limit, a count."""
     with path.open("rb") as handle:
         first = handle.read(BLOCK_BYTES)
     estimate = path.stat().st_size * first.count(b"\n") / max(1, len(first))
@@ -87,16 +83,16 @@ def has_many_rows(path: Path) -> bool:
 
 
 def choose_mode(path: Path, engine: EngineSettings) -> ExecutionMode:
-    """Choose how to work on the rows of a dataset, by its size before it is read."""
+    """Return the processing mode of a dataset by the size of its file."""
     if bound_bytes(path.stat().st_size, engine) is not None:
         return ExecutionMode.PARTS_IN_FILE
     return ExecutionMode.PARTS if has_many_rows(path) else ExecutionMode.TABLE
 
 
 @contextlib.contextmanager
-def place_for(way: ExecutionMode, folder: Path) -> Iterator[BinaryIO | None]:
-    """Open a nameless file in a folder for rows that do not fit into memory; None for others."""
-    if way is not ExecutionMode.PARTS_IN_FILE:
+def open_spill_file(mode: ExecutionMode, folder: Path) -> Iterator[BinaryIO | None]:
+    """Open an unnamed temporary file for rows beyond the memory limit, or yield None."""
+    if mode is not ExecutionMode.PARTS_IN_FILE:
         yield None
         return
     folder.mkdir(parents=True, exist_ok=True)

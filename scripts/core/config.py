@@ -1,4 +1,4 @@
-"""What config.json says, checked once and typed."""
+"""Defines the typed settings of config.json."""
 
 import os
 from pathlib import Path
@@ -11,11 +11,11 @@ from scripts.core import files
 PRACTICE_NUMERIC = ("lastmonth_activity", "lastyear_activity", "number_of_employees")
 OPPOSITES = {"1": "0", "true": "false", "true.": "false.", "t": "f", "yes": "no", "y": "n"}
 KNOWN_OPPOSITES = OPPOSITES | {no: yes for yes, no in OPPOSITES.items()}
-# As Spark spells the address of a cluster; local[2] is this machine alone, to try it.
+# Spark's format for the address of a cluster; local[2] is this machine alone, for trials.
 MASTER = r"^(spark://[^\s,/]+:\d+(,[^\s,/]+:\d+)*|local\[(\d+|\*)\]|yarn|k8s://\S+)?\Z"
 # The name of the model in the paths of the open inference protocol.
 MODEL_NAME = r"^[A-Za-z0-9._-]{1,100}\Z"
-ADDRESS = rf"^({files.PATTERN})?\Z"
+ADDRESS = rf"^({files.REMOTE_PATTERN})?\Z"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Label = str | int | float | bool
@@ -23,7 +23,7 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
 def normalise_label(label: Label) -> str:
-    """Spell a label the one way in which labels are compared: lower case, whole numbers bare."""
+    """Return the canonical text of a label: lower case, whole numbers without a fraction."""
     text = str(label).strip().casefold()
     if not text.isascii() or "_" in text:
         return text  # float() would also take "1_0" and digits of other scripts
@@ -35,7 +35,7 @@ def normalise_label(label: Label) -> str:
 
 
 class NumberMarks(Struct, frozen=True, kw_only=True):
-    """How numbers are written in a column."""
+    """Decimal mark, thousands separator and percent sign of the numbers in a column."""
 
     decimal: str = "."
     thousands: str = ""
@@ -43,7 +43,7 @@ class NumberMarks(Struct, frozen=True, kw_only=True):
 
 
 class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Name the columns of a client table, and say what each is for and how it is written."""
+    """Columns of a client table with their roles and number formats."""
 
     target: str = "exited"
     positive: Label = 1
@@ -62,17 +62,17 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The columns a model is trained on, numeric ones first."""
+        """Feature columns of the model, numeric before categorical."""
         return (*self.numeric, *self.categorical)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns of a table, in the order in which it is written; "" is no target."""
+        """All columns of a dataset in file order, without an empty target."""
         return (*self.ids, *self.features, *([self.target] if self.target else []))
 
     @property
     def labels(self) -> dict[str, int]:
-        """The two spellings of the label and what they mean: 1 left, 0 stayed."""
+        """Canonical label texts with their classes: 1 left, 0 stayed."""
         positive = normalise_label(self.positive)
         negative = (
             KNOWN_OPPOSITES[positive] if self.negative is None else normalise_label(self.negative)
@@ -81,28 +81,28 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def minimums(self) -> dict[str, float]:
-        """Smallest allowed value of each numeric column that has one."""
+        """Smallest allowed value by numeric column."""
         if self.minimum is not None:
             return self.minimum
         practice = set(self.numeric) == set(PRACTICE_NUMERIC)
         return dict.fromkeys(self.numeric, 0.0) if practice else {}
 
     def marks(self, column: str) -> NumberMarks:
-        """How the numbers of a column are written."""
+        """Return the number format of a column."""
         return NumberMarks(
             decimal=self.decimal, thousands=self.thousands, percent=column in self.percent
         )
 
 
 class IngestionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Say when an input file counts as complete, and whether equal rows are dropped."""
+    """Settings of the ingestion: age of a complete file, and removal of duplicates."""
 
     settle_s: Annotated[float, Meta(ge=0, le=600)] = 2.0
     drop_duplicates: bool | None = None
 
 
 class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of the fit; the names are scikit-learn's where it has one."""
+    """Settings of the fit, with scikit-learn's names where they exist."""
 
     C: Annotated[float, Meta(gt=0)] = 1.0
     validation_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.1
@@ -111,7 +111,7 @@ class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a candidate must show, besides a higher F1, to be deployed."""
+    """Conditions for a promotion beyond a higher F1."""
 
     min_probability: Fraction = 0.0
     min_test_rows: Annotated[int, Meta(ge=1)] = 1
@@ -119,7 +119,7 @@ class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the service listens, whom it lets in, and what it takes, answers and remembers."""
+    """Settings of the HTTP service: address, access, limits, risk bands and logs."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 8000
@@ -138,7 +138,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class EngineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What works on the tables, where, and in how much memory."""
+    """Engine for the tables, with the cluster address or memory limit."""
 
     name: Literal["pandas", "spark"] = "pandas"
     master: Annotated[str, Meta(pattern=MASTER)] = ""
@@ -148,20 +148,20 @@ class EngineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class RunSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long a run may take."""
+    """Time limit of a run."""
 
     timeout_minutes: Annotated[float, Meta(gt=0, le=1440)] = 8.0
 
 
 class WorklistSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Say how many clients the team can call, and whose probability is not honest."""
+    """Number of calls the team can make, and the limit of missing values of a ranked client."""
 
     capacity: Annotated[int, Meta(ge=1)] | None = None
     max_blank_fraction: Fraction = 0.5
 
 
 class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many runs' files, releases, scorings, runs' records and logged predictions are kept."""
+    """Numbers of kept runs, releases, scorings, history rows and logged predictions."""
 
     runs: Annotated[int, Meta(ge=2)] = 30
     releases: Annotated[int, Meta(ge=2)] = 10
@@ -171,14 +171,14 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who is told when a run, the data or the model change for the worse, or back."""
+    """Receivers of alerts about runs, data and model."""
 
     webhook_url: Annotated[str, Meta(pattern=r"^(https?://[^\s/?#]+\S*)?\Z")] = ""
     ping_url: Annotated[str, Meta(pattern=r"^(https?://[^\s/?#]+\S*)?\Z")] = ""
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One installation: its folders, absolute, and its settings."""
+    """Settings of an installation, with absolute paths."""
 
     input_folder_path: Path
     output_folder_path: Path
@@ -199,7 +199,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def api_url(self) -> str:
-        """Where programs on this machine reach the service."""
+        """URL of the service for programs on the same machine."""
         host = "127.0.0.1" if self.api.host in ("0.0.0.0", "::") else self.api.host  # noqa: S104 - compared, not bound
         return (
             f"http://[{host}]:{self.api.port}" if ":" in host else f"http://{host}:{self.api.port}"
@@ -207,10 +207,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def webhook_url(config: Config) -> str:
-    """Say where alerts go, "" for nowhere; the environment, fit for a secret address, wins."""
+    """Return the URL for alerts, from the environment or else the config, or ""."""
     return os.environ.get("ADRAS_WEBHOOK_URL") or config.alerts.webhook_url
 
 
 def ping_url(config: Config) -> str:
-    """Say which monitor is told of runs, "" for none; the environment wins, as for alerts."""
+    """Return the URL of the run monitor, from the environment or else the config, or ""."""
     return os.environ.get("ADRAS_PING_URL") or config.alerts.ping_url

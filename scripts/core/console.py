@@ -1,7 +1,4 @@
-"""A step as a program: logging on, expected failures in one line, exit code.
-
-Keeps Python's garbage collector away from imported modules, which are never garbage.
-"""
+"""Runs a step as a command: options, logging, one-line errors and exit codes."""
 
 import contextlib
 import gc
@@ -24,33 +21,33 @@ from scripts.core.config_file import find_config_path, read_config
 from scripts.core.errors import PipelineError
 
 EXIT_IO = 74
-# Line ends of every kind, and what turns the direction of what follows.
+# Control characters, line ends of every kind, and marks of the writing direction.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-# Of what a program writes, nothing is for other accounts: all of it tells of clients.
+# Files of the pipeline describe clients, so they are closed to other accounts.
 PRIVATE = 0o077
 log = logging.getLogger(__name__)
 
 
 class OneLineFormatter(logging.Formatter):
-    """Format each message as one line: a file's name with a line end must not look like a line."""
+    """Formatter of messages on one line, since a file name may contain a line end."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        """Format a record with the control characters of its message escaped."""
+        """Format a record, with escaped control characters in the message."""
         record.message = CONTROL.sub(
-            lambda found: found[0].encode("unicode_escape").decode(), record.message
+            lambda match: match[0].encode("unicode_escape").decode(), record.message
         )
         return super().formatMessage(record)
 
 
 def keep_private() -> None:
-    """Let every file and folder that this program makes be its own account's only."""
+    """Set the umask, so that new files and folders are closed to other accounts."""
     os.umask(PRIVATE)
 
 
 def set_up_logging() -> None:
-    """Log to standard error, in UTC, a line for each message."""
+    """Configure logging to standard error, in UTC, with a line per message."""
     logging.Formatter.converter = time.gmtime
-    # A scheduler's runs share a log, also two at the same time: there each line names its process.
+    # Scheduled runs may write to a log at the same time, so each line has the process number.
     process = " [%(process)d]" if os.environ.get("ADRAS_TRIGGER") else ""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -59,31 +56,31 @@ def set_up_logging() -> None:
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # It tells every step of a change of the tables; `storage` tells that they changed.
+    # Alembic logs every step of a migration; records.database logs the result.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # It tells every letter that it puts into a report.
+    # fontTools logs every letter in a report.
     logging.getLogger("fontTools").setLevel(logging.WARNING)
-    # Its warnings hold whole addresses, and that of a receiver of alerts is a secret.
+    # Warnings of urllib3 contain URLs, and the URL for alerts is a secret.
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 
-def run_guarded(work: Callable[[], object]) -> int:
-    """Do the work of a program; log an expected failure in one line and return its exit code."""
+def run_guarded(main: Callable[[], object]) -> int:
+    """Call a function and return the exit code. Log an expected failure in one line."""
     try:
-        work()
+        main()
     except PipelineError as error:
         log.error("%s", error)
         return error.exit_code
     except OSError as error:
-        # A full disk or a broken device is no bug: the message says which file, and that is all
-        # a reader can use.
+        # A full disk or a broken device is no bug. The message names the file; a traceback would
+        # not help.
         log.error("Input or output failed: %s.", error)
         return EXIT_IO
     return 0
 
 
 def actor() -> str:
-    """Name the person at work, also behind sudo; the number where the account has no name."""
+    """Return the user name, also behind sudo, or the number of a nameless account."""
     behind_sudo = os.environ.get("SUDO_USER")
     if behind_sudo:
         return behind_sudo
@@ -94,7 +91,7 @@ def actor() -> str:
 
 
 def format_columns(rows: Sequence[Sequence[str]]) -> str:
-    """Align rows of text in columns, two spaces apart."""
+    """Align rows of text in columns with two spaces between."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -104,7 +101,7 @@ def format_columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def config_option() -> click.Option:
-    """Make the option --config, which every program has."""
+    """Return the option --config of every command."""
     return click.Option(
         ["--config", "config_path"],
         type=click.Path(path_type=Path, dir_okay=False),
@@ -113,7 +110,7 @@ def config_option() -> click.Option:
 
 
 def check_reason(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """Refuse a reason that says nothing, and keep it on one line."""
+    """Return the reason on one line, or refuse an empty text."""
     if value is None:
         return None
     reason = " ".join(value.split())
@@ -125,38 +122,40 @@ def check_reason(_context: click.Context, option: click.Parameter, value: str | 
 
 
 def make_command(
-    work: Callable[..., object], options: Sequence[click.Parameter], name: str | None = None
+    function: Callable[..., object], options: Sequence[click.Parameter], name: str | None = None
 ) -> click.Command:
-    """Make the command line of `work(config_path, **options)`, with --config and --help."""
+    """Return the command of `function(config_path, **options)`, with --config and --help."""
 
     def call(config_path: Path | None, **chosen: Any) -> None:
         keep_private()
         set_up_logging()
-        # Given before the name of a subcommand, --config counts for it.
+        # A --config before the name of a subcommand is valid for the subcommand.
         chosen_path = config_path or click.get_current_context().obj
-        sys.exit(run_guarded(lambda: work(find_config_path(chosen_path), **chosen)))
+        sys.exit(run_guarded(lambda: function(find_config_path(chosen_path), **chosen)))
 
-    summary = (work.__doc__ or "").strip().split("\n\n")[0]
+    summary = (function.__doc__ or "").strip().split("\n\n")[0]
     return click.Command(name, callback=call, params=[config_option(), *options], help=summary)
 
 
-def make_group(plain: click.Command, commands: Sequence[click.Command]) -> click.Group:
-    """Make a command line with subcommands that, without one, does what the plain command does."""
+def make_group_with_default(
+    default: click.Command, commands: Sequence[click.Command]
+) -> click.Group:
+    """Return a group of commands that runs a default command without a subcommand."""
 
     @click.pass_context
     def call(context: click.Context, /, **chosen: Any) -> None:
         context.obj = chosen["config_path"]
         if context.invoked_subcommand is None:
-            context.invoke(plain, **chosen)
+            context.invoke(default, **chosen)
 
     return click.Group(
         None, {str(command.name): command for command in commands}, callback=call,
-        params=plain.params, help=plain.help, invoke_without_command=True,
+        params=default.params, help=default.help, invoke_without_command=True,
     )  # fmt: skip
 
 
-def make_verbs(summary: str, commands: Sequence[click.Command]) -> click.Group:
-    """Make a command line that does nothing without a subcommand but show its help."""
+def make_command_group(summary: str, commands: Sequence[click.Command]) -> click.Group:
+    """Return a group of commands that shows help without a subcommand."""
 
     @click.pass_context
     def call(context: click.Context, /, config_path: Path | None) -> None:
@@ -169,16 +168,16 @@ def make_verbs(summary: str, commands: Sequence[click.Command]) -> click.Group:
 
 
 def with_config(main: Callable[..., object], *, exclusive: bool = False) -> Callable[..., object]:
-    """Let `main(config, **options)` be called with the path of the config, under the lock."""
+    """Return a function that calls `main(config, **options)` for a config path, under the lock."""
 
-    def work(config_path: Path, **chosen: Any) -> None:
+    def call_main(config_path: Path, **chosen: Any) -> None:
         config: Config = read_config(config_path)
         lock = files.exclusive_lock(config.prod_deployment_path)
         with lock if exclusive else contextlib.nullcontext():
             main(config, **chosen)
 
-    work.__doc__ = main.__doc__
-    return work
+    call_main.__doc__ = main.__doc__
+    return call_main
 
 
 def run_as_script(
@@ -191,30 +190,30 @@ def run_as_script(
     main : callable
         Takes the Config; the first sentence of its docstring is the help text.
     exclusive : bool
-        Hold the installation's lock meanwhile: for everything that writes.
+        Whether main writes, and therefore holds the lock of the installation.
     options : sequence of click.Parameter
-        Further options and arguments, handed to main by name.
+        Further options and arguments, passed to main by name.
     """
     make_command(with_config(main, exclusive=exclusive), options).main()
 
 
-def set_aside() -> None:
-    """Exempt all objects made so far from garbage collection, and collect later ones."""
+def freeze_gc() -> None:
+    """Exempt all present objects from garbage collection, and enable the collector."""
     gc.freeze()
     gc.enable()
 
 
 @contextmanager
-def importing() -> Iterator[None]:
-    """Import modules without garbage collection, and exempt them from later ones.
+def imports_without_gc() -> Iterator[None]:
+    """Disable garbage collection during imports, and exempt the imported modules afterwards.
 
     Notes
     -----
-    Python looks through all objects whenever their number has grown by a quarter. For an import of
-    pandas and scikit-learn that is a third of the CPU time.
+    Python scans all objects whenever their number has grown by a quarter. For the import of pandas
+    and scikit-learn these scans take a third of the CPU time.
     """
     gc.disable()
     try:
         yield
     finally:
-        set_aside()
+        freeze_gc()

@@ -1,4 +1,4 @@
-"""Every failure the programs expect, and its exit code."""
+"""Defines the expected failures of the programs, with exit codes."""
 
 import traceback
 from pathlib import Path
@@ -7,99 +7,99 @@ N_PLACES = 5
 
 
 def describe_bug(error: Exception) -> str:
-    """Name an error that nobody expected and its places in the code, but no data of a client."""
+    """Return the class and code places of an unexpected error, without data of clients."""
     frames = traceback.extract_tb(error.__traceback__)[-N_PLACES:]
     places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
     return f"{type(error).__name__} at {places}"
 
 
 class PipelineError(Exception):
-    """An expected failure: its message is for the user, its code for the caller's shell."""
+    """Expected failure, with a message for the user and an exit code for the shell."""
 
     exit_code = 1
 
 
 class ScheduleError(PipelineError):
-    """A schedule on the command line, or in an installed line, is none that cron would keep."""
+    """Schedule on the command line or in the crontab is invalid for cron."""
 
     exit_code = 2
 
 
 class DatasetError(PipelineError):
-    """A table or the files it comes from cannot be used as they are."""
+    """Table or input file is missing or invalid."""
 
     exit_code = 65
 
 
 class InsufficientDataError(DatasetError):
-    """The data is well formed, but too little of it to decide anything."""
+    """Data is valid, but too small for a decision."""
 
 
 class ModelError(PipelineError):
-    """A model file is damaged, or does not fit what is asked of it."""
+    """Model file is damaged, or does not fit the data."""
 
     exit_code = 65
 
 
 class ReleaseError(PipelineError):
-    """A release is damaged or incomplete."""
+    """Release is damaged or incomplete."""
 
     exit_code = 65
 
 
 class CrontabError(PipelineError):
-    """A crontab, or the line for it, is not as it must be for a safe change."""
+    """Crontab or job line cannot be changed safely."""
 
     exit_code = 65
 
 
 class NotMadeYetError(PipelineError):
-    """A file that an earlier step makes is not there."""
+    """File of an earlier step is missing."""
 
     exit_code = 66
 
 
 class ServiceUnavailableError(PipelineError):
-    """The API does not answer, or not as it should."""
+    """API gives no answer, or an invalid answer."""
 
     exit_code = 69
 
 
 class NoServiceError(ServiceUnavailableError):
-    """Nothing answers at the address of the API: the service may not have been started."""
+    """No server answers at the address of the API: the service may be stopped."""
 
 
 class ClusterError(PipelineError):
-    """The Spark cluster does not answer, or a task of ours failed there for good."""
+    """Spark cluster gives no answer, or a task failed after all retries."""
 
     exit_code = 69
 
 
 class SchedulerError(PipelineError):
-    """Cron or systemd is not there, or refuses."""
+    """Cron or systemd is missing, or refuses a command."""
 
     exit_code = 69
 
 
 class RecordsError(PipelineError):
-    """The database of runs cannot be read or written."""
+    """Database of runs cannot be read or written."""
 
     exit_code = 74
 
 
 class BusyError(PipelineError):
-    """Another program is writing; trying again later helps."""
+    """Another program holds the lock. A later attempt may succeed."""
 
     exit_code = 75
 
 
 class ConfigError(PipelineError):
-    """The configuration, or what the environment adds to it, cannot be right."""
+    """Configuration, or an environment variable, is invalid."""
 
     exit_code = 78
 
 
 class RunTimeoutError(PipelineError):
-    """A run took longer than `run.timeout_minutes`."""
+    """Run took longer than `run.timeout_minutes`."""
 
     exit_code = 124

@@ -1,9 +1,4 @@
-"""Files that are written whole and outlast a crash, and the one lock of who writes.
-
-Files that somebody else puts into folders: which are tables, and which are complete.
-
-Names places in object stores, among the paths of files on this machine.
-"""
+"""Reads, lists and writes files safely: durable writes, the lock, input files, remote paths."""
 
 import errno
 import fcntl
@@ -24,10 +19,22 @@ from scripts.core.errors import BusyError, DatasetError
 
 TEMPORARY_SUFFIX = ".tmp"
 LOCK = ".adras.lock"
+# The readers refuse a file with a longer line.
+MAX_LINE_BYTES = 2**20
+DIGEST_BYTES = 2**18
+# The unit of st_blocks, whatever the file system.
+BLOCK_BYTES = 512
+# Hadoop's format for a folder, as in s3a://bucket/folder; Spark receives the text unchanged.
+REMOTE_PATTERN = r"[a-z][a-z0-9+.-]*://\S+"
+
+# Size in bytes, time of the last change in nanoseconds, inode.
+FileState = tuple[int, int, int]
+
+log = logging.getLogger(__name__)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Flush the names in a folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -36,7 +43,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Make the content of a file that another program wrote durable."""
+    """Flush the content of a file by another program to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -45,7 +52,7 @@ def sync_file(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents durably; nothing happens if it is there."""
+    """Create a missing folder and its parents durably."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for place in reversed(missing):
@@ -53,14 +60,14 @@ def make_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: str | bytes | Iterable[bytes]) -> Path:
-    """Write a file so that a reader, or a crash, sees all of it or what was there before.
+    """Write a file atomically: a reader sees the previous or the new content, even after a crash.
 
     Parameters
     ----------
     path : Path
-        The file; its folder is made if it is missing.
+        The file; a missing folder is created.
     content : str, bytes or iterable of bytes
-        Text is written as UTF-8, parts one after the other.
+        Text is written as UTF-8, an iterable in its order.
 
     Returns
     -------
@@ -91,7 +98,7 @@ def write_whole(path: Path, content: str | bytes | Iterable[bytes]) -> Path:
 
 
 def replace_link(link: Path, target: str) -> None:
-    """Point a symbolic link at a target by one rename; a reader sees the old or the new one."""
+    """Point a symbolic link at a target atomically, by a rename."""
     temporary = link.with_name(f".{link.name}{TEMPORARY_SUFFIX}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
@@ -100,7 +107,7 @@ def replace_link(link: Path, target: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with what is in it."""
+    """Remove a file, or a folder with its content."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -108,7 +115,7 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folders: Iterable[Path]) -> int:
-    """Remove what a killed run left half-written, and count it; only the holder of the lock may."""
+    """Remove the temporary files of killed runs and return their number, under the lock."""
     leftovers = [
         path
         for folder in folders
@@ -122,30 +129,30 @@ def remove_leftovers(folders: Iterable[Path]) -> int:
 
 
 def digest(content: bytes) -> str:
-    """Compute the SHA-256 of bytes, in hexadecimal."""
+    """Return the SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def digest_file(path: Path) -> str:
-    """Compute the SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Hold the one lock of an installation while writing.
+    """Hold the lock of an installation while writing.
 
     Parameters
     ----------
     folder : Path
-        The deployment folder, made if it is missing. The lock file is never removed: a
-        second program could otherwise lock a file that no longer has a name.
+        The deployment folder, created if missing. The lock file is never removed: a second
+        program could otherwise lock a file without a name.
 
     Raises
     ------
     BusyError
-        If another program holds it.
+        If another program holds the lock.
     """
     make_folder(folder)
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -161,21 +168,9 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-# Size in bytes, time of change in nanoseconds, inode.
-State = tuple[int, int, int]
-
-# A file with a longer line is refused.
-MAX_LINE_BYTES = 2**20
-DIGEST_BYTES = 2**18
-# The unit of st_blocks, whatever the file system.
-BLOCK_BYTES = 512
-
-log = logging.getLogger(__name__)
-
-
 @dataclass(frozen=True)
 class KnownFile:
-    """The state of a file when it was hashed, and its SHA-256."""
+    """SHA-256 of a file, with the file state at the time of hashing."""
 
     n_bytes: int
     changed_ns: int
@@ -184,42 +179,42 @@ class KnownFile:
 
 
 class NotRegularError(Exception):
-    """A path that leads to something else than a plain file."""
+    """Path leads to a folder, link, pipe or device instead of a plain file."""
 
 
 def is_utf8(name: str) -> bool:
-    """Say whether the name of a file can be spelled; Python marks other bytes as surrogates."""
+    """Return whether a file name is UTF-8. Python decodes invalid bytes as surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def is_regular(path: Path) -> bool:
-    """Say whether a path is a plain file, or a link to one, and not a folder, pipe or device."""
+    """Return whether a path is a plain file or a link to a plain file."""
     return path.exists() and stat.S_ISREG(path.stat().st_mode)
 
 
 def is_readable(path: Path) -> bool:
-    """Say whether this user can read a path as a plain file."""
+    """Return whether the user can read a path as a plain file."""
     return is_regular(path) and os.access(path, os.R_OK)
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a plain file to read; a link, pipe, folder or device is not opened.
+    """Open a plain file for reading, but no link, pipe, folder or device.
 
-    What is checked is what is read: the name may lead to something else a moment later.
+    The open file is checked instead of the path, because the path may change in between.
 
     Raises
     ------
     NotRegularError
         If the path is no plain file.
     OSError
-        If it is missing or may not be read.
+        If the file is missing or cannot be read.
     """
-    # Without O_NONBLOCK, opening a pipe would wait for somebody to write to it.
+    # Without O_NONBLOCK, opening a pipe would wait for a writer.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
-        # A link; a socket.
+        # ELOOP: a link. ENXIO: a socket.
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise NotRegularError(str(path)) from error
         raise
@@ -230,10 +225,10 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def digest_lines(path: Path) -> str:
-    """Compute the SHA-256 of a file's content in hexadecimal, up to a line that is too long.
+    """Return the SHA-256 of a file's content in hexadecimal, up to a line above the limit.
 
-    Such a file is refused when it is read, so the rest of it does not matter: a file of many
-    gigabytes without a line end must not be read to its end by every run.
+    The readers refuse a file with a line above the limit, so the rest does not matter. A run must
+    not read gigabytes without a line end.
 
     Parameters
     ----------
@@ -243,8 +238,8 @@ def digest_lines(path: Path) -> str:
     Returns
     -------
     str
-        Where no line is longer than `MAX_LINE_BYTES`, the digest of the whole content; otherwise
-        that of what was read and of the size.
+        The digest of the whole content if no line is longer than `MAX_LINE_BYTES`. Otherwise the
+        digest of the content read so far and the file size.
     """
     with open_regular(path) as handle:
         sha, n_open = hashlib.sha256(), 0
@@ -259,29 +254,30 @@ def digest_lines(path: Path) -> str:
 
 
 def total_bytes(paths: Iterable[Path]) -> int:
-    """Add up the sizes of those paths that are plain files."""
+    """Return the total size of the plain files among the paths."""
     return sum(path.stat().st_size for path in paths if is_regular(path))
 
 
 def stored_bytes(paths: Iterable[Path]) -> int:
-    """Add up what plain files take on the disk, which for one with holes is less than its size."""
-    found = [path.stat() for path in paths if is_regular(path)]
-    return sum(min(status.st_size, status.st_blocks * BLOCK_BYTES) for status in found)
+    """Return the disk usage of the plain files among the paths, without holes of sparse files."""
+    statuses = [path.stat() for path in paths if is_regular(path)]
+    return sum(min(status.st_size, status.st_blocks * BLOCK_BYTES) for status in statuses)
 
 
 def list_tables(place: Path) -> list[Path]:
-    """List the CSV files of a folder in name order (or the one file given), also unusable ones.
+    """List the CSV files of a folder by name, without a look at their content.
 
     Parameters
     ----------
     place : Path
-        A folder, or one file.
+        A folder, or a file.
 
     Returns
     -------
     list of Path
-        Names that start with "." or end in .tmp or .part are left out: they are being written.
-        A name that is not UTF-8 is left out with a warning: no record could spell it.
+        The file itself, or the CSV files of the folder. Names that start with "." or end in .tmp
+        or .part are left out, since their writers have not finished. A name that is not UTF-8 is
+        left out with a warning, since the records cannot store it.
 
     Raises
     ------
@@ -297,85 +293,81 @@ def list_tables(place: Path) -> list[Path]:
     tables = [
         path for path in paths if path.suffix.casefold() == ".csv" and not path.name.startswith(".")
     ]
-    nameless = [path for path in tables if not is_utf8(path.name)]
-    for path in nameless:
+    undecodable = [path for path in tables if not is_utf8(path.name)]
+    for path in undecodable:
         log.warning("Left out %r in %s: its name is not UTF-8; rename it.", path.name, place)
-    return [path for path in tables if path not in nameless]
+    return [path for path in tables if path not in undecodable]
 
 
-def check_any(paths: Sequence[Path], place: object) -> None:
-    """Refuse a folder, or an address, in which there is no table."""
+def check_has_tables(paths: Sequence[Path], place: object) -> None:
+    """Refuse an empty list of input files."""
     if not paths:
         raise DatasetError(f"No usable row was found. There is no CSV file in {place}.")
 
 
-def file_state(path: Path) -> State:
-    """Size in bytes, time of change in nanoseconds, inode; equal states mean an untouched file."""
-    # Of what a link leads to: content that changes behind a link is new data, too.
+def file_state(path: Path) -> FileState:
+    """Return size, time of the last change and inode, which are equal for an unchanged file."""
+    # The state behind a link counts, since changed content behind a link is new data.
     status = path.stat() if path.exists() else path.lstat()
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def settled_tables(place: Path, settle_s: float) -> tuple[list[Path], list[Path]]:
-    """Tell complete files from those that somebody is still writing, waiting once if need be.
+def find_complete_tables(place: Path, settle_s: float) -> tuple[list[Path], list[Path]]:
+    """Split the tables of a folder into complete and growing files, after a wait if necessary.
 
     Parameters
     ----------
     place : Path
-        A folder, or one file.
+        A folder, or a file.
     settle_s : float
-        A file that has not changed for so many seconds is complete.
+        A file without a change for this number of seconds is complete.
 
     Returns
     -------
     tuple of two lists of Path
-        Complete files, in name order; files that changed while being watched.
+        Complete files in name order, and files with a change during the wait.
     """
-    return settle(lambda: {path: file_state(path) for path in list_tables(place)}, settle_s)
+    return find_complete(lambda: {path: file_state(path) for path in list_tables(place)}, settle_s)
 
 
-def settle(
-    look: Callable[[], Mapping[Path, State]], settle_s: float
+def find_complete(
+    list_states: Callable[[], Mapping[Path, FileState]], settle_s: float
 ) -> tuple[list[Path], list[Path]]:
-    """Tell complete files from growing ones, wherever they are, by looking once or twice."""
-    states = look()
+    """Split files into complete and growing files, by one or two listings of their states."""
+    states = list_states()
     ages = [time.time() - changed_ns / 1e9 for _, changed_ns, _ in states.values()]
     if all(age >= settle_s for age in ages):
         return list(states), []
     time.sleep(settle_s)
-    now = look()
-    settled = [path for path, state in states.items() if now.get(path) == state]
-    return settled, [path for path in now if path not in settled]
+    later = list_states()
+    complete = [path for path, state in states.items() if later.get(path) == state]
+    return complete, [path for path in later if path not in complete]
 
 
-# As Hadoop spells the address of a folder: s3a://bucket/folder; it goes to Spark as it stands.
-PATTERN = r"[a-z][a-z0-9+.-]*://\S+"
+class RemotePath(PosixPath):
+    """Address of a file or folder in an object store.
 
-
-class Address(PosixPath):
-    """A file or folder in an object store, which has a name as a path has, and is nowhere here.
-
-    It is a path so that lists of files, findings and records are the same for both; whoever opens
-    or lists files asks first which of the two it is.
+    The class is a Path, so that lists of files, reports and records have a common type. A caller
+    that opens or lists files checks first for a RemotePath.
     """
 
     text: str
 
     def __new__(cls, text: str) -> Self:
-        """Take an address as it stands: a path would lose one of its slashes."""
-        made = super().__new__(cls, text)
-        made.text = text
-        return made
+        """Keep the text of the address, since a path would lose a slash."""
+        path = super().__new__(cls, text)
+        path.text = text
+        return path
 
     def __str__(self) -> str:
-        """Spell it as it was given."""
+        """Return the address unchanged."""
         return self.text
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
-        """Say how it is made again, also in another process."""
+        """Return the class and the text, for a copy in another process."""
         return type(self), (self.text,)
 
 
-def is_address(text: str) -> bool:
-    """Say whether a text is the address of a place in an object store."""
-    return re.fullmatch(PATTERN, text) is not None
+def is_remote(text: str) -> bool:
+    """Return whether a text is the address of a file or folder in an object store."""
+    return re.fullmatch(REMOTE_PATTERN, text) is not None

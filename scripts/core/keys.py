@@ -1,4 +1,4 @@
-"""The key of an installation: made once, kept in a file for its account only, for keyed hashes."""
+"""Creates and loads the secret key of an installation, for keyed hashes and encryption."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ BLOCK_BYTES = hashlib.blake2b.MAX_DIGEST_SIZE
 
 
 def find_key(folder: Path) -> bytes | None:
-    """Read the key of an installation; None if none was needed yet.
+    """Return the key of an installation, or None before its creation.
 
     Parameters
     ----------
@@ -27,12 +27,12 @@ def find_key(folder: Path) -> bytes | None:
     Returns
     -------
     bytes or None
-        32 random bytes, for no record, log or message.
+        32 random bytes, never written to a record, log or message.
 
     Raises
     ------
     ReleaseError
-        If the file cannot be read, or is cut.
+        If the file cannot be read, or has another length.
     """
     path = folder / KEY
     try:
@@ -42,26 +42,28 @@ def find_key(folder: Path) -> bytes | None:
     except OSError as error:
         raise ReleaseError(f"{path} cannot be read: {error.strerror}.") from error
     if len(key) != N_BYTES:
-        raise ReleaseError(f"{path} is damaged: remove it, and the next need makes a new one.")
+        raise ReleaseError(f"{path} is damaged: remove the file; the next run creates a new key.")
     return key
 
 
 def make_key(folder: Path) -> bytes:
-    """Return the key of an installation, made at the first need, also by two at the same moment.
+    """Return the key of an installation, created at the first call.
+
+    Two programs may call at the same moment; both return the same key.
 
     Raises
     ------
     ReleaseError
-        If there is a file of its name that is no key.
+        If the key file is unreadable or damaged.
     OSError
-        If there is none, and none can be written.
+        If the key file is missing and cannot be written.
     """
-    found = find_key(folder)
-    if found is not None:
-        return found
+    key = find_key(folder)
+    if key is not None:
+        return key
     files.make_folder(folder)
     path = folder / KEY
-    # A name of its own, which the next run removes if this one is killed.
+    # A unique name with the suffix of temporary files: the next run removes leftovers.
     temporary = folder / f"{KEY}-{secrets.token_hex(8)}{files.TEMPORARY_SUFFIX}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -69,7 +71,7 @@ def make_key(folder: Path) -> bytes:
             handle.write(secrets.token_bytes(N_BYTES))
             handle.flush()
             os.fsync(handle.fileno())
-        # Unlike a rename, a link leaves a key that another program has just made.
+        # Unlike a rename, a link keeps the new key of a concurrent program.
         with suppress(FileExistsError):
             os.link(temporary, path)
     finally:
@@ -79,12 +81,15 @@ def make_key(folder: Path) -> bytes:
 
 
 def keyed_hash(key: bytes, content: bytes, *, purpose: str, n_bytes: int) -> bytes:
-    """Hash bytes so that nobody without the key can test a guess; purposes do not meet."""
+    """Return the keyed hash of bytes for a purpose.
+
+    Without the key nobody can test a guess of the content.
+    """
     return hashlib.blake2b(content, key=key, digest_size=n_bytes, person=purpose.encode()).digest()
 
 
-def combine(key: bytes, nonce: bytes, content: bytes) -> bytes:
-    """Combine bytes with a stream that only the key makes; twice gives the bytes again."""
+def xor_keystream(key: bytes, nonce: bytes, content: bytes) -> bytes:
+    """Return bytes XOR the keystream of key and nonce, which is its own inverse."""
     n_blocks = -(-len(content) // BLOCK_BYTES)
     stream = b"".join(
         keyed_hash(
@@ -96,8 +101,8 @@ def combine(key: bytes, nonce: bytes, content: bytes) -> bytes:
     return mixed.to_bytes(len(content), "big")
 
 
-def seal(key: bytes, content: bytes) -> bytes:
-    """Encrypt bytes; equal bytes give equal ones, so that a run can be repeated exactly.
+def encrypt(key: bytes, content: bytes) -> bytes:
+    """Encrypt bytes deterministically, so that a repeated run has equal results.
 
     Notes
     -----
@@ -105,11 +110,14 @@ def seal(key: bytes, content: bytes) -> bytes:
     encryption" (2006), with BLAKE2b (RFC 7693) in place of their functions.
     """
     nonce = keyed_hash(key, content, purpose="adras nonce", n_bytes=NONCE_BYTES)
-    return nonce + combine(key, nonce, content)
+    return nonce + xor_keystream(key, nonce, content)
 
 
-def unseal(key: bytes, sealed: bytes) -> bytes | None:
-    """Decrypt what `seal` encrypted; None if that was with another key, or it is damaged."""
-    nonce, content = sealed[:NONCE_BYTES], combine(key, sealed[:NONCE_BYTES], sealed[NONCE_BYTES:])
+def decrypt(key: bytes, sealed: bytes) -> bytes | None:
+    """Decrypt the result of `encrypt`, or return None for a wrong key or damaged bytes."""
+    nonce, content = (
+        sealed[:NONCE_BYTES],
+        xor_keystream(key, sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]),
+    )
     is_right = nonce == keyed_hash(key, content, purpose="adras nonce", n_bytes=NONCE_BYTES)
     return content if is_right else None

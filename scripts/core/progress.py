@@ -1,4 +1,4 @@
-"""Tells how far a long step has come: a bar on a terminal, lines in a log."""
+"""Shows the progress of a long step: a bar on a terminal, lines in a log."""
 
 import contextlib
 import logging
@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-# What takes less is not told at all.
+# A shorter step shows no progress.
 QUIET_S = 1.0
 BAR_EVERY_S = 0.2
 LINE_EVERY_S = 5.0
-# Of the terminal: a longer line is no easier to read, and in less there is no room for a bar.
+# Limits of the line width: a wider bar is no easier to read, a narrower line has no room for one.
 MAX_COLUMNS, MIN_BAR_COLUMNS = 100, 80
 
 log = logging.getLogger(__name__)
 
 
-def format_left(seconds: float) -> str:
-    """Spell a time that is left; nobody needs the seconds of an hour."""
+def format_time_left(seconds: float) -> str:
+    """Format the remaining time, without seconds above an hour."""
     if seconds < 60:
         return f"{seconds:.0f} s left"
     if seconds < 3600:
@@ -29,12 +29,12 @@ def format_left(seconds: float) -> str:
 
 
 def format_state(total: float, done: float, n_rows: int, elapsed_s: float) -> str:
-    """Spell how far a step has come.
+    """Format the progress of a step.
 
     Parameters
     ----------
     total, done : float
-        In any unit; a total of 0 is not known, and then neither is what is left.
+        Amounts in any unit; a total of 0 means unknown.
     n_rows : int
         Rows so far.
     elapsed_s : float
@@ -43,25 +43,25 @@ def format_state(total: float, done: float, n_rows: int, elapsed_s: float) -> st
     Returns
     -------
     str
-        Percent, rows, rows per second, and what is left, as far as they are known.
+        Percent, rows, rows per second and remaining time, as far as known.
     """
-    said = []
+    parts = []
     if total:
-        said.append(f"{min(done / total, 1.0):.0%}")
+        parts.append(f"{min(done / total, 1.0):.0%}")
     if n_rows:
-        said.append(f"{n_rows:,} rows, {n_rows / elapsed_s:,.0f} rows/s")
+        parts.append(f"{n_rows:,} rows, {n_rows / elapsed_s:,.0f} rows/s")
     if total and done:
-        said.append(format_left(elapsed_s * max(total - done, 0.0) / done))
-    return ", ".join(said)
+        parts.append(format_time_left(elapsed_s * max(total - done, 0.0) / done))
+    return ", ".join(parts)
 
 
 @dataclass
 class Progress:
-    """One step on its way; `place` is the terminal, None where there is none."""
+    """Progress of a step, on a terminal or, if `terminal` is None, in the log."""
 
-    what: str
+    label: str
     total: float
-    place: TextIO | None
+    terminal: TextIO | None
     done: float = 0.0
     n_rows: int = 0
     bar: Any = None
@@ -69,119 +69,123 @@ class Progress:
     next_s: float = 0.0
 
     def __post_init__(self) -> None:
-        wait_s = QUIET_S if self.place else LINE_EVERY_S
+        wait_s = QUIET_S if self.terminal else LINE_EVERY_S
         self.started_s = time.monotonic()
         self.next_s = self.started_s + wait_s
 
     def add(self, done: float, n_rows: int) -> None:
-        """Note what was done, and tell if it is time."""
+        """Add an amount, and report the progress if an interval has passed."""
         self.done += done
         self.n_rows += n_rows
-        # Called for every row of a small file: nothing else may cost anything.
+        # Called for every row of a small file, so the rest must stay cheap.
         if time.monotonic() >= self.next_s:
-            self.tell(time.monotonic())
+            self.report(time.monotonic())
 
-    def tell(self, now_s: float) -> None:
-        """Draw the bar anew, or log a line."""
+    def report(self, now_s: float) -> None:
+        """Redraw the bar, or log a line."""
         state = format_state(self.total, self.done, self.n_rows, max(now_s - self.started_s, 1e-9))
-        if self.place is None:
+        if self.terminal is None:
             self.next_s = now_s + LINE_EVERY_S
-            log.info("%s: %s.", self.what, state)
+            log.info("%s: %s.", self.label, state)
             return
         self.next_s = now_s + BAR_EVERY_S
-        # That a terminal has gone away stops no step.
+        # A closed terminal must not stop the step.
         with contextlib.suppress(OSError):
             self.draw(state)
 
     def draw(self, state: str) -> None:
-        """Draw the bar, which takes the room that the state leaves on one line."""
+        """Draw a bar and the state on one line of the terminal."""
         columns = shutil.get_terminal_size().columns
-        spelled = f"{self.what} {state}"[: columns - 1]
+        line_format = f"{self.label} {state}"[: columns - 1]
         if self.total and columns >= MIN_BAR_COLUMNS:
-            spelled = f"{self.what} [{{bar}}] {state}"
-        facts = {
+            line_format = f"{self.label} [{{bar}}] {state}"
+        attributes = {
             "total": self.total or None,
             "n": min(self.done, self.total or self.done),
             "ncols": min(columns - 1, MAX_COLUMNS),
-            "bar_format": spelled,
+            "bar_format": line_format,
         }
         if self.bar is None:
-            # Most runs draw none.
+            # Imported here because most runs draw no bar.
             from tqdm import tqdm  # noqa: PLC0415
 
             self.bar = tqdm(
-                file=self.place, leave=False, ascii="-#", initial=facts.pop("n"), **facts
+                file=self.terminal,
+                leave=False,
+                ascii="-#",
+                initial=attributes.pop("n"),
+                **attributes,
             )
             return
-        for name, value in facts.items():
+        for name, value in attributes.items():
             setattr(self.bar, name, value)
         self.bar.refresh()
 
     def erase(self) -> None:
-        """Take the bar away."""
+        """Remove the bar from the terminal."""
         if self.bar is not None:
             with contextlib.suppress(OSError):
                 self.bar.close()
 
 
-def logged_above(place: TextIO | None) -> contextlib.AbstractContextManager[None]:
-    """Have what is logged stand above a bar on a terminal."""
-    if place is None:
+def logging_above_bar(terminal: TextIO | None) -> contextlib.AbstractContextManager[None]:
+    """Redirect log lines on a terminal to the space above the bar."""
+    if terminal is None:
         return contextlib.nullcontext()
-    # Most runs draw no bar.
+    # Imported here because most runs draw no bar.
     from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
 
     redirected: contextlib.AbstractContextManager[None] = logging_redirect_tqdm()
     return redirected
 
 
-# The step at work, if there is one. Deep inside it, also in its threads, nobody has to hand it on.
-AT_WORK: list[Progress] = []
+# The present step, or empty. Functions deep inside the step, also in threads, need no argument.
+CURRENT: list[Progress] = []
 
 
 def advance(done: float = 0.0, n_rows: int = 0) -> None:
-    """Note that a part of the step at work is done; without one, nothing happens.
+    """Add an amount to the progress of the present step, if any.
 
     Parameters
     ----------
     done : float
-        How much, in the unit of the step's total.
+        The amount, in the unit of the step's total.
     n_rows : int
-        How many rows that were.
+        Number of rows in this amount.
     """
-    if AT_WORK:
-        AT_WORK[0].add(done, n_rows)
+    if CURRENT:
+        CURRENT[0].add(done, n_rows)
 
 
-def start_pass(what: str, total: float) -> None:
-    """Note that the step at work begins another pass, of which share and speed are then told."""
-    if AT_WORK:
-        current = AT_WORK[0]
-        current.what, current.total = what, total
+def start_pass(label: str, total: float) -> None:
+    """Restart the progress of the present step for another pass over the data, if any."""
+    if CURRENT:
+        current = CURRENT[0]
+        current.label, current.total = label, total
         current.done, current.n_rows, current.started_s = 0.0, 0, time.monotonic()
 
 
 @contextlib.contextmanager
-def shown(what: str, total: float = 0.0) -> Iterator[None]:
-    """Show how far the step within has come, if it takes more than a moment.
+def shown(label: str, total: float = 0.0) -> Iterator[None]:
+    """Show the progress of the enclosed step, after a short delay.
 
-    A step within a step is part of the outer one.
+    A step inside another step is a part of the outer step.
 
     Parameters
     ----------
-    what : str
-        What is being done.
+    label : str
+        Description of the step.
     total : float
-        How much there is to do, in any unit; 0 if nobody knows.
+        Total amount in any unit; 0 if unknown.
     """
-    if AT_WORK:
+    if CURRENT:
         yield
         return
-    current = Progress(what, total, sys.stderr if sys.stderr.isatty() else None)
-    AT_WORK.append(current)
+    current = Progress(label, total, sys.stderr if sys.stderr.isatty() else None)
+    CURRENT.append(current)
     try:
-        with logged_above(current.place):
+        with logging_above_bar(current.terminal):
             yield
     finally:
-        AT_WORK.remove(current)
+        CURRENT.remove(current)
         current.erase()

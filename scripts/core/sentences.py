@@ -1,37 +1,37 @@
-"""Shortens sentences to whole clauses, so that no number is cut."""
+"""Shortens sentences at the end of a clause, without a cut through a number."""
 
 import re
 
-# A clause ends behind a comma, colon, semicolon or full stop, or before a bracket.
+# A clause ends after a comma, colon, semicolon or full stop, or before a bracket.
 ENDS = re.compile(r"[.,:;](?= )| (?=\()")
-# At the end of a cut text: a number, or the beginning of one.
+# A number, or the beginning of a number, at the end of a cut text.
 NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*$|[-+]$")
 MARK = " …"
 
 
 def find_end(text: str, length: int) -> int:
-    """Find the last end of a clause in the first characters of a text; 0 without any."""
+    """Return the position of the last clause end in the first characters of a text, or 0."""
     ends = [match.start() for match in ENDS.finditer(text, 0, length + 1)]
-    # Within brackets, a clause without its end would read as if the bracket had been forgotten.
+    # A cut inside brackets would leave an open bracket.
     whole = [end for end in ends if text.count("(", 0, end) == text.count(")", 0, end)]
     return max(whole, default=0)
 
 
 def shorten(text: str, length: int) -> str:
-    """Shorten a sentence at the end of a clause, or else between two words.
+    """Return a text of limited length, cut at the end of a clause or else between words.
 
     Parameters
     ----------
     text : str
-        One sentence or more.
+        One or more sentences.
     length : int
-        The most characters of the result, at least 3.
+        Maximum number of characters, at least 3.
 
     Returns
     -------
     str
-        The text as it is if it is short enough. Else its beginning with an ellipsis. No number is
-        cut, unless the text is one number.
+        The unchanged text if short enough, else its beginning with an ellipsis. A number is cut
+        only if the text is a single number.
     """
     if len(text) <= length:
         return text

@@ -3,7 +3,7 @@
 How numbers, moments and words are spelled on the pages.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
@@ -22,7 +22,7 @@ from scripts.api.record_queries import NO_RECORDS
 from scripts.api.responses import PROBLEM, Answer, Headers
 from scripts.api.routing import READING
 from scripts.api.serving_state import Serving
-from scripts.core import sentences
+from scripts.core import drift_limits, sentences
 
 FOLDER = Path(__file__).resolve().parent / "templates"
 LOGIN = "/login"
@@ -210,15 +210,6 @@ def format_took(run: Any) -> str:
     return format_duration((as_moment(ended) - as_moment(started)).total_seconds())
 
 
-def has_drifted(column: Mapping[str, Any]) -> bool:
-    """Say whether a column differs from production's by more than its limits."""
-    pairs = [("drift", "drift_limit"), ("missing_drift", "missing_drift_limit")]
-    return any(
-        column[found] is not None and column[limit] is not None and column[found] > column[limit]
-        for found, limit in pairs
-    )
-
-
 def format_percent(fraction: float | None, n_digits: int = 1) -> str:
     """Spell a fraction as a percentage."""
     return NOTHING if fraction is None else f"{fraction:.{n_digits}%}"
@@ -301,6 +292,6 @@ FILTERS: dict[str, Callable[..., object]] = {
     "part": quote_part,
     "direction": name_direction,
     "took": format_took,
-    "drifted": has_drifted,
+    "drifted": drift_limits.has_drifted,
     "clauses": sentences.shorten,
 }

@@ -27,7 +27,7 @@ from scripts.core import artifacts, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
 from scripts.core.errors import BusyError, DatasetError
-from scripts.core.files import Address
+from scripts.core.files import RemotePath
 from scripts.dashboard import rendering
 from scripts.data import csv_reader
 from scripts.data.read_report import FileReading, first_reasons
@@ -101,7 +101,7 @@ def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
 def find_address(now: Serving) -> str:
     """Find where in an object store the input is, "" if it is in a folder."""
     place = now.config.input_folder_path
-    return str(place) if isinstance(place, Address) else ""
+    return str(place) if isinstance(place, RemotePath) else ""
 
 
 def find_schema(now: Serving) -> Schema | None:

@@ -27,7 +27,7 @@ from scripts.dashboard import inline_charts, rendering
 from scripts.model import explanation
 from scripts.reports import chart_files
 from scripts.reports.chart_files import Chart, Gallery
-from scripts.scheduler.next_run import Schedule
+from scripts.scheduler.next_run import NextRunCache
 
 N_MODELS, N_DEPLOYMENTS, N_RUNS = 30, 20, 30
 
@@ -135,7 +135,7 @@ RECORDS = ("model", "decision", "deployment", "runs", "states", "worklist", "out
 def overview() -> Answer:
     """Show at one look whether all is well, what serves, what happened, and whom to call."""
     now: Serving = request.environ[SERVING]
-    schedule: Schedule = current_app.extensions["schedule"]
+    schedule: NextRunCache = current_app.extensions["schedule"]
     release = now.release
     stamp = None if release is None else release.manifest.model_stamp
 
@@ -268,7 +268,7 @@ def run() -> Answer:
         # Imported by the first question, as in clientviews.
         from scripts.records import run_details as runstory  # noqa: PLC0415
 
-        return runstory.find_story(connection, int(number))
+        return runstory.find_run_details(connection, int(number))
 
     story = client_routes.ask(question) if NUMBER.fullmatch(number) else None
     if story is None:

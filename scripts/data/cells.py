@@ -1,4 +1,4 @@
-"""What a cell of a client table may hold: the one home of the rules of numbers, labels and ids."""
+"""The rules of a cell of a client table: numbers, labels and identifiers."""
 
 import math
 import re
@@ -8,6 +8,9 @@ from typing import Any
 from scripts.core.config import NumberMarks, Schema, normalise_label
 from scripts.data.read_report import LABEL_REASON
 
+MISSING_CATEGORY = ""
+# The largest whole number up to which floats hold every integer exactly.
+LARGEST_NUMBER = float(2**53)
 MAX_SHOWN = 40
 MAX_SHOWN_NAMES = 20
 # Each text matches in at most one way: with "\d+\.?\d*" a long wrong cell would take hours.
@@ -17,18 +20,18 @@ CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 GROUPED = {
     mark: re.compile(rf"[+-]?\d{{1,3}}({re.escape(mark)}\d{{3}})+", re.ASCII) for mark in ",. '"
 }
-# What programs write for a thousands separator that is declared as a blank.
+# Programs write these spaces for a thousands separator that is declared as a space.
 WIDE_BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " "})
 PLAIN = NumberMarks()
-# Stands for the label of a client whose outcome is not known yet: the cell is blank.
+# The label of a client whose outcome is not known yet: the cell is empty.
 UNLABELLED = -1
 
 
 class BadCellError(ValueError):
-    """A cell that cannot be right: what was expected, what was found, and in which column.
+    """A wrong cell: the expected format, the value found and the column.
 
-    They are kept apart because what was found is a client's data: it goes to the rejected rows,
-    and never to a log.
+    They are kept apart because the value is a client's data. It goes to the rejected rows and
+    never to a log.
     """
 
     def __init__(self, expected: str, found: str = "", column: str = "") -> None:
@@ -37,31 +40,31 @@ class BadCellError(ValueError):
 
 
 def shorten(value: str) -> str:
-    """Quote a value for a message, shortened."""
+    """Return a value for a message, shortened and quoted."""
     return repr(value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "...")
 
 
 def shorten_all(names: Sequence[str]) -> str:
-    """Quote names for a message: the first ones, shortened."""
+    """Return the first names for a message, shortened and quoted."""
     shown = [shorten(name) for name in names[:MAX_SHOWN_NAMES]]
     return ", ".join([*shown, "..."] if len(names) > len(shown) else shown)
 
 
-def respell_number(text: str, marks: NumberMarks) -> str:
-    """Respell a number that has the declared marks as a plain one; "" if its marks are not right.
+def plain_number(text: str, marks: NumberMarks) -> str:
+    """Return a number without its declared marks, or "" if the marks are wrong.
 
     Parameters
     ----------
     text : str
-        A cell without surrounding blanks.
+        A cell without spaces around the number.
     marks : NumberMarks
-        The marks that are declared for its column.
+        The marks declared for the column.
 
     Returns
     -------
     str
-        "1,234.5" is "1234.5" where "," is declared; "12,34" is no number, since groups have three
-        digits; "12.5%" is "12.5" where a trailing % is declared.
+        "1,234.5" is "1234.5" where "," is declared. "12,34" is no number, since groups have three
+        digits. "12.5%" is "12.5" where a trailing % is declared.
     """
     if marks.percent:
         text = text.removesuffix("%").rstrip()
@@ -78,11 +81,14 @@ def respell_number(text: str, marks: NumberMarks) -> str:
 
 
 def parse_number(text: str, minimum: float | None, marks: NumberMarks = PLAIN) -> float:
-    """Read a numeric cell: a plain finite number not below the minimum; blank is NaN."""
+    """Return the number of a numeric cell, NaN for an empty cell.
+
+    It must be finite, at most 2**53 and not below the minimum.
+    """
     text = text.strip()
     if not text:
         return math.nan
-    plain = text if marks == PLAIN else respell_number(text, marks)
+    plain = text if marks == PLAIN else plain_number(text, marks)
     if not NUMBER.fullmatch(plain):
         raise BadCellError("expected a number or nothing", text)
     number = float(plain)
@@ -94,7 +100,7 @@ def parse_number(text: str, minimum: float | None, marks: NumberMarks = PLAIN) -
 
 
 def is_number(text: str, marks: NumberMarks = PLAIN) -> bool:
-    """Say whether a cell that is not blank can be read as a number."""
+    """Return whether a cell holds a number."""
     try:
         return not math.isnan(parse_number(text, None, marks))
     except BadCellError:
@@ -102,7 +108,7 @@ def is_number(text: str, marks: NumberMarks = PLAIN) -> bool:
 
 
 def parse_id(text: str) -> str:
-    """Read an identifier: any text but none."""
+    """Return the text of an identifier, which must not be empty."""
     text = text.strip()
     if not text:
         raise BadCellError("expected an identifier", text)
@@ -110,10 +116,10 @@ def parse_id(text: str) -> str:
 
 
 def name_client(identifiers: Sequence[str]) -> str:
-    """Name a client by the identifiers; several are joined by " | ".
+    """Return the name of a client: the identifiers, joined by " | ".
 
-    A stroke or backslash in one of several gets a backslash before it, so that two clients never
-    have the same name.
+    A stroke or backslash in one of several identifiers gets a backslash before it, so that two
+    clients never have the same name.
     """
     if len(identifiers) == 1:
         return identifiers[0]
@@ -121,7 +127,7 @@ def name_client(identifiers: Sequence[str]) -> str:
 
 
 def parse_label(text: str, labels: dict[str, int], *, needs_label: bool = True) -> int:
-    """Read the target: one of the two declared labels; where none is needed it may be blank."""
+    """Return the class of a declared label, or UNLABELLED for an empty cell if that is allowed."""
     try:
         return labels[normalise_label(text)]
     except (KeyError, OverflowError) as error:
@@ -131,7 +137,7 @@ def parse_label(text: str, labels: dict[str, int], *, needs_label: bool = True) 
 
 
 def cell_parsers(schema: Schema, *, needs_label: bool = True) -> dict[str, Callable[[str], Any]]:
-    """Say for each column of the schema how a cell is read."""
+    """Return the parser of the cells of each column of the schema."""
     labels, minimums = schema.labels, schema.minimums
 
     def number_parser(name: str) -> Callable[[str], float]:
@@ -144,8 +150,3 @@ def cell_parsers(schema: Schema, *, needs_label: bool = True) -> dict[str, Calla
     if schema.target:
         parsers[schema.target] = lambda text: parse_label(text, labels, needs_label=needs_label)
     return parsers
-
-
-MISSING_CATEGORY = ""
-# The largest whole number up to which floats hold every integer exactly.
-LARGEST_NUMBER = float(2**53)

@@ -34,7 +34,7 @@ def hash_cells(cells: Cells) -> NDArray[np.uint32]:
         float_bits(cells.numbers[name]) if name in cells.numbers else cells.words(name)
         for name in cells.schema.columns
     ]
-    return deduplicate.shorten(deduplicate.number_rows(columns, cells.n_rows))
+    return deduplicate.short_hashes(deduplicate.number_rows(columns, cells.n_rows))
 
 
 def hash_rows(table: pa.Table, schema: Schema) -> NDArray[np.uint32]:
@@ -44,7 +44,7 @@ def hash_rows(table: pa.Table, schema: Schema) -> NDArray[np.uint32]:
         float_bits(table[name].to_numpy()) if name in numbers else table[name]
         for name in schema.columns
     ]
-    return deduplicate.shorten(deduplicate.number_rows(columns, table.num_rows))
+    return deduplicate.short_hashes(deduplicate.number_rows(columns, table.num_rows))
 
 
 @dataclass

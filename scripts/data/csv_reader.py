@@ -1,4 +1,4 @@
-"""Reading one file of clients strictly: its lines, its header, its rows, and what is not used."""
+"""Strict reading of a CSV file of clients: lines, header, records and rejected rows."""
 
 import codecs
 import csv
@@ -29,9 +29,9 @@ RECORDS = {mark: re.compile(rf"{field}(?:\{mark}{field})*+") for mark, field in 
 OPEN_RECORDS = {
     mark: re.compile(rf"(?:{field}\{mark})*{OPEN_FIELD}") for mark, field in FIELDS.items()
 }
-# What Git writes before the first of two versions that it could not merge.
+# Git writes this before the first of two versions that it could not merge.
 CONFLICT = "<<<<<<<"
-# A line that begins within quotes: it does not leave them or ends in others, or it ends the record.
+# A line that begins within quotes either ends within quotes, too, or ends the record.
 WITHIN = r'[^"]*+(?:""[^"]*+)*+'
 STILL_OPEN = {
     mark: re.compile(rf'{WITHIN}(?:"(?:\{mark}{field})*\{mark}{OPEN_FIELD})?')
@@ -54,7 +54,7 @@ Parsers = dict[str, Callable[[str], Any]]
 
 @dataclass(frozen=True)
 class ColumnLayout:
-    """How the rows of a file are to be read."""
+    """The separator, header and cell parsers of a file."""
 
     schema: Schema
     separator: str
@@ -63,14 +63,14 @@ class ColumnLayout:
 
 
 class RefusedFileError(DatasetError):
-    """A file that cannot be right as a whole."""
+    """A file that is refused as a whole."""
 
 
 def split_record(record: str, separator: str = COMMA) -> list[str]:
-    """Split a record into its fields, as RFC 4180 has it."""
+    """Split a record into fields by RFC 4180."""
     if '"' not in record:
         return record.split(separator)
-    # A CR ends a row for the csv module: whatever followed it would be lost without a word.
+    # A CR ends a row for the csv module: the rest of the record would be lost silently.
     if "\r" in record:
         raise BadCellError("expected lines that end with LF or CR LF, found a CR alone")
     if not RECORDS[separator].fullmatch(record):
@@ -83,13 +83,13 @@ def split_record(record: str, separator: str = COMMA) -> list[str]:
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name that no list could show."""
+    """Refuse a file name with a control character."""
     if CONTROL.search(path.name):
         raise RefusedFileError("its name has a control character, such as a line end; rename it")
 
 
 def open_file(path: Path, folder: Path) -> BinaryIO:
-    """Open a file of a folder to read; what is named like a table but is none is refused.
+    """Open a regular file of a folder for reading.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def open_file(path: Path, folder: Path) -> BinaryIO:
     Returns
     -------
     file
-        The very file that was checked, whatever its name leads to by now.
+        The very file that was checked, even if its name leads to another file by now.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def open_file(path: Path, folder: Path) -> BinaryIO:
         If it is no plain file of the folder that this user may read.
     """
     check_name(path)
-    # Looked at first: following a link that leads to itself would fail.
+    # Checked first: resolving a link that leads to itself would fail.
     if not files.is_regular(path):
         raise RefusedFileError(NOT_REGULAR)
     target = path.resolve() if path.is_symlink() else path
@@ -124,20 +124,20 @@ def open_file(path: Path, folder: Path) -> BinaryIO:
 
 
 def check_encoding(first: bytes, declared: str) -> str:
-    """Tell UTF-8 with a byte order mark from UTF-8 without; refuse what was not declared."""
-    found = WITH_BOM if first.startswith(codecs.BOM_UTF8) else WITHOUT_BOM
-    if declared not in (AUTO, found):
+    """Return the encoding, UTF-8 with or without a byte order mark, if permitted by the schema."""
+    encoding = WITH_BOM if first.startswith(codecs.BOM_UTF8) else WITHOUT_BOM
+    if declared not in (AUTO, encoding):
         raise RefusedFileError(
-            f"its first bytes say {found}, but schema.encoding declares {declared}; write"
+            f"its first bytes say {encoding}, but schema.encoding declares {declared}; write"
             f" {AUTO!r} there to take both"
         )
-    return found
+    return encoding
 
 
 def read_line(
     handle: BinaryIO, number: int, reading: FileReading, sha: "hashlib._Hash", declared: str = AUTO
 ) -> str | None:
-    """Read and hash the next line, the first being number 1; None at the end of the file."""
+    """Read and hash the line of a number, counted from 1, or return None at the end of the file."""
     raw = handle.readline(MAX_LINE_BYTES + 1)
     if not raw:
         return None
@@ -162,7 +162,7 @@ def read_line(
 def iterate_lines(
     handle: BinaryIO, reading: FileReading, declared: str = AUTO
 ) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line, hashing every byte that is handed on."""
+    """Yield number and text of each line and put the SHA-256 of the bytes into the report."""
     sha = hashlib.sha256()
     for number in count(1):
         text = read_line(handle, number, reading, sha, declared)
@@ -175,10 +175,11 @@ def iterate_lines(
 def iterate_records(
     lines: Iterable[tuple[int, str]], separator: str = COMMA
 ) -> Iterator[tuple[int, str]]:
-    """Yield each record with the number of its first line; quoted fields may have line ends.
+    """Yield each record with its first line's number.
 
-    A quote that is not closed soon is a slip of its line only, and must not swallow the rows
-    after it: that line stands alone, to be rejected, and the next ones are read as usual.
+    Quoted fields may contain line ends. A quote without a closing quote within a hundred lines is
+    an error of its own line only: that line becomes a record, to be rejected, and the following
+    lines are read as usual.
     """
     unclosed, still_open, closed = OPEN_RECORDS[separator], STILL_OPEN[separator], CLOSED[separator]
     source, ahead = iter(lines), deque[tuple[int, str]]()
@@ -186,7 +187,7 @@ def iterate_records(
         number, line = first
         n_joined, n_characters = 0, len(line)
         is_open = '"' in line and bool(unclosed.fullmatch(line))
-        # Only the new line is looked at: the record so far would be read a hundred times.
+        # Only the new line is matched: the record so far would be matched a hundred times.
         while is_open and n_characters <= MAX_LINE_BYTES and n_joined < MAX_RECORD_LINES:
             if n_joined == len(ahead):
                 ahead.extend(islice(source, 1))
@@ -202,7 +203,7 @@ def iterate_records(
 
 
 def try_separators(line: str, declared: str) -> dict[str, list[str]]:
-    """Split a header by each separator that may be meant; one that cannot split it is left out."""
+    """Return the names of a header for each possible separator."""
     splits, reason = {}, ""
     for separator in SEPARATORS if declared == AUTO else (declared,):
         try:
@@ -216,11 +217,11 @@ def try_separators(line: str, declared: str) -> dict[str, list[str]]:
 
 
 def check_header(header: Sequence[str], schema: Schema) -> None:
-    """Refuse a header that lacks or doubles a declared column."""
+    """Refuse a header with a missing declared column or a repeated name."""
     lacking = [name for name in schema.columns if name not in header]
-    # Where no name is known, the first line may be a client's row: it is not shown.
+    # Without any known name, the first line may be a client's row: it is not shown.
     known = len(lacking) < len(schema.columns)
-    # A spreadsheet writes columns without a name at the end; like all others they are not read.
+    # A spreadsheet writes columns without a name at the end. They are not read.
     doubled = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if doubled and known:
         raise RefusedFileError(f"its header names [{shorten_all(doubled)}] more than once")
@@ -233,7 +234,7 @@ def check_header(header: Sequence[str], schema: Schema) -> None:
 
 
 def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
-    """Find the separator of a file by its header, and the names of its columns.
+    """Return the separator and the column names of a file, read from the header.
 
     Parameters
     ----------
@@ -245,13 +246,12 @@ def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
     Returns
     -------
     tuple of str and list of str
-        The separator is the one that gives the most declared columns; among equals, the one that
-        gives the most columns.
+        The separator that results in the most declared columns, among equals in the most columns.
 
     Raises
     ------
     RefusedFileError
-        If a declared column is lacking or a column doubled, or if several separators would do.
+        If a declared column is missing, a name is repeated, or several separators are possible.
     """
     if CONTROL.search(line):
         # Where lines end with CR alone, the "header" is the whole file: it is not shown.
@@ -270,7 +270,7 @@ def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
     separator = ranked[-1]
     check_header(splits[separator], schema)
     others = [mark for mark in ranked[:-1] if len(splits[mark]) > 1]
-    # With every column declared only one can be meant; before, the names alone do not tell.
+    # With every column declared only one separator fits. Without, the names do not decide.
     if others and not schema.features:
         raise RefusedFileError(
             f"its header could be separated by {separator!r} or {others[-1]!r}; declare"
@@ -280,7 +280,7 @@ def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
 
 
 def read_row(fields: Sequence[str], header: Sequence[str], parsers: Parsers) -> dict[str, Any]:
-    """Read the cells of one row; the first that cannot be right is named."""
+    """Return the parsed cells of a row, or raise an error about the first wrong column."""
     if len(fields) != len(header):
         raise BadCellError(f"expected {len(header)} fields, found {len(fields)}")
     cells = dict(zip(header, fields, strict=True))
@@ -298,16 +298,16 @@ def read_row(fields: Sequence[str], header: Sequence[str], parsers: Parsers) -> 
 def read_record(
     number: int, record: str, layout: ColumnLayout, reading: FileReading
 ) -> dict[str, Any] | None:
-    """Read one record; what cannot be right goes to `reading.rejected`, an empty line nowhere."""
+    """Return the parsed cells of a record, or None for a rejected record and an empty line."""
     if not record.strip():
         return None
     reading.n_rows += 1
     try:
         return read_row(split_record(record, layout.separator), layout.header, layout.parsers)
     except BadCellError as error:
-        found = shorten(error.found) if error.found else ""
+        shown = shorten(error.found) if error.found else ""
         reading.rejected.append(
-            RejectedRow(reading.path.name, number, error.column, error.expected, found)
+            RejectedRow(reading.path.name, number, error.column, error.expected, shown)
         )
         return None
 
@@ -315,7 +315,7 @@ def read_record(
 def read_records(
     lines: Iterable[tuple[int, str]], layout: ColumnLayout, reading: FileReading
 ) -> dict[str, list[Any]]:
-    """Read the lines that follow the header into columns."""
+    """Read the lines after the header into columns."""
     columns: dict[str, list[Any]] = {name: [] for name in layout.parsers}
     for number, record in iterate_records(lines, layout.separator):
         row = read_record(number, record, layout, reading)
@@ -333,7 +333,7 @@ def read_layout(
     as_text: bool = False,
     needs_label: bool = True,
 ) -> ColumnLayout:
-    """Learn from a file's first line how the others are to be read."""
+    """Return the layout of a file, read from the first line."""
     if not (first and first.strip()):
         raise RefusedFileError(EMPTY)
     reading.separator, header = read_header(first, schema)
@@ -354,7 +354,7 @@ def read_rows(
     as_text: bool = False,
     needs_label: bool = True,
 ) -> dict[str, list[Any]]:
-    """Read a file's lines into columns; what cannot be right goes to `reading.rejected`."""
+    """Read the lines of a file into columns and add the rejected rows to the report."""
     iterator = iter(lines)
     _, first = next(iterator, (0, None))
     layout = read_layout(first, schema, reading, as_text=as_text, needs_label=needs_label)
@@ -362,12 +362,12 @@ def read_rows(
 
 
 def new_reading(path: Path, schema: Schema) -> FileReading:
-    """Begin the account of a file."""
+    """Return an empty report for a file."""
     return FileReading(path, is_detected=AUTO in (schema.separator, schema.encoding))
 
 
 def refuse(reading: FileReading, error: RefusedFileError) -> None:
-    """Note that a file as a whole is not used, and why."""
+    """Mark the file as refused in the report, with the reason."""
     reading.refused, reading.n_rows = str(error), 0
     reading.rejected = [RejectedRow(reading.path.name, 0, "", str(error))]
 
@@ -375,7 +375,7 @@ def refuse(reading: FileReading, error: RefusedFileError) -> None:
 def read_file(
     path: Path, folder: Path, schema: Schema, *, as_text: bool = False, needs_label: bool = True
 ) -> tuple[FileReading, dict[str, list[Any]]]:
-    """Read one file strictly; a file that cannot be right is refused as a whole.
+    """Read a CSV file strictly into a report and the columns of the accepted rows.
 
     Parameters
     ----------
@@ -386,15 +386,15 @@ def read_file(
     schema : Schema
         The columns.
     as_text : bool
-        Give every column of the file as the text it holds, to find out what it is.
+        Return every column of the file as text, for the inference of a schema.
     needs_label : bool
-        Reject a row whose target is blank; otherwise its label is `cells.UNLABELLED`.
+        Reject a row whose target is empty; otherwise its label is `cells.UNLABELLED`.
 
     Returns
     -------
     tuple of FileReading and dict of str to list
-        What was found, and the columns of the rows that can be right. `refused` says why the
-        file as a whole was not used, and is empty otherwise.
+        The report, whose `refused` is the reason if the whole file was not used, and the columns
+        of the accepted rows.
     """
     reading = new_reading(path, schema)
     try:

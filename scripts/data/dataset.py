@@ -1,4 +1,4 @@
-"""What a client table is: reading it from files, X and y, its statistics."""
+"""Client tables: reading from CSV files, features X and target y, summary statistics."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,58 +20,58 @@ from scripts.data.csv_reader import RefusedFileError
 from scripts.data.profile import ColumnSummary
 from scripts.data.read_report import FileReading
 
-# A category that fewer of the rows have is too rare to learn from alone.
+# A category with a smaller share of the rows is too rare for a weight of its own.
 RARE_FRACTION = 0.005
-# From so many bytes on (some thousand rows), reading in blocks pays for what it has to import.
+# From this size on (some thousand rows), reading in blocks saves more than its imports cost.
 MANY_BYTES = 2**16
 PART_ROWS = 2**16
 
 
 def as_integers(column: pd.Series) -> pd.Series:
-    """Turn a float column that holds only whole numbers and no blank into integers."""
+    """Return a float column as integers if every value is a whole number, else unchanged."""
     values = column.to_numpy()
-    # A blank, NaN, equals nothing; in parts, so that a large column needs little besides.
+    # A missing value, NaN, equals nothing. In parts, so that a large column needs little memory.
     parts = (values[start : start + PART_ROWS] for start in range(0, len(values), PART_ROWS))
     whole = len(values) > 0 and all((part == np.floor(part)).all() for part in parts)
     return column.astype(np.int64) if whole else column
 
 
 def make_column(name: str, values: Any, schema: Schema) -> pd.Series:
-    """Make a column of a client table: identifiers and categories text, the target 0 or 1."""
+    """Return a column of a client table: text, numbers, or the target as 0 and 1."""
     if name not in schema.numeric:
         return pd.Series(values, dtype=np.int64 if name == schema.target else "str")
     numbers = pd.Series(np.asarray(values), copy=False)
-    # Whole already, if so found block by block; a list of numbers is one of floats.
+    # Integers already where the blocks held whole numbers only; a list holds floats.
     return numbers if numbers.dtype == np.int64 else as_integers(numbers.astype(np.float64))
 
 
 def make_table(columns: Mapping[str, Any], schema: Schema) -> pd.DataFrame:
-    """Make a client table of columns."""
+    """Return a client table made of columns."""
     return pd.DataFrame({name: make_column(name, columns[name], schema) for name in schema.columns})
 
 
-def read_few(
+def read_small_files(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read small files row by row."""
     readings: list[FileReading] = []
     gathered: dict[str, list[Any]] = {name: [] for name in schema.columns}
     for path in paths:
-        found, columns = csv_reader.read_file(path, path.parent, schema, needs_label=needs_label)
-        readings.append(found)
+        reading, columns = csv_reader.read_file(path, path.parent, schema, needs_label=needs_label)
+        readings.append(reading)
         for name, values in columns.items():
             gathered[name].extend(values)
     return make_table(gathered, schema), readings
 
 
-def read_many(
+def read_large_files(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read large files a block at a time, with the same result."""
     readings, parts = [], []
     for path in paths:
-        found, tables = csv_blocks.read_file(path, path.parent, schema, needs_label=needs_label)
-        readings.append(found)
+        reading, tables = csv_blocks.read_file(path, path.parent, schema, needs_label=needs_label)
+        readings.append(reading)
         parts += tables
     table = pd.DataFrame(
         {
@@ -86,16 +86,16 @@ def read_many(
 def read_files(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pd.DataFrame, list[FileReading]]:
-    """Read files in the way that suits their size."""
+    """Read files row by row if they are small, else block by block."""
     n_bytes = files.total_bytes(paths)
-    read = read_few if n_bytes < MANY_BYTES else read_many
+    read = read_small_files if n_bytes < MANY_BYTES else read_large_files
     return read(paths, schema, needs_label=needs_label)
 
 
 def read_tables(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pd.DataFrame, list[FileReading]]:
-    """Read files strictly, in the order given, into one table.
+    """Read files strictly, in the order given, into a table.
 
     Parameters
     ----------
@@ -104,13 +104,13 @@ def read_tables(
     schema : Schema
         The columns.
     needs_label : bool
-        Reject rows whose target is blank; otherwise `split_unlabelled` takes them apart.
+        Reject rows whose target is empty; otherwise `split_unlabelled` separates them.
 
     Returns
     -------
     tuple of pandas.DataFrame of shape (n_rows, n_columns) and list of FileReading
-        The rows that can be right, in file order, columns in the order of `schema.columns`; one
-        reading per file, with what was rejected and why.
+        The accepted rows in file order, columns in the order of `schema.columns`; one report per
+        file, with the rejected rows and their reasons.
 
     Raises
     ------
@@ -128,10 +128,10 @@ def read_tables(
 
 
 def split_unlabelled(table: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split a table into the rows with a label and those without, each in their order.
+    """Split a table into labelled and unlabelled rows, each in their order.
 
-    The latter are today's clients, whose outcome is not known yet. Whole numbers stay integers
-    in the former, as if the latter had never been there.
+    Unlabelled rows are today's clients, whose outcome is not known yet. The types of the labelled
+    table are those of a table read without the unlabelled rows.
     """
     is_unlabelled = table[schema.target] == UNLABELLED
     if not is_unlabelled.any():
@@ -143,7 +143,7 @@ def split_unlabelled(table: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame,
 
 
 def client_names(table: pd.DataFrame, schema: Schema) -> pd.Series:
-    """Name the client of each row by its identifiers."""
+    """Return the client name of each row, made of the identifiers."""
     if len(schema.ids) == 1:
         return table[schema.ids[0]]
     rows = zip(*(table[name] for name in schema.ids), strict=True)
@@ -151,25 +151,25 @@ def client_names(table: pd.DataFrame, schema: Schema) -> pd.Series:
 
 
 def read_test_table(place: Path, schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:
-    """Read the labelled rows on which models are compared."""
+    """Read the test data and log a warning for each file with unused rows."""
     paths = files.list_tables(place)
-    files.check_any(paths, place)
+    files.check_has_tables(paths, place)
     table, readings = read_tables(paths, schema)
     read_report.log_readings(readings)
     return table, readings
 
 
-def check_ingested(found: FileReading) -> None:
-    """Refuse a dataset of which anything was rejected."""
-    if found.refused or found.rejected:
-        reason = read_report.first_reasons(found)[0]
+def check_ingested(reading: FileReading) -> None:
+    """Raise a DatasetError if any row of a dataset was rejected."""
+    if reading.refused or reading.rejected:
+        reason = read_report.first_reasons(reading)[0]
         raise DatasetError(
-            f"{found.path} is not as ingestion wrote it: {reason}. Run ingestion again."
+            f"{reading.path} is not as ingestion wrote it: {reason}. Run ingestion again."
         )
 
 
 def check_is_table(path: Path) -> None:
-    """Refuse a dataset that is not one file."""
+    """Refuse a dataset of the Spark engine, a folder of parts."""
     if path.is_dir():
         raise DatasetError(
             f"{path} is a dataset of the Spark engine, in parts; this is done on the pandas engine"
@@ -178,21 +178,21 @@ def check_is_table(path: Path) -> None:
 
 
 def read_dataset(path: Path, schema: Schema) -> tuple[pd.DataFrame, str]:
-    """Read a dataset that ingestion wrote, and its SHA-256.
+    """Return the table and the SHA-256 of a dataset written by ingestion.
 
     Raises
     ------
     DatasetError
-        If anything in it is not as ingestion writes it.
+        If any row is not as ingestion writes it.
     """
     check_is_table(path)
-    table, (found,) = read_files([path], ingested_schema(schema))
-    check_ingested(found)
-    return table, found.sha256
+    table, (reading,) = read_files([path], ingested_schema(schema))
+    check_ingested(reading)
+    return table, reading.sha256
 
 
 def iterate_dataset(path: Path, schema: Schema) -> Iterator[pd.DataFrame]:
-    """Read a dataset that ingestion wrote in parts, of which one at a time is in memory.
+    """Read a dataset written by ingestion, a part of the rows at a time.
 
     Parameters
     ----------
@@ -204,31 +204,31 @@ def iterate_dataset(path: Path, schema: Schema) -> Iterator[pd.DataFrame]:
     Yields
     ------
     pandas.DataFrame of shape (n_rows, n_columns)
-        Rows in their order; a column may be whole in one part and of fractions in the next.
+        Rows in their order. A column may hold integers in one part and floats in the next.
 
     Raises
     ------
     DatasetError
-        If anything in it is not as ingestion writes it, which may show late.
+        If any row is not as ingestion writes it, perhaps after the first parts.
     """
     check_is_table(path)
     written = ingested_schema(schema)
-    found = csv_reader.new_reading(path, written)
+    reading = csv_reader.new_reading(path, written)
     try:
         with path.open("rb") as handle:
-            for part in csv_blocks.read_parts(handle, written, found, needs_label=True):
+            for part in csv_blocks.read_parts(handle, written, reading, needs_label=True):
                 if isinstance(part, pa.Table) and part.num_rows:
                     columns = {
                         name: csv_blocks.take_column([part], name) for name in schema.columns
                     }
                     yield make_table(columns, schema)
     except RefusedFileError as error:
-        csv_reader.refuse(found, error)
-    check_ingested(found)
+        csv_reader.refuse(reading, error)
+    check_ingested(reading)
 
 
 def ingested_schema(schema: Schema) -> Schema:
-    """Give the schema of the dataset file, in which the target is always 1 or 0."""
+    """Return the schema of the dataset file, whose target is always 1 or 0."""
     return Schema(
         target=schema.target,
         ids=schema.ids,
@@ -241,14 +241,14 @@ def ingested_schema(schema: Schema) -> Schema:
 
 
 def encode_schema(schema: Schema) -> bytes:
-    """Spell a schema as JSON; equal schemas give equal bytes."""
+    """Encode a schema as JSON, equal schemas as equal bytes."""
     return msgspec.json.format(msgspec.json.encode(schema, order="sorted"), indent=2) + b"\n"
 
 
 def read_schema(path: Path, declared: Schema) -> Schema:
-    """Read the schema that ingestion wrote beside a dataset.
+    """Read the schema written by ingestion beside a dataset.
 
-    Datasets of earlier versions have none; theirs is the declared one, if that is complete.
+    Datasets of earlier versions lack the file. Their schema is the declared one, if complete.
 
     Raises
     ------
@@ -266,12 +266,14 @@ def read_schema(path: Path, declared: Schema) -> Schema:
 
 
 def features(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Take the feature columns X of a table, shape (n_rows, n_features); blanks in text are "".
+    """Return the feature columns X of a table, shape (n_rows, n_features).
+
+    Missing values in text columns are "".
 
     Raises
     ------
     DatasetError
-        If the table lacks one, as when a model was trained on another schema.
+        If the table lacks a feature, as when a model was trained on another schema.
     """
     lacking = [name for name in schema.features if name not in table.columns]
     if lacking:
@@ -284,18 +286,18 @@ def features(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 
 def target(table: pd.DataFrame, schema: Schema) -> NDArray[np.int64]:
-    """Take the target y of a table, shape (n_rows,): 1 left, 0 stayed."""
+    """Return the target y of a table, shape (n_rows,): 1 left, 0 stayed."""
     return table[schema.target].to_numpy(dtype=np.int64)
 
 
 def feature_arrays(table: pd.DataFrame, schema: Schema) -> dict[str, NDArray[Any]]:
-    """Take the features as arrays by name, as `model.probabilities` wants them."""
+    """Return the features as arrays by name, the input of `model.probabilities`."""
     X = features(table, schema)
     return {name: X[name].to_numpy() for name in schema.features}
 
 
 def missing_fractions(table: pd.DataFrame) -> dict[str, float]:
-    """Compute the share of blank cells of each column, in [0, 1].
+    """Compute the fraction of missing values of each column, in [0, 1].
 
     Raises
     ------
@@ -303,13 +305,15 @@ def missing_fractions(table: pd.DataFrame) -> dict[str, float]:
         If the table has no row.
     """
     if table.empty:
-        raise DatasetError("The table has no row, so no share of blanks can be given.")
-    blank = table.isna() | (table == "")
-    return {str(name): float(share) for name, share in blank.mean().items()}
+        raise DatasetError(
+            "The table has no row, so the fractions of missing values are not defined."
+        )
+    is_missing = table.isna() | (table == "")
+    return {str(name): float(fraction) for name, fraction in is_missing.mean().items()}
 
 
 def finite_or_none(value: float) -> float | None:
-    """Give a statistic, or None where it is not defined."""
+    """Return a statistic as a float, or None for NaN and infinity."""
     return float(value) if math.isfinite(value) else None
 
 
@@ -319,15 +323,15 @@ def summarise(table: pd.DataFrame, schema: Schema) -> tuple[ColumnSummary, ...]:
     Parameters
     ----------
     table : pandas.DataFrame of shape (n_rows, n_columns)
-        A client table; blanks are left out of account.
+        A client table. Missing values are ignored.
     schema : Schema
         Its columns.
 
     Returns
     -------
     tuple of ColumnSummary
-        In the unit of each column. The standard deviation has n - 1 in the denominator; it is
-        None for fewer than two values, and all three are None for none.
+        In the unit of each column. The standard deviation has n - 1 in the denominator. It is
+        None for fewer than two values. Without any value all three are None.
 
     Notes
     -----
@@ -344,19 +348,19 @@ def summarise(table: pd.DataFrame, schema: Schema) -> tuple[ColumnSummary, ...]:
     )
 
 
-# The labels known of a client: the hash of each labelled row, and its label, in file order.
+# The known labels of a client: label by the hash of the labelled row, in file order.
 Labels = dict[int, int]
 
 
 def collect_labels(
     tables: Iterable[pd.DataFrame], schema: Schema, wanted: set[str]
 ) -> dict[str, Labels]:
-    """Collect the labels of the wanted clients off labelled tables, one after the other.
+    """Collect the labels of the wanted clients from labelled tables.
 
-    A labelled row that came since a client was scored tells the outcome; the hashes tell it from
-    those that were there before.
+    A labelled row newer than the score of a client is the outcome. The hashes distinguish it from
+    older rows.
     """
-    found: dict[str, Labels] = {}
+    collected: dict[str, Labels] = {}
     for table in tables:
         names = client_names(table, schema)
         is_wanted = names.isin(wanted)
@@ -364,5 +368,5 @@ def collect_labels(
         hashes = deduplicate.hash_rows(rows, schema).tolist()
         labels = target(rows, schema).tolist()
         for name, row_hash, label in zip(names[is_wanted], hashes, labels, strict=True):
-            found.setdefault(name, {})[row_hash] = label
-    return found
+            collected.setdefault(name, {})[row_hash] = label
+    return collected

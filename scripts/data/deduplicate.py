@@ -1,10 +1,4 @@
-"""Which rows of a table repeat an earlier one.
-
-pandas.DataFrame.duplicated turns every column into codes first, which at ten million rows takes ten
-times as long. Here a row becomes a 64-bit number; sorting the numbers brings equal rows together,
-and only the rows that seem to repeat another are then compared cell by cell, so that the answer is
-exact whatever the numbers are.
-"""
+"""Duplicate rows: detection by 64-bit hashes of the rows, and the row hashes of a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +20,17 @@ SHIFT = np.uint64(32)
 PART_ROWS = 2**15
 WORD_BYTES = 8
 MASKS = np.array([2 ** (8 * n) - 1 for n in range(WORD_BYTES + 1)], np.uint64)
+# At most 64 KiB per model. Up to this number of rows every row is recognised. Of larger datasets a
+# sample is, chosen by the hash, so that the same rows are in the sample of every dataset.
+N_HASHES = 2**14
+HASH_TYPE = np.dtype("<u4")
 
 Numbers = NDArray[np.uint64]
+Hashes = NDArray[np.uint32]
 
 
 def mix(mixed: Numbers, more: Numbers) -> Numbers:
-    """Fold one number per row into those of the rows."""
+    """Mix a number per row into the hashes of the rows."""
     mixed = mixed ^ more
     mixed *= MULTIPLIER
     mixed ^= mixed >> SHIFT
@@ -39,7 +38,7 @@ def mix(mixed: Numbers, more: Numbers) -> Numbers:
 
 
 def number_words(values: NDArray[Any]) -> Numbers:
-    """Give numbers as 64 bits each; equal numbers give equal bits."""
+    """Return numbers as 64-bit words, equal numbers as equal words."""
     if values.dtype.kind == "f":
         # 0.0 and -0.0 are equal, and so are all NaN.
         values = np.where(np.isnan(values), np.nan, values + 0.0)
@@ -49,60 +48,60 @@ def number_words(values: NDArray[Any]) -> Numbers:
 
 @dataclass(frozen=True)
 class Words:
-    """Texts as words of eight bytes, which may start at any byte."""
+    """A text column as overlapping words of eight bytes, one from each byte on."""
 
     words: Numbers
     starts: Places
     lengths: Places
 
     def at(self, rows: Places | slice, place: int) -> Numbers:
-        """Give the word of each row that starts at a place; what is beyond its text is zero."""
+        """Return the word of each row from a byte on, with zeros after the end of the text."""
         n_bytes = np.minimum(self.lengths[rows] - place, WORD_BYTES)
-        found: Numbers = self.words[self.starts[rows] + place] & MASKS[n_bytes]
-        return found
+        words: Numbers = self.words[self.starts[rows] + place] & MASKS[n_bytes]
+        return words
 
     def part(self, start: int, n_rows: int) -> "Words":
-        """Give the texts of some rows."""
-        own = slice(start, start + n_rows)
-        return Words(self.words, self.starts[own], self.lengths[own])
+        """Return the texts of a range of rows."""
+        rows = slice(start, start + n_rows)
+        return Words(self.words, self.starts[rows], self.lengths[rows])
 
 
 def as_words(texts: pa.LargeStringArray) -> Words:
-    """Look at texts as words, copying their bytes once."""
+    """Return texts as words after a single copy of the bytes."""
     _, offsets_buffer, data = texts.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     first, last = int(offsets[0]), int(offsets[-1])
-    used = np.frombuffer(data, np.uint8)[first:last] if last else np.zeros(0, np.uint8)
-    padded = np.concatenate([used, np.zeros(WORD_BYTES, np.uint8)])
-    words: Numbers = np.ndarray(len(used) + 1, np.dtype("<u8"), padded.data, strides=(1,))
+    text_bytes = np.frombuffer(data, np.uint8)[first:last] if last else np.zeros(0, np.uint8)
+    padded = np.concatenate([text_bytes, np.zeros(WORD_BYTES, np.uint8)])
+    words: Numbers = np.ndarray(len(text_bytes) + 1, np.dtype("<u8"), padded.data, strides=(1,))
     return Words(words, offsets[:-1] - first, np.diff(offsets))
 
 
-def mix_texts(mixed: Numbers, spelled: Words) -> Numbers:
-    """Fold texts into the numbers of their rows, word by word."""
-    mixed = mix(mixed, spelled.lengths.astype(np.uint64))
-    for place in range(0, int(spelled.lengths.max(initial=0)), WORD_BYTES):
-        is_longer = spelled.lengths > place
+def mix_texts(mixed: Numbers, texts: Words) -> Numbers:
+    """Mix texts into the hashes of their rows, word by word."""
+    mixed = mix(mixed, texts.lengths.astype(np.uint64))
+    for place in range(0, int(texts.lengths.max(initial=0)), WORD_BYTES):
+        is_longer = texts.lengths > place
         rows = slice(None) if is_longer.all() else np.flatnonzero(is_longer)
-        mixed[rows] = mix(mixed[rows], spelled.at(rows, place))
+        mixed[rows] = mix(mixed[rows], texts.at(rows, place))
     return mixed
 
 
 def same_texts(texts: pa.LargeStringArray, left: Places, right: Places) -> Mask:
     """Compare pairs of texts word by word."""
-    spelled = as_words(texts)
-    same: Mask = spelled.lengths[left] == spelled.lengths[right]
+    words = as_words(texts)
+    same: Mask = words.lengths[left] == words.lengths[right]
     pairs = np.flatnonzero(same)
-    for place in range(0, int(spelled.lengths.max(initial=0)), WORD_BYTES):
-        pairs = pairs[spelled.lengths[left[pairs]] > place]
-        equal = spelled.at(left[pairs], place) == spelled.at(right[pairs], place)
+    for place in range(0, int(words.lengths.max(initial=0)), WORD_BYTES):
+        pairs = pairs[words.lengths[left[pairs]] > place]
+        equal = words.at(left[pairs], place) == words.at(right[pairs], place)
         same[pairs[~equal]] = False
         pairs = pairs[equal]
     return same
 
 
 def row_numbers(table: pd.DataFrame) -> Numbers:
-    """Compute a number for each row; equal rows have equal numbers."""
+    """Compute a 64-bit hash of each row of a table."""
     columns = [
         as_texts(table[name]) if table[name].dtype == "str" else table[name].to_numpy()
         for name in table.columns
@@ -111,7 +110,7 @@ def row_numbers(table: pd.DataFrame) -> Numbers:
 
 
 def number_rows(columns: Sequence[NDArray[Any] | pa.ChunkedArray | Words], n_rows: int) -> Numbers:
-    """Compute a number for each row of columns, of numbers or of text without missing ones."""
+    """Compute a 64-bit hash of each row of columns: numbers, or text without missing values."""
     numbers = np.zeros(n_rows, np.uint64)
     # In parts that stay in the processor's cache.
     for start in range(0, n_rows, PART_ROWS):
@@ -122,65 +121,65 @@ def number_rows(columns: Sequence[NDArray[Any] | pa.ChunkedArray | Words], n_row
             elif isinstance(column, Words):
                 mixed = mix_texts(mixed, column.part(start, PART_ROWS))
             else:
-                own = in_one_piece(column.slice(start, PART_ROWS))
-                mixed = mix_texts(mixed, as_words(own))
+                texts = in_one_piece(column.slice(start, PART_ROWS))
+                mixed = mix_texts(mixed, as_words(texts))
         numbers[start : start + PART_ROWS] = mixed
     return numbers
 
 
 def as_texts(column: "pd.Series[str]") -> pa.ChunkedArray:
-    """Give a text column as Arrow has it; a missing text as "", from which it differs in cells."""
+    """Return a text column as an Arrow array, with missing values as ""."""
     texts = pa.array(column.array, type=pa.large_string())
     texts = texts if isinstance(texts, pa.ChunkedArray) else pa.chunked_array([texts])
     return pc.fill_null(texts, "") if texts.null_count else texts
 
 
 def in_one_piece(texts: pa.ChunkedArray) -> pa.LargeStringArray:
-    """Give texts as one array."""
+    """Return chunked texts as a single array."""
     return texts.chunk(0) if texts.num_chunks == 1 else texts.combine_chunks()
 
 
 def same_cells(table: pd.DataFrame, left: Places, right: Places) -> Mask:
-    """Compare pairs of rows cell by cell; blanks are equal."""
+    """Compare pairs of rows cell by cell, with missing values equal to each other."""
     same = np.ones(len(left), np.bool_)
     for name in table.columns:
         column = table[name]
         if column.dtype == "str":
             same &= same_texts(in_one_piece(as_texts(column)), left, right)
-            blank = column.isna().to_numpy()
-            same &= blank[left] == blank[right]
+            is_missing = column.isna().to_numpy()
+            same &= is_missing[left] == is_missing[right]
         else:
             values = column.to_numpy()
-            one, other = values[left], values[right]
-            same &= (one == other) | ((one != one) & (other != other))
+            lefts, rights = values[left], values[right]
+            same &= (lefts == rights) | ((lefts != lefts) & (rights != rights))
     return same
 
 
 def pair_up(numbers: Numbers) -> tuple[Places, Places]:
-    """Pair each row whose number seems to occur earlier with the first row that has it.
+    """Pair each repeated hash with the first row of the same hash: later rows, first rows.
 
-    The place of a row takes the lowest bits of its number, so that one plain sort orders by number
-    and then by place; the bits that are lost only make more pairs to compare. The numbers are
-    overwritten: memory that is touched for the first time costs more than what is done with it.
-    There are fewer than 2**32.
+    The position of a row takes the lowest bits of the hash, so that one plain sort orders by hash
+    and then by position. The lost bits only make more pairs to compare. The hashes are
+    overwritten: memory touched for the first time costs more than the work on it. There are fewer
+    than 2**32 rows.
     """
     n_bits = np.uint64(len(numbers).bit_length())
     of_place = (np.uint64(1) << n_bits) - np.uint64(1)
     keys = numbers
     for start in range(0, len(keys), PART_ROWS):
-        own = keys[start : start + PART_ROWS]
-        own &= ~of_place
-        own |= np.arange(start, start + len(own), dtype=np.uint64)
+        part = keys[start : start + PART_ROWS]
+        part &= ~of_place
+        part |= np.arange(start, start + len(part), dtype=np.uint64)
     keys.sort()
     is_repeat = np.zeros(len(keys), np.bool_)
     for start in range(1, len(keys), PART_ROWS):
         stop = min(start + PART_ROWS, len(keys))
         is_repeat[start:stop] = (keys[start:stop] ^ keys[start - 1 : stop - 1]) <= of_place
     repeats = np.flatnonzero(is_repeat)
-    # The first of a run of repeats: a repeat that follows another has that one's first.
+    # Repeats in a row share their first row.
     is_run_start = np.diff(repeats, prepend=-1) > 1
     firsts = np.maximum.accumulate(np.where(is_run_start, repeats - 1, 0))
-    # In the order of the later rows: they are looked at one after the other, not all over memory.
+    # In the order of the later rows, so that memory is read in order when rows are compared.
     half = np.uint64(32)
     pairs = (keys[repeats] & of_place) << half | (keys[firsts] & of_place)
     pairs.sort()
@@ -188,7 +187,7 @@ def pair_up(numbers: Numbers) -> tuple[Places, Places]:
 
 
 def is_simple(table: pd.DataFrame) -> bool:
-    """Say whether every column is text or plain numbers."""
+    """Return whether every column is text or plain numbers."""
     return all(
         kind == "str" or (isinstance(kind, np.dtype) and kind.kind in "iufb")
         for kind in table.dtypes
@@ -197,7 +196,7 @@ def is_simple(table: pd.DataFrame) -> bool:
 
 @dataclass
 class Dropped:
-    """How many rows were dropped, and how many of them are of clients who left; None unknown."""
+    """The numbers of dropped rows and of dropped positives, None if unknown."""
 
     n_rows: int = 0
     n_positives: int | None = 0
@@ -211,16 +210,15 @@ class Dropped:
 
 
 def are_dropped_from_input(settings: IngestionSettings, schema: Schema) -> bool:
-    """Return whether equal rows of the input are dropped: as declared, else if rows have ids.
+    """Return whether equal rows of the input are dropped: as declared, by default with ids only.
 
-    With an identifier an equal row is the same client again. Without one it is another client, or
-    cannot be told from one.
+    With an identifier an equal row is the same client again. Without, it may be another client.
     """
     return bool(schema.ids) if settings.drop_duplicates is None else settings.drop_duplicates
 
 
 def are_dropped_from_test_data(settings: IngestionSettings) -> bool:
-    """Return whether equal rows of the test data are dropped: only if that is declared."""
+    """Return whether equal rows of the test data are dropped: only if declared."""
     return bool(settings.drop_duplicates)
 
 
@@ -230,7 +228,7 @@ def count_dropped(before: NDArray[Any], after: NDArray[Any]) -> Dropped:
 
 
 def find_duplicates(table: pd.DataFrame) -> Mask:
-    """Mark the rows that repeat an earlier one.
+    """Return a mask of the duplicate rows, without the first row of each kind.
 
     Parameters
     ----------
@@ -240,7 +238,13 @@ def find_duplicates(table: pd.DataFrame) -> Mask:
     Returns
     -------
     numpy.ndarray of shape (n_rows,)
-        As `table.duplicated()` gives it, with blanks equal to each other.
+        The result of `table.duplicated()`, with missing values equal to each other.
+
+    Notes
+    -----
+    pandas.DataFrame.duplicated turns every column into codes first. At ten million rows that takes
+    ten times as long as sorting hashes. Rows of equal hashes are compared cell by cell, so that
+    the result is exact.
     """
     if len(table) < FEW_ROWS or not is_simple(table):
         return table.duplicated().to_numpy()
@@ -249,7 +253,7 @@ def find_duplicates(table: pd.DataFrame) -> Mask:
     is_duplicate[later] = True
     different = ~same_cells(table, later, first)
     if different.any():
-        # Two rows had the same number by chance: their groups are settled by pandas.
+        # Different rows had the same hash by chance: pandas decides about their groups.
         unclear = np.isin(first, first[different])
         places = np.union1d(later[unclear], first[unclear])
         is_duplicate[places] = table.iloc[places].duplicated().to_numpy()
@@ -257,7 +261,7 @@ def find_duplicates(table: pd.DataFrame) -> Mask:
 
 
 def drop_duplicates(table: pd.DataFrame) -> pd.DataFrame:
-    """Give a table without the rows that repeat an earlier one, with a fresh index.
+    """Return a table without duplicate rows, with a new index.
 
     Parameters
     ----------
@@ -282,19 +286,11 @@ def drop_duplicates(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
-# At most 64 KiB per model. Up to so many rows every row is known again; of larger datasets a
-# sample is, chosen by the hash, so that the same rows are in the sample of every dataset.
-N_HASHES = 2**14
-HASH_TYPE = np.dtype("<u4")
-
-Hashes = NDArray[np.uint32]
-
-
 def hash_table_rows(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
-    """Compute a number for each row of a labelled table, shape (n_rows,), of its cells alone.
+    """Compute a 64-bit hash of the cells of each row of a labelled table, shape (n_rows,).
 
-    Numbers count as floats, since a column is of integers in one dataset and of floats in
-    the next, when a first blank has come.
+    Numbers count as floats, since a column of integers becomes one of floats in the next dataset
+    with a first missing value.
     """
     rows = {
         name: table[name].astype(np.float64 if name in (*schema.numeric, schema.target) else "str")
@@ -303,16 +299,16 @@ def hash_table_rows(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
     return row_numbers(pd.DataFrame(rows, copy=False))
 
 
-def hash_rows(table: pd.DataFrame, schema: Schema) -> Hashes:
-    """Hash each row of a labelled table, shape (n_rows,); equal rows have equal hashes."""
-    return shorten(hash_table_rows(table, schema))
-
-
-def shorten(numbers: NDArray[np.uint64]) -> Hashes:
-    """Make hashes of the numbers of rows."""
+def short_hashes(numbers: Numbers) -> Hashes:
+    """Return the upper 32 bits of 64-bit hashes."""
     return (numbers >> np.uint64(32)).astype(np.uint32)
 
 
+def hash_rows(table: pd.DataFrame, schema: Schema) -> Hashes:
+    """Compute a 32-bit hash of each row of a labelled table, shape (n_rows,)."""
+    return short_hashes(hash_table_rows(table, schema))
+
+
 def encode_smallest(hashes: Hashes) -> bytes:
-    """Keep the smallest hashes, as many as a model has room for."""
+    """Return the smallest hashes as bytes, at most N_HASHES."""
     return profile.without_repeats(np.sort(hashes))[:N_HASHES].astype(HASH_TYPE).tobytes()

@@ -1,4 +1,4 @@
-"""What reading a file found: how it is written, and what of it is not used and why."""
+"""The report of reading a CSV file: format, number of rows, rejected rows and their reasons."""
 
 import csv
 import io
@@ -15,9 +15,9 @@ from scripts.data import safe_csv
 MAX_NAMES = 5
 MAX_LABELS = 5
 MOST_FRACTION = 0.9
-# How the reason begins why a row was rejected for its label.
+# The reason of a row rejected for its label begins so.
 LABEL_REASON = "expected one of"
-# What has been logged of files; None where every time counts.
+# The messages logged about files so far; None where repeated messages are logged, too.
 LOGGED: ContextVar[set[str] | None] = ContextVar("LOGGED", default=None)
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row that cannot be right, where it stands and why; line 0 means the whole file."""
+    """A rejected row: file, line (0 for the whole file), column and reason."""
 
     file: str
     line: int
@@ -36,7 +36,7 @@ class RejectedRow:
 
 @dataclass
 class FileReading:
-    """What one file held."""
+    """The report of reading one file."""
 
     path: Path
     sha256: str = ""
@@ -51,7 +51,7 @@ class FileReading:
 
 
 def first_reasons(reading: FileReading) -> list[str]:
-    """Give the first reason why rows of a file were not used, with the place."""
+    """Return the first reason for unused rows of a file, with the line and column."""
     if reading.refused or not reading.rejected:
         return [reading.refused or "it has no rows"]
     row = reading.rejected[0]
@@ -59,15 +59,15 @@ def first_reasons(reading: FileReading) -> list[str]:
 
 
 def rejected_labels(reading: FileReading) -> Counter[str]:
-    """Count the labels, quoted, for which rows of a file were rejected."""
+    """Count the rejected labels of a file, quoted."""
     rejected = [] if reading.refused else reading.rejected
     return Counter(row.found for row in rejected if row.reason.startswith(LABEL_REASON))
 
 
 def format_labels(reading: FileReading) -> str:
-    """Return the labels for which rows of a file were rejected, for a message; "" if none.
+    """Return the rejected labels of a file for a message, or "" if there are none.
 
-    Many different ones are no labels but a column of something else, which is not shown.
+    More than MAX_LABELS different values are no labels but another column. They are not shown.
     """
     labels = rejected_labels(reading)
     if not labels:
@@ -79,7 +79,7 @@ def format_labels(reading: FileReading) -> str:
 
 
 def format_mostly_rejected(readings: Sequence[FileReading]) -> str:
-    """Return a sentence per file of which nine tenths or more were rejected, "" for none."""
+    """Return a sentence for each file with at least 90 % rejected rows, or "" without one."""
     return " ".join(
         f"{len(r.rejected)} of {r.n_rows} rows of {r.path.name} were rejected; the first:"
         f" {first_reasons(r)[0]}{format_labels(r)}."
@@ -89,14 +89,14 @@ def format_mostly_rejected(readings: Sequence[FileReading]) -> str:
 
 
 def log_mostly_rejected(readings: Sequence[FileReading]) -> None:
-    """Warn of files of which nine tenths or more were rejected."""
+    """Log a warning for files with at least 90 % rejected rows."""
     sentence = format_mostly_rejected(readings)
     if sentence:
         log.warning("%s", sentence)
 
 
 def format_complaints(readings: Sequence[FileReading]) -> str:
-    """Say of each file why rows of it were not used."""
+    """Return the reasons for the unused rows of each file."""
     complaints = [
         f"{r.path}: {reason}{format_labels(r)}." for r in readings for reason in first_reasons(r)
     ]
@@ -104,7 +104,7 @@ def format_complaints(readings: Sequence[FileReading]) -> str:
 
 
 def log_detections(readings: Sequence[FileReading]) -> None:
-    """Say once per kind of file which separator and encoding were found."""
+    """Log the detected separators and encodings with the files that have them."""
     kinds: dict[tuple[str, str], list[str]] = {}
     for reading in readings:
         if not reading.refused and reading.is_detected:
@@ -119,7 +119,7 @@ def log_detections(readings: Sequence[FileReading]) -> None:
 
 @contextmanager
 def logged_once() -> Iterator[None]:
-    """Log the same of a file once, however often its rows are read meanwhile."""
+    """Return a context in which a message about a file is logged once only."""
     token = LOGGED.set(set())
     try:
         yield
@@ -128,7 +128,7 @@ def logged_once() -> Iterator[None]:
 
 
 def format_unused(reading: FileReading) -> str:
-    """Say what of a file was not used, and why; "" if all of it was."""
+    """Return a sentence about the unused rows of a file, or "" if every row was used."""
     if reading.refused:
         return f"Refused {reading.path}: {reading.refused}."
     if not reading.rejected:
@@ -140,7 +140,7 @@ def format_unused(reading: FileReading) -> str:
 
 
 def log_readings(readings: Sequence[FileReading]) -> None:
-    """Say once per file what was not used."""
+    """Log a warning for each file with unused rows."""
     logged = LOGGED.get()
     for text in filter(None, map(format_unused, readings)):
         if logged is None or text not in logged:
@@ -150,7 +150,7 @@ def log_readings(readings: Sequence[FileReading]) -> None:
 
 
 def format_rejected(readings: Sequence[FileReading]) -> str:
-    """Spell the rejected rows as CSV: file, line, column, reason."""
+    """Format the rejected rows as CSV: file, line, column, reason."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["file", "line", "column", "reason"])

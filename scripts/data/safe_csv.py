@@ -1,4 +1,4 @@
-"""Spells tables as CSV that a spreadsheet cannot take for formulas."""
+"""CSV without formulas: cells that a spreadsheet would evaluate get a prefix."""
 
 import csv
 import io
@@ -7,25 +7,25 @@ from collections.abc import Iterable, Sequence
 
 # The signs of full width count as the others where text is typed in Chinese, Japanese or Korean.
 SIGNS = "=+@\uff1d\uff0b\uff0d\uff20-"
-# What spreadsheets begin a formula with, or skip before one.
+# A formula begins with a sign; spreadsheets skip tabs and line ends before it.
 DANGEROUS = (*SIGNS, "\t", "\r", "\n")
-# Where a spreadsheet takes ; or a tab for the separator, a cell begins within ours. What stands
-# between is matched from its start only, so that a long cell of blanks takes no longer than others.
+# Where a spreadsheet takes ; or a tab for the separator, a cell begins within ours. The spaces
+# before a sign are matched from their start only, so that a long cell of spaces stays fast.
 BETWEEN = re.compile(rf'(?<![;\s"])[;\s"]++(?=[{SIGNS}])')
 SEPARATOR = re.compile(r"[;\t\r\n]")
-# A spreadsheet shows what follows it as text.
+# A spreadsheet shows the rest of such a cell as text.
 PREFIX = "'"
 
 Cell = str | int | float | None
 
 
-def protect(found: re.Match[str]) -> str:
-    """Return what stands before a sign, with the prefix behind it if a cell may begin there."""
-    return found[0] + PREFIX if SEPARATOR.search(found[0]) else found[0]
+def protect(match: re.Match[str]) -> str:
+    """Return the characters before a sign, followed by the prefix if a cell may begin there."""
+    return match[0] + PREFIX if SEPARATOR.search(match[0]) else match[0]
 
 
 def format_cell(cell: Cell) -> str:
-    """Spell a cell: text that could be a formula gets a prefix, a number stays what it is."""
+    """Format a cell as text, with a prefix before every possible formula."""
     if cell is None:
         return ""
     if isinstance(cell, str):
@@ -35,14 +35,14 @@ def format_cell(cell: Cell) -> str:
 
 
 def format_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """Spell a table as CSV, with CRLF line ends as RFC 4180 has them.
+    """Format a table as CSV without formulas, with the CRLF line ends of RFC 4180.
 
     Parameters
     ----------
     header : sequence of str
         The names of the columns.
     rows : iterable of sequence of str, int, float or None
-        None is a blank.
+        None becomes an empty cell.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Finds out which columns of client tables are numbers, which are categories, which say nothing."""
+"""Schema inference: numeric, categorical and useless columns of client tables."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,8 +17,7 @@ from scripts.data.read_report import FileReading
 MIN_NUMBERS_FRACTION = 0.99
 MAX_SHOWN_LABELS = 5
 UNIQUE = "it has as many values as rows"
-# What a pinned schema may differ in from what config.json declares: how files are written is found
-# out file by file.
+# A pinned schema may differ in these keys from config.json: the format of each file is detected.
 FREE_KEYS = {"separator", "encoding"}
 
 log = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Inference:
-    """The completed schema, and the columns that are not used, with the reason."""
+    """The completed schema, and the reasons of unused columns by name."""
 
     schema: Schema
     set_aside: dict[str, str] = field(default_factory=dict)
@@ -34,10 +33,10 @@ class Inference:
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """What tells whether a column, given as text, can help: of its different rows.
+    """The counts and kind of a text column, computed from a table without duplicate rows.
 
-    `n_most` rows have the most frequent of `n_values` different ones, `blank` says whether there
-    is no other than "". A measure, which has fractions, is looked for where no value is twice.
+    `n_most` rows have the most frequent of `n_values` different values. `blank` is True if every
+    value is "". `measure`, numbers with fractions, is computed if no value is repeated.
     """
 
     n_rows: int
@@ -49,12 +48,12 @@ class ColumnProfile:
 
 
 def common_names(files: Sequence[tuple[Sequence[str], int]]) -> list[str]:
-    """List the columns that more than half of the rows have, in the order of their first file.
+    """List the columns of more than half of the rows, in the order of their first file.
 
     Parameters
     ----------
     files : sequence of tuple of sequence of str and int
-        Of each file its columns, and the number of its rows.
+        Columns and number of rows of each file.
 
     Returns
     -------
@@ -69,20 +68,20 @@ def common_names(files: Sequence[tuple[Sequence[str], int]]) -> list[str]:
 def read_as_text(
     paths: Sequence[Path], schema: Schema
 ) -> tuple[pd.DataFrame, list[FileReading], list[str]]:
-    """Read files into one table of text, without duplicate rows.
+    """Read files into a table of text, without duplicate rows.
 
     Parameters
     ----------
     paths : sequence of Path
         CSV files.
     schema : Schema
-        The columns that must be there.
+        The required columns.
 
     Returns
     -------
     tuple of pandas.DataFrame of shape (n_rows, n_columns), list of FileReading, list of str
-        The rows of the files that have every column that most rows have; what was found in the
-        files; the columns that only some files have.
+        The rows of the files with every common column; a report of each file; the columns of
+        fewer than half of the rows.
 
     Raises
     ------
@@ -91,8 +90,8 @@ def read_as_text(
     """
     readings, tables = [], []
     for path in paths:
-        found, columns = csv_reader.read_file(path, path.parent, schema, as_text=True)
-        readings.append(found)
+        reading, columns = csv_reader.read_file(path, path.parent, schema, as_text=True)
+        readings.append(reading)
         if columns[schema.target]:
             tables.append(pd.DataFrame(columns, dtype="str"))
     if not tables:
@@ -104,18 +103,18 @@ def read_as_text(
 
 
 def is_numeric(n_numbers: int, n_cells: int) -> bool:
-    """Say whether at least 99 % of the cells that are not blank are numbers."""
+    """Return whether at least 99 % of the filled cells are numbers."""
     return n_numbers >= MIN_NUMBERS_FRACTION * n_cells > 0
 
 
 def is_measure(texts: Iterable[str], marks: NumberMarks) -> bool:
-    """Say whether a numeric column has fractions, as measures have and identifiers do not."""
+    """Return whether a numeric column has fractions, unlike identifiers."""
     numbers = (cells.parse_number(t, None, marks) for t in texts if cells.is_number(t, marks))
     return any(not number.is_integer() for number in numbers)
 
 
 def profile_column(column: pd.Series, marks: NumberMarks) -> ColumnProfile:
-    """Look at a column, given as text."""
+    """Compute the profile of a text column."""
     counts = column.value_counts()
     n_cells = int(counts.sum() - counts.get("", 0))
     texts = {str(text): int(count) for text, count in counts.items() if text}
@@ -131,38 +130,38 @@ def profile_column(column: pd.Series, marks: NumberMarks) -> ColumnProfile:
     )
 
 
-def reason_to_set_aside(look: ColumnProfile) -> str:
-    """Say why a column cannot help a model; "" if it may."""
-    if look.n_values == 1:
-        return "it is blank in every row" if look.blank else "it has one value"
-    if look.n_values == look.n_rows and not look.measure:
+def reason_to_set_aside(profile: ColumnProfile) -> str:
+    """Return the reason for leaving a column out of the model, or "" for a usable column."""
+    if profile.n_values == 1:
+        return "it is blank in every row" if profile.blank else "it has one value"
+    if profile.n_values == profile.n_rows and not profile.measure:
         return UNIQUE
-    if not look.numeric and look.n_most < dataset.RARE_FRACTION * look.n_rows:
+    if not profile.numeric and profile.n_most < dataset.RARE_FRACTION * profile.n_rows:
         return f"each of its values is in fewer than {dataset.RARE_FRACTION:.1%} of the rows"
     return ""
 
 
-def open_columns(names: Iterable[str], declared: Schema) -> list[str]:
-    """List the columns that are not declared."""
+def undeclared_columns(names: Iterable[str], declared: Schema) -> list[str]:
+    """List the columns without a role in the declared schema."""
     named = {*declared.columns, *declared.ignore}
     return [name for name in names if name not in named]
 
 
 def infer_columns(table: pd.DataFrame, declared: Schema) -> Inference:
-    """Sort the columns that are not declared into numbers, categories and those set aside."""
-    names = open_columns(table.columns, declared)
-    return sort_columns(
+    """Infer the role of every undeclared column of a text table."""
+    names = undeclared_columns(table.columns, declared)
+    return classify_columns(
         {name: profile_column(table[name], declared.marks(name)) for name in names}, declared
     )
 
 
-def sort_columns(looks: Mapping[str, ColumnProfile], declared: Schema) -> Inference:
-    """Sort columns that were looked at into numbers, categories and those set aside."""
-    found: dict[str, list[str]] = {"numeric": [], "categorical": []}
+def classify_columns(profiles: Mapping[str, ColumnProfile], declared: Schema) -> Inference:
+    """Sort profiled columns into numeric, categorical and unused columns."""
+    inferred: dict[str, list[str]] = {"numeric": [], "categorical": []}
     set_aside: dict[str, str] = {}
-    for name, look in looks.items():
-        kind = "numeric" if look.numeric else "categorical"
-        reason = reason_to_set_aside(look)
+    for name, profile in profiles.items():
+        kind = "numeric" if profile.numeric else "categorical"
+        reason = reason_to_set_aside(profile)
         if not name:
             set_aside[name] = "it has no name"
         elif reason:
@@ -170,13 +169,13 @@ def sort_columns(looks: Mapping[str, ColumnProfile], declared: Schema) -> Infere
         elif kind not in declared.inferred:
             set_aside[name] = f"it is {kind}, and schema.{kind} does not list it"
         else:
-            found[kind].append(name)
-    completed = {kind: tuple(found[kind]) for kind in found if kind in declared.inferred}
+            inferred[kind].append(name)
+    completed = {kind: tuple(inferred[kind]) for kind in inferred if kind in declared.inferred}
     return Inference(msgspec.structs.replace(declared, **completed), set_aside)
 
 
 def infer_negative(target: Iterable[str], declared: Schema) -> str:
-    """Find the label of clients who stayed: the one other than the declared one."""
+    """Return the negative label: the second label of the target beside the declared positive."""
     positive = normalise_label(declared.positive)
     labels = sorted({normalise_label(label) for label in target} - {""})
     others = [label for label in labels if label != positive]
@@ -191,26 +190,26 @@ def infer_negative(target: Iterable[str], declared: Schema) -> str:
 
 
 def infer(paths: Sequence[Path], declared: Schema) -> Inference:
-    """Complete a declared schema by looking at files.
+    """Complete a declared schema from the contents of files.
 
     Parameters
     ----------
     paths : sequence of Path
         CSV files of clients.
     declared : Schema
-        `inferred` names what is to be found out: "numeric", "categorical", "negative".
+        `inferred` names the keys to infer: "numeric", "categorical", "negative".
 
     Returns
     -------
     Inference
-        Numeric are the columns of which at least 99 % of the cells that are not blank are
-        numbers, categorical the others. A column is set aside if it has one value, as many
-        values as rows (unless they are numbers with fractions), or only rare categories.
+        A column is numeric if at least 99 % of the filled cells are numbers, else categorical. A
+        column is set aside if it has one value, as many values as rows (unless they are numbers
+        with fractions), or only rare categories.
 
     Raises
     ------
     DatasetError
-        If no row is usable, no column is left, or the target has not two labels.
+        If no row is usable, no column is left, or the target does not have two labels.
     ConfigError
         If the declared part does not fit the columns, as a percent sign in a category.
 
@@ -220,17 +219,17 @@ def infer(paths: Sequence[Path], declared: Schema) -> Inference:
     """
     table, readings, rare = read_as_text(paths, declared)
     inference = infer_columns(table, declared)
-    return settle(inference, table[declared.target], declared, readings, rare)
+    return finish_inference(inference, table[declared.target], declared, readings, rare)
 
 
-def settle(
+def finish_inference(
     inference: Inference,
     target: Iterable[str],
     declared: Schema,
     readings: Sequence[FileReading],
     rare: Sequence[str],
 ) -> Inference:
-    """Complete what was found out of the columns by the labels, and check it."""
+    """Add the negative label and the rare columns to an inference, and check the schema."""
     schema = inference.schema
     if "negative" in declared.inferred:
         negative = infer_negative(target, declared)
@@ -249,42 +248,42 @@ Infer = Callable[[Sequence[Path], Schema], Inference]
 
 
 def is_pinned(declared: Schema, pinned: Schema) -> bool:
-    """Say whether a schema is what this declaration was completed to, some time ago."""
+    """Return whether a schema was completed from the declared schema."""
     free = FREE_KEYS | set(declared.inferred)
     keys = [key for key in Schema.__struct_fields__ if key not in free]
     return all(getattr(declared, key) == getattr(pinned, key) for key in keys)
 
 
 def complete(
-    declared: Schema, pinned: Schema | None, paths: Sequence[Path], look: Infer = infer
+    declared: Schema, pinned: Schema | None, paths: Sequence[Path], infer_schema: Infer = infer
 ) -> Schema:
-    """Give the schema to read files by: declared, pinned by the model in production, or inferred.
+    """Return the schema of the next run: production's if pinned, declared if complete, or inferred.
 
     Parameters
     ----------
     declared : Schema
-        What config.json says.
+        The schema of config.json.
     pinned : Schema or None
-        That of the model in production.
+        The schema of the model in production.
     paths : sequence of Path
-        The files to look at if it must be inferred.
-    look : callable
-        What infers it.
+        The files for the inference.
+    infer_schema : callable
+        The inference of the engine.
 
     Returns
     -------
     Schema
-        Complete. What is inferred is logged, with a warning for each column set aside.
+        A complete schema. The inferred part is logged, with a warning for each column set aside.
     """
     if not declared.inferred:
         return declared
     if pinned is not None and is_pinned(declared, pinned):
         free = {key: getattr(declared, key) for key in FREE_KEYS}
         return msgspec.structs.replace(pinned, **free)
-    inference = look(paths, declared)
+    inference = infer_schema(paths, declared)
     if "" in inference.set_aside:
         log.info("Left out the columns without a name.")
-    for name, reason in filter(lambda found: found[0], inference.set_aside.items()):
+    for name, reason in filter(lambda item: item[0], inference.set_aside.items()):
         log.warning(
             "Set the column %r aside: %s. List it in schema.numeric or schema.categorical to use"
             " it, or in schema.ids or schema.ignore to end this warning.", name, reason,

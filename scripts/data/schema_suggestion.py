@@ -1,4 +1,4 @@
-"""Proposes a `schema` section for a folder of client tables that nobody has described yet."""
+"""Suggestion of the `schema` section of config.json for a folder of client tables."""
 
 import csv
 import io
@@ -30,12 +30,12 @@ AMOUNT_NAME = re.compile(
     r"seconds|usage|value",
     re.I,
 )
-# A column that alone tells who left this well knows something that came after the leaving.
+# A column that alone predicts the target this well was written after the clients left.
 LEAK_ACCURACY = 0.95
-# So well hardly any honest column does, but the score of another model, which may be a leak.
+# Few honest columns reach this; the score of another model does, which may be a leak.
 POSSIBLE_LEAK_ACCURACY = 0.9
 MIN_ID_FRACTION = 0.5
-# A row that stands twice must not make a feature of a number that tells clients apart.
+# A few repeated rows must not turn a numbering of clients into a feature.
 MIN_NUMBERING_FRACTION = 0.99
 # How numbers may be written, the likeliest first; the first of equals is taken.
 MARKS = (
@@ -48,12 +48,12 @@ MARKS = (
     NumberMarks(thousands="'"),
 )
 PLAIN_MARKS = MARKS[0]
-# So many values tell how the numbers of a column are written.
+# This number of values shows the number format of a column.
 N_SAMPLED = 1000
-# A line that describes the columns has in most of them what no row has.
+# A second header has values in most columns that no row has.
 MIN_DESCRIBED_FRACTION = 0.8
 MIN_DESCRIBED = 2
-# One category more would hardly be one; and so many tell nothing when taken one by one.
+# A column with more values is hardly categorical, and single values then predict nothing.
 MAX_CATEGORIES = 50
 
 Flags = NDArray[np.bool_]
@@ -62,14 +62,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A schema section, and what was noticed on the way to it."""
+    """A suggested schema section, and notices about the columns."""
 
     section: dict[str, Any]
     notices: tuple[str, ...]
 
 
 def find_separator(paths: list[Path]) -> tuple[str, str]:
-    """Give the separator to declare and the first column of the first file with a header."""
+    """Return the separator to declare and the first column name of the first file with a header."""
     for path in paths:
         with path.open("rb") as handle:
             line = next(csv_reader.iterate_lines(handle, FileReading(path)), (0, ""))[1]
@@ -83,14 +83,14 @@ def find_separator(paths: list[Path]) -> tuple[str, str]:
             return (widest if several else csv_reader.AUTO), named
     if not paths:
         raise DatasetError("No CSV file was given.")
-    # Reading says why; where it finds nothing wrong, the first line is no header.
-    found, _ = csv_reader.read_file(paths[0], paths[0].parent, Schema(), as_text=True)
-    reason = read_report.first_reasons(found)[0]
+    # The reason is in the report; if the file is readable, the first line is no header.
+    reading, _ = csv_reader.read_file(paths[0], paths[0].parent, Schema(), as_text=True)
+    reason = read_report.first_reasons(reading)[0]
     raise DatasetError(f"{paths[0].parent} has no CSV with a header. {paths[0].name}: {reason}.")
 
 
 def find_description(table: pd.DataFrame) -> list[str]:
-    """List the columns that the first row describes, as a second header would; usually none.
+    """List the columns described by the first row, if the first row is a second header.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ def find_description(table: pd.DataFrame) -> list[str]:
     Returns
     -------
     list of str
-        The columns in which the first row is alone with a text among numbers, or with a category
-        among those of all other rows. Fewer than most of such columns are no description.
+        The columns whose first row is the only text among numbers, or a category of no other row.
+        Empty if these are too few of the comparable columns.
     """
     rest, described, n_comparable, n_numbers = table.iloc[1:], list[str](), 0, 0
     for name in table.columns if len(rest) else ():
@@ -121,7 +121,7 @@ def find_description(table: pd.DataFrame) -> list[str]:
 
 
 def find_marks(table: pd.DataFrame) -> NumberMarks:
-    """Find how the numbers of a table are written: as makes the most columns numeric."""
+    """Return the number marks that make the most columns of a table numeric."""
     samples = []
     for name in table.columns:
         values = [text for text in table[name].unique()[: N_SAMPLED + 1] if text]
@@ -140,7 +140,7 @@ def find_marks(table: pd.DataFrame) -> NumberMarks:
 
 
 def read_numbers(column: pd.Series, marks: NumberMarks) -> pd.Series:
-    """Read the numbers of a column; 0 stands for what is none."""
+    """Return the numbers of a column, with 0 for every other text."""
     numbers = {
         text: cells.parse_number(text, None, marks)
         for text in column.unique()
@@ -150,12 +150,9 @@ def read_numbers(column: pd.Series, marks: NumberMarks) -> pd.Series:
 
 
 def predict_alone(column: pd.Series, left: Flags, marks: NumberMarks | None) -> float:
-    """Say how well a column alone tells who left: accuracy with both labels weighing the same.
-
-    Numbers, written with certain marks, are measured by their ROC AUC.
-    """
-    blank = (column == "").to_numpy()
-    best = float(balanced_accuracy_score(left, blank)) if blank.any() else 0.5
+    """Return the balanced accuracy of a prediction by a single column, for numbers the ROC AUC."""
+    is_empty = (column == "").to_numpy()
+    best = float(balanced_accuracy_score(left, is_empty)) if is_empty.any() else 0.5
     best = max(best, 1 - best)
     if marks is not None:
         area = float(roc_auc_score(left, read_numbers(column, marks)))
@@ -167,21 +164,21 @@ def predict_alone(column: pd.Series, left: Flags, marks: NumberMarks | None) -> 
 
 
 def measure_columns(table: pd.DataFrame, schema: Schema, left: Flags) -> dict[str, float]:
-    """Measure how well each feature alone tells who left."""
+    """Return the accuracy of a prediction by each feature alone."""
     marks = {name: schema.marks(name) for name in schema.numeric}
     return {name: predict_alone(table[name], left, marks.get(name)) for name in schema.features}
 
 
-def is_id(column: pd.Series, name: str, found: schema_inference.Inference) -> bool:
-    """Tell whether a column tells clients apart, though perhaps not each stands in one row only."""
-    if found.set_aside.get(name) == schema_inference.UNIQUE:
+def is_id(column: pd.Series, name: str, inference: schema_inference.Inference) -> bool:
+    """Return whether a column identifies clients, even if a few clients have several rows."""
+    if inference.set_aside.get(name) == schema_inference.UNIQUE:
         return True
     n_values = column.nunique()
-    if name in found.set_aside or name in found.schema.categorical:
+    if name in inference.set_aside or name in inference.schema.categorical:
         # A text that hardly repeats is a name, whatever its column is called.
         return n_values > MIN_ID_FRACTION * len(column)
-    if name not in found.schema.numeric or schema_inference.is_measure(
-        column.unique(), found.schema.marks(name)
+    if name not in inference.schema.numeric or schema_inference.is_measure(
+        column.unique(), inference.schema.marks(name)
     ):
         return False
     # A whole number may well be a measure.
@@ -191,32 +188,33 @@ def is_id(column: pd.Series, name: str, found: schema_inference.Inference) -> bo
 
 
 def choose_ids(table: pd.DataFrame, names: list[str]) -> tuple[list[str], list[str]]:
-    """Choose identifiers that no row lacks, since a row without one is rejected.
+    """Choose the identifiers without empty cells, since a row without identifier is rejected.
 
     Parameters
     ----------
     table : pandas.DataFrame of shape (n_rows, n_columns)
         The rows, as text.
     names : list of str
-        The columns that tell clients apart.
+        The columns that identify clients.
 
     Returns
     -------
     tuple of list of str and list of str
-        The identifiers, and what to say of them. Where each has blanks, the fullest is taken.
+        The identifiers, and a notice about each column. If every column has empty cells, the
+        fullest is chosen.
     """
-    n_blank = {name: int((table[name] == "").sum()) for name in names}
-    chosen = [name for name in names if not n_blank[name]]
-    chosen = chosen or sorted(names, key=n_blank.__getitem__)[:1]
+    n_empty = {name: int((table[name] == "").sum()) for name in names}
+    chosen = [name for name in names if not n_empty[name]]
+    chosen = chosen or sorted(names, key=n_empty.__getitem__)[:1]
     return chosen, [
         f"Likely identifier: {name!r}."
         + (
-            f" It is blank in {n_blank[name]} rows, which will be rejected."
-            if n_blank[name]
+            f" It is blank in {n_empty[name]} rows, which will be rejected."
+            if n_empty[name]
             else ""
         )
         if name in chosen
-        else f"Ignored: {name!r}: it is likely an identifier, but blank in {n_blank[name]} rows,"
+        else f"Ignored: {name!r}: it is likely an identifier, but blank in {n_empty[name]} rows,"
         " which would be rejected for it."
         for name in names
     ]
@@ -225,20 +223,20 @@ def choose_ids(table: pd.DataFrame, names: list[str]) -> tuple[list[str], list[s
 def select_columns(
     everyone: pd.DataFrame, declared: Schema
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """List the identifiers and what is to be ignored, and say why and what is left to train on."""
+    """Return the identifiers and the columns to ignore, with notices about them."""
     labels = everyone[declared.target].map(normalise_label)
-    # Of the others it is not known whether they left.
+    # The outcome of the other clients is not known.
     table = everyone[labels.isin(declared.labels)]
     left = (labels[table.index].map(declared.labels) == 1).to_numpy()
-    found = schema_inference.infer_columns(table, declared)
-    names = [name for name in table.columns if name and is_id(table[name], name, found)]
+    inference = schema_inference.infer_columns(table, declared)
+    names = [name for name in table.columns if name and is_id(table[name], name, inference)]
     ids, about_ids = choose_ids(everyone, names)
-    alone = measure_columns(table, found.schema, left)
-    features = [name for name in found.schema.features if name not in names]
+    alone = measure_columns(table, inference.schema, left)
+    features = [name for name in inference.schema.features if name not in names]
     leaks = [name for name in features if alone[name] >= LEAK_ACCURACY]
     kept = [name for name in features if name not in leaks]
-    aside = {name: why for name, why in found.set_aside.items() if name and name not in names}
-    n_numeric = sum(name in found.schema.numeric for name in kept)
+    aside = {name: why for name, why in inference.set_aside.items() if name and name not in names}
+    n_numeric = sum(name in inference.schema.numeric for name in kept)
     notices = [
         *about_ids,
         *(
@@ -261,7 +259,7 @@ def select_columns(
 
 
 def describe_files(readings: list[FileReading]) -> list[str]:
-    """Say how the files are written, and what of them could not be read."""
+    """Return sentences about the formats of the files and about unreadable files."""
     kinds = sorted({(r.separator, r.encoding) for r in readings if not r.refused})
     written = [f"Separator {mark!r}, encoding {encoding}." for mark, encoding in kinds]
     refused = [f"{r.path.name} cannot be read: {r.refused}." for r in readings if r.refused]
@@ -269,7 +267,7 @@ def describe_files(readings: list[FileReading]) -> list[str]:
 
 
 def describe_second_header(described: list[str]) -> list[str]:
-    """Say that the first row describes the columns, if it does."""
+    """Return a sentence about a second header, if there is a description of columns."""
     if not described:
         return []
     return [
@@ -279,15 +277,15 @@ def describe_second_header(described: list[str]) -> list[str]:
 
 
 def describe_marks(marks: NumberMarks) -> tuple[dict[str, Any], list[str]]:
-    """Give the keys of how numbers are written, where that must be declared, and say it."""
+    """Return the config keys of unusual number marks, with a sentence about them."""
     declared = {key: getattr(marks, key) for key in ("decimal", "thousands")}
     keys = {key: mark for key, mark in declared.items() if mark != getattr(PLAIN_MARKS, key)}
-    spelled = " and ".join(f"{key} {mark!r}" for key, mark in keys.items())
-    return keys, [f"Numbers are written with {spelled}."] if keys else []
+    shown = " and ".join(f"{key} {mark!r}" for key, mark in keys.items())
+    return keys, [f"Numbers are written with {shown}."] if keys else []
 
 
 def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
-    """Propose a schema section for files, and say why.
+    """Suggest a schema section for files, with the reasons.
 
     Parameters
     ----------
@@ -309,8 +307,8 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     separator, first = find_separator(paths)
     # One of the marks that a config may name.
     mark = cast("Any", separator)
-    blank = Schema(target=target or first, ids=(), numeric=(), separator=mark)
-    table, readings, _ = schema_inference.read_as_text(paths, blank)
+    minimal = Schema(target=target or first, ids=(), numeric=(), separator=mark)
+    table, readings, _ = schema_inference.read_as_text(paths, minimal)
     described = find_description(table)
     if described:
         table = table.iloc[1:]
@@ -318,7 +316,7 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     labels, about_target = target_suggestion.describe_target(table[target], target)
     marks, about_marks = describe_marks(find_marks(table))
     declared = msgspec.structs.replace(
-        blank, target=target, inferred=("numeric", "categorical"), **labels, **marks
+        minimal, target=target, inferred=("numeric", "categorical"), **labels, **marks
     )
     lists, about_columns = select_columns(table, declared)
     separators = {} if separator == csv_reader.AUTO else {"separator": separator}
@@ -330,7 +328,7 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
 
 
 def format_rows(table: pd.DataFrame, separator: str) -> str:
-    """Spell a table of text as CSV."""
+    """Format a table of text as CSV."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=separator, lineterminator="\n")
     writer.writerow(table.columns)
@@ -341,7 +339,7 @@ def format_rows(table: pd.DataFrame, separator: str) -> str:
 def draw_test_rows(
     labels: pd.Series, meaning: dict[str, int], *, fraction: float, seed: int
 ) -> pd.Index:
-    """Draw the rows that go into the test table, with the same share of clients who left.
+    """Draw the rows of the test table, stratified by label.
 
     Raises
     ------
@@ -368,24 +366,22 @@ def split_off(
 ) -> tuple[Path, Path]:
     """Write the rows of files into `traindata` and `testdata` beside their folder.
 
-    The share of clients who left is the same in both, no row is in both, and the order is kept.
-    Rows without a label, which are today's clients, go to `traindata`. What is left out is logged.
+    The split is stratified by label, no row is in both files, and the order is kept. Rows without
+    a label, today's clients, go to `traindata`. Rows left out are logged.
     """
     keys = ("target", "positive", "negative", "separator")
     schema = Schema(ids=(), numeric=(), **{key: section[key] for key in keys if key in section})
     table, readings, _ = schema_inference.read_as_text(paths, schema)
     read_report.log_readings(readings)
-    n_read = sum(found.n_rows - len(found.rejected) for found in readings if not found.refused)
+    n_read = sum(r.n_rows - len(r.rejected) for r in readings if not r.refused)
     if n_read > len(table):
         log.warning("Left out %d rows that are equal to others.", n_read - len(table))
     labels = table[schema.target].map(normalise_label)
     test = draw_test_rows(labels, schema.labels, fraction=fraction, seed=seed)
     is_client, is_labelled = labels == "", labels.isin(schema.labels)
-    n_strange = len(table) - int(is_client.sum()) - int(is_labelled.sum())
-    if n_strange:
-        log.warning(
-            "Left out %d rows whose label is neither of %s.", n_strange, list(schema.labels)
-        )
+    n_other = len(table) - int(is_client.sum()) - int(is_labelled.sum())
+    if n_other:
+        log.warning("Left out %d rows whose label is neither of %s.", n_other, list(schema.labels))
     train = table.index[is_client | is_labelled].difference(test)
     beside = paths[0].parent.parent
     # The proposed section is to read them, too; a comma needs no declaration.

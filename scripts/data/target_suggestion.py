@@ -1,4 +1,4 @@
-"""Guesses the target of a client table, and which of its labels means that a client left."""
+"""Guesses of the target of a client table, with the labels of leaving and staying clients."""
 
 import re
 
@@ -23,7 +23,7 @@ STAYED_WORD = re.compile(
     r"subscri|alive|current|existing)"
 )
 NEGATIONS = frozenset({"no", "non", "not", "un"})
-# Why a client left, which is known of leavers only, is no status.
+# The reason for leaving, known of leavers only, is no status.
 REASON_NAME = re.compile(r"reason|categor|cause", re.I)
 # A word of a name: "isActive", "is_active", "IS_ACTIVE" and "is active" have the same two.
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -33,12 +33,12 @@ MAX_SHOWN_LABELS = 6
 
 
 def labels_of(column: pd.Series) -> list[str]:
-    """List the labels of a column, as they are compared."""
+    """List the labels of a column in normal form."""
     return sorted({normalise_label(text) for text in column.unique()} - {""})
 
 
 def is_about_staying(text: str) -> bool:
-    """Tell whether a name or a label speaks of clients who stay, as `retained` does."""
+    """Return whether a name or a label means staying, like `retained`."""
     words = [word.lower() for word in WORDS.findall(text)]
     if LEFT_WORD.search(text) or NEGATIONS & set(words):
         return False
@@ -46,7 +46,7 @@ def is_about_staying(text: str) -> bool:
 
 
 def is_status(name: str, labels: list[str]) -> bool:
-    """Tell whether a column with three to five labels has one that says who left."""
+    """Return whether a column is a status: three to five labels, with a label of leaving."""
     if not 2 < len(labels) <= MAX_STATUS_LABELS or REASON_NAME.search(name):
         return False
     known = {label for label in labels if KNOWN_OPPOSITES.get(label) in labels}
@@ -54,9 +54,9 @@ def is_status(name: str, labels: list[str]) -> bool:
 
 
 def guess_target(table: pd.DataFrame) -> str:
-    """Guess the target: a column of two labels or a status, by its name, its labels, its place."""
+    """Guess the target by name, labels and position: a column of two labels, or a status."""
     labels = {name: labels_of(table[name]) for name in table.columns if name}
-    possible = [name for name, found in labels.items() if len(found) == 2 or is_status(name, found)]
+    possible = [name for name, known in labels.items() if len(known) == 2 or is_status(name, known)]
     if not possible:
         raise DatasetError("No column has two values, as a target must; name it with --target.")
 
@@ -77,7 +77,7 @@ def guess_target(table: pd.DataFrame) -> str:
 
 
 def guess_positive(column: pd.Series, name: str) -> str:
-    """Guess the label of clients who left.
+    """Guess the positive label of a target.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ def guess_positive(column: pd.Series, name: str) -> str:
     Returns
     -------
     str
-        A label like "churned"; else the known word for yes, or for no where the name speaks of
-        staying, as `retained` does; else the label that does not speak of staying; else the rarer.
+        A label like "churned"; else the known word for yes, or for no where the name means staying,
+        like `retained`; else a label that does not mean staying; else the rarer label.
     """
     counts = column.map(normalise_label).value_counts()
     yes = set(KNOWN_OPPOSITES) - set(OPPOSITES) if is_about_staying(name) else set(OPPOSITES)
@@ -105,7 +105,7 @@ def guess_positive(column: pd.Series, name: str) -> str:
 
 
 def guess_negative(column: pd.Series, positive: str) -> str:
-    """Guess the label of clients who stayed: the opposite, one that says so, the most frequent."""
+    """Guess the negative label: the opposite, else a word of staying, else the most frequent."""
     counts = column.map(normalise_label).value_counts()
     opposite = KNOWN_OPPOSITES.get(positive)
 
@@ -116,7 +116,7 @@ def guess_negative(column: pd.Series, positive: str) -> str:
 
 
 def describe_target(column: pd.Series, name: str) -> tuple[dict[str, str], list[str]]:
-    """Give the keys of the labels of a target, and say what was guessed.
+    """Guess the labels of a target and return their config keys with a description.
 
     Parameters
     ----------
@@ -141,12 +141,12 @@ def describe_target(column: pd.Series, name: str) -> tuple[dict[str, str], list[
             f"The target {name!r} has {len(labels)} labels; expected those of clients who left and"
             " of clients who stayed. Name another column with --target."
         )
-    positive, spellings = guess_positive(column, name), column.unique().tolist()
-    keys = {"positive": next(text for text in spellings if normalise_label(text) == positive)}
+    positive, texts = guess_positive(column, name), column.unique().tolist()
+    keys = {"positive": next(text for text in texts if normalise_label(text) == positive)}
     negative = guess_negative(column, positive)
     if KNOWN_OPPOSITES.get(positive) != negative:
         keys["negative"] = negative
-    shown = ", ".join(map(shorten, spellings[:MAX_SHOWN_LABELS]))
+    shown = ", ".join(map(shorten, texts[:MAX_SHOWN_LABELS]))
     staying = f" {name!r} speaks of staying, so" if is_about_staying(name) else ""
     notices = [
         f"Likely target: {name!r}, spelled {shown};{staying} {positive!r} is taken for the label"

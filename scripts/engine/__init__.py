@@ -1,1 +1,1 @@
-"""The engine that reads and computes: pandas on this machine, or Spark on a cluster."""
+"""The engines for reading and computing: pandas on a single machine, Spark on a cluster."""

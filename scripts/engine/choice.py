@@ -1,4 +1,4 @@
-"""The engine of a command: the work on tables that pandas and Spark each do in their own way."""
+"""The interface of the engines, pandas and Spark, and the choice of the engine of a command."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ ReadTestData = Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading], Dro
 
 
 class Intake(Protocol):
-    """The result of reading the input: rows to write, today's clients, a report of each file."""
+    """The result of an ingestion before the dataset is written."""
 
     @property
     def n_labelled(self) -> int:
@@ -32,7 +32,7 @@ class Intake(Protocol):
 
     @property
     def dropped(self) -> Dropped:
-        """Return how many rows cleaning left out; by class when the dataset has been written."""
+        """Return the number of rows dropped by cleaning, by class once the dataset is written."""
 
     @property
     def clients(self) -> pd.DataFrame:
@@ -40,37 +40,37 @@ class Intake(Protocol):
 
     @property
     def readings(self) -> Sequence[FileReading]:
-        """Return one report per file."""
+        """Return the read reports of the files."""
 
     def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
-        """Write the dataset; return its path and the number of its rows."""
+        """Write the dataset and return the path and the number of rows."""
 
 
 class Engine(Protocol):
-    """The work on tables, on this machine or on a cluster, with the same results."""
+    """The operations on tables, with the same results on a single machine and on a cluster."""
 
     @property
     def dataset_kind(self) -> Kind:
-        """Return the kind of artifact that a dataset of this engine is."""
+        """Return the artifact kind of the datasets of the engine."""
 
     def infer_schema(self, paths: Sequence[Path], declared: Schema) -> Inference:
-        """Infer the part of a schema that is not declared."""
+        """Infer the undeclared part of a schema from files."""
 
     def ingest(self, paths: Sequence[Path], schema: Schema, clean_more: CleanMore | None) -> Intake:
         """Read files in the order given, clean the labelled rows and drop duplicates."""
 
-    def fit(self, path: Path, schema: Schema, read: Digest | None) -> Candidate:
-        """Fit a model to a dataset; `read` is the dataset where it is in memory already."""
+    def fit(self, path: Path, schema: Schema, digest: Digest | None) -> Candidate:
+        """Fit a model to a dataset file, or to the digest of the file if already in memory."""
 
     def score(
-        self, used: Model, read_test_data: ReadTestData
+        self, model: Model, read_test_data: ReadTestData
     ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
-        """Measure a model on the test data; report its files and the rows dropped, too."""
+        """Return the scores of a model on the test data, the file reports and the dropped rows."""
 
     def compare_drift(
-        self, path: Path, schema: Schema, used: Model | None
+        self, path: Path, schema: Schema, model: Model | None
     ) -> tuple[DataDrift, Digest | None]:
-        """Compare a dataset with that of a model; return the dataset, too, if it is in memory."""
+        """Return the drift of a dataset since the training of a model, and a digest in memory."""
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: set[str]) -> dict[str, Labels]:
         """Collect the labels of the wanted clients from a dataset."""
@@ -80,9 +80,9 @@ class Engine(Protocol):
 
 
 def choose_engine(config: Config) -> Engine:
-    """Choose the engine that config.json names; refuse Spark without PySpark."""
+    """Return the engine named in config.json."""
     if capacity.is_cluster(config):
-        # PySpark and Java are for who has a cluster.
+        # PySpark and Java are installed for a cluster only.
         from scripts.engine import spark_engine  # noqa: PLC0415
 
         return spark_engine.SparkEngine(config)

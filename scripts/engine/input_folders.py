@@ -1,4 +1,4 @@
-"""The folders of client tables: on this machine, or in an object store that a cluster reads."""
+"""The folders of client tables: local folders, or folders of an object store read by a cluster."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,51 +7,51 @@ from typing import Protocol
 
 from scripts.core import capacity, files
 from scripts.core.config import Config
-from scripts.core.files import Address, KnownFile
+from scripts.core.files import KnownFile, RemotePath
 
-# Hashing so much takes long enough that a run which is killed later must not do it again.
+# Hashing a larger file takes long enough to keep the digest even if the run is killed later.
 LARGE_BYTES = 2**26
 
-# Takes the path of a file that has just been hashed, and its digest.
+# Takes the path and the digest of a file that has just been hashed.
 Keep = Callable[[str, KnownFile], None]
 
 
-def forget(_path: str, _found: KnownFile) -> None:
-    """Keep nothing of a file that was hashed."""
+def forget(_path: str, _digest: KnownFile) -> None:
+    """Ignore the digest of a file."""
 
 
 class InputFolder(Protocol):
-    """A folder of client tables, or one table, wherever it is."""
+    """A folder of client tables, or a single table, on disk or in an object store."""
 
     def list_tables(self) -> Sequence[Path]:
         """List the CSV files in name order, also unusable ones."""
 
     def settle(self, settle_s: float) -> tuple[Sequence[Path], Sequence[Path]]:
-        """Return the complete files and those still being written, waiting once if need be."""
+        """Return the complete and the growing files, after a short wait for growing files."""
 
     def scan(
         self, settle_s: float, known: Mapping[str, KnownFile], keep: Keep
     ) -> tuple[Sequence[Path], Sequence[Path], dict[str, KnownFile]]:
-        """Return the complete files, the growing ones, and the digest of each complete one.
+        """Return the complete files, the growing files and the digests of the complete files.
 
-        `keep` is told of each large file as soon as it has been hashed.
+        `keep` is called with each large file as soon as it has been hashed.
         """
 
     def fetch(self, folder: Path) -> Path:
-        """Return a path on this machine with the same files; `folder` is for copies."""
+        """Return a local path with the same files, perhaps copies in `folder`."""
 
 
-def look_at(path: Path, known: Mapping[str, KnownFile]) -> KnownFile:
-    """Give the state and digest of a file, hashing it only if its state has changed."""
+def hash_if_changed(path: Path, known: Mapping[str, KnownFile]) -> KnownFile:
+    """Return the state and digest of a file, known or hashed after a change of the state."""
     state, before = files.file_state(path), known.get(str(path))
-    # What cannot be read is refused later, with its reason; here its name stands for it. Whether
-    # it can be read is no part of its state, so it is tried again.
+    # An unreadable file is refused later, with the reason. Here the hash of its name stands in.
+    # Permissions are no part of the state, so reading is tried again in the next run.
     stand_in = files.digest(path.name.encode())
     is_known = before is not None and before == KnownFile(*state, before.sha256)
     if before is not None and is_known and before.sha256 != stand_in:
         return before
     try:
-        # A link is followed here, since its content is new data, too; reading judges it.
+        # A link is followed here, since its content is new data, too. Reading may refuse it.
         sha256 = files.digest_lines(path.resolve())
     except (OSError, RuntimeError, files.NotRegularError):
         sha256 = stand_in
@@ -60,7 +60,7 @@ def look_at(path: Path, known: Mapping[str, KnownFile]) -> KnownFile:
 
 @dataclass(frozen=True)
 class LocalFolder:
-    """A folder of this machine."""
+    """A folder of client tables on disk."""
 
     place: Path
 
@@ -69,20 +69,20 @@ class LocalFolder:
         return files.list_tables(self.place)
 
     def settle(self, settle_s: float) -> tuple[Sequence[Path], Sequence[Path]]:
-        """Return the complete files and those still being written, waiting once if need be."""
-        return files.settled_tables(self.place, settle_s)
+        """Return the complete and the growing files, after a short wait for growing files."""
+        return files.find_complete_tables(self.place, settle_s)
 
     def scan(
         self, settle_s: float, known: Mapping[str, KnownFile], keep: Keep
     ) -> tuple[Sequence[Path], Sequence[Path], dict[str, KnownFile]]:
-        """Return the complete files, the growing ones, and the digest of each complete one."""
+        """Return the complete files, the growing files and the digests of the complete files."""
         settled, growing = self.settle(settle_s)
-        seen = {}
+        digests = {}
         for path in settled:
-            seen[str(path)] = found = look_at(path, known)
-            if found.n_bytes >= LARGE_BYTES and found != known.get(str(path)):
-                keep(str(path), found)
-        return settled, growing, seen
+            digests[str(path)] = digest = hash_if_changed(path, known)
+            if digest.n_bytes >= LARGE_BYTES and digest != known.get(str(path)):
+                keep(str(path), digest)
+        return settled, growing, digests
 
     def fetch(self, folder: Path) -> Path:
         """Return the folder itself."""
@@ -90,10 +90,10 @@ class LocalFolder:
 
 
 def open_folder(place: Path, config: Config) -> InputFolder:
-    """Open the folder of the input or of the test data, wherever it is."""
-    if isinstance(place, Address) and capacity.is_cluster(config):
-        # PySpark and Java are for who has a cluster, and for places in an object store only.
-        from scripts.spark import object_store as sparkstore  # noqa: PLC0415
+    """Return the folder of a path: local, or in an object store."""
+    if isinstance(place, RemotePath) and capacity.is_cluster(config):
+        # PySpark and Java are installed for a cluster only.
+        from scripts.spark import object_store  # noqa: PLC0415
 
-        return sparkstore.StoreFolder(place)
+        return object_store.StoreFolder(place)
     return LocalFolder(place)

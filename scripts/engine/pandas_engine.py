@@ -1,4 +1,4 @@
-"""The engine of one machine: tables in memory with pandas, in chunks where they are large."""
+"""The engine of a single machine: tables in memory with pandas, large tables in chunks."""
 
 import functools
 import logging
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def find_todays_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Find the clients whose outcome is not known yet; of several rows of one, the last counts.
+    """Return today's clients: those whose last row has no label.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def find_todays_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame of shape (n_clients, n_columns)
-        The last row of each client, where it has no label. A row with a label that comes later
-        than one without says how it ended, so that client is not among them.
+        The last row of each client, if unlabelled. A later row with a label is the outcome of a
+        client, who is then not among them.
     """
     _, unlabelled = dataset.split_unlabelled(table, schema)
     if unlabelled.empty or not schema.ids:
@@ -68,7 +68,7 @@ def find_todays_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 def clean(
     table: pd.DataFrame, clean_more: CleanMore | None, *, drop_equal: bool = True
 ) -> pd.DataFrame:
-    """Return a table after `clean_more`, if there is one; equal rows go where they are dropped."""
+    """Return a table after `clean_more`, if defined, without equal rows if they are dropped."""
     cleaned = table if clean_more is None else clean_more(table)
     return deduplicate.drop_duplicates(cleaned) if drop_equal else cleaned
 
@@ -79,12 +79,12 @@ def read_table(
     settings: IngestionSettings,
     clean_more: CleanMore | None = None,
 ) -> tuple[pd.DataFrame, Dropped, pd.DataFrame, list[FileReading]]:
-    """Read files as `read_input` does, and count the rows that cleaning left out."""
+    """Read files like `read_input`, with the number of rows dropped by cleaning."""
     table, readings = dataset.read_tables(paths, schema, needs_label=False)
     labelled, _ = dataset.split_unlabelled(table, schema)
     drop_equal = deduplicate.are_dropped_from_input(settings, schema)
     cleaned = clean(labelled, clean_more, drop_equal=drop_equal)
-    # A cleaning that renames the target is told later that it may not.
+    # A cleaning that renames the target fails later, with a message.
     labels = dataset.target(cleaned if schema.target in cleaned else labelled, schema)
     dropped = deduplicate.count_dropped(dataset.target(labelled, schema), labels)
     return cleaned, dropped, find_todays_clients(table, schema), readings
@@ -96,7 +96,7 @@ def read_input(
     settings: IngestionSettings = DEFAULTS,
     clean_more: CleanMore | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
-    """Read files in the order given; nothing is written.
+    """Read and clean files in the order given, without any output file.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def read_input(
     Returns
     -------
     tuple of pandas.DataFrame, pandas.DataFrame and list of FileReading
-        The cleaned rows to train on; today's clients; one reading per file.
+        The cleaned rows to train on; today's clients; one report per file.
 
     Raises
     ------
@@ -125,9 +125,9 @@ def read_input(
 
 @dataclass(frozen=True)
 class TableIntake:
-    """The result of reading the input: the dataset as bytes of CSV, today's clients, reports.
+    """The result of an ingestion before the dataset is written: CSV bytes, clients, reports.
 
-    Of which class the dropped rows are is known when the dataset has been written.
+    The classes of the dropped rows are known once the dataset is written.
     """
 
     n_rows: int
@@ -138,16 +138,16 @@ class TableIntake:
     readings: Sequence[FileReading]
 
     def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
-        """Write the dataset; return its path and the number of its rows."""
+        """Write the dataset and return the path and the number of rows."""
         path = Kind.DATASET.path(folder, stamp)
         files.write_whole(path, self.parts)
         return path, self.n_rows
 
 
-def take_in(
+def ingest_files(
     paths: Sequence[Path], schema: Schema, config: Config, clean_more: CleanMore | None = None
 ) -> TableIntake:
-    """Read files in the order given and clean the rows to train on, in the way that suits them.
+    """Read and clean files in the order given: as a table, or in parts if they are large.
 
     Parameters
     ----------
@@ -156,14 +156,14 @@ def take_in(
     schema : Schema
         Their columns.
     config : Config
-        `engine.memory_limit_gb`, and the folder for rows that do not fit into memory.
+        `engine.memory_limit_gb`, and the folder for rows beyond the memory limit.
     clean_more : callable, optional
         The cleaning of this installation.
 
     Returns
     -------
     TableIntake
-        However it is done, the rows and their order are those of `read_input`.
+        The rows and their order are always those of `read_input`.
 
     Raises
     ------
@@ -177,14 +177,14 @@ def take_in(
         if bound is not None:
             log.info("The input may not fit into memory, so it goes through files in parts.")
         try:
-            found = streaming_ingest.gather(
+            gathered = streaming_ingest.gather(
                 paths, schema, config.output_folder_path,
                 find_clients=find_todays_clients, clean=clean_more, bound_bytes=bound,
                 drop_equal=deduplicate.are_dropped_from_input(config.ingestion, schema),
             )  # fmt: skip
             return TableIntake(
-                found.n_rows, found.n_labelled, found.dropped, found.parts, found.clients,
-                found.readings,
+                gathered.n_rows, gathered.n_labelled, gathered.dropped, gathered.parts,
+                gathered.clients, gathered.readings,
             )  # fmt: skip
         except streaming_ingest.FractionsError:
             log.debug("A column has fractions; the files are read into a table.")
@@ -193,73 +193,73 @@ def take_in(
     return TableIntake(len(table), n_labelled, dropped, parts, clients, readings)
 
 
-def read_and_fit(path: Path, config: Config, read: Digest | None) -> Candidate:
-    """Read a dataset, unless that has been done, and fit a model in the way that suits its size."""
+def read_and_fit(path: Path, config: Config, digest: Digest | None) -> Candidate:
+    """Read a dataset, unless given as a digest, and fit a model in memory or in passes."""
     fitting_shown = functools.partial(progress.shown, "Fitting")
-    if read is not None:
+    if digest is not None:
         with fitting_shown():
-            return candidate.fit_in_passes(read, config)
-    way = capacity.choose_mode(path, config.engine)
-    if way is ExecutionMode.TABLE:
+            return candidate.fit_in_passes(digest, config)
+    mode = capacity.choose_mode(path, config.engine)
+    if mode is ExecutionMode.TABLE:
         with progress.shown("Reading the dataset", files.total_bytes([path])):
             table, sha256 = dataset.read_dataset(path, config.schema)
         with fitting_shown():
             return candidate.fit_candidate(table, sha256, config)
-    with capacity.place_for(way, config.output_model_path) as file:
-        found = chunked_dataset.read(path, config.schema, file)
+    with capacity.open_spill_file(mode, config.output_model_path) as file:
+        digest = chunked_dataset.read(path, config.schema, file)
         with fitting_shown():
-            return candidate.fit_in_passes(found, config)
+            return candidate.fit_in_passes(digest, config)
 
 
 @dataclass(frozen=True)
 class PandasEngine:
-    """The work on tables, on this machine."""
+    """The operations on tables on a single machine."""
 
     config: Config
     dataset_kind: Kind = Kind.DATASET
 
     def infer_schema(self, paths: Sequence[Path], declared: Schema) -> Inference:
-        """Infer the part of a schema that is not declared."""
+        """Infer the undeclared part of a schema from files."""
         return schema_inference.infer(paths, declared)
 
     def ingest(
         self, paths: Sequence[Path], schema: Schema, clean_more: CleanMore | None
     ) -> TableIntake:
         """Read files in the order given, clean the labelled rows and drop duplicates."""
-        return take_in(paths, schema, self.config, clean_more)
+        return ingest_files(paths, schema, self.config, clean_more)
 
-    def fit(self, path: Path, schema: Schema, read: Digest | None) -> Candidate:
-        """Fit a model to a dataset; `read` is the dataset where it is in memory already."""
-        return read_and_fit(path, msgspec.structs.replace(self.config, schema=schema), read)
+    def fit(self, path: Path, schema: Schema, digest: Digest | None) -> Candidate:
+        """Fit a model to a dataset file, or to the digest of the file if already in memory."""
+        return read_and_fit(path, msgspec.structs.replace(self.config, schema=schema), digest)
 
     def score(
         self,
-        used: Model,
+        model: Model,
         read_test_data: Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading], Dropped]],
     ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
         """Measure a model on the test data of the installation."""
-        table, readings, dropped = read_test_data(used.schema)
-        return metrics.evaluate_model(used, table), readings, dropped
+        table, readings, dropped = read_test_data(model.schema)
+        return metrics.evaluate_model(model, table), readings, dropped
 
     def compare_drift(
-        self, path: Path, schema: Schema, used: Model | None
+        self, path: Path, schema: Schema, model: Model | None
     ) -> tuple[DataDrift, Digest | None]:
-        """Compare a dataset with that of a model; return the dataset, too, if it is in memory."""
+        """Return the drift of a dataset since the training of a model, and a digest in memory."""
         dataset.check_is_table(path)
-        way = capacity.choose_mode(path, self.config.engine)
-        if way is not ExecutionMode.TABLE:
-            with capacity.place_for(way, self.config.output_folder_path) as file:
-                data, read = chunked_drift.compare(path, schema, used, file)
-            return data, read if way is ExecutionMode.PARTS else None
+        mode = capacity.choose_mode(path, self.config.engine)
+        if mode is not ExecutionMode.TABLE:
+            with capacity.open_spill_file(mode, self.config.output_folder_path) as file:
+                data, digest = chunked_drift.compare(path, schema, model, file)
+            return data, digest if mode is ExecutionMode.PARTS else None
         table, _ = dataset.read_dataset(path, schema)
-        if used is None:
+        if model is None:
             return drift.describe_data(table, schema), None
-        return drift.compare_data(table, used), None
+        return drift.compare_data(table, model), None
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: set[str]) -> dict[str, Labels]:
-        """Collect the labels of the wanted clients from a dataset, one part of it at a time."""
-        # There may be more rows than fit into memory, and few of them are these clients'.
+        """Collect the labels of the wanted clients from a dataset."""
+        # In parts: the rows may exceed the memory, and few of them are these clients' rows.
         return dataset.collect_labels(dataset.iterate_dataset(path, schema), schema, wanted)
 
     def close(self) -> None:
-        """Release nothing: there is no cluster."""
+        """Do nothing: there is no cluster to release."""

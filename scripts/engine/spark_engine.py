@@ -1,4 +1,4 @@
-"""The engine of a cluster: the same work on tables as that of one machine, by Spark."""
+"""The engine of a cluster: the operations of `PandasEngine` with Spark."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,32 +22,31 @@ from scripts.model.candidate import Candidate
 from scripts.model.drift import DataDrift
 from scripts.model.logistic_model import Model
 from scripts.model.metrics import Evaluation
-from scripts.spark import cluster, dataset, drift, evaluation, read_input, schema_inference
-from scripts.spark import fit as spark_fit
+from scripts.spark import cluster, dataset, drift, evaluation, fit, read_input, schema_inference
 from scripts.spark.read_input import Clean, SparkIntake
 
 
 @dataclass(frozen=True)
 class SparkEngine:
-    """The work on tables, on a cluster."""
+    """The operations on tables on a cluster."""
 
     config: Config
     dataset_kind: Kind = Kind.PARTS
 
     def infer_schema(self, paths: Sequence[Path], declared: Schema) -> Inference:
-        """Infer the part of a schema that is not declared."""
+        """Infer the undeclared part of a schema from files."""
         return schema_inference.infer(self.config.engine, paths, declared)
 
     def ingest(
         self, paths: Sequence[Path], schema: Schema, clean_more: Clean | None
     ) -> SparkIntake:
-        """Read files, clean the labelled rows and drop duplicates; the rows have no order."""
+        """Read files, clean the labelled rows and drop duplicates, without an order of rows."""
         return read_input.take_in(paths, schema, self.config, clean_more)
 
-    def fit(self, path: Path, schema: Schema, read: Digest | None) -> Candidate:
-        """Fit a model to a dataset of the cluster, which sends back numbers only."""
+    def fit(self, path: Path, schema: Schema, digest: Digest | None) -> Candidate:
+        """Fit a model on the cluster to a dataset in parts."""
         config = msgspec.structs.replace(self.config, schema=schema)
-        fitted = spark_fit.fit(config, path, candidate.package_versions())
+        fitted = fit.fit(config, path, candidate.package_versions())
         sklearn_pipeline.check_equal(fitted.model, fitted.pipeline, fitted.examples)
         y = np.arange(len(fitted.examples)) % 2
         wrapped = candidate.wrap(fitted.pipeline, fitted.model.threshold, fitted.examples, y)
@@ -55,28 +54,28 @@ class SparkEngine:
 
     def score(
         self,
-        used: Model,
+        model: Model,
         read_test_data: Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading], Dropped]],
     ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
-        """Measure a model on the test data, which the cluster reads."""
+        """Measure a model on the test data, read by the cluster."""
         place = input_folders.open_folder(self.config.test_data_path, self.config)
         drop_equal = deduplicate.are_dropped_from_test_data(self.config.ingestion)
         measured, readings, dropped = evaluation.score(
-            self.config.engine, place.list_tables(), used, drop_equal=drop_equal
+            self.config.engine, place.list_tables(), model, drop_equal=drop_equal
         )
         read_report.log_readings(readings)
         return measured, readings, dropped
 
     def compare_drift(
-        self, path: Path, schema: Schema, used: Model | None
+        self, path: Path, schema: Schema, model: Model | None
     ) -> tuple[DataDrift, Digest | None]:
-        """Compare a dataset in parts with that of a model; nothing of it is in memory here."""
-        return drift.compare(self.config.engine, path, schema, used), None
+        """Return the drift of a dataset in parts since the training of a model, and no digest."""
+        return drift.compare(self.config.engine, path, schema, model), None
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: set[str]) -> dict[str, Labels]:
         """Collect the labels of the wanted clients from a dataset in parts."""
         return dataset.collect_labels(self.config.engine, path, schema, wanted)
 
     def close(self) -> None:
-        """Release the cores of the cluster; nothing happens without a session."""
+        """Release the cores of the cluster, if there is a session."""
         cluster.close_session()

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from scripts.core import drift_limits
 from scripts.core.config import Schema
 from scripts.data import dataset, deduplicate, profile
 from scripts.data.profile import ColumnSummary, DatasetFacts, Moments, Reference
@@ -89,7 +90,7 @@ class ColumnDrift:
     @property
     def has_drifted(self) -> bool:
         """Whether the values or the share of missing values have drifted."""
-        return any(test is not None and test.is_drift for test in (self.values, self.missing))
+        return drift_limits.has_drifted(self.as_row())
 
 
 @dataclass(frozen=True)

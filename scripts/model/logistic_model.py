@@ -224,7 +224,7 @@ def seal(model: Model, key: bytes) -> Model:
     kept = model.dataset.reference
     if kept is None or kept.is_sealed:
         return model
-    return replace_hashes(model, kept, keys.seal(key, kept.row_hashes), is_sealed=True)
+    return replace_hashes(model, kept, keys.encrypt(key, kept.row_hashes), is_sealed=True)
 
 
 def unseal(model: Model, key: bytes | None) -> Model:
@@ -232,7 +232,7 @@ def unseal(model: Model, key: bytes | None) -> Model:
     kept = model.dataset.reference
     if key is None or kept is None or not kept.is_sealed:
         return model
-    opened = keys.unseal(key, kept.row_hashes)
+    opened = keys.decrypt(key, kept.row_hashes)
     return model if opened is None else replace_hashes(model, kept, opened, is_sealed=False)
 
 

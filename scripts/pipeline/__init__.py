@@ -1,1 +1,1 @@
-"""One run: steps, snapshot, records, time limit, retention."""
+"""A run of the full process: snapshot, steps, records, time limit, retention."""

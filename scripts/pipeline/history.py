@@ -1,4 +1,4 @@
-"""Tells of the runs: the last ones as a table, and what the next one would do."""
+"""The output of --history and --dry-run: a table of past runs, the plan of the next run."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -34,21 +34,21 @@ def read_runs(config: Config, n_runs: int) -> list[Row]:
 
 
 def format_f1(f1: float | None) -> str:
-    """Spell an F1 for a table; blank where there is none."""
+    """Format an F1 for a table, None as an empty cell."""
     return "" if f1 is None else f"{f1:.4f}"
 
 
 def format_duration(run: Row) -> str:
-    """Spell how long a run took, to the second from a minute on."""
+    """Format the duration of a run, from a minute on in whole seconds."""
     if run["ended_at"] is None:
         return ""
-    took: timedelta = run["ended_at"] - run["started_at"]
-    seconds = max(0.0, took.total_seconds())
+    duration: timedelta = run["ended_at"] - run["started_at"]
+    seconds = max(0.0, duration.total_seconds())
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
 def format_run(run: Row) -> tuple[str, ...]:
-    """Spell a run as the cells of one line."""
+    """Format a run as the cells of a row."""
     why = " ".join(filter(None, [run["reason"], run["error"]])).replace("\n", " ")
     return (
         str(run["id"]),
@@ -64,12 +64,12 @@ def format_run(run: Row) -> tuple[str, ...]:
 
 
 def format_runs(runs: Sequence[Row]) -> str:
-    """Spell runs, given newest first, as a table that ends with the newest."""
+    """Format runs, given newest first, as a table with the newest run last."""
     return console.format_columns([HEADER, *(format_run(run) for run in reversed(runs))])
 
 
 def read_past(config: Config) -> tuple[dict[str, KnownFile], Row | None, list[Row], Row | None]:
-    """Read what is known of files, the last decided run with its files, and the running one."""
+    """Read the known files, the last decided run and its files, and the current run."""
     try:
         with (
             database.open_records(config.database_url, may_change=False) as engine,
@@ -85,18 +85,18 @@ def read_past(config: Config) -> tuple[dict[str, KnownFile], Row | None, list[Ro
 
 
 def format_plan(snap: Snapshot, serving: str | None) -> list[str]:
-    """Say what a run that trains would read and compare."""
+    """Describe the files and the comparison of a run that trains."""
     n_inputs, n_tests = len(snap.paths[FileRole.INPUT]), len(snap.paths[FileRole.TEST])
-    rival = "deploy it, as nothing is in production"
+    action = "deploy it, as nothing is in production"
     if serving is not None:
-        rival = f"deploy it if it is better than release {serving}"
+        action = f"deploy it if it is better than release {serving}"
     return [
-        f"It would train on {n_inputs} input files, compare on {n_tests} test files, and {rival}."
+        f"It would train on {n_inputs} input files, compare on {n_tests} test files, and {action}."
     ]
 
 
 def describe_plan(config: Config, force_reason: str | None) -> str:
-    """Say what a run would do now, and why; nothing is written.
+    """Describe the next run and its reason without any change on disk.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The request to a monitor of cron jobs, apart from `heartbeat` since it brings Python's HTTP."""
+"""The HTTP request to a monitor of cron jobs, imported by `watchdog` only if needed."""
 
 import urllib.request
 from http.client import HTTPException
@@ -7,14 +7,14 @@ MOST_BYTES = 1024
 
 
 class NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A handler that fails at a redirect, whose target is no monitor of the user's."""
+    """A handler that fails at a redirect: the target is not the user's monitor."""
 
     def redirect_request(self, *_args: object, **_options: object) -> None:
-        """Follow nothing."""
+        """Return None: no redirect is followed."""
 
 
 def post(url: str, text: str, timeout_s: float) -> str:
-    """Send a text; return "" or why it failed, without the URL, which is a secret of its own."""
+    """Send a text and return "" or the failure, without the URL since a URL may be a secret."""
     try:
         request = urllib.request.Request(url, data=text.encode(), method="POST")  # noqa: S310 - config checks the scheme
         request.add_header("Content-Type", "text/plain; charset=utf-8")

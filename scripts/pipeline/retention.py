@@ -1,15 +1,13 @@
-"""Retention: removes the files, releases and records that are older than the settings keep.
+"""Retention: removal of old files, releases and records by the settings of config.json."""
 
-What other modules remove is not old, or not of a run:
-
-- charts that the index no longer lists, by the one who writes the index (`gallery`);
-- the rows of the prediction log, by the service, which goes on without runs (`predictionlog`);
-- copies of the crontab, by the command that changes it (`cron`);
-- the logs of runs, by `automate.sh`;
-- the parts of a dataset in an object store, by the next ingestion, which has a session of Spark
-  (`sparkparts`);
-- half a file, by whoever would have written it whole, or by the next run (`durable`).
-"""
+# Other modules remove what is not old, or not of a run:
+# - charts no longer in the index: `reports.chart_files`, which writes the index;
+# - rows of the prediction log: `api.prediction_log`, since the service goes on without runs;
+# - copies of the crontab: `scheduler.cron`, whose commands change the crontab;
+# - logs of runs: automate.sh;
+# - parts of a dataset in an object store: the next ingestion, which has a Spark session
+#   (`spark.dataset`);
+# - half-written files: `core.files`, at the failed write or in the next run.
 
 import logging
 import shutil
@@ -24,16 +22,16 @@ from scripts.core.config import Config
 from scripts.production import withdrawals
 from scripts.records import clients, database, predictions, runs
 
-# Six runs an hour need not each look for what is old.
+# With six runs an hour, not every run needs to search for old records.
 FORGET_EVERY = 20
 
 log = logging.getLogger(__name__)
 
 
 def remove_all_but_latest(folder: Path, n_kept: int, spared: frozenset[str]) -> int:
-    """Remove dated files whose stamp is not among the newest; stamps in spared always stay.
+    """Remove dated files except those of the newest stamps and of the spared stamps.
 
-    Reports have times of their own, and are counted by themselves.
+    Reports have stamps of their own and are counted separately.
     """
     by_stamp: dict[str, list[Path]] = {}
     for kind in set(Kind) - {Kind.REPORT}:
@@ -49,22 +47,22 @@ def remove_all_but_latest(folder: Path, n_kept: int, spared: frozenset[str]) -> 
 
 
 def remove_old_releases(prod_folder: Path, n_kept: int, served: Sequence[str] = ()) -> int:
-    """Remove the oldest releases, and count them.
+    """Remove the oldest releases and return their number.
 
     Parameters
     ----------
     prod_folder : Path
         The deployment folder.
     n_kept : int
-        So many of the newest stay anyway.
+        The number of newest releases that stay anyway.
     served : sequence of str
-        Names of releases that have served, the latest first, as far as is known.
+        Names of releases that have served, the latest first, as far as known.
 
     Returns
     -------
     int
-        Never among the removed are the current one, the last one that served before it, and the
-        one to which a rollback would lead.
+        Without the current release, the last release before it, and the target of a rollback:
+        these are never removed.
     """
     current = artifacts.current_name(prod_folder)
     spared = {
@@ -76,7 +74,7 @@ def remove_old_releases(prod_folder: Path, n_kept: int, served: Sequence[str] = 
         path for path in artifacts.list_releases(prod_folder)[:-n_kept] if path.name not in spared
     ]
     for path in outdated:
-        # Renamed first, so that a half-removed release never bears a release's name.
+        # Renamed first, so that a half-removed release never has a release's name.
         hidden = path.with_name(f".{path.name}{files.TEMPORARY_SUFFIX}")
         path.rename(hidden)
         shutil.rmtree(hidden)
@@ -84,7 +82,7 @@ def remove_old_releases(prod_folder: Path, n_kept: int, served: Sequence[str] = 
 
 
 def remove_old_files(engine: Engine, config: Config, model_stamp: str | None) -> None:
-    """Remove the files, releases and clients' scores that are older than the settings keep.
+    """Remove files, releases and scores of clients beyond the retention settings.
 
     Parameters
     ----------
@@ -112,7 +110,7 @@ def remove_old_files(engine: Engine, config: Config, model_stamp: str | None) ->
 
 
 def forget_old_records(engine: Engine, config: Config, run_id: int) -> None:
-    """Forget the idle runs and the details of runs before the newest, at every 20th run."""
+    """Remove idle runs and details of old runs from the records, at every 20th run."""
     if run_id % FORGET_EVERY == 0:
         with database.writing(engine) as connection:
             runs.forget_old_runs(connection, config.retention.history)

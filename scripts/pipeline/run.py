@@ -1,11 +1,11 @@
-"""One run at work: its steps, timed and watched, and what it leaves in the records."""
+"""The record of a run in the database of runs: files, model, scores, decision and durations."""
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sqlalchemy.engine import Engine
 
@@ -18,6 +18,7 @@ from scripts.records import database, runs
 from scripts.records.tables import DeploymentKind, FileRole, Status, Verdict
 
 if TYPE_CHECKING:
+    # These modules import pandas, and a run with nothing new must not pay for it.
     from scripts.data.deduplicate import Dropped
     from scripts.data.read_report import FileReading
     from scripts.model.metrics import Evaluation
@@ -26,15 +27,16 @@ if TYPE_CHECKING:
     from scripts.training import Training
 
 
-Made = TypeVar("Made")
-EVIDENCE = ("f1", "f1_low", "f1_high", "precision", "recall", "roc_auc")
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+SCORES = ("f1", "f1_low", "f1_high", "precision", "recall", "roc_auc")
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Request:
-    """How a run came to be: what started it, and why it must train although nothing is new."""
+    """The trigger of a run, and the reason to train although no data is new."""
 
     trigger: str = "hand"
     force_reason: str | None = None
@@ -42,7 +44,7 @@ class Request:
 
 @dataclass
 class Run:
-    """A run that has been recorded as started, and what it has come to so far."""
+    """A run with a row in the records, from its start to its end."""
 
     id: int
     config: Config
@@ -54,25 +56,31 @@ class Run:
     facts: dict[str, Any] = field(default_factory=dict)
     durations_s: dict[str, float] = field(default_factory=dict)
     is_first_release: bool = False
-    # What must be said before the reason: files of which most rows were rejected.
+    # They stand before the reason: sentences about files of which most rows were rejected.
     complaints: list[str] = field(default_factory=list)
 
-    def step(self, name: str, work: Callable[[], Made]) -> Made:
-        """Do a step: the watchdog knows of it, and it is noted how long it took."""
+    def step(
+        self,
+        name: str,
+        function: Callable[Parameters, Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """Call the function of a step, known to the watchdog, and note the duration."""
         self.watch.note(self.id, name)
         started = time.monotonic()
         try:
-            return work()
+            return function(*args, **kwargs)
         finally:
             self.durations_s[name] = round(time.monotonic() - started, 3)
 
     def record_snapshot(self, snapshot: Snapshot) -> None:
-        """Record the files that the run is about to read."""
+        """Record the input and test files before they are read."""
         with database.writing(self.engine) as connection:
             runs.record_files(connection, self.id, snapshot.rows())
 
     def record_readings(self, readings: "Iterable[FileReading]", role: FileRole) -> None:
-        """Record what was found in the files of a role, now that they have been read."""
+        """Record the read reports of the files of a role in place of their snapshot."""
         readings = list(readings)
         complaint = read_report.format_mostly_rejected(readings)
         self.complaints += [complaint] if complaint else []
@@ -80,7 +88,7 @@ class Run:
             runs.replace_files(connection, self.id, role, describe_readings(readings))
 
     def record_model(self, trained: "Training", dropped: "Dropped") -> None:
-        """Record the model that was trained, and what it was made of."""
+        """Record the trained model with its dataset, settings and package versions."""
         facts = trained.model.dataset
         versions = self.facts.setdefault("versions", {})
         versions |= trained.model.versions
@@ -98,8 +106,8 @@ class Run:
             )
 
     def record_scores(self, measured: "Evaluation") -> None:
-        """Record how good the run's model is on the test data."""
-        scores = {name: getattr(measured, name) for name in EVIDENCE}
+        """Record the scores of the candidate on the test data."""
+        scores = {name: getattr(measured, name) for name in SCORES}
         with database.writing(self.engine) as connection:
             runs.record_scores(
                 connection,
@@ -110,28 +118,28 @@ class Run:
             )
 
     def record_decision(self, decision: "Decision") -> None:
-        """Record what the promotion decided, and on what evidence."""
+        """Record the decision of the promotion gate and its evidence."""
         with database.writing(self.engine) as connection:
             runs.record_decision(connection, self.id, datetime.now(UTC), **decision.as_row())
 
-    def record_deployment(self, made: "Release", previous: str | None) -> None:
-        """Record that a release serves since now."""
+    def record_deployment(self, release: "Release", previous: str | None) -> None:
+        """Record the deployment of a release that serves from now on."""
         with database.writing(self.engine) as connection:
             runs.record_deployment(
                 connection,
                 datetime.now(UTC),
                 DeploymentKind.DEPLOY,
-                made.name,
+                release.name,
                 run_id=self.id,
                 previous_release=previous,
-                model_stamp=made.manifest.model_stamp,
-                f1=made.manifest.f1,
+                model_stamp=release.manifest.model_stamp,
+                f1=release.manifest.f1,
                 actor=self.request.trigger,
                 reason=self.reason,
             )
 
     def end(self, status: Status, **facts: Any) -> None:
-        """Record how the run ended; a forced one says why it was."""
+        """Record the end of the run: status, durations and reason, with the reason of --force."""
         self.reason = " ".join([*self.complaints, self.reason])
         if self.request.force_reason is not None:
             self.reason = f"forced ({self.request.force_reason}): {self.reason}"
@@ -146,8 +154,8 @@ class Run:
                 **(self.facts | facts),
             )
 
-    def end_badly(self, error: Exception) -> None:
-        """Record the error that ended the run; what has been recorded before it stays."""
+    def end_failed(self, error: Exception) -> None:
+        """Record the end of the run by an error."""
         self.watch.end()
         status = Status.TIMEOUT if isinstance(error, RunTimeoutError) else Status.FAILED
         text = str(error) if isinstance(error, PipelineError) else repr(error)
@@ -155,12 +163,12 @@ class Run:
         try:
             self.end(status, error=text)
         except RecordsError as lost:
-            # The run's own error is what its caller must see.
+            # The run's own error is the one that its caller must see.
             log.error("How run %d ended could not be recorded: %s", self.id, lost)
 
 
 def describe_readings(readings: "Iterable[FileReading]") -> list[Mapping[str, Any]]:
-    """Turn what was read into rows for the records."""
+    """Return a row for the records from each read report."""
     return [
         {
             "path": str(reading.path),

@@ -1,4 +1,4 @@
-"""What a run finds in its folders, and whether anything of it is new."""
+"""The snapshot of the input and test folders, and the comparison with the last decided run."""
 
 import hashlib
 import logging
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The complete files that a run looks at, and those that are still being written."""
+    """The complete and the growing input and test files at the start of a run."""
 
     paths: dict[FileRole, tuple[Path, ...]]
     growing: dict[FileRole, tuple[Path, ...]]
@@ -31,7 +31,7 @@ class Snapshot:
     fingerprint: str
 
     def rows(self) -> list[dict[str, Any]]:
-        """Spell the files as rows for the records, before anything is read."""
+        """Return a row for the records from each file, without counts of rows."""
         return [
             {
                 "role": role,
@@ -48,34 +48,34 @@ class Snapshot:
 
 
 def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> str:
-    """Identify what a run would train and be judged on: contents and the settings that matter.
+    """Compute the fingerprint of a run: a hash of input, test data and relevant settings.
 
     Parameters
     ----------
     inputs, tests : iterable of str
-        SHA-256 of the input and test files. Names do not count, so a renamed file is not new.
+        SHA-256 of the input and test files. A renamed file is not new, since names are left out.
     config : Config
-        Schema, training and promotion settings count, and whether equal rows are dropped.
+        Schema, training and promotion settings, and `ingestion.drop_duplicates`.
 
     Returns
     -------
     str
         A SHA-256 in hexadecimal.
     """
-    # Where the installation lies does not count, but which of its folders production is.
+    # A moved installation keeps its fingerprint. Another production folder changes it.
     production = os.path.relpath(config.prod_deployment_path, config.output_folder_path)
     settings = [
         config.schema, config.training, config.promotion, config.ingestion.drop_duplicates,
         production,
     ]  # fmt: skip
-    spelled = msgspec.json.encode([sorted(inputs), sorted(tests), settings], order="sorted")
-    return hashlib.sha256(spelled).hexdigest()
+    encoded = msgspec.json.encode([sorted(inputs), sorted(tests), settings], order="sorted")
+    return hashlib.sha256(encoded).hexdigest()
 
 
 def take_snapshot(
     config: Config, known: Mapping[str, KnownFile], keep: Keep = input_folders.forget
 ) -> Snapshot:
-    """Look at the input and test files, waiting once for those that are being written.
+    """Scan and hash the input and test files, with a short wait for growing files.
 
     Parameters
     ----------
@@ -84,12 +84,12 @@ def take_snapshot(
     known : mapping of str to KnownFile
         The files hashed before, by path.
     keep : callable
-        Is told of each large file as soon as it has been hashed.
+        Called with each large file as soon as it has been hashed.
 
     Returns
     -------
     Snapshot
-        What is there.
+        The files, with the fingerprint of a run on the complete files.
     """
     settle_s = config.ingestion.settle_s
     input_folder = input_folders.open_folder(config.input_folder_path, config)
@@ -100,7 +100,7 @@ def take_snapshot(
         names = [path.name for path in (*growing, *growing_tests)]
         log.warning("Left %s for the next run: they are still being written.", names)
     seen |= seen_tests
-    print_of = fingerprint(
+    fingerprint_now = fingerprint(
         (seen[str(path)].sha256 for path in inputs),
         (seen[str(path)].sha256 for path in tests),
         config,
@@ -109,50 +109,50 @@ def take_snapshot(
         {FileRole.INPUT: tuple(inputs), FileRole.TEST: tuple(tests)},
         {FileRole.INPUT: tuple(growing), FileRole.TEST: tuple(growing_tests)},
         seen,
-        print_of,
+        fingerprint_now,
     )
 
 
 def is_anything_new(
     last: Mapping[str, Any] | None, snapshot: Snapshot, release_name: str | None
 ) -> bool:
-    """Say whether a run could decide anything else than the last one that decided.
+    """Return whether the fingerprint or the release has changed since the last decided run.
 
     Parameters
     ----------
     last : mapping or None
         The last run with a verdict.
     snapshot : Snapshot
-        What is there now.
+        The files of now.
     release_name : str or None
-        The release in production; one that has vanished is new, too.
+        The release in production. Its disappearance is new, too.
     """
     if last is None or last["fingerprint"] != snapshot.fingerprint:
         return True
     return release_name is None and last["verdict"] != Verdict.INSUFFICIENT
 
 
-def format_names(what: str, paths: Sequence[str]) -> list[str]:
-    """Spell what happened to some files: the first few by name, the rest as a number."""
+def format_names(prefix: str, paths: Sequence[str]) -> list[str]:
+    """Format a list of files: a prefix, the first few names, the number of the rest."""
     if not paths:
         return []
     names = [repr(Path(path).name) for path in paths[:MAX_NAMES]]
     rest = [f"{len(paths) - MAX_NAMES} more"] if len(paths) > MAX_NAMES else []
-    return [f"{what} {', '.join(names + rest)}"]
+    return [f"{prefix} {', '.join(names + rest)}"]
 
 
 def compare_files(
     role: FileRole, now: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Say which files of a role came, changed or went since an earlier run; names do not count."""
-    was = {row["path"]: row["sha256"] for row in before if row["role"] == role}
-    now_is = {row["path"]: row["sha256"] for row in now if row["role"] == role}
-    known, kept = set(was.values()), set(now_is.values())
-    fresh = [path for path, sha256 in now_is.items() if sha256 not in known]
-    gone = [path for path, sha256 in was.items() if sha256 not in kept and path not in now_is]
+    """Describe the new, changed and missing files of a role by contents, not by names."""
+    old = {row["path"]: row["sha256"] for row in before if row["role"] == role}
+    current = {row["path"]: row["sha256"] for row in now if row["role"] == role}
+    known, kept = set(old.values()), set(current.values())
+    fresh = [path for path, sha256 in current.items() if sha256 not in known]
+    gone = [path for path, sha256 in old.items() if sha256 not in kept and path not in current]
     return [
-        *format_names(f"new {role} files", [path for path in fresh if path not in was]),
-        *format_names(f"changed {role} files", [path for path in fresh if path in was]),
+        *format_names(f"new {role} files", [path for path in fresh if path not in old]),
+        *format_names(f"changed {role} files", [path for path in fresh if path in old]),
         *format_names(f"{role} files gone:", gone),
     ]
 
@@ -163,19 +163,19 @@ def explain_news(
     snapshot: Snapshot,
     release_name: str | None,
 ) -> str:
-    """Say in words what is new; as `is_anything_new`, with the files of the last decided run."""
+    """Describe the changes since the last decided run, for people."""
     if last is None:
         return "no run has come to a verdict yet"
     if last["fingerprint"] == snapshot.fingerprint:
-        lost = release_name is None and last["verdict"] != Verdict.INSUFFICIENT
+        is_lost = release_name is None and last["verdict"] != Verdict.INSUFFICIENT
         same = f"files and settings are those of run {last['id']}, which ended: {last['verdict']}"
-        return "nothing is in production any more" if lost else same
+        return "nothing is in production any more" if is_lost else same
     if {row["role"] for row in last_files} - set(FileRole):
         # Recorded before files had roles.
         return f"files or settings changed since run {last['id']}"
     rows = snapshot.rows()
-    found = [text for role in FileRole for text in compare_files(role, rows, last_files)]
-    if found:
-        return "; ".join(found)
-    # The same contents in another number, such as a copy of a file, also make a fingerprint.
+    changes = [text for role in FileRole for text in compare_files(role, rows, last_files)]
+    if changes:
+        return "; ".join(changes)
+    # A copy of a file changes the fingerprint, too.
     return f"settings, or the number of equal files, changed since run {last['id']}"

@@ -1,7 +1,4 @@
-"""Ends a run that takes too long, also one stuck where Python cannot be reached.
-
-Tells a monitor of cron jobs that a run starts and how it ends, and never gets in its way.
-"""
+"""The watchdog of a run: the time limit, and pings to a monitor of cron jobs."""
 
 import logging
 import os
@@ -18,16 +15,17 @@ from urllib.parse import urlsplit, urlunsplit
 from scripts.core import console
 from scripts.core.errors import RunTimeoutError
 
-# So long a run may take to end by itself once its time is up, asked every few seconds.
+# A run has this time to end by itself after the time limit, with a signal every few seconds.
 GRACE_S = 30.0
 ASK_EVERY_S = 5.0
 BEFORE = "the start"
+TIMEOUT_S = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Watch:
-    """What a run tells its watchdog: which run it is, and at which step."""
+    """The connection of a run to the watchdog: the run's id and current step."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = descriptor
@@ -35,77 +33,77 @@ class Watch:
         self.is_ending = False
 
     def note(self, run_id: int, step: str) -> None:
-        """Say that a run begins a step."""
+        """Report the start of a step."""
         self.step = step
         if self._descriptor is not None:
             os.write(self._descriptor, f"{run_id} {step}\n".encode())
 
     def end(self) -> None:
-        """Say that the run is writing down how it ended, which a soft end must not interrupt."""
+        """Report the end of the run: no timeout interrupts the record of the end."""
         self.is_ending = True
 
 
 def format_reason(timeout_s: float, step: str) -> str:
-    """Say in the records what ended a run."""
+    """Return the reason of a timeout for the records."""
     return f"after {timeout_s / 60:g} minutes (run.timeout_minutes) the run was stuck in {step}"
 
 
-def wait_for_end(reader: int, timeout_s: float, said: list[str]) -> bool:
-    """Listen to a run until it ends or the time is up; say whether it has ended."""
+def wait_for_end(reader: int, timeout_s: float, last_step: list[str]) -> bool:
+    """Read the steps of a run until a timeout and return whether the run has ended."""
     deadline_s = time.monotonic() + timeout_s
     while (left_s := deadline_s - time.monotonic()) > 0:
         if not select.select([reader], [], [], left_s)[0]:
             return False
-        heard = os.read(reader, 4096)
-        if not heard:
+        received = os.read(reader, 4096)
+        if not received:
             return True
-        said[:] = heard.decode().splitlines()[-1:]
+        last_step[:] = received.decode().splitlines()[-1:]
     return False
 
 
 def guard(reader: int, run_pid: int, timeout_s: float, record: Callable[[int, str], None]) -> None:
-    """Wait for a run; ask it to end when its time is up, then kill it and record that."""
-    said: list[str] = []
-    if wait_for_end(reader, timeout_s, said):
+    """Wait for the end of a run, and after the time limit interrupt, kill and record the run."""
+    last_step: list[str] = []
+    if wait_for_end(reader, timeout_s, last_step):
         return
     asked_until_s = time.monotonic() + GRACE_S
     while time.monotonic() < asked_until_s:
-        # The pipe is still open, so this is still our process and no other one's number.
+        # The pipe is still open, so the process id is still that of the run.
         os.kill(run_pid, signal.SIGALRM)
-        if wait_for_end(reader, ASK_EVERY_S, said):
+        if wait_for_end(reader, ASK_EVERY_S, last_step):
             return
     os.kill(run_pid, signal.SIGKILL)
-    run_id, _, step = (said or ["0 " + BEFORE])[0].partition(" ")
+    run_id, _, step = (last_step or ["0 " + BEFORE])[0].partition(" ")
     log.error("Killed the run: %s.", format_reason(timeout_s, step))
     record(int(run_id), format_reason(timeout_s, step))
 
 
 @contextmanager
 def limit(timeout_s: float, record: Callable[[int, str], None]) -> Iterator[Watch]:
-    """End what happens inside when the time is up.
+    """Limit the time of a run, even of a run stuck in a library outside Python.
 
     Parameters
     ----------
     timeout_s : float
-        How long it may take.
+        The time limit.
     record : callable
         Called with the run's id and the reason, in another process, if the run had to be killed.
-        A run that can be reached gets a RunTimeoutError instead, and records it itself.
+        A run that still reacts gets a RunTimeoutError instead and records the timeout itself.
 
     Yields
     ------
     Watch
-        To be told the steps.
+        For the reports of the steps.
 
     Notes
     -----
     The watchdog is a forked process: it needs no lock of the interpreter, which code stuck in a
-    library may hold for ever. It must start before there are threads, open records or locks. It
-    learns by the end of a pipe that the run is over, however the run ended.
+    library may hold for ever. It must start before there are threads, open records or locks. The
+    end of a pipe signals the end of the run, also of a killed run.
     """
-    # Looking through it again would copy the pages of what has been imported into the watchdog and,
-    # at the exit, cost a run with nothing new a seventh of its time.
-    console.set_aside()
+    # A garbage collection would copy the memory pages of imported modules into the watchdog and, at
+    # the exit, cost a run with nothing new a seventh of its time.
+    console.freeze_gc()
     reader, writer = os.pipe()
     run_pid = os.getpid()
     guard_pid = os.fork()
@@ -133,11 +131,8 @@ def limit(timeout_s: float, record: Callable[[int, str], None]) -> Iterator[Watc
         signal.signal(signal.SIGALRM, before)
 
 
-TIMEOUT_S = 5.0
-
-
 class Signal(StrEnum):
-    """What is told, as the ending that monitors expect on the URL of a job."""
+    """The signals to a monitor of cron jobs, as endings of the URL of a job."""
 
     START = "/start"
     SUCCESS = ""
@@ -145,14 +140,14 @@ class Signal(StrEnum):
 
 
 def url_of(ping_url: str, signal: Signal) -> str:
-    """Put the signal at the end of the path, before a query."""
+    """Return the ping URL with the signal at the end of the path, before a query."""
     parts = urlsplit(ping_url)
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + signal))
 
 
 def send(ping_url: str, signal: Signal, text: str, failures: list[str]) -> None:
-    """Send one signal; note a failure, without the URL, which is a secret of its own."""
-    # Imported when there is a monitor: a run with nothing new must not pay for it otherwise.
+    """Send a signal and append a failure to a list, without the URL since a URL may be a secret."""
+    # Only with a monitor: it brings Python's HTTP, and a run with nothing new must not pay for it.
     from scripts.pipeline import ping_request  # noqa: PLC0415
 
     try:
@@ -166,7 +161,7 @@ def send(ping_url: str, signal: Signal, text: str, failures: list[str]) -> None:
 
 
 def ping(ping_url: str, signal: Signal, text: str = "") -> None:
-    """Tell the monitor, if there is one.
+    """Send a signal to the monitor and log a failure.
 
     Parameters
     ----------
@@ -175,12 +170,12 @@ def ping(ping_url: str, signal: Signal, text: str = "") -> None:
     signal : Signal
         Start, success or fail.
     text : str
-        What the monitor may show: numbers of runs and verdicts, no client's data.
+        A text for the monitor to show: numbers of runs and verdicts, no client's data.
 
     Notes
     -----
-    A thread of its own bounds the whole of it: the timeout of a socket starts anew with each
-    byte of a slow answer, and does not hold for the look-up of a name at all.
+    A separate thread limits the whole time: the timeout of a socket restarts with each byte of a
+    slow answer and does not cover the look-up of a name.
     """
     if not ping_url:
         return
@@ -196,12 +191,12 @@ def ping(ping_url: str, signal: Signal, text: str = "") -> None:
 
 @contextmanager
 def ping_around(ping_url: str) -> Iterator[None]:
-    """Tell the monitor that a run starts, and whether it succeeds or fails."""
+    """Ping the monitor at the start, success and failure of a run."""
     ping(ping_url, Signal.START)
     try:
         yield
     except Exception:
-        # Told, then raised again: whatever it was, the run did not succeed.
+        # Sent, then raised again: with any error the run did not succeed.
         ping(ping_url, Signal.FAIL)
         raise
     ping(ping_url, Signal.SUCCESS)

@@ -1,1 +1,1 @@
-"""The model in production: releases, promotion, monitoring, alerts."""
+"""The model in production: releases, rollback, promotion gate, monitoring and alerts."""

@@ -1,7 +1,4 @@
-"""Alerts: the state of the runs in the records, and the message to a receiver when one changes.
-
-Tells a receiver on the web that a run, the data or the model changed, or changed back.
-"""
+"""Webhook alerts on a change of state of the runs, the data, the live rows or the model."""
 
 import logging
 import threading
@@ -18,43 +15,45 @@ from scripts.records.alert_states import OK
 from scripts.records.tables import Status
 
 FAILING = "failing"
-# What happened longer ago is no news: a receiver set up today is not told of last month.
+# Older changes are not sent: a receiver set up today gets no alert of last month.
 MAX_AGE = timedelta(days=1)
-# Runs without new data look at live rows no more often: comparing them brings pandas.
+# Runs without new data compare live rows no more often, because the comparison imports pandas.
 LIVE_EVERY = timedelta(hours=1)
+TIMEOUT_S = 5.0
+SUCCESS = range(200, 300)
 
 log = logging.getLogger(__name__)
 
 
 def is_live_due(engine: Engine, config: Config, release: str | None, now: datetime) -> bool:
-    """Say whether predictions were logged since live rows were last compared, an hour ago or more.
+    """Return whether the live rows of a release are due for a comparison.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
         The records.
     config : Config
-        Says whether predictions are logged at all.
+        With the setting of the prediction log.
     release : str or None
-        What serves.
+        The release in production.
     now : datetime
         The present moment.
 
     Returns
     -------
     bool
-        Whether `observation.observe_live` would find anything new.
+        True if predictions were logged since the last comparison, at least an hour ago.
     """
     if config.api.log_predictions is None or release is None:
         return False
     with database.reading(engine) as connection:
-        last = predictions.last_look(connection)
+        last = predictions.last_live_comparison(connection)
         is_early = last is not None and timedelta(0) <= now - last < LIVE_EVERY
         return not is_early and predictions.has_predictions_since(connection, release, last)
 
 
 def record_last_run(engine: Engine, now: datetime) -> None:
-    """Remember whether the last run that came to an end ended well."""
+    """Record the alert state of the last ended run, if the state has changed."""
     with database.reading(engine) as connection:
         last = runs.last_ended_run(connection)
         before = alert_states.current_state(connection, "run")
@@ -63,7 +62,7 @@ def record_last_run(engine: Engine, now: datetime) -> None:
     state = OK if last["status"] == Status.FINISHED else FAILING
     if before is not None and before["state"] == state:
         return
-    # Not its error: what a bug says may hold a client's data, and this goes out.
+    # The error is left out: a traceback may hold a client's data, and the alert leaves the machine.
     outcome = last["verdict"] if state == OK else last["reason"]
     with database.writing(engine) as connection:
         alert_states.record_change(
@@ -72,35 +71,14 @@ def record_last_run(engine: Engine, now: datetime) -> None:
         )  # fmt: skip
 
 
-def send_due_alerts(engine: Engine, config: Config, now: datetime) -> None:
-    """Send what changed and has not been sent; called when a run starts and when it ends.
-
-    The states are written first and sent after: a receiver that does not answer is tried again
-    by the next run, and never holds a lock on the records.
-    """
-    record_last_run(engine, now)
-    url = webhook_url(config)
-    if not url:
-        return
-    with database.reading(engine) as connection:
-        due = alert_states.unsent_alerts(connection, now - MAX_AGE)
-    if due and send(url, due):
-        with database.writing(engine) as connection:
-            alert_states.mark_sent(connection, [alert["id"] for alert in due], now)
-
-
-TIMEOUT_S = 5.0
-SUCCESS = range(200, 300)
-
-
 def describe_alert(alert: Mapping[str, Any]) -> str:
-    """Say an alert in one line."""
+    """Describe an alert in one line."""
     before = "" if alert["previous_state"] is None else f", was {alert['previous_state']}"
     return f"{alert['name']}: {alert['state']}{before}: {alert['detail']}"
 
 
 def make_message(alerts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Make what is sent: one line per alert in `text`, as chat services show it, and the facts.
+    """Return the message of some alerts: one line each for chat services, and the fields.
 
     Parameters
     ----------
@@ -123,18 +101,18 @@ def make_message(alerts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def host_of(url: str) -> str:
-    """Name the host of an address, the one part of it that may be shown."""
+    """Return the host of a URL, the only part fit for the log."""
     try:
         host = urlsplit(url).hostname or "an address without a host"
     except ValueError:
-        return "an address that cannot be read"
-    # Python marks bytes of the environment that are no text so that no log could spell them.
+        return "an unreadable address"
+    # Python keeps undecodable bytes of the environment as surrogates, which no log can encode.
     return host.encode(errors="backslashreplace").decode()
 
 
 def post(url: str, message: Mapping[str, Any]) -> str:
-    """Send a message; return "" when it was taken, else why not, without the address."""
-    # Six runs an hour have nothing to tell, and requests costs as much as the rest of such a run.
+    """Send a message and return the reason of a refusal without the URL, else ""."""
+    # Most runs have nothing to send, and importing requests costs as much as the rest of a run.
     import requests  # noqa: PLC0415
 
     try:
@@ -142,9 +120,9 @@ def post(url: str, message: Mapping[str, Any]) -> str:
             url,
             json=message,
             timeout=TIMEOUT_S,
-            # What is meant for one receiver is not for whoever it points at.
+            # A message for one receiver must not go to another.
             allow_redirects=False,
-            # The body is of no interest, however long it is.
+            # The body of the response is not read, however long.
             stream=True,
         ) as response:
             code = response.status_code
@@ -154,7 +132,7 @@ def post(url: str, message: Mapping[str, Any]) -> str:
 
 
 def send(url: str, alerts: Sequence[Mapping[str, Any]]) -> bool:
-    """Send alerts in one message, in 5 seconds at most, and say whether they were taken.
+    """Send alerts in one message within 5 seconds and return whether the receiver accepted.
 
     Parameters
     ----------
@@ -166,12 +144,12 @@ def send(url: str, alerts: Sequence[Mapping[str, Any]]) -> bool:
     Returns
     -------
     bool
-        False if the receiver is dead, slow, points elsewhere or refuses; a line says why.
+        False if the receiver is dead, slow, redirects or refuses. The log has the reason.
     """
     reasons: list[str] = []
     message = make_message(alerts)
-    # The timeout of requests is per read, so a receiver that drips its answer would hold a run
-    # for as long as it likes; a thread is left behind instead and ends with the program.
+    # The timeout of requests is per read, so a slow receiver could hold a run for ever. The thread
+    # is left behind instead and ends with the program.
     sender = threading.Thread(target=lambda: reasons.append(post(url, message)), daemon=True)
     sender.start()
     sender.join(TIMEOUT_S)
@@ -184,3 +162,20 @@ def send(url: str, alerts: Sequence[Mapping[str, Any]]) -> bool:
         return False
     log.info("Sent %d alerts to %s.", len(alerts), host_of(url))
     return True
+
+
+def send_due_alerts(engine: Engine, config: Config, now: datetime) -> None:
+    """Send the changes of state not sent yet, at the start and at the end of a run.
+
+    The states are recorded before they are sent. A receiver without an answer gets them from the
+    next run, and no lock on the records is held while the program waits.
+    """
+    record_last_run(engine, now)
+    url = webhook_url(config)
+    if not url:
+        return
+    with database.reading(engine) as connection:
+        due = alert_states.unsent_alerts(connection, now - MAX_AGE)
+    if due and send(url, due):
+        with database.writing(engine) as connection:
+            alert_states.mark_sent(connection, [alert["id"] for alert in due], now)

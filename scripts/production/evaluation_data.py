@@ -1,4 +1,4 @@
-"""Reads on this machine the labelled rows on which models are compared, wherever they are."""
+"""The labelled test data for comparing models, fetched to this machine and read once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,69 +12,70 @@ from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.engine import input_folders
 
-# Below the output, and neither dated nor a leftover: a file is brought again when it has changed.
-BROUGHT = "testdata"
-# A table of test data is kept while the run goes on if so many of its size fit into memory.
+# A folder below the output without a date, which retention therefore keeps: only changed files are
+# fetched again.
+FETCHED_FOLDER = "testdata"
+# A test table stays in memory during the run if memory has room for so many of the same size.
 N_FITTING = 4
 
-Counted = tuple[pd.DataFrame, Sequence[FileReading], Dropped]
+TestTable = tuple[pd.DataFrame, Sequence[FileReading], Dropped]
 
 
 class EvaluationData:
-    """The labelled rows on which models are compared, read once for each schema.
+    """The labelled test data, read once for each schema.
 
     Parameters
     ----------
     config : Config
-        Where the test data is, and how much memory may be used.
+        With the folder of the test data and the memory limit.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._place: Path | None = None
-        self._kept: list[tuple[Schema, Counted]] = []
+        self._folder: Path | None = None
+        self._kept: list[tuple[Schema, TestTable]] = []
 
-    def _find_place(self) -> Path:
-        """Return the folder on this machine; the files of an object store are fetched first."""
-        if self._place is None:
+    def _find_folder(self) -> Path:
+        """Return the local folder of the test data, after fetching files of an object store."""
+        if self._folder is None:
             folder = input_folders.open_folder(self._config.test_data_path, self._config)
-            self._place = folder.fetch(self._config.output_folder_path / BROUGHT)
-        return self._place
+            self._folder = folder.fetch(self._config.output_folder_path / FETCHED_FOLDER)
+        return self._folder
 
-    def read_counted(self, schema: Schema) -> Counted:
-        """Return the test data by a schema, one reading per file, and the rows that were dropped.
+    def read_counted(self, schema: Schema) -> TestTable:
+        """Return the test table of a schema, one reading per file, and the dropped duplicates.
 
         Parameters
         ----------
         schema : Schema
-            That of the model which is to predict.
+            The schema of the model to evaluate.
 
         Returns
         -------
         tuple of pandas.DataFrame, sequence of FileReading and Dropped
-            The table belongs to all who ask, so that nobody may change it. Equal rows are dropped
-            only if that is declared.
+            The table is shared by all callers, and none may change it. Equal rows are dropped only
+            if config.json declares them duplicates.
 
         Raises
         ------
         DatasetError
-            If no usable row is found.
+            If the files have no usable row.
         """
-        for known, counted in self._kept:
+        for known, kept in self._kept:
             if known == schema:
-                return counted
-        table, readings = dataset.read_test_table(self._find_place(), schema)
+                return kept
+        table, readings = dataset.read_test_table(self._find_folder(), schema)
         dropped = Dropped()
         if deduplicate.are_dropped_from_test_data(self._config.ingestion):
             whole, table = table, deduplicate.drop_duplicates(table)
             labels = dataset.target(whole, schema), dataset.target(table, schema)
             dropped = deduplicate.count_dropped(*labels)
-        n_bytes = sum(found.n_bytes for found in readings)
+        n_bytes = sum(reading.n_bytes for reading in readings)
         if capacity.bound_bytes(N_FITTING * n_bytes, self._config.engine) is None:
             self._kept.append((schema, (table, readings, dropped)))
         return table, readings, dropped
 
     def read(self, schema: Schema) -> tuple[pd.DataFrame, Sequence[FileReading]]:
-        """Return the test data by a schema, and one reading per file, as `read_counted` does."""
+        """Return the test table of a schema and one reading per file, as `read_counted` does."""
         table, readings, _ = self.read_counted(schema)
         return table, readings

@@ -1,4 +1,4 @@
-"""Replays batches of a labelled table under several gates, to show what each lets through."""
+"""Simulation of promotion gates: batches of a labelled table replayed under several gates."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ HEADER = ("test rows", "gate", "promotions", "downgrades", "share", "final F1")
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationPlan:
-    """How a simulation replays a table."""
+    """The settings of a simulation."""
 
     n_batches: int
     n_repeats: int
@@ -36,7 +36,7 @@ class SimulationPlan:
 
 @dataclass(frozen=True)
 class GateRule:
-    """A gate with its name; no settings: every candidate is deployed."""
+    """A gate and its name, without settings if every candidate is deployed."""
 
     name: str
     settings: PromotionSettings | None
@@ -44,14 +44,14 @@ class GateRule:
 
 @dataclass
 class ReplayCounts:
-    """What a gate let through over all repeats."""
+    """The promotions and downgrades of a gate over all repeats."""
 
     n_promotions: int = 0
     n_downgrades: int = 0
     final_f1s: list[float] = field(default_factory=list)
 
-    def spell(self, n_test_rows: int, name: str) -> tuple[str, ...]:
-        """Spell the row of a gate, in the columns of HEADER."""
+    def format_row(self, n_test_rows: int, name: str) -> tuple[str, ...]:
+        """Return the row of a gate in the columns of HEADER."""
         share = f"{self.n_downgrades / self.n_promotions:.0%}" if self.n_promotions else "-"
         counts = (str(self.n_promotions), str(self.n_downgrades), share)
         return (str(n_test_rows), name, *counts, f"{fmean(self.final_f1s):.4f}")
@@ -59,7 +59,7 @@ class ReplayCounts:
 
 @dataclass(frozen=True)
 class SimulatedCandidate:
-    """What one model says of the test rows, and how good it truly is: F1 on the held-out rows."""
+    """The predictions of a model on the test rows, and the true F1, on the held-out rows."""
 
     test_predictions: Labels
     true_f1: float
@@ -67,14 +67,14 @@ class SimulatedCandidate:
 
 @dataclass(frozen=True)
 class Replay:
-    """One shuffle of the table: the truth of the test rows, and the candidates in their order."""
+    """The labels of the test rows and the candidates in order, from a shuffle of the table."""
 
     y_test: Labels
     candidates: tuple[SimulatedCandidate, ...]
 
 
 def list_rules(configured: PromotionSettings) -> list[GateRule]:
-    """List the gates to compare, from the most open to the strictest, then the configured one."""
+    """Return the gates to compare, from the most open to the strictest, then the configured."""
     plain = PromotionSettings()
 
     def stricter(**limits: float) -> PromotionSettings:
@@ -94,7 +94,7 @@ def list_rules(configured: PromotionSettings) -> list[GateRule]:
 
 
 def split_rows(n_rows: int, plan: SimulationPlan, random: np.random.Generator) -> list[Labels]:
-    """Shuffle row numbers and split them: held-out rows, test rows, then one part per batch.
+    """Shuffle the row numbers and split them into held-out rows, test rows and batches.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def split_rows(n_rows: int, plan: SimulationPlan, random: np.random.Generator) -
 def fit_batches(
     table: pd.DataFrame, batches: Sequence[Labels], config: Config, *, cumulative: bool
 ) -> Iterator[Model]:
-    """Fit the candidate of each batch, or of all batches so far; one that cannot be is left out."""
+    """Fit a candidate to each batch, or to every batch up to there, skipping unfit batches."""
     for number in range(len(batches)):
         rows = np.concatenate(batches[: number + 1]) if cumulative else batches[number]
         try:
@@ -133,15 +133,15 @@ def fit_batches(
 def prepare_replay(
     table: pd.DataFrame, config: Config, plan: SimulationPlan, random: np.random.Generator
 ) -> Replay:
-    """Shuffle the table, fit every candidate, and ask each about test and held-out rows."""
+    """Shuffle the table, fit every candidate, and predict the test and held-out rows."""
     held_out, test, *batches = split_rows(len(table), plan, random)
-    truth = dataset.target(table, config.schema)
+    y = dataset.target(table, config.schema)
     candidates = []
     for fitted in fit_batches(table, batches, config, cumulative=plan.cumulative):
         predicted = metrics.predict_table(fitted, table)[0]
-        true_f1 = metrics.f1_of(truth[held_out], predicted[held_out])
+        true_f1 = metrics.f1_of(y[held_out], predicted[held_out])
         candidates.append(SimulatedCandidate(predicted[test], true_f1 or 0.0))
-    return Replay(truth[test], tuple(candidates))
+    return Replay(y[test], tuple(candidates))
 
 
 def decide(
@@ -151,7 +151,7 @@ def decide(
     production: SimulatedCandidate | None,
     rule: GateRule,
 ) -> GateVerdict:
-    """Say what a gate answers for a candidate."""
+    """Return the verdict of a gate on a candidate."""
     if rule.settings is None:
         return GateVerdict.DEPLOY
     decision: Decision = promotion_gate.should_deploy(
@@ -163,21 +163,21 @@ def decide(
     return decision.answer
 
 
-def play(replay: Replay, n_test_rows: int, rule: GateRule, tally: ReplayCounts) -> None:
-    """Let the candidates come one after the other, and count what the gate lets through."""
+def play(replay: Replay, n_test_rows: int, rule: GateRule, counts: ReplayCounts) -> None:
+    """Present the candidates to a gate in order, and count promotions and downgrades."""
     production: SimulatedCandidate | None = None
     for challenger in replay.candidates:
         if decide(replay, n_test_rows, challenger, production, rule) is not GateVerdict.DEPLOY:
             continue
         if production is not None:
-            tally.n_promotions += 1
-            tally.n_downgrades += challenger.true_f1 < production.true_f1
+            counts.n_promotions += 1
+            counts.n_downgrades += challenger.true_f1 < production.true_f1
         production = challenger
-    tally.final_f1s.append(0.0 if production is None else production.true_f1)
+    counts.final_f1s.append(0.0 if production is None else production.true_f1)
 
 
 def simulate(table: pd.DataFrame, config: Config, plan: SimulationPlan) -> list[tuple[str, ...]]:
-    """Replay a table under every gate.
+    """Replay a table under every gate and return the results as rows of text.
 
     Parameters
     ----------
@@ -185,28 +185,27 @@ def simulate(table: pd.DataFrame, config: Config, plan: SimulationPlan) -> list[
         A labelled client table without duplicate rows. It is left unchanged.
     config : Config
         Schema, training settings, and the gate in use.
-    plan : Plan
+    plan : SimulationPlan
         Batches, test rows, repeats; the same plan on the same table gives the same result.
 
     Returns
     -------
     list of tuple of str
         One row per number of test rows and gate, in the columns of HEADER. A downgrade is a
-        promotion of a model whose F1 on the held-out rows is lower than that of the model it
-        replaced; final F1 is that of the last model, on the held-out rows, as a mean over the
-        repeats.
+        promotion of a model with a lower F1 on the held-out rows than the replaced model. The
+        final F1 is that of the last model on the held-out rows, as a mean over the repeats.
 
     Notes
     -----
     README, section "Choosing a gate".
     """
     rules = list_rules(config.promotion)
-    tallies = {(n, rule): ReplayCounts() for n in plan.n_test_rows for rule in rules}
+    results = {(n, rule): ReplayCounts() for n in plan.n_test_rows for rule in rules}
     with progress.shown("Repeats", plan.n_repeats):
         for number in range(plan.n_repeats):
             random = np.random.default_rng((plan.seed, number))
             replay = prepare_replay(table, config, plan, random)
-            for (n_test_rows, rule), tally in tallies.items():
-                play(replay, n_test_rows, rule, tally)
+            for (n_test_rows, rule), counts in results.items():
+                play(replay, n_test_rows, rule, counts)
             progress.advance(1, len(table))
-    return [tally.spell(n, rule.name) for (n, rule), tally in tallies.items()]
+    return [counts.format_row(n, rule.name) for (n, rule), counts in results.items()]

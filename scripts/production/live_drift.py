@@ -1,4 +1,4 @@
-"""Whether the rows that production is asked about are like those that it was trained on."""
+"""Drift of the live rows: the logged rows of POST /predict against the training data."""
 
 import logging
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from scripts.production import monitor
 from scripts.production.run_context import RunContext
 from scripts.records import database, predictions, runs
 
-# Differences of any consequence are seen in so many rows, and what began last week is not drowned.
+# Differences of consequence show in so many rows, and more would drown a change of last week.
 MAX_ROWS = 5_000
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LiveDriftResult:
-    """What was found of the rows that a release was asked about, `n_logged` of them."""
+    """The drift of the `n_logged` latest logged rows of a release."""
 
     release: str
     model_stamp: str
@@ -37,7 +37,7 @@ class LiveDriftResult:
 
 
 def last_of_each_client(rows: list[runs.Row]) -> list[runs.Row]:
-    """Take the last row of each client who is known, and all others; rows are newest first."""
+    """Return the newest row of each named client and every unnamed row, from rows newest first."""
     seen: set[str] = set()
     kept = []
     for row in rows:
@@ -48,26 +48,26 @@ def last_of_each_client(rows: list[runs.Row]) -> list[runs.Row]:
 
 
 def make_table(rows: list[runs.Row], schema: Schema) -> pd.DataFrame:
-    """Make a table of the features out of logged rows."""
+    """Return the features of logged rows as a table."""
     values = [msgspec.json.decode(row["values"]) for row in rows]
     table = pd.DataFrame(values, columns=list(schema.features))
     return table.astype(dict.fromkeys(schema.numeric, "float64"))
 
 
-def find(engine: Engine, context: RunContext) -> LiveDriftResult | None:
-    """Compare the last logged rows with the dataset of production.
+def measure(engine: Engine, context: RunContext) -> LiveDriftResult | None:
+    """Compare the latest logged rows with the training data of the release in production.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
         The records.
     context : RunContext
-        Of the run.
+        The context of the run.
 
     Returns
     -------
-    LiveFindings or None
-        None if nothing serves, predictions are not logged, or none has been.
+    LiveDriftResult or None
+        None if no release is in production, predictions are not logged, or none has been.
 
     Notes
     -----
@@ -92,42 +92,42 @@ def find(engine: Engine, context: RunContext) -> LiveDriftResult | None:
     )
 
 
-def describe(found: LiveDriftResult) -> str:
-    """Say in one sentence whether live rows differ from the dataset."""
-    return f"live rows of release {found.release}: {monitor.describe_data(found.data)}"
+def describe(result: LiveDriftResult) -> str:
+    """Describe the drift of the live rows in one sentence."""
+    return f"live rows of release {result.release}: {monitor.describe_data(result.data)}"
 
 
-def as_members(found: LiveDriftResult | None) -> dict[str, Any] | None:
-    """Give what was found as a member of the diagnostics; None if there is nothing to compare."""
-    if found is None:
+def as_members(result: LiveDriftResult | None) -> dict[str, Any] | None:
+    """Return the member `live` of the diagnostics, None without a result."""
+    if result is None:
         return None
     return {
-        "release": found.release,
-        "n_logged": found.n_logged,
-        "first_at": found.first_at.isoformat(),
-        "last_at": found.last_at.isoformat(),
-        **monitor.data_members(found.data),
+        "release": result.release,
+        "n_logged": result.n_logged,
+        "first_at": result.first_at.isoformat(),
+        "last_at": result.last_at.isoformat(),
+        **monitor.data_members(result.data),
     }
 
 
-def renew_diagnostics(path: Path, found: LiveDriftResult) -> None:
-    """Put what was found into the diagnostics as last measured, if there are any."""
+def update_diagnostics(path: Path, result: LiveDriftResult) -> None:
+    """Replace the member `live` of the last diagnostics, if there are any."""
     try:
         measured: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        # The next measuring makes them whole again.
+        # The next run of the diagnostics writes the file anew.
         return
-    content = msgspec.json.encode(measured | {"live": as_members(found)})
+    content = msgspec.json.encode(measured | {"live": as_members(result)})
     files.write_whole(path, msgspec.json.format(content) + b"\n")
 
 
 def main(
     config: Config, *, engine: Engine, context: RunContext | None = None
 ) -> LiveDriftResult | None:
-    """Compare the last logged rows with the dataset of production, and note it for /diagnose."""
-    found = find(engine, context or RunContext(config))
-    if found is not None:
-        level = logging.WARNING if found.data.drifted else logging.INFO
-        log.log(level, "Compared %s.", describe(found))
-        renew_diagnostics(config.prod_deployment_path / artifacts.DIAGNOSTICS, found)
-    return found
+    """Compare the latest logged rows with the training data, and update GET /diagnose."""
+    result = measure(engine, context or RunContext(config))
+    if result is not None:
+        level = logging.WARNING if result.data.drifted else logging.INFO
+        log.log(level, "Compared %s.", describe(result))
+        update_diagnostics(config.prod_deployment_path / artifacts.DIAGNOSTICS, result)
+    return result

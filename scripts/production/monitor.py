@@ -1,4 +1,4 @@
-"""TODO."""
+"""Monitoring of the model in production: drift of the newest data and change of the F1."""
 
 import logging
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MonitoringResult:
-    """What was found of one release, None before the first, with one dataset and the test data.
+    """The drift and the F1 of a release on one dataset and the test data.
 
-    `read` is what is in memory of a dataset of very many rows.
+    `release` is None before the first one. `read` is the part of a very large dataset in memory.
     """
 
     release: str | None
@@ -35,14 +35,14 @@ class MonitoringResult:
     read: Digest | None = field(default=None, repr=False, compare=False)
 
 
-def count(measured: Evaluation | ScoreCounts) -> F1Counts:
-    """Take from a measurement what its F1 is made of."""
+def f1_counts(measured: Evaluation | ScoreCounts) -> F1Counts:
+    """Return the counts of rows behind an F1."""
     errors = measured.n_false_positives + measured.n_false_negatives
     return F1Counts(measured.n_rows, measured.n_true_positives, errors)
 
 
 def has_columns_of(newest: Schema, production: Schema) -> bool:
-    """Say whether a dataset has the columns of the production model, for the same purposes."""
+    """Return whether a dataset has the columns of the production model in the same roles."""
     return (newest.target, newest.labels) == (production.target, production.labels) and all(
         set(getattr(production, kind)) <= set(getattr(newest, kind))
         for kind in ("ids", "numeric", "categorical")
@@ -52,59 +52,60 @@ def has_columns_of(newest: Schema, production: Schema) -> bool:
 def compare_data(
     path: Path, current: Release | None, context: RunContext
 ) -> tuple[DataDrift, Digest | None]:
-    """Compare a dataset with the one of the release, if it has the columns for it.
+    """Compare a dataset with the training data of a release, if the columns are the same.
 
     Parameters
     ----------
     path : Path
         The dataset.
     current : Release or None
-        What serves.
+        The release in production.
     context : RunContext
-        The engine, and the schema of the dataset where none is beside it.
+        With the engine, and the schema of a dataset without a schema file.
 
     Returns
     -------
     tuple of DataDrift and Digest or None
-        What was found; and what was read of very many rows, if it is in memory.
+        The drift, and the part of a very large dataset in memory.
     """
     schema_path = Kind.SCHEMA.path(path.parent, artifacts.stamp_of(path))
     schema = dataset.read_schema(schema_path, context.config.schema)
-    used = None if current is None else current.model
+    model = None if current is None else current.model
     if current is not None and not has_columns_of(schema, current.model.schema):
         log.warning("Nothing was compared: release %s has other columns.", current.name)
-        used = None
-    return context.engine.compare_drift(path, schema, used)
+        model = None
+    return context.engine.compare_drift(path, schema, model)
 
 
 def compare_score(current: Release, context: RunContext) -> tuple[Evaluation, F1Drift | None]:
-    """Measure the release on the test data of today, against those of its deployment."""
+    """Return the scores of a release on today's test data, and the test against deployment."""
     table, _ = context.test_data.read(current.model.schema)
     measured = metrics.evaluate_model(current.model, table)
-    then = current.score_counts
-    fell = None if then is None else drift_tests.compare_f1(count(then), count(measured))
-    return measured, fell
+    before = current.score_counts
+    if before is None:
+        return measured, None
+    return measured, drift_tests.compare_f1(f1_counts(before), f1_counts(measured))
 
 
 def describe_column(column: ColumnDrift) -> str:
-    """Say in words how a column has drifted, and how much it matters."""
-    said = []
+    """Describe the drift of a column and the effect on the risk."""
+    parts = []
     if column.values is not None and column.values.is_drift:
         moved = "" if column.shift is None else f", mean {column.shift:+.2f} SD"
-        said.append(
+        parts.append(
             f"difference {column.values.difference:.3f} over {column.values.limit:.3f}{moved}"
         )
     if column.missing is not None and column.missing.is_drift:
-        said.append(
+        parts.append(
             f"blanks differ by {column.missing.difference:.3f} over {column.missing.limit:.3f}"
         )
     if column.risk is not None:
-        said.append(f"effect {column.risk.effect:.3f}, log-odds {column.risk.mean:+.3f}")
-    return f"{column.column} ({', '.join(said)})"
+        parts.append(f"effect {column.risk.effect:.3f}, log-odds {column.risk.mean:+.3f}")
+    return f"{column.column} ({', '.join(parts)})"
 
 
 def describe_data(data: DataDrift) -> str:
-    """Say in one sentence whether the data have drifted, in which columns, by how many rows."""
+    """Describe the drift of a dataset in one sentence: columns and numbers of rows."""
     if not data.n_compared:
         return "no new rows to compare"
     against = f"{data.n_compared} {data.rows} rows against {data.n_reference_rows}"
@@ -114,74 +115,74 @@ def describe_data(data: DataDrift) -> str:
 
 
 def describe_f1(f1: F1Drift) -> str:
-    """Say in one sentence how the F1 of the release changed."""
+    """Describe the change of a release's F1 since deployment in one sentence."""
     return (
         f"F1 {f1.f1_now:.4f} on {f1.n_rows_now} test rows, {f1.f1_before:.4f} on"
         f" {f1.n_rows_before} at deployment, p {f1.p_value:.2g}"
     )
 
 
-def log_findings(found: MonitoringResult) -> None:
-    """Say once what was found; what a person should look at, as a warning."""
-    if found.release is None:
+def log_result(result: MonitoringResult) -> None:
+    """Log the result, with drift and a fallen F1 as warnings."""
+    if result.release is None:
         return
-    level = logging.WARNING if found.data.drifted else logging.INFO
-    log.log(level, "Data of %s: %s.", found.dataset_stamp, describe_data(found.data))
-    if found.f1 is not None:
-        level = logging.WARNING if found.f1.has_fallen else logging.INFO
-        log.log(level, "Release %s: %s.", found.release, describe_f1(found.f1))
+    level = logging.WARNING if result.data.drifted else logging.INFO
+    log.log(level, "Data of %s: %s.", result.dataset_stamp, describe_data(result.data))
+    if result.f1 is not None:
+        level = logging.WARNING if result.f1.has_fallen else logging.INFO
+        log.log(level, "Release %s: %s.", result.release, describe_f1(result.f1))
 
 
-def find(context: RunContext, dataset_path: Path | None = None) -> MonitoringResult:
-    """Compare a dataset, the newest unless told, and the F1 of production with its deployment's."""
+def measure(context: RunContext, dataset_path: Path | None = None) -> MonitoringResult:
+    """Measure the drift of a dataset, by default the newest, and the F1 in production."""
     if dataset_path is None:
         folder, kind = context.config.output_folder_path, context.engine.dataset_kind
         dataset_path = artifacts.find_latest(folder, kind, "ingestion")
     current = context.current_release()
     data, read = compare_data(dataset_path, current, context)
-    score, fell = (None, None) if current is None else compare_score(current, context)
+    score, f1 = (None, None) if current is None else compare_score(current, context)
     name = None if current is None else current.name
-    return MonitoringResult(name, artifacts.stamp_of(dataset_path), data, score, fell, read)
+    return MonitoringResult(name, artifacts.stamp_of(dataset_path), data, score, f1, read)
 
 
-def follow_up(found: MonitoringResult, context: RunContext) -> MonitoringResult:
-    """Bring what a run found before its decision to the release that serves after it.
+def follow_up(before: MonitoringResult, context: RunContext) -> MonitoringResult:
+    """Return the monitoring result of the current release, from the one before the promotion.
 
     Parameters
     ----------
-    found : Findings
-        With the release that served before, and the run's dataset.
+    before : MonitoringResult
+        Of the run's dataset, with the release in production before the promotion.
     context : RunContext
-        Of the run.
+        The context of the run.
 
     Returns
     -------
-    Findings
-        As `find` gives them, the dataset not read again: a release that was deployed since was
-        trained on it, so that no row of it is new.
+    MonitoringResult
+        The same as of `measure`, without reading the dataset again: a release deployed in between
+        was trained on the dataset, and no row is new.
     """
     current = context.current_release()
-    if current is None or current.name == found.release:
-        return found
-    if not drift.covers_schema(found.data, current.model.schema):
-        return find(context)
-    data = drift.start_over(found.data, current.model)
+    if current is None or current.name == before.release:
+        return before
+    if not drift.covers_schema(before.data, current.model.schema):
+        return measure(context)
+    data = drift.start_over(before.data, current.model)
     return MonitoringResult(
-        current.name, found.dataset_stamp, data, *compare_score(current, context)
+        current.name, before.dataset_stamp, data, *compare_score(current, context)
     )
 
 
 def main(
     config: Config, *, dataset_path: Path | None = None, context: RunContext | None = None
 ) -> MonitoringResult:
-    """Compare the newest dataset and the F1 of production with those of its deployment."""
-    found = find(context or RunContext(config), dataset_path)
-    log_findings(found)
-    return found
+    """Measure the drift of the newest dataset and the F1 in production, and log both."""
+    result = measure(context or RunContext(config), dataset_path)
+    log_result(result)
+    return result
 
 
 def data_members(data: DataDrift) -> dict[str, Any]:
-    """Give what was compared, and how each column differs, as members of the diagnostics."""
+    """Return the numbers of compared rows and the columns as members of the diagnostics."""
     return {
         "n_rows": data.n_rows,
         "n_reference_rows": data.n_reference_rows,
@@ -194,11 +195,11 @@ def data_members(data: DataDrift) -> dict[str, Any]:
     }
 
 
-def as_members(found: MonitoringResult) -> dict[str, Any]:
-    """Give what was found as members of the diagnostics."""
-    score, f1 = found.score, found.f1
+def as_members(result: MonitoringResult) -> dict[str, Any]:
+    """Return the members `drift` and `production_score` of the diagnostics."""
+    score, f1 = result.score, result.f1
     return {
-        "drift": {"dataset_stamp": found.dataset_stamp, **data_members(found.data)},
+        "drift": {"dataset_stamp": result.dataset_stamp, **data_members(result.data)},
         "production_score": score
         and {
             "f1": score.f1,

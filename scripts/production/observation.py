@@ -1,4 +1,4 @@
-"""Records the findings of monitoring: statistics of columns, F1 of releases, changes of state."""
+"""Monitoring results in the records: column statistics, F1 of releases, alert states."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ LIVE = "live"
 
 
 def column_rows(data: DataDrift, dataset_stamp: str, role: RowsOf) -> list[dict[str, Any]]:
-    """Spell what was found of each column as rows for the records."""
+    """Return the statistics of each column as rows for the records."""
     common = {
         "dataset_stamp": dataset_stamp,
         "role": role,
@@ -31,7 +31,7 @@ def column_rows(data: DataDrift, dataset_stamp: str, role: RowsOf) -> list[dict[
 
 
 def record_score(connection: Connection, run_id: int, release: str, measured: Evaluation) -> None:
-    """Record the F1 of a release on the test data of today, with its interval."""
+    """Record the F1 of a release on today's test data, with the confidence interval."""
     runs.record_production_score(
         connection,
         run_id,
@@ -46,7 +46,7 @@ def record_score(connection: Connection, run_id: int, release: str, measured: Ev
 def observe(
     engine: Engine, run_id: int, context: RunContext, dataset_path: Path
 ) -> MonitoringResult:
-    """Compare a run's dataset, and production's F1, with those of its deployment; record all.
+    """Measure the drift of a run's dataset and the F1 in production, and record both.
 
     Parameters
     ----------
@@ -55,53 +55,53 @@ def observe(
     run_id : int
         The run.
     context : RunContext
-        Of the run.
+        The context of the run.
     dataset_path : Path
-        What the run has just ingested.
+        The dataset of the run.
 
     Returns
     -------
-    Findings
-        What was found, for the diagnostics at the end of the run.
+    MonitoringResult
+        For the diagnostics at the end of the run.
     """
-    found = monitor.main(context.config, dataset_path=dataset_path, context=context)
-    now, data = datetime.now(UTC), found.data
-    columns = column_rows(data, found.dataset_stamp, RowsOf.DATASET)
+    result = monitor.main(context.config, dataset_path=dataset_path, context=context)
+    now, data = datetime.now(UTC), result.data
+    columns = column_rows(data, result.dataset_stamp, RowsOf.DATASET)
     with database.writing(engine) as connection:
         runs.record_column_statistics(connection, run_id, columns)
-        if found.release is None or found.score is None:
-            return found
-        record_score(connection, run_id, found.release, found.score)
+        if result.release is None or result.score is None:
+            return result
+        record_score(connection, run_id, result.release, result.score)
         if data.rows != "none":
             state = DRIFT if data.drifted else OK
             detail = monitor.describe_data(data)
             alert_states.record_change(connection, "data", state, now, detail, run_id)
-        if found.f1 is not None:
-            state = DRIFT if found.f1.has_fallen else OK
-            detail = monitor.describe_f1(found.f1)
+        if result.f1 is not None:
+            state = DRIFT if result.f1.has_fallen else OK
+            detail = monitor.describe_f1(result.f1)
             alert_states.record_change(connection, "model", state, now, detail, run_id)
-    return found
+    return result
 
 
 def observe_live(engine: Engine, run_id: int, context: RunContext) -> None:
-    """Compare the rows that production was asked about with its dataset; record all."""
+    """Measure the drift of the live rows, and record the statistics and the alert state."""
     config = context.config
     if config.api.log_predictions is None:
         return
-    found = live_drift.main(config, engine=engine, context=context)
-    if found is None:
+    result = live_drift.main(config, engine=engine, context=context)
+    if result is None:
         return
-    columns = column_rows(found.data, found.model_stamp, RowsOf.LIVE)
+    columns = column_rows(result.data, result.model_stamp, RowsOf.LIVE)
     with database.writing(engine) as connection:
         runs.record_column_statistics(connection, run_id, columns)
-        if found.data.rows != "none":
-            state = DRIFT if found.data.drifted else OK
-            detail = live_drift.describe(found)
+        if result.data.rows != "none":
+            state = DRIFT if result.data.drifted else OK
+            detail = live_drift.describe(result)
             alert_states.record_change(connection, LIVE, state, datetime.now(UTC), detail, run_id)
 
 
-def start_over(engine: Engine, run_id: int, release: str, measured: Evaluation) -> None:
-    """Record that a release, trained on the newest data, serves: what was measured before it ends.
+def record_new_release(engine: Engine, run_id: int, release: str, measured: Evaluation) -> None:
+    """Record the F1 of a new release, and reset the alert states of the previous release.
 
     Parameters
     ----------
@@ -110,9 +110,9 @@ def start_over(engine: Engine, run_id: int, release: str, measured: Evaluation) 
     run_id : int
         The run that deployed it.
     release : str
-        Its name.
+        The name of the release, trained on the newest data.
     measured : Evaluation
-        Its F1 on the test data.
+        The scores of the release on the test data.
     """
     now, detail = datetime.now(UTC), f"release {release}, trained on the newest data, serves"
     with database.writing(engine) as connection:

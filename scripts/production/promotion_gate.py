@@ -1,4 +1,4 @@
-"""Whether test rows are evidence enough to replace the production model."""
+"""The promotion gate: the decision on a candidate by the evidence of the test rows."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +16,7 @@ Labels = NDArray[np.int64]
 
 
 class GateVerdict(StrEnum):
-    """What a promotion decides."""
+    """The verdict of the promotion gate."""
 
     DEPLOY = "deploy"
     HOLD = "hold"
@@ -26,7 +26,7 @@ class GateVerdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The answer, the reason in one sentence, and the numbers behind it, None where undefined."""
+    """The verdict, the reason in one sentence, and the evidence, None where undefined."""
 
     answer: GateVerdict
     reason: str
@@ -42,12 +42,12 @@ class Decision:
     production_release: str | None = None
 
     def as_row(self) -> dict[str, Any]:
-        """Name every fact as the records do."""
+        """Return the decision as a row of the records."""
         return asdict(self) | {"answer": self.answer.value}
 
 
 def format_evidence(decision: Decision, comparison: Comparison) -> str:
-    """Say in one line what a decision rests on."""
+    """Return the evidence of a decision in one line."""
     return (
         f"candidate F1 {decision.candidate_f1:.4f}, production F1 {decision.production_f1:.4f} on"
         f" {decision.n_test_rows} test rows ({decision.n_test_positives} positive),"
@@ -59,21 +59,21 @@ def format_evidence(decision: Decision, comparison: Comparison) -> str:
 def unmet_limits(
     decision: Decision, settings: PromotionSettings, *, is_compared: bool = True
 ) -> Iterator[str]:
-    """Name every limit of the gate that the evidence does not reach."""
-    found: dict[str, tuple[str, float]] = {
+    """Yield a description of every limit of the gate above the evidence."""
+    evidence: dict[str, tuple[str, float]] = {
         "min_test_rows": ("test rows", decision.n_test_rows),
         "min_positives": ("positive test rows", decision.n_test_positives),
     }
     if is_compared:
-        found["min_probability"] = ("P(better)", decision.probability_better or 0.0)
-    for key, (what, value) in found.items():
+        evidence["min_probability"] = ("P(better)", decision.probability_better or 0.0)
+    for key, (name, value) in evidence.items():
         limit = getattr(settings, key)
         if value < limit:
-            yield f"{what} {value:.3g} below promotion.{key} = {limit:g}"
+            yield f"{name} {value:.3g} below promotion.{key} = {limit:g}"
 
 
 def insufficiency(y: Labels) -> str:
-    """Say why no F1 on these rows could decide anything; empty if one could."""
+    """Return the reason for an undefined F1 of every model on the rows, else ""."""
     if len(y) == 0:
         return "there is no test row"
     if y.all():
@@ -82,13 +82,13 @@ def insufficiency(y: Labels) -> str:
 
 
 def replace_uncompared(decision: Decision, settings: PromotionSettings, why: str) -> Decision:
-    """Decide when there is a production model that cannot answer for the test rows."""
-    seen = f"{why}; the candidate has F1 {decision.candidate_f1:.4f}"
+    """Decide on a candidate beside an incomparable production model."""
+    evidence = f"{why}; the candidate has F1 {decision.candidate_f1:.4f}"
     if unmet := " and ".join(unmet_limits(decision, settings, is_compared=False)):
         return replace(
-            decision, answer=GateVerdict.NOT_ENOUGH_EVIDENCE, reason=f"{seen}, but {unmet}"
+            decision, answer=GateVerdict.NOT_ENOUGH_EVIDENCE, reason=f"{evidence}, but {unmet}"
         )
-    return replace(decision, answer=GateVerdict.DEPLOY, reason=seen)
+    return replace(decision, answer=GateVerdict.DEPLOY, reason=evidence)
 
 
 def should_deploy(
@@ -99,7 +99,7 @@ def should_deploy(
     *,
     why_uncompared: str = "",
 ) -> Decision:
-    """Decide from the truth and both models' predictions for the same test rows.
+    """Decide on a candidate by the labels and both models' predictions for the test rows.
 
     Parameters
     ----------
@@ -108,21 +108,19 @@ def should_deploy(
     candidate : numpy.ndarray of shape (n_rows,)
         The candidate's predictions, 0 or 1.
     production : numpy.ndarray of shape (n_rows,) or None
-        The production model's predictions; None when there is no production model, or none that
-        can answer.
+        The production model's predictions. None without a comparable production model.
     settings : PromotionSettings
-        How sure one must be, on how many rows, of which how many are positive.
+        The least probability of an improvement, test rows and positive test rows.
     why_uncompared : str
-        Why the production model cannot answer; "" if there is none, or it can.
+        Why the production model is incomparable. "" if there is none, or it is comparable.
 
     Returns
     -------
     Decision
-        Insufficient data when there is no row or one class only, so that F1 cannot tell models
-        apart; deploy when there is no production model, or none that can answer and the limits
-        of rows are reached; hold unless the candidate's F1 is
-        strictly higher; not enough evidence when it is, but a limit of the gate is not reached;
-        else deploy.
+        Insufficient data without rows of both classes, where F1 compares nothing. Deploy without a
+        production model, or without a comparable one if the limits of rows are reached. Hold
+        unless the candidate's F1 is strictly higher. Not enough evidence if a limit of the gate is
+        not reached, else deploy.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""What a release is: one directory of files that belong together, read whole, and let serve."""
+"""A release: the directory of a deployed model with its manifest, checked and put in production."""
 
 import logging
 from pathlib import Path
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 
 class FileFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a file of a release must be."""
+    """The SHA-256 and the size of a file of a release."""
 
     sha256: str
     n_bytes: int
 
 
 class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a release says of itself."""
+    """The manifest of a release."""
 
     model_stamp: str
     f1: float
@@ -39,7 +39,7 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ScoreCounts(Struct, frozen=True, kw_only=True):
-    """What the F1 of a release was made of when it was scored."""
+    """The confusion counts behind the F1 of a release at scoring."""
 
     n_rows: int
     n_true_positives: int
@@ -48,7 +48,7 @@ class ScoreCounts(Struct, frozen=True, kw_only=True):
 
 
 class Release(Struct, frozen=True, kw_only=True):
-    """A release that has been read whole and checked."""
+    """A loaded and checked release."""
 
     name: str
     path: Path
@@ -58,7 +58,7 @@ class Release(Struct, frozen=True, kw_only=True):
 
 
 def describe_file(content: bytes) -> FileFacts:
-    """Say what a file with this content must be."""
+    """Return the SHA-256 and the size of a file's content."""
     return FileFacts(sha256=files.digest(content), n_bytes=len(content))
 
 
@@ -73,7 +73,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def has_score(content: bytes, f1: float) -> bool:
-    """Say whether the first line of a file of scoring is an F1."""
+    """Return whether the first line of a score file is an F1."""
     try:
         return float(content.splitlines()[0]) == f1
     except (ValueError, IndexError):
@@ -81,7 +81,7 @@ def has_score(content: bytes, f1: float) -> bool:
 
 
 def read_listed(path: Path, facts: FileFacts) -> bytes:
-    """Read a file of a release, which must be what the manifest says."""
+    """Read a file of a release and check the content against the manifest."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -92,7 +92,7 @@ def read_listed(path: Path, facts: FileFacts) -> bytes:
 
 
 def read_counts(score: bytes) -> ScoreCounts | None:
-    """Read the counts off a score's file; None if it has not all of them."""
+    """Read the confusion counts from a score file, None if a count is missing."""
     fields = dict(line.split(" ", 1) for line in score.decode().splitlines() if " " in line)
     try:
         return msgspec.convert(fields, ScoreCounts, strict=False)
@@ -101,7 +101,7 @@ def read_counts(score: bytes) -> ScoreCounts | None:
 
 
 def load_release(folder: Path) -> Release:
-    """Read a release whole and check it.
+    """Load a release and check every file.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def load_release(folder: Path) -> Release:
     Returns
     -------
     Release
-        Its manifest and its model; every file has the size and SHA-256 of the manifest.
+        The manifest and the model. Every file has the size and SHA-256 of the manifest.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def load_release(folder: Path) -> Release:
 
 
 def find_faults(folder: Path) -> list[str]:
-    """Say everything that is wrong with a release: each file that is not as listed, or the rest."""
+    """Return every fault of a release: each file unlike the manifest, else the load error."""
     try:
         files = read_manifest(folder).files
     except ReleaseError as error:
@@ -154,35 +154,37 @@ def find_faults(folder: Path) -> list[str]:
     try:
         load_release(folder)
     except ReleaseError as error:
-        # With a file named already, this one repeats it.
+        # With a faulty file listed already, this error repeats the fault.
         return faults or [str(error)]
     return faults
 
 
-def switch(prod_folder: Path, made: Path) -> None:
-    """Let a release serve: the fixed links first, then `current`, which alone decides."""
+def switch(prod_folder: Path, path: Path) -> None:
+    """Switch production to a release: the fixed links first, then the deciding link `current`."""
     for name in FILES:
         target = f"{artifacts.CURRENT}/{name}"
         link = prod_folder / name
         if not link.is_symlink() or str(link.readlink()) != target:
             files.replace_link(link, target)
-    files.replace_link(prod_folder / artifacts.CURRENT, f"{artifacts.RELEASES}/{made.name}")
+    files.replace_link(prod_folder / artifacts.CURRENT, f"{artifacts.RELEASES}/{path.name}")
 
 
-def open_hashes(loaded: Release, prod_folder: Path) -> Release:
-    """Return a release whose hashes of rows are opened with the key of the installation.
+def unseal_hashes(loaded: Release, prod_folder: Path) -> Release:
+    """Return a release with row hashes unsealed by the key of the installation.
 
-    Without that key the hashes stay sealed, and nothing else of the release needs them.
+    Without the key the hashes stay sealed, and nothing else of the release needs them.
     """
     try:
         key = keys.find_key(prod_folder)
     except ReleaseError as error:
-        log.warning("Rows of production cannot be told from new ones: %s", error)
+        log.warning("Rows of production cannot be distinguished from new ones: %s", error)
         return loaded
     return msgspec.structs.replace(loaded, model=logistic_model.unseal(loaded.model, key))
 
 
 def load_current(prod_folder: Path) -> Release | None:
-    """Read the release in production, resolving `current` once; None before the first one."""
+    """Load the release in production by a single look-up of `current`, None before the first."""
     target = artifacts.current_target(prod_folder)
-    return None if target is None else open_hashes(load_release(prod_folder / target), prod_folder)
+    return (
+        None if target is None else unseal_hashes(load_release(prod_folder / target), prod_folder)
+    )

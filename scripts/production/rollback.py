@@ -1,4 +1,4 @@
-"""Goes back to another release by the same switch, and tells which there are and how they came."""
+"""Rollback to an earlier release, and the list and the check of every release."""
 
 import difflib
 import logging
@@ -19,7 +19,7 @@ from scripts.production.withdrawals import Withdrawal
 from scripts.records import database, runs
 from scripts.records.tables import DeploymentKind
 
-# Long enough for a run to write its row; what serves does not wait for it.
+# Long enough for a run to write a row; the service does not wait for the records.
 RECORDS_WAIT_S = 5.0
 HISTORY_LIMIT = 10_000
 HEADER = ("release", "state", "F1", "model", "when (UTC)", "how", "who", "why")
@@ -28,23 +28,23 @@ log = logging.getLogger(__name__)
 
 
 def find_release(prod_folder: Path, wanted: str) -> Path:
-    """Find a release by its name or its number; an unknown one is refused with the nearest."""
+    """Find a release by name or number, with the nearest name in the error."""
     releases = artifacts.list_releases(prod_folder)
     by_name = {path.name: path for path in releases}
     by_number = {str(int(path.name.split("_")[0])): path for path in releases}
-    found = by_name.get(wanted) or by_number.get(wanted.lstrip("0"))
-    if found is None:
+    path = by_name.get(wanted) or by_number.get(wanted.lstrip("0"))
+    if path is None:
         near = difflib.get_close_matches(wanted, list(by_name), n=1, cutoff=0)
         hint = f" did you mean {near[0]}?" if near else ""
         raise ReleaseError(
             f"There is no release {wanted};{hint} python -m scripts.deployment list shows"
             f" all {len(releases)}."
         )
-    return found
+    return path
 
 
 def choose_release(prod_folder: Path, wanted: str | None, served: Sequence[str]) -> Release:
-    """Load the release to go back to, the wanted or the previous one, and refuse a bad one."""
+    """Load the target of a rollback: the wanted or else the previous release."""
     if wanted is None:
         targets = withdrawals.find_targets(prod_folder, served)
         if not targets:
@@ -68,7 +68,7 @@ def choose_release(prod_folder: Path, wanted: str | None, served: Sequence[str])
 
 
 def describe_origin(folder: Path) -> str | None:
-    """Identify what the model of a release was made of; None if it can no longer be read."""
+    """Return the origin of a release's model, None if the model is unreadable."""
     try:
         return withdrawals.origin_of(logistic_model.load_model(folder / release.MODEL))
     except ModelError as error:
@@ -76,24 +76,24 @@ def describe_origin(folder: Path) -> str | None:
         return None
 
 
-def withdraw(prod_folder: Path, left: Withdrawal, target: str) -> None:
-    """Note which release is left, and that the target may serve; what fails here stops nothing."""
+def record_withdrawal(prod_folder: Path, withdrawn: Withdrawal, target: str) -> None:
+    """Add a release to the withdrawals and remove the target, with a warning on failure."""
     kept = [
         w
         for w in withdrawals.known_withdrawals(prod_folder)
-        if w.release not in (left.release, target)
+        if w.release not in (withdrawn.release, target)
     ]
     try:
-        withdrawals.write_withdrawals(prod_folder, [*kept, left])
+        withdrawals.write_withdrawals(prod_folder, [*kept, withdrawn])
     except OSError as error:
         log.warning(
             "%s could not be written (%s); a run may promote the model of %s again.",
-            artifacts.WITHDRAWN, error.strerror, left.release,
+            artifacts.WITHDRAWN, error.strerror, withdrawn.release,
         )  # fmt: skip
 
 
 def read_history(config: Config) -> list[Mapping[str, Any]]:
-    """Read all deployments and rollbacks, newest first; none if the records cannot be used."""
+    """Read the deployments and rollbacks, newest first, none from unusable records."""
     try:
         with (
             database.open_records(config.database_url, wait_s=RECORDS_WAIT_S) as engine,
@@ -101,14 +101,14 @@ def read_history(config: Config) -> list[Mapping[str, Any]]:
         ):
             return list(runs.list_deployments(connection, HISTORY_LIMIT))
     except (RecordsError, OSError) as error:
-        log.warning("%s What is in the deployment folder has to do.", error)
+        log.warning("%s The history of the releases is left out.", error)
         return []
 
 
 def record_switch(
     config: Config, kind: DeploymentKind, serving: Release, previous: str | None, reason: str
 ) -> None:
-    """Record that a release began to serve; it does so also if that cannot be recorded."""
+    """Record the switch to a release, with a warning on failure: the release serves already."""
     try:
         with (
             database.open_records(config.database_url, wait_s=RECORDS_WAIT_S) as engine,
@@ -130,19 +130,19 @@ def record_switch(
 
 
 def main(config: Config, *, release_name: str | None, reason: str) -> Release:
-    """Go back to the release that served before, or to the named one, and say why."""
+    """Roll back to the previous or the named release, with a reason."""
     prod_folder = config.prod_deployment_path
-    # A named release needs no records, which may be what is broken.
+    # A named release needs no records, which may be the broken part.
     history = read_history(config) if release_name is None else []
     target = choose_release(prod_folder, release_name, [row["release"] for row in history])
     left = artifacts.current_name(prod_folder)
     if left is not None:
-        # Noted first: killed in between, the release left is still serving, and no harm is done.
+        # Recorded before the switch: if the program is killed in between, `left` serves on.
         origin = describe_origin(prod_folder / artifacts.RELEASES / left)
-        noted = Withdrawal(
+        withdrawn = Withdrawal(
             release=left, at=datetime.now(UTC), actor=console.actor(), reason=reason, origin=origin
         )
-        withdraw(prod_folder, noted, target.name)
+        record_withdrawal(prod_folder, withdrawn, target.name)
     release.switch(prod_folder, target.path)
     log.info(
         "Rolled back from release %s to %s, F1 %.4f, by %s: %s.",
@@ -153,7 +153,7 @@ def main(config: Config, *, release_name: str | None, reason: str) -> Release:
 
 
 def describe_release(folder: Path, state: str, last: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Say in one row what a release is, and how it last came to serve."""
+    """Return the row of a release: state, F1, model and last deployment."""
     try:
         manifest = release.read_manifest(folder)
         facts = (f"{manifest.f1:.4f}", manifest.model_stamp)
@@ -167,7 +167,7 @@ def describe_release(folder: Path, state: str, last: Mapping[str, Any] | None) -
 
 
 def list_releases(config: Config) -> list[tuple[str, ...]]:
-    """Describe every release, the newest first, in the columns of HEADER."""
+    """Return a row per release in the columns of HEADER, newest first."""
     prod_folder = config.prod_deployment_path
     withdrawn = {w.release: w for w in withdrawals.known_withdrawals(prod_folder)}
     last: dict[str, Mapping[str, Any]] = {}
@@ -184,7 +184,7 @@ def list_releases(config: Config) -> list[tuple[str, ...]]:
 
 
 def show_releases(config: Config) -> None:
-    """Show every release: F1, model, and when, how, by whom and why it came to serve."""
+    """Show every release: F1, model, and time, kind, actor and reason of the deployment."""
     rows = list_releases(config)
     if not rows:
         raise NotMadeYetError("There is no release yet; run python -m scripts.fullprocess.")
@@ -192,24 +192,24 @@ def show_releases(config: Config) -> None:
 
 
 def find_all_faults(prod_folder: Path) -> dict[str, list[str]]:
-    """Name what is wrong with each release, by name; an empty list where nothing is."""
+    """Return the faults of each release by name, an empty list for a whole release."""
     faults = {
         folder.name: release.find_faults(folder) for folder in artifacts.list_releases(prod_folder)
     }
     current = artifacts.current_name(prod_folder)
     if current is not None and current not in faults:
-        faults[current] = [f"{artifacts.CURRENT} leads to it, but it is not there"]
+        faults[current] = [f"{artifacts.CURRENT} leads to a missing folder"]
     return faults
 
 
 def verify(config: Config) -> None:
-    """Check every file of every release against its digest, and say what is wrong with each."""
+    """Check every file of every release against the manifest, and show the faults."""
     faults = find_all_faults(config.prod_deployment_path)
     if not faults:
         raise NotMadeYetError("There is no release yet; run python -m scripts.fullprocess.")
-    for name, found in faults.items():
-        click.echo(f"{name} {'damaged: ' + ' '.join(found) if found else 'whole'}")
-    n_damaged = sum(bool(found) for found in faults.values())
+    for name, lines in faults.items():
+        click.echo(f"{name} {'damaged: ' + ' '.join(lines) if lines else 'whole'}")
+    n_damaged = sum(bool(lines) for lines in faults.values())
     if n_damaged:
         raise ReleaseError(f"{n_damaged} of {len(faults)} releases are damaged; see above.")
     log.info("Checked %d releases: all are whole.", len(faults))

@@ -28,16 +28,16 @@ class RunContext:
 
     @functools.cached_property
     def engine(self) -> Engine:
-        """Return the engine that config.json names."""
+        """Return the engine of config.json."""
         return choice.choose_engine(self.config)
 
     def current_release(self) -> Release | None:
-        """Return the release in production; None before the first one.
+        """Return the release in production, None before the first one.
 
         Raises
         ------
         ReleaseError
-            If a file of it is missing or damaged, or the model is not fit to predict.
+            If a file of the release is missing or damaged, or the model is not fit to predict.
         """
         folder = self.config.prod_deployment_path
         target = artifacts.current_target(folder)
@@ -45,9 +45,9 @@ class RunContext:
             return None
         path = folder / target
         if self._release is None or self._release.path != path:
-            self._release = release.open_hashes(release.load_release(path), folder)
+            self._release = release.unseal_hashes(release.load_release(path), folder)
         return self._release
 
-    def note_deployed(self, made: Release) -> None:
-        """Remember a release that has been loaded to be checked, and serves now."""
-        self._release = release.open_hashes(made, self.config.prod_deployment_path)
+    def set_release(self, deployed: Release) -> None:
+        """Keep a release just loaded and deployed as the current release."""
+        self._release = release.unseal_hashes(deployed, self.config.prod_deployment_path)

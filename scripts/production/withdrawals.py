@@ -1,4 +1,4 @@
-"""The releases that a person has rolled back, and those to which a rollback may lead."""
+"""The withdrawn releases, rolled back by a person, and the possible targets of a rollback."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Withdrawal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A release that was rolled back: when, by whom, why, and what its model was made of."""
+    """A withdrawn release: time, actor, reason, and the origin of the model."""
 
     release: str
     at: datetime
@@ -30,17 +30,17 @@ class Withdrawal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def origin_of(model: "Model") -> str:
-    """Identify what makes a model: its dataset, schema and training settings.
+    """Return the origin of a model: the digest of dataset, schema and training settings.
 
-    The same three give the same model, whatever run trains it, and whatever versions of the
-    packages put into the last bit of a coefficient.
+    Equal origins mean equal models, apart from the last bits of the coefficients, which may
+    differ between versions of the packages.
     """
-    made_of = [model.dataset.sha256, model.schema, model.settings]
-    return files.digest(msgspec.json.encode(made_of, order="sorted"))
+    origin = [model.dataset.sha256, model.schema, model.settings]
+    return files.digest(msgspec.json.encode(origin, order="sorted"))
 
 
 def read_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
-    """Read which releases were rolled back, oldest first.
+    """Read the withdrawn releases, oldest first.
 
     Raises
     ------
@@ -56,13 +56,13 @@ def read_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
         raise ReleaseError(f"{path} cannot be read: {error.strerror}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ReleaseError(
-            f"{path}, which says what was rolled back, is damaged: {error}. Remove it if no model"
-            " is to be kept out of production."
+            f"{path}, the list of the releases rolled back, is damaged: {error}. Remove it if no"
+            " model is to be kept out of production."
         ) from error
 
 
 def known_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
-    """Read what was rolled back; a damaged list must not stand in the way of going back."""
+    """Read the withdrawn releases, none from a damaged list, which must not stop a rollback."""
     try:
         return read_withdrawals(prod_folder)
     except ReleaseError as error:
@@ -71,20 +71,20 @@ def known_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
 
 
 def find_targets(prod_folder: Path, served: Sequence[str]) -> list[str]:
-    """List the releases to which a rollback could lead, the best first.
+    """Return the names of the possible targets of a rollback, the best first.
 
     Parameters
     ----------
     prod_folder : Path
         The deployment folder.
     served : sequence of str
-        Names of releases that have served, the latest first, as far as is known.
+        Names of the releases once in production, the latest first, as far as known.
 
     Returns
     -------
     list of str
-        Releases older than the current one and still there, without what was rolled back: those
-        that served last first, then those of which that is not known, the newest first.
+        Existing releases older than the current one, without the withdrawn. The releases of
+        `served` come first, in the same order, then the remaining ones, the newest first.
     """
     names = [path.name for path in artifacts.list_releases(prod_folder)]
     current = artifacts.current_name(prod_folder)
@@ -95,12 +95,12 @@ def find_targets(prod_folder: Path, served: Sequence[str]) -> list[str]:
 
 
 def write_withdrawals(prod_folder: Path, withdrawn: Iterable[Withdrawal]) -> None:
-    """Write which releases were rolled back."""
-    spelled = msgspec.json.format(msgspec.json.encode(tuple(withdrawn)), indent=2)
-    files.write_whole(prod_folder / artifacts.WITHDRAWN, spelled + b"\n")
+    """Write the list of the withdrawn releases."""
+    content = msgspec.json.format(msgspec.json.encode(tuple(withdrawn)), indent=2)
+    files.write_whole(prod_folder / artifacts.WITHDRAWN, content + b"\n")
 
 
 def find_withdrawal(withdrawn: Iterable[Withdrawal], model: "Model") -> Withdrawal | None:
-    """Find the latest withdrawal of a model made of the same; None if there is none."""
+    """Find the latest withdrawal of a model of the same origin, None without one."""
     origin = origin_of(model)
     return next((w for w in reversed(tuple(withdrawn)) if w.origin == origin), None)

@@ -1,1 +1,1 @@
-"""The database of runs."""
+"""The database of runs: tables, connection, queries and backup."""

@@ -1,4 +1,4 @@
-"""What alerts remember: the state of each thing that is watched, and who is still to be told."""
+"""Stores the watched states and the alerts about their changes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,28 +6,27 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scripts.records.runs import Row, first_row
+from scripts.records.runs import Row, all_rows, first_row
 from scripts.records.tables import alerts, states
 
-# The state in which all is well.
+# The state without a problem.
 OK = "ok"
 
 
 def current_state(connection: Connection, name: str) -> Row | None:
-    """Find the state that an alert remembers: name, state, since, run_id."""
+    """Return the recorded state of a name: name, state, since, run_id."""
     return first_row(connection, sa.select(states).where(states.c.name == name))
 
 
 def list_states(connection: Connection) -> list[Row]:
-    """List all states that alerts remember, by name."""
-    rows = connection.execute(sa.select(states).order_by(states.c.name)).mappings()
-    return [dict(row) for row in rows]
+    """List the recorded states by name."""
+    return all_rows(connection, sa.select(states).order_by(states.c.name))
 
 
 def set_state(
     connection: Connection, name: str, state: str, since: datetime, run_id: int | None = None
 ) -> bool:
-    """Remember a state and say whether it is another one than before; the first one is."""
+    """Record a state and return whether it differs from the previous state, if any."""
     before = current_state(connection, name)
     if before is None:
         connection.execute(
@@ -44,20 +43,26 @@ def set_state(
 def record_change(
     connection: Connection, name: str, state: str, at: datetime, detail: str, run_id: int | None
 ) -> bool:
-    """Remember a state and, if it is another one than before, that an alert is due; say whether.
+    """Record a state, and an unsent alert after a change of state.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
         A transaction.
     name, state : str
-        Of what, and which; "ok" when all is well. That all is well at first is no news.
+        Name of the watched thing and its state, "ok" without a problem. A first "ok" causes no
+        alert.
     at : datetime
-        Now.
+        The present.
     detail : str
-        One sentence for people.
+        A sentence for people.
     run_id : int or None
-        The run that found it.
+        The run with the new state.
+
+    Returns
+    -------
+    bool
+        Whether an alert is due.
     """
     before = current_state(connection, name)
     changed = set_state(connection, name, state, at, run_id)
@@ -73,11 +78,11 @@ def record_change(
 
 
 def unsent_alerts(connection: Connection, since: datetime) -> list[Row]:
-    """List the alerts since a moment that nobody has been told, oldest first."""
+    """List the unsent alerts since a moment, oldest first."""
     due = sa.select(alerts).where(alerts.c.sent_at.is_(None), alerts.c.at >= since)
-    return [dict(row) for row in connection.execute(due.order_by(alerts.c.id)).mappings()]
+    return all_rows(connection, due.order_by(alerts.c.id))
 
 
 def mark_sent(connection: Connection, ids: Sequence[int], at: datetime) -> None:
-    """Remember that alerts were sent."""
+    """Record the time of sending for alerts."""
     connection.execute(alerts.update().where(alerts.c.id.in_(ids)).values(sent_at=at))

@@ -1,4 +1,4 @@
-"""What the records keep of clients: their scores over time, the models behind, their outcomes."""
+"""Queries for the clients: scores over time, their models, and outcomes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from scripts.core.errors import RecordsError
-from scripts.records.runs import Row, first_row, newest_rows
+from scripts.records.runs import Row, all_rows, first_row, newest_rows
 from scripts.records.tables import client_outcomes, client_scores, scoring_models, scorings
 
 previous = client_scores.alias("previous")
@@ -22,12 +22,12 @@ ORDERS = {
 
 
 def last_scoring(connection: Connection) -> Row | None:
-    """Find the last scoring of today's clients."""
+    """Return the last scoring of today's clients."""
     return first_row(connection, sa.select(scorings).order_by(scorings.c.id.desc()))
 
 
 def record_scoring(connection: Connection, run_id: int, **facts: Any) -> int:
-    """Record that today's clients were scored, and return the id; facts are its columns."""
+    """Record a scoring of today's clients, with its columns as facts, and return the id."""
     key = connection.execute(scorings.insert().values(run_id=run_id, **facts)).inserted_primary_key
     if key is None:
         raise RecordsError("The database gave a new scoring no id.")
@@ -35,32 +35,32 @@ def record_scoring(connection: Connection, run_id: int, **facts: Any) -> int:
 
 
 def record_model_content(connection: Connection, stamp: str, content: str) -> None:
-    """Keep the model of a scoring, unless it is kept already."""
+    """Record the model of a scoring, unless present."""
     if find_model_content(connection, stamp) is None:
         connection.execute(scoring_models.insert().values(stamp=stamp, content=content))
 
 
 def find_model_content(connection: Connection, stamp: str) -> str | None:
-    """Find the model.json of a scoring."""
+    """Return the model.json of a scoring."""
     query = sa.select(scoring_models.c.content).where(scoring_models.c.stamp == stamp)
     return connection.execute(query).scalar()
 
 
 def record_scores(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Record the scores of clients; the keys are columns of `client_scores`."""
+    """Record scores of clients, as rows of `client_scores`."""
     if rows:
         connection.execute(client_scores.insert(), rows)
 
 
 def last_score_ids() -> sa.Select[Any]:
-    """Ask for the id of the last score of each client."""
+    """Return the query for the id of the last score of each client."""
     return sa.select(sa.func.max(client_scores.c.id)).group_by(client_scores.c.client)
 
 
 def last_scores(connection: Connection) -> dict[str, Row]:
-    """List the last score of each client ever scored, with its scoring, and whether it is settled.
+    """Return the last score of each client by name, with its scoring and `is_settled`.
 
-    A settled one has its outcome.
+    A score with a known outcome is settled.
     """
     query = (
         sa.select(
@@ -74,48 +74,47 @@ def last_scores(connection: Connection) -> dict[str, Row]:
         .outerjoin(client_outcomes, client_outcomes.c.score_id == client_scores.c.id)
         .where(client_scores.c.id.in_(last_score_ids()))
     )
-    return {row["client"]: dict(row) for row in connection.execute(query).mappings()}
+    return {row["client"]: row for row in all_rows(connection, query)}
 
 
 def record_outcomes(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Record what became of clients; the keys are columns of `client_outcomes`."""
+    """Record outcomes of clients, as rows of `client_outcomes`."""
     if rows:
         connection.execute(client_outcomes.insert(), rows)
 
 
 def list_outcomes(connection: Connection) -> list[Row]:
-    """List what became of clients, the oldest first."""
-    query = sa.select(client_outcomes).order_by(client_outcomes.c.id)
-    return [dict(row) for row in connection.execute(query).mappings()]
+    """List the outcomes of clients, oldest first."""
+    return all_rows(connection, sa.select(client_outcomes).order_by(client_outcomes.c.id))
 
 
 def outcomes_of_client(connection: Connection, client: str) -> list[Row]:
-    """List what became of one client, the newest first."""
+    """List the outcomes of a client, newest first."""
     return newest_rows(connection, client_outcomes, 100, client=client)
 
 
 def names_with(connection: Connection, text: str, limit: int) -> list[str]:
-    """List clients ever scored whose name contains a text, in upper or lower case."""
+    """List the clients with a text in their name, in upper or lower case."""
     column = client_scores.c.client
     query = sa.select(column).where(column.icontains(text, autoescape=True)).distinct()
     return list(connection.execute(query.order_by(column).limit(limit)).scalars())
 
 
 def names_of_scoring(connection: Connection, scoring_id: int, limit: int) -> list[str]:
-    """List the clients of a scoring, at most so many."""
+    """List the names of clients of a scoring, up to a limit."""
     query = sa.select(client_scores.c.client).where(client_scores.c.scoring_id == scoring_id)
     return list(connection.execute(query.limit(limit)).scalars())
 
 
 def with_search(query: sa.Select[Any], search: str, band: str) -> sa.Select[Any]:
-    """Keep the clients whose name contains a text, and of one band; "" is any."""
+    """Return a query restricted to clients with a text in their name and to a band, unless ""."""
     if search:
         query = query.where(client_scores.c.client.icontains(search, autoescape=True))
     return query.where(client_scores.c.band == band) if band else query
 
 
 def count_listed(connection: Connection, scoring_id: int, search: str = "", band: str = "") -> int:
-    """Count the clients of a scoring that a search finds."""
+    """Count the clients of a scoring in a search."""
     query = sa.select(sa.func.count()).where(client_scores.c.scoring_id == scoring_id)
     return int(connection.execute(with_search(query, search, band)).scalar_one())
 
@@ -130,7 +129,7 @@ def list_clients(
     band: str = "",
     order: str = "risk",
 ) -> list[Row]:
-    """List clients of a scoring, each with the probability and time of the score before.
+    """List clients of a scoring, with probability and time of their previous scores.
 
     Parameters
     ----------
@@ -139,11 +138,11 @@ def list_clients(
     scoring_id : int
         The scoring.
     limit, offset : int
-        How many, after how many.
+        Number of clients, and number of clients to skip.
     search, band : str
         As for `with_search`.
     order : str
-        One of ORDERS.
+        A key of ORDERS.
 
     Returns
     -------
@@ -162,12 +161,12 @@ def list_clients(
         .where(client_scores.c.scoring_id == scoring_id)
         .order_by(*ORDERS[order])
     )
-    found = with_search(query, search, band).limit(limit).offset(offset)
-    return [dict(row) for row in connection.execute(found).mappings()]
+    page = with_search(query, search, band).limit(limit).offset(offset)
+    return all_rows(connection, page)
 
 
 def history_of_client(connection: Connection, client: str, limit: int) -> list[Row]:
-    """List the scores of one client with their scorings, newest first."""
+    """List the scores of a client with their scorings, newest first."""
     query = (
         sa.select(
             client_scores,
@@ -180,7 +179,7 @@ def history_of_client(connection: Connection, client: str, limit: int) -> list[R
         .where(client_scores.c.client == client)
         .order_by(client_scores.c.id.desc())
     )
-    return [dict(row) for row in connection.execute(query.limit(limit)).mappings()]
+    return all_rows(connection, query.limit(limit))
 
 
 def count_bands(connection: Connection, scoring_id: int) -> dict[str, int]:
@@ -194,10 +193,10 @@ def count_bands(connection: Connection, scoring_id: int) -> dict[str, int]:
 
 
 def forget_old_scores(connection: Connection, n_kept: int) -> int:
-    """Forget scores before the last so many scorings, and count them.
+    """Delete the scores before the newest scorings, and return their number.
 
-    The last score of a client always stays: its outcome may come later. Scorings and models that
-    no score needs any more go with them.
+    The last score of a client stays, since the outcome may come later. Scorings and models without
+    a remaining score are deleted as well.
     """
     newest = sa.select(scorings.c.id).order_by(scorings.c.id.desc()).offset(n_kept).limit(1)
     oldest_id = connection.execute(newest).scalar()

@@ -1,4 +1,4 @@
-"""Opens the records, in SQLite or PostgreSQL, and brings their tables up to date."""
+"""Opens the records in SQLite or PostgreSQL, and migrates their tables."""
 
 import logging
 import os
@@ -15,28 +15,28 @@ from scripts.core.errors import NotMadeYetError, PipelineError, RecordsError
 from scripts.records import tables
 
 WAIT_S = 30.0
-# In the transactions of one schema; another number than a program beside ours would choose.
+# Arbitrary number against a clash with locks of other programs in the same database.
 ADVISORY_LOCK = 0x41445241
 LIBRARIES = frozenset({"sqlalchemy", "alembic"})
 
 log = logging.getLogger(__name__)
 
 
-def describe(url: sa.URL) -> str:
-    """Name a database in a message, without user and password."""
+def describe_url(url: sa.URL) -> str:
+    """Return the host and name of a database for messages, without user and password."""
     place = url.database or ""
     return place if url.get_backend_name() == "sqlite" else f"{url.host or 'localhost'}/{place}"
 
 
-def what_helps(url: sa.URL) -> str:
-    """Say what to do when the records cannot be used."""
+def suggest_remedy(url: sa.URL) -> str:
+    """Return the advice for unusable records."""
     if url.get_backend_name() == "sqlite":
         return "If the file is damaged, move it away: the next run starts a new one"
     return "Check that the server runs, and database_url or ADRAS_DATABASE_URL"
 
 
-def is_of_the_library(error: Exception) -> bool:
-    """Return whether an error was raised within SQLAlchemy or Alembic, not by whoever asks."""
+def is_library_error(error: Exception) -> bool:
+    """Return whether an error was raised inside SQLAlchemy or Alembic."""
     frames = traceback.walk_tb(error.__traceback__)
     names = (str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in frames)
     return not LIBRARIES.isdisjoint(names)
@@ -44,28 +44,28 @@ def is_of_the_library(error: Exception) -> bool:
 
 @contextmanager
 def as_records_error(url: sa.URL) -> Iterator[None]:
-    """Turn every error of the library into the one that the programs expect.
+    """Convert errors of the database library to RecordsError.
 
-    Damaged records raise more than the library's own errors: text that is no UTF-8, a date or JSON
-    that is none, a number out of range. A bug of whoever asks stays as it is.
+    Damaged records also raise errors of Python, for invalid UTF-8, dates, JSON or numbers. An
+    error of the caller is raised unchanged.
     """
     try:
         yield
     except PipelineError:
         raise
     except Exception as error:
-        # Any class: what a damaged value raises depends on the column that holds it.
-        if not is_of_the_library(error):
+        # Any class, because the error of a damaged value depends on its column.
+        if not is_library_error(error):
             raise
         cause = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
         raise RecordsError(
-            f"The records in {describe(url)} cannot be used: {cause[0]}. {what_helps(url)};"
+            f"The records in {describe_url(url)} cannot be used: {cause[0]}. {suggest_remedy(url)};"
             " production is not touched."
         ) from error
 
 
 def parse_url(database_url: str) -> sa.URL:
-    """Read a database_url; one that cannot be right is refused without being shown."""
+    """Parse a database_url. An invalid URL is not shown, since it may hold a password."""
     try:
         url = sa.make_url(database_url)
         driver = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
@@ -91,21 +91,21 @@ def parse_url(database_url: str) -> sa.URL:
 
 
 def listen_sqlite(engine: Engine, wait_s: float) -> None:
-    """Make SQLite's connections wait for others, and begin as this module says."""
+    """Set the waiting time, durability and start of transactions of SQLite connections."""
 
     def prepare(connection: DBAPIConnection, _record: object) -> None:
-        # The transactions are SQLAlchemy's, and begun below.
+        # SQLAlchemy controls the transactions, and `begin` below starts them.
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {int(wait_s * 1000)}")
         cursor.execute("PRAGMA foreign_keys = ON")
-        # The rollback journal, SQLite's default, is kept: the write-ahead log of libraries
-        # before 3.51.3 can lose a commit. EXTRA makes the end of a journal durable, too.
+        # The rollback journal, SQLite's default, stays, because the write-ahead log of libraries
+        # before 3.51.3 can lose a commit. EXTRA also makes the removal of a journal durable.
         cursor.execute("PRAGMA synchronous = EXTRA")
         cursor.close()
 
     def begin(connection: Connection) -> None:
-        # A deferred begin, the default, loses updates between two writers.
+        # A deferred begin, the default, loses updates of two concurrent writers.
         writes = connection.get_execution_options().get("writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -114,7 +114,7 @@ def listen_sqlite(engine: Engine, wait_s: float) -> None:
 
 
 def listen_postgresql(engine: Engine, wait_s: float) -> None:
-    """Let PostgreSQL's writing transactions follow one another, as SQLite's do."""
+    """Serialise the writing transactions of PostgreSQL, like those of SQLite."""
 
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(wait_s * 1000)}")
@@ -127,7 +127,7 @@ def listen_postgresql(engine: Engine, wait_s: float) -> None:
 
 
 def make_engine(database_url: str, wait_s: float) -> Engine:
-    """Make an engine whose connections wait so long for other writers."""
+    """Return an engine with a waiting time of its connections for writers."""
     url = parse_url(database_url)
     if url.get_backend_name() == "sqlite":
         engine = sa.create_engine(url, poolclass=sa.NullPool)
@@ -140,7 +140,7 @@ def make_engine(database_url: str, wait_s: float) -> Engine:
 
 
 def read_version(connection: Connection) -> str | None:
-    """Read which version the tables have; None before they had versions."""
+    """Return the version of the tables, or None for tables without a version."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
@@ -148,29 +148,28 @@ def read_version(connection: Connection) -> str | None:
 
 
 def no_records(url: sa.URL) -> NotMadeYetError:
-    """Make the error that says that there is nothing to ask yet."""
+    """Return the error about missing records."""
     return NotMadeYetError(
-        f"There are no records in {describe(url)} yet; run python -m scripts.fullprocess first."
+        f"There are no records in {describe_url(url)} yet; run python -m scripts.fullprocess first."
     )
 
 
 def upgrade_tables(engine: Engine, *, may_change: bool) -> None:
-    """Make the tables, or change them to what the programs expect; mostly there is nothing to do.
+    """Create or migrate the tables, unless up to date.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
-        Of the records.
+        Engine of the records.
     may_change : bool
-        Whether tables may be made or changed.
+        Whether tables may be created or changed.
 
     Raises
     ------
     NotMadeYetError
-        If there are no records, and none may be made.
+        If there are no records, and `may_change` is false.
     RecordsError
-        If the records were made by a newer version of the programs, or by an older one and may
-        not be changed.
+        If the records have a newer version, or an older version and `may_change` is false.
     """
     with reading(engine) as connection:
         version = read_version(connection)
@@ -180,33 +179,33 @@ def upgrade_tables(engine: Engine, *, may_change: bool) -> None:
         raise no_records(engine.url)
     if version is not None and version > tables.VERSION:
         raise RecordsError(
-            f"The records in {describe(engine.url)} have version {version} and these programs know"
-            f" {tables.VERSION}; use the newer programs, or restore a backup made before them."
+            f"The records in {describe_url(engine.url)} have version {version} and these programs"
+            f" know {tables.VERSION}; use the newer programs, or restore a backup made before them."
         )
     if not may_change:
         raise RecordsError(
-            f"The records in {describe(engine.url)} have version {version} and these programs know"
-            f" {tables.VERSION}; the next run brings them up to date."
+            f"The records in {describe_url(engine.url)} have version {version} and these programs"
+            f" know {tables.VERSION}; the next run brings them up to date."
         )
-    # Imported when there is work: a run with nothing new must not pay for Alembic.
+    # Imported only for a migration, because Alembic would slow down a run with nothing new.
     from scripts.records import migrations  # noqa: PLC0415
 
     with writing(engine) as connection:
-        # Asked again, now that nobody else writes.
+        # Read again, because the transaction now excludes concurrent writers.
         version = read_version(connection)
         if version != tables.VERSION:
             is_old = version is None and sa.inspect(connection).has_table("runs")
             migrations.upgrade(connection, made_before_versions=is_old)
             log.info(
                 "Brought the records in %s from version %s to %s.",
-                describe(engine.url), version or ("0001" if is_old else "none"), tables.VERSION,
+                describe_url(engine.url), version or ("0001" if is_old else "none"), tables.VERSION,
             )  # fmt: skip
 
 
-def close_to_others(path: Path) -> None:
-    """Make a file that earlier versions left open to every account this account's only.
+def restrict_to_owner(path: Path) -> None:
+    """Close a database file of an earlier version to other accounts.
 
-    SQLite gives its journal the mode of the database.
+    SQLite creates the journal with the mode of the database.
     """
     status = path.stat()
     if status.st_mode & 0o077 and status.st_uid == os.geteuid():
@@ -217,17 +216,16 @@ def close_to_others(path: Path) -> None:
 def open_records(
     database_url: str, *, wait_s: float = WAIT_S, may_change: bool = True
 ) -> Iterator[Engine]:
-    """Open the records, bringing their tables up to date, and close them at the end.
+    """Open the records with up-to-date tables, and close the engine at the end.
 
     Parameters
     ----------
     database_url : str
-        As SQLAlchemy spells it, of SQLite or PostgreSQL.
+        SQLAlchemy's URL of SQLite or PostgreSQL.
     wait_s : float
-        How long to wait for another writer.
+        Waiting time for another writer.
     may_change : bool
-        Whether the records may be made if they are missing, and changed if they are old; not
-        for those who only ask.
+        Whether missing records may be created and old tables migrated; false for a reader.
 
     Yields
     ------
@@ -237,21 +235,21 @@ def open_records(
     Raises
     ------
     NotMadeYetError
-        If there are no records, and none may be made.
+        If there are no records, and `may_change` is false.
     RecordsError
-        If the database cannot be opened, or is none.
+        If the database cannot be opened, or the file is no database.
     """
     engine = make_engine(database_url, wait_s)
     if engine.dialect.name == "sqlite":
         path = Path(str(engine.url.database))
         if not may_change and not path.exists():
-            # SQLite would make the file by opening it.
+            # SQLite would create the file.
             raise no_records(engine.url)
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
         upgrade_tables(engine, may_change=may_change)
         if may_change and engine.dialect.name == "sqlite":
-            close_to_others(path)
+            restrict_to_owner(path)
         yield engine
     finally:
         engine.dispose()
@@ -259,7 +257,7 @@ def open_records(
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction that nobody else's writing interrupts; an error rolls it back."""
+    """Open an exclusive transaction for writing, with a rollback after an error."""
     with (
         as_records_error(engine.url),
         engine.execution_options(writes=True).begin() as connection,
@@ -269,6 +267,6 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction that only asks, and keeps no other reader waiting."""
+    """Open a transaction for reading, without a lock against readers."""
     with as_records_error(engine.url), engine.begin() as connection:
         yield connection

@@ -1,7 +1,4 @@
-"""Copies and restores the records, and takes over a history that was kept in text files.
-
-Reads what an installation left that kept its history in text files only.
-"""
+"""Backs up and restores the records, and imports the history of an installation without records."""
 
 import logging
 import os
@@ -30,16 +27,31 @@ from scripts.records.tables import FileRole, Status
 TRIGGER = "import"
 UNDATED = "undated"
 MAX_STAMP = 32
-# The parameters of a PostgreSQL address that hold passwords.
+# Parameters of a PostgreSQL URL with passwords.
 SECRETS = frozenset({"password", "sslpassword"})
+
+# The date in a file name: a stamp, 20240131, 2024-01-31 or 2024_01_31, with or without a time.
+DATE = re.compile(
+    r"(\d{4})[-_.]?(\d{2})[-_.]?(\d{2})(?:[T _.-]*(\d{2})[:_.-]?(\d{2})(?:[:_.-]?(\d{2}))?)?"
+)
+NAMES = {
+    "dataset": re.compile(r"finaldata.*\.csv"),
+    "ingested": re.compile(r"ingestedfiles.*\.txt"),
+    "score": re.compile(r"latestscore.*\.txt"),
+    "pickle": re.compile(r"trainedmodel.*\.pkl"),
+    "model": re.compile(r"model_.*\.json"),
+}
+# Does not match the 1 in "F1: 0.57".
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
+MAX_TEXT_BYTES = 2**20
 
 log = logging.getLogger(__name__)
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """Copy a SQLite file by SQLite's own means, and check the copy; writers wait meanwhile."""
+    """Copy a SQLite file with SQLite's backup function and check the copy, while writers wait."""
     try:
-        # mode=rw, not the usual rwc: an original that has vanished must not be made anew, empty.
+        # mode=rw instead of the usual rwc, which would create an empty file for a missing original.
         with (
             closing(
                 sqlite3.connect(f"{source.as_uri()}?mode=rw", uri=True, timeout=database.WAIT_S)
@@ -47,55 +59,55 @@ def copy_sqlite(source: Path, target: Path) -> None:
             closing(sqlite3.connect(target)) as copy,
         ):
             original.backup(copy)
-            (found,) = copy.execute("PRAGMA integrity_check").fetchone()
+            (result,) = copy.execute("PRAGMA integrity_check").fetchone()
             has_runs = copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
     except (sqlite3.Error, UnicodeDecodeError, MemoryError) as error:
-        # Damage also shows as names that are no UTF-8, or as lengths that fit into no memory.
+        # A damaged file may also contain invalid UTF-8, or lengths beyond the memory.
         raise RecordsError(f"{source} cannot be copied: {error}.") from error
-    if found != "ok" or has_runs is None:
-        what = "has no runs" if found == "ok" else f"is damaged: {found}"
-        raise RecordsError(f"{source} {what}; it was not copied.")
+    if result != "ok" or has_runs is None:
+        fault = "has no runs" if result == "ok" else f"is damaged: {result}"
+        raise RecordsError(f"{source} {fault}; it was not copied.")
 
 
 def render_address(url: sa.URL) -> str:
-    """Return the address of a PostgreSQL database without any password, as pg_dump takes it."""
+    """Return the URL of a PostgreSQL database for pg_dump, without passwords."""
     query = {name: value for name, value in url.query.items() if name not in SECRETS}
-    # Not url.set(password=None), which leaves the password where it is.
+    # url.set(password=None) would keep the password.
     bare = sa.URL.create("postgresql", url.username, None, url.host, url.port, url.database, query)
     return bare.render_as_string(hide_password=False)
 
 
 def write_secrets(url: sa.URL, folder: Path) -> dict[str, str]:
-    """Write the passwords of an address into files; return the variables that name the files.
+    """Write the passwords of a URL into files, and return environment variables with their paths.
 
     Parameters
     ----------
     url : sqlalchemy.URL
-        Its passwords stand beside the user or in the query.
+        A URL with passwords beside the user or in the query.
     folder : Path
-        A folder that only this account can enter.
+        A folder closed to other accounts.
 
     Returns
     -------
     dict of str to str
-        For the environment of PostgreSQL's programs. Every user of the machine can see the
-        arguments of a program.
+        For the environment of PostgreSQL's programs. Passwords in arguments would be visible to
+        every user of the machine.
     """
     query = {name: url.query[name] for name in SECRETS & url.query.keys()}
-    found = {name: text if isinstance(text, str) else text[-1] for name, text in query.items()}
+    secrets = {name: text if isinstance(text, str) else text[-1] for name, text in query.items()}
     if url.password is not None:
-        # The password in the query counts, as for libpq.
-        found = {"password": str(url.password)} | found
+        # The password in the query takes precedence, as in libpq.
+        secrets = {"password": str(url.password)} | secrets
     variables = {}
-    if "password" in found:
-        escaped = found["password"].replace("\\", "\\\\").replace(":", "\\:")
+    if "password" in secrets:
+        escaped = secrets["password"].replace("\\", "\\\\").replace(":", "\\:")
         path = files.write_whole(folder / "passwords", f"*:*:*:*:{escaped}\n")
         path.chmod(0o600)
         variables["PGPASSFILE"] = str(path)
-    if "sslpassword" in found:
-        # The password of a certificate's key has no variable of its own, only a service.
+    if "sslpassword" in secrets:
+        # The password of a certificate's key has no environment variable, only a service file.
         path = files.write_whole(
-            folder / "services", f"[adras]\nsslpassword={found['sslpassword']}\n"
+            folder / "services", f"[adras]\nsslpassword={secrets['sslpassword']}\n"
         )
         path.chmod(0o600)
         variables |= {"PGSERVICEFILE": str(path), "PGSERVICE": "adras"}
@@ -103,14 +115,14 @@ def write_secrets(url: sa.URL, folder: Path) -> dict[str, str]:
 
 
 def dump_postgresql(url: sa.URL, target: Path) -> None:
-    """Let pg_dump copy a PostgreSQL database in its custom format, for pg_restore."""
+    """Copy a PostgreSQL database with pg_dump, in the custom format for pg_restore."""
     program = shutil.which("pg_dump")
     if program is None:
         raise RecordsError("pg_dump is not there; install PostgreSQL's client programs.")
     command = [program, "--format=custom", f"--file={target}", f"--dbname={render_address(url)}"]
     with tempfile.TemporaryDirectory(prefix="adras-secrets-") as folder:
-        done = subprocess.run(
-            # A server that wants a password that is not there must not ask for one.
+        process = subprocess.run(
+            # pg_dump must not prompt for a missing password.
             [*command, "--no-password"],
             env={**os.environ, **write_secrets(url, Path(folder))},
             stdin=subprocess.DEVNULL,
@@ -119,13 +131,13 @@ def dump_postgresql(url: sa.URL, target: Path) -> None:
             errors="replace",
             check=False,
         )
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise RecordsError(f"pg_dump ended with exit code {done.returncode}: {said}")
+    if process.returncode:
+        message = (process.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise RecordsError(f"pg_dump ended with exit code {process.returncode}: {message}")
 
 
 def backup(config: Config, *, path: Path) -> Path:
-    """Copy the records as they are at one moment, while runs go on, to a file not there yet."""
+    """Copy the records to a new file, without a stop of the runs, and return its path."""
     if path.exists():
         raise RecordsError(f"{path} is there already; name a new file.")
     url = database.parse_url(config.database_url)
@@ -145,12 +157,12 @@ def backup(config: Config, *, path: Path) -> Path:
         files.sync_folder(path.absolute().parent)
     finally:
         temporary.unlink(missing_ok=True)
-    log.info("Copied the records in %s to %s.", database.describe(url), path)
+    log.info("Copied the records in %s to %s.", database.describe_url(url), path)
     return path
 
 
 def restore(config: Config, *, path: Path) -> None:
-    """Put a copy of the records in the place of the present ones, which are kept beside."""
+    """Replace the records by a backup, and keep the present records beside."""
     url = database.parse_url(config.database_url)
     if url.get_backend_name() != "sqlite":
         raise RecordsError(
@@ -159,27 +171,27 @@ def restore(config: Config, *, path: Path) -> None:
         )
     if not path.is_file():
         raise NotMadeYetError(f"There is no copy {path}.")
-    place = Path(str(url.database))
-    temporary = place.with_name(f".{place.name}{files.TEMPORARY_SUFFIX}")
+    target = Path(str(url.database))
+    temporary = target.with_name(f".{target.name}{files.TEMPORARY_SUFFIX}")
     temporary.unlink(missing_ok=True)
     try:
         copy_sqlite(path.absolute(), temporary)
         files.sync_file(temporary)
         stamp = datetime.now(UTC).strftime(artifacts.STAMP_FORMAT)
-        # The journal first: beside the restored file it would be taken for that file's own.
-        for old in (place.with_name(f"{place.name}-journal"), place):
+        # The journal first, because SQLite would apply the journal to the restored file.
+        for old in (target.with_name(f"{target.name}-journal"), target):
             if old.exists():
                 old.rename(old.with_name(f"{old.name}.before-{stamp}"))
-        temporary.replace(place)
-        files.sync_folder(place.parent)
+        temporary.replace(target)
+        files.sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
-    log.info("Restored the records in %s from %s.", place, path)
+    log.info("Restored the records in %s from %s.", target, path)
 
 
 @dataclass
 class LegacyRun:
-    """What one run of such an installation left: its moment, and its files by kind."""
+    """Run of an installation without records, with its date and files by kind."""
 
     stamp: str
     at: datetime
@@ -189,7 +201,7 @@ class LegacyRun:
 
     @property
     def n_rows(self) -> int | None:
-        """Count the rows of its dataset, if that is still there."""
+        """Return the number of rows of the dataset, or None for a missing dataset."""
         path = self.files.get("dataset")
         if path is None:
             return None
@@ -197,175 +209,161 @@ class LegacyRun:
             return max(0, sum(1 for line in handle if line.strip()) - 1)
 
 
-def describe_model(found: LegacyRun) -> dict[str, Any]:
-    """Say what is known of a model that was not recorded; nothing is unpickled."""
-    facts: dict[str, Any] = {"f1": found.f1, "n_rows": found.n_rows}
-    if "dataset" in found.files:
-        facts["dataset_sha256"] = files.digest_file(found.files["dataset"])
-    if "model" in found.files:
-        try:
-            spelled = msgspec.json.decode(found.files["model"].read_bytes(), type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            log.warning(
-                "%s is damaged (%s); what it says is left out.", found.files["model"], error
-            )
-            return facts
-        settings, threshold = spelled.get("settings"), spelled.get("threshold")
-        facts["settings"] = settings if isinstance(settings, dict) else None
-        facts["threshold"] = threshold if isinstance(threshold, int | float) else None
-    return facts
-
-
-def describe_files(found: LegacyRun) -> list[dict[str, Any]]:
-    """Say which files a run ingested; how they looked is no longer known."""
-    unknown = {"sha256": "", "n_bytes": 0, "n_rows": None, "n_rejected": None, "refused": None}
-    return [{"role": FileRole.INPUT, "path": name, **unknown} for name in found.ingested]
-
-
-def import_run(connection: Connection, found: LegacyRun, run_id: int, folder: Path) -> None:
-    """Record one run of the past."""
-    stamp = found.stamp[:MAX_STAMP] or UNDATED
-    runs.record_past_run(
-        connection,
-        run_id,
-        started_at=found.at,
-        ended_at=found.at,
-        trigger=TRIGGER,
-        status=Status.FINISHED,
-        reason=f"taken over from {folder}",
-        stamp=stamp,
-        candidate_f1=found.f1,
-    )
-    runs.record_files(connection, run_id, describe_files(found))
-    if found.files.keys() & {"score", "pickle", "model"}:
-        runs.record_model(connection, run_id, stamp=stamp, **describe_model(found))
-
-
-def import_legacy(config: Config, *, folder: Path) -> int:
-    """Take over the history of an installation that has only dated text files; count its runs."""
-    found = read_runs(folder)
-    with (
-        database.open_records(config.database_url) as engine,
-        database.writing(engine) as connection,
-    ):
-        known = runs.past_stamps(connection, TRIGGER)
-        fresh = [run for run in found if (run.stamp[:MAX_STAMP] or UNDATED) not in known]
-        # What is past comes before what is recorded, whenever it is taken over.
-        first_id = runs.lowest_run_id(connection) - len(fresh)
-        for run_id, run in enumerate(fresh, first_id):
-            import_run(connection, run, run_id, folder)
-    log.info(
-        "Took over %d runs from %s; %d were known.", len(fresh), folder, len(found) - len(fresh)
-    )
-    return len(fresh)
-
-
-# The date in a name: our stamp, 20240131, 2024-01-31 or 2024_01_31, with or without a time of day
-# behind it.
-DATE = re.compile(
-    r"(\d{4})[-_.]?(\d{2})[-_.]?(\d{2})(?:[T _.-]*(\d{2})[:_.-]?(\d{2})(?:[:_.-]?(\d{2}))?)?"
-)
-NAMES = {
-    "dataset": re.compile(r"finaldata.*\.csv"),
-    "ingested": re.compile(r"ingestedfiles.*\.txt"),
-    "score": re.compile(r"latestscore.*\.txt"),
-    "pickle": re.compile(r"trainedmodel.*\.pkl"),
-    "model": re.compile(r"model_.*\.json"),
-}
-# Not the 1 of "F1: 0.57".
-NUMBER = re.compile(r"(?<![\w.])[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
-MAX_TEXT_BYTES = 2**20
-
-
-def moment_of(path: Path) -> datetime:
-    """Read the date in a name; a file without one is as old as its last change."""
-    changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    found = DATE.search(path.stem)
-    if not found:
-        return changed
+def file_date(path: Path) -> datetime:
+    """Return the date in a file name, or else the time of the last change."""
+    changed_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    match = DATE.search(path.stem)
+    if not match:
+        return changed_at
     try:
         # The six groups are the six parts of a moment.
-        return datetime(*(int(part) for part in found.groups(default="0")), tzinfo=UTC)  # type: ignore[misc, arg-type]
+        return datetime(*(int(part) for part in match.groups(default="0")), tzinfo=UTC)  # type: ignore[misc, arg-type]
     except ValueError:
-        return changed
+        return changed_at
 
 
-def kind_of(path: Path) -> str | None:
-    """Say which of the known files a path is, by its name."""
+def file_kind(path: Path) -> str | None:
+    """Return the kind of a file by its name, or None for an unknown name."""
     return next((kind for kind, name in NAMES.items() if name.fullmatch(path.name)), None)
 
 
-def stamp_of(path: Path) -> str:
-    """Name the run a file belongs to: the date in its name as it stands there, or nothing."""
-    found = DATE.search(path.stem)
-    return path.stem[found.start() :] if found else ""
+def file_stamp(path: Path) -> str:
+    """Return the end of a file name from its date, as the stamp of the run, or ""."""
+    match = DATE.search(path.stem)
+    return path.stem[match.start() :] if match else ""
 
 
 def read_text(path: Path) -> str:
-    """Read a small text file, whatever bytes are in it."""
+    """Return the beginning of a text file, with a replacement for invalid UTF-8."""
     with path.open("rb") as handle:
         return handle.read(MAX_TEXT_BYTES).decode("utf-8", "replace")
 
 
 def read_f1(path: Path) -> float | None:
-    """Read the first number of a score's file; None if it has none that could be an F1."""
-    found = NUMBER.search(read_text(path))
-    f1 = float(found.group()) if found else None
+    """Return the first number in a score file, or None if no number from 0 to 1."""
+    match = NUMBER.search(read_text(path))
+    f1 = float(match.group()) if match else None
     if f1 is None or not 0 <= f1 <= 1:
-        log.warning("%s has no F1 between 0 and 1; its run is taken over without.", path)
+        log.warning("%s has no F1 between 0 and 1; its run is imported without F1.", path)
         return None
     return f1
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Read names of files, one a line; also those of a list as Python prints it."""
+    """Return the file names in a text file, by line or in the format of a Python list."""
     lines = (line.strip().strip("[],'\"") for line in re.split(r"[\n,]", read_text(path)))
     return tuple(line for line in lines if line.strip("[]'\" "))
 
 
 def find_files(folder: Path) -> Iterator[Path]:
-    """List the known files in a folder and below it, except in releases of our own."""
+    """Iterate over the files below a folder, except for folders of releases."""
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder; name the one of the old installation.")
+        raise DatasetError(
+            f"{folder} is not a folder; expected the folder of the old installation."
+        )
     for path in sorted(folder.rglob("*")):
         if artifacts.RELEASES not in path.parts and not path.is_symlink() and path.is_file():
             yield path
 
 
 def read_runs(folder: Path) -> list[LegacyRun]:
-    """Read the runs that an installation left, oldest first.
+    """Return the runs of an installation without records, oldest first.
 
     Parameters
     ----------
     folder : Path
-        Searched with the folders below it.
+        The folder to search, including its subfolders.
 
     Returns
     -------
     list of LegacyRun
-        One per date in the names of the files; the files without a date are one run more, as old
-        as the oldest of them. Nothing is unpickled.
+        A run per date in the file names. The files without a date form another run, as old as the
+        oldest of these files. No pickle is loaded.
 
     Raises
     ------
     DatasetError
-        If the folder is none, or has none of the known files.
+        If the path is no folder, or the folder has no known file.
     """
-    runs: dict[str, LegacyRun] = {}
+    by_stamp: dict[str, LegacyRun] = {}
     for path in find_files(folder):
-        kind = kind_of(path)
+        kind = file_kind(path)
         if kind is None:
             continue
-        stamp, at = stamp_of(path), moment_of(path)
-        run = runs.setdefault(stamp, LegacyRun(stamp, at))
+        stamp, at = file_stamp(path), file_date(path)
+        run = by_stamp.setdefault(stamp, LegacyRun(stamp, at))
         run.at = min(run.at, at)
-        # Of copies, as in a folder of practice models and one of production, the first counts.
+        # The first copy counts, for example of a model in two folders.
         run.files.setdefault(kind, path)
-    for run in runs.values():
+    for run in by_stamp.values():
         run.f1 = read_f1(run.files["score"]) if "score" in run.files else None
         run.ingested = read_names(run.files["ingested"]) if "ingested" in run.files else ()
-    if not runs:
+    if not by_stamp:
         raise DatasetError(
             f"{folder} has no finaldata, ingestedfiles, latestscore or trainedmodel file."
         )
-    return sorted(runs.values(), key=lambda run: (run.at, run.stamp))
+    return sorted(by_stamp.values(), key=lambda run: (run.at, run.stamp))
+
+
+def describe_model(run: LegacyRun) -> dict[str, Any]:
+    """Return the facts for the record of a model, without loading a pickle."""
+    facts: dict[str, Any] = {"f1": run.f1, "n_rows": run.n_rows}
+    if "dataset" in run.files:
+        facts["dataset_sha256"] = files.digest_file(run.files["dataset"])
+    if "model" in run.files:
+        try:
+            model = msgspec.json.decode(run.files["model"].read_bytes(), type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            log.warning("%s is damaged (%s); its content is left out.", run.files["model"], error)
+            return facts
+        settings, threshold = model.get("settings"), model.get("threshold")
+        facts["settings"] = settings if isinstance(settings, dict) else None
+        facts["threshold"] = threshold if isinstance(threshold, int | float) else None
+    return facts
+
+
+def describe_files(run: LegacyRun) -> list[dict[str, Any]]:
+    """Return the rows for the records of ingested files, with unknown content."""
+    unknown = {"sha256": "", "n_bytes": 0, "n_rows": None, "n_rejected": None, "refused": None}
+    return [{"role": FileRole.INPUT, "path": name, **unknown} for name in run.ingested]
+
+
+def import_run(connection: Connection, run: LegacyRun, run_id: int, folder: Path) -> None:
+    """Record a run of an installation without records."""
+    stamp = run.stamp[:MAX_STAMP] or UNDATED
+    runs.record_past_run(
+        connection,
+        run_id,
+        started_at=run.at,
+        ended_at=run.at,
+        trigger=TRIGGER,
+        status=Status.FINISHED,
+        reason=f"taken over from {folder}",
+        stamp=stamp,
+        candidate_f1=run.f1,
+    )
+    runs.record_files(connection, run_id, describe_files(run))
+    if run.files.keys() & {"score", "pickle", "model"}:
+        runs.record_model(connection, run_id, stamp=stamp, **describe_model(run))
+
+
+def import_legacy(config: Config, *, folder: Path) -> int:
+    """Import the history of an installation without records, and return the number of runs."""
+    legacy_runs = read_runs(folder)
+    with (
+        database.open_records(config.database_url) as engine,
+        database.writing(engine) as connection,
+    ):
+        known = runs.past_stamps(connection, TRIGGER)
+        fresh = [run for run in legacy_runs if (run.stamp[:MAX_STAMP] or UNDATED) not in known]
+        # Imported runs get ids below those of recorded runs.
+        first_id = runs.lowest_run_id(connection) - len(fresh)
+        for run_id, run in enumerate(fresh, first_id):
+            import_run(connection, run, run_id, folder)
+    log.info(
+        "Imported %d runs from %s; %d were known.",
+        len(fresh),
+        folder,
+        len(legacy_runs) - len(fresh),
+    )
+    return len(fresh)

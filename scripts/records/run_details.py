@@ -1,7 +1,4 @@
-"""All that the records hold of one run, and of the data over the runs.
-
-What the records tell the pictures and the report: measurements over the runs.
-"""
+"""Queries for pages and reports: details of a run, measurements over the runs, release history."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,82 +8,22 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scripts.records import alert_states
-from scripts.records import runs as records_runs
-from scripts.records.runs import Row, newest_rows
-from scripts.records.tables import (
-    RowsOf,
-    column_statistics,
-    decisions,
-    deployments,
-    models,
-    production_scores,
-    runs,
-)
+from scripts.records import alert_states, runs, tables
+from scripts.records.runs import Row
+from scripts.records.tables import RowsOf
 
 N_DEPLOYMENTS = 5
-
-
-def first(rows: Sequence[Row]) -> Row | None:
-    """Give the first of some rows, if there is one."""
-    return rows[0] if rows else None
-
-
-def find_story(connection: Connection, run_id: int) -> dict[str, Any] | None:
-    """Find all of one run; None if there was no such run.
-
-    Parameters
-    ----------
-    connection : sqlalchemy.Connection
-        A transaction that reads.
-    run_id : int
-        Its number.
-
-    Returns
-    -------
-    dict or None
-        The run, its files, model, decision, deployments and the columns of its dataset.
-    """
-    run = records_runs.find_run(connection, run_id)
-    if run is None:
-        return None
-    return {
-        "run": run,
-        "files": records_runs.files_of_run(connection, run_id),
-        "model": first(newest_rows(connection, models, 1, run_id=run_id)),
-        "decision": first(newest_rows(connection, decisions, 1, run_id=run_id)),
-        "deployments": newest_rows(connection, deployments, N_DEPLOYMENTS, run_id=run_id),
-        "columns": records_runs.column_statistics_of_run(connection, run_id),
-    }
-
-
-def last_described_run(connection: Connection) -> int | None:
-    """Find the last run whose dataset is described column by column."""
-    return connection.execute(sa.select(sa.func.max(column_statistics.c.run_id))).scalar()
-
-
-def decided_models(connection: Connection, limit: int) -> list[Row]:
-    """List the last models with the time of their run and what was decided, newest first."""
-    query = (
-        sa.select(models, runs.c.started_at, decisions.c.answer)
-        .join(runs, runs.c.id == models.c.run_id)
-        .outerjoin(decisions, decisions.c.run_id == models.c.run_id)
-        .order_by(models.c.id.desc())
-    )
-    return [dict(row) for row in connection.execute(query.limit(limit)).mappings()]
-
-
-# More than so many points of a line are no longer told apart.
+# A chart cannot show more points of a line.
 N_SCORES = 300
 N_DATASETS = 100
 N_RUNS = 20
-# Far enough back to find how what serves came to serve.
-N_LOOKED_AT = 500
+# Number of decisions and deployments in the search for those of the serving release.
+N_SEARCHED = 500
 
 
 @dataclass(frozen=True)
 class MeasurementHistory:
-    """Measurements of the runs, oldest first; each row knows when its run started."""
+    """Measurements of the runs with the start of each run, oldest first."""
 
     scores: Sequence[Row] = ()
     candidates: Sequence[Row] = ()
@@ -94,12 +31,12 @@ class MeasurementHistory:
     columns: Sequence[Row] = ()
 
 
-NOTHING = MeasurementHistory()
+NO_MEASUREMENTS = MeasurementHistory()
 
 
 @dataclass(frozen=True)
 class ReleaseHistory:
-    """How the model in production came to serve, and what happened last, newest first."""
+    """Deployment and decision behind the serving release, and the last runs, newest first."""
 
     deployment: Row | None = None
     decision: Row | None = None
@@ -110,81 +47,126 @@ class ReleaseHistory:
     states: Sequence[Row] = ()
 
 
-NO_STORY = ReleaseHistory()
+NO_RELEASE_HISTORY = ReleaseHistory()
 
 
-def of_runs(connection: Connection, table: sa.Table, limit: int) -> list[Row]:
-    """List the newest rows of a table that belong to runs, oldest first, with the runs' starts."""
-    query = sa.select(table, runs.c.started_at).join(runs, table.c.run_id == runs.c.id)
-    rows = connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
-    return [dict(row) for row in reversed(rows.all())]
-
-
-def newest_columns(connection: Connection, n_datasets: int) -> list[Row]:
-    """List the statistics of all columns of the newest datasets, oldest first."""
-    table = column_statistics
-    of_datasets = table.c.role == RowsOf.DATASET
-    newest = sa.select(table.c.run_id).where(of_datasets).distinct()
-    newest = newest.order_by(table.c.run_id.desc()).limit(n_datasets)
-    query = (
-        sa.select(table, runs.c.started_at)
-        .join(runs, table.c.run_id == runs.c.id)
-        .where(of_datasets, table.c.run_id.in_(newest))
-        .order_by(table.c.id)
-    )
-    return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def list_deployments(connection: Connection, since: datetime | None) -> list[Row]:
-    """List the deployments and rollbacks since a moment, oldest first."""
-    query = sa.select(deployments).order_by(deployments.c.id)
-    if since is not None:
-        query = query.where(deployments.c.at >= since)
-    return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def read(connection: Connection) -> MeasurementHistory:
-    """Read what the pictures show of the past."""
-    scores = of_runs(connection, production_scores, N_SCORES)
-    return MeasurementHistory(
-        scores=scores,
-        candidates=of_runs(connection, models, N_SCORES),
-        deployments=list_deployments(connection, scores[0]["started_at"] if scores else None),
-        columns=newest_columns(connection, N_DATASETS),
-    )
-
-
-def first_of(rows: Sequence[Row], **wanted: str) -> Row | None:
-    """Find the first row that has these values."""
-    return next((row for row in rows if wanted.items() <= dict(row).items()), None)
-
-
-def read_story(connection: Connection, release: str, model_stamp: str) -> ReleaseHistory:
-    """Read what a report tells of the release that serves and of the last runs.
+def find_run_details(connection: Connection, run_id: int) -> dict[str, Any] | None:
+    """Return the details of a run, or None for an unknown id.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
-        A transaction that reads.
+        A transaction for reading.
+    run_id : int
+        Id of the run.
+
+    Returns
+    -------
+    dict or None
+        The run, its files, model, decision, deployments and the columns of its dataset.
+    """
+    run = runs.find_run(connection, run_id)
+    if run is None:
+        return None
+    return {
+        "run": run,
+        "files": runs.files_of_run(connection, run_id),
+        "model": runs.newest_row(connection, tables.models, run_id=run_id),
+        "decision": runs.newest_row(connection, tables.decisions, run_id=run_id),
+        "deployments": runs.newest_rows(
+            connection, tables.deployments, N_DEPLOYMENTS, run_id=run_id
+        ),
+        "columns": runs.column_statistics_of_run(connection, run_id),
+    }
+
+
+def last_described_run(connection: Connection) -> int | None:
+    """Return the id of the last run with column statistics, or None."""
+    return connection.execute(sa.select(sa.func.max(tables.column_statistics.c.run_id))).scalar()
+
+
+def decided_models(connection: Connection, limit: int) -> list[Row]:
+    """List the last models with the start of their run and the decision, newest first."""
+    query = (
+        sa.select(tables.models, tables.runs.c.started_at, tables.decisions.c.answer)
+        .join(tables.runs, tables.runs.c.id == tables.models.c.run_id)
+        .outerjoin(tables.decisions, tables.decisions.c.run_id == tables.models.c.run_id)
+        .order_by(tables.models.c.id.desc())
+    )
+    return runs.all_rows(connection, query.limit(limit))
+
+
+def rows_with_start(connection: Connection, table: sa.Table, limit: int) -> list[Row]:
+    """List the newest rows of a table with the start of their run, oldest first."""
+    query = sa.select(table, tables.runs.c.started_at).join(
+        tables.runs, table.c.run_id == tables.runs.c.id
+    )
+    return runs.all_rows(connection, query.order_by(table.c.id.desc()).limit(limit))[::-1]
+
+
+def statistics_of_datasets(connection: Connection, n_datasets: int) -> list[Row]:
+    """List the column statistics of the newest datasets, oldest first."""
+    table = tables.column_statistics
+    of_datasets = table.c.role == RowsOf.DATASET
+    newest = sa.select(table.c.run_id).where(of_datasets).distinct()
+    newest = newest.order_by(table.c.run_id.desc()).limit(n_datasets)
+    query = (
+        sa.select(table, tables.runs.c.started_at)
+        .join(tables.runs, table.c.run_id == tables.runs.c.id)
+        .where(of_datasets, table.c.run_id.in_(newest))
+        .order_by(table.c.id)
+    )
+    return runs.all_rows(connection, query)
+
+
+def deployments_since(connection: Connection, since: datetime | None) -> list[Row]:
+    """List the deployments and rollbacks since a moment, oldest first."""
+    query = sa.select(tables.deployments).order_by(tables.deployments.c.id)
+    if since is not None:
+        query = query.where(tables.deployments.c.at >= since)
+    return runs.all_rows(connection, query)
+
+
+def read_measurements(connection: Connection) -> MeasurementHistory:
+    """Return the measurements for the charts."""
+    scores = rows_with_start(connection, tables.production_scores, N_SCORES)
+    return MeasurementHistory(
+        scores=scores,
+        candidates=rows_with_start(connection, tables.models, N_SCORES),
+        deployments=deployments_since(connection, scores[0]["started_at"] if scores else None),
+        columns=statistics_of_datasets(connection, N_DATASETS),
+    )
+
+
+def first_match(rows: Sequence[Row], **values: str) -> Row | None:
+    """Return the first row with given values, or None."""
+    return next((row for row in rows if values.items() <= dict(row).items()), None)
+
+
+def read_release_history(connection: Connection, release: str, model_stamp: str) -> ReleaseHistory:
+    """Return the history of a release and the last runs, for the report.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction for reading.
     release : str
-        What serves.
+        Name of the serving release.
     model_stamp : str
-        Its model.
+        Stamp of its model.
     """
     run_id = last_described_run(connection)
-    told = None if run_id is None else find_story(connection, run_id)
-    last = records_runs.latest_runs(connection, N_RUNS)
-    timed = [row for row in last if row["durations_s"] and "training" in row["durations_s"]]
+    details = None if run_id is None else find_run_details(connection, run_id)
+    last_runs = runs.latest_runs(connection, N_RUNS)
+    timed = [row for row in last_runs if row["durations_s"] and "training" in row["durations_s"]]
     return ReleaseHistory(
-        deployment=first_of(
-            records_runs.list_deployments(connection, N_LOOKED_AT), release=release
+        deployment=first_match(runs.list_deployments(connection, N_SEARCHED), release=release),
+        decision=first_match(
+            runs.list_decisions(connection, N_SEARCHED), candidate_stamp=model_stamp
         ),
-        decision=first_of(
-            records_runs.list_decisions(connection, N_LOOKED_AT), candidate_stamp=model_stamp
-        ),
-        files=() if told is None else told["files"],
-        columns=() if told is None else told["columns"],
+        files=() if details is None else details["files"],
+        columns=() if details is None else details["columns"],
         durations_s=timed[0]["durations_s"] if timed else None,
-        runs=last,
+        runs=last_runs,
         states=alert_states.list_states(connection),
     )

@@ -1,4 +1,4 @@
-"""The tables of the records."""
+"""Defines the tables of the records."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -6,12 +6,12 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
-# The revision of scripts/migrations that these tables are.
+# Revision of these tables in records/migrations.
 VERSION = "0005"
 
 
 class Status(StrEnum):
-    """How far a run came."""
+    """Status of a run."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -22,7 +22,7 @@ class Status(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a finished run decided."""
+    """Verdict of a finished run."""
 
     DEPLOYED = "deployed"
     HELD = "held"
@@ -32,38 +32,38 @@ class Verdict(StrEnum):
 
 
 class FileRole(StrEnum):
-    """What a run read a file for."""
+    """Purpose of a file in a run."""
 
     INPUT = "input"
     TEST = "test"
 
 
 class DeploymentKind(StrEnum):
-    """How a release came to serve."""
+    """Kind of a change of the serving release."""
 
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
 
 
 class RowsOf(StrEnum):
-    """Which rows statistics of columns are of."""
+    """Rows behind column statistics."""
 
     DATASET = "dataset"
     LIVE = "live"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC; SQLite forgets the zone, so it is added when reading."""
+    """A moment in UTC. SQLite loses the zone, so reading adds the zone again."""
 
     impl = sa.DateTime
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Store a moment as UTC without a zone."""
+        """Return a moment for storage, in UTC without a zone."""
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Give a moment back with its zone."""
+        """Return a stored moment with the zone."""
         return None if value is None else value.replace(tzinfo=UTC)
 
 
@@ -71,7 +71,7 @@ metadata = sa.MetaData()
 
 
 def of_run(*, nullable: bool = False) -> sa.Column[int]:
-    """Make the column that says which run a row belongs to."""
+    """Return the column with the run of a row."""
     return sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id"), nullable=nullable, index=True)
 
 
@@ -95,7 +95,7 @@ runs = sa.Table(
     sa.Column("versions", sa.JSON),
 )
 
-# A file whose content was not read, as by a run that failed before, has no counts.
+# A file with unread content, as after an earlier failure of the run, has no counts.
 files = sa.Table(
     "files",
     metadata,
@@ -110,7 +110,7 @@ files = sa.Table(
     sa.Column("refused", sa.Text),
 )
 
-# What was hashed before, so that a file whose state did not change is not read again.
+# Digests of earlier runs, so that an unchanged file is not read again.
 digests = sa.Table(
     "digests",
     metadata,
@@ -162,7 +162,7 @@ decisions = sa.Table(
     sa.Column("n_test_positives", sa.BigInteger),
 )
 
-# A rollback by hand belongs to no run.
+# A manual rollback has no run.
 deployments = sa.Table(
     "deployments",
     metadata,
@@ -215,7 +215,7 @@ production_scores = sa.Table(
     sa.Column("n_rows", sa.BigInteger, nullable=False),
 )
 
-# What alerts remember: only a change of state is worth one.
+# Watched states; only a change of a state causes an alert.
 states = sa.Table(
     "states",
     metadata,
@@ -225,12 +225,12 @@ states = sa.Table(
     of_run(nullable=True),
 )
 
-# Changes of state; what has no time of sending is still to be sent.
+# Changes of watched states; an alert without a time of sending is due.
 alerts = sa.Table(
     "alerts",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    # A run that did nothing is forgotten one day; that it ended a failure is not.
+    # An idle run is deleted one day, but the alert about the end of a failure stays.
     sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id", ondelete="SET NULL"), index=True),
     sa.Column("at", UtcDateTime, nullable=False),
     sa.Column("name", sa.String(64), nullable=False),
@@ -241,9 +241,9 @@ alerts = sa.Table(
 )
 
 
-# The scoring of today's clients at the end of a run. `columns` are those of the input, as the
-# labels known then were told apart by them; `gains` are the labels of the test rows, the riskiest
-# row first, one bit each.
+# The scoring of today's clients at the end of a run. `columns` are the input columns, by which the
+# known labels were told apart. `gains` are the labels of the test rows, a bit each, the riskiest
+# row first.
 scorings = sa.Table(
     "scorings",
     metadata,
@@ -259,7 +259,7 @@ scorings = sa.Table(
     sa.Column("gains", sa.LargeBinary, nullable=False),
 )
 
-# The model of each scoring as plain numbers, since releases are removed.
+# The model of each scoring as JSON, since old releases are removed.
 scoring_models = sa.Table(
     "scoring_models",
     metadata,
@@ -288,7 +288,7 @@ client_scores = sa.Table(
     sa.Index("ix_client_scores_client", "client", "id"),
 )
 
-# What became of a client, beside what was said of him when it was not known yet.
+# Outcomes of clients, beside the scores from before the outcome was known.
 client_outcomes = sa.Table(
     "client_outcomes",
     metadata,
@@ -306,7 +306,7 @@ client_outcomes = sa.Table(
     sa.Column("first_high_at", UtcDateTime),
 )
 
-# Rows that /predict was asked about, for drift in live traffic. `values` is a JSON array in the
+# Rows of requests to /predict, for the drift of live traffic. `values` is a JSON array in the
 # order of the model's features; `client` is a keyed hash of the identifiers, where all were sent.
 predictions = sa.Table(
     "predictions",

@@ -1,1 +1,1 @@
-"""Charts and the PDF report."""
+"""The charts and the PDF report."""

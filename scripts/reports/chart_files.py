@@ -1,4 +1,4 @@
-"""The folder of charts: pictures whose names say their content, and the index that lists them."""
+"""The folder of charts: SVG files named by content digest, and the index."""
 
 import logging
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class Chart(Struct, frozen=True, kw_only=True):
-    """One picture: its file, what it is called, what it shows in words, and how large it is.
+    """The entry of a chart in the index: file, title, text alternative and size.
 
-    `column` is the column of the table that a chart of the page "data" is about.
+    `column` is the subject of a chart of the page "data", a column of the table.
     """
 
     name: str
@@ -34,29 +34,29 @@ class Chart(Struct, frozen=True, kw_only=True):
 
 
 class Gallery(Struct, frozen=True, kw_only=True):
-    """All pictures drawn at one moment, and the release that served then."""
+    """The charts of a run, and the release in production at the time."""
 
     made_at: datetime
     release: str | None
     charts: tuple[Chart, ...]
 
     def find(self, file: str) -> Chart | None:
-        """Find a picture by the name of its file; one that is not listed is not served."""
+        """Find a chart by file name, None for an unlisted file, which is not served."""
         return next((chart for chart in self.charts if chart.file == file), None)
 
 
 def folder_of(output_model_path: Path) -> Path:
-    """Name the folder of the charts."""
+    """Return the folder of the charts."""
     return output_model_path / "charts"
 
 
 def name_file(name: str, content: bytes) -> str:
-    """Name the file of a picture after its content, so that a browser may keep it for ever."""
+    """Return a file name with the content's digest, which a browser may cache for ever."""
     return f"{name}-{files.digest(content)[:8]}.svg"
 
 
 def read(output_model_path: Path) -> Gallery | None:
-    """Read the index of the charts; None if none was drawn, or if it is not one."""
+    """Read the index of the charts, None if missing or damaged."""
     path = folder_of(output_model_path) / INDEX
     try:
         return msgspec.json.decode(path.read_bytes(), type=Gallery)
@@ -73,18 +73,18 @@ def write(
     made_at: datetime,
     release: str | None,
 ) -> Path:
-    """Write pictures, then the index that lists them, and remove those that it does not list.
+    """Write chart files, then the index, and remove unlisted files.
 
     Parameters
     ----------
     output_model_path : Path
         The folder of the charts is made in it.
     pictures : sequence of tuple of Chart and bytes
-        Each with its file, which `name_file` named.
+        Each entry with the content of the file, named by `name_file`.
     made_at : datetime
-        When they were drawn.
+        The time of drawing.
     release : str or None
-        What served then.
+        The release in production.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Lays out text, tables and pictures on numbered pages, and renders them as PDF."""
+"""The layout of text, tables and charts on numbered pages, and the rendering as PDF."""
 
 import io
 import textwrap
@@ -23,8 +23,8 @@ BOTTOM = 60.0
 TEXT, SMALL = 9.0, 7.5
 LINE = 13.0
 ABOVE_HEADING, BELOW_HEADING = 22.0, 18.0
-# The fonts that every reader of PDF has cost nothing and make a small file. Letters that they lack
-# need a font that is embedded.
+# The 14 standard fonts of PDF cost nothing and make a small file. Letters besides cp1252 need an
+# embedded font.
 PLAIN: Any = {"pdf.use14corefonts": True}
 EMBEDDED: Any = {"pdf.fonttype": 42}
 PLAIN_LETTERS = "cp1252"
@@ -36,7 +36,7 @@ Rule = tuple[list[tuple[float, float]], str]
 
 @dataclass(frozen=True)
 class TableColumn:
-    """A column of a table: heading, share of the width, and the kind of its cells."""
+    """A column of a table: heading, share of the width, and kind of the cells."""
 
     heading: str
     share: float
@@ -44,8 +44,75 @@ class TableColumn:
     is_sentence: bool = False
 
 
+def is_plain(text: str) -> bool:
+    """Return whether the standard fonts of PDF have every letter of a text."""
+    try:
+        text.encode(PLAIN_LETTERS)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def texts_of(figure: Figure) -> list[Text]:
+    """Return the texts of a page."""
+    texts = list(figure.texts)
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        texts += axes.texts if legend is None else [*axes.texts, *legend.get_texts()]
+        # `findobj` makes the ticks of an axis, which takes longer than drawing axes without ticks.
+        if axes.axison:
+            texts += axes.findobj(Text)
+    return texts
+
+
+def choose_fonts(figures: Sequence[Figure]) -> Any:
+    """Return the font settings for the texts of a document, and set Helvetica if possible."""
+    texts = [text for figure in figures for text in texts_of(figure)]
+    if not all(is_plain(text.get_text()) for text in texts):
+        return EMBEDDED
+    for text in texts:
+        text.set_fontfamily("Helvetica")
+        # Helvetica's normal weight has this name.
+        if text.get_fontweight() == "normal":
+            text.set_fontweight("medium")
+    return PLAIN
+
+
+def wrap(text: str, width: float, size: float) -> list[str]:
+    """Break a text into lines of limited width in points."""
+    return textwrap.wrap(chart_style.safe_line(text, 2000), int(width / (size * LETTER * 0.92)))
+
+
+def fits(text: str, width: float, size: float) -> bool:
+    """Return whether a text fits into a width in points."""
+    # `width_of` is for type of 12 pixels, and on the low side for some letters.
+    return 1.06 * chart_style.width_of(text) * size / 12 <= width
+
+
+def fit_cell(text: str, width: float) -> str:
+    """Shorten a text in the middle to the width of a cell, as the end of a path is important."""
+    if fits(text, width, SMALL):
+        return text
+    length = len(text)
+    while length > 3:
+        length -= 1
+        head = length // 2
+        cut = text[:head] + "…" + text[len(text) - (length - head - 1) :]
+        if fits(cut, width, SMALL):
+            return cut
+    return text[:1] + "…"
+
+
+def fit_sentence(text: str, width: float, size: float = SMALL) -> str:
+    """Shorten a sentence to whole clauses of limited width in points."""
+    cut = text
+    while len(cut) > 3 and not fits(cut, width, size):
+        cut = sentences.shorten(text, len(cut) - 1)
+    return cut
+
+
 class PdfLayout:
-    """Pages that fill from top to bottom; what does not fit starts the next one."""
+    """The pages of a document, filled from top to bottom, with a new page for overflow."""
 
     def __init__(self, title: str, made_at: datetime) -> None:
         self.title = title
@@ -57,17 +124,17 @@ class PdfLayout:
 
     @property
     def width(self) -> float:
-        """How wide what is written may be, in points."""
+        """The width of the text in points."""
         return WIDTH - 2 * MARGIN
 
     def start_page(self) -> None:
-        """Go on at the top of a new page."""
+        """Start a new page."""
         self.figures.append(Figure(figsize=(WIDTH / 72, HEIGHT / 72), facecolor="white"))
         self.rules.append([])
         self.y = HEIGHT - MARGIN
 
     def make_room(self, height: float) -> None:
-        """Start a new page unless so much fits on this one."""
+        """Start a new page unless the height fits on the current page."""
         if self.y - height < BOTTOM:
             self.start_page()
 
@@ -75,22 +142,22 @@ class PdfLayout:
         self, text: str, x: float, size: float = TEXT, *, bold: bool = False, right: bool = False,
         colour: str = LIGHT.ink,
     ) -> None:  # fmt: skip
-        """Write one line at this height, which stays."""
+        """Write a line at the current height, without moving down."""
         if not text:
             return
         self.figures[-1].text(
-            x / WIDTH, self.y / HEIGHT, chart_style.clean(text, 200), fontsize=size, color=colour,
-            fontweight="bold" if bold else "normal", ha="right" if right else "left",
-            va="baseline",
+            x / WIDTH, self.y / HEIGHT, chart_style.safe_label(text, 200), fontsize=size,
+            color=colour, fontweight="bold" if bold else "normal",
+            ha="right" if right else "left", va="baseline",
         )  # fmt: skip
 
     def draw_rule(self, colour: str) -> None:
-        """Draw a line over the whole width a little below this height."""
+        """Draw a line over the whole width a little below the current height."""
         y = (self.y - 4) / HEIGHT
         self.rules[-1].append(([(MARGIN / WIDTH, y), (1 - MARGIN / WIDTH, y)], colour))
 
     def heading(self, text: str, needed: float = 60.0) -> None:
-        """Start a section, on a page on which at least the beginning of it fits."""
+        """Write the heading of a section, on a page with room for the beginning."""
         self.make_room(needed + ABOVE_HEADING + BELOW_HEADING)
         self.y -= ABOVE_HEADING
         self.write(text, MARGIN, 12, bold=True)
@@ -98,7 +165,7 @@ class PdfLayout:
         self.y -= BELOW_HEADING
 
     def paragraph(self, text: str) -> None:
-        """Write sentences over the whole width."""
+        """Write a paragraph over the whole width."""
         for line in wrap(text, self.width, TEXT) or [""]:
             self.make_room(LINE)
             self.write(line, MARGIN)
@@ -106,7 +173,7 @@ class PdfLayout:
         self.y -= 3
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Write names with what is to be said of them beside, over several lines if need be."""
+        """Write names with texts beside, over several lines if necessary."""
         for name, text in rows:
             lines = wrap(text, self.width - 130, TEXT) or ["-"]
             self.make_room(LINE * min(len(lines), 4))
@@ -120,19 +187,19 @@ class PdfLayout:
     def write_row(
         self, columns: Sequence[TableColumn], cells: Sequence[str], *, bold: bool
     ) -> None:
-        """Write one row of a table; a cell that is too long is shortened."""
+        """Write a row of a table, with long cells shortened."""
         x = MARGIN
         for column, cell in zip(columns, cells, strict=True):
             width = column.share * self.width - 6
             text = fit_sentence(cell, width) if column.is_sentence else fit_cell(cell, width)
-            place = x + width if column.is_number else x
-            self.write(text, place, SMALL, bold=bold, right=column.is_number)
+            at = x + width if column.is_number else x
+            self.write(text, at, SMALL, bold=bold, right=column.is_number)
             x += column.share * self.width
         self.draw_rule(LIGHT.guide if bold else LIGHT.faint)
         self.y -= LINE
 
     def table(self, columns: Sequence[TableColumn], rows: Sequence[Sequence[str]]) -> None:
-        """Write a table; on each page it goes on with its headings."""
+        """Write a table, with the headings repeated on each page."""
         headings = [column.heading for column in columns]
         self.make_room(3 * LINE)
         self.write_row(columns, headings, bold=True)
@@ -143,8 +210,8 @@ class PdfLayout:
             self.write_row(columns, row, bold=False)
         self.y -= 4
 
-    def pictures(self, drawings: Sequence[Drawing], n_across: int, height: float) -> None:
-        """Draw pictures side by side, each below its title."""
+    def charts(self, drawings: Sequence[Drawing], n_across: int, height: float) -> None:
+        """Draw charts side by side, each below the title."""
         width = self.width / n_across
         for number, drawing in enumerate(drawings):
             column = number % n_across
@@ -153,14 +220,14 @@ class PdfLayout:
             x = MARGIN + column * width
             title = fit_sentence(drawing.title, width - 8, TEXT - 1)
             self.write(title, x, TEXT - 1, bold=True)
-            place = x - 8, self.y - height, width - 4, height - 6
-            left, bottom, wide, high = (part / PT_PER_PX for part in place)
-            chart_style.place(self.figures[-1], drawing, LIGHT, (left, bottom, wide, high))
+            box = x - 8, self.y - height, width - 4, height - 6
+            left, bottom, wide, high = (part / PT_PER_PX for part in box)
+            chart_style.draw_into(self.figures[-1], drawing, LIGHT, (left, bottom, wide, high))
             if column == n_across - 1 or number == len(drawings) - 1:
                 self.y -= height + LINE
 
     def finish_pages(self) -> None:
-        """Draw the lines of each page, and write title, time and number at its foot."""
+        """Draw the lines of each page, and write title, time and page number at the foot."""
         self.y = 34.0
         pages, self.figures = self.figures, []
         for number, (figure, rules) in enumerate(zip(pages, self.rules, strict=True), start=1):
@@ -175,8 +242,8 @@ class PdfLayout:
             figure.add_artist(lines)
 
     def render(self) -> bytes:
-        """Render the pages as PDF; the same content at the same time gives the same bytes."""
-        # It brings a library for fonts, which a run without a report need not pay for.
+        """Render the pages as PDF, with equal bytes for equal content and time."""
+        # The import loads fontTools, a cost only for a run with a report.
         from matplotlib.backends.backend_pdf import PdfPages  # noqa: PLC0415
 
         self.finish_pages()
@@ -193,70 +260,3 @@ class PdfLayout:
                 for figure in self.figures:
                     pages.savefig(figure)
         return buffer.getvalue()
-
-
-def is_plain(text: str) -> bool:
-    """Say whether the fonts that every reader has can spell a text."""
-    try:
-        text.encode(PLAIN_LETTERS)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def texts_of(figure: Figure) -> list[Text]:
-    """List the texts of a page."""
-    texts = list(figure.texts)
-    for axes in figure.axes:
-        legend = axes.get_legend()
-        texts += axes.texts if legend is None else [*axes.texts, *legend.get_texts()]
-        # Asking an axis makes its ticks, which takes longer than drawing one that has none.
-        if axes.axison:
-            texts += axes.findobj(Text)
-    return texts
-
-
-def choose_fonts(figures: Sequence[Figure]) -> Any:
-    """Choose the settings for the fonts of all texts; plain ones are given to the texts, too."""
-    texts = [text for figure in figures for text in texts_of(figure)]
-    if not all(is_plain(text.get_text()) for text in texts):
-        return EMBEDDED
-    for text in texts:
-        text.set_fontfamily("Helvetica")
-        # Helvetica's normal weight has this name.
-        if text.get_fontweight() == "normal":
-            text.set_fontweight("medium")
-    return PLAIN
-
-
-def wrap(text: str, width: float, size: float) -> list[str]:
-    """Break a text into lines that fit into so many points."""
-    return textwrap.wrap(chart_style.shorten(text, 2000), int(width / (size * LETTER * 0.92)))
-
-
-def fits(text: str, width: float, size: float) -> bool:
-    """Whether a text fits into so many points."""
-    # `width_of` is for type of 12 pixels, and on the low side for some letters.
-    return 1.06 * chart_style.width_of(text) * size / 12 <= width
-
-
-def fit_cell(text: str, width: float) -> str:
-    """Shorten a text in its middle to the width of a cell: the end of a path tells more."""
-    if fits(text, width, SMALL):
-        return text
-    length = len(text)
-    while length > 3:
-        length -= 1
-        head = length // 2
-        cut = text[:head] + "…" + text[len(text) - (length - head - 1) :]
-        if fits(cut, width, SMALL):
-            return cut
-    return text[:1] + "…"
-
-
-def fit_sentence(text: str, width: float, size: float = SMALL) -> str:
-    """Shorten a sentence to whole clauses that fit into so many points."""
-    cut = text
-    while len(cut) > 3 and not fits(cut, width, size):
-        cut = sentences.shorten(text, len(cut) - 1)
-    return cut

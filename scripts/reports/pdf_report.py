@@ -1,10 +1,11 @@
-"""Says on paper what serves, how good it is, what the data look like and what happened last."""
+"""The PDF report: release, quality, decision, alerts, data, files and runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from scripts.core import drift_limits
 from scripts.model.metrics import Evaluation
 from scripts.production.release import Release
 from scripts.records.run_details import ReleaseHistory
@@ -14,7 +15,7 @@ from scripts.reports.model_charts import format_f1, format_number
 from scripts.reports.pdf_pages import LINE, PdfLayout, TableColumn
 
 TITLE = "Attrition risk report"
-NO_RECORDS = "The records tell nothing of this yet."
+NO_RECORDS = "Not in the records yet."
 DATA = (
     TableColumn("column", 0.24),
     TableColumn("kind", 0.11),
@@ -49,7 +50,7 @@ TIMES = TableColumn("step", 0.4), TableColumn("seconds", 0.15, True)
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """Everything that a report tells, apart from the pictures."""
+    """The content of a report besides the charts."""
 
     made_at: datetime
     current: Release
@@ -60,48 +61,48 @@ class ReportFacts:
     input_folder: str
 
 
-def format_at(moment: datetime) -> str:
-    """Spell a moment to the minute."""
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+def format_minute(at: datetime) -> str:
+    """Format a time to the minute, in UTC."""
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-def format_value(value: Any, pattern: str = ".4g") -> str:
-    """Spell a cell; nothing where it is not defined."""
+def format_optional(value: Any, pattern: str = ".4g") -> str:
+    """Format a number, "" for None."""
     return "" if value is None else format(value, pattern)
 
 
 def describe_release(facts: ReportFacts) -> list[tuple[str, str]]:
-    """Say what serves, since when, and of what it was made."""
-    current, used, deployed = facts.current, facts.current.model, facts.story.deployment
+    """Describe the release in production: deployment, model and training data."""
+    current, model, deployed = facts.current, facts.current.model, facts.story.deployment
     since = NO_RECORDS
     if deployed is not None:
-        since = f"{format_at(deployed['at'])}, {deployed['kind']} by {deployed['actor']}"
+        since = f"{format_minute(deployed['at'])}, {deployed['kind']} by {deployed['actor']}"
         since += f": {deployed['reason']}" if deployed["reason"] else ""
-    n_rows, n_left = used.dataset.n_rows, used.dataset.n_positives
+    n_rows, n_left = model.dataset.n_rows, model.dataset.n_positives
     return [
         ("Release", current.name),
         ("Serves since", since),
-        ("Model", f"{current.manifest.model_stamp}, {len(used.schema.features)} columns"),
+        ("Model", f"{current.manifest.model_stamp}, {len(model.schema.features)} columns"),
         ("Trained on", f"{n_rows:,} rows of {facts.input_folder}, {n_left:,} of them left"),
     ]
 
 
 def describe_quality(facts: ReportFacts) -> list[tuple[str, str]]:
-    """Say how good the model is, and on what evidence."""
-    measured, used = facts.measured, facts.current.model
-    known = f"{measured.n_rows:,} test rows, {measured.n_positives:,} of them left"
-    said = (
+    """Describe the quality of the model on the test rows."""
+    measured, model = facts.measured, facts.current.model
+    evidence = f"{measured.n_rows:,} test rows, {measured.n_positives:,} of them left"
+    scores = (
         f"precision {format_number(measured.precision)}, recall {format_number(measured.recall)},"
         f" accuracy {measured.accuracy:.3f}, AUC {format_number(measured.roc_auc)}"
     )
     return [
-        ("F1 today", f"{format_f1(measured).removeprefix('F1 ')} on {known}"),
-        ("At the threshold", f"{used.threshold:.3f}: {said}"),
+        ("F1 today", f"{format_f1(measured).removeprefix('F1 ')} on {evidence}"),
+        ("At the threshold", f"{model.threshold:.3f}: {scores}"),
     ]
 
 
 def describe_decision(story: ReleaseHistory) -> list[tuple[str, str]]:
-    """Say why this model was let serve."""
+    """Describe the decision of the promotion gate and the evidence."""
     decision = story.decision
     if decision is None:
         return [("Decision", NO_RECORDS)]
@@ -111,9 +112,9 @@ def describe_decision(story: ReleaseHistory) -> list[tuple[str, str]]:
             (
                 "Evidence",
                 f"P(better) {decision['probability_better']:.3f}, difference of F1"
-                f" {format_value(decision['difference'], '+.4f')} (95 % interval"
-                f" {format_value(decision['difference_low'], '+.4f')} to"
-                f" {format_value(decision['difference_high'], '+.4f')}) on"
+                f" {format_optional(decision['difference'], '+.4f')} (95 % interval"
+                f" {format_optional(decision['difference_low'], '+.4f')} to"
+                f" {format_optional(decision['difference_high'], '+.4f')}) on"
                 f" {decision['n_test_rows']:,} test rows",
             )
         )
@@ -121,130 +122,129 @@ def describe_decision(story: ReleaseHistory) -> list[tuple[str, str]]:
 
 
 def describe_states(story: ReleaseHistory) -> list[tuple[str, str]]:
-    """Say what is watched, and how it is."""
-    found = [
-        (str(row["name"]), f"{row['state']} since {format_at(row['since'])}")
+    """Describe the alert states."""
+    rows = [
+        (str(row["name"]), f"{row['state']} since {format_minute(row['since'])}")
         for row in story.states
     ]
-    return found or [("Watched", NO_RECORDS)]
+    return rows or [("Watched", NO_RECORDS)]
 
 
 def format_column(row: Row) -> list[str]:
-    """Spell one column of the data as a line of the table."""
+    """Return a column of the data as a row of the table."""
     limit = row["drift_limit"]
-    is_over = row["drift"] is not None and limit is not None and row["drift"] > limit
-    blanks, blanks_limit = row["missing_drift"], row["missing_drift_limit"]
-    is_blank = blanks is not None and blanks_limit is not None and blanks > blanks_limit
+    is_over = drift_limits.is_above(row["drift"], limit)
+    is_missing_over = drift_limits.is_above(row["missing_drift"], row["missing_drift_limit"])
     return [
         row["column"],
         row["kind"],
-        format_value(row["missing_fraction"], ".1%"),
-        format_value(row["mean"]),
-        format_value(row["median"]),
-        format_value(row["standard_deviation"]),
-        format_value(row["drift"], ".3f"),
-        format_value(limit, ".3f"),
-        "DRIFT" if is_over else "BLANKS" if is_blank else "",
+        format_optional(row["missing_fraction"], ".1%"),
+        format_optional(row["mean"]),
+        format_optional(row["median"]),
+        format_optional(row["standard_deviation"]),
+        format_optional(row["drift"], ".3f"),
+        format_optional(limit, ".3f"),
+        "DRIFT" if is_over else "BLANKS" if is_missing_over else "",
     ]
 
 
 def format_file(row: Row) -> list[str]:
-    """Spell one file as a line of the table."""
+    """Return a file as a row of the table."""
     return [
         row["path"],
         row["role"] or "",
-        "refused" if row["refused"] else format_value(row["n_rows"], ","),
-        format_value(row["n_rejected"], ","),
+        "refused" if row["refused"] else format_optional(row["n_rows"], ","),
+        format_optional(row["n_rejected"], ","),
         f"{row['n_bytes']:,}",
         row["sha256"][:16],
     ]
 
 
 def format_run(row: Row) -> list[str]:
-    """Spell one run as a line of the table."""
-    took: timedelta | None = row["ended_at"] and row["ended_at"] - row["started_at"]
+    """Return a run as a row of the table."""
+    duration: timedelta | None = row["ended_at"] and row["ended_at"] - row["started_at"]
     return [
         str(row["id"]), f"{row['started_at']:%Y-%m-%d %H:%M}",
-        "" if took is None else f"{max(0.0, took.total_seconds()):.1f} s",
-        row["verdict"] or row["status"], format_value(row["candidate_f1"], ".4f"),
-        format_value(row["production_f1"], ".4f"),
+        "" if duration is None else f"{max(0.0, duration.total_seconds()):.1f} s",
+        row["verdict"] or row["status"], format_optional(row["candidate_f1"], ".4f"),
+        format_optional(row["production_f1"], ".4f"),
         " ".join(filter(None, [row["reason"], row["error"]])),
     ]  # fmt: skip
 
 
 def write_table(
-    sheets: PdfLayout, heading: str, columns: Sequence[TableColumn], rows: Sequence[Sequence[str]]
+    layout: PdfLayout, heading: str, columns: Sequence[TableColumn], rows: Sequence[Sequence[str]]
 ) -> None:
-    """Write a section that is a table."""
+    """Write a section with a table."""
     # A short table stays on one page.
-    sheets.heading(heading, LINE * (2 + min(len(rows), 20)))
+    layout.heading(heading, LINE * (2 + min(len(rows), 20)))
     if rows:
-        sheets.table(columns, rows)
+        layout.table(columns, rows)
     else:
-        sheets.paragraph(NO_RECORDS)
+        layout.paragraph(NO_RECORDS)
 
 
-def write_first_page(sheets: PdfLayout, facts: ReportFacts) -> None:
-    """Write what somebody reads who reads one page."""
-    sheets.y -= 16
-    sheets.write(TITLE, 48, 20, bold=True)
-    sheets.y -= 22
-    sheets.write(f"{format_at(facts.made_at)}, release {facts.current.name}", 48, 10)
-    sheets.y -= 10
-    sheets.heading("What serves")
-    sheets.facts(describe_release(facts))
-    sheets.heading("How good it is")
-    sheets.facts([*describe_quality(facts), *describe_decision(facts.story)])
-    sheets.heading("How it is watched")
-    sheets.facts(describe_states(facts.story))
+def write_first_page(layout: PdfLayout, facts: ReportFacts) -> None:
+    """Write the summary on the first page."""
+    layout.y -= 16
+    layout.write(TITLE, 48, 20, bold=True)
+    layout.y -= 22
+    layout.write(f"{format_minute(facts.made_at)}, release {facts.current.name}", 48, 10)
+    layout.y -= 10
+    layout.heading("What serves")
+    layout.facts(describe_release(facts))
+    layout.heading("How good it is")
+    layout.facts([*describe_quality(facts), *describe_decision(facts.story)])
+    layout.heading("How it is watched")
+    layout.facts(describe_states(facts.story))
 
 
-def write_packages(sheets: PdfLayout, packages: str) -> None:
-    """Write which packages are outdated, or why that is not known."""
+def write_packages(layout: PdfLayout, packages: str) -> None:
+    """Write the outdated packages, or the reason for a missing list."""
     rows = [line.split() for line in packages.splitlines()]
     if len(rows) > 1 and all(len(row) == len(PACKAGES) for row in rows):
-        write_table(sheets, "Outdated packages", PACKAGES, rows[1:])
+        write_table(layout, "Outdated packages", PACKAGES, rows[1:])
         return
-    sheets.heading("Outdated packages")
-    sheets.paragraph(packages)
+    layout.heading("Outdated packages")
+    layout.paragraph(packages)
 
 
-def write_last_pages(sheets: PdfLayout, facts: ReportFacts) -> None:
-    """Write tables of the data, the files, the times, the packages and the runs."""
+def write_last_pages(layout: PdfLayout, facts: ReportFacts) -> None:
+    """Write the tables of data, files, durations, packages and runs."""
     story = facts.story
-    write_table(sheets, "Data", DATA, [format_column(row) for row in story.columns])
-    write_table(sheets, "Ingested files", FILES, [format_file(row) for row in story.files])
+    write_table(layout, "Data", DATA, [format_column(row) for row in story.columns])
+    write_table(layout, "Ingested files", FILES, [format_file(row) for row in story.files])
     times = facts.durations_s or story.durations_s or {}
     write_table(
-        sheets, "Times of the run", TIMES, [[name, f"{s:.1f}"] for name, s in times.items()]
+        layout, "Times of the run", TIMES, [[name, f"{s:.1f}"] for name, s in times.items()]
     )
-    write_packages(sheets, facts.packages)
-    write_table(sheets, "Last runs", RUNS, [format_run(row) for row in story.runs])
+    write_packages(layout, facts.packages)
+    write_table(layout, "Last runs", RUNS, [format_run(row) for row in story.runs])
 
 
 def write(facts: ReportFacts, drawings: Sequence[Drawing]) -> bytes:
-    """Write the report.
+    """Return the report as PDF.
 
     Parameters
     ----------
-    facts : Facts
-        What it tells in words and tables.
+    facts : ReportFacts
+        The content of the texts and tables.
     drawings : sequence of Drawing
-        The charts, found by their names; those of single columns stay with the service.
+        The charts by name. Charts of single columns are left out.
 
     Returns
     -------
     bytes
-        A PDF; the same facts at the same time give the same bytes.
+        A PDF, with equal bytes for equal facts and time.
     """
     drawn = {drawing.name: drawing for drawing in drawings}
-    sheets = PdfLayout(TITLE, facts.made_at)
-    write_first_page(sheets, facts)
+    layout = PdfLayout(TITLE, facts.made_at)
+    write_first_page(layout, facts)
     names = ("confusion_matrix", "calibration", "roc", "precision_recall")
-    sheets.heading("The model on the test data", 240)
-    sheets.pictures([drawn[name] for name in names if name in drawn], 2, 215)
+    layout.heading("The model on the test data", 240)
+    layout.charts([drawn[name] for name in names if name in drawn], 2, 215)
     for name in ("gains", "effects", "f1_history", "drift"):
         if name in drawn:
-            sheets.pictures([drawn[name]], 1, min(drawn[name].height * PT_PER_PX, 500))
-    write_last_pages(sheets, facts)
-    return sheets.render()
+            layout.charts([drawn[name]], 1, min(drawn[name].height * PT_PER_PX, 500))
+    write_last_pages(layout, facts)
+    return layout.render()

@@ -1,1 +1,1 @@
-"""Starts of the full process by cron or systemd."""
+"""Schedules for the full process in cron or systemd, and their supervision."""

@@ -1,4 +1,4 @@
-"""The places where a job can be installed, and which of them has it."""
+"""Chooses between cron and systemd for the job of an installation."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -12,40 +12,40 @@ from scripts.scheduler.systemd import Systemd
 
 
 class Backend(Protocol):
-    """A place where jobs can be installed."""
+    """A scheduler with a job per installation."""
 
     @property
     def name(self) -> str:
-        """Name it as --backend does."""
+        """Return the value of --backend."""
 
     @property
     def place(self) -> str:
-        """Say where its jobs stand."""
+        """Return the place of the jobs for messages."""
 
     def read(self, installation: Installation) -> Job | None:
-        """Read the job of an installation."""
+        """Return the job of an installation, or None."""
 
     def write(self, installation: Installation, job: Job | None, now: datetime) -> Path | None:
-        """Write or, with None, remove the job; return a file worth knowing."""
+        """Write or, with None, remove the job, and return a file for the message."""
 
     def preview(self, installation: Installation, job: Job | None) -> tuple[str, str]:
-        """Show what stands there, and what would."""
+        """Return the present text of the job, and the text after a write."""
 
     def next_times(self, expression: str, after: datetime, n: int) -> list[datetime]:
-        """List the next n times of a schedule, in UTC."""
+        """Return the next n times of a schedule, in UTC."""
 
     def changed_at(self, installation: Installation) -> datetime | None:
-        """Tell when the job was last written."""
+        """Return the time of the last write of the job, or None."""
 
     def notes(self, installation: Installation) -> list[str]:
-        """List what a user should know besides."""
+        """Return further hints for the user."""
 
 
 BACKENDS: dict[str, Callable[[], Backend]] = {"cron": Cron, "systemd": Systemd}
 
 
 def is_in(backend: Backend, installation: Installation) -> bool:
-    """Say whether a backend has the job, and no if the backend is not there."""
+    """Return whether a backend has the job, False for an unavailable backend."""
     try:
         return backend.read(installation) is not None
     except PipelineError:
@@ -53,7 +53,7 @@ def is_in(backend: Backend, installation: Installation) -> bool:
 
 
 def choose_backend(name: str | None, installation: Installation) -> Backend:
-    """Take the backend that was asked for, else the one that has the job, else cron."""
+    """Return the named backend, else the backend with the job, else cron."""
     if name:
         return BACKENDS[name]()
     return Systemd() if is_in(Systemd(), installation) else Cron()

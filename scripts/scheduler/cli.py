@@ -1,7 +1,4 @@
-"""A verb of the cron tool: the options that all have, and failures in one line.
-
-What a user of the cron tool is told of a job and its runs, as names and plain words.
-"""
+"""Defines options and texts of the `automate` command line."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +27,7 @@ OPTIONS = (
     click.option(
         "--backend",
         type=click.Choice(list(BACKENDS)),
-        help="Where the job stands (default: where it is installed, else cron).",
+        help="Scheduler of the job (default: that of the installed job, else cron).",
     ),
 )
 
@@ -47,90 +44,90 @@ GRACE = click.option(
 )
 LINES = click.option("-n", "count", type=click.IntRange(0), default=50, help="How many lines (50).")
 FOLLOW = click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
-RUN = click.option("--run", "run_id", metavar="ID", type=click.IntRange(1), help="Only one run.")
+RUN = click.option("--run", "run_id", metavar="ID", type=click.IntRange(1), help="Only this run.")
 
 
 @dataclass(frozen=True)
-class Context:
-    """What every verb works on."""
+class JobContext:
+    """Installation, backend and time of a command."""
 
     installation: Installation
     backend: Backend
     now: datetime
 
 
-class Failure(click.ClickException):
-    """An expected failure, which click prints in one line, with the exit code it has here."""
+class CommandFailure(click.ClickException):
+    """Expected failure, printed by click in one line, with its exit code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
-        # One of the class for click, one of each failure here.
+        # click declares an exit code per class; here each failure has its own.
         self.exit_code = exit_code  # type: ignore[misc]
 
 
-class Commands(click.Group):
-    """Verbs whose expected failures are one line and an exit code."""
+class CommandGroup(click.Group):
+    """Group of commands with expected failures in one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a verb."""
+        """Run a command."""
         keep_private()
         try:
             return super().invoke(ctx)
         except PipelineError as error:
-            raise Failure(str(error), error.exit_code) from error
+            raise CommandFailure(str(error), error.exit_code) from error
         except OSError as error:
-            raise Failure(f"Input or output failed: {error}.", EXIT_IO) from error
+            raise CommandFailure(f"Input or output failed: {error}.", EXIT_IO) from error
 
 
 def read_schedule(every: str | None, cron: str | None, default: str) -> str:
-    """Turn --every or --cron into a schedule."""
+    """Return the schedule in --every or --cron, or the default."""
     if every is not None and cron is not None:
         raise click.UsageError("--every and --cron exclude each other; give one of them.")
     try:
         if cron is not None:
             return schedule.check_expression(cron)
-        return default if every is None else schedule.expression_of(every)
+        return default if every is None else schedule.parse_interval(every)
     except ScheduleError as error:
         name = "--every" if cron is None else "--cron"
         raise click.BadParameter(str(error), param_hint=name) from error
 
 
-def add_verb(
-    program: click.Group, work: Callable[..., None], *options: Callable[[Any], Any]
+def add_subcommand(
+    program: click.Group, function: Callable[..., None], *options: Callable[[Any], Any]
 ) -> None:
-    """Make a function a verb.
+    """Add a function as a subcommand.
 
     Parameters
     ----------
     program : click.Group
-        Gets the verb; its name is that of the function, and its help the docstring.
-    work : callable
-        Takes the Context, and the options by name.
+        The group. Name and help of the subcommand are those of the function.
+    function : callable
+        Takes the JobContext, and the options by name.
     *options : callable
-        Made by click.option.
+        Results of click.option.
     """
 
     def call(config_path: Path | None, backend: str | None, **chosen: Any) -> None:
         installation = Installation(find_config_path(config_path).resolve())
         chosen_backend = choose_backend(backend, installation)
-        work(Context(installation, chosen_backend, datetime.now(UTC)), **chosen)
+        function(JobContext(installation, chosen_backend, datetime.now(UTC)), **chosen)
 
-    call.__doc__ = work.__doc__
+    call.__doc__ = function.__doc__
     decorated: Any = call
     for option in reversed((*options, *OPTIONS)):
         decorated = option(decorated)
-    program.command(work.__name__.removesuffix("_"))(decorated)
+    program.command(function.__name__.removesuffix("_"))(decorated)
 
 
 def format_local_moment(moment: datetime, zone: tzinfo) -> str:
-    """Spell a moment in local time and in UTC; once, if they are the same."""
+    """Format a moment in local time and in UTC, or only once if equal."""
     local = moment.astimezone(zone)
     utc = f"{moment:%a %Y-%m-%d %H:%M} UTC"
     return utc if local.tzname() == "UTC" else f"{local:%a %Y-%m-%d %H:%M %Z}   {utc}"
 
 
 def describe_schedule(expression: str) -> str:
-    """Say a schedule of an installed job in words, or what is wrong with it."""
+    """Return the schedule of an installed job with its description, or the error."""
     try:
         words = schedule.describe(expression)
     except ScheduleError as error:
@@ -139,7 +136,7 @@ def describe_schedule(expression: str) -> str:
 
 
 def describe_next(backend: Backend, job: Job, now: datetime) -> str:
-    """Say when a job starts next."""
+    """Return the next start of a job as text."""
     if job.paused_since is not None:
         return "never while it is paused"
     try:
@@ -150,35 +147,35 @@ def describe_next(backend: Backend, job: Job, now: datetime) -> str:
 
 
 def describe_state(job: Job, now: datetime) -> str:
-    """Say whether a job is active, or since when it is paused."""
+    """Return the state of a job as text: active, or the duration of the pause."""
     if job.paused_since is None:
         return "active"
     try:
         since = datetime.fromisoformat(job.paused_since)
     except ValueError:
         return "paused by hand"
-    return f"paused since {since:%Y-%m-%d %H:%M} UTC ({health.in_words(now - since)})"
+    return f"paused since {since:%Y-%m-%d %H:%M} UTC ({health.format_duration(now - since)})"
 
 
 def describe_run(run: health.Run | None, now: datetime) -> str:
-    """Say when a run started and how it ended."""
+    """Return start, end and result of a run as text."""
     if run is None:
         return "none"
-    took = ""
+    duration = ""
     if run["ended_at"] and run["status"] == Status.FINISHED:
-        took = f", in {health.in_words(run['ended_at'] - run['started_at'])}"
+        duration = f", in {health.format_duration(run['ended_at'] - run['started_at'])}"
     by = f", started by {run['trigger']}" if run.get("trigger") else ""
     return (
         f"{run['verdict'] or run['status']}   run {run['id']}"
         f" of {run['started_at']:%Y-%m-%d %H:%M} UTC,"
-        f" {health.in_words(now - run['started_at'])} ago{took}{by}"
+        f" {health.format_duration(now - run['started_at'])} ago{duration}{by}"
     )
 
 
 def job_rows(
     installation: Installation, backend: Backend, job: Job, now: datetime
 ) -> dict[str, str]:
-    """Say everything about an installed job."""
+    """Return the description of an installed job as labels and texts."""
     return {
         "job": f"the full process of {installation.config_path}",
         "stands in": backend.place,
@@ -187,7 +184,7 @@ def job_rows(
         "state": describe_state(job, now),
         "next run": describe_next(backend, job, now),
         "starts": job.arguments[0],
-        "interpreter": scheduled_job.interpreter_of(job) or "the one that setup.sh noted",
+        "interpreter": scheduled_job.interpreter_of(job) or "the interpreter noted by setup.sh",
         "logs": str(installation.folder / artifacts.LOGS),
     }
 
@@ -195,14 +192,16 @@ def job_rows(
 def health_rows(
     backend: Backend, job: Job | None, runs: list[health.Run], now: datetime
 ) -> dict[str, str]:
-    """Say what the records know of the runs; runs are newest first."""
-    current = health.running(runs)
+    """Return the summary of the runs, newest first, as labels and texts."""
+    current = health.running_run(runs)
     ended = [run for run in runs if run is not current]
     outcomes = health.count_outcomes(ended, now - timedelta(days=1))
     counts = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.most_common())
     rows = {"schedule": describe_schedule(job.expression)} if job else {}
     if current is not None:
-        rows["running"] = f"run {current['id']}, for {health.in_words(now - current['started_at'])}"
+        rows["running"] = (
+            f"run {current['id']}, for {health.format_duration(now - current['started_at'])}"
+        )
     rows |= {
         "last run": describe_run(ended[0] if ended else None, now),
         "last success": describe_run(health.last_success(runs), now),

@@ -1,4 +1,4 @@
-"""Edits one marked block of a crontab, and leaves every other byte as it is."""
+"""Edits the marked block of an installation in a crontab, and no other byte."""
 
 import os
 import re
@@ -16,7 +16,7 @@ JOB_LINE = re.compile(
 
 
 class Block(NamedTuple):
-    """Where a block stands in a table, in bytes, and the job line in it."""
+    """Position of a block in a crontab, in bytes, with its job line."""
 
     start: int
     end: int
@@ -24,34 +24,34 @@ class Block(NamedTuple):
 
 
 def quote(argument: bytes) -> bytes:
-    r"""Quote an argument for a shell that cron starts.
+    r"""Quote an argument for the shell in a crontab.
 
     Notes
     -----
-    crontab(5): an unescaped % ends the command, and \% stands for it. Some crons also turn \\
-    into \, so that a quote follows each backslash here, between which and % nothing can happen.
+    crontab(5): an unescaped % ends the command, and \% stands for a percent sign. Some crons also
+    turn \\ into \, so a quote follows each backslash here and separates it from a %.
     """
-    spelled = argument.replace(b"\\", b"\0").replace(b"'", b"'\\''").replace(b"\0", b"\\''")
-    return (b"'" + spelled + b"'").replace(b"%", b"\\%")
+    escaped = argument.replace(b"\\", b"\0").replace(b"'", b"'\\''").replace(b"\0", b"\\''")
+    return (b"'" + escaped + b"'").replace(b"%", b"\\%")
 
 
-def format_line(job: Job) -> bytes:
-    """Spell a job as a line of a crontab.
+def format_job_line(job: Job) -> bytes:
+    """Return the line of a job in a crontab.
 
     Parameters
     ----------
     job : Job
-        A paused one becomes a comment, so that nothing is lost.
+        A paused job becomes a comment.
 
     Returns
     -------
     bytes
-        With its line end.
+        The line with its line end.
 
     Raises
     ------
     CrontabError
-        If no crontab can carry it.
+        If the line is too long, or a path contains control characters.
     """
     check_arguments(job.arguments)
     quoted = (
@@ -68,40 +68,40 @@ def format_line(job: Job) -> bytes:
     return f"{paused}{job.expression} ".encode() + command + b"\n"
 
 
-def read_line(line: bytes) -> Job | None:
-    """Read a job line, also one that was re-scheduled or commented out by hand."""
-    found = JOB_LINE.fullmatch(line)
-    if not found:
+def parse_job_line(line: bytes) -> Job | None:
+    """Return the job of a line, also after a manual change of the schedule, or None."""
+    match = JOB_LINE.fullmatch(line)
+    if not match:
         return None
     try:
-        arguments = shlex.split(os.fsdecode(found["command"].replace(b"\\%", b"%")))
+        arguments = shlex.split(os.fsdecode(match["command"].replace(b"\\%", b"%")))
     except ValueError:
         return None
-    expression = " ".join(found["expression"].decode(errors="replace").split())
-    since = (found["since"] or b"").decode(errors="replace") if found["off"] else None
+    expression = " ".join(match["expression"].decode(errors="replace").split())
+    since = (match["since"] or b"").decode(errors="replace") if match["off"] else None
     return Job(expression, tuple(arguments), since)
 
 
-def markers(name: str) -> tuple[bytes, bytes]:
-    """Spell the first and the last line of a block; the name is the path of the config."""
+def format_markers(name: str) -> tuple[bytes, bytes]:
+    """Return the first and the last line of a block, for the path of a config as name."""
     check_arguments([name])
     path = os.fsencode(name)
     return b"# BEGIN adras %s\n" % path, b"# END adras %s\n" % path
 
 
 def format_block(name: str, job: Job) -> bytes:
-    """Spell the whole block of an installation."""
-    begin, end = markers(name)
-    return begin + format_line(job) + end
+    """Return the block of an installation."""
+    begin, end = format_markers(name)
+    return begin + format_job_line(job) + end
 
 
 def line_numbers(lines: Sequence[bytes], marker: bytes) -> list[int]:
-    """Count, from 1, the lines that are a marker, also one whose end an editor has changed."""
+    """Return the line numbers of a marker, from 1, also with a changed line end."""
     return [n for n, line in enumerate(lines, 1) if line.strip() == marker.strip()]
 
 
 def find_block(table: bytes, name: str) -> Block | None:
-    """Find the block of an installation.
+    """Return the block of an installation in a crontab.
 
     Parameters
     ----------
@@ -113,23 +113,23 @@ def find_block(table: bytes, name: str) -> Block | None:
     Returns
     -------
     Block or None
-        None if there is no trace of it.
+        None for a crontab without the block.
 
     Raises
     ------
     CrontabError
-        If a marker is missing, doubled or changed, or if between the two stands anything but
-        one job line: then nobody can say which lines are whose.
+        If a marker is missing, duplicated or changed, or unless a single job line is between the
+        markers.
     """
-    begin, end = markers(name)
+    begin, end = format_markers(name)
     lines = re.findall(rb"[^\n]*\n|[^\n]+", table)
     begins, ends = line_numbers(lines, begin), line_numbers(lines, end)
     if not begins and not ends:
         return None
     whole = len(begins) == len(ends) == 1 and ends[0] - begins[0] == 2
     first = begins[0] - 1 if whole else 0
-    found = lines[first : first + 3]
-    if not whole or (found[0], found[2]) != (begin, end) or read_line(found[1]) is None:
+    block = lines[first : first + 3]
+    if not whole or (block[0], block[2]) != (begin, end) or parse_job_line(block[1]) is None:
         places = ", ".join(map(str, sorted(begins + ends)))
         raise CrontabError(
             f"The block of {name} in your crontab is damaged: its first line stands"
@@ -139,33 +139,33 @@ def find_block(table: bytes, name: str) -> Block | None:
             " `python -m scripts.automate install` again."
         )
     start = len(b"".join(lines[:first]))
-    return Block(start, start + len(b"".join(found)), found[1])
+    return Block(start, start + len(b"".join(block)), block[1])
 
 
 def read_job(table: bytes, name: str) -> Job | None:
-    """Read the job of an installation; None if it has no block."""
+    """Return the job of an installation, or None."""
     block = find_block(table, name)
-    return None if block is None else read_line(block.line)
+    return None if block is None else parse_job_line(block.line)
 
 
-def put_job(table: bytes, name: str, job: Job | None) -> bytes:
-    """Write, replace or, with None, take away the block of an installation.
+def replace_job(table: bytes, name: str, job: Job | None) -> bytes:
+    """Return a crontab with an added, replaced or, with None, removed block.
 
     Parameters
     ----------
     table : bytes
-        A whole crontab, in whatever encoding.
+        A whole crontab, in any encoding.
     name : str
         The path of the installation's config.
     job : Job or None
-        What the block says afterwards.
+        The job in the new block.
 
     Returns
     -------
     bytes
-        The table with every byte outside of the block as it was. A new block stands at the
-        top: a variable set in a crontab holds for the lines below it, and no PATH, SHELL or
-        CRON_TZ of others shall change this job; nor does a last line without an end matter.
+        The table with all bytes outside the block unchanged. A new block comes first, because a
+        variable in a crontab applies to the lines below: no PATH, SHELL or CRON_TZ of the user
+        may change this job. At the top, a last line without a line end does no harm either.
     """
     block = find_block(table, name)
     start, end = (block.start, block.end) if block else (0, 0)
@@ -173,13 +173,13 @@ def put_job(table: bytes, name: str, job: Job | None) -> bytes:
 
 
 def other_installations(table: bytes, name: str) -> list[str]:
-    """List the configs of the other installations that have a block."""
-    found = re.findall(rb"^# BEGIN adras ([^\n]*)$", table, re.MULTILINE)
-    return [other for other in map(os.fsdecode, found) if other != name]
+    """Return the config paths of other installations with a block."""
+    names = re.findall(rb"^# BEGIN adras ([^\n]*)$", table, re.MULTILINE)
+    return [other for other in map(os.fsdecode, names) if other != name]
 
 
-def stray_lines(table: bytes) -> list[int]:
-    """Count, from 1, the lines outside of all blocks that start an automate.sh."""
+def find_stray_lines(table: bytes) -> list[int]:
+    """Return the numbers, from 1, of lines outside blocks with an automate.sh."""
     numbers, inside = [], False
     for number, line in enumerate(table.split(b"\n"), 1):
         if re.match(rb"# (BEGIN|END) adras ", line):

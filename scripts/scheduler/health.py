@@ -1,4 +1,4 @@
-"""Judges from the records whether the pipeline is alive: overdue, failing, stuck or too fast."""
+"""Finds problems of the scheduled runs: overdue, failing, stuck or too frequent."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,18 +13,18 @@ STUCK_AFTER = timedelta(hours=1)
 STUCK_FACTOR = 5
 N_SKIPPED = 3
 N_TOO_FAST = 3
-N_LOOKED_AT = 10
+N_STARTS = 10
 
 Run = Mapping[str, Any]
 
 
 def is_scheduled(run: Run) -> bool:
-    """Say whether a scheduler started a run; records without a trigger count as such."""
+    """Return whether a run was started by a scheduler, or has no recorded trigger."""
     return run.get("trigger") in (None, *SCHEDULERS)
 
 
-def in_words(duration: timedelta) -> str:
-    """Say a duration with the two units that matter."""
+def format_duration(duration: timedelta) -> str:
+    """Format a duration with up to two units."""
     seconds = max(0, round(duration.total_seconds()))
     if seconds < 60:
         return f"{seconds} s"
@@ -38,23 +38,23 @@ def in_words(duration: timedelta) -> str:
 
 
 def last_success(runs: Sequence[Run]) -> Run | None:
-    """Find the newest run that finished, whatever it decided."""
+    """Return the newest finished run, or None."""
     return next((run for run in runs if run["status"] == Status.FINISHED), None)
 
 
-def running(runs: Sequence[Run]) -> Run | None:
-    """Find the run that is at work."""
+def running_run(runs: Sequence[Run]) -> Run | None:
+    """Return the running run, or None."""
     return next((run for run in runs if run["status"] == Status.RUNNING), None)
 
 
 def count_outcomes(runs: Sequence[Run], since: datetime) -> Counter[str]:
-    """Count how the runs since a moment ended, by verdict or else by status."""
+    """Count the runs since a moment by verdict or else by status."""
     recent = [run for run in runs if run["started_at"] >= since]
     return Counter(str(run["verdict"] or run["status"]) for run in recent)
 
 
 def find_failing(runs: Sequence[Run]) -> str | None:
-    """Say that the last run that came to an end failed, and how often that was in a row."""
+    """Return the problem of consecutive failures up to the last ended run, or None."""
     ended = [run for run in runs if run["status"] not in (Status.RUNNING, Status.SKIPPED)]
     failures = 0
     while failures < len(ended) and ended[failures]["status"] != Status.FINISHED:
@@ -66,19 +66,19 @@ def find_failing(runs: Sequence[Run]) -> str | None:
 
 
 def find_stuck(runs: Sequence[Run], now: datetime) -> str | None:
-    """Say that a run takes far longer than runs take here, or that all others find it busy."""
-    current = running(runs)
+    """Return the problem of a run far beyond the usual duration, or of skipped runs, or None."""
+    current = running_run(runs)
     if current is not None:
-        took = [
+        durations = [
             run["ended_at"] - run["started_at"]
             for run in runs
             if run["status"] == Status.FINISHED and run["ended_at"]
         ]
-        limit = max([STUCK_AFTER, *(STUCK_FACTOR * duration for duration in took)])
+        limit = max([STUCK_AFTER, *(STUCK_FACTOR * duration for duration in durations)])
         age = now - current["started_at"]
         if age <= limit:
             return None
-        return f"stuck: run {current['id']} has been running for {in_words(age)}"
+        return f"stuck: run {current['id']} has been running for {format_duration(age)}"
     newest = runs[:N_SKIPPED]
     if len(newest) == N_SKIPPED and all(run["status"] == Status.SKIPPED for run in newest):
         return f"stuck: the last {N_SKIPPED} runs were skipped: {newest[0]['reason']}"
@@ -93,36 +93,36 @@ def find_overdue(
     since: datetime | None,
     grace: timedelta,
 ) -> str | None:
-    """Say that the scheduler should have started a run and did not.
+    """Return the problem of a missing start by the scheduler, or None.
 
     Parameters
     ----------
     runs : sequence of mapping
-        Newest first.
+        The runs, newest first.
     now : datetime
         The present.
     due_after : callable
-        The first time of the schedule after a moment.
+        Returns the first time of the schedule after a moment.
     since : datetime or None
-        When the schedule was installed or changed, if that is known.
+        Time of the last change of the schedule, if known.
     grace : timedelta
-        How late a run may be.
+        Allowed delay of a run.
 
     Returns
     -------
     str or None
-        One sentence, or None.
+        A sentence, or None.
     """
     started = next((run["started_at"] for run in runs if is_scheduled(run)), None)
     known = [moment for moment in (started, since) if moment is not None]
     if not known:
         return "overdue: no run by the scheduler is recorded"
-    # A clock that was set back leaves a start in the future: then the next one counts from now.
+    # After a clock was set back, the last start lies in the future, so the present counts instead.
     last = min(max(known), now)
     due = due_after(last)
     if due is None or now <= due + grace:
         return None
-    return f"overdue: a run was due at {due:%Y-%m-%d %H:%M} UTC, {in_words(now - due)} ago"
+    return f"overdue: a run was due at {due:%Y-%m-%d %H:%M} UTC, {format_duration(now - due)} ago"
 
 
 def find_too_fast(
@@ -131,12 +131,12 @@ def find_too_fast(
     due_after: Callable[[datetime], datetime | None],
     since: datetime | None,
 ) -> str | None:
-    """Say that runs are started more often than the schedule asks for, as by a second line."""
+    """Return the problem of more starts than scheduled, as by a second job, or None."""
     starts = [
         run["started_at"]
         for run in runs
         if is_scheduled(run) and (since is None or run["started_at"] >= since)
-    ][: N_LOOKED_AT + 1]
+    ][: N_STARTS + 1]
     gaps = list(zip(starts[1:], starts, strict=False))
     early = 0
     for earlier, later in gaps:
@@ -151,11 +151,11 @@ def find_too_fast(
 
 
 def find_clock_fault(runs: Sequence[Run], now: datetime) -> str | None:
-    """Say that the newest run started in the future: somebody set the clock."""
+    """Return the problem of a last start in the future, after a change of the clock, or None."""
     if not runs or runs[0]["started_at"] <= now + TOLERANCE:
         return None
-    ahead = runs[0]["started_at"] - now
-    return f"clock: run {runs[0]['id']} started {in_words(ahead)} in the future; the clock was set"
+    ahead = format_duration(runs[0]["started_at"] - now)
+    return f"clock: run {runs[0]['id']} started {ahead} in the future; the clock was set"
 
 
 def find_problems(
@@ -166,12 +166,12 @@ def find_problems(
     since: datetime | None,
     grace: timedelta,
 ) -> list[str]:
-    """List what is wrong, worst first; nothing if the pipeline is alive."""
-    found = [
+    """Return the problems of the runs, worst first."""
+    problems = [
         find_overdue(runs, now, due_after=due_after, since=since, grace=grace),
         find_failing(runs),
         find_stuck(runs, now),
         find_too_fast(runs, due_after=due_after, since=since),
         find_clock_fault(runs, now),
     ]
-    return [problem for problem in found if problem]
+    return [problem for problem in problems if problem]

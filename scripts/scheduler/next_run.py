@@ -1,4 +1,4 @@
-"""Says when the full process is started next, looked up in the crontab or in systemd."""
+"""Finds the next start of the full process in the crontab or in systemd."""
 
 import threading
 import time
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from scripts.core.errors import PipelineError
 
-# Asking takes two short commands, so it is done once a minute at most.
+# A search runs two short commands, so its result is valid for a minute.
 VALID_S = 60.0
 NONE = "Nothing starts the full process by itself: run python -m scripts.automate install."
 
 
 @dataclass(frozen=True)
 class NextRun:
-    """When, by which schedule, and what to say if there is none."""
+    """Time of the next start with its schedule, or a text without a next start."""
 
     at: datetime | None = None
     schedule: str = ""
@@ -23,19 +23,17 @@ class NextRun:
 
 
 def find_next_run(config_path: Path, now: datetime) -> NextRun:
-    """Look up when the full process of an installation is started next."""
-    # Imported by the first look: the crontab and what reads it are for this page only.
-    from scripts.scheduler import backends  # noqa: PLC0415
-    from scripts.scheduler import schedule as schedules  # noqa: PLC0415
-    from scripts.scheduler import scheduled_job as jobs  # noqa: PLC0415
+    """Return the next start of the full process of an installation."""
+    # Imported by the first search, because only the overview page of the service needs them.
+    from scripts.scheduler import backends, schedule, scheduled_job  # noqa: PLC0415
 
-    installation = jobs.Installation(config_path.resolve())
+    installation = scheduled_job.Installation(config_path.resolve())
     try:
         backend = backends.choose_backend(None, installation)
         job = backend.read(installation)
         if job is None:
             return NextRun()
-        words = schedules.describe(job.expression)
+        words = schedule.describe(job.expression)
         if job.paused_since is not None:
             return NextRun(schedule=words, text="Paused: run python -m scripts.automate resume.")
         times = backend.next_times(job.expression, now, 1)
@@ -44,25 +42,25 @@ def find_next_run(config_path: Path, now: datetime) -> NextRun:
     return NextRun(times[0] if times else None, words, "" if times else "This schedule never comes")
 
 
-class Schedule:
-    """Remembers for a minute when the full process is started next.
+class NextRunCache:
+    """Cache for a minute of the next start of the full process.
 
     Parameters
     ----------
     config_path : Path
-        Says whose.
+        The config of the installation.
     """
 
     def __init__(self, config_path: Path) -> None:
         self._config_path = config_path
         self._lock = threading.Lock()
-        self._found, self._valid_until_s = NextRun(), 0.0
+        self._next_run, self._valid_until_s = NextRun(), 0.0
 
     def next_run(self, now: datetime) -> NextRun:
-        """Say when the full process is started next."""
+        """Return the next start of the full process."""
         with self._lock:
-            passed = self._found.at is not None and self._found.at <= now
+            passed = self._next_run.at is not None and self._next_run.at <= now
             if passed or time.monotonic() >= self._valid_until_s:
-                self._found = find_next_run(self._config_path, now)
+                self._next_run = find_next_run(self._config_path, now)
                 self._valid_until_s = time.monotonic() + VALID_S
-            return self._found
+            return self._next_run

@@ -1,4 +1,4 @@
-"""The logs of automate.sh: their last lines, the lines of one run, and new ones as they come."""
+"""Reads the logs of automate.sh: last lines, lines of a run, and new lines."""
 
 import os
 import re
@@ -11,24 +11,24 @@ from typing import TextIO
 from scripts.core.errors import NotMadeYetError
 
 NAME = re.compile(r"\d{4}-\d{2}-\d{2}(\.\d+)?\.log")
-# Several runs may write at the same time, so each line of a log names its process.
+# Several runs may write at the same time, so each line contains the process number.
 LINE = re.compile(r"\S+Z [A-Z]+ \[(\d+)\] ")
 POLL_S = 0.3
 
 
 def list_logs(folder: Path) -> list[Path]:
-    """List the logs, oldest first; the full parts of a day stand before its last one."""
-    found = folder.iterdir() if folder.is_dir() else iter(())
-    return sorted(path for path in found if NAME.fullmatch(path.name))
+    """List the logs, oldest first, with the full parts of a day before its last part."""
+    paths = folder.iterdir() if folder.is_dir() else iter(())
+    return sorted(path for path in paths if NAME.fullmatch(path.name))
 
 
 def open_log(path: Path) -> TextIO:
-    """Open a log; what is not UTF-8 in it is shown as a question mark."""
+    """Open a log, with a replacement for invalid UTF-8."""
     return path.open(encoding="utf-8", errors="replace")
 
 
 def last_lines(folder: Path, n: int) -> list[str]:
-    """Read the last n lines, from as many logs as that takes."""
+    """Return the last n lines of the newest logs."""
     lines: list[str] = []
     for path in reversed(list_logs(folder)):
         with open_log(path) as handle:
@@ -39,71 +39,71 @@ def last_lines(folder: Path, n: int) -> list[str]:
 
 
 def lines_of_run(folder: Path, run_id: int) -> list[str]:
-    """Read the lines of one run.
+    """Return the lines of a run.
 
     Parameters
     ----------
     folder : Path
         The folder of the logs.
     run_id : int
-        Its number in the records.
+        Id of the run in the records.
 
     Returns
     -------
     list of str
-        From its first line to its last; those of runs at the same time are left out.
+        First to last line of the run, without lines of concurrent runs.
 
     Raises
     ------
     NotMadeYetError
-        If no log has it.
+        If no log has lines of the run.
     """
     begin = re.compile(rf"\S+Z [A-Z]+ \[(\d+)\] fullprocess: Run {run_id} (started|skipped)\b")
     other = re.compile(r"\S+Z [A-Z]+ \[\d+\] fullprocess: Run \d+ (started|skipped)\b")
-    found: list[str] = []
+    lines: list[str] = []
     process, owner = "", ""
     for path in list_logs(folder):
         with open_log(path) as handle:
             for line in handle:
                 named = LINE.match(line)
-                # A traceback goes on without a name: it belongs to the line above.
+                # Lines of a traceback have no process number, and belong to the line above.
                 owner = named[1] if named else owner
                 started = begin.match(line)
                 if started:
-                    process, found = started[1], []
+                    process, lines = started[1], []
                 elif owner == process and other.match(line):
-                    process = ""  # The number of a process that has ended was given out again.
+                    process = ""  # The system reused the number of the ended process.
                 if process and owner == process:
-                    found.append(line)
-    if not found:
+                    lines.append(line)
+    if not lines:
         raise NotMadeYetError(
             f"{folder} has no lines of run {run_id}: it was started by hand, or its log has been"
             " removed by age."
         )
-    return found
+    return lines
 
 
-def newest(folder: Path) -> Path | None:
-    """Find the log that is being written."""
+def newest_log(folder: Path) -> Path | None:
+    """Return the newest log, or None."""
     logs = list_logs(folder)
     return logs[-1] if logs else None
 
 
 def is_same(handle: TextIO, path: Path) -> bool:
-    """Say whether an open file is the one that has a name now."""
+    """Return whether an open file and a path are the same file."""
     return os.path.samestat(os.fstat(handle.fileno()), path.stat())
 
 
 def follow_log(folder: Path, handle: TextIO | None) -> Iterator[str]:
-    """Give lines from where a log is read, and then of the logs that come after it."""
+    """Iterate over the further lines of an open log and of later logs, or "" while waiting."""
     try:
         while True:
             line = handle.readline() if handle else ""
             if line:
                 yield line
                 continue
-            path = newest(folder)
-            # The log read so far may be full and renamed, or of yesterday; it is at its end.
+            path = newest_log(folder)
+            # The open log is at its end, and may be full and renamed, or of yesterday.
             if path and not (handle and is_same(handle, path)):
                 if handle:
                     handle.close()
@@ -117,8 +117,8 @@ def follow_log(folder: Path, handle: TextIO | None) -> Iterator[str]:
 
 
 def follow(folder: Path) -> Iterator[str]:
-    """Give lines as they are written from now on; "" whenever there is none yet."""
-    path = newest(folder)
+    """Iterate over new lines of the logs, or "" while waiting."""
+    path = newest_log(folder)
     handle = open_log(path) if path else None
     if handle:
         handle.seek(0, os.SEEK_END)

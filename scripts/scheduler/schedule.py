@@ -1,9 +1,4 @@
-"""What a schedule says: checked as cron would, and put in words.
-
-When a schedule comes next, also where the clocks change.
-
-A schedule of cron, spelled as systemd does.
-"""
+"""Parses, describes and evaluates schedules of cron, and converts them for systemd."""
 
 import re
 from collections.abc import Iterator
@@ -27,14 +22,20 @@ NAMES = {
     "@annually": "0 0 1 1 *",
 }
 EXAMPLES = 'Right are "*/10 * * * *" (every 10 minutes), "0 6 * * mon-fri" and "@hourly".'
-# Any moment will do to see whether a schedule comes at all, on the wall of any zone.
+# Arbitrary start of the search for a time of a schedule, without a zone.
 FROM = datetime(2000, 1, 1)  # noqa: DTZ001
 ORDINAL = re.compile(r"very (\d+)th (minute|hour)")
 INTERVAL = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?)", re.ASCII)
+LOCALTIME = Path("/etc/localtime")
+MINUTE = timedelta(minutes=1)
+# Cron treats a larger jump as a new setting of the clock.
+LONGEST_REPEAT = timedelta(hours=3)
+# Names of systemd.time(7); both 0 and 7 are Sunday.
+WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 class Field(NamedTuple):
-    """One of the five fields: its name, its smallest and largest number, the names it knows."""
+    """Field of a schedule, with its range of numbers and its names."""
 
     name: str
     low: int
@@ -53,8 +54,8 @@ FIELDS = (
 )
 
 
-def read_value(text: str, field: Field) -> int:
-    """Read a number or a name of a field."""
+def parse_value(text: str, field: Field) -> int:
+    """Return the number of a text in a field, a number or a name."""
     if text in field.words:
         return field.low + field.words.index(text)
     if not re.fullmatch(r"\d{1,2}", text, re.ASCII):
@@ -68,49 +69,49 @@ def read_value(text: str, field: Field) -> int:
     return value
 
 
-def read_span(text: str, field: Field) -> str:
-    """Check a number, a range or a star and spell it in numbers."""
+def parse_span(text: str, field: Field) -> str:
+    """Return a number, a range or a star with names replaced by numbers."""
     if text == "*":
         return text
     first, dash, last = text.partition("-")
-    low, high = read_value(first, field), read_value(last if dash else first, field)
+    low, high = parse_value(first, field), parse_value(last if dash else first, field)
     if low > high:
         raise ScheduleError(f"the {field.name} {text!r} runs backwards; write it as two ranges")
-    # A range of one becomes its number, as people write it.
+    # A range of a single number becomes this number.
     return f"{low}-{high}" if low < high else str(low)
 
 
-def read_item(text: str, field: Field) -> str:
-    """Check one item of a field's list and spell it in numbers."""
+def parse_item(text: str, field: Field) -> str:
+    """Return an item of a field with names replaced by numbers."""
     span, slash, step = text.partition("/")
-    spelled = read_span(span, field)
+    numbers = parse_span(span, field)
     if not slash:
-        return spelled
+        return numbers
     if not re.fullmatch(r"\d{1,2}", step, re.ASCII) or not 1 <= int(step) <= field.high:
         raise ScheduleError(f"the step {step!r} of the {field.name} is not 1 to {field.high}")
     if span != "*" and "-" not in span:
         raise ScheduleError(
             f"the {field.name} {text!r} has a step but no range; write"
-            f" {spelled}-{field.high}/{step}"
+            f" {numbers}-{field.high}/{step}"
         )
-    return spelled if spelled.isdigit() else f"{spelled}/{int(step)}"
+    return numbers if numbers.isdigit() else f"{numbers}/{int(step)}"
 
 
-def read_field(text: str, field: Field) -> str:
-    """Check a field and spell it in numbers."""
-    items = [read_item(item, field) for item in text.lower().split(",")]
+def parse_field(text: str, field: Field) -> str:
+    """Return a field with names replaced by numbers."""
+    items = [parse_item(item, field) for item in text.lower().split(",")]
     if len(items) > 1 and any(item.startswith("*") for item in items):
         raise ScheduleError(f"the {field.name} {text!r} lists * beside others; * is all of them")
     return ",".join(items)
 
 
-def in_numbers(expression: str) -> str:
-    """Spell a schedule as five fields of numbers.
+def to_numbers(expression: str) -> str:
+    """Return a schedule as five fields of numbers.
 
     Parameters
     ----------
     expression : str
-        Five fields as cron takes them, or a name such as @hourly.
+        Five fields in the format of cron, or a name such as @hourly.
 
     Returns
     -------
@@ -120,7 +121,7 @@ def in_numbers(expression: str) -> str:
     Raises
     ------
     ScheduleError
-        If cron would refuse it, would never run it, or would read it in a surprising way.
+        If the schedule is invalid for cron, has no times, or is easily misread.
     """
     text = expression.strip()
     if text.startswith("@"):
@@ -136,7 +137,7 @@ def in_numbers(expression: str) -> str:
             f" day of the week. {EXAMPLES}"
         )
     try:
-        numbers = " ".join(map(read_field, texts, FIELDS))
+        numbers = " ".join(map(parse_field, texts, FIELDS))
         next(CronSim(numbers, FROM))
     except ScheduleError as error:
         raise ScheduleError(f"{text!r}: {error}. {EXAMPLES}") from error
@@ -146,19 +147,19 @@ def in_numbers(expression: str) -> str:
 
 
 def check_expression(expression: str) -> str:
-    """Check a schedule; return it as given, with one space between its fields."""
-    in_numbers(expression)
+    """Return a checked schedule with single spaces between its fields."""
+    to_numbers(expression)
     return " ".join(expression.split())
 
 
-def expression_of(interval: str) -> str:
-    """Turn an interval such as 10m, 2h or 1d into a schedule.
+def parse_interval(interval: str) -> str:
+    """Return the schedule of an interval such as 10m, 2h or 1d.
 
     Parameters
     ----------
     interval : str
-        A number and a unit. Cron counts within the hour and within the day, so only what
-        divides them is even.
+        A number and a unit. Cron counts within the hour and within the day, so only their
+        divisors give even intervals.
 
     Returns
     -------
@@ -168,12 +169,12 @@ def expression_of(interval: str) -> str:
     Raises
     ------
     ScheduleError
-        If it is no interval, or no even one.
+        If the text is no interval, or an uneven interval.
     """
-    found = INTERVAL.fullmatch(interval.strip().lower())
-    if not found or int(found[1]) == 0:
+    match = INTERVAL.fullmatch(interval.strip().lower())
+    if not match or int(match[1]) == 0:
         raise ScheduleError(f"{interval!r} is no interval; right are 10m, 2h and 1d.")
-    minutes = int(found[1]) * {"m": 1, "h": 60, "d": 1440}[found[2][0]]
+    minutes = int(match[1]) * {"m": 1, "h": 60, "d": 1440}[match[2][0]]
     even = [n for n in range(1, 61) if 60 % n == 0] + [60 * n for n in range(2, 25) if 24 % n == 0]
     if minutes not in even:
         near = min(even, key=lambda n: abs(n - minutes))
@@ -189,13 +190,13 @@ def expression_of(interval: str) -> str:
 
 
 def even_step(text: str, n_values: int) -> int:
-    """Give the step of a field that divides its hour or day; 0 if there is none."""
+    """Return the step of a field if a divisor of its hour or day, else 0."""
     step = int(text.removeprefix("*/")) if text.startswith("*/") else 0
     return step if step > 1 and n_values % step == 0 else 0
 
 
 def format_uneven(text: str, n_values: int) -> str:
-    """Spell out a step that does not divide its hour or day, which words would get wrong."""
+    """Return a field with an uneven step as a list of numbers, for a correct description."""
     step = text.removeprefix("*/")
     if step == text or n_values % int(step) == 0:
         return text
@@ -203,19 +204,19 @@ def format_uneven(text: str, n_values: int) -> str:
 
 
 def describe(expression: str) -> str:
-    """Say a schedule in words.
+    """Return a description of a schedule in English.
 
     Parameters
     ----------
     expression : str
-        A schedule that passes `check_expression`.
+        A valid schedule.
 
     Returns
     -------
     str
-        One English phrase; times are on the 24-hour clock.
+        A phrase, with times on the 24-hour clock.
     """
-    minute, hour, *days = in_numbers(expression).split()
+    minute, hour, *days = to_numbers(expression).split()
     if days == ["*", "*", "*"]:
         if hour == "*" and (every := even_step(minute, 60)):
             return f"Every {every} minutes"
@@ -224,24 +225,20 @@ def describe(expression: str) -> str:
         if minute == "0" and (every := even_step(hour, 24)):
             return f"Every {every} hours"
     fields = [format_uneven(minute, 60), format_uneven(hour, 24), *days]
-    said = CronSim(" ".join(fields), FROM).explain().replace("day of month", "day of the month")
-    # Cron takes either day, unless one of them starts with a star; the library then says "if".
-    return ORDINAL.sub(r"very \1 \2s", said.replace(" and on ", " or on "))
-
-
-LOCALTIME = Path("/etc/localtime")
-MINUTE = timedelta(minutes=1)
-LONGEST_REPEAT = timedelta(hours=3)  # Cron treats a larger jump as a clock that was set.
+    phrase = CronSim(" ".join(fields), FROM).explain().replace("day of month", "day of the month")
+    # Either day is enough for cron, unless a day field starts with a star. For a star the library
+    # writes "if".
+    return ORDINAL.sub(r"very \1 \2s", phrase.replace(" and on ", " or on "))
 
 
 def local_zone() -> tuple[str, tzinfo]:
-    """Find the name and the rules of this machine's zone, in which cron and systemd count.
+    """Return name and rules of the time zone of the machine, for cron and systemd.
 
-    TZ is not asked: it is the shell's, not the daemon's.
+    TZ is ignored, since the daemon does not see the variable of the shell.
     """
     try:
-        _, found, name = str(LOCALTIME.resolve(strict=True)).partition("/zoneinfo/")
-        if found:
+        _, separator, name = str(LOCALTIME.resolve(strict=True)).partition("/zoneinfo/")
+        if separator:
             return name, ZoneInfo(name)
         with LOCALTIME.open("rb") as handle:
             return "local time", ZoneInfo.from_file(handle)
@@ -250,12 +247,12 @@ def local_zone() -> tuple[str, tzinfo]:
 
 
 def offset_at(moment: datetime, zone: tzinfo) -> timedelta:
-    """Tell how far local time is ahead at a moment."""
+    """Return the UTC offset of local time at a moment."""
     return moment.astimezone(zone).utcoffset() or timedelta()
 
 
 def next_change(start: datetime, end: datetime, zone: tzinfo) -> datetime | None:
-    """Find the first minute after start, up to end, at which the clocks have been changed."""
+    """Return the first change of the clocks after start and up to end, or None."""
     before = start
     while before < end:
         after = min(before + timedelta(days=1), end)
@@ -271,24 +268,24 @@ def next_change(start: datetime, end: datetime, zone: tzinfo) -> datetime | None
 
 
 def iterate_times(expression: str, zone: tzinfo, after: datetime) -> Iterator[datetime]:
-    """Give the times of a schedule from about a moment on, in UTC, without end.
+    """Iterate without end over the times of a schedule, in UTC, from about a moment on.
 
     Notes
     -----
-    Changes of the clocks are treated as Debian's cron does (cron(8), "Notes"): a schedule
-    whose minute or hour starts with a star follows the clock on the wall, so that it is left
-    out in an hour that is skipped and comes again in one that is repeated. Any other one runs
-    once: right after the skipped hour, and only in the first of two equal ones.
+    Changes of the clocks follow Debian's cron (cron(8), "Notes"). A schedule with a star at the
+    start of minute or hour follows local time: its times in a skipped hour are left out, and
+    those in a repeated hour come twice. A schedule with fixed times runs once: right after the
+    skipped hour, or only in the first of two equal hours.
     """
-    numbers = in_numbers(expression)
+    numbers = to_numbers(expression)
     follows_wall = numbers.startswith("*") or numbers.split()[1].startswith("*")
     moment = after.astimezone(UTC).replace(second=0, microsecond=0)
     if after.astimezone(zone).fold:
-        # In the second of two equal hours: what ran in the first is only known from before it.
+        # In the second of two equal hours the times of the first hour must be known.
         moment -= LONGEST_REPEAT
     offset = offset_at(moment, zone)
     local = (moment + offset).replace(tzinfo=None)
-    # Without a zone, in which cronsim knows no clock that changes by half an hour.
+    # Without a zone, because cronsim cannot handle clock changes of half an hour.
     walls = CronSim(numbers, local)
     while True:
         following = next(walls)
@@ -310,32 +307,29 @@ def iterate_times(expression: str, zone: tzinfo, after: datetime) -> Iterator[da
 
 
 def next_times(expression: str, zone: tzinfo, after: datetime, n: int) -> list[datetime]:
-    """List the next n times of a schedule after a moment, in UTC."""
+    """Return the next n times of a schedule after a moment, in UTC."""
     times = iterate_times(expression, zone, after)
     return list(islice((moment for moment in times if moment > after), n))
 
 
-WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-
-
 def format_items(text: str, low: int, high: int) -> str:
-    """Spell a field of a schedule as systemd.time(7) does."""
-    spelled = []
+    """Return a field of a schedule in the format of systemd.time(7)."""
+    parts = []
     for item in text.split(","):
         span, _, step = item.partition("/")
         if not step:
-            spelled.append(
+            parts.append(
                 "..".join(end if end == "*" else f"{int(end):02}" for end in span.split("-"))
             )
             continue
         first, last = map(int, (f"{low}-{high}" if span == "*" else span).split("-"))
-        # As a list, because systemd refuses a step that leads out of its range.
-        spelled += [f"{value:02}" for value in range(first, last + 1, int(step))]
-    return ",".join(spelled)
+        # As a list, because systemd refuses a step out of the range.
+        parts += [f"{value:02}" for value in range(first, last + 1, int(step))]
+    return ",".join(parts)
 
 
 def format_days(text: str) -> str:
-    """Spell the days of the week by their names, which know no step."""
+    """Return the days of the week as a list of names."""
     numbers = set()
     for item in text.split(","):
         span, _, step = item.partition("/")
@@ -344,20 +338,20 @@ def format_days(text: str) -> str:
     return ",".join(dict.fromkeys(WEEKDAYS[number] for number in sorted(numbers)))
 
 
-def calendars(expression: str) -> list[str]:
-    """Spell a schedule as OnCalendar= values, any of which starts the job.
+def systemd_calendars(expression: str) -> list[str]:
+    """Return the OnCalendar= values of systemd for a schedule.
 
     Parameters
     ----------
     expression : str
-        A schedule as cron has it.
+        A schedule in the format of cron.
 
     Returns
     -------
     list of str
-        One, or two where cron takes either the day of the month or the day of the week.
+        A value, or two values if either the day of the month or the day of the week is enough.
     """
-    minute, hour, day, month, weekday = in_numbers(expression).split()
+    minute, hour, day, month, weekday = to_numbers(expression).split()
     clock = f"{format_items(hour, 0, 23)}:{format_items(minute, 0, 59)}:00"
     month, days = format_items(month, 1, 12), format_items(day, 1, 31)
     by_date = f"*-{month}-{days} {clock}"

@@ -1,4 +1,4 @@
-"""The job of an installation: what a scheduler is to start, and whether it still can."""
+"""Defines the scheduled job of an installation, and finds its faults."""
 
 import os
 import sys
@@ -9,13 +9,13 @@ from pathlib import Path
 from scripts.core.errors import CrontabError
 
 FOLDER = Path(__file__).resolve().parents[2]
-# The oldest cron still in use takes no longer command.
+# Limit of the oldest cron still in use.
 LONGEST_COMMAND = 998
 
 
 @dataclass(frozen=True)
 class Installation:
-    """One configuration, the folder of the programs and the interpreter that runs them."""
+    """Configuration, folder and Python interpreter of the programs."""
 
     config_path: Path
     folder: Path = field(default_factory=lambda: FOLDER)
@@ -23,7 +23,7 @@ class Installation:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What a scheduler starts, as absolute paths."""
+        """Command of the scheduler with absolute paths."""
         chosen = self.config_path != self.folder / "config.json"
         config = ("--config", str(self.config_path)) if chosen else ()
         return (str(self.folder / "automate.sh"), "--python", str(self.python), *config)
@@ -31,7 +31,7 @@ class Installation:
 
 @dataclass(frozen=True)
 class Job:
-    """What a scheduler has been told: when, what, and since when it is paused ("": unknown)."""
+    """Job of a scheduler: schedule, command and start of the pause, or "" if unknown."""
 
     expression: str
     arguments: tuple[str, ...]
@@ -39,7 +39,7 @@ class Job:
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Refuse paths that a line of a scheduler cannot carry."""
+    """Refuse paths with control characters, which are invalid in a job line."""
     for argument in arguments:
         if any(ord(character) < 32 or ord(character) == 127 for character in argument):
             raise CrontabError(
@@ -49,25 +49,25 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 
 def interpreter_of(job: Job) -> str:
-    """Tell which interpreter a job names; "" if none."""
+    """Return the interpreter of a job, or ""."""
     options = dict(zip(job.arguments[1::2], job.arguments[2::2], strict=False))
     return options.get("--python", "")
 
 
 def find_faults(job: Job, installation: Installation) -> list[str]:
-    """List why a job would not start this installation as it is now.
+    """Return the faults of a job for the present installation.
 
     Parameters
     ----------
     job : Job
-        As it is installed.
+        The installed job.
     installation : Installation
-        As it is now.
+        The present installation.
 
     Returns
     -------
     list of str
-        One phrase each; none if the job fits.
+        A phrase per fault.
     """
     faults = []
     script, python = job.arguments[0], interpreter_of(job)

@@ -1,4 +1,4 @@
-"""A user timer of systemd: its two unit files written, checked and switched on."""
+"""Manages the timer and service of an installation in the systemd of the user."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scripts.core import files
 from scripts.core.errors import CrontabError, SchedulerError
-from scripts.scheduler.schedule import calendars
+from scripts.scheduler.schedule import systemd_calendars
 from scripts.scheduler.scheduled_job import Installation, Job, check_arguments
 
 SCHEDULE = re.compile(r"^# schedule: (.+)$", re.MULTILINE)
@@ -19,13 +19,13 @@ TIMEOUT_S = 30
 
 
 def quote(argument: str) -> str:
-    """Quote an argument for ExecStart: % starts a specifier there, $ a variable."""
+    """Quote an argument for ExecStart, including % of specifiers and $ of variables."""
     escaped = argument.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + escaped.replace("%", "%%").replace("$", "$$") + '"'
 
 
 def unquote(command: str) -> tuple[str, ...]:
-    """Read the arguments that `quote` has spelled."""
+    """Return the arguments of a command with quotes by `quote`."""
     quoted = re.findall(r'"((?:[^"\\]|\\.)*)"', command)
     return tuple(
         re.sub(r"\\(.)", r"\1", text.replace("$$", "$").replace("%%", "%")) for text in quoted
@@ -33,23 +33,24 @@ def unquote(command: str) -> tuple[str, ...]:
 
 
 def next_times(expression: str, after: datetime, n: int) -> list[datetime]:
-    """Ask systemd for the next n times of a schedule, in UTC.
+    """Return the next n times of a schedule by systemd, in UTC.
 
-    It leaves out an hour that comes twice, and a time in an hour that is skipped, where cron
-    does not.
+    Unlike cron, systemd leaves out a repeated hour, and times in a skipped hour.
     """
     base = f"{after.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     options = [f"--iterations={n}", f"--base-time={base}"]
-    done = run("systemd-analyze", "calendar", *options, *calendars(expression))
-    found = re.findall(r"^ *(?:Next elapse|Iter\. #\d+|\(in UTC\)): (.+ UTC)$", done.stdout, re.M)
+    process = run_command("systemd-analyze", "calendar", *options, *systemd_calendars(expression))
+    texts = re.findall(
+        r"^ *(?:Next elapse|Iter\. #\d+|\(in UTC\)): (.+ UTC)$", process.stdout, re.MULTILINE
+    )
     moments = {
-        datetime.strptime(text, "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC) for text in found
+        datetime.strptime(text, "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC) for text in texts
     }
     return sorted(moments)[:n]
 
 
 def format_units(installation: Installation, job: Job) -> tuple[str, str]:
-    """Spell the service and the timer of a job."""
+    """Return the service file and the timer file of a job."""
     check_arguments(job.arguments)
     try:
         "".join(job.arguments).encode()
@@ -62,13 +63,13 @@ def format_units(installation: Installation, job: Job) -> tuple[str, str]:
     service = (
         "# Made and changed by python -m scripts.automate.\n"
         f"[Unit]\nDescription={title}\n\n"
-        # A run that overlaps another one is recorded as skipped, and no failure.
+        # Exit code 75 is an overlap with another run, which is skipped and no failure.
         "[Service]\nType=oneshot\nEnvironment=ADRAS_TRIGGER=systemd\nSuccessExitStatus=75\n"
         "UMask=0077\n"
         f"ExecStart=/bin/sh {command}\n"
     )
     paused = "" if job.paused_since is None else f"# paused {job.paused_since or 'unknown'}\n"
-    times = "".join(f"OnCalendar={calendar}\n" for calendar in calendars(job.expression))
+    times = "".join(f"OnCalendar={calendar}\n" for calendar in systemd_calendars(job.expression))
     timer = (
         "# Made and changed by python -m scripts.automate.\n"
         f"# schedule: {job.expression}\n{paused}[Unit]\nDescription={title}\n\n"
@@ -77,8 +78,8 @@ def format_units(installation: Installation, job: Job) -> tuple[str, str]:
     return service, timer
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one of systemd's commands."""
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of systemd, with English messages."""
     try:
         return subprocess.run(
             arguments,
@@ -99,26 +100,26 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         raise SchedulerError(f"{' '.join(arguments)} did not end within {TIMEOUT_S} s.") from error
 
 
-def control(*arguments: str) -> str:
-    """Have the user's systemd do something; return what it says."""
-    done = run("systemctl", "--user", *arguments)
-    if done.returncode:
+def run_systemctl(*arguments: str) -> str:
+    """Run `systemctl --user` with arguments and return its output."""
+    process = run_command("systemctl", "--user", *arguments)
+    if process.returncode:
         raise SchedulerError(
-            f"systemctl --user {' '.join(arguments)}: {done.stderr.strip()}. A user's systemd runs"
-            " only where the machine was started by systemd and the user has a session; if this is"
-            " no such place, use --backend cron."
+            f"systemctl --user {' '.join(arguments)}: {process.stderr.strip()}. A user's systemd"
+            " needs a machine started by systemd and a session of the user; otherwise use"
+            " --backend cron."
         )
-    return done.stdout
+    return process.stdout
 
 
 def unit_folder() -> Path:
-    """Say where this user's own units stand."""
+    """Return the folder for units of the user."""
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base) / "systemd" / "user"
 
 
 def unit_paths(installation: Installation) -> tuple[Path, Path]:
-    """Name the service and the timer of an installation."""
+    """Return the paths of the service and the timer of an installation."""
     digest = hashlib.sha256(os.fsencode(installation.config_path)).hexdigest()[:8]
     readable = re.sub(r"[^A-Za-z0-9]+", "-", installation.config_path.parent.name).strip("-")[:40]
     stem = "-".join(filter(None, ("adras", readable, digest)))
@@ -126,52 +127,52 @@ def unit_paths(installation: Installation) -> tuple[Path, Path]:
 
 
 def check_units(paths: tuple[Path, Path]) -> None:
-    """Have systemd check the unit files."""
-    done = run("systemd-analyze", "--user", "verify", *map(str, paths))
-    if done.returncode or done.stderr.strip():
-        raise SchedulerError(f"systemd-analyze verify: {done.stderr.strip()}")
+    """Check unit files with `systemd-analyze verify`."""
+    process = run_command("systemd-analyze", "--user", "verify", *map(str, paths))
+    if process.returncode or process.stderr.strip():
+        raise SchedulerError(f"systemd-analyze verify: {process.stderr.strip()}")
 
 
 class Systemd:
-    """The user's systemd as a place for jobs."""
+    """Backend for timers in the systemd of the user."""
 
     name = "systemd"
 
     @property
     def place(self) -> str:
-        """Say where its units are."""
+        """Return the place of the jobs for messages."""
         return f"a timer of systemd in {unit_folder()}"
 
     def read(self, installation: Installation) -> Job | None:
-        """Read the job of an installation."""
+        """Return the job of an installation, or None."""
         service_path, timer_path = unit_paths(installation)
         if not timer_path.exists():
             return None
         timer = timer_path.read_text(errors="replace")
         command = service_path.read_text(errors="replace") if service_path.exists() else ""
-        schedule, spelled, paused = (
+        schedule, start, paused = (
             SCHEDULE.search(timer),
             COMMAND.search(command),
             PAUSED.search(timer),
         )
-        if not schedule or not spelled:
+        if not schedule or not start:
             raise CrontabError(
                 f"{timer_path} or its service is not as this tool writes it; remove both with"
                 " `python -m scripts.automate remove --backend systemd`, and install again."
             )
-        return Job(schedule[1], unquote(spelled[1]), paused[1] if paused else None)
+        return Job(schedule[1], unquote(start[1]), paused[1] if paused else None)
 
     def write(self, installation: Installation, job: Job | None, now: datetime) -> Path | None:
-        """Write and switch on the units, switch them off if paused, or remove them with None."""
+        """Write and enable the units, or disable them if paused, or remove them with None."""
         paths = _, timer_path = unit_paths(installation)
         if job is None:
             if timer_path.exists():
-                control("disable", "--now", timer_path.name)
+                run_systemctl("disable", "--now", timer_path.name)
             for path in paths:
                 path.unlink(missing_ok=True)
-            control("daemon-reload")
+            run_systemctl("daemon-reload")
             return None
-        control("daemon-reload")
+        run_systemctl("daemon-reload")
         for path, text in zip(paths, format_units(installation, job), strict=True):
             files.write_whole(path, text)
         try:
@@ -180,35 +181,41 @@ class Systemd:
             for path in paths:
                 path.unlink()
             raise
-        control("daemon-reload")
+        run_systemctl("daemon-reload")
         if job.paused_since is None:
-            control("enable", timer_path.name)
-            control("restart", timer_path.name)
+            run_systemctl("enable", timer_path.name)
+            run_systemctl("restart", timer_path.name)
         else:
-            control("disable", "--now", timer_path.name)
+            run_systemctl("disable", "--now", timer_path.name)
         return timer_path
 
     def preview(self, installation: Installation, job: Job | None) -> tuple[str, str]:
-        """Show the unit files as they are and as they would be."""
+        """Return the present unit files, and the unit files after a write."""
         paths = unit_paths(installation)
         before = "".join(path.read_text(errors="replace") for path in paths if path.exists())
         return before, "\n".join(format_units(installation, job)) if job else ""
 
     def next_times(self, expression: str, after: datetime, n: int) -> list[datetime]:
-        """List the next n times of a schedule, in UTC."""
+        """Return the next n times of a schedule, in UTC."""
         return next_times(expression, after, n)
 
     def changed_at(self, installation: Installation) -> datetime | None:
-        """Tell when the timer was last written."""
+        """Return the time of the last write of the timer, or None."""
         path = unit_paths(installation)[1]
         return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else None
 
     def notes(self, installation: Installation) -> list[str]:
-        """List what a user should know besides."""
+        """Return further hints for the user."""
         timer_path = unit_paths(installation)[1]
         notes = []
-        if run("systemctl", "--user", "is-active", timer_path.name).stdout.strip() != "active":
+        if (
+            run_command("systemctl", "--user", "is-active", timer_path.name).stdout.strip()
+            != "active"
+        ):
             notes.append(f"the timer is not active; see systemctl --user status {timer_path.name}")
-        if run("loginctl", "show-user", "--property=Linger", "--value").stdout.strip() != "yes":
+        if (
+            run_command("loginctl", "show-user", "--property=Linger", "--value").stdout.strip()
+            != "yes"
+        ):
             notes.append("runs stop when you log out, unless once: loginctl enable-linger")
         return notes

@@ -24,7 +24,7 @@ from pyspark.sql import functions as F
 
 from scripts.core import files
 from scripts.core.errors import DatasetError
-from scripts.core.files import Address, KnownFile
+from scripts.core.files import KnownFile, RemotePath
 from scripts.spark import cluster, dataset
 
 # Hadoop's prefixes of files without data, such as _SUCCESS, and of unfinished files.
@@ -53,13 +53,13 @@ class StoredFile(Struct, frozen=True):
     is_file: bool
 
     @property
-    def state(self) -> files.State:
+    def state(self) -> files.FileState:
         """The state in the form of local files, without an inode."""
         return self.n_bytes, self.changed_ns, NO_INODE
 
 
 @contextmanager
-def open_path(place: Address) -> Iterator[tuple[Any, Any, Any]]:
+def open_path(place: RemotePath) -> Iterator[tuple[Any, Any, Any]]:
     """Return the JVM, the Hadoop file system of an address, and its Hadoop path.
 
     Raises
@@ -87,13 +87,13 @@ def describe(status: Any) -> StoredFile:
     return StoredFile(status.getLen(), changed_ns, etag, bool(status.isFile()))
 
 
-def scan_folder(place: Address) -> dict[Address, StoredFile]:
+def scan_folder(place: RemotePath) -> dict[RemotePath, StoredFile]:
     """List the CSV files of a folder, or a single file, in name order, also unusable files.
 
     Names with the prefix "." or "_" are left out, since Hadoop reserves them.
     """
     with open_path(place) as (_, system, path):
-        listed = {Address(s.getPath().toString()): describe(s) for s in system.listStatus(path)}
+        listed = {RemotePath(s.getPath().toString()): describe(s) for s in system.listStatus(path)}
     tables = [
         path
         for path in listed
@@ -102,7 +102,7 @@ def scan_folder(place: Address) -> dict[Address, StoredFile]:
     return {path: listed[path] for path in sorted(tables, key=lambda path: path.name)}
 
 
-def rescan_files(paths: Sequence[Address]) -> dict[Address, StoredFile]:
+def rescan_files(paths: Sequence[RemotePath]) -> dict[RemotePath, StoredFile]:
     """Return the present state of listed files of a folder, without deleted files.
 
     Several files take one listing of the folder, since each question is a request to the store.
@@ -110,12 +110,12 @@ def rescan_files(paths: Sequence[Address]) -> dict[Address, StoredFile]:
     if not paths:
         return {}
     if len(paths) > 1:
-        return scan_folder(Address(str(paths[0]).removesuffix(paths[0].name)))
+        return scan_folder(RemotePath(str(paths[0]).removesuffix(paths[0].name)))
     with open_path(paths[0]) as (_, system, path):
         return {paths[0]: describe(system.getFileStatus(path))}
 
 
-def read_start(path: Address, n_bytes: int) -> bytes:
+def read_start(path: RemotePath, n_bytes: int) -> bytes:
     """Read at most the first `n_bytes` bytes of a file."""
     with open_path(path) as (_, system, place):
         stream = system.open(place)
@@ -125,7 +125,7 @@ def read_start(path: Address, n_bytes: int) -> bytes:
             stream.close()
 
 
-def identify(path: Address, stored: StoredFile, known: Mapping[str, KnownFile]) -> KnownFile:
+def identify(path: RemotePath, stored: StoredFile, known: Mapping[str, KnownFile]) -> KnownFile:
     """Compute the digest of a file from its ETag or checksum, without reading the content.
 
     In a store without ETags and checksums the digest is of name and time of change.
@@ -141,27 +141,27 @@ def identify(path: Address, stored: StoredFile, known: Mapping[str, KnownFile]) 
 
 
 def scan_complete_files(
-    place: Address, settle_s: float, known: Mapping[str, KnownFile]
+    place: RemotePath, settle_s: float, known: Mapping[str, KnownFile]
 ) -> tuple[list[Path], list[Path], dict[str, KnownFile]]:
     """Return the complete files, the growing files, and the digests of the complete files."""
-    listed: dict[Address, StoredFile] = {}
+    listed: dict[RemotePath, StoredFile] = {}
 
-    def list_states() -> dict[Path, files.State]:
+    def list_states() -> dict[Path, files.FileState]:
         listed.clear()
         listed.update(scan_folder(place))
         return {path: stored.state for path, stored in listed.items()}
 
-    settled, growing = files.settle(list_states, settle_s)
+    settled, growing = files.find_complete(list_states, settle_s)
     digests = {str(p): identify(p, s, known) for p, s in listed.items() if p in settled}
     return settled, growing, digests
 
 
-def download_folder(place: Address, folder: Path) -> None:
+def download_folder(place: RemotePath, folder: Path) -> None:
     """Download the changed files of an address, and remove local files missing there.
 
     Parameters
     ----------
-    place : Address
+    place : RemotePath
         A folder or a file.
     folder : Path
         The local folder, made if missing.
@@ -191,7 +191,7 @@ def download_folder(place: Address, folder: Path) -> None:
 class StoreFolder:
     """A folder or a file of an object store."""
 
-    place: Address
+    place: RemotePath
 
     def list_tables(self) -> Sequence[Path]:
         """List the CSV files in name order, also unusable files."""
@@ -215,7 +215,7 @@ class StoreFolder:
 
 
 def read_whole(
-    session: SparkSession, files: Mapping[int, Address], read: ReadWhole, kinds: str
+    session: SparkSession, files: Mapping[int, RemotePath], read: ReadWhole, kinds: str
 ) -> DataFrame:
     """Read small files as a whole, several in a task.
 
@@ -223,7 +223,7 @@ def read_whole(
     ----------
     session : pyspark.sql.SparkSession
         The cluster.
-    files : mapping of int to Address
+    files : mapping of int to RemotePath
         Files of a folder by number.
     read : callable
         A picklable function from the content of a file to rows.
@@ -249,7 +249,7 @@ def read_whole(
     return files_read.select("path", "content").mapInArrow(work, kinds)
 
 
-def read_lines(session: SparkSession, path: Address) -> DataFrame:
+def read_lines(session: SparkSession, path: RemotePath) -> DataFrame:
     """Read the lines of a file as bytes, partitioned by ranges of the file.
 
     Lines end at \\n, which is removed, as is a byte order mark of the first line.
@@ -273,7 +273,7 @@ def join_lines(batch: pa.RecordBatch) -> Iterator[tuple[int, bytes]]:
 
 def read_in_order(
     session: SparkSession,
-    path: Address,
+    path: RemotePath,
     mark: bytes,
     read: Callable[[BinaryIO], Iterator[pa.RecordBatch]],
     kinds: str,
@@ -284,7 +284,7 @@ def read_in_order(
     ----------
     session : pyspark.sql.SparkSession
         The cluster.
-    path : Address
+    path : RemotePath
         The file.
     mark : bytes
         The byte order mark, or b"".
@@ -311,7 +311,7 @@ def read_in_order(
     return read_lines(session, path).coalesce(1).mapInArrow(work, kinds)
 
 
-def read_ranges(session: SparkSession, path: Address, read: ReadRange, kinds: str) -> DataFrame:
+def read_ranges(session: SparkSession, path: RemotePath, read: ReadRange, kinds: str) -> DataFrame:
     """Read a large file in ranges, with a task per range."""
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from pyspark.sql import DataFrame, SparkSession
 
 from scripts.core import files
-from scripts.core.files import Address
+from scripts.core.files import RemotePath
 from scripts.data import csv_reader
 from scripts.data.csv_reader import RefusedFileError
 from scripts.data.read_report import FileReading, RejectedRow
@@ -256,12 +256,12 @@ def unite(frames: Sequence[DataFrame]) -> DataFrame:
     return unite(frames[:half]).unionAll(unite(frames[half:]))
 
 
-def read_head(path: Address) -> bytes:
+def read_head(path: RemotePath) -> bytes:
     """Read the first line of a file, or so much of it as can be right."""
     return object_store.read_start(path, HEAD_BYTES).partition(b"\n")[0] + b"\n"
 
 
-def lay_out_ranges(session: SparkSession, number: int, path: Address, form: Form) -> DataFrame:
+def lay_out_ranges(session: SparkSession, number: int, path: RemotePath, form: Form) -> DataFrame:
     """Lay out the reading of a large file in ranges."""
     head = read_head(path)
 
@@ -283,8 +283,8 @@ def lay_out_ranges(session: SparkSession, number: int, path: Address, form: Form
 
 def lay_out(
     session: SparkSession,
-    files: Mapping[int, Address],
-    found: Mapping[Address, StoredFile],
+    files: Mapping[int, RemotePath],
+    found: Mapping[RemotePath, StoredFile],
     form: Form,
 ) -> DataFrame:
     """Lay out the reading of files: of large ones in ranges, of the others together."""
@@ -303,7 +303,7 @@ def lay_out(
     return unite(made or [session.createDataFrame([], form.kinds)])
 
 
-def lay_out_in_order(session: SparkSession, number: int, path: Address, form: Form) -> DataFrame:
+def lay_out_in_order(session: SparkSession, number: int, path: RemotePath, form: Form) -> DataFrame:
     """Lay out the reading of a large file from its start, in one task."""
     mark = codecs.BOM_UTF8 if read_head(path).startswith(codecs.BOM_UTF8) else b""
 
@@ -313,7 +313,7 @@ def lay_out_in_order(session: SparkSession, number: int, path: Address, form: Fo
     return object_store.read_in_order(session, path, mark, read, form.kinds)
 
 
-def why_not(path: Address, stored: StoredFile | None) -> str:
+def why_not(path: RemotePath, stored: StoredFile | None) -> str:
     """Say why there is nothing of a file to read, "" if there is."""
     try:
         csv_reader.check_name(path)
@@ -333,7 +333,7 @@ def refuse(found: FileReading, reason: str) -> FileReading:
 
 
 def settle(
-    found: FileReading, before: StoredFile | None, after: StoredFile | None, path: Address
+    found: FileReading, before: StoredFile | None, after: StoredFile | None, path: RemotePath
 ) -> FileReading:
     """Say of a file what it is, and refuse one that is not any more what it was before."""
     if before != after or after is None:
@@ -349,7 +349,7 @@ def settle(
 
 
 def read_stored(
-    session: SparkSession, paths: Sequence[Address], form: Form
+    session: SparkSession, paths: Sequence[RemotePath], form: Form
 ) -> tuple[DataFrame, list[FileReading]]:
     """Read files as `sparkpieces.read_files` does; what the store says of them identifies them."""
     before = object_store.rescan_files(paths)
@@ -377,7 +377,7 @@ def read_stored_files(
     session: SparkSession, paths: Sequence[Path], form: Form
 ) -> tuple[DataFrame, list[FileReading]]:
     """Read the files of one folder, wherever it is."""
-    stored = [path for path in paths if isinstance(path, Address)]
+    stored = [path for path in paths if isinstance(path, RemotePath)]
     if stored:
         return read_stored(session, stored, form)
     return read_files(session, paths, form)

@@ -137,11 +137,13 @@ def infer(engine: EngineSettings, paths: Sequence[Path], declared: Schema) -> In
         (n_rows,) = aggregate(rows, [F.count(F.lit(1))])
         profiles = {
             name: profile_column(rows, common.index(name), n_rows, declared.marks(name))
-            for name in schema_inference.open_columns(common, declared)
+            for name in schema_inference.undeclared_columns(common, declared)
         }
         labels = rows.select(column(str(common.index(declared.target)))).distinct().collect()
         for kept in (read, rows):
             kept.unpersist()
     rare = sorted({name for header in headers for name in header} - set(common))
-    columns = schema_inference.sort_columns(profiles, declared)
-    return schema_inference.settle(columns, [row[0] for row in labels], declared, readings, rare)
+    columns = schema_inference.classify_columns(profiles, declared)
+    return schema_inference.finish_inference(
+        columns, [row[0] for row in labels], declared, readings, rare
+    )

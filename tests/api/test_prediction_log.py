@@ -574,14 +574,14 @@ def test_it_is_known_when_live_rows_were_last_compared(records_url: str) -> None
     row = {"release": FIRST, "at": NOW, "values": "[]", "probability": 0.5, "predicted": False}
     statistics = {"column": "age", "dataset_stamp": "S", "kind": "numeric", "n_rows": 9}
     with database.open_records(records_url) as engine, database.writing(engine) as connection:
-        assert predictions.last_look(connection) is None
+        assert predictions.last_live_comparison(connection) is None
         assert not predictions.has_predictions_since(connection, FIRST, None)
         for hours, role in ((0, "dataset"), (1, "live"), (2, "dataset")):
             run_id = runs.start_run(connection, NOW + timedelta(hours=hours))
             runs.record_column_statistics(connection, run_id, [statistics | {"role": role}])
         predictions.record_predictions(connection, [row])
 
-        assert predictions.last_look(connection) == NOW + timedelta(hours=1)
+        assert predictions.last_live_comparison(connection) == NOW + timedelta(hours=1)
         assert predictions.has_predictions_since(connection, FIRST, None)
         assert predictions.has_predictions_since(connection, FIRST, NOW - timedelta(seconds=1))
         assert not predictions.has_predictions_since(connection, FIRST, NOW)

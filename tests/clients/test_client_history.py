@@ -1,7 +1,4 @@
-"""Whether predictions came true.
-
-One client: why the risk is so, and why it changed.
-"""
+"""The history of a client, the causes of a changed risk, and the outcomes."""
 
 import math
 
@@ -75,7 +72,7 @@ LN3 = math.log(3)
 
 
 def page_of(config: Config, client: str) -> ClientDetails:
-    """Ask for one client, who must be there."""
+    """Return the details of a known client."""
     page = ask(config, client_history.client_page, WorklistSettings(), client)
     assert page is not None
     return page
@@ -147,7 +144,7 @@ def test_a_client_with_an_outcome_shows_it_and_is_not_current(config: Config) ->
 
 
 def make_score(stamp: str, values: dict[str, float | str | None]) -> ScoreEntry:
-    """Make a score of which only model and values matter."""
+    """Make a score with a model and values, the rest filled in."""
     return ScoreEntry(
         scored_at="2025-01-01T00:00:00+00:00", probability=0.5, band="medium", position=1,
         n_clients=1, release="r", model_stamp=stamp, values=values, contributions={},

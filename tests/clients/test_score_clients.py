@@ -1,4 +1,4 @@
-"""Today's clients are scored with what serves, and their outcomes joined when they come."""
+"""The scoring of today's clients with the production model, and the join of new outcomes."""
 
 import logging
 import math

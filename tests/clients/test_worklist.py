@@ -1,4 +1,4 @@
-"""Whom to call, from the records and from a table."""
+"""The worklist, from the records and from a table."""
 
 import math
 from typing import Any
@@ -28,7 +28,7 @@ ANY = WorklistSettings()
 
 @pytest.fixture
 def scored(config: Config) -> Config:
-    """An installation whose four clients have been scored once."""
+    """An installation after the scoring of four clients."""
     serve(config, FIRST)
     put_clients(config, CLIENTS)
     score(config)
@@ -36,7 +36,7 @@ def scored(config: Config) -> Config:
 
 
 def names_of(config: Config, **wanted: object) -> list[str]:
-    """List the clients that a question finds."""
+    """Return the names of the clients on a page of the worklist."""
     page = ask(config, worklist.worklist_page, ANY, **wanted)
     return [entry.client for entry in page.clients]
 

@@ -170,7 +170,7 @@ def as_before() -> Iterator[None]:
 
 
 def test_nothing_is_looked_for_while_importing() -> None:
-    with console.importing():
+    with console.imports_without_gc():
         assert not gc.isenabled()
 
     assert gc.isenabled()
@@ -179,21 +179,21 @@ def test_nothing_is_looked_for_while_importing() -> None:
 def test_what_has_been_imported_is_never_looked_through_again() -> None:
     before = gc.get_freeze_count()
 
-    with console.importing():
+    with console.imports_without_gc():
         made = [[number] for number in range(1000)]
 
     assert gc.get_freeze_count() >= before + len(made)
 
 
 def test_an_import_that_fails_leaves_the_collector_on() -> None:
-    with pytest.raises(ImportError), console.importing():
+    with pytest.raises(ImportError), console.imports_without_gc():
         raise ImportError
 
     assert gc.isenabled()
 
 
 def test_what_comes_later_is_looked_through() -> None:
-    console.set_aside()
+    console.freeze_gc()
     circle: list[object] = []
     circle.append(circle)
     del circle

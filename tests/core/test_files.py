@@ -20,7 +20,7 @@ import pytest
 
 from scripts.core import files
 from scripts.core.errors import BusyError, DatasetError
-from scripts.core.files import Address, is_address
+from scripts.core.files import RemotePath, is_remote
 
 PLACES = [
     "s3a://lake/in/a.csv",
@@ -31,7 +31,7 @@ PLACES = [
 
 @pytest.mark.parametrize("text", PLACES)
 def test_an_address_is_spelled_as_it_was_given_also_in_another_process(text: str) -> None:
-    address = Address(text)
+    address = RemotePath(text)
 
     assert str(address) == str(pickle.loads(pickle.dumps(address))) == f"{address}" == text
     assert pickle.loads(pickle.dumps(address)) == address
@@ -41,8 +41,8 @@ def test_an_address_is_spelled_as_it_was_given_also_in_another_process(text: str
 def test_an_address_is_nowhere_on_this_machine(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a")
 
-    assert not Address(f"file://{tmp_path}/a.csv").exists()
-    assert not Address(f"file://{tmp_path}/a.csv").is_absolute()
+    assert not RemotePath(f"file://{tmp_path}/a.csv").exists()
+    assert not RemotePath(f"file://{tmp_path}/a.csv").is_absolute()
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_an_address_is_nowhere_on_this_machine(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_has_a_scheme_is_an_address(text: str, answer: bool) -> None:
-    assert is_address(text) is answer
+    assert is_remote(text) is answer
 
 
 ROOT = Path(__file__).parents[2]
@@ -321,7 +321,7 @@ def settle(
     """Ask which files of a folder are complete; give their names and the sleeps."""
     with patch.context() as inner:
         clock = Clock(inner, meanwhile)
-        settled, growing = files.settled_tables(folder, 2.0)
+        settled, growing = files.find_complete_tables(folder, 2.0)
     return [p.name for p in settled], [p.name for p in growing], clock.slept_s
 
 

@@ -43,7 +43,7 @@ def test_programs_that_need_a_key_at_the_same_moment_get_the_same(tmp_path: Path
 def test_a_cut_key_is_named(tmp_path: Path) -> None:
     (tmp_path / keys.KEY).write_bytes(b"short")
 
-    with pytest.raises(ReleaseError, match=r"\.adras\.key is damaged: remove it"):
+    with pytest.raises(ReleaseError, match=r"\.adras\.key is damaged: remove the file"):
         keys.make_key(tmp_path)
 
 
@@ -56,19 +56,19 @@ def test_what_a_killed_program_leaves_of_a_key_is_removed_by_the_next_run(tmp_pa
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\0\0\0", b"0123456789" * 1000])
 def test_what_is_sealed_is_opened_by_its_key_only(content: bytes) -> None:
-    sealed = keys.seal(KEY, content)
+    sealed = keys.encrypt(KEY, content)
 
-    assert keys.unseal(KEY, sealed) == content
-    assert keys.unseal(bytes(32), sealed) is None
-    assert keys.unseal(KEY, sealed[:-1] + bytes([sealed[-1] ^ 1])) is None
-    assert keys.seal(KEY, content) == sealed
+    assert keys.decrypt(KEY, sealed) == content
+    assert keys.decrypt(bytes(32), sealed) is None
+    assert keys.decrypt(KEY, sealed[:-1] + bytes([sealed[-1] ^ 1])) is None
+    assert keys.encrypt(KEY, content) == sealed
     assert len(sealed) == len(content) + keys.NONCE_BYTES
     assert content[:8] not in sealed or len(content) < 8
 
 
 @pytest.mark.parametrize("sealed", [b"", b"short", bytes(16)])
 def test_what_was_never_sealed_is_not_opened(sealed: bytes) -> None:
-    assert keys.unseal(KEY, sealed) is None
+    assert keys.decrypt(KEY, sealed) is None
 
 
 def test_hashes_of_one_purpose_tell_nothing_of_another() -> None:
@@ -109,9 +109,9 @@ def test_rows_are_told_from_new_ones_with_the_key_and_all_are_compared_without(
     first_run: Config,
 ) -> None:
     ingestion.main(first_run)
-    with_key = monitor.find(RunContext(first_run)).data
+    with_key = monitor.measure(RunContext(first_run)).data
     (first_run.prod_deployment_path / keys.KEY).write_bytes(bytes(32))
-    without = monitor.find(RunContext(first_run)).data
+    without = monitor.measure(RunContext(first_run)).data
 
     assert (with_key.rows, with_key.n_compared) == ("new", 0)
     assert (without.rows, without.n_compared) == ("all", without.n_rows)

@@ -39,8 +39,8 @@ logging.getLogger('step').info('Done.')
         (3599, "59 min 59 s left"), (7290, "2 h 1 min left"),
     ],
 )  # fmt: skip
-def test_what_is_left_is_spelled_as_people_say_it(seconds: float, text: str) -> None:
-    assert progress.format_left(seconds) == text
+def test_the_time_left_has_the_two_units_that_matter(seconds: float, text: str) -> None:
+    assert progress.format_time_left(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_what_is_left_is_spelled_as_people_say_it(seconds: float, text: str) -> 
         (100, 120, 10, "100%, 10 rows, 1 rows/s, 0 s left"),
     ],
 )
-def test_the_state_tells_share_rows_speed_and_what_is_left(
+def test_the_state_shows_share_rows_speed_and_time_left(
     total: float, done: float, n_rows: int, text: str
 ) -> None:
     assert progress.format_state(total, done, n_rows, 10.0) == text
@@ -100,21 +100,21 @@ def test_a_long_step_logs_a_line_now_and_then(
 
 def test_a_step_within_a_step_is_part_of_it() -> None:
     with progress.shown("Outer", 10):
-        (outer,) = progress.AT_WORK
+        (outer,) = progress.CURRENT
         with progress.shown("Inner", 5):
             progress.advance(3, 1)
 
-        assert [outer] == progress.AT_WORK
+        assert [outer] == progress.CURRENT
         assert outer.done == 3
-    assert progress.AT_WORK == []
+    assert progress.CURRENT == []
 
 
-def test_what_threads_do_counts() -> None:
+def test_the_work_of_threads_counts() -> None:
     with progress.shown("Outer", 10):
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda _: progress.advance(1, 2), range(10)))
 
-        assert (progress.AT_WORK[0].done, progress.AT_WORK[0].n_rows) == (10, 20)
+        assert (progress.CURRENT[0].done, progress.CURRENT[0].n_rows) == (10, 20)
 
 
 def test_a_failed_step_leaves_nothing_behind() -> None:
@@ -122,7 +122,7 @@ def test_a_failed_step_leaves_nothing_behind() -> None:
     with pytest.raises(ValueError, match="as it happens"), progress.shown("Reading", 10):
         raise ValueError("as it happens")
 
-    assert progress.AT_WORK == []
+    assert progress.CURRENT == []
     assert [len(handler.filters) for handler in logging.getLogger().handlers] == filters
 
 
@@ -131,7 +131,7 @@ def test_a_terminal_that_went_away_stops_no_step() -> None:
         def write(self, _text: str) -> int:
             raise OSError(5, "Input/output error")
 
-    Progress("Reading", 10, Gone()).tell(time.monotonic() + 2)
+    Progress("Reading", 10, Gone()).report(time.monotonic() + 2)
 
 
 @pytest.mark.parametrize("columns", [20, 79, 80, 120, 200])
@@ -139,14 +139,14 @@ def test_a_bar_fits_on_one_line_with_the_time_that_is_left(
     monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    place = io.StringIO()
-    step = Progress("Reading the input", 10, place, done=5, n_rows=123_456)
+    terminal = io.StringIO()
+    step = Progress("Reading the input", 10, terminal, done=5, n_rows=123_456)
     step.started_s = time.monotonic() - 2
 
     for _ in range(2):
-        step.tell(time.monotonic())
+        step.report(time.monotonic())
 
-    first, second = place.getvalue().split("\r")[1:]
+    first, second = terminal.getvalue().split("\r")[1:]
     assert len(first) < columns
     assert len(second) < columns
     assert ("[" in first) is (columns >= 80)
@@ -194,13 +194,13 @@ def test_into_a_log_go_no_control_characters() -> None:
     assert len(re.findall(r"INFO progress: Reading the input: \d+%, .* left\.\n", done.stderr)) == 2
 
 
-def test_each_pass_over_the_rows_tells_its_own_share() -> None:
+def test_each_pass_over_the_rows_shows_its_own_share() -> None:
     with progress.shown("Fitting"):
         progress.advance(70, 70)
         progress.start_pass("Fitting, pass 2", 40)
         progress.advance(10, 10)
 
-        now = progress.AT_WORK[0]
-        assert (now.what, now.total, now.done, now.n_rows) == ("Fitting, pass 2", 40, 10, 10)
+        now = progress.CURRENT[0]
+        assert (now.label, now.total, now.done, now.n_rows) == ("Fitting, pass 2", 40, 10, 10)
     progress.start_pass("Fitting, pass 3", 40)
-    assert progress.AT_WORK == []
+    assert progress.CURRENT == []

@@ -564,20 +564,6 @@ def test_releases_are_called_by_their_number() -> None:
     assert rendering.format_stamp(None) == DASH
 
 
-@pytest.mark.parametrize(
-    ("values", "drifted"),
-    [((0.2, 0.1, None, None), True), ((0.1, 0.1, None, None), False),
-     ((None, None, 0.3, 0.2), True),
-     ((None, None, None, None), False)],
-)  # fmt: skip
-def test_a_column_has_drifted_beyond_its_limits(
-    values: tuple[float | None, ...], drifted: bool
-) -> None:
-    names = ("drift", "drift_limit", "missing_drift", "missing_drift_limit")
-
-    assert rendering.has_drifted(dict(zip(names, values, strict=True))) is drifted
-
-
 def test_unknown_words_have_a_calm_colour() -> None:
     assert (rendering.tone_of("high"), rendering.tone_of("<b>"), rendering.tone_of(None)) == (
         "bad", "calm", "calm",

@@ -1,4 +1,4 @@
-"""What a cell may hold: numbers with their marks, identifiers, labels."""
+"""Cells: numbers with their marks, identifiers and labels."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Reading one file: its separator, its encoding, its header, its rows."""
+"""Strict reading of a file: separator, encoding, header and rows."""
 
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,11 +35,11 @@ def spell(separator: str, rows: list[list[str]] = ROWS) -> str:
 def test_every_separator_and_both_encodings_give_the_same_rows(
     tmp_path: Path, separator: str, mark: bytes, line_end: str
 ) -> None:
-    found, columns = read(tmp_path, mark + spell(separator).replace("\n", line_end).encode())
+    reading, columns = read(tmp_path, mark + spell(separator).replace("\n", line_end).encode())
 
-    assert found.refused == ""
-    assert (found.separator, found.encoding) == (separator, "utf-8-sig" if mark else "utf-8")
-    assert found.is_detected
+    assert reading.refused == ""
+    assert (reading.separator, reading.encoding) == (separator, "utf-8-sig" if mark else "utf-8")
+    assert reading.is_detected
     assert columns["name"] == ["ann", "bob"]
     assert columns["age"][0] == 31
     assert columns["plan"] == ["gold", ""]
@@ -73,9 +73,9 @@ def test_a_quoted_cell_may_hold_the_separator(tmp_path: Path) -> None:
 def test_a_row_with_another_separator_is_rejected_and_the_rest_stays(tmp_path: Path) -> None:
     content = spell(";") + "cid,4,gold,1\n"
 
-    found, columns = read(tmp_path, content.encode())
+    reading, columns = read(tmp_path, content.encode())
 
-    assert [(r.line, r.reason) for r in found.rejected] == [(4, "expected 4 fields, found 1")]
+    assert [(r.line, r.reason) for r in reading.rejected] == [(4, "expected 4 fields, found 1")]
     assert columns["name"] == ["ann", "bob"]
 
 
@@ -93,10 +93,10 @@ def test_a_file_that_is_not_as_declared_is_refused(
 ) -> None:
     schema = Schema(target="left", ids=("name",), numeric=("age",), categorical=(), **declared)
 
-    found, _ = read(tmp_path, content, schema)
+    reading, _ = read(tmp_path, content, schema)
 
-    assert message in found.refused
-    assert len(found.rejected) == 1
+    assert message in reading.refused
+    assert len(reading.rejected) == 1
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -105,9 +105,9 @@ def test_a_declared_separator_is_not_detected(tmp_path: Path, separator: Any) ->
         target="left", ids=("name",), numeric=("age",), separator=separator, encoding="utf-8"
     )
 
-    found, columns = read(tmp_path, spell(separator).encode(), schema)
+    reading, columns = read(tmp_path, spell(separator).encode(), schema)
 
-    assert not found.is_detected
+    assert not reading.is_detected
     assert columns["left"] == [1, 0]
 
 
@@ -168,9 +168,9 @@ def test_the_file_that_was_checked_is_the_file_that_is_read(
 
     monkeypatch.setattr(files, "open_regular", swap_and_open)
 
-    found, columns = csv_reader.read_file(path, path.parent, SCHEMA)
+    reading, columns = csv_reader.read_file(path, path.parent, SCHEMA)
 
-    assert found.refused == csv_reader.NOT_REGULAR
+    assert reading.refused == csv_reader.NOT_REGULAR
     assert columns["name"] == []
 
 
@@ -178,7 +178,7 @@ def test_a_link_within_the_folder_is_read(tmp_path: Path) -> None:
     (tmp_path / "data").write_text(spell(","))
     (tmp_path / "a.csv").symlink_to("data")
 
-    found, columns = csv_reader.read_file(tmp_path / "a.csv", tmp_path, SCHEMA)
+    reading, columns = csv_reader.read_file(tmp_path / "a.csv", tmp_path, SCHEMA)
 
-    assert not found.refused
+    assert not reading.refused
     assert columns["name"] == ["ann", "bob"]

@@ -1,4 +1,4 @@
-"""Reading client tables strictly: what is right is taken, the rest refused with its reason."""
+"""Strict reading of client tables: accepted rows, rejected rows and their reasons."""
 
 import csv
 import gzip
@@ -214,17 +214,17 @@ def test_a_hostile_file_is_read_as_far_as_it_is_right(case: Case, tmp_path: Path
     path = tmp_path / "x.csv"
     path.write_bytes(case.content)
 
-    found, columns = csv_reader.read_file(path, tmp_path, SCHEMA)
+    reading, columns = csv_reader.read_file(path, tmp_path, SCHEMA)
 
-    places = [(r.line, r.column) for r in found.rejected]
+    places = [(r.line, r.column) for r in reading.rejected]
     assert places == [(line, column) for line, column, _ in case.rejections]
-    for row, (_, _, reason) in zip(found.rejected, case.rejections, strict=True):
+    for row, (_, _, reason) in zip(reading.rejected, case.rejections, strict=True):
         assert reason in row.reason
     assert {len(values) for values in columns.values()} == {case.n_used}
-    assert bool(found.refused) == (places[:1] == [(0, "")])
-    if not found.refused:
-        assert found.n_rows == case.n_used + len(case.rejections)
-        assert found.n_bytes == len(case.content)
+    assert bool(reading.refused) == (places[:1] == [(0, "")])
+    if not reading.refused:
+        assert reading.n_rows == case.n_used + len(case.rejections)
+        assert reading.n_bytes == len(case.content)
 
 
 def make_fifo(folder: Path) -> str:
@@ -293,9 +293,9 @@ def test_what_only_looks_like_a_file_is_refused(
     reason = make(folder)
     (path,) = folder.iterdir()
 
-    found, columns = csv_reader.read_file(path, folder, SCHEMA)
+    reading, columns = csv_reader.read_file(path, folder, SCHEMA)
 
-    assert reason in found.refused
+    assert reason in reading.refused
     assert columns[EXITED] == []
 
 
@@ -303,9 +303,9 @@ def test_a_link_inside_the_folder_is_a_file(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [ROW])
     (tmp_path / "b.csv").symlink_to(path)
 
-    found, columns = csv_reader.read_file(tmp_path / "b.csv", tmp_path, SCHEMA)
+    reading, columns = csv_reader.read_file(tmp_path / "b.csv", tmp_path, SCHEMA)
 
-    assert (found.refused, columns[EXITED]) == ("", [1])
+    assert (reading.refused, columns[EXITED]) == ("", [1])
 
 
 # root may read everything by the capabilities 1 and 2, which the second process starts without.
@@ -342,17 +342,17 @@ def read_elsewhere(folder: Path) -> tuple[float, dict[str, str]]:
         command, cwd=ROOT, capture_output=True, text=True, check=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    peak_mb, found = json.loads(done.stdout)
-    return float(peak_mb), dict(found)
+    peak_mb, reading = json.loads(done.stdout)
+    return float(peak_mb), dict(reading)
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "input"
     write_csv(folder / "a.csv", [ROW]).chmod(0)
 
-    _, found = read_elsewhere(folder)
+    _, reading = read_elsewhere(folder)
 
-    assert "it may not be read by this user" in found["a.csv"]
+    assert "it may not be read by this user" in reading["a.csv"]
 
 
 def test_no_file_of_the_corpus_takes_much_memory(tmp_path: Path) -> None:
@@ -365,18 +365,18 @@ def test_no_file_of_the_corpus_takes_much_memory(tmp_path: Path) -> None:
         for _ in range(50):
             handle.write(b"x," + b"w" * (2**20 - 20) + b",2,3,1\n")
 
-    peak_mb, found = read_elsewhere(tmp_path)
+    peak_mb, reading = read_elsewhere(tmp_path)
 
-    assert len(found) == len(CORPUS) + 2
+    assert len(reading) == len(CORPUS) + 2
     assert peak_mb < MAX_MEMORY_MB, peak_mb
 
 
 def test_what_is_kept_of_a_rejected_cell_is_short(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [f"x1,{'w' * 100_000},2,3,1"])
 
-    found, _ = csv_reader.read_file(path, tmp_path, SCHEMA)
+    reading, _ = csv_reader.read_file(path, tmp_path, SCHEMA)
 
-    assert found.rejected[0].found == repr("w" * 40 + "...")
+    assert reading.rejected[0].found == repr("w" * 40 + "...")
 
 
 def test_a_folder_of_nothing_but_hostile_files_and_one_good_one_is_ingested(
@@ -388,23 +388,23 @@ def test_a_folder_of_nothing_but_hostile_files_and_one_good_one_is_ingested(
     for make in ODDITIES:
         make(folder)
 
-    made = ingestion.main(config)
+    ingested = ingestion.main(config)
 
-    table, _ = dataset.read_dataset(made.dataset_path, SCHEMA)
+    table, _ = dataset.read_dataset(ingested.dataset_path, SCHEMA)
     good_ids = {row.split(",")[0] for row in SMALL_ROWS}
     assert good_ids <= set(table["corporation"])
-    assert len(made.readings) == 2 + len(CORPUS) + len(ODDITIES)
-    rejected_path = Kind.REJECTED.path(config.output_folder_path, made.stamp)
+    assert len(ingested.readings) == 2 + len(CORPUS) + len(ODDITIES)
+    rejected_path = Kind.REJECTED.path(config.output_folder_path, ingested.stamp)
     listed = list(csv.DictReader(rejected_path.read_text().splitlines()))
     for number, case in enumerate(CORPUS):
         mine = [row for row in listed if row["file"] == f"hostile{number:02d}.csv"]
         assert [(int(row["line"]), row["column"]) for row in mine] == [
             (line, column) for line, column, _ in case.rejections if case is not BLANK_LABEL
         ]
-    assert made.clients["corporation"].tolist() == ["x2"]
+    assert ingested.clients["corporation"].tolist() == ["x2"]
     n_rejections = sum(len(case.rejections) for case in CORPUS) - 1 + len(ODDITIES)
     assert len(listed) == n_rejections
-    used = Kind.INGESTED.path(config.output_folder_path, made.stamp).read_text().splitlines()
+    used = Kind.INGESTED.path(config.output_folder_path, ingested.stamp).read_text().splitlines()
     whole = [case for case in CORPUS if not case.rejections or case.rejections[0][0]]
     assert len(used) == 2 + len(whole)
 
@@ -427,7 +427,7 @@ def test_a_row_without_a_label_is_read_where_none_is_needed(tmp_path: Path) -> N
     path = tmp_path / "x.csv"
     path.write_bytes(lines(ROW, "x2,1.5,2,,", "x3,11,21,31,  ", "x4,1,2,3,0", "x5,1,2,3,maybe"))
 
-    table, (found,) = dataset.read_tables([path], SCHEMA, needs_label=False)
+    table, (reading,) = dataset.read_tables([path], SCHEMA, needs_label=False)
     labelled, unlabelled = dataset.split_unlabelled(table, SCHEMA)
 
     assert list(labelled["corporation"]) == ["x1", "x4"]
@@ -435,7 +435,7 @@ def test_a_row_without_a_label_is_read_where_none_is_needed(tmp_path: Path) -> N
     # As if the row with a fraction and a blank had never been there.
     assert list(labelled.dtypes[1:]) == ["int64"] * 4
     assert list(unlabelled["corporation"]) == ["x2", "x3"]
-    assert [row.line for row in found.rejected] == [6]
+    assert [row.line for row in reading.rejected] == [6]
 
 
 def test_a_blank_that_is_a_declared_label_is_one(tmp_path: Path) -> None:
@@ -527,10 +527,10 @@ def check_any_content(folder: Path, content: bytes) -> None:
     path = folder / "x.csv"
     path.write_bytes(content)
     try:
-        table, (found,) = dataset.read_tables([path], SCHEMA)
+        table, (reading,) = dataset.read_tables([path], SCHEMA)
     except DatasetError:
         return
-    assert found.n_rows == len(table) + len(found.rejected)
+    assert reading.n_rows == len(table) + len(reading.rejected)
     assert set(table["exited"]) <= {0, 1}
     numbers = table[list(SCHEMA.numeric)].to_numpy(dtype=float)
     present = numbers[~np.isnan(numbers)]
@@ -591,9 +591,9 @@ def test_any_right_table_is_read_as_it_was_written(
     writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
     (tmp_path / "x.csv").write_text(buffer.getvalue(), newline="")
 
-    found, columns = csv_reader.read_file(tmp_path / "x.csv", tmp_path, SCHEMA)
+    reading, columns = csv_reader.read_file(tmp_path / "x.csv", tmp_path, SCHEMA)
 
-    assert found.rejected == []
+    assert reading.rejected == []
     assert columns["corporation"] == [row[0].strip() for row in rows]
     for position, name in enumerate(SCHEMA.numeric, start=1):
         given_numbers = [
@@ -641,10 +641,10 @@ def test_a_minimum_is_of_its_column_only(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("corporation,balance,age,exited\na,-5,18,1\nb,-5,17.9,1\n")
 
-    found, columns = csv_reader.read_file(path, tmp_path, schema)
+    reading, columns = csv_reader.read_file(path, tmp_path, schema)
 
     assert columns["balance"] == [-5.0]
-    assert [(r.line, r.column, r.reason) for r in found.rejected] == [
+    assert [(r.line, r.column, r.reason) for r in reading.rejected] == [
         (3, "age", "expected at least 18")
     ]
 
@@ -732,19 +732,19 @@ def test_tables_are_read_in_the_order_given(tmp_path: Path) -> None:
     table, readings = dataset.read_tables(paths, SCHEMA)
 
     assert table["corporation"].tolist() == ["c", "a", "b"]
-    assert [found.path for found in readings] == paths
+    assert [reading.path for reading in readings] == paths
 
 
 def test_the_digest_of_a_reading_is_that_of_its_bytes(tmp_path: Path) -> None:
     # SHA-256 of "abc": FIPS 180-2, appendix B.1.
     path = tmp_path / "x.csv"
     path.write_bytes(b"abc")
-    found = read_report.FileReading(path)
+    reading = read_report.FileReading(path)
 
     with path.open("rb") as handle:
-        assert list(csv_reader.iterate_lines(handle, found)) == [(1, "abc")]
+        assert list(csv_reader.iterate_lines(handle, reading)) == [(1, "abc")]
 
-    assert found.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert reading.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def table_of(**columns: list[Any]) -> pd.DataFrame:
@@ -794,12 +794,12 @@ def test_spell_table_writes_whole_numbers_bare_and_blanks_empty() -> None:
 
 
 def test_a_dataset_somebody_edited_is_refused(config: Config) -> None:
-    made = ingestion.main(config)
-    text = made.dataset_path.read_text()
-    made.dataset_path.write_text(text.replace(",1\n", ",yes\n", 1))
+    ingested = ingestion.main(config)
+    text = ingested.dataset_path.read_text()
+    ingested.dataset_path.write_text(text.replace(",1\n", ",yes\n", 1))
 
     with pytest.raises(DatasetError, match=r"is not as ingestion wrote it: line 2 exited .*again"):
-        dataset.read_dataset(made.dataset_path, SCHEMA)
+        dataset.read_dataset(ingested.dataset_path, SCHEMA)
 
 
 def test_features_are_floats_and_text_and_the_table_is_left_alone(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Duplicate rows of large tables, with the result of pandas."""
 
 import random
 

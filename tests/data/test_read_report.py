@@ -1,4 +1,4 @@
-"""What is said about files: how they are written, and what is not used."""
+"""Read reports: detected formats, rejected rows and their messages."""
 
 import logging
 from pathlib import Path
@@ -51,9 +51,9 @@ def test_what_is_not_used_is_logged_without_what_was_found(
 def test_a_formula_in_a_rejected_row_is_no_formula() -> None:
     bad = RejectedRow("=cmd.csv", 3, "@age", "=1", "'x;=1+1'")
 
-    spelled = read_report.format_rejected([FileReading(Path("=cmd.csv"), n_rows=2, rejected=[bad])])
+    text = read_report.format_rejected([FileReading(Path("=cmd.csv"), n_rows=2, rejected=[bad])])
 
-    assert spelled.splitlines()[1] == "'=cmd.csv,3,'@age,\"'=1, found 'x;'=1+1'\""
+    assert text.splitlines()[1] == "'=cmd.csv,3,'@age,\"'=1, found 'x;'=1+1'\""
 
 
 def test_most_rows_of_a_file_rejected_for_their_labels_is_said_with_the_labels() -> None:
@@ -62,11 +62,11 @@ def test_most_rows_of_a_file_rejected_for_their_labels_is_said_with_the_labels()
         RejectedRow("a.csv", n, "Churn", reason, "'yes'" if n % 3 else "'no'") for n in range(9)
     ]
 
-    said = read_report.format_mostly_rejected(
+    sentence = read_report.format_mostly_rejected(
         [FileReading(Path("a.csv"), n_rows=10, rejected=rows)]
     )
 
-    assert said == (
+    assert sentence == (
         "9 of 10 rows of a.csv were rejected; the first: line 0 Churn expected one of ['y', 'n'];"
         " found 'yes' in 6 rows, 'no' in 3 rows."
     )
@@ -78,10 +78,12 @@ def test_most_rows_of_a_file_rejected_for_their_labels_is_said_with_the_labels()
 def test_values_of_which_there_are_many_are_not_shown_as_labels() -> None:
     rows = [RejectedRow("a.csv", n, "Churn", "expected one of [1]", f"'{n}'") for n in range(9)]
 
-    said = read_report.format_mostly_rejected([FileReading(Path("a.csv"), n_rows=9, rejected=rows)])
+    sentence = read_report.format_mostly_rejected(
+        [FileReading(Path("a.csv"), n_rows=9, rejected=rows)]
+    )
 
-    assert "found 9 different values" in said
-    assert "'7'" not in said
+    assert "found 9 different values" in sentence
+    assert "'7'" not in sentence
 
 
 def test_mixed_files_in_a_folder_make_one_dataset(

@@ -1,4 +1,4 @@
-"""CSV that a spreadsheet cannot take for formulas."""
+"""CSV without formulas."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Which columns are numbers, which categories, which are set aside, and when that is decided."""
+"""Schema inference: numeric, categorical and unused columns, and the pinned schema."""
 
 import json
 import logging
@@ -40,10 +40,10 @@ def infer(folder: Path, schema: Schema = OPEN, **columns: list[str]) -> Inferenc
 
 def kind_of(folder: Path, cells: list[str], schema: Schema = OPEN) -> str:
     """Say what a column is taken for, beside one that is a number."""
-    found = infer(folder, schema, other=[str(i % 9) for i in range(len(cells))], c=cells)
+    inference = infer(folder, schema, other=[str(i % 9) for i in range(len(cells))], c=cells)
     return next(
-        (kind for kind in ("numeric", "categorical") if "c" in getattr(found.schema, kind)),
-        found.set_aside.get("c", "nothing"),
+        (kind for kind in ("numeric", "categorical") if "c" in getattr(inference.schema, kind)),
+        inference.set_aside.get("c", "nothing"),
     )
 
 
@@ -99,11 +99,13 @@ def test_ids_and_ignored_columns_are_left_alone_and_declared_lists_are_kept(tmp_
     )
     n = [str(i % 7) for i in range(50)]
 
-    found = infer(tmp_path, schema, zip=n, note=n, age=n, plan=["a", "b"] * 25)
+    inference = infer(tmp_path, schema, zip=n, note=n, age=n, plan=["a", "b"] * 25)
 
-    assert found.schema.categorical == ("zip",)
-    assert found.schema.numeric == ("age",)
-    assert found.set_aside == {"plan": "it is categorical, and schema.categorical does not list it"}
+    assert inference.schema.categorical == ("zip",)
+    assert inference.schema.numeric == ("age",)
+    assert inference.set_aside == {
+        "plan": "it is categorical, and schema.categorical does not list it"
+    }
 
 
 def test_repeated_rows_do_not_hide_an_identifier(tmp_path: Path) -> None:
@@ -111,9 +113,9 @@ def test_repeated_rows_do_not_hide_an_identifier(tmp_path: Path) -> None:
     columns["key"] = ["7", "8", "9"]
     paths = [write(tmp_path, columns, "a.csv"), write(tmp_path, columns, "b.csv")]
 
-    found = schema_inference.infer(paths, OPEN)
+    inference = schema_inference.infer(paths, OPEN)
 
-    assert found.set_aside == {"key": "it has as many values as rows"}
+    assert inference.set_aside == {"key": "it has as many values as rows"}
 
 
 def test_a_column_that_few_files_have_is_set_aside(tmp_path: Path) -> None:
@@ -122,10 +124,10 @@ def test_a_column_that_few_files_have_is_set_aside(tmp_path: Path) -> None:
     paths.append(write(tmp_path, usual | {"new": ["1.5", "2"]}, "3.csv"))
     paths.append(write(tmp_path, {k: v for k, v in usual.items() if k != "m"}, "4.csv"))
 
-    found = schema_inference.infer(paths, OPEN)
+    inference = schema_inference.infer(paths, OPEN)
 
-    assert found.schema.numeric == ("n", "m")
-    assert found.set_aside == {"new": "only files with fewer than half of the rows have it"}
+    assert inference.schema.numeric == ("n", "m")
+    assert inference.set_aside == {"new": "only files with fewer than half of the rows have it"}
 
 
 @pytest.mark.parametrize(
@@ -136,10 +138,10 @@ def test_the_other_label_is_found(tmp_path: Path, labels: list[str], expected: s
     schema = msgspec.structs.replace(OPEN, positive="left", inferred=(*OPEN.inferred, "negative"))
     n = [str(i % 7) for i in range(30)]
 
-    found = infer(tmp_path, schema, n=n, left=[labels[i % len(labels)] for i in range(30)])
+    inference = infer(tmp_path, schema, n=n, left=[labels[i % len(labels)] for i in range(30)])
 
-    assert found.schema.negative == expected
-    assert found.schema.labels == {"left": 1, expected: 0}
+    assert inference.schema.negative == expected
+    assert inference.schema.labels == {"left": 1, expected: 0}
 
 
 @pytest.mark.parametrize("labels", [["left"], ["left", "a", "b"], ["a", "b"]])
@@ -179,10 +181,13 @@ def test_practice_columns_are_inferred_as_they_are_declared() -> None:
     root = Path(__file__).parents[2]
     schema = msgspec.structs.replace(Schema(), numeric=(), inferred=("numeric", "categorical"))
 
-    found = schema_inference.infer(sorted((root / "practicedata").glob("*.csv")), schema)
+    inference = schema_inference.infer(sorted((root / "practicedata").glob("*.csv")), schema)
 
-    assert (found.schema.features, found.schema.minimums) == (Schema().features, Schema().minimums)
-    assert found.set_aside == {}
+    assert (inference.schema.features, inference.schema.minimums) == (
+        Schema().features,
+        Schema().minimums,
+    )
+    assert inference.set_aside == {}
 
 
 @pytest.fixture
@@ -220,9 +225,9 @@ def pinned(open_config: Config) -> Config:
 def test_the_schema_is_written_beside_the_dataset_and_recorded_with_the_model(
     pinned: Config,
 ) -> None:
-    made = ingestion.main(pinned)
+    ingested = ingestion.main(pinned)
 
-    written = Kind.SCHEMA.path(pinned.output_folder_path, made.stamp)
+    written = Kind.SCHEMA.path(pinned.output_folder_path, ingested.stamp)
     schema = dataset.read_schema(written, pinned.schema)
     assert (schema.numeric, schema.categorical) == (("activity",), ("plan",))
     assert training.main(pinned).model.schema == schema
@@ -245,9 +250,9 @@ def test_a_pinned_schema_rejects_row_by_row_what_does_not_fit(
     bad.write_text("corporation,activity,exited\ne1,1,1\n")
     caplog.set_level(logging.INFO)
 
-    made = ingestion.main(pinned)
+    ingested = ingestion.main(pinned)
 
-    by_name = {found.path.name: found for found in made.readings}
+    by_name = {inference.path.name: inference for inference in ingested.readings}
     assert len(by_name["b.csv"].rejected) == 20
     assert "lacks the columns ['plan']" in by_name["c.csv"].refused
     assert "Inferred the schema" not in caplog.text

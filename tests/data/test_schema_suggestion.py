@@ -1,4 +1,4 @@
-"""A schema for a folder that nobody has described."""
+"""The suggested schema section for a folder of client tables."""
 
 import csv
 import io
@@ -46,16 +46,16 @@ def test_the_traps_of_real_tables_are_noticed(
 ) -> None:
     path = write(tmp_path, churn_tables.MAKERS[name](1500, 1), separator)
 
-    found = schema_suggestion.suggest([path])
+    suggestion = schema_suggestion.suggest([path])
 
-    section = found.section
+    section = suggestion.section
     assert (section["target"], section["positive"], section["ids"], section["ignore"]) == expected
-    said = "\n".join(found.notices)
-    assert f"Separator {separator!r}, encoding utf-8." in said
+    notices = "\n".join(suggestion.notices)
+    assert f"Separator {separator!r}, encoding utf-8." in notices
     for column in section["ids"]:
-        assert f"Likely identifier: {column!r}" in said
-    assert f"Likely leak: {section['ignore'][0]!r}" in said
-    assert f"{section['ignore'][1]!r}: it has one value" in said
+        assert f"Likely identifier: {column!r}" in notices
+    assert f"Likely leak: {section['ignore'][0]!r}" in notices
+    assert f"{section['ignore'][1]!r}: it has one value" in notices
 
 
 def small(labels: list[str], **columns: list[str]) -> dict[str, list[str]]:
@@ -101,10 +101,10 @@ def test_labels_that_have_no_known_opposite_are_both_declared(tmp_path: Path) ->
 
 
 def test_every_spelling_of_a_label_is_shown(tmp_path: Path) -> None:
-    found = suggested(tmp_path, small(["TRUE", "False", "false", "FALSE"]))
+    suggestion = suggested(tmp_path, small(["TRUE", "False", "false", "FALSE"]))
 
-    assert found.section["positive"] == "TRUE"
-    assert "spelled 'TRUE', 'False', 'false', 'FALSE'" in "\n".join(found.notices)
+    assert suggestion.section["positive"] == "TRUE"
+    assert "spelled 'TRUE', 'False', 'false', 'FALSE'" in "\n".join(suggestion.notices)
 
 
 def test_a_named_target_wins(tmp_path: Path) -> None:
@@ -231,11 +231,11 @@ def test_a_status_of_three_labels_comes_before_a_yes_or_no_of_something_else(
         "n": [str(i) for i in range(40)],
     }
 
-    found = suggested(tmp_path, columns)
+    suggestion = suggested(tmp_path, columns)
 
-    assert found.section["target"] == "status"
-    assert (found.section["positive"], found.section["negative"]) == ("Churned", "stayed")
-    assert "the 10 rows with 'joined' will be rejected" in "\n".join(found.notices)
+    assert suggestion.section["target"] == "status"
+    assert (suggestion.section["positive"], suggestion.section["negative"]) == ("Churned", "stayed")
+    assert "the 10 rows with 'joined' will be rejected" in "\n".join(suggestion.notices)
 
 
 def test_a_churn_that_is_sometimes_unknown_is_still_the_target(tmp_path: Path) -> None:
@@ -265,10 +265,10 @@ def test_fractions_and_amounts_are_measures_also_where_they_hardly_repeat(
     numbers = [spelled.format(1000 + 17 * i) for i in range(199)] + [spelled.format(1000)]
     columns = {name: numbers, "n": [str(i % 7) for i in range(200)], "left": ["1", "0"] * 100}
 
-    found = suggested(tmp_path, columns)
+    suggestion = suggested(tmp_path, columns)
 
-    assert found.section["ids"] == []
-    assert "2 numeric" in found.notices[-1]
+    assert suggestion.section["ids"] == []
+    assert "2 numeric" in suggestion.notices[-1]
 
 
 @pytest.mark.parametrize(
@@ -286,9 +286,9 @@ def test_a_decimal_comma_makes_a_number(
     amounts = [spelling.format(100 + i, i % 100) for i in range(200)]
     columns = {"amount": amounts, "n": [str(i % 7) for i in range(200)], "left": ["1", "0"] * 100}
 
-    found = schema_suggestion.suggest([write(tmp_path, columns, ";")])
+    suggestion = schema_suggestion.suggest([write(tmp_path, columns, ";")])
 
-    section = found.section
+    section = suggestion.section
     assert {key: section[key] for key in ("decimal", "thousands") if key in section} == marks
     # 100,000 is a whole number that no other row has, so it may well be an identifier.
     assert section["ids"] == (["amount"] if marks == {"thousands": ","} else [])
@@ -314,9 +314,9 @@ def test_a_second_line_that_describes_the_columns_is_no_row_and_no_label(tmp_pat
 def test_the_first_client_is_not_taken_for_a_description(tmp_path: Path) -> None:
     columns = small(["yes", "no"], plan=["gold"] + ["silver"] * 39, town=["Rome"] + ["Oslo"] * 39)
 
-    said = "\n".join(suggested(tmp_path, columns).notices)
+    notices = "\n".join(suggested(tmp_path, columns).notices)
 
-    assert "describes the columns" not in said
+    assert "describes the columns" not in notices
 
 
 def test_nameless_columns_at_the_end_are_left_out(tmp_path: Path) -> None:
@@ -339,11 +339,11 @@ def test_the_score_of_another_model_is_said_to_be_a_possible_leak(tmp_path: Path
         "churn": ["yes" if flag else "no" for flag in left],
     }
 
-    found = suggested(tmp_path, columns)
+    suggestion = suggested(tmp_path, columns)
 
-    assert found.section["ignore"] == []
-    (said,) = [notice for notice in found.notices if notice.startswith("Possible leak")]
-    assert "'score' alone tells who left with 0.9" in said
+    assert suggestion.section["ignore"] == []
+    (notices,) = [notice for notice in suggestion.notices if notice.startswith("Possible leak")]
+    assert "'score' alone tells who left with 0.9" in notices
 
 
 def test_a_merge_conflict_is_named_as_one(tmp_path: Path) -> None:
@@ -354,8 +354,8 @@ def test_a_merge_conflict_is_named_as_one(tmp_path: Path) -> None:
         schema_suggestion.suggest([path])
 
     (tmp_path / "b.csv").write_text(churn_tables.to_csv(small(["yes", "no"]), ","))
-    said = schema_suggestion.suggest([path, tmp_path / "b.csv"]).notices
-    assert any("a.csv cannot be read" in text and "merge conflict" in text for text in said)
+    notices = schema_suggestion.suggest([path, tmp_path / "b.csv"]).notices
+    assert any("a.csv cannot be read" in text and "merge conflict" in text for text in notices)
 
 
 def test_an_identifier_with_blanks_is_not_proposed_beside_a_full_one(tmp_path: Path) -> None:
@@ -365,11 +365,13 @@ def test_an_identifier_with_blanks_is_not_proposed_beside_a_full_one(tmp_path: P
         "n": [str(i % 7) for i in range(200)], "left": ["1", "0"] * 100,
     }  # fmt: skip
 
-    found = suggested(tmp_path, columns)
+    suggestion = suggested(tmp_path, columns)
 
-    assert found.section["ids"] == ["customer"]
-    assert found.section["ignore"] == ["surname"]
-    assert "'surname': it is likely an identifier, but blank in 1 rows" in "\n".join(found.notices)
+    assert suggestion.section["ids"] == ["customer"]
+    assert suggestion.section["ignore"] == ["surname"]
+    assert "'surname': it is likely an identifier, but blank in 1 rows" in "\n".join(
+        suggestion.notices
+    )
 
 
 def test_where_every_identifier_has_blanks_the_fullest_is_proposed_and_said(tmp_path: Path) -> None:
@@ -379,10 +381,10 @@ def test_where_every_identifier_has_blanks_the_fullest_is_proposed_and_said(tmp_
         "n": [str(i % 7) for i in range(200)], "left": ["1", "0"] * 100,
     }  # fmt: skip
 
-    found = suggested(tmp_path, columns)
+    suggestion = suggested(tmp_path, columns)
 
-    assert found.section["ids"] == ["surname"]
-    assert "It is blank in 1 rows, which will be rejected." in "\n".join(found.notices)
+    assert suggestion.section["ids"] == ["surname"]
+    assert "It is blank in 1 rows, which will be rejected." in "\n".join(suggestion.notices)
 
 
 def test_the_split_keeps_todays_clients_and_says_what_it_leaves_out(

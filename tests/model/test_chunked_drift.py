@@ -117,7 +117,7 @@ def test_what_was_read_goes_to_training_only_where_there_are_many_rows(
 ) -> None:
     monkeypatch.setattr(capacity, "MANY_ROWS", many_rows)
 
-    found = monitor.find(RunContext(deployed))
+    found = monitor.measure(RunContext(deployed))
 
     assert (found.read is not None) is (many_rows == 20)
     assert found.data.n_rows == 26

@@ -1,4 +1,4 @@
-"""The last runs as a table, and what the next one would do."""
+"""The table of past runs and the plan of the next run."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is new, told by contents and settings, and said in words."""
+"""The comparison of files and settings with the last decided run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -113,9 +113,9 @@ def test_records_that_knew_no_roles_say_less(config: Config) -> None:
     files = [{**row, "role": None} for row in snap.rows()]
     last = {"id": 7, "fingerprint": "another", "verdict": "held"}
 
-    said = snapshot.explain_news(last, files, snap, "0001_x")
+    explanation = snapshot.explain_news(last, files, snap, "0001_x")
 
-    assert said == "files or settings changed since run 7"
+    assert explanation == "files or settings changed since run 7"
 
 
 def test_a_file_is_hashed_again_only_if_its_state_changed(tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_a_file_is_hashed_again_only_if_its_state_changed(tmp_path: Path) -> Non
     same = KnownFile(status.st_size, status.st_mtime_ns, status.st_ino, "as it was")
     older = KnownFile(status.st_size, status.st_mtime_ns - 1, status.st_ino, "as it was")
 
-    assert input_folders.look_at(path, {str(path): same}).sha256 == "as it was"
-    assert input_folders.look_at(path, {str(path): older}).sha256 != "as it was"
+    assert input_folders.hash_if_changed(path, {str(path): same}).sha256 == "as it was"
+    assert input_folders.hash_if_changed(path, {str(path): older}).sha256 != "as it was"
 
 
 def test_a_file_that_could_not_be_read_is_tried_again(
@@ -138,9 +138,11 @@ def test_a_file_that_could_not_be_read_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "digest_lines", refuse)
-        before = input_folders.look_at(path, {})
+        before = input_folders.hash_if_changed(path, {})
 
-    assert input_folders.look_at(path, {str(path): before}).sha256 == files.digest_file(path)
+    assert input_folders.hash_if_changed(path, {str(path): before}).sha256 == files.digest_file(
+        path
+    )
 
 
 def test_which_folder_is_production_counts(config: Config, tmp_path: Path) -> None:

@@ -1,7 +1,4 @@
-"""A run that takes too long ends, wherever it is stuck, and says where that was.
-
-A monitor is told of a run, and can neither delay nor fail it.
-"""
+"""The time limit of a run, and the pings to a monitor of cron jobs."""
 
 import os
 import re
@@ -139,11 +136,11 @@ def test_a_run_that_ends_in_time_leaves_no_watchdog() -> None:
     )
     started = time.monotonic()
 
-    said = subprocess.run(
+    last_step = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
 
-    assert said.stdout == "no child"
+    assert last_step.stdout == "no child"
     assert time.monotonic() - started < 60
 
 
@@ -165,12 +162,12 @@ def test_the_last_step_is_heard_also_when_many_are_told_at_once() -> None:
     watch = watchdog.Watch(writer)
     for step in ("ingestion", "training", "looking for new data"):
         watch.note(7, step)
-    said: list[str] = []
+    last_step: list[str] = []
 
-    assert not watchdog.wait_for_end(reader, 0.1, said)
-    assert said == ["7 looking for new data"]
+    assert not watchdog.wait_for_end(reader, 0.1, last_step)
+    assert last_step == ["7 looking for new data"]
     os.close(writer)
-    assert watchdog.wait_for_end(reader, 10, said)
+    assert watchdog.wait_for_end(reader, 10, last_step)
     os.close(reader)
 
 

@@ -1,4 +1,4 @@
-"""Alerts by the web: what is sent to a real receiver, and what a bad one cannot do."""
+"""Webhook alerts: the message to a real receiver, and the limits of a bad receiver."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ ALERTS: list[dict[str, Any]] = [
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Takes what is posted, and answers as it is told."""
+    """A receiver of POST requests with a chosen response."""
 
     received: list[Any]
     code = 204
@@ -46,12 +46,12 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def receiver(code: int = 204, **headers: str) -> Iterator[tuple[str, list[Any]]]:
-    """Run a receiver; give its address, with a secret in it, and what it received."""
+    """Run a receiver and return the URL, with a secret in the path, and the received messages."""
     received: list[Any] = []
     kind = type("Told", (Receiver,), {"received": received, "code": code, "headers_sent": headers})
     server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
@@ -67,7 +67,7 @@ def receiver(code: int = 204, **headers: str) -> Iterator[tuple[str, list[Any]]]
 
 @contextmanager
 def raw_receiver(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Run a receiver that does what it likes with the connection."""
+    """Run a receiver with a chosen treatment of the connection."""
     listening = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -92,7 +92,7 @@ def raw_receiver(answer: Callable[[socket.socket], None]) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proxies of the machine that runs the tests are not for a receiver on it."""
+    """Ignore the proxies of the test machine."""
     monkeypatch.setenv("NO_PROXY", "*")
 
 
@@ -188,7 +188,7 @@ def drip(connection: socket.socket) -> None:
 
 
 def wait(connection: socket.socket) -> None:
-    """Take everything and say nothing."""
+    """Read the request without a response."""
     while connection.recv(65536):
         pass
 
@@ -250,7 +250,7 @@ def test_a_receivers_broken_headers_bring_no_secret_into_the_log(
         ("https://ann:pass@hooks.example.org:8443/a?b#c", "hooks.example.org"),
         ("http://", "an address without a host"),
         ("http://\udcff/x", r"\udcff"),
-        ("http://[::1/x", "an address that cannot be read"),
+        ("http://[::1/x", "an unreadable address"),
     ],
     ids=["whole", "empty", "no text", "no bracket"],
 )

@@ -1,4 +1,4 @@
-"""What each gate lets through, by hand-made candidates and on a table whose story is known."""
+"""The simulation of gates, with hand-made candidates and on a table of known history."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ PLAN = SimulationPlan(n_batches=3, n_repeats=2, n_test_rows=(20, 50), cumulative
 
 
 def replay_of(*candidates: tuple[list[int], float]) -> Replay:
-    """Make a replay on four test rows, of which the first two left."""
+    """Make a replay on four test rows, with exits in the first two."""
     made = [SimulatedCandidate(np.array(said, dtype=np.int64), f1) for said, f1 in candidates]
     return Replay(np.array([1, 1, 0, 0], dtype=np.int64), tuple(made))
 
@@ -52,26 +52,33 @@ STORY = replay_of(([1, 0, 0, 0], 0.7), ([1, 1, 1, 0], 0.6), ([1, 1, 0, 0], 0.8))
 def test_a_gate_is_judged_by_what_it_lets_through(
     settings: PromotionSettings | None, n_promotions: int, n_downgrades: int, final_f1: float
 ) -> None:
-    tally = ReplayCounts()
+    counts = ReplayCounts()
 
-    gate_simulation.play(STORY, 4, GateRule("", settings), tally)
+    gate_simulation.play(STORY, 4, GateRule("", settings), counts)
 
-    assert (tally.n_promotions, tally.n_downgrades) == (n_promotions, n_downgrades)
-    assert tally.final_f1s == [final_f1]
+    assert (counts.n_promotions, counts.n_downgrades) == (n_promotions, n_downgrades)
+    assert counts.final_f1s == [final_f1]
 
 
 def test_only_the_first_test_rows_decide_when_fewer_are_asked_for() -> None:
-    tally = ReplayCounts()
+    counts = ReplayCounts()
 
-    gate_simulation.play(STORY, 1, GateRule("", PromotionSettings(min_probability=0.0)), tally)
+    gate_simulation.play(STORY, 1, GateRule("", PromotionSettings(min_probability=0.0)), counts)
 
     # One row is one class: no F1 could decide anything, and nothing is ever deployed.
-    assert tally.final_f1s == [0.0]
+    assert counts.final_f1s == [0.0]
 
 
-def test_a_tally_spells_counts_share_and_mean() -> None:
-    assert ReplayCounts(4, 1, [0.5, 0.7]).spell(50, "x") == ("50", "x", "4", "1", "25%", "0.6000")
-    assert ReplayCounts(0, 0, [0.5]).spell(50, "x")[4] == "-"
+def test_the_row_of_a_gate_has_counts_share_and_mean() -> None:
+    assert ReplayCounts(4, 1, [0.5, 0.7]).format_row(50, "x") == (
+        "50",
+        "x",
+        "4",
+        "1",
+        "25%",
+        "0.6000",
+    )
+    assert ReplayCounts(0, 0, [0.5]).format_row(50, "x")[4] == "-"
 
 
 def test_no_row_is_in_two_parts() -> None:
@@ -90,7 +97,7 @@ def test_a_table_that_is_too_small_is_refused_with_the_numbers() -> None:
 
 
 def table_of(n_rows: int, noise: float) -> pd.DataFrame:
-    """Make a table of clients, so many of them at random."""
+    """Make a table of random clients."""
     rows = [row.split(",") for row in make_rows(n_rows, 5, noise)]
     names = ["corporation", "lastmonth_activity", "lastyear_activity", "number_of_employees"]
     table = pd.DataFrame(rows, columns=[*names, "exited"])
@@ -126,7 +133,7 @@ def test_where_candidates_are_equally_good_few_test_rows_promote_by_luck(
 
 @pytest.fixture
 def run(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """A way to run the program by its command line, leaving the logging to pytest."""
+    """Return a function to run the command line, with logging left to pytest."""
     monkeypatch.setattr(console, "set_up_logging", lambda: None)
 
     def invoke(*arguments: str) -> Result:

@@ -1,4 +1,4 @@
-"""Rows that production is asked about against those it was trained on, in records and alerts."""
+"""Drift of the live rows, in the records and the alerts."""
 
 import json
 import logging
@@ -21,8 +21,7 @@ from scripts.core.config import Config
 from scripts.core.config_file import read_config
 from scripts.core.errors import RecordsError
 from scripts.model import drift
-from scripts.production import alerts as alert_rules
-from scripts.production import live_drift, observation
+from scripts.production import alerts, live_drift, observation
 from scripts.production.run_context import RunContext
 from scripts.records import alert_states, database, predictions, runs, tables
 from scripts.records.tables import RowsOf, Verdict
@@ -37,19 +36,19 @@ ACTIVITIES = [[float(part) for part in row.split(",")[1:4]] for row in SMALL_ROW
 
 @pytest.fixture
 def logging_installation(deployed: Config, changed: Callable[..., Config]) -> Config:
-    """An installation that serves its first model and logs what it is asked."""
+    """An installation with a first release and a prediction log."""
     return changed(api={"log_predictions": 1.0})
 
 
 @pytest.fixture
 def engine(deployed: Config) -> Iterator[Engine]:
-    """Its records."""
+    """The records of the installation."""
     with database.open_records(deployed.database_url) as opened:
         yield opened
 
 
 def release_of(config: Config) -> str:
-    """Name what serves."""
+    """Return the name of the release in production."""
     return Path(str(artifacts.current_target(config.prod_deployment_path))).name
 
 
@@ -75,7 +74,7 @@ def start_run(engine: Engine) -> int:
 
 
 def shifted(n_rows: int) -> list[list[float]]:
-    """Make rows of clients who are far more active than any of the training data."""
+    """Make rows of clients far more active than in the training data."""
     return [[5000.0 + k, 300.0, 20.0] for k in range(n_rows)]
 
 
@@ -84,7 +83,7 @@ def shifted(n_rows: int) -> list[list[float]]:
 
 @pytest.fixture
 def before() -> pd.DataFrame:
-    """A thousand clients, those a model was trained on."""
+    """A thousand clients of the training data."""
     return draw(np.random.default_rng(20), 1000)
 
 
@@ -159,7 +158,7 @@ def test_logged_rows_are_read_as_they_were_predicted(
 ) -> None:
     log_rows(engine, logging_installation, [[1.0, None, 3.0], [2.0, 5.0, 4.0]])
 
-    found = live_drift.find(engine, RunContext(logging_installation))
+    found = live_drift.measure(engine, RunContext(logging_installation))
 
     assert found is not None
     months, years = (
@@ -174,9 +173,9 @@ def test_logged_rows_are_read_as_they_were_predicted(
 def test_nothing_is_compared_without_a_log(
     logging_installation: Config, deployed: Config, engine: Engine
 ) -> None:
-    assert live_drift.find(engine, RunContext(logging_installation)) is None
+    assert live_drift.measure(engine, RunContext(logging_installation)) is None
     log_rows(engine, deployed, ACTIVITIES)
-    assert live_drift.find(engine, RunContext(deployed)) is None
+    assert live_drift.measure(engine, RunContext(deployed)) is None
 
 
 # In the records
@@ -217,7 +216,7 @@ def test_a_deployment_ends_live_drift(logging_installation: Config, engine: Engi
     log_rows(engine, logging_installation, shifted(60))
     observation.observe_live(engine, start_run(engine), RunContext(logging_installation))
 
-    observation.start_over(engine, start_run(engine), "0002_x", make_evaluation())
+    observation.record_new_release(engine, start_run(engine), "0002_x", make_evaluation())
 
     with database.reading(engine) as connection:
         state = alert_states.current_state(connection, "live")
@@ -262,16 +261,16 @@ def test_live_rows_are_looked_at_once_an_hour_if_there_are_more(
     logging_installation: Config, engine: Engine, minutes: int, more: bool, expected: bool
 ) -> None:
     config, release = logging_installation, release_of(logging_installation)
-    assert not alert_rules.is_live_due(engine, config, release, NOW)
+    assert not alerts.is_live_due(engine, config, release, NOW)
     log_rows(engine, config, ACTIVITIES)
-    assert alert_rules.is_live_due(engine, config, release, datetime.now(UTC))
+    assert alerts.is_live_due(engine, config, release, datetime.now(UTC))
     observation.observe_live(engine, start_run(engine), RunContext(config))
     if more:
         log_rows(engine, config, ACTIVITIES)
 
     now = datetime.now(UTC) + timedelta(minutes=minutes)
 
-    assert alert_rules.is_live_due(engine, config, release, now) is expected
+    assert alerts.is_live_due(engine, config, release, now) is expected
 
 
 def test_a_run_with_nothing_new_looks_at_live_rows(
@@ -309,7 +308,7 @@ def test_a_run_goes_on_when_live_rows_cannot_be_compared(
 
     config = changed(api={"log_predictions": 1.0})
     fullprocess.main(config)
-    monkeypatch.setattr(alert_rules, "is_live_due", fail)
+    monkeypatch.setattr(alerts, "is_live_due", fail)
 
     assert fullprocess.main(config) is Verdict.NOTHING_NEW
     assert "Live rows were not compared, which undoes nothing: no such table" in caplog.text

@@ -1,4 +1,4 @@
-"""What the records learn of drift and failing runs, and that people are told of changes only."""
+"""Drift and failing runs in the records, and alerts on changes only."""
 
 import logging
 import subprocess
@@ -30,14 +30,14 @@ DRIFTED = [f"n{i},{500 + i},{120 + 12 * i},{10 + i % 51},1" for i in range(60)]
 
 @pytest.fixture
 def engine(config: Config) -> Iterator[Engine]:
-    """Records of an installation."""
+    """The records of an installation."""
     with database.open_records(config.database_url) as opened:
         yield opened
 
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proxies and addresses of the machine that runs the tests are not for them."""
+    """Ignore the proxies and URLs of the test machine."""
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.delenv("ADRAS_WEBHOOK_URL", raising=False)
 
@@ -49,7 +49,7 @@ def start_run(engine: Engine) -> int:
 
 
 def end_run(engine: Engine, status: Status, **facts: object) -> int:
-    """Record a run that ended in some way."""
+    """Record an ended run with a status."""
     run_id = start_run(engine)
     with database.writing(engine) as connection:
         runs.end_run(connection, run_id, status=status, ended_at=NOW, **facts)
@@ -57,13 +57,13 @@ def end_run(engine: Engine, status: Status, **facts: object) -> int:
 
 
 def states_of(engine: Engine) -> dict[str, str]:
-    """List the states by name."""
+    """Return the alert states by name."""
     with database.reading(engine) as connection:
         return {row["name"]: row["state"] for row in alert_states.list_states(connection)}
 
 
 def alerts_of(engine: Engine) -> list[tuple[str, str]]:
-    """List the alerts, oldest first."""
+    """Return the alerts, oldest first."""
     with database.reading(engine) as connection:
         rows = runs.newest_rows(connection, tables.alerts, 100)
     return [(row["name"], row["state"]) for row in reversed(rows)]
@@ -140,7 +140,7 @@ def test_a_deployment_ends_the_drift(deployed: Config, engine: Engine) -> None:
         engine, start_run(engine), RunContext(deployed), ingest(deployed, "c.csv", DRIFTED)
     )
 
-    observation.start_over(engine, start_run(engine), "0002_x", make_evaluation())
+    observation.record_new_release(engine, start_run(engine), "0002_x", make_evaluation())
 
     assert states_of(engine) == {"data": "ok", "model": "ok"}
     assert alerts_of(engine) == [("data", "drift"), ("data", "ok")]

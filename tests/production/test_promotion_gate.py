@@ -1,4 +1,4 @@
-"""Whether test rows are evidence enough: the paired bootstrap, and the gate that reads it."""
+"""The promotion gate: the paired bootstrap, and the limits of the evidence."""
 
 import itertools
 import math
@@ -59,7 +59,7 @@ def test_the_difference_and_its_interval_are_those_of_the_resamples() -> None:
 
 
 def enumerate_resamples(y: Labels, candidate: Labels, production: Labels) -> list[float]:
-    """Compute the F1 difference of every possible resample, n to the power of n of them."""
+    """Compute the F1 difference of every possible resample, n to the power of n in number."""
     differences = []
     for chosen in itertools.product(range(len(y)), repeat=len(y)):
         rows = list(chosen)

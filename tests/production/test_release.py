@@ -1,4 +1,4 @@
-"""A release is read whole, or refused."""
+"""The checks at the loading of a release."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def flip(content: bytes, position: int) -> bytes:
 
 
 def refuses_flips(folder: Path, name: str, positions: range | list[int]) -> int:
-    """Flip bytes of a file one at a time; count how many were refused, and put it right again."""
+    """Flip the bytes of a file and restore the file, and return the number of refused releases."""
     content, n_refused = (folder / name).read_bytes(), 0
     for position in positions:
         (folder / name).write_bytes(flip(content, position))
@@ -108,32 +108,32 @@ def drop_a_file(manifest: dict[str, Any]) -> None:
 
 
 def add_a_file(manifest: dict[str, Any]) -> None:
-    """Name a file outside of the release."""
+    """List a file from outside of the release."""
     manifest["files"]["../../x"] = manifest["files"][release.SCORE]
 
 
 def change_f1(manifest: dict[str, Any]) -> None:
-    """Say another F1 than the score's file."""
+    """Change the F1 of the manifest."""
     manifest["f1"] = 0.99
 
 
 def change_dataset(manifest: dict[str, Any]) -> None:
-    """Say another dataset than the model."""
+    """Change the dataset of the manifest."""
     manifest["dataset_sha256"] = "f" * 64
 
 
 def change_versions(manifest: dict[str, Any]) -> None:
-    """Say other versions than the model."""
+    """Change the versions of the manifest."""
     manifest["versions"] = {}
 
 
 def add_a_key(manifest: dict[str, Any]) -> None:
-    """Say more than there is to say."""
+    """Add an unknown key to the manifest."""
     manifest["more"] = 1
 
 
 def change_size(manifest: dict[str, Any]) -> None:
-    """Say another size with the same digest."""
+    """Change the size in the manifest, not the digest."""
     manifest["files"][release.MODEL]["n_bytes"] += 1
 
 

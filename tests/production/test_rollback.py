@@ -1,4 +1,4 @@
-"""Going back is one command, as atomic as a deployment, and what was left stays out."""
+"""Rollback: an atomic switch by command, and the withdrawal of the release left."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ WHY = "the extract of May was wrong"
 
 
 def deploy_rows(config: Config, seed: int) -> str:
-    """Deploy a model of other clients and name its release."""
+    """Deploy a model of some clients and return the name of the release."""
     write_csv(config.input_folder_path / "c.csv", make_rows(40, seed))
     made = deploy_again(config)
     rollback.record_switch(config, DeploymentKind.DEPLOY, made, None, "by hand")
@@ -34,7 +34,7 @@ def deploy_rows(config: Config, seed: int) -> str:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An installation whose third release serves, made once; for copying only."""
+    """An installation with the third release in production, made once for copies."""
     folder = tmp_path_factory.mktemp("template") / "installation"
     config = config_file.read_config(write_installation(folder))
     for step in (ingestion.main, training.main, scoring.main, deployment.main):
@@ -46,7 +46,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def three(template: Path, config_path: Path) -> tuple[Config, list[str]]:
-    """An installation whose third release serves, and the names of all three."""
+    """An installation with the third release in production, and the names of the releases."""
     shutil.rmtree(config_path.parent)
     shutil.copytree(template, config_path.parent, symlinks=True)
     config = config_file.read_config(config_path)
@@ -56,12 +56,12 @@ def three(template: Path, config_path: Path) -> tuple[Config, list[str]]:
 
 @pytest.fixture(autouse=True)
 def no_package_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not ask the package index, which is slow and not what is tested here."""
+    """Skip the slow request to the package index."""
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
 
 
 def serving(config: Config) -> str | None:
-    """Name the release that serves, after checking it whole and through the documented paths."""
+    """Return the name of the release in production, after a check of files and links."""
     current = release.load_current(config.prod_deployment_path)
     assert current is not None
     for name in release.FILES:
@@ -71,7 +71,7 @@ def serving(config: Config) -> str | None:
 
 
 def roll_back(config: Config, name: str | None = None) -> str:
-    """Go back and name what serves now."""
+    """Roll back and return the name of the release in production."""
     return rollback.main(config, release_name=name, reason=WHY).name
 
 
@@ -220,12 +220,12 @@ def test_without_the_records_the_rollback_works_and_says_so_loudly(
 
 
 def retrain(config: Config) -> promotion_gate.Decision:
-    """Train once more on what is there and ask whether it should serve."""
+    """Train a new model and return the decision of the promotion."""
     return promotion.main(config, model_path=training.main(config).model_path)
 
 
 def make_better(config: Config) -> None:
-    """Let the next candidate be better than what serves, beyond doubt."""
+    """Make the next candidate better than production beyond doubt."""
     write_csv(config.test_data_path / "test.csv", make_rows(300, 9))
     write_csv(config.input_folder_path / "c.csv", make_rows(500, 7))
 
@@ -340,7 +340,7 @@ def test_retention_spares_the_current_the_last_that_served_and_the_next_to_go_ba
 
 @pytest.fixture
 def run(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """A way to run the program by its command line, leaving the logging to pytest."""
+    """Return a function to run the command line, with logging left to pytest."""
     monkeypatch.setattr(console, "set_up_logging", lambda: None)
 
     def invoke(*arguments: str) -> Result:
@@ -397,7 +397,7 @@ def test_verify_finds_a_current_that_leads_nowhere(
     checked = run("verify")
 
     assert checked.exit_code == 65
-    assert f"{third} damaged: current leads to it" in checked.stdout
+    assert f"{third} damaged: current leads to a missing folder" in checked.stdout
 
 
 @pytest.mark.parametrize("command", ["list", "verify"])

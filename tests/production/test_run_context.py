@@ -1,4 +1,4 @@
-"""A run loads the test data and the release in production once, and again when they changed."""
+"""The run context: test data and release loaded once, and again after a change."""
 
 import msgspec
 import pytest

@@ -1,7 +1,4 @@
-"""The history of an installation that kept text files only.
-
-Copies of the records, and a history taken over.
-"""
+"""Backup and restore of the records, and import of an old history."""
 
 import os
 import shutil
@@ -43,7 +40,7 @@ def test_a_file_is_as_old_as_its_name_says_or_else_its_last_change(
     path.touch()
     os.utime(path, (datetime(2023, 5, 6, tzinfo=UTC).timestamp(),) * 2)
 
-    assert maintenance.moment_of(path) == datetime(*moment, tzinfo=UTC)  # type: ignore[misc, arg-type]
+    assert maintenance.file_date(path) == datetime(*moment, tzinfo=UTC)  # type: ignore[misc, arg-type]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_rows_come_oldest_first_with_the_start_of_their_run(records_url: str) ->
     with database.open_records(records_url) as engine, database.writing(engine) as connection:
         record_runs(connection, 3)
 
-        found = run_details.read(connection)
+        found = run_details.read_measurements(connection)
 
     moments = [START + timedelta(days=number) for number in range(3)]
     assert [row["started_at"] for row in found.scores] == moments
@@ -45,7 +45,7 @@ def test_only_the_newest_runs_are_told(records_url: str) -> None:
     with database.open_records(records_url) as engine, database.writing(engine) as connection:
         record_runs(connection, run_details.N_DATASETS + 5)
 
-        found = run_details.read(connection)
+        found = run_details.read_measurements(connection)
 
     assert len(found.scores) == run_details.N_DATASETS + 5
     assert {row["n_rows"] for row in found.columns} == set(range(5, run_details.N_DATASETS + 5))
@@ -53,6 +53,6 @@ def test_only_the_newest_runs_are_told(records_url: str) -> None:
 
 def test_empty_records_tell_nothing(records_url: str) -> None:
     with database.open_records(records_url) as engine, database.reading(engine) as connection:
-        found = run_details.read(connection)
+        found = run_details.read_measurements(connection)
 
     assert not any((found.scores, found.candidates, found.deployments, found.columns))

@@ -1,4 +1,4 @@
-"""The folder of charts: names that say the content, an index written last, old files gone."""
+"""The folder of charts: names by digest, an index written last, old files removed."""
 
 import logging
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
 
 def picture(name: str, content: bytes) -> tuple[Chart, bytes]:
-    """Make a picture with its entry in the index."""
+    """Make a chart file with the entry in the index."""
     chart = Chart(
         name=name, file=chart_files.name_file(name, content), title=f"The {name}", alt="It shows.",
         width=480, height=400, page="models",
@@ -23,7 +23,7 @@ def picture(name: str, content: bytes) -> tuple[Chart, bytes]:
 
 
 def names_in(folder: Path) -> set[str]:
-    """List the files of the charts."""
+    """Return the names of the chart files."""
     return {path.name for path in chart_files.folder_of(folder).iterdir()}
 
 

@@ -1,4 +1,4 @@
-"""The one look: text as it is, variables instead of colours, nothing that leads outside."""
+"""The style of the charts: text as it is, variables instead of colours, no outside links."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -12,22 +12,22 @@ from scripts.reports.chart_style import Drawing, Theme
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def draw_line(axes: Axes, look: Theme) -> None:
+def draw_line(axes: Axes, theme: Theme) -> None:
     """Draw a line in two colours, with a legend."""
-    axes.plot([0, 1], [0, 1], color=look.accent, label="a line")
-    axes.plot([0, 1], [1, 0], color=look.second, label="another")
-    chart_style.frame(
+    axes.plot([0, 1], [0, 1], color=theme.accent, label="a line")
+    axes.plot([0, 1], [1, 0], color=theme.second, label="another")
+    chart_style.draw_axes(
         axes,
-        look,
+        theme,
         chart_style.PERCENT,
         chart_style.FRACTION,
-        (chart_style.clean("$x$ <script>"), "y & z"),
+        (chart_style.safe_label("$x$ <script>"), "y & z"),
     )
-    chart_style.add_legend(axes, look)
+    chart_style.add_legend(axes, theme)
 
 
 def drawing(title: str = "A title") -> Drawing:
-    """Make a small picture."""
+    """Make a small chart."""
     return Drawing("line", title, "A line.", "models", 480, 320, (draw_line,))
 
 
@@ -51,7 +51,7 @@ def texts_of(svg: bytes) -> list[str]:
     ],
 )
 def test_text_is_cleaned_and_not_more(text: str, expected: str) -> None:
-    assert chart_style.clean(text) == expected
+    assert chart_style.safe_label(text) == expected
 
 
 def test_text_stays_text_and_formulas_are_not_read() -> None:
@@ -112,24 +112,24 @@ def test_panels_stand_one_below_the_other_at_equal_height() -> None:
 
 
 def luminance(colour: str) -> float:
-    """Compute the relative luminance of a colour, as WCAG 2.2 defines it."""
+    """Compute the relative luminance of a colour by WCAG 2.2."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def contrast(one: str, other: str) -> float:
-    """Compute the contrast of two colours, as WCAG 2.2 defines it."""
+    """Compute the contrast of two colours by WCAG 2.2."""
     low, high = sorted([luminance(one), luminance(other)])
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("look", [chart_style.LIGHT, chart_style.DARK])
-def test_text_and_lines_stand_out_from_the_paper(look: Theme) -> None:
-    assert contrast(look.ink, look.paper) >= 7
+@pytest.mark.parametrize("theme", [chart_style.LIGHT, chart_style.DARK])
+def test_text_and_lines_stand_out_from_the_paper(theme: Theme) -> None:
+    assert contrast(theme.ink, theme.paper) >= 7
     assert all(
-        contrast(colour, look.paper) >= 4.5
-        for colour in (look.guide, look.accent, look.second, look.warning)
+        contrast(colour, theme.paper) >= 4.5
+        for colour in (theme.guide, theme.accent, theme.second, theme.warning)
     )
 
 

@@ -1,11 +1,11 @@
-"""Each column over the runs: its values, its blanks, its drift, in pictures and in words."""
+"""The charts over the runs: values, missing values and drift of a column, in lines and in words."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from scripts.records.run_details import NOTHING, MeasurementHistory
+from scripts.records.run_details import NO_MEASUREMENTS, MeasurementHistory
 from scripts.reports import chart_style, history_charts
 from scripts.reports.chart_style import Drawing
 
@@ -14,7 +14,7 @@ HOSTILE = ["<script>alert(1)</script>", "$x$ $y$", "größe 中文 🙂", "x" * 
 
 
 def row(run: int, column: str = "months", kind: str = "numeric", **facts: Any) -> dict[str, Any]:
-    """Make the statistics of a column in one run."""
+    """Make the statistics of a column in a run."""
     known = {
         "run_id": run, "column": column, "kind": kind, "n_rows": 1000, "missing_fraction": 0.05,
         "mean": 10.0, "median": 9.0, "standard_deviation": 2.0, "drift": 0.02, "drift_limit": 0.08,
@@ -30,7 +30,7 @@ def draw(*rows: dict[str, Any], counts: dict[str, int] | None = None) -> list[Dr
 
 
 def lines_of(drawing: Drawing, panel: int) -> dict[str, list[float]]:
-    """Read the lines of a panel by their labels."""
+    """Return the lines of a panel by label."""
     axes = chart_style.draw(drawing, chart_style.LIGHT).axes[panel]
     return {str(line.get_label()): list(line.get_ydata()) for line in axes.lines}  # type: ignore[arg-type]
 
@@ -64,7 +64,7 @@ def test_columns_are_numbered_as_in_the_newest_dataset_and_old_ones_are_left_out
 
 
 def test_without_records_there_is_nothing_to_draw() -> None:
-    assert history_charts.draw_columns(NOTHING, {}) == []
+    assert history_charts.draw_columns(NO_MEASUREMENTS, {}) == []
 
 
 def test_the_target_is_a_share() -> None:

@@ -1,7 +1,4 @@
-"""How well probabilities tell who leaves: points by hand, words with numbers, empty cases.
-
-What moves a model's probabilities, in bars and in words.
-"""
+"""The charts of a model: points by hand, numbers in the text alternative, empty cases."""
 
 import warnings
 
@@ -21,15 +18,15 @@ Y = [1, 1, 0, 0, 1, 0, 0, 0, 0, 0]
 P = [0.95, 0.85, 0.75, 0.65, 0.55, 0.45, 0.35, 0.25, 0.15, 0.05]
 
 
-def judged(
+def scored(
     y: list[int] = Y, probability: list[float] = P, threshold: float = 0.7
 ) -> ScoredTestRows:
-    """Make test rows with what was said of them."""
+    """Make scored test rows."""
     return ScoredTestRows(np.array(y, dtype=np.int64), np.array(probability), threshold, "0001_x")
 
 
 def line_of(drawing: Drawing, label: str) -> tuple[list[float], list[float]]:
-    """Read the points of a drawn line."""
+    """Return the points of a drawn line."""
     axes = chart_style.draw(drawing, chart_style.LIGHT).axes[0]
     line = next(line for line in axes.lines if line.get_label() == label)
     return list(map(float, line.get_xdata())), list(map(float, line.get_ydata()))  # type: ignore[arg-type]
@@ -37,7 +34,7 @@ def line_of(drawing: Drawing, label: str) -> tuple[list[float], list[float]]:
 
 def test_the_point_of_the_threshold_is_where_the_counts_put_it() -> None:
     # From 0.7 up three are predicted to leave: two do, of three; one of seven is a false alarm.
-    roc, recall = model_charts.roc(judged(), 0.9), model_charts.precision_recall(judged())
+    roc, recall = model_charts.roc(scored(), 0.9), model_charts.precision_recall(scored())
 
     points = [np.ravel(line_of(drawing, "threshold")) for drawing in (roc, recall)]
     assert points[0].tolist() == pytest.approx([1 / 7, 2 / 3])
@@ -45,13 +42,13 @@ def test_the_point_of_the_threshold_is_where_the_counts_put_it() -> None:
 
 
 def test_a_threshold_that_nobody_reaches_lists_nobody() -> None:
-    x, y = line_of(model_charts.roc(judged(threshold=0.99), 0.9), "threshold")
+    x, y = line_of(model_charts.roc(scored(threshold=0.99), 0.9), "threshold")
 
     assert (x, y) == ([0.0], [0.0])
 
 
 def test_the_words_hold_the_numbers() -> None:
-    roc, recall = model_charts.roc(judged(), 20 / 21), model_charts.precision_recall(judged())
+    roc, recall = model_charts.roc(scored(), 20 / 21), model_charts.precision_recall(scored())
 
     assert "area under it is 0.952" in roc.alt
     assert "At the threshold 0.700, 66.7% of those who leave are caught" in roc.alt
@@ -61,7 +58,7 @@ def test_the_words_hold_the_numbers() -> None:
 
 
 def test_gains_are_the_share_of_exits_among_the_riskiest() -> None:
-    x, y = line_of(model_charts.gains(judged()), "production")
+    x, y = line_of(model_charts.gains(scored()), "production")
 
     assert x == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1])
     assert y == pytest.approx([0, 1 / 3, 2 / 3, 2 / 3, 2 / 3, 1, 1, 1, 1, 1, 1])
@@ -87,9 +84,9 @@ def test_long_curves_keep_their_head_and_are_thinned_behind_it() -> None:
 
 
 def of_ranks(left: list[int], n_rows: int) -> ScoredTestRows:
-    """Make rows of which those at these ranks left; the probability falls from rank to rank."""
+    """Make rows of falling probability with exits at some ranks."""
     y = [int(rank in left) for rank in range(1, n_rows + 1)]
-    return judged(y, np.linspace(1, 0, n_rows).tolist())
+    return scored(y, np.linspace(1, 0, n_rows).tolist())
 
 
 def test_precision_of_the_first_six_is_drawn_as_it_is() -> None:
@@ -126,7 +123,7 @@ def test_short_curves_are_not_thinned() -> None:
 
 
 def test_calibration_compares_tenths_of_the_probability() -> None:
-    drawing = model_charts.calibration(judged([1, 0, 0, 0], [0.92, 0.98, 0.11, 0.15]))
+    drawing = model_charts.calibration(scored([1, 0, 0, 0], [0.92, 0.98, 0.11, 0.15]))
     x, y = line_of(drawing, "realised, 95 % interval, clients")
 
     assert x == pytest.approx([0.13, 0.95])
@@ -138,7 +135,7 @@ def test_calibration_compares_tenths_of_the_probability() -> None:
 
 @pytest.mark.parametrize(("y", "auc"), [([0, 0, 0], None), ([1, 1, 1], None), ([0], None)])
 def test_one_class_has_no_curve_and_says_so(y: list[int], auc: float | None) -> None:
-    rows = judged(y, [0.5] * len(y))
+    rows = scored(y, [0.5] * len(y))
 
     for drawing in (model_charts.roc(rows, auc), model_charts.precision_recall(rows)):
         assert model_charts.ONE_CLASS in drawing.alt
@@ -146,18 +143,18 @@ def test_one_class_has_no_curve_and_says_so(y: list[int], auc: float | None) -> 
 
 
 def test_without_an_exit_there_are_no_gains() -> None:
-    assert model_charts.ONE_CLASS in model_charts.gains(judged([0, 0], [0.1, 0.9])).alt
+    assert model_charts.ONE_CLASS in model_charts.gains(scored([0, 0], [0.1, 0.9])).alt
 
 
 def test_where_everybody_left_a_list_catches_its_length() -> None:
-    x, y = line_of(model_charts.gains(judged([1, 1, 1], [0.1, 0.5, 0.9])), "production")
+    x, y = line_of(model_charts.gains(scored([1, 1, 1], [0.1, 0.5, 0.9])), "production")
 
     assert y == pytest.approx(x)
 
 
 @pytest.mark.parametrize("probability", [[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 def test_probabilities_at_the_ends_are_drawn(probability: list[float]) -> None:
-    rows = judged([0, 1], probability, 0.5)
+    rows = scored([0, 1], probability, 0.5)
 
     for drawing in (
         model_charts.roc(rows, 0.5),
@@ -187,7 +184,7 @@ def test_the_strongest_fifteen_are_drawn_strongest_first() -> None:
         NumericTerm(column=f"c{number}", median=0, coefficient=(-1) ** number * number)
         for number in range(1, 21)
     )
-    drawing = model_charts.draw_model(make_model(terms), "0001_x")
+    drawing = model_charts.effects(make_model(terms), "0001_x")
 
     axes = chart_style.draw(drawing, chart_style.LIGHT).axes[0]
     widths = [bar.get_width() for bar in axes.patches]  # type: ignore[attr-defined]
@@ -202,7 +199,7 @@ def test_the_strongest_fifteen_are_drawn_strongest_first() -> None:
 def test_what_raises_the_risk_and_what_lowers_it_differ_in_colour() -> None:
     terms = tuple(NumericTerm(column=n, median=0, coefficient=c) for n, c in (("a", 1), ("b", -1)))
 
-    svg = chart_style.render_svg(model_charts.draw_model(make_model(terms), "r")).decode()
+    svg = chart_style.render_svg(model_charts.effects(make_model(terms), "r")).decode()
 
     assert "fill: var(--warning)" in svg
     assert "fill: var(--accent)" in svg
@@ -213,7 +210,7 @@ def test_what_raises_the_risk_and_what_lowers_it_differ_in_colour() -> None:
 )
 def test_any_name_of_a_column_fits(name: str) -> None:
     term = CategoricalTerm(column=name, categories=(name,), coefficients=(0.5,))
-    drawing = model_charts.draw_model(make_model((), (term,)), "r")
+    drawing = model_charts.effects(make_model((), (term,)), "r")
 
     figure = chart_style.draw(drawing, chart_style.LIGHT)
     with warnings.catch_warnings():
@@ -227,13 +224,13 @@ def test_any_name_of_a_column_fits(name: str) -> None:
 
 def test_a_model_without_columns_says_so() -> None:
     assert b"The model has no columns." in chart_style.render_svg(
-        model_charts.draw_model(make_model(), "r")
+        model_charts.effects(make_model(), "r")
     )
 
 
 def test_without_any_effect_there_is_still_a_picture() -> None:
     term = NumericTerm(column="a", median=0, coefficient=0)
 
-    assert chart_style.render_svg(model_charts.draw_model(make_model((term,)), "r")).startswith(
+    assert chart_style.render_svg(model_charts.effects(make_model((term,)), "r")).startswith(
         b"<svg"
     )

@@ -1,4 +1,4 @@
-"""Pages: what fits, where they break, what they are called, which fonts they need."""
+"""The PDF pages: room, page breaks, headings and fonts."""
 
 import io
 from datetime import UTC, datetime
@@ -25,18 +25,18 @@ NOW = datetime(2026, 11, 24, 10, 30, tzinfo=UTC)
 COLUMNS = (TableColumn("name", 0.6), TableColumn("number", 0.2, True))
 
 
-def read(sheets: PdfLayout) -> PdfReader:
-    """Render pages and read them with another program, which forgives nothing."""
-    return PdfReader(io.BytesIO(sheets.render()), strict=True)
+def read(layout: PdfLayout) -> PdfReader:
+    """Render pages and read the PDF with another program in strict mode."""
+    return PdfReader(io.BytesIO(layout.render()), strict=True)
 
 
-def texts_of(sheets: PdfLayout) -> list[str]:
+def texts_of(layout: PdfLayout) -> list[str]:
     """Read the text of each page."""
-    return [page.extract_text() for page in read(sheets).pages]
+    return [page.extract_text() for page in read(layout).pages]
 
 
 def fonts_of(reader: PdfReader) -> set[str]:
-    """List the fonts of a document."""
+    """Return the fonts of a document."""
     resources: list[Any] = [page["/Resources"] for page in reader.pages]
     fonts = [font for one in resources for font in one["/Font"].values()]
     return {str(font.get_object()["/BaseFont"]) for font in fonts}
@@ -52,10 +52,10 @@ def test_a_report_knows_its_title_and_time() -> None:
 
 
 def test_each_page_tells_its_number() -> None:
-    sheets = PdfLayout("A report", NOW)
-    sheets.start_page()
+    layout = PdfLayout("A report", NOW)
+    layout.start_page()
 
-    first, second = texts_of(sheets)
+    first, second = texts_of(layout)
 
     assert "A report, 2026-11-24 10:30 UTC" in first
     assert "page 1 of 2" in first
@@ -63,11 +63,11 @@ def test_each_page_tells_its_number() -> None:
 
 
 def test_a_long_table_goes_on_with_its_headings() -> None:
-    sheets = PdfLayout("A report", NOW)
-    sheets.heading("Files")
-    sheets.table(COLUMNS, [(f"file {number}", str(number)) for number in range(100)])
+    layout = PdfLayout("A report", NOW)
+    layout.heading("Files")
+    layout.table(COLUMNS, [(f"file {number}", str(number)) for number in range(100)])
 
-    pages = texts_of(sheets)
+    pages = texts_of(layout)
 
     assert len(pages) == 2
     assert all("name" in page and "number" in page for page in pages)
@@ -77,61 +77,61 @@ def test_a_long_table_goes_on_with_its_headings() -> None:
 
 
 def test_nothing_is_written_below_the_margin() -> None:
-    sheets = PdfLayout("A report", NOW)
+    layout = PdfLayout("A report", NOW)
     for number in range(60):
-        sheets.heading(f"Section {number}")
-        sheets.paragraph("Some words. " * 40)
-        sheets.facts([("A fact", "It is so. " * 50)])
+        layout.heading(f"Section {number}")
+        layout.paragraph("Some words. " * 40)
+        layout.facts([("A fact", "It is so. " * 50)])
 
-    lowest = min(text.get_position()[1] for figure in sheets.figures for text in figure.texts)
+    lowest = min(text.get_position()[1] for figure in layout.figures for text in figure.texts)
 
     assert lowest * 842 >= BOTTOM - 15
 
 
 @pytest.mark.parametrize("used", range(60, 100, 4))
 def test_a_heading_stays_with_the_table_of_one_row_below_it(used: int) -> None:
-    sheets = PdfLayout("A report", NOW)
-    sheets.y = BOTTOM + used
+    layout = PdfLayout("A report", NOW)
+    layout.y = BOTTOM + used
 
-    sheets.heading("Runs", 3 * LINE)
-    sheets.table(COLUMNS, [("only row", "1")])
+    layout.heading("Runs", 3 * LINE)
+    layout.table(COLUMNS, [("only row", "1")])
 
-    pages = [number for number, text in enumerate(texts_of(sheets)) if "Runs" in text]
-    assert pages == [n for n, text in enumerate(texts_of(sheets)) if "only row" in text]
+    pages = [number for number, text in enumerate(texts_of(layout)) if "Runs" in text]
+    assert pages == [n for n, text in enumerate(texts_of(layout)) if "only row" in text]
 
 
 def test_a_heading_stays_with_what_it_is_for() -> None:
-    sheets = PdfLayout("A report", NOW)
-    sheets.y = BOTTOM + 50
-    sheets.heading("Alone?")
+    layout = PdfLayout("A report", NOW)
+    layout.y = BOTTOM + 50
+    layout.heading("Alone?")
 
-    assert len(sheets.figures) == 2
+    assert len(layout.figures) == 2
 
 
-def draw(axes: Axes, look: Theme) -> None:
+def draw(axes: Axes, theme: Theme) -> None:
     """Draw a line."""
-    axes.plot([0, 1], [0, 1], color=look.accent)
+    axes.plot([0, 1], [0, 1], color=theme.accent)
 
 
 def test_pictures_stand_side_by_side_below_their_titles() -> None:
     pictures = [
         Drawing(f"n{n}", f"Title {n}", "A line.", "models", 480, 360, (draw,)) for n in range(3)
     ]
-    sheets = PdfLayout("A report", NOW)
-    sheets.pictures(pictures, 2, 200)
+    layout = PdfLayout("A report", NOW)
+    layout.charts(pictures, 2, 200)
 
-    boxes = [axes.get_position() for axes in sheets.figures[0].axes]
+    boxes = [axes.get_position() for axes in layout.figures[0].axes]
     assert boxes[0].y0 == boxes[1].y0 > boxes[2].y1
     assert boxes[0].x1 < boxes[1].x0
-    assert all(f"Title {n}" in texts_of(sheets)[0] for n in range(3))
+    assert all(f"Title {n}" in texts_of(layout)[0] for n in range(3))
 
 
 def test_pictures_that_do_not_fit_start_a_page() -> None:
     picture = Drawing("n", "Title", "A line.", "models", 480, 360, (draw,))
-    sheets = PdfLayout("A report", NOW)
-    sheets.pictures([picture] * 4, 1, 300)
+    layout = PdfLayout("A report", NOW)
+    layout.charts([picture] * 4, 1, 300)
 
-    assert [len(figure.axes) for figure in sheets.figures] == [2, 2]
+    assert [len(figure.axes) for figure in layout.figures] == [2, 2]
 
 
 @pytest.mark.parametrize(
@@ -145,36 +145,36 @@ def test_pictures_that_do_not_fit_start_a_page() -> None:
     ],
 )
 def test_what_every_reader_can_spell_needs_no_font_of_ours(text: str, plain: bool) -> None:
-    sheets = PdfLayout("A report", NOW)
-    sheets.paragraph(text)
-    fonts = fonts_of(read(sheets))
+    layout = PdfLayout("A report", NOW)
+    layout.paragraph(text)
+    fonts = fonts_of(read(layout))
 
     assert is_plain(text) is plain
     assert all(font.startswith("/Helvetica") for font in fonts) is plain
 
 
-def draw_cyrillic(axes: Axes, look: Theme) -> None:
-    """Draw a line whose legend is in Cyrillic letters."""
-    axes.plot([0, 1], [0, 1], color=look.accent, label="Кириллица")
-    chart_style.add_legend(axes, look)
+def draw_cyrillic(axes: Axes, theme: Theme) -> None:
+    """Draw a line with a legend in Cyrillic letters."""
+    axes.plot([0, 1], [0, 1], color=theme.accent, label="Кириллица")
+    chart_style.add_legend(axes, theme)
 
 
 def test_other_letters_in_a_picture_are_embedded_and_can_be_read_again() -> None:
-    sheets = PdfLayout("A report", NOW)
+    layout = PdfLayout("A report", NOW)
     picture = Drawing("n", "Plain title", "A line.", "models", 480, 360, (draw_cyrillic,))
-    sheets.pictures([picture], 1, 300)
+    layout.charts([picture], 1, 300)
 
-    reader = read(sheets)
+    reader = read(layout)
 
     assert "Кириллица" in reader.pages[0].extract_text()
     assert not any(font.startswith("/Helvetica") for font in fonts_of(reader))
 
 
 def test_other_letters_can_be_read_again() -> None:
-    sheets = PdfLayout("A report", NOW)
-    sheets.paragraph("Кириллица και Ελληνικά")
+    layout = PdfLayout("A report", NOW)
+    layout.paragraph("Кириллица και Ελληνικά")
 
-    assert "Кириллица και Ελληνικά" in texts_of(sheets)[0]
+    assert "Кириллица και Ελληνικά" in texts_of(layout)[0]
 
 
 def test_equal_content_at_the_same_time_is_equal_bytes() -> None:
@@ -185,10 +185,10 @@ def test_equal_content_at_the_same_time_is_equal_bytes() -> None:
 
 @pytest.mark.parametrize("text", ["$x$ and $y$", "<b>", "a\x00b\x1b[31m", "(bracket \\) \\n"])
 def test_hostile_text_is_text(text: str) -> None:
-    sheets = PdfLayout("A report", NOW)
-    sheets.table(COLUMNS, [(text, "1")])
+    layout = PdfLayout("A report", NOW)
+    layout.table(COLUMNS, [(text, "1")])
 
-    assert text.replace("\x00", "\ufffd").replace("\x1b", "\ufffd") in texts_of(sheets)[0]
+    assert text.replace("\x00", "\ufffd").replace("\x1b", "\ufffd") in texts_of(layout)[0]
 
 
 @pytest.mark.parametrize("length", [1, 10, 60, 300])
@@ -214,10 +214,10 @@ def test_a_sentence_is_shortened_at_its_end_and_never_in_a_number(width: int) ->
 
 def test_the_reason_of_a_run_is_a_sentence() -> None:
     reason = "nothing new: the candidate has F1 0.71345678 on 1000 test rows of 12 files"
-    sheets = PdfLayout("A report", NOW)
-    sheets.table((TableColumn("why", 0.36, is_sentence=True),), [(reason,)])
+    layout = PdfLayout("A report", NOW)
+    layout.table((TableColumn("why", 0.36, is_sentence=True),), [(reason,)])
 
-    assert "nothing new …" in texts_of(sheets)[0]
+    assert "nothing new …" in texts_of(layout)[0]
 
 
 def test_lines_are_broken_between_words() -> None:

@@ -1,4 +1,4 @@
-"""The report that people hand around: what it says, also where there is nothing to say."""
+"""The PDF report: texts and tables, also without records."""
 
 import io
 import time
@@ -17,26 +17,26 @@ from scripts.core.errors import NotMadeYetError
 from scripts.pipeline import retention
 from scripts.pipeline.run import Request
 from scripts.records import database
-from scripts.records.run_details import NO_STORY, ReleaseHistory
+from scripts.records.run_details import NO_RELEASE_HISTORY, ReleaseHistory
 from scripts.reports import pdf_report
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 
 
 def text_of(path: Path) -> str:
-    """Read a report with another program, which forgives nothing."""
+    """Return the text of a report, read by another program in strict mode."""
     reader = PdfReader(io.BytesIO(path.read_bytes()), strict=True)
     return "\n".join(page.extract_text() for page in reader.pages)
 
 
 def squeezed(text: str) -> str:
-    """Join lines that were broken to fit."""
+    """Join broken lines."""
     return " ".join(text.split())
 
 
 @pytest.fixture
 def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answer for pip."""
+    """Replace the request to pip."""
     told = "package  installed  newest\npip      23.2       26.3"
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda: told)
 
@@ -115,7 +115,7 @@ def test_locked_records_are_no_reason_to_lose_the_pictures(deployed: Config) -> 
 
 
 def run_row(number: int, **facts: Any) -> dict[str, Any]:
-    """Make one run of the records."""
+    """Make a run of the records."""
     at = START + timedelta(hours=number)
     known = {
         "id": number, "started_at": at, "ended_at": at + timedelta(seconds=12), "verdict": "held",
@@ -189,7 +189,7 @@ def test_the_decision_is_told_with_its_evidence() -> None:
             " 1,000 test rows",
         ),
     ]
-    assert pdf_report.describe_decision(NO_STORY) == [("Decision", pdf_report.NO_RECORDS)]
+    assert pdf_report.describe_decision(NO_RELEASE_HISTORY) == [("Decision", pdf_report.NO_RECORDS)]
 
 
 def test_a_report_is_cheap(deployed: Config) -> None:

@@ -1,4 +1,4 @@
-"""What is drawn over the runs: round ticks, one run as well as many, what is not known."""
+"""The time axis of the charts: round ticks, a single run, many runs, undefined values."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scripts.records.run_details import NOTHING, MeasurementHistory
+from scripts.records.run_details import NO_MEASUREMENTS, MeasurementHistory
 from scripts.reports import chart_style, history_charts
 
 START = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 
 
 def score(number: int, f1: float | None = 0.7, **facts: Any) -> dict[str, Any]:
-    """Make one measurement, ten minutes after the one before."""
+    """Make a measurement ten minutes after the previous."""
     at = START + timedelta(minutes=10 * number)
     known = {"f1": f1, "f1_low": f1 and f1 - 0.1, "f1_high": f1 and f1 + 0.1, "started_at": at}
     return known | facts
 
 
 def at(text: str) -> float:
-    """Place a moment of that day on the axis."""
+    """Return a time of the day on the axis."""
     return history_charts.seconds(datetime.fromisoformat(f"2026-03-01T{text}+00:00"))
 
 
@@ -58,7 +58,7 @@ def test_one_moment_stands_in_the_middle_of_an_hour() -> None:
 
 
 def test_before_any_measurement_the_picture_says_so() -> None:
-    drawing = history_charts.f1_history(NOTHING)
+    drawing = history_charts.f1_history(NO_MEASUREMENTS)
 
     assert "nothing has been measured yet" in drawing.alt
     assert b"Nothing has been measured yet." in chart_style.render_svg(drawing)

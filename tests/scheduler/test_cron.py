@@ -167,7 +167,7 @@ def test_a_backup_is_for_its_user_only_and_brings_the_table_back(
 
 def test_the_newest_20_backups_are_kept(spool: Path, installation: Installation) -> None:
     for number in range(25):
-        cron.keep_backup(b"%d\n" % number, installation.folder / "logs", NOW)
+        cron.save_backup(b"%d\n" % number, installation.folder / "logs", NOW)
 
     kept = artifacts.list_dated(installation.folder / "logs", cron.BACKUP)
     assert [path.read_bytes() for path in kept] == [b"%d\n" % n for n in range(5, 25)]

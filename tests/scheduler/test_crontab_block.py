@@ -51,16 +51,16 @@ def check_identity(table: bytes, path: str) -> None:
     name = f"{path}/config.json"
     paused = Job(job.expression, job.arguments, "2026-01-02T03:04:05Z")
 
-    added = crontab_block.put_job(table, name, job)
-    changed = crontab_block.put_job(added, name, paused)
+    added = crontab_block.replace_job(table, name, job)
+    changed = crontab_block.replace_job(added, name, paused)
 
     assert crontab_block.read_job(added, name) == job
     assert crontab_block.read_job(changed, name) == paused
-    assert crontab_block.put_job(changed, name, job) == added
+    assert crontab_block.replace_job(changed, name, job) == added
     assert added.endswith(table)
-    assert crontab_block.put_job(added, name, None) == table
-    assert crontab_block.put_job(changed, name, None) == table
-    assert crontab_block.put_job(table, name, None) == table
+    assert crontab_block.replace_job(added, name, None) == table
+    assert crontab_block.replace_job(changed, name, None) == table
+    assert crontab_block.replace_job(table, name, None) == table
 
 
 @settings(max_examples=2_000, deadline=None)
@@ -88,13 +88,13 @@ def test_adding_and_removing_a_job_is_the_identity_for_20000_tables() -> None:
 def test_a_block_holds_absolute_quoted_paths_and_stands_at_the_top() -> None:
     table = b"PATH=/elsewhere\n0 3 * * * backup"
 
-    assert crontab_block.put_job(table, NAME, JOB) == BLOCK + table
+    assert crontab_block.replace_job(table, NAME, JOB) == BLOCK + table
 
 
 def test_a_block_that_was_moved_is_changed_where_it_stands() -> None:
     table = b"A=1\n" + BLOCK + b"0 3 * * * backup\n"
 
-    changed = crontab_block.put_job(table, NAME, Job("@daily", JOB.arguments))
+    changed = crontab_block.replace_job(table, NAME, Job("@daily", JOB.arguments))
 
     assert changed == table.replace(b"*/10 * * * *", b"@daily")
 
@@ -102,16 +102,16 @@ def test_a_block_that_was_moved_is_changed_where_it_stands() -> None:
 def test_a_mark_within_a_line_is_no_mark() -> None:
     table = b"echo " + BEGIN + b"## END adras /opt/adras/config.json\n"
 
-    assert crontab_block.put_job(BLOCK + table, NAME, None) == table
-    assert crontab_block.put_job(table + BLOCK, NAME, None) == table
+    assert crontab_block.replace_job(BLOCK + table, NAME, None) == table
+    assert crontab_block.replace_job(table + BLOCK, NAME, None) == table
 
 
 def test_two_installations_have_blocks_of_their_own() -> None:
-    both = crontab_block.put_job(BLOCK, OTHER, JOB)
+    both = crontab_block.replace_job(BLOCK, OTHER, JOB)
 
     assert crontab_block.other_installations(both, NAME) == [OTHER]
-    assert crontab_block.put_job(both, OTHER, None) == BLOCK
-    assert crontab_block.read_job(crontab_block.put_job(both, NAME, None), OTHER) == JOB
+    assert crontab_block.replace_job(both, OTHER, None) == BLOCK
+    assert crontab_block.read_job(crontab_block.replace_job(both, NAME, None), OTHER) == JOB
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,9 @@ def test_two_installations_have_blocks_of_their_own() -> None:
 def test_a_line_edited_by_hand_is_still_read(
     line: bytes, expression: str, paused_since: str | None
 ) -> None:
-    assert crontab_block.read_line(line) == Job(expression, ("/a b/automate.sh",), paused_since)
+    assert crontab_block.parse_job_line(line) == Job(
+        expression, ("/a b/automate.sh",), paused_since
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,13 +154,13 @@ def test_a_line_edited_by_hand_is_still_read(
 def test_a_damaged_block_is_refused_with_its_lines_and_a_way_out(table: bytes, lines: str) -> None:
     for job in (JOB, None):
         with pytest.raises(CrontabError, match=rf"{lines}\).*crontab -e.*install` again"):
-            crontab_block.put_job(table, NAME, job)
+            crontab_block.replace_job(table, NAME, job)
 
 
 def test_the_damaged_block_of_another_installation_is_left_alone() -> None:
     table = b"# BEGIN adras /srv/adras/config.json\n0 3 * * * mine\n"
 
-    assert crontab_block.put_job(table, NAME, JOB) == BLOCK + table
+    assert crontab_block.replace_job(table, NAME, JOB) == BLOCK + table
 
 
 @pytest.mark.parametrize("path", ["/a\nb", "/a\rb", "/a\tb", "/a\x7fb"])
@@ -172,9 +174,9 @@ def test_a_path_with_a_control_character_is_refused(path: str) -> None:
 def test_a_command_is_as_long_as_cron_takes_it_and_no_longer() -> None:
     exact = Job("@daily", ("/" + "a" * 995,))
 
-    assert crontab_block.format_line(exact) == b"@daily '/" + b"a" * 995 + b"'\n"
+    assert crontab_block.format_job_line(exact) == b"@daily '/" + b"a" * 995 + b"'\n"
     with pytest.raises(CrontabError, match="999 bytes long, and cron takes 998"):
-        crontab_block.format_line(Job("@daily", ("/" + "a" * 996,)))
+        crontab_block.format_job_line(Job("@daily", ("/" + "a" * 996,)))
 
 
 def run_by_cron(command: bytes, *, halves_backslashes: bool) -> list[bytes]:
@@ -208,7 +210,7 @@ NASTY = ["/a b", "/100%", "/it's", '/"q"', "/né", "/$HOME", "/`id`", "/a\\%b", 
 def test_the_shell_that_cron_starts_gets_the_very_paths(
     path: str, halves_backslashes: bool
 ) -> None:
-    line = crontab_block.format_line(Job("@daily", (path, "--python", path + path)))
+    line = crontab_block.format_job_line(Job("@daily", (path, "--python", path + path)))
 
     arguments = run_by_cron(
         line.removeprefix(b"@daily ").rstrip(b"\n"), halves_backslashes=halves_backslashes
@@ -220,7 +222,7 @@ def test_the_shell_that_cron_starts_gets_the_very_paths(
 def test_lines_that_start_the_job_beside_its_block_are_found() -> None:
     table = b"A=1\n" + BLOCK + b"# cd x && ./automate.sh\n*/5 * * * * cd /opt && ./automate.sh\n"
 
-    assert crontab_block.stray_lines(table) == [6]
+    assert crontab_block.find_stray_lines(table) == [6]
 
 
 def test_mlops_cronjob_is_what_install_prints_for_a_generic_path() -> None:

@@ -136,7 +136,9 @@ def test_a_run_is_stuck_after_an_hour_and_five_times_the_longest(
     current = a_run(2, minutes, status=Status.RUNNING, ended_at=None)
     skipped = a_run(3, 3, status=Status.SKIPPED)
 
-    expected = [f"stuck: run 2 has been running for {health.in_words(timedelta(minutes=minutes))}"]
+    expected = [
+        f"stuck: run 2 has been running for {health.format_duration(timedelta(minutes=minutes))}"
+    ]
     assert problems([skipped, current, done]) == (expected if is_stuck else [])
 
 
@@ -168,7 +170,7 @@ def test_a_schedule_that_became_slower_is_not_too_fast() -> None:
      (5400, "1 h 30 min"), (172_799, "47 h 59 min"), (172_800, "2 days")],
 )  # fmt: skip
 def test_durations_are_said_in_the_units_that_matter(seconds: int, words: str) -> None:
-    assert health.in_words(timedelta(seconds=seconds)) == words
+    assert health.format_duration(timedelta(seconds=seconds)) == words
 
 
 def test_outcomes_are_counted_by_verdict_or_else_by_status() -> None:
@@ -183,6 +185,6 @@ def test_the_last_success_and_the_run_at_work_are_found() -> None:
     current = a_run(12, 1, status=Status.RUNNING, ended_at=None)
     runs = [current, a_run(11, 3, status=Status.FAILED), *healthy()]
 
-    assert health.running(runs) == current
+    assert health.running_run(runs) == current
     assert health.last_success(runs) == healthy()[0]
     assert health.last_success([current]) is None

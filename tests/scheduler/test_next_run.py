@@ -72,7 +72,7 @@ def test_the_crontab_is_asked_once_a_minute_and_when_a_run_is_past(
         return Installation(path)
 
     monkeypatch.setattr(scheduled_job, "Installation", note)
-    schedule = next_run.Schedule(config_path)
+    schedule = next_run.NextRunCache(config_path)
 
     first = [schedule.next_run(NOW) for _ in range(3)]
     later = schedule.next_run(NOW + timedelta(minutes=6))

@@ -101,7 +101,7 @@ def test_a_right_schedule_keeps_its_spelling_but_for_blanks() -> None:
     ],
 )
 def test_an_interval_becomes_a_schedule(interval: str, expression: str) -> None:
-    assert schedule.expression_of(interval) == expression
+    assert schedule.parse_interval(interval) == expression
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_an_interval_becomes_a_schedule(interval: str, expression: str) -> None:
 )
 def test_an_uneven_interval_is_refused_with_the_nearest(interval: str, fault: str) -> None:
     with pytest.raises(ScheduleError, match=fault):
-        schedule.expression_of(interval)
+        schedule.parse_interval(interval)
 
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -227,7 +227,7 @@ def random_moment(random: Random, zone: ZoneInfo) -> datetime:
 
 
 def list_numbers(text: str, low: int, high: int) -> set[int]:
-    """List the numbers of a field that `schedules.in_numbers` has spelled."""
+    """List the numbers of a field that `schedules.to_numbers` has spelled."""
     numbers: set[int] = set()
     for item in text.split(","):
         span, _, step = item.partition("/")
@@ -238,7 +238,7 @@ def list_numbers(text: str, low: int, high: int) -> set[int]:
 
 def walk_the_calendar(expression: str, after: datetime, n_days: int) -> Iterator[datetime]:
     """Give the times of a schedule in UTC by asking every day, hour and minute of so many days."""
-    texts = schedule.in_numbers(expression).split()
+    texts = schedule.to_numbers(expression).split()
     minutes, hours, days, months, weekdays = (
         list_numbers(text, field.low, field.high)
         for text, field in zip(texts, schedule.FIELDS, strict=True)

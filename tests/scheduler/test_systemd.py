@@ -56,7 +56,7 @@ exit $code
     ],
 )
 def test_a_schedule_is_spelled_as_systemd_does(expression: str, expected: list[str]) -> None:
-    assert schedule.calendars(expression) == expected
+    assert schedule.systemd_calendars(expression) == expected
 
 
 @needs_systemd
@@ -96,7 +96,7 @@ def test_without_systemd_the_message_names_cron(
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(SchedulerError, match=r"this machine has no systemd.*--backend cron"):
-        systemd.control("daemon-reload")
+        systemd.run_systemctl("daemon-reload")
 
 
 def test_without_a_session_nothing_is_written(
@@ -109,7 +109,7 @@ def test_without_a_session_nothing_is_written(
     (tmp_path / "bin" / "systemctl").chmod(0o755)
     installation = Installation(tmp_path / "config.json", folder=tmp_path)
 
-    with pytest.raises(SchedulerError, match=r"no bus. A user's systemd runs only where"):
+    with pytest.raises(SchedulerError, match=r"no bus. A user's systemd needs a machine"):
         Systemd().write(installation, Job("@daily", installation.arguments), NOW)
 
     assert not (tmp_path / "units").exists()

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from scripts.core import files
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
-from scripts.core.files import Address, KnownFile
+from scripts.core.files import KnownFile, RemotePath
 from scripts.data import csv_reader
 from scripts.data.csv_blocks import UnprovenError
 from scripts.data.read_report import FileReading
@@ -124,9 +124,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def place_of(store: Store, name: str = "") -> Address:
+def place_of(store: Store, name: str = "") -> RemotePath:
     """Return the address of the folder of the store, or of a file."""
-    return Address(f"{store.address}/in" + (f"/{name}" if name else ""))
+    return RemotePath(f"{store.address}/in" + (f"/{name}" if name else ""))
 
 
 def test_tables_are_listed_in_name_order_with_what_the_store_says(store: Store) -> None:
@@ -148,7 +148,7 @@ def test_one_file_is_listed_as_itself_and_several_by_their_folder(store: Store) 
 
 def test_paths_of_the_local_file_system_and_a_mount_table_are_addresses_too(store: Store) -> None:
     for text in (f"file://{store.folder}/in", f"file:{store.folder}/in"):
-        assert [path.name for path in object_store.scan_folder(Address(text))] == FOUND
+        assert [path.name for path in object_store.scan_folder(RemotePath(text))] == FOUND
 
 
 def test_no_session_is_opened(store: Store) -> None:
@@ -172,7 +172,7 @@ def test_what_hadoop_does_not_reach_is_told_with_what_it_needs(
     address = text.format(store.address)
 
     with pytest.raises(DatasetError, match=f"^{address} cannot be read: .*{words}.*spark-defaults"):
-        object_store.scan_folder(Address(address))
+        object_store.scan_folder(RemotePath(address))
 
 
 def identify(store: Store, name: str, known: dict[str, KnownFile] | None = None) -> KnownFile:
@@ -204,7 +204,7 @@ def test_what_has_not_changed_is_not_asked_for_again(store: Store) -> None:
 
 def test_a_store_without_checksums_has_address_size_and_time(store: Store) -> None:
     folder = store.folder / "in"
-    path = Address(f"file:{folder}/b.csv")
+    path = RemotePath(f"file:{folder}/b.csv")
 
     before, again = (
         object_store.identify(path, object_store.scan_folder(path)[path], {}).sha256
@@ -230,7 +230,7 @@ def test_an_etag_comes_first_and_is_not_asked_for(monkeypatch: pytest.MonkeyPatc
     stored = object_store.describe(status)
 
     one, other = (
-        object_store.identify(Address(f"s3a://nowhere/{name}.csv"), stored, {}) for name in "ab"
+        object_store.identify(RemotePath(f"s3a://nowhere/{name}.csv"), stored, {}) for name in "ab"
     )
 
     assert stored == StoredFile(7, 5 * 10**6, '"9b2"', is_file=True)

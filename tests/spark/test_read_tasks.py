@@ -73,11 +73,11 @@ def as_comparable(found: FileReading) -> dict[str, Any]:
 def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
     """Read files through Spark's own sources and here, and return the differences."""
     from scripts.core.config import EngineSettings
-    from scripts.core.files import Address
+    from scripts.core.files import RemotePath
     from scripts.spark import cluster, object_store, read_tasks, row_formats
     from scripts.spark.read_tasks import FILE, REPORT
 
-    paths = [*object_store.scan_folder(Address(f"file://{folder}"))]
+    paths = [*object_store.scan_folder(RemotePath(f"file://{folder}"))]
     differ, schema = [], Schema()
     with cluster.open_cluster(EngineSettings(name="spark", master="local[2]")) as session:
         session.conf.set("spark.sql.files.maxPartitionBytes", n_bytes)

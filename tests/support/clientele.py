@@ -1,4 +1,4 @@
-"""Today's clients of a hand-made model, whose probabilities are known, scored and recorded."""
+"""Clients of a hand-made model with known probabilities, scored and recorded."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ def with_typical(made: Model) -> Model:
 
 
 def serve(config: Config, name: str, **options: Any) -> None:
-    """Let a hand-made model serve."""
+    """Put a hand-made model into production."""
     write_release(config.prod_deployment_path, name, with_typical(make_model(**options)))
     switch(config.prod_deployment_path, name)
 
@@ -45,7 +45,7 @@ def put_clients(config: Config, rows: list[str], name: str = "today.csv") -> Non
 
 
 def score(config: Config) -> int:
-    """Ingest, and score today's clients, as a run does; return the run's id."""
+    """Ingest and score today's clients as a run does, and return the run's id."""
     made = ingestion.main(config)
     with database.open_records(config.database_url) as engine:
         with database.writing(engine) as connection:
@@ -56,7 +56,7 @@ def score(config: Config) -> int:
 
 @contextmanager
 def asking(config: Config) -> Iterator[Connection]:
-    """Open the records to ask them."""
+    """Open the records for a query."""
     with (
         database.open_records(config.database_url) as engine,
         database.reading(engine) as connection,
@@ -65,13 +65,13 @@ def asking(config: Config) -> Iterator[Connection]:
 
 
 def ask(config: Config, question: Callable[..., Found], *given: Any, **named: Any) -> Found:
-    """Ask the records one question."""
+    """Return the result of a query to the records."""
     with asking(config) as connection:
         return question(connection, *given, **named)
 
 
 def score_twice(config: Config) -> None:
-    """Score four clients; then x has moved, y has stayed, z has left, and another model serves."""
+    """Score four clients twice: x moves, y stays, z leaves, and the second model is new."""
     serve(config, FIRST)
     put_clients(config, CLIENTS)
     score(config)

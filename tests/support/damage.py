@@ -1,4 +1,4 @@
-"""Damage of records, as disks and other programs do it."""
+"""Damage of records as by disks and other programs."""
 
 import sqlite3
 from contextlib import closing

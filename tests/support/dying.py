@@ -1,4 +1,4 @@
-"""Dies just before the k-th file-system call of a deployment or a rollback, as often as asked.
+"""A deployment or a rollback, killed before the k-th file-system call.
 
 The deploying code is imported once, and each death is a fork of that process:
 `python -m tests.support.dying CONFIG` reads lines of JSON, `[k, release or null]`, and answers each
@@ -24,13 +24,13 @@ DEAD = 9
 
 
 class Mortal:
-    """A process that deploys or rolls back in a fork of itself, and dies there when told."""
+    """A process with deployments and rollbacks in forks, killed on request."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
     def act(self, k: int, release_name: str | None = None) -> tuple[int, int]:
-        """Act and die before the k-th call, or never for 0; give the exit code and the calls."""
+        """Act and die before the k-th call, or never for 0."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(json.dumps([k, release_name]), file=self.process.stdin, flush=True)
@@ -40,7 +40,7 @@ class Mortal:
 
 @contextmanager
 def mortal(config_path: Path) -> Iterator[Mortal]:
-    """Start such a process, and end it."""
+    """Start such a process, and end the process."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.support.dying", str(config_path)],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -51,7 +51,7 @@ def mortal(config_path: Path) -> Iterator[Mortal]:
 
 
 def act_in_a_fork(config_path: Path, k: int, release_name: str | None, writer: int) -> None:
-    """Count the calls and die before the k-th; a negative k never comes."""
+    """Return exit code and calls of an action in a fork, killed before the k-th call."""
     made = 0
 
     def count(module: object, name: str) -> None:

@@ -21,7 +21,7 @@ from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
 from scripts.core.config_file import fill_schema, read_config
 from scripts.core.errors import ConfigError
-from scripts.core.files import Address
+from scripts.core.files import RemotePath
 from scripts.data import dataset as data_dataset
 from scripts.data import schema_inference as data_schema_inference
 from scripts.model import logistic_model
@@ -141,7 +141,7 @@ def infer_both_ways(config: Config) -> list[Any]:
     found = [
         schema_inference.infer(config.engine, paths, declared),
         schema_inference.infer(
-            config.engine, [*object_store.scan_folder(Address(f"{store}odd"))], declared
+            config.engine, [*object_store.scan_folder(RemotePath(f"{store}odd"))], declared
         ),
         data_schema_inference.infer(paths, declared),
     ]

@@ -1,4 +1,4 @@
-"""Brings the tables of existing records to what the programs expect."""
+"""Migrates the tables of existing records to the present version."""
 
 from pathlib import Path
 
@@ -11,27 +11,26 @@ FIRST = "0001"
 
 
 def make_alembic_config() -> Config:
-    """Say where the migrations are, without a file of settings."""
+    """Return the settings of Alembic, with the folder of the migrations."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return config
 
 
 def newest_version() -> str | None:
-    """Name the last migration."""
+    """Return the version of the last migration."""
     return ScriptDirectory.from_config(make_alembic_config()).get_current_head()
 
 
 def upgrade(connection: Connection, *, made_before_versions: bool) -> None:
-    """Run the migrations that are missing, in the caller's transaction.
+    """Run the missing migrations in the transaction of the caller.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
-        Nobody else may write meanwhile.
+        An exclusive transaction.
     made_before_versions : bool
-        Whether the tables were made before they were given versions, as the first migration
-        makes them.
+        Whether the tables have no version yet, and correspond to the first migration.
     """
     config = make_alembic_config()
     config.attributes["connection"] = connection

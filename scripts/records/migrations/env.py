@@ -1,11 +1,11 @@
-"""Connects Alembic to the connection that the caller has opened."""
+"""Runs the migrations on the connection of the caller."""
 
 from alembic import context
 
 from scripts.records import tables
 
-# Alembic loads this file once per command. The transaction is the caller's: all migrations are
-# committed together or not at all, on SQLite, too.
+# Alembic loads this file once per command. The caller commits all migrations together or none,
+# also on SQLite.
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=tables.metadata,

@@ -1,4 +1,4 @@
-"""Runs, the files they read, and what was hashed: the tables of the first installations."""
+"""Tables of the first installations: runs, files and digests."""
 
 import sqlalchemy as sa
 from alembic import op

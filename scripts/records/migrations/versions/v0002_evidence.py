@@ -1,4 +1,4 @@
-"""Triggers, errors and versions of runs; models, decisions, deployments, drift and states."""
+"""Adds triggers, errors and versions of runs, and tables of models, decisions and deployments."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,12 +10,12 @@ depends_on = None
 
 
 def of_run(*, nullable: bool = False) -> sa.Column[int]:
-    """Make the column that says which run a row belongs to."""
+    """Return the column with the run of a row."""
     return sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id"), nullable=nullable, index=True)
 
 
 def add_to_the_old_tables() -> None:
-    """Add columns to runs and files; counts of files that were not read may be missing."""
+    """Add columns to runs and files, and allow missing counts of unread files."""
     op.add_column("runs", sa.Column("trigger", sa.String(16)))
     op.add_column("runs", sa.Column("error", sa.Text))
     op.add_column("runs", sa.Column("versions", sa.JSON))
@@ -27,7 +27,7 @@ def add_to_the_old_tables() -> None:
 
 
 def make_models_and_decisions() -> None:
-    """Make the tables of candidates and of what was decided about them."""
+    """Create the tables of models and promotion decisions."""
     op.create_table(
         "models",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -66,7 +66,7 @@ def make_models_and_decisions() -> None:
 
 
 def make_deployments_and_drift() -> None:
-    """Make the tables of what served, of how data and model change, and of alerts."""
+    """Create the tables of deployments, drift and alert states."""
     op.create_table(
         "deployments",
         sa.Column("id", sa.Integer, primary_key=True),

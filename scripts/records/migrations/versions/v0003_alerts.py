@@ -1,4 +1,4 @@
-"""What was compared for drift in more detail, and the alerts that are to be sent."""
+"""Adds details of the drift comparison, and the table of alerts."""
 
 import sqlalchemy as sa
 from alembic import op

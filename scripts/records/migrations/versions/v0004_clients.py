@@ -1,4 +1,4 @@
-"""Scores of today's clients over time, the models behind them, and what became of the clients."""
+"""Adds tables of client scores over time, their models, and outcomes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def of_run() -> sa.Column[int]:
-    """Make the column that says which run a row belongs to."""
+    """Return the column with the run of a row."""
     return sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id"), nullable=False, index=True)
 
 

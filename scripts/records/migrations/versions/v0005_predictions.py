@@ -1,4 +1,4 @@
-"""Logged predictions, and statistics of live rows beside those of datasets."""
+"""Adds logged predictions, and column statistics of live rows."""
 
 import sqlalchemy as sa
 from alembic import op
