@@ -85,8 +85,9 @@ def run_whole(folder: Path, data: Path) -> Cost:
 
 
 def run_step(name: str, config_path: Path) -> Cost:
-    """Run a program of ours."""
-    return run_python(["-m", f"scripts.{name}", "--config", str(config_path)], ROOT)
+    """Run one of our programs."""
+    verb = ["deploy"] if name == "deployment" else []
+    return run_python(["-m", f"scripts.{name}", *verb, "--config", str(config_path)], ROOT)
 
 
 def run_plain(name: str, folder: Path, data: Path) -> Cost:

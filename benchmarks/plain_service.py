@@ -21,7 +21,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from scripts.api.http_server import bind, serve_until_stopped
 from scripts.api.middleware import MATCHED
-from scripts.api.responses import Answer, Wsgi
+from scripts.api.responses import Answer, WsgiResponse
 from scripts.api.routing import Lane, Route
 from scripts.core import artifacts
 from scripts.core.config import Config
@@ -78,7 +78,7 @@ class PlainMiddleware:
     def respond(self, environ: dict[str, Any], body: bytes) -> Answer:
         """Return the answer of Flask."""
         environ["wsgi.input"] = io.BytesIO(body)
-        start: Any = Wsgi()
+        start: Any = WsgiResponse()
         content = b"".join(self._app.wsgi_app(environ, start))
         return Answer(start.status, content, start.headers)
 

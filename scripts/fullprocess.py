@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 import click
 from sqlalchemy.engine import Engine
@@ -119,15 +120,21 @@ def find_news(run: Run) -> News:
     return News(snap, is_new, explanation, serving)
 
 
+def import_steps() -> ModuleType:
+    """Import the steps of a run with work to do, and return their module."""
+    # Not at the top: the steps bring pandas, scikit-learn and matplotlib, and a run with nothing
+    # new, six times an hour, must not pay for them.
+    with console.imports_without_gc():
+        from scripts.pipeline import steps  # noqa: PLC0415
+
+    return steps
+
+
 def observe_live(run: Run, serving: str | None) -> None:
     """Measure the drift of the logged live rows, if a comparison is due."""
     try:
         if alerts.is_live_due(run.engine, run.config, serving, datetime.now(UTC)):
-            # Only then: it brings pandas, and a run with nothing new must not pay for it.
-            from scripts.production import observation, run_context  # noqa: PLC0415
-
-            context = run_context.RunContext(run.config)
-            run.step("live rows", observation.observe_live, run.engine, run.id, context)
+            import_steps().observe_live(run)
     except RunTimeoutError:
         raise
     except (PipelineError, OSError) as error:
@@ -141,12 +148,7 @@ def act_on(run: Run, news: News) -> None:
         run.verdict, run.reason = Verdict.POSTPONED, "test data is still being written"
     elif news.is_new or run.request.force_reason is not None:
         log.info("Run %d trains: %s.", run.id, run.request.force_reason or news.explanation)
-        # Only then: the steps bring pandas, scikit-learn and matplotlib, and a run with nothing
-        # new, six times an hour, must not pay for them.
-        with console.imports_without_gc():
-            from scripts.pipeline import steps  # noqa: PLC0415
-
-        steps.do_steps(run, news.snapshot)
+        import_steps().do_steps(run, news.snapshot)
     else:
         run.verdict, run.reason = Verdict.NOTHING_NEW, news.explanation
         observe_live(run, news.serving)

@@ -1,4 +1,4 @@
-"""Two installations tell the story: one before its first run, and one that serves."""
+"""Fixtures of an installation before the first run, and of a deployed installation."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def write_csv(path: Path, rows: list[str]) -> Path:
 
 
 def make_rows(n_rows: int, seed: int, noise: float = 0.0) -> list[str]:
-    """Make clients of whom the quiet ones leave; noise is the share of labels drawn at random."""
+    """Return clients with departures of quiet clients, and random labels for a share of noise."""
     random = Random(seed)
     rows = []
     for number in range(n_rows):
@@ -62,7 +62,7 @@ def make_rows(n_rows: int, seed: int, noise: float = 0.0) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def closed_package_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pip find its index closed, also in the programs that tests start: asking it is slow."""
+    """Close the package index to pip, since requests to the index are slow."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -89,19 +89,19 @@ def write_installation(folder: Path) -> Path:
 
 @pytest.fixture
 def config_path(tmp_path: Path) -> Path:
-    """A configuration file with the five keys, whose input and test folders hold a small table."""
+    """Return a configuration file with the five keys and a small table as input and test data."""
     return write_installation(tmp_path)
 
 
 @pytest.fixture
 def config(config_path: Path) -> Config:
-    """An installation before its first run."""
+    """Return the config of an installation before the first run."""
     return config_file.read_config(config_path)
 
 
 @pytest.fixture
 def deployed(config: Config) -> Config:
-    """An installation that serves its first model."""
+    """Return the config of an installation with a first release."""
     ingestion.main(config)
     training.main(config)
     scoring.main(config)
@@ -125,7 +125,7 @@ def changed(config: Config) -> Callable[..., Config]:
 
 @pytest.fixture
 def postgresql_url() -> Iterator[str]:
-    """Records that are not there yet, in a schema of their own on a real PostgreSQL server."""
+    """Return the URL of missing records, in a new schema of a real PostgreSQL server."""
     server = os.environ.get("ADRAS_TEST_POSTGRES_URL")
     if not server:
         pytest.skip("ADRAS_TEST_POSTGRES_URL names no PostgreSQL server; .ci/run starts one")
@@ -141,7 +141,7 @@ def postgresql_url() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def records_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Records that are not there yet, on both databases."""
+    """Return the URL of missing records, on both databases."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'runs.db'}"
     url: str = request.getfixturevalue("postgresql_url")

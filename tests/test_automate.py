@@ -1,4 +1,4 @@
-"""Every verb of the cron tool, at a terminal and in a script."""
+"""Every command of `automate`, at a terminal and in a script."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A crontab of somebody, in a spool of its own, below the real crontab command."""
+    """Return the path of a user's crontab in a private spool of the real crontab command."""
     sandbox.skip_or_fail(sandbox.why_not("crontab"))
     spool = tmp_path / "spool"
     spool.mkdir()
@@ -39,7 +39,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(table: Path, config_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A way to call a verb for an installation beside its config."""
+    """Return a function that runs a command for an installation."""
     monkeypatch.setattr(scheduled_job, "FOLDER", config_path.parent)
     program = config_path.parent / "automate.sh"
     program.write_text("#!/bin/sh\n")

@@ -1,4 +1,4 @@
-"""What cron calls works in cron's world, and keeps its logs in bounds."""
+"""`automate.sh` in the environment of cron, and the size of its logs."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ sys.exit(7)
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Path:
-    """An installation in a path as nasty as they come, whose full process is a stub."""
+    """Return an installation in a path with special characters and a stub of the full process."""
     folder = tmp_path / 'it\'s 100% "né" $HOME'
     (folder / "scripts").mkdir(parents=True)
     (folder / "scripts" / "__init__.py").touch()
@@ -47,7 +47,7 @@ def run_as_cron(command: str, **environment: str) -> subprocess.CompletedProcess
 
 
 def start(installation: Path, *arguments: str, **environment: str) -> int:
-    """Start automate.sh as cron does; return its exit code."""
+    """Start automate.sh like cron, and return the exit code."""
     words = [str(installation / "automate.sh"), *arguments]
     command = " ".join(os.fsdecode(crontab_block.quote(word.encode())) for word in words)
     return run_as_cron(command.replace("\\%", "%"), **environment).returncode
@@ -59,7 +59,7 @@ def logs_of(installation: Path) -> list[str]:
 
 
 def today() -> str:
-    """Spell the day as the names of the logs do."""
+    """Return the date in the format of the log names."""
     return f"{datetime.now(UTC):%Y-%m-%d}"
 
 

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from scripts import fullprocess
-from scripts.api import prediction_log, record_queries
+from scripts.api import prediction_log, records_reader
 from scripts.app import create_app
 from scripts.core.config import Config
 from scripts.core.errors import RecordsError
@@ -43,7 +43,7 @@ def test_no_route_fails_over_damaged_records(
     served: FlaskClient, recorded: Config, statement: str
 ) -> None:
     damage(path_of(recorded), statement)
-    served.application.extensions["history"].look()
+    served.application.extensions["records"].check()
 
     statuses = {
         route.path: served.get(route.path.replace("{", "").replace("}", "")).status_code
@@ -98,8 +98,8 @@ def lively(
     recorded: Config, config_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FlaskClient]:
     """A client of a service whose threads look often and log every prediction."""
-    monkeypatch.setattr(record_queries, "LOOK_S", 0.05)
-    monkeypatch.setattr(record_queries, "WAIT_S", 0.1)
+    monkeypatch.setattr(records_reader, "CHECK_S", 0.05)
+    monkeypatch.setattr(records_reader, "WAIT_S", 0.1)
     monkeypatch.setattr(prediction_log, "FLUSH_S", 0.05)
     monkeypatch.setattr(prediction_log, "RETRY_S", 0.1)
     monkeypatch.setattr(prediction_log, "WAIT_S", 0.1)
@@ -197,10 +197,10 @@ def test_health_says_that_the_records_do_not_answer(
     lively: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
-    monkeypatch.setattr(record_queries, "HANGS_S", 0.2)
+    monkeypatch.setattr(records_reader, "HANG_LIMIT_S", 0.2)
 
     with monkeypatch.context() as broken:
-        broken.setattr(record_queries, "query_records", lambda *_: goes_on.wait(20) and None)
+        broken.setattr(records_reader, "query_records", lambda *_: goes_on.wait(20) and None)
         wait_until(lambda: "have not answered" in str(answer_of(lively.get("/health"))["errors"]))
     goes_on.set()
 
@@ -228,4 +228,4 @@ def test_threads_outlive_an_error_that_nobody_expected(
     wait_until(lambda: n_logged(lively) == 1 and not answer_of(lively.get("/health"))["errors"])
     assert {thread.name for thread in threading.enumerate()} >= {"history", "prediction log"}
     # Told once, not every time.
-    assert caplog.text.count("The records were not looked at") == 1
+    assert caplog.text.count("The records could not be checked") == 1

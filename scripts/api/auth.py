@@ -1,7 +1,4 @@
-"""Who may ask: tokens compared in constant time, failed logins limited per address.
-
-Sessions of browsers: a signed cookie that stands for a token and ends when the token changes.
-"""
+"""Authentication of requests: tokens, browser sessions, failed logins and request origins."""
 
 import hashlib
 import hmac
@@ -37,11 +34,23 @@ IPV6_SITE_BITS = 64
 MAX_ADDRESS_CHARACTERS = 64
 UNKNOWN = "unknown"
 READ_ONLY = "This token may read only; this method on this path wants the token of the role admin."
-WHO = ("WWW-Authenticate", 'Bearer realm="adras"')
+CHALLENGE = ("WWW-Authenticate", 'Bearer realm="adras"')
+
+COOKIE = "adras_session"
+LIFETIME_S = 12 * 3600
+SALT = b"adras session"
+# A slow key derivation, against guessing short tokens from a stolen cookie.
+N_ITERATIONS = 100_000
+N_ID_BYTES = 16
+FOLDER = "ended_sessions"
+# A hanging disk delays other requests this long, once.
+LOOKUP_S = 0.25
+
+log = logging.getLogger(__name__)
 
 
 def normalize_address(text: str) -> str:
-    """Return an IP address in its one spelling, without port, brackets and zone.
+    """Return the canonical form of an IP address, without port, brackets and zone.
 
     Parameters
     ----------
@@ -67,7 +76,7 @@ def normalize_address(text: str) -> str:
 
 
 def site_of(address: str) -> str:
-    """Name the address that failed logins are counted for; a whole site of IPv6 counts as one."""
+    """Return the key for counting failed logins: the IPv4 address, or the IPv6 network."""
     address = normalize_address(address)
     if ":" not in address:
         return address
@@ -75,7 +84,7 @@ def site_of(address: str) -> str:
 
 
 def is_from_proxy(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> bool:
-    """Return whether a request comes from a proxy of ours, whose headers are believed."""
+    """Return whether a request comes from a trusted proxy."""
     if not trusted_proxies:
         return False
     address = normalize_address(str(environ.get("REMOTE_ADDR", "")))
@@ -83,14 +92,14 @@ def is_from_proxy(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...]) 
 
 
 def client_address(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> str:
-    """Return the address of the client: behind a proxy the last one that no proxy of ours added.
+    """Return the client's address: behind proxies, the last forwarded address of no proxy.
 
     Parameters
     ----------
     environ : mapping
-        Of WSGI.
+        The WSGI environ.
     trusted_proxies : tuple of str
-        Addresses whose X-Forwarded-For is believed; from others it would be a way around the
+        Addresses with a trusted X-Forwarded-For. From other addresses the header could evade the
         limit.
     """
     address = normalize_address(str(environ.get("REMOTE_ADDR", "")))
@@ -105,49 +114,49 @@ def client_address(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...])
 
 @dataclass
 class Window:
-    """The wrong tokens of one address within a minute: how often each was sent, by its hash."""
+    """The wrong tokens of an address within a minute: the count of each, by hash."""
 
     started_s: float
     n_by_token: Counter[bytes] = field(default_factory=Counter)
 
     def is_full(self, token: bytes) -> bool:
-        """Return whether this token is not to be tried again."""
+        """Return whether a token has reached the limit of attempts."""
         n_times = self.n_by_token[token]
         n_tokens = len(self.n_by_token)
         return n_times >= MAX_FAILED_LOGINS or (not n_times and n_tokens >= MAX_FAILED_LOGINS)
 
 
 class FailedLogins:
-    """Count wrong tokens per address, token and minute.
+    """A counter of wrong tokens per address, token and minute.
 
-    A program that goes on with an outdated token, or somebody who types another one, is told so
-    whatever others behind the same address send.
+    The limit is per token too, so a program with an outdated token does not use up the attempts of
+    other clients behind the same address.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._windows: OrderedDict[str, Window] = OrderedDict()
-        # The memory holds no token that was nearly right, not even as a plain hash.
+        # A keyed hash, so that the memory holds no nearly right token.
         self._key = secrets.token_bytes(32)
 
     def _hash(self, token: bytes) -> bytes:
-        """Hash a token with the key of this process."""
+        """Hash a token with the key of the process."""
         return hashlib.blake2b(token, digest_size=N_HASH_BYTES, key=self._key).digest()
 
     def count(self, address: str, token: bytes) -> float:
-        """Count a wrong token; after a minute an address begins anew.
+        """Count a wrong token in the window of an address, which lasts a minute.
 
         Parameters
         ----------
         address : str
-            Of the client.
+            The address of the client.
         token : bytes
-            As sent.
+            The token as sent.
 
         Returns
         -------
         float
-            For how many seconds this address should not send this token again; 0 if it may.
+            Seconds until this address may send this token again, 0 for at once.
         """
         site, now_s, hashed = site_of(address), time.monotonic(), self._hash(token)
         with self._lock:
@@ -165,7 +174,7 @@ class FailedLogins:
 
 @dataclass(frozen=True)
 class Session:
-    """A session of a browser, as its cookie has it."""
+    """The content of a session cookie."""
 
     role: Role
     identifier: str
@@ -173,34 +182,34 @@ class Session:
 
     @property
     def name(self) -> str:
-        """The name of its file once it has ended; the moment says when the file may go."""
+        """Return the session's file name in the list of ended sessions: start and identifier."""
         return f"{self.began_s}-{self.identifier}"
 
 
 class EndedSessions:
-    """The list of sessions that were ended: a folder with an empty file for each.
+    """The list of ended sessions, kept as a folder with an empty file for each.
 
-    The other processes of the service see a file at once, and a restart forgets none. A file is
-    removed when its session would be over by itself.
+    Other processes of the service see a new file at once, and files survive a restart. A file is
+    deleted after the expiry of its session.
 
     Parameters
     ----------
     find_parent : callable, optional
-        Returns the folder in which the list lies. Without it the list is kept in memory only.
+        Returns the parent folder of the list. Without it the list is kept in memory only.
     """
 
     def __init__(self, find_parent: Callable[[], Path] | None = None) -> None:
         self._find_parent = find_parent
         self._known: dict[str, int] = {}
-        self._looking: threading.Thread | None = None
+        self._lookup: threading.Thread | None = None
 
     def add(self, session: Session) -> None:
-        """Add a session durably, and forget those that would be over by themselves.
+        """Add a session durably, and delete the expired sessions of the list.
 
         Raises
         ------
         OSError
-            If the file cannot be written; this process knows of the end nevertheless.
+            If the file cannot be written. In this process the session is ended nevertheless.
         """
         oldest_s = int(time.time()) - LIFETIME_S
         kept = {name: began_s for name, began_s in self._known.items() if began_s >= oldest_s}
@@ -241,178 +250,32 @@ class EndedSessions:
         return found
 
     def _look_up(self, path: Path) -> bool | OSError:
-        """Look whether a file is there, in a thread, since a network disk may hang."""
-        found: list[bool | OSError] = []
+        """Return whether a file exists, checked in a thread since a network disk may hang."""
+        results: list[bool | OSError] = []
 
-        def look() -> None:
+        def find() -> None:
             try:
                 path.lstat()
             except (FileNotFoundError, NotADirectoryError):
-                found.append(False)
+                results.append(False)
             except OSError as error:
-                found.append(error)
+                results.append(error)
             else:
-                found.append(True)
+                results.append(True)
 
-        if self._looking is None or not self._looking.is_alive():
-            looking = threading.Thread(target=look, name="ended-sessions", daemon=True)
-            looking.start()
-            looking.join(LOOKUP_S)
-            self._looking = looking if looking.is_alive() else None
-        return found[0] if found else TimeoutError(0, "the disk hangs")
-
-
-class Access:
-    """Let in who holds the token that a route wants, or a session that one began with it."""
-
-    def __init__(self, tokens: Tokens, ended: EndedSessions | None = None) -> None:
-        self._tokens = tokens
-        self._failed = FailedLogins()
-        self._sessions = Sessions(tokens, ended)
-
-    @property
-    def needs_token(self) -> bool:
-        """Whether there is a token to be asked for."""
-        return bool(self._tokens.by_role)
-
-    def _role_of_token(self, sent: bytes) -> Role | None:
-        """Say which role a token has, comparing bytes in constant time."""
-        found = None
-        for role, token in self._tokens.by_role.items():
-            if hmac.compare_digest(sent, token):
-                found = role
-        return found
-
-    def _role_of_header(self, header: str) -> Role | None:
-        """Return the role of the token in the header Authorization."""
-        scheme, _, given = header.partition(" ")
-        # WSGI hands headers over as latin-1; the bytes compared are those that were sent.
-        found = self._role_of_token(given.strip().encode("latin-1", "replace"))
-        return found if scheme.lower() == "bearer" else None
-
-    def _refuse_token(
-        self, environ: Mapping[str, Any], token: bytes, trusted_proxies: tuple[str, ...]
-    ) -> None:
-        """Count a wrong token, and refuse the client who has sent too many."""
-        wait_s = self._failed.count(client_address(environ, trusted_proxies), token)
-        if wait_s:
-            raise RefusedError(
-                429,
-                f"Too many wrong tokens from this address; {MAX_FAILED_LOGINS} a minute are taken."
-                " The right token is taken at any time.",
-                [("Retry-After", str(math.ceil(wait_s)))],
-            )
-
-    def begin_session(
-        self, environ: Mapping[str, Any], token: str, trusted_proxies: tuple[str, ...] = ()
-    ) -> str:
-        """Begin the session of a browser whose user knows a token.
-
-        Parameters
-        ----------
-        environ : mapping
-            Of WSGI.
-        token : str
-            As typed in.
-        trusted_proxies : tuple of str
-            As for `client_address`.
-
-        Returns
-        -------
-        str
-            The value of its cookie.
-
-        Raises
-        ------
-        RefusedError
-            With status 401 for a wrong token, which counts as a failed login, 429 after too many.
-        """
-        given = token.strip().encode("utf-8", "surrogateescape")
-        role = self._role_of_token(given)
-        if role is None:
-            self._refuse_token(environ, given, trusted_proxies)
-            raise RefusedError(401, "This is not the token of this service.", [WHO])
-        return self._sessions.spell(role)
-
-    def end_session(self, environ: Mapping[str, Any]) -> None:
-        """End the session of a browser, so that a copy of its cookie opens nothing any more.
-
-        Raises
-        ------
-        RefusedError
-            With status 503 if that cannot be noted.
-        """
-        self._sessions.end(environ)
-
-    def check(
-        self, environ: Mapping[str, Any], wanted: Role, trusted_proxies: tuple[str, ...] = ()
-    ) -> Role | None:
-        """Refuse a request whose sender may not have what it asks for.
-
-        Parameters
-        ----------
-        environ : mapping
-            Of WSGI.
-        wanted : Role
-            What the route wants.
-        trusted_proxies : tuple of str
-            As for `client_address`.
-
-        Returns
-        -------
-        Role or None
-            What the sender may do; None where no token is set, and everybody may do everything.
-
-        Raises
-        ------
-        RefusedError
-            With status 401 without the right token, 403 with the token of a lesser role, 429
-            after too many wrong ones, 421 for a name that is none of this machine's.
-        """
-        if not self._tokens.by_role:
-            check_host(environ)
-            return None
-        header = environ.get("HTTP_AUTHORIZATION", "")
-        # A header is meant, a cookie comes by itself.
-        role = self._role_of_header(header) if header else self._sessions.role_of(environ)
-        if role is None:
-            # Who sends no token guesses none.
-            if header:
-                sent = (header.partition(" ")[2] or header).strip()
-                self._refuse_token(environ, sent.encode("latin-1", "replace"), trusted_proxies)
-            raise RefusedError(401, "Expected the header Authorization: Bearer <token>.", [WHO])
-        if wanted is Role.ADMIN and role is not Role.ADMIN:
-            raise RefusedError(403, READ_ONLY)
-        return role
-
-
-def check_origin(environ: Mapping[str, Any]) -> None:
-    """Refuse what a page of somebody else makes a browser send here.
-
-    A program that holds a token says so in a header, which no other page can add.
-
-    Notes
-    -----
-    Fetch Metadata Request Headers (W3C), "Sec-Fetch-Site", which browsers send to what they hold
-    for safe; the header Origin of RFC 6454, which they send with every form.
-    """
-    if environ.get("HTTP_AUTHORIZATION"):
-        return
-    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
-    is_ours = site in (None, "same-origin", "none")
-    if site is None and origin is not None:
-        is_ours = origin.partition("://")[2] == environ.get("HTTP_HOST", "")
-    if site is None and origin is None:
-        # No browser; what no browser sends, no page can have made it send.
-        is_ours = "HTTP_COOKIE" not in environ
-    if not is_ours:
-        raise RefusedError(403, "This was sent by a page of another site; open this one instead.")
+        if self._lookup is None or not self._lookup.is_alive():
+            lookup = threading.Thread(target=find, name="ended-sessions", daemon=True)
+            lookup.start()
+            lookup.join(LOOKUP_S)
+            self._lookup = lookup if lookup.is_alive() else None
+        return results[0] if results else TimeoutError(0, "the disk hangs")
 
 
 def check_host(environ: Mapping[str, Any]) -> None:
-    """Refuse, where no token is set, a name under which only a web page could know this service.
+    """Refuse an unknown Host header where no token is set, against DNS rebinding.
 
-    A page whose name is made to point here (DNS rebinding) could else ask as its visitor.
+    A web page with a domain name resolving to this machine could otherwise send requests as its
+    visitor.
     """
     host = environ.get("HTTP_HOST", "")
     name = (
@@ -428,31 +291,17 @@ def check_host(environ: Mapping[str, Any]) -> None:
         )
 
 
-COOKIE = "adras_session"
-LIFETIME_S = 12 * 3600
-SALT = b"adras session"
-# So that who steals a cookie cannot try out short tokens quickly.
-N_ITERATIONS = 100_000
-N_ID_BYTES = 16
-FOLDER = "ended_sessions"
-# A disk that hangs holds the other requests up for so long, once.
-LOOKUP_S = 0.25
-
-log = logging.getLogger(__name__)
-
-
 class Sessions:
-    """Spell and read the cookies of sessions.
+    """Signed session cookies, each valid until expiry or a change of the token.
 
-    The key is made of the token: it is the same in every process and after a restart, and another
-    one once the token is.
+    The key is derived from the token, and so is the same in every process and after a restart.
 
     Parameters
     ----------
     tokens : Tokens
-        Of each role.
+        The tokens by role.
     ended : EndedSessions, optional
-        The sessions that were logged out; in memory only by default.
+        The list of ended sessions, in memory only by default.
     """
 
     def __init__(self, tokens: Tokens, ended: EndedSessions | None = None) -> None:
@@ -461,14 +310,14 @@ class Sessions:
         self._signers: dict[Role, TimestampSigner] = {}
 
     def _signer(self, role: Role) -> TimestampSigner:
-        """Give what signs for a role; made when first wanted, since that takes a while."""
+        """Return the signer of a role, made at the first call since key derivation is slow."""
         if role not in self._signers:
             key = hashlib.pbkdf2_hmac("sha256", self._tokens.by_role[role], SALT, N_ITERATIONS)
             self._signers[role] = TimestampSigner(key, salt=SALT, digest_method=hashlib.sha256)
         return self._signers[role]
 
-    def spell(self, role: Role) -> str:
-        """Spell the value of the cookie of a session that begins now."""
+    def begin(self, role: Role) -> str:
+        """Return the cookie value of a session beginning now."""
         identifier = secrets.token_hex(N_ID_BYTES)
         return self._signer(role).sign(f"{role}.{identifier}").decode()
 
@@ -478,7 +327,7 @@ class Sessions:
         Returns
         -------
         Session or None
-            None without a cookie that was signed here, or when its 12 hours are over.
+            None without a valid cookie, or after 12 hours.
         """
         value = parse_cookie(environ.get("HTTP_COOKIE")).get(COOKIE)
         role = value.partition(".")[0] if value else ""
@@ -491,11 +340,11 @@ class Sessions:
         except BadSignature:
             return None
         identifier = signed.decode().partition(".")[2]
-        # Sessions of earlier versions had no identifier, so nothing could end them.
+        # Sessions of earlier versions have no identifier, and could not be ended.
         return Session(Role(role), identifier, int(began_at.timestamp())) if identifier else None
 
     def role_of(self, environ: Mapping[str, Any]) -> Role | None:
-        """Return the role of the session of a request; None without one, or when it has ended.
+        """Return the role of a request's session, or None without a valid session.
 
         Raises
         ------
@@ -506,12 +355,12 @@ class Sessions:
         return None if session is None or self._ended.has(session) else session.role
 
     def end(self, environ: Mapping[str, Any]) -> None:
-        """End the session of a request, for good and in every process; nothing without one.
+        """End the session of a request in every process.
 
         Raises
         ------
         RefusedError
-            With status 503 if that cannot be noted.
+            With status 503 if the end cannot be stored.
         """
         session = self.read(environ)
         if session is None:
@@ -528,18 +377,167 @@ class Sessions:
             ) from error
 
 
+class Access:
+    """Authorization of requests by token or by browser session."""
+
+    def __init__(self, tokens: Tokens, ended: EndedSessions | None = None) -> None:
+        self._tokens = tokens
+        self._failed = FailedLogins()
+        self._sessions = Sessions(tokens, ended)
+
+    @property
+    def needs_token(self) -> bool:
+        """Return whether any token is set."""
+        return bool(self._tokens.by_role)
+
+    def _role_of_token(self, sent: bytes) -> Role | None:
+        """Return the role of a token, or None, with a comparison in constant time."""
+        found = None
+        for role, token in self._tokens.by_role.items():
+            if hmac.compare_digest(sent, token):
+                found = role
+        return found
+
+    def _role_of_header(self, header: str) -> Role | None:
+        """Return the role of the token in the header Authorization."""
+        scheme, _, given = header.partition(" ")
+        # WSGI decodes headers as latin-1. The comparison is between the original bytes.
+        found = self._role_of_token(given.strip().encode("latin-1", "replace"))
+        return found if scheme.lower() == "bearer" else None
+
+    def _refuse_token(
+        self, environ: Mapping[str, Any], token: bytes, trusted_proxies: tuple[str, ...]
+    ) -> None:
+        """Count a wrong token, and refuse a client with too many."""
+        wait_s = self._failed.count(client_address(environ, trusted_proxies), token)
+        if wait_s:
+            raise RefusedError(
+                429,
+                f"Too many wrong tokens from this address; {MAX_FAILED_LOGINS} a minute are taken."
+                " The right token is taken at any time.",
+                [("Retry-After", str(math.ceil(wait_s)))],
+            )
+
+    def begin_session(
+        self, environ: Mapping[str, Any], token: str, trusted_proxies: tuple[str, ...] = ()
+    ) -> str:
+        """Begin a browser session with a token.
+
+        Parameters
+        ----------
+        environ : mapping
+            The WSGI environ.
+        token : str
+            The token from the form.
+        trusted_proxies : tuple of str
+            As for `client_address`.
+
+        Returns
+        -------
+        str
+            The cookie value of the session.
+
+        Raises
+        ------
+        RefusedError
+            With status 401 for a wrong token, 429 after too many.
+        """
+        given = token.strip().encode("utf-8", "surrogateescape")
+        role = self._role_of_token(given)
+        if role is None:
+            self._refuse_token(environ, given, trusted_proxies)
+            raise RefusedError(401, "This is not the token of this service.", [CHALLENGE])
+        return self._sessions.begin(role)
+
+    def end_session(self, environ: Mapping[str, Any]) -> None:
+        """End a browser session, also for copies of the cookie.
+
+        Raises
+        ------
+        RefusedError
+            With status 503 if the end cannot be stored.
+        """
+        self._sessions.end(environ)
+
+    def check(
+        self, environ: Mapping[str, Any], wanted: Role, trusted_proxies: tuple[str, ...] = ()
+    ) -> Role | None:
+        """Refuse a request without the required role.
+
+        Parameters
+        ----------
+        environ : mapping
+            The WSGI environ.
+        wanted : Role
+            The role required by the route.
+        trusted_proxies : tuple of str
+            As for `client_address`.
+
+        Returns
+        -------
+        Role or None
+            The role of the sender, or None if no token is set and everything is open.
+
+        Raises
+        ------
+        RefusedError
+            With status 401 without a valid token, 403 with the token of a lesser role, 429 after
+            too many wrong tokens, 421 for an unknown host name.
+        """
+        if not self._tokens.by_role:
+            check_host(environ)
+            return None
+        header = environ.get("HTTP_AUTHORIZATION", "")
+        # A header is sent on purpose and wins over a cookie.
+        role = self._role_of_header(header) if header else self._sessions.role_of(environ)
+        if role is None:
+            # A request without a token is no guess.
+            if header:
+                sent = (header.partition(" ")[2] or header).strip()
+                self._refuse_token(environ, sent.encode("latin-1", "replace"), trusted_proxies)
+            raise RefusedError(
+                401, "Expected the header Authorization: Bearer <token>.", [CHALLENGE]
+            )
+        if wanted is Role.ADMIN and role is not Role.ADMIN:
+            raise RefusedError(403, READ_ONLY)
+        return role
+
+
+def check_origin(environ: Mapping[str, Any]) -> None:
+    """Refuse a cross-site request of a browser.
+
+    A request with the header Authorization is accepted, since no other site can add the header.
+
+    Notes
+    -----
+    Fetch Metadata Request Headers (W3C), "Sec-Fetch-Site", which browsers send to secure origins.
+    RFC 6454, Origin, which browsers send with every form.
+    """
+    if environ.get("HTTP_AUTHORIZATION"):
+        return
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
+    is_ours = site in (None, "same-origin", "none")
+    if site is None and origin is not None:
+        is_ours = origin.partition("://")[2] == environ.get("HTTP_HOST", "")
+    if site is None and origin is None:
+        # Neither header: no browser sent the request.
+        is_ours = "HTTP_COOKIE" not in environ
+    if not is_ours:
+        raise RefusedError(403, "This was sent by a page of another site; open this one instead.")
+
+
 def set_cookie(value: str, *, is_secure: bool) -> tuple[str, str]:
-    """Spell the header that hands a session to a browser; "" ends one.
+    """Return the Set-Cookie header of a session, or of its end for an empty value.
 
     Parameters
     ----------
     value : str
-        Of the cookie.
+        The value of the cookie.
     is_secure : bool
-        Whether the browser came by https, and may send it by https only.
+        Whether the browser uses https, so that the cookie is sent by https only.
     """
     age_s = LIFETIME_S if value else 0
-    spelled = dump_cookie(
+    header = dump_cookie(
         COOKIE, value, max_age=age_s, secure=is_secure, httponly=True, samesite="Strict"
     )
-    return ("Set-Cookie", spelled)
+    return ("Set-Cookie", header)

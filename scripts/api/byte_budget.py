@@ -1,15 +1,15 @@
-"""How many bytes of large bodies may be in memory at one time, those of all requests together."""
+"""The limit on the bytes of large request bodies in memory at one time."""
 
 
 class ByteBudget:
-    """Counts the bytes of the bodies under way; to be used by one thread.
+    """A counter of the bytes of open request bodies, for one thread.
 
     Parameters
     ----------
     least_bytes : int
-        What may be under way, unless the limit of one body asks for more.
+        The total limit, unless `n_largest` bodies of the largest size need more.
     n_largest : int
-        So many bodies of the largest size may be under way.
+        The number of bodies of the largest size that fit at a time.
     """
 
     def __init__(self, least_bytes: int, n_largest: int) -> None:
@@ -17,15 +17,15 @@ class ByteBudget:
         self._n_largest = n_largest
         self.n_bytes = 0
 
-    def take(self, n_bytes: int, largest_bytes: int) -> bool:
-        """Count bytes that arrived; False, and nothing is counted, if they are too many.
+    def reserve(self, n_bytes: int, largest_bytes: int) -> bool:
+        """Reserve bytes and return True, or return False if the limit would be exceeded.
 
         Parameters
         ----------
         n_bytes : int
-            How many arrived.
+            The bytes to reserve.
         largest_bytes : int
-            How many the body of a request may have.
+            The size limit of a single body.
         """
         limit = max(self._least_bytes, self._n_largest * largest_bytes)
         if self.n_bytes + n_bytes > limit:
@@ -33,6 +33,6 @@ class ByteBudget:
         self.n_bytes += n_bytes
         return True
 
-    def give_back(self, n_bytes: int) -> None:
-        """Count bytes that are no longer held."""
+    def release(self, n_bytes: int) -> None:
+        """Release reserved bytes."""
         self.n_bytes -= n_bytes

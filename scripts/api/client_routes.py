@@ -1,19 +1,23 @@
-"""What the service answers about clients: whom to call, one client, what became of them."""
+"""Views of the client routes: worklist, one client, outcomes."""
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import request
 
 from scripts.api.middleware import SERVING
 from scripts.api.openapi import Parameter
-from scripts.api.record_queries import query_records
+from scripts.api.records_reader import import_queries, query_records
 from scripts.api.responses import Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
 from scripts.clients.response_types import ClientDetails, Outcomes, Worklist
+from scripts.core.config import WorklistSettings
 from scripts.core.errors import PipelineError
 from scripts.model.ranking import NO_DATA, Band
+
+if TYPE_CHECKING:
+    from scripts.api.record_queries import RecordQueries
 
 DEFAULT_TOP, MAX_TOP = 50, 500
 MAX_TOP_CSV = 10_000
@@ -23,33 +27,73 @@ WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 BANDS = (*map(str, Band), NO_DATA)
 ORDERS = ("risk", "client", "rise")
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
+
+CSV = "text/csv; charset=utf-8"
+LIST = (
+    Parameter(
+        "top",
+        "How many clients.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_TOP, "default": DEFAULT_TOP},
+    ),
+    Parameter(
+        "offset",
+        "After how many.",
+        {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
+    ),
+    Parameter(
+        "search",
+        "Only clients with this text in their name.",
+        {"type": "string", "maxLength": MAX_SEARCH, "pattern": "^[^\\x00-\\x1f\\x7f]*$"},
+    ),
+    Parameter(
+        # A form sends the empty string for no choice.
+        "band",
+        'Only clients of this band; "" is all.',
+        {"type": "string", "enum": ["", *BANDS]},
+    ),
+    Parameter(
+        "order",
+        "By risk, by name, or by how much the risk has risen.",
+        {"type": "string", "enum": list(ORDERS), "default": ORDERS[0]},
+    ),
+)
+LIST_CSV = (
+    Parameter("top", LIST[0].text, LIST[0].schema | {"maximum": MAX_TOP_CSV}),
+    *LIST[1:],
+)
+CLIENT = (Parameter("client", "The client's name.", {"type": "string", "minLength": 1}, "path"),)
 
 
-def ask(question: Callable[[Any, Serving], Found]) -> Found:
-    """Ask the records about clients, off the way of predictions.
+def run_query(question: "Callable[[RecordQueries], Result]") -> Result:
+    """Run queries for the present request in one transaction.
 
     Parameters
     ----------
     question : callable
-        Takes a connection and what this request is answered from.
+        Takes a `RecordQueries`.
 
     Returns
     -------
     object
-        The answer.
+        The result of `question`.
 
     Raises
     ------
     RefusedError
-        With status 503, if the records cannot be used.
+        With status 503, if the database cannot be used.
     """
-    now: Serving = request.environ[SERVING]
+    serving: Serving = request.environ[SERVING]
     try:
-        found: Found = query_records(now.config, lambda _, connection: question(connection, now))
+        return query_records(serving.config, question)
     except (PipelineError, OSError) as error:
-        raise RefusedError(503, now.without_folders(str(error))) from error
-    return found
+        raise RefusedError(503, serving.without_folders(str(error))) from error
+
+
+def worklist_settings() -> WorklistSettings:
+    """Return the settings of the worklist for the present request."""
+    serving: Serving = request.environ[SERVING]
+    return serving.config.worklist
 
 
 def read_number(name: str, text: str, lowest: int, highest: int) -> int:
@@ -60,14 +104,14 @@ def read_number(name: str, text: str, lowest: int, highest: int) -> int:
 
 
 def read_word(name: str, text: str, words: tuple[str, ...]) -> str:
-    """Read one of a few words off the query string."""
+    """Read a word of a fixed set off the query string."""
     if text not in words:
         raise RefusedError(422, f"Expected {name} to be one of {', '.join(words)}.")
     return text
 
 
 def read_query(max_top: int) -> dict[str, Any]:
-    """Read what part of the worklist is asked for; anything else behind the path is refused."""
+    """Read the selection of the worklist off the query string, or refuse unknown parameters."""
     given = request.args.to_dict(flat=False)
     unknown = sorted(set(given) - {parameter.name for parameter in LIST})
     if unknown or any(len(values) > 1 for values in given.values()):
@@ -90,17 +134,9 @@ def read_query(max_top: int) -> dict[str, Any]:
 
 
 def find_worklist(max_top: int) -> Worklist:
-    """Find the part of the worklist that is asked for."""
-    wanted = read_query(max_top)
-
-    def question(connection: Any, now: Serving) -> Worklist:
-        # Imported by the first question, as in recall: SQLAlchemy would double the time until the
-        # first prediction.
-        from scripts.clients import worklist as callsheet  # noqa: PLC0415
-
-        return callsheet.worklist_page(connection, now.config.worklist, **wanted)
-
-    return ask(question)
+    """Return the page of the worklist selected by the query string."""
+    selection, settings = read_query(max_top), worklist_settings()
+    return run_query(lambda queries: queries.worklist(settings, **selection))
 
 
 def worklist() -> Answer:
@@ -110,11 +146,8 @@ def worklist() -> Answer:
 
 
 def worklist_csv() -> Answer:
-    """Give the same list as a table that no spreadsheet takes for formulas."""
-    # As above.
-    from scripts.clients import formatting as callwords  # noqa: PLC0415
-
-    content = callwords.format_entries_as_csv(find_worklist(MAX_TOP_CSV).clients).encode()
+    """Download today's clients as CSV without spreadsheet formulas."""
+    content = import_queries().entries_as_csv(find_worklist(MAX_TOP_CSV).clients).encode()
     headers = [
         ("Content-Type", CSV),
         ("Content-Disposition", 'attachment; filename="worklist.csv"'),
@@ -123,75 +156,28 @@ def worklist_csv() -> Answer:
 
 
 def find_client(client: str) -> ClientDetails:
-    """Find all of one client, or refuse the request."""
-
-    def question(connection: Any, now: Serving) -> ClientDetails | None:
-        # As above.
-        from scripts.clients import client_history as dossier  # noqa: PLC0415
-
-        return dossier.client_page(connection, now.config.worklist, client)
-
-    page = None if CONTROL.search(client) else ask(question)
+    """Return the score and history of a client, or refuse the request."""
+    page, settings = None, worklist_settings()
+    if not CONTROL.search(client):
+        page = run_query(lambda queries: queries.client(settings, client))
     if page is None:
         raise RefusedError(404, "No client of this name was scored.")
     return page
 
 
 def client(client: str) -> Answer:
-    """Tell all of one client: the last score, why it is so, why it changed, and the history."""
+    """Return a client's last score, reasons, change since the score before, and history."""
     page = find_client(client)
     return answer_json(page, release=page.release)
 
 
 def find_outcomes() -> Outcomes:
-    """Find whether predictions came true."""
-
-    def question(connection: Any, now: Serving) -> Outcomes:
-        # As above.
-        from scripts.clients import client_history as aftermath  # noqa: PLC0415
-
-        return aftermath.outcomes_page(connection, now.config.worklist)
-
-    return ask(question)
+    """Return the measured success of earlier predictions."""
+    settings = worklist_settings()
+    return run_query(lambda queries: queries.outcomes(settings))
 
 
 def outcomes() -> Answer:
-    """Tell whether predictions came true: precision, exits missed, calibration, early warning."""
+    """Return the success of predictions: precision, missed exits, calibration, early warning."""
     page = find_outcomes()
     return answer_json(page, release=page.release)
-
-
-CSV = "text/csv; charset=utf-8"
-LIST = (
-    Parameter(
-        "top",
-        "How many clients.",
-        {"type": "integer", "minimum": 1, "maximum": MAX_TOP, "default": DEFAULT_TOP},
-    ),
-    Parameter(
-        "offset",
-        "After how many.",
-        {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
-    ),
-    Parameter(
-        "search",
-        "Only clients whose name contains this.",
-        {"type": "string", "maxLength": MAX_SEARCH, "pattern": "^[^\\x00-\\x1f\\x7f]*$"},
-    ),
-    Parameter(
-        # A form sends the empty word for no choice.
-        "band",
-        'Only clients of this band; "" is all.',
-        {"type": "string", "enum": ["", *BANDS]},
-    ),
-    Parameter(
-        "order",
-        "By risk, by name, or by how much the risk has risen.",
-        {"type": "string", "enum": list(ORDERS), "default": ORDERS[0]},
-    ),
-)
-LIST_CSV = (
-    Parameter("top", LIST[0].text, LIST[0].schema | {"maximum": MAX_TOP_CSV}),
-    *LIST[1:],
-)
-CLIENT = (Parameter("client", "The client's name.", {"type": "string", "minLength": 1}, "path"),)

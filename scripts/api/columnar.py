@@ -1,4 +1,4 @@
-"""Request tables whose rows or columns are arrays, decoded straight into the arrays of a model."""
+"""Request tables of arrays, decoded straight into the arrays of a model."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scripts.core.config import Schema
 from scripts.data.cells import LARGEST_NUMBER, MISSING_CATEGORY
 
-# What decoding can raise; the strict reader then says what is wrong, or finds nothing.
+# Errors of decoding. The strict reader then finds the fault, or none.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-# A decoder is made for each order of columns, which takes a while: tables with more further columns
-# go the strict way, and the decoders of many orders are made anew.
+# A decoder is compiled per column order, which takes a while. Tables with more further columns go
+# to the strict reader, and the cache is cleared beyond MAX_ORDERS.
 MAX_FURTHER_COLUMNS = 100
 MAX_ORDERS = 16
 Identifier = str | int | float | bool | None
@@ -26,7 +26,7 @@ Identifier = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class RequestRows:
-    """The rows of a request, read: the features, and the identifiers if they are to be logged."""
+    """The decoded rows of a request: features, and identifiers for the prediction log."""
 
     columns: dict[str, NDArray[Any]]
     identifiers: Sequence[Sequence[Any]] | None = None
@@ -36,15 +36,15 @@ class RequestRows:
         return len(next(iter(self.columns.values())))
 
 
-class Split(Struct):
-    """A table as pandas writes it by `to_json(orient="split")`, its rows not decoded yet."""
+class UndecodedSplit(Struct):
+    """A table in the format of pandas' `to_json(orient="split")`, with undecoded rows."""
 
     columns: list[str]
     data: Raw
 
 
 def lowest_number(schema: Schema, name: str) -> float:
-    """Return the smallest number that a numeric column may have."""
+    """Return the lower limit of a numeric column."""
     return max(schema.minimums.get(name, -math.inf), -LARGEST_NUMBER)
 
 
@@ -63,7 +63,7 @@ def make_numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
     try:
         return np.fromiter(values, np.float64, len(values))
     except TypeError:
-        # Slower, but it knows None.
+        # Slower, but accepts None.
         return np.array(values, dtype=np.float64)
 
 
@@ -74,19 +74,19 @@ def make_texts(values: Sequence[str | None]) -> NDArray[np.object_]:
 
 
 class ArrayDecoder:
-    """Decodes tables without names in every row, checked by the types of a model's columns.
+    """A decoder of tables without names in every row, typed by a model's columns.
 
     Parameters
     ----------
     schema : Schema
         The columns of the model.
     with_ids : bool
-        Whether identifiers are kept as well.
+        Whether identifiers are decoded as well.
 
     Raises
     ------
     ValueError
-        For names of columns that the library cannot look for.
+        For column names msgspec cannot decode.
     """
 
     def __init__(self, schema: Schema, *, with_ids: bool) -> None:
@@ -105,31 +105,31 @@ class ArrayDecoder:
         self._decode_columns = msgspec.json.Decoder(columns).decode
 
     def _decoder(self, names: tuple[str, ...]) -> Callable[[Raw], Any] | None:
-        """Return the decoder of rows in this order; None if the strict way must read them."""
-        found = self._decoders.get(names)
-        if found is not None:
-            return found
+        """Return the decoder of rows in a column order, or None if only the strict reader fits."""
+        decode = self._decoders.get(names)
+        if decode is not None:
+            return decode
         is_known = set(self._schema.features) <= set(names) and len(set(names)) == len(names)
         if not is_known or len(names) > len(self._types) + MAX_FURTHER_COLUMNS:
             return None
         if len(self._decoders) >= MAX_ORDERS:
             self._decoders.clear()
-        # Structures that no search for garbage looks at, unlike lists and tuples.
+        # Structures without garbage collection, unlike lists and tuples.
         fields = [(f"c{k}", self._types.get(name, Any)) for k, name in enumerate(names)]
         row = msgspec.defstruct(
             "ArrayRow", fields, array_like=True, forbid_unknown_fields=True, gc=False
         )
-        # Made while running, which no checker of types can follow.
+        # A type made at run time, unknown to mypy.
         rows: Any = list.__class_getitem__(row)
-        found = self._decoders[names] = msgspec.json.Decoder(rows).decode
-        return found
+        decode = self._decoders[names] = msgspec.json.Decoder(rows).decode
+        return decode
 
-    def read_split(self, table: Split) -> RequestRows | None:
-        """Read rows of values in the order of the named columns; None if they must be explained."""
+    def read_split(self, table: UndecodedSplit) -> RequestRows | None:
+        """Read rows in the order of the named columns, or return None for the strict reader."""
         return self._read_rows(tuple(table.columns), table.data)
 
     def read_unnamed(self, data: Raw) -> RequestRows | None:
-        """Read rows of values in the order of the model's columns; None as for `read_split`."""
+        """Read rows in the order of the model's columns, or return None for the strict reader."""
         return self._read_rows(self._schema.features, data)
 
     def _read_rows(self, names: tuple[str, ...], data: Raw) -> RequestRows | None:
@@ -151,7 +151,7 @@ class ArrayDecoder:
         )
 
     def read_columns(self, data: Raw) -> RequestRows | None:
-        """Read an object of one array per column; None as for `read_split`."""
+        """Read an object with an array per column, or return None for the strict reader."""
         try:
             decoded = self._decode_columns(data)
         except UNREADABLE:

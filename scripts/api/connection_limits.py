@@ -1,8 +1,4 @@
-"""Which connections are ended so that nobody shuts others out: too many of one address, idle ones.
-
-The server keeps the connections, and offers no way to ask for them. They are found among the open
-files of the process, and an ended one is noticed by the server as one whose client left.
-"""
+"""Limits on open connections, per client address and by idle time."""
 
 import asyncio
 import logging
@@ -18,12 +14,14 @@ from pathlib import Path
 from scripts.api import auth
 
 TICK_S = 0.25
+# Granian offers no list of its connections. They are found among the open files of the process,
+# and an ended connection looks to Granian like a client that left.
 OPEN_FILES = Path("/proc/self/fd")
 # Offsets into the kernel's struct tcp_info: milliseconds since bytes were last sent and received.
 LAST_SENT, LAST_RECEIVED = 44, 52
-# So few open files have no connections to speak of; looking at each of them is spared.
+# With fewer open files than this the connections are not checked.
 FEW_FILES = 128
-# Near the limit an idle connection has this long at least: a client that is on its way.
+# The shortest idle time near the limit, for clients about to send a request.
 SHORTEST_IDLE_S = 0.25
 
 Peer = tuple[str, int]
@@ -33,38 +31,38 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection: whose it is, how long nothing went over it, and a handle of its own."""
+    """An open connection: client address, idle time, and a handle."""
 
     peer: Peer
     idle_s: float
     handle: socket.socket
 
     def end(self) -> None:
-        """End it."""
-        # A client may be quicker.
+        """End the connection."""
+        # The client may have ended the connection first.
         with suppress(OSError):
             self.handle.shutdown(socket.SHUT_RDWR)
 
 
 def read_connection(handle: socket.socket, port: int) -> Connection | None:
-    """Describe an open socket; None if it is no connection of the service."""
+    """Describe an open socket, or return None for a socket of another service."""
     try:
         if handle.type != socket.SOCK_STREAM or handle.getsockname()[1] != port:
             return None
         peer = handle.getpeername()
         facts = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_RECEIVED + 4)
     except (OSError, IndexError, TypeError):
-        # Of another kind, listening, or just ended.
+        # A socket of another kind, a listening socket, or a connection just ended.
         return None
     last_ms = [struct.unpack_from("=I", facts, offset)[0] for offset in (LAST_SENT, LAST_RECEIVED)]
     return Connection((peer[0], peer[1]), min(last_ms) / 1000, handle)
 
 
 def list_connections(port: int) -> Iterator[Connection]:
-    """Yield the connections to a port of this process; each is valid until the next."""
+    """Yield the connections to a port of this process, each valid until the next."""
     for path in OPEN_FILES.iterdir():
         try:
-            # A handle of our own: the server may close its, and the number be another file's.
+            # A duplicate, since the server may close its own and the number be reused.
             descriptor = os.dup(int(path.name))
         except OSError:
             continue
@@ -80,34 +78,34 @@ def list_connections(port: int) -> Iterator[Connection]:
 
 
 def allowed_idle_s(n_connections: int, n_most: int, longest_s: float) -> float:
-    """Return how long a connection may be idle: less and less above three quarters of the limit.
+    """Return the idle limit of a connection, falling above three quarters of the limit.
 
     Parameters
     ----------
     n_connections, n_most : int
-        How many there are, and may be.
+        The number of open connections, and the limit.
     longest_s : float
-        At three quarters of the limit; below, the server alone ends what is idle.
+        The idle limit at three quarters of `n_most`. Below, only the server ends connections.
     """
     free = (n_most - n_connections) / (n_most / 4)
     return math.inf if free > 1 else max(SHORTEST_IDLE_S, longest_s * free)
 
 
 class ConnectionLimits:
-    """Ends connections, a few times a second.
+    """A periodic task that ends connections beyond the limits.
 
     Parameters
     ----------
     port : int
-        Of the service.
+        The port of the service.
     n_most, n_per_address : int
-        How many connections there may be, of all addresses and of one.
+        The limits on connections, in total and per address.
     longest_idle_s : float
-        How long one may be idle at three quarters of the limit.
+        The idle limit at three quarters of `n_most`.
     busy : set of str
-        The addresses of clients whose requests are under way, as the server spells them.
+        The addresses of clients with an open request, in the format of the server.
     trusted : callable
-        Gives the addresses of proxies of ours, who stand for many.
+        Returns the addresses of trusted proxies, exempt from the limit per address.
     """
 
     def __init__(
@@ -127,7 +125,7 @@ class ConnectionLimits:
         self._trusted = trusted
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to look."""
+        """Start the periodic check."""
         loop.call_later(TICK_S, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -135,23 +133,23 @@ class ConnectionLimits:
             if sum(1 for _ in OPEN_FILES.iterdir()) > FEW_FILES:
                 self.end_surplus()
         except OSError as error:
-            log.warning("The connections cannot be looked at: %s.", error)
+            log.warning("The connections cannot be listed: %s.", error)
         finally:
             loop.call_later(TICK_S, self._tick, loop)
 
     def is_busy(self, peer: Peer) -> bool:
-        """Return whether a request of a connection is under way."""
+        """Return whether a connection has an open request."""
         host, port = peer
         return f"{host}:{port}" in self._busy or f"[{host}]:{port}" in self._busy
 
     def end_surplus(self) -> int:
-        """End what is too much, those idle the longest first; return how many."""
+        """End connections beyond the limits, longest idle first, and return their number."""
         found = [(c.peer, c.idle_s) for c in list_connections(self._port)]
         allowed_s = allowed_idle_s(len(found), self._n_most, self._longest_idle_s)
         trusted = self._trusted()
         n_left: dict[str, int] = {}
         ended: set[Peer] = set()
-        # Those with a request under way first, and then the newest: they may stay.
+        # Connections with an open request stay first, then the least idle.
         for peer, idle_s in sorted(found, key=lambda pair: (not self.is_busy(pair[0]), pair[1])):
             site = auth.site_of(peer[0])
             n_left[site] = n_left.get(site, 0) + 1

@@ -1,4 +1,4 @@
-"""Requests as most clients send them, decoded straight into the numbers and words of one model."""
+"""Fast decoding of common prediction requests into the numbers and categories of one model."""
 
 from itertools import chain
 from operator import attrgetter
@@ -11,7 +11,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from scripts.api import columnar
-from scripts.api.columnar import UNREADABLE, ArrayDecoder, Identifier, RequestRows, Split
+from scripts.api.columnar import UNREADABLE, ArrayDecoder, Identifier, RequestRows, UndecodedSplit
 from scripts.core.config import Schema
 from scripts.data.cells import MISSING_CATEGORY
 from scripts.model.logistic_model import Model
@@ -20,7 +20,7 @@ Row = Any
 
 
 def make_row_type(schema: Schema, *, with_ids: bool) -> type[Struct]:
-    """Make the type of a row: the features, and the identifiers if they are wanted and sent.
+    """Make the type of a row: the features, and optional identifiers.
 
     The members are called c0, c1, ... and i0, i1, ..., since a column may have any name.
     """
@@ -36,35 +36,27 @@ def make_row_type(schema: Schema, *, with_ids: bool) -> type[Struct]:
     return msgspec.defstruct("Row", fields, rename=names, gc=False)
 
 
-def make_express(used: Model, *, with_ids: bool) -> "FastPredictor | None":
-    """Make the quick way to a model; None for names of columns that the library cannot look for."""
-    try:
-        return FastPredictor(used, with_ids=with_ids)
-    except ValueError:
-        return None
-
-
 class FastPredictor:
-    """Decodes and computes what needs no explanation, to the same bits as `payload` and `model`.
+    """Decoder and predictor for plain requests, equal bit for bit to the strict way.
 
     Parameters
     ----------
     used : Model
-        The model that answers.
+        The model of the release.
     with_ids : bool
-        Whether identifiers are kept as well.
+        Whether identifiers are decoded as well.
     """
 
     def __init__(self, used: Model, *, with_ids: bool = False) -> None:
         schema = used.schema
         self.with_ids = with_ids
         row = make_row_type(schema, with_ids=with_ids)
-        # Made while running, which no checker of types can follow, here and where it is read.
+        # A type made at run time, unknown to mypy, here and below.
         rows: Any = list[row] | UnsetType  # type: ignore[valid-type]
         members = [
             ("data", rows, UNSET),
             ("dataframe_records", rows, UNSET),
-            ("dataframe_split", Split | UnsetType, UNSET),
+            ("dataframe_split", UndecodedSplit | UnsetType, UNSET),
             ("instances", Raw, UNSET),
             ("inputs", Raw, UNSET),
         ]
@@ -81,13 +73,13 @@ class FastPredictor:
             (get, t.median, t.coefficient, t.missing_coefficient, t.mean, t.scale)
             for get, t in zip(getters, used.numeric, strict=False)
         ]
-        # Made once: with many categories it would cost more than the prediction of a row.
+        # Made once, since with many categories it costs more than a prediction.
         self._categorical_terms = [
             (get, t.effects) for get, t in zip(getters[n_numeric:], used.categorical, strict=True)
         ]
 
     def read(self, body: bytes) -> list[Row] | RequestRows | None:
-        """Read the rows off a JSON body; None if a stricter look must say what is wrong with it.
+        """Decode the rows of a JSON body, or return None for the strict reader.
 
         Notes
         -----
@@ -106,7 +98,7 @@ class FastPredictor:
         return self._read_tensor(given[0])
 
     def _read_tensor(self, content: Raw) -> list[Row] | RequestRows | None:
-        """Read what MLflow takes as instances or inputs: named rows, unnamed ones, or columns."""
+        """Decode MLflow's instances or inputs: named rows, unnamed rows, or columns."""
         start = bytes(memoryview(content)[:64]).translate(None, b" \t\r\n")
         if start.startswith(b"{"):
             return self._arrays.read_columns(content)
@@ -119,7 +111,7 @@ class FastPredictor:
         return rows
 
     def columns(self, rows: list[Row]) -> dict[str, NDArray[Any]]:
-        """Turn rows into one array per feature, as `model.probabilities` wants them."""
+        """Return an array per feature, as `logistic_model.probabilities` expects."""
         arrays: dict[str, NDArray[Any]] = self._read_matrix(rows) or {
             name: columnar.make_numbers(list(map(get, rows))) for name, get in self._numeric
         }
@@ -128,7 +120,7 @@ class FastPredictor:
         return arrays
 
     def _read_matrix(self, rows: list[Row]) -> dict[str, NDArray[np.float64]]:
-        """Take the columns out of rows of numbers alone, which is faster the more there are."""
+        """Extract the columns of purely numeric rows, faster for large requests."""
         if self._categorical or self._ids:
             return {}
         cells = chain.from_iterable(map(astuple, rows))
@@ -142,15 +134,15 @@ class FastPredictor:
         return {name: column for (name, _), column in zip(self._numeric, columns, strict=True)}
 
     def identifiers(self, rows: list[Row]) -> list[tuple[Any, ...]]:
-        """Take the identifiers of each row, UNSET where they were not sent."""
+        """Return the identifiers of each row, UNSET for missing members."""
         return [tuple(get(row) for get in self._ids) for row in rows]
 
     def probability(self, row: Row) -> float | None:
-        """Compute the probability of one row; None if it has a category that must be named.
+        """Compute the probability of a single row, or None for an unknown category.
 
         Notes
         -----
-        What `model.probabilities` does for a table, in the same order of the same operations.
+        The same operations in the same order as `logistic_model.probabilities`.
         """
         log_odds = self._intercept
         for get, median, coefficient, missing_coefficient, mean, scale in self._numeric_terms:
@@ -165,6 +157,14 @@ class FastPredictor:
             if effect is None:
                 return None
             log_odds += effect
-        # Not math.exp, whose last bit is another one now and then.
+        # Not math.exp, whose last bit sometimes differs.
         small = float(np.exp(-abs(log_odds)))
         return 1 / (1 + small) if log_odds >= 0 else small / (1 + small)
+
+
+def make_fast_predictor(used: Model, *, with_ids: bool) -> "FastPredictor | None":
+    """Make the fast predictor of a model, or None for column names msgspec cannot decode."""
+    try:
+        return FastPredictor(used, with_ids=with_ids)
+    except ValueError:
+        return None

@@ -1,9 +1,4 @@
-"""Serves an application over HTTP: sockets, limits of time and size, worker processes, the end.
-
-How long requests may take to arrive: one timer for all, as one each costs half a prediction.
-
-Runs the service in several processes that share one socket, and keeps them running.
-"""
+"""The HTTP server: sockets, time and size limits, worker processes and shutdown."""
 
 import asyncio
 import ctypes
@@ -36,51 +31,62 @@ from scripts.api.middleware import (
     MATCHED,
     SERVING,
     Middleware,
-    too_busy,
-    too_large,
-    too_slow,
+    answer_too_busy,
+    answer_too_large,
+    answer_too_slow,
 )
 from scripts.api.responses import Answer, answer_problem
 from scripts.api.routing import Lane
-from scripts.api.serving_state import Looker, ReleaseReloader
+from scripts.api.serving_state import ChangeChecker, ReleaseReloader
 from scripts.core.config import ApiSettings
 from scripts.core.errors import ServiceUnavailableError
 
 MAX_CONNECTIONS = 1024
 MAX_CONNECTIONS_PER_ADDRESS = MAX_CONNECTIONS // 4
-# What the service opens beside connections: files, records, handles for a look at connections.
+# Open files beside connections: files, the database, handles for counting connections.
 OTHER_FILES = 256
-# A request's header, and a connection without one, have this long, however slowly they drip.
+# The time limit of a request header, and of a connection without a request.
 HEADER_S = 10.0
 BODY_S = 20.0
-# A client that takes nothing off its answer for so long is gone.
+# A client that reads nothing of its response for this long is considered gone.
 UNREAD_S = 30.0
 MAX_HEADER_BYTES = 32 * 1024
-# What the library holds of a connection's bytes; a header that does not fit in is refused by it.
+# The read buffer of a connection. Granian refuses a header that exceeds it.
 MAX_BUFFER_BYTES = 64 * 1024
-# Of the bodies that are larger than small, those of all requests together.
+# The total size of all large bodies in memory.
 LARGE_BODIES_BYTES = 24 * 2**20
 N_LARGEST_BODIES = 3
-# A longer body is taken in chunks, and counted as far as it has arrived.
+# A longer body is read in chunks, each counted on arrival.
 WHOLE_BYTES = 2**20
-# After a body of so many bytes Python looks at once for what nobody holds any more.
+# After a body of this size the garbage is collected at once.
 COLLECTED_BYTES = 2**20
-# How long requests under way have after SIGTERM.
+# The time open requests have after SIGTERM.
 GRACE_S = 4.0
-# For the routes that are not quick, so that predictions never wait for a file or the records.
+# For routes that read files or the database, so that predictions never wait for them.
 N_THREADS = 4
-# Of what the quick paths answer, a body that takes long is read by threads. One large body is read
-# at a time, since each needs several times its size.
+# Slow bodies of the fast routes are decoded in threads. Large bodies are decoded one at a time,
+# since each needs several times its size.
 N_SLOW_THREADS = 2
 N_LARGE_THREADS = 1
-# Spelled once, since most answers have just these.
+# Encoded once, since most responses have exactly these headers.
 USUAL_HEADERS = [(name.lower(), value) for name, value in JSON_AND_SECURITY_HEADERS]
+
+# The precision of the time limit.
+TICK_S = 0.25
+
+Result = TypeVar("Result")
+
+# The pause before a restart, so that a broken worker does not load the machine.
+RESTART_S = 1.0
+# Of malloc.h of glibc.
+M_MMAP_THRESHOLD = -3
+LARGE_BLOCK_BYTES = 256 * 1024
 
 log = logging.getLogger(__name__)
 
 
 def allow_open_files() -> None:
-    """Let this process have as many open files as connections need, as far as it may."""
+    """Raise the limit of open files to the number of connections, as far as permitted."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CONNECTIONS + OTHER_FILES
     if hard != resource.RLIM_INFINITY:
@@ -90,12 +96,12 @@ def allow_open_files() -> None:
 
 
 def bind(api: ApiSettings) -> socket.socket:
-    """Bind the address of the service, and nobody else's.
+    """Bind the address of the service.
 
     Raises
     ------
     ServiceUnavailableError
-        If the address is taken or is none of this machine.
+        If the address is in use or not of this machine.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(
@@ -103,7 +109,7 @@ def bind(api: ApiSettings) -> socket.socket:
         )[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Inherited by every connection: the kernel ends those whose client takes nothing.
+        # Inherited by every connection: the kernel ends a connection whose client reads nothing.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1000))
         listener.bind(address)
         listener.listen(MAX_CONNECTIONS)
@@ -120,22 +126,22 @@ def bind(api: ApiSettings) -> socket.socket:
 
 @lru_cache(maxsize=256)
 def wsgi_key(name: str) -> str:
-    """Spell the name of a header as WSGI does."""
+    """Return the WSGI key of an HTTP header."""
     key = name.upper().replace("-", "_")
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 def wsgi_environ(scope: Scope) -> dict[str, Any] | None:
-    """Describe a request as WSGI does; None if its header is larger than allowed.
+    """Return the WSGI environ of a request, or None for an oversized header.
 
-    A header whose name holds an underscore is dropped: WSGI could not tell it from the one with
-    a hyphen, so that a client could pretend to be what only a proxy may say.
+    A header with an underscore in its name is dropped. WSGI cannot distinguish it from the header
+    with a hyphen, so a client could forge a header that only a proxy may send.
     """
     host, _, port = scope.server.rpartition(":")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
-        # WSGI spells the bytes of a path as latin-1.
+        # WSGI decodes the bytes of a path as latin-1.
         "PATH_INFO": scope.path.encode("utf-8", "surrogateescape").decode("latin-1"),
         "QUERY_STRING": scope.query_string,
         "SERVER_NAME": host,
@@ -160,30 +166,96 @@ def wsgi_environ(scope: Scope) -> dict[str, Any] | None:
     return None if n_bytes > MAX_HEADER_BYTES else environ
 
 
-def cut_short() -> Answer:
-    """Answer a body that ended early: its client hung up, closed its half, or sent it wrongly."""
+def answer_incomplete() -> Answer:
+    """Answer an incomplete body."""
     detail = "The body ended early, or its chunks are not as HTTP has them, without trailers."
     return answer_problem(400, detail, [("Connection", "close")])
 
 
-class Intake:
-    """Reads bodies within their limits: of time, of size, and of the bytes that all have together.
+class BodyTimeout:
+    """A time limit for many coroutines with one timer, since one each costs half a prediction.
 
     Parameters
     ----------
     limit_s : float
-        How long a body may take to arrive.
+        The time limit in seconds.
     """
 
     def __init__(self, limit_s: float) -> None:
-        self._patience = BodyTimeout(limit_s)
+        self._limit_s = limit_s
+        # In the order of their start, so the first are the oldest.
+        self._waiting: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._is_ticking = False
+
+    async def wait(self, awaitable: Awaitable[Result]) -> Result:
+        """Wait for an awaitable within the time limit.
+
+        Parameters
+        ----------
+        awaitable : awaitable
+            Cancelled at the end of the time limit.
+
+        Returns
+        -------
+        object
+            The result of the awaitable.
+
+        Raises
+        ------
+        TimeoutError
+            If the time limit was exceeded.
+        """
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        if task is None:
+            raise RuntimeError("wait() must be called within a task.")
+        self._waiting[task] = loop.time() + self._limit_s
+        if not self._is_ticking:
+            self._is_ticking = True
+            loop.call_later(TICK_S, self._tick, loop)
+        try:
+            return await awaitable
+        except asyncio.CancelledError:
+            # Unless the task was cancelled from outside as well.
+            if task in self._late and not task.uncancel():
+                raise TimeoutError from None
+            raise
+        finally:
+            self._waiting.pop(task, None)
+            self._late.discard(task)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancel the waits beyond the time limit."""
+        now = loop.time()
+        for task, until in list(self._waiting.items()):
+            if until > now:
+                break
+            del self._waiting[task]
+            self._late.add(task)
+            task.cancel()
+        self._is_ticking = bool(self._waiting)
+        if self._is_ticking:
+            loop.call_later(TICK_S, self._tick, loop)
+
+
+class BodyReader:
+    """Reader of request bodies within the limits of time, size and total memory.
+
+    Parameters
+    ----------
+    limit_s : float
+        The time limit of a body.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._timeout = BodyTimeout(limit_s)
         self._limit_s = limit_s
         self._budget = ByteBudget(LARGE_BODIES_BYTES, N_LARGEST_BODIES)
 
     async def _collect(
-        self, protocol: RSGIHTTPProtocol, limit: int, largest: int, taken: list[int]
+        self, protocol: RSGIHTTPProtocol, limit: int, largest: int, reserved: list[int]
     ) -> bytes | Answer:
-        """Read a body in the chunks in which it comes."""
+        """Read a chunked body."""
         chunks: list[bytes] = []
         n_bytes = n_empty = 0
         async for chunk in protocol:
@@ -191,15 +263,15 @@ class Intake:
             n_bytes += len(chunk)
             n_empty += not chunk
             if n_bytes > limit:
-                return too_large(limit)
+                return answer_too_large(limit)
             if n_bytes > request_bodies.LARGE_BYTES:
-                n_new = n_bytes - sum(taken)
-                if not self._budget.take(n_new, largest):
-                    return too_busy()
-                taken.append(n_new)
-        # The library hands over an empty chunk at the end. For a body that is cut, or has chunks of
-        # a wrong size, it hands over another one instead of an error; for trailers as well.
-        return cut_short() if n_empty > 1 else b"".join(chunks)
+                n_new = n_bytes - sum(reserved)
+                if not self._budget.reserve(n_new, largest):
+                    return answer_too_busy()
+                reserved.append(n_new)
+        # Granian yields an empty chunk at the end. For a truncated body, wrong chunk sizes or
+        # trailers it yields a second empty chunk instead of raising an error.
+        return answer_incomplete() if n_empty > 1 else b"".join(chunks)
 
     async def read(
         self,
@@ -207,83 +279,83 @@ class Intake:
         environ: dict[str, Any],
         limit: int,
         largest: int,
-        taken: list[int],
+        reserved: list[int],
     ) -> bytes | Answer:
-        """Read a body, or answer why it is refused.
+        """Read a body, or return the refusal.
 
         Parameters
         ----------
         protocol : RSGIHTTPProtocol
-            Hands the body over.
+            The source of the body.
         environ : dict
             Of the request.
         limit, largest : int
-            How many bytes this body may have, and that of any route.
-        taken : list of int
-            Gets what `give_back` is to be called with when the request has been answered.
+            The size limits of this body and of any body.
+        reserved : list of int
+            Filled with the reserved bytes, for `release` after the response.
         """
         length = environ.get("CONTENT_LENGTH")
         try:
-            # Its length is within the limit already, and the server holds a client to it.
+            # The length has been checked, and the server enforces it.
             if length is not None and int(length) <= request_bodies.LARGE_BYTES:
-                return await self._patience.wait(protocol())
+                return await self._timeout.wait(protocol())
             if length is not None and int(length) <= WHOLE_BYTES:
-                # Counted before it is there, since it is handed over as a whole, which is faster.
-                if not self._budget.take(int(length), largest):
-                    return too_busy()
-                taken.append(int(length))
-                return await self._patience.wait(protocol())
+                # Counted before arrival, since reading the body whole is faster.
+                if not self._budget.reserve(int(length), largest):
+                    return answer_too_busy()
+                reserved.append(int(length))
+                return await self._timeout.wait(protocol())
             if length is not None or "HTTP_TRANSFER_ENCODING" in environ:
-                collecting = self._collect(protocol, limit, largest, taken)
-                return await self._patience.wait(collecting)
+                collecting = self._collect(protocol, limit, largest, reserved)
+                return await self._timeout.wait(collecting)
         except TimeoutError:
-            return too_slow(self._limit_s)
+            return answer_too_slow(self._limit_s)
         except RSGIProtocolClosed:
-            return cut_short()
+            return answer_incomplete()
         return b""
 
-    def give_back(self, taken: list[int]) -> None:
-        """Let others have what a request has held."""
-        self._budget.give_back(sum(taken))
+    def release(self, reserved: list[int]) -> None:
+        """Release the memory reserved for a request."""
+        self._budget.release(sum(reserved))
 
 
-class Adaptor:
-    """Hand requests from the server to the front door.
+class RsgiAdaptor:
+    """Answer RSGI requests with the middleware.
 
     Parameters
     ----------
-    door : FrontDoor
-        Answers.
-    live : Live
-        What to answer from; renewed aside, while other requests go on with the last.
+    middleware : Middleware
+        Answers requests.
+    reloader : ReleaseReloader
+        The config and release, reloaded in a thread beside the event loop.
     """
 
-    def __init__(self, door: Middleware, live: ReleaseReloader) -> None:
-        self._door = door
-        self._looker = Looker(live)
-        # Of requests by whether their path is quick, and whether their body is large.
+    def __init__(self, middleware: Middleware, reloader: ReleaseReloader) -> None:
+        self._middleware = middleware
+        self._checker = ChangeChecker(reloader)
+        # By two properties of a request: on a fast route, with a large body.
         self._threads = {
             (False, False): ThreadPoolExecutor(N_THREADS, "request"),
             (False, True): ThreadPoolExecutor(N_LARGE_THREADS, "large request"),
             (True, False): ThreadPoolExecutor(N_SLOW_THREADS, "slow body"),
             (True, True): ThreadPoolExecutor(N_LARGE_THREADS, "large body"),
         }
-        self._intake = Intake(BODY_S)
-        # The addresses of the clients whose requests are under way.
+        self._bodies = BodyReader(BODY_S)
+        # The addresses of clients with an open request.
         self.busy: set[str] = set()
 
     async def __call__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
-        """Answer one request."""
-        taken: list[int] = []
+        """Answer a request."""
+        reserved: list[int] = []
         self.busy.add(scope.client)
         try:
-            answer = await self._answer(scope, protocol, taken)
+            answer = await self._answer(scope, protocol, reserved)
         except RSGIProtocolClosed:
             return
         finally:
             self.busy.discard(scope.client)
-            if taken:
-                self._intake.give_back(taken)
+            if reserved:
+                self._bodies.release(reserved)
         if answer.headers is JSON_AND_SECURITY_HEADERS:
             headers = USUAL_HEADERS
         else:
@@ -291,11 +363,13 @@ class Adaptor:
         try:
             protocol.response_bytes(answer.status, headers, answer.body)
         except RSGIProtocolClosed:
-            # The client is gone, and with it the one who wanted the answer.
+            # The client is gone.
             return
 
-    async def _answer(self, scope: Scope, protocol: RSGIHTTPProtocol, taken: list[int]) -> Answer:
-        """Find the answer to a request."""
+    async def _answer(
+        self, scope: Scope, protocol: RSGIHTTPProtocol, reserved: list[int]
+    ) -> Answer:
+        """Return the response to a request."""
         environ = wsgi_environ(scope)
         started_s = time.perf_counter()
         if environ is None:
@@ -304,39 +378,39 @@ class Adaptor:
                 431, f"The header is larger than {MAX_HEADER_BYTES} bytes."
             )
         else:
-            serving = environ[SERVING] = await self._looker.serving()
-            answer = self._door.admit(environ)
+            serving = environ[SERVING] = await self._checker.serving()
+            answer = self._middleware.admit(environ)
         if answer is None:
-            limit, largest = self._door.limit(environ), serving.config.api.max_body_bytes
-            body = await self._intake.read(protocol, environ, limit, largest, taken)
-            # The time a client takes to send its body is not the service's.
+            limit, largest = self._middleware.limit(environ), serving.config.api.max_body_bytes
+            body = await self._bodies.read(protocol, environ, limit, largest, reserved)
+            # The duration of a request begins after the body has arrived.
             started_s = time.perf_counter()
             answer = body if isinstance(body, Answer) else await self._respond(environ, body)
-        return self._door.finish(environ, answer, started_s)
+        return self._middleware.finish(environ, answer, started_s)
 
     async def _respond(self, environ: dict[str, Any], body: bytes) -> Answer:
-        """Answer a request whose body is there, at once only if that is sure to be quick."""
+        """Answer a request with a complete body, in the event loop if surely quick."""
         route = environ[MATCHED]
         is_quick = route is not None and route.lane is not Lane.THREAD
         if is_quick and not request_bodies.is_slow(body, environ.get("CONTENT_TYPE", "")):
-            return self._door.respond(environ, body)
+            return self._middleware.respond(environ, body)
         is_large = len(body) > request_bodies.LARGE_BYTES
-        respond = self._respond_large if len(body) > COLLECTED_BYTES else self._door.respond
+        respond = self._respond_large if len(body) > COLLECTED_BYTES else self._middleware.respond
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads[is_quick, is_large], respond, environ, body)
 
     def _respond_large(self, environ: dict[str, Any], body: bytes) -> Answer:
-        """Answer a request, and let go of what it held."""
+        """Answer a large request, and release the reserved memory."""
         try:
-            return self._door.respond(environ, body)
+            return self._middleware.respond(environ, body)
         finally:
-            # The objects of a request hold each other, and with them its body, which Python else
-            # finds after many more requests.
+            # The objects of a request form a cycle with the body, which Python else frees only
+            # after many more requests.
             gc.collect()
 
 
 class HttpServer(Server):
-    """The server on a socket that is bound already."""
+    """A server on a bound socket."""
 
     def __init__(self, listener: socket.socket, target: Callable[..., Any]) -> None:
         super().__init__(
@@ -354,15 +428,15 @@ class HttpServer(Server):
         self._listener = listener
 
     def _init_shared_socket(self) -> None:
-        # The stub of the library lacks the arguments: is it a Unix socket, and the backlog.
+        # The stub of Granian lacks two arguments: Unix socket or not, and the backlog.
         self._shd = SocketHolder(self._listener.fileno(), False, MAX_CONNECTIONS)  # type: ignore[call-arg, assignment]
 
 
 async def serve_until_stopped(
-    listener: socket.socket, door: Middleware, live: ReleaseReloader
+    listener: socket.socket, middleware: Middleware, reloader: ReleaseReloader
 ) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are answered, for a while."""
-    adaptor = Adaptor(door, live)
+    """Serve until SIGTERM or SIGINT, then finish open requests within a grace period."""
+    adaptor = RsgiAdaptor(middleware, reloader)
     server = HttpServer(listener, adaptor)
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     limits = ConnectionLimits(
@@ -371,7 +445,7 @@ async def serve_until_stopped(
         MAX_CONNECTIONS_PER_ADDRESS,
         HEADER_S,
         adaptor.busy,
-        lambda: live.last().config.api.trusted_proxies,
+        lambda: reloader.last().config.api.trusted_proxies,
     )
     limits.start(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -379,7 +453,7 @@ async def serve_until_stopped(
     serving = loop.create_task(server.serve())
     waiting = loop.create_task(stopped.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    # The library does not annotate it.
+    # Granian does not annotate this method.
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait({serving}, timeout=GRACE_S)
     waiting.cancel()
@@ -387,137 +461,57 @@ async def serve_until_stopped(
         serving.result()
 
 
-# What is late is ended this much later at most.
-TICK_S = 0.25
-
-Arrived = TypeVar("Arrived")
-
-
-class BodyTimeout:
-    """Waits for what should arrive within a time, the same for all.
-
-    Parameters
-    ----------
-    limit_s : float
-        The time.
-    """
-
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
-        # In the order in which they began to wait, so the first are the latest.
-        self._waiting: dict[asyncio.Task[Any], float] = {}
-        self._late: set[asyncio.Task[Any]] = set()
-        self._is_ticking = False
-
-    async def wait(self, arriving: Awaitable[Arrived]) -> Arrived:
-        """Wait for what arrives.
-
-        Parameters
-        ----------
-        arriving : awaitable
-            Is cancelled when the time is up.
-
-        Returns
-        -------
-        object
-            What arrived.
-
-        Raises
-        ------
-        TimeoutError
-            If it did not in time.
-        """
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        if task is None:
-            raise RuntimeError("There is nobody to be interrupted.")
-        self._waiting[task] = loop.time() + self._limit_s
-        if not self._is_ticking:
-            self._is_ticking = True
-            loop.call_later(TICK_S, self._tick, loop)
-        try:
-            return await arriving
-        except asyncio.CancelledError:
-            # Unless somebody else wants the task to end as well.
-            if task in self._late and not task.uncancel():
-                raise TimeoutError from None
-            raise
-        finally:
-            self._waiting.pop(task, None)
-            self._late.discard(task)
-
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Interrupt those who have waited for too long."""
-        now = loop.time()
-        for task, until in list(self._waiting.items()):
-            if until > now:
-                break
-            del self._waiting[task]
-            self._late.add(task)
-            task.cancel()
-        self._is_ticking = bool(self._waiting)
-        if self._is_ticking:
-            loop.call_later(TICK_S, self._tick, loop)
-
-
-# So that a process that cannot run at all does not take the machine with its restarts.
-RESTART_S = 1.0
-# Of malloc.h of glibc.
-M_MMAP_THRESHOLD = -3
-LARGE_BLOCK_BYTES = 256 * 1024
-
-
 def return_large_blocks() -> None:
-    """Let memory of large bodies go back to the system as soon as they are gone.
+    """Configure malloc to return the memory of large bodies to the system when freed.
 
-    The allocator of glibc keeps blocks of the size it has seen freed once, for each thread.
+    The allocator of glibc otherwise keeps freed blocks of such a size for each thread.
     """
-    # Other C libraries have no such option, and no such habit.
+    # Other C libraries lack this option and do not need it.
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
-def leave(code: int = 0) -> NoReturn:
-    """End this process at once, whatever its threads are at.
+def exit_at_once(code: int = 0) -> NoReturn:
+    """End the process at once, without waiting for threads.
 
-    The interpreter's own end would wait for every thread that still reads a body. It would also
-    unwind those of the server's library when they ask for the interpreter once more, which that
-    library, written in another language, answers by aborting the process.
+    A normal exit of the interpreter would wait for every thread that still reads a body. It would
+    also unwind the threads of Granian, which is written in Rust and would abort the process.
     """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        # A reader that is gone has nothing to be handed.
+        # The reader of the stream may be gone.
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
 
 
-def start(work: Callable[[], None]) -> int:
-    """Fork a process that does the work; return its id."""
+def start_worker(work: Callable[[], None]) -> int:
+    """Fork a worker process, and return the process id."""
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        # The parent's handlers are not the child's.
+        # Without the signal handlers of the parent.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         work()
         code = 0
     except Exception:
         log.exception("A process of the service failed.")
     finally:
-        # Not sys.exit: what the parent would do at its end is not for the child to do.
-        leave(code)
+        # Not sys.exit, which would run the exit handlers of the parent in the child.
+        exit_at_once(code)
 
 
-def run(n_processes: int, work: Callable[[], None]) -> None:
-    """Do the work in several processes, each replaced when it ends, until SIGTERM or SIGINT.
+def run_workers(n_processes: int, work: Callable[[], None]) -> None:
+    """Run worker processes until SIGTERM or SIGINT, replacing each that ends.
 
     Parameters
     ----------
     n_processes : int
-        How many.
+        The number of workers.
     work : callable
-        Serves until it gets SIGTERM.
+        Serves until SIGTERM.
     """
     children: set[int] = set()
     is_ending = False
@@ -532,7 +526,7 @@ def run(n_processes: int, work: Callable[[], None]) -> None:
         signal.signal(number, end)
     while True:
         while not is_ending and len(children) < n_processes:
-            children.add(start(work))
+            children.add(start_worker(work))
         if not children:
             return
         child, status = os.wait()

@@ -1,4 +1,4 @@
-"""The open inference protocol, version 2: predictions and the state of the model as tensors."""
+"""The open inference protocol, version 2: predictions and model state as tensors."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from scripts.api import tensors
 from scripts.api.columnar import UNREADABLE
-from scripts.api.predict import format_array, name_unknown, note_predictions
-from scripts.api.request_bodies import check_whole, explain_unreadable
+from scripts.api.predict import JSON_BANDS, annotate, format_array, list_unknown
+from scripts.api.request_bodies import check_whole, refuse_unreadable
 from scripts.api.responses import JSON, PROBLEM, Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
 from scripts.api.tensors import LENGTH_BYTES, Datatype, Tensor
@@ -27,46 +27,47 @@ PREFIX = "/v2/"
 INFER = re.compile(r"/v2/models/([^/]+)/infer")
 HEADER_LENGTH = "Inference-Header-Content-Length"
 BINARY = "application/octet-stream"
-# Clients of this protocol send no content type, or that of bytes.
+# Clients of this protocol send no content type, or application/octet-stream.
 CONTENT_TYPES = ("", JSON, BINARY)
-SPELLED_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
 BYTES_OF_BANDS = np.array(
     [len(str(b)).to_bytes(LENGTH_BYTES, "little") + str(b).encode() for b in BANDS], dtype=object
 )
 
 Parameters = dict[str, str | float | bool]
+# The output of a request without outputs, as in other servers of scikit-learn models.
+DEFAULT_OUTPUT = "predict"
 
 
 class OutputParameters(Struct):
-    """How an output is wanted; further members are ignored."""
+    """Options of an output, with unknown members ignored."""
 
     binary_data: bool | None = None
 
 
-class WantedOutput(Struct):
-    """An output that a request asks for."""
+class RequestedOutput(Struct):
+    """A requested output."""
 
     name: str
     parameters: OutputParameters = msgspec.field(default_factory=OutputParameters)
 
 
 class RequestParameters(Struct):
-    """How all outputs are wanted; further members are ignored."""
+    """Options of all outputs, with unknown members ignored."""
 
     binary_data_output: bool = False
 
 
 class InferenceRequest(Struct):
-    """Clients as tensors: one per column, or one of all columns in the order of the model's."""
+    """Clients as tensors: a tensor per column, or a matrix in the order of the model's columns."""
 
     inputs: Annotated[list[Tensor], Meta(min_length=1)]
     id: str | UnsetType = UNSET
-    outputs: list[WantedOutput] = msgspec.field(default_factory=list)
+    outputs: list[RequestedOutput] = msgspec.field(default_factory=list)
     parameters: RequestParameters = msgspec.field(default_factory=RequestParameters)
 
 
 class InferenceOutput(Struct, frozen=True, kw_only=True):
-    """A tensor of an answer, its values in row-major order."""
+    """An output tensor, with values in row-major order."""
 
     name: str
     datatype: Datatype
@@ -76,9 +77,9 @@ class InferenceOutput(Struct, frozen=True, kw_only=True):
 
 
 class InferenceResponse(Struct, frozen=True, kw_only=True):
-    """Predictions as tensors; the version of the model is the release.
+    """Predictions as tensors, with the release as the model's version.
 
-    Categories that are new to the model are named in parameters.unknown_categories, as JSON.
+    Unknown categories are listed in parameters.unknown_categories, as JSON.
     """
 
     model_name: str
@@ -89,7 +90,7 @@ class InferenceResponse(Struct, frozen=True, kw_only=True):
 
 
 class TensorMetadata(Struct, frozen=True, kw_only=True):
-    """A tensor that the model takes or gives; -1 is any number of rows."""
+    """An input or output tensor of the model, with -1 for any number of rows."""
 
     name: str
     datatype: Datatype
@@ -97,7 +98,7 @@ class TensorMetadata(Struct, frozen=True, kw_only=True):
 
 
 class ModelMetadata(Struct, frozen=True, kw_only=True):
-    """What the model takes and gives."""
+    """The model's input and output tensors."""
 
     name: str
     platform: str
@@ -106,14 +107,14 @@ class ModelMetadata(Struct, frozen=True, kw_only=True):
 
 
 class ModelReady(Struct, frozen=True, kw_only=True):
-    """Whether the model can answer."""
+    """The readiness of the model."""
 
     name: str
     ready: bool
 
 
 class ServerMetadata(Struct, frozen=True, kw_only=True):
-    """The server, and the extensions of the protocol that it knows."""
+    """The server's name, version and supported protocol extensions."""
 
     name: str
     version: str
@@ -121,19 +122,19 @@ class ServerMetadata(Struct, frozen=True, kw_only=True):
 
 
 class ServerLive(Struct, frozen=True, kw_only=True):
-    """Whether the service runs."""
+    """The liveness of the service."""
 
     live: bool
 
 
 class ServerReady(Struct, frozen=True, kw_only=True):
-    """Whether the service can answer."""
+    """The readiness of the service."""
 
     ready: bool
 
 
 class Results:
-    """What is predicted of the rows of one request."""
+    """The predictions for the rows of a request."""
 
     def __init__(
         self, probability: NDArray[np.float64], predicted: NDArray[np.int64], api: ApiSettings
@@ -143,36 +144,36 @@ class Results:
         self._api = api
 
     def classes(self, is_binary: bool) -> Any:
-        """Spell the predicted classes: 1 exits, 0 stays."""
+        """Return the predicted classes: 1 for exit, 0 for stay."""
         if is_binary:
             return self.predicted.astype("<i8").tobytes()
-        # Digits and commas in turns: sixteen times as fast as putting spellings together.
-        spelled = np.full(2 * len(self.predicted) + 1, ord(","), np.uint8)
-        spelled[1::2] = self.predicted + ord("0")
-        spelled[[0, -1]] = ord("["), ord("]")
-        return Raw(spelled.tobytes())
+        # Digits and commas in turns: sixteen times as fast as putting encoded together.
+        encoded = np.full(2 * len(self.predicted) + 1, ord(","), np.uint8)
+        encoded[1::2] = self.predicted + ord("0")
+        encoded[[0, -1]] = ord("["), ord("]")
+        return Raw(encoded.tobytes())
 
     def probabilities(self, is_binary: bool) -> Any:
-        """Spell the probabilities of both classes of each row."""
+        """Return the probabilities of both classes for each row."""
         both = np.stack((1 - self.probability, self.probability), axis=1)
         return both.astype("<f8").tobytes() if is_binary else both.ravel().tolist()
 
     def bands(self, is_binary: bool) -> Any:
-        """Spell the bands of risk."""
+        """Return the risk band of each row."""
         places = find_places(self.probability, self._api)
         if is_binary:
             return b"".join(BYTES_OF_BANDS[places].tolist())
-        return format_array(SPELLED_BANDS, places)
+        return format_array(JSON_BANDS, places)
 
 
-# The names of scikit-learn's methods, which other servers of its models give to these outputs.
+# Named after scikit-learn's methods, as in other servers of its models.
 OUTPUTS: dict[str, tuple[Literal["INT64", "FP64", "BYTES"], int, Callable[..., Any]]] = {
     "predict": ("INT64", 1, Results.classes),
     "predict_proba": ("FP64", 2, Results.probabilities),
     "risk_band": ("BYTES", 1, Results.bands),
 }
-# What a request without outputs is answered with, as by other servers of such models.
-DEFAULT_OUTPUT = "predict"
+
+
 decode = msgspec.json.Decoder(InferenceRequest).decode
 
 
@@ -184,16 +185,16 @@ def check_name(serving: Serving, name: str) -> None:
 
 
 def read_request(body: bytes, header_length: str, n_names: int, max_rows: int) -> InferenceRequest:
-    """Read a request: JSON, and the bytes of its binary tensors after it.
+    """Read a request: JSON, then the bytes of the binary tensors.
 
     Parameters
     ----------
     body : bytes
-        As sent.
+        The body as sent.
     header_length : str
-        How many bytes are JSON, "" for all.
+        The number of bytes of the JSON, "" for the whole body.
     n_names, max_rows : int
-        How many columns and rows a request may have.
+        The limits of columns and rows.
 
     Raises
     ------
@@ -210,7 +211,7 @@ def read_request(body: bytes, header_length: str, n_names: int, max_rows: int) -
         request = decode(body[:n_bytes])
     except UNREADABLE as error:
         expected = "Expected an inference request with tensors as inputs"
-        raise explain_unreadable(error, body, expected) from error
+        raise refuse_unreadable(error, body, expected) from error
     tensors.attach_binary(request.inputs, body[n_bytes:])
     return request
 
@@ -223,7 +224,7 @@ def check_size(n_rows: int, max_rows: int) -> None:
 
 
 def select_outputs(request: InferenceRequest) -> dict[str, bool]:
-    """Return the names of the wanted outputs, each with whether it is wanted as bytes."""
+    """Return the names of the requested outputs, each with its binary flag."""
     by_default = request.parameters.binary_data_output
     if not request.outputs:
         return {DEFAULT_OUTPUT: by_default}
@@ -246,11 +247,11 @@ def format_response(
     release: Release,
     unknown: list[Any],
 ) -> Answer:
-    """Format the answer: JSON, and after it the bytes of the outputs that are wanted so."""
+    """Format the response: JSON, then the bytes of the binary outputs."""
     outputs, parts = [], []
     for key, is_binary in wanted.items():
-        datatype, width, spell = OUTPUTS[key]
-        content = spell(results, is_binary)
+        datatype, width, encode = OUTPUTS[key]
+        content = encode(results, is_binary)
         size = {"binary_data_size": len(content)} if is_binary else UNSET
         parts += [content] if is_binary else []
         outputs.append(
@@ -262,19 +263,19 @@ def format_response(
                 parameters=size,  # type: ignore[arg-type]
             )
         )
-    told = {"unknown_categories": msgspec.json.encode(unknown).decode()} if unknown else UNSET
+    parameters = {"unknown_categories": msgspec.json.encode(unknown).decode()} if unknown else UNSET
     head = InferenceResponse(
         model_name=name,
         model_version=release.name,
         id=request.id,
-        parameters=told,  # type: ignore[arg-type]
+        parameters=parameters,  # type: ignore[arg-type]
         outputs=outputs,
     )
     if not parts:
         return answer_json(head)
-    spelled = msgspec.json.encode(head)
-    headers = [("Content-Type", BINARY), (HEADER_LENGTH, str(len(spelled)))]
-    return Answer(200, b"".join([spelled, *parts]), headers)
+    encoded = msgspec.json.encode(head)
+    headers = [("Content-Type", BINARY), (HEADER_LENGTH, str(len(encoded)))]
+    return Answer(200, b"".join([encoded, *parts]), headers)
 
 
 def answer_inference(
@@ -285,18 +286,18 @@ def answer_inference(
     Parameters
     ----------
     serving : Serving
-        What to answer from.
+        The config and release in use.
     path : str
-        As asked for, with the name of the model.
+        The requested path, with the name of the model.
     environ : mapping
-        Of WSGI.
+        The WSGI environ.
     body : bytes
-        As sent.
+        The body as sent.
 
     Returns
     -------
     Answer
-        With the predictions.
+        The predictions.
 
     Raises
     ------
@@ -307,8 +308,8 @@ def answer_inference(
     -----
     Open Inference Protocol, version 2, "Inference Request JSON Object".
     """
-    found = INFER.fullmatch(path)
-    check_name(serving, found[1] if found else "")
+    match = INFER.fullmatch(path)
+    check_name(serving, match[1] if match else "")
     release, api = serving.release_or_refuse(), serving.config.api
     if environ.get("QUERY_STRING"):
         raise RefusedError(422, "Expected nothing behind the path.")
@@ -333,13 +334,13 @@ def answer_inference(
     predicted = logistic_model.predictions(release.model, probability)
     answer = format_response(
         request, Results(probability, predicted, api), wanted, api.model_name, release,
-        name_unknown(release.model, rows.columns),
+        list_unknown(release.model, rows.columns),
     )  # fmt: skip
-    return note_predictions(answer, rows, release, api, probability, predicted)
+    return annotate(answer, rows, release, api, probability, predicted)
 
 
 def describe_tensors(schema: Schema) -> list[TensorMetadata]:
-    """Describe the tensors that the model takes: one per column."""
+    """Describe the model's input tensors, one per column."""
     return [
         TensorMetadata(
             name=name, datatype="FP64" if name in schema.numeric else "BYTES", shape=[-1, 1]
@@ -349,7 +350,7 @@ def describe_tensors(schema: Schema) -> list[TensorMetadata]:
 
 
 def answer_metadata(serving: Serving, name: str) -> Answer:
-    """Describe what the model takes and gives.
+    """Describe the model's input and output tensors.
 
     Raises
     ------
@@ -358,7 +359,7 @@ def answer_metadata(serving: Serving, name: str) -> Answer:
     """
     check_name(serving, name)
     release = serving.release_or_refuse()
-    given = [
+    outputs = [
         TensorMetadata(name=key, datatype=datatype, shape=[-1, width])
         for key, (datatype, width, _) in OUTPUTS.items()
     ]
@@ -366,13 +367,13 @@ def answer_metadata(serving: Serving, name: str) -> Answer:
         name=name,
         platform="adras_logistic_regression",
         inputs=describe_tensors(release.model.schema),
-        outputs=given,
+        outputs=outputs,
     )
     return answer_json(metadata, release=release.name)
 
 
 def add_error(environ: Mapping[str, Any], answer: Answer) -> Answer:
-    """Add to a problem document of this protocol the member where its clients look for a text."""
+    """Add the member `error` of this protocol to a problem document."""
     kind = dict(answer.headers).get("Content-Type")
     is_ours = str(environ.get("PATH_INFO", "")).startswith(PREFIX)
     # A HEAD has no body.

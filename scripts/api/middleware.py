@@ -1,4 +1,4 @@
-"""What every request passes: access and limits before, headers, numbers and a log line after."""
+"""The WSGI middleware of every request: access, limits, headers, metrics and access log."""
 
 import io
 import logging
@@ -13,7 +13,7 @@ from scripts.api.responses import (
     JSON_HEADERS,
     Answer,
     RefusedError,
-    Wsgi,
+    WsgiResponse,
     answer_problem,
     answer_refusal,
 )
@@ -23,8 +23,8 @@ from scripts.api.telemetry import AccessLog, Metrics
 from scripts.api.tokens import Role
 from scripts.core.errors import describe_bug
 
-# For every answer. The policy lets a page load scripts and styles of this service only, and
-# nothing inline, so that a name in a client table cannot become a script.
+# Headers of every response. The policy allows scripts and styles of this service only and nothing
+# inline, so that a name in a client table cannot become a script.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none';"
@@ -44,18 +44,18 @@ SECURITY_HEADERS = (
 JSON_AND_SECURITY_HEADERS = [*JSON_HEADERS, *SECURITY_HEADERS]
 OTHER = "other"
 NO_CONTENT = (204, 304)
-UNKNOWN_METHOD = "The method is unknown; methods are spelled in capital letters."
+UNKNOWN_METHOD = "The method is unknown; methods are written in capital letters."
 EMPTY_PART = "The path has an empty part; expected single slashes, and one at the beginning."
-# What a form for a token needs, and more than anybody sends with a question.
+# Enough for a login form, and for the body of any GET.
 SMALL_BODY_BYTES = 16 * 1024
 SMALL_BODIES = frozenset({"/login", "/logout"})
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 SERVING = "adras.serving"
 ROUTE = "adras.route"
-# The route of the table, which decided on the role.
+# The route of the table, by which the required role was found.
 MATCHED = "adras.matched"
 UNLOGGED_KEY = f"HTTP_{UNLOGGED[0].upper().replace('-', '_')}"
-# Where a route says that its answer is of another release than the one that serves.
+# Set by a route whose response is not of the serving release.
 RELEASE = "adras.release"
 ROLE = "adras.role"
 
@@ -65,15 +65,15 @@ WsgiApp = Callable[[Environ, Any], Iterable[bytes]]
 log = logging.getLogger(__name__)
 
 
-def too_large(limit: int) -> Answer:
-    """Answer a body above the limit."""
+def answer_too_large(limit: int) -> Answer:
+    """Answer 413 to a body above the size limit."""
     return answer_problem(
         413, f"The body is larger than {limit} bytes; send less, or rows in several requests."
     )
 
 
-def too_busy() -> Answer:
-    """Answer a body for which there is no room beside those of others."""
+def answer_too_busy() -> Answer:
+    """Answer 503 to a body beyond the memory limit of all bodies."""
     return answer_problem(
         503,
         "Too many large bodies are being sent at this moment; send this one again.",
@@ -81,39 +81,39 @@ def too_busy() -> Answer:
     )
 
 
-def too_slow(limit_s: float) -> Answer:
-    """Answer a body that does not arrive in time."""
+def answer_too_slow(limit_s: float) -> Answer:
+    """Answer 408 to a slow body."""
     detail = f"The body did not arrive within {limit_s:g} seconds."
     return answer_problem(408, detail, [("Connection", "close")])
 
 
 def answer_bug(error: Exception, route: object) -> Answer:
-    """Answer 500 to an unexpected error, and log where it happened, but no data of the client."""
+    """Answer 500 to an unexpected error, and log its place without any client data."""
     log.error("The route %s failed: %s.", route, describe_bug(error))
     return answer_problem(500, "The service failed; its log says where.")
 
 
 def with_length(answer: Answer, *, is_head: bool) -> Answer:
-    """Add the headers that all answers have; the one place that says how long an answer is.
+    """Add Content-Length and the security headers to an answer.
 
-    Whoever made the answer, or made a page of it, may have left another length in its headers.
+    An earlier Content-Length is replaced, since the body may have become a page.
     """
     headers = [pair for pair in answer.headers if pair[0].lower() != "content-length"]
-    own = {name.lower() for name, _ in headers}
-    headers += [pair for pair in SECURITY_HEADERS if pair[0].lower() not in own]
+    present = {name.lower() for name, _ in headers}
+    headers += [pair for pair in SECURITY_HEADERS if pair[0].lower() not in present]
     if answer.status in NO_CONTENT:
         return Answer(answer.status, b"", headers)
     headers.append(("Content-Length", str(len(answer.body))))
     return Answer(answer.status, b"" if is_head else answer.body, headers)
 
 
-def reason(status: int) -> str:
-    """Name a status."""
+def reason_phrase(status: int) -> str:
+    """Return the reason phrase of a status."""
     return PHRASES.get(status, "Unknown")
 
 
 def read_body(environ: Environ, limit: int) -> bytes | None:
-    """Read the body off a WSGI server's stream; None if it is larger than the limit."""
+    """Read the body off a WSGI stream, or return None above the limit."""
     length = environ.get("CONTENT_LENGTH") or ""
     is_whole = environ.get("wsgi.input_terminated", False)
     if length.isdecimal() and int(length) > limit:
@@ -124,35 +124,35 @@ def read_body(environ: Environ, limit: int) -> bytes | None:
 
 
 class Middleware:
-    """A WSGI application around Flask's, in parts that a server can also call one by one.
+    """A WSGI application around Flask's, in parts for servers without WSGI.
 
     Parameters
     ----------
     inner : WSGI application
-        Answers what no express lane answers.
-    live : Live
-        What to answer from.
+        Answers the routes of other lanes than `Lane.FAST`.
+    reloader : ReleaseReloader
+        The config and release in use.
     access : Access
-        Lets in or refuses.
+        Authorizes requests.
     table : RouteTable
-        The routes: what each wants, and who answers it.
+        The routes.
     metrics : Metrics
-        Counts.
+        Counts requests and predictions.
     as_page : callable, optional
-        Turns a problem document into a page for a browser.
+        Renders a problem document as a page for browsers.
     """
 
     def __init__(
         self,
         inner: WsgiApp,
-        live: ReleaseReloader,
+        reloader: ReleaseReloader,
         access: Access,
         table: RouteTable,
         metrics: Metrics,
         as_page: Callable[[Environ, Answer], Answer] = lambda _, answer: answer,
     ) -> None:
         self._inner = inner
-        self._live = live
+        self._reloader = reloader
         self._access = access
         self._table = table
         self._metrics = metrics
@@ -161,22 +161,21 @@ class Middleware:
         self.prediction_log: PredictionLog | None = None
 
     def limit(self, environ: Environ) -> int:
-        """Return how many bytes the body of this request may have."""
+        """Return the size limit of a request's body in bytes."""
         serving: Serving = environ[SERVING]
         largest = serving.config.api.max_body_bytes
         is_small = environ["REQUEST_METHOD"] in READING or environ["PATH_INFO"] in SMALL_BODIES
         return min(SMALL_BODY_BYTES, largest) if is_small else largest
 
     def _find_role(self, environ: Environ) -> Role | None:
-        """Match a request with its route and return the role that it wants; None is open to all.
+        """Match a request with a route, and return the required role, None for open routes.
 
-        A method or path that no route lists wants the role of an administrator.
+        An unlisted method or path requires the admin role.
 
         Raises
         ------
         RefusedError
-            With status 400 or 405 for a spelling that a router more lenient than the table could
-            take for a route.
+            With status 400 or 405 for a method or path that a more lenient router could match.
         """
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         route = environ[MATCHED] = self._table.find(method, path)
@@ -190,7 +189,7 @@ class Middleware:
         return Role.ADMIN
 
     def admit(self, environ: Environ) -> Answer | None:
-        """Refuse a request before its body is read, or let it in: None."""
+        """Return the refusal of a request by its header, or None to admit the request."""
         serving: Serving = environ[SERVING]
         try:
             role = self._find_role(environ)
@@ -206,12 +205,12 @@ class Middleware:
         limit = self.limit(environ)
         if not length.isdecimal():
             return answer_problem(400, "The header Content-Length is no number.")
-        return too_large(limit) if int(length) > limit else None
+        return answer_too_large(limit) if int(length) > limit else None
 
     def respond(self, environ: Environ, body: bytes) -> Answer:
-        """Answer a request that was let in and whose body is there."""
+        """Answer an admitted request with a complete body."""
         route, method = environ[MATCHED], environ["REQUEST_METHOD"]
-        if route is not None and route.lane is Lane.EXPRESS and method == route.method:
+        if route is not None and route.lane is Lane.FAST and method == route.method:
             environ[ROUTE] = route.path
             try:
                 answer: Answer = route.view(environ, body)
@@ -219,14 +218,14 @@ class Middleware:
             except RefusedError as refusal:
                 return answer_refusal(refusal)
             except Exception as error:
-                # The boundary, as Flask's error handler is for the other routes.
+                # The boundary of the fast routes, as Flask's error handler is for other routes.
                 return answer_bug(error, route.path)
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
         if method == "HEAD":
-            # Only of the whole answer `finish` can tell the length.
+            # `finish` needs the full response to measure its length.
             environ["REQUEST_METHOD"] = "GET"
-        start = Wsgi()
+        start = WsgiResponse()
         parts = self._inner(environ, start)
         try:
             content = b"".join(parts)
@@ -235,14 +234,14 @@ class Middleware:
             close = getattr(parts, "close", None)
             if close is not None:
                 close()
-        # They hold the body and each other, so that it would stay in memory for a while.
+        # Break the cycle that would keep the body in memory.
         environ["wsgi.input"] = io.BytesIO()
         environ.pop("werkzeug.request", None)
         release = environ.get(RELEASE, environ[SERVING].release_name)
         return Answer(start.status, content, start.headers, release)
 
     def finish(self, environ: Environ, answer: Answer, started_s: float) -> Answer:
-        """Count and log an answer, and add the headers that all answers have."""
+        """Count and log an answer, and add the common headers."""
         if answer.status >= HTTPStatus.BAD_REQUEST:
             answer = self._as_page(environ, answer)
         duration_s = time.perf_counter() - started_s
@@ -270,13 +269,17 @@ class Middleware:
             self.prediction_log.add(predicted, fraction)
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        """Answer as a WSGI application: for tests, and for any server that speaks WSGI."""
+        """Answer a WSGI request, in tests or behind another WSGI server."""
         started_s = time.perf_counter()
-        environ[SERVING] = self._live.now()
+        environ[SERVING] = self._reloader.now()
         answer = self.admit(environ)
         if answer is None:
             body = read_body(environ, self.limit(environ))
-            answer = too_large(self.limit(environ)) if body is None else self.respond(environ, body)
+            answer = (
+                answer_too_large(self.limit(environ))
+                if body is None
+                else self.respond(environ, body)
+            )
         answer = self.finish(environ, answer, started_s)
-        start_response(f"{answer.status} {reason(answer.status)}", list(answer.headers))
+        start_response(f"{answer.status} {reason_phrase(answer.status)}", list(answer.headers))
         return [answer.body]

@@ -15,13 +15,13 @@ MAX_NAMES = 10
 
 
 def format_names(names: list[str]) -> str:
-    """Format the first names of a list for its sender."""
+    """Format the first names of a list for an error message."""
     shown = ", ".join(map(shorten, names[:MAX_NAMES]))
     return f"{shown} and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else shown
 
 
 def check_columns(names: list[str], schema: Schema) -> None:
-    """Refuse a table that names a column twice, or lacks one of the model's.
+    """Refuse a table with a repeated or missing column.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def check_columns(names: list[str], schema: Schema) -> None:
 
 
 def name_cells(names: list[str], data: list[list[Any]]) -> Rows:
-    """Make rows with names of arrays of values; every array must have one value per name."""
+    """Make named rows of arrays, each with exactly one value per name."""
     faults = [
         Fault(row=k, column="", found=f"{len(cells)} values", expected=f"{len(names)} values")
         for k, cells in enumerate(data)
@@ -58,13 +58,13 @@ def name_cells(names: list[str], data: list[list[Any]]) -> Rows:
 
 
 def read_split(table: SplitTable, schema: Schema) -> Rows:
-    """Read a table as pandas writes it by `to_json(orient="split")`."""
+    """Read a table in the format of pandas' `to_json(orient="split")`."""
     check_columns(table.columns, schema)
     return name_cells(table.columns, table.data)
 
 
 def read_list(member: str, rows: list[Any], schema: Schema) -> Rows:
-    """Read rows that are all objects, or all arrays in the order of the model's columns."""
+    """Read rows, either objects only or arrays in the order of the model's columns only."""
     kinds = set(map(type, rows))
     if kinds <= {dict}:
         return rows
@@ -78,7 +78,7 @@ def read_list(member: str, rows: list[Any], schema: Schema) -> Rows:
 
 
 def read_columns(columns: dict[str, list[Any]], schema: Schema) -> Rows:
-    """Read a table of one array per column."""
+    """Read a table with an array per column."""
     check_columns(list(columns), schema)
     if len(set(map(len, columns.values()))) > 1:
         lengths = [f"{name} has {len(values)} values" for name, values in columns.items()]
@@ -87,14 +87,14 @@ def read_columns(columns: dict[str, list[Any]], schema: Schema) -> Rows:
 
 
 def read_members(body: PredictBody, schema: Schema) -> Rows:
-    """Read the rows off the one member that holds them.
+    """Read the rows of the body's only table member.
 
     Parameters
     ----------
     body : PredictBody
-        Decoded.
+        The decoded body.
     schema : Schema
-        The columns of the model, in whose order rows without names are.
+        The columns of the model, the order of unnamed rows.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def read_members(body: PredictBody, schema: Schema) -> Rows:
     Raises
     ------
     RefusedError
-        With status 422, if there is no such member or more than one, or the table cannot be right.
+        With status 422, unless there is exactly one valid table.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""The description of the service in OpenAPI 3.1, made from its routes, types and columns."""
+"""The OpenAPI 3.1 description of the service, made from routes, types and columns."""
 
 import math
 import re
@@ -20,7 +20,7 @@ from scripts.data.cells import LARGEST_NUMBER, MISSING_CATEGORY
 
 VERSION = "3.1.0"
 REF = "#/components/schemas/{name}"
-# What may happen to any request before its route is asked, and to those that want a token.
+# Refusals of any route, and of routes with a required role.
 EVERYWHERE = (400, 408, 413, 431)
 GUARDED = (401, 403, 421, 429)
 TEXT = (
@@ -28,13 +28,28 @@ TEXT = (
     " are problem documents (RFC 9457)."
 )
 
-
 CATEGORY_TEXT = (
-    "A category. The examples are those the model knows; any other is predicted without this"
-    " column, and named in unknown_categories."
+    "A category. The examples are the known categories; an unknown category is predicted without"
+    " this column, and listed in unknown_categories."
 )
 
 Categories = Mapping[str, Sequence[str]]
+
+# The path parameter with a single value, api.model_name.
+MODEL = "model"
+WHO_TEXTS = {
+    None: "Open to all.",
+    Role.READ: "Requires a token of the role read or admin, if any token is set.",
+    Role.ADMIN: "Requires a token of the role admin, if any token is set.",
+}
+ROWS_TEXT = "Rows as objects under data; the formats of /invocations are accepted, too."
+TABLES_TEXT = "Exactly one table member, with columns in any order; further columns are ignored."
+TENSORS_TEXT = (
+    "A tensor per column, of shape [n] or [n, 1], or, for columns of a single kind, a matrix of"
+    " shape [n, columns] in the order of the model's columns. Values are flat or nested; null is a"
+    " missing value. With the header Inference-Header-Content-Length values may be bytes after the"
+    " JSON."
+)
 
 
 class Tag(StrEnum):
@@ -49,7 +64,7 @@ class Tag(StrEnum):
 
 
 class Takes(StrEnum):
-    """The kinds of bodies that a route takes."""
+    """The kinds of request bodies."""
 
     NOTHING = "nothing"
     ROWS = "rows"
@@ -57,29 +72,14 @@ class Takes(StrEnum):
     TENSORS = "tensors"
 
 
-# The parameter of paths whose one value the configuration says.
-MODEL = "model"
 TAG_TEXTS = {
     Tag.PREDICTIONS: "Predictions for the rows of a request.",
-    Tag.MLFLOW: "The same in the forms of MLflow's scoring server, for its clients.",
-    Tag.INFERENCE: "The same by the open inference protocol, version 2, as KServe speaks it.",
+    Tag.MLFLOW: "Predictions in the formats of MLflow's scoring server.",
+    Tag.INFERENCE: "Predictions by the open inference protocol, version 2, as in KServe.",
     Tag.MODEL: "The model in production, its data, its runs and its releases.",
-    Tag.CLIENTS: "Today's clients, why each is at risk, and what became of them.",
-    Tag.SERVICE: "The state of the service, and its description.",
+    Tag.CLIENTS: "Today's clients, the reasons for their risk, and outcomes.",
+    Tag.SERVICE: "The state and the description of the service.",
 }
-WHO_TEXTS = {
-    None: "Open to all.",
-    Role.READ: "Wants a token of the role read or admin, where one is set.",
-    Role.ADMIN: "Wants a token of the role admin, where one is set.",
-}
-ROWS_TEXT = "Rows as objects under data; the forms of /invocations are taken as well."
-TABLES_TEXT = "One of the members with a table; columns in any order, further ones are ignored."
-TENSORS_TEXT = (
-    "One tensor per column, of shape [n] or [n, 1], or, if all columns are of one kind, one"
-    " tensor of shape [n, columns] in the order of the model's columns. Values are flat or nested,"
-    " null is a blank; with the header Inference-Header-Content-Length they may be bytes after"
-    " the JSON."
-)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """What is said of one route."""
+    """The description of a route."""
 
     method: str
     path: str
@@ -108,23 +108,23 @@ class Operation:
 
 
 def known_words(name: str, categories: Categories) -> list[str]:
-    """List the categories that a column is known to have, without the blank."""
+    """List the known categories of a column, without the missing category."""
     return [category for category in categories.get(name, ()) if category != MISSING_CATEGORY]
 
 
 def describe_row(schema: Schema, categories: Categories) -> dict[str, Any]:
-    """Describe a client: the columns of the model, and any others."""
+    """Describe a client: the columns of the model, and any further members."""
     columns: dict[str, Any] = {}
     for name in schema.numeric:
         minimum = max(schema.minimums.get(name, -math.inf), -LARGEST_NUMBER)
         columns[name] = {"type": ["number", "null"], "minimum": minimum, "maximum": LARGEST_NUMBER}
     for name in schema.categorical:
-        # Not an enum: a category that the model does not know is answered as well.
+        # Not an enum, since unknown categories are accepted.
         columns[name] = {"type": ["string", "null"], "description": CATEGORY_TEXT}
         columns[name] |= {"examples": known} if (known := known_words(name, categories)) else {}
     return {
         "type": "object",
-        "description": "A client; null is a blank, and further columns are ignored.",
+        "description": "A client; null is a missing value, and further columns are ignored.",
         "properties": columns,
         "required": list(schema.features),
     }
@@ -145,12 +145,12 @@ def describe_rows(api: ApiSettings) -> dict[str, Any]:
 
 
 def make_member(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Describe an object by the one member that it must have."""
+    """Describe an object with a required member."""
     return {"type": "object", "properties": {name: schema}, "required": [name]}
 
 
 def describe_rows_body(schema: Schema, categories: Categories, api: ApiSettings) -> dict[str, Any]:
-    """Describe what /predict takes: rows as JSON, or a table with a header as CSV."""
+    """Describe the body of /predict: rows as JSON, or a CSV table with a header."""
     rows, example = describe_rows(api), make_example(schema, categories)
     body = {"$ref": REF.format(name="RowsBody")}
     return {
@@ -164,7 +164,7 @@ def describe_rows_body(schema: Schema, categories: Categories, api: ApiSettings)
 
 
 def describe_tables_body(schema: Schema, categories: Categories) -> dict[str, Any]:
-    """Describe what /invocations takes: tables in the forms of MLflow."""
+    """Describe the body of /invocations: tables in MLflow's formats."""
     example = make_example(schema, categories)
     forms = [{"$ref": REF.format(name=name)} for name in ("SplitBody", "RecordsBody", "InputsBody")]
     split = {"columns": list(example), "data": [list(example.values())]}
@@ -176,7 +176,7 @@ def describe_tables_body(schema: Schema, categories: Categories) -> dict[str, An
 
 
 def describe_tensors_body(schema: Schema, categories: Categories) -> dict[str, Any]:
-    """Describe what the open inference protocol takes: tensors."""
+    """Describe the request body of the open inference protocol: tensors."""
     inputs = [
         {
             "name": name,
@@ -195,13 +195,13 @@ def describe_tensors_body(schema: Schema, categories: Categories) -> dict[str, A
 
 
 def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> dict[str, Any]:
-    """Describe the parts of bodies, which no type says, since they depend on the model."""
+    """Describe the model-dependent parts of request bodies."""
     row, rows = describe_row(schema, categories), describe_rows(api)
     cells = {name: row["properties"][name] for name in schema.features}
     cells_of_row = {"type": "array", "items": {"type": ["number", "string", "null"]}}
     table = {
         "type": "object",
-        "description": "A table as pandas writes it by to_json with orient=split.",
+        "description": "A table in the format of pandas' to_json with orient=split.",
         "properties": {
             "columns": {"type": "array", "items": {"type": "string"}},
             "data": {
@@ -215,7 +215,7 @@ def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> 
     }
     columns = {
         "type": "object",
-        "description": "One array per column, all of the same length.",
+        "description": "An array per column, of equal lengths.",
         "properties": {
             name: {"type": "array", "items": cell, "minItems": 1, "maxItems": api.max_rows}
             for name, cell in cells.items()
@@ -225,7 +225,7 @@ def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> 
     data: dict[str, Any] = {"type": "array", "items": {"type": ["number", "string", "null"]}}
     tensor = {
         "type": "object",
-        "description": "A tensor: a column, or all columns.",
+        "description": "A tensor: a column, or a matrix of columns.",
         "properties": {
             "name": {"type": "string"},
             "shape": {
@@ -240,7 +240,7 @@ def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> 
     }  # fmt: skip
     output = {
         "type": "object",
-        "description": "An output that is wanted.",
+        "description": "A requested output.",
         "properties": {"name": {"type": "string"}, "parameters": {"type": "object"}},
         "required": ["name"],
     }
@@ -274,7 +274,7 @@ def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> 
 def describe_body(
     takes: Takes, schema: Schema, categories: Categories, api: ApiSettings
 ) -> dict[str, Any]:
-    """Describe what a route takes."""
+    """Describe the request body of a route."""
     if takes is Takes.ROWS:
         return describe_rows_body(schema, categories, api)
     if takes is Takes.TABLES:
@@ -283,7 +283,7 @@ def describe_body(
 
 
 def describe_response(status: int, content_type: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Describe one answer."""
+    """Describe a response."""
     return {
         "description": HTTPStatus(status).phrase,
         "content": {content_type: {"schema": schema}},
@@ -298,7 +298,7 @@ def describe_operation(
     *,
     needs_token: bool,
 ) -> dict[str, Any]:
-    """Describe one route: what it takes, and every answer it has."""
+    """Describe a route: parameters, body and every response."""
     problem = {"$ref": REF.format(name=Problem.__name__)}
     guarded = GUARDED if operation.role is not None else ()
     refusals = sorted({*EVERYWHERE, *guarded, *operation.refusals})
@@ -343,9 +343,9 @@ def describe(
     operations : iterable of Operation
         The routes.
     schema : Schema
-        The columns of the model that answers.
+        The columns of the model.
     categories : mapping of str to sequence of str
-        The categories that the model knows in each categorical column; empty without a model.
+        The known categories of each categorical column, empty without a model.
     api : ApiSettings
         The limits.
     needs_token : bool
@@ -354,11 +354,11 @@ def describe(
     Returns
     -------
     dict
-        The document.
+        The OpenAPI document.
 
     Notes
     -----
-    OpenAPI Specification 3.1.0; its schemas are JSON Schema 2020-12, which msgspec writes.
+    OpenAPI Specification 3.1.0, with schemas in JSON Schema 2020-12 from msgspec.
     """
     operations = list(operations)
     types = [op.answer for op in operations if not isinstance(op.answer, str)]

@@ -1,4 +1,4 @@
-"""Answers prediction requests: the body in, probabilities, bands and reasons out."""
+"""Answers to prediction requests: probabilities, bands and contributions for the rows of a body."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scripts.api.columnar import RequestRows
 from scripts.api.fast_predict import FastPredictor, Row
 from scripts.api.prediction_log import LoggedRows
-from scripts.api.request_bodies import is_too_much_at_once, read_rows
+from scripts.api.request_bodies import exceeds_one_call, read_rows
 from scripts.api.request_rows import read_columns, shorten
 from scripts.api.responses import (
     JSON,
@@ -32,19 +32,19 @@ from scripts.model.logistic_model import Model
 from scripts.model.ranking import BANDS, find_band, find_places
 from scripts.production.release import Release
 
-# As JSON: of so few different values, putting their spellings together is faster than spelling.
-SPELLED_PREDICTIONS = np.array([b"0.0", b"1.0"], dtype=object)
-SPELLED_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
+# As JSON: of so few different values, putting their encoded together is faster than spelling.
+JSON_PREDICTIONS = np.array([b"0.0", b"1.0"], dtype=object)
+JSON_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
 TRUTHS = {"true": True, "false": False}
 
 
 def read_explain(query: str) -> bool:
-    """Read ?explain=true off the query string; anything else in it is refused, as a typing error.
+    """Read ?explain=true off the query string, or refuse unknown parameters.
 
     Parameters
     ----------
     query : str
-        What stands behind the question mark.
+        The query string.
     """
     if not query:
         return False
@@ -55,10 +55,9 @@ def read_explain(query: str) -> bool:
 
 
 def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """Split the log-odds of each row into one contribution per column, and the intercept."""
+    """Split the log-odds of each row into the intercept and a contribution per column."""
     parts = logistic_model.contributions(release.model, columns)
-    # Added in the order in which the members are sent, so that a client who does the same gets
-    # the same bits.
+    # Added in the order of the response, so that a client can reproduce the same bits.
     log_odds = sum(parts.values(), start=np.float64(release.model.intercept))
     rows = zip(*(part.tolist() for part in parts.values()), strict=True)
     return {
@@ -68,38 +67,38 @@ def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any
     }
 
 
-def format_array(spellings: NDArray[np.object_], places: NDArray[np.int64]) -> Any:
-    """Put the spellings of values together to a JSON array, by their places."""
-    return Raw(b"[" + b",".join(spellings[places].tolist()) + b"]")
+def format_array(encoded: NDArray[np.object_], places: NDArray[np.int64]) -> Any:
+    """Return the JSON array of the encoded values at the given indices."""
+    return Raw(b"[" + b",".join(encoded[places].tolist()) + b"]")
 
 
-def name_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownCategory]:
-    """Name the first categories of the rows that the model has never seen, each once."""
-    named = []
+def list_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownCategory]:
+    """List the distinct unknown categories of the rows, up to a limit."""
+    unknown = []
     for term in used.categorical:
         values = columns[term.column].tolist()
-        # A column names its new categories in the order of the rows, so more are never needed.
-        for found, n_rows in islice(
+        # Unknown categories come in the order of the rows, so the first suffice.
+        for category, n_rows in islice(
             logistic_model.tally_unknown(term, values).items(), MAX_UNKNOWN
         ):
-            row, known = values.index(found), term.known[:MAX_KNOWN]
-            named.append(UnknownCategory(row, term.column, shorten(found), n_rows, known))
-    return sorted(named, key=lambda unknown: unknown.row)[:MAX_UNKNOWN]
+            row, known = values.index(category), term.known[:MAX_KNOWN]
+            unknown.append(UnknownCategory(row, term.column, shorten(category), n_rows, known))
+    return sorted(unknown, key=lambda entry: entry.row)[:MAX_UNKNOWN]
 
 
-def log_prediction(
+def make_logged_rows(
     release: Release,
     columns: dict[str, NDArray[Any]],
     identifiers: Sequence[Sequence[Any]] | None,
     probabilities: list[float],
     predictions: list[bool],
 ) -> LoggedRows:
-    """Keep what was predicted for the prediction log."""
+    """Add the predictions of a request to the prediction log."""
     return LoggedRows(release.name, columns, identifiers, probabilities, predictions, time.time())
 
 
 def find_ids(rows: list[dict[str, Any]], serving: Serving) -> list[tuple[Any, ...]] | None:
-    """Take the identifiers of each row for the log, UNSET where they were not sent."""
+    """Return the identifiers of each row, UNSET for missing members."""
     if serving.config.api.log_predictions is None:
         return None
     ids = serving.release_or_refuse().model.schema.ids
@@ -107,10 +106,10 @@ def find_ids(rows: list[dict[str, Any]], serving: Serving) -> list[tuple[Any, ..
 
 
 def answer_row(
-    express: FastPredictor, row: Row, release: Release, api: ApiSettings
+    fast_predictor: FastPredictor, row: Row, release: Release, api: ApiSettings
 ) -> Answer | None:
-    """Answer a request of one row; None if there is more to say than its prediction."""
-    probability = express.probability(row)
+    """Answer a request of a single row, or return None if the full answer is needed."""
+    probability = fast_predictor.probability(row)
     if probability is None:
         return None
     is_positive = probability >= release.model.threshold
@@ -122,12 +121,12 @@ def answer_row(
     )
     answer = answer_json(content, release=release.name, n_rows=1, n_positives=int(is_positive))
     if api.log_predictions is not None:
-        columns, ids = express.columns([row]), express.identifiers([row])
-        answer.predicted = log_prediction(release, columns, ids, [probability], [is_positive])
+        columns, ids = fast_predictor.columns([row]), fast_predictor.identifiers([row])
+        answer.predicted = make_logged_rows(release, columns, ids, [probability], [is_positive])
     return answer
 
 
-def note_predictions(
+def annotate(
     answer: Answer,
     rows: RequestRows,
     release: Release,
@@ -135,31 +134,33 @@ def note_predictions(
     probability: NDArray[np.float64],
     predicted: NDArray[np.int64],
 ) -> Answer:
-    """Note on an answer what the metrics and the prediction log want to know of it."""
+    """Attach predictions to an answer for the metrics and the prediction log."""
     answer.release, answer.n_rows = release.name, len(probability)
     answer.n_positives = int(predicted.sum())
     if api.log_predictions is not None:
-        told = probability.tolist(), predicted.astype(np.bool_).tolist()
-        answer.predicted = log_prediction(release, rows.columns, rows.identifiers, *told)
+        answer.predicted = make_logged_rows(
+            release, rows.columns, rows.identifiers,
+            probability.tolist(), predicted.astype(np.bool_).tolist(),
+        )  # fmt: skip
     return answer
 
 
 def answer_rows(
     rows: RequestRows, release: Release, api: ApiSettings, *, is_explained: bool
 ) -> Answer:
-    """Answer a request whose rows have been read."""
+    """Answer a request with decoded rows."""
     columns = rows.columns
     probability = logistic_model.probabilities(release.model, columns)
     predicted = logistic_model.predictions(release.model, probability)
     content = Predictions(
-        predictions=format_array(SPELLED_PREDICTIONS, predicted),
+        predictions=format_array(JSON_PREDICTIONS, predicted),
         probabilities=probability.tolist(),
-        risk_bands=format_array(SPELLED_BANDS, find_places(probability, api)),
+        risk_bands=format_array(JSON_BANDS, find_places(probability, api)),
         release=release.name,
-        unknown_categories=name_unknown(release.model, columns) or UNSET,
+        unknown_categories=list_unknown(release.model, columns) or UNSET,
         **(explain(release, columns) if is_explained else {}),
     )
-    return note_predictions(answer_json(content), rows, release, api, probability, predicted)
+    return annotate(answer_json(content), rows, release, api, probability, predicted)
 
 
 def answer_prediction(
@@ -170,39 +171,45 @@ def answer_prediction(
     Parameters
     ----------
     serving : Serving
-        What to answer from.
+        The config and release in use.
     query, content_type, encoding : str
         The query string, and the headers Content-Type and Content-Encoding.
     body : bytes
-        As sent.
+        The body as sent.
 
     Returns
     -------
     Answer
-        With the predictions.
+        The predictions.
 
     Raises
     ------
     RefusedError
         With status 503, 415, 400 or 422.
     """
-    release, api, express = serving.release_or_refuse(), serving.config.api, serving.express
+    release, api, fast_predictor = (
+        serving.release_or_refuse(),
+        serving.config.api,
+        serving.fast_predictor,
+    )
     is_explained = read_explain(query)
     rows = None
-    if express is not None and content_type == JSON and not encoding:
-        # What would hold up everybody in one call goes the strict reader's way, cell by cell.
-        rows = None if is_too_much_at_once(body, api.max_rows) else express.read(body)
-    if express is None or rows is None or not 1 <= len(rows) <= api.max_rows:
-        # What is no ordinary request is read strictly, which says what is wrong with it.
-        found = read_rows(body, content_type, encoding, api, release.model.schema)
-        read = RequestRows(read_columns(found, release.model.schema), find_ids(found, serving))
+    if fast_predictor is not None and content_type == JSON and not encoding:
+        # A body too slow for a single call goes to the strict reader, cell by cell.
+        rows = None if exceeds_one_call(body, api.max_rows) else fast_predictor.read(body)
+    if fast_predictor is None or rows is None or not 1 <= len(rows) <= api.max_rows:
+        # Any other request goes to the strict reader, which reports its faults.
+        named_rows = read_rows(body, content_type, encoding, api, release.model.schema)
+        read = RequestRows(
+            read_columns(named_rows, release.model.schema), find_ids(named_rows, serving)
+        )
     elif isinstance(rows, RequestRows):
         read = rows
     else:
         if len(rows) == 1 and not is_explained:
-            answer = answer_row(express, rows[0], release, api)
+            answer = answer_row(fast_predictor, rows[0], release, api)
             if answer is not None:
                 return answer
-        ids = express.identifiers(rows) if express.with_ids else None
-        read = RequestRows(express.columns(rows), ids)
+        ids = fast_predictor.identifiers(rows) if fast_predictor.with_ids else None
+        read = RequestRows(fast_predictor.columns(rows), ids)
     return answer_rows(read, release, api, is_explained=is_explained)

@@ -1,4 +1,4 @@
-"""Predictions on their way into the records: taken without waiting, written in batches, counted."""
+"""The queue of predictions to log, written to the database in batches from its own thread."""
 
 import base64
 import logging
@@ -15,25 +15,26 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.api import records_reader
 from scripts.core import keys
 from scripts.core.config import Config
 from scripts.core.errors import PipelineError, describe_bug
 
-# How often what waits is written, and how long another writer of the records is waited for.
+# The interval of writing, and the wait for another writer of the database.
 FLUSH_S = 0.5
 WAIT_S = 2.0
-# After a failure the records are asked again this much later.
+# The pause after a failure.
 RETRY_S = 5.0
-# What could not be written for so long is given up, so that newer rows have room.
+# Rows unwritten for so long are dropped, so that newer rows have room.
 GIVEN_UP_S = 60.0
-# Rows in memory; a request of more is taken while nothing else waits.
+# Rows in memory. A larger request is queued only if the queue is empty.
 MAX_WAITING = 20_000
-# Rows per transaction: each holds the records for some milliseconds.
+# Rows per transaction, which locks the database for some milliseconds.
 BATCH = 2_000
-# Twelve characters; hashes without a key, of earlier versions, have sixteen.
+# Twelve characters. Hashes of earlier versions, without a key, have sixteen.
 HASH_BYTES = 9
 
-# A request with this header is none of a client's and not logged: tests, monitors, apicalls.
+# A request with this header is not logged: tests, monitors, apicalls.
 UNLOGGED = ("Adras-Log", "off")
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoggedRows:
-    """Rows that one request was answered with; `identifiers` is None where none are known."""
+    """The rows of an answered request, with None for unknown identifiers."""
 
     release: str
     columns: dict[str, NDArray[Any]]
@@ -52,12 +53,12 @@ class LoggedRows:
 
     @property
     def n_rows(self) -> int:
-        """How many rows."""
+        """Return the number of rows."""
         return len(self.probabilities)
 
 
-def choose(n_rows: int, fraction: float) -> NDArray[np.int64] | None:
-    """Choose each row with a probability; None for all of them."""
+def sample_indices(n_rows: int, fraction: float) -> NDArray[np.int64] | None:
+    """Return a random sample of row indices, or None for the whole request."""
     if fraction >= 1:
         return None
     if n_rows == 1:
@@ -66,24 +67,24 @@ def choose(n_rows: int, fraction: float) -> NDArray[np.int64] | None:
     return np.flatnonzero(np.random.default_rng().random(n_rows) < fraction)
 
 
-def sample_rows(predicted: LoggedRows, chosen: NDArray[np.int64]) -> LoggedRows:
-    """Take the chosen rows."""
+def sample_rows(predicted: LoggedRows, sampled: NDArray[np.int64]) -> LoggedRows:
+    """Return the sampled rows."""
     ids = predicted.identifiers
     return LoggedRows(
         predicted.release,
-        {name: column[chosen] for name, column in predicted.columns.items()},
-        None if ids is None else [ids[k] for k in chosen],
-        [predicted.probabilities[k] for k in chosen],
-        [predicted.predictions[k] for k in chosen],
+        {name: column[sampled] for name, column in predicted.columns.items()},
+        None if ids is None else [ids[k] for k in sampled],
+        [predicted.probabilities[k] for k in sampled],
+        [predicted.predictions[k] for k in sampled],
         predicted.at_s,
     )
 
 
 def hash_client(identifiers: Sequence[Any], key: bytes | None) -> str | None:
-    """Hash the identifiers of a client with a key; None unless all were sent and there is a key.
+    """Return the keyed hash of a client's identifiers, or None without identifiers or key.
 
-    A client asked about a hundred times counts once in drift, and who it is needs nobody to know:
-    without the key nobody can test guesses of names.
+    A client predicted a hundred times counts once in drift. Without the key the hash does not
+    confirm a guessed name.
     """
     if (
         key is None
@@ -91,13 +92,13 @@ def hash_client(identifiers: Sequence[Any], key: bytes | None) -> str | None:
         or any(part in (msgspec.UNSET, None, "") for part in identifiers)
     ):
         return None
-    spelled = msgspec.json.encode([str(part).strip() for part in identifiers])
-    digest = keys.keyed_hash(key, spelled, purpose="adras client", n_bytes=HASH_BYTES)
+    encoded = msgspec.json.encode([str(part).strip() for part in identifiers])
+    digest = keys.keyed_hash(key, encoded, purpose="adras client", n_bytes=HASH_BYTES)
     return base64.urlsafe_b64encode(digest).decode()
 
 
 def format_rows(predicted: LoggedRows, key: bytes | None = None) -> list[dict[str, Any]]:
-    """Make rows for the records."""
+    """Return the rows of the table of predictions."""
     at = datetime.fromtimestamp(predicted.at_s, UTC)
     ids = predicted.identifiers or [()] * predicted.n_rows
     cells = zip(*(column.tolist() for column in predicted.columns.values()), strict=True)
@@ -106,7 +107,7 @@ def format_rows(predicted: LoggedRows, key: bytes | None = None) -> list[dict[st
             "at": at,
             "release": predicted.release,
             "client": hash_client(identifiers, key),
-            # A blank number is NaN, which JSON does not have: it is spelled null.
+            # A missing number is NaN, which JSON does not have, and becomes null.
             "values": msgspec.json.encode(values).decode(),
             "probability": probability,
             "predicted": is_positive,
@@ -118,36 +119,28 @@ def format_rows(predicted: LoggedRows, key: bytes | None = None) -> list[dict[st
 
 
 def write(config: Config, rows: list[dict[str, Any]]) -> None:
-    """Write rows to the records, and forget those before the newest.
+    """Insert rows into the database, and delete the oldest beyond the limit.
 
     Raises
     ------
     PipelineError
-        If the records are not there yet, cannot be used, or are of another version.
+        If the database is missing, cannot be used, or has another version.
     """
-    # Imported by the first rows: SQLAlchemy would double the time until the first prediction.
-    from scripts.records import database as storage  # noqa: PLC0415
-    from scripts.records import predictions as traffic  # noqa: PLC0415
-
-    with (
-        storage.open_records(config.database_url, wait_s=WAIT_S, may_change=False) as engine,
-        storage.writing(engine) as connection,
-    ):
-        traffic.record_predictions(connection, rows)
-        traffic.forget_old_predictions(connection, config.retention.predictions)
+    with records_reader.import_queries().writing(config.database_url, WAIT_S) as queries:
+        queries.record_predictions(rows, config.retention.predictions)
 
 
 class PredictionLog:
-    """Writes what requests were answered with from a thread of its own.
+    """A writer of predictions with a queue and a thread.
 
     Parameters
     ----------
     read_config : callable
-        Gives the configuration in use.
+        Returns the config in use.
     count : callable
-        Is told "logged", "dropped" or "failed", and of how many rows.
+        Called with "logged", "dropped" or "failed" and a number of rows.
     count_failure : callable, optional
-        Called for each failure that nobody expected.
+        Called for each unexpected error.
     """
 
     def __init__(
@@ -167,16 +160,16 @@ class PredictionLog:
         self._thread = threading.Thread(target=self._run, name="prediction log", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def add(self, predicted: LoggedRows, fraction: float) -> None:
-        """Take a share of the rows of a request, or count them as dropped if too many wait."""
-        chosen = choose(predicted.n_rows, fraction)
-        if chosen is not None:
-            if not len(chosen):
+        """Queue a sample of a request's rows, or count them as dropped if the queue is full."""
+        sampled = sample_indices(predicted.n_rows, fraction)
+        if sampled is not None:
+            if not len(sampled):
                 return
-            predicted = sample_rows(predicted, chosen)
+            predicted = sample_rows(predicted, sampled)
         with self._lock:
             has_room = not self._n_waiting or self._n_waiting + predicted.n_rows <= MAX_WAITING
             if has_room:
@@ -186,7 +179,7 @@ class PredictionLog:
             self._count("dropped", predicted.n_rows)
 
     def stop(self) -> None:
-        """Write what waits and end, a few seconds later at most."""
+        """Write the queue and end, within a few seconds."""
         self._ended.set()
         self._thread.join(WAIT_S + 1)
 
@@ -195,21 +188,21 @@ class PredictionLog:
         while not self._ended.wait(pause_s):
             pause_s = FLUSH_S if self._flush() else RETRY_S
         if not self._flush():
-            self._give_up(self._take(None), "the service ends")
+            self._give_up(self._dequeue(None), "the service ends")
 
-    def _take(self, n_rows: int | None) -> list[LoggedRows]:
-        """Take what waits, about so many rows of it."""
-        taken: list[LoggedRows] = []
+    def _dequeue(self, n_rows: int | None) -> list[LoggedRows]:
+        """Remove about `n_rows` rows from the queue, and return them."""
+        batch: list[LoggedRows] = []
         with self._lock:
             n_taken = 0
             while self._waiting and (n_rows is None or n_taken < n_rows):
-                taken.append(self._waiting.popleft())
-                n_taken += taken[-1].n_rows
+                batch.append(self._waiting.popleft())
+                n_taken += batch[-1].n_rows
             self._n_waiting -= n_taken
-        return taken
+        return batch
 
-    def _put_back(self, batch: list[LoggedRows]) -> None:
-        """Let what could not be written wait on, unless it has waited for too long."""
+    def _requeue(self, batch: list[LoggedRows]) -> None:
+        """Queue an unwritten batch again, without the rows past the time limit."""
         limit_s = time.time() - GIVEN_UP_S
         fresh = [predicted for predicted in batch if predicted.at_s > limit_s]
         with self._lock:
@@ -224,7 +217,7 @@ class PredictionLog:
             log.warning("%d predictions were not logged: %s", n_rows, reason)
 
     def _find_key(self, config: Config) -> bytes | None:
-        """Return the key of the installation; without one clients are logged without their hash."""
+        """Return the hash key of the installation, or None if it cannot be read."""
         fault = ""
         try:
             key = keys.make_key(config.prod_deployment_path)
@@ -236,17 +229,17 @@ class PredictionLog:
         return key
 
     def _fail(self, batch: list[LoggedRows], fault: str) -> bool:
-        """Count a failure, log it if it is a new one, and let the batch wait; return False."""
+        """Count a failure, log a new cause, queue the batch again, and return False."""
         self._count("failed", 1)
         if fault != self._fault:
             log.warning("%s Predictions go on, and wait to be logged.", fault)
         self._fault = fault
-        self._put_back(batch)
+        self._requeue(batch)
         return False
 
     def _flush(self) -> bool:
-        """Write what waits; return whether the records could be used."""
-        while batch := self._take(BATCH):
+        """Write the queue, and return whether the database could be used."""
+        while batch := self._dequeue(BATCH):
             try:
                 config = self._read_config()
                 key = self._find_key(config)
@@ -255,7 +248,7 @@ class PredictionLog:
             except (PipelineError, OSError) as error:
                 return self._fail(batch, str(error))
             except Exception as error:
-                # The thread must outlive whatever it meets: the next attempt may succeed.
+                # The thread must survive any error: the next attempt may succeed.
                 self._count_failure()
                 return self._fail(batch, f"Predictions were not logged: {describe_bug(error)}.")
             self._fault = ""

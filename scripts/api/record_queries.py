@@ -1,218 +1,180 @@
-"""What the service says of the records: asked off the way of predictions, never waited for."""
+"""Queries of the service to the database of runs, imported by `records_reader` alone."""
 
-import logging
-import math
-import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
 
-import msgspec
+from sqlalchemy.engine import Connection
 
-from scripts.api.responses import RefusedError, ReleaseEntry, RunEntry
-from scripts.api.serving_state import ReleaseReloader
-from scripts.core.config import Config
-from scripts.core.errors import PipelineError, RecordsError, describe_bug
+from scripts.clients import client_history, formatting, worklist
+from scripts.clients.client_history import LogOddsSum
+from scripts.clients.response_types import (
+    ClientDetails,
+    Outcomes,
+    ScoreEntry,
+    Worklist,
+    WorklistEntry,
+)
+from scripts.core.config import ApiSettings, WorklistSettings
+from scripts.model.logistic_model import Model
+from scripts.records import alert_states, database, predictions, run_details, runs
+from scripts.records.runs import Row
 
-LOOK_S = 10.0
-# A page about the past is not worth waiting longer for another writer.
-WAIT_S = 2.0
-# Longer than a look that waits for another writer takes: the disk or the server hangs.
-HANGS_S = 15.0
-NO_RECORDS = "There are no records yet; run python -m scripts.fullprocess."
-
-Entry = TypeVar("Entry", RunEntry, ReleaseEntry)
-Row = Mapping[str, Any]
-
-log = logging.getLogger(__name__)
+N_TOP, N_LATEST_RUNS = 5, 6
+N_MODELS, N_DEPLOYMENTS, N_RUNS = 30, 20, 30
+# The deployment and the decision of the serving release are looked for among the latest.
+N_SEARCHED_DEPLOYMENTS, N_SEARCHED_DECISIONS = 100, 200
+# Names of alert states and their titles on the pages.
+STATE_TITLES = {"data": "Input data", "model": "Model in production", "run": "Runs"}
 
 
-@dataclass(frozen=True)
-class RecordsStatus:
-    """What the records said when they were last looked at."""
-
-    last_success_at: datetime | None = None
-    fault: str = ""
-
-    def age_s(self) -> float | None:
-        """How long ago the last successful run ended."""
-        if self.last_success_at is None:
-            return None
-        return max(0.0, time.time() - self.last_success_at.timestamp())
+def rank_table(
+    used: Model, columns: dict[str, list[Any]], api: ApiSettings, settings: WorklistSettings
+) -> list[WorklistEntry]:
+    """Rank all clients of an uploaded table with a model, without the database."""
+    n_rows = len(columns[used.schema.features[0]])
+    return worklist.rank_table(used, columns, api, settings, n_rows)
 
 
-def query_records(config: Config, question: Callable[[Any, Any], Any]) -> Any:
-    """Ask the records one question.
+class RecordQueries:
+    """Queries within one transaction.
 
     Parameters
     ----------
-    config : Config
-        Says where they are.
-    question : callable
-        Takes the module `database` and a connection.
-
-    Returns
-    -------
-    object
-        The answer.
-
-    Raises
-    ------
-    PipelineError
-        If the records cannot be used, or are of another version.
-    """
-    check_there_are_records(config)
-    # Imported by the first question: SQLAlchemy would double the time until the first prediction.
-    from scripts.records import database as storage  # noqa: PLC0415
-    from scripts.records import runs as database  # noqa: PLC0415
-
-    engine = storage.make_engine(config.database_url, WAIT_S)
-    try:
-        with storage.reading(engine) as connection:
-            return question(database, connection)
-    finally:
-        engine.dispose()
-
-
-def check_there_are_records(config: Config) -> None:
-    """Refuse to ask a database that was never made; SQLite would make an empty file by being asked.
-
-    Raises
-    ------
-    RecordsError
-        If there is no such file.
-    """
-    place = config.database_url.partition("sqlite:///")[2]
-    if place and not Path(place).exists():
-        raise RecordsError(NO_RECORDS)
-
-
-def spell(value: object) -> object:
-    """Spell a moment; leave anything else as it is."""
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def read_entry(kind: type[Entry], row: Row) -> Entry:
-    """Return an entry with the members of a row of the records.
-
-    Raises
-    ------
-    RecordsError
-        If the row holds another type than its column; SQLite lets it.
-    """
-    members = {name: spell(row.get(name)) for name in kind.__struct_fields__}
-    try:
-        return msgspec.convert(members, kind)
-    except msgspec.ValidationError as error:
-        raise RecordsError(f"The records are damaged, row {row.get('id')}: {error}.") from error
-
-
-class RecordsReader:
-    """Asks the records, now and then for /health, and when a page of them is wanted.
-
-    Parameters
-    ----------
-    live : Live
-        Says where the records are.
-    count_failure : callable, optional
-        Called for each look that ended with an error that nobody expected.
+    connection : sqlalchemy.Connection
+        The open transaction.
     """
 
-    def __init__(
-        self, live: ReleaseReloader, count_failure: Callable[[], None] = lambda: None
-    ) -> None:
-        self._live = live
-        self._count_failure = count_failure
-        self._ended = threading.Event()
-        self._asking_since_s = math.inf
-        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
-        self.last = RecordsStatus()
+    rank_table = staticmethod(rank_table)
+    entries_as_csv = staticmethod(formatting.format_entries_as_csv)
 
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
-    def stop(self) -> None:
-        """End looking, without waiting for an answer that is under way."""
-        self._ended.set()
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            self._asking_since_s = time.monotonic()
-            self.look()
-            self._asking_since_s = math.inf
-            self._ended.wait(LOOK_S)
-
-    def look(self) -> None:
-        """Ask when the last run ended well, and whether the records can be used."""
-        serving = self._live.last()
+    @classmethod
+    @contextmanager
+    def reading(cls, database_url: str, wait_s: float) -> Iterator[Self]:
+        """Open a reading transaction, and close the database afterwards."""
+        engine = database.make_engine(database_url, wait_s)
         try:
-            run = query_records(
-                serving.config, lambda database, connection: database.last_finished_run(connection)
-            )
-            found = RecordsStatus(run and run["ended_at"])
-        except (PipelineError, OSError) as error:
-            fault = serving.without_folders(str(error))
-            if fault != self.last.fault:
-                log.warning("%s Predictions go on without the records.", error)
-            self.last = RecordsStatus(self.last.last_success_at, fault)
-        except Exception as error:
-            # The thread behind /health must outlive whatever it meets: the next look may succeed.
-            self._count_failure()
-            fault = f"The records were not looked at ({type(error).__name__})"
-            if fault != self.last.fault:
-                log.error("%s: %s. Predictions go on.", fault, describe_bug(error))
-            self.last = RecordsStatus(self.last.last_success_at, fault)
-        else:
-            self.last = found
+            with database.reading(engine) as connection:
+                yield cls(connection)
+        finally:
+            engine.dispose()
 
-    def reasons(self) -> list[str]:
-        """Say why the service counts as degraded, as far as the records tell."""
-        last, limit_s = self.last, self._live.last().config.api.stale_after_minutes * 60
-        age_s = last.age_s()
-        reasons = [fault for fault in (self._live.fault(), last.fault) if fault]
-        asked_s = time.monotonic() - self._asking_since_s
-        if asked_s > HANGS_S:
-            reasons.append(f"The records have not answered for {asked_s:.0f} seconds.")
-        if age_s is not None and age_s > limit_s:
-            reasons.append(
-                f"The last successful run ended {age_s / 60:.0f} minutes ago, at"
-                f" {spell(last.last_success_at)}; is cron running?"
-            )
-        return reasons
+    @classmethod
+    @contextmanager
+    def writing(cls, database_url: str, wait_s: float) -> Iterator[Self]:
+        """Open a writing transaction on a database of the present version."""
+        with (
+            database.open_records(database_url, wait_s=wait_s, may_change=False) as engine,
+            database.writing(engine) as connection,
+        ):
+            yield cls(connection)
 
-    def page(self, kind: type[Entry], limit: int, offset: int) -> tuple[list[Entry], int | None]:
-        """Give a page of entries, newest first, and where the next one begins.
+    def record_predictions(self, rows: Sequence[Row], n_kept: int) -> None:
+        """Insert logged predictions, and delete all but the newest."""
+        predictions.record_predictions(self._connection, rows)
+        predictions.forget_old_predictions(self._connection, n_kept)
+
+    def last_finished_run(self) -> Row | None:
+        """Return the last successful run, or None."""
+        return runs.last_finished_run(self._connection)
+
+    def latest_runs(self, limit: int, offset: int) -> list[Row]:
+        """Return a page of runs, newest first."""
+        return runs.latest_runs(self._connection, limit, offset)
+
+    def list_deployments(self, limit: int, offset: int) -> list[Row]:
+        """Return a page of deployments and rollbacks, newest first."""
+        return runs.list_deployments(self._connection, limit, offset)
+
+    def run(self, run_id: int) -> dict[str, Any] | None:
+        """Return a run with its steps, files, model and decision, or None."""
+        return run_details.find_run_details(self._connection, run_id)
+
+    def worklist(self, settings: WorklistSettings, **selection: Any) -> Worklist:
+        """Return a page of today's worklist."""
+        return worklist.worklist_page(self._connection, settings, **selection)
+
+    def client(self, settings: WorklistSettings, client: str) -> ClientDetails | None:
+        """Return the score and the history of a client, or None."""
+        return client_history.client_page(self._connection, settings, client)
+
+    def split_risk(self, score: ScoreEntry) -> LogOddsSum:
+        """Return the terms that add up to a client's log-odds."""
+        return client_history.split_risk(self._connection, score)
+
+    def outcomes(self, settings: WorklistSettings) -> Outcomes:
+        """Return the measured success of earlier predictions."""
+        return client_history.outcomes_page(self._connection, settings)
+
+    def alert_states(self) -> list[Row]:
+        """Return the alert states with their titles; a state is None before the first check."""
+        known = {row["name"]: row for row in alert_states.list_states(self._connection)}
+        return [
+            {"name": name, "title": title, "state": None, "since": None} | dict(known.get(name, {}))
+            for name, title in STATE_TITLES.items()
+        ]
+
+    def evidence(self, model_stamp: str | None) -> dict[str, Row | None]:
+        """Return a model's scores and the decision on its deployment, by name."""
+        decisions = runs.list_decisions(self._connection, N_SEARCHED_DECISIONS)
+        matching = [row for row in decisions if row["candidate_stamp"] == model_stamp]
+        return {
+            "model": (
+                None if model_stamp is None else runs.find_model(self._connection, model_stamp)
+            ),
+            "decision": matching[0] if matching else None,
+        }
+
+    def overview(
+        self, settings: WorklistSettings, release: str | None, model_stamp: str | None
+    ) -> dict[str, Any]:
+        """Return the variables of the template overview.html.
 
         Parameters
         ----------
-        kind : type
-            RunEntry or ReleaseEntry.
-        limit, offset : int
-            How many, after how many.
+        settings : WorklistSettings
+            The number of clients the team can call.
+        release, model_stamp : str or None
+            The release in production and its model.
 
         Returns
         -------
-        list, int or None
-            None after the last page.
-
-        Raises
-        ------
-        RefusedError
-            With status 503, if the records cannot be used.
+        dict
+            Variables by name.
         """
-        serving = self._live.last()
+        deployments = runs.list_deployments(self._connection, N_SEARCHED_DEPLOYMENTS)
+        return {
+            **self.evidence(model_stamp),
+            "deployment": next((row for row in deployments if row["release"] == release), None),
+            "runs": runs.latest_runs(self._connection, N_LATEST_RUNS),
+            "states": self.alert_states(),
+            "worklist": self.worklist(settings, top=N_TOP),
+            "outcomes": self.outcomes(settings),
+        }
 
-        def question(database: Any, connection: Any) -> list[Row]:
-            ask = database.latest_runs if issubclass(kind, RunEntry) else database.list_deployments
-            return list(ask(connection, limit + 1, offset))
+    def models(self, model_stamp: str | None) -> dict[str, Any]:
+        """Return the variables of the template models.html."""
+        return {
+            **self.evidence(model_stamp),
+            "models": run_details.decided_models(self._connection, N_MODELS),
+            "deployments": self.list_deployments(N_DEPLOYMENTS, 0),
+        }
 
-        try:
-            rows = query_records(serving.config, question)
-            entries = [read_entry(kind, row) for row in rows[:limit]]
-        except (PipelineError, OSError) as error:
-            raise RefusedError(503, serving.without_folders(str(error))) from error
-        return entries, offset + limit if len(rows) > limit else None
+    def dataset(self) -> dict[str, Any]:
+        """Return the last described dataset: run, columns, and each column over the runs."""
+        run_id = run_details.last_described_run(self._connection)
+        if run_id is None:
+            return {"states": self.alert_states()}
+        columns = runs.column_statistics_of_run(self._connection, run_id)
+        return {
+            "run": runs.find_run(self._connection, run_id),
+            "states": self.alert_states(),
+            "columns": columns,
+            "past": {
+                row["column"]: runs.list_column_statistics(self._connection, row["column"], N_RUNS)
+                for row in columns
+            },
+        }

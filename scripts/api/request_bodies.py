@@ -1,4 +1,4 @@
-"""The body of a prediction request as rows: JSON as clients send it, or a CSV table."""
+"""Bodies of prediction requests, decoded into rows from JSON or CSV."""
 
 import codecs
 import csv
@@ -24,24 +24,24 @@ CSV = "text/csv"
 ACCEPTED = (
     "Expected the content type application/json, or text/csv in UTF-8, and no content encoding."
 )
-# Reading such a body takes a moment, for which nobody else should wait.
+# Decoding a larger body would block other requests noticeably.
 LARGE_BYTES = 64 * 1024
-# In so few bytes no numbers stand that take long.
+# A smaller body cannot hold enough long numbers to be slow.
 QUICK_BYTES = 4 * 1024
-# So many bytes at most are read in one call without a look at their numbers; a thread's call, too,
-# holds up everybody, and of the hardest numbers this is a third of a second.
+# The largest body decoded in a single call without a check of its numbers. A call blocks the
+# interpreter, in threads too, and with the hardest numbers for a third of a second.
 ONE_CALL_BYTES = 256 * 1024
-# A row of a table, and a value of a row, with whatever stands in it.
+# The size limit of a CSV row.
 MAX_ROW_BYTES = 2**18
 MAX_SHOWN_DOUBLES = 20
-# Every digit as a 0 and every exponent as e, so that numbers of a kind can be looked for.
+# Every digit becomes 0 and every exponent e, so that long numbers can be searched.
 DIGITS = bytes.maketrans(b"123456789.E", b"0000000000e")
-# A number of so many digits, or with such an exponent, takes the decoder up to 13 microseconds.
+# A number of 20 digits or a three-digit exponent takes the decoder up to 13 microseconds.
 HARD_NUMBERS = (b"0" * 20, b"e000")
 
-# What stands in quotes, however it is escaped.
+# A JSON string with its escapes.
 STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-# So many names or columns beside those of the model are looked at.
+# The number of names or columns allowed beside those of the model.
 SPARE_NAMES = 100
 OTHER_MEMBERS = tuple(name for name in PredictBody.__struct_fields__ if name != "data")
 LONE_CR = re.compile(rb"\r(?!\n)")
@@ -52,11 +52,11 @@ decode_json = msgspec.json.Decoder(PredictBody).decode
 
 
 class TooManyRowsError(Exception):
-    """A body with more rows than are taken; the rest of it is not read."""
+    """A body with more rows than the limit, refused before the end."""
 
 
 def has_hard_numbers(body: bytes) -> bool:
-    """Return whether a body may have numbers that take long to read, all in one call."""
+    """Return whether a body may hold long numbers, slow to parse in a single call."""
     if len(body) <= QUICK_BYTES:
         return False
     digits = body.translate(DIGITS, b"+-")
@@ -64,17 +64,17 @@ def has_hard_numbers(body: bytes) -> bool:
 
 
 def has_many_objects(body: bytes, max_rows: int) -> bool:
-    """Return whether a JSON body may have more rows than are taken."""
+    """Return whether a JSON body may exceed the row limit."""
     return body.count(b"{") > max_rows + 1
 
 
 def has_many_arrays(body: bytes, max_rows: int) -> bool:
-    """Return whether a JSON body may have more rows than are taken, or columns beyond reason."""
+    """Return whether a JSON body may exceed the row limit or have too many columns."""
     return body.count(b"[") > max_rows + SPARE_NAMES
 
 
-def is_too_much_at_once(body: bytes, max_rows: int) -> bool:
-    """Return whether reading a JSON body in one call may hold up everybody, or fill the memory."""
+def exceeds_one_call(body: bytes, max_rows: int) -> bool:
+    """Return whether decoding a JSON body in a single call may take too long or too much memory."""
     if len(body) <= ONE_CALL_BYTES:
         return False
     is_long = has_many_objects(body, max_rows) or has_many_arrays(body, max_rows)
@@ -82,16 +82,16 @@ def is_too_much_at_once(body: bytes, max_rows: int) -> bool:
 
 
 def is_slow(body: bytes, content_type: str) -> bool:
-    """Return whether reading a body may take longer than others should wait for it."""
+    """Return whether decoding a body may block the event loop for too long."""
     is_long = len(body) > QUICK_BYTES and (len(body) > LARGE_BYTES or has_hard_numbers(body))
     return is_long or "csv" in content_type.lower()
 
 
 def make_decoder(names: tuple[str, ...], max_rows: int | None = None) -> Any:
-    """Make a decoder of rows that leaves each cell as it is spelled, and other columns out.
+    """Make a decoder of rows with raw cells for the model's columns.
 
-    A list of a million lists would else be a million objects before anybody looks at it. With
-    `max_rows` the decoder raises TooManyRowsError at the first row after them.
+    Raw cells keep a list of a million lists from becoming a million objects before any check. With
+    `max_rows` the decoder raises TooManyRowsError at the first row beyond.
     """
     n_rows = 0
 
@@ -108,7 +108,7 @@ def make_decoder(names: tuple[str, ...], max_rows: int | None = None) -> Any:
         namespace={} if max_rows is None else {"__post_init__": count},
         gc=False,
     )
-    # Made while running, which no checker of types can follow.
+    # A type made at run time, unknown to mypy.
     rows: Any = list[row] | UnsetType  # type: ignore[valid-type]
     others = [(name, Raw | UnsetType, UNSET) for name in OTHER_MEMBERS]
     body = msgspec.defstruct("Body", [("data", rows, UNSET), *others])
@@ -119,14 +119,14 @@ usual_decoder = lru_cache(maxsize=8)(make_decoder)
 
 
 def read_value(cell: Raw) -> object:
-    """Read a cell of a JSON body; of a long array or object nothing but its kind is read."""
+    """Decode a JSON cell, or only its kind for a long array or object."""
     if len(cell) > LARGE_BYTES and (first := bytes(memoryview(cell)[:1])) in b"[{":
         return [] if first == b"[" else {}
     return msgspec.json.decode(cell)
 
 
 def check_utf8(body: bytes) -> None:
-    """Raise UnicodeDecodeError for a body that is not UTF-8, in pieces that need no memory."""
+    """Raise UnicodeDecodeError for invalid UTF-8, checked piecewise to save memory."""
     if not body.isascii():
         decoder = codecs.getincrementaldecoder("utf-8")()
         for begin in range(0, len(body), LARGE_BYTES):
@@ -135,11 +135,11 @@ def check_utf8(body: bytes) -> None:
 
 
 def decode_rows(body: bytes, names: tuple[str, ...], max_rows: int) -> JsonRows | None:
-    """Decode the named columns of the rows in the member data; None if the rows are elsewhere."""
+    """Decode the rows of the member `data`, or return None if the member is missing."""
     try:
         decode = usual_decoder(names)
     except ValueError:
-        # The library cannot look for names with a quote or a backslash.
+        # msgspec cannot decode names with a quote or a backslash.
         return None
     if has_many_objects(body, max_rows):
         decode = make_decoder(names, max_rows)
@@ -159,34 +159,40 @@ def decode_rows(body: bytes, names: tuple[str, ...], max_rows: int) -> JsonRows 
     return rows
 
 
-def explain_unreadable(error: Exception, body: bytes, expected: str) -> RefusedError:
-    """Return the refusal of a JSON body that could not be decoded."""
+def refuse_unreadable(error: Exception, body: bytes, expected: str) -> RefusedError:
+    """Return the refusal of an undecodable JSON body."""
     if isinstance(error, msgspec.ValidationError):
         return RefusedError(422, f"{error}. {expected}.")
     if not isinstance(error, msgspec.DecodeError):
         # A UnicodeDecodeError would quote the body.
         return RefusedError(400, "The body is not JSON: not UTF-8, or nested too deep.")
-    # What Python's own JSON writes for them, and so what clients of pandas send.
+    # Python's json module writes them, and so do clients with pandas.
     has_nan = b"NaN" in body or b"Infinity" in body
-    hint = " JSON has neither NaN nor Infinity; a blank is null." if has_nan else ""
+    hint = " JSON has neither NaN nor Infinity; a missing value is null." if has_nan else ""
     return RefusedError(400, f"The body is not JSON: {error}.{hint}")
 
 
+def refuse_too_many_rows(max_rows: int) -> RefusedError:
+    """Return the refusal of a body beyond the row limit."""
+    return RefusedError(
+        422, f"The data has more than {max_rows} rows; expected at most {max_rows} rows."
+    )
+
+
 def check_whole(body: bytes, n_names: int, max_rows: int) -> None:
-    """Refuse a table that would fill the memory, or take long, when it is decoded in one call.
+    """Refuse a table too large or slow to decode in a single call.
 
     Raises
     ------
     RefusedError
-        With status 422, if there are more rows or values than are taken, or numbers with more
-        digits than a number has.
+        With status 422, for too many rows or values, or for numbers with too many digits.
     """
     if len(body) <= QUICK_BYTES:
         return
     bare = STRINGS.sub(b"", body)
     is_long = bare.count(b"[") + bare.count(b"{") > max_rows + n_names + SPARE_NAMES
     if is_long or bare.count(b",") > (max_rows + 1) * (n_names + SPARE_NAMES):
-        raise too_many_rows(max_rows)
+        raise refuse_too_many_rows(max_rows)
     if has_hard_numbers(bare):
         raise RefusedError(
             422,
@@ -196,7 +202,7 @@ def check_whole(body: bytes, n_names: int, max_rows: int) -> None:
 
 
 def read_json(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
-    """Read the rows off a JSON body, strictly: data cell by cell, a table of MLflow's whole."""
+    """Read the rows of a JSON body strictly: `data` cell by cell, MLflow's tables whole."""
     names = (*schema.ids, *schema.features)
     try:
         rows = decode_rows(body, names, max_rows)
@@ -204,21 +210,14 @@ def read_json(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
             check_whole(body, len(names), max_rows)
             rows = mlflow_protocol.read_members(decode_json(body), schema)
     except TooManyRowsError:
-        raise too_many_rows(max_rows) from None
+        raise refuse_too_many_rows(max_rows) from None
     except UNREADABLE as error:
-        raise explain_unreadable(error, body, mlflow_protocol.EXPECTED) from error
+        raise refuse_unreadable(error, body, mlflow_protocol.EXPECTED) from error
     return rows
 
 
-def too_many_rows(max_rows: int) -> RefusedError:
-    """Return the refusal of a body with more rows than are taken."""
-    return RefusedError(
-        422, f"The data has more than {max_rows} rows; expected at most {max_rows} rows."
-    )
-
-
 def read_cell(text: str, is_number: bool) -> object:
-    """Read a cell of a CSV table; what is no number stays text, and is refused as such later."""
+    """Read a CSV cell as a number if possible, otherwise as text to be refused later."""
     text = text.strip()
     if not text:
         return None
@@ -226,7 +225,7 @@ def read_cell(text: str, is_number: bool) -> object:
 
 
 def check_header(header: Sequence[str]) -> None:
-    """Refuse a header that names a column twice."""
+    """Refuse a header with a repeated column."""
     doubled = sorted(name for name, n_times in Counter(header).items() if n_times > 1)
     if doubled:
         more = ", and others" if len(doubled) > MAX_SHOWN_DOUBLES else ""
@@ -235,18 +234,18 @@ def check_header(header: Sequence[str]) -> None:
 
 
 def read_records(body: bytes) -> Iterator[list[str]]:
-    """Yield the records of a CSV table; one that is too long ends the reading.
+    """Yield the records of a CSV table up to the row limit.
 
     Raises
     ------
     RefusedError
-        If a record is longer than `MAX_ROW_BYTES`: its fields would fill the memory.
+        If a record is longer than `MAX_ROW_BYTES`, since its fields could fill the memory.
     """
     n_characters = 0
 
     def lines() -> Iterator[str]:
         nonlocal n_characters
-        # Line by line: the whole text would be held once more, in four bytes for each character.
+        # Line by line, since the whole text would take four more bytes per character.
         with io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="") as text:
             while line := text.readline(MAX_ROW_BYTES + 1):
                 n_characters += len(line)
@@ -262,26 +261,26 @@ def read_records(body: bytes) -> Iterator[list[str]]:
 
 
 def read_csv(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
-    """Read the rows off a CSV table with a header, strictly; blank lines are no rows.
+    """Read the rows of a CSV table with a header strictly, without blank lines.
 
     Parameters
     ----------
     body : bytes
-        UTF-8, comma-separated; a byte-order mark is allowed.
+        UTF-8, comma-separated, with or without a byte-order mark.
     schema : Schema
-        The columns that are read, and which of them are numbers.
+        The columns of the model.
     max_rows : int
-        Reading ends after one row more.
+        The row limit. Reading ends one row beyond.
 
     Returns
     -------
     list of dict
-        As from JSON.
+        The rows, as from JSON.
 
     Raises
     ------
     RefusedError
-        If it is no such table, or a row has more or fewer fields than the header.
+        If the body is no CSV table, or a row has more or fewer fields than the header.
     """
     rows: JsonRows = []
     faults: list[Fault] = []
@@ -303,7 +302,7 @@ def read_csv(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
             if n_rows >= max_rows or len(faults) == MAX_FAULTY_ROWS:
                 break
     except (UnicodeDecodeError, csv.Error) as error:
-        # As text: an error held by its own frame would hold the body as well.
+        # As text, since an error held by its own frame would keep the body in memory.
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise RefusedError(400, f"The body is not a CSV table: {reason}.") from error
     if faults:
@@ -319,11 +318,11 @@ def read_rows(
     Parameters
     ----------
     body : bytes
-        As sent.
+        The body as sent.
     content_type, encoding : str
-        The headers Content-Type and Content-Encoding, "" where there is none.
+        The headers Content-Type and Content-Encoding, "" if missing.
     api : ApiSettings
-        Says how many rows are taken.
+        The settings with the row limit.
     schema : Schema
         The columns of the model.
 
@@ -352,5 +351,5 @@ def read_rows(
     if not rows:
         raise RefusedError(422, "The data has 0 rows; expected at least one row.")
     if len(rows) > api.max_rows:
-        raise too_many_rows(api.max_rows)
+        raise refuse_too_many_rows(api.max_rows)
     return rows

@@ -1,4 +1,4 @@
-"""What clients send to be predicted: rows read strictly into columns, or their faults."""
+"""Rows of prediction requests, checked strictly and turned into columns or a list of faults."""
 
 import math
 from itertools import chain
@@ -21,7 +21,7 @@ TEXT_TYPES = {str, NoneType}
 
 
 class FaultyRowsError(RefusedError):
-    """Rows of a request that cannot be right, with their faults."""
+    """Faulty rows of a request, with a description of each fault."""
 
     def __init__(self, faults: list[Fault]) -> None:
         detail = (
@@ -33,12 +33,12 @@ class FaultyRowsError(RefusedError):
 
 
 def shorten(text: str) -> str:
-    """Cut what would be too long to show."""
+    """Shorten a long text for display."""
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 
-def show(value: object) -> str:
-    """Spell a value of a request for its sender, shortened."""
+def format_value(value: object) -> str:
+    """Format a request value for an error message, shortened."""
     if value is ABSENT:
         return "no such column"
     if isinstance(value, (dict, list)):
@@ -46,8 +46,8 @@ def show(value: object) -> str:
     return shorten(msgspec.json.encode(value).decode())
 
 
-def number_wanted(value: object, minimum: float) -> str:
-    """Say what was expected instead of a value in a numeric column; "" if the value is right."""
+def expected_number(value: object, minimum: float) -> str:
+    """Return the expectation for a numeric cell, or "" for a valid value."""
     if value is None:
         return ""
     if type(value) not in NUMBER_TYPES:
@@ -61,8 +61,8 @@ def number_wanted(value: object, minimum: float) -> str:
     return f"a number of at least {minimum:g}" if number < minimum else ""
 
 
-def text_wanted(value: object) -> str:
-    """Say what was expected instead of a value in a text column; "" if the value is right."""
+def expected_text(value: object) -> str:
+    """Return the expectation for a text cell, or "" for a valid value."""
     return "" if value is None or isinstance(value, str) else "text or null"
 
 
@@ -73,11 +73,11 @@ def find_faults(rows: list[dict[str, Any]], schema: Schema) -> list[Fault]:
     for index, row in enumerate(rows):
         cells = {name: row.get(name, ABSENT) for name in schema.features}
         wanted = {
-            n: number_wanted(cells[n], schema.minimums.get(n, -math.inf)) for n in schema.numeric
+            n: expected_number(cells[n], schema.minimums.get(n, -math.inf)) for n in schema.numeric
         }
-        wanted |= {name: text_wanted(cells[name]) for name in schema.categorical}
+        wanted |= {name: expected_text(cells[name]) for name in schema.categorical}
         faults += [
-            Fault(row=index, column=name, found=show(cells[name]), expected=expected)
+            Fault(row=index, column=name, found=format_value(cells[name]), expected=expected)
             for name, expected in wanted.items()
             if expected
         ]
@@ -87,13 +87,15 @@ def find_faults(rows: list[dict[str, Any]], schema: Schema) -> list[Fault]:
     return faults
 
 
-def one_number_each(row: dict[str, Any], schema: Schema) -> dict[str, NDArray[np.float64]] | None:
-    """Do what `number_arrays` does for a single row, where whole-table checks cost the most."""
+def single_number_arrays(
+    row: dict[str, Any], schema: Schema
+) -> dict[str, NDArray[np.float64]] | None:
+    """Return the arrays of `number_arrays` for a single row, without whole-table checks."""
     minimums = schema.minimums
     arrays = {}
     for name in schema.numeric:
         value = row.get(name, ABSENT)
-        if type(value) not in NUMBER_TYPES or number_wanted(value, minimums.get(name, -math.inf)):
+        if type(value) not in NUMBER_TYPES or expected_number(value, minimums.get(name, -math.inf)):
             return None
         arrays[name] = np.array([value], dtype=np.float64)
     return arrays
@@ -102,17 +104,17 @@ def one_number_each(row: dict[str, Any], schema: Schema) -> dict[str, NDArray[np
 def number_arrays(
     rows: list[dict[str, Any]], schema: Schema
 ) -> dict[str, NDArray[np.float64]] | None:
-    """Make an array of each numeric column, NaN for null; None if a value cannot be right."""
+    """Return an array per numeric column with NaN for null, or None for invalid values."""
     names = schema.numeric
     if len(rows) == 1:
-        return one_number_each(rows[0], schema)
+        return single_number_arrays(rows[0], schema)
     columns = [[row.get(name, ABSENT) for row in rows] for name in names]
     if not set(map(type, chain.from_iterable(columns))) <= NUMBER_TYPES:
         return None
     minimums = schema.minimums
     lowest = np.array([[minimums.get(name, -math.inf)] for name in names])
     try:
-        # One table for all columns: the checks then cost the same for one column or thirty.
+        # A single table, so that the checks cost the same for one column or thirty.
         table = np.array(columns, dtype=np.float64).reshape(len(names), len(rows))
     except OverflowError:
         return None
@@ -121,7 +123,7 @@ def number_arrays(
 
 
 def text_array(values: list[Any]) -> NDArray[np.object_] | None:
-    """Make an array of a text column, "" for null; None if a value cannot be right."""
+    """Return the array of a text column with "" for null, or None for invalid values."""
     if not set(map(type, values)) <= TEXT_TYPES:
         return None
     texts = [MISSING_CATEGORY if value is None else value.strip() for value in values]
@@ -129,19 +131,19 @@ def text_array(values: list[Any]) -> NDArray[np.object_] | None:
 
 
 def read_columns(rows: list[dict[str, Any]], schema: Schema) -> dict[str, NDArray[Any]]:
-    """Turn rows into one array per feature.
+    """Return an array per feature.
 
     Parameters
     ----------
     rows : list of dict
-        At least one; column name to value; further columns are ignored, null is a blank.
+        At least one row, column name to value. Further columns are ignored, null is missing.
     schema : Schema
         The columns of the model.
 
     Returns
     -------
     dict of str to numpy.ndarray of shape (n_rows,)
-        As `model.probabilities` wants them.
+        The input of `logistic_model.probabilities`.
 
     Raises
     ------

@@ -1,7 +1,4 @@
-"""How answers are spelled: JSON, and problem documents for whatever could not be answered.
-
-What the service answers, as types: the one home of every member that a client may rely on.
-"""
+"""Responses of the service: JSON bodies and problem documents."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,13 +15,17 @@ JSON = "application/json"
 PROBLEM = "application/problem+json"
 
 Headers = Sequence[tuple[str, str]]
-# Of a plain answer: one list, so that it can be recognised.
+# The headers of a plain response: a single list, recognised by identity.
 JSON_HEADERS: Headers = [("Content-Type", JSON)]
+
+# Limits of the report of unknown categories.
+MAX_UNKNOWN = 20
+MAX_KNOWN = 50
 
 
 @dataclass
 class Answer:
-    """What is sent back for one request; the rest is for metrics and the two logs."""
+    """A response, with annotations for the metrics and logs."""
 
     status: int
     body: bytes
@@ -36,14 +37,14 @@ class Answer:
 
 
 class RefusedError(Exception):
-    """A request that cannot be answered as it was meant; it ends in a problem document.
+    """A refused request, answered with a problem document.
 
     Parameters
     ----------
     status : int
         The HTTP status.
     detail : str
-        What was found, what was expected and what to do.
+        The value found, the value expected, and the action to take.
     headers : sequence of tuple of str
         Further headers, such as Retry-After.
     **members : object
@@ -64,7 +65,7 @@ def answer_json(content: object, **facts: Any) -> Answer:
 
 
 def answer_problem(status: int, detail: str, headers: Headers = (), **members: object) -> Answer:
-    """Answer with a problem document, as RFC 9457 has it."""
+    """Answer with a problem document (RFC 9457)."""
     content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     body = msgspec.json.encode(content | {"detail": detail} | members)
     return Answer(status, body, [*headers, ("Content-Type", PROBLEM)])
@@ -76,8 +77,8 @@ def answer_refusal(refusal: RefusedError) -> Answer:
 
 
 @dataclass
-class Wsgi:
-    """Collect what a WSGI application answers."""
+class WsgiResponse:
+    """A collector of a WSGI application's response."""
 
     status: int = 500
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -85,18 +86,13 @@ class Wsgi:
     def __call__(
         self, status: str, headers: list[tuple[str, str]], _error: object = None
     ) -> object:
-        """Take status and headers, as WSGI's start_response does."""
+        """Store status and headers, as WSGI's `start_response`."""
         self.status, self.headers = int(status[:3]), headers
         return None
 
 
-# How much is told about categories that are new to the model.
-MAX_UNKNOWN = 20
-MAX_KNOWN = 50
-
-
 class Fault(Struct, frozen=True):
-    """A cell of a request that cannot be right; rows count from 0."""
+    """A faulty cell of a request, with rows counted from 0."""
 
     row: Count
     column: str
@@ -105,7 +101,7 @@ class Fault(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """Why a request was not answered as it was meant (RFC 9457)."""
+    """The reason for a refused request or an error (RFC 9457)."""
 
     type: str
     title: str
@@ -115,10 +111,10 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class UnknownCategory(Struct, frozen=True):
-    """A category that no training row had, so that it adds nothing to the log-odds.
+    """A category missing from the training data, with no effect on the log-odds.
 
-    `row` is the first of the `n_rows` rows that have it, counted from 0; `known` lists up to 50
-    categories of the column in alphabetical order, "" for a blank.
+    `row` is the first of its `n_rows` rows, counted from 0. `known` lists up to 50 categories of
+    the column in alphabetical order, "" for a missing value.
     """
 
     row: Count
@@ -131,8 +127,8 @@ class UnknownCategory(Struct, frozen=True):
 class Predictions(Struct, frozen=True, kw_only=True):
     """Predictions in the order of the rows.
 
-    With explain=true, the contributions of a row, added in their order to the intercept, give its
-    log-odds. The first 20 new categories of the request are named, if there are any.
+    With explain=true, the intercept plus the contributions of a row, added in order, are its
+    log-odds. Up to 20 unknown categories of the request are listed.
     """
 
     predictions: list[Fraction]
@@ -164,7 +160,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 class DroppedRows(Struct, frozen=True, kw_only=True):
-    """The rows dropped from a dataset, and those of clients who left; None where unknown."""
+    """Rows dropped from a dataset, in total and for clients who left, None if unknown."""
 
     n_rows: Count
     n_positives: Count | None
@@ -175,7 +171,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
 
     missing_values: list[float | None]
     columns: list[str]
-    # Findings of an earlier version lack both.
+    # Measurements of an earlier version lack both.
     missing_fractions: dict[str, float] | UnsetType = UNSET
     dropped_rows: DroppedRows | UnsetType | None = UNSET
     execution_time: list[float | None]
@@ -185,7 +181,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """Whether the service can answer, and what a person should look at."""
+    """The state of the service and reasons for a degraded state."""
 
     live: bool
     ready: bool
@@ -213,7 +209,7 @@ class ReleaseEntry(Struct, frozen=True, kw_only=True):
 
 
 class Releases(Struct, frozen=True, kw_only=True):
-    """What served when, newest first."""
+    """Deployments and rollbacks, newest first."""
 
     releases: list[ReleaseEntry]
     next_offset: int | None
@@ -247,14 +243,14 @@ class Runs(Struct, frozen=True, kw_only=True):
 
 
 class SplitTable(Struct):
-    """A table as pandas writes it by `to_json(orient="split")`."""
+    """A table in the format of pandas' `to_json(orient="split")`."""
 
     columns: list[str]
     data: list[list[Any]]
 
 
 class PredictBody(Struct):
-    """The body of /predict: one of these members; further ones are allowed."""
+    """The body of /predict: exactly one table member, further members allowed."""
 
     data: list[dict[str, Any]] | UnsetType = UNSET
     dataframe_split: SplitTable | UnsetType = UNSET

@@ -1,7 +1,4 @@
-"""What each route of the service answers, and the table of the routes.
-
-Hands out what a run has drawn: the charts of the pages, and the last report.
-"""
+"""The table of the API's routes, and their views."""
 
 import re
 from pathlib import Path
@@ -26,7 +23,7 @@ from scripts.api.middleware import RELEASE, SERVING, Environ
 from scripts.api.openapi import Operation, Parameter, Tag, Takes, describe
 from scripts.api.predict import answer_prediction
 from scripts.api.prediction_log import UNLOGGED
-from scripts.api.record_queries import RecordsReader
+from scripts.api.records_reader import RecordsReader
 from scripts.api.responses import (
     JSON,
     Answer,
@@ -62,228 +59,6 @@ STATIC_KINDS = {
 TEXT = "text/plain"
 NOT_MEASURED = "Not measured yet: run python -m scripts.diagnostics."
 
-
-def serving() -> Serving:
-    """Give what this request is answered from, the same from its beginning to its end."""
-    now: Serving = request.environ[SERVING]
-    return now
-
-
-def past() -> RecordsReader:
-    """Give what asks the records."""
-    history: RecordsReader = current_app.extensions["history"]
-    return history
-
-
-def predict(environ: Environ, body: bytes) -> Answer:
-    """Predict who exits: {"data": [{column: value, ...}, ...]} in, predictions in its order out."""
-    return answer_prediction(
-        environ[SERVING],
-        environ.get("QUERY_STRING", ""),
-        environ.get("CONTENT_TYPE", ""),
-        environ.get("HTTP_CONTENT_ENCODING", ""),
-        body,
-    )
-
-
-def invocations(environ: Environ, body: bytes) -> Answer:
-    """Predict who exits, as MLflow's scoring server is asked: rows or columns in, as arrays."""
-    return predict(environ, body)
-
-
-def infer(environ: Environ, body: bytes) -> Answer:
-    """Predict who exits, as the open inference protocol asks: tensors in, tensors out."""
-    return answer_inference(environ[SERVING], environ["PATH_INFO"], environ, body)
-
-
-def server_metadata() -> Answer:
-    """Name the server and the extensions of the open inference protocol that it knows."""
-    extensions = ["binary_tensor_data"]
-    return answer_json(
-        ServerMetadata(name=SERVER_NAME, version=VERSION, extensions=extensions),
-        release=serving().release_name,
-    )
-
-
-def server_live() -> Answer:
-    """Say that the service runs, as the open inference protocol asks; needs no token."""
-    return answer_json(ServerLive(live=True), release=serving().release_name)
-
-
-def server_ready() -> Answer:
-    """Say whether the service can answer, as the open inference protocol asks; needs no token."""
-    return answer_json(ServerReady(ready=True), release=serving().release_or_refuse().name)
-
-
-def model_metadata(model: str) -> Answer:
-    """Describe the tensors that the model takes and gives."""
-    return inference_protocol.answer_metadata(serving(), model)
-
-
-def model_ready(model: str) -> Answer:
-    """Say whether the model can answer."""
-    inference_protocol.check_name(serving(), model)
-    release = serving().release_or_refuse()
-    return answer_json(ModelReady(name=model, ready=True), release=release.name)
-
-
-def ping() -> Answer:
-    """Say whether the service can answer, as clients of MLflow ask; needs no token."""
-    release = serving().release_or_refuse()
-    return Answer(200, b"\n", [("Content-Type", TEXT)], release.name)
-
-
-def version() -> Answer:
-    """Give the version of this API, as clients of MLflow ask."""
-    return Answer(200, VERSION.encode(), [("Content-Type", TEXT)], serving().release_name)
-
-
-def score() -> Answer:
-    """Give the F1 of the model in production on the test data."""
-    release = serving().release_or_refuse()
-    manifest = release.manifest
-    return answer_json(
-        Score(score=manifest.f1, release=release.name, model_stamp=manifest.model_stamp)
-    )
-
-
-def summarise() -> Answer:
-    """Give means, medians and standard deviations of the columns of the dataset in production."""
-    release = serving().release_or_refuse()
-    columns = release.model.dataset.summary
-    statistics = [
-        [column.mean for column in columns],
-        [column.median for column in columns],
-        [column.standard_deviation for column in columns],
-    ]
-    names = [column.column for column in columns]
-    return answer_json(Summary(summary=statistics, columns=names, release=release.name))
-
-
-def diagnose() -> Answer:
-    """Give missing values, execution times and outdated dependencies as last measured."""
-    serving().release_or_refuse()
-    path = serving().config.prod_deployment_path / artifacts.DIAGNOSTICS
-    live: ReleaseReloader = current_app.extensions["live"]
-    if live.fault():
-        # Reading would wait for the same disk, and a few such requests would keep all threads busy.
-        raise RefusedError(503, live.fault())
-    try:
-        content = path.read_bytes()
-        request.environ[RELEASE] = msgspec.json.decode(content, type=Diagnosis).release
-    except FileNotFoundError as error:
-        raise RefusedError(503, NOT_MEASURED) from error
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RefusedError(
-            503, "The measurements cannot be read: run python -m scripts.diagnostics again."
-        ) from error
-    return Answer(200, content, [("Content-Type", JSON)])
-
-
-def state_of_health() -> Health:
-    """Say whether the service can answer, and what a person should look at."""
-    now, history = serving(), past()
-    reasons = [*now.faults, *history.reasons()]
-    age_s, at = history.last.age_s(), history.last.last_success_at
-    return Health(
-        live=True,
-        ready=now.release is not None,
-        degraded=bool(reasons),
-        release=now.release_name,
-        input_folder=now.config.input_folder_path.name,
-        errors=reasons,
-        last_successful_run_at=None if at is None else at.isoformat(),
-        last_successful_run_age_s=None if age_s is None else round(age_s, 1),
-    )
-
-
-def health() -> Answer:
-    """Say whether the service can answer: 200 when ready, 503 when not; needs no token."""
-    state = state_of_health()
-    # Monitors look at the status; who reads the body finds the same members in both cases.
-    if state.ready:
-        return answer_json(state)
-    return answer_problem(503, " ".join(serving().faults), **msgspec.structs.asdict(state))
-
-
-def read_page() -> tuple[int, int]:
-    """Read ?limit= and ?offset= off the query string; anything else in it is refused."""
-    given = request.args.to_dict(flat=False)
-    page = {"limit": DEFAULT_LIMIT, "offset": 0}
-    for name, values in given.items():
-        is_number = len(values) == 1 and re.fullmatch(r"[0-9]{1,9}", values[0]) is not None
-        if name not in page or not is_number:
-            raise RefusedError(422, "Expected nothing behind the path but ?limit= and &offset=.")
-        page[name] = int(values[0])
-    if not 1 <= page["limit"] <= MAX_LIMIT:
-        raise RefusedError(422, f"The limit is {page['limit']}; expected 1 to {MAX_LIMIT}.")
-    return page["limit"], page["offset"]
-
-
-def runs() -> Answer:
-    """List the last runs of the full process, newest first."""
-    entries, next_offset = past().page(RunEntry, *read_page())
-    release = serving().release_name
-    return answer_json(Runs(runs=entries, next_offset=next_offset, release=release))
-
-
-def releases() -> Answer:
-    """List deployments and rollbacks, newest first."""
-    entries, next_offset = past().page(ReleaseEntry, *read_page())
-    release = serving().release_name
-    return answer_json(Releases(releases=entries, next_offset=next_offset, release=release))
-
-
-def report() -> Answer:
-    """Give the last report as a PDF."""
-    return read_report(serving().config.output_model_path)
-
-
-def metrics() -> Answer:
-    """Give the numbers for Prometheus."""
-    numbers: Metrics = current_app.extensions["metrics"]
-    return Answer(200, numbers.expose(), [("Content-Type", CONTENT_TYPE)])
-
-
-def describe_service() -> Answer:
-    """Describe the service in OpenAPI 3.1."""
-    now = serving()
-    used = None if now.release is None else now.release.model
-    schema = now.config.schema if used is None else used.schema
-    categories = {} if used is None else {term.column: term.known for term in used.categorical}
-    operations = [
-        Operation(
-            method=route.method,
-            path=route.path,
-            summary=route.summary,
-            answer=route.answer,
-            role=route.role,
-            refusals=route.refusals,
-            parameters=route.parameters,
-            takes=route.takes,
-            tag=route.tag,
-        )
-        for route in ROUTES
-    ]
-    needs_token: bool = current_app.extensions["needs_token"]
-    described = describe(operations, schema, categories, now.config.api, needs_token=needs_token)
-    return answer_json(described)
-
-
-def read_static(name: str) -> Answer:
-    """Give a script, style or page of this package; other names there are none."""
-    kind = STATIC_KINDS.get(name.rpartition(".")[2])
-    path = STATIC_FOLDER / name
-    if kind is None or path.parent != STATIC_FOLDER or not path.is_file():
-        raise RefusedError(404, "There is no such file.")
-    return Answer(200, path.read_bytes(), [("Content-Type", kind)])
-
-
-def docs() -> Answer:
-    """Show the description of the service as a page, on which it can be tried."""
-    return read_static("docs.html")
-
-
 PAGE = (
     Parameter(
         "limit",
@@ -318,9 +93,190 @@ MODEL = (
 REPORT = re.compile(r"report_(\d{8}T\d{12}Z)\.pdf")
 NO_REPORT = "There is no report yet: run python -m scripts.reporting --pdf."
 
+# The name has a hash of the content, so the file can be cached for ever.
+NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{8,64}\.svg")
+# An SVG file has inline styles, and needs nothing else when opened by itself.
+SVG_HEADERS = [
+    ("Content-Type", "image/svg+xml"),
+    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+    ("Cache-Control", "private, max-age=31536000, immutable"),
+]
+NO_CHART = "There is no such chart; it was drawn anew, or never."
+
+
+def serving() -> Serving:
+    """Return the config and release of the present request."""
+    now: Serving = request.environ[SERVING]
+    return now
+
+
+def records_reader() -> RecordsReader:
+    """Return the reader of the database of runs."""
+    records: RecordsReader = current_app.extensions["records"]
+    return records
+
+
+def predict(environ: Environ, body: bytes) -> Answer:
+    """Predict exits: {"data": [{column: value, ...}, ...]} in, predictions in this order out."""
+    return answer_prediction(
+        environ[SERVING],
+        environ.get("QUERY_STRING", ""),
+        environ.get("CONTENT_TYPE", ""),
+        environ.get("HTTP_CONTENT_ENCODING", ""),
+        body,
+    )
+
+
+def invocations(environ: Environ, body: bytes) -> Answer:
+    """Predict exits by MLflow's scoring protocol: rows or columns in, arrays out."""
+    return predict(environ, body)
+
+
+def infer(environ: Environ, body: bytes) -> Answer:
+    """Predict exits by the open inference protocol: tensors in, tensors out."""
+    return answer_inference(environ[SERVING], environ["PATH_INFO"], environ, body)
+
+
+def server_metadata() -> Answer:
+    """Return the server's name and the supported extensions of the open inference protocol."""
+    extensions = ["binary_tensor_data"]
+    return answer_json(
+        ServerMetadata(name=SERVER_NAME, version=VERSION, extensions=extensions),
+        release=serving().release_name,
+    )
+
+
+def server_live() -> Answer:
+    """Return the liveness by the open inference protocol, without a token."""
+    return answer_json(ServerLive(live=True), release=serving().release_name)
+
+
+def server_ready() -> Answer:
+    """Return the readiness by the open inference protocol, without a token."""
+    return answer_json(ServerReady(ready=True), release=serving().release_or_refuse().name)
+
+
+def model_metadata(model: str) -> Answer:
+    """Describe the input and output tensors of the model."""
+    return inference_protocol.answer_metadata(serving(), model)
+
+
+def model_ready(model: str) -> Answer:
+    """Return the readiness of the model."""
+    inference_protocol.check_name(serving(), model)
+    release = serving().release_or_refuse()
+    return answer_json(ModelReady(name=model, ready=True), release=release.name)
+
+
+def ping() -> Answer:
+    """Return the readiness for clients of MLflow, without a token."""
+    release = serving().release_or_refuse()
+    return Answer(200, b"\n", [("Content-Type", TEXT)], release.name)
+
+
+def version() -> Answer:
+    """Return the version of the API for clients of MLflow."""
+    return Answer(200, VERSION.encode(), [("Content-Type", TEXT)], serving().release_name)
+
+
+def score() -> Answer:
+    """Return the F1 of the model in production on the test data."""
+    release = serving().release_or_refuse()
+    manifest = release.manifest
+    return answer_json(
+        Score(score=manifest.f1, release=release.name, model_stamp=manifest.model_stamp)
+    )
+
+
+def summarise() -> Answer:
+    """Return means, medians and standard deviations of the columns of the dataset in production."""
+    release = serving().release_or_refuse()
+    columns = release.model.dataset.summary
+    statistics = [
+        [column.mean for column in columns],
+        [column.median for column in columns],
+        [column.standard_deviation for column in columns],
+    ]
+    names = [column.column for column in columns]
+    return answer_json(Summary(summary=statistics, columns=names, release=release.name))
+
+
+def diagnose() -> Answer:
+    """Return missing values, execution times and outdated dependencies as last measured."""
+    serving().release_or_refuse()
+    path = serving().config.prod_deployment_path / artifacts.DIAGNOSTICS
+    reloader: ReleaseReloader = current_app.extensions["reloader"]
+    if reloader.fault():
+        # Reading would wait for the same hanging disk, and a few requests would block all threads.
+        raise RefusedError(503, reloader.fault())
+    try:
+        content = path.read_bytes()
+        request.environ[RELEASE] = msgspec.json.decode(content, type=Diagnosis).release
+    except FileNotFoundError as error:
+        raise RefusedError(503, NOT_MEASURED) from error
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RefusedError(
+            503, "The measurements cannot be read: run python -m scripts.diagnostics again."
+        ) from error
+    return Answer(200, content, [("Content-Type", JSON)])
+
+
+def state_of_health() -> Health:
+    """Return the state of the service and the reasons for a degraded state."""
+    now, records = serving(), records_reader()
+    reasons = [*now.faults, *records.reasons()]
+    age_s, at = records.last.age_s(), records.last.last_success_at
+    return Health(
+        live=True,
+        ready=now.release is not None,
+        degraded=bool(reasons),
+        release=now.release_name,
+        input_folder=now.config.input_folder_path.name,
+        errors=reasons,
+        last_successful_run_at=None if at is None else at.isoformat(),
+        last_successful_run_age_s=None if age_s is None else round(age_s, 1),
+    )
+
+
+def health() -> Answer:
+    """Return the health of the service, with 200 when ready and 503 otherwise, without a token."""
+    state = state_of_health()
+    # Monitors read the status. The body has the same members in both cases.
+    if state.ready:
+        return answer_json(state)
+    return answer_problem(503, " ".join(serving().faults), **msgspec.structs.asdict(state))
+
+
+def read_page() -> tuple[int, int]:
+    """Read ?limit= and ?offset= off the query string, or refuse other parameters."""
+    given = request.args.to_dict(flat=False)
+    page = {"limit": DEFAULT_LIMIT, "offset": 0}
+    for name, values in given.items():
+        is_number = len(values) == 1 and re.fullmatch(r"[0-9]{1,9}", values[0]) is not None
+        if name not in page or not is_number:
+            raise RefusedError(422, "Expected nothing behind the path but ?limit= and &offset=.")
+        page[name] = int(values[0])
+    if not 1 <= page["limit"] <= MAX_LIMIT:
+        raise RefusedError(422, f"The limit is {page['limit']}; expected 1 to {MAX_LIMIT}.")
+    return page["limit"], page["offset"]
+
+
+def runs() -> Answer:
+    """List the last runs of the full process, newest first."""
+    entries, next_offset = records_reader().page(RunEntry, *read_page())
+    release = serving().release_name
+    return answer_json(Runs(runs=entries, next_offset=next_offset, release=release))
+
+
+def releases() -> Answer:
+    """List deployments and rollbacks, newest first."""
+    entries, next_offset = records_reader().page(ReleaseEntry, *read_page())
+    release = serving().release_name
+    return answer_json(Releases(releases=entries, next_offset=next_offset, release=release))
+
 
 def find_report(folder: Path) -> Path | None:
-    """Find the newest report; None before the first one, or if the folder cannot be read."""
+    """Return the path of the newest report, or None without a readable report."""
     try:
         names = [path.name for path in folder.iterdir()]
     except OSError:
@@ -330,7 +286,7 @@ def find_report(folder: Path) -> Path | None:
 
 
 def read_report(folder: Path) -> Answer:
-    """Give the newest report.
+    """Return the newest report.
 
     Raises
     ------
@@ -350,20 +306,103 @@ def read_report(folder: Path) -> Answer:
         raise RefusedError(404, NO_REPORT) from error
 
 
+def report() -> Answer:
+    """Return the last report as a PDF."""
+    return read_report(serving().config.output_model_path)
+
+
+def metrics() -> Answer:
+    """Return the metrics in the format of Prometheus."""
+    numbers: Metrics = current_app.extensions["metrics"]
+    return Answer(200, numbers.expose(), [("Content-Type", CONTENT_TYPE)])
+
+
+def read_static(name: str) -> Answer:
+    """Return a script, style sheet or page of the dashboard, by exact name."""
+    kind = STATIC_KINDS.get(name.rpartition(".")[2])
+    path = STATIC_FOLDER / name
+    if kind is None or path.parent != STATIC_FOLDER or not path.is_file():
+        raise RefusedError(404, "There is no such file.")
+    return Answer(200, path.read_bytes(), [("Content-Type", kind)])
+
+
+def docs() -> Answer:
+    """Show the interactive API documentation."""
+    return read_static("docs.html")
+
+
+def describe_service() -> Answer:
+    """Describe the service in OpenAPI 3.1."""
+    now = serving()
+    used = None if now.release is None else now.release.model
+    schema = now.config.schema if used is None else used.schema
+    categories = {} if used is None else {term.column: term.known for term in used.categorical}
+    operations = [
+        Operation(
+            method=route.method,
+            path=route.path,
+            summary=route.summary,
+            answer=route.answer,
+            role=route.role,
+            refusals=route.refusals,
+            parameters=route.parameters,
+            takes=route.takes,
+            tag=route.tag,
+        )
+        for route in ROUTES
+    ]
+    needs_token: bool = current_app.extensions["needs_token"]
+    described = describe(operations, schema, categories, now.config.api, needs_token=needs_token)
+    return answer_json(described)
+
+
+# Scripts and styles of the pages, open since they hold no data.
+STATIC = Route("GET", "/static/{name}", read_static, "text/css", None)
+
+
+def as_response(answer: Answer) -> Response:
+    """Return Flask's response of an answer."""
+    return Response(answer.body, answer.status, list(answer.headers))
+
+
+def read_chart(folder: Path, file: str) -> Answer:
+    """Return a listed chart.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of models.
+    file : str
+        The requested name.
+
+    Raises
+    ------
+    RefusedError
+        With status 404.
+    """
+    drawn = chart_files.read(folder)
+    if drawn is None or drawn.find(file) is None or not NAME.fullmatch(file):
+        raise RefusedError(404, NO_CHART)
+    try:
+        return Answer(200, (chart_files.folder_of(folder) / file).read_bytes(), SVG_HEADERS)
+    except OSError as error:
+        raise RefusedError(404, NO_CHART) from error
+
+
 ROUTES = (
     Route(
         "POST", "/predict", predict, Predictions, Role.READ, (415, 422, 503), (EXPLAIN, LOGGED),
-        Takes.ROWS, Tag.PREDICTIONS, Lane.EXPRESS,
+        Takes.ROWS, Tag.PREDICTIONS, Lane.FAST,
     ),
     Route(
         "POST", "/invocations", invocations, Predictions, Role.READ, (415, 422, 503),
-        (EXPLAIN, LOGGED), Takes.TABLES, Tag.MLFLOW, Lane.EXPRESS,
+        (EXPLAIN, LOGGED), Takes.TABLES, Tag.MLFLOW, Lane.FAST,
     ),
     Route("GET", "/ping", ping, TEXT, None, (503,), tag=Tag.MLFLOW, lane=Lane.LOOP),
     Route("GET", "/version", version, TEXT, Role.READ, tag=Tag.MLFLOW),
     Route(
         "POST", "/v2/models/{model}/infer", infer, InferenceResponse, Role.READ,
-        (404, 415, 422, 503), (*MODEL, LOGGED), Takes.TENSORS, Tag.INFERENCE, Lane.EXPRESS,
+        (404, 415, 422, 503), (*MODEL, LOGGED), Takes.TENSORS, Tag.INFERENCE, Lane.FAST,
     ),
     Route(
         "GET", "/v2/models/{model}", model_metadata, ModelMetadata, Role.READ, (404, 503), MODEL,
@@ -407,48 +446,6 @@ ROUTES = (
     Route("GET", "/health", health, Health, None, (503,), lane=Lane.LOOP),
     Route("GET", "/metrics", metrics, TEXT),
     Route("GET", "/openapi.json", describe_service, JSON),
-    # The page is the same for everyone; what it shows it asks for, with the token.
+    # The page is open and requests its content with the token.
     Route("GET", "/docs", docs, "text/html", None),
 )  # fmt: skip
-# Scripts and styles of the pages: the same for everyone, and without any data.
-STATIC = Route("GET", "/static/{name}", read_static, "text/css", None)
-
-
-def as_response(answer: Answer) -> Response:
-    """Turn an answer into Flask's."""
-    return Response(answer.body, answer.status, list(answer.headers))
-
-
-# A hash in the name says what is in the file, so that it may be kept for ever.
-NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{8,64}\.svg")
-# A picture has its style within, and may do nothing else when it is opened by itself.
-SVG_HEADERS = [
-    ("Content-Type", "image/svg+xml"),
-    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
-    ("Cache-Control", "private, max-age=31536000, immutable"),
-]
-NO_CHART = "There is no such chart; it was drawn anew, or never."
-
-
-def read_chart(folder: Path, file: str) -> Answer:
-    """Give a chart, if it is one of those that are listed.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder of models.
-    file : str
-        As asked for.
-
-    Raises
-    ------
-    RefusedError
-        With status 404.
-    """
-    drawn = chart_files.read(folder)
-    if drawn is None or drawn.find(file) is None or not NAME.fullmatch(file):
-        raise RefusedError(404, NO_CHART)
-    try:
-        return Answer(200, (chart_files.folder_of(folder) / file).read_bytes(), SVG_HEADERS)
-    except OSError as error:
-        raise RefusedError(404, NO_CHART) from error

@@ -1,4 +1,4 @@
-"""The table of routes: method and path, who may ask, and who answers."""
+"""The table of routes: method, path, view and required role."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,31 +10,31 @@ from scripts.api.openapi import Parameter, Tag, Takes
 from scripts.api.responses import Answer
 from scripts.api.tokens import Role
 
-# Methods that change nothing: a link, a picture, a look ahead.
+# Safe methods, which change nothing.
 READING = ("GET", "HEAD", "OPTIONS")
 METHODS = frozenset({*READING, "POST", "PUT", "PATCH", "DELETE", "TRACE"})
-# From the least to the most that a route can want.
-# The one name that is no last part of a path.
+# The only path parameter before further parts.
 MODEL_PART = "{model}"
+# Required roles, from the least to the most.
 RANKS = (None, Role.READ, Role.ADMIN)
 
 
 class Lane(StrEnum):
-    """Who answers a route."""
+    """The place of a route's computation: event loop, fast predictor or thread."""
 
-    # The front door itself: routing and request objects would cost as much as a prediction.
-    EXPRESS = "express"
-    # Flask, at once: the answer is only computed.
+    # In the middleware: Flask's routing and request objects would cost as much as a prediction.
+    FAST = "fast"
+    # In Flask, in the event loop: the response is only computed.
     LOOP = "loop"
-    # Flask, in a thread: the answer may read a file or ask the records.
+    # In Flask, in a thread: the response may read a file or the database.
     THREAD = "thread"
 
 
 @dataclass(frozen=True)
 class Route:
-    """One route: its view, who may ask, what comes back, its own refusals, and who answers.
+    """A route: view, required role, response type, refusals and lane.
 
-    Its summary is the docstring of the view.
+    The summary is the first sentence of the view's docstring.
     """
 
     method: str
@@ -50,26 +50,26 @@ class Route:
 
     @property
     def rule(self) -> str:
-        """The path in Flask's form; a part in braces is a name, that of a model without slash."""
+        """Return the path in Flask's syntax, with a parameter for the part in braces."""
         return self.path.replace(MODEL_PART, "<model>").replace("{", "<name:").replace("}", ">")
 
     @property
     def prefix(self) -> str:
-        """The path up to its name; all of it without one."""
+        """Return the path before the parameter, or the full path without a parameter."""
         return self.path.partition("{")[0]
 
     @property
     def suffix(self) -> str:
-        """The path behind its name."""
+        """Return the path after the parameter."""
         return self.path.partition("}")[2]
 
     @property
     def has_name(self) -> bool:
-        """Whether a part of the path is a name."""
+        """Return whether the path has a parameter."""
         return self.prefix != self.path
 
     def matches(self, path: str) -> bool:
-        """Return whether a path is this one with some name; only a model's has no slash."""
+        """Return whether a path matches, with slashes allowed in any parameter but a model's."""
         if not (path.startswith(self.prefix) and path.endswith(self.suffix)):
             return False
         name = path[len(self.prefix) : len(path) - len(self.suffix)]
@@ -77,17 +77,17 @@ class Route:
 
     @property
     def summary(self) -> str:
-        """What the route is for, in a sentence."""
+        """Return the first sentence of the view's docstring."""
         return (self.view.__doc__ or "").strip().split("\n")[0]
 
 
 class RouteTable:
-    """Find the route of a request, by the letter: no case, slash or spelling is forgiven.
+    """The routes, found by exact method and path: no case, slash or escape is normalized.
 
     Parameters
     ----------
     routes : iterable of Route
-        At most one part of a path is a name.
+        The routes, each with at most one path parameter.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
@@ -96,29 +96,29 @@ class RouteTable:
         self._named = [route for route in self.routes if route.has_name]
 
     def _find(self, method: str, path: str) -> Route | None:
-        """Return the route of a method and a path, if one is listed."""
-        found = self._exact.get((method, path))
-        if found is not None:
-            return found
+        """Return the route of a method and a path, or None."""
+        exact = self._exact.get((method, path))
+        if exact is not None:
+            return exact
         for route in self._named:
             if route.method == method and route.matches(path):
                 return route
         return None
 
     def list_methods(self, path: str) -> list[str]:
-        """List the methods that the routes of a path have, those of HTTP itself included."""
+        """List the allowed methods of a path, with HEAD and OPTIONS."""
         listed = [method for method in sorted(METHODS) if self._find(method, path) is not None]
         added = ["HEAD", "OPTIONS"] if "GET" in listed else ["OPTIONS"]
         return listed + added if listed else []
 
     def find(self, method: str, path: str) -> Route | None:
-        """Find the route that a request asks for.
+        """Return the route of a request, or None.
 
         Parameters
         ----------
         method, path : str
-            As sent. HEAD asks for the route of GET, and OPTIONS for the route of the path that
-            wants the least.
+            As sent. HEAD finds the route of GET, and OPTIONS the route of the path with the
+            least required role.
 
         Returns
         -------
@@ -129,7 +129,7 @@ class RouteTable:
         if exact is not None:
             return exact
         if method == "OPTIONS":
-            found = [self._find(other, path) for other in sorted(METHODS)]
-            listed = [route for route in found if route is not None]
+            routes = [self._find(other, path) for other in sorted(METHODS)]
+            listed = [route for route in routes if route is not None]
             return min(listed, key=lambda route: RANKS.index(route.role), default=None)
         return self._find("GET" if method == "HEAD" else method, path)

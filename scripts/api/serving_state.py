@@ -1,4 +1,4 @@
-"""What the service answers from: config and release in use, renewed when they change."""
+"""The configuration and release in use, reloaded after each change on disk."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.api.fast_predict import FastPredictor, make_express
+from scripts.api.fast_predict import FastPredictor, make_fast_predictor
 from scripts.api.responses import RefusedError
 from scripts.core import artifacts
 from scripts.core.config import Config
@@ -25,19 +25,21 @@ from scripts.production.release import Release, load_current
 
 RETRY_S = 10.0
 NO_RELEASE = "There is no release yet; run python -m scripts.fullprocess."
-# How long requests wait for a new release or configuration before they go on with the last one.
+# The longest wait of a request for a new release or configuration.
 RENEWAL_S = 1.0
-# A look is not repeated for a request that comes so soon after it began or, if more than a few came
-# meanwhile, a little later. Under load nobody waits for a look unless the last one is older still.
+# A check is not repeated within FRESH_S, or within BUSY_S after more than FEW requests. Under load
+# no request waits for a check unless the last one is older than OLD_S.
 FRESH_S, BUSY_S, OLD_S = 0.002, 0.01, 0.05
 FEW = 4
+
+Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class WatchedState:
-    """The state of config.json and of the link `current` at one look."""
+    """The state of config.json and of the link `current` at the last check."""
 
     config_state: tuple[int, int, int] | None
     prod_folder: Path | None
@@ -46,7 +48,7 @@ class WatchedState:
 
 @dataclass(frozen=True)
 class Serving:
-    """What one request is answered from; it never changes, so no answer mixes two releases."""
+    """The immutable config and release of a request."""
 
     root: Path
     config: Config
@@ -55,34 +57,34 @@ class Serving:
     config_fault: str = ""
     release_fault: str = ""
     retry_at_s: float = math.inf
-    express: FastPredictor | None = None
+    fast_predictor: FastPredictor | None = None
 
     @property
     def release_name(self) -> str | None:
-        """The name of the release; None before the first one."""
+        """Return the name of the release, or None before the first deployment."""
         return None if self.release is None else self.release.name
 
     def release_or_refuse(self) -> Release:
-        """Give the release; without one, refuse the request, saying why there is none."""
+        """Return the release, or refuse the request with the reason."""
         if self.release is None:
             raise RefusedError(503, " ".join(self.faults), [("Retry-After", str(int(RETRY_S)))])
         return self.release
 
     @property
     def faults(self) -> list[str]:
-        """Why the newest config or release is not in use, without the folders of this machine."""
+        """Return the faults of the newest config and release, without local folders."""
         found = [fault for fault in (self.config_fault, self.release_fault) if fault]
         return [self.without_folders(fault) for fault in found]
 
     def without_folders(self, text: str) -> str:
-        """Take the folders of this machine out of a text that is handed out."""
+        """Remove local folders from a text for clients."""
         for folder in (self.root, self.config.prod_deployment_path.parent):
             text = text.replace(f"{folder}{os.sep}", "")
         return text
 
 
 def state_of(path: Path) -> tuple[int, int, int] | None:
-    """Size, time of change and inode of a file, following links; None if it cannot be seen."""
+    """Return size, modification time and inode of a file, or None if it cannot be read."""
     try:
         status = os.stat(path)  # noqa: PTH116 - once per request, and pathlib costs as much again
     except OSError:
@@ -91,7 +93,7 @@ def state_of(path: Path) -> tuple[int, int, int] | None:
 
 
 def target_of(prod_folder: Path) -> str | None:
-    """Read where `current` points; "" if that cannot be read, which loading then explains."""
+    """Return the target of the link `current`, or "" for a broken link."""
     try:
         return artifacts.current_target(prod_folder)
     except (PipelineError, OSError, ValueError):
@@ -99,17 +101,17 @@ def target_of(prod_folder: Path) -> str | None:
 
 
 def describe_refusal(error: Exception) -> str:
-    """Return why a configuration or release is refused; of an unexpected error only its kind."""
+    """Return the reason for a refused config or release, only the kind of unexpected errors."""
     expected = isinstance(error, PipelineError | OSError | ValueError)
     return str(error) if expected else f"It could not be read: {type(error).__name__}."
 
 
 def renew_config(config_path: Path, last: Serving) -> tuple[Config, str]:
-    """Read an edited config.json aside; give the last good one and the fault if it is broken."""
+    """Read an edited config.json, or return the last good config with the fault."""
     try:
         config = read_config(config_path)
     except Exception as error:
-        # Whatever reading it raises, no memory or too deep a nesting, the service goes on.
+        # Whatever is raised (no memory, too deep a nesting), the service goes on.
         fault = describe_refusal(error)
         if fault != last.config_fault:
             log.error("%s The last good configuration stays in use.", fault)
@@ -119,7 +121,7 @@ def renew_config(config_path: Path, last: Serving) -> tuple[Config, str]:
 
 
 def warm_up(release: Release) -> None:
-    """Predict one client of blanks: what cannot answer is refused, and the first request is fast.
+    """Predict a client with missing values only, to test and warm up a release.
 
     Raises
     ------
@@ -131,11 +133,14 @@ def warm_up(release: Release) -> None:
     blanks |= {name: np.array([cells.MISSING_CATEGORY], object) for name in schema.categorical}
     probability = float(logistic_model.probabilities(release.model, blanks)[0])
     if not 0 <= probability <= 1:
-        raise ReleaseError(f"{release.path} cannot predict: a client of blanks has {probability}.")
+        raise ReleaseError(
+            f"{release.path} cannot predict: a client with missing values only has the probability"
+            f" {probability}."
+        )
 
 
 def renew_release(prod_folder: Path, last: Serving) -> tuple[Release | None, str]:
-    """Load the release in production aside; give the last good one and the fault if it is bad."""
+    """Load the release in production, or return the last good release with the fault."""
     try:
         loaded, fault = load_current(prod_folder), NO_RELEASE
         if loaded is not None:
@@ -154,18 +159,24 @@ def renew_release(prod_folder: Path, last: Serving) -> tuple[Release | None, str
     return last.release, fault
 
 
-def renew_express(config: Config, release: Release | None, last: Serving) -> FastPredictor | None:
-    """Make the quick way to the release; identifiers are read only where predictions are logged."""
+def renew_fast_predictor(
+    config: Config, release: Release | None, last: Serving
+) -> FastPredictor | None:
+    """Make the fast predictor of a release, with identifiers only for logged predictions."""
     if release is None:
         return None
     with_ids = config.api.log_predictions is not None
-    if last.express is not None and last.release is release and last.express.with_ids == with_ids:
-        return last.express
-    return make_express(release.model, with_ids=with_ids)
+    if (
+        last.fast_predictor is not None
+        and last.release is release
+        and last.fast_predictor.with_ids == with_ids
+    ):
+        return last.fast_predictor
+    return make_fast_predictor(release.model, with_ids=with_ids)
 
 
 def renew(config_path: Path, last: Serving) -> Serving:
-    """Look again at config and release, and read anew what changed or was bad before."""
+    """Reload the config and release after a change or a fault."""
     state, config, config_fault = state_of(config_path), last.config, last.config_fault
     if state != last.seen.config_state or config_fault:
         config, config_fault = renew_config(config_path, last)
@@ -175,21 +186,25 @@ def renew(config_path: Path, last: Serving) -> Serving:
     before = (last.seen.prod_folder, last.seen.target)
     if (seen.prod_folder, seen.target) != before or release_fault:
         release, release_fault = renew_release(folder, last)
-    # A fault may pass by itself (too many open files, say), so it is looked at again now and then.
+    # A fault such as too many open files may pass, so loading is tried again now and then.
     retry_at_s = time.monotonic() + RETRY_S if config_fault or release_fault else math.inf
     try:
-        express = renew_express(config, release, last)
+        fast_predictor = renew_fast_predictor(config, release, last)
     except Exception as error:
-        # As for a release that cannot be read: both of the last go on together.
-        release, express, release_fault = last.release, last.express, describe_refusal(error)
+        # As for an unreadable release: the last release and its predictor go on together.
+        release, fast_predictor, release_fault = (
+            last.release,
+            last.fast_predictor,
+            describe_refusal(error),
+        )
         retry_at_s = time.monotonic() + RETRY_S
     return Serving(
-        last.root, config, release, seen, config_fault, release_fault, retry_at_s, express
+        last.root, config, release, seen, config_fault, release_fault, retry_at_s, fast_predictor
     )
 
 
 class ReleaseReloader:
-    """The config and release in use, renewed when a request finds that they changed.
+    """The config and release in use, reloaded when a request finds a change.
 
     Parameters
     ----------
@@ -207,21 +222,21 @@ class ReleaseReloader:
         self._config_path = config_path
         self._renewing = threading.Lock()
         self._on_refused = on_refused
-        self._looking_since_s = math.inf
+        self._checking_since_s = math.inf
         self._serving = renew(config_path, start)
 
     def last(self) -> Serving:
-        """Give what served last, without looking whether it changed."""
+        """Return the config and release last loaded, without a check for changes."""
         return self._serving
 
     def fault(self) -> str:
-        """Return that a look at the config and the release hangs; "" if it does not."""
-        since_s = time.monotonic() - self._looking_since_s
+        """Return a message if the check for changes hangs, otherwise ""."""
+        since_s = time.monotonic() - self._checking_since_s
         if since_s < RENEWAL_S:
             return ""
         return (
-            f"Looking for a new release or config.json has hung for {since_s:.0f} seconds; does the"
-            " disk of prod_deployment_path answer? The last good ones serve on."
+            f"The check for a new release or config.json has hung for {since_s:.0f} seconds; does"
+            " the disk of prod_deployment_path answer? The last good release serves on."
         )
 
     def has_changed(self) -> bool:
@@ -234,7 +249,7 @@ class ReleaseReloader:
         )
 
     def now(self) -> Serving:
-        """Give what to answer from; one thread renews it, the others go on with the last good."""
+        """Return the config and release, reloaded after a change by one thread only."""
         if self.has_changed() and self._renewing.acquire(blocking=False):
             try:
                 before = self._serving
@@ -245,79 +260,76 @@ class ReleaseReloader:
                 self._renewing.release()
         return self._serving
 
-    def look(self) -> None:
-        """Renew what to answer from, whatever happens, and let `fault` see how long it takes."""
-        self._looking_since_s = time.monotonic()
+    def check(self) -> None:
+        """Check for changes, record the start time for `fault`, and never raise."""
+        self._checking_since_s = time.monotonic()
         try:
             self.now()
         except Exception as error:
-            # The thread that looks must outlive whatever it meets: the last good ones serve on.
-            log.error("Nothing new was looked for: %s.", describe_bug(error))
+            # The checking thread must survive any error, and the last good release goes on.
+            log.error("The check for a new release failed: %s.", describe_bug(error))
         finally:
-            self._looking_since_s = math.inf
+            self._checking_since_s = math.inf
 
 
-Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
-
-
-class Looker:
-    """Looks for what is new from a thread, for an event loop that no disk may hold up.
+class ChangeChecker:
+    """A background thread that checks for changes on behalf of an event loop.
 
     Parameters
     ----------
-    live : Live
-        What to answer from.
+    reloader : ReleaseReloader
+        The config and release to reload.
     """
 
-    def __init__(self, live: ReleaseReloader) -> None:
-        self._live = live
+    def __init__(self, reloader: ReleaseReloader) -> None:
+        self._reloader = reloader
         self._asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()
-        self._look: asyncio.Future[None] | None = None
-        # When the last look began, and when the last that ended had begun.
+        self._check: asyncio.Future[None] | None = None
+        # The start of the last check, and of the last finished check.
         self._began_at_s = self._seen_at_s = -math.inf
         self._n_since, self._is_busy = 0, False
-        # A daemon: a disk that hangs must not keep the service from ending either.
-        threading.Thread(target=self._run, name="looker", daemon=True).start()
+        # A daemon, so that a hanging disk does not keep the service from ending.
+        threading.Thread(target=self._run, name="changes", daemon=True).start()
 
     def _run(self) -> None:
         while True:
-            loop, look = self._asked.get()
-            self._live.look()
+            loop, check = self._asked.get()
+            self._reloader.check()
             try:
-                loop.call_soon_threadsafe(look.set_result, None)
+                loop.call_soon_threadsafe(check.set_result, None)
             except RuntimeError:
-                # The loop was closed meanwhile, and the service has ended.
+                # The loop is closed, since the service has ended.
                 return
 
     def _is_under_way(self) -> bool:
-        """Return whether a look is under way; note the one that ended."""
-        if self._look is None:
+        """Return whether a check is running, and note the last finished check."""
+        if self._check is None:
             return False
-        if self._look.done():
-            self._look, self._seen_at_s = None, self._began_at_s
+        if self._check.done():
+            self._check, self._seen_at_s = None, self._began_at_s
             return False
         return True
 
     async def serving(self) -> Serving:
-        """Return what to answer from, after waiting a while for what may be new.
+        """Return the config and release after a bounded wait for a check.
 
-        A request that comes alone waits for a look of its own, so that it sees what changed before
-        it. Of many requests none waits, unless nothing was seen for `OLD_S`.
+        A single request waits for its own check, and so sees every earlier change. Of many
+        requests none waits, unless the last check is older than `OLD_S`.
         """
         now_s = time.monotonic()
         if not self._is_under_way():
-            are_many = self._n_since >= FEW
-            if now_s < self._began_at_s + (BUSY_S if are_many else FRESH_S):
+            is_burst = self._n_since >= FEW
+            if now_s < self._began_at_s + (BUSY_S if is_burst else FRESH_S):
                 self._n_since += 1
-                return self._live.last()
+                return self._reloader.last()
             loop = asyncio.get_running_loop()
-            self._look, self._began_at_s = loop.create_future(), now_s
-            self._n_since, self._is_busy = 0, are_many
-            self._asked.put((loop, self._look))
+            self._check, self._began_at_s = loop.create_future(), now_s
+            self._n_since, self._is_busy = 0, is_burst
+            self._asked.put((loop, self._check))
         self._n_since += 1
-        # A disk that hangs, or a log that nobody reads, must not hold up predictions.
+        # A hanging disk or a blocked log must not hold up predictions.
         wait_s = self._began_at_s + RENEWAL_S - now_s
         is_old = not self._is_busy or now_s >= self._seen_at_s + OLD_S
-        if self._look is not None and is_old and wait_s > 0:
-            await asyncio.wait({self._look}, timeout=wait_s)
-        return self._live.last()
+        if self._check is not None and is_old and wait_s > 0:
+            await asyncio.wait({self._check}, timeout=wait_s)
+        return self._reloader.last()

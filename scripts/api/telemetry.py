@@ -1,7 +1,4 @@
-"""The numbers of /metrics, for Prometheus: requests, latency, predictions, and what serves.
-
-The access log: one JSON line per request, without a client's data, written off its way.
-"""
+"""Metrics for Prometheus and the access log."""
 
 import logging
 import math
@@ -34,20 +31,32 @@ LATENCY_BUCKETS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
 )  # fmt: skip
 
+FLUSH_S = 0.25
+# The pause after a failure.
+RETRY_S = 1.0
+MAX_WAITING = 20_000
+# Lines per write. Joining more would delay responses.
+BATCH = 256
+MAX_PARTS = 1_000
+
+LogEntry = tuple[float, str, str, int, float, int, str | None]
+
+log = logging.getLogger(__name__)
+
 
 def share_between_processes(folder: Path) -> None:
-    """Keep the counters of this process in files of a folder, where its siblings find them.
+    """Keep the counters of the process in a folder shared with sibling processes.
 
-    To be called before `Metrics` is made; the library reads the folder from the environment.
+    Call before making `Metrics`, since prometheus_client reads the folder from the environment.
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    # These three of the library are not annotated.
+    # prometheus_client does not annotate these three.
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
 class Gauge:
-    """A number that is read off the present state when it is asked for."""
+    """A metric computed at each scrape."""
 
     name: str
     text: str
@@ -56,13 +65,13 @@ class Gauge:
 
 
 class Gauges(Collector):
-    """Hand gauges to the library."""
+    """A collector of gauges for prometheus_client."""
 
     def __init__(self, gauges: Iterable[Gauge]) -> None:
         self._gauges = gauges
 
     def collect(self) -> Iterable[Metric]:
-        """Give each gauge."""
+        """Return the gauges in Prometheus' types."""
         for gauge in self._gauges:
             family = GaugeMetricFamily(gauge.name, gauge.text, labels=list(gauge.labels))
             family.add_metric(list(gauge.labels.values()), gauge.value)
@@ -70,12 +79,12 @@ class Gauges(Collector):
 
 
 class Metrics:
-    """Count what is answered.
+    """Counters of requests, predictions and failures.
 
     Parameters
     ----------
     read_gauges : callable
-        Gives the gauges of the present state.
+        Returns the gauges of the present state.
     """
 
     def __init__(self, read_gauges: Callable[[], Iterable[Gauge]]) -> None:
@@ -106,7 +115,7 @@ class Metrics:
         )
         self._thread_failures = Counter(
             "adras_thread_failures",
-            "Errors that nobody expected in the threads beside the requests, which went on.",
+            "Unexpected errors in background threads, which went on.",
             registry=self._registry,
         )
         self._logging = {
@@ -132,18 +141,18 @@ class Metrics:
             ["what"],
             registry=self._registry,
         )
-        # Looking up the child of a label costs more than counting.
+        # Finding the child of a label costs more than counting.
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def count_request(self, route: str, method: str, status: int, duration_s: float) -> None:
         """Count an answered request."""
         key = (route, method, status)
-        found = self._known.get(key)
-        if found is None:
+        counters = self._known.get(key)
+        if counters is None:
             counter = self._requests.labels(route, method, str(status))
-            found = self._known[key] = (counter, self._latency.labels(route))
-        found[0].inc()
-        found[1].observe(duration_s)
+            counters = self._known[key] = (counter, self._latency.labels(route))
+        counters[0].inc()
+        counters[1].observe(duration_s)
 
     def count_predictions(self, n_rows: int, n_positives: int) -> None:
         """Count predicted rows."""
@@ -151,23 +160,23 @@ class Metrics:
         self._positives.inc(n_positives)
 
     def count_reload_failure(self) -> None:
-        """Count a release or configuration that was refused."""
+        """Count a refused release or configuration."""
         self._reload_failures.inc()
 
     def count_thread_failure(self) -> None:
-        """Count an error that nobody expected in a thread beside the requests."""
+        """Count an unexpected error in a background thread."""
         self._thread_failures.inc()
 
     def count_logging(self, what: str, number: int) -> None:
-        """Count what the prediction log did: "logged", "dropped" or "failed"."""
+        """Count rows of the prediction log as "logged", "dropped" or "failed"."""
         self._logging[what].inc(number)
 
     def count_access_log(self, what: str, number: int) -> None:
-        """Count what went wrong with the access log: lines "dropped", or times it "failed"."""
+        """Count access log lines as "dropped", or write failures as "failed"."""
         self._access_log.labels(what).inc(number)
 
     def expose(self) -> bytes:
-        """Spell all numbers as Prometheus reads them, over all processes of the service."""
+        """Return the metrics of every process in Prometheus' text format."""
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         counted = self._registry
         if folder:
@@ -180,7 +189,7 @@ class Metrics:
 
     @staticmethod
     def _share(counted: CollectorRegistry) -> Gauge:
-        """Divide positives by rows."""
+        """Return the gauge of the share of positives."""
         n_rows = counted.get_sample_value("adras_predicted_rows_total") or 0.0
         n_positives = counted.get_sample_value("adras_predicted_positives_total") or 0.0
         return Gauge(
@@ -190,25 +199,12 @@ class Metrics:
         )
 
 
-FLUSH_S = 0.25
-# After a failure the stream is tried again this much later.
-RETRY_S = 1.0
-MAX_WAITING = 20_000
-# Lines per write: putting together more would hold up the answers of that moment.
-BATCH = 256
-MAX_PARTS = 1_000
-
-Entry = tuple[float, str, str, int, float, int, str | None]
-
-log = logging.getLogger(__name__)
-
-
 class LineWriter:
-    """Formats lines, each when its request ends, and quickly, since the next request waits.
+    """A formatter of access log lines, optimised for the request path.
 
-    A line is a JSON object with no address, no query and nothing of a body, nor a path that is no
-    route. A thread that formatted the lines of a moment together would hold the interpreter for
-    milliseconds, and the slowest answers would be those of that moment.
+    A line is a JSON object without address, query, body or unknown path. A line is formatted when
+    its request ends: formatting many lines in a thread would block the interpreter for
+    milliseconds and delay responses.
     """
 
     def __init__(self) -> None:
@@ -216,7 +212,7 @@ class LineWriter:
         self._prefix = ""
         self._parts: dict[tuple[str, str, int, int, str | None], tuple[str, str]] = {}
 
-    def format(self, entry: Entry) -> bytes:
+    def format(self, entry: LogEntry) -> bytes:
         """Format a line."""
         ended_s, method, route, status, duration_s, n_rows, release = entry
         second = int(ended_s)
@@ -231,7 +227,7 @@ class LineWriter:
         )
 
     def _format_parts(self, key: tuple[str, str, int, int, str | None]) -> tuple[str, str]:
-        """Format what stands before and after the duration, the same for most requests."""
+        """Return the line before and after the duration, the same for most requests."""
         method, route, status, n_rows, release = key
         before = msgspec.json.encode({"method": method, "route": route, "status": status})
         after = msgspec.json.encode({"n_rows": n_rows, "release": release})
@@ -242,15 +238,20 @@ class LineWriter:
         return parts
 
 
+def now_text() -> str:
+    """Format the present moment."""
+    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
+
+
 class AccessLog:
-    """Write lines in batches from a thread of its own; if nobody reads them, drop and count.
+    """A writer of access log lines with a bounded queue and a thread.
 
     Parameters
     ----------
     stream : binary file
-        What is written to.
+        The output.
     count : callable
-        Is told "failed" for each time that it could not be, and "dropped" with a number of lines.
+        Called with "failed" for each write failure, and with "dropped" and a number of lines.
     """
 
     def __init__(
@@ -260,7 +261,7 @@ class AccessLog:
         self._count = count
         self._lines = LineWriter()
         self._waiting: deque[bytes] = deque()
-        # What of a batch is not written yet: a line that was begun is ended first.
+        # The unwritten rest of a batch, so that a partly written line is finished first.
         self._rest = memoryview(b"")
         self._n_dropped = 0
         self._fault = ""
@@ -268,18 +269,18 @@ class AccessLog:
         self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
-    def add(self, entry: Entry) -> None:
-        """Take a line; a reader that does not keep up never holds a request back."""
+    def add(self, entry: LogEntry) -> None:
+        """Queue a line, or drop the line if the queue is full."""
         if len(self._waiting) < MAX_WAITING:
             self._waiting.append(self._lines.format(entry))
         else:
             self._n_dropped += 1
 
     def stop(self) -> None:
-        """Write what waits and end, at most a second later."""
+        """Write the queue and end, within a second."""
         self._ended.set()
         self._thread.join(1)
 
@@ -290,14 +291,14 @@ class AccessLog:
         self._flush()
 
     def _flush(self) -> bool:
-        """Write what waits; return whether the stream took it."""
+        """Write the queue, and return whether the stream accepted the lines."""
         try:
             while self._rest or self._waiting or self._n_dropped:
                 if not self._rest:
-                    self._rest = memoryview(self._take())
+                    self._rest = memoryview(self._dequeue())
                 self._write()
         except (OSError, ValueError) as error:
-            # A full disk, or a reader that is gone: one may have room later, the other come back.
+            # A full disk or a missing reader: either may recover.
             self._count("failed", 1)
             if str(error) != self._fault:
                 log.warning("The access log cannot be written: %s. Its lines wait.", error)
@@ -308,8 +309,8 @@ class AccessLog:
             log.info("The access log can be written again.")
         return True
 
-    def _take(self) -> bytes:
-        """Take the next lines, and the number of those that had no room."""
+    def _dequeue(self) -> bytes:
+        """Return the next lines and the number of dropped lines."""
         lines = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         if self._n_dropped and not self._waiting:
             n_dropped, self._n_dropped = self._n_dropped, 0
@@ -318,14 +319,9 @@ class AccessLog:
         return b"".join(lines)
 
     def _write(self) -> None:
-        """Write as much as the stream takes."""
+        """Write as many bytes as the stream accepts."""
         n_written = self._stream.write(self._rest)
         self._stream.flush()
         if not n_written:
             raise OSError("nobody reads it")
         self._rest = self._rest[n_written:]
-
-
-def now_text() -> str:
-    """Format the present moment."""
-    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""Tensors of the open inference protocol, read into the columns of a model."""
+"""Tensors of the open inference protocol, decoded into the columns of a model."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from scripts.api import columnar
 from scripts.api.columnar import UNREADABLE, RequestRows
 from scripts.api.mlflow_protocol import check_columns, format_names
-from scripts.api.request_rows import MAX_FAULTY_ROWS, FaultyRowsError, find_faults, shorten, show
+from scripts.api.request_rows import (
+    MAX_FAULTY_ROWS,
+    FaultyRowsError,
+    find_faults,
+    format_value,
+    shorten,
+)
 from scripts.api.responses import Fault, RefusedError
 from scripts.clients.response_types import Count
 from scripts.core.config import Schema
@@ -38,7 +44,7 @@ Decode = Callable[[Any], Any]
 
 
 def make_decoders(cell: Any) -> tuple[Decode, Decode]:
-    """Make the decoders of a list of cells, and of a list of such lists."""
+    """Make decoders of a flat and of a nested list of cells."""
     flat, nested = list[cell], list[list[cell]]
     return msgspec.json.Decoder(flat).decode, msgspec.json.Decoder(nested).decode
 
@@ -52,7 +58,7 @@ DECODE_ANY = make_decoders(Any)
 
 
 class TensorParameters(Struct):
-    """What is said of a tensor of a request; further members are ignored."""
+    """Options of an input tensor, with unknown members ignored."""
 
     binary_data_size: Count | None = None
 
@@ -63,24 +69,24 @@ class Tensor(Struct):
     name: str
     shape: Annotated[list[Count], Meta(min_length=1, max_length=2)]
     datatype: Datatype
-    # The library takes no union with Raw; nothing is sent as no bytes.
+    # msgspec supports no union with Raw, so missing data is empty bytes.
     data: Raw = msgspec.field(default_factory=Raw)
     parameters: TensorParameters = msgspec.field(default_factory=TensorParameters)
     binary: bytes = b""
 
     @property
     def n_values(self) -> int:
-        """How many values the shape wants."""
+        """Return the number of values of the shape."""
         return self.shape[0] * (self.shape[1] if len(self.shape) == 2 else 1)
 
     @property
     def is_binary(self) -> bool:
-        """Whether the values stand after the JSON."""
+        """Return whether the values follow the JSON as bytes."""
         return self.parameters.binary_data_size is not None
 
 
 def attach_binary(tensors: list[Tensor], content: bytes) -> None:
-    """Hand each binary tensor its part of the bytes after the JSON.
+    """Attach to each binary tensor its bytes after the JSON.
 
     Raises
     ------
@@ -108,7 +114,7 @@ def attach_binary(tensors: list[Tensor], content: bytes) -> None:
 
 
 def split_texts(content: bytes) -> list[str]:
-    """Split the bytes of a binary tensor into texts, each after its length in four bytes.
+    """Split the bytes of a text tensor, each text after a length in four bytes.
 
     Raises
     ------
@@ -142,18 +148,18 @@ def read_binary(tensor: Tensor) -> list[Any] | NDArray[Any]:
         raise RefusedError(422, detail) from error
 
 
-def check_length(tensor: Tensor, n_found: int) -> None:
-    """Refuse a tensor that has not as many values as its shape wants."""
-    if n_found != tensor.n_values:
+def check_length(tensor: Tensor, n_values: int) -> None:
+    """Refuse a tensor whose number of values contradicts the shape."""
+    if n_values != tensor.n_values:
         raise RefusedError(
             422,
-            f"The tensor {shorten(tensor.name)} has {n_found} values; its shape"
+            f"The tensor {shorten(tensor.name)} has {n_values} values; its shape"
             f" {tensor.shape} wants {tensor.n_values}.",
         )
 
 
 def decode_values(tensor: Tensor, decoders: tuple[Decode, Decode]) -> list[Any]:
-    """Decode the values of a JSON tensor, row by row where they are nested."""
+    """Decode the values of a JSON tensor, row by row for nested lists."""
     flat, nested = decoders
     if not NESTED.match(tensor.data):
         return flat(tensor.data)  # type: ignore[no-any-return]
@@ -168,11 +174,11 @@ def decode_values(tensor: Tensor, decoders: tuple[Decode, Decode]) -> list[Any]:
 
 
 def read_numbers(tensor: Tensor) -> NDArray[np.float64] | None:
-    """Read the values of a numeric tensor, NaN for null; None if they must be explained."""
+    """Return the values of a numeric tensor with NaN for null, or None for invalid values."""
     if tensor.is_binary:
         numbers = np.asarray(read_binary(tensor), np.float64)
         check_length(tensor, len(numbers))
-        # Bytes have no null: what is not finite is a mistake, as it is in JSON.
+        # Bytes have no null, so NaN and infinity are faults, as in JSON.
         return numbers if np.isfinite(numbers).all() else None
     try:
         values = decode_values(tensor, DECODERS[tensor.datatype])
@@ -188,7 +194,7 @@ def read_numbers(tensor: Tensor) -> NDArray[np.float64] | None:
 
 
 def read_texts(tensor: Tensor) -> NDArray[np.object_] | None:
-    """Read the values of a tensor of texts, "" for null; None if they must be explained."""
+    """Return the values of a text tensor with "" for null, or None for invalid values."""
     try:
         if tensor.is_binary:
             values = list(read_binary(tensor))
@@ -201,17 +207,17 @@ def read_texts(tensor: Tensor) -> NDArray[np.object_] | None:
 
 
 def format_number(value: object) -> object:
-    """Replace what no JSON has by its name."""
+    """Replace NaN and infinity by their names, since JSON has no such numbers."""
     if isinstance(value, float) and not abs(value) < np.inf:
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     return value
 
 
 def read_any(tensor: Tensor) -> list[Any]:
-    """Read the values of a tensor whatever they are, to explain or to keep them."""
+    """Return the values of a tensor of any type, for error messages or identifiers."""
     if tensor.is_binary:
-        found = read_binary(tensor)
-        values = found if isinstance(found, list) else found.tolist()
+        decoded = read_binary(tensor)
+        values = decoded if isinstance(decoded, list) else decoded.tolist()
         values = list(map(format_number, values))
     else:
         try:
@@ -227,7 +233,7 @@ def read_any(tensor: Tensor) -> list[Any]:
 
 
 def check_datatype(tensor: Tensor, schema: Schema, names: Sequence[str]) -> None:
-    """Refuse texts for columns of numbers, and the other way round."""
+    """Refuse texts for numeric columns, and numbers for text columns."""
     has_numbers = any(name in schema.numeric for name in names)
     if has_numbers and any(name in schema.categorical for name in names):
         raise RefusedError(
@@ -242,8 +248,8 @@ def check_datatype(tensor: Tensor, schema: Schema, names: Sequence[str]) -> None
         )
 
 
-def is_of(value: object, datatype: str) -> bool:
-    """Say whether a number can be a value of a datatype."""
+def fits_datatype(value: object, datatype: str) -> bool:
+    """Return whether a number is valid for a datatype."""
     if value is None or datatype not in WHOLE:
         return True
     limits = np.iinfo(WHOLE[datatype])
@@ -253,7 +259,7 @@ def is_of(value: object, datatype: str) -> bool:
 def find_wrong_values(
     columns: dict[str, list[Any]], datatypes: Mapping[str, str], schema: Schema
 ) -> list[Fault]:
-    """List what is wrong with the first faulty rows: for the model, else for the datatype."""
+    """Describe the faults of the first faulty rows, by model and then by datatype."""
     names = schema.features
     cells = zip(*(columns[name] for name in names), strict=True)
     rows = [dict(zip(names, row, strict=True)) for row in cells]
@@ -261,28 +267,30 @@ def find_wrong_values(
     if faults:
         return faults
     wrong = [
-        Fault(row=k, column=name, found=show(value), expected=f"a value of {datatypes[name]}")
+        Fault(
+            row=k, column=name, found=format_value(value), expected=f"a value of {datatypes[name]}"
+        )
         for name in names
         for k, value in enumerate(columns[name])
-        if not is_of(value, datatypes[name])
+        if not fits_datatype(value, datatypes[name])
     ]
     return sorted(wrong, key=lambda fault: fault.row)[:MAX_FAULTY_ROWS]
 
 
-def are_possible(table: NDArray[np.float64], schema: Schema) -> bool:
-    """Say whether all numbers, one row of the table per numeric column, are within the limits."""
+def are_within_limits(table: NDArray[np.float64], schema: Schema) -> bool:
+    """Return whether the numbers, one row per numeric column, are within the limits."""
     lowest = np.array([[columnar.lowest_number(schema, name)] for name in schema.numeric])
     return not ((table < lowest) | (table > LARGEST_NUMBER)).any()
 
 
 def is_matrix(tensors: list[Tensor], schema: Schema) -> bool:
-    """Say whether one tensor holds all columns, in the order of the model's."""
+    """Return whether a tensor holds the model's columns in order."""
     only = tensors[0]
     return len(tensors) == 1 and len(only.shape) == 2 and only.name not in schema.features
 
 
 def read_matrix(tensor: Tensor, schema: Schema) -> RequestRows:
-    """Read one tensor of all columns, in the order of the model's.
+    """Read a matrix of the model's columns in order.
 
     Raises
     ------
@@ -300,7 +308,7 @@ def read_matrix(tensor: Tensor, schema: Schema) -> RequestRows:
     if not schema.categorical:
         numbers = read_numbers(tensor)
         table = None if numbers is None else np.ascontiguousarray(numbers.reshape(tensor.shape).T)
-        if table is not None and are_possible(table, schema):
+        if table is not None and are_within_limits(table, schema):
             return RequestRows(dict(zip(names, table, strict=True)))
     else:
         texts = read_texts(tensor)
@@ -313,7 +321,7 @@ def read_matrix(tensor: Tensor, schema: Schema) -> RequestRows:
 
 
 def read_columns(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) -> RequestRows:
-    """Read one tensor per column; further ones are ignored.
+    """Read a tensor per column, and ignore further tensors.
 
     Raises
     ------
@@ -339,7 +347,7 @@ def read_columns(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) ->
     }
     table = np.array([right[name] for name in schema.numeric if name in right], np.float64)
     is_right = len(right) == len(schema.features)
-    if not is_right or (schema.numeric and not are_possible(table, schema)):
+    if not is_right or (schema.numeric and not are_within_limits(table, schema)):
         columns = {name: read_any(named[name]) for name in schema.features}
         datatypes = {name: str(named[name].datatype) for name in schema.features}
         raise FaultyRowsError(find_wrong_values(columns, datatypes, schema))
@@ -351,7 +359,7 @@ def read_columns(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) ->
 
 
 def read_tensors(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) -> RequestRows:
-    """Read the tensors of a request: one of all columns, or one per column.
+    """Read the tensors of a request: a matrix, or a tensor per column.
 
     Parameters
     ----------
@@ -360,17 +368,17 @@ def read_tensors(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) ->
     schema : Schema
         The columns of the model.
     ids : tuple of str
-        The identifiers that are kept.
+        The identifiers to keep.
 
     Returns
     -------
     RequestRows
-        In the order sent.
+        The rows in the order sent.
 
     Raises
     ------
     RefusedError
-        With status 422, if a tensor is absent, or a value or a length cannot be right.
+        With status 422, for a missing tensor, or an invalid value or length.
     """
     if is_matrix(tensors, schema):
         return read_matrix(tensors[0], schema)

@@ -1,4 +1,4 @@
-"""The secrets that open the service: from the environment, or from a file only its owner reads."""
+"""Tokens of the API, read from the environment or a private file."""
 
 import os
 import re
@@ -10,37 +10,36 @@ from pathlib import Path
 from scripts.core.config import ApiSettings
 from scripts.core.errors import ConfigError
 
+TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+# The length protects against guessing, since attempts are limited per token and address only.
+MIN_LENGTH = 16
+
 
 class Role(StrEnum):
-    """What the holder of a token may do."""
+    """The permission of a token."""
 
     READ = "read"
     ADMIN = "admin"
 
 
-# Where the token of each role comes from; what an administrator may do includes reading.
+# The environment variable of each role's token. The role admin includes the role read.
 VARIABLES = {Role.READ: "ADRAS_API_TOKEN", Role.ADMIN: "ADRAS_API_ADMIN_TOKEN"}
-
-
-TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
-# Whoever guesses is not slowed down, so that nobody can shut others out; the length stops him.
-MIN_LENGTH = 16
 
 
 @dataclass(frozen=True, repr=False)
 class Tokens:
-    """The token of each role that has one; never shown in a log or a traceback."""
+    """The token of each role, hidden from logs and tracebacks."""
 
     by_role: dict[Role, bytes]
 
     @property
     def any_for_reading(self) -> bytes | None:
-        """The least token that is there, for the programs of this installation."""
+        """Return the weakest token, for the programs of the installation."""
         return self.by_role.get(Role.READ, self.by_role.get(Role.ADMIN))
 
 
 def check_owner_only(path: Path) -> None:
-    """Refuse a file of secrets that others than its owner, this user or root, can read."""
+    """Refuse a file of secrets readable by another account than the owner's."""
     try:
         status = path.stat()
     except OSError as error:
@@ -55,49 +54,8 @@ def check_owner_only(path: Path) -> None:
         )
 
 
-def read_token_file(path: Path) -> dict[Role, bytes]:
-    """Read the lines `read TOKEN` and `admin TOKEN` of a file.
-
-    Parameters
-    ----------
-    path : Path
-        Readable by its owner only; blank lines and lines that start with # are ignored.
-
-    Returns
-    -------
-    dict of Role to bytes
-        The tokens.
-
-    Raises
-    ------
-    ConfigError
-        If others can read the file, or a line is something else.
-    """
-    check_owner_only(path)
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise ConfigError(f"api.token_file {path} cannot be read: {error.strerror}.") from error
-    found: dict[Role, bytes] = {}
-    for number, line in enumerate(lines, start=1):
-        words = line.split()
-        if not words or words[0].startswith(b"#"):
-            continue
-        role = words[0].decode("ascii", "replace")
-        if len(words) != len(("role", "token")) or role not in list(Role) or Role(role) in found:
-            # The line is not shown: it may be a token without its role.
-            raise ConfigError(
-                f"api.token_file {path}, line {number}: expected `read TOKEN` or `admin TOKEN`,"
-                " each once."
-            )
-        found[Role(role)] = check_token(words[1], f"{path}, line {number},")
-    if not found:
-        raise ConfigError(f"api.token_file {path} holds no token; expected `read TOKEN`.")
-    return found
-
-
 def check_token(token: bytes, origin: str) -> bytes:
-    """Refuse a token that could not be sent, as RFC 6750 has it, or that could be guessed."""
+    """Refuse a token invalid in HTTP (RFC 6750) or too short to be safe."""
     if not TOKEN.fullmatch(token):
         raise ConfigError(
             f"The token in {origin} has a character that a header cannot carry; expected letters,"
@@ -113,22 +71,63 @@ def check_token(token: bytes, origin: str) -> bytes:
     return token
 
 
+def read_token_file(path: Path) -> dict[Role, bytes]:
+    """Read the lines `read TOKEN` and `admin TOKEN` of a file.
+
+    Parameters
+    ----------
+    path : Path
+        Readable by the owner only. Empty lines and lines beginning with # are ignored.
+
+    Returns
+    -------
+    dict of Role to bytes
+        The tokens by role.
+
+    Raises
+    ------
+    ConfigError
+        If other accounts can read the file, or a line has another format.
+    """
+    check_owner_only(path)
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise ConfigError(f"api.token_file {path} cannot be read: {error.strerror}.") from error
+    tokens: dict[Role, bytes] = {}
+    for number, line in enumerate(lines, start=1):
+        words = line.split()
+        if not words or words[0].startswith(b"#"):
+            continue
+        role = words[0].decode("ascii", "replace")
+        if len(words) != len(("role", "token")) or role not in list(Role) or Role(role) in tokens:
+            # The line is not shown: it may be a token without its role.
+            raise ConfigError(
+                f"api.token_file {path}, line {number}: expected `read TOKEN` or `admin TOKEN`,"
+                " each once."
+            )
+        tokens[Role(role)] = check_token(words[1], f"{path}, line {number},")
+    if not tokens:
+        raise ConfigError(f"api.token_file {path} holds no token; expected `read TOKEN`.")
+    return tokens
+
+
 def read_tokens(api: ApiSettings) -> Tokens:
-    """Read the tokens of the API; the environment wins over the file.
+    """Read the API tokens from the environment, else from the file.
 
     Raises
     ------
     ConfigError
         If the file cannot be used, or both roles have the same token.
     """
-    found = {} if api.token_file is None else read_token_file(api.token_file)
+    tokens = {} if api.token_file is None else read_token_file(api.token_file)
     for role, variable in VARIABLES.items():
         token = os.environ.get(variable)
         if token:
-            found[role] = check_token(token.encode("utf-8", "surrogateescape"), variable)
-    if len(set(found.values())) < len(found):
+            tokens[role] = check_token(token.encode("utf-8", "surrogateescape"), variable)
+    if len(set(tokens.values())) < len(tokens):
         raise ConfigError(
             "The tokens of the roles read and admin are the same; choose another one for one of"
             f" them ({', '.join(VARIABLES.values())}, or the lines of api.token_file)."
         )
-    return Tokens(found)
+    return Tokens(tokens)

@@ -19,6 +19,14 @@ MAX_COLUMNS, MIN_BAR_COLUMNS = 100, 80
 log = logging.getLogger(__name__)
 
 
+def import_tqdm() -> Any:
+    """Import tqdm with its logging helper, and return the package."""
+    # Only a terminal has a bar, and a run with nothing new must not pay for the import.
+    import tqdm.contrib.logging  # noqa: PLC0415
+
+    return tqdm
+
+
 def format_time_left(seconds: float) -> str:
     """Format the remaining time, without seconds above an hour."""
     if seconds < 60:
@@ -106,10 +114,7 @@ class Progress:
             "bar_format": line_format,
         }
         if self.bar is None:
-            # Imported here because most runs draw no bar.
-            from tqdm import tqdm  # noqa: PLC0415
-
-            self.bar = tqdm(
+            self.bar = import_tqdm().tqdm(
                 file=self.terminal,
                 leave=False,
                 ascii="-#",
@@ -132,10 +137,8 @@ def logging_above_bar(terminal: TextIO | None) -> contextlib.AbstractContextMana
     """Redirect log lines on a terminal to the space above the bar."""
     if terminal is None:
         return contextlib.nullcontext()
-    # Imported here because most runs draw no bar.
-    from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
-
-    redirected: contextlib.AbstractContextManager[None] = logging_redirect_tqdm()
+    redirected: contextlib.AbstractContextManager[None]
+    redirected = import_tqdm().contrib.logging.logging_redirect_tqdm()
     return redirected
 
 

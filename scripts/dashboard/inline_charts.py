@@ -1,11 +1,11 @@
-"""Draws small pictures as plain numbers: the line of a history, and bars on both sides of zero."""
+"""Coordinates of the small SVG charts in the pages: histories, bars and trends."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 WIDTH, HEIGHT = 600.0, 140.0
-# Room for the dots at the edges.
+# Space for the dots at the edges.
 MARGIN = 8.0
 HALF = 50.0
 
@@ -22,8 +22,8 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A history of probabilities; the limits are the heights at which the bands begin."""
+class HistoryLine:
+    """A history of probabilities, with the heights of the band limits."""
 
     dots: tuple[Dot, ...]
     limits: tuple[float, ...]
@@ -32,29 +32,29 @@ class Line:
 
     @property
     def points(self) -> str:
-        """The line as SVG spells it."""
+        """Return the points of an SVG polyline."""
         return " ".join(f"{dot.x:g},{dot.y:g}" for dot in self.dots)
 
 
 def height_of(probability: float) -> float:
-    """Say at which height a probability is drawn; 1 is at the top."""
+    """Return the vertical position of a probability, with 1 at the top."""
     return round(MARGIN + (1 - probability) * (HEIGHT - 2 * MARGIN), 2)
 
 
-def draw_line(scores: Sequence[tuple[str, float, str]], limits: Sequence[float]) -> Line:
-    """Draw a history.
+def draw_line(scores: Sequence[tuple[str, float, str]], limits: Sequence[float]) -> HistoryLine:
+    """Return the chart of a history of scores.
 
     Parameters
     ----------
     scores : sequence of tuple of str, float and str
-        Moment, probability and band, the oldest first.
+        Time, probability and band, oldest first.
     limits : sequence of float
-        The probabilities at which bands begin.
+        The lower limits of the bands.
 
     Returns
     -------
-    Line
-        From 0 at the bottom to 1 at the top; moments as far apart as they were.
+    HistoryLine
+        With 0 at the bottom, 1 at the top, and a linear time axis.
     """
     times = [datetime.fromisoformat(at).timestamp() for at, _, _ in scores]
     first, whole = (times[0], times[-1] - times[0]) if times else (0.0, 0.0)
@@ -69,12 +69,12 @@ def draw_line(scores: Sequence[tuple[str, float, str]], limits: Sequence[float])
         )
         for time_s, (at, probability, band) in zip(times, scores, strict=True)
     ]
-    return Line(tuple(dots), tuple(map(height_of, limits)))
+    return HistoryLine(tuple(dots), tuple(map(height_of, limits)))
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A term on a common scale from -50 to 50; x is where it begins, from 0 to 100."""
+class TermBar:
+    """A term on a scale from -50 to 50, with x from 0 to 100 as its left end."""
 
     name: str
     value: float
@@ -82,18 +82,18 @@ class Bar:
     width: float
 
 
-def draw_bars(terms: Mapping[str, float]) -> list[Bar]:
-    """Draw terms that raise or lower a sum, the strongest first."""
+def draw_bars(terms: Mapping[str, float]) -> list[TermBar]:
+    """Return the bars of a sum's terms, the strongest first."""
     largest = max(map(abs, terms.values()), default=0.0) or 1.0
     bars = []
     for name, value in sorted(terms.items(), key=lambda term: -abs(term[1])):
         width = round(HALF * abs(value) / largest, 2)
-        bars.append(Bar(name, value, HALF if value >= 0 else round(HALF - width, 2), width))
+        bars.append(TermBar(name, value, HALF if value >= 0 else round(HALF - width, 2), width))
     return bars
 
 
 def draw_trend(values: Sequence[float | None]) -> str:
-    """Draw numbers as a small line of 100 by 20, as high as it can be; "" for fewer than two."""
+    """Return the points of a line of 100 by 20 units, or "" for fewer than two numbers."""
     known = [value for value in values if value is not None]
     if len(known) < len(("first", "last")):
         return ""

@@ -1,7 +1,4 @@
-"""Renders what the service knows as pages for people.
-
-How numbers, moments and words are spelled on the pages.
-"""
+"""Rendering of the HTML pages: the template environment and its filters."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,7 +15,7 @@ from markupsafe import Markup
 
 from scripts.api import routes
 from scripts.api.middleware import ROLE, SERVING, Environ
-from scripts.api.record_queries import NO_RECORDS
+from scripts.api.records_reader import NO_RECORDS
 from scripts.api.responses import PROBLEM, Answer, Headers
 from scripts.api.routing import READING
 from scripts.api.serving_state import Serving
@@ -27,7 +24,7 @@ from scripts.core import drift_limits, sentences
 FOLDER = Path(__file__).resolve().parent / "templates"
 LOGIN = "/login"
 HTML = "text/html; charset=utf-8"
-# Of the pages: nothing inline and nothing from elsewhere, so that no name can become a script.
+# The policy of the pages: nothing inline, nothing from other hosts, so no name can become a script.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
@@ -35,7 +32,7 @@ POLICY = (
 HEADERS: Headers = [
     ("Content-Type", HTML),
     ("Content-Security-Policy", POLICY),
-    # Browsers hide where a form comes from if the policy is no-referrer.
+    # With no-referrer browsers would hide the origin of a form.
     ("Referrer-Policy", "same-origin"),
     ("Vary", "Accept, Cookie"),
 ]
@@ -50,104 +47,13 @@ NAVIGATION = (
     ("/dashboard/upload", "Upload"),
 )
 
-
-@cache
-def templates() -> jinja2.Environment:
-    """Give the templates; whatever is put into one is escaped, and what is missing is an error."""
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    made.filters |= FILTERS
-    made.globals["no_records"] = NO_RECORDS
-    made.globals["ui"] = made.get_template("macros.html").module
-    return made
-
-
-def render(
-    environ: Environ, template: str, status: int = 200, headers: Headers = (), **facts: Any
-) -> Answer:
-    """Render a page.
-
-    Parameters
-    ----------
-    environ : dict
-        Of the request, as WSGI has it.
-    template : str
-        The file.
-    status : int
-        The HTTP status.
-    headers : sequence of tuple of str
-        Further headers.
-    **facts : object
-        What the page shows.
-
-    Returns
-    -------
-    Answer
-        The page.
-    """
-    now: Serving = environ[SERVING]
-    common = {
-        "navigation": NAVIGATION,
-        "path": environ.get("PATH_INFO", ""),
-        "role": environ.get(ROLE),
-        "release": now.release_name,
-        "has_report": routes.find_report(now.config.output_model_path) is not None,
-        "now": datetime.now(UTC),
-    }
-    text = templates().get_template(template).render(common | facts)
-    return Answer(status, text.encode(), [*HEADERS, *headers], now.release_name)
-
-
-def show(template: str, status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
-    """Render a page for the request under way."""
-    return render(request.environ, template, status, headers, **facts)
-
-
-def wants_page(environ: Environ) -> bool:
-    """Say whether a browser asks, which is to be shown errors as pages."""
-    return "text/html" in environ.get("HTTP_ACCEPT", "")
-
-
-def address(environ: Environ) -> str:
-    """Spell what was asked for as the value of a parameter."""
-    # WSGI spells the bytes of a path as latin-1.
-    path = quote(environ.get("PATH_INFO", "").encode("latin-1", "replace"))
-    query = environ.get("QUERY_STRING", "")
-    return quote(f"{path}?{query}" if query else path, safe="")
-
-
-def as_page(environ: Environ, answer: Answer) -> Answer:
-    """Turn a problem document into a page if a browser asked."""
-    kinds = [value for name, value in answer.headers if name.lower() == "content-type"]
-    if kinds != [PROBLEM] or SERVING not in environ or not wants_page(environ):
-        return answer
-    if answer.status == HTTPStatus.UNAUTHORIZED and environ["REQUEST_METHOD"] in READING:
-        return Answer(HTTPStatus.SEE_OTHER, b"", [("Location", f"{LOGIN}?next={address(environ)}")])
-    problem = msgspec.json.decode(answer.body)
-    kept = [pair for pair in answer.headers if pair[0].lower() != "content-type"]
-    return render(
-        environ,
-        "error.html",
-        answer.status,
-        kept,
-        title=HTTPStatus(answer.status).phrase,
-        problem=problem,
-    )
-
-
 NOTHING = "\N{EN DASH}"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
-# Below this a time is shown in seconds with two digits.
+# Shorter durations are shown with two decimals.
 SHORT_S = 10.0
-# Of a change of a probability that is shown as percentage points with one digit.
+# The smallest change of a probability visible in percentage points with one decimal.
 SMALLEST_SHOWN = 0.0005
-# What a word of the records means at a glance: a colour, never the only sign of it.
+# Colour classes of status words. The word itself is always shown, too.
 TONES = {
     "deployed": "good", "deploy": "good", "ok": "good", "low": "good", "finished": "good",
     "nothing new": "calm", "no data": "calm", "held": "calm", "hold": "calm", "skipped": "calm",
@@ -159,12 +65,12 @@ TONES = {
 
 
 def as_moment(value: datetime | str) -> datetime:
-    """Read a moment; the API spells them as text."""
+    """Return a time, parsed from ISO 8601 if necessary."""
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 def format_moment(value: datetime | str | None) -> Markup:
-    """Spell a moment for people and machines."""
+    """Format a time as an HTML time element."""
     if value is None:
         return Markup("&ndash;")
     at = as_moment(value).astimezone(UTC)
@@ -175,7 +81,7 @@ def format_moment(value: datetime | str | None) -> Markup:
 
 
 def format_span(seconds: float) -> str:
-    """Spell a stretch of time with the one unit that matters."""
+    """Format a duration in its largest unit."""
     if seconds < MINUTE_S:
         return f"{seconds:.0f} s"
     for unit_s, unit in ((HOUR_S, "min"), (2 * DAY_S, "h")):
@@ -185,7 +91,7 @@ def format_span(seconds: float) -> str:
 
 
 def format_ago(value: datetime | str | None, now: datetime) -> str:
-    """Say how long ago, or in how long, a moment is."""
+    """Format the distance of a time from now."""
     if value is None:
         return "never"
     seconds = (now - as_moment(value)).total_seconds()
@@ -193,14 +99,14 @@ def format_ago(value: datetime | str | None, now: datetime) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-    """Spell how long something took."""
+    """Format the duration of a step."""
     if seconds is None:
         return NOTHING
     return f"{seconds:.2f} s" if seconds < SHORT_S else format_span(seconds)
 
 
 def format_took(run: Any) -> str:
-    """Say how long a run took, whether it is a row of the records or an entry of the API."""
+    """Format the duration of a run, from the database or from the API."""
     started, ended = (
         run[name] if isinstance(run, dict) else getattr(run, name)
         for name in ("started_at", "ended_at")
@@ -211,12 +117,12 @@ def format_took(run: Any) -> str:
 
 
 def format_percent(fraction: float | None, n_digits: int = 1) -> str:
-    """Spell a fraction as a percentage."""
+    """Format a fraction as a percentage."""
     return NOTHING if fraction is None else f"{fraction:.{n_digits}%}"
 
 
 def format_number(value: float | str | None, n_digits: int = 4) -> str:
-    """Spell a number with so many significant digits; text stays what it is."""
+    """Format a number with a number of significant digits, and text unchanged."""
     if value is None or value == "":
         return NOTHING
     if isinstance(value, str):
@@ -227,33 +133,33 @@ def format_number(value: float | str | None, n_digits: int = 4) -> str:
 
 
 def format_fixed(value: float | None, n_digits: int = 4) -> str:
-    """Spell a number with so many digits after the point."""
+    """Format a number with a number of decimals."""
     return NOTHING if value is None else f"{value:.{n_digits}f}"
 
 
 def format_signed(value: float | None, n_digits: int = 3) -> str:
-    """Spell a number with its sign."""
+    """Format a number with a sign."""
     if value is None:
         return NOTHING
     return f"{value:+.{n_digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def format_percentage_points(change: float | None) -> str:
-    """Spell the change of a probability in percentage points."""
-    if change is None:
-        return NOTHING
-    return f"{format_signed(100 * change, 1)} pp" if name_direction(change) != "quiet" else "0.0 pp"
-
-
 def name_direction(change: float) -> str:
-    """Say whether a probability rose or fell, as far as a page shows it."""
+    """Return the direction of a change of probability, after rounding."""
     if abs(change) < SMALLEST_SHOWN:
         return "quiet"
     return "rise" if change > 0 else "fall"
 
 
+def format_percentage_points(change: float | None) -> str:
+    """Format a change of probability in percentage points."""
+    if change is None:
+        return NOTHING
+    return f"{format_signed(100 * change, 1)} pp" if name_direction(change) != "quiet" else "0.0 pp"
+
+
 def format_bytes(n_bytes: int) -> str:
-    """Spell a size."""
+    """Format a size in bytes."""
     size = float(n_bytes)
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:
@@ -263,17 +169,17 @@ def format_bytes(n_bytes: int) -> str:
 
 
 def format_stamp(release: str | None) -> str:
-    """Shorten the name of a release to its number; the whole name stands beside, or in a title."""
+    """Return the number of a release, as a short name."""
     return NOTHING if release is None else f"#{release.partition('_')[0].lstrip('0') or '0'}"
 
 
 def tone_of(word: str | None) -> str:
-    """Say how a word of the records is coloured."""
+    """Return the colour class of a status word."""
     return TONES.get(word or "", "calm")
 
 
 def quote_part(name: str) -> str:
-    """Spell a name as a part of an address."""
+    """Quote a name as a part of a URL."""
     return quote(name, safe="")
 
 
@@ -295,3 +201,93 @@ FILTERS: dict[str, Callable[..., object]] = {
     "drifted": drift_limits.has_drifted,
     "clauses": sentences.shorten,
 }
+
+
+@cache
+def templates() -> jinja2.Environment:
+    """Return the template environment, with escaping and errors for undefined names."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= FILTERS
+    environment.globals["no_records"] = NO_RECORDS
+    environment.globals["ui"] = environment.get_template("macros.html").module
+    return environment
+
+
+def render(
+    environ: Environ, template: str, status: int = 200, headers: Headers = (), **facts: Any
+) -> Answer:
+    """Render a page.
+
+    Parameters
+    ----------
+    environ : dict
+        The WSGI environ of the request.
+    template : str
+        The file name of the template.
+    status : int
+        The HTTP status.
+    headers : sequence of tuple of str
+        Further headers.
+    **facts : object
+        The variables of the template.
+
+    Returns
+    -------
+    Answer
+        The page.
+    """
+    now: Serving = environ[SERVING]
+    common = {
+        "navigation": NAVIGATION,
+        "path": environ.get("PATH_INFO", ""),
+        "role": environ.get(ROLE),
+        "release": now.release_name,
+        "has_report": routes.find_report(now.config.output_model_path) is not None,
+        "now": datetime.now(UTC),
+    }
+    text = templates().get_template(template).render(common | facts)
+    return Answer(status, text.encode(), [*HEADERS, *headers], now.release_name)
+
+
+def show(template: str, status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
+    """Render a page for the present request."""
+    return render(request.environ, template, status, headers, **facts)
+
+
+def wants_page(environ: Environ) -> bool:
+    """Return whether a browser asks, so errors are shown as pages."""
+    return "text/html" in environ.get("HTTP_ACCEPT", "")
+
+
+def address(environ: Environ) -> str:
+    """Return the requested address, encoded as a query parameter."""
+    # WSGI decodes the bytes of a path as latin-1.
+    path = quote(environ.get("PATH_INFO", "").encode("latin-1", "replace"))
+    query = environ.get("QUERY_STRING", "")
+    return quote(f"{path}?{query}" if query else path, safe="")
+
+
+def as_page(environ: Environ, answer: Answer) -> Answer:
+    """Render a problem document as a page for browsers."""
+    kinds = [value for name, value in answer.headers if name.lower() == "content-type"]
+    if kinds != [PROBLEM] or SERVING not in environ or not wants_page(environ):
+        return answer
+    if answer.status == HTTPStatus.UNAUTHORIZED and environ["REQUEST_METHOD"] in READING:
+        return Answer(HTTPStatus.SEE_OTHER, b"", [("Location", f"{LOGIN}?next={address(environ)}")])
+    problem = msgspec.json.decode(answer.body)
+    kept = [pair for pair in answer.headers if pair[0].lower() != "content-type"]
+    return render(
+        environ,
+        "error.html",
+        answer.status,
+        kept,
+        title=HTTPStatus(answer.status).phrase,
+        problem=problem,
+    )

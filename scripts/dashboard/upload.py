@@ -1,7 +1,4 @@
-"""The page on which tables are sent: to be ranked once, or for the next run.
-
-Tables that people send through a page: read strictly, and put into the input folder whole.
-"""
+"""The upload page: tables ranked once, or added to the input folder for the next run."""
 
 import errno
 import io
@@ -19,6 +16,7 @@ import msgspec
 from flask import request
 
 from scripts.api.middleware import ROLE, SERVING
+from scripts.api.records_reader import import_queries
 from scripts.api.responses import Answer, Headers, RefusedError
 from scripts.api.serving_state import Serving
 from scripts.api.tokens import Role
@@ -35,7 +33,7 @@ from scripts.data.read_report import FileReading, first_reasons
 N_FAULTS = 50
 N_RANKED = 100
 MAX_NAME = 80
-# Of a table that is added; one that is ranked has `api.max_rows`.
+# The row limit of an added table. A ranked table has `api.max_rows`.
 MAX_ADDED_ROWS = 500_000
 CSV = "text/csv; charset=utf-8"
 NO_FILE = "Choose a CSV file first."
@@ -44,31 +42,46 @@ UNKNOWN = (
     "The columns are not known before the first run: copy the first extracts into the input folder"
     " by hand."
 )
-FULL = "The disk of the service is full; nothing was added. Tell whoever runs it."
+FULL = "The disk of the service is full; nothing was added. Tell its operator."
 FAILED = "The input folder cannot be written; nothing was added. The log of the service says why."
 STORED = (
     "The input is in an object store, {}, into which the service cannot write; nothing was added."
     " Put the file there with the store's own tools."
 )
 
+Columns = dict[str, list[Any]]
+
+# A generated name. The name from the sender is for display only.
+NAME = "upload_{}.csv"
+TEMPORARY = f".upload_*{files.TEMPORARY_SUFFIX}"
+# The longest wait for a run, since the page waits as long.
+WAIT_S = 5.0
+AGAIN_S = 0.05
+# Reading ends after so many rejected rows.
+MAX_REJECTED = 1_000
+# Limits of files waiting for the next run, so that uploads do not fill the disk.
+MAX_PENDING_FILES = 200
+MAX_PENDING_BYTES = 512 * 2**20
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class UploadedFile:
-    """A file as it was sent; the name is for showing only."""
+    """An uploaded file, with a name for display only."""
 
     name: str
     content: bytes
 
 
-def read_sent() -> UploadedFile:
-    """Read the file off the form.
+def read_upload() -> UploadedFile:
+    """Return the file of the form.
 
     Raises
     ------
     RefusedError
-        If there is none.
+        If the form has no file.
     """
     file = request.files.get("table")
     name = "" if file is None else file.filename or ""
@@ -79,10 +92,24 @@ def read_sent() -> UploadedFile:
     return UploadedFile(shown[:MAX_NAME] or "the file", content)
 
 
+def find_address(now: Serving) -> str:
+    """Return the object store address of the input, or "" for a local folder."""
+    place = now.config.input_folder_path
+    return str(place) if isinstance(place, RemotePath) else ""
+
+
+def find_schema(now: Serving) -> Schema | None:
+    """Return the schema of the next run: production's, else the declared one, else None."""
+    if now.release is not None:
+        return now.release.model.schema
+    declared = now.config.schema
+    return declared if declared.features and not declared.inferred else None
+
+
 def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
-    """Render the page with both forms, and what became of what was sent."""
+    """Render the upload page with both forms and the result."""
     now: Serving = request.environ[SERVING]
-    empty: dict[str, Any] = dict.fromkeys(["sent", "found", "ranked", "added", "fault"])
+    empty: dict[str, Any] = dict.fromkeys(["sent", "reading", "ranked", "added", "fault"])
     role = request.environ.get(ROLE)
     return rendering.show(
         "upload.html",
@@ -98,119 +125,31 @@ def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
     )
 
 
-def find_address(now: Serving) -> str:
-    """Find where in an object store the input is, "" if it is in a folder."""
-    place = now.config.input_folder_path
-    return str(place) if isinstance(place, RemotePath) else ""
-
-
-def find_schema(now: Serving) -> Schema | None:
-    """Find by which columns the next run reads: production's, or those declared; None unknown."""
-    if now.release is not None:
-        return now.release.model.schema
-    declared = now.config.schema
-    return declared if declared.features and not declared.inferred else None
-
-
 def upload() -> Answer:
     """Show how tables are sent: to be ranked once, or for the next run."""
     return show_page()
 
 
-Columns = dict[str, list[Any]]
-
-
-def rank_columns(now: Serving, schema: Schema, columns: Columns) -> list[WorklistEntry]:
-    """Rank the clients of a table that was read."""
-    # Imported by the first question, as in clientviews.
-    from scripts.clients import worklist as callsheet  # noqa: PLC0415
-
-    n_rows = len(columns[schema.features[0]])
+def rank_columns(now: Serving, columns: Columns) -> list[WorklistEntry]:
+    """Rank the clients of an uploaded table."""
     used, config = now.release_or_refuse().model, now.config
-    return callsheet.rank_table(used, columns, config.api, config.worklist, n_rows)
+    return import_queries().rank_table(used, columns, config.api, config.worklist)
 
 
 def as_csv(entries: list[WorklistEntry]) -> Answer:
-    """Give a ranking as a table for a spreadsheet."""
-    # As above.
-    from scripts.clients import formatting as callwords  # noqa: PLC0415
-
+    """Answer a ranking as CSV for a spreadsheet."""
     headers = [("Content-Type", CSV), ("Content-Disposition", 'attachment; filename="ranked.csv"')]
-    return Answer(200, callwords.format_entries_as_csv(entries).encode(), headers)
+    return Answer(200, import_queries().entries_as_csv(entries).encode(), headers)
 
 
-def rank() -> Answer:
-    """Rank the clients of a table once, with the model in production; nothing is kept."""
-    now: Serving = request.environ[SERVING]
-    if now.release is None:
-        return show_page(503, action="rank", fault=NO_MODEL)
-    try:
-        sent = read_sent()
-    except RefusedError as refusal:
-        return show_page(refusal.status, action="rank", fault=refusal.detail)
-    schema = msgspec.structs.replace(now.release.model.schema, target="")
-    found, columns = read_table(sent.content, schema, now.config.api.max_rows)
-    n_usable = found.n_rows - len(found.rejected)
-    if found.refused or n_usable <= 0:
-        return show_page(422, action="rank", sent=sent, found=found)
-    entries = rank_columns(now, schema, columns)
-    if request.form.get("as") == "csv":
-        return as_csv(entries)
-    return show_page(
-        action="rank", sent=sent, found=found, ranked=entries[:N_RANKED], n_usable=n_usable
-    )
-
-
-def check_table(now: Serving, sent: UploadedFile) -> FileReading:
-    """Read a table as the next run would, or refuse it where its columns are not known."""
-    schema = find_schema(now)
-    if schema is None:
-        raise RefusedError(409, UNKNOWN)
-    return read_table(sent.content, schema, MAX_ADDED_ROWS, needs_label=False, is_kept=False)[0]
-
-
-def add() -> Answer:
-    """Put a table into the input folder, if every row of it can be used; the next run takes it."""
-    now: Serving = request.environ[SERVING]
-    try:
-        sent = read_sent()
-        if find_address(now):
-            raise RefusedError(409, STORED.format(find_address(now)))
-        found = check_table(now, sent)
-        if not is_usable(found):
-            return show_page(422, action="add", sent=sent, found=found)
-        path = publish(now.config, sent.content, found)
-    except RefusedError as refusal:
-        return show_page(refusal.status, action="add", fault=refusal.detail)
-    except QuotaError as error:
-        return show_page(409, action="add", fault=str(error))
-    except OSError as error:
-        # Its text may name a path, which is for the log.
-        log.error("An upload could not be written: %s.", error)
-        is_full = error.errno in DISK_FULL
-        return show_page(507 if is_full else 503, action="add", fault=FULL if is_full else FAILED)
-    except BusyError:
-        return show_page(
-            503,
-            [("Retry-After", "10")],
-            action="add",
-            fault="A run is at work; nothing was added. Try again in a moment.",
+def check_rejected(reading: FileReading) -> None:
+    """Refuse a table with too many rejected rows to list."""
+    if len(reading.rejected) > MAX_REJECTED:
+        reason = first_reasons(reading)[0]
+        raise csv_reader.RefusedFileError(
+            f"{len(reading.rejected)} of its first {reading.n_rows} rows cannot be right; the"
+            f" first: {reason}"
         )
-    return show_page(201, action="add", sent=sent, found=found, added=path.name)
-
-
-# The name is made here; what the sender calls the file is only ever shown.
-NAME = "upload_{}.csv"
-TEMPORARY = f".upload_*{files.TEMPORARY_SUFFIX}"
-# A run that is at work is not waited for longer, since a page waits as long.
-WAIT_S = 5.0
-AGAIN_S = 0.05
-# Of a table of which more cannot be right, the rest is not read.
-MAX_REJECTED = 1_000
-# What may wait for the next run: nobody fills the disk, or the next run, by sending.
-MAX_PENDING_FILES = 200
-MAX_PENDING_BYTES = 512 * 2**20
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def read_table(
@@ -226,65 +165,89 @@ def read_table(
     Parameters
     ----------
     content : bytes
-        What was sent.
+        The file as sent.
     schema : Schema
         The columns.
     max_rows : int
-        A table of more rows is refused.
+        The row limit.
     needs_label : bool
-        As for `reading.read_file`.
+        Whether the column of the label is required, as in `csv_reader`.
     is_kept : bool
-        Whether the columns are wanted, and not only whether they can be right.
+        Whether the columns are returned, and not only checked.
 
     Returns
     -------
     tuple of FileReading and dict of str to list
-        What was found, and the columns of the rows that can be right. `refused` says why the
-        table as a whole was not used, and is empty otherwise.
+        The report of reading, and the columns of the valid rows. `refused` is the reason for a
+        refused table, otherwise empty.
     """
-    found = csv_reader.new_reading(Path("the table"), schema)
+    reading = csv_reader.new_reading(Path("the table"), schema)
     try:
         if content.count(b"\n") > max_rows + 1:
             raise csv_reader.RefusedFileError(f"it has more than {max_rows} rows; send it in parts")
-        lines = csv_reader.iterate_lines(io.BytesIO(content), found, schema.encoding)
+        lines = csv_reader.iterate_lines(io.BytesIO(content), reading, schema.encoding)
         _, first = next(lines, (0, None))
-        layout = csv_reader.read_layout(first, schema, found, needs_label=needs_label)
+        layout = csv_reader.read_layout(first, schema, reading, needs_label=needs_label)
         columns: Columns = {name: [] for name in layout.parsers}
         for number, record in csv_reader.iterate_records(lines, layout.separator):
-            row = csv_reader.read_record(number, record, layout, found)
-            check_rejected(found)
+            row = csv_reader.read_record(number, record, layout, reading)
+            check_rejected(reading)
             if row is not None and is_kept:
                 for name, value in row.items():
                     columns[name].append(value)
     except csv_reader.RefusedFileError as error:
-        csv_reader.refuse(found, error)
-        return found, {}
-    return found, columns
+        csv_reader.refuse(reading, error)
+        return reading, {}
+    return reading, columns
 
 
-def check_rejected(found: FileReading) -> None:
-    """Refuse a table of which so many rows cannot be right that no list of them helps."""
-    if len(found.rejected) > MAX_REJECTED:
-        reason = first_reasons(found)[0]
-        raise csv_reader.RefusedFileError(
-            f"{len(found.rejected)} of its first {found.n_rows} rows cannot be right; the first:"
-            f" {reason}"
-        )
+def rank() -> Answer:
+    """Rank the clients of an uploaded table with the model in production, without storing them."""
+    now: Serving = request.environ[SERVING]
+    if now.release is None:
+        return show_page(503, action="rank", fault=NO_MODEL)
+    try:
+        sent = read_upload()
+    except RefusedError as refusal:
+        return show_page(refusal.status, action="rank", fault=refusal.detail)
+    schema = msgspec.structs.replace(now.release.model.schema, target="")
+    reading, columns = read_table(sent.content, schema, now.config.api.max_rows)
+    n_usable = reading.n_rows - len(reading.rejected)
+    if reading.refused or n_usable <= 0:
+        return show_page(422, action="rank", sent=sent, reading=reading)
+    entries = rank_columns(now, columns)
+    if request.form.get("as") == "csv":
+        return as_csv(entries)
+    return show_page(
+        action="rank", sent=sent, reading=reading, ranked=entries[:N_RANKED], n_usable=n_usable
+    )
 
 
-def is_usable(found: FileReading) -> bool:
-    """Say whether every row of a table can be used, and there is one."""
-    return not (found.refused or found.rejected) and found.n_rows > 0
+def check_table(now: Serving, sent: UploadedFile) -> FileReading:
+    """Read an uploaded table by the rules of the next run, or refuse it without a schema."""
+    schema = find_schema(now)
+    if schema is None:
+        raise RefusedError(409, UNKNOWN)
+    return read_table(sent.content, schema, MAX_ADDED_ROWS, needs_label=False, is_kept=False)[0]
+
+
+def is_usable(reading: FileReading) -> bool:
+    """Return whether a table has rows, every row of them valid."""
+    return not (reading.refused or reading.rejected) and reading.n_rows > 0
+
+
+class QuotaError(DatasetError):
+    """The limit of uploads waiting for the next run."""
 
 
 @contextmanager
 def waiting_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of the installation, waiting a little for whoever has it.
+    """Hold the lock of the installation, after waiting a few seconds at most.
 
     Raises
     ------
     BusyError
-        If another program has it all the time.
+        If another program holds the lock all the time.
     """
     until_s = time.monotonic() + WAIT_S
     while True:
@@ -298,12 +261,8 @@ def waiting_lock(folder: Path) -> Iterator[None]:
         time.sleep(AGAIN_S)
 
 
-class QuotaError(DatasetError):
-    """Too much waits for the next run already."""
-
-
 def list_pending(config: Config) -> list[Path]:
-    """List the uploads that no run has read yet: those named later than the newest dataset."""
+    """List the uploads waiting for the next run, named later than the newest dataset."""
     ingested = artifacts.list_exact(config.output_folder_path, Kind.INGESTED)
     since = artifacts.stamp_of(ingested[-1]) if ingested else ""
     first = NAME.format(since)
@@ -311,12 +270,12 @@ def list_pending(config: Config) -> list[Path]:
 
 
 def check_quota(config: Config, n_bytes: int) -> None:
-    """Refuse an upload beside which too much would wait for the next run.
+    """Refuse an upload beyond the limits of files or bytes waiting for the next run.
 
     Raises
     ------
     QuotaError
-        If too many files would wait, or too many bytes.
+        If too many files or bytes would wait.
     """
     pending = list_pending(config)
     n_waiting = sum(path.stat().st_size for path in pending)
@@ -329,7 +288,7 @@ def check_quota(config: Config, n_bytes: int) -> None:
 
 
 def write_new(folder: Path, content: bytes) -> Path:
-    """Write a file of a name that nobody has, whole; what is there already is never touched."""
+    """Write a new file whole, and never replace a file."""
     stamp = artifacts.next_stamp(datetime.now(UTC), [folder])
     path = folder / NAME.format(stamp)
     temporary = path.with_name(f".{path.name}{files.TEMPORARY_SUFFIX}")
@@ -339,7 +298,7 @@ def write_new(folder: Path, content: bytes) -> Path:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
-        # Unlike a rename, a link never replaces what has the name.
+        # Unlike a rename, a link never replaces a file.
         os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -347,17 +306,17 @@ def write_new(folder: Path, content: bytes) -> Path:
     return path
 
 
-def publish(config: Config, content: bytes, found: FileReading) -> Path:
-    """Put a table that was read into the input folder; the next run takes it.
+def publish(config: Config, content: bytes, reading: FileReading) -> Path:
+    """Add a valid table to the input folder.
 
     Parameters
     ----------
     config : Config
-        Says where.
+        The config with the input folder.
     content : bytes
-        The table as it was sent.
-    found : FileReading
-        What reading it found.
+        The table as sent.
+    reading : FileReading
+        The report of reading the table.
 
     Returns
     -------
@@ -367,15 +326,15 @@ def publish(config: Config, content: bytes, found: FileReading) -> Path:
     Raises
     ------
     DatasetError
-        If a row of it cannot be used.
+        If a row is invalid.
     QuotaError
-        If too much waits for the next run already.
+        If too many files or bytes wait for the next run.
     BusyError
-        If a run is at work.
+        If a run is in progress.
     OSError
-        If the disk is full, or cannot be written.
+        If the disk is full or not writable.
     """
-    if not is_usable(found):
+    if not is_usable(reading):
         raise DatasetError("The table has rows that cannot be used; nothing was added.")
     folder = config.input_folder_path
     with waiting_lock(config.prod_deployment_path):
@@ -383,5 +342,35 @@ def publish(config: Config, content: bytes, found: FileReading) -> Path:
             leftover.unlink(missing_ok=True)
         check_quota(config, len(content))
         path = write_new(folder, content)
-    log.info("Added %d rows as %s.", found.n_rows, path)
+    log.info("Added %d rows as %s.", reading.n_rows, path)
     return path
+
+
+def add() -> Answer:
+    """Add a fully valid table to the input folder, for the next run."""
+    now: Serving = request.environ[SERVING]
+    try:
+        sent = read_upload()
+        if find_address(now):
+            raise RefusedError(409, STORED.format(find_address(now)))
+        reading = check_table(now, sent)
+        if not is_usable(reading):
+            return show_page(422, action="add", sent=sent, reading=reading)
+        path = publish(now.config, sent.content, reading)
+    except RefusedError as refusal:
+        return show_page(refusal.status, action="add", fault=refusal.detail)
+    except QuotaError as error:
+        return show_page(409, action="add", fault=str(error))
+    except OSError as error:
+        # The message may name a path, which belongs in the log only.
+        log.error("An upload could not be written: %s.", error)
+        is_full = error.errno in DISK_FULL
+        return show_page(507 if is_full else 503, action="add", fault=FULL if is_full else FAILED)
+    except BusyError:
+        return show_page(
+            503,
+            [("Retry-After", "10")],
+            action="add",
+            fault="A run is at work; nothing was added. Try again in a moment.",
+        )
+    return show_page(201, action="add", sent=sent, reading=reading, added=path.name)

@@ -1,6 +1,6 @@
 """The interface of the engines, pandas and Spark, and the choice of the engine of a command."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,13 +14,11 @@ from scripts.data.dataset import Labels
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.schema_inference import Inference
-from scripts.engine.pandas_engine import CleanMore, PandasEngine
+from scripts.engine.pandas_engine import CleanMore, PandasEngine, ReadTestData
 from scripts.model.candidate import Candidate
 from scripts.model.drift import DataDrift
 from scripts.model.logistic_model import Model
 from scripts.model.metrics import Evaluation
-
-ReadTestData = Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading], Dropped]]
 
 
 class Intake(Protocol):

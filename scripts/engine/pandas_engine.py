@@ -35,6 +35,7 @@ from scripts.model.metrics import Evaluation
 DEFAULTS = IngestionSettings()
 
 CleanMore = Callable[[pd.DataFrame], pd.DataFrame]
+ReadTestData = Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading], Dropped]]
 
 log = logging.getLogger(__name__)
 
@@ -233,9 +234,7 @@ class PandasEngine:
         return read_and_fit(path, msgspec.structs.replace(self.config, schema=schema), digest)
 
     def score(
-        self,
-        model: Model,
-        read_test_data: Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading], Dropped]],
+        self, model: Model, read_test_data: ReadTestData
     ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
         """Measure a model on the test data of the installation."""
         table, readings, dropped = read_test_data(model.schema)

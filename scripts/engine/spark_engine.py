@@ -1,12 +1,11 @@
 """The engine of a cluster: the operations of `PandasEngine` with Spark."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import pandas as pd
 
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
@@ -17,6 +16,7 @@ from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.schema_inference import Inference
 from scripts.engine import input_folders
+from scripts.engine.pandas_engine import ReadTestData
 from scripts.model import candidate, sklearn_pipeline
 from scripts.model.candidate import Candidate
 from scripts.model.drift import DataDrift
@@ -53,9 +53,7 @@ class SparkEngine:
         return Candidate(fitted.model, wrapped)
 
     def score(
-        self,
-        model: Model,
-        read_test_data: Callable[[Schema], tuple[pd.DataFrame, Sequence[FileReading], Dropped]],
+        self, model: Model, read_test_data: ReadTestData
     ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
         """Measure a model on the test data, read by the cluster."""
         place = input_folders.open_folder(self.config.test_data_path, self.config)

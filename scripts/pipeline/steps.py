@@ -44,6 +44,11 @@ VERDICTS = {
 log = logging.getLogger(__name__)
 
 
+def observe_live(run: Run) -> None:
+    """Measure the drift of the logged live rows of a run with nothing new."""
+    run.step("live rows", observation.observe_live, run.engine, run.id, RunContext(run.config))
+
+
 def ingest(run: Run, snap: Snapshot, context: RunContext) -> Ingestion:
     """Read the input files into a dataset and record a report of each file."""
     paths = snap.paths[FileRole.INPUT]

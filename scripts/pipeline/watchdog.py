@@ -147,14 +147,14 @@ def url_of(ping_url: str, signal: Signal) -> str:
 
 def send(ping_url: str, signal: Signal, text: str, failures: list[str]) -> None:
     """Send a signal and append a failure to a list, without the URL since a URL may be a secret."""
-    # Only with a monitor: it brings Python's HTTP, and a run with nothing new must not pay for it.
-    from scripts.pipeline import ping_request  # noqa: PLC0415
-
     try:
         url = url_of(ping_url, signal)
     except ValueError as error:
         failures.append(type(error).__name__)
         return
+    # Only with a monitor: it brings Python's HTTP, and a run with nothing new must not pay for it.
+    from scripts.pipeline import ping_request  # noqa: PLC0415
+
     failure = ping_request.post(url, text, TIMEOUT_S)
     if failure:
         failures.append(failure)

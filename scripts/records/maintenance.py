@@ -137,7 +137,27 @@ def dump_postgresql(url: sa.URL, target: Path) -> None:
 
 
 def backup(config: Config, *, path: Path) -> Path:
-    """Copy the records to a new file, without a stop of the runs, and return its path."""
+    """Copy the records to a new file, also during a run.
+
+    Parameters
+    ----------
+    config : Config
+        The config with the URL of the records.
+    path : Path
+        A file that does not exist yet.
+
+    Returns
+    -------
+    Path
+        The path of the copy.
+
+    Raises
+    ------
+    RecordsError
+        If the file exists, or the records are damaged.
+    NotMadeYetError
+        If there are no records.
+    """
     if path.exists():
         raise RecordsError(f"{path} is there already; name a new file.")
     url = database.parse_url(config.database_url)
@@ -348,7 +368,25 @@ def import_run(connection: Connection, run: LegacyRun, run_id: int, folder: Path
 
 
 def import_legacy(config: Config, *, folder: Path) -> int:
-    """Import the history of an installation without records, and return the number of runs."""
+    """Import the history of an installation without records.
+
+    Parameters
+    ----------
+    config : Config
+        The config with the URL of the records.
+    folder : Path
+        The folder of the old installation.
+
+    Returns
+    -------
+    int
+        The number of new runs in the records.
+
+    Raises
+    ------
+    DatasetError
+        If the folder has no known file.
+    """
     legacy_runs = read_runs(folder)
     with (
         database.open_records(config.database_url) as engine,

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -243,9 +244,6 @@ class PdfLayout:
 
     def render(self) -> bytes:
         """Render the pages as PDF, with equal bytes for equal content and time."""
-        # The import loads fontTools, a cost only for a run with a report.
-        from matplotlib.backends.backend_pdf import PdfPages  # noqa: PLC0415
-
         self.finish_pages()
         buffer = io.BytesIO()
         facts = {

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from scripts.core.errors import PipelineError
+from scripts.scheduler import backends, schedule, scheduled_job
 
 # A search runs two short commands, so its result is valid for a minute.
 VALID_S = 60.0
@@ -24,9 +25,6 @@ class NextRun:
 
 def find_next_run(config_path: Path, now: datetime) -> NextRun:
     """Return the next start of the full process of an installation."""
-    # Imported by the first search, because only the overview page of the service needs them.
-    from scripts.scheduler import backends, schedule, scheduled_job  # noqa: PLC0415
-
     installation = scheduled_job.Installation(config_path.resolve())
     try:
         backend = backends.choose_backend(None, installation)

@@ -1,7 +1,6 @@
 """No route is open by accident."""
 
 import http.client
-import re
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -112,9 +111,13 @@ REFUSALS = (400, 401, 403, 405, 429)
 def is_listed(method: str, path: str, rank: int) -> bool:
     """Say whether a route is listed for a method and a path, and a sender may ask it."""
     for route in (*ALL_ROUTES, STATIC):
-        # Only the name of a model may not hold a slash.
-        pattern = re.escape(route.path).replace(r"\{model\}", "[^/]+")
-        is_path = re.fullmatch(re.sub(r"\\{\w+\\}", ".+", pattern), path, re.DOTALL) is not None
+        prefix, brace, rest = route.path.partition("{")
+        suffix = rest.partition("}")[2]
+        name = path[len(prefix) : len(path) - len(suffix)]
+        # The name of a model has no slash: /v2/models/model/infer is no model.
+        is_name = name != "" and not (rest.startswith("model}") and "/" in name)
+        is_path = path.startswith(prefix) and path.endswith(suffix) and is_name
+        is_path = is_path if brace else path == route.path
         is_method = method in {route.method, "OPTIONS", "HEAD" if route.method == "GET" else ""}
         if is_path and is_method and RANKS[route.role] <= rank:
             return True

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.api.columnar import RequestRows
-from scripts.api.fast_predict import FastPredictor, make_express
+from scripts.api.fast_predict import FastPredictor, make_fast_predictor
 from scripts.api.request_bodies import read_rows
 from scripts.api.request_rows import read_columns
 from scripts.api.responses import RefusedError
@@ -72,9 +72,9 @@ BAD_ROWS = st.fixed_dictionaries(
 ROWS = st.one_of(GOOD_ROWS, GOOD_ROWS, GOOD_ROWS, BAD_ROWS)
 
 
-def quick_rows(express: FastPredictor, body: bytes) -> list[Any] | None:
+def quick_rows(fast_predictor: FastPredictor, body: bytes) -> list[Any] | None:
     """Read rows with names the quick way."""
-    rows = express.read(body)
+    rows = fast_predictor.read(body)
     assert not isinstance(rows, RequestRows)
     return rows
 
@@ -90,18 +90,18 @@ def strict(body: bytes) -> dict[str, Any] | None:
 
 def check_same(body: bytes) -> bool:
     """Compare both ways; say whether the quick one took the body."""
-    express, expected = FastPredictor(ODD), strict(body)
-    rows = quick_rows(express, body)
+    fast_predictor, expected = FastPredictor(ODD), strict(body)
+    rows = quick_rows(fast_predictor, body)
     if not rows:
         return False
     assert expected is not None
-    columns = express.columns(rows)
+    columns = fast_predictor.columns(rows)
     assert list(columns) == list(expected)
     for name, column in columns.items():
         assert np.array_equal(column, expected[name], equal_nan=name != "plan")
     probabilities = logistic_model.probabilities(ODD, expected).tolist()
     for position, row in enumerate(rows):
-        quick = express.probability(row)
+        quick = fast_predictor.probability(row)
         is_known = expected["plan"][position] in ("", "gold", "tin")
         assert quick == (probabilities[position] if is_known else None)
     return True
@@ -169,32 +169,34 @@ def test_what_is_no_body_is_left_to_the_strict_way(body: bytes) -> None:
 
 
 def test_identifiers_are_read_where_they_are_wanted() -> None:
-    express = FastPredictor(ODD, with_ids=True)
+    fast_predictor = FastPredictor(ODD, with_ids=True)
     rows = [GOOD_ROW | {"client": 7, "region": "n"}, GOOD_ROW | {"client": None}]
-    read = quick_rows(express, json.dumps({"data": rows}).encode())
+    read = quick_rows(fast_predictor, json.dumps({"data": rows}).encode())
 
     assert read is not None
-    assert express.identifiers(read) == [(7, "n"), (None, msgspec.UNSET)]
+    assert fast_predictor.identifiers(read) == [(7, "n"), (None, msgspec.UNSET)]
 
 
 def test_a_row_worked_out_by_hand() -> None:
     # Odds 3 for a silent month, a third of that with each activity.
-    express = FastPredictor(make_model())
-    rows = quick_rows(express, rows_body(GOOD, GOOD.replace(b": 0", b": 2")))
+    fast_predictor = FastPredictor(make_model())
+    rows = quick_rows(fast_predictor, rows_body(GOOD, GOOD.replace(b": 0", b": 2")))
 
     assert rows is not None
-    assert [express.probability(row) for row in rows] == pytest.approx([3 / 4, 1 / 4], abs=1e-15)
+    assert [fast_predictor.probability(row) for row in rows] == pytest.approx(
+        [3 / 4, 1 / 4], abs=1e-15
+    )
 
 
 @pytest.mark.parametrize("intercept", [-800.0, -40.0, 0.0, 40.0, 800.0])
 def test_extreme_log_odds_stay_probabilities(intercept: float) -> None:
     used = make_model(intercept)
-    express = FastPredictor(used)
-    rows = quick_rows(express, rows_body(GOOD))
+    fast_predictor = FastPredictor(used)
+    rows = quick_rows(fast_predictor, rows_body(GOOD))
 
     assert rows is not None
-    probability = express.probability(rows[0])
-    assert probability == logistic_model.probabilities(used, express.columns(rows))[0]
+    probability = fast_predictor.probability(rows[0])
+    assert probability == logistic_model.probabilities(used, fast_predictor.columns(rows))[0]
     assert probability == pytest.approx(1 / (1 + math.exp(-max(intercept, -700))), abs=1e-300)
 
 
@@ -205,4 +207,4 @@ def test_a_name_that_cannot_be_looked_for_is_left_to_the_strict_way(name: str) -
         make_model(), schema=schema, numeric=(NumericTerm(column=name, median=0, coefficient=1),)
     )
 
-    assert make_express(used, with_ids=False) is None
+    assert make_fast_predictor(used, with_ids=False) is None

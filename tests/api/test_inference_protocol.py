@@ -401,7 +401,7 @@ def test_rows_of_tensors_are_logged_and_counted_as_those_of_predict(
 ) -> None:
     edit_config(config_path, api={"log_predictions": 1.0})
     app, kept = create_app(config_path), list[prediction_log.LoggedRows]()
-    log = app.extensions["door"].prediction_log
+    log = app.extensions["middleware"].prediction_log
     monkeypatch.setattr(log, "add", lambda predicted, _: kept.append(predicted))
     client = app.test_client()
     ids = make_tensor(["a", "b"], 2, name="corporation", datatype="BYTES")

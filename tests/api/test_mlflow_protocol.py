@@ -64,6 +64,8 @@ json.dump(
 )
 """
 NAMES = list(FEATURES)
+# Of the hashes of clients.
+KEY = bytes(32)
 COLUMNS = {FEATURES[0]: [0, 2], FEATURES[1]: [7, 7], FEATURES[2]: [3, 3]}
 
 
@@ -146,7 +148,7 @@ def test_null_is_a_blank_in_a_table(client: FlaskClient, month: str) -> None:
         ({"instances": [make_row(), [0, 7, 3]]}, 422, "either objects, or arrays"),
         ({"inputs": []}, 422, "0 rows"),
         ({"inputs": dict.fromkeys(NAMES, ())}, 422, "0 rows"),
-        (b'{"inputs": [[NaN, 7, 3]]}', 400, "neither NaN nor Infinity; a blank is null"),
+        (b'{"inputs": [[NaN, 7, 3]]}', 400, "neither NaN nor Infinity; a missing value is null"),
         (b'{"dataframe_split": {"columns": ["a"], "data": [[', 400, "not JSON"),
         ({"inputs": [[0, 7, 3]] * 4}, 422, "more than 3 rows; expected at most 3"),
     ],
@@ -212,7 +214,7 @@ def test_rows_of_a_table_are_logged_and_counted_as_those_of_predict(
 ) -> None:
     edit_config(config_path, api={"log_predictions": 1.0})
     app, kept = create_app(config_path), list[prediction_log.LoggedRows]()
-    log = app.extensions["door"].prediction_log
+    log = app.extensions["middleware"].prediction_log
     monkeypatch.setattr(log, "add", lambda predicted, _: kept.append(predicted))
     client, names = app.test_client(), [*NAMES, "corporation"]
     forms = [
@@ -225,9 +227,7 @@ def test_rows_of_a_table_are_logged_and_counted_as_those_of_predict(
         answer_of(ask(client, form))
     answer_of(ask(client, {"inputs": [[0, 7, 3]]}))
 
-    rows = [
-        [row | {"at": None} for row in prediction_log.format_rows(one, bytes(32))] for one in kept
-    ]
+    rows = [[row | {"at": None} for row in prediction_log.format_rows(one, KEY)] for one in kept]
     assert rows[0] == rows[1] == rows[2]
     assert rows[0][0]["client"] is not None
     assert rows[3][0]["client"] is None
@@ -260,12 +260,12 @@ def test_the_quick_way_through_a_table_reads_what_the_strict_way_reads(
 ) -> None:
     names = list(table)[::-1] if turned else list(table)
     data = [list(cells) for cells in zip(*(table[name] for name in names), strict=True)]
-    express = FastPredictor(ODD, with_ids=True)
+    fast_predictor = FastPredictor(ODD, with_ids=True)
     for body in (
         msgspec.json.encode({"dataframe_split": {"columns": names, "data": data}}),
         msgspec.json.encode({"inputs": table}),
     ):
-        quick, wanted = express.read(body), strict(body, ODD.schema)
+        quick, wanted = fast_predictor.read(body), strict(body, ODD.schema)
 
         assert quick is None or isinstance(quick, RequestRows)
         if quick is not None:
@@ -280,12 +280,12 @@ def test_the_quick_way_through_a_table_reads_what_the_strict_way_reads(
 
 
 def test_a_table_that_is_right_is_read_the_quick_way_in_any_number_of_orders() -> None:
-    express = FastPredictor(make_model())
+    fast_predictor = FastPredictor(make_model())
     for number in range(3 * MAX_ORDERS):
         names = [f"more{number}", *NAMES]
         table = {"columns": names, "data": [[None, 0, 7, 3]]}
 
-        quick = express.read(msgspec.json.encode({"dataframe_split": table}))
+        quick = fast_predictor.read(msgspec.json.encode({"dataframe_split": table}))
 
         assert isinstance(quick, RequestRows)
         assert quick.columns[FEATURES[1]].tolist() == [7.0]

@@ -94,7 +94,7 @@ def logging_client(prod: Path, config_path: Path) -> Iterator[FlaskClient]:
     edit_config(config_path, api={"log_predictions": 1})
     make_records(read_config(config_path).database_url)
     client = create_app(config_path).test_client()
-    log: PredictionLog = client.application.extensions["door"].prediction_log
+    log: PredictionLog = client.application.extensions["middleware"].prediction_log
     log.start()
     yield client
     log.stop()
@@ -102,7 +102,7 @@ def logging_client(prod: Path, config_path: Path) -> Iterator[FlaskClient]:
 
 def stop_log(client: FlaskClient) -> None:
     """Let the log of a service write what waits and end."""
-    client.application.extensions["door"].prediction_log.stop()
+    client.application.extensions["middleware"].prediction_log.stop()
 
 
 def numbers_of(client: FlaskClient) -> dict[str, float]:
@@ -219,7 +219,7 @@ def test_categories_are_logged_as_the_model_reads_them(config_path: Path) -> Non
     url = read_config(config_path).database_url
     make_records(url)
     client = create_app(config_path).test_client()
-    client.application.extensions["door"].prediction_log.start()
+    client.application.extensions["middleware"].prediction_log.start()
 
     for plan in (" gold ", None, "iron\x00\u00e9"):
         answer_of(predict(client, make_row(0) | {"plan": plan}))
@@ -232,7 +232,7 @@ def test_nothing_is_logged_unless_asked_for(prod: Path, config_path: Path) -> No
     url = read_config(config_path).database_url
     make_records(url)
     client = create_app(config_path).test_client()
-    client.application.extensions["door"].prediction_log.start()
+    client.application.extensions["middleware"].prediction_log.start()
 
     answer_of(predict(client, make_row(0)))
     refused = client.post("/predict", json={"data": [{}]})
@@ -289,7 +289,7 @@ def test_a_share_of_the_rows_is_logged(n_rows: int, counts: Counts, config: Conf
     for _ in range(4000 // n_rows):
         log.add(make_predicted(n_rows), 0.25)
 
-    taken = log._take(None)
+    taken = log._dequeue(None)
     # Of 4,000 rows, a quarter, give or take five standard deviations of 27.
     assert sum(predicted.n_rows for predicted in taken) == pytest.approx(1000, abs=137)
     for predicted in taken:
@@ -335,7 +335,7 @@ def test_a_full_queue_drops_and_counts(
         log.add(make_predicted(n_rows), 1)
 
     assert counts == {"dropped": 6}
-    assert [predicted.n_rows for predicted in log._take(None)] == [6, 4]
+    assert [predicted.n_rows for predicted in log._dequeue(None)] == [6, 4]
 
 
 def test_a_request_larger_than_the_queue_is_taken_alone(
@@ -385,7 +385,7 @@ def test_what_waited_too_long_is_given_up(
     assert not log._flush()
 
     assert counts == {"failed": 1, "dropped": 2}
-    assert [predicted.n_rows for predicted in log._take(None)] == [3]
+    assert [predicted.n_rows for predicted in log._dequeue(None)] == [3]
     assert "2 predictions were not logged" in caplog.text
 
 

@@ -17,7 +17,7 @@ def answer() -> Answer:
 OPEN = Route("GET", "/form", answer, "text/html", None)
 SENT = Route("POST", "/form", answer, "text/html", Role.ADMIN)
 NAMED = Route("GET", "/clients/{client}", answer, "text/html")
-FAST = Route("POST", "/predict", answer, "text/html", lane=Lane.EXPRESS)
+FAST = Route("POST", "/predict", answer, "text/html", lane=Lane.FAST)
 TABLE = RouteTable([SENT, OPEN, NAMED, FAST])
 
 
@@ -68,7 +68,7 @@ def test_only_what_computes_is_answered_at_once() -> None:
     table = RouteTable((*ROUTES, *PAGES, STATIC))
 
     by_lane = {lane: {r.path for r in table.routes if r.lane is lane} for lane in Lane}
-    assert by_lane[Lane.EXPRESS] == {"/predict", "/invocations", "/v2/models/{model}/infer"}
+    assert by_lane[Lane.FAST] == {"/predict", "/invocations", "/v2/models/{model}/infer"}
     assert by_lane[Lane.LOOP] == {
         "/score", "/summarise", "/health", "/ping", "/v2/health/live", "/v2/health/ready",
     }  # fmt: skip

@@ -229,7 +229,7 @@ def test_a_config_that_is_no_small_file_keeps_serving_until_it_is_one_again(
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("name", ["read_config", "load_current", "make_express"])
+@pytest.mark.parametrize("name", ["read_config", "load_current", "make_fast_predictor"])
 @pytest.mark.parametrize("error", [MemoryError, KeyError("x"), RecursionError("deep")])
 def test_whatever_a_renewal_raises_the_last_good_one_serves(
     client: FlaskClient,

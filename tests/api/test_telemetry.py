@@ -46,7 +46,7 @@ def lines_of(stream: io.BytesIO) -> list[dict[str, object]]:
 def test_every_request_leaves_one_line_without_its_data(client: FlaskClient) -> None:
     stream = io.BytesIO()
     log = AccessLog(stream)
-    client.application.extensions["door"].access_log = log
+    client.application.extensions["middleware"].access_log = log
     log.start()
 
     predict(client, make_row(1337), make_row(0) | {"corporation": "CANARY"})
@@ -70,7 +70,7 @@ def test_every_request_leaves_one_line_without_its_data(client: FlaskClient) -> 
 def test_a_line_names_the_release_that_the_answer_is_of(client: FlaskClient, prod: Path) -> None:
     stream = io.BytesIO()
     log = AccessLog(stream)
-    client.application.extensions["door"].access_log = log
+    client.application.extensions["middleware"].access_log = log
     (prod / "diagnostics.json").write_text(json.dumps(DIAGNOSIS))
     write_release(prod, SECOND, make_model())
     log.start()
@@ -105,7 +105,7 @@ def test_a_reader_that_stands_still_holds_nobody_back(
     monkeypatch.setattr(telemetry, "MAX_WAITING", 50)
     stream = Stuck()
     log = AccessLog(stream)  # type: ignore[arg-type]
-    client.application.extensions["door"].access_log = log
+    client.application.extensions["middleware"].access_log = log
     log.start()
 
     started = time.monotonic()
@@ -243,7 +243,7 @@ def test_the_writer_holds_the_interpreter_for_a_moment_only() -> None:
 
     while log._waiting:
         started = time.thread_time()
-        log._take()
+        log._dequeue()
         pieces_s.append(time.thread_time() - started)
 
     # A batch takes 0.05 ms; to format the same lines at once took 16.

@@ -1,4 +1,4 @@
-"""Files written whole, named in order, found again; and one writer at a time."""
+"""Names of dated files and releases, and the search for them."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -130,7 +130,7 @@ def test_the_current_release_is_a_link_or_nothing(tmp_path: Path) -> None:
         artifacts.current_target(tmp_path)
 
 
-def test_a_stamp_of_the_last_year_counts_for_nothing(tmp_path: Path) -> None:
+def test_a_stamp_of_the_last_year_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "upload_99991231T235959999999Z.csv").touch()
 
     assert artifacts.next_stamp(datetime(2025, 1, 2, tzinfo=UTC), [tmp_path]).startswith("20250102")

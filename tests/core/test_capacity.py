@@ -1,4 +1,4 @@
-"""The engine of config.json, and what is said where it is not there."""
+"""Choice of the engine, and errors for a missing engine."""
 
 import importlib.util
 
@@ -14,7 +14,7 @@ SPARK = EngineSettings(name="spark", master="spark://127.0.0.1:1")
 
 
 def on_spark(config: Config) -> Config:
-    """Choose the other engine."""
+    """Return a config with the Spark engine."""
     return msgspec.structs.replace(config, engine=SPARK)
 
 
@@ -23,7 +23,7 @@ def test_pandas_is_no_cluster(config: Config) -> None:
 
 
 @pytest.mark.parametrize("step", [ingestion.main, training.main, scoring.main])
-def test_without_pyspark_every_step_says_what_to_install(
+def test_without_pyspark_every_step_names_the_package_to_install(
     deployed: Config, step: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -1,4 +1,4 @@
-"""What settings mean."""
+"""Meaning of the settings."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from scripts.core.config import Schema, normalise_label
 
 
 @pytest.mark.parametrize(
-    ("label", "spelled"),
+    ("label", "text"),
     [
         (1, "1"), (1.0, "1"), ("1.0", "1"), (" 1 ", "1"), ("1e0", "1"), (True, "true"),
         ("True", "true"), ("YES", "yes"), (0.5, "0.5"), ("", ""), ("1_0", "1_0"),
         ("\uff11", "\uff11"), ("-0", "0"), ("nan", "nan"),
     ],
 )  # fmt: skip
-def test_a_label_is_spelled_one_way(label: str | float | bool, spelled: str) -> None:
-    assert normalise_label(label) == spelled
+def test_a_label_has_one_canonical_text(label: str | float | bool, text: str) -> None:
+    assert normalise_label(label) == text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What config.json may say, and how it is told what it may not."""
+"""Accepted settings in config.json, and errors for others."""
 
 import json
 import time
@@ -27,7 +27,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A way to write a config.json with the five keys and others."""
+    """Return a function that writes a config.json with the five keys and more."""
 
     def write_settings(**settings: Any) -> Path:
         path = tmp_path / "config.json"
@@ -314,7 +314,7 @@ def test_a_file_that_is_no_object_of_keys_is_refused(
         config_file.read_config(path)
 
 
-def test_a_file_that_is_missing_or_a_folder_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_or_a_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         config_file.read_config(tmp_path / "config.json")
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
@@ -372,7 +372,7 @@ def test_programs_on_this_machine_reach_the_service(write: Write, host: str, url
     assert config_file.read_config(write(api={"host": host})).api_url == url
 
 
-def test_the_environment_says_first_where_the_records_are(
+def test_the_database_url_of_the_environment_comes_first(
     config_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ADRAS_DATABASE_URL", "postgresql://u:secret@h/x")

@@ -1,7 +1,4 @@
-"""A step as a program: what it says, and how it ends.
-
-Garbage is looked for in objects of a run, not in imported modules.
-"""
+"""Output and exit codes of a step as a command, and garbage collection during imports."""
 
 import gc
 import logging
@@ -163,26 +160,26 @@ def test_a_program_that_writes_waits_for_nobody(config: Config, config_path: Pat
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    """Leave the collector as it was."""
+    """Restore the state of the garbage collector."""
     yield
     gc.unfreeze()
     gc.enable()
 
 
-def test_nothing_is_looked_for_while_importing() -> None:
+def test_no_garbage_collection_runs_during_imports() -> None:
     with console.imports_without_gc():
         assert not gc.isenabled()
 
     assert gc.isenabled()
 
 
-def test_what_has_been_imported_is_never_looked_through_again() -> None:
+def test_imported_objects_are_exempt_from_garbage_collection() -> None:
     before = gc.get_freeze_count()
 
     with console.imports_without_gc():
-        made = [[number] for number in range(1000)]
+        objects = [[number] for number in range(1000)]
 
-    assert gc.get_freeze_count() >= before + len(made)
+    assert gc.get_freeze_count() >= before + len(objects)
 
 
 def test_an_import_that_fails_leaves_the_collector_on() -> None:
@@ -192,7 +189,7 @@ def test_an_import_that_fails_leaves_the_collector_on() -> None:
     assert gc.isenabled()
 
 
-def test_what_comes_later_is_looked_through() -> None:
+def test_later_objects_are_collected() -> None:
     console.freeze_gc()
     circle: list[object] = []
     circle.append(circle)
@@ -201,7 +198,7 @@ def test_what_comes_later_is_looked_through() -> None:
     assert gc.collect() >= 1
 
 
-def test_training_as_a_program_imports_without_looking_for_garbage_and_then_looks() -> None:
+def test_training_as_a_program_pauses_garbage_collection_during_imports_only() -> None:
     code = (
         "import gc, runpy, sys\n"
         "sys.argv = ['training', '--config', '/nowhere/config.json']\n"
@@ -222,7 +219,7 @@ def test_training_as_a_program_imports_without_looking_for_garbage_and_then_look
     assert done.stdout.split() == ["off", "True", "True"]
 
 
-def test_a_run_imports_without_looking_for_garbage_and_then_looks() -> None:
+def test_a_run_pauses_garbage_collection_during_imports_only() -> None:
     # Of the program's own imports, the last one is `snapshot`; of a run's, the watchdog.
     code = (
         "import gc, runpy, sys\n"

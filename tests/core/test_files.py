@@ -1,9 +1,4 @@
-"""Addresses of object stores: spelled as they were given, and like paths in all else.
-
-Files written whole, and the lock of who writes.
-
-Files that others put into folders.
-"""
+"""Durable writes, the lock, lists of input files, and remote paths."""
 
 import errno
 import os
@@ -30,7 +25,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize("text", PLACES)
-def test_an_address_is_spelled_as_it_was_given_also_in_another_process(text: str) -> None:
+def test_a_remote_path_keeps_its_text_also_in_another_process(text: str) -> None:
     address = RemotePath(text)
 
     assert str(address) == str(pickle.loads(pickle.dumps(address))) == f"{address}" == text
@@ -61,7 +56,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Faulty:
-    """Counts the calls that change a disk and lets one of them fail."""
+    """Counter of calls with an effect on the disk, and a failure at a chosen call."""
 
     CALLS = (
         (Path, "open"), (os, "fsync"), (Path, "replace"), (os, "open"), (Path, "mkdir"),
@@ -73,7 +68,7 @@ class Faulty:
             patch.setattr(owner, name, self.counted(getattr(owner, name), name))
 
     def counted(self, real: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """Count the calls of a function, and fail at the chosen one."""
+        """Count the calls of a function, and fail at the chosen call."""
 
         def call(*args: Any, **options: Any) -> Any:
             self.seen.append(name)
@@ -171,7 +166,7 @@ def test_a_link_that_cannot_be_replaced_stays(
     assert str(link.readlink()) == "first"
 
 
-def test_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
+def test_only_leftovers_are_removed(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     (folder / ".0001_x.tmp").mkdir(parents=True)
     (folder / ".0001_x.tmp" / "model.json").touch()
@@ -258,7 +253,7 @@ def test_one_file_is_a_list_of_one(tmp_path: Path) -> None:
     assert files.list_tables(path) == [path]
 
 
-def test_a_name_that_is_not_utf_8_is_left_out_and_said(
+def test_a_name_that_is_not_utf_8_is_left_out_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.csv")).touch()
@@ -267,7 +262,7 @@ def test_a_name_that_is_not_utf_8_is_left_out_and_said(
     assert "its name is not UTF-8; rename it" in caplog.text
 
 
-def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be listed: No such file"):
         files.list_tables(tmp_path / "missing")
 
@@ -302,7 +297,7 @@ def test_a_digest_ends_at_a_line_that_is_too_long(tmp_path: Path) -> None:
 
 
 class Clock:
-    """A clock that only moves when somebody sleeps, and what happens meanwhile."""
+    """Clock with changes only by sleep, and an event during the sleep."""
 
     def __init__(self, patch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
         self.slept_s = list[float]()
@@ -318,7 +313,7 @@ class Clock:
 def settle(
     folder: Path, patch: pytest.MonkeyPatch, meanwhile: Callable[[], object]
 ) -> tuple[list[str], list[str], list[float]]:
-    """Ask which files of a folder are complete; give their names and the sleeps."""
+    """Return the names of complete and growing files, and the sleeps."""
     with patch.context() as inner:
         clock = Clock(inner, meanwhile)
         settled, growing = files.find_complete_tables(folder, 2.0)
@@ -326,11 +321,11 @@ def settle(
 
 
 def nothing() -> None:
-    """Let nothing happen."""
+    """Do nothing."""
 
 
 def make_old(path: Path) -> Path:
-    """Make a file that was last changed long ago."""
+    """Write a file with an old time of change."""
     path.write_text("old")
     os.utime(path, (1, 1))
     return path

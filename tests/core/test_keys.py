@@ -1,4 +1,4 @@
-"""The key of an installation: one, for its account only, and what is hashed or sealed with it."""
+"""Key of an installation, keyed hashes and encryption."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ from tests.conftest import write_installation
 KEY = bytes(range(32))
 
 
-def test_the_key_is_made_once_and_for_its_account_only(tmp_path: Path) -> None:
+def test_the_key_is_created_once_and_for_its_account_only(tmp_path: Path) -> None:
     folder = tmp_path / "prod"
     assert keys.find_key(folder) is None
 
@@ -35,9 +35,9 @@ def test_two_installations_have_different_keys(tmp_path: Path) -> None:
 
 def test_programs_that_need_a_key_at_the_same_moment_get_the_same(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as threads:
-        found = list(threads.map(lambda _: keys.make_key(tmp_path), range(64)))
+        results = list(threads.map(lambda _: keys.make_key(tmp_path), range(64)))
 
-    assert len(set(found)) == 1
+    assert len(set(results)) == 1
 
 
 def test_a_cut_key_is_named(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_what_a_killed_program_leaves_of_a_key_is_removed_by_the_next_run(tmp_pa
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\0\0\0", b"0123456789" * 1000])
-def test_what_is_sealed_is_opened_by_its_key_only(content: bytes) -> None:
+def test_encrypted_bytes_are_decrypted_by_their_key_only(content: bytes) -> None:
     sealed = keys.encrypt(KEY, content)
 
     assert keys.decrypt(KEY, sealed) == content
@@ -71,7 +71,7 @@ def test_what_was_never_sealed_is_not_opened(sealed: bytes) -> None:
     assert keys.decrypt(KEY, sealed) is None
 
 
-def test_hashes_of_one_purpose_tell_nothing_of_another() -> None:
+def test_hashes_differ_between_purposes() -> None:
     one = keys.keyed_hash(KEY, b"acme", purpose="adras client", n_bytes=9)
 
     assert one == keys.keyed_hash(KEY, b"acme", purpose="adras client", n_bytes=9)
@@ -84,7 +84,7 @@ def test_hashes_of_one_purpose_tell_nothing_of_another() -> None:
 
 @pytest.fixture
 def first_run(config: Config) -> Config:
-    """An installation after its first run."""
+    """Return the config of an installation after a first run."""
     fullprocess.main(config)
     return config
 

@@ -3,7 +3,7 @@
 import pytest
 
 from scripts.dashboard import inline_charts
-from scripts.dashboard.inline_charts import Bar
+from scripts.dashboard.inline_charts import TermBar
 
 DAY = "2025-01-{:02d}T00:00:00+00:00"
 
@@ -25,7 +25,7 @@ def test_one_score_stands_in_the_middle() -> None:
 
 def test_bars_stand_on_both_sides_of_zero_the_strongest_first() -> None:
     assert inline_charts.draw_bars({"a": 1.0, "b": -2.0, "c": 0.0}) == [
-        Bar("b", -2.0, 0.0, 50.0), Bar("a", 1.0, 50.0, 25.0), Bar("c", 0.0, 50.0, 0.0),
+        TermBar("b", -2.0, 0.0, 50.0), TermBar("a", 1.0, 50.0, 25.0), TermBar("c", 0.0, 50.0, 0.0),
     ]  # fmt: skip
     assert inline_charts.draw_bars({}) == []
 

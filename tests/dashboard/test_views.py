@@ -142,8 +142,8 @@ def test_a_session_ends_after_twelve_hours(
 
 def make_cookies() -> list[str]:
     """Make cookies that must open nothing."""
-    good = Sessions(Tokens({Role.READ: TOKEN.encode()})).spell(Role.READ)
-    other = Sessions(Tokens({Role.READ: b"another"})).spell(Role.READ)
+    good = Sessions(Tokens({Role.READ: TOKEN.encode()})).begin(Role.READ)
+    other = Sessions(Tokens({Role.READ: b"another"})).begin(Role.READ)
     role, name, at, signature = good.split(".")
     nameless = TimestampSigner(
         hashlib.pbkdf2_hmac("sha256", TOKEN.encode(), auth.SALT, auth.N_ITERATIONS),

@@ -1,4 +1,4 @@
-"""What the records keep of clients, on both databases."""
+"""Queries for the clients, on both databases."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ NOW = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def record(connection: Connection, number: int, *names: str, band: str = "low") -> int:
-    """Record the scoring of a few clients, each likelier to leave than the one before."""
+    """Record a scoring of a few clients with rising probabilities."""
     last = clients.last_scores(connection)
     run_id = runs.start_run(connection, NOW)
     stamp = f"stamp{number}"
@@ -161,6 +161,6 @@ def test_the_newest_outcome_of_a_client_comes_first(records_url: str) -> None:
         record(connection, 2, "a")
         settle(connection, "a", exited=True)
 
-        found = clients.outcomes_of_client(connection, "a")
+        outcomes = clients.outcomes_of_client(connection, "a")
 
-    assert [(row["exited"], row["release"]) for row in found] == [(True, "r2"), (False, "r1")]
+    assert [(row["exited"], row["release"]) for row in outcomes] == [(True, "r2"), (False, "r1")]

@@ -68,7 +68,7 @@ def test_the_score_is_the_first_number_if_it_can_be_an_f1(
 @pytest.mark.parametrize(
     "text", ["a.csv\nb.csv\n", "['a.csv', 'b.csv']", "a.csv,b.csv", '["a.csv",\n"b.csv"]\n\n']
 )
-def test_the_ingested_files_are_read_however_they_are_spelled(tmp_path: Path, text: str) -> None:
+def test_the_ingested_files_are_read_in_every_format(tmp_path: Path, text: str) -> None:
     path = tmp_path / "ingestedfiles.txt"
     path.write_text(text)
 
@@ -126,7 +126,7 @@ with database.open_records(sys.argv[1]) as engine:
 
 @pytest.fixture
 def recorded(config: Config) -> Config:
-    """An installation with one recorded run."""
+    """Return the config of an installation with a recorded run."""
     with database.open_records(config.database_url) as engine, database.writing(engine) as rows:
         run_records.start_run(rows, NOW, Status.FINISHED)
     return config
@@ -306,7 +306,7 @@ def test_pg_dump_shows_nobody_a_password(
 
 @pytest.fixture
 def old_installation(tmp_path: Path) -> Path:
-    """Two dated runs, of which one has a model in JSON, and files without a date."""
+    """Return a folder of two dated runs, a model in JSON and files without a date."""
     folder = tmp_path / "old"
     folder.mkdir()
     for name, text in {
@@ -323,9 +323,7 @@ def old_installation(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_history_is_taken_over_before_what_is_recorded(
-    recorded: Config, old_installation: Path
-) -> None:
+def test_imported_runs_come_before_recorded_runs(recorded: Config, old_installation: Path) -> None:
     assert maintenance.import_legacy(recorded, folder=old_installation) == 3
 
     with (

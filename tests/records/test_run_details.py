@@ -1,4 +1,4 @@
-"""What the records tell the pictures, on both databases."""
+"""Queries for charts and reports, on both databases."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -30,29 +30,29 @@ def test_rows_come_oldest_first_with_the_start_of_their_run(records_url: str) ->
     with database.open_records(records_url) as engine, database.writing(engine) as connection:
         record_runs(connection, 3)
 
-        found = run_details.read_measurements(connection)
+        history = run_details.read_measurements(connection)
 
     moments = [START + timedelta(days=number) for number in range(3)]
-    assert [row["started_at"] for row in found.scores] == moments
-    assert [row["stamp"] for row in found.candidates] == ["s0", "s1", "s2"]
-    assert [row["release"] for row in found.deployments] == ["r0", "r1", "r2"]
-    assert [(row["column"], row["n_rows"]) for row in found.columns] == [
+    assert [row["started_at"] for row in history.scores] == moments
+    assert [row["stamp"] for row in history.candidates] == ["s0", "s1", "s2"]
+    assert [row["release"] for row in history.deployments] == ["r0", "r1", "r2"]
+    assert [(row["column"], row["n_rows"]) for row in history.columns] == [
         ("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2),
     ]  # fmt: skip
 
 
-def test_only_the_newest_runs_are_told(records_url: str) -> None:
+def test_only_the_newest_runs_are_read(records_url: str) -> None:
     with database.open_records(records_url) as engine, database.writing(engine) as connection:
         record_runs(connection, run_details.N_DATASETS + 5)
 
-        found = run_details.read_measurements(connection)
+        history = run_details.read_measurements(connection)
 
-    assert len(found.scores) == run_details.N_DATASETS + 5
-    assert {row["n_rows"] for row in found.columns} == set(range(5, run_details.N_DATASETS + 5))
+    assert len(history.scores) == run_details.N_DATASETS + 5
+    assert {row["n_rows"] for row in history.columns} == set(range(5, run_details.N_DATASETS + 5))
 
 
-def test_empty_records_tell_nothing(records_url: str) -> None:
+def test_empty_records_have_no_measurements(records_url: str) -> None:
     with database.open_records(records_url) as engine, database.reading(engine) as connection:
-        found = run_details.read_measurements(connection)
+        history = run_details.read_measurements(connection)
 
-    assert not any((found.scores, found.candidates, found.deployments, found.columns))
+    assert not any((history.scores, history.candidates, history.deployments, history.columns))

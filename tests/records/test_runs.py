@@ -22,7 +22,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def url(records_url: str) -> str:
-    """A database that is not there yet, once on SQLite and once on PostgreSQL."""
+    """Return the URL of a missing database, on SQLite and on PostgreSQL."""
     return records_url
 
 
@@ -58,7 +58,7 @@ def test_the_last_decided_run_is_neither_a_failed_nor_an_idle_one(url: str) -> N
     assert last["verdict"] == Verdict.DEPLOYED
 
 
-def test_a_run_of_a_history_taken_over_says_nothing_about_what_is_new(url: str) -> None:
+def test_an_imported_run_is_never_the_last_decided_run(url: str) -> None:
     with database.open_records(url) as engine, database.writing(engine) as connection:
         run_id = runs.start_run(connection, NOW, Status.FINISHED)
         runs.end_run(connection, run_id, verdict=Verdict.DEPLOYED)
@@ -88,7 +88,7 @@ def test_known_files_are_replaced_whole_with_inodes_of_64_bits(url: str) -> None
 
 
 def start_and_fail(engine: Engine) -> None:
-    """Start a run in a transaction that fails."""
+    """Start a run in a failing transaction."""
     with database.writing(engine) as connection:
         runs.start_run(connection, NOW)
         raise ZeroDivisionError
@@ -105,7 +105,7 @@ def test_an_error_rolls_the_transaction_back(url: str) -> None:
 
 @pytest.fixture
 def rows(url: str) -> Iterator[Connection]:
-    """A transaction on new records that hold one run, number 1."""
+    """Return a transaction on new records with run number 1."""
     with database.open_records(url) as engine, database.writing(engine) as connection:
         runs.start_run(connection, NOW, trigger="cron", versions={"python": "3.13"})
         yield connection
@@ -154,9 +154,9 @@ def test_the_files_of_a_run_keep_their_order_and_role(rows: Connection) -> None:
     )
     runs.record_files(rows, 1, [])
 
-    found = [(file["role"], file["path"], file["n_rows"]) for file in runs.files_of_run(rows, 1)]
+    recorded = [(file["role"], file["path"], file["n_rows"]) for file in runs.files_of_run(rows, 1)]
 
-    assert found == [("input", "z.csv", 3), ("test", "a.csv", None)]
+    assert recorded == [("input", "z.csv", 3), ("test", "a.csv", None)]
     assert runs.files_of_run(rows, 2) == []
 
 
@@ -227,7 +227,7 @@ def test_production_is_scored_over_time(rows: Connection) -> None:
     assert (score["release"], score["f1_low"], score["n_rows"]) == ("0001_x", 0.4, 9)
 
 
-def test_a_state_says_whether_it_changed_and_since_when(rows: Connection) -> None:
+def test_a_state_has_the_time_of_its_last_change(rows: Connection) -> None:
     later = NOW + timedelta(hours=1)
     assert alert_states.current_state(rows, "model drift") is None
     assert alert_states.set_state(rows, "model drift", "ok", NOW, run_id=1)
@@ -268,7 +268,7 @@ def test_old_runs_are_forgotten_but_for_what_they_decided(rows: Connection) -> N
 
     runs.forget_old_runs(rows, 1)
 
-    # Run 2 is the last that decided: what is new is told by comparing with its files.
+    # Run 2 is the last decided run, whose files the next run compares with the new files.
     assert [run["id"] for run in runs.latest_runs(rows, 10)] == [7, 5, 2, 1]
     assert [len(runs.files_of_run(rows, run_id)) for run_id in (1, 2)] == [0, 1]
     assert len(runs.newest_rows(rows, tables.models, 10)) == 2
@@ -289,20 +289,20 @@ def test_a_release_that_serves_unrecorded_is_recorded_once(rows: Connection) -> 
 
 
 def record_for_no_run(engine: Engine) -> None:
-    """Record a model of a run that is not there."""
+    """Record a model of an unknown run."""
     with database.writing(engine) as connection:
         runs.record_model(connection, 99, stamp="S")
 
 
 def misspell_a_column(engine: Engine) -> None:
-    """Record a fact that has no column."""
+    """Record a fact without a column."""
     with database.writing(engine) as connection:
         runs.start_run(connection, NOW)
         runs.record_model(connection, 1, stamp="S", F1=0.5)
 
 
 def record_a_column_twice(engine: Engine) -> None:
-    """Record two rows of statistics of one column in one run."""
+    """Record two rows of statistics of the same column and run."""
     row = {"dataset_stamp": "S", "kind": "numeric", "n_rows": 9, "column": "age"}
     with database.writing(engine) as connection:
         run_id = runs.start_run(connection, NOW)
@@ -339,7 +339,7 @@ with database.open_records(sys.argv[1]) as engine:
 
 
 def write_together(url: str, n_processes: int, n_updates: int) -> int:
-    """Let processes count up one number, and return how far they came."""
+    """Increment a number from several processes, and return its value."""
     command = [sys.executable, "-c", WRITER, url, str(n_updates)]
     writers = [subprocess.Popen(command, cwd=ROOT) for _ in range(n_processes)]
     assert [writer.wait() for writer in writers] == [0] * n_processes
@@ -348,7 +348,7 @@ def write_together(url: str, n_processes: int, n_updates: int) -> int:
 
 
 def kill_writers(url: str, n_kills: int) -> None:
-    """Kill writers at work; what they committed is whole, and the next one goes on."""
+    """Kill writers during their work, and check their commits and the next writer."""
     chance, before = Random(n_kills), 0
     for _ in range(n_kills):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, url, "100000"], cwd=ROOT)

@@ -1,4 +1,4 @@
-"""The real crontab command: add then remove is the identity, and nothing of others is lost."""
+"""Changes of the crontab by the real crontab command."""
 
 import multiprocessing
 import shutil
@@ -23,7 +23,7 @@ NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
 @pytest.fixture
 def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A spool of its own for the real crontab command, first on the PATH."""
+    """Return a private spool of the real crontab command, first on the PATH."""
     sandbox.skip_or_fail(sandbox.why_not("crontab"))
     spool = tmp_path / "spool"
     spool.mkdir()
@@ -48,7 +48,7 @@ def job_of(installation: Installation) -> Job:
 
 
 def user_table(random: Random) -> bytes:
-    """Make a table that the real crontab takes."""
+    """Return a random table for the real crontab."""
     lines = [
         b"# m h dom mon dow command", b"", b"  ", b"PATH=/usr/bin:/bin", b"PATH = /bin",
         b"CRON_TZ=Asia/Tokyo", b'MAILTO=""', b"SHELL=/bin/bash", b"# caf\xe9 \xff\xfe",
@@ -215,7 +215,7 @@ def test_a_table_that_is_not_what_was_written_is_noticed(
 
 
 def install_one(number: int, folder: Path) -> None:
-    """Install one of several installations, in a process of its own."""
+    """Install an installation in a separate process."""
     home = folder / f"installation {number}"
     home.mkdir()
     installation = Installation(home / "config.json", folder=home)
@@ -242,14 +242,14 @@ def test_eight_installations_at_the_same_moment_all_get_their_block(
 
 
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Put another crontab command on the PATH."""
+    """Write a fake crontab command on the PATH."""
     (tmp_path / "fake").mkdir()
     (tmp_path / "fake" / "crontab").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "fake" / "crontab").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'fake'}:/usr/bin:/bin")
 
 
-def test_a_missing_crontab_command_is_said_with_two_ways_out(
+def test_a_missing_crontab_command_is_an_error_with_two_ways_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Only our own block of a crontab changes; every other byte stays."""
+"""Edits of the marked block in a crontab."""
 
 import os
 import subprocess
@@ -46,7 +46,7 @@ paths = st.binary(max_size=25).map(
 
 
 def check_identity(table: bytes, path: str) -> None:
-    """Adding, changing and removing a job leaves a table as it was."""
+    """Check that a table is unchanged after a job was added, changed and removed."""
     job = Job("5 4 * * sun", (f"{path}/automate.sh", "--python", f"{path}/python"))
     name = f"{path}/config.json"
     paused = Job(job.expression, job.arguments, "2026-01-02T03:04:05Z")
@@ -180,7 +180,7 @@ def test_a_command_is_as_long_as_cron_takes_it_and_no_longer() -> None:
 
 
 def run_by_cron(command: bytes, *, halves_backslashes: bool) -> list[bytes]:
-    """Do with a command what cron does: up to a bare %, then the shell; return its arguments."""
+    """Run a command like cron, by the shell and up to a bare %, and return the arguments."""
     kept = bytearray()
     position = 0
     while position < len(command):

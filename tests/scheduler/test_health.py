@@ -19,7 +19,7 @@ def due_after(moment: datetime) -> datetime:
 
 
 def a_run(number: int, minutes_ago: float, **facts: Any) -> dict[str, Any]:
-    """Make a run that found nothing new in 2 seconds."""
+    """Return a run of 2 seconds without new data."""
     started_at = NOW - timedelta(minutes=minutes_ago)
     usual: dict[str, Any] = {
         "id": number,
@@ -34,12 +34,12 @@ def a_run(number: int, minutes_ago: float, **facts: Any) -> dict[str, Any]:
 
 
 def healthy() -> Runs:
-    """Make the runs of an hour, newest first: each 3 seconds after its tick."""
+    """Return the runs of an hour, newest first, 3 seconds after each tick."""
     return [a_run(10 - n, 2.95 + 10 * n) for n in range(6)]
 
 
 def problems(runs: Runs, now: datetime = NOW, since: datetime | None = None) -> list[str]:
-    """List what is wrong."""
+    """Return the problems of runs every 10 minutes."""
     return health.find_problems(runs, now, due_after=due_after, since=since, grace=GRACE)
 
 
@@ -63,7 +63,7 @@ def test_a_clock_that_steps_on_finds_the_run_overdue(
     assert problems(healthy(), NOW + timedelta(minutes=minutes_later)) == expected
 
 
-def test_a_clock_that_steps_back_is_told_and_makes_nothing_overdue() -> None:
+def test_a_clock_that_steps_back_is_a_problem_and_makes_no_run_overdue() -> None:
     assert problems(healthy(), NOW - timedelta(hours=2)) == [
         "clock: run 10 started 1 h 57 min in the future; the clock was set"
     ]
@@ -88,11 +88,11 @@ def test_a_new_or_resumed_job_is_overdue_only_after_its_first_tick(
     old = [a_run(1, 5_000)]
     since = NOW - timedelta(minutes=minutes_ago)
 
-    found = health.find_problems(
+    result = health.find_problems(
         old, NOW, due_after=due_after, since=since, grace=timedelta(minutes=2)
     )
 
-    assert found == expected
+    assert result == expected
 
 
 def test_a_job_that_never_ran_and_whose_age_is_unknown_is_overdue() -> None:
@@ -169,7 +169,7 @@ def test_a_schedule_that_became_slower_is_not_too_fast() -> None:
     [(-5, "0 s"), (59, "59 s"), (60, "1 min"), (3599, "59 min"), (3600, "1 h"),
      (5400, "1 h 30 min"), (172_799, "47 h 59 min"), (172_800, "2 days")],
 )  # fmt: skip
-def test_durations_are_said_in_the_units_that_matter(seconds: int, words: str) -> None:
+def test_durations_have_at_most_two_units(seconds: int, words: str) -> None:
     assert health.format_duration(timedelta(seconds=seconds)) == words
 
 

@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 24, 9, 5, tzinfo=UTC)
 
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch) -> list[Job | None]:
-    """The job in the crontab, which a test may replace."""
+    """Return the list with the job in the crontab, for changes by a test."""
     held: list[Job | None] = [None]
     monkeypatch.setattr(systemd.Systemd, "read", lambda *_: None)
     monkeypatch.setattr(cron.Cron, "read", lambda *_: held[0])
@@ -23,34 +23,38 @@ def job(monkeypatch: pytest.MonkeyPatch) -> list[Job | None]:
 
 
 def make_job(paused_since: str | None = None) -> Job:
-    """Make a job that runs every ten minutes."""
+    """Return a job with a run every ten minutes."""
     return Job("*/10 * * * *", ("automate.sh",), paused_since)
 
 
 def test_the_next_run_is_that_of_the_schedule(config_path: Path, job: list[Job | None]) -> None:
     job[0] = make_job()
 
-    found = next_run.find_next_run(config_path, NOW)
+    upcoming = next_run.find_next_run(config_path, NOW)
 
-    assert found.at == datetime(2026, 11, 24, 9, 10, tzinfo=UTC)
-    assert found.schedule.lower() == "every 10 minutes"
+    assert upcoming.at == datetime(2026, 11, 24, 9, 10, tzinfo=UTC)
+    assert upcoming.schedule.lower() == "every 10 minutes"
 
 
-def test_without_a_job_it_says_how_to_install_one(config_path: Path, job: list[Job | None]) -> None:
+def test_without_a_job_the_text_names_the_command_to_install_one(
+    config_path: Path, job: list[Job | None]
+) -> None:
     assert next_run.find_next_run(config_path, NOW) == next_run.NextRun()
     assert "scripts.automate install" in next_run.NONE
 
 
-def test_a_paused_job_says_how_to_go_on(config_path: Path, job: list[Job | None]) -> None:
+def test_the_text_of_a_paused_job_names_the_command_to_resume(
+    config_path: Path, job: list[Job | None]
+) -> None:
     job[0] = make_job("2026-11-24T08:00:00+00:00")
 
-    found = next_run.find_next_run(config_path, NOW)
+    upcoming = next_run.find_next_run(config_path, NOW)
 
-    assert found.at is None
-    assert "resume" in found.text
+    assert upcoming.at is None
+    assert "resume" in upcoming.text
 
 
-def test_a_crontab_that_cannot_be_read_is_said(
+def test_an_unreadable_crontab_is_described(
     config_path: Path, job: list[Job | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> Job:
@@ -79,5 +83,5 @@ def test_the_crontab_is_asked_once_a_minute_and_when_a_run_is_past(
 
     assert len(asked) == 2
     assert asked[0] == config_path.resolve()
-    assert {found.at for found in first} == {datetime(2026, 11, 24, 9, 10, tzinfo=UTC)}
+    assert {upcoming.at for upcoming in first} == {datetime(2026, 11, 24, 9, 10, tzinfo=UTC)}
     assert later.at == datetime(2026, 11, 24, 9, 20, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The end of the log, the lines of one run, and new lines as they come."""
+"""Last lines, lines of a run, and new lines of the logs."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -18,7 +18,7 @@ def write(folder: Path, name: str, *lines: str) -> None:
 
 
 def stripped(lines: Iterator[str] | list[str]) -> list[str]:
-    """Take the line ends off."""
+    """Return lines without line ends."""
     return [line.rstrip("\n") for line in lines]
 
 
@@ -51,11 +51,11 @@ def test_what_is_not_utf8_is_shown_as_such(tmp_path: Path) -> None:
 
 
 def a_line(process: int, text: str, level: str = "INFO") -> str:
-    """Spell a line as the programs do for a log."""
+    """Return a line in the format of a log."""
     return f"2026-01-02T03:04:05Z {level} [{process}] {text}"
 
 
-def test_the_lines_of_a_run_are_told_from_those_of_another_at_the_same_time(tmp_path: Path) -> None:
+def test_the_lines_of_concurrent_runs_are_separated(tmp_path: Path) -> None:
     one = [
         a_line(41, "fullprocess: Run 7 started by cron."),
         a_line(41, "ingestion: Wrote 5 rows."),

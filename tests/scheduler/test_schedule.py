@@ -1,7 +1,4 @@
-"""Schedules are checked as cron would, and said in words.
-
-The next times of a schedule are right, also where the clocks change.
-"""
+"""Checks, descriptions and times of schedules, also at changes of the clocks."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -35,7 +32,7 @@ from scripts.scheduler import schedule
         ("0 3 */2 * 1", "At 03:00 on every second day of the month if it's on Monday"),
     ],
 )
-def test_a_schedule_is_said_in_words(expression: str, words: str) -> None:
+def test_a_schedule_is_described_in_words(expression: str, words: str) -> None:
     assert schedule.describe(expression) == words
 
 
@@ -82,7 +79,7 @@ def test_a_wrong_schedule_is_refused_with_its_fault_and_a_right_one(
     assert '"*/10 * * * *"' in str(caught.value)
 
 
-def test_a_right_schedule_keeps_its_spelling_but_for_blanks() -> None:
+def test_a_valid_schedule_is_unchanged_except_for_spaces() -> None:
     assert schedule.check_expression(" */10\t*  * * MON ") == "*/10 * * * MON"
 
 
@@ -196,7 +193,7 @@ def test_a_leap_day_is_found_years_ahead() -> None:
 
 
 def random_field(random: Random, field: schedule.Field, star: float) -> str:
-    """Make a field that cron takes."""
+    """Return a random valid field."""
     if random.random() < star:
         return random.choice(["*", "*", f"*/{random.randint(1, field.high)}"])
     items = []
@@ -212,13 +209,13 @@ def random_field(random: Random, field: schedule.Field, star: float) -> str:
 
 
 def random_expression(random: Random) -> str:
-    """Make a schedule that cron takes, one that never comes included."""
+    """Return a random valid schedule, possibly without any time."""
     stars = (0.4, 0.5, 0.6, 0.7, 0.6)
     return " ".join(map(random_field, [random] * 5, schedule.FIELDS, stars))
 
 
 def random_moment(random: Random, zone: ZoneInfo) -> datetime:
-    """Draw a moment, one time in two within two days of a change of the clocks."""
+    """Return a random moment, half of the time within two days of a change of the clocks."""
     moment = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=random.randrange(12 * 31_536_000))
     if random.random() < 0.5:
         change = schedule.next_change(moment, moment + timedelta(days=400), zone)
@@ -227,7 +224,7 @@ def random_moment(random: Random, zone: ZoneInfo) -> datetime:
 
 
 def list_numbers(text: str, low: int, high: int) -> set[int]:
-    """List the numbers of a field that `schedules.to_numbers` has spelled."""
+    """Return the numbers of a field in the result of `schedule.to_numbers`."""
     numbers: set[int] = set()
     for item in text.split(","):
         span, _, step = item.partition("/")
@@ -237,7 +234,7 @@ def list_numbers(text: str, low: int, high: int) -> set[int]:
 
 
 def walk_the_calendar(expression: str, after: datetime, n_days: int) -> Iterator[datetime]:
-    """Give the times of a schedule in UTC by asking every day, hour and minute of so many days."""
+    """Iterate over the times of a schedule in UTC, by a check of every minute of some days."""
     texts = schedule.to_numbers(expression).split()
     minutes, hours, days, months, weekdays = (
         list_numbers(text, field.low, field.high)
@@ -292,8 +289,8 @@ def compare_with_the_library_alone(n: int, seed: int) -> int:
             with pytest.raises(ScheduleError, match="never comes"):
                 schedule.check_expression(expression)
             continue
-        found = schedule.next_times(expression, zone, after, 5)
-        assert found == expected, (expression, str(zone), after)
+        times = schedule.next_times(expression, zone, after, 5)
+        assert times == expected, (expression, str(zone), after)
     return n_never
 
 

@@ -1,4 +1,4 @@
-"""A schedule means the same to systemd, and a real user's systemd starts the job."""
+"""Timers of systemd, and starts by a real systemd of a user."""
 
 import os
 import shutil
@@ -55,7 +55,9 @@ exit $code
         ),
     ],
 )
-def test_a_schedule_is_spelled_as_systemd_does(expression: str, expected: list[str]) -> None:
+def test_a_schedule_is_converted_to_the_format_of_systemd(
+    expression: str, expected: list[str]
+) -> None:
     assert schedule.systemd_calendars(expression) == expected
 
 
@@ -71,9 +73,9 @@ def test_systemd_has_the_same_next_times_for_60_schedules() -> None:
             continue
         compared += 1
 
-        found = systemd.next_times(expression, NOW, 3)
+        times = systemd.next_times(expression, NOW, 3)
 
-        assert found == expected, expression
+        assert times == expected, expression
 
 
 def test_arguments_survive_quoting() -> None:

@@ -1,4 +1,4 @@
-"""A real browser before a real server: what drives pages, and what is watched meanwhile."""
+"""Drives the pages in a real browser, and watches for errors."""
 
 import os
 import shutil
@@ -27,14 +27,14 @@ NARROW = ViewportSize(width=375, height=800)
 
 
 def skip_or_fail(reason: str) -> None:
-    """Leave tests out where a tool is missing, but never in CI."""
+    """Skip a test for a missing tool, but fail in CI."""
     if os.environ.get("ADRAS_CI"):
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def read_axe() -> str:
-    """Read the accessibility checker, which .ci/run fetches."""
+    """Return the source of the accessibility checker from .ci/run."""
     path = Path(os.environ.get(AXE, ""))
     if not path.is_file():
         skip_or_fail(f"{AXE} names no axe.min.js: npm pack axe-core, or run .ci/run")
@@ -57,7 +57,7 @@ def browsing(*more_options: str) -> Iterator[Browser]:
 
 
 class Visitor:
-    """Somebody at a browser, and all that must not happen to him.
+    """Browser with a user, and a record of errors and of requests to foreign hosts.
 
     Parameters
     ----------
@@ -93,24 +93,24 @@ class Visitor:
         dialog.dismiss()
 
     def go(self, path: str) -> None:
-        """Open a page, and load its pictures as well, however far down."""
+        """Open a page with all images, also far down."""
         self.page.goto(self.url + path)
         self.page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
         self.page.wait_for_load_state("networkidle")
 
     def follow(self, target: Locator) -> None:
-        """Click what leads to another page, and wait for that."""
+        """Click a link and wait for the page."""
         with self.page.expect_navigation():
             target.click()
 
     def check(self) -> None:
-        """Nothing was said on the console, no dialog opened, no other host was asked."""
+        """Check for console messages, dialogs and requests to foreign hosts."""
         assert self.faults == []
         elsewhere = [url for url in self.requested if not url.startswith(f"{self.url}/")]
         assert elsewhere == []
 
     def find_barriers(self, axe: str) -> list[str]:
-        """List what keeps somebody from using the page, as axe-core finds it."""
+        """Return the accessibility violations of the page by axe-core."""
         self.page.evaluate(f"{axe}; null")
         found = self.page.evaluate("axe.run(document, {preload: false})")
         return [
@@ -121,14 +121,14 @@ class Visitor:
         ]
 
     def overflow(self) -> int:
-        """Say by how many pixels the page is wider than the window."""
+        """Return the excess of the page width over the window, in pixels."""
         wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         return int(self.page.evaluate(wider))
 
 
 @contextmanager
 def visiting(browser: Browser, url: str, **options: Any) -> Iterator[Visitor]:
-    """Sit down at a browser with a profile of its own; at the end nothing must have happened."""
+    """Open a browser with a new profile, and check for errors at the end."""
     context = browser.new_context(viewport=options.pop("viewport", WIDE), **options)
     visitor = Visitor(context, url)
     yield visitor

@@ -40,7 +40,7 @@ def serve(config: Config, name: str, **options: Any) -> None:
 
 
 def put_clients(config: Config, rows: list[str], name: str = "today.csv") -> None:
-    """Put a file into the input folder."""
+    """Write a file into the input folder."""
     write_csv(config.input_folder_path / name, rows)
 
 

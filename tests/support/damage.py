@@ -15,7 +15,7 @@ DAMAGES = {
 
 
 def damage(path: Path, statement: str) -> None:
-    """Change records by other means than the programs."""
+    """Change records directly, without the programs."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.execute("PRAGMA writable_schema = ON")

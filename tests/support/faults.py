@@ -1,4 +1,4 @@
-"""Ends full processes at chosen moments, from a process that has imported everything once.
+"""Ends full processes at chosen moments, from a process with all imports done.
 
     python -m tests.support.faults CONFIG calls FIRST STEP  before each file-system call
     python -m tests.support.faults CONFIG kills N  after N random times over a run's duration
@@ -52,7 +52,7 @@ ENDED, DIED = 0, 86
 
 
 def count_calls(at_call: Callable[[], None]) -> None:
-    """Call something before each file-system call that changes anything; it stays for ever."""
+    """Call a function before each file-system call with a change, from now on."""
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         opens = event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES
@@ -70,7 +70,7 @@ def count_calls(at_call: Callable[[], None]) -> None:
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Start a child that does something, and return its number."""
+    """Call a function in a child process, and return the process number."""
     child = os.fork()
     if child == 0:
         code = DIED
@@ -91,7 +91,7 @@ def code_of(child: int) -> int:
 
 
 class Installation:
-    """One that serves, given something new before each fault."""
+    """Deployed installation with new data before each fault."""
 
     def __init__(self, config_path: Path) -> None:
         self.config: Config = config_file.read_config(config_path)
@@ -111,7 +111,7 @@ class Installation:
         write_csv(self.config.input_folder_path / "c.csv", rows)
 
     def serving(self) -> Release:
-        """Load what serves, whole and checked."""
+        """Load and check the release in production."""
         current = release.load_current(self.config.prod_deployment_path)
         assert current is not None
         return current
@@ -146,7 +146,7 @@ class Installation:
 
 
 def die_before_calls(place: Installation, first: int, step: int) -> None:
-    """End a run before its k-th file-system call, for k from the first on in steps, until none."""
+    """End runs before their k-th file-system call, for increasing k, until a run ends by itself."""
     k = first
     while True:
         place.add_news()
@@ -174,7 +174,7 @@ def die_before_calls(place: Installation, first: int, step: int) -> None:
 
 
 def kill_at_random(place: Installation, n_kills: int) -> None:
-    """Kill runs at times spread over the duration of one, by the clock of this machine."""
+    """Kill runs at times spread over the duration of a run."""
     chance = random.Random(n_kills)
     place.add_news()
     started = time.monotonic()
@@ -191,7 +191,7 @@ def kill_at_random(place: Installation, n_kills: int) -> None:
 
 
 def fill_disk(place: Installation, n_levels: int) -> None:
-    """Run with ever more space left on the disk of the installation, then free it."""
+    """Run with increasing free space on the disk of the installation."""
     root = place.config.prod_deployment_path.parent
     filler = root / "filler"
     for level in range(n_levels):
@@ -210,7 +210,7 @@ def fill_disk(place: Installation, n_levels: int) -> None:
 
 
 def cut_power(place: Installation, n_cuts: int, image: Path) -> None:
-    """Cut the power of the installation's disk at random times, and mount it again."""
+    """Cut the power of the installation's disk at random times, and remount the disk."""
     chance = random.Random(n_cuts)
     mount = place.config.prod_deployment_path.parent
     duration_s = 1.0
@@ -253,7 +253,7 @@ def cut_power(place: Installation, n_cuts: int, image: Path) -> None:
 
 
 def main(config_path: Path, kind: str, *numbers: str) -> None:
-    """Do one kind of faults and print what happened."""
+    """Cause a kind of faults and print the results."""
     diagnostics.outdated_packages = lambda *_arguments: "not asked"
     decide = promotion.main
 

@@ -1,4 +1,4 @@
-"""A place where cron and systemd are real, and the machine's own tables are out of reach."""
+"""Runs real cron and systemd, without access to the tables of the machine."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ ENTER = 'mount --bind "$1" {spool} && shift && exec "$@"'
 
 
 def why_not(program: str) -> str | None:
-    """Say why a real scheduler cannot be tried here; None if it can."""
+    """Return the reason against a test of a real scheduler, or None."""
     if shutil.which(program) is None:
         return f"there is no {program} here (Debian: apt-get install cron)"
     if not Path(SPOOL).is_dir():
@@ -26,7 +26,7 @@ def why_not(program: str) -> str | None:
 
 
 def skip_or_fail(reason: str | None) -> None:
-    """Skip with a reason, but in .ci/run, where everything is there, fail."""
+    """Skip a test with a reason, but fail in .ci/run."""
     if reason is None:
         return
     if os.environ.get("ADRAS_CI"):
@@ -35,12 +35,12 @@ def skip_or_fail(reason: str | None) -> None:
 
 
 def inside(spool: Path, *command: str) -> list[str]:
-    """Make the command that runs another one with a spool of its own."""
+    """Return a command line for a command with a private spool."""
     return [*UNSHARE, "sh", "-c", ENTER.format(spool=SPOOL), "sh", str(spool), *command]
 
 
 def write_wrapper(folder: Path, spool: Path) -> None:
-    """Write a program `crontab` that is the real one on a spool of its own."""
+    """Write a program `crontab` for the real crontab on a private spool."""
     folder.mkdir(parents=True)
     real = shutil.which("crontab")
     wrapper = folder / "crontab"
@@ -52,7 +52,7 @@ def write_wrapper(folder: Path, spool: Path) -> None:
 
 
 def is_attached(image: Path) -> bool:
-    """Say whether a loop device has a file."""
+    """Return whether a loop device has a file."""
     for path in Path("/sys/block").glob("loop*/loop/backing_file"):
         # The device may let go of its file between the two.
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Hand-made releases whose answers are known, and ways to ask for them."""
+"""Hand-made releases with known answers, and requests to the service."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ DIAGNOSIS: dict[str, Any] = {
 }
 
 
-def make_model(intercept: float = math.log(3), categorical: bool = False) -> Model:
+def make_model(intercept: float = math.log(3), *, categorical: bool = False) -> Model:
     """Make a model whose odds are 3 for a silent month and fall to a third with each activity."""
     statistics = ColumnSummary(column="exited", mean=0.5, median=0.5, standard_deviation=None)
     plan = CategoricalTerm(
@@ -117,7 +117,7 @@ def edit_config(config_path: Path, **settings: Any) -> None:
 
 
 def make_row(month: float | None = 0) -> dict[str, Any]:
-    """Make one client."""
+    """Return a client."""
     return {"lastmonth_activity": month, "lastyear_activity": 7, "number_of_employees": 3}
 
 
@@ -134,13 +134,13 @@ def answer_of(response: TestResponse) -> dict[str, Any]:
 
 
 def open_path(client: FlaskClient, path: str, method: str, **options: Any) -> TestResponse:
-    """Ask for a path as a server hands it over; the client would take //x for the host x."""
+    """Request a raw path, since the test client would parse //x as the host x."""
     overrides = {"PATH_INFO": unquote(path)}
     return client.open("/", method=method, environ_overrides=overrides, **options)
 
 
 def problem_of(response: TestResponse, status: int) -> dict[str, Any]:
-    """Read an error, which is always a problem document."""
+    """Return the problem document of an error."""
     assert response.status_code == status, response.text
     assert response.content_type == "application/problem+json"
     problem = dict(json.loads(response.data))
@@ -163,7 +163,7 @@ JSON = "application/json"
 
 
 def rows_body(*rows: bytes) -> bytes:
-    """Spell a body of rows as they are."""
+    """Return a request body with raw rows."""
     return b'{"data": [' + b",".join(rows) + b"]}"
 
 
@@ -182,7 +182,7 @@ def tree_hash(folder: Path) -> str:
 
 
 def free_port() -> int:
-    """Find a port that nobody uses."""
+    """Return an unused port."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -196,7 +196,7 @@ def served(
     output: int = subprocess.PIPE,
     **settings: Any,
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run the real server as a program; give its address once it answers."""
+    """Run the real server as a program, and return the URL of the ready server."""
     port = free_port()
     api = {"port": port, "max_rows": 20, "max_body_bytes": 2000} | settings
     edit_config(config_path, api=api)
@@ -214,7 +214,7 @@ def served(
 
 
 def answer_of_url(url: str, body: dict[str, Any], token: str) -> dict[str, Any]:
-    """Ask a server that is just starting; read its good answer."""
+    """Return the first good answer of a starting server."""
     for _ in range(100):
         try:
             answer = requests.post(
@@ -243,7 +243,7 @@ def wait_until_answering(url: str, process: subprocess.Popen[str]) -> None:
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep tokens and proxies of whoever runs the tests out of them."""
+    """Remove tokens and proxies from the environment of the tests."""
     monkeypatch.delenv("ADRAS_API_TOKEN", raising=False)
     monkeypatch.delenv("ADRAS_API_ADMIN_TOKEN", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -252,7 +252,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def prod(config_path: Path) -> Path:
-    """A deployment folder whose first release serves."""
+    """Return a deployment folder with a serving release."""
     folder = config_path.parent / "prod"
     write_release(folder, FIRST, make_model())
     switch(folder, FIRST)
@@ -267,6 +267,6 @@ def client(prod: Path, config_path: Path) -> FlaskClient:
 
 @pytest.fixture
 def guarded(prod: Path, config_path: Path, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
-    """A client of a service that wants a token."""
+    """Return a client of a service with tokens."""
     monkeypatch.setenv("ADRAS_API_TOKEN", TOKEN)
     return create_app(config_path).test_client()

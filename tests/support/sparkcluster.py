@@ -1,4 +1,4 @@
-"""A real standalone Spark cluster on loopback: one master, workers, all ended at the end."""
+"""Runs a real standalone Spark cluster on loopback: a master and workers."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def why_not() -> str:
-    """Say why no cluster can be started here, "" if one can."""
+    """Return the reason against a start of a cluster, or ""."""
     if shutil.which("java") is None:
         return "Java is not installed; Debian: apt-get install openjdk-17-jre-headless"
     try:
@@ -28,7 +28,7 @@ def why_not() -> str:
 
 
 class Cluster:
-    """Processes of Java, each with a group of its own, so that its children go with it."""
+    """Java processes in separate process groups, for an end together with their children."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,7 +55,7 @@ class Cluster:
         return process
 
     def start_worker(self, number: int) -> subprocess.Popen[bytes]:
-        """Start a worker with one core."""
+        """Start a worker with a single core."""
         return self.start(
             f"worker{number}", "org.apache.spark.deploy.worker.Worker", "--host", LOOPBACK,
             "--webui-port", str(free_port()), "--cores", "1", "--memory", "1g",
@@ -63,7 +63,7 @@ class Cluster:
         )  # fmt: skip
 
     def n_alive(self) -> int:
-        """Ask the master how many workers it has."""
+        """Return the number of workers of the master."""
         try:
             with urllib.request.urlopen(
                 f"http://{LOOPBACK}:{self.ui_port}/json/", timeout=5
@@ -73,7 +73,7 @@ class Cluster:
             return 0
 
     def wait_for(self, n_workers: int) -> None:
-        """Wait until so many workers have registered."""
+        """Wait for a number of registered workers."""
         for _ in range(600):
             if self.n_alive() >= n_workers:
                 return
@@ -82,7 +82,7 @@ class Cluster:
         raise TimeoutError(f"the cluster has no {n_workers} workers:\n{logs}")
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
-        """End a process and its children at once, as a machine that is switched off."""
+        """Kill a process and its children, like a power failure."""
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -90,7 +90,7 @@ class Cluster:
 
 @contextmanager
 def running_cluster(folder: Path, n_workers: int = 2) -> Iterator[Cluster]:
-    """Run a cluster; whatever happens, nothing of it is left."""
+    """Run a cluster, and end all processes in any case."""
     folder.mkdir(parents=True, exist_ok=True)
     cluster = Cluster(folder)
     try:

@@ -1,4 +1,4 @@
-"""Asked as a program, with PySpark and a cluster: MLlib's answer, and what clean_more may do.
+"""Compares with MLlib and tries clean_more on a cluster, as a program.
 
 python -m tests.support.sparkprobe WHAT CONFIG
 """
@@ -39,23 +39,23 @@ from scripts.spark.cluster import column
 
 
 def with_narwhals(table: Any) -> Any:
-    """Clean in the way that serves both engines."""
+    """Clean a table of either engine."""
     frame = nw.from_native(table)
     return frame.filter(nw.col("lastyear_activity") >= 1000).to_native()
 
 
 def with_a_mask(table: Any) -> Any:
-    """Clean as one does in pandas."""
+    """Clean with a pandas mask."""
     return table[table["lastyear_activity"] >= 1000]
 
 
 def with_assign(table: Any) -> Any:
-    """Clean by a method that only pandas has."""
+    """Clean with a method of pandas only."""
     return table.assign(lastyear_activity=0)
 
 
 def with_a_column_less(table: Any) -> Any:
-    """Take out a column that the schema names."""
+    """Remove a column of the schema."""
     return nw.from_native(table).drop("plan").to_native()
 
 
@@ -94,7 +94,7 @@ def fit_by_mllib(training: DataFrame, used: Model, C: float) -> dict[str, Any]:
 
 
 def try_to_clean(rows: DataFrame, clean: Callable[[Any], Any], schema: Schema) -> Any:
-    """Clean rows; give their number, or why it was refused."""
+    """Clean rows and return their number, or the refusal."""
     try:
         return read_input.clean(rows, clean, schema, drop_equal=True).count()
     except ConfigError as error:
@@ -102,7 +102,7 @@ def try_to_clean(rows: DataFrame, clean: Callable[[Any], Any], schema: Schema) -
 
 
 def fit_again(config: Config, session: SparkSession) -> dict[str, Any]:
-    """Fit MLlib's regression to the rows that the latest model was fitted to."""
+    """Fit MLlib's regression to the rows of the latest model."""
     path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
     used = logistic_model.load_model(path)
     rows = dataset.read_dataset(session, find_dataset(config), used.schema, config.training)
@@ -116,7 +116,7 @@ def find_dataset(config: Config) -> Path:
 
 
 def move(config: Config, session: SparkSession) -> dict[str, Any]:
-    """Write the latest dataset again at another address, then forget it."""
+    """Write the latest dataset to a new address, then remove the original."""
     folder, path = config.output_folder_path, find_dataset(config)
     rows = dataset.read_parts(session, path, config.schema)
     lake = folder.parent.parent / "other-lake"
@@ -133,7 +133,7 @@ def move(config: Config, session: SparkSession) -> dict[str, Any]:
 
 
 def infer_both_ways(config: Config) -> list[Any]:
-    """Find out what the columns of odd files are: on the cluster, off a store, and here."""
+    """Return the schema of odd files by the cluster, from a store, and by pandas."""
     section = {"target": "left", "positive": "gone", "ids": ["key"]}
     declared = msgspec.convert(fill_schema(section), Schema)
     paths = files.list_tables(config.output_folder_path.with_name("odd"))
@@ -149,7 +149,7 @@ def infer_both_ways(config: Config) -> list[Any]:
 
 
 def clean_in_ways(config: Config, session: SparkSession) -> dict[str, Any]:
-    """Clean twice the latest dataset in several ways; give the number of rows, or the refusal."""
+    """Clean two copies of the latest dataset in several ways, and return rows or refusals."""
     plain = dataset.read_parts(session, find_dataset(config), config.schema)
     doubled = plain.union(plain)
     return {

@@ -1,4 +1,4 @@
-"""An installation on a cluster, run once for all tests and all processes of pytest."""
+"""Runs an installation on a cluster once for all tests and pytest processes."""
 
 import fcntl
 import json
@@ -56,7 +56,7 @@ spark.executor.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 
 
 def make_lines(n_rows: int, seed: int, prefix: str) -> list[str]:
-    """Make clients of whom the quiet ones and those on trial leave, with blanks and rare plans."""
+    """Return clients with missing values and rare plans; quiet clients and trials leave."""
     random, lines = Random(seed), []
     for number in range(n_rows):
         month, year = random.randrange(200), random.randrange(2000)
@@ -75,7 +75,7 @@ def write_lines(path: Path, lines: list[str]) -> None:
 
 
 def write_odd_files(folder: Path) -> None:
-    """Write files whose columns tell little: unique, blank, constant, rare, in one file only."""
+    """Write files with useless columns: unique, missing, constant, rare, or in a single file."""
     folder.mkdir(parents=True)
     rows = [
         f"k{n};{n};{n / 7:.3f};;same;{'xy'[n % 2]};{n % 5};{'gone' if n % 3 else 'stays'}"
@@ -93,7 +93,7 @@ def write_odd_files(folder: Path) -> None:
 
 
 def write_installation(folder: Path, engine: dict[str, Any]) -> Path:
-    """Write an installation whose input has duplicates, hostile rows and a refused file."""
+    """Write an installation with duplicates, hostile rows and a refused file in the input."""
     first = make_lines(2500, 1, "a")
     write_lines(folder / "input" / "a.csv", [*first, *HOSTILE])
     write_lines(
@@ -114,7 +114,7 @@ def write_installation(folder: Path, engine: dict[str, Any]) -> Path:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Say how a driver finds its place and its memory, as an administrator would."""
+    """Return the environment of a driver, with folder and memory."""
     conf = folder / "conf"
     conf.mkdir(exist_ok=True)
     # A file system of Hadoop's that is not the plain one, known to Spark's own settings alone, as
@@ -130,7 +130,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run_module(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of ours to its end."""
+    """Run a program of the project to the end."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT, env=environment(folder), capture_output=True, text=True, check=False, timeout=900,
@@ -145,7 +145,7 @@ def probe(folder: Path, what: str, config_path: Path) -> Any:
 
 
 def change_engine(folder: Path, name: str = "config.json", **settings: str) -> Path:
-    """Write the configuration of an installation again, with other settings of its engine."""
+    """Change the engine settings in the configuration of an installation."""
     whole = json.loads((folder / "config.json").read_text())
     path = folder / name
     path.write_text(json.dumps(whole | {"engine": whole["engine"] | settings}))
@@ -170,7 +170,7 @@ def run_and_kill(folder: Path, config_path: Path, cluster: Cluster) -> str:
 
 
 def add_drifted(folder: Path) -> None:
-    """Add a file of busy clients, mostly on trial, and of what has become of today's clients."""
+    """Add a file of busy clients, mostly on trial, and of outcomes of today's clients."""
     drifted = [
         line.replace(",basic,", ",trial,") for line in make_lines(900, 5, "d") if "90" not in line
     ]
@@ -179,7 +179,7 @@ def add_drifted(folder: Path) -> None:
 
 
 def add_odd_names(folder: Path) -> None:
-    """Add what is not a table, and a table with a byte order mark and no last line end."""
+    """Add a file without a table, and a table with a byte order mark and no last line end."""
     (folder / "input" / "empty.csv").write_text("")
     (folder / "input" / "folder.csv").mkdir()
     (folder / "input" / "_hidden.txt").write_text("no table")
@@ -188,7 +188,7 @@ def add_odd_names(folder: Path) -> None:
 
 
 def move_into_store(folder: Path, store: Store) -> Path:
-    """Write the configuration again, with input and test data in a store; others stay."""
+    """Move input and test data of the configuration into a store."""
     whole = json.loads((folder / "config.json").read_text())
     places = {f"{name}_path": f"{store.address}/{end}" for name, end in STORED.items()}
     path = folder / "stored.json"
@@ -197,7 +197,7 @@ def move_into_store(folder: Path, store: Store) -> Path:
 
 
 def run_on_store(folder: Path, store: Store) -> dict[str, Any]:
-    """Run twice on what is in a store: on new data, and on what is only touched and renamed."""
+    """Run twice on a store: on new data, and after files were touched and renamed."""
     path = move_into_store(folder, store)
     second = run_module(folder, "scripts.fullprocess", "--config", str(path))
     assert second.returncode == 0, second.stderr
@@ -213,7 +213,7 @@ def run_on_store(folder: Path, store: Store) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Done:
-    """An installation on a cluster after two runs, and what was asked while there was one."""
+    """Installation after two runs on a cluster, with results of the probes."""
 
     config: Config
     first: Model
@@ -234,7 +234,7 @@ class Done:
 
 
 def run_everything(folder: Path) -> None:
-    """Run what the tests look at, on a cluster of its own."""
+    """Run the installation of the tests on a new cluster."""
     with running_cluster(folder / "cluster") as cluster:
         path = write_installation(folder, {"name": "spark", "master": cluster.master})
         found: dict[str, Any] = {"said_first": run_and_kill(folder, path, cluster)}
@@ -250,14 +250,14 @@ def run_everything(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Let one process in at a time."""
+    """Hold a lock between processes."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def run_once(factory: pytest.TempPathFactory) -> Done:
-    """Run everything, unless another process of the same pytest has; what it left is looked at."""
+    """Run the installation, or load the results of a concurrent pytest process."""
     shared = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent

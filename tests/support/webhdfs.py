@@ -1,4 +1,4 @@
-"""A file store that is reached over the network alone: WebHDFS, read only, on loopback."""
+"""Serves files by WebHDFS on loopback, read only."""
 
 import hashlib
 import json
@@ -58,13 +58,13 @@ def answer(folder: Path, place: str, asked: dict[str, str]) -> dict[str, Any] | 
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers what Hadoop asks when it lists and reads."""
+    """Handler of Hadoop's requests to list and read files."""
 
     server: "Store"
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answer, or say what went wrong in the way that Hadoop understands."""
+        """Answer, or report an error in the format of Hadoop."""
         # Hadoop sends letters as they are, in UTF-8.
         address = urlsplit(self.path.encode("latin-1").decode())
         asked = {name.lower(): values[0] for name, values in parse_qs(address.query).items()}
@@ -86,11 +86,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log no request."""
 
 
 class Store(ThreadingHTTPServer):
-    """Serves the files of a folder; remembers what it was asked."""
+    """WebHDFS server of a folder, with a list of the requests."""
 
     daemon_threads = True
 
@@ -101,13 +101,13 @@ class Store(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Where Hadoop finds it."""
+        """URL of the store for Hadoop."""
         return f"webhdfs://127.0.0.1:{self.server_port}"
 
 
 @contextmanager
 def serving_store(folder: Path) -> Iterator[Store]:
-    """Serve a folder as long as it is wanted."""
+    """Serve a folder during a context."""
     with Store(folder) as store:
         Thread(target=store.serve_forever, daemon=True).start()
         yield store

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
 FIRST = "0001"
@@ -15,11 +14,6 @@ def make_alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return config
-
-
-def newest_version() -> str | None:
-    """Return the version of the last migration."""
-    return ScriptDirectory.from_config(make_alembic_config()).get_current_head()
 
 
 def upgrade(connection: Connection, *, made_before_versions: bool) -> None:

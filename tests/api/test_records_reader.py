@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from scripts.api import record_queries
+from scripts.api import records_reader
 from scripts.app import create_app
 from scripts.records import database, runs
 from scripts.records.tables import DeploymentKind, Status
@@ -42,7 +42,7 @@ def records(config_path: Path, now: datetime) -> Path:
 
 def look(client: FlaskClient) -> None:
     """Let the service look at the records, as its thread does now and then."""
-    client.application.extensions["history"].look()
+    client.application.extensions["records"].check()
 
 
 @pytest.mark.usefixtures("records")
@@ -110,7 +110,7 @@ def test_a_missed_run_is_seen(client: FlaskClient, config_path: Path) -> None:
 def test_predictions_go_on_without_the_records(
     client: FlaskClient, records: Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_queries, "WAIT_S", 0.1)
+    monkeypatch.setattr(records_reader, "WAIT_S", 0.1)
     holder = sqlite3.connect(records)
     if damage == "locked":
         holder.execute("BEGIN EXCLUSIVE")
@@ -137,7 +137,7 @@ def test_predictions_go_on_without_the_records(
 
 
 def test_the_records_are_looked_at_aside(client: FlaskClient, records: Path) -> None:
-    watch: record_queries.RecordsReader = client.application.extensions["history"]
+    watch: records_reader.RecordsReader = client.application.extensions["records"]
     n_before = threading.active_count()
 
     watch.start()
