@@ -135,7 +135,8 @@ def main(n_clients: int, seconds: float) -> None:
             for server, result in zip(servers, results, strict=True):
                 print(
                     f"{server.name:16}  {n_clients} dripping {kind:7}  answered"
-                    f" {result.n_quick:2} of {N_ASKED} within 1 s, slowest {result.slowest_s:5.2f} s;"
+                    f" {result.n_quick:2} of {N_ASKED} within 1 s,"
+                    f" slowest {result.slowest_s:5.2f} s;"
                     f" cut {result.n_cut:3} within {seconds:g} s",
                     flush=True,
                 )

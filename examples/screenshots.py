@@ -23,7 +23,7 @@ PICTURES: tuple[tuple[str, str, Scheme, int, int], ...] = (
 
 
 def main(url: str) -> None:
-    """Take the screenshots, with the client of the largest rise in risk."""
+    """Capture the screenshots, with the client of the largest rise in risk."""
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
