@@ -16,8 +16,8 @@ from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from scripts.api import http_server, inference_protocol
-from scripts.api.auth import Access, EndedSessions
+from scripts.api import inference_protocol, worker_processes
+from scripts.api.auth import Access
 from scripts.api.http_server import bind, serve_until_stopped
 from scripts.api.middleware import MATCHED, ROUTE, Middleware, answer_bug
 from scripts.api.prediction_log import PredictionLog
@@ -26,6 +26,7 @@ from scripts.api.responses import Answer, RefusedError, answer_problem, answer_r
 from scripts.api.routes import ROUTES, STATIC, as_response
 from scripts.api.routing import Route, RouteTable
 from scripts.api.serving_state import ReleaseReloader
+from scripts.api.sessions import EndedSessions
 from scripts.api.telemetry import AccessLog, Gauge, Metrics, share_between_processes
 from scripts.api.tokens import VARIABLES, Role, Tokens, read_tokens
 from scripts.core import artifacts
@@ -234,7 +235,7 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
     # The objects made so far live to the end, so the garbage collector may skip them.
     gc.collect()
     gc.freeze()
-    http_server.return_large_blocks()
+    worker_processes.return_large_blocks()
     asyncio.run(serve_until_stopped(listener, middleware, reloader))
     records.stop()
     if middleware.prediction_log is not None:
@@ -251,7 +252,7 @@ def serve_in_processes(config_path: Path, listener: socket.socket, n_processes: 
             share_between_processes(Path(folder))
             serve_alone(config_path, listener)
 
-        http_server.run_workers(n_processes, work)
+        worker_processes.run_workers(n_processes, work)
 
 
 def serve(config_path: Path) -> None:
@@ -265,7 +266,7 @@ def serve(config_path: Path) -> None:
     else:
         serve_in_processes(config_path, listener, config.api.workers)
     log.info("Stopped.")
-    http_server.exit_at_once()
+    worker_processes.exit_at_once()
 
 
 if __name__ == "__main__":

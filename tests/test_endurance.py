@@ -106,7 +106,7 @@ def lively(
     edit_config(config_path, api={"log_predictions": 1})
     client = create_app(config_path).test_client()
     parts = client.application.extensions
-    threads = [parts["history"], parts["door"].prediction_log]
+    threads = [parts["records"], parts["middleware"].prediction_log]
     for thread in threads:
         thread.start()
     yield client

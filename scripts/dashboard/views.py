@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from flask import current_app, request
 
-from scripts.api import auth, client_routes, routes
+from scripts.api import client_routes, routes, sessions
 from scripts.api.auth import Access, is_from_proxy
 from scripts.api.middleware import SERVING
 from scripts.api.records_reader import RecordsReader
@@ -279,13 +279,13 @@ def log_in() -> Answer:
             fault=refusal.detail,
             needs_token=access.needs_token,
         )
-    return redirect(target, auth.set_cookie(value, is_secure=is_secure()))
+    return redirect(target, sessions.set_cookie(value, is_secure=is_secure()))
 
 
 def log_out() -> Answer:
     """End the session, for every copy of the cookie."""
     access: Access = current_app.extensions["access"]
-    ended = auth.set_cookie("", is_secure=is_secure())
+    ended = sessions.set_cookie("", is_secure=is_secure())
     try:
         access.end_session(request.environ)
     except RefusedError as refusal:

@@ -41,7 +41,7 @@ class SparkEngine:
         self, paths: Sequence[Path], schema: Schema, clean_more: Clean | None
     ) -> SparkIntake:
         """Read files, clean the labelled rows and drop duplicates, without an order of rows."""
-        return read_input.take_in(paths, schema, self.config, clean_more)
+        return read_input.ingest_files(paths, schema, self.config, clean_more)
 
     def fit(self, path: Path, schema: Schema, digest: Digest | None) -> Candidate:
         """Fit a model on the cluster to a dataset in parts."""

@@ -183,7 +183,7 @@ class SparkIntake:
             return path, identity.n_rows
 
 
-def take_in(
+def ingest_files(
     paths: Sequence[Path], schema: Schema, config: Config, clean_more: Clean | None
 ) -> SparkIntake:
     """Read files and clean the training rows on the cluster."""

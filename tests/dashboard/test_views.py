@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from itsdangerous import TimestampSigner
 from werkzeug.test import TestResponse
 
-from scripts.api import auth
-from scripts.api.auth import COOKIE, LIFETIME_S, Sessions
+from scripts.api import auth, sessions
+from scripts.api.sessions import COOKIE, LIFETIME_S, Sessions
 from scripts.api.tokens import Role, Tokens
 from scripts.app import create_app
 from scripts.dashboard import views
@@ -146,8 +146,8 @@ def make_cookies() -> list[str]:
     other = Sessions(Tokens({Role.READ: b"another"})).begin(Role.READ)
     role, name, at, signature = good.split(".")
     nameless = TimestampSigner(
-        hashlib.pbkdf2_hmac("sha256", TOKEN.encode(), auth.SALT, auth.N_ITERATIONS),
-        salt=auth.SALT,
+        hashlib.pbkdf2_hmac("sha256", TOKEN.encode(), sessions.SALT, sessions.N_ITERATIONS),
+        salt=sessions.SALT,
         digest_method=hashlib.sha256,
     )
     return [
@@ -224,7 +224,7 @@ def test_the_list_of_ended_sessions_is_for_its_owner_only_and_forgets(
         guarded.post("/logout", headers=BROWSER | OURS)
         return {path.name for path in folder.iterdir()}
 
-    folder = prod / auth.FOLDER
+    folder = prod / sessions.FOLDER
     first = log_out_once()
     later_s = time.time() + LIFETIME_S - 60
     monkeypatch.setattr("time.time", lambda: later_s)
@@ -244,7 +244,7 @@ def test_an_end_that_cannot_be_noted_is_said_and_holds_in_this_process(
     guarded: FlaskClient, prod: Path
 ) -> None:
     copied = cookie_header(log_in(guarded))
-    (prod / auth.FOLDER).write_text("no folder")
+    (prod / sessions.FOLDER).write_text("no folder")
 
     response = guarded.post("/logout", headers=BROWSER | OURS)
 
@@ -336,7 +336,7 @@ def test_the_key_is_derived_once() -> None:
 
 @pytest.mark.parametrize(("value", "age_s"), [("x", LIFETIME_S), ("", 0)])
 def test_the_header_of_a_cookie_says_how_long(value: str, age_s: int) -> None:
-    name, spelled = auth.set_cookie(value, is_secure=True)
+    name, spelled = sessions.set_cookie(value, is_secure=True)
 
     assert name == "Set-Cookie"
     assert f"Max-Age={age_s}" in spelled

@@ -1,0 +1,95 @@
+"""The processes of the service: several workers, their memory and their end."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
+
+# The pause before a restart, so that a broken worker does not load the machine.
+RESTART_S = 1.0
+# Of malloc.h of glibc.
+M_MMAP_THRESHOLD = -3
+LARGE_BLOCK_BYTES = 256 * 1024
+
+log = logging.getLogger(__name__)
+
+
+def return_large_blocks() -> None:
+    """Configure malloc to return the memory of large bodies to the system when freed.
+
+    The allocator of glibc otherwise keeps freed blocks of such a size for each thread.
+    """
+    # Other C libraries lack this option and do not need it.
+    with suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+
+
+def exit_at_once(code: int = 0) -> NoReturn:
+    """End the process at once, without waiting for threads.
+
+    A normal exit of the interpreter would wait for every thread that still reads a body. It would
+    also unwind the threads of Granian, which is written in Rust and would abort the process.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        # The reader of the stream may be gone.
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def start_worker(work: Callable[[], None]) -> int:
+    """Fork a worker process, and return the process id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        # Without the signal handlers of the parent.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        work()
+        code = 0
+    except Exception:
+        log.exception("A process of the service failed.")
+    finally:
+        # Not sys.exit, which would run the exit handlers of the parent in the child.
+        exit_at_once(code)
+
+
+def run_workers(n_processes: int, work: Callable[[], None]) -> None:
+    """Run worker processes until SIGTERM or SIGINT, replacing each that ends.
+
+    Parameters
+    ----------
+    n_processes : int
+        The number of workers.
+    work : callable
+        Serves until SIGTERM.
+    """
+    children: set[int] = set()
+    is_ending = False
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        nonlocal is_ending
+        is_ending = True
+        for child in children:
+            os.kill(child, signal.SIGTERM)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    while True:
+        while not is_ending and len(children) < n_processes:
+            children.add(start_worker(work))
+        if not children:
+            return
+        child, status = os.wait()
+        children.discard(child)
+        if not is_ending:
+            log.error("Process %d ended with status %d; another one starts.", child, status)
+            time.sleep(RESTART_S)
