@@ -122,9 +122,9 @@ def find_news(run: Run) -> News:
 
 def import_steps() -> ModuleType:
     """Import the steps of a run with work to do, and return their module."""
-    # Not at the top: the steps bring pandas, scikit-learn and matplotlib, and a run with nothing
-    # new, six times an hour, must not pay for them.
     with console.imports_without_gc():
+        # Not at the top: the steps bring pandas, scikit-learn and matplotlib, and a run with
+        # nothing new, six times an hour, must not pay for them.
         from scripts.pipeline import steps  # noqa: PLC0415
 
     return steps
