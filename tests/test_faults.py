@@ -38,7 +38,7 @@ def cause(
     config_path: Path, *arguments: str, fast: bool = True, database_url: str | None = None
 ) -> dict[str, int]:
     """Let faults happen to an installation, and return what was counted."""
-    command = [sys.executable, "-m", "tests.faults", str(config_path), *arguments]
+    command = [sys.executable, "-m", "tests.support.faults", str(config_path), *arguments]
     environment = {
         **os.environ, "OPENBLAS_NUM_THREADS": "1", "ADRAS_FAULTS": "fast" if fast else "",
     }  # fmt: skip

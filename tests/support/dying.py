@@ -1,6 +1,6 @@
 """Dies just before the k-th file-system call of a deployment or a rollback, as often as asked.
 
-What deploys is imported once, and each death is a fork of that: `python -m tests.dying CONFIG`
+What deploys is imported once, and each death is a fork of that: `python -m tests.support.dying CONFIG`
 reads lines of JSON, `[k, release or null]`, and answers each with `[exit code, calls made]`.
 """
 
@@ -41,7 +41,7 @@ class Mortal:
 def mortal(config_path: Path) -> Iterator[Mortal]:
     """Start a Mortal process, and end the process at the end of the test."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.dying", str(config_path)],
+        [sys.executable, "-m", "tests.support.dying", str(config_path)],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         # A fork of a process with threads could wait for a lock of one of them.
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},

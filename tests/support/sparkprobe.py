@@ -1,6 +1,6 @@
 """Compares with MLlib and tries clean_more on a cluster, as a program.
 
-python -m tests.sparkprobe WHAT CONFIG
+python -m tests.support.sparkprobe WHAT CONFIG
 """
 
 import json

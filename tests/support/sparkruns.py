@@ -139,7 +139,7 @@ def run_module(folder: Path, module: str, *arguments: str) -> subprocess.Complet
 
 def probe(folder: Path, what: str, config_path: Path) -> Any:
     """Return a result of `tests.support.sparkprobe`."""
-    ran = run_module(folder, "tests.sparkprobe", what, str(config_path))
+    ran = run_module(folder, "tests.support.sparkprobe", what, str(config_path))
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])
 
