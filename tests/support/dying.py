@@ -1,6 +1,6 @@
 """Dies just before the k-th file-system call of a deployment or a rollback, as often as asked.
 
-What deploys is imported once, and each death is a fork of that: `python -m tests.support.dying CONFIG`
+The modules are imported once, and each death is a fork. `python -m tests.support.dying CONFIG`
 reads lines of JSON, `[k, release or null]`, and answers each with `[exit code, calls made]`.
 """
 

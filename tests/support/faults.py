@@ -1,9 +1,9 @@
 """Ends full processes at chosen moments, from a process with all imports done.
 
-    python -m tests.support.faults CONFIG calls FIRST STEP    before each file-system call, in steps
-    python -m tests.support.faults CONFIG kills N             after N random times over a run's duration
-    python -m tests.support.faults CONFIG full N              with N amounts of space left on its disk
-    python -m tests.support.faults CONFIG cuts N IMAGE        power cuts of the loop device of its disk
+    python -m tests.support.faults CONFIG calls FIRST STEP before each file-system call, in steps
+    python -m tests.support.faults CONFIG kills N          after N random times within a run
+    python -m tests.support.faults CONFIG full N           with N amounts of space left on its disk
+    python -m tests.support.faults CONFIG cuts N IMAGE     power cuts of the loop device of its disk
 
 Each time production must be whole, the next run must complete and nothing may be left behind. What
 the records then hold is checked by SQLite itself. Prints counts as JSON; anything wrong is an
