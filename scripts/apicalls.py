@@ -9,7 +9,7 @@ import click
 import msgspec
 import requests
 
-from scripts.api.prediction_log import UNLOGGED
+from scripts.api.headers import UNLOGGED
 from scripts.api.tokens import read_tokens
 from scripts.core import artifacts, console, files
 from scripts.core.config import ApiSettings, Config

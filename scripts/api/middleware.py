@@ -8,7 +8,8 @@ from http import HTTPStatus
 from typing import Any
 
 from scripts.api.auth import Access, check_origin
-from scripts.api.prediction_log import UNLOGGED, PredictionLog
+from scripts.api.headers import UNLOGGED
+from scripts.api.prediction_log import PredictionLog
 from scripts.api.responses import (
     JSON_HEADERS,
     Answer,

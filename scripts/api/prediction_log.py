@@ -34,9 +34,6 @@ BATCH = 2_000
 # Twelve characters. Hashes of earlier versions, without a key, have sixteen.
 HASH_BYTES = 9
 
-# A request with this header is not logged: tests, monitors, apicalls.
-UNLOGGED = ("Adras-Log", "off")
-
 log = logging.getLogger(__name__)
 
 

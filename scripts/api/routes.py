@@ -8,6 +8,7 @@ from flask import Response, current_app, request
 
 from scripts.api import client_routes, inference_protocol
 from scripts.api.client_routes import CLIENT, LIST, LIST_CSV
+from scripts.api.headers import UNLOGGED
 from scripts.api.inference_protocol import (
     SERVER_NAME,
     VERSION,
@@ -22,7 +23,6 @@ from scripts.api.inference_protocol import (
 from scripts.api.middleware import RELEASE, SERVING, Environ
 from scripts.api.openapi import Operation, Parameter, Tag, Takes, describe
 from scripts.api.predict import answer_prediction
-from scripts.api.prediction_log import UNLOGGED
 from scripts.api.records_reader import RecordsReader
 from scripts.api.responses import (
     JSON,
