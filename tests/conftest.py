@@ -42,6 +42,15 @@ TEST_ROWS = [
 ]
 
 
+# Their setup takes minutes, in which the other workers do the other tests.
+LONGEST = ("test_spark.py", "test_cron_daemon.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest test files first, so that no worker is left alone with them."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 def write_csv(path: Path, rows: list[str]) -> Path:
     """Write a client table with the usual header."""
     path.parent.mkdir(parents=True, exist_ok=True)
