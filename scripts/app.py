@@ -32,7 +32,7 @@ from scripts.api.tokens import VARIABLES, Role, Tokens, read_tokens
 from scripts.core import artifacts
 from scripts.core.config import LOOPBACK_HOSTS
 from scripts.core.config_file import read_config
-from scripts.core.console import make_command
+from scripts.core.console import make_command, run_program
 from scripts.core.errors import ConfigError
 from scripts.dashboard import upload, views
 from scripts.dashboard.rendering import as_page
@@ -270,4 +270,4 @@ def serve(config_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    make_command(serve, ()).main()
+    run_program(make_command(serve, ()))

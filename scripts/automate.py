@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from scripts.core import artifacts
+from scripts.core import artifacts, console
 from scripts.core.config_file import read_config
 from scripts.core.errors import BusyError, NotMadeYetError
 from scripts.records import database, runs
@@ -273,11 +273,11 @@ def make_program() -> click.Group:
         status: (GRACE,),
         logs: (LINES, FOLLOW, RUN),
     }
-    program = CommandGroup(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+    program = CommandGroup(help=HELP)
     for function, options in subcommands.items():
         add_subcommand(program, function, *options)
     return program
 
 
 if __name__ == "__main__":
-    make_program()(prog_name=PROGRAM)
+    console.run_program(make_program())

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from scripts.core import files
-from scripts.core.console import keep_private, run_guarded, set_up_logging
+from scripts.core.console import keep_private, run_guarded, run_program, set_up_logging
 from scripts.data import schema_suggestion
 
 log = logging.getLogger(__name__)
@@ -55,4 +55,4 @@ def suggest_command(folder: Path, target: str | None, split: float | None, seed:
 
 
 if __name__ == "__main__":
-    make_program.main(prog_name="python -m scripts.config")
+    run_program(make_program)

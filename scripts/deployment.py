@@ -191,4 +191,4 @@ def make_program() -> click.Group:
 
 
 if __name__ == "__main__":
-    make_program().main()
+    console.run_program(make_program())

@@ -23,7 +23,7 @@ from sqlalchemy.engine import Engine
 from scripts.core import artifacts, console, files
 from scripts.core.config import Config, ping_url
 from scripts.core.config_file import read_config
-from scripts.core.console import check_reason, make_command
+from scripts.core.console import check_reason, make_command, run_program
 from scripts.core.errors import BusyError, PipelineError, RecordsError, RunTimeoutError
 from scripts.core.files import KnownFile
 from scripts.pipeline import history, retention, snapshot, watchdog
@@ -277,4 +277,4 @@ OPTIONS = (
 )
 
 if __name__ == "__main__":
-    make_command(show_or_start, OPTIONS).main()
+    run_program(make_command(show_or_start, OPTIONS))

@@ -140,3 +140,9 @@ def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
     }
 
     assert undeclared == set()
+
+
+def test_the_citation_has_the_version_of_the_project() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -41,3 +42,29 @@ def test_few_imports_lie_inside_functions_each_below_its_reason() -> None:
 
     assert [name for name, above in lazy if not above.lstrip().startswith("# ")] == []
     assert len(lazy) <= 8
+
+
+PROGRAMS = sorted(path.stem for path in (ROOT / "scripts").glob("[!_]*.py"))
+
+
+def ask(*arguments: str) -> str:
+    """Run the interpreter in the project and return its standard output."""
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_the_package_lists_each_program_within_80_columns() -> None:
+    lines = ask("-m", "scripts").splitlines()
+
+    listed = [line.split()[2] for line in lines if line.startswith("python -m ")]
+    assert listed == [f"scripts.{name}" for name in PROGRAMS]
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_each_program_tells_its_version_and_its_help(name: str) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    assert ask("-m", f"scripts.{name}", "--version") == f"python -m scripts.{name} {version}\n"
+    assert "-h, --help" in ask("-m", f"scripts.{name}", "-h")

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PROGRAMS = sorted(
     path.stem
-    for path in (ROOT / "scripts").glob("*.py")
+    for path in (ROOT / "scripts").glob("[!_]*.py")
     if 'if __name__ == "__main__"' in path.read_text()
 )
 

@@ -8,6 +8,7 @@ import pwd
 import re
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from scripts.core.config_file import find_config_path, read_config
 from scripts.core.errors import PipelineError
 
 EXIT_IO = 74
+PROJECT_PATH = Path(__file__).resolve().parents[2] / "pyproject.toml"
 # Control characters, line ends of every kind, and marks of the writing direction.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # Files of the pipeline describe clients, so they are closed to other accounts.
@@ -167,6 +169,40 @@ def make_command_group(summary: str, commands: Sequence[click.Command]) -> click
     )  # fmt: skip
 
 
+def read_version() -> str:
+    """Return the version of the project, from `pyproject.toml`."""
+    return str(tomllib.loads(PROJECT_PATH.read_text())["project"]["version"])
+
+
+def show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's own call
+    """Print the version and exit."""
+    if wanted and not context.resilient_parsing:
+        click.echo(f"{context.command_path} {read_version()}")
+        context.exit()
+
+
+def run_program(program: click.Command) -> None:
+    """Run a command line with the options -h and --version, and exit with its code.
+
+    Parameters
+    ----------
+    program : click.Command
+        A command or a group. Subcommands take -h as well.
+    """
+    program.context_settings["help_option_names"] = ["-h", "--help"]
+    program.params.append(
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=show_version,
+            help="Show the version and exit.",
+        )
+    )
+    program.main()
+
+
 def with_config(main: Callable[..., object], *, exclusive: bool = False) -> Callable[..., object]:
     """Return a function that calls `main(config, **options)` for a config path, under the lock."""
 
@@ -194,7 +230,7 @@ def run_as_script(
     options : sequence of click.Parameter
         Further options and arguments, passed to main by name.
     """
-    make_command(with_config(main, exclusive=exclusive), options).main()
+    run_program(make_command(with_config(main, exclusive=exclusive), options))
 
 
 def freeze_gc() -> None:
