@@ -174,7 +174,7 @@ def read_version() -> str:
     return str(tomllib.loads(PROJECT_PATH.read_text())["project"]["version"])
 
 
-def show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's own call
+def show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     """Print the version and exit."""
     if wanted and not context.resilient_parsing:
         click.echo(f"{context.command_path} {read_version()}")
