@@ -125,7 +125,10 @@ def format_client(config: Config, client: str, form: Format) -> str:
         If no client of the name was scored.
     """
     page = query_records(
-        config, lambda connection: client_history.client_page(connection, config.worklist, client)
+        config,
+        lambda connection: client_history.client_page(
+            connection, config.worklist, client, config.api
+        ),
     )
     if page is None:
         similar = query_records(
@@ -152,7 +155,8 @@ def main(
     reading = None
     if outcomes:
         page = query_records(
-            config, lambda connection: client_history.outcomes_page(connection, settings)
+            config,
+            lambda connection: client_history.outcomes_page(connection, settings, config.api),
         )
         text = format_json(page) if chosen is Format.JSON else formatting.format_outcomes(page)
     elif client is not None:
@@ -162,7 +166,8 @@ def main(
         text = format_ranking(entries, chosen)
     else:
         today = query_records(
-            config, lambda connection: worklist.worklist_page(connection, settings, top=top)
+            config,
+            lambda connection: worklist.worklist_page(connection, settings, config.api, top=top),
         )
         text = format_worklist(today, chosen)
     click.echo(text, nl=not text.endswith("\n"))

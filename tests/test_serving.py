@@ -164,7 +164,7 @@ class Changes:
     def edit(self) -> None:
         """Edit the limits of the bands."""
         settings = json.loads(self.config_path.read_text())
-        is_low = settings["api"].get("high_risk_from", 0.6) > 0.5
+        is_low = settings["api"].get("high_risk_from", 1.0) > 0.5
         limits = (0.0, 0.0) if is_low else (1.0, 1.0)
         settings["api"] |= dict(zip(("medium_risk_from", "high_risk_from"), limits, strict=True))
         wanted = "high" if is_low else "low"

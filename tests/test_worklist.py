@@ -37,7 +37,7 @@ def test_the_list_tells_whom_to_call_and_why(config_path: Path, config: Config) 
 
     head, _, titles, x, *_, b = lines_of(run(config_path))
 
-    assert head.startswith("4 clients (1 high, 1 low, 1 medium, 1 no data), scored at ")
+    assert head.startswith("4 clients (2 high, 1 low, 1 no data), scored at ")
     assert titles.split() == ["#", "client", "risk", "band", "change", "why"]
     assert x.startswith("1  x       75.0%  high")
     assert x.endswith("lastmonth_activity 0, typical for staying clients 3: raises the risk")

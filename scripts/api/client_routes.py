@@ -12,7 +12,7 @@ from scripts.api.records_reader import import_queries, query_records
 from scripts.api.responses import Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
 from scripts.clients.response_types import ClientDetails, Outcomes, Worklist
-from scripts.core.config import WorklistSettings
+from scripts.core.config import Config
 from scripts.core.errors import PipelineError
 from scripts.model.ranking import NO_DATA, Band
 
@@ -90,10 +90,10 @@ def run_query(question: "Callable[[RecordQueries], Result]") -> Result:
         raise RefusedError(503, serving.without_folders(str(error))) from error
 
 
-def worklist_settings() -> WorklistSettings:
-    """Return the settings of the worklist for the present request."""
+def present_config() -> Config:
+    """Return the config of the present request."""
     serving: Serving = request.environ[SERVING]
-    return serving.config.worklist
+    return serving.config
 
 
 def read_number(name: str, text: str, lowest: int, highest: int) -> int:
@@ -135,8 +135,8 @@ def read_query(max_top: int) -> dict[str, Any]:
 
 def find_worklist(max_top: int) -> Worklist:
     """Return the page of the worklist selected by the query string."""
-    selection, settings = read_query(max_top), worklist_settings()
-    return run_query(lambda queries: queries.worklist(settings, **selection))
+    selection, config = read_query(max_top), present_config()
+    return run_query(lambda queries: queries.worklist(config, **selection))
 
 
 def worklist() -> Answer:
@@ -157,9 +157,9 @@ def worklist_csv() -> Answer:
 
 def find_client(client: str) -> ClientDetails:
     """Return the score and history of a client, or refuse the request."""
-    page, settings = None, worklist_settings()
+    page, config = None, present_config()
     if not CONTROL.search(client):
-        page = run_query(lambda queries: queries.client(settings, client))
+        page = run_query(lambda queries: queries.client(config, client))
     if page is None:
         raise RefusedError(404, "No client of this name was scored.")
     return page
@@ -173,8 +173,8 @@ def client(client: str) -> Answer:
 
 def find_outcomes() -> Outcomes:
     """Return the measured success of earlier predictions."""
-    settings = worklist_settings()
-    return run_query(lambda queries: queries.outcomes(settings))
+    config = present_config()
+    return run_query(lambda queries: queries.outcomes(config))
 
 
 def outcomes() -> Answer:

@@ -16,9 +16,9 @@ from scripts.api.request_bodies import check_whole, refuse_unreadable
 from scripts.api.responses import JSON, PROBLEM, Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
 from scripts.api.tensors import LENGTH_BYTES, Datatype, Tensor
-from scripts.core.config import ApiSettings, Schema
+from scripts.core.config import Schema
 from scripts.model import logistic_model
-from scripts.model.ranking import BANDS, find_places
+from scripts.model.ranking import BANDS, BandLimits, band_limits, find_places
 from scripts.production.release import Release
 
 SERVER_NAME = "adras"
@@ -137,11 +137,11 @@ class Results:
     """The predictions for the rows of a request."""
 
     def __init__(
-        self, probability: NDArray[np.float64], predicted: NDArray[np.int64], api: ApiSettings
+        self, probability: NDArray[np.float64], predicted: NDArray[np.int64], limits: BandLimits
     ) -> None:
         self.probability = probability
         self.predicted = predicted
-        self._api = api
+        self._limits = limits
 
     def classes(self, is_binary: bool) -> Any:
         """Return the predicted classes: 1 for exit, 0 for stay."""
@@ -160,7 +160,7 @@ class Results:
 
     def bands(self, is_binary: bool) -> Any:
         """Return the risk band of each row."""
-        places = find_places(self.probability, self._api)
+        places = find_places(self.probability, self._limits)
         if is_binary:
             return b"".join(BYTES_OF_BANDS[places].tolist())
         return format_array(JSON_BANDS, places)
@@ -333,8 +333,8 @@ def answer_inference(
     probability = logistic_model.probabilities(release.model, rows.columns)
     predicted = logistic_model.predictions(release.model, probability)
     answer = format_response(
-        request, Results(probability, predicted, api), wanted, api.model_name, release,
-        list_unknown(release.model, rows.columns),
+        request, Results(probability, predicted, band_limits(release.model, api)), wanted,
+        api.model_name, release, list_unknown(release.model, rows.columns),
     )  # fmt: skip
     return annotate(answer, rows, release, api, probability, predicted)
 

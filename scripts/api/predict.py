@@ -29,7 +29,7 @@ from scripts.api.serving_state import Serving
 from scripts.core.config import ApiSettings
 from scripts.model import logistic_model
 from scripts.model.logistic_model import Model
-from scripts.model.ranking import BANDS, find_band, find_places
+from scripts.model.ranking import BANDS, band_limits, find_band, find_places
 from scripts.production.release import Release
 
 # As JSON: of so few different values, putting their encoded together is faster than spelling.
@@ -116,7 +116,7 @@ def answer_row(
     content = Predictions(
         predictions=[float(is_positive)],
         probabilities=[probability],
-        risk_bands=[find_band(probability, api)],
+        risk_bands=[find_band(probability, band_limits(release.model, api))],
         release=release.name,
     )
     answer = answer_json(content, release=release.name, n_rows=1, n_positives=int(is_positive))
@@ -155,7 +155,9 @@ def answer_rows(
     content = Predictions(
         predictions=format_array(JSON_PREDICTIONS, predicted),
         probabilities=probability.tolist(),
-        risk_bands=format_array(JSON_BANDS, find_places(probability, api)),
+        risk_bands=format_array(
+            JSON_BANDS, find_places(probability, band_limits(release.model, api))
+        ),
         release=release.name,
         unknown_categories=list_unknown(release.model, columns) or UNSET,
         **(explain(release, columns) if is_explained else {}),

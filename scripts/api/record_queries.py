@@ -15,7 +15,7 @@ from scripts.clients.response_types import (
     Worklist,
     WorklistEntry,
 )
-from scripts.core.config import ApiSettings, WorklistSettings
+from scripts.core.config import ApiSettings, Config, WorklistSettings
 from scripts.model.logistic_model import Model
 from scripts.records import alert_states, database, predictions, run_details, runs
 from scripts.records.runs import Row
@@ -93,21 +93,21 @@ class RecordQueries:
         """Return a run with its steps, files, model and decision, or None."""
         return run_details.find_run_details(self._connection, run_id)
 
-    def worklist(self, settings: WorklistSettings, **selection: Any) -> Worklist:
+    def worklist(self, config: Config, **selection: Any) -> Worklist:
         """Return a page of today's worklist."""
-        return worklist.worklist_page(self._connection, settings, **selection)
+        return worklist.worklist_page(self._connection, config.worklist, config.api, **selection)
 
-    def client(self, settings: WorklistSettings, client: str) -> ClientDetails | None:
+    def client(self, config: Config, client: str) -> ClientDetails | None:
         """Return the score and the history of a client, or None."""
-        return client_history.client_page(self._connection, settings, client)
+        return client_history.client_page(self._connection, config.worklist, client, config.api)
 
     def split_risk(self, score: ScoreEntry) -> LogOddsSum:
         """Return the terms that add up to a client's log-odds."""
         return client_history.split_risk(self._connection, score)
 
-    def outcomes(self, settings: WorklistSettings) -> Outcomes:
+    def outcomes(self, config: Config) -> Outcomes:
         """Return the measured success of earlier predictions."""
-        return client_history.outcomes_page(self._connection, settings)
+        return client_history.outcomes_page(self._connection, config.worklist, config.api)
 
     def alert_states(self) -> list[Row]:
         """Return the alert states with their titles; a state is None before the first check."""
@@ -129,14 +129,14 @@ class RecordQueries:
         }
 
     def overview(
-        self, settings: WorklistSettings, release: str | None, model_stamp: str | None
+        self, config: Config, release: str | None, model_stamp: str | None
     ) -> dict[str, Any]:
         """Return the variables of the template overview.html.
 
         Parameters
         ----------
-        settings : WorklistSettings
-            The number of clients the team can call.
+        config : Config
+            With the capacity of the team and the limits of the bands.
         release, model_stamp : str or None
             The release in production and its model.
 
@@ -151,8 +151,8 @@ class RecordQueries:
             "deployment": next((row for row in deployments if row["release"] == release), None),
             "runs": runs.latest_runs(self._connection, N_LATEST_RUNS),
             "states": self.alert_states(),
-            "worklist": self.worklist(settings, top=N_TOP),
-            "outcomes": self.outcomes(settings),
+            "worklist": self.worklist(config, top=N_TOP),
+            "outcomes": self.outcomes(config),
         }
 
     def models(self, model_stamp: str | None) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from scripts.clients.response_types import (
     Outcomes,
     ScoreEntry,
 )
-from scripts.clients.worklist import N_SHOWN, Value
-from scripts.core.config import WorklistSettings
-from scripts.model import explanation, outcome_metrics
+from scripts.clients.worklist import AUTO, N_SHOWN, Value
+from scripts.core.config import ApiSettings, WorklistSettings
+from scripts.model import explanation, outcome_metrics, ranking
 from scripts.model.logistic_model import Model
 from scripts.model.outcome_metrics import FollowedClient
 from scripts.records import clients
@@ -157,7 +157,7 @@ def split_risk(connection: Connection, score: ScoreEntry) -> LogOddsSum:
 
 
 def client_page(
-    connection: Connection, settings: WorklistSettings, client: str
+    connection: Connection, settings: WorklistSettings, client: str, api: ApiSettings = AUTO
 ) -> ClientDetails | None:
     """Return the details of a client, None for a client without a score.
 
@@ -169,13 +169,15 @@ def client_page(
         With the capacity of the team.
     client : str
         The name.
+    api : ApiSettings
+        The limits of the bands.
     """
     rows = clients.history_of_client(connection, client, N_SHOWN)
     if not rows:
         return None
     stamps = dict.fromkeys(row["model_stamp"] for row in rows)
     models = {stamp: worklist.read_model(connection, stamp) for stamp in stamps}
-    history = [worklist.as_score(row, models[row["model_stamp"]]) for row in rows]
+    history = [worklist.as_score(row, models[row["model_stamp"]], api) for row in rows]
     model = models[history[0].model_stamp]
     change = None
     if len(history) > 1 and are_comparable(models[history[1].model_stamp], model):
@@ -187,10 +189,11 @@ def client_page(
         client=client,
         is_current=scoring is not None and scoring["id"] == rows[0]["scoring_id"],
         last=history[0],
+        limits=ranking.band_limits(model, api),
         reasons=worklist.list_reasons(model, explanation.as_columns(model, history[0].values))[0],
         change=change,
         history=history,
-        outcomes=[worklist.as_outcome(row, n_listed) for row in ended],
+        outcomes=[worklist.as_outcome(row, n_listed, api) for row in ended],
         release=history[0].release,
     )
 
@@ -208,7 +211,9 @@ def as_followed(row: Row, n_listed: int) -> FollowedClient:
     )
 
 
-def outcomes_page(connection: Connection, settings: WorklistSettings) -> Outcomes:
+def outcomes_page(
+    connection: Connection, settings: WorklistSettings, api: ApiSettings = AUTO
+) -> Outcomes:
     """Return the outcomes beside the predictions, with precision and recall of the worklist.
 
     Parameters
@@ -217,6 +222,8 @@ def outcomes_page(connection: Connection, settings: WorklistSettings) -> Outcome
         A transaction that reads.
     settings : WorklistSettings
         With the capacity of the team. So many clients of each scoring count as listed.
+    api : ApiSettings
+        The limits of the bands.
     """
     rows, n_listed = clients.list_outcomes(connection), worklist.list_length(settings)
     counted = outcome_metrics.follow_up([as_followed(row, n_listed) for row in rows])
@@ -242,6 +249,6 @@ def outcomes_page(connection: Connection, settings: WorklistSettings) -> Outcome
         deciles=[msgspec.convert(asdict(decile), DecileEntry) for decile in counted.deciles],
         warning_days_median=counted.warning_days_median,
         n_warned=counted.n_warned,
-        outcomes=[worklist.as_outcome(row, n_listed) for row in reversed(rows[-N_SHOWN:])],
+        outcomes=[worklist.as_outcome(row, n_listed, api) for row in reversed(rows[-N_SHOWN:])],
         release=None if scoring is None else scoring["release"],
     )

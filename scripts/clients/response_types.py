@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from scripts.model.ranking import BandLimits
+
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
 
@@ -61,6 +63,7 @@ class Worklist(Struct, frozen=True, kw_only=True):
     n_clients: Count
     n_found: Count
     bands: dict[str, Count]
+    limits: BandLimits | None
     capacity: Capacity | None
     scored_at: Moment | None
     run_id: int | None
@@ -128,6 +131,7 @@ class ClientDetails(Struct, frozen=True, kw_only=True):
     client: str
     is_current: bool
     last: ScoreEntry
+    limits: BandLimits
     reasons: list[ReasonEntry]
     change: Change | None
     history: list[ScoreEntry]

@@ -28,14 +28,16 @@ from scripts.model import explanation, outcome_metrics, ranking
 from scripts.model.explanation import Reason
 from scripts.model.logistic_model import Columns, Model, decode_model
 from scripts.model.outcome_metrics import Share
+from scripts.model.ranking import BandLimits
 from scripts.records import clients
 from scripts.records.runs import Row
 
 EMPTY = Worklist(
-    clients=[], n_clients=0, n_found=0, bands={}, capacity=None, scored_at=None, run_id=None,
-    model_stamp=None, next_offset=None, release=None,
+    clients=[], n_clients=0, n_found=0, bands={}, limits=None, capacity=None, scored_at=None,
+    run_id=None, model_stamp=None, next_offset=None, release=None,
 )  # fmt: skip
 DEFAULT_TOP = 50
+AUTO = ApiSettings()
 # The number of shown scores of a client, and of shown outcomes.
 N_SHOWN = 100
 Value = float | str | None
@@ -46,14 +48,14 @@ def format_timestamp(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
 
 
-def as_entry(row: Row, reasons: list[ReasonEntry]) -> WorklistEntry:
+def as_entry(row: Row, reasons: list[ReasonEntry], limits: BandLimits) -> WorklistEntry:
     """Return a row of the records as an entry of the worklist."""
     before = row["previous_probability"]
     return WorklistEntry(
         position=row["position"],
         client=row["client"],
         probability=row["probability"],
-        band=row["band"],
+        band=ranking.band_now(row["band"], row["probability"], limits),
         reasons=reasons,
         previous_probability=before,
         previous_at=format_timestamp(row["previous_at"]),
@@ -136,6 +138,7 @@ def list_reasons(model: Model, columns: Columns) -> list[list[ReasonEntry]]:
 def worklist_page(
     connection: Connection,
     settings: WorklistSettings,
+    api: ApiSettings = AUTO,
     *,
     top: int = DEFAULT_TOP,
     offset: int = 0,
@@ -151,6 +154,8 @@ def worklist_page(
         A transaction that reads.
     settings : WorklistSettings
         With the capacity of the team.
+    api : ApiSettings
+        The limits of the bands, which count for scores already recorded.
     top, offset : int
         The number of clients on the page and before the page.
     search, band : str
@@ -166,18 +171,20 @@ def worklist_page(
     scoring = clients.last_scoring(connection)
     if scoring is None:
         return EMPTY
-    filters = {"search": search, "band": band}
+    model = read_model(connection, scoring["model_stamp"])
+    limits = ranking.band_limits(model, api)
+    filters: dict[str, Any] = {"search": search, "band": band, "ranges": limits.ranges}
     rows = clients.list_clients(
         connection, scoring["id"], limit=top + 1, offset=offset, order=order, **filters
     )
     shown = rows[:top]
-    model = read_model(connection, scoring["model_stamp"])
     reasons = list_reasons(model, read_values(model, shown)) if shown else []
     return Worklist(
-        clients=[as_entry(row, why) for row, why in zip(shown, reasons, strict=True)],
+        clients=[as_entry(row, why, limits) for row, why in zip(shown, reasons, strict=True)],
         n_clients=scoring["n_clients"],
         n_found=clients.count_listed(connection, scoring["id"], **filters),
-        bands=clients.count_bands(connection, scoring["id"]),
+        bands=clients.count_bands(connection, scoring["id"], limits.ranges),
+        limits=limits,
         capacity=measure_capacity(scoring, settings),
         scored_at=format_timestamp(scoring["scored_at"]),
         run_id=scoring["run_id"],
@@ -244,13 +251,13 @@ def rank_table(
     ]
 
 
-def as_score(row: Row, model: Model) -> ScoreEntry:
+def as_score(row: Row, model: Model, api: ApiSettings) -> ScoreEntry:
     """Return a score of the records as the response type."""
     names = model.schema.features
     return ScoreEntry(
         scored_at=row["scored_at"].isoformat(),
         probability=row["probability"],
-        band=row["band"],
+        band=ranking.band_now(row["band"], row["probability"], ranking.band_limits(model, api)),
         position=row["position"],
         n_clients=row["n_clients"],
         release=row["release"],
@@ -265,15 +272,19 @@ def list_length(settings: WorklistSettings) -> int:
     return settings.capacity or DEFAULT_TOP
 
 
-def as_outcome(row: Row, n_listed: int) -> OutcomeEntry:
-    """Return an outcome of the records as the response type."""
+def as_outcome(row: Row, n_listed: int, api: ApiSettings) -> OutcomeEntry:
+    """Return an outcome of the records as the response type.
+
+    The model of the score may be gone. With limits that depend on the model, the band is that of
+    the scoring.
+    """
     return OutcomeEntry(
         client=row["client"],
         exited=row["exited"],
         known_at=row["known_at"].isoformat(),
         scored_at=row["scored_at"].isoformat(),
         probability=row["probability"],
-        band=row["band"],
+        band=ranking.band_now(row["band"], row["probability"], ranking.declared_limits(api)),
         position=row["position"],
         is_listed=row["position"] <= n_listed,
         release=row["release"],

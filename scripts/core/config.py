@@ -129,8 +129,8 @@ class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_rows: Annotated[int, Meta(ge=1)] = 10_000
     max_body_bytes: Annotated[int, Meta(ge=1024)] = 8 * 2**20
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
-    medium_risk_from: Fraction = 0.3
-    high_risk_from: Fraction = 0.6
+    medium_risk_from: Fraction | Literal["auto"] = "auto"
+    high_risk_from: Fraction | Literal["auto"] = "auto"
     stale_after_minutes: Annotated[float, Meta(gt=0)] = 60.0
     access_log: bool = True
     log_predictions: Annotated[float, Meta(gt=0, le=1)] | None = None

@@ -278,7 +278,8 @@ def check_engine(engine: EngineSettings, place: str) -> None:
 
 def check_api(api: ApiSettings, place: str) -> None:
     """Refuse risk bands in the wrong order, and proxies without an IP address."""
-    if api.medium_risk_from > api.high_risk_from:
+    medium, high = api.medium_risk_from, api.high_risk_from
+    if isinstance(medium, float) and isinstance(high, float) and medium > high:
         raise ConfigError(
             f"{place}, api: medium_risk_from = {api.medium_risk_from} is above high_risk_from ="
             f" {api.high_risk_from}; expected medium_risk_from <= high_risk_from."

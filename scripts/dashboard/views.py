@@ -114,12 +114,11 @@ def overview() -> Answer:
     release = now.release
     stamp = None if release is None else release.manifest.model_stamp
 
-    settings = now.config.worklist
     facts: dict[str, Any] = dict.fromkeys(OVERVIEW_VARIABLES)
     fault = ""
     try:
         facts = client_routes.run_query(
-            lambda queries: queries.overview(settings, now.release_name, stamp)
+            lambda queries: queries.overview(now.config, now.release_name, stamp)
         )
     except RefusedError as refusal:
         fault = refusal.detail
@@ -166,7 +165,6 @@ def client() -> Answer:
     """Show a client: risk, reasons, change, history and outcome."""
     name = request.args.get("name", "")
     page = client_routes.find_client(name)
-    api = request.environ[SERVING].config.api
     scores = [(s.scored_at, s.probability, s.band) for s in reversed(page.history)]
     reasons = {reason.text: reason.effect for reason in page.reasons}
     return rendering.show(
@@ -174,8 +172,7 @@ def client() -> Answer:
         client=page,
         split=client_routes.run_query(lambda queries: queries.split_risk(page.last)),
         reason_bars=inline_charts.draw_bars(reasons),
-        line=inline_charts.draw_line(scores, (api.medium_risk_from, api.high_risk_from)),
-        limits={"medium": api.medium_risk_from, "high": api.high_risk_from},
+        line=inline_charts.draw_line(scores, (page.limits.medium, page.limits.high)),
     )
 
 

@@ -1,6 +1,7 @@
 """Queries for the clients: scores over time, their models, and outcomes."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +10,10 @@ from sqlalchemy.engine import Connection
 from scripts.core.errors import RecordsError
 from scripts.records.runs import Row, all_rows, first_row, newest_rows
 from scripts.records.tables import client_outcomes, client_scores, scoring_models, scorings
+
+# The probabilities of a band: from the first number on, below the second.
+BandRanges = Mapping[str, tuple[float, float]]
+NO_RANGES: BandRanges = MappingProxyType({})
 
 previous = client_scores.alias("previous")
 ORDERS = {
@@ -106,17 +111,34 @@ def names_of_scoring(connection: Connection, scoring_id: int, limit: int) -> lis
     return list(connection.execute(query.limit(limit)).scalars())
 
 
-def with_search(query: sa.Select[Any], search: str, band: str) -> sa.Select[Any]:
+def in_band(band: str, ranges: BandRanges) -> sa.ColumnElement[bool]:
+    """Return the condition of a band: its range of probabilities, else the recorded word."""
+    recorded, probability = client_scores.c.band, client_scores.c.probability
+    if band not in ranges:
+        return recorded == band
+    low, high = ranges[band]
+    return sa.and_(recorded.in_(ranges), probability >= low, probability < high)
+
+
+def with_search(
+    query: sa.Select[Any], search: str, band: str, ranges: BandRanges
+) -> sa.Select[Any]:
     """Return a query restricted to clients with a text in their name and to a band, unless ""."""
     if search:
         query = query.where(client_scores.c.client.icontains(search, autoescape=True))
-    return query.where(client_scores.c.band == band) if band else query
+    return query.where(in_band(band, ranges)) if band else query
 
 
-def count_listed(connection: Connection, scoring_id: int, search: str = "", band: str = "") -> int:
+def count_listed(
+    connection: Connection,
+    scoring_id: int,
+    search: str = "",
+    band: str = "",
+    ranges: BandRanges = NO_RANGES,
+) -> int:
     """Count the clients of a scoring in a search."""
     query = sa.select(sa.func.count()).where(client_scores.c.scoring_id == scoring_id)
-    return int(connection.execute(with_search(query, search, band)).scalar_one())
+    return int(connection.execute(with_search(query, search, band, ranges)).scalar_one())
 
 
 def list_clients(
@@ -127,6 +149,7 @@ def list_clients(
     offset: int = 0,
     search: str = "",
     band: str = "",
+    ranges: BandRanges = NO_RANGES,
     order: str = "risk",
 ) -> list[Row]:
     """List clients of a scoring, with probability and time of their previous scores.
@@ -141,6 +164,8 @@ def list_clients(
         Number of clients, and number of clients to skip.
     search, band : str
         As for `with_search`.
+    ranges : BandRanges
+        The probabilities of each band by the limits of today.
     order : str
         A key of ORDERS.
 
@@ -161,7 +186,7 @@ def list_clients(
         .where(client_scores.c.scoring_id == scoring_id)
         .order_by(*ORDERS[order])
     )
-    page = with_search(query, search, band).limit(limit).offset(offset)
+    page = with_search(query, search, band, ranges).limit(limit).offset(offset)
     return all_rows(connection, page)
 
 
@@ -182,12 +207,17 @@ def history_of_client(connection: Connection, client: str, limit: int) -> list[R
     return all_rows(connection, query.limit(limit))
 
 
-def count_bands(connection: Connection, scoring_id: int) -> dict[str, int]:
+def count_bands(
+    connection: Connection, scoring_id: int, ranges: BandRanges = NO_RANGES
+) -> dict[str, int]:
     """Count the clients of a scoring by band."""
+    cases = [(in_band(name, ranges), name) for name in ranges]
+    recorded = client_scores.c.band
+    band = (sa.case(*cases, else_=recorded) if cases else recorded).label("shown")
     query = (
-        sa.select(client_scores.c.band, sa.func.count())
+        sa.select(band, sa.func.count())
         .where(client_scores.c.scoring_id == scoring_id)
-        .group_by(client_scores.c.band)
+        .group_by("shown")
     )
     return {str(band): int(count) for band, count in connection.execute(query)}
 

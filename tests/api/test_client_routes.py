@@ -39,6 +39,21 @@ def test_the_worklist_names_clients_reasons_and_changes(scored: FlaskClient) -> 
     assert page["capacity"]["caught"]["share"] == 1.0
 
 
+def test_an_edit_of_the_limits_counts_at_once(scored: FlaskClient, config_path: Path) -> None:
+    # x has a probability of 0.1, and z left with 0.25 before.
+    edit_config(config_path, api={"medium_risk_from": 0.05, "high_risk_from": 0.09})
+
+    assert answer_of(scored.get("/worklist"))["bands"] == {"high": 1, "no data": 1}
+    found = answer_of(scored.get("/worklist?band=high"))
+    assert [entry["client"] for entry in found["clients"]] == ["x"]
+    details = answer_of(scored.get("/clients/x"))
+    assert [entry["band"] for entry in details["history"]] == ["high", "high"]
+    assert details["limits"] == {"medium": 0.05, "high": 0.09}
+    assert {entry["band"] for entry in answer_of(scored.get("/outcomes"))["outcomes"]} == {"high"}
+    page = scored.get("/dashboard/worklist").get_data(as_text=True)
+    assert "high <b>1</b>" in page
+
+
 @pytest.mark.parametrize(
     "query",
     [

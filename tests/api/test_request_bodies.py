@@ -128,12 +128,12 @@ def test_ten_thousand_rows_are_predicted_in_order(client: FlaskClient) -> None:
 def test_bands_begin_at_their_limits(client: FlaskClient, config_path: Path) -> None:
     rows = [make_row(month) for month in (0, 1, 2, 3)]
     # Probabilities 0.75, 0.5, 0.25, 0.1.
-    assert answer_of(predict(client, *rows))["risk_bands"] == ["high", "medium", "low", "low"]
+    assert answer_of(predict(client, *rows))["risk_bands"] == ["high", "high", "low", "low"]
 
-    edit_config(config_path, api={"medium_risk_from": 0.25, "high_risk_from": 0.5})
+    edit_config(config_path, api={"medium_risk_from": 0.25, "high_risk_from": 0.6})
 
     bands = answer_of(predict(client, *rows))["risk_bands"]
-    assert bands[:2] == ["high", "high"]
+    assert bands[:2] == ["high", "medium"]
     assert bands[3] == "low"
 
 

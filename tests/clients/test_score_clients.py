@@ -45,7 +45,7 @@ def test_clients_are_kept_with_probability_band_values_and_contributions(config:
     found = last_scores(config)
     assert {n: (r["position"], r["band"]) for n, r in found.items()} == {
         "x": (1, "high"),
-        "y": (2, "medium"),
+        "y": (2, "high"),
         "z": (3, "low"),
         "b": (4, "no data"),
     }

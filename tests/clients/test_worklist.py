@@ -8,6 +8,7 @@ import pytest
 
 from scripts.clients import worklist
 from scripts.core.config import ApiSettings, Config, WorklistSettings
+from scripts.model.ranking import BandLimits
 from scripts.records import clients
 from tests.support.clientele import (
     CLIENTS,
@@ -53,11 +54,11 @@ def test_the_likeliest_come_first_and_those_without_data_last(scored: Config) ->
 
     assert [(e.position, e.client, e.band) for e in page.clients] == [
         (1, "x", "high"),
-        (2, "y", "medium"),
+        (2, "y", "high"),
         (3, "z", "low"),
         (4, "b", "no data"),
     ]
-    assert page.bands == {"high": 1, "medium": 1, "low": 1, "no data": 1}
+    assert page.bands == {"high": 2, "low": 1, "no data": 1}
     assert (page.n_clients, page.n_found, page.next_offset) == (4, 4, None)
     assert (page.release, page.model_stamp) == (FIRST, FIRST[5:])
 
@@ -93,7 +94,7 @@ def test_pages_follow_one_another(scored: Config) -> None:
         ({"search": "_"}, []),
         ({"search": "'; DROP TABLE client_scores; --"}, []),
         ({"band": "no data"}, ["b"]),
-        ({"band": "high", "search": "y"}, []),
+        ({"band": "low", "search": "y"}, []),
         ({"order": "client"}, ["b", "x", "y", "z"]),
         ({"order": "rise"}, ["x", "y", "z", "b"]),
         ({"offset": 9}, []),
@@ -103,6 +104,19 @@ def test_the_list_can_be_searched_and_ordered(
     scored: Config, wanted: dict[str, object], expected: list[str]
 ) -> None:
     assert names_of(scored, **wanted) == expected
+
+
+def test_new_limits_count_for_clients_scored_before(scored: Config) -> None:
+    api = ApiSettings(medium_risk_from=0.25, high_risk_from=0.6)
+
+    page = ask(scored, worklist.worklist_page, ANY, api)
+    medium = ask(scored, worklist.worklist_page, ANY, api, band="medium")
+
+    assert page.bands == {"high": 1, "medium": 2, "no data": 1}
+    assert [entry.band for entry in page.clients] == ["high", "medium", "medium", "no data"]
+    assert [entry.client for entry in medium.clients] == ["y", "z"]
+    assert medium.n_found == 2
+    assert page.limits == BandLimits(medium=0.25, high=0.6)
 
 
 def test_changes_are_those_since_the_score_before(config: Config) -> None:
@@ -150,7 +164,7 @@ def test_a_table_is_ranked_as_the_records_are() -> None:
 
     assert [(e.position, e.client, e.band) for e in entries] == [
         (1, "x", "high"),
-        (2, "y", "medium"),
+        (2, "y", "high"),
         (3, "z", "low"),
     ]
     assert entries[0].probability == pytest.approx(0.75)
