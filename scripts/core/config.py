@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from scripts.core import files
 
@@ -17,6 +17,12 @@ MASTER = r"^(spark://[^\s,/]+:\d+(,[^\s,/]+:\d+)*|local\[(\d+|\*)\]|yarn|k8s://\
 MODEL_NAME = r"^[A-Za-z0-9._-]{1,100}\Z"
 ADDRESS = rf"^({files.REMOTE_PATTERN})?\Z"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+# Instead of a folder of test data: the latest rows of the input, chosen by ingestion.
+LATEST_ROWS = Path("the latest rows")
+# The date of a row stands in the name of its file.
+FILE_NAME = "file_name"
+ISO_FORMAT = "%Y-%m-%d"
 
 Label = str | int | float | bool
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -42,8 +48,19 @@ class NumberMarks(Struct, frozen=True, kw_only=True):
     percent: bool = False
 
 
+class DateColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A column of dates with its format, as `datetime.strptime` has it."""
+
+    column: str
+    format: str = ISO_FORMAT
+
+
 class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Columns of a client table with their roles and number formats."""
+    """Columns of a client table with their roles and number formats.
+
+    The keys about time are left out of the encoded schema unless they are declared, so that the
+    models of tables without dates keep their bytes.
+    """
 
     target: str = "exited"
     positive: Label = 1
@@ -59,6 +76,32 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     thousands: Literal["", ",", ".", " ", "'"] = ""
     percent: tuple[str, ...] = ()
     inferred: tuple[Literal["numeric", "categorical", "negative"], ...] = ()
+    key: str | UnsetType = UNSET
+    date: str | DateColumn | UnsetType = UNSET
+    dates: tuple[str, ...] | dict[str, str] | UnsetType = UNSET
+    changes: tuple[str, ...] | UnsetType = UNSET
+    ratios: dict[str, tuple[str, str]] | UnsetType = UNSET
+
+    @property
+    def date_column(self) -> DateColumn | None:
+        """Column and format of a row's own date, None for a table without dates."""
+        if isinstance(self.date, str):
+            return DateColumn(column=self.date)
+        return self.date or None
+
+    @property
+    def date_formats(self) -> dict[str, str]:
+        """Formats of the other date columns, by name."""
+        if isinstance(self.dates, dict):
+            return self.dates
+        return dict.fromkeys(self.dates or (), ISO_FORMAT)
+
+    @property
+    def client_key(self) -> str:
+        """Column that identifies a client over time, "" if all identifiers do together."""
+        if self.key:
+            return self.key
+        return self.ids[0] if self.date and self.ids else ""
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -99,6 +142,18 @@ class IngestionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     settle_s: Annotated[float, Meta(ge=0, le=600)] = 2.0
     drop_duplicates: bool | None = None
+
+
+class OutcomeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files of outcomes: key and date of leaving, or key, date and label."""
+
+    input_folder_path: Path
+    date: str
+    horizon_days: Annotated[int, Meta(ge=1, le=3660)]
+    key: str = ""
+    label: str = ""
+    format: str = ISO_FORMAT
+    complete_until: str | None = None
 
 
 class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,10 +237,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     input_folder_path: Path
     output_folder_path: Path
-    test_data_path: Path
     output_model_path: Path
     prod_deployment_path: Path
+    test_data_path: Path = LATEST_ROWS
     schema: Schema = Schema()
+    outcomes: OutcomeSettings | None = None
     ingestion: IngestionSettings = IngestionSettings()
     training: TrainingSettings = TrainingSettings()
     promotion: PromotionSettings = PromotionSettings()
@@ -196,6 +252,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention: RetentionSettings = RetentionSettings()
     worklist: WorklistSettings = WorklistSettings()
     alerts: AlertSettings = AlertSettings()
+
+    @property
+    def tests_latest_rows(self) -> bool:
+        """Whether the latest rows of the input are the test data, instead of a folder."""
+        return self.test_data_path == LATEST_ROWS
 
     @property
     def api_url(self) -> str:

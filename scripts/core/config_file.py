@@ -6,17 +6,17 @@ import json
 import os
 import re
 import stat
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 from msgspec import Struct
 
-from scripts.core import files
+from scripts.core import files, time_settings
 from scripts.core.config import (
     KNOWN_OPPOSITES,
+    LATEST_ROWS,
     ApiSettings,
     Config,
     EngineSettings,
@@ -26,6 +26,7 @@ from scripts.core.config import (
 )
 from scripts.core.errors import ConfigError
 from scripts.core.files import RemotePath
+from scripts.core.names import find_duplicates
 
 MAX_BYTES = 2**20
 DEFAULT_CONFIG_PATH = Path(__file__).resolve().parents[2] / "config.json"
@@ -44,6 +45,8 @@ FOLDER_KEYS = (
 )
 # Folders that may lie in an object store, for the Spark engine.
 READ_KEYS = ("input_folder_path", "test_data_path")
+# The target of a table whose outcomes come in files of their own.
+LEFT = "left"
 
 
 def find_config_path(chosen: Path | None) -> Path:
@@ -71,7 +74,9 @@ def resolve_paths(config: Config, folder: Path) -> Config:
     """Return a config with absolute paths, relative to the folder of config.json."""
     paths = {key: getattr(config, key) for key in FOLDER_KEYS}
     folders = {
-        key: path if isinstance(path, RemotePath) else Path(os.path.normpath(folder / path))
+        key: path
+        if isinstance(path, RemotePath) or path is LATEST_ROWS
+        else Path(os.path.normpath(folder / path))
         for key, path in paths.items()
     }
     prefix, url = "sqlite:///", database_url(config)
@@ -80,7 +85,11 @@ def resolve_paths(config: Config, folder: Path) -> Config:
     api = config.api
     if api.token_file is not None:
         api = msgspec.structs.replace(api, token_file=folder / api.token_file)
-    return msgspec.structs.replace(config, **folders, database_url=url, api=api)
+    outcomes = config.outcomes
+    if outcomes is not None and not isinstance(outcomes.input_folder_path, RemotePath):
+        place = Path(os.path.normpath(folder / outcomes.input_folder_path))
+        outcomes = msgspec.structs.replace(outcomes, input_folder_path=place)
+    return msgspec.structs.replace(config, **folders, database_url=url, api=api, outcomes=outcomes)
 
 
 def read_path(kind: type, value: object) -> Path:
@@ -129,14 +138,10 @@ def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -
                 f"{place} has the unknown key {key!r}; did you mean {near!r}? Known are {known}."
             )
     for key, kind in get_type_hints(section).items():
-        is_section = isinstance(kind, type) and issubclass(kind, Struct)
-        if is_section and isinstance(settings.get(key), dict):
-            check_keys(settings[key], kind, f"{place}, {key},")
-
-
-def find_duplicates(names: Iterable[str]) -> list[str]:
-    """Return the names with more than one occurrence, sorted."""
-    return sorted(name for name, count in Counter(names).items() if count > 1)
+        sections = [k for k in (kind, *get_args(kind)) if isinstance(k, type)]
+        for inner in (k for k in sections if issubclass(k, Struct)):
+            if isinstance(settings.get(key), dict):
+                check_keys(settings[key], inner, f"{place}, {key},")
 
 
 def check_no_duplicates(content: bytes, place: str) -> None:
@@ -151,12 +156,20 @@ def check_no_duplicates(content: bytes, place: str) -> None:
     json.loads(content, object_pairs_hook=check, parse_int=str, parse_float=str)
 
 
-def fill_schema(section: dict[str, Any]) -> dict[str, Any]:
+def fill_schema(section: dict[str, Any], *, has_outcomes: bool = False) -> dict[str, Any]:
     """Return a schema section with the keys to infer from the data, if a target is named.
 
-    Without a target the section describes the practice data, and their defaults apply.
+    Without a target the section describes the practice data, and their defaults apply. Files of
+    outcomes are a target, too. The key of the clients is the first identifier.
     """
-    if "target" not in section or "inferred" in section:
+    if has_outcomes:
+        section = {"target": LEFT} | section
+    if "target" not in section:
+        return section
+    ids, key = section.get("ids", []), section.get("key")
+    if isinstance(ids, list) and isinstance(key, str) and key:
+        section = section | {"ids": [key, *(name for name in ids if name != key)]}
+    if "inferred" in section:
         return section
     inferred = [key for key in ("numeric", "categorical") if key not in section]
     if "negative" not in section:
@@ -189,6 +202,7 @@ def check_schema(schema: Schema, place: str, *, is_declared: bool = False) -> No
             raise ConfigError(
                 f"{place}, schema.{key}, names {strangers}, which are not numeric columns."
             )
+    time_settings.check_time(schema, place, is_numeric_known="numeric" not in unknown)
     if schema.thousands == schema.decimal:
         raise ConfigError(
             f"{place}, schema: thousands and decimal are both {schema.decimal!r}; a number could"
@@ -207,9 +221,17 @@ def check_schema(schema: Schema, place: str, *, is_declared: bool = False) -> No
 
 def check_folders(config: Config, place: str) -> None:
     """Refuse equal folders for input tables and for output."""
+    read_folders = {key: getattr(config, key) for key in READ_KEYS}
+    if config.outcomes is not None:
+        read_folders["outcomes.input_folder_path"] = config.outcomes.input_folder_path
+        if config.outcomes.input_folder_path in (config.input_folder_path, config.test_data_path):
+            raise ConfigError(
+                f"{place}: outcomes.input_folder_path is a folder of client tables; files of"
+                " outcomes need a folder of their own."
+            )
     for key in ("output_folder_path", "output_model_path", "prod_deployment_path"):
-        for read in READ_KEYS:
-            if getattr(config, key) == getattr(config, read):
+        for read, folder in read_folders.items():
+            if getattr(config, key) == folder:
                 raise ConfigError(
                     f"{place}: {key} is the same folder as {read}; what the pipeline writes"
                     " would be read as client data. Choose another folder."
@@ -330,13 +352,19 @@ def read_config(path: Path) -> Config:
     if isinstance(settings.get("engine"), str):
         settings["engine"] = {"name": settings["engine"]}  # the format of earlier versions
     check_keys(settings, Config, str(path))
+    if settings.get("test_data_path", 0) is None:
+        del settings["test_data_path"]
     if isinstance(settings.get("schema"), dict):
-        settings["schema"] = fill_schema(settings["schema"])
+        has_outcomes = isinstance(settings.get("outcomes"), dict)
+        settings["schema"] = fill_schema(settings["schema"], has_outcomes=has_outcomes)
     try:
         config = msgspec.convert(settings, Config, dec_hook=read_path)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}. The README lists every key.") from error
     check_schema(config.schema, str(path), is_declared=True)
+    if config.outcomes is not None:
+        time_settings.check_outcomes(config.outcomes, config.schema, str(path))
+    time_settings.check_test_data(config, str(path))
     check_engine(config.engine, str(path))
     check_addresses(config, str(path))
     check_api(config.api, str(path))

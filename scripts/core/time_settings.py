@@ -1,0 +1,105 @@
+"""Checks the settings about time in config.json: key, dates, changes, ratios and outcomes."""
+
+from datetime import date
+
+from scripts.core.config import FILE_NAME, ISO_FORMAT, Config, OutcomeSettings, Schema
+from scripts.core.dates import parse_date
+from scripts.core.errors import ConfigError
+from scripts.core.names import find_duplicates
+
+# A date whose day, month and year differ, to try a format of dates with.
+TRIAL_DATE = date(2021, 12, 31)
+
+
+def check_format(date_format: str, place: str) -> None:
+    """Refuse a format of dates without day, month and year."""
+    try:
+        text = TRIAL_DATE.strftime(date_format)
+        is_whole = parse_date(text, date_format) == TRIAL_DATE
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise ConfigError(
+            f"{place}: {date_format!r} is no format of dates; expected day, month and year, such as"
+            f" {ISO_FORMAT!r} for 2026-03-31, or '%d.%m.%Y' for 31.03.2026."
+        )
+
+
+def check_sources(schema: Schema, place: str, *, is_numeric_known: bool) -> None:
+    """Refuse changes and ratios of columns that are not numeric."""
+    ratios = schema.ratios or {}
+    sources = {
+        "changes": list(schema.changes or ()),
+        "ratios": [name for pair in ratios.values() for name in pair],
+    }
+    for key, names in sources.items():
+        others = set(names) - set(schema.numeric) if is_numeric_known else set(schema.categorical)
+        strangers = sorted(set(names) & others)
+        if strangers:
+            raise ConfigError(
+                f"{place}, schema.{key}, names {strangers}, which are not numeric columns."
+            )
+    taken = sorted(set(ratios) & {*schema.columns, *schema.ignore, *schema.date_formats})
+    if taken:
+        raise ConfigError(
+            f"{place}, schema.ratios, gives {taken} a name that a column has; choose another."
+        )
+
+
+def check_time(schema: Schema, place: str, *, is_numeric_known: bool = True) -> None:
+    """Refuse a key, dates, changes and ratios that do not fit the other columns."""
+    if schema.key and schema.key not in schema.ids:
+        raise ConfigError(
+            f"{place}, schema.key, is {schema.key!r}, and schema.ids are {list(schema.ids)};"
+            " expected one of them."
+        )
+    dated = {"dates": schema.dates, "changes": schema.changes}
+    for key in (key for key, declared in dated.items() if declared and not schema.date):
+        raise ConfigError(
+            f"{place}, schema.{key}, needs schema.date: the column that says as of when a row is,"
+            f" or {FILE_NAME!r}."
+        )
+    if schema.date_column is not None:
+        if not schema.client_key:
+            raise ConfigError(
+                f"{place}, schema.date, needs schema.key: the column that identifies a client over"
+                " time."
+            )
+        own = schema.date_column
+        names = [] if own.column == FILE_NAME else [own.column]
+        named = (*names, *schema.date_formats, *schema.columns, *schema.ignore)
+        duplicates = find_duplicates(named)
+        if duplicates:
+            raise ConfigError(f"{place}, schema, names the columns {duplicates} more than once.")
+        check_format(own.format, f"{place}, schema.date")
+    for name, date_format in schema.date_formats.items():
+        check_format(date_format, f"{place}, schema.dates, {name}")
+    check_sources(schema, place, is_numeric_known=is_numeric_known)
+
+
+def check_outcomes(outcomes: OutcomeSettings, schema: Schema, place: str) -> None:
+    """Refuse outcomes without dated rows, and dates in an unknown format."""
+    if not schema.date:
+        raise ConfigError(
+            f"{place}, outcomes, needs schema.date: an outcome belongs to the rows of the"
+            f" {outcomes.horizon_days} days before it."
+        )
+    check_format(outcomes.format, f"{place}, outcomes.format")
+    if outcomes.complete_until is not None:
+        try:
+            parse_date(outcomes.complete_until)
+        except ValueError as error:
+            raise ConfigError(
+                f"{place}, outcomes.complete_until: expected a date such as 2026-03-31, got"
+                f" {outcomes.complete_until!r}."
+            ) from error
+
+
+def check_test_data(config: Config, place: str) -> None:
+    """Refuse a config without test data, unless dates say which rows are the latest."""
+    if config.tests_latest_rows and not config.schema.date:
+        raise ConfigError(
+            f"{place}: the required field `test_data_path` is missing. It may be null, or left out,"
+            " only where schema.date is declared: the latest rows are then the test data. The"
+            " README lists every key."
+        )

@@ -1,0 +1,30 @@
+"""Dates as texts: ISO 8601 or a declared format."""
+
+from datetime import date
+
+import pytest
+
+from scripts.core import dates
+
+
+@pytest.mark.parametrize(
+    ("text", "date_format"),
+    [
+        ("2026-03-31", "%Y-%m-%d"),
+        ("2026-03-31T23:59:59Z", "%Y-%m-%d"),
+        ("2026-03-31 00:00:00.000+02:00", "%Y-%m-%d"),
+        ("31.03.2026", "%d.%m.%Y"),
+        ("3/31/2026 12:00", "%m/%d/%Y %H:%M"),
+    ],
+)
+def test_a_date_is_read_in_its_format(text: str, date_format: str) -> None:
+    assert dates.parse_date(text, date_format) == date(2026, 3, 31)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "20260331", "2026-W14-2", "2026-02-30", "31.03.2026", "2026-3-31", "\uff12026-03-31"],
+)
+def test_any_other_text_is_no_iso_date(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the text is no part of the contract
+        dates.parse_date(text)
