@@ -91,7 +91,7 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def date_formats(self) -> dict[str, str]:
-        """Formats of the other date columns, by name."""
+        """Format of each other date column, by name."""
         if isinstance(self.dates, dict):
             return self.dates
         return dict.fromkeys(self.dates or (), ISO_FORMAT)
