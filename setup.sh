@@ -44,17 +44,23 @@ python=$environment/bin/python
     fail "the Python of $environment is older than 3.11; use Python 3.11 or later." 69
 printf '%s\n' "$python" > .python-path
 
-# What was installed last, so that a second call has nothing to do; written only at the end.
-wanted="$(sha256sum requirements.lock) $("$python" --version)"
-installed=$environment/.adras-installed
-if [ "$(cat "$installed" 2>/dev/null)" != "$wanted" ]; then
-    printf 'Installing into %s ...\n' "$environment"
-    "$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock ||
+# The packages of a lock file. A second call has nothing to do: the marker holds the hash of what was
+# installed last, and is written only at the end.
+install() {
+    local lock=$1
+    local marker=$environment/.adras-installed-$lock
+    local wanted
+    wanted="$(sha256sum "$lock") $("$python" --version)"
+    [ "$(cat "$marker" 2>/dev/null)" != "$wanted" ] || return 0
+    printf 'Installing %s into %s ...\n' "$lock" "$environment"
+    "$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock" ||
         fail "the packages could not be installed; is the package index reachable?" 69
-    printf '%s\n' "$wanted" > "$installed"
-fi
+    printf '%s\n' "$wanted" > "$marker"
+}
+install requirements.lock
 
 if [ "$mode" = test ]; then
+    install requirements-test.lock
     # On all cores; the longest tests are whole runs, so a worker that is done takes from others.
     exec "$python" -m pytest -n auto --dist worksteal "$@"
 fi

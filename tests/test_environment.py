@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -16,6 +17,8 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCK = (ROOT / "requirements.lock").read_text()
+# setup.sh installs the lock file that its function is given.
+LOCKED_INSTALL = re.compile(r'--require-hashes -r (requirements[a-z-]*\.lock|"\$lock")')
 ENTRY = re.compile(
     r"^([A-Za-z0-9._-]+)==(\S+)(?: ; [^\\\n]+)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+$"
 )
@@ -36,27 +39,54 @@ def read_locked(lock: str) -> dict[str, str]:
 
 
 LOCKED = read_locked(LOCK)
+TEST_LOCK = (ROOT / "requirements-test.lock").read_text()
+TEST_LOCKED = read_locked(TEST_LOCK)
 SPARK_LOCK = (ROOT / "requirements-spark.lock").read_text()
 
 
-@pytest.mark.parametrize("line", [*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["postgres"]])
+@pytest.mark.parametrize("line", [*PROJECT["dependencies"], *EXTRAS["postgres"]])
 def test_every_requirement_is_locked_to_a_version_it_allows(line: str) -> None:
     requirement = Requirement(line)
 
     assert requirement.specifier.contains(LOCKED[canonicalize_name(requirement.name)])
 
 
-@pytest.mark.parametrize("entry", lock_entries(), ids=lambda entry: entry.split("==")[0])
+@pytest.mark.parametrize("line", EXTRAS["test"])
+def test_every_requirement_of_the_tests_is_in_the_lock_of_the_tests_alone(line: str) -> None:
+    requirement = Requirement(line)
+    name = canonicalize_name(requirement.name)
+
+    assert requirement.specifier.contains(TEST_LOCKED[name])
+    assert name not in LOCKED or name == "packaging"
+
+
+def test_the_tests_run_on_the_versions_of_the_installation() -> None:
+    assert {name: TEST_LOCKED.get(name) for name in LOCKED} == LOCKED
+
+
+def test_an_installation_has_at_most_45_packages() -> None:
+    conditions = re.findall(r"^([A-Za-z0-9._-]+)==\S+(?: ; ([^\\\n]+))?", LOCK, re.MULTILINE)
+    wanted = [name for name, text in conditions if not text or Marker(text.strip()).evaluate()]
+
+    assert 30 < len(wanted) <= 45
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [*lock_entries(), *lock_entries(TEST_LOCK)],
+    ids=lambda entry: entry.split("==")[0],
+)
 def test_every_locked_package_has_one_version_and_its_hashes(entry: str) -> None:
     assert ENTRY.match(entry)
 
 
-def test_the_lock_holds_no_address_and_no_option_but_hashes() -> None:
-    options = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", LOCK))
+@pytest.mark.parametrize("lock", [LOCK, TEST_LOCK], ids=["run", "test"])
+def test_a_lock_holds_no_address_and_no_option_but_hashes(lock: str) -> None:
+    options = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", "\n".join(lock_entries(lock))))
 
     assert options == {"--hash"}
-    assert "://" not in LOCK
-    assert "@ " not in LOCK
+    assert "://" not in lock
+    assert "@ " not in lock
 
 
 def test_the_extra_for_a_cluster_has_a_lock_of_its_own() -> None:
@@ -66,7 +96,7 @@ def test_the_extra_for_a_cluster_has_a_lock_of_its_own() -> None:
     assert locked.keys() == wanted.keys()
     assert len(locked) == len(lock_entries(SPARK_LOCK))
     assert all(Requirement(line).specifier.contains(locked[n]) for n, line in wanted.items())
-    assert {n: v for n, v in locked.items() if LOCKED.get(n, v) != v} == {}
+    assert {n: v for n, v in locked.items() if TEST_LOCKED.get(n, v) != v} == {}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +115,7 @@ def test_packages_are_installed_by_their_hashes_only(name: str) -> None:
     commands = re.findall(r"-m pip install[^\n]*", text)
 
     assert commands
-    assert [c for c in commands if "--require-hashes -r requirements" not in c] == []
+    assert [c for c in commands if not LOCKED_INSTALL.search(c)] == []
 
 
 def test_environment_yml_takes_its_versions_from_the_lock() -> None:

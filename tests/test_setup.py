@@ -57,7 +57,7 @@ def checkout(tmp_path: Path) -> Checkout:
     """A checkout in a folder with a nasty name, before its first set-up."""
     made = Checkout(tmp_path / 'it\'s 100% "né"', tmp_path / "conda env")
     made.folder.mkdir()
-    for name in ("setup.sh", "requirements.lock"):
+    for name in ("setup.sh", "requirements.lock", "requirements-test.lock"):
         shutil.copy(ROOT / name, made.folder)
     python = made.environment / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -67,6 +67,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 INSTALL = "-m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock"
+INSTALL_TESTS = INSTALL.replace("requirements", "requirements-test")
 
 
 @pytest.mark.parametrize("argument", ["-h", "--help"])
@@ -107,7 +108,7 @@ def test_no_serve_stops_before_serving(checkout: Checkout) -> None:
 def test_a_second_call_installs_nothing(checkout: Checkout) -> None:
     checkout.run("--no-serve")
     checkout.calls()
-    installed = checkout.environment / ".adras-installed"
+    installed = checkout.environment / ".adras-installed-requirements.lock"
     before = installed.stat().st_mtime_ns
 
     assert checkout.run("--no-serve").returncode == 0
@@ -133,7 +134,9 @@ def test_test_hands_its_arguments_and_the_code_of_the_suite_on(checkout: Checkou
     done = checkout.run("test", "-k", "a b")
 
     assert done.returncode == 5
-    assert checkout.calls() == [INSTALL, "-m pytest -n auto --dist worksteal -k a b"]
+    assert checkout.calls() == [
+        INSTALL, INSTALL_TESTS, "-m pytest -n auto --dist worksteal -k a b",
+    ]  # fmt: skip
 
 
 def test_a_failed_installation_is_one_line_and_is_repeated(checkout: Checkout) -> None:
