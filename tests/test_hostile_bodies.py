@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.service import JSON, ROOT, served
+from tests.support.service import JSON, ROOT, memory_bytes, served
 
 FEATURES = b"lastmonth_activity,lastyear_activity,number_of_employees"
 HEADER = b"corporation," + FEATURES + b",exited\n"
@@ -74,12 +74,6 @@ def bodies_of(path: str, size: int) -> Iterator[tuple[str, bytes]]:
         yield from ((JSON, document) for document in documents(size))
         yield FORM, b"token=" + b"x" * size
         yield FORM, fill(b"a=1&", size)
-
-
-def memory_bytes(process: subprocess.Popen[str], name: str = "VmRSS") -> int:
-    """Read how much memory a process has."""
-    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 @dataclass

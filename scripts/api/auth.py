@@ -105,6 +105,10 @@ class Window:
     started_s: float
     n_by_token: Counter[bytes] = field(default_factory=Counter)
 
+    def has_failed_often(self) -> bool:
+        """Return whether a token, or the number of different ones, has reached the limit."""
+        return max(len(self.n_by_token), *self.n_by_token.values(), 0) >= MAX_FAILED_LOGINS
+
     def is_full(self, token: bytes) -> bool:
         """Return whether a token has reached the limit of attempts."""
         n_times = self.n_by_token[token]
@@ -156,6 +160,16 @@ class FailedLogins:
                 return window.started_s + WINDOW_S - now_s
             window.n_by_token[hashed] += 1
             return 0.0
+
+    def is_locked_out(self, site: str) -> bool:
+        """Return whether an address has reached a limit of attempts in its window."""
+        with self._lock:
+            window = self._windows.get(site)
+            return (
+                window is not None
+                and time.monotonic() - window.started_s < WINDOW_S
+                and window.has_failed_often()
+            )
 
 
 def check_host(environ: Mapping[str, Any]) -> None:
@@ -218,6 +232,13 @@ class Access:
                 " The right token is taken at any time.",
                 [("Retry-After", str(math.ceil(wait_s)))],
             )
+
+    def locked_out_site(
+        self, environ: Mapping[str, Any], trusted_proxies: tuple[str, ...] = ()
+    ) -> str | None:
+        """Return the key of the client's address after too many wrong tokens, otherwise None."""
+        site = site_of(client_address(environ, trusted_proxies))
+        return site if self._failed.is_locked_out(site) else None
 
     def begin_session(
         self, environ: Mapping[str, Any], token: str, trusted_proxies: tuple[str, ...] = ()

@@ -9,7 +9,6 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -29,11 +28,14 @@ from scripts.api.middleware import (
     Middleware,
     answer_too_busy,
     answer_too_large,
+    answer_too_many_forms,
     answer_too_slow,
 )
+from scripts.api.request_threads import RequestThreads
 from scripts.api.responses import Answer, answer_problem
 from scripts.api.routing import Lane
 from scripts.api.serving_state import ChangeChecker, ReleaseReloader
+from scripts.api.waiting_forms import FormEndedError, WaitingForms
 from scripts.core.config import ApiSettings
 from scripts.core.errors import ServiceUnavailableError
 
@@ -326,12 +328,13 @@ class RsgiAdaptor:
         self._checker = ChangeChecker(reloader)
         # By two properties of a request: on a fast route, with a large body.
         self._threads = {
-            (False, False): ThreadPoolExecutor(N_THREADS, "request"),
-            (False, True): ThreadPoolExecutor(N_LARGE_THREADS, "large request"),
-            (True, False): ThreadPoolExecutor(N_SLOW_THREADS, "slow body"),
-            (True, True): ThreadPoolExecutor(N_LARGE_THREADS, "large body"),
+            (False, False): RequestThreads(N_THREADS, "request"),
+            (False, True): RequestThreads(N_LARGE_THREADS, "large request"),
+            (True, False): RequestThreads(N_SLOW_THREADS, "slow body"),
+            (True, True): RequestThreads(N_LARGE_THREADS, "large body"),
         }
         self._bodies = BodyReader(BODY_S)
+        self._forms = WaitingForms()
         # The addresses of clients with an open request.
         self.busy: set[str] = set()
 
@@ -369,15 +372,29 @@ class RsgiAdaptor:
                 431, f"The header is larger than {MAX_HEADER_BYTES} bytes."
             )
         else:
-            serving = environ[SERVING] = await self._checker.serving()
+            environ[SERVING] = await self._checker.serving()
             answer = self._middleware.admit(environ)
         if answer is None:
-            limit, largest = self._middleware.limit(environ), serving.config.api.max_body_bytes
-            body = await self._bodies.read(protocol, environ, limit, largest, reserved)
+            body = await self._read(protocol, environ, reserved)
             # The duration of a request begins after the body has arrived.
             started_s = time.perf_counter()
             answer = body if isinstance(body, Answer) else await self._respond(environ, body)
         return self._middleware.finish(environ, answer, started_s)
+
+    async def _read(
+        self, protocol: RSGIHTTPProtocol, environ: dict[str, Any], reserved: list[int]
+    ) -> bytes | Answer:
+        """Read the body of an admitted request, or return the refusal."""
+        limit = self._middleware.limit(environ)
+        largest = environ[SERVING].config.api.max_body_bytes
+        reading = self._bodies.read(protocol, environ, limit, largest, reserved)
+        site = self._middleware.locked_out_site(environ)
+        if site is None:
+            return await reading
+        try:
+            return await self._forms.wait(site, reading)
+        except FormEndedError:
+            return answer_too_many_forms()
 
     async def _respond(self, environ: dict[str, Any], body: bytes) -> Answer:
         """Answer a request with a complete body, in the event loop if surely quick."""
@@ -387,8 +404,7 @@ class RsgiAdaptor:
             return self._middleware.respond(environ, body)
         is_large = len(body) > request_bodies.LARGE_BYTES
         respond = self._respond_large if len(body) > COLLECTED_BYTES else self._middleware.respond
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads[is_quick, is_large], respond, environ, body)
+        return await self._threads[is_quick, is_large].run(respond, environ, body)
 
     def _respond_large(self, environ: dict[str, Any], body: bytes) -> Answer:
         """Answer a large request, and release the reserved memory."""

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from scripts.api import tensors
 from scripts.api.columnar import UNREADABLE
 from scripts.api.predict import JSON_BANDS, annotate, format_array, list_unknown
-from scripts.api.request_bodies import check_whole, refuse_unreadable
+from scripts.api.request_bodies import (
+    LARGE_BYTES,
+    check_whole,
+    has_hard_numbers,
+    refuse_unreadable,
+)
 from scripts.api.responses import JSON, PROBLEM, Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
 from scripts.api.tensors import LENGTH_BYTES, Datatype, Tensor
@@ -206,9 +211,12 @@ def read_request(body: bytes, header_length: str, n_names: int, max_rows: int) -
             400, f"Expected {HEADER_LENGTH} to be a number of bytes, at most the body's."
         )
     n_bytes = int(header_length) if header_length else len(body)
-    check_whole(body[:n_bytes], n_names, max_rows)
+    content = body[:n_bytes]
+    if n_bytes > LARGE_BYTES or has_hard_numbers(content):
+        # A smaller tensor of short numbers is decoded at once, and its values are counted then.
+        check_whole(content, n_names, max_rows)
     try:
-        request = decode(body[:n_bytes])
+        request = decode(content)
     except UNREADABLE as error:
         expected = "Expected an inference request with tensors as inputs"
         raise refuse_unreadable(error, body, expected) from error

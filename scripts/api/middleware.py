@@ -49,7 +49,8 @@ UNKNOWN_METHOD = "The method is unknown; methods are written in capital letters.
 EMPTY_PART = "The path has an empty part; expected single slashes, and one at the beginning."
 # Enough for a login form, and for the body of any GET.
 SMALL_BODY_BYTES = 16 * 1024
-SMALL_BODIES = frozenset({"/login", "/logout"})
+LOGIN = "/login"
+SMALL_BODIES = frozenset({LOGIN, "/logout"})
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 SERVING = "adras.serving"
 ROUTE = "adras.route"
@@ -86,6 +87,16 @@ def answer_too_slow(limit_s: float) -> Answer:
     """Answer 408 to a slow body."""
     detail = f"The body did not arrive within {limit_s:g} seconds."
     return answer_problem(408, detail, [("Connection", "close")])
+
+
+def answer_too_many_forms() -> Answer:
+    """Answer 429 to a form that waited for its rest while newer ones of its address came."""
+    return answer_problem(
+        429,
+        "Too many forms of this address wait for their rest after too many wrong tokens; send the"
+        " form in one piece. The right token is taken at any time.",
+        [("Retry-After", "1"), ("Connection", "close")],
+    )
 
 
 def answer_bug(error: Exception, route: object) -> Answer:
@@ -207,6 +218,13 @@ class Middleware:
         if not length.isdecimal():
             return answer_problem(400, "The header Content-Length is no number.")
         return answer_too_large(limit) if int(length) > limit else None
+
+    def locked_out_site(self, environ: Environ) -> str | None:
+        """Return the address of a login form after too many wrong tokens, otherwise None."""
+        if environ["PATH_INFO"] != LOGIN:
+            return None
+        serving: Serving = environ[SERVING]
+        return self._access.locked_out_site(environ, serving.config.api.trusted_proxies)
 
     def respond(self, environ: Environ, body: bytes) -> Answer:
         """Answer an admitted request with a complete body."""

@@ -24,9 +24,8 @@ CSV = "text/csv"
 ACCEPTED = (
     "Expected the content type application/json, or text/csv in UTF-8, and no content encoding."
 )
-# A larger body is decoded by a thread. Up to this size the worst body measured takes 3 ms, and a
-# thread would cost 1,000 rows a fifth more CPU.
-LARGE_BYTES = 128 * 1024
+# A larger body is decoded by a thread. The worst smaller body measured takes 7 ms.
+LARGE_BYTES = 64 * 1024
 # A smaller body cannot hold enough long numbers to be slow.
 QUICK_BYTES = 4 * 1024
 # The largest body decoded in a single call without a check of its numbers. A call blocks the
@@ -38,7 +37,8 @@ MAX_SHOWN_DOUBLES = 20
 # Every digit becomes 0 and every exponent e, so that long numbers can be searched.
 DIGITS = bytes.maketrans(b"123456789.E", b"0000000000e")
 # A number of 20 digits or a three-digit exponent takes the decoder up to 13 microseconds.
-HARD_NUMBERS = (b"0" * 20, b"e000")
+LONG_NUMBER = b"0" * 20
+LONG_EXPONENT = b"e000"
 
 # A JSON string with its escapes.
 STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -61,7 +61,8 @@ def has_hard_numbers(body: bytes) -> bool:
     if len(body) <= QUICK_BYTES:
         return False
     digits = body.translate(DIGITS, b"+-")
-    return any(hard in digits for hard in HARD_NUMBERS)
+    # A single byte is found a hundred times faster than four.
+    return LONG_NUMBER in digits or (b"e" in digits and LONG_EXPONENT in digits)
 
 
 def has_many_objects(body: bytes, max_rows: int) -> bool:

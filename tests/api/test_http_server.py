@@ -33,6 +33,7 @@ from tests.support.service import (
     ROOT,
     SECOND,
     TOKEN,
+    connect,
     make_model,
     make_row,
     rows_body,
@@ -165,15 +166,6 @@ def test_a_host_that_does_not_exist_is_said() -> None:
 
     with pytest.raises(ServiceUnavailableError, match="Cannot serve on no-such-host.invalid"):
         http_server.bind(api)
-
-
-def connect(url: str, head: bytes, n_clients: int) -> list[socket.socket]:
-    """Open connections that send the beginning of a request."""
-    host, port = url.removeprefix("http://").split(":")
-    clients = [socket.create_connection((host, int(port)), timeout=10) for _ in range(n_clients)]
-    for client in clients:
-        client.sendall(head)
-    return clients
 
 
 def drip(clients: list[socket.socket], part: bytes, ended: threading.Event) -> None:

@@ -228,6 +228,21 @@ def answer_of_url(url: str, body: dict[str, Any], token: str) -> dict[str, Any]:
     raise TimeoutError(url)
 
 
+def memory_bytes(process: subprocess.Popen[str], name: str = "VmRSS") -> int:
+    """Read how much memory a process has."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def connect(url: str, head: bytes, n_clients: int) -> list[socket.socket]:
+    """Open connections that send the beginning of a request."""
+    host, port = url.removeprefix("http://").split(":")
+    clients = [socket.create_connection((host, int(port)), timeout=10) for _ in range(n_clients)]
+    for client in clients:
+        client.sendall(head)
+    return clients
+
+
 def wait_until_answering(url: str, process: subprocess.Popen[str]) -> None:
     """Wait for the first answer of a server."""
     for _ in range(400):
