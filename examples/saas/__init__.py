@@ -1,0 +1,1 @@
+"""A made-up SaaS company whose extracts come every month."""
