@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +36,8 @@ from scripts.production.run_context import RunContext
 from scripts.records import database, runs
 
 PIP_TIMEOUT_S = 30
+# The time between two messages about the wait for pip.
+WAIT_S = 2.0
 PACKAGES_VALID = timedelta(days=1)
 RETRIED_AFTER = timedelta(hours=1)
 UNREACHED = re.compile(r"Could not fetch URL (?!.*\b404\b)|is not a trusted or secure host")
@@ -45,6 +47,8 @@ N_EXECUTIONS = 3
 LONG_S = 5.0
 
 Result = TypeVar("Result")
+# A table of outdated packages, and the time of the check in ISO 8601.
+Packages = tuple[str, str]
 
 log = logging.getLogger(__name__)
 
@@ -122,10 +126,10 @@ def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
         return "not available: the answer of pip cannot be read"
 
 
-def ask_packages(now: datetime) -> tuple[str, str]:
+def ask_packages(now: datetime) -> Packages:
     """Return the outdated packages and the time of the check, after a message about the wait."""
     log.info(
-        "Asking the package index which packages are outdated, up to %g s; the diagnostics go on"
+        "Asking the package index which packages are outdated, up to %g s; the rest goes on"
         " meanwhile.", PIP_TIMEOUT_S,
     )  # fmt: skip
     return outdated_packages(), now.isoformat()
@@ -147,7 +151,7 @@ def in_background(function: Callable[[], Result]) -> "Future[Result]":
     return future
 
 
-def recent_packages(path: Path, now: datetime) -> tuple[str, str]:
+def recent_packages(path: Path, now: datetime) -> Packages:
     """Return the outdated packages and the time of the check, at most a day old.
 
     A failed check is repeated after an hour. pip looks up every package at the index, which takes
@@ -162,6 +166,34 @@ def recent_packages(path: Path, now: datetime) -> tuple[str, str]:
     if timedelta(0) <= age < (RETRIED_AFTER if failed else PACKAGES_VALID):
         return before.outdated_dependencies, before.packages_at
     return ask_packages(now)
+
+
+def start_asking(config: Config) -> "Future[Packages]":
+    """Begin to find the outdated packages in the background."""
+    path, now = config.prod_deployment_path / artifacts.DIAGNOSTICS, datetime.now(UTC)
+    return in_background(lambda: recent_packages(path, now))
+
+
+def wait_for_packages(asked: "Future[Packages]") -> Packages:
+    """Wait for the outdated packages, with a message every other second.
+
+    Parameters
+    ----------
+    asked : Future
+        The result of `start_asking`.
+
+    Returns
+    -------
+    tuple of str
+        The outdated packages as a table, and the time of the check.
+    """
+    started_s = time.monotonic()
+    while wait({asked}, WAIT_S).not_done:
+        log.info(
+            "Everything else is done; waiting for the package index, %.0f s so far.",
+            time.monotonic() - started_s,
+        )
+    return asked.result()
 
 
 def describe_predictions(current: Release, table: pd.DataFrame) -> dict[str, Any]:
@@ -291,9 +323,35 @@ def measure_steps(config: Config) -> list[float | None]:
 
 
 def main(
-    config: Config, *, measured: RunMeasurements | None = None, context: RunContext | None = None
+    config: Config,
+    *,
+    measured: RunMeasurements | None = None,
+    context: RunContext | None = None,
+    asked: "Future[Packages] | None" = None,
 ) -> Path:
-    """Measure the data, the model, the steps and the packages, and write the findings."""
+    """Measure the data, the model, the steps and the packages, and write the findings.
+
+    Parameters
+    ----------
+    config : Config
+        The installation.
+    measured : RunMeasurements, optional
+        The measurements of this run's steps.
+    context : RunContext, optional
+        The context of the run.
+    asked : Future, optional
+        The packages, if they are asked for already.
+
+    Returns
+    -------
+    Path
+        The file with the findings.
+
+    Raises
+    ------
+    NotMadeYetError
+        If nothing is in production.
+    """
     measured, context = measured or RunMeasurements({}), context or RunContext(config)
     current = context.current_release()
     if current is None:
@@ -307,7 +365,7 @@ def main(
     execution_time = measured.execution_time or measure_steps(
         msgspec.structs.replace(config, schema=current.model.schema)
     )
-    packages = in_background(lambda: recent_packages(path, now))
+    asked = asked or start_asking(config)
     findings: dict[str, Any] = {
         "missing_values": [fractions[name] for name in summarised],
         "columns": summarised,
@@ -323,7 +381,7 @@ def main(
         **describe_drift(context, measured.monitored),
         "live": describe_live(context),
     }
-    findings["outdated_dependencies"], findings["packages_at"] = packages.result()
+    findings["outdated_dependencies"], findings["packages_at"] = wait_for_packages(asked)
     files.write_whole(path, msgspec.json.format(msgspec.json.encode(findings)) + b"\n")
     log.info("Wrote the diagnostics of release %s to %s.", current.name, path)
     return path

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -133,6 +133,7 @@ def main(
     engine: Engine | None = None,
     pdf: bool = False,
     durations_s: Mapping[str, float] | None = None,
+    packages: Callable[[], str] | None = None,
     context: RunContext | None = None,
 ) -> Path:
     """Draw the confusion matrix, the charts of the pages and the report of the production model.
@@ -147,6 +148,9 @@ def main(
         Write the report, too.
     durations_s : mapping of str to float, optional
         The durations of this run's steps.
+    packages : callable, optional
+        Returns the outdated packages for the report, and is called once the charts are drawn. By
+        default they are those of the last diagnostics.
     context : RunContext, optional
         The context of the run.
 
@@ -184,7 +188,7 @@ def main(
             measured=measured,
             story=story,
             durations_s=durations_s,
-            packages=read_packages(config),
+            packages=read_packages(config) if packages is None else packages(),
             input_folder=config.input_folder_path.name,
         )
         path = write_report(config, facts, drawings)

@@ -288,6 +288,27 @@ def test_the_package_index_is_asked_while_the_rest_is_measured(
     assert "Asking the package index which packages are outdated, up to 30 s" in caplog.text
 
 
+def test_whoever_waits_for_the_package_index_reads_so_every_other_second(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(diagnostics, "WAIT_S", 0.05)
+
+    def answer() -> tuple[str, str]:
+        time.sleep(0.3)
+        return "a table", "2025-01-01T00:00:00+00:00"
+
+    packages, _ = diagnostics.wait_for_packages(diagnostics.in_background(answer))
+
+    assert packages == "a table"
+    assert 3 <= caplog.text.count("waiting for the package index") <= 6
+    caplog.clear()
+    asked = diagnostics.in_background(lambda: ("a table", ""))
+    time.sleep(0.1)
+    diagnostics.wait_for_packages(asked)
+    assert not caplog.text
+
+
 def test_a_bug_in_the_background_is_raised_where_the_answer_is_wanted(
     deployed: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,8 @@ from scripts.pipeline import snapshot
 from scripts.production import release
 from scripts.records import database, predictions, runs
 from scripts.records.tables import Status, Verdict
+from scripts.reports import pdf_report
+from scripts.reports.pdf_report import ReportFacts
 from tests.conftest import HEADER, make_rows, write_csv
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +51,36 @@ def history(config: Config) -> list[Any]:
     """List the recorded runs, oldest first."""
     with database.open_records(config.database_url) as engine, database.writing(engine) as rows:
         return list(reversed(runs.latest_runs(rows, 100)))
+
+
+def test_the_charts_do_not_wait_for_the_package_index_and_report_and_diagnostics_have_its_answer(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charts = config.output_model_path / "charts"
+    reported: list[str] = []
+
+    def answer() -> str:
+        # Where the charts waited for the package index, there would never be any.
+        until = time.monotonic() + 60
+        while not charts.exists():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        return "a table"
+
+    monkeypatch.setattr(diagnostics, "outdated_packages", answer)
+    write = pdf_report.write
+
+    def write_report(facts: ReportFacts, *rest: Any) -> bytes:
+        reported.append(facts.packages)
+        return write(facts, *rest)
+
+    monkeypatch.setattr(pdf_report, "write", write_report)
+
+    assert fullprocess.main(config) is Verdict.DEPLOYED
+
+    found = json.loads((config.prod_deployment_path / "diagnostics.json").read_text())
+    assert found["outdated_dependencies"] == "a table"
+    assert reported == ["a table"]
 
 
 def test_the_first_run_deploys_and_is_recorded(config: Config) -> None:

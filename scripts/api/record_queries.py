@@ -16,6 +16,7 @@ from scripts.clients.response_types import (
     WorklistEntry,
 )
 from scripts.core.config import ApiSettings, Config, WorklistSettings
+from scripts.core.errors import RecordsError
 from scripts.model.logistic_model import Model
 from scripts.records import alert_states, database, predictions, run_details, runs
 from scripts.records.runs import Row
@@ -54,11 +55,21 @@ class RecordQueries:
     @classmethod
     @contextmanager
     def reading(cls, database_url: str, wait_s: float) -> Iterator[Self]:
-        """Open a reading transaction, and close the database afterwards."""
+        """Open a reading transaction, and close the database afterwards.
+
+        Raises
+        ------
+        NotMadeYetError
+            If there are no records yet.
+        """
         engine = database.make_engine(database_url, wait_s)
         try:
             with database.reading(engine) as connection:
                 yield cls(connection)
+        except RecordsError:
+            # Looked for after a failure only, since every page would pay for the question.
+            database.check_there_are_tables(engine)
+            raise
         finally:
             engine.dispose()
 

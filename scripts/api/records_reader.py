@@ -15,7 +15,7 @@ import msgspec
 from scripts.api.responses import RefusedError, ReleaseEntry, RunEntry
 from scripts.api.serving_state import ReleaseReloader
 from scripts.core.config import Config
-from scripts.core.errors import PipelineError, RecordsError, describe_bug
+from scripts.core.errors import NotMadeYetError, PipelineError, RecordsError, describe_bug
 
 if TYPE_CHECKING:
     from scripts.api.record_queries import RecordQueries
@@ -90,8 +90,12 @@ def query_records(config: Config, question: "Callable[[RecordQueries], Result]")
         If the database cannot be used, or is of another version.
     """
     check_there_are_records(config)
-    with import_queries().reading(config.database_url, WAIT_S) as queries:
-        return question(queries)
+    try:
+        with import_queries().reading(config.database_url, WAIT_S) as queries:
+            return question(queries)
+    except NotMadeYetError as error:
+        # A server of databases before the first run, or an empty file.
+        raise RecordsError(NO_RECORDS) from error
 
 
 def format_value(value: object) -> object:

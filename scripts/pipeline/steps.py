@@ -166,13 +166,10 @@ def report_step(
 
 
 def report(run: Run, context: RunContext, monitored: MonitoringResult | None) -> None:
-    """Measure the release in production, draw the charts and call the service."""
+    """Draw the charts, measure the release in production and call the service."""
     config = run.config
-    # Without a model there are no durations of both steps to report.
-    durations_s = run.durations_s if "stamp" in run.facts else {}
-    measured = diagnostics.RunMeasurements(durations_s, monitored)
-    report_step(run, "diagnostics", diagnostics.main, config, measured=measured, context=context)
-    # The PDF report shows the diagnostics.
+    # The package index answers after many seconds. Only the report and the diagnostics wait.
+    asked = diagnostics.start_asking(config)
     report_step(
         run,
         "reporting",
@@ -180,9 +177,17 @@ def report(run: Run, context: RunContext, monitored: MonitoringResult | None) ->
         config,
         engine=run.engine,
         pdf=run.verdict is Verdict.DEPLOYED,
-        durations_s=run.durations_s,
+        durations_s=dict(run.durations_s),
+        packages=lambda: diagnostics.wait_for_packages(asked)[0],
         context=context,
     )
+    # Without a model there are no durations of both steps to report.
+    durations_s = run.durations_s if "stamp" in run.facts else {}
+    measured = diagnostics.RunMeasurements(durations_s, monitored)
+    report_step(
+        run, "diagnostics", diagnostics.main, config,
+        measured=measured, context=context, asked=asked,
+    )  # fmt: skip
     report_step(run, "apicalls", apicalls.main, config, context=context)
 
 

@@ -154,6 +154,21 @@ def no_records(url: sa.URL) -> NotMadeYetError:
     )
 
 
+def check_there_are_tables(engine: Engine) -> None:
+    """Raise for a database without tables: a new file, or a server before the first run.
+
+    Raises
+    ------
+    NotMadeYetError
+        If there are no records.
+    """
+    with reading(engine) as connection:
+        inspector = sa.inspect(connection)
+        is_empty = not any(map(inspector.has_table, ("alembic_version", "runs")))
+    if is_empty:
+        raise no_records(engine.url)
+
+
 def upgrade_tables(engine: Engine, *, may_change: bool) -> None:
     """Create or migrate the tables, unless up to date.
 

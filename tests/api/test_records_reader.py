@@ -45,6 +45,29 @@ def look(client: FlaskClient) -> None:
     client.application.extensions["records"].check()
 
 
+PAGES = ("/", "/dashboard/worklist", "/dashboard/runs", "/dashboard/models", "/dashboard/data",
+         "/dashboard/outcomes")  # fmt: skip
+
+
+def test_before_the_first_run_no_page_calls_the_records_damaged(
+    prod: Path, config_path: Path, records_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADRAS_DATABASE_URL", records_url)
+    client = create_app(config_path).test_client()
+    if records_url.startswith("sqlite"):
+        # Another program may have made the file, and no table yet.
+        (config_path.parent / "runs.db").touch()
+
+    pages = {path: client.get(path, headers={"Accept": "text/html"}) for path in PAGES}
+
+    for path, page in pages.items():
+        assert page.status_code == 200, path
+        assert "cannot be read" not in page.text, path
+        assert "No records yet" in page.text, path
+    look(client)
+    assert answer_of(client.get("/health"))["errors"] == [records_reader.NO_RECORDS]
+
+
 @pytest.mark.usefixtures("records")
 def test_runs_come_newest_first_in_pages(client: FlaskClient) -> None:
     first = answer_of(client.get("/runs?limit=2"))
