@@ -190,9 +190,9 @@ def wait_for_packages(asked: "Future[Packages]") -> Packages:
     started_s = time.monotonic()
     while wait({asked}, WAIT_S).not_done:
         log.info(
-            "Everything else is done; waiting for the package index, %.0f s so far.",
-            time.monotonic() - started_s,
-        )
+            "Waiting for the package index, %.0f s of at most %g s.",
+            time.monotonic() - started_s, PIP_TIMEOUT_S,
+        )  # fmt: skip
     return asked.result()
 
 

@@ -301,7 +301,7 @@ def test_whoever_waits_for_the_package_index_reads_so_every_other_second(
     packages, _ = diagnostics.wait_for_packages(diagnostics.in_background(answer))
 
     assert packages == "a table"
-    assert 3 <= caplog.text.count("waiting for the package index") <= 6
+    assert 3 <= caplog.text.count("Waiting for the package index") <= 6
     caplog.clear()
     asked = diagnostics.in_background(lambda: ("a table", ""))
     time.sleep(0.1)

@@ -497,3 +497,58 @@ def test_large_bodies_have_a_limit_together_and_small_ones_go_on(
     assert small.status_code == 200
     # Room again: it is no JSON.
     assert again.status_code == 415
+
+
+UPLOADED = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited\n" + (
+    "acme,3,100,20,1\n" * 30_000
+)
+
+
+def upload_until_ended(url: str, ended: threading.Event) -> None:
+    """Upload a table again and again, also to a service that is gone."""
+    while not ended.wait(0.01):
+        with contextlib.suppress(requests.RequestException):
+            requests.post(
+                f"{url}/dashboard/upload", files={"table": ("a.csv", UPLOADED)}, timeout=9
+            )
+
+
+def end_during_uploads(config_path: Path, after_s: float) -> tuple[int, str]:
+    """Stop a service that reads six uploads, and return the exit code and its messages."""
+    ended = threading.Event()
+    with (
+        (config_path.parent / "messages.txt").open("w+") as messages,
+        served(
+            config_path, output=messages.fileno(), max_body_bytes=8_000_000, max_rows=100_000
+        ) as (url, process),
+        ThreadPoolExecutor(6) as pool,
+    ):
+        try:
+            for _ in range(6):
+                pool.submit(upload_until_ended, url, ended)
+            time.sleep(after_s)
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(30)
+        finally:
+            # Also after a failure: the pool waits for its threads.
+            ended.set()
+        messages.seek(0)
+        return code, messages.read()
+
+
+def check_ends_during_uploads(config_path: Path, n_rounds: int) -> None:
+    """Stop the service at several moments of uploads."""
+    for number in range(n_rounds):
+        code, messages = end_during_uploads(config_path, 0.5 + 0.05 * (number % 8))
+        assert code == 0, messages
+        assert "Stopped." in messages
+        assert "Traceback" not in messages
+
+
+def test_a_service_that_is_stopped_during_uploads_ends_well(prod: Path, config_path: Path) -> None:
+    check_ends_during_uploads(config_path, 2)
+
+
+@pytest.mark.campaign
+def test_campaign_150_ends_during_uploads(prod: Path, config_path: Path) -> None:
+    check_ends_during_uploads(config_path, 150)
