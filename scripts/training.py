@@ -17,9 +17,10 @@ from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.core.console import run_as_script
 from scripts.data import dataset
-from scripts.data.chunked_dataset import Digest
+from scripts.data.scanned_dataset import ScannedDataset
 from scripts.model import logistic_model
 from scripts.model.logistic_model import Model
+from scripts.model.model_selection import MIN_ROWS_TO_TUNE
 from scripts.production.run_context import RunContext
 
 log = logging.getLogger(__name__)
@@ -36,11 +37,35 @@ class Training:
     model: Model
 
 
+def log_fit(model: Model) -> None:
+    """Log the rows of a fit and the validation, with a warning if a class was hardly drawn."""
+    facts = model.dataset
+    n_rows = facts.n_rows if facts.n_drawn_rows is None else facts.n_drawn_rows
+    log.info(
+        "Fitted %d of %d rows; validation F1 %s, accuracy %.3f; threshold %.3f.",
+        model.n_training_rows, n_rows, model.validation["f1"], model.validation["accuracy"],
+        model.threshold,
+    )  # fmt: skip
+    if facts.n_drawn_rows is None:
+        return
+    log.info(
+        "Trained on %s of %s rows, drawn at random (training.max_rows).",
+        f"{n_rows:,}", f"{facts.n_rows:,}",
+    )  # fmt: skip
+    n_rarer = min(facts.n_positives, facts.n_rows - facts.n_positives)
+    if n_rarer * n_rows / facts.n_rows < MIN_ROWS_TO_TUNE <= n_rarer:
+        log.warning(
+            "Few of the %s rows of the rarer class were drawn, too few to choose a threshold by;"
+            " raise training.max_rows.",
+            f"{n_rarer:,}",
+        )
+
+
 def main(
     config: Config,
     *,
     dataset_path: Path | None = None,
-    digest: Digest | None = None,
+    scan: ScannedDataset | None = None,
     context: RunContext | None = None,
 ) -> Training:
     """Fit a model to the latest dataset, write the model as a pickle and as plain numbers."""
@@ -51,13 +76,8 @@ def main(
     stamp_of_dataset = artifacts.stamp_of(dataset_path)
     schema_path = Kind.SCHEMA.path(dataset_path.parent, stamp_of_dataset)
     schema = dataset.read_schema(schema_path, config.schema)
-    candidate = engine.fit(dataset_path, schema, digest)
-    log.info(
-        "Fitted %d of %d rows; validation F1 %s, accuracy %.3f; threshold %.3f.",
-        candidate.model.n_training_rows, candidate.model.dataset.n_rows,
-        candidate.model.validation["f1"],
-        candidate.model.validation["accuracy"], candidate.model.threshold,
-    )  # fmt: skip
+    candidate = engine.fit(dataset_path, schema, scan)
+    log_fit(candidate.model)
 
     folder, stamp = config.output_model_path, stamp_of_dataset
     if Kind.MODEL.path(folder, stamp).exists():

@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 from random import Random
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
 from scripts import ingestion, training
-from scripts.core.config import Config, Schema, TrainingSettings
+from scripts.core import capacity
+from scripts.core.config import Config, EngineSettings, Schema, TrainingSettings
 from scripts.core.errors import InsufficientDataError, NotMadeYetError
 from scripts.data import dataset
 from scripts.model import candidate as candidates
@@ -188,3 +190,54 @@ def test_the_fast_f1_of_the_threshold_is_scikit_learns(y: list[int], predicted: 
     (ours,) = decision_threshold.f1_at(np.array([0.5]), np.array(y), probability)
 
     assert ours == f1_score(y, predicted)
+
+
+def many_rows(n_rows: int) -> list[str]:
+    """Return clients of whom a third leaves."""
+    random = Random(7)
+    return [
+        f"client{n},{random.randint(0, 90)},{random.randint(90, 900)},{n % 50},{n % 3 == 0:d}"
+        for n in range(n_rows)
+    ]
+
+
+@pytest.mark.parametrize(("gigabytes", "limit"), [(None, 10**9), (None, 1_000), (1e-6, 10**9)])
+def test_the_log_and_the_model_tell_of_how_many_rows_were_drawn(
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    gigabytes: float | None,
+    limit: int,
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(capacity, "MANY_ROWS", limit)
+    write_csv(config.input_folder_path / "many.csv", many_rows(3_000))
+    config = msgspec.structs.replace(
+        config, training=TrainingSettings(max_rows=2_000),
+        engine=EngineSettings(memory_limit_gb=gigabytes),
+    )  # fmt: skip
+    ingested = ingestion.main(config)
+
+    made = training.main(config)
+
+    facts = logistic_model.load_model(made.model_path).dataset
+    n_rows = facts.n_rows
+    assert (facts.n_drawn_rows, n_rows) == (2_000, ingested.n_rows)
+    assert f"Trained on 2,000 of {n_rows:,} rows, drawn at random (training.max_rows)." in (
+        caplog.text
+    )
+    assert {path.suffix for path in config.output_model_path.iterdir()} == {".json", ".pkl"}
+
+
+@pytest.mark.parametrize(("max_rows", "is_said"), [(1_000, True), (None, False)])
+def test_a_rarer_class_of_which_few_rows_were_drawn_is_a_warning(
+    config: Config, caplog: pytest.LogCaptureFixture, max_rows: int | None, is_said: bool
+) -> None:
+    rows = [f"client{n},{n % 90},{n % 900},{n % 50},{n % 50 == 0:d}" for n in range(3_000)]
+    write_csv(config.input_folder_path / "many.csv", rows)
+    config = msgspec.structs.replace(config, training=TrainingSettings(max_rows=max_rows))
+    ingestion.main(config)
+
+    training.main(config)
+
+    assert ("rows of the rarer class were drawn" in caplog.text) is is_said

@@ -1,18 +1,13 @@
-"""Chooses between pandas and Spark, and between memory and chunks, by the config and file sizes."""
+"""Chooses between pandas and Spark, and between a table and a scan, by config and file sizes."""
 
-import contextlib
 import importlib.util
-import tempfile
-from collections.abc import Iterator
-from enum import Enum, auto
 from pathlib import Path
-from typing import BinaryIO
 
 from scripts.core.config import Config, EngineSettings
 from scripts.core.errors import ConfigError
 
 BLOCK_BYTES = 2**20
-# Above this number of rows a dataset is processed in chunks, never as one table.
+# Above this number of rows a dataset is scanned, never read as one table.
 MANY_ROWS = 250_000
 GIGABYTE = 10**9
 # Memory of the imported libraries, and of a table with its copies per byte of its files.
@@ -58,43 +53,27 @@ def bound_bytes(n_bytes: int, engine: EngineSettings) -> int | None:
     return max(LEAST_BYTES, (limit - LIBRARY_BYTES) // ROWS_SHARE_DIVISOR)
 
 
-class ExecutionMode(Enum):
-    """How a dataset is processed: as one table, or in chunks in memory or in a file."""
-
-    TABLE = auto()
-    PARTS = auto()  # in memory, as arrays of numbers
-    PARTS_IN_FILE = auto()
-
-
 def count_lines(path: Path) -> int:
     """Count the line ends in a file."""
     with path.open("rb") as handle:
         return sum(part.count(b"\n") for part in iter(lambda: handle.read(BLOCK_BYTES), b""))
 
 
-def has_many_rows(path: Path) -> bool:
-    """Return whether a table exceeds MANY_ROWS, by an estimate or, near the limit, a count."""
+def estimate_rows(path: Path) -> float:
+    """Estimate the number of rows of a table from the lines at the start of its file."""
     with path.open("rb") as handle:
         first = handle.read(BLOCK_BYTES)
-    estimate = path.stat().st_size * first.count(b"\n") / max(1, len(first))
+    return path.stat().st_size * first.count(b"\n") / max(1, len(first))
+
+
+def has_many_rows(path: Path) -> bool:
+    """Return whether a table exceeds MANY_ROWS, by an estimate or, near the limit, a count."""
+    estimate = estimate_rows(path)
     if not MANY_ROWS / 2 < estimate < MANY_ROWS * 2:
         return estimate > MANY_ROWS
     return count_lines(path) > MANY_ROWS
 
 
-def choose_mode(path: Path, engine: EngineSettings) -> ExecutionMode:
-    """Return the processing mode of a dataset by the size of its file."""
-    if bound_bytes(path.stat().st_size, engine) is not None:
-        return ExecutionMode.PARTS_IN_FILE
-    return ExecutionMode.PARTS if has_many_rows(path) else ExecutionMode.TABLE
-
-
-@contextlib.contextmanager
-def open_spill_file(mode: ExecutionMode, folder: Path) -> Iterator[BinaryIO | None]:
-    """Open an unnamed temporary file for rows beyond the memory limit, or yield None."""
-    if mode is not ExecutionMode.PARTS_IN_FILE:
-        yield None
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        yield file
+def is_large(path: Path, engine: EngineSettings) -> bool:
+    """Return whether a dataset is scanned instead of read as one table, by the size of its file."""
+    return bound_bytes(path.stat().st_size, engine) is not None or has_many_rows(path)

@@ -162,6 +162,7 @@ class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     C: Annotated[float, Meta(gt=0)] = 1.0
     validation_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.1
     random_state: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 42
+    max_rows: Annotated[int, Meta(ge=1_000)] | None = 1_000_000
     decision_threshold: Fraction | Literal["auto"] = "auto"
 
 

@@ -160,14 +160,6 @@ def advance(done: float = 0.0, n_rows: int = 0) -> None:
         CURRENT[0].add(done, n_rows)
 
 
-def start_pass(label: str, total: float) -> None:
-    """Restart the progress of the present step for another pass over the data, if any."""
-    if CURRENT:
-        current = CURRENT[0]
-        current.label, current.total = label, total
-        current.done, current.n_rows, current.started_s = 0.0, 0, time.monotonic()
-
-
 @contextlib.contextmanager
 def shown(label: str, total: float = 0.0) -> Iterator[None]:
     """Show the progress of the enclosed step, after a short delay.

@@ -309,6 +309,13 @@ def hash_rows(table: pd.DataFrame, schema: Schema) -> Hashes:
     return short_hashes(hash_table_rows(table, schema))
 
 
+def add_smallest(smallest: Hashes, hashes: Hashes) -> Hashes:
+    """Return the smallest of both kinds of hashes, in ascending order and at most N_HASHES."""
+    if len(smallest) == N_HASHES:
+        hashes = hashes[hashes < smallest[-1]]
+    return profile.without_repeats(np.sort(np.concatenate([smallest, hashes])))[:N_HASHES]
+
+
 def encode_smallest(hashes: Hashes) -> bytes:
     """Return the smallest hashes as bytes, at most N_HASHES."""
-    return profile.without_repeats(np.sort(hashes))[:N_HASHES].astype(HASH_TYPE).tobytes()
+    return add_smallest(np.zeros(0, np.uint32), hashes).astype(HASH_TYPE).tobytes()

@@ -1,17 +1,13 @@
-"""How the values of a column spread: its order statistics, over very many rows."""
+"""Facts kept of a dataset: summaries and bins of columns, and the reference of a model."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-# Whole numbers from zero up to this are counted, which is far cheaper than sorting.
-SMALL_NUMBER = 2**16
-COUNTED_AT_ONCE = 2**16
 
 
 class Bins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,74 +15,6 @@ class Bins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
-
-
-class Spread(Protocol):
-    """The values of a column in ascending order, blanks left out."""
-
-    @property
-    def n_values(self) -> int:
-        """The number of values."""
-
-    def at(self, places: Ints) -> Floats:
-        """Give the values at places of the ascending order."""
-
-    def cells(self) -> Bins:
-        """Cut the values into cells, as `reference.make_cells` does."""
-
-
-@dataclass(frozen=True)
-class Sorted:
-    """All values, in ascending order."""
-
-    values: NDArray[Any]
-
-    @property
-    def n_values(self) -> int:
-        """The number of values."""
-        return len(self.values)
-
-    def at(self, places: Ints) -> Floats:
-        """Give the values at places of the ascending order."""
-        return self.values[places].astype(np.float64)
-
-    def cells(self) -> Bins:
-        """Cut the values into cells."""
-        return bin_sorted(self.values)
-
-
-@dataclass(frozen=True)
-class Counted:
-    """How often each whole number from zero on occurs."""
-
-    counts: Ints
-
-    @property
-    def n_values(self) -> int:
-        """The number of values."""
-        return int(self.counts.sum())
-
-    def at(self, places: Ints) -> Floats:
-        """Give the values at places of the ascending order."""
-        return np.searchsorted(np.cumsum(self.counts), places, side="right").astype(np.float64)
-
-    def cells(self) -> Bins:
-        """Cut the values into cells."""
-        distinct = np.flatnonzero(self.counts).astype(np.float64)
-        if len(distinct) > N_BINS:
-            distinct = without_repeats(self.at(quantile_positions(self.n_values)))
-        up_to = np.cumsum(self.counts)[distinct.astype(np.int64)]
-        counts = [*np.diff(up_to, prepend=0).tolist(), 0] if len(distinct) else [0]
-        return Bins(edges=tuple(distinct.tolist()), counts=tuple(counts))
-
-
-def median(spread: Spread) -> float:
-    """Give the middle value, or the mean of the two in the middle; NaN of none."""
-    n_values = spread.n_values
-    if not n_values:
-        return float("nan")
-    low, high = spread.at(np.array([(n_values - 1) // 2, n_values // 2])).tolist()
-    return float((low + high) / 2)
 
 
 @dataclass
@@ -130,92 +58,6 @@ class Running:
         n_free = self.n_values - ddof
         return float((self.squares / n_free) ** 0.5) if n_free > 0 else float("nan")
 
-    @classmethod
-    def of_counts(cls, values: Floats, counts: Ints) -> "Running":
-        """Give what so many of each value come to."""
-        n_values = int(counts.sum())
-        mean = float(values @ counts) / max(1, n_values)
-        return cls(n_values, mean, float((values - mean) ** 2 @ counts))
-
-    def times(self, factor: float, offset: float) -> "Running":
-        """Give what the numbers come to when each is multiplied and then shifted."""
-        return Running(self.n_values, factor * self.mean + offset, factor**2 * self.squares)
-
-
-def are_small(values: NDArray[Any]) -> bool:
-    """Say whether numbers without a blank are whole, from zero on and small enough to count."""
-    if not len(values):
-        return True
-    is_whole = values.dtype.kind == "i" or bool((values == np.floor(values)).all())
-    return is_whole and bool(values.min() >= 0 and values.max() < SMALL_NUMBER)
-
-
-class Counting:
-    """Counts small whole numbers by target; many at once, which is cheaper than a few each time."""
-
-    def __init__(self) -> None:
-        """Begin without numbers."""
-        self.counted = np.zeros(0, np.int64)
-        self.waiting: list[Ints] = []
-        self.n_waiting = 0
-
-    def add(self, values: NDArray[Any], y: NDArray[np.int8]) -> None:
-        """Take further numbers and the target of their rows, 0 or 1."""
-        keys = values.astype(np.int64)
-        keys *= 2
-        keys += y
-        self.waiting.append(keys)
-        self.n_waiting += len(keys)
-        if self.n_waiting > COUNTED_AT_ONCE:
-            self.count()
-
-    def count(self) -> None:
-        """Count the numbers that wait."""
-        if self.n_waiting:
-            found = np.bincount(np.concatenate(self.waiting), minlength=len(self.counted))
-            found[: len(self.counted)] += self.counted
-            self.counted, self.waiting, self.n_waiting = found, [], 0
-
-    def table(self) -> Ints:
-        """Give the counts, shape (n_values, 2), by number and target."""
-        self.count()
-        return np.pad(self.counted, (0, len(self.counted) % 2)).reshape(-1, 2)
-
-
-class Column:
-    """What is told of a numeric column while its rows come in: counts, as long as all are small."""
-
-    def __init__(self) -> None:
-        """Begin without numbers."""
-        self.counting: Counting | None = Counting()
-        self.others = Running()
-
-    def add(self, values: NDArray[Any], y: NDArray[np.int8]) -> None:
-        """Take the numbers of further rows, NaN for a blank, and their target."""
-        if values.dtype.kind == "f":
-            is_there = ~np.isnan(values)
-            if not is_there.all():
-                values, y = values[is_there], y[is_there]
-        if self.counting is not None:
-            if are_small(values):
-                self.counting.add(values, y)
-                return
-            self.others, self.counting = self.running, None
-        self.others.add(values.astype(np.float64))
-
-    @property
-    def counts(self) -> Ints | None:
-        """How often each number occurs, by target, shape (n_values, 2); None if one is large."""
-        return None if self.counting is None else self.counting.table()
-
-    @property
-    def running(self) -> Running:
-        """Count, mean and spread of the numbers so far."""
-        counts = self.counts
-        if counts is None:
-            return self.others
-        return Running.of_counts(np.arange(len(counts), dtype=np.float64), counts.sum(axis=1))
-
 
 class ColumnSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Statistics of one column of the dataset; None where they are not defined."""
@@ -249,13 +91,18 @@ class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class DatasetFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The dataset a model was trained on; typical is what is usual among those who stayed."""
+    """The dataset a model was trained on.
+
+    `n_drawn_rows` is the number of rows drawn at random for the fit, None where all were taken.
+    `typical` is what is usual among those who stayed.
+    """
 
     sha256: str
     n_rows: int
     n_positives: int
     missing_fractions: dict[str, float]
     summary: tuple[ColumnSummary, ...]
+    n_drawn_rows: int | None = None
     reference: Reference | None = None
     typical: dict[str, float | str] | None = None
 
@@ -299,9 +146,19 @@ def make_bins(values: NDArray[np.float64]) -> Bins:
     return bin_sorted(np.sort(values))
 
 
+def first_values(ordered: NDArray[Any], n_values: int) -> NDArray[Any]:
+    """Return the smallest different values of values in ascending order, at most `n_values`."""
+    starts: list[int] = []
+    place = 0
+    while place < len(ordered) and len(starts) < n_values:
+        starts.append(place)
+        place = int(np.searchsorted(ordered, ordered[place], side="right"))
+    return np.asarray(ordered[starts])
+
+
 def bin_sorted(ordered: NDArray[Any]) -> Bins:
     """Cut values in ascending order into cells of about equal counts, as `make_cells` does."""
-    distinct = without_repeats(ordered)
+    distinct = first_values(ordered, N_BINS + 1)
     if len(distinct) > N_BINS:
         distinct = without_repeats(ordered[quantile_positions(len(ordered))])
     up_to = np.searchsorted(ordered, distinct, side="right")

@@ -9,10 +9,10 @@ import pandas as pd
 from scripts.core import capacity
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
-from scripts.data.chunked_dataset import Digest
 from scripts.data.dataset import Labels
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
+from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
 from scripts.engine.pandas_engine import CleanMore, PandasEngine, ReadTestData
 from scripts.model.candidate import Candidate
@@ -57,8 +57,8 @@ class Engine(Protocol):
     def ingest(self, paths: Sequence[Path], schema: Schema, clean_more: CleanMore | None) -> Intake:
         """Read files in the order given, clean the labelled rows and drop duplicates."""
 
-    def fit(self, path: Path, schema: Schema, digest: Digest | None) -> Candidate:
-        """Fit a model to a dataset file, or to the digest of the file if already in memory."""
+    def fit(self, path: Path, schema: Schema, scan: ScannedDataset | None) -> Candidate:
+        """Fit a model to a dataset file, or to the scan of the file if there is one."""
 
     def score(
         self, model: Model, read_test_data: ReadTestData
@@ -67,8 +67,8 @@ class Engine(Protocol):
 
     def compare_drift(
         self, path: Path, schema: Schema, model: Model | None
-    ) -> tuple[DataDrift, Digest | None]:
-        """Return the drift of a dataset since the training of a model, and a digest in memory."""
+    ) -> tuple[DataDrift, ScannedDataset | None]:
+        """Return the drift of a dataset since a model was trained, and the scan of a large one."""
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: set[str]) -> dict[str, Labels]:
         """Collect the labels of the wanted clients from a dataset."""

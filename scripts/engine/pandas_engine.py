@@ -1,4 +1,4 @@
-"""The engine of a single machine: tables in memory with pandas, large tables in chunks."""
+"""The engine of a single machine: tables in memory by pandas, large datasets by Polars."""
 
 import functools
 import logging
@@ -11,22 +11,20 @@ import pandas as pd
 
 from scripts.core import capacity, files, progress
 from scripts.core.artifacts import Kind
-from scripts.core.capacity import ExecutionMode
 from scripts.core.config import Config, IngestionSettings, Schema
 from scripts.data import (
-    chunked_dataset,
     csv_writer,
     dataset,
     deduplicate,
     schema_inference,
     streaming_ingest,
 )
-from scripts.data.chunked_dataset import Digest
 from scripts.data.dataset import Labels
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
+from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
-from scripts.model import candidate, chunked_drift, drift, metrics
+from scripts.model import candidate, drift, metrics
 from scripts.model.candidate import Candidate
 from scripts.model.drift import DataDrift
 from scripts.model.logistic_model import Model
@@ -194,22 +192,32 @@ def ingest_files(
     return TableIntake(len(table), n_labelled, dropped, parts, clients, readings)
 
 
-def read_and_fit(path: Path, config: Config, digest: Digest | None) -> Candidate:
-    """Read a dataset, unless given as a digest, and fit a model in memory or in passes."""
+def scan_dataset(path: Path, config: Config, model: Model | None = None) -> ScannedDataset:
+    """Read a large dataset once: facts, rows to fit to, and rows to compare with a model's."""
+    # Small datasets must not pay for the import of Polars.
+    from scripts.data import dataset_scan  # noqa: PLC0415
+
+    settings = config.training
+    bound = capacity.bound_bytes(path.stat().st_size, config.engine)
+    return dataset_scan.scan(
+        path, config.schema, max_rows=settings.max_rows, seed=settings.random_state,
+        by_place=candidate.has_equal_rows(config),
+        comparison=None if model is None else drift.comparison_for(model),
+        folder=None if bound is None else config.output_folder_path,
+    )  # fmt: skip
+
+
+def read_and_fit(path: Path, config: Config, scan: ScannedDataset | None) -> Candidate:
+    """Read a dataset, unless scanned already, and fit a model."""
     fitting_shown = functools.partial(progress.shown, "Fitting")
-    if digest is not None:
-        with fitting_shown():
-            return candidate.fit_in_passes(digest, config)
-    mode = capacity.choose_mode(path, config.engine)
-    if mode is ExecutionMode.TABLE:
+    if scan is None and not capacity.is_large(path, config.engine):
         with progress.shown("Reading the dataset", files.total_bytes([path])):
             table, sha256 = dataset.read_dataset(path, config.schema)
         with fitting_shown():
             return candidate.fit_candidate(table, sha256, config)
-    with capacity.open_spill_file(mode, config.output_model_path) as file:
-        digest = chunked_dataset.read(path, config.schema, file)
-        with fitting_shown():
-            return candidate.fit_in_passes(digest, config)
+    scan = scan_dataset(path, config) if scan is None else scan
+    with fitting_shown():
+        return candidate.fit_scan(scan, config)
 
 
 @dataclass(frozen=True)
@@ -229,9 +237,9 @@ class PandasEngine:
         """Read files in the order given, clean the labelled rows and drop duplicates."""
         return ingest_files(paths, schema, self.config, clean_more)
 
-    def fit(self, path: Path, schema: Schema, digest: Digest | None) -> Candidate:
-        """Fit a model to a dataset file, or to the digest of the file if already in memory."""
-        return read_and_fit(path, msgspec.structs.replace(self.config, schema=schema), digest)
+    def fit(self, path: Path, schema: Schema, scan: ScannedDataset | None) -> Candidate:
+        """Fit a model to a dataset file, or to the scan of the file if there is one."""
+        return read_and_fit(path, msgspec.structs.replace(self.config, schema=schema), scan)
 
     def score(
         self, model: Model, read_test_data: ReadTestData
@@ -242,14 +250,13 @@ class PandasEngine:
 
     def compare_drift(
         self, path: Path, schema: Schema, model: Model | None
-    ) -> tuple[DataDrift, Digest | None]:
-        """Return the drift of a dataset since the training of a model, and a digest in memory."""
+    ) -> tuple[DataDrift, ScannedDataset | None]:
+        """Return the drift of a dataset since a model was trained, and the scan of a large one."""
         dataset.check_is_table(path)
-        mode = capacity.choose_mode(path, self.config.engine)
-        if mode is not ExecutionMode.TABLE:
-            with capacity.open_spill_file(mode, self.config.output_folder_path) as file:
-                data, digest = chunked_drift.compare(path, schema, model, file)
-            return data, digest if mode is ExecutionMode.PARTS else None
+        if capacity.is_large(path, self.config.engine):
+            config = msgspec.structs.replace(self.config, schema=schema)
+            scan = scan_dataset(path, config, model)
+            return drift.compare_scan(scan, model), scan
         table, _ = dataset.read_dataset(path, schema)
         if model is None:
             return drift.describe_data(table, schema), None

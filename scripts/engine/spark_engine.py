@@ -10,10 +10,10 @@ import numpy as np
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
 from scripts.data import deduplicate, read_report
-from scripts.data.chunked_dataset import Digest
 from scripts.data.dataset import Labels
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
+from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
 from scripts.engine import input_folders
 from scripts.engine.pandas_engine import ReadTestData
@@ -43,7 +43,7 @@ class SparkEngine:
         """Read files, clean the labelled rows and drop duplicates, without an order of rows."""
         return read_input.ingest_files(paths, schema, self.config, clean_more)
 
-    def fit(self, path: Path, schema: Schema, digest: Digest | None) -> Candidate:
+    def fit(self, path: Path, schema: Schema, scan: ScannedDataset | None) -> Candidate:
         """Fit a model on the cluster to a dataset in parts."""
         config = msgspec.structs.replace(self.config, schema=schema)
         fitted = fit.fit(config, path, candidate.package_versions())
@@ -66,8 +66,8 @@ class SparkEngine:
 
     def compare_drift(
         self, path: Path, schema: Schema, model: Model | None
-    ) -> tuple[DataDrift, Digest | None]:
-        """Return the drift of a dataset in parts since the training of a model, and no digest."""
+    ) -> tuple[DataDrift, ScannedDataset | None]:
+        """Return the drift of a dataset in parts since the training of a model, and no scan."""
         return drift.compare(self.config.engine, path, schema, model), None
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: set[str]) -> dict[str, Labels]:

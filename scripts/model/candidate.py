@@ -12,12 +12,13 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 
 from scripts.core.config import Config, Schema
-from scripts.data import chunk_store, chunked_dataset, dataset
+from scripts.core.errors import InsufficientDataError
+from scripts.data import dataset, deduplicate, sampling
 from scripts.data.arrays import Floats, Ints
-from scripts.data.chunked_dataset import Digest
 from scripts.data.profile import DatasetFacts
-from scripts.model import chunked_fit, logistic_model, metrics, reference, sklearn_pipeline
+from scripts.data.scanned_dataset import ScannedDataset
 from scripts.model import fit as model_fit
+from scripts.model import logistic_model, metrics, reference, sklearn_pipeline
 from scripts.model.fit import Fit
 from scripts.model.logistic_model import Model
 
@@ -92,6 +93,55 @@ def make_model(fit: Fit, facts: DatasetFacts, n_training_rows: int, config: Conf
     )
 
 
+def check_drawn_classes(y: Ints, facts: DatasetFacts) -> None:
+    """Raise if only one class was drawn of a dataset with both."""
+    n_left = int(y.sum())
+    if n_left in (0, len(y)) and facts.n_positives not in (0, facts.n_rows):
+        raise InsufficientDataError(
+            f"The {len(y)} rows drawn of {facts.n_rows} have the same label; in the dataset"
+            f" {facts.n_positives} rows are of clients who left. Raise training.max_rows."
+        )
+
+
+def fit_rows(table: pd.DataFrame, facts: DatasetFacts, config: Config) -> Candidate:
+    """Fit a model to rows, without the reference of their dataset.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        Features and target of all rows of a dataset, or of those drawn. It is left unchanged.
+    facts : DatasetFacts
+        The dataset.
+    config : Config
+        Schema and training settings.
+
+    Returns
+    -------
+    Candidate
+        Equal for equal tables and settings.
+
+    Raises
+    ------
+    InsufficientDataError
+        If there are too few rows to split, or only one class to learn from.
+    """
+    schema, settings = config.schema, config.training
+    if len(table) < facts.n_rows:
+        facts = msgspec.structs.replace(facts, n_drawn_rows=len(table))
+        check_drawn_classes(dataset.target(table, schema), facts)
+    split = model_fit.prepare_dataset(table, schema, settings, create_val_data=True)
+    X, y = split["training"]["X"], split["training"]["y"]
+    whole = dataset.features(table, schema), dataset.target(table, schema)
+    fit = model_fit.fit((X, y), (split["val"]["X"], split["val"]["y"]), whole, schema, settings)
+    pipeline = fit.final
+    fitted = make_model(fit, facts, len(y) if pipeline is fit.validated else len(table), config)
+    probability = fit.validated.predict_proba(split["val"]["X"])[:, 1]
+    validation = measure(split["val"]["y"], probability, fit)
+    fitted = msgspec.structs.replace(fitted, validation=validation)
+    sklearn_pipeline.check_equal(fitted, pipeline, table)
+    return Candidate(fitted, wrap(pipeline, fit.threshold, X, y))
+
+
 def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> Candidate:
     """Fit a model to a dataset in memory.
 
@@ -107,59 +157,28 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
     Returns
     -------
     Candidate
-        Equal for equal tables and settings.
+        Fitted to at most `training.max_rows` rows, with facts and reference of all rows.
 
     Raises
     ------
     InsufficientDataError
         If there are too few rows to split, or only one class to learn from.
     """
-    schema, settings = config.schema, config.training
-    split = model_fit.prepare_dataset(table, schema, settings, create_val_data=True)
-    X, y = split["training"]["X"], split["training"]["y"]
-    whole = dataset.features(table, schema), dataset.target(table, schema)
-    fit = model_fit.fit((X, y), (split["val"]["X"], split["val"]["y"]), whole, schema, settings)
-    pipeline = fit.final
-    facts = describe_dataset(table, dataset_sha256, schema)
-    fitted = make_model(fit, facts, len(y) if pipeline is fit.validated else len(table), config)
-    probability = fit.validated.predict_proba(split["val"]["X"])[:, 1]
-    validation = measure(split["val"]["y"], probability, fit)
-    fitted = msgspec.structs.replace(fitted, validation=validation)
-    sklearn_pipeline.check_equal(fitted, pipeline, table)
-    return Candidate(reference.add_reference(fitted, table), wrap(pipeline, fit.threshold, X, y))
+    facts = describe_dataset(table, dataset_sha256, config.schema)
+    drawn = sampling.draw_rows(
+        table, config.schema, config.training.max_rows, config.training.random_state,
+        by_place=has_equal_rows(config),
+    )  # fmt: skip
+    fitted = fit_rows(drawn, facts, config)
+    return Candidate(reference.add_reference(fitted.model, table), fitted.estimator)
 
 
-def fit_in_passes(read: Digest, config: Config) -> Candidate:
-    """Fit a model to a dataset in chunks, in several passes.
+def has_equal_rows(config: Config) -> bool:
+    """Return whether a dataset may have equal rows, which are drawn each by its position."""
+    return not deduplicate.are_dropped_from_input(config.ingestion, config.schema)
 
-    Parameters
-    ----------
-    read : Digest
-        The dataset.
-    config : Config
-        Schema and training settings.
 
-    Returns
-    -------
-    Candidate
-        As from `fit_candidate`, planned on a sample of the rows and fitted to the whole dataset.
-
-    Raises
-    ------
-    InsufficientDataError
-        If there are too few rows to split, or only one class to learn from.
-    """
-    settings = config.training
-    split = chunk_store.split_rows(
-        read.store.n_rows, settings, is_tight=read.store.file is not None
-    )
-    over = chunk_store.Passes(read.store, read.columns, split.is_held_out)
-    fit, (X, y) = chunked_fit.fit(over, split, settings)
-    facts = chunked_dataset.describe(read, over)
-    fitted = make_model(fit, facts, len(split.is_held_out) - int(split.is_held_out.sum()), config)
-    outcome = reference.judge(fitted, over)
-    validation = measure(outcome.y, outcome.probability, fit)
-    fitted = msgspec.structs.replace(fitted, validation=validation)
-    sklearn_pipeline.check_equal(fitted, fit.final, X)
-    fitted = reference.add_chunked_reference(fitted, read, over)
-    return Candidate(fitted, wrap(fit.final, fit.threshold, X, y))
+def fit_scan(scan: ScannedDataset, config: Config) -> Candidate:
+    """Fit a model to the drawn rows of a scanned dataset, as `fit_candidate` does in memory."""
+    fitted = fit_rows(scan.rows, scan.describe(), config)
+    return Candidate(reference.add_scanned_reference(fitted.model, scan), fitted.estimator)

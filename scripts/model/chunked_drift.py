@@ -1,22 +1,19 @@
-"""Compares a dataset of very many rows with that of a model, a part at a time."""
+"""Counts the rows of a dataset in parts for the comparison with that of a model, on a cluster."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from scripts.core.config import Schema
-from scripts.data import chunked_dataset, profile
-from scripts.data.chunk_store import Passes
-from scripts.data.chunked_dataset import Digest
-from scripts.data.profile import SMALL_NUMBER, Moments, Reference, Running
+from scripts.data import deduplicate, profile
+from scripts.data.profile import Moments, Reference, Running
 from scripts.model import drift, logistic_model, reference
-from scripts.model.drift import BinnedSamples, ColumnKind, ComparedRows, DataDrift, TableStatistics
+from scripts.model.drift import BinnedSamples, ColumnKind, ComparedRows
 from scripts.model.drift_tests import Counts
 from scripts.model.logistic_model import Model
 
@@ -28,6 +25,16 @@ def encode(texts: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
     """Give the different texts of a column, and for each row the place of its own."""
     encoded = texts.combine_chunks().dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+
+
+def hash_rows(table: pa.Table, schema: Schema) -> Hashes:
+    """Hash rows as `deduplicate.hash_rows` does."""
+    numbers = {*schema.numeric, schema.target}
+    columns = [
+        table[name].to_numpy().astype(np.float64) if name in numbers else table[name]
+        for name in schema.columns
+    ]
+    return deduplicate.short_hashes(deduplicate.number_rows(columns, table.num_rows))
 
 
 @dataclass
@@ -43,7 +50,6 @@ class Tally:
     labels: Counts = field(default_factory=lambda: np.zeros(2, np.int64))
     values: dict[str, Running] = field(default_factory=dict)
     terms: dict[str, Running] = field(default_factory=dict)
-    small: dict[str, Counts] = field(default_factory=dict, repr=False, compare=False)
 
     def add(self, table: pa.Table, hashes: Hashes | None = None) -> None:
         """Take from further rows those that are to be compared; they may be hashed already."""
@@ -86,7 +92,7 @@ class Tally:
         if not schema.ids or self.kept.is_sealed:
             self.which = "all"
             return table
-        hashes = chunked_dataset.hash_rows(table, schema) if hashes is None else hashes
+        hashes = hash_rows(table, schema) if hashes is None else hashes
         is_new, is_complete = reference.find_new_rows(self.kept, hashes)
         self.which = drift.name_rows(is_complete=is_complete)
         return table if is_new.all() else table.filter(pa.array(is_new))
@@ -95,20 +101,9 @@ class Tally:
         """Count numbers in the cells of the reference; blanks are left out."""
         edges = self.kept.numeric[name].edges
         before = self.cells.get(name, np.zeros(len(edges) + 1, np.int64))
-        if numbers.dtype.kind == "i" and numbers.min() >= 0 and numbers.max() < SMALL_NUMBER:
-            # Looked up, which is far cheaper than looking for.
-            found = np.bincount(self.cell_of(name)[numbers], minlength=len(before))
-        else:
-            present = numbers[~np.isnan(numbers)].astype(np.float64)
-            found = profile.count_bins(edges, present)
+        present = numbers[~np.isnan(numbers)].astype(np.float64)
+        found = profile.count_bins(edges, present)
         self.cells[name] = before + found
-
-    def cell_of(self, name: str) -> Counts:
-        """Give the cell of each small whole number."""
-        if name not in self.small:
-            edges = np.asarray(self.kept.numeric[name].edges)
-            self.small[name] = np.searchsorted(edges, np.arange(SMALL_NUMBER), side="left")
-        return self.small[name]
 
     @staticmethod
     def running(kept: dict[str, Running], name: str) -> Running:
@@ -155,47 +150,3 @@ class Tally:
             shifts=drift.shift_means(self.used, self.means()),
             risks=drift.shift_risks(self.kept, self.moments()),
         )
-
-
-def look_over(read: Digest) -> TableStatistics:
-    """Give the statistics of a dataset."""
-    everyone = np.ones(read.store.n_rows, np.bool_)
-    passes = Passes(read.store, read.columns, ~everyone)
-    categories = chunked_dataset.count_categories(read.store, everyone)
-    summaries = {summary.column: summary for summary in chunked_dataset.summarise(read, passes)}
-    return TableStatistics(
-        read.store.n_rows, summaries, chunked_dataset.missing_fractions(read, categories)
-    )
-
-
-def compare(
-    path: Path, schema: Schema, used: Model | None, file: BinaryIO | None = None
-) -> tuple[DataDrift, Digest]:
-    """Compare a dataset with the one that a model was trained on.
-
-    Parameters
-    ----------
-    path : Path
-        The file of the dataset.
-    schema : Schema
-        Its columns.
-    used : Model or None
-        The model in production, if it can be compared.
-    file : file, optional
-        Where to keep the rows; without it, in memory.
-
-    Returns
-    -------
-    tuple of DataDrift and Digest
-        As from `drift.compare_data`; and what was read.
-    """
-    kept = None if used is None else used.dataset.reference
-    tally = None if used is None or kept is None else Tally(used, kept)
-    watch: Any = None if tally is None else tally.add
-    read = chunked_dataset.read(path, schema, file, watch=watch)
-    overview = look_over(read)
-    if used is None or tally is None:
-        return drift.describe_columns(overview, schema, {}, drift.NOTHING), read
-    counted = tally.counted() if tally.n_rows else {}
-    compared = tally.compared(counted)
-    return drift.describe_columns(overview, used.schema, counted, compared), read

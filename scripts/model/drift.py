@@ -15,6 +15,7 @@ from scripts.core import drift_limits
 from scripts.core.config import Schema
 from scripts.data import dataset, deduplicate, profile
 from scripts.data.profile import ColumnSummary, DatasetFacts, Moments, Reference
+from scripts.data.scanned_dataset import Comparison, ScannedDataset
 from scripts.model import drift_tests, reference
 from scripts.model.drift_tests import Counts, TwoSampleResult
 from scripts.model.logistic_model import Model
@@ -97,8 +98,8 @@ class ColumnDrift:
 class DataDrift:
     """The drift of the newest dataset against the reference of a model, columns by falling effect.
 
-    `n_compared` rows were compared; `rows` names them: "new", "sample of new", "all", "live"
-    or "none".
+    `n_compared` rows were compared; `rows` names them: "new", "all", a sample of either, "live" or
+    "none".
     """
 
     n_reference_rows: int
@@ -328,13 +329,18 @@ def count_columns(
 
 def choose_rows(table: pd.DataFrame, kept: Reference, schema: Schema) -> tuple[pd.DataFrame, str]:
     """Return the rows to compare and their name: new rows, a sample of new rows, or all rows."""
-    if not schema.ids or kept.is_sealed:
-        # Equal rows are dropped as duplicates. Without an identifier only unusual new rows would
-        # be left, and these differ from the reference for that reason alone. Hashes sealed with
-        # another key, as in a copied release, cannot be compared.
+    if not has_known_rows(kept, schema):
         return table, "all"
     is_new, is_complete = reference.find_new_rows(kept, deduplicate.hash_rows(table, schema))
     return table[is_new], name_rows(is_complete=is_complete)
+
+
+def has_known_rows(kept: Reference, schema: Schema) -> bool:
+    """Return whether rows of the reference can be told from new rows."""
+    # Equal rows are dropped as duplicates. Without an identifier only unusual new rows would be
+    # left, and these differ from the reference for that reason alone. Hashes sealed with another
+    # key, as in a copied release, cannot be compared.
+    return bool(schema.ids) and not kept.is_sealed
 
 
 def name_rows(*, is_complete: bool) -> str:
@@ -348,12 +354,15 @@ def describe_data(table: pd.DataFrame, schema: Schema) -> DataDrift:
 
 
 def compare_rows(
-    table: pd.DataFrame, rows: pd.DataFrame, which: str, model: Model, schema: Schema
+    table: TableStatistics, rows: pd.DataFrame, which: str, model: Model, schema: Schema
 ) -> DataDrift:
-    """Compute the statistics of a table, and the drift of some rows from a model's dataset."""
+    """Compute the drift of some rows of a table from a model's dataset."""
     kept = model.dataset.reference
     if kept is None:
-        return describe_data(table, schema)
+        return describe_columns(table, schema, {}, NOTHING)
+    if rows.empty:
+        nothing = ComparedRows(model.dataset.n_rows, 0, which, 0, {}, {})
+        return describe_columns(table, schema, {}, nothing)
     counted = count_columns(model.dataset, kept, rows, schema)
     compared = ComparedRows(
         n_reference_rows=model.dataset.n_rows,
@@ -363,7 +372,7 @@ def compare_rows(
         shifts=compare_means(model, rows, schema),
         risks=compare_risks(model, kept, rows),
     )
-    return describe_columns(describe_table(table, schema), schema, counted, compared)
+    return describe_columns(table, schema, counted, compared)
 
 
 def compare_data(table: pd.DataFrame, model: Model) -> DataDrift:
@@ -394,10 +403,35 @@ def compare_data(table: pd.DataFrame, model: Model) -> DataDrift:
     if kept is None:
         return describe_data(table, schema)
     rows, which = choose_rows(table, kept, schema)
-    if rows.empty:
-        nothing = ComparedRows(model.dataset.n_rows, 0, which, 0, {}, {})
-        return describe_columns(describe_table(table, schema), schema, {}, nothing)
-    return compare_rows(table, rows, which, model, schema)
+    return compare_rows(describe_table(table, schema), rows, which, model, schema)
+
+
+def comparison_for(model: Model) -> Comparison | None:
+    """Return the choice of rows to compare while a dataset is scanned, None without a reference."""
+    kept = model.dataset.reference
+    if kept is None:
+        return None
+    if not has_known_rows(kept, model.schema):
+        return Comparison(model.schema, lambda hashes: np.ones(len(hashes), np.bool_))
+    return Comparison(model.schema, lambda hashes: reference.find_new_rows(kept, hashes)[0])
+
+
+def compare_scan(scan: ScannedDataset, model: Model | None) -> DataDrift:
+    """Compare a scanned dataset with the training dataset of a model, as `compare_data` does.
+
+    Of more rows than were to be drawn, those drawn at random are compared.
+    """
+    summaries = {summary.column: summary for summary in scan.summary}
+    table = TableStatistics(scan.n_rows, summaries, scan.missing_fractions)
+    kept = None if model is None else model.dataset.reference
+    if model is None or kept is None:
+        return describe_columns(table, scan.schema, {}, NOTHING)
+    is_all = not has_known_rows(kept, model.schema)
+    is_complete = len(scan.compared) == scan.n_to_compare
+    which = "all" if is_all else "new"
+    if not is_complete or not (is_all or reference.knows_all_rows(kept)):
+        which = f"sample of {which}"
+    return compare_rows(table, scan.compared, which, model, model.schema)
 
 
 def compare_live(rows: pd.DataFrame, model: Model) -> DataDrift:
@@ -416,4 +450,4 @@ def compare_live(rows: pd.DataFrame, model: Model) -> DataDrift:
         As from `compare_data`, without the target.
     """
     schema = msgspec.structs.replace(model.schema, ids=(), target="")
-    return compare_rows(rows, rows, "live", model, schema)
+    return compare_rows(describe_table(rows, schema), rows, "live", model, schema)

@@ -75,7 +75,7 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     threshold: float
     dataset: DatasetFacts
     n_training_rows: int
-    settings: dict[str, float | int | str]
+    settings: dict[str, float | int | str | None]
     validation: dict[str, float | int | None]
     versions: dict[str, str]
 

@@ -15,13 +15,6 @@ CHUNK_ROWS = 2**14
 SAMPLE_ROWS = 2**17
 # The loss that the next step can still gain, as a share of the loss. One more step squares it.
 MIN_GAIN_FRACTION = 1e-9
-# Enough for a share of the rows: all of them move the minimum by more than this.
-ROUGH_GAIN_FRACTION = 1e-6
-# By a curvature that is nearly right a step gains a thousandth of what the one before gained, and
-# no further step squares what is left. Of steps that hardly shrink two with all curvature are less.
-MAX_FIXED_STEPS = 8
-MIN_SHRINKING = 10
-SETTLED_GAIN_FRACTION = 1e-13
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -103,18 +96,6 @@ def add_error(gradient: Floats, X: Floats, error: Floats) -> None:
     gradient[-1] += error.sum()
 
 
-def measure_gradient(parts: Parts, weights: Floats, C: float) -> Floats:
-    """Compute the gradient of `measure` alone, for a third of the time."""
-    gradient = np.zeros(len(weights))
-    for X, truth in parts():
-        # Beyond what floats hold it is infinite, and the probability 0.
-        with np.errstate(over="ignore"):
-            odds_against = np.exp(-(X @ weights[:-1] + weights[-1]))
-        add_error(gradient, X, 1 / (1 + odds_against) - truth)
-        progress.advance(len(truth), len(truth))
-    return C * gradient + penalise(weights).gradient
-
-
 def measure(parts: Parts, weights: Floats, C: float) -> Slope:
     """Compute the slope of C times the summed log loss plus half the squared coefficients."""
     return penalise(weights) + measure_rows(parts, weights, C)
@@ -173,50 +154,6 @@ def go_down(measure_at: Callable[[Floats], Slope], weights: Floats) -> Floats | 
     """Go down from some weights to the minimum; None where it is not reached."""
     found = go_near(measure_at, weights, MIN_GAIN_FRACTION)
     return None if found is None else found[0]
-
-
-def bend(curvature: Floats, step: Floats, rise: Floats) -> Floats:
-    """Correct a curvature by how the gradient rose along a step (BFGS: Nocedal and Wright, 6.1)."""
-    if not rise @ step > 0:
-        return curvature
-    expected = curvature @ step
-    taken: Floats = np.outer(expected, expected) / (expected @ step)
-    return curvature - taken + np.outer(rise, rise) / (rise @ step)
-
-
-def settle(
-    gradient_at: Callable[[Floats], Floats], weights: Floats, nearby: Slope
-) -> Floats | None:
-    """Go the rest of the way by the curvature of a share of the rows.
-
-    Parameters
-    ----------
-    gradient_at : callable
-        Gives the gradient of all rows, penalty included, at some weights.
-    weights : numpy.ndarray of shape (n_features + 1,)
-        Where to start: near the minimum of a share of the rows.
-    nearby : Slope
-        Of this share, as if it were all rows, near there.
-
-    Returns
-    -------
-    numpy.ndarray of shape (n_features + 1,) or None
-        The weights at the minimum; None where the curvature of the share is not that of all rows,
-        which shows in steps that hardly shrink.
-    """
-    curvature, last_gain = nearby.curvature, np.inf
-    gradient = gradient_at(weights)
-    for _ in range(MAX_FIXED_STEPS):
-        step = next_step(Slope(nearby.loss, gradient, curvature))
-        gain = float(gradient @ step) / 2
-        if not 0 <= gain <= last_gain / MIN_SHRINKING:
-            return None
-        weights = weights - step
-        if gain <= SETTLED_GAIN_FRACTION * nearby.loss:
-            return weights
-        before, gradient, last_gain = gradient, gradient_at(weights), gain
-        curvature = bend(curvature, -step, gradient - before)
-    return None
 
 
 def descend(parts: Parts, weights: Floats, C: float) -> Floats | None:

@@ -1,8 +1,8 @@
 """The reference of a model: statistics and row hashes of its training dataset."""
 
+import functools
+import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -10,14 +10,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from scripts.data import chunked_dataset, dataset, deduplicate, profile
-from scripts.data.arrays import Floats, Ints, Mask
-from scripts.data.chunk_store import Chunk, Passes, Store
-from scripts.data.chunked_dataset import Digest
+from scripts.data import dataset, deduplicate, profile
+from scripts.data.arrays import Mask
 from scripts.data.deduplicate import HASH_TYPE, Hashes
-from scripts.data.profile import Moments, Reference, Running, Spread, median
+from scripts.data.profile import Moments, Reference
+from scripts.data.scanned_dataset import ScannedDataset
 from scripts.model import logistic_model
-from scripts.model.logistic_model import CategoricalTerm, Model
+from scripts.model.logistic_model import Model
+
+
+def knows_all_rows(reference: Reference) -> bool:
+    """Return whether the reference has a hash of each row of its dataset."""
+    return len(reference.row_hashes) < deduplicate.N_HASHES * HASH_TYPE.itemsize
 
 
 def find_new_rows(reference: Reference, hashes: Hashes) -> tuple[Mask, bool]:
@@ -45,7 +49,7 @@ def find_new_rows(reference: Reference, hashes: Hashes) -> tuple[Mask, bool]:
     may_be_known = np.flatnonzero(hashes <= known[-1]) if len(known) else np.zeros(0, np.int64)
     is_new = np.ones(len(hashes), np.bool_)
     is_new[may_be_known] = ~np.isin(hashes[may_be_known], known)
-    if len(known) < deduplicate.N_HASHES:
+    if knows_all_rows(reference):
         return is_new, True
     return is_new & (hashes <= known[-1]), False
 
@@ -102,95 +106,46 @@ def add_reference(fitted: Model, table: pd.DataFrame) -> Model:
     return msgspec.structs.replace(fitted, dataset=facts)
 
 
-def category_terms(term: CategoricalTerm, texts: NDArray[Any]) -> Floats:
-    """Give the term of each code of a categorical column."""
-    effects = term.effects
-    return np.array([effects.get(text, 0.0) for text in texts], dtype=np.float64)
-
-
-def terms_of(used: Model, store: Store, chunk: Chunk) -> dict[str, Floats]:
-    """Split the log-odds of the rows of a chunk into one term per column."""
-    terms = {
-        term.column: logistic_model.numeric_effects(term, chunk.numbers[:, place])
-        for place, term in enumerate(used.numeric)
-    }
-    for place, term in enumerate(used.categorical):
-        effects = category_terms(term, store.texts_of(term.column))
-        terms[term.column] = effects[chunk.codes[:, place]]
-    return terms
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The target of the rows that are held out, and what a finished model says of them."""
-
-    y: Ints
-    probability: Floats
-
-
-def judge(used: Model, passes: Passes) -> Outcome:
-    """Compute the probabilities of the rows that are held out."""
-    probability, truth = [], []
-    for chunk in passes.store:
-        own = chunk.choose(np.flatnonzero(passes.is_held_out[chunk.rows]))
-        terms = terms_of(used, passes.store, own).values()
-        log_odds = sum(terms, start=np.float64(used.intercept))
-        probability.append(logistic_model.sigmoid(np.asarray(log_odds)))
-        truth.append(own.y.astype(np.int64))
-    return Outcome(np.concatenate(truth), np.concatenate(probability))
-
-
-def tell_contributions(
-    used: Model, read: Digest, categories: Mapping[str, Mapping[str, int]]
-) -> dict[str, Moments]:
-    """Give mean and standard deviation of each column's terms, as `reference.term_moments` does.
-
-    They follow from those of the numbers and from the counts of the categories, without the rows.
-    """
-    terms = {}
-    for number in used.numeric:
-        present, factor = read.columns[number.column].running, number.coefficient / number.scale
-        own = present.times(factor, -factor * number.mean)
-        of_blank = float(logistic_model.numeric_effects(number, np.array([np.nan]))[0])
-        own.merge(Running(read.store.n_rows - present.n_values, of_blank))
-        terms[number.column] = own
+def scanned_moments(used: Model, scan: ScannedDataset) -> dict[str, Moments]:
+    """Compute mean and standard deviation of each column's log-odds term over all rows."""
+    moments = {}
+    for term in used.numeric:
+        effects = functools.partial(logistic_model.numeric_effects, term)
+        of_missing = float(effects(np.array([np.nan]))[0])
+        moments[term.column] = scan.numeric[term.column].moments(effects, of_missing=of_missing)
     for category in used.categorical:
-        counts = categories[category.column]
-        effects = category_terms(category, np.array(list(counts), dtype=object))
-        terms[category.column] = Running.of_counts(effects, np.array(list(counts.values())))
+        counts = scan.category_counts[category.column]
+        effects_of = logistic_model.category_effects(category, np.array([*counts], dtype=object))
+        weights = np.array([*counts.values()]) / scan.n_rows
+        mean = float(weights @ effects_of)
+        moments[category.column] = mean, float(weights @ (effects_of - mean) ** 2) ** 0.5
     return {
-        name: Moments(mean=own.mean, standard_deviation=own.deviation(0))
-        for name, own in terms.items()
+        name: Moments(mean=mean, standard_deviation=deviation)
+        for name, (mean, deviation) in moments.items()
     }
 
 
-def find_chunked_typical(
-    used: Model, store: Store, stayed: Mapping[str, Spread]
-) -> dict[str, float | str]:
-    """Describe a typical client who stayed, as `reference.find_typical` does."""
-    typical: dict[str, float | str] = {
-        term.column: median(stayed[term.column]) if stayed[term.column].n_values else term.median
-        for term in used.numeric
-    }
-    has_stayed = np.concatenate([chunk.y == 0 for chunk in store])
-    for name, counts in chunked_dataset.count_categories(store, has_stayed).items():
-        typical[name] = min(counts, key=lambda text: (-counts[text], text))
+def scanned_typical(used: Model, scan: ScannedDataset) -> dict[str, float | str]:
+    """Return a typical staying client, by the rule of `find_typical`."""
+    typical: dict[str, float | str] = {}
+    for term in used.numeric:
+        of_stayed = scan.numeric[term.column].stayed_median
+        typical[term.column] = term.median if math.isnan(of_stayed) else of_stayed
+    for name, counts in scan.categories.items():
+        stayed = {text: n_stayed for text, (n_stayed, _) in counts.items() if n_stayed}
+        typical[name] = min(stayed, key=lambda text: (-stayed[text], text))
     return typical
 
 
-def add_chunked_reference(used: Model, read: Digest, passes: Passes) -> Model:
-    """Give the same model with what is kept of its dataset, as `reference.add_reference` does."""
-    schema = used.schema
-    everyone = np.ones(read.store.n_rows, np.bool_)
-    categories = chunked_dataset.count_categories(read.store, everyone)
+def add_scanned_reference(fitted: Model, scan: ScannedDataset) -> Model:
+    """Return the model with the reference of its scanned training dataset."""
     kept = Reference(
-        numeric={name: passes.spread(name).cells() for name in schema.numeric},
-        categorical=categories,
-        contributions=tell_contributions(used, read, categories),
-        row_hashes=read.hashes.astype(deduplicate.HASH_TYPE).tobytes(),
+        numeric={name: profile.bin_sorted(column.values) for name, column in scan.numeric.items()},
+        categorical=scan.category_counts,
+        contributions=scanned_moments(fitted, scan),
+        row_hashes=scan.row_hashes,
     )
-    stayed = {name: passes.spread(name, left=False) for name in schema.numeric}
     facts = msgspec.structs.replace(
-        used.dataset, reference=kept, typical=find_chunked_typical(used, read.store, stayed)
+        fitted.dataset, reference=kept, typical=scanned_typical(fitted, scan)
     )
-    return msgspec.structs.replace(used, dataset=facts)
+    return msgspec.structs.replace(fitted, dataset=facts)

@@ -101,7 +101,11 @@ class Run:
                 n_rows=facts.n_rows,
                 n_positives=facts.n_positives,
                 settings=trained.model.settings
-                | {"n_dropped": dropped.n_rows, "n_dropped_positives": dropped.n_positives},
+                | {
+                    "n_dropped": dropped.n_rows,
+                    "n_dropped_positives": dropped.n_positives,
+                    "n_drawn_rows": facts.n_drawn_rows,
+                },
                 threshold=trained.model.threshold,
             )
 

@@ -79,8 +79,8 @@ def train(
         training.main,
         run.config,
         dataset_path=ingested.dataset_path,
-        # Monitoring may have left the dataset in memory.
-        digest=None if monitored is None else monitored.read,
+        # Monitoring has scanned a large dataset already.
+        scan=None if monitored is None else monitored.scan,
         context=context,
     )
     run.facts["stamp"] = trained.stamp
@@ -210,7 +210,7 @@ def do_steps(run: Run, snap: Snapshot) -> None:
         trained = train(run, context, ingested, monitored)
         if monitored is not None:
             # No later step needs the dataset, which may be most of the memory in use.
-            monitored = replace(monitored, read=None)
+            monitored = replace(monitored, scan=None)
         scored = score(run, context, trained)
         decision = decide(run, context, trained)
         if decision.answer is GateVerdict.DEPLOY:

@@ -9,7 +9,7 @@ from scripts.core import artifacts
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
 from scripts.data import dataset
-from scripts.data.chunked_dataset import Digest
+from scripts.data.scanned_dataset import ScannedDataset
 from scripts.model import drift, drift_tests, metrics
 from scripts.model.drift import ColumnDrift, DataDrift
 from scripts.model.drift_tests import F1Counts, F1Drift
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class MonitoringResult:
     """The drift and the F1 of a release on one dataset and the test data.
 
-    `release` is None before the first one. `read` is the part of a very large dataset in memory.
+    `release` is None before the first one. `scan` is that of a large dataset.
     """
 
     release: str | None
@@ -32,7 +32,7 @@ class MonitoringResult:
     data: DataDrift
     score: Evaluation | None
     f1: F1Drift | None
-    read: Digest | None = field(default=None, repr=False, compare=False)
+    scan: ScannedDataset | None = field(default=None, repr=False, compare=False)
 
 
 def f1_counts(measured: Evaluation | ScoreCounts) -> F1Counts:
@@ -51,7 +51,7 @@ def has_columns_of(newest: Schema, production: Schema) -> bool:
 
 def compare_data(
     path: Path, current: Release | None, context: RunContext
-) -> tuple[DataDrift, Digest | None]:
+) -> tuple[DataDrift, ScannedDataset | None]:
     """Compare a dataset with the training data of a release, if the columns are the same.
 
     Parameters
@@ -65,8 +65,8 @@ def compare_data(
 
     Returns
     -------
-    tuple of DataDrift and Digest or None
-        The drift, and the part of a very large dataset in memory.
+    tuple of DataDrift and ScannedDataset or None
+        The drift, and the scan of a large dataset.
     """
     schema_path = Kind.SCHEMA.path(path.parent, artifacts.stamp_of(path))
     schema = dataset.read_schema(schema_path, context.config.schema)
@@ -139,10 +139,10 @@ def measure(context: RunContext, dataset_path: Path | None = None) -> Monitoring
         folder, kind = context.config.output_folder_path, context.engine.dataset_kind
         dataset_path = artifacts.find_latest(folder, kind, "ingestion")
     current = context.current_release()
-    data, read = compare_data(dataset_path, current, context)
+    data, scan = compare_data(dataset_path, current, context)
     score, f1 = (None, None) if current is None else compare_score(current, context)
     name = None if current is None else current.name
-    return MonitoringResult(name, artifacts.stamp_of(dataset_path), data, score, f1, read)
+    return MonitoringResult(name, artifacts.stamp_of(dataset_path), data, score, f1, scan)
 
 
 def follow_up(before: MonitoringResult, context: RunContext) -> MonitoringResult:

@@ -192,15 +192,3 @@ def test_into_a_log_go_no_control_characters() -> None:
     assert "\x1b" not in done.stderr
     assert "\r" not in done.stderr
     assert len(re.findall(r"INFO progress: Reading the input: \d+%, .* left\.\n", done.stderr)) == 2
-
-
-def test_each_pass_over_the_rows_shows_its_own_share() -> None:
-    with progress.shown("Fitting"):
-        progress.advance(70, 70)
-        progress.start_pass("Fitting, pass 2", 40)
-        progress.advance(10, 10)
-
-        now = progress.CURRENT[0]
-        assert (now.label, now.total, now.done, now.n_rows) == ("Fitting, pass 2", 40, 10, 10)
-    progress.start_pass("Fitting, pass 3", 40)
-    assert progress.CURRENT == []

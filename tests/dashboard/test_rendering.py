@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
@@ -25,9 +26,17 @@ from scripts.records.tables import DeploymentKind, Status, Verdict
 from scripts.reports import chart_files
 from scripts.reports.chart_files import Chart
 from tests.support.clientele import FIRST, SECOND, score_twice
-from tests.support.service import answer_of, edit_config, problem_of
+from tests.support.service import (
+    answer_of,
+    edit_config,
+    make_model,
+    problem_of,
+    switch,
+    write_release,
+)
 
 BROWSER = {"Accept": "text/html"}
+THIRD = "000003_20250103T000000000000Z"
 SHOWN = (
     "/", "/dashboard/worklist", "/dashboard/client?name=x", "/dashboard/runs",
     "/dashboard/run?id=1", "/dashboard/models", "/dashboard/data",
@@ -373,6 +382,30 @@ def test_charts_of_a_release_that_no_longer_serves_are_told_apart(
 
     assert chart.file in page
     assert ("which served when they were drawn" in page) == is_said
+
+
+def test_the_pages_say_how_many_rows_were_drawn_of_how_many(
+    full: FlaskClient, config_path: Path
+) -> None:
+    config, model = read_config(config_path), make_model()
+    facts = msgspec.structs.replace(model.dataset, n_rows=8_012_345, n_drawn_rows=1_000_000)
+    drawn = msgspec.structs.replace(model, dataset=facts)
+    write_release(config.prod_deployment_path, THIRD, drawn)
+    switch(config.prod_deployment_path, THIRD)
+    with (
+        database.open_records(config.database_url) as engine,
+        database.writing(engine) as connection,
+    ):
+        settings = {"n_drawn_rows": 1_000_000}
+        runs.record_model(connection, 2, stamp="s", n_rows=8_012_345, settings=settings)
+
+    of_models = full.get("/dashboard/models", headers=BROWSER).text
+    of_run = full.get("/dashboard/run?id=2", headers=BROWSER).text
+
+    assert "1,000,000 <span" in of_models
+    assert "drawn at random of 8,012,345;" in of_models
+    assert "8,012,345" in of_run
+    assert "1,000,000 rows, drawn at random" in of_run
 
 
 def test_one_column_over_the_runs(full: FlaskClient) -> None:

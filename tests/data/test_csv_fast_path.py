@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from scripts.core.config import Schema
-from scripts.data import chunked_dataset, csv_blocks, csv_fast_path, csv_reader, deduplicate
+from scripts.data import csv_blocks, csv_fast_path, csv_reader
 from scripts.data.csv_fast_path import Judge
 from scripts.data.csv_reader import ColumnLayout
 
@@ -131,21 +131,6 @@ def test_a_row_that_begins_with_a_number_is_read_like_others() -> None:
     assert table["m"].to_pylist() == [3, 40, 6]
     assert np.isnan(table["n"].to_numpy()).tolist() == [False, True, False]
     assert table["n"].to_pylist()[0::2] == [12.0, 5.0]
-
-
-def test_rows_are_hashed_where_their_texts_stand() -> None:
-    # Texts of up to twenty bytes end and begin within words of eight.
-    rows = [f"{'c' * (n % 21 + 1)},{n},{n * 7},{'k' * (n % 9)},{n % 2}" for n in range(60)]
-    content = ("\n".join(rows) + "\n").encode()
-
-    cells = judge().take(content)
-
-    assert cells is not None
-    table = cells.table(SCHEMA.columns)
-    assert cells.n_rows == table.num_rows == 60
-    expected = deduplicate.hash_rows(table.to_pandas(), SCHEMA)
-    assert chunked_dataset.hash_cells(cells).tolist() == expected.tolist()
-    assert chunked_dataset.hash_rows(table, SCHEMA).tolist() == expected.tolist()
 
 
 def test_a_zero_that_begins_a_text_is_no_superfluous_zero() -> None:

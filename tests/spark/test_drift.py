@@ -14,7 +14,7 @@ from scripts.model.chunked_drift import Tally
 from scripts.model.drift import DataDrift
 from scripts.model.logistic_model import Model
 from scripts.spark import dataset, drift
-from tests.model.test_chunked_drift import check_same
+from tests.model.test_scanned_drift import check_same
 
 pytest.importorskip("pyspark", reason="PySpark is not installed; pip install '.[spark]'")
 

@@ -1,4 +1,4 @@
-"""Drift in chunks equals drift of a whole table."""
+"""Drift of a scanned dataset equals drift of a table in memory."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +11,8 @@ import pytest
 from benchmarks.drift import SCHEMA, accumulate, draw, make_model
 from scripts.core import capacity
 from scripts.core.config import Config
-from scripts.data import csv_blocks, csv_writer, deduplicate
-from scripts.model import chunked_drift, drift
+from scripts.data import csv_writer, dataset_scan, deduplicate
+from scripts.model import drift
 from scripts.model.drift import ColumnDrift, DataDrift
 from scripts.model.logistic_model import Model
 from scripts.production import monitor
@@ -40,17 +40,21 @@ def check_same(found: DataDrift, expected: DataDrift) -> None:
         assert as_numbers(own) == pytest.approx(as_numbers(column), nan_ok=True, abs=1e-9)
 
 
-def compare(folder: Path, table: pd.DataFrame, used: Model | None) -> DataDrift:
-    """Compare a table in parts, from its file."""
+def compare(
+    folder: Path, table: pd.DataFrame, used: Model | None, max_rows: int | None = None
+) -> DataDrift:
+    """Compare a table from its file."""
     path = folder / "finaldata.csv"
     path.write_bytes(b"".join(csv_writer.spell_table(table)))
-    return chunked_drift.compare(path, SCHEMA, used)[0]
+    comparison = None if used is None else drift.comparison_for(used)
+    scan = dataset_scan.scan(path, SCHEMA, max_rows=max_rows, seed=1, comparison=comparison)
+    return drift.compare_scan(scan, used)
 
 
 @pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read in many blocks."""
-    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 5_000)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read in many batches."""
+    monkeypatch.setattr(dataset_scan, "BATCH_ROWS", 100)
 
 
 @pytest.fixture
@@ -86,6 +90,33 @@ def test_a_sample_of_the_new_rows_is_compared_where_the_reference_is_large(
     check_same(found, drift.compare_data(table, used))
 
 
+def test_more_new_rows_than_are_drawn_are_compared_by_those_drawn(
+    tmp_path: Path, before: pd.DataFrame
+) -> None:
+    later = draw(np.random.default_rng(2), 600).assign(balance=lambda rows: rows["balance"] + 500)
+    table, used = accumulate(before, later), make_model(before)
+
+    found = compare(tmp_path, table, used, max_rows=300)
+
+    assert (found.n_compared, found.rows) == (300, "sample of new")
+    assert "balance" in {column.column for column in found.drifted}
+
+
+def test_all_rows_are_compared_where_rows_have_no_identifier(
+    tmp_path: Path, before: pd.DataFrame
+) -> None:
+    later = draw(np.random.default_rng(3), 600)
+    used = make_model(before)
+    used = msgspec.structs.replace(used, schema=msgspec.structs.replace(used.schema, ids=()))
+
+    everyone = compare(tmp_path, later, used)
+    some = compare(tmp_path, later, used, max_rows=200)
+
+    assert (everyone.n_compared, everyone.rows) == (600, "all")
+    check_same(everyone, drift.compare_data(later, used))
+    assert (some.n_compared, some.rows) == (200, "sample of all")
+
+
 def test_without_new_rows_there_are_statistics_only(tmp_path: Path, before: pd.DataFrame) -> None:
     used = make_model(before)
 
@@ -112,12 +143,12 @@ def test_a_model_of_an_earlier_version_has_nothing_to_compare_with(
 
 
 @pytest.mark.parametrize("many_rows", [20, 10**6])
-def test_what_was_read_goes_to_training_only_where_there_are_many_rows(
+def test_a_scan_goes_to_training_only_where_there_are_many_rows(
     deployed: Config, monkeypatch: pytest.MonkeyPatch, many_rows: int
 ) -> None:
     monkeypatch.setattr(capacity, "MANY_ROWS", many_rows)
 
     found = monitor.measure(RunContext(deployed))
 
-    assert (found.read is not None) is (many_rows == 20)
+    assert (found.scan is not None) is (many_rows == 20)
     assert found.data.n_rows == 26

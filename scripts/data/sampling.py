@@ -1,0 +1,130 @@
+"""Rows drawn at random by a keyed hash of each row, the same rows in every order and part."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from scripts.core.config import Schema
+from scripts.data import deduplicate
+from scripts.data.arrays import Places
+from scripts.data.deduplicate import Numbers
+
+# Surplus rows are dropped once there are this many times as many as wanted.
+SURPLUS = 2
+
+
+def draw_keys(hashes: Numbers, seed: int, places: NDArray[np.uint64] | None = None) -> Numbers:
+    """Compute the pseudo-random key of each row, by which rows are drawn.
+
+    Parameters
+    ----------
+    hashes : numpy.ndarray of shape (n_rows,)
+        64-bit hashes of the rows.
+    seed : int
+        `training.random_state`.
+    places : numpy.ndarray of shape (n_rows,), optional
+        The position of each row in the dataset, where equal rows may be different clients. Without
+        it equal rows have equal keys, and are drawn together.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n_rows,)
+        Numbers spread evenly over 64 bits.
+    """
+    # Mixed twice, since a single round leaves the order of the seeds in the highest bits.
+    seeds = np.full(len(hashes), seed, np.uint64)
+    keys = deduplicate.mix(deduplicate.mix(hashes, seeds), seeds)
+    return keys if places is None else deduplicate.mix(deduplicate.mix(keys, places), places)
+
+
+def smallest(keys: Numbers, n_rows: int | None) -> Places:
+    """Return the positions of the `n_rows` smallest keys in ascending order of position.
+
+    Of equal keys the first ones count. Without a number all positions are returned.
+    """
+    if n_rows is None or len(keys) <= n_rows:
+        return np.arange(len(keys))
+    largest = np.partition(keys, n_rows - 1)[n_rows - 1]
+    chosen = np.flatnonzero(keys <= largest)
+    surplus = len(chosen) - n_rows
+    if surplus:
+        chosen = np.delete(chosen, np.flatnonzero(keys[chosen] == largest)[-surplus:])
+    return chosen
+
+
+def draw_rows(
+    table: pd.DataFrame, schema: Schema, max_rows: int | None, seed: int, *, by_place: bool = False
+) -> pd.DataFrame:
+    """Draw rows of a dataset in memory at random, in the order of the dataset.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        A dataset. It is left unchanged.
+    schema : Schema
+        Its columns.
+    max_rows : int or None
+        The number of rows to draw; None for all.
+    seed : int
+        `training.random_state`.
+    by_place : bool
+        Whether the position of a row counts, for datasets with equal rows.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_drawn_rows, n_columns)
+        The table itself, if it has no more rows. Otherwise the rows with the smallest keys: a drawn
+        row stays drawn when rows are added, unless one of them has a smaller key.
+    """
+    if max_rows is None or len(table) <= max_rows:
+        return table
+    places = np.arange(len(table), dtype=np.uint64) if by_place else None
+    keys = draw_keys(deduplicate.hash_table_rows(table, schema), seed, places)
+    return table.iloc[smallest(keys, max_rows)].reset_index(drop=True)
+
+
+@dataclass
+class Draw:
+    """The rows with the smallest keys among rows that come in parts, in the order they came.
+
+    Parameters
+    ----------
+    max_rows : int or None
+        The number of rows to draw; None for all.
+    """
+
+    max_rows: int | None
+    n_offered: int = 0
+    _n_kept: int = 0
+    _parts: list[pa.Table] = field(default_factory=list)
+    _keys: list[Numbers] = field(default_factory=list)
+    _largest: int = 2**64 - 1
+
+    def add(self, rows: pa.Table, keys: Numbers) -> None:
+        """Offer further rows with their keys."""
+        self.n_offered += len(keys)
+        is_kept = keys <= np.uint64(self._largest)
+        if not is_kept.all():
+            rows, keys = rows.filter(pa.array(is_kept)), keys[is_kept]
+        self._parts.append(rows)
+        self._keys.append(keys)
+        self._n_kept += len(keys)
+        if self.max_rows is not None and self._n_kept > SURPLUS * self.max_rows:
+            self._drop_surplus()
+
+    def _drop_surplus(self) -> None:
+        """Keep the rows with the smallest keys only."""
+        keys = np.concatenate(self._keys)
+        chosen = smallest(keys, self.max_rows)
+        self._parts = [pa.concat_tables(self._parts).take(pa.array(chosen))]
+        self._keys, self._n_kept = [keys[chosen]], len(chosen)
+        self._largest = int(self._keys[0].max())
+
+    def rows(self) -> pa.Table:
+        """Return the drawn rows."""
+        if self.max_rows is not None and self._n_kept > self.max_rows:
+            self._drop_surplus()
+        return pa.concat_tables(self._parts) if self._parts else pa.table({})
