@@ -66,14 +66,7 @@ class NumberBuffer:
 
     Small whole numbers are counted, those of stayers and of leavers. Other numbers are kept, those
     of stayers from the start, those of leavers from the end, in half of the memory where that loses
-    nothing.
-
-    Parameters
-    ----------
-    path : Path
-        The dataset.
-    folder : Path or None
-        Where a hidden file holds the numbers; None for memory.
+    nothing: in memory, or in a hidden file of `folder`. `path` is the dataset.
     """
 
     path: Path

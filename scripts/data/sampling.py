@@ -90,10 +90,7 @@ def draw_rows(
 class Draw:
     """The rows with the smallest keys among rows that come in parts, in the order they came.
 
-    Parameters
-    ----------
-    max_rows : int or None
-        The number of rows to draw; None for all.
+    `max_rows` is the number of rows to draw, None for all.
     """
 
     max_rows: int | None
