@@ -75,6 +75,9 @@ class PlainMiddleware:
         """Match every request to a route of the event loop, without checks."""
         environ[MATCHED] = Route("GET", "/empty", lambda: None, "text/plain", lane=Lane.LOOP)  # type: ignore[arg-type, return-value] # Never called.
 
+    def locked_out_site(self, _environ: dict[str, Any]) -> None:
+        """Return None, since nobody logs in."""
+
     def respond(self, environ: dict[str, Any], body: bytes) -> Answer:
         """Return the answer of Flask."""
         environ["wsgi.input"] = io.BytesIO(body)
@@ -93,9 +96,8 @@ class FixedState:
     def __init__(self, config: Config) -> None:
         self._serving = SimpleNamespace(config=config)
 
-    def has_changed(self) -> bool:
-        """Return False."""
-        return False
+    def check(self) -> None:
+        """Find no change."""
 
     def last(self) -> Any:
         """Return the settings, without a release."""

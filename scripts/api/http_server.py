@@ -387,8 +387,8 @@ class RsgiAdaptor:
         """Read the body of an admitted request, or return the refusal."""
         limit = self._middleware.limit(environ)
         largest = environ[SERVING].config.api.max_body_bytes
-        reading = self._bodies.read(protocol, environ, limit, largest, reserved)
         site = self._middleware.locked_out_site(environ)
+        reading = self._bodies.read(protocol, environ, limit, largest, reserved)
         if site is None:
             return await reading
         try:
