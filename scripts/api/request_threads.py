@@ -26,8 +26,8 @@ def settle(future: "asyncio.Future[Answer]", outcome: Answer | Exception) -> Non
 class RequestThreads:
     """A fixed number of threads that answer requests in the order of their arrival.
 
-    A ThreadPoolExecutor hands each request over by two futures, a lock and a semaphore. The way
-    there and back took 50 microseconds more than here.
+    A ThreadPoolExecutor hands each request over by two futures, a lock and a semaphore. With 64
+    connections that took 50 microseconds more of CPU than here.
 
     Parameters
     ----------
