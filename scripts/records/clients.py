@@ -1,42 +1,46 @@
 """Queries for the clients: scores over time, their models, and outcomes."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
-from scripts.core.errors import RecordsError
+from scripts.core import name_hashes
+from scripts.records import client_blocks, column_blocks, scored_clients
 from scripts.records.runs import Row, all_rows, first_row, newest_rows
-from scripts.records.tables import client_outcomes, client_scores, scoring_models, scorings
+from scripts.records.tables import BlockKind, client_outcomes, scoring_models, scorings
 
-# The probabilities of a band: from the first number on, below the second.
-BandRanges = Mapping[str, tuple[float, float]]
-NO_RANGES: BandRanges = MappingProxyType({})
+ORDERS = {"risk": BlockKind.RISK, "client": BlockKind.CLIENT, "rise": BlockKind.RISE}
+# Clients in a block of an order.
+PART_CLIENTS = 2**16
+WHOLE = scorings.c.is_whole
+# A run that was killed leaves outcomes of a scoring that is not whole.
+COUNTED = sa.or_(
+    client_outcomes.c.recorded_by.is_(None),
+    client_outcomes.c.recorded_by.not_in(sa.select(scorings.c.id).where(~WHOLE)),
+)
 
-previous = client_scores.alias("previous")
-ORDERS = {
-    "risk": (client_scores.c.position,),
-    "client": (client_scores.c.client,),
-    "rise": (
-        sa.func.coalesce(client_scores.c.probability - previous.c.probability, 0.0).desc(),
-        client_scores.c.position,
-    ),
-}
+Mask = NDArray[np.bool_]
+Numbers = NDArray[np.uint32]
 
 
 def last_scoring(connection: Connection) -> Row | None:
-    """Return the last scoring of today's clients."""
-    return first_row(connection, sa.select(scorings).order_by(scorings.c.id.desc()))
+    """Return the last whole scoring of today's clients."""
+    return first_row(connection, sa.select(scorings).where(WHOLE).order_by(scorings.c.id.desc()))
 
 
-def record_scoring(connection: Connection, run_id: int, **facts: Any) -> int:
-    """Record a scoring of today's clients, with its columns as facts, and return the id."""
-    key = connection.execute(scorings.insert().values(run_id=run_id, **facts)).inserted_primary_key
-    if key is None:
-        raise RecordsError("The database gave a new scoring no id.")
-    return int(key[0])
+def find_scoring(connection: Connection, scoring_id: int) -> Row | None:
+    """Return a whole scoring, with its clients perhaps forgotten."""
+    return first_row(connection, sa.select(scorings).where(WHOLE, scorings.c.id == scoring_id))
+
+
+def list_scorings(connection: Connection) -> list[Row]:
+    """List the whole scorings, newest first."""
+    return all_rows(connection, sa.select(scorings).where(WHOLE).order_by(scorings.c.id.desc()))
 
 
 def record_model_content(connection: Connection, stamp: str, content: str) -> None:
@@ -51,94 +55,199 @@ def find_model_content(connection: Connection, stamp: str) -> str | None:
     return connection.execute(query).scalar()
 
 
-def record_scores(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Record scores of clients, as rows of `client_scores`."""
-    if rows:
-        connection.execute(client_scores.insert(), rows)
-
-
-def last_score_ids() -> sa.Select[Any]:
-    """Return the query for the id of the last score of each client."""
-    return sa.select(sa.func.max(client_scores.c.id)).group_by(client_scores.c.client)
-
-
 def last_scores(connection: Connection) -> dict[str, Row]:
     """Return the last score of each client by name, with its scoring and `is_settled`.
 
-    A score with a known outcome is settled.
+    A score with a known outcome is settled. All clients are in memory afterwards: for a few.
     """
-    query = (
-        sa.select(
-            client_scores,
-            scorings.c.columns,
-            scorings.c.scored_at,
-            scorings.c.release,
-            client_outcomes.c.id.is_not(None).label("is_settled"),
+    scoring = last_scoring(connection)
+    if scoring is None:
+        return {}
+    by_id = {row["id"]: row for row in list_scorings(connection)}
+    settled = {
+        (row.scoring_id, row.client)
+        for row in connection.execute(
+            sa.select(client_outcomes.c.scoring_id, client_outcomes.c.client).where(COUNTED)
         )
-        .join(scorings, scorings.c.id == client_scores.c.scoring_id)
-        .outerjoin(client_outcomes, client_outcomes.c.score_id == client_scores.c.id)
-        .where(client_scores.c.id.in_(last_score_ids()))
-    )
-    return {row["client"]: row for row in all_rows(connection, query)}
+    }
+    found: dict[str, Row] = {}
+    for absent in (True, False):
+        kind = BlockKind.ABSENT if absent else BlockKind.SCORES
+        buckets = list(client_blocks.bucket_sizes(connection, scoring["id"], kind))
+        read = scored_clients.read_clients(connection, scoring["id"], buckets, absent=absent)
+        for row in read.rows(range(len(read.names))):
+            scored_in = row.pop("scored_in", scoring["id"])
+            found[row["client"]] = with_scoring(row, by_id[scored_in]) | {
+                "is_settled": (scored_in, row["client"]) in settled
+            }
+    return found
+
+
+def with_scoring(row: Mapping[str, Any], scoring: Row) -> dict[str, Any]:
+    """Return a client's score with the facts of the scoring and with moments."""
+    facts = ("columns", "scored_at", "release", "model_stamp", "n_clients")
+    moments = {
+        name: scored_clients.as_moment(row[name]) for name in ("previous_at", "first_high_at")
+    }
+    before = scored_clients.without_nan(row["previous_probability"])
+    return {
+        **row, **moments, "previous_probability": before, "scoring_id": scoring["id"],
+        **{name: scoring[name] for name in facts},
+    }  # fmt: skip
 
 
 def record_outcomes(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Record outcomes of clients, as rows of `client_outcomes`."""
-    if rows:
-        connection.execute(client_outcomes.insert(), rows)
+    """Record outcomes of clients in bulk, as rows of `client_outcomes`."""
+    client_blocks.insert_rows(connection, client_outcomes, [dict(row) for row in rows])
 
 
 def list_outcomes(connection: Connection) -> list[Row]:
     """List the outcomes of clients, oldest first."""
-    return all_rows(connection, sa.select(client_outcomes).order_by(client_outcomes.c.id))
+    query = sa.select(client_outcomes).where(COUNTED)
+    return all_rows(connection, query.order_by(client_outcomes.c.id))
 
 
 def outcomes_of_client(connection: Connection, client: str) -> list[Row]:
     """List the outcomes of a client, newest first."""
-    return newest_rows(connection, client_outcomes, 100, client=client)
+    query = sa.select(client_outcomes).where(COUNTED, client_outcomes.c.client == client)
+    return all_rows(connection, query.order_by(client_outcomes.c.id.desc()).limit(100))
 
 
 def names_with(connection: Connection, text: str, limit: int) -> list[str]:
     """List the clients with a text in their name, in upper or lower case."""
-    column = client_scores.c.client
-    query = sa.select(column).where(column.icontains(text, autoescape=True)).distinct()
-    return list(connection.execute(query.order_by(column).limit(limit)).scalars())
+    scoring, found = last_scoring(connection), set()
+    for kind in (BlockKind.SCORES, BlockKind.ABSENT) if scoring else ():
+        buckets = client_blocks.bucket_sizes(connection, scoring["id"], kind)
+        for _, names, rows in scored_clients.find_names(
+            connection, scoring["id"], kind, buckets, text
+        ):
+            found.update(names[row] for row in rows)
+    return sorted(found)[:limit]
 
 
 def names_of_scoring(connection: Connection, scoring_id: int, limit: int) -> list[str]:
     """List the names of clients of a scoring, up to a limit."""
-    query = sa.select(client_scores.c.client).where(client_scores.c.scoring_id == scoring_id)
-    return list(connection.execute(query.limit(limit)).scalars())
+    names: list[str] = []
+    buckets = list(client_blocks.bucket_sizes(connection, scoring_id))
+    for _, packed, n_names in scored_clients.read_names(
+        connection, scoring_id, BlockKind.SCORES, buckets
+    ):
+        names += column_blocks.unpack_texts(packed, n_names)
+        if len(names) >= limit:
+            break
+    return names[:limit]
 
 
-def in_band(band: str, ranges: BandRanges) -> sa.ColumnElement[bool]:
-    """Return the condition of a band: its range of probabilities, else the recorded word."""
-    recorded, probability = client_scores.c.band, client_scores.c.probability
-    if band not in ranges:
-        return recorded == band
-    low, high = ranges[band]
-    return sa.and_(recorded.in_(ranges), probability >= low, probability < high)
+@dataclass(frozen=True)
+class Selection:
+    """A part of the list: an order, a text in the name and a band, "" without a filter."""
+
+    search: str = ""
+    band: str = ""
+    order: str = "risk"
 
 
-def with_search(
-    query: sa.Select[Any], search: str, band: str, ranges: BandRanges
-) -> sa.Select[Any]:
-    """Return a query restricted to clients with a text in their name and to a band, unless ""."""
-    if search:
-        query = query.where(client_scores.c.client.icontains(search, autoescape=True))
-    return query.where(in_band(band, ranges)) if band else query
+def match_names(connection: Connection, scoring_id: int, search: str) -> Mask | None:
+    """Return which clients of a scoring have a text in their name, None without a text."""
+    if not search:
+        return None
+    sizes = client_blocks.bucket_sizes(connection, scoring_id)
+    ends = np.cumsum(np.fromiter(sizes.values(), np.int64, len(sizes))).tolist()
+    starts = dict(zip(sizes, [0, *ends], strict=False))
+    matches = np.zeros(ends[-1] if ends else 0, np.bool_)
+    for bucket, _, rows in scored_clients.find_names(
+        connection, scoring_id, BlockKind.SCORES, sizes, search
+    ):
+        matches[starts[bucket] + np.array(rows, np.int64)] = True
+    return matches
 
 
-def count_listed(
-    connection: Connection,
-    scoring_id: int,
-    search: str = "",
-    band: str = "",
-    ranges: BandRanges = NO_RANGES,
-) -> int:
+def read_order(
+    connection: Connection, scoring_id: int, order: BlockKind, first_part: int, *, bands: bool
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the parts of an order from a part on: the number, and the columns."""
+    parts = [
+        part
+        for part in client_blocks.bucket_sizes(connection, scoring_id, order)
+        if part >= first_part
+    ]
+    wanted = ("rows", "band") if bands else ("rows",)
+    for part in parts:
+        for row in client_blocks.read_buckets(connection, scoring_id, [order], [part], "content"):
+            yield part, column_blocks.unpack(row.content, wanted)
+
+
+def select_places(
+    connection: Connection, scoring_id: int, wanted: Selection, limit: int, offset: int
+) -> tuple[list[int], list[int]]:
+    """Return the numbers of the clients on a page of the list, and their places in the order.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    scoring_id : int
+        The scoring.
+    wanted : Selection
+        The order and the filters.
+    limit, offset : int
+        Number of clients, and number of clients to skip.
+    """
+    order = ORDERS[wanted.order]
+    if not wanted.search and not wanted.band:
+        return select_unfiltered(connection, scoring_id, order, limit, offset)
+    matches = match_names(connection, scoring_id, wanted.search)
+    rows: list[int] = []
+    places: list[int] = []
+    n_skipped = 0
+    for part, columns in read_order(connection, scoring_id, order, 0, bands=bool(wanted.band)):
+        chosen = matching_places(columns, matches, wanted.band)
+        start = min(max(offset - n_skipped, 0), len(chosen))
+        n_skipped += len(chosen)
+        page = chosen[start : start + limit - len(rows)]
+        rows += columns["rows"][page].tolist()
+        places += (page + part * PART_CLIENTS).tolist()
+        if len(rows) == limit:
+            break
+    return rows, places
+
+
+def matching_places(
+    columns: Mapping[str, Any], matches: Mask | None, band: str
+) -> NDArray[np.int64]:
+    """Return the places in a part of an order with clients of a search and of a band."""
+    kept = np.ones(len(columns["rows"]), np.bool_)
+    if matches is not None:
+        kept &= matches[columns["rows"]]
+    if band:
+        kept &= columns["band"] == band
+    return np.flatnonzero(kept)
+
+
+def select_unfiltered(
+    connection: Connection, scoring_id: int, order: BlockKind, limit: int, offset: int
+) -> tuple[list[int], list[int]]:
+    """Return clients of the whole list by their place in an order, as `select_places` does."""
+    rows: list[int] = []
+    first = offset // PART_CLIENTS
+    for part, columns in read_order(connection, scoring_id, order, first, bands=False):
+        start = max(offset - part * PART_CLIENTS, 0)
+        rows += columns["rows"][start : start + limit - len(rows)].tolist()
+        if len(rows) == limit:
+            break
+    return rows, list(range(offset, offset + len(rows)))
+
+
+def count_listed(connection: Connection, scoring_id: int, search: str = "", band: str = "") -> int:
     """Count the clients of a scoring in a search."""
-    query = sa.select(sa.func.count()).where(client_scores.c.scoring_id == scoring_id)
-    return int(connection.execute(with_search(query, search, band, ranges)).scalar_one())
+    if not search:
+        counts = count_bands(connection, scoring_id)
+        return counts.get(band, 0) if band else sum(counts.values())
+    matches = match_names(connection, scoring_id, search)
+    if matches is None or not band:
+        return 0 if matches is None else int(matches.sum())
+    parts = read_order(connection, scoring_id, BlockKind.RISK, 0, bands=True)
+    return sum(len(matching_places(columns, matches, band)) for _, columns in parts)
 
 
 def list_clients(
@@ -149,7 +258,6 @@ def list_clients(
     offset: int = 0,
     search: str = "",
     band: str = "",
-    ranges: BandRanges = NO_RANGES,
     order: str = "risk",
 ) -> list[Row]:
     """List clients of a scoring, with probability and time of their previous scores.
@@ -163,81 +271,55 @@ def list_clients(
     limit, offset : int
         Number of clients, and number of clients to skip.
     search, band : str
-        As for `with_search`.
-    ranges : BandRanges
-        The probabilities of each band by the limits of today.
+        A text in the name and a band, "" without a filter.
     order : str
         A key of ORDERS.
 
     Returns
     -------
     list of mapping
-        Columns of `client_scores`, `previous_probability` and `previous_at`, which may be None.
+        Scores with their scoring, the values by column, and `place`, the place in the order.
+        `previous_probability` and `previous_at` may be None.
     """
-    earlier = scorings.alias("earlier")
-    query = (
-        sa.select(
-            client_scores,
-            previous.c.probability.label("previous_probability"),
-            earlier.c.scored_at.label("previous_at"),
-        )
-        .outerjoin(previous, previous.c.id == client_scores.c.previous_id)
-        .outerjoin(earlier, earlier.c.id == previous.c.scoring_id)
-        .where(client_scores.c.scoring_id == scoring_id)
-        .order_by(*ORDERS[order])
-    )
-    page = with_search(query, search, band, ranges).limit(limit).offset(offset)
-    return all_rows(connection, page)
+    scoring = find_scoring(connection, scoring_id)
+    if scoring is None:
+        return []
+    wanted = Selection(search, band, order)
+    rows, places = select_places(connection, scoring_id, wanted, limit, offset)
+    found = scored_clients.find_rows(connection, scoring, np.array(rows, np.int64))
+    return [
+        with_scoring(row, scoring) | {"place": place}
+        for row, place in zip(found, places, strict=True)
+    ]
 
 
 def history_of_client(connection: Connection, client: str, limit: int) -> list[Row]:
     """List the scores of a client with their scorings, newest first."""
-    query = (
-        sa.select(
-            client_scores,
-            scorings.c.scored_at,
-            scorings.c.release,
-            scorings.c.model_stamp,
-            scorings.c.n_clients,
-        )
-        .join(scorings, scorings.c.id == client_scores.c.scoring_id)
-        .where(client_scores.c.client == client)
-        .order_by(client_scores.c.id.desc())
-    )
-    return all_rows(connection, query.limit(limit))
+    known = list_scorings(connection)
+    by_id = {row["id"]: row for row in known}
+    name_hash = name_hashes.hash_name(client)
+    bucket_of = {
+        row["bits"]: name_hashes.find_bucket(name_hash, row["bits"]) for row in known
+    }
+    found = scored_clients.find_client(connection, known[:limit], client, bucket_of)
+    rows = [with_scoring(row, by_id[row["scoring_id"]]) for row in found]
+    return rows or absent_score(connection, client, known)
 
 
-def count_bands(
-    connection: Connection, scoring_id: int, ranges: BandRanges = NO_RANGES
-) -> dict[str, int]:
+def absent_score(connection: Connection, client: str, known: Sequence[Row]) -> list[Row]:
+    """Return the last score of a client whose scorings are forgotten, or nothing."""
+    if not known:
+        return []
+    bucket = name_hashes.find_bucket(name_hashes.hash_name(client), known[0]["bits"])
+    read = scored_clients.read_clients(connection, known[0]["id"], [bucket], absent=True)
+    if client not in read.names:
+        return []
+    row = read.rows([read.names.index(client)])[0]
+    scoring = next(scoring for scoring in known if scoring["id"] == row["scored_in"])
+    return [with_scoring(row, scoring)]
+
+
+def count_bands(connection: Connection, scoring_id: int) -> dict[str, int]:
     """Count the clients of a scoring by band."""
-    cases = [(in_band(name, ranges), name) for name in ranges]
-    recorded = client_scores.c.band
-    band = (sa.case(*cases, else_=recorded) if cases else recorded).label("shown")
-    query = (
-        sa.select(band, sa.func.count())
-        .where(client_scores.c.scoring_id == scoring_id)
-        .group_by("shown")
-    )
-    return {str(band): int(count) for band, count in connection.execute(query)}
-
-
-def forget_old_scores(connection: Connection, n_kept: int) -> int:
-    """Delete the scores before the newest scorings, and return their number.
-
-    The last score of a client stays, since the outcome may come later. Scorings and models without
-    a remaining score are deleted as well.
-    """
-    newest = sa.select(scorings.c.id).order_by(scorings.c.id.desc()).offset(n_kept).limit(1)
-    oldest_id = connection.execute(newest).scalar()
-    if oldest_id is None:
-        return 0
-    old = client_scores.delete().where(client_scores.c.scoring_id <= oldest_id)
-    n_removed = connection.execute(old.where(client_scores.c.id.not_in(last_score_ids()))).rowcount
-    needed = sa.select(client_scores.c.scoring_id)
-    connection.execute(
-        scorings.delete().where(scorings.c.id <= oldest_id, scorings.c.id.not_in(needed))
-    )
-    stamps = sa.select(scorings.c.model_stamp)
-    connection.execute(scoring_models.delete().where(scoring_models.c.stamp.not_in(stamps)))
-    return n_removed
+    scoring = find_scoring(connection, scoring_id)
+    return {} if scoring is None or scoring["bands"] is None else dict(scoring["bands"])

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0005"
+VERSION = "0006"
 
 
 class Status(StrEnum):
@@ -50,6 +50,26 @@ class RowsOf(StrEnum):
 
     DATASET = "dataset"
     LIVE = "live"
+
+
+class BlockKind(StrEnum):
+    """Content of a block of scored clients."""
+
+    # The clients of the scoring: probability, place, band, the score before, where values are.
+    SCORES = "scores"
+    # The places on the list, known only once all clients are scored.
+    PLACES = "places"
+    # Values of clients that changed since the scoring before.
+    VALUES = "values"
+    # The hashes of the labelled rows known of each client, of the newest scoring only.
+    LABELS = "labels"
+    # Clients scored earlier and not now, of the newest scoring only.
+    ABSENT = "absent"
+    ABSENT_LABELS = "absent labels"
+    # The clients in an order of the worklist, of the newest scorings only.
+    RISK = "risk"
+    CLIENT = "client"
+    RISE = "rise"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -243,7 +263,9 @@ alerts = sa.Table(
 
 # The scoring of today's clients at the end of a run. `columns` are the input columns, by which the
 # known labels were told apart. `gains` are the labels of the test rows, a bit each, the riskiest
-# row first.
+# row first. A scoring counts only once it is whole: a killed run leaves one that is not. Clients
+# are put into buckets by the first `bits` bits of the hash of their name. `values_from` is the
+# oldest scoring with values that still hold. `as_of` is the newest date of the rows, if any.
 scorings = sa.Table(
     "scorings",
     metadata,
@@ -257,6 +279,11 @@ scorings = sa.Table(
     sa.Column("n_without_data", sa.Integer, nullable=False),
     sa.Column("n_test_rows", sa.Integer, nullable=False),
     sa.Column("gains", sa.LargeBinary, nullable=False),
+    sa.Column("is_whole", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("bits", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("bands", sa.JSON),
+    sa.Column("values_from", sa.Integer),
+    sa.Column("as_of", sa.String(10)),
 )
 
 # The model of each scoring as JSON, since old releases are removed.
@@ -267,35 +294,31 @@ scoring_models = sa.Table(
     sa.Column("content", sa.Text, nullable=False),
 )
 
-# `values` and `contributions` are JSON arrays in the order of the model's features; `labels` are
-# the hashes of the client's labelled rows known at the time; `previous_id` is the client's score
-# before this one.
-client_scores = sa.Table(
-    "client_scores",
+# Scored clients, packed by column (`records.column_blocks`), some thousand to a block. A row per
+# client would take five times the space on PostgreSQL. The kinds are those of BlockKind. `names`
+# lies apart, so that a search reads nothing else.
+client_blocks = sa.Table(
+    "client_blocks",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("scoring_id", sa.Integer, sa.ForeignKey("scorings.id"), nullable=False),
-    sa.Column("client", sa.Text, nullable=False),
-    sa.Column("position", sa.Integer, nullable=False),
-    sa.Column("probability", sa.Float, nullable=False),
-    sa.Column("band", sa.String(8), nullable=False),
-    sa.Column("values", sa.Text, nullable=False),
-    sa.Column("contributions", sa.Text, nullable=False),
-    sa.Column("labels", sa.Text, nullable=False),
-    sa.Column("previous_id", sa.Integer),
-    sa.Column("first_high_at", UtcDateTime),
-    sa.Index("ix_client_scores_place", "scoring_id", "position"),
-    sa.Index("ix_client_scores_client", "client", "id"),
+    sa.Column("scoring_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("bucket", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("n_clients", sa.Integer, nullable=False),
+    sa.Column("names", sa.LargeBinary),
+    sa.Column("content", sa.LargeBinary, nullable=False),
 )
 
-# Outcomes of clients, beside the scores from before the outcome was known.
+# Outcomes of clients, beside the score that they are joined to: the client's in the scoring
+# `scoring_id`, as of the date `as_of`. An outcome counts once the scoring in `recorded_by` is
+# whole.
 client_outcomes = sa.Table(
     "client_outcomes",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     of_run(),
-    sa.Column("score_id", sa.Integer, nullable=False, unique=True),
+    sa.Column("scoring_id", sa.Integer, nullable=False),
     sa.Column("client", sa.Text, nullable=False, index=True),
+    sa.Column("as_of", sa.String(10)),
     sa.Column("known_at", UtcDateTime, nullable=False),
     sa.Column("exited", sa.Boolean, nullable=False),
     sa.Column("scored_at", UtcDateTime, nullable=False),
@@ -304,6 +327,7 @@ client_outcomes = sa.Table(
     sa.Column("band", sa.String(8), nullable=False),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("first_high_at", UtcDateTime),
+    sa.Column("recorded_by", sa.Integer, index=True),
 )
 
 # Rows of requests to /predict, for the drift of live traffic. `values` is a JSON array in the

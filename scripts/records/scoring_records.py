@@ -1,0 +1,128 @@
+"""The life of a scoring in the records: begun, written in parts, whole at once, and forgotten."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from scripts.core.errors import RecordsError
+from scripts.records import client_blocks, clients, database
+from scripts.records.tables import (
+    BlockKind,
+    client_blocks as blocks,
+    client_outcomes,
+    scoring_models,
+    scorings,
+)
+
+# The list itself is kept for the newest scorings only, since a cursor may still point to one.
+N_LISTS = 2
+LIST_KINDS = (*clients.ORDERS.values(), BlockKind.LABELS, BlockKind.ABSENT, BlockKind.ABSENT_LABELS)
+# Outcomes removed at a time.
+BATCH_OUTCOMES = 10_000
+
+
+def begin_scoring(engine: Engine, run_id: int, **facts: Any) -> int:
+    """Record a scoring that does not count yet, and return the id.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        The records.
+    run_id : int
+        The run.
+    **facts : object
+        Columns of `scorings`.
+    """
+    remove_broken_scorings(engine)
+    with database.writing(engine) as connection:
+        begun = scorings.insert().values(run_id=run_id, is_whole=False, **facts)
+        key = connection.execute(begun).inserted_primary_key
+    if key is None:
+        raise RecordsError("The database gave a new scoring no id.")
+    return int(key[0])
+
+
+def finish_scoring(connection: Connection, scoring_id: int, **facts: Any) -> None:
+    """Let a scoring count, with the facts known at its end."""
+    finished = scorings.update().where(scorings.c.id == scoring_id)
+    connection.execute(finished.values(is_whole=True, **facts))
+
+
+def remove_broken_scorings(engine: Engine) -> None:
+    """Remove what a killed run has left of a scoring."""
+    with database.reading(engine) as connection:
+        broken = connection.execute(
+            sa.select(scorings.c.id).where(~scorings.c.is_whole)
+        ).scalars().all()  # fmt: skip
+    for scoring_id in broken:
+        client_blocks.remove_blocks(engine, scoring_id, BlockKind)
+        remove_outcomes(engine, scoring_id)
+        with database.writing(engine) as connection:
+            connection.execute(scorings.delete().where(scorings.c.id == scoring_id))
+
+
+def remove_outcomes(engine: Engine, scoring_id: int) -> None:
+    """Remove the outcomes that a scoring recorded, in short transactions."""
+    mine = sa.select(client_outcomes.c.id).where(client_outcomes.c.recorded_by == scoring_id)
+    n_removed = BATCH_OUTCOMES
+    while n_removed == BATCH_OUTCOMES:
+        part = mine.limit(BATCH_OUTCOMES).scalar_subquery()
+        with database.writing(engine) as connection:
+            gone = client_outcomes.delete().where(client_outcomes.c.id.in_(part))
+            n_removed = connection.execute(gone).rowcount
+
+
+def blocks_of(connection: Connection, kinds: Iterable[BlockKind]) -> list[int]:
+    """List the scorings with blocks of some kinds."""
+    query = sa.select(blocks.c.scoring_id).where(blocks.c.kind.in_([str(kind) for kind in kinds]))
+    return list(connection.execute(query.distinct().order_by(blocks.c.scoring_id)).scalars())
+
+
+def forget_lists(engine: Engine) -> None:
+    """Delete what is kept of the newest scorings only: orders, labels, and absent clients."""
+    with database.reading(engine) as connection:
+        kept = [row["id"] for row in clients.list_scorings(connection)[:N_LISTS]]
+        old = [number for number in blocks_of(connection, LIST_KINDS) if number not in kept]
+    for scoring_id in old:
+        client_blocks.remove_blocks(engine, scoring_id, LIST_KINDS)
+
+
+def forget_old_scores(engine: Engine, n_kept: int) -> int:
+    """Delete the scores before the newest scorings, and return their number.
+
+    The last score of a client stays among the absent clients of the newest scoring, since the
+    outcome may come later. Scorings and models without a remaining score are deleted as well. The
+    transactions are short, so that no reader waits long.
+    """
+    forget_lists(engine)
+    with database.reading(engine) as connection:
+        known = clients.list_scorings(connection)
+        with_scores = set(blocks_of(connection, [BlockKind.SCORES]))
+        with_values = blocks_of(connection, [BlockKind.VALUES])
+    old, kept = known[n_kept:], known[:n_kept]
+    n_removed = sum(
+        client_blocks.remove_blocks(engine, row["id"], [BlockKind.SCORES, BlockKind.PLACES])
+        for row in old
+        if row["id"] in with_scores
+    )
+    values_from = min((row["values_from"] or row["id"] for row in kept), default=0)
+    for scoring_id in with_values:
+        if scoring_id < values_from:
+            client_blocks.remove_blocks(engine, scoring_id, [BlockKind.VALUES])
+    if old:
+        with database.writing(engine) as connection:
+            forget_scorings(connection, [row["id"] for row in old])
+    return n_removed
+
+
+def forget_scorings(connection: Connection, old: list[int]) -> None:
+    """Delete old scorings without blocks or absent clients, and models without a scoring."""
+    newest = clients.last_scoring(connection)
+    needed = set(connection.execute(sa.select(blocks.c.scoring_id).distinct()).scalars())
+    needed |= clients.scorings_of_absent(connection, newest)
+    gone = [scoring_id for scoring_id in old if scoring_id not in needed]
+    connection.execute(scorings.delete().where(scorings.c.id.in_(gone)))
+    stamps = sa.select(scorings.c.model_stamp)
+    connection.execute(scoring_models.delete().where(scoring_models.c.stamp.not_in(stamps)))
