@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.conftest import HEADER, make_rows, write_csv, write_installation
 from tests.support.browsing import NARROW, WIDE, Visitor, browsing, read_axe, visiting
+from tests.support.recorded import rename_clients
 from tests.support.service import ADMIN_TOKEN, ROOT, TOKEN, edit_config, served
 
 LIMITS: dict[str, Any] = {"max_rows": 500, "max_body_bytes": 200_000}
@@ -62,11 +63,10 @@ def unlabelled(rows: list[str]) -> list[str]:
 
 def add_hostile_records(config_path: Path) -> None:
     """Let the records hold hostile clients, reasons, errors, files and columns."""
+    rename_clients(config_path.parent / "adras.db", HOSTILE)
     with sqlite3.connect(config_path.parent / "adras.db") as connection:
         ask = connection.execute
-        ids = [row[0] for row in ask("SELECT id FROM client_scores ORDER BY id DESC LIMIT 100")]
         for number, text in enumerate(HOSTILE):
-            ask("UPDATE client_scores SET client = ? WHERE id = ?", [text, ids[number]])
             ask("INSERT INTO runs (id, started_at, ended_at, status, reason, error, trigger) VALUES"
                 " (?, '2026-01-01 00:00:00', '2026-01-01 00:00:01', 'failed', ?, ?, ?)",
                 [100 + number, text, text, text[:16]])  # fmt: skip

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from scripts import worklist
 from scripts.core.config import Config
 from scripts.core.console import make_command, with_config
+from scripts.records import clients
 from tests.support.clientele import CLIENTS, FIRST, ask, put_clients, score, score_twice, serve
 from tests.support.service import ROOT
 
@@ -193,8 +194,7 @@ def test_a_name_cannot_steer_the_terminal(config_path: Path, config: Config) -> 
 
     assert "\u202e" not in text
     assert "\u009b" not in text
-    assert len(ask(config, lambda connection: connection.exec_driver_sql(
-        "SELECT client FROM client_scores").all())) == 1  # fmt: skip
+    assert len(ask(config, clients.last_scores)) == 1
 
 
 def test_the_command_line_brings_neither_pandas_nor_scikit_learn(config_path: Path) -> None:

@@ -22,7 +22,7 @@ from scripts.core.config import ApiSettings, WorklistSettings
 from scripts.model import explanation, outcome_metrics, ranking
 from scripts.model.logistic_model import Model
 from scripts.model.outcome_metrics import FollowedClient
-from scripts.records import clients
+from scripts.records import clients, scoring_records
 from scripts.records.runs import Row
 
 SMALLEST_EFFECT = 1e-12
@@ -96,7 +96,7 @@ def are_comparable(old: Model, new: Model) -> bool:
 def find_similar_names(connection: Connection, client: str) -> list[str]:
     """Find a few names of clients with a text in the name, else the most similar names."""
     names = clients.names_with(connection, client, MAX_SIMILAR) if client.strip() else []
-    scoring = clients.last_scoring(connection)
+    scoring = scoring_records.last_scoring(connection)
     if names or scoring is None:
         return names
     names = clients.names_of_scoring(connection, scoring["id"], MAX_COMPARED)
@@ -182,7 +182,7 @@ def client_page(
     change = None
     if len(history) > 1 and are_comparable(models[history[1].model_stamp], model):
         change = explain_change(models[history[1].model_stamp], model, history[1], history[0])
-    scoring = clients.last_scoring(connection)
+    scoring = scoring_records.last_scoring(connection)
     n_listed = worklist.list_length(settings)
     ended = clients.outcomes_of_client(connection, client)
     return ClientDetails(
@@ -227,7 +227,7 @@ def outcomes_page(
     """
     rows, n_listed = clients.list_outcomes(connection), worklist.list_length(settings)
     counted = outcome_metrics.follow_up([as_followed(row, n_listed) for row in rows])
-    scoring = clients.last_scoring(connection)
+    scoring = scoring_records.last_scoring(connection)
     precision, recall = (
         worklist.as_interval(counted.precision),
         worklist.as_interval(counted.recall),

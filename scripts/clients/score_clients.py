@@ -1,8 +1,8 @@
 """The scoring of today's clients at the end of a run, and the join of outcomes to older scores."""
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,121 +13,42 @@ import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy.engine import Engine
 
-from scripts.core import artifacts
+from scripts.clients import group_scores, todays_clients
+from scripts.clients.group_scores import Group, GroupScores, ScoringFacts
+from scripts.clients.todays_clients import TodaysClients, TodaysScores
+from scripts.core import artifacts, name_hashes, progress
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
-from scripts.core.errors import DatasetError
+from scripts.core.name_hashes import NameFilter
 from scripts.data import dataset
-from scripts.data.dataset import Labels
+from scripts.data.dataset import KnownLabels
 from scripts.model import logistic_model, metrics, ranking
-from scripts.model.logistic_model import Columns, Model
-from scripts.model.ranking import Band
+from scripts.model.logistic_model import Model
 from scripts.production.release import Release
 from scripts.production.run_context import RunContext
-from scripts.records import clients, database
+from scripts.records import clients, column_blocks, database, scoring_records
+from scripts.records.client_blocks import Block, BulkWriter
+from scripts.records.column_blocks import CodedTexts, Column
+from scripts.records.known_clients import KnownReader
 from scripts.records.runs import Row
+from scripts.records.tables import BlockKind, client_outcomes
+
+# A block is read whole for one client, so it should be short; a column of it is compressed by
+# itself, so it should be long.
+BUCKET_CLIENTS = 2**11
+MAX_BITS = 24
+# Buckets joined at a time: enough rows for numpy, and few enough for the memory.
+GROUP_BITS = 4
+OUTCOME_BYTES = 200
+
+Ints = NDArray[np.int64]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TodaysClients:
-    """The names of today's clients, and the values of the production model's columns."""
-
-    names: list[str]
-    columns: Columns
-    values: list[str]
-
-
-def encode_rows(parts: Iterable[NDArray[Any]]) -> list[str]:
-    """Encode each row of several columns as a JSON array, with null for NaN."""
-    rows = zip(*(part.tolist() for part in parts), strict=True)
-    return [msgspec.json.encode(row).decode() for row in rows]
 
 
 def encode_columns(schema: Schema) -> str:
     """Encode the columns behind a row hash as JSON."""
     return msgspec.json.encode([schema.ids, schema.features, schema.target]).decode()
-
-
-def extract_columns(table: pd.DataFrame, schema: Schema, model: Model) -> Columns:
-    """Return the production model's columns of today's clients.
-
-    Raises
-    ------
-    DatasetError
-        If the schema of the input lacks a column of the model.
-    """
-    wanted = model.schema
-    if not (
-        set(wanted.numeric) <= set(schema.numeric)
-        and set(wanted.categorical) <= set(schema.categorical)
-    ):
-        raise DatasetError(
-            f"The model in production wants the columns {list(wanted.features)}, and the input is"
-            f" read with {list(schema.features)}: today's clients are not scored until a model of"
-            " these columns is deployed."
-        )
-    return dataset.feature_arrays(table, wanted)
-
-
-def describe_today(table: pd.DataFrame, schema: Schema, model: Model) -> TodaysClients:
-    """Return the names and the values of today's clients."""
-    columns = extract_columns(table, schema, model)
-    values = encode_rows([columns[name] for name in model.schema.features])
-    return TodaysClients(dataset.client_names(table, schema).tolist(), columns, values)
-
-
-def first_high(band: str, last: Row | None, settled: set[int], now: datetime) -> datetime | None:
-    """Return the time of a client's first `high` band since the last outcome, None without one."""
-    if last is not None and not last["is_settled"] and last["id"] not in settled:
-        earlier: datetime | None = last["first_high_at"]
-        if earlier is not None:
-            return earlier
-    return now if band == Band.HIGH else None
-
-
-def make_scores(
-    today: TodaysClients,
-    model: Model,
-    config: Config,
-    last_scores: Mapping[str, Row],
-    labels: Mapping[str, Labels],
-    settled: set[int],
-    now: datetime,
-) -> tuple[list[dict[str, Any]], int]:
-    """Return the scores of today's clients as rows of the records, and the number without data."""
-    ranked = ranking.rank(model, today.columns, config.api, config.worklist)
-    contributions = encode_rows([ranked.contributions[name] for name in model.schema.features])
-    rows = []
-    for name, position, probability, band, values, contribution in zip(
-        today.names, ranked.positions.tolist(), ranked.probability.tolist(), ranked.bands,
-        today.values, contributions, strict=True,
-    ):  # fmt: skip
-        last = last_scores.get(name)
-        rows.append(
-            {
-                "client": name,
-                "position": position,
-                "probability": probability,
-                "band": band,
-                "values": values,
-                "contributions": contribution,
-                "labels": msgspec.json.encode(list(labels.get(name, ()))).decode(),
-                "previous_id": None if last is None else last["id"],
-                "first_high_at": first_high(band, last, settled, now),
-            }
-        )
-    return rows, ranked.n_without_data
-
-
-def select_clients(today: TodaysClients, mask: NDArray[np.bool_]) -> TodaysClients:
-    """Return the clients of a boolean mask."""
-    columns = {name: values[mask] for name, values in today.columns.items()}
-    indices = np.flatnonzero(mask).tolist()
-    return TodaysClients(
-        [today.names[i] for i in indices], columns, [today.values[i] for i in indices]
-    )
 
 
 def encode_without_reference(model: Model) -> str:
@@ -144,74 +65,244 @@ def measure_gains(context: RunContext, model: Model) -> tuple[int, bytes]:
     return len(y), np.packbits(y.astype(np.uint8)).tobytes()
 
 
-def is_open(values: str, last: Row | None, settled: set[int]) -> bool:
-    """Return whether a client has to be scored, with False for values of a known outcome."""
-    if last is None or last["values"] != values:
-        return True
-    return not last["is_settled"] and last["id"] not in settled
+def choose_bits(n_clients: int, last_bits: int) -> int:
+    """Return the number of bits of a bucket, the last one where the buckets stay of a fair size.
+
+    With other buckets than before, all values are stored again.
+    """
+    bits = 0
+    while n_clients > BUCKET_CLIENTS << bits and bits < MAX_BITS:
+        bits += 1
+    return last_bits if bits <= last_bits <= bits + 1 else bits
 
 
-def select_open(
-    today: TodaysClients, last_scores: Mapping[str, Row], settled: set[int]
-) -> TodaysClients:
-    """Return today's clients without a known outcome."""
-    pairs = zip(today.names, today.values, strict=True)
-    mask = [is_open(values, last_scores.get(name), settled) for name, values in pairs]
-    return select_clients(today, np.array(mask, dtype=np.bool_))
+@dataclass
+class JoinedScores:
+    """The clients kept on the list, in the order of the blocks."""
+
+    rows: list[Ints] = field(default_factory=list)
+    previous_probability: list[NDArray[np.float64]] = field(default_factory=list)
+    values_from: int = 0
+    absent_in: set[int] = field(default_factory=set)
+    n_outcomes: int = 0
+
+    def add(self, rows: Ints, scores: GroupScores) -> None:
+        """Add the clients of a group."""
+        self.rows.append(rows[scores.kept])
+        self.previous_probability.append(scores.previous_probability)
+        self.values_from = min(self.values_from, scores.values_from)
+        self.absent_in |= scores.absent_in
+        self.n_outcomes += len(scores.outcomes)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The orders of the list: for each place the number of the client in the order of the blocks.
+
+    `places` are the places by risk of the clients in the order of the blocks.
+    """
+
+    orders: dict[BlockKind, Ints]
+    places: Ints
+    probability: NDArray[np.float64]
+    bands: list[list[Any]]
+
+
+def order_clients(
+    today: TodaysClients, scores: TodaysScores, kept: Ints, previous: NDArray[np.float64]
+) -> Lists:
+    """Order the clients on the list by risk, by name, and by the rise of the risk.
+
+    Parameters
+    ----------
+    today : TodaysClients
+        All of today's clients.
+    scores : TodaysScores
+        Their scores.
+    kept : numpy.ndarray of shape (n_kept,)
+        The rows of the clients on the list, in the order of the blocks.
+    previous : numpy.ndarray of shape (n_kept,)
+        Their probabilities before, NaN for new ones.
+    """
+    # Rows that are not on the list have no number.
+    number_of_row = np.full(len(today), -1, np.int64)
+    number_of_row[kept] = np.arange(len(kept))
+
+    def numbers(rows: Ints) -> Ints:
+        """Return the numbers of the clients on the list, in the order of rows."""
+        found = number_of_row[rows]
+        return found[found >= 0]
+
+    by_risk = numbers(ranking.order_by_risk(scores.probability, scores.band))
+    places = np.empty(len(kept), np.int64)
+    places[by_risk] = np.arange(len(kept))
+    by_rise = by_risk
+    if not np.isnan(previous).all():
+        change = np.nan_to_num(scores.probability[kept] - previous, nan=0.0)
+        by_rise = np.lexsort((places, -change))
+    counts = np.bincount(scores.band[kept], minlength=len(ranking.WORDS)).tolist()
+    words = (*reversed(ranking.BANDS), ranking.NO_DATA)
+    return Lists(
+        {
+            BlockKind.RISK: by_risk,
+            BlockKind.CLIENT: numbers(today.order_by_name()),
+            BlockKind.RISE: by_rise,
+        },
+        places,
+        scores.probability[kept],
+        [[str(word), counts[ranking.WORDS.index(word)]] for word in words],
+    )
+
+
+def list_order_blocks(lists: Lists) -> Iterator[Block]:
+    """Yield the blocks of the orders."""
+    for kind, order in lists.orders.items():
+        for start in range(0, len(order), clients.PART_CLIENTS):
+            rows = order[start : start + clients.PART_CLIENTS]
+            columns: dict[str, Column | CodedTexts] = {"rows": rows.astype(np.uint32)}
+            if kind is BlockKind.RISK:
+                columns["probability"] = lists.probability[rows]
+            else:
+                columns["place"] = lists.places[rows].astype(np.int32)
+            yield Block(kind, start // clients.PART_CLIENTS, len(rows), column_blocks.pack(columns))
+
+
+def list_place_blocks(lists: Lists, hashes: NDArray[np.uint32], bits: int) -> Iterator[Block]:
+    """Yield the blocks with the clients' places by risk, from 1."""
+    for bucket, rows in group_scores.split_buckets(hashes, bits):
+        content = column_blocks.pack({"position": (lists.places[rows] + 1).astype(np.int32)})
+        yield Block(BlockKind.PLACES, bucket, rows.stop - rows.start, content)
+
+
+@dataclass(frozen=True)
+class ScoringWriter:
+    """Joins, scores and records today's clients in groups."""
+
+    today: TodaysClients
+    scores: TodaysScores
+    labels: KnownLabels
+    known: KnownReader
+    facts: ScoringFacts
+    writer: BulkWriter
+
+    def join(self) -> JoinedScores:
+        """Join today's clients with what is known of them, and write all but the places."""
+        joined = JoinedScores(values_from=self.facts.scoring_id)
+        order = np.argsort(self.scores.hashes, kind="stable")
+        hashes = self.scores.hashes[order]
+        group_bits = max(0, max(self.facts.bits, self.known.bits) - GROUP_BITS)
+        shift = name_hashes.HASH_BITS - group_bits
+        for group in range(1 << group_bits):
+            first, last = group << shift, ((group + 1) << shift) - 1
+            start = int(np.searchsorted(hashes, np.uint32(first)))
+            end = int(np.searchsorted(hashes, np.uint32(last), side="right"))
+            rows = order[start:end]
+            scored = group_scores.score_group(
+                Group(
+                    hashes[start:end], self.today.names(rows), self.today.values(rows),
+                    self.scores.probability[rows], self.scores.band[rows],
+                    self.known.read(group, group_bits), self.labels.between(first, last),
+                ),
+                self.facts,
+            )  # fmt: skip
+            joined.add(rows, scored)
+            self.write(scored)
+        return joined
+
+    def write(self, scored: GroupScores) -> None:
+        """Write the blocks and outcomes of a group."""
+        for row in scored.outcomes:
+            self.writer.put(client_outcomes, row, OUTCOME_BYTES)
+        for block in scored.blocks:
+            self.writer.put_block(self.facts.scoring_id, block)
+
+    def write_lists(self, joined: JoinedScores) -> Lists:
+        """Write the places and the orders of the list."""
+        rows = np.concatenate(joined.rows)
+        previous = np.concatenate(joined.previous_probability)
+        lists = order_clients(self.today, self.scores, rows, previous)
+        for block in list_place_blocks(lists, self.scores.hashes[rows], self.facts.bits):
+            self.writer.put_block(self.facts.scoring_id, block)
+        for block in list_order_blocks(lists):
+            self.writer.put_block(self.facts.scoring_id, block)
+        return lists
+
+
+def read_scorings(engine: Engine) -> dict[int, Row]:
+    """Return the whole scorings by id, newest first."""
+    with database.reading(engine) as connection:
+        return {row["id"]: row for row in scoring_records.list_scorings(connection)}
+
+
+def oldest_kept(scorings: Mapping[int, Row], n_kept: int) -> int:
+    """Return the oldest scoring that is kept beside a new one."""
+    return min(list(scorings)[: n_kept - 1], default=0)
+
+
+def has_clients(scorings: Mapping[int, Row]) -> bool:
+    """Return whether any client has been scored before."""
+    return any(row["n_clients"] or row["absent_in"] for row in list(scorings.values())[:1])
 
 
 def record_scoring(
-    engine: Engine,
-    run_id: int,
-    outcomes: list[dict[str, Any]],
-    rows: list[dict[str, Any]],
-    model: Model,
-    **facts: Any,
-) -> None:
-    """Record outcomes and scores in a transaction."""
+    engine: Engine, run_id: int, today: TodaysClients, model: Model, context: RunContext,
+    labels_of: Any, **told: Any,
+) -> None:  # fmt: skip
+    """Score today's clients, and record scores and outcomes, whole or not at all.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        The records.
+    run_id : int
+        The run.
+    today : TodaysClients
+        The clients.
+    model : Model
+        The model in production.
+    context : RunContext
+        The context of the run.
+    labels_of : callable
+        Takes a NameFilter and returns the KnownLabels of these clients.
+    **told : object
+        `release` and `model_stamp`.
+    """
+    now, scorings = datetime.now(UTC), read_scorings(engine)
+    last = next(iter(scorings.values()), None)
+    known = KnownReader(engine, last)
+    scores = todays_clients.score(today, model, context.config)
+    labels = labels_of(NameFilter([scores.hashes, *known.hashes()]))
+    n_test_rows, gains = measure_gains(context, model)
+    bits, columns = choose_bits(len(today), known.bits), encode_columns(today.schema)
+    scoring_id = scoring_records.begin_scoring(
+        engine, run_id, scored_at=now, columns=columns, bits=bits, n_clients=0, n_without_data=0,
+        n_test_rows=n_test_rows, gains=gains, **told,
+    )  # fmt: skip
+    facts = ScoringFacts(
+        scoring_id, run_id, now, bits,
+        values_from=oldest_kept(scorings, context.config.retention.scorings),
+        keeps_pointers=bits == known.bits,
+        scorings=scorings,
+        comparable=frozenset(n for n, row in scorings.items() if row["columns"] == columns),
+    )  # fmt: skip
+    writer = BulkWriter(engine)
+    scoring = ScoringWriter(today, scores, labels, known, facts, writer)
+    joined = scoring.join()
+    lists = scoring.write_lists(joined)
+    writer.flush()
+    n_clients, n_without_data = len(lists.places), lists.bands[-1][1]
     with database.writing(engine) as connection:
-        clients.record_outcomes(connection, [{"run_id": run_id, **row} for row in outcomes])
-        clients.record_model_content(
-            connection, facts["model_stamp"], encode_without_reference(model)
+        scoring_records.record_model_content(
+            connection, told["model_stamp"], encode_without_reference(model)
         )
-        scoring_id = clients.record_scoring(connection, run_id, n_clients=len(rows), **facts)
-        clients.record_scores(connection, [{"scoring_id": scoring_id, **row} for row in rows])
+        scoring_records.finish_scoring(
+            connection, scoring_id, n_clients=n_clients, n_without_data=n_without_data,
+            bands=lists.bands, values_from=joined.values_from, absent_in=sorted(joined.absent_in),
+        )  # fmt: skip
     log.info(
         "Scored %d clients with release %s, %d of them without enough data; joined %d outcomes.",
-        len(rows), facts["release"], facts["n_without_data"], len(outcomes),
+        n_clients, told["release"], n_without_data, joined.n_outcomes,
     )  # fmt: skip
-
-
-def find_outcome(last: Row, labels: Labels, columns: str) -> int | None:
-    """Return a client's newest label since the last score, None without one.
-
-    If the schema has changed since, row hashes are incomparable. No outcome is better than a wrong
-    outcome.
-    """
-    if last["is_settled"] or last["columns"] != columns:
-        return None
-    known_hashes = set(msgspec.json.decode(last["labels"], type=list[int]))
-    new_labels = [label for row_hash, label in labels.items() if row_hash not in known_hashes]
-    return new_labels[-1] if new_labels else None
-
-
-def find_outcomes(
-    last_scores: Mapping[str, Row], labels: Mapping[str, Labels], columns: str, now: datetime
-) -> list[dict[str, Any]]:
-    """Return the new outcomes, each joined to the last score of the client."""
-    kept = (
-        "client", "scored_at", "release", "probability", "band", "position", "first_high_at",
-    )  # fmt: skip
-    outcomes = []
-    for name in last_scores.keys() & labels.keys():
-        last = last_scores[name]
-        label = find_outcome(last, labels[name], columns)
-        if label is not None:
-            facts = {key: last[key] for key in kept}
-            outcomes.append(
-                facts | {"score_id": last["id"], "known_at": now, "exited": bool(label)}
-            )
-    return sorted(outcomes, key=lambda row: int(row["score_id"]))
 
 
 def score_clients(
@@ -224,25 +315,17 @@ def score_clients(
     current: Release,
 ) -> None:
     """Join outcomes, score today's clients with the production model, and record both."""
-    config, model, now = context.config, current.model, datetime.now(UTC)
-    with database.reading(engine) as connection:
-        last_scores = clients.last_scores(connection)
-    if table.empty and not last_scores:
+    if table.empty and not has_clients(read_scorings(engine)):
         return
-    today = describe_today(table, schema, model)
-    wanted = {*last_scores, *today.names}
-    labels = context.engine.outcome_labels(dataset_path, schema, wanted)
-    columns = encode_columns(schema)
-    outcomes = find_outcomes(last_scores, labels, columns, now)
-    settled = {int(row["score_id"]) for row in outcomes}
-    today = select_open(today, last_scores, settled)
-    rows, n_without_data = make_scores(today, model, config, last_scores, labels, settled, now)
-    n_test_rows, gains = measure_gains(context, model)
-    record_scoring(
-        engine, run_id, outcomes, rows, model, scored_at=now, release=current.name,
-        model_stamp=current.manifest.model_stamp, columns=columns, n_without_data=n_without_data,
-        n_test_rows=n_test_rows, gains=gains,
-    )  # fmt: skip
+    model = current.model
+    todays_clients.check_columns(schema, model)
+    today = TodaysClients(table, schema, model.schema)
+    with progress.shown("Scoring today's clients", len(table)):
+        record_scoring(
+            engine, run_id, today, model, context,
+            lambda wanted: context.engine.outcome_labels(dataset_path, schema, wanted),
+            release=current.name, model_stamp=current.manifest.model_stamp,
+        )  # fmt: skip
 
 
 def main(

@@ -24,12 +24,12 @@ from scripts.clients.response_types import (
 from scripts.core.config import ApiSettings, WorklistSettings
 from scripts.core.errors import ModelError
 from scripts.data.cells import name_client
-from scripts.model import explanation, outcome_metrics, ranking
+from scripts.model import explanation, logistic_model, outcome_metrics, ranking
 from scripts.model.explanation import Reason
 from scripts.model.logistic_model import Columns, Model, decode_model
 from scripts.model.outcome_metrics import Share
 from scripts.model.ranking import BandLimits
-from scripts.records import clients
+from scripts.records import clients, scoring_records
 from scripts.records.runs import Row
 
 EMPTY = Worklist(
@@ -94,7 +94,7 @@ def read_model(connection: Connection, stamp: str) -> Model:
     ModelError
         If the model is missing or damaged.
     """
-    content = clients.find_model_content(connection, stamp)
+    content = scoring_records.find_model_content(connection, stamp)
     if content is None:
         raise ModelError(f"The records have no model {stamp}; the next run records one.")
     return decode_model(content.encode(), Path(f"model {stamp} in the records"))
@@ -102,10 +102,9 @@ def read_model(connection: Connection, stamp: str) -> Model:
 
 def read_values(model: Model, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
     """Return the values of scored clients as arrays by column."""
-    table = [msgspec.json.decode(row["values"]) for row in rows]
     columns: dict[str, NDArray[Any]] = {}
-    for index, name in enumerate(model.schema.features):
-        values = [row[index] for row in table]
+    for name in model.schema.features:
+        values = [row["values"][name] for row in rows]
         is_number = name in model.schema.numeric
         columns[name] = np.array(values, dtype=np.float64 if is_number else object)
     return columns
@@ -168,7 +167,7 @@ def worklist_page(
     Worklist
         Empty before the first scoring.
     """
-    scoring = clients.last_scoring(connection)
+    scoring = scoring_records.last_scoring(connection)
     if scoring is None:
         return EMPTY
     model = read_model(connection, scoring["model_stamp"])
@@ -232,14 +231,14 @@ def rank_table(
     values = {name: np.array(columns[name], dtype=kind) for name, kind in kinds.items()}
     names = name_clients(model, columns, len(columns[schema.features[0]]))
     ranked = ranking.rank(model, values, api, settings)
-    indices = ranked.order[:top]
+    indices, bands = ranked.order[:top], ranked.bands
     reasons = list_reasons(model, {name: column[indices] for name, column in values.items()})
     return [
         WorklistEntry(
             position=position,
             client=names[index],
             probability=float(ranked.probability[index]),
-            band=ranked.bands[index],
+            band=bands[index],
             reasons=why,
             previous_probability=None,
             previous_at=None,
@@ -254,6 +253,8 @@ def rank_table(
 def as_score(row: Row, model: Model, api: ApiSettings) -> ScoreEntry:
     """Return a score of the records as the response type."""
     names = model.schema.features
+    values = {name: row["values"][name] for name in names}
+    terms = logistic_model.contributions(model, explanation.as_columns(model, values))
     return ScoreEntry(
         scored_at=row["scored_at"].isoformat(),
         probability=row["probability"],
@@ -262,8 +263,8 @@ def as_score(row: Row, model: Model, api: ApiSettings) -> ScoreEntry:
         n_clients=row["n_clients"],
         release=row["release"],
         model_stamp=row["model_stamp"],
-        values=dict(zip(names, msgspec.json.decode(row["values"]), strict=True)),
-        contributions=dict(zip(names, msgspec.json.decode(row["contributions"]), strict=True)),
+        values=values,
+        contributions={name: float(terms[name][0]) for name in names},
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scripts.core import files
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
+from scripts.core.name_hashes import NameFilter, NameHashes, hash_names
 from scripts.data import csv_blocks, csv_reader, deduplicate, read_report
 from scripts.data.cells import MISSING_CATEGORY, UNLABELLED, name_client
 from scripts.data.csv_reader import RefusedFileError
@@ -348,25 +350,52 @@ def summarise(table: pd.DataFrame, schema: Schema) -> tuple[ColumnSummary, ...]:
     )
 
 
-# The known labels of a client: label by the hash of the labelled row, in file order.
-Labels = dict[int, int]
+@dataclass(frozen=True)
+class KnownLabels:
+    """The labelled rows of some clients, sorted by the hash of the name, then in file order.
+
+    A labelled row newer than the score of a client is the outcome. The hashes of the rows
+    distinguish it from older rows.
+    """
+
+    name_hashes: NameHashes
+    names: "pd.Series[str]"
+    row_hashes: NDArray[np.uint32]
+    labels: NDArray[np.int8]
+
+    def between(self, first: int, last: int) -> "KnownLabels":
+        """Return the rows of names with a hash from a first to a last one."""
+        start = int(np.searchsorted(self.name_hashes, np.uint32(first)))
+        stop = int(np.searchsorted(self.name_hashes, np.uint32(last), side="right"))
+        rows = slice(start, stop)
+        return KnownLabels(
+            self.name_hashes[rows], self.names.iloc[rows], self.row_hashes[rows], self.labels[rows]
+        )
+
+
+def sort_labels(parts: Iterable[KnownLabels]) -> KnownLabels:
+    """Return the labelled rows of several parts, in the order of the parts for each name."""
+    parts = list(parts)
+    name_hashes = np.concatenate([np.zeros(0, np.uint32), *(part.name_hashes for part in parts)])
+    names = pd.concat([pd.Series([], dtype="str"), *(part.names for part in parts)])
+    row_hashes = np.concatenate([np.zeros(0, np.uint32), *(part.row_hashes for part in parts)])
+    labels = np.concatenate([np.zeros(0, np.int8), *(part.labels for part in parts)])
+    order = np.argsort(name_hashes, kind="stable")
+    return KnownLabels(name_hashes[order], names.iloc[order], row_hashes[order], labels[order])
 
 
 def collect_labels(
-    tables: Iterable[pd.DataFrame], schema: Schema, wanted: set[str]
-) -> dict[str, Labels]:
-    """Collect the labels of the wanted clients from labelled tables.
-
-    A labelled row newer than the score of a client is the outcome. The hashes distinguish it from
-    older rows.
-    """
-    collected: dict[str, Labels] = {}
+    tables: Iterable[pd.DataFrame], schema: Schema, wanted: NameFilter
+) -> KnownLabels:
+    """Collect the labels of the wanted clients from labelled tables."""
+    parts = []
     for table in tables:
         names = client_names(table, schema)
-        is_wanted = names.isin(wanted)
+        hashes = hash_names(names.tolist())
+        is_wanted = wanted.matches(hashes)
         rows = table[is_wanted]
-        hashes = deduplicate.hash_rows(rows, schema).tolist()
-        labels = target(rows, schema).tolist()
-        for name, row_hash, label in zip(names[is_wanted], hashes, labels, strict=True):
-            collected.setdefault(name, {})[row_hash] = label
-    return collected
+        if len(rows):
+            row_hashes = deduplicate.hash_rows(rows, schema)
+            labels = target(rows, schema).astype(np.int8)
+            parts.append(KnownLabels(hashes[is_wanted], names[is_wanted], row_hashes, labels))
+    return sort_labels(parts)

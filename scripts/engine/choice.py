@@ -9,7 +9,8 @@ import pandas as pd
 from scripts.core import capacity
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
-from scripts.data.dataset import Labels
+from scripts.core.name_hashes import NameFilter
+from scripts.data.dataset import KnownLabels
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.scanned_dataset import ScannedDataset
@@ -70,7 +71,7 @@ class Engine(Protocol):
     ) -> tuple[DataDrift, ScannedDataset | None]:
         """Return the drift of a dataset since a model was trained, and the scan of a large one."""
 
-    def outcome_labels(self, path: Path, schema: Schema, wanted: set[str]) -> dict[str, Labels]:
+    def outcome_labels(self, path: Path, schema: Schema, wanted: NameFilter) -> KnownLabels:
         """Collect the labels of the wanted clients from a dataset."""
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from scripts.core import capacity, files, progress
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, IngestionSettings, Schema
+from scripts.core.name_hashes import NameFilter
 from scripts.data import (
     csv_writer,
     dataset,
@@ -19,7 +20,7 @@ from scripts.data import (
     schema_inference,
     streaming_ingest,
 )
-from scripts.data.dataset import Labels
+from scripts.data.dataset import KnownLabels
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.scanned_dataset import ScannedDataset
@@ -262,7 +263,7 @@ class PandasEngine:
             return drift.describe_data(table, schema), None
         return drift.compare_data(table, model), None
 
-    def outcome_labels(self, path: Path, schema: Schema, wanted: set[str]) -> dict[str, Labels]:
+    def outcome_labels(self, path: Path, schema: Schema, wanted: NameFilter) -> KnownLabels:
         """Collect the labels of the wanted clients from a dataset."""
         # In parts: the rows may exceed the memory, and few of them are these clients' rows.
         return dataset.collect_labels(dataset.iterate_dataset(path, schema), schema, wanted)

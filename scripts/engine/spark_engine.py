@@ -9,8 +9,9 @@ import numpy as np
 
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
+from scripts.core.name_hashes import NameFilter
 from scripts.data import deduplicate, read_report
-from scripts.data.dataset import Labels
+from scripts.data.dataset import KnownLabels
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.scanned_dataset import ScannedDataset
@@ -70,7 +71,7 @@ class SparkEngine:
         """Return the drift of a dataset in parts since the training of a model, and no scan."""
         return drift.compare(self.config.engine, path, schema, model), None
 
-    def outcome_labels(self, path: Path, schema: Schema, wanted: set[str]) -> dict[str, Labels]:
+    def outcome_labels(self, path: Path, schema: Schema, wanted: NameFilter) -> KnownLabels:
         """Collect the labels of the wanted clients from a dataset in parts."""
         return dataset.collect_labels(self.config.engine, path, schema, wanted)
 

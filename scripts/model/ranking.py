@@ -2,12 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from scripts.core.config import ApiSettings, WorklistSettings
 from scripts.data.arrays import Floats, Ints, Places
@@ -27,6 +28,8 @@ BANDS = tuple(Band)
 BAND_ARRAY = np.array(BANDS, dtype=object)
 # With too many missing values the probability describes other clients more than this one.
 NO_DATA = "no data"
+# The words of all bands.
+WORDS = (*map(str, BANDS), NO_DATA)
 
 
 class BandLimits(Struct, frozen=True, kw_only=True):
@@ -109,16 +112,21 @@ def missing_fractions(model: Model, columns: Columns) -> Floats:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Probabilities, bands and contributions of clients, in the order of the rows.
+    """Probabilities and bands of clients, in the order of the rows.
 
-    `order` holds the positions of the rows from the first to call to the last: by probability,
-    clients with too many missing values at the end. Equal probabilities keep the order of rows.
+    `places` are the positions of the bands in WORDS. `order` holds the positions of the rows from
+    the first to call to the last: by probability, clients with too many missing values at the end.
+    Equal probabilities keep the order of rows.
     """
 
     probability: Floats
-    bands: list[str]
-    contributions: Mapping[str, Floats]
+    places: Places
     order: Places
+
+    @property
+    def bands(self) -> list[str]:
+        """The band of each client."""
+        return [WORDS[place] for place in self.places.tolist()]
 
     @property
     def positions(self) -> Ints:
@@ -127,10 +135,32 @@ class Ranking:
         ranks[self.order] = np.arange(1, len(self.order) + 1)
         return ranks
 
-    @property
-    def n_without_data(self) -> int:
-        """The number of clients with too many missing values."""
-        return self.bands.count(NO_DATA)
+
+def order_by_risk(probability: Floats, places: NDArray[np.integer[Any]]) -> Places:
+    """Order clients by falling probability, those with too many missing values at the end."""
+    return np.lexsort((-probability, places == WORDS.index(NO_DATA))).astype(np.int64)
+
+
+def score(
+    model: Model, columns: Columns, api: ApiSettings, settings: WorklistSettings
+) -> tuple[Floats, Places]:
+    """Compute the probability of exit of clients, and the positions of their bands in WORDS.
+
+    Parameters
+    ----------
+    model : Model
+        The model in production.
+    columns : mapping of str to numpy.ndarray of shape (n_rows,)
+        The values, in the form of `logistic_model.contributions`.
+    api : ApiSettings
+        The limits of the bands.
+    settings : WorklistSettings
+        The share of missing features above which a client gets no band.
+    """
+    probability = logistic_model.probabilities(model, columns)
+    is_missing = missing_fractions(model, columns) > settings.max_blank_fraction
+    by_probability = find_places(probability, band_limits(model, api))
+    return probability, np.where(is_missing, WORDS.index(NO_DATA), by_probability)
 
 
 def rank(model: Model, columns: Columns, api: ApiSettings, settings: WorklistSettings) -> Ranking:
@@ -152,13 +182,5 @@ def rank(model: Model, columns: Columns, api: ApiSettings, settings: WorklistSet
     Ranking
         Of all rows.
     """
-    terms = logistic_model.contributions(model, columns)
-    probability = logistic_model.probabilities(model, columns)
-    is_missing = missing_fractions(model, columns) > settings.max_blank_fraction
-    by_probability: Sequence[str] = find_bands(probability, band_limits(model, api))
-    bands = [
-        NO_DATA if missing else str(band)
-        for missing, band in zip(is_missing, by_probability, strict=True)
-    ]
-    order = np.lexsort((-probability, is_missing))
-    return Ranking(probability, bands, terms, order.astype(np.int64))
+    probability, places = score(model, columns, api, settings)
+    return Ranking(probability, places, order_by_risk(probability, places))

@@ -20,7 +20,7 @@ from scripts.core import artifacts, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.production import withdrawals
-from scripts.records import clients, database, predictions, runs
+from scripts.records import database, predictions, runs, scoring_records
 
 # With six runs an hour, not every run needs to search for old records.
 FORGET_EVERY = 20
@@ -93,9 +93,9 @@ def remove_old_files(engine: Engine, config: Config, model_stamp: str | None) ->
     model_stamp : str or None
         The model in production, whose files stay.
     """
-    with database.writing(engine) as connection:
+    with database.reading(engine) as connection:
         served = runs.served_releases(connection)
-        n_scores = clients.forget_old_scores(connection, config.retention.scorings)
+    n_scores = scoring_records.forget_old_scores(engine, config.retention.scorings)
     spared = frozenset() if model_stamp is None else frozenset({model_stamp})
     n_removed = sum(
         remove_all_but_latest(folder, config.retention.runs, spared)

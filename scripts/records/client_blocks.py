@@ -49,13 +49,19 @@ def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[dict[str
     binders = [table.c[name].type.dialect_impl(connection.dialect) for name in names]
     convert = [kind.bind_processor(connection.dialect) for kind in binders]
     values = [
-        [row[name] if to is None else to(row[name]) for name, to in zip(names, convert, strict=True)]
+        [
+            row[name] if to is None else to(row[name])
+            for name, to in zip(names, convert, strict=True)
+        ]
         for row in rows
     ]
     quoted = ", ".join(f'"{name}"' for name in names)
     if connection.dialect.name == "postgresql":
         driver: Any = connection.connection.driver_connection
-        with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({quoted}) FROM STDIN") as copy:
+        with (
+            driver.cursor() as cursor,
+            cursor.copy(f"COPY {table.name} ({quoted}) FROM STDIN") as copy,
+        ):
             for row in values:
                 copy.write_row(row)
         return
@@ -130,11 +136,16 @@ def read_buckets(
 
 
 def bucket_sizes(
-    connection: Connection, scoring_id: int, kind: BlockKind = BlockKind.SCORES
+    connection: Connection,
+    scoring_id: int,
+    kind: BlockKind = BlockKind.SCORES,
+    buckets: Sequence[int] | None = None,
 ) -> dict[int, int]:
     """Return the number of clients of each bucket with a block of a kind, by bucket."""
-    rows = connection.execute(select_blocks([scoring_id], [kind], "n_clients"))
-    return {row.bucket: row.n_clients for row in rows}
+    query = select_blocks([scoring_id], [kind], "n_clients")
+    if buckets is not None:
+        query = query.where(client_blocks.c.bucket.in_(buckets))
+    return {row.bucket: row.n_clients for row in connection.execute(query)}
 
 
 def remove_blocks(engine: Engine, scoring_id: int, kinds: Iterable[BlockKind]) -> int:

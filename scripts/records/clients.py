@@ -1,7 +1,10 @@
-"""Queries for the clients: scores over time, their models, and outcomes."""
+"""Queries for the clients: the list, scores over time, and outcomes."""
 
+import bisect
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,49 +13,22 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
 from scripts.core import name_hashes
-from scripts.records import client_blocks, column_blocks, scored_clients
-from scripts.records.runs import Row, all_rows, first_row, newest_rows
-from scripts.records.tables import BlockKind, client_outcomes, scoring_models, scorings
+from scripts.records import client_blocks, column_blocks, scored_clients, scoring_records
+from scripts.records.runs import Row, all_rows
+from scripts.records.tables import BlockKind, client_outcomes, scorings
 
-ORDERS = {"risk": BlockKind.RISK, "client": BlockKind.CLIENT, "rise": BlockKind.RISE}
+# The probabilities of a band: from the first number on, below the second.
+BandRanges = Mapping[str, tuple[float, float]]
+NO_RANGES: BandRanges = MappingProxyType({})
 # Clients in a block of an order.
 PART_CLIENTS = 2**16
-WHOLE = scorings.c.is_whole
 # A run that was killed leaves outcomes of a scoring that is not whole.
 COUNTED = sa.or_(
     client_outcomes.c.recorded_by.is_(None),
-    client_outcomes.c.recorded_by.not_in(sa.select(scorings.c.id).where(~WHOLE)),
+    client_outcomes.c.recorded_by.not_in(sa.select(scorings.c.id).where(~scorings.c.is_whole)),
 )
 
 Mask = NDArray[np.bool_]
-Numbers = NDArray[np.uint32]
-
-
-def last_scoring(connection: Connection) -> Row | None:
-    """Return the last whole scoring of today's clients."""
-    return first_row(connection, sa.select(scorings).where(WHOLE).order_by(scorings.c.id.desc()))
-
-
-def find_scoring(connection: Connection, scoring_id: int) -> Row | None:
-    """Return a whole scoring, with its clients perhaps forgotten."""
-    return first_row(connection, sa.select(scorings).where(WHOLE, scorings.c.id == scoring_id))
-
-
-def list_scorings(connection: Connection) -> list[Row]:
-    """List the whole scorings, newest first."""
-    return all_rows(connection, sa.select(scorings).where(WHOLE).order_by(scorings.c.id.desc()))
-
-
-def record_model_content(connection: Connection, stamp: str, content: str) -> None:
-    """Record the model of a scoring, unless present."""
-    if find_model_content(connection, stamp) is None:
-        connection.execute(scoring_models.insert().values(stamp=stamp, content=content))
-
-
-def find_model_content(connection: Connection, stamp: str) -> str | None:
-    """Return the model.json of a scoring."""
-    query = sa.select(scoring_models.c.content).where(scoring_models.c.stamp == stamp)
-    return connection.execute(query).scalar()
 
 
 def last_scores(connection: Connection) -> dict[str, Row]:
@@ -60,10 +36,10 @@ def last_scores(connection: Connection) -> dict[str, Row]:
 
     A score with a known outcome is settled. All clients are in memory afterwards: for a few.
     """
-    scoring = last_scoring(connection)
+    scoring = scoring_records.last_scoring(connection)
     if scoring is None:
         return {}
-    by_id = {row["id"]: row for row in list_scorings(connection)}
+    by_id = {row["id"]: row for row in scoring_records.list_scorings(connection)}
     settled = {
         (row.scoring_id, row.client)
         for row in connection.execute(
@@ -115,8 +91,11 @@ def outcomes_of_client(connection: Connection, client: str) -> list[Row]:
 
 def names_with(connection: Connection, text: str, limit: int) -> list[str]:
     """List the clients with a text in their name, in upper or lower case."""
-    scoring, found = last_scoring(connection), set()
-    for kind in (BlockKind.SCORES, BlockKind.ABSENT) if scoring else ():
+    scoring = scoring_records.last_scoring(connection)
+    if scoring is None:
+        return []
+    found: set[str] = set()
+    for kind in (BlockKind.SCORES, BlockKind.ABSENT):
         buckets = client_blocks.bucket_sizes(connection, scoring["id"], kind)
         for _, names, rows in scored_clients.find_names(
             connection, scoring["id"], kind, buckets, text
@@ -140,17 +119,15 @@ def names_of_scoring(connection: Connection, scoring_id: int, limit: int) -> lis
 
 @dataclass(frozen=True)
 class Selection:
-    """A part of the list: an order, a text in the name and a band, "" without a filter."""
+    """A part of the list: an order, a text in the name, and the places of a band by risk."""
 
+    order: BlockKind
     search: str = ""
-    band: str = ""
-    order: str = "risk"
+    places: tuple[int, int] | None = None
 
 
-def match_names(connection: Connection, scoring_id: int, search: str) -> Mask | None:
-    """Return which clients of a scoring have a text in their name, None without a text."""
-    if not search:
-        return None
+def match_names(connection: Connection, scoring_id: int, search: str) -> Mask:
+    """Return which clients of a scoring have a text in their name, in upper or lower case."""
     sizes = client_blocks.bucket_sizes(connection, scoring_id)
     ends = np.cumsum(np.fromiter(sizes.values(), np.int64, len(sizes))).tolist()
     starts = dict(zip(sizes, [0, *ends], strict=False))
@@ -163,21 +140,75 @@ def match_names(connection: Connection, scoring_id: int, search: str) -> Mask | 
 
 
 def read_order(
-    connection: Connection, scoring_id: int, order: BlockKind, first_part: int, *, bands: bool
+    connection: Connection, scoring_id: int, order: BlockKind, first_part: int, *wanted: str
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the parts of an order from a part on: the number, and the columns."""
-    parts = [
-        part
-        for part in client_blocks.bucket_sizes(connection, scoring_id, order)
-        if part >= first_part
-    ]
-    wanted = ("rows", "band") if bands else ("rows",)
+    """Yield the parts of an order from a part on: the place of the first client, and columns."""
+    parts = client_blocks.bucket_sizes(connection, scoring_id, order)
     for part in parts:
+        if part < first_part:
+            continue
         for row in client_blocks.read_buckets(connection, scoring_id, [order], [part], "content"):
-            yield part, column_blocks.unpack(row.content, wanted)
+            yield part * PART_CLIENTS, column_blocks.unpack(row.content, wanted)
 
 
-def select_places(
+def count_at_least(connection: Connection, scoring: Row, limit: float) -> int:
+    """Count the clients with enough data from a probability on, which lead the list by risk."""
+    n_ranked = scoring["n_clients"] - scoring["n_without_data"]
+    starts = range(0, n_ranked, PART_CLIENTS)
+    read: dict[int, Any] = {}
+
+    def falling(start: int) -> Any:
+        """Return the probabilities of a part of the list, negative, so that they rise."""
+        if start not in read:
+            part = read_order(
+                connection, scoring["id"], BlockKind.RISK, start // PART_CLIENTS, "probability"
+            )
+            read[start] = -next(part)[1]["probability"][: n_ranked - start]
+        return read[start]
+
+    part = bisect.bisect_right(starts, -limit, key=lambda start: falling(start)[0]) - 1
+    if part < 0:
+        return 0
+    within = np.searchsorted(falling(starts[part]), -limit, side="right")
+    return starts[part] + int(within)
+
+
+def find_band_places(
+    connection: Connection, scoring: Row, ranges: BandRanges
+) -> dict[str, tuple[int, int]]:
+    """Return the places of each band on the list by risk: the first, and the one behind the last.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    scoring : mapping
+        The row of the scoring.
+    ranges : mapping of str to tuple of float
+        The probabilities of the bands. A band without a range is as it was recorded.
+    """
+    recorded = scoring["bands"] or []
+    ends = itertools.accumulate(count for _, count in recorded)
+    places = {word: (end - count, end) for (word, count), end in zip(recorded, ends, strict=True)}
+    if not ranges:
+        return places
+    kept = {word: pair for word, pair in places.items() if word not in ranges}
+    n_from = {
+        limit: count_at_least(connection, scoring, limit)
+        for limit in {limit for pair in ranges.values() for limit in pair}
+    }
+    return {word: (n_from[high], n_from[low]) for word, (low, high) in ranges.items()} | kept
+
+
+def make_selection(
+    connection: Connection, scoring: Row, order: str, search: str, band: str, ranges: BandRanges
+) -> Selection:
+    """Return the selection of a search, with the places of the band."""
+    places = find_band_places(connection, scoring, ranges).get(band, (0, 0)) if band else None
+    return Selection(scoring_records.ORDERS[order], search, places)
+
+
+def select_clients(
     connection: Connection, scoring_id: int, wanted: Selection, limit: int, offset: int
 ) -> tuple[list[int], list[int]]:
     """Return the numbers of the clients on a page of the list, and their places in the order.
@@ -193,61 +224,78 @@ def select_places(
     limit, offset : int
         Number of clients, and number of clients to skip.
     """
-    order = ORDERS[wanted.order]
-    if not wanted.search and not wanted.band:
-        return select_unfiltered(connection, scoring_id, order, limit, offset)
-    matches = match_names(connection, scoring_id, wanted.search)
+    if not wanted.search:
+        first, end = (0, None) if wanted.places is None else wanted.places
+        if wanted.order is BlockKind.RISK or wanted.places is None:
+            end = offset + first + limit if end is None else min(end, offset + first + limit)
+            return select_range(connection, scoring_id, wanted.order, offset + first, end)
     rows: list[int] = []
     places: list[int] = []
     n_skipped = 0
-    for part, columns in read_order(connection, scoring_id, order, 0, bands=bool(wanted.band)):
-        chosen = matching_places(columns, matches, wanted.band)
-        start = min(max(offset - n_skipped, 0), len(chosen))
+    for start, chosen, numbers in iterate_matches(connection, scoring_id, wanted):
+        first = min(max(offset - n_skipped, 0), len(chosen))
         n_skipped += len(chosen)
-        page = chosen[start : start + limit - len(rows)]
-        rows += columns["rows"][page].tolist()
-        places += (page + part * PART_CLIENTS).tolist()
+        page = slice(first, first + limit - len(rows))
+        rows += numbers[page].tolist()
+        places += (chosen[page] + start).tolist()
         if len(rows) == limit:
             break
     return rows, places
 
 
-def matching_places(
-    columns: Mapping[str, Any], matches: Mask | None, band: str
-) -> NDArray[np.int64]:
-    """Return the places in a part of an order with clients of a search and of a band."""
-    kept = np.ones(len(columns["rows"]), np.bool_)
-    if matches is not None:
-        kept &= matches[columns["rows"]]
-    if band:
-        kept &= columns["band"] == band
-    return np.flatnonzero(kept)
+def iterate_matches(
+    connection: Connection, scoring_id: int, wanted: Selection
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.uint32]]]:
+    """Yield the clients that fit a selection, by parts of the order.
+
+    Yields
+    ------
+    tuple of int, numpy.ndarray and numpy.ndarray
+        The first place of the part, the places in the part, and the numbers of the clients.
+    """
+    matches = match_names(connection, scoring_id, wanted.search) if wanted.search else None
+    columns = ("rows",) if wanted.order is BlockKind.RISK else ("rows", "place")
+    for start, part in read_order(connection, scoring_id, wanted.order, 0, *columns):
+        rows = part["rows"]
+        kept = np.ones(len(rows), np.bool_) if matches is None else matches[rows]
+        if wanted.places is not None:
+            place = part.get("place", np.arange(start, start + len(rows)))
+            kept &= (place >= wanted.places[0]) & (place < wanted.places[1])
+        chosen = np.flatnonzero(kept)
+        yield start, chosen, rows[chosen]
 
 
-def select_unfiltered(
-    connection: Connection, scoring_id: int, order: BlockKind, limit: int, offset: int
+def select_range(
+    connection: Connection, scoring_id: int, order: BlockKind, start: int, end: int
 ) -> tuple[list[int], list[int]]:
-    """Return clients of the whole list by their place in an order, as `select_places` does."""
+    """Return clients by their places in an order, as `select_clients` does."""
     rows: list[int] = []
-    first = offset // PART_CLIENTS
-    for part, columns in read_order(connection, scoring_id, order, first, bands=False):
-        start = max(offset - part * PART_CLIENTS, 0)
-        rows += columns["rows"][start : start + limit - len(rows)].tolist()
-        if len(rows) == limit:
+    if start >= end:
+        return [], []
+    for first, part in read_order(connection, scoring_id, order, start // PART_CLIENTS, "rows"):
+        rows += part["rows"][max(start - first, 0) : end - first].tolist()
+        if first + PART_CLIENTS >= end:
             break
-    return rows, list(range(offset, offset + len(rows)))
+    return rows, list(range(start, start + len(rows)))
 
 
-def count_listed(connection: Connection, scoring_id: int, search: str = "", band: str = "") -> int:
+def count_listed(
+    connection: Connection,
+    scoring_id: int,
+    search: str = "",
+    band: str = "",
+    ranges: BandRanges = NO_RANGES,
+) -> int:
     """Count the clients of a scoring in a search."""
-    if not search:
-        counts = count_bands(connection, scoring_id)
-        return counts.get(band, 0) if band else sum(counts.values())
-    matches = match_names(connection, scoring_id, search)
-    if matches is None or not band:
-        return 0 if matches is None else int(matches.sum())
-    parts = read_order(connection, scoring_id, BlockKind.RISK, 0, bands=True)
-    return sum(len(matching_places(columns, matches, band)) for _, columns in parts)
+    scoring = scoring_records.find_scoring(connection, scoring_id)
+    if scoring is None:
+        return 0
+    wanted = make_selection(connection, scoring, "risk", search, band, ranges)
+    if search:
+        found = iterate_matches(connection, scoring_id, wanted)
+        return sum(len(chosen) for _, chosen, _ in found)
+    first, end = wanted.places or (0, scoring["n_clients"])
+    return int(end - first)
 
 
 def list_clients(
@@ -258,6 +306,7 @@ def list_clients(
     offset: int = 0,
     search: str = "",
     band: str = "",
+    ranges: BandRanges = NO_RANGES,
     order: str = "risk",
 ) -> list[Row]:
     """List clients of a scoring, with probability and time of their previous scores.
@@ -272,8 +321,10 @@ def list_clients(
         Number of clients, and number of clients to skip.
     search, band : str
         A text in the name and a band, "" without a filter.
+    ranges : mapping of str to tuple of float
+        The probabilities of the bands. A band without a range is as it was recorded.
     order : str
-        A key of ORDERS.
+        A key of `scoring_records.ORDERS`.
 
     Returns
     -------
@@ -281,11 +332,11 @@ def list_clients(
         Scores with their scoring, the values by column, and `place`, the place in the order.
         `previous_probability` and `previous_at` may be None.
     """
-    scoring = find_scoring(connection, scoring_id)
+    scoring = scoring_records.find_scoring(connection, scoring_id)
     if scoring is None:
         return []
-    wanted = Selection(search, band, order)
-    rows, places = select_places(connection, scoring_id, wanted, limit, offset)
+    wanted = make_selection(connection, scoring, order, search, band, ranges)
+    rows, places = select_clients(connection, scoring_id, wanted, limit, offset)
     found = scored_clients.find_rows(connection, scoring, np.array(rows, np.int64))
     return [
         with_scoring(row, scoring) | {"place": place}
@@ -295,14 +346,12 @@ def list_clients(
 
 def history_of_client(connection: Connection, client: str, limit: int) -> list[Row]:
     """List the scores of a client with their scorings, newest first."""
-    known = list_scorings(connection)
+    known = scoring_records.list_scorings(connection)
     by_id = {row["id"]: row for row in known}
     name_hash = name_hashes.hash_name(client)
-    bucket_of = {
-        row["bits"]: name_hashes.find_bucket(name_hash, row["bits"]) for row in known
-    }
+    bucket_of = {row["bits"]: name_hashes.find_bucket(name_hash, row["bits"]) for row in known}
     found = scored_clients.find_client(connection, known[:limit], client, bucket_of)
-    rows = [with_scoring(row, by_id[row["scoring_id"]]) for row in found]
+    rows: list[Row] = [with_scoring(row, by_id[row["scoring_id"]]) for row in found]
     return rows or absent_score(connection, client, known)
 
 
@@ -319,7 +368,12 @@ def absent_score(connection: Connection, client: str, known: Sequence[Row]) -> l
     return [with_scoring(row, scoring)]
 
 
-def count_bands(connection: Connection, scoring_id: int) -> dict[str, int]:
-    """Count the clients of a scoring by band."""
-    scoring = find_scoring(connection, scoring_id)
-    return {} if scoring is None or scoring["bands"] is None else dict(scoring["bands"])
+def count_bands(
+    connection: Connection, scoring_id: int, ranges: BandRanges = NO_RANGES
+) -> dict[str, int]:
+    """Count the clients of a scoring by band, without bands that nobody is in."""
+    scoring = scoring_records.find_scoring(connection, scoring_id)
+    if scoring is None:
+        return {}
+    places = find_band_places(connection, scoring, ranges)
+    return {word: end - first for word, (first, end) in places.items() if end > first}

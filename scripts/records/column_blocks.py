@@ -19,7 +19,7 @@ SEPARATOR = "\0"
 MAX_DECIMALS = 4
 # Beyond, a float no longer holds every whole number.
 LARGEST_WHOLE = 2.0**53
-INTEGERS = (np.int8, np.int16, np.int32, np.int64)
+INTEGERS: tuple[type[np.signedinteger[Any]], ...] = (np.int8, np.int16, np.int32, np.int64)
 BYTES = np.dtype(np.uint8)
 
 Column = NDArray[Any]

@@ -1,5 +1,6 @@
 """Scored clients as columns, read from the blocks of a scoring."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
 from scripts.core.errors import RecordsError
-from scripts.records import client_blocks, column_blocks
+from scripts.records import client_blocks, column_blocks, tables
 from scripts.records.column_blocks import Column
 from scripts.records.runs import Row
 from scripts.records.tables import BlockKind
@@ -78,7 +79,7 @@ class ScoredClients:
 
 def without_nan(value: Any) -> Any:
     """Return a value, None for NaN."""
-    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def empty_column(name: str, n_rows: int) -> Column:
@@ -122,7 +123,7 @@ def read_values(
     stored_at, rows = columns["values_at"], columns["value_row"]
     wanted = np.unique(stored_at).tolist()
     query = client_blocks.select_blocks(wanted, [BlockKind.VALUES], "content")
-    found = connection.execute(query.where(client_blocks.client_blocks.c.bucket == bucket))
+    found = connection.execute(query.where(tables.client_blocks.c.bucket == bucket))
     blocks = {row.scoring_id: column_blocks.unpack(row.content) for row in found}
     lacking = [scoring for scoring in wanted if scoring not in blocks]
     if lacking:
@@ -241,9 +242,7 @@ def find_rows(
             names = column_blocks.unpack_texts(*contents["names"])
             columns = read_bucket(connection, bucket, contents, places)
             named = ScoredClients([names[place] for place in places.tolist()], columns)
-            for number, row in zip(
-                chosen.tolist(), named.rows(range(len(places))), strict=True
-            ):
+            for number, row in zip(chosen.tolist(), named.rows(range(len(places))), strict=True):
                 rows[number] = row
     return rows
 
@@ -257,7 +256,7 @@ def find_client(
         ids = [row["id"] for row in scorings if row["bits"] == bits]
         query = client_blocks.select_blocks(
             ids, [BlockKind.SCORES, BlockKind.PLACES], "names", "content", "n_clients"
-        ).where(client_blocks.client_blocks.c.bucket == bucket_of[bits])
+        ).where(tables.client_blocks.c.bucket == bucket_of[bits])
         by_scoring: dict[int, list[Any]] = {}
         for row in connection.execute(query):
             by_scoring.setdefault(row.scoring_id, []).append(row)

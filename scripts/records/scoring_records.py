@@ -1,4 +1,4 @@
-"""The life of a scoring in the records: begun, written in parts, whole at once, and forgotten."""
+"""Scorings in the records and their models: begun, written in parts, whole at once, forgotten."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,20 +7,55 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from scripts.core.errors import RecordsError
-from scripts.records import client_blocks, clients, database
+from scripts.records import client_blocks, database
+from scripts.records.runs import Row, all_rows, first_row
 from scripts.records.tables import (
     BlockKind,
-    client_blocks as blocks,
     client_outcomes,
     scoring_models,
     scorings,
 )
+from scripts.records.tables import (
+    client_blocks as blocks,
+)
 
+ORDERS = {"risk": BlockKind.RISK, "client": BlockKind.CLIENT, "rise": BlockKind.RISE}
+WHOLE = scorings.c.is_whole
+SCORING_FACTS = [column for column in scorings.c if column.name != "gains"]
 # The list itself is kept for the newest scorings only, since a cursor may still point to one.
 N_LISTS = 2
-LIST_KINDS = (*clients.ORDERS.values(), BlockKind.LABELS, BlockKind.ABSENT, BlockKind.ABSENT_LABELS)
+LIST_KINDS = (*ORDERS.values(), BlockKind.LABELS, BlockKind.ABSENT, BlockKind.ABSENT_LABELS)
 # Outcomes removed at a time.
 BATCH_OUTCOMES = 10_000
+
+
+def last_scoring(connection: Connection) -> Row | None:
+    """Return the last whole scoring of today's clients."""
+    return first_row(connection, sa.select(scorings).where(WHOLE).order_by(scorings.c.id.desc()))
+
+
+def find_scoring(connection: Connection, scoring_id: int) -> Row | None:
+    """Return a whole scoring, with its clients perhaps forgotten."""
+    query = sa.select(*SCORING_FACTS).where(WHOLE, scorings.c.id == scoring_id)
+    return first_row(connection, query)
+
+
+def list_scorings(connection: Connection) -> list[Row]:
+    """List the whole scorings without their gains, newest first."""
+    query = sa.select(*SCORING_FACTS).where(WHOLE)
+    return all_rows(connection, query.order_by(scorings.c.id.desc()))
+
+
+def record_model_content(connection: Connection, stamp: str, content: str) -> None:
+    """Record the model of a scoring, unless present."""
+    if find_model_content(connection, stamp) is None:
+        connection.execute(scoring_models.insert().values(stamp=stamp, content=content))
+
+
+def find_model_content(connection: Connection, stamp: str) -> str | None:
+    """Return the model.json of a scoring."""
+    query = sa.select(scoring_models.c.content).where(scoring_models.c.stamp == stamp)
+    return connection.execute(query).scalar()
 
 
 def begin_scoring(engine: Engine, run_id: int, **facts: Any) -> int:
@@ -83,7 +118,7 @@ def blocks_of(connection: Connection, kinds: Iterable[BlockKind]) -> list[int]:
 def forget_lists(engine: Engine) -> None:
     """Delete what is kept of the newest scorings only: orders, labels, and absent clients."""
     with database.reading(engine) as connection:
-        kept = [row["id"] for row in clients.list_scorings(connection)[:N_LISTS]]
+        kept = [row["id"] for row in list_scorings(connection)[:N_LISTS]]
         old = [number for number in blocks_of(connection, LIST_KINDS) if number not in kept]
     for scoring_id in old:
         client_blocks.remove_blocks(engine, scoring_id, LIST_KINDS)
@@ -98,7 +133,7 @@ def forget_old_scores(engine: Engine, n_kept: int) -> int:
     """
     forget_lists(engine)
     with database.reading(engine) as connection:
-        known = clients.list_scorings(connection)
+        known = list_scorings(connection)
         with_scores = set(blocks_of(connection, [BlockKind.SCORES]))
         with_values = blocks_of(connection, [BlockKind.VALUES])
     old, kept = known[n_kept:], known[:n_kept]
@@ -119,9 +154,11 @@ def forget_old_scores(engine: Engine, n_kept: int) -> int:
 
 def forget_scorings(connection: Connection, old: list[int]) -> None:
     """Delete old scorings without blocks or absent clients, and models without a scoring."""
-    newest = clients.last_scoring(connection)
     needed = set(connection.execute(sa.select(blocks.c.scoring_id).distinct()).scalars())
-    needed |= clients.scorings_of_absent(connection, newest)
+    # The absent clients are kept with the newest scorings.
+    newer = sa.select(scorings.c.absent_in).where(scorings.c.id.not_in(old))
+    for absent_in in connection.execute(newer).scalars():
+        needed.update(absent_in or ())
     gone = [scoring_id for scoring_id in old if scoring_id not in needed]
     connection.execute(scorings.delete().where(scorings.c.id.in_(gone)))
     stamps = sa.select(scorings.c.model_stamp)

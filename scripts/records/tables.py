@@ -264,8 +264,10 @@ alerts = sa.Table(
 # The scoring of today's clients at the end of a run. `columns` are the input columns, by which the
 # known labels were told apart. `gains` are the labels of the test rows, a bit each, the riskiest
 # row first. A scoring counts only once it is whole: a killed run leaves one that is not. Clients
-# are put into buckets by the first `bits` bits of the hash of their name. `values_from` is the
-# oldest scoring with values that still hold. `as_of` is the newest date of the rows, if any.
+# are put into buckets by the first `bits` bits of the hash of their name. `bands` are the words of
+# the bands and their numbers of clients, in the order of the list. `values_from` is the oldest
+# scoring with values that still hold, `absent_in` are the scorings that scored the absent clients
+# last. `as_of` is the newest date of the rows, if any.
 scorings = sa.Table(
     "scorings",
     metadata,
@@ -283,6 +285,7 @@ scorings = sa.Table(
     sa.Column("bits", sa.Integer, nullable=False, server_default="0"),
     sa.Column("bands", sa.JSON),
     sa.Column("values_from", sa.Integer),
+    sa.Column("absent_in", sa.JSON),
     sa.Column("as_of", sa.String(10)),
 )
 
@@ -316,7 +319,7 @@ client_outcomes = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     of_run(),
-    sa.Column("scoring_id", sa.Integer, nullable=False),
+    sa.Column("scoring_id", sa.Integer),
     sa.Column("client", sa.Text, nullable=False, index=True),
     sa.Column("as_of", sa.String(10)),
     sa.Column("known_at", UtcDateTime, nullable=False),

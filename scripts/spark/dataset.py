@@ -18,9 +18,10 @@ from pyspark.sql.types import ByteType, DoubleType, StringType, StructField, Str
 from scripts.core import artifacts, files
 from scripts.core.config import EngineSettings, Schema, TrainingSettings
 from scripts.core.errors import ClusterError, DatasetError
+from scripts.core.name_hashes import NameFilter, hash_names
 from scripts.data import dataset, deduplicate
 from scripts.data.arrays import Floats
-from scripts.data.dataset import Labels
+from scripts.data.dataset import KnownLabels
 from scripts.spark import cluster
 from scripts.spark.cluster import column, gather
 
@@ -37,7 +38,7 @@ CSV_OPTIONS: dict[str, Any] = {
 # The ledger of datasets with their parts elsewhere: the name of each here, and the address.
 ELSEWHERE = "datasets_elsewhere.json"
 
-LabelsByClient = dict[str, Labels]
+LabelColumns = tuple[list[str], list[int], list[int]]
 
 log = logging.getLogger(__name__)
 
@@ -279,27 +280,40 @@ def read_dataset(
     return rows.mapInArrow(work, types).persist()
 
 
-def sort_labels(labels: Labels) -> Labels:
-    """Sort the labels of a client, independent of the order of rows.
+def in_any_order(labels: KnownLabels) -> KnownLabels:
+    """Sort the labels of each client, independent of the order of rows.
 
     Of labels known at the same moment the last counts, which then is the exit.
     """
-    return dict(sorted(labels.items(), key=lambda entry: (entry[1], entry[0])))
+    order = np.lexsort((labels.row_hashes, labels.labels))
+    return KnownLabels(
+        labels.name_hashes[order], labels.names.iloc[order], labels.row_hashes[order],
+        labels.labels[order],
+    )  # fmt: skip
 
 
 def collect_labels(
-    engine: EngineSettings, path: Path, schema: Schema, wanted: set[str]
-) -> LabelsByClient:
+    engine: EngineSettings, path: Path, schema: Schema, wanted: NameFilter
+) -> KnownLabels:
     """Collect the labels of the wanted clients from a dataset in parts."""
 
     def work(parts: Iterator[pa.Table]) -> bytes:
         tables = (to_table(part, schema) for part in parts)
-        return msgspec.json.encode(dataset.collect_labels(tables, schema, wanted))
+        found = dataset.collect_labels(tables, schema, wanted)
+        columns = (found.names, found.row_hashes, found.labels)
+        return msgspec.json.encode([column.tolist() for column in columns])
 
     with cluster.open_cluster(engine) as session:
         pieces = gather(read_parts(session, path, schema), work)
-    labels_of: LabelsByClient = {}
-    for piece in pieces:
-        for name, labels in msgspec.json.decode(piece, type=LabelsByClient).items():
-            labels_of.setdefault(name, {}).update(labels)
-    return {name: sort_labels(labels) for name, labels in labels_of.items()}
+    decoded = [msgspec.json.decode(piece, type=LabelColumns) for piece in pieces]
+    return dataset.sort_labels(
+        [in_any_order(dataset.sort_labels([as_labels(*columns) for columns in decoded]))]
+    )
+
+
+def as_labels(names: list[str], row_hashes: list[int], labels: list[int]) -> KnownLabels:
+    """Return the labelled rows found by a task."""
+    return KnownLabels(
+        hash_names(names), pd.Series(names, dtype="str"), np.array(row_hashes, np.uint32),
+        np.array(labels, np.int8),
+    )  # fmt: skip

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from scripts.app import create_app
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
+from scripts.records import clients
 from tests.support.clientele import ask, put_clients, score, score_twice
 from tests.support.service import TOKEN, answer_of, edit_config, make_row, predict, problem_of
 
@@ -171,10 +172,5 @@ def test_asking_changes_nothing(scored: FlaskClient, config_path: Path) -> None:
 def test_scores_of_the_answer_are_those_of_the_records(scored: FlaskClient, config: Config) -> None:
     page = answer_of(scored.get("/worklist"))
 
-    def probabilities(connection: object) -> list[float]:
-        found = connection.exec_driver_sql(  # type: ignore[attr-defined]
-            "SELECT probability FROM client_scores WHERE scoring_id = 2 ORDER BY position"
-        )
-        return [row[0] for row in found]
-
-    assert [e["probability"] for e in page["clients"]] == ask(config, probabilities)
+    rows = ask(config, clients.list_clients, 2, limit=9)
+    assert [e["probability"] for e in page["clients"]] == [row["probability"] for row in rows]

@@ -11,12 +11,12 @@ import pytest
 from scripts import fullprocess
 from scripts.clients import client_history, worklist
 from scripts.core import artifacts
-from scripts.core.config import Config, Schema
+from scripts.core.config import Config, Schema, WorklistSettings
 from scripts.core.errors import DatasetError
 from scripts.data import csv_blocks, dataset
 from scripts.model import logistic_model
 from scripts.pipeline import retention
-from scripts.records import clients, database, runs
+from scripts.records import clients, database, runs, scoring_records
 from scripts.records.tables import Verdict
 from tests.conftest import write_csv
 from tests.support.clientele import (
@@ -50,11 +50,11 @@ def test_clients_are_kept_with_probability_band_values_and_contributions(config:
         "b": (4, "no data"),
     }
     assert [found[n]["probability"] for n in "xyzb"] == pytest.approx([0.75, 0.5, 0.25, 0.5])
-    assert msgspec.json.decode(found["b"]["values"]) == [None, None, 3.0]
-    assert msgspec.json.decode(found["z"]["contributions"]) == pytest.approx(
-        [-2 * math.log(3), 0, 0]
-    )
-    scoring = ask(config, clients.last_scoring)
+    assert list(found["b"]["values"].values()) == [None, None, 3.0]
+    page = ask(config, client_history.client_page, WorklistSettings(), "z")
+    assert page is not None
+    assert list(page.last.contributions.values()) == pytest.approx([-2 * math.log(3), 0, 0])
+    scoring = ask(config, scoring_records.last_scoring)
     assert scoring is not None
     assert (scoring["run_id"], scoring["release"]) == (run_id, FIRST)
     assert (scoring["n_clients"], scoring["n_without_data"], scoring["n_test_rows"]) == (4, 1, 5)
@@ -68,7 +68,7 @@ def test_the_model_of_a_scoring_is_kept_when_its_release_is_gone(config: Config)
     for file in path.iterdir():
         file.unlink()
 
-    content = ask(config, clients.find_model_content, FIRST[5:])
+    content = ask(config, scoring_records.find_model_content, FIRST[5:])
 
     assert content is not None
     kept = logistic_model.decode_model(content.encode(), Path("kept"))
@@ -109,7 +109,7 @@ def test_a_client_whose_outcome_is_known_is_not_scored_until_he_changes(config: 
     put_clients(config, ["y,1,7,3,0"], "y_outcomes.csv")
     score(config)
 
-    scoring = ask(config, clients.last_scoring)
+    scoring = ask(config, scoring_records.last_scoring)
     assert scoring is not None
     assert scoring["n_clients"] == 0
 
@@ -175,7 +175,7 @@ def test_without_clients_now_or_before_nothing_is_recorded(config: Config) -> No
 
     score(config)
 
-    assert ask(config, clients.last_scoring) is None
+    assert ask(config, scoring_records.last_scoring) is None
 
 
 def test_clients_that_are_gone_leave_the_list(config: Config) -> None:
@@ -186,7 +186,7 @@ def test_clients_that_are_gone_leave_the_list(config: Config) -> None:
 
     score(config)
 
-    scoring = ask(config, clients.last_scoring)
+    scoring = ask(config, scoring_records.last_scoring)
     assert scoring is not None
     assert scoring["n_clients"] == 0
 
@@ -208,7 +208,7 @@ def test_clients_without_an_identifier_are_said_and_not_scored(
     score(msgspec.structs.replace(config, schema=Schema(ids=())))
 
     assert "name a column in schema.ids" in caplog.text
-    assert ask(config, clients.last_scoring) is None
+    assert ask(config, scoring_records.last_scoring) is None
 
 
 def test_old_scorings_are_forgotten_but_the_last_score_of_each_client(config: Config) -> None:
@@ -227,7 +227,7 @@ def test_old_scorings_are_forgotten_but_the_last_score_of_each_client(config: Co
         retention.remove_old_files(engine, kept, None)
 
     history = ask(config, clients.history_of_client, "x", 10)
-    assert [msgspec.json.decode(row["values"])[0] for row in history] == [4, 3]
+    assert [row["values"]["lastmonth_activity"] for row in history] == [4, 3]
     assert "gone" in last_scores(config)
     put_clients(config, ["gone,0,7,3,1"], "outcome.csv")
     score(kept)

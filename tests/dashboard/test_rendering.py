@@ -26,6 +26,7 @@ from scripts.records.tables import DeploymentKind, Status, Verdict
 from scripts.reports import chart_files
 from scripts.reports.chart_files import Chart
 from tests.support.clientele import FIRST, SECOND, score_twice
+from tests.support.recorded import rename_clients
 from tests.support.service import (
     answer_of,
     edit_config,
@@ -499,9 +500,10 @@ def test_nothing_that_is_shown_becomes_markup(config_path: Path) -> None:
     config = read_config(config_path)
     score_twice(config)
     record(config)
+    rename_clients(config_path.parent / "adras.db", [HOSTILE] * 4)
     with sqlite3.connect(config_path.parent / "adras.db") as connection:
-        for table, column in (("client_scores", "client"), ("runs", "reason"), ("runs", "error"),
-                              ("runs", "trigger"), ("runs", "verdict"), ("decisions", "reason"),
+        for table, column in (("runs", "reason"), ("runs", "error"), ("runs", "trigger"),
+                              ("runs", "verdict"), ("decisions", "reason"),
                               ("deployments", "actor"), ("deployments", "reason"),
                               ("client_outcomes", "client"), ("decisions", "answer")):  # fmt: skip
             connection.execute(f"UPDATE {table} SET {column} = ?", [HOSTILE])

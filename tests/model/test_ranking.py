@@ -37,7 +37,6 @@ def test_the_likeliest_come_first_and_equal_ones_keep_their_order() -> None:
     assert ranked.order.tolist() == [1, 3, 2, 0]
     assert ranked.positions.tolist() == [4, 1, 3, 2]
     assert ranked.bands == ["low", "high", "medium", "high"]
-    assert ranked.n_without_data == 0
 
 
 @pytest.mark.parametrize(

@@ -85,4 +85,7 @@ def test_merged_sums_are_those_of_all_numbers() -> None:
 
 
 def test_of_labels_that_came_at_once_leaving_counts_last() -> None:
-    assert list(dataset.sort_labels({7: 1, 9: 0, 3: 1}).items()) == [(9, 0), (3, 1), (7, 1)]
+    labels = dataset.in_any_order(dataset.as_labels(["a", "b", "a"], [7, 9, 3], [1, 0, 1]))
+
+    found = zip(labels.row_hashes.tolist(), labels.labels.tolist(), strict=True)
+    assert list(found) == [(9, 0), (3, 1), (7, 1)]
