@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from scripts import worklist
 from scripts.core.config import Config
 from scripts.core.console import make_command, with_config
-from scripts.records import clients
 from tests.support.clientele import CLIENTS, FIRST, ask, put_clients, score, score_twice, serve
+from tests.support.recorded import last_scores
 from tests.support.service import ROOT
 
 HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees"
@@ -194,7 +194,7 @@ def test_a_name_cannot_steer_the_terminal(config_path: Path, config: Config) -> 
 
     assert "\u202e" not in text
     assert "\u009b" not in text
-    assert len(ask(config, clients.last_scores)) == 1
+    assert len(ask(config, last_scores)) == 1
 
 
 def test_the_command_line_brings_neither_pandas_nor_scikit_learn(config_path: Path) -> None:

@@ -25,7 +25,6 @@ class Band(StrEnum):
 
 
 BANDS = tuple(Band)
-BAND_ARRAY = np.array(BANDS, dtype=object)
 # With too many missing values the probability describes other clients more than this one.
 NO_DATA = "no data"
 # The words of all bands.
@@ -81,12 +80,6 @@ def band_limits(model: Model, api: ApiSettings) -> BandLimits:
 def find_places(probability: Floats, limits: BandLimits) -> Places:
     """Find the position in BANDS of each probability, with limits in the band above."""
     return np.searchsorted((limits.medium, limits.high), probability, side="right")
-
-
-def find_bands(probability: Floats, limits: BandLimits) -> list[Band]:
-    """Find the band of each probability."""
-    bands: list[Band] = BAND_ARRAY[find_places(probability, limits)].tolist()
-    return bands
 
 
 def find_band(probability: float, limits: BandLimits) -> Band:

@@ -31,34 +31,6 @@ COUNTED = sa.or_(
 Mask = NDArray[np.bool_]
 
 
-def last_scores(connection: Connection) -> dict[str, Row]:
-    """Return the last score of each client by name, with its scoring and `is_settled`.
-
-    A score with a known outcome is settled. All clients are in memory afterwards: for a few.
-    """
-    scoring = scoring_records.last_scoring(connection)
-    if scoring is None:
-        return {}
-    by_id = {row["id"]: row for row in scoring_records.list_scorings(connection)}
-    settled = {
-        (row.scoring_id, row.client)
-        for row in connection.execute(
-            sa.select(client_outcomes.c.scoring_id, client_outcomes.c.client).where(COUNTED)
-        )
-    }
-    found: dict[str, Row] = {}
-    for absent in (True, False):
-        kind = BlockKind.ABSENT if absent else BlockKind.SCORES
-        buckets = list(client_blocks.bucket_sizes(connection, scoring["id"], kind))
-        read = scored_clients.read_clients(connection, scoring["id"], buckets, absent=absent)
-        for row in read.rows(range(len(read.names))):
-            scored_in = row.pop("scored_in", scoring["id"])
-            found[row["client"]] = with_scoring(row, by_id[scored_in]) | {
-                "is_settled": (scored_in, row["client"]) in settled
-            }
-    return found
-
-
 def with_scoring(row: Mapping[str, Any], scoring: Row) -> dict[str, Any]:
     """Return a client's score with the facts of the scoring and with moments."""
     facts = ("columns", "scored_at", "release", "model_stamp", "n_clients")
@@ -70,11 +42,6 @@ def with_scoring(row: Mapping[str, Any], scoring: Row) -> dict[str, Any]:
         **row, **moments, "previous_probability": before, "scoring_id": scoring["id"],
         **{name: scoring[name] for name in facts},
     }  # fmt: skip
-
-
-def record_outcomes(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Record outcomes of clients in bulk, as rows of `client_outcomes`."""
-    client_blocks.insert_rows(connection, client_outcomes, [dict(row) for row in rows])
 
 
 def list_outcomes(connection: Connection) -> list[Row]:

@@ -19,6 +19,7 @@ from scripts.pipeline import retention
 from scripts.records import clients, database, runs, scoring_records
 from scripts.records.tables import Verdict
 from tests.conftest import write_csv
+from tests.support import recorded
 from tests.support.clientele import (
     CLIENTS,
     FIRST,
@@ -33,7 +34,7 @@ from tests.support.clientele import (
 
 def last_scores(config: Config) -> dict[str, runs.Row]:
     """Read the last score of each client."""
-    return ask(config, clients.last_scores)
+    return ask(config, recorded.last_scores)
 
 
 def test_clients_are_kept_with_probability_band_values_and_contributions(config: Config) -> None:

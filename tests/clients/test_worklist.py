@@ -9,7 +9,6 @@ import pytest
 from scripts.clients import worklist
 from scripts.core.config import ApiSettings, Config, WorklistSettings
 from scripts.model.ranking import BandLimits
-from scripts.records import clients
 from tests.support.clientele import (
     CLIENTS,
     FIRST,
@@ -22,6 +21,7 @@ from tests.support.clientele import (
     serve,
     with_typical,
 )
+from tests.support.recorded import last_scores
 from tests.support.service import make_model
 
 ANY = WorklistSettings()
@@ -173,7 +173,7 @@ def test_a_table_is_ranked_as_the_records_are() -> None:
 
 def test_the_records_and_the_answer_have_the_same_numbers(scored: Config) -> None:
     page = ask(scored, worklist.worklist_page, ANY)
-    kept = ask(scored, clients.last_scores)
+    kept = ask(scored, last_scores)
 
     assert {e.client: e.probability for e in page.clients} == {
         name: row["probability"] for name, row in kept.items()

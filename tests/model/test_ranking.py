@@ -78,7 +78,7 @@ def test_a_band_never_contradicts_a_prediction(threshold: float, n_positives: in
     probability = np.linspace(0, 1, 1001)
 
     limits = ranking.band_limits(made, ApiSettings())
-    bands = ranking.find_bands(probability, limits)
+    bands = [ranking.BANDS[place] for place in ranking.find_places(probability, limits)]
 
     predicted = logistic_model.predictions(made, probability) == 1
     assert [band == "high" for band in bands] == predicted.tolist()

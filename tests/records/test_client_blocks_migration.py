@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from scripts.records import clients, database, migrations, scored_clients, scoring_records
 from scripts.records.known_clients import KnownReader
+from tests.support.recorded import last_scores
 
 MODEL = {"schema": {"numeric": ["usage"], "categorical": ["plan"]}}
 FIRST, SECOND, THIRD = (f"2025-0{month}-01 08:00:00.000000" for month in (1, 2, 3))
@@ -96,7 +97,7 @@ def test_histories_and_last_scores_are_taken_over(taken_over: str) -> None:
     with database.open_records(taken_over) as engine, database.reading(engine) as connection:
         history = clients.history_of_client(connection, "a", 9)
         gone = clients.history_of_client(connection, "gone", 9)
-        last = clients.last_scores(connection)
+        last = last_scores(connection)
 
     assert [(row["release"], row["probability"]) for row in history] == [("r3", 0.9), ("r2", 0.2)]
     assert [(row["release"], row["values"]["usage"]) for row in gone] == [("r1", 7.5)]
@@ -131,7 +132,7 @@ def test_what_was_taken_over_is_forgotten_in_time(taken_over: str) -> None:
         n_removed = scoring_records.forget_old_scores(engine, 1)
         with database.reading(engine) as connection:
             kept = [row["id"] for row in scoring_records.list_scorings(connection)]
-            last = clients.last_scores(connection)
+            last = last_scores(connection)
 
     # The second and first scorings are those of clients that are gone.
     assert (n_removed, kept) == (2, [3, 2, 1])

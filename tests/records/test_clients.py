@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scripts.records import clients, database, runs, scoring_records, tables
-from tests.support.recorded import NOW, record_outcome, record_scoring
+from tests.support.recorded import NOW, last_scores, record_outcome, record_scoring
 
 
 def test_scores_come_back_as_they_were_recorded(records_url: str) -> None:
@@ -15,7 +15,7 @@ def test_scores_come_back_as_they_were_recorded(records_url: str) -> None:
         record_outcome(engine, "a", exited=True)
     with database.open_records(records_url) as engine, database.reading(engine) as connection:
         scoring = scoring_records.last_scoring(connection)
-        last = clients.last_scores(connection)
+        last = last_scores(connection)
         (ended,) = clients.list_outcomes(connection)
 
     assert scoring is not None
@@ -102,7 +102,7 @@ def test_old_scores_go_and_the_last_one_of_each_client_stays(records_url: str) -
             models = [
                 scoring_records.find_model_content(connection, f"stamp{n}") for n in (1, 2, 3, 4)
             ]
-            last = clients.last_scores(connection)
+            last = last_scores(connection)
         assert scoring_records.forget_old_scores(engine, 2) == 0
     assert n_removed == 3
     assert [row["release"] for row in history] == ["r4", "r3"]

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy.engine import Engine
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
 
 from scripts.core.name_hashes import hash_name
 from scripts.records import (
+    client_blocks,
     clients,
     column_blocks,
     database,
@@ -20,10 +22,39 @@ from scripts.records import (
     scoring_records,
 )
 from scripts.records.client_blocks import Block, BulkWriter
+from scripts.records.runs import Row
 from scripts.records.scored_clients import NO_MOMENT
-from scripts.records.tables import BlockKind
+from scripts.records.tables import BlockKind, client_outcomes
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def last_scores(connection: Connection) -> dict[str, Row]:
+    """Return the last score of each client by name, with its scoring and `is_settled`.
+
+    A score with a known outcome is settled.
+    """
+    scoring = scoring_records.last_scoring(connection)
+    if scoring is None:
+        return {}
+    by_id = {row["id"]: row for row in scoring_records.list_scorings(connection)}
+    settled = {
+        (row.scoring_id, row.client)
+        for row in connection.execute(
+            sa.select(client_outcomes.c.scoring_id, client_outcomes.c.client).where(clients.COUNTED)
+        )
+    }
+    found: dict[str, Row] = {}
+    for absent in (True, False):
+        kind = BlockKind.ABSENT if absent else BlockKind.SCORES
+        buckets = list(client_blocks.bucket_sizes(connection, scoring["id"], kind))
+        read = scored_clients.read_clients(connection, scoring["id"], buckets, absent=absent)
+        for row in read.rows(range(len(read.names))):
+            scored_in = row.pop("scored_in", scoring["id"])
+            found[row["client"]] = clients.with_scoring(row, by_id[scored_in]) | {
+                "is_settled": (scored_in, row["client"]) in settled
+            }
+    return found
 
 
 def score_columns(scoring_id: int, names: list[str], last: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +131,7 @@ def absent_block(scoring_id: int, gone: Mapping[str, Any]) -> Block:
 def record_scoring(engine: Engine, number: int, *names: str, band: str = "low") -> int:
     """Record a whole scoring of a few clients, the first of them first on the list."""
     with database.writing(engine) as connection:
-        last = clients.last_scores(connection)
+        last = last_scores(connection)
         run_id = runs.start_run(connection, NOW)
         scoring_records.record_model_content(connection, f"stamp{number}", f"model {number}")
     scoring_id = scoring_records.begin_scoring(
@@ -130,10 +161,10 @@ def record_outcome(engine: Engine, client: str, *, exited: bool) -> None:
         "scoring_id",
     )  # fmt: skip
     with database.writing(engine) as connection:
-        last = clients.last_scores(connection)[client]
+        last = last_scores(connection)[client]
         run_id = runs.start_run(connection, NOW)
         row = {name: last[name] for name in facts} | {"known_at": NOW, "exited": exited}
-        clients.record_outcomes(connection, [row | {"run_id": run_id}])
+        client_blocks.insert_rows(connection, client_outcomes, [row | {"run_id": run_id}])
 
 
 def rename_clients(path: Path, texts: Sequence[str]) -> None:
