@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from scripts.core import name_hashes, progress
@@ -18,8 +20,6 @@ from scripts.model import ranking
 from scripts.model.logistic_model import Columns, Model
 
 PART_ROWS = 2**16
-# Sorting names with Polars saves more than its import costs from so many on.
-MANY_NAMES = 100_000
 
 Rows = NDArray[np.int64]
 
@@ -80,14 +80,8 @@ class TodaysClients:
 
     def order_by_name(self) -> Rows:
         """Return the rows in the order of the names, by code points."""
-        if len(self) < MANY_NAMES:
-            names = self.names(slice(None))
-            return np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
-        # A run with few clients must not pay for the import.
-        import polars as pl  # noqa: PLC0415
-
-        names_column = dataset.client_names(self._identifiers, self.schema)
-        return pl.from_pandas(names_column).arg_sort().to_numpy().astype(np.int64)
+        names = pa.array(dataset.client_names(self._identifiers, self.schema).array)
+        return pc.array_sort_indices(names).to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class NameFilter:
     """
 
     def __init__(self, parts: Iterable[NameHashes]) -> None:
-        self._hashes = np.unique(np.concatenate([np.zeros(0, np.uint32), *parts]))
+        self._hashes = np.sort(np.concatenate([np.zeros(0, np.uint32), *parts]))
 
     def matches(self, hashes: NameHashes) -> NDArray[np.bool_]:
         """Return which hashes are in the set, of shape (n_hashes,)."""

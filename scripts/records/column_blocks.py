@@ -15,6 +15,8 @@ from scripts.core.errors import RecordsError
 LEVEL = 1
 HEADER_BYTES = 4
 SEPARATOR = "\0"
+# Bytes of which none makes up this share of a column, the 32nd part, are taken for random.
+RANDOM_SHARE = 32
 # Numbers with up to so many decimals are stored as whole numbers.
 MAX_DECIMALS = 4
 # Beyond, a float no longer holds every whole number.
@@ -34,7 +36,7 @@ class CodedTexts:
 
 
 class ColumnHeader(msgspec.Struct, frozen=True, array_like=True):
-    """The name of a packed column, its kind, its number of bytes, and what its kind needs.
+    """The name of a packed column, its kind, its numbers of rows and bytes, and a detail.
 
     The kind is a type of numpy for numbers as they are, "decimal" for floats as whole numbers,
     "text" for joined texts, "category" for numbered texts.
@@ -42,21 +44,40 @@ class ColumnHeader(msgspec.Struct, frozen=True, array_like=True):
 
     name: str
     kind: str
+    n_rows: int
     n_bytes: int
     detail: Any = None
 
 
+def is_random(plane: NDArray[np.uint8]) -> bool:
+    """Return whether no byte is frequent, so that compressing would cost time for nothing."""
+    return bool(np.bincount(plane).max() < len(plane) // RANDOM_SHARE)
+
+
 def pack_numbers(values: Column) -> bytes:
-    """Compress numbers, the first bytes of all numbers before the second ones."""
-    rows = np.ascontiguousarray(values).view(BYTES).reshape(len(values), values.dtype.itemsize)
-    return zlib.compress(rows.T.tobytes(), LEVEL)
+    """Compress numbers, the first bytes of all numbers before the second ones.
+
+    Bytes that look random follow as they are. The first byte of the result is their number: they
+    are the lowest ones of a number.
+    """
+    size = values.dtype.itemsize
+    rows = np.ascontiguousarray(values).view(BYTES).reshape(len(values), size)
+    planes = np.ascontiguousarray(rows.T)
+    n_random = 0
+    while n_random < size - 1 and is_random(planes[n_random]):
+        n_random += 1
+    return b"".join(
+        [bytes([n_random]), planes[:n_random].tobytes(), zlib.compress(planes[n_random:], LEVEL)]
+    )
 
 
-def unpack_numbers(content: bytes, kind: str) -> Column:
+def unpack_numbers(content: bytes, kind: str, n_rows: int) -> Column:
     """Return packed numbers."""
     dtype = np.dtype(kind)
-    planes = np.frombuffer(zlib.decompress(content), BYTES).reshape(dtype.itemsize, -1)
-    return np.ascontiguousarray(planes.T).view(dtype).reshape(-1)
+    end = 1 + content[0] * n_rows
+    planes = content[1:end] + zlib.decompress(content[end:])
+    rows = np.frombuffer(planes, BYTES).reshape(dtype.itemsize, n_rows)
+    return np.ascontiguousarray(rows.T).view(dtype).reshape(n_rows)
 
 
 def find_decimals(values: Column) -> tuple[int, NDArray[np.float64]] | None:
@@ -79,7 +100,7 @@ def pack_floats(name: str, values: Column) -> tuple[ColumnHeader, bytes]:
     found = find_decimals(values)
     if found is None:
         content = pack_numbers(values)
-        return ColumnHeader(name, values.dtype.str, len(content)), content
+        return ColumnHeader(name, values.dtype.str, len(values), len(content)), content
     n_decimals, scaled = found
     largest = np.abs(scaled).max(initial=0)
     # The lowest number of a type stands for a missing value.
@@ -87,12 +108,14 @@ def pack_floats(name: str, values: Column) -> tuple[ColumnHeader, bytes]:
     whole = np.full(len(values), np.iinfo(dtype).min, dtype)
     whole[~np.isnan(values)] = scaled.astype(dtype)
     content = pack_numbers(whole)
-    return ColumnHeader(name, "decimal", len(content), [dtype.str, n_decimals]), content
+    return ColumnHeader(
+        name, "decimal", len(values), len(content), [dtype.str, n_decimals]
+    ), content
 
 
-def unpack_floats(content: bytes, kind: str, n_decimals: int) -> NDArray[np.float64]:
+def unpack_floats(content: bytes, n_rows: int, kind: str, n_decimals: int) -> NDArray[np.float64]:
     """Return floats that were packed as whole numbers."""
-    whole = unpack_numbers(content, kind)
+    whole = unpack_numbers(content, kind, n_rows)
     values = whole.astype(np.float64) / 10.0**n_decimals
     values[whole == np.iinfo(whole.dtype).min] = np.nan
     return values
@@ -126,10 +149,12 @@ def number_texts(values: Column) -> CodedTexts:
 
 def pack_coded(name: str, values: CodedTexts) -> tuple[ColumnHeader, bytes]:
     """Pack texts that repeat: the different texts in the header, and a number per row."""
-    present, codes = np.unique(values.codes, return_inverse=True)
-    content = pack_numbers(codes.astype(np.uint32))
+    present = np.flatnonzero(np.bincount(values.codes, minlength=len(values.texts)))
+    place_of = np.zeros(len(values.texts), np.uint32)
+    place_of[present] = np.arange(len(present))
+    content = pack_numbers(place_of[values.codes])
     texts = [values.texts[code] for code in present.tolist()]
-    return ColumnHeader(name, "category", len(content), texts), content
+    return ColumnHeader(name, "category", len(values.codes), len(content), texts), content
 
 
 def pack_column(name: str, values: Column | CodedTexts) -> tuple[ColumnHeader, bytes]:
@@ -141,7 +166,7 @@ def pack_column(name: str, values: Column | CodedTexts) -> tuple[ColumnHeader, b
     if values.dtype == np.float64:
         return pack_floats(name, values)
     content = pack_numbers(values)
-    return ColumnHeader(name, values.dtype.str, len(content)), content
+    return ColumnHeader(name, values.dtype.str, len(values), len(content)), content
 
 
 def pack(columns: Mapping[str, Column | CodedTexts]) -> bytes:
@@ -166,10 +191,10 @@ def pack(columns: Mapping[str, Column | CodedTexts]) -> bytes:
 def unpack_column(head: ColumnHeader, content: bytes) -> Column:
     """Return a packed column."""
     if head.kind == "decimal":
-        return unpack_floats(content, *head.detail)
+        return unpack_floats(content, head.n_rows, *head.detail)
     if head.kind == "category":
-        return np.array(head.detail, dtype=object)[unpack_numbers(content, "<u4")]
-    return unpack_numbers(content, head.kind)
+        return np.array(head.detail, dtype=object)[unpack_numbers(content, "<u4", head.n_rows)]
+    return unpack_numbers(content, head.kind, head.n_rows)
 
 
 def unpack(content: bytes, wanted: Collection[str] | None = None) -> dict[str, Column]:
