@@ -81,7 +81,7 @@ class TodaysClients:
     def order_by_name(self) -> Rows:
         """Return the rows in the order of the names, by code points."""
         names = pa.array(dataset.client_names(self._identifiers, self.schema).array)
-        return pc.array_sort_indices(names).to_numpy().astype(np.int64)
+        return np.asarray(pc.array_sort_indices(names), np.int64)
 
 
 @dataclass(frozen=True)

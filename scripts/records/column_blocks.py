@@ -66,9 +66,8 @@ def pack_numbers(values: Column) -> bytes:
     n_random = 0
     while n_random < size - 1 and is_random(planes[n_random]):
         n_random += 1
-    return b"".join(
-        [bytes([n_random]), planes[:n_random].tobytes(), zlib.compress(planes[n_random:], LEVEL)]
-    )
+    compressed = zlib.compress(planes[n_random:].tobytes(), LEVEL)
+    return b"".join([bytes([n_random]), planes[:n_random].tobytes(), compressed])
 
 
 def unpack_numbers(content: bytes, kind: str, n_rows: int) -> Column:
