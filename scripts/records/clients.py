@@ -67,7 +67,8 @@ def names_with(connection: Connection, text: str, limit: int) -> list[str]:
         for _, names, rows in scored_clients.find_names(
             connection, scoring["id"], kind, buckets, text
         ):
-            found.update(names[row] for row in rows)
+            every = names.split(column_blocks.SEPARATOR)
+            found.update(every[row] for row in rows)
     return sorted(found)[:limit]
 
 
@@ -304,7 +305,7 @@ def list_clients(
         return []
     wanted = make_selection(connection, scoring, order, search, band, ranges)
     rows, places = select_clients(connection, scoring_id, wanted, limit, offset)
-    found = scored_clients.find_rows(connection, scoring, np.array(rows, np.int64))
+    found = scored_clients.find_rows(connection, scoring_id, np.array(rows, np.int64))
     return [
         with_scoring(row, scoring) | {"place": place}
         for row, place in zip(found, places, strict=True)

@@ -1,7 +1,7 @@
 """Scored clients as columns, read from the blocks of a scoring."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,8 @@ NO_MOMENT = np.iinfo(np.int64).min
 # another.
 NUMBER, TEXT = "number:", "text:"
 SECOND_US = 1_000_000
+# Fewer matches than this part of the names are looked for one by one.
+FEW_MATCHES = 8
 POINTERS = ("values_at", "value_row")
 
 Places = NDArray[np.int64]
@@ -102,155 +104,188 @@ def concatenate(parts: Sequence[ScoredClients]) -> ScoredClients:
 
 
 def read_values(
-    connection: Connection, bucket: int, columns: Mapping[str, Column]
-) -> dict[str, Column]:
-    """Read the values of clients of a bucket.
+    connection: Connection, pointers: Mapping[int, Mapping[str, Column]]
+) -> dict[int, dict[str, Column]]:
+    """Read the values of clients of some buckets.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
         A transaction that reads.
-    bucket : int
-        The bucket of the clients.
-    columns : mapping of str to numpy.ndarray of shape (n_rows,)
-        The columns `values_at`, the scorings that stored the values, and `value_row`.
+    pointers : mapping of int to mapping of str to numpy.ndarray of shape (n_rows,)
+        By bucket, the columns `values_at`, the scorings that stored the values, and `value_row`.
 
     Returns
     -------
-    dict of str to numpy.ndarray of shape (n_rows,)
-        The features, under names with their kind.
+    dict of int to dict of str to numpy.ndarray of shape (n_rows,)
+        By bucket, the features under names with their kind.
     """
-    stored_at, rows = columns["values_at"], columns["value_row"]
-    wanted = np.unique(stored_at).tolist()
-    query = client_blocks.select_blocks(wanted, [BlockKind.VALUES], "content")
-    found = connection.execute(query.where(tables.client_blocks.c.bucket == bucket))
-    blocks = {row.scoring_id: column_blocks.unpack(row.content) for row in found}
-    lacking = [scoring for scoring in wanted if scoring not in blocks]
+    buckets_of: dict[int, list[int]] = {}
+    for bucket, columns in pointers.items():
+        for scoring_id in set(columns["values_at"].tolist()):
+            buckets_of.setdefault(scoring_id, []).append(bucket)
+    read: dict[int, dict[int, dict[str, Column]]] = {bucket: {} for bucket in pointers}
+    for scoring_id, buckets in buckets_of.items():
+        for row in client_blocks.read_buckets(
+            connection, scoring_id, [BlockKind.VALUES], buckets, "content"
+        ):
+            read[row.bucket][scoring_id] = column_blocks.unpack(row.content)
+    return {
+        bucket: gather_values(read[bucket], columns["values_at"], columns["value_row"])
+        for bucket, columns in pointers.items()
+    }
+
+
+def gather_values(
+    blocks: Mapping[int, Mapping[str, Column]], stored_at: Column, rows: Column
+) -> dict[str, Column]:
+    """Return the values of clients out of the blocks of the scorings that stored them."""
+    lacking = set(stored_at.tolist()) - set(blocks)
     if lacking:
-        raise RecordsError(f"The records lack the values of scoring {lacking[0]}.")
+        raise RecordsError(f"The records lack the values of scoring {min(lacking)}.")
     if len(blocks) == 1:
         (block,) = blocks.values()
         return {name: column[rows] for name, column in block.items()}
     parts: dict[str, Column] = {}
-    for scoring, block in blocks.items():
-        places = np.flatnonzero(stored_at == scoring)
+    for scoring_id, block in blocks.items():
+        places = np.flatnonzero(stored_at == scoring_id)
         for name, column in block.items():
             whole = parts.setdefault(name, empty_column(name, len(rows)))
             whole[places] = column[rows[places]]
     return parts
 
 
-def read_bucket(
+@dataclass(frozen=True)
+class BucketContents:
+    """The blocks of a bucket: the packed names, and the packed columns by kind."""
+
+    names: bytes
+    n_clients: int
+    contents: dict[str, bytes]
+
+
+def group_contents(rows: Iterable[Any]) -> dict[int, BucketContents]:
+    """Return blocks by bucket, where SCORES and ABSENT have the names."""
+    contents: dict[int, dict[str, bytes]] = {}
+    named: dict[int, Any] = {}
+    for row in rows:
+        contents.setdefault(row.bucket, {})[row.kind] = row.content
+        if row.names is not None:
+            named[row.bucket] = row
+    return {
+        bucket: BucketContents(named[bucket].names, named[bucket].n_clients, blocks)
+        for bucket, blocks in contents.items()
+    }
+
+
+def read_parts(
     connection: Connection,
-    bucket: int,
-    contents: Mapping[str, bytes],
-    places: Places | None = None,
-    *,
-    with_values: bool = True,
-) -> dict[str, Column]:
-    """Return the columns of a bucket's clients, all or some, with or without values.
+    buckets: Mapping[int, BucketContents],
+    places: Mapping[int, Places] | None = None,
+) -> dict[int, ScoredClients]:
+    """Return the clients of some buckets, all or some, with their values.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
         A transaction that reads.
-    bucket : int
-        The bucket.
-    contents : mapping of str to bytes
-        The content of the blocks by kind: SCORES and PLACES, or ABSENT.
-    places : numpy.ndarray of shape (n_chosen,), optional
-        The rows of the clients in the block; without it, all.
-    with_values : bool
-        Whether to read the features.
+    buckets : mapping of int to BucketContents
+        The blocks SCORES and PLACES of a bucket, or ABSENT.
+    places : mapping of int to numpy.ndarray of shape (n_chosen,), optional
+        The rows of the clients in each bucket; without it, all.
     """
-    columns: dict[str, Column] = {}
-    for kind in (BlockKind.SCORES, BlockKind.PLACES, BlockKind.ABSENT):
-        if kind in contents:
-            columns |= column_blocks.unpack(contents[kind])
-    if places is not None:
-        columns = {name: column[places] for name, column in columns.items()}
-    if with_values and "values_at" in columns:
-        columns |= read_values(connection, bucket, columns)
-    return columns
-
-
-def group_contents(rows: Iterable[Any]) -> dict[int, dict[str, Any]]:
-    """Return the content of blocks by bucket and kind, with the names of SCORES and ABSENT."""
-    grouped: dict[int, dict[str, Any]] = {}
-    for row in rows:
-        bucket = grouped.setdefault(row.bucket, {})
-        bucket[row.kind] = row.content
-        if row.names is not None:
-            bucket["names"] = (row.names, row.n_clients)
-    return grouped
+    found: dict[int, ScoredClients] = {}
+    for bucket, blocks in buckets.items():
+        names = column_blocks.unpack_texts(blocks.names, blocks.n_clients)
+        columns: dict[str, Column] = {}
+        for content in blocks.contents.values():
+            columns |= column_blocks.unpack(content)
+        if places is not None:
+            names = [names[place] for place in places[bucket].tolist()]
+            columns = {name: column[places[bucket]] for name, column in columns.items()}
+        found[bucket] = ScoredClients(names, columns)
+    pointers = {b: part.columns for b, part in found.items() if "values_at" in part.columns}
+    for bucket, values in read_values(connection, pointers).items():
+        found[bucket].columns.update(values)
+    return found
 
 
 def read_clients(
-    connection: Connection,
-    scoring_id: int,
-    buckets: Sequence[int],
-    *,
-    absent: bool = False,
-    with_values: bool = True,
+    connection: Connection, scoring_id: int, buckets: Sequence[int], *, absent: bool = False
 ) -> ScoredClients:
     """Read the clients of some buckets of a scoring: those on the list, or the absent ones."""
     kinds = [BlockKind.ABSENT] if absent else [BlockKind.SCORES, BlockKind.PLACES]
     found = client_blocks.read_buckets(
         connection, scoring_id, kinds, buckets, "names", "content", "n_clients"
     )
-    parts = []
-    for bucket, contents in group_contents(found).items():
-        names = column_blocks.unpack_texts(*contents["names"])
-        columns = read_bucket(connection, bucket, contents, with_values=with_values)
-        parts.append(ScoredClients(names, columns))
-    return concatenate(parts) if parts else ScoredClients([], {})
+    parts = read_parts(connection, group_contents(found))
+    return concatenate(list(parts.values())) if parts else ScoredClients([], {})
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """The numbers of the clients of a scoring: by bucket, and in a bucket by row."""
+
+    buckets: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    def split(self, numbers: NDArray[np.int64]) -> dict[int, tuple[Places, Places]]:
+        """Return for each bucket the places of its clients among the numbers, and their rows."""
+        blocks = np.searchsorted(self.ends, numbers, side="right")
+        starts = np.concatenate([[0], self.ends[:-1]])
+        order = np.argsort(blocks, kind="stable")
+        present, first = np.unique(blocks[order], return_index=True)
+        parts = np.split(order, first[1:])
+        return {
+            int(self.buckets[block]): (part, numbers[part] - starts[block])
+            for block, part in zip(present.tolist(), parts, strict=True)
+        }
+
+
+def read_numbering(connection: Connection, scoring_id: int) -> Numbering:
+    """Read how the clients of a scoring are numbered."""
+    sizes = client_blocks.bucket_sizes(connection, scoring_id)
+    buckets = np.fromiter(sizes, np.int64, len(sizes))
+    return Numbering(buckets, np.cumsum(np.fromiter(sizes.values(), np.int64, len(sizes))))
 
 
 def find_rows(
-    connection: Connection,
-    scoring: Row,
-    indices: NDArray[np.integer[Any]],
+    connection: Connection, scoring_id: int, numbers: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
-    """Return clients of a scoring by their numbers, in the order of the numbers.
-
-    Parameters
-    ----------
-    connection : sqlalchemy.Connection
-        A transaction that reads.
-    scoring : mapping
-        The row of the scoring.
-    indices : numpy.ndarray of shape (n_chosen,)
-        The numbers of the clients in the order of the blocks.
-    """
-    sizes = client_blocks.bucket_sizes(connection, scoring["id"])
-    buckets = np.fromiter(sizes, np.int64, len(sizes))
-    ends = np.cumsum(np.fromiter(sizes.values(), np.int64, len(sizes)))
-    blocks = np.searchsorted(ends, indices, side="right")
-    starts = ends - np.fromiter(sizes.values(), np.int64, len(sizes))
+    """Return clients of a scoring by their numbers, in the order of the numbers."""
+    split = read_numbering(connection, scoring_id).split(numbers) if len(numbers) else {}
     kinds = [BlockKind.SCORES, BlockKind.PLACES]
-    wanted = buckets[np.unique(blocks)].tolist()
-    rows: list[dict[str, Any]] = [{} for _ in indices]
+    rows: list[dict[str, Any]] = [{} for _ in numbers]
+    wanted = list(split)
     for start in range(0, len(wanted), client_blocks.BATCH_BLOCKS):
+        part = wanted[start : start + client_blocks.BATCH_BLOCKS]
         found = client_blocks.read_buckets(
-            connection, scoring["id"], kinds, wanted[start : start + client_blocks.BATCH_BLOCKS],
-            "names", "content", "n_clients",
-        )  # fmt: skip
-        for bucket, contents in group_contents(found).items():
-            block = int(np.searchsorted(buckets, bucket))
-            chosen = np.flatnonzero(blocks == block)
-            places = (indices[chosen] - starts[block]).astype(np.int64)
-            names = column_blocks.unpack_texts(*contents["names"])
-            columns = read_bucket(connection, bucket, contents, places)
-            named = ScoredClients([names[place] for place in places.tolist()], columns)
-            for number, row in zip(chosen.tolist(), named.rows(range(len(places))), strict=True):
-                rows[number] = row
+            connection, scoring_id, kinds, part, "names", "content", "n_clients"
+        )
+        places = {bucket: split[bucket][1] for bucket in part}
+        for bucket, clients in read_parts(connection, group_contents(found), places).items():
+            chosen = split[bucket][0].tolist()
+            for place, row in zip(chosen, clients.rows(range(len(chosen))), strict=True):
+                rows[place] = row
     return rows
 
 
 def find_client(
     connection: Connection, scorings: Sequence[Row], client: str, bucket_of: Mapping[int, int]
 ) -> list[dict[str, Any]]:
-    """Return a client's row in each scoring that has the client, with the id of the scoring."""
+    """Return a client's row in each scoring that has the client, newest first.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    scorings : sequence of mapping
+        The scorings to search.
+    client : str
+        The name.
+    bucket_of : mapping of int to int
+        The bucket of the client by the number of bits of a bucket.
+    """
     found_rows = []
     for bits in dict.fromkeys(row["bits"] for row in scorings):
         ids = [row["id"] for row in scorings if row["bits"] == bits]
@@ -261,32 +296,26 @@ def find_client(
         for row in connection.execute(query):
             by_scoring.setdefault(row.scoring_id, []).append(row)
         for scoring_id, blocks in by_scoring.items():
-            ((bucket, contents),) = group_contents(blocks).items()
-            found_rows += find_in_bucket(connection, bucket, contents, client, scoring_id)
+            found_rows += find_in_bucket(connection, group_contents(blocks), client, scoring_id)
     return sorted(found_rows, key=lambda row: -int(row["scoring_id"]))
 
 
 def find_in_bucket(
-    connection: Connection,
-    bucket: int,
-    contents: Mapping[str, Any],
-    client: str,
-    scoring_id: int,
+    connection: Connection, bucket: Mapping[int, BucketContents], client: str, scoring_id: int
 ) -> list[dict[str, Any]]:
     """Return a client's row in a bucket, or nothing."""
-    names = column_blocks.unpack_texts(*contents["names"])
+    ((number, blocks),) = bucket.items()
+    names = column_blocks.unpack_texts(blocks.names, blocks.n_clients)
     if client not in names:
         return []
-    columns = read_bucket(connection, bucket, contents, np.array([names.index(client)]))
-    return [{"scoring_id": scoring_id, **ScoredClients([client], columns).rows([0])[0]}]
+    places = {number: np.array([names.index(client)], np.int64)}
+    read = read_parts(connection, bucket, places)[number]
+    return [{"scoring_id": scoring_id, **read.rows([0])[0]}]
 
 
 def read_names(
-    connection: Connection,
-    scoring_id: int,
-    kind: BlockKind,
-    buckets: Sequence[int],
-) -> Iterable[tuple[int, bytes, int]]:
+    connection: Connection, scoring_id: int, kind: BlockKind, buckets: Sequence[int]
+) -> Iterator[tuple[int, bytes, int]]:
     """Yield the bucket, the packed names and their number of each block."""
     found = client_blocks.read_buckets(
         connection, scoring_id, [kind], buckets, "names", "n_clients"
@@ -295,19 +324,29 @@ def read_names(
         yield row.bucket, row.names, row.n_clients
 
 
+def find_matches(folded: str, needle: str, n_names: int) -> list[int]:
+    """Return the rows of the names with a text, out of joined names."""
+    separator = column_blocks.SEPARATOR
+    if folded.count(needle) * FEW_MATCHES > n_names:
+        return [row for row, name in enumerate(folded.split(separator)) if needle in name]
+    rows, row, seen, place = [], 0, 0, folded.find(needle)
+    while place >= 0:
+        row += folded.count(separator, seen, place)
+        rows.append(row)
+        seen = folded.find(separator, place)
+        place = folded.find(needle, seen) if seen >= 0 else -1
+    return rows
+
+
 def find_names(
     connection: Connection, scoring_id: int, kind: BlockKind, buckets: Collection[int], text: str
-) -> Iterable[tuple[int, list[str], list[int]]]:
-    """Yield the names with a text in upper or lower case, by bucket, and their rows."""
+) -> Iterator[tuple[int, str, list[int]]]:
+    """Yield the bucket, the joined names, and the rows of those with a text, in either case."""
     needle = text.casefold()
-    for bucket, packed, _ in read_names(connection, scoring_id, kind, list(buckets)):
+    if column_blocks.SEPARATOR in needle:
+        return
+    for bucket, packed, n_names in read_names(connection, scoring_id, kind, list(buckets)):
         joined = column_blocks.join_texts(packed)
         folded = joined.casefold()
-        if needle not in folded or column_blocks.SEPARATOR in needle:
-            continue
-        rows = [
-            number
-            for number, name in enumerate(folded.split(column_blocks.SEPARATOR))
-            if needle in name
-        ]
-        yield bucket, joined.split(column_blocks.SEPARATOR), rows
+        if needle in folded:
+            yield bucket, joined, find_matches(folded, needle, n_names)
