@@ -13,11 +13,12 @@ from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
 from scripts.core.console import run_as_script
 from scripts.core.errors import DatasetError
-from scripts.data import dataset, deduplicate, read_report, schema_inference
+from scripts.data import client_dates, dataset, deduplicate, read_report, schema_inference
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.engine import input_folders
 from scripts.engine.choice import Intake
+from scripts.engine.dated_ingest import DatedIntake
 from scripts.engine.pandas_engine import CleanMore
 from scripts.production.run_context import RunContext
 
@@ -30,7 +31,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Ingestion:
-    """The result of an ingestion: the dataset, file reports, today's clients, dropped rows."""
+    """The result of an ingestion: the dataset, file reports, today's clients, dropped rows.
+
+    `dated` is the result of an ingestion of dated files, with the reports of test and outcomes.
+    """
 
     dataset_path: Path
     stamp: str
@@ -38,6 +42,7 @@ class Ingestion:
     readings: tuple[FileReading, ...]
     clients: pd.DataFrame
     dropped: Dropped = field(default_factory=Dropped)
+    dated: DatedIntake | None = None
 
 
 def find_input(config: Config) -> Sequence[Path]:
@@ -96,6 +101,16 @@ def log_counts(intake: Intake, *, drops_equal: bool) -> None:
         log.info("Dropped %s: %s.", intake.dropped.describe(), why)
 
 
+def log_dated(intake: DatedIntake) -> None:
+    """Log the use of dated rows, the days of training and test, and the outcome files."""
+    read_report.log_readings([*intake.test_readings, *intake.outcome_readings])
+    log.info("%s", intake.account.describe())
+    for notice in intake.notices:
+        log.info("%s", notice)
+    if intake.dropped.n_rows:
+        log.info("Dropped %s: left out by clean_more.", intake.dropped.describe())
+
+
 def main(
     config: Config, *, paths: Sequence[Path] | None = None, context: RunContext | None = None
 ) -> Ingestion:
@@ -122,14 +137,19 @@ def main(
         files.write_whole(rejected_path, read_report.format_rejected(readings))
         log.info("Wrote the rejected rows and their reasons to %s.", rejected_path)
     dataset_path, n_rows = intake.write(folder, stamp)
-    files.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.encode_schema(schema))
+    written = client_dates.dataset_schema(schema)
+    files.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.encode_schema(written))
     used = [str(reading.path) for reading in readings if not reading.refused]
     files.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
     log.info("Wrote %d rows from %d files to %s.", n_rows, len(used), dataset_path)
-    log_counts(intake, drops_equal=deduplicate.are_dropped_from_input(config.ingestion, schema))
+    if isinstance(intake, DatedIntake):
+        log_dated(intake)
+    else:
+        log_counts(intake, drops_equal=deduplicate.are_dropped_from_input(config.ingestion, schema))
     if len(clients):
         log.info("Found %d clients without a label: today's clients.", len(clients))
-    return Ingestion(dataset_path, stamp, n_rows, tuple(readings), clients, intake.dropped)
+    dated = intake if isinstance(intake, DatedIntake) else None
+    return Ingestion(dataset_path, stamp, n_rows, tuple(readings), clients, intake.dropped, dated)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ class Kind(StrEnum):
     DATASET = "finaldata_{}.csv"
     # Spark writes a dataset as a folder of parts.
     PARTS = "finaldata_{}.parts"
+    # The rows of dated files on which the models of the run are compared.
+    TEST_ROWS = "testdata_{}.csv"
     SCHEMA = "schema_{}.json"
     INGESTED = "ingestedfiles_{}.txt"
     REJECTED = "rejected_{}.csv"

@@ -23,6 +23,8 @@ LATEST_ROWS = Path("the latest rows")
 # The date of a row stands in the name of its file.
 FILE_NAME = "file_name"
 ISO_FORMAT = "%Y-%m-%d"
+# The name of the row's date in a dataset, where files name no column, and in requests.
+AS_OF = "as_of"
 
 Label = str | int | float | bool
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -104,6 +106,24 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.ids[0] if self.date and self.ids else ""
 
     @property
+    def as_of(self) -> str:
+        """Name of the row's own date in a dataset and in requests."""
+        own = self.date_column
+        return AS_OF if own is None or own.column == FILE_NAME else own.column
+
+    @property
+    def client_ids(self) -> tuple[str, ...]:
+        """Columns that name a client: the key alone where there is one, else the identifiers."""
+        return (self.client_key,) if self.client_key else self.ids
+
+    @property
+    def date_cells(self) -> dict[str, str]:
+        """Format of each column of dates in a file, the row's own date first."""
+        own = self.date_column
+        first = {} if own is None or own.column == FILE_NAME else {own.column: own.format}
+        return first | self.date_formats
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Feature columns of the model, numeric before categorical."""
         return (*self.numeric, *self.categorical)
@@ -112,6 +132,11 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def columns(self) -> tuple[str, ...]:
         """All columns of a dataset in file order, without an empty target."""
         return (*self.ids, *self.features, *([self.target] if self.target else []))
+
+    @property
+    def file_columns(self) -> tuple[str, ...]:
+        """All columns that a file of clients must have."""
+        return (*self.columns, *self.date_cells)
 
     @property
     def labels(self) -> dict[str, int]:

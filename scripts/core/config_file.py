@@ -156,19 +156,33 @@ def check_no_duplicates(content: bytes, place: str) -> None:
     json.loads(content, object_pairs_hook=check, parse_int=str, parse_float=str)
 
 
+def choose_key(section: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema section whose only identifier is the key, if there is a key or a date.
+
+    The key is the first identifier by default. The others are not read: a missing or a changed
+    value loses no client and doubles none.
+    """
+    ids, ignored = section.get("ids", []), section.get("ignore", [])
+    if not (isinstance(ids, list) and isinstance(ignored, list)):
+        return section
+    key = section.get("key") or (ids[0] if ids and "date" in section else None)
+    if key is None:
+        return section
+    others = [name for name in ids if name not in (key, *ignored)]
+    return section | {"ids": [key], "ignore": [*ignored, *others]}
+
+
 def fill_schema(section: dict[str, Any], *, has_outcomes: bool = False) -> dict[str, Any]:
     """Return a schema section with the keys to infer from the data, if a target is named.
 
     Without a target the section describes the practice data, and their defaults apply. Files of
-    outcomes are a target, too. The key of the clients is the first identifier.
+    outcomes are a target, too.
     """
     if has_outcomes:
         section = {"target": LEFT} | section
     if "target" not in section:
         return section
-    ids, key = section.get("ids", []), section.get("key")
-    if isinstance(ids, list) and isinstance(key, str) and key:
-        section = section | {"ids": [key, *(name for name in ids if name != key)]}
+    section = choose_key(section)
     if "inferred" in section:
         return section
     inferred = [key for key in ("numeric", "categorical") if key not in section]
@@ -194,7 +208,8 @@ def check_schema(schema: Schema, place: str, *, is_declared: bool = False) -> No
     duplicates = find_duplicates((*schema.columns, *schema.ignore))
     if duplicates:
         raise ConfigError(f"{place}, schema, names the columns {duplicates} more than once.")
-    if not schema.features and not unknown & {"numeric", "categorical"}:
+    is_derived = schema.date_formats or schema.ratios
+    if not (schema.features or is_derived or unknown & {"numeric", "categorical"}):
         raise ConfigError(f"{place}, schema, has no numeric and no categorical column to train on.")
     for key, names in (("minimum", schema.minimums), ("percent", schema.percent)):
         strangers = sorted(set(names) - set(schema.numeric))
@@ -365,6 +380,7 @@ def read_config(path: Path) -> Config:
     if config.outcomes is not None:
         time_settings.check_outcomes(config.outcomes, config.schema, str(path))
     time_settings.check_test_data(config, str(path))
+    time_settings.check_dated_engine(config, str(path))
     check_engine(config.engine, str(path))
     check_addresses(config, str(path))
     check_api(config.api, str(path))

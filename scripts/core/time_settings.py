@@ -48,12 +48,7 @@ def check_sources(schema: Schema, place: str, *, is_numeric_known: bool) -> None
 
 def check_time(schema: Schema, place: str, *, is_numeric_known: bool = True) -> None:
     """Refuse a key, dates, changes and ratios that do not fit the other columns."""
-    if schema.key and schema.key not in schema.ids:
-        raise ConfigError(
-            f"{place}, schema.key, is {schema.key!r}, and schema.ids are {list(schema.ids)};"
-            " expected one of them."
-        )
-    dated = {"dates": schema.dates, "changes": schema.changes}
+    dated = {"dates": schema.dates, "changes": schema.changes, "ratios": schema.ratios}
     for key in (key for key, declared in dated.items() if declared and not schema.date):
         raise ConfigError(
             f"{place}, schema.{key}, needs schema.date: the column that says as of when a row is,"
@@ -66,8 +61,7 @@ def check_time(schema: Schema, place: str, *, is_numeric_known: bool = True) -> 
                 " time."
             )
         own = schema.date_column
-        names = [] if own.column == FILE_NAME else [own.column]
-        named = (*names, *schema.date_formats, *schema.columns, *schema.ignore)
+        named = (schema.as_of, *schema.date_formats, *schema.columns, *schema.ignore)
         duplicates = find_duplicates(named)
         if duplicates:
             raise ConfigError(f"{place}, schema, names the columns {duplicates} more than once.")
@@ -93,6 +87,15 @@ def check_outcomes(outcomes: OutcomeSettings, schema: Schema, place: str) -> Non
                 f"{place}, outcomes.complete_until: expected a date such as 2026-03-31, got"
                 f" {outcomes.complete_until!r}."
             ) from error
+
+
+def check_dated_engine(config: Config, place: str) -> None:
+    """Refuse dated tables on a cluster."""
+    if config.schema.date and config.engine.name == "spark":
+        raise ConfigError(
+            f"{place}: schema.date is declared, and the engine is spark; dated tables are read by"
+            " the engine pandas only."
+        )
 
 
 def check_test_data(config: Config, place: str) -> None:

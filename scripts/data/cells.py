@@ -1,10 +1,13 @@
 """The rules of a cell of a client table: numbers, labels and identifiers."""
 
+import functools
 import math
 import re
 from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Any
 
+from scripts.core import dates
 from scripts.core.config import NumberMarks, Schema, normalise_label
 from scripts.data.read_report import LABEL_REASON
 
@@ -23,6 +26,8 @@ GROUPED = {
 # Programs write these spaces for a thousands separator that is declared as a space.
 WIDE_BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " "})
 PLAIN = NumberMarks()
+EPOCH = date(1970, 1, 1).toordinal()
+EXAMPLE = date(2026, 3, 31)
 # The label of a client whose outcome is not known yet: the cell is empty.
 UNLABELLED = -1
 
@@ -115,6 +120,23 @@ def parse_id(text: str) -> str:
     return text
 
 
+@functools.lru_cache(maxsize=2**14)
+def day_of(text: str, date_format: str) -> float:
+    """Return the day of a date, counted from 1970-01-01, with the last ones kept."""
+    return float(dates.parse_date(text, date_format).toordinal() - EPOCH)
+
+
+def parse_day(text: str, date_format: str, *, is_needed: bool = False) -> float:
+    """Return the day of a date, counted from 1970-01-01, NaN for an empty cell if permitted."""
+    text = text.strip()
+    if not text and not is_needed:
+        return math.nan
+    try:
+        return day_of(text, date_format)
+    except ValueError as error:
+        raise BadCellError(f"expected a date such as {EXAMPLE:{date_format}}", text) from error
+
+
 def name_client(identifiers: Sequence[str]) -> str:
     """Return the name of a client: the identifiers, joined by " | ".
 
@@ -147,6 +169,10 @@ def cell_parsers(schema: Schema, *, needs_label: bool = True) -> dict[str, Calla
     parsers: dict[str, Callable[[str], Any]] = dict.fromkeys(schema.ids, parse_id)
     parsers |= {name: number_parser(name) for name in schema.numeric}
     parsers |= dict.fromkeys(schema.categorical, str.strip)
+    parsers |= {
+        name: functools.partial(parse_day, date_format=date_format, is_needed=name == schema.as_of)
+        for name, date_format in schema.date_cells.items()
+    }
     if schema.target:
         parsers[schema.target] = lambda text: parse_label(text, labels, needs_label=needs_label)
     return parsers

@@ -12,6 +12,8 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 from scripts.core import files, progress
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
@@ -218,9 +220,9 @@ def try_separators(line: str, declared: str) -> dict[str, list[str]]:
 
 def check_header(header: Sequence[str], schema: Schema) -> None:
     """Refuse a header with a missing declared column or a repeated name."""
-    lacking = [name for name in schema.columns if name not in header]
+    lacking = [name for name in schema.file_columns if name not in header]
     # Without any known name, the first line may be a client's row: it is not shown.
-    known = len(lacking) < len(schema.columns)
+    known = len(lacking) < len(schema.file_columns)
     # A spreadsheet writes columns without a name at the end. They are not read.
     doubled = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if doubled and known:
@@ -265,7 +267,7 @@ def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
             " the file again"
         )
     splits = try_separators(line, schema.separator)
-    wanted = set(schema.columns)
+    wanted = set(schema.file_columns)
     ranked = sorted(splits, key=lambda mark: (len(wanted & set(splits[mark])), len(splits[mark])))
     separator = ranked[-1]
     check_header(splits[separator], schema)
@@ -372,6 +374,17 @@ def refuse(reading: FileReading, error: RefusedFileError) -> None:
     reading.rejected = [RejectedRow(reading.path.name, 0, "", str(error))]
 
 
+def peek_header(path: Path, schema: Schema) -> list[str]:
+    """Return the column names of a file, whether or not the target is among them; [] if refused."""
+    wanted = msgspec.structs.replace(schema, target="")
+    try:
+        with open_file(path, path.parent) as handle:
+            lines = iterate_lines(handle, new_reading(path, wanted), schema.encoding)
+            return read_header(next(lines, (0, ""))[1], wanted)[1]
+    except RefusedFileError:
+        return []
+
+
 def read_file(
     path: Path, folder: Path, schema: Schema, *, as_text: bool = False, needs_label: bool = True
 ) -> tuple[FileReading, dict[str, list[Any]]]:
@@ -403,5 +416,5 @@ def read_file(
             columns = read_rows(lines, schema, reading, as_text=as_text, needs_label=needs_label)
     except RefusedFileError as error:
         refuse(reading, error)
-        return reading, {name: [] for name in schema.columns}
+        return reading, {name: [] for name in schema.file_columns}
     return reading, columns

@@ -146,9 +146,10 @@ def split_unlabelled(table: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame,
 
 def client_names(table: pd.DataFrame, schema: Schema) -> pd.Series:
     """Return the client name of each row, made of the identifiers."""
-    if len(schema.ids) == 1:
-        return table[schema.ids[0]]
-    rows = zip(*(table[name] for name in schema.ids), strict=True)
+    ids = schema.client_ids
+    if len(ids) == 1:
+        return table[ids[0]]
+    rows = zip(*(table[name] for name in ids), strict=True)
     return pd.Series([name_client(row) for row in rows], index=table.index, dtype="str")
 
 

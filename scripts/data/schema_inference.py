@@ -11,7 +11,8 @@ import pandas as pd
 from scripts.core.config import NumberMarks, Schema, normalise_label
 from scripts.core.config_file import check_schema
 from scripts.core.errors import DatasetError
-from scripts.data import cells, csv_reader, dataset, read_report
+from scripts.data import cells, client_dates, column_kinds, csv_reader, dataset, read_report
+from scripts.data.column_kinds import ColumnKind
 from scripts.data.read_report import FileReading
 
 MIN_NUMBERS_FRACTION = 0.99
@@ -45,6 +46,7 @@ class ColumnProfile:
     blank: bool
     numeric: bool
     measure: bool
+    kind: ColumnKind = ColumnKind.OTHER
 
 
 def common_names(files: Sequence[tuple[Sequence[str], int]]) -> list[str]:
@@ -75,7 +77,7 @@ def read_as_text(
     paths : sequence of Path
         CSV files.
     schema : Schema
-        The required columns.
+        The required columns. Files of dated rows may lack the target.
 
     Returns
     -------
@@ -89,10 +91,11 @@ def read_as_text(
         If no row is usable.
     """
     readings, tables = [], []
+    wanted = msgspec.structs.replace(schema, target="") if schema.date else schema
     for path in paths:
-        reading, columns = csv_reader.read_file(path, path.parent, schema, as_text=True)
+        reading, columns = csv_reader.read_file(path, path.parent, wanted, as_text=True)
         readings.append(reading)
-        if columns[schema.target]:
+        if not reading.refused and any(columns.values()):
             tables.append(pd.DataFrame(columns, dtype="str"))
     if not tables:
         raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
@@ -127,6 +130,7 @@ def profile_column(column: pd.Series, marks: NumberMarks) -> ColumnProfile:
         blank=not texts,
         numeric=numeric,
         measure=numeric and len(counts) == len(column) and is_measure(texts, marks),
+        kind=column_kinds.count_kinds(texts).kind(is_numeric=numeric),
     )
 
 
@@ -134,16 +138,20 @@ def reason_to_set_aside(profile: ColumnProfile) -> str:
     """Return the reason for leaving a column out of the model, or "" for a usable column."""
     if profile.n_values == 1:
         return "it is blank in every row" if profile.blank else "it has one value"
+    if profile.kind is ColumnKind.DATES:
+        return "it holds dates, which are used as days if schema.dates has it"
     if profile.n_values == profile.n_rows and not profile.measure:
         return UNIQUE
+    if profile.kind and profile.kind is not ColumnKind.TEXTS:
+        return f"it holds {profile.kind}"
     if not profile.numeric and profile.n_most < dataset.RARE_FRACTION * profile.n_rows:
         return f"each of its values is in fewer than {dataset.RARE_FRACTION:.1%} of the rows"
-    return ""
+    return f"it holds {profile.kind}" if profile.kind else ""
 
 
 def undeclared_columns(names: Iterable[str], declared: Schema) -> list[str]:
     """List the columns without a role in the declared schema."""
-    named = {*declared.columns, *declared.ignore}
+    named = {*declared.file_columns, *declared.ignore}
     return [name for name in names if name not in named]
 
 
@@ -218,8 +226,11 @@ def infer(paths: Sequence[Path], declared: Schema) -> Inference:
     README, section "Any client table".
     """
     table, readings, rare = read_as_text(paths, declared)
-    inference = infer_columns(table, declared)
-    return finish_inference(inference, table[declared.target], declared, readings, rare)
+    target = table.get(declared.target, ())
+    # Of a client with many rows the last one shows how the columns are written.
+    clients = table.drop_duplicates(declared.client_key, keep="last") if declared.date else table
+    inference = infer_columns(clients, declared)
+    return finish_inference(inference, target, declared, readings, rare)
 
 
 def finish_inference(
@@ -234,7 +245,7 @@ def finish_inference(
     if "negative" in declared.inferred:
         negative = infer_negative(target, declared)
         schema = msgspec.structs.replace(schema, negative=negative)
-    if not schema.features:
+    if not client_dates.dataset_schema(schema).features:
         raise DatasetError(
             f"No column is left to train on: {inference.set_aside}."
             f" {read_report.format_complaints(readings)}"
@@ -249,7 +260,7 @@ Infer = Callable[[Sequence[Path], Schema], Inference]
 
 def is_pinned(declared: Schema, pinned: Schema) -> bool:
     """Return whether a schema was completed from the declared schema."""
-    free = FREE_KEYS | set(declared.inferred)
+    free, pinned = FREE_KEYS | set(declared.inferred), client_dates.reading_schema(pinned)
     keys = [key for key in Schema.__struct_fields__ if key not in free]
     return all(getattr(declared, key) == getattr(pinned, key) for key in keys)
 
@@ -279,7 +290,7 @@ def complete(
         return declared
     if pinned is not None and is_pinned(declared, pinned):
         free = {key: getattr(declared, key) for key in FREE_KEYS}
-        return msgspec.structs.replace(pinned, **free)
+        return msgspec.structs.replace(client_dates.reading_schema(pinned), **free)
     inference = infer_schema(paths, declared)
     if "" in inference.set_aside:
         log.info("Left out the columns without a name.")

@@ -25,6 +25,8 @@ from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
+from scripts.engine import dated_ingest
+from scripts.engine.dated_ingest import DatedIntake
 from scripts.model import candidate, drift, metrics
 from scripts.model.candidate import Candidate
 from scripts.model.drift import DataDrift
@@ -234,8 +236,10 @@ class PandasEngine:
 
     def ingest(
         self, paths: Sequence[Path], schema: Schema, clean_more: CleanMore | None
-    ) -> TableIntake:
+    ) -> TableIntake | DatedIntake:
         """Read files in the order given, clean the labelled rows and drop duplicates."""
+        if schema.date:
+            return dated_ingest.ingest_files(paths, schema, self.config, clean_more)
         return ingest_files(paths, schema, self.config, clean_more)
 
     def fit(self, path: Path, schema: Schema, scan: ScannedDataset | None) -> Candidate:

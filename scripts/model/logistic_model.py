@@ -15,6 +15,7 @@ from scripts.core import keys
 from scripts.core.config import Schema
 from scripts.core.config_file import check_schema
 from scripts.core.errors import ConfigError, ModelError
+from scripts.data import client_dates
 from scripts.data.arrays import Floats, Ints
 from scripts.data.cells import LARGEST_NUMBER
 from scripts.data.profile import DatasetFacts, Reference
@@ -198,7 +199,7 @@ def check_model(model: Model) -> None:
         readable = " and ".join(map(str, READABLE_FORMATS))
         raise ModelError(f"The model has format {model.format}; this version reads {readable}.")
     try:
-        check_schema(model.schema, "The model")
+        check_schema(client_dates.reading_schema(model.schema), "The model")
     except ConfigError as error:
         raise ModelError(str(error)) from error
     covered = [[t.column for t in terms] for terms in (model.numeric, model.categorical)]

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from scripts.core.config import Config
+from scripts.core.config import FILE_NAME, Config
 from scripts.core.files import KnownFile
 from scripts.engine import input_folders
 from scripts.engine.input_folders import Keep
@@ -47,7 +47,9 @@ class Snapshot:
         ]
 
 
-def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> str:
+def fingerprint(
+    inputs: Iterable[str], tests: Iterable[str], config: Config, outcomes: Iterable[str] = ()
+) -> str:
     """Compute the fingerprint of a run: a hash of input, test data and relevant settings.
 
     Parameters
@@ -56,6 +58,8 @@ def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> 
         SHA-256 of the input and test files. A renamed file is not new, since names are left out.
     config : Config
         Schema, training and promotion settings, and `ingestion.drop_duplicates`.
+    outcomes : iterable of str
+        SHA-256 of the outcome files.
 
     Returns
     -------
@@ -64,12 +68,42 @@ def fingerprint(inputs: Iterable[str], tests: Iterable[str], config: Config) -> 
     """
     # A moved installation keeps its fingerprint. Another production folder changes it.
     production = os.path.relpath(config.prod_deployment_path, config.output_folder_path)
-    settings = [
+    settings: list[Any] = [
         config.schema, config.training, config.promotion, config.ingestion.drop_duplicates,
         production,
     ]  # fmt: skip
+    if config.outcomes is not None:
+        # Only then, so that installations without outcome files keep their fingerprint.
+        declared = msgspec.structs.asdict(config.outcomes)
+        place = declared.pop("input_folder_path")
+        settings += [declared, os.path.relpath(place, config.output_folder_path), sorted(outcomes)]
     encoded = msgspec.json.encode([sorted(inputs), sorted(tests), settings], order="sorted")
     return hashlib.sha256(encoded).hexdigest()
+
+
+def identify(path: Path, sha256: str, config: Config) -> str:
+    """Return the hash of a file, with the name where the name has the date of the rows."""
+    own = config.schema.date_column
+    is_dated_by_name = own is not None and own.column == FILE_NAME
+    return f"{sha256} {path.name}" if is_dated_by_name else sha256
+
+
+class Scan(NamedTuple):
+    """The complete files of a folder, the growing ones, and the digests of the complete ones."""
+
+    settled: Sequence[Path]
+    growing: Sequence[Path]
+    seen: dict[str, KnownFile]
+
+
+def list_places(config: Config) -> dict[FileRole, Path]:
+    """Return the folders that a run reads, by the role of their files."""
+    places = {FileRole.INPUT: config.input_folder_path}
+    if not config.tests_latest_rows:
+        places[FileRole.TEST] = config.test_data_path
+    if config.outcomes is not None and config.outcomes.input_folder_path.exists():
+        places[FileRole.OUTCOME] = config.outcomes.input_folder_path
+    return places
 
 
 def take_snapshot(
@@ -91,23 +125,29 @@ def take_snapshot(
     Snapshot
         The files, with the fingerprint of a run on the complete files.
     """
-    settle_s = config.ingestion.settle_s
-    input_folder = input_folders.open_folder(config.input_folder_path, config)
-    test_folder = input_folders.open_folder(config.test_data_path, config)
-    inputs, growing, seen = input_folder.scan(settle_s, known, keep)
-    tests, growing_tests, seen_tests = test_folder.scan(settle_s, known, keep)
-    if growing or growing_tests:
-        names = [path.name for path in (*growing, *growing_tests)]
-        log.warning("Left %s for the next run: they are still being written.", names)
-    seen |= seen_tests
+    found: dict[FileRole, Scan] = {}
+    for role, place in list_places(config).items():
+        folder = input_folders.open_folder(place, config)
+        found[role] = Scan(*folder.scan(config.ingestion.settle_s, known, keep))
+    growing = [path.name for scan in found.values() for path in scan.growing]
+    if growing:
+        log.warning("Left %s for the next run: they are still being written.", growing)
+    seen = {path: digest for scan in found.values() for path, digest in scan.seen.items()}
+    hashes = {
+        role: [identify(path, seen[str(path)].sha256, config) for path in scan.settled]
+        for role, scan in found.items()
+    }
     fingerprint_now = fingerprint(
-        (seen[str(path)].sha256 for path in inputs),
-        (seen[str(path)].sha256 for path in tests),
+        hashes[FileRole.INPUT],
+        hashes.get(FileRole.TEST, []),
         config,
+        hashes.get(FileRole.OUTCOME, []),
     )
+    roles = (FileRole.INPUT, FileRole.TEST, *(role for role in found if role is FileRole.OUTCOME))
+    nothing = Scan((), (), {})
     return Snapshot(
-        {FileRole.INPUT: tuple(inputs), FileRole.TEST: tuple(tests)},
-        {FileRole.INPUT: tuple(growing), FileRole.TEST: tuple(growing_tests)},
+        {role: tuple(found.get(role, nothing).settled) for role in roles},
+        {role: tuple(found.get(role, nothing).growing) for role in roles},
         seen,
         fingerprint_now,
     )

@@ -54,6 +54,9 @@ def ingest(run: Run, snap: Snapshot, context: RunContext) -> Ingestion:
     paths = snap.paths[FileRole.INPUT]
     ingested = run.step("ingestion", ingestion.main, run.config, paths=paths, context=context)
     run.record_readings(ingested.readings, FileRole.INPUT)
+    if ingested.dated is not None:
+        run.record_readings(ingested.dated.test_readings, FileRole.TEST)
+        run.record_readings(ingested.dated.outcome_readings, FileRole.OUTCOME)
     return ingested
 
 
@@ -92,7 +95,9 @@ def score(run: Run, context: RunContext, trained: Training) -> Scoring:
     """Measure the candidate on the test data and record its scores."""
     path = trained.model_path
     scored = run.step("scoring", scoring.main, run.config, model_path=path, context=context)
-    run.record_readings(scored.readings, FileRole.TEST)
+    if not run.config.schema.date:
+        # The test rows of dated files come from the ingestion, which recorded its own readings.
+        run.record_readings(scored.readings, FileRole.TEST)
     run.record_scores(scored.evaluation)
     return scored
 
@@ -204,7 +209,13 @@ def do_steps(run: Run, snap: Snapshot) -> None:
     """Do the steps of a run that trains, from ingestion to retention."""
     context = RunContext(run.config)
     run.record_snapshot(snap)
-    ingested = ingest(run, snap, context)
+    try:
+        ingested = ingest(run, snap, context)
+    except InsufficientDataError as error:
+        # No outcome of dated rows is known yet.
+        log.warning("Insufficient data: %s", error)
+        run.verdict, run.reason = Verdict.INSUFFICIENT, str(error)
+        return
     monitored = run.step("monitoring", monitor, run, context, ingested.dataset_path)
     try:
         trained = train(run, context, ingested, monitored)

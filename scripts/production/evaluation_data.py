@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 
-from scripts.core import capacity
+from scripts.core import artifacts, capacity
+from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
-from scripts.data import dataset, deduplicate
+from scripts.core.errors import InsufficientDataError
+from scripts.data import csv_reader, dataset, deduplicate
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.engine import input_folders
@@ -42,6 +45,22 @@ class EvaluationData:
             self._folder = folder.fetch(self._config.output_folder_path / FETCHED_FOLDER)
         return self._folder
 
+    def _read_dated(self, schema: Schema) -> tuple[pd.DataFrame, Sequence[FileReading]]:
+        """Read the test rows that the latest ingestion of dated files wrote."""
+        folder = self._config.output_folder_path
+        path = artifacts.find_latest(folder, Kind.TEST_ROWS, "ingestion")
+        header = csv_reader.peek_header(path, Schema(ids=(), numeric=(), separator=","))
+        # A model of an earlier schema may have had other identifiers, which do not matter here.
+        ids = tuple(name for name in schema.ids if name in header)
+        wanted = dataset.ingested_schema(msgspec.structs.replace(schema, ids=ids))
+        table, readings = dataset.read_files([path], wanted)
+        dataset.check_ingested(readings[0])
+        if table.empty:
+            raise InsufficientDataError(
+                "There are no test rows yet: the mature rows of no period have both labels."
+            )
+        return table, readings
+
     def read_counted(self, schema: Schema) -> TestTable:
         """Return the test table of a schema, one reading per file, and the dropped duplicates.
 
@@ -64,7 +83,10 @@ class EvaluationData:
         for known, kept in self._kept:
             if known == schema:
                 return kept
-        table, readings = dataset.read_test_table(self._find_folder(), schema)
+        if self._config.schema.date:
+            table, readings = self._read_dated(schema)
+        else:
+            table, readings = dataset.read_test_table(self._find_folder(), schema)
         dropped = Dropped()
         if deduplicate.are_dropped_from_test_data(self._config.ingestion):
             whole, table = table, deduplicate.drop_duplicates(table)

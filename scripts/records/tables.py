@@ -36,6 +36,7 @@ class FileRole(StrEnum):
 
     INPUT = "input"
     TEST = "test"
+    OUTCOME = "outcome"
 
 
 class DeploymentKind(StrEnum):

@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 
 from scripts.core.config import EngineSettings, NumberMarks, Schema
 from scripts.core.errors import DatasetError
-from scripts.data import cells, read_report, schema_inference
+from scripts.data import cells, column_kinds, read_report, schema_inference
+from scripts.data.column_kinds import KindCounts
 from scripts.data.read_report import FileReading
 from scripts.data.schema_inference import ColumnProfile, Inference
 from scripts.spark import cluster, read_tasks
@@ -33,6 +34,7 @@ class ValueCounts(Struct, frozen=True):
     n_cells: int = 0
     n_numbers: int = 0
     measure: bool = False
+    kinds: KindCounts = KindCounts()
 
 
 def usable_header(reading: FileReading) -> list[str]:
@@ -78,6 +80,7 @@ def count_values(parts: Iterator[pa.Table], marks: NumberMarks) -> ValueCounts:
         n_cells=counts.total() - counts[""],
         n_numbers=sum(counts[text] for text in numbers),
         measure=schema_inference.is_measure(numbers, marks),
+        kinds=column_kinds.count_kinds({text: counts[text] for text in counts if text}),
     )
 
 
@@ -98,6 +101,7 @@ def profile_column(rows: DataFrame, place: int, n_rows: int, marks: NumberMarks)
         blank=n_cells == 0,
         numeric=numeric,
         measure=numeric and n_values == n_rows and any(p.measure for p in pieces),
+        kind=sum((p.kinds for p in pieces), start=KindCounts()).kind(is_numeric=numeric),
     )
 
 

@@ -45,7 +45,7 @@ def test_a_schema_without_dates_is_encoded_as_before() -> None:
 def test_the_key_of_a_dated_table_is_the_first_identifier(write: Write) -> None:
     schema = config_file.read_config(write(schema=DATED)).schema
 
-    assert schema.client_key == "client"
+    assert (schema.client_key, schema.ids) == ("client", ("client",))
     assert schema.date_column == DateColumn(column="as_of")
 
 
@@ -53,13 +53,25 @@ def test_a_table_without_key_and_date_has_no_single_key() -> None:
     assert Schema(ids=("a", "b")).client_key == ""
 
 
-def test_a_declared_key_comes_first_of_the_identifiers(write: Write) -> None:
-    schema = config_file.read_config(write(schema=DATED | {"key": "email"})).schema
+@pytest.mark.parametrize("dated", [{"date": "as_of"}, {}])
+def test_the_key_is_the_only_identifier_that_is_read(write: Write, dated: dict[str, str]) -> None:
+    section = {"target": "left", "ids": ["client", "email"], "key": "email"} | dated
 
-    assert schema.ids == ("email", "client")
-    assert config_file.read_config(
-        write(schema={"target": "left", "key": "client", "date": "as_of"})
-    ).schema.ids == ("client",)
+    schema = config_file.read_config(write(schema=section)).schema
+
+    assert (schema.ids, schema.ignore) == (("email",), ("client",))
+
+
+def test_a_key_needs_no_list_of_identifiers(write: Write) -> None:
+    section = {"target": "left", "key": "client", "date": "as_of"}
+
+    assert config_file.read_config(write(schema=section)).schema.ids == ("client",)
+
+
+def test_without_key_and_date_every_identifier_is_read(write: Write) -> None:
+    section = {"target": "left", "ids": ["client", "email"]}
+
+    assert config_file.read_config(write(schema=section)).schema.ids == ("client", "email")
 
 
 def test_dates_have_the_iso_format_or_their_own(write: Write) -> None:

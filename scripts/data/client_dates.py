@@ -1,0 +1,191 @@
+"""Columns derived from dates: days, changes since a client's row before, and ratios.
+
+A dated file has a row per client as of a day. Ingestion turns the dates into plain numbers, so
+that the dataset, the model, drift and pages know nothing of time. The schema in `model.json`
+carries the definition, for requests and for tables that are ranked.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.core.config import FILE_NAME, ISO_FORMAT, DateColumn, Schema
+from scripts.core.dates import parse_date
+from scripts.data.cells import EPOCH, LARGEST_NUMBER
+
+# 2026-03-31, 2026_03_31, 20260331, or a month alone, whose last day counts.
+ISO_IN_NAME = re.compile(r"(?<!\d)(\d{4})([-_.]?)(\d{2})(?:\2(\d{2}))?(?!\d)", re.ASCII)
+# What the directives of `datetime.strptime` match in the name of a file.
+DIRECTIVES = {"%Y": r"\d{4}", "%y": r"\d{2}", "%m": r"\d{1,2}", "%d": r"\d{1,2}"}
+OTHER_DIRECTIVE = r"[^\W_]+"
+YEARS = range(1900, 2200)
+
+Floats = NDArray[np.float64]
+
+
+def days_since(name: str) -> str:
+    """Return the name of the column with the days since a date."""
+    return f"days since {name}"
+
+
+def change_of(name: str) -> str:
+    """Return the name of the column with the change of a number since the row before."""
+    return f"{name}, change since the row before"
+
+
+def derived_names(schema: Schema) -> tuple[str, ...]:
+    """Return the names of the derived columns: days, changes, ratios."""
+    return (
+        *map(days_since, schema.date_formats),
+        *map(change_of, schema.changes or ()),
+        *(schema.ratios or {}),
+    )
+
+
+def dataset_schema(schema: Schema) -> Schema:
+    """Return the schema of a dataset, for the schema by which files are read.
+
+    The derived columns are numeric columns. The day of a row is an identifier beside the key. A
+    schema without dates is returned unchanged.
+    """
+    if not schema.date:
+        return schema
+    return msgspec.structs.replace(
+        schema,
+        ids=(schema.client_key, schema.as_of),
+        numeric=(*schema.numeric, *derived_names(schema)),
+    )
+
+
+def reading_schema(schema: Schema) -> Schema:
+    """Return the schema by which files are read, for the schema of a dataset.
+
+    A schema without dates is returned unchanged.
+    """
+    if not schema.date:
+        return schema
+    derived = set(derived_names(schema))
+    return msgspec.structs.replace(
+        schema,
+        ids=(schema.client_key,),
+        numeric=tuple(name for name in schema.numeric if name not in derived),
+    )
+
+
+def last_day(year: int, month: int) -> int:
+    """Return the last day of a month, counted from 1970-01-01."""
+    following = parse_date(f"{year + month // 12:04}-{month % 12 + 1:02}-01")
+    return following.toordinal() - EPOCH - 1
+
+
+def find_iso_day(name: str) -> int | None:
+    """Return the last valid ISO date in a name, with the last day for a month alone."""
+    days = []
+    for year, _, month, day in ISO_IN_NAME.findall(name):
+        if int(year) not in YEARS or not 1 <= int(month) <= 12:
+            continue
+        try:
+            days.append(
+                parse_date(f"{year}-{month}-{day}").toordinal() - EPOCH
+                if day
+                else last_day(int(year), int(month))
+            )
+        except ValueError:
+            continue
+    return days[-1] if days else None
+
+
+def find_day(name: str, date_format: str) -> int | None:
+    """Return the day in the name of a file, counted from 1970-01-01, or None without one.
+
+    Parameters
+    ----------
+    name : str
+        The name, such as "clients_2026-03-31.csv".
+    date_format : str
+        As for `datetime.strptime`. A file with an ISO date has its day as well: an upload gets one
+        into its name.
+
+    Returns
+    -------
+    int or None
+        The day of the last date in the name.
+    """
+    if date_format != ISO_FORMAT:
+        parts = re.split(r"(%.)", date_format)
+        pattern = "".join(
+            DIRECTIVES.get(part, OTHER_DIRECTIVE) if part.startswith("%") else re.escape(part)
+            for part in parts
+        )
+        for text in reversed(re.findall(rf"(?<!\d){pattern}(?!\d)", name)):
+            try:
+                return parse_date(text, date_format).toordinal() - EPOCH
+            except ValueError:
+                continue
+    return find_iso_day(name)
+
+
+def file_day(path: Path, own: DateColumn) -> int | None:
+    """Return the day of all rows of a file, None if a column has the days."""
+    return find_day(path.name, own.format) if own.column == FILE_NAME else None
+
+
+def format_days(days: NDArray[Any]) -> NDArray[np.str_]:
+    """Return days, counted from 1970-01-01, as ISO dates."""
+    moments = np.asarray(days).astype(np.int64).astype("datetime64[D]")
+    return np.datetime_as_string(moments)
+
+
+def format_day(day: int) -> str:
+    """Return a day, counted from 1970-01-01, as an ISO date."""
+    return str(np.datetime64(day, "D"))
+
+
+def divide(numerator: Floats, denominator: Floats) -> Floats:
+    """Return the ratio of two columns, missing where it is not defined."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = numerator / denominator
+    return np.where(np.abs(ratio) <= LARGEST_NUMBER, ratio + 0.0, np.nan)
+
+
+def derive(columns: dict[str, Floats], before: dict[str, Floats], schema: Schema) -> dict[str, Any]:
+    """Compute the derived columns of rows.
+
+    Parameters
+    ----------
+    columns : dict of str to numpy.ndarray of shape (n_rows,)
+        The numeric columns, and the columns of dates and the row's own date as days counted from
+        1970-01-01. NaN is missing.
+    before : dict of str to numpy.ndarray of shape (n_rows,)
+        The columns of `schema.changes` in the client's row before, NaN without one.
+    schema : Schema
+        With dates, changes and ratios.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray of shape (n_rows,)
+        Days, changes and ratios by the names of `derived_names`. A ratio is missing if either side
+        is, or if it is not defined.
+    """
+    own = columns[schema.as_of]
+    days = {days_since(name): own - columns[name] for name in schema.date_formats}
+    changes = {change_of(name): columns[name] - before[name] for name in schema.changes or ()}
+    ratios = {
+        name: divide(columns[above], columns[below])
+        for name, (above, below) in (schema.ratios or {}).items()
+    }
+    return days | changes | ratios
+
+
+def find_whole_days(days: NDArray[np.int64], share: float = 0.1) -> NDArray[np.int64]:
+    """Return the days with at least a tenth of the rows of the fullest day, sorted.
+
+    A day with fewer rows is an addition to the extract before, such as an upload of some clients.
+    """
+    found, counts = np.unique(days, return_counts=True)
+    whole: NDArray[np.int64] = found[counts >= share * counts.max(initial=0)]
+    return whole

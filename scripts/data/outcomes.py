@@ -1,0 +1,277 @@
+"""Outcomes of clients in files of their own: who left on which day, and which rows are mature.
+
+A row is positive if its client left within the horizon after the day of the row, and negative if
+the client is known to have stayed that long. Any other row is not mature. So is a row whose horizon
+is not over, even if the client has left already: among the rows of such a day those who left are
+known before those who stay, and a model would learn a share that is too high.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from scripts.core import dates, files
+from scripts.core.config import OutcomeSettings, Schema
+from scripts.data import client_dates, csv_reader
+from scripts.data.cells import EPOCH, UNLABELLED
+from scripts.data.read_report import FileReading, RejectedRow
+
+KEY, DAY, LEFT, AS_OF = "key", "day", "left", "as of"
+NO_RECORDS = {KEY: "str", DAY: "int64", LEFT: "bool"}
+Flags = NDArray[np.bool_]
+Days = NDArray[np.int64]
+
+
+def no_records() -> pd.DataFrame:
+    """Return an empty table of records."""
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in NO_RECORDS.items()})
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The records of outcome files.
+
+    `records` has a row per client and day, in the columns KEY, DAY (counted from 1970-01-01) and
+    LEFT. `complete_until` is the day up to which all outcomes are known, None if unknown.
+    """
+
+    records: pd.DataFrame = field(default_factory=no_records)
+    complete_until: int | None = None
+    readings: Sequence[FileReading] = ()
+
+
+@dataclass(frozen=True)
+class RowOutcomes:
+    """The outcomes of the rows of a table, arrays of shape (n_rows,).
+
+    `labels` are 1, 0 or UNLABELLED. Only mature rows are trained on. A client has `left_before` a
+    row if an outcome is of the day of the row or earlier, and `left_after` if one is later.
+    """
+
+    labels: NDArray[np.int64]
+    is_mature: Flags
+    left_before: Flags
+    left_after: Flags
+
+
+def file_schema(settings: OutcomeSettings, schema: Schema) -> Schema:
+    """Return the schema of the outcome files."""
+    return msgspec.structs.replace(
+        Schema(positive=schema.positive, negative=schema.negative),
+        target=settings.label,
+        ids=(settings.key or schema.client_key,),
+        numeric=(),
+        dates={settings.date: settings.format},
+    )
+
+
+def read_records(
+    path: Path, settings: OutcomeSettings, schema: Schema
+) -> tuple[pd.DataFrame, FileReading]:
+    """Read a file of outcomes into records.
+
+    A client without a day has not left. Where a column has the labels, every row needs a day: the
+    day of leaving, or the last day on which the client is known to have stayed.
+    """
+    wanted = file_schema(settings, schema)
+    reading, columns = csv_reader.read_file(path, path.parent, wanted)
+    days = np.array(columns[settings.date], dtype=np.float64)
+    is_dated = ~np.isnan(days)
+    left = np.ones(len(days), np.bool_)
+    if settings.label:
+        left = np.array(columns[settings.label], dtype=np.int64) == 1
+        n_undated = int((~is_dated).sum())
+        if n_undated:
+            reason = f"{n_undated} of its rows have a label and no date; they are not used"
+            reading.rejected.append(RejectedRow(path.name, 0, settings.date, reason))
+    records = pd.DataFrame(
+        {
+            KEY: pd.Series(columns[wanted.ids[0]], dtype="str")[is_dated],
+            DAY: days[is_dated].astype(np.int64),
+            LEFT: left[is_dated],
+        }
+    )
+    return records, reading
+
+
+def find_misfit(
+    records: pd.DataFrame, table: pd.DataFrame, schema: Schema, horizon_days: int
+) -> str:
+    """Return the reason for which no record of a file belongs to a row, "" if one does.
+
+    Parameters
+    ----------
+    records : pandas.DataFrame of shape (n_records, 3)
+        The records of the file.
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The rows of the clients, with key and day.
+    schema : Schema
+        With key and date.
+    horizon_days : int
+        The days after a row in which a client may leave.
+    """
+    if records.empty or table.empty:
+        return ""
+    rows = pd.DataFrame({KEY: table[schema.client_key], AS_OF: table[schema.as_of]})
+    known = records.merge(rows, on=KEY)
+    if known.empty:
+        return (
+            f"none of its {records[KEY].nunique()} clients is in the client tables; compare its"
+            f" key with the column {schema.client_key!r}"
+        )
+    days = known[DAY] - known[AS_OF]
+    if ((days > 0) & (~known[LEFT] | (days <= horizon_days))).any():
+        return ""
+    first, last = (
+        client_dates.format_day(int(end)) for end in (rows[AS_OF].min(), rows[AS_OF].max())
+    )
+    return (
+        f"none of its dates is within {horizon_days} days after a row of its client; the rows are"
+        f" as of {first} to {last}"
+    )
+
+
+def find_complete_until(
+    records: pd.DataFrame, settings: OutcomeSettings, latest: int
+) -> int | None:
+    """Return the day up to which outcomes are known: declared, or the latest one seen.
+
+    A day after `latest` does not count: it is a mistake, or an announcement.
+    """
+    if settings.complete_until is not None:
+        return dates.parse_date(settings.complete_until).toordinal() - EPOCH
+    days = records[DAY][records[DAY] <= latest]
+    return None if days.empty else int(days.max())
+
+
+def read_outcomes(
+    paths: Sequence[Path], settings: OutcomeSettings, table: pd.DataFrame, schema: Schema,
+    today: int,
+) -> Outcomes:  # fmt: skip
+    """Read files of outcomes, and refuse those that belong to no row.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files.
+    settings : OutcomeSettings
+        Their columns and the horizon.
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The rows of the clients, with key and day.
+    schema : Schema
+        With key, date and labels.
+    today : int
+        The day of the run, counted from 1970-01-01.
+
+    Returns
+    -------
+    Outcomes
+        The records of the accepted files. A refused file counts for nothing. Of several records of
+        a client and day the last one counts.
+    """
+    tables, readings = [no_records()], []
+    for path in paths:
+        records, reading = read_records(path, settings, schema)
+        misfit = "" if reading.refused else find_misfit(
+            records, table, schema, settings.horizon_days
+        )  # fmt: skip
+        if misfit:
+            csv_reader.refuse(reading, csv_reader.RefusedFileError(misfit))
+        elif not reading.refused:
+            tables.append(records)
+        readings.append(reading)
+    joined = pd.concat(tables, ignore_index=True).drop_duplicates([KEY, DAY], keep="last")
+    newest = int(table[schema.as_of].max()) if len(table) else today
+    latest = max(today, newest + settings.horizon_days)
+    return Outcomes(joined, find_complete_until(joined, settings, latest), tuple(readings))
+
+
+def nearest_leaving(
+    rows: pd.DataFrame, records: pd.DataFrame, schema: Schema, *, is_later: bool
+) -> NDArray[np.float64]:
+    """Return the day of leaving next after each row, or last up to its day, NaN without one."""
+    left = records[records[LEFT]]
+    if left.empty or rows.empty:
+        return np.full(len(rows), np.nan)
+    keys = rows[schema.client_key].astype("str")
+    by_day = pd.DataFrame(
+        {KEY: keys.to_numpy(), AS_OF: rows[schema.as_of].to_numpy(np.int64),
+         "place": np.arange(len(rows))}
+    ).sort_values(AS_OF)  # fmt: skip
+    found = pd.merge_asof(
+        by_day, left[[KEY, DAY]].astype({KEY: "str"}).sort_values(DAY),
+        left_on=AS_OF, right_on=DAY, by=KEY,
+        direction="forward" if is_later else "backward", allow_exact_matches=not is_later,
+    )  # fmt: skip
+    days = np.full(len(rows), np.nan)
+    days[found["place"].to_numpy()] = found[DAY].to_numpy(np.float64)
+    return days
+
+
+def known_until(
+    rows: pd.DataFrame, outcomes: Outcomes, settings: OutcomeSettings, schema: Schema
+) -> NDArray[np.float64]:
+    """Return the day up to which each row's client is known to have stayed, or not.
+
+    Files with labels name those who stayed: a client whom they do not name is not known.
+    """
+    if not settings.label:
+        until = np.nan if outcomes.complete_until is None else float(outcomes.complete_until)
+        return np.full(len(rows), until)
+    last = outcomes.records.groupby(KEY)[DAY].max()
+    return rows[schema.client_key].map(last).to_numpy(np.float64)
+
+
+def label_rows(
+    table: pd.DataFrame, outcomes: Outcomes, settings: OutcomeSettings | None, schema: Schema
+) -> RowOutcomes:
+    """Return the outcome of each row.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        Rows with key, day, and a label of their own or UNLABELLED.
+    outcomes : Outcomes
+        The records of the outcome files.
+    settings : OutcomeSettings or None
+        With the horizon; None without outcome files.
+    schema : Schema
+        With key, date and target.
+
+    Returns
+    -------
+    RowOutcomes
+        A label in the row counts before the files.
+    """
+    own = table[schema.target].to_numpy(np.int64)
+    is_labelled = own != UNLABELLED
+    none = np.zeros(len(table), np.bool_)
+    if settings is None:
+        return RowOutcomes(own, is_labelled, none, none)
+    day = table[schema.as_of].to_numpy(np.float64)
+    end = day + settings.horizon_days
+    following = nearest_leaving(table, outcomes.records, schema, is_later=True)
+    left_before = ~np.isnan(nearest_leaving(table, outcomes.records, schema, is_later=False))
+    left = following <= end
+    complete = np.nan if outcomes.complete_until is None else outcomes.complete_until
+    is_over = end <= complete
+    stayed = ~left & is_over & (known_until(table, outcomes, settings, schema) >= end)
+    found = np.where(left, 1, np.where(stayed, 0, UNLABELLED))
+    return RowOutcomes(
+        labels=np.where(is_labelled, own, found),
+        is_mature=is_labelled | ((left | stayed) & is_over & ~left_before),
+        left_before=left_before,
+        left_after=~np.isnan(following),
+    )
+
+
+def list_files(settings: OutcomeSettings | None) -> list[Path]:
+    """List the outcome files in name order, none without their folder."""
+    if settings is None or not settings.input_folder_path.exists():
+        return []
+    return list(files.list_tables(settings.input_folder_path))

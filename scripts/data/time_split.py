@@ -1,0 +1,128 @@
+"""The split of dated rows: the latest mature period is the test, training ends a horizon before."""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from scripts.data import client_dates
+
+# Days that lie closer than this are no extracts: their rows are taken together by the month.
+MIN_PERIOD_DAYS = 7
+# A period is mature if at least this share of its rows is: of the others those who left are known
+# before those who stay.
+MATURE_FRACTION = 0.5
+# Without an earlier period that is mature, a fifth of the clients is the test.
+N_FOLDS = 5
+
+Flags = NDArray[np.bool_]
+Days = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TimeSplit:
+    """The rows of training and of the test, masks of shape (n_rows,), and the days of the test.
+
+    `is_by_time` is False if the test is a share of the clients, for want of an earlier period.
+    """
+
+    is_training: Flags
+    is_test: Flags
+    first_test_day: int | None
+    last_test_day: int | None
+    last_training_day: int | None
+    is_by_time: bool
+
+
+def number_periods(days: Days) -> Days:
+    """Return the number of the period of each row, counted from 0.
+
+    Parameters
+    ----------
+    days : numpy.ndarray of shape (n_rows,)
+        The day of each row, counted from 1970-01-01.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n_rows,)
+        A period is an extract and the smaller additions after it. Where extracts are closer than a
+        week, it is a month of the calendar.
+    """
+    whole = client_dates.find_whole_days(days)
+    if len(whole) > 1 and np.median(np.diff(whole)) < MIN_PERIOD_DAYS:
+        months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+        return np.asarray(np.unique(months, return_inverse=True)[1], dtype=np.int64)
+    return np.clip(np.searchsorted(whole, days, side="right") - 1, 0, None)
+
+
+def has_both(labels: NDArray[np.int64], chosen: Flags) -> bool:
+    """Return whether the chosen rows have both labels."""
+    return len(np.unique(labels[chosen])) > 1
+
+
+def find_test_period(periods: Days, is_mature: Flags, labels: NDArray[np.int64]) -> int | None:
+    """Return the number of the latest mature period with both labels, None without one."""
+    for period in np.unique(periods)[::-1].tolist():
+        inside = periods == period
+        is_enough = is_mature[inside].mean() >= MATURE_FRACTION
+        if is_enough and has_both(labels, inside & is_mature):
+            return int(period)
+    return None
+
+
+def in_fold(clients: "pd.Series[str]") -> Flags:
+    """Return whether each client is in the test fold: always the same clients, about a fifth."""
+    codes, names = pd.factorize(clients)
+    folds = np.array([zlib.crc32(str(name).encode()) % N_FOLDS for name in names], np.int64)
+    inside: Flags = folds[codes] == 0
+    return inside
+
+
+def split_rows(
+    clients: "pd.Series[str]", days: Days, labels: NDArray[np.int64], is_mature: Flags,
+    horizon_days: int,
+) -> TimeSplit:  # fmt: skip
+    """Split dated rows into training and test.
+
+    Parameters
+    ----------
+    clients : pandas.Series of shape (n_rows,)
+        The key of each row.
+    days : numpy.ndarray of shape (n_rows,)
+        The day of each row, counted from 1970-01-01.
+    labels : numpy.ndarray of shape (n_rows,)
+        1 left, 0 stayed, or UNLABELLED.
+    is_mature : numpy.ndarray of shape (n_rows,)
+        Whether the label of the row is known for good.
+    horizon_days : int
+        The days after a row in which its client may leave, 0 if unknown.
+
+    Returns
+    -------
+    TimeSplit
+        The test is the latest mature period. Training has the mature rows whose horizon is over
+        when the test begins, so that it knows no more than was known then. Without such rows of
+        both labels, the test is a fifth of the clients of that period, and training the other
+        clients. Without a mature period of both labels nothing is tested.
+    """
+    none = np.zeros(len(days), np.bool_)
+    periods = number_periods(days)
+    tested = find_test_period(periods, is_mature, labels)
+    if tested is None:
+        return TimeSplit(is_mature, none, None, None, last_of(days, is_mature), is_by_time=False)
+    is_test = is_mature & (periods == tested)
+    first = int(days[periods == tested].min())
+    is_training = is_mature & (days + horizon_days <= first) & (days < first)
+    is_by_time = has_both(labels, is_training)
+    if not is_by_time:
+        fold = in_fold(clients)
+        is_test, is_training = is_test & fold, is_mature & ~fold
+    last = last_of(days, is_test)
+    return TimeSplit(is_training, is_test, first, last, last_of(days, is_training), is_by_time)
+
+
+def last_of(days: Days, chosen: Flags) -> int | None:
+    """Return the last day of the chosen rows, None without one."""
+    return int(days[chosen].max()) if chosen.any() else None

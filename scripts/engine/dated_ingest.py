@@ -1,0 +1,394 @@
+"""Ingestion of dated files: rows of training, rows of the test, and today's clients."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from scripts.core import capacity, files
+from scripts.core.artifacts import Kind
+from scripts.core.config import FILE_NAME, Config, Schema
+from scripts.core.errors import ConfigError, DatasetError, InsufficientDataError
+from scripts.data import (
+    client_dates,
+    csv_reader,
+    csv_writer,
+    dataset,
+    dated_rows,
+    outcomes,
+    read_report,
+    time_split,
+)
+from scripts.data.cells import EPOCH, UNLABELLED
+from scripts.data.deduplicate import Dropped
+from scripts.data.outcomes import Outcomes, RowOutcomes
+from scripts.data.read_report import FileReading
+from scripts.data.time_split import TimeSplit
+
+CleanMore = Callable[[pd.DataFrame], pd.DataFrame]
+Flags = NDArray[np.bool_]
+# Whether a row is of the folder of test data.
+OF_TEST = "of test"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DatedInput:
+    """The rows of dated files with their derived columns and outcomes.
+
+    `table` has a row per client and day, in the columns of the dataset, days as numbers, and
+    OF_TEST. `n_repeated` earlier rows of an equal client and day are left out.
+    """
+
+    table: pd.DataFrame
+    found: RowOutcomes
+    outcomes: Outcomes
+    readings: Sequence[FileReading]
+    test_readings: Sequence[FileReading]
+    n_repeated: int
+
+    def days(self, schema: Schema) -> NDArray[np.int64]:
+        """Return the day of each row, counted from 1970-01-01."""
+        return self.table[schema.as_of].to_numpy(np.int64)
+
+
+@dataclass(frozen=True)
+class RowAccount:
+    """The numbers of rows by their use."""
+
+    n_read: int
+    n_rejected: int
+    n_repeated: int
+    n_training: int
+    n_test: int
+    n_left_before: int
+    n_not_mature: int
+    n_between: int
+
+    def describe(self) -> str:
+        """Describe the use of every row, for the log."""
+        return (
+            f"Of {self.n_read} rows {self.n_training} are trained on, {self.n_test} are the test,"
+            f" {self.n_not_mature} are not mature, {self.n_between} lie between training and test,"
+            f" {self.n_left_before} are of clients who had left, {self.n_repeated} are repeated for"
+            f" a client and day, and {self.n_rejected} were rejected."
+        )
+
+
+@dataclass(frozen=True)
+class DatedIntake:
+    """The result of an ingestion of dated files, before the dataset is written."""
+
+    n_rows: int
+    n_labelled: int
+    dropped: Dropped
+    parts: Iterable[bytes]
+    test_parts: Iterable[bytes]
+    clients: pd.DataFrame
+    readings: Sequence[FileReading]
+    account: RowAccount
+    notices: Sequence[str] = ()
+    test_readings: Sequence[FileReading] = ()
+    outcome_readings: Sequence[FileReading] = field(default=())
+
+    def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
+        """Write the test rows and the dataset, and return the path and the number of rows."""
+        # First, so that no dataset is ever without the test rows of the same ingestion.
+        files.write_whole(Kind.TEST_ROWS.path(folder, stamp), self.test_parts)
+        path = Kind.DATASET.path(folder, stamp)
+        files.write_whole(path, self.parts)
+        return path, self.n_rows
+
+
+def read_dated_file(
+    path: Path, schema: Schema, *, has_outcomes: bool
+) -> tuple[FileReading, dict[str, list[Any]]]:
+    """Read a file of dated rows.
+
+    Parameters
+    ----------
+    path : Path
+        The CSV file.
+    schema : Schema
+        The schema by which files are read, with key and date.
+    has_outcomes : bool
+        Whether outcomes come in files of their own; the target is then optional.
+
+    Returns
+    -------
+    tuple of FileReading and dict of str to list
+        The report and the columns of the file, days counted from 1970-01-01.
+    """
+    own = schema.date_column
+    day = None if own is None else client_dates.file_day(path, own)
+    if own is not None and own.column == FILE_NAME and day is None:
+        reading = csv_reader.new_reading(path, schema)
+        csv_reader.refuse(reading, csv_reader.RefusedFileError(
+            "its name has no date such as 2026-03-31, and schema.date is 'file_name'; put the day"
+            " of the extract into the name"
+        ))  # fmt: skip
+        return reading, {}
+    wanted = schema
+    if has_outcomes and schema.target not in csv_reader.peek_header(path, schema):
+        wanted = msgspec.structs.replace(schema, target="")
+    reading, columns = csv_reader.read_file(path, path.parent, wanted, needs_label=False)
+    n_rows = len(columns[schema.client_key])
+    if day is not None:
+        columns[schema.as_of] = [day] * n_rows
+    columns.setdefault(schema.target, [UNLABELLED] * n_rows)
+    return reading, columns
+
+
+def make_column(name: str, values: list[Any], schema: Schema) -> "pd.Series[Any]":
+    """Return a column of a dated table: text, numbers, whole days, or labels."""
+    if name in (schema.target, schema.as_of):
+        return pd.Series(np.array(values, dtype=np.float64).astype(np.int64))
+    is_number = name in schema.numeric or name in schema.date_formats
+    return pd.Series(values, dtype="float64" if is_number else "str")
+
+
+def read_dated_files(
+    paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
+) -> tuple[pd.DataFrame, list[FileReading]]:
+    """Read files of dated rows in the order given, with one report per file."""
+    names = (*schema.columns, schema.as_of, *schema.date_formats)
+    gathered: dict[str, list[Any]] = {name: [] for name in names}
+    readings = []
+    for path in paths:
+        reading, columns = read_dated_file(path, schema, has_outcomes=has_outcomes)
+        readings.append(reading)
+        for name, values in columns.items():
+            gathered[name].extend(values)
+    table = {name: make_column(name, values, schema) for name, values in gathered.items()}
+    return pd.DataFrame(table), readings
+
+
+def check_memory(paths: Sequence[Path], config: Config) -> None:
+    """Refuse dated files that may not fit into the memory limit."""
+    n_bytes = files.total_bytes(paths)
+    if capacity.bound_bytes(n_bytes, config.engine) is not None:
+        raise ConfigError(
+            f"The input has {n_bytes} bytes, which may not fit into engine.memory_limit_gb, and"
+            " files with schema.date are read into memory as a whole. Raise the limit, or leave"
+            " older extracts out of the input folder."
+        )
+
+
+def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int) -> DatedInput:
+    """Read dated files, the folder of test data if there is one, and the outcomes.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files of clients.
+    schema : Schema
+        The schema by which files are read.
+    config : Config
+        With outcomes and test data.
+    today : int
+        The day of the run, counted from 1970-01-01.
+
+    Returns
+    -------
+    DatedInput
+        The rows by client and day.
+
+    Raises
+    ------
+    DatasetError
+        If no row is usable.
+    """
+    settings = config.outcomes
+    test_paths = [] if config.tests_latest_rows else files.list_tables(config.test_data_path)
+    check_memory([*paths, *test_paths], config)
+    read, readings = read_dated_files(paths, schema, has_outcomes=settings is not None)
+    if read.empty:
+        raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
+    tested, test_readings = read_dated_files(test_paths, schema, has_outcomes=settings is not None)
+    # The rows of the test come last: where a row is in both folders, it is the test's.
+    both = pd.concat([read.assign(**{OF_TEST: False}), tested.assign(**{OF_TEST: True})])
+    table = dated_rows.add_derived(dated_rows.sort_rows(both, schema), schema)
+    known = Outcomes()
+    if settings is not None:
+        paths_of_outcomes = outcomes.list_files(settings)
+        known = outcomes.read_outcomes(paths_of_outcomes, settings, table, schema, today)
+    found = outcomes.label_rows(table, known, settings, schema)
+    return DatedInput(table, found, known, readings, test_readings, len(both) - len(table))
+
+
+def split(read: DatedInput, schema: Schema, config: Config) -> TimeSplit:
+    """Split the rows into training and test: by time, or by the folder of test data."""
+    days, found = read.days(schema), read.found
+    of_test = read.table[OF_TEST].to_numpy(np.bool_)
+    if config.tests_latest_rows:
+        horizon_days = 0 if config.outcomes is None else config.outcomes.horizon_days
+        clients = read.table[schema.client_key]
+        return time_split.split_rows(clients, days, found.labels, found.is_mature, horizon_days)
+    is_training, is_test = found.is_mature & ~of_test, found.is_mature & of_test
+    return TimeSplit(
+        is_training=is_training,
+        is_test=is_test,
+        first_test_day=int(days[is_test].min()) if is_test.any() else None,
+        last_test_day=time_split.last_of(days, is_test),
+        last_training_day=time_split.last_of(days, is_training),
+        is_by_time=True,
+    )
+
+
+def as_dataset(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Return rows in the columns of a dataset, by day and client, the day as an ISO date."""
+    ordered = table.sort_values([schema.as_of, schema.client_key], kind="stable")
+    wanted = client_dates.dataset_schema(schema)
+    columns = {name: ordered[name].to_numpy() for name in wanted.columns if name in ordered}
+    columns[schema.as_of] = client_dates.format_days(columns[schema.as_of])
+    return dataset.make_table(columns, wanted)
+
+
+def describe_split(parts: TimeSplit) -> list[str]:
+    """Return sentences about the days of training and test."""
+    if parts.first_test_day is None or parts.last_test_day is None:
+        return []
+    first, last = map(client_dates.format_day, (parts.first_test_day, parts.last_test_day))
+    shown = first if first == last else f"{first} to {last}"
+    if not parts.is_by_time:
+        return [
+            f"The test is a fifth of the clients as of {shown}: no earlier rows are mature, and a"
+            " test on clients of the same time says less about the next period."
+        ]
+    end = parts.last_training_day
+    trained = "" if end is None else f" Training ends with {client_dates.format_day(end)}."
+    return [f"The test rows are as of {shown}.{trained}"]
+
+
+def describe_overlap(read: DatedInput, parts: TimeSplit, schema: Schema) -> list[str]:
+    """Return a sentence about the clients and days that a test folder shares with training."""
+    keys, days = read.table[schema.client_key], read.days(schema)
+    if not parts.is_test.any():
+        return []
+    tested, trained = keys[parts.is_test].unique(), set(keys[parts.is_training])
+    test_days = set(days[parts.is_test].tolist())
+    shared = test_days & set(days[parts.is_training].tolist())
+    newest, last = int(days.max()), max(test_days)
+    return [
+        f"{sum(key in trained for key in tested)} of the {len(tested)} clients of the test data and"
+        f" {len(shared)} of its {len(test_days)} days are in training, too. Its newest row is as of"
+        f" {client_dates.format_day(last)}, {newest - last} days before the newest row of all."
+    ]
+
+
+def count_rows(read: DatedInput, parts: TimeSplit) -> RowAccount:
+    """Count the rows by their use."""
+    readings = [r for r in (*read.readings, *read.test_readings) if not r.refused]
+    left_before = read.found.left_before & ~parts.is_training & ~parts.is_test
+    is_mature = read.found.is_mature
+    return RowAccount(
+        n_read=sum(r.n_rows for r in readings),
+        n_rejected=sum(len(r.rejected) for r in readings),
+        n_repeated=read.n_repeated,
+        n_training=int(parts.is_training.sum()),
+        n_test=int(parts.is_test.sum()),
+        n_left_before=int(left_before.sum()),
+        n_not_mature=int((~is_mature & ~left_before).sum()),
+        n_between=int((is_mature & ~parts.is_training & ~parts.is_test & ~left_before).sum()),
+    )
+
+
+def find_todays(read: DatedInput, schema: Schema) -> pd.DataFrame:
+    """Return today's clients: of the newest extract, without an outcome after their row."""
+    own = read.table[schema.target].to_numpy(np.int64)
+    is_open = (own == UNLABELLED) & ~read.found.left_after
+    table = read.table.assign(open=is_open)
+    todays = dated_rows.select_todays(table[~table[OF_TEST]], schema)
+    return as_dataset(todays[todays["open"]].drop(columns="open"), schema)
+
+
+def check_mature(read: DatedInput, config: Config) -> None:
+    """Raise if no row has an outcome that is known for good."""
+    if read.found.is_mature.any():
+        return
+    until = read.outcomes.complete_until
+    horizon = "" if config.outcomes is None else (
+        f" The horizon is {config.outcomes.horizon_days} days, and outcomes are known up to"
+        f" {'no day' if until is None else client_dates.format_day(until)}."
+    )  # fmt: skip
+    raise InsufficientDataError(
+        f"None of {len(read.table)} rows has an outcome that is known for good.{horizon}"
+        f" {read_report.format_complaints(read.outcomes.readings) if config.outcomes else ''}"
+    )
+
+
+def clean_rows(
+    table: pd.DataFrame, clean_more: CleanMore | None, schema: Schema
+) -> tuple[pd.DataFrame, Dropped]:
+    """Return rows after the cleaning of the installation, and the number of dropped rows."""
+    cleaned = table if clean_more is None else clean_more(table)
+    labels = cleaned if schema.target in cleaned else table
+    n_rows = len(table) - len(labels)
+    n_left = int(table[schema.target].sum()) - int(labels[schema.target].sum())
+    return cleaned, Dropped(n_rows, n_left)
+
+
+def ingest_files(
+    paths: Sequence[Path], schema: Schema, config: Config, clean_more: CleanMore | None = None,
+    today: date | None = None,
+) -> DatedIntake:  # fmt: skip
+    """Read dated files into training rows, test rows and today's clients.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files.
+    schema : Schema
+        The schema by which files are read, with key and date.
+    config : Config
+        The installation.
+    clean_more : callable, optional
+        The cleaning of this installation.
+    today : datetime.date, optional
+        The day of the run, by default today.
+
+    Returns
+    -------
+    DatedIntake
+        The rows by day and client, whatever the names of the files.
+
+    Raises
+    ------
+    DatasetError
+        If no row is usable.
+    InsufficientDataError
+        If no outcome is known for good.
+    """
+    day = (today or date.today()).toordinal() - EPOCH  # noqa: DTZ011 - the day of this place
+    read = read_input(paths, schema, config, day)
+    check_mature(read, config)
+    parts = split(read, schema, config)
+    labelled = read.table.assign(**{schema.target: read.found.labels})
+    training, dropped = clean_rows(
+        as_dataset(labelled[parts.is_training], schema), clean_more, schema
+    )
+    test = as_dataset(labelled[parts.is_test], schema)
+    if config.tests_latest_rows:
+        test, _ = clean_rows(test, clean_more, schema)
+    overlap = [] if config.tests_latest_rows else describe_overlap(read, parts, schema)
+    return DatedIntake(
+        n_rows=len(training),
+        n_labelled=int((read.found.labels != UNLABELLED).sum()),
+        dropped=dropped,
+        parts=csv_writer.spell_table(training),
+        test_parts=csv_writer.spell_table(test),
+        clients=find_todays(read, schema),
+        readings=read.readings,
+        account=count_rows(read, parts),
+        notices=[*describe_split(parts), *overlap],
+        test_readings=read.test_readings,
+        outcome_readings=read.outcomes.readings,
+    )

@@ -1,0 +1,139 @@
+"""Columns derived from dates: days, changes, ratios; and the day of a file."""
+
+import math
+from datetime import date
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from scripts.core.config import Schema
+from scripts.data import client_dates, dated_rows
+from scripts.data.cells import EPOCH, UNLABELLED
+
+SCHEMA = Schema(
+    target="left", ids=("client",), numeric=("logins", "users", "seats"),
+    date="snapshot", dates=("signup",), changes=("logins",), ratios={"usage": ("users", "seats")},
+)  # fmt: skip
+DERIVED = ("days since signup", "logins, change since the row before", "usage")
+
+
+def day(text: str) -> int:
+    return date.fromisoformat(text).toordinal() - EPOCH
+
+
+def make_rows(*rows: tuple[str, str, float, float, float, float, int]) -> pd.DataFrame:
+    names = ["client", "snapshot", "signup", "logins", "users", "seats", "left"]
+    table = pd.DataFrame(rows, columns=names)
+    return table.assign(snapshot=[day(text) for text in table["snapshot"]])
+
+
+def test_derived_columns_are_numeric_columns_of_the_dataset() -> None:
+    wanted = client_dates.dataset_schema(SCHEMA)
+
+    assert wanted.numeric == (*SCHEMA.numeric, *DERIVED)
+    assert wanted.ids == ("client", "snapshot")
+    assert wanted.client_ids == ("client",)
+
+
+def test_the_schema_of_a_model_leads_back_to_that_of_the_files() -> None:
+    encoded = msgspec.json.encode(client_dates.dataset_schema(SCHEMA))
+
+    assert client_dates.reading_schema(msgspec.json.decode(encoded, type=Schema)) == SCHEMA
+
+
+def test_a_schema_without_dates_stays_as_it_is() -> None:
+    assert (
+        client_dates.dataset_schema(Schema()) == Schema() == client_dates.reading_schema(Schema())
+    )
+
+
+def test_days_changes_and_ratios_are_computed_by_hand() -> None:
+    rows = make_rows(
+        ("a", "2026-01-31", day("2026-01-01"), 10, 2, 4, 0),
+        ("a", "2026-02-28", day("2026-01-01"), 4, 0, 0, 0),
+        ("b", "2026-02-28", math.nan, 7, math.nan, 5, 0),
+    )
+
+    derived = dated_rows.add_derived(dated_rows.sort_rows(rows, SCHEMA), SCHEMA)
+
+    since, change, usage = (derived[name].tolist() for name in DERIVED)
+    assert since[:2] == [30, 58]
+    assert math.isnan(since[2])
+    assert change[1] == -6
+    assert math.isnan(change[0])
+    assert math.isnan(change[2])
+    assert usage[0] == 0.5
+    assert math.isnan(usage[1])
+    assert math.isnan(usage[2])
+
+
+def test_the_order_of_the_rows_changes_nothing() -> None:
+    rows = make_rows(
+        *[(f"c{k % 7}", f"2026-0{1 + k // 7}-28", k, k * 3 % 11, k, 9, 0) for k in range(35)]
+    )
+    expected = dated_rows.add_derived(dated_rows.sort_rows(rows, SCHEMA), SCHEMA)
+
+    for seed in range(3):
+        mixed = rows.sample(frac=1, random_state=seed)
+        found = dated_rows.add_derived(dated_rows.sort_rows(mixed, SCHEMA), SCHEMA)
+        pd.testing.assert_frame_equal(found, expected)
+
+
+def test_a_client_has_one_row_a_day_and_a_label_counts_first() -> None:
+    rows = make_rows(
+        ("a", "2026-01-31", 0, 1, 1, 1, 1),
+        ("a", "2026-01-31", 0, 2, 1, 1, UNLABELLED),
+        ("b", "2026-01-31", 0, 1, 1, 1, UNLABELLED),
+        ("b", "2026-01-31", 0, 2, 1, 1, UNLABELLED),
+    )
+
+    found = dated_rows.sort_rows(rows, SCHEMA)
+
+    assert found["logins"].tolist() == [1, 2]
+
+
+def test_todays_row_is_the_latest_of_the_newest_extract() -> None:
+    january = [(f"c{k}", "2026-01-31", 0.0, 1.0, 1.0, 1.0, UNLABELLED) for k in range(30)]
+    february = [(f"c{k}", "2026-02-28", 0.0, 2.0, 1.0, 1.0, UNLABELLED) for k in range(5, 30)]
+    upload = [("c7", "2026-03-03", 0.0, 3.0, 1.0, 1.0, UNLABELLED)]
+    rows = make_rows(*february, *upload, *january)
+
+    todays = dated_rows.select_todays(dated_rows.sort_rows(rows, SCHEMA), SCHEMA)
+
+    assert sorted(todays["client"]) == sorted(f"c{k}" for k in range(5, 30))
+    assert todays.set_index("client")["logins"]["c7"] == 3
+    assert set(todays.set_index("client")["logins"].drop("c7")) == {2}
+
+
+@pytest.mark.parametrize(
+    ("name", "date_format", "expected"),
+    [
+        ("clients_2026-03-31.csv", "%Y-%m-%d", "2026-03-31"),
+        ("20260331_clients.csv", "%Y-%m-%d", "2026-03-31"),
+        ("2026_03_31.csv", "%Y-%m-%d", "2026-03-31"),
+        ("clients-2026-02.csv", "%Y-%m-%d", "2026-02-28"),
+        ("clients-2027-12.csv", "%Y-%m-%d", "2027-12-31"),
+        ("v2 of 2026-01-31 sent 2026-02-03.csv", "%Y-%m-%d", "2026-02-03"),
+        ("upload_20260331T101112123456Z.csv", "%Y-%m-%d", "2026-03-31"),
+        ("stand 31.03.2026.csv", "%d.%m.%Y", "2026-03-31"),
+        ("upload_20260331T101112123456Z.csv", "%d.%m.%Y", "2026-03-31"),
+        ("clients.csv", "%Y-%m-%d", None),
+        ("clients_2026-13-01.csv", "%Y-%m-%d", None),
+        ("order 123456789.csv", "%Y-%m-%d", None),
+    ],
+)
+def test_the_day_stands_in_the_name(name: str, date_format: str, expected: str | None) -> None:
+    found = client_dates.find_day(name, date_format)
+
+    assert (None if found is None else client_dates.format_day(found)) == expected
+
+
+def test_a_ratio_that_is_not_defined_is_missing() -> None:
+    found = client_dates.divide(
+        np.array([1.0, 0.0, -4.0, np.nan, 1e15]), np.array([0.0, 0.0, 2.0, 1.0, 1e-15])
+    )
+
+    assert np.isnan(found).tolist() == [True, True, False, True, True]
+    assert found[2] == -2

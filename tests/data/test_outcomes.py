@@ -1,0 +1,192 @@
+"""Outcome files: who left when, which rows are mature, and which files belong to no row."""
+
+import re
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scripts.core.config import OutcomeSettings, Schema
+from scripts.data import outcomes
+from scripts.data.cells import EPOCH, UNLABELLED
+
+SCHEMA = Schema(target="left", ids=("id",), numeric=("n",), date="snapshot")
+TODAY = date(2026, 12, 31).toordinal() - EPOCH
+
+
+def day(text: str) -> int:
+    return date.fromisoformat(text).toordinal() - EPOCH
+
+
+def make_table(*rows: tuple[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "id": [client for client, _ in rows],
+            "snapshot": [day(text) for _, text in rows],
+            "n": 1.0,
+            "left": UNLABELLED,
+        }
+    )
+
+
+def settings(folder: Path, horizon_days: int = 90, **more: str) -> OutcomeSettings:
+    return OutcomeSettings(
+        input_folder_path=folder, date="left_on", horizon_days=horizon_days, **more
+    )
+
+
+def read(
+    folder: Path, table: pd.DataFrame, chosen: OutcomeSettings, *contents: str
+) -> tuple[outcomes.Outcomes, outcomes.RowOutcomes]:
+    paths = []
+    for number, content in enumerate(contents):
+        paths.append(folder / f"{number}.csv")
+        paths[-1].write_text(content)
+    known = outcomes.read_outcomes(paths, chosen, table, SCHEMA, TODAY)
+    return known, outcomes.label_rows(table, known, chosen, SCHEMA)
+
+
+def test_a_row_is_positive_negative_or_not_mature(tmp_path: Path) -> None:
+    table = make_table(
+        ("a", "2026-01-31"), ("b", "2026-01-31"), ("c", "2026-01-31"),
+        ("a", "2026-04-30"), ("b", "2026-04-30"), ("c", "2026-06-30"),
+    )  # fmt: skip
+    content = "id,left_on\na,2026-03-15\nb,2026-06-01\nc,\nz,2026-07-31\n"
+
+    known, found = read(tmp_path, table, settings(tmp_path), content)
+
+    assert known.complete_until == day("2026-07-31")
+    assert found.labels.tolist() == [1, 0, 0, 0, 1, UNLABELLED]
+    assert found.is_mature.tolist() == [True, True, True, False, True, False]
+    assert found.left_before.tolist() == [False, False, False, True, False, False]
+    assert found.left_after.tolist() == [True, True, False, False, True, False]
+
+
+def test_those_who_left_early_wait_for_those_who_may_still_leave(tmp_path: Path) -> None:
+    table = make_table(("a", "2026-05-31"), ("b", "2026-05-31"))
+
+    _, found = read(tmp_path, table, settings(tmp_path), "id,left_on\na,2026-06-10\n")
+
+    assert found.labels.tolist() == [1, UNLABELLED]
+    assert not found.is_mature.any()
+
+
+def test_outcomes_are_complete_until_the_declared_day(tmp_path: Path) -> None:
+    table = make_table(("a", "2026-05-31"), ("b", "2026-05-31"))
+    declared = settings(tmp_path, complete_until="2026-08-29")
+
+    _, found = read(tmp_path, table, declared, "id,left_on\na,2026-06-10\n")
+
+    assert found.is_mature.all()
+
+
+def test_a_mistyped_year_does_not_make_every_row_mature(tmp_path: Path) -> None:
+    table = make_table(("a", "2026-05-31"), ("b", "2026-05-31"))
+
+    known, found = read(
+        tmp_path, table, settings(tmp_path), "id,left_on\na,2206-06-10\nb,2026-06-10\n"
+    )
+
+    assert known.complete_until == day("2026-06-10")
+    assert not found.is_mature.any()
+
+
+def test_with_labels_a_client_whom_no_file_names_is_not_known(tmp_path: Path) -> None:
+    table = make_table(("a", "2026-01-31"), ("b", "2026-01-31"), ("c", "2026-01-31"))
+    content = "id,left_on,gone\na,2026-03-01,1\nb,2026-06-30,0\nz,2026-06-30,0\n"
+
+    _, found = read(tmp_path, table, settings(tmp_path, label="gone"), content)
+
+    assert found.labels.tolist() == [1, 0, UNLABELLED]
+    assert found.is_mature.tolist() == [True, True, False]
+
+
+def test_the_key_may_have_another_name_in_the_files(tmp_path: Path) -> None:
+    table = make_table(("a", "2026-01-31"))
+
+    _, found = read(
+        tmp_path, table, settings(tmp_path, key="account"), "account,left_on\na,2026-02-01\n"
+    )
+
+    assert found.labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("id,left_on\nx,2026-03-01\n", "none of its 1 clients is in the client tables"),
+        ("id,left_on\na,2025-03-01\n", "none of its dates is within 90 days after a row"),
+        ("id,left_on\na,2026-11-01\n", "the rows are as of 2026-01-31 to 2026-02-28"),
+        ("id,outcome\na,1\n", r"it lacks the columns \['left_on'\]"),
+    ],
+)
+def test_a_file_that_fits_no_row_is_refused_and_undoes_nothing(
+    tmp_path: Path, content: str, reason: str
+) -> None:
+    table = make_table(("a", "2026-01-31"), ("b", "2026-02-28"))
+    right = "id,left_on\na,2026-03-01\n"
+
+    known, found = read(tmp_path, table, settings(tmp_path), right, content)
+    alone, expected = read(tmp_path, table, settings(tmp_path), right)
+
+    assert not known.readings[0].refused
+    assert re.search(reason, known.readings[1].refused)
+    assert known.complete_until == alone.complete_until
+    assert found.labels.tolist() == expected.labels.tolist()
+
+
+def test_a_file_without_anybody_who_left_is_right(tmp_path: Path) -> None:
+    known, _ = read(tmp_path, make_table(("a", "2026-01-31")), settings(tmp_path), "id,left_on\n")
+
+    assert not known.readings[0].refused
+    assert known.complete_until is None
+
+
+def test_a_label_in_the_row_counts_before_the_files(tmp_path: Path) -> None:
+    table = make_table(("a", "2026-01-31")).assign(left=0)
+
+    _, found = read(tmp_path, table, settings(tmp_path), "id,left_on\na,2026-02-01\n")
+
+    assert found.labels.tolist() == [0]
+    assert found.is_mature.all()
+
+
+def simulate(seed: int, horizon_days: int) -> tuple[float, float, float]:
+    """Return the shares of leavers: of mature rows, of all known ones, and the true one."""
+    random = np.random.default_rng(seed)
+    n, days = 4000, pd.date_range("2025-01-31", periods=12, freq="ME")
+    signup = random.integers(0, 330, n)
+    leave = signup + random.exponential(400, n)
+    start, end = days[0].date().toordinal() - EPOCH, days[-1].date().toordinal() - EPOCH
+    rows = [
+        (f"c{client}", int(moment.date().toordinal() - EPOCH))
+        for moment in days
+        for client in range(n)
+        if start + signup[client] <= moment.date().toordinal() - EPOCH < start + leave[client]
+    ]
+    table = pd.DataFrame(rows, columns=["id", "snapshot"]).assign(n=1.0, left=UNLABELLED)
+    left_on = {f"c{client}": int(start + leave[client]) for client in range(n)}
+    seen = {client: at for client, at in left_on.items() if at <= end}
+    records = pd.DataFrame({"key": list(seen), "day": list(seen.values()), "left": True})
+    known = outcomes.Outcomes(records, int(records["day"].max()))
+    chosen = OutcomeSettings(
+        input_folder_path=Path("outcomes"), date="left_on", horizon_days=horizon_days
+    )
+    found = outcomes.label_rows(table, known, chosen, SCHEMA)
+    known_labels = found.labels[found.labels != UNLABELLED]
+    truth = 1 - np.exp(-horizon_days / 400)
+    return float(found.labels[found.is_mature].mean()), float(known_labels.mean()), float(truth)
+
+
+@pytest.mark.parametrize("horizon_days", [30, 60, 90])
+def test_clients_without_the_time_to_leave_bias_nothing(horizon_days: int) -> None:
+    shares = np.array([simulate(seed, horizon_days) for seed in range(3)])
+    mature, known, truth = shares.mean(axis=0)
+
+    # Rows of a client overlap, so three times 4,000 clients count, not their rows.
+    error = np.sqrt(truth * (1 - truth) / 12_000)
+    assert abs(mature - truth) < 3 * error
+    # With a month of horizon hardly a row has an outcome before its time.
+    assert horizon_days == 30 or known - truth > 3 * error

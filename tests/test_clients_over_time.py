@@ -1,0 +1,260 @@
+"""Monthly extracts of a made-up company: dates, outcomes, today's clients, the test of tomorrow."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scripts import ingestion
+from scripts.core import capacity, config_file
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config
+from scripts.core.errors import ConfigError, InsufficientDataError
+
+MONTHS = tuple(date(2025, month, 1) - timedelta(days=1) for month in range(2, 9))
+HEADER = "snapshot,id,company,email,note,signup,last_login,plan,logins,users,seats"
+SCHEMA = {
+    "key": "id", "date": "snapshot", "ids": ["id", "company"], "dates": ["signup", "last_login"],
+    "changes": ["logins"], "ratios": {"usage": ["users", "seats"]},
+}  # fmt: skip
+Names = Callable[[int, date], str]
+NAMES: dict[str, Names] = {
+    "in order": lambda _, day: f"clients_{day}.csv",
+    "backwards": lambda number, day: f"{'zyxwvuts'[number]}_{day}.csv",
+    "mixed": lambda number, day: f"{number * 5 % 7}_{day:%Y%m%d}.csv",
+}
+
+
+class Company:
+    """A made-up company whose clients use less before they leave.
+
+    Parameters
+    ----------
+    seed : int
+        The seed.
+    n_clients : int
+        The clients of each month: who leaves is replaced.
+    """
+
+    def __init__(self, seed: int = 0, n_clients: int = 300) -> None:
+        random = np.random.default_rng(seed)
+        self.rows: list[list[str]] = []
+        self.leaves: dict[str, date] = {}
+        clients: dict[str, date] = {}
+        for day in MONTHS:
+            while len(clients) < n_clients:
+                name = f"c{len(clients) + len(self.leaves):05}"
+                clients[name] = day - timedelta(days=int(random.integers(1, 600)))
+            month = []
+            for name, signup in list(clients.items()):
+                leaves = random.random() < 0.15
+                logins = random.poisson(6 if leaves else 12)
+                seats = int(random.integers(4, 40))
+                users = random.binomial(seats, 0.4 if leaves else 0.6)
+                login = day - timedelta(days=int(random.integers(0, 25 if leaves else 12)))
+                plan = random.choice(["basic", "pro"])
+                mail = "" if random.random() < 0.1 else f"{name}@example.com"
+                texts = f"Company {name[1:]},{mail},spoke to {name} today"
+                numbers = f"{plan},{logins},{users},{seats}"
+                month.append(f"{day},{name},{texts},{signup},{login},{numbers}")
+                if leaves:
+                    self.leaves[name] = day + timedelta(days=int(random.integers(1, 28)))
+                    del clients[name]
+            self.rows.append(month)
+
+    def write(self, folder: Path, n_months: int, name: Names = NAMES["in order"]) -> None:
+        """Write the first extracts, and the outcomes known with the last one."""
+        (folder / "in").mkdir(exist_ok=True)
+        (folder / "outcomes").mkdir(exist_ok=True)
+        for number, rows in enumerate(self.rows[:n_months]):
+            path = folder / "in" / name(number, MONTHS[number])
+            path.write_text("\n".join([HEADER, *rows]) + "\n")
+        until = MONTHS[n_months - 1]
+        known = [f"{client},{day}" for client, day in self.leaves.items() if day <= until]
+        (folder / "outcomes" / "left.csv").write_text("\n".join(["id,left_on", *known]) + "\n")
+
+
+def configure(folder: Path, **more: Any) -> Config:
+    settings = {
+        "input_folder_path": "in", "output_folder_path": "out", "test_data_path": None,
+        "output_model_path": "models", "prod_deployment_path": "prod", "schema": SCHEMA,
+        "ingestion": {"settle_s": 0}, "outcomes": {
+            "input_folder_path": "outcomes", "date": "left_on", "horizon_days": 30,
+        },
+    }  # fmt: skip
+    path = folder / "config.json"
+    path.write_text(json.dumps(settings | more))
+    return config_file.read_config(path)
+
+
+def read_both(config: Config, stamp: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the dataset and the test rows of an ingestion."""
+    folder = config.output_folder_path
+    kinds = (Kind.DATASET, Kind.TEST_ROWS)
+    dataset, test = (pd.read_csv(kind.path(folder, stamp)) for kind in kinds)
+    return dataset, test
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+def test_every_client_of_the_newest_extract_is_on_the_list_whatever_the_files_are_called(
+    tmp_path: Path, names: Names
+) -> None:
+    company = Company()
+    company.write(tmp_path, 5, names)
+
+    found = ingestion.main(configure(tmp_path))
+
+    expected = [row.split(",")[1] for row in company.rows[4]]
+    assert sorted(found.clients["id"]) == sorted(expected)
+    assert set(found.clients["snapshot"]) == {str(MONTHS[4])}
+
+
+def test_the_names_of_the_files_change_no_byte_of_the_dataset(tmp_path: Path) -> None:
+    contents = set()
+    for number, names in enumerate(NAMES.values()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        Company().write(folder, 5, names)
+        found = ingestion.main(configure(folder))
+        contents.add(found.dataset_path.read_bytes())
+
+    assert len(contents) == 1
+
+
+def test_the_test_is_the_latest_mature_month_and_training_ends_before(tmp_path: Path) -> None:
+    Company().write(tmp_path, 7)
+    config = configure(tmp_path)
+
+    found = ingestion.main(config)
+
+    training, test = read_both(config, found.stamp)
+    assert set(test["snapshot"]) == {"2025-05-31"}
+    assert training["snapshot"].max() == "2025-04-30"
+    shown = {"days since signup", "days since last_login", "logins, change since the row before"}
+    assert shown | {"usage"} < set(training.columns)
+    first = training["snapshot"] == "2025-01-31"
+    assert training.loc[first, "logins, change since the row before"].isna().all()
+
+
+def test_no_value_of_a_text_or_date_column_is_in_the_dataset(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Company().write(tmp_path, 4)
+    config = configure(tmp_path)
+
+    found = ingestion.main(config)
+
+    written = found.dataset_path.read_text()
+    schema = Kind.SCHEMA.path(config.output_folder_path, found.stamp).read_text()
+    for canary in ("@example.com", "spoke to", "Company 0"):
+        assert canary not in written + schema + caplog.text
+    assert re.search("'email' aside: it holds e-mail addresses", caplog.text)
+    assert re.search("'note' aside: it ", caplog.text)
+
+
+def test_a_leaver_is_off_the_list_and_an_old_outcome_keeps_nobody_off(tmp_path: Path) -> None:
+    company = Company()
+    company.write(tmp_path, 4)
+    todays = [row.split(",")[1] for row in company.rows[3]]
+    returned, gone = todays[0], todays[1]
+    with (tmp_path / "outcomes" / "left.csv").open("a") as file:
+        file.write(f"{returned},{MONTHS[2]}\n{gone},{MONTHS[3] + timedelta(days=2)}\n")
+
+    found = ingestion.main(configure(tmp_path))
+
+    assert returned in set(found.clients["id"])
+    assert gone not in set(found.clients["id"])
+
+
+def test_the_day_may_stand_in_the_name_of_the_file(tmp_path: Path) -> None:
+    company = Company()
+    company.write(tmp_path, 4)
+    for path in (tmp_path / "in").iterdir():
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(line.partition(",")[2] for line in lines) + "\n")
+    (tmp_path / "in" / "clients.csv").write_text(HEADER.partition(",")[2] + "\n")
+
+    found = ingestion.main(configure(tmp_path, schema=SCHEMA | {"date": "file_name"}))
+
+    assert len(found.clients) == 300
+    assert set(found.clients["as_of"]) == {str(MONTHS[3])}
+    refused = [reading.refused for reading in found.readings if reading.refused]
+    assert len(refused) == 1
+    assert "its name has no date such as 2026-03-31" in refused[0]
+
+
+def test_a_row_with_a_wrong_date_is_rejected_with_its_line(tmp_path: Path) -> None:
+    Company().write(tmp_path, 4)
+    path = tmp_path / "in" / f"clients_{MONTHS[0]}.csv"
+    path.write_text(path.read_text().replace(str(MONTHS[0]), "soon", 1))
+    config = configure(tmp_path)
+
+    found = ingestion.main(config)
+
+    rejected = Kind.REJECTED.path(config.output_folder_path, found.stamp).read_text()
+    assert "clients_2025-01-31.csv,2,snapshot,\"expected a date such as 2026-03-31, found 'soon'\""\
+        in rejected  # fmt: skip
+
+
+def test_before_any_outcome_there_is_nothing_to_learn(tmp_path: Path) -> None:
+    Company().write(tmp_path, 1)
+    config = configure(tmp_path)
+
+    with pytest.raises(InsufficientDataError, match="None of 300 rows has an outcome"):
+        ingestion.main(config)
+
+
+def test_a_folder_of_test_data_decides_and_its_overlap_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Company().write(tmp_path, 5)
+    (tmp_path / "test").mkdir()
+    extract = tmp_path / "in" / f"clients_{MONTHS[1]}.csv"
+    extract.rename(tmp_path / "test" / "february.csv")
+    caplog.set_level("INFO")
+    config = configure(tmp_path, test_data_path="test")
+
+    found = ingestion.main(config)
+
+    training, test = read_both(config, found.stamp)
+    assert set(test["snapshot"]) == {"2025-02-28"}
+    assert set(training["snapshot"]) == {"2025-01-31", "2025-03-31"}
+    # The row before a row of the test may be of the input, and the other way round.
+    assert test["logins, change since the row before"].notna().sum() > 200
+    assert re.search(r"\d+ of the 300 clients of the test data and 0 of its 1 days", caplog.text)
+    assert "2025-02-28, 89 days before the newest row" in caplog.text or "92 days" in caplog.text
+
+
+def test_a_test_row_that_is_in_the_input_too_is_not_trained_on(tmp_path: Path) -> None:
+    Company().write(tmp_path, 5)
+    (tmp_path / "test").mkdir()
+    extract = tmp_path / "in" / f"clients_{MONTHS[1]}.csv"
+    (tmp_path / "test" / "february.csv").write_bytes(extract.read_bytes())
+    config = configure(tmp_path, test_data_path="test")
+
+    found = ingestion.main(config)
+
+    training, test = read_both(config, found.stamp)
+    assert len(test) == 300
+    assert "2025-02-28" not in set(training["snapshot"])
+
+
+def test_dated_files_beyond_the_memory_limit_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Company().write(tmp_path, 4)
+    monkeypatch.setattr(capacity, "bound_bytes", lambda _bytes, _engine: 2**20)
+
+    with pytest.raises(ConfigError, match="may not fit into engine.memory_limit_gb"):
+        ingestion.main(configure(tmp_path, engine={"memory_limit_gb": 0.4}))
+
+
+def test_the_cluster_refuses_dates(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="dated tables are read by the engine pandas only"):
+        configure(tmp_path, engine={"name": "spark", "master": "local[2]"})
