@@ -113,12 +113,12 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def client_ids(self) -> tuple[str, ...]:
-        """Columns that name a client: the key alone where there is one, else the identifiers."""
+        """Name columns of a client: the key where there is one, else all identifiers."""
         return (self.client_key,) if self.client_key else self.ids
 
     @property
     def date_cells(self) -> dict[str, str]:
-        """Format of each column of dates in a file, the row's own date first."""
+        """Date format by column of a file, the row's own date first."""
         own = self.date_column
         first = {} if own is None or own.column == FILE_NAME else {own.column: own.format}
         return first | self.date_formats
@@ -281,7 +281,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def tests_latest_rows(self) -> bool:
-        """Whether the latest rows of the input are the test data, instead of a folder."""
+        """True if the latest rows of the input are the test data, not a folder."""
         return self.test_data_path == LATEST_ROWS
 
     @property

@@ -66,16 +66,17 @@ def is_url(text: str) -> bool:
 
 def is_phone(text: str) -> bool:
     """Return whether a text may be a phone number."""
-    if len(text) < PHONE_DIGITS.start or PHONE.fullmatch(text) is None:
+    if len(text) < PHONE_DIGITS.start or PHONE_SIGN.match(text) is None:
         return False
-    return sum(character.isdigit() for character in text) in PHONE_DIGITS
+    n_digits = sum(character.isdigit() for character in text)
+    return n_digits in PHONE_DIGITS and PHONE.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
 class KindCounts:
     """Numbers of filled cells of a column that have a kind; parts of a column add up.
 
-    `n_signed` phone numbers have a plus, a leading zero or a space. `n_words` are those of all
+    A phone number has a plus, a leading zero or a space. `n_words` are those of all
     cells.
     """
 
@@ -85,7 +86,6 @@ class KindCounts:
     n_emails: int = 0
     n_urls: int = 0
     n_phones: int = 0
-    n_signed: int = 0
     n_words: int = 0
 
     def __add__(self, other: "KindCounts") -> "KindCounts":
@@ -119,7 +119,7 @@ class KindCounts:
         if self.n_dates >= needed:
             return ColumnKind.DATES
         # A band such as 1000-5000 comes back, a phone number hardly ever does.
-        if self.n_signed >= needed and self.n_distinct > MAX_DISTINCT_FRACTION * self.n_cells:
+        if self.n_phones >= needed and self.n_distinct > MAX_DISTINCT_FRACTION * self.n_cells:
             return ColumnKind.PHONES
         if is_numeric:
             return ColumnKind.OTHER
@@ -132,13 +132,9 @@ class KindCounts:
 
 def count_kinds(counts: Mapping[str, int]) -> KindCounts:
     """Count the kinds of different filled cells, of which each stands in a number of rows."""
-    totals = [0] * 6
+    totals = [0] * 5
     for text, count in counts.items():
-        is_number = is_phone(text)
-        found = (
-            is_date(text), is_email(text), is_url(text), is_number,
-            is_number and PHONE_SIGN.match(text) is not None,
-        )  # fmt: skip
+        found = (is_date(text), is_email(text), is_url(text), is_phone(text))
         for place, is_found in enumerate(found):
             totals[place] += count * is_found
         totals[-1] += count * len(text.split())

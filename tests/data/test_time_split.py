@@ -21,7 +21,7 @@ def split(
 
 def months(n_rows: int = 40) -> tuple[list[int], list[int]]:
     days = [day for day in MONTH_ENDS for _ in range(n_rows)]
-    return days, [k % 4 == 0 for k in range(len(days))]  # type: ignore[return-value]
+    return days, [int(k % 4 == 0) for k in range(len(days))]
 
 
 def test_the_latest_mature_period_is_the_test() -> None:
@@ -64,9 +64,9 @@ def test_a_period_of_which_only_the_leavers_are_known_is_no_test() -> None:
 
 
 def test_without_an_earlier_period_a_fifth_of_the_clients_is_the_test() -> None:
-    days, labels = [31] * 500, [k % 4 == 0 for k in range(500)]
+    days, labels = [31] * 500, [int(k % 4 == 0) for k in range(500)]
 
-    found = split(days, labels, horizon_days=30)  # type: ignore[arg-type]
+    found = split(days, labels, horizon_days=30)
 
     assert not found.is_by_time
     assert 60 < found.is_test.sum() < 140
