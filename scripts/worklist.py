@@ -15,7 +15,7 @@ from scripts.core import files, progress
 from scripts.core.config import Config
 from scripts.core.console import run_as_script
 from scripts.core.errors import DatasetError, NotMadeYetError
-from scripts.data import csv_reader, read_report
+from scripts.data import client_dates, csv_reader, read_report
 from scripts.data.read_report import FileReading
 from scripts.production import release
 from scripts.records import database
@@ -86,13 +86,16 @@ def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry]
     current = release.load_current(config.prod_deployment_path)
     if current is None:
         raise NotMadeYetError("There is no release yet; run python -m scripts.fullprocess.")
-    schema = msgspec.structs.replace(current.model.schema, target="")
+    used = current.model.schema
+    header = csv_reader.peek_header(path, client_dates.reading_schema(used))
+    schema = client_dates.ranking_schema(used, header)
     with progress.shown("Reading the table", files.total_bytes([path])):
         reading, columns = csv_reader.read_file(path, path.parent, schema)
     n_rows = len(columns[schema.columns[0]])
     if n_rows == 0:
         raise DatasetError(f"No usable row was found. {read_report.format_complaints([reading])}")
-    entries = worklist.rank_table(current.model, columns, config.api, config.worklist, top)
+    latest = client_dates.derive_latest(columns, used, client_dates.today())
+    entries = worklist.rank_table(current.model, latest, config.api, config.worklist, top)
     return entries, reading
 
 

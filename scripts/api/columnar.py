@@ -56,7 +56,7 @@ def cell_types(schema: Schema, *, with_ids: bool) -> dict[str, Any]:
         meta = Meta(ge=lowest_number(schema, name), le=LARGEST_NUMBER)
         types[name] = Annotated[float, meta] | None
     types |= dict.fromkeys(schema.categorical, str | None)
-    return types | (dict.fromkeys(schema.ids, Identifier) if with_ids else {})
+    return types | (dict.fromkeys(schema.client_ids, Identifier) if with_ids else {})
 
 
 def make_numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
@@ -94,7 +94,7 @@ class ArrayDecoder:
 
     def __init__(self, schema: Schema, *, with_ids: bool) -> None:
         self._schema = schema
-        self._ids = schema.ids if with_ids else ()
+        self._ids = schema.client_ids if with_ids else ()
         self._types = cell_types(schema, with_ids=with_ids)
         self._decoders: dict[tuple[str, ...], Callable[[Raw], Any]] = {}
         names = {f"c{k}": name for k, name in enumerate(self._types)}

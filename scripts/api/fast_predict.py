@@ -30,7 +30,7 @@ def make_row_type(schema: Schema, *, with_ids: bool) -> type[Struct]:
     ]
     names = {field[0]: name for field, name in zip(fields, schema.features, strict=True)}
     if with_ids:
-        for position, name in enumerate(schema.ids):
+        for position, name in enumerate(schema.client_ids):
             fields.append((f"i{position}", Identifier | UnsetType, UNSET))
             names[f"i{position}"] = name
     return msgspec.defstruct("Row", fields, rename=names, gc=False)
@@ -67,7 +67,7 @@ class FastPredictor:
         n_numeric = len(schema.numeric)
         self._numeric = list(zip(schema.numeric, getters, strict=False))
         self._categorical = list(zip(schema.categorical, getters[n_numeric:], strict=True))
-        self._ids = [attrgetter(f"i{k}") for k in range(len(schema.ids))] if with_ids else []
+        self._ids = [attrgetter(f"i{k}") for k in range(len(schema.client_ids))] if with_ids else []
         self._intercept = used.intercept
         self._numeric_terms = [
             (get, t.median, t.coefficient, t.missing_coefficient, t.mean, t.scale)

@@ -331,12 +331,12 @@ def answer_inference(
             [("Accept", JSON)],
         )
     schema = release.model.schema
-    n_names = len(schema.ids) + len(schema.features)
+    n_names = len(schema.client_ids) + len(schema.features)
     header_length = environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH", "")
     request = read_request(body, header_length, n_names, api.max_rows)
     wanted = select_outputs(request)
     check_size(request.inputs[0].shape[0], api.max_rows)
-    ids = schema.ids if api.log_predictions is not None else ()
+    ids = schema.client_ids if api.log_predictions is not None else ()
     rows = tensors.read_tensors(request.inputs, schema, ids)
     probability = logistic_model.probabilities(release.model, rows.columns)
     predicted = logistic_model.predictions(release.model, probability)

@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from scripts.api.dated_requests import required_schema
 from scripts.api.request_rows import MAX_FAULTY_ROWS, FaultyRowsError, shorten
 from scripts.api.responses import Fault, PredictBody, RefusedError, SplitTable
 from scripts.core.config import Schema
@@ -36,7 +37,7 @@ def check_columns(names: list[str], schema: Schema) -> None:
         raise RefusedError(
             422, f"The table names columns more than once: {format_names(list(doubled))}."
         )
-    lacking = [name for name in schema.features if name not in known]
+    lacking = [name for name in required_schema(schema).features if name not in known]
     if lacking:
         raise RefusedError(
             422,

@@ -11,12 +11,13 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Struct
 
+from scripts.api.dated_requests import BEFORE, required_schema
 from scripts.api.request_bodies import CSV
 from scripts.api.responses import JSON, PROBLEM, Problem
 from scripts.api.tensors import Datatype
 from scripts.api.tokens import Role
-from scripts.core.config import ApiSettings, Schema
-from scripts.data.cells import LARGEST_NUMBER, MISSING_CATEGORY
+from scripts.core.config import AS_OF, ApiSettings, Schema
+from scripts.data.cells import EXAMPLE, LARGEST_NUMBER, MISSING_CATEGORY
 
 VERSION = "3.1.0"
 REF = "#/components/schemas/{name}"
@@ -125,17 +126,46 @@ def describe_row(schema: Schema, categories: Categories) -> dict[str, Any]:
     return {
         "type": "object",
         "description": "A client; null is a missing value, and further columns are ignored.",
-        "properties": columns,
-        "required": list(schema.features),
+        "properties": columns | describe_dates(schema),
+        "required": list(required_schema(schema).features),
     }
 
 
+def describe_dates(schema: Schema) -> dict[str, Any]:
+    """Describe the members of a client from which columns are derived, none without dates."""
+    if not schema.date:
+        return {}
+    text = {"type": ["string", "null"]}
+    dates = {
+        name: text | {"description": f"A date in the format {date_format}."}
+        for name, date_format in schema.date_formats.items()
+    }
+    day = {"description": "The day as of which the row is, by default today.", **text}
+    numbers = {name: {"type": ["number", "null"]} for name in schema.changes or ()}
+    before = {
+        "type": ["object", "null"],
+        "description": "The client's row before, for the changes since.",
+        "properties": numbers,
+    }
+    return dates | {schema.as_of: day, AS_OF: day, BEFORE: before}
+
+
 def make_example(schema: Schema, categories: Categories) -> dict[str, Any]:
-    """Make an example of a client."""
+    """Make an example of a client, with the columns of the model."""
     example: dict[str, Any] = dict.fromkeys(schema.numeric, 12)
     for name in schema.categorical:
         example[name] = next(iter(known_words(name, categories)), "text")
     return example
+
+
+def make_row_example(schema: Schema, categories: Categories) -> dict[str, Any]:
+    """Make an example of a client as sent, with dates instead of the columns derived from them."""
+    example = make_example(required_schema(schema), categories)
+    if not schema.date:
+        return example
+    dates = {name: f"{EXAMPLE:{date_format}}" for name, date_format in schema.date_formats.items()}
+    before = {BEFORE: dict.fromkeys(schema.changes, 10)} if schema.changes else {}
+    return example | dates | before
 
 
 def describe_rows(api: ApiSettings) -> dict[str, Any]:
@@ -149,23 +179,28 @@ def make_member(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {name: schema}, "required": [name]}
 
 
+def without_objects(example: dict[str, Any]) -> dict[str, Any]:
+    """Return an example of a client for a table, whose cells are no objects."""
+    return {name: value for name, value in example.items() if not isinstance(value, dict)}
+
+
 def describe_rows_body(schema: Schema, categories: Categories, api: ApiSettings) -> dict[str, Any]:
     """Describe the body of /predict: rows as JSON, or a CSV table with a header."""
-    rows, example = describe_rows(api), make_example(schema, categories)
+    rows, example = describe_rows(api), make_row_example(schema, categories)
     body = {"$ref": REF.format(name="RowsBody")}
     return {
         "required": True,
         "description": ROWS_TEXT,
         "content": {
             JSON: {"schema": body, "example": {"data": [example]}},
-            CSV: {"schema": rows, "example": [example]},
+            CSV: {"schema": rows, "example": [without_objects(example)]},
         },
     }
 
 
 def describe_tables_body(schema: Schema, categories: Categories) -> dict[str, Any]:
     """Describe the body of /invocations: tables in MLflow's formats."""
-    example = make_example(schema, categories)
+    example = without_objects(make_row_example(schema, categories))
     forms = [{"$ref": REF.format(name=name)} for name in ("SplitBody", "RecordsBody", "InputsBody")]
     split = {"columns": list(example), "data": [list(example.values())]}
     return {
@@ -197,7 +232,8 @@ def describe_tensors_body(schema: Schema, categories: Categories) -> dict[str, A
 def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> dict[str, Any]:
     """Describe the model-dependent parts of request bodies."""
     row, rows = describe_row(schema, categories), describe_rows(api)
-    cells = {name: row["properties"][name] for name in schema.features}
+    names = (*required_schema(schema).features, *schema.date_formats)
+    cells = {name: row["properties"][name] for name in names}
     cells_of_row = {"type": "array", "items": {"type": ["number", "string", "null"]}}
     table = {
         "type": "object",
@@ -220,7 +256,7 @@ def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> 
             name: {"type": "array", "items": cell, "minItems": 1, "maxItems": api.max_rows}
             for name, cell in cells.items()
         },
-        "required": list(schema.features),
+        "required": list(required_schema(schema).features),
     }
     data: dict[str, Any] = {"type": "array", "items": {"type": ["number", "string", "null"]}}
     tensor = {

@@ -10,6 +10,7 @@ import numpy as np
 from msgspec import UNSET, Raw
 from numpy.typing import NDArray
 
+from scripts.api import dated_requests
 from scripts.api.columnar import RequestRows
 from scripts.api.fast_predict import FastPredictor, Row
 from scripts.api.prediction_log import LoggedRows
@@ -101,7 +102,7 @@ def find_ids(rows: list[dict[str, Any]], serving: Serving) -> list[tuple[Any, ..
     """Return the identifiers of each row, UNSET for missing members."""
     if serving.config.api.log_predictions is None:
         return None
-    ids = serving.release_or_refuse().model.schema.ids
+    ids = serving.release_or_refuse().model.schema.client_ids
     return [tuple(row.get(name, UNSET) for name in ids) for row in rows]
 
 
@@ -202,9 +203,9 @@ def answer_prediction(
     if fast_predictor is None or rows is None or not 1 <= len(rows) <= api.max_rows:
         # Any other request goes to the strict reader, which reports its faults.
         named_rows = read_rows(body, content_type, encoding, api, release.model.schema)
-        read = RequestRows(
-            read_columns(named_rows, release.model.schema), find_ids(named_rows, serving)
-        )
+        schema = release.model.schema
+        named_rows = dated_requests.add_derived(named_rows, schema, body)
+        read = RequestRows(read_columns(named_rows, schema), find_ids(named_rows, serving))
     elif isinstance(rows, RequestRows):
         read = rows
     else:

@@ -15,6 +15,7 @@ from werkzeug.http import parse_options_header
 
 from scripts.api import mlflow_protocol
 from scripts.api.columnar import UNREADABLE
+from scripts.api.dated_requests import request_columns
 from scripts.api.request_rows import MAX_FAULTY_ROWS, FaultyRowsError, shorten
 from scripts.api.responses import Fault, PredictBody, RefusedError
 from scripts.core.config import ApiSettings, Schema
@@ -205,7 +206,7 @@ def check_whole(body: bytes, n_names: int, max_rows: int) -> None:
 
 def read_json(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
     """Read the rows of a JSON body strictly: `data` cell by cell, MLflow's tables whole."""
-    names = (*schema.ids, *schema.features)
+    names = request_columns(schema)
     try:
         rows = decode_rows(body, names, max_rows)
         if rows is None:
@@ -292,7 +293,7 @@ def read_csv(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
         records = read_records(body)
         header = [name.strip() for name in next(records, [])]
         check_header(header)
-        wanted, numeric = {*schema.ids, *schema.features}, set(schema.numeric)
+        wanted, numeric = set(request_columns(schema)), set(schema.numeric)
         columns = [(k, name, name in numeric) for k, name in enumerate(header) if name in wanted]
         for fields in filter(None, records):
             n_rows = len(rows) + len(faults)

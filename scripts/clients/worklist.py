@@ -195,7 +195,7 @@ def worklist_page(
 
 def name_clients(model: Model, columns: Mapping[str, Sequence[Any]], n_rows: int) -> list[str]:
     """Return the names of a table's clients: identifiers, else row numbers."""
-    ids = [columns[name] for name in model.schema.ids]
+    ids = [columns[name] for name in model.schema.client_ids]
     if not ids:
         return [f"row {number}" for number in range(1, n_rows + 1)]
     return [name_client(row) for row in zip(*ids, strict=True)]

@@ -27,7 +27,7 @@ from scripts.core.config import Config, Schema
 from scripts.core.errors import BusyError, DatasetError
 from scripts.core.files import RemotePath
 from scripts.dashboard import rendering
-from scripts.data import csv_reader
+from scripts.data import client_dates, csv_reader
 from scripts.data.read_report import FileReading, first_reasons
 
 N_FAULTS = 50
@@ -101,7 +101,7 @@ def find_address(now: Serving) -> str:
 def find_schema(now: Serving) -> Schema | None:
     """Return the schema of the next run: production's, else the declared one, else None."""
     if now.release is not None:
-        return now.release.model.schema
+        return client_dates.reading_schema(now.release.model.schema)
     declared = now.config.schema
     return declared if declared.features and not declared.inferred else None
 
@@ -133,7 +133,8 @@ def upload() -> Answer:
 def rank_columns(now: Serving, columns: Columns) -> list[WorklistEntry]:
     """Rank the clients of an uploaded table."""
     used, config = now.release_or_refuse().model, now.config
-    return import_queries().rank_table(used, columns, config.api, config.worklist)
+    latest = client_dates.derive_latest(columns, used.schema, client_dates.today())
+    return import_queries().rank_table(used, latest, config.api, config.worklist)
 
 
 def as_csv(entries: list[WorklistEntry]) -> Answer:
@@ -210,7 +211,9 @@ def rank() -> Answer:
         sent = read_upload()
     except RefusedError as refusal:
         return show_page(refusal.status, action="rank", fault=refusal.detail)
-    schema = msgspec.structs.replace(now.release.model.schema, target="")
+    used = now.release.model.schema
+    header = csv_reader.read_names(io.BytesIO(sent.content), client_dates.reading_schema(used))
+    schema = client_dates.ranking_schema(used, header)
     reading, columns = read_table(sent.content, schema, now.config.api.max_rows)
     n_usable = reading.n_rows - len(reading.rejected)
     if reading.refused or n_usable <= 0:
@@ -228,6 +231,10 @@ def check_table(now: Serving, sent: UploadedFile) -> FileReading:
     schema = find_schema(now)
     if schema is None:
         raise RefusedError(409, UNKNOWN)
+    header = csv_reader.read_names(io.BytesIO(sent.content), schema)
+    if now.config.outcomes is not None and schema.target not in header:
+        # Outcomes come in files of their own.
+        schema = msgspec.structs.replace(schema, target="")
     return read_table(sent.content, schema, MAX_ADDED_ROWS, needs_label=False, is_kept=False)[0]
 
 

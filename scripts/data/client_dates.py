@@ -6,6 +6,8 @@ carries the definition, for requests and for tables that are ranked.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,11 @@ OTHER_DIRECTIVE = r"[^\W_]+"
 YEARS = range(1900, 2200)
 
 Floats = NDArray[np.float64]
+
+
+def today() -> int:
+    """Return the day of now in UTC, counted from 1970-01-01."""
+    return datetime.now(UTC).date().toordinal() - EPOCH
 
 
 def days_since(name: str) -> str:
@@ -189,3 +196,70 @@ def find_whole_days(days: NDArray[np.int64], share: float = 0.1) -> NDArray[np.i
     found, counts = np.unique(days, return_counts=True)
     whole: NDArray[np.int64] = found[counts >= share * counts.max(initial=0)]
     return whole
+
+
+def ranking_schema(schema: Schema, header: Sequence[str]) -> Schema:
+    """Return the schema by which a table of clients is read for a ranking with a model.
+
+    Parameters
+    ----------
+    schema : Schema
+        The schema of the model.
+    header : sequence of str
+        The columns of the table. Without the column of the row's own date the rows are of today.
+
+    Returns
+    -------
+    Schema
+        Without a target. Without dates otherwise the schema of the model.
+    """
+    wanted = msgspec.structs.replace(reading_schema(schema), target="")
+    if schema.date and schema.as_of not in header:
+        return msgspec.structs.replace(wanted, date=FILE_NAME)
+    return wanted
+
+
+def derive_latest(
+    columns: Mapping[str, Sequence[Any]], schema: Schema, day: int
+) -> dict[str, list[Any]]:
+    """Return the latest row of each client of a table, with the columns of a model.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence of shape (n_rows,)
+        The columns read by `ranking_schema`, days counted from 1970-01-01.
+    schema : Schema
+        The schema of the model.
+    day : int
+        The day of rows without a date of their own.
+
+    Returns
+    -------
+    dict of str to list of shape (n_clients,)
+        The features and the key. Without dates the columns of the table.
+    """
+    if not schema.date:
+        return {name: list(values) for name, values in columns.items()}
+    clients = columns[schema.client_key]
+    days = list(columns.get(schema.as_of) or [day] * len(clients))
+    order = sorted(range(len(clients)), key=lambda place: (clients[place], days[place]))
+    following = [*order[1:], None]
+    last, before = [], []
+    previous: int | None = None
+    for place, after in zip(order, following, strict=True):
+        if after is None or clients[after] != clients[place]:
+            last.append(place)
+            before.append(previous)
+            previous = None
+        else:
+            previous = place
+    chosen = {name: [values[place] for place in last] for name, values in columns.items()}
+    chosen[schema.as_of] = [days[place] for place in last]
+    earlier = {
+        name: np.array([np.nan if k is None else columns[name][k] for k in before], np.float64)
+        for name in schema.changes or ()
+    }
+    sources = {*reading_schema(schema).numeric, *schema.date_formats, schema.as_of}
+    numbers = {name: np.array(chosen[name], np.float64) for name in sources}
+    derived = derive(numbers, earlier, schema)
+    return chosen | {name: values.tolist() for name, values in derived.items()}

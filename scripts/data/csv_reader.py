@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
+from msgspec import UNSET
 
 from scripts.core import files, progress
 from scripts.core.config import Schema
@@ -374,13 +375,21 @@ def refuse(reading: FileReading, error: RefusedFileError) -> None:
     reading.rejected = [RejectedRow(reading.path.name, 0, "", str(error))]
 
 
+def read_names(handle: BinaryIO, schema: Schema) -> list[str]:
+    """Return the column names of a table, which may lack the target and dates; [] if refused."""
+    wanted = msgspec.structs.replace(schema, target="", date=UNSET, dates=UNSET)
+    try:
+        lines = iterate_lines(handle, new_reading(Path("the table"), wanted), schema.encoding)
+        return read_header(next(lines, (0, ""))[1], wanted)[1]
+    except RefusedFileError:
+        return []
+
+
 def peek_header(path: Path, schema: Schema) -> list[str]:
-    """Return the column names of a file, whether or not the target is among them; [] if refused."""
-    wanted = msgspec.structs.replace(schema, target="")
+    """Return the column names of a file, as `read_names` does."""
     try:
         with open_file(path, path.parent) as handle:
-            lines = iterate_lines(handle, new_reading(path, wanted), schema.encoding)
-            return read_header(next(lines, (0, ""))[1], wanted)[1]
+            return read_names(handle, schema)
     except RefusedFileError:
         return []
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from scripts.data import (
     read_report,
     time_split,
 )
-from scripts.data.cells import EPOCH, UNLABELLED
+from scripts.data.cells import UNLABELLED
 from scripts.data.deduplicate import Dropped
 from scripts.data.outcomes import Outcomes, RowOutcomes
 from scripts.data.read_report import FileReading
@@ -338,7 +337,7 @@ def clean_rows(
 
 def ingest_files(
     paths: Sequence[Path], schema: Schema, config: Config, clean_more: CleanMore | None = None,
-    today: date | None = None,
+    today: int | None = None,
 ) -> DatedIntake:  # fmt: skip
     """Read dated files into training rows, test rows and today's clients.
 
@@ -352,8 +351,8 @@ def ingest_files(
         The installation.
     clean_more : callable, optional
         The cleaning of this installation.
-    today : datetime.date, optional
-        The day of the run, by default today.
+    today : int, optional
+        The day of the run, counted from 1970-01-01; by default that of now.
 
     Returns
     -------
@@ -367,7 +366,7 @@ def ingest_files(
     InsufficientDataError
         If no outcome is known for good.
     """
-    day = (today or date.today()).toordinal() - EPOCH  # noqa: DTZ011 - the day of this place
+    day = client_dates.today() if today is None else today
     read = read_input(paths, schema, config, day)
     check_mature(read, config)
     parts = split(read, schema, config)

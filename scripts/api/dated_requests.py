@@ -1,0 +1,195 @@
+"""Rows of prediction requests to a model of dated clients: dates become the model's numbers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from scripts.api.request_rows import MAX_FAULTY_ROWS, FaultyRowsError, format_value
+from scripts.api.responses import Fault
+from scripts.core.config import AS_OF, ISO_FORMAT, Schema
+from scripts.core.dates import parse_date
+from scripts.data import client_dates
+from scripts.data.cells import EPOCH, EXAMPLE, LARGEST_NUMBER
+
+# The member of a row with the columns of the client's row before.
+BEFORE = "row_before"
+Row = dict[str, Any]
+
+
+class AsOf(Struct):
+    """The member of a body with the day of all rows."""
+
+    as_of: str | UnsetType | None = UNSET
+
+
+def request_columns(schema: Schema) -> tuple[str, ...]:
+    """Return the names of all members of a row that are read.
+
+    They are the features and identifiers, and with dates the dates, the day and the row before.
+    """
+    names = (*schema.client_ids, *schema.features)
+    if not schema.date:
+        return names
+    return tuple(dict.fromkeys((*names, *schema.date_formats, schema.as_of, AS_OF, BEFORE)))
+
+
+def required_schema(schema: Schema) -> Schema:
+    """Return the schema whose features every row must have: without the derived columns."""
+    return client_dates.reading_schema(schema)
+
+
+def body_day(body: bytes) -> object:
+    """Return the member `as_of` of a JSON body, None without one."""
+    try:
+        given = msgspec.json.decode(body, type=AsOf).as_of
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # A table of MLflow or CSV, or a fault that the strict reader has reported.
+        return None
+    return None if given is UNSET else given
+
+
+def as_number(value: object) -> float | None:
+    """Return a number of a row as a float, None for null and for anything else."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or abs(value) > LARGEST_NUMBER:  # type: ignore[arg-type]
+        return None
+    return float(value)  # type: ignore[arg-type]
+
+
+def as_day(value: object, date_format: str) -> int:
+    """Return a day, counted from 1970-01-01.
+
+    Raises
+    ------
+    ValueError
+        If the value is no date of this format.
+    """
+    if not isinstance(value, str):
+        raise ValueError("no text")
+    return parse_date(value.strip(), date_format).toordinal() - EPOCH
+
+
+def divide(above: float | None, below: float | None) -> float | None:
+    """Return a ratio, None where it is not defined."""
+    if above is None or not below:
+        return None
+    ratio = above / below
+    return ratio if abs(ratio) <= LARGEST_NUMBER else None
+
+
+class DatedRows:
+    """The derivation of the model's columns from the rows of a request.
+
+    Parameters
+    ----------
+    schema : Schema
+        The schema of the model.
+    day : object
+        The day of all rows, as sent; None for today.
+    today : int
+        The day of the request, counted from 1970-01-01.
+    """
+
+    def __init__(self, schema: Schema, day: object, today: int) -> None:
+        own = schema.date_column
+        self._schema = schema
+        self._day = day
+        self._today = today
+        self._format = ISO_FORMAT if own is None else own.format
+        self.faults: list[Fault] = []
+
+    def _read_day(self, row: Row, place: int) -> int | None:
+        """Return the day of a row: its date, else `as_of`, else that of the body, else today."""
+        for name, date_format in ((self._schema.as_of, self._format), (AS_OF, ISO_FORMAT)):
+            value = row.get(name)
+            if value is not None:
+                return self._convert(place, name, value, date_format)
+        if self._day is not None:
+            return self._convert(place, AS_OF, self._day, ISO_FORMAT)
+        return self._today
+
+    def _convert(self, place: int, name: str, value: object, date_format: str) -> int | None:
+        """Return the number of a day, or note a fault."""
+        try:
+            return as_day(value, date_format)
+        except ValueError:
+            expected = f"a date such as {EXAMPLE:{date_format}}, or null"
+            self.faults.append(
+                Fault(row=place, column=name, found=format_value(value), expected=expected)
+            )
+            return None
+
+    def _days_since(self, row: Row, place: int, name: str, day: int | None) -> float | None:
+        """Return the days from a date to the day of the row, None for a missing date."""
+        value = row[name]
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        date_format = self._schema.date_formats[name]
+        then = self._convert(place, name, value, date_format)
+        return None if then is None or day is None else float(day - then)
+
+    def add(self, row: Row, place: int) -> None:
+        """Add the derived columns to a row, but for those that were sent."""
+        schema, day = self._schema, self._read_day(row, place)
+        given = row.get(BEFORE)
+        before = given if isinstance(given, dict) else {}
+        if given is not None and not isinstance(given, dict):
+            self.faults.append(
+                Fault(row=place, column=BEFORE, found=format_value(given),
+                      expected="an object with the columns of the client's row before, or null")
+            )  # fmt: skip
+        for name in schema.date_formats:
+            derived = client_dates.days_since(name)
+            if derived not in row and name in row:
+                row[derived] = self._days_since(row, place, name, day)
+            elif derived not in row:
+                self.faults.append(
+                    Fault(row=place, column=name, found="no such column",
+                          expected="a date or null")
+                )  # fmt: skip
+        for name in schema.changes or ():
+            now, then = as_number(row.get(name)), as_number(before.get(name))
+            change = None if now is None or then is None else now - then
+            row.setdefault(client_dates.change_of(name), change)
+        for name, (above, below) in (schema.ratios or {}).items():
+            row.setdefault(name, divide(as_number(row.get(above)), as_number(row.get(below))))
+
+
+def add_derived(
+    rows: list[Row], schema: Schema, body: bytes, clock: Callable[[], int] = client_dates.today
+) -> list[Row]:
+    """Add the columns that are derived from dates to the rows of a request.
+
+    Parameters
+    ----------
+    rows : list of dict
+        The rows as sent: dates as text, perhaps the day and the row before.
+    schema : Schema
+        The schema of the model. Without dates the rows stay as they are.
+    body : bytes
+        The body, whose member `as_of` is the day of rows without one.
+    clock : callable
+        Returns today, the day of rows without any.
+
+    Returns
+    -------
+    list of dict
+        The same rows with the derived columns. A column that was sent is kept.
+
+    Raises
+    ------
+    FaultyRowsError
+        If a date is missing from a row, or is no date.
+    """
+    if not schema.date:
+        return rows
+    dated = DatedRows(schema, body_day(body), clock())
+    for place, row in enumerate(rows):
+        dated.add(row, place)
+        if len({fault.row for fault in dated.faults}) == MAX_FAULTY_ROWS:
+            break
+    if dated.faults:
+        raise FaultyRowsError(dated.faults)
+    return rows

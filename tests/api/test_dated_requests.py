@@ -1,0 +1,124 @@
+"""Requests about dated clients: dates, the day, the row before, and what is refused."""
+
+import json
+import math
+from datetime import date
+from typing import Any
+
+import pytest
+
+from scripts.api import dated_requests, request_bodies
+from scripts.api.request_rows import FaultyRowsError, read_columns
+from scripts.core.config import ApiSettings, Schema
+from scripts.data import client_dates
+from scripts.data.cells import EPOCH
+
+SCHEMA = client_dates.dataset_schema(
+    Schema(
+        target="left", ids=("client",), numeric=("logins", "seats"), categorical=("plan",),
+        date="snapshot", dates={"signup": "%d.%m.%Y"}, changes=("logins",),
+        ratios={"usage": ("logins", "seats")},
+    )
+)  # fmt: skip
+SINCE, CHANGE = "days since signup", "logins, change since the row before"
+ROW = {"logins": 6, "seats": 4, "plan": "pro", "signup": "01.03.2026"}
+TODAY = date(2026, 4, 30).toordinal() - EPOCH
+
+
+def derive(*rows: dict[str, Any], **members: Any) -> dict[str, list[Any]]:
+    body = json.dumps({"data": rows} | members).encode()
+    named = request_bodies.read_rows(body, "application/json", "", ApiSettings(), SCHEMA)
+    filled = dated_requests.add_derived(named, SCHEMA, body, lambda: TODAY)
+    return {name: column.tolist() for name, column in read_columns(filled, SCHEMA).items()}
+
+
+@pytest.mark.parametrize(
+    ("row", "members", "days"),
+    [
+        ({}, {}, 60),
+        ({"as_of": "2026-03-31"}, {}, 30),
+        ({"snapshot": "2026-03-02"}, {}, 1),
+        ({"snapshot": "2026-03-02", "as_of": "2026-03-31"}, {"as_of": "2026-03-05"}, 1),
+        ({}, {"as_of": "2026-03-05"}, 4),
+        ({"as_of": None}, {"as_of": None}, 60),
+        ({"signup": None}, {}, math.nan),
+        ({"signup": " "}, {}, math.nan),
+        ({"signup": "31.12.2026"}, {}, -245),
+    ],
+)
+def test_a_date_becomes_the_days_up_to_the_day_of_the_row(
+    row: dict[str, Any], members: dict[str, Any], days: float
+) -> None:
+    assert derive(ROW | row, **members)[SINCE] == pytest.approx([days], nan_ok=True)
+
+
+def test_the_row_before_is_optional_and_gives_the_change() -> None:
+    columns = derive(ROW, ROW | {"row_before": {"logins": 10}}, ROW | {"row_before": None})
+
+    assert columns[CHANGE] == pytest.approx([math.nan, -4, math.nan], nan_ok=True)
+    assert columns["usage"] == [1.5, 1.5, 1.5]
+
+
+def test_a_ratio_is_missing_where_it_is_not_defined() -> None:
+    columns = derive(ROW | {"seats": 0}, ROW | {"logins": None})
+
+    assert all(map(math.isnan, columns["usage"]))
+
+
+def test_columns_that_were_sent_are_kept() -> None:
+    sent = {"logins": 6, "seats": 4, "plan": "pro", SINCE: 3, CHANGE: None, "usage": 2.5}
+
+    columns = derive(sent)
+
+    assert (columns[SINCE], columns["usage"]) == ([3], [2.5])
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "expected"),
+    [
+        ({"signup": "2026-03-01"}, "signup", "a date such as 31.03.2026, or null"),
+        ({"signup": 20260301}, "signup", "a date such as 31.03.2026, or null"),
+        ({"as_of": "31.03.2026"}, "as_of", "a date such as 2026-03-31, or null"),
+        ({"snapshot": True}, "snapshot", "a date such as 2026-03-31, or null"),
+        ({"row_before": [1]}, "row_before", "an object with the columns of the client's row"),
+    ],
+)
+def test_a_wrong_member_is_a_fault_with_its_row(
+    row: dict[str, Any], column: str, expected: str
+) -> None:
+    with pytest.raises(FaultyRowsError) as raised:
+        derive(ROW, ROW | row)
+
+    (fault,) = raised.value.faults
+    assert (fault.row, fault.column) == (1, column)
+    assert fault.expected.startswith(expected)
+
+
+def test_a_date_that_is_not_sent_is_a_fault() -> None:
+    with pytest.raises(FaultyRowsError) as raised:
+        derive({name: value for name, value in ROW.items() if name != "signup"})
+
+    assert raised.value.faults[0].column == "signup"
+
+
+def test_a_csv_table_takes_dates_too() -> None:
+    body = b"logins,seats,plan,signup,snapshot\n6,4,pro,01.03.2026,2026-03-31\n"
+    named = request_bodies.read_rows(body, "text/csv", "", ApiSettings(), SCHEMA)
+
+    filled = dated_requests.add_derived(named, SCHEMA, body, lambda: TODAY)
+
+    assert read_columns(filled, SCHEMA)[SINCE].tolist() == [30]
+
+
+def test_a_table_is_ranked_by_the_latest_row_of_each_client() -> None:
+    columns = {
+        "client": ["b", "a", "a"], "logins": [1.0, 5.0, 9.0], "seats": [2.0, 5.0, 3.0],
+        "plan": ["x", "new", "old"], "signup": [0.0, 10.0, 10.0], "snapshot": [31, 59, 31],
+    }  # fmt: skip
+
+    found = client_dates.derive_latest(columns, SCHEMA, TODAY)
+
+    assert (found["client"], found["plan"]) == (["a", "b"], ["new", "x"])
+    assert found[SINCE] == [49, 31]
+    assert found[CHANGE] == pytest.approx([-4, math.nan], nan_ok=True)
+    assert found["usage"] == [1, 0.5]
