@@ -111,7 +111,7 @@ def test_a_csv_table_takes_dates_too() -> None:
 
 
 def test_a_table_is_ranked_by_the_latest_row_of_each_client() -> None:
-    columns = {
+    columns: dict[str, list[Any]] = {
         "client": ["b", "a", "a"], "logins": [1.0, 5.0, 9.0], "seats": [2.0, 5.0, 3.0],
         "plan": ["x", "new", "old"], "signup": [0.0, 10.0, 10.0], "snapshot": [31, 59, 31],
     }  # fmt: skip
