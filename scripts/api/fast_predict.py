@@ -51,7 +51,7 @@ class FastPredictor:
         schema = used.schema
         self.with_ids = with_ids
         row = make_row_type(schema, with_ids=with_ids)
-        # A type made at run time, unknown to mypy, here and below.
+        # mypy does not know a type made at run time.
         rows: Any = list[row] | UnsetType  # type: ignore[valid-type]
         members = [
             ("data", rows, UNSET),
@@ -61,6 +61,7 @@ class FastPredictor:
             ("inputs", Raw, UNSET),
         ]
         self._decode = msgspec.json.Decoder(msgspec.defstruct("Body", members, gc=False)).decode
+        # mypy does not know a type made at run time.
         self._decode_rows = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
         self._arrays = ArrayDecoder(schema, with_ids=with_ids)
         getters = [attrgetter(f"c{k}") for k in range(len(schema.features))]

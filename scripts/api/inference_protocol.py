@@ -148,7 +148,7 @@ class Results:
         self.predicted = predicted
         self._limits = limits
 
-    def classes(self, is_binary: bool) -> Any:
+    def classes(self, *, is_binary: bool) -> Any:
         """Return the predicted classes: 1 for exit, 0 for stay."""
         if is_binary:
             return self.predicted.astype("<i8").tobytes()
@@ -158,12 +158,12 @@ class Results:
         encoded[[0, -1]] = ord("["), ord("]")
         return Raw(encoded.tobytes())
 
-    def probabilities(self, is_binary: bool) -> Any:
+    def probabilities(self, *, is_binary: bool) -> Any:
         """Return the probabilities of both classes for each row."""
         both = np.stack((1 - self.probability, self.probability), axis=1)
         return both.astype("<f8").tobytes() if is_binary else both.ravel().tolist()
 
-    def bands(self, is_binary: bool) -> Any:
+    def bands(self, *, is_binary: bool) -> Any:
         """Return the risk band of each row."""
         places = find_places(self.probability, self._limits)
         if is_binary:
@@ -259,8 +259,10 @@ def format_response(
     outputs, parts = [], []
     for key, is_binary in wanted.items():
         datatype, width, encode = OUTPUTS[key]
-        content = encode(results, is_binary)
-        size = {"binary_data_size": len(content)} if is_binary else UNSET
+        content = encode(results, is_binary=is_binary)
+        size: dict[str, Any] | UnsetType = UNSET
+        if is_binary:
+            size = {"binary_data_size": len(content)}
         parts += [content] if is_binary else []
         outputs.append(
             InferenceOutput(
@@ -268,15 +270,17 @@ def format_response(
                 datatype=datatype,
                 shape=[len(results.probability), width],
                 data=UNSET if is_binary else content,
-                parameters=size,  # type: ignore[arg-type]
+                parameters=size,
             )
         )
-    parameters = {"unknown_categories": msgspec.json.encode(unknown).decode()} if unknown else UNSET
+    parameters: dict[str, Any] | UnsetType = UNSET
+    if unknown:
+        parameters = {"unknown_categories": msgspec.json.encode(unknown).decode()}
     head = InferenceResponse(
         model_name=name,
         model_version=release.name,
         id=request.id,
-        parameters=parameters,  # type: ignore[arg-type]
+        parameters=parameters,
         outputs=outputs,
     )
     if not parts:
@@ -289,7 +293,7 @@ def format_response(
 def answer_inference(
     serving: Serving, path: str, environ: Mapping[str, Any], body: bytes
 ) -> Answer:
-    """Predict each row of a request, in the order sent.
+    """Answer a request of the open inference protocol with the predictions of its tensors.
 
     Parameters
     ----------

@@ -219,7 +219,7 @@ def read_json(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
     return rows
 
 
-def read_cell(text: str, is_number: bool) -> object:
+def read_cell(text: str, *, is_number: bool) -> object:
     """Read a CSV cell as a number if possible, otherwise as text to be refused later."""
     text = text.strip()
     if not text:
@@ -301,7 +301,9 @@ def read_csv(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
                 found, expected = f"{len(fields)} fields", f"{len(header)} fields"
                 faults.append(Fault(row=n_rows, column="", found=found, expected=expected))
             else:
-                rows.append({name: read_cell(fields[k], is_num) for k, name, is_num in columns})
+                rows.append(
+                    {name: read_cell(fields[k], is_number=is_num) for k, name, is_num in columns}
+                )
             if n_rows >= max_rows or len(faults) == MAX_FAULTY_ROWS:
                 break
     except (UnicodeDecodeError, csv.Error) as error:

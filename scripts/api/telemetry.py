@@ -88,6 +88,7 @@ class Metrics:
     """
 
     def __init__(self, read_gauges: Callable[[], Iterable[Gauge]]) -> None:
+        # prometheus_client does not annotate this function.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._read_gauges = read_gauges
@@ -181,6 +182,7 @@ class Metrics:
         counted = self._registry
         if folder:
             counted = CollectorRegistry()
+            # prometheus_client does not annotate this class.
             MultiProcessCollector(counted, folder)  # type: ignore[no-untyped-call]
         present = CollectorRegistry()
         ProcessCollector(registry=present)

@@ -162,6 +162,7 @@ def decode_values(tensor: Tensor, decoders: tuple[Decode, Decode]) -> list[Any]:
     """Decode the values of a JSON tensor, row by row for nested lists."""
     flat, nested = decoders
     if not NESTED.match(tensor.data):
+        # The functions of this table return different types of columns.
         return flat(tensor.data)  # type: ignore[no-any-return]
     rows = nested(tensor.data)
     if set(map(len, rows)) != {tensor.n_values // max(1, tensor.shape[0])}:

@@ -236,7 +236,7 @@ def file_date(path: Path) -> datetime:
     if not match:
         return changed_at
     try:
-        # The six groups are the six parts of a moment.
+        # The six groups are the six parts of a moment, and mypy cannot count them.
         return datetime(*(int(part) for part in match.groups(default="0")), tzinfo=UTC)  # type: ignore[misc, arg-type]
     except ValueError:
         return changed_at
