@@ -58,7 +58,7 @@ def call_endpoint(
     Raises
     ------
     NoServiceError
-        If nothing responses.
+        If no service answers at the address.
     ServiceUnavailableError
         If the response is an error or no JSON object.
     """

@@ -14,6 +14,7 @@ from scripts.core import artifacts, console
 from scripts.core.config_file import read_config
 from scripts.core.errors import BusyError, NotMadeYetError
 from scripts.records import database, runs
+from scripts.records.runs import Row
 from scripts.scheduler import backends, cli, health, run_logs, schedule, scheduled_job
 from scripts.scheduler.cli import (
     COUNT,
@@ -188,16 +189,14 @@ def next_(context: JobContext, count: int) -> None:
         click.echo(f"  {cli.format_local_moment(moment, zone)}")
 
 
-def read_runs(context: JobContext) -> list[health.Run]:
+def read_runs(context: JobContext) -> list[Row]:
     """Return the newest runs in the records."""
     config = read_config(context.installation.config_path)
     with database.open_records(config.database_url) as engine, database.reading(engine) as records:
         return runs.latest_runs(records, N_RUNS)
 
 
-def find_problems(
-    context: JobContext, job: Job, runs: list[health.Run], grace: timedelta
-) -> list[str]:
+def find_problems(context: JobContext, job: Job, latest: list[Row], grace: timedelta) -> list[str]:
     """Return the problems of an active job: faults of its line, and problems of its runs."""
 
     def due_after(moment: datetime) -> datetime | None:
@@ -207,7 +206,7 @@ def find_problems(
     return [
         *(f"line: {fault}" for fault in scheduled_job.find_faults(job, context.installation)),
         *health.find_problems(
-            runs,
+            latest,
             context.now,
             due_after=due_after,
             since=context.backend.changed_at(context.installation),
@@ -219,7 +218,7 @@ def find_problems(
 def status(context: JobContext, grace: float) -> None:
     """Report problems, with exit code 0 fine, 1 not fine, 2 not installed, 3 paused."""
     job = context.backend.read(context.installation)
-    runs = read_runs(context)
+    latest = read_runs(context)
     problems: list[str] = []
     if job is None:
         click.secho("NOT INSTALLED", fg="red", bold=True)
@@ -228,14 +227,14 @@ def status(context: JobContext, grace: float) -> None:
         click.secho(cli.describe_state(job, context.now).upper(), fg="yellow", bold=True)
         code = PAUSED
     else:
-        problems = find_problems(context, job, runs, timedelta(minutes=grace))
+        problems = find_problems(context, job, latest, timedelta(minutes=grace))
         code = NOT_FINE if problems else FINE
         click.secho(
             "NOT FINE" if problems else "FINE", fg="red" if problems else "green", bold=True
         )
     for problem in problems:
         click.secho(f"  {problem}", fg="red")
-    print_rows(cli.health_rows(context.backend, job, runs, context.now))
+    print_rows(cli.health_rows(context.backend, job, latest, context.now))
     sys.exit(code)
 
 

@@ -353,9 +353,7 @@ def main(
         If nothing is in production.
     """
     measured, context = measured or RunMeasurements({}), context or RunContext(config)
-    current = context.current_release()
-    if current is None:
-        raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
+    current = context.require_release()
     table, _ = context.test_data.read(current.model.schema)
     fractions = current.model.dataset.missing_fractions
     # In the order of /summarise, so that both lists can be compared.

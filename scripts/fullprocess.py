@@ -144,7 +144,7 @@ def observe_live(run: Run, serving: str | None) -> None:
 def act_on(run: Run, news: News) -> None:
     """Do the steps for new data, or none, and set the verdict and the reason of the run."""
     if news.snapshot.growing[FileRole.TEST]:
-        # Half of the test data would be judged on, and the other half the next time.
+        # This run would measure on one part of the test data, and the next run on all of it.
         run.verdict, run.reason = Verdict.POSTPONED, "test data is still being written"
     elif news.is_new or run.request.force_reason is not None:
         log.info("Run %d trains: %s.", run.id, run.request.force_reason or news.explanation)
@@ -171,9 +171,12 @@ def end_run(run: Run, fingerprint: str) -> Verdict:
 def record_skipped(config: Config, request: Request, reason: str) -> None:
     """Record a skipped run: another program was writing."""
     now = datetime.now(UTC)
-    with database.open_records(config.database_url) as engine, database.writing(engine) as row:
-        run_id = runs.start_run(row, now, Status.SKIPPED, request.trigger)
-        runs.end_run(row, run_id, ended_at=now, reason=reason)
+    with (
+        database.open_records(config.database_url) as engine,
+        database.writing(engine) as connection,
+    ):
+        run_id = runs.start_run(connection, now, Status.SKIPPED, request.trigger)
+        runs.end_run(connection, run_id, ended_at=now, reason=reason)
     log.info("Run %d skipped: it overlaps another one.", run_id)
 
 

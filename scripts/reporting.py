@@ -99,15 +99,15 @@ def draw_model(current: Release, table: DataFrame, measured: Evaluation) -> list
     ]
 
 
-def draw_history(current: Release, history: MeasurementHistory) -> list[Drawing]:
+def draw_history(current: Release, measurements: MeasurementHistory) -> list[Drawing]:
     """Draw the charts over the runs: F1, drift and columns."""
     reference = current.model.dataset.reference
     categories = {} if reference is None else reference.categorical
-    drift = history_charts.draw_drift(history)
+    drift = history_charts.draw_drift(measurements)
     return [
-        history_charts.f1_history(history),
+        history_charts.f1_history(measurements),
         *([] if drift is None else [drift]),
-        *history_charts.draw_columns(history, categories),
+        *history_charts.draw_columns(measurements, categories),
     ]
 
 
@@ -165,15 +165,13 @@ def main(
         If nothing is in production.
     """
     context = context or RunContext(config)
-    current = context.current_release()
-    if current is None:
-        raise NotMadeYetError("Nothing is in production yet; run python -m scripts.fullprocess.")
+    current = context.require_release()
     schema = current.model.schema
     table, _ = context.test_data.read(schema)
     measured = metrics.evaluate_model(current.model, table)
-    history, story = read_records(config, engine, current)
+    measurements, history = read_records(config, engine, current)
     matrix = model_charts.confusion_matrix(measured, schema, current.name)
-    drawings = [matrix, *draw_model(current, table, measured), *draw_history(current, history)]
+    drawings = [matrix, *draw_model(current, table, measured), *draw_history(current, measurements)]
     f1 = "undefined" if measured.f1 is None else f"{measured.f1:.3f}"
     header = f"Model {current.manifest.model_stamp}\nF1 {f1} on {measured.n_rows} test rows"
     path = write_confusion_matrix(config, matrix, header)
@@ -186,7 +184,7 @@ def main(
             made_at=artifacts.moment_of(stamp),
             current=current,
             measured=measured,
-            story=story,
+            history=history,
             durations_s=durations_s,
             packages=read_packages(config) if packages is None else packages(),
             input_folder=config.input_folder_path.name,

@@ -33,7 +33,7 @@ from scripts.model.logistic_model import Model
 from scripts.model.ranking import BANDS, band_limits, find_band, find_places
 from scripts.production.release import Release
 
-# As JSON: of so few different values, putting their encoded together is faster than spelling.
+# Values encoded once. Joining them is faster than encoding a value per row.
 JSON_PREDICTIONS = np.array([b"0.0", b"1.0"], dtype=object)
 JSON_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
 TRUTHS = {"true": True, "false": False}
@@ -94,7 +94,7 @@ def make_logged_rows(
     probabilities: list[float],
     predictions: list[bool],
 ) -> LoggedRows:
-    """Add the predictions of a request to the prediction log."""
+    """Return the rows and predictions of a request as an entry of the prediction log."""
     return LoggedRows(release.name, columns, identifiers, probabilities, predictions, time.time())
 
 

@@ -59,7 +59,7 @@ STATIC_KINDS = {
 TEXT = "text/plain"
 NOT_MEASURED = "Not measured yet: run python -m scripts.diagnostics."
 
-PAGE = (
+PAGING = (
     Parameter(
         "limit",
         "How many entries.",
@@ -425,8 +425,8 @@ ROUTES = (
         "GET", "/summarise", summarise, Summary, Role.READ, (503,), tag=Tag.MODEL, lane=Lane.LOOP
     ),
     Route("GET", "/diagnose", diagnose, Diagnosis, Role.READ, (503,), tag=Tag.MODEL),
-    Route("GET", "/releases", releases, Releases, Role.READ, (422, 503), PAGE, tag=Tag.MODEL),
-    Route("GET", "/runs", runs, Runs, Role.READ, (422, 503), PAGE, tag=Tag.MODEL),
+    Route("GET", "/releases", releases, Releases, Role.READ, (422, 503), PAGING, tag=Tag.MODEL),
+    Route("GET", "/runs", runs, Runs, Role.READ, (422, 503), PAGING, tag=Tag.MODEL),
     Route(
         "GET", "/worklist", client_routes.worklist, Worklist, Role.READ, (422, 503), LIST,
         tag=Tag.CLIENTS,

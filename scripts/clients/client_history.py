@@ -31,6 +31,25 @@ MAX_SIMILAR = 5
 MAX_COMPARED = 20_000
 
 
+@dataclass(frozen=True)
+class Term:
+    """The part of a column in a client's log-odds, beside a typical client of those who stay."""
+
+    column: str
+    value: Value
+    typical: Value
+    effect: float
+
+
+@dataclass(frozen=True)
+class LogOddsSum:
+    """The log-odds of a client: those of a typical client plus a term per column."""
+
+    typical_log_odds: float
+    terms: list[Term]
+    log_odds: float
+
+
 def describe_movement(column: str, before: Value, after: Value, effect: float) -> str:
     """Describe the change of a column's value and the effect on the risk."""
     old, new = (explanation.format_value(math.nan if v is None else v) for v in (before, after))
@@ -103,25 +122,6 @@ def find_similar_names(connection: Connection, client: str) -> list[str]:
     by_folded = {name.casefold(): name for name in names}
     similar = difflib.get_close_matches(client.casefold(), list(by_folded), n=MAX_SIMILAR)
     return [by_folded[name] for name in similar]
-
-
-@dataclass(frozen=True)
-class Term:
-    """The part of a column in a client's log-odds, beside a typical client of those who stay."""
-
-    column: str
-    value: Value
-    typical: Value
-    effect: float
-
-
-@dataclass(frozen=True)
-class LogOddsSum:
-    """The log-odds of a client: those of a typical client plus a term per column."""
-
-    typical_log_odds: float
-    terms: list[Term]
-    log_odds: float
 
 
 def split_risk(connection: Connection, score: ScoreEntry) -> LogOddsSum:

@@ -8,6 +8,8 @@ from scripts.model.ranking import BandLimits
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
+# A moment of RFC 3339, in UTC.
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class Interval(Struct, frozen=True, kw_only=True):
@@ -28,10 +30,6 @@ class ReasonEntry(Struct, frozen=True, kw_only=True):
     typical: float | str
     effect: float
     text: str
-
-
-# A moment of RFC 3339, in UTC.
-Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class WorklistEntry(Struct, frozen=True, kw_only=True):

@@ -312,6 +312,20 @@ def file_state(path: Path) -> FileState:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
+def find_complete(
+    list_states: Callable[[], Mapping[Path, FileState]], settle_s: float
+) -> tuple[list[Path], list[Path]]:
+    """Split files into complete and growing files, by one or two listings of their states."""
+    states = list_states()
+    ages = [time.time() - changed_ns / 1e9 for _, changed_ns, _ in states.values()]
+    if all(age >= settle_s for age in ages):
+        return list(states), []
+    time.sleep(settle_s)
+    later = list_states()
+    complete = [path for path, state in states.items() if later.get(path) == state]
+    return complete, [path for path in later if path not in complete]
+
+
 def find_complete_tables(place: Path, settle_s: float) -> tuple[list[Path], list[Path]]:
     """Split the tables of a folder into complete and growing files, after a wait if necessary.
 
@@ -328,20 +342,6 @@ def find_complete_tables(place: Path, settle_s: float) -> tuple[list[Path], list
         Complete files in name order, and files with a change during the wait.
     """
     return find_complete(lambda: {path: file_state(path) for path in list_tables(place)}, settle_s)
-
-
-def find_complete(
-    list_states: Callable[[], Mapping[Path, FileState]], settle_s: float
-) -> tuple[list[Path], list[Path]]:
-    """Split files into complete and growing files, by one or two listings of their states."""
-    states = list_states()
-    ages = [time.time() - changed_ns / 1e9 for _, changed_ns, _ in states.values()]
-    if all(age >= settle_s for age in ages):
-        return list(states), []
-    time.sleep(settle_s)
-    later = list_states()
-    complete = [path for path, state in states.items() if later.get(path) == state]
-    return complete, [path for path in later if path not in complete]
 
 
 class RemotePath(PosixPath):

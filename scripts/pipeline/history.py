@@ -1,8 +1,7 @@
 """The output of --history and --dry-run: a table of past runs, the plan of the next run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from scripts.core import artifacts, console
 from scripts.core.config import Config
@@ -11,11 +10,10 @@ from scripts.core.files import KnownFile
 from scripts.pipeline import snapshot
 from scripts.pipeline.snapshot import Snapshot
 from scripts.records import database, runs
+from scripts.records.runs import Row
 from scripts.records.tables import FileRole, Status
 
 HEADER = ("run", "started (UTC)", "took", "trigger", "ended", "F1", "production", "release", "why")
-
-Row = Mapping[str, Any]
 
 
 def read_runs(config: Config, n_runs: int) -> list[Row]:
@@ -63,9 +61,9 @@ def format_run(run: Row) -> tuple[str, ...]:
     )
 
 
-def format_runs(runs: Sequence[Row]) -> str:
+def format_runs(rows: Sequence[Row]) -> str:
     """Format runs, given newest first, as a table with the newest run last."""
-    return console.format_columns([HEADER, *(format_run(run) for run in reversed(runs))])
+    return console.format_columns([HEADER, *(format_run(row) for row in reversed(rows))])
 
 
 def read_past(config: Config) -> tuple[dict[str, KnownFile], Row | None, list[Row], Row | None]:

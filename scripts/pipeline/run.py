@@ -42,6 +42,21 @@ class Request:
     force_reason: str | None = None
 
 
+def describe_readings(readings: "Iterable[FileReading]") -> list[Mapping[str, Any]]:
+    """Return a row for the records from each read report."""
+    return [
+        {
+            "path": str(reading.path),
+            "sha256": reading.sha256,
+            "n_bytes": reading.n_bytes,
+            "n_rows": reading.n_rows,
+            "n_rejected": 0 if reading.refused else len(reading.rejected),
+            "refused": reading.refused,
+        }
+        for reading in readings
+    ]
+
+
 @dataclass
 class Run:
     """A run with a row in the records, from its start to its end."""
@@ -169,18 +184,3 @@ class Run:
         except RecordsError as lost:
             # The run's own error is the one that its caller must see.
             log.error("How run %d ended could not be recorded: %s", self.id, lost)
-
-
-def describe_readings(readings: "Iterable[FileReading]") -> list[Mapping[str, Any]]:
-    """Return a row for the records from each read report."""
-    return [
-        {
-            "path": str(reading.path),
-            "sha256": reading.sha256,
-            "n_bytes": reading.n_bytes,
-            "n_rows": reading.n_rows,
-            "n_rejected": 0 if reading.refused else len(reading.rejected),
-            "refused": reading.refused,
-        }
-        for reading in readings
-    ]

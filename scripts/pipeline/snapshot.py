@@ -153,6 +153,11 @@ def take_snapshot(
     )
 
 
+def is_release_lost(last: Mapping[str, Any], release_name: str | None) -> bool:
+    """Return whether nothing is in production, although the last decided run had enough data."""
+    return release_name is None and last["verdict"] != Verdict.INSUFFICIENT
+
+
 def is_anything_new(
     last: Mapping[str, Any] | None, snapshot: Snapshot, release_name: str | None
 ) -> bool:
@@ -169,7 +174,7 @@ def is_anything_new(
     """
     if last is None or last["fingerprint"] != snapshot.fingerprint:
         return True
-    return release_name is None and last["verdict"] != Verdict.INSUFFICIENT
+    return is_release_lost(last, release_name)
 
 
 def format_names(prefix: str, paths: Sequence[str]) -> list[str]:
@@ -207,9 +212,9 @@ def explain_news(
     if last is None:
         return "no run has come to a verdict yet"
     if last["fingerprint"] == snapshot.fingerprint:
-        is_lost = release_name is None and last["verdict"] != Verdict.INSUFFICIENT
-        same = f"files and settings are those of run {last['id']}, which ended: {last['verdict']}"
-        return "nothing is in production any more" if is_lost else same
+        if is_release_lost(last, release_name):
+            return "nothing is in production any more"
+        return f"files and settings are those of run {last['id']}, which ended: {last['verdict']}"
     if {row["role"] for row in last_files} - set(FileRole):
         # Recorded before files had roles.
         return f"files or settings changed since run {last['id']}"

@@ -73,7 +73,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def has_score(content: bytes, f1: float) -> bool:
-    """Return whether the first line of a score file is an F1."""
+    """Return whether the first line of a score file is the given F1."""
     try:
         return float(content.splitlines()[0]) == f1
     except (ValueError, IndexError):
@@ -142,11 +142,11 @@ def load_release(folder: Path) -> Release:
 def find_faults(folder: Path) -> list[str]:
     """Return every fault of a release: each file unlike the manifest, else the load error."""
     try:
-        files = read_manifest(folder).files
+        listed = read_manifest(folder).files
     except ReleaseError as error:
         return [str(error)]
     faults = []
-    for name, facts in sorted(files.items()):
+    for name, facts in sorted(listed.items()):
         try:
             read_listed(folder / name, facts)
         except ReleaseError as error:

@@ -4,6 +4,7 @@ import functools
 
 from scripts.core import artifacts
 from scripts.core.config import Config
+from scripts.core.errors import NotMadeYetError
 from scripts.engine import choice
 from scripts.engine.choice import Engine
 from scripts.production import release
@@ -47,6 +48,23 @@ class RunContext:
         if self._release is None or self._release.path != path:
             self._release = release.unseal_hashes(release.load_release(path), folder)
         return self._release
+
+    def require_release(self) -> Release:
+        """Return the release in production, or raise before the first one.
+
+        Raises
+        ------
+        NotMadeYetError
+            If nothing is in production.
+        ReleaseError
+            As for `current_release`.
+        """
+        current = self.current_release()
+        if current is None:
+            raise NotMadeYetError(
+                "Nothing is in production yet; run python -m scripts.fullprocess."
+            )
+        return current
 
     def set_release(self, deployed: Release) -> None:
         """Keep a release just loaded and deployed as the current release."""

@@ -55,7 +55,7 @@ class ReportFacts:
     made_at: datetime
     current: Release
     measured: Evaluation
-    story: ReleaseHistory
+    history: ReleaseHistory
     durations_s: Row | None
     packages: str
     input_folder: str
@@ -73,7 +73,7 @@ def format_optional(value: Any, pattern: str = ".4g") -> str:
 
 def describe_release(facts: ReportFacts) -> list[tuple[str, str]]:
     """Describe the release in production: deployment, model and training data."""
-    current, model, deployed = facts.current, facts.current.model, facts.story.deployment
+    current, model, deployed = facts.current, facts.current.model, facts.history.deployment
     since = NO_RECORDS
     if deployed is not None:
         since = f"{format_minute(deployed['at'])}, {deployed['kind']} by {deployed['actor']}"
@@ -101,9 +101,9 @@ def describe_quality(facts: ReportFacts) -> list[tuple[str, str]]:
     ]
 
 
-def describe_decision(story: ReleaseHistory) -> list[tuple[str, str]]:
+def describe_decision(history: ReleaseHistory) -> list[tuple[str, str]]:
     """Describe the decision of the promotion gate and the evidence."""
-    decision = story.decision
+    decision = history.decision
     if decision is None:
         return [("Decision", NO_RECORDS)]
     rows = [("Decision", f"{decision['answer']}: {decision['reason']}")]
@@ -121,11 +121,11 @@ def describe_decision(story: ReleaseHistory) -> list[tuple[str, str]]:
     return rows
 
 
-def describe_states(story: ReleaseHistory) -> list[tuple[str, str]]:
+def describe_states(history: ReleaseHistory) -> list[tuple[str, str]]:
     """Describe the alert states."""
     rows = [
         (str(row["name"]), f"{row['state']} since {format_minute(row['since'])}")
-        for row in story.states
+        for row in history.states
     ]
     return rows or [("Watched", NO_RECORDS)]
 
@@ -191,12 +191,12 @@ def write_first_page(layout: PdfLayout, facts: ReportFacts) -> None:
     layout.y -= 22
     layout.write(f"{format_minute(facts.made_at)}, release {facts.current.name}", 48, 10)
     layout.y -= 10
-    layout.heading("What serves")
+    layout.heading("Release in production")
     layout.facts(describe_release(facts))
-    layout.heading("How good it is")
-    layout.facts([*describe_quality(facts), *describe_decision(facts.story)])
-    layout.heading("How it is watched")
-    layout.facts(describe_states(facts.story))
+    layout.heading("Quality")
+    layout.facts([*describe_quality(facts), *describe_decision(facts.history)])
+    layout.heading("Alert states")
+    layout.facts(describe_states(facts.history))
 
 
 def write_packages(layout: PdfLayout, packages: str) -> None:
@@ -211,15 +211,15 @@ def write_packages(layout: PdfLayout, packages: str) -> None:
 
 def write_last_pages(layout: PdfLayout, facts: ReportFacts) -> None:
     """Write the tables of data, files, durations, packages and runs."""
-    story = facts.story
-    write_table(layout, "Data", DATA, [format_column(row) for row in story.columns])
-    write_table(layout, "Ingested files", FILES, [format_file(row) for row in story.files])
-    times = facts.durations_s or story.durations_s or {}
+    history = facts.history
+    write_table(layout, "Data", DATA, [format_column(row) for row in history.columns])
+    write_table(layout, "Ingested files", FILES, [format_file(row) for row in history.files])
+    times = facts.durations_s or history.durations_s or {}
     write_table(
         layout, "Times of the run", TIMES, [[name, f"{s:.1f}"] for name, s in times.items()]
     )
     write_packages(layout, facts.packages)
-    write_table(layout, "Last runs", RUNS, [format_run(row) for row in story.runs])
+    write_table(layout, "Last runs", RUNS, [format_run(row) for row in history.runs])
 
 
 def write(facts: ReportFacts, drawings: Sequence[Drawing]) -> bytes:

@@ -12,6 +12,7 @@ from scripts.core import artifacts
 from scripts.core.config_file import find_config_path
 from scripts.core.console import EXIT_IO, keep_private
 from scripts.core.errors import PipelineError, ScheduleError
+from scripts.records.runs import Row
 from scripts.records.tables import Status
 from scripts.scheduler import health, schedule, scheduled_job
 from scripts.scheduler.backends import BACKENDS, Backend, choose_backend
@@ -157,7 +158,7 @@ def describe_state(job: Job, now: datetime) -> str:
     return f"paused since {since:%Y-%m-%d %H:%M} UTC ({health.format_duration(now - since)})"
 
 
-def describe_run(run: health.Run | None, now: datetime) -> str:
+def describe_run(run: Row | None, now: datetime) -> str:
     """Return start, end and result of a run as text."""
     if run is None:
         return "none"
@@ -190,7 +191,7 @@ def job_rows(
 
 
 def health_rows(
-    backend: Backend, job: Job | None, runs: list[health.Run], now: datetime
+    backend: Backend, job: Job | None, runs: list[Row], now: datetime
 ) -> dict[str, str]:
     """Return the summary of the runs, newest first, as labels and texts."""
     current = health.running_run(runs)

@@ -1,10 +1,10 @@
 """Finds problems of the scheduled runs: overdue, failing, stuck or too frequent."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
+from scripts.records.runs import Row
 from scripts.records.tables import Status
 
 SCHEDULERS = ("cron", "systemd")
@@ -15,10 +15,8 @@ N_SKIPPED = 3
 N_TOO_FAST = 3
 N_STARTS = 10
 
-Run = Mapping[str, Any]
 
-
-def is_scheduled(run: Run) -> bool:
+def is_scheduled(run: Row) -> bool:
     """Return whether a run was started by a scheduler, or has no recorded trigger."""
     return run.get("trigger") in (None, *SCHEDULERS)
 
@@ -37,23 +35,23 @@ def format_duration(duration: timedelta) -> str:
     return f"{hours // 24} days"
 
 
-def last_success(runs: Sequence[Run]) -> Run | None:
+def last_success(runs: Sequence[Row]) -> Row | None:
     """Return the newest finished run, or None."""
     return next((run for run in runs if run["status"] == Status.FINISHED), None)
 
 
-def running_run(runs: Sequence[Run]) -> Run | None:
+def running_run(runs: Sequence[Row]) -> Row | None:
     """Return the running run, or None."""
     return next((run for run in runs if run["status"] == Status.RUNNING), None)
 
 
-def count_outcomes(runs: Sequence[Run], since: datetime) -> Counter[str]:
+def count_outcomes(runs: Sequence[Row], since: datetime) -> Counter[str]:
     """Count the runs since a moment by verdict or else by status."""
     recent = [run for run in runs if run["started_at"] >= since]
     return Counter(str(run["verdict"] or run["status"]) for run in recent)
 
 
-def find_failing(runs: Sequence[Run]) -> str | None:
+def find_failing(runs: Sequence[Row]) -> str | None:
     """Return the problem of consecutive failures up to the last ended run, or None."""
     ended = [run for run in runs if run["status"] not in (Status.RUNNING, Status.SKIPPED)]
     failures = 0
@@ -65,7 +63,7 @@ def find_failing(runs: Sequence[Run]) -> str | None:
     return f"failing: {times} did not succeed: {ended[0]['reason']}"
 
 
-def find_stuck(runs: Sequence[Run], now: datetime) -> str | None:
+def find_stuck(runs: Sequence[Row], now: datetime) -> str | None:
     """Return the problem of a run far beyond the usual duration, or of skipped runs, or None."""
     current = running_run(runs)
     if current is not None:
@@ -86,7 +84,7 @@ def find_stuck(runs: Sequence[Run], now: datetime) -> str | None:
 
 
 def find_overdue(
-    runs: Sequence[Run],
+    runs: Sequence[Row],
     now: datetime,
     *,
     due_after: Callable[[datetime], datetime | None],
@@ -126,7 +124,7 @@ def find_overdue(
 
 
 def find_too_fast(
-    runs: Sequence[Run],
+    runs: Sequence[Row],
     *,
     due_after: Callable[[datetime], datetime | None],
     since: datetime | None,
@@ -150,7 +148,7 @@ def find_too_fast(
     )
 
 
-def find_clock_fault(runs: Sequence[Run], now: datetime) -> str | None:
+def find_clock_fault(runs: Sequence[Row], now: datetime) -> str | None:
     """Return the problem of a last start in the future, after a change of the clock, or None."""
     if not runs or runs[0]["started_at"] <= now + TOLERANCE:
         return None
@@ -159,7 +157,7 @@ def find_clock_fault(runs: Sequence[Run], now: datetime) -> str | None:
 
 
 def find_problems(
-    runs: Sequence[Run],
+    runs: Sequence[Row],
     now: datetime,
     *,
     due_after: Callable[[datetime], datetime | None],
