@@ -93,8 +93,8 @@ MODEL = (
 REPORT = re.compile(r"report_(\d{8}T\d{12}Z)\.pdf")
 NO_REPORT = "There is no report yet: run python -m scripts.reporting --pdf."
 
-# The name has a hash of the content, so the file can be cached for ever.
-NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{8,64}\.svg")
+# A chart's name has a hash of the content, so the file can be cached for ever.
+CHART = re.compile(r"[a-z0-9_]+-[0-9a-f]{8,64}\.svg")
 # An SVG file has inline styles, and needs nothing else when opened by itself.
 SVG_HEADERS = [
     ("Content-Type", "image/svg+xml"),
@@ -102,6 +102,11 @@ SVG_HEADERS = [
     ("Cache-Control", "private, max-age=31536000, immutable"),
 ]
 NO_CHART = "There is no such chart; it was drawn anew, or never."
+
+
+def as_response(answer: Answer) -> Response:
+    """Return Flask's response of an answer."""
+    return Response(answer.body, answer.status, list(answer.headers))
 
 
 def serving() -> Serving:
@@ -311,6 +316,30 @@ def report() -> Answer:
     return read_report(serving().config.output_model_path)
 
 
+def read_chart(folder: Path, file: str) -> Answer:
+    """Return a listed chart.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of models.
+    file : str
+        The requested name.
+
+    Raises
+    ------
+    RefusedError
+        With status 404.
+    """
+    drawn = chart_files.read(folder)
+    if drawn is None or drawn.find(file) is None or not CHART.fullmatch(file):
+        raise RefusedError(404, NO_CHART)
+    try:
+        return Answer(200, (chart_files.folder_of(folder) / file).read_bytes(), SVG_HEADERS)
+    except OSError as error:
+        raise RefusedError(404, NO_CHART) from error
+
+
 def metrics() -> Answer:
     """Return the metrics in the format of Prometheus."""
     numbers: Metrics = current_app.extensions["metrics"]
@@ -358,35 +387,6 @@ def describe_service() -> Answer:
 
 # Scripts and styles of the pages, open since they hold no data.
 STATIC = Route("GET", "/static/{name}", read_static, "text/css", None)
-
-
-def as_response(answer: Answer) -> Response:
-    """Return Flask's response of an answer."""
-    return Response(answer.body, answer.status, list(answer.headers))
-
-
-def read_chart(folder: Path, file: str) -> Answer:
-    """Return a listed chart.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder of models.
-    file : str
-        The requested name.
-
-    Raises
-    ------
-    RefusedError
-        With status 404.
-    """
-    drawn = chart_files.read(folder)
-    if drawn is None or drawn.find(file) is None or not NAME.fullmatch(file):
-        raise RefusedError(404, NO_CHART)
-    try:
-        return Answer(200, (chart_files.folder_of(folder) / file).read_bytes(), SVG_HEADERS)
-    except OSError as error:
-        raise RefusedError(404, NO_CHART) from error
 
 
 ROUTES = (

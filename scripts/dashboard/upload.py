@@ -18,7 +18,7 @@ from flask import request
 from scripts.api.middleware import ROLE, SERVING
 from scripts.api.records_reader import import_queries
 from scripts.api.responses import Answer, Headers, RefusedError
-from scripts.api.serving_state import Serving
+from scripts.api.serving_state import NO_RELEASE, Serving
 from scripts.api.tokens import Role
 from scripts.clients.response_types import WorklistEntry
 from scripts.core import artifacts, files
@@ -37,7 +37,6 @@ MAX_NAME = 80
 MAX_ADDED_ROWS = 500_000
 CSV = "text/csv; charset=utf-8"
 NO_FILE = "Choose a CSV file first."
-NO_MODEL = "There is no release yet; run python -m scripts.fullprocess."
 UNKNOWN = (
     "The columns are not known before the first run: copy the first extracts into the input folder"
     " by hand."
@@ -206,7 +205,7 @@ def rank() -> Answer:
     """Rank the clients of an uploaded table with the model in production, without storing them."""
     now: Serving = request.environ[SERVING]
     if now.release is None:
-        return show_page(503, action="rank", fault=NO_MODEL)
+        return show_page(503, action="rank", fault=NO_RELEASE)
     try:
         sent = read_upload()
     except RefusedError as refusal:
@@ -285,10 +284,10 @@ def check_quota(config: Config, n_bytes: int) -> None:
         If too many files or bytes would wait.
     """
     pending = list_pending(config)
-    n_waiting = sum(path.stat().st_size for path in pending)
-    if len(pending) >= MAX_PENDING_FILES or n_waiting + n_bytes > MAX_PENDING_BYTES:
+    n_pending_bytes = files.total_bytes(pending)
+    if len(pending) >= MAX_PENDING_FILES or n_pending_bytes + n_bytes > MAX_PENDING_BYTES:
         raise QuotaError(
-            f"{len(pending)} uploads of {n_waiting} bytes wait for the next run; at most"
+            f"{len(pending)} uploads of {n_pending_bytes} bytes wait for the next run; at most"
             f" {MAX_PENDING_FILES} and {MAX_PENDING_BYTES} bytes may. Nothing was added; start a"
             " run, or wait for it, and send the file again."
         )

@@ -2,7 +2,7 @@
 
 import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -183,11 +183,16 @@ def list_releases(config: Config) -> list[tuple[str, ...]]:
     return rows
 
 
+def check_has_releases(releases: Collection[object]) -> None:
+    """Raise if there is no release to show."""
+    if not releases:
+        raise NotMadeYetError("There is no release yet; run python -m scripts.fullprocess.")
+
+
 def show_releases(config: Config) -> None:
     """Show every release: F1, model, and time, kind, actor and reason of the deployment."""
     rows = list_releases(config)
-    if not rows:
-        raise NotMadeYetError("There is no release yet; run python -m scripts.fullprocess.")
+    check_has_releases(rows)
     click.echo(console.format_columns([HEADER, *rows]))
 
 
@@ -205,8 +210,7 @@ def find_all_faults(prod_folder: Path) -> dict[str, list[str]]:
 def verify(config: Config) -> None:
     """Check every file of every release against the manifest, and show the faults."""
     faults = find_all_faults(config.prod_deployment_path)
-    if not faults:
-        raise NotMadeYetError("There is no release yet; run python -m scripts.fullprocess.")
+    check_has_releases(faults)
     for name, lines in faults.items():
         click.echo(f"{name} {'damaged: ' + ' '.join(lines) if lines else 'whole'}")
     n_damaged = sum(bool(lines) for lines in faults.values())
