@@ -80,7 +80,7 @@ def list_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownC
         values = columns[term.column].tolist()
         # Unknown categories come in the order of the rows, so the first suffice.
         for category, n_rows in islice(
-            logistic_model.tally_unknown(term, values).items(), MAX_UNKNOWN
+            logistic_model.count_unknown_categories(term, values).items(), MAX_UNKNOWN
         ):
             row, known = values.index(category), term.known[:MAX_KNOWN]
             unknown.append(UnknownCategory(row, term.column, shorten(category), n_rows, known))

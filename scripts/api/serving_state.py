@@ -240,7 +240,7 @@ class ReleaseReloader:
         )
 
     def has_changed(self) -> bool:
-        """Return whether config or release has changed, or a refused one is due to be tried again."""
+        """Return whether config or release has changed, or a retry after a fault is due."""
         last, seen = self._serving, self._serving.seen
         return (
             state_of(self._config_path) != seen.config_state

@@ -39,6 +39,20 @@ class RiskChange:
     retraining: Floats
 
 
+@dataclass(frozen=True)
+class Effect:
+    """The change of log-odds and odds by a step of a column."""
+
+    column: str
+    step: str
+    log_odds: float
+
+    @property
+    def odds_ratio(self) -> float:
+        """The factor on the odds of leaving."""
+        return math.exp(min(self.log_odds, LARGEST_POWER))
+
+
 def log_odds(model: Model, terms: Mapping[str, Floats]) -> Floats:
     """Compute the log-odds of each row: intercept plus terms, in the order of the columns."""
     return np.asarray(sum(terms.values(), start=np.float64(model.intercept)), dtype=np.float64)
@@ -199,21 +213,7 @@ def format_reason(reason: Reason) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Effect:
-    """The change of log-odds and odds by a step of a column."""
-
-    column: str
-    step: str
-    log_odds: float
-
-    @property
-    def odds_ratio(self) -> float:
-        """The factor on the odds of leaving."""
-        return math.exp(min(self.log_odds, LARGEST_POWER))
-
-
-def numeric_effects(term: NumericTerm, deviation: float | None) -> list[Effect]:
+def list_numeric_effects(term: NumericTerm, deviation: float | None) -> list[Effect]:
     """List the effects of a numeric column: a standard deviation more, and a missing value."""
     per_unit = term.coefficient / term.scale
     effects = [Effect(term.column, "1 more", per_unit)]
@@ -239,7 +239,7 @@ def list_effects(model: Model) -> list[Effect]:
         categorical column each known category, and the rare categories together.
     """
     deviations = {s.column: s.standard_deviation for s in model.dataset.summary}
-    effects = [e for t in model.numeric for e in numeric_effects(t, deviations.get(t.column))]
+    effects = [e for t in model.numeric for e in list_numeric_effects(t, deviations.get(t.column))]
     for term in model.categorical:
         for category, coefficient in zip(term.categories, term.coefficients, strict=True):
             name = "blank" if category == MISSING_CATEGORY else category

@@ -119,7 +119,7 @@ def contributions(model: Model, columns: Columns) -> dict[str, Floats]:
     return terms | {t.column: category_effects(t, columns[t.column]) for t in model.categorical}
 
 
-def tally_unknown(term: CategoricalTerm, values: list[str]) -> dict[str, int]:
+def count_unknown_categories(term: CategoricalTerm, values: list[str]) -> dict[str, int]:
     """Count the rows of each category unknown to the term, in the order of appearance."""
     new = set(values).difference(term.categories, term.rare)
     return dict(Counter(value for value in values if value in new)) if new else {}
@@ -128,7 +128,7 @@ def tally_unknown(term: CategoricalTerm, values: list[str]) -> dict[str, int]:
 def count_unknown(model: Model, columns: Columns) -> dict[str, int]:
     """Count the rows with an unknown category, by categorical column."""
     return {
-        term.column: sum(tally_unknown(term, columns[term.column].tolist()).values())
+        term.column: sum(count_unknown_categories(term, columns[term.column].tolist()).values())
         for term in model.categorical
     }
 

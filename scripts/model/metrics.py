@@ -84,7 +84,7 @@ def f1_interval(tp: int, fp: int, fn: int, tn: int) -> tuple[float, float] | tup
     return float(low), float(high)
 
 
-def describe_counts(tn: int, fp: int, fn: int, tp: int, *, roc_auc: float | None) -> Evaluation:
+def evaluate_counts(tn: int, fp: int, fn: int, tp: int, *, roc_auc: float | None) -> Evaluation:
     """Compute the metrics of a confusion matrix."""
     low, high = f1_interval(tp, fp, fn, tn)
     n_rows = tp + fp + fn + tn
@@ -137,7 +137,7 @@ def evaluate(y: Ints, predicted: Ints, probability: Floats) -> Evaluation:
     counts = np.bincount(2 * y + predicted, minlength=4)
     both_classes = 0 < int(y.sum()) < len(y)
     roc_auc = float(roc_auc_score(y, probability)) if both_classes else None
-    return describe_counts(*map(int, counts), roc_auc=roc_auc)
+    return evaluate_counts(*map(int, counts), roc_auc=roc_auc)
 
 
 def brier_score(y: Ints, probability: Floats) -> float:
@@ -193,7 +193,7 @@ def joint_counts(y: Ints, candidate: Ints, production: Ints) -> Ints:
     return counts
 
 
-def f1_of_joint(draws: Floats, candidate: bool) -> Floats:
+def f1_of_joint(draws: Floats, *, candidate: bool) -> Floats:
     """Compute the F1 of candidate or production from draws of the joint counts, shape (n, 8)."""
     outcomes = np.arange(8)
     truth, predicted = outcomes >= 4, ((outcomes >> (1 if candidate else 0)) & 1) == 1
@@ -233,8 +233,10 @@ def compare(y: Ints, candidate: Ints, production: Ints) -> Comparison:
     draws = np.random.default_rng(SEED).multinomial(len(y), counts / len(y), size=N_RESAMPLES)
     drawn = draws.astype(np.float64)
     observed = counts[np.newaxis, :].astype(np.float64)
-    difference = f1_of_joint(observed, True)[0] - f1_of_joint(observed, False)[0]
-    resampled = f1_of_joint(drawn, True) - f1_of_joint(drawn, False)
+    difference = (
+        f1_of_joint(observed, candidate=True)[0] - f1_of_joint(observed, candidate=False)[0]
+    )
+    resampled = f1_of_joint(drawn, candidate=True) - f1_of_joint(drawn, candidate=False)
     # A resample with an undefined F1 counts as a tie, as equal F1s do. The comparison with 0 is
     # exact: equal fractions of whole numbers divide to the same float.
     resampled = np.where(np.isnan(resampled), 0.0, resampled)

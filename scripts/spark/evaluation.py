@@ -68,4 +68,4 @@ def score(
         dropped = Dropped(
             sum(before.values()) - sum(summed[:4].tolist()), before.get(1, 0) - fn - tp
         )
-    return metrics.describe_counts(tn, fp, fn, tp, roc_auc=auc), readings, dropped
+    return metrics.evaluate_counts(tn, fp, fn, tp, roc_auc=auc), readings, dropped
