@@ -67,7 +67,7 @@ def test_every_answer_is_written_and_a_summary_printed(serving_path: Path) -> No
         "release", "predictions", "score", "summary", "lastmonth_activity:", "exited:",
         "diagnosis", "answers",
     ]  # fmt: skip
-    assert "3 rows, of which 2 are expected to leave (1 high, 1 low, 1 medium)" in done.stdout
+    assert "3 rows, of which 2 are expected to leave (2 high, 1 low)" in done.stdout
     assert "F1 0.7500 on the test data" in done.stdout
     assert str(serving_path.parent / "models" / artifacts.API_RETURNS) in done.stdout
     assert list(answers) == ["predictions", "score", "summary", "diagnosis"]

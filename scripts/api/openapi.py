@@ -229,81 +229,88 @@ def describe_tensors_body(schema: Schema, categories: Categories) -> dict[str, A
     }
 
 
-def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> dict[str, Any]:
-    """Describe the model-dependent parts of request bodies."""
-    row, rows = describe_row(schema, categories), describe_rows(api)
-    names = (*required_schema(schema).features, *schema.date_formats)
-    cells = {name: row["properties"][name] for name in names}
+def describe_table(api: ApiSettings) -> dict[str, Any]:
+    """Describe a table that names its columns once."""
     cells_of_row = {"type": "array", "items": {"type": ["number", "string", "null"]}}
-    table = {
+    rows = {"type": "array", "minItems": 1, "maxItems": api.max_rows, "items": cells_of_row}
+    return {
         "type": "object",
         "description": "A table in the format of pandas' to_json with orient=split.",
-        "properties": {
-            "columns": {"type": "array", "items": {"type": "string"}},
-            "data": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": api.max_rows,
-                "items": cells_of_row,
-            },
-        },
+        "properties": {"columns": {"type": "array", "items": {"type": "string"}}, "data": rows},
         "required": ["columns", "data"],
     }
-    columns = {
+
+
+def describe_columns(row: dict[str, Any], schema: Schema, api: ApiSettings) -> dict[str, Any]:
+    """Describe an object with an array per column."""
+    limits = {"minItems": 1, "maxItems": api.max_rows}
+    return {
         "type": "object",
         "description": "An array per column, of equal lengths.",
         "properties": {
-            name: {"type": "array", "items": cell, "minItems": 1, "maxItems": api.max_rows}
-            for name, cell in cells.items()
+            name: {"type": "array", "items": row["properties"][name], **limits}
+            for name in (*required_schema(schema).features, *schema.date_formats)
         },
         "required": list(required_schema(schema).features),
     }
-    data: dict[str, Any] = {"type": "array", "items": {"type": ["number", "string", "null"]}}
-    tensor = {
+
+
+def describe_tensor() -> dict[str, Any]:
+    """Describe a tensor of the open inference protocol."""
+    sizes = {"type": "integer", "minimum": 0}
+    return {
         "type": "object",
         "description": "A tensor: a column, or a matrix of columns.",
         "properties": {
             "name": {"type": "string"},
-            "shape": {
-                "type": "array", "minItems": 1, "maxItems": 2,
-                "items": {"type": "integer", "minimum": 0},
-            },
+            "shape": {"type": "array", "minItems": 1, "maxItems": 2, "items": sizes},
             "datatype": {"type": "string", "enum": list(get_args(Datatype))},
-            "data": data,
+            "data": {"type": "array", "items": {"type": ["number", "string", "null"]}},
             "parameters": {"type": "object"},
         },
         "required": ["name", "shape", "datatype", "data"],
-    }  # fmt: skip
-    output = {
+    }
+
+
+def describe_output() -> dict[str, Any]:
+    """Describe a requested output of the open inference protocol."""
+    return {
         "type": "object",
         "description": "A requested output.",
         "properties": {"name": {"type": "string"}, "parameters": {"type": "object"}},
         "required": ["name"],
     }
-    request = {
+
+
+def describe_inference_request() -> dict[str, Any]:
+    """Describe a request of the open inference protocol."""
+    tensor, output = ({"$ref": REF.format(name=f"Inference{n}")} for n in ("Tensor", "Wanted"))
+    return {
         "type": "object",
         "description": "A request of the open inference protocol.",
         "properties": {
             "id": {"type": "string"},
-            "inputs": {
-                "type": "array",
-                "minItems": 1,
-                "items": {"$ref": REF.format(name="InferenceTensor")},
-            },
-            "outputs": {"type": "array", "items": {"$ref": REF.format(name="InferenceWanted")}},
+            "inputs": {"type": "array", "minItems": 1, "items": tensor},
+            "outputs": {"type": "array", "items": output},
             "parameters": {"type": "object"},
         },
         "required": ["inputs"],
     }
+
+
+def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> dict[str, Any]:
+    """Describe the parts of request bodies, by name in the OpenAPI document."""
+    row = describe_row(schema, categories)
+    rows, columns = describe_rows(api), describe_columns(row, schema, api)
     return {
         "Row": row,
         "RowsBody": make_member("data", rows),
-        "SplitBody": make_member("dataframe_split", table),
+        "SplitBody": make_member("dataframe_split", describe_table(api)),
         "RecordsBody": make_member("dataframe_records", rows),
         "InputsBody": make_member("inputs", columns),
-        "InferenceTensor": tensor,
-        "InferenceWanted": output,
-        "InferenceRequest": request,
+        "InferenceTensor": describe_tensor(),
+        "InferenceWanted": describe_output(),
+        "InferenceRequest": describe_inference_request(),
     }
 
 

@@ -121,7 +121,7 @@ class RecordQueries:
         return client_history.outcomes_page(self._connection, config.worklist, config.api)
 
     def alert_states(self) -> list[Row]:
-        """Return the alert states with their titles; a state is None before the first check."""
+        """Return the alert states with their titles, None for a state before the first check."""
         known = {row["name"]: row for row in alert_states.list_states(self._connection)}
         return [
             {"name": name, "title": title, "state": None, "since": None} | dict(known.get(name, {}))

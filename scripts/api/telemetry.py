@@ -78,6 +78,27 @@ class Gauges(Collector):
             yield family
 
 
+def make_logging_counters(registry: CollectorRegistry) -> dict[str, Counter]:
+    """Return the counters of the prediction log, by the words of `Metrics.count_logging`."""
+    return {
+        "logged": Counter(
+            "adras_logged_predictions",
+            "Predicted rows written to the prediction log.",
+            registry=registry,
+        ),
+        "dropped": Counter(
+            "adras_dropped_predictions",
+            "Predicted rows the prediction log had no room for, or gave up.",
+            registry=registry,
+        ),
+        "failed": Counter(
+            "adras_prediction_log_failures",
+            "Times that the prediction log could not be written.",
+            registry=registry,
+        ),
+    }
+
+
 class Metrics:
     """Counters of requests, predictions and failures.
 
@@ -119,23 +140,7 @@ class Metrics:
             "Unexpected errors in background threads, which went on.",
             registry=self._registry,
         )
-        self._logging = {
-            "logged": Counter(
-                "adras_logged_predictions",
-                "Predicted rows written to the prediction log.",
-                registry=self._registry,
-            ),
-            "dropped": Counter(
-                "adras_dropped_predictions",
-                "Predicted rows the prediction log had no room for, or gave up.",
-                registry=self._registry,
-            ),
-            "failed": Counter(
-                "adras_prediction_log_failures",
-                "Times that the prediction log could not be written.",
-                registry=self._registry,
-            ),
-        }
+        self._logging = make_logging_counters(self._registry)
         self._access_log = Counter(
             "adras_access_log",
             "Lines the access log dropped, and times that it could not be written.",

@@ -253,6 +253,15 @@ def check_folders(config: Config, place: str) -> None:
                 )
 
 
+def check_no_password(address: str, place: str) -> None:
+    """Refuse a password in an address."""
+    if PASSWORD_IN_URL.search(address):
+        raise ConfigError(
+            f"{place} holds a password; keys of an object store belong into Spark's"
+            " spark-defaults.conf, or into the environment."
+        )
+
+
 def check_addresses(config: Config, place: str) -> None:
     """Refuse addresses of object stores for output folders, and without the Spark engine."""
     for key in FOLDER_KEYS:
@@ -272,15 +281,6 @@ def check_addresses(config: Config, place: str) -> None:
                 ' "master": ...}, or give the path of a folder.'
             )
         check_no_password(str(path), f"{place}, {key}")
-
-
-def check_no_password(address: str, place: str) -> None:
-    """Refuse a password in an address."""
-    if PASSWORD_IN_URL.search(address):
-        raise ConfigError(
-            f"{place} holds a password; keys of an object store belong into Spark's"
-            " spark-defaults.conf, or into the environment."
-        )
 
 
 def check_engine(engine: EngineSettings, place: str) -> None:

@@ -37,8 +37,8 @@ HOME = "/"
 def sort_charts(drawn: Gallery | None) -> dict[str, list[Chart]]:
     """Group the charts by page."""
     by_page: dict[str, list[Chart]] = {"overview": [], "models": [], "data": []}
-    for chart in () if drawn is None else drawn.charts:
-        by_page[chart.page].append(chart)
+    for picture in () if drawn is None else drawn.charts:
+        by_page[picture.page].append(picture)
     return by_page
 
 

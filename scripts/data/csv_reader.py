@@ -225,7 +225,7 @@ def check_header(header: Sequence[str], schema: Schema) -> None:
     # Without any known name, the first line may be a client's row: it is not shown.
     known = len(lacking) < len(schema.file_columns)
     # A spreadsheet writes columns without a name at the end. They are not read.
-    doubled = sorted(name for name, count in Counter(header).items() if name and count > 1)
+    doubled = sorted(name for name, n_times in Counter(header).items() if name and n_times > 1)
     if doubled and known:
         raise RefusedFileError(f"its header names [{shorten_all(doubled)}] more than once")
     if lacking:

@@ -180,6 +180,19 @@ def check_is_table(path: Path) -> None:
         )
 
 
+def ingested_schema(schema: Schema) -> Schema:
+    """Return the schema of the dataset file, whose target is always 1 or 0."""
+    return Schema(
+        target=schema.target,
+        ids=schema.ids,
+        numeric=schema.numeric,
+        categorical=schema.categorical,
+        minimum=schema.minimums,
+        separator=",",
+        encoding="utf-8",
+    )
+
+
 def read_dataset(path: Path, schema: Schema) -> tuple[pd.DataFrame, str]:
     """Return the table and the SHA-256 of a dataset written by ingestion.
 
@@ -228,19 +241,6 @@ def iterate_dataset(path: Path, schema: Schema) -> Iterator[pd.DataFrame]:
     except RefusedFileError as error:
         csv_reader.refuse(reading, error)
     check_ingested(reading)
-
-
-def ingested_schema(schema: Schema) -> Schema:
-    """Return the schema of the dataset file, whose target is always 1 or 0."""
-    return Schema(
-        target=schema.target,
-        ids=schema.ids,
-        numeric=schema.numeric,
-        categorical=schema.categorical,
-        minimum=schema.minimums,
-        separator=",",
-        encoding="utf-8",
-    )
 
 
 def encode_schema(schema: Schema) -> bytes:
@@ -294,7 +294,7 @@ def target(table: pd.DataFrame, schema: Schema) -> NDArray[np.int64]:
 
 
 def feature_arrays(table: pd.DataFrame, schema: Schema) -> dict[str, NDArray[Any]]:
-    """Return the features as arrays by name, the input of `model.probabilities`."""
+    """Return the features as arrays by name, the input of `logistic_model.probabilities`."""
     X = features(table, schema)
     return {name: X[name].to_numpy() for name in schema.features}
 

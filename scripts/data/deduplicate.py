@@ -100,13 +100,16 @@ def same_texts(texts: pa.LargeStringArray, left: Places, right: Places) -> Mask:
     return same
 
 
-def row_numbers(table: pd.DataFrame) -> Numbers:
-    """Compute a 64-bit hash of each row of a table."""
-    columns = [
-        as_texts(table[name]) if table[name].dtype == "str" else table[name].to_numpy()
-        for name in table.columns
-    ]
-    return number_rows(columns, len(table))
+def as_texts(column: "pd.Series[str]") -> pa.ChunkedArray:
+    """Return a text column as an Arrow array, with missing values as ""."""
+    texts = pa.array(column.array, type=pa.large_string())
+    texts = texts if isinstance(texts, pa.ChunkedArray) else pa.chunked_array([texts])
+    return pc.fill_null(texts, "") if texts.null_count else texts
+
+
+def in_one_piece(texts: pa.ChunkedArray) -> pa.LargeStringArray:
+    """Return chunked texts as a single array."""
+    return texts.chunk(0) if texts.num_chunks == 1 else texts.combine_chunks()
 
 
 def number_rows(columns: Sequence[NDArray[Any] | pa.ChunkedArray | Words], n_rows: int) -> Numbers:
@@ -127,16 +130,13 @@ def number_rows(columns: Sequence[NDArray[Any] | pa.ChunkedArray | Words], n_row
     return numbers
 
 
-def as_texts(column: "pd.Series[str]") -> pa.ChunkedArray:
-    """Return a text column as an Arrow array, with missing values as ""."""
-    texts = pa.array(column.array, type=pa.large_string())
-    texts = texts if isinstance(texts, pa.ChunkedArray) else pa.chunked_array([texts])
-    return pc.fill_null(texts, "") if texts.null_count else texts
-
-
-def in_one_piece(texts: pa.ChunkedArray) -> pa.LargeStringArray:
-    """Return chunked texts as a single array."""
-    return texts.chunk(0) if texts.num_chunks == 1 else texts.combine_chunks()
+def row_numbers(table: pd.DataFrame) -> Numbers:
+    """Compute a 64-bit hash of each row of a table."""
+    columns = [
+        as_texts(table[name]) if table[name].dtype == "str" else table[name].to_numpy()
+        for name in table.columns
+    ]
+    return number_rows(columns, len(table))
 
 
 def same_cells(table: pd.DataFrame, left: Places, right: Places) -> Mask:

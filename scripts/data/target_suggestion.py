@@ -149,8 +149,8 @@ def describe_target(column: pd.Series, name: str) -> tuple[dict[str, str], list[
     shown = ", ".join(map(shorten, texts[:MAX_SHOWN_LABELS]))
     staying = f" {name!r} speaks of staying, so" if is_about_staying(name) else ""
     notices = [
-        f"Likely target: {name!r}, spelled {shown};{staying} {positive!r} is taken for the label"
-        " of clients who left."
+        f"Likely target: {name!r} with the labels {shown};{staying} {positive!r} is taken for the"
+        " label of clients who left."
     ]
     others = [label for label in labels if label not in (positive, negative)]
     if others:

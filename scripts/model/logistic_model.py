@@ -220,6 +220,13 @@ def check_model(model: Model) -> None:
         raise ModelError("The model has coefficients so large that probabilities are undefined.")
 
 
+def replace_hashes(model: Model, kept: Reference, hashes: bytes, *, is_sealed: bool) -> Model:
+    """Return the model with new row hashes in its reference."""
+    replace = msgspec.structs.replace
+    reference = replace(kept, row_hashes=hashes, is_sealed=is_sealed)
+    return replace(model, dataset=replace(model.dataset, reference=reference))
+
+
 def seal(model: Model, key: bytes) -> Model:
     """Return the model with its row hashes encrypted by the key."""
     kept = model.dataset.reference
@@ -235,13 +242,6 @@ def unseal(model: Model, key: bytes | None) -> Model:
         return model
     opened = keys.decrypt(key, kept.row_hashes)
     return model if opened is None else replace_hashes(model, kept, opened, is_sealed=False)
-
-
-def replace_hashes(model: Model, kept: Reference, hashes: bytes, *, is_sealed: bool) -> Model:
-    """Return the model with new row hashes in its reference."""
-    replace = msgspec.structs.replace
-    reference = replace(kept, row_hashes=hashes, is_sealed=is_sealed)
-    return replace(model, dataset=replace(model.dataset, reference=reference))
 
 
 def encode_model(model: Model) -> bytes:

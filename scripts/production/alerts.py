@@ -66,9 +66,13 @@ def record_last_run(engine: Engine, now: datetime) -> None:
     outcome = last["verdict"] if state == OK else last["reason"]
     with database.writing(engine) as connection:
         alert_states.record_change(
-            connection, "run", state, now, f"run {last['id']}, {last['status']}: {outcome}",
-            last["id"],
-        )  # fmt: skip
+            connection,
+            "run",
+            state,
+            at=now,
+            detail=f"run {last['id']}, {last['status']}: {outcome}",
+            run_id=last["id"],
+        )
 
 
 def describe_alert(alert: Mapping[str, Any]) -> str:

@@ -147,16 +147,16 @@ def prepare_replay(
 def decide(
     replay: Replay,
     n_test_rows: int,
-    candidate: SimulatedCandidate,
+    challenger: SimulatedCandidate,
     production: SimulatedCandidate | None,
     rule: GateRule,
 ) -> GateVerdict:
-    """Return the verdict of a gate on a candidate."""
+    """Return the verdict of a gate on a challenger of the production model."""
     if rule.settings is None:
         return GateVerdict.DEPLOY
     decision: Decision = promotion_gate.should_deploy(
         replay.y_test[:n_test_rows],
-        candidate.test_predictions[:n_test_rows],
+        challenger.test_predictions[:n_test_rows],
         None if production is None else production.test_predictions[:n_test_rows],
         rule.settings,
     )

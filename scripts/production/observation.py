@@ -75,11 +75,15 @@ def observe(
         if data.rows != "none":
             state = DRIFT if data.drifted else OK
             detail = monitor.describe_data(data)
-            alert_states.record_change(connection, "data", state, now, detail, run_id)
+            alert_states.record_change(
+                connection, "data", state, at=now, detail=detail, run_id=run_id
+            )
         if result.f1 is not None:
             state = DRIFT if result.f1.has_fallen else OK
             detail = monitor.describe_f1(result.f1)
-            alert_states.record_change(connection, "model", state, now, detail, run_id)
+            alert_states.record_change(
+                connection, "model", state, at=now, detail=detail, run_id=run_id
+            )
     return result
 
 
@@ -97,7 +101,9 @@ def observe_live(engine: Engine, run_id: int, context: RunContext) -> None:
         if result.data.rows != "none":
             state = DRIFT if result.data.drifted else OK
             detail = live_drift.describe(result)
-            alert_states.record_change(connection, LIVE, state, datetime.now(UTC), detail, run_id)
+            alert_states.record_change(
+                connection, LIVE, state, at=datetime.now(UTC), detail=detail, run_id=run_id
+            )
 
 
 def record_new_release(engine: Engine, run_id: int, release: str, measured: Evaluation) -> None:
@@ -120,4 +126,4 @@ def record_new_release(engine: Engine, run_id: int, release: str, measured: Eval
         # Where predictions are not logged, live rows have no state.
         watched = [LIVE] if alert_states.current_state(connection, LIVE) else []
         for name in ("data", "model", *watched):
-            alert_states.record_change(connection, name, OK, now, detail, run_id)
+            alert_states.record_change(connection, name, OK, at=now, detail=detail, run_id=run_id)

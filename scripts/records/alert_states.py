@@ -41,7 +41,13 @@ def set_state(
 
 
 def record_change(
-    connection: Connection, name: str, state: str, at: datetime, detail: str, run_id: int | None
+    connection: Connection,
+    name: str,
+    state: str,
+    *,
+    at: datetime,
+    detail: str,
+    run_id: int | None,
 ) -> bool:
     """Record a state, and an unsent alert after a change of state.
 

@@ -154,6 +154,23 @@ def no_records(url: sa.URL) -> NotMadeYetError:
     )
 
 
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Open an exclusive transaction for writing, with a rollback after an error."""
+    with (
+        as_records_error(engine.url),
+        engine.execution_options(writes=True).begin() as connection,
+    ):
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction for reading, without a lock against readers."""
+    with as_records_error(engine.url), engine.begin() as connection:
+        yield connection
+
+
 def check_there_are_tables(engine: Engine) -> None:
     """Raise for a database without tables: a new file, or a server before the first run.
 
@@ -268,20 +285,3 @@ def open_records(
         yield engine
     finally:
         engine.dispose()
-
-
-@contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """Open an exclusive transaction for writing, with a rollback after an error."""
-    with (
-        as_records_error(engine.url),
-        engine.execution_options(writes=True).begin() as connection,
-    ):
-        yield connection
-
-
-@contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction for reading, without a lock against readers."""
-    with as_records_error(engine.url), engine.begin() as connection:
-        yield connection

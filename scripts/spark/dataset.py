@@ -229,13 +229,6 @@ def write_dataset(rows: DataFrame, path: Path, schema: Schema, engine: EngineSet
     return identity
 
 
-def read_parts(session: SparkSession, path: Path, schema: Schema) -> DataFrame:
-    """Read the parts of a dataset, here or elsewhere."""
-    identity = read_identity(path)
-    address = identity.address or escape(address_of(path))
-    return read(session, address, identity.format, schema)
-
-
 def read_identity(path: Path) -> Identity:
     """Read the identity of a dataset.
 
@@ -249,6 +242,13 @@ def read_identity(path: Path) -> Identity:
         return msgspec.json.decode(place.read_bytes(), type=Identity)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is not as ingestion wrote it; run ingestion again.") from error
+
+
+def read_parts(session: SparkSession, path: Path, schema: Schema) -> DataFrame:
+    """Read the parts of a dataset, here or elsewhere."""
+    identity = read_identity(path)
+    address = identity.address or escape(address_of(path))
+    return read(session, address, identity.format, schema)
 
 
 def share_rows(table: pd.DataFrame, schema: Schema, seed: int) -> Floats:
