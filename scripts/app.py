@@ -32,7 +32,7 @@ from scripts.api.tokens import VARIABLES, Role, Tokens, read_tokens
 from scripts.core import artifacts
 from scripts.core.config import LOOPBACK_HOSTS
 from scripts.core.config_file import read_config
-from scripts.core.console import make_command, run_program
+from scripts.core.console import freeze_gc, make_command, run_program
 from scripts.core.errors import ConfigError
 from scripts.dashboard import upload, views
 from scripts.dashboard.rendering import as_page
@@ -234,7 +234,7 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
     reloader: ReleaseReloader = app.extensions["reloader"]
     # The objects made so far live to the end, so the garbage collector may skip them.
     gc.collect()
-    gc.freeze()
+    freeze_gc()
     worker_processes.return_large_blocks()
     asyncio.run(serve_until_stopped(listener, middleware, reloader))
     records.stop()

@@ -36,7 +36,7 @@ def format_entry(entry: WorklistEntry) -> list[str]:
         "" if entry.band == NO_DATA else f"{entry.probability:.1%}",
         entry.band,
         format_percentage_points(entry.change),
-        "too many blanks to say" if entry.band == NO_DATA else printable(why),
+        "too many blanks" if entry.band == NO_DATA else printable(why),
     ]
 
 

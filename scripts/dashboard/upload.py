@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 from flask import request
 
-from scripts.api.middleware import ROLE, SERVING
+from scripts.api import routes
+from scripts.api.middleware import ROLE
 from scripts.api.records_reader import import_queries
 from scripts.api.responses import Answer, Headers, RefusedError
 from scripts.api.serving_state import NO_RELEASE, Serving
@@ -107,7 +108,7 @@ def find_schema(now: Serving) -> Schema | None:
 
 def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
     """Render the upload page with both forms and the result."""
-    now: Serving = request.environ[SERVING]
+    now = routes.serving()
     empty: dict[str, Any] = dict.fromkeys(["sent", "reading", "ranked", "added", "fault"])
     role = request.environ.get(ROLE)
     return rendering.show(
@@ -203,7 +204,7 @@ def read_table(
 
 def rank() -> Answer:
     """Rank the clients of an uploaded table with the model in production, without storing them."""
-    now: Serving = request.environ[SERVING]
+    now = routes.serving()
     if now.release is None:
         return show_page(503, action="rank", fault=NO_RELEASE)
     try:
@@ -354,7 +355,7 @@ def publish(config: Config, content: bytes, reading: FileReading) -> Path:
 
 def add() -> Answer:
     """Add a fully valid table to the input folder, for the next run."""
-    now: Serving = request.environ[SERVING]
+    now = routes.serving()
     try:
         sent = read_upload()
         if find_address(now):

@@ -10,11 +10,8 @@ from flask import current_app, request
 
 from scripts.api import client_routes, routes, sessions
 from scripts.api.auth import Access, is_from_proxy
-from scripts.api.middleware import SERVING
-from scripts.api.records_reader import RecordsReader
 from scripts.api.responses import Answer, RefusedError, RunEntry, answer_problem
 from scripts.api.routes import state_of_health
-from scripts.api.serving_state import Serving
 from scripts.dashboard import inline_charts, rendering
 from scripts.model import explanation
 from scripts.reports import chart_files
@@ -46,7 +43,7 @@ def show_records(
     template: str, question: "Callable[[RecordQueries], dict[str, Any]]", **facts: Any
 ) -> Answer:
     """Render a page with the result of a query, or with the fault of the database."""
-    now: Serving = request.environ[SERVING]
+    now = routes.serving()
     answered, fault = {}, ""
     try:
         answered = client_routes.run_query(question)
@@ -65,7 +62,7 @@ def show_records(
 
 def models() -> Answer:
     """Show the model in production, its evidence, and the models before."""
-    now: Serving = request.environ[SERVING]
+    now = routes.serving()
     release = now.release
     stamp = None if release is None else release.manifest.model_stamp
 
@@ -103,13 +100,13 @@ def data() -> Answer:
 
 def chart(file: str) -> Answer:
     """Return a chart drawn by a run."""
-    now: Serving = request.environ[SERVING]
+    now = routes.serving()
     return routes.read_chart(now.config.output_model_path, file)
 
 
 def overview() -> Answer:
     """Show the overview: state, release, latest runs and first clients to call."""
-    now: Serving = request.environ[SERVING]
+    now = routes.serving()
     schedule: NextRunCache = current_app.extensions["schedule"]
     release = now.release
     stamp = None if release is None else release.manifest.model_stamp
@@ -149,7 +146,7 @@ def worklist() -> Answer:
         if refusal.status != RECORDS_UNAVAILABLE:
             raise
         fault = refusal.detail
-    now: Serving = request.environ[SERVING]
+    now = routes.serving()
     return rendering.show(
         "worklist.html",
         fault=fault,
@@ -194,8 +191,8 @@ def read_offset() -> int:
 
 def runs() -> Answer:
     """Show the last runs of the full process, newest first."""
-    now: Serving = request.environ[SERVING]
-    records: RecordsReader = current_app.extensions["records"]
+    now = routes.serving()
+    records = routes.records_reader()
     offset, fault = read_offset(), ""
     entries: list[RunEntry] = []
     next_offset = None
@@ -222,7 +219,7 @@ def run() -> Answer:
         details = client_routes.run_query(lambda queries: queries.run(int(number)))
     if details is None:
         raise RefusedError(404, "The records have no run of this number.")
-    now: Serving = request.environ[SERVING]
+    now = routes.serving()
     for file in details["files"]:
         file["name"] = Path(file["path"]).name
     return rendering.show("run.html", tidy=now.without_folders, **details)
@@ -230,7 +227,7 @@ def run() -> Answer:
 
 def is_secure() -> bool:
     """Return whether the browser uses https, directly or through a trusted proxy."""
-    now: Serving = request.environ[SERVING]
+    now = routes.serving()
     is_proxied = is_from_proxy(request.environ, now.config.api.trusted_proxies)
     protocol = request.headers.get("X-Forwarded-Proto", "") if is_proxied else ""
     # The first proxy of a chain is the one the browser connected to.
@@ -261,7 +258,7 @@ def login() -> Answer:
 def log_in() -> Answer:
     """Begin a session with the token of the form."""
     access: Access = current_app.extensions["access"]
-    now: Serving = request.environ[SERVING]
+    now = routes.serving()
     target = read_target(request.form.get("next"))
     try:
         value = access.begin_session(

@@ -26,7 +26,7 @@ from scripts.production.run_context import RunContext
 from scripts.records import alert_states, database, predictions, runs, tables
 from scripts.records.tables import RowsOf, Verdict
 from tests.conftest import SMALL_ROWS
-from tests.production.test_notices import make_evaluation
+from tests.production.test_observation import make_evaluation
 from tests.support.service import edit_config, served
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
