@@ -138,7 +138,7 @@ def observe_live(run: Run, serving: str | None) -> None:
     except RunTimeoutError:
         raise
     except (PipelineError, OSError) as error:
-        log.warning("Live rows were not compared, which undoes nothing: %s", error)
+        log.warning("Live rows were not compared, and the run goes on: %s", error)
 
 
 def act_on(run: Run, news: News) -> None:

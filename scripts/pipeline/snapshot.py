@@ -210,7 +210,7 @@ def explain_news(
 ) -> str:
     """Describe the changes since the last decided run, for people."""
     if last is None:
-        return "no run has come to a verdict yet"
+        return "no earlier run has a verdict"
     if last["fingerprint"] == snapshot.fingerprint:
         if is_release_lost(last, release_name):
             return "nothing is in production any more"

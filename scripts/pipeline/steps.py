@@ -69,7 +69,7 @@ def monitor(run: Run, context: RunContext, dataset_path: Path) -> MonitoringResu
     except RunTimeoutError:
         raise
     except (PipelineError, OSError) as error:
-        log.warning("monitoring did not succeed, which undoes nothing: %s", error)
+        log.warning("Monitoring failed, and the run goes on: %s", error)
     return result
 
 
@@ -147,7 +147,7 @@ def score_clients(run: Run, context: RunContext, ingested: Ingestion) -> None:
     except RunTimeoutError:
         raise
     except (PipelineError, OSError) as error:
-        log.warning("Today's clients were not scored, which undoes nothing: %s", error)
+        log.warning("Today's clients were not scored, and the run goes on: %s", error)
 
 
 def report_step(
@@ -165,9 +165,9 @@ def report_step(
     except NoServiceError as error:
         # Before the first release there was nothing to serve.
         level = logging.INFO if run.is_first_release else logging.WARNING
-        log.log(level, "The service was not asked, which undoes nothing: %s", error)
+        log.log(level, "The service was not called, and the run goes on: %s", error)
     except (PipelineError, OSError) as error:
-        log.warning("%s did not succeed, which undoes nothing: %s", name, error)
+        log.warning("The step %s failed, and the run goes on: %s", name, error)
 
 
 def report(run: Run, context: RunContext, monitored: MonitoringResult | None) -> None:

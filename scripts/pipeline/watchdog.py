@@ -186,7 +186,7 @@ def ping(ping_url: str, signal: Signal, text: str = "") -> None:
     if worker.is_alive():
         failures.append(f"no answer within {TIMEOUT_S} s")
     for failure in failures[:1]:
-        log.warning("The monitor at alerts.ping_url was not told: %s.", failure)
+        log.warning("The monitor at alerts.ping_url got no ping: %s.", failure)
 
 
 @contextmanager

@@ -144,7 +144,8 @@ def draw_health(axes: Axes, theme: Theme, rows: Sequence[Row]) -> None:
     axes.plot(times, missing, style, color=theme.second, markersize=4, label="blank")
     if has_any(drift):
         axes.plot(times, drift, style, color=theme.accent, markersize=4, label="drift")
-        ends = "--" if len(rows) > 1 else "_"
+        # A line through a single value is not drawn.
+        ends = "--" if sum(map(math.isfinite, limit)) > 1 else "_"
         axes.plot(times, limit, ends, color=theme.warning, linewidth=1, markersize=12,
                   label="limit of drift")  # fmt: skip
     largest = max((v for v in (*missing, *drift, *limit) if math.isfinite(v)), default=0.0)

@@ -129,7 +129,7 @@ def roc(scored: ScoredTestRows, auc: float | None) -> Drawing:
             theme,
             chart_style.PERCENT,
             chart_style.PERCENT,
-            ("false positive rate: listed of the clients who stay", "recall: listed of the exits"),
+            ("false positive rate: share of stayers listed", "recall: share of exits listed"),
         )
 
     return Drawing("roc", f"ROC curve: area {auc:.3f}", alt, "models", WIDTH, HEIGHT, (panel,))
@@ -158,7 +158,7 @@ def precision_recall(scored: ScoredTestRows) -> Drawing:
             theme,
             chart_style.PERCENT,
             chart_style.PERCENT,
-            ("recall: listed of the exits", "precision: exits of the listed"),
+            ("recall: share of exits listed", "precision: share of listed who leave"),
         )
 
     title = f"Precision {exact:.1%} and recall {caught:.1%} at the threshold"

@@ -266,5 +266,5 @@ class Cron:
             hint = f"{gone} python -m scripts.automate remove --config '{other}'" if gone else ""
             notes.append(f"the crontab also has the job of {other}{hint}")
         if not is_daemon_seen():
-            notes.append("no cron daemon is to be seen; start it (Debian: service cron start)")
+            notes.append("no cron daemon is running; start it (Debian: service cron start)")
         return notes

@@ -79,7 +79,7 @@ def test_what_a_run_would_do_is_foreseen_and_nothing_is_written(config: Config) 
 
     assert tree(folder) == before
     assert first.splitlines() == [
-        "A run would train: no run has come to a verdict yet.",
+        "A run would train: no earlier run has a verdict.",
         "It would train on 2 input files, compare on 1 test files, and deploy it, as nothing is in"
         " production.",
     ]

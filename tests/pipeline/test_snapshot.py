@@ -103,7 +103,7 @@ def test_the_first_run_is_new_and_insufficient_data_is_not_tried_again(config: C
     last, files = decided(snap, "insufficient data")
 
     assert snapshot.is_anything_new(None, snap, None)
-    assert snapshot.explain_news(None, [], snap, None) == "no run has come to a verdict yet"
+    assert snapshot.explain_news(None, [], snap, None) == "no earlier run has a verdict"
     assert not snapshot.is_anything_new(last, snap, None)
     assert "insufficient data" in snapshot.explain_news(last, files, snap, None)
 

@@ -46,6 +46,14 @@ def test_values_blanks_and_drift_are_drawn_run_by_run() -> None:
     assert health["limit of drift"] == [0.08, 0.08]
 
 
+def test_the_limit_of_a_first_comparison_is_drawn_as_a_mark() -> None:
+    (drawing,) = draw(row(1, drift=None, drift_limit=None), row(2))
+    axes = chart_style.draw(drawing, chart_style.LIGHT).axes[1]
+
+    (limit,) = [line for line in axes.lines if line.get_label() == "limit of drift"]
+    assert limit.get_marker() == "_"
+
+
 def test_the_words_hold_the_numbers() -> None:
     (drawing,) = draw(row(1), row(2, mean=12.0, drift=0.09))
 
