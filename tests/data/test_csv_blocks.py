@@ -1,4 +1,4 @@
-"""TODO."""
+"""Client tables read in blocks of lines, compared with the strict reader of single rows."""
 
 import random
 from pathlib import Path

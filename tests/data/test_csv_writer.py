@@ -1,4 +1,4 @@
-"""TODO."""
+"""The writer of datasets: the bytes of each cell, and equal bytes for equal tables."""
 
 import random
 
