@@ -3,15 +3,75 @@
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from scripts.core import files
 from scripts.core.console import keep_private, run_guarded, run_program, set_up_logging
-from scripts.data import schema_suggestion
+from scripts.data import schema_suggestion, table_split
+from scripts.data.schema_suggestion import Suggestion
+
+# Results lie beside config.json, wherever that is.
+RESULTS = {
+    "output_folder_path": "ingesteddata",
+    "output_model_path": "models",
+    "prod_deployment_path": "production_deployment",
+}
 
 log = logging.getLogger(__name__)
+
+
+def make_settings(suggestion: Suggestion, folder: Path, test: Path | None) -> dict[str, Any]:
+    """Return a whole config.json for a suggestion.
+
+    Parameters
+    ----------
+    suggestion : Suggestion
+        The sections.
+    folder : Path
+        The input.
+    test : Path or None
+        The folder of test data, None where the latest rows are the test.
+
+    Returns
+    -------
+    dict of str to object
+        The settings, with whole paths to what is there already.
+    """
+    settings: dict[str, Any] = {"input_folder_path": str(folder.resolve())}
+    settings |= RESULTS | {"test_data_path": None if test is None else str(test)}
+    settings["schema"] = suggestion.section
+    return settings | ({"outcomes": suggestion.outcomes} if suggestion.outcomes else {})
+
+
+def split_off(
+    paths: list[Path], suggestion: Suggestion, *, fraction: float, seed: int
+) -> tuple[Path, Path | None]:
+    """Write the tables of a split, and return the folders of input and test."""
+    if suggestion.outcomes is not None:
+        log.warning(
+            "Nothing was split: the outcomes are in files of their own, and the latest period whose"
+            " outcomes are known is the test by itself."
+        )
+        return paths[0].parent, None
+    train, test = table_split.split_off(paths, suggestion.section, fraction=fraction, seed=seed)
+    log.info("input_folder_path is now %s, and test_data_path %s.", train.parent, test.parent)
+    return train.parent, test.parent
+
+
+def find_test_folder(folder: Path, suggestion: Suggestion) -> Path | None:
+    """Return the folder of test data without a split, None where the latest rows are the test."""
+    if suggestion.tests_latest_rows:
+        log.info("The latest rows whose outcome is known are the test: test_data_path is null.")
+        return None
+    test = folder.resolve().parent / "testdata"
+    if not test.is_dir():
+        log.warning(
+            "There is no test data yet: --split 0.2 --seed 42 splits a fifth off into %s.", test
+        )
+    return test
 
 
 @click.group()
@@ -24,12 +84,12 @@ def make_program() -> None:
 @click.option("--target", help="The target column, if known, such as Churn.")
 @click.option(
     "--split", type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Also write this share of the rows, such as 0.2, into testdata beside FOLDER, and the"
-    " rest into traindata.",
+    help="Also write this share of the clients, such as 0.2, into testdata beside FOLDER, and the"
+    " rest into traindata. With days the test is later than the rest.",
 )  # fmt: skip
 @click.option("--seed", default=42, show_default=True, help="Random seed of the split.")
 def suggest_command(folder: Path, target: str | None, split: float | None, seed: int) -> None:
-    """Print a `schema` section for the CSV files of FOLDER, with notices about the data."""
+    """Print a config.json for the CSV files of FOLDER, with notices about the data."""
 
     def print_suggestion() -> None:
         paths = files.list_tables(folder)
@@ -37,17 +97,12 @@ def suggest_command(folder: Path, target: str | None, split: float | None, seed:
         suggestion = schema_suggestion.suggest(paths, target)
         for notice in suggestion.notices:
             log.info("%s", notice)
-        section = msgspec.json.encode({"schema": suggestion.section})
-        click.echo(msgspec.json.format(section).decode())
-        if split is not None:
-            train, test = schema_suggestion.split_off(
-                paths, suggestion.section, fraction=split, seed=seed
-            )
-            log.info(
-                "Set input_folder_path to %s and test_data_path to %s.", train.parent, test.parent
-            )
+        if split is None:
+            data, test = folder, find_test_folder(folder, suggestion)
         else:
-            log.info("--split 0.2 --seed 42 would split off a test table.")
+            data, test = split_off(paths, suggestion, fraction=split, seed=seed)
+        settings = msgspec.json.encode(make_settings(suggestion, data, test))
+        click.echo(msgspec.json.format(settings).decode())
 
     keep_private()
     set_up_logging()

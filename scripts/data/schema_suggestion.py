@@ -1,261 +1,43 @@
-"""Suggestion of the `schema` section of config.json for a folder of client tables."""
+"""Suggestion of the sections of config.json for a folder of client tables."""
 
-import csv
-import io
-import logging
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-from sklearn.model_selection import train_test_split
 
-from scripts.core import files
-from scripts.core.config import NumberMarks, Schema, normalise_label
+from scripts.core.config import FILE_NAME, ISO_FORMAT, Schema, normalise_label
 from scripts.core.errors import DatasetError
-from scripts.data import cells, csv_reader, read_report, schema_inference, target_suggestion
+from scripts.data import (
+    cells,
+    csv_reader,
+    number_suggestion,
+    outcome_suggestion,
+    role_suggestion,
+    suggestion_reading,
+    target_suggestion,
+    time_suggestion,
+)
+from scripts.data.outcome_suggestion import FoundOutcomes
 from scripts.data.read_report import FileReading
-
-ID_NAME = re.compile(
-    r"(^|[^a-z])ids?$|[a-z]I[dD]$|phone|e-?mail|name$|^customer$|^account$|"
-    r"(^|[^A-Za-z])(?i:no|nr|row|index|idx)$|[a-z](No|Nr|Row|Index|Idx)$|(?i:number)$"
-)
-AMOUNT_NAME = re.compile(
-    r"salary|income|amount|balance|price|revenue|charge|cost|limit|sales|spend|total|sum\b|minutes|"
-    r"seconds|usage|value",
-    re.I,
-)
-# A column that alone predicts the target this well was written after the clients left.
-LEAK_ACCURACY = 0.95
-# Few honest columns reach this; the score of another model does, which may be a leak.
-POSSIBLE_LEAK_ACCURACY = 0.9
-MIN_ID_FRACTION = 0.5
-# A few repeated rows must not turn a numbering of clients into a feature.
-MIN_NUMBERING_FRACTION = 0.99
-# How numbers may be written, the likeliest first; the first of equals is taken.
-MARKS = (
-    NumberMarks(),
-    NumberMarks(thousands=","),
-    NumberMarks(decimal=","),
-    NumberMarks(decimal=",", thousands="."),
-    NumberMarks(decimal=",", thousands=" "),
-    NumberMarks(thousands=" "),
-    NumberMarks(thousands="'"),
-)
-PLAIN_MARKS = MARKS[0]
-# This number of values shows the number format of a column.
-N_SAMPLED = 1000
-# A second header has values in most columns that no row has.
-MIN_DESCRIBED_FRACTION = 0.8
-MIN_DESCRIBED = 2
-# A column with more values is hardly categorical, and single values then predict nothing.
-MAX_CATEGORIES = 50
+from scripts.data.role_suggestion import Roles
+from scripts.data.suggestion_reading import Reading
+from scripts.data.time_suggestion import TimeLayout
 
 Flags = NDArray[np.bool_]
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A suggested schema section, and notices about the columns."""
+    """The suggested sections, whether the latest rows are the test, and notices in plain words."""
 
     section: dict[str, Any]
     notices: tuple[str, ...]
-
-
-def find_separator(paths: list[Path]) -> tuple[str, str]:
-    """Return the separator to declare and the first column name of the first file with a header."""
-    for path in paths:
-        with path.open("rb") as handle:
-            line = next(csv_reader.iterate_lines(handle, FileReading(path)), (0, ""))[1]
-        if line.startswith(csv_reader.CONFLICT):
-            continue
-        splits = csv_reader.try_separators(line, csv_reader.AUTO) if line.strip() else {"": [""]}
-        widest = max(splits, key=lambda mark: len(splits[mark]))
-        if len(splits[widest]) > 1:
-            several = sum(len(names) > 1 for names in splits.values()) > 1
-            named = next(filter(None, splits[widest]), "")
-            return (widest if several else csv_reader.AUTO), named
-    if not paths:
-        raise DatasetError("No CSV file was given.")
-    # The reason is in the report; if the file is readable, the first line is no header.
-    reading, _ = csv_reader.read_file(paths[0], paths[0].parent, Schema(), as_text=True)
-    reason = read_report.first_reasons(reading)[0]
-    raise DatasetError(f"{paths[0].parent} has no CSV with a header. {paths[0].name}: {reason}.")
-
-
-def find_description(table: pd.DataFrame) -> list[str]:
-    """List the columns described by the first row, if the first row is a second header.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n_rows, n_columns)
-        The rows, as text.
-
-    Returns
-    -------
-    list of str
-        The columns whose first row is the only text among numbers, or a category of no other row.
-        Empty if these are too few of the comparable columns.
-    """
-    rest, described, n_comparable, n_numbers = table.iloc[1:], list[str](), 0, 0
-    for name in table.columns if len(rest) else ():
-        first, values = table[name].iloc[0], rest[name].unique()
-        filled = [text for text in values[:N_SAMPLED] if text]
-        is_number = bool(filled) and all(
-            any(cells.is_number(text, marks) for marks in MARKS) for text in filled
-        )
-        if not first or not (is_number or len(filled) <= MAX_CATEGORIES):
-            continue
-        n_comparable += 1
-        if first not in set(values) and not any(cells.is_number(first, m) for m in MARKS):
-            described.append(name)
-            n_numbers += is_number
-    is_enough = len(described) >= MIN_DESCRIBED_FRACTION * n_comparable
-    return described if is_enough and (n_numbers or len(described) > MIN_DESCRIBED) else []
-
-
-def find_marks(table: pd.DataFrame) -> NumberMarks:
-    """Return the number marks that make the most columns of a table numeric."""
-    samples = []
-    for name in table.columns:
-        values = [text for text in table[name].unique()[: N_SAMPLED + 1] if text]
-        if any(character in text for text in values for character in ",.' "):
-            samples.append(values)
-
-    def count_numeric(marks: NumberMarks) -> int:
-        return sum(
-            schema_inference.is_numeric(
-                sum(cells.is_number(text, marks) for text in values), len(values)
-            )
-            for values in samples
-        )
-
-    return max(MARKS, key=count_numeric)
-
-
-def read_numbers(column: pd.Series, marks: NumberMarks) -> pd.Series:
-    """Return the numbers of a column, with 0 for every other text."""
-    numbers = {
-        text: cells.parse_number(text, None, marks)
-        for text in column.unique()
-        if cells.is_number(text, marks)
-    }
-    return column.map(numbers).astype("float64").fillna(0.0)
-
-
-def predict_alone(column: pd.Series, left: Flags, marks: NumberMarks | None) -> float:
-    """Return the balanced accuracy of a prediction by a single column, for numbers the ROC AUC."""
-    is_empty = (column == "").to_numpy()
-    best = float(balanced_accuracy_score(left, is_empty)) if is_empty.any() else 0.5
-    best = max(best, 1 - best)
-    if marks is not None:
-        area = float(roc_auc_score(left, read_numbers(column, marks)))
-        return max(best, area, 1 - area)
-    if column.nunique() > MAX_CATEGORIES:
-        return best
-    shares = pd.Series(left, index=column.index).groupby(column).transform("mean")
-    return max(best, float(balanced_accuracy_score(left, shares > left.mean())))
-
-
-def measure_columns(table: pd.DataFrame, schema: Schema, left: Flags) -> dict[str, float]:
-    """Return the accuracy of a prediction by each feature alone."""
-    marks = {name: schema.marks(name) for name in schema.numeric}
-    return {name: predict_alone(table[name], left, marks.get(name)) for name in schema.features}
-
-
-def is_id(column: pd.Series, name: str, inference: schema_inference.Inference) -> bool:
-    """Return whether a column identifies clients, even if a few clients have several rows."""
-    if inference.set_aside.get(name) == schema_inference.UNIQUE:
-        return True
-    n_values = column.nunique()
-    if name in inference.set_aside or name in inference.schema.categorical:
-        # A text that hardly repeats is a name, whatever its column is called.
-        return n_values > MIN_ID_FRACTION * len(column)
-    if name not in inference.schema.numeric or schema_inference.is_measure(
-        column.unique(), inference.schema.marks(name)
-    ):
-        return False
-    # A whole number may well be a measure.
-    if ID_NAME.search(name):
-        return n_values > MIN_ID_FRACTION * len(column)
-    return n_values > MIN_NUMBERING_FRACTION * len(column) and not AMOUNT_NAME.search(name)
-
-
-def choose_ids(table: pd.DataFrame, names: list[str]) -> tuple[list[str], list[str]]:
-    """Choose the identifiers without empty cells, since a row without identifier is rejected.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n_rows, n_columns)
-        The rows, as text.
-    names : list of str
-        The columns that identify clients.
-
-    Returns
-    -------
-    tuple of list of str and list of str
-        The identifiers, and a notice about each column. If every column has empty cells, the
-        fullest is chosen.
-    """
-    n_empty = {name: int((table[name] == "").sum()) for name in names}
-    chosen = [name for name in names if not n_empty[name]]
-    chosen = chosen or sorted(names, key=n_empty.__getitem__)[:1]
-    return chosen, [
-        f"Likely identifier: {name!r}."
-        + (
-            f" It is blank in {n_empty[name]} rows, which will be rejected."
-            if n_empty[name]
-            else ""
-        )
-        if name in chosen
-        else f"Ignored: {name!r}: it is likely an identifier, but blank in {n_empty[name]} rows,"
-        " which would be rejected for it."
-        for name in names
-    ]
-
-
-def select_columns(
-    everyone: pd.DataFrame, declared: Schema
-) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the identifiers and the columns to ignore, with notices about them."""
-    labels = everyone[declared.target].map(normalise_label)
-    # The outcome of the other clients is not known.
-    table = everyone[labels.isin(declared.labels)]
-    left = (labels[table.index].map(declared.labels) == 1).to_numpy()
-    inference = schema_inference.infer_columns(table, declared)
-    names = [name for name in table.columns if name and is_id(table[name], name, inference)]
-    ids, about_ids = choose_ids(everyone, names)
-    alone = measure_columns(table, inference.schema, left)
-    features = [name for name in inference.schema.features if name not in names]
-    leaks = [name for name in features if alone[name] >= LEAK_ACCURACY]
-    kept = [name for name in features if name not in leaks]
-    aside = {name: why for name, why in inference.set_aside.items() if name and name not in names}
-    n_numeric = sum(name in inference.schema.numeric for name in kept)
-    notices = [
-        *about_ids,
-        *(
-            f"Likely leak: {name!r} alone tells almost perfectly who left; it is ignored. Take it"
-            " off the list if it is known before a client leaves."
-            for name in leaks
-        ),
-        *(
-            f"Possible leak: {name!r} alone tells who left with {alone[name]:.2f} of 1, as the"
-            " score of another model would; it is kept. Add it to ignore unless it is known before"
-            " a client leaves."
-            for name in kept
-            if alone[name] >= POSSIBLE_LEAK_ACCURACY
-        ),
-        *(f"Ignored: {name!r}: {why}." for name, why in aside.items()),
-        f"Features: {n_numeric} numeric and {len(kept) - n_numeric} categorical.",
-    ]
-    unused = [name for name in names if name not in ids]
-    return {"ids": ids, "ignore": [*unused, *leaks, *aside]}, notices
+    outcomes: dict[str, Any] | None = None
+    tests_latest_rows: bool = False
 
 
 def describe_files(readings: list[FileReading]) -> list[str]:
@@ -276,12 +58,181 @@ def describe_second_header(described: list[str]) -> list[str]:
     ]
 
 
-def describe_marks(marks: NumberMarks) -> tuple[dict[str, Any], list[str]]:
-    """Return the config keys of unusual number marks, with a sentence about them."""
-    declared = {key: getattr(marks, key) for key in ("decimal", "thousands")}
-    keys = {key: mark for key, mark in declared.items() if mark != getattr(PLAIN_MARKS, key)}
-    shown = " and ".join(f"{key} {mark!r}" for key, mark in keys.items())
-    return keys, [f"Numbers are written with {shown}."] if keys else []
+def describe_layout(layout: TimeLayout, table: pd.DataFrame, n_files: int) -> list[str]:
+    """Return sentences about the key, the day and the dates of the rows."""
+    notices = []
+    if layout.key:
+        n_blank = int((table[layout.key] == "").sum())
+        notices.append(f"Likely identifier: {layout.key!r}.")
+        if n_blank:
+            notices[-1] += f" It is blank in {n_blank} rows, which will be rejected."
+    if layout.date == FILE_NAME:
+        notices.append("The names of the files have the day as of which the rows are.")
+    elif layout.date:
+        notices.append(
+            f"{layout.date!r} is the day as of which a row is; there are {layout.n_days} of them."
+        )
+    elif layout.recurs:
+        notices.append(
+            f"The same clients stand in several of the {n_files} files, and neither a column nor"
+            " the names say as of when: the last file by name counts. Put the day into each name,"
+            " such as clients_2026-03-31.csv, and try again."
+        )
+    if layout.dates:
+        notices.append(f"Dates used as days before the row: {', '.join(map(repr, layout.dates))}.")
+    return [*notices, *layout.notices]
+
+
+def suggest_features(
+    table: pd.DataFrame, layout: TimeLayout, roles: Roles, declared: Schema
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the keys of the schema about dates, changes, ratios and lists, with notices."""
+    marks = {name: declared.marks(name) for name in roles.numeric}
+    keys: dict[str, Any] = {}
+    if roles.is_listed:
+        keys["categorical"] = sorted(roles.categorical, key=list(table.columns).index)
+    percent = [name for name in declared.percent if name in roles.numeric]
+    keys |= {"percent": percent} if percent else {}
+    if not layout.date:
+        return keys, []
+    formats = layout.dates
+    is_iso = set(formats.values()) <= {ISO_FORMAT}
+    keys |= {"dates": list(formats) if is_iso else formats} if formats else {}
+    changes = time_suggestion.find_changes(table, layout, marks)
+    ratios = time_suggestion.find_ratios(table, marks)
+    keys |= {"changes": changes} if changes else {}
+    keys |= {"ratios": ratios} if ratios else {}
+    notices = []
+    if changes:
+        notices.append(f"Changes since the row before are features, too: {', '.join(changes)}.")
+    if ratios:
+        notices.append(f"Ratios are features, too: {', '.join(ratios)}.")
+    return keys, notices
+
+
+def choose_target(
+    table: pd.DataFrame, layout: TimeLayout, target: str | None, found: FoundOutcomes | None
+) -> str:
+    """Return the column of the label, "" where files of outcomes have it.
+
+    Raises
+    ------
+    DatasetError
+        If there is neither.
+    """
+    if target is not None:
+        if target not in table.columns:
+            raise DatasetError(f"No column is called {target!r}; there are {list(table.columns)}.")
+        return target
+    free = [name for name in table.columns if name not in (layout.key, layout.date)]
+    try:
+        guess = target_suggestion.guess_target(table[free])
+    except DatasetError:
+        if not layout.date:
+            raise
+        return ""
+    labels = target_suggestion.labels_of(table[guess])
+    is_likely = target_suggestion.TARGET_NAME.search(guess) or any(
+        target_suggestion.LEFT_WORD.search(label) for label in labels
+    )
+    # A client as of a day has an outcome later, in another file. Any two values are no label.
+    return guess if is_likely or not layout.date else ""
+
+
+def find_section(
+    found: FoundOutcomes | None, target: str, layout: TimeLayout, folder: Path
+) -> dict[str, Any] | None:
+    """Return the section of outcomes, that of a folder to be made where nothing says who left."""
+    if target:
+        return None
+    return found.section if found else outcome_suggestion.missing_section(layout, folder)
+
+
+def describe_outcomes(
+    found: FoundOutcomes | None, target: str, layout: TimeLayout, folder: Path
+) -> list[str]:
+    """Return sentences about the files of outcomes, found or to be made."""
+    if target:
+        return []
+    if found is None:
+        section = outcome_suggestion.missing_section(layout, folder)
+        return [
+            "No column and no folder nearby says who left. Put files with the columns"
+            f" {layout.key!r} and {section['date']!r}, the day of leaving, into"
+            f" {section['input_folder_path']}, or name a column with --target."
+        ]
+    names = ", ".join(path.name for path in found.paths[:3])
+    days = found.section["horizon_days"]
+    return [
+        f"Outcomes: {len(found.records)} clients left by {found.section['date']!r} of"
+        f" {len(found.paths)} files in {found.folder}: {names}.",
+        f"A row counts as left if its client left within {days} days; set horizon_days to how far"
+        " ahead you want to know.",
+    ]
+
+
+def find_labels(
+    table: pd.DataFrame, layout: TimeLayout, declared: Schema, found: FoundOutcomes | None
+) -> tuple[Flags, Flags]:
+    """Return which rows are of leavers, and of which rows the outcome is known."""
+    if declared.target in table.columns:
+        labels = table[declared.target].map(normalise_label)
+        is_known = labels.isin(declared.labels).to_numpy()
+        return (labels.map(declared.labels) == 1).to_numpy(), is_known
+    if found is None or layout.group is None:
+        return np.zeros(len(table), np.bool_), np.zeros(len(table), np.bool_)
+    return outcome_suggestion.left_within(table[layout.key], layout.group, found)
+
+
+@dataclass(frozen=True)
+class SuggestedColumns:
+    """The keys of the schema about columns, and notices about them."""
+
+    keys: dict[str, Any]
+    ignore: list[str]
+    notices: list[str]
+
+
+def name_clients(layout: TimeLayout) -> dict[str, Any]:
+    """Return the keys of the schema that identify clients and days."""
+    if not layout.date:
+        return {"ids": [layout.key] if layout.key else []}
+    is_plain = layout.date_format == ISO_FORMAT
+    date = layout.date if is_plain else {"column": layout.date, "format": layout.date_format}
+    return {"key": layout.key, "date": date}
+
+
+def suggest_columns(
+    table: pd.DataFrame, layout: TimeLayout, declared: Schema, found: FoundOutcomes | None
+) -> SuggestedColumns:
+    """Return features, dates and columns to ignore as keys of the schema, with notices."""
+    left, is_known = find_labels(table, layout, declared, found)
+    clients = table[is_known] if is_known.any() else table
+    if layout.date:
+        clients = table.drop_duplicates(layout.key, keep="last")
+    roles = role_suggestion.sort_columns(clients.drop_duplicates(), declared, layout)
+    about_leaks = role_suggestion.set_leaks_aside(table[is_known], left[is_known], roles, declared)
+    keys, about_features = suggest_features(table, layout, roles, declared)
+    notices = [
+        *about_leaks,
+        *(f"Ignored: {name!r}: {why}." for name, why in roles.aside.items() if why),
+        *about_features,
+        f"Features: {len(roles.numeric)} numeric and {len(roles.categorical)} categorical.",
+    ]
+    return SuggestedColumns(keys, list(roles.aside), notices)
+
+
+def describe_others(reading: Reading, found: FoundOutcomes | None) -> list[str]:
+    """Return a sentence about files with other columns than most."""
+    if not reading.others:
+        return []
+    names = ", ".join(file.path.name for file in reading.others[:5])
+    if found is None or not set(found.paths) & {file.path for file in reading.others}:
+        return [f"Left out, since their columns are others: {names}. Move them elsewhere."]
+    return [
+        f"{names} hold outcomes. Move them into a folder of their own, and set"
+        " outcomes.input_folder_path to it."
+    ]
 
 
 def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
@@ -297,102 +248,43 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     Returns
     -------
     Suggestion
-        `section` is ready for config.json.
+        `section` and `outcomes` are ready for config.json.
 
     Raises
     ------
     DatasetError
         If no file can be read, or no column may be a target.
     """
-    separator, first = find_separator(paths)
-    # One of the marks that a config may name.
-    mark = cast("Any", separator)
-    minimal = Schema(target=target or first, ids=(), numeric=(), separator=mark)
-    table, readings, _ = schema_inference.read_as_text(paths, minimal)
-    described = find_description(table)
-    if described:
-        table = table.iloc[1:]
-    target = target or target_suggestion.guess_target(table)
-    labels, about_target = target_suggestion.describe_target(table[target], target)
-    marks, about_marks = describe_marks(find_marks(table))
-    declared = msgspec.structs.replace(
-        minimal, target=target, inferred=("numeric", "categorical"), **labels, **marks
+    separator, _ = suggestion_reading.find_separator(paths)
+    reading = suggestion_reading.read_folder(paths, separator)
+    table = reading.table
+    marks, about_marks = number_suggestion.describe_marks(number_suggestion.find_marks(table))
+    percent = tuple(number_suggestion.find_percent(table))
+    numbers = Schema(target="", ids=(), numeric=(), percent=percent, **marks)
+    by_column = {name: numbers.marks(name) for name in table.columns}
+    measures = number_suggestion.find_measures(table, by_column)
+    layout = time_suggestion.find_layout(reading.tables, by_column, measures)
+    found = outcome_suggestion.find_outcomes(paths[0].parent, reading.others, layout, table)
+    target = choose_target(table, layout, target, found)
+    labels, about_target = (
+        target_suggestion.describe_target(table[target], target)
+        if target
+        else (found.labels if found else {}, [])
     )
-    lists, about_columns = select_columns(table, declared)
+    declared = msgspec.structs.replace(
+        numbers, target=target, ids=(layout.key,) if layout.key else (),
+        inferred=("numeric", "categorical"), **labels,
+    )  # fmt: skip
+    columns = suggest_columns(table, layout, declared, None if target else found)
     separators = {} if separator == csv_reader.AUTO else {"separator": separator}
     return Suggestion(
-        {"target": target, **labels, **separators, **marks, **lists},
-        (*describe_files(readings), *describe_second_header(described), *about_target,
-         *about_marks, *about_columns),
+        ({"target": target} if target else {})
+        | labels | name_clients(layout) | columns.keys | separators | marks
+        | {"ignore": columns.ignore},
+        (*describe_files(reading.readings), *describe_second_header(reading.described),
+         *describe_others(reading, found), *about_target, *about_marks,
+         *describe_layout(layout, table, len(reading.tables)),
+         *describe_outcomes(found, target, layout, paths[0].parent), *columns.notices),
+        find_section(found, target, layout, paths[0].parent),
+        layout.n_days > 1 or (bool(layout.date) and not target),
     )  # fmt: skip
-
-
-def format_rows(table: pd.DataFrame, separator: str) -> str:
-    """Format a table of text as CSV."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, delimiter=separator, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.itertuples(index=False))
-    return buffer.getvalue()
-
-
-def draw_test_rows(
-    labels: pd.Series, meaning: dict[str, int], *, fraction: float, seed: int
-) -> pd.Index:
-    """Draw the rows of the test table, stratified by label.
-
-    Raises
-    ------
-    DatasetError
-        If there are too few clients who left, or stayed, for both tables.
-    """
-    labels = labels[labels.isin(meaning)]
-    try:
-        _, test = train_test_split(
-            labels.index, test_size=fraction, random_state=seed, stratify=labels
-        )
-    except ValueError as error:
-        counts = ", ".join(f"{count} {label!r}" for label, count in labels.value_counts().items())
-        raise DatasetError(
-            f"The rows cannot be split: {counts or 'no row has a label'}; each label needs rows for"
-            f" both tables. Give more rows, or another share than {fraction:g}."
-        ) from error
-    drawn: pd.Index = test
-    return drawn
-
-
-def split_off(
-    paths: list[Path], section: dict[str, Any], *, fraction: float, seed: int
-) -> tuple[Path, Path]:
-    """Write the rows of files into `traindata` and `testdata` beside their folder.
-
-    The split is stratified by label, no row is in both files, and the order is kept. Rows without
-    a label, today's clients, go to `traindata`. Rows left out are logged.
-    """
-    keys = ("target", "positive", "negative", "separator")
-    schema = Schema(ids=(), numeric=(), **{key: section[key] for key in keys if key in section})
-    table, readings, _ = schema_inference.read_as_text(paths, schema)
-    read_report.log_readings(readings)
-    n_read = sum(r.n_rows - len(r.rejected) for r in readings if not r.refused)
-    if n_read > len(table):
-        log.warning("Left out %d rows that are equal to others.", n_read - len(table))
-    labels = table[schema.target].map(normalise_label)
-    test = draw_test_rows(labels, schema.labels, fraction=fraction, seed=seed)
-    is_client, is_labelled = labels == "", labels.isin(schema.labels)
-    n_other = len(table) - int(is_client.sum()) - int(is_labelled.sum())
-    if n_other:
-        log.warning("Left out %d rows whose label is neither of %s.", n_other, list(schema.labels))
-    train = table.index[is_client | is_labelled].difference(test)
-    beside = paths[0].parent.parent
-    # The proposed section is to read them, too; a comma needs no declaration.
-    separator = "," if schema.separator == csv_reader.AUTO else schema.separator
-    places = beside / "traindata" / "traindata.csv", beside / "testdata" / "testdata.csv"
-    for place in places:
-        if place.exists():
-            raise DatasetError(f"{place} is there already; move it away, or split elsewhere.")
-    for place, rows in zip(places, (train, test.sort_values()), strict=True):
-        files.write_whole(place, format_rows(table.loc[rows], separator))
-        log.info("Wrote %d rows to %s.", len(rows), place)
-    if is_client.any():
-        log.info("%d rows of %s have no label: today's clients.", int(is_client.sum()), places[0])
-    return places

@@ -1,0 +1,83 @@
+"""Finds out the format of dates in texts and in the names of files."""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+
+from scripts.core.config import ISO_FORMAT
+from scripts.core.dates import parse_date
+
+MIN_FRACTION = 0.99
+# The day may be followed by a time of day.
+TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p")
+DAY_FIRST = ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%d/%m/%y", "%d-%m-%y")
+MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y", "%m-%d-%y")
+OTHERS = ("%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y")
+NAMED = ("%b %d, %Y", "%B %d, %Y", "%b %d %Y")
+FORMATS = (*DAY_FIRST, *MONTH_FIRST, *OTHERS, *NAMED)
+# Formats in names of files, beside ISO 8601: "clients_31.03.2026.csv".
+NAME_FORMATS = {
+    "%d.%m.%Y": re.compile(r"(?<!\d)\d{1,2}\.\d{1,2}\.\d{4}(?!\d)"),
+    "%d-%m-%Y": re.compile(r"(?<!\d)\d{1,2}-\d{1,2}-\d{4}(?!\d)"),
+    "%d_%m_%Y": re.compile(r"(?<!\d)\d{1,2}_\d{1,2}_\d{4}(?!\d)"),
+    "%d%m%Y": re.compile(r"(?<!\d)\d{8}(?!\d)"),
+}
+
+
+def parse_days(texts: Iterable[str], date_format: str) -> list[date | None]:
+    """Return the day of each text, None for a text that is no date of the format."""
+    days: list[date | None] = []
+    for text in texts:
+        try:
+            days.append(parse_date(text, date_format))
+        except ValueError:
+            days.append(None)
+    return days
+
+
+def fits(texts: Sequence[str], date_format: str) -> bool:
+    """Return whether at least 99 % of texts are dates of a format."""
+    n_bad, n_allowed = 0, (1 - MIN_FRACTION) * len(texts)
+    for day in parse_days(texts, date_format):
+        n_bad += day is None
+        if n_bad > n_allowed:
+            return False
+    return bool(texts)
+
+
+def is_regular(days: Sequence[date]) -> bool:
+    """Return whether days are all the same day of a month, or all the last one."""
+    is_last = all((day + timedelta(days=1)).day == 1 for day in days)
+    return is_last or len({day.day for day in days}) == 1
+
+
+def find_formats(texts: Sequence[str]) -> list[str]:
+    """List the formats that fit dates, the likeliest first.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Different filled cells of a column.
+
+    Returns
+    -------
+    list of str
+        ISO 8601 alone where it fits. Several formats, if no day is above the twelfth. Days first
+        are likelier, unless only months first are the same day of every month.
+    """
+    if fits(texts, ISO_FORMAT):
+        return [ISO_FORMAT]
+    found = [day + time for day in FORMATS for time in TIMES if fits(texts, day + time)]
+    days = {name: [day for day in parse_days(texts, name) if day] for name in found[:2]}
+    if len(found) > 1 and not is_regular(days[found[0]]) and is_regular(days[found[1]]):
+        found[0], found[1] = found[1], found[0]
+    return found
+
+
+def find_name_format(names: Sequence[str]) -> str | None:
+    """Return the format, other than ISO 8601, of the dates in the names of files."""
+    for date_format, pattern in NAME_FORMATS.items():
+        found = [pattern.search(name) for name in names]
+        if all(found) and fits([match[0] for match in found if match], date_format):
+            return date_format
+    return None

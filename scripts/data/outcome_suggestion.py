@@ -1,0 +1,191 @@
+"""Suggestion of the `outcomes` section: files of key and day of leaving, near the tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from scripts.core import files
+from scripts.core.config import ISO_FORMAT, Schema, normalise_label
+from scripts.core.errors import PipelineError
+from scripts.data import csv_reader, date_formats, target_suggestion
+from scripts.data.suggestion_reading import FileTable
+from scripts.data.time_suggestion import LEAVING_NAME, TimeLayout, day_texts
+
+MAX_COLUMNS = 8
+MIN_KNOWN_FRACTION = 0.5
+# A month is judged by the month that follows, a longer period by a quarter.
+MONTH_DAYS, QUARTER_DAYS = 30, 90
+MAX_MONTH_DAYS = 45
+
+
+@dataclass(frozen=True)
+class FoundOutcomes:
+    """The section, the labels, and the records: key and day of leaving as an ISO date."""
+
+    section: dict[str, Any]
+    labels: dict[str, str]
+    records: pd.DataFrame
+    folder: Path
+    paths: tuple[Path, ...]
+
+
+def read_tables(paths: Sequence[Path]) -> list[FileTable]:
+    """Read files as text, without those that cannot be read."""
+    schema = Schema(target="", ids=(), numeric=())
+    tables = []
+    for path in paths:
+        reading, columns = csv_reader.read_file(path, path.parent, schema, as_text=True)
+        if not reading.refused and columns:
+            tables.append(FileTable(path, pd.DataFrame(columns, dtype="str")))
+    return tables
+
+
+def find_key_column(table: pd.DataFrame, key: str, known: set[str]) -> str:
+    """Return the column with the keys of known clients, "" without one."""
+    shares = {name: float(table[name].isin(known).mean()) for name in table.columns if name}
+    if key in shares and shares[key] > 0:
+        return key
+    best = max(shares, key=lambda name: shares[name], default="")
+    return best if best and shares[best] >= MIN_KNOWN_FRACTION else ""
+
+
+def find_date_column(table: pd.DataFrame) -> tuple[str, str]:
+    """Return the column of days and its format, one named for leaving first."""
+    found = []
+    for name in (name for name in table.columns if name):
+        texts = [text for text in table[name].unique() if text]
+        formats = date_formats.find_formats(texts[:2000])
+        if formats:
+            found.append((bool(LEAVING_NAME.search(name)), name, formats[0]))
+    _, name, form = max(found, key=lambda item: item[0], default=(False, "", ""))
+    return name, form
+
+
+def choose_horizon(layout: TimeLayout) -> int:
+    """Return 30 days for extracts of every month, else 90 days."""
+    if not layout.date or layout.group is None:
+        return MONTH_DAYS
+    days = np.sort(pd.to_datetime(pd.Series(layout.group.unique()), errors="coerce").dropna())
+    steps = np.diff(days).astype("timedelta64[D]").astype(int)
+    return QUARTER_DAYS if len(steps) and np.median(steps) > MAX_MONTH_DAYS else MONTH_DAYS
+
+
+def missing_section(layout: TimeLayout, folder: Path) -> dict[str, Any]:
+    """Return the section for a folder of outcomes that is still to be made."""
+    return {
+        "input_folder_path": str(folder.resolve().parent / "outcomes"),
+        "date": "left_on",
+        "horizon_days": choose_horizon(layout),
+    }
+
+
+def find_label(table: pd.DataFrame, taken: set[str]) -> tuple[str, dict[str, str]]:
+    """Return the column that says whether a client left, with its labels."""
+    for name in (name for name in table.columns if name and name not in taken):
+        labels = target_suggestion.labels_of(table[name])
+        if len(labels) == 2 and (
+            target_suggestion.TARGET_NAME.search(name)
+            or any(map(target_suggestion.LEFT_WORD.search, labels))
+        ):
+            return name, target_suggestion.describe_target(table[name], name)[0]
+    return "", {}
+
+
+def describe_records(
+    tables: Sequence[FileTable], layout: TimeLayout, known: set[str]
+) -> FoundOutcomes | None:
+    """Return the section of outcomes for files that look like them, else None."""
+    table = pd.concat([file.table for file in tables], ignore_index=True).fillna("")
+    if len(table.columns) > MAX_COLUMNS or not len(table):
+        return None
+    key = find_key_column(table, layout.key, known)
+    date, form = find_date_column(table.drop(columns=[key] if key else []))
+    if not key or not date:
+        return None
+    folder = tables[0].path.parent
+    section: dict[str, Any] = {
+        "input_folder_path": str(folder.resolve()),
+        "date": date,
+        "horizon_days": choose_horizon(layout),
+    }
+    label, labels = find_label(table, {key, date})
+    section |= {"key": key} if key != layout.key else {}
+    section |= {"format": form} if form != ISO_FORMAT else {}
+    section |= {"label": label} if label else {}
+    gone = table
+    if label:
+        wanted = normalise_label(labels["positive"])
+        gone = table[[normalise_label(text) == wanted for text in table[label]]]
+    records = pd.DataFrame({"key": gone[key], "day": day_texts(gone[date], form)})
+    return FoundOutcomes(
+        section, labels, records[records["day"] != ""], folder, tuple(file.path for file in tables)
+    )
+
+
+def nearby_folders(folder: Path) -> list[Path]:
+    """List the folders in and beside a folder, those named for outcomes first."""
+    try:
+        places = [*folder.iterdir(), *folder.resolve().parent.iterdir()]
+    except OSError:
+        return []
+    found = [
+        place
+        for place in places
+        if place.is_dir() and place.resolve() != folder.resolve() and not place.name.startswith(".")
+    ]
+    names = ("outcome", "churn", "left", "leav", "cancel", "exit", "label", "result")
+    return sorted(found, key=lambda p: (not any(n in p.name.casefold() for n in names), p.name))
+
+
+def find_outcomes(
+    folder: Path, others: Sequence[FileTable], layout: TimeLayout, table: pd.DataFrame
+) -> FoundOutcomes | None:
+    """Find files of outcomes: other files of the folder, or files of a folder nearby.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the tables.
+    others : sequence of FileTable
+        Files of the folder with other columns.
+    layout : TimeLayout
+        With the key.
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The rows of the tables.
+
+    Returns
+    -------
+    FoundOutcomes or None
+        The files whose keys are clients, and that have a day.
+    """
+    if not layout.key or not layout.date:
+        return None
+    known = set(table[layout.key])
+    if others and (found := describe_records(others, layout, known)):
+        return found
+    for place in nearby_folders(folder):
+        try:
+            tables = read_tables(files.list_tables(place))
+        except (PipelineError, OSError):
+            continue
+        if tables and (found := describe_records(tables, layout, known)):
+            return found
+    return None
+
+
+def left_within(
+    keys: pd.Series, days: pd.Series, found: FoundOutcomes
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return who left within the horizon of a row, and which rows are old enough to know."""
+    horizon = pd.Timedelta(days=found.section["horizon_days"])
+    moments = pd.to_datetime(days, errors="coerce")
+    latest = pd.to_datetime(found.records["day"]).groupby(found.records["key"]).max()
+    gone = keys.map(latest)
+    left = ((gone > moments) & (gone <= moments + horizon)).to_numpy()
+    is_known = (moments + horizon <= latest.max()).to_numpy()
+    return left, is_known

@@ -1,0 +1,131 @@
+"""Reads an unknown folder of client tables as text, for suggestions about it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from scripts.core.config import Schema
+from scripts.core.errors import DatasetError
+from scripts.data import cells, csv_reader, read_report, schema_inference
+from scripts.data.number_suggestion import MARKS, N_SAMPLED
+from scripts.data.read_report import FileReading
+
+# A second header has values in most columns that no row has.
+MIN_DESCRIBED_FRACTION = 0.8
+MIN_DESCRIBED = 2
+# A column with more values is hardly categorical, and single values then predict nothing.
+MAX_CATEGORIES = 50
+
+
+@dataclass(frozen=True)
+class FileTable:
+    """A file that was read as text."""
+
+    path: Path
+    table: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The files of a folder as text: those with the columns of most rows, and others."""
+
+    tables: list[FileTable]
+    others: list[FileTable]
+    readings: list[FileReading]
+    described: list[str]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All rows of the files with the common columns."""
+        return pd.concat([file.table for file in self.tables], ignore_index=True)
+
+
+def find_separator(paths: list[Path]) -> tuple[str, str]:
+    """Return the separator to declare and the first column name of the first file with a header."""
+    for path in paths:
+        with path.open("rb") as handle:
+            line = next(csv_reader.iterate_lines(handle, FileReading(path)), (0, ""))[1]
+        if line.startswith(csv_reader.CONFLICT):
+            continue
+        splits = csv_reader.try_separators(line, csv_reader.AUTO) if line.strip() else {"": [""]}
+        widest = max(splits, key=lambda mark: len(splits[mark]))
+        if len(splits[widest]) > 1:
+            several = sum(len(names) > 1 for names in splits.values()) > 1
+            named = next(filter(None, splits[widest]), "")
+            return (widest if several else csv_reader.AUTO), named
+    if not paths:
+        raise DatasetError("No CSV file was given.")
+    # The reason is in the report; if the file is readable, the first line is no header.
+    reading, _ = csv_reader.read_file(paths[0], paths[0].parent, Schema(), as_text=True)
+    reason = read_report.first_reasons(reading)[0]
+    raise DatasetError(f"{paths[0].parent} has no CSV with a header. {paths[0].name}: {reason}.")
+
+
+def find_description(table: pd.DataFrame) -> list[str]:
+    """List the columns described by the first row, if the first row is a second header.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The rows, as text.
+
+    Returns
+    -------
+    list of str
+        The columns whose first row is the only text among numbers, or a category of no other row.
+        Empty if these are too few of the comparable columns.
+    """
+    rest, described, n_comparable, n_numbers = table.iloc[1:], list[str](), 0, 0
+    for name in table.columns if len(rest) else ():
+        first, values = table[name].iloc[0], rest[name].unique()
+        filled = [text for text in values[:N_SAMPLED] if text]
+        is_number = bool(filled) and all(
+            any(cells.is_number(text, marks) for marks in MARKS) for text in filled
+        )
+        if not first or not (is_number or len(filled) <= MAX_CATEGORIES):
+            continue
+        n_comparable += 1
+        if first not in set(values) and not any(cells.is_number(first, m) for m in MARKS):
+            described.append(name)
+            n_numbers += is_number
+    is_enough = len(described) >= MIN_DESCRIBED_FRACTION * n_comparable
+    return described if is_enough and (n_numbers or len(described) > MIN_DESCRIBED) else []
+
+
+def read_folder(paths: list[Path], separator: str) -> Reading:
+    """Read the files of a folder as text, and part files of other columns from them.
+
+    Raises
+    ------
+    DatasetError
+        If no file has a usable row.
+    """
+    # One of the marks that a config may name.
+    schema = Schema(target="", ids=(), numeric=(), separator=cast("Any", separator))
+    readings, found = [], []
+    for path in paths:
+        reading, columns = csv_reader.read_file(path, path.parent, schema, as_text=True)
+        readings.append(reading)
+        table = pd.DataFrame(columns, dtype="str")
+        if len(table):
+            found.append(FileTable(path, table))
+    if not found:
+        raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
+    widest = max(found, key=lambda file: file.table.size)
+    names = set(widest.table.columns)
+    alike = [2 * len(names & set(file.table.columns)) > len(names) for file in found]
+    same = [file for file, is_alike in zip(found, alike, strict=True) if is_alike]
+    others = [file for file, is_alike in zip(found, alike, strict=True) if not is_alike]
+    common = schema_inference.common_names(
+        [(list(file.table.columns), len(file.table)) for file in same]
+    )
+    whole = [file for file in same if set(common) <= set(file.table.columns)]
+    described = find_description(pd.concat([file.table[common] for file in whole]))
+    start = 1 if described else 0
+    tables = [
+        FileTable(file.path, file.table[common].iloc[start if number == 0 else 0 :])
+        for number, file in enumerate(whole)
+    ]
+    return Reading(tables, others, readings, described)

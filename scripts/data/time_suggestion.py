@@ -1,0 +1,331 @@
+"""Suggestions about time: key, day and dates of rows, changes and ratios, from one file or many."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from scripts.core.config import FILE_NAME, ISO_FORMAT, NumberMarks
+from scripts.data import cells, client_dates, column_kinds, date_formats
+from scripts.data.column_kinds import ColumnKind
+from scripts.data.suggestion_reading import FileTable
+
+# A column whose name says that it identifies clients, and one that numbers the rows of a table.
+CLIENT_NAME = re.compile(
+    r"(client|customer|account|acct|member|subscriber|user|tenant|contract|policy|patron|donor|"
+    r"student|company|corporation|kund|konto|vertrag|mitglied|abonn)\w*?[ _.-]*"
+    r"(id|no|nr|num|number|key|code|ref|nummer|#)?\.?$",
+    re.I,
+)
+ID_NAME = re.compile(
+    r"(^|[^a-z])(ids?|no|nr|key|code|ref|number|nummer)\.?$|[a-z](ID|Id|No|Nr|Key|Ref)$", re.I
+)
+ROW_NAME = re.compile(r"(^|[^a-z])(row|index|idx|line|record)|^$|^unnamed", re.I)
+PERSON_NAME = re.compile(r"name$|^surname|^title$", re.I)
+OWN_DATE_NAME = re.compile(
+    r"snapshot|as.?of|extract|export|report|period|month|cut.?off|stand|stichtag|observation|"
+    r"^date$|^day$|^datum$|valid",
+    re.I,
+)
+LEAVING_NAME = re.compile(
+    r"churn|cancel|left|leav|exit|terminat|end.?date|close|lapse|quit|gone", re.I
+)
+SIZE_NAME = re.compile(r"seat|licen[cs]e|limit|quota|capacity|allowance|included|booked", re.I)
+USED_NAME = re.compile(r"activ|used|usage|assigned|occupied|consum", re.I)
+COUNT_NAME = re.compile(
+    r"\d+\s*d\b|login|session|visit|active|usage|used|minutes|calls|orders|events|opens|clicks|"
+    r"messages|uploads|transactions|purchases|balance|spend",
+    re.I,
+)
+MIN_UNIQUE_FRACTION = 0.99
+# Some clients stand in two rows of a file without days.
+MIN_NAMED_FRACTION = 0.5
+MIN_RECURRING_FRACTION = 0.2
+# A day of so many rows on average may be the day of an extract within one file.
+MIN_ROWS_PER_DAY = 10
+MIN_CHANGED_FRACTION, MAX_ONE_WAY_FRACTION = 0.2, 0.98
+MIN_WITHIN_FRACTION = 0.98
+MAX_CHANGES = 3
+N_SAMPLED = 2000
+
+
+@dataclass(frozen=True)
+class TimeLayout:
+    """What is known of the columns about clients and time.
+
+    `date` is a column, or FILE_NAME, or "" without days; `day` has the day of each row as text.
+    `recurs` is True if clients have rows in several files or of several days.
+    """
+
+    key: str = ""
+    date: str = ""
+    date_format: str = ISO_FORMAT
+    dates: dict[str, str] = field(default_factory=dict)
+    leaving: tuple[str, ...] = ()
+    kinds: dict[str, ColumnKind] = field(default_factory=dict)
+    group: pd.Series | None = None
+    recurs: bool = False
+    notices: tuple[str, ...] = ()
+
+    @property
+    def n_days(self) -> int:
+        """The number of days with rows."""
+        return 0 if self.group is None or not self.date else int(self.group.nunique())
+
+
+def find_kinds(table: pd.DataFrame, marks: Mapping[str, NumberMarks]) -> dict[str, ColumnKind]:
+    """Find the kind of each column: dates, addresses, phone numbers, texts, or none of these."""
+    kinds = {}
+    for name in table.columns:
+        counts = table[name].value_counts()
+        texts = {str(text): int(count) for text, count in counts.items() if text}
+        n_numbers = sum(
+            count for text, count in texts.items() if cells.is_number(text, marks[name])
+        )
+        is_numeric = n_numbers >= MIN_UNIQUE_FRACTION * sum(texts.values()) > 0
+        kinds[name] = column_kinds.count_kinds(texts).kind(is_numeric=is_numeric)
+    return kinds
+
+
+def find_date_columns(
+    table: pd.DataFrame, kinds: Mapping[str, ColumnKind]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the format of each date column, and notices about unreadable and ambiguous ones."""
+    formats, notices = {}, []
+    for name in (name for name, kind in kinds.items() if name and kind is ColumnKind.DATES):
+        texts = [text for text in table[name].unique() if text][:N_SAMPLED]
+        found = date_formats.find_formats(texts)
+        if not found:
+            notices.append(
+                f"Ignored: {name!r} looks like dates, and no known format fits them; to use it,"
+                " write its format into schema.dates."
+            )
+            continue
+        formats[name] = found[0]
+        if len(found) > 1:
+            notices.append(
+                f"The dates of {name!r} fit several formats; {found[0]!r} is taken. If that is"
+                f" wrong, write {found[1]!r}."
+            )
+    return formats, notices
+
+
+def unique_fraction(column: pd.Series, group: pd.Series) -> float:
+    """Return the share of filled cells whose value is the only one of its group."""
+    filled = column != ""
+    if not filled.any():
+        return 0.0
+    pairs = pd.DataFrame({"value": column[filled], "group": group[filled]})
+    return float((~pairs.duplicated()).mean())
+
+
+def recurring_fraction(column: pd.Series, group: pd.Series) -> float:
+    """Return the share of values that stand in several groups."""
+    filled = column != ""
+    counts = group[filled].groupby(column[filled]).nunique()
+    return float((counts > 1).mean()) if len(counts) else 0.0
+
+
+def rank_key(table: pd.DataFrame, name: str, kind: ColumnKind) -> tuple[float, ...]:
+    """Return how well a column suits as the key of clients, the larger the better."""
+    column = table[name]
+    n_blank = int((column == "").sum())
+    is_contact = kind in (ColumnKind.EMAILS, ColumnKind.PHONES, ColumnKind.URLS)
+    named = 3 if CLIENT_NAME.search(name) else 2 if ID_NAME.search(name) else 1
+    is_weak = bool(ROW_NAME.search(name) or PERSON_NAME.search(name)) or is_contact
+    sample = column[column != ""].head(N_SAMPLED)
+    is_word = not sample.str.contains(r"\s").mean() > 0.1
+    position = list(table.columns).index(name)
+    return (not is_weak, not n_blank, is_word and named, is_word, -n_blank, -position)
+
+
+def find_key(
+    table: pd.DataFrame, candidates: Sequence[str], kinds: Mapping[str, ColumnKind]
+) -> str:
+    """Return the column among candidates that identifies clients best, "" without any."""
+    ranked = {name: rank_key(table, name, kinds[name]) for name in candidates}
+    return max(ranked, key=lambda name: ranked[name], default="")
+
+
+def find_candidates(
+    table: pd.DataFrame,
+    group: pd.Series,
+    kinds: Mapping[str, ColumnKind],
+    measures: set[str],
+) -> list[str]:
+    """List the columns in which every client of a group has a value of its own."""
+    return [
+        name
+        for name in table.columns
+        if name
+        and kinds[name] is not ColumnKind.DATES
+        and name not in measures
+        and unique_fraction(table[name], group)
+        >= (MIN_NAMED_FRACTION if CLIENT_NAME.search(name) else MIN_UNIQUE_FRACTION)
+    ]
+
+
+def day_texts(column: pd.Series, date_format: str) -> pd.Series:
+    """Return the day of each cell as an ISO date, "" for a cell without one."""
+    texts = [str(text) for text in column.unique()]
+    days = date_formats.parse_days(texts, date_format)
+    return column.map({t: "" if d is None else str(d) for t, d in zip(texts, days, strict=True)})
+
+
+def own_dates(table: pd.DataFrame, files: pd.Series, formats: Mapping[str, str]) -> list[str]:
+    """List the date columns that may hold the day of each row, the likeliest first.
+
+    One day per file, or few days with many rows each in a file that has several days.
+    """
+    fitting = []
+    for name in formats:
+        if (table[name] == "").mean() > 1 - MIN_UNIQUE_FRACTION:
+            continue
+        days = day_texts(table[name], formats[name])
+        per_file = days.groupby(files).nunique()
+        is_stamp = bool((per_file == 1).all())
+        is_panel = days.nunique() * MIN_ROWS_PER_DAY <= len(days)
+        if is_stamp or (is_panel and OWN_DATE_NAME.search(name)):
+            fitting.append((bool(OWN_DATE_NAME.search(name)), is_stamp, name))
+    return [name for _, _, name in sorted(fitting, key=lambda found: found[:2], reverse=True)]
+
+
+def days_in_names(paths: Sequence[Path]) -> tuple[str, list[str]]:
+    """Return the format of the dates in the names of all files and the days, "" without them."""
+    names = [path.name for path in paths]
+    for date_format in (ISO_FORMAT, date_formats.find_name_format(names)):
+        if date_format:
+            days = [client_dates.find_day(name, date_format) for name in names]
+            if None not in days:
+                return date_format, [
+                    str(np.datetime64(day, "D")) for day in days if day is not None
+                ]
+    return "", []
+
+
+def is_leaving_date(table: pd.DataFrame, name: str) -> bool:
+    """Return whether a date column is filled for leavers only."""
+    return bool(LEAVING_NAME.search(name)) and (table[name] == "").mean() > 0.2
+
+
+def does_recur(table: pd.DataFrame, key: str, group: pd.Series) -> bool:
+    """Return whether clients have rows of several days, or in several files."""
+    return bool(key) and recurring_fraction(table[key], group) >= MIN_RECURRING_FRACTION
+
+
+def is_day(table: pd.DataFrame, key: str, days: pd.Series, files: pd.Series) -> bool:
+    """Return whether a date is that of the row: one per file, or one per row of a client."""
+    return does_recur(table, key, days) or bool((days.groupby(files).nunique() == 1).all())
+
+
+def find_layout(
+    files: Sequence[FileTable], marks: Mapping[str, NumberMarks], measures: set[str]
+) -> TimeLayout:
+    """Find key, day and dates of the rows of files.
+
+    Parameters
+    ----------
+    files : sequence of FileTable
+        Files with the same columns.
+    marks : mapping of str to NumberMarks
+        How numbers are written in each column.
+    measures : set of str
+        Numeric columns with fractions, which identify nobody.
+
+    Returns
+    -------
+    TimeLayout
+        What was found, with a notice about each part.
+    """
+    table = pd.concat([file.table for file in files], ignore_index=True)
+    sizes = [len(file.table) for file in files]
+    number = pd.Series(np.repeat(np.arange(len(files)), sizes), index=table.index)
+    kinds = find_kinds(table, marks)
+    formats, notices = find_date_columns(table, kinds)
+    by_name, days = days_in_names([file.path for file in files])
+    groups = {
+        name: day_texts(table[name], formats[name]) for name in own_dates(table, number, formats)
+    }
+    groups[""] = number.map(dict(enumerate(days))) if by_name else number
+    keys = {
+        own: find_key(table, find_candidates(table, group, kinds, measures), kinds)
+        for own, group in groups.items()
+    }
+    own = next(
+        name for name in groups if name == "" or is_day(table, keys[name], groups[name], number)
+    )
+    key, group = keys[own], groups[own]
+    recurs = does_recur(table, key, group)
+    has_days = bool(own or (by_name and (recurs or len(files) == 1)))
+    leaving = tuple(name for name in formats if is_leaving_date(table, name))
+    others = {n: form for n, form in formats.items() if n not in (own, *leaving)}
+    return TimeLayout(
+        key=key,
+        date=(own or FILE_NAME) if key and has_days else "",
+        date_format=formats[own] if own else by_name or ISO_FORMAT,
+        dates=others if key and has_days else {},
+        leaving=leaving,
+        kinds=find_kinds(table.drop_duplicates(key, keep="last"), marks) if recurs else kinds,
+        group=group,
+        recurs=recurs,
+        notices=tuple(notices),
+    )
+
+
+def to_numbers(column: pd.Series, marks: NumberMarks) -> pd.Series:
+    """Return the numbers of a text column, missing for every other text."""
+    numbers = {
+        text: cells.parse_number(text, None, marks)
+        for text in column.unique()
+        if cells.is_number(text, marks)
+    }
+    return column.map(numbers).astype("float64")
+
+
+def find_changes(
+    table: pd.DataFrame, layout: TimeLayout, numeric: Mapping[str, NumberMarks]
+) -> list[str]:
+    """List the numeric columns whose change since the row before may tell who leaves.
+
+    They change for a fifth of the clients from one day to the next, and not in one direction only,
+    as totals do. Columns with a name of usage come first.
+    """
+    if not (layout.date and layout.recurs) or layout.group is None:
+        return []
+    order = pd.DataFrame({"key": table[layout.key], "day": layout.group}).sort_values(
+        ["key", "day"], kind="stable"
+    )
+    is_same = (order["key"] == order["key"].shift()).to_numpy()
+    found = []
+    for name, marks in numeric.items():
+        numbers = to_numbers(table[name], marks).loc[order.index]
+        steps = numbers.diff()[is_same].dropna()
+        moved = steps[steps != 0]
+        if not len(steps) or len(moved) < MIN_CHANGED_FRACTION * len(steps):
+            continue
+        if max((moved > 0).mean(), (moved < 0).mean()) > MAX_ONE_WAY_FRACTION:
+            continue
+        found.append((not COUNT_NAME.search(name), name))
+    return [name for is_other, name in sorted(found, key=lambda pair: pair[0]) if not is_other][
+        :MAX_CHANGES
+    ]
+
+
+def find_ratios(
+    table: pd.DataFrame, numeric: Mapping[str, NumberMarks]
+) -> dict[str, tuple[str, str]]:
+    """Return ratios of what is used to what is booked, by a new name."""
+    ratios = {}
+    used = [name for name in numeric if USED_NAME.search(name) and not SIZE_NAME.search(name)]
+    booked = [name for name in numeric if SIZE_NAME.search(name)]
+    for size in booked:
+        whole = to_numbers(table[size], numeric[size])
+        for part in used:
+            numbers = to_numbers(table[part], numeric[part])
+            both = whole.notna() & numbers.notna()
+            if both.any() and (numbers[both] <= whole[both]).mean() >= MIN_WITHIN_FRACTION:
+                ratios[f"{part} of {size}"] = (part, size)
+    return ratios

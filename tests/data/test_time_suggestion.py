@@ -1,0 +1,314 @@
+"""The suggested config.json for made-up folders of many kinds, with clients over time."""
+
+import json
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from examples.saas import make_data
+from examples.saas.company import Plan
+from scripts import config
+from scripts.core import config_file
+from scripts.core.config import Config
+from scripts.data import schema_suggestion
+from scripts.data.schema_suggestion import Suggestion
+
+DAYS = tuple(date(2025, month, 1) for month in (2, 3, 4, 5))
+N = 300
+
+
+def make_clients(month: int, *, n: int = N) -> pd.DataFrame:
+    """Make the clients of a month: a tenth is new, usage moves, half of the phones are blank."""
+    rng = np.random.default_rng(month)
+    number = np.arange(n) + month * n // 10
+    return pd.DataFrame(
+        {
+            "cust_no": [f"K{i:05d}" for i in number],
+            "firm": [f"Firm {i} Ltd" for i in number],
+            "mail": [f"who{i}@firm{i + month * (i % 9 == 0)}.example" for i in number],
+            "phone": [f"+49 30 {i:07d}" if i % 2 else "" for i in number],
+            "signup": [str(date(2020, 1, 1) + timedelta(days=int(3 * i))) for i in number],
+            "logins_30d": rng.poisson(9, n).astype(str),
+            "plan": rng.choice(["basic", "plus"], n),
+            "note": [f"Call number {i} was about invoice {rng.integers(999)}" for i in number],
+        }
+    )
+
+
+def save(table: pd.DataFrame, path: Path, separator: str = ",") -> None:
+    """Write a table as CSV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False, sep=separator, lineterminator="\n")
+
+
+def save_months(folder: Path, names: Sequence[str], **columns: Any) -> None:
+    """Write a file per month, with columns that depend on the month and the table."""
+    for month, name in enumerate(names):
+        table = make_clients(month)
+        extra = {key: make(month, table) for key, make in columns.items()}
+        save(table.assign(**extra), folder / name)
+
+
+def suggested(folder: Path, target: str | None = None) -> Suggestion:
+    """Suggest a config for a folder."""
+    return schema_suggestion.suggest(sorted(folder.glob("*.csv")), target)
+
+
+def read_printed(folder: Path, *options: str) -> tuple[dict[str, Any], Config]:
+    """Run the command, and return what it printed: as JSON, and as a config that was read."""
+    done = CliRunner().invoke(config.make_program, ["suggest", str(folder), *options])
+    assert done.exit_code == 0, done.output
+    path = folder.parent / "config.json"
+    path.write_text(done.stdout)
+    return json.loads(done.stdout), config_file.read_config(path)
+
+
+def as_of(month: int, table: pd.DataFrame) -> list[str]:
+    """Return the day of a month's extract, for each row."""
+    return [str(DAYS[month])] * len(table)
+
+
+def label(month: int, table: pd.DataFrame) -> list[str]:
+    """Return a label for each row, blank in the newest month."""
+    return ["" if month == 3 else str(int(i % 7 == 0)) for i in range(len(table))]
+
+
+PLAIN = ["a.csv", "b.csv", "c.csv", "d.csv"]
+DATED = [f"clients_{day}.csv" for day in DAYS]
+ASIDE = {"firm", "mail", "phone", "note"}
+
+
+def test_the_months_of_the_example_are_understood_whole(tmp_path: Path) -> None:
+    months, _ = make_data.make_months(Plan(n_months=4, n_clients=300), make_data.Names.ODD)
+    for month in months:
+        make_data.write_month(tmp_path, month)
+
+    printed, read = read_printed(tmp_path / "data")
+
+    section = printed["schema"]
+    assert (section["key"], section["date"]) == ("Account No", "Snapshot Date")
+    assert section["dates"] == {"Signed up": "%d.%m.%Y", "Last Login": "%Y-%m-%d"}
+    assert section["thousands"] == ","
+    assert section["percent"] == ["Discount", "Storage used"]
+    assert section["ratios"] == {"Active users (30d) of Seats": ["Active users (30d)", "Seats"]}
+    assert "Logins 30d" in section["changes"]
+    assert set(section["ignore"]) == {"Company", "E-Mail", "Tel.", "Website", "Notes"}
+    assert read.outcomes is not None
+    assert (read.outcomes.input_folder_path, read.outcomes.date) == (
+        tmp_path / "outcomes", "Left on",
+    )  # fmt: skip
+    assert read.tests_latest_rows
+
+
+def test_one_extract_alone_is_understood_and_asks_for_outcomes(tmp_path: Path) -> None:
+    (month,), _ = make_data.make_months(Plan(n_months=1, n_clients=300))
+    make_data.write_month(tmp_path, month, outcomes=False)
+
+    suggestion = suggested(tmp_path / "data")
+
+    assert (suggestion.section["key"], suggestion.section["date"]) == (
+        "Account No", "Snapshot Date",
+    )  # fmt: skip
+    assert "target" not in suggestion.section
+    assert suggestion.outcomes is not None
+    assert "No column and no folder nearby says who left." in "\n".join(suggestion.notices)
+
+
+@pytest.mark.parametrize("n_months", [1, 2, 3, 4])
+def test_from_any_number_of_files_the_key_is_the_key(tmp_path: Path, n_months: int) -> None:
+    save_months(tmp_path / "in", PLAIN[:n_months], as_of=as_of, churned=label)
+
+    section = suggested(tmp_path / "in", "churned").section
+
+    assert section["key"] == "cust_no"
+    assert set(section["ignore"]) == ASIDE
+
+
+def test_a_day_in_the_names_of_the_files_is_found(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", DATED, churned=label)
+
+    printed, read = read_printed(tmp_path / "in")
+
+    assert (printed["schema"]["date"], printed["schema"]["target"]) == ("file_name", "churned")
+    assert printed["schema"]["dates"] == ["signup"]
+    assert printed["schema"]["changes"] == ["logins_30d"]
+    assert read.tests_latest_rows
+
+
+def test_a_german_folder_is_read_with_its_marks_and_its_days(tmp_path: Path) -> None:
+    for month, day in enumerate(DAYS):
+        table = make_clients(month).assign(
+            umsatz=[f"{1 + i % 9}.{100 + i},50" for i in range(N)],
+            rabatt=[f"{i % 40},5 %" for i in range(N)],
+            signup=lambda t: [f"{s[8:]}.{s[5:7]}.{s[:4]}" for s in t["signup"]],
+            gekuendigt=label(month, make_clients(month)),
+        )
+        save(table, tmp_path / "in" / f"Export {day:%d.%m.%Y}.csv", ";")
+
+    printed, _ = read_printed(tmp_path / "in", "--target", "gekuendigt")
+
+    section = printed["schema"]
+    assert (section["decimal"], section["thousands"]) == (",", ".")
+    assert section["percent"] == ["rabatt"]
+    assert section["date"] == {"column": "file_name", "format": "%d.%m.%Y"}
+    assert section["dates"] == {"signup": "%d.%m.%Y"}
+
+
+def test_one_file_with_many_days_is_a_history(tmp_path: Path) -> None:
+    tables = []
+    for month in range(4):
+        table = make_clients(month)
+        day = str(DAYS[month])
+        tables.append(table.assign(snapshot_month=day, churned=label(month, table)))
+    save(pd.concat(tables), tmp_path / "in" / "history.csv")
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert suggestion.section["date"] == "snapshot_month"
+    assert suggestion.section["key"] == "cust_no"
+    assert suggestion.section["changes"] == ["logins_30d"]
+    assert suggestion.tests_latest_rows
+
+
+def test_a_moment_of_export_is_the_day_of_its_rows(tmp_path: Path) -> None:
+    def exported(month: int, table: pd.DataFrame) -> list[str]:
+        return [f"{DAYS[month]} 06:00:{i % 60:02d}" for i in range(len(table))]
+
+    save_months(tmp_path / "in", PLAIN, exported_at=exported, churned=label)
+
+    assert suggested(tmp_path / "in").section["date"] == "exported_at"
+
+
+def leavers(n: int = 40) -> pd.DataFrame:
+    """Make a file of outcomes."""
+    return pd.DataFrame(
+        {
+            "cust_no": [f"K{3 * i:05d}" for i in range(n)],
+            "left_on": [str(date(2025, 2, 2) + timedelta(days=2 * i)) for i in range(n)],
+        }
+    )
+
+
+def test_outcomes_among_the_extracts_are_told_apart(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", PLAIN, as_of=as_of)
+    save(leavers(), tmp_path / "in" / "zz_left.csv")
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert suggestion.outcomes is not None
+    assert suggestion.outcomes["date"] == "left_on"
+    notices = "\n".join(suggestion.notices)
+    assert "zz_left.csv hold outcomes. Move them into a folder of their own" in notices
+
+
+def test_outcomes_with_other_names_and_formats_are_described(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", PLAIN, as_of=as_of)
+    gone = leavers().rename(columns={"cust_no": "Customer", "left_on": "End date"})
+    gone["End date"] = [f"{t[5:7]}/{t[8:]}/{t[:4]}" for t in gone["End date"]]
+    gone["status"] = ["lost" if i % 4 else "kept" for i in range(len(gone))]
+    save(gone, tmp_path / "Cancellations" / "2025.csv")
+
+    printed, read = read_printed(tmp_path / "in")
+
+    assert printed["outcomes"] == {
+        "input_folder_path": str(tmp_path / "Cancellations"), "date": "End date",
+        "horizon_days": 30, "key": "Customer", "format": "%m/%d/%Y", "label": "status",
+    }  # fmt: skip
+    assert (read.schema.positive, read.schema.negative) == ("lost", "kept")
+
+
+def test_a_quarter_between_extracts_is_judged_by_a_quarter(tmp_path: Path) -> None:
+    days = (date(2024, 7, 1), date(2024, 10, 1), date(2025, 1, 1), date(2025, 4, 1))
+    save_months(tmp_path / "in", [f"c_{day}.csv" for day in days])
+    save(leavers(), tmp_path / "left" / "all.csv")
+
+    outcomes = suggested(tmp_path / "in").outcomes
+
+    assert outcomes is not None
+    assert outcomes["horizon_days"] == 90
+
+
+def test_clients_that_come_back_without_a_day_are_said_to_need_one(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", PLAIN, churned=label)
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert suggestion.section["ids"] == ["cust_no"]
+    assert "Put the day into each name" in "\n".join(suggestion.notices)
+
+
+def test_codes_with_leading_zeros_are_categories_or_left_out(tmp_path: Path) -> None:
+    def branch(month: int, table: pd.DataFrame) -> list[str]:
+        return [f"{i % 12:03d}" for i in range(len(table))]
+
+    def postcode(month: int, table: pd.DataFrame) -> list[str]:
+        return [f"{(i * 7919) % 140 + 1000:05d}" for i in range(len(table))]
+
+    save_months(tmp_path / "in", DATED, branch=branch, postcode=postcode, churned=label)
+
+    section = suggested(tmp_path / "in").section
+
+    assert section["categorical"] == ["plan", "branch"]
+    assert "postcode" in section["ignore"]
+
+
+def test_a_day_of_leaving_in_the_row_is_a_leak(tmp_path: Path) -> None:
+    def cancelled_on(month: int, table: pd.DataFrame) -> list[str]:
+        return [f"2025-06-{i % 28 + 1:02d}" if i % 7 == 0 else "" for i in range(len(table))]
+
+    save_months(tmp_path / "in", DATED, cancelled_on=cancelled_on, churned=label)
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert "cancelled_on" in suggestion.section["ignore"]
+    assert "cancelled_on" not in suggestion.section["dates"]
+    assert "only those who left have" in "\n".join(suggestion.notices)
+
+
+def test_amounts_with_a_currency_are_said_to_be_none(tmp_path: Path) -> None:
+    def fee(month: int, table: pd.DataFrame) -> list[str]:
+        return [f"$ {i % 50 + month}.50" for i in range(len(table))]
+
+    save_months(tmp_path / "in", DATED, fee=fee, churned=label)
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert "fee" in suggestion.section["ignore"]
+    assert "'fee': its amounts have the sign of a currency" in "\n".join(suggestion.notices)
+
+
+def test_days_before_months_are_told_from_months_before_days(tmp_path: Path) -> None:
+    def american(month: int, table: pd.DataFrame) -> list[str]:
+        return [f"{DAYS[month]:%m/%d/%Y}"] * len(table)
+
+    save_months(tmp_path / "in", PLAIN, report_date=american, churned=label)
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert suggestion.section["date"] == {"column": "report_date", "format": "%m/%d/%Y"}
+    assert "fit several formats" in "\n".join(suggestion.notices)
+
+
+def test_a_split_with_days_is_by_time_and_client_and_keeps_todays_clients(
+    tmp_path: Path,
+) -> None:
+    save_months(tmp_path / "in", DATED, as_of=as_of, churned=label)
+
+    printed, _ = read_printed(tmp_path / "in", "--split", "0.2")
+
+    train, test = (
+        pd.read_csv(Path(printed[key]) / f"{name}.csv", dtype=str, keep_default_na=False)
+        for key, name in (("input_folder_path", "traindata"), ("test_data_path", "testdata"))
+    )
+    labelled = train[train["churned"] != ""]
+    assert set(test["as_of"]) == {"2025-04-01"}
+    assert labelled["as_of"].max() < "2025-04-01"
+    assert not set(labelled["cust_no"]) & set(test["cust_no"])
+    assert (train["churned"] == "").sum() == N
+    assert 40 < len(test) < 80
