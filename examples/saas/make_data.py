@@ -45,6 +45,7 @@ class Month:
     extract: pd.DataFrame
     outcomes_name: str
     outcomes: pd.DataFrame
+    is_first: bool = False
 
     @property
     def day(self) -> str:
@@ -159,6 +160,7 @@ def make_months(
             make_extract(plan, month, table),
             f"left_{plan.day(month):%Y_%m}.csv",
             make_outcomes(plan, month, clients),
+            is_first=month == 0,
         )
         for month, table in enumerate(extracts)
     ]
@@ -177,7 +179,8 @@ def write_month(folder: Path, month: Month, *, extract: bool = True, outcomes: b
     """Write the extract of a month, the outcomes known then, or both."""
     if extract:
         write_csv(month.extract, folder / "data" / month.extract_name)
-    if outcomes:
+    # The company started to collect outcomes with its first extract.
+    if outcomes and not month.is_first:
         write_csv(month.outcomes, folder / "outcomes" / month.outcomes_name)
 
 
