@@ -107,7 +107,7 @@ def test_every_spelling_of_a_label_is_shown(tmp_path: Path) -> None:
     suggestion = suggested(tmp_path, small(["TRUE", "False", "false", "FALSE"]))
 
     assert suggestion.section["positive"] == "TRUE"
-    assert "spelled 'TRUE', 'False', 'false', 'FALSE'" in "\n".join(suggestion.notices)
+    assert "with the labels 'TRUE', 'False', 'false', 'FALSE'" in "\n".join(suggestion.notices)
 
 
 def test_a_named_target_wins(tmp_path: Path) -> None:
