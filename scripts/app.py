@@ -44,6 +44,7 @@ PAGES = (
     Route("GET", "/dashboard/worklist", views.worklist, PAGE),
     Route("GET", "/dashboard/client", views.client, PAGE),
     Route("GET", "/dashboard/outcomes", views.outcomes, PAGE),
+    Route("GET", "/dashboard/backtest", views.backtest, PAGE),
     Route("GET", "/dashboard/runs", views.runs, PAGE),
     Route("GET", "/dashboard/run", views.run, PAGE),
     Route("GET", "/dashboard/models", views.models, PAGE),

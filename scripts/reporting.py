@@ -19,11 +19,19 @@ from scripts.core.errors import NotMadeYetError
 from scripts.data import dataset
 from scripts.model import metrics
 from scripts.model.metrics import Evaluation
+from scripts.production import backtest_file
 from scripts.production.release import Release
 from scripts.production.run_context import RunContext
 from scripts.records import database, run_details
 from scripts.records.run_details import MeasurementHistory, ReleaseHistory
-from scripts.reports import chart_files, chart_style, history_charts, model_charts, pdf_report
+from scripts.reports import (
+    backtest_chart,
+    chart_files,
+    chart_style,
+    history_charts,
+    model_charts,
+    pdf_report,
+)
 from scripts.reports.chart_files import Chart
 from scripts.reports.chart_style import Drawing
 from scripts.reports.model_charts import ScoredTestRows
@@ -171,7 +179,13 @@ def main(
     measured = metrics.evaluate_model(current.model, table)
     measurements, history = read_records(config, engine, current)
     matrix = model_charts.confusion_matrix(measured, schema, current.name)
-    drawings = [matrix, *draw_model(current, table, measured), *draw_history(current, measurements)]
+    tested = backtest_file.read(config.output_model_path)
+    drawings = [
+        matrix,
+        *draw_model(current, table, measured),
+        *([] if tested is None else [backtest_chart.backtest(tested)]),
+        *draw_history(current, measurements),
+    ]
     f1 = "undefined" if measured.f1 is None else f"{measured.f1:.3f}"
     header = f"Model {current.manifest.model_stamp}\nF1 {f1} on {measured.n_rows} test rows"
     path = write_confusion_matrix(config, matrix, header)

@@ -14,6 +14,7 @@ from scripts.api.responses import Answer, RefusedError, RunEntry, answer_problem
 from scripts.api.routes import state_of_health
 from scripts.dashboard import inline_charts, rendering
 from scripts.model import explanation
+from scripts.production import backtest_file
 from scripts.reports import chart_files
 from scripts.reports.chart_files import Chart, Gallery
 from scripts.scheduler.next_run import NextRunCache
@@ -223,6 +224,18 @@ def run() -> Answer:
     for file in details["files"]:
         file["name"] = Path(file["path"]).name
     return rendering.show("run.html", tidy=now.without_folders, **details)
+
+
+def backtest() -> Answer:
+    """Show the last backtest: what the model would have predicted, month by month."""
+    now: Serving = request.environ[SERVING]
+    folder = now.config.output_model_path
+    drawn = sort_charts(chart_files.read(folder))["models"]
+    return rendering.show(
+        "backtest.html",
+        backtest=backtest_file.read(folder),
+        charts=[chart for chart in drawn if chart.name == "backtest"],
+    )
 
 
 def is_secure() -> bool:

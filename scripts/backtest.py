@@ -1,0 +1,93 @@
+"""The backtest command: what the model would have predicted, month by month, and what came."""
+
+import logging
+from datetime import UTC, datetime
+
+import click
+
+from scripts import ingestion
+from scripts.core import console, files
+from scripts.core.config import Config
+from scripts.core.console import run_as_script
+from scripts.core.errors import ConfigError
+from scripts.data import client_dates, read_report
+from scripts.engine import dated_ingest
+from scripts.production import backtest, backtest_file
+from scripts.production.backtest_file import Backtest, Measure, Period
+from scripts.production.run_context import RunContext
+
+HEADER = (
+    "test", "trained on", "rows", "left", "F1", "AUC", "log loss", "precision", "recall",
+    "predicted", "realised",
+)  # fmt: skip
+N_COLUMNS = 5
+
+log = logging.getLogger(__name__)
+
+
+def format_measure(measure: Measure) -> str:
+    """Format a figure with its interval."""
+    if measure.value is None:
+        return "-"
+    if measure.low is None or measure.high is None:
+        return f"{measure.value:.3f}"
+    return f"{measure.value:.3f} ({measure.low:.3f} to {measure.high:.3f})"
+
+
+def format_period(period: Period) -> tuple[str, ...]:
+    """Format a test as a row of the table."""
+    measures = (period.f1, period.roc_auc, period.log_loss, period.precision, period.recall)
+    counts = (period.n_training_rows, period.n_rows, period.n_positives)
+    return (
+        period.name, *map(str, counts), *map(format_measure, measures),
+        f"{period.predicted:.3f}", format_measure(period.realised),
+    )  # fmt: skip
+
+
+def format_columns(result: Backtest) -> str:
+    """Format the columns that add most to the AUC of a random split beyond the months to come."""
+    rows = [
+        (c.column, f"{c.random_split:+.3f}", f"{c.over_time:+.3f}")
+        for c in result.columns[:N_COLUMNS]
+    ]
+    return console.format_columns([("column", "AUC, random split", "AUC, over time"), *rows])
+
+
+def format_result(result: Backtest) -> str:
+    """Format the result as tables and a sentence."""
+    table = console.format_columns(
+        [HEADER, *map(format_period, (*result.periods, result.together, result.random_split))]
+    )
+    return (
+        f"{table}\n\nPrecision and recall are those of the {result.periods[-1].n_listed} riskiest"
+        " clients of a period.\nColumns that promise more on clients of the same months than they"
+        f" keep in the next:\n\n{format_columns(result)}"
+    )
+
+
+def show_backtest(config: Config, *, seed: int) -> None:
+    """Predict each month by a model of what was known before it, and compare with what came."""
+    if not config.schema.date:
+        raise ConfigError(
+            "A backtest needs schema.date: the column that says as of when a row is. README,"
+            ' section "Clients over time", has an example.'
+        )
+    context = RunContext(config)
+    paths = ingestion.find_input(config)
+    files.check_has_tables(paths, config.input_folder_path)
+    schema = ingestion.choose_schema(context, paths)
+    read = dated_ingest.read_input(paths, schema, config, client_dates.today())
+    read_report.log_readings([*read.readings, *read.test_readings, *read.outcomes.readings])
+    dated_ingest.check_mature(read, config)
+    result = backtest.main(read, schema, config, datetime.now(UTC), seed)
+    click.echo(format_result(result))
+    path = backtest_file.write(config.output_model_path, result)
+    log.info("Wrote the backtest to %s.", path)
+
+
+if __name__ == "__main__":
+    seed_option = click.Option(
+        ["--seed"], type=click.IntRange(0), default=0, show_default=True,
+        help="Seed of the random split and of the intervals.",
+    )  # fmt: skip
+    run_as_script(show_backtest, options=[seed_option])

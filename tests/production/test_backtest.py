@@ -1,0 +1,117 @@
+"""The backtest: each month predicted by what was known before it, beside a random split."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from scripts import backtest as command
+from scripts import ingestion
+from scripts.core.config import Config, Schema
+from scripts.core.errors import ConfigError, InsufficientDataError
+from scripts.engine import dated_ingest
+from scripts.production import backtest, backtest_file
+from scripts.production.backtest import DatedTable
+from scripts.production.run_context import RunContext
+from tests.support.monthly import Company, configure
+
+NOW = datetime(2026, 3, 31, tzinfo=UTC)
+
+
+def run(folder: Path, n_months: int) -> backtest_file.Backtest:
+    Company().write(folder, n_months)
+    config = configure(folder)
+    paths = ingestion.find_input(config)
+    schema = ingestion.choose_schema(RunContext(config), paths)
+    read = dated_ingest.read_input(paths, schema, config, 20_500)
+    return backtest.main(read, schema, config, NOW)
+
+
+def test_each_month_is_predicted_by_what_was_known_before_it(tmp_path: Path) -> None:
+    result = run(tmp_path, 7)
+
+    # February is 28 days after January, so that January's horizon is not over.
+    assert [period.name for period in result.periods] == ["2025-03-31", "2025-04-30", "2025-05-31"]
+    assert [period.n_training_rows for period in result.periods] == [600, 900, 1200]
+    assert {period.n_rows for period in result.periods} == {300}
+    assert result.together.n_rows == 900
+    assert result.random_split.n_training_rows == 1200
+    for period in (*result.periods, result.together, result.random_split):
+        assert 0.6 < (period.roc_auc.value or 0) < 1
+        assert (period.roc_auc.low or 0) < (period.roc_auc.value or 0) < (period.roc_auc.high or 0)
+        assert period.n_listed == pytest.approx(period.n_rows / 10)
+
+
+def test_the_capacity_of_the_team_is_the_length_of_the_list() -> None:
+    probability = np.array([0.1, 0.9, 0.5])
+
+    assert backtest.list_riskiest(probability, 2).tolist() == [False, True, True]
+    assert backtest.list_riskiest(probability, 9).all()
+    assert backtest.list_riskiest(probability, None).tolist() == [False, True, False]
+
+
+def test_two_months_are_too_few(tmp_path: Path) -> None:
+    with pytest.raises(InsufficientDataError, match="none of the 1 periods with known outcomes"):
+        run(tmp_path, 3)
+
+
+def test_the_file_of_a_result_is_read_back(tmp_path: Path) -> None:
+    result = run(tmp_path, 5)
+
+    backtest_file.write(tmp_path, result)
+
+    assert backtest_file.read(tmp_path) == result
+    assert backtest_file.read(tmp_path / "nowhere") is None
+
+
+def test_a_damaged_file_hides_the_backtest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / backtest_file.NAME).write_text("{}")
+
+    assert backtest_file.read(tmp_path) is None
+    assert "which hides the backtest" in caplog.text
+
+
+def test_the_table_names_each_month_and_the_random_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Company().write(tmp_path, 5)
+
+    command.show_backtest(configure(tmp_path), seed=0)
+
+    printed = capsys.readouterr().out
+    assert "2025-03-31" in printed
+    assert "random split" in printed
+    assert "AUC, over time" in printed
+    assert backtest_file.read(tmp_path / "models") is not None
+
+
+def test_without_dates_there_is_nothing_to_go_through(config: Config) -> None:
+    with pytest.raises(ConfigError, match="A backtest needs schema.date"):
+        command.show_backtest(config, seed=0)
+
+
+def test_a_column_that_holds_for_its_month_alone_carries_the_difference(tmp_path: Path) -> None:
+    # A code of the month, whose meaning turns: only rows of the same month tell it.
+    random = np.random.default_rng(3)
+    months = np.repeat(np.arange(6), 300)
+    left = (random.random(len(months)) < 0.3).astype(int)
+    code = [f"{month}{'ab'[int(y if random.random() < 0.8 else 1 - y)]}"
+            for month, y in zip(months, left, strict=True)]  # fmt: skip
+    table = pd.DataFrame(
+        {"client": [f"c{k}" for k in range(len(months))],
+         "honest": left + random.normal(0, 1, len(months)), "code": code, "left": left}
+    )  # fmt: skip
+    schema = Schema(target="left", ids=("client",), numeric=("honest",), categorical=("code",))
+    Company().write(tmp_path, 1)
+    config = msgspec.structs.replace(configure(tmp_path), schema=schema)
+
+    result = backtest.run(DatedTable(table, months, months * 31), 0, config, NOW)
+
+    assert result.columns[0].column == "code"
+    assert result.columns[0].random_split > 0.1 > result.columns[0].over_time
+    assert (result.random_split.roc_auc.low or 0) > (result.together.roc_auc.high or 1)
