@@ -228,8 +228,7 @@ def run() -> Answer:
 
 def backtest() -> Answer:
     """Show the last backtest: what the model would have predicted, month by month."""
-    now: Serving = request.environ[SERVING]
-    folder = now.config.output_model_path
+    folder = routes.serving().config.output_model_path
     drawn = sort_charts(chart_files.read(folder))["models"]
     return rendering.show(
         "backtest.html",

@@ -41,7 +41,7 @@ THIRD = "000003_20250103T000000000000Z"
 SHOWN = (
     "/", "/dashboard/worklist", "/dashboard/client?name=x", "/dashboard/runs",
     "/dashboard/run?id=1", "/dashboard/models", "/dashboard/data",
-    "/dashboard/outcomes", "/dashboard/upload", "/login",
+    "/dashboard/outcomes", "/dashboard/backtest", "/dashboard/upload", "/login",
 )  # fmt: skip
 
 
