@@ -27,7 +27,7 @@ from scripts.core.config import Config
 from scripts.core.console import run_as_script
 from scripts.core.errors import DatasetError, InsufficientDataError, NotMadeYetError, RecordsError
 from scripts.data import dataset
-from scripts.engine import pandas_engine
+from scripts.engine import pandas_engine, pandas_models
 from scripts.model import candidate, logistic_model, metrics
 from scripts.production import live_drift, monitor
 from scripts.production.monitor import MonitoringResult
@@ -293,7 +293,7 @@ def measure_file(config: Config, paths: Sequence[Path]) -> list[float | None]:
                 handle.writelines(intake.parts)
 
         ingestion_s = median_duration_s(ingest)
-        return [time_training(lambda: pandas_engine.read_and_fit(path, config, None)), ingestion_s]
+        return [time_training(lambda: pandas_models.read_and_fit(path, config, None)), ingestion_s]
 
 
 def measure_steps(config: Config) -> list[float | None]:

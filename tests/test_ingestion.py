@@ -1,5 +1,7 @@
 """Ingestion of a folder of CSV files into a clean, dated dataset."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -268,3 +270,14 @@ def test_equal_rows_of_the_test_data_are_dropped_only_where_that_is_declared(
 
     assert len(table) == n_rows
     assert dropped == Dropped(6 - n_rows, 2 if declared else 0)
+
+
+def test_ingestion_imports_neither_scikit_learn_nor_polars() -> None:
+    code = (
+        "import sys, scripts.ingestion\n"
+        "print([name for name in ('sklearn', 'scipy', 'polars') if name in sys.modules])"
+    )
+
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert found.stdout == "[]\n"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from scripts.data.read_report import FileReading
 
 # A category with a smaller share of the rows is too rare for a weight of its own.
 RARE_FRACTION = 0.005
-# From this size on (some thousand rows), reading in blocks saves more than its imports cost.
+# From this size on (some thousand rows), Polars saves more than its import costs.
 MANY_BYTES = 2**16
 PART_ROWS = 2**16
 
@@ -66,29 +67,26 @@ def read_small_files(
     return make_table(gathered, schema), readings
 
 
+def import_polars() -> ModuleType:
+    """Import the readers of large tables, and return the module."""
+    # Polars: a run on small files, and the service, must not pay for the import.
+    from scripts.data import polars_ingest  # noqa: PLC0415
+
+    return polars_ingest
+
+
 def read_large_files(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pd.DataFrame, list[FileReading]]:
-    """Read large files a block at a time, with the same result."""
-    readings, parts = [], []
-    for path in paths:
-        reading, tables = csv_blocks.read_file(path, path.parent, schema, needs_label=needs_label)
-        readings.append(reading)
-        parts += tables
-    table = pd.DataFrame(
-        {
-            name: make_column(name, csv_blocks.take_column(parts, name), schema)
-            for name in schema.columns
-        },
-        copy=False,
-    )
+    """Read large files with Polars, with the same result."""
+    table, readings = import_polars().read_tables(paths, schema, needs_label=needs_label)
     return table, readings
 
 
 def read_files(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pd.DataFrame, list[FileReading]]:
-    """Read files row by row if they are small, else block by block."""
+    """Read files row by row if they are small, else with Polars."""
     n_bytes = files.total_bytes(paths)
     read = read_small_files if n_bytes < MANY_BYTES else read_large_files
     return read(paths, schema, needs_label=needs_label)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
@@ -13,13 +13,15 @@ from scripts.core.name_hashes import NameFilter
 from scripts.data.dataset import KnownLabels
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
-from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
 from scripts.engine.pandas_engine import CleanMore, PandasEngine, ReadTestData
-from scripts.model.candidate import Candidate
-from scripts.model.drift import DataDrift
-from scripts.model.logistic_model import Model
-from scripts.model.metrics import Evaluation
+
+if TYPE_CHECKING:
+    from scripts.data.scanned_dataset import ScannedDataset
+    from scripts.model.candidate import Candidate
+    from scripts.model.drift import DataDrift
+    from scripts.model.logistic_model import Model
+    from scripts.model.metrics import Evaluation
 
 
 class Intake(Protocol):
@@ -58,17 +60,17 @@ class Engine(Protocol):
     def ingest(self, paths: Sequence[Path], schema: Schema, clean_more: CleanMore | None) -> Intake:
         """Read files in the order given, clean the labelled rows and drop duplicates."""
 
-    def fit(self, path: Path, schema: Schema, scan: ScannedDataset | None) -> Candidate:
+    def fit(self, path: Path, schema: Schema, scan: "ScannedDataset | None") -> "Candidate":
         """Fit a model to a dataset file, or to the scan of the file if there is one."""
 
     def score(
-        self, model: Model, read_test_data: ReadTestData
-    ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
+        self, model: "Model", read_test_data: ReadTestData
+    ) -> "tuple[Evaluation, Sequence[FileReading], Dropped]":
         """Return the scores of a model on the test data, the file reports and the dropped rows."""
 
     def compare_drift(
-        self, path: Path, schema: Schema, model: Model | None
-    ) -> tuple[DataDrift, ScannedDataset | None]:
+        self, path: Path, schema: Schema, model: "Model | None"
+    ) -> "tuple[DataDrift, ScannedDataset | None]":
         """Return the drift of a dataset since a model was trained, and the scan of a large one."""
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: NameFilter) -> KnownLabels:

@@ -1,15 +1,16 @@
 """The engine of a single machine: tables in memory by pandas, large datasets by Polars."""
 
-import functools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import msgspec
 import pandas as pd
 
-from scripts.core import capacity, files, progress
+from scripts.core import capacity, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, IngestionSettings, Schema
 from scripts.core.name_hashes import NameFilter
@@ -18,7 +19,6 @@ from scripts.data import (
     dataset,
     deduplicate,
     schema_inference,
-    streaming_ingest,
 )
 from scripts.data.dataset import KnownLabels
 from scripts.data.deduplicate import Dropped
@@ -27,11 +27,14 @@ from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
 from scripts.engine import dated_ingest
 from scripts.engine.dated_ingest import DatedIntake
-from scripts.model import candidate, drift, metrics
-from scripts.model.candidate import Candidate
-from scripts.model.drift import DataDrift
-from scripts.model.logistic_model import Model
-from scripts.model.metrics import Evaluation
+
+if TYPE_CHECKING:
+    from scripts.data.polars_dataset import Ingested
+    from scripts.data.scanned_dataset import ScannedDataset
+    from scripts.model.candidate import Candidate
+    from scripts.model.drift import DataDrift
+    from scripts.model.logistic_model import Model
+    from scripts.model.metrics import Evaluation
 
 DEFAULTS = IngestionSettings()
 
@@ -146,6 +149,14 @@ class TableIntake:
         return path, self.n_rows
 
 
+def from_result(result: "Ingested") -> TableIntake:
+    """Return the rows of a dataset as they are written."""
+    return TableIntake(
+        result.n_rows, result.n_labelled, result.dropped, result.parts, result.clients,
+        result.readings,
+    )  # fmt: skip
+
+
 def ingest_files(
     paths: Sequence[Path], schema: Schema, config: Config, clean_more: CleanMore | None = None
 ) -> TableIntake:
@@ -174,53 +185,29 @@ def ingest_files(
     """
     n_bytes = files.total_bytes(paths)
     bound = capacity.bound_bytes(n_bytes, config.engine)
-    is_table = n_bytes < dataset.MANY_BYTES or clean_more is not None
-    if bound is not None or not is_table:
-        if bound is not None:
-            log.info("The input may not fit into memory, so it goes through files in parts.")
-        try:
-            gathered = streaming_ingest.gather(
+    drop_equal = deduplicate.are_dropped_from_input(config.ingestion, schema)
+    if bound is not None:
+        log.info("The input may not fit into memory, so it goes through files in parts.")
+        return from_result(
+            dataset.import_polars().ingest_in_files(
                 paths, schema, config.output_folder_path,
-                find_clients=find_todays_clients, clean=clean_more, bound_bytes=bound,
-                drop_equal=deduplicate.are_dropped_from_input(config.ingestion, schema),
-            )  # fmt: skip
-            return TableIntake(
-                gathered.n_rows, gathered.n_labelled, gathered.dropped, gathered.parts,
-                gathered.clients, gathered.readings,
-            )  # fmt: skip
-        except streaming_ingest.FractionsError:
-            log.debug("A column has fractions; the files are read into a table.")
+                bound_bytes=bound, drop_equal=drop_equal, clean=clean_more,
+            )
+        )  # fmt: skip
+    if n_bytes >= dataset.MANY_BYTES:
+        ingest = dataset.import_polars().ingest
+        return from_result(ingest(paths, schema, drop_equal=drop_equal, clean=clean_more))
     table, dropped, clients, readings = read_table(paths, schema, config.ingestion, clean_more)
     n_labelled, parts = len(table) + dropped.n_rows, csv_writer.spell_table(table)
     return TableIntake(len(table), n_labelled, dropped, parts, clients, readings)
 
 
-def scan_dataset(path: Path, config: Config, model: Model | None = None) -> ScannedDataset:
-    """Read a large dataset once: facts, rows to fit to, and rows to compare with a model's."""
-    # Small datasets must not pay for the import of Polars.
-    from scripts.data import dataset_scan  # noqa: PLC0415
+def import_models() -> ModuleType:
+    """Import the operations with a model, and return the module."""
+    # scikit-learn and scipy: ingestion must not pay for their import.
+    from scripts.engine import pandas_models  # noqa: PLC0415
 
-    settings = config.training
-    bound = capacity.bound_bytes(path.stat().st_size, config.engine)
-    return dataset_scan.scan(
-        path, config.schema, max_rows=settings.max_rows, seed=settings.random_state,
-        by_place=candidate.has_equal_rows(config),
-        comparison=None if model is None else drift.comparison_for(model),
-        folder=None if bound is None else config.output_folder_path,
-    )  # fmt: skip
-
-
-def read_and_fit(path: Path, config: Config, scan: ScannedDataset | None) -> Candidate:
-    """Read a dataset, unless scanned already, and fit a model."""
-    fitting_shown = functools.partial(progress.shown, "Fitting")
-    if scan is None and not capacity.is_large(path, config.engine):
-        with progress.shown("Reading the dataset", files.total_bytes([path])):
-            table, sha256 = dataset.read_dataset(path, config.schema)
-        with fitting_shown():
-            return candidate.fit_candidate(table, sha256, config)
-    scan = scan_dataset(path, config) if scan is None else scan
-    with fitting_shown():
-        return candidate.fit_scan(scan, config)
+    return pandas_models
 
 
 @dataclass(frozen=True)
@@ -242,30 +229,28 @@ class PandasEngine:
             return dated_ingest.ingest_files(paths, schema, self.config, clean_more)
         return ingest_files(paths, schema, self.config, clean_more)
 
-    def fit(self, path: Path, schema: Schema, scan: ScannedDataset | None) -> Candidate:
+    def fit(self, path: Path, schema: Schema, scan: "ScannedDataset | None") -> "Candidate":
         """Fit a model to a dataset file, or to the scan of the file if there is one."""
-        return read_and_fit(path, msgspec.structs.replace(self.config, schema=schema), scan)
+        config = msgspec.structs.replace(self.config, schema=schema)
+        candidate: Candidate = import_models().read_and_fit(path, config, scan)
+        return candidate
 
     def score(
-        self, model: Model, read_test_data: ReadTestData
-    ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
+        self, model: "Model", read_test_data: ReadTestData
+    ) -> "tuple[Evaluation, Sequence[FileReading], Dropped]":
         """Measure a model on the test data of the installation."""
         table, readings, dropped = read_test_data(model.schema)
-        return metrics.evaluate_model(model, table), readings, dropped
+        return import_models().metrics.evaluate_model(model, table), readings, dropped
 
     def compare_drift(
-        self, path: Path, schema: Schema, model: Model | None
-    ) -> tuple[DataDrift, ScannedDataset | None]:
+        self, path: Path, schema: Schema, model: "Model | None"
+    ) -> "tuple[DataDrift, ScannedDataset | None]":
         """Return the drift of a dataset since a model was trained, and the scan of a large one."""
-        dataset.check_is_table(path)
-        if capacity.is_large(path, self.config.engine):
-            config = msgspec.structs.replace(self.config, schema=schema)
-            scan = scan_dataset(path, config, model)
-            return drift.compare_scan(scan, model), scan
-        table, _ = dataset.read_dataset(path, schema)
-        if model is None:
-            return drift.describe_data(table, schema), None
-        return drift.compare_data(table, model), None
+        config = msgspec.structs.replace(self.config, schema=schema)
+        compared: tuple[DataDrift, ScannedDataset | None] = import_models().compare_drift(
+            path, config, model
+        )
+        return compared
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: NameFilter) -> KnownLabels:
         """Collect the labels of the wanted clients from a dataset."""

@@ -21,7 +21,7 @@ from scripts.data import (
 )
 from scripts.data.streaming_ingest import FractionsError, Gathered
 from scripts.engine import pandas_engine
-from tests.data.test_csv_blocks import FORMATS, HEADER, SCHEMA, make_file
+from tests.support.hostile_files import FORMATS, HEADER, SCHEMA, make_file
 
 
 def gather(

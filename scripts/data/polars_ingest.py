@@ -1,0 +1,88 @@
+"""Ingestion of large files with Polars: the rows of the dataset, today's clients, the reports."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from scripts.core.config import Schema
+from scripts.core.errors import DatasetError
+from scripts.data import polars_dataset, polars_reader, read_report, spilled_ingest
+from scripts.data.deduplicate import Dropped
+from scripts.data.polars_dataset import Clean, Ingested
+from scripts.data.read_report import FileReading
+
+
+def read_tables(
+    paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
+) -> tuple[pd.DataFrame, list[FileReading]]:
+    """Read files strictly into a table of pandas, as `dataset.read_small_files` does."""
+    table, readings = polars_reader.read_files(paths, schema, needs_label=needs_label)
+    integers = polars_dataset.integer_columns(table, schema) if table.height else set()
+    return polars_dataset.to_pandas(table, schema, integers), readings
+
+
+def clean_table(table: pl.DataFrame, schema: Schema, clean: Clean) -> pl.DataFrame:
+    """Clean labelled rows by the user's own function, which takes tables of pandas."""
+    integers = polars_dataset.integer_columns(table, schema)
+    cleaned = clean(polars_dataset.to_pandas(table, schema, integers))
+    return polars_reader.unite([polars_dataset.from_pandas(cleaned)])
+
+
+def ingest(
+    paths: Sequence[Path], schema: Schema, *, drop_equal: bool, clean: Clean | None = None
+) -> Ingested:
+    """Read files strictly, in the order given, and drop the rows that repeat an earlier one.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files.
+    schema : Schema
+        Their columns.
+    drop_equal : bool
+        Whether rows that are equal to an earlier one are dropped.
+    clean : callable, optional
+        The cleaning of this installation, for the labelled rows.
+
+    Returns
+    -------
+    Ingested
+        The labelled rows in file order, and the last row of each of today's clients.
+
+    Raises
+    ------
+    DatasetError
+        If no row is usable.
+    """
+    table, readings = polars_reader.read_files(paths, schema, needs_label=False)
+    if not table.height:
+        raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
+    integers = polars_dataset.integer_columns(table, schema)
+    todays = polars_dataset.find_todays_clients(table, schema)
+    clients = polars_dataset.to_pandas(todays, schema, integers)
+    table = polars_dataset.keep_labelled(table, schema)
+    n_labelled, n_positives = table.height, count_positives(table[schema.target])
+    if clean is not None:
+        table = clean_table(table, schema, clean)
+    is_repeat = np.zeros(table.height, np.bool_)
+    if drop_equal:
+        is_repeat = polars_dataset.find_repeats(table)
+    n_rows = int((~is_repeat).sum())
+    n_gone = None
+    if schema.target in table.columns:
+        kept = table[schema.target].filter(pl.Series(~is_repeat, dtype=pl.Boolean))
+        n_gone = n_positives - count_positives(kept)
+    dropped = Dropped(n_labelled - n_rows, n_gone)
+    parts = polars_dataset.encode_rows(table, is_repeat)
+    return Ingested(n_rows, n_labelled, dropped, parts, clients, readings)
+
+
+def count_positives(labels: pl.Series) -> int:
+    """Count the clients who left."""
+    return int((labels == 1).sum())
+
+
+ingest_in_files = spilled_ingest.ingest

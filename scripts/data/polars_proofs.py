@@ -1,0 +1,106 @@
+"""Proofs that rows parsed by Polars are right by the rules of `cells`, as expressions of Polars."""
+
+import contextlib
+import math
+import re
+
+import polars as pl
+
+from scripts.core.config import NumberMarks, Schema
+from scripts.data.cells import LARGEST_NUMBER, NUMBER, BadCellError
+from scripts.data.csv_reader import ColumnLayout
+
+# A class of no label, also of none; the columns of proofs beside those of a schema.
+NO_LABEL = None
+PROVEN = "\x00proven"
+# Blanks at an end, which the rules strip, and control characters, which they reject.
+UNPLAIN_TEXT = r"^\s|[\x00-\x08\x0a-\x1f\x7f]|\s$"
+# More spellings of the labels than this are no labels but another column.
+MAX_SPELLINGS = 100
+BARE_LABELS = {"0", "1"}
+
+Kinds = dict[str, type[pl.Int64] | type[pl.Float64]]
+
+
+def can_prove(layout: ColumnLayout) -> bool:
+    """Return whether the numbers of a file are in a format that Polars can parse."""
+    schema = layout.schema
+    marks = {schema.marks(name) for name in schema.numeric}
+    return marks <= {NumberMarks(decimal=schema.decimal)} and layout.separator != schema.decimal
+
+
+def prove_number(number: pl.Expr, minimum: float | None, *, is_whole: bool) -> pl.Expr:
+    """Return whether a number lies within the limits of its column, False for NaN."""
+    lowest = max(-math.inf if minimum is None else minimum, -LARGEST_NUMBER)
+    if is_whole:
+        # As integers: the float next to 2**53 + 1 is 2**53.
+        return number.is_between(math.ceil(lowest), int(LARGEST_NUMBER))
+    return number.is_between(lowest, LARGEST_NUMBER) & number.is_not_nan()
+
+
+def without_minus(number: pl.Expr) -> pl.Expr:
+    """Return a number, or 0.0 for -0.0, so that equal rows are equal."""
+    # Polars takes the addition of zero for nothing.
+    return pl.when(number != 0.0).then(number).when(number.is_not_null()).then(0.0)
+
+
+def prove_text(text: pl.Expr, *, is_id: bool) -> pl.Expr:
+    """Return whether a text is without blanks at its ends, and not empty if it is an identifier."""
+    plain = ~text.str.contains(UNPLAIN_TEXT)
+    return plain & (text != "") if is_id else plain
+
+
+def label_classes(spellings: pl.Series, layout: ColumnLayout) -> dict[str, int]:
+    """Return the class of each spelling of a label, judged once by the rules."""
+    parse = layout.parsers[layout.schema.target]
+    classes: dict[str, int] = {}
+    distinct = spellings.unique().drop_nulls()
+    for spelling in distinct.head(MAX_SPELLINGS).to_list():
+        # A line of tabs alone is an empty line: the rules tell it from a client without a label.
+        if layout.separator == "\t" and not spelling.strip():
+            continue
+        with contextlib.suppress(BadCellError):
+            classes[spelling] = parse(spelling)
+    return classes
+
+
+def classify(labels: pl.Series, layout: ColumnLayout) -> pl.Series:
+    """Return labels as classes, null where a label is unknown."""
+    if labels.dtype != pl.String:
+        return classify_bare(labels, layout)
+    classes = label_classes(labels, layout)
+    return labels.replace_strict(
+        list(classes), list(classes.values()), default=None, return_dtype=pl.Int8
+    )
+
+
+def classify_bare(labels: pl.Series, layout: ColumnLayout) -> pl.Series:
+    """Return labels that were parsed as integers as classes, a missing one by the rules."""
+    missing: dict[str, int] = {}
+    if labels.null_count():
+        missing = label_classes(pl.Series([""]), layout)
+        labels = labels.fill_null(missing.get("", pl.lit(None)))
+    lowest = min([0, *missing.values()])
+    return labels.set(~labels.is_between(lowest, 1), None)
+
+
+def has_bare_labels(schema: Schema) -> bool:
+    """Return whether the labels are 0 and 1, which can be parsed as integers."""
+    return set(schema.labels) == BARE_LABELS
+
+
+def number_pattern(decimal: str) -> str:
+    """Return the pattern of a numeric cell, with blanks around the number."""
+    number = NUMBER.pattern.replace(r"\.", f"[{re.escape(decimal)}]").replace(r"\d", "[0-9]")
+    return rf"^[ \t]*{number}[ \t]*$"
+
+
+def parse_number(cell: pl.Expr, schema: Schema, minimum: float | None) -> tuple[pl.Expr, pl.Expr]:
+    """Return the number of a cell of text, null where it is missing, and whether it is proven."""
+    plain = cell.str.strip_chars(" \t")
+    if schema.decimal != ".":
+        plain = plain.str.replace(schema.decimal, ".", literal=True)
+    number = without_minus(plain.cast(pl.Float64, strict=False))
+    looks_right = cell.str.contains(number_pattern(schema.decimal))
+    within = prove_number(number, minimum, is_whole=False).fill_null(value=False)
+    return number, (looks_right & within) | (cell == "")

@@ -1,0 +1,495 @@
+"""Reads large CSV files with Polars, a block of lines at a time, and proves every row.
+
+Nothing is accepted here that the rules of `csv_reader` and `cells` would not accept with the same
+values. A line that is not proven right goes to these rules. They alone reject rows and refuse
+files.
+"""
+
+import codecs
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import polars as pl
+
+from scripts.core import progress
+from scripts.core.config import Schema
+from scripts.data import csv_reader, polars_proofs
+from scripts.data.csv_reader import MAX_LINE_BYTES, OPEN_RECORDS, ColumnLayout, RefusedFileError
+from scripts.data.polars_proofs import PROVEN, Kinds
+from scripts.data.read_report import FileReading
+
+BLOCK_BYTES = 2**23
+LINE, TEXT, CELLS = "\x00line", "\x00text", "\x00cells"
+# Any line of MAX_LINE_BYTES covers such a window whole.
+WINDOW_BYTES = MAX_LINE_BYTES // 2
+# Every digit becomes 0 and every exponent e. The rules take exponents of at most four digits.
+DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
+LONG_EXPONENT = b"e00000"
+# A cell that is no number, a line with too many fields, lines of which all are empty.
+UNPARSABLE = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.NoDataError)
+# What makes a line odd, whichever column it is in.
+CONTROLS = r"\x00-\x08\x0b-\x1f\x7f"
+
+
+class UnprovenError(Exception):
+    """A block that only the rules of rows can read, with all that follows it."""
+
+
+class Readable(Protocol):
+    """What bytes are read from."""
+
+    def read(self, n_bytes: int, /) -> bytes:
+        """Read at most so many bytes."""
+
+
+def table_kinds(schema: Schema) -> dict[str, Any]:
+    """Return the type of each column of a schema, for rows read one by one."""
+    kinds: dict[str, Any] = dict.fromkeys(schema.columns, pl.String)
+    kinds |= dict.fromkeys(schema.numeric, pl.Float64)
+    return kinds | ({schema.target: pl.Int8} if schema.target else {})
+
+
+def make_table(columns: dict[str, list[Any]], schema: Schema) -> pl.DataFrame:
+    """Return rows that were read by the rules as a table, with null for a missing number."""
+    table = pl.DataFrame(columns, schema=table_kinds(schema))
+    return table.with_columns(pl.col(name).fill_nan(None) for name in schema.numeric)
+
+
+def empty_table(schema: Schema) -> pl.DataFrame:
+    """Return a table without rows."""
+    return make_table({name: [] for name in schema.columns}, schema)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a file, the last of which may lack its end."""
+
+    content: bytes
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines as text, without their ends."""
+        text = self.content.decode().removesuffix("\n")
+        return [line.removesuffix("\r") for line in text.split("\n")]
+
+    @cached_property
+    def has_quotes(self) -> bool:
+        """Whether any line has a quote."""
+        return b'"' in self.content
+
+    def count(self, mark: str) -> int:
+        """Count an ASCII character."""
+        return int(np.count_nonzero(np.frombuffer(self.content, np.uint8) == ord(mark)))
+
+    def check(self) -> None:
+        """Check that the lines are UTF-8 and short enough.
+
+        Raises
+        ------
+        UnprovenError
+            Otherwise: the rules say which line is wrong.
+        """
+        if not self.content.isascii():
+            try:
+                self.content.decode()
+            except UnicodeDecodeError as error:
+                raise UnprovenError from error
+        starts = range(0, len(self.content) - WINDOW_BYTES, WINDOW_BYTES)
+        content = self.content
+        if all(content.find(b"\n", start, start + WINDOW_BYTES) >= 0 for start in starts):
+            return
+        if max(map(len, content.split(b"\n"))) >= MAX_LINE_BYTES:
+            raise UnprovenError
+
+    def without_returns(self) -> "Block | None":
+        """Return the lines with LF ends, or None if a CR stands elsewhere."""
+        if b"\r" not in self.content:
+            return self
+        if self.count("\r") != self.content.count(b"\r\n"):
+            return None
+        return Block(self.content.replace(b"\r\n", b"\n"))
+
+
+def has_long_exponent(content: bytes) -> bool:
+    """Return whether an exponent of five digits may be there, which Polars would take."""
+    return LONG_EXPONENT in content.translate(DIGITS, b"+-")
+
+
+@dataclass
+class BlockReader:
+    """Reads blocks of one file, and remembers how the blocks before could be parsed.
+
+    `kinds` are the types of the numeric columns. `is_typed` is False once a block had cells that
+    are no numbers: the next blocks are then parsed as text at once.
+    """
+
+    layout: ColumnLayout
+    reading: FileReading
+    kinds: Kinds = field(default_factory=dict)
+    is_typed: bool = True
+
+    def __post_init__(self) -> None:
+        self.kinds = self.kinds or dict.fromkeys(self.layout.schema.numeric, pl.Int64)
+
+    @property
+    def schema(self) -> Schema:
+        """The columns that are read."""
+        return self.layout.schema
+
+    def read(self, content: bytes, number: int) -> pl.DataFrame:
+        """Read whole lines strictly.
+
+        Parameters
+        ----------
+        content : bytes
+            The lines.
+        number : int
+            The line number of the first.
+
+        Returns
+        -------
+        polars.DataFrame of shape (n_rows, n_columns)
+            The accepted rows in their order. The report gets the number of rows and the rejected
+            rows.
+
+        Raises
+        ------
+        UnprovenError
+            If only the rules can tell where the records end, or why the file is refused.
+        """
+        block = Block(content)
+        block.check()
+        parsed = self.parse_typed(block) if self.is_typed else None
+        if parsed is None:
+            parsed = self.parse_text(block)
+        return self.settle(parsed, block, number)
+
+    def settle(self, parsed: pl.DataFrame, block: Block, number: int) -> pl.DataFrame:
+        """Return the proven rows, and between them the other rows that the rules accept."""
+        proven = parsed[PROVEN]
+        n_proven = int(proven.sum())
+        self.reading.n_rows += n_proven
+        if n_proven == parsed.height:
+            return parsed.drop(PROVEN)
+        rows: dict[int, dict[str, Any]] = {}
+        for index in (~proven).arg_true().to_list():
+            row = csv_reader.read_record(
+                number + index, block.lines[index], self.layout, self.reading
+            )
+            if row is not None:
+                rows[index] = row
+        fine = parsed.with_row_index(LINE).filter(PROVEN).drop(PROVEN)
+        return merge_rows(fine, rows, self.schema)
+
+    def parse_typed(self, block: Block) -> pl.DataFrame | None:
+        """Parse lines into typed columns with proofs, or return None if the bytes are not plain."""
+        plain = self.plain_content(block)
+        if plain is None:
+            return None
+        parsed = self.parse_as(plain, self.kinds)
+        if parsed is None and pl.Int64 in self.kinds.values():
+            self.kinds = dict.fromkeys(self.kinds, pl.Float64)
+            parsed = self.parse_as(plain, self.kinds)
+        self.is_typed = parsed is not None
+        return parsed
+
+    def plain_content(self, block: Block) -> Block | None:
+        """Return lines without quotes and with LF ends, if these are all that need be removed."""
+        plain = block.without_returns()
+        if plain is None or plain.content.startswith(codecs.BOM_UTF8):
+            return None
+        if not block.has_quotes:
+            return plain
+        lines = pl.Series(block.lines)
+        if not lines.str.contains(simple_pattern(self.layout.separator)).all():
+            return None
+        return Block(plain.content.replace(b'"', b""))
+
+    def parse_as(self, block: Block, kinds: Kinds) -> pl.DataFrame | None:
+        """Parse lines with the given types of numbers, or return None if a cell does not fit."""
+        layout, schema = self.layout, self.schema
+        if pl.Float64 in kinds.values() and has_long_exponent(block.content):
+            return None
+        types: dict[str, Any] = {}
+        for place, name in enumerate(layout.header):
+            is_bare = name == schema.target != "" and polars_proofs.has_bare_labels(schema)
+            types[f"c{place}"] = kinds.get(name, pl.Int8 if is_bare else pl.String)
+        try:
+            table = pl.read_csv(
+                block.content, has_header=False, schema=types, separator=layout.separator,
+                quote_char=None, empty_string_is_null=False, decimal_comma=schema.decimal == ",",
+            )  # fmt: skip
+        except UNPARSABLE:
+            return None
+        # A line may have fewer fields, which Polars fills, or be empty: only the sums tell.
+        n_lines = block.count("\n") + (not block.content.endswith(b"\n"))
+        n_separators = n_lines * (len(layout.header) - 1)
+        if table.height != n_lines or block.count(layout.separator) != n_separators:
+            return None
+        places = {name: f"c{layout.header.index(name)}" for name in schema.columns}
+        return self.prove(table.select(pl.col(place).alias(name) for name, place in places.items()))
+
+    def prove(self, table: pl.DataFrame) -> pl.DataFrame:
+        """Return typed columns as they are kept, with the proof of each row."""
+        schema = self.schema
+        proofs = [
+            polars_proofs.prove_text(pl.col(name), is_id=name in schema.ids)
+            for name in (*schema.ids, *schema.categorical)
+        ]
+        columns: list[pl.Expr | pl.Series] = []
+        for name in schema.numeric:
+            is_whole = table.schema[name] == pl.Int64
+            minimum = schema.minimums.get(name)
+            proof = polars_proofs.prove_number(pl.col(name), minimum, is_whole=is_whole)
+            proofs.append(proof.fill_null(value=True))
+            columns.append(pl.col(name) if is_whole else polars_proofs.without_minus(pl.col(name)))
+        if schema.target:
+            labels = polars_proofs.classify(table[schema.target], self.layout)
+            columns.append(labels)
+            table = table.with_columns(labels.is_not_null().alias(PROVEN))
+            proofs.append(pl.col(PROVEN))
+        return table.with_columns(*columns, pl.all_horizontal(proofs).alias(PROVEN))
+
+    def parse_text(self, block: Block) -> pl.DataFrame:
+        """Parse lines into cells of text, and return typed columns with the proof of each row."""
+        layout, schema = self.layout, self.schema
+        lines = pl.DataFrame({TEXT: pl.Series(block.lines, dtype=pl.String)})
+        if block.has_quotes:
+            lines = unquote(lines, layout.separator)
+        n_fields = len(layout.header)
+        parts = pl.col(TEXT).str.splitn(layout.separator, n_fields).alias(CELLS)
+        cells = lines.select(parts, is_calm(layout.separator).alias(PROVEN)).unnest(CELLS)
+        last = pl.col(f"field_{n_fields - 1}")
+        whole = last.is_not_null() & ~last.str.contains(layout.separator, literal=True)
+        columns, proofs = [], [pl.col(PROVEN), whole]
+        for name in schema.columns:
+            cell = pl.col(f"field_{layout.header.index(name)}")
+            if name in schema.numeric:
+                value, proof = polars_proofs.parse_number(cell, schema, schema.minimums.get(name))
+            elif name == schema.target:
+                value, proof = cell, cell.is_not_null()
+            else:
+                value, proof = cell, polars_proofs.prove_text(cell, is_id=name in schema.ids)
+            columns.append(value.alias(name))
+            proofs.append(proof.fill_null(value=False))
+        table = cells.select(
+            *columns, pl.all_horizontal(proofs).fill_null(value=False).alias(PROVEN)
+        )
+        if schema.target:
+            # Odd lines have anything where the label should be: only proven ones are judged.
+            cells_of_labels = table.select(pl.when(PROVEN).then(pl.col(schema.target))).to_series()
+            labels = polars_proofs.classify(cells_of_labels.alias(schema.target), layout)
+            table = table.with_columns(labels, pl.col(PROVEN) & labels.is_not_null())
+        return table
+
+
+def simple_pattern(separator: str) -> str:
+    """Return the pattern of a line whose quotes can be removed without a change of any cell."""
+    mark = rf"\{separator}" if separator != "\t" else r"\t"
+    fields = rf'(?:[^"{mark}]*|"[^"{mark}]*")'
+    return rf"^{fields}(?:{mark}{fields})*$"
+
+
+def is_calm(separator: str) -> pl.Expr:
+    """Return whether a line has no quote or control character, and is no line of blanks."""
+    tab = "" if separator == "\t" else r"\t"
+    calm = ~pl.col(TEXT).str.contains(rf'["{CONTROLS}{tab}]|^\x{{FEFF}}')
+    # A line of tabs alone is an empty line.
+    return calm & (pl.col(TEXT).str.strip_chars() != "") if separator == "\t" else calm
+
+
+def unquote(lines: pl.DataFrame, separator: str) -> pl.DataFrame:
+    """Return lines without simple quotes; the other quotes stay, and make their lines odd.
+
+    Raises
+    ------
+    UnprovenError
+        If a record may go beyond its line.
+    """
+    is_quoted = pl.col(TEXT).str.contains('"', literal=True)
+    is_simple = pl.col(TEXT).str.contains(simple_pattern(separator))
+    is_open = OPEN_RECORDS[separator].fullmatch
+    if any(map(is_open, lines.filter(is_quoted & ~is_simple)[TEXT].to_list())):
+        raise UnprovenError
+    bare = pl.col(TEXT).str.replace_all('"', "", literal=True)
+    return lines.with_columns(pl.when(is_quoted & is_simple).then(bare).otherwise(pl.col(TEXT)))
+
+
+def merge_rows(fine: pl.DataFrame, rows: dict[int, dict[str, Any]], schema: Schema) -> pl.DataFrame:
+    """Return numbered rows with the rows that were read one by one between them."""
+    if not rows:
+        return fine.drop(LINE)
+    columns = {name: [row[name] for row in rows.values()] for name in schema.columns}
+    numbers = pl.Series(LINE, list(rows), dtype=fine.schema[LINE])
+    others = make_table(columns, schema).insert_column(0, numbers)
+    return pl.concat([fine, others], how="vertical_relaxed").sort(LINE).drop(LINE)
+
+
+def iterate_blocks(handle: Readable) -> Iterator[bytes]:
+    """Yield whole lines, about BLOCK_BYTES at a time; the last one may lack its end."""
+    rest = b""
+    while content := handle.read(BLOCK_BYTES):
+        whole = rest + content
+        cut = whole.rfind(b"\n") + 1
+        if cut:
+            yield whole[:cut]
+        rest = whole[cut:]
+        if len(rest) > MAX_LINE_BYTES:
+            break  # a line too long, wherever it ends
+    if rest:
+        yield rest
+
+
+def read_rest(
+    handle: BinaryIO,
+    number: int,
+    layout: ColumnLayout,
+    reading: FileReading,
+    sha: "hashlib._Hash",
+) -> pl.DataFrame:
+    """Read the lines that are not hashed yet by the rules alone."""
+    handle.seek(reading.n_bytes)
+
+    def lines() -> Iterator[tuple[int, str]]:
+        for line_number in count(number):
+            text = csv_reader.read_line(handle, line_number, reading, sha)
+            if text is None:
+                return
+            yield line_number, text
+
+    return make_table(csv_reader.read_records(lines(), layout, reading), layout.schema)
+
+
+def read_blocks(
+    handle: BinaryIO, schema: Schema, reading: FileReading, *, needs_label: bool
+) -> Iterator[pl.DataFrame]:
+    """Read a file in blocks, with the SHA-256 of every byte that was parsed.
+
+    Parameters
+    ----------
+    handle : file
+        The file.
+    schema : Schema
+        The columns.
+    reading : FileReading
+        Its report, which is filled.
+    needs_label : bool
+        Whether a row without a label is rejected.
+
+    Yields
+    ------
+    polars.DataFrame of shape (n_rows, n_columns)
+        Accepted rows in their order: text, numbers with null for a missing one, the target as 0 or
+        1, or `cells.UNLABELLED`. Numbers may be integers in one part and floats in the next.
+
+    Raises
+    ------
+    RefusedFileError
+        If the file is refused, perhaps after the first parts.
+    """
+    sha = hashlib.sha256()
+    first = csv_reader.read_line(handle, 1, reading, sha, schema.encoding)
+    layout = csv_reader.read_layout(first, schema, reading, needs_label=needs_label)
+    number = 2
+    reader = BlockReader(layout, reading)
+    for content in iterate_blocks(handle) if polars_proofs.can_prove(layout) else ():
+        try:
+            table = reader.read(content, number)
+        except UnprovenError:
+            break
+        sha.update(content)
+        n_lines = Block(content).count("\n")
+        reading.n_bytes += len(content)
+        progress.advance(len(content), n_lines)
+        number += n_lines
+        yield table
+    # Nothing is left where every block was proven.
+    yield read_rest(handle, number, layout, reading, sha)
+    reading.sha256 = sha.hexdigest()
+
+
+def read_file(
+    path: Path, folder: Path, schema: Schema, *, needs_label: bool = True
+) -> tuple[FileReading, list[pl.DataFrame]]:
+    """Read a file strictly, as `csv_reader.read_file` does, into tables of Polars.
+
+    Parameters
+    ----------
+    path, folder : Path
+        The CSV file, and the folder it belongs to.
+    schema : Schema
+        The columns.
+    needs_label : bool
+        Whether a row without a label is rejected.
+
+    Returns
+    -------
+    tuple of FileReading and list of polars.DataFrame
+        The report, and the accepted rows in parts, none for a refused file.
+    """
+    reading = csv_reader.new_reading(path, schema)
+    try:
+        with csv_reader.open_file(path, folder) as handle:
+            parts = list(read_blocks(handle, schema, reading, needs_label=needs_label))
+    except RefusedFileError as error:
+        csv_reader.refuse(reading, error)
+        return reading, []
+    return reading, [part for part in parts if part.height]
+
+
+def read_files(
+    paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
+) -> tuple[pl.DataFrame, list[FileReading]]:
+    """Read files strictly, in the order given, into one table of Polars.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files.
+    schema : Schema
+        The columns.
+    needs_label : bool
+        Whether a row without a label is rejected.
+
+    Returns
+    -------
+    tuple of polars.DataFrame of shape (n_rows, n_columns) and list of FileReading
+        The accepted rows. A numeric column holds integers if all its numbers are whole.
+    """
+    readings, parts = [], [empty_table(schema)]
+    for path in paths:
+        reading, tables = read_file(path, path.parent, schema, needs_label=needs_label)
+        readings.append(reading)
+        parts += tables
+    return unite(parts), readings
+
+
+def has_fractions(numbers: pl.Series) -> bool:
+    """Return whether any number is not whole."""
+    return bool(((numbers != numbers.floor()) | numbers.is_infinite()).any())
+
+
+def fractional_columns(table: pl.DataFrame) -> set[str]:
+    """Return the columns of floats of which some are not whole."""
+    return {column.name for column in table if column.dtype == pl.Float64 and has_fractions(column)}
+
+
+def cast_numbers(table: pl.DataFrame, fractional: set[str]) -> pl.DataFrame:
+    """Return a table with floats in columns with fractions, and integers in the others."""
+    return table.with_columns(
+        pl.col(name).cast(pl.Float64 if name in fractional else pl.Int64)
+        for name, kind in table.schema.items()
+        if kind in (pl.Float64, pl.Int64)
+    )
+
+
+def unite(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return parts as one table, with integers where all numbers of a column are whole."""
+    fractional = set[str]().union(*map(fractional_columns, parts))
+    return pl.concat([cast_numbers(part, fractional) for part in parts], rechunk=False)

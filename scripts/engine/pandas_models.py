@@ -1,0 +1,57 @@
+"""The operations with a model on a single machine: fit, scores on test data, drift."""
+
+import functools
+from pathlib import Path
+
+from scripts.core import capacity, files, progress
+from scripts.core.config import Config
+from scripts.data import dataset
+from scripts.data.scanned_dataset import ScannedDataset
+from scripts.model import candidate, drift, metrics
+from scripts.model.candidate import Candidate
+from scripts.model.drift import DataDrift
+from scripts.model.logistic_model import Model
+
+__all__ = ["compare_drift", "metrics", "read_and_fit", "scan_dataset"]
+
+
+def scan_dataset(path: Path, config: Config, model: Model | None = None) -> ScannedDataset:
+    """Read a large dataset once: facts, rows to fit to, and rows to compare with a model's."""
+    # Small datasets must not pay for the import of Polars.
+    from scripts.data import dataset_scan  # noqa: PLC0415
+
+    settings = config.training
+    bound = capacity.bound_bytes(path.stat().st_size, config.engine)
+    return dataset_scan.scan(
+        path, config.schema, max_rows=settings.max_rows, seed=settings.random_state,
+        by_place=candidate.has_equal_rows(config),
+        comparison=None if model is None else drift.comparison_for(model),
+        folder=None if bound is None else config.output_folder_path,
+    )  # fmt: skip
+
+
+def read_and_fit(path: Path, config: Config, scan: ScannedDataset | None) -> Candidate:
+    """Read a dataset, unless scanned already, and fit a model."""
+    fitting_shown = functools.partial(progress.shown, "Fitting")
+    if scan is None and not capacity.is_large(path, config.engine):
+        with progress.shown("Reading the dataset", files.total_bytes([path])):
+            table, sha256 = dataset.read_dataset(path, config.schema)
+        with fitting_shown():
+            return candidate.fit_candidate(table, sha256, config)
+    scan = scan_dataset(path, config) if scan is None else scan
+    with fitting_shown():
+        return candidate.fit_scan(scan, config)
+
+
+def compare_drift(
+    path: Path, config: Config, model: Model | None
+) -> tuple[DataDrift, ScannedDataset | None]:
+    """Return the drift of a dataset since a model was trained, and the scan of a large one."""
+    dataset.check_is_table(path)
+    if capacity.is_large(path, config.engine):
+        scan = scan_dataset(path, config, model)
+        return drift.compare_scan(scan, model), scan
+    table, _ = dataset.read_dataset(path, config.schema)
+    if model is None:
+        return drift.describe_data(table, config.schema), None
+    return drift.compare_data(table, model), None

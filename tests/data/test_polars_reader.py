@@ -1,0 +1,210 @@
+"""Polars reads large files as the rules of rows read them: rows, rejections, reports."""
+
+import hashlib
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scripts.core.config import Schema
+from scripts.data import csv_reader, polars_reader
+from scripts.data.polars_reader import BlockReader, UnprovenError
+from tests.support.hostile_files import FORMATS, HEADER, SCHEMA, make_file
+
+TEXTUAL = Schema(
+    ids=(), numeric=("n",), categorical=("kind",), target="left", positive="yes", minimum={"n": 0.5}
+)
+
+
+def spell(cell: Any) -> str:
+    """Spell a cell, so that a missing number equals another and -0.0 differs from 0.0."""
+    if cell is None or cell != cell:
+        return ""
+    return cell if isinstance(cell, str) else repr(float(cell))
+
+
+def spell_rows(rows: Iterable[Iterable[Any]]) -> list[list[str]]:
+    """Spell the cells of rows."""
+    return [[spell(cell) for cell in row] for row in rows]
+
+
+def check_both_agree(path: Path, schema: Schema, *, needs_label: bool = True) -> tuple[int, int]:
+    """Read a file both ways; return how many rows were accepted and rejected."""
+    strict, columns = csv_reader.read_file(path, path.parent, schema, needs_label=needs_label)
+    reading, parts = polars_reader.read_file(path, path.parent, schema, needs_label=needs_label)
+
+    assert reading == strict
+    rows = [row for part in parts for row in part.select(schema.columns).rows()]
+    expected = zip(*(columns[name] for name in schema.columns), strict=True)
+    assert spell_rows(rows) == spell_rows(expected)
+    return len(rows), len(reading.rejected)
+
+
+def check_seeds(folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: range) -> tuple[int, int]:
+    """Read generated files both ways, in blocks of all sizes."""
+    n_accepted, n_rejected = 0, 0
+    for seed in seeds:
+        draw = random.Random(seed)
+        schema, header, separator = draw.choice(FORMATS)
+        path = folder / "x.csv"
+        path.write_bytes(make_file(draw, header, separator))
+        monkeypatch.setattr(polars_reader, "BLOCK_BYTES", draw.choice([1, 7, 50, 300, 10_000]))
+        needs_label = draw.random() < 0.5
+        accepted, rejected = check_both_agree(path, schema, needs_label=needs_label)
+        n_accepted, n_rejected = n_accepted + accepted, n_rejected + rejected
+    return n_accepted, n_rejected
+
+
+def test_both_readers_agree_on_generated_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_accepted, n_rejected = check_seeds(tmp_path, monkeypatch, range(300))
+
+    assert n_accepted > 1000
+    assert n_rejected > 100
+
+
+@pytest.mark.campaign
+def test_both_readers_agree_on_many_generated_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_files = 50_000
+    n_accepted, n_rejected = check_seeds(tmp_path, monkeypatch, range(1000, 1000 + n_files))
+
+    print(f"{n_files} files, {n_accepted} rows accepted and {n_rejected} rejected alike")
+    assert n_rejected > n_files
+
+
+@given(content=st.binary(max_size=200))
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_both_readers_agree_on_any_bytes_after_a_header(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(HEADER.encode() + b"\n" + content)
+
+    check_both_agree(path, SCHEMA, needs_label=False)
+
+
+@given(rows=st.lists(st.text('ab1,"\n\r\t .e-5é', max_size=12), max_size=12))
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_both_readers_agree_on_any_rows_of_few_characters(tmp_path: Path, rows: list[str]) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(("n,kind,left\n" + "\n".join(rows)).encode())
+
+    check_both_agree(path, TEXTUAL, needs_label=False)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["0x1F", "1.5", "1e3", "+7", "007", "9007199254740993", "1_0", "1e00001", "nan", "inf", "-0.0"],
+)
+@pytest.mark.parametrize("other", ["2", "2.5", ""])
+def test_a_number_is_read_as_the_rules_read_it_beside_whole_numbers_and_fractions(
+    tmp_path: Path, cell: str, other: str
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"{HEADER}\na,{other},2,3,0\nb,{cell},2,3,1\nc,2,3,{cell},1\n")
+
+    check_both_agree(path, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "a,1,2,3\nb,1,2,3,1,0\n",
+        "a,1,2\nb,1,2,3,1\n",
+        "\n\na,1,2,3,1\n",
+        ",,,,\n,,,,0\n",
+        "a,1,2,3,1\n\n\n",
+        '"","",2,3,\n"a",1,2,"3",1\n',
+        '"a\nb",1,2,3,1\nc,1,2,3,0\n',
+        'c,1,2,3,0\n"a,1,2,3,1\n' + "d,1,2,3,0\n" * 120,
+        '"a,b",1,2,3,1\n"c""d",1,2,3,0\n',
+        "a,1,2,3,1\r\nb,1,2,3,0\r\n",
+        "a,1,2,3,1\rb,1,2,3,0\r\n",
+        "\ufeffa,1,2,3,1\n",
+        "a\x00,1,2,3,1\nb,1,2,3,0\n",
+        "a" * 2**20 + ",1,2,3,1\n",
+    ],
+)
+def test_lines_that_polars_reads_otherwise_go_by_the_rules(tmp_path: Path, rows: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"{HEADER}\n{rows}", newline="")
+
+    check_both_agree(path, SCHEMA, needs_label=False)
+
+
+def test_a_wide_table_is_read_as_the_rules_read_it(tmp_path: Path) -> None:
+    names = [f"n{k}" for k in range(300)]
+    schema = Schema(ids=("id",), numeric=tuple(names[:200:2]), target="left")
+    lines = [",".join(["id", *names, "left"])]
+    lines += [",".join([f"c{k}", *["1.5" if k % 3 else "7"] * 300, "1"]) for k in range(20)]
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([*lines, lines[1] + ",1"]))
+
+    assert check_both_agree(path, schema) == (20, 1)
+
+
+def test_bytes_that_are_not_utf_8_in_an_unused_column_refuse_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(f"{HEADER},more\na,1,2,3,1,caf".encode() + b"\xe9\n")
+
+    assert check_both_agree(path, SCHEMA) == (0, 1)
+
+
+def test_blocks_are_parsed_as_fractions_once_one_has_them(tmp_path: Path) -> None:
+    layout = csv_reader.read_layout(HEADER, SCHEMA, csv_reader.new_reading(tmp_path, SCHEMA))
+    reader = BlockReader(layout, csv_reader.new_reading(tmp_path / "x.csv", SCHEMA))
+
+    whole, fractions = reader.read(b"a,1,2,3,1\n", 2), reader.read(b"b,1.5,2,3,1\n", 3)
+
+    assert whole["lastmonth_activity"].dtype == pl.Int64
+    assert fractions["lastmonth_activity"].to_list() == [1.5]
+    assert reader.kinds["lastmonth_activity"] == pl.Float64
+
+
+def test_a_quote_left_open_is_for_the_rules_alone(tmp_path: Path) -> None:
+    layout = csv_reader.read_layout(HEADER, SCHEMA, csv_reader.new_reading(tmp_path, SCHEMA))
+    reader = BlockReader(layout, csv_reader.new_reading(tmp_path / "x.csv", SCHEMA))
+
+    with pytest.raises(UnprovenError):
+        reader.read(b'a,1,2,3,1\n"b,1,2,3,1\n', 2)
+
+
+def test_the_sha_256_is_that_of_every_byte_that_was_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polars_reader, "BLOCK_BYTES", 30)
+    path = tmp_path / "x.csv"
+    path.write_text(f"{HEADER}\n" + 'a,1,2,3,1\nb,x,2,3,1\n"c",1,2,3,1\n' * 20 + '"d')
+
+    reading, _ = polars_reader.read_file(path, tmp_path, SCHEMA)
+
+    assert reading.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert reading.n_bytes == path.stat().st_size
+
+
+def test_only_odd_lines_go_to_the_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"c{k},1,2,3,1" for k in range(300)]
+    lines[::2] = [f'"c, {k}",{k},2,3,1' for k in range(0, 300, 2)]
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([HEADER, *lines]))
+    numbers, read_record = list[int](), csv_reader.read_record
+
+    def note(number: int, *others: Any) -> dict[str, Any] | None:
+        numbers.append(number)
+        return read_record(number, *others)
+
+    monkeypatch.setattr(csv_reader, "read_record", note)
+
+    polars_reader.read_file(path, tmp_path, SCHEMA)
+
+    assert numbers == list(range(2, 302, 2))
