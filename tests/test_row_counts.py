@@ -11,9 +11,9 @@ from scripts.api.request_bodies import read_csv
 from scripts.api.responses import RefusedError
 from scripts.core.config import Schema
 from scripts.dashboard import upload
-from scripts.data import csv_blocks, dataset, streaming_ingest
+from scripts.data import csv_blocks, dataset, polars_ingest, polars_reader, spilled_ingest
+from scripts.data.polars_dataset import Ingested
 from scripts.data.read_report import FileReading
-from scripts.engine import pandas_engine
 from scripts.spark import file_ranges
 from scripts.spark.file_ranges import Told
 
@@ -90,7 +90,7 @@ def by_rows(paths: list[Path]) -> Counts:
     return count(readings, table["exited"])
 
 
-def by_blocks(paths: list[Path]) -> Counts:
+def by_polars(paths: list[Path]) -> Counts:
     table, readings = dataset.read_large_files(paths, SCHEMA, needs_label=False)
     return count(readings, table["exited"])
 
@@ -118,29 +118,27 @@ def by_upload(paths: list[Path]) -> Counts:
     return count([found for found, _ in made], [n for _, own in made for n in own["exited"]])
 
 
-def by_lines(paths: list[Path], bound_bytes: int | None) -> Counts:
-    """Read as ingestion does where equal rows are kept; each row without a label is a client."""
-    found = streaming_ingest.gather(
-        paths, SCHEMA, paths[0].parent / "work", bound_bytes=bound_bytes, drop_equal=False,
-        find_clients=lambda table, schema: dataset.split_unlabelled(table, schema)[1],
-    )  # fmt: skip
-    n_written = sum(part.count(b"\n") for part in found.parts) - len(["header"])
-    assert n_written == found.n_rows
-    return count(found.readings, [0] * found.n_rows + [-1] * len(found.clients))
+def count_ingested(result: Ingested) -> Counts:
+    """Count the rows of a dataset where equal rows are kept, and the rows without a label."""
+    n_written = sum(part.count(b"\n") for part in result.parts) - len(["header"])
+    assert n_written == result.n_rows
+    n_right = sum(found.n_rows - len(found.rejected) for found in result.readings)
+    n_unlabelled = n_right - result.n_labelled
+    return count(result.readings, [0] * result.n_rows + [-1] * n_unlabelled)
 
 
 def in_memory(paths: list[Path]) -> Counts:
-    try:
-        return by_lines(paths, None)
-    except streaming_ingest.FractionsError:  # Ingestion then reads a table.
-        return by_blocks(paths)
+    return count_ingested(polars_ingest.ingest(paths, SCHEMA, drop_equal=False))
 
 
 def within_bounds(paths: list[Path]) -> Counts:
-    return by_lines(paths, 2**20)
+    folder = paths[0].parent / "work"
+    return count_ingested(
+        spilled_ingest.ingest(paths, SCHEMA, folder, bound_bytes=2**20, drop_equal=False)
+    )
 
 
-PATHS = [by_rows, by_blocks, by_ranges, by_upload, in_memory, within_bounds]
+PATHS = [by_rows, by_polars, by_ranges, by_upload, in_memory, within_bounds]
 
 
 def check(n_batches: int, seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +149,7 @@ def check(n_batches: int, seed: int, folder: Path, monkeypatch: pytest.MonkeyPat
         paths = [folder / f"{number}.csv" for number in range(BATCH)]
         for path, file in zip(paths, made, strict=True):
             path.write_bytes(file.content)
-        monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", draw.choice([200, 2**18]))
+        monkeypatch.setattr(polars_reader, "BLOCK_BYTES", draw.choice([200, 2**18]))
         files = [(len(m.used) + m.clients + m.rejected, m.rejected) for m in made]
         expected = Counts(files, sum(len(m.used) for m in made), sum(m.clients for m in made))
         for read in PATHS:
@@ -191,7 +189,7 @@ def test_empty_lines_at_the_end_are_no_clients(tmp_path: Path, n_lines: int, end
     rows = end.join([HEADER, *(f"c{n},1,2,3,0" for n in range(30))])
     path.write_text(rows + end * n_lines, newline="")
 
-    for read in (by_blocks, within_bounds, in_memory):
+    for read in (by_polars, within_bounds, in_memory):
         assert read([path]) == Counts([(30, 0)], 30, 0)
 
 
@@ -206,9 +204,7 @@ def test_equal_rows_are_counted_as_duplicates(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("\n".join([HEADER, *["x,1,2,3,1"] * 3, *["y,1,2,3,0"] * 2, "z,1,2,3,"]))
 
-    found = streaming_ingest.gather(
-        [path], SCHEMA, tmp_path / "work", find_clients=pandas_engine.find_todays_clients
-    )
+    found = polars_ingest.ingest([path], SCHEMA, drop_equal=True)
     b"".join(found.parts)
 
     assert (found.n_rows, found.dropped.n_rows, found.dropped.n_positives) == (2, 3, 2)

@@ -258,12 +258,6 @@ def total_bytes(paths: Iterable[Path]) -> int:
     return sum(path.stat().st_size for path in paths if is_regular(path))
 
 
-def stored_bytes(paths: Iterable[Path]) -> int:
-    """Return the disk usage of the plain files among the paths, without holes of sparse files."""
-    statuses = [path.stat() for path in paths if is_regular(path)]
-    return sum(min(status.st_size, status.st_blocks * BLOCK_BYTES) for status in statuses)
-
-
 def list_tables(place: Path) -> list[Path]:
     """List the CSV files of a folder by name, without a look at their content.
 

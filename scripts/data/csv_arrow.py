@@ -3,9 +3,7 @@
 Which lines of a block of a file are plain, judged by its bytes alone.
 """
 
-import codecs
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,24 +100,6 @@ def parse_as(content: bytes, layout: ColumnLayout, types: dict[str, pa.DataType]
         ),
     )  # fmt: skip
     return parsed.rename_columns(list(layout.schema.columns))
-
-
-def parse_spelled(content: bytes, header: Sequence[str], schema: Schema) -> pa.Table:
-    """Parse rows as a dataset has them, with quotes where they are needed."""
-    kinds = {name: pa.float64() for name in header if name in schema.numeric}
-    kinds |= {name: pa.int8() for name in header if name == schema.target}
-    return pa_csv.read_csv(
-        # Arrow takes one byte order mark off, which would else be the first text's own.
-        pa.BufferReader(codecs.BOM_UTF8 + content),
-        pa_csv.ReadOptions(
-            column_names=list(header), block_size=len(content) + 4, use_threads=False
-        ),
-        pa_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-        pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.large_string()) | kinds, null_values=[""],
-            strings_can_be_null=False,
-        ),
-    )  # fmt: skip
 
 
 Mask = NDArray[np.bool_]

@@ -6,10 +6,10 @@ by line, by those rules; they alone reject, and refuse.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -18,23 +18,11 @@ from scripts.core import progress
 from scripts.core.config import Schema
 from scripts.data import csv_arrow, csv_reader
 from scripts.data.csv_arrow import Lines, Mask
-from scripts.data.csv_fast_path import Judge
 from scripts.data.csv_reader import MAX_LINE_BYTES, OPEN_RECORDS, ColumnLayout, RefusedFileError
 from scripts.data.read_report import FileReading
 
 # What is made of so much stays in the processor's cache.
 BLOCK_BYTES = 2**18
-
-
-class Part(Protocol):
-    """Rows of a block that were taken whole."""
-
-    @property
-    def n_rows(self) -> int:
-        """Count the rows, one in each line."""
-
-
-Shortcut = Callable[[bytes], pa.Table | Part | None]
 
 
 class UnprovenError(Exception):
@@ -138,19 +126,6 @@ def read_block(content: bytes, number: int, layout: ColumnLayout, found: FileRea
     return merge_rows(table, unproven, rows, layout)
 
 
-def read_first(
-    content: bytes, number: int, layout: ColumnLayout, found: FileReading, shortcuts: list[Shortcut]
-) -> tuple[pa.Table | Part, int]:
-    """Read whole lines in the first way that can do it; give the rows, and the number of lines."""
-    for shortcut in (*shortcuts, Judge(layout).parse):
-        part = shortcut(content)
-        if part is not None:
-            n_rows = part.num_rows if isinstance(part, pa.Table) else part.n_rows
-            found.n_rows += n_rows
-            return part, n_rows
-    return read_block(content, number, layout, found), content.count(b"\n")
-
-
 def iterate_blocks(handle: BinaryIO) -> Iterator[bytes]:
     """Yield whole lines, about a megabyte at a time; the last one may lack its end."""
     rest = b""
@@ -189,8 +164,7 @@ def read_parts(
     found: FileReading,
     *,
     needs_label: bool,
-    shortcut: Callable[[ColumnLayout], Shortcut] | None = None,
-) -> Iterator[pa.Table | Part]:
+) -> Iterator[pa.Table]:
     """Read a file in parts, hashing every byte that is used.
 
     Parameters
@@ -203,12 +177,10 @@ def read_parts(
         Its account, which is kept.
     needs_label : bool
         Whether a row without a label is rejected.
-    shortcut : callable, optional
-        Makes of a layout what may take a block whole, if it can prove every row of it right.
 
     Yields
     ------
-    pyarrow.Table, or what the shortcut gives
+    pyarrow.Table
         The rows that can be right, in their order.
 
     Raises
@@ -219,13 +191,13 @@ def read_parts(
     sha = hashlib.sha256()
     first = csv_reader.read_line(handle, 1, found, sha, schema.encoding)
     layout = csv_reader.read_layout(first, schema, found, needs_label=needs_label)
-    shortcuts = [make(layout) for make in ([shortcut] if shortcut else [])]
     number = 2
     for block in iterate_blocks(handle) if csv_arrow.can_prove(layout) else ():
         try:
-            part, n_lines = read_first(block, number, layout, found, shortcuts)
+            part = read_block(block, number, layout, found)
         except UnprovenError:
             break
+        n_lines = block.count(b"\n")
         sha.update(block)
         found.n_bytes += len(block)
         progress.advance(len(block), n_lines)
@@ -234,20 +206,6 @@ def read_parts(
     # Nothing is left where every block was proven.
     yield read_unproven(handle, number, layout, found, sha)
     found.sha256 = sha.hexdigest()
-
-
-def take_column(tables: list[pa.Table], name: str) -> Any:
-    """Take a column out of tables, as pandas keeps it; so taken, nothing is in memory twice."""
-    chunks = [chunk for table in tables for chunk in table[name].chunks]
-    # What has no rows has no say in the kind of the numbers.
-    chunks = [chunk for chunk in chunks if len(chunk)] or chunks[:1]
-    tables[:] = [table.drop_columns([name]) for table in tables]
-    if chunks and pa.types.is_large_string(chunks[0].type):
-        # In one piece, since whatever is asked of the column later is faster then.
-        return pa.chunked_array([pa.chunked_array(chunks).combine_chunks()]).to_pandas().array
-    kinds = {chunk.type for chunk in chunks}
-    common = np.float64 if pa.float64() in kinds else np.int64
-    return np.concatenate([chunk.to_numpy() for chunk in chunks] or [[]], dtype=common)
 
 
 def read_file(

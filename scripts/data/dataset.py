@@ -10,14 +10,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from scripts.core import files
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
 from scripts.core.name_hashes import NameFilter, NameHashes, hash_names
-from scripts.data import csv_blocks, csv_reader, deduplicate, read_report
+from scripts.data import csv_reader, deduplicate, read_report
 from scripts.data.cells import MISSING_CATEGORY, UNLABELLED, name_client
 from scripts.data.csv_reader import RefusedFileError
 from scripts.data.profile import ColumnSummary
@@ -226,16 +225,13 @@ def iterate_dataset(path: Path, schema: Schema) -> Iterator[pd.DataFrame]:
         If any row is not as ingestion writes it, perhaps after the first parts.
     """
     check_is_table(path)
+    if files.total_bytes([path]) < MANY_BYTES:
+        yield read_dataset(path, schema)[0]
+        return
     written = ingested_schema(schema)
     reading = csv_reader.new_reading(path, written)
     try:
-        with path.open("rb") as handle:
-            for part in csv_blocks.read_parts(handle, written, reading, needs_label=True):
-                if isinstance(part, pa.Table) and part.num_rows:
-                    columns = {
-                        name: csv_blocks.take_column([part], name) for name in schema.columns
-                    }
-                    yield make_table(columns, schema)
+        yield from import_polars().iterate_tables(path, written, reading)
     except RefusedFileError as error:
         csv_reader.refuse(reading, error)
     check_ingested(reading)

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from scripts.core.config import IngestionSettings, Schema
 from scripts.data import profile
-from scripts.data.arrays import Mask, Places
+from scripts.data.arrays import Places
 
-FEW_ROWS = 100_000
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 SHIFT = np.uint64(32)
 PART_ROWS = 2**15
@@ -87,19 +86,6 @@ def mix_texts(mixed: Numbers, texts: Words) -> Numbers:
     return mixed
 
 
-def same_texts(texts: pa.LargeStringArray, left: Places, right: Places) -> Mask:
-    """Compare pairs of texts word by word."""
-    words = as_words(texts)
-    same: Mask = words.lengths[left] == words.lengths[right]
-    pairs = np.flatnonzero(same)
-    for place in range(0, int(words.lengths.max(initial=0)), WORD_BYTES):
-        pairs = pairs[words.lengths[left[pairs]] > place]
-        equal = words.at(left[pairs], place) == words.at(right[pairs], place)
-        same[pairs[~equal]] = False
-        pairs = pairs[equal]
-    return same
-
-
 def as_texts(column: "pd.Series[str]") -> pa.ChunkedArray:
     """Return a text column as an Arrow array, with missing values as ""."""
     texts = pa.array(column.array, type=pa.large_string())
@@ -139,22 +125,6 @@ def row_numbers(table: pd.DataFrame) -> Numbers:
     return number_rows(columns, len(table))
 
 
-def same_cells(table: pd.DataFrame, left: Places, right: Places) -> Mask:
-    """Compare pairs of rows cell by cell, with missing values equal to each other."""
-    same = np.ones(len(left), np.bool_)
-    for name in table.columns:
-        column = table[name]
-        if column.dtype == "str":
-            same &= same_texts(in_one_piece(as_texts(column)), left, right)
-            is_missing = column.isna().to_numpy()
-            same &= is_missing[left] == is_missing[right]
-        else:
-            values = column.to_numpy()
-            lefts, rights = values[left], values[right]
-            same &= (lefts == rights) | ((lefts != lefts) & (rights != rights))
-    return same
-
-
 def pair_up(numbers: Numbers) -> tuple[Places, Places]:
     """Pair each repeated hash with the first row of the same hash: later rows, first rows.
 
@@ -184,14 +154,6 @@ def pair_up(numbers: Numbers) -> tuple[Places, Places]:
     pairs = (keys[repeats] & of_place) << half | (keys[firsts] & of_place)
     pairs.sort()
     return (pairs >> half).astype(np.int64), (pairs & np.uint64(2**32 - 1)).astype(np.int64)
-
-
-def is_simple(table: pd.DataFrame) -> bool:
-    """Return whether every column is text or plain numbers."""
-    return all(
-        kind == "str" or (isinstance(kind, np.dtype) and kind.kind in "iufb")
-        for kind in table.dtypes
-    )
 
 
 @dataclass
@@ -227,63 +189,9 @@ def count_dropped(before: NDArray[Any], after: NDArray[Any]) -> Dropped:
     return Dropped(len(before) - len(after), int(before.sum()) - int(after.sum()))
 
 
-def find_duplicates(table: pd.DataFrame) -> Mask:
-    """Return a mask of the duplicate rows, without the first row of each kind.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n_rows, n_columns)
-        Any table. It is left unchanged.
-
-    Returns
-    -------
-    numpy.ndarray of shape (n_rows,)
-        The result of `table.duplicated()`, with missing values equal to each other.
-
-    Notes
-    -----
-    pandas.DataFrame.duplicated turns every column into codes first. At ten million rows that takes
-    ten times as long as sorting hashes. Rows of equal hashes are compared cell by cell, so that
-    the result is exact.
-    """
-    if len(table) < FEW_ROWS or not is_simple(table):
-        return table.duplicated().to_numpy()
-    later, first = pair_up(row_numbers(table))
-    is_duplicate = np.zeros(len(table), np.bool_)
-    is_duplicate[later] = True
-    different = ~same_cells(table, later, first)
-    if different.any():
-        # Different rows had the same hash by chance: pandas decides about their groups.
-        unclear = np.isin(first, first[different])
-        places = np.union1d(later[unclear], first[unclear])
-        is_duplicate[places] = table.iloc[places].duplicated().to_numpy()
-    return is_duplicate
-
-
 def drop_duplicates(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without duplicate rows, with a new index.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n_rows, n_columns)
-        Any table. It is left unchanged.
-
-    Returns
-    -------
-    pandas.DataFrame of shape (n_rows_left, n_columns)
-        As `table.drop_duplicates(ignore_index=True)`.
-    """
-    if len(table) < FEW_ROWS:
-        return table.drop_duplicates(ignore_index=True)
-    kept = ~find_duplicates(table)
-    mask = pa.array(kept)
-    columns = {
-        name: as_texts(column).filter(mask).to_pandas().array
-        if column.dtype == "str" and not column.hasnans
-        else column.array[kept]
-        for name, column in table.items()
-    }
-    return pd.DataFrame(columns, copy=False)
+    """Return a table without duplicate rows, with a new index."""
+    return table.drop_duplicates(ignore_index=True)
 
 
 def hash_table_rows(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:

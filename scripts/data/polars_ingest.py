@@ -1,6 +1,6 @@
 """Ingestion of large files with Polars: the rows of the dataset, today's clients, the reports."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,15 @@ def read_tables(
     table, readings = polars_reader.read_files(paths, schema, needs_label=needs_label)
     integers = polars_dataset.integer_columns(table, schema) if table.height else set()
     return polars_dataset.to_pandas(table, schema, integers), readings
+
+
+def iterate_tables(path: Path, schema: Schema, reading: FileReading) -> Iterator[pd.DataFrame]:
+    """Read a file strictly, a part of the rows at a time, as tables of pandas."""
+    with path.open("rb") as handle:
+        for part in polars_reader.read_blocks(handle, schema, reading, needs_label=True):
+            if part.height:
+                integers = polars_dataset.integer_columns(part, schema)
+                yield polars_dataset.to_pandas(part, schema, integers)
 
 
 def clean_table(table: pl.DataFrame, schema: Schema, clean: Clean) -> pl.DataFrame:

@@ -104,6 +104,22 @@ def test_polars_and_the_rules_agree_on_many_generated_folders(
     print(f"{n_rounds} rounds of one to four files, {n_rows} rows in datasets alike")
 
 
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 3, 50, 2000])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_repeated_rows_are_those_of_pandas(seed: int, n_rows: int) -> None:
+    draw = random.Random(seed)
+    texts = ["", "a", "b", "exactly8", "exactly8b", "a much longer name of a client", "é", "株"]
+    table = pl.DataFrame(
+        {
+            "text": pl.Series(draw.choices(texts, k=n_rows), dtype=pl.String),
+            "number": pl.Series(draw.choices([0.0, 1.0, 2.5, None], k=n_rows), dtype=pl.Float64),
+            "count": pl.Series(draw.choices([0, 1, None, 2**53], k=n_rows), dtype=pl.Int64),
+        }
+    )
+
+    assert polars_dataset.find_repeats(table).tolist() == table.to_pandas().duplicated().tolist()
+
+
 def test_rows_whose_hashes_are_equal_by_chance_are_told_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

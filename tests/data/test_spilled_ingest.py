@@ -1,105 +1,103 @@
-"""Rows taken as bytes give what tables give: the same bytes, clients, rejected rows, readings."""
+"""Ingestion beyond memory writes what ingestion in memory writes."""
 
 import random
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from scripts import ingestion
 from scripts.core import capacity
 from scripts.core.config import Config, EngineSettings, IngestionSettings, Schema
 from scripts.core.errors import DatasetError
-from scripts.data import (
-    csv_blocks,
-    csv_writer,
-    dataset,
-    deduplicate,
-    streaming_deduplicate,
-    streaming_ingest,
-)
-from scripts.data.streaming_ingest import FractionsError, Gathered
-from scripts.engine import pandas_engine
-from tests.support.hostile_files import FORMATS, HEADER, SCHEMA, make_file
+from scripts.data import deduplicate, polars_ingest, polars_reader, spilled_ingest
+from scripts.data.polars_dataset import Ingested
+from scripts.data.spilled_ingest import RepeatFinder
+from tests.data.test_polars_ingest import write_files
+from tests.support.hostile_files import HEADER
 
 
-def gather(
-    paths: list[Path], schema: Schema, folder: Path, bound_bytes: int | None = None
-) -> Gathered:
-    """Gather rows as ingestion does."""
-    return streaming_ingest.gather(
-        paths, schema, folder,
-        find_clients=pandas_engine.find_todays_clients, bound_bytes=bound_bytes,
-        drop_equal=deduplicate.are_dropped_from_input(IngestionSettings(), schema),
-    )  # fmt: skip
+def drop_large(table: pd.DataFrame) -> pd.DataFrame:
+    """Clean as a user may: leave rows out."""
+    return table[pd.to_numeric(table[table.columns[-2]], errors="coerce") != 7]
 
 
-def write_files(folder: Path, draw: random.Random, header: str, separator: str) -> list[Path]:
-    """Write a few files, some of them the same as another."""
-    paths: list[Path] = []
-    for number in range(draw.randrange(1, 5)):
-        path = folder / f"{number}.csv"
-        content = make_file(draw, header, separator)
-        path.write_bytes(paths[0].read_bytes() if paths and draw.random() < 0.2 else content)
-        paths.append(path)
-    return paths
+def read_both(paths: list[Path], schema: Schema, draw: random.Random) -> list[Ingested | str]:
+    """Ingest files in memory and beyond it; an error as its message."""
+    settings = IngestionSettings(drop_duplicates=draw.choice([None, True, False]))
+    drop_equal = deduplicate.are_dropped_from_input(settings, schema)
+    clean = draw.choice([None, None, drop_large])
+    folder, bound = paths[0].parent / "spill", draw.choice([1, 3000, 10**6])
+    results: list[Ingested | str] = []
+    for beyond in (False, True):
+        try:
+            results.append(
+                spilled_ingest.ingest(
+                    paths, schema, folder, bound_bytes=bound, drop_equal=drop_equal, clean=clean
+                )
+                if beyond
+                else polars_ingest.ingest(paths, schema, drop_equal=drop_equal, clean=clean)
+            )
+        except DatasetError as error:
+            results.append(str(error))
+    return results
 
 
-def check_agreement(paths: list[Path], schema: Schema, bound_bytes: int | None) -> int:
-    """Read files as a table and as rows of bytes; return the number of rows of the dataset."""
-    folder = paths[0].parent / "spill"
-    why_none = ""
-    try:
-        table, clients, readings = pandas_engine.read_input(paths, schema)
-    except DatasetError as error:
-        why_none = str(error)
-    if why_none:
-        with pytest.raises((DatasetError, FractionsError)) as caught:
-            gather(paths, schema, folder, bound_bytes)
-        assert isinstance(caught.value, FractionsError) or str(caught.value) == why_none
+def check_agreement(paths: list[Path], schema: Schema, draw: random.Random) -> int:
+    """Compare both results; return the number of rows of the dataset."""
+    within, beyond = read_both(paths, schema, draw)
+    if isinstance(within, str) or isinstance(beyond, str):
+        assert within == beyond
         return 0
-    try:
-        found = gather(paths, schema, folder, bound_bytes)
-    except FractionsError:
-        assert bound_bytes is None
-        return 0
-    assert b"".join(found.parts) == b"".join(csv_writer.spell_table(table))
-    assert found.n_rows == len(table)
-    assert found.readings == readings
-    pd.testing.assert_frame_equal(found.clients, clients)
-    assert list(folder.iterdir()) == []
-    return len(table)
+    assert b"".join(beyond.parts) == b"".join(within.parts)
+    assert (beyond.n_rows, beyond.n_labelled) == (within.n_rows, within.n_labelled)
+    assert (beyond.dropped, beyond.readings) == (within.dropped, within.readings)
+    pd.testing.assert_frame_equal(beyond.clients, within.clients)
+    assert list((paths[0].parent / "spill").iterdir()) == []
+    return within.n_rows
 
 
 def check_seeds(folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: range) -> int:
-    """Read generated files both ways, in blocks of all sizes, with and without a bound."""
-    monkeypatch.setattr(dataset, "MANY_BYTES", 0)
-    monkeypatch.setattr(streaming_deduplicate, "N_PARTS_BITS", 2)
+    """Ingest generated folders both ways, in blocks of all sizes."""
+    monkeypatch.setattr(spilled_ingest, "N_PARTS_BITS", 2)
     n_rows = 0
     for seed in seeds:
         draw = random.Random(seed)
-        schema, header, separator = draw.choice([*FORMATS, (SCHEMA, HEADER, ",")])
-        paths = write_files(folder, draw, header, separator)
-        monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", draw.choice([1, 50, 300, 10_000]))
-        n_rows += check_agreement(paths, schema, draw.choice([None, 1, 3000]))
+        paths, schema = write_files(folder, draw)
+        monkeypatch.setattr(polars_reader, "BLOCK_BYTES", draw.choice([50, 300, 10_000]))
+        n_rows += check_agreement(paths, schema, draw)
     return n_rows
 
 
-def test_rows_of_bytes_and_tables_agree_on_generated_files(
+def test_both_ingestions_agree_on_generated_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert check_seeds(tmp_path, monkeypatch, range(60)) > 500
 
 
 @pytest.mark.campaign
-def test_rows_of_bytes_and_tables_agree_on_many_generated_files(
+def test_both_ingestions_agree_on_many_generated_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     n_rounds = 3_000
     n_rows = check_seeds(tmp_path, monkeypatch, range(1000, 1000 + n_rounds))
 
     print(f"{n_rounds} rounds of one to four files, {n_rows} rows in datasets alike")
+
+
+def test_repeats_are_found_across_files_of_hashes(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(1).integers(0, 500, 3000)
+    finder = RepeatFinder(tmp_path, bound_bytes=10_000)
+
+    for start in range(0, 3000, 70):
+        finder.add(pl.DataFrame({"n": numbers[start : start + 70]}))
+
+    expected = pd.Series(numbers).duplicated().tolist()
+    assert finder.find().tolist() == expected
+    assert list(tmp_path.iterdir()) == []
 
 
 def write_input(config: Config, *files: list[str]) -> None:
