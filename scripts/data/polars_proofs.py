@@ -23,10 +23,12 @@ Kinds = dict[str, type[pl.Int64] | type[pl.Float64]]
 
 
 def can_prove(layout: ColumnLayout) -> bool:
-    """Return whether the numbers of a file are in a format that Polars can parse."""
+    """Return whether the cells of a file are in formats that can be proven here."""
     schema = layout.schema
     marks = {schema.marks(name) for name in schema.numeric}
-    return marks <= {NumberMarks(decimal=schema.decimal)} and layout.separator != schema.decimal
+    has_dates = bool(schema.date_cells)
+    is_clear = not has_dates and layout.separator != schema.decimal
+    return is_clear and marks <= {NumberMarks(decimal=schema.decimal)}
 
 
 def prove_number(number: pl.Expr, minimum: float | None, *, is_whole: bool) -> pl.Expr:

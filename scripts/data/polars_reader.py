@@ -57,7 +57,8 @@ def table_kinds(schema: Schema) -> dict[str, Any]:
 
 def make_table(columns: dict[str, list[Any]], schema: Schema) -> pl.DataFrame:
     """Return rows that were read by the rules as a table, with null for a missing number."""
-    table = pl.DataFrame(columns, schema=table_kinds(schema))
+    kinds = table_kinds(schema)
+    table = pl.DataFrame({name: columns[name] for name in kinds}, schema=kinds)
     return table.with_columns(pl.col(name).fill_nan(None) for name in schema.numeric)
 
 

@@ -164,6 +164,10 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
     InsufficientDataError
         If there are too few rows to split, or only one class to learn from.
     """
+    if table.empty:
+        raise InsufficientDataError(
+            "0 rows cannot be split into training and validation; add data."
+        )
     facts = describe_dataset(table, dataset_sha256, config.schema)
     drawn = sampling.draw_rows(
         table, config.schema, config.training.max_rows, config.training.random_state,
