@@ -1,5 +1,7 @@
 """Fast decoding of common prediction requests into the numbers and categories of one model."""
 
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -14,7 +16,8 @@ from scripts.api import columnar
 from scripts.api.columnar import UNREADABLE, ArrayDecoder, Identifier, RequestRows, UndecodedSplit
 from scripts.core.config import Schema
 from scripts.data.cells import MISSING_CATEGORY
-from scripts.model.logistic_model import Model
+from scripts.model import logistic_model
+from scripts.model.logistic_model import Model, PairAxis
 
 Row = Any
 
@@ -34,6 +37,57 @@ def make_row_type(schema: Schema, *, with_ids: bool) -> type[Struct]:
             fields.append((f"i{position}", Identifier | UnsetType, UNSET))
             names[f"i{position}"] = name
     return msgspec.defstruct("Row", fields, rename=names, gc=False)
+
+
+class LevelFinder:
+    """The level of a row on an axis of a pair, as `logistic_model.find_levels` finds it.
+
+    Parameters
+    ----------
+    axis : PairAxis
+        The axis.
+    known : iterable of str
+        The known categories of the column.
+    getters : mapping of str to callable
+        The value of each column of a row.
+    """
+
+    def __init__(
+        self, axis: PairAxis, known: Iterable[str], getters: Mapping[str, Callable[[Row], Any]]
+    ) -> None:
+        self._get = getters[axis.column]
+        self._knots = axis.knots
+        self._places = {} if axis.knots else logistic_model.level_places(axis, known)
+
+    def find(self, row: Row) -> tuple[int, float]:
+        """Return the level and the fraction of the next one, for a row of known categories."""
+        value, knots = self._get(row), self._knots
+        if not knots:
+            return self._places[MISSING_CATEGORY if value is None else value.strip()], 0.0
+        if value is None:
+            return len(knots), 0.0
+        if value >= knots[-1]:
+            return len(knots) - 1, 0.0
+        if value <= knots[0]:
+            return 0, 0.0
+        i = bisect_right(knots, value) - 1
+        return i, (value - knots[i]) / (knots[i + 1] - knots[i])
+
+
+def interpolate(
+    grid: Sequence[Sequence[float]], first: tuple[int, float], second: tuple[int, float]
+) -> float:
+    """Return the value of a pair between four levels."""
+    (i, u), (j, v) = first, second
+    effect = grid[i][j]
+    if v:
+        effect += v * (grid[i][j + 1] - effect)
+    if u:
+        above = grid[i + 1][j]
+        if v:
+            above += v * (grid[i + 1][j + 1] - above)
+        effect += u * (above - effect)
+    return effect
 
 
 class FastPredictor:
@@ -70,13 +124,28 @@ class FastPredictor:
         self._categorical = list(zip(schema.categorical, getters[n_numeric:], strict=True))
         self._ids = [attrgetter(f"i{k}") for k in range(len(schema.client_ids))] if with_ids else []
         self._intercept = used.intercept
-        self._numeric_terms = [
-            (get, t.median, t.coefficient, t.missing_coefficient, t.mean, t.scale)
-            for get, t in zip(getters, used.numeric, strict=False)
+        by_name = dict(zip(schema.features, getters, strict=True))
+        self._lines = [
+            (by_name[t.column], t.median, t.coefficient, t.missing_coefficient, t.mean, t.scale)
+            for t in used.numeric
+            if not t.knots
+        ]
+        self._curves = [
+            (by_name[t.column], t.knots, t.values, t.slopes, t.missing_coefficient)
+            for t in used.numeric
+            if t.knots
         ]
         # Made once, since with many categories it costs more than a prediction.
-        self._categorical_terms = [
-            (get, t.effects) for get, t in zip(getters[n_numeric:], used.categorical, strict=True)
+        self._categorical_terms = [(by_name[t.column], t.effects) for t in used.categorical]
+        known = logistic_model.known_categories(used)
+        self._pairs = [
+            (
+                LevelFinder(pair.first, known.get(pair.first.column, ()), by_name),
+                LevelFinder(pair.second, known.get(pair.second.column, ()), by_name),
+                # A frame of zeros, as in `logistic_model.pair_effects`.
+                [[*values, 0.0] for values in pair.values] + [[0.0] * (pair.second.n_levels + 1)],
+            )
+            for pair in used.pairs
         ]
 
     def read(self, body: bytes) -> list[Row] | RequestRows | None:
@@ -138,6 +207,28 @@ class FastPredictor:
         """Return the identifiers of each row, UNSET for missing members."""
         return [tuple(get(row) for get in self._ids) for row in rows]
 
+    def _add_numeric(self, row: Row) -> float:
+        """Add up the intercept and the numeric terms of a row."""
+        log_odds = self._intercept
+        for get, median, coefficient, missing_coefficient, mean, scale in self._lines:
+            value = get(row)
+            if value is None:
+                log_odds += coefficient * ((median - mean) / scale) + missing_coefficient
+            else:
+                log_odds += coefficient * ((value - mean) / scale)
+        for get, knots, values, slopes, missing in self._curves:
+            value = get(row)
+            if value is None:
+                log_odds += missing
+            elif value >= knots[-1]:
+                log_odds += values[-1]
+            elif value <= knots[0]:
+                log_odds += values[0]
+            else:
+                i = bisect_right(knots, value) - 1
+                log_odds += values[i] + slopes[i] * (value - knots[i])
+        return log_odds
+
     def probability(self, row: Row) -> float | None:
         """Compute the probability of a single row, or None for an unknown category.
 
@@ -145,19 +236,15 @@ class FastPredictor:
         -----
         The same operations in the same order as `logistic_model.probabilities`.
         """
-        log_odds = self._intercept
-        for get, median, coefficient, missing_coefficient, mean, scale in self._numeric_terms:
-            value = get(row)
-            if value is None:
-                log_odds += coefficient * ((median - mean) / scale) + missing_coefficient
-            else:
-                log_odds += coefficient * ((value - mean) / scale)
+        log_odds = self._add_numeric(row)
         for get, effects in self._categorical_terms:
             value = get(row)
             effect = effects.get(MISSING_CATEGORY if value is None else value.strip())
             if effect is None:
                 return None
             log_odds += effect
+        for first, second, grid in self._pairs:
+            log_odds += interpolate(grid, first.find(row), second.find(row))
         # Not math.exp, whose last bit sometimes differs.
         small = float(np.exp(-abs(log_odds)))
         return 1 / (1 + small) if log_odds >= 0 else small / (1 + small)

@@ -21,6 +21,7 @@ from scripts.api.responses import (
     MAX_KNOWN,
     MAX_UNKNOWN,
     Answer,
+    PairContribution,
     Predictions,
     RefusedError,
     UnknownCategory,
@@ -56,15 +57,21 @@ def read_explain(query: str) -> bool:
 
 
 def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """Split the log-odds of each row into the intercept and a contribution per column."""
-    parts = logistic_model.contributions(release.model, columns)
+    """Split the log-odds of each row into the intercept and a contribution per column and pair."""
+    terms = logistic_model.terms(release.model, columns)
     # Added in the order of the response, so that a client can reproduce the same bits.
-    log_odds = sum(parts.values(), start=np.float64(release.model.intercept))
-    rows = zip(*(part.tolist() for part in parts.values()), strict=True)
+    log_odds = sum(terms.values(), start=np.float64(release.model.intercept))
+    names, pairs = release.model.schema.features, [pair.columns for pair in release.model.pairs]
+    own = zip(*(terms[(name,)].tolist() for name in names), strict=True)
+    shared = zip(*(terms[pair].tolist() for pair in pairs), strict=True)
     return {
         "log_odds": np.atleast_1d(log_odds).tolist(),
         "intercept": release.model.intercept,
-        "contributions": [dict(zip(parts, row, strict=True)) for row in rows],
+        "contributions": [dict(zip(names, row, strict=True)) for row in own],
+        "pair_contributions": [
+            [PairContribution(*pair) for pair in zip(pairs, row, strict=True)] for row in shared
+        ]
+        or UNSET,
     }
 
 

@@ -124,11 +124,19 @@ class UnknownCategory(Struct, frozen=True):
     known: Annotated[list[str], Meta(max_length=MAX_KNOWN)]
 
 
+class PairContribution(Struct, frozen=True):
+    """The contribution of two columns together to the log-odds of a row."""
+
+    columns: tuple[str, str]
+    effect: float
+
+
 class Predictions(Struct, frozen=True, kw_only=True):
     """Predictions in the order of the rows.
 
-    With explain=true, the intercept plus the contributions of a row, added in order, are its
-    log-odds. Up to 20 unknown categories of the request are listed.
+    With explain=true, the intercept plus the contributions of a row's columns, then those of its
+    pairs of columns, added in order, are its log-odds. Up to 20 unknown categories of the request
+    are listed.
     """
 
     predictions: list[Fraction]
@@ -141,6 +149,7 @@ class Predictions(Struct, frozen=True, kw_only=True):
     log_odds: list[float] | UnsetType = UNSET
     intercept: float | UnsetType = UNSET
     contributions: list[dict[str, float]] | UnsetType = UNSET
+    pair_contributions: list[list[PairContribution]] | UnsetType = UNSET
 
 
 class Score(Struct, frozen=True, kw_only=True):

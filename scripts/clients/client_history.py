@@ -33,17 +33,17 @@ MAX_COMPARED = 20_000
 
 @dataclass(frozen=True)
 class Term:
-    """The part of a column in a client's log-odds, beside a typical client of those who stay."""
+    """The part of a column, or of a pair, in a client's log-odds, beside a typical client."""
 
-    column: str
-    value: Value
-    typical: Value
+    columns: tuple[str, ...]
+    values: tuple[Value, ...]
+    typical: tuple[Value, ...]
     effect: float
 
 
 @dataclass(frozen=True)
 class LogOddsSum:
-    """The log-odds of a client: those of a typical client plus a term per column."""
+    """The log-odds of a client: those of a typical client plus a term per column and pair."""
 
     typical_log_odds: float
     terms: list[Term]
@@ -125,7 +125,7 @@ def find_similar_names(connection: Connection, client: str) -> list[str]:
 
 
 def split_risk(connection: Connection, score: ScoreEntry) -> LogOddsSum:
-    """Split the log-odds of a score into terms per column, the strongest first.
+    """Split the log-odds of a score into terms per column and pair, the strongest first.
 
     Parameters
     ----------
@@ -146,8 +146,13 @@ def split_risk(connection: Connection, score: ScoreEntry) -> LogOddsSum:
     )
     effects = explanation.effects_beside_typical(model, columns, typical)
     terms = [
-        Term(name, score.values[name], typical[name], float(effect[0]))
-        for name, effect in sorted(effects.items(), key=lambda item: -abs(item[1][0]))
+        Term(
+            key,
+            tuple(score.values[name] for name in key),
+            tuple(typical[name] for name in key),
+            float(effect[0]),
+        )
+        for key, effect in sorted(effects.items(), key=lambda item: -abs(item[1][0]))
     ]
     return LogOddsSum(
         typical_log_odds=explanation.sum_of_terms(model, explanation.as_columns(model, typical)),

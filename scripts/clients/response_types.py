@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from scripts.model.ranking import BandLimits
 
@@ -22,14 +22,26 @@ class Interval(Struct, frozen=True, kw_only=True):
     high: Fraction | None
 
 
+class ReasonPartner(Struct, frozen=True, kw_only=True):
+    """The second column of a reason that two columns make together."""
+
+    column: str
+    value: float | str | None
+    typical: float | str
+
+
 class ReasonEntry(Struct, frozen=True, kw_only=True):
-    """The part of a column in a client's log-odds, beside a typical client of those who stay."""
+    """The part of a column in a client's log-odds, beside a typical client of those who stay.
+
+    With a partner, the part of two columns together.
+    """
 
     column: str
     value: float | str | None
     typical: float | str
     effect: float
     text: str
+    partner: ReasonPartner | UnsetType = UNSET
 
 
 class WorklistEntry(Struct, frozen=True, kw_only=True):
@@ -71,7 +83,10 @@ class Worklist(Struct, frozen=True, kw_only=True):
 
 
 class ScoreEntry(Struct, frozen=True, kw_only=True):
-    """A score of a client, with contributions adding up to the log-odds with the intercept."""
+    """A score of a client, with contributions adding up to the log-odds with the intercept.
+
+    Each column has half of the pairs of columns that it is in.
+    """
 
     scored_at: Moment
     probability: Fraction

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
@@ -17,6 +18,7 @@ from scripts.clients.response_types import (
     Interval,
     OutcomeEntry,
     ReasonEntry,
+    ReasonPartner,
     ScoreEntry,
     Worklist,
     WorklistEntry,
@@ -119,12 +121,18 @@ def as_value(value: Any) -> Value:
 
 def as_reason(reason: Reason) -> ReasonEntry:
     """Return a reason as the response type, with a text."""
+    first, *others = reason.parts
+    partners = [
+        ReasonPartner(column=part.column, value=as_value(part.value), typical=part.typical)
+        for part in others
+    ]
     return ReasonEntry(
-        column=reason.column,
-        value=as_value(reason.value),
-        typical=reason.typical,
+        column=first.column,
+        value=as_value(first.value),
+        typical=first.typical,
         effect=reason.effect,
         text=explanation.format_reason(reason),
+        partner=partners[0] if partners else UNSET,
     )
 
 

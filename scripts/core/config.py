@@ -27,6 +27,7 @@ ISO_FORMAT = "%Y-%m-%d"
 AS_OF = "as_of"
 
 Label = str | int | float | bool
+Direction = Literal["increasing", "decreasing"]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -189,6 +190,8 @@ class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     random_state: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 42
     max_rows: Annotated[int, Meta(ge=1_000)] | None = 1_000_000
     decision_threshold: Fraction | Literal["auto"] = "auto"
+    model: Literal["auto", "additive", "linear"] = "auto"
+    monotone: dict[str, Direction] = {}
 
 
 class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ from scripts.api.auth import Access, is_from_proxy
 from scripts.api.responses import Answer, RefusedError, RunEntry, answer_problem
 from scripts.api.routes import state_of_health
 from scripts.dashboard import inline_charts, rendering
-from scripts.model import explanation
+from scripts.model import effects
 from scripts.production import backtest_file
 from scripts.reports import chart_files
 from scripts.reports.chart_files import Chart, Gallery
@@ -71,7 +71,7 @@ def models() -> Answer:
         "models.html",
         lambda queries: queries.models(stamp),
         served=release,
-        effects=[] if release is None else explanation.list_effects(release.model),
+        effects=[] if release is None else effects.list_effects(release.model),
         model=None,
         decision=None,
         models=[],

@@ -17,12 +17,25 @@ from scripts.data import dataset, deduplicate, sampling
 from scripts.data.arrays import Floats, Ints
 from scripts.data.profile import DatasetFacts
 from scripts.data.scanned_dataset import ScannedDataset
+from scripts.model import (
+    additive_choice,
+    additive_pipeline,
+    additive_terms,
+    logistic_model,
+    metrics,
+    reference,
+    sklearn_pipeline,
+)
 from scripts.model import fit as model_fit
-from scripts.model import logistic_model, metrics, reference, sklearn_pipeline
-from scripts.model.fit import Fit
-from scripts.model.logistic_model import Model
+from scripts.model.additive_choice import Rows
+from scripts.model.additive_terms import PlainTerms
+from scripts.model.calibration import Calibration
+from scripts.model.fit import Fit, LabelledRows, ValidationSplit
+from scripts.model.logistic_model import Model, check_model
 
 PACKAGES = ("numpy", "pandas", "scikit-learn")
+# The rows that show scikit-learn the names and types of the columns.
+N_EXAMPLES = 1_000
 
 
 @dataclass(frozen=True)
@@ -44,17 +57,19 @@ def describe_dataset(table: pd.DataFrame, sha256: str, schema: Schema) -> Datase
     )
 
 
-def measure(y: Ints, probability: Floats, fit: Fit) -> dict[str, float | int | None]:
+def measure(
+    y: Ints, probability: Floats, threshold: float, correction: Calibration
+) -> dict[str, float | int | None]:
     """Compute F1, accuracy and calibration metrics of the validation rows."""
-    predicted = (probability >= fit.threshold).astype(np.int64)
+    predicted = (probability >= threshold).astype(np.int64)
     return {
         "f1": metrics.f1_of(y, predicted),
         "accuracy": float(np.mean(y == predicted)),
         "n_rows": len(y),
         "brier": metrics.brier_score(y, probability),
         "expected_calibration_error": metrics.expected_calibration_error(y, probability),
-        "calibration_slope": fit.calibration.slope,
-        "calibration_offset": fit.calibration.offset,
+        "calibration_slope": correction.slope,
+        "calibration_offset": correction.offset,
     }
 
 
@@ -103,6 +118,58 @@ def check_drawn_classes(y: Ints, facts: DatasetFacts) -> None:
         )
 
 
+def plain_model(
+    terms: PlainTerms, threshold: float, facts: DatasetFacts, n_training_rows: int, config: Config
+) -> Model:
+    """Return the model of plain terms, without validation metrics."""
+    return Model(
+        format=logistic_model.FORMAT,
+        schema=config.schema,
+        numeric=terms.numeric,
+        categorical=terms.categorical,
+        pairs=terms.pairs,
+        intercept=terms.intercept,
+        threshold=threshold,
+        dataset=facts,
+        n_training_rows=n_training_rows,
+        settings=msgspec.structs.asdict(config.training),
+        validation={},
+        versions=package_versions(),
+    )
+
+
+def as_rows(part: LabelledRows) -> Rows:
+    """Return features and target as arrays."""
+    return Rows({str(name): part["X"][name].to_numpy() for name in part["X"]}, part["y"])
+
+
+def fit_additive(
+    split: ValidationSplit, whole: LabelledRows, facts: DatasetFacts, config: Config
+) -> Candidate:
+    """Fit an additive model, or a straight one of the same kind, without a reference."""
+    schema = config.schema
+    training, everyone = as_rows(split["training"]), as_rows(whole)
+    fit = additive_choice.fit(training, everyone, schema, config.training)
+    is_refitted = fit.final is not fit.validated
+    rows = everyone if is_refitted else training
+    terms = additive_terms.export(fit.final, rows.columns, schema)
+    fitted = plain_model(terms, fit.threshold, facts, len(rows.y), config)
+    check_model(fitted)
+    validated = fitted
+    if is_refitted:
+        terms = additive_terms.export(fit.validated, training.columns, schema)
+        validated = plain_model(terms, fit.threshold, facts, len(training.y), config)
+    held_out = as_rows(split["val"])
+    probability = logistic_model.probabilities(validated, held_out.columns)
+    fitted = msgspec.structs.replace(
+        fitted, validation=measure(held_out.y, probability, fit.threshold, Calibration())
+    )
+    X = whole["X"]
+    pipeline = additive_pipeline.make_pipeline(fitted, X.iloc[:N_EXAMPLES])
+    sklearn_pipeline.check_equal(fitted, pipeline, X)
+    return Candidate(fitted, wrap(pipeline, fit.threshold, X, whole["y"]))
+
+
 def fit_rows(table: pd.DataFrame, facts: DatasetFacts, config: Config) -> Candidate:
     """Fit a model to rows, without the reference of their dataset.
 
@@ -132,11 +199,13 @@ def fit_rows(table: pd.DataFrame, facts: DatasetFacts, config: Config) -> Candid
     split = model_fit.prepare_dataset(table, schema, settings, create_val_data=True)
     X, y = split["training"]["X"], split["training"]["y"]
     whole = dataset.features(table, schema), dataset.target(table, schema)
+    if additive_choice.applies(y, settings):
+        return fit_additive(split, {"X": whole[0], "y": whole[1]}, facts, config)
     fit = model_fit.fit((X, y), (split["val"]["X"], split["val"]["y"]), whole, schema, settings)
     pipeline = fit.final
     fitted = make_model(fit, facts, len(y) if pipeline is fit.validated else len(table), config)
     probability = fit.validated.predict_proba(split["val"]["X"])[:, 1]
-    validation = measure(split["val"]["y"], probability, fit)
+    validation = measure(split["val"]["y"], probability, fit.threshold, fit.calibration)
     fitted = msgspec.structs.replace(fitted, validation=validation)
     sklearn_pipeline.check_equal(fitted, pipeline, table)
     return Candidate(fitted, wrap(pipeline, fit.threshold, X, y))

@@ -57,19 +57,21 @@ class Tally:
         if not rows.num_rows:
             return
         self.n_rows += rows.num_rows
+        columns: dict[str, NDArray[Any]] = {}
         for term in self.used.numeric:
             found = rows[term.column].to_numpy()
             numbers = found.astype(np.float64)
             self.count_numbers(term.column, found)
             self.running(self.values, term.column).add(numbers[~np.isnan(numbers)])
-            self.running(self.terms, term.column).add(logistic_model.numeric_effects(term, numbers))
+            columns[term.column] = numbers
         for category in self.used.categorical:
             texts, places = encode(rows[category.column])
             counts = np.bincount(places, minlength=len(texts)).tolist()
             own = self.categories.setdefault(category.column, Counter())
             own.update(dict(zip(texts, counts, strict=True)))
-            effects = logistic_model.category_effects(category, np.array(texts, dtype=object))
-            self.running(self.terms, category.column).add(effects[places])
+            columns[category.column] = np.array(texts, dtype=object)[places]
+        for name, effects in logistic_model.contributions(self.used, columns).items():
+            self.running(self.terms, name).add(effects)
         y = rows[self.used.schema.target].to_numpy().astype(np.int64)
         self.labels = self.labels + np.bincount(y, minlength=2)
 

@@ -1,31 +1,41 @@
-"""Explanations of a client's risk, its changes and a model's effects, in terms that add up."""
+"""Explanations of a client's risk and its changes, in terms that add up."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scripts.data.arrays import Floats
-from scripts.data.cells import MISSING_CATEGORY
-from scripts.model.logistic_model import Columns, Model, NumericTerm, contributions
+from scripts.model import logistic_model
+from scripts.model.logistic_model import Columns, Model, TermKey
 
 N_REASONS = 3
 # A term below this many log-odds moves no probability by more than a thousandth.
 SMALLEST_REASON = 0.004
-# Odds ratios are cut off at exp(700), which floats can still hold.
-LARGEST_POWER = 700.0
+# The third player beside two columns; no column has an empty name.
+MODEL = ""
 
 
 @dataclass(frozen=True)
-class Reason:
-    """The contribution of a column to a client's log-odds, against a typical staying client."""
+class ReasonPart:
+    """A column of a reason: the client's value, and that of a typical staying client."""
 
     column: str
     value: float | str
     typical: float | str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """The contribution of a column, or of a pair, beside a typical staying client.
+
+    A pair has two parts.
+    """
+
+    parts: tuple[ReasonPart, ...]
     effect: float
 
 
@@ -39,22 +49,8 @@ class RiskChange:
     retraining: Floats
 
 
-@dataclass(frozen=True)
-class Effect:
-    """The change of log-odds and odds by a step of a column."""
-
-    column: str
-    step: str
-    log_odds: float
-
-    @property
-    def odds_ratio(self) -> float:
-        """The factor on the odds of leaving."""
-        return math.exp(min(self.log_odds, LARGEST_POWER))
-
-
-def log_odds(model: Model, terms: Mapping[str, Floats]) -> Floats:
-    """Compute the log-odds of each row: intercept plus terms, in the order of the columns."""
+def log_odds(model: Model, terms: Mapping[TermKey, Floats]) -> Floats:
+    """Compute the log-odds of each row: intercept plus terms, in the order of the terms."""
     return np.asarray(sum(terms.values(), start=np.float64(model.intercept)), dtype=np.float64)
 
 
@@ -63,10 +59,67 @@ def fill_unknown(columns: Columns, others: Columns) -> dict[str, NDArray[Any]]:
     return {**others, **columns}
 
 
-def terms_of(model: Model, columns: Columns) -> dict[str, Floats]:
-    """Compute the terms of a model, with 0 for unknown columns."""
+def terms_of(model: Model, columns: Columns, keys: Iterable[TermKey]) -> dict[TermKey, Floats]:
+    """Compute the terms of a model, with 0 for columns and pairs unknown to it."""
     zeros = np.zeros(len(next(iter(columns.values()))))
-    return dict.fromkeys(columns, zeros) | contributions(model, columns)
+    return dict.fromkeys(keys, zeros) | logistic_model.terms(model, columns)
+
+
+def find_term(model: Model, columns: Columns, key: TermKey) -> Floats:
+    """Compute one term of a model, 0 for a pair unknown to it."""
+    # The two columns of a pair may stand in another order in another model.
+    pair = next((pair for pair in model.pairs if {*pair.columns} == {*key}), None)
+    if pair is None:
+        return np.zeros(len(next(iter(columns.values()))))
+    return logistic_model.pair_effects(pair, logistic_model.known_categories(model), columns)
+
+
+def split_pair(
+    old: Model, new: Model, then: Columns, now: Columns, key: TermKey
+) -> tuple[Floats, Floats, Floats]:
+    """Split the change of a pair's term between its two columns and the retraining.
+
+    Parameters
+    ----------
+    old, new : Model
+        The models of the earlier and of the later scoring.
+    then, now : mapping of str to numpy.ndarray of shape (n_rows,)
+        All values of both models' columns at both times.
+    key : tuple of str
+        The two columns of the pair.
+
+    Returns
+    -------
+    tuple of numpy.ndarray of shape (n_rows,)
+        The parts of the first column, of the second column, and of the retraining. Together they
+        are the change of the term.
+
+    Notes
+    -----
+    The Shapley value of three players (Shapley, "A value for n-person games", 1953; Shorrocks,
+    "Decomposition procedures for distributional analysis", 2013): the mean over the six orders in
+    which the first column, the second column and the model can move.
+    """
+    first, second = key
+
+    def term(*moved: str) -> Floats:
+        columns = {**then, **{name: now[name] for name in key if name in moved}}
+        return find_term(new if MODEL in moved else old, columns, key)
+
+    corners = {
+        frozenset(moved): term(*moved)
+        for n_moved in range(4)
+        for moved in combinations((first, second, MODEL), n_moved)
+    }
+    parts = dict.fromkeys((first, second, MODEL), np.zeros(len(now[first])))
+    orders = list(permutations(parts))
+    for order in orders:
+        moved: frozenset[str] = frozenset()
+        for player in order:
+            after = moved | {player}
+            parts[player] = parts[player] + (corners[after] - corners[moved]) / len(orders)
+            moved = after
+    return parts[first], parts[second], parts[MODEL]
 
 
 def split_change(old: Model, new: Model, earlier: Columns, later: Columns) -> RiskChange:
@@ -78,7 +131,8 @@ def split_change(old: Model, new: Model, earlier: Columns, later: Columns) -> Ri
         retraining_j = [c_j(m1, x0) - c_j(m0, x0) + c_j(m1, x1) - c_j(m0, x1)] / 2
 
     and the retraining's effect is the sum of retraining_j over the features plus the change of
-    the intercept. The order of the two does not matter: each gets half of the shared part.
+    the intercept. The order of the two does not matter: each gets half of the shared part. The
+    change of a pair's term is split by `split_pair` between both columns and the retraining.
 
     Parameters
     ----------
@@ -99,18 +153,30 @@ def split_change(old: Model, new: Model, earlier: Columns, later: Columns) -> Ri
     and equal the Shapley value of the two players "values" and "model" (Shorrocks, 2013).
     """
     then, now = fill_unknown(earlier, later), fill_unknown(later, earlier)
-    old_then, old_now = terms_of(old, then), terms_of(old, now)
-    new_then, new_now = terms_of(new, then), terms_of(new, now)
-    movements = {
-        name: (old_now[name] - old_then[name] + new_now[name] - new_then[name]) / 2
-        for name in then
-        if name in old.schema.features or name in new.schema.features
-    }
+    keys = [(name,) for name in then]
+    old_then, old_now = terms_of(old, then, keys), terms_of(old, now, keys)
+    new_then, new_now = terms_of(new, then, keys), terms_of(new, now, keys)
+    movements = {}
     retraining = np.full(len(next(iter(then.values()))), new.intercept - old.intercept)
-    for name in movements:
-        change = new_then[name] - old_then[name] + new_now[name] - old_now[name]
+    for key in keys:
+        if key[0] not in (*old.schema.features, *new.schema.features):
+            continue
+        movement = old_now[key] - old_then[key] + new_now[key] - new_then[key]
+        change = new_then[key] - old_then[key] + new_now[key] - old_now[key]
+        movements[key[0]] = movement / 2
         retraining = retraining + change / 2
-    return RiskChange(log_odds(old, old_then), log_odds(new, new_now), movements, retraining)
+    paired = {frozenset(pair.columns): pair.columns for m in (new, old) for pair in m.pairs}
+    for pair in paired.values():
+        of_first, of_second, of_model = split_pair(old, new, then, now, pair)
+        movements[pair[0]] = movements[pair[0]] + of_first
+        movements[pair[1]] = movements[pair[1]] + of_second
+        retraining = retraining + of_model
+    return RiskChange(
+        log_odds(old, logistic_model.terms(old, then)),
+        log_odds(new, logistic_model.terms(new, now)),
+        movements,
+        retraining,
+    )
 
 
 def typical_values(model: Model) -> dict[str, float | str]:
@@ -135,13 +201,13 @@ def as_columns(model: Model, values: Mapping[str, float | str | None]) -> dict[s
 
 def sum_of_terms(model: Model, columns: Columns) -> float:
     """Compute the log-odds of one client."""
-    return float(log_odds(model, contributions(model, columns))[0])
+    return float(log_odds(model, logistic_model.terms(model, columns))[0])
 
 
 def effects_beside_typical(
     model: Model, columns: Columns, typical: Mapping[str, float | str]
-) -> dict[str, Floats]:
-    """Compute the log-odds added by each column, against a typical staying client.
+) -> dict[TermKey, Floats]:
+    """Compute the log-odds added by each column and pair, against a typical staying client.
 
     Parameters
     ----------
@@ -154,11 +220,12 @@ def effects_beside_typical(
 
     Returns
     -------
-    dict of str to numpy.ndarray of shape (n_rows,)
+    dict of tuple of str to numpy.ndarray of shape (n_rows,)
         Differences of two exact terms, positive for a higher risk.
     """
-    references = contributions(model, as_columns(model, typical))
-    return {name: term - references[name] for name, term in contributions(model, columns).items()}
+    references = logistic_model.terms(model, as_columns(model, typical))
+    found = logistic_model.terms(model, columns)
+    return {key: term - references[key] for key, term in found.items()}
 
 
 def find_reasons(
@@ -182,12 +249,15 @@ def find_reasons(
         two exact terms, positive where it raises the risk.
     """
     effects = effects_beside_typical(model, columns, typical)
-    names = list(effects)
-    matrix = np.column_stack([effects[name] for name in names])
+    keys = list(effects)
+    matrix = np.column_stack([effects[key] for key in keys])
     ranks = np.argsort(-np.abs(matrix), axis=1, kind="stable")[:, :N_REASONS]
     return [
         [
-            Reason(names[j], columns[names[j]][row], typical[names[j]], float(matrix[row, j]))
+            Reason(
+                tuple(ReasonPart(name, columns[name][row], typical[name]) for name in keys[j]),
+                float(matrix[row, j]),
+            )
             for j in order
             if abs(matrix[row, j]) >= SMALLEST_REASON
         ]
@@ -207,45 +277,6 @@ def format_value(value: float | str) -> str:
 def format_reason(reason: Reason) -> str:
     """Format a reason in plain words: value, typical value and direction."""
     direction = "raises" if reason.effect > 0 else "lowers"
-    return (
-        f"{reason.column} {format_value(reason.value)}, typical for staying clients"
-        f" {format_value(reason.typical)}: {direction} the risk"
-    )
-
-
-def list_numeric_effects(term: NumericTerm, deviation: float | None) -> list[Effect]:
-    """List the effects of a numeric column: a standard deviation more, and a missing value."""
-    per_unit = term.coefficient / term.scale
-    effects = [Effect(term.column, "1 more", per_unit)]
-    if deviation:
-        effects = [Effect(term.column, f"{deviation:.4g} more (1 SD)", per_unit * deviation)]
-    if term.missing_coefficient:
-        effects.append(Effect(term.column, "blank instead of the median", term.missing_coefficient))
-    return effects
-
-
-def list_effects(model: Model) -> list[Effect]:
-    """List the effects of the columns of a model, strongest first.
-
-    Parameters
-    ----------
-    model : Model
-        Any model.
-
-    Returns
-    -------
-    list of Effect
-        For a numeric column a step of one standard deviation of the training data, for a
-        categorical column each known category, and the rare categories together.
-    """
-    deviations = {s.column: s.standard_deviation for s in model.dataset.summary}
-    effects = [e for t in model.numeric for e in list_numeric_effects(t, deviations.get(t.column))]
-    for term in model.categorical:
-        for category, coefficient in zip(term.categories, term.coefficients, strict=True):
-            name = "blank" if category == MISSING_CATEGORY else category
-            effects.append(Effect(term.column, name, coefficient))
-        if term.rare:
-            effects.append(
-                Effect(term.column, f"{len(term.rare)} rare categories", term.rare_coefficient)
-            )
-    return sorted(effects, key=lambda effect: -abs(effect.log_odds))
+    values = " with ".join(f"{part.column} {format_value(part.value)}" for part in reason.parts)
+    typical = " with ".join(format_value(part.typical) for part in reason.parts)
+    return f"{values}, typical for staying clients {typical}: {direction} the risk"

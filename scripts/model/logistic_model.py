@@ -1,8 +1,9 @@
-"""The fitted logistic regression as plain numbers: probabilities, contributions, model.json."""
+"""The fitted model as plain numbers: probabilities, contributions, model.json."""
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +21,40 @@ from scripts.data.arrays import Floats, Ints
 from scripts.data.cells import LARGEST_NUMBER
 from scripts.data.profile import DatasetFacts, Reference
 
-FORMAT = 2
-# Format 1 had no indicators, scales and rare categories; the defaults of the terms fill them in.
-READABLE_FORMATS = (1, FORMAT)
+FORMAT = 3
+# Format 1 had no indicators, scales and rare categories, format 2 neither curves nor pairs; the
+# defaults of the terms fill them in.
+READABLE_FORMATS = (1, 2, FORMAT)
 
 Columns = Mapping[str, NDArray[Any]]
+# The columns of a term: one, or the two of a pair.
+TermKey = tuple[str, ...]
 
 
 class NumericTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The term of a numeric column: coefficient (value - mean) / scale.
+    """The term of a numeric column: coefficient (value - mean) / scale, or a curve.
 
-    A missing value counts as the median of the training rows, plus the missing coefficient.
+    On a line a missing value counts as the median of the training rows, plus the missing
+    coefficient. A curve has knots in rising order and its value at each knot: straight between
+    two knots, constant outside of them. There the missing coefficient is the whole term of a
+    missing value. `errors` are the standard errors of the values.
     """
 
     column: str
     median: float
-    coefficient: float
+    coefficient: float = 0.0
     missing_coefficient: float = 0.0
     mean: float = 0.0
     scale: float = 1.0
+    knots: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
+    errors: tuple[float, ...] = ()
+
+    @property
+    def slopes(self) -> tuple[float, ...]:
+        """The slope of a curve behind each knot, 0 behind the last one."""
+        pieces = zip(pairwise(self.knots), pairwise(self.values), strict=True)
+        return (*((v - u) / (b - a) for (a, b), (u, v) in pieces), 0.0)
 
 
 class CategoricalTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,8 +81,40 @@ class CategoricalTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return sorted((*self.categories, *self.rare))
 
 
+class PairAxis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The levels of a column in a pair: knots and the missing value, or categories and the rest.
+
+    Other categories known to the model share the last level. An unknown category has none.
+    """
+
+    column: str
+    knots: tuple[float, ...] = ()
+    categories: tuple[str, ...] = ()
+
+    @property
+    def n_levels(self) -> int:
+        """The number of levels."""
+        return len(self.knots) + len(self.categories) + 1
+
+
+class PairTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The term of two columns together: a value per combination of levels.
+
+    Between knots it is interpolated in both directions.
+    """
+
+    first: PairAxis
+    second: PairAxis
+    values: tuple[tuple[float, ...], ...]
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """The two columns."""
+        return self.first.column, self.second.column
+
+
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A logistic regression with its preprocessing, threshold, schema and origin."""
+    """An additive logistic regression with its preprocessing, threshold, schema and origin."""
 
     format: int
     schema: Schema
@@ -76,14 +124,41 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     threshold: float
     dataset: DatasetFacts
     n_training_rows: int
-    settings: dict[str, float | int | str | None]
+    settings: dict[str, float | int | str | dict[str, str] | None]
     validation: dict[str, float | int | None]
     versions: dict[str, str]
+    pairs: tuple[PairTerm, ...] = ()
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether no numeric column has a curve and no two columns act together."""
+        return not self.pairs and all(len(term.knots) <= 2 for term in self.numeric)
+
+
+def locate(knots: tuple[float, ...], numbers: Floats) -> tuple[Ints, Floats]:
+    """Find the knot at or below each number, and the number between the outermost knots."""
+    edges = np.array(knots)
+    inside = np.minimum(np.maximum(numbers, edges[0]), edges[-1])
+    # NaN is behind all others.
+    return np.searchsorted(edges, inside, side="right") - 1, inside
+
+
+def curve_effects(term: NumericTerm, numbers: Floats) -> Floats:
+    """Compute the term of a curve."""
+    lower, inside = locate(term.knots, numbers)
+    knots, values, slopes = np.array(term.knots), np.array(term.values), np.array(term.slopes)
+    effects = values[lower] + slopes[lower] * (inside - knots[lower])
+    is_missing = np.isnan(numbers)
+    if not is_missing.any():
+        return np.asarray(effects)
+    return np.where(is_missing, term.missing_coefficient, effects)
 
 
 def numeric_effects(term: NumericTerm, values: NDArray[Any]) -> Floats:
     """Compute the term of a numeric column from floats, with NaN for a missing value."""
     numbers = np.asarray(values, dtype=np.float64)
+    if term.knots:
+        return curve_effects(term, numbers)
     is_missing = np.isnan(numbers)
     if not is_missing.any():
         # The usual case, at half of the work.
@@ -99,8 +174,100 @@ def category_effects(term: CategoricalTerm, values: NDArray[Any]) -> Floats:
     return np.array([effects.get(value, 0.0) for value in values], dtype=np.float64)
 
 
+def level_places(axis: PairAxis, known: Iterable[str]) -> dict[str, int]:
+    """Return the level of each known category on a categorical axis."""
+    rest = dict.fromkeys(known, len(axis.categories))
+    return rest | {category: place for place, category in enumerate(axis.categories)}
+
+
+def find_levels(
+    axis: PairAxis, known: Iterable[str], values: NDArray[Any]
+) -> tuple[Ints, Floats | None]:
+    """Find the level of each row, -1 for an unknown category, and the fraction of the next one."""
+    if not axis.knots:
+        places = level_places(axis, known)
+        found = (places.get(value, -1) for value in values)
+        return np.fromiter(found, np.int64, len(values)), None
+    numbers = np.asarray(values, dtype=np.float64)
+    lower, inside = locate(axis.knots, numbers)
+    edges = np.array(axis.knots)
+    widths = np.append(np.diff(edges), 1.0)
+    fraction = (inside - edges[lower]) / widths[lower]
+    is_missing = np.isnan(numbers)
+    if is_missing.any():
+        lower = np.where(is_missing, len(edges), lower)
+        fraction = np.where(is_missing, 0.0, fraction)
+    return lower, fraction
+
+
+def pair_effects(pair: PairTerm, known: Mapping[str, Iterable[str]], columns: Columns) -> Floats:
+    """Compute the term of a pair, 0 for an unknown category.
+
+    Parameters
+    ----------
+    pair : PairTerm
+        The pair.
+    known : mapping of str to iterable of str
+        The known categories of each categorical column.
+    columns : mapping of str to numpy.ndarray of shape (n_rows,)
+        As for `contributions`.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n_rows,)
+        In log-odds.
+    """
+    (i, u), (j, v) = (
+        find_levels(axis, known.get(axis.column, ()), columns[axis.column])
+        for axis in (pair.first, pair.second)
+    )
+    # A frame of zeros: -1, an unknown category, leads there, and so does the level behind the last.
+    grid = np.pad(np.array(pair.values), (0, 1))
+    effects = grid[i, j]
+    if v is not None:
+        effects = effects + v * (grid[i, j + 1] - effects)
+    if u is None:
+        return np.asarray(effects)
+    above = grid[i + 1, j]
+    if v is not None:
+        above = above + v * (grid[i + 1, j + 1] - above)
+    return np.asarray(effects + u * (above - effects))
+
+
+def known_categories(model: Model) -> dict[str, tuple[str, ...]]:
+    """Return the known categories of each categorical column."""
+    return {term.column: (*term.categories, *term.rare) for term in model.categorical}
+
+
+def terms(model: Model, columns: Columns) -> dict[TermKey, Floats]:
+    """Split the log-odds of each row into one term per column and per pair of columns.
+
+    Parameters
+    ----------
+    model : Model
+        Any model.
+    columns : mapping of str to numpy.ndarray of shape (n_rows,)
+        As for `contributions`.
+
+    Returns
+    -------
+    dict of tuple of str to numpy.ndarray of shape (n_rows,)
+        Columns to terms, those of single columns first. The terms of a row and the intercept add
+        up to its log-odds.
+    """
+    found: dict[TermKey, Floats] = {
+        (term.column,): numeric_effects(term, columns[term.column]) for term in model.numeric
+    }
+    for term in model.categorical:
+        found[(term.column,)] = category_effects(term, columns[term.column])
+    if model.pairs:
+        known = known_categories(model)
+        found |= {pair.columns: pair_effects(pair, known, columns) for pair in model.pairs}
+    return found
+
+
 def contributions(model: Model, columns: Columns) -> dict[str, Floats]:
-    """Split the log-odds of each row into one term per column.
+    """Split the log-odds of each row into one number per column, with half of each pair.
 
     Parameters
     ----------
@@ -113,10 +280,14 @@ def contributions(model: Model, columns: Columns) -> dict[str, Floats]:
     Returns
     -------
     dict of str to numpy.ndarray of shape (n_rows,)
-        Column name to its term; the terms of a row and the intercept add up to its log-odds.
+        Column name to its number; the numbers of a row and the intercept add up to its log-odds.
     """
-    terms = {t.column: numeric_effects(t, columns[t.column]) for t in model.numeric}
-    return terms | {t.column: category_effects(t, columns[t.column]) for t in model.categorical}
+    found = terms(model, columns)
+    by_column = {key[0]: term for key, term in found.items() if len(key) == 1}
+    for pair in model.pairs:
+        for column in pair.columns:
+            by_column[column] = by_column[column] + found[pair.columns] / 2
+    return by_column
 
 
 def count_unknown_categories(term: CategoricalTerm, values: list[str]) -> dict[str, int]:
@@ -158,7 +329,7 @@ def probabilities(model: Model, columns: Columns) -> Floats:
     -----
     scikit-learn user guide, "Logistic regression": the inverse logit of the linear predictor.
     """
-    log_odds = sum(contributions(model, columns).values(), start=np.float64(model.intercept))
+    log_odds = sum(terms(model, columns).values(), start=np.float64(model.intercept))
     return sigmoid(np.atleast_1d(np.asarray(log_odds, dtype=np.float64)))
 
 
@@ -172,18 +343,54 @@ def plain_numbers(model: Model) -> list[float]:
     numeric = [
         number
         for t in model.numeric
-        for number in (t.median, t.coefficient, t.missing_coefficient, t.mean, t.scale)
+        for number in (
+            t.median, t.coefficient, t.missing_coefficient, t.mean, t.scale,
+            *t.knots, *t.values, *t.errors,
+        )
+    ]  # fmt: skip
+    paired = [
+        number
+        for pair in model.pairs
+        for row in (pair.first.knots, pair.second.knots, *pair.values)
+        for number in row
     ]
     categorical = [
         number for t in model.categorical for number in (*t.coefficients, t.rare_coefficient)
     ]
-    return [model.intercept, model.threshold, *numeric, *categorical]
+    return [model.intercept, model.threshold, *numeric, *categorical, *paired]
 
 
 def largest_effect(term: NumericTerm) -> float:
     """Compute an upper bound for the absolute value of a numeric term."""
+    if term.knots:
+        return max(map(abs, (*term.values, term.missing_coefficient)))
     furthest = (max(LARGEST_NUMBER, abs(term.median)) + abs(term.mean)) / term.scale
     return abs(term.coefficient) * furthest + abs(term.missing_coefficient)
+
+
+def are_rising(numbers: Sequence[float]) -> bool:
+    """Return whether each number is above the one before."""
+    return all(a < b for a, b in pairwise(numbers))
+
+
+def check_curves(model: Model) -> None:
+    """Raise ModelError for a curve or a pair without a value for each level."""
+    has_curves = any(term.knots for term in model.numeric)
+    for term in model.numeric:
+        sizes = {len(term.knots), len(term.values), len(term.errors or term.knots)}
+        if len(sizes) > 1 or not are_rising(term.knots) or bool(term.knots) != has_curves:
+            raise ModelError(f"The model has a curve of {term.column} with wrong knots or values.")
+    for pair in model.pairs:
+        shape = pair.first.n_levels, pair.second.n_levels
+        is_right = len(pair.values) == shape[0] and all(len(r) == shape[1] for r in pair.values)
+        kinds = [
+            axis.column in (model.schema.numeric if axis.knots else model.schema.categorical)
+            for axis in (pair.first, pair.second)
+        ]
+        rising = are_rising(pair.first.knots) and are_rising(pair.second.knots)
+        if not is_right or not all(kinds) or not rising or len(set(pair.columns)) == 1:
+            names = " and ".join(pair.columns)
+            raise ModelError(f"The model has a pair of {names} with wrong levels or values.")
 
 
 def check_model(model: Model) -> None:
@@ -196,7 +403,7 @@ def check_model(model: Model) -> None:
         or so large that the probability of a row could be undefined.
     """
     if model.format not in READABLE_FORMATS:
-        readable = " and ".join(map(str, READABLE_FORMATS))
+        readable = ", ".join(map(str, READABLE_FORMATS))
         raise ModelError(f"The model has format {model.format}; this version reads {readable}.")
     try:
         check_schema(client_dates.reading_schema(model.schema), "The model")
@@ -207,6 +414,7 @@ def check_model(model: Model) -> None:
         raise ModelError(f"The model has terms for {covered}, its schema {model.schema.features}.")
     if any(len(t.categories) != len(t.coefficients) for t in model.categorical):
         raise ModelError("The model has a category without a coefficient.")
+    check_curves(model)
     if not all(math.isfinite(number) for number in plain_numbers(model)):
         raise ModelError("The model has a coefficient, median or threshold that is not finite.")
     if not 0 <= model.threshold <= 1:
@@ -216,7 +424,8 @@ def check_model(model: Model) -> None:
     # The largest log-odds of any allowed row must be finite, or inf - inf would be NaN.
     numeric = sum(map(largest_effect, model.numeric))
     categorical = sum(max(map(abs, t.effects.values()), default=0.0) for t in model.categorical)
-    if not math.isfinite(abs(model.intercept) + numeric + categorical):
+    paired = sum(max(abs(v) for row in pair.values for v in row) for pair in model.pairs)
+    if not math.isfinite(abs(model.intercept) + numeric + categorical + paired):
         raise ModelError("The model has coefficients so large that probabilities are undefined.")
 
 

@@ -107,7 +107,12 @@ def add_reference(fitted: Model, table: pd.DataFrame) -> Model:
 
 
 def scanned_moments(used: Model, scan: ScannedDataset) -> dict[str, Moments]:
-    """Compute mean and standard deviation of each column's log-odds term over all rows."""
+    """Compute mean and standard deviation of each column's log-odds term over all rows.
+
+    With pairs, of which a column has half, the drawn rows stand for all.
+    """
+    if used.pairs:
+        return term_moments(used, dataset.feature_arrays(scan.rows, used.schema))
     moments = {}
     for term in used.numeric:
         effects = functools.partial(logistic_model.numeric_effects, term)

@@ -29,7 +29,7 @@ INDICATOR_WEIGHT, FAINT_INDICATOR_WEIGHT = 0.3, 0.03
 MANY_ROWS = 250_000
 # The largest difference between probabilities of the model and of scikit-learn.
 TOLERANCE = 1e-12
-MAX_ROWS_TO_COMPARE = 1_000_000
+MAX_ROWS_TO_COMPARE = 10_000
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from scripts.core.config import Schema
 from scripts.data.arrays import Floats, Ints
-from scripts.model import explanation, metrics, outcome_metrics
-from scripts.model.explanation import Effect
+from scripts.model import effects as model_effects
+from scripts.model import metrics, outcome_metrics
+from scripts.model.effects import Effect
 from scripts.model.logistic_model import Model
 from scripts.model.metrics import Evaluation
 from scripts.model.outcome_metrics import Decile, Share
@@ -366,7 +367,7 @@ def draw_effects(axes: Axes, theme: Theme, shown: list[Effect]) -> None:
 
 def effects(model: Model, release: str) -> Drawing:
     """Return the chart of a model's strongest effects, one step of each column."""
-    ranked = explanation.list_effects(model)
+    ranked = model_effects.list_effects(model)
     shown = ranked[:N_SHOWN]
     texts = "; ".join(f"{name_of(effect)} {effect.log_odds:+.3f}" for effect in shown[:N_IN_ALT])
     more = f", the strongest {N_IN_ALT} of {len(ranked)}" if len(ranked) > N_IN_ALT else ""

@@ -17,7 +17,7 @@ from scripts.api.request_rows import read_columns
 from scripts.api.responses import RefusedError
 from scripts.core.config import ApiSettings, Schema
 from scripts.model import logistic_model
-from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm
+from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm, PairAxis, PairTerm
 from tests.support.service import GOOD, make_model, rows_body
 
 ODD_NAMES = ("lastmonth_activity", "class", "c0 \u00e9")
@@ -48,7 +48,33 @@ def make_odd_model() -> Model:
     )  # fmt: skip
 
 
-ODD = make_odd_model()
+def make_curved_model() -> Model:
+    """Make the same model with curves, a pair of numbers, and a pair of a number and a category."""
+    knots = [(-2.5, 0.0, 1.7, 40.0), (0.0,), (-1e6, 3.0, 3.1, 2e9)]
+    values = [(-1.3, 0.21, 0.4, -0.9), (0.0,), (0.7, -0.1, 0.35, 1.9)]
+    numeric = tuple(
+        NumericTerm(
+            column=name, median=3.0, missing_coefficient=-0.11, knots=knots[k], values=values[k]
+        )
+        for k, name in enumerate(ODD_NAMES)
+    )
+    first = PairAxis(column=ODD_NAMES[0], knots=(-1.0, 2.0, 30.0))
+    last = PairAxis(column=ODD_NAMES[2], knots=(0.0, 7.3))
+    plan = PairAxis(column="plan", categories=("gold",))
+    return msgspec.structs.replace(
+        make_odd_model(),
+        numeric=numeric,
+        pairs=(
+            PairTerm(
+                first=first, second=last,
+                values=((0.1, -0.7, 0.3), (0.9, 0.33, -0.2), (-0.4, 0.6, 0.77), (0.01, 0.2, -0.5)),
+            ),
+            PairTerm(first=last, second=plan, values=((0.3, -0.1), (1.7, 0.9), (-0.6, 0.13))),
+        ),
+    )  # fmt: skip
+
+
+ODD, CURVED = make_odd_model(), make_curved_model()
 CELLS = st.one_of(
     st.none(), st.integers(-(2**54), 2**54), st.floats(allow_nan=False, allow_infinity=False),
     st.booleans(), st.text(max_size=3),
@@ -89,8 +115,13 @@ def strict(body: bytes) -> dict[str, Any] | None:
 
 
 def check_same(body: bytes) -> bool:
+    """Compare both ways for a straight and a curved model; say whether the quick one took it."""
+    return min(check_model(ODD, body), check_model(CURVED, body))
+
+
+def check_model(used: Model, body: bytes) -> bool:
     """Compare both ways; say whether the quick one took the body."""
-    fast_predictor, expected = FastPredictor(ODD), strict(body)
+    fast_predictor, expected = FastPredictor(used), strict(body)
     rows = quick_rows(fast_predictor, body)
     if not rows:
         return False
@@ -99,7 +130,7 @@ def check_same(body: bytes) -> bool:
     assert list(columns) == list(expected)
     for name, column in columns.items():
         assert np.array_equal(column, expected[name], equal_nan=name != "plan")
-    probabilities = logistic_model.probabilities(ODD, expected).tolist()
+    probabilities = logistic_model.probabilities(used, expected).tolist()
     for position, row in enumerate(rows):
         quick = fast_predictor.probability(row)
         is_known = expected["plan"][position] in ("", "gold", "tin")

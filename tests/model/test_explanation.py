@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from scripts.core.config import Schema
 from scripts.data.profile import DatasetFacts
-from scripts.model import explanation, logistic_model
-from scripts.model.explanation import Reason
+from scripts.model import effects, explanation, logistic_model
+from scripts.model.explanation import Reason, ReasonPart
 from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm
 from tests.support.service import FEATURES
 from tests.support.service import make_model as service_make_model
 
 
 def test_a_number_has_the_effect_of_one_standard_deviation() -> None:
-    first = explanation.list_effects(service_make_model())[0]
+    first = effects.list_effects(service_make_model())[0]
 
     assert (first.column, first.step) == (FEATURES[0], "0.25 more (1 SD)")
     assert first.log_odds == pytest.approx(-0.25 * math.log(3))
@@ -35,7 +35,7 @@ def test_scale_blanks_and_categories_count() -> None:
     )  # fmt: skip
     used = msgspec.structs.replace(made, numeric=(term, *made.numeric[1:]), categorical=(plan,))
 
-    found = [(e.column, e.step, e.log_odds) for e in explanation.list_effects(used)]
+    found = [(e.column, e.step, e.log_odds) for e in effects.list_effects(used)]
 
     assert found[:4] == [
         ("plan", "2 rare categories", 3.0), ("plan", "gold", 2.0), ("plan", "blank", -1.0),
@@ -47,7 +47,7 @@ def test_scale_blanks_and_categories_count() -> None:
 
 
 def test_odds_beyond_all_measure_are_still_a_number() -> None:
-    assert math.isfinite(explanation.Effect("a", "b", 1e6).odds_ratio)
+    assert math.isfinite(effects.Effect("a", "b", 1e6).odds_ratio)
 
 
 NUMBERS = st.floats(-1000, 1000)
@@ -187,7 +187,7 @@ def test_reasons_are_ranked_by_their_effect_beside_a_typical_staying_client() ->
     )
 
     # -0.01 * (14 - 230) = 2.16; 0.25 + 1 = 1.25; 0.001 * (900 - 400) = 0.5; size has no effect.
-    assert [r.column for r in reasons[0]] == ["month", "plan", "year"]
+    assert [r.parts[0].column for r in reasons[0]] == ["month", "plan", "year"]
     assert [r.effect for r in reasons[0]] == pytest.approx([2.16, 1.25, 0.5])
     assert reasons[1] == []
 
@@ -195,13 +195,13 @@ def test_reasons_are_ranked_by_their_effect_beside_a_typical_staying_client() ->
 @pytest.mark.parametrize(
     ("reason", "text"),
     [
-        (Reason("lastmonth_activity", 14.0, 230.0, 2.16),
+        (Reason((ReasonPart("lastmonth_activity", 14.0, 230.0),), 2.16),
          "lastmonth_activity 14, typical for staying clients 230: raises the risk"),
-        (Reason("revenue", 1234567.0, 0.5, -1.0),
+        (Reason((ReasonPart("revenue", 1234567.0, 0.5),), -1.0),
          "revenue 1,234,567, typical for staying clients 0.5: lowers the risk"),
-        (Reason("plan", "", "gold", 0.2),
+        (Reason((ReasonPart("plan", "", "gold"),), 0.2),
          "plan no entry, typical for staying clients gold: raises the risk"),
-        (Reason("year", math.nan, 12345.678, 0.2),
+        (Reason((ReasonPart("year", math.nan, 12345.678),), 0.2),
          "year no entry, typical for staying clients 12,345.7: raises the risk"),
     ],
 )  # fmt: skip

@@ -171,7 +171,7 @@ def changed_term(term: Any, **changes: Any) -> Any:
 
 
 UNFIT: list[tuple[dict[str, Any], str]] = [
-    ({"format": 3}, "has format 3; this version reads 1 and 2"),
+    ({"format": 4}, "has format 4; this version reads 1, 2, 3"),
     ({"numeric": (AGE,)}, "has terms for"),
     ({"numeric": (VISITS, AGE)}, "has terms for"),
     ({"numeric": (AGE, VISITS, AGE)}, "has terms for"),

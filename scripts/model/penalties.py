@@ -1,0 +1,147 @@
+"""Penalties of an additive model: their matrices, and their strengths by marginal likelihood."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from scripts.data.arrays import Floats
+from scripts.model.basis import Axis, KnotAxis
+
+SMALLEST_STRENGTH, LARGEST_STRENGTH = 1e-4, 1e6
+# Roughness of neighbouring categories, which have no order, and a ridge on all cells of a pair.
+CATEGORY_ROUGHNESS, PAIR_RIDGE = 0.5, 0.02
+
+
+class PenaltyKind(StrEnum):
+    """The kinds of penalties; those of a kind share a common strength."""
+
+    BEND = "bend"
+    LINE = "line"
+    MISSING = "missing"
+    CATEGORY = "category"
+    PAIR = "pair"
+
+
+# One pseudo-observation draws a strength towards the common one of its kind: so lines, categories
+# and missing values are steady on small tables. A bend or a pair keeps its own strength.
+POOLED = frozenset({PenaltyKind.LINE, PenaltyKind.MISSING, PenaltyKind.CATEGORY})
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A quadratic penalty on the coefficients of a term, its rank and its kind."""
+
+    matrix: Floats
+    rank: int
+    kind: PenaltyKind
+
+
+def bend_matrix(knots: Floats) -> Floats:
+    """Penalise the departure of each inner knot from the line between its neighbours."""
+    n = len(knots)
+    departures = np.zeros((max(n - 2, 0), n))
+    for i in range(1, n - 1):
+        share = (knots[i] - knots[i - 1]) / (knots[i + 1] - knots[i - 1])
+        departures[i - 1, i - 1 : i + 2] = [share - 1, 1, -share]
+    return np.asarray(departures.T @ departures)
+
+
+def line_matrix(knots: Floats) -> Floats:
+    """Penalise the straight line through the knots."""
+    line = knots - knots.mean()
+    line = line / np.linalg.norm(line)
+    return np.outer(line, line)
+
+
+def embed(matrix: Floats, n: int, start: int = 0) -> Floats:
+    """Return a penalty of some levels as one of n levels."""
+    whole = np.zeros((n, n))
+    end = start + len(matrix)
+    whole[start:end, start:end] = matrix
+    return whole
+
+
+def column_penalties(axis: Axis, *, has_rest: bool) -> tuple[Penalty, ...]:
+    """Return the penalties of a column's term.
+
+    Parameters
+    ----------
+    axis : KnotAxis or CategoryAxis
+        The levels of the column.
+    has_rest : bool
+        Whether a row has the last level: a missing number, or a rare category.
+
+    Returns
+    -------
+    tuple of Penalty
+        For a number the bend, the line and the missing value; for categories a ridge.
+    """
+    n = axis.n_levels
+    if not isinstance(axis, KnotAxis):
+        own = n if has_rest else n - 1
+        return (Penalty(embed(np.eye(own), n), own, PenaltyKind.CATEGORY),)
+    knots = np.array(axis.knots)
+    found = []
+    if len(knots) > 2:
+        found.append(Penalty(embed(bend_matrix(knots), n), len(knots) - 2, PenaltyKind.BEND))
+    if len(knots) > 1:
+        found.append(Penalty(embed(line_matrix(knots), n), 1, PenaltyKind.LINE))
+    if has_rest:
+        found.append(Penalty(embed(np.eye(1), n, n - 1), 1, PenaltyKind.MISSING))
+    return tuple(found)
+
+
+def roughness(axis: Axis) -> Floats:
+    """Return the roughness of a pair along one of its axes."""
+    n = axis.n_levels
+    whole = CATEGORY_ROUGHNESS * np.eye(n)
+    if isinstance(axis, KnotAxis):
+        steps = np.diff(np.eye(n - 1), axis=0)
+        whole[:-1, :-1] = steps.T @ steps
+    return whole
+
+
+def pair_penalty(first: Axis, second: Axis) -> Penalty:
+    """Return the one penalty of a pair: roughness along both axes, and a faint ridge."""
+    n, m = first.n_levels, second.n_levels
+    matrix = np.kron(roughness(first), np.eye(m)) + np.kron(np.eye(n), roughness(second))
+    return Penalty(matrix + PAIR_RIDGE * np.eye(n * m), n * m, PenaltyKind.PAIR)
+
+
+def update_strengths(
+    strengths: Floats, kinds: list[PenaltyKind], freedom: Floats, sizes: Floats
+) -> Floats:
+    """Update the strengths of the penalties towards the largest marginal likelihood.
+
+    Parameters
+    ----------
+    strengths : numpy.ndarray of shape (n_penalties,)
+        The present ones.
+    kinds : list of PenaltyKind
+        Of each penalty.
+    freedom : numpy.ndarray of shape (n_penalties,)
+        Rank minus strength times the trace of covariance and penalty: the degrees of freedom.
+    sizes : numpy.ndarray of shape (n_penalties,)
+        The penalty of the present coefficients at strength 1.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n_penalties,)
+        The new strengths, those of some kinds drawn towards the common one of the kind.
+
+    Notes
+    -----
+    The generalised Fellner-Schall update of Wood and Fasiolo, "A generalized Fellner-Schall method
+    for smoothing parameter optimization with application to Tweedie location, scale and shape
+    models" (2017). The common strength is that of a kind with one variance for all its terms.
+    """
+    freedom, sizes = np.maximum(freedom, 1e-6), np.maximum(sizes, 1e-10)
+    updated = strengths.copy()
+    for kind in PenaltyKind:
+        own = np.array([k is kind for k in kinds], dtype=np.bool_)
+        if own.any():
+            common = freedom[own].sum() / sizes[own].sum()
+            weight = float(kind in POOLED)
+            updated[own] = (freedom[own] + weight) / (sizes[own] + weight / common)
+    return np.clip(updated, SMALLEST_STRENGTH, LARGEST_STRENGTH)
