@@ -13,13 +13,14 @@ import pandas as pd
 from scripts import ingestion
 from scripts.core import artifacts, console
 from scripts.core.artifacts import Kind
-from scripts.core.config import Config, Schema
+from scripts.core.config import LATEST_ROWS, Config, Schema
 from scripts.core.errors import NotMadeYetError
-from scripts.data import dataset, schema_inference
-from scripts.engine import pandas_engine
+from scripts.data import client_dates, dataset, schema_inference
+from scripts.data.arrays import Ints
+from scripts.engine import dated_ingest, pandas_engine
 from scripts.model import logistic_model, metrics
 from scripts.model.logistic_model import Model
-from scripts.production import gate_simulation, promotion_gate, withdrawals
+from scripts.production import backtest, gate_simulation, promotion_gate, withdrawals
 from scripts.production.gate_simulation import SimulationPlan
 from scripts.production.promotion_gate import Decision, GateVerdict
 from scripts.production.run_context import RunContext
@@ -120,22 +121,30 @@ def decide_or_show(config: Config, *, last: bool) -> None:
         main(config)
 
 
-def read_table(path: Path, declared: Schema) -> tuple[pd.DataFrame, Schema]:
-    """Read a labelled table as ingestion does, and return the table and the schema."""
+def read_table(path: Path, config: Config) -> tuple[pd.DataFrame, Schema, Ints | None]:
+    """Read a labelled table as ingestion does: rows, schema of the dataset, days of dated rows."""
+    declared = config.schema
     schema = schema_inference.complete(declared, None, [path]) if declared.inferred else declared
+    if schema.date:
+        alone = msgspec.structs.replace(config, test_data_path=LATEST_ROWS)
+        read = dated_ingest.read_input([path], schema, alone, client_dates.today())
+        dated = backtest.select_mature(read, schema)
+        return dated.table, client_dates.dataset_schema(schema), dated.days
     table, _, _ = pandas_engine.read_input([path], schema, clean_more=ingestion.clean_more)
-    return table, schema
+    return table, schema, None
 
 
 def show_simulation(config: Config, *, table_path: Path, **settings: Any) -> None:
     """Replay batches of a labelled table under several gates, and count the downgrades.
 
     The columns are those of the schema in config.json. Part of the rows is held out. A promotion is
-    a downgrade if the new model has a lower F1 on the held-out rows than the replaced one.
+    a downgrade if the new model has a lower F1 on the held-out rows than the replaced one. With
+    schema.date the batches come in order of time, and the held-out rows are the latest.
     """
     plan = SimulationPlan(**settings | {"n_test_rows": tuple(sorted(set(settings["n_test_rows"])))})
-    table, schema = read_table(table_path, config.schema)
-    rows = gate_simulation.simulate(table, msgspec.structs.replace(config, schema=schema), plan)
+    table, schema, days = read_table(table_path, config)
+    by_dataset = msgspec.structs.replace(config, schema=schema)
+    rows = gate_simulation.simulate(table, by_dataset, plan, days)
     click.echo(console.format_columns([gate_simulation.HEADER, *rows]))
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy.engine import Engine
 
-from scripts.clients import group_scores, todays_clients
+from scripts.clients import dated_outcomes, group_scores, todays_clients
+from scripts.clients.dated_outcomes import JoinFacts
 from scripts.clients.group_scores import Group, GroupScores, ScoringFacts
 from scripts.clients.todays_clients import TodaysClients, TodaysScores
 from scripts.core import artifacts, name_hashes, progress
@@ -265,7 +266,7 @@ def record_scoring(
     labels_of : callable
         Takes a NameFilter and returns the KnownLabels of these clients.
     **told : object
-        `release` and `model_stamp`.
+        `release`, `model_stamp`, and `as_of`, the newest date of dated rows.
     """
     now, scorings = datetime.now(UTC), read_scorings(engine)
     last = next(iter(scorings.values()), None)
@@ -305,6 +306,18 @@ def record_scoring(
     )  # fmt: skip
 
 
+def find_labels(
+    context: RunContext, dataset_path: Path, schema: Schema, wanted: NameFilter
+) -> KnownLabels:
+    """Return the labels of the wanted clients, none of dated rows.
+
+    The outcomes of dated rows are joined by client and day, in `clients.dated_outcomes`.
+    """
+    if schema.date:
+        return dataset.sort_labels([])
+    return context.engine.outcome_labels(dataset_path, schema, wanted)
+
+
 def score_clients(
     context: RunContext,
     engine: Engine,
@@ -318,13 +331,14 @@ def score_clients(
     if table.empty and not has_clients(read_scorings(engine)):
         return
     model = current.model
+    as_of = str(table[schema.as_of].max()) if schema.date and len(table) else None
     todays_clients.check_columns(schema, model)
     today = TodaysClients(table, schema, model.schema)
     with progress.shown("Scoring today's clients", len(table)):
         record_scoring(
             engine, run_id, today, model, context,
-            lambda wanted: context.engine.outcome_labels(dataset_path, schema, wanted),
-            release=current.name, model_stamp=current.manifest.model_stamp,
+            lambda wanted: find_labels(context, dataset_path, schema, wanted),
+            release=current.name, model_stamp=current.manifest.model_stamp, as_of=as_of,
         )  # fmt: skip
 
 
@@ -335,6 +349,7 @@ def main(
     table: pd.DataFrame,
     dataset_path: Path,
     *,
+    history: pd.DataFrame | None = None,
     context: RunContext | None = None,
 ) -> None:
     """Score today's clients with the production model, if there is one, and record the scores.
@@ -351,6 +366,8 @@ def main(
         Today's clients, one row each.
     dataset_path : Path
         The labelled rows of the same run.
+    history : pandas.DataFrame of shape (n_rows, 3), optional
+        The outcomes of all dated rows, as from `dated_ingest.list_history`.
     context : RunContext, optional
         The context of the run.
 
@@ -367,6 +384,10 @@ def main(
     schema = dataset.read_schema(Kind.SCHEMA.path(dataset_path.parent, stamp), config.schema)
     if schema.ids:
         score_clients(context, engine, run_id, table, dataset_path, schema, current)
+        if history is not None:
+            last = next(iter(read_scorings(engine)), None)
+            facts = JoinFacts(run_id, datetime.now(UTC), last)
+            dated_outcomes.join(engine, history, facts)
     elif len(table):
         log.warning(
             "%d clients have no label and no identifier, so nobody could be called: name a column"

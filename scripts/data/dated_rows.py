@@ -6,6 +6,9 @@ import pandas as pd
 from scripts.core.config import Schema
 from scripts.data import client_dates
 
+# The columns of the outcomes of all rows: client, ISO date of the row, and label.
+CLIENT, DAY, LABEL = "client", "day", "label"
+
 
 def sort_rows(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Return rows by client and day, without the earlier ones of equal client and day.

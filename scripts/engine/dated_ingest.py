@@ -94,6 +94,7 @@ class DatedIntake:
     clients: pd.DataFrame
     readings: Sequence[FileReading]
     account: RowAccount
+    history: pd.DataFrame
     notices: Sequence[str] = ()
     test_readings: Sequence[FileReading] = ()
     outcome_readings: Sequence[FileReading] = field(default=())
@@ -309,6 +310,17 @@ def find_todays(read: DatedInput, schema: Schema) -> pd.DataFrame:
     return as_dataset(todays[todays["open"]].drop(columns="open"), schema)
 
 
+def list_history(read: DatedInput, schema: Schema) -> pd.DataFrame:
+    """Return client, day and outcome of all rows, by client and day."""
+    return pd.DataFrame(
+        {
+            dated_rows.CLIENT: read.table[schema.client_key],
+            dated_rows.DAY: client_dates.format_days(read.days(schema)),
+            dated_rows.LABEL: read.found.labels,
+        }
+    )
+
+
 def check_mature(read: DatedInput, config: Config) -> None:
     """Raise if no row has an outcome that is known for good."""
     if read.found.is_mature.any():
@@ -387,6 +399,7 @@ def ingest_files(
         clients=find_todays(read, schema),
         readings=read.readings,
         account=count_rows(read, parts),
+        history=list_history(read, schema),
         notices=[*describe_split(parts), *overlap],
         test_readings=read.test_readings,
         outcome_readings=read.outcomes.readings,

@@ -142,6 +142,7 @@ def score_clients(run: Run, context: RunContext, ingested: Ingestion) -> None:
             run.id,
             ingested.clients,
             ingested.dataset_path,
+            history=None if ingested.dated is None else ingested.dated.history,
             context=context,
         )
     except RunTimeoutError:

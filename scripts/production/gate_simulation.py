@@ -19,6 +19,8 @@ from scripts.production import promotion_gate
 from scripts.production.promotion_gate import Decision, GateVerdict, Labels
 
 HELD_OUT_FRACTION = 0.4
+# In order of time the repeats differ by the rows that are drawn.
+DRAWN_FRACTION = 0.8
 MIN_BATCH_ROWS = 20
 HEADER = ("test rows", "gate", "promotions", "downgrades", "share", "final F1")
 
@@ -93,14 +95,28 @@ def list_rules(configured: PromotionSettings) -> list[GateRule]:
     ]
 
 
-def split_rows(n_rows: int, plan: SimulationPlan, random: np.random.Generator) -> list[Labels]:
-    """Shuffle the row numbers and split them into held-out rows, test rows and batches.
+def draw_in_order(days: Labels, random: np.random.Generator) -> Labels:
+    """Draw most of the row numbers, and return them in order of time."""
+    drawn = random.permutation(len(days))[: int(len(days) * DRAWN_FRACTION)]
+    ordered: Labels = drawn[np.lexsort((drawn, days[drawn]))]
+    return ordered
+
+
+def split_rows(
+    n_rows: int, plan: SimulationPlan, random: np.random.Generator, days: Labels | None = None
+) -> list[Labels]:
+    """Split row numbers into held-out rows, test rows and batches.
+
+    The rows are shuffled. With the days of the rows, the batches come first in order of time, then
+    the test rows, and the held-out rows are the latest; each repeat draws other rows.
 
     Raises
     ------
     InsufficientDataError
         If a batch would have fewer than 20 rows.
     """
+    if days is not None:
+        n_rows = int(n_rows * DRAWN_FRACTION)
     n_held_out, n_test = int(n_rows * HELD_OUT_FRACTION), max(plan.n_test_rows)
     n_batch_rows = (n_rows - n_held_out - n_test) // plan.n_batches
     if n_batch_rows < MIN_BATCH_ROWS:
@@ -109,13 +125,15 @@ def split_rows(n_rows: int, plan: SimulationPlan, random: np.random.Generator) -
             f" each of {plan.n_batches} batches needs {MIN_BATCH_ROWS}. Choose fewer batches or"
             " test rows, or give a larger table."
         )
-    order = random.permutation(n_rows)
+    # In order of time the latest rows stand first, so that the batches have the earliest.
+    order = random.permutation(n_rows) if days is None else draw_in_order(days, random)[::-1]
     cuts = [
         0,
         n_held_out,
         *(n_held_out + n_test + k * n_batch_rows for k in range(plan.n_batches + 1)),
     ]
-    return [order[start:end] for start, end in pairwise(cuts)]
+    parts = [order[start:end] for start, end in pairwise(cuts)]
+    return parts if days is None else [*parts[:2], *reversed(parts[2:])]
 
 
 def fit_batches(
@@ -131,10 +149,14 @@ def fit_batches(
 
 
 def prepare_replay(
-    table: pd.DataFrame, config: Config, plan: SimulationPlan, random: np.random.Generator
+    table: pd.DataFrame,
+    config: Config,
+    plan: SimulationPlan,
+    random: np.random.Generator,
+    days: Labels | None = None,
 ) -> Replay:
     """Shuffle the table, fit every candidate, and predict the test and held-out rows."""
-    held_out, test, *batches = split_rows(len(table), plan, random)
+    held_out, test, *batches = split_rows(len(table), plan, random, days)
     y = dataset.target(table, config.schema)
     candidates = []
     for fitted in fit_batches(table, batches, config, cumulative=plan.cumulative):
@@ -176,7 +198,9 @@ def play(replay: Replay, n_test_rows: int, rule: GateRule, counts: ReplayCounts)
     counts.final_f1s.append(0.0 if production is None else production.true_f1)
 
 
-def simulate(table: pd.DataFrame, config: Config, plan: SimulationPlan) -> list[tuple[str, ...]]:
+def simulate(
+    table: pd.DataFrame, config: Config, plan: SimulationPlan, days: Labels | None = None
+) -> list[tuple[str, ...]]:
     """Replay a table under every gate and return the results as rows of text.
 
     Parameters
@@ -187,6 +211,8 @@ def simulate(table: pd.DataFrame, config: Config, plan: SimulationPlan) -> list[
         Schema, training settings, and the gate in use.
     plan : SimulationPlan
         Batches, test rows, repeats; the same plan on the same table gives the same result.
+    days : numpy.ndarray of shape (n_rows,), optional
+        The day of each row: the batches then come in order of time, and what decides is later.
 
     Returns
     -------
@@ -204,7 +230,7 @@ def simulate(table: pd.DataFrame, config: Config, plan: SimulationPlan) -> list[
     with progress.shown("Repeats", plan.n_repeats):
         for number in range(plan.n_repeats):
             random = np.random.default_rng((plan.seed, number))
-            replay = prepare_replay(table, config, plan, random)
+            replay = prepare_replay(table, config, plan, random, days)
             for (n_test_rows, rule), counts in results.items():
                 play(replay, n_test_rows, rule, counts)
             progress.advance(1, len(table))

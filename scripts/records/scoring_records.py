@@ -1,6 +1,6 @@
 """Scorings in the records and their models: begun, written in parts, whole at once, forgotten."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -56,6 +56,21 @@ def find_model_content(connection: Connection, stamp: str) -> str | None:
     """Return the model.json of a scoring."""
     query = sa.select(scoring_models.c.content).where(scoring_models.c.stamp == stamp)
     return connection.execute(query).scalar()
+
+
+def newest_by_date(scorings: Sequence[Row]) -> list[Row]:
+    """Return the newest scoring of each date, the latest date first.
+
+    Parameters
+    ----------
+    scorings : sequence of mapping
+        Whole scorings, newest first. Those without a date have no dated rows.
+    """
+    by_date: dict[str, Row] = {}
+    for row in scorings:
+        if row["as_of"]:
+            by_date.setdefault(row["as_of"], row)
+    return [by_date[date] for date in sorted(by_date, reverse=True)]
 
 
 def begin_scoring(engine: Engine, run_id: int, **facts: Any) -> int:
@@ -136,7 +151,10 @@ def forget_old_scores(engine: Engine, n_kept: int) -> int:
         known = list_scorings(connection)
         with_scores = set(blocks_of(connection, [BlockKind.SCORES]))
         with_values = blocks_of(connection, [BlockKind.VALUES])
-    old, kept = known[n_kept:], known[:n_kept]
+    # The outcomes of a date may come long after the newest scorings.
+    dates = {row["id"] for row in newest_by_date(known)[:n_kept]}
+    kept = [row for place, row in enumerate(known) if place < n_kept or row["id"] in dates]
+    old = [row for row in known if row not in kept]
     n_removed = sum(
         client_blocks.remove_blocks(engine, row["id"], [BlockKind.SCORES, BlockKind.PLACES])
         for row in old

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0006"
+VERSION = "0007"
 
 
 class Status(StrEnum):
@@ -314,7 +314,7 @@ client_blocks = sa.Table(
 
 # Outcomes of clients, beside the score that they are joined to: the client's in the scoring
 # `scoring_id`, as of the date `as_of`. An outcome counts once the scoring in `recorded_by` is
-# whole.
+# whole. `previously` is the outcome before a correction.
 client_outcomes = sa.Table(
     "client_outcomes",
     metadata,
@@ -332,6 +332,7 @@ client_outcomes = sa.Table(
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("first_high_at", UtcDateTime),
     sa.Column("recorded_by", sa.Integer, index=True),
+    sa.Column("previously", sa.Boolean),
 )
 
 # Rows of requests to /predict, for the drift of live traffic. `values` is a JSON array in the

@@ -1,6 +1,7 @@
 """The simulation of gates, with hand-made candidates and on a table of known history."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -177,3 +178,14 @@ def test_what_cannot_be_simulated_is_refused(
 
 def test_a_table_that_is_not_there_is_refused(run: Callable[..., Result]) -> None:
     assert run("simulate", "/nowhere.csv").exit_code == 2
+
+
+def test_in_order_of_time_the_batches_come_first_and_the_latest_rows_judge() -> None:
+    plan = SimulationPlan(n_batches=3, n_repeats=1, n_test_rows=(50,), cumulative=True, seed=0)
+    days = np.random.default_rng(1).permutation(np.arange(600) // 20)
+
+    held_out, test, *batches = gate_simulation.split_rows(600, plan, np.random.default_rng(0), days)
+
+    ordered = [days[rows] for rows in (*batches, test, held_out)]
+    assert all(before.max() <= after.min() for before, after in pairwise(ordered))
+    assert len(np.unique(np.concatenate([held_out, test, *batches]))) == 192 + 50 + 3 * 79

@@ -1,0 +1,149 @@
+"""The join of dated outcomes to scores: each to the score made for the period of its row."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from scripts.data.cells import UNLABELLED
+from scripts.data.dated_rows import CLIENT, DAY, LABEL
+from scripts.records import client_blocks, database, scored_clients, scoring_records
+from scripts.records.runs import Row
+from scripts.records.tables import client_outcomes
+
+# Buckets of clients read in one transaction.
+N_BUCKETS = 16
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JoinFacts:
+    """The run of a join, its moment, and the scoring of the run."""
+
+    run_id: int
+    now: datetime
+    recorded_by: int | None
+
+
+def outcomes_of_period(history: pd.DataFrame, as_of: str) -> pd.DataFrame:
+    """Return the row that each client had at a date, where the outcome of the row is known.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame of shape (n_rows, 3)
+        All rows by client and day: CLIENT, DAY (an ISO date) and LABEL.
+    as_of : str
+        The date, in ISO 8601.
+    """
+    upto = history[history[DAY] <= as_of]
+    last = upto.drop_duplicates(CLIENT, keep="last")
+    return last[last[LABEL] != UNLABELLED]
+
+
+def recorded(connection: Connection) -> dict[tuple[str, str], tuple[int, bool]]:
+    """Return the recorded dated outcomes: id and outcome by client and date of the row."""
+    known = client_outcomes.c
+    query = sa.select(known.client, known.as_of, known.id, known.exited)
+    rows = connection.execute(query.where(known.as_of.is_not(None)))
+    return {(row.client, row.as_of): (row.id, row.exited) for row in rows}
+
+
+def read_scores(
+    engine: Engine, scoring_id: int, wanted: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield the scores of the wanted clients on the list of a scoring."""
+    with database.reading(engine) as connection:
+        buckets = list(client_blocks.bucket_sizes(connection, scoring_id))
+    for start in range(0, len(buckets), N_BUCKETS):
+        part = buckets[start : start + N_BUCKETS]
+        with database.reading(engine) as connection:
+            scored = scored_clients.read_clients(connection, scoring_id, part)
+        yield from scored.rows([k for k, name in enumerate(scored.names) if name in wanted])
+
+
+def make_outcome(
+    row: dict[str, Any], scoring: Row, day: str, label: int, facts: JoinFacts
+) -> dict[str, Any]:
+    """Return the outcome of a score as a row of the records."""
+    return {
+        "run_id": facts.run_id, "scoring_id": scoring["id"], "client": row["client"],
+        "as_of": day, "known_at": facts.now, "exited": bool(label),
+        "scored_at": scoring["scored_at"], "release": scoring["release"],
+        "probability": row["probability"], "band": row["band"], "position": row["position"],
+        "first_high_at": scored_clients.as_moment(row["first_high_at"]),
+        "recorded_by": facts.recorded_by,
+    }  # fmt: skip
+
+
+def correct(connection: Connection, history: pd.DataFrame, facts: JoinFacts) -> int:
+    """Replace recorded outcomes that a later file corrects, and return their number.
+
+    The outcome before stays in `previously`.
+    """
+    known = recorded(connection)
+    labelled = history[history[LABEL] != UNLABELLED]
+    rows = zip(labelled[CLIENT], labelled[DAY], labelled[LABEL], strict=True)
+    changed = [
+        (known[client, day], bool(label))
+        for client, day, label in rows
+        if (client, day) in known and known[client, day][1] != bool(label)
+    ]
+    for (number, before), exited in changed:
+        connection.execute(
+            client_outcomes.update()
+            .where(client_outcomes.c.id == number)
+            .values(exited=exited, previously=before, known_at=facts.now, run_id=facts.run_id)
+        )
+    return len(changed)
+
+
+def join(engine: Engine, history: pd.DataFrame, facts: JoinFacts) -> tuple[int, int]:
+    """Join known outcomes to the scores of their periods, each once.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        The records.
+    history : pandas.DataFrame of shape (n_rows, 3)
+        All rows by client and day, with their outcomes: CLIENT, DAY and LABEL.
+    facts : JoinFacts
+        The run.
+
+    Returns
+    -------
+    tuple of int and int
+        The number of joined outcomes, and of corrected ones.
+    """
+    with database.writing(engine) as connection:
+        n_corrected = correct(connection, history, facts)
+    with database.reading(engine) as connection:
+        known = set(recorded(connection))
+        scorings = scoring_records.newest_by_date(scoring_records.list_scorings(connection))
+    n_joined = 0
+    for scoring in scorings:
+        found = outcomes_of_period(history, scoring["as_of"])
+        rows = zip(found[CLIENT], found[DAY], found[LABEL], strict=True)
+        wanted = {client: (day, label) for client, day, label in rows if (client, day) not in known}
+        if not wanted:
+            continue
+        new = [
+            make_outcome(row, scoring, *wanted[row["client"]], facts)
+            for row in read_scores(engine, scoring["id"], wanted)
+        ]
+        known |= {(row["client"], row["as_of"]) for row in new}
+        n_joined += len(new)
+        if new:
+            with database.writing(engine) as connection:
+                connection.execute(client_outcomes.insert(), new)
+    if n_joined or n_corrected:
+        log.info(
+            "Joined %d outcomes to the scores of their periods, and corrected %d.",
+            n_joined, n_corrected,
+        )  # fmt: skip
+    return n_joined, n_corrected

@@ -1,0 +1,135 @@
+"""Months played in order: extract, run, outcomes, run; scores, outcomes, lists and verdicts."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from scripts import diagnostics, fullprocess, reporting
+from scripts.core.config import Config
+from scripts.records import clients, database, scoring_records
+from scripts.records.tables import Verdict, client_outcomes
+from tests.support.monthly import MONTHS, NAMES, Company, configure
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what is not tested here: the package index and the charts."""
+    monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
+    monkeypatch.setattr(reporting, "main", lambda *_args, **_options: Path())
+
+
+def start(folder: Path) -> Config:
+    return configure(folder, api={"port": 1}, database_url="sqlite:///records.db")
+
+
+def listed(config: Config) -> list[str]:
+    """Return the clients of the newest list."""
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        scoring = scoring_records.last_scoring(connection)
+        assert scoring is not None
+        return clients.names_of_scoring(connection, scoring["id"], 10_000)
+
+
+def outcomes(config: Config) -> list[Any]:
+    """Return the recorded outcomes."""
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        return list(connection.execute(sa.select(client_outcomes)).mappings())
+
+
+def play(folder: Path, company: Company, names: str, months: range) -> Iterator[Config]:
+    """Yield the installation after the run of each month."""
+    for n_months in months:
+        company.write(folder, n_months, NAMES[names])
+        config = start(folder)
+        fullprocess.main(config)
+        yield config
+
+
+@pytest.mark.parametrize("names", ["in order", "backwards"])
+def test_each_month_every_client_is_listed_and_every_outcome_joins_its_own_period(
+    tmp_path: Path, names: str
+) -> None:
+    company = Company(n_clients=200)
+
+    for n_months, config in zip(
+        range(3, 7), play(tmp_path, company, names, range(3, 7)), strict=True
+    ):
+        expected = [row.split(",")[1] for row in company.rows[n_months - 1]]
+        assert sorted(listed(config)) == sorted(expected)
+
+    found = outcomes(config)
+    pairs = [(row["client"], row["as_of"]) for row in found]
+    assert len(set(pairs)) == len(pairs)
+    by_period: dict[str, dict[str, bool]] = {}
+    for row in found:
+        by_period.setdefault(row["as_of"], {})[row["client"]] = row["exited"]
+    # The first list is of March; the outcomes of June are not known yet.
+    assert set(by_period) == {str(month) for month in MONTHS[2:5]}
+    march = {row.split(",")[1] for row in company.rows[2]}
+    assert set(by_period[str(MONTHS[2])]) == march
+    for period, known in by_period.items():
+        for client, has_left in known.items():
+            leaving = company.leaves.get(client)
+            within = leaving is not None and str(leaving) > period and (
+                str(leaving) <= str(MONTHS[[str(m) for m in MONTHS].index(period)]
+                                    + timedelta(days=30))
+            )  # fmt: skip
+            assert has_left == within
+
+
+def test_a_later_correction_replaces_an_outcome_and_is_recorded(tmp_path: Path) -> None:
+    company = Company(n_clients=200)
+    *_, config = play(tmp_path, company, "in order", range(4, 6))
+    before = outcomes(config)
+    wrong = next(row for row in before if row["exited"] and row["as_of"] == str(MONTHS[3]))
+    del company.leaves[wrong["client"]]
+    company.write(tmp_path, 6)
+
+    fullprocess.main(config)
+
+    after = {(row["client"], row["as_of"]): row for row in outcomes(config)}
+    corrected = after[wrong["client"], wrong["as_of"]]
+    assert (corrected["exited"], corrected["previously"]) == (False, True)
+    assert corrected["id"] == wrong["id"]
+
+
+def test_a_file_of_outcomes_of_nobody_is_refused_and_undoes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    company = Company(n_clients=200)
+    (config,) = play(tmp_path, company, "in order", range(4, 5))
+    expected = sorted(listed(config))
+    (tmp_path / "outcomes" / "others.csv").write_text("id,left_on\nx1,2025-03-03\n")
+
+    verdict = fullprocess.main(config)
+
+    assert verdict in (Verdict.HELD, Verdict.DEPLOYED)
+    assert "none of its 1 clients is in the client tables" in caplog.text
+    assert sorted(listed(config)) == expected
+
+
+def test_nothing_new_is_nothing_new_with_outcomes_too(tmp_path: Path) -> None:
+    (config,) = play(tmp_path, Company(n_clients=200), "in order", range(4, 5))
+
+    assert fullprocess.main(config) is Verdict.NOTHING_NEW
+
+
+def test_before_any_outcome_the_verdict_is_insufficient_data(tmp_path: Path) -> None:
+    (config,) = play(tmp_path, Company(n_clients=200), "in order", range(1, 2))
+
+    with database.open_records(config.database_url) as engine, database.reading(engine) as rows:
+        last = rows.execute(sa.text("SELECT verdict, reason FROM runs ORDER BY id DESC")).first()
+
+    assert last is not None
+    assert last.verdict == Verdict.INSUFFICIENT
+    assert last.reason.startswith("None of 200 rows has an outcome that is known for good.")
