@@ -49,8 +49,9 @@ def log_fit(model: Model) -> None:
     if facts.n_drawn_rows is None:
         return
     log.info(
-        "Trained on %s of %s rows, drawn at random (training.max_rows).",
+        "Trained on %s of %s rows, drawn at random (%s).",
         f"{n_rows:,}", f"{facts.n_rows:,}",
+        "training.max_rows" if n_rows == model.settings["max_rows"] else "engine.memory_limit_gb",
     )  # fmt: skip
     n_rarer = min(facts.n_positives, facts.n_rows - facts.n_positives)
     if n_rarer * n_rows / facts.n_rows < MIN_ROWS_TO_TUNE <= n_rarer:

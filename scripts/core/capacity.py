@@ -16,6 +16,10 @@ TABLE_BYTES = 6
 # A quarter of the memory beside the libraries is for structures that grow with the rows.
 ROWS_SHARE_DIVISOR = 4
 LEAST_BYTES = 8_000_000
+# Memory of a scan, of a fit per row and column, and the fewest rows that are drawn.
+SCAN_BYTES = 100_000_000
+FIT_BYTES = 64
+LEAST_ROWS = 20_000
 
 
 def is_cluster(config: Config) -> bool:
@@ -72,6 +76,30 @@ def has_many_rows(path: Path) -> bool:
     if not MANY_ROWS / 2 < estimate < MANY_ROWS * 2:
         return estimate > MANY_ROWS
     return count_lines(path) > MANY_ROWS
+
+
+def limit_rows(max_rows: int | None, width: int, engine: EngineSettings) -> int | None:
+    """Return the number of rows to draw from a dataset, fewer if memory is limited.
+
+    Parameters
+    ----------
+    max_rows : int or None
+        `training.max_rows`; None for all.
+    width : int
+        The number of columns of the fit.
+    engine : EngineSettings
+        Settings with an optional memory limit.
+
+    Returns
+    -------
+    int or None
+        At least `LEAST_ROWS`, None for all.
+    """
+    if engine.memory_limit_gb is None:
+        return max_rows
+    left = int(engine.memory_limit_gb * GIGABYTE) - LIBRARY_BYTES - SCAN_BYTES
+    fitting = max(LEAST_ROWS, left // (FIT_BYTES * max(1, width)))
+    return fitting if max_rows is None else min(max_rows, fitting)
 
 
 def is_large(path: Path, engine: EngineSettings) -> bool:

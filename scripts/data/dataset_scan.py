@@ -214,11 +214,20 @@ def scan(
         If anything in the dataset is not as ingestion writes it.
     """
     dataset.check_is_table(path)
-    numbers = {name: NumberBuffer(path, folder) for name in schema.numeric}
-    seen = _Pass(schema, Draw(max_rows), Draw(max_rows), numbers)
-    with progress.shown("Reading the dataset", capacity.estimate_rows(path)):
-        for batch in iterate_batches(path, dataset.ingested_schema(schema)):
-            seen.draw(batch, seed, comparison, by_place=by_place)
-            seen.count(batch)
-            progress.advance(batch.height, batch.height)
+    n_lines = capacity.count_lines(path)
+
+    def read(bound: int) -> _Pass:
+        numbers = {name: NumberBuffer(n_lines, folder) for name in schema.numeric}
+        seen = _Pass(schema, Draw(max_rows, bound), Draw(max_rows), numbers)
+        with progress.shown("Reading the dataset", n_lines):
+            for batch in iterate_batches(path, dataset.ingested_schema(schema)):
+                seen.draw(batch, seed, comparison, by_place=by_place)
+                seen.count(batch)
+                progress.advance(batch.height, batch.height)
+        return seen
+
+    seen = read(sampling.likely_bound(max_rows, n_lines))
+    if seen.drawn.is_short:
+        # Bad luck, or cells of several lines: there are fewer rows than lines.
+        seen = read(sampling.LARGEST_KEY)
     return seen.scanned(files.digest_file(path))

@@ -40,8 +40,11 @@ def number_words(values: NDArray[Any]) -> Numbers:
     """Return numbers as 64-bit words, equal numbers as equal words."""
     if values.dtype.kind == "f":
         # 0.0 and -0.0 are equal, and so are all NaN.
-        values = np.where(np.isnan(values), np.nan, values + 0.0)
-        return values.astype(np.float64).view(np.uint64)
+        numbers = values.astype(np.float64, copy=False) + 0.0
+        is_missing = np.isnan(numbers)
+        if is_missing.any():
+            numbers[is_missing] = np.nan
+        return numbers.view(np.uint64)
     return values.astype(np.int64, copy=False).view(np.uint64)
 
 

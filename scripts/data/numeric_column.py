@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.core import capacity, files
+from scripts.core import files
 from scripts.data import dataset
 from scripts.data.arrays import Floats, Ints, Mask
 from scripts.data.profile import ColumnSummary
@@ -51,13 +51,27 @@ def median(ordered: NDArray[Any]) -> float:
     return float(ordered[(len(ordered) - 1) // 2]) / 2 + float(ordered[len(ordered) // 2]) / 2
 
 
+def counted_median(counts: Ints) -> float:
+    """Return the middle of whole numbers from 0 on by how often each occurs, NaN without any."""
+    up_to = np.cumsum(counts)
+    n_values = int(up_to[-1])
+    if not n_values:
+        return math.nan
+    places = [(n_values - 1) // 2, n_values // 2]
+    return float(np.searchsorted(up_to, places, side="right").mean())
+
+
 def encode_small(values: Floats) -> Ints | None:
     """Return whole numbers as positions in counts, or None if any number is no small whole one."""
-    if (values >= MISSING).any():
+    largest = values.max(initial=0)
+    if np.isnan(largest):
+        is_missing = np.isnan(values)
+        largest = values.max(initial=0, where=~is_missing)
+        values = np.where(is_missing, MISSING, values)
+    if largest >= MISSING:
         return None
-    filled = np.nan_to_num(values, nan=MISSING)
-    codes = filled.astype(np.int64)
-    return codes if (codes == filled).all() and codes.min(initial=0) >= 0 else None
+    codes = values.astype(np.int64)
+    return codes if (codes == values).all() and codes.min(initial=0) >= 0 else None
 
 
 @dataclass
@@ -66,14 +80,14 @@ class NumberBuffer:
 
     Small whole numbers are counted, those of stayers and of leavers. Other numbers are kept, those
     of stayers from the start, those of leavers from the end, in half of the memory where that loses
-    nothing: in memory, or in a hidden file of `folder`. `path` is the dataset.
+    nothing: in memory, or in a hidden file of `folder`. There are at most `capacity` numbers.
     """
 
-    path: Path
+    capacity: int
     folder: Path | None
     n_stayed: int = 0
     n_left: int = 0
-    counts: Ints = field(default_factory=lambda: np.zeros((2, MISSING + 1), np.int64))
+    counts: Ints = field(default_factory=lambda: np.zeros(2 * (MISSING + 1), np.int64))
     numbers: NDArray[Any] | None = None
 
     def add(self, values: Floats, has_left: Mask) -> None:
@@ -82,8 +96,8 @@ class NumberBuffer:
         if codes is None:
             self._keep(values[~has_left], values[has_left])
         else:
-            found = np.bincount(codes + has_left * (MISSING + 1), minlength=self.counts.size)
-            self.counts += found.reshape(self.counts.shape)
+            found = np.bincount(2 * codes + has_left)
+            self.counts[: len(found)] += found
         n_left = int(has_left.sum())
         self.n_stayed += len(values) - n_left
         self.n_left += n_left
@@ -92,8 +106,8 @@ class NumberBuffer:
         """Keep the numbers of stayers and leavers."""
         numbers = self.numbers
         if numbers is None:
-            numbers = allocate(capacity.count_lines(self.path), np.float32, self.folder)
-            self._put(numbers, *self._expand())
+            numbers = allocate(self.capacity, np.float32, self.folder)
+            self._put(numbers, *(self._expand(counts) for counts in self.counts.reshape(-1, 2).T))
         if numbers.dtype == np.float32 and not (is_narrow(stayed) and is_narrow(left)):
             wide = allocate(len(numbers), np.float64, self.folder)
             self._put(wide, numbers[: self.n_stayed], numbers[len(numbers) - self.n_left :])
@@ -108,21 +122,20 @@ class NumberBuffer:
         numbers[: len(stayed)] = stayed
         numbers[len(numbers) - len(left) :] = left
 
-    def _expand(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the counted numbers of stayers and leavers in ascending order."""
+    @staticmethod
+    def _expand(counts: Ints) -> NDArray[Any]:
+        """Return counted numbers in ascending order."""
         each = np.arange(MISSING + 1, dtype=np.float32)
         each[MISSING] = np.nan
-        stayed, left = (np.repeat(each, counts) for counts in self.counts)
-        return stayed, left
+        return np.repeat(each, counts)
 
     def finish(self) -> "NumericColumn":
         """Return the numbers as a column; the buffer is of no use afterwards."""
         n_rows, numbers = self.n_stayed + self.n_left, self.numbers
         if numbers is None:
-            stayed = self._expand()[0]
-            stayed_median = median(without_missing(stayed))
-            self.counts[0] += self.counts[1]
-            everyone = self._expand()[0]
+            by_target = self.counts.reshape(-1, 2)
+            stayed_median = counted_median(by_target[:MISSING, 0])
+            everyone = self._expand(by_target.sum(axis=1))
         else:
             # The free numbers between both are filled from the end. The order does not matter yet.
             last = numbers[max(len(numbers) - self.n_left, n_rows) :]

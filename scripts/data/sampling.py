@@ -14,6 +14,9 @@ from scripts.data.deduplicate import Numbers
 
 # Surplus rows are dropped once there are this many times as many as wanted.
 SURPLUS = 2
+LARGEST_KEY = 2**64 - 1
+# By chance more than this many standard deviations are missing once in a billion scans.
+N_DEVIATIONS = 6
 
 
 def draw_keys(hashes: Numbers, seed: int, places: NDArray[np.uint64] | None = None) -> Numbers:
@@ -86,24 +89,38 @@ def draw_rows(
     return table.iloc[smallest(keys, max_rows)].reset_index(drop=True)
 
 
+def likely_bound(max_rows: int | None, n_rows: int) -> int:
+    """Return a bound that hardly more than `max_rows` of all keys are below, but nearly surely all.
+
+    Notes
+    -----
+    The number of evenly spread keys below a bound has at most the deviation of a Poisson variable.
+    """
+    if max_rows is None:
+        return LARGEST_KEY
+    wanted = max_rows + N_DEVIATIONS * max_rows**0.5
+    return LARGEST_KEY if wanted >= n_rows else int(wanted / n_rows * LARGEST_KEY)
+
+
 @dataclass
 class Draw:
     """The rows with the smallest keys among rows that come in parts, in the order they came.
 
-    `max_rows` is the number of rows to draw, None for all.
+    `max_rows` is the number of rows to draw, None for all. Keys above `bound` are not kept, so the
+    bound saves memory and time. It must not be too low: see `is_short`.
     """
 
     max_rows: int | None
+    bound: int = LARGEST_KEY
     n_offered: int = 0
     _n_kept: int = 0
     _parts: list[pa.Table] = field(default_factory=list)
     _keys: list[Numbers] = field(default_factory=list)
-    _largest: int = 2**64 - 1
 
     def add(self, rows: pa.Table, keys: Numbers) -> None:
         """Offer further rows with their keys."""
         self.n_offered += len(keys)
-        is_kept = keys <= np.uint64(self._largest)
+        is_kept = keys <= np.uint64(self.bound)
         if not is_kept.all():
             rows, keys = rows.filter(pa.array(is_kept)), keys[is_kept]
         self._parts.append(rows)
@@ -112,13 +129,21 @@ class Draw:
         if self.max_rows is not None and self._n_kept > SURPLUS * self.max_rows:
             self._drop_surplus()
 
+    @property
+    def is_short(self) -> bool:
+        """Whether the bound has kept out rows that were to be drawn."""
+        wanted = self.n_offered if self.max_rows is None else min(self.max_rows, self.n_offered)
+        return self._n_kept < wanted
+
     def _drop_surplus(self) -> None:
         """Keep the rows with the smallest keys only."""
         keys = np.concatenate(self._keys)
         chosen = smallest(keys, self.max_rows)
-        self._parts = [pa.concat_tables(self._parts).take(pa.array(chosen))]
+        is_chosen = np.zeros(len(keys), np.bool_)
+        is_chosen[chosen] = True
+        self._parts = [pa.concat_tables(self._parts).filter(pa.array(is_chosen)).combine_chunks()]
         self._keys, self._n_kept = [keys[chosen]], len(chosen)
-        self._largest = int(self._keys[0].max())
+        self.bound = int(self._keys[0].max())
 
     def rows(self) -> pa.Table:
         """Return the drawn rows."""

@@ -12,6 +12,9 @@ from scripts.model.candidate import Candidate
 from scripts.model.drift import DataDrift
 from scripts.model.logistic_model import Model
 
+# The columns that the categories of a column are taken for, before they are known.
+CATEGORY_WIDTH = 20
+
 __all__ = ["compare_drift", "metrics", "read_and_fit", "scan_dataset"]
 
 
@@ -22,8 +25,11 @@ def scan_dataset(path: Path, config: Config, model: Model | None = None) -> Scan
 
     settings = config.training
     bound = capacity.bound_bytes(path.stat().st_size, config.engine)
+    schema = config.schema
+    width = len(schema.numeric) + CATEGORY_WIDTH * len(schema.categorical)
     return dataset_scan.scan(
-        path, config.schema, max_rows=settings.max_rows, seed=settings.random_state,
+        path, schema, seed=settings.random_state,
+        max_rows=capacity.limit_rows(settings.max_rows, width, config.engine),
         by_place=candidate.has_equal_rows(config),
         comparison=None if model is None else drift.comparison_for(model),
         folder=None if bound is None else config.output_folder_path,

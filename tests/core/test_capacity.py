@@ -30,3 +30,24 @@ def test_without_pyspark_every_step_names_the_package_to_install(
 
     with pytest.raises(ConfigError, match="PySpark, which is not installed; python -m pip"):
         step(on_spark(deployed))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("max_rows", "width", "gigabytes", "expected"),
+    [
+        (1_000_000, 3, None, 1_000_000),
+        (None, 3, None, None),
+        (1_000_000, 3, 1.0, 1_000_000),
+        # Of 500 MB the libraries and the scan leave 150 MB: 64 bytes per row and column.
+        (1_000_000, 3, 0.5, 781_250),
+        (None, 3, 0.5, 781_250),
+        (1_000_000, 1_000, 0.4, capacity.LEAST_ROWS),
+        (5_000, 1_000, 0.4, 5_000),
+    ],
+)
+def test_a_limit_of_memory_limits_the_rows_to_draw(
+    max_rows: int | None, width: int, gigabytes: float | None, expected: int | None
+) -> None:
+    settings = EngineSettings(memory_limit_gb=gigabytes)
+
+    assert capacity.limit_rows(max_rows, width, settings) == expected

@@ -168,6 +168,17 @@ def test_the_rows_drawn_by_polars_are_those_drawn_in_memory(tmp_path: Path, by_p
     assert found.rows["left"].tolist() == drawn["left"].tolist()
 
 
+def test_a_dataset_is_scanned_again_where_too_few_rows_were_kept(tmp_path: Path) -> None:
+    # Half of the lines are within cells.
+    table = make_clients(3_000).assign(plan="two\nlines")
+
+    expected = sampling.draw_rows(table, SCHEMA, 1_000, 42)
+    found = scan(write(tmp_path, table), 1_000)
+
+    assert found.rows["months"].tolist() == expected["months"].tolist()
+    check_facts(found, table)
+
+
 def test_rows_to_compare_are_chosen_by_the_hashes_of_the_reference_s_columns(
     tmp_path: Path,
 ) -> None:

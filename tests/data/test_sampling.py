@@ -90,6 +90,25 @@ def test_of_equal_keys_the_first_rows_are_drawn() -> None:
     assert sampling.smallest(keys, 5).tolist() == [0, 1, 2, 3, 4]
 
 
+def test_a_bound_keeps_hardly_more_rows_than_are_drawn() -> None:
+    bound = sampling.likely_bound(10_000, 100_000)
+    keys = np.random.default_rng(1).integers(0, 2**64, 100_000, np.uint64)
+
+    assert 10_000 < (keys <= np.uint64(bound)).sum() < 11_200
+    assert sampling.likely_bound(None, 100_000) == sampling.LARGEST_KEY
+    assert sampling.likely_bound(10_000, 10_100) == sampling.LARGEST_KEY
+
+
+def test_a_draw_knows_that_its_bound_was_too_low() -> None:
+    rows, keys = pa.table({"place": [0, 1, 2]}), np.array([7, 8, 9], np.uint64)
+
+    for bound, is_short in ((7, True), (8, False), (9, False)):
+        drawn = Draw(2, bound)
+        drawn.add(rows, keys)
+        assert drawn.is_short is is_short
+    assert drawn.rows()["place"].to_pylist() == [0, 1]
+
+
 @given(
     st.lists(st.integers(0, 50), max_size=80),
     st.integers(1, 12),
