@@ -21,10 +21,37 @@ from scripts.data.sampling import Draw
 from scripts.data.scanned_dataset import Comparison, ScannedDataset
 
 BATCH_ROWS = 2**16
+BLOCK_BYTES = 2**21
+# No record of a dataset is longer: a quote is not closed.
+MAX_RECORD_BYTES = 2**26
 IS_RIGHT = "adras is right"
 
 
-def lazy_rows(path: Path, schema: Schema) -> pl.LazyFrame:
+def end_of_records(content: bytes) -> int:
+    """Return the position after the last line end that is not within quotes, 0 without one."""
+    end = content.rfind(b"\n") + 1
+    while end and content.count(b'"', 0, end) % 2:
+        end = content.rfind(b"\n", 0, end - 1) + 1
+    return end
+
+
+def iterate_blocks(path: Path) -> Iterator[bytes]:
+    """Yield the records of a dataset a block at a time, each block below the header."""
+    with path.open("rb") as handle:
+        header, rest = handle.readline(), b""
+        while content := handle.read(BLOCK_BYTES):
+            rest += content
+            end = end_of_records(rest)
+            if end:
+                yield header + rest[:end]
+            rest = rest[end:]
+            if len(rest) > MAX_RECORD_BYTES:
+                break
+        if rest:
+            yield header + rest
+
+
+def lazy_rows(path: Path | bytes, schema: Schema) -> pl.LazyFrame:
     """Return the rows of a dataset with a flag: whether each is as ingestion writes rows."""
     kinds = dict.fromkeys(schema.columns, pl.String()) | dict.fromkeys(schema.numeric, pl.Float64())
     rows = pl.scan_csv(
@@ -52,8 +79,10 @@ def refuse(path: Path, schema: Schema, error: Exception | None = None) -> Datase
     return DatasetError(f"{path} is not as ingestion wrote it{reason}. Run ingestion again.")
 
 
-def iterate_batches(path: Path, schema: Schema) -> Iterator[pl.DataFrame]:
-    """Read a dataset a batch at a time.
+def iterate_batches(
+    path: Path, schema: Schema, *, is_bounded: bool = False
+) -> Iterator[pl.DataFrame]:
+    """Read a dataset a batch at a time, if `is_bounded` with little memory and more time.
 
     Raises
     ------
@@ -61,11 +90,13 @@ def iterate_batches(path: Path, schema: Schema) -> Iterator[pl.DataFrame]:
         If any row is not as ingestion writes it.
     """
     try:
-        rows = lazy_rows(path, schema)
-        for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
-            if not batch[IS_RIGHT].all():
-                raise refuse(path, schema)
-            yield batch
+        # Of a file Polars reads some 250 MB ahead.
+        for source in iterate_blocks(path) if is_bounded else [path]:
+            rows = lazy_rows(source, schema)
+            for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+                if not batch[IS_RIGHT].all():
+                    raise refuse(path, schema)
+                yield batch
     except pl.exceptions.PolarsError as error:
         raise refuse(path, schema, error) from error
 
@@ -220,7 +251,8 @@ def scan(
         numbers = {name: NumberBuffer(n_lines, folder) for name in schema.numeric}
         seen = _Pass(schema, Draw(max_rows, bound), Draw(max_rows), numbers)
         with progress.shown("Reading the dataset", n_lines):
-            for batch in iterate_batches(path, dataset.ingested_schema(schema)):
+            written, is_bounded = dataset.ingested_schema(schema), folder is not None
+            for batch in iterate_batches(path, written, is_bounded=is_bounded):
                 seen.draw(batch, seed, comparison, by_place=by_place)
                 seen.count(batch)
                 progress.advance(batch.height, batch.height)

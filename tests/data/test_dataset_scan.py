@@ -118,6 +118,7 @@ def test_facts_by_polars_equal_facts_in_memory(
     table = make_table(rows)
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset_scan, "BATCH_ROWS", batch_rows)
+        patch.setattr(dataset_scan, "BLOCK_BYTES", 10 * batch_rows)
         patch.setattr(numeric_column, "PART_ROWS", batch_rows)
         folder = Path(name)
 
@@ -217,6 +218,18 @@ def test_a_damaged_dataset_is_refused_with_its_line(
 
     with pytest.raises(DatasetError, match=message):
         scan(path)
+
+
+def test_a_quote_that_is_not_closed_ends_a_scan_in_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_scan, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(dataset_scan, "MAX_RECORD_BYTES", 1_000)
+    path = write(tmp_path, make_clients(500))
+    path.write_bytes(path.read_bytes() + b'x,1,2,"a' + b"\n" * 5_000)
+
+    with pytest.raises(DatasetError, match="not as ingestion wrote it"):
+        scan(path, folder=tmp_path)
 
 
 def test_a_dataset_without_a_column_is_refused(tmp_path: Path) -> None:

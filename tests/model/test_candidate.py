@@ -82,7 +82,9 @@ def test_a_scan_gives_the_model_of_the_table_in_memory(
     ours, our_sums = take_statistics(by_scan.model)
     theirs, their_sums = take_statistics(in_memory.model)
     assert ours == theirs
-    assert our_sums == pytest.approx(their_sums, rel=1e-9)
+    # Of the moments of pairs the drawn rows stand for all.
+    is_rough = bool(by_scan.model.pairs) and max_rows == 2_000
+    assert our_sums == pytest.approx(their_sums, rel=1e-9, abs=0.05 if is_rough else 1e-12)
     assert by_scan.model.dataset.n_rows == 6_000
     assert by_scan.model.dataset.n_drawn_rows == (2_000 if max_rows == 2_000 else None)
 
