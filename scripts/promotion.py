@@ -1,6 +1,7 @@
 """The promotion step: the decision whether the candidate replaces the production model."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -55,6 +56,14 @@ def check_withdrawals(decision: Decision, candidate: Model, prod_folder: Path) -
     return replace(decision, answer=GateVerdict.HOLD, reason=reason)
 
 
+def check_refusals(decision: Decision, refusals: Sequence[str]) -> Decision:
+    """Hold a candidate that a check refuses."""
+    if not refusals or decision.answer is not GateVerdict.DEPLOY:
+        return decision
+    reason = f"refused by the check {'; and '.join(refusals)}"
+    return replace(decision, answer=GateVerdict.HOLD, reason=reason)
+
+
 def format_fact(value: object) -> str:
     """Format a value of a recorded decision."""
     if value is None:
@@ -78,9 +87,30 @@ def show_last(config: Config) -> None:
 
 
 def main(
-    config: Config, *, model_path: Path | None = None, context: RunContext | None = None
+    config: Config,
+    *,
+    model_path: Path | None = None,
+    context: RunContext | None = None,
+    refusals: Sequence[str] = (),
 ) -> Decision:
-    """Compare the latest model with production on the test data, and return the decision."""
+    """Compare the latest model with production on the test data, and return the decision.
+
+    Parameters
+    ----------
+    config : Config
+        The installation.
+    model_path : Path, optional
+        The candidate, by default the latest model.
+    context : RunContext, optional
+        The context of the run.
+    refusals : sequence of str
+        The alarms of checks that hold the candidate.
+
+    Returns
+    -------
+    Decision
+        With the evidence.
+    """
     if model_path is None:
         model_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
     candidate = logistic_model.load_model(model_path)
@@ -108,6 +138,7 @@ def main(
         candidate_stamp=artifacts.stamp_of(model_path),
         production_release=None if production is None else production.name,
     )
+    decision = check_refusals(decision, refusals)
     decision = check_withdrawals(decision, candidate, config.prod_deployment_path)
     log.info("Decided to %s: %s.", decision.answer, decision.reason)
     return decision

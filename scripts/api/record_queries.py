@@ -18,7 +18,7 @@ from scripts.clients.response_types import (
 from scripts.core.config import ApiSettings, Config, WorklistSettings
 from scripts.core.errors import RecordsError
 from scripts.model.logistic_model import Model
-from scripts.records import alert_states, database, predictions, run_details, runs
+from scripts.records import alert_states, check_records, database, predictions, run_details, runs
 from scripts.records.runs import Row
 
 N_TOP, N_LATEST_RUNS = 5, 6
@@ -27,6 +27,18 @@ N_MODELS, N_DEPLOYMENTS, N_RUNS = 30, 20, 30
 N_SEARCHED_DEPLOYMENTS, N_SEARCHED_DECISIONS = 100, 200
 # Names of alert states and their titles on the pages.
 STATE_TITLES = {"data": "Input data", "model": "Model in production", "run": "Runs"}
+# Names of checks and their titles on the pages.
+CHECK_TITLES = {
+    "leak": "A column alone tells who left",
+    "perfect_f1": "F1 too good to be true",
+    "shared_clients": "Clients of the test in training",
+    "rejected_rows": "Rejected rows",
+    "one_label": "All labels of one value",
+    "shrunk_list": "Length of today's list",
+    "one_band": "Bands of today's list",
+    "outcome_shares": "Predicted and realised shares",
+    "old_test_data": "Age of the test data",
+}
 
 
 def rank_table(
@@ -128,6 +140,18 @@ class RecordQueries:
             for name, title in STATE_TITLES.items()
         ]
 
+    def checks(self) -> list[Row]:
+        """Return the states of the checks with their titles, alarms first."""
+        known = [
+            dict(row) | {"title": CHECK_TITLES.get(row["name"], row["name"])}
+            for row in check_records.list_checks(self._connection)
+        ]
+        return sorted(known, key=lambda row: bool(row["state"] == alert_states.OK))
+
+    def alarms(self) -> list[str]:
+        """Return the titles of the checks that found a problem."""
+        return [row["title"] for row in self.checks() if row["state"] != alert_states.OK]
+
     def evidence(self, model_stamp: str | None) -> dict[str, Row | None]:
         """Return a model's scores and the decision on its deployment, by name."""
         decisions = runs.list_decisions(self._connection, N_SEARCHED_DECISIONS)
@@ -162,6 +186,7 @@ class RecordQueries:
             "deployment": next((row for row in deployments if row["release"] == release), None),
             "runs": runs.latest_runs(self._connection, N_LATEST_RUNS),
             "states": self.alert_states(),
+            "checks": self.checks(),
             "worklist": self.worklist(config, top=N_TOP),
             "outcomes": self.outcomes(config),
         }

@@ -36,10 +36,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RecordsStatus:
-    """The state of the database at the last check."""
+    """The state of the database at the last check, and the alarms recorded in it."""
 
     last_success_at: datetime | None = None
     fault: str = ""
+    alarms: tuple[str, ...] = ()
 
     def age_s(self) -> float | None:
         """Return the time since the end of the last successful run."""
@@ -158,20 +159,23 @@ class RecordsReader:
         """Query the last successful run, and record whether the database can be used."""
         serving = self._reloader.last()
         try:
-            run = query_records(serving.config, lambda queries: queries.last_finished_run())
-            status = RecordsStatus(None if run is None else run["ended_at"])
+            run, alarms = query_records(
+                serving.config, lambda queries: (queries.last_finished_run(), queries.alarms())
+            )
+            ended_at = None if run is None else run["ended_at"]
+            status = RecordsStatus(ended_at, alarms=tuple(alarms))
         except (PipelineError, OSError) as error:
             fault = serving.without_folders(str(error))
             if fault != self.last.fault:
                 log.warning("%s Predictions go on without the records.", error)
-            self.last = RecordsStatus(self.last.last_success_at, fault)
+            self.last = RecordsStatus(self.last.last_success_at, fault, self.last.alarms)
         except Exception as error:
             # The thread behind /health must survive any error: the next check may succeed.
             self._count_failure()
             fault = f"The records could not be checked ({type(error).__name__})"
             if fault != self.last.fault:
                 log.error("%s: %s. Predictions go on.", fault, describe_bug(error))
-            self.last = RecordsStatus(self.last.last_success_at, fault)
+            self.last = RecordsStatus(self.last.last_success_at, fault, self.last.alarms)
         else:
             self.last = status
 
@@ -180,6 +184,9 @@ class RecordsReader:
         last, limit_s = self.last, self._reloader.last().config.api.stale_after_minutes * 60
         age_s = last.age_s()
         reasons = [fault for fault in (self._reloader.fault(), last.fault) if fault]
+        reasons += [
+            f"Check: {title}. The overview says how much, and what to do." for title in last.alarms
+        ]
         query_s = time.monotonic() - self._query_since_s
         if query_s > HANG_LIMIT_S:
             reasons.append(f"The records have not answered for {query_s:.0f} seconds.")

@@ -261,6 +261,30 @@ class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ping_url: Annotated[str, Meta(pattern=r"^(https?://[^\s/?#]+\S*)?\Z")] = ""
 
 
+class CheckLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The limit of a check, and whether a finding holds the candidate."""
+
+    limit: Annotated[float, Meta(ge=0)]
+    refuse: bool = False
+
+
+Limit = Annotated[float, Meta(ge=0)] | Literal["off", "refuse"] | CheckLimit
+
+
+class CheckSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of the checks of data, candidate and today's list, by name."""
+
+    leak: Limit = 0.97
+    perfect_f1: Limit = 0.97
+    shared_clients: Limit = 0.1
+    rejected_rows: Limit = 0.1
+    one_label: Limit = 1
+    shrunk_list: Limit = 0.5
+    one_band: Limit = 2
+    outcome_shares: Limit = 0.001
+    old_test_data: Limit = 2
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of an installation, with absolute paths."""
 
@@ -281,6 +305,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention: RetentionSettings = RetentionSettings()
     worklist: WorklistSettings = WorklistSettings()
     alerts: AlertSettings = AlertSettings()
+    checks: CheckSettings = CheckSettings()
 
     @property
     def tests_latest_rows(self) -> bool:

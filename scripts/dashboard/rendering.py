@@ -61,6 +61,7 @@ TONES = {
     "medium": "warn", "drift": "warn", "rollback": "warn", "insufficient data": "warn",
     "hold: not enough evidence": "warn", "aborted": "warn",
     "high": "bad", "failed": "bad", "failing": "bad", "timeout": "bad",
+    "alarm": "bad",
 }  # fmt: skip
 
 

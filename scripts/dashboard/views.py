@@ -22,7 +22,16 @@ from scripts.scheduler.next_run import NextRunCache
 if TYPE_CHECKING:
     from scripts.api.record_queries import RecordQueries
 
-OVERVIEW_VARIABLES = ("model", "decision", "deployment", "runs", "states", "worklist", "outcomes")
+OVERVIEW_VARIABLES = (
+    "model",
+    "decision",
+    "deployment",
+    "runs",
+    "states",
+    "checks",
+    "worklist",
+    "outcomes",
+)
 
 RECORDS_UNAVAILABLE = 503
 

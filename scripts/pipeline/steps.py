@@ -1,7 +1,7 @@
 """The steps of a run that trains, in their order: from ingestion to retention."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from scripts.core.errors import (
 )
 from scripts.data import read_report
 from scripts.ingestion import Ingestion
-from scripts.pipeline import retention
+from scripts.pipeline import retention, run_checks
 from scripts.pipeline.run import Parameters, Result, Run
 from scripts.pipeline.snapshot import Snapshot
 from scripts.production import observation
@@ -102,10 +102,28 @@ def score(run: Run, context: RunContext, trained: Training) -> Scoring:
     return scored
 
 
-def decide(run: Run, context: RunContext, trained: Training) -> Decision:
+def check_candidate(
+    run: Run, context: RunContext, ingested: Ingestion, trained: Training, scored: Scoring
+) -> list[str]:
+    """Check data and candidate, record the findings, and return those that hold the candidate."""
+    findings = [
+        *run_checks.check_ingestion(ingested, run.config),
+        *run_checks.check_candidate(run, context, ingested, trained, scored),
+    ]
+    run_checks.record(run, findings)
+    return run_checks.find_refusals(run, findings)
+
+
+def decide(run: Run, context: RunContext, trained: Training, refusals: Sequence[str]) -> Decision:
     """Compare the candidate with production and record the decision."""
-    path = trained.model_path
-    decision = run.step("promotion", promotion.main, run.config, model_path=path, context=context)
+    decision = run.step(
+        "promotion",
+        promotion.main,
+        run.config,
+        model_path=trained.model_path,
+        context=context,
+        refusals=refusals,
+    )
     run.record_decision(decision)
     run.reason = decision.reason
     run.facts["candidate_f1"] = decision.candidate_f1
@@ -145,6 +163,7 @@ def score_clients(run: Run, context: RunContext, ingested: Ingestion) -> None:
             history=None if ingested.dated is None else ingested.dated.history,
             context=context,
         )
+        run_checks.record(run, run_checks.check_list(run, context))
     except RunTimeoutError:
         raise
     except (PipelineError, OSError) as error:
@@ -224,11 +243,14 @@ def do_steps(run: Run, snap: Snapshot) -> None:
             # No later step needs the dataset, which may be most of the memory in use.
             monitored = replace(monitored, scan=None)
         scored = score(run, context, trained)
-        decision = decide(run, context, trained)
+        refusals = run.step("checks", check_candidate, run, context, ingested, trained, scored)
+        decision = decide(run, context, trained, refusals)
         if decision.answer is GateVerdict.DEPLOY:
             deploy(run, context, trained, scored, decision)
         run.verdict = VERDICTS.get(decision.answer, Verdict.HELD)
     except InsufficientDataError as error:
+        run_checks.record(run, run_checks.check_ingestion(ingested, run.config))
+        run_checks.check_rejected_labels(ingested.readings, error)
         log.warning("Insufficient data: %s", error)
         run.verdict, run.reason = Verdict.INSUFFICIENT, str(error)
     if artifacts.current_name(run.config.prod_deployment_path) is not None:

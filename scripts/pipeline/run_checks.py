@@ -1,0 +1,167 @@
+"""The checks of a run: made at the steps whose results they judge, and recorded."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from scripts.clients import worklist
+from scripts.core.config import Config
+from scripts.core.errors import DatasetError, InsufficientDataError
+from scripts.core.files import RemotePath
+from scripts.data import dataset, read_report
+from scripts.data.read_report import FileReading
+from scripts.ingestion import Ingestion
+from scripts.pipeline.run import Run
+from scripts.production import checks
+from scripts.production.checks import Finding, OutcomeSums
+from scripts.production.run_context import RunContext
+from scripts.records import check_records, database
+from scripts.scoring import Scoring
+from scripts.training import Training
+
+# So many test rows show whether a column alone separates.
+MAX_ROWS = 50_000
+CSV = ".csv"
+
+log = logging.getLogger(__name__)
+
+
+def record(run: Run, findings: Sequence[Finding]) -> None:
+    """Record findings, log the alarms, and forget the checks that are switched off."""
+    now, settings = datetime.now(UTC), run.config.checks
+    for finding in findings:
+        if finding.is_alarm:
+            log.warning("Check %s: %s", finding.name, finding.detail)
+    with database.writing(run.engine) as connection:
+        for finding in findings:
+            check_records.record_finding(
+                connection, finding.name, run.id, now, finding.detail, is_alarm=finding.is_alarm
+            )
+        for name in settings.__struct_fields__:
+            if checks.find_limit(settings, name) is None:
+                check_records.forget_check(connection, name)
+
+
+def find_refusals(run: Run, findings: Sequence[Finding]) -> list[str]:
+    """List the alarms that hold a candidate: of this run, and of the last list of clients."""
+    made = {finding.name for finding in findings}
+    refusals = [f"{f.name}: {f.detail}" for f in findings if f.is_alarm and f.refuses]
+    with database.reading(run.engine) as connection:
+        known = check_records.list_checks(connection)
+    for row in known:
+        limit = checks.find_limit(run.config.checks, row["name"])
+        is_alarm = row["state"] == check_records.ALARM and row["name"] not in made
+        if is_alarm and limit is not None and limit.refuse:
+            refusals.append(f"{row['name']}: {row['detail']}")
+    return refusals
+
+
+def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
+    """Check the rows of the input files."""
+    return checks.check_rejected(ingested.readings, config.checks)
+
+
+def scan_dataset(path: Path, names: Sequence[str]) -> pl.LazyFrame:
+    """Return columns of a dataset as text, to be read in parts."""
+    if path.suffix == CSV:
+        # Identifiers such as 007 must stay as they are.
+        return pl.scan_csv(path, infer_schema=False).select(names)
+    return pl.scan_parquet(path).select(pl.col(name).cast(pl.String) for name in names)
+
+
+def count_shared(tested: "pd.Series[str]", dataset_path: Path, key: str) -> int:
+    """Count the clients of the test rows that are in a dataset, too."""
+    wanted = pl.Series(sorted(set(tested)), dtype=pl.String)
+    found = scan_dataset(dataset_path, [key]).filter(pl.col(key).is_in(wanted.implode()))
+    return int(found.select(pl.col(key).n_unique()).collect().item())
+
+
+def to_days(texts: Iterable[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """Return ISO dates as sorted days."""
+    return np.unique(np.array(list(texts), dtype="datetime64[D]")).astype(np.int64)
+
+
+def check_test_age(
+    table: pd.DataFrame, day: str, dataset_path: Path, todays: pd.DataFrame, config: Config
+) -> list[Finding]:
+    """Check the age of dated test rows beside the rows they judge."""
+    days = scan_dataset(dataset_path, [day]).unique().collect()[day].to_list()
+    trained, tested = to_days(days), to_days(table[day].unique())
+    newest = to_days(todays[day].unique()) if config.outcomes is not None else trained
+    if not len(tested) or not len(newest):
+        return []
+    steps = np.diff(np.unique(np.concatenate([trained, tested, newest])))
+    horizon = 0 if config.outcomes is None else config.outcomes.horizon_days
+    period = float(np.median(steps)) if len(steps) else 0.0
+    return checks.check_age(int(newest[-1] - tested[-1]), period, horizon, config.checks)
+
+
+def check_candidate(
+    run: Run, context: RunContext, ingested: Ingestion, trained: Training, scored: Scoring
+) -> list[Finding]:
+    """Check the candidate and the test data that judges it."""
+    config, model = run.config, trained.model
+    table, _ = context.test_data.read(model.schema)
+    sample = table.iloc[:: 1 + len(table) // MAX_ROWS]
+    y = dataset.target(sample, model.schema)
+    columns = dataset.feature_arrays(sample, model.schema)
+    facts = model.dataset
+    findings = [
+        *checks.check_leak(model, columns, y, config.checks),
+        *checks.check_f1(scored.evaluation, config.checks),
+        *checks.check_labels(facts.n_rows, facts.n_positives, config.checks),
+    ]
+    ids = model.schema.ids
+    if isinstance(ingested.dataset_path, RemotePath):
+        # The dataset of a cluster in an object store is not read again for this.
+        return findings
+    if config.schema.date:
+        # The identifiers of dated rows are the key and the day.
+        findings += check_test_age(table, ids[1], ingested.dataset_path, ingested.clients, config)
+    if ids and not config.tests_latest_rows:
+        n_shared = count_shared(table[ids[0]], ingested.dataset_path, ids[0])
+        findings += checks.check_shared(table[ids[0]], n_shared, config.checks)
+    return findings
+
+
+def check_list(run: Run, context: RunContext) -> list[Finding]:
+    """Check today's list, and the outcomes that this run joined to earlier lists."""
+    config = run.config
+    with database.reading(run.engine) as connection:
+        lengths = check_records.list_lengths(connection)
+        page = worklist.worklist_page(connection, config.worklist, config.api, top=1)
+        sums = check_records.sum_outcomes(connection, run.id)
+    findings = []
+    if lengths and lengths[0]["run_id"] == run.id:
+        n_before = lengths[1]["n_clients"] if len(lengths) > 1 else None
+        findings += checks.check_list(page.bands, n_before, config.checks)
+    current = context.current_release()
+    n_training = 0 if current is None else current.model.n_training_rows
+    for row in sums[:1]:
+        found = OutcomeSums(
+            n_scored=row["n_scored"], n_known=row["n_known"], n_left=int(row["n_left"]),
+            sum_predicted=row["sum_predicted"], sum_variance=row["sum_variance"],
+        )  # fmt: skip
+        findings += checks.check_outcomes(found, n_training, config.checks)
+    return findings
+
+
+def check_rejected_labels(readings: Sequence[FileReading], error: InsufficientDataError) -> None:
+    """Raise for training data without both labels because of labels that the schema lacks.
+
+    Raises
+    ------
+    DatasetError
+        With the labels found.
+    """
+    rejected = [r for r in readings if read_report.rejected_labels(r)]
+    if any(10 * len(r.rejected) >= r.n_rows for r in rejected):
+        raise DatasetError(
+            f"{error} Rows were rejected for their label: {read_report.format_complaints(rejected)}"
+            " Compare schema.positive and schema.negative with the labels."
+        ) from error

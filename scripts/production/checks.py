@@ -1,0 +1,327 @@
+"""Checks of the data, the candidate and today's list, each with a number and what to do."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from scripts.core.config import CheckLimit, CheckSettings
+from scripts.data.arrays import Ints
+from scripts.data.read_report import FileReading, first_reasons
+from scripts.model import logistic_model
+from scripts.model.logistic_model import Columns, Model
+from scripts.model.metrics import Evaluation
+from scripts.model.ranking import NO_DATA
+
+# Of fewer rows of a class a column may separate both by chance.
+MIN_CLASS_ROWS = 20
+# Fewer rows of a file, clients of a list, or outcomes say too little.
+MIN_FILE_ROWS, MIN_LIST, MIN_OUTCOMES = 20, 20, 50
+MIN_KNOWN_FRACTION = 0.8
+DEFAULTS = CheckSettings()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a check: whether it found a problem, a sentence, whether it holds a model."""
+
+    name: str
+    is_alarm: bool
+    detail: str
+    refuses: bool = False
+
+
+def find_limit(settings: CheckSettings, name: str) -> CheckLimit | None:
+    """Return the limit of a check with the word whether it refuses, None for one switched off."""
+    declared = getattr(settings, name)
+    if declared == "off":
+        return None
+    if isinstance(declared, CheckLimit):
+        return declared
+    if declared == "refuse":
+        return CheckLimit(limit=float(getattr(DEFAULTS, name)), refuse=True)
+    return CheckLimit(limit=float(declared))
+
+
+class Beyond(StrEnum):
+    """The side of a limit that is a problem."""
+
+    ABOVE = "above"
+    REACHED = "reached"
+    BELOW = "below"
+
+
+def is_beyond(value: float, limit: float, side: Beyond) -> bool:
+    """Return whether a value is on the wrong side of a limit."""
+    if side is Beyond.BELOW:
+        return value < limit
+    return value > limit or (side is Beyond.REACHED and value == limit > 0)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a check says about a problem, with what to do, and about none."""
+
+    alarm: str
+    fine: str
+
+
+def make_findings(
+    settings: CheckSettings, name: str, value: float, words: Words, side: Beyond = Beyond.ABOVE
+) -> list[Finding]:
+    """Return the finding of a value beside the limit of a check, none where it is switched off."""
+    limit = find_limit(settings, name)
+    if limit is None:
+        return []
+    if not is_beyond(value, limit.limit, side):
+        return [Finding(name, is_alarm=False, detail=words.fine, refuses=limit.refuse)]
+    detail = f"{words.alarm} The limit checks.{name} is {limit.limit:g}."
+    return [Finding(name, is_alarm=True, detail=detail, refuses=limit.refuse)]
+
+
+def measure_alone(model: Model, columns: Columns, y: Ints) -> dict[str, float]:
+    """Return the ROC AUC of each column alone, by its term in the model, above 0.5.
+
+    Parameters
+    ----------
+    model : Model
+        The model, which was not fitted to the rows.
+    columns : mapping of str to numpy.ndarray of shape (n_rows,)
+        The features of test rows.
+    y : numpy.ndarray of shape (n_rows,)
+        0 stayed, 1 left, with both labels.
+    """
+    areas = {}
+    for name, term in logistic_model.contributions(model, columns).items():
+        area = float(roc_auc_score(y, term))
+        areas[name] = max(area, 1 - area)
+    return areas
+
+
+def check_leak(model: Model, columns: Columns, y: Ints, settings: CheckSettings) -> list[Finding]:
+    """Check whether a column alone separates those who left from those who stayed."""
+    if min(int(y.sum()), int(len(y) - y.sum())) < MIN_CLASS_ROWS:
+        return []
+    areas = measure_alone(model, columns, y)
+    name = max(areas, key=areas.__getitem__)
+    return make_findings(
+        settings,
+        "leak",
+        areas[name],
+        Words(
+            alarm=f"The column {name!r} alone tells who left, with an AUC of {areas[name]:.3f} on"
+            f" {len(y)} test rows. It was probably written after they left: if so, add it to"
+            " schema.ignore.",
+            fine=f"No column alone tells who left: at most AUC {areas[name]:.3f}, of {name!r}.",
+        ),
+    )
+
+
+def check_f1(measured: Evaluation, settings: CheckSettings) -> list[Finding]:
+    """Check whether F1 is too good to be true, by the lower end of its interval."""
+    n_stayed = measured.n_rows - measured.n_positives
+    if measured.f1_low is None or min(measured.n_positives, n_stayed) < MIN_CLASS_ROWS:
+        return []
+    return make_findings(
+        settings,
+        "perfect_f1",
+        measured.f1_low,
+        Words(
+            alarm=f"F1 is {measured.f1:.3f} on {measured.n_rows} test rows, and at least"
+            f" {measured.f1_low:.3f}: too good to be true. Look for columns that are known only"
+            " after a client left, and for test rows that are in training, too.",
+            fine=f"F1 is {measured.f1:.3f}, which can be true.",
+        ),
+    )
+
+
+def check_shared(tested: "pd.Series[str]", n_shared: int, settings: CheckSettings) -> list[Finding]:
+    """Check whether clients of the test data are in training, too."""
+    n_tested = int(tested.nunique())
+    if not n_tested:
+        return []
+    return make_findings(
+        settings,
+        "shared_clients",
+        n_shared / n_tested,
+        Words(
+            alarm=f"{n_shared} of the {n_tested} clients of the test data are in training, too: F1"
+            " is then that of clients who are known already. Take them out of one of both, or"
+            " declare schema.date and leave test_data_path out.",
+            fine=f"{n_shared} of the {n_tested} clients of the test data are in training, too.",
+        ),
+    )
+
+
+def check_rejected(readings: Sequence[FileReading], settings: CheckSettings) -> list[Finding]:
+    """Check whether a large part of the rows of a file was rejected."""
+    read = [r for r in readings if not r.refused and r.n_rows >= MIN_FILE_ROWS]
+    if not read:
+        return []
+    worst = max(read, key=lambda r: len(r.rejected) / r.n_rows)
+    fraction = len(worst.rejected) / worst.n_rows
+    first = f" The first: {first_reasons(worst)[0]}." if worst.rejected else ""
+    return make_findings(
+        settings,
+        "rejected_rows",
+        fraction,
+        Words(
+            alarm=f"{len(worst.rejected)} of {worst.n_rows} rows of {worst.path.name} were"
+            f" rejected, {fraction:.0%}.{first} The file of rejected rows has every reason.",
+            fine=f"At most {fraction:.1%} of the rows of a file were rejected.",
+        ),
+        Beyond.REACHED,
+    )
+
+
+def check_labels(n_rows: int, n_positives: int, settings: CheckSettings) -> list[Finding]:
+    """Check whether all labels have one value."""
+    if n_rows < MIN_FILE_ROWS:
+        return []
+    rarer = min(n_positives, n_rows - n_positives)
+    which = "left" if n_positives else "stayed"
+    return make_findings(
+        settings,
+        "one_label",
+        rarer,
+        Words(
+            alarm=f"All of {n_rows} labels say that the client {which}. Compare schema.positive and"
+            " schema.negative with the labels in the files.",
+            fine=f"{n_positives} of {n_rows} labels say that the client left.",
+        ),
+        Beyond.BELOW,
+    )
+
+
+def check_list(
+    bands: Mapping[str, int], n_before: int | None, settings: CheckSettings
+) -> list[Finding]:
+    """Check today's list: not empty, not half as long as before, and of more than one band.
+
+    Parameters
+    ----------
+    bands : mapping of str to int
+        The number of clients by band.
+    n_before : int or None
+        The length of the list before, None without one.
+    settings : CheckSettings
+        The share by which the list may shrink.
+    """
+    n_today = sum(bands.values())
+    if n_before is None and not n_today:
+        return []
+    known = [name for name, count in bands.items() if count and name != NO_DATA]
+    shrunk = 0.0 if not n_before or n_before < MIN_LIST else 1 - n_today / n_before
+    findings = make_findings(
+        settings,
+        "shrunk_list",
+        shrunk,
+        Words(
+            alarm=f"Today's list has {n_today} clients, and had {n_before} before: it shrank by"
+            f" {shrunk:.0%}. Is the newest extract whole, and its day the newest?",
+            fine=f"Today's list has {n_today} clients.",
+        ),
+        Beyond.REACHED,
+    )
+    if n_today >= MIN_LIST:
+        findings += check_bands(known, n_today, settings)
+    return findings
+
+
+def check_bands(known: Sequence[str], n_today: int, settings: CheckSettings) -> list[Finding]:
+    """Check whether today's list has more than one band of clients with enough data."""
+    words = Words(
+        alarm=f"All {n_today} clients of today's list are {known[0] if known else NO_DATA}: the"
+        " list tells nobody apart. Compare api.medium_risk_from and api.high_risk_from with the"
+        " probabilities, and the columns of the newest extract with those of the training.",
+        fine=f"Today's list has {len(known)} bands.",
+    )
+    return make_findings(settings, "one_band", len(known), words, Beyond.BELOW)
+
+
+@dataclass(frozen=True)
+class OutcomeSums:
+    """The outcomes of a scoring: clients, sums over their probabilities, and how many left."""
+
+    n_scored: int
+    n_known: int
+    n_left: int
+    sum_predicted: float
+    sum_variance: float
+
+
+def compare_shares(found: OutcomeSums, n_training: int) -> float:
+    """Return the probability of a difference from the predicted number at least as large.
+
+    Parameters
+    ----------
+    found : OutcomeSums
+        The outcomes beside the probabilities.
+    n_training : int
+        The number of rows the model was trained on, whose share is uncertain as well.
+
+    Returns
+    -------
+    float
+        The two-sided p-value of a normal approximation to the Poisson binomial distribution.
+    """
+    variance = found.sum_variance * (1 + found.n_known / max(1, n_training))
+    if variance <= 0:
+        return 1.0
+    # Half a client for the step from one number to the next.
+    distance = max(0.0, abs(found.n_left - found.sum_predicted) - 0.5)
+    return math.erfc(distance / math.sqrt(2 * variance))
+
+
+def check_outcomes(found: OutcomeSums, n_training: int, settings: CheckSettings) -> list[Finding]:
+    """Check whether predicted and realised shares of a scoring are apart beyond chance.
+
+    Outcomes of a small part of a scoring are often those of leavers first, and say nothing.
+    """
+    if found.n_known < max(MIN_OUTCOMES, MIN_KNOWN_FRACTION * found.n_scored):
+        return []
+    p_value = compare_shares(found, n_training)
+    shares = (
+        f"{found.n_left / found.n_known:.1%} of {found.n_known} clients left, and"
+        f" {found.sum_predicted / found.n_known:.1%} were predicted to"
+    )
+    words = Words(
+        alarm=f"{shares}: chance alone makes so large a difference with probability {p_value:.2g}."
+        " See whether the outcomes are whole, and whether a newer model was held back.",
+        fine=f"{shares}, which chance explains.",
+    )
+    return make_findings(settings, "outcome_shares", p_value, words, Beyond.BELOW)
+
+
+def check_age(
+    days_behind: float, period_days: float, horizon_days: float, settings: CheckSettings
+) -> list[Finding]:
+    """Check whether the test data is older than the data it judges.
+
+    Parameters
+    ----------
+    days_behind : float
+        The days from the newest test row to the newest row.
+    period_days, horizon_days : float
+        The days from an extract to the next one, and until the outcome of a row is known.
+    settings : CheckSettings
+        The number of periods that the test data may be older.
+    """
+    if period_days <= 0:
+        return []
+    # A row is judged a horizon later at the earliest.
+    n_periods = max(0.0, days_behind - horizon_days) / period_days
+    return make_findings(
+        settings,
+        "old_test_data",
+        n_periods,
+        Words(
+            alarm=f"The newest test row is {days_behind:.0f} days older than the newest extract,"
+            f" {n_periods:.1f} periods more than outcomes need. Bring the outcomes since then, or"
+            " newer test data.",
+            fine=f"The test data is {n_periods:.1f} periods older than it must be.",
+        ),
+    )

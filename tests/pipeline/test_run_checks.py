@@ -1,0 +1,193 @@
+"""The checks of a run: alarms in the records, on the pages, in /health, and held candidates."""
+
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from scripts import fullprocess
+from scripts.api.records_reader import RecordsReader
+from scripts.app import create_app
+from scripts.core.config import Config
+from scripts.core.config_file import read_config
+from scripts.core.errors import DatasetError
+from scripts.records import alert_states, check_records, database, runs
+from scripts.records.runs import Row
+from scripts.records.tables import Verdict
+from tests.support.service import answer_of, edit_config
+
+N = 240
+
+
+def make_rows(seed: int, n: int = N, prefix: str = "c") -> list[dict[str, Any]]:
+    """Make clients who leave the likelier, the fewer their logins, and a column that knows it."""
+    random = Random(seed)
+    rows = []
+    for number in range(n):
+        logins = random.randrange(40)
+        left = random.random() < (0.6 if logins < 12 else 0.15)
+        rows.append(
+            {
+                "key": f"{prefix}{seed}-{number}", "logins": logins,
+                "seats": random.randrange(1, 9), "fee": 50 * left + random.randrange(9),
+                "left": "yes" if left else "no",
+            }
+        )  # fmt: skip
+    return rows
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]], *without: str) -> None:
+    """Write clients as CSV, without some columns."""
+    names = [name for name in rows[0] if name not in without]
+    lines = [",".join(names), *(",".join(str(row[name]) for name in names) for row in rows)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def install(config_path: Path, **checks: Any) -> Config:
+    """Write the config of an installation whose clients have logins, seats and a fee."""
+    edit_config(
+        config_path, schema={"target": "left", "positive": "yes", "ids": ["key"]}, checks=checks
+    )
+    return read_config(config_path)
+
+
+def fill(config: Config, *without: str) -> None:
+    """Write clients to train on, to test with, and of today."""
+    write_rows(config.input_folder_path / "a.csv", make_rows(1), *without)
+    write_rows(config.test_data_path / "t.csv", make_rows(2), *without)
+    today = [row | {"left": ""} for row in make_rows(3, 60)]
+    write_rows(config.input_folder_path / "today.csv", today, *without)
+
+
+def states_of(config: Config) -> dict[str, Row]:
+    """Return the states of the checks by name."""
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        return {row["name"]: row for row in check_records.list_checks(connection)}
+
+
+def alarms_of(config: Config) -> set[str]:
+    """Return the names of the checks in alarm."""
+    return {name for name, row in states_of(config).items() if row["state"] != "ok"}
+
+
+def test_honest_data_raises_no_alarm(config_path: Path) -> None:
+    config = install(config_path)
+    fill(config, "fee")
+
+    assert fullprocess.main(config) is Verdict.DEPLOYED
+
+    assert alarms_of(config) == set()
+    assert {"leak", "perfect_f1", "rejected_rows", "shared_clients", "one_band"} <= set(
+        states_of(config)
+    )
+
+
+def test_a_leak_is_an_alert_a_reason_to_look_and_a_line_on_the_overview(
+    config_path: Path,
+) -> None:
+    config = install(config_path)
+    fill(config)
+
+    assert fullprocess.main(config) is Verdict.DEPLOYED
+
+    assert alarms_of(config) == {"leak", "perfect_f1"}
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        sent = {row["name"]: row["detail"] for row in alert_states.unsent_alerts(
+            connection, states_of(config)["leak"]["since"]
+        )}  # fmt: skip
+    assert "The column 'fee' alone tells who left, with an AUC of 1.000" in sent["check leak"]
+    app = create_app(config_path)
+    reader: RecordsReader = app.extensions["records"]
+    reader.check()
+    health = answer_of(app.test_client().get("/health"))
+    assert health["degraded"]
+    assert any("A column alone tells who left" in error for error in health["errors"])
+    page = app.test_client().get("/").get_data(as_text=True)
+    assert "The column &#39;fee&#39; alone tells who left" in page
+    assert "checks.leak" in page
+
+
+def test_a_check_that_refuses_holds_the_candidate(config_path: Path) -> None:
+    config = install(config_path, leak="refuse")
+    fill(config)
+
+    assert fullprocess.main(config) is Verdict.HELD
+
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        (decision,) = runs.list_decisions(connection, 1)
+    assert "refused by the check leak: The column 'fee'" in decision["reason"]
+
+
+def test_a_check_can_be_switched_off_and_its_alarm_ends(config_path: Path) -> None:
+    config = install(config_path)
+    fill(config)
+    fullprocess.main(config)
+
+    config = install(config_path, leak="off", perfect_f1="off")
+    write_rows(config.input_folder_path / "b.csv", make_rows(4))
+    fullprocess.main(config)
+
+    assert not {"leak", "perfect_f1"} & set(states_of(config))
+
+
+def test_clients_of_the_test_in_training_and_rejected_rows_are_alarms(config_path: Path) -> None:
+    config = install(config_path)
+    fill(config, "fee")
+    write_rows(config.input_folder_path / "b.csv", make_rows(2)[:60], "fee")
+    broken = [row | {"seats": "many"} for row in make_rows(5, 10)] + make_rows(6, 40)
+    write_rows(config.input_folder_path / "c.csv", broken, "fee")
+    edit_config(
+        config_path,
+        schema={
+            "target": "left", "positive": "yes", "ids": ["key"], "numeric": ["logins", "seats"],
+            "categorical": [],
+        },
+    )  # fmt: skip
+    config = read_config(config_path)
+
+    fullprocess.main(config)
+
+    assert alarms_of(config) == {"shared_clients", "rejected_rows"}
+    details = {name: row["detail"] for name, row in states_of(config).items()}
+    assert details["shared_clients"].startswith("60 of the 240 clients")
+    assert details["rejected_rows"].startswith("10 of 50 rows of c.csv were rejected, 20%")
+
+
+def test_a_list_of_half_the_length_is_an_alarm_until_it_is_long_again(config_path: Path) -> None:
+    config = install(config_path)
+    fill(config, "fee")
+    fullprocess.main(config)
+    today = config.input_folder_path / "today.csv"
+
+    def run_with(n: int, seed: int) -> set[str]:
+        rows = [row | {"left": ""} for row in make_rows(seed, n)]
+        write_rows(today, rows, "fee")
+        fullprocess.main(config)
+        return alarms_of(config)
+
+    assert run_with(30, 7) == {"shrunk_list"}
+    assert run_with(60, 8) == set()
+
+
+def test_a_misspelt_label_fails_the_run_and_is_named(config_path: Path) -> None:
+    config = install(config_path)
+    fill(config, "fee")
+    schema = json.loads(config_path.read_text())["schema"]
+    edit_config(config_path, schema=schema | {"positive": "yess", "negative": "no"})
+
+    with pytest.raises(DatasetError, match=r"found 'yes' in \d+ rows.*schema\.positive") as raised:
+        fullprocess.main(read_config(config_path))
+
+    assert raised.value.exit_code == 65

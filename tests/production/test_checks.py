@@ -1,0 +1,177 @@
+"""The checks of data, candidate and list: what each measures, and when it is a problem."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from scripts.core.config import CheckLimit, CheckSettings
+from scripts.data.read_report import FileReading, RejectedRow
+from scripts.model import metrics
+from scripts.production import checks
+from scripts.production.checks import OutcomeSums
+from tests.support.service import make_model
+
+USUAL = CheckSettings()
+PATH = Path("a.csv")
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        (0.9, CheckLimit(limit=0.9)),
+        ("refuse", CheckLimit(limit=0.97, refuse=True)),
+        (CheckLimit(limit=0.8, refuse=True), CheckLimit(limit=0.8, refuse=True)),
+        ("off", None),
+    ],
+)
+def test_a_limit_is_a_number_a_word_or_both(
+    declared: float | str | CheckLimit, expected: CheckLimit | None
+) -> None:
+    settings = msgspec.convert({"leak": msgspec.to_builtins(declared)}, CheckSettings)
+
+    assert checks.find_limit(settings, "leak") == expected
+
+
+def columns_of(month: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns of rows that differ in the last month only."""
+    rest = np.ones(len(month))
+    return {
+        "lastmonth_activity": month, "lastyear_activity": rest, "number_of_employees": rest
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("n_wrong", "is_alarm"), [(0, True), (1, True), (8, False)])
+def test_a_column_that_alone_tells_who_left_is_named(n_wrong: int, *, is_alarm: bool) -> None:
+    y = np.repeat([1, 0], 40)
+    month = np.where(y == 1, 0.0, 9.0)
+    month[:n_wrong] = 9.5
+
+    (finding,) = checks.check_leak(make_model(), columns_of(month), y, USUAL)
+
+    assert finding.is_alarm == is_alarm
+    assert "'lastmonth_activity'" in finding.detail
+    assert ("add it to schema.ignore. The limit checks.leak is 0.97." in finding.detail) == is_alarm
+
+
+def test_few_rows_of_a_label_tell_nothing() -> None:
+    y = np.repeat([1, 0], [19, 400])
+
+    assert checks.check_leak(make_model(), columns_of(9.0 - 9 * y), y, USUAL) == []
+    assert checks.check_f1(metrics.evaluate(y, y, y.astype(float)), USUAL) == []
+
+
+@pytest.mark.parametrize(("n_wrong", "is_alarm"), [(0, True), (20, False)])
+def test_an_f1_too_good_to_be_true_is_found_by_the_end_of_its_interval(
+    n_wrong: int, *, is_alarm: bool
+) -> None:
+    y = np.repeat([1, 0], 200)
+    predicted = y.copy()
+    predicted[:n_wrong] = 0
+
+    (finding,) = checks.check_f1(metrics.evaluate(y, predicted, predicted.astype(float)), USUAL)
+
+    assert finding.is_alarm == is_alarm
+
+
+@pytest.mark.parametrize(("n_shared", "is_alarm"), [(0, False), (10, False), (11, True)])
+def test_clients_of_the_test_that_are_in_training_are_counted(
+    n_shared: int, *, is_alarm: bool
+) -> None:
+    tested = pd.Series([f"c{i}" for i in range(100)])
+
+    (finding,) = checks.check_shared(tested, n_shared, USUAL)
+
+    assert (finding.name, finding.is_alarm) == ("shared_clients", is_alarm)
+    assert f"{n_shared} of the 100 clients" in finding.detail
+
+
+def read(n_rows: int, n_rejected: int) -> FileReading:
+    """Return the report of a file."""
+    rejected = [RejectedRow("a.csv", line, "n", "expected a number") for line in range(n_rejected)]
+    return FileReading(PATH, n_rows=n_rows, rejected=rejected)
+
+
+@pytest.mark.parametrize(
+    ("n_rejected", "is_alarm"), [(0, False), (9, False), (10, True), (100, True)]
+)
+def test_a_tenth_of_rejected_rows_is_a_problem(n_rejected: int, *, is_alarm: bool) -> None:
+    (finding,) = checks.check_rejected([read(100, n_rejected), read(100, 0)], USUAL)
+
+    assert finding.is_alarm == is_alarm
+    assert checks.check_rejected([read(19, 19)], USUAL) == []
+
+
+@pytest.mark.parametrize(
+    ("n_positives", "alarms"), [(0, ["one_label"]), (1, []), (30, []), (40, ["one_label"])]
+)
+def test_labels_of_one_value_are_a_problem(n_positives: int, alarms: list[str]) -> None:
+    findings = checks.check_labels(40, n_positives, USUAL)
+
+    assert [finding.name for finding in findings if finding.is_alarm] == alarms
+
+
+@pytest.mark.parametrize(
+    ("bands", "n_before", "alarms"),
+    [
+        ({"high": 3, "low": 97}, None, []),
+        ({"high": 3, "low": 97}, 199, []),
+        ({"high": 3, "low": 97}, 200, ["shrunk_list"]),
+        ({}, 200, ["shrunk_list"]),
+        ({"low": 100}, 100, ["one_band"]),
+        ({"low": 50, "no data": 50}, 100, ["one_band"]),
+        ({"low": 5}, 10, []),
+        ({}, None, []),
+    ],
+)
+def test_a_list_that_shrank_or_tells_nobody_apart_is_a_problem(
+    bands: dict[str, int], n_before: int | None, alarms: list[str]
+) -> None:
+    findings = checks.check_list(bands, n_before, USUAL)
+
+    assert [finding.name for finding in findings if finding.is_alarm] == alarms
+
+
+@pytest.mark.parametrize(
+    ("n_left", "n_known", "alarms"),
+    [(60, 1000, []), (85, 1000, []), (140, 1000, ["outcome_shares"]), (700, 700, [])],
+)
+def test_shares_are_apart_only_beyond_chance_and_of_a_whole_list(
+    n_left: int, n_known: int, alarms: list[str]
+) -> None:
+    # Six of a hundred were predicted: a standard deviation of 7.5 clients, 7.9 with the model's.
+    found = OutcomeSums(1000, n_known, n_left, 0.06 * n_known, 0.06 * 0.94 * n_known)
+
+    findings = checks.check_outcomes(found, 10_000, USUAL)
+
+    assert [finding.name for finding in findings if finding.is_alarm] == alarms
+
+
+def test_the_probability_of_a_difference_is_that_of_the_normal_distribution() -> None:
+    found = OutcomeSums(400, 400, 220, 200.0, 100.0)
+
+    # 19.5 clients are 1.95 standard deviations; 0.0512 of a normal distribution is further out.
+    assert checks.compare_shares(found, 10**12) == pytest.approx(0.0512, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("days_behind", "horizon_days", "is_alarm"),
+    [(30, 30, False), (90, 30, False), (91, 30, True), (60, 0, False), (200, 90, True)],
+)
+def test_test_data_may_be_two_periods_older_than_outcomes_need(
+    days_behind: float, horizon_days: float, *, is_alarm: bool
+) -> None:
+    (finding,) = checks.check_age(days_behind, 30, horizon_days, USUAL)
+
+    assert finding.is_alarm == is_alarm
+
+
+def test_a_check_that_is_off_finds_nothing() -> None:
+    names = CheckSettings.__struct_fields__
+    off = msgspec.convert(dict.fromkeys(names, "off"), CheckSettings)
+
+    assert checks.check_list({"low": 100}, 1000, off) == []
+    assert checks.check_rejected([read(100, 100)], off) == []
+    assert checks.check_age(1000, 1, 0, off) == []
