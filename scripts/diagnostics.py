@@ -37,7 +37,7 @@ from scripts.records import database, runs
 
 PIP_TIMEOUT_S = 30
 # The time between two messages about the wait for pip.
-WAIT_S = 2.0
+WAIT_S, LONGEST_WAIT_S = 2.0, 8.0
 PACKAGES_VALID = timedelta(days=1)
 RETRIED_AFTER = timedelta(hours=1)
 UNREACHED = re.compile(r"Could not fetch URL (?!.*\b404\b)|is not a trusted or secure host")
@@ -175,7 +175,7 @@ def start_asking(config: Config) -> "Future[Packages]":
 
 
 def wait_for_packages(asked: "Future[Packages]") -> Packages:
-    """Wait for the outdated packages, with a message every other second.
+    """Wait for the outdated packages, with a message after 2 s, and ever rarer ones then.
 
     Parameters
     ----------
@@ -187,12 +187,13 @@ def wait_for_packages(asked: "Future[Packages]") -> Packages:
     tuple of str
         The outdated packages as a table, and the time of the check.
     """
-    started_s = time.monotonic()
-    while wait({asked}, WAIT_S).not_done:
+    started_s, wait_s = time.monotonic(), WAIT_S
+    while wait({asked}, wait_s).not_done:
         log.info(
             "Waiting for the package index, %.0f s of at most %g s.",
             time.monotonic() - started_s, PIP_TIMEOUT_S,
         )  # fmt: skip
+        wait_s = min(2 * wait_s, LONGEST_WAIT_S)
     return asked.result()
 
 
