@@ -12,7 +12,7 @@ from scripts.api import client_routes, routes, sessions
 from scripts.api.auth import Access, is_from_proxy
 from scripts.api.responses import Answer, RefusedError, RunEntry, answer_problem
 from scripts.api.routes import state_of_health
-from scripts.dashboard import inline_charts, rendering
+from scripts.dashboard import inline_charts, rendering, shape_charts
 from scripts.model import effects
 from scripts.production import backtest_file
 from scripts.reports import chart_files
@@ -81,6 +81,7 @@ def models() -> Answer:
         lambda queries: queries.models(stamp),
         served=release,
         effects=[] if release is None else effects.list_effects(release.model),
+        shapes=None if release is None else shape_charts.draw_shapes(release.model),
         model=None,
         decision=None,
         models=[],
