@@ -1,26 +1,30 @@
 """Views of the client routes: worklist, one client, outcomes."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import request
 
-from scripts.api.middleware import SERVING
+from scripts.api.middleware import REST, SERVING
 from scripts.api.openapi import Parameter
 from scripts.api.records_reader import import_queries, query_records
 from scripts.api.responses import Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
 from scripts.clients.response_types import ClientDetails, Outcomes, Worklist
 from scripts.core.config import Config
-from scripts.core.errors import PipelineError
+from scripts.core.errors import ExpiredCursorError, PipelineError
 from scripts.model.ranking import NO_DATA, Band
 
 if TYPE_CHECKING:
     from scripts.api.record_queries import RecordQueries
 
 DEFAULT_TOP, MAX_TOP = 50, 500
-MAX_TOP_CSV = 10_000
+MAX_TOP_CSV = 999_999_999
+# Clients in memory at a time.
+CSV_PART = 10_000
+MAX_CURSOR = 19
 MAX_SEARCH = 200
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -57,6 +61,12 @@ LIST = (
         "By risk, by name, or by how much the risk has risen.",
         {"type": "string", "enum": list(ORDERS), "default": ORDERS[0]},
     ),
+    Parameter(
+        "cursor",
+        "The next_cursor of the page before, with the same search, band and order. The pages are of"
+        " one list, also when a new one comes in between.",
+        {"type": "string", "maxLength": MAX_CURSOR, "pattern": "^([0-9]{1,9}[.][0-9]{1,9})?$"},
+    ),
 )
 LIST_CSV = (
     Parameter("top", LIST[0].text, LIST[0].schema | {"maximum": MAX_TOP_CSV}),
@@ -86,6 +96,8 @@ def run_query(question: "Callable[[RecordQueries], Result]") -> Result:
     serving: Serving = request.environ[SERVING]
     try:
         return query_records(serving.config, question)
+    except ExpiredCursorError as error:
+        raise RefusedError(422, str(error)) from error
     except (PipelineError, OSError) as error:
         raise RefusedError(503, serving.without_folders(str(error))) from error
 
@@ -123,8 +135,11 @@ def read_query(max_top: int) -> dict[str, Any]:
         raise RefusedError(
             422, f"Expected search to be a text of at most {MAX_SEARCH} printable characters."
         )
-    band = text.get("band", "")
+    band, cursor = text.get("band", ""), text.get("cursor", "")
+    if cursor and "offset" in text:
+        raise RefusedError(422, "Expected either cursor or offset: a cursor has its place.")
     return {
+        "cursor": cursor,
         "top": read_number("top", text.get("top", str(DEFAULT_TOP)), 1, max_top),
         "offset": read_number("offset", text.get("offset", "0"), 0, 999_999_999),
         "search": search,
@@ -145,13 +160,38 @@ def worklist() -> Answer:
     return answer_json(page, release=page.release)
 
 
+def iterate_csv(config: Config, first: Worklist, selection: dict[str, Any]) -> Iterator[bytes]:
+    """Yield the parts of a CSV file behind a first page, each of a transaction of its own.
+
+    A transaction for the whole file would keep the next run from writing.
+    """
+    queries, page, n_left = import_queries(), first, selection["top"] - len(first.clients)
+    filters = {name: value for name, value in selection.items() if name not in ("top", "offset")}
+    while n_left > 0 and page.next_cursor is not None:
+        wanted = filters | {"top": min(n_left, CSV_PART), "cursor": page.next_cursor}
+        page = query_records(config, partial(find_page, config, wanted))
+        n_left -= len(page.clients)
+        yield queries.entries_as_csv(page.clients, with_header=False).encode()
+
+
+def find_page(config: Config, selection: dict[str, Any], queries: "RecordQueries") -> Worklist:
+    """Return a page of the worklist."""
+    return queries.worklist(config, **selection)
+
+
 def worklist_csv() -> Answer:
     """Download today's clients as CSV without spreadsheet formulas."""
-    content = import_queries().entries_as_csv(find_worklist(MAX_TOP_CSV).clients).encode()
+    selection, config = read_query(MAX_TOP_CSV), present_config()
+    first = run_query(
+        partial(find_page, config, selection | {"top": min(selection["top"], CSV_PART)})
+    )
+    content = import_queries().entries_as_csv(first.clients).encode()
     headers = [
         ("Content-Type", CSV),
         ("Content-Disposition", 'attachment; filename="worklist.csv"'),
     ]
+    if selection["top"] > CSV_PART and first.next_cursor is not None:
+        request.environ[REST] = iterate_csv(config, first, selection)
     return Answer(200, content, headers)
 
 

@@ -355,10 +355,23 @@ class RsgiAdaptor:
         else:
             headers = [(name.lower(), value) for name, value in answer.headers]
         try:
+            if answer.rest is not None:
+                await self._stream(protocol, answer, headers)
+                return
             protocol.response_bytes(answer.status, headers, answer.body)
         except RSGIProtocolClosed:
             # The client is gone.
             return
+
+    async def _stream(
+        self, protocol: RSGIHTTPProtocol, answer: Answer, headers: list[tuple[str, str]]
+    ) -> None:
+        """Send an answer part by part, each made once the one before was taken."""
+        transport = protocol.response_stream(answer.status, headers)
+        await transport.send_bytes(answer.body)
+        rest = answer.rest or iter(())
+        while part := await asyncio.to_thread(next, rest, b""):
+            await transport.send_bytes(part)
 
     async def _answer(
         self, scope: Scope, protocol: RSGIHTTPProtocol, reserved: list[int]

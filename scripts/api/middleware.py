@@ -1,6 +1,7 @@
 """The WSGI middleware of every request: access, limits, headers, metrics and access log."""
 
 import io
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -59,6 +60,8 @@ MATCHED = "adras.matched"
 UNLOGGED_KEY = f"HTTP_{UNLOGGED[0].upper().replace('-', '_')}"
 # Set by a route whose response is not of the serving release.
 RELEASE = "adras.release"
+# Set by a route whose response has more parts than its body.
+REST = "adras.rest"
 ROLE = "adras.role"
 
 Environ = dict[str, Any]
@@ -115,6 +118,10 @@ def with_length(answer: Answer, *, is_head: bool) -> Answer:
     headers += [pair for pair in SECURITY_HEADERS if pair[0].lower() not in present]
     if answer.status in NO_CONTENT:
         return Answer(answer.status, b"", headers)
+    if answer.rest is not None:
+        # Sent in chunks, whose end is the end of the body.
+        body, rest = (b"", None) if is_head else (answer.body, answer.rest)
+        return Answer(answer.status, body, headers, rest=rest)
     headers.append(("Content-Length", str(len(answer.body))))
     return Answer(answer.status, b"" if is_head else answer.body, headers)
 
@@ -257,7 +264,7 @@ class Middleware:
         environ["wsgi.input"] = io.BytesIO()
         environ.pop("werkzeug.request", None)
         release = environ.get(RELEASE, environ[SERVING].release_name)
-        return Answer(start.status, content, start.headers, release)
+        return Answer(start.status, content, start.headers, release, rest=environ.pop(REST, None))
 
     def finish(self, environ: Environ, answer: Answer, started_s: float) -> Answer:
         """Count and log an answer, and add the common headers."""
@@ -301,4 +308,4 @@ class Middleware:
             )
         answer = self.finish(environ, answer, started_s)
         start_response(f"{answer.status} {reason_phrase(answer.status)}", list(answer.headers))
-        return [answer.body]
+        return itertools.chain([answer.body], answer.rest or ())

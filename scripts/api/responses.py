@@ -1,6 +1,6 @@
 """Responses of the service: JSON bodies and problem documents."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -25,7 +25,10 @@ MAX_KNOWN = 50
 
 @dataclass
 class Answer:
-    """A response, with annotations for the metrics and logs."""
+    """A response, with annotations for the metrics and logs.
+
+    `rest` are the parts after the body of a response that is never in memory as a whole.
+    """
 
     status: int
     body: bytes
@@ -34,6 +37,7 @@ class Answer:
     n_rows: int = 0
     n_positives: int = 0
     predicted: object = None
+    rest: Iterator[bytes] | None = None
 
 
 class RefusedError(Exception):

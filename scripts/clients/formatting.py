@@ -62,9 +62,9 @@ def csv_cells(entry: WorklistEntry) -> list[str | int | float | None]:
     ]
 
 
-def format_entries_as_csv(entries: Sequence[WorklistEntry]) -> str:
+def format_entries_as_csv(entries: Sequence[WorklistEntry], *, with_header: bool = True) -> str:
     """Format the worklist as CSV without formulas for a spreadsheet."""
-    return safe_csv.format_csv(HEADER, map(csv_cells, entries))
+    return safe_csv.format_csv(HEADER if with_header else None, map(csv_cells, entries))
 
 
 def format_head(page: Worklist) -> str:

@@ -79,6 +79,7 @@ class Worklist(Struct, frozen=True, kw_only=True):
     run_id: int | None
     model_stamp: str | None
     next_offset: int | None
+    next_cursor: str | None
     release: str | None
 
 

@@ -1,6 +1,7 @@
 """The worklist: today's clients of the records or the clients of a table, ranked by risk."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -24,7 +25,7 @@ from scripts.clients.response_types import (
     WorklistEntry,
 )
 from scripts.core.config import ApiSettings, WorklistSettings
-from scripts.core.errors import ModelError
+from scripts.core.errors import ExpiredCursorError, ModelError
 from scripts.data.cells import name_client
 from scripts.model import explanation, logistic_model, outcome_metrics, ranking
 from scripts.model.explanation import Reason
@@ -32,13 +33,16 @@ from scripts.model.logistic_model import Columns, Model, decode_model
 from scripts.model.outcome_metrics import Share
 from scripts.model.ranking import BandLimits
 from scripts.records import clients, scoring_records
+from scripts.records.clients import Selection
 from scripts.records.runs import Row
 
 EMPTY = Worklist(
     clients=[], n_clients=0, n_found=0, bands={}, limits=None, capacity=None, scored_at=None,
-    run_id=None, model_stamp=None, next_offset=None, release=None,
+    run_id=None, model_stamp=None, next_offset=None, next_cursor=None, release=None,
 )  # fmt: skip
 DEFAULT_TOP = 50
+# A scoring and a place in the order.
+CURSOR = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})", re.ASCII)
 AUTO = ApiSettings()
 # The number of shown scores of a client, and of shown outcomes.
 N_SHOWN = 100
@@ -142,18 +146,42 @@ def list_reasons(model: Model, columns: Columns) -> list[list[ReasonEntry]]:
     return [[as_reason(reason) for reason in reasons] for reasons in per_client]
 
 
+def format_cursor(scoring_id: int, place: int | None) -> str | None:
+    """Format the cursor of the next page: the scoring and a place in the order, None at the end."""
+    return None if place is None else f"{scoring_id}.{place}"
+
+
+def find_list(connection: Connection, cursor: str) -> tuple[Row | None, int]:
+    """Return the scoring of a cursor and the place in the order, without a cursor the last scoring.
+
+    Raises
+    ------
+    ExpiredCursorError
+        If the list of the cursor is no longer kept, or the text is no cursor.
+    """
+    if not cursor:
+        return scoring_records.last_scoring(connection), 0
+    found = CURSOR.fullmatch(cursor)
+    scoring_id, place = (int(part) for part in found.groups()) if found else (0, 0)
+    scoring = scoring_records.find_scoring(connection, scoring_id)
+    if scoring is None or not scoring_records.has_list(connection, scoring_id):
+        raise ExpiredCursorError(
+            "Expected cursor to be the next_cursor of a list that is still kept, which the last two"
+            " are; begin again without a cursor."
+        )
+    return scoring, place
+
+
 def worklist_page(
     connection: Connection,
     settings: WorklistSettings,
     api: ApiSettings = AUTO,
     *,
     top: int = DEFAULT_TOP,
-    offset: int = 0,
-    search: str = "",
-    band: str = "",
-    order: str = "risk",
+    cursor: str = "",
+    **filters: Any,
 ) -> Worklist:
-    """Return a page of the worklist, as of the last scoring.
+    """Return a page of the worklist, as of the last scoring or of that of a cursor.
 
     Parameters
     ----------
@@ -163,40 +191,44 @@ def worklist_page(
         With the capacity of the team.
     api : ApiSettings
         The limits of the bands, which count for scores already recorded.
-    top, offset : int
-        The number of clients on the page and before the page.
-    search, band : str
-        A part of the name and a band to filter by. "" is no filter.
-    order : str
-        "risk", "client" or "rise".
+    top : int
+        The number of clients on the page.
+    cursor : str
+        `next_cursor` of the page before. "" begins at the first client.
+    **filters : object
+        The fields `order`, `search`, `band` and `offset` of `clients.Selection`.
 
     Returns
     -------
     Worklist
         Empty before the first scoring.
+
+    Raises
+    ------
+    ExpiredCursorError
+        If the list of the cursor is no longer kept.
     """
-    scoring = scoring_records.last_scoring(connection)
+    scoring, start = find_list(connection, cursor)
     if scoring is None:
         return EMPTY
     model = read_model(connection, scoring["model_stamp"])
     limits = ranking.band_limits(model, api)
-    filters: dict[str, Any] = {"search": search, "band": band, "ranges": limits.ranges}
-    rows = clients.list_clients(
-        connection, scoring["id"], limit=top + 1, offset=offset, order=order, **filters
-    )
-    shown = rows[:top]
-    reasons = list_reasons(model, read_values(model, shown)) if shown else []
+    wanted = Selection(ranges=limits.ranges, start=start, **filters)
+    part = clients.list_part(connection, scoring, wanted, top)
+    reasons = list_reasons(model, read_values(model, part.rows)) if part.rows else []
+    next_offset = part.n_before + len(part.rows)
     return Worklist(
-        clients=[as_entry(row, why, limits) for row, why in zip(shown, reasons, strict=True)],
+        clients=[as_entry(row, why, limits) for row, why in zip(part.rows, reasons, strict=True)],
         n_clients=scoring["n_clients"],
-        n_found=clients.count_listed(connection, scoring["id"], **filters),
-        bands=clients.count_bands(connection, scoring["id"], limits.ranges),
+        n_found=part.n_found,
+        bands=clients.count_bands(connection, scoring, limits.ranges),
         limits=limits,
         capacity=measure_capacity(scoring, settings),
         scored_at=format_timestamp(scoring["scored_at"]),
         run_id=scoring["run_id"],
         model_stamp=scoring["model_stamp"],
-        next_offset=offset + top if len(rows) > top else None,
+        next_offset=None if part.next_place is None else next_offset,
+        next_cursor=format_cursor(scoring["id"], part.next_place),
         release=scoring["release"],
     )
 

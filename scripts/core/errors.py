@@ -87,6 +87,12 @@ class RecordsError(PipelineError):
     exit_code = 74
 
 
+class ExpiredCursorError(PipelineError):
+    """Cursor of a list that is no longer kept."""
+
+    exit_code = 65
+
+
 class BusyError(PipelineError):
     """Another program holds the lock. A later attempt may succeed."""
 

@@ -34,13 +34,13 @@ def format_cell(cell: Cell) -> str:
     return repr(cell)
 
 
-def format_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+def format_csv(header: Sequence[str] | None, rows: Iterable[Sequence[Cell]]) -> str:
     """Format a table as CSV without formulas, with the CRLF line ends of RFC 4180.
 
     Parameters
     ----------
-    header : sequence of str
-        The names of the columns.
+    header : sequence of str or None
+        The names of the columns. None is for rows behind others.
     rows : iterable of sequence of str, int, float or None
         None becomes an empty cell.
 
@@ -56,6 +56,7 @@ def format_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow([format_cell(name) for name in header])
+    if header is not None:
+        writer.writerow([format_cell(name) for name in header])
     writer.writerows([format_cell(cell) for cell in row] for row in rows)
     return buffer.getvalue()

@@ -3,7 +3,7 @@
 import bisect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -87,11 +87,42 @@ def names_of_scoring(connection: Connection, scoring_id: int, limit: int) -> lis
 
 @dataclass(frozen=True)
 class Selection:
-    """A part of the list: an order, a text in the name, and the places of a band by risk."""
+    """A part of the list: an order, filters, and where it begins.
 
-    order: BlockKind
+    `search` is a text in the name, and `band` a band, "" without a filter. `ranges` are the
+    probabilities of the bands. A band without a range is as it was recorded. The part begins at the
+    place `start` in the order, and leaves out `offset` clients that fit.
+    """
+
+    order: str = "risk"
     search: str = ""
-    places: tuple[int, int] | None = None
+    band: str = ""
+    ranges: BandRanges = field(default_factory=dict)
+    start: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class ListPart:
+    """A part of the list: the clients, how many fit in all and before, and the next place.
+
+    `next_place` is the place in the order of the next client that fits, None at the end.
+    """
+
+    rows: list[Row]
+    n_found: int
+    n_before: int
+    next_place: int | None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The numbers of the clients of a part, and the counts of `ListPart`."""
+
+    numbers: list[int]
+    n_found: int
+    n_before: int
+    next_place: int | None
 
 
 def match_names(connection: Connection, scoring_id: int, search: str) -> Mask:
@@ -168,18 +199,10 @@ def find_band_places(
     return {word: (n_from[high], n_from[low]) for word, (low, high) in ranges.items()} | kept
 
 
-def make_selection(
-    connection: Connection, scoring: Row, order: str, search: str, band: str, ranges: BandRanges
-) -> Selection:
-    """Return the selection of a search, with the places of the band."""
-    places = find_band_places(connection, scoring, ranges).get(band, (0, 0)) if band else None
-    return Selection(scoring_records.ORDERS[order], search, places)
-
-
-def select_clients(
-    connection: Connection, scoring_id: int, wanted: Selection, limit: int, offset: int
-) -> tuple[list[int], list[int]]:
-    """Return the numbers of the clients on a page of the list, and their places in the order.
+def iterate_matches(
+    connection: Connection, scoring_id: int, wanted: Selection, places: tuple[int, int] | None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
+    """Yield the places in the order and the numbers of the clients that fit, by parts.
 
     Parameters
     ----------
@@ -188,128 +211,106 @@ def select_clients(
     scoring_id : int
         The scoring.
     wanted : Selection
-        The order and the filters.
-    limit, offset : int
-        Number of clients, and number of clients to skip.
+        The order and the text in the name.
+    places : tuple of int or None
+        The places of the band on the list by risk.
     """
-    if not wanted.search:
-        first, end = (0, None) if wanted.places is None else wanted.places
-        if wanted.order is BlockKind.RISK or wanted.places is None:
-            end = offset + first + limit if end is None else min(end, offset + first + limit)
-            return select_range(connection, scoring_id, wanted.order, offset + first, end)
-    rows: list[int] = []
-    places: list[int] = []
-    n_skipped = 0
-    for start, chosen, numbers in iterate_matches(connection, scoring_id, wanted):
-        first = min(max(offset - n_skipped, 0), len(chosen))
-        n_skipped += len(chosen)
-        page = slice(first, first + limit - len(rows))
-        rows += numbers[page].tolist()
-        places += (chosen[page] + start).tolist()
-        if len(rows) == limit:
-            break
-    return rows, places
-
-
-def iterate_matches(
-    connection: Connection, scoring_id: int, wanted: Selection
-) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.uint32]]]:
-    """Yield the clients that fit a selection, by parts of the order.
-
-    Yields
-    ------
-    tuple of int, numpy.ndarray and numpy.ndarray
-        The first place of the part, the places in the part, and the numbers of the clients.
-    """
+    order = scoring_records.ORDERS[wanted.order]
     matches = match_names(connection, scoring_id, wanted.search) if wanted.search else None
-    columns = ("rows",) if wanted.order is BlockKind.RISK else ("rows", "place")
-    for start, part in read_order(connection, scoring_id, wanted.order, 0, *columns):
+    columns = ("rows",) if order is BlockKind.RISK else ("rows", "place")
+    for start, part in read_order(connection, scoring_id, order, 0, *columns):
         rows = part["rows"]
         kept = np.ones(len(rows), np.bool_) if matches is None else matches[rows]
-        if wanted.places is not None:
+        if places is not None:
             place = part.get("place", np.arange(start, start + len(rows)))
-            kept &= (place >= wanted.places[0]) & (place < wanted.places[1])
+            kept &= (place >= places[0]) & (place < places[1])
         chosen = np.flatnonzero(kept)
-        yield start, chosen, rows[chosen]
+        yield chosen + start, rows[chosen]
 
 
-def select_range(
-    connection: Connection, scoring_id: int, order: BlockKind, start: int, end: int
-) -> tuple[list[int], list[int]]:
-    """Return clients by their places in an order, as `select_clients` does."""
-    rows: list[int] = []
-    if start >= end:
-        return [], []
-    for first, part in read_order(connection, scoring_id, order, start // PART_CLIENTS, "rows"):
-        rows += part["rows"][max(start - first, 0) : end - first].tolist()
-        if first + PART_CLIENTS >= end:
-            break
-    return rows, list(range(start, start + len(rows)))
-
-
-def count_listed(
+def choose_matches(
     connection: Connection,
     scoring_id: int,
-    search: str = "",
-    band: str = "",
-    ranges: BandRanges = NO_RANGES,
-) -> int:
-    """Count the clients of a scoring in a search."""
-    scoring = scoring_records.find_scoring(connection, scoring_id)
-    if scoring is None:
-        return 0
-    wanted = make_selection(connection, scoring, "risk", search, band, ranges)
-    if search:
-        found = iterate_matches(connection, scoring_id, wanted)
-        return sum(len(chosen) for _, chosen, _ in found)
-    first, end = wanted.places or (0, scoring["n_clients"])
-    return int(end - first)
-
-
-def list_clients(
-    connection: Connection,
-    scoring_id: int,
-    *,
+    wanted: Selection,
+    places: tuple[int, int] | None,
     limit: int,
-    offset: int = 0,
-    search: str = "",
-    band: str = "",
-    ranges: BandRanges = NO_RANGES,
-    order: str = "risk",
-) -> list[Row]:
-    """List clients of a scoring, with probability and time of their previous scores.
+) -> Chosen:
+    """Choose the clients of a part by reading the whole order."""
+    numbers: list[int] = []
+    n_found, n_before, next_place = 0, 0, None
+    n_skipped = wanted.offset
+    for found, rows in iterate_matches(connection, scoring_id, wanted, places):
+        n_found += len(found)
+        if next_place is not None:
+            continue
+        first = int(np.searchsorted(found, wanted.start))
+        skipped = min(n_skipped, len(found) - first)
+        n_skipped, first = n_skipped - skipped, first + skipped
+        end = min(len(found), first + limit - len(numbers))
+        n_before += first
+        numbers += rows[first:end].tolist()
+        if len(numbers) == limit and end < len(found):
+            next_place = int(found[end])
+    return Chosen(numbers, n_found, n_before, next_place)
+
+
+def choose_range(
+    connection: Connection,
+    scoring_id: int,
+    wanted: Selection,
+    places: tuple[int, int],
+    limit: int,
+) -> Chosen:
+    """Choose the clients of a part whose places follow one another, by reading this part alone."""
+    first, end = places
+    start = max(first, wanted.start) + wanted.offset
+    stop = min(end, start + limit)
+    numbers: list[int] = []
+    order = scoring_records.ORDERS[wanted.order]
+    if start < stop:
+        part = start // PART_CLIENTS
+        for begin, columns in read_order(connection, scoring_id, order, part, "rows"):
+            numbers += columns["rows"][max(start - begin, 0) : stop - begin].tolist()
+            if begin + PART_CLIENTS >= stop:
+                break
+    return Chosen(numbers, end - first, start - first, stop if stop < end else None)
+
+
+def list_part(connection: Connection, scoring: Row, wanted: Selection, limit: int) -> ListPart:
+    """List a part of the clients of a scoring.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
-        A transaction.
-    scoring_id : int
-        The scoring.
-    limit, offset : int
-        Number of clients, and number of clients to skip.
-    search, band : str
-        A text in the name and a band, "" without a filter.
-    ranges : mapping of str to tuple of float
-        The probabilities of the bands. A band without a range is as it was recorded.
-    order : str
-        A key of `scoring_records.ORDERS`.
+        A transaction that reads.
+    scoring : mapping
+        The row of the scoring.
+    wanted : Selection
+        The order, the filters and the beginning.
+    limit : int
+        Number of clients.
 
     Returns
     -------
-    list of mapping
-        Scores with their scoring, the values by column, and `place`, the place in the order.
-        `previous_probability` and `previous_at` may be None.
+    ListPart
+        Scores with their scoring, and the values by column. `previous_probability` and
+        `previous_at` may be None.
     """
-    scoring = scoring_records.find_scoring(connection, scoring_id)
-    if scoring is None:
-        return []
-    wanted = make_selection(connection, scoring, order, search, band, ranges)
-    rows, places = select_clients(connection, scoring_id, wanted, limit, offset)
-    found = scored_clients.find_rows(connection, scoring_id, np.array(rows, np.int64))
-    return [
-        with_scoring(row, scoring) | {"place": place}
-        for row, place in zip(found, places, strict=True)
-    ]
+    places = None
+    if wanted.band:
+        bands = find_band_places(connection, scoring, wanted.ranges)
+        places = bands.get(wanted.band, (0, 0))
+    if wanted.search or (places is not None and wanted.order != "risk"):
+        chosen = choose_matches(connection, scoring["id"], wanted, places, limit)
+    else:
+        every = (0, scoring["n_clients"])
+        chosen = choose_range(connection, scoring["id"], wanted, places or every, limit)
+    numbers = np.array(chosen.numbers, np.int64)
+    rows = scored_clients.find_rows(connection, scoring["id"], numbers)
+    return ListPart(
+        [with_scoring(row, scoring) for row in rows],
+        chosen.n_found, chosen.n_before, chosen.next_place,
+    )  # fmt: skip
 
 
 def history_of_client(connection: Connection, client: str, limit: int) -> list[Row]:
@@ -337,11 +338,8 @@ def absent_score(connection: Connection, client: str, known: Sequence[Row]) -> l
 
 
 def count_bands(
-    connection: Connection, scoring_id: int, ranges: BandRanges = NO_RANGES
+    connection: Connection, scoring: Row, ranges: BandRanges = NO_RANGES
 ) -> dict[str, int]:
     """Count the clients of a scoring by band, without bands that nobody is in."""
-    scoring = scoring_records.find_scoring(connection, scoring_id)
-    if scoring is None:
-        return {}
     places = find_band_places(connection, scoring, ranges)
     return {word: end - first for word, (first, end) in places.items() if end > first}

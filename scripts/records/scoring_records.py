@@ -36,8 +36,13 @@ def last_scoring(connection: Connection) -> Row | None:
 
 def find_scoring(connection: Connection, scoring_id: int) -> Row | None:
     """Return a whole scoring, with its clients perhaps forgotten."""
-    query = sa.select(*SCORING_FACTS).where(WHOLE, scorings.c.id == scoring_id)
-    return first_row(connection, query)
+    return first_row(connection, sa.select(scorings).where(WHOLE, scorings.c.id == scoring_id))
+
+
+def has_list(connection: Connection, scoring_id: int) -> bool:
+    """Return whether the list of a scoring is still kept."""
+    query = sa.select(blocks.c.bucket).where(blocks.c.scoring_id == scoring_id)
+    return connection.execute(query.where(blocks.c.kind == BlockKind.RISK)).first() is not None
 
 
 def list_scorings(connection: Connection) -> list[Row]:

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from scripts.app import create_app
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
-from scripts.records import clients
 from tests.support.clientele import ask, put_clients, score, score_twice
+from tests.support.recorded import read_list
 from tests.support.service import TOKEN, answer_of, edit_config, make_row, predict, problem_of
 
 PATHS = ("/worklist", "/worklist.csv", "/clients/x", "/outcomes")
@@ -65,7 +65,10 @@ def test_an_edit_of_the_limits_counts_at_once(scored: FlaskClient, config_path: 
 def test_a_list_that_cannot_be_is_refused(scored: FlaskClient, query: str) -> None:
     for path in ("/worklist", "/worklist.csv"):
         problem = problem_of(
-            scored.get(f"{path}?{query}".replace("501", "501" if path[-1] == "t" else "10001")), 422
+            scored.get(
+                f"{path}?{query}".replace("501", "501" if path[-1] == "t" else "1000000000")
+            ),
+            422,
         )
         assert "xpected" in problem["detail"]
 
@@ -172,5 +175,5 @@ def test_asking_changes_nothing(scored: FlaskClient, config_path: Path) -> None:
 def test_scores_of_the_answer_are_those_of_the_records(scored: FlaskClient, config: Config) -> None:
     page = answer_of(scored.get("/worklist"))
 
-    rows = ask(config, clients.list_clients, 2, limit=9)
+    rows = ask(config, read_list, 2).rows
     assert [e["probability"] for e in page["clients"]] == [row["probability"] for row in rows]

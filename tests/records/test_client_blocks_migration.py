@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from scripts.records import clients, database, migrations, scored_clients, scoring_records
 from scripts.records.known_clients import KnownReader
-from tests.support.recorded import last_scores
+from tests.support.recorded import last_scores, read_bands, read_list
 
 MODEL = {"schema": {"numeric": ["usage"], "categorical": ["plan"]}}
 FIRST, SECOND, THIRD = (f"2025-0{month}-01 08:00:00.000000" for month in (1, 2, 3))
@@ -76,9 +76,9 @@ def taken_over(records_url: str) -> str:
 
 def test_the_newest_list_is_read_as_before(taken_over: str) -> None:
     with database.open_records(taken_over) as engine, database.reading(engine) as connection:
-        rows = clients.list_clients(connection, 3, limit=9)
-        by_rise = clients.list_clients(connection, 3, limit=9, order="rise")
-        bands = clients.count_bands(connection, 3)
+        rows = read_list(connection, 3).rows
+        by_rise = read_list(connection, 3, order="rise").rows
+        bands = read_bands(connection, 3)
 
     a, b = rows
     assert [(row["client"], row["position"]) for row in rows] == [("a", 1), ("b", 2)]

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from scripts.records import clients, database, runs, scoring_records, tables
-from tests.support.recorded import NOW, last_scores, record_outcome, record_scoring
+from tests.support.recorded import (
+    NOW,
+    last_scores,
+    read_bands,
+    read_list,
+    record_outcome,
+    record_scoring,
+)
 
 
 def test_scores_come_back_as_they_were_recorded(records_url: str) -> None:
@@ -51,11 +58,10 @@ def test_a_search_takes_every_character_as_itself(
         scoring_id = record_scoring(engine, 1, "Alpha", "beta", "50%_x")
 
         with database.reading(engine) as connection:
-            rows = clients.list_clients(connection, scoring_id, limit=9, search=search)
-            n_found = clients.count_listed(connection, scoring_id, search)
+            part = read_list(connection, scoring_id, search=search)
 
-    assert names_found(rows) == found
-    assert n_found == len(found)
+    assert names_found(part.rows) == found
+    assert part.n_found == len(found)
 
 
 def test_each_client_knows_the_score_before(records_url: str) -> None:
@@ -65,8 +71,8 @@ def test_each_client_knows_the_score_before(records_url: str) -> None:
         third = record_scoring(engine, 3, "c", "x", "b")
 
         with database.reading(engine) as connection:
-            rows = clients.list_clients(connection, third, limit=9)
-            risen = clients.list_clients(connection, third, limit=9, order="rise")
+            rows = read_list(connection, third).rows
+            risen = read_list(connection, third, order="rise").rows
 
     assert [(r["client"], r["previous_probability"]) for r in rows] == [
         ("c", 0.3), ("x", None), ("b", 0.2),
@@ -81,7 +87,7 @@ def test_a_page_is_part_of_the_list(records_url: str) -> None:
         scoring_id = record_scoring(engine, 1, *"abcdef")
 
         with database.reading(engine) as connection:
-            rows = clients.list_clients(connection, scoring_id, limit=2, offset=3)
+            rows = read_list(connection, scoring_id, 2, offset=3).rows
 
     assert names_found(rows) == ["d", "e"]
 
@@ -118,7 +124,7 @@ def test_bands_are_counted(records_url: str) -> None:
         scoring_id = record_scoring(engine, 1, "a", "b", band="no data")
 
         with database.reading(engine) as connection:
-            assert clients.count_bands(connection, scoring_id) == {"no data": 2}
+            assert read_bands(connection, scoring_id) == {"no data": 2}
 
 
 def test_the_newest_outcome_of_a_client_comes_first(records_url: str) -> None:

@@ -22,6 +22,7 @@ from scripts.records import (
     scoring_records,
 )
 from scripts.records.client_blocks import Block, BulkWriter
+from scripts.records.clients import ListPart, Selection
 from scripts.records.runs import Row
 from scripts.records.scored_clients import NO_MOMENT
 from scripts.records.tables import BlockKind, client_outcomes
@@ -55,6 +56,20 @@ def last_scores(connection: Connection) -> dict[str, Row]:
                 "is_settled": (scored_in, row["client"]) in settled
             }
     return found
+
+
+def read_list(connection: Connection, scoring_id: int, limit: int = 9, **wanted: Any) -> ListPart:
+    """Return a part of the list of a scoring."""
+    scoring = scoring_records.find_scoring(connection, scoring_id)
+    assert scoring is not None
+    return clients.list_part(connection, scoring, Selection(**wanted), limit)
+
+
+def read_bands(connection: Connection, scoring_id: int) -> dict[str, int]:
+    """Return the number of clients of a scoring by recorded band."""
+    scoring = scoring_records.find_scoring(connection, scoring_id)
+    assert scoring is not None
+    return clients.count_bands(connection, scoring)
 
 
 def score_columns(scoring_id: int, names: list[str], last: Mapping[str, Any]) -> dict[str, Any]:
