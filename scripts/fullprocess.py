@@ -29,7 +29,7 @@ from scripts.core.files import KnownFile
 from scripts.pipeline import history, retention, snapshot, watchdog
 from scripts.pipeline.run import Request, Run
 from scripts.pipeline.snapshot import Snapshot
-from scripts.pipeline.watchdog import Watch
+from scripts.pipeline.watchdog import TimeLimits, Watch
 from scripts.production import alerts
 from scripts.records import database, runs
 from scripts.records.tables import FileRole, Status, Verdict
@@ -234,9 +234,11 @@ def record_timeout(config: Config, run_id: int, reason: str) -> None:
 
 
 def start_run(config: Config, request: Request) -> None:
-    """Start a run under a watchdog with the time limit of config.json."""
+    """Start a run under a watchdog with the time limits of config.json."""
     record = functools.partial(record_timeout, config)
-    with watchdog.limit(config.run.timeout_minutes * 60, record) as watch:
+    whole = config.run.limit_minutes
+    limits = TimeLimits(config.run.timeout_minutes * 60, None if whole is None else whole * 60)
+    with watchdog.limit(limits, record) as watch:
         main(config, request=request, watch=watch)
 
 

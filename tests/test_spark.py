@@ -28,10 +28,10 @@ from scripts.model.logistic_model import CategoricalTerm, NumericTerm
 from scripts.model.sklearn_pipeline import INDICATOR_WEIGHT, RAW, SCALED
 from scripts.production import monitor, release
 from scripts.production.run_context import RunContext
-from scripts.records import clients, database, runs, tables
+from scripts.records import database, runs, tables
 from scripts.records.tables import FileRole
 from tests.support.clientele import ask
-from tests.support.recorded import last_scores
+from tests.support.recorded import last_scores, list_outcomes
 from tests.support.sparkcluster import running_cluster, why_not
 from tests.support.sparkruns import LAKE, RARE, Done, change_engine, probe, run_once
 
@@ -323,9 +323,7 @@ def test_todays_clients_and_their_outcomes_are_those_of_the_pandas_engine(
     for name, row in scores.items():
         for key in ("position", "probability", "band", "values"):
             assert row[key] == others[name][key], (name, key)
-    (outcome,), (other,) = (
-        ask(config, clients.list_outcomes) for config in (done.config, expected)
-    )
+    (outcome,), (other,) = (ask(config, list_outcomes) for config in (done.config, expected))
     for key in ("client", "exited", "position", "probability", "band", "release"):
         assert outcome[key] == other[key]
     assert (outcome["client"], outcome["exited"]) == ("u1", True)

@@ -1,5 +1,6 @@
 """Views of the client routes: worklist, one client, outcomes."""
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,7 +15,7 @@ from scripts.api.responses import Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
 from scripts.clients.response_types import ClientDetails, Outcomes, Worklist
 from scripts.core.config import Config
-from scripts.core.errors import ExpiredCursorError, PipelineError
+from scripts.core.errors import ExpiredCursorError, PipelineError, describe_bug
 from scripts.model.ranking import NO_DATA, Band
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ MAX_TOP_CSV = 999_999_999
 # Clients in memory at a time.
 CSV_PART = 10_000
 MAX_CURSOR = 19
+INCOMPLETE = b"INCOMPLETE: the records did not answer; download the list again.\r\n"
 MAX_SEARCH = 200
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -32,6 +34,8 @@ BANDS = (*map(str, Band), NO_DATA)
 ORDERS = ("risk", "client", "rise")
 
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 CSV = "text/csv; charset=utf-8"
 LIST = (
@@ -169,7 +173,14 @@ def iterate_csv(config: Config, first: Worklist, selection: dict[str, Any]) -> I
     filters = {name: value for name, value in selection.items() if name not in ("top", "offset")}
     while n_left > 0 and page.next_cursor is not None:
         wanted = filters | {"top": min(n_left, CSV_PART), "cursor": page.next_cursor}
-        page = query_records(config, partial(find_page, config, wanted))
+        try:
+            page = query_records(config, partial(find_page, config, wanted))
+        except Exception as error:
+            # The status is sent already, and the server ends a broken stream like a whole one: of
+            # any failure only a last line can tell.
+            log.error("A CSV file of the worklist ended early: %s.", describe_bug(error))
+            yield INCOMPLETE
+            return
         n_left -= len(page.clients)
         yield queries.entries_as_csv(page.clients, with_header=False).encode()
 

@@ -21,9 +21,8 @@ from scripts.clients.worklist import AUTO, N_SHOWN, Value
 from scripts.core.config import ApiSettings, WorklistSettings
 from scripts.model import explanation, outcome_metrics, ranking
 from scripts.model.logistic_model import Model
-from scripts.model.outcome_metrics import FollowedClient
+from scripts.model.outcome_metrics import DecileCounts, OutcomeCounts
 from scripts.records import clients, scoring_records
-from scripts.records.runs import Row
 
 SMALLEST_EFFECT = 1e-12
 MAX_SIMILAR = 5
@@ -203,16 +202,15 @@ def client_page(
     )
 
 
-def as_followed(row: Row, n_listed: int) -> FollowedClient:
-    """Return an outcome of the records as a followed client."""
-    return FollowedClient(
-        client=row["client"],
-        scored_at=row["scored_at"],
-        probability=row["probability"],
-        is_listed=row["position"] <= n_listed,
-        exited=row["exited"],
-        known_at=row["known_at"],
-        first_high_at=row["first_high_at"],
+def count_outcomes(connection: Connection, n_listed: int) -> OutcomeCounts:
+    """Count the outcomes of the records, with a list of some length for each scoring."""
+    bins = clients.count_by_probability(connection, outcome_metrics.N_DECILES)
+    n_warned, median_s = clients.measure_warning(connection)
+    return OutcomeCounts(
+        **clients.count_outcomes(connection, n_listed),
+        deciles=[DecileCounts(*counts) for counts in bins],
+        n_warned=n_warned,
+        warning_s_median=median_s,
     )
 
 
@@ -230,8 +228,9 @@ def outcomes_page(
     api : ApiSettings
         The limits of the bands.
     """
-    rows, n_listed = clients.list_outcomes(connection), worklist.list_length(settings)
-    counted = outcome_metrics.follow_up([as_followed(row, n_listed) for row in rows])
+    n_listed = worklist.list_length(settings)
+    counted = outcome_metrics.follow_up(count_outcomes(connection, n_listed))
+    shown = clients.last_outcomes(connection, N_SHOWN)
     scoring = scoring_records.last_scoring(connection)
     precision, recall = (
         worklist.as_interval(counted.precision),
@@ -254,6 +253,6 @@ def outcomes_page(
         deciles=[msgspec.convert(asdict(decile), DecileEntry) for decile in counted.deciles],
         warning_days_median=counted.warning_days_median,
         n_warned=counted.n_warned,
-        outcomes=[worklist.as_outcome(row, n_listed, api) for row in reversed(rows[-N_SHOWN:])],
+        outcomes=[worklist.as_outcome(row, n_listed, api) for row in shown],
         release=None if scoring is None else scoring["release"],
     )

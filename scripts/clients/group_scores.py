@@ -174,7 +174,9 @@ def describe_outcomes(group: Group, outcomes: Ints, facts: ScoringFacts) -> list
             }
         )  # fmt: skip
     for row, place in zip(rows, places, strict=True):
-        row["exited"] = bool(outcomes[place])
+        row["exited"], first_high_at = bool(outcomes[place]), row["first_high_at"]
+        is_warned = row["exited"] and first_high_at is not None
+        row["warned_s"] = (facts.now - first_high_at).total_seconds() if is_warned else None
     return sorted(rows, key=lambda row: (row["scoring_id"], row["position"]))
 
 

@@ -192,6 +192,8 @@ class ScoringWriter:
         order = np.argsort(self.scores.hashes, kind="stable")
         hashes = self.scores.hashes[order]
         group_bits = max(0, max(self.facts.bits, self.known.bits) - GROUP_BITS)
+        # A bucket is never of several groups.
+        group_bits = min(group_bits, self.facts.bits)
         shift = name_hashes.HASH_BITS - group_bits
         for group in range(1 << group_bits):
             first, last = group << shift, ((group + 1) << shift) - 1
@@ -274,7 +276,9 @@ def record_scoring(
     scores = todays_clients.score(today, model, context.config)
     labels = labels_of(NameFilter([scores.hashes, *known.hashes()]))
     n_test_rows, gains = measure_gains(context, model)
-    bits, columns = choose_bits(len(today), known.bits), encode_columns(today.schema)
+    # Clients that are absent today are in the buckets as well.
+    bits = choose_bits(max(len(today), known.count()), known.bits)
+    columns = encode_columns(today.schema)
     scoring_id = scoring_records.begin_scoring(
         engine, run_id, scored_at=now, columns=columns, bits=bits, n_clients=0, n_without_data=0,
         n_test_rows=n_test_rows, gains=gains, **told,

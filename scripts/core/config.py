@@ -232,9 +232,10 @@ class EngineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class RunSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Time limit of a run."""
+    """Time limits of a run: without any progress, and of the whole run, None for any."""
 
     timeout_minutes: Annotated[float, Meta(gt=0, le=1440)] = 8.0
+    limit_minutes: Annotated[float, Meta(gt=0)] | None = None
 
 
 class WorklistSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

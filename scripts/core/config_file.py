@@ -21,6 +21,7 @@ from scripts.core.config import (
     Config,
     EngineSettings,
     Label,
+    RunSettings,
     Schema,
     normalise_label,
 )
@@ -313,6 +314,16 @@ def check_engine(engine: EngineSettings, place: str) -> None:
     check_no_password(engine.dataset_address, f"{place}, engine.dataset_address")
 
 
+def check_run(run: RunSettings, place: str) -> None:
+    """Refuse a limit of the whole run below the limit without progress."""
+    if run.limit_minutes is not None and run.limit_minutes < run.timeout_minutes:
+        raise ConfigError(
+            f"{place}, run: limit_minutes = {run.limit_minutes:g} is below timeout_minutes ="
+            f" {run.timeout_minutes:g}; expected timeout_minutes <= limit_minutes, or null for no"
+            " limit."
+        )
+
+
 def check_api(api: ApiSettings, place: str) -> None:
     """Refuse risk bands in the wrong order, and proxies without an IP address."""
     medium, high = api.medium_risk_from, api.high_risk_from
@@ -384,6 +395,7 @@ def read_config(path: Path) -> Config:
     check_engine(config.engine, str(path))
     check_addresses(config, str(path))
     check_api(config.api, str(path))
+    check_run(config.run, str(path))
     config = resolve_paths(config, path.absolute().parent)
     check_folders(config, str(path))
     return config

@@ -106,6 +106,6 @@ class ConfigError(PipelineError):
 
 
 class RunTimeoutError(PipelineError):
-    """Run took longer than `run.timeout_minutes`."""
+    """Run made no progress for `run.timeout_minutes`, or took longer than `run.limit_minutes`."""
 
     exit_code = 124

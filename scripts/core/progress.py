@@ -5,7 +5,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -146,6 +146,20 @@ def logging_above_bar(terminal: TextIO | None) -> contextlib.AbstractContextMana
 CURRENT: list[Progress] = []
 
 
+# Called at every progress, so they must be cheap.
+REPORTS: list[Callable[[], None]] = []
+
+
+@contextlib.contextmanager
+def reported_to(report: Callable[[], None]) -> Iterator[None]:
+    """Call a function at every progress of the enclosed steps."""
+    REPORTS.append(report)
+    try:
+        yield
+    finally:
+        REPORTS.remove(report)
+
+
 def advance(done: float = 0.0, n_rows: int = 0) -> None:
     """Add an amount to the progress of the present step, if any.
 
@@ -158,6 +172,8 @@ def advance(done: float = 0.0, n_rows: int = 0) -> None:
     """
     if CURRENT:
         CURRENT[0].add(done, n_rows)
+    for report in REPORTS:
+        report()
 
 
 @contextlib.contextmanager

@@ -1,10 +1,8 @@
 """Metrics of predictions against later outcomes: precision, recall and calibration by decile."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 
@@ -13,6 +11,7 @@ from scripts.data.arrays import Floats, Ints
 Z = 1.959963984540054  # the 97.5 % point of the normal distribution
 MIN_OUTCOMES = 30
 N_DECILES = 10
+DAY_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -27,16 +26,30 @@ class Share:
 
 
 @dataclass(frozen=True)
-class FollowedClient:
-    """A scored client with a later outcome."""
+class DecileCounts:
+    """The clients with a probability in a tenth: its number, counts, and sum of probabilities."""
 
-    client: str
-    scored_at: datetime
-    probability: float
-    is_listed: bool
-    exited: bool
-    known_at: datetime
-    first_high_at: datetime | None = None
+    number: int
+    n_clients: int
+    n_exits: int
+    sum_of_probabilities: float
+
+
+@dataclass(frozen=True)
+class OutcomeCounts:
+    """Counts of scored clients with a later outcome.
+
+    `n_caught` are the listed clients that left. `warning_s_median` is the median of the seconds
+    between the first `high` and the exit, over the `n_warned` clients with both.
+    """
+
+    n_outcomes: int
+    n_exits: int
+    n_listed: int
+    n_caught: int
+    deciles: Sequence[DecileCounts]
+    n_warned: int = 0
+    warning_s_median: float | None = None
 
 
 @dataclass(frozen=True)
@@ -121,44 +134,43 @@ def caught_share(y: Ints, probability: Floats, listed_fraction: float) -> Share:
     return share_of(int(y[listed].sum()), int(y.sum()))
 
 
-def calibrate_rows(y: Ints, probability: Floats) -> tuple[Decile, ...]:
+def calibrate(deciles: Sequence[DecileCounts]) -> tuple[Decile, ...]:
     """Compare predicted with realised exits by tenth of the probability, without empty tenths.
 
     Notes
     -----
     scikit-learn user guide, "Calibration curves", with uniform bins.
     """
+    return tuple(
+        Decile(
+            low=counts.number / N_DECILES,
+            high=(counts.number + 1) / N_DECILES,
+            n_clients=counts.n_clients,
+            mean_probability=counts.sum_of_probabilities / counts.n_clients,
+            exited=share_of(counts.n_exits, counts.n_clients),
+        )
+        for counts in sorted(deciles, key=lambda counts: counts.number)
+        if counts.n_clients
+    )
+
+
+def calibrate_rows(y: Ints, probability: Floats) -> tuple[Decile, ...]:
+    """Compare predicted with realised exits of labelled rows, as `calibrate` does."""
     bins = np.minimum((probability * N_DECILES).astype(np.int64), N_DECILES - 1)
     n_clients = np.bincount(bins, minlength=N_DECILES).tolist()
     n_exits = np.bincount(bins, weights=y, minlength=N_DECILES).astype(np.int64).tolist()
     sums = np.bincount(bins, weights=probability, minlength=N_DECILES).tolist()
-    return tuple(
-        Decile(
-            low=number / N_DECILES,
-            high=(number + 1) / N_DECILES,
-            n_clients=n_clients[number],
-            mean_probability=sums[number] / n_clients[number],
-            exited=share_of(n_exits[number], n_clients[number]),
-        )
-        for number in range(N_DECILES)
-        if n_clients[number]
-    )
+    counts = zip(range(N_DECILES), n_clients, n_exits, sums, strict=True)
+    return calibrate([DecileCounts(*row) for row in counts])
 
 
-def calibrate(followed: Sequence[FollowedClient]) -> tuple[Decile, ...]:
-    """Compare predicted with realised exits of scored clients, as `calibrate_rows` does."""
-    exited = np.array([client.exited for client in followed], dtype=np.int64)
-    probability = np.array([client.probability for client in followed], dtype=np.float64)
-    return calibrate_rows(exited, probability)
-
-
-def follow_up(followed: Sequence[FollowedClient]) -> FollowUp:
+def follow_up(counts: OutcomeCounts) -> FollowUp:
     """Compute the metrics of clients scored before their outcome was known.
 
     Parameters
     ----------
-    followed : sequence of FollowedClient
-        One per client and outcome; the last scoring before the outcome counts.
+    counts : OutcomeCounts
+        Of one outcome per client and period. The last scoring before the outcome counts.
 
     Returns
     -------
@@ -168,21 +180,14 @@ def follow_up(followed: Sequence[FollowedClient]) -> FollowUp:
         The warning is the median of the days between the first `high` and the exit, over the
         clients with both.
     """
-    listed = [client for client in followed if client.is_listed]
-    exits = [client for client in followed if client.exited]
-    n_caught = sum(client.exited for client in listed)
-    warnings = [
-        (client.known_at - client.first_high_at).total_seconds() / 86400
-        for client in exits
-        if client.first_high_at is not None
-    ]
+    median_s = counts.warning_s_median
     return FollowUp(
-        n_outcomes=len(followed),
-        precision=share_of(n_caught, len(listed)),
-        recall=share_of(n_caught, len(exits)),
-        n_missed=len(exits) - n_caught,
-        n_false_alarms=len(listed) - n_caught,
-        deciles=calibrate(followed),
-        warning_days_median=statistics.median(warnings) if warnings else None,
-        n_warned=len(warnings),
+        n_outcomes=counts.n_outcomes,
+        precision=share_of(counts.n_caught, counts.n_listed),
+        recall=share_of(counts.n_caught, counts.n_exits),
+        n_missed=counts.n_exits - counts.n_caught,
+        n_false_alarms=counts.n_listed - counts.n_caught,
+        deciles=calibrate(counts.deciles),
+        warning_days_median=None if median_s is None else median_s / DAY_S,
+        n_warned=counts.n_warned,
     )

@@ -1,6 +1,7 @@
-"""The watchdog of a run: the time limit, and pings to a monitor of cron jobs."""
+"""The watchdog of a run: the time limits, and pings to a monitor of cron jobs."""
 
 import logging
+import math
 import os
 import select
 import signal
@@ -8,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from types import FrameType
 from urllib.parse import urlsplit, urlunsplit
 
-from scripts.core import console
+from scripts.core import console, progress
 from scripts.core.errors import RunTimeoutError
 
 # A run has this time to end by itself after the time limit, with a signal every few seconds.
@@ -20,32 +22,60 @@ GRACE_S = 30.0
 ASK_EVERY_S = 5.0
 BEFORE = "the start"
 TIMEOUT_S = 5.0
+PROGRESS_EVERY_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class TimeLimits:
+    """The longest time without any progress, and the longest time of a run, None for any.
+
+    Progress is a step that begins, rows that are read, a pass of a fit, or scores that are written.
+    """
+
+    quiet_s: float
+    whole_s: float | None = None
+
+
 class Watch:
-    """The connection of a run to the watchdog: the run's id and current step."""
+    """The connection of a run to the watchdog: the run's id, current step and progress."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = descriptor
+        self._line = f"0 {BEFORE}\n".encode()
+        self._sent_s = 0.0
         self.step = BEFORE
         self.is_ending = False
 
     def note(self, run_id: int, step: str) -> None:
         """Report the start of a step."""
         self.step = step
+        self._line = f"{run_id} {step}\n".encode()
+        self._send()
+
+    def note_progress(self) -> None:
+        """Report that the present step goes on, at most once per second."""
+        if time.monotonic() >= self._sent_s + PROGRESS_EVERY_S:
+            self._send()
+
+    def _send(self) -> None:
+        """Send the present step to the watchdog."""
+        self._sent_s = time.monotonic()
         if self._descriptor is not None:
-            os.write(self._descriptor, f"{run_id} {step}\n".encode())
+            os.write(self._descriptor, self._line)
 
     def end(self) -> None:
         """Report the end of the run: no timeout interrupts the record of the end."""
         self.is_ending = True
 
 
-def format_reason(timeout_s: float, step: str) -> str:
+def format_reason(limits: TimeLimits, step: str, elapsed_s: float) -> str:
     """Return the reason of a timeout for the records."""
-    return f"after {timeout_s / 60:g} minutes (run.timeout_minutes) the run was stuck in {step}"
+    if limits.whole_s is not None and elapsed_s >= limits.whole_s:
+        return f"after {limits.whole_s / 60:g} minutes (run.limit_minutes) the run was in {step}"
+    minutes = f"{limits.quiet_s / 60:g} minutes"
+    return f"after {minutes} (run.timeout_minutes) the run was stuck in {step}"
 
 
 def wait_for_end(reader: int, timeout_s: float, last_step: list[str]) -> bool:
@@ -61,11 +91,51 @@ def wait_for_end(reader: int, timeout_s: float, last_step: list[str]) -> bool:
     return False
 
 
-def guard(reader: int, run_pid: int, timeout_s: float, record: Callable[[int, str], None]) -> None:
-    """Wait for the end of a run, and after the time limit interrupt, kill and record the run."""
+def wait_while_progressing(reader: int, limits: TimeLimits, last_step: list[str]) -> bool:
+    """Read the progress of a run until a limit is reached and return whether the run has ended.
+
+    A warning is logged after the time that a run without progress would have, and again each time
+    this takes twice as long.
+    """
+    started_s = progress_s = time.monotonic()
+    warn_s = started_s + limits.quiet_s
+    end_s = math.inf if limits.whole_s is None else started_s + limits.whole_s
+    while (now_s := time.monotonic()) < min(end_s, progress_s + limits.quiet_s):
+        if now_s >= warn_s:
+            log_long_run(now_s - started_s, now_s - progress_s, last_step, limits)
+            warn_s += warn_s - started_s
+        until_s = min(end_s, progress_s + limits.quiet_s, warn_s)
+        if not select.select([reader], [], [], until_s - now_s)[0]:
+            continue
+        received = os.read(reader, 4096)
+        if not received:
+            return True
+        progress_s = time.monotonic()
+        last_step[:] = received.decode().splitlines()[-1:]
+    return False
+
+
+def log_long_run(
+    elapsed_s: float, quiet_s: float, last_step: list[str], limits: TimeLimits
+) -> None:
+    """Log a warning about a run that takes long and makes progress."""
+    run_id, _, step = (last_step or [f"0 {BEFORE}"])[0].partition(" ")
+    limit = "no limit" if limits.whole_s is None else f"a limit of {limits.whole_s / 60:g} minutes"
+    log.warning(
+        "Run %s goes on after %.3g minutes: it is in %s, with progress %.0f s ago. It has %s"
+        " (run.limit_minutes).", run_id, elapsed_s / 60, step, quiet_s, limit,
+    )  # fmt: skip
+
+
+def guard(
+    reader: int, run_pid: int, limits: TimeLimits, record: Callable[[int, str], None]
+) -> None:
+    """Wait for the end of a run, and at a time limit interrupt, kill and record the run."""
     last_step: list[str] = []
-    if wait_for_end(reader, timeout_s, last_step):
+    started_s = time.monotonic()
+    if wait_while_progressing(reader, limits, last_step):
         return
+    elapsed_s = time.monotonic() - started_s
     asked_until_s = time.monotonic() + GRACE_S
     while time.monotonic() < asked_until_s:
         # The pipe is still open, so the process id is still that of the run.
@@ -74,18 +144,19 @@ def guard(reader: int, run_pid: int, timeout_s: float, record: Callable[[int, st
             return
     os.kill(run_pid, signal.SIGKILL)
     run_id, _, step = (last_step or ["0 " + BEFORE])[0].partition(" ")
-    log.error("Killed the run: %s.", format_reason(timeout_s, step))
-    record(int(run_id), format_reason(timeout_s, step))
+    reason = format_reason(limits, step, elapsed_s)
+    log.error("Killed the run: %s.", reason)
+    record(int(run_id), reason)
 
 
 @contextmanager
-def limit(timeout_s: float, record: Callable[[int, str], None]) -> Iterator[Watch]:
+def limit(limits: TimeLimits, record: Callable[[int, str], None]) -> Iterator[Watch]:
     """Limit the time of a run, even of a run stuck in a library outside Python.
 
     Parameters
     ----------
-    timeout_s : float
-        The time limit.
+    limits : TimeLimits
+        The time limits.
     record : callable
         Called with the run's id and the reason, in another process, if the run had to be killed.
         A run that still reacts gets a RunTimeoutError instead and records the timeout itself.
@@ -93,7 +164,7 @@ def limit(timeout_s: float, record: Callable[[int, str], None]) -> Iterator[Watc
     Yields
     ------
     Watch
-        For the reports of the steps.
+        For the reports of the steps. The progress within a step is reported by `core.progress`.
 
     Notes
     -----
@@ -105,13 +176,13 @@ def limit(timeout_s: float, record: Callable[[int, str], None]) -> Iterator[Watc
     # the exit, cost a run with nothing new a seventh of its time.
     console.freeze_gc()
     reader, writer = os.pipe()
-    run_pid = os.getpid()
+    run_pid, started_s = os.getpid(), time.monotonic()
     guard_pid = os.fork()
     if guard_pid == 0:
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             os.close(writer)
-            guard(reader, run_pid, timeout_s, record)
+            guard(reader, run_pid, limits, record)
         finally:
             os._exit(0)
     os.close(reader)
@@ -119,11 +190,13 @@ def limit(timeout_s: float, record: Callable[[int, str], None]) -> Iterator[Watc
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         if not watch.is_ending:
-            raise RunTimeoutError(f"Timeout: {format_reason(timeout_s, watch.step)}.")
+            reason = format_reason(limits, watch.step, time.monotonic() - started_s)
+            raise RunTimeoutError(f"Timeout: {reason}.")
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        yield watch
+        with progress.reported_to(watch.note_progress):
+            yield watch
     finally:
         watch.end()
         os.close(writer)

@@ -121,6 +121,17 @@ class KnownReader:
         """The number of bits of a bucket of the last scoring."""
         return 0 if self._scoring is None else int(self._scoring["bits"])
 
+    def count(self) -> int:
+        """Count the known clients."""
+        if self._scoring is None:
+            return 0
+        with database.reading(self._engine) as connection:
+            sizes = [
+                client_blocks.bucket_sizes(connection, self._scoring["id"], kind)
+                for kind in (BlockKind.SCORES, BlockKind.ABSENT)
+            ]
+        return sum(sum(by_bucket.values()) for by_bucket in sizes)
+
     def hashes(self) -> Iterator[NameHashes]:
         """Yield the hashes of the names of all known clients."""
         if self._scoring is None:

@@ -8,11 +8,15 @@ from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from scripts.api import client_routes
+from scripts.api.records_reader import query_records
 from scripts.app import create_app
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
-from tests.support.clientele import ask, put_clients, score, score_twice
+from scripts.core.errors import RecordsError
+from tests.support.clientele import FIRST, ask, put_clients, score, score_twice, serve
 from tests.support.recorded import read_list
 from tests.support.service import TOKEN, answer_of, edit_config, make_row, predict, problem_of
 
@@ -177,3 +181,89 @@ def test_scores_of_the_answer_are_those_of_the_records(scored: FlaskClient, conf
 
     rows = ask(config, read_list, 2).rows
     assert [e["probability"] for e in page["clients"]] == [row["probability"] for row in rows]
+
+
+def names_of(response: TestResponse) -> list[str]:
+    """Return the names in a CSV of the worklist."""
+    rows = csv.DictReader(io.StringIO(response.text, newline=""))
+    return [row["client"] for row in rows]
+
+
+@pytest.fixture
+def many(config_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
+    """A service with thirty clients, of which a CSV has four in memory at a time."""
+    monkeypatch.setattr(client_routes, "CSV_PART", 4)
+    serve(config, FIRST)
+    put_clients(config, [f"c{number},{number},7,3," for number in range(30)])
+    score(config)
+    return create_app(config_path).test_client()
+
+
+@pytest.mark.parametrize("query", ["", "&order=client", "&search=1", "&search=c2&order=rise"])
+def test_a_csv_in_parts_is_the_whole_list_once(many: FlaskClient, query: str) -> None:
+    page = answer_of(many.get(f"/worklist?top=500{query}"))
+
+    response = many.get(f"/worklist.csv?top=999999{query}")
+
+    assert names_of(response) == [entry["client"] for entry in page["clients"]]
+    assert "Content-Length" not in response.headers
+
+
+def test_a_csv_in_parts_has_no_more_clients_than_asked_for(many: FlaskClient) -> None:
+    assert names_of(many.get("/worklist.csv?top=9")) == [f"c{n}" for n in range(9)]
+    assert names_of(many.get("/worklist.csv?top=9&offset=3")) == [f"c{n}" for n in range(3, 12)]
+
+
+def test_a_csv_that_breaks_off_says_so(
+    many: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_given: object) -> None:
+        raise RecordsError("The records are gone.")
+
+    monkeypatch.setattr(client_routes, "query_records", fail)
+    monkeypatch.setattr(client_routes, "run_query", lambda question: query_records(
+        many.application.extensions["records"]._reloader.last().config, question))  # fmt: skip
+
+    response = many.get("/worklist.csv?top=9")
+
+    assert response.text.splitlines()[-1].startswith("INCOMPLETE: ")
+    assert len(response.text.splitlines()) == 6
+    assert "ended early: RecordsError" in caplog.text
+
+
+@pytest.mark.parametrize("query", ["", "&order=client", "&search=1&band=high", "&order=rise"])
+def test_pages_by_cursor_are_the_list(many: FlaskClient, query: str) -> None:
+    whole = answer_of(many.get(f"/worklist?top=500{query}"))
+    names: list[str] = []
+    cursor, offsets = "", []
+
+    while cursor is not None:
+        page = answer_of(many.get(f"/worklist?top=7{query}&cursor={cursor}"))
+        names += [entry["client"] for entry in page["clients"]]
+        cursor = page["next_cursor"]
+        offsets.append(page["next_offset"])
+        assert page["n_found"] == len(whole["clients"])
+
+    assert names == [entry["client"] for entry in whole["clients"]]
+    assert offsets == [*range(7, len(names), 7), None]
+
+
+def test_a_cursor_goes_on_in_its_list_after_a_new_scoring(
+    many: FlaskClient, config: Config
+) -> None:
+    first = answer_of(many.get("/worklist?top=3"))
+    put_clients(config, ["new,0,7,3,"], "new.csv")
+    score(config)
+
+    second = answer_of(many.get(f"/worklist?top=3&cursor={first['next_cursor']}"))
+
+    assert [entry["client"] for entry in second["clients"]] == ["c3", "c4", "c5"]
+    assert second["n_clients"] == 30
+    assert answer_of(many.get("/worklist"))["n_clients"] == 31
+
+
+@pytest.mark.parametrize("cursor", ["99.0", "0.0", "1", "x", "1.1&offset=3", "999999999.999999999"])
+def test_a_cursor_of_no_list_is_refused(many: FlaskClient, cursor: str) -> None:
+    problem = problem_of(many.get(f"/worklist?cursor={cursor}"), 422)
+
+    assert "cursor" in problem["detail"]

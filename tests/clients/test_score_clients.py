@@ -81,7 +81,7 @@ def test_outcomes_join_the_last_score_before_them_and_only_once(config: Config) 
     score_twice(config)
     score(config)
 
-    found = {row["client"]: row for row in ask(config, clients.list_outcomes)}
+    found = {row["client"]: row for row in ask(config, recorded.list_outcomes)}
     assert {n: (r["exited"], r["release"], r["position"]) for n, r in found.items()} == {
         "y": (False, FIRST, 2),
         "z": (True, FIRST, 3),
@@ -99,7 +99,7 @@ def test_outcomes_are_joined_from_a_dataset_that_is_never_in_memory_as_a_whole(
 
     score_twice(config)
 
-    found = {row["client"]: row["exited"] for row in ask(config, clients.list_outcomes)}
+    found = {row["client"]: row["exited"] for row in ask(config, recorded.list_outcomes)}
     assert found == {"y": False, "z": True}
 
 
@@ -121,7 +121,7 @@ def test_a_client_whose_outcome_is_known_is_not_scored_until_he_changes(config: 
     last = last_scores(config)["y"]
     assert last["probability"] == pytest.approx(0.25)
     assert not last["is_settled"]
-    assert len(ask(config, clients.list_outcomes)) == 1
+    assert len(ask(config, recorded.list_outcomes)) == 1
 
 
 def test_labels_known_before_a_score_are_no_outcome_of_it(config: Config) -> None:
@@ -131,10 +131,10 @@ def test_labels_known_before_a_score_are_no_outcome_of_it(config: Config) -> Non
     score(config)
     score(config)
 
-    assert ask(config, clients.list_outcomes) == []
+    assert ask(config, recorded.list_outcomes) == []
     put_clients(config, ["x,0,7,3,1"], "zz.csv")
     score(config)
-    assert [row["exited"] for row in ask(config, clients.list_outcomes)] == [True]
+    assert [row["exited"] for row in ask(config, recorded.list_outcomes)] == [True]
 
 
 def test_under_another_schema_old_labels_are_not_taken_for_new_ones(config: Config) -> None:
@@ -152,7 +152,7 @@ def test_under_another_schema_old_labels_are_not_taken_for_new_ones(config: Conf
 
     score(msgspec.structs.replace(config, schema=wider))
 
-    assert ask(config, clients.list_outcomes) == []
+    assert ask(config, recorded.list_outcomes) == []
 
 
 def test_the_first_high_is_remembered_until_the_outcome(config: Config) -> None:
@@ -169,7 +169,7 @@ def test_the_first_high_is_remembered_until_the_outcome(config: Config) -> None:
     assert found["z"]["first_high_at"] is None
     put_clients(config, ["x,2,7,3,0"], "zz.csv")
     score(config)
-    assert ask(config, clients.list_outcomes)[0]["first_high_at"] == first
+    assert ask(config, recorded.list_outcomes)[0]["first_high_at"] == first
 
 
 def test_without_clients_now_or_before_nothing_is_recorded(config: Config) -> None:
@@ -233,7 +233,7 @@ def test_old_scorings_are_forgotten_but_the_last_score_of_each_client(config: Co
     assert "gone" in last_scores(config)
     put_clients(config, ["gone,0,7,3,1"], "outcome.csv")
     score(kept)
-    assert [row["client"] for row in ask(config, clients.list_outcomes)] == ["gone"]
+    assert [row["client"] for row in ask(config, recorded.list_outcomes)] == ["gone"]
 
 
 def test_the_log_counts_clients_and_names_none(

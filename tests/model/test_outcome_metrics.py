@@ -1,6 +1,8 @@
 """Metrics of scored clients with known outcomes, counted by hand."""
 
-from datetime import UTC, datetime, timedelta
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,34 +10,53 @@ from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 
 from scripts.model import outcome_metrics
-from scripts.model.outcome_metrics import FollowedClient, Share
-
-DAY = datetime(2026, 3, 1, tzinfo=UTC)
+from scripts.model.outcome_metrics import DecileCounts, OutcomeCounts, Share
 
 
-def make_followed(
-    probability: float, listed: bool, exited: bool, warned_days: float | None = None
-) -> FollowedClient:
-    """Return a client with an outcome known on a given day."""
-    first_high_at = None if warned_days is None else DAY - timedelta(days=warned_days)
-    return FollowedClient(
-        "c", DAY - timedelta(days=30), probability, listed, exited, DAY, first_high_at
-    )
+@dataclass(frozen=True)
+class Followed:
+    """A scored client with an outcome."""
+
+    probability: float
+    listed: bool
+    exited: bool
+    warned_days: float | None = None
+
+
+def count_deciles(followed: Sequence[Followed]) -> list[DecileCounts]:
+    """Count clients by tenth of the probability."""
+    by_number: dict[int, list[Followed]] = {}
+    for client in followed:
+        by_number.setdefault(min(9, int(client.probability * 10)), []).append(client)
+    return [
+        DecileCounts(n, len(some), sum(c.exited for c in some), sum(c.probability for c in some))
+        for n, some in by_number.items()
+    ]
+
+
+def count(followed: Sequence[Followed]) -> OutcomeCounts:
+    """Count clients with outcomes."""
+    warned = [c.warned_days * 86400 for c in followed if c.exited and c.warned_days is not None]
+    return OutcomeCounts(
+        len(followed), sum(c.exited for c in followed), sum(c.listed for c in followed),
+        sum(c.exited and c.listed for c in followed), count_deciles(followed), len(warned),
+        statistics.median(warned) if warned else None,
+    )  # fmt: skip
 
 
 # Two caught, one missed, two false alarms, one rightly left alone.
 SIX = (
-    make_followed(0.91, listed=True, exited=True, warned_days=30),
-    make_followed(0.85, listed=True, exited=True, warned_days=10),
-    make_followed(0.82, listed=True, exited=False, warned_days=20),
-    make_followed(0.75, listed=True, exited=False),
-    make_followed(0.31, listed=False, exited=True),
-    make_followed(0.05, listed=False, exited=False),
+    Followed(0.91, listed=True, exited=True, warned_days=30),
+    Followed(0.85, listed=True, exited=True, warned_days=10),
+    Followed(0.82, listed=True, exited=False, warned_days=20),
+    Followed(0.75, listed=True, exited=False),
+    Followed(0.31, listed=False, exited=True),
+    Followed(0.05, listed=False, exited=False),
 )
 
 
 def test_follow_up_counts_what_became_of_the_list() -> None:
-    found = outcome_metrics.follow_up(SIX)
+    found = outcome_metrics.follow_up(count(SIX))
 
     assert (found.precision.n_part, found.precision.n_whole, found.precision.share) == (2, 4, 0.5)
     assert (found.recall.n_part, found.recall.n_whole) == (2, 3)
@@ -43,13 +64,13 @@ def test_follow_up_counts_what_became_of_the_list() -> None:
 
 
 def test_the_warning_is_the_median_of_those_who_left() -> None:
-    found = outcome_metrics.follow_up(SIX)
+    found = outcome_metrics.follow_up(count(SIX))
 
     assert (found.warning_days_median, found.n_warned) == (20, 2)
 
 
 def test_follow_up_of_nobody_has_no_shares() -> None:
-    found = outcome_metrics.follow_up([])
+    found = outcome_metrics.follow_up(count([]))
 
     assert found.precision == found.recall == Share(0, 0, None, None, None)
     assert (found.deciles, found.warning_days_median) == ((), None)
@@ -57,11 +78,13 @@ def test_follow_up_of_nobody_has_no_shares() -> None:
 
 @pytest.mark.parametrize(("n_outcomes", "is_enough"), [(0, False), (29, False), (30, True)])
 def test_thirty_outcomes_are_enough(n_outcomes: int, is_enough: bool) -> None:
-    assert outcome_metrics.follow_up(SIX[:1] * n_outcomes).is_enough is is_enough
+    assert outcome_metrics.follow_up(count(SIX[:1] * n_outcomes)).is_enough is is_enough
 
 
 def test_deciles_hold_their_clients_and_empty_ones_are_left_out() -> None:
-    deciles = outcome_metrics.calibrate([*SIX, make_followed(1.0, listed=True, exited=True)])
+    deciles = outcome_metrics.calibrate(
+        count_deciles([*SIX, Followed(1.0, listed=True, exited=True)])
+    )
 
     assert [(d.low, d.n_clients, d.exited.n_part) for d in deciles] == [
         (0.0, 1, 0), (0.3, 1, 1), (0.7, 1, 0), (0.8, 2, 1), (0.9, 2, 2)
@@ -75,7 +98,9 @@ def test_deciles_are_sklearns_calibration_curve() -> None:
     exited = generator.random(500) < probability
 
     deciles = outcome_metrics.calibrate(
-        [make_followed(p, False, bool(e)) for p, e in zip(probability, exited, strict=True)]
+        count_deciles(
+            [Followed(p, False, bool(e)) for p, e in zip(probability, exited, strict=True)]
+        )
     )
 
     shares, means = calibration_curve(exited, probability, n_bins=10)

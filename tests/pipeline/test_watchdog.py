@@ -23,6 +23,7 @@ from scripts.pipeline.watchdog import Signal
 from scripts.production import release
 from scripts.records import database, runs, tables
 from scripts.records.tables import Status
+from tests.support.service import edit_config
 
 ROOT = Path(__file__).parents[2]
 # A full process one step of which is stuck in a way that is given by a line of Python. What the
@@ -51,12 +52,11 @@ sys.exit(run_guarded(lambda: fullprocess.start_run(settings, Request("cron"))))
 
 
 def run_stuck(
-    config_path: Path, module: str, line: str, minutes: float
+    config_path: Path, module: str, line: str, minutes: float, limit_minutes: float | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a full process that gets stuck, and wait for its end."""
-    text = config_path.read_text().rstrip().removesuffix("}")
-    text += f', "run": {{"timeout_minutes": {minutes}}}, "api": {{"port": 1}}}}'
-    config_path.write_text(text)
+    limits = {"timeout_minutes": minutes, "limit_minutes": limit_minutes}
+    edit_config(config_path, run=limits, api={"port": 1})
     code = STUCK.format(module=module, line=line)
     command = [sys.executable, "-c", code, str(config_path), str(config_path.parent / "stuck")]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -115,6 +115,45 @@ def test_a_step_that_cannot_be_reached_is_killed_and_the_run_says_where(
         pass
 
 
+# Rows are read for six seconds, then nothing happens.
+SLOW = (
+    "from scripts.core import progress\n"
+    "    for _ in range(60): time.sleep(0.1); progress.advance(n_rows=1)\n"
+    "    {end}"
+)
+
+
+def test_a_run_that_makes_progress_goes_on_with_a_warning(config_path: Path) -> None:
+    done = run_stuck(config_path, "ingestion", SLOW.format(end="sys.exit(0)"), 0.05)
+
+    assert done.returncode == 0
+    warning = next(line for line in done.stderr.splitlines() if " goes on after " in line)
+    assert "WARNING" in warning
+    assert "Run 1 goes on after 0.05 minutes: it is in ingestion, with progress 0 s" in warning
+    assert "It has no limit (run.limit_minutes)." in warning
+
+
+def test_a_run_that_stops_making_progress_is_ended(config_path: Path) -> None:
+    started_s = time.monotonic()
+
+    done = run_stuck(config_path, "ingestion", SLOW.format(end="time.sleep(1000)"), 0.05)
+
+    assert done.returncode == 124
+    assert time.monotonic() - started_s > 9
+    error = last_run(config_file.read_config(config_path))["error"]
+    assert "after 0.05 minutes (run.timeout_minutes) the run was stuck in ingestion" in error
+
+
+def test_a_run_beyond_the_limit_of_all_is_ended_whatever_its_progress(config_path: Path) -> None:
+    forever = "from scripts.core import progress\n    while True: progress.advance()"
+
+    done = run_stuck(config_path, "ingestion", forever, 0.05, 0.1)
+
+    assert done.returncode == 124
+    error = last_run(config_file.read_config(config_path))["error"]
+    assert "after 0.1 minutes (run.limit_minutes) the run was in ingestion" in error
+
+
 def test_the_next_run_after_a_timeout_does_the_work(
     config_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +168,7 @@ def test_the_next_run_after_a_timeout_does_the_work(
 def test_a_run_that_ends_in_time_leaves_no_watchdog() -> None:
     code = (
         "import os; from scripts.pipeline import watchdog\n"
-        "with watchdog.limit(1000, lambda *_said: None) as watch:\n"
+        "with watchdog.limit(watchdog.TimeLimits(1000), lambda *_said: None) as watch:\n"
         "    watch.note(1, 'a step')\n"
         "try: os.waitpid(-1, 0)\n"
         "except ChildProcessError: print('no child', end='')\n"
@@ -147,7 +186,7 @@ def test_a_run_that_ends_in_time_leaves_no_watchdog() -> None:
 def test_the_watchdog_of_a_run_that_was_killed_ends_too() -> None:
     code = (
         "import os, signal; from scripts.pipeline import watchdog\n"
-        "with watchdog.limit(1000, lambda *_said: None):\n"
+        "with watchdog.limit(watchdog.TimeLimits(1000), lambda *_said: None):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     # The watchdog holds the pipe's other end as long as it lives, so reading ends with it.

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from scripts.records import clients, database, migrations, scored_clients, scoring_records
 from scripts.records.known_clients import KnownReader
-from tests.support.recorded import last_scores, read_bands, read_list
+from tests.support.recorded import last_scores, list_outcomes, read_bands, read_list
 
 MODEL = {"schema": {"numeric": ["usage"], "categorical": ["plan"]}}
 FIRST, SECOND, THIRD = (f"2025-0{month}-01 08:00:00.000000" for month in (1, 2, 3))
@@ -119,7 +119,7 @@ def test_known_labels_are_taken_over(taken_over: str) -> None:
 
 def test_outcomes_are_taken_over(taken_over: str) -> None:
     with database.open_records(taken_over) as engine, database.reading(engine) as connection:
-        outcomes = clients.list_outcomes(connection)
+        outcomes = list_outcomes(connection)
 
     assert [(row["client"], row["scoring_id"], row["exited"]) for row in outcomes] == [
         ("ü", 2, True),

@@ -9,6 +9,7 @@ from scripts.records import clients, database, runs, scoring_records, tables
 from tests.support.recorded import (
     NOW,
     last_scores,
+    list_outcomes,
     read_bands,
     read_list,
     record_outcome,
@@ -23,7 +24,7 @@ def test_scores_come_back_as_they_were_recorded(records_url: str) -> None:
     with database.open_records(records_url) as engine, database.reading(engine) as connection:
         scoring = scoring_records.last_scoring(connection)
         last = last_scores(connection)
-        (ended,) = clients.list_outcomes(connection)
+        (ended,) = list_outcomes(connection)
 
     assert scoring is not None
     assert (scoring["gains"], scoring["scored_at"]) == (b"\xa0", NOW + timedelta(days=1))

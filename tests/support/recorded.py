@@ -65,6 +65,11 @@ def read_list(connection: Connection, scoring_id: int, limit: int = 9, **wanted:
     return clients.list_part(connection, scoring, Selection(**wanted), limit)
 
 
+def list_outcomes(connection: Connection) -> list[Row]:
+    """List the outcomes of clients, oldest first."""
+    return clients.last_outcomes(connection, 1000)[::-1]
+
+
 def read_bands(connection: Connection, scoring_id: int) -> dict[str, int]:
     """Return the number of clients of a scoring by recorded band."""
     scoring = scoring_records.find_scoring(connection, scoring_id)

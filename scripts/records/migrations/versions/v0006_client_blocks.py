@@ -313,8 +313,13 @@ def make_outcomes() -> None:
         sa.Column("band", sa.String(8), nullable=False),
         sa.Column("position", sa.Integer, nullable=False),
         sa.Column("first_high_at", sa.DateTime),
+        sa.Column("warned_s", sa.Float, index=True),
         sa.Column("recorded_by", sa.Integer, index=True),
     )
+    op.create_index(
+        "ix_client_outcomes_counted", "client_outcomes",
+        ["position", "exited", "probability", "recorded_by"],
+    )  # fmt: skip
 
 
 def take_over_outcomes() -> None:
@@ -332,6 +337,16 @@ def take_over_outcomes() -> None:
         f" SELECT {names} FROM client_outcomes_moved ORDER BY id"
     )
     op.drop_table("client_outcomes_moved")
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    warned_s = (
+        "(julianday(known_at) - julianday(first_high_at)) * 86400"
+        if is_sqlite
+        else "EXTRACT(EPOCH FROM known_at - first_high_at)"
+    )
+    op.execute(
+        f"UPDATE client_outcomes SET warned_s = {warned_s}"  # noqa: S608
+        " WHERE exited AND first_high_at IS NOT NULL"
+    )
 
 
 def upgrade() -> None:
