@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import CLIENT, DAY, LABEL
-from scripts.records import client_blocks, database, scored_clients, scoring_records
+from scripts.records import client_blocks, clients, database, scored_clients, scoring_records
 from scripts.records.runs import Row
 from scripts.records.tables import client_outcomes
 
@@ -71,12 +71,14 @@ def make_outcome(
     row: dict[str, Any], scoring: Row, day: str, label: int, facts: JoinFacts
 ) -> dict[str, Any]:
     """Return the outcome of a score as a row of the records."""
+    first_high_at = scored_clients.as_moment(row["first_high_at"])
     return {
         "run_id": facts.run_id, "scoring_id": scoring["id"], "client": row["client"],
         "as_of": day, "known_at": facts.now, "exited": bool(label),
         "scored_at": scoring["scored_at"], "release": scoring["release"],
         "probability": row["probability"], "band": row["band"], "position": row["position"],
-        "first_high_at": scored_clients.as_moment(row["first_high_at"]),
+        "first_high_at": first_high_at,
+        "warned_s": clients.warned_seconds(first_high_at, facts.now, exited=bool(label)),
         "recorded_by": facts.recorded_by,
     }  # fmt: skip
 
@@ -95,10 +97,20 @@ def correct(connection: Connection, history: pd.DataFrame, facts: JoinFacts) -> 
         if (client, day) in known and known[client, day][1] != bool(label)
     ]
     for (number, before), exited in changed:
+        outcome = client_outcomes.c.id == number
+        first_high_at = connection.execute(
+            sa.select(client_outcomes.c.first_high_at).where(outcome)
+        ).scalar()
         connection.execute(
             client_outcomes.update()
-            .where(client_outcomes.c.id == number)
-            .values(exited=exited, previously=before, known_at=facts.now, run_id=facts.run_id)
+            .where(outcome)
+            .values(
+                exited=exited,
+                previously=before,
+                known_at=facts.now,
+                run_id=facts.run_id,
+                warned_s=clients.warned_seconds(first_high_at, facts.now, exited=exited),
+            )
         )
     return len(changed)
 

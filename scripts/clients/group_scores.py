@@ -14,7 +14,7 @@ from scripts.core.name_hashes import NameHashes
 from scripts.data.dataset import KnownLabels
 from scripts.model import ranking
 from scripts.model.ranking import Band
-from scripts.records import column_blocks, known_clients, scored_clients
+from scripts.records import clients, column_blocks, known_clients, scored_clients
 from scripts.records.client_blocks import Block
 from scripts.records.column_blocks import CodedTexts, Column
 from scripts.records.known_clients import KnownClients, LabelSets
@@ -174,9 +174,10 @@ def describe_outcomes(group: Group, outcomes: Ints, facts: ScoringFacts) -> list
             }
         )  # fmt: skip
     for row, place in zip(rows, places, strict=True):
-        row["exited"], first_high_at = bool(outcomes[place]), row["first_high_at"]
-        is_warned = row["exited"] and first_high_at is not None
-        row["warned_s"] = (facts.now - first_high_at).total_seconds() if is_warned else None
+        row["exited"] = bool(outcomes[place])
+        row["warned_s"] = clients.warned_seconds(
+            row["first_high_at"], facts.now, exited=row["exited"]
+        )
     return sorted(rows, key=lambda row: (row["scoring_id"], row["position"]))
 
 

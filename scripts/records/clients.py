@@ -4,6 +4,7 @@ import bisect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -42,6 +43,15 @@ def with_scoring(row: Mapping[str, Any], scoring: Row) -> dict[str, Any]:
         **row, **moments, "previous_probability": before, "scoring_id": scoring["id"],
         **{name: scoring[name] for name in facts},
     }  # fmt: skip
+
+
+def warned_seconds(
+    first_high_at: datetime | None, known_at: datetime, *, exited: bool
+) -> float | None:
+    """Return the seconds from a client's first `high` to the exit, None without either."""
+    if first_high_at is None or not exited:
+        return None
+    return (known_at - first_high_at).total_seconds()
 
 
 def last_outcomes(connection: Connection, limit: int) -> list[Row]:
