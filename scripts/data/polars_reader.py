@@ -6,6 +6,7 @@ files.
 """
 
 import codecs
+import csv
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -208,7 +209,8 @@ class BlockReader:
         if not block.has_quotes:
             return plain
         lines = pl.Series(block.lines)
-        if not lines.str.contains(simple_pattern(self.layout.separator)).all():
+        is_short = lines.str.len_chars() <= csv.field_size_limit()
+        if not (lines.str.contains(simple_pattern(self.layout.separator)) & is_short).all():
             return None
         return Block(plain.content.replace(b'"', b""))
 
@@ -314,7 +316,9 @@ def unquote(lines: pl.DataFrame, separator: str) -> pl.DataFrame:
         If a record may go beyond its line.
     """
     is_quoted = pl.col(TEXT).str.contains('"', literal=True)
-    is_simple = pl.col(TEXT).str.contains(simple_pattern(separator))
+    # The rules reject longer fields in quotes.
+    is_short = pl.col(TEXT).str.len_chars() <= csv.field_size_limit()
+    is_simple = is_short & pl.col(TEXT).str.contains(simple_pattern(separator))
     is_open = OPEN_RECORDS[separator].fullmatch
     if any(map(is_open, lines.filter(is_quoted & ~is_simple)[TEXT].to_list())):
         raise UnprovenError
