@@ -83,6 +83,14 @@ def test_names_have_three_orders_and_uploads_have_their_own(
     assert (plain[::-1] == sorted(plain)) == (names is Names.BACKWARDS)
 
 
+def test_the_page_about_own_data_shows_the_whole_config_of_the_example() -> None:
+    page = (Path(make_data.__file__).parents[2] / "docs/own-data.md").read_text()
+
+    shown = page.split("```json")[1].split("```")[0]
+
+    assert json.loads(shown) == json.loads(make_data.CONFIG.read_text())
+
+
 def test_the_program_writes_month_after_month(tmp_path: Path) -> None:
     small = ["--clients", "40", "--months", "3", str(tmp_path)]
 

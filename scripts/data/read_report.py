@@ -98,9 +98,12 @@ def log_mostly_rejected(readings: Sequence[FileReading]) -> None:
 def format_complaints(readings: Sequence[FileReading]) -> str:
     """Return the reasons for the unused rows of each file."""
     complaints = [
-        f"{r.path}: {reason}{format_labels(r)}." for r in readings for reason in first_reasons(r)
+        f"{r.path}: {reason}{format_labels(r)}."
+        for r in readings
+        if r.refused or r.rejected or not r.n_rows
+        for reason in first_reasons(r)
     ]
-    return " ".join(complaints) or "There is no CSV file."
+    return " ".join(complaints) if readings else "There is no CSV file."
 
 
 def log_detections(readings: Sequence[FileReading]) -> None:

@@ -95,9 +95,11 @@ def measure_alone(model: Model, columns: Columns, y: Ints) -> dict[str, float]:
         0 stayed, 1 left, with both labels.
     """
     areas = {}
-    for name, term in logistic_model.contributions(model, columns).items():
-        area = float(roc_auc_score(y, term))
-        areas[name] = max(area, 1 - area)
+    for names, term in logistic_model.terms(model, columns).items():
+        # The term of a pair is of two columns.
+        if len(names) == 1:
+            area = float(roc_auc_score(y, term))
+            areas[names[0]] = max(area, 1 - area)
     return areas
 
 
