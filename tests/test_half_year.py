@@ -51,7 +51,7 @@ def read_records(config: Config, month: Month) -> Played:
         if scoring is None:
             return Played(month, [], None, [])
         listed = clients.names_of_scoring(connection, scoring["id"], 10**6)
-        return Played(month, listed, scoring["as_of"], clients.list_outcomes(connection))
+        return Played(month, listed, scoring["as_of"], clients.last_outcomes(connection, 10**6))
 
 
 def play(folder: Path, months: list[Month]) -> Iterator[tuple[Verdict, Played]]:

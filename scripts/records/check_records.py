@@ -7,6 +7,7 @@ from sqlalchemy.engine import Connection
 
 from scripts.records import alert_states
 from scripts.records.alert_states import OK
+from scripts.records.clients import COUNTED
 from scripts.records.runs import Row, all_rows
 from scripts.records.tables import alerts, client_outcomes, scorings, states
 
@@ -42,7 +43,7 @@ def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
             sa.func.sum(p * (1 - p)).label("sum_variance"),
         )
         .join(scorings, scorings.c.id == outcome.scoring_id)
-        .where(outcome.scoring_id.in_(joined))
+        .where(outcome.scoring_id.in_(joined), COUNTED)
         .group_by(outcome.scoring_id, scorings.c.n_clients)
         .order_by(outcome.scoring_id.desc())
     )
