@@ -13,7 +13,14 @@ from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
 from scripts.core.console import run_as_script
 from scripts.core.errors import DatasetError
-from scripts.data import client_dates, dataset, deduplicate, read_report, schema_inference
+from scripts.data import (
+    client_dates,
+    dataset,
+    deduplicate,
+    read_report,
+    returning_clients,
+    schema_inference,
+)
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.engine import input_folders
@@ -25,6 +32,9 @@ from scripts.production.run_context import RunContext
 # Your own cleaning goes here: define a function `clean_more(table)` instead of None. It takes the
 # rows that have a label and returns those to train on; README, section "Ingestion", has an example.
 clean_more: CleanMore | None = None
+
+# Up to this share of the clients, several files with different rows are corrections.
+MAX_RETURNING_FRACTION = 0.2
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +111,36 @@ def log_counts(intake: Intake, *, drops_equal: bool) -> None:
         log.info("Dropped %s: %s.", intake.dropped.describe(), why)
 
 
+def warn_of_returning(paths: Sequence[Path], schema: Schema) -> None:
+    """Log a warning if clients stand in several files, and nothing says which row is newer."""
+    if schema.date or not schema.ids or len(paths) < 2:
+        return
+    n_returning, n_clients = returning_clients.count_returning(paths, schema)
+    # A few rows of a client in two files are corrections.
+    if n_returning > MAX_RETURNING_FRACTION * n_clients:
+        log.warning(
+            "%d of %d clients stand in several files with different values, so the order of the"
+            " file names decides which row is today's. Declare schema.date, the column with the"
+            " day of a row, or \"file_name\" if the names of the files have it.",
+            n_returning, n_clients,
+        )  # fmt: skip
+
+
+def warn_of_lost(readings: Sequence[FileReading], schema: Schema) -> None:
+    """Log a warning if a blank identifier loses clients whom another identifier names."""
+    n_lost = sum(
+        row.column in schema.ids and row.reason == "expected an identifier"
+        for reading in readings
+        for row in reading.rejected
+    )
+    if len(schema.ids) > 1 and n_lost:
+        log.warning(
+            "%d rows were rejected because one of the identifiers %s is blank. Declare schema.key,"
+            " the one column that identifies a client, and they are used.",
+            n_lost, list(schema.ids),
+        )  # fmt: skip
+
+
 def log_dated(intake: DatedIntake) -> None:
     """Log the use of dated rows, the days of training and test, and the outcome files."""
     read_report.log_readings([*intake.test_readings, *intake.outcome_readings])
@@ -145,6 +185,8 @@ def main(
     if isinstance(intake, DatedIntake):
         log_dated(intake)
     else:
+        warn_of_lost(readings, schema)
+        warn_of_returning(paths, schema)
         log_counts(intake, drops_equal=deduplicate.are_dropped_from_input(config.ingestion, schema))
     if len(clients):
         log.info("Found %d clients without a label: today's clients.", len(clients))

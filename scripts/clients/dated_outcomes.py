@@ -10,6 +10,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from scripts.data import client_dates
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import CLIENT, DAY, LABEL
 from scripts.records import client_blocks, clients, database, scored_clients, scoring_records
@@ -37,11 +38,11 @@ def outcomes_of_period(history: pd.DataFrame, as_of: str) -> pd.DataFrame:
     Parameters
     ----------
     history : pandas.DataFrame of shape (n_rows, 3)
-        All rows by client and day: CLIENT, DAY (an ISO date) and LABEL.
+        All rows by client and day: CLIENT, DAY (counted from 1970-01-01) and LABEL.
     as_of : str
         The date, in ISO 8601.
     """
-    upto = history[history[DAY] <= as_of]
+    upto = history[history[DAY] <= client_dates.iso_day(as_of)]
     last = upto.drop_duplicates(CLIENT, keep="last")
     return last[last[LABEL] != UNLABELLED]
 
@@ -89,8 +90,10 @@ def correct(connection: Connection, history: pd.DataFrame, facts: JoinFacts) -> 
     The outcome before stays in `previously`.
     """
     known = recorded(connection)
-    labelled = history[history[LABEL] != UNLABELLED]
-    rows = zip(labelled[CLIENT], labelled[DAY], labelled[LABEL], strict=True)
+    clients = {client for client, _ in known}
+    labelled = history[(history[LABEL] != UNLABELLED) & history[CLIENT].isin(clients)]
+    days = client_dates.format_days(labelled[DAY].to_numpy()).tolist()
+    rows = zip(labelled[CLIENT], days, labelled[LABEL], strict=True)
     changed = [
         (known[client, day], bool(label))
         for client, day, label in rows
@@ -140,7 +143,8 @@ def join(engine: Engine, history: pd.DataFrame, facts: JoinFacts) -> tuple[int, 
     n_joined = 0
     for scoring in scorings:
         found = outcomes_of_period(history, scoring["as_of"])
-        rows = zip(found[CLIENT], found[DAY], found[LABEL], strict=True)
+        days = client_dates.format_days(found[DAY].to_numpy()).tolist()
+        rows = zip(found[CLIENT], days, found[LABEL], strict=True)
         wanted = {client: (day, label) for client, day, label in rows if (client, day) not in known}
         if not wanted:
             continue

@@ -152,6 +152,11 @@ def format_day(day: int) -> str:
     return str(np.datetime64(day, "D"))
 
 
+def iso_day(text: str) -> int:
+    """Return the day of an ISO date, counted from 1970-01-01."""
+    return parse_date(text).toordinal() - EPOCH
+
+
 def divide(numerator: Floats, denominator: Floats) -> Floats:
     """Return the ratio of two columns, missing where it is not defined."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -6,7 +6,11 @@ import pandas as pd
 from scripts.core.config import Schema
 from scripts.data import client_dates
 
-# The columns of the outcomes of all rows: client, ISO date of the row, and label.
+# Whether a row is of the folder of test data.
+OF_TEST = "\x00of test"
+# In a table of rows by client, the number of the client of each row.
+NUMBER = "\x00client"
+# The columns of the outcomes of all rows: client, day of the row, and label.
 CLIENT, DAY, LABEL = "client", "day", "label"
 
 
@@ -22,13 +26,20 @@ def sort_rows(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return ordered.drop(columns="_labelled").drop_duplicates(keys, keep="last", ignore_index=True)
 
 
+def number_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Return rows by client with the number of the client of each row, from 0."""
+    key = table[schema.client_key]
+    is_first = (key != key.shift()).to_numpy()
+    return table.assign(**{NUMBER: np.cumsum(is_first) - 1})
+
+
 def add_derived(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Return rows with the derived columns.
 
     Parameters
     ----------
     table : pandas.DataFrame of shape (n_rows, n_columns)
-        Rows by client and day, as from `sort_rows`.
+        Rows by client and day, with NUMBER, as from `number_clients`.
     schema : Schema
         The schema by which the rows were read.
 
@@ -37,14 +48,16 @@ def add_derived(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     pandas.DataFrame of shape (n_rows, n_columns)
         The same rows and columns, and the derived columns.
     """
-    changes = list(schema.changes or ())
     names = {*schema.numeric, *schema.date_formats, schema.as_of}
     columns = {name: table[name].to_numpy(np.float64) for name in names}
-    is_first = (table[schema.client_key] != table[schema.client_key].shift()).to_numpy()
-    before = {
-        name: np.where(is_first, np.nan, table[name].astype(np.float64).shift().to_numpy())
-        for name in changes
-    }
+    numbers = table[NUMBER].to_numpy()
+    has_before = np.zeros(len(table), np.bool_)
+    has_before[1:] = numbers[1:] == numbers[:-1]
+    before = {}
+    for name in schema.changes or ():
+        before[name] = np.full(len(table), np.nan)
+        before[name][1:] = columns[name][:-1]
+        before[name][~has_before] = np.nan
     return table.assign(**client_dates.derive(columns, before, schema))
 
 
@@ -63,7 +76,8 @@ def select_todays(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     pandas.DataFrame of shape (n_clients, n_columns)
         A client whose last row is of an earlier extract is none of today's.
     """
-    last = table.drop_duplicates(schema.client_key, keep="last")
+    numbers = table[NUMBER].to_numpy()
+    last = table[np.append(numbers[1:] != numbers[:-1], True)[: len(table)]]
     days = table[schema.as_of].to_numpy(np.int64)
     whole = client_dates.find_whole_days(days)
     return last[last[schema.as_of] >= whole[-1]] if len(whole) else last

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from scripts.core import dates, files
 from scripts.core.config import OutcomeSettings, Schema
-from scripts.data import client_dates, csv_reader
+from scripts.data import client_dates, csv_reader, dated_rows
 from scripts.data.cells import EPOCH, UNLABELLED
 from scripts.data.read_report import FileReading, RejectedRow
 
+# More days than any two dates are apart.
+SPAN = 2**23
 KEY, DAY, LEFT, AS_OF = "key", "day", "left", "as of"
 NO_RECORDS = {KEY: "str", DAY: "int64", LEFT: "bool"}
 Flags = NDArray[np.bool_]
@@ -191,30 +193,44 @@ def read_outcomes(
     return Outcomes(joined, find_complete_until(joined, settings, latest), tuple(readings))
 
 
-def nearest_leaving(
-    rows: pd.DataFrame, records: pd.DataFrame, schema: Schema, *, is_later: bool
-) -> NDArray[np.float64]:
-    """Return the day of leaving next after each row, or last up to its day, NaN without one."""
-    left = records[records[LEFT]]
-    if left.empty or rows.empty:
-        return np.full(len(rows), np.nan)
-    keys = rows[schema.client_key].astype("str")
-    by_day = pd.DataFrame(
-        {KEY: keys.to_numpy(), AS_OF: rows[schema.as_of].to_numpy(np.int64),
-         "place": np.arange(len(rows))}
-    ).sort_values(AS_OF)  # fmt: skip
-    found = pd.merge_asof(
-        by_day, left[[KEY, DAY]].astype({KEY: "str"}).sort_values(DAY),
-        left_on=AS_OF, right_on=DAY, by=KEY,
-        direction="forward" if is_later else "backward", allow_exact_matches=not is_later,
-    )  # fmt: skip
-    days = np.full(len(rows), np.nan)
-    days[found["place"].to_numpy()] = found[DAY].to_numpy(np.float64)
-    return days
+@dataclass(frozen=True)
+class RowPlaces:
+    """The client's number and the day of each row and record, joined to one sortable number."""
+
+    rows: Days
+    records: Days
+    is_known: Flags
+
+
+def join_places(numbers: Days, days: Days) -> Days:
+    """Return one number of client and day, which sorts by client and then by day."""
+    joined: Days = numbers * SPAN + days + SPAN // 2
+    return joined
+
+
+def locate(table: pd.DataFrame, records: pd.DataFrame, schema: Schema) -> RowPlaces:
+    """Return the places of rows by client and of records, whose clients may be unknown."""
+    numbers = table[dated_rows.NUMBER].to_numpy(np.int64)
+    is_first = np.diff(numbers, prepend=-1) > 0
+    clients = pd.Index(table[schema.client_key][is_first].astype("str"))
+    found = clients.get_indexer(pd.Index(records[KEY].astype("str"))).astype(np.int64)
+    return RowPlaces(
+        join_places(numbers, table[schema.as_of].to_numpy(np.int64)),
+        join_places(found, records[DAY].to_numpy(np.int64)),
+        found >= 0,
+    )
+
+
+def day_at(places: Days, chosen: Days, index: Days) -> NDArray[np.float64]:
+    """Return the day of the chosen record of each row, NaN if it is of another client."""
+    padded = np.append(chosen, -1)
+    found = padded[np.where((index >= 0) & (index < len(chosen)), index, len(chosen))]
+    is_same = found // SPAN == places // SPAN
+    return np.where(is_same, found % SPAN - SPAN // 2, np.nan)
 
 
 def known_until(
-    rows: pd.DataFrame, outcomes: Outcomes, settings: OutcomeSettings, schema: Schema
+    places: RowPlaces, outcomes: Outcomes, settings: OutcomeSettings
 ) -> NDArray[np.float64]:
     """Return the day up to which each row's client is known to have stayed, or not.
 
@@ -222,9 +238,10 @@ def known_until(
     """
     if not settings.label:
         until = np.nan if outcomes.complete_until is None else float(outcomes.complete_until)
-        return np.full(len(rows), until)
-    last = outcomes.records.groupby(KEY)[DAY].max()
-    return rows[schema.client_key].map(last).to_numpy(np.float64)
+        return np.full(len(places.rows), until)
+    named = np.sort(places.records[places.is_known])
+    end_of_client = (places.rows // SPAN + 1) * SPAN
+    return day_at(places.rows, named, np.searchsorted(named, end_of_client) - 1)
 
 
 def label_rows(
@@ -235,7 +252,8 @@ def label_rows(
     Parameters
     ----------
     table : pandas.DataFrame of shape (n_rows, n_columns)
-        Rows with key, day, and a label of their own or UNLABELLED.
+        Rows by client and day, with the number of the client, and a label of their own or
+        UNLABELLED.
     outcomes : Outcomes
         The records of the outcome files.
     settings : OutcomeSettings or None
@@ -255,12 +273,16 @@ def label_rows(
         return RowOutcomes(own, is_labelled, none, none)
     day = table[schema.as_of].to_numpy(np.float64)
     end = day + settings.horizon_days
-    following = nearest_leaving(table, outcomes.records, schema, is_later=True)
-    left_before = ~np.isnan(nearest_leaving(table, outcomes.records, schema, is_later=False))
+    places = locate(table, outcomes.records, schema)
+    leaving = outcomes.records[LEFT].to_numpy(np.bool_) & places.is_known
+    leaves = np.sort(places.records[leaving])
+    after = np.searchsorted(leaves, places.rows, side="right")
+    following = day_at(places.rows, leaves, after)
+    left_before = ~np.isnan(day_at(places.rows, leaves, after - 1))
     left = following <= end
     complete = np.nan if outcomes.complete_until is None else outcomes.complete_until
     is_over = end <= complete
-    stayed = ~left & is_over & (known_until(table, outcomes, settings, schema) >= end)
+    stayed = ~left & is_over & (known_until(places, outcomes, settings) >= end)
     found = np.where(left, 1, np.where(stayed, 0, UNLABELLED))
     return RowOutcomes(
         labels=np.where(is_labelled, own, found),

@@ -6,8 +6,9 @@ import re
 
 import polars as pl
 
-from scripts.core.config import NumberMarks, Schema
-from scripts.data.cells import LARGEST_NUMBER, NUMBER, BadCellError
+from scripts.core.config import ISO_FORMAT, NumberMarks, Schema
+from scripts.core.dates import ISO_DATE
+from scripts.data.cells import LARGEST_NUMBER, NUMBER, BadCellError, day_of
 from scripts.data.csv_reader import ColumnLayout
 
 # A class of no label, also of none; the columns of proofs beside those of a schema.
@@ -17,6 +18,8 @@ PROVEN = "\x00proven"
 UNPLAIN_TEXT = r"^\s|[\x00-\x08\x0a-\x1f\x7f]|\s$"
 # More spellings of the labels than this are no labels but another column.
 MAX_SPELLINGS = 100
+ISO_CELL = f"^{ISO_DATE.pattern}$".replace(r"\d", "[0-9]")
+ISO_LENGTH, FIRST_DAY = len("2026-03-31"), "0001-01-01"
 BARE_LABELS = {"0", "1"}
 
 Kinds = dict[str, type[pl.Int64] | type[pl.Float64]]
@@ -26,8 +29,7 @@ def can_prove(layout: ColumnLayout) -> bool:
     """Return whether the cells of a file are in formats that can be proven here."""
     schema = layout.schema
     marks = {schema.marks(name) for name in schema.numeric}
-    has_dates = bool(schema.date_cells)
-    is_clear = not has_dates and layout.separator != schema.decimal
+    is_clear = layout.separator != schema.decimal
     return is_clear and marks <= {NumberMarks(decimal=schema.decimal)}
 
 
@@ -106,3 +108,40 @@ def parse_number(cell: pl.Expr, schema: Schema, minimum: float | None) -> tuple[
     looks_right = cell.str.contains(number_pattern(schema.decimal))
     within = prove_number(number, minimum, is_whole=False).fill_null(value=False)
     return number, (looks_right & within) | (cell == "")
+
+
+def parse_day(
+    cells: pl.Series, date_format: str, *, is_needed: bool
+) -> tuple[pl.Series, pl.Series]:
+    """Return the day of each cell, counted from 1970-01-01, and whether it is proven.
+
+    Parameters
+    ----------
+    cells : polars.Series of shape (n_rows,)
+        Cells of text.
+    date_format : str
+        As for `cells.parse_day`.
+    is_needed : bool
+        Whether an empty cell goes to the rules, which reject it.
+
+    Returns
+    -------
+    tuple of polars.Series and polars.Series
+        Floats, null for an empty cell; and flags.
+    """
+    if date_format == ISO_FORMAT:
+        # The rules know no year 0.
+        is_iso = cells.str.contains(ISO_CELL) & (cells >= FIRST_DAY)
+        days = cells.str.head(ISO_LENGTH).str.to_date(ISO_FORMAT, strict=False)
+        number = days.to_physical().cast(pl.Float64)
+        proof = is_iso & number.is_not_null()
+    else:
+        known = {}
+        for text in cells.unique().drop_nulls().to_list():
+            with contextlib.suppress(ValueError):
+                known[text] = day_of(text, date_format)
+        number = cells.replace_strict(known, default=None, return_dtype=pl.Float64)
+        proof = number.is_not_null()
+    proven = (proof if is_needed else proof | (cells == "")).fill_null(value=False)
+    kept = pl.select(pl.when(proof.fill_null(value=False)).then(number)).to_series()
+    return kept.alias(cells.name), proven.alias(PROVEN)

@@ -51,8 +51,8 @@ class Readable(Protocol):
 
 def table_kinds(schema: Schema) -> dict[str, Any]:
     """Return the type of each column of a schema, for rows read one by one."""
-    kinds: dict[str, Any] = dict.fromkeys(schema.columns, pl.String)
-    kinds |= dict.fromkeys(schema.numeric, pl.Float64)
+    kinds: dict[str, Any] = dict.fromkeys(schema.file_columns, pl.String)
+    kinds |= dict.fromkeys((*schema.numeric, *schema.date_cells), pl.Float64)
     return kinds | ({schema.target: pl.Int8} if schema.target else {})
 
 
@@ -60,12 +60,13 @@ def make_table(columns: dict[str, list[Any]], schema: Schema) -> pl.DataFrame:
     """Return rows that were read by the rules as a table, with null for a missing number."""
     kinds = table_kinds(schema)
     table = pl.DataFrame({name: columns[name] for name in kinds}, schema=kinds)
-    return table.with_columns(pl.col(name).fill_nan(None) for name in schema.numeric)
+    names = (*schema.numeric, *schema.date_cells)
+    return table.with_columns(pl.col(name).fill_nan(None) for name in names)
 
 
 def empty_table(schema: Schema) -> pl.DataFrame:
     """Return a table without rows."""
-    return make_table({name: [] for name in schema.columns}, schema)
+    return make_table({name: [] for name in schema.file_columns}, schema)
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ class BlockReader:
         n_separators = n_lines * (len(layout.header) - 1)
         if table.height != n_lines or block.count(layout.separator) != n_separators:
             return None
-        places = {name: f"c{layout.header.index(name)}" for name in schema.columns}
+        places = {name: f"c{layout.header.index(name)}" for name in schema.file_columns}
         return self.prove(table.select(pl.col(place).alias(name) for name, place in places.items()))
 
     def prove(self, table: pl.DataFrame) -> pl.DataFrame:
@@ -257,7 +258,18 @@ class BlockReader:
             columns.append(labels)
             table = table.with_columns(labels.is_not_null().alias(PROVEN))
             proofs.append(pl.col(PROVEN))
-        return table.with_columns(*columns, pl.all_horizontal(proofs).alias(PROVEN))
+        table, found = self.parse_days(table)
+        return table.with_columns(*columns, pl.all_horizontal(*proofs, *found).alias(PROVEN))
+
+    def parse_days(self, table: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.Series]]:
+        """Return columns of dates as days, and the proof of each."""
+        days, proofs = [], []
+        for name, date_format in self.schema.date_cells.items():
+            is_needed = name == self.schema.as_of
+            column, proof = polars_proofs.parse_day(table[name], date_format, is_needed=is_needed)
+            days.append(column)
+            proofs.append(proof)
+        return table.with_columns(days), proofs
 
     def parse_text(self, block: Block) -> pl.DataFrame:
         """Parse lines into cells of text, and return typed columns with the proof of each row."""
@@ -271,11 +283,11 @@ class BlockReader:
         last = pl.col(f"field_{n_fields - 1}")
         whole = last.is_not_null() & ~last.str.contains(layout.separator, literal=True)
         columns, proofs = [], [pl.col(PROVEN), whole]
-        for name in schema.columns:
+        for name in schema.file_columns:
             cell = pl.col(f"field_{layout.header.index(name)}")
             if name in schema.numeric:
                 value, proof = polars_proofs.parse_number(cell, schema, schema.minimums.get(name))
-            elif name == schema.target:
+            elif name == schema.target or name in schema.date_cells:
                 value, proof = cell, cell.is_not_null()
             else:
                 value, proof = cell, polars_proofs.prove_text(cell, is_id=name in schema.ids)
@@ -289,7 +301,8 @@ class BlockReader:
             cells_of_labels = table.select(pl.when(PROVEN).then(pl.col(schema.target))).to_series()
             labels = polars_proofs.classify(cells_of_labels.alias(schema.target), layout)
             table = table.with_columns(labels, pl.col(PROVEN) & labels.is_not_null())
-        return table
+        table, found = self.parse_days(table)
+        return table.with_columns(pl.all_horizontal(pl.col(PROVEN), *found)) if found else table
 
 
 def simple_pattern(separator: str) -> str:
@@ -330,7 +343,7 @@ def merge_rows(fine: pl.DataFrame, rows: dict[int, dict[str, Any]], schema: Sche
     """Return numbered rows with the rows that were read one by one between them."""
     if not rows:
         return fine.drop(LINE)
-    columns = {name: [row[name] for row in rows.values()] for name in schema.columns}
+    columns = {name: [row[name] for row in rows.values()] for name in schema.file_columns}
     numbers = pl.Series(LINE, list(rows), dtype=fine.schema[LINE])
     others = make_table(columns, schema).insert_column(0, numbers)
     return pl.concat([fine, others], how="vertical_relaxed").sort(LINE).drop(LINE)

@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from scripts.core import capacity, files
 from scripts.core.artifacts import Kind
-from scripts.core.config import FILE_NAME, Config, Schema
+from scripts.core.config import Config, Schema
 from scripts.core.errors import ConfigError, DatasetError, InsufficientDataError
 from scripts.data import (
     client_dates,
     csv_reader,
     csv_writer,
     dataset,
+    dated_files,
     dated_rows,
     outcomes,
     read_report,
@@ -33,8 +33,6 @@ from scripts.data.time_split import TimeSplit
 
 CleanMore = Callable[[pd.DataFrame], pd.DataFrame]
 Flags = NDArray[np.bool_]
-# Whether a row is of the folder of test data.
-OF_TEST = "of test"
 
 log = logging.getLogger(__name__)
 
@@ -111,38 +109,14 @@ class DatedIntake:
 def read_dated_file(
     path: Path, schema: Schema, *, has_outcomes: bool
 ) -> tuple[FileReading, dict[str, list[Any]]]:
-    """Read a file of dated rows.
-
-    Parameters
-    ----------
-    path : Path
-        The CSV file.
-    schema : Schema
-        The schema by which files are read, with key and date.
-    has_outcomes : bool
-        Whether outcomes come in files of their own; the target is then optional.
-
-    Returns
-    -------
-    tuple of FileReading and dict of str to list
-        The report and the columns of the file, days counted from 1970-01-01.
-    """
-    own = schema.date_column
-    day = None if own is None else client_dates.file_day(path, own)
-    if own is not None and own.column == FILE_NAME and day is None:
-        reading = csv_reader.new_reading(path, schema)
-        csv_reader.refuse(reading, csv_reader.RefusedFileError(
-            "its name has no date such as 2026-03-31, and schema.date is 'file_name'; put the day"
-            " of the extract into the name"
-        ))  # fmt: skip
-        return reading, {}
-    wanted = schema
-    if has_outcomes and schema.target not in csv_reader.peek_header(path, schema):
-        wanted = msgspec.structs.replace(schema, target="")
-    reading, columns = csv_reader.read_file(path, path.parent, wanted, needs_label=False)
+    """Read a small file of dated rows into columns, days counted from 1970-01-01."""
+    plan = dated_files.plan_file(path, schema, has_outcomes=has_outcomes)
+    if plan.refused is not None:
+        return plan.refused, {}
+    reading, columns = csv_reader.read_file(path, path.parent, plan.schema, needs_label=False)
     n_rows = len(columns[schema.client_key])
-    if day is not None:
-        columns[schema.as_of] = [day] * n_rows
+    if plan.day is not None:
+        columns[schema.as_of] = [plan.day] * n_rows
     columns.setdefault(schema.target, [UNLABELLED] * n_rows)
     return reading, columns
 
@@ -155,12 +129,11 @@ def make_column(name: str, values: list[Any], schema: Schema) -> "pd.Series[Any]
     return pd.Series(values, dtype="float64" if is_number else "str")
 
 
-def read_dated_files(
+def read_small_files(
     paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
 ) -> tuple[pd.DataFrame, list[FileReading]]:
-    """Read files of dated rows in the order given, with one report per file."""
-    names = (*schema.columns, schema.as_of, *schema.date_formats)
-    gathered: dict[str, list[Any]] = {name: [] for name in names}
+    """Read small files of dated rows in the order given, with one report per file."""
+    gathered: dict[str, list[Any]] = {name: [] for name in dated_files.column_names(schema)}
     readings = []
     for path in paths:
         reading, columns = read_dated_file(path, schema, has_outcomes=has_outcomes)
@@ -169,6 +142,39 @@ def read_dated_files(
             gathered[name].extend(values)
     table = {name: make_column(name, values, schema) for name, values in gathered.items()}
     return pd.DataFrame(table), readings
+
+
+SortedRows = tuple[pd.DataFrame, int, list[FileReading], list[FileReading]]
+
+
+def read_small(
+    paths: Sequence[Path], test_paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
+) -> SortedRows:
+    """Read small files row by row.
+
+    Returns
+    -------
+    tuple of pandas.DataFrame, int, list of FileReading and list of FileReading
+        The rows by client and day, the number of rows with the repeated ones, and the reports of
+        input and test files. Where a row is in both, it is the test's.
+    """
+    read, readings = read_small_files(paths, schema, has_outcomes=has_outcomes)
+    tested, test_readings = read_small_files(test_paths, schema, has_outcomes=has_outcomes)
+    both = pd.concat(
+        [read.assign(**{dated_rows.OF_TEST: False}), tested.assign(**{dated_rows.OF_TEST: True})]
+    )
+    ordered = dated_rows.sort_rows(both, schema)
+    return dated_rows.number_clients(ordered, schema), len(both), readings, test_readings
+
+
+def read_large(
+    paths: Sequence[Path], test_paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
+) -> SortedRows:
+    """Read large files with Polars, with the same result as `read_small`."""
+    # Polars: a run on small files must not pay for the import.
+    from scripts.data import polars_dated  # noqa: PLC0415
+
+    return polars_dated.read_sorted(paths, test_paths, schema, has_outcomes=has_outcomes)
 
 
 def check_memory(paths: Sequence[Path], config: Config) -> None:
@@ -209,25 +215,27 @@ def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int
     settings = config.outcomes
     test_paths = [] if config.tests_latest_rows else files.list_tables(config.test_data_path)
     check_memory([*paths, *test_paths], config)
-    read, readings = read_dated_files(paths, schema, has_outcomes=settings is not None)
-    if read.empty:
+    read = (
+        read_large if files.total_bytes([*paths, *test_paths]) >= dataset.MANY_BYTES else read_small
+    )
+    table, n_rows, readings, test_readings = read(
+        paths, test_paths, schema, has_outcomes=settings is not None
+    )
+    if table.empty:
         raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
-    tested, test_readings = read_dated_files(test_paths, schema, has_outcomes=settings is not None)
-    # The rows of the test come last: where a row is in both folders, it is the test's.
-    both = pd.concat([read.assign(**{OF_TEST: False}), tested.assign(**{OF_TEST: True})])
-    table = dated_rows.add_derived(dated_rows.sort_rows(both, schema), schema)
+    table = dated_rows.add_derived(table, schema)
     known = Outcomes()
     if settings is not None:
         paths_of_outcomes = outcomes.list_files(settings)
         known = outcomes.read_outcomes(paths_of_outcomes, settings, table, schema, today)
     found = outcomes.label_rows(table, known, settings, schema)
-    return DatedInput(table, found, known, readings, test_readings, len(both) - len(table))
+    return DatedInput(table, found, known, readings, test_readings, n_rows - len(table))
 
 
 def split(read: DatedInput, schema: Schema, config: Config) -> TimeSplit:
     """Split the rows into training and test: by time, or by the folder of test data."""
     days, found = read.days(schema), read.found
-    of_test = read.table[OF_TEST].to_numpy(np.bool_)
+    of_test = read.table[dated_rows.OF_TEST].to_numpy(np.bool_)
     if config.tests_latest_rows:
         horizon_days = 0 if config.outcomes is None else config.outcomes.horizon_days
         clients = read.table[schema.client_key]
@@ -245,7 +253,8 @@ def split(read: DatedInput, schema: Schema, config: Config) -> TimeSplit:
 
 def as_dataset(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Return rows in the columns of a dataset, by day and client, the day as an ISO date."""
-    ordered = table.sort_values([schema.as_of, schema.client_key], kind="stable")
+    # By client they are already.
+    ordered = table.iloc[np.argsort(table[schema.as_of].to_numpy(np.int64), kind="stable")]
     wanted = client_dates.dataset_schema(schema)
     columns = {name: ordered[name].to_numpy() for name in wanted.columns if name in ordered}
     columns[schema.as_of] = client_dates.format_days(columns[schema.as_of])
@@ -306,7 +315,7 @@ def find_todays(read: DatedInput, schema: Schema) -> pd.DataFrame:
     own = read.table[schema.target].to_numpy(np.int64)
     is_open = (own == UNLABELLED) & ~read.found.left_after
     table = read.table.assign(open=is_open)
-    todays = dated_rows.select_todays(table[~table[OF_TEST]], schema)
+    todays = dated_rows.select_todays(table[~table[dated_rows.OF_TEST]], schema)
     return as_dataset(todays[todays["open"]].drop(columns="open"), schema)
 
 
@@ -315,7 +324,7 @@ def list_history(read: DatedInput, schema: Schema) -> pd.DataFrame:
     return pd.DataFrame(
         {
             dated_rows.CLIENT: read.table[schema.client_key],
-            dated_rows.DAY: client_dates.format_days(read.days(schema)),
+            dated_rows.DAY: read.days(schema),
             dated_rows.LABEL: read.found.labels,
         }
     )

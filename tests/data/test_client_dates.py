@@ -29,6 +29,14 @@ def make_rows(*rows: tuple[str, str, float, float, float, float, int]) -> pd.Dat
     return table.assign(snapshot=[day(text) for text in table["snapshot"]])
 
 
+def number(rows: pd.DataFrame) -> pd.DataFrame:
+    return dated_rows.number_clients(dated_rows.sort_rows(rows, SCHEMA), SCHEMA)
+
+
+def add_derived(rows: pd.DataFrame) -> pd.DataFrame:
+    return dated_rows.add_derived(number(rows), SCHEMA)
+
+
 def test_derived_columns_are_numeric_columns_of_the_dataset() -> None:
     wanted = client_dates.dataset_schema(SCHEMA)
 
@@ -56,7 +64,7 @@ def test_days_changes_and_ratios_are_computed_by_hand() -> None:
         ("b", "2026-02-28", math.nan, 7, math.nan, 5, 0),
     )
 
-    derived = dated_rows.add_derived(dated_rows.sort_rows(rows, SCHEMA), SCHEMA)
+    derived = add_derived(rows)
 
     since, change, usage = (derived[name].tolist() for name in DERIVED)
     assert since[:2] == [30, 58]
@@ -73,11 +81,11 @@ def test_the_order_of_the_rows_changes_nothing() -> None:
     rows = make_rows(
         *[(f"c{k % 7}", f"2026-0{1 + k // 7}-28", k, k * 3 % 11, k, 9, 0) for k in range(35)]
     )
-    expected = dated_rows.add_derived(dated_rows.sort_rows(rows, SCHEMA), SCHEMA)
+    expected = add_derived(rows)
 
     for seed in range(3):
         mixed = rows.sample(frac=1, random_state=seed)
-        found = dated_rows.add_derived(dated_rows.sort_rows(mixed, SCHEMA), SCHEMA)
+        found = add_derived(mixed)
         pd.testing.assert_frame_equal(found, expected)
 
 
@@ -100,7 +108,7 @@ def test_todays_row_is_the_latest_of_the_newest_extract() -> None:
     upload = [("c7", "2026-03-03", 0.0, 3.0, 1.0, 1.0, UNLABELLED)]
     rows = make_rows(*february, *upload, *january)
 
-    todays = dated_rows.select_todays(dated_rows.sort_rows(rows, SCHEMA), SCHEMA)
+    todays = dated_rows.select_todays(number(rows), SCHEMA)
 
     assert sorted(todays["client"]) == sorted(f"c{k}" for k in range(5, 30))
     assert todays.set_index("client")["logins"]["c7"] == 3

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from scripts.core.config import OutcomeSettings, Schema
-from scripts.data import outcomes
+from scripts.data import dated_rows, outcomes
 from scripts.data.cells import EPOCH, UNLABELLED
 
 SCHEMA = Schema(target="left", ids=("id",), numeric=("n",), date="snapshot")
@@ -21,7 +21,7 @@ def day(text: str) -> int:
 
 
 def make_table(*rows: tuple[str, str]) -> pd.DataFrame:
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "id": [client for client, _ in rows],
             "snapshot": [day(text) for _, text in rows],
@@ -29,6 +29,11 @@ def make_table(*rows: tuple[str, str]) -> pd.DataFrame:
             "left": UNLABELLED,
         }
     )
+    return number(table)
+
+
+def number(table: pd.DataFrame) -> pd.DataFrame:
+    return dated_rows.number_clients(dated_rows.sort_rows(table, SCHEMA), SCHEMA)
 
 
 def settings(folder: Path, horizon_days: int = 90, **more: str) -> OutcomeSettings:
@@ -58,10 +63,10 @@ def test_a_row_is_positive_negative_or_not_mature(tmp_path: Path) -> None:
     known, found = read(tmp_path, table, settings(tmp_path), content)
 
     assert known.complete_until == day("2026-07-31")
-    assert found.labels.tolist() == [1, 0, 0, 0, 1, UNLABELLED]
-    assert found.is_mature.tolist() == [True, True, True, False, True, False]
-    assert found.left_before.tolist() == [False, False, False, True, False, False]
-    assert found.left_after.tolist() == [True, True, False, False, True, False]
+    assert found.labels.tolist() == [1, 0, 0, 1, 0, UNLABELLED]
+    assert found.is_mature.tolist() == [True, False, True, True, True, False]
+    assert found.left_before.tolist() == [False, True, False, False, False, False]
+    assert found.left_after.tolist() == [True, False, True, True, False, False]
 
 
 def test_those_who_left_early_wait_for_those_who_may_still_leave(tmp_path: Path) -> None:
@@ -167,6 +172,7 @@ def simulate(seed: int, horizon_days: int) -> tuple[float, float, float]:
         if start + signup[client] <= moment.date().toordinal() - EPOCH < start + leave[client]
     ]
     table = pd.DataFrame(rows, columns=["id", "snapshot"]).assign(n=1.0, left=UNLABELLED)
+    table = number(table)
     left_on = {f"c{client}": int(start + leave[client]) for client in range(n)}
     seen = {client: at for client, at in left_on.items() if at <= end}
     records = pd.DataFrame({"key": list(seen), "day": list(seen.values()), "left": True})
