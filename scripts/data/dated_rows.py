@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from scripts.core.config import Schema
 from scripts.data import client_dates
@@ -24,6 +25,13 @@ def sort_rows(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     is_labelled = table[schema.target] >= 0
     ordered = table.assign(_labelled=is_labelled).sort_values([*keys, "_labelled"], kind="stable")
     return ordered.drop(columns="_labelled").drop_duplicates(keys, keep="last", ignore_index=True)
+
+
+def format_days(days: NDArray[np.int64]) -> "pd.Series[str]":
+    """Return days, counted from 1970-01-01, as ISO dates: each of the few days formatted once."""
+    found, places = np.unique(days, return_inverse=True)
+    texts = pd.Series(client_dates.format_days(found).tolist(), dtype="str")
+    return texts.take(places).reset_index(drop=True)
 
 
 def number_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:

@@ -51,6 +51,7 @@ class DatedInput:
     readings: Sequence[FileReading]
     test_readings: Sequence[FileReading]
     n_repeated: int
+    is_large: bool
 
     def days(self, schema: Schema) -> NDArray[np.int64]:
         """Return the day of each row, counted from 1970-01-01."""
@@ -215,9 +216,8 @@ def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int
     settings = config.outcomes
     test_paths = [] if config.tests_latest_rows else files.list_tables(config.test_data_path)
     check_memory([*paths, *test_paths], config)
-    read = (
-        read_large if files.total_bytes([*paths, *test_paths]) >= dataset.MANY_BYTES else read_small
-    )
+    is_large = files.total_bytes([*paths, *test_paths]) >= dataset.MANY_BYTES
+    read = read_large if is_large else read_small
     table, n_rows, readings, test_readings = read(
         paths, test_paths, schema, has_outcomes=settings is not None
     )
@@ -229,7 +229,7 @@ def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int
         paths_of_outcomes = outcomes.list_files(settings)
         known = outcomes.read_outcomes(paths_of_outcomes, settings, table, schema, today)
     found = outcomes.label_rows(table, known, settings, schema)
-    return DatedInput(table, found, known, readings, test_readings, n_rows - len(table))
+    return DatedInput(table, found, known, readings, test_readings, n_rows - len(table), is_large)
 
 
 def split(read: DatedInput, schema: Schema, config: Config) -> TimeSplit:
@@ -251,14 +251,38 @@ def split(read: DatedInput, schema: Schema, config: Config) -> TimeSplit:
     )
 
 
-def as_dataset(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Return rows in the columns of a dataset, by day and client, the day as an ISO date."""
+def as_dataset(table: pd.DataFrame, schema: Schema, chosen: Flags | None = None) -> pd.DataFrame:
+    """Return rows in the columns of a dataset, by day and client, the day as an ISO date.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        Rows by client and day, with the derived columns.
+    schema : Schema
+        The schema by which the rows were read.
+    chosen : numpy.ndarray of shape (n_rows,), optional
+        Which rows are returned, by default all.
+    """
+    days = table[schema.as_of].to_numpy(np.int64)
+    rows = np.arange(len(table)) if chosen is None else np.flatnonzero(chosen)
     # By client they are already.
-    ordered = table.iloc[np.argsort(table[schema.as_of].to_numpy(np.int64), kind="stable")]
+    rows = rows[np.argsort(days[rows], kind="stable")]
     wanted = client_dates.dataset_schema(schema)
-    columns = {name: ordered[name].to_numpy() for name in wanted.columns if name in ordered}
-    columns[schema.as_of] = client_dates.format_days(columns[schema.as_of])
+    names = [name for name in wanted.columns if name in table and name != schema.as_of]
+    columns = {name: table[name].array.take(rows) for name in names}
+    columns[schema.as_of] = dated_rows.format_days(days[rows])
     return dataset.make_table(columns, wanted)
+
+
+def encode_rows(table: pd.DataFrame, *, is_large: bool) -> Iterable[bytes]:
+    """Encode rows as CSV, with Polars where that is imported already."""
+    if not is_large:
+        return csv_writer.spell_table(table)
+    # Polars: a run on small files must not pay for the import.
+    from scripts.data import polars_dataset  # noqa: PLC0415
+
+    encoded: Iterable[bytes] = polars_dataset.encode_rows(polars_dataset.from_pandas(table))
+    return encoded
 
 
 def describe_split(parts: TimeSplit) -> list[str]:
@@ -393,9 +417,9 @@ def ingest_files(
     parts = split(read, schema, config)
     labelled = read.table.assign(**{schema.target: read.found.labels})
     training, dropped = clean_rows(
-        as_dataset(labelled[parts.is_training], schema), clean_more, schema
+        as_dataset(labelled, schema, parts.is_training), clean_more, schema
     )
-    test = as_dataset(labelled[parts.is_test], schema)
+    test = as_dataset(labelled, schema, parts.is_test)
     if config.tests_latest_rows:
         test, _ = clean_rows(test, clean_more, schema)
     overlap = [] if config.tests_latest_rows else describe_overlap(read, parts, schema)
@@ -403,8 +427,8 @@ def ingest_files(
         n_rows=len(training),
         n_labelled=int((read.found.labels != UNLABELLED).sum()),
         dropped=dropped,
-        parts=csv_writer.spell_table(training),
-        test_parts=csv_writer.spell_table(test),
+        parts=encode_rows(training, is_large=read.is_large),
+        test_parts=encode_rows(test, is_large=read.is_large),
         clients=find_todays(read, schema),
         readings=read.readings,
         account=count_rows(read, parts),
