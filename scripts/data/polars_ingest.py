@@ -9,7 +9,7 @@ import polars as pl
 
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
-from scripts.data import polars_dataset, polars_reader, read_report, spilled_ingest
+from scripts.data import polars_dataset, polars_dated, polars_reader, read_report, spilled_ingest
 from scripts.data.deduplicate import Dropped
 from scripts.data.polars_dataset import Clean, Ingested
 from scripts.data.read_report import FileReading
@@ -31,6 +31,18 @@ def iterate_tables(path: Path, schema: Schema, reading: FileReading) -> Iterator
             if part.height:
                 integers = polars_dataset.integer_columns(part, schema)
                 yield polars_dataset.to_pandas(part, schema, integers)
+
+
+def read_dated(
+    paths: Sequence[Path], test_paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
+) -> tuple[pd.DataFrame, int, list[FileReading], list[FileReading]]:
+    """Read dated files into rows by client and day, as `polars_dated.read_sorted` does."""
+    return polars_dated.read_sorted(paths, test_paths, schema, has_outcomes=has_outcomes)
+
+
+def encode_table(table: pd.DataFrame) -> Iterator[bytes]:
+    """Encode a table of pandas as CSV."""
+    return polars_dataset.encode_rows(polars_dataset.from_pandas(table))
 
 
 def clean_table(table: pl.DataFrame, schema: Schema, clean: Clean) -> pl.DataFrame:

@@ -172,10 +172,10 @@ def read_large(
     paths: Sequence[Path], test_paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
 ) -> SortedRows:
     """Read large files with Polars, with the same result as `read_small`."""
-    # Polars: a run on small files must not pay for the import.
-    from scripts.data import polars_dated  # noqa: PLC0415
-
-    return polars_dated.read_sorted(paths, test_paths, schema, has_outcomes=has_outcomes)
+    read: SortedRows = dataset.import_polars().read_dated(
+        paths, test_paths, schema, has_outcomes=has_outcomes
+    )
+    return read
 
 
 def check_memory(paths: Sequence[Path], config: Config) -> None:
@@ -278,10 +278,7 @@ def encode_rows(table: pd.DataFrame, *, is_large: bool) -> Iterable[bytes]:
     """Encode rows as CSV, with Polars where that is imported already."""
     if not is_large:
         return csv_writer.spell_table(table)
-    # Polars: a run on small files must not pay for the import.
-    from scripts.data import polars_dataset  # noqa: PLC0415
-
-    encoded: Iterable[bytes] = polars_dataset.encode_rows(polars_dataset.from_pandas(table))
+    encoded: Iterable[bytes] = dataset.import_polars().encode_table(table)
     return encoded
 
 
