@@ -90,8 +90,8 @@ def correct(connection: Connection, history: pd.DataFrame, facts: JoinFacts) -> 
     The outcome before stays in `previously`.
     """
     known = recorded(connection)
-    clients = {client for client, _ in known}
-    labelled = history[(history[LABEL] != UNLABELLED) & history[CLIENT].isin(clients)]
+    outcome_names = {client for client, _ in known}
+    labelled = history[(history[LABEL] != UNLABELLED) & history[CLIENT].isin(outcome_names)]
     days = client_dates.format_days(labelled[DAY].to_numpy()).tolist()
     rows = zip(labelled[CLIENT], days, labelled[LABEL], strict=True)
     changed = [
