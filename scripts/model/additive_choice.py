@@ -86,16 +86,15 @@ def do_curves_pay(rows: Rows, schema: Schema, settings: TrainingSettings) -> boo
     for rest, held in make_folds(rows.y):
         training, own = rows.take(rest), rows.take(held)
         axes = additive_fit.make_axes(training.columns, schema, rows.columns)
-        straight, curved = (
-            model_selection.row_losses(
-                own.y,
-                additive_fit.log_odds_of(
-                    fit_kind(training, axes, settings, is_straight=is_straight)[0], own.columns
-                ),
-            )
-            for is_straight in (True, False)
+        straight = additive_fit.fit_straight(axes, training.columns, training.y)
+        curved = additive_fit.fit_additive(
+            axes, training.columns, training.y, settings.monotone, straight
         )
-        gain[held] = straight - curved
+        before, after = (
+            model_selection.row_losses(own.y, additive_fit.log_odds_of(fitted, own.columns))
+            for fitted, _ in (straight, curved)
+        )
+        gain[held] = before - after
     return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
 
 

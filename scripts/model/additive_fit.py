@@ -128,7 +128,11 @@ def fit_straight(axes: Mapping[str, Axis], columns: Columns, y: Ints) -> tuple[A
 
 
 def fit_additive(
-    axes: Mapping[str, Axis], columns: Columns, y: Ints, alone: Container[str] = ()
+    axes: Mapping[str, Axis],
+    columns: Columns,
+    y: Ints,
+    alone: Container[str] = (),
+    straight: tuple[AdditiveFit, Floats] | None = None,
 ) -> tuple[AdditiveFit, Floats]:
     """Fit curves and pairs.
 
@@ -142,22 +146,23 @@ def fit_additive(
         0 or 1.
     alone : container of str
         Columns that may not be in a pair.
+    straight : tuple of AdditiveFit and numpy.ndarray
+        The straight fit to the same rows, if it is there already.
 
     Returns
     -------
     tuple of AdditiveFit and numpy.ndarray of shape (n_rows, n_coefficients)
         The fit and its design. A column whose bend is as good as chance is straight.
     """
-    straight, design = fit_straight(axes, columns, y)
+    fitted, design = straight or fit_straight(axes, columns, y)
     cells = {
         name: pairs.cut(axis, axis.locate(columns[name]))
         for name, axis in axes.items()
         if isinstance(axis, KnotAxis) and len(axis.knots) > 2
     }
-    bends = pairs.score_bends(cells, *residuals(straight, design, y))
+    bends = pairs.score_bends(cells, *residuals(fitted, design, y))
     bent = {name for name, p_value in bends.items() if p_value <= LARGEST_BEND_CHANCE}
     is_telling = pairs.n_significant(sorted(bends.values()), pairs.FALSE_FRACTION) > 0
-    fitted = straight
     if bent:
         chosen = (a if name in bent else basis.straighten(a) for name, a in axes.items())
         fitted, design = fit_columns(chosen, columns, y)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, lapack
 
 from scripts.data.arrays import Floats, Ints
 from scripts.model import logistic_model, penalties
@@ -16,10 +16,10 @@ FIRST_STRENGTH = 10.0
 FAINT_RIDGE = 1e-5
 LARGEST_LOG_ODDS, SMALLEST_WEIGHT = 30.0, 1e-6
 # Strengths are learned until log-odds move by less than this, root mean square over the rows.
-SETTLED = 0.003
+SETTLED = 0.01
 # Coefficients are settled to this change, far below any difference that can be seen.
 CONVERGED = 1e-9
-MIN_LEARNING_STEPS, SMALLEST_STEP = 4, 1e-3
+MIN_LEARNING_STEPS, SMALLEST_STEP = 3, 1e-3
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,14 @@ def solve(
     return float((residual - bent.cross @ change) / bent.intercept), change
 
 
+def invert(factor: tuple[Floats, bool]) -> Floats:
+    """Return the inverse of a matrix by its lower Cholesky factor."""
+    # A third of the work of solving for each column of the identity.
+    lower, _ = lapack.dpotri(factor[0], lower=True)
+    lower = np.tril(lower)
+    return np.asarray(lower + lower.T - np.diag(np.diag(lower)))
+
+
 def learn_strengths(
     layout: Layout, strengths: Floats, coefficients: Floats, covariance: Floats
 ) -> Floats:
@@ -287,7 +295,7 @@ def fit(
         factor = cho_factor(bent.eliminate() + penalty, lower=True)
         state = make_step(state, y, design, penalty, bent, factor)
         if learns:
-            covariance = cho_solve(factor, np.eye(layout.size))
+            covariance = invert(factor)
             coefficients = state.solution.coefficients
             strengths = learn_strengths(layout, strengths, coefficients, covariance)
             state = replace(state, solution=replace(state.solution, strengths=strengths))

@@ -12,7 +12,7 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 
 from scripts.core.config import Config, Schema
-from scripts.core.errors import InsufficientDataError
+from scripts.core.errors import ConfigError, InsufficientDataError
 from scripts.data import dataset, deduplicate, sampling
 from scripts.data.arrays import Floats, Ints
 from scripts.data.profile import DatasetFacts
@@ -138,6 +138,17 @@ def plain_model(
     )
 
 
+def check_monotone(config: Config) -> None:
+    """Raise ConfigError for a monotone column that is no number of the schema."""
+    numeric = config.schema.numeric
+    strangers = sorted(set(config.training.monotone) - set(numeric))
+    if strangers:
+        raise ConfigError(
+            f"training.monotone names {strangers}; expected some of the numeric columns"
+            f" {list(numeric)}. Correct config.json."
+        )
+
+
 def as_rows(part: LabelledRows) -> Rows:
     """Return features and target as arrays."""
     return Rows({str(name): part["X"][name].to_numpy() for name in part["X"]}, part["y"])
@@ -191,8 +202,11 @@ def fit_rows(table: pd.DataFrame, facts: DatasetFacts, config: Config) -> Candid
     ------
     InsufficientDataError
         If there are too few rows to split, or only one class to learn from.
+    ConfigError
+        If a monotone column is no numeric column.
     """
     schema, settings = config.schema, config.training
+    check_monotone(config)
     if len(table) < facts.n_rows:
         facts = msgspec.structs.replace(facts, n_drawn_rows=len(table))
         check_drawn_classes(dataset.target(table, schema), facts)

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ FORMAT = 3
 # Format 1 had no indicators, scales and rare categories, format 2 neither curves nor pairs; the
 # defaults of the terms fill them in.
 READABLE_FORMATS = (1, 2, FORMAT)
+
+# The curves and pairs whose arrays a process keeps, a few models of many columns.
+MAX_PREPARED = 4096
 
 Columns = Mapping[str, NDArray[Any]]
 # The columns of a term: one, or the two of a pair.
@@ -53,8 +57,7 @@ class NumericTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     @property
     def slopes(self) -> tuple[float, ...]:
         """The slope of a curve behind each knot, 0 behind the last one."""
-        pieces = zip(pairwise(self.knots), pairwise(self.values), strict=True)
-        return (*((v - u) / (b - a) for (a, b), (u, v) in pieces), 0.0)
+        return tuple(map(float, prepare_curve(self.knots, self.values)[2]))
 
 
 class CategoricalTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,9 +138,33 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return not self.pairs and all(len(term.knots) <= 2 for term in self.numeric)
 
 
-def locate(knots: tuple[float, ...], numbers: Floats) -> tuple[Ints, Floats]:
+@lru_cache(maxsize=MAX_PREPARED)
+def prepare_curve(knots: tuple[float, ...], values: tuple[float, ...]) -> tuple[Floats, ...]:
+    """Return knots, values and slopes of a curve as arrays."""
+    pieces = zip(pairwise(knots), pairwise(values), strict=True)
+    slopes = [*((v - u) / (b - a) for (a, b), (u, v) in pieces), 0.0]
+    return np.array(knots), np.array(values), np.array(slopes)
+
+
+@lru_cache(maxsize=MAX_PREPARED)
+def prepare_axis(knots: tuple[float, ...]) -> tuple[Floats, Floats]:
+    """Return the knots of an axis, and the distances to the next ones."""
+    return np.array(knots), np.append(np.diff(knots), 1.0)
+
+
+@lru_cache(maxsize=MAX_PREPARED)
+def prepare_grid(values: tuple[tuple[float, ...], ...]) -> tuple[Floats, int]:
+    """Return the values of a pair as a flat array in a frame of zeros, and its row length.
+
+    The frame is behind the last level, which has no next one, and -1 leads there.
+    """
+    framed = [[*row, 0.0] for row in values]
+    n = len(framed[0])
+    return np.array([*framed, [0.0] * n]).ravel(), n
+
+
+def locate(edges: Floats, numbers: Floats) -> tuple[Ints, Floats]:
     """Find the knot at or below each number, and the number between the outermost knots."""
-    edges = np.array(knots)
     inside = np.minimum(np.maximum(numbers, edges[0]), edges[-1])
     # NaN is behind all others.
     return np.searchsorted(edges, inside, side="right") - 1, inside
@@ -145,9 +172,9 @@ def locate(knots: tuple[float, ...], numbers: Floats) -> tuple[Ints, Floats]:
 
 def curve_effects(term: NumericTerm, numbers: Floats) -> Floats:
     """Compute the term of a curve."""
-    lower, inside = locate(term.knots, numbers)
-    knots, values, slopes = np.array(term.knots), np.array(term.values), np.array(term.slopes)
-    effects = values[lower] + slopes[lower] * (inside - knots[lower])
+    knots, values, slopes = prepare_curve(term.knots, term.values)
+    lower, inside = locate(knots, numbers)
+    effects = values.take(lower) + slopes.take(lower) * (inside - knots.take(lower))
     is_missing = np.isnan(numbers)
     if not is_missing.any():
         return np.asarray(effects)
@@ -189,10 +216,9 @@ def find_levels(
         found = (places.get(value, -1) for value in values)
         return np.fromiter(found, np.int64, len(values)), None
     numbers = np.asarray(values, dtype=np.float64)
-    lower, inside = locate(axis.knots, numbers)
-    edges = np.array(axis.knots)
-    widths = np.append(np.diff(edges), 1.0)
-    fraction = (inside - edges[lower]) / widths[lower]
+    edges, widths = prepare_axis(axis.knots)
+    lower, inside = locate(edges, numbers)
+    fraction = (inside - edges.take(lower)) / widths.take(lower)
     is_missing = np.isnan(numbers)
     if is_missing.any():
         lower = np.where(is_missing, len(edges), lower)
@@ -221,16 +247,18 @@ def pair_effects(pair: PairTerm, known: Mapping[str, Iterable[str]], columns: Co
         find_levels(axis, known.get(axis.column, ()), columns[axis.column])
         for axis in (pair.first, pair.second)
     )
-    # A frame of zeros: -1, an unknown category, leads there, and so does the level behind the last.
-    grid = np.pad(np.array(pair.values), (0, 1))
-    effects = grid[i, j]
+    grid, n = prepare_grid(pair.values)
+    # An unknown category is in the frame of zeros: -1 counts from the end, also in flat places.
+    i, j = np.where(i < 0, pair.first.n_levels, i), np.where(j < 0, n - 1, j)
+    place = i * n + j
+    effects = grid.take(place)
     if v is not None:
-        effects = effects + v * (grid[i, j + 1] - effects)
+        effects = effects + v * (grid.take(place + 1, mode="clip") - effects)
     if u is None:
         return np.asarray(effects)
-    above = grid[i + 1, j]
+    above = grid.take(place + n, mode="clip")
     if v is not None:
-        above = above + v * (grid[i + 1, j + 1] - above)
+        above = above + v * (grid.take(place + n + 1, mode="clip") - above)
     return np.asarray(effects + u * (above - effects))
 
 

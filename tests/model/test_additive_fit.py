@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from scripts.core.config import Config, Direction, Schema, TrainingSettings
+from scripts.core.errors import ConfigError
 from scripts.data import dataset
 from scripts.model import additive_choice, additive_fit, additive_terms, candidate, logistic_model
 from scripts.model.additive_choice import Rows
@@ -162,6 +163,11 @@ def test_a_monotone_column_enters_no_pair(config: Config) -> None:
     table = make_table(3000, 1, shape="pair")
 
     assert fit(config, table, monotone={"age": "increasing"}).model.pairs == ()
+
+
+def test_a_monotone_column_must_be_a_number_of_the_schema(config: Config) -> None:
+    with pytest.raises(ConfigError, match=r"names \['plan'\]; expected some of .*'age'"):
+        fit(config, make_table(300, 1, shape="pair"), monotone={"plan": "increasing"})
 
 
 def test_the_same_rows_give_the_same_bytes(config: Config) -> None:
