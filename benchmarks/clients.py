@@ -1,13 +1,14 @@
 """Measure today's clients beside a plain script, the records of their scores, and the pages.
 
     python -m benchmarks.clients [--clients 1000000] [--labelled 1000000] [--scorings 3]
-                                 [--database URL] [--skip plain,growth,readers,pages]
+                                 [--skip plain,growth,readers,pages]
 
 The plain script reads the same files with pandas, fits, predicts and writes the scores of today's
 clients with `to_sql`; its other steps are those of `benchmarks.pipeline`. Each side runs in a
 process of its own. `growth` compares the CPU time per client with that of a tenth of the clients,
 without the cost of the same run on 57 clients. `readers` measures the longest wait of a reader of
-the records, and the requests to /predict, while a scoring is written.
+the records, and the requests to /predict, while a scoring is written. With ADRAS_DATABASE_URL the
+records are in PostgreSQL; `growth` is to be skipped then.
 """
 
 import argparse
@@ -122,7 +123,7 @@ def write_data(data: Path, n_clients: int, n_labelled: int) -> None:
     tested.write_csv(data / "test" / "test.csv")
 
 
-def install(folder: Path, data: Path, url: str | None, name: str = "poor") -> Path:
+def install(folder: Path, data: Path, name: str = "poor") -> Path:
     """Write or change an installation on the data, and return the config path."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
@@ -131,8 +132,6 @@ def install(folder: Path, data: Path, url: str | None, name: str = "poor") -> Pa
         "prod_deployment_path": "prod", "api": {"port": 1}, "worklist": {"capacity": 100},
         "ingestion": {"settle_s": 0}, "run": {"timeout_minutes": 60},
     }  # fmt: skip
-    if url:
-        settings["database_url"] = url
     config_path = folder / "config.json"
     config_path.write_text(json.dumps(settings))
     return config_path
@@ -143,10 +142,10 @@ def run_whole(config_path: Path) -> Cost:
     return run_python(["-m", "scripts.fullprocess", "--config", str(config_path)], ROOT)
 
 
-def run_after_poor(folder: Path, data: Path, url: str | None) -> tuple[Path, Cost]:
+def run_after_poor(folder: Path, data: Path) -> tuple[Path, Cost]:
     """Measure a full process on new data, with a poor model in production."""
-    run_whole(install(folder, data, url))
-    config_path = install(folder, data, url, "input")
+    run_whole(install(folder, data))
+    config_path = install(folder, data, "input")
     return config_path, run_whole(config_path)
 
 
@@ -194,15 +193,13 @@ def move_clients(data: Path, n_clients: int, seed: int) -> None:
     today.with_columns(columns).write_csv(path)
 
 
-def check_growth(
-    folder: Path, n_clients: int, n_labelled: int, whole: Cost, url: str | None
-) -> bool:
+def check_growth(folder: Path, n_clients: int, n_labelled: int, whole: Cost) -> bool:
     """Compare the CPU time per client with that of a tenth of the clients."""
     cpu_s = {}
     for n in (FEW_CLIENTS, n_clients // 10):
         data = folder / f"data{n}"
         write_data(data, n, n_labelled)
-        cpu_s[n] = run_after_poor(folder / f"ours{n}", data, url)[1].cpu_s
+        cpu_s[n] = run_after_poor(folder / f"ours{n}", data)[1].cpu_s
     few, tenth = cpu_s.values()
     growth = (whole.cpu_s - few) / (tenth - few) / 10
     return report(f"CPU per client against {n_clients // 10:,}", growth, "times", MAX_GROWTH)
@@ -365,14 +362,14 @@ def check_forgetting(config_path: Path) -> None:
     print(f"forgotten: {n_removed:,} scores in {seconds:.2f} s", flush=True)
 
 
-def main(n_clients: int, n_labelled: int, n_scorings: int, url: str | None, skipped: str) -> None:
+def main(n_clients: int, n_labelled: int, n_scorings: int, skipped: str) -> None:
     """Measure everything but what is skipped, and print figures beside limits."""
     print(f"{n_clients:,} of today's clients, {n_labelled:,} labelled rows, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = folder / "data"
         write_data(data, n_clients, n_labelled)
-        config_path, whole = run_after_poor(folder / "ours", data, url)
+        config_path, whole = run_after_poor(folder / "ours", data)
         print(f"whole run: {whole.cpu_s:.2f} s CPU, {whole.wall_s:.2f} s, {whole.peak_mb:.0f} MB")
         max_peak_mb = MAX_PEAK_MB if n_clients <= MANY_CLIENTS else 2 * MAX_PEAK_MB
         all_met = report("peak memory of the run", whole.peak_mb, "MB", max_peak_mb)
@@ -383,7 +380,7 @@ def main(n_clients: int, n_labelled: int, n_scorings: int, url: str | None, skip
                 "CPU beside the plain scripts", whole.cpu_s / other.cpu_s, "times", MAX_CPU_SHARE
             )
         if "growth" not in skipped:
-            all_met &= check_growth(folder, n_clients, n_labelled, whole, None)
+            all_met &= check_growth(folder, n_clients, n_labelled, whole)
         all_met &= check_records(config_path, data, n_clients, n_scorings)
         if "pages" not in skipped:
             all_met &= measure_pages(config_path)
@@ -399,7 +396,6 @@ if __name__ == "__main__":
     parser.add_argument("--clients", type=int, default=1_000_000)
     parser.add_argument("--labelled", type=int, default=1_000_000)
     parser.add_argument("--scorings", type=int, default=3)
-    parser.add_argument("--database")
     parser.add_argument("--skip", default="")
     given = parser.parse_args()
-    main(given.clients, given.labelled, given.scorings, given.database, given.skip)
+    main(given.clients, given.labelled, given.scorings, given.skip)

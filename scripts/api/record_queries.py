@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Self
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
 from scripts.clients import client_history, formatting, worklist
 from scripts.clients.client_history import LogOddsSum
@@ -49,6 +50,16 @@ def rank_table(
     return worklist.rank_table(used, columns, api, settings, n_rows)
 
 
+# A config that changes brings another address now and then.
+@lru_cache(maxsize=2)
+def open_engine(database_url: str, wait_s: float) -> Engine:
+    """Return the engine of an address, which keeps no connection open.
+
+    A new engine asks a server for its version and settings first, in several round trips.
+    """
+    return database.make_engine(database_url, wait_s)
+
+
 class RecordQueries:
     """Queries within one transaction.
 
@@ -74,7 +85,7 @@ class RecordQueries:
         NotMadeYetError
             If there are no records yet.
         """
-        engine = database.make_engine(database_url, wait_s)
+        engine = open_engine(database_url, wait_s)
         try:
             with database.reading(engine) as connection:
                 yield cls(connection)
@@ -82,8 +93,6 @@ class RecordQueries:
             # Looked for after a failure only, since every page would pay for the question.
             database.check_there_are_tables(engine)
             raise
-        finally:
-            engine.dispose()
 
     @classmethod
     @contextmanager
