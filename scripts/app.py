@@ -34,7 +34,7 @@ from scripts.core.config import LOOPBACK_HOSTS
 from scripts.core.config_file import read_config
 from scripts.core.console import freeze_gc, make_command, run_program
 from scripts.core.errors import ConfigError
-from scripts.dashboard import upload, views
+from scripts.dashboard import approval, upload, views
 from scripts.dashboard.rendering import as_page
 from scripts.scheduler.next_run import NextRunCache
 
@@ -48,6 +48,8 @@ PAGES = (
     Route("GET", "/dashboard/runs", views.runs, PAGE),
     Route("GET", "/dashboard/run", views.run, PAGE),
     Route("GET", "/dashboard/models", views.models, PAGE),
+    Route("GET", "/dashboard/candidate", approval.show, PAGE),
+    Route("POST", "/dashboard/candidate", approval.decide, PAGE, Role.ADMIN),
     Route("GET", "/dashboard/data", views.data, PAGE),
     Route("GET", "/dashboard/upload", upload.upload, PAGE),
     Route("POST", "/dashboard/upload", upload.add, PAGE, Role.ADMIN),

@@ -15,7 +15,13 @@ import pandas as pd
 from scripts.core import artifacts, console, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
-from scripts.core.errors import DatasetError, InsufficientDataError, NotMadeYetError, ReleaseError
+from scripts.core.errors import (
+    ConfigError,
+    DatasetError,
+    InsufficientDataError,
+    NotMadeYetError,
+    ReleaseError,
+)
 from scripts.data import dataset
 from scripts.model import logistic_model, metrics
 from scripts.model.logistic_model import Model
@@ -115,12 +121,23 @@ def check_predictions(loaded: Release, candidate: Model, table: pd.DataFrame) ->
         raise ReleaseError(f"{loaded.path} does not give the probabilities of its model.")
 
 
-def make_release(prod_folder: Path, sources: Sources, f1: float, now: datetime) -> Path:
+def make_release(
+    prod_folder: Path,
+    sources: Sources,
+    f1: float,
+    now: datetime,
+    folder: str = artifacts.RELEASES,
+) -> Path:
     """Write a release under the final name, not in production yet, and return the path."""
-    releases = prod_folder / artifacts.RELEASES
+    releases = prod_folder / folder
     files.make_folder(releases)
-    earlier = artifacts.list_releases(prod_folder)
-    counter = int(earlier[-1].name.split("_")[0]) + 1 if earlier else 1
+    # A number is of one release, whether the release serves or waits for approval.
+    earlier = [
+        int(path.name.split("_")[0])
+        for name in (artifacts.RELEASES, artifacts.PENDING)
+        for path in artifacts.list_releases(prod_folder, name)
+    ]
+    counter = max(earlier, default=0) + 1
     name = f"{counter:04d}_{artifacts.next_stamp(now, [releases])}"
     temporary = releases / f".{name}{files.TEMPORARY_SUFFIX}"
     try:
@@ -131,6 +148,28 @@ def make_release(prod_folder: Path, sources: Sources, f1: float, now: datetime) 
         raise
     files.sync_folder(releases)
     return releases / name
+
+
+def prepare(
+    config: Config,
+    sources: Sources,
+    f1: float | None,
+    context: RunContext,
+    folder: str = artifacts.RELEASES,
+) -> Release:
+    """Make a release in a folder of the deployment folder, and check the release."""
+    candidate = logistic_model.load_model(sources.files[release.MODEL])
+    table, _ = context.test_data.read(candidate.schema)
+    f1 = measure_f1(candidate, table) if f1 is None else f1
+    check_score(sources.files[release.SCORE], f1)
+    path = make_release(config.prod_deployment_path, sources, f1, datetime.now(UTC), folder)
+    try:
+        loaded = release.load_release(path)
+        check_predictions(loaded, candidate, table)
+    except (ReleaseError, DatasetError):
+        shutil.rmtree(path)
+        raise
+    return loaded
 
 
 def main(
@@ -144,26 +183,42 @@ def main(
     """Make a release of the latest scored model, check the release, and switch production."""
     context = context or RunContext(config)
     sources = find_sources(config, model_path, dataset_path)
-    prod_folder = config.prod_deployment_path
-    candidate = logistic_model.load_model(sources.files[release.MODEL])
-    table, _ = context.test_data.read(candidate.schema)
-    f1 = measure_f1(candidate, table) if f1 is None else f1
-    check_score(sources.files[release.SCORE], f1)
-    path = make_release(prod_folder, sources, f1, datetime.now(UTC))
-    try:
-        loaded = release.load_release(path)
-        check_predictions(loaded, candidate, table)
-    except (ReleaseError, DatasetError):
-        shutil.rmtree(path)
-        raise
-    release.switch(prod_folder, path)
+    loaded = prepare(config, sources, f1, context)
+    release.switch(config.prod_deployment_path, loaded.path)
     context.set_release(loaded)
-    log.info("Deployed model %s as release %s, F1 %.4f.", sources.stamp, path.name, f1)
+    log.info(
+        "Deployed model %s as release %s, F1 %.4f.", sources.stamp, loaded.name, loaded.manifest.f1
+    )
     return loaded
+
+
+def make_candidate(
+    config: Config, *, model_path: Path, dataset_path: Path, f1: float | None, context: RunContext
+) -> Release:
+    """Make a release that waits for approval, and check the release."""
+    sources = find_sources(config, model_path, dataset_path)
+    return prepare(config, sources, f1, context, artifacts.PENDING)
+
+
+def check_needs_no_approval(config: Config) -> None:
+    """Raise where a person approves each release.
+
+    Raises
+    ------
+    ConfigError
+        With the command that approves a candidate.
+    """
+    if config.promotion.mode == "approve":
+        raise ConfigError(
+            "promotion.mode is approve, and a deployment by hand would serve a model that nobody"
+            " approved. Approve the candidate that waits: python -m scripts.promotion approve"
+            " --reason TEXT."
+        )
 
 
 def deploy(config: Config) -> None:
     """Make a release of the latest scored model, check the release, and switch production."""
+    check_needs_no_approval(config)
     previous = artifacts.current_name(config.prod_deployment_path)
     deployed = main(config)
     rollback.record_switch(

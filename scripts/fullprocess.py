@@ -30,8 +30,8 @@ from scripts.pipeline import history, retention, snapshot, watchdog
 from scripts.pipeline.run import Request, Run
 from scripts.pipeline.snapshot import Snapshot
 from scripts.pipeline.watchdog import TimeLimits, Watch
-from scripts.production import alerts
-from scripts.records import database, runs
+from scripts.production import alerts, approval_alerts
+from scripts.records import approvals, database, runs
 from scripts.records.tables import FileRole, Status, Verdict
 from scripts.reports import chart_files
 
@@ -48,13 +48,32 @@ class News:
     serving: str | None
 
 
+def import_steps() -> ModuleType:
+    """Import the steps of a run with work to do, and return their module."""
+    with console.imports_without_gc():
+        # Not at the top: the steps bring pandas, scikit-learn and matplotlib, and a run with
+        # nothing new, six times an hour, must not pay for them.
+        from scripts.pipeline import steps  # noqa: PLC0415
+
+    return steps
+
+
+def finish_approval(config: Config, engine: Engine) -> None:
+    """Let an approved release serve, if the program that approved it was killed."""
+    with database.reading(engine) as connection:
+        is_left = approvals.find_unfinished(connection) is not None
+    if is_left:
+        import_steps().finish_approval(config, engine)
+
+
 def begin_run(config: Config, engine: Engine, request: Request, watch: Watch) -> Run:
     """Clean up after killed runs, record the start of a new run and return that run."""
     now, prod_folder = datetime.now(UTC), config.prod_deployment_path
     models_folder = config.output_model_path
     folders = [config.output_folder_path, models_folder, chart_files.folder_of(models_folder)]
-    folders += [prod_folder, prod_folder / artifacts.RELEASES]
+    folders += [prod_folder, prod_folder / artifacts.RELEASES, prod_folder / artifacts.PENDING]
     n_leftovers = files.remove_leftovers(folders)
+    finish_approval(config, engine)
     serving = artifacts.current_name(prod_folder)
     with database.writing(engine) as connection:
         n_dead = runs.abort_dead_runs(connection, now)
@@ -72,8 +91,10 @@ def begin_run(config: Config, engine: Engine, request: Request, watch: Watch) ->
 
 def send_alerts(config: Config, engine: Engine) -> None:
     """Send the due alerts, or log the failure of the records."""
+    now = datetime.now(UTC)
     try:
-        alerts.send_due_alerts(engine, config, datetime.now(UTC))
+        approval_alerts.record_reminder(engine, now)
+        alerts.send_due_alerts(engine, config, now)
     except RecordsError as error:
         # The end of the run must reach the caller all the same.
         log.error("The alerts could not be sent: %s", error)
@@ -118,16 +139,6 @@ def find_news(run: Run) -> News:
             last_files = runs.files_of_run(connection, last["id"])
     explanation = snapshot.explain_news(last, last_files, snap, serving)
     return News(snap, is_new, explanation, serving)
-
-
-def import_steps() -> ModuleType:
-    """Import the steps of a run with work to do, and return their module."""
-    with console.imports_without_gc():
-        # Not at the top: the steps bring pandas, scikit-learn and matplotlib, and a run with
-        # nothing new, six times an hour, must not pay for them.
-        from scripts.pipeline import steps  # noqa: PLC0415
-
-    return steps
 
 
 def observe_live(run: Run, serving: str | None) -> None:

@@ -21,7 +21,7 @@ from scripts.data.arrays import Ints
 from scripts.engine import dated_ingest, pandas_engine
 from scripts.model import logistic_model, metrics
 from scripts.model.logistic_model import Model
-from scripts.production import backtest, gate_simulation, promotion_gate, withdrawals
+from scripts.production import approval, backtest, gate_simulation, promotion_gate, withdrawals
 from scripts.production.gate_simulation import SimulationPlan
 from scripts.production.promotion_gate import Decision, GateVerdict
 from scripts.production.run_context import RunContext
@@ -30,29 +30,20 @@ from scripts.records import database, runs
 log = logging.getLogger(__name__)
 
 
-def find_mismatch(candidate: Schema, production: Schema) -> str:
-    """Return the reason for an incomparable production model, "" for a comparable one."""
-    if (candidate.target, candidate.labels) != (production.target, production.labels):
-        sides = [f"{s.target!r} with the labels {s.labels}" for s in (production, candidate)]
-        return f"predicts {sides[0]}, and the schema now has {sides[1]}"
-    lost = [
-        f"the {kind} columns {names}"
-        for kind in ("numeric", "categorical")
-        if (names := sorted(set(getattr(production, kind)) - set(getattr(candidate, kind))))
-    ]
-    return f"needs {' and '.join(lost)}, which the schema no longer has" if lost else ""
-
-
 def check_withdrawals(decision: Decision, candidate: Model, prod_folder: Path) -> Decision:
     """Hold a candidate of the same origin as a withdrawn release."""
     withdrawn = withdrawals.find_withdrawal(withdrawals.read_withdrawals(prod_folder), candidate)
     if withdrawn is None or decision.answer is not GateVerdict.DEPLOY:
         return decision
     reason = (
-        f"this model was rolled back as release {withdrawn.release} by {withdrawn.actor} at"
-        f" {withdrawn.at:%Y-%m-%d %H:%M} UTC: {withdrawn.reason}; to let it serve again: python -m"
-        f" scripts.deployment rollback {withdrawn.release} --reason TEXT"
+        f"this model was {withdrawn.kind} as release {withdrawn.release} by {withdrawn.actor} at"
+        f" {withdrawn.at:%Y-%m-%d %H:%M} UTC: {withdrawn.reason}"
     )
+    if withdrawn.kind == "rolled back":
+        reason += (
+            "; to let it serve again: python -m scripts.deployment rollback"
+            f" {withdrawn.release} --reason TEXT"
+        )
     return replace(decision, answer=GateVerdict.HOLD, reason=reason)
 
 
@@ -119,7 +110,7 @@ def main(
     production = context.current_release()
     predicted, why_uncompared = None, ""
     if production is not None and (
-        mismatch := find_mismatch(candidate.schema, production.model.schema)
+        mismatch := promotion_gate.find_mismatch(candidate.schema, production.model.schema)
     ):
         # The schema has changed: only a new model has the new columns.
         why_uncompared = f"release {production.name} cannot be compared: it {mismatch}"
@@ -210,13 +201,32 @@ def simulation_parameters() -> list[click.Parameter]:
     ]
 
 
+def approve(config: Config, *, release_name: str | None, reason: str) -> None:
+    """Approve the candidate that waits, which serves from then on."""
+    approval.approve(config, release_name=release_name, reason=reason, actor=console.actor())
+
+
+def reject(config: Config, *, release_name: str | None, reason: str) -> None:
+    """Reject the candidate that waits; production goes on as it was."""
+    approval.reject(config, release_name=release_name, reason=reason, actor=console.actor())
+
+
 def make_program() -> click.Group:
-    """Return the command line: decide, show the last decision, or simulate gates."""
+    """Return the command line: decide, approve, reject, or simulate gates."""
+    reason = click.Option(
+        ["--reason"], required=True, callback=console.check_reason,
+        help="Reason, kept in the records.",
+    )  # fmt: skip
+    wanted = click.Argument(["release_name"], required=False, metavar="[RELEASE]")
+    answers = [
+        console.make_command(console.with_config(answer, exclusive=True), (wanted, reason), name)
+        for name, answer in (("approve", approve), ("reject", reject))
+    ]
     last = click.Option(["--last"], is_flag=True, help="Show the last recorded decision instead.")
     decide, replay = console.with_config(decide_or_show), console.with_config(show_simulation)
     return console.make_group_with_default(
         console.make_command(decide, [last]),
-        [console.make_command(replay, simulation_parameters(), "simulate")],
+        [*answers, console.make_command(replay, simulation_parameters(), "simulate")],
     )
 
 

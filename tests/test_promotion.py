@@ -12,7 +12,7 @@ from scripts import ingestion, promotion, training
 from scripts.core import artifacts, console
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, PromotionSettings
-from scripts.production import release
+from scripts.production import promotion_gate, release
 from scripts.production.promotion_gate import GateVerdict
 from scripts.records import database, runs
 
@@ -81,13 +81,13 @@ def test_after_a_change_of_schema_too_few_test_rows_still_hold_the_candidate(
 def test_columns_that_are_new_leave_the_comparison_as_it_is(deployed: Config) -> None:
     schema = msgspec.structs.replace(deployed.schema, categorical=("corporation",), ids=())
 
-    assert promotion.find_mismatch(schema, deployed.schema) == ""
+    assert promotion_gate.find_mismatch(schema, deployed.schema) == ""
 
 
 def test_another_label_makes_production_answer_another_question(deployed: Config) -> None:
     schema = msgspec.structs.replace(deployed.schema, positive="0", negative="1")
 
-    mismatch = promotion.find_mismatch(schema, deployed.schema)
+    mismatch = promotion_gate.find_mismatch(schema, deployed.schema)
 
     assert mismatch.startswith("predicts 'exited' with the labels")
 
@@ -100,7 +100,7 @@ def test_a_column_that_has_become_a_category_is_lost_as_a_number(deployed: Confi
         minimum={},
     )
 
-    assert promotion.find_mismatch(schema, deployed.schema) == (
+    assert promotion_gate.find_mismatch(schema, deployed.schema) == (
         "needs the numeric columns ['number_of_employees'], which the schema no longer has"
     )
 
@@ -109,7 +109,7 @@ def test_numbers_and_categories_that_are_lost_are_both_named(deployed: Config) -
     production = msgspec.structs.replace(deployed.schema, categorical=("plan",))
     schema = msgspec.structs.replace(deployed.schema, numeric=deployed.schema.numeric[1:])
 
-    assert promotion.find_mismatch(schema, production) == (
+    assert promotion_gate.find_mismatch(schema, production) == (
         "needs the numeric columns ['lastmonth_activity'] and the categorical columns ['plan'],"
         " which the schema no longer has"
     )

@@ -106,10 +106,15 @@ def run_query(question: "Callable[[RecordQueries], Result]") -> Result:
         raise RefusedError(503, serving.without_folders(str(error))) from error
 
 
+def present_serving() -> Serving:
+    """Return the config and release of the present request."""
+    serving: Serving = request.environ[SERVING]
+    return serving
+
+
 def present_config() -> Config:
     """Return the config of the present request."""
-    serving: Serving = request.environ[SERVING]
-    return serving.config
+    return present_serving().config
 
 
 def read_number(name: str, text: str, lowest: int, highest: int) -> int:

@@ -71,6 +71,7 @@ class Takes(StrEnum):
     ROWS = "rows"
     TABLES = "tables"
     TENSORS = "tensors"
+    APPROVAL = "approval"
 
 
 TAG_TEXTS = {
@@ -311,7 +312,26 @@ def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> 
         "InferenceTensor": describe_tensor(),
         "InferenceWanted": describe_output(),
         "InferenceRequest": describe_inference_request(),
+        "ApprovalBody": describe_approval(),
     }
+
+
+def describe_approval() -> dict[str, Any]:
+    """Describe an approval or a rejection."""
+    text = {"type": "string", "minLength": 1}
+    return {
+        "type": "object",
+        "description": "The candidate as it was seen, and the reason of the decision.",
+        "properties": {"release": text | {"maxLength": 64}, "reason": text | {"maxLength": 500}},
+        "required": ["release", "reason"],
+    }
+
+
+def describe_approval_body() -> dict[str, Any]:
+    """Describe the request body of an approval or a rejection."""
+    body = {"$ref": REF.format(name="ApprovalBody")}
+    example = {"release": "0002_20260131T060000000000Z", "reason": "the moved clients make sense"}
+    return {"required": True, "content": {JSON: {"schema": body, "example": example}}}
 
 
 def describe_body(
@@ -322,6 +342,8 @@ def describe_body(
         return describe_rows_body(schema, categories, api)
     if takes is Takes.TABLES:
         return describe_tables_body(schema, categories)
+    if takes is Takes.APPROVAL:
+        return describe_approval_body()
     return describe_tensors_body(schema, categories)
 
 

@@ -19,7 +19,17 @@ from scripts.clients.response_types import (
 from scripts.core.config import ApiSettings, Config, WorklistSettings
 from scripts.core.errors import RecordsError
 from scripts.model.logistic_model import Model
-from scripts.records import alert_states, check_records, database, predictions, run_details, runs
+from scripts.production import approval
+from scripts.records import (
+    alert_states,
+    approvals,
+    check_records,
+    database,
+    predictions,
+    run_details,
+    runs,
+    tables,
+)
 from scripts.records.runs import Row
 
 N_TOP, N_LATEST_RUNS = 5, 6
@@ -70,6 +80,8 @@ class RecordQueries:
     """
 
     rank_table = staticmethod(rank_table)
+    approve = staticmethod(approval.approve)
+    reject = staticmethod(approval.reject)
     entries_as_csv = staticmethod(formatting.format_entries_as_csv)
 
     def __init__(self, connection: Connection) -> None:
@@ -141,6 +153,14 @@ class RecordQueries:
         """Return the measured success of earlier predictions."""
         return client_history.outcomes_page(self._connection, config.worklist, config.api)
 
+    def waiting_candidate(self) -> dict[str, Any] | None:
+        """Return the candidate that waits for approval with the evidence of the gate, or None."""
+        waiting = approvals.find_waiting(self._connection)
+        if waiting is None:
+            return None
+        decision = runs.newest_row(self._connection, tables.decisions, run_id=waiting["run_id"])
+        return {**(decision or {}), **waiting}
+
     def alert_states(self) -> list[Row]:
         """Return the alert states with their titles, None for a state before the first check."""
         known = {row["name"]: row for row in alert_states.list_states(self._connection)}
@@ -192,6 +212,7 @@ class RecordQueries:
         deployments = runs.list_deployments(self._connection, N_SEARCHED_DEPLOYMENTS)
         return {
             **self.evidence(model_stamp),
+            "candidate": self.waiting_candidate(),
             "deployment": next((row for row in deployments if row["release"] == release), None),
             "runs": runs.latest_runs(self._connection, N_LATEST_RUNS),
             "states": self.alert_states(),
@@ -204,6 +225,7 @@ class RecordQueries:
         """Return the variables of the template models.html."""
         return {
             **self.evidence(model_stamp),
+            "candidate": self.waiting_candidate(),
             "models": run_details.decided_models(self._connection, N_MODELS),
             "deployments": self.list_deployments(N_DEPLOYMENTS, 0),
         }

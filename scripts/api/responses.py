@@ -255,6 +255,32 @@ class Runs(Struct, frozen=True, kw_only=True):
     release: str | None
 
 
+class CandidateState(Struct, frozen=True, kw_only=True):
+    """A candidate that waits for approval, and the evidence of the gate."""
+
+    release: str
+    at: Moment
+    run_id: int | None
+    model_stamp: str | None
+    f1: float | None
+    actor: str
+    reason: str | None
+    production_release: str | None
+    production_f1: float | None
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    probability_better: float | None
+    n_test_rows: int | None
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """The candidate that waits for approval, null if none does, and the serving release."""
+
+    candidate: CandidateState | None
+    release: str | None
+
+
 class SplitTable(Struct):
     """A table in the format of pandas' `to_json(orient="split")`."""
 

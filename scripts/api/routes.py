@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from flask import Response, current_app, request
 
-from scripts.api import client_routes, inference_protocol
+from scripts.api import approval_routes, client_routes, inference_protocol
 from scripts.api.client_routes import CLIENT, LIST, LIST_CSV
 from scripts.api.headers import UNLOGGED
 from scripts.api.inference_protocol import (
@@ -443,6 +443,7 @@ ROUTES = (
         "GET", "/outcomes", client_routes.outcomes, Outcomes, Role.READ, (503,), tag=Tag.CLIENTS
     ),
     Route("GET", "/report.pdf", report, "application/pdf", Role.READ, (404,), tag=Tag.MODEL),
+    *approval_routes.ROUTES,
     Route("GET", "/health", health, Health, None, (503,), lane=Lane.LOOP),
     Route("GET", "/metrics", metrics, TEXT),
     Route("GET", "/openapi.json", describe_service, JSON),

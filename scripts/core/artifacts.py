@@ -19,6 +19,8 @@ API_RETURNS = "apireturns.txt"
 DIAGNOSTICS = "diagnostics.json"
 LOGS = "logs"
 RELEASES = "releases"
+# Releases that wait for the approval of a person. Nothing is ever served from there.
+PENDING = "pending"
 CURRENT = "current"
 # Lies beside the parts of a dataset; Spark ignores names that start with "_".
 IDENTITY = "_identity.json"
@@ -165,9 +167,9 @@ def link_changed_s(prod_folder: Path) -> float | None:
         return None
 
 
-def list_releases(prod_folder: Path) -> list[Path]:
-    """List the releases of a deployment folder, oldest first."""
-    folder = prod_folder / RELEASES
+def list_releases(prod_folder: Path, name: str = RELEASES) -> list[Path]:
+    """List the releases in a folder of the deployment folder, oldest first."""
+    folder = prod_folder / name
     paths = folder.iterdir() if folder.is_dir() else iter(())
     numbered = [(int(m[1]), path) for path in paths if (m := RELEASE_PATTERN.fullmatch(path.name))]
     return [path for _, path in sorted(numbered)]

@@ -19,6 +19,9 @@ from scripts.core.errors import BusyError, DatasetError
 
 TEMPORARY_SUFFIX = ".tmp"
 LOCK = ".adras.lock"
+# The longest wait of a page for a run, since the page waits as long.
+LOCK_WAIT_S = 5.0
+LOCK_AGAIN_S = 0.05
 # The readers refuse a file with a longer line.
 MAX_LINE_BYTES = 2**20
 DIGEST_BYTES = 2**18
@@ -166,6 +169,27 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def waiting_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of the installation, after waiting a few seconds at most.
+
+    Raises
+    ------
+    BusyError
+        If another program holds the lock all the time.
+    """
+    until_s = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            with exclusive_lock(folder):
+                yield
+                return
+        except BusyError:
+            if time.monotonic() > until_s:
+                raise
+        time.sleep(LOCK_AGAIN_S)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ SMALLEST_SHOWN = 0.0005
 TONES = {
     "deployed": "good", "deploy": "good", "ok": "good", "low": "good", "finished": "good",
     "nothing new": "calm", "no data": "calm", "held": "calm", "hold": "calm", "skipped": "calm",
-    "postponed": "calm", "running": "calm",
+    "postponed": "calm", "running": "calm", "replaced": "calm", "approved": "good",
+    "waiting for approval": "warn", "wait for approval": "warn", "rejected": "warn",
     "medium": "warn", "drift": "warn", "rollback": "warn", "insufficient data": "warn",
     "hold: not enough evidence": "warn", "aborted": "warn",
     "high": "bad", "failed": "bad", "failing": "bad", "timeout": "bad",

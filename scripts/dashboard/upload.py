@@ -4,9 +4,6 @@ import errno
 import io
 import logging
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,9 +51,6 @@ Columns = dict[str, list[Any]]
 # A generated name. The name from the sender is for display only.
 NAME = "upload_{}.csv"
 TEMPORARY = f".upload_*{files.TEMPORARY_SUFFIX}"
-# The longest wait for a run, since the page waits as long.
-WAIT_S = 5.0
-AGAIN_S = 0.05
 # Reading ends after so many rejected rows.
 MAX_REJECTED = 1_000
 # Limits of files waiting for the next run, so that uploads do not fill the disk.
@@ -247,27 +241,6 @@ class QuotaError(DatasetError):
     """The limit of uploads waiting for the next run."""
 
 
-@contextmanager
-def waiting_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of the installation, after waiting a few seconds at most.
-
-    Raises
-    ------
-    BusyError
-        If another program holds the lock all the time.
-    """
-    until_s = time.monotonic() + WAIT_S
-    while True:
-        try:
-            with files.exclusive_lock(folder):
-                yield
-                return
-        except BusyError:
-            if time.monotonic() > until_s:
-                raise
-        time.sleep(AGAIN_S)
-
-
 def list_pending(config: Config) -> list[Path]:
     """List the uploads waiting for the next run, named later than the newest dataset."""
     ingested = artifacts.list_exact(config.output_folder_path, Kind.INGESTED)
@@ -344,7 +317,7 @@ def publish(config: Config, content: bytes, reading: FileReading) -> Path:
     if not is_usable(reading):
         raise DatasetError("The table has rows that cannot be used; nothing was added.")
     folder = config.input_folder_path
-    with waiting_lock(config.prod_deployment_path):
+    with files.waiting_lock(config.prod_deployment_path):
         for leftover in folder.glob(TEMPORARY):
             leftover.unlink(missing_ok=True)
         check_quota(config, len(content))

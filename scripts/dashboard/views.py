@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scripts.api.record_queries import RecordQueries
 
 OVERVIEW_VARIABLES = (
+    "candidate",
     "model",
     "decision",
     "deployment",
@@ -82,6 +83,7 @@ def models() -> Answer:
         served=release,
         effects=[] if release is None else effects.list_effects(release.model),
         shapes=None if release is None else shape_charts.draw_shapes(release.model),
+        candidate=None,
         model=None,
         decision=None,
         models=[],

@@ -68,9 +68,11 @@ def fingerprint(
     """
     # A moved installation keeps its fingerprint. Another production folder changes it.
     production = os.path.relpath(config.prod_deployment_path, config.output_folder_path)
+    promotion = msgspec.structs.asdict(config.promotion)
+    # Who approves is no evidence; without the key, earlier installations keep their fingerprint.
+    del promotion["mode"]
     settings: list[Any] = [
-        config.schema, config.training, config.promotion, config.ingestion.drop_duplicates,
-        production,
+        config.schema, config.training, promotion, config.ingestion.drop_duplicates, production,
     ]  # fmt: skip
     if config.outcomes is not None:
         # Only then, so that installations without outcome files keep their fingerprint.
@@ -155,7 +157,10 @@ def take_snapshot(
 
 def is_release_lost(last: Mapping[str, Any], release_name: str | None) -> bool:
     """Return whether nothing is in production, although the last decided run had enough data."""
-    return release_name is None and last["verdict"] != Verdict.INSUFFICIENT
+    # Before the first approval nothing serves, whatever was decided.
+    is_first = last["verdict"] == Verdict.HELD and last.get("release") is None
+    expected = last["verdict"] in (Verdict.INSUFFICIENT, Verdict.WAITING) or is_first
+    return release_name is None and not expected
 
 
 def is_anything_new(

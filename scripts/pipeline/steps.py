@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sqlalchemy.engine import Engine
+
 from scripts import (
     apicalls,
     deployment,
@@ -17,6 +19,7 @@ from scripts import (
 )
 from scripts.clients import score_clients as client_scores
 from scripts.core import artifacts
+from scripts.core.config import Config
 from scripts.core.errors import (
     InsufficientDataError,
     NoServiceError,
@@ -28,7 +31,7 @@ from scripts.ingestion import Ingestion
 from scripts.pipeline import retention, run_checks
 from scripts.pipeline.run import Parameters, Result, Run
 from scripts.pipeline.snapshot import Snapshot
-from scripts.production import observation
+from scripts.production import approval, observation, pending_comparison
 from scripts.production.monitor import MonitoringResult
 from scripts.production.promotion_gate import Decision, GateVerdict
 from scripts.production.run_context import RunContext
@@ -39,6 +42,7 @@ from scripts.training import Training
 VERDICTS = {
     GateVerdict.DEPLOY: Verdict.DEPLOYED,
     GateVerdict.INSUFFICIENT: Verdict.INSUFFICIENT,
+    GateVerdict.WAIT: Verdict.WAITING,
 }
 
 log = logging.getLogger(__name__)
@@ -124,6 +128,10 @@ def decide(run: Run, context: RunContext, trained: Training, refusals: Sequence[
         context=context,
         refusals=refusals,
     )
+    if run.config.promotion.mode == "approve":
+        decision = pending_comparison.wait_for_approval(
+            run.engine, context, trained.model_path, decision
+        )
     run.record_decision(decision)
     run.reason = decision.reason
     run.facts["candidate_f1"] = decision.candidate_f1
@@ -147,6 +155,32 @@ def deploy(
     run.record_deployment(release, decision.production_release)
     run.is_first_release = decision.production_release is None
     observation.record_new_release(run.engine, run.id, release.name, scored.evaluation)
+
+
+def wait_for_approval(
+    run: Run, context: RunContext, trained: Training, scored: Scoring, decision: Decision
+) -> None:
+    """Make the candidate a release that waits for the approval of a person."""
+    release = run.step(
+        "deployment",
+        deployment.make_candidate,
+        run.config,
+        model_path=trained.model_path,
+        dataset_path=trained.dataset_path,
+        f1=scored.evaluation.f1,
+        context=context,
+    )
+    why = (run.request.trigger, decision.reason)
+    approval.submit(run.engine, run.config, release, run.id, why)
+    run.reason = f"release {release.name} waits for approval: {decision.reason}"
+
+
+def finish_approval(config: Config, engine: Engine) -> None:
+    """Complete an approval that a killed program left, or log the failure."""
+    try:
+        approval.finish(engine, config)
+    except (PipelineError, OSError) as error:
+        log.warning("The approved release does not serve: %s", error)
 
 
 def score_clients(run: Run, context: RunContext, ingested: Ingestion) -> None:
@@ -247,6 +281,8 @@ def do_steps(run: Run, snap: Snapshot) -> None:
         decision = decide(run, context, trained, refusals)
         if decision.answer is GateVerdict.DEPLOY:
             deploy(run, context, trained, scored, decision)
+        elif decision.answer is GateVerdict.WAIT:
+            wait_for_approval(run, context, trained, scored, decision)
         run.verdict = VERDICTS.get(decision.answer, Verdict.HELD)
     except InsufficientDataError as error:
         run_checks.record(run, run_checks.check_ingestion(ingested, run.config))

@@ -8,15 +8,15 @@ from sqlalchemy.engine import Connection, Engine
 
 from scripts.model.drift import DataDrift
 from scripts.model.metrics import Evaluation
-from scripts.production import live_drift, monitor
+from scripts.production import live_drift, monitor, new_release
 from scripts.production.monitor import MonitoringResult
+from scripts.production.new_release import LIVE
 from scripts.production.run_context import RunContext
 from scripts.records import alert_states, database, runs
 from scripts.records.alert_states import OK
 from scripts.records.tables import RowsOf
 
 DRIFT = "drift"
-LIVE = "live"
 
 
 def column_rows(data: DataDrift, dataset_stamp: str, role: RowsOf) -> list[dict[str, Any]]:
@@ -30,17 +30,15 @@ def column_rows(data: DataDrift, dataset_stamp: str, role: RowsOf) -> list[dict[
     return [column.as_row() | common for column in data.columns]
 
 
+def score_of(measured: Evaluation) -> dict[str, float | int | None]:
+    """Return the F1 of an evaluation with its interval and the number of rows."""
+    names = ("f1", "f1_low", "f1_high", "n_rows")
+    return {name: getattr(measured, name) for name in names}
+
+
 def record_score(connection: Connection, run_id: int, release: str, measured: Evaluation) -> None:
     """Record the F1 of a release on today's test data, with the confidence interval."""
-    runs.record_production_score(
-        connection,
-        run_id,
-        release,
-        f1=measured.f1,
-        f1_low=measured.f1_low,
-        f1_high=measured.f1_high,
-        n_rows=measured.n_rows,
-    )
+    runs.record_production_score(connection, run_id, release, **score_of(measured))
 
 
 def observe(
@@ -120,10 +118,7 @@ def record_new_release(engine: Engine, run_id: int, release: str, measured: Eval
     measured : Evaluation
         The scores of the release on the test data.
     """
-    now, detail = datetime.now(UTC), f"release {release}, trained on the newest data, serves"
     with database.writing(engine) as connection:
-        record_score(connection, run_id, release, measured)
-        # Where predictions are not logged, live rows have no state.
-        watched = [LIVE] if alert_states.current_state(connection, LIVE) else []
-        for name in ("data", "model", *watched):
-            alert_states.record_change(connection, name, OK, at=now, detail=detail, run_id=run_id)
+        new_release.record_new_release(
+            connection, run_id, release, datetime.now(UTC), **score_of(measured)
+        )

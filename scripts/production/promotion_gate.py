@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.core.config import PromotionSettings
+from scripts.core.config import PromotionSettings, Schema
 from scripts.model import metrics
 from scripts.model.metrics import Comparison
 
@@ -22,6 +22,8 @@ class GateVerdict(StrEnum):
     HOLD = "hold"
     NOT_ENOUGH_EVIDENCE = "hold: not enough evidence"
     INSUFFICIENT = "insufficient data"
+    # The candidate passed the gate, and a person decides.
+    WAIT = "wait for approval"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,19 @@ def unmet_limits(
         limit = getattr(settings, key)
         if value < limit:
             yield f"{name} {value:.3g} below promotion.{key} = {limit:g}"
+
+
+def find_mismatch(candidate: Schema, production: Schema) -> str:
+    """Return the reason for an incomparable production model, "" for a comparable one."""
+    if (candidate.target, candidate.labels) != (production.target, production.labels):
+        sides = [f"{s.target!r} with the labels {s.labels}" for s in (production, candidate)]
+        return f"predicts {sides[0]}, and the schema now has {sides[1]}"
+    lost = [
+        f"the {kind} columns {names}"
+        for kind in ("numeric", "categorical")
+        if (names := sorted(set(getattr(production, kind)) - set(getattr(candidate, kind))))
+    ]
+    return f"needs {' and '.join(lost)}, which the schema no longer has" if lost else ""
 
 
 def insufficiency(y: Labels) -> str:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Withdrawal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Withdrawal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A withdrawn release: time, actor, reason, and the origin of the model."""
 
     release: str
@@ -27,6 +27,8 @@ class Withdrawal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     actor: str
     reason: str
     origin: str | None = None
+    # A candidate that a person rejected has never served.
+    kind: Literal["rolled back", "rejected"] = "rolled back"
 
 
 def origin_of(model: "Model") -> str:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0007"
+VERSION = "0008"
 
 
 class Status(StrEnum):
@@ -29,6 +29,7 @@ class Verdict(StrEnum):
     INSUFFICIENT = "insufficient data"
     NOTHING_NEW = "nothing new"
     POSTPONED = "postponed"
+    WAITING = "waiting for approval"
 
 
 class FileRole(StrEnum):
@@ -44,6 +45,15 @@ class DeploymentKind(StrEnum):
 
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
+
+
+class ApprovalState(StrEnum):
+    """State of a candidate in an installation where a person approves."""
+
+    WAITING = "waiting"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    REPLACED = "replaced"
 
 
 class RowsOf(StrEnum):
@@ -193,6 +203,22 @@ deployments = sa.Table(
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("release", sa.String(64), nullable=False),
     sa.Column("previous_release", sa.String(64)),
+    sa.Column("model_stamp", sa.String(32)),
+    sa.Column("f1", sa.Float),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+)
+
+# Changes of state of the candidates that a person approves; no row is ever changed. At most one
+# candidate waits: the release of the newest row, if its state is `waiting`.
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(nullable=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("release", sa.String(64), nullable=False, index=True),
     sa.Column("model_stamp", sa.String(32)),
     sa.Column("f1", sa.Float),
     sa.Column("actor", sa.Text, nullable=False),

@@ -145,7 +145,7 @@ def test_ten_at_the_same_time_are_all_added_whole(config_path: Path, config: Con
 def test_while_a_run_is_at_work_nothing_is_added(
     client: FlaskClient, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upload, "WAIT_S", 0.1)
+    monkeypatch.setattr(files, "LOCK_WAIT_S", 0.1)
     before = names_in(config.input_folder_path)
 
     with files.exclusive_lock(config.prod_deployment_path):
@@ -165,7 +165,7 @@ def test_a_lock_that_comes_free_is_waited_for(config: Config) -> None:
             waiting = threads.submit(upload.publish, config, GOOD, found)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.2)
-        assert waiting.result(timeout=upload.WAIT_S).read_bytes() == GOOD
+        assert waiting.result(timeout=files.LOCK_WAIT_S).read_bytes() == GOOD
 
 
 def test_what_a_killed_upload_left_is_removed(client: FlaskClient, config: Config) -> None:
