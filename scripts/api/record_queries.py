@@ -38,17 +38,17 @@ N_MODELS, N_DEPLOYMENTS, N_RUNS = 30, 20, 30
 N_SEARCHED_DEPLOYMENTS, N_SEARCHED_DECISIONS = 100, 200
 # Names of alert states and their titles on the pages.
 STATE_TITLES = {"data": "Input data", "model": "Model in production", "run": "Runs"}
-# Names of checks and their titles on the pages.
+# Names of checks and the problems that they look for.
 CHECK_TITLES = {
     "leak": "A column alone tells who left",
-    "perfect_f1": "F1 too good to be true",
-    "shared_clients": "Clients of the test in training",
-    "rejected_rows": "Rejected rows",
-    "one_label": "All labels of one value",
-    "shrunk_list": "Length of today's list",
-    "one_band": "Bands of today's list",
-    "outcome_shares": "Predicted and realised shares",
-    "old_test_data": "Age of the test data",
+    "perfect_f1": "F1 is too good to be true",
+    "shared_clients": "Clients of the test data are in training",
+    "rejected_rows": "Many rows of a file were rejected",
+    "one_label": "All labels have one value",
+    "shrunk_list": "Today's list is short or empty",
+    "one_band": "Today's list has one band",
+    "outcome_shares": "Predicted and realised shares are apart",
+    "old_test_data": "The test data is old",
 }
 
 
@@ -178,8 +178,9 @@ class RecordQueries:
         return sorted(known, key=lambda row: bool(row["state"] == alert_states.OK))
 
     def alarms(self) -> list[str]:
-        """Return the titles of the checks that found a problem."""
-        return [row["title"] for row in self.checks() if row["state"] != alert_states.OK]
+        """Return the problem that each check found, with the name of its limit."""
+        found = [row for row in self.checks() if row["state"] != alert_states.OK]
+        return [f"{row['title']} (checks.{row['name']})" for row in found]
 
     def evidence(self, model_stamp: str | None) -> dict[str, Row | None]:
         """Return a model's scores and the decision on its deployment, by name."""

@@ -185,7 +185,7 @@ class RecordsReader:
         age_s = last.age_s()
         reasons = [fault for fault in (self._reloader.fault(), last.fault) if fault]
         reasons += [
-            f"Check: {title}. The overview says how much, and what to do." for title in last.alarms
+            f"{problem}: the overview says how much, and what to do." for problem in last.alarms
         ]
         query_s = time.monotonic() - self._query_since_s
         if query_s > HANG_LIMIT_S:

@@ -27,6 +27,8 @@ POSSIBLE_LEAK_ACCURACY = 0.9
 MIN_ID_FRACTION = 0.5
 # A few repeated rows must not turn a numbering of clients into a feature.
 MIN_NUMBERING_FRACTION = 0.99
+# Texts of so many words are sentences, and no names.
+MIN_SPACES = 3
 
 Flags = NDArray[np.bool_]
 
@@ -101,6 +103,8 @@ def reason_to_ignore(
     if name in layout.leaving:
         return "a date that only those who left have tells who left"
     if kind and kind is not ColumnKind.TEXTS:
+        return f"it holds {kind}"
+    if kind and column.str.count(r"\s").mean() >= MIN_SPACES:
         return f"it holds {kind}"
     if is_id(column, name, inference):
         n_blank = int((column == "").sum())

@@ -223,6 +223,14 @@ def suggest_columns(
 
 
 def describe_others(reading: Reading, found: FoundOutcomes | None) -> list[str]:
+    """Return sentences about files with fewer or other columns than most."""
+    return [
+        *(f"{name} lacks the columns {names}." for name, names in reading.lacking.items()),
+        *describe_strangers(reading, found),
+    ]
+
+
+def describe_strangers(reading: Reading, found: FoundOutcomes | None) -> list[str]:
     """Return a sentence about files with other columns than most."""
     if not reading.others:
         return []

@@ -35,6 +35,7 @@ class Reading:
     others: list[FileTable]
     readings: list[FileReading]
     described: list[str]
+    lacking: dict[str, list[str]]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -121,11 +122,15 @@ def read_folder(paths: list[Path], separator: str) -> Reading:
     common = schema_inference.common_names(
         [(list(file.table.columns), len(file.table)) for file in same]
     )
-    whole = [file for file in same if set(common) <= set(file.table.columns)]
-    described = find_description(pd.concat([file.table[common] for file in whole]))
-    start = 1 if described else 0
-    tables = [
-        FileTable(file.path, file.table[common].iloc[start if number == 0 else 0 :])
-        for number, file in enumerate(whole)
-    ]
-    return Reading(tables, others, readings, described)
+    # A file of today's clients may lack the label.
+    filled = [file.table.reindex(columns=common, fill_value="") for file in same]
+    described = find_description(pd.concat(filled))
+    if described:
+        filled[0] = filled[0].iloc[1:]
+    tables = [FileTable(file.path, table) for file, table in zip(same, filled, strict=True)]
+    lacking = {
+        file.path.name: missing
+        for file in same
+        if (missing := [name for name in common if name not in file.table.columns])
+    }
+    return Reading(tables, others, readings, described, lacking)

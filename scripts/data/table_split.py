@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from scripts.core import files
 from scripts.core.config import ISO_FORMAT, Schema, normalise_label
 from scripts.core.errors import DatasetError
-from scripts.data import csv_reader, read_report, schema_inference
+from scripts.data import csv_reader, read_report, suggestion_reading
 from scripts.data.time_suggestion import day_texts
 
 log = logging.getLogger(__name__)
@@ -151,11 +151,16 @@ def split_off(
         )
     keys = ("target", "positive", "negative", "separator")
     schema = Schema(ids=(), numeric=(), **{key: section[key] for key in keys if key in section})
-    table, readings, _ = schema_inference.read_as_text(paths, schema)
-    read_report.log_readings(readings)
-    n_read = sum(r.n_rows - len(r.rejected) for r in readings if not r.refused)
-    if n_read > len(table):
-        log.warning("Left out %d rows that are equal to others.", n_read - len(table))
+    read = suggestion_reading.read_folder(paths, schema.separator)
+    read_report.log_readings(read.readings)
+    for name, lacking in read.lacking.items():
+        log.info("%s lacks the columns %s, which are left blank.", name, lacking)
+    if read.others:
+        names = ", ".join(file.path.name for file in read.others)
+        log.warning("Left out files with other columns: %s.", names)
+    table = read.table.drop_duplicates(ignore_index=True)
+    if len(read.table) > len(table):
+        log.warning("Left out %d rows that are equal to others.", len(read.table) - len(table))
     train, test = split_rows(table, section, schema, fraction=fraction, seed=seed)
     beside = paths[0].resolve().parent.parent
     # The proposed section is to read them, too; a comma needs no declaration.

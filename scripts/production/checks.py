@@ -172,7 +172,7 @@ def check_rejected(readings: Sequence[FileReading], settings: CheckSettings) -> 
         fraction,
         Words(
             alarm=f"{len(worst.rejected)} of {worst.n_rows} rows of {worst.path.name} were"
-            f" rejected, {fraction:.0%}.{first} The file of rejected rows has every reason.",
+            f" rejected, {fraction:.1%}.{first} The file of rejected rows has every reason.",
             fine=f"At most {fraction:.1%} of the rows of a file were rejected.",
         ),
         Beyond.REACHED,

@@ -312,3 +312,18 @@ def test_a_split_with_days_is_by_time_and_client_and_keeps_todays_clients(
     assert not set(labelled["cust_no"]) & set(test["cust_no"])
     assert (train["churned"] == "").sum() == N
     assert 40 < len(test) < 80
+
+
+def test_a_split_keeps_todays_clients_whose_file_has_no_label(tmp_path: Path) -> None:
+    table = make_clients(0)
+    save(table.assign(churned=[str(int(i % 5 == 0)) for i in range(N)]), tmp_path / "in" / "a.csv")
+    save(make_clients(20, n=30), tmp_path / "in" / "today.csv")
+
+    printed, _ = read_printed(tmp_path / "in", "--split", "0.2")
+
+    place = Path(printed["input_folder_path"]) / "traindata.csv"
+    train = pd.read_csv(place, dtype=str, keep_default_na=False)
+    assert printed["schema"]["target"] == "churned"
+    assert printed["schema"]["ids"] == ["cust_no"]
+    assert (train["churned"] == "").sum() == 30
+    assert len(train) == N - 60 + 30

@@ -162,7 +162,7 @@ def test_clients_of_the_test_in_training_and_rejected_rows_are_alarms(config_pat
     assert alarms_of(config) == {"shared_clients", "rejected_rows"}
     details = {name: row["detail"] for name, row in states_of(config).items()}
     assert details["shared_clients"].startswith("60 of the 240 clients")
-    assert details["rejected_rows"].startswith("10 of 50 rows of c.csv were rejected, 20%")
+    assert details["rejected_rows"].startswith("10 of 50 rows of c.csv were rejected, 20.0%")
 
 
 def test_a_list_of_half_the_length_is_an_alarm_until_it_is_long_again(config_path: Path) -> None:
