@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
-from sklearn.pipeline import Pipeline
 
 from scripts import app
 from scripts.clients import score_clients
@@ -20,20 +19,18 @@ from scripts.core import artifacts, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, EngineSettings
 from scripts.core.errors import DatasetError
-from scripts.data import csv_writer, dataset, read_report
+from scripts.data import csv_writer, dataset, deduplicate, read_report, sampling
 from scripts.data.read_report import FileReading
 from scripts.engine import pandas_engine
-from scripts.model import candidate, drift, logistic_model, metrics, reference, sklearn_pipeline
-from scripts.model.logistic_model import CategoricalTerm, NumericTerm
-from scripts.model.sklearn_pipeline import INDICATOR_WEIGHT, RAW, SCALED
+from scripts.model import candidate, drift, metrics, reference
 from scripts.production import monitor, release
 from scripts.production.run_context import RunContext
 from scripts.records import database, runs, tables
 from scripts.records.tables import FileRole
 from tests.support.clientele import ask
 from tests.support.recorded import last_scores, list_outcomes
-from tests.support.sparkcluster import running_cluster, why_not
-from tests.support.sparkruns import LAKE, RARE, Done, change_engine, probe, run_once
+from tests.support.sparkcluster import why_not
+from tests.support.sparkruns import LAKE, Done, run_once
 
 
 @pytest.fixture(scope="module")
@@ -102,80 +99,22 @@ def test_what_is_rejected_is_said_in_the_same_bytes(done: Done, here: Any) -> No
     assert sum(found.n_rows for found in readings) == 2509 + 2201 + 800
 
 
-def fit_here(done: Done, table: pd.DataFrame) -> Pipeline:
-    """Fit the pandas engine's pipeline to the training rows of the cluster."""
-    from scripts.spark import dataset as sparkdata
-
-    config, schema = done.config, done.config.schema
-    shares = sparkdata.share_rows(table, schema, config.training.random_state)
-    rows = table[shares >= config.training.validation_fraction]
-    assert len(rows) == done.first.n_training_rows
-    X, y = dataset.features(rows, schema), dataset.target(rows, schema)
-    form = RAW if done.first.numeric[0].scale == 1.0 else SCALED
-    pipeline = sklearn_pipeline.make_pipeline(X, schema, config.training, form)
-    # scikit-learn stops by default where the sixth digit may still change.
-    return pipeline.set_params(regression__tol=1e-9).fit(X, y)
-
-
-def numbers_of(
-    numeric: tuple[NumericTerm, ...], categorical: tuple[CategoricalTerm, ...]
-) -> dict[str, float]:
-    """List coefficients, medians and scales by name."""
-    found: dict[str, float] = {}
-    for term in numeric:
-        facts = msgspec.structs.asdict(term)
-        found |= {f"{term.column} {key}": facts[key] for key in facts if key != "column"}
-    for one in categorical:
-        found |= {f"{one.column} {text!r}": effect for text, effect in one.effects.items()}
-        found[f"{one.column} rare"] = float(len(one.rare))
-    return found
-
-
-def test_coefficients_are_those_of_the_pandas_engine_on_the_same_split(
+def test_the_model_is_that_of_the_ordinary_fit_to_the_same_rows_in_the_order_of_their_keys(
     done: Done, here: Any
 ) -> None:
-    fitted, schema = fit_here(done, here[0]), done.config.schema
-    slope = done.first.validation["calibration_slope"]
-    offset = done.first.validation["calibration_offset"]
-    assert slope is not None
-    assert offset is not None
-    fitted["regression"].coef_ = fitted["regression"].coef_ * slope
-
-    expected = numbers_of(
-        sklearn_pipeline.numeric_terms(fitted, schema),
-        sklearn_pipeline.categorical_terms(fitted, schema),
+    table, config = here[0], done.config
+    keys = sampling.draw_keys(
+        deduplicate.hash_table_rows(table, config.schema), config.training.random_state
     )
+    rows = table.iloc[np.argsort(keys, kind="stable")].reset_index(drop=True)
 
-    found = numbers_of(done.first.numeric, done.first.categorical)
-    assert found == pytest.approx(expected, rel=1e-6, abs=1e-12)
-    assert set(done.first.categorical[0].rare) == set(RARE)
-    assert done.first.numeric[0].missing_coefficient != 0
-    assert done.first.intercept == pytest.approx(
-        fitted["regression"].intercept_[0] * slope + offset, rel=1e-6
-    )
+    expected = candidate.fit_candidate(rows, done.first.dataset.sha256, config).model
 
-
-@pytest.mark.campaign
-def test_mllib_finds_the_same_minimum(done: Done, tmp_path: Path) -> None:
-    with running_cluster(tmp_path / "cluster") as cluster:
-        folder = done.config.output_model_path.parent
-        found = probe(folder, "mllib", change_engine(folder, "other.json", master=cluster.master))
-    latest = artifacts.find_latest(done.config.output_model_path, Kind.MODEL, "training")
-    second = logistic_model.load_model(latest)
-    print(f"MLlib took {found['n_iterations']} iterations")
-    slope = second.validation["calibration_slope"]
-    assert slope is not None
-    offset = second.validation["calibration_offset"]
-    ours = [term.coefficient for term in second.numeric]
-    missing = [term.missing_coefficient for term in second.numeric]
-    ours += [coefficient / INDICATOR_WEIGHT for coefficient in missing if coefficient]
-    for term in second.categorical:
-        ours += [*term.coefficients, term.rare_coefficient]
-
-    theirs = [*(slope * value for value in found["coefficients"]), slope * found["intercept"]]
-
-    expected = [*ours, second.intercept - (offset or 0.0)]
-    assert theirs == pytest.approx(expected, rel=1e-4, abs=1e-7)
+    assert done.first.dataset.n_drawn_rows is None
+    assert {**done.first.versions, "pyspark": ""} == expected.versions | {"pyspark": ""}
+    unlike = {"dataset": done.first.dataset, "versions": done.first.versions}
+    # All but the facts of the dataset, in which the order of sums differs: bit by bit.
+    assert done.first == msgspec.structs.replace(expected, **unlike)
 
 
 def test_the_facts_of_the_dataset_are_those_of_the_pandas_engine(done: Done, here: Any) -> None:
@@ -243,7 +182,11 @@ def test_the_service_answers_from_what_the_cluster_made(done: Done, here: Any) -
     )
 
     assert answer.status_code == 200
-    _, probability = metrics.predict_table(done.first, here[0].head(5))
+    place = done.config.prod_deployment_path
+    name = artifacts.current_name(place)
+    assert name is not None
+    served = release.load_release(place / artifacts.RELEASES / name).model
+    _, probability = metrics.predict_table(served, here[0].head(5))
     assert answer.get_json()["probabilities"] == pytest.approx(probability.tolist())
 
 
@@ -268,6 +211,25 @@ def later(done: Done) -> tuple[pd.DataFrame, pd.DataFrame, list[FileReading]]:
     """Read the files of the second run, from the store, by the pandas engine."""
     paths = files.list_tables(done.config.input_folder_path)
     return pandas_engine.read_input(paths, done.config.schema)
+
+
+def test_of_more_rows_the_same_ones_are_drawn_as_on_one_machine(done: Done, later: Any) -> None:
+    table, config, drawn = later[0], done.config, done.probed["drawn"]
+    expected = sampling.draw_rows(table, config.schema, 1000, config.training.random_state)
+    names = [*config.schema.features, config.schema.target]
+
+    found = pd.DataFrame(json.loads(drawn["rows"]), columns=names)
+
+    assert len(found) == 1000
+    pd.testing.assert_frame_equal(
+        found.sort_values(names, ignore_index=True),
+        expected[names].sort_values(names, ignore_index=True),
+        check_dtype=False, check_column_type=False,
+    )  # fmt: skip
+    assert drawn["rows"] == drawn["in_other_parts"]
+    # Of rows that are all there twice, half of those drawn at least have no equal one.
+    assert drawn["doubled"][0] == 1000
+    assert 500 < drawn["doubled"][1] < 1000
 
 
 def test_drift_is_that_of_the_pandas_engine_on_the_same_rows(done: Done, later: Any) -> None:

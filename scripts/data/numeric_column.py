@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.core import files
-from scripts.data import dataset
+from scripts.data import dataset, profile
 from scripts.data.arrays import Floats, Ints, Mask
-from scripts.data.profile import ColumnSummary
+from scripts.data.profile import Bins, ColumnSummary
 
 # Whole numbers below this are counted, which is far cheaper than sorting; it stands for a blank.
 MISSING = 2**16 - 1
@@ -162,6 +162,11 @@ class NumericColumn:
             part = self.values[start : start + PART_ROWS]
             starts = np.flatnonzero(np.append(True, part[1:] != part[:-1]))
             yield part[starts].astype(np.float64), np.diff(starts, append=len(part))
+
+    @property
+    def bins(self) -> Bins:
+        """The bins of the numbers."""
+        return profile.bin_sorted(self.values)
 
     def moments(
         self, transform: Callable[[Floats], Floats], *, of_missing: float = math.nan, ddof: int = 0

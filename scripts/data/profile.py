@@ -1,6 +1,5 @@
 """Facts kept of a dataset: summaries and bins of columns, and the reference of a model."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,48 +14,6 @@ class Bins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
-
-
-@dataclass
-class Running:
-    """Count, mean and spread of numbers that come in parts.
-
-    Notes
-    -----
-    Chan, Golub and LeVeque (1979), "Updating formulae and a pairwise algorithm for computing
-    sample variances".
-    """
-
-    n_values: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-
-    def add(self, values: Floats) -> None:
-        """Take further numbers, without blanks."""
-        if not len(values):
-            return
-        n_values, mean = len(values), float(values.mean())
-        n_all, gap = self.n_values + n_values, mean - self.mean
-        beside = values - mean
-        beside *= beside
-        self.squares += float(beside.sum())
-        self.squares += gap**2 * self.n_values * n_values / n_all
-        self.mean += gap * n_values / n_all
-        self.n_values = n_all
-
-    def merge(self, other: "Running") -> None:
-        """Take the numbers that another one has taken."""
-        if not other.n_values:
-            return
-        n_all, gap = self.n_values + other.n_values, other.mean - self.mean
-        self.squares += other.squares + gap**2 * self.n_values * other.n_values / n_all
-        self.mean += gap * other.n_values / n_all
-        self.n_values = n_all
-
-    def deviation(self, ddof: int) -> float:
-        """Give the standard deviation with n - ddof in the denominator; NaN where it is none."""
-        n_free = self.n_values - ddof
-        return float((self.squares / n_free) ** 0.5) if n_free > 0 else float("nan")
 
 
 class ColumnSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

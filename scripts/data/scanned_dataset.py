@@ -1,9 +1,10 @@
 """The facts of all rows of a dataset too large for one table, and rows drawn from it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import pandas as pd
 
@@ -12,8 +13,7 @@ from scripts.data import dataset
 from scripts.data.arrays import Mask
 from scripts.data.cells import MISSING_CATEGORY
 from scripts.data.deduplicate import Hashes
-from scripts.data.numeric_column import NumericColumn
-from scripts.data.profile import ColumnSummary, DatasetFacts
+from scripts.data.profile import Bins, ColumnSummary, DatasetFacts
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,25 @@ class Comparison:
 
     schema: Schema
     choose: Callable[[Hashes], Mask]
+
+
+class NumberFacts(Protocol):
+    """The facts of all numbers of a column, found on this machine or on a cluster."""
+
+    @property
+    def n_missing(self) -> int:
+        """The number of missing values."""
+
+    @property
+    def stayed_median(self) -> float:
+        """The median of the clients who stayed, NaN without a value."""
+
+    @property
+    def bins(self) -> Bins:
+        """The bins of the values, as of `profile.make_bins`."""
+
+    def summarise(self, name: str) -> ColumnSummary:
+        """Compute mean, median and standard deviation, as `dataset.summarise` does."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +56,7 @@ class ScannedDataset:
     schema: Schema
     n_rows: int
     n_positives: int
-    numeric: dict[str, NumericColumn]
+    numeric: Mapping[str, NumberFacts]
     categories: dict[str, dict[str, tuple[int, int]]]
     row_hashes: bytes
     rows: pd.DataFrame = field(repr=False)

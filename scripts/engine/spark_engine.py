@@ -1,14 +1,16 @@
 """The engine of a cluster: the operations of `PandasEngine` with Spark."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
-import numpy as np
+import pyspark
 
+from scripts.core import progress
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
+from scripts.core.errors import ConfigError
 from scripts.core.name_hashes import NameFilter
 from scripts.data import deduplicate, read_report
 from scripts.data.dataset import KnownLabels
@@ -18,13 +20,30 @@ from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
 from scripts.engine import input_folders
 from scripts.engine.pandas_engine import ReadTestData
-from scripts.model import candidate, sklearn_pipeline
+from scripts.model import candidate, drift
 from scripts.model.candidate import Candidate
 from scripts.model.drift import DataDrift
 from scripts.model.logistic_model import Model
 from scripts.model.metrics import Evaluation
-from scripts.spark import cluster, dataset, drift, evaluation, fit, read_input, schema_inference
+from scripts.spark import cluster, dataset, evaluation, read_input, schema_inference
+from scripts.spark import scan as spark_scan
 from scripts.spark.read_input import Clean, SparkIntake
+
+
+def refuse_dates(schema: Schema) -> None:
+    """Refuse a schema with dates, whose rows are derived on one machine only.
+
+    Raises
+    ------
+    ConfigError
+        If `schema.date` is declared.
+    """
+    if schema.date:
+        raise ConfigError(
+            f"schema.date is {schema.date!r}, and rows over time are read by the pandas engine"
+            ' only: write "engine": {"name": "pandas"}, or leave out schema.date to train on the'
+            " newest extract alone."
+        )
 
 
 @dataclass(frozen=True)
@@ -36,22 +55,34 @@ class SparkEngine:
 
     def infer_schema(self, paths: Sequence[Path], declared: Schema) -> Inference:
         """Infer the undeclared part of a schema from files."""
+        refuse_dates(declared)
         return schema_inference.infer(self.config.engine, paths, declared)
 
     def ingest(
         self, paths: Sequence[Path], schema: Schema, clean_more: Clean | None
     ) -> SparkIntake:
         """Read files, clean the labelled rows and drop duplicates, without an order of rows."""
+        refuse_dates(schema)
         return read_input.ingest_files(paths, schema, self.config, clean_more)
 
-    def fit(self, path: Path, schema: Schema, scan: ScannedDataset | None) -> Candidate:
-        """Fit a model on the cluster to a dataset in parts."""
+    def scan_dataset(
+        self, path: Path, schema: Schema, model: Model | None = None
+    ) -> ScannedDataset:
+        """Find the facts of a dataset in parts, and draw the rows to fit to and to compare."""
         config = msgspec.structs.replace(self.config, schema=schema)
-        fitted = fit.fit(config, path, candidate.package_versions())
-        sklearn_pipeline.check_equal(fitted.model, fitted.pipeline, fitted.examples)
-        y = np.arange(len(fitted.examples)) % 2
-        wrapped = candidate.wrap(fitted.pipeline, fitted.model.threshold, fitted.examples, y)
-        return Candidate(fitted.model, wrapped)
+        return spark_scan.scan(
+            path, config, by_place=candidate.has_equal_rows(config),
+            comparison=None if model is None else drift.comparison_for(model),
+        )  # fmt: skip
+
+    def fit(self, path: Path, schema: Schema, scan: ScannedDataset | None) -> Candidate:
+        """Fit a model on this machine to the rows drawn of a dataset in parts."""
+        config = msgspec.structs.replace(self.config, schema=schema)
+        scan = self.scan_dataset(path, schema) if scan is None else scan
+        with progress.shown("Fitting"):
+            fitted = candidate.fit_scan(scan, config)
+        versions = fitted.model.versions | {"pyspark": pyspark.__version__}
+        return replace(fitted, model=msgspec.structs.replace(fitted.model, versions=versions))
 
     def score(
         self, model: Model, read_test_data: ReadTestData
@@ -68,8 +99,9 @@ class SparkEngine:
     def compare_drift(
         self, path: Path, schema: Schema, model: Model | None
     ) -> tuple[DataDrift, ScannedDataset | None]:
-        """Return the drift of a dataset in parts since the training of a model, and no scan."""
-        return drift.compare(self.config.engine, path, schema, model), None
+        """Return the drift of a dataset in parts since the training of a model, and the scan."""
+        scan = self.scan_dataset(path, schema, model)
+        return drift.compare_scan(scan, model), scan
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: NameFilter) -> KnownLabels:
         """Collect the labels of the wanted clients from a dataset in parts."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scripts.data import dataset, deduplicate, profile
 from scripts.data.arrays import Mask
 from scripts.data.deduplicate import HASH_TYPE, Hashes
+from scripts.data.numeric_column import NumericColumn
 from scripts.data.profile import Moments, Reference
 from scripts.data.scanned_dataset import ScannedDataset
 from scripts.model import logistic_model
@@ -109,15 +110,17 @@ def add_reference(fitted: Model, table: pd.DataFrame) -> Model:
 def scanned_moments(used: Model, scan: ScannedDataset) -> dict[str, Moments]:
     """Compute mean and standard deviation of each column's log-odds term over all rows.
 
-    With pairs, of which a column has half, the drawn rows stand for all.
+    With pairs, of which a column has half, and for a dataset on a cluster, whose numbers stay
+    there, the drawn rows stand for all.
     """
-    if used.pairs:
+    numbers = {n: c for n, c in scan.numeric.items() if isinstance(c, NumericColumn)}
+    if used.pairs or len(numbers) < len(scan.numeric):
         return term_moments(used, dataset.feature_arrays(scan.rows, used.schema))
     moments = {}
     for term in used.numeric:
         effects = functools.partial(logistic_model.numeric_effects, term)
         of_missing = float(effects(np.array([np.nan]))[0])
-        moments[term.column] = scan.numeric[term.column].moments(effects, of_missing=of_missing)
+        moments[term.column] = numbers[term.column].moments(effects, of_missing=of_missing)
     for category in used.categorical:
         counts = scan.category_counts[category.column]
         effects_of = logistic_model.category_effects(category, np.array([*counts], dtype=object))
@@ -145,7 +148,7 @@ def scanned_typical(used: Model, scan: ScannedDataset) -> dict[str, float | str]
 def add_scanned_reference(fitted: Model, scan: ScannedDataset) -> Model:
     """Return the model with the reference of its scanned training dataset."""
     kept = Reference(
-        numeric={name: profile.bin_sorted(column.values) for name, column in scan.numeric.items()},
+        numeric={name: column.bins for name, column in scan.numeric.items()},
         categorical=scan.category_counts,
         contributions=scanned_moments(fitted, scan),
         row_hashes=scan.row_hashes,

@@ -16,17 +16,15 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ByteType, DoubleType, StringType, StructField, StructType
 
 from scripts.core import artifacts, files
-from scripts.core.config import EngineSettings, Schema, TrainingSettings
+from scripts.core.config import EngineSettings, Schema
 from scripts.core.errors import ClusterError, DatasetError
 from scripts.core.name_hashes import NameFilter, hash_names
 from scripts.data import dataset, deduplicate
-from scripts.data.arrays import Floats
 from scripts.data.dataset import KnownLabels
 from scripts.spark import cluster
 from scripts.spark.cluster import column, gather
 
 SUCCESS = "_SUCCESS"
-SHARE = "adras share"
 TWO_TO_64 = 2**64
 PARQUET, CSV = "parquet", "csv"
 GLOB_CHARACTERS = re.compile(r"([\\*?\[\]{}])")
@@ -249,35 +247,6 @@ def read_parts(session: SparkSession, path: Path, schema: Schema) -> DataFrame:
     identity = read_identity(path)
     address = identity.address or escape(address_of(path))
     return read(session, address, identity.format, schema)
-
-
-def share_rows(table: pd.DataFrame, schema: Schema, seed: int) -> Floats:
-    """Compute a pseudo-random share in [0, 1) per row, from cells and seed, shape (n_rows,)."""
-    hashes = deduplicate.hash_table_rows(table, schema)
-    # Mixed twice, since a single round leaves the order of the seeds in the highest bits.
-    seeds = np.full(len(hashes), seed, np.uint64)
-    mixed = deduplicate.mix(deduplicate.mix(hashes, seeds), seeds)
-    return np.asarray((mixed >> np.uint64(11)) / 2.0**53, dtype=np.float64)
-
-
-def read_dataset(
-    session: SparkSession, path: Path, schema: Schema, settings: TrainingSettings
-) -> DataFrame:
-    """Read a dataset with the share of each row, for the split.
-
-    Rows with a share below `validation_fraction` are for validation. These are the same rows in any
-    order and parts, and also after rows are added.
-    """
-    rows = read_parts(session, path, schema)
-
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            table = to_table(pa.Table.from_batches([batch]), schema)
-            shares = pa.array(share_rows(table, schema, settings.random_state))
-            yield pa.RecordBatch.from_arrays([*batch.columns, shares], [*batch.schema.names, SHARE])
-
-    types = StructType([*rows.schema.fields, StructField(SHARE, DoubleType())])
-    return rows.mapInArrow(work, types).persist()
 
 
 def in_any_order(labels: KnownLabels) -> KnownLabels:

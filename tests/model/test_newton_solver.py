@@ -40,7 +40,7 @@ def test_the_gradient_vanishes_at_the_minimum() -> None:
     weights = newton_solver.fit(X, y, 1.0)
 
     assert weights is not None
-    at = newton_solver.measure(newton_solver.parts_of(X, y), weights, 1.0)
+    at = newton_solver.measure(X, y, weights, 1.0)
     assert np.abs(at.gradient / np.sqrt(np.diag(at.curvature))).max() < 1e-6
 
 
@@ -48,22 +48,23 @@ def test_the_slope_is_that_of_the_loss() -> None:
     X, y = make_rows(300, [1.0, 2.0])
     weights, step = np.array([0.1, -0.2, 0.3]), 1e-6
 
-    at = newton_solver.measure(newton_solver.parts_of(X, y), weights, 2.0)
+    at = newton_solver.measure(X, y, weights, 2.0)
 
     for place in range(3):
         further, nearer = weights.copy(), weights.copy()
         further[place] += step
         nearer[place] -= step
         rise = (
-            newton_solver.measure(newton_solver.parts_of(X, y), further, 2.0).loss
-            - newton_solver.measure(newton_solver.parts_of(X, y), nearer, 2.0).loss
+            newton_solver.measure(X, y, further, 2.0).loss
+            - newton_solver.measure(X, y, nearer, 2.0).loss
         )
         assert at.gradient[place] == pytest.approx(rise / (2 * step), rel=1e-5)
 
 
 def test_the_loss_is_the_penalised_log_loss_by_hand() -> None:
     at = newton_solver.measure(
-        newton_solver.parts_of(np.array([[0.0], [0.0]]), np.array([1, 0])),
+        np.array([[0.0], [0.0]]),
+        np.array([1, 0]),
         np.array([2.0, 0.0]),
         3.0,
     )
@@ -76,10 +77,10 @@ def test_the_loss_is_the_penalised_log_loss_by_hand() -> None:
 @pytest.mark.parametrize("chunk_rows", [1, 7, 1000])
 def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch, chunk_rows: int) -> None:
     X, y = make_rows(500, [1.0, 1.0])
-    whole = newton_solver.measure(newton_solver.parts_of(X, y), np.array([0.1, 0.2, 0.3]), 1.0)
+    whole = newton_solver.measure(X, y, np.array([0.1, 0.2, 0.3]), 1.0)
     monkeypatch.setattr(newton_solver, "CHUNK_ROWS", chunk_rows)
 
-    parts = newton_solver.measure(newton_solver.parts_of(X, y), np.array([0.1, 0.2, 0.3]), 1.0)
+    parts = newton_solver.measure(X, y, np.array([0.1, 0.2, 0.3]), 1.0)
 
     assert parts.loss == pytest.approx(whole.loss)
     assert parts.curvature == pytest.approx(whole.curvature)

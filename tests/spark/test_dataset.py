@@ -55,3 +55,10 @@ def test_a_damaged_ledger_is_named(tmp_path: Path, content: bytes) -> None:
 
     with pytest.raises(DatasetError, match="datasets_elsewhere.json is damaged"):
         dataset.read_ledger(tmp_path)
+
+
+def test_of_labels_that_came_at_once_leaving_counts_last() -> None:
+    labels = dataset.in_any_order(dataset.as_labels(["a", "b", "a"], [7, 9, 3], [1, 0, 1]))
+
+    found = zip(labels.row_hashes.tolist(), labels.labels.tolist(), strict=True)
+    assert list(found) == [(9, 0), (3, 1), (7, 1)]

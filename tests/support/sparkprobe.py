@@ -1,19 +1,18 @@
-"""Compares with MLlib and tries clean_more on a cluster, as a program.
+"""Tries clean_more, moves and inferences on a cluster, as a program.
 
 python -m tests.support.sparkprobe WHAT CONFIG
 """
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import narwhals as nw
+import numpy as np
 import pyarrow as pa
-from pyspark.ml.classification import LogisticRegression
-from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame, SparkSession
 
 from scripts.core import artifacts, files
@@ -22,17 +21,13 @@ from scripts.core.config import Config, Schema
 from scripts.core.config_file import fill_schema, read_config
 from scripts.core.errors import ConfigError
 from scripts.core.files import RemotePath
-from scripts.data import dataset as data_dataset
 from scripts.data import schema_inference as data_schema_inference
-from scripts.model import logistic_model
-from scripts.model.logistic_model import Model
 from scripts.spark import (
     cluster,
     dataset,
-    features,
-    fit,
     object_store,
     read_input,
+    scan,
     schema_inference,
 )
 from scripts.spark.cluster import column
@@ -63,51 +58,12 @@ def with_nothing(table: Any) -> Any:
     """Forget to return the table."""
 
 
-def fit_by_mllib(training: DataFrame, used: Model, C: float) -> dict[str, Any]:
-    """Fit MLlib's regression to the same features."""
-    schema, n_rows = used.schema, training.count()
-    blank = tuple(term.column for term in used.numeric if term.missing_coefficient)
-    terms = features.Terms(numeric=used.numeric, blank=blank, categorical=used.categorical)
-
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            table = dataset.to_table(pa.Table.from_batches([batch]), schema)
-            X = features.expand_codes(
-                features.encode_rows(table, terms, schema), features.widths_of(terms)
-            )
-            y = data_dataset.target(table, schema).astype(float)
-            yield pa.RecordBatch.from_pydict(
-                {"X": pa.array(list(X), pa.list_(pa.float64())), "label": pa.array(y)}
-            )
-
-    listed = training.mapInArrow(work, "X array<double>, label double")
-    rows = listed.select(array_to_vector(column("X")).alias("features"), "label").persist()
-    fitted = LogisticRegression(
-        regParam=1 / (C * n_rows), elasticNetParam=0.0, standardization=False, tol=1e-12,
-        maxIter=500,
-    ).fit(rows)  # fmt: skip
-    return {
-        "coefficients": fitted.coefficients.toArray().tolist(),
-        "intercept": fitted.intercept,
-        "n_iterations": fitted.summary.totalIterations,
-    }
-
-
 def try_to_clean(rows: DataFrame, clean: Callable[[Any], Any], schema: Schema) -> Any:
     """Clean rows and return their number, or the refusal."""
     try:
         return read_input.clean(rows, clean, schema, drop_equal=True).count()
     except ConfigError as error:
         return str(error)
-
-
-def fit_again(config: Config, session: SparkSession) -> dict[str, Any]:
-    """Fit MLlib's regression to the rows of the latest model."""
-    path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
-    used = logistic_model.load_model(path)
-    rows = dataset.read_dataset(session, find_dataset(config), used.schema, config.training)
-    training, _ = fit.split(rows, config.training)
-    return fit_by_mllib(training, used, config.training.C)
 
 
 def find_dataset(config: Config) -> Path:
@@ -148,6 +104,25 @@ def infer_both_ways(config: Config) -> list[Any]:
     return [msgspec.to_builtins(one) for one in found]
 
 
+def draw_in_ways(config: Config, rows: DataFrame) -> dict[str, Any]:
+    """Draw rows of a dataset, of the same rows in other parts, and of each row twice."""
+    training = msgspec.structs.replace(config.training, max_rows=1000)
+    config = msgspec.structs.replace(config, training=training)
+    n_rows = rows.count()
+
+    def choose(part: pa.Table) -> Any:
+        return np.ones(part.num_rows, np.bool_)
+
+    drawn = scan.draw(rows, config, n_rows, choose, by_place=False)
+    again = scan.draw(rows.repartition(7), config, n_rows, choose, by_place=False)
+    twice = scan.draw(rows.union(rows), config, 2 * n_rows, choose, by_place=True)
+    return {
+        "rows": drawn.to_json(orient="values"),
+        "in_other_parts": again.to_json(orient="values"),
+        "doubled": [len(twice), len(twice.drop_duplicates())],
+    }
+
+
 def clean_in_ways(config: Config, session: SparkSession) -> dict[str, Any]:
     """Clean two copies of the latest dataset in several ways, and return rows or refusals."""
     plain = dataset.read_parts(session, find_dataset(config), config.schema)
@@ -155,6 +130,7 @@ def clean_in_ways(config: Config, session: SparkSession) -> dict[str, Any]:
     return {
         "moved": move(config, session),
         "inferred": infer_both_ways(config),
+        "drawn": draw_in_ways(config, plain),
         "n_rows": plain.count(),
         "n_active": plain.where(column("lastyear_activity") >= 1000).count(),
         "cleaned": {
@@ -164,7 +140,7 @@ def clean_in_ways(config: Config, session: SparkSession) -> dict[str, Any]:
     }
 
 
-QUESTIONS = {"mllib": fit_again, "cleaning": clean_in_ways}
+QUESTIONS = {"cleaning": clean_in_ways}
 
 
 def main(what: str, config: Config) -> None:
