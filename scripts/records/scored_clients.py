@@ -22,8 +22,6 @@ NO_MOMENT = np.iinfo(np.int64).min
 # another.
 NUMBER, TEXT = "number:", "text:"
 SECOND_US = 1_000_000
-# Fewer matches than this part of the names are looked for one by one.
-FEW_MATCHES = 8
 POINTERS = ("values_at", "value_row")
 
 Places = NDArray[np.int64]
@@ -324,18 +322,22 @@ def read_names(
         yield row.bucket, row.names, row.n_clients
 
 
-def find_matches(folded: str, needle: str, n_names: int) -> list[int]:
-    """Return the rows of the names with a text, out of joined names."""
-    separator = column_blocks.SEPARATOR
-    if folded.count(needle) * FEW_MATCHES > n_names:
-        return [row for row, name in enumerate(folded.split(separator)) if needle in name]
-    rows, row, seen, place = [], 0, 0, folded.find(needle)
-    while place >= 0:
-        row += folded.count(separator, seen, place)
-        rows.append(row)
-        seen = folded.find(separator, place)
-        place = folded.find(needle, seen) if seen >= 0 else -1
-    return rows
+def find_matches(folded: str, needle: str) -> list[int]:
+    """Return the rows of the names that contain a text, out of joined names.
+
+    The bytes of a character stand in no other character of UTF-8, so bytes may be compared.
+    """
+    text, wanted = (
+        np.frombuffer(t.encode("utf-8", "surrogatepass"), np.uint8) for t in (folded, needle)
+    )
+    hits = np.flatnonzero(text[: len(text) - len(wanted) + 1] == wanted[0])
+    for place, byte in enumerate(wanted[1:], start=1):
+        hits = hits[text[hits + place] == byte]
+    ends = np.flatnonzero(text == ord(column_blocks.SEPARATOR))
+    rows = np.searchsorted(ends, hits)
+    # A name may contain the text several times. The rows rise.
+    different: list[int] = rows[np.diff(rows, prepend=-1) > 0].tolist()
+    return different
 
 
 def find_names(
@@ -345,8 +347,8 @@ def find_names(
     needle = text.casefold()
     if column_blocks.SEPARATOR in needle:
         return
-    for bucket, packed, n_names in read_names(connection, scoring_id, kind, list(buckets)):
+    for bucket, packed, _ in read_names(connection, scoring_id, kind, list(buckets)):
         joined = column_blocks.join_texts(packed)
         folded = joined.casefold()
         if needle in folded:
-            yield bucket, joined, find_matches(folded, needle, n_names)
+            yield bucket, joined, find_matches(folded, needle)
