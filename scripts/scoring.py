@@ -11,7 +11,7 @@ from scripts.core.console import run_as_script
 from scripts.core.errors import InsufficientDataError
 from scripts.data import read_report
 from scripts.data.read_report import FileReading
-from scripts.model import logistic_model
+from scripts.model import logistic_model, metrics
 from scripts.model.metrics import Evaluation
 from scripts.production.run_context import RunContext
 
@@ -67,6 +67,9 @@ def main(
         format_fraction(measured.precision), format_fraction(measured.recall),
         format_fraction(measured.roc_auc), measured.n_rows, score_path,
     )  # fmt: skip
+    expected = metrics.next_interval(measured)
+    if config.schema.date and config.tests_latest_rows and expected is not None:
+        log.info("The next period is expected to have an F1 of %.3f to %.3f (95 %%).", *expected)
     return Scoring(score_path, measured, tuple(readings))
 
 

@@ -23,7 +23,7 @@ from scripts.data.read_report import FileReading, RejectedRow
 
 # More days than any two dates are apart.
 SPAN = 2**23
-KEY, DAY, LEFT, AS_OF = "key", "day", "left", "as of"
+KEY, DAY, LEFT = "key", "day", "left"
 NO_RECORDS = {KEY: "str", DAY: "int64", LEFT: "bool"}
 Flags = NDArray[np.bool_]
 Days = NDArray[np.int64]
@@ -101,6 +101,42 @@ def read_records(
     return records, reading
 
 
+@dataclass(frozen=True)
+class RowPlaces:
+    """The client's number and the day of each row and record, joined to one sortable number."""
+
+    rows: Days
+    records: Days
+    is_known: Flags
+
+
+def join_places(numbers: Days, days: Days) -> Days:
+    """Return one number of client and day, which sorts by client and then by day."""
+    joined: Days = numbers * SPAN + days + SPAN // 2
+    return joined
+
+
+def locate(table: pd.DataFrame, records: pd.DataFrame, schema: Schema) -> RowPlaces:
+    """Return the places of rows by client and of records, whose clients may be unknown."""
+    numbers = table[dated_rows.NUMBER].to_numpy(np.int64)
+    is_first = np.diff(numbers, prepend=-1) > 0
+    clients = pd.Index(table[schema.client_key][is_first].astype("str"))
+    found = clients.get_indexer(pd.Index(records[KEY].astype("str"))).astype(np.int64)
+    return RowPlaces(
+        join_places(numbers, table[schema.as_of].to_numpy(np.int64)),
+        join_places(found, records[DAY].to_numpy(np.int64)),
+        found >= 0,
+    )
+
+
+def day_at(places: Days, chosen: Days, index: Days) -> NDArray[np.float64]:
+    """Return the day of the chosen record of each row, NaN if it is of another client."""
+    padded = np.append(chosen, -1)
+    found = padded[np.where((index >= 0) & (index < len(chosen)), index, len(chosen))]
+    is_same = found // SPAN == places // SPAN
+    return np.where(is_same, found % SPAN - SPAN // 2, np.nan)
+
+
 def find_misfit(
     records: pd.DataFrame, table: pd.DataFrame, schema: Schema, horizon_days: int
 ) -> str:
@@ -111,7 +147,7 @@ def find_misfit(
     records : pandas.DataFrame of shape (n_records, 3)
         The records of the file.
     table : pandas.DataFrame of shape (n_rows, n_columns)
-        The rows of the clients, with key and day.
+        The rows of the clients, by client and day.
     schema : Schema
         With key and date.
     horizon_days : int
@@ -119,19 +155,20 @@ def find_misfit(
     """
     if records.empty or table.empty:
         return ""
-    rows = pd.DataFrame({KEY: table[schema.client_key], AS_OF: table[schema.as_of]})
-    known = records.merge(rows, on=KEY)
-    if known.empty:
+    places = locate(table, records, schema)
+    if not places.is_known.any():
         return (
             f"none of its {records[KEY].nunique()} clients is in the client tables; compare its"
             f" key with the column {schema.client_key!r}"
         )
-    days = known[DAY] - known[AS_OF]
-    if ((days > 0) & (~known[LEFT] | (days <= horizon_days))).any():
+    before = np.searchsorted(places.rows, places.records, side="left") - 1
+    days = records[DAY].to_numpy() - day_at(places.records, places.rows, before)
+    is_left = records[LEFT].to_numpy(np.bool_)
+    fits = places.is_known & (days > 0) & (~is_left | (days <= horizon_days))
+    if fits.any():
         return ""
-    first, last = (
-        client_dates.format_day(int(end)) for end in (rows[AS_OF].min(), rows[AS_OF].max())
-    )
+    rows = table[schema.as_of]
+    first, last = map(client_dates.format_day, (int(rows.min()), int(rows.max())))
     return (
         f"none of its dates is within {horizon_days} days after a row of its client; the rows are"
         f" as of {first} to {last}"
@@ -191,42 +228,6 @@ def read_outcomes(
     newest = int(table[schema.as_of].max()) if len(table) else today
     latest = max(today, newest + settings.horizon_days)
     return Outcomes(joined, find_complete_until(joined, settings, latest), tuple(readings))
-
-
-@dataclass(frozen=True)
-class RowPlaces:
-    """The client's number and the day of each row and record, joined to one sortable number."""
-
-    rows: Days
-    records: Days
-    is_known: Flags
-
-
-def join_places(numbers: Days, days: Days) -> Days:
-    """Return one number of client and day, which sorts by client and then by day."""
-    joined: Days = numbers * SPAN + days + SPAN // 2
-    return joined
-
-
-def locate(table: pd.DataFrame, records: pd.DataFrame, schema: Schema) -> RowPlaces:
-    """Return the places of rows by client and of records, whose clients may be unknown."""
-    numbers = table[dated_rows.NUMBER].to_numpy(np.int64)
-    is_first = np.diff(numbers, prepend=-1) > 0
-    clients = pd.Index(table[schema.client_key][is_first].astype("str"))
-    found = clients.get_indexer(pd.Index(records[KEY].astype("str"))).astype(np.int64)
-    return RowPlaces(
-        join_places(numbers, table[schema.as_of].to_numpy(np.int64)),
-        join_places(found, records[DAY].to_numpy(np.int64)),
-        found >= 0,
-    )
-
-
-def day_at(places: Days, chosen: Days, index: Days) -> NDArray[np.float64]:
-    """Return the day of the chosen record of each row, NaN if it is of another client."""
-    padded = np.append(chosen, -1)
-    found = padded[np.where((index >= 0) & (index < len(chosen)), index, len(chosen))]
-    is_same = found // SPAN == places // SPAN
-    return np.where(is_same, found % SPAN - SPAN // 2, np.nan)
 
 
 def known_until(

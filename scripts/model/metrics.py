@@ -1,5 +1,6 @@
 """Metrics of predictions on labelled rows, and the paired comparison of two models' F1."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -82,6 +83,23 @@ def f1_interval(tp: int, fp: int, fn: int, tn: int) -> tuple[float, float] | tup
         return None, None
     low, high = np.nanpercentile(resampled, INTERVAL_PERCENT)
     return float(low), float(high)
+
+
+def next_interval(measured: Evaluation) -> tuple[float, float] | None:
+    """Return the 95 % interval of the F1 of as many rows to come, None where F1 is undefined.
+
+    Both the test rows and the rows to come are samples, so that the interval is wider than that of
+    the F1 by the root of two.
+
+    Notes
+    -----
+    Prediction interval: Hahn and Meeker, "Statistical Intervals", section 2.4.
+    """
+    if measured.f1 is None or measured.f1_low is None or measured.f1_high is None:
+        return None
+    low = measured.f1 - math.sqrt(2) * (measured.f1 - measured.f1_low)
+    high = measured.f1 + math.sqrt(2) * (measured.f1_high - measured.f1)
+    return max(0.0, low), min(1.0, high)
 
 
 def evaluate_counts(tn: int, fp: int, fn: int, tp: int, *, roc_auc: float | None) -> Evaluation:
