@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from scripts import diagnostics, fullprocess, reporting
+from scripts.app import create_app
 from scripts.core.config import Config
 from scripts.records import clients, database, scoring_records
 from scripts.records.tables import Verdict, client_outcomes
@@ -85,6 +86,22 @@ def test_each_month_every_client_is_listed_and_every_outcome_joins_its_own_perio
                                     + timedelta(days=30))
             )  # fmt: skip
             assert has_left == within
+
+
+def test_a_known_outcome_of_an_earlier_period_is_history_on_the_page(tmp_path: Path) -> None:
+    company = Company(n_clients=200)
+    *_, config = play(tmp_path, company, "in order", range(3, 6))
+    stayed = next(
+        row["client"] for row in outcomes(config)
+        if not row["exited"] and row["client"] in set(listed(config))
+    )  # fmt: skip
+    client = create_app(tmp_path / "config.json").test_client()
+
+    page = client.get(f"/dashboard/client?name={stayed}").text
+
+    assert "<b>Stayed</b>" not in page
+    assert "As of 2025-03-31 the risk was" in page
+    assert "the client then stayed" in page
 
 
 def test_a_later_correction_replaces_an_outcome_and_is_recorded(tmp_path: Path) -> None:

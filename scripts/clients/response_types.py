@@ -126,9 +126,10 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class OutcomeEntry(Struct, frozen=True, kw_only=True):
-    """The outcome of a client beside the last prediction."""
+    """The outcome of a client beside the last prediction, with the day of a dated row."""
 
     client: str
+    as_of: str | None
     exited: bool
     known_at: Moment
     scored_at: Moment

@@ -321,6 +321,7 @@ def as_outcome(row: Row, n_listed: int, api: ApiSettings) -> OutcomeEntry:
     """
     return OutcomeEntry(
         client=row["client"],
+        as_of=row["as_of"],
         exited=row["exited"],
         known_at=row["known_at"].isoformat(),
         scored_at=row["scored_at"].isoformat(),
