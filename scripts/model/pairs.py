@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from scipy.special import gammaincc
@@ -15,8 +16,8 @@ MAX_PAIRS, MAX_PER_ROUND = 8, 4
 # The chance of any false pair in a round, or of any false bend, by Holm's method.
 FALSE_FRACTION = 0.05
 N_CELLS = 8
-# A cell counts when its weights sum up to more than one row with probability 0.5 has, times 4.
-MIN_CELL_WEIGHT = 1.0
+# Cells with less weight, about ten rows of a probability of 0.5, are too skewed for a chi-square.
+MIN_CELL_WEIGHT = 2.5
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,28 @@ def score(codes: Ints, n: int, residual: Floats, weight: Floats) -> tuple[float,
     variance = np.bincount(codes, weight, n)
     counts = variance > MIN_CELL_WEIGHT
     return float((total[counts] ** 2 / variance[counts]).sum()), int(counts.sum())
+
+
+def score_pair(first: Cells, second: Cells, residual: Floats, weight: Floats) -> tuple[float, int]:
+    """Return the score statistic of two columns beyond both alone, and its degrees of freedom."""
+    codes, shape = first.codes * second.n + second.codes, (first.n, second.n)
+    variance = np.bincount(codes, weight, first.n * second.n).reshape(shape)
+    counts = variance > MIN_CELL_WEIGHT
+    variance = variance * counts
+    total = np.bincount(codes, residual, first.n * second.n).reshape(shape) * counts
+
+    def explained(axis: int | tuple[int, ...] | None) -> tuple[float, int]:
+        sums, spread = (
+            np.asarray(part if axis is None else part.sum(axis=axis)) for part in (total, variance)
+        )
+        own = spread > 0
+        return float((sums[own] ** 2 / spread[own]).sum()), int(own.sum())
+
+    # Margins of the cells that count, or the rows of the others would seem to act together.
+    parts = [explained(axis) for axis in (None, 0, 1, (0, 1))]
+    signs = (1, -1, -1, 1)
+    statistic = sum(sign * part for sign, (part, _) in zip(signs, parts, strict=True))
+    return statistic, sum(sign * n for sign, (_, n) in zip(signs, parts, strict=True))
 
 
 def n_significant(p_values: Sequence[float], false_fraction: float) -> int:
@@ -127,16 +150,10 @@ def test_pairs(
     (1979).
     """
     names = [name for name, own in cells.items() if own.n > 1]
-    alone = {name: score(cells[name].codes, cells[name].n, residual, weight) for name in names}
     tested = []
-    for place, first in enumerate(names):
-        for second in names[place + 1 :]:
-            if frozenset((first, second)) in known:
-                continue
-            a, b = cells[first], cells[second]
-            statistic, n_cells = score(a.codes * b.n + b.codes, a.n * b.n, residual, weight)
-            statistic -= alone[first][0] + alone[second][0]
-            freedom = n_cells - alone[first][1] - alone[second][1] + 1
+    for first, second in combinations(names, 2):
+        if frozenset((first, second)) not in known:
+            statistic, freedom = score_pair(cells[first], cells[second], residual, weight)
             if freedom > 0:
                 p_value = chance(statistic, freedom)
                 tested.append(FoundPair((first, second), statistic, freedom, p_value))

@@ -11,7 +11,14 @@ from sklearn.metrics import roc_auc_score
 from scripts.core.config import Config, Direction, Schema, TrainingSettings
 from scripts.core.errors import ConfigError
 from scripts.data import dataset
-from scripts.model import additive_choice, additive_fit, additive_terms, candidate, logistic_model
+from scripts.model import (
+    additive_choice,
+    additive_fit,
+    additive_terms,
+    candidate,
+    logistic_model,
+    pairs,
+)
 from scripts.model.additive_choice import Rows
 from scripts.model.logistic_model import Columns, Model
 
@@ -241,6 +248,19 @@ def test_a_large_table_is_planned_on_a_sample_with_enough_of_the_rarer_class() -
 
     assert len(sample.y) == 40_000
     assert sample.y.sum() == pytest.approx(2000, rel=0.1)
+
+
+def test_columns_that_add_up_seldom_seem_to_act_together() -> None:
+    n_found = 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        # Many small cells: 8 x 8 of 800 rows, a tenth of them leavers.
+        cells = {name: pairs.Cells(random.integers(0, 8, 800), 8) for name in "abcd"}
+        residual = np.where(random.random(800) < 0.1, 0.9, -0.1)
+        n_found += bool(pairs.test_pairs(cells, residual, np.full(800, 0.09), set()))
+
+    # Of 40 draws with a chance of 0.05 each, 8 or more are seen once in two thousand times.
+    assert n_found < 8
 
 
 def test_what_a_pair_says_of_one_column_moves_to_that_column() -> None:
