@@ -19,7 +19,7 @@ from scripts.core.errors import NotMadeYetError
 from scripts.data import client_dates, dataset, schema_inference
 from scripts.data.arrays import Ints
 from scripts.engine import dated_ingest, pandas_engine
-from scripts.model import logistic_model, metrics
+from scripts.model import logistic_model, metrics, paired_log_loss
 from scripts.model.logistic_model import Model
 from scripts.production import approval, backtest, gate_simulation, promotion_gate, withdrawals
 from scripts.production.gate_simulation import SimulationPlan
@@ -83,6 +83,7 @@ def main(
     model_path: Path | None = None,
     context: RunContext | None = None,
     refusals: Sequence[str] = (),
+    n_judged: int = 1,
 ) -> Decision:
     """Compare the latest model with production on the test data, and return the decision.
 
@@ -96,6 +97,8 @@ def main(
         The context of the run.
     refusals : sequence of str
         The alarms of checks that hold the candidate.
+    n_judged : int
+        How many candidates the test rows have judged, this one included.
 
     Returns
     -------
@@ -108,7 +111,9 @@ def main(
     context = context or RunContext(config)
     table, _ = context.test_data.read(candidate.schema)
     production = context.current_release()
-    predicted, why_uncompared = None, ""
+    predicted, losses, why_uncompared = None, None, ""
+    y = dataset.target(table, candidate.schema)
+    labels, probability = metrics.predict_table(candidate, table)
     if production is not None and (
         mismatch := promotion_gate.find_mismatch(candidate.schema, production.model.schema)
     ):
@@ -116,13 +121,16 @@ def main(
         why_uncompared = f"release {production.name} cannot be compared: it {mismatch}"
         log.warning("The %s. Only the limits of rows hold a candidate back.", why_uncompared)
     elif production is not None:
-        predicted = metrics.predict_table(production.model, table)[0]
+        predicted, beside = metrics.predict_table(production.model, table)
+        losses = paired_log_loss.compare(y, probability, beside) if len(y) else None
     decision = promotion_gate.should_deploy(
-        dataset.target(table, candidate.schema),
-        metrics.predict_table(candidate, table)[0],
+        y,
+        labels,
         predicted,
         config.promotion,
         why_uncompared=why_uncompared,
+        losses=losses,
+        n_judged=n_judged,
     )
     decision = replace(
         decision,
@@ -166,8 +174,11 @@ def show_simulation(config: Config, *, table_path: Path, **settings: Any) -> Non
     plan = SimulationPlan(**settings | {"n_test_rows": tuple(sorted(set(settings["n_test_rows"])))})
     table, schema, days = read_table(table_path, config)
     by_dataset = msgspec.structs.replace(config, schema=schema)
-    rows = gate_simulation.simulate(table, by_dataset, plan, days)
+    results = gate_simulation.replay_table(table, by_dataset, plan, days)
+    rows = gate_simulation.format_results(results)
     click.echo(console.format_columns([gate_simulation.HEADER, *rows]))
+    for n_test_rows in plan.n_test_rows:
+        click.echo(gate_simulation.advise(results, n_test_rows))
 
 
 def number_option(name: str, default: int | tuple[int, ...], text: str, least: int) -> click.Option:

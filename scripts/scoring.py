@@ -39,7 +39,11 @@ def format_fraction(value: float | None) -> str:
 
 
 def main(
-    config: Config, *, model_path: Path | None = None, context: RunContext | None = None
+    config: Config,
+    *,
+    model_path: Path | None = None,
+    context: RunContext | None = None,
+    n_judged: int = 1,
 ) -> Scoring:
     """Measure the latest model on the test data and write the F1 score."""
     folder = config.output_model_path
@@ -48,6 +52,7 @@ def main(
     candidate = logistic_model.load_model(model_path)
     context = context or RunContext(config)
     measured, readings, dropped = context.engine.score(candidate, context.test_data.read_counted)
+    measured = metrics.correct_for_reuse(measured, n_judged)
     # Of the steps that read the test data, only this one logs this: once per run is enough.
     read_report.log_mostly_rejected(readings)
     read_report.log_detections(readings)

@@ -198,6 +198,7 @@ class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Conditions for a promotion beyond a higher F1, and who approves the promotion."""
 
     mode: Literal["automatic", "approve"] = "automatic"
+    rule: Literal["better", "not_worse"] = "better"
     min_probability: Fraction = 0.0
     min_test_rows: Annotated[int, Meta(ge=1)] = 1
     min_positives: Annotated[int, Meta(ge=1)] = 1

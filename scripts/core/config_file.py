@@ -21,6 +21,7 @@ from scripts.core.config import (
     Config,
     EngineSettings,
     Label,
+    PromotionSettings,
     RunSettings,
     Schema,
     normalise_label,
@@ -314,6 +315,15 @@ def check_engine(engine: EngineSettings, place: str) -> None:
     check_no_password(engine.dataset_address, f"{place}, engine.dataset_address")
 
 
+def check_promotion(promotion: PromotionSettings, place: str) -> None:
+    """Refuse a limit of P(better) beside the rule that does not ask for an improvement."""
+    if promotion.rule == "not_worse" and promotion.min_probability > 0:
+        raise ConfigError(
+            f'{place}: promotion.min_probability belongs to promotion.rule "better"; by the rule'
+            ' "not_worse" a candidate need not be better. Remove one of the two.'
+        )
+
+
 def check_run(run: RunSettings, place: str) -> None:
     """Refuse a limit of the whole run below the limit without progress."""
     if run.limit_minutes is not None and run.limit_minutes < run.timeout_minutes:
@@ -394,6 +404,7 @@ def read_config(path: Path) -> Config:
     time_settings.check_dated_engine(config, str(path))
     check_engine(config.engine, str(path))
     check_addresses(config, str(path))
+    check_promotion(config.promotion, str(path))
     check_api(config.api, str(path))
     check_run(config.run, str(path))
     config = resolve_paths(config, path.absolute().parent)

@@ -1,7 +1,7 @@
 """Metrics of predictions on labelled rows, and the paired comparison of two models' F1."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,11 @@ from sklearn.metrics import roc_auc_score
 
 from scripts.data import dataset
 from scripts.data.arrays import Floats, Ints
-from scripts.model import logistic_model
+from scripts.model import evidence_reuse, logistic_model
 from scripts.model.logistic_model import Model
 
-N_RESAMPLES = 2000
 SEED = 42
 N_BINS = 10
-INTERVAL_PERCENT = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,9 @@ def f1_of(y: Ints, predicted: Ints) -> float | None:
     return ratio(2 * int(np.sum(y & predicted)), int(y.sum() + predicted.sum()))
 
 
-def f1_interval(tp: int, fp: int, fn: int, tn: int) -> tuple[float, float] | tuple[None, None]:
+def f1_interval(
+    tp: int, fp: int, fn: int, tn: int, n_judged: int = 1
+) -> tuple[float, float] | tuple[None, None]:
     """Compute the 95 % percentile bootstrap interval of F1 from the confusion counts.
 
     Drawing the four counts from a multinomial distribution is equivalent to resampling rows with
@@ -76,12 +76,12 @@ def f1_interval(tp: int, fp: int, fn: int, tn: int) -> tuple[float, float] | tup
     """
     n_rows = tp + fp + fn + tn
     draws = np.random.default_rng(SEED).multinomial(
-        n_rows, np.array([tp, fp, fn, tn]) / n_rows, size=N_RESAMPLES
+        n_rows, np.array([tp, fp, fn, tn]) / n_rows, size=evidence_reuse.count_resamples(n_judged)
     )
     resampled = f1_of_counts(*draws[:, :3].T.astype(np.float64))
     if np.isnan(resampled).all():
         return None, None
-    low, high = np.nanpercentile(resampled, INTERVAL_PERCENT)
+    low, high = np.nanpercentile(resampled, evidence_reuse.interval_percent(n_judged))
     return float(low), float(high)
 
 
@@ -100,6 +100,25 @@ def next_interval(measured: Evaluation) -> tuple[float, float] | None:
     low = measured.f1 - math.sqrt(2) * (measured.f1 - measured.f1_low)
     high = measured.f1 + math.sqrt(2) * (measured.f1_high - measured.f1)
     return max(0.0, low), min(1.0, high)
+
+
+def correct_for_reuse(measured: Evaluation, n_judged: int) -> Evaluation:
+    """Return an evaluation on rows that have judged a number of candidates, this one included.
+
+    Notes
+    -----
+    `scripts.model.evidence_reuse` names the sources.
+    """
+    if n_judged == 1:
+        return measured
+    low, high = f1_interval(
+        measured.n_true_positives,
+        measured.n_false_positives,
+        measured.n_false_negatives,
+        measured.n_true_negatives,
+        n_judged,
+    )
+    return replace(measured, f1_low=low, f1_high=high)
 
 
 def evaluate_counts(tn: int, fp: int, fn: int, tp: int, *, roc_auc: float | None) -> Evaluation:
@@ -220,20 +239,23 @@ def f1_of_joint(draws: Floats, *, candidate: bool) -> Floats:
     return f1_of_counts(*sums)
 
 
-def compare(y: Ints, candidate: Ints, production: Ints) -> Comparison:
+def compare(y: Ints, candidate: Ints, production: Ints, n_judged: int = 1) -> Comparison:
     """Estimate the probability of a higher F1 of the candidate, by paired bootstrap.
 
     Parameters
     ----------
     y, candidate, production : numpy.ndarray of shape (n_rows,)
         The truth and both models' predictions for the same rows, 0 or 1.
+    n_judged : int
+        How many candidates these rows have judged, this one included.
 
     Returns
     -------
     Comparison
-        The F1 difference with its 95 % interval, and the share of 2,000 seeded paired resamples
-        in which the candidate is better; an equal or undefined F1 counts half. The difference
-        itself is NaN where one of the two F1s is undefined.
+        The F1 difference with its 95 % interval, and the share of at least 2,000 seeded paired
+        resamples in which the candidate is better; an equal or undefined F1 counts half. Both are
+        corrected for the number of candidates. The difference itself is NaN where one of the two
+        F1s is undefined.
 
     Raises
     ------
@@ -243,12 +265,14 @@ def compare(y: Ints, candidate: Ints, production: Ints) -> Comparison:
     Notes
     -----
     Paired bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 16. On a
-    handful of rows it is too certain, hence the limits on the number of rows.
+    handful of rows it is too certain, hence the limits on the number of rows. The correction:
+    `scripts.model.evidence_reuse`.
     """
     if len(y) == 0:
         raise ValueError("Expected at least one row to compare on.")
     counts = joint_counts(y, candidate, production)
-    draws = np.random.default_rng(SEED).multinomial(len(y), counts / len(y), size=N_RESAMPLES)
+    n_resamples = evidence_reuse.count_resamples(n_judged)
+    draws = np.random.default_rng(SEED).multinomial(len(y), counts / len(y), size=n_resamples)
     drawn = draws.astype(np.float64)
     observed = counts[np.newaxis, :].astype(np.float64)
     difference = (
@@ -258,6 +282,7 @@ def compare(y: Ints, candidate: Ints, production: Ints) -> Comparison:
     # A resample with an undefined F1 counts as a tie, as equal F1s do. The comparison with 0 is
     # exact: equal fractions of whole numbers divide to the same float.
     resampled = np.where(np.isnan(resampled), 0.0, resampled)
-    low, high = np.percentile(resampled, INTERVAL_PERCENT)
-    better = np.mean(resampled > 0) + np.mean(resampled == 0) / 2
-    return Comparison(float(difference), float(low), float(high), float(better))
+    low, high = np.percentile(resampled, evidence_reuse.interval_percent(n_judged))
+    better = float(np.mean(resampled > 0) + np.mean(resampled == 0) / 2)
+    corrected = evidence_reuse.correct_probability(better, n_judged)
+    return Comparison(float(difference), float(low), float(high), corrected)

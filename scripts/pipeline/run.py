@@ -14,7 +14,7 @@ from scripts.core.errors import PipelineError, RecordsError, RunTimeoutError
 from scripts.data import read_report
 from scripts.pipeline.snapshot import Snapshot
 from scripts.pipeline.watchdog import Watch
-from scripts.records import database, runs
+from scripts.records import database, evidence, runs
 from scripts.records.tables import DeploymentKind, FileRole, Status, Verdict
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Run:
     facts: dict[str, Any] = field(default_factory=dict)
     durations_s: dict[str, float] = field(default_factory=dict)
     is_first_release: bool = False
+    # How many candidates the test rows have judged, the run's own included.
+    n_judged: int = 1
     # They stand before the reason: sentences about files of which most rows were rejected.
     complaints: list[str] = field(default_factory=list)
 
@@ -124,6 +126,11 @@ class Run:
                 threshold=trained.model.threshold,
             )
 
+    def count_judged(self) -> int:
+        """Count the candidates that the test rows of the run have judged, its own included."""
+        with database.reading(self.engine) as connection:
+            return evidence.count_judged(connection, self.id)
+
     def record_scores(self, measured: "Evaluation") -> None:
         """Record the scores of the candidate on the test data."""
         scores = {name: getattr(measured, name) for name in SCORES}
@@ -133,6 +140,7 @@ class Run:
                 self.id,
                 n_test_rows=measured.n_rows,
                 n_test_positives=measured.n_positives,
+                n_judged=self.n_judged,
                 **scores,
             )
 

@@ -69,8 +69,10 @@ def fingerprint(
     # A moved installation keeps its fingerprint. Another production folder changes it.
     production = os.path.relpath(config.prod_deployment_path, config.output_folder_path)
     promotion = msgspec.structs.asdict(config.promotion)
-    # Who approves is no evidence; without the key, earlier installations keep their fingerprint.
+    # Who approves is no evidence. Without both keys, earlier installations keep their fingerprint.
     del promotion["mode"]
+    if promotion["rule"] == "better":
+        del promotion["rule"]
     settings: list[Any] = [
         config.schema, config.training, promotion, config.ingestion.drop_duplicates, production,
     ]  # fmt: skip

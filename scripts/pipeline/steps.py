@@ -98,7 +98,15 @@ def train(
 def score(run: Run, context: RunContext, trained: Training) -> Scoring:
     """Measure the candidate on the test data and record its scores."""
     path = trained.model_path
-    scored = run.step("scoring", scoring.main, run.config, model_path=path, context=context)
+    run.n_judged = run.count_judged()
+    scored = run.step(
+        "scoring",
+        scoring.main,
+        run.config,
+        model_path=path,
+        context=context,
+        n_judged=run.n_judged,
+    )
     if not run.config.schema.date:
         # The test rows of dated files come from the ingestion, which recorded its own readings.
         run.record_readings(scored.readings, FileRole.TEST)
@@ -127,6 +135,7 @@ def decide(run: Run, context: RunContext, trained: Training, refusals: Sequence[
         model_path=trained.model_path,
         context=context,
         refusals=refusals,
+        n_judged=run.n_judged,
     )
     if run.config.promotion.mode == "approve":
         decision = pending_comparison.wait_for_approval(

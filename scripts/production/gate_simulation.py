@@ -1,5 +1,6 @@
 """Simulation of promotion gates: batches of a labelled table replayed under several gates."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,8 +14,10 @@ from scripts.core import progress
 from scripts.core.config import Config, PromotionSettings
 from scripts.core.errors import InsufficientDataError
 from scripts.data import dataset
-from scripts.model import candidate, metrics
+from scripts.data.arrays import Floats
+from scripts.model import candidate, metrics, paired_log_loss
 from scripts.model.logistic_model import Model
+from scripts.model.paired_log_loss import LogLossComparison
 from scripts.production import promotion_gate
 from scripts.production.promotion_gate import Decision, GateVerdict, Labels
 
@@ -22,7 +25,11 @@ HELD_OUT_FRACTION = 0.4
 # In order of time the repeats differ by the rows that are drawn.
 DRAWN_FRACTION = 0.8
 MIN_BATCH_ROWS = 20
-HEADER = ("test rows", "gate", "promotions", "downgrades", "share", "final F1")
+N_CLEAR_ERRORS = 2
+# So much below the best candidate before, a model is called bad.
+BAD_F1 = 0.02
+HEADER = ("test rows", "gate", "promotions", "downgrades", "share", "bad time", "final F1")
+BETTER, NOT_WORSE = "plain rule: higher F1", "rule not_worse: log loss"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +58,18 @@ class ReplayCounts:
     n_promotions: int = 0
     n_downgrades: int = 0
     final_f1s: list[float] = field(default_factory=list)
+    n_steps: int = 0
+    n_bad_steps: int = 0
+
+    @property
+    def bad_fraction(self) -> float:
+        """Return the share of the time in which a bad model served."""
+        return self.n_bad_steps / self.n_steps if self.n_steps else 0.0
 
     def format_row(self, n_test_rows: int, name: str) -> tuple[str, ...]:
         """Return the row of a gate in the columns of HEADER."""
         share = f"{self.n_downgrades / self.n_promotions:.0%}" if self.n_promotions else "-"
-        counts = (str(self.n_promotions), str(self.n_downgrades), share)
+        counts = (str(self.n_promotions), str(self.n_downgrades), share, f"{self.bad_fraction:.0%}")
         return (str(n_test_rows), name, *counts, f"{fmean(self.final_f1s):.4f}")
 
 
@@ -65,6 +79,10 @@ class SimulatedCandidate:
 
     test_predictions: Labels
     true_f1: float
+    test_probabilities: Floats | None = None
+
+
+Results = dict[tuple[int, GateRule], ReplayCounts]
 
 
 @dataclass(frozen=True)
@@ -84,7 +102,8 @@ def list_rules(configured: PromotionSettings) -> list[GateRule]:
 
     return [
         GateRule("always the newest", None),
-        GateRule("plain rule: higher F1", plain),
+        GateRule(BETTER, plain),
+        GateRule(NOT_WORSE, msgspec.structs.replace(plain, rule="not_worse")),
         *(
             GateRule(f"min_probability {limit}", stricter(min_probability=limit))
             for limit in (0.8, 0.9, 0.95)
@@ -160,10 +179,29 @@ def prepare_replay(
     y = dataset.target(table, config.schema)
     candidates = []
     for fitted in fit_batches(table, batches, config, cumulative=plan.cumulative):
-        predicted = metrics.predict_table(fitted, table)[0]
+        predicted, probability = metrics.predict_table(fitted, table)
         true_f1 = metrics.f1_of(y[held_out], predicted[held_out])
-        candidates.append(SimulatedCandidate(predicted[test], true_f1 or 0.0))
+        made = SimulatedCandidate(predicted[test], true_f1 or 0.0, probability[test])
+        candidates.append(made)
     return Replay(y[test], tuple(candidates))
+
+
+def compare_losses(
+    replay: Replay,
+    n_test_rows: int,
+    challenger: SimulatedCandidate,
+    production: SimulatedCandidate | None,
+) -> LogLossComparison | None:
+    """Compare the log loss of two candidates on the test rows, None without probabilities."""
+    if production is None or production.test_probabilities is None:
+        return None
+    if challenger.test_probabilities is None:
+        return None
+    return paired_log_loss.compare(
+        replay.y_test[:n_test_rows],
+        challenger.test_probabilities[:n_test_rows],
+        production.test_probabilities[:n_test_rows],
+    )
 
 
 def decide(
@@ -181,27 +219,31 @@ def decide(
         challenger.test_predictions[:n_test_rows],
         None if production is None else production.test_predictions[:n_test_rows],
         rule.settings,
+        losses=compare_losses(replay, n_test_rows, challenger, production),
     )
     return decision.answer
 
 
 def play(replay: Replay, n_test_rows: int, rule: GateRule, counts: ReplayCounts) -> None:
-    """Present the candidates to a gate in order, and count promotions and downgrades."""
+    """Present the candidates to a gate in order, and count promotions, downgrades and bad times."""
     production: SimulatedCandidate | None = None
+    best_f1 = 0.0
     for challenger in replay.candidates:
-        if decide(replay, n_test_rows, challenger, production, rule) is not GateVerdict.DEPLOY:
-            continue
-        if production is not None:
-            counts.n_promotions += 1
-            counts.n_downgrades += challenger.true_f1 < production.true_f1
-        production = challenger
+        if decide(replay, n_test_rows, challenger, production, rule) is GateVerdict.DEPLOY:
+            if production is not None:
+                counts.n_promotions += 1
+                counts.n_downgrades += challenger.true_f1 < production.true_f1
+            production = challenger
+        best_f1 = max(best_f1, challenger.true_f1)
+        counts.n_steps += 1
+        counts.n_bad_steps += production is None or production.true_f1 < best_f1 - BAD_F1
     counts.final_f1s.append(0.0 if production is None else production.true_f1)
 
 
-def simulate(
+def replay_table(
     table: pd.DataFrame, config: Config, plan: SimulationPlan, days: Labels | None = None
-) -> list[tuple[str, ...]]:
-    """Replay a table under every gate and return the results as rows of text.
+) -> Results:
+    """Replay a table under every gate and return the counts.
 
     Parameters
     ----------
@@ -216,10 +258,12 @@ def simulate(
 
     Returns
     -------
-    list of tuple of str
-        One row per number of test rows and gate, in the columns of HEADER. A downgrade is a
+    dict of (int, GateRule) to ReplayCounts
+        By number of test rows and gate. A downgrade is a
         promotion of a model with a lower F1 on the held-out rows than the replaced model. The
-        final F1 is that of the last model on the held-out rows, as a mean over the repeats.
+        final F1 is that of the last model on the held-out rows, as a mean over the repeats. The bad
+        time is the share of the candidates at which the model that serves is more than 0.02 below
+        the best candidate up to then.
 
     Notes
     -----
@@ -234,4 +278,40 @@ def simulate(
             for (n_test_rows, rule), counts in results.items():
                 play(replay, n_test_rows, rule, counts)
             progress.advance(1, len(table))
+    return results
+
+
+def is_clear(differences: Floats) -> bool:
+    """Return whether a mean difference over the repeats exceeds two standard errors."""
+    if len(differences) == 1:
+        return False
+    error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
+    return abs(float(np.mean(differences))) > N_CLEAR_ERRORS * error
+
+
+def advise(results: Results, n_test_rows: int) -> str:
+    """Recommend a rule for a number of test rows, by the final F1 and the time of bad models.
+
+    The F1 decides if the repeats show a clear difference, otherwise the time in which a bad model
+    serves does. Downgrades do not count: a step down by a hair harms nobody.
+    """
+    by_name = {rule.name: counts for (n, rule), counts in results.items() if n == n_test_rows}
+    better, not_worse = by_name[BETTER], by_name[NOT_WORSE]
+    differences = np.array(not_worse.final_f1s) - np.array(better.final_f1s)
+    facts = (
+        f"{n_test_rows} test rows: final F1 {fmean(not_worse.final_f1s):.4f} by not_worse,"
+        f" {fmean(better.final_f1s):.4f} by better; a bad model (F1 {BAD_F1} below the best before)"
+        f" serves {not_worse.bad_fraction:.0%} and {better.bad_fraction:.0%} of the time."
+    )
+    if is_clear(differences):
+        choice = "not_worse" if float(np.mean(differences)) > 0 else "better"
+        return f'{facts} Recommended: promotion.rule "{choice}", for the final F1.'
+    if not_worse.bad_fraction == better.bad_fraction:
+        return f"{facts} Both rules are equal here; keep the one you have."
+    choice = "not_worse" if not_worse.bad_fraction < better.bad_fraction else "better"
+    return f'{facts} Recommended: promotion.rule "{choice}", for less time of bad models.'
+
+
+def format_results(results: Results) -> list[tuple[str, ...]]:
+    """Return the counts as rows of text, in the columns of HEADER."""
     return [counts.format_row(n, rule.name) for (n, rule), counts in results.items()]

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Engine
 
 from scripts.core.errors import ReleaseError
 from scripts.data import dataset
-from scripts.model import logistic_model, metrics
+from scripts.model import logistic_model, metrics, paired_log_loss
 from scripts.production import approval, promotion_gate, release
 from scripts.production.promotion_gate import Decision, GateVerdict
 from scripts.production.release import Release
@@ -62,11 +62,16 @@ def wait_for_approval(
     if promotion_gate.find_mismatch(candidate.schema, waiting.model.schema):
         return waits
     table, _ = context.test_data.read(candidate.schema)
+    y = dataset.target(table, candidate.schema)
+    labels, probability = metrics.predict_table(candidate, table)
+    waiting_labels, waiting_probability = metrics.predict_table(waiting.model, table)
     beside = promotion_gate.should_deploy(
-        dataset.target(table, candidate.schema),
-        metrics.predict_table(candidate, table)[0],
-        metrics.predict_table(waiting.model, table)[0],
+        y,
+        labels,
+        waiting_labels,
         context.config.promotion,
+        losses=paired_log_loss.compare(y, probability, waiting_probability),
+        n_judged=decision.n_judged or 1,
     )
     if beside.answer is GateVerdict.DEPLOY:
         return waits

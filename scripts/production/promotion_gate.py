@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scripts.core.config import PromotionSettings, Schema
 from scripts.model import metrics
 from scripts.model.metrics import Comparison
+from scripts.model.paired_log_loss import LogLossComparison
 
 Labels = NDArray[np.int64]
 
@@ -40,12 +41,22 @@ class Decision:
     difference_low: float | None = None
     difference_high: float | None = None
     probability_better: float | None = None
+    loss_difference: float | None = None
+    loss_standard_error: float | None = None
+    n_judged: int | None = None
     candidate_stamp: str | None = None
     production_release: str | None = None
 
     def as_row(self) -> dict[str, Any]:
         """Return the decision as a row of the records."""
         return asdict(self) | {"answer": self.answer.value}
+
+
+def format_reuse(decision: Decision) -> str:
+    """Return the number of candidates that the test rows have judged, "" for the first one."""
+    if decision.n_judged is None or decision.n_judged == 1:
+        return ""
+    return f" (both corrected: these test rows have judged {decision.n_judged} candidates)"
 
 
 def format_evidence(decision: Decision, comparison: Comparison) -> str:
@@ -55,6 +66,7 @@ def format_evidence(decision: Decision, comparison: Comparison) -> str:
         f" {decision.n_test_rows} test rows ({decision.n_test_positives} positive),"
         f" difference {comparison.difference:+.4f} (95 % interval {comparison.difference_low:+.4f}"
         f" to {comparison.difference_high:+.4f}), P(better) {comparison.probability_better:.3f}"
+        f"{format_reuse(decision)}"
     )
 
 
@@ -106,6 +118,53 @@ def replace_uncompared(decision: Decision, settings: PromotionSettings, why: str
     return replace(decision, answer=GateVerdict.DEPLOY, reason=evidence)
 
 
+def decide_by_f1(
+    decision: Decision, comparison: Comparison, settings: PromotionSettings
+) -> Decision:
+    """Decide by the rule `better`: the F1 must be strictly higher."""
+    evidence = format_evidence(decision, comparison)
+    if not comparison.difference > 0:
+        reason = f"the candidate is not better: {evidence}"
+        return replace(decision, answer=GateVerdict.HOLD, reason=reason)
+    if unmet := " and ".join(unmet_limits(decision, settings)):
+        reason = f"better, but {unmet}: {evidence}"
+        return replace(decision, answer=GateVerdict.NOT_ENOUGH_EVIDENCE, reason=reason)
+    return replace(
+        decision, answer=GateVerdict.DEPLOY, reason=f"the candidate is better: {evidence}"
+    )
+
+
+def find_harm(decision: Decision, losses: LogLossComparison) -> str:
+    """Return why a candidate is worse than production by the rule `not_worse`, else ""."""
+    if losses.is_worse:
+        return "the candidate is worse by more than one standard error"
+    if not decision.candidate_f1 and decision.production_f1:
+        return "the candidate finds nobody who left"
+    if losses.difference == 0 == losses.standard_error:
+        return "the candidate has production's own probabilities"
+    return ""
+
+
+def decide_by_loss(
+    decision: Decision,
+    comparison: Comparison,
+    losses: LogLossComparison,
+    settings: PromotionSettings,
+) -> Decision:
+    """Decide by the rule `not_worse`: the log loss must not be higher than chance explains."""
+    evidence = (
+        f"log loss {losses.difference:+.4f} (standard error {losses.standard_error:.4f}),"
+        f" {format_evidence(decision, comparison)}"
+    )
+    if harm := find_harm(decision, losses):
+        return replace(decision, answer=GateVerdict.HOLD, reason=f"{harm}: {evidence}")
+    if unmet := " and ".join(unmet_limits(decision, settings, is_compared=False)):
+        reason = f"not worse, but {unmet}: {evidence}"
+        return replace(decision, answer=GateVerdict.NOT_ENOUGH_EVIDENCE, reason=reason)
+    reason = f"the candidate is not worse: {evidence}"
+    return replace(decision, answer=GateVerdict.DEPLOY, reason=reason)
+
+
 def should_deploy(
     y: Labels,
     candidate: Labels,
@@ -113,6 +172,8 @@ def should_deploy(
     settings: PromotionSettings,
     *,
     why_uncompared: str = "",
+    losses: LogLossComparison | None = None,
+    n_judged: int = 1,
 ) -> Decision:
     """Decide on a candidate by the labels and both models' predictions for the test rows.
 
@@ -128,14 +189,19 @@ def should_deploy(
         The least probability of an improvement, test rows and positive test rows.
     why_uncompared : str
         Why the production model is incomparable. "" if there is none, or it is comparable.
+    losses : LogLossComparison, optional
+        Both models' log loss on the same rows. The rule `not_worse` decides by it.
+    n_judged : int
+        How many candidates these rows have judged, this one included.
 
     Returns
     -------
     Decision
         Insufficient data without rows of both classes, where F1 compares nothing. Deploy without a
-        production model, or without a comparable one if the limits of rows are reached. Hold
-        unless the candidate's F1 is strictly higher. Not enough evidence if a limit of the gate is
-        not reached, else deploy.
+        production model, or without a comparable one if the limits of rows are reached. By the
+        rule `better` hold unless the candidate's F1 is strictly higher, by `not_worse` if its log
+        loss is higher by more than one standard error. Not enough evidence if a limit of the gate
+        is not reached, else deploy.
 
     Notes
     -----
@@ -149,6 +215,7 @@ def should_deploy(
         n_test_positives=int(y.sum()),
         candidate_f1=metrics.f1_of(y, candidate),
         production_f1=None if production is None else metrics.f1_of(y, production),
+        n_judged=n_judged,
     )
     if decision.reason:
         return decision
@@ -157,15 +224,14 @@ def should_deploy(
     if production is None:
         reason = f"nothing was in production before; F1 {decision.candidate_f1:.4f}"
         return replace(decision, answer=GateVerdict.DEPLOY, reason=reason)
-    comparison = metrics.compare(y, candidate, production)
-    evidence = format_evidence(decision, comparison)
+    comparison = metrics.compare(y, candidate, production, n_judged)
     decision = replace(decision, **asdict(comparison))
-    if not comparison.difference > 0:
-        reason = f"the candidate is not better: {evidence}"
-        return replace(decision, answer=GateVerdict.HOLD, reason=reason)
-    if unmet := " and ".join(unmet_limits(decision, settings)):
-        reason = f"better, but {unmet}: {evidence}"
-        return replace(decision, answer=GateVerdict.NOT_ENOUGH_EVIDENCE, reason=reason)
-    return replace(
-        decision, answer=GateVerdict.DEPLOY, reason=f"the candidate is better: {evidence}"
-    )
+    if losses is not None:
+        decision = replace(
+            decision,
+            loss_difference=losses.difference,
+            loss_standard_error=losses.standard_error,
+        )
+        if settings.rule == "not_worse":
+            return decide_by_loss(decision, comparison, losses, settings)
+    return decide_by_f1(decision, comparison, settings)

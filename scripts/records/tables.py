@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0008"
+VERSION = "0009"
 
 
 class Status(StrEnum):
@@ -171,6 +171,7 @@ models = sa.Table(
     sa.Column("roc_auc", sa.Float),
     sa.Column("n_test_rows", sa.BigInteger),
     sa.Column("n_test_positives", sa.BigInteger),
+    sa.Column("n_judged", sa.Integer),
 )
 
 decisions = sa.Table(
@@ -191,6 +192,9 @@ decisions = sa.Table(
     sa.Column("probability_better", sa.Float),
     sa.Column("n_test_rows", sa.BigInteger),
     sa.Column("n_test_positives", sa.BigInteger),
+    sa.Column("loss_difference", sa.Float),
+    sa.Column("loss_standard_error", sa.Float),
+    sa.Column("n_judged", sa.Integer),
 )
 
 # A manual rollback has no run.

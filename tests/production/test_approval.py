@@ -173,6 +173,13 @@ def test_a_better_candidate_takes_the_place_of_the_one_that_waits(waiting: Confi
     assert second != first
     assert int(second[:4]) == int(first[:4]) + 1
     assert [state for state, _ in history(waiting)] == ["waiting", "replaced", "waiting"]
+    # The same test rows have judged both.
+    with (
+        database.open_records(waiting.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        judged = [row["n_judged"] for row in runs.list_decisions(connection, 5)]
+    assert judged == [2, 1]
     assert state_of_alert(waiting) == f"{second} waits"
     with pytest.raises(ReleaseError, match=f"Release {first} does not wait for approval; {second}"):
         approve(waiting, first)

@@ -71,12 +71,13 @@ def test_only_the_first_test_rows_decide_when_fewer_are_asked_for() -> None:
 
 
 def test_the_row_of_a_gate_has_counts_share_and_mean() -> None:
-    assert ReplayCounts(4, 1, [0.5, 0.7]).format_row(50, "x") == (
+    assert ReplayCounts(4, 1, [0.5, 0.7], 8, 1).format_row(50, "x") == (
         "50",
         "x",
         "4",
         "1",
         "25%",
+        "12%",
         "0.6000",
     )
     assert ReplayCounts(0, 0, [0.5]).format_row(50, "x")[4] == "-"
@@ -108,9 +109,10 @@ def table_of(n_rows: int, noise: float) -> pd.DataFrame:
 def test_the_same_seed_gives_the_same_table_and_another_one_another(config: Config) -> None:
     table = table_of(400, 0.3)
 
-    first = gate_simulation.simulate(table, config, PLAN)
+    first = gate_simulation.format_results(gate_simulation.replay_table(table, config, PLAN))
 
-    assert gate_simulation.simulate(table, config, PLAN) == first
+    again = gate_simulation.replay_table(table, config, PLAN)
+    assert gate_simulation.format_results(again) == first
     assert [row[1] for row in first[:2]] == ["always the newest", "plain rule: higher F1"]
     assert {row[0] for row in first} == {"20", "50"}
 
@@ -123,13 +125,14 @@ def test_where_candidates_are_equally_good_few_test_rows_promote_by_luck(
     settings = changed(training={"decision_threshold": 0.5})
     plan = SimulationPlan(n_batches=8, n_repeats=12, n_test_rows=(40,), cumulative=False, seed=1)
 
-    rows = {row[1]: row for row in gate_simulation.simulate(table_of(2000, 0.4), settings, plan)}
+    results = gate_simulation.replay_table(table_of(2000, 0.4), settings, plan)
+    rows = {row[1]: row for row in gate_simulation.format_results(results)}
 
     plain, strict = rows["plain rule: higher F1"], rows["min_probability 0.95"]
     assert int(plain[2]) >= 5
     assert 0.25 <= int(plain[3]) / int(plain[2]) <= 0.75
     assert int(strict[2]) < int(plain[2]) / 2
-    assert float(strict[5]) > float(plain[5]) - 0.02
+    assert float(strict[6]) > float(plain[6]) - 0.02
 
 
 @pytest.fixture
@@ -156,7 +159,53 @@ def test_the_program_prints_a_table_and_keeps_progress_apart(
     assert shown.exit_code == 0, shown.output
     lines = shown.stdout.splitlines()
     assert lines[0].split("  ")[0] == "test rows"
-    assert len(lines) == 1 + len(gate_simulation.list_rules(PromotionSettings()))
+    assert len(lines) == 2 + len(gate_simulation.list_rules(PromotionSettings()))
+    assert lines[-1].startswith("40 test rows: final F1 ")
+
+
+def counts_of(final_f1s: list[float], n_bad_steps: int) -> ReplayCounts:
+    """Return counts over 20 steps."""
+    return ReplayCounts(final_f1s=final_f1s, n_steps=20, n_bad_steps=n_bad_steps)
+
+
+@pytest.mark.parametrize(
+    ("better", "not_worse", "advice"),
+    [
+        # The F1 differs by 0.02 in each of three repeats.
+        (
+            counts_of([0.70, 0.72, 0.71], 2),
+            counts_of([0.72, 0.74, 0.73], 9),
+            '"not_worse", for the',
+        ),
+        (counts_of([0.72, 0.74, 0.73], 9), counts_of([0.70, 0.72, 0.71], 2), '"better", for the'),
+        # It differs by -0.01, 0.01 and 0: the times decide, 10 % against 45 %.
+        (
+            counts_of([0.71, 0.71, 0.71], 9),
+            counts_of([0.70, 0.72, 0.71], 2),
+            '"not_worse", for less',
+        ),
+        (counts_of([0.71, 0.71, 0.71], 2), counts_of([0.70, 0.72, 0.71], 9), '"better", for less'),
+        (counts_of([0.71, 0.71], 2), counts_of([0.71, 0.71], 2), "equal here"),
+    ],
+)
+def test_the_advice_goes_by_final_f1_and_then_by_the_time_of_bad_models(
+    better: ReplayCounts, not_worse: ReplayCounts, advice: str
+) -> None:
+    results = {
+        (40, GateRule(gate_simulation.BETTER, None)): better,
+        (40, GateRule(gate_simulation.NOT_WORSE, None)): not_worse,
+    }
+
+    assert advice in gate_simulation.advise(results, 40)
+
+
+def test_the_time_of_a_bad_model_counts_each_candidate_at_which_it_serves() -> None:
+    counts = ReplayCounts()
+
+    # The first model, 0.7, stays: it is bad only beside the third, 0.8.
+    gate_simulation.play(STORY, 4, GateRule("", PromotionSettings(min_test_rows=5)), counts)
+
+    assert (counts.n_bad_steps, counts.n_steps) == (1, 3)
 
 
 @pytest.mark.parametrize(

@@ -103,9 +103,11 @@ def test_the_interval_holds_the_true_difference_about_as_often_as_it_says() -> N
 
 
 def test_the_same_rows_always_give_the_same_evidence() -> None:
-    rows = [labels(1, 0, 1, 1, 0), labels(1, 0, 0, 1, 1), labels(0, 0, 1, 1, 0)]
+    y, candidate, production = labels(1, 0, 1, 1, 0), labels(1, 0, 0, 1, 1), labels(0, 0, 1, 1, 0)
 
-    assert metrics.compare(*rows) == metrics.compare(*rows)
+    first = metrics.compare(y, candidate, production)
+
+    assert metrics.compare(y, candidate, production) == first
 
 
 def test_an_undefined_difference_is_not_a_number_and_no_row_is_refused() -> None:
@@ -210,5 +212,6 @@ def test_a_decision_as_a_row_has_every_fact_by_name() -> None:
     assert set(row) == {
         "answer", "reason", "candidate_stamp", "production_release", "candidate_f1",
         "production_f1", "difference", "difference_low", "difference_high",
-        "probability_better", "n_test_rows", "n_test_positives",
+        "probability_better", "n_test_rows", "n_test_positives", "loss_difference",
+        "loss_standard_error", "n_judged",
     }  # fmt: skip
