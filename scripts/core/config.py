@@ -204,6 +204,13 @@ class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     min_positives: Annotated[int, Meta(ge=1)] = 1
 
 
+class EvaluationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Columns whose values are groups of clients, and the least rows of a group."""
+
+    groups: tuple[str, ...] = ()
+    min_group_rows: Annotated[int, Meta(ge=2)] = 50
+
+
 class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of the HTTP service: address, access, limits, risk bands and logs."""
 
@@ -301,6 +308,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ingestion: IngestionSettings = IngestionSettings()
     training: TrainingSettings = TrainingSettings()
     promotion: PromotionSettings = PromotionSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     database_url: str = "sqlite:///adras.db"
     api: ApiSettings = ApiSettings()
     engine: EngineSettings = EngineSettings()

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -143,6 +143,11 @@ class Run:
                 n_judged=self.n_judged,
                 **scores,
             )
+
+    def record_groups(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Record the metrics of the candidate by groups of clients."""
+        with database.writing(self.engine) as connection:
+            evidence.record_groups(connection, self.id, rows)
 
     def record_decision(self, decision: "Decision") -> None:
         """Record the decision of the promotion gate and its evidence."""

@@ -31,7 +31,7 @@ from scripts.ingestion import Ingestion
 from scripts.pipeline import retention, run_checks
 from scripts.pipeline.run import Parameters, Result, Run
 from scripts.pipeline.snapshot import Snapshot
-from scripts.production import approval, observation, pending_comparison
+from scripts.production import approval, group_evaluation, observation, pending_comparison
 from scripts.production.monitor import MonitoringResult
 from scripts.production.promotion_gate import Decision, GateVerdict
 from scripts.production.run_context import RunContext
@@ -112,6 +112,19 @@ def score(run: Run, context: RunContext, trained: Training) -> Scoring:
         run.record_readings(scored.readings, FileRole.TEST)
     run.record_scores(scored.evaluation)
     return scored
+
+
+def measure_groups(run: Run, context: RunContext, trained: Training) -> None:
+    """Measure the candidate by groups of clients and record the metrics, or log the failure."""
+    if not run.config.evaluation.groups:
+        return
+    try:
+        measured = run.step("groups", group_evaluation.main, context, trained.model)
+        run.record_groups([group.as_row() for group in measured])
+    except RunTimeoutError:
+        raise
+    except (PipelineError, OSError) as error:
+        log.warning("Groups were not measured, and the run goes on: %s", error)
 
 
 def check_candidate(
@@ -286,6 +299,7 @@ def do_steps(run: Run, snap: Snapshot) -> None:
             # No later step needs the dataset, which may be most of the memory in use.
             monitored = replace(monitored, scan=None)
         scored = score(run, context, trained)
+        measure_groups(run, context, trained)
         refusals = run.step("checks", check_candidate, run, context, ingested, trained, scored)
         decision = decide(run, context, trained, refusals)
         if decision.answer is GateVerdict.DEPLOY:

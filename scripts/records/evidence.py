@@ -1,9 +1,12 @@
-"""Queries about the evidence of decisions: how often the same test rows have judged."""
+"""Queries about the evidence of decisions: uses of the same test rows, metrics by group."""
+
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scripts.records.tables import FileRole, decisions, files
+from scripts.records.runs import Row, all_rows
+from scripts.records.tables import FileRole, decisions, files, group_metrics
 
 
 def count_judged(connection: Connection, run_id: int) -> int:
@@ -32,3 +35,15 @@ def count_judged(connection: Connection, run_id: int) -> int:
     )
     most = connection.execute(sa.select(sa.func.max(uses.c.n_uses))).scalar()
     return 1 + int(most or 0)
+
+
+def record_groups(connection: Connection, run_id: int, rows: Sequence[Row]) -> None:
+    """Record the metrics of a run's candidate by group, as rows of `group_metrics`."""
+    if rows:
+        connection.execute(group_metrics.insert(), [{"run_id": run_id, **row} for row in rows])
+
+
+def groups_of_run(connection: Connection, run_id: int) -> list[Row]:
+    """List the metrics by group of a run, in the order of recording."""
+    query = sa.select(group_metrics).filter_by(run_id=run_id).order_by(group_metrics.c.id)
+    return all_rows(connection, query)

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scripts.records import alert_states, runs, tables
+from scripts.records import alert_states, evidence, runs, tables
 from scripts.records.runs import Row
 from scripts.records.tables import RowsOf
 
@@ -76,6 +76,7 @@ def find_run_details(connection: Connection, run_id: int) -> dict[str, Any] | No
         "deployments": runs.newest_rows(
             connection, tables.deployments, N_DEPLOYMENTS, run_id=run_id
         ),
+        "groups": evidence.groups_of_run(connection, run_id),
         "columns": runs.column_statistics_of_run(connection, run_id),
     }
 

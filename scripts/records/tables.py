@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0009"
+VERSION = "0010"
 
 
 class Status(StrEnum):
@@ -195,6 +195,33 @@ decisions = sa.Table(
     sa.Column("loss_difference", sa.Float),
     sa.Column("loss_standard_error", sa.Float),
     sa.Column("n_judged", sa.Integer),
+)
+
+# The candidate of a run by groups of clients, on its test data.
+group_metrics = sa.Table(
+    "group_metrics",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("column", sa.Text, nullable=False),
+    sa.Column("group", sa.Text, nullable=False),
+    sa.Column("n_rows", sa.BigInteger, nullable=False),
+    sa.Column("n_positives", sa.BigInteger, nullable=False),
+    sa.Column("f1", sa.Float),
+    sa.Column("f1_low", sa.Float),
+    sa.Column("f1_high", sa.Float),
+    sa.Column("precision", sa.Float),
+    sa.Column("precision_low", sa.Float),
+    sa.Column("precision_high", sa.Float),
+    sa.Column("recall", sa.Float),
+    sa.Column("recall_low", sa.Float),
+    sa.Column("recall_high", sa.Float),
+    sa.Column("listed", sa.Float),
+    sa.Column("listed_low", sa.Float),
+    sa.Column("listed_high", sa.Float),
+    sa.Column("gap", sa.Float),
+    sa.Column("gap_low", sa.Float),
+    sa.Column("gap_high", sa.Float),
 )
 
 # A manual rollback has no run.
