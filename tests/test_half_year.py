@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,10 @@ import pytest
 from examples.saas import make_data
 from examples.saas.company import Plan
 from examples.saas.make_data import KEY, LEFT, Month, Names
-from scripts import fullprocess, ingestion
+from scripts import fullprocess
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
-from scripts.data import client_dates
-from scripts.engine import dated_ingest
 from scripts.pipeline import steps
-from scripts.production import backtest
-from scripts.production.backtest_file import Backtest, Measure
-from scripts.production.run_context import RunContext
 from scripts.records import clients, database, scoring_records
 from scripts.records.runs import Row
 from scripts.records.tables import Verdict
@@ -127,48 +122,3 @@ def test_half_a_year_is_the_same_whatever_the_files_are_called(
     tmp_path: Path, names: Names, uploads: tuple[int, ...]
 ) -> None:
     play_and_check(tmp_path, Plan(n_months=6, n_clients=1500), names, uploads)
-
-
-def backtest_company(folder: Path, plan: Plan) -> Backtest:
-    """Return the backtest of all months of a company."""
-    months, _ = make_data.make_months(plan)
-    for month in months:
-        make_data.write_month(folder, month)
-    shutil.copyfile(make_data.CONFIG, folder / "config.json")
-    config = read_config(folder / "config.json")
-    paths = ingestion.find_input(config)
-    schema = ingestion.choose_schema(RunContext(config), paths)
-    read = dated_ingest.read_input(paths, schema, config, client_dates.today())
-    return backtest.main(read, schema, config, datetime.now(UTC))
-
-
-def is_kept(promised: Measure, came: Measure) -> bool:
-    """Return whether two figures are apart by no more than both intervals allow together."""
-    numbers = (promised.value, promised.low, promised.high, came.value, came.low, came.high)
-    assert None not in numbers
-    value, low, high, real, real_low, real_high = (float(number or 0) for number in numbers)
-    if value >= real:
-        return bool(value - real <= ((value - low) ** 2 + (real_high - real) ** 2) ** 0.5)
-    return bool(real - value <= ((high - value) ** 2 + (real - real_low) ** 2) ** 0.5)
-
-
-@pytest.mark.campaign
-def test_the_test_tells_tomorrow_and_a_random_split_does_not(tmp_path: Path) -> None:
-    kept, kept_by_random = 0, 0
-    for seed in range(10):
-        made = backtest_company(tmp_path / str(seed), Plan(seed=seed, n_months=7, n_clients=3000))
-        test, following = made.periods[-2].f1, made.periods[-1].f1
-        kept += is_kept(test, following)
-        kept_by_random += is_kept(made.random_split.f1, following)
-        print(f"Seed {seed}: test {test}, random {made.random_split.f1}, next {following}")
-    print(f"Kept by the test {kept} of 10 times, by a random split {kept_by_random} times.")
-    assert kept >= 9
-    assert kept_by_random <= 5
-
-
-def test_a_month_is_predicted_once_a_month_before_it_is_known(tmp_path: Path) -> None:
-    made = backtest_company(tmp_path, Plan(n_months=5, n_clients=400))
-
-    # February has 28 days, so its rows are known after the extract of March only.
-    assert [period.name for period in made.periods] == ["2025-04-01", "2025-05-01"]
-    assert all(period.f1.value is not None for period in made.periods)
