@@ -1,10 +1,12 @@
 """Write client tables of any size for measurements: python -m benchmarks.large_data FOLDER.
 
 Every row is a pure function of the client's number, so duplicates cost no memory: each fifth row
-repeats an earlier row of the same file or of a file before.
+repeats an earlier row of the same file or of a file before. Tables have one of several shapes, as
+the tables of other people have.
 """
 
 import argparse
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,23 @@ CHUNK_ROWS = 500_000
 EVERY = 5  # one row in so many is a duplicate: 20 %
 NUMERIC = ("lastmonth_activity", "lastyear_activity", "number_of_employees")
 
+# Of so many rows of a shape something is wrong, missing, quoted or without a label.
+WRONG, MISSING, STRAY_BLANKS, QUOTED, UNLABELLED = 0.01, 0.1, 0.02, 0.05, 0.1
+
 Floats = NDArray[np.float64]
+
+
+class Shape(StrEnum):
+    """What the cells of a table look like."""
+
+    WHOLE = "whole"
+    FRACTIONS = "fractions"
+    WRONG = "wrong"
+    MISSING = "missing"
+    QUOTED_NAMES = "quoted-names"
+    QUOTED = "quoted"
+    UNLABELLED = "unlabelled"
+    ALL_UNLABELLED = "all-unlabelled"
 
 
 def uniform(clients: NDArray[np.uint64], stream: int) -> Floats:
@@ -60,10 +78,44 @@ def make_rows(clients: NDArray[np.uint64], inverted: bool) -> pl.DataFrame:
     ).with_columns(pl.format("client{}", "corporation").alias("corporation"))
 
 
+def reshape(rows: pl.DataFrame, clients: NDArray[np.uint64], shape: Shape) -> pl.DataFrame:
+    """Return the rows of clients in a shape; equal rows stay equal."""
+
+    def share(stream: int, fraction: float) -> pl.Expr:
+        return pl.lit(pl.Series(uniform(clients, stream) < fraction))
+
+    name, employees, label = pl.col("corporation"), pl.col(NUMERIC[2]), pl.col("exited")
+    columns = {
+        Shape.WHOLE: [],
+        Shape.FRACTIONS: [(pl.col(n) + pl.col(n) % 97 / 100).round(2) for n in NUMERIC],
+        Shape.WRONG: [
+            pl.when(share(5, WRONG)).then(pl.lit("n/a")).otherwise(employees).alias(NUMERIC[2])
+        ],
+        Shape.MISSING: [
+            *(pl.when(~share(10 + k, MISSING)).then(n).alias(n) for k, n in enumerate(NUMERIC)),
+            pl.when(share(5, STRAY_BLANKS)).then(pl.format("{} ", name)).otherwise(name),
+        ],
+        Shape.QUOTED_NAMES: [
+            pl.when(share(5, QUOTED)).then(pl.format("{}, Ltd", name)).otherwise(name)
+        ],
+        Shape.QUOTED: [],
+        Shape.UNLABELLED: [pl.when(~share(5, UNLABELLED)).then(label).alias("exited")],
+        Shape.ALL_UNLABELLED: [pl.lit(None).alias("exited")],
+    }[shape]
+    return rows.with_columns(columns)
+
+
 def write_tables(
-    folder: Path, n_rows: int, n_files: int, *, first: int = 0, inverted: bool = False
+    folder: Path,
+    n_rows: int,
+    n_files: int,
+    *,
+    first: int = 0,
+    inverted: bool = False,
+    shape: Shape = Shape.WHOLE,
 ) -> None:
     """Write rows from `first` on, in equal parts, into files of a folder."""
+    quotes = "always" if shape is Shape.QUOTED else "necessary"
     folder.mkdir(parents=True, exist_ok=True)
     bounds = np.linspace(first, first + n_rows, n_files + 1).astype(int)
     paths = [folder / f"extract{number:04d}.csv" for number in range(n_files)]
@@ -71,8 +123,8 @@ def write_tables(
         with path.open("wb") as handle:
             for place in range(start, stop, CHUNK_ROWS):
                 clients = clients_of(place, min(CHUNK_ROWS, stop - place))
-                rows = make_rows(clients, inverted)
-                rows.write_csv(handle, include_header=place == start)
+                rows = reshape(make_rows(clients, inverted), clients, shape)
+                rows.write_csv(handle, include_header=place == start, quote_style=quotes)
 
 
 def main() -> None:
@@ -83,10 +135,12 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="the number of the first row")
     parser.add_argument("--inverted", action="store_true", help="swap the labels")
+    parser.add_argument("--shape", type=Shape, choices=list(Shape), default=Shape.WHOLE)
     chosen = parser.parse_args()
     write_tables(
-        chosen.folder, chosen.rows, chosen.files, first=chosen.first, inverted=chosen.inverted
-    )
+        chosen.folder, chosen.rows, chosen.files,
+        first=chosen.first, inverted=chosen.inverted, shape=chosen.shape,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

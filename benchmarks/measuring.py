@@ -36,7 +36,8 @@ def run_python(arguments: list[str], folder: Path) -> Cost:
         stdout=subprocess.DEVNULL,
     )
     assert process.stderr is not None
-    errors = process.stderr.read().decode()
+    with process.stderr as stream:
+        errors = stream.read().decode()
     _, status, usage = os.wait4(process.pid, 0)
     wall_s = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -2,6 +2,7 @@
 
     python -m benchmarks.pipeline [--rows 1000000] [--files 20] [--repeats 1]
                                   [--linear] [--log-loss]
+    python -m benchmarks.pipeline --shape all [--before CHECKOUT] [--repeats 3]
 
 Each step runs in a process of its own, like the scripts, both sides in turns, with medians. "The
 full process" is a second run of an installation, on new data, with diagnostics and the check for
@@ -10,6 +11,10 @@ with the extra [bench].
 
 `--linear` adds a tenth of the rows, and compares the CPU time per row, with and without the
 constant cost of 57 rows. `--log-loss` compares the model of drawn rows with a fit to all rows.
+
+`--shape` measures ingestion alone, on tables of a shape or of all shapes (`large_data.py`), beside
+plain Polars and plain pandas that give the same rows. `--before` adds the ingestion of another
+checkout of this project, whose CPU time is then the limit.
 """
 
 import argparse
@@ -23,6 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import plain
+from benchmarks.large_data import Shape
 from benchmarks.measuring import Cost, run_python
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,15 +46,27 @@ LIMITS = (
     ("full process", "cpu_s", "plain sum", 0.45, 0, 1_000),
 )
 
+# The rows of two datasets, numbers as numbers: a whole number may be written as 1 or as 1.0.
+SAME_ROWS = """
+import sys
+import polars as pl
+ours, *theirs = [
+    pl.read_csv(path, infer_schema=False).with_columns(
+        pl.exclude("corporation").cast(pl.Float64)
+    ) for path in sys.argv[1:]
+]
+sys.exit(not all(ours.equals(table) for table in theirs))
+"""
+
 GROWING = ("ingestion", "training", "full process")
 MAX_GROWTH = 1.2
 FEW_ROWS = 57
 
 
-def make_data(data: Path, n_rows: int, n_files: int) -> None:
+def make_data(data: Path, n_rows: int, n_files: int, shape: Shape = Shape.WHOLE) -> None:
     """Write the tables in a child process, since peak memory is inherited from the parent."""
     tables = {
-        "input": (n_rows, n_files),
+        "input": (n_rows, n_files, "--shape", shape),
         "test": (min(N_TEST_ROWS, n_rows), 1, "--first", str(10**9)),
         "poor": (200, 1, "--first", str(2 * 10**9), "--inverted"),
     }
@@ -84,16 +102,16 @@ def run_whole(folder: Path, data: Path) -> Cost:
     return cost
 
 
-def run_step(name: str, config_path: Path) -> Cost:
+def run_step(name: str, config_path: Path, checkout: Path = ROOT) -> Cost:
     """Run one of our programs."""
     verb = ["deploy"] if name == "deployment" else []
-    return run_python(["-m", f"scripts.{name}", *verb, "--config", str(config_path)], ROOT)
+    return run_python(["-m", f"scripts.{name}", *verb, "--config", str(config_path)], checkout)
 
 
-def run_plain(name: str, folder: Path, data: Path) -> Cost:
+def run_plain(name: str, folder: Path, data: Path, shape: Shape = Shape.WHOLE) -> Cost:
     """Run a script of the plain way."""
     code = plain.POLARS_INGESTION if name == "polars" else plain.STEPS[name]
-    return run_python(["-c", code, str(data / "input"), str(data / "test")], folder)
+    return run_python(["-c", code, str(data / "input"), str(data / "test"), shape], folder)
 
 
 def measure_all(folder: Path, data: Path) -> dict[str, Cost]:
@@ -152,6 +170,62 @@ def check_log_loss(config_path: Path) -> bool:
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
+def measure_ingestion(
+    folder: Path, data: Path, shape: Shape, before: Path | None
+) -> dict[str, Cost]:
+    """Run ingestion of pandas, Polars and ours in turns, and check that the rows are equal."""
+    ours, theirs = folder / "ours", folder / "plain"
+    theirs.mkdir(parents=True)
+    costs = {"pandas": run_plain("ingestion", theirs, data, shape)}
+    costs["Polars"] = run_plain("polars", theirs, data, shape)
+    if before:
+        costs["before"] = run_step("ingestion", install(folder / "before", data), before)
+    costs["ours"] = run_step("ingestion", install(ours, data))
+    (dataset,) = (ours / "output").glob("finaldata_*.csv")
+    tables = [dataset, theirs / "finaldata.csv", theirs / "polars.csv"]
+    command = [sys.executable, "-c", SAME_ROWS, *map(str, tables)]
+    if subprocess.run(command, check=False).returncode:
+        raise SystemExit(f"The datasets of the shape {shape} are not equal: {tables}.")
+    return costs
+
+
+def check_shape(shape: Shape, costs: dict[str, Cost]) -> bool:
+    """Print the costs of ingestion on a shape, with the ratios, against the limit."""
+    ours, all_met = costs["ours"], True
+    print(f"{shape}: ours {ours.cpu_s:.2f} s CPU, {ours.peak_mb:.0f} MB")
+    for name, cost in costs.items():
+        if name == "ours":
+            continue
+        ratio = ours.cpu_s / cost.cpu_s
+        verdict = ""
+        if name == "before":
+            all_met = ratio <= 1
+            verdict = f", required at most 1: {'met' if all_met else 'NOT MET'}"
+        print(
+            f"    {name} {cost.cpu_s:.2f} s CPU, {cost.peak_mb:.0f} MB; ours / {name} {ratio:.2f},"
+            f" by memory {ours.peak_mb / cost.peak_mb:.2f}{verdict}",
+            flush=True,
+        )
+    return all_met
+
+
+def measure_shapes(
+    shapes: list[Shape], sizes: tuple[int, int], n_repeats: int, before: Path | None
+) -> bool:
+    """Measure ingestion on tables of each shape; return whether each limit is met."""
+    all_met = True
+    for shape in shapes:
+        with tempfile.TemporaryDirectory() as name:
+            data = Path(name) / "data"
+            make_data(data, *sizes, shape)
+            runs = [
+                measure_ingestion(Path(name) / f"run{number}", data, shape, before)
+                for number in range(n_repeats)
+            ]
+        all_met &= check_shape(shape, medians(runs))
+    return all_met
+
+
 def medians(runs: list[dict[str, Cost]]) -> dict[str, Cost]:
     """Return the median of each figure over the runs."""
 
@@ -205,7 +279,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--linear", action="store_true", help="compare with a tenth of the rows")
     parser.add_argument("--log-loss", action="store_true", help="compare with a fit to all rows")
+    parser.add_argument("--shape", choices=["all", *Shape], help="measure ingestion alone")
+    parser.add_argument("--before", type=Path, help="another checkout, for --shape")
     chosen = parser.parse_args()
+    if chosen.shape:
+        shapes = list(Shape) if chosen.shape == "all" else [Shape(chosen.shape)]
+        sizes = (chosen.rows, chosen.files)
+        sys.exit(not measure_shapes(shapes, sizes, chosen.repeats, chosen.before))
     with tempfile.TemporaryDirectory() as name:
         data = Path(name) / "data"
         make_data(data, chosen.rows, chosen.files)

@@ -1,12 +1,23 @@
-"""The plain way as scripts: a script per step with pandas, and ingestion with Polars."""
+"""The plain way as scripts: a script per step with pandas, and ingestion with Polars.
+
+The scripts of ingestion are told the shape of the tables, and do what such tables need and no more.
+"""
 
 INGESTION = """
 import sys
 from pathlib import Path
 import pandas as pd
-files = sorted(Path(sys.argv[1]).glob("*.csv"))
-table = pd.concat(map(pd.read_csv, files)).drop_duplicates()
-table.to_csv("finaldata.csv", index=False)
+files, shape = sorted(Path(sys.argv[1]).glob("*.csv")), sys.argv[3]
+table = pd.concat(map(pd.read_csv, files))
+if shape == "wrong":
+    size = pd.to_numeric(table["number_of_employees"], errors="coerce")
+    table = table.assign(number_of_employees=size).dropna()
+if shape == "missing":
+    table["corporation"] = table["corporation"].str.strip()
+if "unlabelled" in shape:
+    last = table.drop_duplicates("corporation", keep="last")
+    todays, table = last[last["exited"].isna()], table.dropna(subset="exited")
+table.drop_duplicates().to_csv("finaldata.csv", index=False)
 Path("ingestedfiles.txt").write_text("".join(f"{name}\\n" for name in files))
 """
 
@@ -71,7 +82,17 @@ Path("diagnostics.txt").write_text(f"{missing} {outdated}")
 POLARS_INGESTION = """
 import sys
 import polars as pl
-pl.scan_csv(sys.argv[1] + "/*.csv").unique(maintain_order=True).sink_csv("polars.csv")
+shape = sys.argv[3]
+rows = pl.scan_csv(sys.argv[1] + "/*.csv", infer_schema=shape != "wrong")
+if shape == "wrong":
+    numbers = pl.exclude("corporation").cast(pl.Int64, strict=False)
+    rows = rows.with_columns(numbers).drop_nulls()
+if shape == "missing":
+    rows = rows.with_columns(pl.col("corporation").str.strip_chars())
+if "unlabelled" in shape:
+    last = rows.unique("corporation", keep="last", maintain_order=True)
+    todays, rows = last.filter(pl.col("exited").is_null()).collect(), rows.drop_nulls("exited")
+rows.unique(maintain_order=True).sink_csv("polars.csv")
 """
 
 STEPS = {

@@ -1,11 +1,13 @@
 """The other sides of the benchmarks answer, so that ours are compared with something."""
 
+import re
 from pathlib import Path
 
 import pytest
 import requests
 
-from benchmarks import servers
+from benchmarks import large_data, pipeline, servers
+from benchmarks.large_data import Shape
 
 
 def test_the_empty_and_the_plain_side_answer(
@@ -21,3 +23,50 @@ def test_the_empty_and_the_plain_side_answer(
 
     assert empty.status_code == 200
     assert len(rows.json()["probabilities"]) == 1000
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_odd", "lowest", "highest"),
+    [
+        (Shape.WHOLE, r"^client[0-9]+(,[0-9]+){3},[01]$", 5000, 5000),
+        (Shape.FRACTIONS, r"^client[0-9]+,[0-9]+\.[0-9]", 5000, 5000),
+        (Shape.WRONG, ",n/a,", 20, 80),
+        (Shape.MISSING, ",,", 1000, 1700),
+        (Shape.MISSING, " ,", 50, 150),
+        (Shape.QUOTED_NAMES, r'^"client[0-9]+, Ltd",', 180, 320),
+        (Shape.QUOTED, r'^("[^"]+",){4}"[01]"$', 5000, 5000),
+        (Shape.UNLABELLED, ",$", 400, 600),
+        (Shape.ALL_UNLABELLED, ",$", 5000, 5000),
+    ],
+)
+def test_a_shape_has_as_many_odd_rows_as_it_promises(
+    tmp_path: Path, shape: Shape, is_odd: str, lowest: int, highest: int
+) -> None:
+    large_data.write_tables(tmp_path, 5000, 1, shape=shape)
+
+    _, *lines = next(tmp_path.glob("*.csv")).read_text().splitlines()
+
+    assert lowest <= sum(bool(re.search(is_odd, line)) for line in lines) <= highest
+
+
+def test_rows_repeat_in_every_shape(tmp_path: Path) -> None:
+    for shape in Shape:
+        large_data.write_tables(tmp_path / shape, 1000, 1, shape=shape)
+
+        (path,) = (tmp_path / shape).glob("*.csv")
+        _, *lines = path.read_text().splitlines()
+        assert len(set(lines)) == 800
+
+
+def test_ingestion_is_measured_beside_polars_and_pandas_that_give_the_same_rows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sizes = (300, 2)
+
+    all_met = pipeline.measure_shapes([Shape.MISSING], sizes, 1, before=None)
+
+    first, pandas, polars = capsys.readouterr().out.splitlines()
+    assert all_met
+    assert first.startswith("missing: ours")
+    assert "ours / pandas" in pandas
+    assert "ours / Polars" in polars
