@@ -8,6 +8,7 @@ the tables of other people have.
 import argparse
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -115,7 +116,7 @@ def write_tables(
     shape: Shape = Shape.WHOLE,
 ) -> None:
     """Write rows from `first` on, in equal parts, into files of a folder."""
-    quotes = "always" if shape is Shape.QUOTED else "necessary"
+    quotes: Literal["always", "necessary"] = "always" if shape is Shape.QUOTED else "necessary"
     folder.mkdir(parents=True, exist_ok=True)
     bounds = np.linspace(first, first + n_rows, n_files + 1).astype(int)
     paths = [folder / f"extract{number:04d}.csv" for number in range(n_files)]

@@ -1,8 +1,7 @@
-"""Ingestion beyond memory: rows go through files, and equal rows are found by keyed hashes.
+"""Ingestion beyond memory: rows go through files, and equal rows are compared cell by cell.
 
-The keys are drawn anew for each ingestion, so nobody can choose rows whose hashes are equal. Rows
-are taken for equal if 128 bits are. Two different rows are with a probability of 2**-128. Among
-10**8 rows that happens with a probability below 10**-22.
+Hashes only choose the rows to compare: rows whose hash no other row has repeat none. The key of the
+hashes is drawn anew for each ingestion, so nobody can choose rows whose hashes are equal.
 """
 
 import contextlib
@@ -22,16 +21,18 @@ from scripts.data import csv_reader, polars_dataset, polars_reader, read_report
 from scripts.data.arrays import Mask
 from scripts.data.csv_reader import RefusedFileError
 from scripts.data.deduplicate import Dropped
-from scripts.data.polars_dataset import Clean, Ingested
+from scripts.data.polars_dataset import ROW, Clean, Ingested
 from scripts.data.read_report import FileReading
 
 # Equal rows are looked for in so many parts, one after the other.
 N_PARTS_BITS = 8
-HASH_WORDS = 3
-# The memory of a row whose hashes wait to be sorted and written.
-ROW_BYTES = 96
+RECORD_WORDS = 2
+# The memory of a row whose hash waits to be sorted and written.
+ROW_BYTES = 64
+# Rows that wait to be written are in memory twice while they are parted.
+TABLE_COPIES = 4
 N_KEYS = 2**64
-PLACE = "\x00place"
+PLACE, PART = "\x00place", "\x00part"
 NO_ROW: Mask = np.zeros(0, np.bool_)
 
 
@@ -81,39 +82,54 @@ class RowFiles:
             table = self.select_known(pl.read_ipc(path))
             yield polars_reader.cast_numbers(table, fractional)
 
+    def read_labels(self, target: str) -> Iterator[pl.Series]:
+        """Read the labels of the rows with a label."""
+        for path in self.paths:
+            yield self.select_known(pl.read_ipc(path, columns=[target]))[target]
 
-class RepeatFinder:
-    """Finds the rows that repeat an earlier one by 128 bits of each, kept in files.
+
+def part_of(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the part of each hash: its highest bits."""
+    return (hashes >> np.uint64(64 - N_PARTS_BITS)).astype(np.int64)
+
+
+class SharedHashFinder:
+    """Finds the rows whose hash another row has; the hashes are kept in files.
 
     Parameters
     ----------
     folder : Path
         Where the hashes are kept.
+    key : int
+        The key of the hashes.
     bound_bytes : int
         The memory for the hashes that wait to be written.
     """
 
-    def __init__(self, folder: Path, bound_bytes: int) -> None:
-        self.folder, self.bound_bytes = folder, bound_bytes
-        self.keys = [secrets.randbelow(N_KEYS) for _ in range(2)]
+    def __init__(self, folder: Path, key: int, bound_bytes: int) -> None:
+        self.folder, self.key, self.bound_bytes = folder, key, bound_bytes
         self.waiting: list[NDArray[np.uint64]] = []
+        self.shared: list[Mask] = []
         self.n_waiting, self.n_rows = 0, 0
 
     def add(self, table: pl.DataFrame) -> None:
         """Take the next rows."""
-        hashes = [polars_dataset.hash_rows(table, key) for key in self.keys]
-        places = np.arange(self.n_rows, self.n_rows + table.height, dtype=np.uint64)
-        self.waiting.append(np.column_stack([*hashes, places]))
+        self.waiting.append(polars_dataset.hash_rows(table, self.key))
         self.n_rows += table.height
         self.n_waiting += table.height
         if self.n_waiting * ROW_BYTES > self.bound_bytes:
             self.write()
 
     def write(self) -> None:
-        """Write the waiting hashes to the files of their parts."""
-        records = np.concatenate([np.zeros((0, HASH_WORDS), np.uint64), *self.waiting])
+        """Write the first of the waiting rows of each hash to the file of its part."""
+        hashes = np.concatenate([np.zeros(0, np.uint64), *self.waiting])
+        series = pl.Series(hashes)
+        self.shared.append(series.is_duplicated().to_numpy())
+        places = np.arange(self.n_rows - len(hashes), self.n_rows, dtype=np.uint64)
+        # The others are known to be shared: any number of equal rows takes no more memory than one.
+        records = np.column_stack([hashes, places])[series.is_first_distinct().to_numpy()]
         self.waiting, self.n_waiting = [], 0
-        parts = (records[:, 1] >> np.uint64(64 - N_PARTS_BITS)).astype(np.int64)
+        parts = part_of(records[:, 0])
         order = np.argsort(parts, kind="stable")
         records, parts = records[order], parts[order]
         bounds = np.searchsorted(parts, np.arange(2**N_PARTS_BITS + 1))
@@ -122,17 +138,80 @@ class RepeatFinder:
                 handle.write(records[bounds[part] : bounds[part + 1]].tobytes())
 
     def find(self) -> Mask:
-        """Return a mask of the rows that repeat an earlier one, shape (n_rows,)."""
+        """Return a mask of the rows whose hash another row has, shape (n_rows,)."""
         self.write()
-        is_repeat = np.zeros(self.n_rows, np.bool_)
+        is_shared = np.concatenate(self.shared)
         for part in range(2**N_PARTS_BITS):
             path = self.folder / f"{part}.hashes"
-            records = np.fromfile(path, np.uint64).reshape(-1, HASH_WORDS)
+            records = np.fromfile(path, np.uint64).reshape(-1, RECORD_WORDS)
             path.unlink()
-            pairs = pl.DataFrame(np.ascontiguousarray(records[:, :2]), schema=["one", "other"])
-            is_first = pairs.select(pl.struct("one", "other").is_first_distinct()).to_series()
-            is_repeat[records[~is_first.to_numpy(), 2].astype(np.int64)] = True
-        return is_repeat
+            hashes = pl.Series(np.ascontiguousarray(records[:, 0]))
+            is_shared[records[hashes.is_duplicated().to_numpy(), 1].astype(np.int64)] = True
+        return is_shared
+
+
+class RowComparer:
+    """Compares rows cell by cell; rows that may be equal are kept in the same files.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the rows are kept.
+    key : int
+        The key of the hashes.
+    bound_bytes : int
+        The memory for the rows that wait to be written.
+    """
+
+    def __init__(self, folder: Path, key: int, bound_bytes: int) -> None:
+        self.folder, self.key, self.bound_bytes = folder, key, bound_bytes
+        self.waiting: list[pl.DataFrame] = []
+        self.n_bytes, self.n_writes = 0, 0
+
+    def add(self, table: pl.DataFrame, places: NDArray[np.int64]) -> None:
+        """Take the next rows to compare, with their ascending places in the dataset."""
+        parts = part_of(polars_dataset.hash_rows(table, self.key))
+        columns = [pl.Series(PART, parts), pl.Series(PLACE, places)]
+        self.waiting.append(table.with_columns(columns))
+        self.n_bytes += int(table.estimated_size())
+        if self.n_bytes * TABLE_COPIES > self.bound_bytes:
+            self.write()
+
+    def write(self) -> None:
+        """Write the waiting rows to files, one for each part."""
+        if not self.waiting:
+            return
+        parts = pl.concat(self.waiting, how="vertical_relaxed").partition_by(
+            PART, as_dict=True, include_key=False, maintain_order=True
+        )
+        for (part,), table in parts.items():
+            table.write_ipc(self.path(part, self.n_writes))
+        self.waiting, self.n_bytes, self.n_writes = [], 0, self.n_writes + 1
+
+    def path(self, part: int, number: int) -> Path:
+        """Return the file of a part of a write."""
+        return self.folder / f"{part}-{number}.rows"
+
+    def find(self) -> NDArray[np.int64]:
+        """Return the places of the rows that repeat an earlier one."""
+        self.write()
+        places = [np.zeros(0, np.int64)]
+        for part in range(2**N_PARTS_BITS):
+            known: list[pl.DataFrame] = []
+            for path in (self.path(part, number) for number in range(self.n_writes)):
+                if path.exists():
+                    table = pl.read_ipc(path)
+                    path.unlink()
+                    places.append(self.compare(known, table))
+        return np.concatenate(places)
+
+    def compare(self, known: list[pl.DataFrame], table: pl.DataFrame) -> NDArray[np.int64]:
+        """Return the places of repeats of known rows or earlier ones, and add the others."""
+        rows = pl.concat([*known, table.drop(PLACE)], how="vertical_relaxed")
+        is_first = rows.select(ROW.is_first_distinct()).to_series()
+        known[:] = [rows.filter(is_first)]
+        is_new = is_first.slice(rows.height - table.height)
+        return table.filter(~is_new)[PLACE].to_numpy()
 
 
 def spill_file(path: Path, schema: Schema, rows: RowFiles) -> FileReading:
@@ -204,30 +283,46 @@ def clean_rows(rows: RowFiles, schema: Schema, clean: Clean) -> RowFiles:
     return cleaned
 
 
-def find_repeats(
-    rows: RowFiles, target: str, *, bound_bytes: int, drop_equal: bool
-) -> tuple[Mask, int | None]:
-    """Return a mask of the repeated rows, and the number of positives among the others.
-
-    The number is None if the rows have no target, as after a cleaning that renames it.
-    """
-    finder, positives, has_target = RepeatFinder(rows.folder, bound_bytes), [NO_ROW], True
+def find_repeats(rows: RowFiles, bound_bytes: int) -> Mask:
+    """Return a mask of the rows with a label that repeat an earlier one."""
+    key = secrets.randbelow(N_KEYS)
+    finder, comparer = (
+        SharedHashFinder(rows.folder, key, bound_bytes),
+        RowComparer(rows.folder, key, bound_bytes),
+    )
     for table in rows.read_known():
-        has_target &= target in table.columns
-        if has_target:
-            positives.append((table[target] == 1).to_numpy())
-        if drop_equal:
-            finder.add(table)
-        else:
-            finder.n_rows += table.height
-    is_repeat = finder.find() if drop_equal else np.zeros(finder.n_rows, np.bool_)
-    is_positive = np.concatenate(positives)
-    return is_repeat, int(is_positive[~is_repeat].sum()) if has_target else None
+        finder.add(table)
+    is_shared, n_before = finder.find(), 0
+    is_repeat = np.zeros(len(is_shared), np.bool_)
+    for table in rows.read_known() if is_shared.any() else ():
+        places = np.flatnonzero(is_shared[n_before : n_before + table.height])
+        if len(places):
+            comparer.add(table[places], places + n_before)
+        n_before += table.height
+    is_repeat[comparer.find()] = True
+    return is_repeat
+
+
+def count_kept_positives(rows: RowFiles, target: str, is_repeat: Mask) -> int | None:
+    """Count the positives among the rows that repeat none, None if cleaning left out the target."""
+    if target not in pl.read_ipc_schema(rows.paths[0]):
+        return None
+    n_before = n_positives = 0
+    for labels in rows.read_labels(target):
+        is_kept = ~is_repeat[n_before : n_before + len(labels)]
+        n_positives += int(((labels == 1).to_numpy() & is_kept).sum())
+        n_before += len(labels)
+    return n_positives
+
+
+def count_rows(rows: RowFiles) -> int:
+    """Count the rows with a label."""
+    return sum(table.height for table in rows.read_known())
 
 
 def count_labelled(rows: RowFiles, target: str) -> tuple[int, int]:
     """Count the rows with a label, and the positives among them."""
-    labels = [table[target] for table in rows.read_known()]
+    labels = list(rows.read_labels(target))
     return sum(map(len, labels)), sum(int((own == 1).sum()) for own in labels)
 
 
@@ -295,9 +390,11 @@ def ingest(
         clients, integers = find_clients(rows, schema)
         n_labelled, n_positives = count_labelled(rows, schema.target)
         kept = rows if clean is None else clean_rows(rows, schema, clean)
-        is_repeat, n_kept_positives = find_repeats(
-            kept, schema.target, bound_bytes=bound_bytes, drop_equal=drop_equal
-        )
+        if drop_equal:
+            is_repeat = find_repeats(kept, bound_bytes)
+        else:
+            is_repeat = np.zeros(count_rows(kept), np.bool_)
+        n_kept_positives = count_kept_positives(kept, schema.target, is_repeat)
         n_rows = int((~is_repeat).sum())
         n_gone = None if n_kept_positives is None else n_positives - n_kept_positives
         # From here on whoever takes the parts removes the files.

@@ -8,14 +8,21 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from scripts import ingestion
 from scripts.core import capacity
 from scripts.core.config import Config, EngineSettings, IngestionSettings, Schema
 from scripts.core.errors import DatasetError
-from scripts.data import deduplicate, polars_ingest, polars_reader, spilled_ingest
+from scripts.data import (
+    deduplicate,
+    polars_dataset,
+    polars_ingest,
+    polars_reader,
+    spilled_ingest,
+)
 from scripts.data.polars_dataset import Ingested
-from scripts.data.spilled_ingest import RepeatFinder
+from scripts.data.spilled_ingest import RowComparer, RowFiles, SharedHashFinder
 from tests.data.test_polars_ingest import write_files
 from tests.support.hostile_files import HEADER
 
@@ -88,16 +95,65 @@ def test_both_ingestions_agree_on_many_generated_folders(
     print(f"{n_rounds} rounds of one to four files, {n_rows} rows in datasets alike")
 
 
-def test_repeats_are_found_across_files_of_hashes(tmp_path: Path) -> None:
-    numbers = np.random.default_rng(1).integers(0, 500, 3000)
-    finder = RepeatFinder(tmp_path, bound_bytes=10_000)
+def few_hashes(table: pl.DataFrame, key: int = 0) -> NDArray[np.uint64]:
+    """Give a row one of three hashes, so that most rows with equal hashes are different."""
+    numbers = table.to_series(0).hash(key).to_numpy() % np.uint64(3)
+    return np.asarray(numbers << np.uint64(62), np.uint64)
+
+
+def test_rows_whose_hashes_another_row_has_are_found_across_files(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(1).integers(0, 3000, 3000)
+    finder = SharedHashFinder(tmp_path, key=5, bound_bytes=10_000)
 
     for start in range(0, 3000, 70):
         finder.add(pl.DataFrame({"n": numbers[start : start + 70]}))
 
-    expected = pd.Series(numbers).duplicated().tolist()
+    expected = pd.Series(numbers).duplicated(keep=False).tolist()
     assert finder.find().tolist() == expected
     assert list(tmp_path.iterdir()) == []
+
+
+def test_equal_rows_take_no_more_room_in_the_files_of_hashes_than_one(tmp_path: Path) -> None:
+    finder = SharedHashFinder(tmp_path, key=5, bound_bytes=1)
+
+    finder.add(pl.DataFrame({"n": [7] * 1000}))
+
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 16
+    assert finder.find().all()
+
+
+def test_repeats_are_found_cell_by_cell_across_files_of_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polars_dataset, "hash_rows", few_hashes)
+    numbers = np.random.default_rng(1).integers(0, 500, 3000)
+    comparer = RowComparer(tmp_path, key=5, bound_bytes=10_000)
+
+    for start in range(0, 3000, 70):
+        part = pl.DataFrame({"n": numbers[start : start + 70], "text": None})
+        comparer.add(part, np.arange(start, start + part.height))
+
+    expected = pd.Series(numbers).duplicated().to_numpy().nonzero()[0].tolist()
+    assert sorted(comparer.find().tolist()) == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_different_rows_with_equal_hashes_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polars_dataset, "hash_rows", few_hashes)
+
+    assert check_seeds(tmp_path, monkeypatch, range(10)) > 50
+
+
+def test_cleaned_rows_without_the_target_have_no_known_classes(tmp_path: Path) -> None:
+    rows = RowFiles(tmp_path, None)
+    rows.put(pl.DataFrame({"n": [1, 1]}))
+
+    is_repeat = spilled_ingest.find_repeats(rows, 1000)
+
+    assert is_repeat.tolist() == [False, True]
+    assert spilled_ingest.count_kept_positives(rows, "exited", is_repeat) is None
 
 
 def write_input(config: Config, *files: list[str]) -> None:
