@@ -36,9 +36,9 @@ STEPS = ("ingestion", "training", "scoring", "promotion", "deployment", "reporti
 N_TEST_ROWS = 10_000
 # The requirements: our cost as a share of the plain way's or of Polars', and the smallest size.
 LIMITS = (
-    ("ingestion", "cpu_s", "plain ingestion", 1 / 4, 10_000_000, sys.maxsize),
-    ("ingestion", "wall_s", "plain ingestion", 1 / 4, 10_000_000, sys.maxsize),
-    ("ingestion", "cpu_s", "polars ingestion", 1.3, 10_000_000, sys.maxsize),
+    ("ingestion", "cpu_s", "plain ingestion", 1 / 3, 10_000_000, sys.maxsize),
+    ("ingestion", "wall_s", "plain ingestion", 1 / 3, 10_000_000, sys.maxsize),
+    ("ingestion", "cpu_s", "polars ingestion", 1.2, 10_000_000, sys.maxsize),
     ("ingestion", "peak_mb", "plain ingestion", 1 / 2, 10_000_000, sys.maxsize),
     ("training", "cpu_s", "plain training", 1 / 4, 10_000_000, sys.maxsize),
     ("training", "peak_mb", "plain training", 1 / 2, 10_000_000, sys.maxsize),
