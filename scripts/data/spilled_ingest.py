@@ -33,7 +33,6 @@ ROW_BYTES = 64
 TABLE_COPIES = 4
 N_KEYS = 2**64
 PLACE, PART = "\x00place", "\x00part"
-NO_ROW: Mask = np.zeros(0, np.bool_)
 
 
 @dataclass
