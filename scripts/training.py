@@ -19,8 +19,8 @@ from scripts.core.console import run_as_script
 from scripts.data import dataset
 from scripts.data.scanned_dataset import ScannedDataset
 from scripts.model import logistic_model
+from scripts.model.additive_choice import MIN_ROWS_TO_TUNE
 from scripts.model.logistic_model import Model
-from scripts.model.model_selection import MIN_ROWS_TO_TUNE
 from scripts.production.run_context import RunContext
 
 log = logging.getLogger(__name__)

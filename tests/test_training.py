@@ -18,7 +18,6 @@ from scripts.core.errors import InsufficientDataError, NotMadeYetError
 from scripts.data import dataset
 from scripts.model import candidate as candidates
 from scripts.model import decision_threshold, fit, logistic_model
-from scripts.model.sklearn_pipeline import RAW
 from tests.conftest import SMALL_ROWS, make_rows, write_csv
 
 SCHEMA = Schema()
@@ -122,20 +121,23 @@ def _with_schema(config: Config, schema: Schema) -> Config:
     ],
 )
 def test_the_threshold_takes_the_declared_one_or_half_when_rows_are_few(
-    tmp_path: Path, settings: TrainingSettings, n_rows: int, expected: float
+    config: Config, tmp_path: Path, settings: TrainingSettings, n_rows: int, expected: float
 ) -> None:
     table = read_rows(tmp_path, make_rows(n_rows, 1))
-    X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
+    used = msgspec.structs.replace(config, schema=SCHEMA, training=settings)
 
-    assert fit.make_plan(X, y, SCHEMA, settings, RAW).threshold == expected
+    assert candidates.fit_candidate(table, "", used).model.threshold == expected
 
 
-def test_the_threshold_lowers_the_limit_when_exits_are_rare_and_noisy(tmp_path: Path) -> None:
+def test_the_threshold_lowers_the_limit_when_exits_are_rare_and_noisy(
+    config: Config, tmp_path: Path
+) -> None:
     rows = [f"c{i},{i % 100},1,1,{int(i % 100 < 40 and i % 3 == 0)}" for i in range(1000)]
     table = read_rows(tmp_path, rows)
-    X, y = dataset.features(table, SCHEMA), dataset.target(table, SCHEMA)
 
-    assert 0 < fit.make_plan(X, y, SCHEMA, TrainingSettings(), RAW).threshold < 0.5
+    fitted = candidates.fit_candidate(table, "", _with_schema(config, SCHEMA)).model
+
+    assert 0 < fitted.threshold < 0.5
 
 
 def test_main_writes_equal_models_for_equal_data(config: Config) -> None:

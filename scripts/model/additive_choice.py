@@ -8,12 +8,14 @@ from sklearn.model_selection import StratifiedKFold
 
 from scripts.core.config import Schema, TrainingSettings
 from scripts.data.arrays import Floats, Ints
-from scripts.model import additive_fit, decision_threshold, model_selection, monotone
+from scripts.model import additive_fit, decision_threshold, monotone
 from scripts.model.additive_fit import AdditiveFit
 from scripts.model.basis import Axis
 from scripts.model.decision_threshold import HeldOut
 from scripts.model.logistic_model import Columns
 
+# The smallest number of rows of each class for any tuning.
+MIN_ROWS_TO_TUNE = 50
 # Up to so many rows of the rarer class, curves must win in cross-validation. Above, their penalties
 # have enough to learn from.
 MAX_ROWS_TO_DOUBT = 200
@@ -56,11 +58,21 @@ def draw_sample(rows: Rows, settings: TrainingSettings) -> Rows:
     return rows.take(np.sort(generator.choice(n, n_wanted, replace=False)))
 
 
+def is_tunable(y: Ints) -> bool:
+    """Test whether both classes have enough rows for tuning."""
+    return bool(np.bincount(y, minlength=2).min() >= MIN_ROWS_TO_TUNE)
+
+
+def row_losses(y: Ints, log_odds: Floats) -> Floats:
+    """Compute the log loss of each row, without overflow."""
+    return np.asarray(np.logaddexp(0, np.where(y == 1, -log_odds, log_odds)), dtype=np.float64)
+
+
 def applies(y: Ints, settings: TrainingSettings) -> bool:
     """Return whether rows are fitted by this module, not by the regression for few rows."""
     if settings.monotone or settings.model == "additive":
         return bool(0 < y.sum() < len(y))
-    return model_selection.is_tunable(y)
+    return is_tunable(y)
 
 
 def fit_kind(
@@ -91,7 +103,7 @@ def do_curves_pay(rows: Rows, schema: Schema, settings: TrainingSettings) -> boo
             axes, training.columns, training.y, settings.monotone, straight
         )
         before, after = (
-            model_selection.row_losses(own.y, additive_fit.log_odds_of(fitted, own.columns))
+            row_losses(own.y, additive_fit.log_odds_of(fitted, own.columns))
             for fitted, _ in (straight, curved)
         )
         gain[held] = before - after
@@ -153,7 +165,7 @@ def find_threshold(fitted: AdditiveFit, rows: Rows, settings: TrainingSettings) 
     """Return the declared threshold, or the one with the best F1 of five folds."""
     if settings.decision_threshold != "auto":
         return float(settings.decision_threshold)
-    if not model_selection.is_tunable(rows.y):
+    if not is_tunable(rows.y):
         return 0.5
     folds = make_folds(rows.y)
     fold_of = np.empty(len(rows.y), dtype=np.int64)

@@ -29,7 +29,6 @@ from scripts.model import (
 from scripts.model import fit as model_fit
 from scripts.model.additive_choice import Rows
 from scripts.model.additive_terms import PlainTerms
-from scripts.model.calibration import Calibration
 from scripts.model.fit import Fit, LabelledRows, ValidationSplit
 from scripts.model.logistic_model import Model, check_model
 
@@ -57,9 +56,7 @@ def describe_dataset(table: pd.DataFrame, sha256: str, schema: Schema) -> Datase
     )
 
 
-def measure(
-    y: Ints, probability: Floats, threshold: float, correction: Calibration
-) -> dict[str, float | int | None]:
+def measure(y: Ints, probability: Floats, threshold: float) -> dict[str, float | int | None]:
     """Compute F1, accuracy and calibration metrics of the validation rows."""
     predicted = (probability >= threshold).astype(np.int64)
     return {
@@ -68,8 +65,6 @@ def measure(
         "n_rows": len(y),
         "brier": metrics.brier_score(y, probability),
         "expected_calibration_error": metrics.expected_calibration_error(y, probability),
-        "calibration_slope": correction.slope,
-        "calibration_offset": correction.offset,
     }
 
 
@@ -92,7 +87,7 @@ def package_versions() -> dict[str, str]:
 
 def make_model(fit: Fit, facts: DatasetFacts, n_training_rows: int, config: Config) -> Model:
     """Return the model of a fitted pipeline, without validation metrics."""
-    pipeline = fit.final
+    pipeline = fit.pipeline
     return Model(
         format=logistic_model.FORMAT,
         schema=config.schema,
@@ -173,7 +168,7 @@ def fit_additive(
     held_out = as_rows(split["val"])
     probability = logistic_model.probabilities(validated, held_out.columns)
     fitted = msgspec.structs.replace(
-        fitted, validation=measure(held_out.y, probability, fit.threshold, Calibration())
+        fitted, validation=measure(held_out.y, probability, fit.threshold)
     )
     X = whole["X"]
     pipeline = additive_pipeline.make_pipeline(fitted, X.iloc[:N_EXAMPLES])
@@ -212,17 +207,16 @@ def fit_rows(table: pd.DataFrame, facts: DatasetFacts, config: Config) -> Candid
         check_drawn_classes(dataset.target(table, schema), facts)
     split = model_fit.prepare_dataset(table, schema, settings, create_val_data=True)
     X, y = split["training"]["X"], split["training"]["y"]
-    whole = dataset.features(table, schema), dataset.target(table, schema)
     if additive_choice.applies(y, settings):
+        whole = dataset.features(table, schema), dataset.target(table, schema)
         return fit_additive(split, {"X": whole[0], "y": whole[1]}, facts, config)
-    fit = model_fit.fit((X, y), (split["val"]["X"], split["val"]["y"]), whole, schema, settings)
-    pipeline = fit.final
-    fitted = make_model(fit, facts, len(y) if pipeline is fit.validated else len(table), config)
-    probability = fit.validated.predict_proba(split["val"]["X"])[:, 1]
-    validation = measure(split["val"]["y"], probability, fit.threshold, fit.calibration)
+    fit = model_fit.fit(split["training"], schema, settings)
+    fitted = make_model(fit, facts, len(y), config)
+    probability = fit.pipeline.predict_proba(split["val"]["X"])[:, 1]
+    validation = measure(split["val"]["y"], probability, fit.threshold)
     fitted = msgspec.structs.replace(fitted, validation=validation)
-    sklearn_pipeline.check_equal(fitted, pipeline, table)
-    return Candidate(fitted, wrap(pipeline, fit.threshold, X, y))
+    sklearn_pipeline.check_equal(fitted, fit.pipeline, table)
+    return Candidate(fitted, wrap(fit.pipeline, fit.threshold, X, y))
 
 
 def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> Candidate:

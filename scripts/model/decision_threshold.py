@@ -3,13 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from sklearn.model_selection import StratifiedKFold
 
-from scripts.core.config import Schema, TrainingSettings
 from scripts.data.arrays import Floats, Ints
-from scripts.model import logistic_model, sklearn_pipeline
-from scripts.model.sklearn_pipeline import FeatureSettings
+from scripts.model import logistic_model
 
 N_FOLDS = 5
 N_THRESHOLDS = 100
@@ -21,20 +17,6 @@ class HeldOut:
 
     log_odds: Floats
     fold: Ints
-
-
-def predict_held_out(
-    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, form: FeatureSettings
-) -> HeldOut | None:
-    """Predict the rows of each of five folds by a model fitted to the four others."""
-    log_odds, fold_of = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
-    for fold, (rest, held_out) in enumerate(StratifiedKFold(N_FOLDS).split(X, y)):
-        fitted = sklearn_pipeline.fit_pipeline(X.iloc[rest], y[rest], schema, settings, form)
-        if fitted is None:
-            return None
-        log_odds[held_out] = fitted.decision_function(X.iloc[held_out])
-        fold_of[held_out] = fold
-    return HeldOut(log_odds, fold_of)
 
 
 def f1_at(thresholds: Floats, y: Ints, probability: Floats) -> Floats:

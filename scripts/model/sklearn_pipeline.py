@@ -1,7 +1,6 @@
 """The scikit-learn pipeline of the regression: unfitted, fitted, and as the terms of a model."""
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,40 +16,17 @@ from scripts.core.config import Schema, TrainingSettings
 from scripts.core.errors import ModelError
 from scripts.data import dataset
 from scripts.data.arrays import Ints
-from scripts.model import logistic_model, newton_solver
+from scripts.model import logistic_model
 from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm
 
 # A numeric column gets a missing indicator above this fraction of missing values.
 MIN_MISSING_FRACTION = 0.01
 # Most missing values say little of the target. A weight of 0.3 makes the penalty shrink a
-# coefficient without evidence; 0.03 all but removes a faint indicator, except on very many rows.
-INDICATOR_WEIGHT, FAINT_INDICATOR_WEIGHT = 0.3, 0.03
-# Above this size a Newton solver fits in few passes over the rows.
-MANY_ROWS = 250_000
+# coefficient without evidence.
+INDICATOR_WEIGHT = 0.3
 # The largest difference between probabilities of the model and of scikit-learn.
 TOLERANCE = 1e-12
 MAX_ROWS_TO_COMPARE = 10_000
-
-
-@dataclass(frozen=True)
-class FeatureSettings:
-    """The preprocessing of a pipeline besides medians and one-hot encoding.
-
-    A standard pipeline is that of scikit-learn's user guide: scaled, without missing indicators or
-    grouped rare categories, solved by lbfgs. `faint` lists the columns whose missing values carry
-    no information about the target.
-    """
-
-    scaled: bool = False
-    standard: bool = False
-    faint: tuple[str, ...] = ()
-
-
-RAW, SCALED, STANDARD = (
-    FeatureSettings(),
-    FeatureSettings(scaled=True),
-    FeatureSettings(scaled=True, standard=True),
-)
 
 
 def columns_with_missing(X: pd.DataFrame, schema: Schema) -> list[str]:
@@ -59,7 +35,7 @@ def columns_with_missing(X: pd.DataFrame, schema: Schema) -> list[str]:
 
 
 def make_pipeline(
-    X: pd.DataFrame, schema: Schema, settings: TrainingSettings, form: FeatureSettings
+    X: pd.DataFrame, schema: Schema, settings: TrainingSettings, *, is_scaled: bool = False
 ) -> Pipeline:
     """Return the unfitted pipeline for training rows.
 
@@ -71,39 +47,33 @@ def make_pipeline(
         The columns.
     settings : TrainingSettings
         `C` of the regression.
-    form : FeatureSettings
-        Whether numeric columns are scaled to mean 0 and standard deviation 1, and more.
+    is_scaled : bool
+        Whether numeric columns are scaled to mean 0 and standard deviation 1.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
         Missing numbers become the median and, above 1 % of the values, get an indicator of weight
-        0.3, or 0.03 for a faint column. Categories are one-hot encoded: those in fewer than 0.5 %
+        0.3. Categories are one-hot encoded: those in fewer than 0.5 %
         of the rows share a column, and an unknown category is 0 everywhere.
     """
     medians = SimpleImputer(strategy="median", keep_empty_features=True)
-    scale = StandardScaler() if form.scaled else FunctionTransformer()
+    scale = StandardScaler() if is_scaled else FunctionTransformer()
     one_hot = OneHotEncoder(
-        handle_unknown="ignore",
-        min_frequency=None if form.standard else dataset.RARE_FRACTION,
-        sparse_output=form.standard,
+        handle_unknown="ignore", min_frequency=dataset.RARE_FRACTION, sparse_output=False
     )
-    missing = [] if form.standard else columns_with_missing(X, schema)
-    strong = [name for name in missing if name not in form.faint]
-    faint = [name for name in missing if name in form.faint]
     columns = ColumnTransformer(
         [
             ("numeric", Pipeline([("medians", medians), ("scale", scale)]), list(schema.numeric)),
-            ("blank", MissingIndicator(features="all"), strong),
-            ("faint", MissingIndicator(features="all"), faint),
+            ("blank", MissingIndicator(features="all"), columns_with_missing(X, schema)),
             ("categorical", one_hot, list(schema.categorical)),
         ],
-        transformer_weights={"blank": INDICATOR_WEIGHT, "faint": FAINT_INDICATOR_WEIGHT},
+        transformer_weights={"blank": INDICATOR_WEIGHT},
     )
     # lbfgs, scikit-learn's default, does not converge on unscaled features. On scaled features it
     # is preferred, so that predictions equal those of a plain scikit-learn fit: the solvers differ
     # in the fourth digit, enough to move a client across the threshold.
-    solver, max_iter = ("lbfgs", 5000) if form.scaled else ("newton-cholesky", 1000)
+    solver, max_iter = ("lbfgs", 5000) if is_scaled else ("newton-cholesky", 1000)
     regression = LogisticRegression(C=settings.C, solver=solver, max_iter=max_iter)
     return Pipeline([("columns", columns), ("regression", regression)])
 
@@ -120,38 +90,16 @@ def missing_indicators(pipeline: Pipeline) -> dict[str, float]:
     }
 
 
-def fit_many(
-    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, form: FeatureSettings
-) -> Pipeline | None:
-    """Fit the pipeline to a large table by Newton steps, or return None if these fail."""
-    pipeline = make_pipeline(X, schema, settings, form)
-    values = np.asarray(pipeline["columns"].fit_transform(X), dtype=np.float64)
-    weights = newton_solver.fit(values, y, settings.C)
-    if weights is None:
-        return None
-    regression = pipeline["regression"]
-    # Set the attributes of LogisticRegression.fit, so that the pickle is plain scikit-learn.
-    regression.classes_, regression.n_features_in_ = np.array([0, 1]), values.shape[1]
-    regression.coef_, regression.intercept_ = weights[np.newaxis, :-1], weights[-1:]
-    regression.n_iter_ = np.array([1], dtype=np.int32)
-    return pipeline
-
-
-def fit_pipeline(
-    X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings, form: FeatureSettings
-) -> Pipeline | None:
-    """Fit the pipeline, or return None without convergence, as on columns of unequal scales."""
-    if len(y) > MANY_ROWS:
-        pipeline = fit_many(X, y, schema, settings, form)
-        if pipeline is not None:
-            return pipeline
+def fit_pipeline(X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings) -> Pipeline:
+    """Fit the pipeline, scaled where it does not converge on columns of unequal scales."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         warnings.simplefilter("error", LinAlgWarning)
         try:
-            return make_pipeline(X, schema, settings, form).fit(X, y)
+            return make_pipeline(X, schema, settings).fit(X, y)
         except (ConvergenceWarning, LinAlgWarning):
-            return None
+            pass
+    return make_pipeline(X, schema, settings, is_scaled=True).fit(X, y)
 
 
 def numeric_terms(pipeline: Pipeline, schema: Schema) -> tuple[NumericTerm, ...]:
