@@ -23,11 +23,16 @@ MONTHS = (
 )
 TIME = r"(?:[T ,]+\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:[ap]m)?\s*(?:Z|UTC|[+-]\d{2}:?\d{2})?)?"
 DAY, MONTH, YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:19|20|21)\d{2}"
+# Without references to earlier groups, which Polars does not know: once for each mark.
+MARKS = ("-", "/", r"\.")
 DATE = re.compile(
-    rf"(?:{YEAR}([-/.]){MONTH}(?:\1{DAY})?"
-    rf"|{YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
-    rf"|{DAY}([-/.]){MONTH}\2(?:{YEAR}|\d{{2}})"
-    rf"|{MONTH}([-/]){DAY}\3(?:{YEAR}|\d{{2}})"
+    "(?:"
+    + "".join(
+        rf"{YEAR}{mark}{MONTH}(?:{mark}{DAY})?|{DAY}{mark}{MONTH}{mark}(?:{YEAR}|\d{{2}})|"
+        for mark in MARKS
+    )
+    + "".join(rf"{MONTH}{mark}{DAY}{mark}(?:{YEAR}|\d{{2}})|" for mark in MARKS[:2])
+    + rf"{YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
     rf"|{DAY}\.?[ -](?:{MONTHS})[a-z]*\.?[ -,]+(?:{YEAR}|\d{{2}})"
     rf"|(?:{MONTHS})[a-z]*\.? {DAY},? {YEAR}){TIME}",
     re.IGNORECASE,
@@ -128,6 +133,22 @@ class KindCounts:
         if self.n_urls >= needed:
             return ColumnKind.URLS
         return ColumnKind.TEXTS if self.is_text() else ColumnKind.OTHER
+
+
+@dataclass(frozen=True)
+class ColumnCounts:
+    """The counts of a text column of a table without duplicate rows.
+
+    `n_most` rows have the most frequent of `n_values` different values. `has_fractions` is whether
+    any number is not whole.
+    """
+
+    n_rows: int
+    n_values: int
+    n_most: int
+    n_numbers: int
+    has_fractions: bool
+    kinds: KindCounts
 
 
 def count_kinds(counts: Mapping[str, int]) -> KindCounts:

@@ -64,6 +64,10 @@ class ColumnLayout:
     header: list[str]
     parsers: Parsers
 
+    def place(self, name: str) -> int:
+        """Return the place of a column; only columns without a name may have several."""
+        return len(self.header) - 1 - self.header[::-1].index(name)
+
 
 class RefusedFileError(DatasetError):
     """A file that is refused as a whole."""

@@ -9,10 +9,22 @@ import polars as pl
 
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
-from scripts.data import polars_dataset, polars_dated, polars_reader, read_report, spilled_ingest
+from scripts.data import (
+    polars_dataset,
+    polars_dated,
+    polars_profile,
+    polars_reader,
+    read_report,
+    spilled_ingest,
+)
 from scripts.data.deduplicate import Dropped
 from scripts.data.polars_dataset import Clean, Ingested
 from scripts.data.read_report import FileReading
+
+__all__ = [
+    "encode_table", "ingest", "ingest_in_files", "iterate_tables", "polars_profile", "read_dated",
+    "read_tables",
+]  # fmt: skip
 
 
 def read_tables(

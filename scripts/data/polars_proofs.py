@@ -1,14 +1,12 @@
 """Proofs that rows parsed by Polars are right by the rules of `cells`, as expressions of Polars."""
 
 import contextlib
-import math
-import re
 
 import polars as pl
 
-from scripts.core.config import ISO_FORMAT, NumberMarks, Schema
+from scripts.core.config import ISO_FORMAT, Schema
 from scripts.core.dates import ISO_DATE
-from scripts.data.cells import LARGEST_NUMBER, NUMBER, BadCellError, day_of
+from scripts.data.cells import BadCellError, day_of
 from scripts.data.csv_reader import ColumnLayout
 
 # A class of no label, also of none; the columns of proofs beside those of a schema.
@@ -27,31 +25,28 @@ Kinds = dict[str, type[pl.Int64] | type[pl.Float64]]
 
 def can_prove(layout: ColumnLayout) -> bool:
     """Return whether the cells of a file are in formats that can be proven here."""
-    schema = layout.schema
-    marks = {schema.marks(name) for name in schema.numeric}
-    is_clear = layout.separator != schema.decimal
-    return is_clear and marks <= {NumberMarks(decimal=schema.decimal)}
+    # A column alone has empty lines for empty cells, and only the rules tell them apart.
+    return len(layout.header) > 1
 
 
-def prove_number(number: pl.Expr, minimum: float | None, *, is_whole: bool) -> pl.Expr:
-    """Return whether a number lies within the limits of its column, False for NaN."""
-    lowest = max(-math.inf if minimum is None else minimum, -LARGEST_NUMBER)
-    if is_whole:
-        # As integers: the float next to 2**53 + 1 is 2**53.
-        return number.is_between(math.ceil(lowest), int(LARGEST_NUMBER))
-    return number.is_between(lowest, LARGEST_NUMBER) & number.is_not_nan()
-
-
-def without_minus(number: pl.Expr) -> pl.Expr:
-    """Return a number, or 0.0 for -0.0, so that equal rows are equal."""
-    # Polars takes the addition of zero for nothing.
-    return pl.when(number != 0.0).then(number).when(number.is_not_null()).then(0.0)
+def needs_text(layout: ColumnLayout, name: str) -> bool:
+    """Return whether the numbers of a column have marks that only text can keep."""
+    marks = layout.schema.marks(name)
+    return bool(marks.thousands or marks.percent) or marks.decimal == layout.separator
 
 
 def prove_text(text: pl.Expr, *, is_id: bool) -> pl.Expr:
     """Return whether a text is without blanks at its ends, and not empty if it is an identifier."""
     plain = ~text.str.contains(UNPLAIN_TEXT)
     return plain & (text != "") if is_id else plain
+
+
+def has_cell(table: pl.DataFrame, schema: Schema) -> pl.Expr:
+    """Return whether any cell of a typed row is not empty: a line of tabs alone is no row."""
+    return pl.any_horizontal(
+        pl.col(name) != "" if table.schema[name] == pl.String else pl.col(name).is_not_null()
+        for name in schema.file_columns
+    )
 
 
 def label_classes(spellings: pl.Series, layout: ColumnLayout) -> dict[str, int]:
@@ -91,23 +86,6 @@ def classify_bare(labels: pl.Series, layout: ColumnLayout) -> pl.Series:
 def has_bare_labels(schema: Schema) -> bool:
     """Return whether the labels are 0 and 1, which can be parsed as integers."""
     return set(schema.labels) == BARE_LABELS
-
-
-def number_pattern(decimal: str) -> str:
-    """Return the pattern of a numeric cell, with blanks around the number."""
-    number = NUMBER.pattern.replace(r"\.", f"[{re.escape(decimal)}]").replace(r"\d", "[0-9]")
-    return rf"^[ \t]*{number}[ \t]*$"
-
-
-def parse_number(cell: pl.Expr, schema: Schema, minimum: float | None) -> tuple[pl.Expr, pl.Expr]:
-    """Return the number of a cell of text, null where it is missing, and whether it is proven."""
-    plain = cell.str.strip_chars(" \t")
-    if schema.decimal != ".":
-        plain = plain.str.replace(schema.decimal, ".", literal=True)
-    number = without_minus(plain.cast(pl.Float64, strict=False))
-    looks_right = cell.str.contains(number_pattern(schema.decimal))
-    within = prove_number(number, minimum, is_whole=False).fill_null(value=False)
-    return number, (looks_right & within) | (cell == "")
 
 
 def parse_day(

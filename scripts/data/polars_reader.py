@@ -6,40 +6,34 @@ files.
 """
 
 import codecs
-import csv
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-import numpy as np
 import polars as pl
 
 from scripts.core import progress
 from scripts.core.config import Schema
-from scripts.data import csv_reader, polars_proofs
-from scripts.data.csv_reader import MAX_LINE_BYTES, OPEN_RECORDS, ColumnLayout, RefusedFileError
+from scripts.data import (
+    csv_reader,
+    polars_lines,
+    polars_numbers,
+    polars_proofs,
+    quoted_separators,
+)
+from scripts.data.csv_reader import MAX_LINE_BYTES, ColumnLayout, RefusedFileError
+from scripts.data.polars_lines import TEXT, Block, UnprovenError
 from scripts.data.polars_proofs import PROVEN, Kinds
 from scripts.data.read_report import FileReading
 
 BLOCK_BYTES = 2**23
-LINE, TEXT, CELLS = "\x00line", "\x00text", "\x00cells"
-# Any line of MAX_LINE_BYTES covers such a window whole.
-WINDOW_BYTES = MAX_LINE_BYTES // 2
-# Every digit becomes 0 and every exponent e. The rules take exponents of at most four digits.
-DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
-LONG_EXPONENT = b"e00000"
+LINE, CELLS = "\x00line", "\x00cells"
 # A cell that is no number, a line with too many fields, lines of which all are empty.
 UNPARSABLE = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.NoDataError)
-# What makes a line odd, whichever column it is in.
-CONTROLS = r"\x00-\x08\x0b-\x1f\x7f"
-
-
-class UnprovenError(Exception):
-    """A block that only the rules of rows can read, with all that follows it."""
 
 
 class Readable(Protocol):
@@ -69,61 +63,6 @@ def empty_table(schema: Schema) -> pl.DataFrame:
     return make_table({name: [] for name in schema.file_columns}, schema)
 
 
-@dataclass(frozen=True)
-class Block:
-    """Whole lines of a file, the last of which may lack its end."""
-
-    content: bytes
-
-    @cached_property
-    def lines(self) -> list[str]:
-        """The lines as text, without their ends."""
-        text = self.content.decode().removesuffix("\n")
-        return [line.removesuffix("\r") for line in text.split("\n")]
-
-    @cached_property
-    def has_quotes(self) -> bool:
-        """Whether any line has a quote."""
-        return b'"' in self.content
-
-    def count(self, mark: str) -> int:
-        """Count an ASCII character."""
-        return int(np.count_nonzero(np.frombuffer(self.content, np.uint8) == ord(mark)))
-
-    def check(self) -> None:
-        """Check that the lines are UTF-8 and short enough.
-
-        Raises
-        ------
-        UnprovenError
-            Otherwise: the rules say which line is wrong.
-        """
-        if not self.content.isascii():
-            try:
-                self.content.decode()
-            except UnicodeDecodeError as error:
-                raise UnprovenError from error
-        starts = range(0, len(self.content) - WINDOW_BYTES, WINDOW_BYTES)
-        content = self.content
-        if all(content.find(b"\n", start, start + WINDOW_BYTES) >= 0 for start in starts):
-            return
-        if max(map(len, content.split(b"\n"))) >= MAX_LINE_BYTES:
-            raise UnprovenError
-
-    def without_returns(self) -> "Block | None":
-        """Return the lines with LF ends, or None if a CR stands elsewhere."""
-        if b"\r" not in self.content:
-            return self
-        if self.count("\r") != self.content.count(b"\r\n"):
-            return None
-        return Block(self.content.replace(b"\r\n", b"\n"))
-
-
-def has_long_exponent(content: bytes) -> bool:
-    """Return whether an exponent of five digits may be there, which Polars would take."""
-    return LONG_EXPONENT in content.translate(DIGITS, b"+-")
-
-
 @dataclass
 class BlockReader:
     """Reads blocks of one file, and remembers how the blocks before could be parsed.
@@ -138,7 +77,8 @@ class BlockReader:
     is_typed: bool = True
 
     def __post_init__(self) -> None:
-        self.kinds = self.kinds or dict.fromkeys(self.layout.schema.numeric, pl.Int64)
+        plain = [n for n in self.schema.numeric if not polars_proofs.needs_text(self.layout, n)]
+        self.kinds = self.kinds or dict.fromkeys(plain, pl.Int64)
 
     @property
     def schema(self) -> Schema:
@@ -168,9 +108,10 @@ class BlockReader:
         """
         block = Block(content)
         block.check()
-        parsed = self.parse_typed(block) if self.is_typed else None
+        marked = Block(*quoted_separators.hide(content, self.layout.separator))
+        parsed = self.parse_typed(marked) if self.is_typed else None
         if parsed is None:
-            parsed = self.parse_text(block)
+            parsed = self.parse_text(marked)
         return self.settle(parsed, block, number)
 
     def settle(self, parsed: pl.DataFrame, block: Block, number: int) -> pl.DataFrame:
@@ -209,16 +150,14 @@ class BlockReader:
             return None
         if not block.has_quotes:
             return plain
-        lines = pl.Series(block.lines)
-        is_short = lines.str.len_chars() <= csv.field_size_limit()
-        if not (lines.str.contains(simple_pattern(self.layout.separator)) & is_short).all():
+        if not polars_lines.are_simple(block, self.layout.separator):
             return None
-        return Block(plain.content.replace(b'"', b""))
+        return Block(plain.content.replace(b'"', b""), plain.mark)
 
     def parse_as(self, block: Block, kinds: Kinds) -> pl.DataFrame | None:
         """Parse lines with the given types of numbers, or return None if a cell does not fit."""
         layout, schema = self.layout, self.schema
-        if pl.Float64 in kinds.values() and has_long_exponent(block.content):
+        if pl.Float64 in kinds.values() and polars_lines.has_long_exponent(block.content):
             return None
         types: dict[str, Any] = {}
         for place, name in enumerate(layout.header):
@@ -227,7 +166,8 @@ class BlockReader:
         try:
             table = pl.read_csv(
                 block.content, has_header=False, schema=types, separator=layout.separator,
-                quote_char=None, empty_string_is_null=False, decimal_comma=schema.decimal == ",",
+                quote_char=None, empty_string_is_null=False,
+                decimal_comma=schema.decimal == "," != layout.separator,
             )  # fmt: skip
         except UNPARSABLE:
             return None
@@ -236,8 +176,9 @@ class BlockReader:
         n_separators = n_lines * (len(layout.header) - 1)
         if table.height != n_lines or block.count(layout.separator) != n_separators:
             return None
-        places = {name: f"c{layout.header.index(name)}" for name in schema.file_columns}
-        return self.prove(table.select(pl.col(place).alias(name) for name, place in places.items()))
+        places = {name: f"c{layout.place(name)}" for name in schema.file_columns}
+        table = table.select(pl.col(place).alias(name) for name, place in places.items())
+        return self.prove(quoted_separators.show(table, block.mark, layout.separator))
 
     def prove(self, table: pl.DataFrame) -> pl.DataFrame:
         """Return typed columns as they are kept, with the proof of each row."""
@@ -248,17 +189,17 @@ class BlockReader:
         ]
         columns: list[pl.Expr | pl.Series] = []
         for name in schema.numeric:
-            is_whole = table.schema[name] == pl.Int64
-            minimum = schema.minimums.get(name)
-            proof = polars_proofs.prove_number(pl.col(name), minimum, is_whole=is_whole)
-            proofs.append(proof.fill_null(value=True))
-            columns.append(pl.col(name) if is_whole else polars_proofs.without_minus(pl.col(name)))
+            value, proof = self.prove_number(pl.col(name), table.schema[name])
+            columns.append(value.alias(name))
+            proofs.append(proof)
         if schema.target:
             labels = polars_proofs.classify(table[schema.target], self.layout)
             columns.append(labels)
             table = table.with_columns(labels.is_not_null().alias(PROVEN))
             proofs.append(pl.col(PROVEN))
         table, found = self.parse_days(table)
+        if self.layout.separator == "\t":
+            proofs.append(polars_proofs.has_cell(table, schema))
         return table.with_columns(*columns, pl.all_horizontal(*proofs, *found).alias(PROVEN))
 
     def parse_days(self, table: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.Series]]:
@@ -271,29 +212,46 @@ class BlockReader:
             proofs.append(proof)
         return table.with_columns(days), proofs
 
+    def prove_number(self, cell: pl.Expr, kind: pl.DataType) -> tuple[pl.Expr, pl.Expr]:
+        """Return a numeric cell as it is kept, and whether it is proven."""
+        name = cell.meta.output_name()
+        minimum = self.schema.minimums.get(name)
+        if kind == pl.String:
+            return polars_numbers.parse_number(cell, self.schema.marks(name), minimum)
+        is_whole = kind == pl.Int64
+        proof = polars_numbers.prove_number(cell, minimum, is_whole=is_whole)
+        value = cell if is_whole else polars_numbers.without_minus(cell)
+        return value, proof.fill_null(value=True)
+
+    def split(self, block: Block) -> pl.DataFrame:
+        """Split lines into cells of text, with whether each line has the cells of the header."""
+        separator, n_fields = self.layout.separator, len(self.layout.header)
+        lines = pl.DataFrame({TEXT: pl.Series(block.lines, dtype=pl.String)})
+        if block.has_quotes:
+            lines = polars_lines.unquote(lines, separator)
+        parts = pl.col(TEXT).str.splitn(separator, n_fields).alias(CELLS)
+        cells = lines.select(parts, polars_lines.is_calm(separator).alias(PROVEN)).unnest(CELLS)
+        last = pl.col(f"field_{n_fields - 1}")
+        is_whole = last.is_not_null() & ~last.str.contains(separator, literal=True)
+        cells = cells.with_columns(pl.col(PROVEN) & is_whole)
+        return quoted_separators.show(cells, block.mark, separator)
+
     def parse_text(self, block: Block) -> pl.DataFrame:
         """Parse lines into cells of text, and return typed columns with the proof of each row."""
         layout, schema = self.layout, self.schema
-        lines = pl.DataFrame({TEXT: pl.Series(block.lines, dtype=pl.String)})
-        if block.has_quotes:
-            lines = unquote(lines, layout.separator)
-        n_fields = len(layout.header)
-        parts = pl.col(TEXT).str.splitn(layout.separator, n_fields).alias(CELLS)
-        cells = lines.select(parts, is_calm(layout.separator).alias(PROVEN)).unnest(CELLS)
-        last = pl.col(f"field_{n_fields - 1}")
-        whole = last.is_not_null() & ~last.str.contains(layout.separator, literal=True)
-        columns, proofs = [], [pl.col(PROVEN), whole]
+        columns, proofs = [], [pl.col(PROVEN)]
         for name in schema.file_columns:
-            cell = pl.col(f"field_{layout.header.index(name)}")
+            cell = pl.col(f"field_{layout.place(name)}")
             if name in schema.numeric:
-                value, proof = polars_proofs.parse_number(cell, schema, schema.minimums.get(name))
-            elif name == schema.target or name in schema.date_cells:
+                minimum = schema.minimums.get(name)
+                value, proof = polars_numbers.parse_number(cell, schema.marks(name), minimum)
+            elif name == schema.target != "" or name in schema.date_cells:
                 value, proof = cell, cell.is_not_null()
             else:
                 value, proof = cell, polars_proofs.prove_text(cell, is_id=name in schema.ids)
             columns.append(value.alias(name))
             proofs.append(proof.fill_null(value=False))
-        table = cells.select(
+        table = self.split(block).select(
             *columns, pl.all_horizontal(proofs).fill_null(value=False).alias(PROVEN)
         )
         if schema.target:
@@ -303,40 +261,6 @@ class BlockReader:
             table = table.with_columns(labels, pl.col(PROVEN) & labels.is_not_null())
         table, found = self.parse_days(table)
         return table.with_columns(pl.all_horizontal(pl.col(PROVEN), *found)) if found else table
-
-
-def simple_pattern(separator: str) -> str:
-    """Return the pattern of a line whose quotes can be removed without a change of any cell."""
-    mark = rf"\{separator}" if separator != "\t" else r"\t"
-    fields = rf'(?:[^"{mark}]*|"[^"{mark}]*")'
-    return rf"^{fields}(?:{mark}{fields})*$"
-
-
-def is_calm(separator: str) -> pl.Expr:
-    """Return whether a line has no quote or control character, and is no line of blanks."""
-    tab = "" if separator == "\t" else r"\t"
-    calm = ~pl.col(TEXT).str.contains(rf'["{CONTROLS}{tab}]|^\x{{FEFF}}')
-    # A line of tabs alone is an empty line.
-    return calm & (pl.col(TEXT).str.strip_chars() != "") if separator == "\t" else calm
-
-
-def unquote(lines: pl.DataFrame, separator: str) -> pl.DataFrame:
-    """Return lines without simple quotes; the other quotes stay, and make their lines odd.
-
-    Raises
-    ------
-    UnprovenError
-        If a record may go beyond its line.
-    """
-    is_quoted = pl.col(TEXT).str.contains('"', literal=True)
-    # The rules reject longer fields in quotes.
-    is_short = pl.col(TEXT).str.len_chars() <= csv.field_size_limit()
-    is_simple = is_short & pl.col(TEXT).str.contains(simple_pattern(separator))
-    is_open = OPEN_RECORDS[separator].fullmatch
-    if any(map(is_open, lines.filter(is_quoted & ~is_simple)[TEXT].to_list())):
-        raise UnprovenError
-    bare = pl.col(TEXT).str.replace_all('"', "", literal=True)
-    return lines.with_columns(pl.when(is_quoted & is_simple).then(bare).otherwise(pl.col(TEXT)))
 
 
 def merge_rows(fine: pl.DataFrame, rows: dict[int, dict[str, Any]], schema: Schema) -> pl.DataFrame:
@@ -384,8 +308,20 @@ def read_rest(
     return make_table(csv_reader.read_records(lines(), layout, reading), layout.schema)
 
 
+def text_layout(layout: ColumnLayout) -> ColumnLayout:
+    """Return the layout of a file of which every column is read as text."""
+    names = tuple(layout.parsers)
+    texts = Schema(ids=(), numeric=(), categorical=names, target="")
+    return dataclasses.replace(layout, schema=texts)
+
+
 def read_blocks(
-    handle: BinaryIO, schema: Schema, reading: FileReading, *, needs_label: bool
+    handle: BinaryIO,
+    schema: Schema,
+    reading: FileReading,
+    *,
+    as_text: bool = False,
+    needs_label: bool = True,
 ) -> Iterator[pl.DataFrame]:
     """Read a file in blocks, with the SHA-256 of every byte that was parsed.
 
@@ -397,6 +333,8 @@ def read_blocks(
         The columns.
     reading : FileReading
         Its report, which is filled.
+    as_text : bool
+        Whether every column of the file is read as text.
     needs_label : bool
         Whether a row without a label is rejected.
 
@@ -413,7 +351,10 @@ def read_blocks(
     """
     sha = hashlib.sha256()
     first = csv_reader.read_line(handle, 1, reading, sha, schema.encoding)
-    layout = csv_reader.read_layout(first, schema, reading, needs_label=needs_label)
+    layout = csv_reader.read_layout(
+        first, schema, reading, as_text=as_text, needs_label=needs_label
+    )
+    layout = text_layout(layout) if as_text else layout
     number = 2
     reader = BlockReader(layout, reading)
     for content in iterate_blocks(handle) if polars_proofs.can_prove(layout) else ():
@@ -433,7 +374,7 @@ def read_blocks(
 
 
 def read_file(
-    path: Path, folder: Path, schema: Schema, *, needs_label: bool = True
+    path: Path, folder: Path, schema: Schema, *, as_text: bool = False, needs_label: bool = True
 ) -> tuple[FileReading, list[pl.DataFrame]]:
     """Read a file strictly, as `csv_reader.read_file` does, into tables of Polars.
 
@@ -443,6 +384,8 @@ def read_file(
         The CSV file, and the folder it belongs to.
     schema : Schema
         The columns.
+    as_text : bool
+        Return every column of the file as text, for the inference of a schema.
     needs_label : bool
         Whether a row without a label is rejected.
 
@@ -454,7 +397,8 @@ def read_file(
     reading = csv_reader.new_reading(path, schema)
     try:
         with csv_reader.open_file(path, folder) as handle:
-            parts = list(read_blocks(handle, schema, reading, needs_label=needs_label))
+            blocks = read_blocks(handle, schema, reading, as_text=as_text, needs_label=needs_label)
+            parts = list(blocks)
     except RefusedFileError as error:
         csv_reader.refuse(reading, error)
         return reading, []

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
+from scripts.core import files
 from scripts.core.config import NumberMarks, Schema, normalise_label
 from scripts.core.config_file import check_schema
 from scripts.core.errors import DatasetError
 from scripts.data import cells, client_dates, column_kinds, csv_reader, dataset, read_report
-from scripts.data.column_kinds import ColumnKind
+from scripts.data.column_kinds import ColumnCounts, ColumnKind
 from scripts.data.read_report import FileReading
 
 MIN_NUMBERS_FRACTION = 0.99
@@ -67,6 +68,27 @@ def common_names(files: Sequence[tuple[Sequence[str], int]]) -> list[str]:
     return [n for n in names if 2 * sum(rows for columns, rows in files if n in columns) > whole]
 
 
+def required_schema(declared: Schema) -> Schema:
+    """Return the columns that each file must have: files of dated rows may lack the target."""
+    return msgspec.structs.replace(declared, target="") if declared.date else declared
+
+
+def split_names(
+    shapes: Sequence[tuple[Sequence[str], int]], readings: Sequence[FileReading]
+) -> tuple[list[str], list[str]]:
+    """Return the columns of more than half of the rows of some tables, and the other columns.
+
+    Raises
+    ------
+    DatasetError
+        If there is no table.
+    """
+    if not shapes:
+        raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
+    common = common_names(shapes)
+    return common, sorted({name for names, _ in shapes for name in names} - set(common))
+
+
 def read_as_text(
     paths: Sequence[Path], schema: Schema
 ) -> tuple[pd.DataFrame, list[FileReading], list[str]]:
@@ -91,17 +113,14 @@ def read_as_text(
         If no row is usable.
     """
     readings, tables = [], []
-    wanted = msgspec.structs.replace(schema, target="") if schema.date else schema
+    wanted = required_schema(schema)
     for path in paths:
         reading, columns = csv_reader.read_file(path, path.parent, wanted, as_text=True)
         readings.append(reading)
         if not reading.refused and any(columns.values()):
             tables.append(pd.DataFrame(columns, dtype="str"))
-    if not tables:
-        raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
-    common = common_names([(list(table.columns), len(table)) for table in tables])
+    common, rare = split_names([(list(table.columns), len(table)) for table in tables], readings)
     whole = [table[common] for table in tables if set(common) <= set(table.columns)]
-    rare = sorted({name for table in tables for name in table.columns} - set(common))
     return pd.concat(whole, ignore_index=True).drop_duplicates(), readings, rare
 
 
@@ -119,18 +138,30 @@ def is_measure(texts: Iterable[str], marks: NumberMarks) -> bool:
 def profile_column(column: pd.Series, marks: NumberMarks) -> ColumnProfile:
     """Compute the profile of a text column."""
     counts = column.value_counts()
-    n_cells = int(counts.sum() - counts.get("", 0))
     texts = {str(text): int(count) for text, count in counts.items() if text}
-    n_numbers = sum(count for text, count in texts.items() if cells.is_number(text, marks))
-    numeric = is_numeric(n_numbers, n_cells)
+    return make_profile(
+        ColumnCounts(
+            n_rows=len(column),
+            n_values=len(counts),
+            n_most=int(counts.iloc[0]),
+            n_numbers=sum(count for text, count in texts.items() if cells.is_number(text, marks)),
+            has_fractions=is_measure(texts, marks),
+            kinds=column_kinds.count_kinds(texts),
+        )
+    )
+
+
+def make_profile(counts: ColumnCounts) -> ColumnProfile:
+    """Return the profile of a counted column."""
+    numeric = is_numeric(counts.n_numbers, counts.kinds.n_cells)
     return ColumnProfile(
-        n_rows=len(column),
-        n_values=len(counts),
-        n_most=int(counts.iloc[0]),
-        blank=not texts,
+        n_rows=counts.n_rows,
+        n_values=counts.n_values,
+        n_most=counts.n_most,
+        blank=not counts.kinds.n_cells,
         numeric=numeric,
-        measure=numeric and len(counts) == len(column) and is_measure(texts, marks),
-        kind=column_kinds.count_kinds(texts).kind(is_numeric=numeric),
+        measure=numeric and counts.n_values == counts.n_rows and counts.has_fractions,
+        kind=counts.kinds.kind(is_numeric=numeric),
     )
 
 
@@ -197,6 +228,31 @@ def infer_negative(target: Iterable[str], declared: Schema) -> str:
     )
 
 
+def infer_from_small(paths: Sequence[Path], declared: Schema) -> Inference:
+    """Complete a declared schema from files that are read and counted cell by cell."""
+    table, readings, rare = read_as_text(paths, declared)
+    target = table.get(declared.target, ())
+    # Of a client with many rows the last one shows how the columns are written.
+    clients = table.drop_duplicates(declared.client_key, keep="last") if declared.date else table
+    inference = infer_columns(clients, declared)
+    return finish_inference(inference, target, declared, readings, rare)
+
+
+def infer_from_large(paths: Sequence[Path], declared: Schema) -> Inference:
+    """Complete a declared schema from files that are read and counted by Polars."""
+    profile = dataset.import_polars().polars_profile
+    tables, readings = profile.read_texts(paths, required_schema(declared))
+    names, rare = split_names([(table.columns, table.height) for table in tables], readings)
+    table = profile.unite(tables, names)
+    target = table[declared.target].unique().to_list() if declared.target in names else ()
+    clients = profile.keep_last(table, declared.client_key) if declared.date else table
+    profiles = {
+        name: make_profile(profile.count_column(clients[name], declared.marks(name)))
+        for name in undeclared_columns(names, declared)
+    }
+    return finish_inference(classify_columns(profiles, declared), target, declared, readings, rare)
+
+
 def infer(paths: Sequence[Path], declared: Schema) -> Inference:
     """Complete a declared schema from the contents of files.
 
@@ -225,12 +281,8 @@ def infer(paths: Sequence[Path], declared: Schema) -> Inference:
     -----
     README, section "Any client table".
     """
-    table, readings, rare = read_as_text(paths, declared)
-    target = table.get(declared.target, ())
-    # Of a client with many rows the last one shows how the columns are written.
-    clients = table.drop_duplicates(declared.client_key, keep="last") if declared.date else table
-    inference = infer_columns(clients, declared)
-    return finish_inference(inference, target, declared, readings, rare)
+    is_large = files.total_bytes(paths) >= dataset.MANY_BYTES
+    return infer_from_large(paths, declared) if is_large else infer_from_small(paths, declared)
 
 
 def finish_inference(

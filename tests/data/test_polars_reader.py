@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from scripts.core.config import Schema
 from scripts.data import csv_reader, polars_reader
-from scripts.data.polars_reader import BlockReader, UnprovenError
+from scripts.data.polars_lines import UnprovenError
+from scripts.data.polars_reader import BlockReader
 from tests.support.hostile_files import FORMATS, HEADER, SCHEMA, make_file
 
 TEXTUAL = Schema(
@@ -58,6 +59,125 @@ def check_seeds(folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: range) -> 
         accepted, rejected = check_both_agree(path, schema, needs_label=needs_label)
         n_accepted, n_rejected = n_accepted + accepted, n_rejected + rejected
     return n_accepted, n_rejected
+
+
+def check_texts_agree(path: Path, schema: Schema) -> int:
+    """Read every column of a file as text both ways; return how many rows were accepted."""
+    strict, columns = csv_reader.read_file(path, path.parent, schema, as_text=True)
+    reading, parts = polars_reader.read_file(path, path.parent, schema, as_text=True)
+
+    assert reading == strict
+    rows = [row for part in parts for row in part.rows()]
+    assert rows == list(zip(*columns.values(), strict=True))
+    assert all(part.columns == list(columns) for part in parts)
+    return len(rows)
+
+
+def test_both_readers_agree_on_generated_files_as_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_accepted = 0
+    for seed in range(150):
+        draw = random.Random(seed)
+        schema, header, separator = draw.choice(FORMATS)
+        path = tmp_path / "x.csv"
+        path.write_bytes(make_file(draw, header, separator))
+        monkeypatch.setattr(polars_reader, "BLOCK_BYTES", draw.choice([1, 50, 300, 10_000]))
+        n_accepted += check_texts_agree(path, schema)
+
+    assert n_accepted > 500
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("kind", "a\n\nb\n \n"),
+        ("kind\tn", "\t\na\t\n\t\n"),
+        ("kind,,", "a,1,2\nb,,\n"),
+        ("kind,kind", "a,1\nb,2\n"),
+        ("kind,n", '"a,b",1\n"a""b,c",2\nx"y,3\n"z,4\n"u,v",5\n'),
+        ("kind,n", 'a"b,1\n"c,d",2\n'),
+        ("kind;n", ' "a;b";1\n"a;b";^~`{}\\#$@!?<>[]=_\n'),
+        ("kind;n", '"a;b^";1\n"a;b~";2\n'),
+    ],
+)
+def test_both_readers_agree_on_odd_lines_as_text(tmp_path: Path, header: str, rows: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"{header}\n{rows}")
+    named = "kind" in header and "kind,kind" not in header
+    schema = Schema(ids=("kind",) if named else (), numeric=(), target="")
+
+    check_texts_agree(path, schema)
+
+
+@pytest.mark.parametrize("rows", ["\t\n1\ta\n\t\n", "\ta\n\t\n", "\t\n\t\n"])
+def test_a_line_of_tabs_is_no_row_of_a_table_without_a_target(tmp_path: Path, rows: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"n\tkind\n{rows}")
+
+    check_both_agree(path, Schema(ids=(), numeric=("n",), categorical=("kind",), target=""))
+
+
+def test_an_empty_line_is_no_row_of_a_single_column(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("n\n1\n\n2\n")
+
+    check_both_agree(path, Schema(ids=(), numeric=("n",), target=""))
+
+
+MARKED = [
+    Schema(ids=("id",), numeric=("n", "x"), target="left", thousands=",", percent=("x",)),
+    Schema(ids=("id",), numeric=("n", "x"), target="left", thousands=".", decimal=","),
+    Schema(ids=("id",), numeric=("n", "x"), target="left", thousands=" ", decimal=","),
+    Schema(ids=("id",), numeric=("n", "x"), target="left", thousands="'", percent=("n", "x")),
+    Schema(ids=("id",), numeric=("n", "x"), target="left", decimal=",", minimum={"n": 5}),
+]
+MARKED_NUMBERS = [
+    "", "1", "-5", "1,234", "1.234", "1 234", "1'234", "1,234.5", "1.234,5", "1 234,5", "12.5%",
+    "12,5 %", "12\u00a0%", "1\u202f234", "1,23", "12,34,567", "1,234,567.25", "1.234.567,25", "%",
+    "1,234e5", "1,234.e5", "1,234.5e3", ".5", ",5", "+1,000", "9,007,199,254,740,993", " 7 ",
+    "\x0b7",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", MARKED)
+@pytest.mark.parametrize("separator", [",", ";", "|"])
+def test_numbers_with_marks_are_read_as_the_rules_read_them(
+    tmp_path: Path, schema: Schema, separator: str
+) -> None:
+    draw = random.Random(7)
+
+    def cell(text: str) -> str:
+        return f'"{text}"' if separator in text or draw.random() < 0.3 else text
+
+    rows = [
+        [f"c{k}", cell(draw.choice(MARKED_NUMBERS)), cell(draw.choice(MARKED_NUMBERS)), "1"]
+        for k in range(400)
+    ]
+    path = tmp_path / "x.csv"
+    path.write_text(
+        "\n".join([separator.join(["id", "n", "x", "left"]), *map(separator.join, rows)])
+    )
+
+    n_accepted, _ = check_both_agree(path, schema)
+
+    assert n_accepted > 10
+
+
+@pytest.mark.parametrize(
+    ("schema", "row"),
+    [(MARKED[0], 'c,"1,234",5%,1'), (MARKED[1], 'c,"1.234,5","7,5",1'), (MARKED[2], "c,1 234,2,1")],
+)
+def test_no_number_with_right_marks_goes_to_the_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schema: Schema, row: str
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("id,n,x,left\n" + f"{row}\n" * 50)
+    monkeypatch.delattr(csv_reader, "read_record")
+
+    reading, (table,) = polars_reader.read_file(path, tmp_path, schema)
+
+    assert (reading.n_rows, table.height, reading.rejected) == (50, 50, [])
 
 
 def test_both_readers_agree_on_generated_files(
@@ -194,7 +314,7 @@ def test_the_sha_256_is_that_of_every_byte_that_was_parsed(
 
 def test_only_odd_lines_go_to_the_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [f"c{k},1,2,3,1" for k in range(300)]
-    lines[::2] = [f'"c, {k}",{k},2,3,1' for k in range(0, 300, 2)]
+    lines[::2] = [f'"c"" {k}",{k},2,3,1' for k in range(0, 300, 2)]
     path = tmp_path / "x.csv"
     path.write_text("\n".join([HEADER, *lines]))
     numbers, read_record = list[int](), csv_reader.read_record

@@ -1,0 +1,124 @@
+"""Lines of a CSV file in blocks, and the quotes that can be taken off them in bulk."""
+
+import csv
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from scripts.data.csv_reader import MAX_LINE_BYTES, OPEN_RECORDS
+
+TEXT = "\x00text"
+# Any line of MAX_LINE_BYTES covers such a window whole.
+WINDOW_BYTES = MAX_LINE_BYTES // 2
+# Every digit becomes 0 and every exponent e. The rules take exponents of at most four digits.
+DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
+LONG_EXPONENT = b"e00000"
+# What makes a line odd, whichever column it is in.
+CONTROLS = r"\x00-\x08\x0b-\x1f\x7f"
+
+
+class UnprovenError(Exception):
+    """A block that only the rules of rows can read, with all that follows it."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a file, the last of which may lack its end.
+
+    `mark` stands for a separator within quotes, "" if there is none.
+    """
+
+    content: bytes
+    mark: str = ""
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines as text, without their ends."""
+        text = self.content.decode().removesuffix("\n")
+        return [line.removesuffix("\r") for line in text.split("\n")]
+
+    @cached_property
+    def has_quotes(self) -> bool:
+        """Whether any line has a quote."""
+        return b'"' in self.content
+
+    def count(self, mark: str) -> int:
+        """Count an ASCII character."""
+        return int(np.count_nonzero(np.frombuffer(self.content, np.uint8) == ord(mark)))
+
+    def check(self) -> None:
+        """Check that the lines are UTF-8 and short enough.
+
+        Raises
+        ------
+        UnprovenError
+            Otherwise: the rules say which line is wrong.
+        """
+        if not self.content.isascii():
+            try:
+                self.content.decode()
+            except UnicodeDecodeError as error:
+                raise UnprovenError from error
+        starts = range(0, len(self.content) - WINDOW_BYTES, WINDOW_BYTES)
+        content = self.content
+        if all(content.find(b"\n", start, start + WINDOW_BYTES) >= 0 for start in starts):
+            return
+        if max(map(len, content.split(b"\n"))) >= MAX_LINE_BYTES:
+            raise UnprovenError
+
+    def without_returns(self) -> "Block | None":
+        """Return the lines with LF ends, or None if a CR stands elsewhere."""
+        if b"\r" not in self.content:
+            return self
+        if self.count("\r") != self.content.count(b"\r\n"):
+            return None
+        return Block(self.content.replace(b"\r\n", b"\n"), self.mark)
+
+
+def has_long_exponent(content: bytes) -> bool:
+    """Return whether an exponent of five digits may be there, which Polars would take."""
+    return LONG_EXPONENT in content.translate(DIGITS, b"+-")
+
+
+def simple_pattern(separator: str) -> str:
+    """Return the pattern of a line whose quotes can be removed without a change of any cell."""
+    mark = rf"\{separator}" if separator != "\t" else r"\t"
+    fields = rf'(?:[^"{mark}]*|"[^"{mark}]*")'
+    return rf"^{fields}(?:{mark}{fields})*$"
+
+
+def are_simple(block: Block, separator: str) -> bool:
+    """Return whether the quotes of all lines can be removed without a change of any cell."""
+    lines = pl.Series(block.lines)
+    # The rules reject longer fields in quotes.
+    is_short = lines.str.len_chars() <= csv.field_size_limit()
+    return bool((lines.str.contains(simple_pattern(separator)) & is_short).all())
+
+
+def is_calm(separator: str) -> pl.Expr:
+    """Return whether a line has no quote or control character, and is no line of blanks."""
+    tab = "" if separator == "\t" else r"\t"
+    calm = ~pl.col(TEXT).str.contains(rf'["{CONTROLS}{tab}]|^\x{{FEFF}}')
+    # A line of tabs alone is an empty line.
+    return calm & (pl.col(TEXT).str.strip_chars() != "") if separator == "\t" else calm
+
+
+def unquote(lines: pl.DataFrame, separator: str) -> pl.DataFrame:
+    """Return lines without simple quotes; the other quotes stay, and make their lines odd.
+
+    Raises
+    ------
+    UnprovenError
+        If a record may go beyond its line.
+    """
+    is_quoted = pl.col(TEXT).str.contains('"', literal=True)
+    # The rules reject longer fields in quotes.
+    is_short = pl.col(TEXT).str.len_chars() <= csv.field_size_limit()
+    is_simple = is_short & pl.col(TEXT).str.contains(simple_pattern(separator))
+    is_open = OPEN_RECORDS[separator].fullmatch
+    if any(map(is_open, lines.filter(is_quoted & ~is_simple)[TEXT].to_list())):
+        raise UnprovenError
+    bare = pl.col(TEXT).str.replace_all('"', "", literal=True)
+    return lines.with_columns(pl.when(is_quoted & is_simple).then(bare).otherwise(pl.col(TEXT)))
