@@ -44,6 +44,28 @@ class NumberFacts(Protocol):
 
 
 @dataclass(frozen=True)
+class NumberStatistics:
+    """The facts of all numbers of a column, NaN where undefined; `deviation` has n below."""
+
+    n_values: int
+    n_missing: int
+    mean: float
+    deviation: float
+    median: float
+    stayed_median: float
+    bins: Bins
+
+    def summarise(self, name: str) -> ColumnSummary:
+        """Return mean, median and standard deviation, as `dataset.summarise` does."""
+        finite, n_free = dataset.finite_or_none, self.n_values - 1
+        of_sample = self.deviation * math.sqrt(self.n_values / n_free) if n_free > 0 else math.nan
+        return ColumnSummary(
+            column=name, mean=finite(self.mean), median=finite(self.median),
+            standard_deviation=finite(of_sample),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class ScannedDataset:
     """The facts of all rows of a dataset, and rows drawn from it.
 
