@@ -66,7 +66,7 @@ def encode_line(number: int, before: str, facts: dict[str, Any]) -> str:
 
 
 def encode_chain(acts: Iterable[tuple[datetime, str, dict[str, Any]]], key: bytes) -> Iterator[str]:
-    """Encode acts, the oldest first, as the lines of a sealed chain."""
+    """Yield the lines of a sealed chain of acts, the oldest first."""
     before, number = START, 0
     for at, act, row in acts:
         number += 1
