@@ -66,7 +66,20 @@ def encode_line(number: int, before: str, facts: dict[str, Any]) -> str:
 
 
 def encode_chain(acts: Iterable[tuple[datetime, str, dict[str, Any]]], key: bytes) -> Iterator[str]:
-    """Yield the lines of a sealed chain of acts, the oldest first."""
+    """Encode acts as the lines of a sealed chain.
+
+    Parameters
+    ----------
+    acts : iterable of tuple
+        Moment, kind and row of each act, the oldest first.
+    key : bytes
+        The key of the installation.
+
+    Yields
+    ------
+    str
+        A line of JSON per act, and the end with the seal.
+    """
     before, number = START, 0
     for at, act, row in acts:
         number += 1
