@@ -13,8 +13,16 @@ import pyarrow as pa
 from scripts.core import capacity, files, progress
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
-from scripts.data import dataset, deduplicate, sampling
+from scripts.data import (
+    csv_reader,
+    csv_writer,
+    deduplicate,
+    polars_reader,
+    read_report,
+    sampling,
+)
 from scripts.data.cells import LARGEST_NUMBER
+from scripts.data.csv_reader import RefusedFileError
 from scripts.data.deduplicate import Hashes, Numbers
 from scripts.data.numeric_column import NumberBuffer
 from scripts.data.sampling import Draw
@@ -71,12 +79,23 @@ def lazy_rows(path: Path | bytes, schema: Schema) -> pl.LazyFrame:
     return rows.select(*map(pl.col, schema.columns), is_right)
 
 
+def find_fault(path: Path, schema: Schema) -> str:
+    """Return the first fault that the rules of rows find in a dataset, "" if they find none."""
+    reading = csv_reader.new_reading(path, schema)
+    try:
+        with path.open("rb") as handle:
+            for _ in polars_reader.read_blocks(handle, schema, reading):
+                pass
+    except RefusedFileError as refusal:
+        csv_reader.refuse(reading, refusal)
+    return read_report.first_reasons(reading)[0] if reading.rejected else ""
+
+
 def refuse(path: Path, schema: Schema, error: Exception | None = None) -> DatasetError:
     """Return the error of a damaged dataset; the rules of rows name the line."""
-    for _ in dataset.iterate_dataset(path, schema):
-        pass
-    reason = f": {error}" if error is not None else ""
-    return DatasetError(f"{path} is not as ingestion wrote it{reason}. Run ingestion again.")
+    reason = find_fault(path, schema) or str(error or "")
+    because = f": {reason}" if reason else ""
+    return DatasetError(f"{path} is not as ingestion wrote it{because}. Run ingestion again.")
 
 
 def iterate_batches(
@@ -244,14 +263,13 @@ def scan(
     DatasetError
         If anything in the dataset is not as ingestion writes it.
     """
-    dataset.check_is_table(path)
     n_lines = capacity.count_lines(path)
 
     def read(bound: int) -> _Pass:
         numbers = {name: NumberBuffer(n_lines, folder) for name in schema.numeric}
         seen = _Pass(schema, Draw(max_rows, bound), Draw(max_rows), numbers)
         with progress.shown("Reading the dataset", n_lines):
-            written, is_bounded = dataset.ingested_schema(schema), folder is not None
+            written, is_bounded = csv_writer.ingested_schema(schema), folder is not None
             for batch in iterate_batches(path, written, is_bounded=is_bounded):
                 seen.draw(batch, seed, comparison, by_place=by_place)
                 seen.count(batch)
