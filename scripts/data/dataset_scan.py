@@ -184,15 +184,21 @@ class _Pass:
         hashes = hash_rows(batch, schema)
         places = np.arange(self.n_rows, self.n_rows + batch.height, dtype=np.uint64)
         keys = sampling.draw_keys(hashes, seed, places if by_place else None)
-        kept = pa.table({n: to_arrow(batch[n]) for n in (*schema.features, schema.target)})
-        self.drawn.add(kept, keys)
+        self._offer(self.drawn, batch, keys)
         self.hashes = deduplicate.add_smallest(self.hashes, deduplicate.short_hashes(hashes))
         if comparison is None:
             return
         if comparison.schema.columns != schema.columns:
             hashes = hash_rows(batch, comparison.schema)
         is_chosen = comparison.choose(deduplicate.short_hashes(hashes))
-        self.compared.add(kept.filter(pa.array(is_chosen)), keys[is_chosen])
+        self._offer(self.compared, batch.filter(pl.Series(is_chosen)), keys[is_chosen])
+
+    def _offer(self, draw: Draw, batch: pl.DataFrame, keys: Numbers) -> None:
+        """Add the rows to a draw that it keeps."""
+        is_kept = draw.offer(keys)
+        names = [*self.schema.features, self.schema.target]
+        rows = batch.select(names).filter(pl.Series(is_kept, dtype=pl.Boolean))
+        draw.add(pa.table({name: to_arrow(rows[name]) for name in names}), keys[is_kept])
 
     def count(self, batch: pl.DataFrame) -> None:
         """Take the numbers and the categories of the next rows."""
