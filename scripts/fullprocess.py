@@ -30,8 +30,8 @@ from scripts.pipeline import history, retention, snapshot, watchdog
 from scripts.pipeline.run import Request, Run
 from scripts.pipeline.snapshot import Snapshot
 from scripts.pipeline.watchdog import TimeLimits, Watch
-from scripts.production import alerts, approval_alerts
-from scripts.records import approvals, database, runs
+from scripts.production import alerts, approval_alerts, audit
+from scripts.records import approvals, audit_records, database, runs
 from scripts.records.tables import FileRole, Status, Verdict
 from scripts.reports import chart_files
 
@@ -81,6 +81,10 @@ def begin_run(config: Config, engine: Engine, request: Request, watch: Watch) ->
         run_id = runs.start_run(
             connection, now, trigger=request.trigger, versions={"python": sys.version.split()[0]}
         )
+        audit_records.record_settings(
+            connection, run_id, now, f"unknown, found by a run of {request.trigger}",
+            audit.describe_settings(config),
+        )  # fmt: skip
     if n_leftovers or n_dead:
         log.warning("Recovered from %d dead runs and %d leftovers.", n_dead, n_leftovers)
     if is_unrecorded:

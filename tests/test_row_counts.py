@@ -9,13 +9,13 @@ import pytest
 
 from scripts.api.request_bodies import read_csv
 from scripts.api.responses import RefusedError
+from scripts.core import files
 from scripts.core.config import Schema
 from scripts.dashboard import upload
-from scripts.data import csv_blocks, dataset, polars_ingest, polars_reader, spilled_ingest
+from scripts.data import dataset, polars_ingest, polars_ranges, polars_reader, spilled_ingest
 from scripts.data.polars_dataset import Ingested
+from scripts.data.polars_ranges import Report, RowForm
 from scripts.data.read_report import FileReading
-from scripts.spark import file_ranges
-from scripts.spark.file_ranges import Told
 
 SCHEMA = Schema()
 # So many files are read at once: most paths have something to set up.
@@ -81,8 +81,8 @@ def count(readings: Sequence[FileReading], labels: Iterable[int]) -> Counts:
     """Count what was read of files, with the labels of the rows that can be right."""
     assert not any(found.refused for found in readings)
     labels = list(labels)
-    files = [(found.n_rows, len(found.rejected)) for found in readings]
-    return Counts(files, sum(label >= 0 for label in labels), sum(label < 0 for label in labels))
+    counts = [(found.n_rows, len(found.rejected)) for found in readings]
+    return Counts(counts, sum(label >= 0 for label in labels), sum(label < 0 for label in labels))
 
 
 def by_rows(paths: list[Path]) -> Counts:
@@ -97,19 +97,20 @@ def by_polars(paths: list[Path]) -> Counts:
 
 def by_ranges(paths: list[Path]) -> Counts:
     """Read as Spark's tasks do, each a range of a file."""
-    form = file_ranges.Rows(SCHEMA, needs_label=False)
+    form = RowForm(SCHEMA)
     readings, labels = [], list[int]()
     for path in paths:
-        cut = file_ranges.cut(path.stat().st_size, 500)
-        made = [one for part in cut for one in file_ranges.read_range(path, part, form)]
-        told = [one for one in made if isinstance(one, Told)]
-        found = file_ranges.put_together(told, "", path, SCHEMA)
-        if found is None:  # A quote is left open: the file is read in one go.
-            found, tables = csv_blocks.read_file(path, path.parent, SCHEMA, needs_label=False)
-        else:
-            tables = [one for one in made if not isinstance(one, Told)]
-        readings.append(found)
-        labels += [label for table in tables for label in table["exited"].to_pylist()]
+        cut = polars_ranges.cut(path.stat().st_size, 500)
+        results = [one for part in cut for one in polars_ranges.read_range(path, part, form)]
+        reports = [one for one in results if isinstance(one, Report)]
+        state = files.file_state(path)[:2]
+        reading = polars_ranges.merge_reports(reports, path, state, "")
+        if reading is None:  # A quote is left open: the file is read from its start.
+            results = [*polars_ranges.read_whole(path, form)]
+            reading = next(one.reading for one in results if isinstance(one, Report))
+        readings.append(reading)
+        tables = [one for one in results if not isinstance(one, Report)]
+        labels += [label for table in tables for label in table["exited"].to_list()]
     return count(readings, labels)
 
 
@@ -150,8 +151,8 @@ def check(n_batches: int, seed: int, folder: Path, monkeypatch: pytest.MonkeyPat
         for path, file in zip(paths, made, strict=True):
             path.write_bytes(file.content)
         monkeypatch.setattr(polars_reader, "BLOCK_BYTES", draw.choice([200, 2**18]))
-        files = [(len(m.used) + m.clients + m.rejected, m.rejected) for m in made]
-        expected = Counts(files, sum(len(m.used) for m in made), sum(m.clients for m in made))
+        counts = [(len(m.used) + m.clients + m.rejected, m.rejected) for m in made]
+        expected = Counts(counts, sum(len(m.used) for m in made), sum(m.clients for m in made))
         for read in PATHS:
             assert read(paths) == expected
 

@@ -1,8 +1,10 @@
-"""Writes a small table as the text of a dataset file."""
+"""Writes a small table as the text of a dataset file, and knows the columns of the file."""
 
 from collections.abc import Iterator
 
 import pandas as pd
+
+from scripts.core.config import Schema
 
 PART_ROWS = 2**16
 
@@ -34,3 +36,16 @@ def spell_table(table: pd.DataFrame) -> Iterator[bytes]:
     for start in range(0, len(table), PART_ROWS):
         part = table.iloc[start : start + PART_ROWS].astype(whole)
         yield part.to_csv(index=False, header=False, lineterminator="\n").encode()
+
+
+def ingested_schema(schema: Schema) -> Schema:
+    """Return the schema of the dataset file, whose target is always 1 or 0."""
+    return Schema(
+        target=schema.target,
+        ids=schema.ids,
+        numeric=schema.numeric,
+        categorical=schema.categorical,
+        minimum=schema.minimums,
+        separator=",",
+        encoding="utf-8",
+    )

@@ -1,6 +1,5 @@
 """Client tables: reading from CSV files, features X and target y, summary statistics."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from scripts.core import files
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
 from scripts.core.name_hashes import NameFilter, NameHashes, hash_names
-from scripts.data import csv_reader, deduplicate, read_report
+from scripts.data import csv_reader, csv_writer, deduplicate, profile, read_report
 from scripts.data.cells import MISSING_CATEGORY, UNLABELLED, name_client
 from scripts.data.csv_reader import RefusedFileError
 from scripts.data.profile import ColumnSummary
@@ -177,19 +176,6 @@ def check_is_table(path: Path) -> None:
         )
 
 
-def ingested_schema(schema: Schema) -> Schema:
-    """Return the schema of the dataset file, whose target is always 1 or 0."""
-    return Schema(
-        target=schema.target,
-        ids=schema.ids,
-        numeric=schema.numeric,
-        categorical=schema.categorical,
-        minimum=schema.minimums,
-        separator=",",
-        encoding="utf-8",
-    )
-
-
 def read_dataset(path: Path, schema: Schema) -> tuple[pd.DataFrame, str]:
     """Return the table and the SHA-256 of a dataset written by ingestion.
 
@@ -199,7 +185,7 @@ def read_dataset(path: Path, schema: Schema) -> tuple[pd.DataFrame, str]:
         If any row is not as ingestion writes it.
     """
     check_is_table(path)
-    table, (reading,) = read_files([path], ingested_schema(schema))
+    table, (reading,) = read_files([path], csv_writer.ingested_schema(schema))
     check_ingested(reading)
     return table, reading.sha256
 
@@ -228,7 +214,7 @@ def iterate_dataset(path: Path, schema: Schema) -> Iterator[pd.DataFrame]:
     if files.total_bytes([path]) < MANY_BYTES:
         yield read_dataset(path, schema)[0]
         return
-    written = ingested_schema(schema)
+    written = csv_writer.ingested_schema(schema)
     reading = csv_reader.new_reading(path, written)
     try:
         yield from import_polars().iterate_tables(path, written, reading)
@@ -309,11 +295,6 @@ def missing_fractions(table: pd.DataFrame) -> dict[str, float]:
     return {str(name): float(fraction) for name, fraction in is_missing.mean().items()}
 
 
-def finite_or_none(value: float) -> float | None:
-    """Return a statistic as a float, or None for NaN and infinity."""
-    return float(value) if math.isfinite(value) else None
-
-
 def summarise(table: pd.DataFrame, schema: Schema) -> tuple[ColumnSummary, ...]:
     """Compute mean, median and standard deviation of the numeric features, then of the target.
 
@@ -337,9 +318,9 @@ def summarise(table: pd.DataFrame, schema: Schema) -> tuple[ColumnSummary, ...]:
     return tuple(
         ColumnSummary(
             column=name,
-            mean=finite_or_none(table[name].mean()),
-            median=finite_or_none(table[name].median()),
-            standard_deviation=finite_or_none(table[name].std()),
+            mean=profile.finite_or_none(table[name].mean()),
+            median=profile.finite_or_none(table[name].median()),
+            standard_deviation=profile.finite_or_none(table[name].std()),
         )
         for name in (*schema.numeric, *([schema.target] if schema.target else []))
     )

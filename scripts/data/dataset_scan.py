@@ -13,8 +13,16 @@ import pyarrow as pa
 from scripts.core import capacity, files, progress
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
-from scripts.data import dataset, deduplicate, sampling
+from scripts.data import (
+    csv_reader,
+    csv_writer,
+    deduplicate,
+    polars_reader,
+    read_report,
+    sampling,
+)
 from scripts.data.cells import LARGEST_NUMBER
+from scripts.data.csv_reader import RefusedFileError
 from scripts.data.deduplicate import Hashes, Numbers
 from scripts.data.numeric_column import NumberBuffer
 from scripts.data.sampling import Draw
@@ -71,12 +79,23 @@ def lazy_rows(path: Path | bytes, schema: Schema) -> pl.LazyFrame:
     return rows.select(*map(pl.col, schema.columns), is_right)
 
 
+def find_fault(path: Path, schema: Schema) -> str:
+    """Return the first fault that the rules of rows find in a dataset, "" if they find none."""
+    reading = csv_reader.new_reading(path, schema)
+    try:
+        with path.open("rb") as handle:
+            for _ in polars_reader.read_blocks(handle, schema, reading):
+                pass
+    except RefusedFileError as refusal:
+        csv_reader.refuse(reading, refusal)
+    return read_report.first_reasons(reading)[0] if reading.rejected else ""
+
+
 def refuse(path: Path, schema: Schema, error: Exception | None = None) -> DatasetError:
     """Return the error of a damaged dataset; the rules of rows name the line."""
-    for _ in dataset.iterate_dataset(path, schema):
-        pass
-    reason = f": {error}" if error is not None else ""
-    return DatasetError(f"{path} is not as ingestion wrote it{reason}. Run ingestion again.")
+    reason = find_fault(path, schema) or str(error or "")
+    because = f": {reason}" if reason else ""
+    return DatasetError(f"{path} is not as ingestion wrote it{because}. Run ingestion again.")
 
 
 def iterate_batches(
@@ -165,15 +184,21 @@ class _Pass:
         hashes = hash_rows(batch, schema)
         places = np.arange(self.n_rows, self.n_rows + batch.height, dtype=np.uint64)
         keys = sampling.draw_keys(hashes, seed, places if by_place else None)
-        kept = pa.table({n: to_arrow(batch[n]) for n in (*schema.features, schema.target)})
-        self.drawn.add(kept, keys)
+        self._offer(self.drawn, batch, keys)
         self.hashes = deduplicate.add_smallest(self.hashes, deduplicate.short_hashes(hashes))
         if comparison is None:
             return
         if comparison.schema.columns != schema.columns:
             hashes = hash_rows(batch, comparison.schema)
         is_chosen = comparison.choose(deduplicate.short_hashes(hashes))
-        self.compared.add(kept.filter(pa.array(is_chosen)), keys[is_chosen])
+        self._offer(self.compared, batch.filter(pl.Series(is_chosen)), keys[is_chosen])
+
+    def _offer(self, draw: Draw, batch: pl.DataFrame, keys: Numbers) -> None:
+        """Add the rows to a draw that it keeps."""
+        is_kept = draw.offer(keys)
+        names = [*self.schema.features, self.schema.target]
+        rows = batch.select(names).filter(pl.Series(is_kept, dtype=pl.Boolean))
+        draw.add(pa.table({name: to_arrow(rows[name]) for name in names}), keys[is_kept])
 
     def count(self, batch: pl.DataFrame) -> None:
         """Take the numbers and the categories of the next rows."""
@@ -244,14 +269,13 @@ def scan(
     DatasetError
         If anything in the dataset is not as ingestion writes it.
     """
-    dataset.check_is_table(path)
     n_lines = capacity.count_lines(path)
 
     def read(bound: int) -> _Pass:
         numbers = {name: NumberBuffer(n_lines, folder) for name in schema.numeric}
         seen = _Pass(schema, Draw(max_rows, bound), Draw(max_rows), numbers)
         with progress.shown("Reading the dataset", n_lines):
-            written, is_bounded = dataset.ingested_schema(schema), folder is not None
+            written, is_bounded = csv_writer.ingested_schema(schema), folder is not None
             for batch in iterate_batches(path, written, is_bounded=is_bounded):
                 seen.draw(batch, seed, comparison, by_place=by_place)
                 seen.count(batch)

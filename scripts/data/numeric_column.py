@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.core import files
-from scripts.data import dataset, profile
+from scripts.data import profile
 from scripts.data.arrays import Floats, Ints, Mask
 from scripts.data.profile import Bins, ColumnSummary
 
@@ -203,7 +203,7 @@ class NumericColumn:
     def summarise(self, name: str) -> ColumnSummary:
         """Compute mean, median and standard deviation, as `dataset.summarise` does."""
         mean, deviation = self.moments(np.positive, ddof=1)
-        finite = dataset.finite_or_none
+        finite = profile.finite_or_none
         return ColumnSummary(
             column=name, mean=finite(mean), median=finite(median(self.values)),
             standard_deviation=finite(deviation),

@@ -10,6 +10,7 @@ import polars as pl
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
 from scripts.data import (
+    dataset_scan,
     polars_dataset,
     polars_dated,
     polars_profile,
@@ -22,8 +23,8 @@ from scripts.data.polars_dataset import Clean, Ingested
 from scripts.data.read_report import FileReading
 
 __all__ = [
-    "encode_table", "ingest", "ingest_in_files", "iterate_tables", "polars_profile", "read_dated",
-    "read_tables",
+    "dataset_scan", "encode_table", "ingest", "ingest_in_files", "iterate_tables",
+    "polars_profile", "read_dated", "read_tables",
 ]  # fmt: skip
 
 

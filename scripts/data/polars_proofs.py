@@ -9,8 +9,7 @@ from scripts.core.dates import ISO_DATE
 from scripts.data.cells import BadCellError, day_of
 from scripts.data.csv_reader import ColumnLayout
 
-# A class of no label, also of none; the columns of proofs beside those of a schema.
-NO_LABEL = None
+# The column of proofs beside those of a schema.
 PROVEN = "\x00proven"
 # Blanks at an end, which the rules strip, and control characters, which they reject.
 UNPLAIN_TEXT = r"^\s|[\x00-\x08\x0a-\x1f\x7f]|\s$"

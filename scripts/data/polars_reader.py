@@ -355,9 +355,21 @@ def read_blocks(
         first, schema, reading, as_text=as_text, needs_label=needs_label
     )
     layout = text_layout(layout) if as_text else layout
-    number = 2
-    reader = BlockReader(layout, reading)
-    for content in iterate_blocks(handle) if polars_proofs.can_prove(layout) else ():
+    yield from read_after_header(handle, BlockReader(layout, reading), sha)
+
+
+def read_after_header(
+    handle: BinaryIO, reader: BlockReader, sha: "hashlib._Hash"
+) -> Iterator[pl.DataFrame]:
+    """Read the lines of a file behind the first one, as `read_blocks` does.
+
+    Yields
+    ------
+    polars.DataFrame of shape (n_rows, n_columns)
+        Accepted rows in their order.
+    """
+    reading, number = reader.reading, 2
+    for content in iterate_blocks(handle) if polars_proofs.can_prove(reader.layout) else ():
         try:
             table = reader.read(content, number)
         except UnprovenError:
@@ -369,7 +381,7 @@ def read_blocks(
         number += n_lines
         yield table
     # Nothing is left where every block was proven.
-    yield read_rest(handle, number, layout, reading, sha)
+    yield read_rest(handle, number, reader.layout, reading, sha)
     reading.sha256 = sha.hexdigest()
 
 

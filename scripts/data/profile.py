@@ -1,5 +1,6 @@
 """Facts kept of a dataset: summaries and bins of columns, and the reference of a model."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,11 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+
+def finite_or_none(value: float) -> float | None:
+    """Return a statistic as a float, or None for NaN and infinity."""
+    return float(value) if math.isfinite(value) else None
 
 
 class Bins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

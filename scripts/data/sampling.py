@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scripts.core.config import Schema
 from scripts.data import deduplicate
-from scripts.data.arrays import Places
+from scripts.data.arrays import Mask, Places
 from scripts.data.deduplicate import Numbers
 
 # Surplus rows are dropped once there are this many times as many as wanted.
@@ -117,12 +117,13 @@ class Draw:
     _parts: list[pa.Table] = field(default_factory=list)
     _keys: list[Numbers] = field(default_factory=list)
 
-    def add(self, rows: pa.Table, keys: Numbers) -> None:
-        """Offer further rows with their keys."""
+    def offer(self, keys: Numbers) -> Mask:
+        """Return which of further rows are to be added, by their keys."""
         self.n_offered += len(keys)
-        is_kept = keys <= np.uint64(self.bound)
-        if not is_kept.all():
-            rows, keys = rows.filter(pa.array(is_kept)), keys[is_kept]
+        return keys <= np.uint64(self.bound)
+
+    def add(self, rows: pa.Table, keys: Numbers) -> None:
+        """Add the rows that `offer` has chosen, with their keys."""
         self._parts.append(rows)
         self._keys.append(keys)
         self._n_kept += len(keys)

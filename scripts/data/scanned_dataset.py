@@ -9,7 +9,7 @@ from typing import Protocol
 import pandas as pd
 
 from scripts.core.config import Schema
-from scripts.data import dataset
+from scripts.data import profile
 from scripts.data.arrays import Mask
 from scripts.data.cells import MISSING_CATEGORY
 from scripts.data.deduplicate import Hashes
@@ -41,6 +41,28 @@ class NumberFacts(Protocol):
 
     def summarise(self, name: str) -> ColumnSummary:
         """Compute mean, median and standard deviation, as `dataset.summarise` does."""
+
+
+@dataclass(frozen=True)
+class NumberStatistics:
+    """The facts of all numbers of a column, NaN where undefined; `deviation` has n below."""
+
+    n_values: int
+    n_missing: int
+    mean: float
+    deviation: float
+    median: float
+    stayed_median: float
+    bins: Bins
+
+    def summarise(self, name: str) -> ColumnSummary:
+        """Return mean, median and standard deviation, as `dataset.summarise` does."""
+        finite, n_free = profile.finite_or_none, self.n_values - 1
+        of_sample = self.deviation * math.sqrt(self.n_values / n_free) if n_free > 0 else math.nan
+        return ColumnSummary(
+            column=name, mean=finite(self.mean), median=finite(self.median),
+            standard_deviation=finite(of_sample),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,7 +111,7 @@ class ScannedDataset:
         variance = n_rows * share * (1 - share) / (n_rows - 1) if n_rows > 1 else math.nan
         target = ColumnSummary(
             column=self.schema.target, mean=share, median=middle,
-            standard_deviation=dataset.finite_or_none(variance**0.5),
+            standard_deviation=profile.finite_or_none(variance**0.5),
         )  # fmt: skip
         return (*summaries, target)
 

@@ -13,7 +13,7 @@ from scripts.core.config import NumberMarks, Schema, normalise_label
 from scripts.core.config_file import check_schema
 from scripts.core.errors import DatasetError
 from scripts.data import cells, client_dates, column_kinds, csv_reader, dataset, read_report
-from scripts.data.column_kinds import ColumnCounts, ColumnKind
+from scripts.data.column_kinds import ColumnCounts, ColumnKind, KindCounts
 from scripts.data.read_report import FileReading
 
 MIN_NUMBERS_FRACTION = 0.99
@@ -135,19 +135,34 @@ def is_measure(texts: Iterable[str], marks: NumberMarks) -> bool:
     return any(not number.is_integer() for number in numbers)
 
 
+def count_values(counts: Mapping[str, int], marks: NumberMarks) -> ColumnCounts:
+    """Count rows and numbers among different values with their numbers of rows."""
+    texts = {text: count for text, count in counts.items() if text}
+    return ColumnCounts(
+        n_rows=sum(counts.values()),
+        n_values=len(counts),
+        n_most=max(counts.values(), default=0),
+        n_numbers=sum(count for text, count in texts.items() if cells.is_number(text, marks)),
+        has_fractions=is_measure(texts, marks),
+        kinds=column_kinds.count_kinds(texts),
+    )
+
+
 def profile_column(column: pd.Series, marks: NumberMarks) -> ColumnProfile:
     """Compute the profile of a text column."""
-    counts = column.value_counts()
-    texts = {str(text): int(count) for text, count in counts.items() if text}
-    return make_profile(
-        ColumnCounts(
-            n_rows=len(column),
-            n_values=len(counts),
-            n_most=int(counts.iloc[0]),
-            n_numbers=sum(count for text, count in texts.items() if cells.is_number(text, marks)),
-            has_fractions=is_measure(texts, marks),
-            kinds=column_kinds.count_kinds(texts),
-        )
+    counts = {str(text): int(count) for text, count in column.value_counts().items()}
+    return make_profile(count_values(counts, marks))
+
+
+def merge_counts(parts: Sequence[ColumnCounts]) -> ColumnCounts:
+    """Return the counts of a column from those of parts of its different values."""
+    return ColumnCounts(
+        n_rows=sum(part.n_rows for part in parts),
+        n_values=sum(part.n_values for part in parts),
+        n_most=max(part.n_most for part in parts),
+        n_numbers=sum(part.n_numbers for part in parts),
+        has_fractions=any(part.has_fractions for part in parts),
+        kinds=sum((part.kinds for part in parts), start=KindCounts()),
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from scripts.core import files
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
 from scripts.data import csv_reader, polars_dataset, polars_reader, read_report
@@ -87,9 +88,9 @@ class RowFiles:
             yield self.select_known(pl.read_ipc(path, columns=[target]))[target]
 
 
-def part_of(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return the part of each hash: its highest bits."""
-    return (hashes >> np.uint64(64 - N_PARTS_BITS)).astype(np.int64)
+def part_of(hashes: NDArray[np.uint64], n_parts: int) -> NDArray[np.int64]:
+    """Return the part of each hash, 0 to `n_parts` - 1."""
+    return ((hashes >> np.uint64(32)) % np.uint64(n_parts)).astype(np.int64)
 
 
 class SharedHashFinder:
@@ -128,7 +129,7 @@ class SharedHashFinder:
         # The others are known to be shared: any number of equal rows takes no more memory than one.
         records = np.column_stack([hashes, places])[series.is_first_distinct().to_numpy()]
         self.waiting, self.n_waiting = [], 0
-        parts = part_of(records[:, 0])
+        parts = part_of(records[:, 0], 2**N_PARTS_BITS)
         order = np.argsort(parts, kind="stable")
         records, parts = records[order], parts[order]
         bounds = np.searchsorted(parts, np.arange(2**N_PARTS_BITS + 1))
@@ -160,16 +161,20 @@ class RowComparer:
         The key of the hashes.
     bound_bytes : int
         The memory for the rows that wait to be written.
+    n_bytes : int
+        About how many bytes all rows to compare take: the more, the more files.
     """
 
-    def __init__(self, folder: Path, key: int, bound_bytes: int) -> None:
+    def __init__(self, folder: Path, key: int, *, bound_bytes: int, n_bytes: int) -> None:
         self.folder, self.key, self.bound_bytes = folder, key, bound_bytes
+        # Small files cost more time than the rows in them.
+        self.n_parts = min(2**N_PARTS_BITS, 1 + TABLE_COPIES * n_bytes // bound_bytes)
         self.waiting: list[pl.DataFrame] = []
         self.n_bytes, self.n_writes = 0, 0
 
     def add(self, table: pl.DataFrame, places: NDArray[np.int64]) -> None:
         """Take the next rows to compare, with their ascending places in the dataset."""
-        parts = part_of(polars_dataset.hash_rows(table, self.key))
+        parts = part_of(polars_dataset.hash_rows(table, self.key), self.n_parts)
         columns = [pl.Series(PART, parts), pl.Series(PLACE, places)]
         self.waiting.append(table.with_columns(columns))
         self.n_bytes += int(table.estimated_size())
@@ -195,14 +200,25 @@ class RowComparer:
         """Return the places of the rows that repeat an earlier one."""
         self.write()
         places = [np.zeros(0, np.int64)]
-        for part in range(2**N_PARTS_BITS):
+        for part in range(self.n_parts):
             known: list[pl.DataFrame] = []
-            for path in (self.path(part, number) for number in range(self.n_writes)):
-                if path.exists():
-                    table = pl.read_ipc(path)
-                    path.unlink()
-                    places.append(self.compare(known, table))
+            for table in self.read(part):
+                places.append(self.compare(known, table))
         return np.concatenate(places)
+
+    def read(self, part: int) -> Iterator[pl.DataFrame]:
+        """Read the rows of a part, as many at once as fit into the memory, and remove its files."""
+        tables: list[pl.DataFrame] = []
+        for path in (self.path(part, number) for number in range(self.n_writes)):
+            if path.exists():
+                tables.append(pl.read_ipc(path))
+                path.unlink()
+            n_bytes = sum(int(table.estimated_size()) for table in tables)
+            if n_bytes * TABLE_COPIES > self.bound_bytes:
+                yield pl.concat(tables, how="vertical_relaxed")
+                tables = []
+        if tables:
+            yield pl.concat(tables, how="vertical_relaxed")
 
     def compare(self, known: list[pl.DataFrame], table: pl.DataFrame) -> NDArray[np.int64]:
         """Return the places of repeats of known rows or earlier ones, and add the others."""
@@ -285,14 +301,13 @@ def clean_rows(rows: RowFiles, schema: Schema, clean: Clean) -> RowFiles:
 def find_repeats(rows: RowFiles, bound_bytes: int) -> Mask:
     """Return a mask of the rows with a label that repeat an earlier one."""
     key = secrets.randbelow(N_KEYS)
-    finder, comparer = (
-        SharedHashFinder(rows.folder, key, bound_bytes),
-        RowComparer(rows.folder, key, bound_bytes),
-    )
+    finder = SharedHashFinder(rows.folder, key, bound_bytes)
     for table in rows.read_known():
         finder.add(table)
     is_shared, n_before = finder.find(), 0
     is_repeat = np.zeros(len(is_shared), np.bool_)
+    n_bytes = int(files.total_bytes(rows.paths) * is_shared.mean()) if len(is_shared) else 0
+    comparer = RowComparer(rows.folder, key, bound_bytes=bound_bytes, n_bytes=n_bytes)
     for table in rows.read_known() if is_shared.any() else ():
         places = np.flatnonzero(is_shared[n_before : n_before + table.height])
         if len(places):

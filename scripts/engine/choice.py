@@ -14,6 +14,7 @@ from scripts.data.dataset import KnownLabels
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.schema_inference import Inference
+from scripts.engine import input_folders
 from scripts.engine.pandas_engine import CleanMore, PandasEngine, ReadTestData
 
 if TYPE_CHECKING:
@@ -83,8 +84,6 @@ class Engine(Protocol):
 def choose_engine(config: Config) -> Engine:
     """Return the engine named in config.json."""
     if capacity.is_cluster(config):
-        # PySpark and Java are installed for a cluster only.
-        from scripts.engine import spark_engine  # noqa: PLC0415
-
-        return spark_engine.SparkEngine(config)
+        engine: Engine = input_folders.import_spark().SparkEngine(config)
+        return engine
     return PandasEngine(config)

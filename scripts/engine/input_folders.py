@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 from scripts.core import capacity, files
@@ -89,11 +90,17 @@ class LocalFolder:
         return self.place
 
 
+def import_spark() -> ModuleType:
+    """Import the engine of a cluster, and return the module."""
+    # PySpark and Java are installed for a cluster only.
+    from scripts.engine import spark_engine  # noqa: PLC0415
+
+    return spark_engine
+
+
 def open_folder(place: Path, config: Config) -> InputFolder:
     """Return the folder of a path: local, or in an object store."""
     if isinstance(place, RemotePath) and capacity.is_cluster(config):
-        # PySpark and Java are installed for a cluster only.
-        from scripts.spark import object_store  # noqa: PLC0415
-
-        return object_store.StoreFolder(place)
+        folder: InputFolder = import_spark().open_store(place)
+        return folder
     return LocalFolder(place)

@@ -20,20 +20,19 @@ __all__ = ["compare_drift", "metrics", "read_and_fit", "scan_dataset"]
 
 def scan_dataset(path: Path, config: Config, model: Model | None = None) -> ScannedDataset:
     """Read a large dataset once: facts, rows to fit to, and rows to compare with a model's."""
-    # Small datasets must not pay for the import of Polars.
-    from scripts.data import dataset_scan  # noqa: PLC0415
-
+    dataset.check_is_table(path)
     settings = config.training
     bound = capacity.bound_bytes(path.stat().st_size, config.engine)
     schema = config.schema
     width = len(schema.numeric) + CATEGORY_WIDTH * len(schema.categorical)
-    return dataset_scan.scan(
+    scanned: ScannedDataset = dataset.import_polars().dataset_scan.scan(
         path, schema, seed=settings.random_state,
         max_rows=capacity.limit_rows(settings.max_rows, width, config.engine),
         by_place=candidate.has_equal_rows(config),
         comparison=None if model is None else drift.comparison_for(model),
         folder=None if bound is None else config.output_folder_path,
     )  # fmt: skip
+    return scanned
 
 
 def read_and_fit(path: Path, config: Config, scan: ScannedDataset | None) -> Candidate:

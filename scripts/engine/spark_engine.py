@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 import pyspark
 
-from scripts.core import progress
+from scripts.core import files, progress
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
 from scripts.core.errors import ConfigError
+from scripts.core.files import RemotePath
 from scripts.core.name_hashes import NameFilter
 from scripts.data import deduplicate, read_report
 from scripts.data.dataset import KnownLabels
@@ -18,14 +19,20 @@ from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
-from scripts.engine import input_folders
 from scripts.engine.pandas_engine import ReadTestData
 from scripts.model import candidate, drift
 from scripts.model.candidate import Candidate
 from scripts.model.drift import DataDrift
 from scripts.model.logistic_model import Model
 from scripts.model.metrics import Evaluation
-from scripts.spark import cluster, dataset, evaluation, read_input, schema_inference
+from scripts.spark import (
+    cluster,
+    dataset,
+    evaluation,
+    object_store,
+    read_input,
+    schema_inference,
+)
 from scripts.spark import scan as spark_scan
 from scripts.spark.read_input import Clean, SparkIntake
 
@@ -44,6 +51,18 @@ def refuse_dates(schema: Schema) -> None:
             ' only: write "engine": {"name": "pandas"}, or leave out schema.date to train on the'
             " newest extract alone."
         )
+
+
+def open_store(place: RemotePath) -> object_store.StoreFolder:
+    """Return a folder of an object store."""
+    return object_store.StoreFolder(place)
+
+
+def list_tables(place: Path) -> Sequence[Path]:
+    """List the CSV files of a local folder, or of a folder of an object store."""
+    if isinstance(place, RemotePath):
+        return open_store(place).list_tables()
+    return files.list_tables(place)
 
 
 @dataclass(frozen=True)
@@ -88,10 +107,10 @@ class SparkEngine:
         self, model: Model, read_test_data: ReadTestData
     ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
         """Measure a model on the test data, read by the cluster."""
-        place = input_folders.open_folder(self.config.test_data_path, self.config)
+        paths = list_tables(self.config.test_data_path)
         drop_equal = deduplicate.are_dropped_from_test_data(self.config.ingestion)
         measured, readings, dropped = evaluation.score(
-            self.config.engine, place.list_tables(), model, drop_equal=drop_equal
+            self.config.engine, paths, model, drop_equal=drop_equal
         )
         read_report.log_readings(readings)
         return measured, readings, dropped

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sqlalchemy.engine import Engine
 
+from scripts.core import console
 from scripts.core.config import Config
 from scripts.core.errors import PipelineError, RecordsError, RunTimeoutError
 from scripts.data import read_report
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+BY_HAND = "hand"
 SCORES = ("f1", "f1_low", "f1_high", "precision", "recall", "roc_auc")
 
 log = logging.getLogger(__name__)
@@ -38,8 +40,13 @@ log = logging.getLogger(__name__)
 class Request:
     """The trigger of a run, and the reason to train although no data is new."""
 
-    trigger: str = "hand"
+    trigger: str = BY_HAND
     force_reason: str | None = None
+
+    @property
+    def actor(self) -> str:
+        """Return who started the run: the account at the terminal, or else the trigger."""
+        return console.actor() if self.trigger == BY_HAND else self.trigger
 
 
 def describe_readings(readings: "Iterable[FileReading]") -> list[Mapping[str, Any]]:
@@ -166,7 +173,7 @@ class Run:
                 previous_release=previous,
                 model_stamp=release.manifest.model_stamp,
                 f1=release.manifest.f1,
-                actor=self.request.trigger,
+                actor=self.request.actor,
                 reason=self.reason,
             )
 

@@ -192,7 +192,7 @@ def wait_for_approval(
         f1=scored.evaluation.f1,
         context=context,
     )
-    why = (run.request.trigger, decision.reason)
+    why = (run.request.actor, decision.reason)
     approval.submit(run.engine, run.config, release, run.id, why)
     run.reason = f"release {release.name} waits for approval: {decision.reason}"
 

@@ -5,7 +5,6 @@ import math
 import os
 import select
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from enum import StrEnum
 from types import FrameType
 from urllib.parse import urlsplit, urlunsplit
 
-from scripts.core import console, progress
+from scripts.core import console, http_post, progress
 from scripts.core.errors import RunTimeoutError
 
 # A run has this time to end by itself after the time limit, with a signal every few seconds.
@@ -22,6 +21,7 @@ GRACE_S = 30.0
 ASK_EVERY_S = 5.0
 BEFORE = "the start"
 TIMEOUT_S = 5.0
+PLAIN_TEXT = "text/plain; charset=utf-8"
 PROGRESS_EVERY_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -218,21 +218,6 @@ def url_of(ping_url: str, signal: Signal) -> str:
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + signal))
 
 
-def send(ping_url: str, signal: Signal, text: str, failures: list[str]) -> None:
-    """Send a signal and append a failure to a list, without the URL since a URL may be a secret."""
-    try:
-        url = url_of(ping_url, signal)
-    except ValueError as error:
-        failures.append(type(error).__name__)
-        return
-    # Only with a monitor: it brings Python's HTTP, and a run with nothing new must not pay for it.
-    from scripts.pipeline import ping_request  # noqa: PLC0415
-
-    failure = ping_request.post(url, text, TIMEOUT_S)
-    if failure:
-        failures.append(failure)
-
-
 def ping(ping_url: str, signal: Signal, text: str = "") -> None:
     """Send a signal to the monitor and log a failure.
 
@@ -244,21 +229,16 @@ def ping(ping_url: str, signal: Signal, text: str = "") -> None:
         Start, success or fail.
     text : str
         A text for the monitor to show: numbers of runs and verdicts, no client's data.
-
-    Notes
-    -----
-    A separate thread limits the whole time: the timeout of a socket restarts with each byte of a
-    slow answer and does not cover the look-up of a name.
     """
     if not ping_url:
         return
-    failures: list[str] = []
-    worker = threading.Thread(target=send, args=(ping_url, signal, text, failures), daemon=True)
-    worker.start()
-    worker.join(TIMEOUT_S)
-    if worker.is_alive():
-        failures.append(f"no answer within {TIMEOUT_S} s")
-    for failure in failures[:1]:
+    try:
+        url = url_of(ping_url, signal)
+    except ValueError as error:
+        failure = type(error).__name__
+    else:
+        failure = http_post.post(url, text.encode(), PLAIN_TEXT, TIMEOUT_S)
+    if failure:
         log.warning("The monitor at alerts.ping_url got no ping: %s.", failure)
 
 

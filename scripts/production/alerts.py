@@ -1,14 +1,15 @@
 """Webhook alerts on a change of state of the runs, the data, the live rows or the model."""
 
 import logging
-import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from sqlalchemy.engine import Engine
 
+from scripts.core import http_post
 from scripts.core.config import Config, webhook_url
 from scripts.records import alert_states, database, predictions, runs
 from scripts.records.alert_states import OK
@@ -20,7 +21,6 @@ MAX_AGE = timedelta(days=1)
 # Runs without new data compare live rows no more often, because the comparison imports pandas.
 LIVE_EVERY = timedelta(hours=1)
 TIMEOUT_S = 5.0
-SUCCESS = range(200, 300)
 
 log = logging.getLogger(__name__)
 
@@ -114,27 +114,6 @@ def host_of(url: str) -> str:
     return host.encode(errors="backslashreplace").decode()
 
 
-def post(url: str, message: Mapping[str, Any]) -> str:
-    """Send a message and return the reason of a refusal without the URL, else ""."""
-    # Most runs have nothing to send, and importing requests costs as much as the rest of a run.
-    import requests  # noqa: PLC0415
-
-    try:
-        with requests.post(
-            url,
-            json=message,
-            timeout=TIMEOUT_S,
-            # A message for one receiver must not go to another.
-            allow_redirects=False,
-            # The body of the response is not read, however long.
-            stream=True,
-        ) as response:
-            code = response.status_code
-    except (requests.RequestException, OSError, ValueError) as error:
-        return type(error).__name__
-    return "" if code in SUCCESS else f"it answered {code}"
-
-
 def send(url: str, alerts: Sequence[Mapping[str, Any]]) -> bool:
     """Send alerts in one message within 5 seconds and return whether the receiver accepted.
 
@@ -150,14 +129,8 @@ def send(url: str, alerts: Sequence[Mapping[str, Any]]) -> bool:
     bool
         False if the receiver is dead, slow, redirects or refuses. The log has the reason.
     """
-    reasons: list[str] = []
-    message = make_message(alerts)
-    # The timeout of requests is per read, so a slow receiver could hold a run for ever. The thread
-    # is left behind instead and ends with the program.
-    sender = threading.Thread(target=lambda: reasons.append(post(url, message)), daemon=True)
-    sender.start()
-    sender.join(TIMEOUT_S)
-    reason = reasons[0] if reasons else f"no answer within {TIMEOUT_S:g} s"
+    message = msgspec.json.encode(make_message(alerts))
+    reason = http_post.post(url, message, "application/json", TIMEOUT_S)
     if reason:
         log.warning(
             "%d alerts were not taken by %s (%s); the next run tries again.",

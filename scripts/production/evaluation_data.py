@@ -10,7 +10,7 @@ from scripts.core import artifacts, capacity
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
 from scripts.core.errors import InsufficientDataError
-from scripts.data import csv_reader, dataset, deduplicate
+from scripts.data import csv_reader, csv_writer, dataset, deduplicate
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.engine import input_folders
@@ -52,7 +52,7 @@ class EvaluationData:
         header = csv_reader.peek_header(path, Schema(ids=(), numeric=(), separator=","))
         # A model of an earlier schema may have had other identifiers, which do not matter here.
         ids = tuple(name for name in schema.ids if name in header)
-        wanted = dataset.ingested_schema(msgspec.structs.replace(schema, ids=ids))
+        wanted = csv_writer.ingested_schema(msgspec.structs.replace(schema, ids=ids))
         table, readings = dataset.read_files([path], wanted)
         dataset.check_ingested(readings[0])
         if table.empty:

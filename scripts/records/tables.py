@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0010"
+VERSION = "0011"
 
 
 class Status(StrEnum):
@@ -254,6 +254,19 @@ approvals = sa.Table(
     sa.Column("f1", sa.Float),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("reason", sa.Text),
+)
+
+# Changes of the settings: what changed, and the settings from then on, without secrets.
+config_changes = sa.Table(
+    "config_changes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    # An idle run is deleted one day, but the change that it found stays.
+    sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id", ondelete="SET NULL"), index=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),
 )
 
 column_statistics = sa.Table(

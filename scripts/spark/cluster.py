@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,13 @@ SETTINGS = {
     # Column names as in the files: "Age" and "age" are two columns.
     "spark.sql.caseSensitive": "true",
     "spark.sql.session.timeZone": "UTC",
+    # A task has one core, and there is a task per core.
+    "spark.executorEnv.POLARS_MAX_THREADS": "1",
 }
+ARROW_TYPES = {
+    "string": pa.string(), "double": pa.float64(), "tinyint": pa.int8(), "int": pa.int32(),
+    "bigint": pa.int64(), "array<string>": pa.list_(pa.string()),
+}  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +128,16 @@ def open_cluster(engine: EngineSettings) -> Iterator[SparkSession]:
 def column(name: str) -> Column:
     """Return a column by its literal name, with dots and backticks escaped."""
     return F.col("`{}`".format(name.replace("`", "``")))
+
+
+def ddl(kinds: Mapping[str, str]) -> str:
+    """Return columns with their Spark types as the schema of a table."""
+    return ", ".join(f"`{name.replace('`', '``')}` {kind}" for name, kind in kinds.items())
+
+
+def arrow_schema(kinds: Mapping[str, str]) -> pa.Schema:
+    """Return columns with their Spark types as the schema of Arrow batches."""
+    return pa.schema([(name, ARROW_TYPES[kind]) for name, kind in kinds.items()])
 
 
 def aggregate(rows: DataFrame, aggregates: list[Column]) -> list[Any]:

@@ -13,7 +13,6 @@ import pyarrow as pa
 from msgspec import Struct
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import ByteType, DoubleType, StringType, StructField, StructType
 
 from scripts.core import artifacts, files
 from scripts.core.config import EngineSettings, Schema
@@ -61,10 +60,10 @@ def escape(address: str) -> str:
     return GLOB_CHARACTERS.sub(r"\\\1", address)
 
 
-def spark_types(schema: Schema) -> StructType:
+def column_kinds(schema: Schema) -> dict[str, str]:
     """Return the Spark types of the columns of a schema."""
-    types = dict.fromkeys(schema.numeric, DoubleType()) | {schema.target: ByteType()}
-    return StructType([StructField(name, types.get(name, StringType())) for name in schema.columns])
+    kinds = dict.fromkeys(schema.columns, "string") | dict.fromkeys(schema.numeric, "double")
+    return kinds | {schema.target: "tinyint"}
 
 
 def write(rows: DataFrame, address: str, file_format: str) -> None:
@@ -77,7 +76,9 @@ def read(session: SparkSession, address: str, file_format: str, schema: Schema) 
     """Read parts, with an error for a damaged part."""
     if file_format == PARQUET:
         return session.read.parquet(address).select(*map(column, schema.columns))
-    rows = session.read.csv(address, spark_types(schema), mode="FAILFAST", **CSV_OPTIONS)
+    rows = session.read.csv(
+        address, cluster.ddl(column_kinds(schema)), mode="FAILFAST", **CSV_OPTIONS
+    )
     texts = {*schema.ids, *schema.categorical}
     return rows.select(
         *(
@@ -150,7 +151,7 @@ def identify(rows: DataFrame, schema: Schema) -> Identity:
     def work(parts: Iterator[pa.Table]) -> bytes:
         n_rows, total, product = 0, 0, 0
         for part in parts:
-            hashes = deduplicate.hash_table_rows(to_table(part, schema), schema)
+            hashes = deduplicate.hash_arrow_rows(part, schema)
             mixed = deduplicate.mix(hashes, hashes >> np.uint64(1))
             n_rows += len(hashes)
             total += int(hashes.sum(dtype=np.uint64))

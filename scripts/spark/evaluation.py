@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from scripts.core.config import EngineSettings
 from scripts.data import dataset
-from scripts.data.arrays import Ints
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.model import metrics
@@ -19,22 +18,6 @@ from scripts.spark.dataset import to_table
 
 # The AUC is exact except for probabilities in the same bin, which count as equal.
 N_BINS = 100_000
-
-
-def auc_of(counts: Ints) -> float | None:
-    """Compute the ROC AUC from counts of both classes by bin of probability, shape (2, n_bins).
-
-    Notes
-    -----
-    Mann and Whitney's U: the share of pairs of leaver and stayer with a higher probability of the
-    leaver, with equal probabilities counting half.
-    """
-    stayed, left = counts
-    n_pairs = int(stayed.sum()) * int(left.sum())
-    if not n_pairs:
-        return None
-    below = np.cumsum(stayed) - stayed
-    return float(np.sum(left * (below + stayed / 2)) / n_pairs)
 
 
 def score(
@@ -62,7 +45,7 @@ def score(
         pieces = [np.frombuffer(piece, np.int64) for piece in cluster.gather(rows, work)]
     summed = np.sum(pieces, axis=0)
     tn, fp, fn, tp = map(int, summed[:4])
-    auc = auc_of(summed[4:].reshape(2, N_BINS))
+    auc = metrics.auc_of_counts(summed[4:].reshape(2, N_BINS))
     dropped = Dropped()
     if drop_equal:
         dropped = Dropped(

@@ -1,45 +1,27 @@
-"""Files of an object store: listing, identity and download by Hadoop, and reading by Spark."""
+"""Files of an object store: listing, identity and download by Hadoop."""
 
-import io
-import itertools
 import logging
-import operator
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import Struct
 from py4j.java_gateway import is_instance_of
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from scripts.core import files
 from scripts.core.errors import DatasetError
 from scripts.core.files import KnownFile, RemotePath
-from scripts.spark import cluster, dataset
+from scripts.spark import cluster
 
 # Hadoop's prefixes of files without data, such as _SUCCESS, and of unfinished files.
 HIDDEN = (".", "_")
 NO_INODE = 0
-
-START, LINE = "start", "line"
-NEWLINE = b"\n"
-# Override the settings of the cluster: an unreadable file must be an error, not an empty table.
-STRICT = {"ignoreCorruptFiles": "false", "ignoreMissingFiles": "false"}
-
-# A function of a file's number and content.
-ReadWhole = Callable[[int, BinaryIO], Iterator[pa.RecordBatch]]
-# A function of the start of a range in a file, and its lines in blocks.
-ReadRange = Callable[[int, Iterator[bytes]], Iterator[pa.RecordBatch]]
 
 log = logging.getLogger(__name__)
 
@@ -212,111 +194,3 @@ class StoreFolder:
         """Download the files into a local folder, and return the folder."""
         download_folder(self.place, folder)
         return folder
-
-
-def read_whole(
-    session: SparkSession, files: Mapping[int, RemotePath], read: ReadWhole, kinds: str
-) -> DataFrame:
-    """Read small files as a whole, several in a task.
-
-    Parameters
-    ----------
-    session : pyspark.sql.SparkSession
-        The cluster.
-    files : mapping of int to RemotePath
-        Files of a folder by number.
-    read : callable
-        A picklable function from the content of a file to rows.
-    kinds : str
-        The schema of the rows, as Spark DDL.
-
-    Returns
-    -------
-    pyspark.sql.DataFrame
-        The rows of the files. Spark returns no row for an empty file.
-    """
-    # By name, since Spark may write the folder of the address differently.
-    numbers = {path.name: number for number, path in files.items()}
-
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for path, content in zip(*batch.columns, strict=True):
-                number = numbers[path.as_py().rpartition("/")[2]]
-                yield from read(number, io.BytesIO(content.as_buffer()))
-
-    escaped = [dataset.escape(str(path)) for path in files.values()]
-    files_read = session.read.format("binaryFile").options(**STRICT).load(escaped)
-    return files_read.select("path", "content").mapInArrow(work, kinds)
-
-
-def read_lines(session: SparkSession, path: RemotePath) -> DataFrame:
-    """Read the lines of a file as bytes, partitioned by ranges of the file.
-
-    Lines end at \\n, which is removed, as is a byte order mark of the first line.
-    """
-    lines = session.read.options(**STRICT).text(dataset.escape(str(path)), lineSep="\n")
-    start = F.col("_metadata.file_block_start")
-    return lines.select(start.alias(START), F.col("value").cast("binary").alias(LINE))
-
-
-def join_lines(batch: pa.RecordBatch) -> Iterator[tuple[int, bytes]]:
-    """Join the lines of each range to a block, with the start of the range."""
-    starts = batch[START].to_numpy()
-    first = 0
-    while first < len(starts):
-        n_same = int((starts[first:] == starts[first]).argmin()) or len(starts) - first
-        lines = batch[LINE].slice(first, n_same)
-        listed = pa.ListArray.from_arrays(pa.array([0, n_same], pa.int32()), lines)
-        yield int(starts[first]), pc.binary_join(listed, NEWLINE)[0].as_py() + NEWLINE
-        first += n_same
-
-
-def read_in_order(
-    session: SparkSession,
-    path: RemotePath,
-    mark: bytes,
-    read: Callable[[BinaryIO], Iterator[pa.RecordBatch]],
-    kinds: str,
-) -> DataFrame:
-    """Read a file of any size in a single task, by a temporary file of the worker.
-
-    Parameters
-    ----------
-    session : pyspark.sql.SparkSession
-        The cluster.
-    path : RemotePath
-        The file.
-    mark : bytes
-        The byte order mark, or b"".
-    read : callable
-        A picklable function from the content to rows; the last line has an end.
-    kinds : str
-        The schema of the rows, as Spark DDL.
-    """
-
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        last = 0
-        with tempfile.TemporaryFile() as handle:
-            handle.write(mark)
-            for batch in batches:
-                for start, block in join_lines(batch):
-                    if start < last:
-                        raise ValueError(f"the ranges of {path} came in another order")
-                    handle.write(block)
-                    last = start
-            handle.seek(0)
-            yield from read(cast(BinaryIO, handle))
-
-    # A single task reads the ranges in order.
-    return read_lines(session, path).coalesce(1).mapInArrow(work, kinds)
-
-
-def read_ranges(session: SparkSession, path: RemotePath, read: ReadRange, kinds: str) -> DataFrame:
-    """Read a large file in ranges, with a task per range."""
-
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        blocks = (block for batch in batches for block in join_lines(batch))
-        for start, in_range in itertools.groupby(blocks, operator.itemgetter(0)):
-            yield from read(start, (block for _, block in in_range))
-
-    return read_lines(session, path).mapInArrow(work, kinds)

@@ -16,12 +16,12 @@ from scripts.core.errors import ConfigError, DatasetError
 from scripts.data import dataset, deduplicate, read_report
 from scripts.data.cells import UNLABELLED
 from scripts.data.deduplicate import Dropped
+from scripts.data.polars_ranges import RowForm
 from scripts.data.read_report import FileReading
-from scripts.spark import cluster, read_tasks, row_formats
+from scripts.spark import cluster, read_store
 from scripts.spark import dataset as spark_dataset
 from scripts.spark.cluster import column
-from scripts.spark.read_tasks import FILE, REPORT
-from scripts.spark.row_formats import ROW
+from scripts.spark.read_files import FILE, REPORT, ROW
 
 Clean = Callable[[Any], Any]
 
@@ -55,8 +55,7 @@ def read_tables(
     """
     if not paths:
         raise DatasetError(f"No usable row was found. {read_report.format_complaints([])}")
-    form = row_formats.FileRows(schema, needs_label)
-    read, readings = read_tasks.read_stored_files(session, paths, form)
+    read, readings = read_store.read_anywhere(session, paths, RowForm(schema, needs_label))
     if not any(reading.n_rows > len(reading.rejected) for reading in readings):
         raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
     refused = [number for number, reading in enumerate(readings) if reading.refused]

@@ -104,7 +104,8 @@ def test_a_draw_knows_that_its_bound_was_too_low() -> None:
 
     for bound, is_short in ((7, True), (8, False), (9, False)):
         drawn = Draw(2, bound)
-        drawn.add(rows, keys)
+        is_kept = drawn.offer(keys)
+        drawn.add(rows.filter(pa.array(is_kept)), keys[is_kept])
         assert drawn.is_short is is_short
     assert drawn.rows()["place"].to_pylist() == [0, 1]
 
@@ -123,7 +124,9 @@ def test_a_draw_in_parts_is_that_of_all_rows(
 
     for start in range(0, len(keys), n_in_part):
         part = slice(start, start + n_in_part)
-        drawn.add(rows.slice(start, n_in_part), keys[part])
+        is_kept = drawn.offer(keys[part])
+        kept = rows.slice(start, n_in_part).filter(pa.array(is_kept))
+        drawn.add(kept, keys[part][is_kept])
 
     found = drawn.rows().to_pydict().get("place", [])
     assert found == sampling.smallest(keys, max_rows).tolist()

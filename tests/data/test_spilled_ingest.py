@@ -127,7 +127,7 @@ def test_repeats_are_found_cell_by_cell_across_files_of_rows(
 ) -> None:
     monkeypatch.setattr(polars_dataset, "hash_rows", few_hashes)
     numbers = np.random.default_rng(1).integers(0, 500, 3000)
-    comparer = RowComparer(tmp_path, key=5, bound_bytes=10_000)
+    comparer = RowComparer(tmp_path, key=5, bound_bytes=10_000, n_bytes=40_000)
 
     for start in range(0, 3000, 70):
         part = pl.DataFrame({"n": numbers[start : start + 70], "text": None})

@@ -148,6 +148,20 @@ def test_a_receiver_that_points_elsewhere_is_not_followed() -> None:
     assert stolen == []
 
 
+def test_name_and_password_of_an_address_go_into_a_header() -> None:
+    sent: list[bytes] = []
+
+    def answer(connection: socket.socket) -> None:
+        sent.append(connection.recv(2**16))
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with raw_receiver(answer) as url:
+        taken = alerts.send(url.replace("//", "//me:p%40ss@"), ALERTS)
+
+    assert taken
+    assert b"Authorization: Basic bWU6cEBzcw==" in sent[0]
+
+
 def test_a_dead_receiver_is_said_once_without_its_secret(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -156,7 +170,8 @@ def test_a_dead_receiver_is_said_once_without_its_secret(
 
     assert not alerts.send(url, ALERTS)
     assert [record.getMessage() for record in caplog.records] == [
-        "2 alerts were not taken by 127.0.0.1 (ConnectionError); the next run tries again."
+        "2 alerts were not taken by 127.0.0.1 (ConnectionRefusedError: [Errno 111] Connection"
+        " refused); the next run tries again."
     ]
 
 

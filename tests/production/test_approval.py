@@ -105,7 +105,7 @@ def test_a_candidate_that_passes_the_gate_waits_and_nothing_serves(waiting: Conf
 
     assert serving(waiting) is None
     assert artifacts.list_releases(waiting.prod_deployment_path) == []
-    assert history(waiting) == [("waiting", "hand")]
+    assert history(waiting) == [("waiting", console.actor())]
     assert state_of_alert(waiting) == f"{name} waits"
 
 
@@ -125,7 +125,7 @@ def test_an_approved_candidate_serves_and_the_records_say_who_and_why(waiting: C
 
     assert serving(waiting) == name
     assert candidates(waiting) == []
-    assert history(waiting) == [("waiting", "hand"), ("approved", "ada")]
+    assert history(waiting) == [("waiting", console.actor()), ("approved", "ada")]
     assert state_of_alert(waiting) == alert_states.OK
     with (
         database.open_records(waiting.database_url) as engine,

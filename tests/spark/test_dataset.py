@@ -20,7 +20,7 @@ def test_a_path_with_brackets_is_no_pattern() -> None:
 
 
 def test_columns_have_their_kinds_in_the_order_of_the_schema() -> None:
-    kinds = {field.name: field.dataType.simpleString() for field in dataset.spark_types(SCHEMA)}
+    kinds = dataset.column_kinds(SCHEMA)
 
     assert kinds == {"id": "string", "age": "double", "plan": "string", "left": "tinyint"}
     assert tuple(kinds) == SCHEMA.columns

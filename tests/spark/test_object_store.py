@@ -12,15 +12,10 @@ from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from scripts.core import files
-from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
 from scripts.core.files import KnownFile, RemotePath
-from scripts.data import csv_reader
-from scripts.data.csv_blocks import UnprovenError
-from scripts.data.read_report import FileReading
-from scripts.spark import object_store
+from scripts.spark import object_store, read_store
 from scripts.spark.object_store import StoredFile
-from scripts.spark.row_formats import Texts
 from tests.support.sparkcluster import why_not
 from tests.support.webhdfs import Store, serving_store
 
@@ -51,45 +46,13 @@ def batch_of(lines: list[tuple[int, bytes]]) -> pa.RecordBatch:
 def test_lines_are_put_together_range_by_range(
     lines: list[tuple[int, bytes]], blocks: list[tuple[int, bytes]]
 ) -> None:
-    assert list(object_store.join_lines(batch_of(lines))) == blocks
+    assert list(read_store.join_lines(batch_of(lines))) == blocks
 
 
 def test_a_slice_of_a_batch_is_put_together_without_its_neighbours() -> None:
     batch = batch_of([(0, b"a"), (0, b"b"), (5, b"c"), (5, b"d")]).slice(1, 2)
 
-    assert list(object_store.join_lines(batch)) == [(0, b"b\n"), (5, b"c\n")]
-
-
-SCHEMA = Schema(target="left", positive="yes", ids=(), numeric=(), inferred=("numeric",))
-
-
-def read_texts(content: bytes) -> tuple[list[str], FileReading]:
-    """Read lines after a header as texts."""
-    found, own = (csv_reader.new_reading(Path("a.csv"), SCHEMA) for _ in range(2))
-    layout = Texts(SCHEMA).read_layout("a,left", found)
-    return Texts(SCHEMA).read_block(content, 0, layout, own)["cells"].to_pylist(), own
-
-
-def test_lines_are_read_as_texts_with_blanks_taken_off_and_what_is_wrong_told() -> None:
-    rows, own = read_texts(b'1, yes\r\n\n"x,""y""",no\n1,2,3\nsl"ip,no\n4,yes')
-
-    assert rows == ['["1","yes"]', '["x,\\"y\\"","no"]', '["4","yes"]']
-    assert [(row.line, row.reason) for row in own.rejected] == [
-        (3, "expected 2 fields, found 3"),
-        (4, "expected quotes around whole fields, and those inside doubled"),
-    ]
-    assert own.n_rows == 5
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b'1,"yes\nno"\n', b"1,\xff\n", b"1," + "é".encode() * (csv_reader.MAX_LINE_BYTES // 2)],
-)
-def test_lines_that_may_not_be_whole_records_are_left_to_reading_from_the_start(
-    content: bytes,
-) -> None:
-    with pytest.raises(UnprovenError):
-        read_texts(content)
+    assert list(read_store.join_lines(batch)) == [(0, b"b\n"), (5, b"c\n")]
 
 
 if why_not():

@@ -74,17 +74,18 @@ def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
     """Read files through Spark's own sources and here, and return the differences."""
     from scripts.core.config import EngineSettings
     from scripts.core.files import RemotePath
-    from scripts.spark import cluster, object_store, read_tasks, row_formats
-    from scripts.spark.read_tasks import FILE, REPORT
+    from scripts.data.polars_ranges import RowForm
+    from scripts.spark import cluster, object_store, read_store
+    from scripts.spark.read_files import FILE, REPORT
 
     paths = [*object_store.scan_folder(RemotePath(f"file://{folder}"))]
     differ, schema = [], Schema()
     with cluster.open_cluster(EngineSettings(name="spark", master="local[2]")) as session:
         session.conf.set("spark.sql.files.maxPartitionBytes", n_bytes)
         session.conf.set("spark.sql.files.openCostInBytes", 1)
-        for form in (row_formats.FileRows(schema, needs_label=False), row_formats.Texts(schema)):
-            as_text = isinstance(form, row_formats.Texts)
-            rows, readings = read_tasks.read_stored_files(session, paths, form)
+        for as_text in (False, True):
+            form = RowForm(schema, as_text=as_text)
+            rows, readings = read_store.read_anywhere(session, paths, form)
             kept_rows = rows.where(f"`{REPORT}` is null").groupBy(FILE).count().collect()
             counts = {row[FILE]: row["count"] for row in kept_rows}
             for number, found in enumerate(readings):
@@ -116,7 +117,7 @@ def test_whatever_files_hold_they_are_read_as_here(tmp_path: Path, kind: str) ->
         (folder / f"{name}.csv").write_bytes(content)
     code = (
         "import json, sys; from pathlib import Path;"
-        " from tests.spark.test_read_tasks import compare;"
+        " from tests.spark.test_read_store import compare;"
         " print(json.dumps(compare(Path(sys.argv[1]), int(sys.argv[2]))))"
     )
     env = os.environ | {"SPARK_CONF_DIR": str(conf), "SPARK_LOCAL_IP": LOOPBACK}

@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
-import pyarrow as pa
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scripts.core import files
 from scripts.core.config import Schema
-from scripts.data import csv_arrow, csv_blocks
+from scripts.data import csv_reader, polars_ranges, polars_reader
+from scripts.data.polars_ranges import Range, Report, Results, RowForm
 from scripts.data.read_report import FileReading
-from scripts.spark import file_ranges
-from scripts.spark.file_ranges import Range, Rows, Told
 
 SCHEMA = Schema(
     target="left", ids=("id",), numeric=("age",), categorical=("plan",), minimum={"age": 0},
     separator=",",
 )  # fmt: skip
+FORM = RowForm(SCHEMA)
 HEADER = "id,age,plan,left\n"
 PLAIN = ["a,1,x,0", "b,22,yy,1", "c,333,,0", "d,,x,1", "eeeeee,5,zzz,0"]
 FILES = {
@@ -34,28 +34,30 @@ FILES = {
 }
 
 
-def read_in_ranges(path: Path, n_bytes: int) -> tuple[pa.Table, FileReading | None]:
-    """Read a file in ranges of about so many bytes, the last first, and put them together."""
-    kinds = csv_arrow.arrow_schema(SCHEMA)
-    told: list[Told] = []
-    tables: list[pa.Table] = []
-    for part in reversed(file_ranges.cut(path.stat().st_size, n_bytes)):
-        rows = []
-        for made in file_ranges.read_range(path, part, Rows(SCHEMA, needs_label=False)):
-            if isinstance(made, Told):
-                told.append(made)
-            else:
-                rows.append(made.cast(kinds))
+def read(results: Results) -> tuple[list[pl.DataFrame], Report]:
+    """Return rows and report of a file or a range."""
+    *tables, report = results
+    assert isinstance(report, Report)
+    return [table for table in tables if isinstance(table, pl.DataFrame)], report
+
+
+def read_in_ranges(path: Path, n_bytes: int) -> tuple[pl.DataFrame, FileReading | None]:
+    """Read a file in ranges of about so many bytes, the last first, and merge the reports."""
+    reports: list[Report] = []
+    tables: list[pl.DataFrame] = []
+    for part in reversed(polars_ranges.cut(path.stat().st_size, n_bytes)):
+        rows, report = read(polars_ranges.read_range(path, part, FORM))
+        reports.append(report)
         tables[:0] = rows
-    account = file_ranges.put_together(told, files.digest_file(path), path, SCHEMA)
-    return pa.concat_tables([kinds.empty_table(), *tables]), account
+    state, sha256 = files.file_state(path)[:2], files.digest_file(path)
+    merged = polars_ranges.merge_reports(reports, path, state, sha256)
+    return polars_reader.unite([polars_reader.empty_table(SCHEMA), *tables]), merged
 
 
-def read_whole(path: Path) -> tuple[pa.Table, FileReading]:
-    """Read a file in one go."""
-    found, tables = csv_blocks.read_file(path, path.parent, SCHEMA, needs_label=False)
-    kinds = csv_arrow.arrow_schema(SCHEMA)
-    return pa.concat_tables([table.cast(kinds) for table in tables]), found
+def read_whole(path: Path) -> tuple[pl.DataFrame, FileReading]:
+    """Read a file from its start."""
+    tables, report = read(polars_ranges.read_whole(path, FORM))
+    return polars_reader.unite([polars_reader.empty_table(SCHEMA), *tables]), report.reading
 
 
 def check_same(path: Path, n_bytes: int) -> None:
@@ -63,7 +65,10 @@ def check_same(path: Path, n_bytes: int) -> None:
     rows, account = read_in_ranges(path, n_bytes)
     expected, found = read_whole(path)
     assert account == found
-    assert str(rows.to_pylist()) == str(expected.to_pylist())
+    assert rows.equals(expected)
+    by_rules, columns = csv_reader.read_file(path, path.parent, SCHEMA, needs_label=False)
+    assert found == by_rules
+    assert expected.height == len(columns["id"])
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -125,13 +130,14 @@ def test_what_ranges_cannot_prove_is_left_to_who_reads_the_whole(
 def test_ranges_of_a_file_that_changed_meanwhile_do_not_go_together(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(HEADER + "\n".join(PLAIN))
-    first, second = file_ranges.cut(path.stat().st_size, 30)[:2]
-    told = [*file_ranges.read_range(path, first, Rows(SCHEMA, needs_label=True))][-1:]
+    first, second = polars_ranges.cut(path.stat().st_size, 30)[:2]
+    _, report = read(polars_ranges.read_range(path, first, FORM))
     path.write_text(HEADER + "\n".join([*PLAIN, "more,1,x,0"]))
 
-    told += [*file_ranges.read_range(path, second, Rows(SCHEMA, needs_label=True))][-1:]
+    _, other = read(polars_ranges.read_range(path, second, FORM))
 
-    assert file_ranges.put_together(told, "", path, SCHEMA) is None
+    state = files.file_state(path)[:2]
+    assert polars_ranges.merge_reports([report, other], path, state, "") is None
 
 
 @pytest.mark.parametrize(
@@ -146,6 +152,28 @@ def test_ranges_of_a_file_that_changed_meanwhile_do_not_go_together(tmp_path: Pa
 def test_a_file_is_cut_into_ranges_of_about_equal_size(
     n_bytes: int, range_bytes: int, expected: list[tuple[int, int]]
 ) -> None:
-    assert file_ranges.cut(n_bytes, range_bytes) == [
-        Range(place, *bytes_of) for place, bytes_of in enumerate(expected)
+    assert polars_ranges.cut(n_bytes, range_bytes) == [Range(*bytes_of) for bytes_of in expected]
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_rows_are_read_as_texts_of_all_columns(tmp_path: Path, separator: str) -> None:
+    lines = [
+        "a, left ,b",
+        " 1,yes,x",
+        "",
+        ",,",
+        '"x,""y""",no,é',
+        "1,2,3,4",
+        'sl"ip,no,z',
+        "4,yes,",
     ]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(lines).replace(",", separator))
+    schema = Schema(target="left", ids=(), numeric=(), categorical=())
+
+    tables, report = read(polars_ranges.read_whole(path, RowForm(schema, as_text=True)))
+
+    reading, columns = csv_reader.read_file(path, tmp_path, schema, as_text=True)
+    assert report.reading == reading
+    found = polars_reader.unite([table for table in tables if table.height])
+    assert found.to_dict(as_series=False) == columns

@@ -1,0 +1,45 @@
+"""Sends messages to the receivers that a user named: chat services and monitors of cron jobs."""
+
+import threading
+
+
+def post_now(url: str, body: bytes, content_type: str, timeout_s: float) -> str:
+    """Send a body and return "" or the failure, without the URL since a URL may be a secret."""
+    # Most runs have nothing to send, and Python's HTTP costs as much as the rest of such a run.
+    from scripts.core import http_request  # noqa: PLC0415
+
+    return http_request.post(url, body, content_type, timeout_s)
+
+
+def post(url: str, body: bytes, content_type: str, timeout_s: float) -> str:
+    """Send a body to one receiver, and follow no redirect.
+
+    Parameters
+    ----------
+    url : str
+        The receiver. It is a secret.
+    body : bytes
+        The message.
+    content_type : str
+        The kind of the message.
+    timeout_s : float
+        The longest time of all in seconds.
+
+    Returns
+    -------
+    str
+        "" if the receiver accepted, else the reason without the URL.
+
+    Notes
+    -----
+    A separate thread limits the whole time: the timeout of a socket restarts with each byte of a
+    slow answer and does not cover the look-up of a name. The thread is left behind if it is late,
+    and ends with the program.
+    """
+    reasons: list[str] = []
+    sender = threading.Thread(
+        target=lambda: reasons.append(post_now(url, body, content_type, timeout_s)), daemon=True
+    )
+    sender.start()
+    sender.join(timeout_s)
+    return reasons[0] if reasons else f"no answer within {timeout_s:g} s"
