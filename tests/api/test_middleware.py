@@ -59,7 +59,7 @@ def test_no_data_of_a_client_and_no_token_gets_out(
                      content_type=JSON),
         guarded.post("/predict", data=canary, headers=headers, content_type=canary),
     ]  # fmt: skip
-    monkeypatch.setattr(logistic_model, "contributions", fail)
+    monkeypatch.setattr(logistic_model, "terms", fail)
     responses.append(post(row, row, headers=headers))
 
     assert [r.status_code for r in responses] == [200, 422, 401, 403, 400, 400, 422, 415, 500]
@@ -70,7 +70,7 @@ def test_no_data_of_a_client_and_no_token_gets_out(
 def test_an_unexpected_error_is_logged_once_with_its_route_and_place(
     client: FlaskClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logistic_model, "contributions", None)
+    monkeypatch.setattr(logistic_model, "terms", None)
 
     problem = problem_of(predict(client, make_row(), make_row()), 500)
 
