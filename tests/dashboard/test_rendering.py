@@ -41,7 +41,8 @@ THIRD = "000003_20250103T000000000000Z"
 SHOWN = (
     "/", "/dashboard/worklist", "/dashboard/client?name=x", "/dashboard/runs",
     "/dashboard/run?id=1", "/dashboard/models", "/dashboard/data",
-    "/dashboard/outcomes", "/dashboard/backtest", "/dashboard/upload", "/login",
+    "/dashboard/outcomes", "/dashboard/backtest", "/dashboard/candidate", "/dashboard/upload",
+    "/login",
 )  # fmt: skip
 
 
@@ -199,7 +200,8 @@ def test_links_keep_the_search(full: FlaskClient) -> None:
     text = full.get("/dashboard/worklist?search=x&top=1&order=client", headers=BROWSER).text
 
     targets = [html.unescape(found) for found in re.findall(r'href="([^"]*)"', text)]
-    assert "/worklist.csv?search=x&order=client&top=10000" in targets
+    n_found = answer_of(full.get("/worklist?search=x"))["n_found"]
+    assert f"/worklist.csv?search=x&order=client&top={n_found}" in targets
     assert "/dashboard/worklist?search=x&order=risk" in targets
     assert 'value="x"' in text
 
