@@ -10,7 +10,7 @@ import pytest
 from pypdf import PdfReader
 
 from scripts import diagnostics, fullprocess, reporting
-from scripts.core import artifacts
+from scripts.core import artifacts, console
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.core.errors import NotMadeYetError
@@ -58,7 +58,7 @@ def test_a_deployment_leaves_a_report_of_it(config: Config, no_pip: None) -> Non
     target = artifacts.current_target(config.prod_deployment_path)
     assert target is not None
     assert f"Release {Path(target).name}" in text
-    assert "deploy by hand: nothing was in production before" in text
+    assert f"deploy by {console.actor()}: nothing was in production before" in text
     assert "26 rows of input" in text
     # The table of the data, of the files, of the steps, of the packages, of the runs.
     assert "lastmonth_activity numeric 0.0%" in text
