@@ -85,7 +85,8 @@ def test_another_table_goes_from_files_to_answers_and_is_read_by_its_pin_afterwa
     total = current.model.numeric[3]
     assert total.missing_coefficient != 0
     contract = current.model.categorical[1]
-    assert contract.rare == ("Staff",)
+    # Some six rows of it: enough for a coefficient of its own, which the penalty keeps small.
+    assert "Staff" in contract.categories
 
     assert (chosen.output_model_path / "confusion_matrix.png").stat().st_size > 1000
     check_answers(create_app(installed).test_client())

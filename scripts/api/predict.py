@@ -69,7 +69,8 @@ def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any
         "intercept": release.model.intercept,
         "contributions": [dict(zip(names, row, strict=True)) for row in own],
         "pair_contributions": [
-            [PairContribution(*pair) for pair in zip(pairs, row, strict=True)] for row in shared
+            [PairContribution(list(pair), effect) for pair, effect in zip(pairs, row, strict=True)]
+            for row in shared
         ]
         or UNSET,
     }

@@ -131,7 +131,7 @@ class UnknownCategory(Struct, frozen=True):
 class PairContribution(Struct, frozen=True):
     """The contribution of two columns together to the log-odds of a row."""
 
-    columns: tuple[str, str]
+    columns: Annotated[list[str], Meta(min_length=2, max_length=2)]
     effect: float
 
 

@@ -68,10 +68,12 @@ def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
 
 def scan_dataset(path: Path, names: Sequence[str]) -> pl.LazyFrame:
     """Return columns of a dataset as text, to be read in parts."""
-    if path.suffix == CSV:
+    # A cluster writes a folder of parts, beside files of its own.
+    parts = sorted(path.glob("part-*")) if path.is_dir() else [path]
+    if parts[0].suffix == CSV:
         # Identifiers such as 007 must stay as they are.
-        return pl.scan_csv(path, infer_schema=False).select(names)
-    return pl.scan_parquet(path).select(pl.col(name).cast(pl.String) for name in names)
+        return pl.scan_csv(parts, infer_schema=False).select(names)
+    return pl.scan_parquet(parts).select(pl.col(name).cast(pl.String) for name in names)
 
 
 def count_shared(tested: "pd.Series[str]", dataset_path: Path, key: str) -> int:

@@ -88,7 +88,9 @@ def write_csv(rows: Any) -> bytes:
     writer = csv.writer(text)
     writer.writerow(names)
     writer.writerows([row.get(name) for name in names] for row in rows)
-    return text.getvalue().encode("utf-8", "surrogatepass")
+    # A CR alone in a table with quotes is refused aloud, since readers disagree on its rows.
+    whole = re.sub(r"\r(?!\n)", " ", text.getvalue())
+    return whole.encode("utf-8", "surrogatepass")
 
 
 schemathesis.serializer(CSV)(lambda _context, rows: write_csv(rows))
@@ -138,6 +140,8 @@ def check_operation(described: Any, route: Route, mode: GenerationMode, n_exampl
     def send(case: Any) -> None:
         # Wrong only in a parameter that is empty, and so never sent, is right as it is sent.
         assume(not any(value in (None, [], {}) for value in (case.query or {}).values()))
+        # A cursor names a place in a list that was answered, and no generator knows one.
+        assume(mode is GenerationMode.NEGATIVE or "cursor" not in (case.query or {}))
         is_table = case.media_type == CSV and mode is GenerationMode.NEGATIVE
         assume(not (is_table and is_right_as_text(case.body)))
         excluded = [positive_data_acceptance] if route.takes in COUPLED else []
