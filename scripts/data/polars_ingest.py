@@ -1,6 +1,6 @@
 """Ingestion of large files with Polars: the rows of the dataset, today's clients, the reports."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +117,39 @@ def ingest(
 def count_positives(labels: pl.Series) -> int:
     """Count the clients who left."""
     return int((labels == 1).sum())
+
+
+def read_unique(
+    paths: Sequence[Path], name: str, wanted: Collection[str] | None = None
+) -> list[str]:
+    """Read the different texts of a column of CSV or Parquet files.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files of one format, with a header.
+    name : str
+        The column.
+    wanted : collection of str, optional
+        The texts to look for. By default all of them.
+
+    Returns
+    -------
+    list of str
+        In no order.
+    """
+    if paths[0].suffix == ".csv":
+        # Identifiers such as 007 must stay as they are.
+        rows = pl.scan_csv(list(paths), infer_schema=False, glob=False)
+    else:
+        rows = pl.scan_parquet(list(paths), glob=False)
+    texts = rows.select(pl.col(name).cast(pl.String).alias("text"))
+    if wanted is not None:
+        texts = texts.filter(
+            pl.col("text").is_in(pl.Series(sorted(wanted), dtype=pl.String).implode())
+        )
+    found: list[str] = texts.unique().collect()["text"].to_list()
+    return found
 
 
 ingest_in_files = spilled_ingest.ingest

@@ -1,13 +1,12 @@
 """The checks of a run: made at the steps whose results they judge, and recorded."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import polars as pl
 
 from scripts.clients import worklist
 from scripts.core.config import Config
@@ -26,7 +25,8 @@ from scripts.training import Training
 
 # So many test rows show whether a column alone separates.
 MAX_ROWS = 50_000
-CSV = ".csv"
+# Smaller datasets are read without the import of Polars.
+SMALL_BYTES = 2**20
 
 log = logging.getLogger(__name__)
 
@@ -66,21 +66,21 @@ def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
     return checks.check_rejected(ingested.readings, config.checks)
 
 
-def scan_dataset(path: Path, names: Sequence[str]) -> pl.LazyFrame:
-    """Return columns of a dataset as text, to be read in parts."""
+def read_unique(path: Path, name: str, wanted: Collection[str] | None = None) -> list[str]:
+    """Return the different texts of a column of a dataset, or those among the wanted ones."""
+    if path.is_file() and path.stat().st_size < SMALL_BYTES:
+        # Identifiers such as 007 must stay as they are.
+        texts = pd.read_csv(path, usecols=[name], dtype=str, keep_default_na=False)[name].unique()
+        return [text for text in texts if wanted is None or text in wanted]
     # A cluster writes a folder of parts, beside files of its own.
     parts = sorted(path.glob("part-*")) if path.is_dir() else [path]
-    if parts[0].suffix == CSV:
-        # Identifiers such as 007 must stay as they are.
-        return pl.scan_csv(parts, infer_schema=False).select(names)
-    return pl.scan_parquet(parts).select(pl.col(name).cast(pl.String) for name in names)
+    found: list[str] = dataset.import_polars().read_unique(parts, name, wanted)
+    return found
 
 
 def count_shared(tested: "pd.Series[str]", dataset_path: Path, key: str) -> int:
     """Count the clients of the test rows that are in a dataset, too."""
-    wanted = pl.Series(sorted(set(tested)), dtype=pl.String)
-    found = scan_dataset(dataset_path, [key]).filter(pl.col(key).is_in(wanted.implode()))
-    return int(found.select(pl.col(key).n_unique()).collect().item())
+    return len(read_unique(dataset_path, key, set(tested)))
 
 
 def to_days(texts: Iterable[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
@@ -92,7 +92,7 @@ def check_test_age(
     table: pd.DataFrame, day: str, dataset_path: Path, todays: pd.DataFrame, config: Config
 ) -> list[Finding]:
     """Check the age of dated test rows beside the rows they judge."""
-    days = scan_dataset(dataset_path, [day]).unique().collect()[day].to_list()
+    days = read_unique(dataset_path, day)
     trained, tested = to_days(days), to_days(table[day].unique())
     newest = to_days(todays[day].unique()) if config.outcomes is not None else trained
     if not len(tested) or not len(newest):

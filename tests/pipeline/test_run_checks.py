@@ -5,6 +5,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from scripts import fullprocess
@@ -13,6 +14,7 @@ from scripts.app import create_app
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
 from scripts.core.errors import DatasetError
+from scripts.pipeline import run_checks
 from scripts.records import alert_states, check_records, database, runs
 from scripts.records.runs import Row
 from scripts.records.tables import Verdict
@@ -191,3 +193,23 @@ def test_a_misspelt_label_fails_the_run_and_is_named(config_path: Path) -> None:
         fullprocess.main(read_config(config_path))
 
     assert raised.value.exit_code == 65
+
+
+@pytest.mark.parametrize("n_rows", [3, 200_000])
+@pytest.mark.parametrize("ending", ["csv", "parts"])
+def test_the_texts_of_a_column_are_read_from_a_file_and_from_a_folder_of_parts(
+    tmp_path: Path, n_rows: int, ending: str
+) -> None:
+    # Brackets in the name of a folder are no pattern.
+    path = tmp_path / "data [1]" / f"finaldata.{ending}"
+    path.parent.mkdir()
+    table = pd.DataFrame({"client": [f"{k:06d}" for k in range(n_rows)], "n": 1})
+    if ending == "csv":
+        table.to_csv(path, index=False)
+    else:
+        path.mkdir()
+        (path / "_SUCCESS").touch()
+        table.to_parquet(path / "part-00000.snappy.parquet")
+
+    assert sorted(run_checks.read_unique(path, "client", {"000001", "1", "x"})) == ["000001"]
+    assert len(run_checks.read_unique(path, "client")) == n_rows
