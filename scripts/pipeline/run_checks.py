@@ -78,6 +78,11 @@ def read_unique(path: Path, name: str, wanted: Collection[str] | None = None) ->
     return found
 
 
+def is_in_store(path: Path) -> bool:
+    """Return whether the parts of a dataset lie in an object store: the folder here has none."""
+    return isinstance(path, RemotePath) or (path.is_dir() and not any(path.glob("part-*")))
+
+
 def count_shared(tested: "pd.Series[str]", dataset_path: Path, key: str) -> int:
     """Count the clients of the test rows that are in a dataset, too."""
     return len(read_unique(dataset_path, key, set(tested)))
@@ -119,7 +124,7 @@ def check_candidate(
         *checks.check_labels(facts.n_rows, facts.n_positives, config.checks),
     ]
     ids = model.schema.ids
-    if isinstance(ingested.dataset_path, RemotePath):
+    if is_in_store(ingested.dataset_path):
         # The dataset of a cluster in an object store is not read again for this.
         return findings
     if config.schema.date:
