@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -269,7 +269,7 @@ def measure_csv(config_path: Path, n_clients: int) -> None:
 class Waiting(threading.Thread):
     """Asks again and again until told to end, and notes each duration in milliseconds."""
 
-    def __init__(self, ask: object) -> None:
+    def __init__(self, ask: Callable[[], object]) -> None:
         super().__init__(daemon=True)
         self._ask = ask
         self._ended = threading.Event()
@@ -279,7 +279,7 @@ class Waiting(threading.Thread):
         """Ask until the end."""
         while not self._ended.is_set():
             started_s = time.perf_counter()
-            self._ask()  # type: ignore[operator]
+            self._ask()
             self.durations_ms.append((time.perf_counter() - started_s) * 1000)
             time.sleep(0.002)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+# The library has an environment of its own, so mypy does not find it here.
 from interpret.glassbox import (  # type: ignore[import-not-found]
     ExplainableBoostingClassifier,
 )

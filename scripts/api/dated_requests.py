@@ -52,10 +52,9 @@ def body_day(body: bytes) -> object:
 
 def as_number(value: object) -> float | None:
     """Return a number of a row as a float, None for null and for anything else."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or abs(value) > LARGEST_NUMBER:  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)  # type: ignore[arg-type]
+    return None if abs(value) > LARGEST_NUMBER else float(value)
 
 
 def as_day(value: object, date_format: str) -> int:
