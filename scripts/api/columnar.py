@@ -1,7 +1,7 @@
 """Request tables of arrays, decoded straight into the arrays of a model."""
 
-import array
 import math
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -62,10 +62,9 @@ def cell_types(schema: Schema, *, with_ids: bool) -> dict[str, Any]:
 def make_numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
     """Make an array of a numeric column, NaN for null."""
     try:
-        # Over a buffer of Python's own, which takes two thirds of the time of np.fromiter. None,
-        # which mypy refuses too, raises TypeError.
-        return np.asarray(array.array("d", values))  # type: ignore[type-var]
-    except TypeError:
+        # Takes half of the time of np.fromiter.
+        return np.frombuffer(struct.pack(f"{len(values)}d", *values))
+    except struct.error:
         # Slower, but accepts None.
         return np.array(values, dtype=np.float64)
 

@@ -413,7 +413,9 @@ class RsgiAdaptor:
         """Answer a request with a complete body, in the event loop if surely quick."""
         route = environ[MATCHED]
         is_quick = route is not None and route.lane is not Lane.THREAD
-        if is_quick and not request_bodies.is_slow(body, environ.get("CONTENT_TYPE", "")):
+        is_slow = request_bodies.is_slow(body, environ.get("CONTENT_TYPE", ""))
+        environ[request_bodies.SLOW] = is_slow
+        if is_quick and not is_slow:
             return self._middleware.respond(environ, body)
         is_large = len(body) > request_bodies.LARGE_BYTES
         respond = self._respond_large if len(body) > COLLECTED_BYTES else self._middleware.respond
