@@ -168,7 +168,7 @@ def check_is_closed(config_path: Path) -> Tokens:
     """
     api = read_config(config_path).api
     tokens = read_tokens(api)
-    if api.host not in LOOPBACK_HOSTS and not tokens.by_role:
+    if api.host not in LOOPBACK_HOSTS and not tokens.by_user:
         raise ConfigError(
             f"{config_path}: api.host {api.host!r} lets other machines reach the service, and no"
             f" token is set. Set {VARIABLES[Role.READ]} in the environment, or api.token_file, or"

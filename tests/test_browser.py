@@ -308,7 +308,7 @@ def test_with_a_token_one_logs_in_and_out(
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
         assert page.evaluate("document.cookie") == ""
         sitting.go("/dashboard/upload")
-        expect(page.locator("#add")).to_contain_text("may read only")
+        expect(page.locator("#add")).to_contain_text("has the role read")
         page.get_by_role("link", name="Log in with the token").click()
         page.get_by_label("Token").fill(ADMIN_TOKEN)
         page.get_by_role("button", name="Log in").click()

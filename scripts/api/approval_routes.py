@@ -7,8 +7,7 @@ import msgspec
 from flask import request
 from msgspec import Meta, Struct
 
-from scripts.api import client_routes
-from scripts.api.middleware import ROLE
+from scripts.api import client_routes, sender
 from scripts.api.openapi import Tag, Takes
 from scripts.api.records_reader import import_queries, read_entry
 from scripts.api.responses import Answer, Candidate, CandidateState, RefusedError, answer_json
@@ -19,7 +18,6 @@ from scripts.core import files
 from scripts.core.errors import BusyError, NotMadeYetError, PipelineError, ReleaseError
 
 MAX_REASON = 500
-NOBODY = "the API, without a name"
 AGAIN = [("Retry-After", "10")]
 BUSY = "A run is at work; nothing was decided. Try again in a moment."
 FAILED = "The deployment folder cannot be written; see whether the release serves, and the log."
@@ -30,12 +28,6 @@ class ApprovalBody(Struct, frozen=True, kw_only=True):
 
     release: Annotated[str, Meta(min_length=1, max_length=64)]
     reason: Annotated[str, Meta(min_length=1, max_length=MAX_REASON)]
-
-
-def find_actor() -> str:
-    """Return the name of the sender for the records."""
-    role = request.environ.get(ROLE)
-    return NOBODY if role is None else f"the API, role {role}"
 
 
 def find_candidate() -> CandidateState | None:
@@ -67,7 +59,7 @@ def decide(serving: Serving, *, is_approved: bool, release: str, reason: str) ->
     answer: Callable[..., object] = queries.approve if is_approved else queries.reject
     try:
         with files.waiting_lock(serving.config.prod_deployment_path):
-            answer(serving.config, release_name=release, reason=reason, actor=find_actor())
+            answer(serving.config, release_name=release, reason=reason, actor=sender.name_actor())
     except BusyError as error:
         raise RefusedError(503, BUSY, AGAIN) from error
     except (NotMadeYetError, ReleaseError) as error:

@@ -15,7 +15,7 @@ from typing import Any
 
 from scripts.api.responses import RefusedError
 from scripts.api.sessions import EndedSessions, Sessions
-from scripts.api.tokens import Role, Tokens
+from scripts.api.tokens import Role, Tokens, User
 from scripts.core.config import LOOPBACK_HOSTS
 
 # Wrong tokens of an address in a minute: so often the same one, and so many different ones.
@@ -28,7 +28,7 @@ IPV6_SITE_BITS = 64
 # Longer than any address with a port; a header may be longer.
 MAX_ADDRESS_CHARACTERS = 64
 UNKNOWN = "unknown"
-READ_ONLY = "This token may read only; this method on this path wants the token of the role admin."
+TOO_LITTLE = "This token has the role {}; this method on this path wants the token of the role {}."
 CHALLENGE = ("WWW-Authenticate", 'Bearer realm="adras"')
 
 
@@ -203,21 +203,21 @@ class Access:
     @property
     def needs_token(self) -> bool:
         """Return whether any token is set."""
-        return bool(self._tokens.by_role)
+        return bool(self._tokens.by_user)
 
-    def _role_of_token(self, sent: bytes) -> Role | None:
-        """Return the role of a token, or None, with a comparison in constant time."""
+    def _user_of_token(self, sent: bytes) -> User | None:
+        """Return the user of a token, or None, with a comparison in constant time."""
         found = None
-        for role, token in self._tokens.by_role.items():
+        for user, token in self._tokens.by_user.items():
             if hmac.compare_digest(sent, token):
-                found = role
+                found = user
         return found
 
-    def _role_of_header(self, header: str) -> Role | None:
-        """Return the role of the token in the header Authorization."""
+    def _user_of_header(self, header: str) -> User | None:
+        """Return the user of the token in the header Authorization."""
         scheme, _, given = header.partition(" ")
         # WSGI decodes headers as latin-1. The comparison is between the original bytes.
-        found = self._role_of_token(given.strip().encode("latin-1", "replace"))
+        found = self._user_of_token(given.strip().encode("latin-1", "replace"))
         return found if scheme.lower() == "bearer" else None
 
     def _refuse_token(
@@ -265,11 +265,12 @@ class Access:
             With status 401 for a wrong token, 429 after too many.
         """
         given = token.strip().encode("utf-8", "surrogateescape")
-        role = self._role_of_token(given)
-        if role is None:
+        user = self._user_of_token(given)
+        if user is None:
             self._refuse_token(environ, given, trusted_proxies)
             raise RefusedError(401, "This is not the token of this service.", [CHALLENGE])
-        return self._sessions.begin(role)
+        log.info("A session of %s began.", user.actor)
+        return self._sessions.begin(user)
 
     def end_session(self, environ: Mapping[str, Any]) -> None:
         """End a browser session, also for copies of the cookie.
@@ -283,7 +284,7 @@ class Access:
 
     def check(
         self, environ: Mapping[str, Any], wanted: Role, trusted_proxies: tuple[str, ...] = ()
-    ) -> Role | None:
+    ) -> User | None:
         """Refuse a request without the required role.
 
         Parameters
@@ -297,8 +298,8 @@ class Access:
 
         Returns
         -------
-        Role or None
-            The role of the sender, or None if no token is set and everything is open.
+        User or None
+            The sender, or None if no token is set and everything is open.
 
         Raises
         ------
@@ -306,13 +307,13 @@ class Access:
             With status 401 without a valid token, 403 with the token of a lesser role, 429 after
             too many wrong tokens, 421 for an unknown host name.
         """
-        if not self._tokens.by_role:
+        if not self._tokens.by_user:
             check_host(environ)
             return None
         header = environ.get("HTTP_AUTHORIZATION", "")
         # A header is sent on purpose and wins over a cookie.
-        role = self._role_of_header(header) if header else self._sessions.role_of(environ)
-        if role is None:
+        user = self._user_of_header(header) if header else self._sessions.user_of(environ)
+        if user is None:
             # A request without a token is no guess.
             if header:
                 sent = (header.partition(" ")[2] or header).strip()
@@ -320,9 +321,9 @@ class Access:
             raise RefusedError(
                 401, "Expected the header Authorization: Bearer <token>.", [CHALLENGE]
             )
-        if wanted is Role.ADMIN and role is not Role.ADMIN:
-            raise RefusedError(403, READ_ONLY)
-        return role
+        if not user.role.includes(wanted):
+            raise RefusedError(403, TOO_LITTLE.format(user.role, wanted))
+        return user
 
 
 def check_origin(environ: Mapping[str, Any]) -> None:

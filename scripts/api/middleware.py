@@ -62,7 +62,8 @@ UNLOGGED_KEY = f"HTTP_{UNLOGGED[0].upper().replace('-', '_')}"
 RELEASE = "adras.release"
 # Set by a route whose response has more parts than its body.
 REST = "adras.rest"
-ROLE = "adras.role"
+# The user of the token of the request, None where no token is set.
+USER = "adras.user"
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Any], Iterable[bytes]]
@@ -215,7 +216,7 @@ class Middleware:
             if environ["REQUEST_METHOD"] not in READING:
                 check_origin(environ)
             if role is not None:
-                environ[ROLE] = self._access.check(
+                environ[USER] = self._access.check(
                     environ, role, serving.config.api.trusted_proxies
                 )
         except RefusedError as refusal:

@@ -40,7 +40,8 @@ Categories = Mapping[str, Sequence[str]]
 MODEL = "model"
 WHO_TEXTS = {
     None: "Open to all.",
-    Role.READ: "Requires a token of the role read or admin, if any token is set.",
+    Role.READ: "Requires a token of any role, if any token is set.",
+    Role.WORK: "Requires a token of the role work or admin, if any token is set.",
     Role.ADMIN: "Requires a token of the role admin, if any token is set.",
 }
 ROWS_TEXT = "Rows as objects under data; the formats of /invocations are accepted, too."

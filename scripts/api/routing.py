@@ -16,7 +16,7 @@ METHODS = frozenset({*READING, "POST", "PUT", "PATCH", "DELETE", "TRACE"})
 # The only path parameter before further parts.
 MODEL_PART = "{model}"
 # Required roles, from the least to the most.
-RANKS = (None, Role.READ, Role.ADMIN)
+RANKS = (None, *Role)
 
 
 class Lane(StrEnum):

@@ -15,7 +15,7 @@ from itsdangerous import BadSignature, TimestampSigner
 from werkzeug.http import dump_cookie, parse_cookie
 
 from scripts.api.responses import RefusedError
-from scripts.api.tokens import Role, Tokens
+from scripts.api.tokens import Tokens, User
 from scripts.core import files
 
 COOKIE = "adras_session"
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 class Session:
     """The content of a session cookie."""
 
-    role: Role
+    user: User
     identifier: str
     began_s: int
 
@@ -138,7 +138,7 @@ class Sessions:
     Parameters
     ----------
     tokens : Tokens
-        The tokens by role.
+        The tokens by user.
     ended : EndedSessions, optional
         The list of ended sessions, in memory only by default.
     """
@@ -146,19 +146,20 @@ class Sessions:
     def __init__(self, tokens: Tokens, ended: EndedSessions | None = None) -> None:
         self._tokens = tokens
         self._ended = EndedSessions() if ended is None else ended
-        self._signers: dict[Role, TimestampSigner] = {}
+        self._signers: dict[User, TimestampSigner] = {}
+        self._users = {user.key: user for user in tokens.by_user}
 
-    def _signer(self, role: Role) -> TimestampSigner:
-        """Return the signer of a role, made at the first call since key derivation is slow."""
-        if role not in self._signers:
-            key = hashlib.pbkdf2_hmac("sha256", self._tokens.by_role[role], SALT, N_ITERATIONS)
-            self._signers[role] = TimestampSigner(key, salt=SALT, digest_method=hashlib.sha256)
-        return self._signers[role]
+    def _signer(self, user: User) -> TimestampSigner:
+        """Return the signer of a user, made at the first call since key derivation is slow."""
+        if user not in self._signers:
+            key = hashlib.pbkdf2_hmac("sha256", self._tokens.by_user[user], SALT, N_ITERATIONS)
+            self._signers[user] = TimestampSigner(key, salt=SALT, digest_method=hashlib.sha256)
+        return self._signers[user]
 
-    def begin(self, role: Role) -> str:
+    def begin(self, user: User) -> str:
         """Return the cookie value of a session beginning now."""
         identifier = secrets.token_hex(N_ID_BYTES)
-        return self._signer(role).sign(f"{role}.{identifier}").decode()
+        return self._signer(user).sign(f"{user.key}.{identifier}").decode()
 
     def read(self, environ: Mapping[str, Any]) -> Session | None:
         """Read the session off the cookie of a request.
@@ -169,21 +170,21 @@ class Sessions:
             None without a valid cookie, or after 12 hours.
         """
         value = parse_cookie(environ.get("HTTP_COOKIE")).get(COOKIE)
-        role = value.partition(".")[0] if value else ""
-        if value is None or role not in self._tokens.by_role:
+        user = self._users.get(value.partition(".")[0]) if value else None
+        if value is None or user is None:
             return None
         try:
-            signed, began_at = self._signer(Role(role)).unsign(
+            signed, began_at = self._signer(user).unsign(
                 value, max_age=LIFETIME_S, return_timestamp=True
             )
         except BadSignature:
             return None
         identifier = signed.decode().partition(".")[2]
         # Sessions of earlier versions have no identifier, and could not be ended.
-        return Session(Role(role), identifier, int(began_at.timestamp())) if identifier else None
+        return Session(user, identifier, int(began_at.timestamp())) if identifier else None
 
-    def role_of(self, environ: Mapping[str, Any]) -> Role | None:
-        """Return the role of a request's session, or None without a valid session.
+    def user_of(self, environ: Mapping[str, Any]) -> User | None:
+        """Return the user of a request's session, or None without a valid session.
 
         Raises
         ------
@@ -191,7 +192,7 @@ class Sessions:
             With status 503 if the list of ended sessions cannot be read.
         """
         session = self.read(environ)
-        return None if session is None or self._ended.has(session) else session.role
+        return None if session is None or self._ended.has(session) else session.user
 
     def end(self, environ: Mapping[str, Any]) -> None:
         """End the session of a request in every process.

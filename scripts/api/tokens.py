@@ -1,4 +1,4 @@
-"""Tokens of the API, read from the environment or a private file."""
+"""Tokens of the API with their users, read from the environment or a private file."""
 
 import os
 import re
@@ -11,31 +11,64 @@ from scripts.core.config import ApiSettings
 from scripts.core.errors import ConfigError
 
 TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+# The name of a user: a word that a cookie, a log and a page can carry.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
 # The length protects against guessing, since attempts are limited per token and address only.
 MIN_LENGTH = 16
 
 
 class Role(StrEnum):
-    """The permission of a token."""
+    """The permission of a token, from the least to the most."""
 
     READ = "read"
+    WORK = "work"
     ADMIN = "admin"
 
+    def includes(self, other: "Role") -> bool:
+        """Return whether this role may do everything that another one may."""
+        roles = list(Role)
+        return roles.index(self) >= roles.index(other)
 
-# The environment variable of each role's token. The role admin includes the role read.
-VARIABLES = {Role.READ: "ADRAS_API_TOKEN", Role.ADMIN: "ADRAS_API_ADMIN_TOKEN"}
+
+# The environment variable of each role's token without a name.
+VARIABLES = {
+    Role.READ: "ADRAS_API_TOKEN",
+    Role.WORK: "ADRAS_API_WORK_TOKEN",
+    Role.ADMIN: "ADRAS_API_ADMIN_TOKEN",
+}
+
+
+@dataclass(frozen=True)
+class User:
+    """The owner of a token: a role, and a name where the token has one."""
+
+    role: Role
+    name: str = ""
+
+    @property
+    def key(self) -> str:
+        """Return the text that stands for the user in a session cookie."""
+        return f"{self.role}:{self.name}" if self.name else str(self.role)
+
+    @property
+    def actor(self) -> str:
+        """Return the name for the records."""
+        return self.name or f"the API, role {self.role}"
 
 
 @dataclass(frozen=True, repr=False)
 class Tokens:
-    """The token of each role, hidden from logs and tracebacks."""
+    """The token of each user, hidden from logs and tracebacks."""
 
-    by_role: dict[Role, bytes]
+    by_user: dict[User, bytes]
 
     @property
     def any_for_reading(self) -> bytes | None:
         """Return the weakest token, for the programs of the installation."""
-        return self.by_role.get(Role.READ, self.by_role.get(Role.ADMIN))
+        roles = list(Role)
+        # A token without a name is nobody's own.
+        users = sorted(self.by_user, key=lambda user: (roles.index(user.role), user.name))
+        return self.by_user[users[0]] if users else None
 
 
 def check_owner_only(path: Path) -> None:
@@ -71,8 +104,16 @@ def check_token(token: bytes, origin: str) -> bytes:
     return token
 
 
-def read_token_file(path: Path) -> dict[Role, bytes]:
-    """Read the lines `read TOKEN` and `admin TOKEN` of a file.
+def read_user(words: list[bytes]) -> User | None:
+    """Return the user of a line without its token, or None for a line of another format."""
+    role, *names = (word.decode("ascii", "replace") for word in words)
+    if role not in list(Role) or len(names) > 1 or not all(map(NAME.fullmatch, names)):
+        return None
+    return User(Role(role), *names)
+
+
+def read_token_file(path: Path) -> dict[User, bytes]:
+    """Read the lines `ROLE TOKEN` and `ROLE NAME TOKEN` of a file.
 
     Parameters
     ----------
@@ -81,8 +122,8 @@ def read_token_file(path: Path) -> dict[Role, bytes]:
 
     Returns
     -------
-    dict of Role to bytes
-        The tokens by role.
+    dict of User to bytes
+        The tokens by user.
 
     Raises
     ------
@@ -94,19 +135,21 @@ def read_token_file(path: Path) -> dict[Role, bytes]:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise ConfigError(f"api.token_file {path} cannot be read: {error.strerror}.") from error
-    tokens: dict[Role, bytes] = {}
+    tokens: dict[User, bytes] = {}
     for number, line in enumerate(lines, start=1):
         words = line.split()
         if not words or words[0].startswith(b"#"):
             continue
-        role = words[0].decode("ascii", "replace")
-        if len(words) != len(("role", "token")) or role not in list(Role) or Role(role) in tokens:
+        user = read_user(words[:-1]) if len(words) > 1 else None
+        names = {known.name for known in tokens if known.name}
+        if user is None or user in tokens or user.name in names:
             # The line is not shown: it may be a token without its role.
             raise ConfigError(
-                f"api.token_file {path}, line {number}: expected `read TOKEN` or `admin TOKEN`,"
-                " each once."
+                f"api.token_file {path}, line {number}: expected `read TOKEN`, `work TOKEN` or"
+                " `admin TOKEN`, each once, or with a name, such as `work ada TOKEN`, each name"
+                " once."
             )
-        tokens[Role(role)] = check_token(words[1], f"{path}, line {number},")
+        tokens[user] = check_token(words[-1], f"{path}, line {number},")
     if not tokens:
         raise ConfigError(f"api.token_file {path} holds no token; expected `read TOKEN`.")
     return tokens
@@ -118,16 +161,16 @@ def read_tokens(api: ApiSettings) -> Tokens:
     Raises
     ------
     ConfigError
-        If the file cannot be used, or both roles have the same token.
+        If the file cannot be used, or two users have the same token.
     """
     tokens = {} if api.token_file is None else read_token_file(api.token_file)
     for role, variable in VARIABLES.items():
         token = os.environ.get(variable)
         if token:
-            tokens[role] = check_token(token.encode("utf-8", "surrogateescape"), variable)
+            tokens[User(role)] = check_token(token.encode("utf-8", "surrogateescape"), variable)
     if len(set(tokens.values())) < len(tokens):
         raise ConfigError(
-            "The tokens of the roles read and admin are the same; choose another one for one of"
+            "The tokens of two users or roles are the same; choose another one for one of"
             f" them ({', '.join(VARIABLES.values())}, or the lines of api.token_file)."
         )
     return Tokens(tokens)

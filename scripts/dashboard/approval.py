@@ -4,8 +4,7 @@ from typing import Any
 
 from flask import request
 
-from scripts.api import approval_routes, client_routes, routes
-from scripts.api.middleware import ROLE
+from scripts.api import approval_routes, client_routes, routes, sender
 from scripts.api.responses import Answer, RefusedError
 from scripts.api.tokens import Role
 from scripts.dashboard import rendering
@@ -29,7 +28,7 @@ def show_page(status: int = 200, **facts: Any) -> Answer:
         candidate=candidate,
         records_fault=records_fault,
         mode=now.config.promotion.mode,
-        may_decide=request.environ.get(ROLE) is not Role.READ,
+        may_decide=sender.may(Role.ADMIN),
         max_reason=approval_routes.MAX_REASON,
         tidy=now.without_folders,
         **shown,

@@ -14,7 +14,7 @@ from flask import request
 from markupsafe import Markup
 
 from scripts.api import routes
-from scripts.api.middleware import ROLE, SERVING, Environ
+from scripts.api.middleware import SERVING, USER, Environ
 from scripts.api.records_reader import NO_RECORDS
 from scripts.api.responses import PROBLEM, Answer, Headers
 from scripts.api.routing import READING
@@ -249,7 +249,7 @@ def render(
     common = {
         "navigation": NAVIGATION,
         "path": environ.get("PATH_INFO", ""),
-        "role": environ.get(ROLE),
+        "user": environ.get(USER),
         "release": now.release_name,
         "has_report": routes.find_report(now.config.output_model_path) is not None,
         "now": datetime.now(UTC),

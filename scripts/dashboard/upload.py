@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 from flask import request
 
-from scripts.api import routes
-from scripts.api.middleware import ROLE
+from scripts.api import routes, sender
 from scripts.api.records_reader import import_queries
 from scripts.api.responses import Answer, Headers, RefusedError
 from scripts.api.serving_state import NO_RELEASE, Serving
@@ -104,7 +103,6 @@ def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
     """Render the upload page with both forms and the result."""
     now = routes.serving()
     empty: dict[str, Any] = dict.fromkeys(["sent", "reading", "ranked", "added", "fault"])
-    role = request.environ.get(ROLE)
     return rendering.show(
         "upload.html",
         status,
@@ -113,7 +111,7 @@ def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
         input_folder=now.config.input_folder_path.name,
         input_address=find_address(now),
         schema=find_schema(now),
-        may_add=role is not Role.READ,
+        may_add=sender.may(Role.ADMIN),
         n_faults=N_FAULTS,
         **(empty | {"action": ""} | facts),
     )
@@ -286,7 +284,7 @@ def write_new(folder: Path, content: bytes) -> Path:
     return path
 
 
-def publish(config: Config, content: bytes, reading: FileReading) -> Path:
+def publish(config: Config, content: bytes, reading: FileReading, actor: str) -> Path:
     """Add a valid table to the input folder.
 
     Parameters
@@ -297,6 +295,8 @@ def publish(config: Config, content: bytes, reading: FileReading) -> Path:
         The table as sent.
     reading : FileReading
         The report of reading the table.
+    actor : str
+        Who added the table.
 
     Returns
     -------
@@ -322,7 +322,7 @@ def publish(config: Config, content: bytes, reading: FileReading) -> Path:
             leftover.unlink(missing_ok=True)
         check_quota(config, len(content))
         path = write_new(folder, content)
-    log.info("Added %d rows as %s.", reading.n_rows, path)
+    log.info("%s added %d rows as %s.", actor, reading.n_rows, path)
     return path
 
 
@@ -336,7 +336,7 @@ def add() -> Answer:
         reading = check_table(now, sent)
         if not is_usable(reading):
             return show_page(422, action="add", sent=sent, reading=reading)
-        path = publish(now.config, sent.content, reading)
+        path = publish(now.config, sent.content, reading, sender.name_actor())
     except RefusedError as refusal:
         return show_page(refusal.status, action="add", fault=refusal.detail)
     except QuotaError as error:

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from scripts.api import auth, routing
 from scripts.api.responses import RefusedError
 from scripts.api.routes import STATIC
-from scripts.api.tokens import Role, Tokens
+from scripts.api.tokens import Role, Tokens, User
 from scripts.app import create_app
 from scripts.core.errors import ConfigError
 from tests.conftest import HEADER, make_rows
@@ -25,6 +25,7 @@ from tests.support.service import (
     METHODS,
     PATHS,
     TOKEN,
+    WORK_TOKEN,
     answer_of,
     edit_config,
     open_path,
@@ -75,9 +76,10 @@ def test_no_route_is_open_without_the_token(guarded: FlaskClient, header: str | 
 
 
 # What each token may do, as a number; a session may what its token may.
-RANKS = {None: 0, Role.READ: 1, Role.ADMIN: 2}
+RANKS = {None: 0, Role.READ: 1, Role.WORK: 2, Role.ADMIN: 3}
 SENDERS = {
-    "none": 0, "wrong": 0, "read": 1, "read session": 1, "admin": 2, "admin session": 2,
+    "none": 0, "wrong": 0, "read": 1, "read session": 1, "work": 2, "work session": 2,
+    "admin": 3, "admin session": 3,
 }  # fmt: skip
 SPELLINGS: dict[str, Callable[[str], str]] = {
     "as it is": lambda path: path,
@@ -148,7 +150,9 @@ class Asker:
 
     def headers_of(self, sender: str) -> dict[str, str]:
         """Make the headers of a sender; a session begins anew, since another may have ended."""
-        token = {"read": TOKEN, "admin": ADMIN_TOKEN}.get(sender.partition(" ")[0], "wrong")
+        token = {"read": TOKEN, "work": WORK_TOKEN, "admin": ADMIN_TOKEN}.get(
+            sender.partition(" ")[0], "wrong"
+        )
         headers = {"Content-Type": "multipart/form-data; boundary=b"}
         if sender == "none":
             return headers
@@ -172,7 +176,7 @@ def check_table(
                 target = spell(path.replace("{", "").replace("}", ""))
                 found = unquote(target.removeprefix("http://x").partition("?")[0])
                 for method in methods:
-                    if (method, found) == ("POST", "/dashboard/upload") and rank == 2:
+                    if (method, found) == ("POST", "/dashboard/upload") and rank == 3:
                         continue
                     status = asker.ask(method, target, headers, body)
                     may = is_listed(method, found, rank)
@@ -183,7 +187,7 @@ def check_table(
                         # The form of the login is open, and there is no token in it.
                         good = status not in REFUSALS or found in ("/login", "/logout")
                     else:
-                        good = status in REFUSALS or (rank == 2 and status == 404)
+                        good = status in REFUSALS or (rank == 3 and status == 404)
                     if not good:
                         yield sender, name, method, target, status
 
@@ -194,6 +198,7 @@ def served_with_roles(
 ) -> Iterator[tuple[Asker, Path]]:
     """Serve with a token of each role; give who asks and the folder that only admins may fill."""
     monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", ADMIN_TOKEN)
+    monkeypatch.setenv("ADRAS_API_WORK_TOKEN", WORK_TOKEN)
     with (
         served(config_path, token=TOKEN, access_log=False) as (url, _),
         closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)) as connection,
@@ -225,8 +230,8 @@ def test_the_role_admin_adds_what_the_others_may_not(
         }
 
         assert statuses == {
-            "none": 401, "wrong": 401, "read": 403, "read session": 403, "admin": 201,
-            "admin session": 201,
+            "none": 401, "wrong": 401, "read": 403, "read session": 403, "work": 403,
+            "work session": 403, "admin": 201, "admin session": 201,
         }  # fmt: skip
         assert len(list(folder.iterdir())) == n_before + 2
 
@@ -456,14 +461,36 @@ def test_a_flood_of_addresses_does_not_fill_the_memory(monkeypatch: pytest.Monke
 
 
 def test_reading_is_not_changing() -> None:
-    door = auth.Access(Tokens({Role.READ: b"aaa", Role.ADMIN: b"bbb"}))
+    door = auth.Access(Tokens({User(Role.READ): b"aaa", User(Role.ADMIN): b"bbb"}))
 
-    with pytest.raises(RefusedError, match="may read only") as refused:
+    with pytest.raises(
+        RefusedError, match="has the role read; .* wants the token of the role admin"
+    ) as refused:
         door.check({"HTTP_AUTHORIZATION": "Bearer aaa"}, Role.ADMIN)
     door.check({"HTTP_AUTHORIZATION": "Bearer bbb"}, Role.ADMIN)
     door.check({"HTTP_AUTHORIZATION": "Bearer bbb"}, Role.READ)
 
     assert refused.value.status == 403
+
+
+def test_the_role_work_is_between_reading_and_administration() -> None:
+    door = auth.Access(Tokens({User(Role.WORK, "ada"): b"aaa"}))
+    sent = {"HTTP_AUTHORIZATION": "Bearer aaa"}
+
+    assert door.check(sent, Role.READ) == door.check(sent, Role.WORK) == User(Role.WORK, "ada")
+    with pytest.raises(RefusedError, match="has the role work; .* of the role admin"):
+        door.check(sent, Role.ADMIN)
+
+
+def test_a_session_belongs_to_the_user_of_the_token() -> None:
+    ada, bob = User(Role.WORK, "ada"), User(Role.WORK, "bob")
+    door = auth.Access(Tokens({ada: b"a" * 20, bob: b"b" * 20, User(Role.WORK): b"c" * 20}))
+    cookie = door.begin_session({}, "b" * 20)
+
+    assert door.check({"HTTP_COOKIE": f"adras_session={cookie}"}, Role.WORK) == bob
+    forged = cookie.replace("work:bob", "work:ada")
+    with pytest.raises(RefusedError, match="Expected the header"):
+        door.check({"HTTP_COOKIE": f"adras_session={forged}"}, Role.WORK)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "[::2]:80", "localhost.x"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scripts.api import tokens
-from scripts.api.tokens import Role
+from scripts.api.tokens import Role, User
 from scripts.core.config import ApiSettings
 from scripts.core.errors import ConfigError
 
@@ -23,13 +23,13 @@ def test_tokens_come_from_the_environment_and_empty_is_none(
 ) -> None:
     monkeypatch.setenv("ADRAS_API_TOKEN", "secret-of-reading")
     monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", "secret-of-admins")
-    assert tokens.read_tokens(ApiSettings()).by_role == {
-        Role.READ: b"secret-of-reading",
-        Role.ADMIN: b"secret-of-admins",
+    assert tokens.read_tokens(ApiSettings()).by_user == {
+        User(Role.READ): b"secret-of-reading",
+        User(Role.ADMIN): b"secret-of-admins",
     }
     monkeypatch.setenv("ADRAS_API_TOKEN", "")
     monkeypatch.delenv("ADRAS_API_ADMIN_TOKEN")
-    assert tokens.read_tokens(ApiSettings()).by_role == {}
+    assert tokens.read_tokens(ApiSettings()).by_user == {}
 
 
 def test_tokens_come_from_a_file_and_the_environment_wins(
@@ -38,17 +38,33 @@ def test_tokens_come_from_a_file_and_the_environment_wins(
     api = write_tokens(
         tmp_path / "tokens", "# ours\n\nread  aaaaaaaaaaaaaaaa \nadmin bbbbbbbbbbbbbbbb\n"
     )
-    assert tokens.read_tokens(api).by_role == {
-        Role.READ: b"aaaaaaaaaaaaaaaa",
-        Role.ADMIN: b"bbbbbbbbbbbbbbbb",
+    assert tokens.read_tokens(api).by_user == {
+        User(Role.READ): b"aaaaaaaaaaaaaaaa",
+        User(Role.ADMIN): b"bbbbbbbbbbbbbbbb",
     }
 
     monkeypatch.setenv("ADRAS_API_TOKEN", "cccccccccccccccc")
 
-    assert tokens.read_tokens(api).by_role == {
-        Role.READ: b"cccccccccccccccc",
-        Role.ADMIN: b"bbbbbbbbbbbbbbbb",
+    assert tokens.read_tokens(api).by_user == {
+        User(Role.READ): b"cccccccccccccccc",
+        User(Role.ADMIN): b"bbbbbbbbbbbbbbbb",
     }
+
+
+def test_a_token_may_have_a_name(tmp_path: Path) -> None:
+    api = write_tokens(
+        tmp_path / "tokens", f"work {'a' * 16}\nwork ada {'b' * 16}\nadmin bob {'c' * 16}\n"
+    )
+
+    found = tokens.read_tokens(api)
+
+    assert found.by_user == {
+        User(Role.WORK): b"a" * 16,
+        User(Role.WORK, "ada"): b"b" * 16,
+        User(Role.ADMIN, "bob"): b"c" * 16,
+    }
+    assert found.any_for_reading == b"a" * 16
+    assert [user.actor for user in found.by_user] == ["the API, role work", "ada", "bob"]
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o660, 0o620, 0o601, 0o777])
@@ -75,7 +91,11 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
         ("# nothing\n", "holds no token"),
         ("s3cr3t\n", "line 1: expected `read TOKEN`"),
         ("write s3cr3t\n", "line 1: expected"),
-        ("read a b\n", "line 1: expected"),
+        ("read a b c\n", "line 1: expected"),
+        ("read a.b s3cr3t-s3cr3t-s3cr3t\n", "line 1: expected"),
+        (f"read {'a' * 33} s3cr3t-s3cr3t-s3cr3t\n", "line 1: expected"),
+        ("read ada s3cr3t-s3cr3t-s3cr3t\nwork ada other-other-other\n", "line 2: expected"),
+        ("read ada s3cr3t-s3cr3t-s3cr3t\nwork bob s3cr3t-s3cr3t-s3cr3t\n", "are the same"),
         ("read s3cr3t-s3cr3t-s3cr3t\nread other-other-other\n", "line 2: expected"),
         ("read s3cr3t-s3cr3t-s3cr3t\nadmin s3cr3t-s3cr3t-s3cr3t\n", "are the same"),
         ("read s3cr3t\xe9\n", "cannot carry"),
@@ -124,7 +144,7 @@ def test_a_token_that_could_be_guessed_is_refused_with_its_length(
 
     assert f"ADRAS_API_ADMIN_TOKEN has {len(token)} characters" in str(caught.value)
     monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", "a" * tokens.MIN_LENGTH)
-    assert tokens.read_tokens(ApiSettings()).by_role
+    assert tokens.read_tokens(ApiSettings()).by_user
 
 
 def test_programs_of_the_installation_take_the_least_token(
@@ -137,4 +157,4 @@ def test_programs_of_the_installation_take_the_least_token(
 
 
 def test_tokens_are_not_shown() -> None:
-    assert "s3cr3t" not in repr(tokens.Tokens({Role.READ: b"s3cr3t"}))
+    assert "s3cr3t" not in repr(tokens.Tokens({User(Role.READ): b"s3cr3t"}))

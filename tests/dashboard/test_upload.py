@@ -162,7 +162,7 @@ def test_a_lock_that_comes_free_is_waited_for(config: Config) -> None:
 
     with ThreadPoolExecutor(1) as threads:
         with files.exclusive_lock(config.prod_deployment_path):
-            waiting = threads.submit(upload.publish, config, GOOD, found)
+            waiting = threads.submit(upload.publish, config, GOOD, found, "ada")
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.2)
         assert waiting.result(timeout=files.LOCK_WAIT_S).read_bytes() == GOOD
@@ -223,7 +223,7 @@ def test_what_was_not_read_well_is_not_published(config: Config) -> None:
     found, _ = upload.read_table(b"a,b\n", config.schema, 10)
 
     with pytest.raises(DatasetError, match="nothing was added"):
-        upload.publish(config, b"a,b\n", found)
+        upload.publish(config, b"a,b\n", found, "ada")
 
 
 def test_a_table_is_ranked_once_and_not_kept(client: FlaskClient, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from scripts.api import auth, sessions
 from scripts.api.sessions import COOKIE, LIFETIME_S, Sessions
-from scripts.api.tokens import Role, Tokens
+from scripts.api.tokens import Role, Tokens, User
 from scripts.app import create_app
 from scripts.dashboard import views
 from tests.support.service import ADMIN_TOKEN, TOKEN, edit_config, problem_of
@@ -142,8 +142,8 @@ def test_a_session_ends_after_twelve_hours(
 
 def make_cookies() -> list[str]:
     """Make cookies that must open nothing."""
-    good = Sessions(Tokens({Role.READ: TOKEN.encode()})).begin(Role.READ)
-    other = Sessions(Tokens({Role.READ: b"another"})).begin(Role.READ)
+    good = Sessions(Tokens({User(Role.READ): TOKEN.encode()})).begin(User(Role.READ))
+    other = Sessions(Tokens({User(Role.READ): b"another"})).begin(User(Role.READ))
     role, name, at, signature = good.split(".")
     nameless = TimestampSigner(
         hashlib.pbkdf2_hmac("sha256", TOKEN.encode(), sessions.SALT, sessions.N_ITERATIONS),
@@ -318,7 +318,7 @@ def test_reading_does_not_allow_adding(
     log_in(client, ADMIN_TOKEN)
     allowed = client.post("/dashboard/upload", headers=BROWSER | OURS)
 
-    assert "This session may read only" in reader.text
+    assert "This session has the role read" in reader.text
     assert (refused.status_code, allowed.status_code) == (403, 422)
     assert "Role: admin" in allowed.text
 
@@ -329,9 +329,9 @@ def test_without_a_token_there_is_nothing_to_log_in_to(client: FlaskClient) -> N
 
 
 def test_the_key_is_derived_once() -> None:
-    made = Sessions(Tokens({Role.READ: b"a"}))
+    made = Sessions(Tokens({User(Role.READ): b"a"}))
 
-    assert made._signer(Role.READ) is made._signer(Role.READ)
+    assert made._signer(User(Role.READ)) is made._signer(User(Role.READ))
 
 
 @pytest.mark.parametrize(("value", "age_s"), [("x", LIFETIME_S), ("", 0)])

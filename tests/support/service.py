@@ -32,6 +32,7 @@ from scripts.production import release
 ROOT = Path(__file__).parents[2]
 TOKEN = "token-4711-of-the-tests"
 ADMIN_TOKEN = "admin-0815-of-the-tests"
+WORK_TOKEN = "work-2342-of-the-tests"
 FIRST, SECOND = "0001_20250101T000000000000Z", "0002_20250102T000000000000Z"
 FEATURES = ("lastmonth_activity", "lastyear_activity", "number_of_employees")
 DIAGNOSIS: dict[str, Any] = {
