@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from scripts.data import client_dates
-from scripts.data.cells import UNLABELLED
-from scripts.data.dated_rows import CLIENT, DAY, LABEL
+from scripts.data.dated_rows import CLIENT, DAY, LABEL, History
 from scripts.records import client_blocks, clients, database, scored_clients, scoring_records
 from scripts.records.runs import Row
 from scripts.records.tables import client_outcomes
@@ -30,21 +28,6 @@ class JoinFacts:
     run_id: int
     now: datetime
     recorded_by: int | None
-
-
-def outcomes_of_period(history: pd.DataFrame, as_of: str) -> pd.DataFrame:
-    """Return the row that each client had at a date, where the outcome of the row is known.
-
-    Parameters
-    ----------
-    history : pandas.DataFrame of shape (n_rows, 3)
-        All rows by client and day: CLIENT, DAY (counted from 1970-01-01) and LABEL.
-    as_of : str
-        The date, in ISO 8601.
-    """
-    upto = history[history[DAY] <= client_dates.iso_day(as_of)]
-    last = upto.drop_duplicates(CLIENT, keep="last")
-    return last[last[LABEL] != UNLABELLED]
 
 
 def recorded(connection: Connection) -> dict[tuple[str, str], tuple[int, bool]]:
@@ -84,14 +67,18 @@ def make_outcome(
     }  # fmt: skip
 
 
-def correct(connection: Connection, history: pd.DataFrame, facts: JoinFacts) -> int:
+def correct(connection: Connection, history: History, facts: JoinFacts) -> int:
     """Replace recorded outcomes that a later file corrects, and return their number.
 
     The outcome before stays in `previously`.
     """
     known = recorded(connection)
+    if not known:
+        return 0
     outcome_names = {client for client, _ in known}
-    labelled = history[(history[LABEL] != UNLABELLED) & history[CLIENT].isin(outcome_names)]
+    recorded_days = sorted(client_dates.iso_day(day) for day in {day for _, day in known})
+    labelled = history.find_labelled(recorded_days)
+    labelled = labelled[labelled[CLIENT].isin(outcome_names)]
     days = client_dates.format_days(labelled[DAY].to_numpy()).tolist()
     rows = zip(labelled[CLIENT], days, labelled[LABEL], strict=True)
     changed = [
@@ -118,15 +105,15 @@ def correct(connection: Connection, history: pd.DataFrame, facts: JoinFacts) -> 
     return len(changed)
 
 
-def join(engine: Engine, history: pd.DataFrame, facts: JoinFacts) -> tuple[int, int]:
+def join(engine: Engine, history: History, facts: JoinFacts) -> tuple[int, int]:
     """Join known outcomes to the scores of their periods, each once.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
         The records.
-    history : pandas.DataFrame of shape (n_rows, 3)
-        All rows by client and day, with their outcomes: CLIENT, DAY and LABEL.
+    history : History
+        All rows with their outcomes.
     facts : JoinFacts
         The run.
 
@@ -142,7 +129,7 @@ def join(engine: Engine, history: pd.DataFrame, facts: JoinFacts) -> tuple[int, 
         scorings = scoring_records.newest_by_date(scoring_records.list_scorings(connection))
     n_joined = 0
     for scoring in scorings:
-        found = outcomes_of_period(history, scoring["as_of"])
+        found = history.find_period(client_dates.iso_day(scoring["as_of"]))
         days = client_dates.format_days(found[DAY].to_numpy()).tolist()
         rows = zip(found[CLIENT], days, found[LABEL], strict=True)
         wanted = {client: (day, label) for client, day, label in rows if (client, day) not in known}

@@ -23,6 +23,7 @@ from scripts.core.config import Config, Schema
 from scripts.core.name_hashes import NameFilter
 from scripts.data import dataset
 from scripts.data.dataset import KnownLabels
+from scripts.data.dated_rows import History
 from scripts.model import logistic_model, metrics, ranking
 from scripts.model.logistic_model import Model
 from scripts.production.release import Release
@@ -353,7 +354,7 @@ def main(
     table: pd.DataFrame,
     dataset_path: Path,
     *,
-    history: pd.DataFrame | None = None,
+    history: History | None = None,
     context: RunContext | None = None,
 ) -> None:
     """Score today's clients with the production model, if there is one, and record the scores.
@@ -370,8 +371,8 @@ def main(
         Today's clients, one row each.
     dataset_path : Path
         The labelled rows of the same run.
-    history : pandas.DataFrame of shape (n_rows, 3), optional
-        The outcomes of all dated rows, as from `dated_ingest.list_history`.
+    history : History, optional
+        The outcomes of all dated rows.
     context : RunContext, optional
         The context of the run.
 

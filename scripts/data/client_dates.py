@@ -193,12 +193,19 @@ def derive(columns: dict[str, Floats], before: dict[str, Floats], schema: Schema
     return days | changes | ratios
 
 
-def find_whole_days(days: NDArray[np.int64], share: float = 0.1) -> NDArray[np.int64]:
+def find_whole_days(
+    days: NDArray[np.int64], n_rows: NDArray[np.int64] | None = None, share: float = 0.1
+) -> NDArray[np.int64]:
     """Return the days with at least a tenth of the rows of the fullest day, sorted.
 
     A day with fewer rows is an addition to the extract before, such as an upload of some clients.
+    Each day stands for `n_rows` rows, by default for one.
     """
-    found, counts = np.unique(days, return_counts=True)
+    if n_rows is None:
+        found, counts = np.unique(days, return_counts=True)
+    else:
+        found, places = np.unique(days, return_inverse=True)
+        counts = np.bincount(places, weights=n_rows).astype(np.int64)
     whole: NDArray[np.int64] = found[counts >= share * counts.max(initial=0)]
     return whole
 

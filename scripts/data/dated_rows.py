@@ -1,4 +1,8 @@
-"""Tables of dated rows: one row per client and day, derived columns, today's clients."""
+"""Tables of dated rows: one row per client and day, derived columns, today's clients, history."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -6,6 +10,7 @@ from numpy.typing import NDArray
 
 from scripts.core.config import Schema
 from scripts.data import client_dates
+from scripts.data.cells import UNLABELLED
 
 # Whether a row is of the folder of test data.
 OF_TEST = "\x00of test"
@@ -13,6 +18,8 @@ OF_TEST = "\x00of test"
 NUMBER = "\x00client"
 # The columns of the outcomes of all rows: client, day of the row, and label.
 CLIENT, DAY, LABEL = "client", "day", "label"
+
+Flags = NDArray[np.bool_]
 
 
 def sort_rows(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -69,6 +76,12 @@ def add_derived(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return table.assign(**client_dates.derive(columns, before, schema))
 
 
+def is_last(table: pd.DataFrame) -> Flags:
+    """Return whether each of some rows by client and day is the last one of its client."""
+    numbers = table[NUMBER].to_numpy()
+    return np.append(numbers[1:] != numbers[:-1], True)[: len(table)]
+
+
 def select_todays(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Return the row of today of each client: the latest one, of the newest extract or after.
 
@@ -84,8 +97,40 @@ def select_todays(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     pandas.DataFrame of shape (n_clients, n_columns)
         A client whose last row is of an earlier extract is none of today's.
     """
-    numbers = table[NUMBER].to_numpy()
-    last = table[np.append(numbers[1:] != numbers[:-1], True)[: len(table)]]
+    last = table[is_last(table)]
     days = table[schema.as_of].to_numpy(np.int64)
     whole = client_dates.find_whole_days(days)
     return last[last[schema.as_of] >= whole[-1]] if len(whole) else last
+
+
+class History(Protocol):
+    """The rows of clients over time, and their outcomes, wherever the rows are."""
+
+    def find_period(self, day: int) -> pd.DataFrame:
+        """Return the row that each client had at a day, where the outcome of the row is known.
+
+        Days are counted from 1970-01-01, and the columns are CLIENT, DAY and LABEL.
+        """
+
+    def find_labelled(self, days: Sequence[int]) -> pd.DataFrame:
+        """Return the rows of some days with a known outcome, in the same columns."""
+
+
+@dataclass(frozen=True)
+class TableHistory:
+    """The outcomes of rows in memory.
+
+    `table` has all rows by client and day, in the columns CLIENT, DAY and LABEL.
+    """
+
+    table: pd.DataFrame
+
+    def find_period(self, day: int) -> pd.DataFrame:
+        """Return the row that each client had at a day, where the outcome of the row is known."""
+        upto = self.table[self.table[DAY] <= day]
+        last = upto.drop_duplicates(CLIENT, keep="last")
+        return last[last[LABEL] != UNLABELLED]
+
+    def find_labelled(self, days: Sequence[int]) -> pd.DataFrame:
+        """Return the rows of some days with a known outcome."""
+        return self.table[self.table[DAY].isin(days) & (self.table[LABEL] != UNLABELLED)]

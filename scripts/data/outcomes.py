@@ -137,38 +137,53 @@ def day_at(places: Days, chosen: Days, index: Days) -> NDArray[np.float64]:
     return np.where(is_same, found % SPAN - SPAN // 2, np.nan)
 
 
-def find_misfit(
+@dataclass(frozen=True)
+class Fit:
+    """The numbers of records of a file that are of known clients, and that belong to a row."""
+
+    n_known: int
+    n_fitting: int
+
+
+def count_fitting(
     records: pd.DataFrame, table: pd.DataFrame, schema: Schema, horizon_days: int
-) -> str:
-    """Return the reason for which no record of a file belongs to a row, "" if one does.
+) -> Fit:
+    """Count the records of a file that belong to a row.
 
     Parameters
     ----------
     records : pandas.DataFrame of shape (n_records, 3)
         The records of the file.
     table : pandas.DataFrame of shape (n_rows, n_columns)
-        The rows of the clients, by client and day.
+        The rows of the clients, by client and day; of parts of whole clients the counts add up.
     schema : Schema
         With key and date.
     horizon_days : int
         The days after a row in which a client may leave.
     """
-    if records.empty or table.empty:
-        return ""
     places = locate(table, records, schema)
-    if not places.is_known.any():
-        return (
-            f"none of its {records[KEY].nunique()} clients is in the client tables; compare its"
-            f" key with the column {schema.client_key!r}"
-        )
     before = np.searchsorted(places.rows, places.records, side="left") - 1
     days = records[DAY].to_numpy() - day_at(places.records, places.rows, before)
     is_left = records[LEFT].to_numpy(np.bool_)
     fits = places.is_known & (days > 0) & (~is_left | (days <= horizon_days))
-    if fits.any():
+    return Fit(int(places.is_known.sum()), int(fits.sum()))
+
+
+def find_misfit(
+    records: pd.DataFrame, fit: Fit, days: tuple[int, int], schema: Schema, horizon_days: int
+) -> str:
+    """Return the reason for which no record of a file belongs to a row, "" if one does.
+
+    `days` are the first and the last day of the rows, counted from 1970-01-01.
+    """
+    if records.empty or fit.n_fitting:
         return ""
-    rows = table[schema.as_of]
-    first, last = map(client_dates.format_day, (int(rows.min()), int(rows.max())))
+    if not fit.n_known:
+        return (
+            f"none of its {records[KEY].nunique()} clients is in the client tables; compare its"
+            f" key with the column {schema.client_key!r}"
+        )
+    first, last = map(client_dates.format_day, days)
     return (
         f"none of its dates is within {horizon_days} days after a row of its client; the rows are"
         f" as of {first} to {last}"
@@ -188,6 +203,40 @@ def find_complete_until(
     return None if days.empty else int(days.max())
 
 
+def accept(
+    read: Sequence[tuple[pd.DataFrame, FileReading]], fits: Sequence[Fit], days: tuple[int, int],
+    settings: OutcomeSettings, schema: Schema, today: int,
+) -> Outcomes:  # fmt: skip
+    """Return the records of the files of which a record belongs to a row, and refuse the others.
+
+    Parameters
+    ----------
+    read : sequence of tuple of pandas.DataFrame and FileReading
+        The records of each file, and the report, in which a misfit is refused.
+    fits : sequence of Fit
+        The fit of the records of each file.
+    days : tuple of int and int
+        The first and the last day of the rows, counted from 1970-01-01.
+    settings : OutcomeSettings
+        The horizon.
+    schema : Schema
+        With key and date.
+    today : int
+        The day of the run, counted from 1970-01-01.
+    """
+    tables = [no_records()]
+    for (records, reading), fit in zip(read, fits, strict=True):
+        misfit = find_misfit(records, fit, days, schema, settings.horizon_days)
+        if misfit and not reading.refused:
+            csv_reader.refuse(reading, csv_reader.RefusedFileError(misfit))
+        elif not reading.refused:
+            tables.append(records)
+    joined = pd.concat(tables, ignore_index=True).drop_duplicates([KEY, DAY], keep="last")
+    latest = max(today, days[1] + settings.horizon_days)
+    until = find_complete_until(joined, settings, latest)
+    return Outcomes(joined, until, tuple(reading for _, reading in read))
+
+
 def read_outcomes(
     paths: Sequence[Path], settings: OutcomeSettings, table: pd.DataFrame, schema: Schema,
     today: int,
@@ -201,7 +250,7 @@ def read_outcomes(
     settings : OutcomeSettings
         Their columns and the horizon.
     table : pandas.DataFrame of shape (n_rows, n_columns)
-        The rows of the clients, with key and day.
+        The rows of the clients, with key and day; at least one.
     schema : Schema
         With key, date and labels.
     today : int
@@ -213,21 +262,10 @@ def read_outcomes(
         The records of the accepted files. A refused file counts for nothing. Of several records of
         a client and day the last one counts.
     """
-    tables, readings = [no_records()], []
-    for path in paths:
-        records, reading = read_records(path, settings, schema)
-        misfit = "" if reading.refused else find_misfit(
-            records, table, schema, settings.horizon_days
-        )  # fmt: skip
-        if misfit:
-            csv_reader.refuse(reading, csv_reader.RefusedFileError(misfit))
-        elif not reading.refused:
-            tables.append(records)
-        readings.append(reading)
-    joined = pd.concat(tables, ignore_index=True).drop_duplicates([KEY, DAY], keep="last")
-    newest = int(table[schema.as_of].max()) if len(table) else today
-    latest = max(today, newest + settings.horizon_days)
-    return Outcomes(joined, find_complete_until(joined, settings, latest), tuple(readings))
+    read = [read_records(path, settings, schema) for path in paths]
+    fits = [count_fitting(records, table, schema, settings.horizon_days) for records, _ in read]
+    days = int(table[schema.as_of].min()), int(table[schema.as_of].max())
+    return accept(read, fits, days, settings, schema, today)
 
 
 def known_until(

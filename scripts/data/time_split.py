@@ -1,6 +1,7 @@
 """The split of dated rows: the latest mature period is the test, training ends a horizon before."""
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +37,15 @@ class TimeSplit:
     is_by_time: bool
 
 
-def number_periods(days: Days) -> Days:
+def number_periods(days: Days, n_rows: Days | None = None) -> Days:
     """Return the number of the period of each row, counted from 0.
 
     Parameters
     ----------
     days : numpy.ndarray of shape (n_rows,)
         The day of each row, counted from 1970-01-01.
+    n_rows : numpy.ndarray of shape (n_rows,), optional
+        The number of equal rows that each row stands for, by default 1.
 
     Returns
     -------
@@ -50,7 +53,7 @@ def number_periods(days: Days) -> Days:
         A period is an extract and the smaller additions after it. Where extracts are closer than a
         week, it is a month of the calendar.
     """
-    whole = client_dates.find_whole_days(days)
+    whole = client_dates.find_whole_days(days, n_rows)
     if len(whole) > 1 and np.median(np.diff(whole)) < MIN_PERIOD_DAYS:
         months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
         return np.asarray(np.unique(months, return_inverse=True)[1], dtype=np.int64)
@@ -62,11 +65,14 @@ def has_both(labels: NDArray[np.int64], chosen: Flags) -> bool:
     return len(np.unique(labels[chosen])) > 1
 
 
-def find_test_period(periods: Days, is_mature: Flags, labels: NDArray[np.int64]) -> int | None:
+def find_test_period(
+    periods: Days, is_mature: Flags, labels: NDArray[np.int64], n_rows: Days | None = None
+) -> int | None:
     """Return the number of the latest mature period with both labels, None without one."""
     for period in np.unique(periods)[::-1].tolist():
         inside = periods == period
-        is_enough = is_mature[inside].mean() >= MATURE_FRACTION
+        weights = None if n_rows is None else n_rows[inside]
+        is_enough = np.average(is_mature[inside], weights=weights) >= MATURE_FRACTION
         if is_enough and has_both(labels, inside & is_mature):
             return int(period)
     return None
@@ -81,15 +87,16 @@ def in_fold(clients: "pd.Series[str]") -> Flags:
 
 
 def split_rows(
-    clients: "pd.Series[str]", days: Days, labels: NDArray[np.int64], is_mature: Flags,
-    horizon_days: int,
+    find_fold: Callable[[], Flags], days: Days, labels: NDArray[np.int64], is_mature: Flags,
+    horizon_days: int, n_rows: Days | None = None,
 ) -> TimeSplit:  # fmt: skip
     """Split dated rows into training and test.
 
     Parameters
     ----------
-    clients : pandas.Series of shape (n_rows,)
-        The key of each row.
+    find_fold : callable
+        Returns whether the client of each row is in the test fold, as `in_fold` does. It is called
+        only if the split is by clients.
     days : numpy.ndarray of shape (n_rows,)
         The day of each row, counted from 1970-01-01.
     labels : numpy.ndarray of shape (n_rows,)
@@ -98,6 +105,8 @@ def split_rows(
         Whether the label of the row is known for good.
     horizon_days : int
         The days after a row in which its client may leave, 0 if unknown.
+    n_rows : numpy.ndarray of shape (n_rows,), optional
+        The number of equal rows that each row stands for, by default 1.
 
     Returns
     -------
@@ -108,8 +117,8 @@ def split_rows(
         clients. Without a mature period of both labels nothing is tested.
     """
     none = np.zeros(len(days), np.bool_)
-    periods = number_periods(days)
-    tested = find_test_period(periods, is_mature, labels)
+    periods = number_periods(days, n_rows)
+    tested = find_test_period(periods, is_mature, labels, n_rows)
     if tested is None:
         return TimeSplit(is_mature, none, None, None, last_of(days, is_mature), is_by_time=False)
     is_test = is_mature & (periods == tested)
@@ -117,7 +126,7 @@ def split_rows(
     is_training = is_mature & (days + horizon_days <= first) & (days < first)
     is_by_time = has_both(labels, is_training)
     if not is_by_time:
-        fold = in_fold(clients)
+        fold = find_fold()
         is_test, is_training = is_test & fold, is_mature & ~fold
     last = last_of(days, is_test)
     return TimeSplit(is_training, is_test, first, last, last_of(days, is_training), is_by_time)

@@ -1,5 +1,6 @@
 """Ingestion of dated files: rows of training, rows of the test, and today's clients."""
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from scripts.data import (
     time_split,
 )
 from scripts.data.cells import UNLABELLED
+from scripts.data.dated_rows import History, TableHistory
 from scripts.data.deduplicate import Dropped
 from scripts.data.outcomes import Outcomes, RowOutcomes
 from scripts.data.read_report import FileReading
@@ -37,25 +39,37 @@ Flags = NDArray[np.bool_]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class DatedInput:
-    """The rows of dated files with their derived columns and outcomes.
+@dataclass(frozen=True, kw_only=True)
+class LabelledRows:
+    """Dated rows with their outcomes, or groups of equal rows.
 
-    `table` has a row per client and day, in the columns of the dataset, days as numbers, and
-    OF_TEST. `n_repeated` earlier rows of an equal client and day are left out.
+    Arrays have an element per row or group. `n_rows` is the number of rows of each group, None if
+    each is one row. `days` are counted from 1970-01-01, and `of_test` are the rows of the folder of
+    test data. `find_fold` returns the rows of clients in the test fold. `n_repeated` earlier rows
+    of an equal client and day are left out.
     """
 
-    table: pd.DataFrame
+    days: NDArray[np.int64]
+    of_test: Flags
+    find_fold: Callable[[], Flags]
     found: RowOutcomes
     outcomes: Outcomes
     readings: Sequence[FileReading]
     test_readings: Sequence[FileReading]
     n_repeated: int
-    is_large: bool
+    n_rows: NDArray[np.int64] | None = None
 
-    def days(self, schema: Schema) -> NDArray[np.int64]:
-        """Return the day of each row, counted from 1970-01-01."""
-        return self.table[schema.as_of].to_numpy(np.int64)
+
+@dataclass(frozen=True, kw_only=True)
+class DatedInput(LabelledRows):
+    """The rows of dated files with their derived columns and outcomes.
+
+    `table` has a row per client and day, in the columns of the dataset, days as numbers, and
+    OF_TEST.
+    """
+
+    table: pd.DataFrame
+    is_large: bool
 
 
 @dataclass(frozen=True)
@@ -83,17 +97,19 @@ class RowAccount:
 
 @dataclass(frozen=True)
 class DatedIntake:
-    """The result of an ingestion of dated files, before the dataset is written."""
+    """The result of an ingestion of dated files, before the dataset is written.
 
-    n_rows: int
+    `write_dataset` takes a folder and a stamp, and returns the path and the number of rows.
+    """
+
     n_labelled: int
     dropped: Dropped
-    parts: Iterable[bytes]
+    write_dataset: Callable[[Path, str], tuple[Path, int]]
     test_parts: Iterable[bytes]
     clients: pd.DataFrame
     readings: Sequence[FileReading]
     account: RowAccount
-    history: pd.DataFrame
+    history: History
     notices: Sequence[str] = ()
     test_readings: Sequence[FileReading] = ()
     outcome_readings: Sequence[FileReading] = field(default=())
@@ -102,9 +118,16 @@ class DatedIntake:
         """Write the test rows and the dataset, and return the path and the number of rows."""
         # First, so that no dataset is ever without the test rows of the same ingestion.
         files.write_whole(Kind.TEST_ROWS.path(folder, stamp), self.test_parts)
-        path = Kind.DATASET.path(folder, stamp)
-        files.write_whole(path, self.parts)
-        return path, self.n_rows
+        return self.write_dataset(folder, stamp)
+
+
+def write_file(
+    table: pd.DataFrame, folder: Path, stamp: str, *, is_large: bool
+) -> tuple[Path, int]:
+    """Write the rows of a dataset to a file, and return the path and the number of rows."""
+    path = Kind.DATASET.path(folder, stamp)
+    files.write_whole(path, encode_rows(table, is_large=is_large))
+    return path, len(table)
 
 
 def read_dated_file(
@@ -229,17 +252,24 @@ def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int
         paths_of_outcomes = outcomes.list_files(settings)
         known = outcomes.read_outcomes(paths_of_outcomes, settings, table, schema, today)
     found = outcomes.label_rows(table, known, settings, schema)
-    return DatedInput(table, found, known, readings, test_readings, n_rows - len(table), is_large)
+    return DatedInput(
+        days=table[schema.as_of].to_numpy(np.int64),
+        of_test=table[dated_rows.OF_TEST].to_numpy(np.bool_),
+        find_fold=lambda: time_split.in_fold(table[schema.client_key]),
+        found=found, outcomes=known, readings=readings, test_readings=test_readings,
+        n_repeated=n_rows - len(table), table=table, is_large=is_large,
+    )  # fmt: skip
 
 
-def split(read: DatedInput, schema: Schema, config: Config) -> TimeSplit:
+def split(read: LabelledRows, config: Config) -> TimeSplit:
     """Split the rows into training and test: by time, or by the folder of test data."""
-    days, found = read.days(schema), read.found
-    of_test = read.table[dated_rows.OF_TEST].to_numpy(np.bool_)
+    days, found, of_test = read.days, read.found, read.of_test
     if config.tests_latest_rows:
         horizon_days = 0 if config.outcomes is None else config.outcomes.horizon_days
-        clients = read.table[schema.client_key]
-        return time_split.split_rows(clients, days, found.labels, found.is_mature, horizon_days)
+        return time_split.split_rows(
+            read.find_fold, days, found.labels, found.is_mature, horizon_days,
+            read.n_rows,
+        )  # fmt: skip
     is_training, is_test = found.is_mature & ~of_test, found.is_mature & of_test
     return TimeSplit(
         is_training=is_training,
@@ -298,24 +328,36 @@ def describe_split(parts: TimeSplit) -> list[str]:
     return [f"The test rows are as of {shown}.{trained}"]
 
 
-def describe_overlap(read: DatedInput, parts: TimeSplit, schema: Schema) -> list[str]:
+def count_shared(read: DatedInput, parts: TimeSplit, schema: Schema) -> tuple[int, int]:
+    """Count the clients of the test that are in training too, and all clients of the test."""
+    keys = read.table[schema.client_key]
+    tested, trained = keys[parts.is_test].unique(), set(keys[parts.is_training])
+    return sum(key in trained for key in tested), len(tested)
+
+
+def describe_overlap(
+    days: NDArray[np.int64], parts: TimeSplit, shared_clients: tuple[int, int]
+) -> list[str]:
     """Return a sentence about the clients and days that a test folder shares with training."""
-    keys, days = read.table[schema.client_key], read.days(schema)
     if not parts.is_test.any():
         return []
-    tested, trained = keys[parts.is_test].unique(), set(keys[parts.is_training])
+    n_shared, n_clients = shared_clients
     test_days = set(days[parts.is_test].tolist())
     shared = test_days & set(days[parts.is_training].tolist())
     newest, last = int(days.max()), max(test_days)
     return [
-        f"{sum(key in trained for key in tested)} of the {len(tested)} clients of the test data and"
+        f"{n_shared} of the {n_clients} clients of the test data and"
         f" {len(shared)} of its {len(test_days)} days are in training, too. Its newest row is as of"
         f" {client_dates.format_day(last)}, {newest - last} days before the newest row of all."
     ]
 
 
-def count_rows(read: DatedInput, parts: TimeSplit) -> RowAccount:
+def count_rows(read: LabelledRows, parts: TimeSplit) -> RowAccount:
     """Count the rows by their use."""
+
+    def count(chosen: Flags) -> int:
+        return int(chosen.sum() if read.n_rows is None else read.n_rows[chosen].sum())
+
     readings = [r for r in (*read.readings, *read.test_readings) if not r.refused]
     left_before = read.found.left_before & ~parts.is_training & ~parts.is_test
     is_mature = read.found.is_mature
@@ -323,11 +365,11 @@ def count_rows(read: DatedInput, parts: TimeSplit) -> RowAccount:
         n_read=sum(r.n_rows for r in readings),
         n_rejected=sum(len(r.rejected) for r in readings),
         n_repeated=read.n_repeated,
-        n_training=int(parts.is_training.sum()),
-        n_test=int(parts.is_test.sum()),
-        n_left_before=int(left_before.sum()),
-        n_not_mature=int((~is_mature & ~left_before).sum()),
-        n_between=int((is_mature & ~parts.is_training & ~parts.is_test & ~left_before).sum()),
+        n_training=count(parts.is_training),
+        n_test=count(parts.is_test),
+        n_left_before=count(left_before),
+        n_not_mature=count(~is_mature & ~left_before),
+        n_between=count(is_mature & ~parts.is_training & ~parts.is_test & ~left_before),
     )
 
 
@@ -340,18 +382,20 @@ def find_todays(read: DatedInput, schema: Schema) -> pd.DataFrame:
     return as_dataset(todays[todays["open"]].drop(columns="open"), schema)
 
 
-def list_history(read: DatedInput, schema: Schema) -> pd.DataFrame:
-    """Return client, day and outcome of all rows, by client and day."""
-    return pd.DataFrame(
-        {
-            dated_rows.CLIENT: read.table[schema.client_key],
-            dated_rows.DAY: read.days(schema),
-            dated_rows.LABEL: read.found.labels,
-        }
+def list_history(read: DatedInput, schema: Schema) -> TableHistory:
+    """Return client, day and outcome of all rows."""
+    return TableHistory(
+        pd.DataFrame(
+            {
+                dated_rows.CLIENT: read.table[schema.client_key],
+                dated_rows.DAY: read.days,
+                dated_rows.LABEL: read.found.labels,
+            }
+        )
     )
 
 
-def check_mature(read: DatedInput, config: Config) -> None:
+def check_mature(read: LabelledRows, config: Config) -> None:
     """Raise if no row has an outcome that is known for good."""
     if read.found.is_mature.any():
         return
@@ -360,8 +404,9 @@ def check_mature(read: DatedInput, config: Config) -> None:
         f" The horizon is {config.outcomes.horizon_days} days, and outcomes are known up to"
         f" {'no day' if until is None else client_dates.format_day(until)}."
     )  # fmt: skip
+    n_rows = len(read.found.labels) if read.n_rows is None else int(read.n_rows.sum())
     raise InsufficientDataError(
-        f"None of {len(read.table)} rows has an outcome that is known for good.{horizon}"
+        f"None of {n_rows} rows has an outcome that is known for good.{horizon}"
         f" {read_report.format_complaints(read.outcomes.readings) if config.outcomes else ''}"
     )
 
@@ -411,7 +456,7 @@ def ingest_files(
     day = client_dates.today() if today is None else today
     read = read_input(paths, schema, config, day)
     check_mature(read, config)
-    parts = split(read, schema, config)
+    parts = split(read, config)
     labelled = read.table.assign(**{schema.target: read.found.labels})
     training, dropped = clean_rows(
         as_dataset(labelled, schema, parts.is_training), clean_more, schema
@@ -419,12 +464,13 @@ def ingest_files(
     test = as_dataset(labelled, schema, parts.is_test)
     if config.tests_latest_rows:
         test, _ = clean_rows(test, clean_more, schema)
-    overlap = [] if config.tests_latest_rows else describe_overlap(read, parts, schema)
+    overlap = [] if config.tests_latest_rows else describe_overlap(
+        read.days, parts, count_shared(read, parts, schema)
+    )  # fmt: skip
     return DatedIntake(
-        n_rows=len(training),
         n_labelled=int((read.found.labels != UNLABELLED).sum()),
         dropped=dropped,
-        parts=encode_rows(training, is_large=read.is_large),
+        write_dataset=functools.partial(write_file, training, is_large=read.is_large),
         test_parts=encode_rows(test, is_large=read.is_large),
         clients=find_todays(read, schema),
         readings=read.readings,

@@ -55,7 +55,7 @@ class DatedTable:
 
 def select_mature(read: DatedInput, schema: Schema) -> DatedTable:
     """Return the mature rows in the columns of the dataset, with their periods."""
-    days = read.days(schema)
+    days = read.days
     numbered = read.table.assign(
         **{schema.target: read.found.labels}, _period=time_split.number_periods(days), _day=days
     )

@@ -1,7 +1,10 @@
 """The split by time: the latest mature period is the test, training ends a horizon before."""
 
+import functools
+
 import numpy as np
 import pandas as pd
+import pytest
 
 from scripts.data import time_split
 from scripts.data.cells import UNLABELLED
@@ -14,9 +17,10 @@ def split(
     days: list[int], labels: list[int], horizon_days: int, mature_until: int = 10**6
 ) -> TimeSplit:
     clients = pd.Series([f"c{k}" for k in range(len(days))])
+    fold = functools.partial(time_split.in_fold, clients)
     y = np.array(labels)
     is_mature = (y != UNLABELLED) & (np.array(days) <= mature_until)
-    return time_split.split_rows(clients, np.array(days), y, is_mature, horizon_days)
+    return time_split.split_rows(fold, np.array(days), y, is_mature, horizon_days)
 
 
 def months(n_rows: int = 40) -> tuple[list[int], list[int]]:
@@ -91,3 +95,28 @@ def test_without_a_mature_row_nothing_is_tested() -> None:
 
     assert not found.is_test.any()
     assert found.first_test_day is None
+
+
+@pytest.mark.parametrize("mature_until", [95, 151, 10**6])
+def test_groups_of_equal_rows_are_split_as_the_rows_are(mature_until: int) -> None:
+    days, labels = months()
+    days, labels = [*days, *[95] * 3], [*labels, 1, 0, 0]
+    table = pd.DataFrame({"day": days, "label": labels})
+    groups = table.groupby(["day", "label"], as_index=False).size()
+    is_mature = groups["day"].to_numpy() <= mature_until
+
+    expected = split(days, labels, horizon_days=30, mature_until=mature_until)
+    found = time_split.split_rows(
+        lambda: np.zeros(len(groups), np.bool_), groups["day"].to_numpy(),
+        groups["label"].to_numpy(), is_mature, 30, groups["size"].to_numpy(),
+    )  # fmt: skip
+
+    for name in ("is_training", "is_test"):
+        n_rows = groups["size"].to_numpy()[getattr(found, name)].sum()
+        assert n_rows == getattr(expected, name).sum() > 0
+    days_found = (found.first_test_day, found.last_test_day, found.last_training_day)
+    assert days_found == (
+        expected.first_test_day,
+        expected.last_test_day,
+        expected.last_training_day,
+    )
