@@ -132,7 +132,7 @@ def dump_postgresql(url: sa.URL, target: Path) -> None:
             check=False,
         )
     if process.returncode:
-        message = (process.stderr.strip().splitlines() or ["no reason given"])[-1]
+        message = " ".join(process.stderr.split()) or "no reason given"
         raise RecordsError(f"pg_dump ended with exit code {process.returncode}: {message}")
 
 

@@ -257,7 +257,7 @@ def test_a_missing_pg_dump_and_a_refusing_server_are_named(
 ) -> None:
     elsewhere = at(config, "postgresql://somebody:canary@127.0.0.1:1/risk")
     if shutil.which("pg_dump"):
-        with pytest.raises(RecordsError, match="pg_dump ended with exit code 1") as caught:
+        with pytest.raises(RecordsError, match="exit code 1: pg_dump: error: conn") as caught:
             maintenance.backup(elsewhere, path=tmp_path / "copy.dump")
         assert "canary" not in str(caught.value)
     monkeypatch.setenv("PATH", str(tmp_path))
