@@ -178,9 +178,9 @@ class RecordQueries:
         return sorted(known, key=lambda row: bool(row["state"] == alert_states.OK))
 
     def alarms(self) -> list[str]:
-        """Return the problem that each check found, with the name of its limit."""
+        """Return the problem that each check found, with its number and what to do."""
         found = [row for row in self.checks() if row["state"] != alert_states.OK]
-        return [f"{row['title']} (checks.{row['name']})" for row in found]
+        return [f"{row['title']}: {row['detail']}" for row in found]
 
     def evidence(self, model_stamp: str | None) -> dict[str, Row | None]:
         """Return a model's scores and the decision on its deployment, by name."""

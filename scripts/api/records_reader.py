@@ -184,9 +184,7 @@ class RecordsReader:
         last, limit_s = self.last, self._reloader.last().config.api.stale_after_minutes * 60
         age_s = last.age_s()
         reasons = [fault for fault in (self._reloader.fault(), last.fault) if fault]
-        reasons += [
-            f"{problem}: the overview says how much, and what to do." for problem in last.alarms
-        ]
+        reasons += last.alarms
         query_s = time.monotonic() - self._query_since_s
         if query_s > HANG_LIMIT_S:
             reasons.append(f"The records have not answered for {query_s:.0f} seconds.")

@@ -15,6 +15,8 @@ KNOWN_OPPOSITES = OPPOSITES | {no: yes for yes, no in OPPOSITES.items()}
 MASTER = r"^(spark://[^\s,/]+:\d+(,[^\s,/]+:\d+)*|local\[(\d+|\*)\]|yarn|k8s://\S+)?\Z"
 # The name of the model in the paths of the open inference protocol.
 MODEL_NAME = r"^[A-Za-z0-9._-]{1,100}\Z"
+# A sign such as $, € or R$, a code such as CHF, or an abbreviation such as kr or Fr.
+CURRENCY_SIGN = r"^[^\d\s.,'%+-][^\d\s,'%+-]{0,4}\Z"
 ADDRESS = rf"^({files.REMOTE_PATTERN})?\Z"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -44,11 +46,12 @@ def normalise_label(label: Label) -> str:
 
 
 class NumberMarks(Struct, frozen=True, kw_only=True):
-    """Decimal mark, thousands separator and percent sign of the numbers in a column."""
+    """Decimal mark, thousands separator, percent and currency sign of the numbers in a column."""
 
     decimal: str = "."
     thousands: str = ""
     percent: bool = False
+    currency: str = ""
 
 
 class DateColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,8 +64,8 @@ class DateColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Columns of a client table with their roles and number formats.
 
-    The keys about time are left out of the encoded schema unless they are declared, so that the
-    models of tables without dates keep their bytes.
+    The keys about time and currencies are left out of the encoded schema unless they are declared,
+    so that the models of tables without them keep their bytes.
     """
 
     target: str = "exited"
@@ -84,6 +87,7 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dates: tuple[str, ...] | dict[str, str] | UnsetType = UNSET
     changes: tuple[str, ...] | UnsetType = UNSET
     ratios: dict[str, tuple[str, str]] | UnsetType = UNSET
+    currency: dict[str, Annotated[str, Meta(pattern=CURRENCY_SIGN)]] | UnsetType = UNSET
 
     @property
     def date_column(self) -> DateColumn | None:
@@ -158,9 +162,11 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def marks(self, column: str) -> NumberMarks:
         """Return the number format of a column."""
+        signs = self.currency or {}
         return NumberMarks(
-            decimal=self.decimal, thousands=self.thousands, percent=column in self.percent
-        )
+            decimal=self.decimal, thousands=self.thousands, percent=column in self.percent,
+            currency=signs.get(column, ""),
+        )  # fmt: skip
 
 
 class IngestionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

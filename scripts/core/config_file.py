@@ -213,7 +213,8 @@ def check_schema(schema: Schema, place: str, *, is_declared: bool = False) -> No
     is_derived = schema.date_formats or schema.ratios
     if not (schema.features or is_derived or unknown & {"numeric", "categorical"}):
         raise ConfigError(f"{place}, schema, has no numeric and no categorical column to train on.")
-    for key, names in (("minimum", schema.minimums), ("percent", schema.percent)):
+    marked = {"minimum": schema.minimums, "percent": schema.percent}
+    for key, names in (marked | {"currency": schema.currency or {}}).items():
         strangers = sorted(set(names) - set(schema.numeric))
         if strangers and "numeric" not in unknown:
             raise ConfigError(

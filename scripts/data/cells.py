@@ -55,6 +55,15 @@ def shorten_all(names: Sequence[str]) -> str:
     return ", ".join([*shown, "..."] if len(names) > len(shown) else shown)
 
 
+def without_currency(text: str, sign: str) -> str:
+    """Return a number without the declared currency sign, before or behind it."""
+    plus = text[:1] if text[:1] in ("-", "+") else ""
+    bare = text.removeprefix(plus).lstrip()
+    if bare.startswith(sign):
+        return plus + bare.removeprefix(sign).lstrip()
+    return text.removesuffix(sign).rstrip() if text.endswith(sign) else text
+
+
 def plain_number(text: str, marks: NumberMarks) -> str:
     """Return a number without its declared marks, or "" if the marks are wrong.
 
@@ -69,8 +78,11 @@ def plain_number(text: str, marks: NumberMarks) -> str:
     -------
     str
         "1,234.5" is "1234.5" where "," is declared. "12,34" is no number, since groups have three
-        digits. "12.5%" is "12.5" where a trailing % is declared.
+        digits. "12.5%" is "12.5" where a trailing % is declared, and "-$12" is "-12" where the
+        currency is "$".
     """
+    if marks.currency:
+        text = without_currency(text, marks.currency)
     if marks.percent:
         text = text.removesuffix("%").rstrip()
     whole, mark, fraction = text.partition(marks.decimal)
@@ -95,7 +107,8 @@ def parse_number(text: str, minimum: float | None, marks: NumberMarks = PLAIN) -
         return math.nan
     plain = text if marks == PLAIN else plain_number(text, marks)
     if not NUMBER.fullmatch(plain):
-        raise BadCellError("expected a number or nothing", text)
+        sign = f", or with the sign {marks.currency}" if marks.currency else ""
+        raise BadCellError(f"expected a number{sign} or nothing", text)
     number = float(plain)
     if abs(number) > LARGEST_NUMBER:
         raise BadCellError("expected a number up to 2**53", text)

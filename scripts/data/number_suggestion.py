@@ -14,7 +14,14 @@ AMOUNT_NAME = re.compile(
     r"seconds|usage|value",
     re.I,
 )
-CURRENCY = r"[-+]?\s*(?:[$€£¥]|[A-Z]{3}\s)\s*\d[\d., ']*|[-+]?\d[\d., ']*\s*(?:[$€£¥]|[A-Z]{3})"
+# A sign with letters before it, such as US$; a code, such as CHF; or an abbreviation.
+SIGN = (
+    r"(?:[A-Z]{0,3}[$€£¥₹₽₩₪₺₴₫₦฿]|(?:AED|ARS|AUD|BGN|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EUR|GBP|HKD|HUF|"
+    r"IDR|ILS|INR|JPY|KRW|MXN|MYR|NOK|NZD|PHP|PLN|RON|RUB|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR)"
+    r"|kr\.?|Kč|zł|Ft|lei|S?Fr\.)"
+)
+AMOUNT = r"[-+]?\d[\d.,' \u00a0\u202f\u2009]*"
+CURRENCY = re.compile(rf"[-+]?\s*({SIGN})\s*{AMOUNT}|{AMOUNT}?\s*({SIGN})")
 # How numbers may be written, the likeliest first; the first of equals is taken.
 MARKS = (
     NumberMarks(),
@@ -26,26 +33,43 @@ MARKS = (
     NumberMarks(thousands="'"),
 )
 PLAIN_MARKS = MARKS[0]
+THOUSANDTHS = {mark: re.compile(rf"{re.escape(mark)}\d{{3}}$") for mark in ".,"}
 # This number of values shows the number format of a column.
 N_SAMPLED = 1000
 MIN_FRACTION = 0.5
 
 
-def find_marks(table: pd.DataFrame) -> NumberMarks:
-    """Return the number marks that make the most columns of a table numeric."""
+def find_marks(table: pd.DataFrame, currency: Mapping[str, str]) -> NumberMarks:
+    """Return the number marks that make the most columns of a table numeric.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        Cells of text.
+    currency : mapping of str to str
+        The currency sign of a column.
+    """
     samples = []
     for name in table.columns:
+        is_money = name in currency
         values = [text.removesuffix("%").rstrip() for text in table[name].unique()[: N_SAMPLED + 1]]
+        if is_money:
+            values = [cells.without_currency(text, currency[name]) for text in values]
         values = [text for text in values if text]
         if any(character in text for text in values for character in ",.' "):
-            samples.append(values)
+            samples.append((values, is_money))
+
+    def fits(text: str, marks: NumberMarks, *, is_money: bool) -> bool:
+        # 1.200 € are twelve hundred: money has no three decimals.
+        has_thousandths = is_money and THOUSANDTHS[marks.decimal].search(text) is not None
+        return cells.is_number(text, marks) and not has_thousandths
 
     def count_numeric(marks: NumberMarks) -> int:
         return sum(
             schema_inference.is_numeric(
-                sum(cells.is_number(text, marks) for text in values), len(values)
+                sum(fits(text, marks, is_money=is_money) for text in values), len(values)
             )
-            for values in samples
+            for values, is_money in samples
         )
 
     return max(MARKS, key=count_numeric)
@@ -64,10 +88,19 @@ def has_leading_zeros(column: pd.Series) -> bool:
     return bool(column.str.fullmatch(r"0\d+").any())
 
 
-def has_currency(column: pd.Series) -> bool:
-    """Return whether most filled cells are amounts with the sign of a currency."""
-    filled = column[column != ""]
-    return len(filled) > 0 and float(filled.str.fullmatch(CURRENCY).mean()) > MIN_FRACTION
+def find_signs(column: pd.Series) -> list[str]:
+    """List the currency signs of a column in which most filled cells are amounts with a sign."""
+    counts = column[column != ""].value_counts()
+    found = {text: CURRENCY.fullmatch(text) for text in counts.index}
+    signs = {text: match[1] or match[2] for text, match in found.items() if match}
+    n_amounts = int(counts[list(signs)].sum())
+    return sorted(set(signs.values())) if n_amounts > MIN_FRACTION * counts.sum() else []
+
+
+def find_currency(table: pd.DataFrame) -> dict[str, str]:
+    """Return the currency sign of each column of amounts of a single currency."""
+    found = {name: find_signs(table[name]) for name in table.columns if name}
+    return {name: signs[0] for name, signs in found.items() if len(signs) == 1}
 
 
 def find_percent(table: pd.DataFrame) -> list[str]:

@@ -48,14 +48,27 @@ def without_minus(number: pl.Expr) -> pl.Expr:
     return pl.when(number != 0.0).then(number).when(number.is_not_null()).then(0.0)
 
 
+def plain_text(cell: pl.Expr, marks: NumberMarks) -> pl.Expr:
+    """Return a cell without blanks at its ends, and without the declared currency sign."""
+    text = cell.str.strip_chars(BLANKS)
+    if not marks.currency:
+        return text
+    sign = re.escape(marks.currency)
+    before = rf"^([+-]?)[{BLANKS}]*{sign}[{BLANKS}]*"
+    behind = text.str.replace(rf"[{BLANKS}]*{sign}$", "")
+    return (
+        pl.when(text.str.contains(before)).then(text.str.replace(before, "${1}")).otherwise(behind)
+    )
+
+
 def looks_right(cell: pl.Expr, marks: NumberMarks) -> pl.Expr:
     """Return whether a cell has the form of a number, whatever its size."""
-    return cell.str.strip_chars(BLANKS).str.contains(number_pattern(marks))
+    return plain_text(cell, marks).str.contains(number_pattern(marks))
 
 
 def convert(cell: pl.Expr, marks: NumberMarks) -> pl.Expr:
     """Return the number of a cell of the right form, null for an empty cell."""
-    text = cell.str.strip_chars(BLANKS)
+    text = plain_text(cell, marks)
     if marks.percent:
         text = text.str.strip_suffix("%").str.strip_chars_end(BLANKS)
     if marks.thousands == " ":

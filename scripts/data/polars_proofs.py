@@ -31,7 +31,8 @@ def can_prove(layout: ColumnLayout) -> bool:
 def needs_text(layout: ColumnLayout, name: str) -> bool:
     """Return whether the numbers of a column have marks that only text can keep."""
     marks = layout.schema.marks(name)
-    return bool(marks.thousands or marks.percent) or marks.decimal == layout.separator
+    is_marked = bool(marks.thousands or marks.percent or marks.currency)
+    return is_marked or marks.decimal == layout.separator
 
 
 def prove_text(text: pl.Expr, *, is_id: bool) -> pl.Expr:

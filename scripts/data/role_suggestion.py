@@ -113,8 +113,9 @@ def reason_to_ignore(
             f"it is likely an identifier{blank}; one key is enough, and a change in another column"
             " would make a second client"
         )
-    if number_suggestion.has_currency(column):
-        return "its amounts have the sign of a currency; export them without"
+    signs = number_suggestion.find_signs(column)
+    if len(signs) > 1:
+        return f"its amounts are in several currencies, {' and '.join(signs)}; export them in one"
     return f"it holds {kind}" if kind else ""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from scripts.core.config import FILE_NAME, ISO_FORMAT, Schema, normalise_label
@@ -93,6 +94,9 @@ def suggest_features(
         keys["categorical"] = sorted(roles.categorical, key=list(table.columns).index)
     percent = [name for name in declared.percent if name in roles.numeric]
     keys |= {"percent": percent} if percent else {}
+    signs = declared.currency or {}
+    currency = {name: sign for name, sign in signs.items() if name in roles.numeric}
+    keys |= {"currency": currency} if currency else {}
     if not layout.date:
         return keys, []
     formats = layout.dates
@@ -266,9 +270,17 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     separator, _ = suggestion_reading.find_separator(paths)
     reading = suggestion_reading.read_folder(paths, separator)
     table = reading.table
-    marks, about_marks = number_suggestion.describe_marks(number_suggestion.find_marks(table))
+    currency = number_suggestion.find_currency(table)
+    found_marks = number_suggestion.find_marks(table, currency)
+    marks, about_marks = number_suggestion.describe_marks(found_marks)
+    about_marks += [
+        f"Amounts of {name!r} are in {sign}, with or without the sign."
+        for name, sign in currency.items()
+    ]
     percent = tuple(number_suggestion.find_percent(table))
-    numbers = Schema(target="", ids=(), numeric=(), percent=percent, **marks)
+    numbers = Schema(
+        target="", ids=(), numeric=(), percent=percent, currency=currency or UNSET, **marks
+    )
     by_column = {name: numbers.marks(name) for name in table.columns}
     measures = number_suggestion.find_measures(table, by_column)
     layout = time_suggestion.find_layout(reading.tables, by_column, measures)

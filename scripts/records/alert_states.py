@@ -24,19 +24,23 @@ def list_states(connection: Connection) -> list[Row]:
 
 
 def set_state(
-    connection: Connection, name: str, state: str, since: datetime, run_id: int | None = None
-) -> bool:
-    """Record a state and return whether it differs from the previous state, if any."""
+    connection: Connection, name: str, state: str, since: datetime, run_id: int | None = None,
+    detail: str | None = None,
+) -> bool:  # fmt: skip
+    """Record a state and return whether it differs from the previous state, if any.
+
+    The detail is that of the newest finding, also where the state stays.
+    """
     before = current_state(connection, name)
+    changed = {"state": state, "since": since, "run_id": run_id, "detail": detail}
     if before is None:
-        connection.execute(
-            states.insert().values(name=name, state=state, since=since, run_id=run_id)
-        )
+        connection.execute(states.insert().values(name=name, **changed))
         return True
+    known = states.update().where(states.c.name == name)
     if before["state"] == state:
+        connection.execute(known.values(detail=detail))
         return False
-    changed = states.update().where(states.c.name == name)
-    connection.execute(changed.values(state=state, since=since, run_id=run_id))
+    connection.execute(known.values(**changed))
     return True
 
 
@@ -71,7 +75,7 @@ def record_change(
         Whether an alert is due.
     """
     before = current_state(connection, name)
-    changed = set_state(connection, name, state, at, run_id)
+    changed = set_state(connection, name, state, at, run_id, detail)
     if not changed or (before is None and state == OK):
         return False
     previous = None if before is None else before["state"]

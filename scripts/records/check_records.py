@@ -9,7 +9,7 @@ from scripts.records import alert_states
 from scripts.records.alert_states import OK
 from scripts.records.clients import COUNTED
 from scripts.records.runs import Row, all_rows
-from scripts.records.tables import alerts, client_outcomes, scorings, states
+from scripts.records.tables import client_outcomes, scorings, states
 
 # The name of a check's state, before the name of the check.
 PREFIX = "check "
@@ -67,19 +67,8 @@ def record_finding(
 
 
 def list_checks(connection: Connection) -> list[Row]:
-    """List the state of each check: name, state, since and the detail of the last change."""
-    newest = (
-        sa.select(alerts.c.name, sa.func.max(alerts.c.id).label("id"))
-        .group_by(alerts.c.name)
-        .subquery()
-    )
-    query = (
-        sa.select(states, alerts.c.detail)
-        .outerjoin(newest, newest.c.name == states.c.name)
-        .outerjoin(alerts, alerts.c.id == newest.c.id)
-        .where(states.c.name.startswith(PREFIX))
-        .order_by(states.c.name)
-    )
+    """List the state of each check: name, state, since and the detail of the newest finding."""
+    query = sa.select(states).where(states.c.name.startswith(PREFIX)).order_by(states.c.name)
     return [
         dict(row) | {"name": row["name"].removeprefix(PREFIX)}
         for row in all_rows(connection, query)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0011"
+VERSION = "0012"
 
 
 class Status(StrEnum):
@@ -306,7 +306,7 @@ production_scores = sa.Table(
     sa.Column("n_rows", sa.BigInteger, nullable=False),
 )
 
-# Watched states; only a change of a state causes an alert.
+# Watched states; only a change of a state causes an alert. `detail` is the newest finding.
 states = sa.Table(
     "states",
     metadata,
@@ -314,6 +314,7 @@ states = sa.Table(
     sa.Column("state", sa.String(64), nullable=False),
     sa.Column("since", UtcDateTime, nullable=False),
     of_run(nullable=True),
+    sa.Column("detail", sa.Text),
 )
 
 # Changes of watched states; an alert without a time of sending is due.

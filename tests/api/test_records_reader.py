@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from scripts.api import records_reader
 from scripts.app import create_app
-from scripts.records import database, runs
+from scripts.records import check_records, database, runs
 from scripts.records.tables import DeploymentKind, Status
 from tests.support.service import FIRST, answer_of, edit_config, make_row, predict, problem_of
 
@@ -127,6 +127,23 @@ def test_a_missed_run_is_seen(client: FlaskClient, config_path: Path) -> None:
     # A busy machine may take a minute to come here.
     assert re.search(r"2[0-2] minutes ago", answer["errors"][0])
     assert "is cron running?" in answer["errors"][0]
+
+
+def test_health_names_each_problem_with_its_number_and_what_to_do(
+    client: FlaskClient, records: Path, now: datetime
+) -> None:
+    details = ("12 of 100 rows were rejected.", "80 of 100 rows were rejected. See why.")
+    with database.open_records(f"sqlite:///{records}") as engine, database.writing(engine) as row:
+        for detail in details:
+            check_records.record_finding(row, "rejected_rows", 1, now, detail, is_alarm=True)
+    look(client)
+
+    answer = answer_of(client.get("/health"))
+
+    assert answer["degraded"]
+    assert answer["errors"] == [
+        "Many rows of a file were rejected: 80 of 100 rows were rejected. See why."
+    ]
 
 
 @pytest.mark.parametrize("damage", ["removed", "garbage", "empty", "locked", "folder"])

@@ -1,6 +1,7 @@
 """Cells: numbers with their marks, identifiers and labels."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,34 @@ FRENCH = NumberMarks(decimal=",", thousands=" ")
 SWISS = NumberMarks(thousands="'")
 COMMA = NumberMarks(decimal=",")
 PERCENT = NumberMarks(percent=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "sign", "decimal", "thousands", "number"),
+    [
+        ("$1,200.00", "$", ".", ",", 1200.0),
+        ("-$1,200.00", "$", ".", ",", -1200.0),
+        ("$-5", "$", ".", ",", -5.0),
+        ("1.200 €", "€", ",", ".", 1200.0),
+        ("-1.200,50 €", "€", ",", ".", -1200.5),
+        ("CHF 300", "CHF", ".", "'", 300.0),
+        ("CHF 1'300.50", "CHF", ".", "'", 1300.5),
+        ("300", "CHF", ".", "", 300.0),
+        ("", "$", ".", "", math.nan),
+    ],
+)
+def test_an_amount_may_have_the_sign_of_its_currency(
+    text: str, sign: str, decimal: Any, thousands: Any, number: float
+) -> None:
+    marks = NumberMarks(decimal=decimal, thousands=thousands, currency=sign)
+
+    assert cells.parse_number(text, None, marks) == pytest.approx(number, nan_ok=True)
+
+
+@pytest.mark.parametrize("text", ["€ 5", "$", "-$", "$5$", "$$5", "$-$5", "--$5", "-$-5", "5 US$"])
+def test_an_amount_of_another_currency_is_no_number(text: str) -> None:
+    with pytest.raises(BadCellError, match=r"with the sign \$"):
+        cells.parse_number(text, None, NumberMarks(currency="$"))
 
 
 @pytest.mark.parametrize(

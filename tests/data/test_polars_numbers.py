@@ -17,6 +17,11 @@ ALL_MARKS = [
     for decimal, thousands, percent in product(".,", ["", ",", ".", " ", "'"], [False, True])
     if decimal != thousands
 ]
+SIGNS = ("$", "R$", "€", "CHF", "kr.", "Fr.", "$$")
+WITH_SIGNS = [
+    NumberMarks(decimal=decimal, thousands=thousands, currency=sign)
+    for (decimal, thousands), sign in product([(".", ","), (",", "."), (".", "")], SIGNS)
+]
 
 
 def parse(text: str, marks: NumberMarks, minimum: float | None) -> float | None:
@@ -51,3 +56,26 @@ def test_numbers_are_proven_exactly_where_the_rules_take_them(
         if is_proven:
             assert value == expected or (value is None and expected is not None), text
             assert (value is None) == math.isnan(expected or 0.0), text
+
+
+@pytest.mark.parametrize("marks", WITH_SIGNS, ids=str)
+@given(parts=st.lists(st.lists(
+    st.sampled_from(["-", "+", " ", "\u00a0", "1", "200", ",", ".", "5", "%", "SIGN", "$", "e3"]),
+    max_size=6,
+), max_size=60))  # fmt: skip
+@settings(max_examples=15, deadline=None)
+def test_amounts_with_the_sign_of_a_currency_are_proven_where_the_rules_take_them(
+    marks: NumberMarks, parts: list[list[str]]
+) -> None:
+    written = ["".join(part).replace("SIGN", marks.currency) for part in parts]
+    number, proof = polars_numbers.parse_number(pl.col("cell"), marks, None)
+
+    found = pl.DataFrame({"cell": written}, schema={"cell": pl.String}).select(
+        number=number, proof=proof
+    )
+
+    for text, value, is_proven in zip(written, found["number"], found["proof"], strict=True):
+        expected = parse(text, marks, None)
+        assert is_proven == (expected is not None), text
+        if expected is not None and not math.isnan(expected):
+            assert value == expected, text

@@ -1,7 +1,7 @@
 """The suggested config.json for made-up folders of many kinds, with clients over time."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -271,16 +271,47 @@ def test_a_day_of_leaving_in_the_row_is_a_leak(tmp_path: Path) -> None:
     assert "only those who left have" in "\n".join(suggestion.notices)
 
 
-def test_amounts_with_a_currency_are_said_to_be_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("write_amount", "marks"),
+    [
+        (lambda n: f"${n:,}.50", {"thousands": ",", "currency": {"fee": "$"}}),
+        (
+            lambda n: f"-US$ {n:,}.50" if n % 4 else f"US$ {n:,}",
+            {"thousands": ",", "currency": {"fee": "US$"}},
+        ),
+        (
+            lambda n: f"{n:,} €".replace(",", "."),
+            {"decimal": ",", "thousands": ".", "currency": {"fee": "€"}},
+        ),
+        (lambda n: f"CHF {n}" if n % 3 else "", {"currency": {"fee": "CHF"}}),
+        (lambda n: f"{n}.50kr", {"currency": {"fee": "kr"}}),
+    ],
+)
+def test_amounts_with_the_sign_of_a_currency_are_numbers(
+    tmp_path: Path, write_amount: Callable[[int], str], marks: dict[str, Any]
+) -> None:
     def fee(month: int, table: pd.DataFrame) -> list[str]:
-        return [f"$ {i % 50 + month}.50" for i in range(len(table))]
+        return [write_amount(1000 + 37 * (i % 90) + month) for i in range(len(table))]
+
+    save_months(tmp_path / "in", DATED, fee=fee, churned=label)
+
+    suggestion = suggested(tmp_path / "in")
+
+    found = {key: suggestion.section.get(key) for key in ("decimal", "thousands", "currency")}
+    assert {key: value for key, value in found.items() if value} == marks
+    assert "fee" not in suggestion.section["ignore"]
+
+
+def test_amounts_in_several_currencies_are_said_to_be_none(tmp_path: Path) -> None:
+    def fee(month: int, table: pd.DataFrame) -> list[str]:
+        return [f"{'$€'[i % 2]} {i % 50 + month}.50" for i in range(len(table))]
 
     save_months(tmp_path / "in", DATED, fee=fee, churned=label)
 
     suggestion = suggested(tmp_path / "in")
 
     assert "fee" in suggestion.section["ignore"]
-    assert "'fee': its amounts have the sign of a currency" in "\n".join(suggestion.notices)
+    assert "'fee': its amounts are in several currencies, $ and €" in "\n".join(suggestion.notices)
 
 
 def test_days_before_months_are_told_from_months_before_days(tmp_path: Path) -> None:

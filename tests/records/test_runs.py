@@ -234,7 +234,7 @@ def test_a_state_has_the_time_of_its_last_change(rows: Connection) -> None:
     assert not alert_states.set_state(rows, "model drift", "ok", later, run_id=1)
     assert alert_states.set_state(rows, "data drift", "ok", NOW)
     assert alert_states.current_state(rows, "model drift") == {
-        "name": "model drift", "state": "ok", "since": NOW, "run_id": 1,
+        "name": "model drift", "state": "ok", "since": NOW, "run_id": 1, "detail": None,
     }  # fmt: skip
 
     assert alert_states.set_state(rows, "model drift", "alarm", later)
@@ -245,6 +245,17 @@ def test_a_state_has_the_time_of_its_last_change(rows: Connection) -> None:
         ("data drift", "ok", NOW),
         ("model drift", "alarm", later),
     ]
+
+
+def test_a_state_that_stays_has_the_newest_finding_and_causes_no_alert(rows: Connection) -> None:
+    for detail in ("12 of 100", "80 of 100"):
+        alert_states.record_change(rows, "x", "alarm", at=NOW, detail=detail, run_id=1)
+
+    state = alert_states.current_state(rows, "x")
+
+    assert state is not None
+    assert state["detail"] == "80 of 100"
+    assert [row["detail"] for row in alert_states.unsent_alerts(rows, NOW)] == ["12 of 100"]
 
 
 def test_old_runs_are_forgotten_but_for_what_they_decided(rows: Connection) -> None:
