@@ -174,7 +174,9 @@ def check(costs: dict[tuple[str, str], Cost], steps: list[str]) -> bool:
         ratio = costs[step, SIDES[1]].cpu_s / plain.cpu_s
         all_met &= ratio <= LIMIT
         verdict = "met" if ratio <= LIMIT else "NOT MET"
-        print(f"{step} with dates / without dates: {ratio:.3f}, required at most {LIMIT}: {verdict}")
+        print(
+            f"{step} with dates / without dates: {ratio:.3f}, required at most {LIMIT}: {verdict}"
+        )
     return all_met
 
 
