@@ -12,6 +12,9 @@ boosting machine: the interpreter of an environment with interpret-core, as its 
 --cost measures instead the CPU time and the memory of 1 million rows of 3 and of 20 columns.
 """
 
+# First, as in every program of ours: it keeps OpenBLAS to one thread before numpy is imported. Two
+# threads that wait for each other by spinning took ten times the CPU of a fit.
+import scripts  # noqa: F401 isort: skip
 import argparse
 import json
 import resource

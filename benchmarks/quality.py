@@ -11,6 +11,9 @@ which is the same and needs a fraction of the time.
 strong products, in two sizes.
 """
 
+# First, as in every program of ours: it keeps OpenBLAS to one thread before numpy is imported. Two
+# threads that wait for each other by spinning took ten times the CPU of a fit.
+import scripts  # noqa: F401 isort: skip
 import argparse
 import json
 import statistics
