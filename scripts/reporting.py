@@ -1,28 +1,31 @@
 """The reporting step: charts and a PDF report of the model in production."""
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import msgspec
 from pandas import DataFrame
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from scripts.core import artifacts, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.core.console import run_as_script
-from scripts.core.errors import NotMadeYetError
+from scripts.core.errors import DatasetError, NotMadeYetError
 from scripts.data import dataset
-from scripts.model import metrics
+from scripts.model import gain, metrics
+from scripts.model.gain import GainTerms
 from scripts.model.metrics import Evaluation
-from scripts.production import backtest_file
+from scripts.production import backtest_file, client_values
 from scripts.production.release import Release
 from scripts.production.run_context import RunContext
-from scripts.records import database, run_details
+from scripts.records import clients, database, run_details, scoring_records
 from scripts.records.run_details import MeasurementHistory, ReleaseHistory
 from scripts.reports import (
     backtest_chart,
@@ -31,11 +34,13 @@ from scripts.reports import (
     history_charts,
     model_charts,
     pdf_report,
+    profit_chart,
 )
 from scripts.reports.chart_files import Chart
 from scripts.reports.chart_style import Drawing
 from scripts.reports.model_charts import ScoredTestRows
 from scripts.reports.pdf_report import ReportFacts
+from scripts.reports.profit_chart import TestedProfit, TodaysProfit
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +51,28 @@ class DiagnosedPackages(msgspec.Struct, frozen=True):
     outdated_dependencies: str
 
 
-def read_records(
-    config: Config, engine: Engine | None, current: Release
-) -> tuple[MeasurementHistory, ReleaseHistory]:
-    """Read the histories of runs and release from the records, empty without records."""
+class RecordedFacts(NamedTuple):
+    """Facts of the records: histories of runs and release, and the profit of today's list."""
+
+    measurements: MeasurementHistory
+    history: ReleaseHistory
+    todays: TodaysProfit | None
+
+
+def read_profit(connection: Connection) -> TodaysProfit | None:
+    """Read the profit of today's list by length, None without gains."""
+    scoring = scoring_records.last_scoring(connection)
+    facts = None if scoring is None else scoring["gain_facts"]
+    if scoring is None or facts is None:
+        return None
+    terms = GainTerms(**{field.name: facts[field.name] for field in dataclasses.fields(GainTerms)})
+    curve = profit_chart.curve_of_list(*clients.read_gains(connection, scoring), terms)
+    best = facts["best"]
+    return TodaysProfit(curve, terms, (best["n_clients"], best["low"], best["high"]))
+
+
+def read_records(config: Config, engine: Engine | None, current: Release) -> RecordedFacts:
+    """Read the facts of the records, empty without records."""
     stamp = current.manifest.model_stamp
     opened = (
         database.open_records(config.database_url, may_change=False)
@@ -58,11 +81,13 @@ def read_records(
     )
     try:
         with opened as known, database.reading(known) as connection:
-            return run_details.read_measurements(connection), run_details.read_release_history(
-                connection, current.name, stamp
+            return RecordedFacts(
+                run_details.read_measurements(connection),
+                run_details.read_release_history(connection, current.name, stamp),
+                read_profit(connection),
             )
     except NotMadeYetError:
-        return run_details.NO_MEASUREMENTS, run_details.NO_RELEASE_HISTORY
+        return RecordedFacts(run_details.NO_MEASUREMENTS, run_details.NO_RELEASE_HISTORY, None)
 
 
 def render(drawing: Drawing) -> tuple[Chart, bytes]:
@@ -105,6 +130,25 @@ def draw_model(current: Release, table: DataFrame, measured: Evaluation) -> list
         model_charts.effects(model, current.name),
         model_charts.gains(scored),
     ]
+
+
+def draw_profit(
+    context: RunContext, current: Release, todays: TodaysProfit | None
+) -> list[Drawing]:
+    """Draw the profit of the list by length, if the worth of a client is declared."""
+    costs = context.config.worklist.costs
+    if costs is None:
+        return []
+    tested = None
+    try:
+        table, value = client_values.read_test_values(context, current.model)
+        y = dataset.target(table, current.model.schema)
+        tested = TestedProfit(y, metrics.predict_table(current.model, table)[1], value)
+    except DatasetError as error:
+        log.warning("The profit on the test data is not drawn: %s", error)
+    terms = gain.as_terms(costs) if todays is None else todays.terms
+    drawn = profit_chart.profit(todays, tested, terms, current.name)
+    return [] if drawn is None else [drawn]
 
 
 def draw_history(current: Release, measurements: MeasurementHistory) -> list[Drawing]:
@@ -177,14 +221,15 @@ def main(
     schema = current.model.schema
     table, _ = context.test_data.read(schema)
     measured = metrics.evaluate_model(current.model, table)
-    measurements, history = read_records(config, engine, current)
+    recorded = read_records(config, engine, current)
     matrix = model_charts.confusion_matrix(measured, schema, current.name)
     tested = backtest_file.read(config.output_model_path)
     drawings = [
         matrix,
         *draw_model(current, table, measured),
         *([] if tested is None else [backtest_chart.backtest(tested)]),
-        *draw_history(current, measurements),
+        *draw_profit(context, current, recorded.todays),
+        *draw_history(current, recorded.measurements),
     ]
     f1 = "undefined" if measured.f1 is None else f"{measured.f1:.3f}"
     header = f"Model {current.manifest.model_stamp}\nF1 {f1} on {measured.n_rows} test rows"
@@ -198,7 +243,7 @@ def main(
             made_at=artifacts.moment_of(stamp),
             current=current,
             measured=measured,
-            history=history,
+            history=recorded.history,
             durations_s=durations_s,
             packages=read_packages(config) if packages is None else packages(),
             input_folder=config.input_folder_path.name,

@@ -18,7 +18,7 @@ from scripts.core.errors import DatasetError, NotMadeYetError
 from scripts.data import client_dates, csv_reader, read_report
 from scripts.data.read_report import FileReading
 from scripts.production import release
-from scripts.records import database
+from scripts.records import database, scoring_records
 
 Page = TypeVar("Page")
 
@@ -152,8 +152,9 @@ def main(
     form: str = Format.TABLE,
     client: str | None = None,
     outcomes: bool = False,
+    order: str | None = None,
 ) -> None:
-    """List the clients to call: today's, or those of TABLE, by falling risk of leaving."""
+    """List the clients to call: today's by expected gain or risk, or those of TABLE by risk."""
     chosen, settings = Format(form), config.worklist
     reading = None
     if outcomes:
@@ -170,7 +171,9 @@ def main(
     else:
         today = query_records(
             config,
-            lambda connection: worklist.worklist_page(connection, settings, config.api, top=top),
+            lambda connection: worklist.worklist_page(
+                connection, settings, config.api, top=top, order=order or ""
+            ),
         )
         text = format_worklist(today, chosen)
     click.echo(text, nl=not text.endswith("\n"))
@@ -193,6 +196,11 @@ OPTIONS = (
         default=str(Format.TABLE),
         show_default=True,
         help="Output for a person, a spreadsheet or a program.",
+    ),
+    click.Option(
+        ["--order"],
+        type=click.Choice(list(scoring_records.ORDERS)),
+        help="Order of the list; by gain where the worth of a client is declared, else by risk.",
     ),
     click.Option(["--client"], metavar="ID", help="Show a client: reasons, change and history."),
     click.Option(["--outcomes"], is_flag=True, help="Show whether predictions came true."),

@@ -56,7 +56,7 @@ def test_a_team_is_told_what_its_list_catches(config_path: Path, config: Config)
     second = lines_of(run(config_path))[1]
 
     assert second.startswith(
-        "Calling the first 1 is expected to reach 67% (2 of 3; 95 % interval 21% to 94%)"
+        "Calling the 1 riskiest is expected to reach 67% (2 of 3; 95 % interval 21% to 94%)"
     )
 
 

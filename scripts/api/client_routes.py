@@ -15,7 +15,12 @@ from scripts.api.responses import Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
 from scripts.clients.response_types import ClientDetails, Outcomes, Worklist
 from scripts.core.config import Config
-from scripts.core.errors import ExpiredCursorError, PipelineError, describe_bug
+from scripts.core.errors import (
+    ExpiredCursorError,
+    PipelineError,
+    UnknownOrderError,
+    describe_bug,
+)
 from scripts.model.ranking import NO_DATA, Band
 
 if TYPE_CHECKING:
@@ -31,7 +36,7 @@ MAX_SEARCH = 200
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 BANDS = (*map(str, Band), NO_DATA)
-ORDERS = ("risk", "client", "rise")
+ORDERS = ("gain", "risk", "client", "rise")
 
 Result = TypeVar("Result")
 
@@ -62,8 +67,9 @@ LIST = (
     ),
     Parameter(
         "order",
-        "By risk, by name, or by how much the risk has risen.",
-        {"type": "string", "enum": list(ORDERS), "default": ORDERS[0]},
+        "By expected gain, by risk, by name, or by how much the risk has risen. Without it by gain"
+        " where the worth of a client is declared, else by risk.",
+        {"type": "string", "enum": ["", *ORDERS]},
     ),
     Parameter(
         "cursor",
@@ -100,7 +106,7 @@ def run_query(question: "Callable[[RecordQueries], Result]") -> Result:
     serving: Serving = request.environ[SERVING]
     try:
         return query_records(serving.config, question)
-    except ExpiredCursorError as error:
+    except (ExpiredCursorError, UnknownOrderError) as error:
         raise RefusedError(422, str(error)) from error
     except (PipelineError, OSError) as error:
         raise RefusedError(503, serving.without_folders(str(error))) from error
@@ -153,7 +159,7 @@ def read_query(max_top: int) -> dict[str, Any]:
         "offset": read_number("offset", text.get("offset", "0"), 0, 999_999_999),
         "search": search,
         "band": read_word("band", band, ("", *BANDS)),
-        "order": read_word("order", text.get("order", ORDERS[0]), ORDERS),
+        "order": read_word("order", text.get("order", ""), ("", *ORDERS)),
     }
 
 

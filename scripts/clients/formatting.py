@@ -3,8 +3,18 @@
 import math
 from collections.abc import Sequence
 
+from msgspec import UNSET
+
 from scripts.clients import worklist
-from scripts.clients.response_types import Change, ClientDetails, Outcomes, Worklist, WorklistEntry
+from scripts.clients.response_types import (
+    Change,
+    ClientDetails,
+    ListGain,
+    Outcomes,
+    Worklist,
+    WorklistEntry,
+)
+from scripts.core.amounts import format_amount
 from scripts.core.console import format_columns
 from scripts.data import safe_csv
 from scripts.model.ranking import NO_DATA
@@ -14,6 +24,7 @@ HEADER = (
     "position", "client", "probability", "band", "change", "previous_probability", "previous_at",
     "reason_1", "reason_2", "reason_3",
 )  # fmt: skip
+GAIN_HEADER = ("value", "gain")
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -27,6 +38,23 @@ def format_percentage_points(change: float | None) -> str:
     return "" if change is None else f"{100 * change:+.1f}"
 
 
+def have_gains(entries: Sequence[WorklistEntry]) -> bool:
+    """Return whether entries have gains: all of a list have them, or none."""
+    return bool(entries) and entries[0].gain is not UNSET
+
+
+def known_value(entry: WorklistEntry) -> float | None:
+    """Return the worth of a client, None where it is not known."""
+    return None if entry.value is UNSET else entry.value
+
+
+def format_gain(entry: WorklistEntry) -> list[str]:
+    """Return the worth of a client and the gain as cells of a printed table, if known."""
+    if entry.gain is UNSET:
+        return []
+    return [format_amount(known_value(entry)), format_amount(entry.gain)]
+
+
 def format_entry(entry: WorklistEntry) -> list[str]:
     """Return an entry of the worklist as a row of a printed table."""
     why = "; ".join(reason.text for reason in entry.reasons)
@@ -36,13 +64,15 @@ def format_entry(entry: WorklistEntry) -> list[str]:
         "" if entry.band == NO_DATA else f"{entry.probability:.1%}",
         entry.band,
         format_percentage_points(entry.change),
+        *format_gain(entry),
         "too many blanks" if entry.band == NO_DATA else printable(why),
     ]
 
 
 def format_entries(entries: Sequence[WorklistEntry]) -> str:
     """Format the worklist as a printed table."""
-    header = ["#", "client", "risk", "band", "change", "why"]
+    gains = GAIN_HEADER if have_gains(entries) else ()
+    header = ["#", "client", "risk", "band", "change", *gains, "why"]
     return format_columns([header, *map(format_entry, entries)])
 
 
@@ -50,6 +80,7 @@ def csv_cells(entry: WorklistEntry) -> list[str | int | float | None]:
     """Return an entry of the worklist as a row of a CSV file."""
     why: list[str | None] = [reason.text for reason in entry.reasons]
     why += [None] * (N_REASON_COLUMNS - len(why))
+    gains = [] if entry.gain is UNSET else [known_value(entry), entry.gain]
     return [
         entry.position,
         entry.client,
@@ -59,12 +90,25 @@ def csv_cells(entry: WorklistEntry) -> list[str | int | float | None]:
         entry.previous_probability,
         entry.previous_at,
         *why,
+        *gains,
     ]
 
 
 def format_entries_as_csv(entries: Sequence[WorklistEntry], *, with_header: bool = True) -> str:
     """Format the worklist as CSV without formulas for a spreadsheet."""
-    return safe_csv.format_csv(HEADER if with_header else None, map(csv_cells, entries))
+    header = (*HEADER, *GAIN_HEADER) if have_gains(entries) else HEADER
+    return safe_csv.format_csv(header if with_header else None, map(csv_cells, entries))
+
+
+def format_best(gain: ListGain) -> str:
+    """Describe the best length of the list in a sentence."""
+    best = gain.best
+    return (
+        f"Contacting the first {best.n_clients} by gain is expected to bring"
+        f" {format_amount(best.gain)} ({format_amount(best.gain_low)} to"
+        f" {format_amount(best.gain_high)}), more than any other number; with the save rate between"
+        f" the ends of its interval the best number is {best.low} to {best.high}."
+    )
 
 
 def format_head(page: Worklist) -> str:
@@ -79,9 +123,11 @@ def format_head(page: Worklist) -> str:
     if page.capacity is not None:
         caught = worklist.format_share(page.capacity.caught)
         lines.append(
-            f"Calling the first {page.capacity.n_listed} is expected to reach {caught} of those"
+            f"Calling the {page.capacity.n_listed} riskiest is expected to reach {caught} of those"
             f" who leave, judged on {page.capacity.n_test_rows} test rows."
         )
+    if page.gain is not None:
+        lines.append(format_best(page.gain))
     return "\n".join(lines)
 
 

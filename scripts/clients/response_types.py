@@ -45,7 +45,11 @@ class ReasonEntry(Struct, frozen=True, kw_only=True):
 
 
 class WorklistEntry(Struct, frozen=True, kw_only=True):
-    """A client on the worklist, with the change of the probability since the previous score."""
+    """A client on the worklist, with the change of the probability since the previous score.
+
+    With a declared worth of clients, `value` is the client's, null where the column has none, and
+    `gain` is what contacting the client is expected to bring.
+    """
 
     position: Count
     client: str
@@ -55,6 +59,8 @@ class WorklistEntry(Struct, frozen=True, kw_only=True):
     previous_probability: Fraction | None
     previous_at: Moment | None
     change: float | None
+    value: float | UnsetType | None = UNSET
+    gain: float | UnsetType = UNSET
 
 
 class Capacity(Struct, frozen=True, kw_only=True):
@@ -66,8 +72,43 @@ class Capacity(Struct, frozen=True, kw_only=True):
     n_test_rows: Count
 
 
+class BestLength(Struct, frozen=True, kw_only=True):
+    """The length of the list with the highest expected gain, with 95 % intervals.
+
+    The interval of the length is that of the belief about the save rate; so is that of the gain of
+    a list of `n_clients`.
+    """
+
+    n_clients: Count
+    low: Count
+    high: Count
+    gain: float
+    gain_low: float
+    gain_high: float
+
+
+class ListGain(Struct, frozen=True, kw_only=True):
+    """The costs and the belief behind the expected gains, and the best length of the list.
+
+    The save rate, the share of leavers who can be kept, has the distribution Beta(alpha, beta).
+    """
+
+    value: str | float
+    assumed_value: float | None
+    n_without_value: Count
+    contact: float
+    offer: float
+    alpha: float
+    beta: float
+    takers_fraction: Fraction
+    save_rate: Fraction
+    save_low: Fraction
+    save_high: Fraction
+    best: BestLength
+
+
 class Worklist(Struct, frozen=True, kw_only=True):
-    """Today's clients by falling probability of leaving, and counts over the whole list."""
+    """Today's clients in an order, such as by falling probability, and counts over the list."""
 
     clients: list[WorklistEntry]
     n_clients: Count
@@ -81,6 +122,8 @@ class Worklist(Struct, frozen=True, kw_only=True):
     next_offset: int | None
     next_cursor: str | None
     release: str | None
+    order: str = "risk"
+    gain: ListGain | None = None
 
 
 class ScoreEntry(Struct, frozen=True, kw_only=True):

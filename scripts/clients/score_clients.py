@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy.engine import Engine
 
-from scripts.clients import dated_outcomes, group_scores, todays_clients
+from scripts.clients import client_gains, dated_outcomes, group_scores, todays_clients
+from scripts.clients.client_gains import ClientGains
 from scripts.clients.dated_outcomes import JoinFacts
 from scripts.clients.group_scores import Group, GroupScores, ScoringFacts
 from scripts.clients.todays_clients import TodaysClients, TodaysScores
@@ -24,7 +25,7 @@ from scripts.core.name_hashes import NameFilter
 from scripts.data import dataset
 from scripts.data.dataset import KnownLabels
 from scripts.data.dated_rows import History
-from scripts.model import logistic_model, metrics, ranking
+from scripts.model import gain, logistic_model, metrics, ranking
 from scripts.model.logistic_model import Model
 from scripts.production.release import Release
 from scripts.production.run_context import RunContext
@@ -101,19 +102,22 @@ class JoinedScores:
 class Lists:
     """The orders of the list: for each place the number of the client in the order of the blocks.
 
-    `places` are the places by risk of the clients in the order of the blocks.
+    `places` are the places by risk of the clients in the order of the blocks. `gains` are theirs,
+    None where no worth of a client is declared.
     """
 
     orders: dict[BlockKind, Ints]
     places: Ints
     probability: NDArray[np.float64]
     bands: list[list[Any]]
+    gains: ClientGains | None = None
 
 
 def order_clients(
-    today: TodaysClients, scores: TodaysScores, kept: Ints, previous: NDArray[np.float64]
-) -> Lists:
-    """Order the clients on the list by risk, by name, and by the rise of the risk.
+    today: TodaysClients, scores: TodaysScores, kept: Ints, previous: NDArray[np.float64],
+    gains: ClientGains | None = None,
+) -> Lists:  # fmt: skip
+    """Order the clients on the list by risk, by name, by the rise of the risk, and by gain.
 
     Parameters
     ----------
@@ -125,6 +129,8 @@ def order_clients(
         The rows of the clients on the list, in the order of the blocks.
     previous : numpy.ndarray of shape (n_kept,)
         Their probabilities before, NaN for new ones.
+    gains : ClientGains, optional
+        The gains of all of today's clients.
     """
     # Rows that are not on the list have no number.
     number_of_row = np.full(len(today), -1, np.int64)
@@ -144,16 +150,17 @@ def order_clients(
         by_rise = np.lexsort((places, -change))
     counts = np.bincount(scores.band[kept], minlength=len(ranking.WORDS)).tolist()
     words = (*reversed(ranking.BANDS), ranking.NO_DATA)
-    return Lists(
-        {
-            BlockKind.RISK: by_risk,
-            BlockKind.CLIENT: numbers(today.order_by_name()),
-            BlockKind.RISE: by_rise,
-        },
-        places,
-        scores.probability[kept],
-        [[str(word), counts[ranking.WORDS.index(word)]] for word in words],
-    )
+    orders = {
+        BlockKind.RISK: by_risk,
+        BlockKind.CLIENT: numbers(today.order_by_name()),
+        BlockKind.RISE: by_rise,
+    }
+    gains = None if gains is None else gains.select(kept)
+    if gains is not None:
+        is_ranked = scores.band[kept] != ranking.WORDS.index(ranking.NO_DATA)
+        orders[BlockKind.GAIN] = client_gains.order_by_gain(gains, is_ranked, places)
+    bands = [[str(word), counts[ranking.WORDS.index(word)]] for word in words]
+    return Lists(orders, places, scores.probability[kept], bands, gains)
 
 
 def list_order_blocks(lists: Lists) -> Iterator[Block]:
@@ -166,13 +173,20 @@ def list_order_blocks(lists: Lists) -> Iterator[Block]:
                 columns["probability"] = lists.probability[rows]
             else:
                 columns["place"] = lists.places[rows].astype(np.int32)
+            if kind is BlockKind.GAIN and lists.gains is not None:
+                columns |= {"gain": lists.gains.gain[rows], "saved": lists.gains.saved[rows]}
             yield Block(kind, start // clients.PART_CLIENTS, len(rows), column_blocks.pack(columns))
 
 
 def list_place_blocks(lists: Lists, hashes: NDArray[np.uint32], bits: int) -> Iterator[Block]:
-    """Yield the blocks with the clients' places by risk, from 1."""
+    """Yield the blocks with the clients' places by risk, from 1, and with their gains."""
     for bucket, rows in group_scores.split_buckets(hashes, bits):
-        content = column_blocks.pack({"position": (lists.places[rows] + 1).astype(np.int32)})
+        columns: dict[str, Column | CodedTexts] = {
+            "position": (lists.places[rows] + 1).astype(np.int32)
+        }
+        if lists.gains is not None:
+            columns |= {"value": lists.gains.value[rows], "gain": lists.gains.gain[rows]}
+        content = column_blocks.pack(columns)
         yield Block(BlockKind.PLACES, bucket, rows.stop - rows.start, content)
 
 
@@ -186,6 +200,7 @@ class ScoringWriter:
     known: KnownReader
     facts: ScoringFacts
     writer: BulkWriter
+    gains: ClientGains | None = None
 
     def join(self) -> JoinedScores:
         """Join today's clients with what is known of them, and write all but the places."""
@@ -224,7 +239,7 @@ class ScoringWriter:
         """Write the places and the orders of the list."""
         rows = np.concatenate(joined.rows)
         previous = np.concatenate(joined.previous_probability)
-        lists = order_clients(self.today, self.scores, rows, previous)
+        lists = order_clients(self.today, self.scores, rows, previous, self.gains)
         for block in list_place_blocks(lists, self.scores.hashes[rows], self.facts.bits):
             self.writer.put_block(self.facts.scoring_id, block)
         for block in list_order_blocks(lists):
@@ -246,6 +261,24 @@ def oldest_kept(scorings: Mapping[int, Row], n_kept: int) -> int:
 def has_clients(scorings: Mapping[int, Row]) -> bool:
     """Return whether any client has been scored before."""
     return any(row["n_clients"] or row["absent_in"] for row in list(scorings.values())[:1])
+
+
+def describe_gains(
+    gains: ClientGains | None, scores: TodaysScores, joined: JoinedScores, config: Config
+) -> dict[str, Any] | None:
+    """Return the facts behind the gains for the records, None without gains or clients."""
+    rows = np.concatenate(joined.rows)
+    if gains is None or not len(rows):
+        return None
+    return client_gains.describe(gains, scores, rows, config.worklist.value)
+
+
+def find_gains(today: TodaysClients, scores: TodaysScores, config: Config) -> ClientGains | None:
+    """Return the expected gains of today's clients, None where no worth is declared."""
+    costs = config.worklist.costs
+    if costs is None:
+        return None
+    return client_gains.find_gains(today, scores, config.worklist, gain.as_terms(costs))
 
 
 def record_scoring(
@@ -275,6 +308,7 @@ def record_scoring(
     last = next(iter(scorings.values()), None)
     known = KnownReader(engine, last)
     scores = todays_clients.score(today, model, context.config)
+    worth = find_gains(today, scores, context.config)
     labels = labels_of(NameFilter([scores.hashes, *known.hashes()]))
     n_test_rows, gains = measure_gains(context, model)
     # Clients that are absent today are in the buckets as well.
@@ -292,7 +326,7 @@ def record_scoring(
         comparable=frozenset(n for n, row in scorings.items() if row["columns"] == columns),
     )  # fmt: skip
     writer = BulkWriter(engine)
-    scoring = ScoringWriter(today, scores, labels, known, facts, writer)
+    scoring = ScoringWriter(today, scores, labels, known, facts, writer, worth)
     joined = scoring.join()
     lists = scoring.write_lists(joined)
     writer.flush()
@@ -304,6 +338,7 @@ def record_scoring(
         scoring_records.finish_scoring(
             connection, scoring_id, n_clients=n_clients, n_without_data=n_without_data,
             bands=lists.bands, values_from=joined.values_from, absent_in=sorted(joined.absent_in),
+            gain_facts=describe_gains(worth, scores, joined, context.config),
         )  # fmt: skip
     log.info(
         "Scored %d clients with release %s, %d of them without enough data; joined %d outcomes.",

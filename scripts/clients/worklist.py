@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 from scripts.clients.response_types import (
     Capacity,
     Interval,
+    ListGain,
     OutcomeEntry,
     ReasonEntry,
     ReasonPartner,
@@ -25,7 +26,7 @@ from scripts.clients.response_types import (
     WorklistEntry,
 )
 from scripts.core.config import ApiSettings, WorklistSettings
-from scripts.core.errors import ExpiredCursorError, ModelError
+from scripts.core.errors import ExpiredCursorError, ModelError, UnknownOrderError
 from scripts.data.cells import name_client
 from scripts.model import explanation, logistic_model, outcome_metrics, ranking
 from scripts.model.explanation import Reason
@@ -66,7 +67,31 @@ def as_entry(row: Row, reasons: list[ReasonEntry], limits: BandLimits) -> Workli
         previous_probability=before,
         previous_at=format_timestamp(row["previous_at"]),
         change=None if before is None else row["probability"] - before,
+        value=row.get("value", UNSET),
+        gain=UNSET if row.get("gain") is None else row["gain"],
     )
+
+
+def as_gain(scoring: Row) -> ListGain | None:
+    """Return the facts behind the gains of a scoring, None without a declared worth."""
+    facts = scoring["gain_facts"]
+    return None if facts is None else msgspec.convert(facts, ListGain)
+
+
+def choose_order(scoring: Row, wanted: str) -> str:
+    """Return the order of the list: the wanted one, else by gain, else by risk.
+
+    Raises
+    ------
+    UnknownOrderError
+        If the list has no gains.
+    """
+    if wanted == "gain" and scoring["gain_facts"] is None:
+        raise UnknownOrderError(
+            "Expected order to be risk, client or rise: this list has no gains. They come with"
+            " worklist.value and worklist.costs in config.json, from the next run on."
+        )
+    return wanted or ("risk" if scoring["gain_facts"] is None else "gain")
 
 
 def as_interval(share: Share) -> Interval:
@@ -196,7 +221,8 @@ def worklist_page(
     cursor : str
         `next_cursor` of the page before. "" begins at the first client.
     **filters : object
-        The fields `order`, `search`, `band` and `offset` of `clients.Selection`.
+        The fields `order`, `search`, `band` and `offset` of `clients.Selection`. Without an order
+        the list is by gain where the scoring has gains, else by risk.
 
     Returns
     -------
@@ -207,10 +233,13 @@ def worklist_page(
     ------
     ExpiredCursorError
         If the list of the cursor is no longer kept.
+    UnknownOrderError
+        If the order is by gain, and the scoring has no gains.
     """
     scoring, start = find_list(connection, cursor)
     if scoring is None:
         return EMPTY
+    filters["order"] = choose_order(scoring, filters.get("order", ""))
     model = read_model(connection, scoring["model_stamp"])
     limits = ranking.band_limits(model, api)
     wanted = Selection(ranges=limits.ranges, start=start, **filters)
@@ -230,6 +259,8 @@ def worklist_page(
         next_offset=None if part.next_place is None else next_offset,
         next_cursor=format_cursor(scoring["id"], part.next_place),
         release=scoring["release"],
+        order=filters["order"],
+        gain=as_gain(scoring),
     )
 
 

@@ -31,6 +31,8 @@ AS_OF = "as_of"
 Label = str | int | float | bool
 Direction = Literal["increasing", "decreasing"]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+Amount = Annotated[float, Meta(ge=0, le=1e12)]
 
 
 def normalise_label(label: Label) -> str:
@@ -253,11 +255,26 @@ class RunSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     limit_minutes: Annotated[float, Meta(gt=0)] | None = None
 
 
+class CostSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Costs of a contact and of an offer, and the beliefs about those who take the offer.
+
+    `save_rate` are the parameters of the Beta distribution of the share of leavers who can be kept.
+    The default is that of Verbraken, Verbeke and Baesens (2013), section 5.
+    """
+
+    contact: Amount
+    offer: Amount
+    save_rate: tuple[Positive, Positive] = (6.0, 14.0)
+    takers_fraction: Fraction = 1.0
+
+
 class WorklistSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Number of calls the team can make, and the limit of missing values of a ranked client."""
+    """Calls the team can make, the limit of missing values, and the value of a client."""
 
     capacity: Annotated[int, Meta(ge=1)] | None = None
     max_blank_fraction: Fraction = 0.5
+    value: str | Annotated[float, Meta(gt=0, le=1e12)] | None = None
+    costs: CostSettings | None = None
 
 
 class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

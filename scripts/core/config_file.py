@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from scripts.core import files, time_settings
+from scripts.core import files, time_settings, value_settings
 from scripts.core.config import (
     KNOWN_OPPOSITES,
     LATEST_ROWS,
@@ -406,6 +406,7 @@ def read_config(path: Path) -> Config:
     check_engine(config.engine, str(path))
     check_addresses(config, str(path))
     check_promotion(config.promotion, str(path))
+    value_settings.check_value(config, str(path))
     check_api(config.api, str(path))
     check_run(config.run, str(path))
     config = resolve_paths(config, path.absolute().parent)

@@ -93,6 +93,12 @@ class ExpiredCursorError(PipelineError):
     exit_code = 65
 
 
+class UnknownOrderError(PipelineError):
+    """Order of the list that its scoring does not have."""
+
+    exit_code = 65
+
+
 class BusyError(PipelineError):
     """Another program holds the lock. A later attempt may succeed."""
 

@@ -19,7 +19,7 @@ from scripts.api.records_reader import NO_RECORDS
 from scripts.api.responses import PROBLEM, Answer, Headers
 from scripts.api.routing import READING
 from scripts.api.serving_state import Serving
-from scripts.core import drift_limits, sentences
+from scripts.core import amounts, drift_limits, sentences
 
 FOLDER = Path(__file__).resolve().parent / "templates"
 LOGIN = "/login"
@@ -193,6 +193,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "number": format_number,
     "fixed": format_fixed,
     "signed": format_signed,
+    "amount": lambda amount: amounts.format_amount(amount, NOTHING),
     "points": format_percentage_points,
     "size": format_bytes,
     "short": format_stamp,

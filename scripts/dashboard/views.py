@@ -44,7 +44,7 @@ HOME = "/"
 
 def sort_charts(drawn: Gallery | None) -> dict[str, list[Chart]]:
     """Group the charts by page."""
-    by_page: dict[str, list[Chart]] = {"overview": [], "models": [], "data": []}
+    by_page: dict[str, list[Chart]] = {"overview": [], "models": [], "data": [], "worklist": []}
     for picture in () if drawn is None else drawn.charts:
         by_page[picture.page].append(picture)
     return by_page
@@ -168,6 +168,7 @@ def worklist() -> Answer:
         bands=client_routes.BANDS,
         link_to=link_to,
         input_folder=now.config.input_folder_path.name,
+        charts=sort_charts(chart_files.read(now.config.output_model_path))["worklist"],
     )
 
 

@@ -57,7 +57,8 @@ def fingerprint(
     inputs, tests : iterable of str
         SHA-256 of the input and test files. A renamed file is not new, since names are left out.
     config : Config
-        Schema, training and promotion settings, and `ingestion.drop_duplicates`.
+        Schema, training and promotion settings, `ingestion.drop_duplicates`, and the value of a
+        client with the costs.
     outcomes : iterable of str
         SHA-256 of the outcome files.
 
@@ -81,6 +82,8 @@ def fingerprint(
         declared = msgspec.structs.asdict(config.outcomes)
         place = declared.pop("input_folder_path")
         settings += [declared, os.path.relpath(place, config.output_folder_path), sorted(outcomes)]
+    if config.worklist.value is not None:
+        settings.append([config.worklist.value, config.worklist.costs])
     encoded = msgspec.json.encode([sorted(inputs), sorted(tests), settings], order="sorted")
     return hashlib.sha256(encoded).hexdigest()
 

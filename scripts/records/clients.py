@@ -39,8 +39,11 @@ def with_scoring(row: Mapping[str, Any], scoring: Row) -> dict[str, Any]:
         name: scored_clients.as_moment(row[name]) for name in ("previous_at", "first_high_at")
     }
     before = scored_clients.without_nan(row["previous_probability"])
+    gains = {
+        name: scored_clients.without_nan(row[name]) for name in scored_clients.GAINS if name in row
+    }
     return {
-        **row, **moments, "previous_probability": before, "scoring_id": scoring["id"],
+        **row, **moments, **gains, "previous_probability": before, "scoring_id": scoring["id"],
         **{name: scoring[name] for name in facts},
     }  # fmt: skip
 
@@ -378,6 +381,34 @@ def list_part(connection: Connection, scoring: Row, wanted: Selection, limit: in
         [with_scoring(row, scoring) for row in rows],
         chosen.n_found, chosen.n_before, chosen.next_place,
     )  # fmt: skip
+
+
+def read_gains(
+    connection: Connection, scoring: Row
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the expected gains of a list with gains, and the parts that a call can save.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    scoring : mapping
+        The row of the scoring.
+
+    Returns
+    -------
+    tuple of two numpy.ndarray of shape (n_ranked,)
+        By falling gain, without the clients that lack data.
+    """
+    parts = [
+        (part["gain"], part["saved"])
+        for _, part in read_order(connection, scoring["id"], BlockKind.GAIN, 0, "gain", "saved")
+    ]
+    n_ranked = scoring["n_clients"] - scoring["n_without_data"]
+    gain, saved = (
+        np.concatenate([np.zeros(0), *columns])[:n_ranked] for columns in zip(*parts, strict=True)
+    )
+    return gain, saved
 
 
 def history_of_client(connection: Connection, client: str, limit: int) -> list[Row]:

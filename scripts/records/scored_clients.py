@@ -23,6 +23,8 @@ NO_MOMENT = np.iinfo(np.int64).min
 NUMBER, TEXT = "number:", "text:"
 SECOND_US = 1_000_000
 POINTERS = ("values_at", "value_row")
+# Known only of scorings where the worth of a client is declared.
+GAINS = ("value", "gain")
 
 Places = NDArray[np.int64]
 
@@ -54,6 +56,11 @@ def mark_features(features: Mapping[str, Column]) -> dict[str, Column]:
 def is_feature(name: str) -> bool:
     """Return whether a packed column is a feature."""
     return name.startswith((NUMBER, TEXT))
+
+
+def may_lack(name: str) -> bool:
+    """Return whether a part of the clients may lack a packed column."""
+    return is_feature(name) or name in GAINS
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ def concatenate(parts: Sequence[ScoredClients]) -> ScoredClients:
         pieces = [
             part.columns[name] if name in part.columns else empty_column(name, len(part.names))
             for part in parts
-            if name in part.columns or is_feature(name)
+            if name in part.columns or may_lack(name)
         ]
         columns[name] = np.concatenate(pieces)
     return ScoredClients([name for part in parts for name in part.names], columns)

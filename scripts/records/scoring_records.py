@@ -19,7 +19,10 @@ from scripts.records.tables import (
     client_blocks as blocks,
 )
 
-ORDERS = {"risk": BlockKind.RISK, "client": BlockKind.CLIENT, "rise": BlockKind.RISE}
+ORDERS = {
+    "risk": BlockKind.RISK, "client": BlockKind.CLIENT, "rise": BlockKind.RISE,
+    "gain": BlockKind.GAIN,
+}  # fmt: skip
 WHOLE = scorings.c.is_whole
 SCORING_FACTS = [column for column in scorings.c if column.name != "gains"]
 # The list itself is kept for the newest scorings only, since a cursor may still point to one.

@@ -81,6 +81,7 @@ class BlockKind(StrEnum):
     RISK = "risk"
     CLIENT = "client"
     RISE = "rise"
+    GAIN = "gain"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -339,7 +340,8 @@ alerts = sa.Table(
 # are put into buckets by the first `bits` bits of the hash of their name. `bands` are the words of
 # the bands and their numbers of clients, in the order of the list. `values_from` is the oldest
 # scoring with values that still hold, `absent_in` are the scorings that scored the absent clients
-# last. `as_of` is the newest date of the rows, if any.
+# last. `as_of` is the newest date of the rows, if any. `gain_facts` are the costs and the belief
+# behind the expected gains, and the best length of the list, where a value is declared.
 scorings = sa.Table(
     "scorings",
     metadata,
@@ -359,6 +361,7 @@ scorings = sa.Table(
     sa.Column("values_from", sa.Integer),
     sa.Column("absent_in", sa.JSON),
     sa.Column("as_of", sa.String(10)),
+    sa.Column("gain_facts", sa.JSON),
 )
 
 # The model of each scoring as JSON, since old releases are removed.

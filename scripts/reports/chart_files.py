@@ -12,7 +12,7 @@ from msgspec import Struct
 from scripts.core import files
 
 INDEX = "index.json"
-Page = Literal["overview", "models", "data"]
+Page = Literal["overview", "models", "data", "worklist"]
 
 log = logging.getLogger(__name__)
 

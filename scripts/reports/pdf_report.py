@@ -243,7 +243,7 @@ def write(facts: ReportFacts, drawings: Sequence[Drawing]) -> bytes:
     names = ("confusion_matrix", "calibration", "roc", "precision_recall")
     layout.heading("The model on the test data", 240)
     layout.charts([drawn[name] for name in names if name in drawn], 2, 215)
-    for name in ("gains", "effects", "backtest", "f1_history", "drift"):
+    for name in ("profit", "gains", "effects", "backtest", "f1_history", "drift"):
         if name in drawn:
             layout.charts([drawn[name]], 1, min(drawn[name].height * PT_PER_PX, 500))
     write_last_pages(layout, facts)

@@ -177,6 +177,7 @@ def test_a_very_long_number_is_no_reason_to_break(write: Write) -> None:
 
 
 ON_SPARK = {"name": "spark", "master": "spark://a:7077"}
+COSTS = {"contact": 5, "offer": 40}
 WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"input_folder_path": 1}, "Expected .*got 1.*input_folder_path"),
     ({"input_folder_path": ""}, "Expected the path of a folder, got ''"),
@@ -234,6 +235,17 @@ WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
         r"engine\.memory_limit_gb has no meaning for spark",
     ),
     ({"database_url": 5}, "database_url"),
+    ({"worklist": {"value": "number_of_employees"}}, "value needs worklist.costs, such as"),
+    ({"worklist": {"costs": COSTS}}, "costs needs worklist.value"),
+    ({"worklist": {"value": "corporation", "costs": COSTS}}, "value, names 'corporation'"),
+    ({"worklist": {"value": "revenue", "costs": COSTS}}, "value, names 'revenue'; expected a num"),
+    ({"worklist": {"value": "", "costs": COSTS}}, "value, names ''"),
+    ({"worklist": {"value": 0, "costs": COSTS}}, r"worklist\.value"),
+    ({"worklist": {"value": 9, "costs": {"contact": 1}}}, "offer"),
+    ({"worklist": {"value": 9, "costs": COSTS | {"contact": -1}}}, r"costs\.contact"),
+    ({"worklist": {"value": 9, "costs": COSTS | {"save_rate": [6, 0]}}}, r"costs\.save_rate"),
+    ({"worklist": {"value": 9, "costs": COSTS | {"takers_fraction": 2}}}, r"takers_fraction"),
+    ({"worklist": {"value": 9, "costs": COSTS | {"ofer": 2}}}, "did you mean 'offer'"),
     ({"schema": {"ids": ["exited"]}}, r"names the columns \['exited'\] more than once"),
     ({"schema": {"numeric": ["a", "a"]}}, r"names the columns \['a'\] more than once"),
     ({"schema": {"numeric": []}}, "no numeric and no categorical column"),
@@ -258,6 +270,9 @@ def test_a_value_that_cannot_be_right_is_named(
         {"training": {"C": 1, "decision_threshold": 0}},
         {"training": {"decision_threshold": 1.0, "random_state": 2**32 - 1}},
         {"promotion": {"min_probability": 1, "min_test_rows": 1}},
+        {"worklist": {"value": 1200, "costs": COSTS}},
+        {"worklist": {"value": "number_of_employees", "costs": COSTS | {"save_rate": [1, 1]}}},
+        {"worklist": {"value": "fee", "costs": COSTS}, "schema": {"target": "gone"}},
         {"ingestion": {"settle_s": 0}},
         {"api": {"port": 65535, "max_body_bytes": 1024}},
         {"engine": "pandas"},

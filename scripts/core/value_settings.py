@@ -1,0 +1,36 @@
+"""Checks the settings of the worklist about the value of a client in config.json."""
+
+from scripts.core.config import Config
+from scripts.core.errors import ConfigError
+
+EXAMPLE = '"costs": {"contact": 5, "offer": 40}'
+
+
+def check_column(config: Config, column: str, place: str) -> None:
+    """Refuse a column of values that is no number for the model."""
+    schema = config.schema
+    is_inferred = "numeric" in schema.inferred
+    others = {*schema.ids, *schema.ignore, *schema.categorical, *schema.date_cells, schema.target}
+    known = {*schema.numeric, *(schema.ratios or ())}
+    if not column or column in others or not (is_inferred or column in known):
+        raise ConfigError(
+            f"{place}, worklist.value, names {column!r}; expected a numeric column of the schema,"
+            f" or the worth of every client as a number."
+        )
+
+
+def check_value(config: Config, place: str) -> None:
+    """Refuse a value without costs, costs without a value, and a value that is no number."""
+    value, costs = config.worklist.value, config.worklist.costs
+    if value is not None and costs is None:
+        raise ConfigError(
+            f"{place}: worklist.value needs worklist.costs, such as {EXAMPLE}: the gain of a call"
+            " is the worth of the clients that it keeps, less the costs."
+        )
+    if costs is not None and value is None:
+        raise ConfigError(
+            f"{place}: worklist.costs needs worklist.value: the column that says how much a client"
+            " is worth, or a number."
+        )
+    if isinstance(value, str):
+        check_column(config, value, place)
