@@ -79,8 +79,8 @@ def expected_gains(probability: Floats, value: Floats, terms: GainTerms) -> Floa
     Returns
     -------
     numpy.ndarray of shape (n_clients,)
-        p * g * (V - d) - (1 - p) * s * d - f for the probability p, the mean save rate g, the value
-        V, the costs d of an offer and f of a contact, and the share s of stayers who take the
+        The gain p * g * (V - d) - (1 - p) * s * d - f: probability p, mean save rate g, value
+        V, costs d of an offer and f of a contact, and the share s of stayers who take the
         offer. Leavers who are not kept take no offer.
 
     Notes
