@@ -1,6 +1,6 @@
 """Tables of dated rows: one row per client and day, derived columns, today's clients, history."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from scripts.core.config import Schema
-from scripts.data import client_dates
+from scripts.data import client_dates, csv_writer, dataset
+from scripts.data.arrays import Floats
 from scripts.data.cells import UNLABELLED
 
 # Whether a row is of the folder of test data.
@@ -20,6 +21,7 @@ NUMBER = "\x00client"
 CLIENT, DAY, LABEL = "client", "day", "label"
 
 Flags = NDArray[np.bool_]
+Labels = NDArray[np.int64]
 
 
 def sort_rows(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -36,7 +38,8 @@ def sort_rows(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 def format_days(days: NDArray[np.int64]) -> "pd.Series[str]":
     """Return days, counted from 1970-01-01, as ISO dates: each of the few days formatted once."""
-    found, places = np.unique(days, return_inverse=True)
+    found, _ = client_dates.count_days(days)
+    places = np.searchsorted(found, days)
     texts = pd.Series(client_dates.format_days(found).tolist(), dtype="str")
     return texts.take(places).reset_index(drop=True)
 
@@ -46,6 +49,18 @@ def number_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     key = table[schema.client_key]
     is_first = (key != key.shift()).to_numpy()
     return table.assign(**{NUMBER: np.cumsum(is_first) - 1})
+
+
+def find_before(
+    columns: Mapping[str, Floats], has_before: Flags, schema: Schema
+) -> dict[str, Floats]:
+    """Return the columns of changes in the client's row before, NaN without one."""
+    before = {}
+    for name in schema.changes or ():
+        before[name] = np.full(len(has_before), np.nan)
+        before[name][1:] = columns[name][:-1]
+        before[name][~has_before] = np.nan
+    return before
 
 
 def add_derived(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -68,11 +83,7 @@ def add_derived(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     numbers = table[NUMBER].to_numpy()
     has_before = np.zeros(len(table), np.bool_)
     has_before[1:] = numbers[1:] == numbers[:-1]
-    before = {}
-    for name in schema.changes or ():
-        before[name] = np.full(len(table), np.nan)
-        before[name][1:] = columns[name][:-1]
-        before[name][~has_before] = np.nan
+    before = find_before(columns, has_before, schema)
     return table.assign(**client_dates.derive(columns, before, schema))
 
 
@@ -82,25 +93,95 @@ def is_last(table: pd.DataFrame) -> Flags:
     return np.append(numbers[1:] != numbers[:-1], True)[: len(table)]
 
 
-def select_todays(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Return the row of today of each client: the latest one, of the newest extract or after.
+def are_todays(table: pd.DataFrame, schema: Schema) -> Flags:
+    """Return which rows are of today: the latest one of each client of the newest extract or after.
 
     Parameters
     ----------
     table : pandas.DataFrame of shape (n_rows, n_columns)
-        Rows by client and day.
+        Rows by client and day, with NUMBER.
     schema : Schema
         With key and date.
 
     Returns
     -------
-    pandas.DataFrame of shape (n_clients, n_columns)
+    numpy.ndarray of shape (n_rows,)
         A client whose last row is of an earlier extract is none of today's.
     """
-    last = table[is_last(table)]
     days = table[schema.as_of].to_numpy(np.int64)
     whole = client_dates.find_whole_days(days)
-    return last[last[schema.as_of] >= whole[-1]] if len(whole) else last
+    return is_last(table) & (days >= whole[-1]) if len(whole) else is_last(table)
+
+
+def order_by_day(days: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of rows by day, rows of a day in their order."""
+    shifted = days - days.min(initial=0)
+    is_short = shifted.max(initial=0) < 2**16
+    # Short integers are sorted by their digits, in one pass.
+    return np.argsort(shifted.astype(np.uint16) if is_short else shifted, kind="stable")
+
+
+def as_dataset(table: pd.DataFrame, schema: Schema, chosen: Flags | None = None) -> pd.DataFrame:
+    """Return rows in the columns of a dataset, by day and client, the day as an ISO date.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        Rows by client and day, with the derived columns.
+    schema : Schema
+        The schema by which the rows were read.
+    chosen : numpy.ndarray of shape (n_rows,), optional
+        Which rows are returned, by default all.
+    """
+    days = table[schema.as_of].to_numpy(np.int64)
+    rows = np.arange(len(table)) if chosen is None else np.flatnonzero(chosen)
+    # By client they are already.
+    rows = rows[order_by_day(days[rows])]
+    wanted = client_dates.dataset_schema(schema)
+    names = [name for name in wanted.columns if name in table and name != schema.as_of]
+    columns = {name: table[name].array.take(rows) for name in names}
+    columns[schema.as_of] = format_days(days[rows])
+    return dataset.make_table(columns, wanted)
+
+
+class DatedTable(Protocol):
+    """Rows by client and day with the derived columns, in the columns of pandas or Polars."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Return all rows by client and day, days as numbers."""
+
+    @property
+    def places(self) -> pd.DataFrame:
+        """Return key, day, own label, OF_TEST and NUMBER of each row."""
+
+    def select(self, chosen: Flags, labels: Labels | None = None) -> pd.DataFrame:
+        """Return some rows as a dataset, with other labels than their own."""
+
+    def encode(self, chosen: Flags, labels: Labels) -> Iterable[bytes]:
+        """Encode some rows with their labels as the file of a dataset."""
+
+
+@dataclass(frozen=True)
+class PandasRows:
+    """Rows by client and day with the derived columns, as a table of pandas."""
+
+    table: pd.DataFrame
+    schema: Schema
+
+    @property
+    def places(self) -> pd.DataFrame:
+        """Return key, day, own label, OF_TEST and NUMBER of each row."""
+        return self.table
+
+    def select(self, chosen: Flags, labels: Labels | None = None) -> pd.DataFrame:
+        """Return some rows as a dataset, with other labels than their own."""
+        own = {} if labels is None else {self.schema.target: labels}
+        return as_dataset(self.table.assign(**own), self.schema, chosen)
+
+    def encode(self, chosen: Flags, labels: Labels) -> Iterable[bytes]:
+        """Encode some rows with their labels as the file of a dataset."""
+        return csv_writer.spell_table(self.select(chosen, labels))
 
 
 class History(Protocol):

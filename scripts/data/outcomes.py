@@ -13,11 +13,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from scripts.core import dates, files
 from scripts.core.config import OutcomeSettings, Schema
-from scripts.data import client_dates, csv_reader, dated_rows
+from scripts.data import client_dates, csv_reader, dataset, dated_rows
 from scripts.data.cells import EPOCH, UNLABELLED
 from scripts.data.read_report import FileReading, RejectedRow
 
@@ -81,7 +83,10 @@ def read_records(
     day of leaving, or the last day on which the client is known to have stayed.
     """
     wanted = file_schema(settings, schema)
-    reading, columns = csv_reader.read_file(path, path.parent, wanted)
+    if files.total_bytes([path]) < dataset.MANY_BYTES:
+        reading, columns = csv_reader.read_file(path, path.parent, wanted)
+    else:
+        columns, reading = dataset.import_polars().read_records(path, wanted)
     days = np.array(columns[settings.date], dtype=np.float64)
     is_dated = ~np.isnan(days)
     left = np.ones(len(days), np.bool_)
@@ -116,12 +121,20 @@ def join_places(numbers: Days, days: Days) -> Days:
     return joined
 
 
+def find_clients(table: pd.DataFrame, names: "pd.Series[str]", schema: Schema) -> Days:
+    """Return the numbers of the named clients in rows by client, -1 for an unknown one."""
+    is_first = np.diff(table[dated_rows.NUMBER].to_numpy(np.int64), prepend=-1) > 0
+    known, wanted = (
+        pa.array(column.astype("str"), pa.large_string())
+        for column in (table[schema.client_key][is_first], names)
+    )
+    return np.asarray(pc.index_in(wanted, value_set=known).fill_null(-1)).astype(np.int64)
+
+
 def locate(table: pd.DataFrame, records: pd.DataFrame, schema: Schema) -> RowPlaces:
     """Return the places of rows by client and of records, whose clients may be unknown."""
     numbers = table[dated_rows.NUMBER].to_numpy(np.int64)
-    is_first = np.diff(numbers, prepend=-1) > 0
-    clients = pd.Index(table[schema.client_key][is_first].astype("str"))
-    found = clients.get_indexer(pd.Index(records[KEY].astype("str"))).astype(np.int64)
+    found = find_clients(table, records[KEY], schema)
     return RowPlaces(
         join_places(numbers, table[schema.as_of].to_numpy(np.int64)),
         join_places(found, records[DAY].to_numpy(np.int64)),
@@ -161,12 +174,22 @@ def count_fitting(
     horizon_days : int
         The days after a row in which a client may leave.
     """
+    return count_all_fitting([records], table, schema, horizon_days)[0]
+
+
+def count_all_fitting(
+    of_files: Sequence[pd.DataFrame], table: pd.DataFrame, schema: Schema, horizon_days: int
+) -> list[Fit]:
+    """Count the records of each of several files that belong to a row, as `count_fitting` does."""
+    records = pd.concat([no_records(), *of_files], ignore_index=True)
     places = locate(table, records, schema)
     before = np.searchsorted(places.rows, places.records, side="left") - 1
     days = records[DAY].to_numpy() - day_at(places.records, places.rows, before)
     is_left = records[LEFT].to_numpy(np.bool_)
     fits = places.is_known & (days > 0) & (~is_left | (days <= horizon_days))
-    return Fit(int(places.is_known.sum()), int(fits.sum()))
+    ends = np.cumsum([len(of_file) for of_file in of_files])[:-1]
+    parts = zip(np.split(places.is_known, ends), np.split(fits, ends), strict=True)
+    return [Fit(int(known.sum()), int(fitting.sum())) for known, fitting in parts][: len(of_files)]
 
 
 def find_misfit(
@@ -263,7 +286,8 @@ def read_outcomes(
         a client and day the last one counts.
     """
     read = [read_records(path, settings, schema) for path in paths]
-    fits = [count_fitting(records, table, schema, settings.horizon_days) for records, _ in read]
+    records = [records for records, _ in read]
+    fits = count_all_fitting(records, table, schema, settings.horizon_days)
     days = int(table[schema.as_of].min()), int(table[schema.as_of].max())
     return accept(read, fits, days, settings, schema, today)
 

@@ -1,15 +1,19 @@
 """Large tables of dated rows: read, sorted and cleared of repeated rows with Polars."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import polars as pl
 
 from scripts.core.config import Schema
-from scripts.data import dated_files, dated_rows, polars_reader
+from scripts.data import client_dates, dated_files, dated_rows, polars_dataset, polars_reader
+from scripts.data.arrays import Floats
 from scripts.data.cells import UNLABELLED
+from scripts.data.dated_rows import Flags, Labels
 from scripts.data.read_report import FileReading
 
 IS_LABELLED = "\x00labelled"
@@ -47,8 +51,10 @@ def sort_rows(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     ordered = table.with_columns((pl.col(schema.target) >= 0).alias(IS_LABELLED)).sort(
         [*keys, IS_LABELLED], maintain_order=True
     )
-    is_last = pl.any_horizontal(pl.col(key) != pl.col(key).shift(-1) for key in keys)
-    return ordered.filter(is_last.fill_null(value=True)).drop(IS_LABELLED)
+    is_repeated = pl.all_horizontal(pl.col(key) == pl.col(key).shift(-1) for key in keys)
+    repeated = ordered.select(is_repeated.fill_null(value=False)).to_series()
+    ordered = ordered.drop(IS_LABELLED)
+    return ordered.filter(~repeated) if repeated.any() else ordered
 
 
 def number_clients(table: pl.DataFrame, schema: Schema) -> pl.Series:
@@ -69,14 +75,78 @@ def to_pandas(table: pl.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
+def get_floats(rows: pl.DataFrame, name: str) -> Floats:
+    """Return a column of numbers or days, NaN where missing."""
+    return rows[name].cast(pl.Float64).to_numpy()
+
+
+def add_derived(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return rows by client and day with NUMBER and the derived columns, null where missing."""
+    numbers = number_clients(rows, schema)
+    has_before = (numbers == numbers.shift()).fill_null(value=False).to_numpy()
+    sources = {*(schema.changes or ()), *schema.date_formats, schema.as_of}
+    sources |= {name for pair in (schema.ratios or {}).values() for name in pair}
+    columns = {name: get_floats(rows, name) for name in sources}
+    derived = client_dates.derive(
+        columns, dated_rows.find_before(columns, has_before, schema), schema
+    )
+    added = [pl.Series(name, values, nan_to_null=True) for name, values in derived.items()]
+    return rows.with_columns(numbers.alias(dated_rows.NUMBER), *added)
+
+
+@dataclass(frozen=True)
+class PolarsRows:
+    """Rows by client and day with the derived columns, as a table of Polars.
+
+    `rows` has NUMBER and `dated_rows.OF_TEST` as well, and null for a missing number.
+    """
+
+    rows: pl.DataFrame
+    schema: Schema
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Return all rows as a table of pandas, days as numbers."""
+        return to_pandas(self.rows)
+
+    @property
+    def places(self) -> pd.DataFrame:
+        """Return key, day, own label, OF_TEST and NUMBER of each row."""
+        schema = self.schema
+        names = (schema.client_key, schema.as_of, schema.target)
+        return to_pandas(self.rows.select(*names, dated_rows.OF_TEST, dated_rows.NUMBER))
+
+    def take(self, chosen: Flags, labels: Labels | None = None) -> pl.DataFrame:
+        """Return some rows in the columns of a dataset, by day and client, the day as text."""
+        rows = np.flatnonzero(chosen)
+        days = self.rows[self.schema.as_of].to_numpy()[rows]
+        order = dated_rows.order_by_day(days)
+        own = [] if labels is None else [pl.Series(self.schema.target, labels)]
+        columns = client_dates.dataset_schema(self.schema).columns
+        taken = self.rows.with_columns(own).select(columns)[rows[order]]
+        found, n_rows = client_dates.count_days(days)
+        texts = pl.Series(self.schema.as_of, client_dates.format_days(found).tolist(), pl.String)
+        return taken.with_columns(texts.gather(np.repeat(np.arange(len(found)), n_rows)))
+
+    def select(self, chosen: Flags, labels: Labels | None = None) -> pd.DataFrame:
+        """Return some rows as a dataset of pandas, with other labels than their own."""
+        schema = client_dates.dataset_schema(self.schema)
+        rows = polars_reader.unite([self.take(chosen, labels)])
+        return polars_dataset.to_pandas(rows, schema, polars_dataset.integer_columns(rows, schema))
+
+    def encode(self, chosen: Flags, labels: Labels) -> Iterator[bytes]:
+        """Encode some rows with their labels as the file of a dataset."""
+        return polars_dataset.encode_rows(polars_reader.unite([self.take(chosen, labels)]))
+
+
 def read_sorted(
     paths: Sequence[Path], test_paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
-) -> tuple[pd.DataFrame, int, list[FileReading], list[FileReading]]:
-    """Read files and test files into rows by client and day, with the numbers of the clients.
+) -> tuple[PolarsRows, int, list[FileReading], list[FileReading]]:
+    """Read files and test files into rows by client and day with the derived columns.
 
     Returns
     -------
-    tuple of pandas.DataFrame, int, list of FileReading and list of FileReading
+    tuple of PolarsRows, int, list of FileReading and list of FileReading
         The rows, the number of rows with the repeated ones, and the reports of both. Where a row
         is in both, it is the test's.
     """
@@ -84,7 +154,12 @@ def read_sorted(
     tested, test_readings = read_files(test_paths, schema, has_outcomes=has_outcomes)
     flags = [pl.lit(value=of_test).alias(dated_rows.OF_TEST) for of_test in (False, True)]
     both = pl.concat([read.with_columns(flags[0]), tested.with_columns(flags[1])])
-    ordered = sort_rows(both, schema)
-    numbers = number_clients(ordered, schema).alias(dated_rows.NUMBER)
-    table = to_pandas(ordered.with_columns(numbers))
-    return table, both.height, readings, test_readings
+    rows = PolarsRows(add_derived(sort_rows(both, schema), schema), schema)
+    return rows, both.height, readings, test_readings
+
+
+def read_records(path: Path, schema: Schema) -> tuple[dict[str, Any], FileReading]:
+    """Read a large file of outcomes into columns, NaN for a missing day."""
+    reading, tables = polars_reader.read_file(path, path.parent, schema)
+    table = to_pandas(pl.concat([polars_reader.empty_table(schema), *tables]))
+    return {str(name): table[name].array for name in table}, reading

@@ -24,7 +24,7 @@ from scripts.data.read_report import FileReading
 
 __all__ = [
     "dataset_scan", "encode_table", "ingest", "ingest_in_files", "iterate_tables",
-    "polars_profile", "read_dated", "read_tables",
+    "polars_profile", "read_dated", "read_records", "read_tables",
 ]  # fmt: skip
 
 
@@ -44,13 +44,6 @@ def iterate_tables(path: Path, schema: Schema, reading: FileReading) -> Iterator
             if part.height:
                 integers = polars_dataset.integer_columns(part, schema)
                 yield polars_dataset.to_pandas(part, schema, integers)
-
-
-def read_dated(
-    paths: Sequence[Path], test_paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
-) -> tuple[pd.DataFrame, int, list[FileReading], list[FileReading]]:
-    """Read dated files into rows by client and day, as `polars_dated.read_sorted` does."""
-    return polars_dated.read_sorted(paths, test_paths, schema, has_outcomes=has_outcomes)
 
 
 def encode_table(table: pd.DataFrame) -> Iterator[bytes]:
@@ -153,3 +146,4 @@ def read_unique(
 
 
 ingest_in_files = spilled_ingest.ingest
+read_dated, read_records = polars_dated.read_sorted, polars_dated.read_records

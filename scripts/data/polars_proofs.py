@@ -3,6 +3,7 @@
 import contextlib
 
 import polars as pl
+import pyarrow.compute as pc
 
 from scripts.core.config import ISO_FORMAT, Schema
 from scripts.core.dates import ISO_DATE
@@ -88,6 +89,24 @@ def has_bare_labels(schema: Schema) -> bool:
     return set(schema.labels) == BARE_LABELS
 
 
+def judge_days(texts: pl.Series, date_format: str) -> tuple[pl.Series, pl.Series]:
+    """Return the day of each text as a float, and whether the text is proven to be a date."""
+    if date_format == ISO_FORMAT:
+        # The rules know no year 0.
+        is_iso = texts.str.contains(ISO_CELL) & (texts >= FIRST_DAY)
+        days = texts.str.head(ISO_LENGTH).str.to_date(ISO_FORMAT, strict=False)
+        numbers = days.to_physical().cast(pl.Float64)
+        is_date = is_iso & numbers.is_not_null()
+        return pl.select(pl.when(is_date).then(numbers)).to_series(), is_date
+    known: list[float | None] = []
+    for text in texts.to_list():
+        known.append(None)
+        with contextlib.suppress(ValueError):
+            known[-1] = day_of(text, date_format)
+    numbers = pl.Series(known, dtype=pl.Float64)
+    return numbers, numbers.is_not_null()
+
+
 def parse_day(
     cells: pl.Series, date_format: str, *, is_needed: bool
 ) -> tuple[pl.Series, pl.Series]:
@@ -107,19 +126,11 @@ def parse_day(
     tuple of polars.Series and polars.Series
         Floats, null for an empty cell; and flags.
     """
-    if date_format == ISO_FORMAT:
-        # The rules know no year 0.
-        is_iso = cells.str.contains(ISO_CELL) & (cells >= FIRST_DAY)
-        days = cells.str.head(ISO_LENGTH).str.to_date(ISO_FORMAT, strict=False)
-        number = days.to_physical().cast(pl.Float64)
-        proof = is_iso & number.is_not_null()
-    else:
-        known = {}
-        for text in cells.unique().drop_nulls().to_list():
-            with contextlib.suppress(ValueError):
-                known[text] = day_of(text, date_format)
-        number = cells.replace_strict(known, default=None, return_dtype=pl.Float64)
-        proof = number.is_not_null()
-    proven = (proof if is_needed else proof | (cells == "")).fill_null(value=False)
-    kept = pl.select(pl.when(proof.fill_null(value=False)).then(number)).to_series()
-    return kept.alias(cells.name), proven.alias(PROVEN)
+    # Many clients share a day: each of the different texts is judged once.
+    encoded = pc.dictionary_encode(cells.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()))
+    texts = pl.Series(encoded.dictionary, dtype=pl.String)
+    days, is_date = judge_days(texts, date_format)
+    proofs = is_date if is_needed else is_date | (texts == "")
+    places = pl.Series(encoded.indices, dtype=pl.UInt32)
+    proven = proofs.gather(places).fill_null(value=False)
+    return days.gather(places).alias(cells.name), proven.alias(PROVEN)

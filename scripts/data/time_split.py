@@ -62,14 +62,15 @@ def number_periods(days: Days, n_rows: Days | None = None) -> Days:
 
 def has_both(labels: NDArray[np.int64], chosen: Flags) -> bool:
     """Return whether the chosen rows have both labels."""
-    return len(np.unique(labels[chosen])) > 1
+    found = labels[chosen]
+    return len(found) > 0 and bool((found != found[0]).any())
 
 
 def find_test_period(
     periods: Days, is_mature: Flags, labels: NDArray[np.int64], n_rows: Days | None = None
 ) -> int | None:
     """Return the number of the latest mature period with both labels, None without one."""
-    for period in np.unique(periods)[::-1].tolist():
+    for period in np.flatnonzero(np.bincount(periods))[::-1].tolist():
         inside = periods == period
         weights = None if n_rows is None else n_rows[inside]
         is_enough = np.average(is_mature[inside], weights=weights) >= MATURE_FRACTION

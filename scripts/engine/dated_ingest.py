@@ -1,6 +1,5 @@
 """Ingestion of dated files: rows of training, rows of the test, and today's clients."""
 
-import functools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from scripts.data import (
     time_split,
 )
 from scripts.data.cells import UNLABELLED
-from scripts.data.dated_rows import History, TableHistory
+from scripts.data.dated_rows import DatedTable, History, PandasRows, TableHistory
 from scripts.data.deduplicate import Dropped
 from scripts.data.outcomes import Outcomes, RowOutcomes
 from scripts.data.read_report import FileReading
@@ -64,12 +63,17 @@ class LabelledRows:
 class DatedInput(LabelledRows):
     """The rows of dated files with their derived columns and outcomes.
 
-    `table` has a row per client and day, in the columns of the dataset, days as numbers, and
-    OF_TEST.
+    `places` are key, day, label, OF_TEST and NUMBER of each row.
     """
 
-    table: pd.DataFrame
+    rows: DatedTable
+    places: pd.DataFrame
     is_large: bool
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All rows in the columns of the dataset, days as numbers, and OF_TEST."""
+        return self.rows.table
 
 
 @dataclass(frozen=True)
@@ -121,13 +125,18 @@ class DatedIntake:
         return self.write_dataset(folder, stamp)
 
 
-def write_file(
-    table: pd.DataFrame, folder: Path, stamp: str, *, is_large: bool
-) -> tuple[Path, int]:
-    """Write the rows of a dataset to a file, and return the path and the number of rows."""
-    path = Kind.DATASET.path(folder, stamp)
-    files.write_whole(path, encode_rows(table, is_large=is_large))
-    return path, len(table)
+@dataclass(frozen=True)
+class EncodedRows:
+    """Rows as the file of a dataset, and their number."""
+
+    parts: Iterable[bytes]
+    n_rows: int
+
+    def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
+        """Write the file of the dataset, and return the path and the number of rows."""
+        path = Kind.DATASET.path(folder, stamp)
+        files.write_whole(path, self.parts)
+        return path, self.n_rows
 
 
 def read_dated_file(
@@ -168,7 +177,7 @@ def read_small_files(
     return pd.DataFrame(table), readings
 
 
-SortedRows = tuple[pd.DataFrame, int, list[FileReading], list[FileReading]]
+SortedRows = tuple[DatedTable, int, list[FileReading], list[FileReading]]
 
 
 def read_small(
@@ -178,17 +187,18 @@ def read_small(
 
     Returns
     -------
-    tuple of pandas.DataFrame, int, list of FileReading and list of FileReading
-        The rows by client and day, the number of rows with the repeated ones, and the reports of
-        input and test files. Where a row is in both, it is the test's.
+    tuple of DatedTable, int, list of FileReading and list of FileReading
+        The rows by client and day with the derived columns, the number of rows with the repeated
+        ones, and the reports of input and test files. Where a row is in both, it is the test's.
     """
     read, readings = read_small_files(paths, schema, has_outcomes=has_outcomes)
     tested, test_readings = read_small_files(test_paths, schema, has_outcomes=has_outcomes)
     both = pd.concat(
         [read.assign(**{dated_rows.OF_TEST: False}), tested.assign(**{dated_rows.OF_TEST: True})]
     )
-    ordered = dated_rows.sort_rows(both, schema)
-    return dated_rows.number_clients(ordered, schema), len(both), readings, test_readings
+    ordered = dated_rows.number_clients(dated_rows.sort_rows(both, schema), schema)
+    rows = PandasRows(dated_rows.add_derived(ordered, schema), schema)
+    return rows, len(both), readings, test_readings
 
 
 def read_large(
@@ -241,12 +251,12 @@ def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int
     check_memory([*paths, *test_paths], config)
     is_large = files.total_bytes([*paths, *test_paths]) >= dataset.MANY_BYTES
     read = read_large if is_large else read_small
-    table, n_rows, readings, test_readings = read(
+    rows, n_rows, readings, test_readings = read(
         paths, test_paths, schema, has_outcomes=settings is not None
     )
+    table = rows.places
     if table.empty:
         raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
-    table = dated_rows.add_derived(table, schema)
     known = Outcomes()
     if settings is not None:
         paths_of_outcomes = outcomes.list_files(settings)
@@ -257,7 +267,7 @@ def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int
         of_test=table[dated_rows.OF_TEST].to_numpy(np.bool_),
         find_fold=lambda: time_split.in_fold(table[schema.client_key]),
         found=found, outcomes=known, readings=readings, test_readings=test_readings,
-        n_repeated=n_rows - len(table), table=table, is_large=is_large,
+        n_repeated=n_rows - len(table), rows=rows, places=table, is_large=is_large,
     )  # fmt: skip
 
 
@@ -279,29 +289,6 @@ def split(read: LabelledRows, config: Config) -> TimeSplit:
         last_training_day=time_split.last_of(days, is_training),
         is_by_time=True,
     )
-
-
-def as_dataset(table: pd.DataFrame, schema: Schema, chosen: Flags | None = None) -> pd.DataFrame:
-    """Return rows in the columns of a dataset, by day and client, the day as an ISO date.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n_rows, n_columns)
-        Rows by client and day, with the derived columns.
-    schema : Schema
-        The schema by which the rows were read.
-    chosen : numpy.ndarray of shape (n_rows,), optional
-        Which rows are returned, by default all.
-    """
-    days = table[schema.as_of].to_numpy(np.int64)
-    rows = np.arange(len(table)) if chosen is None else np.flatnonzero(chosen)
-    # By client they are already.
-    rows = rows[np.argsort(days[rows], kind="stable")]
-    wanted = client_dates.dataset_schema(schema)
-    names = [name for name in wanted.columns if name in table and name != schema.as_of]
-    columns = {name: table[name].array.take(rows) for name in names}
-    columns[schema.as_of] = dated_rows.format_days(days[rows])
-    return dataset.make_table(columns, wanted)
 
 
 def encode_rows(table: pd.DataFrame, *, is_large: bool) -> Iterable[bytes]:
@@ -330,7 +317,7 @@ def describe_split(parts: TimeSplit) -> list[str]:
 
 def count_shared(read: DatedInput, parts: TimeSplit, schema: Schema) -> tuple[int, int]:
     """Count the clients of the test that are in training too, and all clients of the test."""
-    keys = read.table[schema.client_key]
+    keys = read.places[schema.client_key]
     tested, trained = keys[parts.is_test].unique(), set(keys[parts.is_training])
     return sum(key in trained for key in tested), len(tested)
 
@@ -375,11 +362,11 @@ def count_rows(read: LabelledRows, parts: TimeSplit) -> RowAccount:
 
 def find_todays(read: DatedInput, schema: Schema) -> pd.DataFrame:
     """Return today's clients: of the newest extract, without an outcome after their row."""
-    own = read.table[schema.target].to_numpy(np.int64)
-    is_open = (own == UNLABELLED) & ~read.found.left_after
-    table = read.table.assign(open=is_open)
-    todays = dated_rows.select_todays(table[~table[dated_rows.OF_TEST]], schema)
-    return as_dataset(todays[todays["open"]].drop(columns="open"), schema)
+    own, of_input = read.places[schema.target].to_numpy(np.int64), ~read.of_test
+    chosen = (own == UNLABELLED) & ~read.found.left_after
+    chosen[~of_input] = False
+    chosen[of_input] &= dated_rows.are_todays(read.places[of_input], schema)
+    return read.rows.select(chosen)
 
 
 def list_history(read: DatedInput, schema: Schema) -> TableHistory:
@@ -387,7 +374,7 @@ def list_history(read: DatedInput, schema: Schema) -> TableHistory:
     return TableHistory(
         pd.DataFrame(
             {
-                dated_rows.CLIENT: read.table[schema.client_key],
+                dated_rows.CLIENT: read.places[schema.client_key],
                 dated_rows.DAY: read.days,
                 dated_rows.LABEL: read.found.labels,
             }
@@ -412,14 +399,25 @@ def check_mature(read: LabelledRows, config: Config) -> None:
 
 
 def clean_rows(
-    table: pd.DataFrame, clean_more: CleanMore | None, schema: Schema
+    table: pd.DataFrame, clean_more: CleanMore, schema: Schema
 ) -> tuple[pd.DataFrame, Dropped]:
     """Return rows after the cleaning of the installation, and the number of dropped rows."""
-    cleaned = table if clean_more is None else clean_more(table)
+    cleaned = clean_more(table)
     labels = cleaned if schema.target in cleaned else table
     n_rows = len(table) - len(labels)
     n_left = int(table[schema.target].sum()) - int(labels[schema.target].sum())
     return cleaned, Dropped(n_rows, n_left)
+
+
+def encode_clean(
+    read: DatedInput, chosen: Flags, clean_more: CleanMore | None, schema: Schema
+) -> tuple[EncodedRows, Dropped]:
+    """Encode some rows after the cleaning of the installation, with the number of dropped rows."""
+    labels = read.found.labels
+    if clean_more is None:
+        return EncodedRows(read.rows.encode(chosen, labels), int(chosen.sum())), Dropped()
+    cleaned, dropped = clean_rows(read.rows.select(chosen, labels), clean_more, schema)
+    return EncodedRows(encode_rows(cleaned, is_large=read.is_large), len(cleaned)), dropped
 
 
 def ingest_files(
@@ -457,21 +455,18 @@ def ingest_files(
     read = read_input(paths, schema, config, day)
     check_mature(read, config)
     parts = split(read, config)
-    labelled = read.table.assign(**{schema.target: read.found.labels})
-    training, dropped = clean_rows(
-        as_dataset(labelled, schema, parts.is_training), clean_more, schema
+    training, dropped = encode_clean(read, parts.is_training, clean_more, schema)
+    test, _ = encode_clean(
+        read, parts.is_test, clean_more if config.tests_latest_rows else None, schema
     )
-    test = as_dataset(labelled, schema, parts.is_test)
-    if config.tests_latest_rows:
-        test, _ = clean_rows(test, clean_more, schema)
     overlap = [] if config.tests_latest_rows else describe_overlap(
         read.days, parts, count_shared(read, parts, schema)
     )  # fmt: skip
     return DatedIntake(
         n_labelled=int((read.found.labels != UNLABELLED).sum()),
         dropped=dropped,
-        write_dataset=functools.partial(write_file, training, is_large=read.is_large),
-        test_parts=encode_rows(test, is_large=read.is_large),
+        write_dataset=training.write,
+        test_parts=test.parts,
         clients=find_todays(read, schema),
         readings=read.readings,
         account=count_rows(read, parts),

@@ -108,7 +108,8 @@ def test_todays_row_is_the_latest_of_the_newest_extract() -> None:
     upload = [("c7", "2026-03-03", 0.0, 3.0, 1.0, 1.0, UNLABELLED)]
     rows = make_rows(*february, *upload, *january)
 
-    todays = dated_rows.select_todays(number(rows), SCHEMA)
+    table = number(rows)
+    todays = table[dated_rows.are_todays(table, SCHEMA)]
 
     assert sorted(todays["client"]) == sorted(f"c{k}" for k in range(5, 30))
     assert todays.set_index("client")["logins"]["c7"] == 3
