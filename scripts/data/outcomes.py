@@ -158,15 +158,15 @@ class Fit:
     n_fitting: int
 
 
-def count_fitting(
-    records: pd.DataFrame, table: pd.DataFrame, schema: Schema, horizon_days: int
-) -> Fit:
-    """Count the records of a file that belong to a row.
+def count_fits(
+    of_files: Sequence[pd.DataFrame], table: pd.DataFrame, schema: Schema, horizon_days: int
+) -> list[Fit]:
+    """Count the records of each of several files that belong to a row.
 
     Parameters
     ----------
-    records : pandas.DataFrame of shape (n_records, 3)
-        The records of the file.
+    of_files : sequence of pandas.DataFrame of shape (n_records, 3)
+        The records of each file.
     table : pandas.DataFrame of shape (n_rows, n_columns)
         The rows of the clients, by client and day; of parts of whole clients the counts add up.
     schema : Schema
@@ -174,13 +174,6 @@ def count_fitting(
     horizon_days : int
         The days after a row in which a client may leave.
     """
-    return count_all_fitting([records], table, schema, horizon_days)[0]
-
-
-def count_all_fitting(
-    of_files: Sequence[pd.DataFrame], table: pd.DataFrame, schema: Schema, horizon_days: int
-) -> list[Fit]:
-    """Count the records of each of several files that belong to a row, as `count_fitting` does."""
     records = pd.concat([no_records(), *of_files], ignore_index=True)
     places = locate(table, records, schema)
     before = np.searchsorted(places.rows, places.records, side="left") - 1
@@ -287,7 +280,7 @@ def read_outcomes(
     """
     read = [read_records(path, settings, schema) for path in paths]
     records = [records for records, _ in read]
-    fits = count_all_fitting(records, table, schema, settings.horizon_days)
+    fits = count_fits(records, table, schema, settings.horizon_days)
     days = int(table[schema.as_of].min()), int(table[schema.as_of].max())
     return accept(read, fits, days, settings, schema, today)
 

@@ -26,7 +26,8 @@ from scripts.data import (
     time_split,
 )
 from scripts.data.cells import UNLABELLED
-from scripts.data.dated_rows import DatedTable, History, PandasRows, TableHistory
+from scripts.data.dated_rows import History, TableHistory
+from scripts.data.dated_table import DatedTable, PandasRows
 from scripts.data.deduplicate import Dropped
 from scripts.data.outcomes import Outcomes, RowOutcomes
 from scripts.data.read_report import FileReading

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from scripts.core import progress
 from scripts.core.config import Config, Schema
 from scripts.core.errors import InsufficientDataError
-from scripts.data import client_dates, dataset, dated_rows, time_split
+from scripts.data import client_dates, dataset, dated_table, time_split
 from scripts.data.arrays import Floats, Ints
 from scripts.engine.dated_ingest import DatedInput
 from scripts.model import candidate, logistic_model, metrics, outcome_metrics
@@ -62,7 +62,7 @@ def select_mature(read: DatedInput, schema: Schema) -> DatedTable:
         [schema.as_of, schema.client_key], kind="stable"
     )
     return DatedTable(
-        dated_rows.as_dataset(rows, schema),
+        dated_table.as_dataset(rows, schema),
         rows["_period"].to_numpy(np.int64),
         rows["_day"].to_numpy(np.int64),
     )

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from scripts.core.config import DateColumn, Schema
-from scripts.data.dated_rows import DatedTable
+from scripts.data.dated_table import DatedTable
 from scripts.engine import dated_ingest
 
 HEADER = "note;snapshot;signup;id;logins;seats;plan;left"
