@@ -22,7 +22,8 @@ from scripts.data import dataset
 from scripts.model import gain, metrics
 from scripts.model.gain import GainTerms
 from scripts.model.metrics import Evaluation
-from scripts.production import backtest_file, client_values
+from scripts.production import backtest_file, card_records, client_values, model_card
+from scripts.production.model_card import CardRecords
 from scripts.production.release import Release
 from scripts.production.run_context import RunContext
 from scripts.records import clients, database, run_details, scoring_records
@@ -52,11 +53,12 @@ class DiagnosedPackages(msgspec.Struct, frozen=True):
 
 
 class RecordedFacts(NamedTuple):
-    """Facts of the records: histories of runs and release, and the profit of today's list."""
+    """Facts of the records: histories of runs and release, profit of today's list, and card."""
 
     measurements: MeasurementHistory
     history: ReleaseHistory
     todays: TodaysProfit | None
+    card: CardRecords
 
 
 def read_profit(connection: Connection) -> TodaysProfit | None:
@@ -85,9 +87,12 @@ def read_records(config: Config, engine: Engine | None, current: Release) -> Rec
                 run_details.read_measurements(connection),
                 run_details.read_release_history(connection, current.name, stamp),
                 read_profit(connection),
+                card_records.read_card(connection, current.name, stamp),
             )
     except NotMadeYetError:
-        return RecordedFacts(run_details.NO_MEASUREMENTS, run_details.NO_RELEASE_HISTORY, None)
+        return RecordedFacts(
+            run_details.NO_MEASUREMENTS, run_details.NO_RELEASE_HISTORY, None, CardRecords()
+        )
 
 
 def render(drawing: Drawing) -> tuple[Chart, bytes]:
@@ -247,6 +252,7 @@ def main(
             durations_s=durations_s,
             packages=read_packages(config) if packages is None else packages(),
             input_folder=config.input_folder_path.name,
+            card=model_card.make_card(config, current, recorded.card),
         )
         path = write_report(config, facts, drawings)
         log.info("Wrote the report to %s.", path)

@@ -19,7 +19,8 @@ from scripts.clients.response_types import (
 from scripts.core.config import ApiSettings, Config, WorklistSettings
 from scripts.core.errors import RecordsError
 from scripts.model.logistic_model import Model
-from scripts.production import approval
+from scripts.production import approval, card_records, model_card
+from scripts.production.release import Release
 from scripts.records import (
     alert_states,
     approvals,
@@ -160,6 +161,11 @@ class RecordQueries:
             return None
         decision = runs.newest_row(self._connection, tables.decisions, run_id=waiting["run_id"])
         return {**(decision or {}), **waiting}
+
+    def model_card(self, config: Config, release: Release) -> str:
+        """Return the card of the model in production, as Markdown."""
+        found = card_records.read_card(self._connection, release.name, release.manifest.model_stamp)
+        return model_card.as_markdown(model_card.make_card(config, release, found))
 
     def alert_states(self) -> list[Row]:
         """Return the alert states with their titles, None for a state before the first check."""

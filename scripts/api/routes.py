@@ -57,6 +57,7 @@ STATIC_KINDS = {
     "svg": "image/svg+xml",
 }
 TEXT = "text/plain"
+MARKDOWN = "text/markdown; charset=utf-8"
 NOT_MEASURED = "Not measured yet: run python -m scripts.diagnostics."
 
 PAGING = (
@@ -316,6 +317,14 @@ def report() -> Answer:
     return read_report(serving().config.output_model_path)
 
 
+def model_card() -> Answer:
+    """Return the card of the model in production: purpose, data, quality, groups and limits."""
+    now = serving()
+    release = now.release_or_refuse()
+    text = client_routes.run_query(lambda queries: queries.model_card(now.config, release))
+    return Answer(200, text.encode(), [("Content-Type", MARKDOWN)], release=release.name)
+
+
 def read_chart(folder: Path, file: str) -> Answer:
     """Return a listed chart.
 
@@ -443,6 +452,7 @@ ROUTES = (
         "GET", "/outcomes", client_routes.outcomes, Outcomes, Role.READ, (503,), tag=Tag.CLIENTS
     ),
     Route("GET", "/report.pdf", report, "application/pdf", Role.READ, (404,), tag=Tag.MODEL),
+    Route("GET", "/model-card", model_card, "text/markdown", Role.READ, (503,), tag=Tag.MODEL),
     *approval_routes.ROUTES,
     Route("GET", "/health", health, Health, None, (503,), lane=Lane.LOOP),
     Route("GET", "/metrics", metrics, TEXT),

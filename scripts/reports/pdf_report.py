@@ -7,6 +7,7 @@ from typing import Any
 
 from scripts.core import drift_limits
 from scripts.model.metrics import Evaluation
+from scripts.production.model_card import CardSection
 from scripts.production.release import Release
 from scripts.records.run_details import ReleaseHistory
 from scripts.records.runs import Row
@@ -14,7 +15,7 @@ from scripts.reports.chart_style import PT_PER_PX, Drawing
 from scripts.reports.model_charts import format_f1, format_number
 from scripts.reports.pdf_pages import LINE, PdfLayout, TableColumn
 
-TITLE = "Attrition risk report"
+TITLE, CARD_TITLE = "Attrition risk report", "Model card"
 NO_RECORDS = "Not in the records yet."
 DATA = (
     TableColumn("column", 0.24),
@@ -59,6 +60,7 @@ class ReportFacts:
     durations_s: Row | None
     packages: str
     input_folder: str
+    card: Sequence[CardSection] = ()
 
 
 def format_minute(at: datetime) -> str:
@@ -222,6 +224,23 @@ def write_last_pages(layout: PdfLayout, facts: ReportFacts) -> None:
     write_table(layout, "Last runs", RUNS, [format_run(row) for row in history.runs])
 
 
+def write_card(layout: PdfLayout, card: Sequence[CardSection]) -> None:
+    """Write the model card, on a page of its own."""
+    layout.start_page()
+    layout.y -= 16
+    layout.write(CARD_TITLE, 48, 16, bold=True)
+    layout.y -= 10
+    for section in card:
+        layout.heading(section.title)
+        layout.facts(list(section.facts))
+        if section.table is not None:
+            headings, rows = section.table.headings, section.table.rows
+            widths = [max(map(len, cells)) for cells in zip(headings, *rows, strict=True)]
+            shares = [width / sum(widths) for width in widths]
+            columns = [TableColumn(*one) for one in zip(headings, shares, strict=True)]
+            layout.table(columns, rows)
+
+
 def write(facts: ReportFacts, drawings: Sequence[Drawing]) -> bytes:
     """Return the report as PDF.
 
@@ -247,4 +266,6 @@ def write(facts: ReportFacts, drawings: Sequence[Drawing]) -> bytes:
         if name in drawn:
             layout.charts([drawn[name]], 1, min(drawn[name].height * PT_PER_PX, 500))
     write_last_pages(layout, facts)
+    if facts.card:
+        write_card(layout, facts.card)
     return layout.render()

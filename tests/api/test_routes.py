@@ -208,7 +208,7 @@ UNANSWERED = {"/predict": 415, "/invocations": 415, "/static/x": 404} | dict.fro
     "POST /login": 401, "POST /logout": 303, "POST /dashboard/upload": 422,
     "POST /candidate/approve": 422, "POST /candidate/reject": 422, "POST /dashboard/candidate": 422,
     "POST /dashboard/rank": 422, "/dashboard/client": 503, "/dashboard/run": 404,
-    "/charts/{file}": 404, "/report.pdf": 404, "/v2/models/{model}": 404,
+    "/charts/{file}": 404, "/report.pdf": 404, "/model-card": 503, "/v2/models/{model}": 404,
     "/v2/models/{model}/ready": 404, "/v2/models/{model}/infer": 404,
 }  # fmt: skip
 

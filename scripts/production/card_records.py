@@ -1,0 +1,55 @@
+"""What the records have of the model in production, for its card."""
+
+from sqlalchemy.engine import Connection
+
+from scripts.production.model_card import CardRecords, RealisedShares
+from scripts.records import clients, evidence, run_details, runs, scoring_records, tables
+from scripts.records.tables import ApprovalState
+
+
+def read_realised(connection: Connection) -> RealisedShares | None:
+    """Return the outcomes beside the predictions, or None before the first outcome."""
+    counted = clients.count_by_probability(connection, 1)
+    n_outcomes = sum(n for _, n, _, _ in counted)
+    if not n_outcomes:
+        return None
+    n_left, total = sum(n for _, _, n, _ in counted), sum(part for _, _, _, part in counted)
+    return RealisedShares(n_outcomes, total / n_outcomes, n_left / n_outcomes)
+
+
+def read_card(connection: Connection, release: str, model_stamp: str) -> CardRecords:
+    """Read what the records have of a release.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction for reading.
+    release : str
+        The name of the release in production.
+    model_stamp : str
+        The stamp of its model.
+
+    Returns
+    -------
+    CardRecords
+        None and empty where a record is missing, as for a release that was copied in.
+    """
+    model = runs.find_model(connection, model_stamp)
+    run_id = None if model is None else model["run_id"]
+    described = run_details.last_described_run(connection)
+    scoring = scoring_records.last_scoring(connection)
+    return CardRecords(
+        model=model,
+        decision=runs.newest_row(connection, tables.decisions, candidate_stamp=model_stamp),
+        deployment=runs.newest_row(connection, tables.deployments, release=release),
+        approval=runs.newest_row(
+            connection, tables.approvals, release=release, state=ApprovalState.APPROVED
+        ),
+        score=runs.newest_row(connection, tables.production_scores, release=release),
+        run=None if run_id is None else runs.find_run(connection, run_id),
+        files=() if run_id is None else runs.files_of_run(connection, run_id),
+        groups=() if run_id is None else evidence.groups_of_run(connection, run_id),
+        columns=() if described is None else runs.column_statistics_of_run(connection, described),
+        scoring=scoring,
+        realised=read_realised(connection),
+    )

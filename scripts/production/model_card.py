@@ -1,0 +1,351 @@
+"""The model card: what the records know of the model in production, for who must answer for it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scripts.core.config import Config
+from scripts.model.logistic_model import Model
+from scripts.production.release import Release
+
+Row = Mapping[str, Any]
+
+TITLE = "Model card"
+UNKNOWN = "unknown"
+NO_GROUPS = "not measured: name columns in evaluation.groups of config.json"
+MAX_FILES = 20
+
+
+@dataclass(frozen=True)
+class CardTable:
+    """A table of a section: headings and rows of texts."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class CardSection:
+    """A section of the card: named facts, and a table where one is needed."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    table: CardTable | None = None
+
+
+@dataclass(frozen=True)
+class RealisedShares:
+    """The outcomes of clients beside their predictions: mean probability and share of leavers."""
+
+    n_outcomes: int
+    predicted: float
+    realised: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardRecords:
+    """What the records have of a release: None and empty where they have nothing."""
+
+    model: Row | None = None
+    decision: Row | None = None
+    deployment: Row | None = None
+    approval: Row | None = None
+    score: Row | None = None
+    run: Row | None = None
+    files: Sequence[Row] = ()
+    groups: Sequence[Row] = ()
+    columns: Sequence[Row] = ()
+    scoring: Row | None = None
+    realised: RealisedShares | None = None
+
+
+def known(value: Any, pattern: str = "") -> str:
+    """Format a value, `unknown` for None."""
+    return UNKNOWN if value is None else format(value, pattern)
+
+
+def within(row: Row | None, name: str, pattern: str = ".3f") -> str:
+    """Format a value with its 95 % interval."""
+    if row is None or row[name] is None:
+        return UNKNOWN
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    interval = UNKNOWN if low is None or high is None else f"{low:{pattern}} to {high:{pattern}}"
+    return f"{row[name]:{pattern}} (95 % interval {interval})"
+
+
+def at_minute(row: Row | None, name: str) -> str:
+    """Format a time of a row in UTC."""
+    return UNKNOWN if row is None or row[name] is None else f"{row[name]:%Y-%m-%d %H:%M} UTC"
+
+
+def describe_kind(model: Model) -> str:
+    """Describe the formula of a model."""
+    kind = "straight lines" if model.is_straight else "curves"
+    pairs = f", {len(model.pairs)} pairs of columns that act together" if model.pairs else ""
+    return (
+        f"logistic regression, additive on the scale of log-odds: {kind} for"
+        f" {len(model.numeric)} numbers, a value for each category of"
+        f" {len(model.categorical)} texts{pairs}"
+    )
+
+
+def describe_purpose(config: Config, model: Model) -> CardSection:
+    """Describe what the model is for, and what it is not for."""
+    outcomes = config.outcomes
+    leaving = "leave" if outcomes is None else f"leave within {outcomes.horizon_days} days"
+    return CardSection(
+        "Purpose",
+        (
+            ("Answers", f"the probability that a client will {leaving}"),
+            (
+                "Meant for",
+                "client managers who choose whom to call, and programs that rank clients",
+            ),
+            (
+                "Not meant for",
+                "prices, contracts or credit, or for any decision that no person looks at",
+            ),
+            ("Label", f"{known(model.schema.target)}"),
+        ),
+    )
+
+
+def describe_release(release: Release, found: CardRecords) -> CardSection:
+    """Describe the model, and how it came into production."""
+    model, deployed, decision = release.model, found.deployment, found.decision
+    approved = found.approval
+    return CardSection(
+        "Model",
+        (
+            ("Release", release.name),
+            ("Model", release.manifest.model_stamp),
+            ("Kind", describe_kind(model)),
+            ("Columns", ", ".join(model.schema.features)),
+            ("Predicted to leave from", f"a probability of {model.threshold:.3f}"),
+            ("Serves since", at_minute(deployed, "at")),
+            ("Deployed by", UNKNOWN if deployed is None else str(deployed["actor"])),
+            (
+                "Approved by",
+                "nobody: candidates are deployed automatically"
+                if approved is None
+                else f"{approved['actor']}: {approved['reason'] or 'no reason given'}",
+            ),
+            (
+                "Decision",
+                UNKNOWN if decision is None else f"{decision['answer']}: {decision['reason']}",
+            ),
+        ),
+    )
+
+
+def describe_data(config: Config, release: Release, found: CardRecords) -> CardSection:
+    """Describe the training data: rows, leavers, periods and files."""
+    facts = release.model.dataset
+    fitted = facts.n_rows if facts.n_drawn_rows is None else facts.n_drawn_rows
+    share = facts.n_positives / facts.n_rows if facts.n_rows else 0.0
+    inputs = [row for row in found.files if row["role"] != "test"]
+    shown = tuple(
+        (str(row["path"]), known(row["role"]), known(row["n_rows"], ","), known(row["n_rejected"]))
+        for row in found.files[:MAX_FILES]
+    )
+    more = len(found.files) - len(shown)
+    newest = None if found.scoring is None else found.scoring["as_of"]
+    return CardSection(
+        "Data",
+        (
+            ("Rows", f"{facts.n_rows:,}, of which {fitted:,} were fitted"),
+            ("Left", f"{facts.n_positives:,} ({share:.1%})"),
+            ("Dataset", f"SHA-256 {facts.sha256}"),
+            ("Read on", at_minute(found.run, "started_at")),
+            ("Files", f"{len(inputs)}{f', {more} more than below' if more > 0 else ''}"),
+            (
+                "Periods",
+                f"rows have dates; the newest of today's clients is {known(newest)}"
+                if config.schema.date
+                else f"{UNKNOWN}: the rows have no date",
+            ),
+        ),
+        CardTable(("file", "read as", "rows", "rejected"), shown) if shown else None,
+    )
+
+
+def describe_reuse(n_judged: int | None) -> str:
+    """Describe how many candidates the test rows have judged."""
+    if n_judged == 1:
+        return "these test rows have judged this candidate alone"
+    return (
+        f"these test rows have judged {known(n_judged)} candidates, this one included; the"
+        " intervals are corrected for it"
+    )
+
+
+def describe_quality(found: CardRecords) -> CardSection:
+    """Describe F1 and the other metrics on the test rows."""
+    model, score = found.model, found.score
+    if model is None:
+        return CardSection("Quality on the test rows", (("Metrics", UNKNOWN),))
+    return CardSection(
+        "Quality on the test rows",
+        (
+            ("F1 at training", within(model, "f1")),
+            ("F1 today", within(score, "f1")),
+            ("Precision", known(model["precision"], ".3f")),
+            ("Recall", known(model["recall"], ".3f")),
+            ("AUC", known(model["roc_auc"], ".3f")),
+            (
+                "Test rows",
+                f"{known(model['n_test_rows'], ',')}, of which"
+                f" {known(model['n_test_positives'], ',')} left",
+            ),
+            ("Fresh evidence", describe_reuse(model["n_judged"])),
+        ),
+    )
+
+
+def describe_calibration(model: Model, found: CardRecords) -> CardSection:
+    """Describe how far probabilities and shares of leavers are apart."""
+    error, n_rows = model.validation.get("expected_calibration_error"), model.validation["n_rows"]
+    realised = found.realised
+    return CardSection(
+        "Calibration",
+        (
+            (
+                "Expected calibration error",
+                f"{known(error, '.3f')} on {known(n_rows, ',')} rows held out at training",
+            ),
+            (
+                "Outcomes",
+                f"{UNKNOWN}: no outcome of a scored client is known yet"
+                if realised is None
+                else f"of {realised.n_outcomes:,} scored clients {realised.predicted:.1%} were"
+                f" predicted to leave and {realised.realised:.1%} left",
+            ),
+        ),
+    )
+
+
+def describe_groups(found: CardRecords) -> CardSection:
+    """Describe the metrics by group of clients."""
+    if not found.groups:
+        return CardSection("Groups of clients", (("Groups", NO_GROUPS),))
+    names = ("f1", "precision", "recall", "listed", "gap")
+    rows = tuple(
+        (
+            str(row["column"]), str(row["group"]), f"{row['n_rows']:,}",
+            *(within(row, name, ".2f").replace("95 % interval ", "") for name in names),
+        )
+        for row in found.groups
+    )  # fmt: skip
+    headings = ("column", "group", "rows", "F1", "precision", "recall", "listed", "risk overstated")
+    return CardSection("Groups of clients", (), CardTable(headings, rows))
+
+
+def describe_drift(found: CardRecords) -> CardSection:
+    """Describe the columns whose new rows differ from those of the training."""
+    compared = [row for row in found.columns if row["drift"] is not None]
+    if not compared:
+        return CardSection("Drift", (("Columns", f"{UNKNOWN}: no new rows were compared yet"),))
+    rows = tuple(
+        (
+            str(row["column"]), known(row["drift"], ".3f"), known(row["drift_limit"], ".3f"),
+            "yes" if row["drift_limit"] is not None and row["drift"] > row["drift_limit"] else "no",
+        )
+        for row in compared
+    )  # fmt: skip
+    return CardSection("Drift", (), CardTable(("column", "drift", "limit", "drifted"), rows))
+
+
+def list_limits(release: Release, found: CardRecords) -> CardSection:
+    """Describe what the model cannot know."""
+    n_left = release.model.dataset.n_positives
+    limits = [
+        ("Causes", "the model finds who leaves, not why; it does not know whether a call helps"),
+        (
+            "Outside of the training rows",
+            "a number beyond those of the training counts as the nearest of them",
+        ),
+        ("Unknown categories", "add nothing, and are listed in each answer"),
+    ]
+    if n_left < 200:
+        limits.append(
+            ("Few leavers", f"{n_left:,} clients who left teach little; see the interval")
+        )
+    if found.model is not None and (found.model["n_test_positives"] or 0) < 50:
+        limits.append(("Few test rows", "the quality is known roughly only; see the interval"))
+    return CardSection("Limits", tuple(limits))
+
+
+def describe_versions(model: Model) -> CardSection:
+    """Describe the versions of the packages behind the model."""
+    return CardSection("Versions", tuple(model.versions.items()))
+
+
+def make_card(config: Config, release: Release, found: CardRecords) -> list[CardSection]:
+    """Describe the model in production, from the release and the records only.
+
+    Parameters
+    ----------
+    config : Config
+        The installation.
+    release : Release
+        The release in production.
+    found : CardRecords
+        What the records have of it.
+
+    Returns
+    -------
+    list of CardSection
+        What nobody recorded is `unknown`.
+
+    Notes
+    -----
+    Mitchell et al., "Model Cards for Model Reporting" (2019): details, intended use, data, metrics,
+    groups, caveats.
+    """
+    return [
+        describe_purpose(config, release.model),
+        describe_release(release, found),
+        describe_data(config, release, found),
+        describe_quality(found),
+        describe_calibration(release.model, found),
+        describe_groups(found),
+        describe_drift(found),
+        list_limits(release, found),
+        describe_versions(release.model),
+    ]
+
+
+def escape(text: str) -> str:
+    """Return a text as one line of Markdown that shows each of its characters."""
+    line = " ".join(text.split())
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|!~" else letter for letter in line)
+
+
+def format_row(cells: Iterable[str]) -> str:
+    """Return a row of a table in Markdown."""
+    return f"| {' | '.join(map(escape, cells))} |"
+
+
+def as_markdown(sections: Sequence[CardSection]) -> str:
+    """Return the card as Markdown.
+
+    Parameters
+    ----------
+    sections : sequence of CardSection
+        The sections in order.
+
+    Returns
+    -------
+    str
+        Names of files, columns and groups are escaped.
+    """
+    lines = [f"# {TITLE}"]
+    for section in sections:
+        lines += ["", f"## {section.title}", ""]
+        lines += [f"- **{escape(name)}**: {escape(text)}" for name, text in section.facts]
+        if section.table is not None:
+            lines += [""] if section.facts else []
+            lines.append(format_row(section.table.headings))
+            lines.append(f"|{' --- |' * len(section.table.headings)}")
+            lines += map(format_row, section.table.rows)
+    return "\n".join(lines) + "\n"
