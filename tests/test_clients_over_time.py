@@ -174,8 +174,3 @@ def test_dated_files_beyond_the_memory_limit_are_refused(
 
     with pytest.raises(ConfigError, match="may not fit into engine.memory_limit_gb"):
         ingestion.main(configure(tmp_path, engine={"memory_limit_gb": 0.4}))
-
-
-def test_the_cluster_refuses_dates(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="dated tables are read by the engine pandas only"):
-        configure(tmp_path, engine={"name": "spark", "master": "local[2]"})

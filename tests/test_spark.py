@@ -13,13 +13,20 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from scripts import app
+from scripts import app, ingestion
 from scripts.clients import score_clients
-from scripts.core import artifacts, files
+from scripts.core import artifacts, config_file, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, EngineSettings
 from scripts.core.errors import DatasetError
-from scripts.data import csv_writer, dataset, deduplicate, read_report, sampling
+from scripts.data import (
+    client_dates,
+    csv_writer,
+    dataset,
+    deduplicate,
+    read_report,
+    sampling,
+)
 from scripts.data.read_report import FileReading
 from scripts.engine import pandas_engine
 from scripts.model import candidate, drift, metrics, reference
@@ -27,10 +34,11 @@ from scripts.production import monitor, release
 from scripts.production.run_context import RunContext
 from scripts.records import database, runs, tables
 from scripts.records.tables import FileRole
+from tests.support import sparkdated
 from tests.support.clientele import ask
 from tests.support.recorded import last_scores, list_outcomes
 from tests.support.sparkcluster import why_not
-from tests.support.sparkruns import LAKE, Done, run_once
+from tests.support.sparkruns import DATED, LAKE, STORED_DATED, Done, run_once
 
 
 @pytest.fixture(scope="module")
@@ -337,6 +345,38 @@ def test_what_the_schema_leaves_out_is_found_out_as_by_the_pandas_engine(done: D
     assert found["schema"]["numeric"] == ["measure"]
     assert found["schema"]["negative"] == "stays"
     assert set(found["set_aside"]) == {"serial", "void", "one", "extra"}
+
+
+@pytest.mark.parametrize("name", DATED)
+def test_dated_rows_are_those_of_the_pandas_engine(done: Done, tmp_path: Path, name: str) -> None:
+    folder, found = done.config.output_folder_path.with_name(name), done.probed["dated"][name]
+    more = {
+        f"{key}_path": str(folder / place)
+        for key, place in STORED_DATED.items()
+        if (folder / place).exists()
+    }
+    path = sparkdated.write_installation(tmp_path, {"name": "pandas"}, **DATED[name] | more)
+    whole = json.loads(path.read_text())
+    whole["outcomes"]["input_folder_path"] = str(folder / "outcomes")
+    path.write_text(json.dumps(whole))
+    config = config_file.read_config(path)
+
+    here = ingestion.main(config)
+
+    expected = sparkdated.describe(here, config)
+    for key, value in expected.items():
+        assert found[key] == value, key
+    schema = client_dates.dataset_schema(config.schema)
+    table = pd.read_csv(here.dataset_path, dtype=dict.fromkeys(schema.ids, str))
+    made = read_parts(Path(found["dataset"]))[list(table.columns)]
+    order = list(schema.ids)
+    pd.testing.assert_frame_equal(
+        made.sort_values(order, ignore_index=True), table.sort_values(order, ignore_index=True),
+        check_dtype=False, check_exact=True, check_column_type=False,
+    )  # fmt: skip
+    assert len(table) > 500
+    assert expected["clients"].count("\n") > 400
+    assert sum(bool(refused) for _, _, refused in expected["outcomes"]) == 2
 
 
 def test_large_files_are_read_in_ranges_unless_quotes_go_over_lines(done: Done) -> None:

@@ -47,6 +47,7 @@ FOLDER_KEYS = (
 )
 # Folders that may lie in an object store, for the Spark engine.
 READ_KEYS = ("input_folder_path", "test_data_path")
+OUTCOMES_KEY = "outcomes.input_folder_path"
 # The target of a table whose outcomes come in files of their own.
 LEFT = "left"
 
@@ -267,11 +268,13 @@ def check_no_password(address: str, place: str) -> None:
 
 def check_addresses(config: Config, place: str) -> None:
     """Refuse addresses of object stores for output folders, and without the Spark engine."""
-    for key in FOLDER_KEYS:
-        path = getattr(config, key)
+    paths = {key: getattr(config, key) for key in FOLDER_KEYS}
+    if config.outcomes is not None:
+        paths[OUTCOMES_KEY] = config.outcomes.input_folder_path
+    for key, path in paths.items():
         if not isinstance(path, RemotePath):
             continue
-        if key not in READ_KEYS:
+        if key not in (*READ_KEYS, OUTCOMES_KEY):
             raise ConfigError(
                 f"{place}, {key}: expected the path of a folder, got the address {str(path)!r};"
                 " only the dataset may be written to an object store, with"
@@ -402,7 +405,6 @@ def read_config(path: Path) -> Config:
     if config.outcomes is not None:
         time_settings.check_outcomes(config.outcomes, config.schema, str(path))
     time_settings.check_test_data(config, str(path))
-    time_settings.check_dated_engine(config, str(path))
     check_engine(config.engine, str(path))
     check_addresses(config, str(path))
     check_promotion(config.promotion, str(path))

@@ -89,15 +89,6 @@ def check_outcomes(outcomes: OutcomeSettings, schema: Schema, place: str) -> Non
             ) from error
 
 
-def check_dated_engine(config: Config, place: str) -> None:
-    """Refuse dated tables on a cluster."""
-    if config.schema.date and config.engine.name == "spark":
-        raise ConfigError(
-            f"{place}: schema.date is declared, and the engine is spark; dated tables are read by"
-            " the engine pandas only."
-        )
-
-
 def check_test_data(config: Config, place: str) -> None:
     """Refuse a config without test data, unless dates say which rows are the latest."""
     if config.tests_latest_rows and not config.schema.date:

@@ -1,5 +1,6 @@
 """How a dated file is read: with or without the target, and the day of all its rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import msgspec
 
 from scripts.core.config import FILE_NAME, Schema
 from scripts.data import client_dates, csv_reader
+from scripts.data.csv_reader import RefusedFileError
 from scripts.data.read_report import FileReading
 
 
@@ -22,6 +24,31 @@ class FilePlan:
     refused: FileReading | None = None
 
 
+def find_day(path: Path, schema: Schema) -> int | None:
+    """Return the day of all rows of a file, None where a column has the days.
+
+    Raises
+    ------
+    RefusedFileError
+        If the name of the file should have the day and has none.
+    """
+    own = schema.date_column
+    day = None if own is None else client_dates.file_day(path, own)
+    if own is not None and own.column == FILE_NAME and day is None:
+        raise RefusedFileError(
+            "its name has no date such as 2026-03-31, and schema.date is 'file_name'; put the day"
+            " of the extract into the name"
+        )
+    return day
+
+
+def choose_schema(names: Sequence[str], schema: Schema, *, has_outcomes: bool) -> Schema:
+    """Return the schema of a file with columns of some names, perhaps without the target."""
+    if has_outcomes and schema.target not in names:
+        return msgspec.structs.replace(schema, target="")
+    return schema
+
+
 def plan_file(path: Path, schema: Schema, *, has_outcomes: bool) -> FilePlan:
     """Return how a file is read.
 
@@ -34,19 +61,14 @@ def plan_file(path: Path, schema: Schema, *, has_outcomes: bool) -> FilePlan:
     has_outcomes : bool
         Whether outcomes come in files of their own; the target is then optional.
     """
-    own = schema.date_column
-    day = None if own is None else client_dates.file_day(path, own)
-    if own is not None and own.column == FILE_NAME and day is None:
+    try:
+        day = find_day(path, schema)
+    except RefusedFileError as error:
         reading = csv_reader.new_reading(path, schema)
-        reason = (
-            "its name has no date such as 2026-03-31, and schema.date is 'file_name'; put the day"
-            " of the extract into the name"
-        )
-        csv_reader.refuse(reading, csv_reader.RefusedFileError(reason))
+        csv_reader.refuse(reading, error)
         return FilePlan(schema, None, reading)
-    if has_outcomes and schema.target not in csv_reader.peek_header(path, schema):
-        return FilePlan(msgspec.structs.replace(schema, target=""), day)
-    return FilePlan(schema, day)
+    names = csv_reader.peek_header(path, schema) if has_outcomes else []
+    return FilePlan(choose_schema(names, schema, has_outcomes=has_outcomes), day)
 
 
 def column_names(schema: Schema) -> tuple[str, ...]:

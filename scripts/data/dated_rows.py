@@ -14,7 +14,7 @@ from scripts.data.arrays import Floats
 from scripts.data.cells import UNLABELLED
 
 # Whether a row is of the folder of test data.
-OF_TEST = "\x00of test"
+OF_TEST = "adras of test"
 # In a table of rows by client, the number of the client of each row.
 NUMBER = "\x00client"
 # The columns of the outcomes of all rows: client, day of the row, and label.

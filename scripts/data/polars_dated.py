@@ -26,6 +26,15 @@ def column_kinds(schema: Schema) -> dict[Any, Any]:
     return kinds | dict.fromkeys((schema.target, schema.as_of), pl.Int64)
 
 
+def complete(table: pl.DataFrame, schema: Schema, day: int | None) -> pl.DataFrame:
+    """Return rows in the columns of a dated table, with the day and target that a file lacks."""
+    kinds = column_kinds(schema)
+    constants = [] if day is None else [pl.lit(day).alias(schema.as_of)]
+    if schema.target not in table.columns:
+        constants.append(pl.lit(UNLABELLED).alias(schema.target))
+    return table.with_columns(constants).select(*kinds).cast(kinds)
+
+
 def read_files(
     paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
 ) -> tuple[pl.DataFrame, list[FileReading]]:
@@ -39,9 +48,7 @@ def read_files(
             continue
         reading, tables = polars_reader.read_file(path, path.parent, plan.schema, needs_label=False)
         readings.append(reading)
-        constants = [] if plan.day is None else [pl.lit(plan.day).alias(schema.as_of)]
-        constants += [] if plan.schema.target else [pl.lit(UNLABELLED).alias(schema.target)]
-        parts += [table.with_columns(constants).select(*kinds).cast(kinds) for table in tables]
+        parts += [complete(table, schema, plan.day) for table in tables]
     return pl.concat(parts), readings
 
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from scripts.core import files
 from scripts.core.config import Schema
-from scripts.data import csv_reader, polars_proofs, polars_reader
+from scripts.data import csv_reader, dated_files, polars_dated, polars_proofs, polars_reader
 from scripts.data.csv_reader import MAX_LINE_BYTES, RefusedFileError
 from scripts.data.polars_lines import UnprovenError
 from scripts.data.polars_reader import BlockReader
@@ -48,24 +48,45 @@ class Report(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class RowForm:
-    """The form in which rows are read: columns of a schema, or all cells of a file as text."""
+    """The form in which rows are read: columns of a schema, or all cells of a file as text.
+
+    With `has_outcomes` files of dated rows may lack the target.
+    """
 
     schema: Schema
     needs_label: bool = False
     as_text: bool = False
+    has_outcomes: bool = False
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether rows are completed with the day and the target that their file lacks."""
+        return bool(self.schema.date) and not self.as_text
 
     def read_header(
         self, handle: BinaryIO, reading: FileReading, sha: "hashlib._Hash"
     ) -> BlockReader:
         """Read the first line of a file, and return the reader of the other lines."""
-        first = csv_reader.read_line(handle, 1, reading, sha, self.schema.encoding)
+        schema = self.schema
+        if self.is_dated:
+            dated_files.find_day(reading.path, schema)
+            names = csv_reader.read_names(handle, schema)
+            schema = dated_files.choose_schema(names, schema, has_outcomes=self.has_outcomes)
+            handle.seek(0)
+        first = csv_reader.read_line(handle, 1, reading, sha, schema.encoding)
         layout = csv_reader.read_layout(
-            first, self.schema, reading, as_text=self.as_text, needs_label=self.needs_label
+            first, schema, reading, as_text=self.as_text, needs_label=self.needs_label
         )
         if self.as_text:
             layout = polars_reader.text_layout(layout)
         # A line of separators that are tabs is empty, which only the parsing of text tells.
         return BlockReader(layout, reading, is_typed=not self.as_text)
+
+    def complete(self, rows: pl.DataFrame, path: Path) -> pl.DataFrame:
+        """Return the rows of a file, dated ones with the day and the target that the file lacks."""
+        if not self.is_dated:
+            return rows
+        return polars_dated.complete(rows, self.schema, dated_files.find_day(path, self.schema))
 
 
 # Whole lines in blocks, with the reader of the blocks.

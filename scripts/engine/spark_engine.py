@@ -7,10 +7,9 @@ from pathlib import Path
 import msgspec
 import pyspark
 
-from scripts.core import files, progress
+from scripts.core import progress
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
-from scripts.core.errors import ConfigError
 from scripts.core.files import RemotePath
 from scripts.core.name_hashes import NameFilter
 from scripts.data import deduplicate, read_report
@@ -19,8 +18,10 @@ from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
+from scripts.engine import spark_dated
+from scripts.engine.dated_ingest import DatedIntake
 from scripts.engine.pandas_engine import ReadTestData
-from scripts.model import candidate, drift
+from scripts.model import candidate, drift, metrics
 from scripts.model.candidate import Candidate
 from scripts.model.drift import DataDrift
 from scripts.model.logistic_model import Model
@@ -37,32 +38,9 @@ from scripts.spark import scan as spark_scan
 from scripts.spark.read_input import Clean, SparkIntake
 
 
-def refuse_dates(schema: Schema) -> None:
-    """Refuse a schema with dates, whose rows are derived on one machine only.
-
-    Raises
-    ------
-    ConfigError
-        If `schema.date` is declared.
-    """
-    if schema.date:
-        raise ConfigError(
-            f"schema.date is {schema.date!r}, and rows over time are read by the pandas engine"
-            ' only: write "engine": {"name": "pandas"}, or leave out schema.date to train on the'
-            " newest extract alone."
-        )
-
-
 def open_store(place: RemotePath) -> object_store.StoreFolder:
     """Return a folder of an object store."""
     return object_store.StoreFolder(place)
-
-
-def list_tables(place: Path) -> Sequence[Path]:
-    """List the CSV files of a local folder, or of a folder of an object store."""
-    if isinstance(place, RemotePath):
-        return open_store(place).list_tables()
-    return files.list_tables(place)
 
 
 @dataclass(frozen=True)
@@ -74,14 +52,14 @@ class SparkEngine:
 
     def infer_schema(self, paths: Sequence[Path], declared: Schema) -> Inference:
         """Infer the undeclared part of a schema from files."""
-        refuse_dates(declared)
         return schema_inference.infer(self.config.engine, paths, declared)
 
     def ingest(
         self, paths: Sequence[Path], schema: Schema, clean_more: Clean | None
-    ) -> SparkIntake:
+    ) -> SparkIntake | DatedIntake:
         """Read files, clean the labelled rows and drop duplicates, without an order of rows."""
-        refuse_dates(schema)
+        if schema.date:
+            return spark_dated.ingest_files(paths, schema, self.config, clean_more)
         return read_input.ingest_files(paths, schema, self.config, clean_more)
 
     def scan_dataset(
@@ -106,8 +84,11 @@ class SparkEngine:
     def score(
         self, model: Model, read_test_data: ReadTestData
     ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
-        """Measure a model on the test data, read by the cluster."""
-        paths = list_tables(self.config.test_data_path)
+        """Measure a model on the test data, read by the cluster unless ingestion wrote it here."""
+        if model.schema.date:
+            table, readings, dropped = read_test_data(model.schema)
+            return metrics.evaluate_model(model, table), readings, dropped
+        paths = object_store.list_tables(self.config.test_data_path)
         drop_equal = deduplicate.are_dropped_from_test_data(self.config.ingestion)
         measured, readings, dropped = evaluation.score(
             self.config.engine, paths, model, drop_equal=drop_equal

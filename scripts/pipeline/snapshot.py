@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from scripts.core.config import FILE_NAME, Config
-from scripts.core.files import KnownFile
+from scripts.core.files import KnownFile, RemotePath
 from scripts.engine import input_folders
 from scripts.engine.input_folders import Keep
 from scripts.records.tables import FileRole, Verdict
@@ -108,8 +108,10 @@ def list_places(config: Config) -> dict[FileRole, Path]:
     places = {FileRole.INPUT: config.input_folder_path}
     if not config.tests_latest_rows:
         places[FileRole.TEST] = config.test_data_path
-    if config.outcomes is not None and config.outcomes.input_folder_path.exists():
-        places[FileRole.OUTCOME] = config.outcomes.input_folder_path
+    if config.outcomes is not None:
+        place = config.outcomes.input_folder_path
+        if isinstance(place, RemotePath) or place.exists():
+            places[FileRole.OUTCOME] = place
     return places
 
 

@@ -37,7 +37,7 @@ SETTINGS = {
 }
 ARROW_TYPES = {
     "string": pa.string(), "double": pa.float64(), "tinyint": pa.int8(), "int": pa.int32(),
-    "bigint": pa.int64(), "array<string>": pa.list_(pa.string()),
+    "bigint": pa.int64(), "boolean": pa.bool_(), "array<string>": pa.list_(pa.string()),
 }  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -145,6 +145,29 @@ def aggregate(rows: DataFrame, aggregates: list[Column]) -> list[Any]:
     named = [value.alias(str(place)) for place, value in enumerate(aggregates)]
     (results,) = rows.agg(*named).collect()
     return list(results)
+
+
+def map_partitions(
+    rows: DataFrame, work: Callable[[pa.Table], pa.Table], kinds: Mapping[str, str]
+) -> DataFrame:
+    """Run a function on all rows of each partition, which then are in the memory of its worker.
+
+    Parameters
+    ----------
+    rows : pyspark.sql.DataFrame
+        Any table.
+    work : callable
+        A picklable function of the rows of a partition.
+    kinds : mapping of str to str
+        The columns that it returns, with their Spark types.
+    """
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        found = list(batches)
+        if found:
+            yield from work(pa.Table.from_batches(found)).to_batches()
+
+    return rows.mapInArrow(run, ddl(kinds))
 
 
 def gather(rows: DataFrame, work: Callable[[Iterator[pa.Table]], bytes]) -> list[bytes]:

@@ -63,7 +63,8 @@ def escape(address: str) -> str:
 def column_kinds(schema: Schema) -> dict[str, str]:
     """Return the Spark types of the columns of a schema."""
     kinds = dict.fromkeys(schema.columns, "string") | dict.fromkeys(schema.numeric, "double")
-    return kinds | {schema.target: "tinyint"}
+    kinds |= dict.fromkeys(schema.date_formats, "double") | {schema.target: "tinyint"}
+    return kinds | ({schema.as_of: "bigint"} if schema.date else {})
 
 
 def write(rows: DataFrame, address: str, file_format: str) -> None:

@@ -169,6 +169,13 @@ def download_folder(place: RemotePath, folder: Path) -> None:
         log.info("Downloaded %s to %s.", address, folder)
 
 
+def list_tables(place: Path) -> Sequence[Path]:
+    """List the CSV files of a local folder, or of a folder of an object store."""
+    if isinstance(place, RemotePath):
+        return StoreFolder(place).list_tables()
+    return files.list_tables(place)
+
+
 @dataclass(frozen=True)
 class StoreFolder:
     """A folder or a file of an object store."""

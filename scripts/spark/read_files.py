@@ -35,7 +35,7 @@ def row_kinds(form: RowForm) -> dict[str, str]:
 
 
 def to_batches(
-    results: Results, number: int, first_row: int, form: RowForm
+    results: Results, number: int, path: Path, first_row: int, form: RowForm
 ) -> Iterator[pa.RecordBatch]:
     """Yield rows with the number of the file and rising positions, and the report as a row."""
     kinds = row_kinds(form)
@@ -45,7 +45,9 @@ def to_batches(
             row = dict.fromkeys(kinds) | {FILE: number, ROW: -1, REPORT: text}
             yield pa.RecordBatch.from_pylist([row], cluster.arrow_schema(kinds))
             continue
-        rows = result.select(pl.concat_list(pl.all()).alias(CELLS)) if form.as_text else result
+        rows = form.complete(result, path)
+        if form.as_text:
+            rows = rows.select(pl.concat_list(pl.all()).alias(CELLS))
         placed = rows.with_columns(
             pl.lit(number).alias(FILE),
             pl.int_range(first_row, first_row + result.height).alias(ROW),
@@ -84,7 +86,7 @@ def read_pieces(session: SparkSession, pieces: Sequence[Piece], form: RowForm) -
                 results = polars_ranges.read_range(Path(path), part, form)
                 # Each row has at least a byte, so positions rise from range to range.
                 first_row = part.start
-            yield from to_batches(results, number, first_row, form)
+            yield from to_batches(results, number, Path(path), first_row, form)
 
     encoded = [(msgspec.json.encode(piece).decode(),) for piece in pieces]
     listed = session.sparkContext.parallelize(encoded, len(encoded))

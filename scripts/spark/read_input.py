@@ -26,6 +26,22 @@ from scripts.spark.read_files import FILE, REPORT, ROW
 Clean = Callable[[Any], Any]
 
 
+def read_rows(
+    session: SparkSession, paths: Sequence[Path], form: RowForm
+) -> tuple[DataFrame, list[FileReading]]:
+    """Read files strictly into rows with their order in `FILE` and `ROW`, and a report per file."""
+    read, readings = read_store.read_anywhere(session, paths, form)
+    refused = [number for number, reading in enumerate(readings) if reading.refused]
+    rows = read.where(column(REPORT).isNull() & ~column(FILE).isin(refused))
+    return rows.drop(REPORT), readings
+
+
+def check_usable(readings: Sequence[FileReading]) -> None:
+    """Raise if no row of any file is usable."""
+    if not any(reading.n_rows > len(reading.rejected) for reading in readings):
+        raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
+
+
 def read_tables(
     session: SparkSession, paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[DataFrame, list[FileReading]]:
@@ -54,18 +70,15 @@ def read_tables(
         If no row is usable.
     """
     if not paths:
-        raise DatasetError(f"No usable row was found. {read_report.format_complaints([])}")
-    read, readings = read_store.read_anywhere(session, paths, RowForm(schema, needs_label))
-    if not any(reading.n_rows > len(reading.rejected) for reading in readings):
-        raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
-    refused = [number for number, reading in enumerate(readings) if reading.refused]
-    rows = read.where(column(REPORT).isNull() & ~column(FILE).isin(refused))
-    return rows.drop(REPORT), readings
+        check_usable([])
+    rows, readings = read_rows(session, paths, RowForm(schema, needs_label))
+    check_usable(readings)
+    return rows, readings
 
 
-def to_pandas(rows: DataFrame, schema: Schema) -> pd.DataFrame:
-    """Collect rows as a table of the pandas engine, in the order of files."""
-    ordered = rows.orderBy(column(FILE), column(ROW)).toArrow()
+def to_pandas(rows: DataFrame, schema: Schema, order: Sequence[str] = (FILE, ROW)) -> pd.DataFrame:
+    """Collect rows as a table of the pandas engine, by default in the order of files."""
+    ordered = rows.orderBy(*map(column, order)).toArrow()
     return dataset.make_table(
         {name: ordered[name].to_pandas().to_numpy() for name in schema.columns}, schema
     )

@@ -73,7 +73,7 @@ def plan_whole(session: SparkSession, chosen: Mapping[int, RemotePath], form: Ro
                 number = numbers[place.as_py().rpartition("/")[2]]
                 handle = io.BytesIO(content.as_buffer())
                 results = polars_ranges.read_whole(chosen[number], form, handle)
-                yield from to_batches(results, number, 0, form)
+                yield from to_batches(results, number, chosen[number], 0, form)
 
     escaped = [dataset.escape(str(path)) for path in chosen.values()]
     found = session.read.format("binaryFile").options(**STRICT).load(escaped)
@@ -97,7 +97,7 @@ def plan_ranges(session: SparkSession, number: int, path: RemotePath, form: RowF
         for start, in_range in itertools.groupby(joined, operator.itemgetter(0)):
             blocks = functools.partial(open_blocks, start, map(operator.itemgetter(1), in_range))
             results = polars_ranges.read_lines(path, Range(start, start), form, blocks)
-            yield from to_batches(results, number, start, form)
+            yield from to_batches(results, number, path, start, form)
 
     kinds = cluster.ddl(read_files.row_kinds(form))
     return read_lines(session, path).mapInArrow(work, kinds)
@@ -118,7 +118,7 @@ def plan_in_order(session: SparkSession, number: int, path: RemotePath, form: Ro
                 last = start
             handle.seek(0)
             results = polars_ranges.read_whole(path, form, cast(BinaryIO, handle))
-            yield from to_batches(results, number, 0, form)
+            yield from to_batches(results, number, path, 0, form)
 
     # A single task reads the ranges in order.
     kinds = cluster.ddl(read_files.row_kinds(form))

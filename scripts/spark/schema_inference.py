@@ -18,7 +18,7 @@ from scripts.data.read_report import FileReading
 from scripts.data.schema_inference import ColumnProfile, Inference
 from scripts.spark import cluster, read_store
 from scripts.spark.cluster import column, gather
-from scripts.spark.read_files import CELLS, FILE
+from scripts.spark.read_files import CELLS, FILE, ROW
 
 PartCounts = dict[str, ColumnCounts]
 
@@ -29,7 +29,10 @@ def usable_header(reading: FileReading) -> list[str]:
 
 
 def select_common(rows: DataFrame, headers: Sequence[list[str]], common: list[str]) -> DataFrame:
-    """Return the distinct rows of the common columns, without files lacking a column."""
+    """Return the distinct rows of the common columns, each with its first place.
+
+    Rows of files that lack a column are left out.
+    """
     places = {
         number: [list(dict.fromkeys(header)).index(name) for name in common]
         for number, header in enumerate(headers)
@@ -40,10 +43,19 @@ def select_common(rows: DataFrame, headers: Sequence[list[str]], common: list[st
         for batch in batches:
             numbered = zip(batch[FILE].to_pylist(), batch[CELLS].to_pylist(), strict=True)
             chosen = [[row[place] for place in places[number]] for number, row in numbered]
-            yield pa.RecordBatch.from_arrays([pa.array(chosen, pa.list_(pa.string()))], [CELLS])
+            cells = pa.array(chosen, pa.list_(pa.string()))
+            yield pa.RecordBatch.from_arrays([cells, batch[FILE], batch[ROW]], [*kinds])
 
+    kinds = {CELLS: "array<string>", FILE: "int", ROW: "bigint"}
     wanted = column(FILE).isin(list(places)) & column(CELLS).isNotNull()
-    return rows.where(wanted).mapInArrow(work, f"{CELLS} array<string>").distinct().persist()
+    found = rows.where(wanted).mapInArrow(work, cluster.ddl(kinds))
+    return found.groupBy(CELLS).agg(F.min(F.struct(column(FILE), column(ROW))).alias(ROW)).persist()
+
+
+def keep_last(rows: DataFrame, place: int) -> DataFrame:
+    """Return the last of the distinct rows of each client, whose key has a place in the cells."""
+    last = F.max_by(column(CELLS), column(ROW)).alias(CELLS)
+    return rows.groupBy(F.get(CELLS, F.lit(place))).agg(last).select(CELLS)
 
 
 def profile_columns(
@@ -98,7 +110,7 @@ def infer(engine: EngineSettings, paths: Sequence[Path], declared: Schema) -> In
         If no row is usable, no column is left, or the target has not two labels.
     """
     with cluster.open_cluster(engine) as session:
-        form = RowForm(declared, as_text=True)
+        form = RowForm(schema_inference.required_schema(declared), as_text=True)
         read, readings = read_store.read_anywhere(session, paths, form)
         headers = [usable_header(reading) for reading in readings]
         usable = zip(headers, readings, strict=True)
@@ -110,10 +122,12 @@ def infer(engine: EngineSettings, paths: Sequence[Path], declared: Schema) -> In
         common = schema_inference.common_names(counted)
         rows = select_common(read, headers, common)
         names = schema_inference.undeclared_columns(common, declared)
-        profiles = profile_columns(rows, common, names, declared)
-        labels = (
-            rows.select(F.get(CELLS, F.lit(common.index(declared.target)))).distinct().collect()
-        )
+        clients = keep_last(rows, common.index(declared.client_key)) if declared.date else rows
+        profiles = profile_columns(clients, common, names, declared)
+        labels = []
+        if declared.target in common:
+            target = F.get(CELLS, F.lit(common.index(declared.target)))
+            labels = rows.select(target).distinct().collect()
         for kept in (read, rows):
             kept.unpersist()
     rare = sorted({name for header in headers for name in header} - set(common))

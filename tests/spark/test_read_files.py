@@ -23,7 +23,7 @@ def read(folder: Path, form: RowForm) -> pa.Table:
     """Read a file as the second of a task, from position 7 on."""
     path = folder / "a.csv"
     path.write_text(LINES)
-    batches = [*read_files.to_batches(polars_ranges.read_whole(path, form), 1, 7, form)]
+    batches = [*read_files.to_batches(polars_ranges.read_whole(path, form), 1, path, 7, form)]
     schema = cluster.arrow_schema(read_files.row_kinds(form))
     assert all(batch.schema == schema for batch in batches)
     return pa.Table.from_batches(batches)

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from scripts import ingestion
 from scripts.core import artifacts, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
@@ -31,6 +32,7 @@ from scripts.spark import (
     schema_inference,
 )
 from scripts.spark.cluster import column
+from tests.support import sparkdated, sparkruns
 
 
 def with_narwhals(table: Any) -> Any:
@@ -104,6 +106,18 @@ def infer_both_ways(config: Config) -> list[Any]:
     return [msgspec.to_builtins(one) for one in found]
 
 
+def ingest_dated(config: Config) -> dict[str, Any]:
+    """Ingest the files of the dated installations."""
+    found = {}
+    for name in sparkruns.DATED:
+        place = config.output_folder_path.with_name(name) / "config.json"
+        dated = read_config(place)
+        ingested = ingestion.main(dated)
+        found[name] = sparkdated.describe(ingested, dated)
+        found[name]["dataset"] = str(ingested.dataset_path)
+    return found
+
+
 def draw_in_ways(config: Config, rows: DataFrame) -> dict[str, Any]:
     """Draw rows of a dataset, of the same rows in other parts, and of each row twice."""
     training = msgspec.structs.replace(config.training, max_rows=1000)
@@ -131,6 +145,7 @@ def clean_in_ways(config: Config, session: SparkSession) -> dict[str, Any]:
         "moved": move(config, session),
         "inferred": infer_both_ways(config),
         "drawn": draw_in_ways(config, plain),
+        "dated": ingest_dated(config),
         "n_rows": plain.count(),
         "n_active": plain.where(column("lastyear_activity") >= 1000).count(),
         "cleaned": {

@@ -19,6 +19,7 @@ from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.model import logistic_model
 from scripts.model.logistic_model import Model
+from tests.support import monthly, sparkdated
 from tests.support.service import ROOT
 from tests.support.sparkcluster import LOOPBACK, Cluster, running_cluster
 from tests.support.webhdfs import Store, serving_store
@@ -44,6 +45,13 @@ HOSTILE = [
     "u2,9,900,7,basic,",
     "u2,9,900,8,basic,1",  # what became of u2 is known
 ]
+# Installations with dates: with the latest rows as the test, and with days in names of files and a
+# folder of test data.
+BY_NAME = "dated-by-name"
+DATED: dict[str, dict[str, Any]] = {
+    "dated": {}, BY_NAME: {"schema": monthly.SCHEMA | {"date": "file_name"}}
+}  # fmt: skip
+STORED_DATED = {"input_folder": "in", "test_data": "test"}
 # What an administrator writes for a small machine; Java's second compiler pays after minutes only.
 DEFAULTS = """
 spark.driver.memory 512m
@@ -103,6 +111,9 @@ def write_installation(folder: Path, engine: dict[str, Any]) -> Path:
     (folder / "input" / "d.csv").write_text("nobody,knows\n1,2\n")
     write_lines(folder / "test" / "test.csv", make_lines(600, 4, "t"))
     write_odd_files(folder / "odd")
+    for name, more in DATED.items():
+        sparkdated.write_files(folder / name, by_name=name == BY_NAME)
+        sparkdated.write_installation(folder / name, engine, **more)
     settings = {
         "input_folder_path": "input", "output_folder_path": "output", "test_data_path": "test",
         "output_model_path": "models", "prod_deployment_path": "prod", "schema": SCHEMA,
@@ -196,6 +207,18 @@ def move_into_store(folder: Path, store: Store) -> Path:
     return path
 
 
+def store_dated_files(folder: Path, store: Store) -> None:
+    """Move input, test data and outcomes of one of the dated installations into a store."""
+    path = folder / BY_NAME / "config.json"
+    whole, place = json.loads(path.read_text()), f"{store.address}/{BY_NAME}"
+    (folder / BY_NAME / "test").mkdir()
+    extract = next((folder / BY_NAME / "in").glob("b *"))
+    extract.rename(folder / BY_NAME / "test" / extract.name)
+    stored = {f"{key}_path": f"{place}/{end}" for key, end in STORED_DATED.items()}
+    whole["outcomes"] |= {"input_folder_path": f"{place}/outcomes"}
+    path.write_text(json.dumps(whole | stored))
+
+
 def run_on_store(folder: Path, store: Store) -> dict[str, Any]:
     """Run twice on a store: on new data, and after files were touched and renamed."""
     path = move_into_store(folder, store)
@@ -207,6 +230,7 @@ def run_on_store(folder: Path, store: Store) -> dict[str, Any]:
     third = run_module(folder, "scripts.fullprocess", "--config", str(path))
     assert third.returncode == 0, third.stderr
     asked = sorted(operation for operation, _ in store.asked)
+    store_dated_files(folder, store)
     probed = probe(folder, "cleaning", path)
     return {"said": second.stderr, "tick": third.stderr, "asked": asked, "probed": probed}
 

@@ -1,0 +1,164 @@
+"""Ingestion of dated files on a cluster, with the split and the messages of one machine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from scripts.core.config import Config, Schema
+from scripts.core.errors import DatasetError
+from scripts.core.files import RemotePath
+from scripts.data import client_dates, outcomes, read_report
+from scripts.data.cells import UNLABELLED
+from scripts.data.dated_rows import OF_TEST
+from scripts.data.outcomes import Outcomes, RowOutcomes
+from scripts.data.polars_ranges import RowForm
+from scripts.data.read_report import FileReading
+from scripts.engine import dated_ingest
+from scripts.engine.dated_ingest import DatedIntake, LabelledRows
+from scripts.spark import cluster, dated, object_store
+from scripts.spark import read_input as spark_input
+from scripts.spark.cluster import column
+from scripts.spark.dated import ClusterHistory
+from scripts.spark.read_input import Clean, SparkIntake
+
+# A folder below the output without a date, which retention therefore keeps.
+FETCHED_FOLDER = "outcomes"
+
+
+def list_outcome_files(config: Config) -> list[Path]:
+    """List the outcome files in name order, those of an object store as copies on this machine."""
+    place = None if config.outcomes is None else config.outcomes.input_folder_path
+    if isinstance(place, RemotePath):
+        copies = config.output_folder_path / FETCHED_FOLDER
+        return list(object_store.list_tables(object_store.StoreFolder(place).fetch(copies)))
+    return outcomes.list_files(config.outcomes)
+
+
+def read_outcomes(rows: DataFrame, config: Config, schema: Schema, today: int) -> Outcomes:
+    """Read the files of outcomes, and refuse those that belong to no row."""
+    settings = config.outcomes
+    if settings is None:
+        return Outcomes()
+    paths = list_outcome_files(config)
+    read = [outcomes.read_records(path, settings, schema) for path in paths]
+    records = [records for records, _ in read]
+    fits, days = dated.find_fits(rows, records, schema, settings.horizon_days)
+    return outcomes.accept(read, fits, days, settings, schema, today)
+
+
+def count_usable(readings: Sequence[FileReading]) -> int:
+    """Count the accepted rows of files."""
+    return sum(r.n_rows - len(r.rejected) for r in readings if not r.refused)
+
+
+def read_input(
+    session: SparkSession, paths: Sequence[Path], schema: Schema, config: Config, today: int
+) -> tuple[DataFrame, LabelledRows]:
+    """Read dated files, the folder of test data if there is one, and the outcomes.
+
+    Parameters
+    ----------
+    session : pyspark.sql.SparkSession
+        The session.
+    paths : sequence of Path
+        CSV files of clients.
+    schema : Schema
+        The schema by which files are read.
+    config : Config
+        With outcomes and test data.
+    today : int
+        The day of the run, counted from 1970-01-01.
+
+    Returns
+    -------
+    tuple of pyspark.sql.DataFrame and LabelledRows
+        The row of each client and day as from `dated.label`, and the numbers of such rows.
+
+    Raises
+    ------
+    DatasetError
+        If no row is usable.
+    """
+    test_paths = [] if config.tests_latest_rows else object_store.list_tables(config.test_data_path)
+    form = RowForm(schema, has_outcomes=config.outcomes is not None)
+    rows, readings, test_readings = dated.read_rows(session, paths, test_paths, form)
+    if not count_usable([*readings, *test_readings]):
+        raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
+    derived = dated.derive(rows, schema)
+    known = read_outcomes(derived, config, schema, today)
+    labelled = dated.label(derived, known, config.outcomes, schema)
+    groups = dated.count_groups(labelled, schema)
+    n_rows = groups[dated.N_ROWS].to_numpy(np.int64)
+    return labelled, LabelledRows(
+        days=groups[dated.DAY].to_numpy(np.int64),
+        of_test=groups[OF_TEST].to_numpy(np.bool_),
+        find_fold=lambda: groups[dated.FOLD].to_numpy(np.bool_),
+        found=RowOutcomes(
+            labels=groups[schema.target].to_numpy(np.int64),
+            is_mature=groups[dated.MATURE].to_numpy(np.bool_),
+            left_before=groups[dated.LEFT_BEFORE].to_numpy(np.bool_),
+            # Of a row only: it decides which rows `dated.OPEN` has.
+            left_after=np.zeros(len(groups), np.bool_),
+        ),
+        outcomes=known, readings=readings, test_readings=test_readings,
+        n_repeated=count_usable([*readings, *test_readings]) - int(n_rows.sum()), n_rows=n_rows,
+    )  # fmt: skip
+
+
+def find_todays(labelled: DataFrame, read: LabelledRows, schema: Schema) -> pd.DataFrame:
+    """Return today's clients, as `dated_ingest.find_todays` does."""
+    of_input, n_rows = ~read.of_test, cast("NDArray[np.int64]", read.n_rows)
+    whole = client_dates.find_whole_days(read.days[of_input], n_rows[of_input])
+    newest = int(whole[-1]) if len(whole) else 0
+    todays = labelled.where(column(dated.OPEN) & (column(dated.DAY) >= newest))
+    unlabelled = F.lit(UNLABELLED).cast("tinyint")
+    return dated.collect(todays.withColumn(schema.target, unlabelled), schema)
+
+
+def ingest_files(
+    paths: Sequence[Path], schema: Schema, config: Config, clean_more: Clean | None
+) -> DatedIntake:
+    """Read dated files into training rows on the cluster, test rows and today's clients here.
+
+    The rows are those of `dated_ingest.ingest_files`, as a set.
+    """
+    written = client_dates.dataset_schema(schema)
+    with cluster.open_cluster(config.engine) as session:
+        labelled, read = read_input(session, paths, schema, config, client_dates.today())
+        dated_ingest.check_mature(read, config)
+        parts, by_time = dated_ingest.split(read, config), config.tests_latest_rows
+        training = labelled.where(dated.choose_training(parts, by_time=by_time))
+        test = labelled.where(dated.choose_test(parts, by_time=by_time))
+        overlap = [] if by_time else dated_ingest.describe_overlap(
+            read.days, parts, dated.count_shared(training, test, schema)
+        )  # fmt: skip
+        labels = spark_input.count_labels(training, written)
+        intake = SparkIntake(
+            config.engine, written,
+            spark_input.clean(training, clean_more, written, drop_equal=False),
+            find_todays(labelled, read, schema), read.readings, labels,
+        )  # fmt: skip
+        cleaned = spark_input.clean(
+            test, clean_more if by_time else None, written, drop_equal=False
+        )
+        tested = dated.collect(cleaned, schema)
+    n_rows, is_labelled = cast("NDArray[np.int64]", read.n_rows), read.found.labels != UNLABELLED
+    return DatedIntake(
+        n_labelled=int(n_rows[is_labelled].sum()),
+        dropped=intake.dropped,
+        write_dataset=intake.write,
+        test_parts=dated_ingest.encode_rows(tested, is_large=True),
+        clients=intake.clients,
+        readings=read.readings,
+        account=dated_ingest.count_rows(read, parts),
+        history=ClusterHistory(config.engine, labelled, schema),
+        notices=[*dated_ingest.describe_split(parts), *overlap],
+        test_readings=read.test_readings,
+        outcome_readings=read.outcomes.readings,
+    )

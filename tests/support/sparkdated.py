@@ -1,0 +1,127 @@
+"""Dated files with everything that is odd in files, as a cluster and one machine read them."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config
+from scripts.data import client_dates
+from scripts.ingestion import Ingestion
+from tests.support.monthly import HEADER, MONTHS, SCHEMA, Company
+
+N_MONTHS = 5
+# In an order that is not that of the days.
+FILES = ("e [1] {}.csv", "d%20 {}.csv", "ü c {}.csv", "b {}.CSV", "a,{}.csv")
+WRONG = [
+    "soon,w1,Company,,,2024-01-01,2025-01-01,pro,1,2,3",
+    "2025-01-31,w2,Company,,,2024-13-01,2025-01-01,pro,1,2,3",
+    "2025-01-31,w3,Company,,,2024-01-01,2025-01-01,pro,many,2,3",
+    "2025-01-31,,Company,,,2024-01-01,2025-01-01,pro,1,2,3",
+    "2025-01-31,w5,Company,,",
+]
+KINDS = (Kind.REJECTED, Kind.SCHEMA, Kind.TEST_ROWS)
+
+
+def blank_some(rows: list[str]) -> list[str]:
+    """Blank the signup, the last login, or the numbers of some rows."""
+    made = []
+    for number, row in enumerate(rows):
+        cells = row.split(",")
+        if number % 11 == 0:
+            cells[5] = ""
+        if number % 13 == 0:
+            cells[6] = " "
+        if number % 7 == 0:
+            cells[8] = ""
+        if number % 17 == 0:
+            cells[10] = "0"
+        made.append(",".join(cells))
+    return made
+
+
+def write_files(folder: Path, *, by_name: bool = False) -> None:
+    """Write five extracts with blanks, wrong rows, repeated rows, an addition, and outcomes.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the installation.
+    by_name : bool
+        Whether the names of the files have the days, instead of a column.
+    """
+    company = Company(n_clients=500)
+    extracts = [blank_some(rows) for rows in company.rows[:N_MONTHS]]
+    extracts[0] += WRONG
+    # Corrections: the same clients and days in a file of another name.
+    again = [row.replace(",pro,", ",basic,") for row in (*extracts[1][:40], *extracts[4][:20])]
+    addition = [row.replace(str(MONTHS[4]), str(MONTHS[4] + timedelta(3))) for row in extracts[4]]
+    files = {FILES[k].format(MONTHS[k]): [HEADER, *extracts[k]] for k in range(N_MONTHS)}
+    files[f"0 {MONTHS[1]}.csv"] = [HEADER, *again]
+    # Some rows have a label of their own.
+    labelled = [f"{row},{'' if k % 3 else k % 2}" for k, row in enumerate(addition[:30])]
+    files[f"upload {MONTHS[4] + timedelta(3)}.csv"] = [f"{HEADER},left", *labelled]
+    files[f"refused {MONTHS[0]}.csv"] = ["nobody,knows", "1,2"]
+    if by_name:
+        files = {name: [line.partition(",")[2] for line in lines] for name, lines in files.items()}
+        files["no day.csv"] = files[f"0 {MONTHS[1]}.csv"]
+    for name, lines in files.items():
+        path = folder / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(lines) + "\n")
+    write_outcomes(folder / "outcomes", company)
+
+
+def write_outcomes(folder: Path, company: Company) -> None:
+    """Write files of outcomes, of which two are refused."""
+    folder.mkdir(parents=True)
+    known = [f"{name},{day}" for name, day in company.leaves.items() if day <= MONTHS[4]]
+    (folder / "left.csv").write_text("\n".join(["id,left_on", *known, "c00001,never"]) + "\n")
+    returned, stays = (row.split(",")[1] for row in company.rows[1][3:5])
+    left_on = MONTHS[1] + timedelta(10)
+    (folder / "more.csv").write_text(f"id,left_on\n{returned},{left_on}\n{stays},\n")
+    (folder / "strangers.csv").write_text(f"id,left_on\nnobody,{MONTHS[2]}\n")
+    (folder / "too late.csv").write_text("id,left_on\nc00004,2031-01-01\n")
+
+
+def write_installation(folder: Path, engine: dict[str, Any], **more: Any) -> Path:
+    """Write a configuration beside the files, and return its path."""
+    settings = {
+        "input_folder_path": "in", "output_folder_path": "output", "output_model_path": "models",
+        "prod_deployment_path": "prod", "schema": SCHEMA, "ingestion": {"settle_s": 0},
+        "run": {"timeout_minutes": 30}, "engine": engine, "outcomes": {
+            "input_folder_path": "outcomes", "date": "left_on", "horizon_days": 30,
+        },
+    }  # fmt: skip
+    path = folder / "config.json"
+    path.write_text(json.dumps(settings | more))
+    return path
+
+
+def as_text(table: pd.DataFrame, client: str) -> str:
+    """Return rows of different clients as text, in an order of their own."""
+    return table.sort_values(client).to_csv(index=False)
+
+
+def describe(found: Ingestion, config: Config) -> dict[str, Any]:
+    """Return everything that an ingestion of dated files found, as text and numbers."""
+    dated, key = found.dated, config.schema.client_key
+    assert dated is not None
+    days = [client_dates.iso_day(str(day)) for day in MONTHS[:N_MONTHS]]
+    places = [kind.path(config.output_folder_path, found.stamp) for kind in KINDS]
+    return {
+        "n_rows": found.n_rows, "account": dated.account.describe(), "notices": [*dated.notices],
+        "clients": as_text(found.clients, key),
+        "outcomes": [[r.path.name, r.n_rows, r.refused] for r in dated.outcome_readings],
+        "readings": [
+            [r.path.name, r.n_rows, 0 if r.refused else r.n_bytes, r.refused]
+            for r in found.readings
+        ],
+        "tests": [[r.path.name, r.n_rows, r.refused] for r in dated.test_readings],
+        "periods": [as_text(dated.history.find_period(day), "client") for day in days],
+        "labelled": as_text(dated.history.find_labelled(days[1:2]), "client"),
+        **{path.name.partition("_")[0]: path.read_text() for path in places},
+    }  # fmt: skip
