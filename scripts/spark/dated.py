@@ -56,21 +56,15 @@ def derived_kinds(schema: Schema) -> dict[str, str]:
     return kinds | {schema.as_of: "bigint", OF_TEST: "boolean"}
 
 
-def to_arrow(table: pd.DataFrame, kinds: dict[str, str]) -> pa.Table:
-    """Return a table as Arrow with null for NaN."""
-    return pa.Table.from_pandas(table[[*kinds]], cluster.arrow_schema(kinds), preserve_index=False)
-
-
 def derive(rows: DataFrame, schema: Schema) -> DataFrame:
     """Return the row of each client and day with derived columns, by client and day in a task."""
     kinds = derived_kinds(schema)
 
     def work(read: pa.Table) -> pa.Table:
         in_order = pl.DataFrame(read).sort(OF_TEST, FILE, ROW)
-        ordered = polars_dated.sort_rows(in_order, schema)
-        numbers = polars_dated.number_clients(ordered, schema).alias(dated_rows.NUMBER)
-        table = polars_dated.to_pandas(ordered.with_columns(numbers))
-        return to_arrow(dated_rows.add_derived(table, schema), kinds)
+        derived = polars_dated.add_derived(polars_dated.sort_rows(in_order, schema), schema)
+        arrow = derived.select([*kinds]).to_arrow(compat_level=pl.CompatLevel.oldest())
+        return arrow.cast(cluster.arrow_schema(kinds))
 
     by_client = rows.repartition(column(schema.client_key))
     return cluster.map_partitions(by_client, work, kinds).persist()
@@ -117,7 +111,7 @@ def find_fits(
         if not found:
             return msgspec.json.encode(None)
         table = places_of(pa.concat_tables(found), schema)
-        fits = [outcomes.count_fitting(r, table, schema, horizon_days) for r in shared.value]
+        fits = outcomes.count_fits(shared.value, table, schema, horizon_days)
         days = table[schema.as_of]
         counts = [(fit.n_known, fit.n_fitting) for fit in fits]
         return msgspec.json.encode(PartFit((int(days.min()), int(days.max())), counts))
