@@ -34,7 +34,7 @@ from scripts.core.config import LOOPBACK_HOSTS
 from scripts.core.config_file import read_config
 from scripts.core.console import freeze_gc, make_command, run_program
 from scripts.core.errors import ConfigError
-from scripts.dashboard import approval, upload, views
+from scripts.dashboard import approval, client_page, upload, views
 from scripts.dashboard.rendering import as_page
 from scripts.scheduler.next_run import NextRunCache
 
@@ -42,7 +42,10 @@ PAGE = "text/html"
 PAGES = (
     Route("GET", "/", views.overview, PAGE),
     Route("GET", "/dashboard/worklist", views.worklist, PAGE),
-    Route("GET", "/dashboard/client", views.client, PAGE),
+    Route("GET", "/dashboard/client", client_page.show, PAGE),
+    Route("POST", "/dashboard/client", client_page.record, PAGE, Role.WORK),
+    Route("GET", "/dashboard/results", client_page.show_import, PAGE),
+    Route("POST", "/dashboard/results", client_page.import_results, PAGE, Role.WORK),
     Route("GET", "/dashboard/outcomes", views.outcomes, PAGE),
     Route("GET", "/dashboard/backtest", views.backtest, PAGE),
     Route("GET", "/dashboard/runs", views.runs, PAGE),

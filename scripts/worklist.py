@@ -1,6 +1,9 @@
-"""The worklist command: the clients to call, the history of a client, and the outcomes."""
+"""The worklist command: clients to call, their history, outcomes, and the work with clients."""
 
+import logging
+import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,12 +11,12 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from scripts.clients import client_history, formatting, worklist
-from scripts.clients.response_types import Worklist, WorklistEntry
+from scripts.clients import client_history, client_work, formatting, work_file, worklist
+from scripts.clients.response_types import RecordedWork, Worklist, WorklistEntry
+from scripts.clients.work_input import RESULTS, WorkInput
 from scripts.clients.worklist import DEFAULT_TOP
-from scripts.core import files, progress
+from scripts.core import console, files, progress
 from scripts.core.config import Config
-from scripts.core.console import run_as_script
 from scripts.core.errors import DatasetError, NotMadeYetError
 from scripts.data import client_dates, csv_reader, read_report
 from scripts.data.read_report import FileReading
@@ -21,6 +24,8 @@ from scripts.production import release
 from scripts.records import database, scoring_records
 
 Page = TypeVar("Page")
+
+log = logging.getLogger(__name__)
 
 
 class Format(StrEnum):
@@ -206,5 +211,86 @@ OPTIONS = (
     click.Option(["--outcomes"], is_flag=True, help="Show whether predictions came true."),
 )
 
+
+def record(config: Config, given: Sequence[WorkInput]) -> RecordedWork:
+    """Record entries about the work with clients in the name of the account at the terminal."""
+    now, actor = datetime.now(UTC), console.actor()
+    with (
+        database.open_records(config.database_url, may_change=False) as engine,
+        database.writing(engine) as connection,
+    ):
+        recorded = client_work.record(connection, config.worklist, given, actor=actor, now=now)
+    log.info("Recorded %d entries; %d were known.", recorded.n_recorded, recorded.n_known)
+    return recorded
+
+
+def record_one(config: Config, given: WorkInput) -> None:
+    """Record an entry about a client, and print the state afterwards."""
+    recorded = record(config, [given])
+    for client, state in recorded.clients.items():
+        known = "" if recorded.n_recorded else " (as recorded already)"
+        shown = formatting.format_work(state) or "nobody's, and not away"
+        click.echo(f"{formatting.printable(client)}: {shown}{known}")
+
+
+def done(config: Config, client: str, **facts: str | None) -> None:
+    """Record what came of a contact with CLIENT, who then rests at the end of the list."""
+    record_one(config, WorkInput(client=client, **facts))  # type: ignore[arg-type]
+
+
+def assign(config: Config, client: str, name: str) -> None:
+    """Assign CLIENT to NAME, an empty one is nobody."""
+    record_one(config, WorkInput(client=client, assigned_to=name))
+
+
+def snooze(config: Config, client: str, until: str) -> None:
+    """Put CLIENT at the end of the list until the day UNTIL, an empty one ends the snooze."""
+    record_one(config, WorkInput(client=client, snoozed_until=until))
+
+
+def import_file(config: Config, path: Path) -> None:
+    """Record the results of a CSV file, all or none: client, result, note, contacted_on and more.
+
+    A downloaded worklist can be filled in and imported. Results known already are passed over.
+    """
+    recorded = record(config, work_file.parse(path.read_bytes()))
+    click.echo(f"Recorded {recorded.n_recorded} results; {recorded.n_known} were known already.")
+
+
+CLIENT = click.Argument(["client"])
+SNOOZE = "The day on which the client is back, such as 2026-12-24."
+DONE_OPTIONS = (
+    CLIENT,
+    click.Option(
+        ["--result"], required=True, type=click.Choice(RESULTS), help="What came of the contact."
+    ),
+    click.Option(["--note"], help="A note in a few words."),
+    click.Option(
+        ["--on", "contacted_on"], metavar="DAY", help="The day of the contact (default: today)."
+    ),
+    click.Option(
+        ["--by", "contacted_by"], metavar="NAME", help="Who had the contact (default: you)."
+    ),
+    click.Option(["--assign", "assigned_to"], metavar="NAME", help="Who goes on with the client."),
+    click.Option(["--snooze", "snoozed_until"], metavar="DAY", help=SNOOZE),
+)
+
+
+def make_program(words: Sequence[str]) -> click.Command:
+    """Return the command line: list the clients, or record work with them."""
+    table = click.Path(path_type=Path, exists=True, dir_okay=False)
+    commands = [
+        console.make_command(console.with_config(function), options, name)
+        for name, function, options in (
+            ("done", done, DONE_OPTIONS),
+            ("assign", assign, (CLIENT, click.Argument(["name"]))),
+            ("snooze", snooze, (CLIENT, click.Argument(["until"]))),
+            ("import", import_file, (click.Argument(["path"], metavar="FILE.csv", type=table),)),
+        )
+    ]
+    show = console.make_command(console.with_config(main), OPTIONS)
+    return console.choose_command(show, commands, words)
+
+
 if __name__ == "__main__":
-    run_as_script(main, options=OPTIONS)
+    console.run_program(make_program(sys.argv[1:]))

@@ -11,7 +11,6 @@ from click.testing import CliRunner, Result
 
 from scripts import worklist
 from scripts.core.config import Config
-from scripts.core.console import make_command, with_config
 from tests.support.clientele import CLIENTS, FIRST, ask, put_clients, score, score_twice, serve
 from tests.support.recorded import last_scores
 from tests.support.service import ROOT
@@ -21,8 +20,8 @@ HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees"
 
 def run(config_path: Path, *arguments: str) -> Result:
     """Run the command line."""
-    command = make_command(with_config(worklist.main), worklist.OPTIONS)
-    return CliRunner().invoke(command, ["--config", str(config_path), *arguments])
+    words = ["--config", str(config_path), *arguments]
+    return CliRunner().invoke(worklist.make_program(words), words)
 
 
 def lines_of(result: Result) -> list[str]:
@@ -208,3 +207,68 @@ def test_the_command_line_brings_neither_pandas_nor_scikit_learn(config_path: Pa
     )
 
     assert shown.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def scored_path(config_path: Path, config: Config) -> Path:
+    """The configuration of an installation with four scored clients."""
+    serve(config, FIRST)
+    put_clients(config, CLIENTS)
+    score(config)
+    return config_path
+
+
+def test_work_is_recorded_at_the_terminal_and_shown_on_the_list(scored_path: Path) -> None:
+    done = run(scored_path, "done", "x", "--result", "saved", "--note", "a year", "--by", "ada")
+    assigned = run(scored_path, "assign", "y", "bob")
+    refused = run(scored_path, "snooze", "z", "2099-01-01")
+
+    assert done.stdout.startswith("x: saved "), done.output
+    assert " by ada, away until " in done.stdout
+    assert assigned.stdout == "y: assigned to bob\n"
+    assert refused.exit_code == 65
+    _, away, _, titles, *rows = lines_of(run(scored_path))
+    assert away == "1 of them were contacted or snoozed, and stand at the end."
+    assert titles.split()[-1] == "work"
+    assert [row.split()[1] for row in rows] == ["y", "z", "b", "x"]
+    assert rows[0].endswith("assigned to bob")
+    shown = run(scored_path, "--client", "x").stdout
+    assert "none -> saved" in shown
+    assert "a year" in shown
+    again = run(scored_path, "done", "x", "--result", "saved", "--note", "a year", "--by", "ada")
+    assert again.stdout.endswith("(as recorded already)\n")
+
+
+def test_a_file_of_results_is_imported_once(scored_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text("client;result\nx;saved\ny;not reached\n")
+
+    first, second = (run(scored_path, "import", str(path)) for _ in range(2))
+
+    assert first.stdout == "Recorded 2 results; 0 were known already.\n"
+    assert second.stdout == "Recorded 0 results; 2 were known already.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "complaint"),
+    [
+        (["done", "x"], 2, "Missing option '--result'"),
+        (["done", "x", "--result", "won"], 2, "is not one of"),
+        (["done", "q", "--result", "saved"], 65, ""),
+        (["import", "absent.csv"], 2, "does not exist"),
+    ],
+)
+def test_wrong_words_about_work_are_refused(
+    scored_path: Path, words: list[str], exit_code: int, complaint: str
+) -> None:
+    result = run(scored_path, *words)
+
+    assert result.exit_code == exit_code
+    assert complaint in result.output
+
+
+def test_the_help_names_the_commands_for_work(scored_path: Path) -> None:
+    printed = run(scored_path, "--help").stdout
+
+    assert "done, assign, snooze, import" in printed
+    assert "[TABLE]" in printed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flask import request
 
 from scripts.api.middleware import REST, SERVING
-from scripts.api.openapi import Parameter
+from scripts.api.openapi import DEFAULT_LIMIT, MAX_LIMIT, Parameter
 from scripts.api.records_reader import import_queries, query_records
 from scripts.api.responses import Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
@@ -30,7 +30,7 @@ DEFAULT_TOP, MAX_TOP = 50, 500
 MAX_TOP_CSV = 999_999_999
 # Clients in memory at a time.
 CSV_PART = 10_000
-MAX_CURSOR = 19
+MAX_CURSOR = 37
 INCOMPLETE = b"INCOMPLETE: the records did not answer; download the list again.\r\n"
 MAX_SEARCH = 200
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -75,7 +75,7 @@ LIST = (
         "cursor",
         "The next_cursor of the page before, with the same search, band and order. The pages are of"
         " one list, also when a new one comes in between.",
-        {"type": "string", "maxLength": MAX_CURSOR, "pattern": "^([0-9]{1,9}[.][0-9]{1,9})?$"},
+        {"type": "string", "maxLength": MAX_CURSOR, "pattern": "^(([0-9]{1,9}[.]){3}[0-9]{1,7})?$"},
     ),
 )
 LIST_CSV = (
@@ -161,6 +161,20 @@ def read_query(max_top: int) -> dict[str, Any]:
         "band": read_word("band", band, ("", *BANDS)),
         "order": read_word("order", text.get("order", ""), ("", *ORDERS)),
     }
+
+
+def read_page() -> tuple[int, int]:
+    """Read ?limit= and ?offset= off the query string, or refuse other parameters."""
+    given = request.args.to_dict(flat=False)
+    page = {"limit": DEFAULT_LIMIT, "offset": 0}
+    for name, values in given.items():
+        is_number = len(values) == 1 and re.fullmatch(r"[0-9]{1,9}", values[0]) is not None
+        if name not in page or not is_number:
+            raise RefusedError(422, "Expected nothing behind the path but ?limit= and &offset=.")
+        page[name] = int(values[0])
+    if not 1 <= page["limit"] <= MAX_LIMIT:
+        raise RefusedError(422, f"The limit is {page['limit']}; expected 1 to {MAX_LIMIT}.")
+    return page["limit"], page["offset"]
 
 
 def find_worklist(max_top: int) -> Worklist:

@@ -16,6 +16,7 @@ from scripts.api.request_bodies import CSV
 from scripts.api.responses import JSON, PROBLEM, Problem
 from scripts.api.tensors import Datatype
 from scripts.api.tokens import Role
+from scripts.clients.work_input import WorkBody
 from scripts.core.config import AS_OF, ApiSettings, Schema
 from scripts.data.cells import EXAMPLE, LARGEST_NUMBER, MISSING_CATEGORY
 
@@ -73,6 +74,8 @@ class Takes(StrEnum):
     TABLES = "tables"
     TENSORS = "tensors"
     APPROVAL = "approval"
+    WORK = "work"
+    WORK_FILE = "work file"
 
 
 TAG_TEXTS = {
@@ -93,6 +96,21 @@ class Parameter:
     text: str
     schema: dict[str, object]
     place: str = "query"
+
+
+DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+PAGING = (
+    Parameter(
+        "limit",
+        "How many entries.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    ),
+    Parameter(
+        "offset",
+        "After how many.",
+        {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -304,7 +322,8 @@ def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> 
     """Describe the parts of request bodies, by name in the OpenAPI document."""
     row = describe_row(schema, categories)
     rows, columns = describe_rows(api), describe_columns(row, schema, api)
-    return {
+    _, work = msgspec.json.schema_components([WorkBody], ref_template=REF)
+    return work | {
         "Row": row,
         "RowsBody": make_member("data", rows),
         "SplitBody": make_member("dataframe_split", describe_table(api)),
@@ -335,6 +354,19 @@ def describe_approval_body() -> dict[str, Any]:
     return {"required": True, "content": {JSON: {"schema": body, "example": example}}}
 
 
+def describe_work_body() -> dict[str, Any]:
+    """Describe the request body that records work with clients."""
+    body = {"$ref": REF.format(name="WorkBody")}
+    example = {"entries": [{"client": "acme", "result": "saved", "note": "stays for a year"}]}
+    return {"required": True, "content": {JSON: {"schema": body, "example": example}}}
+
+
+def describe_work_file() -> dict[str, Any]:
+    """Describe the request body with a CSV file of results."""
+    example = "client,result,note\r\nacme,saved,stays for a year\r\n"
+    return {"required": True, "content": {CSV: {"schema": {"type": "string"}, "example": example}}}
+
+
 def describe_body(
     takes: Takes, schema: Schema, categories: Categories, api: ApiSettings
 ) -> dict[str, Any]:
@@ -345,6 +377,10 @@ def describe_body(
         return describe_tables_body(schema, categories)
     if takes is Takes.APPROVAL:
         return describe_approval_body()
+    if takes is Takes.WORK:
+        return describe_work_body()
+    if takes is Takes.WORK_FILE:
+        return describe_work_file()
     return describe_tensors_body(schema, categories)
 
 
@@ -432,6 +468,8 @@ def describe(
     paths: dict[str, Any] = {}
     for operation in operations:
         described = describe_operation(operation, schema, categories, api, needs_token=needs_token)
+        if operation.path in paths:
+            described["operationId"] = f"{operation.method.lower()}_{described['operationId']}"
         paths.setdefault(operation.path, {})[operation.method.lower()] = described
     return {
         "openapi": VERSION,

@@ -2,20 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Self
 
 from sqlalchemy.engine import Connection, Engine
 
-from scripts.clients import client_history, formatting, worklist
+from scripts.clients import client_history, client_work, formatting, worklist
 from scripts.clients.client_history import LogOddsSum
 from scripts.clients.response_types import (
     ClientDetails,
     Outcomes,
+    RecordedWork,
     ScoreEntry,
+    WorkHistory,
     Worklist,
     WorklistEntry,
 )
+from scripts.clients.work_input import WorkInput
 from scripts.core.config import ApiSettings, Config, WorklistSettings
 from scripts.core.errors import RecordsError
 from scripts.model.logistic_model import Model
@@ -30,6 +34,9 @@ from scripts.records import (
     run_details,
     runs,
     tables,
+)
+from scripts.records import (
+    client_work as work_records,
 )
 from scripts.records.runs import Row
 
@@ -149,6 +156,19 @@ class RecordQueries:
     def split_risk(self, score: ScoreEntry) -> LogOddsSum:
         """Return the terms that add up to a client's log-odds."""
         return client_history.split_risk(self._connection, score)
+
+    def record_work(self, config: Config, given: Sequence[WorkInput], actor: str) -> RecordedWork:
+        """Record entries about the work with clients, all or none."""
+        now = datetime.now(UTC)
+        return client_work.record(self._connection, config.worklist, given, actor=actor, now=now)
+
+    def work_history(self, limit: int, offset: int) -> WorkHistory:
+        """Return a page of the entries about the work with clients, newest first."""
+        return client_work.work_page(self._connection, limit, offset)
+
+    def assignees(self) -> list[str]:
+        """Return everybody to whom a client was ever assigned."""
+        return work_records.list_assignees(self._connection)
 
     def outcomes(self, config: Config) -> Outcomes:
         """Return the measured success of earlier predictions."""

@@ -99,6 +99,34 @@ def query_records(config: Config, question: "Callable[[RecordQueries], Result]")
         raise RecordsError(NO_RECORDS) from error
 
 
+def change_records(config: Config, change: "Callable[[RecordQueries], Result]") -> Result:
+    """Change the records in one writing transaction.
+
+    Parameters
+    ----------
+    config : Config
+        Its `database_url` names the database.
+    change : callable
+        Takes a `RecordQueries`.
+
+    Returns
+    -------
+    object
+        The result of `change`.
+
+    Raises
+    ------
+    PipelineError
+        If the database cannot be used, or is of another version.
+    """
+    check_there_are_records(config)
+    try:
+        with import_queries().writing(config.database_url, WAIT_S) as queries:
+            return change(queries)
+    except NotMadeYetError as error:
+        raise RecordsError(NO_RECORDS) from error
+
+
 def format_value(value: object) -> object:
     """Return a time in ISO 8601, and any other value unchanged."""
     return value.isoformat() if isinstance(value, datetime) else value

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from flask import Response, current_app, request
 
-from scripts.api import approval_routes, client_routes, inference_protocol
+from scripts.api import approval_routes, client_routes, inference_protocol, work_routes
 from scripts.api.client_routes import CLIENT, LIST, LIST_CSV
 from scripts.api.headers import UNLOGGED
 from scripts.api.inference_protocol import (
@@ -21,7 +21,7 @@ from scripts.api.inference_protocol import (
     answer_inference,
 )
 from scripts.api.middleware import RELEASE, SERVING, Environ
-from scripts.api.openapi import Operation, Parameter, Tag, Takes, describe
+from scripts.api.openapi import PAGING, Operation, Parameter, Tag, Takes, describe
 from scripts.api.predict import answer_prediction
 from scripts.api.records_reader import RecordsReader
 from scripts.api.responses import (
@@ -48,7 +48,6 @@ from scripts.clients.response_types import ClientDetails, Outcomes, Worklist
 from scripts.core import artifacts
 from scripts.reports import chart_files
 
-DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 STATIC_FOLDER = Path(__file__).resolve().parents[1] / "dashboard" / "static"
 STATIC_KINDS = {
     "css": "text/css; charset=utf-8",
@@ -60,18 +59,6 @@ TEXT = "text/plain"
 MARKDOWN = "text/markdown; charset=utf-8"
 NOT_MEASURED = "Not measured yet: run python -m scripts.diagnostics."
 
-PAGING = (
-    Parameter(
-        "limit",
-        "How many entries.",
-        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
-    ),
-    Parameter(
-        "offset",
-        "After how many.",
-        {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
-    ),
-)
 EXPLAIN = Parameter(
     "explain",
     "Split the log-odds of each row into contributions.",
@@ -253,30 +240,16 @@ def health() -> Answer:
     return answer_problem(503, " ".join(serving().faults), **msgspec.structs.asdict(state))
 
 
-def read_page() -> tuple[int, int]:
-    """Read ?limit= and ?offset= off the query string, or refuse other parameters."""
-    given = request.args.to_dict(flat=False)
-    page = {"limit": DEFAULT_LIMIT, "offset": 0}
-    for name, values in given.items():
-        is_number = len(values) == 1 and re.fullmatch(r"[0-9]{1,9}", values[0]) is not None
-        if name not in page or not is_number:
-            raise RefusedError(422, "Expected nothing behind the path but ?limit= and &offset=.")
-        page[name] = int(values[0])
-    if not 1 <= page["limit"] <= MAX_LIMIT:
-        raise RefusedError(422, f"The limit is {page['limit']}; expected 1 to {MAX_LIMIT}.")
-    return page["limit"], page["offset"]
-
-
 def runs() -> Answer:
     """List the last runs of the full process, newest first."""
-    entries, next_offset = records_reader().page(RunEntry, *read_page())
+    entries, next_offset = records_reader().page(RunEntry, *client_routes.read_page())
     release = serving().release_name
     return answer_json(Runs(runs=entries, next_offset=next_offset, release=release))
 
 
 def releases() -> Answer:
     """List deployments and rollbacks, newest first."""
-    entries, next_offset = records_reader().page(ReleaseEntry, *read_page())
+    entries, next_offset = records_reader().page(ReleaseEntry, *client_routes.read_page())
     release = serving().release_name
     return answer_json(Releases(releases=entries, next_offset=next_offset, release=release))
 
@@ -453,6 +426,7 @@ ROUTES = (
     ),
     Route("GET", "/report.pdf", report, "application/pdf", Role.READ, (404,), tag=Tag.MODEL),
     Route("GET", "/model-card", model_card, "text/markdown", Role.READ, (503,), tag=Tag.MODEL),
+    *work_routes.ROUTES,
     *approval_routes.ROUTES,
     Route("GET", "/health", health, Health, None, (503,), lane=Lane.LOOP),
     Route("GET", "/metrics", metrics, TEXT),

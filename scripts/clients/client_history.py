@@ -4,11 +4,12 @@ import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 import msgspec
 from sqlalchemy.engine import Connection
 
-from scripts.clients import worklist
+from scripts.clients import client_work, worklist
 from scripts.clients.response_types import (
     Change,
     ClientDetails,
@@ -22,6 +23,7 @@ from scripts.core.config import ApiSettings, WorklistSettings
 from scripts.model import explanation, outcome_metrics, ranking
 from scripts.model.logistic_model import Model
 from scripts.model.outcome_metrics import DecileCounts, OutcomeCounts
+from scripts.records import client_work as client_work_records
 from scripts.records import clients, scoring_records
 
 SMALLEST_EFFECT = 1e-12
@@ -189,6 +191,7 @@ def client_page(
     scoring = scoring_records.last_scoring(connection)
     n_listed = worklist.list_length(settings)
     ended = clients.outcomes_of_client(connection, client)
+    entries = client_work_records.list_work(connection, [client]).get(client, [])
     return ClientDetails(
         client=client,
         is_current=scoring is not None and scoring["id"] == rows[0]["scoring_id"],
@@ -198,6 +201,10 @@ def client_page(
         change=change,
         history=history,
         outcomes=[worklist.as_outcome(row, n_listed, api) for row in ended],
+        work=client_work.make_state(
+            entries, datetime.now(UTC).date(), history[0].probability, settings
+        ),
+        work_history=client_work.as_history(entries[::-1], {client: entries}),
         release=history[0].release,
     )
 

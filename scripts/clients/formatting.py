@@ -11,8 +11,10 @@ from scripts.clients.response_types import (
     ClientDetails,
     ListGain,
     Outcomes,
+    WorkEntry,
     Worklist,
     WorklistEntry,
+    WorkState,
 )
 from scripts.core.amounts import format_amount
 from scripts.core.console import format_columns
@@ -23,8 +25,10 @@ N_REASON_COLUMNS = 3
 HEADER = (
     "position", "client", "probability", "band", "change", "previous_probability", "previous_at",
     "reason_1", "reason_2", "reason_3",
+    "assigned_to", "contacted_on", "contacted_by", "result", "note", "snoozed_until",
 )  # fmt: skip
 GAIN_HEADER = ("value", "gain")
+WORK_COLUMNS = HEADER[HEADER.index("assigned_to") :]
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -55,6 +59,28 @@ def format_gain(entry: WorklistEntry) -> list[str]:
     return [format_amount(known_value(entry)), format_amount(entry.gain)]
 
 
+def format_work(work: WorkState | None) -> str:
+    """Format the state of the work with a client in a few words."""
+    if work is None:
+        return ""
+    parts = []
+    if work.result is not None:
+        parts.append(f"{work.result} {work.contacted_on} by {work.contacted_by}")
+    if work.is_away:
+        parts.append(f"away until {work.snoozed_until}")
+    if work.assigned_to is not None:
+        parts.append(f"assigned to {work.assigned_to}")
+    return printable(", ".join(parts))
+
+
+def format_work_entry(entry: WorkEntry) -> list[str]:
+    """Return a change of the work with a client as a row of a printed table."""
+    change = f"{entry.before or 'none'} -> {entry.after or 'none'}"
+    about = f"{entry.contacted_on} by {entry.contacted_by}" if entry.contacted_on else ""
+    cells = (entry.at, entry.actor, entry.kind, change, about, entry.note or "")
+    return [printable(cell) for cell in cells]
+
+
 def format_entry(entry: WorklistEntry) -> list[str]:
     """Return an entry of the worklist as a row of a printed table."""
     why = "; ".join(reason.text for reason in entry.reasons)
@@ -66,14 +92,25 @@ def format_entry(entry: WorklistEntry) -> list[str]:
         format_percentage_points(entry.change),
         *format_gain(entry),
         "too many blanks" if entry.band == NO_DATA else printable(why),
+        format_work(entry.work),
     ]
 
 
 def format_entries(entries: Sequence[WorklistEntry]) -> str:
     """Format the worklist as a printed table."""
     gains = GAIN_HEADER if have_gains(entries) else ()
-    header = ["#", "client", "risk", "band", "change", *gains, "why"]
-    return format_columns([header, *map(format_entry, entries)])
+    header = ["#", "client", "risk", "band", "change", *gains, "why", "work"]
+    rows = [header, *map(format_entry, entries)]
+    # Before the first contact the column would be empty.
+    has_work = any(entry.work is not None for entry in entries)
+    return format_columns(rows if has_work else [row[:-1] for row in rows])
+
+
+def work_cells(work: WorkState | None) -> list[str | int | float | None]:
+    """Return the work with a client as cells of a CSV file, in the order of the header."""
+    if work is None:
+        return [None] * len(WORK_COLUMNS)
+    return [getattr(work, name) for name in WORK_COLUMNS]
 
 
 def csv_cells(entry: WorklistEntry) -> list[str | int | float | None]:
@@ -90,6 +127,7 @@ def csv_cells(entry: WorklistEntry) -> list[str | int | float | None]:
         entry.previous_probability,
         entry.previous_at,
         *why,
+        *work_cells(entry.work),
         *gains,
     ]
 
@@ -128,6 +166,8 @@ def format_head(page: Worklist) -> str:
         )
     if page.gain is not None:
         lines.append(format_best(page.gain))
+    if page.n_away:
+        lines.append(f"{page.n_away} of them were contacted or snoozed, and stand at the end.")
     return "\n".join(lines)
 
 
@@ -167,6 +207,10 @@ def format_client(page: ClientDetails) -> str:
     ]
     if page.change is not None:
         parts.append(format_split(page.change))
+    if page.work_history:
+        header = ["recorded", "who", "what", "change", "contact", "note"]
+        rows = [header, *map(format_work_entry, page.work_history)]
+        parts.append(f"{format_work(page.work)}\n{format_columns(rows)}".strip())
     rows = [[s.scored_at, f"{s.probability:.1%}", s.band, s.release] for s in page.history]
     line = format_sparkline([score.probability for score in reversed(page.history)])
     parts.append(f"History {line}\n{format_columns(rows)}")

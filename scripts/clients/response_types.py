@@ -44,6 +44,55 @@ class ReasonEntry(Struct, frozen=True, kw_only=True):
     partner: ReasonPartner | UnsetType = UNSET
 
 
+class WorkState(Struct, frozen=True, kw_only=True):
+    """The state of the work with a client: last contact, assignment, and snooze.
+
+    A client who is away stands at the end of the list. `version` is the number of the last entry.
+    """
+
+    result: str | None
+    contacted_on: str | None
+    contacted_by: str | None
+    note: str | None
+    assigned_to: str | None
+    snoozed_until: str | None
+    is_away: bool
+    version: Count
+
+
+class WorkEntry(Struct, frozen=True, kw_only=True):
+    """A change of the work with a client: who, when, and the value before and after.
+
+    The value is a result, a name, or the day on which a snooze ends.
+    """
+
+    id: Count
+    at: Moment
+    actor: str
+    client: str
+    kind: str
+    before: str | None
+    after: str | None
+    contacted_on: str | None
+    contacted_by: str | None
+    note: str | None
+
+
+class WorkHistory(Struct, frozen=True, kw_only=True):
+    """The latest entries about the work with all clients, newest first."""
+
+    entries: list[WorkEntry]
+    next_offset: int | None
+
+
+class RecordedWork(Struct, frozen=True, kw_only=True):
+    """The result of recording: numbers of new and of known entries, and the states afterwards."""
+
+    n_recorded: Count
+    n_known: Count
+    clients: dict[str, WorkState]
+
+
 class WorklistEntry(Struct, frozen=True, kw_only=True):
     """A client on the worklist, with the change of the probability since the previous score.
 
@@ -59,6 +108,7 @@ class WorklistEntry(Struct, frozen=True, kw_only=True):
     previous_probability: Fraction | None
     previous_at: Moment | None
     change: float | None
+    work: WorkState | None
     value: float | UnsetType | None = UNSET
     gain: float | UnsetType = UNSET
 
@@ -113,6 +163,7 @@ class Worklist(Struct, frozen=True, kw_only=True):
     clients: list[WorklistEntry]
     n_clients: Count
     n_found: Count
+    n_away: Count
     bands: dict[str, Count]
     limits: BandLimits | None
     capacity: Capacity | None
@@ -194,6 +245,8 @@ class ClientDetails(Struct, frozen=True, kw_only=True):
     change: Change | None
     history: list[ScoreEntry]
     outcomes: list[OutcomeEntry]
+    work: WorkState | None
+    work_history: list[WorkEntry]
     release: str
 
 

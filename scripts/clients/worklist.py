@@ -3,8 +3,8 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
+from scripts.clients import client_work
 from scripts.clients.response_types import (
     Capacity,
     Interval,
@@ -24,6 +25,7 @@ from scripts.clients.response_types import (
     ScoreEntry,
     Worklist,
     WorklistEntry,
+    WorkState,
 )
 from scripts.core.config import ApiSettings, WorklistSettings
 from scripts.core.errors import ExpiredCursorError, ModelError, UnknownOrderError
@@ -33,17 +35,18 @@ from scripts.model.explanation import Reason
 from scripts.model.logistic_model import Columns, Model, decode_model
 from scripts.model.outcome_metrics import Share
 from scripts.model.ranking import BandLimits
+from scripts.records import client_work as client_work_records
 from scripts.records import clients, scoring_records
 from scripts.records.clients import Selection
 from scripts.records.runs import Row
 
 EMPTY = Worklist(
     clients=[], n_clients=0, n_found=0, bands={}, limits=None, capacity=None, scored_at=None,
-    run_id=None, model_stamp=None, next_offset=None, next_cursor=None, release=None,
+    n_away=0, run_id=None, model_stamp=None, next_offset=None, next_cursor=None, release=None,
 )  # fmt: skip
 DEFAULT_TOP = 50
-# A scoring and a place in the order.
-CURSOR = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})", re.ASCII)
+# A scoring, a place in the order, the last entry of work that counts, and the day.
+CURSOR = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,7})", re.ASCII)
 AUTO = ApiSettings()
 # The number of shown scores of a client, and of shown outcomes.
 N_SHOWN = 100
@@ -55,7 +58,9 @@ def format_timestamp(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
 
 
-def as_entry(row: Row, reasons: list[ReasonEntry], limits: BandLimits) -> WorklistEntry:
+def as_entry(
+    row: Row, reasons: list[ReasonEntry], limits: BandLimits, work: WorkState | None
+) -> WorklistEntry:
     """Return a row of the records as an entry of the worklist."""
     before = row["previous_probability"]
     return WorklistEntry(
@@ -69,6 +74,7 @@ def as_entry(row: Row, reasons: list[ReasonEntry], limits: BandLimits) -> Workli
         change=None if before is None else row["probability"] - before,
         value=row.get("value", UNSET),
         gain=UNSET if row.get("gain") is None else row["gain"],
+        work=work,
     )
 
 
@@ -171,13 +177,27 @@ def list_reasons(model: Model, columns: Columns) -> list[list[ReasonEntry]]:
     return [[as_reason(reason) for reason in reasons] for reasons in per_client]
 
 
-def format_cursor(scoring_id: int, place: int | None) -> str | None:
-    """Format the cursor of the next page: the scoring and a place in the order, None at the end."""
-    return None if place is None else f"{scoring_id}.{place}"
+@dataclass(frozen=True)
+class ListState:
+    """The list that a page shows: scoring, first place, and the work with clients that counts.
+
+    A cursor keeps it, so that the pages of a list have every client once, also while others work.
+    """
+
+    scoring: Row
+    place: int
+    last_entry: int
+    today: date
+
+    def format_cursor(self, place: int | None) -> str | None:
+        """Format the cursor of the page that begins at a place, None at the end."""
+        if place is None:
+            return None
+        return f"{self.scoring['id']}.{place}.{self.last_entry}.{self.today.toordinal()}"
 
 
-def find_list(connection: Connection, cursor: str) -> tuple[Row | None, int]:
-    """Return the scoring of a cursor and the place in the order, without a cursor the last scoring.
+def find_list(connection: Connection, cursor: str, today: date | None = None) -> ListState | None:
+    """Return the list of a cursor, without a cursor that of the last scoring, None before it.
 
     Raises
     ------
@@ -185,16 +205,38 @@ def find_list(connection: Connection, cursor: str) -> tuple[Row | None, int]:
         If the list of the cursor is no longer kept, or the text is no cursor.
     """
     if not cursor:
-        return scoring_records.last_scoring(connection), 0
+        scoring, last_entry = (
+            scoring_records.last_scoring(connection),
+            client_work_records.last_entry(connection),
+        )
+        day = today or datetime.now(UTC).date()
+        return None if scoring is None else ListState(scoring, 0, last_entry, day)
     found = CURSOR.fullmatch(cursor)
-    scoring_id, place = (int(part) for part in found.groups()) if found else (0, 0)
+    scoring_id, place, last_entry, number = (
+        (int(part) for part in found.groups()) if found else (0, 0, 0, 1)
+    )
     scoring = scoring_records.find_scoring(connection, scoring_id)
-    if scoring is None or not scoring_records.has_list(connection, scoring_id):
+    is_day = 0 < number <= date.max.toordinal()
+    if scoring is None or not is_day or not scoring_records.has_list(connection, scoring_id):
         raise ExpiredCursorError(
             "Expected cursor to be the next_cursor of a list that is still kept, which the last two"
             " are; begin again without a cursor."
         )
-    return scoring, place
+    return ListState(scoring, place, last_entry, date.fromordinal(number))
+
+
+def find_states(
+    connection: Connection, rows: Sequence[Row], settings: WorklistSettings, shown: ListState
+) -> list[WorkState | None]:
+    """Return the state of the work with each client of a page."""
+    known = client_work_records.list_work(connection, [row["client"] for row in rows])
+    return [
+        client_work.make_state(
+            [entry for entry in known.get(row["client"], ()) if entry["id"] <= shown.last_entry],
+            shown.today, row["probability"], settings,
+        )
+        for row in rows
+    ]  # fmt: skip
 
 
 def worklist_page(
@@ -204,6 +246,7 @@ def worklist_page(
     *,
     top: int = DEFAULT_TOP,
     cursor: str = "",
+    today: date | None = None,
     **filters: Any,
 ) -> Worklist:
     """Return a page of the worklist, as of the last scoring or of that of a cursor.
@@ -213,13 +256,15 @@ def worklist_page(
     connection : sqlalchemy.Connection
         A transaction that reads.
     settings : WorklistSettings
-        With the capacity of the team.
+        With the capacity of the team, and the rest of contacted clients.
     api : ApiSettings
         The limits of the bands, which count for scores already recorded.
     top : int
         The number of clients on the page.
     cursor : str
         `next_cursor` of the page before. "" begins at the first client.
+    today : datetime.date, optional
+        The day in UTC, by which a snooze ends. That of a cursor counts first.
     **filters : object
         The fields `order`, `search`, `band` and `offset` of `clients.Selection`. Without an order
         the list is by gain where the scoring has gains, else by risk.
@@ -236,20 +281,27 @@ def worklist_page(
     UnknownOrderError
         If the order is by gain, and the scoring has no gains.
     """
-    scoring, start = find_list(connection, cursor)
-    if scoring is None:
+    shown = find_list(connection, cursor, today)
+    if shown is None:
         return EMPTY
+    scoring = shown.scoring
     filters["order"] = choose_order(scoring, filters.get("order", ""))
     model = read_model(connection, scoring["model_stamp"])
     limits = ranking.band_limits(model, api)
-    wanted = Selection(ranges=limits.ranges, start=start, **filters)
+    away = client_work.find_away(connection, scoring, settings, shown.today, shown.last_entry)
+    wanted = Selection(ranges=limits.ranges, start=shown.place, away=away, **filters)
     part = clients.list_part(connection, scoring, wanted, top)
     reasons = list_reasons(model, read_values(model, part.rows)) if part.rows else []
+    states = find_states(connection, part.rows, settings, shown)
     next_offset = part.n_before + len(part.rows)
     return Worklist(
-        clients=[as_entry(row, why, limits) for row, why in zip(part.rows, reasons, strict=True)],
+        clients=[
+            as_entry(row, why, limits, work)
+            for row, why, work in zip(part.rows, reasons, states, strict=True)
+        ],
         n_clients=scoring["n_clients"],
         n_found=part.n_found,
+        n_away=len(away),
         bands=clients.count_bands(connection, scoring, limits.ranges),
         limits=limits,
         capacity=measure_capacity(scoring, settings),
@@ -257,7 +309,7 @@ def worklist_page(
         run_id=scoring["run_id"],
         model_stamp=scoring["model_stamp"],
         next_offset=None if part.next_place is None else next_offset,
-        next_cursor=format_cursor(scoring["id"], part.next_place),
+        next_cursor=shown.format_cursor(part.next_place),
         release=scoring["release"],
         order=filters["order"],
         gain=as_gain(scoring),
@@ -314,6 +366,7 @@ def rank_table(
             previous_probability=None,
             previous_at=None,
             change=None,
+            work=None,
         )
         for position, (index, why) in enumerate(
             zip(indices.tolist(), reasons, strict=True), start=1

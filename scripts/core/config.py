@@ -255,6 +255,9 @@ class RunSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     limit_minutes: Annotated[float, Meta(gt=0)] | None = None
 
 
+Days = Annotated[int, Meta(ge=0, le=3660)]
+
+
 class CostSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Costs of a contact and of an offer, and the beliefs about those who take the offer.
 
@@ -269,12 +272,19 @@ class CostSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class WorklistSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Calls the team can make, the limit of missing values, and the value of a client."""
+    """Calls the team can make, limit of missing values, value of a client, rest after a contact.
+
+    A contacted client rests `snooze_days`, and `retry_days` if not reached, unless the risk rises
+    by `return_rise`.
+    """
 
     capacity: Annotated[int, Meta(ge=1)] | None = None
     max_blank_fraction: Fraction = 0.5
     value: str | Annotated[float, Meta(gt=0, le=1e12)] | None = None
     costs: CostSettings | None = None
+    snooze_days: Days = 14
+    retry_days: Days = 1
+    return_rise: Annotated[float, Meta(gt=0, le=1)] = 0.1
 
 
 class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

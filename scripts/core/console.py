@@ -169,6 +169,30 @@ def make_command_group(summary: str, commands: Sequence[click.Command]) -> click
     )  # fmt: skip
 
 
+def choose_command(
+    default: click.Command, commands: Sequence[click.Command], words: Sequence[str]
+) -> click.Command:
+    """Return the group of commands where the first word names one, else the default command.
+
+    Other than in a group with a default, the default command may have an argument.
+
+    Parameters
+    ----------
+    default : click.Command
+        The command for all other words. Its help lists the commands.
+    commands : sequence of click.Command
+        The commands of the group.
+    words : sequence of str
+        The words behind the name of the program.
+    """
+    rest = words[2:] if words[:1] == ["--config"] else words
+    if rest and rest[0] in [command.name for command in commands]:
+        return make_command_group(default.help or "", commands)
+    listed = ", ".join(str(command.name) for command in commands)
+    default.epilog = f"Commands, each with --help: {listed}."
+    return default
+
+
 def read_version() -> str:
     """Return the version of the project, from `pyproject.toml`."""
     return str(tomllib.loads(PROJECT_PATH.read_text())["project"]["version"])

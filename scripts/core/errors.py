@@ -31,6 +31,14 @@ class DatasetError(PipelineError):
     exit_code = 65
 
 
+class WorkError(DatasetError):
+    """Entry about the work with a client is invalid."""
+
+
+class WorkConflictError(WorkError):
+    """Somebody else changed a client since the sender looked."""
+
+
 class InsufficientDataError(DatasetError):
     """Data is valid, but too small for a decision."""
 

@@ -1,7 +1,7 @@
 """Rendering of the HTML pages: the template environment and its filters."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -80,6 +80,14 @@ def format_moment(value: datetime | str | None) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         exact, exact, f"{at.day} {at:%b %Y, %H:%M} UTC"
     )
+
+
+def format_day(value: str | None) -> str:
+    """Format a day of ISO 8601, such as 3 Dec 2026."""
+    if value is None:
+        return NOTHING
+    day = date.fromisoformat(value)
+    return f"{day.day} {day:%b %Y}"
 
 
 def format_span(seconds: float) -> str:
@@ -187,6 +195,7 @@ def quote_part(name: str) -> str:
 
 FILTERS: dict[str, Callable[..., object]] = {
     "moment": format_moment,
+    "day": format_day,
     "ago": format_ago,
     "duration": format_duration,
     "percent": format_percent,

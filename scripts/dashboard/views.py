@@ -172,21 +172,6 @@ def worklist() -> Answer:
     )
 
 
-def client() -> Answer:
-    """Show a client: risk, reasons, change, history and outcome."""
-    name = request.args.get("name", "")
-    page = client_routes.find_client(name)
-    scores = [(s.scored_at, s.probability, s.band) for s in reversed(page.history)]
-    reasons = {reason.text: reason.effect for reason in page.reasons}
-    return rendering.show(
-        "client.html",
-        client=page,
-        split=client_routes.run_query(lambda queries: queries.split_risk(page.last)),
-        reason_bars=inline_charts.draw_bars(reasons),
-        line=inline_charts.draw_line(scores, (page.limits.medium, page.limits.high)),
-    )
-
-
 def outcomes() -> Answer:
     """Show whether predictions came true."""
     facts: dict[str, Any] = {"fault": "", "outcomes": None}

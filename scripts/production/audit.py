@@ -25,7 +25,9 @@ END = "end"
 N_SEAL_BYTES = 32
 PURPOSE = "adras audit"
 # Large evidence that other lines or the database hold.
-LEFT_OUT = frozenset({"id", "at", "decided_at"})
+LEFT_OUT = frozenset({"id", "at", "decided_at", "note"})
+CLIENT_PURPOSE = "adras client"
+N_CLIENT_BYTES = 8
 SECRETS = frozenset({"alerts.webhook_url", "alerts.ping_url", "database_url"})
 
 
@@ -59,6 +61,16 @@ def seal(key: bytes, last: str, n_lines: int) -> str:
     return keys.keyed_hash(key, content, purpose=PURPOSE, n_bytes=N_SEAL_BYTES).hex()
 
 
+def hide_client(key: bytes, row: dict[str, Any]) -> dict[str, Any]:
+    """Return an act with the keyed hash of the client: an audit outlives the client's data."""
+    if row.get("client") is None:
+        return row
+    hashed = keys.keyed_hash(
+        key, row["client"].encode(), purpose=CLIENT_PURPOSE, n_bytes=N_CLIENT_BYTES
+    )
+    return {**row, "client": hashed.hex()}
+
+
 def encode_line(number: int, before: str, facts: dict[str, Any]) -> str:
     """Encode a line of the chain."""
     line = {"n": number, "before": before} | facts
@@ -83,7 +95,8 @@ def encode_chain(acts: Iterable[tuple[datetime, str, dict[str, Any]]], key: byte
     before, number = START, 0
     for at, act, row in acts:
         number += 1
-        facts = {name: value for name, value in row.items() if name not in LEFT_OUT}
+        told = hide_client(key, row)
+        facts = {name: value for name, value in told.items() if name not in LEFT_OUT}
         line = encode_line(number, before, {"at": at.isoformat(), "act": act} | facts)
         before = hash_line(line)
         yield line

@@ -8,7 +8,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from scripts.records.runs import Row, all_rows, newest_row
-from scripts.records.tables import approvals, config_changes, decisions, deployments, runs
+from scripts.records.tables import (
+    approvals,
+    client_work,
+    config_changes,
+    decisions,
+    deployments,
+    runs,
+)
 
 Settings = dict[str, Any]
 # The kind of an act, its table, and the column of its moment.
@@ -17,6 +24,7 @@ SOURCES = (
     ("decision", decisions, "decided_at"),
     ("approval", approvals, "at"),
     ("deployment", deployments, "at"),
+    ("work", client_work, "at"),
 )
 
 

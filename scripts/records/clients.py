@@ -3,7 +3,7 @@
 import bisect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -160,14 +160,16 @@ class Selection:
     """A part of the list: an order, filters, and where it begins.
 
     `search` is a text in the name, and `band` a band, "" without a filter. `ranges` are the
-    probabilities of the bands. A band without a range is as it was recorded. The part begins at the
-    place `start` in the order, and leaves out `offset` clients that fit.
+    probabilities of the bands. A band without a range is as it was recorded. `away` are the places
+    by risk, from 0 and rising, of clients who stand at the end of the orders to call by. The part
+    begins behind `start` clients that fit, and leaves out `offset` more.
     """
 
     order: str = "risk"
     search: str = ""
     band: str = ""
     ranges: BandRanges = field(default_factory=dict)
+    away: Sequence[int] = ()
     start: int = 0
     offset: int = 0
 
@@ -176,7 +178,7 @@ class Selection:
 class ListPart:
     """A part of the list: the clients, how many fit in all and before, and the next place.
 
-    `next_place` is the place in the order of the next client that fits, None at the end.
+    `next_place` is the number of clients that fit before the next part, None at the end.
     """
 
     rows: list[Row]
@@ -187,12 +189,10 @@ class ListPart:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The numbers of the clients of a part, and the counts of `ListPart`."""
+    """The numbers of the clients of a part, and how many fit in all."""
 
-    numbers: list[int]
+    numbers: NDArray[np.int64]
     n_found: int
-    n_before: int
-    next_place: int | None
 
 
 def match_names(connection: Connection, scoring_id: int, search: str) -> Mask:
@@ -269,10 +269,10 @@ def find_band_places(
     return {word: (n_from[high], n_from[low]) for word, (low, high) in ranges.items()} | kept
 
 
-def iterate_matches(
+def find_matches(
     connection: Connection, scoring_id: int, wanted: Selection, places: tuple[int, int] | None
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
-    """Yield the places in the order and the numbers of the clients that fit, by parts.
+) -> NDArray[np.int64]:
+    """Return the numbers of all clients that fit, in the order of the list.
 
     Parameters
     ----------
@@ -281,21 +281,24 @@ def iterate_matches(
     scoring_id : int
         The scoring.
     wanted : Selection
-        The order and the text in the name.
+        The order, the text in the name, and the clients who are away.
     places : tuple of int or None
         The places of the band on the list by risk.
     """
     order = scoring_records.ORDERS[wanted.order]
     matches = match_names(connection, scoring_id, wanted.search) if wanted.search else None
     columns = ("rows",) if order is BlockKind.RISK else ("rows", "place")
+    active, away = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for start, part in read_order(connection, scoring_id, order, 0, *columns):
-        rows = part["rows"]
+        rows = part["rows"].astype(np.int64)
+        place = part.get("place", np.arange(start, start + len(rows)))
         kept = np.ones(len(rows), np.bool_) if matches is None else matches[rows]
         if places is not None:
-            place = part.get("place", np.arange(start, start + len(rows)))
             kept &= (place >= places[0]) & (place < places[1])
-        chosen = np.flatnonzero(kept)
-        yield chosen + start, rows[chosen]
+        is_away = np.isin(place, np.array(wanted.away, np.int64))
+        active.append(rows[kept & ~is_away])
+        away.append(rows[kept & is_away])
+    return np.concatenate([*active, *away])
 
 
 def choose_matches(
@@ -306,22 +309,32 @@ def choose_matches(
     limit: int,
 ) -> Chosen:
     """Choose the clients of a part by reading the whole order."""
-    numbers: list[int] = []
-    n_found, n_before, next_place = 0, 0, None
-    n_skipped = wanted.offset
-    for found, rows in iterate_matches(connection, scoring_id, wanted, places):
-        n_found += len(found)
-        if next_place is not None:
-            continue
-        first = int(np.searchsorted(found, wanted.start))
-        skipped = min(n_skipped, len(found) - first)
-        n_skipped, first = n_skipped - skipped, first + skipped
-        end = min(len(found), first + limit - len(numbers))
-        n_before += first
-        numbers += rows[first:end].tolist()
-        if len(numbers) == limit and end < len(found):
-            next_place = int(found[end])
-    return Chosen(numbers, n_found, n_before, next_place)
+    found = find_matches(connection, scoring_id, wanted, places)
+    first = wanted.start + wanted.offset
+    return Chosen(found[first : first + limit], len(found))
+
+
+def move_away(places: tuple[int, int], away: Sequence[int], wanted: range) -> NDArray[np.int64]:
+    """Return the places by risk of a part of the list, where those away stand at the end.
+
+    Parameters
+    ----------
+    places : tuple of int
+        The first place of the list by risk, and the one behind the last.
+    away : sequence of int
+        The places of the clients who are away, rising.
+    wanted : range
+        The part, counted from 0 within the list as it is shown.
+    """
+    first, end = places
+    gone = np.array([place for place in away if first <= place < end], np.int64)
+    n_active = end - first - len(gone)
+    shown = np.arange(wanted.start, min(wanted.stop, end - first), dtype=np.int64)
+    active = shown[shown < n_active]
+    # So many active clients stand before each one who is away.
+    n_before = gone - first - np.arange(len(gone))
+    moved = first + active + np.searchsorted(n_before, active, side="right")
+    return np.concatenate([moved, gone[shown[shown >= n_active] - n_active]])
 
 
 def choose_range(
@@ -331,19 +344,17 @@ def choose_range(
     places: tuple[int, int],
     limit: int,
 ) -> Chosen:
-    """Choose the clients of a part whose places follow one another, by reading this part alone."""
-    first, end = places
-    start = max(first, wanted.start) + wanted.offset
-    stop = min(end, start + limit)
-    numbers: list[int] = []
+    """Choose the clients of a part by reading only the blocks of their places."""
+    first = wanted.start + wanted.offset
+    chosen = move_away(places, wanted.away, range(first, first + limit))
+    numbers = np.empty(len(chosen), np.int64)
     order = scoring_records.ORDERS[wanted.order]
-    if start < stop:
-        part = start // PART_CLIENTS
-        for begin, columns in read_order(connection, scoring_id, order, part, "rows"):
-            numbers += columns["rows"][max(start - begin, 0) : stop - begin].tolist()
-            if begin + PART_CLIENTS >= stop:
-                break
-    return Chosen(numbers, end - first, start - first, stop if stop < end else None)
+    parts = chosen // PART_CLIENTS
+    for part in np.unique(parts).tolist():
+        _, columns = next(read_order(connection, scoring_id, order, part, "rows"))
+        here = parts == part
+        numbers[here] = columns["rows"][chosen[here] - part * PART_CLIENTS]
+    return Chosen(numbers, places[1] - places[0])
 
 
 def list_part(connection: Connection, scoring: Row, wanted: Selection, limit: int) -> ListPart:
@@ -366,20 +377,24 @@ def list_part(connection: Connection, scoring: Row, wanted: Selection, limit: in
         Scores with their scoring, and the values by column. `previous_probability` and
         `previous_at` may be None.
     """
+    if wanted.order not in scoring_records.CALL_ORDERS:
+        wanted = replace(wanted, away=())
     places = None
     if wanted.band:
         bands = find_band_places(connection, scoring, wanted.ranges)
         places = bands.get(wanted.band, (0, 0))
-    if wanted.search or (places is not None and wanted.order != "risk"):
+    is_by_risk = wanted.order == "risk"
+    if wanted.search or (not is_by_risk and (wanted.away or places is not None)):
         chosen = choose_matches(connection, scoring["id"], wanted, places, limit)
     else:
         every = (0, scoring["n_clients"])
         chosen = choose_range(connection, scoring["id"], wanted, places or every, limit)
-    numbers = np.array(chosen.numbers, np.int64)
-    rows = scored_clients.find_rows(connection, scoring["id"], numbers)
+    rows = scored_clients.find_rows(connection, scoring["id"], chosen.numbers)
+    n_before = min(wanted.start + wanted.offset, chosen.n_found)
+    end = n_before + len(rows)
     return ListPart(
         [with_scoring(row, scoring) for row in rows],
-        chosen.n_found, chosen.n_before, chosen.next_place,
+        chosen.n_found, n_before, end if end < chosen.n_found else None,
     )  # fmt: skip
 
 

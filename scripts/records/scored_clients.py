@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
+from scripts.core import name_hashes
 from scripts.core.errors import RecordsError
 from scripts.records import client_blocks, column_blocks, tables
 from scripts.records.column_blocks import Column
@@ -273,6 +274,48 @@ def find_rows(
             for place, row in zip(chosen, clients.rows(range(len(chosen))), strict=True):
                 rows[place] = row
     return rows
+
+
+@dataclass(frozen=True)
+class Located:
+    """The place of a client in a scoring: the number, the position by risk, and the risk."""
+
+    number: int
+    position: int
+    probability: float
+
+
+def locate(connection: Connection, scoring: Row, names: Iterable[str]) -> dict[str, Located]:
+    """Return the place of clients in a scoring by name, without those that are not in it."""
+    buckets: dict[int, list[str]] = {}
+    for name in names:
+        bucket = name_hashes.find_bucket(name_hashes.hash_name(name), scoring["bits"])
+        buckets.setdefault(bucket, []).append(name)
+    if not buckets:
+        return {}
+    sizes = client_blocks.bucket_sizes(connection, scoring["id"])
+    starts = dict(zip(sizes, [0, *np.cumsum(list(sizes.values())).tolist()], strict=False))
+    kinds = [BlockKind.SCORES, BlockKind.PLACES]
+    present = [bucket for bucket in sizes if bucket in buckets]
+    read = client_blocks.read_buckets(
+        connection, scoring["id"], kinds, present, "names", "content", "n_clients"
+    )
+    found: dict[str, Located] = {}
+    for bucket, blocks in group_contents(read).items():
+        texts = column_blocks.unpack_texts(blocks.names, blocks.n_clients)
+        row_of = {name: row for row, name in enumerate(texts)}
+        columns: dict[str, Column] = {}
+        for content in blocks.contents.values():
+            columns |= column_blocks.unpack(content, ("probability", "position"))
+        for name in buckets[bucket]:
+            row = row_of.get(name)
+            if row is not None:
+                found[name] = Located(
+                    starts[bucket] + row,
+                    int(columns["position"][row]),
+                    float(columns["probability"][row]),
+                )
+    return found
 
 
 def find_client(

@@ -23,6 +23,8 @@ ORDERS = {
     "risk": BlockKind.RISK, "client": BlockKind.CLIENT, "rise": BlockKind.RISE,
     "gain": BlockKind.GAIN,
 }  # fmt: skip
+# The orders by which a team calls. Clients who are away stand at their end.
+CALL_ORDERS = ("gain", "risk", "rise")
 WHOLE = scorings.c.is_whole
 SCORING_FACTS = [column for column in scorings.c if column.name != "gains"]
 # The list itself is kept for the newest scorings only, since a cursor may still point to one.

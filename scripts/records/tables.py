@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0013"
+VERSION = "0014"
 
 
 class Status(StrEnum):
@@ -54,6 +54,14 @@ class ApprovalState(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     REPLACED = "replaced"
+
+
+class WorkKind(StrEnum):
+    """Kind of an entry about the work with a client."""
+
+    CONTACT = "contact"
+    ASSIGNMENT = "assignment"
+    SNOOZE = "snooze"
 
 
 class RowsOf(StrEnum):
@@ -411,6 +419,29 @@ client_outcomes = sa.Table(
     sa.Column("previously", sa.Boolean),
     # What is counted over all outcomes stands in this index, a fifth of the table.
     sa.Index("ix_client_outcomes_counted", "position", "exited", "probability", "recorded_by"),
+)
+
+# The work with clients, as a history to which entries are only added. The latest entry of a kind is
+# the state of a client; of contacts the latest day counts. `actor` made the entry. `probability` is
+# the client's risk at that time, from which a rise is measured. An empty `assigned_to` is nobody,
+# and an empty `snoozed_until` ends a snooze.
+client_work = sa.Table(
+    "client_work",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("client", sa.Text, nullable=False, index=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("result", sa.String(16)),
+    sa.Column("note", sa.Text),
+    sa.Column("contacted_on", sa.String(10)),
+    sa.Column("contacted_by", sa.Text),
+    sa.Column("assigned_to", sa.Text),
+    sa.Column("snoozed_until", sa.String(10)),
+    sa.Column("probability", sa.Float),
+    # The snoozes that may still hold are read for every page of the list.
+    sa.Index("ix_client_work_snoozed", "kind", "snoozed_until"),
 )
 
 # Rows of requests to /predict, for the drift of live traffic. `values` is a JSON array in the
