@@ -258,11 +258,18 @@ def start_run(config: Config, request: Request) -> None:
 
 
 def show_or_start(
-    config_path: Path, trigger: str, force: str | None, is_dry: bool, n_runs: int | None
+    config_path: Path,
+    trigger: str,
+    force: str | None,
+    is_dry: bool,
+    n_runs: int | None,
+    reproduced: int | None,
 ) -> None:
     """Run the whole process once: ingest, train, score, decide, deploy, report."""
     config = read_config(config_path)
-    if n_runs is not None:
+    if reproduced is not None:
+        import_steps().reproduce(config, reproduced)
+    elif n_runs is not None:
         click.echo(history.format_runs(history.read_runs(config, n_runs)))
     elif is_dry:
         click.echo(history.describe_plan(config, force))
@@ -293,6 +300,12 @@ OPTIONS = (
         type=click.IntRange(min=1),
         metavar="N",
         help="Show the last N runs; change nothing.",
+    ),
+    click.Option(
+        ["--reproduce", "reproduced"],
+        type=click.IntRange(min=1),
+        metavar="RUN",
+        help="Make the model of an earlier run again, and compare it by its hash.",
     ),
 )
 

@@ -288,13 +288,17 @@ class WorklistSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Numbers of kept runs, releases, scorings, history rows and logged predictions."""
+    """Numbers of kept runs, releases, scorings, history rows and logged predictions.
+
+    `inputs` is whether the input files of kept runs are kept.
+    """
 
     runs: Annotated[int, Meta(ge=2)] = 30
     releases: Annotated[int, Meta(ge=2)] = 10
     scorings: Annotated[int, Meta(ge=2)] = 12
     history: Annotated[int, Meta(ge=2)] = 10_000
     predictions: Annotated[int, Meta(ge=1)] = 100_000
+    inputs: bool = False
 
 
 class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

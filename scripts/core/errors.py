@@ -49,6 +49,12 @@ class ModelError(PipelineError):
     exit_code = 65
 
 
+class ReproductionError(PipelineError):
+    """A model of an earlier run that cannot be made again with the same bytes."""
+
+    exit_code = 65
+
+
 class ReleaseError(PipelineError):
     """Release is damaged or incomplete."""
 

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Engine
 from scripts.core import artifacts, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
+from scripts.pipeline import kept_inputs
 from scripts.production import withdrawals
 from scripts.records import database, predictions, runs, scoring_records
 
@@ -95,6 +96,7 @@ def remove_old_files(engine: Engine, config: Config, model_stamp: str | None) ->
     """
     with database.reading(engine) as connection:
         served = runs.served_releases(connection)
+        wanted = runs.input_hashes(connection, config.retention.runs, model_stamp)
     n_scores = scoring_records.forget_old_scores(engine, config.retention.scorings)
     spared = frozenset() if model_stamp is None else frozenset({model_stamp})
     n_removed = sum(
@@ -102,10 +104,12 @@ def remove_old_files(engine: Engine, config: Config, model_stamp: str | None) ->
         for folder in {config.output_folder_path, config.output_model_path}
     )
     n_releases = remove_old_releases(config.prod_deployment_path, config.retention.releases, served)
-    if n_removed or n_releases or n_scores:
+    n_inputs = kept_inputs.remove_unused(config, wanted if config.retention.inputs else set())
+    if n_removed or n_releases or n_scores or n_inputs:
         log.info(
-            "Removed the files of %d old runs, %d old releases and %d old scores of clients.",
-            n_removed, n_releases, n_scores,
+            "Removed the files of %d old runs, %d old releases, %d old scores of clients and %d"
+            " kept inputs.",
+            n_removed, n_releases, n_scores, n_inputs,
         )  # fmt: skip
 
 

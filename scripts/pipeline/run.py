@@ -111,8 +111,10 @@ class Run:
         with database.writing(self.engine) as connection:
             runs.replace_files(connection, self.id, role, describe_readings(readings))
 
-    def record_model(self, trained: "Training", dropped: "Dropped") -> None:
-        """Record the trained model with its dataset, settings and package versions."""
+    def record_model(
+        self, trained: "Training", dropped: "Dropped", origin: Mapping[str, Any]
+    ) -> None:
+        """Record the trained model with its dataset, settings, origin and package versions."""
         facts = trained.model.dataset
         versions = self.facts.setdefault("versions", {})
         versions |= trained.model.versions
@@ -131,6 +133,7 @@ class Run:
                     "n_drawn_rows": facts.n_drawn_rows,
                 },
                 threshold=trained.model.threshold,
+                origin=origin,
             )
 
     def count_judged(self) -> int:

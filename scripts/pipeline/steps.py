@@ -28,13 +28,14 @@ from scripts.core.errors import (
 )
 from scripts.data import read_report
 from scripts.ingestion import Ingestion
-from scripts.pipeline import retention, run_checks
+from scripts.pipeline import kept_inputs, reproduction, retention, run_checks
 from scripts.pipeline.run import Parameters, Result, Run
 from scripts.pipeline.snapshot import Snapshot
 from scripts.production import approval, group_evaluation, observation, pending_comparison
 from scripts.production.monitor import MonitoringResult
 from scripts.production.promotion_gate import Decision, GateVerdict
 from scripts.production.run_context import RunContext
+from scripts.records import database, runs
 from scripts.records.tables import FileRole, Verdict
 from scripts.scoring import Scoring
 from scripts.training import Training
@@ -77,6 +78,14 @@ def monitor(run: Run, context: RunContext, dataset_path: Path) -> MonitoringResu
     return result
 
 
+def keep_inputs(run: Run) -> None:
+    """Keep a copy of each file that the model was trained on, if retention.inputs is set."""
+    if run.config.retention.inputs:
+        with database.reading(run.engine) as connection:
+            recorded = runs.files_of_run(connection, run.id)
+        run.step("keeping inputs", kept_inputs.keep, run.config, recorded)
+
+
 def train(
     run: Run, context: RunContext, ingested: Ingestion, monitored: MonitoringResult | None
 ) -> Training:
@@ -91,7 +100,9 @@ def train(
         context=context,
     )
     run.facts["stamp"] = trained.stamp
-    run.record_model(trained, ingested.dropped)
+    origin = reproduction.describe_origin(run.config, trained.model_path)
+    run.record_model(trained, ingested.dropped, origin)
+    keep_inputs(run)
     return trained
 
 
@@ -195,6 +206,11 @@ def wait_for_approval(
     why = (run.request.actor, decision.reason)
     approval.submit(run.engine, run.config, release, run.id, why)
     run.reason = f"release {release.name} waits for approval: {decision.reason}"
+
+
+def reproduce(config: Config, run_id: int) -> Path:
+    """Make the model of an earlier run again, compare it by its hash, and return its path."""
+    return reproduction.main(config, run_id=run_id)
 
 
 def finish_approval(config: Config, engine: Engine) -> None:

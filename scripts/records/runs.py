@@ -177,6 +177,16 @@ def latest_runs(connection: Connection, limit: int, offset: int = 0) -> list[Row
     return newest_rows(connection, runs, limit, offset)
 
 
+def input_hashes(connection: Connection, n_runs: int, model_stamp: str | None) -> set[str]:
+    """Return the SHA-256 of the files of the newest runs with a model, and of one further model."""
+    newest = sa.select(models.c.run_id).order_by(models.c.id.desc()).limit(n_runs).subquery()
+    spared = sa.select(models.c.run_id).where(models.c.stamp == model_stamp)
+    wanted = sa.select(files.c.sha256).where(
+        sa.or_(files.c.run_id.in_(sa.select(newest.c.run_id)), files.c.run_id.in_(spared))
+    )
+    return set(connection.execute(wanted).scalars())
+
+
 def record_model(connection: Connection, run_id: int, **facts: Any) -> None:
     """Record the model of a run, with columns of `models` as facts."""
     connection.execute(models.insert().values(run_id=run_id, **facts))

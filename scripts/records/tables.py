@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0014"
+VERSION = "0015"
 
 
 class Status(StrEnum):
@@ -181,6 +181,8 @@ models = sa.Table(
     sa.Column("n_test_rows", sa.BigInteger),
     sa.Column("n_test_positives", sa.BigInteger),
     sa.Column("n_judged", sa.Integer),
+    # The hash of model.json and the settings, by which the model can be made again.
+    sa.Column("origin", sa.JSON),
 )
 
 decisions = sa.Table(
