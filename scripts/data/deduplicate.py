@@ -128,37 +128,6 @@ def row_numbers(table: pd.DataFrame) -> Numbers:
     return number_rows(columns, len(table))
 
 
-def pair_up(numbers: Numbers) -> tuple[Places, Places]:
-    """Pair each repeated hash with the first row of the same hash: later rows, first rows.
-
-    The position of a row takes the lowest bits of the hash, so that one plain sort orders by hash
-    and then by position. The lost bits only make more pairs to compare. The hashes are
-    overwritten: memory touched for the first time costs more than the work on it. There are fewer
-    than 2**32 rows.
-    """
-    n_bits = np.uint64(len(numbers).bit_length())
-    of_place = (np.uint64(1) << n_bits) - np.uint64(1)
-    keys = numbers
-    for start in range(0, len(keys), PART_ROWS):
-        part = keys[start : start + PART_ROWS]
-        part &= ~of_place
-        part |= np.arange(start, start + len(part), dtype=np.uint64)
-    keys.sort()
-    is_repeat = np.zeros(len(keys), np.bool_)
-    for start in range(1, len(keys), PART_ROWS):
-        stop = min(start + PART_ROWS, len(keys))
-        is_repeat[start:stop] = (keys[start:stop] ^ keys[start - 1 : stop - 1]) <= of_place
-    repeats = np.flatnonzero(is_repeat)
-    # Repeats in a row share their first row.
-    is_run_start = np.diff(repeats, prepend=-1) > 1
-    firsts = np.maximum.accumulate(np.where(is_run_start, repeats - 1, 0))
-    # In the order of the later rows, so that memory is read in order when rows are compared.
-    half = np.uint64(32)
-    pairs = (keys[repeats] & of_place) << half | (keys[firsts] & of_place)
-    pairs.sort()
-    return (pairs >> half).astype(np.int64), (pairs & np.uint64(2**32 - 1)).astype(np.int64)
-
-
 @dataclass
 class Dropped:
     """The numbers of dropped rows and of dropped positives, None if unknown."""

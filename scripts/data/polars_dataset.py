@@ -1,4 +1,4 @@
-"""Datasets in Polars: duplicates, today's clients and the text of the dataset file."""
+"""Datasets in Polars: today's clients, tables of pandas and the text of the dataset file."""
 
 import csv
 import io
@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
-from numpy.typing import NDArray
 
 from scripts.core.config import Schema
-from scripts.data import deduplicate, polars_reader
+from scripts.data import polars_reader
 from scripts.data.arrays import Mask
 from scripts.data.cells import UNLABELLED
 from scripts.data.deduplicate import Dropped
@@ -21,8 +20,6 @@ from scripts.data.read_report import FileReading
 PART_ROWS = 2**18
 # Python writes smaller numbers with an exponent, Polars from 1e-7 on and in other words.
 SMALLEST_PLAIN = 1e-4
-ROW = pl.struct(pl.all())
-
 
 Clean = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -37,48 +34,6 @@ class Ingested:
     parts: Iterator[bytes]
     clients: pd.DataFrame
     readings: list[FileReading]
-
-
-def find_repeats(table: pl.DataFrame) -> Mask:
-    """Return a mask of the rows that are equal to an earlier row, missing cells being equal.
-
-    Parameters
-    ----------
-    table : polars.DataFrame of shape (n_rows, n_columns)
-        Any table without NaN.
-
-    Returns
-    -------
-    numpy.ndarray of shape (n_rows,)
-        True for the second and each further of equal rows.
-
-    Notes
-    -----
-    `polars.DataFrame.unique` in order takes twice as long and three times the memory at ten million
-    rows. Rows of equal hashes are compared cell by cell, so that the result is exact.
-    """
-    is_repeat = np.zeros(table.height, np.bool_)
-    later, first = deduplicate.pair_up(hash_rows(table))
-    same = np.ones(len(later), np.bool_)
-    for column in table:
-        same &= column.gather(later).eq_missing(column.gather(first)).to_numpy()
-    is_repeat[later[same]] = True
-    if not same.all():
-        # Different rows had the same hash by chance: their groups are compared as a whole.
-        unclear = np.isin(first, first[~same])
-        places = np.union1d(later[unclear], first[unclear])
-        rows = table[places].select(ROW.is_first_distinct()).to_series()
-        is_repeat[places] = ~rows.to_numpy()
-    return is_repeat
-
-
-def hash_rows(table: pl.DataFrame, key: int = 0) -> NDArray[np.uint64]:
-    """Compute a 64-bit hash of each row by a key, shape (n_rows,)."""
-    hashes = np.empty(table.height, np.uint64)
-    for start in range(0, table.height, PART_ROWS):
-        part = table.slice(start, PART_ROWS).select(ROW.hash(key)).to_series()
-        hashes[start : start + PART_ROWS] = part.to_numpy()
-    return hashes
 
 
 def is_labelled(schema: Schema) -> pl.Expr:
@@ -187,12 +142,12 @@ def format_tiny(numbers: pl.Series) -> pl.Series:
 def as_written(part: pl.DataFrame) -> pl.DataFrame:
     """Return rows as they are written: the text of tiny numbers, null for an empty text."""
     columns: list[pl.Expr | pl.Series] = []
-    for name, kind in part.schema.items():
-        if kind == pl.Float64:
-            columns.append(format_tiny(part[name]))
-        elif kind == pl.String:
+    for column in part:
+        if column.dtype == pl.Float64:
+            columns.append(format_tiny(column))
+        elif column.dtype == pl.String and (column == "").any():
             # Polars writes "" with quotes.
-            columns.append(pl.when(pl.col(name) != "").then(pl.col(name)))
+            columns.append(pl.when(pl.col(column.name) != "").then(pl.col(column.name)))
     return part.with_columns(columns)
 
 

@@ -15,6 +15,7 @@ from scripts.data import (
     polars_dated,
     polars_profile,
     polars_reader,
+    polars_repeats,
     read_report,
     spilled_ingest,
 )
@@ -96,7 +97,7 @@ def ingest(
         table = clean_table(table, schema, clean)
     is_repeat = np.zeros(table.height, np.bool_)
     if drop_equal:
-        is_repeat = polars_dataset.find_repeats(table)
+        is_repeat = polars_repeats.find_repeats(table)
     n_rows = int((~is_repeat).sum())
     n_gone = None
     if schema.target in table.columns:

@@ -6,12 +6,14 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from scripts.data.csv_reader import MAX_LINE_BYTES, OPEN_RECORDS
 
 TEXT = "\x00text"
 # Any line of MAX_LINE_BYTES covers such a window whole.
 WINDOW_BYTES = MAX_LINE_BYTES // 2
+FIRST_PRINTABLE, DELETE = 32, b"\x7f"
 # Every digit becomes 0 and every exponent e. The rules take exponents of at most four digits.
 DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
 LONG_EXPONENT = b"e00000"
@@ -44,9 +46,38 @@ class Block:
         """Whether any line has a quote."""
         return b'"' in self.content
 
+    @cached_property
+    def codes(self) -> NDArray[np.uint8]:
+        """The bytes as numbers."""
+        return np.frombuffer(self.content, np.uint8)
+
+    @cached_property
+    def n_ends(self) -> int:
+        """The number of LF."""
+        return self.count("\n")
+
     def count(self, mark: str) -> int:
         """Count an ASCII character."""
-        return int(np.count_nonzero(np.frombuffer(self.content, np.uint8) == ord(mark)))
+        return int(np.count_nonzero(self.codes == ord(mark)))
+
+    def has_blank_edge(self, separator: str) -> bool:
+        """Return whether a space stands at the start or the end of a cell without quotes."""
+        if b" " not in self.content:
+            return False
+        codes = self.codes
+        is_edge = np.ones(len(codes) + 2, np.bool_)
+        is_edge[1:-1] = (codes == ord(separator)) | (codes == ord("\n"))
+        return bool(((codes == ord(" ")) & (is_edge[:-2] | is_edge[2:])).any())
+
+    def is_plain(self, separator: str) -> bool:
+        """Return whether the bytes prove that no cell has a control character or a blank edge.
+
+        The lines end with LF and have no quotes. False leaves the cells to be proven one by one.
+        """
+        if not self.content.isascii() or DELETE in self.content:
+            return False
+        n_controls = int(np.count_nonzero(self.codes < FIRST_PRINTABLE))
+        return n_controls == self.n_ends and not self.has_blank_edge(separator)
 
     def check(self) -> None:
         """Check that the lines are UTF-8 and short enough.

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from scripts.core.config import NumberMarks, Schema
-from scripts.data import column_kinds, polars_dataset, polars_numbers, polars_reader
+from scripts.data import column_kinds, polars_numbers, polars_reader, polars_repeats
 from scripts.data.column_kinds import ColumnCounts, KindCounts
 from scripts.data.read_report import FileReading
 
@@ -35,7 +35,7 @@ def unite(tables: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataFrame:
     """Return the different rows of the tables that have all of some columns."""
     # By brackets: `select` takes the name * for all columns.
     rows = pl.concat([table[list(names)] for table in tables if {*names} <= {*table.columns}])
-    return rows.filter(pl.Series(~polars_dataset.find_repeats(rows)))
+    return rows.filter(pl.Series(~polars_repeats.find_repeats(rows)))
 
 
 def keep_last(table: pl.DataFrame, key: str) -> pl.DataFrame:

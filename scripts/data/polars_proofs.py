@@ -36,9 +36,12 @@ def needs_text(layout: ColumnLayout, name: str) -> bool:
     return is_marked or marks.decimal == layout.separator
 
 
-def prove_text(text: pl.Expr, *, is_id: bool) -> pl.Expr:
-    """Return whether a text is without blanks at its ends, and not empty if it is an identifier."""
-    plain = ~text.str.contains(UNPLAIN_TEXT)
+def prove_text(text: pl.Expr, *, is_id: bool, is_plain: bool = False) -> pl.Expr:
+    """Return whether a text is without blanks at its ends, and not empty if it is an identifier.
+
+    `is_plain` means that the bytes of the lines have proven the former already.
+    """
+    plain = pl.lit(value=True) if is_plain else ~text.str.contains(UNPLAIN_TEXT)
     return plain & (text != "") if is_id else plain
 
 

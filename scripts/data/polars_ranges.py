@@ -19,7 +19,7 @@ from scripts.core import files
 from scripts.core.config import Schema
 from scripts.data import csv_reader, dated_files, polars_dated, polars_proofs, polars_reader
 from scripts.data.csv_reader import MAX_LINE_BYTES, RefusedFileError
-from scripts.data.polars_lines import UnprovenError
+from scripts.data.polars_lines import Block, UnprovenError
 from scripts.data.polars_reader import BlockReader
 from scripts.data.read_report import FileReading
 
@@ -168,9 +168,10 @@ def read_lines(
         for block, reader in open_blocks(reading):
             if not polars_proofs.can_prove(reader.layout):
                 raise UnprovenError
-            yield reader.read(block, n_lines)
+            lines = Block(block)
+            yield reader.read(lines, n_lines)
             n_bytes += len(block)
-            n_lines += block.count(b"\n")
+            n_lines += lines.n_ends
     except (RefusedFileError, UnprovenError):
         is_proven = False
     n_header_bytes, reading.n_bytes = reading.n_bytes, n_bytes

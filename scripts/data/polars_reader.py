@@ -85,12 +85,12 @@ class BlockReader:
         """The columns that are read."""
         return self.layout.schema
 
-    def read(self, content: bytes, number: int) -> pl.DataFrame:
+    def read(self, block: Block, number: int) -> pl.DataFrame:
         """Read whole lines strictly.
 
         Parameters
         ----------
-        content : bytes
+        block : Block
             The lines.
         number : int
             The line number of the first.
@@ -106,9 +106,8 @@ class BlockReader:
         UnprovenError
             If only the rules can tell where the records end, or why the file is refused.
         """
-        block = Block(content)
         block.check()
-        marked = Block(*quoted_separators.hide(content, self.layout.separator))
+        marked = quoted_separators.hide(block, self.layout.separator)
         parsed = self.parse_typed(marked) if self.is_typed else None
         if parsed is None:
             parsed = self.parse_text(marked)
@@ -172,19 +171,24 @@ class BlockReader:
         except UNPARSABLE:
             return None
         # A line may have fewer fields, which Polars fills, or be empty: only the sums tell.
-        n_lines = block.count("\n") + (not block.content.endswith(b"\n"))
+        n_lines = block.n_ends + (not block.content.endswith(b"\n"))
         n_separators = n_lines * (len(layout.header) - 1)
         if table.height != n_lines or block.count(layout.separator) != n_separators:
             return None
         places = {name: f"c{layout.place(name)}" for name in schema.file_columns}
         table = table.select(pl.col(place).alias(name) for name, place in places.items())
-        return self.prove(quoted_separators.show(table, block.mark, layout.separator))
+        is_plain = block.is_plain(layout.separator)
+        shown = quoted_separators.show(table, block.mark, layout.separator)
+        return self.prove(shown, is_plain=is_plain)
 
-    def prove(self, table: pl.DataFrame) -> pl.DataFrame:
-        """Return typed columns as they are kept, with the proof of each row."""
+    def prove(self, table: pl.DataFrame, *, is_plain: bool) -> pl.DataFrame:
+        """Return typed columns as they are kept, with the proof of each row.
+
+        `is_plain` is the result of `Block.is_plain` for the lines.
+        """
         schema = self.schema
         proofs = [
-            polars_proofs.prove_text(pl.col(name), is_id=name in schema.ids)
+            polars_proofs.prove_text(pl.col(name), is_id=name in schema.ids, is_plain=is_plain)
             for name in (*schema.ids, *schema.categorical)
         ]
         columns: list[pl.Expr | pl.Series] = []
@@ -277,11 +281,12 @@ def iterate_blocks(handle: Readable) -> Iterator[bytes]:
     """Yield whole lines, about BLOCK_BYTES at a time; the last one may lack its end."""
     rest = b""
     while content := handle.read(BLOCK_BYTES):
-        whole = rest + content
-        cut = whole.rfind(b"\n") + 1
+        cut = content.rfind(b"\n") + 1
         if cut:
-            yield whole[:cut]
-        rest = whole[cut:]
+            # Slices of a view: each copy of the bytes touches new memory.
+            yield b"".join((rest, memoryview(content)[:cut]))
+            rest = b""
+        rest += content[cut:]
         if len(rest) > MAX_LINE_BYTES:
             break  # a line too long, wherever it ends
     if rest:
@@ -370,15 +375,15 @@ def read_after_header(
     """
     reading, number = reader.reading, 2
     for content in iterate_blocks(handle) if polars_proofs.can_prove(reader.layout) else ():
+        block = Block(content)
         try:
-            table = reader.read(content, number)
+            table = reader.read(block, number)
         except UnprovenError:
             break
         sha.update(content)
-        n_lines = Block(content).count("\n")
         reading.n_bytes += len(content)
-        progress.advance(len(content), n_lines)
-        number += n_lines
+        progress.advance(len(content), block.n_ends)
+        number += block.n_ends
         yield table
     # Nothing is left where every block was proven.
     yield read_rest(handle, number, reader.layout, reading, sha)

@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from scripts.data.polars_lines import Block
+
 MARKS = b"^~`{}\\#$@!?<>[]=_"
 QUOTE, LINE_END = ord('"'), ord("\n")
 
@@ -24,29 +26,28 @@ def within_quotes(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return within
 
 
-def hide(content: bytes, separator: str) -> tuple[bytes, str]:
+def hide(block: Block, separator: str) -> Block:
     """Replace the separators within quotes.
 
     Parameters
     ----------
-    content : bytes
+    block : Block
         Whole lines.
     separator : str
         The separator of the table.
 
     Returns
     -------
-    tuple of bytes and str
-        The lines, and the character for a hidden separator, "" if none is hidden.
+    Block
+        The lines, with the character for a hidden separator as their mark if any is hidden.
     """
-    mark = next((code for code in MARKS if code not in content), None)
-    if b'"' not in content or mark is None:
-        return content, ""
-    codes = np.frombuffer(content, np.uint8)
-    is_hidden = within_quotes(codes) & (codes == ord(separator))
-    if not is_hidden.any():
-        return content, ""
-    return np.where(is_hidden, np.uint8(mark), codes).tobytes(), chr(mark)
+    if not block.has_quotes:
+        return block
+    mark = next((code for code in MARKS if code not in block.content), None)
+    is_hidden = within_quotes(block.codes) & (block.codes == ord(separator))
+    if mark is None or not is_hidden.any():
+        return block
+    return Block(np.where(is_hidden, np.uint8(mark), block.codes).tobytes(), chr(mark))
 
 
 def show(table: pl.DataFrame, mark: str, separator: str) -> pl.DataFrame:

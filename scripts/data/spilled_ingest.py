@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from scripts.core import files
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
-from scripts.data import csv_reader, polars_dataset, polars_reader, read_report
+from scripts.data import csv_reader, polars_dataset, polars_reader, polars_repeats, read_report
 from scripts.data.arrays import Mask
 from scripts.data.csv_reader import RefusedFileError
 from scripts.data.deduplicate import Dropped
-from scripts.data.polars_dataset import ROW, Clean, Ingested
+from scripts.data.polars_dataset import Clean, Ingested
+from scripts.data.polars_repeats import ROW
 from scripts.data.read_report import FileReading
 
 # Equal rows are looked for in so many parts, one after the other.
@@ -114,7 +115,7 @@ class SharedHashFinder:
 
     def add(self, table: pl.DataFrame) -> None:
         """Take the next rows."""
-        self.waiting.append(polars_dataset.hash_rows(table, self.key))
+        self.waiting.append(polars_repeats.hash_rows(table, self.key))
         self.n_rows += table.height
         self.n_waiting += table.height
         if self.n_waiting * ROW_BYTES > self.bound_bytes:
@@ -174,7 +175,7 @@ class RowComparer:
 
     def add(self, table: pl.DataFrame, places: NDArray[np.int64]) -> None:
         """Take the next rows to compare, with their ascending places in the dataset."""
-        parts = part_of(polars_dataset.hash_rows(table, self.key), self.n_parts)
+        parts = part_of(polars_repeats.hash_rows(table, self.key), self.n_parts)
         columns = [pl.Series(PART, parts), pl.Series(PLACE, places)]
         self.waiting.append(table.with_columns(columns))
         self.n_bytes += int(table.estimated_size())

@@ -17,6 +17,7 @@ from scripts.data import (
     polars_dataset,
     polars_ingest,
     polars_reader,
+    polars_repeats,
 )
 from scripts.engine import pandas_engine
 from tests.support.hostile_files import FORMATS, HEADER, SCHEMA, make_file
@@ -117,7 +118,7 @@ def test_the_repeated_rows_are_those_of_pandas(seed: int, n_rows: int) -> None:
         }
     )
 
-    assert polars_dataset.find_repeats(table).tolist() == table.to_pandas().duplicated().tolist()
+    assert polars_repeats.find_repeats(table).tolist() == table.to_pandas().duplicated().tolist()
 
 
 def test_rows_whose_hashes_are_equal_by_chance_are_told_apart(
@@ -126,9 +127,9 @@ def test_rows_whose_hashes_are_equal_by_chance_are_told_apart(
     table = pl.DataFrame(
         {"a": ["x", "y", "x", None, "y", ""], "n": [1.5, 2.0, 1.5, None, 2.0, 1.0]}
     )
-    monkeypatch.setattr(polars_dataset, "hash_rows", lambda _: np.full(6, 7, np.uint64))
+    monkeypatch.setattr(polars_repeats, "hash_rows", lambda _: np.full(6, 7, np.uint64))
 
-    assert polars_dataset.find_repeats(table).tolist() == [False, False, True, False, True, False]
+    assert polars_repeats.find_repeats(table).tolist() == [False, False, True, False, True, False]
 
 
 def test_a_million_clients_without_a_label_cost_as_much_as_rows_with_one() -> None:

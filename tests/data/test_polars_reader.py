@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scripts.core.config import Schema
 from scripts.data import csv_reader, polars_reader
-from scripts.data.polars_lines import UnprovenError
+from scripts.data.polars_lines import Block, UnprovenError
 from scripts.data.polars_reader import BlockReader
 from tests.support.hostile_files import FORMATS, HEADER, SCHEMA, make_file
 
@@ -284,7 +284,10 @@ def test_blocks_are_parsed_as_fractions_once_one_has_them(tmp_path: Path) -> Non
     layout = csv_reader.read_layout(HEADER, SCHEMA, csv_reader.new_reading(tmp_path, SCHEMA))
     reader = BlockReader(layout, csv_reader.new_reading(tmp_path / "x.csv", SCHEMA))
 
-    whole, fractions = reader.read(b"a,1,2,3,1\n", 2), reader.read(b"b,1.5,2,3,1\n", 3)
+    whole, fractions = (
+        reader.read(Block(b"a,1,2,3,1\n"), 2),
+        reader.read(Block(b"b,1.5,2,3,1\n"), 3),
+    )
 
     assert whole["lastmonth_activity"].dtype == pl.Int64
     assert fractions["lastmonth_activity"].to_list() == [1.5]
@@ -296,7 +299,7 @@ def test_a_quote_left_open_is_for_the_rules_alone(tmp_path: Path) -> None:
     reader = BlockReader(layout, csv_reader.new_reading(tmp_path / "x.csv", SCHEMA))
 
     with pytest.raises(UnprovenError):
-        reader.read(b'a,1,2,3,1\n"b,1,2,3,1\n', 2)
+        reader.read(Block(b'a,1,2,3,1\n"b,1,2,3,1\n'), 2)
 
 
 def test_the_sha_256_is_that_of_every_byte_that_was_parsed(

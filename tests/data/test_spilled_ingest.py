@@ -16,9 +16,9 @@ from scripts.core.config import Config, EngineSettings, IngestionSettings, Schem
 from scripts.core.errors import DatasetError
 from scripts.data import (
     deduplicate,
-    polars_dataset,
     polars_ingest,
     polars_reader,
+    polars_repeats,
     spilled_ingest,
 )
 from scripts.data.polars_dataset import Ingested
@@ -125,7 +125,7 @@ def test_equal_rows_take_no_more_room_in_the_files_of_hashes_than_one(tmp_path: 
 def test_repeats_are_found_cell_by_cell_across_files_of_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polars_dataset, "hash_rows", few_hashes)
+    monkeypatch.setattr(polars_repeats, "hash_rows", few_hashes)
     numbers = np.random.default_rng(1).integers(0, 500, 3000)
     comparer = RowComparer(tmp_path, key=5, bound_bytes=10_000, n_bytes=40_000)
 
@@ -141,7 +141,7 @@ def test_repeats_are_found_cell_by_cell_across_files_of_rows(
 def test_different_rows_with_equal_hashes_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polars_dataset, "hash_rows", few_hashes)
+    monkeypatch.setattr(polars_repeats, "hash_rows", few_hashes)
 
     assert check_seeds(tmp_path, monkeypatch, range(10)) > 50
 
