@@ -26,7 +26,10 @@ from scripts.core import artifacts, capacity, files
 from scripts.core.config import Config
 from scripts.core.console import run_as_script
 from scripts.core.errors import DatasetError, InsufficientDataError, NotMadeYetError, RecordsError
-from scripts.data import dataset
+from scripts.data import (
+    dataset,
+    table_reader,
+)
 from scripts.engine import pandas_engine, pandas_models
 from scripts.model import candidate, logistic_model, metrics
 from scripts.production import live_drift, monitor
@@ -316,7 +319,7 @@ def measure_steps(config: Config) -> list[float | None]:
         return [None, None]
     try:
         paths = files.list_tables(config.input_folder_path)
-        is_large = files.total_bytes(paths) >= dataset.MANY_BYTES
+        is_large = table_reader.are_large(paths)
         return (measure_file if is_large else measure_table)(config, paths)
     except DatasetError as error:
         log.warning("Nothing could be timed: %s", error)

@@ -18,7 +18,12 @@ from scripts.clients.worklist import DEFAULT_TOP
 from scripts.core import console, files, progress
 from scripts.core.config import Config
 from scripts.core.errors import DatasetError, NotMadeYetError
-from scripts.data import client_dates, csv_reader, read_report
+from scripts.data import (
+    client_dates,
+    csv_reader,
+    read_report,
+    table_reader,
+)
 from scripts.data.read_report import FileReading
 from scripts.production import release
 from scripts.records import database, scoring_records
@@ -95,7 +100,7 @@ def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry]
     header = csv_reader.peek_header(path, client_dates.reading_schema(used))
     schema = client_dates.ranking_schema(used, header)
     with progress.shown("Reading the table", files.total_bytes([path])):
-        reading, columns = csv_reader.read_file(path, path.parent, schema)
+        reading, columns = table_reader.read_file(path, path.parent, schema)
     n_rows = len(columns[schema.columns[0]])
     if n_rows == 0:
         raise DatasetError(f"No usable row was found. {read_report.format_complaints([reading])}")

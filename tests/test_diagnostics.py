@@ -15,7 +15,7 @@ from scripts.api.responses import Diagnosis
 from scripts.core import capacity
 from scripts.core.config import Config
 from scripts.core.errors import NotMadeYetError
-from scripts.data import dataset
+from scripts.data import table_reader
 from scripts.diagnostics import OutdatedPackage, RunMeasurements
 from scripts.engine import pandas_engine
 from scripts.production import monitor, release
@@ -380,7 +380,7 @@ def test_a_cluster_is_not_taken_up_to_be_timed(
 def test_large_input_is_timed_through_a_file_that_goes_again(
     deployed: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "MANY_BYTES", 1)
+    monkeypatch.setattr(table_reader, "MANY_BYTES", 1)
     monkeypatch.setattr(diagnostics, "measure_table", None)
     before = [path for path, _ in entries(tmp_path)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.api.request_bodies import read_csv
-from scripts.api.responses import RefusedError
+from scripts.api.request_rows import FaultyRowsError
 from scripts.core import files
 from scripts.core.config import Schema
 from scripts.dashboard import upload
@@ -197,8 +197,10 @@ def test_empty_lines_at_the_end_are_no_clients(tmp_path: Path, n_lines: int, end
 def test_a_csv_body_with_a_quote_and_a_cr_alone_is_refused() -> None:
     body = b'lastmonth_activity,lastyear_activity,number_of_employees\n1,2,"3"\r4,5,6\r'
 
-    with pytest.raises(RefusedError, match="CR alone"):
+    with pytest.raises(FaultyRowsError) as raised:
         read_csv(body, SCHEMA, 10)
+
+    assert raised.value.faults[0].expected == "lines that end with LF or CR LF"
 
 
 def test_equal_rows_are_counted_as_duplicates(tmp_path: Path) -> None:

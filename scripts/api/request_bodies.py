@@ -1,12 +1,11 @@
 """Bodies of prediction requests, decoded into rows from JSON or CSV."""
 
 import codecs
-import csv
 import io
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,10 +15,12 @@ from werkzeug.http import parse_options_header
 from scripts.api import mlflow_protocol
 from scripts.api.columnar import UNREADABLE
 from scripts.api.dated_requests import request_columns
-from scripts.api.request_rows import MAX_FAULTY_ROWS, FaultyRowsError, shorten
+from scripts.api.request_rows import MAX_FAULTY_ROWS, FaultyRowsError, format_value
 from scripts.api.responses import Fault, PredictBody, RefusedError
 from scripts.core.config import ApiSettings, Schema
-from scripts.data.cells import NUMBER
+from scripts.data import csv_reader, table_reader
+from scripts.data.cells import BadCellError
+from scripts.data.csv_reader import RefusedFileError
 
 CSV = "text/csv"
 # The member of the environ that says whether decoding the body may take long.
@@ -34,9 +35,6 @@ QUICK_BYTES = 4 * 1024
 # The largest body decoded in a single call without a check of its numbers. A call blocks the
 # interpreter, in threads too, and with the hardest numbers for a third of a second.
 ONE_CALL_BYTES = 256 * 1024
-# The size limit of a CSV row.
-MAX_ROW_BYTES = 2**18
-MAX_SHOWN_DOUBLES = 20
 # Every digit becomes 0 and every exponent e, so that long numbers can be searched.
 DIGITS = bytes.maketrans(b"123456789.E", b"0000000000e")
 # A number of 20 digits or a three-digit exponent takes the decoder up to 13 microseconds.
@@ -48,7 +46,6 @@ STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 # The number of names or columns allowed beside those of the model.
 SPARE_NAMES = 100
 OTHER_MEMBERS = tuple(name for name in PredictBody.__struct_fields__ if name != "data")
-LONE_CR = re.compile(rb"\r(?!\n)")
 
 JsonRows = list[dict[str, Any]]
 
@@ -143,6 +140,14 @@ def check_utf8(body: bytes) -> None:
         decoder.decode(b"", final=True)
 
 
+def check_is_text(body: bytes) -> None:
+    """Refuse a body that is not UTF-8."""
+    try:
+        check_utf8(body)
+    except UnicodeDecodeError as error:
+        raise RefusedError(400, "The body is not a CSV table: not UTF-8.") from error
+
+
 def decode_rows(body: bytes, names: tuple[str, ...], max_rows: int) -> JsonRows | None:
     """Decode the rows of the member `data`, or return None if the member is missing."""
     try:
@@ -225,57 +230,56 @@ def read_json(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
     return rows
 
 
-def read_cell(text: str, *, is_number: bool) -> object:
-    """Read a CSV cell as a number if possible, otherwise as text to be refused later."""
-    text = text.strip()
-    if not text:
-        return None
-    return float(text) if is_number and NUMBER.fullmatch(text) else text
+def csv_schema(schema: Schema, header: Sequence[str]) -> Schema:
+    """Return the schema by which a CSV table is read for a prediction.
 
+    Parameters
+    ----------
+    schema : Schema
+        The schema of the model, whose marks of numbers and limits hold here, too.
+    header : sequence of str
+        The columns of the table.
 
-def check_header(header: Sequence[str]) -> None:
-    """Refuse a header with a repeated column."""
-    doubled = sorted(name for name, n_times in Counter(header).items() if n_times > 1)
-    if doubled:
-        more = ", and others" if len(doubled) > MAX_SHOWN_DOUBLES else ""
-        shown = [shorten(name) for name in doubled[:MAX_SHOWN_DOUBLES]]
-        raise RefusedError(422, f"The header names the columns {shown}{more} more than once.")
-
-
-def read_records(body: bytes) -> Iterator[list[str]]:
-    """Yield the records of a CSV table up to the row limit.
-
-    Raises
-    ------
-    RefusedError
-        If a record is longer than `MAX_ROW_BYTES`, since its fields could fill the memory.
+    Returns
+    -------
+    Schema
+        The columns of the table that are read: numbers, and all others as text, dates too. Any
+        separator is taken, with or without a byte-order mark.
     """
-    n_characters = 0
+    names = [name for name in request_columns(schema) if name in header]
+    texts = tuple(name for name in names if name not in schema.numeric)
+    return msgspec.structs.replace(
+        schema, ids=(), key=UNSET, target="", date=UNSET, dates=UNSET, categorical=texts,
+        separator=csv_reader.AUTO, encoding=csv_reader.AUTO,
+        numeric=tuple(name for name in schema.numeric if name in names), minimum=schema.minimums,
+    )  # fmt: skip
 
-    def lines() -> Iterator[str]:
-        nonlocal n_characters
-        # Line by line, since the whole text would take four more bytes per character.
-        with io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="") as text:
-            while line := text.readline(MAX_ROW_BYTES + 1):
-                n_characters += len(line)
-                if n_characters > MAX_ROW_BYTES:
-                    raise RefusedError(
-                        422, f"The table has a row of more than {MAX_ROW_BYTES} characters."
-                    )
-                yield line
 
-    for record in csv.reader(lines(), strict=True):
-        n_characters = 0
-        yield record
+def as_value(cell: str | float) -> object:
+    """Return a cell of a CSV table as JSON has it: null for a missing value."""
+    return None if cell in ("", None) or cell != cell else cell
+
+
+def as_fault(row: int, error: BadCellError) -> Fault:
+    """Return the fault of a row of a CSV table."""
+    expected, _, found = error.expected.removeprefix("expected ").partition(", found ")
+    if error.found:
+        found = format_value(error.found)
+    elif error.column:
+        # The one fault of a cell that is not shown.
+        found, expected = expected.removeprefix("has "), "no control character"
+    elif found.isdigit():
+        found = f"{found} fields"
+    return Fault(row=row, column=error.column, found=found, expected=expected)
 
 
 def read_csv(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
-    """Read the rows of a CSV table with a header strictly, without blank lines.
+    """Read the rows of a CSV table with a header by the rules of the input files.
 
     Parameters
     ----------
     body : bytes
-        UTF-8, comma-separated, with or without a byte-order mark.
+        UTF-8, with or without a byte-order mark.
     schema : Schema
         The columns of the model.
     max_rows : int
@@ -289,33 +293,24 @@ def read_csv(body: bytes, schema: Schema, max_rows: int) -> JsonRows:
     Raises
     ------
     RefusedError
-        If the body is no CSV table, or a row has more or fewer fields than the header.
+        If the body is no CSV table, or a row cannot be right.
     """
+    check_is_text(body)
+    form = csv_schema(schema, request_columns(schema))
+    wanted = csv_schema(schema, csv_reader.read_names(io.BytesIO(body), form))
+    reading = csv_reader.new_reading(Path("the table"), wanted)
     rows: JsonRows = []
     faults: list[Fault] = []
     try:
-        if b'"' in body and LONE_CR.search(body):
-            raise csv.Error("a CR alone in a table with quotes; end lines with LF or CR LF")
-        records = read_records(body)
-        header = [name.strip() for name in next(records, [])]
-        check_header(header)
-        wanted, numeric = set(request_columns(schema)), set(schema.numeric)
-        columns = [(k, name, name in numeric) for k, name in enumerate(header) if name in wanted]
-        for fields in filter(None, records):
-            n_rows = len(rows) + len(faults)
-            if len(fields) != len(header):
-                found, expected = f"{len(fields)} fields", f"{len(header)} fields"
-                faults.append(Fault(row=n_rows, column="", found=found, expected=expected))
-            else:
-                rows.append(
-                    {name: read_cell(fields[k], is_number=is_num) for k, name, is_num in columns}
-                )
-            if n_rows >= max_rows or len(faults) == MAX_FAULTY_ROWS:
+        for row, errors in table_reader.read_content(body, wanted, reading):
+            faults += [as_fault(reading.n_rows - 1, error) for error in errors]
+            rows.append({name: as_value(cell) for name, cell in row.items()})
+            if len(rows) > max_rows or len(reading.rejected) == MAX_FAULTY_ROWS:
                 break
-    except (UnicodeDecodeError, csv.Error) as error:
+    except RefusedFileError as error:
         # As text, since an error held by its own frame would keep the body in memory.
-        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise RefusedError(400, f"The body is not a CSV table: {reason}.") from error
+        reason = str(error)
+        raise RefusedError(422, f"The table cannot be used: {reason}.") from error
     if faults:
         raise FaultyRowsError(faults)
     return rows

@@ -24,7 +24,8 @@ from scripts.core.config import Config, Schema
 from scripts.core.errors import BusyError, DatasetError
 from scripts.core.files import RemotePath
 from scripts.dashboard import rendering
-from scripts.data import client_dates, csv_reader
+from scripts.data import client_dates, csv_reader, table_reader
+from scripts.data.csv_reader import Columns
 from scripts.data.read_report import FileReading, first_reasons
 
 N_FAULTS = 50
@@ -44,8 +45,6 @@ STORED = (
     "The input is in an object store, {}, into which the service cannot write; nothing was added."
     " Put the file there with the store's own tools."
 )
-
-Columns = dict[str, list[Any]]
 
 # A generated name. The name from the sender is for display only.
 NAME = "upload_{}.csv"
@@ -175,17 +174,14 @@ def read_table(
         refused table, otherwise empty.
     """
     reading = csv_reader.new_reading(Path("the table"), schema)
+    columns: Columns = {name: [] for name in schema.file_columns}
     try:
         if content.count(b"\n") > max_rows + 1:
             raise csv_reader.RefusedFileError(f"it has more than {max_rows} rows; send it in parts")
-        lines = csv_reader.iterate_lines(io.BytesIO(content), reading, schema.encoding)
-        _, first = next(lines, (0, None))
-        layout = csv_reader.read_layout(first, schema, reading, needs_label=needs_label)
-        columns: Columns = {name: [] for name in layout.parsers}
-        for number, record in csv_reader.iterate_records(lines, layout.separator):
-            row = csv_reader.read_record(number, record, layout, reading)
+        rows = table_reader.read_content(content, schema, reading, needs_label=needs_label)
+        for row, errors in rows:
             check_rejected(reading)
-            if row is not None and is_kept:
+            if is_kept and not errors:
                 for name, value in row.items():
                     columns[name].append(value)
     except csv_reader.RefusedFileError as error:

@@ -10,10 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import msgspec
-from msgspec import UNSET
+from typing import Any, BinaryIO, Final
 
 from scripts.core import files, progress
 from scripts.core.config import Schema
@@ -42,7 +39,7 @@ STILL_OPEN = {
 }
 CLOSED = {mark: re.compile(rf'{WITHIN}"(?:\{mark}{field})*+') for mark, field in FIELDS.items()}
 WITHOUT_BOM, WITH_BOM = "utf-8", "utf-8-sig"
-AUTO = "auto"
+AUTO: Final = "auto"
 NOT_REGULAR = "it is not a regular file"
 EMPTY = "it is empty, or its first line is"
 KNOWN_SIGNATURES = {
@@ -53,6 +50,8 @@ KNOWN_SIGNATURES = {
 }
 
 Parsers = dict[str, Callable[[str], Any]]
+Row = dict[str, Any]
+Columns = dict[str, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -240,6 +239,32 @@ def check_header(header: Sequence[str], schema: Schema) -> None:
         )
 
 
+def split_header(line: str, schema: Schema) -> list[tuple[str, list[str]]]:
+    """Return the possible separators with the names of a header, the best one last.
+
+    The best one results in the most columns of the schema, among equals in the most columns.
+
+    Raises
+    ------
+    RefusedFileError
+        If the line is no header.
+    """
+    if CONTROL.search(line):
+        # Where lines end with CR alone, the "header" is the whole file: it is not shown.
+        raise RefusedFileError(
+            "its header has a control character, such as NUL, or a line end within quotes or of"
+            " CR alone; save the file as CSV in UTF-8"
+        )
+    if line.startswith(CONFLICT):
+        raise RefusedFileError(
+            f"its first line, {shorten(line)}, is the mark of a merge conflict; resolve it and save"
+            " the file again"
+        )
+    splits = try_separators(line, schema.separator)
+    wanted = set(schema.file_columns)
+    return sorted(splits.items(), key=lambda split: (len(wanted & set(split[1])), len(split[1])))
+
+
 def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
     """Return the separator and the column names of a file, read from the header.
 
@@ -260,63 +285,72 @@ def read_header(line: str, schema: Schema) -> tuple[str, list[str]]:
     RefusedFileError
         If a declared column is missing, a name is repeated, or several separators are possible.
     """
-    if CONTROL.search(line):
-        # Where lines end with CR alone, the "header" is the whole file: it is not shown.
-        raise RefusedFileError(
-            "its header has a control character, such as NUL, or a line end within quotes or of"
-            " CR alone; save the file as CSV in UTF-8"
-        )
-    if line.startswith(CONFLICT):
-        raise RefusedFileError(
-            f"its first line, {shorten(line)}, is the mark of a merge conflict; resolve it and save"
-            " the file again"
-        )
-    splits = try_separators(line, schema.separator)
-    wanted = set(schema.file_columns)
-    ranked = sorted(splits, key=lambda mark: (len(wanted & set(splits[mark])), len(splits[mark])))
-    separator = ranked[-1]
-    check_header(splits[separator], schema)
-    others = [mark for mark in ranked[:-1] if len(splits[mark]) > 1]
+    *others, (separator, header) = split_header(line, schema)
+    check_header(header, schema)
+    possible = [mark for mark, names in others if len(names) > 1]
     # With every column declared only one separator fits. Without, the names do not decide.
-    if others and not schema.features:
+    if possible and not schema.features:
         raise RefusedFileError(
-            f"its header could be separated by {separator!r} or {others[-1]!r}; declare"
+            f"its header could be separated by {separator!r} or {possible[-1]!r}; declare"
             " schema.separator"
         )
-    return separator, splits[separator]
+    return separator, header
 
 
-def read_row(fields: Sequence[str], header: Sequence[str], parsers: Parsers) -> dict[str, Any]:
-    """Return the parsed cells of a row, or raise an error about the first wrong column."""
+def read_cells(
+    fields: Sequence[str], header: Sequence[str], parsers: Parsers
+) -> tuple[Row, list[BadCellError]]:
+    """Return the parsed cells of a row, and an error for each wrong cell."""
     if len(fields) != len(header):
-        raise BadCellError(f"expected {len(header)} fields, found {len(fields)}")
+        return {}, [BadCellError(f"expected {len(header)} fields, found {len(fields)}")]
     cells = dict(zip(header, fields, strict=True))
-    row = {}
+    row: Row = {}
+    errors = []
     for name, parse in parsers.items():
         if CONTROL.search(cells[name]):
-            raise BadCellError("has a control character, such as NUL", column=name)
+            errors.append(BadCellError("has a control character, such as NUL", column=name))
+            continue
         try:
             row[name] = parse(cells[name])
         except BadCellError as error:
-            raise BadCellError(error.expected, error.found or "nothing", name) from error
-    return row
+            errors.append(BadCellError(error.expected, error.found or "nothing", name))
+    return row, errors
 
 
-def read_record(
+def parse_record(record: str, layout: ColumnLayout) -> tuple[Row, list[BadCellError]]:
+    """Return the parsed cells of a record, and the errors for which it is rejected."""
+    try:
+        fields = split_record(record, layout.separator)
+    except BadCellError as error:
+        # Anew: an error that was raised holds the frames it went through, and their tables.
+        return {}, [BadCellError(error.expected)]
+    return read_cells(fields, layout.header, layout.parsers)
+
+
+def judge_record(
     number: int, record: str, layout: ColumnLayout, reading: FileReading
-) -> dict[str, Any] | None:
-    """Return the parsed cells of a record, or None for a rejected record and an empty line."""
+) -> tuple[Row, list[BadCellError]] | None:
+    """Return the parsed cells of a record and its errors, or None for an empty line.
+
+    The report gets the row, or the rejected row with its first error.
+    """
     if not record.strip():
         return None
     reading.n_rows += 1
-    try:
-        return read_row(split_record(record, layout.separator), layout.header, layout.parsers)
-    except BadCellError as error:
-        shown = shorten(error.found) if error.found else ""
+    row, errors = parse_record(record, layout)
+    if errors:
+        first = errors[0]
+        shown = shorten(first.found) if first.found else ""
         reading.rejected.append(
-            RejectedRow(reading.path.name, number, error.column, error.expected, shown)
+            RejectedRow(reading.path.name, number, first.column, first.expected, shown)
         )
-        return None
+    return row, errors
+
+
+def read_record(number: int, record: str, layout: ColumnLayout, reading: FileReading) -> Row | None:
+    """Return the parsed cells of a record, or None for a rejected record and an empty line."""
+    judged = judge_record(number, record, layout, reading)
+    return None if judged is None or judged[1] else judged[0]
 
 
 def read_records(
@@ -380,11 +414,10 @@ def refuse(reading: FileReading, error: RefusedFileError) -> None:
 
 
 def read_names(handle: BinaryIO, schema: Schema) -> list[str]:
-    """Return the column names of a table, which may lack the target and dates; [] if refused."""
-    wanted = msgspec.structs.replace(schema, target="", date=UNSET, dates=UNSET)
+    """Return the column names of a table, which may lack columns of the schema; [] if refused."""
     try:
-        lines = iterate_lines(handle, new_reading(Path("the table"), wanted), schema.encoding)
-        return read_header(next(lines, (0, ""))[1], wanted)[1]
+        lines = iterate_lines(handle, new_reading(Path("the table"), schema), schema.encoding)
+        return split_header(next(lines, (0, ""))[1], schema)[-1][1]
     except RefusedFileError:
         return []
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -15,7 +14,7 @@ from scripts.core import files
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
 from scripts.core.name_hashes import NameFilter, NameHashes, hash_names
-from scripts.data import csv_reader, csv_writer, deduplicate, profile, read_report
+from scripts.data import csv_reader, csv_writer, deduplicate, profile, read_report, table_reader
 from scripts.data.cells import MISSING_CATEGORY, UNLABELLED, name_client
 from scripts.data.csv_reader import RefusedFileError
 from scripts.data.profile import ColumnSummary
@@ -23,8 +22,6 @@ from scripts.data.read_report import FileReading
 
 # A category with a smaller share of the rows is too rare for a weight of its own.
 RARE_FRACTION = 0.005
-# From this size on (some thousand rows), Polars saves more than its import costs.
-MANY_BYTES = 2**16
 PART_ROWS = 2**16
 
 
@@ -65,19 +62,12 @@ def read_small_files(
     return make_table(gathered, schema), readings
 
 
-def import_polars() -> ModuleType:
-    """Import the readers of large tables, and return the module."""
-    # Polars: a run on small files, and the service, must not pay for the import.
-    from scripts.data import polars_ingest  # noqa: PLC0415
-
-    return polars_ingest
-
-
 def read_large_files(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read large files with Polars, with the same result."""
-    table, readings = import_polars().read_tables(paths, schema, needs_label=needs_label)
+    read = table_reader.import_polars().read_tables
+    table, readings = read(paths, schema, needs_label=needs_label)
     return table, readings
 
 
@@ -85,8 +75,7 @@ def read_files(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pd.DataFrame, list[FileReading]]:
     """Read files row by row if they are small, else with Polars."""
-    n_bytes = files.total_bytes(paths)
-    read = read_small_files if n_bytes < MANY_BYTES else read_large_files
+    read = read_large_files if table_reader.are_large(paths) else read_small_files
     return read(paths, schema, needs_label=needs_label)
 
 
@@ -211,13 +200,13 @@ def iterate_dataset(path: Path, schema: Schema) -> Iterator[pd.DataFrame]:
         If any row is not as ingestion writes it, perhaps after the first parts.
     """
     check_is_table(path)
-    if files.total_bytes([path]) < MANY_BYTES:
+    if not table_reader.are_large([path]):
         yield read_dataset(path, schema)[0]
         return
     written = csv_writer.ingested_schema(schema)
     reading = csv_reader.new_reading(path, written)
     try:
-        yield from import_polars().iterate_tables(path, written, reading)
+        yield from table_reader.import_polars().iterate_tables(path, written, reading)
     except RefusedFileError as error:
         csv_reader.refuse(reading, error)
     check_ingested(reading)

@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from scripts.core import files
 from scripts.core.config import ISO_FORMAT, Schema, normalise_label
 from scripts.core.errors import PipelineError
-from scripts.data import csv_reader, date_formats, target_suggestion
+from scripts.data import (
+    date_formats,
+    table_reader,
+    target_suggestion,
+)
 from scripts.data.suggestion_reading import FileTable
 from scripts.data.time_suggestion import LEAVING_NAME, TimeLayout, day_texts
 
@@ -39,7 +43,7 @@ def read_tables(paths: Sequence[Path]) -> list[FileTable]:
     schema = Schema(target="", ids=(), numeric=())
     tables = []
     for path in paths:
-        reading, columns = csv_reader.read_file(path, path.parent, schema, as_text=True)
+        reading, columns = table_reader.read_file(path, path.parent, schema, as_text=True)
         if not reading.refused and columns:
             tables.append(FileTable(path, pd.DataFrame(columns, dtype="str")))
     return tables

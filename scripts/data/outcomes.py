@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from scripts.core import dates, files
 from scripts.core.config import OutcomeSettings, Schema
-from scripts.data import client_dates, csv_reader, dataset, dated_rows
+from scripts.data import client_dates, csv_reader, dated_rows, table_reader
 from scripts.data.cells import EPOCH, UNLABELLED
 from scripts.data.read_report import FileReading, RejectedRow
 
@@ -83,10 +83,10 @@ def read_records(
     day of leaving, or the last day on which the client is known to have stayed.
     """
     wanted = file_schema(settings, schema)
-    if files.total_bytes([path]) < dataset.MANY_BYTES:
-        reading, columns = csv_reader.read_file(path, path.parent, wanted)
+    if table_reader.are_large([path]):
+        columns, reading = table_reader.import_polars().read_records(path, wanted)
     else:
-        columns, reading = dataset.import_polars().read_records(path, wanted)
+        reading, columns = csv_reader.read_file(path, path.parent, wanted)
     days = np.array(columns[settings.date], dtype=np.float64)
     is_dated = ~np.isnan(days)
     left = np.ones(len(days), np.bool_)

@@ -1,5 +1,6 @@
 """Ingestion of large files with Polars: the rows of the dataset, today's clients, the reports."""
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from scripts.data import (
     read_report,
     spilled_ingest,
 )
+from scripts.data.csv_reader import Columns
 from scripts.data.deduplicate import Dropped
 from scripts.data.polars_dataset import Clean, Ingested
 from scripts.data.read_report import FileReading
 
 __all__ = [
     "dataset_scan", "encode_table", "ingest", "ingest_in_files", "iterate_tables",
-    "polars_profile", "read_dated", "read_records", "read_tables",
+    "polars_profile", "read_columns", "read_dated", "read_records", "read_tables",
 ]  # fmt: skip
 
 
@@ -36,6 +38,23 @@ def read_tables(
     table, readings = polars_reader.read_files(paths, schema, needs_label=needs_label)
     integers = polars_dataset.integer_columns(table, schema) if table.height else set()
     return polars_dataset.to_pandas(table, schema, integers), readings
+
+
+def read_columns(
+    path: Path, folder: Path, schema: Schema, *, as_text: bool = False, needs_label: bool = True
+) -> tuple[FileReading, Columns]:
+    """Read a file strictly into columns, as `csv_reader.read_file` does."""
+    reading, parts = polars_reader.read_file(
+        path, folder, schema, as_text=as_text, needs_label=needs_label
+    )
+    is_read = as_text and not reading.refused
+    # A spreadsheet writes columns without a name, of which the rules keep one.
+    names = dict.fromkeys(reading.header) if is_read else schema.file_columns
+    floats = pl.col(pl.Int64, pl.Float64).cast(pl.Float64).fill_null(math.nan)
+    tables = [part.with_columns(floats) for part in parts]
+    return reading, {
+        name: [value for table in tables for value in table[name].to_list()] for name in names
+    }
 
 
 def iterate_tables(path: Path, schema: Schema, reading: FileReading) -> Iterator[pd.DataFrame]:

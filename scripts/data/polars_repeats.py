@@ -69,12 +69,12 @@ def are_equal(table: pl.DataFrame, later: Places, first: Places) -> Mask:
     is_compared = np.zeros(table.height, np.bool_)
     is_compared[later] = is_compared[first] = True
     places, mask = np.cumsum(is_compared, dtype=np.uint32) - 1, pl.Series(is_compared)
-    later, first = pl.Series(places[later]), pl.Series(places[first])
+    repeats, originals = pl.Series(places[later]), pl.Series(places[first])
     same = np.ones(len(later), np.bool_)
     for column in table:
         # In one piece: Polars would join the pieces of a column for each of the two.
         compared = column.filter(mask).rechunk()
-        same &= compared.gather(later).eq_missing(compared.gather(first)).to_numpy()
+        same &= compared.gather(repeats).eq_missing(compared.gather(originals)).to_numpy()
     return same
 
 

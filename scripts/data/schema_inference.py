@@ -8,11 +8,18 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
-from scripts.core import files
 from scripts.core.config import NumberMarks, Schema, normalise_label
 from scripts.core.config_file import check_schema
 from scripts.core.errors import DatasetError
-from scripts.data import cells, client_dates, column_kinds, csv_reader, dataset, read_report
+from scripts.data import (
+    cells,
+    client_dates,
+    column_kinds,
+    csv_reader,
+    dataset,
+    read_report,
+    table_reader,
+)
 from scripts.data.column_kinds import ColumnCounts, ColumnKind, KindCounts
 from scripts.data.read_report import FileReading
 
@@ -255,7 +262,7 @@ def infer_from_small(paths: Sequence[Path], declared: Schema) -> Inference:
 
 def infer_from_large(paths: Sequence[Path], declared: Schema) -> Inference:
     """Complete a declared schema from files that are read and counted by Polars."""
-    profile = dataset.import_polars().polars_profile
+    profile = table_reader.import_polars().polars_profile
     tables, readings = profile.read_texts(paths, required_schema(declared))
     names, rare = split_names([(table.columns, table.height) for table in tables], readings)
     table = profile.unite(tables, names)
@@ -296,8 +303,8 @@ def infer(paths: Sequence[Path], declared: Schema) -> Inference:
     -----
     README, section "Any client table".
     """
-    is_large = files.total_bytes(paths) >= dataset.MANY_BYTES
-    return infer_from_large(paths, declared) if is_large else infer_from_small(paths, declared)
+    read = infer_from_large if table_reader.are_large(paths) else infer_from_small
+    return read(paths, declared)
 
 
 def finish_inference(

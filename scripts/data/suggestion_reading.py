@@ -8,7 +8,13 @@ import pandas as pd
 
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
-from scripts.data import cells, csv_reader, read_report, schema_inference
+from scripts.data import (
+    cells,
+    csv_reader,
+    read_report,
+    schema_inference,
+    table_reader,
+)
 from scripts.data.number_suggestion import MARKS, N_SAMPLED
 from scripts.data.read_report import FileReading
 
@@ -59,7 +65,7 @@ def find_separator(paths: list[Path]) -> tuple[str, str]:
     if not paths:
         raise DatasetError("No CSV file was given.")
     # The reason is in the report; if the file is readable, the first line is no header.
-    reading, _ = csv_reader.read_file(paths[0], paths[0].parent, Schema(), as_text=True)
+    reading, _ = table_reader.read_file(paths[0], paths[0].parent, Schema(), as_text=True)
     reason = read_report.first_reasons(reading)[0]
     raise DatasetError(f"{paths[0].parent} has no CSV with a header. {paths[0].name}: {reason}.")
 
@@ -107,7 +113,7 @@ def read_folder(paths: list[Path], separator: str) -> Reading:
     schema = Schema(target="", ids=(), numeric=(), separator=cast("Any", separator))
     readings, found = [], []
     for path in paths:
-        reading, columns = csv_reader.read_file(path, path.parent, schema, as_text=True)
+        reading, columns = table_reader.read_file(path, path.parent, schema, as_text=True)
         readings.append(reading)
         table = pd.DataFrame(columns, dtype="str")
         if len(table):

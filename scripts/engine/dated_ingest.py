@@ -18,11 +18,11 @@ from scripts.data import (
     client_dates,
     csv_reader,
     csv_writer,
-    dataset,
     dated_files,
     dated_rows,
     outcomes,
     read_report,
+    table_reader,
     time_split,
 )
 from scripts.data.cells import UNLABELLED
@@ -206,7 +206,7 @@ def read_large(
     paths: Sequence[Path], test_paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
 ) -> SortedRows:
     """Read large files with Polars, with the same result as `read_small`."""
-    read: SortedRows = dataset.import_polars().read_dated(
+    read: SortedRows = table_reader.import_polars().read_dated(
         paths, test_paths, schema, has_outcomes=has_outcomes
     )
     return read
@@ -250,7 +250,7 @@ def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int
     settings = config.outcomes
     test_paths = [] if config.tests_latest_rows else files.list_tables(config.test_data_path)
     check_memory([*paths, *test_paths], config)
-    is_large = files.total_bytes([*paths, *test_paths]) >= dataset.MANY_BYTES
+    is_large = table_reader.are_large([*paths, *test_paths])
     read = read_large if is_large else read_small
     rows, n_rows, readings, test_readings = read(
         paths, test_paths, schema, has_outcomes=settings is not None
@@ -296,7 +296,7 @@ def encode_rows(table: pd.DataFrame, *, is_large: bool) -> Iterable[bytes]:
     """Encode rows as CSV, with Polars where that is imported already."""
     if not is_large:
         return csv_writer.spell_table(table)
-    encoded: Iterable[bytes] = dataset.import_polars().encode_table(table)
+    encoded: Iterable[bytes] = table_reader.import_polars().encode_table(table)
     return encoded
 
 

@@ -19,6 +19,7 @@ from scripts.data import (
     dataset,
     deduplicate,
     schema_inference,
+    table_reader,
 )
 from scripts.data.dataset import KnownLabels
 from scripts.data.deduplicate import Dropped
@@ -189,13 +190,13 @@ def ingest_files(
     if bound is not None:
         log.info("The input may not fit into memory, so it goes through files in parts.")
         return from_result(
-            dataset.import_polars().ingest_in_files(
+            table_reader.import_polars().ingest_in_files(
                 paths, schema, config.output_folder_path,
                 bound_bytes=bound, drop_equal=drop_equal, clean=clean_more,
             )
         )  # fmt: skip
-    if n_bytes >= dataset.MANY_BYTES:
-        ingest = dataset.import_polars().ingest
+    if table_reader.are_large(paths):
+        ingest = table_reader.import_polars().ingest
         return from_result(ingest(paths, schema, drop_equal=drop_equal, clean=clean_more))
     table, dropped, clients, readings = read_table(paths, schema, config.ingestion, clean_more)
     n_labelled, parts = len(table) + dropped.n_rows, csv_writer.spell_table(table)

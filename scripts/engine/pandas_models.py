@@ -5,7 +5,10 @@ from pathlib import Path
 
 from scripts.core import capacity, files, progress
 from scripts.core.config import Config
-from scripts.data import dataset
+from scripts.data import (
+    dataset,
+    table_reader,
+)
 from scripts.data.scanned_dataset import ScannedDataset
 from scripts.model import candidate, drift, metrics
 from scripts.model.candidate import Candidate
@@ -25,7 +28,7 @@ def scan_dataset(path: Path, config: Config, model: Model | None = None) -> Scan
     bound = capacity.bound_bytes(path.stat().st_size, config.engine)
     schema = config.schema
     width = len(schema.numeric) + CATEGORY_WIDTH * len(schema.categorical)
-    scanned: ScannedDataset = dataset.import_polars().dataset_scan.scan(
+    scanned: ScannedDataset = table_reader.import_polars().dataset_scan.scan(
         path, schema, seed=settings.random_state,
         max_rows=capacity.limit_rows(settings.max_rows, width, config.engine),
         by_place=candidate.has_equal_rows(config),

@@ -12,7 +12,11 @@ from scripts.clients import worklist
 from scripts.core.config import Config
 from scripts.core.errors import DatasetError, InsufficientDataError
 from scripts.core.files import RemotePath
-from scripts.data import dataset, read_report
+from scripts.data import (
+    dataset,
+    read_report,
+    table_reader,
+)
 from scripts.data.read_report import FileReading
 from scripts.ingestion import Ingestion
 from scripts.pipeline.run import Run
@@ -74,7 +78,7 @@ def read_unique(path: Path, name: str, wanted: Collection[str] | None = None) ->
         return [text for text in texts if wanted is None or text in wanted]
     # A cluster writes a folder of parts, beside files of its own.
     parts = sorted(path.glob("part-*")) if path.is_dir() else [path]
-    found: list[str] = dataset.import_polars().read_unique(parts, name, wanted)
+    found: list[str] = table_reader.import_polars().read_unique(parts, name, wanted)
     return found
 
 

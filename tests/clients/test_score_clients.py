@@ -13,7 +13,7 @@ from scripts.clients import client_history, worklist
 from scripts.core import artifacts
 from scripts.core.config import Config, Schema, WorklistSettings
 from scripts.core.errors import DatasetError
-from scripts.data import dataset, polars_reader
+from scripts.data import dataset, polars_reader, table_reader
 from scripts.model import logistic_model
 from scripts.pipeline import retention
 from scripts.records import clients, database, runs, scoring_records
@@ -93,7 +93,7 @@ def test_outcomes_join_the_last_score_before_them_and_only_once(config: Config) 
 def test_outcomes_are_joined_from_a_dataset_that_is_never_in_memory_as_a_whole(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "MANY_BYTES", 0)
+    monkeypatch.setattr(table_reader, "MANY_BYTES", 0)
     monkeypatch.setattr(polars_reader, "BLOCK_BYTES", 8)
     monkeypatch.delattr(dataset, "read_dataset")
 

@@ -77,7 +77,7 @@ def check_agreement(paths: list[Path], schema: Schema, settings: IngestionSettin
 
 def check_seeds(folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: range) -> int:
     """Ingest generated folders both ways, in blocks and parts of all sizes."""
-    monkeypatch.setattr(dataset, "MANY_BYTES", 2**40)
+    monkeypatch.setattr(table_reader, "MANY_BYTES", 2**40)
     n_rows = 0
     for seed in seeds:
         draw = random.Random(seed)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scripts.core.config import NumberMarks, Schema
 from scripts.core.errors import DatasetError
-from scripts.data import column_kinds, dataset, polars_profile, schema_inference
+from scripts.data import column_kinds, polars_profile, schema_inference, table_reader
 from scripts.data.schema_inference import Inference
 from tests.support.hostile_files import FORMATS, make_file
 
@@ -119,7 +119,7 @@ def test_a_large_table_is_not_counted_cell_by_cell(
     path.write_text(
         "id,x,kind,left\n" + "".join(f"c{k},{k}.5,{'ab'[k % 2]},{k % 2}\n" for k in range(6000))
     )
-    assert path.stat().st_size > dataset.MANY_BYTES
+    assert path.stat().st_size > table_reader.MANY_BYTES
     monkeypatch.delattr(schema_inference, "profile_column")
 
     schema = schema_inference.infer([path], OPEN).schema

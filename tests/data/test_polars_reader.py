@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scripts.core.config import Schema
-from scripts.data import csv_reader, polars_reader
+from scripts.data import csv_reader, polars_proofs, polars_reader
 from scripts.data.polars_lines import Block, UnprovenError
 from scripts.data.polars_reader import BlockReader
 from tests.support.hostile_files import FORMATS, HEADER, SCHEMA, make_file
@@ -331,3 +331,24 @@ def test_only_odd_lines_go_to_the_rules(tmp_path: Path, monkeypatch: pytest.Monk
     polars_reader.read_file(path, tmp_path, SCHEMA)
 
     assert numbers == list(range(2, 302, 2))
+
+
+def test_bytes_prove_cells_only_where_each_cell_alone_is_proven() -> None:
+    n_plain = n_odd = 0
+    for seed in range(3000):
+        draw = random.Random(seed)
+        separator = draw.choice(",;|\t")
+        cells = draw.choices(["", "a", "a b", " a", "a ", " ", "\x7f", "\x01", "a\tb", "é"], k=4)
+        if draw.random() < 0.6:
+            cells = [cell if cell.isalnum() or cell == "a b" else "x" for cell in cells]
+        content = f"{separator.join(cells[:2])}\n{separator.join(cells[2:])}"
+        block = Block((content + draw.choice(["", "\n"])).encode())
+        kept = [part for line in content.split("\n") for part in line.split(separator)]
+        has_odd_cell = pl.Series(kept).str.contains(polars_proofs.UNPLAIN_TEXT).any()
+
+        is_plain = block.is_plain(separator)
+
+        assert not (is_plain and has_odd_cell)
+        n_plain, n_odd = n_plain + is_plain, n_odd + bool(has_odd_cell)
+    assert n_plain > 500
+    assert n_odd > 500
