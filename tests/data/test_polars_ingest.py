@@ -18,6 +18,7 @@ from scripts.data import (
     polars_ingest,
     polars_reader,
     polars_repeats,
+    table_reader,
 )
 from scripts.engine import pandas_engine
 from tests.support.hostile_files import FORMATS, HEADER, SCHEMA, make_file
