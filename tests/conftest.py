@@ -6,14 +6,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 import sqlalchemy as sa
 
-from scripts import deployment, ingestion, scoring, training
+from scripts import deployment, diagnostics, ingestion, scoring, training
 from scripts.core import config_file
 from scripts.core.config import Config
+from scripts.pipeline import steps
 from tests.support.service import client, guarded, plain_environment, prod  # noqa: F401 - fixtures
 
 HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
@@ -76,6 +78,25 @@ def closed_package_index(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+
+
+@pytest.fixture(autouse=True)
+def without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not start pip, which takes more CPU time than the rest of a run on few rows."""
+    monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
+
+
+@pytest.fixture
+def with_charts() -> None:
+    """Let the full processes of a test draw charts and a report, which the others leave out."""
+
+
+@pytest.fixture(autouse=True)
+def without_charts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out charts and report of full processes, three quarters of a run on few rows."""
+    if "with_charts" not in request.fixturenames:
+        left_out = SimpleNamespace(main=lambda config, **_options: config.output_model_path)
+        monkeypatch.setattr(steps, "reporting", left_out)
 
 
 def write_installation(folder: Path) -> Path:

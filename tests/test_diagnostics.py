@@ -34,6 +34,11 @@ TWO = (
 )
 
 
+@pytest.fixture(autouse=True)
+def without_pip() -> None:
+    """Let the tests of this module ask pip, as no other module does."""
+
+
 @pytest.fixture
 def pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A path for a stand-in for the interpreter, which pip is then asked of."""

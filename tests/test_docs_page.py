@@ -1,26 +1,37 @@
 """The page of the API in a real browser: each kind of parameter is shown and sent as such."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from scripts.core.config_file import read_config
+from tests.conftest import write_installation
 from tests.support.browsing import WIDE, Visitor, browsing, visiting
 from tests.support.clientele import score_twice
 from tests.support.service import served
 
 
-@pytest.fixture
-def visitor(config_path: Path) -> Iterator[Visitor]:
-    """A visitor of the page of a service whose clients have been scored."""
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service whose clients have been scored."""
+    config_path = write_installation(tmp_path_factory.mktemp("docs"))
     score_twice(read_config(config_path))
-    with (
-        served(config_path) as (url, _),
-        browsing() as browser,
-        visiting(browser, url, viewport=WIDE) as found,
-    ):
+    with served(config_path) as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser."""
+    with browsing() as started:
+        yield started
+
+
+@pytest.fixture
+def visitor(browser: Browser, url: str) -> Iterator[Visitor]:
+    """A visitor of the page."""
+    with visiting(browser, url, viewport=WIDE) as found:
         found.go("/docs")
         yield found
 

@@ -71,6 +71,8 @@ def test_bytes_in_a_column_of_text_are_a_fault_of_the_records(
     assert "The records are damaged" in problem_of(served.get(path), 503)["detail"]
 
 
+# Charts and report ask the records as well.
+@pytest.mark.usefixtures("with_charts")
 @pytest.mark.parametrize("statement", DAMAGES.values(), ids=list(DAMAGES))
 def test_a_run_over_damaged_records_ends_with_an_expected_failure(
     recorded: Config, statement: str

@@ -29,15 +29,10 @@ from scripts.records.tables import Status, Verdict
 from scripts.reports import pdf_report
 from scripts.reports.pdf_report import ReportFacts
 from tests.conftest import HEADER, make_rows, write_csv
+from tests.support import programs
 
 ROOT = Path(__file__).parent.parent
 NUMBERS = ["lastmonth_activity", "lastyear_activity", "number_of_employees"]
-
-
-@pytest.fixture(autouse=True)
-def no_package_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not ask the package index, which is slow and not what is tested here."""
-    monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +48,7 @@ def history(config: Config) -> list[Any]:
         return list(reversed(runs.latest_runs(rows, 100)))
 
 
+@pytest.mark.usefixtures("with_charts")
 def test_the_charts_do_not_wait_for_the_package_index_and_report_and_diagnostics_have_its_answer(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +79,7 @@ def test_the_charts_do_not_wait_for_the_package_index_and_report_and_diagnostics
     assert reported == ["a table"]
 
 
+@pytest.mark.usefixtures("with_charts")
 def test_the_first_run_deploys_and_is_recorded(config: Config) -> None:
     assert fullprocess.main(config) is Verdict.DEPLOYED
 
@@ -396,14 +393,13 @@ def test_a_file_that_goes_on_changing_is_left_for_the_next_run(
         with dripping.open("a") as handle:
             handle.write("half,1,")
 
-    monkeypatch.setattr(time, "sleep", drip)
-    fullprocess.main(settling)
-    monkeypatch.undo()
+    with monkeypatch.context() as dripped:
+        dripped.setattr(time, "sleep", drip)
+        fullprocess.main(settling)
 
     first = artifacts.find_latest(settling.output_folder_path, Kind.DATASET, "ingestion")
     assert len(first.read_text().splitlines()) == 27
     write_csv(dripping, make_rows(10, 1))
-    monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
     fullprocess.main(config)
     second = artifacts.find_latest(settling.output_folder_path, Kind.DATASET, "ingestion")
     assert len(second.read_text().splitlines()) == 37
@@ -503,11 +499,8 @@ def test_of_runs_started_together_exactly_one_is_inside_at_a_time(config_path: P
     config = config_file.read_config(config_path)
     write_csv(config.input_folder_path / "c.csv", make_rows(3000, 7, noise=0.1))
 
-    started = [start(config_path) for _ in range(8)]
-    codes = [process.wait() for process in started]
-    for process in started:
-        assert process.stderr is not None
-        process.stderr.close()
+    call = programs.Call("scripts.fullprocess", arguments=("--config", str(config_path)))
+    codes = programs.run_together([call] * 8)
 
     assert set(codes) <= {0, 75}
     runs = history(config)

@@ -8,19 +8,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from scripts import diagnostics, fullprocess, reporting
+from scripts import fullprocess
 from scripts.app import create_app
 from scripts.core.config import Config
 from scripts.records import clients, database, scoring_records
 from scripts.records.tables import Verdict, client_outcomes
 from tests.support.monthly import MONTHS, NAMES, Company, configure
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what is not tested here: the package index and the charts."""
-    monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
-    monkeypatch.setattr(reporting, "main", lambda *_args, **_options: Path())
 
 
 def start(folder: Path) -> Config:

@@ -8,6 +8,7 @@ import tomllib
 
 import pytest
 
+from tests.support import programs
 from tests.support.service import ROOT
 
 CODE = """
@@ -44,9 +45,6 @@ def test_few_imports_lie_inside_functions_each_below_its_reason() -> None:
     assert len(lazy) <= 8
 
 
-PROGRAMS = sorted(path.stem for path in (ROOT / "scripts").glob("[!_]*.py"))
-
-
 def ask(*arguments: str) -> str:
     """Run the interpreter in the project and return its standard output."""
     return subprocess.run(
@@ -58,13 +56,13 @@ def test_the_package_lists_each_program_within_80_columns() -> None:
     lines = ask("-m", "scripts").splitlines()
 
     listed = [line.split()[2] for line in lines if line.startswith("python -m ")]
-    assert listed == [f"scripts.{name}" for name in PROGRAMS]
+    assert listed == [f"scripts.{name}" for name in programs.MODULES]
     assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", programs.MODULES)
 def test_each_program_has_its_options_of_help_and_version(name: str) -> None:
-    lines = ask("-m", f"scripts.{name}", "-h").splitlines()
+    lines = programs.run(name, "-h").stdout.splitlines()
 
     options = [line.split()[:2] for line in lines if line.startswith("  -")]
     assert ["-h,", "--help"] in options

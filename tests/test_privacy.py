@@ -12,6 +12,8 @@ import requests
 
 from scripts.core.config import Config
 from tests.conftest import write_installation
+from tests.support import programs
+from tests.support.programs import Call
 from tests.support.service import ROOT, TOKEN, make_row, served
 
 ADMIN = "admin-token-of-the-test"
@@ -24,10 +26,12 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 
 
-def run_open(folder: Path, *command: str) -> None:
+def run_open(folder: Path, program: str, *arguments: str) -> None:
     """Run a program as an account whose new files are open to all; it may end as it likes."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(folder)}
-    subprocess.run(command, cwd=folder, env=environment, umask=0o022, capture_output=True)
+    environment = os.environ | {"HOME": str(folder)}
+    programs.run_call(
+        Call(f"scripts.{program}", "", arguments, str(folder), environment, umask=0o022)
+    )
 
 
 def open_places(folder: Path, known: frozenset[Path] = frozenset()) -> list[str]:
@@ -55,7 +59,7 @@ def test_no_program_writes_what_another_account_can_read(tmp_path: Path) -> None
 
     for name, *words in PROGRAMS:
         options = ["--config", str(config_path)]
-        run_open(tmp_path, sys.executable, "-m", f"scripts.{name}", *words, *options)
+        run_open(tmp_path, name, *words, *options)
         found[" ".join((name, *words))] = open_places(tmp_path, known)
 
     assert {program: places for program, places in found.items() if places} == {}
@@ -77,7 +81,7 @@ def test_what_the_service_writes_is_for_its_own_account(
     config_path = write_installation(tmp_path)
     known = frozenset(tmp_path.rglob("*"))
     table = (tmp_path / "input" / "a.csv").read_bytes()
-    run_open(tmp_path, sys.executable, "-m", "scripts.fullprocess", "--config", str(config_path))
+    run_open(tmp_path, "fullprocess", "--config", str(config_path))
 
     with served(config_path, token=TOKEN, log_predictions=1, max_body_bytes=10**6) as (url, _):
         headers = {"Authorization": f"Bearer {ADMIN}"}
@@ -97,7 +101,11 @@ def test_the_log_of_scheduled_runs_is_for_its_own_account(tmp_path: Path) -> Non
     (tmp_path / ".python-path").write_text(f"{sys.executable}\n")
     known = frozenset(tmp_path.rglob("*"))
 
-    run_open(tmp_path, "sh", "automate.sh", "--config", str(config_path))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    subprocess.run(
+        ["sh", "automate.sh", "--config", str(config_path)],
+        cwd=tmp_path, env=environment, umask=0o022, capture_output=True,
+    )  # fmt: skip
 
     assert list((tmp_path / "logs").iterdir())
     assert open_places(tmp_path, known) == []
@@ -108,7 +116,7 @@ def test_a_split_table_is_for_its_own_account(tmp_path: Path) -> None:
     write_installation(tmp_path)
     known = frozenset(tmp_path.rglob("*"))
 
-    run_open(tmp_path, sys.executable, "-m", "scripts.config", "suggest", "input", "--split", "0.5")
+    run_open(tmp_path, "config", "suggest", "input", "--split", "0.5")
 
     assert (tmp_path / "traindata").is_dir()
     assert open_places(tmp_path, known) == []
@@ -119,10 +127,7 @@ def test_records_that_earlier_versions_left_open_are_closed(config: Config, tmp_
     path = tmp_path / "adras.db"
     path.touch(0o644)
 
-    run_open(
-        tmp_path, sys.executable, "-m", "scripts.fullprocess", "--config",
-        str(tmp_path / "config.json"),
-    )  # fmt: skip
+    run_open(tmp_path, "fullprocess", "--config", str(tmp_path / "config.json"))
 
     assert stat.filemode(path.stat().st_mode) == "-rw-------"
 

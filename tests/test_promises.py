@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from scripts import diagnostics, fullprocess
+from scripts import fullprocess
 from scripts.core import artifacts, config
 from scripts.core.config import Config
 from scripts.core.files import KnownFile
@@ -24,9 +24,8 @@ from tests.conftest import HEADER, make_rows, write_csv
 
 
 @pytest.fixture(autouse=True)
-def nobody_to_ask(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let there be no package index and no service: port 1 is nobody's."""
-    monkeypatch.setattr(diagnostics, "outdated_packages", lambda: "not asked")
+def nobody_to_ask(config_path: Path) -> None:
+    """Let there be no service: port 1 is nobody's."""
     written = json.loads(config_path.read_text())
     config_path.write_text(json.dumps(written | {"api": {"port": 1}}))
 

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from examples.telecom import make_data
-from scripts import diagnostics, fullprocess, ingestion
+from scripts import fullprocess, ingestion
 from scripts.app import create_app
 from scripts.core import config, config_file
 from scripts.core.artifacts import Kind
@@ -67,10 +67,10 @@ def installed(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("with_charts")
 def test_another_table_goes_from_files_to_answers_and_is_read_by_its_pin_afterwards(
-    installed: Path, monkeypatch: pytest.MonkeyPatch
+    installed: Path,
 ) -> None:
-    monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
     chosen = config_file.read_config(installed)
 
     assert fullprocess.main(chosen) is Verdict.DEPLOYED

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support import programs
+
 ROOT = Path(__file__).parent.parent
 WAIT_S = 300
 CLIENT = {"lastmonth_activity": 12, "lastyear_activity": 480, "number_of_employees": 35}
@@ -146,10 +148,11 @@ def test_the_documented_tour(checkout: Path, service: subprocess.Popen[str]) -> 
     assert service.wait(timeout=30) == 0
 
 
-def command(program: str) -> list[str]:
-    """Give the command line of a program; deployment has several, of which one deploys."""
+def run_program(folder: Path, program: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a program on the copy; deployment has several verbs, of which one deploys."""
     verbs = ["deploy"] if program == "deployment" else []
-    return [sys.executable, "-m", f"scripts.{program}", *verbs]
+    chosen = options or ("--config", str(folder / "config.json"))
+    return programs.run(program, *verbs, *chosen)
 
 
 STEPS = ("ingestion", "training", "scoring", "promotion", "deployment", "reporting", "diagnostics")
@@ -157,7 +160,7 @@ STEPS = ("ingestion", "training", "scoring", "promotion", "deployment", "reporti
 
 def test_every_step_runs_alone_and_says_what_it_did(checkout: Path) -> None:
     for step in STEPS:
-        done = run(checkout, *command(step))
+        done = run_program(checkout, step)
 
         assert done.returncode == 0, done.stderr
         assert f"INFO {step}: " in done.stderr
@@ -165,8 +168,8 @@ def test_every_step_runs_alone_and_says_what_it_did(checkout: Path) -> None:
 
 @pytest.mark.parametrize("program", [*STEPS, "apicalls", "fullprocess", "app"])
 def test_every_program_has_help_and_refuses_a_config_that_is_not_there(program: str) -> None:
-    shown = run(ROOT, *command(program), "--help")
-    refused = run(ROOT, *command(program), "--config", "/nowhere.json")
+    shown = run_program(ROOT, program, "--help")
+    refused = run_program(ROOT, program, "--config", "/nowhere.json")
 
     assert shown.returncode == 0
     assert "--config" in shown.stdout
@@ -182,7 +185,7 @@ def test_every_program_has_help_and_refuses_a_config_that_is_not_there(program: 
 def test_a_program_that_comes_too_early_says_so_in_one_line(
     checkout: Path, program: str, code: int
 ) -> None:
-    done = run(checkout, *command(program))
+    done = run_program(checkout, program)
 
     assert done.returncode == code
     assert len(done.stderr.splitlines()) == 1

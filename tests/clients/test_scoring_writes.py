@@ -2,7 +2,6 @@
 
 import random
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from scripts.records import client_blocks, clients, database, scoring_records
 from scripts.records.clients import ListPart
 from scripts.records.runs import Row
 from scripts.records.tables import BlockKind
+from tests.support import programs
 from tests.support.clientele import FIRST, ask, put_clients, score, serve
 from tests.support.recorded import last_scores, list_outcomes, read_list
-from tests.support.service import ROOT
 
 # A process that scores, and kills itself at the beginning or end of a transaction.
 DYING = """
@@ -32,6 +31,7 @@ from pathlib import Path
 from scripts.core.config_file import read_config
 from scripts.clients import score_clients
 from scripts.records import client_blocks, database
+from tests.support import programs
 from tests.support.clientele import score
 
 client_blocks.BATCH_BYTES, score_clients.BUCKET_CLIENTS = 2000, 64
@@ -59,10 +59,7 @@ print(began)
 
 def score_in_child(config_path: Path, number: int, place: str) -> subprocess.CompletedProcess[str]:
     """Score in a process that is killed at a transaction, 0 for none."""
-    return subprocess.run(
-        [sys.executable, "-c", DYING, str(config_path), str(number), place],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return programs.run_code(DYING, str(config_path), str(number), place)
 
 
 def rows_of(month: int) -> list[str]:

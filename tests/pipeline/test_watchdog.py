@@ -23,6 +23,7 @@ from scripts.pipeline.watchdog import Signal
 from scripts.production import release
 from scripts.records import database, runs, tables
 from scripts.records.tables import Status
+from tests.support import programs
 from tests.support.service import edit_config
 
 ROOT = Path(__file__).parents[2]
@@ -58,8 +59,7 @@ def run_stuck(
     limits = {"timeout_minutes": minutes, "limit_minutes": limit_minutes}
     edit_config(config_path, run=limits, api={"port": 1})
     code = STUCK.format(module=module, line=line)
-    command = [sys.executable, "-c", code, str(config_path), str(config_path.parent / "stuck")]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return programs.run_code(code, str(config_path), str(config_path.parent / "stuck"))
 
 
 def last_run(config: Config) -> runs.Row:
@@ -115,50 +115,47 @@ def test_a_step_that_cannot_be_reached_is_killed_and_the_run_says_where(
         pass
 
 
-# Rows are read for ten seconds, then nothing happens.
+# Rows are read for five seconds, then nothing happens.
 SLOW = (
     "from scripts.core import progress\n"
-    "    for _ in range(100): time.sleep(0.1); progress.advance(n_rows=1)\n"
+    "    for _ in range(50): time.sleep(0.1); progress.advance(n_rows=1)\n"
     "    {end}"
 )
 
 
 def test_a_run_that_makes_progress_goes_on_with_a_warning(config_path: Path) -> None:
-    done = run_stuck(config_path, "ingestion", SLOW.format(end="sys.exit(0)"), 0.1)
+    done = run_stuck(config_path, "ingestion", SLOW.format(end="sys.exit(0)"), 0.05)
 
     assert done.returncode == 0
     warning = next(line for line in done.stderr.splitlines() if " goes on after " in line)
     assert "WARNING" in warning
-    assert "Run 1 goes on after 0.1 minutes: it is in ingestion, with progress 0 s" in warning
+    assert "Run 1 goes on after 0.05 minutes: it is in ingestion, with progress 0 s" in warning
     assert "It has no limit (run.limit_minutes)." in warning
 
 
 def test_a_run_that_stops_making_progress_is_ended(config_path: Path) -> None:
     started_s = time.monotonic()
 
-    done = run_stuck(config_path, "ingestion", SLOW.format(end="time.sleep(1000)"), 0.1)
+    done = run_stuck(config_path, "ingestion", SLOW.format(end="time.sleep(1000)"), 0.05)
 
     assert done.returncode == 124
-    assert time.monotonic() - started_s > 16
+    assert time.monotonic() - started_s > 8
     error = last_run(config_file.read_config(config_path))["error"]
-    assert "after 0.1 minutes (run.timeout_minutes) the run was stuck in ingestion" in error
+    assert "after 0.05 minutes (run.timeout_minutes) the run was stuck in ingestion" in error
 
 
 def test_a_run_beyond_the_limit_of_all_is_ended_whatever_its_progress(config_path: Path) -> None:
     forever = "from scripts.core import progress\n    while True: progress.advance()"
 
-    done = run_stuck(config_path, "ingestion", forever, 0.1, 0.2)
+    done = run_stuck(config_path, "ingestion", forever, 0.05, 0.1)
 
     assert done.returncode == 124
     error = last_run(config_file.read_config(config_path))["error"]
-    assert "after 0.2 minutes (run.limit_minutes) the run was in ingestion" in error
+    assert "after 0.1 minutes (run.limit_minutes) the run was in ingestion" in error
 
 
-def test_the_next_run_after_a_timeout_does_the_work(
-    config_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_run_after_a_timeout_does_the_work(config_path: Path) -> None:
     run_stuck(config_path, "training", "time.sleep(1000)", 0.05)
-    monkeypatch.setattr("scripts.diagnostics.outdated_packages", lambda *_args: "not asked")
 
     verdict = fullprocess.main(config_file.read_config(config_path))
 

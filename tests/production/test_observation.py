@@ -302,11 +302,10 @@ def test_the_small_table_does_not_drift_from_itself(
 
 
 def test_whole_runs_record_drift_and_tell_of_failing_and_recovering(
-    config: Config, changed: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+    config: Config, changed: Callable[..., Config]
 ) -> None:
-    from scripts import diagnostics, fullprocess
+    from scripts import fullprocess
 
-    monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
     with receiver() as (url, received):
         telling = changed(alerts={"webhook_url": url}, api={"port": 1, "timeout_s": 0.5})
         fullprocess.main(telling)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from scripts import deployment, diagnostics, fullprocess, ingestion, promotion, scoring, training
+from scripts import deployment, fullprocess, ingestion, promotion, scoring, training
 from scripts.core import artifacts, config_file, console, files
 from scripts.core.config import Config
 from scripts.core.errors import ReleaseError
@@ -52,12 +52,6 @@ def three(template: Path, config_path: Path) -> tuple[Config, list[str]]:
     config = config_file.read_config(config_path)
     names = [path.name for path in artifacts.list_releases(config.prod_deployment_path)]
     return config, names
-
-
-@pytest.fixture(autouse=True)
-def no_package_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip the slow request to the package index."""
-    monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
 
 
 def serving(config: Config) -> str | None:

@@ -34,6 +34,9 @@ def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
+pytestmark = pytest.mark.usefixtures("with_charts")
+
+
 @pytest.fixture
 def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the request to pip."""
