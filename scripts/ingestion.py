@@ -67,7 +67,7 @@ def find_input(config: Config) -> Sequence[Path]:
 
 def choose_schema(context: RunContext, paths: Sequence[Path]) -> Schema:
     """Return the schema of the files: declared if complete, else production's, else inferred."""
-    declared = context.config.schema
+    declared = context.config.schema.without_words()
     if not declared.inferred:
         return declared
     current = context.current_release()

@@ -15,7 +15,7 @@ from scripts.clients import client_history, client_work, formatting, work_file, 
 from scripts.clients.response_types import RecordedWork, Worklist, WorklistEntry
 from scripts.clients.work_input import RESULTS, WorkInput
 from scripts.clients.worklist import DEFAULT_TOP
-from scripts.core import console, files, progress
+from scripts.core import column_words, console, files, progress
 from scripts.core.config import Config
 from scripts.core.errors import DatasetError, NotMadeYetError
 from scripts.data import (
@@ -105,7 +105,8 @@ def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry]
     if n_rows == 0:
         raise DatasetError(f"No usable row was found. {read_report.format_complaints([reading])}")
     latest = client_dates.derive_latest(columns, used, client_dates.today())
-    entries = worklist.rank_table(current.model, latest, config.api, config.worklist, top)
+    words = column_words.words_of(config.schema)
+    entries = worklist.rank_table(current.model, latest, config.api, config.worklist, top, words)
     return entries, reading
 
 
@@ -140,7 +141,7 @@ def format_client(config: Config, client: str, form: Format) -> str:
     page = query_records(
         config,
         lambda connection: client_history.client_page(
-            connection, config.worklist, client, config.api
+            connection, config.worklist, client, config.api, column_words.words_of(config.schema)
         ),
     )
     if page is None:
@@ -182,7 +183,12 @@ def main(
         today = query_records(
             config,
             lambda connection: worklist.worklist_page(
-                connection, settings, config.api, top=top, order=order or ""
+                connection,
+                settings,
+                config.api,
+                column_words.words_of(config.schema),
+                top=top,
+                order=order or "",
             ),
         )
         text = format_worklist(today, chosen)

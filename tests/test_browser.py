@@ -45,7 +45,7 @@ PAGES = (
     "/", "/dashboard/worklist", "/dashboard/client?name=s7n0", "/dashboard/runs",
     "/dashboard/run?id=2", "/dashboard/models", "/dashboard/data",
     "/dashboard/data?column=lastmonth_activity", "/dashboard/outcomes", "/dashboard/upload",
-    "/login",
+    "/dashboard/results", "/login",
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def config_keys() -> list[str]:
     """List every key, those of sections with the section's name."""
     keys = []
     for field in msgspec.structs.fields(Config):
-        inner = getattr(field.type, "__struct_fields__", None)
+        inner = getattr(field.type, "__struct_encode_fields__", None)
         keys += [f"{field.name}.{name}" for name in inner] if inner else [field.name]
     return keys
 

@@ -40,7 +40,7 @@ def test_the_list_tells_whom_to_call_and_why(config_path: Path, config: Config) 
     assert head.startswith("4 clients (2 high, 1 low, 1 no data), scored at ")
     assert titles.split() == ["#", "client", "risk", "band", "change", "why"]
     assert x.startswith("1  x       75.0%  high")
-    assert x.endswith("lastmonth_activity 0, typical for staying clients 3: raises the risk")
+    assert x.endswith("lastmonth_activity 0; clients who stay: 3")
     assert b.endswith("too many blanks")
     assert "%" not in b
 

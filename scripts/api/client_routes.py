@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,11 +14,21 @@ from scripts.api.openapi import DEFAULT_LIMIT, MAX_LIMIT, Parameter
 from scripts.api.records_reader import import_queries, query_records
 from scripts.api.responses import Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
+from scripts.clients.filter_words import (
+    COLUMN,
+    CONTACTED,
+    MAX_FILTER,
+    MAX_FILTERS,
+    NOBODY,
+    NOT_CONTACTED,
+)
 from scripts.clients.response_types import ClientDetails, Outcomes, Worklist
-from scripts.core.config import Config
+from scripts.clients.work_input import MAX_NAME, RESULTS
+from scripts.core.config import Config, Schema
 from scripts.core.errors import (
     ExpiredCursorError,
     PipelineError,
+    SelectionError,
     UnknownOrderError,
     describe_bug,
 )
@@ -34,9 +45,13 @@ MAX_CURSOR = 37
 INCOMPLETE = b"INCOMPLETE: the records did not answer; download the list again.\r\n"
 MAX_SEARCH = 200
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Characters that mean something in a pattern.
+SPECIAL = re.compile(r"[\\^$.|?*+()\[\]{}/]")
 WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 BANDS = (*map(str, Band), NO_DATA)
 ORDERS = ("gain", "risk", "client", "rise")
+
+CONTACTED_WORDS = ("", CONTACTED, NOT_CONTACTED, *RESULTS)
 
 Result = TypeVar("Result")
 
@@ -68,8 +83,25 @@ LIST = (
     Parameter(
         "order",
         "By expected gain, by risk, by name, or by how much the risk has risen. Without it by gain"
-        " where the worth of a client is declared, else by risk.",
+        " where the worth of a client is declared, else by risk. By a column as column.plan, with a"
+        " minus before it from the highest value on.",
         {"type": "string", "enum": ["", *ORDERS]},
+    ),
+    Parameter(
+        "where",
+        "Only clients of whom a column has a value, such as plan=gold, or a number at least or at"
+        " most so large, such as logins<=5. Several conditions must all hold.",
+        {"type": "array", "items": {"type": "string"}, "maxItems": MAX_FILTERS},
+    ),
+    Parameter(
+        "assigned",
+        f'Only clients assigned to this name; "{NOBODY}" is nobody, "" is all.',
+        {"type": "string", "maxLength": 64, "pattern": "^[^\\x00-\\x1f\\x7f]*$"},
+    ),
+    Parameter(
+        "contacted",
+        'Only clients who were contacted, who were not, or with this result; "" is all.',
+        {"type": "string", "enum": list(CONTACTED_WORDS)},
     ),
     Parameter(
         "cursor",
@@ -83,6 +115,31 @@ LIST_CSV = (
     *LIST[1:],
 )
 CLIENT = (Parameter("client", "The client's name.", {"type": "string", "minLength": 1}, "path"),)
+
+
+def describe_list(parameters: tuple[Parameter, ...], schema: Schema) -> tuple[Parameter, ...]:
+    """Return the parameters of the list with the columns to filter and to order by."""
+    if parameters not in (LIST, LIST_CSV) or not schema.features:
+        return parameters
+    by_column = [f"{sign}{COLUMN}{name}" for name in schema.features for sign in ("", "-")]
+    numbers, texts = (
+        "|".join(SPECIAL.sub(r"\\\g<0>", name) for name in names)
+        for names in (schema.numeric, schema.categorical)
+    )
+    patterns = [f"^({numbers})(=|>=|<=)-?[0-9]{{1,9}}$"] if numbers else []
+    patterns += [f"^({texts})=[^\\x00-\\x1f\\x7f]{{0,50}}$"] if texts else []
+    changed: dict[str, dict[str, object]] = {
+        "order": {"type": "string", "enum": ["", *ORDERS, *by_column]},
+        "where": {
+            "type": "array",
+            "items": {"type": "string", "pattern": "|".join(patterns)},
+            "maxItems": MAX_FILTERS,
+        },
+    }
+    return tuple(
+        replace(parameter, schema=changed.get(parameter.name, parameter.schema))
+        for parameter in parameters
+    )
 
 
 def run_query(question: "Callable[[RecordQueries], Result]") -> Result:
@@ -106,7 +163,7 @@ def run_query(question: "Callable[[RecordQueries], Result]") -> Result:
     serving: Serving = request.environ[SERVING]
     try:
         return query_records(serving.config, question)
-    except (ExpiredCursorError, UnknownOrderError) as error:
+    except (ExpiredCursorError, SelectionError, UnknownOrderError) as error:
         raise RefusedError(422, str(error)) from error
     except (PipelineError, OSError) as error:
         raise RefusedError(503, serving.without_folders(str(error))) from error
@@ -137,19 +194,39 @@ def read_word(name: str, text: str, words: tuple[str, ...]) -> str:
     return text
 
 
+def read_text(name: str, text: str, longest: int) -> str:
+    """Read a text without control characters off the query string."""
+    if len(text) > longest or CONTROL.search(text):
+        raise RefusedError(
+            422, f"Expected {name} to be a text of at most {longest} printable characters."
+        )
+    return text
+
+
+def read_conditions(where: list[str]) -> tuple[str, ...]:
+    """Read the conditions on columns off the query string."""
+    if len(where) > MAX_FILTERS:
+        raise RefusedError(422, f"Expected where up to {MAX_FILTERS} times.")
+    return tuple(read_text("where", text, MAX_FILTER) for text in where)
+
+
+def read_order(text: str) -> str:
+    """Read the order off the query string: a word, or a column."""
+    if text.removeprefix("-").startswith(COLUMN):
+        return read_text("order", text, MAX_FILTER)
+    return read_word("order", text, ("", *ORDERS))
+
+
 def read_query(max_top: int) -> dict[str, Any]:
     """Read the selection of the worklist off the query string, or refuse unknown parameters."""
     given = request.args.to_dict(flat=False)
     unknown = sorted(set(given) - {parameter.name for parameter in LIST})
+    where = [text for text in given.pop("where", []) if text]
     if unknown or any(len(values) > 1 for values in given.values()):
         known = ", ".join(parameter.name for parameter in LIST)
         raise RefusedError(422, f"Expected nothing behind the path but, once each, {known}.")
     text = {name: values[0] for name, values in given.items()}
     search = text.get("search", "")
-    if len(search) > MAX_SEARCH or CONTROL.search(search):
-        raise RefusedError(
-            422, f"Expected search to be a text of at most {MAX_SEARCH} printable characters."
-        )
     band, cursor = text.get("band", ""), text.get("cursor", "")
     if cursor and "offset" in text:
         raise RefusedError(422, "Expected either cursor or offset: a cursor has its place.")
@@ -157,9 +234,12 @@ def read_query(max_top: int) -> dict[str, Any]:
         "cursor": cursor,
         "top": read_number("top", text.get("top", str(DEFAULT_TOP)), 1, max_top),
         "offset": read_number("offset", text.get("offset", "0"), 0, 999_999_999),
-        "search": search,
+        "search": read_text("search", search, MAX_SEARCH),
         "band": read_word("band", band, ("", *BANDS)),
-        "order": read_word("order", text.get("order", ""), ("", *ORDERS)),
+        "where": read_conditions(where),
+        "assigned": read_text("assigned", text.get("assigned", ""), MAX_NAME),
+        "contacted": read_word("contacted", text.get("contacted", ""), CONTACTED_WORDS),
+        "order": read_order(text.get("order", "")),
     }
 
 

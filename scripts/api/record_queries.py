@@ -20,7 +20,8 @@ from scripts.clients.response_types import (
     WorklistEntry,
 )
 from scripts.clients.work_input import WorkInput
-from scripts.core.config import ApiSettings, Config, WorklistSettings
+from scripts.core import column_words
+from scripts.core.config import Config
 from scripts.core.errors import RecordsError
 from scripts.model.logistic_model import Model
 from scripts.production import approval, card_records, model_card
@@ -60,12 +61,11 @@ CHECK_TITLES = {
 }
 
 
-def rank_table(
-    used: Model, columns: dict[str, list[Any]], api: ApiSettings, settings: WorklistSettings
-) -> list[WorklistEntry]:
+def rank_table(used: Model, columns: dict[str, list[Any]], config: Config) -> list[WorklistEntry]:
     """Rank all clients of an uploaded table with a model, without the database."""
     n_rows = len(columns[used.schema.features[0]])
-    return worklist.rank_table(used, columns, api, settings, n_rows)
+    words = column_words.words_of(config.schema)
+    return worklist.rank_table(used, columns, config.api, config.worklist, n_rows, words)
 
 
 # A config that changes brings another address now and then.
@@ -147,15 +147,22 @@ class RecordQueries:
 
     def worklist(self, config: Config, **selection: Any) -> Worklist:
         """Return a page of today's worklist."""
-        return worklist.worklist_page(self._connection, config.worklist, config.api, **selection)
+        words = column_words.words_of(config.schema)
+        return worklist.worklist_page(
+            self._connection, config.worklist, config.api, words, **selection
+        )
 
     def client(self, config: Config, client: str) -> ClientDetails | None:
         """Return the score and the history of a client, or None."""
-        return client_history.client_page(self._connection, config.worklist, client, config.api)
+        words = column_words.words_of(config.schema)
+        return client_history.client_page(
+            self._connection, config.worklist, client, config.api, words
+        )
 
-    def split_risk(self, score: ScoreEntry) -> LogOddsSum:
+    def split_risk(self, config: Config, score: ScoreEntry) -> LogOddsSum:
         """Return the terms that add up to a client's log-odds."""
-        return client_history.split_risk(self._connection, score)
+        words = column_words.words_of(config.schema)
+        return client_history.split_risk(self._connection, score, words)
 
     def record_work(self, config: Config, given: Sequence[WorkInput], actor: str) -> RecordedWork:
         """Record entries about the work with clients, all or none."""

@@ -356,7 +356,7 @@ def describe_service() -> Answer:
             answer=route.answer,
             role=route.role,
             refusals=route.refusals,
-            parameters=route.parameters,
+            parameters=client_routes.describe_list(route.parameters, schema),
             takes=route.takes,
             tag=route.tag,
         )

@@ -1,8 +1,7 @@
 """The history of a client and the outcomes of the predictions, from the records."""
 
 import difflib
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -16,9 +15,11 @@ from scripts.clients.response_types import (
     DecileEntry,
     Movement,
     Outcomes,
+    ReasonEntry,
     ScoreEntry,
 )
 from scripts.clients.worklist import AUTO, N_SHOWN, Value
+from scripts.core.column_words import PLAIN, ColumnWords
 from scripts.core.config import ApiSettings, WorklistSettings
 from scripts.model import explanation, outcome_metrics, ranking
 from scripts.model.logistic_model import Model
@@ -34,29 +35,34 @@ MAX_COMPARED = 20_000
 
 @dataclass(frozen=True)
 class Term:
-    """The part of a column, or of a pair, in a client's log-odds, beside a typical client."""
+    """The part of a column, or of a pair, in a client's log-odds, beside the baseline.
+
+    `compared` is the baseline in words.
+    """
 
     columns: tuple[str, ...]
     values: tuple[Value, ...]
-    typical: tuple[Value, ...]
+    compared: str
     effect: float
 
 
 @dataclass(frozen=True)
 class LogOddsSum:
-    """The log-odds of a client: those of a typical client plus a term per column and pair."""
+    """The log-odds of a client: those of the baseline plus a term per column and pair."""
 
-    typical_log_odds: float
+    baseline_log_odds: float
     terms: list[Term]
     log_odds: float
 
 
-def describe_movement(column: str, before: Value, after: Value, effect: float) -> str:
+def describe_movement(
+    column: str, before: Value, after: Value, effect: float, words: ColumnWords = PLAIN
+) -> str:
     """Describe the change of a column's value and the effect on the risk."""
-    old, new = (explanation.format_value(math.nan if v is None else v) for v in (before, after))
+    old, new = (words.value(column, value) for value in (before, after))
     direction = "raised" if effect > 0 else "lowered"
     moved = f"from {old} to {new}" if old != new else f"still {old}"
-    return f"{column} {moved}: {direction} the risk"
+    return f"{words.name(column)} {moved}: {direction} the risk"
 
 
 def describe_change(movements: Sequence[Movement], retraining: float, *, is_retrained: bool) -> str:
@@ -68,7 +74,9 @@ def describe_change(movements: Sequence[Movement], retraining: float, *, is_retr
     return "; ".join(parts) or "nothing changed"
 
 
-def explain_change(old: Model, new: Model, before: ScoreEntry, after: ScoreEntry) -> Change:
+def explain_change(
+    old: Model, new: Model, before: ScoreEntry, after: ScoreEntry, words: ColumnWords = PLAIN
+) -> Change:
     """Split the change between two scores of a client into movements, the strongest first."""
     old_columns = explanation.as_columns(old, before.values)
     new_columns = explanation.as_columns(new, after.values)
@@ -83,7 +91,7 @@ def explain_change(old: Model, new: Model, before: ScoreEntry, after: ScoreEntry
             new_value = old_value
         if abs(effects[name]) < SMALLEST_EFFECT and old_value == new_value:
             continue
-        text = describe_movement(name, old_value, new_value, effects[name])
+        text = describe_movement(name, old_value, new_value, effects[name], words)
         movements.append(
             Movement(
                 column=name, before=old_value, after=new_value, effect=effects[name], text=text
@@ -125,7 +133,18 @@ def find_similar_names(connection: Connection, client: str) -> list[str]:
     return [by_folded[name] for name in similar]
 
 
-def split_risk(connection: Connection, score: ScoreEntry) -> LogOddsSum:
+def describe_baseline(
+    key: tuple[str, ...], shares: Mapping[str, Mapping[str, float]], typical: Mapping[str, Value],
+    values: Mapping[str, Value], words: ColumnWords,
+) -> str:  # fmt: skip
+    """Describe the baseline of a term in words."""
+    if len(key) == 1 and key[0] in shares:
+        share = shares[key[0]].get(str(values[key[0]] or ""), 0.0)
+        return f"all clients, {share:.1%} of whom have this"
+    return " with ".join(words.value(name, typical[name]) for name in key)
+
+
+def split_risk(connection: Connection, score: ScoreEntry, words: ColumnWords = PLAIN) -> LogOddsSum:
     """Split the log-odds of a score into terms per column and pair, the strongest first.
 
     Parameters
@@ -134,36 +153,57 @@ def split_risk(connection: Connection, score: ScoreEntry) -> LogOddsSum:
         A transaction that reads.
     score : ScoreEntry
         The score of a client.
+    words : ColumnWords
+        The words for values.
 
     Returns
     -------
     LogOddsSum
-        The typical client's log-odds and all terms add up to the client's log-odds.
+        The baseline's log-odds and all terms add up to the client's log-odds.
     """
     model = worklist.read_model(connection, score.model_stamp)
     columns, typical = (
         explanation.as_columns(model, score.values),
         explanation.typical_values(model),
     )
-    effects = explanation.effects_beside_typical(model, columns, typical)
+    shares = explanation.category_shares(model)
+    effects = explanation.effects_beside_baseline(model, columns, typical)
     terms = [
         Term(
             key,
             tuple(score.values[name] for name in key),
-            tuple(typical[name] for name in key),
+            describe_baseline(key, shares, typical, score.values, words),
             float(effect[0]),
         )
         for key, effect in sorted(effects.items(), key=lambda item: -abs(item[1][0]))
     ]
+    baseline = explanation.baseline_terms(model, typical)
     return LogOddsSum(
-        typical_log_odds=explanation.sum_of_terms(model, explanation.as_columns(model, typical)),
+        baseline_log_odds=model.intercept + sum(baseline.values()),
         terms=terms,
         log_odds=explanation.sum_of_terms(model, columns),
     )
 
 
+def find_reasons_of_client(
+    models: Mapping[str, Model], history: Sequence[ScoreEntry], words: ColumnWords
+) -> list[ReasonEntry]:
+    """Return the reasons of a client's last score, with the values of the score before."""
+    model = models[history[0].model_stamp]
+    before = None
+    if len(history) > 1 and are_comparable(models[history[1].model_stamp], model):
+        values = {**history[0].values, **history[1].values}
+        before = explanation.as_columns(model, values)
+    columns = explanation.as_columns(model, history[0].values)
+    return worklist.list_reasons(model, columns, words, before)[0]
+
+
 def client_page(
-    connection: Connection, settings: WorklistSettings, client: str, api: ApiSettings = AUTO
+    connection: Connection,
+    settings: WorklistSettings,
+    client: str,
+    api: ApiSettings = AUTO,
+    words: ColumnWords = PLAIN,
 ) -> ClientDetails | None:
     """Return the details of a client, None for a client without a score.
 
@@ -177,6 +217,8 @@ def client_page(
         The name.
     api : ApiSettings
         The limits of the bands.
+    words : ColumnWords
+        The words of reasons and changes.
     """
     rows = clients.history_of_client(connection, client, N_SHOWN)
     if not rows:
@@ -187,7 +229,9 @@ def client_page(
     model = models[history[0].model_stamp]
     change = None
     if len(history) > 1 and are_comparable(models[history[1].model_stamp], model):
-        change = explain_change(models[history[1].model_stamp], model, history[1], history[0])
+        change = explain_change(
+            models[history[1].model_stamp], model, history[1], history[0], words
+        )
     scoring = scoring_records.last_scoring(connection)
     n_listed = worklist.list_length(settings)
     ended = clients.outcomes_of_client(connection, client)
@@ -197,7 +241,7 @@ def client_page(
         is_current=scoring is not None and scoring["id"] == rows[0]["scoring_id"],
         last=history[0],
         limits=ranking.band_limits(model, api),
-        reasons=worklist.list_reasons(model, explanation.as_columns(model, history[0].values))[0],
+        reasons=find_reasons_of_client(models, history, words),
         change=change,
         history=history,
         outcomes=[worklist.as_outcome(row, n_listed, api) for row in ended],

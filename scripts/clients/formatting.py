@@ -129,12 +129,15 @@ def csv_cells(entry: WorklistEntry) -> list[str | int | float | None]:
         *why,
         *work_cells(entry.work),
         *gains,
+        *entry.columns.values(),
     ]
 
 
 def format_entries_as_csv(entries: Sequence[WorklistEntry], *, with_header: bool = True) -> str:
     """Format the worklist as CSV without formulas for a spreadsheet."""
     header = (*HEADER, *GAIN_HEADER) if have_gains(entries) else HEADER
+    # The names of the files, so that the columns can be joined with them again.
+    header = (*header, *(entries[0].columns if entries else ()))
     return safe_csv.format_csv(header if with_header else None, map(csv_cells, entries))
 
 

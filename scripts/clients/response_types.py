@@ -23,7 +23,7 @@ class Interval(Struct, frozen=True, kw_only=True):
 
 
 class ReasonPartner(Struct, frozen=True, kw_only=True):
-    """The second column of a reason that two columns make together."""
+    """A further column of a reason that several columns make together."""
 
     column: str
     value: float | str | None
@@ -31,9 +31,12 @@ class ReasonPartner(Struct, frozen=True, kw_only=True):
 
 
 class ReasonEntry(Struct, frozen=True, kw_only=True):
-    """The part of a column in a client's log-odds, beside a typical client of those who stay.
+    """The part of a column in a client's log-odds, beside the baseline, and a sentence about it.
 
-    With a partner, the part of two columns together.
+    The baseline of a number is a typical client who stays. That of a category is the mean of all
+    clients, `share` of whom have it. With a partner, the part of two columns together; with
+    `members`, the sum of a group of columns, of which `column` is the strongest. `before` is the
+    value at the score before, where the change made the effect.
     """
 
     column: str
@@ -41,7 +44,11 @@ class ReasonEntry(Struct, frozen=True, kw_only=True):
     typical: float | str
     effect: float
     text: str
+    share: Fraction | UnsetType = UNSET
+    before: float | str | UnsetType = UNSET
     partner: ReasonPartner | UnsetType = UNSET
+    group: str | UnsetType = UNSET
+    members: list[ReasonPartner] | UnsetType = UNSET
 
 
 class WorkState(Struct, frozen=True, kw_only=True):
@@ -96,8 +103,9 @@ class RecordedWork(Struct, frozen=True, kw_only=True):
 class WorklistEntry(Struct, frozen=True, kw_only=True):
     """A client on the worklist, with the change of the probability since the previous score.
 
-    With a declared worth of clients, `value` is the client's, null where the column has none, and
-    `gain` is what contacting the client is expected to bring.
+    `columns` are the values of `worklist.columns`. With a declared worth of clients, `value` is the
+    client's, null where the column has none, and `gain` is what contacting the client is expected
+    to bring.
     """
 
     position: Count
@@ -109,6 +117,7 @@ class WorklistEntry(Struct, frozen=True, kw_only=True):
     previous_at: Moment | None
     change: float | None
     work: WorkState | None
+    columns: dict[str, float | str | None]
     value: float | UnsetType | None = UNSET
     gain: float | UnsetType = UNSET
 

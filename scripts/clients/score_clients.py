@@ -25,6 +25,7 @@ from scripts.core.name_hashes import NameFilter
 from scripts.data import dataset
 from scripts.data.dataset import KnownLabels
 from scripts.data.dated_rows import History
+from scripts.data.profile import Reference
 from scripts.model import gain, logistic_model, metrics, ranking
 from scripts.model.logistic_model import Model
 from scripts.production.release import Release
@@ -55,8 +56,11 @@ def encode_columns(schema: Schema) -> str:
 
 
 def encode_without_reference(model: Model) -> str:
-    """Encode a model without the reference, needed for drift only."""
-    facts = msgspec.structs.replace(model.dataset, reference=None)
+    """Encode a model with the counts of categories alone; the rest is needed for drift only."""
+    kept = model.dataset.reference
+    if kept is not None:
+        kept = Reference(numeric={}, categorical=kept.categorical, contributions={}, row_hashes=b"")
+    facts = msgspec.structs.replace(model.dataset, reference=kept)
     return logistic_model.encode_model(msgspec.structs.replace(model, dataset=facts)).decode()
 
 

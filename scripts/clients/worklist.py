@@ -14,7 +14,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
-from scripts.clients import client_work
+from scripts.clients import client_work, list_filters
 from scripts.clients.response_types import (
     Capacity,
     Interval,
@@ -27,6 +27,7 @@ from scripts.clients.response_types import (
     WorklistEntry,
     WorkState,
 )
+from scripts.core.column_words import PLAIN, ColumnWords
 from scripts.core.config import ApiSettings, WorklistSettings
 from scripts.core.errors import ExpiredCursorError, ModelError, UnknownOrderError
 from scripts.data.cells import name_client
@@ -36,7 +37,7 @@ from scripts.model.logistic_model import Columns, Model, decode_model
 from scripts.model.outcome_metrics import Share
 from scripts.model.ranking import BandLimits
 from scripts.records import client_work as client_work_records
-from scripts.records import clients, scoring_records
+from scripts.records import clients, scored_clients, scoring_records
 from scripts.records.clients import Selection
 from scripts.records.runs import Row
 
@@ -45,6 +46,7 @@ EMPTY = Worklist(
     n_away=0, run_id=None, model_stamp=None, next_offset=None, next_cursor=None, release=None,
 )  # fmt: skip
 DEFAULT_TOP = 50
+FILTERS = ("where", "assigned", "contacted")
 # A scoring, a place in the order, the last entry of work that counts, and the day.
 CURSOR = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,7})", re.ASCII)
 AUTO = ApiSettings()
@@ -59,7 +61,11 @@ def format_timestamp(at: datetime | None) -> str | None:
 
 
 def as_entry(
-    row: Row, reasons: list[ReasonEntry], limits: BandLimits, work: WorkState | None
+    row: Row,
+    reasons: list[ReasonEntry],
+    limits: BandLimits,
+    work: WorkState | None,
+    columns: Sequence[str] = (),
 ) -> WorklistEntry:
     """Return a row of the records as an entry of the worklist."""
     before = row["previous_probability"]
@@ -75,6 +81,7 @@ def as_entry(
         value=row.get("value", UNSET),
         gain=UNSET if row.get("gain") is None else row["gain"],
         work=work,
+        columns={name: row["values"].get(name) for name in columns},
     )
 
 
@@ -154,10 +161,15 @@ def as_value(value: Any) -> Value:
     return None if math.isnan(value) else float(value)
 
 
-def as_reason(reason: Reason) -> ReasonEntry:
-    """Return a reason as the response type, with a text."""
+def as_before(value: float | str) -> float | str:
+    """Return a value before for JSON, which takes no number of numpy."""
+    return value if isinstance(value, str) else float(value)
+
+
+def as_reason(reason: Reason, words: ColumnWords) -> ReasonEntry:
+    """Return a reason as the response type, with a sentence."""
     first, *others = reason.parts
-    partners = [
+    further = [
         ReasonPartner(column=part.column, value=as_value(part.value), typical=part.typical)
         for part in others
     ]
@@ -166,15 +178,51 @@ def as_reason(reason: Reason) -> ReasonEntry:
         value=as_value(first.value),
         typical=first.typical,
         effect=reason.effect,
-        text=explanation.format_reason(reason),
-        partner=partners[0] if partners else UNSET,
+        text=explanation.format_reason(reason, words),
+        share=UNSET if first.share is None else first.share,
+        before=UNSET if first.before is None else as_before(first.before),
+        partner=further[0] if further and not reason.group else UNSET,
+        group=reason.group or UNSET,
+        members=further if reason.group else UNSET,
     )
 
 
-def list_reasons(model: Model, columns: Columns) -> list[list[ReasonEntry]]:
+def list_reasons(
+    model: Model, columns: Columns, words: ColumnWords = PLAIN, before: Columns | None = None
+) -> list[list[ReasonEntry]]:
     """Return the strongest reasons of each client."""
-    per_client = explanation.find_reasons(model, columns, explanation.typical_values(model))
-    return [[as_reason(reason) for reason in reasons] for reasons in per_client]
+    typical = explanation.typical_values(model)
+    per_client = explanation.find_reasons(model, columns, typical, words, before)
+    return [[as_reason(reason, words) for reason in reasons] for reasons in per_client]
+
+
+def find_values_before(connection: Connection, rows: Sequence[Row]) -> dict[str, Mapping[str, Any]]:
+    """Return the values of clients at the score before by name, where they are still kept."""
+    scorings = {row["scored_at"]: row for row in scoring_records.list_scorings(connection)}
+    names: dict[Any, list[str]] = {}
+    for row in rows:
+        if row["previous_at"] in scorings:
+            names.setdefault(row["previous_at"], []).append(row["client"])
+    found: dict[str, Mapping[str, Any]] = {}
+    for at, wanted in names.items():
+        for row in scored_clients.read_named(connection, scorings[at], wanted):
+            found[row["client"]] = row["values"]
+    return found
+
+
+def fill_before(
+    model: Model, rows: Sequence[Row], before: Mapping[str, Mapping[str, Any]]
+) -> Columns:
+    """Return the values at the score before as columns, the present ones where unknown."""
+    filled: list[Row] = []
+    for row in rows:
+        values = dict(row["values"])
+        for name, value in before.get(row["client"], {}).items():
+            # A column may have been text for an earlier model.
+            if name in values and isinstance(value, str) is isinstance(values[name], str):
+                values[name] = value
+        filled.append({"values": values})
+    return read_values(model, filled)
 
 
 @dataclass(frozen=True)
@@ -243,6 +291,7 @@ def worklist_page(
     connection: Connection,
     settings: WorklistSettings,
     api: ApiSettings = AUTO,
+    words: ColumnWords = PLAIN,
     *,
     top: int = DEFAULT_TOP,
     cursor: str = "",
@@ -259,6 +308,8 @@ def worklist_page(
         With the capacity of the team, and the rest of contacted clients.
     api : ApiSettings
         The limits of the bands, which count for scores already recorded.
+    words : ColumnWords
+        The words of the reasons.
     top : int
         The number of clients on the page.
     cursor : str
@@ -266,8 +317,10 @@ def worklist_page(
     today : datetime.date, optional
         The day in UTC, by which a snooze ends. That of a cursor counts first.
     **filters : object
-        The fields `order`, `search`, `band` and `offset` of `clients.Selection`. Without an order
-        the list is by gain where the scoring has gains, else by risk.
+        The fields `order`, `search`, `band` and `offset` of `clients.Selection`, and the filters
+        `where`, `assigned` and `contacted` of `list_filters.find_mask`. Without an order the list
+        is by gain where the scoring has gains, else by risk. An order may also be a column, such as
+        `column.plan`, or `-column.plan` from the highest value on.
 
     Returns
     -------
@@ -280,6 +333,8 @@ def worklist_page(
         If the list of the cursor is no longer kept.
     UnknownOrderError
         If the order is by gain, and the scoring has no gains.
+    SelectionError
+        If a filter or the order names a column that the list has not.
     """
     shown = find_list(connection, cursor, today)
     if shown is None:
@@ -289,14 +344,24 @@ def worklist_page(
     model = read_model(connection, scoring["model_stamp"])
     limits = ranking.band_limits(model, api)
     away = client_work.find_away(connection, scoring, settings, shown.today, shown.last_entry)
-    wanted = Selection(ranges=limits.ranges, start=shown.place, away=away, **filters)
+    mask = list_filters.find_mask(
+        connection, scoring, model.schema, up_to=shown.last_entry,
+        **{name: filters.pop(name) for name in FILTERS if name in filters},
+    )  # fmt: skip
+    sequence = list_filters.find_sequence(connection, scoring, model.schema, filters["order"])
+    wanted = Selection(
+        ranges=limits.ranges, start=shown.place, away=away, mask=mask, sequence=sequence, **filters
+    )
     part = clients.list_part(connection, scoring, wanted, top)
-    reasons = list_reasons(model, read_values(model, part.rows)) if part.rows else []
+    reasons = []
+    if part.rows:
+        before = fill_before(model, part.rows, find_values_before(connection, part.rows))
+        reasons = list_reasons(model, read_values(model, part.rows), words, before)
     states = find_states(connection, part.rows, settings, shown)
     next_offset = part.n_before + len(part.rows)
     return Worklist(
         clients=[
-            as_entry(row, why, limits, work)
+            as_entry(row, why, limits, work, settings.columns)
             for row, why, work in zip(part.rows, reasons, states, strict=True)
         ],
         n_clients=scoring["n_clients"],
@@ -324,12 +389,18 @@ def name_clients(model: Model, columns: Mapping[str, Sequence[Any]], n_rows: int
     return [name_client(row) for row in zip(*ids, strict=True)]
 
 
+def as_shown(values: Columns, name: str, row: int) -> Value:
+    """Return a value of a table to show, None for a missing one or a column that it has not."""
+    return as_value(values[name][row]) if name in values else None
+
+
 def rank_table(
     model: Model,
     columns: Mapping[str, Sequence[Any]],
     api: ApiSettings,
     settings: WorklistSettings,
     top: int,
+    words: ColumnWords = PLAIN,
 ) -> list[WorklistEntry]:
     """Rank the clients of a table without the records.
 
@@ -343,6 +414,8 @@ def rank_table(
         The limits of the bands.
     top : int
         The number of clients to return.
+    words : ColumnWords
+        The words of the reasons.
 
     Returns
     -------
@@ -355,7 +428,7 @@ def rank_table(
     names = name_clients(model, columns, len(columns[schema.features[0]]))
     ranked = ranking.rank(model, values, api, settings)
     indices, bands = ranked.order[:top], ranked.bands
-    reasons = list_reasons(model, {name: column[indices] for name, column in values.items()})
+    reasons = list_reasons(model, {name: column[indices] for name, column in values.items()}, words)
     return [
         WorklistEntry(
             position=position,
@@ -367,6 +440,7 @@ def rank_table(
             previous_at=None,
             change=None,
             work=None,
+            columns={name: as_shown(values, name, index) for name in settings.columns},
         )
         for position, (index, why) in enumerate(
             zip(indices.tolist(), reasons, strict=True), start=1

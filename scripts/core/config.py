@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec.structs import replace
 
 from scripts.core import files
 
@@ -63,6 +64,13 @@ class DateColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: str = ISO_FORMAT
 
 
+class ColumnLabel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The name of a column for people, and the unit of its values."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    unit: Annotated[str, Meta(max_length=20)] = ""
+
+
 class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Columns of a client table with their roles and number formats.
 
@@ -90,6 +98,13 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     changes: tuple[str, ...] | UnsetType = UNSET
     ratios: dict[str, tuple[str, str]] | UnsetType = UNSET
     currency: dict[str, Annotated[str, Meta(pattern=CURRENCY_SIGN)]] | UnsetType = UNSET
+    # The keys `labels` and `groups` are for people only, and no part of a model.
+    column_labels: dict[str, ColumnLabel] | UnsetType = field(default=UNSET, name="labels")
+    column_groups: dict[str, tuple[str, ...]] | UnsetType = field(default=UNSET, name="groups")
+
+    def without_words(self) -> "Schema":
+        """Return the schema without the words for people."""
+        return replace(self, column_labels=UNSET, column_groups=UNSET)
 
     @property
     def date_column(self) -> DateColumn | None:
@@ -282,6 +297,7 @@ class WorklistSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_blank_fraction: Fraction = 0.5
     value: str | Annotated[float, Meta(gt=0, le=1e12)] | None = None
     costs: CostSettings | None = None
+    columns: tuple[str, ...] = ()
     snooze_days: Days = 14
     retry_days: Days = 1
     return_rise: Annotated[float, Meta(gt=0, le=1)] = 0.1

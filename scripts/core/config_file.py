@@ -133,7 +133,7 @@ def read_content(path: Path) -> bytes:
 
 def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -> None:
     """Refuse unknown keys, with the nearest known key in the message."""
-    known = list(section.__struct_fields__)
+    known = list(section.__struct_encode_fields__)
     for key in settings:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
@@ -236,6 +236,21 @@ def check_schema(schema: Schema, place: str, *, is_declared: bool = False) -> No
         )
     if len(schema.labels) != len({"positive", "negative"}):
         raise ConfigError(f"{place}, schema: positive and negative are the same label.")
+
+
+def check_groups(schema: Schema, place: str) -> None:
+    """Refuse a column in two groups, and a group without a name or a column."""
+    seen: dict[str, str] = {}
+    for group, columns in (schema.column_groups or {}).items():
+        if not group.strip() or not columns:
+            raise ConfigError(f"{place}, schema.groups: the group {group!r} has no name or column.")
+        for column in columns:
+            if column in seen:
+                raise ConfigError(
+                    f"{place}, schema.groups: the column {column!r} is in {seen[column]!r} and"
+                    f" {group!r}; a column has one group."
+                )
+            seen[column] = group
 
 
 def check_folders(config: Config, place: str) -> None:
@@ -413,4 +428,5 @@ def read_config(path: Path) -> Config:
     check_run(config.run, str(path))
     config = resolve_paths(config, path.absolute().parent)
     check_folders(config, str(path))
+    check_groups(config.schema, str(path))
     return config

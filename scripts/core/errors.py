@@ -107,6 +107,12 @@ class ExpiredCursorError(PipelineError):
     exit_code = 65
 
 
+class SelectionError(PipelineError):
+    """Filter or order of the worklist names a column or value that the list has not."""
+
+    exit_code = 65
+
+
 class UnknownOrderError(PipelineError):
     """Order of the list that its scoring does not have."""
 

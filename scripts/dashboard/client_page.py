@@ -1,5 +1,6 @@
 """The page of a client with the work done for the client, and the forms that record it."""
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from scripts.api import client_routes, sender, work_routes
 from scripts.api.responses import Answer, RefusedError
 from scripts.api.tokens import Role
 from scripts.clients import work_file
+from scripts.clients.response_types import ClientDetails
 from scripts.clients.work_input import MAX_NAME, MAX_NOTE, RESULTS, WorkInput
 from scripts.dashboard import inline_charts, rendering
 
@@ -28,18 +30,36 @@ def address_of(client: str, saved: str) -> str:
     return f"/dashboard/client?name={quote(client, safe='')}&{SAVED}={saved}#work"
 
 
+def risk_without(probability: float, effect: float) -> float:
+    """Return the probability of a client without a term of the log-odds."""
+    if not 0 < probability < 1:
+        return probability
+    return 1 / (1 + (1 - probability) / probability * math.exp(effect))
+
+
+def list_bars(page: ClientDetails) -> list[dict[str, Any]]:
+    """Return the reasons of a client with their bars, and the risk without each of them."""
+    risk = page.last.probability
+    without = [risk_without(risk, reason.effect) for reason in page.reasons]
+    points = {r.text: risk - rest for r, rest in zip(page.reasons, without, strict=True)}
+    bars = {bar.name: bar for bar in inline_charts.draw_bars(points)}
+    return [
+        {"bar": bars[reason.text], "without": rest}
+        for reason, rest in zip(page.reasons, without, strict=True)
+    ]
+
+
 def show_page(client: str, status: int = 200, **facts: Any) -> Answer:
     """Render the page of a client, with the form as it was sent and its fault, if any."""
-    page = client_routes.find_client(client)
+    page, config = client_routes.find_client(client), client_routes.present_config()
     scores = [(s.scored_at, s.probability, s.band) for s in reversed(page.history)]
-    reasons = {reason.text: reason.effect for reason in page.reasons}
     shown: dict[str, Any] = {"fault": "", "sent": {}, "saved": request.args.get(SAVED, "")}
     return rendering.show(
         "client.html",
         status,
         client=page,
-        split=client_routes.run_query(lambda queries: queries.split_risk(page.last)),
-        reason_bars=inline_charts.draw_bars(reasons),
+        split=client_routes.run_query(lambda queries: queries.split_risk(config, page.last)),
+        reasons=list_bars(page),
         line=inline_charts.draw_line(scores, (page.limits.medium, page.limits.high)),
         assignees=client_routes.run_query(lambda queries: queries.assignees()),
         results=RESULTS,
@@ -47,7 +67,8 @@ def show_page(client: str, status: int = 200, **facts: Any) -> Answer:
         max_name=MAX_NAME,
         may_work=sender.may(Role.WORK),
         today=datetime.now(UTC).date().isoformat(),
-        settings=client_routes.present_config().worklist,
+        settings=config.worklist,
+        shown_columns=config.worklist.columns,
         **(shown | facts),
     )
 

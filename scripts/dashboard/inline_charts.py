@@ -31,6 +31,25 @@ class HistoryLine:
     height: float = HEIGHT
 
     @property
+    def ticks(self) -> tuple[float, ...]:
+        """Return the heights of the axis from 100 to 0 %."""
+        return tuple(height_of(percent / 100) for percent in (100, 75, 50, 25, 0))
+
+    @property
+    def dated(self) -> tuple[Dot, ...]:
+        """Return the dots whose dates are written: the first, the one next the middle, the last."""
+        if len(self.dots) <= len(("first", "last")):
+            return self.dots
+        middle = (self.dots[0].x + self.dots[-1].x) / 2
+        nearest = min(self.dots[1:-1], key=lambda dot: abs(dot.x - middle))
+        third = self.width / 3
+        return (
+            (self.dots[0], nearest, self.dots[-1])
+            if third <= nearest.x <= 2 * third
+            else (self.dots[0], self.dots[-1])
+        )
+
+    @property
     def points(self) -> str:
         """Return the points of an SVG polyline."""
         return " ".join(f"{dot.x:g},{dot.y:g}" for dot in self.dots)

@@ -19,7 +19,7 @@ from scripts.api.records_reader import NO_RECORDS
 from scripts.api.responses import PROBLEM, Answer, Headers
 from scripts.api.routing import READING
 from scripts.api.serving_state import Serving
-from scripts.core import amounts, drift_limits, sentences
+from scripts.core import amounts, column_words, drift_limits, sentences
 
 FOLDER = Path(__file__).resolve().parent / "templates"
 LOGIN = "/login"
@@ -260,6 +260,7 @@ def render(
         "navigation": NAVIGATION,
         "path": environ.get("PATH_INFO", ""),
         "user": environ.get(USER),
+        "words": column_words.words_of(now.config.schema),
         "release": now.release_name,
         "has_report": routes.find_report(now.config.output_model_path) is not None,
         "now": datetime.now(UTC),

@@ -125,7 +125,7 @@ def rank_columns(now: Serving, columns: Columns) -> list[WorklistEntry]:
     """Rank the clients of an uploaded table."""
     used, config = now.release_or_refuse().model, now.config
     latest = client_dates.derive_latest(columns, used.schema, client_dates.today())
-    return import_queries().rank_table(used, latest, config.api, config.worklist)
+    return import_queries().rank_table(used, latest, config)
 
 
 def as_csv(entries: list[WorklistEntry]) -> Answer:

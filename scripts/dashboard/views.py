@@ -1,7 +1,7 @@
 """Views of the HTML pages: overview, clients, runs, model, data and login."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -12,8 +12,13 @@ from scripts.api import client_routes, routes, sessions
 from scripts.api.auth import Access, is_from_proxy
 from scripts.api.responses import Answer, RefusedError, RunEntry, answer_problem
 from scripts.api.routes import state_of_health
+from scripts.clients.filter_words import OPERATORS
+from scripts.clients.work_input import RESULTS
+from scripts.core import column_words
+from scripts.core.column_words import ColumnWords
 from scripts.dashboard import inline_charts, rendering, shape_charts
 from scripts.model import effects
+from scripts.model.logistic_model import Model
 from scripts.production import backtest_file
 from scripts.reports import chart_files
 from scripts.reports.chart_files import Chart, Gallery
@@ -40,6 +45,13 @@ N_SHOWN = 25
 NUMBER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 
 HOME = "/"
+WORKLIST = "/dashboard/worklist"
+# The parts of an address by which a list can be found again.
+LINKED = ("search", "band", "order", "where", "assigned", "contacted")
+# Fields of the form that become a condition.
+FORM_ONLY = {"column", "is", "value"}
+SIGNS = {"=": "is", ">=": "is at least", "<=": "is at most"}
+N_OFFERED = 200
 
 
 def sort_charts(drawn: Gallery | None) -> dict[str, list[Chart]]:
@@ -143,15 +155,57 @@ def overview() -> Answer:
     )
 
 
-def link_to(path: str, **changed: str | int) -> str:
-    """Return the URL of a list with the present search and some changes, "" removes a parameter."""
-    kept = {name: request.args.get(name, "") for name in ("search", "band", "order")}
-    wanted = {name: value for name, value in (kept | changed).items() if value not in ("", 0)}
-    return f"{path}?{urlencode(wanted)}" if wanted else path
+def link_to(path: str, **changed: str | int | list[str]) -> str:
+    """Return the URL of a list with the present filters and some changes, "" removes a filter."""
+    kept: dict[str, str | int | list[str]] = {
+        name: request.args.get(name, "") for name in LINKED if name != "where"
+    }
+    kept["where"] = [text for text in request.args.getlist("where") if text]
+    wanted = {name: value for name, value in (kept | changed).items() if value not in ("", 0, [])}
+    return f"{path}?{urlencode(wanted, doseq=True)}" if wanted else path
+
+
+def read_condition() -> str:
+    """Return the condition of the form's fields for a column, or ""."""
+    column, operator = request.args.get("column", ""), request.args.get("is", "=")
+    value = request.args.get("value", "").strip()
+    return f"{column}{operator}{value}" if column and operator in OPERATORS else ""
+
+
+def list_conditions(where: Sequence[str], words: ColumnWords, names: Sequence[str]) -> list[Any]:
+    """Return each condition in words, with the address of the list without it."""
+    told = []
+    for text in where:
+        column = max((n for n in names if text.startswith(n)), key=len, default="")
+        rest = text.removeprefix(column)
+        operator = next((sign for sign in OPERATORS if rest.startswith(sign)), "=")
+        others = [other for other in where if other != text]
+        told.append(
+            {
+                "text": f"{words.name(column)} {SIGNS[operator]}"
+                f" {rest.removeprefix(operator) or 'no entry'}",
+                "without": link_to(WORKLIST, where=others, offset=0),
+            }
+        )
+    return told
+
+
+def list_columns(model: Model | None) -> tuple[list[str], list[str]]:
+    """Return the columns of a model, and the categories to offer for them."""
+    if model is None:
+        return [], []
+    known = {category for term in model.categorical for category in term.categories}
+    return list(model.schema.features), sorted(known - {""})[:N_OFFERED]
 
 
 def worklist() -> Answer:
     """Show today's clients, those likeliest to leave first, to search, sort and download."""
+    if FORM_ONLY & set(request.args):
+        # The fields of the form become a condition, so that the address can be kept as a link.
+        where = [text for text in request.args.getlist("where") if text]
+        condition = read_condition()
+        where += [condition] if condition and condition not in where else []
+        return redirect(link_to(WORKLIST, where=where, offset=0))
     wanted, fault, page = client_routes.read_query(client_routes.MAX_TOP), "", None
     try:
         page = client_routes.find_worklist(client_routes.MAX_TOP)
@@ -160,6 +214,8 @@ def worklist() -> Answer:
             raise
         fault = refusal.detail
     now = routes.serving()
+    names, categories = list_columns(None if now.release is None else now.release.model)
+    words = column_words.words_of(now.config.schema)
     return rendering.show(
         "worklist.html",
         fault=fault,
@@ -167,6 +223,13 @@ def worklist() -> Answer:
         wanted=wanted,
         bands=client_routes.BANDS,
         link_to=link_to,
+        conditions=list_conditions(wanted["where"], words, names),
+        column_names=names,
+        categories=categories,
+        shown_columns=now.config.worklist.columns,
+        operators=SIGNS,
+        results=RESULTS,
+        assignees=[] if fault else client_routes.run_query(lambda queries: queries.assignees()),
         input_folder=now.config.input_folder_path.name,
         charts=sort_charts(chart_files.read(now.config.output_model_path))["worklist"],
     )

@@ -1,6 +1,6 @@
 """Explanations of a client's risk and its changes, in terms that add up."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Any
@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.core.column_words import NO_ENTRY, PLAIN, ColumnWords
 from scripts.data.arrays import Floats
 from scripts.model import logistic_model
 from scripts.model.logistic_model import Columns, Model, TermKey
 
-N_REASONS = 3
+# Reasons that raise the risk come first, then those that lower it.
+N_REASONS, N_FAVOURS = 3, 2
+# Columns of a group in a sentence.
+N_PARTS = 3
+ONE_PERCENT = 0.01
 # A term below this many log-odds moves no probability by more than a thousandth.
 SMALLEST_REASON = 0.004
 # The third player beside two columns; no column has an empty name.
@@ -21,22 +26,30 @@ MODEL = ""
 
 @dataclass(frozen=True)
 class ReasonPart:
-    """A column of a reason: the client's value, and that of a typical staying client."""
+    """A column of a reason: the client's value, the value before, and what it is compared with.
+
+    A number is compared with that of a typical client who stays. A category has the share of
+    clients with it, None where no counts are kept. `before` is None unless its change explains the
+    effect.
+    """
 
     column: str
     value: float | str
     typical: float | str
+    share: float | None = None
+    before: float | str | None = None
 
 
 @dataclass(frozen=True)
 class Reason:
-    """The contribution of a column, or of a pair, beside a typical staying client.
+    """The contribution of a column, of a pair, or of a group of columns, beside the baseline.
 
-    A pair has two parts.
+    The effect is the sum of the terms, positive where it raises the risk.
     """
 
     parts: tuple[ReasonPart, ...]
     effect: float
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -204,10 +217,51 @@ def sum_of_terms(model: Model, columns: Columns) -> float:
     return float(log_odds(model, logistic_model.terms(model, columns))[0])
 
 
-def effects_beside_typical(
+def category_shares(model: Model) -> dict[str, dict[str, float]]:
+    """Return the share of each category among the training rows, by column, where it is kept."""
+    kept = model.dataset.reference
+    counts = {} if kept is None else kept.categorical
+    return {
+        name: {category: n / total for category, n in column.items()}
+        for name, column in counts.items()
+        if name in model.schema.categorical and (total := sum(column.values()))
+    }
+
+
+def baseline_terms(model: Model, typical: Mapping[str, float | str]) -> dict[TermKey, float]:
+    """Return the terms of the client with whom all others are compared.
+
+    Parameters
+    ----------
+    model : Model
+        The model of the scoring.
+    typical : mapping of str to float or str
+        The value of each feature for a typical client who stays.
+
+    Returns
+    -------
+    dict of tuple of str to float
+        The term of a number, and of a pair, at the typical values. The term of a category is the
+        mean over all training rows, since the most frequent category may be that of a few. Without
+        counts it is that of the typical category.
+    """
+    terms = logistic_model.terms(model, as_columns(model, typical))
+    found = {key: float(term[0]) for key, term in terms.items()}
+    shares = category_shares(model)
+    for term in model.categorical:
+        if term.column in shares:
+            effects = term.effects
+            found[(term.column,)] = sum(
+                share * effects.get(category, 0.0)
+                for category, share in shares[term.column].items()
+            )
+    return found
+
+
+def effects_beside_baseline(
     model: Model, columns: Columns, typical: Mapping[str, float | str]
 ) -> dict[TermKey, Floats]:
-    """Compute the log-odds added by each column and pair, against a typical staying client.
+    """Compute the log-odds added by each column and pair, against the baseline.
 
     Parameters
     ----------
@@ -223,13 +277,92 @@ def effects_beside_typical(
     dict of tuple of str to numpy.ndarray of shape (n_rows,)
         Differences of two exact terms, positive for a higher risk.
     """
-    references = logistic_model.terms(model, as_columns(model, typical))
+    baseline = baseline_terms(model, typical)
     found = logistic_model.terms(model, columns)
-    return {key: term - references[key] for key, term in found.items()}
+    return {key: term - baseline[key] for key, term in found.items()}
+
+
+def name_reason(key: TermKey, words: ColumnWords) -> tuple[str, ...]:
+    """Return the reason that a term belongs to: its group, if all its columns are in one."""
+    groups = {words.group_of.get(column, "") for column in key}
+    return (groups.pop(),) if len(groups) == 1 and "" not in groups else ("", *key)
+
+
+def sum_by_reason(
+    effects: Mapping[TermKey, Floats], words: ColumnWords
+) -> dict[tuple[str, ...], Floats]:
+    """Return the exact sum of the terms of each reason: a group, a column or a pair."""
+    summed: dict[tuple[str, ...], Floats] = {}
+    for key, effect in effects.items():
+        name = name_reason(key, words)
+        summed[name] = summed[name] + effect if name in summed else effect
+    return summed
+
+
+def choose_reasons(effects: Floats) -> list[int]:
+    """Return the places of a client's reasons: those that raise the risk first, strongest first."""
+    order = np.argsort(-np.abs(effects), kind="stable").tolist()
+    strong = [place for place in order if abs(effects[place]) >= SMALLEST_REASON]
+    raising = [place for place in strong if effects[place] > 0][:N_REASONS]
+    return raising + [place for place in strong if effects[place] < 0][:N_FAVOURS]
+
+
+@dataclass(frozen=True)
+class PartFinder:
+    """The values, effects and shares of columns, from which the parts of reasons are made.
+
+    `moved` is what the change since the score before adds to the term of a column.
+    """
+
+    columns: Columns
+    typical: Mapping[str, float | str]
+    shares: Mapping[str, Mapping[str, float]]
+    effects: Mapping[TermKey, Floats]
+    before: Columns
+    moved: Mapping[TermKey, Floats]
+
+    def value_before(self, column: str, row: int) -> float | str | None:
+        """Return the value before, if its change makes at least half of the effect."""
+        if column not in self.before:
+            return None
+        effect, moved = (float(part[(column,)][row]) for part in (self.effects, self.moved))
+        value: float | str = self.before[column][row]
+        is_cause = moved * effect > 0 and abs(moved) >= abs(effect) / 2
+        # NaN is equal to nothing, not even to itself.
+        return value if is_cause and value == value and value != "" else None
+
+    def part(self, column: str, row: int) -> ReasonPart:
+        """Return a column of a reason."""
+        value: float | str = self.columns[column][row]
+        share = None
+        if column in self.shares:
+            share = self.shares[column].get(str(value), 0.0)
+        before = self.value_before(column, row)
+        return ReasonPart(column, value, self.typical[column], share, before)
+
+    def parts(self, columns: Sequence[str], row: int) -> tuple[ReasonPart, ...]:
+        """Return several columns of a reason, the strongest first."""
+        effect = {column: abs(float(self.effects[(column,)][row])) for column in columns}
+        return tuple(self.part(c, row) for c in sorted(columns, key=lambda c: -effect[c]))
+
+
+def find_moves(
+    model: Model, columns: Columns, before: Columns | None
+) -> tuple[Columns, dict[TermKey, Floats]]:
+    """Return the values before with what their change adds to each term, empty without them."""
+    if before is None or any(name not in before for name in model.schema.features):
+        return {}, {}
+    earlier = logistic_model.terms(model, before)
+    present = logistic_model.terms(model, columns)
+    return before, {key: term - earlier[key] for key, term in present.items()}
 
 
 def find_reasons(
-    model: Model, columns: Columns, typical: Mapping[str, float | str]
+    model: Model,
+    columns: Columns,
+    typical: Mapping[str, float | str],
+    words: ColumnWords = PLAIN,
+    before: Columns | None = None,
 ) -> list[list[Reason]]:
     """Find the strongest contributions to each client's log-odds, as reasons.
 
@@ -241,42 +374,77 @@ def find_reasons(
         The values, in the form of `logistic_model.contributions`.
     typical : mapping of str to float or str
         The value of each feature for a typical client who stays.
+    words : ColumnWords
+        The groups of columns that are told as one reason.
+    before : mapping of str to numpy.ndarray of shape (n_rows,), optional
+        The values at the score before, the present ones for clients without.
 
     Returns
     -------
     list of list of Reason
-        For each row, at most three reasons, the strongest first; the effect is a difference of
-        two exact terms, positive where it raises the risk.
+        For each row, at most three reasons that raise the risk, then at most two that lower it, the
+        strongest first.
     """
-    effects = effects_beside_typical(model, columns, typical)
-    keys = list(effects)
-    matrix = np.column_stack([effects[key] for key in keys])
-    ranks = np.argsort(-np.abs(matrix), axis=1, kind="stable")[:, :N_REASONS]
+    effects = effects_beside_baseline(model, columns, typical)
+    known, moved = find_moves(model, columns, before)
+    finder = PartFinder(columns, typical, category_shares(model), effects, known, moved)
+    summed = sum_by_reason(effects, words)
+    keys, matrix = list(summed), np.column_stack(list(summed.values()))
+    members: dict[str, list[str]] = {}
+    for column in columns:
+        members.setdefault(words.group_of.get(column, ""), []).append(column)
+
+    def reason(row: int, place: int) -> Reason:
+        """Return a reason of a client."""
+        group, *own = keys[place]
+        parts = (
+            finder.parts(members[group], row)
+            if group
+            else tuple(finder.part(column, row) for column in own)
+        )
+        return Reason(parts, float(matrix[row, place]), group)
+
     return [
-        [
-            Reason(
-                tuple(ReasonPart(name, columns[name][row], typical[name]) for name in keys[j]),
-                float(matrix[row, j]),
-            )
-            for j in order
-            if abs(matrix[row, j]) >= SMALLEST_REASON
-        ]
-        for row, order in enumerate(ranks)
+        [reason(row, place) for place in choose_reasons(effect)]
+        for row, effect in enumerate(matrix)
     ]
 
 
 def format_value(value: float | str) -> str:
     """Format a value for people."""
     if isinstance(value, str):
-        return value or "no entry"
-    return (
-        "no entry" if np.isnan(value) else f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
-    )
+        return value or NO_ENTRY
+    return NO_ENTRY if np.isnan(value) else f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
 
 
-def format_reason(reason: Reason) -> str:
-    """Format a reason in plain words: value, typical value and direction."""
-    direction = "raises" if reason.effect > 0 else "lowers"
-    values = " with ".join(f"{part.column} {format_value(part.value)}" for part in reason.parts)
-    typical = " with ".join(format_value(part.typical) for part in reason.parts)
-    return f"{values}, typical for staying clients {typical}: {direction} the risk"
+def describe_part(part: ReasonPart, words: ColumnWords) -> str:
+    """Describe a column of a reason in words: the value, or its change since the score before."""
+    name, value = words.name(part.column), words.value(part.column, part.value)
+    if part.before is None:
+        return f"{name} {value}"
+    earlier = words.value(part.column, part.before)
+    if isinstance(part.value, str) or isinstance(part.before, str) or value == NO_ENTRY:
+        return f"{name} changed from {earlier} to {value}"
+    return f"{name} {'fell' if part.value < part.before else 'rose'} from {earlier} to {value}"
+
+
+def compare_part(part: ReasonPart, words: ColumnWords) -> str:
+    """Describe what the value of a reason is compared with."""
+    if part.share is not None:
+        percent = f"{part.share:.0%}" if part.share >= ONE_PERCENT else "under 1%"
+        return f", as {percent} of clients" if part.share else ", as no client before"
+    if part.before is not None:
+        return ""
+    return f"; clients who stay: {words.value(part.column, part.typical)}"
+
+
+def format_reason(reason: Reason, words: ColumnWords = PLAIN) -> str:
+    """Format a reason as a sentence for a manager: the value, and what it is compared with."""
+    told = [describe_part(part, words) for part in reason.parts[:N_PARTS]]
+    if reason.group:
+        text = f"{reason.group}: {', '.join(told)}"
+    elif len(told) > 1:
+        text = f"{' with '.join(told)}"
+    else:
+        text = told[0] + compare_part(reason.parts[0], words)
+    return text if reason.effect > 0 else f"in favour: {text}"

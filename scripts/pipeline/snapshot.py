@@ -75,7 +75,8 @@ def fingerprint(
     if promotion["rule"] == "better":
         del promotion["rule"]
     settings: list[Any] = [
-        config.schema, config.training, promotion, config.ingestion.drop_duplicates, production,
+        config.schema.without_words(), config.training, promotion,
+        config.ingestion.drop_duplicates, production,
     ]  # fmt: skip
     if config.outcomes is not None:
         # Only then, so that installations without outcome files keep their fingerprint.

@@ -161,8 +161,9 @@ class Selection:
 
     `search` is a text in the name, and `band` a band, "" without a filter. `ranges` are the
     probabilities of the bands. A band without a range is as it was recorded. `away` are the places
-    by risk, from 0 and rising, of clients who stand at the end of the orders to call by. The part
-    begins behind `start` clients that fit, and leaves out `offset` more.
+    by risk, from 0 and rising, of clients who stand at the end of the orders to call by. `mask`
+    says which clients fit, by number, and `sequence` are all numbers in an order of its own, in
+    place of `order`. The part begins behind `start` clients that fit, and leaves out `offset` more.
     """
 
     order: str = "risk"
@@ -170,6 +171,8 @@ class Selection:
     band: str = ""
     ranges: BandRanges = field(default_factory=dict)
     away: Sequence[int] = ()
+    mask: Mask | None = None
+    sequence: NDArray[np.int64] | None = None
     start: int = 0
     offset: int = 0
 
@@ -269,8 +272,25 @@ def find_band_places(
     return {word: (n_from[high], n_from[low]) for word, (low, high) in ranges.items()} | kept
 
 
+def iterate_order(
+    connection: Connection, scoring: Row, wanted: Selection
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the numbers of the clients in the wanted order, and their places by risk, by parts."""
+    if wanted.sequence is not None:
+        places = np.empty(scoring["n_clients"], np.int64)
+        for start, part in read_order(connection, scoring["id"], BlockKind.RISK, 0, "rows"):
+            places[part["rows"]] = np.arange(start, start + len(part["rows"]))
+        yield wanted.sequence, places[wanted.sequence]
+        return
+    order = scoring_records.ORDERS[wanted.order]
+    columns = ("rows",) if order is BlockKind.RISK else ("rows", "place")
+    for start, part in read_order(connection, scoring["id"], order, 0, *columns):
+        rows = part["rows"].astype(np.int64)
+        yield rows, part.get("place", np.arange(start, start + len(rows)))
+
+
 def find_matches(
-    connection: Connection, scoring_id: int, wanted: Selection, places: tuple[int, int] | None
+    connection: Connection, scoring: Row, wanted: Selection, places: tuple[int, int] | None
 ) -> NDArray[np.int64]:
     """Return the numbers of all clients that fit, in the order of the list.
 
@@ -278,24 +298,23 @@ def find_matches(
     ----------
     connection : sqlalchemy.Connection
         A transaction that reads.
-    scoring_id : int
-        The scoring.
+    scoring : mapping
+        The row of the scoring.
     wanted : Selection
-        The order, the text in the name, and the clients who are away.
+        The order, the filters, and the clients who are away.
     places : tuple of int or None
         The places of the band on the list by risk.
     """
-    order = scoring_records.ORDERS[wanted.order]
-    matches = match_names(connection, scoring_id, wanted.search) if wanted.search else None
-    columns = ("rows",) if order is BlockKind.RISK else ("rows", "place")
+    fits = np.ones(scoring["n_clients"], np.bool_) if wanted.mask is None else wanted.mask
+    if wanted.search:
+        fits = fits & match_names(connection, scoring["id"], wanted.search)
+    gone = np.array(wanted.away, np.int64)
     active, away = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for start, part in read_order(connection, scoring_id, order, 0, *columns):
-        rows = part["rows"].astype(np.int64)
-        place = part.get("place", np.arange(start, start + len(rows)))
-        kept = np.ones(len(rows), np.bool_) if matches is None else matches[rows]
+    for rows, place in iterate_order(connection, scoring, wanted):
+        kept = fits[rows]
         if places is not None:
-            kept &= (place >= places[0]) & (place < places[1])
-        is_away = np.isin(place, np.array(wanted.away, np.int64))
+            kept = kept & (place >= places[0]) & (place < places[1])
+        is_away = np.isin(place, gone)
         active.append(rows[kept & ~is_away])
         away.append(rows[kept & is_away])
     return np.concatenate([*active, *away])
@@ -303,13 +322,13 @@ def find_matches(
 
 def choose_matches(
     connection: Connection,
-    scoring_id: int,
+    scoring: Row,
     wanted: Selection,
     places: tuple[int, int] | None,
     limit: int,
 ) -> Chosen:
     """Choose the clients of a part by reading the whole order."""
-    found = find_matches(connection, scoring_id, wanted, places)
+    found = find_matches(connection, scoring, wanted, places)
     first = wanted.start + wanted.offset
     return Chosen(found[first : first + limit], len(found))
 
@@ -377,15 +396,16 @@ def list_part(connection: Connection, scoring: Row, wanted: Selection, limit: in
         Scores with their scoring, and the values by column. `previous_probability` and
         `previous_at` may be None.
     """
-    if wanted.order not in scoring_records.CALL_ORDERS:
+    has_own_order = wanted.sequence is not None
+    if has_own_order or wanted.order not in scoring_records.CALL_ORDERS:
         wanted = replace(wanted, away=())
     places = None
     if wanted.band:
         bands = find_band_places(connection, scoring, wanted.ranges)
         places = bands.get(wanted.band, (0, 0))
-    is_by_risk = wanted.order == "risk"
-    if wanted.search or (not is_by_risk and (wanted.away or places is not None)):
-        chosen = choose_matches(connection, scoring["id"], wanted, places, limit)
+    is_part = bool(wanted.search) or wanted.mask is not None or has_own_order
+    if is_part or (wanted.order != "risk" and (wanted.away or places is not None)):
+        chosen = choose_matches(connection, scoring, wanted, places, limit)
     else:
         every = (0, scoring["n_clients"])
         chosen = choose_range(connection, scoring["id"], wanted, places or every, limit)

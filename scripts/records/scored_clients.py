@@ -110,7 +110,9 @@ def concatenate(parts: Sequence[ScoredClients]) -> ScoredClients:
 
 
 def read_values(
-    connection: Connection, pointers: Mapping[int, Mapping[str, Column]]
+    connection: Connection,
+    pointers: Mapping[int, Mapping[str, Column]],
+    wanted: Collection[str] | None = None,
 ) -> dict[int, dict[str, Column]]:
     """Read the values of clients of some buckets.
 
@@ -120,6 +122,8 @@ def read_values(
         A transaction that reads.
     pointers : mapping of int to mapping of str to numpy.ndarray of shape (n_rows,)
         By bucket, the columns `values_at`, the scorings that stored the values, and `value_row`.
+    wanted : collection of str, optional
+        The features to read, under names with their kind. Without it, all.
 
     Returns
     -------
@@ -135,7 +139,7 @@ def read_values(
         for row in client_blocks.read_buckets(
             connection, scoring_id, [BlockKind.VALUES], buckets, "content"
         ):
-            read[row.bucket][scoring_id] = column_blocks.unpack(row.content)
+            read[row.bucket][scoring_id] = column_blocks.unpack(row.content, wanted)
     return {
         bucket: gather_values(read[bucket], columns["values_at"], columns["value_row"])
         for bucket, columns in pointers.items()
@@ -255,6 +259,33 @@ def read_numbering(connection: Connection, scoring_id: int) -> Numbering:
     return Numbering(buckets, np.cumsum(np.fromiter(sizes.values(), np.int64, len(sizes))))
 
 
+def read_features(
+    connection: Connection, scoring_id: int, names: Collection[str]
+) -> dict[str, Column]:
+    """Return features of all clients of a scoring, under names with their kind.
+
+    The clients are in the order of their numbers. A feature that a client has not is missing.
+    """
+    sizes = client_blocks.bucket_sizes(connection, scoring_id)
+    parts: dict[str, list[Column]] = {name: [] for name in names}
+    buckets = list(sizes)
+    for start in range(0, len(buckets), client_blocks.BATCH_BLOCKS):
+        part = buckets[start : start + client_blocks.BATCH_BLOCKS]
+        found = client_blocks.read_buckets(
+            connection, scoring_id, [BlockKind.SCORES], part, "content"
+        )
+        pointers = {row.bucket: column_blocks.unpack(row.content, POINTERS) for row in found}
+        values = read_values(connection, pointers, names)
+        for bucket in part:
+            for name in names:
+                column = values[bucket].get(name)
+                parts[name].append(empty_column(name, sizes[bucket]) if column is None else column)
+    return {
+        name: np.concatenate(pieces) if pieces else empty_column(name, 0)
+        for name, pieces in parts.items()
+    }
+
+
 def find_rows(
     connection: Connection, scoring_id: int, numbers: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
@@ -316,6 +347,13 @@ def locate(connection: Connection, scoring: Row, names: Iterable[str]) -> dict[s
                     float(columns["probability"][row]),
                 )
     return found
+
+
+def read_named(connection: Connection, scoring: Row, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Return clients of a scoring by name with their values, without those that are not in it."""
+    found = locate(connection, scoring, names)
+    numbers = np.array([at.number for at in found.values()], np.int64)
+    return find_rows(connection, scoring["id"], numbers)
 
 
 def find_client(

@@ -38,10 +38,28 @@ def test_the_worklist_names_clients_reasons_and_changes(scored: FlaskClient) -> 
     assert (entry["client"], entry["position"], entry["band"]) == ("x", 1, "low")
     assert entry["probability"] == pytest.approx(0.1)
     assert entry["change"] == pytest.approx(-0.65)
-    assert entry["reasons"][0]["text"].startswith("lastmonth_activity 2, typical for staying")
+    assert entry["reasons"][0]["text"].startswith("lastmonth_activity 2; clients who stay: 3")
     assert (page["n_clients"], page["next_offset"]) == (2, 1)
     # One client of one with data: all who left among the test rows are caught.
     assert page["capacity"]["caught"]["share"] == 1.0
+
+
+def test_a_reason_tells_the_change_that_made_it(config_path: Path) -> None:
+    config = read_config(config_path)
+    serve(config, FIRST)
+    put_clients(config, ["x,3,7,3,", "y,1,7,3,"])
+    score(config)
+    put_clients(config, ["x,0,7,3,", "y,1,7,3,"], "today2.csv")
+    score(config)
+    service = create_app(config_path).test_client()
+
+    x, y = answer_of(service.get("/worklist"))["clients"]
+
+    assert x["reasons"][0]["text"] == "lastmonth_activity fell from 3 to 0"
+    assert x["reasons"][0]["before"] == 3.0
+    assert "before" not in y["reasons"][0]
+    details = answer_of(service.get("/clients/x"))
+    assert details["reasons"] == x["reasons"]
 
 
 def test_an_edit_of_the_limits_counts_at_once(scored: FlaskClient, config_path: Path) -> None:

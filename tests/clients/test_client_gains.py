@@ -134,7 +134,7 @@ def test_the_csv_and_the_printed_list_have_worth_and_gain(valued: Config) -> Non
     page = list_today(valued, top=1)
 
     header, row = formatting.format_entries_as_csv(page.clients).splitlines()
-    assert header.endswith("reason_3,value,gain")
+    assert header.endswith("snoozed_until,value,gain")
     assert row.split(",")[-2] == "1000.0"
     head = formatting.format_head(page)
     assert "Contacting the first 3 by gain is expected to bring" in head

@@ -56,6 +56,7 @@ def test_a_downloaded_list_comes_back_as_it_went_out() -> None:
     entry = WorklistEntry(
         position=1, client="-acme", probability=0.5, band="high", reasons=[],
         previous_probability=None, previous_at=None, change=None, work=work,
+        columns={},
     )  # fmt: skip
 
     (given,) = work_file.parse(formatting.format_entries_as_csv([entry]).encode())

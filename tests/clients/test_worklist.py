@@ -70,10 +70,10 @@ def test_reasons_are_exact_and_in_plain_words(scored: Config) -> None:
     # A typical client who stays has an activity of 3, three times ln 3 below none.
     assert reason.effect == pytest.approx(3 * math.log(3))
     assert (reason.column, reason.value, reason.typical) == ("lastmonth_activity", 0.0, 3.0)
-    assert reason.text == "lastmonth_activity 0, typical for staying clients 3: raises the risk"
+    assert reason.text == "lastmonth_activity 0; clients who stay: 3"
     assert z.reasons[0].effect == pytest.approx(math.log(3))
     assert b.reasons[0].value is None
-    assert b.reasons[0].text.startswith("lastmonth_activity no entry, typical")
+    assert b.reasons[0].text.startswith("lastmonth_activity no entry; clients who stay")
 
 
 def test_pages_follow_one_another(scored: Config) -> None:

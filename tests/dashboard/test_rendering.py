@@ -40,7 +40,7 @@ BROWSER = {"Accept": "text/html"}
 THIRD = "000003_20250103T000000000000Z"
 SHOWN = (
     "/", "/dashboard/worklist", "/dashboard/client?name=x", "/dashboard/runs",
-    "/dashboard/run?id=1", "/dashboard/models", "/dashboard/data",
+    "/dashboard/results", "/dashboard/run?id=1", "/dashboard/models", "/dashboard/data",
     "/dashboard/outcomes", "/dashboard/backtest", "/dashboard/candidate", "/dashboard/upload",
     "/login",
 )  # fmt: skip
@@ -237,7 +237,7 @@ def test_a_client_is_compared_with_the_typical_one_throughout(full: FlaskClient)
 
     minus = "\N{MINUS SIGN}"
     assert rows[1:4] == [
-        ["A typical client who stays", "", "", f"{minus}3.296"],
+        ["The baseline", "", "", f"{minus}3.296"],
         ["lastmonth_activity", "2", "3", "+1.099"],
         ["lastyear_activity", "7", "7", "+0.000"],
     ]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.core.config import Schema
-from scripts.data.profile import DatasetFacts
+from scripts.core.column_words import ColumnWords
+from scripts.core.config import ColumnLabel, Schema
+from scripts.data.profile import DatasetFacts, Reference
 from scripts.model import effects, explanation, logistic_model
 from scripts.model.explanation import Reason, ReasonPart
 from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm
@@ -196,17 +197,115 @@ def test_reasons_are_ranked_by_their_effect_beside_a_typical_staying_client() ->
     ("reason", "text"),
     [
         (Reason((ReasonPart("lastmonth_activity", 14.0, 230.0),), 2.16),
-         "lastmonth_activity 14, typical for staying clients 230: raises the risk"),
+         "lastmonth_activity 14; clients who stay: 230"),
         (Reason((ReasonPart("revenue", 1234567.0, 0.5),), -1.0),
-         "revenue 1,234,567, typical for staying clients 0.5: lowers the risk"),
+         "in favour: revenue 1,234,567; clients who stay: 0.5"),
         (Reason((ReasonPart("plan", "", "gold"),), 0.2),
-         "plan no entry, typical for staying clients gold: raises the risk"),
+         "plan no entry; clients who stay: gold"),
         (Reason((ReasonPart("year", math.nan, 12345.678),), 0.2),
-         "year no entry, typical for staying clients 12,345.7: raises the risk"),
+         "year no entry; clients who stay: 12,346"),
     ],
 )  # fmt: skip
 def test_a_reason_is_said_in_plain_words(reason: Reason, text: str) -> None:
     assert explanation.format_reason(reason) == text
+
+
+WORDS = ColumnWords(
+    {
+        "logins": ColumnLabel(name="Logins, 30 days"),
+        "mrr": ColumnLabel(name="Revenue", unit="EUR"),
+        "plan": ColumnLabel(name="Plan"),
+    },
+    {"logins": "Usage", "seats": "Usage"},
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (Reason((ReasonPart("logins", 4.0, 65.0, before=71.0),), 2.0),
+         "Logins, 30 days fell from 71 to 4"),
+        (Reason((ReasonPart("mrr", 900.0, 100.0, before=100.0),), -0.5),
+         "in favour: Revenue rose from 100 EUR to 900 EUR"),
+        (Reason((ReasonPart("mrr", 90.5, 1200.0),), 0.5),
+         "Revenue 90.5 EUR; clients who stay: 1,200 EUR"),
+        (Reason((ReasonPart("plan", "basic", "gold", share=0.123),), 0.5),
+         "Plan basic, as 12% of clients"),
+        (Reason((ReasonPart("plan", "", "gold", share=0.004),), 0.5),
+         "Plan no entry, as under 1% of clients"),
+        (Reason((ReasonPart("plan", "new", "gold", share=0.0),), 0.5),
+         "Plan new, as no client before"),
+        (Reason((ReasonPart("plan", "basic", "gold", 0.1, "gold"),), 0.5),
+         "Plan changed from gold to basic, as 10% of clients"),
+        (Reason((ReasonPart("logins", 4.0, 65.0, before=71.0), ReasonPart("seats", 2.0, 9.0)), 2.0,
+                "Usage"), "Usage: Logins, 30 days fell from 71 to 4, seats 2"),
+        (Reason((ReasonPart("logins", math.nan, 65.0, before=71.0),), 2.0),
+         "Logins, 30 days changed from 71 to no entry"),
+    ],
+)  # fmt: skip
+def test_a_reason_is_a_sentence_in_the_words_of_the_settings(reason: Reason, text: str) -> None:
+    assert explanation.format_reason(reason, WORDS) == text
+
+
+def test_what_raises_the_risk_comes_before_what_lowers_it() -> None:
+    used = make_model(dict.fromkeys("abcdefg", (0, 1.0)), {})
+    values = {"a": -9.0, "b": 1.0, "c": 2.0, "d": 3.0, "e": 4.0, "f": -0.5, "g": -1.0}
+
+    (reasons,) = explanation.find_reasons(
+        used, {name: column(value) for name, value in values.items()}, dict.fromkeys(values, 0.0)
+    )
+
+    assert [reason.parts[0].column for reason in reasons] == ["e", "d", "c", "a", "g"]
+
+
+def test_a_group_is_one_reason_with_the_exact_sum_of_its_columns_and_pairs() -> None:
+    used = make_model({"logins": (0, -0.1), "seats": (0, -0.2), "mrr": (0, 0.01)}, {})
+    columns = {"logins": column(4.0), "seats": column(1.0), "mrr": column(100.0)}
+    typical: dict[str, float | str] = {"logins": 24.0, "seats": 3.0, "mrr": 50.0}
+
+    (reasons,) = explanation.find_reasons(used, columns, typical, WORDS)
+
+    # -0.1 (4 - 24) - 0.2 (1 - 3) = 2.4, and 0.01 (100 - 50) = 0.5.
+    assert [reason.group for reason in reasons] == ["Usage", ""]
+    assert [reason.effect for reason in reasons] == pytest.approx([2.4, 0.5])
+    assert [part.column for part in reasons[0].parts] == ["logins", "seats"]
+
+
+def test_a_change_is_told_where_it_made_the_effect() -> None:
+    used = make_model({"a": (0, -0.1), "b": (0, -0.1), "c": (0, -0.1)}, {})
+    columns = {"a": column(4.0), "b": column(4.0), "c": column(4.0)}
+    before = {"a": column(20.0), "b": column(6.0), "c": column(2.0)}
+
+    (reasons,) = explanation.find_reasons(used, columns, dict.fromkeys("abc", 24.0), before=before)
+
+    # Of a the fall by 16 made most of the 20 below the typical; of b 2; c has risen.
+    assert {r.parts[0].column: r.parts[0].before for r in reasons} == {
+        "a": 20.0,
+        "b": None,
+        "c": None,
+    }
+
+
+def test_a_category_is_compared_with_the_mean_of_all_clients() -> None:
+    used = make_model({}, {"plan": {"gold": -1.0, "tin": 1.0}})
+    reference = Reference(
+        numeric={}, categorical={"plan": {"gold": 3, "tin": 1}}, contributions={}, row_hashes=b""
+    )
+    used = msgspec.structs.replace(
+        used, dataset=msgspec.structs.replace(used.dataset, reference=reference)
+    )
+    columns = {"plan": column("tin", "gold")}
+
+    tin, gold = explanation.find_reasons(used, columns, {"plan": "gold"})
+
+    # The mean is (3 * -1 + 1) / 4 = -0.5.
+    assert tin[0].effect == pytest.approx(1.5)
+    assert (tin[0].parts[0].share, gold[0].parts[0].share) == (0.25, 0.75)
+    assert gold[0].effect == pytest.approx(-0.5)
+    baseline = explanation.baseline_terms(used, {"plan": "gold"})
+    assert used.intercept + sum(baseline.values()) + tin[0].effect == pytest.approx(
+        explanation.sum_of_terms(used, {"plan": column("tin")})
+    )
 
 
 def test_models_of_earlier_versions_have_medians_for_what_is_typical() -> None:

@@ -1,0 +1,10 @@
+"""The words by which the worklist is filtered and ordered, in requests, links and forms."""
+
+# Before the name of a column by which the list is ordered; a minus before it turns it round.
+COLUMN = "column."
+OPERATORS = (">=", "<=", "=")
+MAX_FILTERS = 8
+MAX_FILTER = 300
+# Values of the filters by work.
+NOBODY = "-"
+CONTACTED, NOT_CONTACTED = "yes", "no"
