@@ -37,8 +37,9 @@ class AdditiveFit:
 
 def make_column_term(axis: Axis, values: Floats) -> Term:
     """Return the term of a column."""
-    has_rest = bool((axis.locate(values).lower == axis.n_levels - 1).any())
-    return Term((axis,), penalties.column_penalties(axis, has_rest=has_rest))
+    location = axis.locate(values)
+    shares = basis.level_sums(location, axis.n_levels, np.full(len(values), 1 / len(values)))
+    return Term((axis,), penalties.column_penalties(axis, shares))
 
 
 def term_design(term: Term, columns: Columns) -> Floats:

@@ -54,30 +54,41 @@ def line_matrix(knots: Floats) -> Floats:
     return np.outer(line, line)
 
 
-def embed(matrix: Floats, n: int, start: int = 0) -> Floats:
-    """Return a penalty of some levels as one of n levels."""
+def embed(matrix: Floats, n: int) -> Floats:
+    """Return a penalty of the first levels as one of n levels."""
     whole = np.zeros((n, n))
-    end = start + len(matrix)
-    whole[start:end, start:end] = matrix
+    whole[: len(matrix), : len(matrix)] = matrix
     return whole
 
 
-def column_penalties(axis: Axis, *, has_rest: bool) -> tuple[Penalty, ...]:
+def missing_matrix(shares: Floats) -> Floats:
+    """Penalise the distance of a missing value from the mean of the known ones.
+
+    A ridge on the missing value alone would penalise nothing: the height of a curve is free, since
+    the intercept makes up for it.
+    """
+    known = shares[:-1] / max(shares[:-1].sum(), np.finfo(np.float64).tiny)
+    contrast = np.append(-known, 1.0)
+    return np.outer(contrast, contrast)
+
+
+def column_penalties(axis: Axis, shares: Floats) -> tuple[Penalty, ...]:
     """Return the penalties of a column's term.
 
     Parameters
     ----------
     axis : KnotAxis or CategoryAxis
         The levels of the column.
-    has_rest : bool
-        Whether a row has the last level: a missing number, or a rare category.
+    shares : numpy.ndarray of shape (n_levels,)
+        The share of the rows at each level. The last level is a missing number, or the rare
+        categories.
 
     Returns
     -------
     tuple of Penalty
         For a number the bend, the line and the missing value; for categories a ridge.
     """
-    n = axis.n_levels
+    n, has_rest = axis.n_levels, bool(shares[-1] > 0)
     if not isinstance(axis, KnotAxis):
         own = n if has_rest else n - 1
         return (Penalty(embed(np.eye(own), n), own, PenaltyKind.CATEGORY),)
@@ -88,7 +99,7 @@ def column_penalties(axis: Axis, *, has_rest: bool) -> tuple[Penalty, ...]:
     if len(knots) > 1:
         found.append(Penalty(embed(line_matrix(knots), n), 1, PenaltyKind.LINE))
     if has_rest:
-        found.append(Penalty(embed(np.eye(1), n, n - 1), 1, PenaltyKind.MISSING))
+        found.append(Penalty(missing_matrix(shares), 1, PenaltyKind.MISSING))
     return tuple(found)
 
 

@@ -279,3 +279,23 @@ def test_c_below_one_strengthens_the_penalties(config: Config) -> None:
     usual, strong = (fit(config, table, model="linear", C=c).model for c in (1.0, 0.001))
 
     assert np.ptp(strong.numeric[0].values) < 0.5 * np.ptp(usual.numeric[0].values)
+
+
+def test_a_value_that_is_missing_by_chance_counts_as_the_mean_of_the_known_ones(
+    config: Config,
+) -> None:
+    """An earlier penalty let the intercept make up for it, and fitted the noise of few rows."""
+    table = make_table(600, 7, shape="straight")
+    random = np.random.default_rng(3)
+    for name in ("use", "noise", "age"):
+        table.loc[random.random(len(table)) < 0.04, name] = np.nan
+
+    fitted = fit(config, table, model="linear").model
+
+    terms = logistic_model.terms(fitted, dataset.feature_arrays(table, SCHEMA))
+    distances = [
+        abs(float(terms[(name,)][missing].mean() - terms[(name,)][~missing].mean()))
+        for name in ("use", "noise", "age")
+        for missing in [table[name].isna().to_numpy()]
+    ]
+    assert max(distances) < 0.2
