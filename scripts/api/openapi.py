@@ -45,7 +45,10 @@ WHO_TEXTS = {
     Role.WORK: "Requires a token of the role work or admin, if any token is set.",
     Role.ADMIN: "Requires a token of the role admin, if any token is set.",
 }
-ROWS_TEXT = "Rows as objects under data; the formats of /invocations are accepted, too."
+ROWS_TEXT = (
+    "Rows as objects under data; the formats of /invocations are accepted, too. A CSV table is read"
+    " by the rules of the input files: no cell has a control character."
+)
 TABLES_TEXT = "Exactly one table member, with columns in any order; further columns are ignored."
 TENSORS_TEXT = (
     "A tensor per column, of shape [n] or [n, 1], or, for columns of a single kind, a matrix of"

@@ -27,6 +27,7 @@ from scripts.api.routing import Route
 from scripts.api.tokens import Role
 from scripts.app import create_app
 from scripts.core.config_file import read_config
+from scripts.data.cells import CONTROL
 from scripts.records import database
 from tests.support.service import (
     ADMIN_TOKEN,
@@ -86,11 +87,10 @@ def write_csv(rows: Any) -> bytes:
     names = list({name.strip(): name for name in (*names, *known)}.values())
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(names)
-    writer.writerows([row.get(name) for name in names] for row in rows)
-    # A CR alone in a table with quotes is refused aloud, since readers disagree on its rows.
-    whole = re.sub(r"\r(?!\n)", " ", text.getvalue())
-    return whole.encode("utf-8", "surrogatepass")
+    for cells in (names, *([row.get(name) for name in names] for row in rows)):
+        # A cell with a control character, such as a line end, is refused aloud, as in the input.
+        writer.writerow([CONTROL.sub(" ", c) if isinstance(c, str) else c for c in cells])
+    return text.getvalue().encode("utf-8", "surrogatepass")
 
 
 schemathesis.serializer(CSV)(lambda _context, rows: write_csv(rows))
