@@ -375,6 +375,12 @@ def score_clients(
     if table.empty and not has_clients(read_scorings(engine)):
         return
     model = current.model
+    absent = [n for n in context.config.worklist.columns if n not in model.schema.features]
+    if absent:
+        log.warning(
+            "worklist.columns names %s, which are no features of the model in production: they are"
+            " empty on the list. The features are %s.", absent, list(model.schema.features),
+        )  # fmt: skip
     as_of = str(table[schema.as_of].max()) if schema.date and len(table) else None
     todays_clients.check_columns(schema, model)
     today = TodaysClients(table, schema, model.schema)

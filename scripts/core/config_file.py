@@ -424,6 +424,7 @@ def read_config(path: Path) -> Config:
     check_addresses(config, str(path))
     check_promotion(config.promotion, str(path))
     value_settings.check_value(config, str(path))
+    value_settings.check_shown(config, str(path))
     check_api(config.api, str(path))
     check_run(config.run, str(path))
     config = resolve_paths(config, path.absolute().parent)

@@ -1,4 +1,4 @@
-"""Checks the settings of the worklist about the value of a client in config.json."""
+"""Checks the settings of the worklist in config.json: the value of a client, columns to show."""
 
 from scripts.core.config import Config
 from scripts.core.errors import ConfigError
@@ -16,6 +16,18 @@ def check_column(config: Config, column: str, place: str) -> None:
         raise ConfigError(
             f"{place}, worklist.value, names {column!r}; expected a numeric column of the schema,"
             f" or the worth of every client as a number."
+        )
+
+
+def check_shown(config: Config, place: str) -> None:
+    """Refuse a column to show that is no feature, since a scoring keeps the features only."""
+    schema = config.schema
+    others = {*schema.ids, *schema.ignore, *schema.date_cells, schema.target}
+    wrong = [name for name in config.worklist.columns if not name or name in others]
+    if wrong or len(set(config.worklist.columns)) < len(config.worklist.columns):
+        raise ConfigError(
+            f"{place}, worklist.columns, names {wrong or list(config.worklist.columns)}; expected"
+            " features of the schema, each once: a scoring keeps no other column of a client."
         )
 
 

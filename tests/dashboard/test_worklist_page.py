@@ -75,6 +75,29 @@ def test_words_for_people_start_no_run(config: Config, config_path: Path) -> Non
     assert snapshot.fingerprint(["a"], ["b"], read_config(config_path)) == before
 
 
+@pytest.mark.parametrize("columns", [["corporation"], ["exited"], ["plan", "plan"], [""]])
+def test_a_column_to_show_that_no_scoring_keeps_is_refused(
+    config_path: Path, columns: list[str]
+) -> None:
+    edit_config(config_path, worklist={"columns": columns})
+
+    with pytest.raises(ConfigError, match="worklist.columns, names .* expected features"):
+        config_file.read_config(config_path)
+
+
+def test_a_column_to_show_that_the_model_has_not_is_told(
+    config_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    edit_config(config_path, worklist={"columns": ["plan"]})
+    config = read_config(config_path)
+    serve(config, FIRST)
+    put_clients(config, CLIENTS)
+
+    score(config)
+
+    assert "worklist.columns names ['plan'], which are no features" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("schema", "complaint"),
     [
