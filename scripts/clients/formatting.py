@@ -11,6 +11,7 @@ from scripts.clients.response_types import (
     ClientDetails,
     ListGain,
     Outcomes,
+    ReasonEntry,
     WorkEntry,
     Worklist,
     WorklistEntry,
@@ -19,12 +20,12 @@ from scripts.clients.response_types import (
 from scripts.core.amounts import format_amount
 from scripts.core.console import format_columns
 from scripts.data import safe_csv
+from scripts.model import explanation
 from scripts.model.ranking import NO_DATA
 
-N_REASON_COLUMNS = 3
 HEADER = (
     "position", "client", "probability", "band", "change", "previous_probability", "previous_at",
-    "reason_1", "reason_2", "reason_3",
+    "reason_1", "reason_2", "reason_3", "favour_1", "favour_2",
     "assigned_to", "contacted_on", "contacted_by", "result", "note", "snoozed_until",
 )  # fmt: skip
 GAIN_HEADER = ("value", "gain")
@@ -113,10 +114,18 @@ def work_cells(work: WorkState | None) -> list[str | int | float | None]:
     return [getattr(work, name) for name in WORK_COLUMNS]
 
 
+def reason_cells(reasons: Sequence[ReasonEntry]) -> list[str | None]:
+    """Return the reasons as cells of a CSV file: those that raise the risk, then the others."""
+    raising = [reason.text for reason in reasons if reason.effect > 0]
+    lowering = [reason.text for reason in reasons if reason.effect <= 0]
+    cells: list[str | None] = []
+    for texts, n_columns in ((raising, explanation.N_REASONS), (lowering, explanation.N_FAVOURS)):
+        cells += [*texts, *[None] * (n_columns - len(texts))]
+    return cells
+
+
 def csv_cells(entry: WorklistEntry) -> list[str | int | float | None]:
     """Return an entry of the worklist as a row of a CSV file."""
-    why: list[str | None] = [reason.text for reason in entry.reasons]
-    why += [None] * (N_REASON_COLUMNS - len(why))
     gains = [] if entry.gain is UNSET else [known_value(entry), entry.gain]
     return [
         entry.position,
@@ -126,7 +135,7 @@ def csv_cells(entry: WorklistEntry) -> list[str | int | float | None]:
         entry.change,
         entry.previous_probability,
         entry.previous_at,
-        *why,
+        *reason_cells(entry.reasons),
         *work_cells(entry.work),
         *gains,
         *entry.columns.values(),

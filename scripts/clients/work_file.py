@@ -50,13 +50,6 @@ def read_header(header: Sequence[str]) -> list[str]:
     return names
 
 
-def strip_prefix(cell: str) -> str:
-    """Return a cell without the prefix by which our CSV files keep formulas out."""
-    text = cell.strip()
-    is_protected = text.startswith(safe_csv.PREFIX) and text[1:].startswith(safe_csv.DANGEROUS)
-    return text[1:] if is_protected else text
-
-
 def read_line(names: Sequence[str], cells: Sequence[str]) -> WorkInput | None:
     """Return the entry of a line, or None for a line with nothing about the client.
 
@@ -67,7 +60,11 @@ def read_line(names: Sequence[str], cells: Sequence[str]) -> WorkInput | None:
     """
     if len(cells) != len(names):
         raise WorkError(f"{len(cells)} fields; expected {len(names)} as in the first line")
-    found = {n: strip_prefix(cell) for n, cell in zip(names, cells, strict=True) if cell.strip()}
+    found = {
+        n: safe_csv.unprotect(cell.strip())
+        for n, cell in zip(names, cells, strict=True)
+        if cell.strip()
+    }
     facts = {name: found[name] for name in COLUMNS if name in found}
     if not facts:
         return None

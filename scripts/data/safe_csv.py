@@ -15,6 +15,8 @@ BETWEEN = re.compile(rf'(?<![;\s"])[;\s"]++(?=[{SIGNS}])')
 SEPARATOR = re.compile(r"[;\t\r\n]")
 # A spreadsheet shows the rest of such a cell as text.
 PREFIX = "'"
+# A prefix behind a separator within a cell.
+PROTECTED = re.compile(rf'([;\t\r\n][;\s"]*){PREFIX}(?=[{SIGNS}])')
 
 Cell = str | int | float | None
 
@@ -32,6 +34,12 @@ def format_cell(cell: Cell) -> str:
         text = BETWEEN.sub(protect, cell)
         return PREFIX + text if text.startswith(DANGEROUS) else text
     return repr(cell)
+
+
+def unprotect(cell: str) -> str:
+    """Return the text of a cell that `format_cell` wrote, without the prefixes."""
+    is_prefixed = cell.startswith(PREFIX) and cell[1:].startswith(DANGEROUS)
+    return PROTECTED.sub(r"\1", cell[1:] if is_prefixed else cell)
 
 
 def format_csv(header: Sequence[str] | None, rows: Iterable[Sequence[Cell]]) -> str:

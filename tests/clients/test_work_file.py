@@ -1,9 +1,12 @@
 """A CSV file of results is read as strictly as any other."""
 
+import csv
+import io
+
 import pytest
 
 from scripts.clients import formatting, work_file
-from scripts.clients.response_types import WorklistEntry, WorkState
+from scripts.clients.response_types import ReasonEntry, WorklistEntry, WorkState
 from scripts.clients.work_input import WorkInput
 from scripts.core.errors import WorkError
 
@@ -48,20 +51,33 @@ def test_a_file_that_cannot_be_right_is_refused(content: bytes, complaint: str) 
         work_file.parse(content)
 
 
-def test_a_downloaded_list_comes_back_as_it_went_out() -> None:
+@pytest.mark.parametrize(
+    "effects", [[], [3.0], [-1.0], [3.0, 2.0, 1.0, -1.0, -0.5], [3.0, -1.0, -0.5]]
+)
+def test_a_downloaded_list_comes_back_as_it_went_out(effects: list[float]) -> None:
     work = WorkState(
         result="saved", contacted_on="2026-11-27", contacted_by="ada", note="=1+1; \'quoted\'",
         assigned_to="bob", snoozed_until="2026-12-11", is_away=True, version=2,
     )  # fmt: skip
+    reasons = [
+        ReasonEntry(column="a", value=1.0, typical=2.0, effect=effect, text=f"a {effect}")
+        for effect in effects
+    ]
     entry = WorklistEntry(
-        position=1, client="-acme", probability=0.5, band="high", reasons=[],
+        position=1, client="-acme", probability=0.5, band="high", reasons=reasons,
         previous_probability=None, previous_at=None, change=None, work=work,
         columns={},
     )  # fmt: skip
 
-    (given,) = work_file.parse(formatting.format_entries_as_csv([entry]).encode())
+    text = formatting.format_entries_as_csv([entry])
+    (given,) = work_file.parse(text.encode())
 
     assert given == WorkInput(
         client="-acme", result="saved", note="=1+1; \'quoted\'", contacted_on="2026-11-27",
         contacted_by="ada", assigned_to="bob", snoozed_until="2026-12-11",
     )  # fmt: skip
+    header, row = (line for line in csv.reader(io.StringIO(text, newline="")))
+    cells = dict(zip(header, row, strict=True))
+    raising = [f"a {effect}" for effect in effects if effect > 0]
+    assert [cells[f"reason_{n}"] for n in (1, 2, 3) if cells[f"reason_{n}"]] == raising
+    assert cells["favour_1"] == next((f"a {e}" for e in effects if e < 0), "")
