@@ -47,6 +47,7 @@ PAGES = (
     Route("GET", "/dashboard/results", client_page.show_import, PAGE),
     Route("POST", "/dashboard/results", client_page.import_results, PAGE, Role.WORK),
     Route("GET", "/dashboard/outcomes", views.outcomes, PAGE),
+    Route("GET", "/dashboard/calling", views.calling, PAGE),
     Route("GET", "/dashboard/backtest", views.backtest, PAGE),
     Route("GET", "/dashboard/runs", views.runs, PAGE),
     Route("GET", "/dashboard/run", views.run, PAGE),

@@ -21,7 +21,14 @@ from scripts.data.arrays import Ints
 from scripts.engine import dated_ingest, pandas_engine
 from scripts.model import logistic_model, metrics, paired_log_loss
 from scripts.model.logistic_model import Model
-from scripts.production import approval, backtest, gate_simulation, promotion_gate, withdrawals
+from scripts.production import (
+    approval,
+    backtest,
+    gate_simulation,
+    promotion_gate,
+    promotion_metric,
+    withdrawals,
+)
 from scripts.production.gate_simulation import SimulationPlan
 from scripts.production.promotion_gate import Decision, GateVerdict
 from scripts.production.run_context import RunContext
@@ -111,7 +118,7 @@ def main(
     context = context or RunContext(config)
     table, _ = context.test_data.read(candidate.schema)
     production = context.current_release()
-    predicted, losses, why_uncompared = None, None, ""
+    predicted, losses, measured, why_uncompared = None, None, None, ""
     y = dataset.target(table, candidate.schema)
     labels, probability = metrics.predict_table(candidate, table)
     if production is not None and (
@@ -123,6 +130,7 @@ def main(
     elif production is not None:
         predicted, beside = metrics.predict_table(production.model, table)
         losses = paired_log_loss.compare(y, probability, beside) if len(y) else None
+        measured = promotion_metric.compare(context, candidate, production.model, n_judged)
     decision = promotion_gate.should_deploy(
         y,
         labels,
@@ -130,6 +138,7 @@ def main(
         config.promotion,
         why_uncompared=why_uncompared,
         losses=losses,
+        measured=measured,
         n_judged=n_judged,
     )
     decision = replace(
@@ -168,17 +177,19 @@ def show_simulation(config: Config, *, table_path: Path, **settings: Any) -> Non
     """Replay batches of a labelled table under several gates, and count the downgrades.
 
     The columns are those of the schema in config.json. Part of the rows is held out. A promotion is
-    a downgrade if the new model has a lower F1 on the held-out rows than the replaced one. With
-    schema.date the batches come in order of time, and the held-out rows are the latest.
+    a downgrade if the new model is worse on the held-out rows than the replaced one, by
+    promotion.metric. With schema.date the batches come in order of time, and the held-out rows are
+    the latest.
     """
     plan = SimulationPlan(**settings | {"n_test_rows": tuple(sorted(set(settings["n_test_rows"])))})
     table, schema, days = read_table(table_path, config)
     by_dataset = msgspec.structs.replace(config, schema=schema)
     results = gate_simulation.replay_table(table, by_dataset, plan, days)
     rows = gate_simulation.format_results(results)
-    click.echo(console.format_columns([gate_simulation.HEADER, *rows]))
+    metric = config.promotion.metric
+    click.echo(console.format_columns([gate_simulation.name_columns(metric), *rows]))
     for n_test_rows in plan.n_test_rows:
-        click.echo(gate_simulation.advise(results, n_test_rows))
+        click.echo(gate_simulation.advise(results, n_test_rows, metric))
 
 
 def number_option(name: str, default: int | tuple[int, ...], text: str, least: int) -> click.Option:

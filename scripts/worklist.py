@@ -11,7 +11,14 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from scripts.clients import client_history, client_work, formatting, work_file, worklist
+from scripts.clients import (
+    calling_effect,
+    client_history,
+    client_work,
+    formatting,
+    work_file,
+    worklist,
+)
 from scripts.clients.response_types import RecordedWork, Worklist, WorklistEntry
 from scripts.clients.work_input import RESULTS, WorkInput
 from scripts.clients.worklist import DEFAULT_TOP
@@ -164,6 +171,7 @@ def main(
     client: str | None = None,
     outcomes: bool = False,
     order: str | None = None,
+    calling: bool = False,
 ) -> None:
     """List the clients to call: today's by expected gain or risk, or those of TABLE by risk."""
     chosen, settings = Format(form), config.worklist
@@ -174,6 +182,11 @@ def main(
             lambda connection: client_history.outcomes_page(connection, settings, config.api),
         )
         text = format_json(page) if chosen is Format.JSON else formatting.format_outcomes(page)
+    elif calling:
+        effect = query_records(
+            config, lambda connection: calling_effect.calling_page(connection, settings)
+        )
+        text = format_json(effect) if chosen is Format.JSON else formatting.format_calling(effect)
     elif client is not None:
         text = format_client(config, client, chosen)
     elif table is not None:
@@ -220,6 +233,7 @@ OPTIONS = (
     ),
     click.Option(["--client"], metavar="ID", help="Show a client: reasons, change and history."),
     click.Option(["--outcomes"], is_flag=True, help="Show whether predictions came true."),
+    click.Option(["--calling"], is_flag=True, help="Show whether calling helps."),
 )
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from benchmarks import large_data, pipeline, servers
+from benchmarks import gain, holdout, large_data, pipeline, servers
 from benchmarks.large_data import Shape
+from scripts.model.holdout_effect import Verdict
 
 
 def test_the_empty_and_the_plain_side_answer(
@@ -47,6 +48,29 @@ def test_a_shape_has_as_many_odd_rows_as_it_promises(
     _, *lines = next(tmp_path.glob("*.csv")).read_text().splitlines()
 
     assert lowest <= sum(bool(re.search(is_odd, line)) for line in lines) <= highest
+
+
+@pytest.mark.parametrize("company", holdout.NULLS[:2])
+def test_at_most_one_in_twenty_companies_is_told_of_help_that_is_none(
+    company: holdout.Company,
+) -> None:
+    answers = holdout.count_answers(company, 1000, seed=7)
+
+    assert answers[Verdict.HELPS] <= 50
+
+
+def test_the_published_trial_is_told_as_harm() -> None:
+    answers = holdout.count_answers(holdout.EFFECTS[-1], 50)
+
+    assert answers[Verdict.HARMS] >= 40
+
+
+def test_the_order_by_gain_brings_more_and_its_interval_covers() -> None:
+    by_gain, by_risk, covered = gain.compare_orders(1.0, 60)
+
+    assert by_gain > by_risk > 0
+    assert covered >= 0.88
+    assert gain.compare_with_empulse() < 1e-9  # type: ignore[operator]
 
 
 def test_rows_repeat_in_every_shape(tmp_path: Path) -> None:

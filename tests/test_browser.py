@@ -44,8 +44,8 @@ HOSTILE = (
 PAGES = (
     "/", "/dashboard/worklist", "/dashboard/client?name=s7n0", "/dashboard/runs",
     "/dashboard/run?id=2", "/dashboard/models", "/dashboard/data",
-    "/dashboard/data?column=lastmonth_activity", "/dashboard/outcomes", "/dashboard/upload",
-    "/dashboard/results", "/login",
+    "/dashboard/data?column=lastmonth_activity", "/dashboard/outcomes", "/dashboard/calling",
+    "/dashboard/upload", "/dashboard/results", "/login",
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from scripts.clients.filter_words import (
     NOBODY,
     NOT_CONTACTED,
 )
-from scripts.clients.response_types import ClientDetails, Outcomes, Worklist
+from scripts.clients.response_types import CallingEffect, ClientDetails, Outcomes, Worklist
 from scripts.clients.work_input import MAX_NAME, RESULTS
 from scripts.core.config import Config, Schema
 from scripts.core.errors import (
@@ -331,6 +331,18 @@ def find_outcomes() -> Outcomes:
     """Return the measured success of earlier predictions."""
     config = present_config()
     return run_query(lambda queries: queries.outcomes(config))
+
+
+def find_calling() -> CallingEffect:
+    """Return whether calling helps, by the trial of listed against held-out clients."""
+    config = present_config()
+    return run_query(lambda queries: queries.calling(config))
+
+
+def calling() -> Answer:
+    """Return whether calling helps: leavers among listed clients against held-out ones."""
+    page = find_calling()
+    return answer_json(page, release=page.release)
 
 
 def outcomes() -> Answer:

@@ -8,9 +8,10 @@ from typing import Any, Self
 
 from sqlalchemy.engine import Connection, Engine
 
-from scripts.clients import client_history, client_work, formatting, worklist
+from scripts.clients import calling_effect, client_history, client_work, formatting, worklist
 from scripts.clients.client_history import LogOddsSum
 from scripts.clients.response_types import (
+    CallingEffect,
     ClientDetails,
     Outcomes,
     RecordedWork,
@@ -180,6 +181,10 @@ class RecordQueries:
     def outcomes(self, config: Config) -> Outcomes:
         """Return the measured success of earlier predictions."""
         return client_history.outcomes_page(self._connection, config.worklist, config.api)
+
+    def calling(self, config: Config) -> CallingEffect:
+        """Return whether calling helps."""
+        return calling_effect.calling_page(self._connection, config.worklist)
 
     def waiting_candidate(self) -> dict[str, Any] | None:
         """Return the candidate that waits for approval with the evidence of the gate, or None."""

@@ -44,7 +44,7 @@ from scripts.api.routing import Lane, Route
 from scripts.api.serving_state import ReleaseReloader, Serving
 from scripts.api.telemetry import CONTENT_TYPE, Metrics
 from scripts.api.tokens import Role
-from scripts.clients.response_types import ClientDetails, Outcomes, Worklist
+from scripts.clients.response_types import CallingEffect, ClientDetails, Outcomes, Worklist
 from scripts.core import artifacts
 from scripts.reports import chart_files
 
@@ -423,6 +423,9 @@ ROUTES = (
     ),
     Route(
         "GET", "/outcomes", client_routes.outcomes, Outcomes, Role.READ, (503,), tag=Tag.CLIENTS
+    ),
+    Route(
+        "GET", "/calling", client_routes.calling, CallingEffect, Role.READ, (503,), tag=Tag.CLIENTS
     ),
     Route("GET", "/report.pdf", report, "application/pdf", Role.READ, (404,), tag=Tag.MODEL),
     Route("GET", "/model-card", model_card, "text/markdown", Role.READ, (503,), tag=Tag.MODEL),

@@ -103,7 +103,7 @@ def order_by_gain(gains: ClientGains, is_ranked: Mask, places: Places) -> Places
 def describe(
     gains: ClientGains, scores: TodaysScores, rows: Places, column: str | float | None
 ) -> dict[str, Any]:
-    """Return the facts behind the gains of the clients on the list, for the records.
+    """Return the facts behind the gains of the clients to call, for the records.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def describe(
     scores : TodaysScores
         Of all clients.
     rows : numpy.ndarray of shape (n_kept,)
-        The clients on the list.
+        The clients on the list who may be called.
     column : str, float or None
         The declared worth.
     """

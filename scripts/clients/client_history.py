@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec import UNSET
 from sqlalchemy.engine import Connection
 
 from scripts.clients import client_work, worklist
@@ -250,6 +251,7 @@ def client_page(
         ),
         work_history=client_work.as_history(entries[::-1], {client: entries}),
         release=history[0].release,
+        held_out_until=rows[0]["held_out_until"] or UNSET,
     )
 
 

@@ -7,8 +7,10 @@ from msgspec import UNSET
 
 from scripts.clients import worklist
 from scripts.clients.response_types import (
+    CallingEffect,
     Change,
     ClientDetails,
+    EffectEntry,
     ListGain,
     Outcomes,
     ReasonEntry,
@@ -25,7 +27,7 @@ from scripts.model.ranking import NO_DATA
 
 HEADER = (
     "position", "client", "probability", "band", "change", "previous_probability", "previous_at",
-    "reason_1", "reason_2", "reason_3", "favour_1", "favour_2",
+    "reason_1", "reason_2", "reason_3", "favour_1", "favour_2", "held_out_until",
     "assigned_to", "contacted_on", "contacted_by", "result", "note", "snoozed_until",
 )  # fmt: skip
 GAIN_HEADER = ("value", "gain")
@@ -89,7 +91,7 @@ def format_entry(entry: WorklistEntry) -> list[str]:
         str(entry.position),
         printable(entry.client),
         "" if entry.band == NO_DATA else f"{entry.probability:.1%}",
-        entry.band,
+        entry.band if entry.held_out_until is UNSET else f"{entry.band}, held out",
         format_percentage_points(entry.change),
         *format_gain(entry),
         "too many blanks" if entry.band == NO_DATA else printable(why),
@@ -136,6 +138,7 @@ def csv_cells(entry: WorklistEntry) -> list[str | int | float | None]:
         entry.previous_probability,
         entry.previous_at,
         *reason_cells(entry.reasons),
+        None if entry.held_out_until is UNSET else entry.held_out_until,
         *work_cells(entry.work),
         *gains,
         *entry.columns.values(),
@@ -176,6 +179,11 @@ def format_head(page: Worklist) -> str:
             f"Calling the {page.capacity.n_listed} riskiest is expected to reach {caught} of those"
             f" who leave, judged on {page.capacity.n_test_rows} test rows."
         )
+    if page.n_held_out:
+        lines.append(
+            f"{page.n_held_out} are held out until {page.held_out_until} and stand at the end: do"
+            " not call them."
+        )
     if page.gain is not None:
         lines.append(format_best(page.gain))
     if page.n_away:
@@ -211,6 +219,8 @@ def format_client(page: ClientDetails) -> str:
     """Format the details of a client as text."""
     last = page.last
     state = "" if page.is_current else " (not among today's clients)"
+    if page.held_out_until is not UNSET:
+        state = f" (held out until {page.held_out_until}: do not call)"
     parts = [
         f"{printable(page.client)}{state}: {last.probability:.1%}, {last.band}, place"
         f" {last.position} of {last.n_clients}, scored at {last.scored_at} with release"
@@ -229,6 +239,29 @@ def format_client(page: ClientDetails) -> str:
     for outcome in page.outcomes:
         result = "left" if outcome.exited else "stayed"
         parts.append(f"Known at {outcome.known_at}: {result}; predicted {outcome.probability:.1%}.")
+    return "\n\n".join(filter(None, parts))
+
+
+def format_effect_row(entry: EffectEntry) -> list[str]:
+    """Return an effect of calling as a row of a printed table."""
+    interval = ""
+    if entry.low is not None and entry.high is not None:
+        interval = f"{100 * entry.low:+.1f} to {100 * entry.high:+.1f}"
+    shares = [
+        f"{n} ({share.n_part} of {share.n_whole} left)"
+        for n, share in ((entry.n_listed, entry.listed), (entry.n_held_out, entry.held_out))
+    ]
+    return [entry.name, *shares, format_percentage_points(entry.difference), interval]
+
+
+def format_calling(page: CallingEffect) -> str:
+    """Format the effect of calling as text."""
+    header = ["", "listed", "held out", "difference", "95 % interval"]
+    entries = [page.effect, *page.bands, *page.periods]
+    parts = [page.cost_text]
+    if page.is_on or page.periods:
+        parts += [page.text, format_columns([header, *map(format_effect_row, entries)])]
+        parts += [page.contact.text if page.contact else "", page.save_rate.text]
     return "\n\n".join(filter(None, parts))
 
 

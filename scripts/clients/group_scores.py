@@ -244,7 +244,7 @@ def list_absent(known: KnownClients, facts: ScoringFacts) -> Iterator[Block]:
     columns = {
         name: column
         for name, column in known.scored.columns.items()
-        if name not in (*scored_clients.POINTERS, *scored_clients.GAINS)
+        if name not in (*scored_clients.POINTERS, *scored_clients.OPTIONAL)
     }
     for bucket, rows in split_buckets(hashes[order], facts.bits):
         places = order[rows]

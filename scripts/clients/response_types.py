@@ -105,7 +105,8 @@ class WorklistEntry(Struct, frozen=True, kw_only=True):
 
     `columns` are the values of `worklist.columns`. With a declared worth of clients, `value` is the
     client's, null where the column has none, and `gain` is what contacting the client is expected
-    to bring.
+    to bring. A client that is held out, so that the effect of calling is measured, is not to be
+    called until the day `held_out_until` is over.
     """
 
     position: Count
@@ -120,6 +121,7 @@ class WorklistEntry(Struct, frozen=True, kw_only=True):
     columns: dict[str, float | str | None]
     value: float | UnsetType | None = UNSET
     gain: float | UnsetType = UNSET
+    held_out_until: str | UnsetType = UNSET
 
 
 class Capacity(Struct, frozen=True, kw_only=True):
@@ -184,6 +186,8 @@ class Worklist(Struct, frozen=True, kw_only=True):
     release: str | None
     order: str = "risk"
     gain: ListGain | None = None
+    n_held_out: Count = 0
+    held_out_until: str | None = None
 
 
 class ScoreEntry(Struct, frozen=True, kw_only=True):
@@ -244,7 +248,10 @@ class OutcomeEntry(Struct, frozen=True, kw_only=True):
 
 
 class ClientDetails(Struct, frozen=True, kw_only=True):
-    """A client: last score, reasons, causes of the change, and every score, newest first."""
+    """A client: last score, reasons, causes of the change, and every score, newest first.
+
+    A client that is held out is not to be called until the day `held_out_until` is over.
+    """
 
     client: str
     is_current: bool
@@ -257,6 +264,73 @@ class ClientDetails(Struct, frozen=True, kw_only=True):
     work: WorkState | None
     work_history: list[WorkEntry]
     release: str
+    held_out_until: str | UnsetType = UNSET
+
+
+class EffectEntry(Struct, frozen=True, kw_only=True):
+    """The leavers among listed and held-out clients, and the difference with the interval.
+
+    The difference is the share of the listed less that of the held-out clients: below 0 calling
+    helps. It is null while a group has no outcome.
+    """
+
+    name: str
+    n_listed: Count
+    n_held_out: Count
+    listed: Interval
+    held_out: Interval
+    difference: float | None
+    low: float | None
+    high: float | None
+
+
+class ContactEffect(Struct, frozen=True, kw_only=True):
+    """The effect of a contact on the clients that are contacted because they are listed."""
+
+    n_contacted: Count
+    contacted_share: Fraction
+    held_out_contacted_share: Fraction
+    difference: float | None
+    low: float | None
+    high: float | None
+    text: str
+
+
+class SaveRate(Struct, frozen=True, kw_only=True):
+    """The share of leavers that a call keeps: as believed, as measured, and both together.
+
+    Both together are the distribution Beta(alpha, beta), by which gains are computed.
+    """
+
+    believed: Fraction
+    measured: float | None
+    measured_low: float | None
+    measured_high: float | None
+    alpha: float
+    beta: float
+    mean: Fraction
+    text: str
+
+
+class CallingEffect(Struct, frozen=True, kw_only=True):
+    """Whether calling helps: leavers among listed clients against those of held-out ones."""
+
+    is_on: bool
+    verdict: str
+    text: str
+    cost_text: str
+    fraction: Fraction
+    days: Count
+    period: str | None
+    until: str | None
+    n_looks: Count
+    n_more: int | None
+    effect: EffectEntry
+    bands: list[EffectEntry]
+    periods: list[EffectEntry]
+    contact: ContactEffect | None
+    save_rate: SaveRate
+    release: str | None
 
 
 class DecileEntry(Struct, frozen=True, kw_only=True):

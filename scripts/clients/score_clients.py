@@ -1,8 +1,8 @@
 """The scoring of today's clients at the end of a run, and the join of outcomes to older scores."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,29 +13,41 @@ import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy.engine import Engine
 
-from scripts.clients import client_gains, dated_outcomes, group_scores, todays_clients
+from scripts.clients import (
+    calling_effect,
+    client_gains,
+    dated_outcomes,
+    group_scores,
+    holdout,
+    list_orders,
+    todays_clients,
+    trial_enrolment,
+    worklist,
+)
 from scripts.clients.client_gains import ClientGains
 from scripts.clients.dated_outcomes import JoinFacts
 from scripts.clients.group_scores import Group, GroupScores, ScoringFacts
+from scripts.clients.holdout import Period
+from scripts.clients.list_orders import Lists
 from scripts.clients.todays_clients import TodaysClients, TodaysScores
+from scripts.clients.trial_enrolment import TrialFacts
 from scripts.core import artifacts, name_hashes, progress
 from scripts.core.artifacts import Kind
-from scripts.core.config import Config, Schema
+from scripts.core.config import Config, Schema, WorklistSettings
 from scripts.core.name_hashes import NameFilter
 from scripts.data import dataset
 from scripts.data.dataset import KnownLabels
 from scripts.data.dated_rows import History
 from scripts.data.profile import Reference
-from scripts.model import gain, logistic_model, metrics, ranking
+from scripts.model import gain, logistic_model, metrics
 from scripts.model.logistic_model import Model
 from scripts.production.release import Release
 from scripts.production.run_context import RunContext
-from scripts.records import clients, column_blocks, database, scoring_records
-from scripts.records.client_blocks import Block, BulkWriter
-from scripts.records.column_blocks import CodedTexts, Column
+from scripts.records import database, scoring_records, trials
+from scripts.records.client_blocks import BulkWriter
 from scripts.records.known_clients import KnownReader
 from scripts.records.runs import Row
-from scripts.records.tables import BlockKind, client_outcomes
+from scripts.records.tables import client_outcomes
 
 # A block is read whole for one client, so it should be short; a column of it is compressed by
 # itself, so it should be long.
@@ -46,6 +58,7 @@ GROUP_BITS = 4
 OUTCOME_BYTES = 200
 
 Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 log = logging.getLogger(__name__)
 
@@ -103,95 +116,15 @@ class JoinedScores:
 
 
 @dataclass(frozen=True)
-class Lists:
-    """The orders of the list: for each place the number of the client in the order of the blocks.
+class CallingFacts:
+    """What is known of calling today's clients: gains, the period, and who is held out.
 
-    `places` are the places by risk of the clients in the order of the blocks. `gains` are theirs,
-    None where no worth of a client is declared.
+    Each is None where it is not declared.
     """
 
-    orders: dict[BlockKind, Ints]
-    places: Ints
-    probability: NDArray[np.float64]
-    bands: list[list[Any]]
-    gains: ClientGains | None = None
-
-
-def order_clients(
-    today: TodaysClients, scores: TodaysScores, kept: Ints, previous: NDArray[np.float64],
-    gains: ClientGains | None = None,
-) -> Lists:  # fmt: skip
-    """Order the clients on the list by risk, by name, by the rise of the risk, and by gain.
-
-    Parameters
-    ----------
-    today : TodaysClients
-        All of today's clients.
-    scores : TodaysScores
-        Their scores.
-    kept : numpy.ndarray of shape (n_kept,)
-        The rows of the clients on the list, in the order of the blocks.
-    previous : numpy.ndarray of shape (n_kept,)
-        Their probabilities before, NaN for new ones.
-    gains : ClientGains, optional
-        The gains of all of today's clients.
-    """
-    # Rows that are not on the list have no number.
-    number_of_row = np.full(len(today), -1, np.int64)
-    number_of_row[kept] = np.arange(len(kept))
-
-    def numbers(rows: Ints) -> Ints:
-        """Return the numbers of the clients on the list, in the order of rows."""
-        found = number_of_row[rows]
-        return found[found >= 0]
-
-    by_risk = numbers(ranking.order_by_risk(scores.probability, scores.band))
-    places = np.empty(len(kept), np.int64)
-    places[by_risk] = np.arange(len(kept))
-    by_rise = by_risk
-    if not np.isnan(previous).all():
-        change = np.nan_to_num(scores.probability[kept] - previous, nan=0.0)
-        by_rise = np.lexsort((places, -change))
-    counts = np.bincount(scores.band[kept], minlength=len(ranking.WORDS)).tolist()
-    words = (*reversed(ranking.BANDS), ranking.NO_DATA)
-    orders = {
-        BlockKind.RISK: by_risk,
-        BlockKind.CLIENT: numbers(today.order_by_name()),
-        BlockKind.RISE: by_rise,
-    }
-    gains = None if gains is None else gains.select(kept)
-    if gains is not None:
-        is_ranked = scores.band[kept] != ranking.WORDS.index(ranking.NO_DATA)
-        orders[BlockKind.GAIN] = client_gains.order_by_gain(gains, is_ranked, places)
-    bands = [[str(word), counts[ranking.WORDS.index(word)]] for word in words]
-    return Lists(orders, places, scores.probability[kept], bands, gains)
-
-
-def list_order_blocks(lists: Lists) -> Iterator[Block]:
-    """Yield the blocks of the orders."""
-    for kind, order in lists.orders.items():
-        for start in range(0, len(order), clients.PART_CLIENTS):
-            rows = order[start : start + clients.PART_CLIENTS]
-            columns: dict[str, Column | CodedTexts] = {"rows": rows.astype(np.uint32)}
-            if kind is BlockKind.RISK:
-                columns["probability"] = lists.probability[rows]
-            else:
-                columns["place"] = lists.places[rows].astype(np.int32)
-            if kind is BlockKind.GAIN and lists.gains is not None:
-                columns |= {"gain": lists.gains.gain[rows], "saved": lists.gains.saved[rows]}
-            yield Block(kind, start // clients.PART_CLIENTS, len(rows), column_blocks.pack(columns))
-
-
-def list_place_blocks(lists: Lists, hashes: NDArray[np.uint32], bits: int) -> Iterator[Block]:
-    """Yield the blocks with the clients' places by risk, from 1, and with their gains."""
-    for bucket, rows in group_scores.split_buckets(hashes, bits):
-        columns: dict[str, Column | CodedTexts] = {
-            "position": (lists.places[rows] + 1).astype(np.int32)
-        }
-        if lists.gains is not None:
-            columns |= {"value": lists.gains.value[rows], "gain": lists.gains.gain[rows]}
-        content = column_blocks.pack(columns)
-        yield Block(BlockKind.PLACES, bucket, rows.stop - rows.start, content)
+    gains: ClientGains | None
+    period: Period | None
+    held_out: Mask | None
 
 
 @dataclass(frozen=True)
@@ -204,7 +137,7 @@ class ScoringWriter:
     known: KnownReader
     facts: ScoringFacts
     writer: BulkWriter
-    gains: ClientGains | None = None
+    calling: CallingFacts
 
     def join(self) -> JoinedScores:
         """Join today's clients with what is known of them, and write all but the places."""
@@ -243,10 +176,19 @@ class ScoringWriter:
         """Write the places and the orders of the list."""
         rows = np.concatenate(joined.rows)
         previous = np.concatenate(joined.previous_probability)
-        lists = order_clients(self.today, self.scores, rows, previous, self.gains)
-        for block in list_place_blocks(lists, self.scores.hashes[rows], self.facts.bits):
+        lists = list_orders.order_clients(
+            self.today, self.scores, rows, previous, self.calling.gains
+        )
+        if self.calling.held_out is not None:
+            lists = replace(lists, held_out=self.calling.held_out[rows])
+        for block in list_orders.list_place_blocks(
+            lists, self.scores.hashes[rows], self.facts.bits
+        ):
             self.writer.put_block(self.facts.scoring_id, block)
-        for block in list_order_blocks(lists):
+        for block in (
+            *list_orders.list_order_blocks(lists),
+            *list_orders.list_held_out_blocks(lists),
+        ):
             self.writer.put_block(self.facts.scoring_id, block)
         return lists
 
@@ -267,22 +209,83 @@ def has_clients(scorings: Mapping[int, Row]) -> bool:
     return any(row["n_clients"] or row["absent_in"] for row in list(scorings.values())[:1])
 
 
-def describe_gains(
-    gains: ClientGains | None, scores: TodaysScores, joined: JoinedScores, config: Config
-) -> dict[str, Any] | None:
-    """Return the facts behind the gains for the records, None without gains or clients."""
+def find_calling_facts(
+    engine: Engine, today: TodaysClients, scores: TodaysScores, config: Config, now: datetime
+) -> CallingFacts:
+    """Return the expected gains of today's clients, and those that are held out.
+
+    The save rate is the believed one, updated by what the held-out clients have shown.
+    """
+    settings, gains, held_out = config.worklist, None, None
+    if settings.costs is not None:
+        with database.reading(engine) as connection:
+            rate = calling_effect.current_rate(connection, settings)
+        terms = replace(gain.as_terms(settings.costs), alpha=rate.alpha, beta=rate.beta)
+        gains = client_gains.find_gains(today, scores, settings, terms)
+    period = holdout.find_period(settings, now)
+    if period is not None:
+        held_out = trial_enrolment.draw(today, config, period)
+    return CallingFacts(gains, period, held_out)
+
+
+def list_enrolled(
+    scoring: ScoringWriter, joined: JoinedScores, lists: Lists, settings: WorklistSettings
+) -> list[dict[str, Any]]:
+    """Return the clients that enter the trial of a period as rows of the records."""
+    calling, facts = scoring.calling, scoring.facts
+    if calling.period is None or calling.held_out is None:
+        return []
+    trial = TrialFacts(
+        facts.run_id, facts.scoring_id, facts.now, calling.period, worklist.list_length(settings)
+    )
     rows = np.concatenate(joined.rows)
-    if gains is None or not len(rows):
-        return None
-    return client_gains.describe(gains, scores, rows, config.worklist.value)
+    return trial_enrolment.list_rows(
+        scoring.today, scoring.scores, rows, lists.orders, calling.held_out, trial
+    )
 
 
-def find_gains(today: TodaysClients, scores: TodaysScores, config: Config) -> ClientGains | None:
-    """Return the expected gains of today's clients, None where no worth is declared."""
-    costs = config.worklist.costs
-    if costs is None:
-        return None
-    return client_gains.find_gains(today, scores, config.worklist, gain.as_terms(costs))
+def describe_calling(
+    scoring: ScoringWriter, joined: JoinedScores, settings: WorklistSettings
+) -> dict[str, Any]:
+    """Return the facts behind gains and held-out clients for the record of the scoring."""
+    gains, period = scoring.calling.gains, scoring.calling.period
+    rows, described = np.concatenate(joined.rows), None
+    if scoring.calling.held_out is not None:
+        # Nobody calls them, so they are no part of the best list.
+        rows = rows[~scoring.calling.held_out[rows]]
+    if gains is not None:
+        described = client_gains.describe(gains, scoring.scores, rows, settings.value)
+    return {
+        "gain_facts": described,
+        "holdout_facts": None if period is None else period.as_facts(),
+    }
+
+
+def finish(
+    scoring: ScoringWriter, joined: JoinedScores, lists: Lists, model: Model, config: Config,
+    **told: Any,
+) -> None:  # fmt: skip
+    """Let a scoring count, with its model and the clients of the trial."""
+    n_clients, n_without_data = len(lists.places), lists.bands[-1][1]
+    with database.writing(scoring.writer.engine) as connection:
+        scoring_records.record_model_content(
+            connection, told["model_stamp"], encode_without_reference(model)
+        )
+        scoring_records.finish_scoring(
+            connection, scoring.facts.scoring_id, n_clients=n_clients,
+            n_without_data=n_without_data, bands=lists.bands, values_from=joined.values_from,
+            absent_in=sorted(joined.absent_in),
+            **describe_calling(scoring, joined, config.worklist),
+        )  # fmt: skip
+        n_enrolled = trials.enrol(
+            connection, list_enrolled(scoring, joined, lists, config.worklist)
+        )
+    if n_enrolled:
+        log.info("Enrolled %d clients in the trial of the list.", n_enrolled)
+    log.info(
+        "Scored %d clients with release %s, %d of them without enough data; joined %d outcomes.",
+        n_clients, told["release"], n_without_data, joined.n_outcomes,
+    )  # fmt: skip
 
 
 def record_scoring(
@@ -312,7 +315,7 @@ def record_scoring(
     last = next(iter(scorings.values()), None)
     known = KnownReader(engine, last)
     scores = todays_clients.score(today, model, context.config)
-    worth = find_gains(today, scores, context.config)
+    calling = find_calling_facts(engine, today, scores, context.config, now)
     labels = labels_of(NameFilter([scores.hashes, *known.hashes()]))
     n_test_rows, gains = measure_gains(context, model)
     # Clients that are absent today are in the buckets as well.
@@ -329,25 +332,11 @@ def record_scoring(
         scorings=scorings,
         comparable=frozenset(n for n, row in scorings.items() if row["columns"] == columns),
     )  # fmt: skip
-    writer = BulkWriter(engine)
-    scoring = ScoringWriter(today, scores, labels, known, facts, writer, worth)
+    scoring = ScoringWriter(today, scores, labels, known, facts, BulkWriter(engine), calling)
     joined = scoring.join()
     lists = scoring.write_lists(joined)
-    writer.flush()
-    n_clients, n_without_data = len(lists.places), lists.bands[-1][1]
-    with database.writing(engine) as connection:
-        scoring_records.record_model_content(
-            connection, told["model_stamp"], encode_without_reference(model)
-        )
-        scoring_records.finish_scoring(
-            connection, scoring_id, n_clients=n_clients, n_without_data=n_without_data,
-            bands=lists.bands, values_from=joined.values_from, absent_in=sorted(joined.absent_in),
-            gain_facts=describe_gains(worth, scores, joined, context.config),
-        )  # fmt: skip
-    log.info(
-        "Scored %d clients with release %s, %d of them without enough data; joined %d outcomes.",
-        n_clients, told["release"], n_without_data, joined.n_outcomes,
-    )  # fmt: skip
+    scoring.writer.flush()
+    finish(scoring, joined, lists, model, context.config, **told)
 
 
 def find_labels(

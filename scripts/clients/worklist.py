@@ -82,6 +82,7 @@ def as_entry(
         gain=UNSET if row.get("gain") is None else row["gain"],
         work=work,
         columns={name: row["values"].get(name) for name in columns},
+        held_out_until=row["held_out_until"] or UNSET,
     )
 
 
@@ -287,6 +288,20 @@ def find_states(
     ]  # fmt: skip
 
 
+def describe_scoring(scoring: Row, settings: WorklistSettings) -> dict[str, Any]:
+    """Return the facts of a scoring for every page of its list."""
+    return {
+        "n_clients": scoring["n_clients"],
+        "held_out_until": (scoring["holdout_facts"] or {}).get("until"),
+        "capacity": measure_capacity(scoring, settings),
+        "scored_at": format_timestamp(scoring["scored_at"]),
+        "run_id": scoring["run_id"],
+        "model_stamp": scoring["model_stamp"],
+        "release": scoring["release"],
+        "gain": as_gain(scoring),
+    }
+
+
 def worklist_page(
     connection: Connection,
     settings: WorklistSettings,
@@ -344,13 +359,19 @@ def worklist_page(
     model = read_model(connection, scoring["model_stamp"])
     limits = ranking.band_limits(model, api)
     away = client_work.find_away(connection, scoring, settings, shown.today, shown.last_entry)
+    held_out = clients.read_held_out(connection, scoring)
     mask = list_filters.find_mask(
         connection, scoring, model.schema, up_to=shown.last_entry,
         **{name: filters.pop(name) for name in FILTERS if name in filters},
     )  # fmt: skip
     sequence = list_filters.find_sequence(connection, scoring, model.schema, filters["order"])
     wanted = Selection(
-        ranges=limits.ranges, start=shown.place, away=away, mask=mask, sequence=sequence, **filters
+        ranges=limits.ranges,
+        start=shown.place,
+        away=sorted({*away, *held_out}),
+        mask=mask,
+        sequence=sequence,
+        **filters,
     )
     part = clients.list_part(connection, scoring, wanted, top)
     reasons = []
@@ -364,20 +385,15 @@ def worklist_page(
             as_entry(row, why, limits, work, settings.columns)
             for row, why, work in zip(part.rows, reasons, states, strict=True)
         ],
-        n_clients=scoring["n_clients"],
         n_found=part.n_found,
-        n_away=len(away),
+        n_away=len({*away} - {*held_out}),
+        n_held_out=len(held_out),
         bands=clients.count_bands(connection, scoring, limits.ranges),
         limits=limits,
-        capacity=measure_capacity(scoring, settings),
-        scored_at=format_timestamp(scoring["scored_at"]),
-        run_id=scoring["run_id"],
-        model_stamp=scoring["model_stamp"],
         next_offset=None if part.next_place is None else next_offset,
         next_cursor=shown.format_cursor(part.next_place),
-        release=scoring["release"],
         order=filters["order"],
-        gain=as_gain(scoring),
+        **describe_scoring(scoring, settings),
     )
 
 

@@ -218,10 +218,11 @@ class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Conditions for a promotion beyond a higher F1, and who approves the promotion."""
+    """Metric and conditions of a promotion, and who approves the promotion."""
 
     mode: Literal["automatic", "approve"] = "automatic"
     rule: Literal["better", "not_worse"] = "better"
+    metric: Literal["f1", "log_loss", "recall_at_capacity", "expected_gain"] = "f1"
     min_probability: Fraction = 0.0
     min_test_rows: Annotated[int, Meta(ge=1)] = 1
     min_positives: Annotated[int, Meta(ge=1)] = 1
@@ -287,7 +288,7 @@ class CostSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class WorklistSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Calls the team can make, limit of missing values, value of a client, rest after a contact.
+    """Calls the team can make, worth of clients, rest after a contact, and held-out clients.
 
     A contacted client rests `snooze_days`, and `retry_days` if not reached, unless the risk rises
     by `return_rise`.
@@ -301,6 +302,8 @@ class WorklistSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snooze_days: Days = 14
     retry_days: Days = 1
     return_rise: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    holdout_fraction: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
+    holdout_days: Annotated[int, Meta(ge=7, le=3660)] = 90
 
 
 class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

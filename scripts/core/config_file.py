@@ -334,6 +334,22 @@ def check_engine(engine: EngineSettings, place: str) -> None:
     check_no_password(engine.dataset_address, f"{place}, engine.dataset_address")
 
 
+def check_metric(config: Config, place: str) -> None:
+    """Refuse a metric of the promotion without the settings that define it."""
+    metric, worklist = config.promotion.metric, config.worklist
+    needed = {
+        "recall_at_capacity": (worklist.capacity, "worklist.capacity, the number of calls"),
+        "expected_gain": (worklist.value, "worklist.value and worklist.costs"),
+    }
+    if metric in needed and needed[metric][0] is None:
+        raise ConfigError(f'{place}: promotion.metric "{metric}" needs {needed[metric][1]}.')
+    if metric != "f1" and config.promotion.rule == "not_worse":
+        raise ConfigError(
+            f'{place}: promotion.metric "{metric}" belongs to promotion.rule "better"; the rule'
+            ' "not_worse" compares by log loss. Remove one of the two.'
+        )
+
+
 def check_promotion(promotion: PromotionSettings, place: str) -> None:
     """Refuse a limit of P(better) beside the rule that does not ask for an improvement."""
     if promotion.rule == "not_worse" and promotion.min_probability > 0:
@@ -423,8 +439,10 @@ def read_config(path: Path) -> Config:
     check_engine(config.engine, str(path))
     check_addresses(config, str(path))
     check_promotion(config.promotion, str(path))
+    check_metric(config, str(path))
     value_settings.check_value(config, str(path))
     value_settings.check_shown(config, str(path))
+    value_settings.check_holdout(config, str(path))
     check_api(config.api, str(path))
     check_run(config.run, str(path))
     config = resolve_paths(config, path.absolute().parent)

@@ -1,4 +1,4 @@
-"""Checks the settings of the worklist in config.json: the value of a client, columns to show."""
+"""Checks the settings of the worklist in config.json: worth, columns shown, held-out clients."""
 
 from scripts.core.config import Config
 from scripts.core.errors import ConfigError
@@ -28,6 +28,16 @@ def check_shown(config: Config, place: str) -> None:
         raise ConfigError(
             f"{place}, worklist.columns, names {wrong or list(config.worklist.columns)}; expected"
             " features of the schema, each once: a scoring keeps no other column of a client."
+        )
+
+
+def check_holdout(config: Config, place: str) -> None:
+    """Refuse held-out clients that nothing identifies."""
+    schema = config.schema
+    if config.worklist.holdout_fraction > 0 and not (schema.ids or schema.client_key):
+        raise ConfigError(
+            f"{place}: worklist.holdout_fraction needs schema.ids: only clients with an identifier"
+            " can be left out for a whole period."
         )
 
 

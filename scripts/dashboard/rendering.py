@@ -44,6 +44,7 @@ NAVIGATION = (
     ("/dashboard/models", "Models"),
     ("/dashboard/data", "Data"),
     ("/dashboard/outcomes", "Outcomes"),
+    ("/dashboard/calling", "Calling"),
     ("/dashboard/upload", "Upload"),
 )
 
@@ -62,7 +63,7 @@ TONES = {
     "medium": "warn", "drift": "warn", "rollback": "warn", "insufficient data": "warn",
     "hold: not enough evidence": "warn", "aborted": "warn",
     "high": "bad", "failed": "bad", "failing": "bad", "timeout": "bad",
-    "alarm": "bad",
+    "alarm": "bad", "harms": "bad", "helps": "good", "held out": "warn",
 }  # fmt: skip
 
 

@@ -245,6 +245,16 @@ def outcomes() -> Answer:
     return rendering.show("outcomes.html", **facts)
 
 
+def calling() -> Answer:
+    """Show whether calling helps: listed against held-out clients."""
+    facts: dict[str, Any] = {"fault": "", "calling": None}
+    try:
+        facts["calling"] = client_routes.find_calling()
+    except RefusedError as refusal:
+        facts["fault"] = refusal.detail
+    return rendering.show("calling.html", **facts)
+
+
 def read_offset() -> int:
     """Read the offset of a list, or 0 if it is no number."""
     text = request.args.get("offset", "0")

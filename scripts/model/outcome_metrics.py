@@ -82,13 +82,15 @@ class FollowUp:
         return self.n_outcomes >= MIN_OUTCOMES
 
 
-def share_of(n_part: int, n_whole: int) -> Share:
-    """Compute a share and its 95 % Wilson interval.
+def share_of(n_part: int, n_whole: int, z: float = Z) -> Share:
+    """Compute a share and its Wilson interval, of 95 % unless another one is asked for.
 
     Parameters
     ----------
     n_part, n_whole : int
         Counts; the part is not larger than the whole.
+    z : float
+        The point of the normal distribution above the interval.
 
     Returns
     -------
@@ -102,9 +104,9 @@ def share_of(n_part: int, n_whole: int) -> Share:
     if n_whole == 0:
         return Share(0, 0, None, None, None)
     share = n_part / n_whole
-    scale = 1 + Z**2 / n_whole
-    centre = (share + Z**2 / (2 * n_whole)) / scale
-    half = Z / scale * math.sqrt(share * (1 - share) / n_whole + Z**2 / (4 * n_whole**2))
+    scale = 1 + z**2 / n_whole
+    centre = (share + z**2 / (2 * n_whole)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / n_whole + z**2 / (4 * n_whole**2))
     return Share(n_part, n_whole, share, max(0.0, centre - half), min(1.0, centre + half))
 
 

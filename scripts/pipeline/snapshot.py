@@ -57,8 +57,8 @@ def fingerprint(
     inputs, tests : iterable of str
         SHA-256 of the input and test files. A renamed file is not new, since names are left out.
     config : Config
-        Schema, training and promotion settings, `ingestion.drop_duplicates`, and the value of a
-        client with the costs.
+        Schema, training and promotion settings, `ingestion.drop_duplicates`, the worth of a
+        client with the costs, and the share of held-out clients.
     outcomes : iterable of str
         SHA-256 of the outcome files.
 
@@ -72,8 +72,9 @@ def fingerprint(
     promotion = msgspec.structs.asdict(config.promotion)
     # Who approves is no evidence. Without both keys, earlier installations keep their fingerprint.
     del promotion["mode"]
-    if promotion["rule"] == "better":
-        del promotion["rule"]
+    for key, default in (("rule", "better"), ("metric", "f1")):
+        if promotion[key] == default:
+            del promotion[key]
     settings: list[Any] = [
         config.schema.without_words(), config.training, promotion,
         config.ingestion.drop_duplicates, production,
@@ -85,6 +86,8 @@ def fingerprint(
         settings += [declared, os.path.relpath(place, config.output_folder_path), sorted(outcomes)]
     if config.worklist.value is not None:
         settings.append([config.worklist.value, config.worklist.costs])
+    if config.worklist.holdout_fraction > 0:
+        settings.append([config.worklist.holdout_fraction, config.worklist.holdout_days])
     encoded = msgspec.json.encode([sorted(inputs), sorted(tests), settings], order="sorted")
     return hashlib.sha256(encoded).hexdigest()
 

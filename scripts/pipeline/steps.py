@@ -58,6 +58,7 @@ def ingest(run: Run, snap: Snapshot, context: RunContext) -> Ingestion:
     """Read the input files into a dataset and record a report of each file."""
     paths = snap.paths[FileRole.INPUT]
     ingested = run.step("ingestion", ingestion.main, run.config, paths=paths, context=context)
+    context.n_clients = len(ingested.clients)
     run.record_readings(ingested.readings, FileRole.INPUT)
     if ingested.dated is not None:
         run.record_readings(ingested.dated.test_readings, FileRole.TEST)

@@ -40,7 +40,7 @@ def read_test_values(context: RunContext, model: Model) -> tuple[pd.DataFrame, F
     Returns
     -------
     tuple of pandas.DataFrame and numpy.ndarray of shape (n_rows,)
-        The rows are those without the worth, in the same order.
+        Rows that differ in their worth only are not equal, so there may be more of them.
 
     Raises
     ------

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import fmean
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,10 +16,11 @@ from scripts.core.config import Config, PromotionSettings
 from scripts.core.errors import InsufficientDataError
 from scripts.data import dataset
 from scripts.data.arrays import Floats
-from scripts.model import candidate, metrics, paired_log_loss
+from scripts.model import candidate, gain, metrics, paired_log_loss, paired_metrics
 from scripts.model.logistic_model import Model
 from scripts.model.paired_log_loss import LogLossComparison
-from scripts.production import promotion_gate
+from scripts.model.paired_metrics import MetricComparison, MetricTerms
+from scripts.production import client_values, promotion_gate, promotion_metric
 from scripts.production.promotion_gate import Decision, GateVerdict, Labels
 
 HELD_OUT_FRACTION = 0.4
@@ -26,9 +28,11 @@ HELD_OUT_FRACTION = 0.4
 DRAWN_FRACTION = 0.8
 MIN_BATCH_ROWS = 20
 N_CLEAR_ERRORS = 2
-# So much below the best candidate before, a model is called bad.
-BAD_F1 = 0.02
-HEADER = ("test rows", "gate", "promotions", "downgrades", "share", "bad time", "final F1")
+# So much below the best candidate before, a model is called bad. The expected gain has no scale of
+# its own, so there it is a share of the best.
+BAD_STEP = 0.02
+BAD_SHARE = 0.05
+HEADER = ("test rows", "gate", "promotions", "downgrades", "share", "bad time")
 BETTER, NOT_WORSE = "plain rule: higher F1", "rule not_worse: log loss"
 
 
@@ -57,7 +61,7 @@ class ReplayCounts:
 
     n_promotions: int = 0
     n_downgrades: int = 0
-    final_f1s: list[float] = field(default_factory=list)
+    final_values: list[float] = field(default_factory=list)
     n_steps: int = 0
     n_bad_steps: int = 0
 
@@ -70,34 +74,58 @@ class ReplayCounts:
         """Return the row of a gate in the columns of HEADER."""
         share = f"{self.n_downgrades / self.n_promotions:.0%}" if self.n_promotions else "-"
         counts = (str(self.n_promotions), str(self.n_downgrades), share, f"{self.bad_fraction:.0%}")
-        return (str(n_test_rows), name, *counts, f"{fmean(self.final_f1s):.4f}")
+        return (str(n_test_rows), name, *counts, f"{fmean(self.final_values):.4f}")
 
 
 @dataclass(frozen=True)
 class SimulatedCandidate:
-    """The predictions of a model on the test rows, and the true F1, on the held-out rows."""
+    """The predictions of a model on the test rows, and its true value, on the held-out rows.
+
+    The value is the F1, or another metric of the promotion, of which a higher one is better.
+    """
 
     test_predictions: Labels
-    true_f1: float
+    true_value: float
     test_probabilities: Floats | None = None
 
+
+NO_TERMS = MetricTerms()
 
 Results = dict[tuple[int, GateRule], ReplayCounts]
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The labels of the test rows and the candidates in order, from a shuffle of the table."""
+    """The labels of the test rows and the candidates in order, from a shuffle of the table.
+
+    `terms` are what a metric needs of the test rows.
+    """
 
     y_test: Labels
     candidates: tuple[SimulatedCandidate, ...]
+    terms: MetricTerms = NO_TERMS
 
 
-def list_rules(configured: PromotionSettings) -> list[GateRule]:
-    """Return the gates to compare, from the most open to the strictest, then the configured."""
+def list_metrics(config: Config) -> tuple[str, ...]:
+    """Return the metrics besides F1 that the config defines."""
+    known = {
+        "log_loss": True,
+        "recall_at_capacity": config.worklist.capacity is not None,
+        "expected_gain": config.worklist.value is not None,
+    }
+    return tuple(name for name, is_defined in known.items() if is_defined)
+
+
+def list_rules(
+    configured: PromotionSettings, others: Sequence[str] = ("log_loss",)
+) -> list[GateRule]:
+    """Return the gates to compare, from the most open to the strictest, then the configured.
+
+    `others` are metrics besides F1, each of which makes a gate.
+    """
     plain = PromotionSettings()
 
-    def stricter(**limits: float) -> PromotionSettings:
+    def stricter(**limits: Any) -> PromotionSettings:
         return msgspec.structs.replace(plain, **limits)
 
     return [
@@ -110,6 +138,7 @@ def list_rules(configured: PromotionSettings) -> list[GateRule]:
         ),
         GateRule("min_test_rows 200", stricter(min_test_rows=200)),
         GateRule("min_positives 100", stricter(min_positives=100)),
+        *(GateRule(f"metric {name}", stricter(metric=name)) for name in others),
         GateRule("as config.json has it", configured),
     ]
 
@@ -167,6 +196,31 @@ def fit_batches(
             continue
 
 
+def find_terms(table: pd.DataFrame, config: Config) -> MetricTerms:
+    """Return what the metrics need of the rows of a table."""
+    settings, value, costs = config.worklist, None, None
+    if settings.value is not None and settings.costs is not None:
+        value = client_values.find_values(table, settings.value)
+        costs = gain.as_terms(settings.costs)
+    fraction = promotion_metric.find_listed_fraction(settings, len(table))
+    return MetricTerms(fraction, value, costs)
+
+
+def take_rows(terms: MetricTerms, rows: Labels | slice) -> MetricTerms:
+    """Return what the metrics need of some rows."""
+    return terms if terms.value is None else replace(terms, value=terms.value[rows])
+
+
+def measure_truth(
+    metric: str, y: Labels, predicted: Labels, probability: Floats, terms: MetricTerms
+) -> float:
+    """Return the value of a model on held-out rows, of which a higher one is better."""
+    if metric == "f1":
+        return metrics.f1_of(y, predicted) or 0.0
+    value = paired_metrics.measure(metric, y, probability, terms)
+    return -value if metric in paired_metrics.FALLING else value
+
+
 def prepare_replay(
     table: pd.DataFrame,
     config: Config,
@@ -176,14 +230,16 @@ def prepare_replay(
 ) -> Replay:
     """Shuffle the table, fit every candidate, and predict the test and held-out rows."""
     held_out, test, *batches = split_rows(len(table), plan, random, days)
-    y = dataset.target(table, config.schema)
+    y, terms = dataset.target(table, config.schema), find_terms(table, config)
     candidates = []
     for fitted in fit_batches(table, batches, config, cumulative=plan.cumulative):
         predicted, probability = metrics.predict_table(fitted, table)
-        true_f1 = metrics.f1_of(y[held_out], predicted[held_out])
-        made = SimulatedCandidate(predicted[test], true_f1 or 0.0, probability[test])
-        candidates.append(made)
-    return Replay(y[test], tuple(candidates))
+        true_value = measure_truth(
+            config.promotion.metric, y[held_out], predicted[held_out], probability[held_out],
+            take_rows(terms, held_out),
+        )  # fmt: skip
+        candidates.append(SimulatedCandidate(predicted[test], true_value, probability[test]))
+    return Replay(y[test], tuple(candidates), take_rows(terms, test))
 
 
 def compare_losses(
@@ -204,6 +260,24 @@ def compare_losses(
     )
 
 
+def compare_metric(
+    replay: Replay,
+    n_test_rows: int,
+    challenger: SimulatedCandidate,
+    production: SimulatedCandidate | None,
+    metric: str,
+) -> MetricComparison | None:
+    """Compare two candidates on the test rows by a metric, None for F1 or without both classes."""
+    y, pair = replay.y_test[:n_test_rows], []
+    for model in (challenger, production):
+        if model is not None and model.test_probabilities is not None:
+            pair.append(model.test_probabilities[:n_test_rows])
+    if metric == "f1" or len(pair) < len(("challenger", "production")) or y.all() or not y.any():
+        return None
+    terms = take_rows(replay.terms, slice(n_test_rows))
+    return paired_metrics.compare(metric, y, (pair[0], pair[1]), terms)
+
+
 def decide(
     replay: Replay,
     n_test_rows: int,
@@ -220,24 +294,33 @@ def decide(
         None if production is None else production.test_predictions[:n_test_rows],
         rule.settings,
         losses=compare_losses(replay, n_test_rows, challenger, production),
+        measured=compare_metric(replay, n_test_rows, challenger, production, rule.settings.metric),
     )
     return decision.answer
 
 
-def play(replay: Replay, n_test_rows: int, rule: GateRule, counts: ReplayCounts) -> None:
+def is_bad(production: SimulatedCandidate | None, best_value: float, metric: str) -> bool:
+    """Return whether the model that serves is clearly below the best candidate so far."""
+    step = BAD_SHARE * abs(best_value) if metric == "expected_gain" else BAD_STEP
+    return production is None or production.true_value < best_value - step
+
+
+def play(
+    replay: Replay, n_test_rows: int, rule: GateRule, counts: ReplayCounts, metric: str = "f1"
+) -> None:
     """Present the candidates to a gate in order, and count promotions, downgrades and bad times."""
     production: SimulatedCandidate | None = None
-    best_f1 = 0.0
+    best_value = -math.inf
     for challenger in replay.candidates:
         if decide(replay, n_test_rows, challenger, production, rule) is GateVerdict.DEPLOY:
             if production is not None:
                 counts.n_promotions += 1
-                counts.n_downgrades += challenger.true_f1 < production.true_f1
+                counts.n_downgrades += challenger.true_value < production.true_value
             production = challenger
-        best_f1 = max(best_f1, challenger.true_f1)
+        best_value = max(best_value, challenger.true_value)
         counts.n_steps += 1
-        counts.n_bad_steps += production is None or production.true_f1 < best_f1 - BAD_F1
-    counts.final_f1s.append(0.0 if production is None else production.true_f1)
+        counts.n_bad_steps += is_bad(production, best_value, metric)
+    counts.final_values.append(0.0 if production is None else production.true_value)
 
 
 def replay_table(
@@ -260,23 +343,24 @@ def replay_table(
     -------
     dict of (int, GateRule) to ReplayCounts
         By number of test rows and gate. A downgrade is a
-        promotion of a model with a lower F1 on the held-out rows than the replaced model. The
-        final F1 is that of the last model on the held-out rows, as a mean over the repeats. The bad
-        time is the share of the candidates at which the model that serves is more than 0.02 below
-        the best candidate up to then.
+        promotion of a model that is worse on the held-out rows than the replaced model, by F1 or
+        the metric of config.json. The final value is that of the last model on the held-out rows,
+        as a mean over the repeats. The bad time is the share of the candidates at which the model
+        that serves is more than 0.02 below the best candidate up to then; of the expected gain, 5 %
+        of the best.
 
     Notes
     -----
     README, section "Choosing a gate".
     """
-    rules = list_rules(config.promotion)
+    rules = list_rules(config.promotion, list_metrics(config))
     results = {(n, rule): ReplayCounts() for n in plan.n_test_rows for rule in rules}
     with progress.shown("Repeats", plan.n_repeats):
         for number in range(plan.n_repeats):
             random = np.random.default_rng((plan.seed, number))
             replay = prepare_replay(table, config, plan, random, days)
             for (n_test_rows, rule), counts in results.items():
-                play(replay, n_test_rows, rule, counts)
+                play(replay, n_test_rows, rule, counts, config.promotion.metric)
             progress.advance(1, len(table))
     return results
 
@@ -289,23 +373,31 @@ def is_clear(differences: Floats) -> bool:
     return abs(float(np.mean(differences))) > N_CLEAR_ERRORS * error
 
 
-def advise(results: Results, n_test_rows: int) -> str:
-    """Recommend a rule for a number of test rows, by the final F1 and the time of bad models.
+def name_columns(metric: str) -> tuple[str, ...]:
+    """Return the names of the columns for a metric of the promotion."""
+    name = paired_metrics.NAMES[metric]
+    return (*HEADER, f"final {'negative ' if metric in paired_metrics.FALLING else ''}{name}")
 
-    The F1 decides if the repeats show a clear difference, otherwise the time in which a bad model
-    serves does. Downgrades do not count: a step down by a hair harms nobody.
+
+def advise(results: Results, n_test_rows: int, metric: str = "f1") -> str:
+    """Recommend a rule for a number of test rows, by the final value and the time of bad models.
+
+    The value decides if the repeats show a clear difference, otherwise the time in which a bad
+    model serves does. Downgrades do not count: a step down by a hair harms nobody.
     """
     by_name = {rule.name: counts for (n, rule), counts in results.items() if n == n_test_rows}
     better, not_worse = by_name[BETTER], by_name[NOT_WORSE]
-    differences = np.array(not_worse.final_f1s) - np.array(better.final_f1s)
+    name = paired_metrics.NAMES[metric]
+    step = "5 %" if metric == "expected_gain" else str(BAD_STEP)
+    differences = np.array(not_worse.final_values) - np.array(better.final_values)
     facts = (
-        f"{n_test_rows} test rows: final F1 {fmean(not_worse.final_f1s):.4f} by not_worse,"
-        f" {fmean(better.final_f1s):.4f} by better; a bad model (F1 {BAD_F1} below the best before)"
-        f" serves {not_worse.bad_fraction:.0%} and {better.bad_fraction:.0%} of the time."
+        f"{n_test_rows} test rows: final {name} {fmean(not_worse.final_values):.4f} by not_worse,"
+        f" {fmean(better.final_values):.4f} by better; a bad model ({name} {step} below the best"
+        f" before) serves {not_worse.bad_fraction:.0%} and {better.bad_fraction:.0%} of the time."
     )
     if is_clear(differences):
         choice = "not_worse" if float(np.mean(differences)) > 0 else "better"
-        return f'{facts} Recommended: promotion.rule "{choice}", for the final F1.'
+        return f'{facts} Recommended: promotion.rule "{choice}", for the final {name}.'
     if not_worse.bad_fraction == better.bad_fraction:
         return f"{facts} Both rules are equal here; keep the one you have."
     choice = "not_worse" if not_worse.bad_fraction < better.bad_fraction else "better"

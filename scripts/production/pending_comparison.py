@@ -9,7 +9,7 @@ from sqlalchemy.engine import Engine
 from scripts.core.errors import ReleaseError
 from scripts.data import dataset
 from scripts.model import logistic_model, metrics, paired_log_loss
-from scripts.production import approval, promotion_gate, release
+from scripts.production import approval, promotion_gate, promotion_metric, release
 from scripts.production.promotion_gate import Decision, GateVerdict
 from scripts.production.release import Release
 from scripts.production.run_context import RunContext
@@ -71,6 +71,9 @@ def wait_for_approval(
         waiting_labels,
         context.config.promotion,
         losses=paired_log_loss.compare(y, probability, waiting_probability),
+        measured=promotion_metric.compare(
+            context, candidate, waiting.model, decision.n_judged or 1
+        ),
         n_judged=decision.n_judged or 1,
     )
     if beside.answer is GateVerdict.DEPLOY:

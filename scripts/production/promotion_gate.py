@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.core.config import PromotionSettings, Schema
-from scripts.model import metrics
+from scripts.model import metrics, paired_metrics
 from scripts.model.metrics import Comparison
 from scripts.model.paired_log_loss import LogLossComparison
+from scripts.model.paired_metrics import MetricComparison
 
 Labels = NDArray[np.int64]
 
@@ -43,6 +44,9 @@ class Decision:
     probability_better: float | None = None
     loss_difference: float | None = None
     loss_standard_error: float | None = None
+    metric: str | None = None
+    candidate_value: float | None = None
+    production_value: float | None = None
     n_judged: int | None = None
     candidate_stamp: str | None = None
     production_release: str | None = None
@@ -165,6 +169,41 @@ def decide_by_loss(
     return replace(decision, answer=GateVerdict.DEPLOY, reason=reason)
 
 
+def format_metric(decision: Decision, measured: MetricComparison) -> str:
+    """Return the evidence of a decision by another metric than F1 in one line."""
+    name, found = paired_metrics.NAMES[measured.metric], measured.comparison
+    return (
+        f"candidate {name} {measured.candidate:.4f}, production {measured.production:.4f} on"
+        f" {decision.n_test_rows} test rows ({decision.n_test_positives} positive), difference"
+        f" {found.difference:+.4f} (95 % interval {found.difference_low:+.4f} to"
+        f" {found.difference_high:+.4f}), P(better) {found.probability_better:.3f}"
+        f"{format_reuse(decision)}"
+    )
+
+
+def decide_by_metric(
+    decision: Decision, measured: MetricComparison, settings: PromotionSettings
+) -> Decision:
+    """Decide by the rule `better` with another metric than F1: it must be strictly better."""
+    decision = replace(
+        decision,
+        metric=measured.metric,
+        candidate_value=measured.candidate,
+        production_value=measured.production,
+        **asdict(measured.comparison),
+    )
+    evidence = format_metric(decision, measured)
+    if not measured.is_better:
+        reason = f"the candidate is not better: {evidence}"
+        return replace(decision, answer=GateVerdict.HOLD, reason=reason)
+    if unmet := " and ".join(unmet_limits(decision, settings)):
+        reason = f"better, but {unmet}: {evidence}"
+        return replace(decision, answer=GateVerdict.NOT_ENOUGH_EVIDENCE, reason=reason)
+    return replace(
+        decision, answer=GateVerdict.DEPLOY, reason=f"the candidate is better: {evidence}"
+    )
+
+
 def should_deploy(
     y: Labels,
     candidate: Labels,
@@ -173,6 +212,7 @@ def should_deploy(
     *,
     why_uncompared: str = "",
     losses: LogLossComparison | None = None,
+    measured: MetricComparison | None = None,
     n_judged: int = 1,
 ) -> Decision:
     """Decide on a candidate by the labels and both models' predictions for the test rows.
@@ -191,6 +231,8 @@ def should_deploy(
         Why the production model is incomparable. "" if there is none, or it is comparable.
     losses : LogLossComparison, optional
         Both models' log loss on the same rows. The rule `not_worse` decides by it.
+    measured : MetricComparison, optional
+        Both models by another metric than F1, by which the rule `better` then decides.
     n_judged : int
         How many candidates these rows have judged, this one included.
 
@@ -234,4 +276,6 @@ def should_deploy(
         )
         if settings.rule == "not_worse":
             return decide_by_loss(decision, comparison, losses, settings)
+    if measured is not None:
+        return decide_by_metric(decision, measured, settings)
     return decide_by_f1(decision, comparison, settings)

@@ -26,6 +26,8 @@ class RunContext:
         self.config = config
         self.test_data = EvaluationData(config)
         self._release: Release | None = None
+        # Today's clients, once they are read.
+        self.n_clients: int | None = None
 
     @functools.cached_property
     def engine(self) -> Engine:

@@ -42,8 +42,11 @@ def with_scoring(row: Mapping[str, Any], scoring: Row) -> dict[str, Any]:
     gains = {
         name: scored_clients.without_nan(row[name]) for name in scored_clients.GAINS if name in row
     }
+    is_held_out = row.get("held_out") and scoring["holdout_facts"] is not None
+    until = scoring["holdout_facts"]["until"] if is_held_out else None
     return {
-        **row, **moments, **gains, "previous_probability": before, "scoring_id": scoring["id"],
+        **row, **moments, **gains, "held_out_until": until, "previous_probability": before,
+        "scoring_id": scoring["id"],
         **{name: scoring[name] for name in facts},
     }  # fmt: skip
 
@@ -418,6 +421,16 @@ def list_part(connection: Connection, scoring: Row, wanted: Selection, limit: in
     )  # fmt: skip
 
 
+def read_held_out(connection: Connection, scoring: Row) -> list[int]:
+    """Return the rising places by risk, from 0, of the clients that are held out of a list."""
+    places: list[int] = []
+    for row in client_blocks.read_buckets(
+        connection, scoring["id"], [BlockKind.HELD_OUT], [0], "content"
+    ):
+        places += column_blocks.unpack(row.content)["place"].tolist()
+    return places
+
+
 def read_gains(
     connection: Connection, scoring: Row
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -433,17 +446,21 @@ def read_gains(
     Returns
     -------
     tuple of two numpy.ndarray of shape (n_ranked,)
-        By falling gain, without the clients that lack data.
+        By falling gain, without the clients that lack data or are held out.
     """
+    wanted = ("gain", "saved", "place")
     parts = [
-        (part["gain"], part["saved"])
-        for _, part in read_order(connection, scoring["id"], BlockKind.GAIN, 0, "gain", "saved")
+        tuple(part[name] for name in wanted)
+        for _, part in read_order(connection, scoring["id"], BlockKind.GAIN, 0, *wanted)
     ]
+    if not parts:
+        return np.zeros(0), np.zeros(0)
     n_ranked = scoring["n_clients"] - scoring["n_without_data"]
-    gain, saved = (
+    gain, saved, place = (
         np.concatenate([np.zeros(0), *columns])[:n_ranked] for columns in zip(*parts, strict=True)
     )
-    return gain, saved
+    may_be_called = ~np.isin(place, read_held_out(connection, scoring))
+    return gain[may_be_called], saved[may_be_called]
 
 
 def history_of_client(connection: Connection, client: str, limit: int) -> list[Row]:

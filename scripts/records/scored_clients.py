@@ -24,8 +24,9 @@ NO_MOMENT = np.iinfo(np.int64).min
 NUMBER, TEXT = "number:", "text:"
 SECOND_US = 1_000_000
 POINTERS = ("values_at", "value_row")
-# Known only of scorings where the worth of a client is declared.
+# Known only of scorings where the worth of a client is declared, or where some are held out.
 GAINS = ("value", "gain")
+OPTIONAL = (*GAINS, "held_out")
 
 Places = NDArray[np.int64]
 
@@ -61,7 +62,7 @@ def is_feature(name: str) -> bool:
 
 def may_lack(name: str) -> bool:
     """Return whether a part of the clients may lack a packed column."""
-    return is_feature(name) or name in GAINS
+    return is_feature(name) or name in OPTIONAL
 
 
 @dataclass(frozen=True)

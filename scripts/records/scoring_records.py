@@ -29,7 +29,10 @@ WHOLE = scorings.c.is_whole
 SCORING_FACTS = [column for column in scorings.c if column.name != "gains"]
 # The list itself is kept for the newest scorings only, since a cursor may still point to one.
 N_LISTS = 2
-LIST_KINDS = (*ORDERS.values(), BlockKind.LABELS, BlockKind.ABSENT, BlockKind.ABSENT_LABELS)
+LIST_KINDS = (
+    *ORDERS.values(), BlockKind.LABELS, BlockKind.ABSENT, BlockKind.ABSENT_LABELS,
+    BlockKind.HELD_OUT,
+)  # fmt: skip
 # Outcomes removed at a time.
 BATCH_OUTCOMES = 10_000
 

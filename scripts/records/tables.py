@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0015"
+VERSION = "0017"
 
 
 class Status(StrEnum):
@@ -90,6 +90,8 @@ class BlockKind(StrEnum):
     CLIENT = "client"
     RISE = "rise"
     GAIN = "gain"
+    # The numbers of the clients that are held out, of the newest scorings only.
+    HELD_OUT = "held out"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -205,6 +207,10 @@ decisions = sa.Table(
     sa.Column("n_test_positives", sa.BigInteger),
     sa.Column("loss_difference", sa.Float),
     sa.Column("loss_standard_error", sa.Float),
+    # The metric of the promotion where it is not F1; the difference is then of its values.
+    sa.Column("metric", sa.String(32)),
+    sa.Column("candidate_value", sa.Float),
+    sa.Column("production_value", sa.Float),
     sa.Column("n_judged", sa.Integer),
 )
 
@@ -352,6 +358,7 @@ alerts = sa.Table(
 # scoring with values that still hold, `absent_in` are the scorings that scored the absent clients
 # last. `as_of` is the newest date of the rows, if any. `gain_facts` are the costs and the belief
 # behind the expected gains, and the best length of the list, where a value is declared.
+# `holdout_facts` are the period of the held-out clients and their share, where there are any.
 scorings = sa.Table(
     "scorings",
     metadata,
@@ -372,6 +379,7 @@ scorings = sa.Table(
     sa.Column("absent_in", sa.JSON),
     sa.Column("as_of", sa.String(10)),
     sa.Column("gain_facts", sa.JSON),
+    sa.Column("holdout_facts", sa.JSON),
 )
 
 # The model of each scoring as JSON, since old releases are removed.
@@ -444,6 +452,28 @@ client_work = sa.Table(
     sa.Column("probability", sa.Float),
     # The snoozes that may still hold are read for every page of the list.
     sa.Index("ix_client_work_snoozed", "kind", "snoozed_until"),
+)
+
+# Clients who stood among those to call in a period, and whether chance held them out. Each is here
+# once for a period, from the first scoring that listed the client. `period` is the first day of the
+# period, `until` the last one, `ends_at` the moment after it. `position` is the place by risk.
+trial_clients = sa.Table(
+    "trial_clients",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("scoring_id", sa.Integer, nullable=False),
+    sa.Column("period", sa.String(10), nullable=False),
+    sa.Column("until", sa.String(10), nullable=False),
+    sa.Column("client", sa.Text, nullable=False, index=True),
+    sa.Column("is_held_out", sa.Boolean, nullable=False),
+    sa.Column("enrolled_at", UtcDateTime, nullable=False),
+    sa.Column("enrolled_on", sa.String(10), nullable=False),
+    sa.Column("ends_at", UtcDateTime, nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("band", sa.String(8), nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.UniqueConstraint("period", "client", name="one_row_per_period_and_client"),
 )
 
 # Rows of requests to /predict, for the drift of live traffic. `values` is a JSON array in the

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scripts.core import drift_limits
+from scripts.model import paired_metrics
 from scripts.model.metrics import Evaluation
 from scripts.production.model_card import CardSection
 from scripts.production.release import Release
@@ -113,7 +114,8 @@ def describe_decision(history: ReleaseHistory) -> list[tuple[str, str]]:
         rows.append(
             (
                 "Evidence",
-                f"P(better) {decision['probability_better']:.3f}, difference of F1"
+                f"P(better) {decision['probability_better']:.3f}, difference of"
+                f" {paired_metrics.NAMES[decision['metric'] or 'f1']}"
                 f" {format_optional(decision['difference'], '+.4f')} (95 % interval"
                 f" {format_optional(decision['difference_low'], '+.4f')} to"
                 f" {format_optional(decision['difference_high'], '+.4f')}) on"

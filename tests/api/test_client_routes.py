@@ -16,11 +16,13 @@ from scripts.app import create_app
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
 from scripts.core.errors import RecordsError
+from scripts.records import database
 from tests.support.clientele import FIRST, ask, put_clients, score, score_twice, serve
 from tests.support.recorded import read_list
 from tests.support.service import TOKEN, answer_of, edit_config, make_row, predict, problem_of
+from tests.support.trials import record_trial
 
-PATHS = ("/worklist", "/worklist.csv", "/clients/x", "/outcomes")
+PATHS = ("/worklist", "/worklist.csv", "/clients/x", "/outcomes", "/calling")
 
 
 @pytest.fixture
@@ -145,6 +147,39 @@ def test_any_name_can_be_asked_for(config_path: Path, config: Config, name: str)
 @pytest.mark.parametrize("path", ["/clients/nobody", "/clients/%00", "/clients/x%0Ay", "/clients/"])
 def test_an_unknown_client_is_not_found(scored: FlaskClient, path: str) -> None:
     problem_of(scored.get(path), 404)
+
+
+def test_the_page_shows_what_the_api_says_of_calling(
+    scored: FlaskClient, config_path: Path
+) -> None:
+    edit_config(config_path, worklist={"capacity": 1, "holdout_fraction": 0.2})
+    config = read_config(config_path)
+    with (
+        database.open_records(config.database_url) as engine,
+        database.writing(engine) as connection,
+    ):
+        record_trial(connection, held_out=False, n_left=400, n_stayed=3600, n_open=7)
+        record_trial(connection, held_out=True, n_left=64, n_stayed=936)
+
+    answer = answer_of(scored.get("/calling"))
+    page = scored.get("/dashboard/calling").get_data(as_text=True)
+
+    assert answer["verdict"] == "harms"
+    assert answer["text"] in page
+    for text in ("10.0%", "6.4%", "+3.6 pp", "400 of 4,000", "64 of 1,000", "widened for 2 looks"):
+        assert text in page
+    assert [entry["name"] for entry in answer["periods"]] == ["2026-08-01"]
+    assert answer["save_rate"]["text"] in page
+
+
+def test_without_a_trial_the_page_says_what_that_costs(scored: FlaskClient) -> None:
+    answer = answer_of(scored.get("/calling"))
+    page = scored.get("/dashboard/calling").get_data(as_text=True)
+
+    assert (answer["is_on"], answer["verdict"]) == (False, "no outcomes yet")
+    assert "There is no trial." in page
+    assert "10.0 % of the clients contacted left, and 6.4 % of those left alone" in page
+    assert "worklist.holdout_fraction = 0.1" in page
 
 
 def test_outcomes_say_that_there_are_not_enough(scored: FlaskClient) -> None:

@@ -201,7 +201,7 @@ def test_the_first_release_is_noticed(config_path: Path) -> None:
 UNANSWERED = {"/predict": 415, "/invocations": 415, "/static/x": 404} | dict.fromkeys(
     [
         "/diagnose", "/releases", "/runs", "/worklist", "/worklist.csv", "/clients/{client}",
-        "/outcomes", "GET /candidate", "HEAD /candidate",
+        "/outcomes", "/calling", "GET /candidate", "HEAD /candidate",
     ],
     503,
 ) | {

@@ -41,7 +41,8 @@ THIRD = "000003_20250103T000000000000Z"
 SHOWN = (
     "/", "/dashboard/worklist", "/dashboard/client?name=x", "/dashboard/runs",
     "/dashboard/results", "/dashboard/run?id=1", "/dashboard/models", "/dashboard/data",
-    "/dashboard/outcomes", "/dashboard/backtest", "/dashboard/candidate", "/dashboard/upload",
+    "/dashboard/outcomes", "/dashboard/calling", "/dashboard/backtest", "/dashboard/candidate",
+    "/dashboard/upload",
     "/login",
 )  # fmt: skip
 

@@ -58,7 +58,7 @@ def test_a_gate_is_judged_by_what_it_lets_through(
     gate_simulation.play(STORY, 4, GateRule("", settings), counts)
 
     assert (counts.n_promotions, counts.n_downgrades) == (n_promotions, n_downgrades)
-    assert counts.final_f1s == [final_f1]
+    assert counts.final_values == [final_f1]
 
 
 def test_only_the_first_test_rows_decide_when_fewer_are_asked_for() -> None:
@@ -67,7 +67,7 @@ def test_only_the_first_test_rows_decide_when_fewer_are_asked_for() -> None:
     gate_simulation.play(STORY, 1, GateRule("", PromotionSettings(min_probability=0.0)), counts)
 
     # One row is one class: no F1 could decide anything, and nothing is ever deployed.
-    assert counts.final_f1s == [0.0]
+    assert counts.final_values == [0.0]
 
 
 def test_the_row_of_a_gate_has_counts_share_and_mean() -> None:
@@ -165,7 +165,7 @@ def test_the_program_prints_a_table_and_keeps_progress_apart(
 
 def counts_of(final_f1s: list[float], n_bad_steps: int) -> ReplayCounts:
     """Return counts over 20 steps."""
-    return ReplayCounts(final_f1s=final_f1s, n_steps=20, n_bad_steps=n_bad_steps)
+    return ReplayCounts(final_values=final_f1s, n_steps=20, n_bad_steps=n_bad_steps)
 
 
 @pytest.mark.parametrize(

@@ -213,5 +213,5 @@ def test_a_decision_as_a_row_has_every_fact_by_name() -> None:
         "answer", "reason", "candidate_stamp", "production_release", "candidate_f1",
         "production_f1", "difference", "difference_low", "difference_high",
         "probability_better", "n_test_rows", "n_test_positives", "loss_difference",
-        "loss_standard_error", "n_judged",
+        "loss_standard_error", "n_judged", "metric", "candidate_value", "production_value",
     }  # fmt: skip
