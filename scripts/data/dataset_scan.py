@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
-from scripts.core import capacity, files, progress
+from scripts.core import files, progress
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
 from scripts.data import (
@@ -25,11 +25,13 @@ from scripts.data.cells import LARGEST_NUMBER
 from scripts.data.csv_reader import RefusedFileError
 from scripts.data.deduplicate import Hashes, Numbers
 from scripts.data.numeric_column import NumberBuffer
+from scripts.data.polars_lines import Block
 from scripts.data.sampling import Draw
 from scripts.data.scanned_dataset import Comparison, ScannedDataset
 
 BATCH_ROWS = 2**16
 BLOCK_BYTES = 2**21
+COUNTED_BYTES = 2**18
 # No record of a dataset is longer: a quote is not closed.
 MAX_RECORD_BYTES = 2**26
 IS_RIGHT = "adras is right"
@@ -126,6 +128,12 @@ def to_arrow(series: pl.Series) -> pa.ChunkedArray:
     return pa.chunked_array([array])
 
 
+def count_lines(path: Path) -> int:
+    """Count the line ends in a file, three times as fast as `bytes.count` where they are many."""
+    with path.open("rb") as handle:
+        return sum(Block(part).n_ends for part in iter(lambda: handle.read(COUNTED_BYTES), b""))
+
+
 def hash_rows(batch: pl.DataFrame, schema: Schema) -> Numbers:
     """Hash the rows of a batch as `deduplicate.hash_table_rows` does."""
     texts = {*schema.ids, *schema.categorical}
@@ -197,8 +205,10 @@ class _Pass:
         """Add the rows to a draw that it keeps."""
         is_kept = draw.offer(keys)
         names = [*self.schema.features, self.schema.target]
-        rows = batch.select(names).filter(pl.Series(is_kept, dtype=pl.Boolean))
-        draw.add(pa.table({name: to_arrow(rows[name]) for name in names}), keys[is_kept])
+        mask = pl.Series(is_kept, dtype=pl.Boolean)
+        # Column by column: a query of Polars costs more than its work on so few rows.
+        kept = {name: to_arrow(batch[name].filter(mask)) for name in names}
+        draw.add(pa.table(kept), keys[is_kept])
 
     def count(self, batch: pl.DataFrame) -> None:
         """Take the numbers and the categories of the next rows."""
@@ -269,7 +279,7 @@ def scan(
     DatasetError
         If anything in the dataset is not as ingestion writes it.
     """
-    n_lines = capacity.count_lines(path)
+    n_lines = count_lines(path)
 
     def read(bound: int) -> _Pass:
         numbers = {name: NumberBuffer(n_lines, folder) for name in schema.numeric}

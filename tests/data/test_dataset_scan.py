@@ -237,3 +237,14 @@ def test_a_dataset_without_a_column_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match="city"):
         scan(path)
+
+
+@pytest.mark.parametrize(("text", "n_lines"), [("", 0), ("a", 0), ("a\n\nb\r\n", 3)])
+def test_lines_are_counted_across_parts_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, n_lines: int
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(text.encode())
+    monkeypatch.setattr(dataset_scan, "COUNTED_BYTES", 2)
+
+    assert dataset_scan.count_lines(path) == n_lines
