@@ -61,7 +61,8 @@ install requirements.lock
 
 if [ "$mode" = test ]; then
     install requirements-test.lock
-    # On all cores; the longest tests are whole runs, so a worker that is done takes from others.
+    # tests/conftest.py says how many workers "auto" is. The longest tests are whole runs, so a worker
+    # that is done takes from others.
     exec "$python" -m pytest -n auto --dist worksteal "$@"
 fi
 

@@ -44,8 +44,17 @@ TEST_ROWS = [
 ]
 
 
-# Their setup takes minutes, in which the other workers do the other tests.
-LONGEST = ("test_spark.py", "test_cron_daemon.py")
+# They take minutes in all, mostly of waiting, in which the other workers do the other tests.
+LONGEST = (
+    "test_spark.py", "test_cron_daemon.py", "test_watchdog.py", "test_browser.py",
+    "test_row_counts.py", "test_half_year.py", "test_deployment.py", "test_privacy.py",
+)  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Use a worker more than there are cores: a third of the time of the tests is waiting."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

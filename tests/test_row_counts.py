@@ -160,7 +160,7 @@ def check(n_batches: int, seed: int, folder: Path, monkeypatch: pytest.MonkeyPat
 def test_rows_in_are_used_rejected_or_clients_on_every_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check(1000 // BATCH, 1, tmp_path, monkeypatch)
+    check(500 // BATCH, 1, tmp_path, monkeypatch)
 
 
 @pytest.mark.campaign

@@ -30,9 +30,15 @@ def run(folder: Path, n_months: int) -> backtest_file.Backtest:
     return backtest.main(read, schema, config, NOW)
 
 
-def test_each_month_is_predicted_by_what_was_known_before_it(tmp_path: Path) -> None:
-    result = run(tmp_path, 7)
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> backtest_file.Backtest:
+    """Return the backtest of seven months."""
+    return run(tmp_path_factory.mktemp("backtest"), 7)
 
+
+def test_each_month_is_predicted_by_what_was_known_before_it(
+    result: backtest_file.Backtest,
+) -> None:
     # February is 28 days after January, so that January's horizon is not over.
     assert [period.name for period in result.periods] == ["2025-03-31", "2025-04-30", "2025-05-31"]
     assert [period.n_training_rows for period in result.periods] == [600, 900, 1200]
@@ -58,9 +64,7 @@ def test_two_months_are_too_few(tmp_path: Path) -> None:
         run(tmp_path, 3)
 
 
-def test_the_file_of_a_result_is_read_back(tmp_path: Path) -> None:
-    result = run(tmp_path, 5)
-
+def test_the_file_of_a_result_is_read_back(result: backtest_file.Backtest, tmp_path: Path) -> None:
     backtest_file.write(tmp_path, result)
 
     assert backtest_file.read(tmp_path) == result
