@@ -269,6 +269,11 @@ def worklist() -> Answer:
     return answer_json(page, release=page.release)
 
 
+def find_page(config: Config, selection: dict[str, Any], queries: "RecordQueries") -> Worklist:
+    """Return a page of the worklist."""
+    return queries.worklist(config, **selection)
+
+
 def iterate_csv(config: Config, first: Worklist, selection: dict[str, Any]) -> Iterator[bytes]:
     """Yield the parts of a CSV file behind a first page, each of a transaction of its own.
 
@@ -288,11 +293,6 @@ def iterate_csv(config: Config, first: Worklist, selection: dict[str, Any]) -> I
             return
         n_left -= len(page.clients)
         yield queries.entries_as_csv(page.clients, with_header=False).encode()
-
-
-def find_page(config: Config, selection: dict[str, Any], queries: "RecordQueries") -> Worklist:
-    """Return a page of the worklist."""
-    return queries.worklist(config, **selection)
 
 
 def worklist_csv() -> Answer:

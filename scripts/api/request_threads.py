@@ -13,7 +13,7 @@ Respond = Callable[[dict[str, Any], bytes], Answer]
 Request = tuple["asyncio.Future[Answer]", Respond, dict[str, Any], bytes]
 
 
-def settle(future: "asyncio.Future[Answer]", outcome: Answer | Exception) -> None:
+def set_outcome(future: "asyncio.Future[Answer]", outcome: Answer | Exception) -> None:
     """Set the outcome of a request, unless nobody waits any longer."""
     if future.done():
         return
@@ -81,4 +81,4 @@ class RequestThreads:
             outcome = error
         # The loop is closed when the service has ended.
         with suppress(RuntimeError):
-            future.get_loop().call_soon_threadsafe(settle, future, outcome)
+            future.get_loop().call_soon_threadsafe(set_outcome, future, outcome)

@@ -300,6 +300,15 @@ def lookup_names(names: list[str]) -> dict[str, int]:
     return dict(zip(names, range(len(names)), strict=True))
 
 
+def with_outcomes(known: KnownClients, is_settled: Mask) -> KnownClients:
+    """Return known clients with the outcomes known now."""
+    if not known.scored.names:
+        return known
+    columns = known.scored.columns | {"is_settled": is_settled}
+    scored = scored_clients.ScoredClients(known.scored.names, columns)
+    return KnownClients(scored, known.labels, known.features)
+
+
 def score_group(group: Group, facts: ScoringFacts) -> GroupScores:
     """Join a group of today's clients with what is known of them.
 
@@ -343,12 +352,3 @@ def score_group(group: Group, facts: ScoringFacts) -> GroupScores:
         describe_outcomes(group, outcomes, facts),
         [*blocks, *list_absent(absent, facts)],
     )
-
-
-def with_outcomes(known: KnownClients, is_settled: Mask) -> KnownClients:
-    """Return known clients with the outcomes known now."""
-    if not known.scored.names:
-        return known
-    columns = known.scored.columns | {"is_settled": is_settled}
-    scored = scored_clients.ScoredClients(known.scored.names, columns)
-    return KnownClients(scored, known.labels, known.features)

@@ -78,6 +78,11 @@ def clean_table(table: pl.DataFrame, schema: Schema, clean: Clean) -> pl.DataFra
     return polars_reader.unite([polars_dataset.from_pandas(cleaned)])
 
 
+def count_positives(labels: pl.Series) -> int:
+    """Count the clients who left."""
+    return int((labels == 1).sum())
+
+
 def ingest(
     paths: Sequence[Path], schema: Schema, *, drop_equal: bool, clean: Clean | None = None
 ) -> Ingested:
@@ -125,11 +130,6 @@ def ingest(
     dropped = Dropped(n_labelled - n_rows, n_gone)
     parts = polars_dataset.encode_rows(table, is_repeat)
     return Ingested(n_rows, n_labelled, dropped, parts, clients, readings)
-
-
-def count_positives(labels: pl.Series) -> int:
-    """Count the clients who left."""
-    return int((labels == 1).sum())
 
 
 def read_unique(

@@ -67,16 +67,6 @@ def label_classes(spellings: pl.Series, layout: ColumnLayout) -> dict[str, int]:
     return classes
 
 
-def classify(labels: pl.Series, layout: ColumnLayout) -> pl.Series:
-    """Return labels as classes, null where a label is unknown."""
-    if labels.dtype != pl.String:
-        return classify_bare(labels, layout)
-    classes = label_classes(labels, layout)
-    return labels.replace_strict(
-        list(classes), list(classes.values()), default=None, return_dtype=pl.Int8
-    )
-
-
 def classify_bare(labels: pl.Series, layout: ColumnLayout) -> pl.Series:
     """Return labels that were parsed as integers as classes, a missing one by the rules."""
     missing: dict[str, int] = {}
@@ -85,6 +75,16 @@ def classify_bare(labels: pl.Series, layout: ColumnLayout) -> pl.Series:
         labels = labels.fill_null(missing.get("", pl.lit(None)))
     lowest = min([0, *missing.values()])
     return labels.set(~labels.is_between(lowest, 1), None)
+
+
+def classify(labels: pl.Series, layout: ColumnLayout) -> pl.Series:
+    """Return labels as classes, null where a label is unknown."""
+    if labels.dtype != pl.String:
+        return classify_bare(labels, layout)
+    classes = label_classes(labels, layout)
+    return labels.replace_strict(
+        list(classes), list(classes.values()), default=None, return_dtype=pl.Int8
+    )
 
 
 def has_bare_labels(schema: Schema) -> bool:

@@ -111,9 +111,9 @@ class BlockReader:
         parsed = self.parse_typed(marked) if self.is_typed else None
         if parsed is None:
             parsed = self.parse_text(marked)
-        return self.settle(parsed, block, number)
+        return self.add_accepted(parsed, block, number)
 
-    def settle(self, parsed: pl.DataFrame, block: Block, number: int) -> pl.DataFrame:
+    def add_accepted(self, parsed: pl.DataFrame, block: Block, number: int) -> pl.DataFrame:
         """Return the proven rows, and between them the other rows that the rules accept."""
         proven = parsed[PROVEN]
         n_proven = int(proven.sum())
@@ -320,6 +320,33 @@ def text_layout(layout: ColumnLayout) -> ColumnLayout:
     return dataclasses.replace(layout, schema=texts)
 
 
+def read_after_header(
+    handle: BinaryIO, reader: BlockReader, sha: "hashlib._Hash"
+) -> Iterator[pl.DataFrame]:
+    """Read the lines of a file behind the first one, as `read_blocks` does.
+
+    Yields
+    ------
+    polars.DataFrame of shape (n_rows, n_columns)
+        Accepted rows in their order.
+    """
+    reading, number = reader.reading, 2
+    for content in iterate_blocks(handle) if polars_proofs.can_prove(reader.layout) else ():
+        block = Block(content)
+        try:
+            table = reader.read(block, number)
+        except UnprovenError:
+            break
+        sha.update(content)
+        reading.n_bytes += len(content)
+        progress.advance(len(content), block.n_ends)
+        number += block.n_ends
+        yield table
+    # Nothing is left where every block was proven.
+    yield read_rest(handle, number, reader.layout, reading, sha)
+    reading.sha256 = sha.hexdigest()
+
+
 def read_blocks(
     handle: BinaryIO,
     schema: Schema,
@@ -363,33 +390,6 @@ def read_blocks(
     yield from read_after_header(handle, BlockReader(layout, reading), sha)
 
 
-def read_after_header(
-    handle: BinaryIO, reader: BlockReader, sha: "hashlib._Hash"
-) -> Iterator[pl.DataFrame]:
-    """Read the lines of a file behind the first one, as `read_blocks` does.
-
-    Yields
-    ------
-    polars.DataFrame of shape (n_rows, n_columns)
-        Accepted rows in their order.
-    """
-    reading, number = reader.reading, 2
-    for content in iterate_blocks(handle) if polars_proofs.can_prove(reader.layout) else ():
-        block = Block(content)
-        try:
-            table = reader.read(block, number)
-        except UnprovenError:
-            break
-        sha.update(content)
-        reading.n_bytes += len(content)
-        progress.advance(len(content), block.n_ends)
-        number += block.n_ends
-        yield table
-    # Nothing is left where every block was proven.
-    yield read_rest(handle, number, reader.layout, reading, sha)
-    reading.sha256 = sha.hexdigest()
-
-
 def read_file(
     path: Path, folder: Path, schema: Schema, *, as_text: bool = False, needs_label: bool = True
 ) -> tuple[FileReading, list[pl.DataFrame]]:
@@ -422,6 +422,31 @@ def read_file(
     return reading, [part for part in parts if part.height]
 
 
+def has_fractions(numbers: pl.Series) -> bool:
+    """Return whether any number is not whole."""
+    return bool(((numbers != numbers.floor()) | numbers.is_infinite()).any())
+
+
+def fractional_columns(table: pl.DataFrame) -> set[str]:
+    """Return the columns of floats of which some are not whole."""
+    return {column.name for column in table if column.dtype == pl.Float64 and has_fractions(column)}
+
+
+def cast_numbers(table: pl.DataFrame, fractional: set[str]) -> pl.DataFrame:
+    """Return a table with floats in columns with fractions, and integers in the others."""
+    return table.with_columns(
+        pl.col(name).cast(pl.Float64 if name in fractional else pl.Int64)
+        for name, kind in table.schema.items()
+        if kind in (pl.Float64, pl.Int64)
+    )
+
+
+def unite(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return parts as one table, with integers where all numbers of a column are whole."""
+    fractional = set[str]().union(*map(fractional_columns, parts))
+    return pl.concat([cast_numbers(part, fractional) for part in parts], rechunk=False)
+
+
 def read_files(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pl.DataFrame, list[FileReading]]:
@@ -447,28 +472,3 @@ def read_files(
         readings.append(reading)
         parts += tables
     return unite(parts), readings
-
-
-def has_fractions(numbers: pl.Series) -> bool:
-    """Return whether any number is not whole."""
-    return bool(((numbers != numbers.floor()) | numbers.is_infinite()).any())
-
-
-def fractional_columns(table: pl.DataFrame) -> set[str]:
-    """Return the columns of floats of which some are not whole."""
-    return {column.name for column in table if column.dtype == pl.Float64 and has_fractions(column)}
-
-
-def cast_numbers(table: pl.DataFrame, fractional: set[str]) -> pl.DataFrame:
-    """Return a table with floats in columns with fractions, and integers in the others."""
-    return table.with_columns(
-        pl.col(name).cast(pl.Float64 if name in fractional else pl.Int64)
-        for name, kind in table.schema.items()
-        if kind in (pl.Float64, pl.Int64)
-    )
-
-
-def unite(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Return parts as one table, with integers where all numbers of a column are whole."""
-    fractional = set[str]().union(*map(fractional_columns, parts))
-    return pl.concat([cast_numbers(part, fractional) for part in parts], rechunk=False)

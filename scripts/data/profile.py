@@ -91,24 +91,6 @@ def quantile_positions(n_values: int) -> NDArray[np.int64]:
     return (n_values * np.arange(1, N_BINS + 1) + N_BINS - 1) // N_BINS - 1
 
 
-def make_bins(values: NDArray[np.float64]) -> Bins:
-    """Cut the values of a column, without blanks, into cells of about equal counts.
-
-    Parameters
-    ----------
-    values : numpy.ndarray of shape (n_values,)
-        Finite numbers; there may be none.
-
-    Returns
-    -------
-    Cells
-        At most 32 edges, which are values of the column; the last one is its largest. A column
-        with fewer values than that has an edge at each.
-    """
-    # Sorted once, which everything else is read off; np.unique is many times slower on millions.
-    return bin_sorted(np.sort(values))
-
-
 def first_values(ordered: NDArray[Any], n_values: int) -> NDArray[Any]:
     """Return the smallest different values of values in ascending order, at most `n_values`."""
     starts: list[int] = []
@@ -131,3 +113,21 @@ def bin_sorted(ordered: NDArray[Any]) -> Bins:
         else [0]
     )
     return Bins(edges=tuple(distinct.tolist()), counts=tuple(counts))
+
+
+def make_bins(values: NDArray[np.float64]) -> Bins:
+    """Cut the values of a column, without blanks, into cells of about equal counts.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n_values,)
+        Finite numbers; there may be none.
+
+    Returns
+    -------
+    Cells
+        At most 32 edges, which are values of the column; the last one is its largest. A column
+        with fewer values than that has an edge at each.
+    """
+    # Sorted once, which everything else is read off; np.unique is many times slower on millions.
+    return bin_sorted(np.sort(values))

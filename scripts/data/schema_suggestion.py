@@ -226,14 +226,6 @@ def suggest_columns(
     return SuggestedColumns(keys, list(roles.aside), notices)
 
 
-def describe_others(reading: Reading, found: FoundOutcomes | None) -> list[str]:
-    """Return sentences about files with fewer or other columns than most."""
-    return [
-        *(f"{name} lacks the columns {names}." for name, names in reading.lacking.items()),
-        *describe_strangers(reading, found),
-    ]
-
-
 def describe_strangers(reading: Reading, found: FoundOutcomes | None) -> list[str]:
     """Return a sentence about files with other columns than most."""
     if not reading.others:
@@ -244,6 +236,14 @@ def describe_strangers(reading: Reading, found: FoundOutcomes | None) -> list[st
     return [
         f"{names} hold outcomes. Move them into a folder of their own, and set"
         " outcomes.input_folder_path to it."
+    ]
+
+
+def describe_others(reading: Reading, found: FoundOutcomes | None) -> list[str]:
+    """Return sentences about files with fewer or other columns than most."""
+    return [
+        *(f"{name} lacks the columns {names}." for name, names in reading.lacking.items()),
+        *describe_strangers(reading, found),
     ]
 
 

@@ -244,6 +244,17 @@ def spill_file(path: Path, schema: Schema, rows: RowFiles) -> FileReading:
     return reading
 
 
+def take_places(rows: RowFiles, places: pl.Series, empty: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows at ascending places."""
+    taken, n_before = [empty], 0
+    for table in rows.read():
+        stop = n_before + table.height
+        here = places.filter((places >= n_before) & (places < stop)) - n_before
+        taken.append(table[here])
+        n_before = stop
+    return pl.concat(taken, how="vertical_relaxed")
+
+
 def find_clients(rows: RowFiles, schema: Schema) -> tuple[pl.DataFrame, set[str]]:
     """Return today's clients, and the numeric columns that are integers in all rows."""
     integers, unlabelled = set(schema.numeric), [polars_reader.empty_table(schema)]
@@ -263,17 +274,6 @@ def find_clients(rows: RowFiles, schema: Schema) -> tuple[pl.DataFrame, set[str]
         n_before += table.height
     last = pl.concat(mentions).sort(PLACE).unique(ids, keep="last", maintain_order=True)
     return take_places(rows, last.filter(without)[PLACE], todays.clear()), integers
-
-
-def take_places(rows: RowFiles, places: pl.Series, empty: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows at ascending places."""
-    taken, n_before = [empty], 0
-    for table in rows.read():
-        stop = n_before + table.height
-        here = places.filter((places >= n_before) & (places < stop)) - n_before
-        taken.append(table[here])
-        n_before = stop
-    return pl.concat(taken, how="vertical_relaxed")
 
 
 def clean_rows(rows: RowFiles, schema: Schema, clean: Clean) -> RowFiles:

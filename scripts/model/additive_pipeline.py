@@ -102,6 +102,16 @@ def pair_step(
     return (name, steps, list(pair.columns)), coefficients
 
 
+def set_coefficients(coefficients: list[float], intercept: float) -> LogisticRegression:
+    """Return a regression with these coefficients, as if fitted."""
+    regression = LogisticRegression()
+    weights: Floats = np.array(coefficients, dtype=np.float64)
+    regression.classes_, regression.n_features_in_ = np.array([0, 1]), len(weights)
+    regression.coef_, regression.intercept_ = weights[np.newaxis], np.array([intercept])
+    regression.n_iter_ = np.array([1], dtype=np.int32)
+    return regression
+
+
 def make_pipeline(model: Model, X: pd.DataFrame) -> Pipeline:
     """Return the pipeline of a model whose numeric terms are all curves.
 
@@ -133,13 +143,3 @@ def make_pipeline(model: Model, X: pd.DataFrame) -> Pipeline:
     return Pipeline(
         [("columns", columns), ("regression", set_coefficients(coefficients, model.intercept))]
     )
-
-
-def set_coefficients(coefficients: list[float], intercept: float) -> LogisticRegression:
-    """Return a regression with these coefficients, as if fitted."""
-    regression = LogisticRegression()
-    weights: Floats = np.array(coefficients, dtype=np.float64)
-    regression.classes_, regression.n_features_in_ = np.array([0, 1]), len(weights)
-    regression.coef_, regression.intercept_ = weights[np.newaxis], np.array([intercept])
-    regression.n_iter_ = np.array([1], dtype=np.int32)
-    return regression

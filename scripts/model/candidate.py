@@ -219,6 +219,11 @@ def fit_rows(table: pd.DataFrame, facts: DatasetFacts, config: Config) -> Candid
     return Candidate(fitted, wrap(fit.pipeline, fit.threshold, X, y))
 
 
+def has_equal_rows(config: Config) -> bool:
+    """Return whether a dataset may have equal rows, which are drawn each by its position."""
+    return not deduplicate.are_dropped_from_input(config.ingestion, config.schema)
+
+
 def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> Candidate:
     """Fit a model to a dataset in memory.
 
@@ -252,11 +257,6 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
     )  # fmt: skip
     fitted = fit_rows(drawn, facts, config)
     return Candidate(reference.add_reference(fitted.model, table), fitted.estimator)
-
-
-def has_equal_rows(config: Config) -> bool:
-    """Return whether a dataset may have equal rows, which are drawn each by its position."""
-    return not deduplicate.are_dropped_from_input(config.ingestion, config.schema)
 
 
 def fit_scan(scan: ScannedDataset, config: Config) -> Candidate:

@@ -134,21 +134,16 @@ def shift_risk(before: Moments, now: Moments) -> RiskShift:
     return RiskShift(moved, math.hypot(moved, now.standard_deviation - before.standard_deviation))
 
 
-def compare_risks(model: Model, kept: Reference, rows: pd.DataFrame) -> dict[str, RiskShift]:
-    """Compare the log-odds terms of the rows with those of the reference, by column."""
-    return shift_risks(
-        kept, reference.term_moments(model, dataset.feature_arrays(rows, model.schema))
-    )
-
-
 def shift_risks(kept: Reference, moments: Mapping[str, Moments]) -> dict[str, RiskShift]:
     """Compare log-odds terms with those of the reference, by column."""
     return {name: shift_risk(kept.contributions[name], now) for name, now in moments.items()}
 
 
-def compare_means(model: Model, rows: pd.DataFrame, schema: Schema) -> dict[str, float]:
-    """Compute the shift of each mean of the rows, as `shift_means` does."""
-    return shift_means(model, {now.column: now.mean for now in dataset.summarise(rows, schema)})
+def compare_risks(model: Model, kept: Reference, rows: pd.DataFrame) -> dict[str, RiskShift]:
+    """Compare the log-odds terms of the rows with those of the reference, by column."""
+    return shift_risks(
+        kept, reference.term_moments(model, dataset.feature_arrays(rows, model.schema))
+    )
 
 
 def shift_means(model: Model, means: Mapping[str, float | None]) -> dict[str, float]:
@@ -159,6 +154,11 @@ def shift_means(model: Model, means: Mapping[str, float | None]) -> dict[str, fl
         for name, mean in means.items()
         if (then := before[name]).standard_deviation and mean is not None and then.mean is not None
     }
+
+
+def compare_means(model: Model, rows: pd.DataFrame, schema: Schema) -> dict[str, float]:
+    """Compute the shift of each mean of the rows, as `shift_means` does."""
+    return shift_means(model, {now.column: now.mean for now in dataset.summarise(rows, schema)})
 
 
 def no_statistics(name: str) -> ColumnSummary:
@@ -293,17 +293,17 @@ def start_over(data: DataDrift, model: Model) -> DataDrift:
     )  # fmt: skip
 
 
-def align(before: Mapping[str, int], values: NDArray[Any]) -> tuple[Counts, Counts]:
-    """Return the counts of both samples by category, from counts and from values."""
-    names, counts = np.unique(values.astype(str), return_counts=True)
-    return align_counts(before, dict(zip(names.tolist(), counts.tolist(), strict=True)))
-
-
 def align_counts(before: Mapping[str, int], now: Mapping[str, int]) -> tuple[Counts, Counts]:
     """Return the counts of both samples as arrays in the same order of categories."""
     names = sorted({*before, *now})
     old, new = ([counts.get(name, 0) for name in names] for counts in (before, now))
     return np.array(old, dtype=np.int64), np.array(new, dtype=np.int64)
+
+
+def align(before: Mapping[str, int], values: NDArray[Any]) -> tuple[Counts, Counts]:
+    """Return the counts of both samples by category, from counts and from values."""
+    names, counts = np.unique(values.astype(str), return_counts=True)
+    return align_counts(before, dict(zip(names.tolist(), counts.tolist(), strict=True)))
 
 
 def count_columns(
@@ -327,14 +327,6 @@ def count_columns(
     return counted
 
 
-def choose_rows(table: pd.DataFrame, kept: Reference, schema: Schema) -> tuple[pd.DataFrame, str]:
-    """Return the rows to compare and their name: new rows, a sample of new rows, or all rows."""
-    if not has_known_rows(kept, schema):
-        return table, "all"
-    is_new, is_complete = reference.find_new_rows(kept, deduplicate.hash_rows(table, schema))
-    return table[is_new], name_rows(is_complete=is_complete)
-
-
 def has_known_rows(kept: Reference, schema: Schema) -> bool:
     """Return whether rows of the reference can be told from new rows."""
     # Equal rows are dropped as duplicates. Without an identifier only unusual new rows would be
@@ -346,6 +338,14 @@ def has_known_rows(kept: Reference, schema: Schema) -> bool:
 def name_rows(*, is_complete: bool) -> str:
     """Return the name of the compared rows of a dataset with identifiers."""
     return "new" if is_complete else "sample of new"
+
+
+def choose_rows(table: pd.DataFrame, kept: Reference, schema: Schema) -> tuple[pd.DataFrame, str]:
+    """Return the rows to compare and their name: new rows, a sample of new rows, or all rows."""
+    if not has_known_rows(kept, schema):
+        return table, "all"
+    is_new, is_complete = reference.find_new_rows(kept, deduplicate.hash_rows(table, schema))
+    return table[is_new], name_rows(is_complete=is_complete)
 
 
 def describe_data(table: pd.DataFrame, schema: Schema) -> DataDrift:

@@ -25,6 +25,17 @@ class Effect:
         return math.exp(min(self.log_odds, LARGEST_POWER))
 
 
+def curve_effects(term: NumericTerm) -> list[Effect]:
+    """List the effects of a curve: highest instead of lowest point, and a missing value."""
+    low, high = (term.values.index(extreme(term.values)) for extreme in (min, max))
+    names = [explanation.format_value(term.knots[place]) for place in (high, low)]
+    step = " instead of ".join(names)
+    effects = [Effect(term.column, step, term.values[high] - term.values[low])]
+    if term.missing_coefficient:
+        effects.append(Effect(term.column, "blank instead of average", term.missing_coefficient))
+    return effects
+
+
 def numeric_effects(term: NumericTerm, deviation: float | None) -> list[Effect]:
     """List the effects of a numeric column: a step or a curve, and a missing value."""
     if term.knots:
@@ -35,17 +46,6 @@ def numeric_effects(term: NumericTerm, deviation: float | None) -> list[Effect]:
         effects = [Effect(term.column, f"{deviation:.4g} more (1 SD)", per_unit * deviation)]
     if term.missing_coefficient:
         effects.append(Effect(term.column, "blank instead of the median", term.missing_coefficient))
-    return effects
-
-
-def curve_effects(term: NumericTerm) -> list[Effect]:
-    """List the effects of a curve: highest instead of lowest point, and a missing value."""
-    low, high = (term.values.index(extreme(term.values)) for extreme in (min, max))
-    names = [explanation.format_value(term.knots[place]) for place in (high, low)]
-    step = " instead of ".join(names)
-    effects = [Effect(term.column, step, term.values[high] - term.values[low])]
-    if term.missing_coefficient:
-        effects.append(Effect(term.column, "blank instead of average", term.missing_coefficient))
     return effects
 
 

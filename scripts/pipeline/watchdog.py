@@ -91,6 +91,18 @@ def wait_for_end(reader: int, timeout_s: float, last_step: list[str]) -> bool:
     return False
 
 
+def log_long_run(
+    elapsed_s: float, quiet_s: float, last_step: list[str], limits: TimeLimits
+) -> None:
+    """Log a warning about a run that takes long and makes progress."""
+    run_id, _, step = (last_step or [f"0 {BEFORE}"])[0].partition(" ")
+    limit = "no limit" if limits.whole_s is None else f"a limit of {limits.whole_s / 60:g} minutes"
+    log.warning(
+        "Run %s goes on after %.3g minutes: it is in %s, with progress %.0f s ago. It has %s"
+        " (run.limit_minutes).", run_id, elapsed_s / 60, step, quiet_s, limit,
+    )  # fmt: skip
+
+
 def wait_while_progressing(reader: int, limits: TimeLimits, last_step: list[str]) -> bool:
     """Read the progress of a run until a limit is reached and return whether the run has ended.
 
@@ -113,18 +125,6 @@ def wait_while_progressing(reader: int, limits: TimeLimits, last_step: list[str]
         progress_s = time.monotonic()
         last_step[:] = received.decode().splitlines()[-1:]
     return False
-
-
-def log_long_run(
-    elapsed_s: float, quiet_s: float, last_step: list[str], limits: TimeLimits
-) -> None:
-    """Log a warning about a run that takes long and makes progress."""
-    run_id, _, step = (last_step or [f"0 {BEFORE}"])[0].partition(" ")
-    limit = "no limit" if limits.whole_s is None else f"a limit of {limits.whole_s / 60:g} minutes"
-    log.warning(
-        "Run %s goes on after %.3g minutes: it is in %s, with progress %.0f s ago. It has %s"
-        " (run.limit_minutes).", run_id, elapsed_s / 60, step, quiet_s, limit,
-    )  # fmt: skip
 
 
 def guard(
@@ -212,20 +212,20 @@ class Signal(StrEnum):
     FAIL = "/fail"
 
 
-def url_of(ping_url: str, signal: Signal) -> str:
+def url_of(ping_url: str, sent: Signal) -> str:
     """Return the ping URL with the signal at the end of the path, before a query."""
     parts = urlsplit(ping_url)
-    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + signal))
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + sent))
 
 
-def ping(ping_url: str, signal: Signal, text: str = "") -> None:
+def ping(ping_url: str, sent: Signal, text: str = "") -> None:
     """Send a signal to the monitor and log a failure.
 
     Parameters
     ----------
     ping_url : str
         `alerts.ping_url`; "" does nothing.
-    signal : Signal
+    sent : Signal
         Start, success or fail.
     text : str
         A text for the monitor to show: numbers of runs and verdicts, no client's data.
@@ -233,7 +233,7 @@ def ping(ping_url: str, signal: Signal, text: str = "") -> None:
     if not ping_url:
         return
     try:
-        url = url_of(ping_url, signal)
+        url = url_of(ping_url, sent)
     except ValueError as error:
         failure = type(error).__name__
     else:

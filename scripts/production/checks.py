@@ -198,6 +198,17 @@ def check_labels(n_rows: int, n_positives: int, settings: CheckSettings) -> list
     )
 
 
+def check_bands(known: Sequence[str], n_today: int, settings: CheckSettings) -> list[Finding]:
+    """Check whether today's list has more than one band of clients with enough data."""
+    words = Words(
+        alarm=f"All {n_today} clients of today's list are {known[0] if known else NO_DATA}: the"
+        " list tells nobody apart. Compare api.medium_risk_from and api.high_risk_from with the"
+        " probabilities, and the columns of the newest extract with those of the training.",
+        fine=f"Today's list has {len(known)} bands.",
+    )
+    return make_findings(settings, "one_band", len(known), words, Beyond.BELOW)
+
+
 def check_list(
     bands: Mapping[str, int], n_before: int | None, settings: CheckSettings
 ) -> list[Finding]:
@@ -231,17 +242,6 @@ def check_list(
     if n_today >= MIN_LIST:
         findings += check_bands(known, n_today, settings)
     return findings
-
-
-def check_bands(known: Sequence[str], n_today: int, settings: CheckSettings) -> list[Finding]:
-    """Check whether today's list has more than one band of clients with enough data."""
-    words = Words(
-        alarm=f"All {n_today} clients of today's list are {known[0] if known else NO_DATA}: the"
-        " list tells nobody apart. Compare api.medium_risk_from and api.high_risk_from with the"
-        " probabilities, and the columns of the newest extract with those of the training.",
-        fine=f"Today's list has {len(known)} bands.",
-    )
-    return make_findings(settings, "one_band", len(known), words, Beyond.BELOW)
 
 
 @dataclass(frozen=True)
