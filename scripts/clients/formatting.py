@@ -10,6 +10,7 @@ from scripts.clients.response_types import (
     CallingEffect,
     Change,
     ClientDetails,
+    ContactEffect,
     EffectEntry,
     ListGain,
     Outcomes,
@@ -254,6 +255,18 @@ def format_effect_row(entry: EffectEntry) -> list[str]:
     return [entry.name, *shares, format_percentage_points(entry.difference), interval]
 
 
+def format_contact(contact: ContactEffect | None) -> str:
+    """Describe the effect by contact, with the number where there is one."""
+    if contact is None:
+        return ""
+    if contact.difference is None or contact.low is None or contact.high is None:
+        return contact.text
+    return (
+        f"By contact {100 * contact.difference:+.1f} percentage points (95 % interval"
+        f" {100 * contact.low:+.1f} to {100 * contact.high:+.1f}). {contact.text}"
+    )
+
+
 def format_calling(page: CallingEffect) -> str:
     """Format the effect of calling as text."""
     header = ["", "listed", "held out", "difference", "95 % interval"]
@@ -261,7 +274,7 @@ def format_calling(page: CallingEffect) -> str:
     parts = [page.cost_text]
     if page.is_on or page.periods:
         parts += [page.text, format_columns([header, *map(format_effect_row, entries)])]
-        parts += [page.contact.text if page.contact else "", page.save_rate.text]
+        parts += [format_contact(page.contact), page.save_rate.text]
     return "\n\n".join(filter(None, parts))
 
 

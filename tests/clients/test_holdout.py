@@ -165,6 +165,7 @@ def test_by_contact_the_effect_is_larger(records: Connection) -> None:
     assert page.contact.difference == pytest.approx(-0.2)
     assert "The list led to a contact with 50% of its clients" in page.contact.text
     assert page.save_rate.measured == pytest.approx(1.0)
+    assert "By contact -20.0 percentage points" in formatting.format_calling(page)
 
 
 def test_a_client_enters_the_trial_once_in_a_period(tried: Config) -> None:
