@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from scripts.core import artifacts, files
 from scripts.core.artifacts import Kind
+from scripts.core.column_words import ColumnWords, words_of
 from scripts.core.config import Config
 from scripts.core.console import run_as_script
 from scripts.core.errors import DatasetError, NotMadeYetError
@@ -123,7 +124,9 @@ def write_gallery(config: Config, drawings: Sequence[Drawing], current: Release)
     return chart_files.write(config.output_model_path, pictures, datetime.now(UTC), current.name)
 
 
-def draw_model(current: Release, table: DataFrame, measured: Evaluation) -> list[Drawing]:
+def draw_model(
+    current: Release, table: DataFrame, measured: Evaluation, words: ColumnWords
+) -> list[Drawing]:
     """Draw the charts of the production model: quality on the test rows, and effects."""
     model = current.model
     y, (_, probability) = dataset.target(table, model.schema), metrics.predict_table(model, table)
@@ -132,7 +135,7 @@ def draw_model(current: Release, table: DataFrame, measured: Evaluation) -> list
         model_charts.roc(scored, measured.roc_auc),
         model_charts.precision_recall(scored),
         model_charts.calibration(scored),
-        model_charts.effects(model, current.name),
+        model_charts.effects(model, current.name, words),
         model_charts.gains(scored),
     ]
 
@@ -231,7 +234,7 @@ def main(
     tested = backtest_file.read(config.output_model_path)
     drawings = [
         matrix,
-        *draw_model(current, table, measured),
+        *draw_model(current, table, measured, words_of(config.schema)),
         *([] if tested is None else [backtest_chart.backtest(tested)]),
         *draw_profit(context, current, recorded.todays),
         *draw_history(current, recorded.measurements),

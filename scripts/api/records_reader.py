@@ -70,6 +70,27 @@ def check_there_are_records(config: Config) -> None:
         raise RecordsError(NO_RECORDS)
 
 
+def ask_records(
+    config: Config, question: "Callable[[RecordQueries], Result]", *, may_change: bool
+) -> Result:
+    """Run queries in one transaction that reads, or that may change the records.
+
+    Raises
+    ------
+    PipelineError
+        If the database cannot be used, or is of another version.
+    """
+    check_there_are_records(config)
+    queries_of = import_queries()
+    begin = queries_of.writing if may_change else queries_of.reading
+    try:
+        with begin(config.database_url, WAIT_S) as queries:
+            return question(queries)
+    except NotMadeYetError as error:
+        # A server of databases before the first run, or an empty file.
+        raise RecordsError(NO_RECORDS) from error
+
+
 def query_records(config: Config, question: "Callable[[RecordQueries], Result]") -> Result:
     """Run queries in one reading transaction.
 
@@ -90,41 +111,12 @@ def query_records(config: Config, question: "Callable[[RecordQueries], Result]")
     PipelineError
         If the database cannot be used, or is of another version.
     """
-    check_there_are_records(config)
-    try:
-        with import_queries().reading(config.database_url, WAIT_S) as queries:
-            return question(queries)
-    except NotMadeYetError as error:
-        # A server of databases before the first run, or an empty file.
-        raise RecordsError(NO_RECORDS) from error
+    return ask_records(config, question, may_change=False)
 
 
 def change_records(config: Config, change: "Callable[[RecordQueries], Result]") -> Result:
-    """Change the records in one writing transaction.
-
-    Parameters
-    ----------
-    config : Config
-        Its `database_url` names the database.
-    change : callable
-        Takes a `RecordQueries`.
-
-    Returns
-    -------
-    object
-        The result of `change`.
-
-    Raises
-    ------
-    PipelineError
-        If the database cannot be used, or is of another version.
-    """
-    check_there_are_records(config)
-    try:
-        with import_queries().writing(config.database_url, WAIT_S) as queries:
-            return change(queries)
-    except NotMadeYetError as error:
-        raise RecordsError(NO_RECORDS) from error
+    """Change the records in one writing transaction, by the rules of `query_records`."""
+    return ask_records(config, change, may_change=True)
 
 
 def format_value(value: object) -> object:

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import UNSET
 from sqlalchemy.engine import Connection
 
-from scripts.clients import client_work, worklist
+from scripts.clients import client_reasons, client_work, worklist
+from scripts.clients.client_reasons import Value
 from scripts.clients.response_types import (
     Change,
     ClientDetails,
@@ -19,7 +20,7 @@ from scripts.clients.response_types import (
     ReasonEntry,
     ScoreEntry,
 )
-from scripts.clients.worklist import AUTO, N_SHOWN, Value
+from scripts.clients.worklist import AUTO, N_SHOWN
 from scripts.core.column_words import PLAIN, ColumnWords
 from scripts.core.config import ApiSettings, WorklistSettings
 from scripts.model import explanation, outcome_metrics, ranking
@@ -196,7 +197,7 @@ def find_reasons_of_client(
         values = {**history[0].values, **history[1].values}
         before = explanation.as_columns(model, values)
     columns = explanation.as_columns(model, history[0].values)
-    return worklist.list_reasons(model, columns, words, before)[0]
+    return client_reasons.list_reasons(model, columns, words, before)[0]
 
 
 def client_page(

@@ -1,6 +1,5 @@
 """The worklist: today's clients of the records or the clients of a table, ranked by risk."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,17 +10,15 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec import UNSET
-from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
-from scripts.clients import client_work, list_filters
+from scripts.clients import client_reasons, client_work, list_filters
 from scripts.clients.response_types import (
     Capacity,
     Interval,
     ListGain,
     OutcomeEntry,
     ReasonEntry,
-    ReasonPartner,
     ScoreEntry,
     Worklist,
     WorklistEntry,
@@ -32,12 +29,11 @@ from scripts.core.config import ApiSettings, WorklistSettings
 from scripts.core.errors import ExpiredCursorError, ModelError, UnknownOrderError
 from scripts.data.cells import name_client
 from scripts.model import explanation, logistic_model, outcome_metrics, ranking
-from scripts.model.explanation import Reason
 from scripts.model.logistic_model import Columns, Model, decode_model
 from scripts.model.outcome_metrics import Share
 from scripts.model.ranking import BandLimits
 from scripts.records import client_work as client_work_records
-from scripts.records import clients, scored_clients, scoring_records
+from scripts.records import clients, scoring_records
 from scripts.records.clients import Selection
 from scripts.records.runs import Row
 
@@ -52,7 +48,6 @@ CURSOR = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,7})", r
 AUTO = ApiSettings()
 # The number of shown scores of a client, and of shown outcomes.
 N_SHOWN = 100
-Value = float | str | None
 
 
 def format_timestamp(at: datetime | None) -> str | None:
@@ -143,87 +138,6 @@ def read_model(connection: Connection, stamp: str) -> Model:
     if content is None:
         raise ModelError(f"The records have no model {stamp}; the next run records one.")
     return decode_model(content.encode(), Path(f"model {stamp} in the records"))
-
-
-def read_values(model: Model, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
-    """Return the values of scored clients as arrays by column."""
-    columns: dict[str, NDArray[Any]] = {}
-    for name in model.schema.features:
-        values = [row["values"][name] for row in rows]
-        is_number = name in model.schema.numeric
-        columns[name] = np.array(values, dtype=np.float64 if is_number else object)
-    return columns
-
-
-def as_value(value: Any) -> Value:
-    """Return a value for JSON, None for a missing number."""
-    if isinstance(value, str):
-        return value
-    return None if math.isnan(value) else float(value)
-
-
-def as_before(value: float | str) -> float | str:
-    """Return a value before for JSON, which takes no number of numpy."""
-    return value if isinstance(value, str) else float(value)
-
-
-def as_reason(reason: Reason, words: ColumnWords) -> ReasonEntry:
-    """Return a reason as the response type, with a sentence."""
-    first, *others = reason.parts
-    further = [
-        ReasonPartner(column=part.column, value=as_value(part.value), typical=part.typical)
-        for part in others
-    ]
-    return ReasonEntry(
-        column=first.column,
-        value=as_value(first.value),
-        typical=first.typical,
-        effect=reason.effect,
-        text=explanation.format_reason(reason, words),
-        share=UNSET if first.share is None else first.share,
-        before=UNSET if first.before is None else as_before(first.before),
-        partner=further[0] if further and not reason.group else UNSET,
-        group=reason.group or UNSET,
-        members=further if reason.group else UNSET,
-    )
-
-
-def list_reasons(
-    model: Model, columns: Columns, words: ColumnWords = PLAIN, before: Columns | None = None
-) -> list[list[ReasonEntry]]:
-    """Return the strongest reasons of each client."""
-    typical = explanation.typical_values(model)
-    per_client = explanation.find_reasons(model, columns, typical, words, before)
-    return [[as_reason(reason, words) for reason in reasons] for reasons in per_client]
-
-
-def find_values_before(connection: Connection, rows: Sequence[Row]) -> dict[str, Mapping[str, Any]]:
-    """Return the values of clients at the score before by name, where they are still kept."""
-    scorings = {row["scored_at"]: row for row in scoring_records.list_scorings(connection)}
-    names: dict[Any, list[str]] = {}
-    for row in rows:
-        if row["previous_at"] in scorings:
-            names.setdefault(row["previous_at"], []).append(row["client"])
-    found: dict[str, Mapping[str, Any]] = {}
-    for at, wanted in names.items():
-        for row in scored_clients.read_named(connection, scorings[at], wanted):
-            found[row["client"]] = row["values"]
-    return found
-
-
-def fill_before(
-    model: Model, rows: Sequence[Row], before: Mapping[str, Mapping[str, Any]]
-) -> Columns:
-    """Return the values at the score before as columns, the present ones where unknown."""
-    filled: list[Row] = []
-    for row in rows:
-        values = dict(row["values"])
-        for name, value in before.get(row["client"], {}).items():
-            # A column may have been text for an earlier model.
-            if name in values and isinstance(value, str) is isinstance(values[name], str):
-                values[name] = value
-        filled.append({"values": values})
-    return read_values(model, filled)
 
 
 @dataclass(frozen=True)
@@ -376,8 +290,12 @@ def worklist_page(
     part = clients.list_part(connection, scoring, wanted, top)
     reasons = []
     if part.rows:
-        before = fill_before(model, part.rows, find_values_before(connection, part.rows))
-        reasons = list_reasons(model, read_values(model, part.rows), words, before)
+        before = client_reasons.fill_before(
+            model, part.rows, client_reasons.find_values_before(connection, part.rows)
+        )
+        reasons = client_reasons.list_reasons(
+            model, client_reasons.read_values(model, part.rows), words, before
+        )
     states = find_states(connection, part.rows, settings, shown)
     next_offset = part.n_before + len(part.rows)
     return Worklist(
@@ -405,9 +323,9 @@ def name_clients(model: Model, columns: Mapping[str, Sequence[Any]], n_rows: int
     return [name_client(row) for row in zip(*ids, strict=True)]
 
 
-def as_shown(values: Columns, name: str, row: int) -> Value:
+def as_shown(values: Columns, name: str, row: int) -> client_reasons.Value:
     """Return a value of a table to show, None for a missing one or a column that it has not."""
-    return as_value(values[name][row]) if name in values else None
+    return client_reasons.as_value(values[name][row]) if name in values else None
 
 
 def rank_table(
@@ -444,7 +362,9 @@ def rank_table(
     names = name_clients(model, columns, len(columns[schema.features[0]]))
     ranked = ranking.rank(model, values, api, settings)
     indices, bands = ranked.order[:top], ranked.bands
-    reasons = list_reasons(model, {name: column[indices] for name, column in values.items()}, words)
+    reasons = client_reasons.list_reasons(
+        model, {name: column[indices] for name, column in values.items()}, words
+    )
     return [
         WorklistEntry(
             position=position,

@@ -1,7 +1,7 @@
 """The charts of a model: curves, gains, calibration, confusion matrix and effects."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import seaborn as sns
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from scripts.core.column_words import PLAIN, ColumnWords
 from scripts.core.config import Schema
 from scripts.data.arrays import Floats, Ints
 from scripts.model import effects as model_effects
@@ -365,9 +366,12 @@ def draw_effects(axes: Axes, theme: Theme, shown: list[Effect]) -> None:
     chart_style.draw_axes(axes, theme, x, y, ("change of the log-odds: right raises the risk", ""))
 
 
-def effects(model: Model, release: str) -> Drawing:
-    """Return the chart of a model's strongest effects, one step of each column."""
-    ranked = model_effects.list_effects(model)
+def effects(model: Model, release: str, words: ColumnWords = PLAIN) -> Drawing:
+    """Return the chart of a model's strongest effects, one step of each column by its name."""
+    ranked = [
+        replace(effect, column=words.name(effect.column))
+        for effect in model_effects.list_effects(model)
+    ]
     shown = ranked[:N_SHOWN]
     texts = "; ".join(f"{name_of(effect)} {effect.log_odds:+.3f}" for effect in shown[:N_IN_ALT])
     more = f", the strongest {N_IN_ALT} of {len(ranked)}" if len(ranked) > N_IN_ALT else ""

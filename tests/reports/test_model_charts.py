@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from scripts.core.config import Schema
+from scripts.core.column_words import ColumnWords
+from scripts.core.config import ColumnLabel, Schema
 from scripts.data.profile import DatasetFacts
 from scripts.model import outcome_metrics
 from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm
@@ -177,6 +178,15 @@ def make_model(
         format=2, schema=schema, numeric=numeric, categorical=categorical, intercept=0,
         threshold=0.5, dataset=facts, n_training_rows=9, settings={}, validation={}, versions={},
     )  # fmt: skip
+
+
+def test_the_effects_have_the_names_for_people() -> None:
+    term = NumericTerm(column="activity_30d", median=0, coefficient=1.0)
+    words = ColumnWords({"activity_30d": ColumnLabel(name="Activity")})
+
+    drawing = model_charts.effects(make_model((term,)), "0001_x", words)
+
+    assert "Activity: 1 more" in drawing.alt
 
 
 def test_the_strongest_fifteen_are_drawn_strongest_first() -> None:
