@@ -288,14 +288,7 @@ def worklist_page(
         **filters,
     )
     part = clients.list_part(connection, scoring, wanted, top)
-    reasons = []
-    if part.rows:
-        before = client_reasons.fill_before(
-            model, part.rows, client_reasons.find_values_before(connection, part.rows)
-        )
-        reasons = client_reasons.list_reasons(
-            model, client_reasons.read_values(model, part.rows), words, before
-        )
+    reasons = client_reasons.explain_rows(connection, model, part.rows, words)
     states = find_states(connection, part.rows, settings, shown)
     next_offset = part.n_before + len(part.rows)
     return Worklist(
@@ -362,9 +355,8 @@ def rank_table(
     names = name_clients(model, columns, len(columns[schema.features[0]]))
     ranked = ranking.rank(model, values, api, settings)
     indices, bands = ranked.order[:top], ranked.bands
-    reasons = client_reasons.list_reasons(
-        model, {name: column[indices] for name, column in values.items()}, words
-    )
+    listed = {name: column[indices] for name, column in values.items()}
+    reasons = client_reasons.list_reasons(model, listed, words)
     return [
         WorklistEntry(
             position=position,
