@@ -192,8 +192,8 @@ def describe_rate(believed: Belief, measured: Measured | None, mean: float) -> s
         f" {measured.save_rate + half:.0%}), believed {believed.mean:.0%}."
     )
     if measured.is_harm:
-        return f"{found} The measurement refutes the belief: gains count on nobody to be kept."
-    return f"{found} Weighted by their certainty, gains count on {mean:.0%}."
+        return f"{found} The measurement refutes the belief: the next run counts on nobody."
+    return f"{found} Weighted by their certainty, the next run counts on {mean:.0%}."
 
 
 def as_save_rate(believed: Belief, measured: Measured | None) -> SaveRate:

@@ -218,7 +218,7 @@ def test_the_published_trial_is_reported_as_harm(records: Connection) -> None:
     assert (ended.is_on, ended.text) == (False, page.text)
     assert ended.cost_text.startswith("Nobody is held out any more")
     assert "Measured are -56%" in page.save_rate.text
-    assert "gains count on nobody to be kept" in page.save_rate.text
+    assert "the next run counts on nobody" in page.save_rate.text
 
 
 def test_help_is_told_by_band_and_by_period(records: Connection) -> None:
