@@ -283,8 +283,10 @@ def finish(
     if n_enrolled:
         log.info("Enrolled %d clients in the trial of the list.", n_enrolled)
     log.info(
-        "Scored %d clients with release %s, %d of them without enough data; joined %d outcomes.",
-        n_clients, told["release"], n_without_data, joined.n_outcomes,
+        "Scored %d clients with release %s, %d of them without enough data%s.",
+        n_clients, told["release"], n_without_data,
+        # Those of dated rows were joined before, and said so.
+        "" if config.schema.date else f"; joined {joined.n_outcomes} outcomes",
     )  # fmt: skip
 
 
