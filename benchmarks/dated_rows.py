@@ -8,9 +8,15 @@ dates; the labels are in the rows. "With dates" are all columns, with two column
 and a ratio. "With outcomes" are the files without labels, and the outcomes in files of their own.
 The sides run in turns, each in a process of its own, with medians of CPU time. The limit is the CPU
 time of "with dates" beside "without dates".
+
+    python -m benchmarks.dated_rows --limit-gb 0.6 --rows 4000000 --clients 800000
+
+runs the full process "with outcomes" under a hard limit of memory instead, as
+`benchmarks.beyond_memory` does, and compares the dataset with one made in memory.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
@@ -23,8 +29,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmarks import large_data, pipeline
+from benchmarks import beyond_memory, large_data, pipeline
 from benchmarks.measuring import Cost, run_python
+from scripts.core import artifacts
+from scripts.core.artifacts import Kind
 
 SIDES = ("without dates", "with dates", "with outcomes")
 DATES = ("snapshot", "signup", "last_login")
@@ -118,6 +126,7 @@ def make_data(data: Path, n_rows: int, n_clients: int) -> None:
 
 def install(folder: Path, data: Path, step: str, side: str) -> Path:
     """Write the installation of a side for a step, and return the config path."""
+    folder.mkdir(parents=True, exist_ok=True)
     is_dated, is_whole = side != SIDES[0], step == "fullprocess"
     settings: dict[str, Any] = {
         "input_folder_path": str(data / ("training" if is_whole and not is_dated else side)),
@@ -180,6 +189,37 @@ def check(costs: dict[tuple[str, str], Cost], steps: list[str]) -> bool:
     return all_met
 
 
+def digest_dataset(folder: Path) -> str:
+    """Return the SHA-256 of the dataset of an installation."""
+    sha = hashlib.sha256()
+    with artifacts.find_latest(folder / "output", Kind.DATASET, "ingestion").open("rb") as handle:
+        while content := handle.read(2**20):
+            sha.update(content)
+    return sha.hexdigest()
+
+
+def check_limited(data: Path, limit_gb: float) -> bool:
+    """Run under a limit of memory, and return whether the rows are those made in memory."""
+    with tempfile.TemporaryDirectory(dir=data) as name:
+        whole, limited = Path(name) / "whole", Path(name) / "limited"
+        places = {
+            folder: install(folder, data, "fullprocess", SIDES[2]) for folder in (whole, limited)
+        }
+        settings = json.loads(places[limited].read_text())
+        settings["engine"] = {"name": "pandas", "memory_limit_gb": limit_gb}
+        places[limited].write_text(json.dumps(settings))
+        unlimited = pipeline.run_step("ingestion", places[whole])
+        cost, kind = beyond_memory.run_limited("fullprocess", places[limited], int(limit_gb * 1e9))
+        is_same = digest_dataset(whole) == digest_dataset(limited)
+        n_releases = len(list((limited / "prod/releases").iterdir()))
+    print(f"ingestion in memory: {unlimited.cpu_s:.1f} s CPU, {unlimited.peak_mb:.0f} MB")
+    print(
+        f"full process, {kind} of {limit_gb:g} GB: {cost.wall_s:.0f} s, {cost.cpu_s:.1f} s CPU,"
+        f" peak {cost.peak_mb:.0f} MB, {n_releases} release; the same rows: {is_same}"
+    )
+    return is_same and n_releases == 1
+
+
 def main() -> None:
     """Write the files, measure all sides, and fail if the limit is not met."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -187,6 +227,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", nargs="+", default=["ingestion", "fullprocess"])
+    parser.add_argument("--limit-gb", type=float, help="run under a limit of memory instead")
     parser.add_argument("--data", type=Path, help="where the files are, kept afterwards")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -199,6 +240,8 @@ def main() -> None:
             run_python(["-c", code, *arguments], pipeline.ROOT)
         print(f"{chosen.rows} rows of {chosen.clients} clients a month;", end=" ")
         print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}", flush=True)
+        if chosen.limit_gb:
+            sys.exit(not check_limited(data, chosen.limit_gb))
         all_met = check(measure(data, chosen.steps, chosen.repeats), chosen.steps)
     sys.exit(not all_met)
 

@@ -25,7 +25,7 @@ from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.engine import input_folders
 from scripts.engine.choice import Intake
-from scripts.engine.dated_ingest import DatedIntake
+from scripts.engine.dated_ingest import DatedIntake, ImmatureRowsError, ReadRows
 from scripts.engine.pandas_engine import CleanMore
 from scripts.production.run_context import RunContext
 
@@ -151,6 +151,24 @@ def log_dated(intake: DatedIntake) -> None:
         log.info("Dropped %s: left out by clean_more.", intake.dropped.describe())
 
 
+def write_rejected(readings: Sequence[FileReading], folder: Path, stamp: str) -> None:
+    """Log the reports of files, and write the rejected rows if there are any."""
+    read_report.log_detections(readings)
+    read_report.log_readings(readings)
+    if any(reading.rejected for reading in readings):
+        rejected_path = Kind.REJECTED.path(folder, stamp)
+        files.write_whole(rejected_path, read_report.format_rejected(readings))
+        log.info("Wrote the rejected rows and their reasons to %s.", rejected_path)
+
+
+def report_immature(read: ReadRows, folder: Path, stamp: str) -> None:
+    """Log and write what is known of dated files of which no row can be trained on yet."""
+    read_report.log_mostly_rejected(read.readings)
+    write_rejected(read.readings, folder, stamp)
+    read_report.log_readings([*read.test_readings, *read.outcome_readings])
+    log.info("Found %d clients without a label: today's clients.", len(read.clients))
+
+
 def main(
     config: Config, *, paths: Sequence[Path] | None = None, context: RunContext | None = None
 ) -> Ingestion:
@@ -162,20 +180,18 @@ def main(
     n_bytes = files.total_bytes(paths)
     with progress.shown("Looking at the columns", n_bytes):
         schema = choose_schema(context, paths)
-    with progress.shown("Reading the input", n_bytes):
-        intake = context.engine.ingest(paths, schema, clean_more)
+    folder = config.output_folder_path
+    stamp = artifacts.next_stamp(datetime.now(UTC), [folder, config.output_model_path])
+    try:
+        with progress.shown("Reading the input", n_bytes):
+            intake = context.engine.ingest(paths, schema, clean_more)
+    except ImmatureRowsError as error:
+        report_immature(error.read, folder, stamp)
+        raise
     readings, clients = intake.readings, intake.clients
     read_report.log_mostly_rejected(readings)
     check_labels(intake.n_labelled, readings)
-    read_report.log_detections(readings)
-    read_report.log_readings(readings)
-
-    folder = config.output_folder_path
-    stamp = artifacts.next_stamp(datetime.now(UTC), [folder, config.output_model_path])
-    if any(reading.rejected for reading in readings):
-        rejected_path = Kind.REJECTED.path(folder, stamp)
-        files.write_whole(rejected_path, read_report.format_rejected(readings))
-        log.info("Wrote the rejected rows and their reasons to %s.", rejected_path)
+    write_rejected(readings, folder, stamp)
     dataset_path, n_rows = intake.write(folder, stamp)
     written = client_dates.dataset_schema(schema)
     files.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.encode_schema(written))

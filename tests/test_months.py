@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from scripts import fullprocess
 from scripts.app import create_app
 from scripts.core.config import Config
-from scripts.records import clients, database, scoring_records
+from scripts.records import check_records, clients, database, scoring_records
 from scripts.records.tables import Verdict, client_outcomes
 from tests.support.monthly import MONTHS, NAMES, Company, configure
 
@@ -143,3 +143,65 @@ def test_before_any_outcome_the_verdict_is_insufficient_data(tmp_path: Path) -> 
     assert last is not None
     assert last.verdict == Verdict.INSUFFICIENT
     assert last.reason.startswith("None of 200 rows has an outcome that is known for good.")
+
+
+def checks_of(config: Config) -> dict[str, tuple[str, str]]:
+    """Return the state and the finding of each check."""
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        rows = check_records.list_checks(connection)
+    return {row["name"]: (row["state"], row["detail"]) for row in rows}
+
+
+def test_before_any_outcome_the_checks_that_need_no_model_are_recorded_and_in_health(
+    tmp_path: Path,
+) -> None:
+    company = Company(n_clients=200)
+    company.rows[1] = company.rows[1][:60]
+    # A date in another format than declared.
+    company.rows[1][:20] = [row.replace(" today,", " today,1/") for row in company.rows[1][:20]]
+    (config,) = play(tmp_path, company, "in order", range(2, 3))
+    (tmp_path / "in" / "notes.csv").write_text("other,columns\n1,2\n")
+    (tmp_path / "outcomes" / "left.csv").unlink()
+
+    verdict = fullprocess.main(config)
+
+    assert verdict is Verdict.INSUFFICIENT
+    found = checks_of(config)
+    assert {name: state for name, (state, _) in found.items()} == {
+        "shrunk_list": "alarm", "rejected_rows": "alarm", "refused_files": "alarm",
+    }  # fmt: skip
+    shrunk = "The newest extract has 40 clients, and had 200 before"
+    assert found["shrunk_list"][1].startswith(shrunk)
+    assert found["rejected_rows"][1].startswith("20 of 60 rows of clients_2025-02-28")
+    assert found["refused_files"][1].startswith("1 of 3 files were refused")
+    *_, rejected = sorted((tmp_path / "out").glob("rejected_*.csv"))
+    assert rejected.read_text().count(',signup,"expected a date') == 20
+    app = create_app(tmp_path / "config.json")
+    app.extensions["records"].check()
+    health = app.test_client().get("/health").get_json()
+    assert health["degraded"]
+    assert any(shrunk in error and "Is the newest extract whole" in error
+               for error in health["errors"])  # fmt: skip
+
+
+def test_before_any_outcome_fine_extracts_have_no_problem(tmp_path: Path) -> None:
+    (config,) = play(tmp_path, Company(n_clients=200), "in order", range(2, 3))
+
+    assert {state for state, _ in checks_of(config).values()} == {"ok"}
+
+
+def test_a_model_that_serves_scores_todays_clients_though_no_row_is_mature(tmp_path: Path) -> None:
+    company = Company(n_clients=200)
+    (config,) = play(tmp_path, company, "in order", range(4, 5))
+    company.write(tmp_path, 5)
+    settings = {"input_folder_path": "outcomes", "date": "left_on", "horizon_days": 900}
+    later = configure(tmp_path, api={"port": 1}, database_url="sqlite:///records.db",
+                      outcomes=settings)  # fmt: skip
+
+    verdict = fullprocess.main(later)
+
+    assert verdict is Verdict.INSUFFICIENT
+    assert sorted(listed(config)) == sorted(row.split(",")[1] for row in company.rows[4])

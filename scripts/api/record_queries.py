@@ -54,6 +54,7 @@ CHECK_TITLES = {
     "perfect_f1": "F1 is too good to be true",
     "shared_clients": "Clients of the test data are in training",
     "rejected_rows": "Many rows of a file were rejected",
+    "refused_files": "Files were refused",
     "one_label": "All labels have one value",
     "shrunk_list": "Today's list is short or empty",
     "one_band": "Today's list has one band",

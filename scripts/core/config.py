@@ -344,6 +344,7 @@ class CheckSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     perfect_f1: Limit = 0.97
     shared_clients: Limit = 0.1
     rejected_rows: Limit = 0.1
+    refused_files: Limit = 1
     one_label: Limit = 1
     shrunk_list: Limit = 0.5
     one_band: Limit = 2

@@ -84,6 +84,16 @@ def integer_columns(table: pl.DataFrame, schema: Schema) -> set[str]:
     }
 
 
+def to_array(column: pl.Series, schema: Schema, *, is_integer: bool) -> Any:
+    """Return a column of a client table as pandas holds it."""
+    if column.name == schema.target:
+        return column.cast(pl.Int64).to_numpy()
+    if column.name in schema.numeric:
+        return column.to_numpy().astype(np.int64 if is_integer else np.float64, copy=False)
+    texts = column.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    return pd.Series(texts.to_pandas(), dtype="str").array
+
+
 def to_pandas(table: pl.DataFrame, schema: Schema, integers: set[str]) -> pd.DataFrame:
     """Return a table of pandas as `dataset.make_table` makes it.
 
@@ -101,17 +111,9 @@ def to_pandas(table: pl.DataFrame, schema: Schema, integers: set[str]) -> pd.Dat
     pandas.DataFrame of shape (n_rows, n_columns)
         Columns in the order of the schema, NaN for missing numbers.
     """
-    columns: dict[str, Any] = {}
-    for name in schema.columns:
-        column = table[name]
-        if name == schema.target:
-            columns[name] = column.cast(pl.Int64).to_numpy()
-        elif name in schema.numeric:
-            kind = np.int64 if name in integers else np.float64
-            columns[name] = column.to_numpy().astype(kind, copy=False)
-        else:
-            texts = column.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-            columns[name] = pd.Series(texts.to_pandas(), dtype="str").array
+    columns = {
+        name: to_array(table[name], schema, is_integer=name in integers) for name in schema.columns
+    }
     return pd.DataFrame(columns, copy=False)
 
 

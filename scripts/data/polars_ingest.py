@@ -18,6 +18,7 @@ from scripts.data import (
     polars_reader,
     polars_repeats,
     read_report,
+    spilled_dated,
     spilled_ingest,
 )
 from scripts.data.csv_reader import Columns
@@ -27,7 +28,7 @@ from scripts.data.read_report import FileReading
 
 __all__ = [
     "dataset_scan", "encode_table", "ingest", "ingest_in_files", "iterate_tables",
-    "polars_profile", "read_columns", "read_dated", "read_records", "read_tables",
+    "polars_profile", "read_columns", "read_dated", "read_records", "read_tables", "spilled_dated",
 ]  # fmt: skip
 
 

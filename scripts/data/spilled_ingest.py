@@ -7,7 +7,7 @@ hashes is drawn anew for each ingestion, so nobody can choose rows whose hashes 
 import contextlib
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,12 @@ ROW_BYTES = 64
 TABLE_COPIES = 4
 N_KEYS = 2**64
 PLACE, PART = "\x00place", "\x00part"
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read a file of rows, or some columns of it; its folder may have any name."""
+    rows = pl.scan_ipc(path, glob=False)
+    return (rows if columns is None else rows.select(columns)).collect()
 
 
 @dataclass
@@ -74,19 +80,19 @@ class RowFiles:
         """Read all rows, with integers in columns without any fraction."""
         fractional = set[str]().union(*(of_all for of_all, _ in self.fractions))
         for path in self.paths:
-            yield polars_reader.cast_numbers(pl.read_ipc(path), fractional)
+            yield polars_reader.cast_numbers(read_rows(path), fractional)
 
     def read_known(self) -> Iterator[pl.DataFrame]:
         """Read the rows with a label, with integers in columns without any fraction in these."""
         fractional = set[str]().union(*(of_known for _, of_known in self.fractions))
         for path in self.paths:
-            table = self.select_known(pl.read_ipc(path))
+            table = self.select_known(read_rows(path))
             yield polars_reader.cast_numbers(table, fractional)
 
     def read_labels(self, target: str) -> Iterator[pl.Series]:
         """Read the labels of the rows with a label."""
         for path in self.paths:
-            yield self.select_known(pl.read_ipc(path, columns=[target]))[target]
+            yield self.select_known(read_rows(path, [target]))[target]
 
 
 def part_of(hashes: NDArray[np.uint64], n_parts: int) -> NDArray[np.int64]:
@@ -151,35 +157,25 @@ class SharedHashFinder:
         return is_shared
 
 
-class RowComparer:
-    """Compares rows cell by cell; rows that may be equal are kept in the same files.
+@dataclass
+class PartWriter:
+    """Writes rows to the files of their part, in their order.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the rows are kept.
-    key : int
-        The key of the hashes.
-    bound_bytes : int
-        The memory for the rows that wait to be written.
-    n_bytes : int
-        About how many bytes all rows to compare take: the more, the more files.
+    Rows wait until so many copies of them need the memory that is given.
     """
 
-    def __init__(self, folder: Path, key: int, *, bound_bytes: int, n_bytes: int) -> None:
-        self.folder, self.key, self.bound_bytes = folder, key, bound_bytes
-        # Small files cost more time than the rows in them.
-        self.n_parts = min(2**N_PARTS_BITS, 1 + TABLE_COPIES * n_bytes // bound_bytes)
-        self.waiting: list[pl.DataFrame] = []
-        self.n_bytes, self.n_writes = 0, 0
+    folder: Path
+    bound_bytes: int
+    n_copies: int
+    waiting: list[pl.DataFrame] = field(default_factory=list)
+    n_bytes: int = 0
+    n_writes: int = 0
 
-    def add(self, table: pl.DataFrame, places: NDArray[np.int64]) -> None:
-        """Take the next rows to compare, with their ascending places in the dataset."""
-        parts = part_of(polars_repeats.hash_rows(table, self.key), self.n_parts)
-        columns = [pl.Series(PART, parts), pl.Series(PLACE, places)]
-        self.waiting.append(table.with_columns(columns))
+    def add(self, table: pl.DataFrame) -> None:
+        """Take the next rows, with the column PART."""
+        self.waiting.append(table)
         self.n_bytes += int(table.estimated_size())
-        if self.n_bytes * TABLE_COPIES > self.bound_bytes:
+        if self.n_bytes * self.n_copies > self.bound_bytes:
             self.write()
 
     def write(self) -> None:
@@ -197,9 +193,41 @@ class RowComparer:
         """Return the file of a part of a write."""
         return self.folder / f"{part}-{number}.rows"
 
+    def list_paths(self, part: int) -> list[Path]:
+        """List the files of a part in the order of the writes."""
+        paths = (self.path(part, number) for number in range(self.n_writes))
+        return [path for path in paths if path.exists()]
+
+
+class RowComparer:
+    """Compares rows cell by cell; rows that may be equal are kept in the same files.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the rows are kept.
+    key : int
+        The key of the hashes.
+    bound_bytes : int
+        The memory for the rows that wait to be written.
+    n_bytes : int
+        About how many bytes all rows to compare take: the more, the more files.
+    """
+
+    def __init__(self, folder: Path, key: int, *, bound_bytes: int, n_bytes: int) -> None:
+        self.key, self.bound_bytes = key, bound_bytes
+        # Small files cost more time than the rows in them.
+        self.n_parts = min(2**N_PARTS_BITS, 1 + TABLE_COPIES * n_bytes // bound_bytes)
+        self.writer = PartWriter(folder, bound_bytes, TABLE_COPIES)
+
+    def add(self, table: pl.DataFrame, places: NDArray[np.int64]) -> None:
+        """Take the next rows to compare, with their ascending places in the dataset."""
+        parts = part_of(polars_repeats.hash_rows(table, self.key), self.n_parts)
+        self.writer.add(table.with_columns(pl.Series(PART, parts), pl.Series(PLACE, places)))
+
     def find(self) -> NDArray[np.int64]:
         """Return the places of the rows that repeat an earlier one."""
-        self.write()
+        self.writer.write()
         places = [np.zeros(0, np.int64)]
         for part in range(self.n_parts):
             known: list[pl.DataFrame] = []
@@ -210,10 +238,9 @@ class RowComparer:
     def read(self, part: int) -> Iterator[pl.DataFrame]:
         """Read the rows of a part, as many at once as fit into the memory, and remove its files."""
         tables: list[pl.DataFrame] = []
-        for path in (self.path(part, number) for number in range(self.n_writes)):
-            if path.exists():
-                tables.append(pl.read_ipc(path))
-                path.unlink()
+        for path in self.writer.list_paths(part):
+            tables.append(read_rows(path))
+            path.unlink()
             n_bytes = sum(int(table.estimated_size()) for table in tables)
             if n_bytes * TABLE_COPIES > self.bound_bytes:
                 yield pl.concat(tables, how="vertical_relaxed")
@@ -276,16 +303,18 @@ def find_clients(rows: RowFiles, schema: Schema) -> tuple[pl.DataFrame, set[str]
     return take_places(rows, last.filter(without)[PLACE], todays.clear()), integers
 
 
-def clean_rows(rows: RowFiles, schema: Schema, clean: Clean) -> RowFiles:
-    """Clean the labelled rows in parts by the user's own function.
+def clean_tables(
+    tables: Iterable[pl.DataFrame], folder: Path, schema: Schema, clean: Clean
+) -> RowFiles:
+    """Clean labelled rows in parts by the user's own function, into files of a folder.
 
     Raises
     ------
     DatasetError
         If the function returns other columns for some rows than for others.
     """
-    cleaned, header = RowFiles(rows.folder, None), tuple[str, ...]()
-    for table in rows.read_known():
+    cleaned, header = RowFiles(folder, None), tuple[str, ...]()
+    for table in tables:
         integers = polars_dataset.integer_columns(table, schema)
         part = clean(polars_dataset.to_pandas(table, schema, integers))
         names = tuple(map(str, part.columns))
@@ -404,7 +433,9 @@ def ingest(
             )
         clients, integers = find_clients(rows, schema)
         n_labelled, n_positives = count_labelled(rows, schema.target)
-        kept = rows if clean is None else clean_rows(rows, schema, clean)
+        kept = (
+            rows if clean is None else clean_tables(rows.read_known(), rows.folder, schema, clean)
+        )
         if drop_equal:
             is_repeat = find_repeats(kept, bound_bytes)
         else:

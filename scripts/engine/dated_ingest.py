@@ -127,6 +127,29 @@ class DatedIntake:
 
 
 @dataclass(frozen=True)
+class ReadRows:
+    """The result of reading dated files of which no row can be trained on yet.
+
+    `lengths` are the numbers of rows of the newest extract and of the one before.
+    """
+
+    readings: Sequence[FileReading]
+    test_readings: Sequence[FileReading]
+    outcome_readings: Sequence[FileReading]
+    clients: pd.DataFrame
+    history: History
+    lengths: tuple[int, int | None]
+
+
+class ImmatureRowsError(InsufficientDataError):
+    """No outcome of dated rows is known for good yet; `read` is the result of reading the files."""
+
+    def __init__(self, message: str, read: ReadRows) -> None:
+        super().__init__(message)
+        self.read = read
+
+
+@dataclass(frozen=True)
 class EncodedRows:
     """Rows as the file of a dataset, and their number."""
 
@@ -218,8 +241,8 @@ def check_memory(paths: Sequence[Path], config: Config) -> None:
     if capacity.bound_bytes(n_bytes, config.engine) is not None:
         raise ConfigError(
             f"The input has {n_bytes} bytes, which may not fit into engine.memory_limit_gb, and"
-            " files with schema.date are read into memory as a whole. Raise the limit, or leave"
-            " older extracts out of the input folder."
+            " this command reads files with schema.date into memory as a whole. Raise the limit,"
+            " or leave older extracts out."
         )
 
 
@@ -383,20 +406,58 @@ def list_history(read: DatedInput, schema: Schema) -> TableHistory:
     )
 
 
-def check_mature(read: LabelledRows, config: Config) -> None:
-    """Raise if no row has an outcome that is known for good."""
+def explain_immature(read: LabelledRows, config: Config) -> str:
+    """Return why no row has an outcome that is known for good, "" if one has."""
     if read.found.is_mature.any():
-        return
+        return ""
     until = read.outcomes.complete_until
     horizon = "" if config.outcomes is None else (
         f" The horizon is {config.outcomes.horizon_days} days, and outcomes are known up to"
         f" {'no day' if until is None else client_dates.format_day(until)}."
     )  # fmt: skip
     n_rows = len(read.found.labels) if read.n_rows is None else int(read.n_rows.sum())
-    raise InsufficientDataError(
+    return (
         f"None of {n_rows} rows has an outcome that is known for good.{horizon}"
         f" {read_report.format_complaints(read.outcomes.readings) if config.outcomes else ''}"
-    )
+    ).rstrip()
+
+
+def check_mature(read: LabelledRows, config: Config) -> None:
+    """Raise if no row has an outcome that is known for good."""
+    reason = explain_immature(read, config)
+    if reason:
+        raise InsufficientDataError(reason)
+
+
+def find_lengths(read: LabelledRows) -> tuple[int, int | None]:
+    """Return the number of rows of the newest extract, and of the one before, None without one."""
+    n_rows = None if read.n_rows is None else read.n_rows[~read.of_test]
+    days = read.days[~read.of_test]
+    whole = client_dates.find_whole_days(days, n_rows)[-2:]
+    found, counts = client_dates.count_days(days, n_rows)
+    lengths = [int(counts[found == day][0]) for day in whole] or [0]
+    return lengths[-1], lengths[0] if len(lengths) > 1 else None
+
+
+def check_trainable(
+    read: LabelledRows, config: Config, clients: pd.DataFrame, history: History
+) -> None:
+    """Raise with what was read if no row has an outcome that is known for good.
+
+    Raises
+    ------
+    ImmatureRowsError
+        Today's clients can be scored by an earlier model all the same, and the files be checked.
+    """
+    reason = explain_immature(read, config)
+    if reason:
+        raise ImmatureRowsError(
+            reason,
+            ReadRows(
+                read.readings, read.test_readings, read.outcomes.readings, clients, history,
+                find_lengths(read),
+            ),
+        )  # fmt: skip
 
 
 def clean_rows(
@@ -449,12 +510,13 @@ def ingest_files(
     ------
     DatasetError
         If no row is usable.
-    InsufficientDataError
+    ImmatureRowsError
         If no outcome is known for good.
     """
     day = client_dates.today() if today is None else today
     read = read_input(paths, schema, config, day)
-    check_mature(read, config)
+    clients, history = find_todays(read, schema), list_history(read, schema)
+    check_trainable(read, config, clients, history)
     parts = split(read, config)
     training, dropped = encode_clean(read, parts.is_training, clean_more, schema)
     test, _ = encode_clean(
@@ -468,10 +530,10 @@ def ingest_files(
         dropped=dropped,
         write_dataset=training.write,
         test_parts=test.parts,
-        clients=find_todays(read, schema),
+        clients=clients,
         readings=read.readings,
         account=count_rows(read, parts),
-        history=list_history(read, schema),
+        history=history,
         notices=[*describe_split(parts), *overlap],
         test_readings=read.test_readings,
         outcome_readings=read.outcomes.readings,

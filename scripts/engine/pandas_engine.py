@@ -15,6 +15,7 @@ from scripts.core.artifacts import Kind
 from scripts.core.config import Config, IngestionSettings, Schema
 from scripts.core.name_hashes import NameFilter
 from scripts.data import (
+    client_dates,
     csv_writer,
     dataset,
     deduplicate,
@@ -26,7 +27,7 @@ from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
-from scripts.engine import dated_ingest
+from scripts.engine import dated_in_parts, dated_ingest
 from scripts.engine.dated_ingest import DatedIntake
 
 if TYPE_CHECKING:
@@ -203,6 +204,19 @@ def ingest_files(
     return TableIntake(len(table), n_labelled, dropped, parts, clients, readings)
 
 
+def ingest_dated(
+    paths: Sequence[Path], schema: Schema, config: Config, clean_more: CleanMore | None
+) -> DatedIntake:
+    """Read and clean dated files in memory, or in parts if they may not fit."""
+    test_paths = [] if config.tests_latest_rows else files.list_tables(config.test_data_path)
+    bound = capacity.bound_bytes(files.total_bytes([*paths, *test_paths]), config.engine)
+    if bound is None:
+        return dated_ingest.ingest_files(paths, schema, config, clean_more)
+    return dated_in_parts.ingest_files(
+        paths, schema, config, clean_more, client_dates.today(), bound
+    )
+
+
 def import_models() -> ModuleType:
     """Import the operations with a model, and return the module."""
     # scikit-learn and scipy: ingestion must not pay for their import.
@@ -227,7 +241,7 @@ class PandasEngine:
     ) -> TableIntake | DatedIntake:
         """Read files in the order given, clean the labelled rows and drop duplicates."""
         if schema.date:
-            return dated_ingest.ingest_files(paths, schema, self.config, clean_more)
+            return ingest_dated(paths, schema, self.config, clean_more)
         return ingest_files(paths, schema, self.config, clean_more)
 
     def fit(self, path: Path, schema: Schema, scan: "ScannedDataset | None") -> "Candidate":

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scripts.clients import worklist
+from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.core.errors import DatasetError, InsufficientDataError
 from scripts.core.files import RemotePath
@@ -18,6 +19,7 @@ from scripts.data import (
     table_reader,
 )
 from scripts.data.read_report import FileReading
+from scripts.engine.dated_ingest import ReadRows
 from scripts.ingestion import Ingestion
 from scripts.pipeline.run import Run
 from scripts.production import checks
@@ -65,9 +67,30 @@ def find_refusals(run: Run, findings: Sequence[Finding]) -> list[str]:
     return refusals
 
 
+def check_files(
+    readings: Sequence[FileReading], others: Sequence[FileReading], config: Config
+) -> list[Finding]:
+    """Check the rows of the input files, and whether one of them or of the others was refused."""
+    return [
+        *checks.check_rejected(readings, config.checks),
+        *checks.check_refused([*readings, *others], config.checks),
+    ]
+
+
 def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
-    """Check the rows of the input files."""
-    return checks.check_rejected(ingested.readings, config.checks)
+    """Check the files of an ingestion."""
+    dated = ingested.dated
+    others = [] if dated is None else [*dated.test_readings, *dated.outcome_readings]
+    return check_files(ingested.readings, others, config)
+
+
+def check_extracts(read: ReadRows, config: Config) -> list[Finding]:
+    """Check the files of dated rows of which none can be trained on yet."""
+    n_newest, n_before = read.lengths
+    return [
+        *check_files(read.readings, [*read.test_readings, *read.outcome_readings], config),
+        *checks.check_length("The newest extract", n_newest, n_before, config.checks),
+    ]
 
 
 def read_unique(path: Path, name: str, wanted: Collection[str] | None = None) -> list[str]:
@@ -128,16 +151,34 @@ def check_candidate(
         *checks.check_labels(facts.n_rows, facts.n_positives, config.checks),
     ]
     ids = model.schema.ids
-    if is_in_store(ingested.dataset_path):
-        # The dataset of a cluster in an object store is not read again for this.
-        return findings
-    if config.schema.date:
+    if config.schema.date and not is_in_store(ingested.dataset_path):
         # The identifiers of dated rows are the key and the day.
         findings += check_test_age(table, ids[1], ingested.dataset_path, ingested.clients, config)
-    if ids and not config.tests_latest_rows:
-        n_shared = count_shared(table[ids[0]], ingested.dataset_path, ids[0])
-        findings += checks.check_shared(table[ids[0]], n_shared, config.checks)
-    return findings
+    return findings + check_clients(table, ids, ingested.dataset_path, config)
+
+
+def check_clients(
+    table: pd.DataFrame, ids: Sequence[str], dataset_path: Path, config: Config
+) -> list[Finding]:
+    """Check whether clients of a folder of test data are in a dataset, too."""
+    # The dataset of a cluster in an object store is not read again for this.
+    if not ids or config.tests_latest_rows or is_in_store(dataset_path):
+        return []
+    n_shared = count_shared(table[ids[0]], dataset_path, ids[0])
+    return checks.check_shared(table[ids[0]], n_shared, config.checks)
+
+
+def check_without_model(context: RunContext, ingested: Ingestion) -> list[Finding]:
+    """Check what needs no model: the files, and the clients of test and training."""
+    config, findings = context.config, check_ingestion(ingested, context.config)
+    folder, stamp = ingested.dataset_path.parent, ingested.stamp
+    try:
+        schema = dataset.read_schema(Kind.SCHEMA.path(folder, stamp), config.schema)
+        table, _ = context.test_data.read(schema)
+    except (DatasetError, OSError) as error:
+        log.warning("The test data was not checked: %s", error)
+        return findings
+    return findings + check_clients(table, schema.ids, ingested.dataset_path, config)
 
 
 def check_list(run: Run, context: RunContext) -> list[Finding]:

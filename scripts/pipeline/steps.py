@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 from sqlalchemy.engine import Engine
 
 from scripts import (
@@ -19,6 +20,7 @@ from scripts import (
 )
 from scripts.clients import score_clients as client_scores
 from scripts.core import artifacts
+from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.core.errors import (
     InsufficientDataError,
@@ -27,6 +29,9 @@ from scripts.core.errors import (
     RunTimeoutError,
 )
 from scripts.data import read_report
+from scripts.data.dated_rows import History
+from scripts.data.read_report import FileReading
+from scripts.engine.dated_ingest import DatedIntake, ImmatureRowsError, ReadRows
 from scripts.ingestion import Ingestion
 from scripts.pipeline import kept_inputs, reproduction, retention, run_checks
 from scripts.pipeline.run import Parameters, Result, Run
@@ -57,13 +62,24 @@ def observe_live(run: Run) -> None:
 def ingest(run: Run, snap: Snapshot, context: RunContext) -> Ingestion:
     """Read the input files into a dataset and record a report of each file."""
     paths = snap.paths[FileRole.INPUT]
-    ingested = run.step("ingestion", ingestion.main, run.config, paths=paths, context=context)
+    try:
+        ingested = run.step("ingestion", ingestion.main, run.config, paths=paths, context=context)
+    except ImmatureRowsError as error:
+        record_readings(run, error.read.readings, error.read)
+        raise
     context.n_clients = len(ingested.clients)
-    run.record_readings(ingested.readings, FileRole.INPUT)
-    if ingested.dated is not None:
-        run.record_readings(ingested.dated.test_readings, FileRole.TEST)
-        run.record_readings(ingested.dated.outcome_readings, FileRole.OUTCOME)
+    record_readings(run, ingested.readings, ingested.dated)
     return ingested
+
+
+def record_readings(
+    run: Run, readings: Sequence[FileReading], dated: DatedIntake | ReadRows | None
+) -> None:
+    """Record the reports of the input files, and of the other files of dated rows."""
+    run.record_readings(readings, FileRole.INPUT)
+    if dated is not None:
+        run.record_readings(dated.test_readings, FileRole.TEST)
+        run.record_readings(dated.outcome_readings, FileRole.OUTCOME)
 
 
 def monitor(run: Run, context: RunContext, dataset_path: Path) -> MonitoringResult | None:
@@ -222,7 +238,9 @@ def finish_approval(config: Config, engine: Engine) -> None:
         log.warning("The approved release does not serve: %s", error)
 
 
-def score_clients(run: Run, context: RunContext, ingested: Ingestion) -> None:
+def score_clients(
+    run: Run, context: RunContext, table: pd.DataFrame, dataset_path: Path, history: History | None
+) -> None:
     """Score today's clients with the release in production, or log the failure."""
     try:
         run.step(
@@ -231,9 +249,9 @@ def score_clients(run: Run, context: RunContext, ingested: Ingestion) -> None:
             run.config,
             run.engine,
             run.id,
-            ingested.clients,
-            ingested.dataset_path,
-            history=None if ingested.dated is None else ingested.dated.history,
+            table,
+            dataset_path,
+            history=history,
             context=context,
         )
         run_checks.record(run, run_checks.check_list(run, context))
@@ -296,6 +314,19 @@ def remove_old_files(run: Run, context: RunContext) -> None:
     retention.remove_old_files(run.engine, run.config, stamp)
 
 
+def act_without_training(run: Run, context: RunContext, read: ReadRows) -> None:
+    """Check the files of dated rows, and score today's clients if an earlier model serves."""
+    run_checks.record(run, run_checks.check_extracts(read, run.config))
+    current = context.current_release()
+    if current is not None:
+        # Of dated rows, the schema is all that is read of a dataset.
+        path = artifacts.find_latest(run.config.output_folder_path, Kind.DATASET, "ingestion")
+        score_clients(run, context, read.clients, path, read.history)
+        context.engine.close()
+        report(run, context, None)
+    run.step("retention", remove_old_files, run, context)
+
+
 # Several steps read the test data: the first one logs the rejected rows.
 @read_report.logged_once()
 def do_steps(run: Run, snap: Snapshot) -> None:
@@ -308,6 +339,8 @@ def do_steps(run: Run, snap: Snapshot) -> None:
         # No outcome of dated rows is known yet.
         log.warning("Insufficient data: %s", error)
         run.verdict, run.reason = Verdict.INSUFFICIENT, str(error)
+        if isinstance(error, ImmatureRowsError):
+            act_without_training(run, context, error.read)
         return
     monitored = run.step("monitoring", monitor, run, context, ingested.dataset_path)
     try:
@@ -325,12 +358,13 @@ def do_steps(run: Run, snap: Snapshot) -> None:
             wait_for_approval(run, context, trained, scored, decision)
         run.verdict = VERDICTS.get(decision.answer, Verdict.HELD)
     except InsufficientDataError as error:
-        run_checks.record(run, run_checks.check_ingestion(ingested, run.config))
+        run_checks.record(run, run_checks.check_without_model(context, ingested))
         run_checks.check_rejected_labels(ingested.readings, error)
         log.warning("Insufficient data: %s", error)
         run.verdict, run.reason = Verdict.INSUFFICIENT, str(error)
     if artifacts.current_name(run.config.prod_deployment_path) is not None:
-        score_clients(run, context, ingested)
+        history = None if ingested.dated is None else ingested.dated.history
+        score_clients(run, context, ingested.clients, ingested.dataset_path, history)
         context.engine.close()
         report(run, context, monitored)
     run.step("retention", remove_old_files, run, context)

@@ -179,6 +179,18 @@ def check_rejected(readings: Sequence[FileReading], settings: CheckSettings) -> 
     )
 
 
+def check_refused(readings: Sequence[FileReading], settings: CheckSettings) -> list[Finding]:
+    """Check whether a file was refused as a whole, such as one without a day."""
+    refused = [reading for reading in readings if reading.refused]
+    first = f" The first: {refused[0].path.name}: {refused[0].refused}." if refused else ""
+    words = Words(
+        alarm=f"{len(refused)} of {len(readings)} files were refused, and none of their rows is"
+        f" used.{first} Correct the file, or move it elsewhere.",
+        fine=f"All {len(readings)} files were read.",
+    )
+    return make_findings(settings, "refused_files", len(refused), words, Beyond.REACHED)
+
+
 def check_labels(n_rows: int, n_positives: int, settings: CheckSettings) -> list[Finding]:
     """Check whether all labels have one value."""
     if n_rows < MIN_FILE_ROWS:
@@ -209,6 +221,19 @@ def check_bands(known: Sequence[str], n_today: int, settings: CheckSettings) -> 
     return make_findings(settings, "one_band", len(known), words, Beyond.BELOW)
 
 
+def check_length(
+    what: str, n_today: int, n_before: int | None, settings: CheckSettings
+) -> list[Finding]:
+    """Check that a list, or an extract, has not shrunk by half since the one before."""
+    shrunk = 0.0 if not n_before or n_before < MIN_LIST else 1 - n_today / n_before
+    words = Words(
+        alarm=f"{what} has {n_today} clients, and had {n_before} before: it shrank by"
+        f" {shrunk:.0%}. Is the newest extract whole, and its day the newest?",
+        fine=f"{what} has {n_today} clients.",
+    )
+    return make_findings(settings, "shrunk_list", shrunk, words, Beyond.REACHED)
+
+
 def check_list(
     bands: Mapping[str, int], n_before: int | None, settings: CheckSettings
 ) -> list[Finding]:
@@ -227,18 +252,7 @@ def check_list(
     if n_before is None and not n_today:
         return []
     known = [name for name, count in bands.items() if count and name != NO_DATA]
-    shrunk = 0.0 if not n_before or n_before < MIN_LIST else 1 - n_today / n_before
-    findings = make_findings(
-        settings,
-        "shrunk_list",
-        shrunk,
-        Words(
-            alarm=f"Today's list has {n_today} clients, and had {n_before} before: it shrank by"
-            f" {shrunk:.0%}. Is the newest extract whole, and its day the newest?",
-            fine=f"Today's list has {n_today} clients.",
-        ),
-        Beyond.REACHED,
-    )
+    findings = check_length("Today's list", n_today, n_before, settings)
     if n_today >= MIN_LIST:
         findings += check_bands(known, n_today, settings)
     return findings

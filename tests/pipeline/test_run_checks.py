@@ -57,7 +57,9 @@ def install(config_path: Path, **checks: Any) -> Config:
 
 
 def fill(config: Config, *without: str) -> None:
-    """Write clients to train on, to test with, and of today."""
+    """Write clients to train on, to test with, and of today, in place of other files."""
+    for path in config.input_folder_path.glob("*.csv"):
+        path.unlink()
     write_rows(config.input_folder_path / "a.csv", make_rows(1), *without)
     write_rows(config.test_data_path / "t.csv", make_rows(2), *without)
     today = [row | {"left": ""} for row in make_rows(3, 60)]
@@ -213,3 +215,23 @@ def test_the_texts_of_a_column_are_read_from_a_file_and_from_a_folder_of_parts(
 
     assert sorted(run_checks.read_unique(path, "client", {"000001", "1", "x"})) == ["000001"]
     assert len(run_checks.read_unique(path, "client")) == n_rows
+
+
+def test_without_both_labels_the_files_and_the_clients_of_the_test_are_checked(
+    config_path: Path,
+) -> None:
+    config = install(config_path)
+    fill(config, "fee")
+    rows = make_rows(1)
+    for row in rows:
+        row["left"] = "no"
+    write_rows(config.input_folder_path / "a.csv", rows, "fee")
+    write_rows(config.test_data_path / "t.csv", make_rows(1)[:100], "fee")
+    (config.input_folder_path / "other.csv").write_text("some,columns\n1,2\n")
+
+    assert fullprocess.main(config) is Verdict.INSUFFICIENT
+
+    assert alarms_of(config) == {"shared_clients", "refused_files"}
+    details = {name: row["detail"] for name, row in states_of(config).items()}
+    assert details["shared_clients"].startswith("100 of the 100 clients")
+    assert details["refused_files"].startswith("1 of 3 files were refused")

@@ -1,0 +1,178 @@
+"""Ingestion of dated files beyond memory, with the rows and the messages of one in memory."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from scripts.core import files
+from scripts.core.config import Config, Schema
+from scripts.core.errors import DatasetError
+from scripts.data import (
+    client_dates,
+    dated_rows,
+    outcomes,
+    read_report,
+    table_reader,
+    time_split,
+)
+from scripts.data.cells import UNLABELLED
+from scripts.data.dated_rows import OF_TEST
+from scripts.data.outcomes import Fit, Outcomes, RowOutcomes
+from scripts.engine import dated_ingest
+from scripts.engine.dated_ingest import CleanMore, DatedIntake, EncodedRows, LabelledRows
+
+log = logging.getLogger(__name__)
+
+
+def read_outcomes(derived: Any, config: Config, schema: Schema, today: int) -> Outcomes:
+    """Read the files of outcomes, and refuse those that belong to no row of any part."""
+    settings = config.outcomes
+    if settings is None:
+        return Outcomes()
+    paths = outcomes.list_files(settings)
+    read = [outcomes.read_records(path, settings, schema) for path in paths]
+    records, fits, days = [records for records, _ in read], [(0, 0)] * len(read), []
+    for part in derived.iterate():
+        places = part.places
+        days += [int(places[schema.as_of].min()), int(places[schema.as_of].max())]
+        found = outcomes.count_fits(records, places, schema, settings.horizon_days)
+        fits = [
+            (n_known + fit.n_known, n_fitting + fit.n_fitting)
+            for (n_known, n_fitting), fit in zip(fits, found, strict=True)
+        ]
+    of_files = [Fit(*sums) for sums in fits]
+    return outcomes.accept(read, of_files, (min(days), max(days)), settings, schema, today)
+
+
+def judge(
+    places: pd.DataFrame, known: Outcomes, config: Config, schema: Schema
+) -> dict[str, NDArray[Any]]:
+    """Return the outcome and the use of each row, as `spilled_dated.DerivedParts.label` takes."""
+    found = outcomes.label_rows(places, known, config.outcomes, schema)
+    of_test = places[OF_TEST].to_numpy(np.bool_)
+    is_open = (places[schema.target].to_numpy(np.int64) == UNLABELLED) & ~found.left_after
+    is_open[of_test] = False
+    is_open[~of_test] &= dated_rows.is_last(places[~of_test])
+    return {
+        "labels": found.labels, "is_mature": found.is_mature, "left_before": found.left_before,
+        "of_test": of_test, "in_fold": time_split.in_fold(places[schema.client_key]),
+        "open": is_open,
+    }  # fmt: skip
+
+
+def label(
+    derived: Any, known: Outcomes, config: Config, schema: Schema
+) -> tuple[Any, LabelledRows]:
+    """Return the rows of all parts with their outcomes, and groups of such rows."""
+    rows = derived.label(lambda places: judge(places, known, config, schema))
+    groups = rows.groups
+    return rows, LabelledRows(
+        days=groups.days,
+        of_test=groups.find("of_test") == 1,
+        find_fold=lambda: groups.find("in_fold") == 1,
+        found=RowOutcomes(
+            labels=groups.find("labels"),
+            is_mature=groups.find("is_mature") == 1,
+            left_before=groups.find("left_before") == 1,
+            # Of a row only: it decides which clients are open.
+            left_after=np.zeros(len(groups.codes), np.bool_),
+        ),
+        outcomes=known, readings=derived.readings, test_readings=derived.test_readings,
+        n_repeated=derived.n_read - int(groups.n_rows.sum()), n_rows=groups.n_rows,
+    )  # fmt: skip
+
+
+def find_todays(rows: Any, read: LabelledRows) -> pd.DataFrame:
+    """Return today's clients, as `dated_ingest.find_todays` does."""
+    of_input = ~read.of_test
+    n_rows = None if read.n_rows is None else read.n_rows[of_input]
+    whole = client_dates.find_whole_days(read.days[of_input], n_rows)
+    clients: pd.DataFrame = rows.find_todays(int(whole[-1] if len(whole) else read.days.max()))
+    return clients
+
+
+def describe_share(share: float) -> list[str]:
+    """Return a sentence about test rows that are left out for want of memory."""
+    if share == 1:
+        return []
+    return [
+        f"The test has the rows of {share:.1%} of its clients, drawn by the key: more do not fit"
+        " into engine.memory_limit_gb."
+    ]
+
+
+def ingest_files(
+    paths: Sequence[Path], schema: Schema, config: Config, clean_more: CleanMore | None,
+    today: int, bound_bytes: int,
+) -> DatedIntake:  # fmt: skip
+    """Read dated files as `dated_ingest.ingest_files` does, without holding their rows in memory.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files.
+    schema : Schema
+        The schema by which files are read, with key and date.
+    config : Config
+        The installation. Rows are kept in a hidden folder of the output, until the last object
+        that needs them is gone.
+    clean_more : callable or None
+        The cleaning of this installation. It is given the rows in parts.
+    today : int
+        The day of the run, counted from 1970-01-01.
+    bound_bytes : int
+        The memory for rows.
+
+    Returns
+    -------
+    DatedIntake
+        The rows and their order are those of `dated_ingest.ingest_files`, but of a test that does
+        not fit into memory as a table, a share of the clients.
+
+    Raises
+    ------
+    DatasetError
+        If no row is usable.
+    ImmatureRowsError
+        If no outcome is known for good.
+    """
+    log.info("The input may not fit into memory, so it goes through files in parts.")
+    by_time = config.tests_latest_rows
+    test_paths = [] if by_time else files.list_tables(config.test_data_path)
+    derived = table_reader.import_polars().spilled_dated.read(
+        paths, test_paths, schema, config.output_folder_path,
+        has_outcomes=config.outcomes is not None, bound_bytes=bound_bytes,
+    )  # fmt: skip
+    if not derived.paths:
+        complaints = read_report.format_complaints(derived.readings)
+        raise DatasetError(f"No usable row was found. {complaints}")
+    known = read_outcomes(derived, config, schema, today)
+    rows, read = label(derived, known, config, schema)
+    clients = find_todays(rows, read)
+    dated_ingest.check_trainable(read, config, clients, rows)
+    parts = dated_ingest.split(read, config)
+    content, n_rows, dropped = rows.encode(parts.is_training, clean_more)
+    share = rows.choose_share(parts.is_test)
+    test_parts, _, _ = rows.encode(parts.is_test, clean_more if by_time else None, share)
+    overlap = [] if by_time else dated_ingest.describe_overlap(
+        read.days, parts, rows.count_shared(parts.is_training, parts.is_test)
+    )  # fmt: skip
+    is_labelled = read.found.labels != UNLABELLED
+    return DatedIntake(
+        n_labelled=int(rows.groups.n_rows[is_labelled].sum()),
+        dropped=dropped,
+        write_dataset=EncodedRows(content, n_rows).write,
+        test_parts=test_parts,
+        clients=clients,
+        readings=read.readings,
+        account=dated_ingest.count_rows(read, parts),
+        history=rows,
+        notices=[*dated_ingest.describe_split(parts), *overlap, *describe_share(share)],
+        test_readings=read.test_readings,
+        outcome_readings=known.readings,
+    )
