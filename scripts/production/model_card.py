@@ -204,7 +204,8 @@ def describe_quality(found: CardRecords) -> CardSection:
 
 def describe_calibration(model: Model, found: CardRecords) -> CardSection:
     """Describe how far probabilities and shares of leavers are apart."""
-    error, n_rows = model.validation.get("expected_calibration_error"), model.validation["n_rows"]
+    validation = model.validation
+    error, n_rows = validation.get("expected_calibration_error"), validation.get("n_rows")
     realised = found.realised
     return CardSection(
         "Calibration",

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from pypdf import PdfReader
 
 from scripts import fullprocess, reporting
@@ -36,6 +37,18 @@ def test_what_nobody_recorded_is_unknown(deployed: Config) -> None:
     assert facts["Groups"].startswith("not measured: name columns in evaluation.groups")
     # The release itself knows its rows.
     assert facts["Rows"].startswith("26, of which 26 were fitted")
+
+
+def test_a_model_without_validation_has_an_unknown_calibration(deployed: Config) -> None:
+    serving = current(deployed)
+    bare = msgspec.structs.replace(
+        serving, model=msgspec.structs.replace(serving.model, validation={})
+    )
+
+    facts = facts_of(model_card.make_card(deployed, bare, CardRecords()))
+
+    expected = "unknown on unknown rows held out at training"
+    assert facts["Expected calibration error"] == expected
 
 
 def test_the_card_has_the_figures_of_the_records(config: Config) -> None:
