@@ -104,7 +104,7 @@ def by_ranges(paths: list[Path]) -> Counts:
         results = [one for part in cut for one in polars_ranges.read_range(path, part, form)]
         reports = [one for one in results if isinstance(one, Report)]
         state = files.file_state(path)[:2]
-        reading = polars_ranges.merge_reports(reports, path, state, "")
+        reading = polars_ranges.merge_reports(reports, path, state)
         if reading is None:  # A quote is left open: the file is read from its start.
             results = [*polars_ranges.read_whole(path, form)]
             reading = next(one.reading for one in results if isinstance(one, Report))

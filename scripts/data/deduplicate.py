@@ -179,18 +179,6 @@ def hash_table_rows(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
     return row_numbers(pd.DataFrame(rows, copy=False))
 
 
-def hash_arrow_rows(rows: pa.Table, schema: Schema) -> Numbers:
-    """Compute the hashes of rows in Arrow, as `hash_table_rows` does."""
-    texts = {*schema.ids, *schema.categorical}
-    columns = [
-        rows[name].cast(pa.large_string())
-        if name in texts
-        else rows[name].to_numpy().astype(np.float64)
-        for name in schema.columns
-    ]
-    return number_rows(columns, rows.num_rows)
-
-
 def short_hashes(numbers: Numbers) -> Hashes:
     """Return the upper 32 bits of 64-bit hashes."""
     return (numbers >> np.uint64(32)).astype(np.uint32)

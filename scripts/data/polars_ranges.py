@@ -182,10 +182,15 @@ def read_lines(
 
 
 def read_range(path: Path, part: Range, form: RowForm) -> Results:
-    """Read the lines that begin in a range of a file: the rows, then the report."""
+    """Read the lines that begin in a range of a file: the rows, then the report.
+
+    The report of the first range has the hash of the whole file.
+    """
     state = files.file_state(path)[:2]
     for result in read_lines(path, part, form, lambda found: open_range(path, part, form, found)):
         if isinstance(result, Report):
+            if not part.start and result.is_proven:
+                result.reading.sha256 = files.digest_lines(path.resolve())
             yield msgspec.structs.replace(result, state=state)
         else:
             yield result
@@ -211,7 +216,7 @@ def read_whole(path: Path, form: RowForm, content: BinaryIO | None = None) -> Re
 
 
 def merge_reports(
-    reports: Sequence[Report], path: Path, state: tuple[int, int], sha256: str
+    reports: Sequence[Report], path: Path, state: tuple[int, int]
 ) -> FileReading | None:
     """Return the report of a file made of those of its ranges.
 
@@ -223,8 +228,6 @@ def merge_reports(
         The file.
     state : tuple of int and int
         Size and time of change after the reading.
-    sha256 : str
-        The hash of the file.
 
     Returns
     -------
@@ -234,7 +237,7 @@ def merge_reports(
     if not all(report.is_proven and report.state == state for report in reports):
         return None
     ordered = sorted(reports, key=lambda report: report.part or Range(0, 0))
-    merged = replace(ordered[0].reading, path=path, sha256=sha256, n_rows=0, rejected=[])
+    merged = replace(ordered[0].reading, path=path, n_rows=0, rejected=[])
     merged.n_bytes = ordered[0].n_header_bytes + sum(part.reading.n_bytes for part in ordered)
     n_lines = 2
     for report in ordered:

@@ -4,7 +4,7 @@ import csv
 import io
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -48,6 +48,11 @@ class FileReading:
     is_detected: bool = False
     refused: str = ""
     rejected: list[RejectedRow] = field(default_factory=list)
+
+
+def count_usable(readings: Iterable[FileReading]) -> int:
+    """Count the accepted rows of files."""
+    return sum(r.n_rows - len(r.rejected) for r in readings if not r.refused)
 
 
 def first_reasons(reading: FileReading) -> list[str]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
+import msgspec
 import pandas as pd
+from msgspec import Struct
 
 from scripts.core.config import Schema
 from scripts.data import profile
@@ -43,26 +45,28 @@ class NumberFacts(Protocol):
         """Compute mean, median and standard deviation, as `dataset.summarise` does."""
 
 
-@dataclass(frozen=True)
-class NumberStatistics:
-    """The facts of all numbers of a column, NaN where undefined; `deviation` has n below."""
+class NumberStatistics(Struct, frozen=True):
+    """The facts of all numbers of a column; `typical` is the stayed median, None without one."""
 
-    n_values: int
     n_missing: int
-    mean: float
-    deviation: float
-    median: float
-    stayed_median: float
+    typical: float | None
     bins: Bins
+    summary: ColumnSummary
+
+    @property
+    def stayed_median(self) -> float:
+        """The median of the clients who stayed, NaN without a value."""
+        return math.nan if self.typical is None else self.typical
 
     def summarise(self, name: str) -> ColumnSummary:
         """Return mean, median and standard deviation, as `dataset.summarise` does."""
-        finite, n_free = profile.finite_or_none, self.n_values - 1
-        of_sample = self.deviation * math.sqrt(self.n_values / n_free) if n_free > 0 else math.nan
-        return ColumnSummary(
-            column=name, mean=finite(self.mean), median=finite(self.median),
-            standard_deviation=finite(of_sample),
-        )  # fmt: skip
+        return msgspec.structs.replace(self.summary, column=name)
+
+
+def describe_column(facts: NumberFacts, name: str) -> NumberStatistics:
+    """Return the facts of a column without its numbers."""
+    typical = profile.finite_or_none(facts.stayed_median)
+    return NumberStatistics(facts.n_missing, typical, facts.bins, facts.summarise(name))
 
 
 @dataclass(frozen=True)

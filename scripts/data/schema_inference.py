@@ -20,7 +20,7 @@ from scripts.data import (
     read_report,
     table_reader,
 )
-from scripts.data.column_kinds import ColumnCounts, ColumnKind, KindCounts
+from scripts.data.column_kinds import ColumnCounts, ColumnKind
 from scripts.data.read_report import FileReading
 
 MIN_NUMBERS_FRACTION = 0.99
@@ -159,18 +159,6 @@ def profile_column(column: pd.Series, marks: NumberMarks) -> ColumnProfile:
     """Compute the profile of a text column."""
     counts = {str(text): int(count) for text, count in column.value_counts().items()}
     return make_profile(count_values(counts, marks))
-
-
-def merge_counts(parts: Sequence[ColumnCounts]) -> ColumnCounts:
-    """Return the counts of a column from those of parts of its different values."""
-    return ColumnCounts(
-        n_rows=sum(part.n_rows for part in parts),
-        n_values=sum(part.n_values for part in parts),
-        n_most=max(part.n_most for part in parts),
-        n_numbers=sum(part.n_numbers for part in parts),
-        has_fractions=any(part.has_fractions for part in parts),
-        kinds=sum((part.kinds for part in parts), start=KindCounts()),
-    )
 
 
 def make_profile(counts: ColumnCounts) -> ColumnProfile:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from scripts.core import files
 from scripts.core.config import Config, Schema
 from scripts.core.errors import DatasetError
 from scripts.core.files import RemotePath
-from scripts.data import client_dates, outcomes, read_report
+from scripts.data import client_dates, outcomes, polars_dataset, polars_reader, read_report
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
 from scripts.data.outcomes import Outcomes, RowOutcomes
@@ -25,10 +26,18 @@ from scripts.spark import cluster, dated, object_store
 from scripts.spark import read_input as spark_input
 from scripts.spark.cluster import column
 from scripts.spark.dated import ClusterHistory
+from scripts.spark.object_store import StoreFolder
 from scripts.spark.read_input import Clean, SparkIntake
 
 # A folder below the output without a date, which retention therefore keeps.
 FETCHED_FOLDER = "outcomes"
+
+
+def list_tables(place: Path) -> Sequence[Path]:
+    """List the CSV files of a local folder, or of a folder of an object store."""
+    if isinstance(place, RemotePath):
+        return StoreFolder(place).list_tables()
+    return files.list_tables(place)
 
 
 def list_outcome_files(config: Config) -> list[Path]:
@@ -36,7 +45,7 @@ def list_outcome_files(config: Config) -> list[Path]:
     place = None if config.outcomes is None else config.outcomes.input_folder_path
     if isinstance(place, RemotePath):
         copies = config.output_folder_path / FETCHED_FOLDER
-        return list(object_store.list_tables(object_store.StoreFolder(place).fetch(copies)))
+        return files.list_tables(StoreFolder(place).fetch(copies))
     return outcomes.list_files(config.outcomes)
 
 
@@ -48,13 +57,10 @@ def read_outcomes(rows: DataFrame, config: Config, schema: Schema, today: int) -
     paths = list_outcome_files(config)
     read = [outcomes.read_records(path, settings, schema) for path in paths]
     records = [records for records, _ in read]
-    fits, days = dated.find_fits(rows, records, schema, settings.horizon_days)
-    return outcomes.accept(read, fits, days, settings, schema, today)
-
-
-def count_usable(readings: Sequence[FileReading]) -> int:
-    """Count the accepted rows of files."""
-    return sum(r.n_rows - len(r.rejected) for r in readings if not r.refused)
+    fits = dated.find_fits(rows, records, schema, settings.horizon_days)
+    day = column(schema.as_of)
+    ((first, last),) = rows.agg(F.min(day), F.max(day)).collect()
+    return outcomes.accept(read, fits, (first, last), settings, schema, today)
 
 
 def read_input(
@@ -85,10 +91,11 @@ def read_input(
     DatasetError
         If no row is usable.
     """
-    test_paths = [] if config.tests_latest_rows else object_store.list_tables(config.test_data_path)
+    test_paths = [] if config.tests_latest_rows else list_tables(config.test_data_path)
     form = RowForm(schema, has_outcomes=config.outcomes is not None)
     rows, readings, test_readings = dated.read_rows(session, paths, test_paths, form)
-    if not count_usable([*readings, *test_readings]):
+    n_read = read_report.count_usable([*readings, *test_readings])
+    if not n_read:
         raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
     derived = dated.derive(rows, schema)
     known = read_outcomes(derived, config, schema, today)
@@ -107,8 +114,22 @@ def read_input(
             left_after=np.zeros(len(groups), np.bool_),
         ),
         outcomes=known, readings=readings, test_readings=test_readings,
-        n_repeated=count_usable([*readings, *test_readings]) - int(n_rows.sum()), n_rows=n_rows,
+        n_repeated=n_read - int(n_rows.sum()), n_rows=n_rows,
     )  # fmt: skip
+
+
+def collect(rows: DataFrame, schema: Schema) -> pd.DataFrame:
+    """Collect rows as a table of the pandas engine, by day and client."""
+    order = (schema.as_of, schema.client_key)
+    return spark_input.to_pandas(rows, client_dates.dataset_schema(schema), order)
+
+
+def find_outcome_readings(read: LabelledRows, config: Config) -> Sequence[FileReading]:
+    """Return the reports of the files of outcomes, with their addresses in an object store."""
+    readings = read.outcomes.readings
+    if config.outcomes is None:
+        return readings
+    return object_store.as_stored(readings, config.outcomes.input_folder_path)
 
 
 def find_todays(labelled: DataFrame, read: LabelledRows, schema: Schema) -> pd.DataFrame:
@@ -118,7 +139,7 @@ def find_todays(labelled: DataFrame, read: LabelledRows, schema: Schema) -> pd.D
     newest = int(whole[-1]) if len(whole) else 0
     todays = labelled.where(column(dated.OPEN) & (column(dated.DAY) >= newest))
     unlabelled = F.lit(UNLABELLED).cast("tinyint")
-    return dated.collect(todays.withColumn(schema.target, unlabelled), schema)
+    return collect(todays.withColumn(schema.target, unlabelled), schema)
 
 
 def ingest_files(
@@ -147,18 +168,20 @@ def ingest_files(
         cleaned = spark_input.clean(
             test, clean_more if by_time else None, written, drop_equal=False
         )
-        tested = dated.collect(cleaned, schema)
+        tested = collect(cleaned, schema)
     n_rows, is_labelled = cast("NDArray[np.int64]", read.n_rows), read.found.labels != UNLABELLED
     return DatedIntake(
         n_labelled=int(n_rows[is_labelled].sum()),
         dropped=intake.dropped,
         write_dataset=intake.write,
-        test_parts=dated_ingest.encode_rows(tested, is_large=True),
+        test_parts=polars_dataset.encode_rows(
+            polars_reader.unite([polars_dataset.from_pandas(tested)])
+        ),
         clients=intake.clients,
         readings=read.readings,
         account=dated_ingest.count_rows(read, parts),
         history=ClusterHistory(config.engine, labelled, schema),
         notices=[*dated_ingest.describe_split(parts), *overlap],
         test_readings=read.test_readings,
-        outcome_readings=read.outcomes.readings,
+        outcome_readings=find_outcome_readings(read, config),
     )

@@ -121,22 +121,6 @@ def correct_for_reuse(measured: Evaluation, n_judged: int) -> Evaluation:
     return replace(measured, f1_low=low, f1_high=high)
 
 
-def auc_of_counts(counts: Ints) -> float | None:
-    """Compute the ROC AUC from counts of both classes by bin of probability, shape (2, n_bins).
-
-    Notes
-    -----
-    Mann and Whitney's U: the share of pairs of leaver and stayer with a higher probability of the
-    leaver, with equal probabilities counting half.
-    """
-    stayed, left = counts
-    n_pairs = int(stayed.sum()) * int(left.sum())
-    if not n_pairs:
-        return None
-    below = np.cumsum(stayed) - stayed
-    return float(np.sum(left * (below + stayed / 2)) / n_pairs)
-
-
 def evaluate_counts(tn: int, fp: int, fn: int, tp: int, *, roc_auc: float | None) -> Evaluation:
     """Compute the metrics of a confusion matrix."""
     low, high = f1_interval(tp, fp, fn, tn)

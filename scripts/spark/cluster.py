@@ -7,8 +7,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from scripts.core.config import EngineSettings
 from scripts.core.errors import ClusterError
@@ -35,21 +35,9 @@ SETTINGS = {
     # A task has one core, and there is a task per core.
     "spark.executorEnv.POLARS_MAX_THREADS": "1",
 }
-ARROW_TYPES = {
-    "string": pa.string(), "double": pa.float64(), "tinyint": pa.int8(), "int": pa.int32(),
-    "bigint": pa.int64(), "boolean": pa.bool_(), "array<string>": pa.list_(pa.string()),
-}  # fmt: skip
+Batches = Iterator[pa.RecordBatch]
 
 log = logging.getLogger(__name__)
-
-
-def zip_package(folder: Path) -> Path:
-    """Write the modules of this package to a zip file for the tasks."""
-    path = folder / "adras.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for module in sorted(PACKAGE.rglob("*.py")):
-            archive.write(module, module.relative_to(PACKAGE.parent))
-    return path
 
 
 def prepare_java() -> None:
@@ -94,7 +82,8 @@ def open_session(engine: EngineSettings) -> SparkSession:
     # Workers fetch the package when they join, hence the file lives as long as this process.
     folder = tempfile.mkdtemp(prefix="adras-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    session.sparkContext.addPyFile(str(zip_package(Path(folder))))
+    package = shutil.make_archive(f"{folder}/adras", "zip", PACKAGE.parent, PACKAGE.name)
+    session.sparkContext.addPyFile(package)
     log.info("Opened a session on %s.", engine.master)
     return session
 
@@ -130,66 +119,37 @@ def column(name: str) -> Column:
     return F.col("`{}`".format(name.replace("`", "``")))
 
 
-def ddl(kinds: Mapping[str, str]) -> str:
-    """Return columns with their Spark types as the schema of a table."""
-    return ", ".join(f"`{name.replace('`', '``')}` {kind}" for name, kind in kinds.items())
+def map_batches(
+    rows: DataFrame, work: Callable[[Batches], Iterator[pa.Table]], kinds: pa.Schema
+) -> DataFrame:
+    """Run a function on the batches of each partition, and return columns of some kinds."""
 
+    def run(batches: Batches) -> Batches:
+        for table in work(batches):
+            yield from table.select(kinds.names).cast(kinds).to_batches()
 
-def arrow_schema(kinds: Mapping[str, str]) -> pa.Schema:
-    """Return columns with their Spark types as the schema of Arrow batches."""
-    return pa.schema([(name, ARROW_TYPES[kind]) for name, kind in kinds.items()])
-
-
-def aggregate(rows: DataFrame, aggregates: list[Column]) -> list[Any]:
-    """Compute several aggregates of a table in one pass."""
-    named = [value.alias(str(place)) for place, value in enumerate(aggregates)]
-    (results,) = rows.agg(*named).collect()
-    return list(results)
+    return rows.mapInArrow(run, from_arrow_schema(kinds))
 
 
 def map_partitions(
-    rows: DataFrame, work: Callable[[pa.Table], pa.Table], kinds: Mapping[str, str]
+    rows: DataFrame, work: Callable[[pa.Table], pa.Table], kinds: pa.Schema
 ) -> DataFrame:
-    """Run a function on all rows of each partition, which then are in the memory of its worker.
+    """Run a function on all rows of each partition, which then are in the memory of its worker."""
 
-    Parameters
-    ----------
-    rows : pyspark.sql.DataFrame
-        Any table.
-    work : callable
-        A picklable function of the rows of a partition.
-    kinds : mapping of str to str
-        The columns that it returns, with their Spark types.
-    """
-
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def run(batches: Batches) -> Iterator[pa.Table]:
         found = list(batches)
         if found:
-            yield from work(pa.Table.from_batches(found)).to_batches()
+            yield work(pa.Table.from_batches(found))
 
-    return rows.mapInArrow(run, ddl(kinds))
+    return map_batches(rows, run, kinds)
 
 
-def gather(rows: DataFrame, work: Callable[[Iterator[pa.Table]], bytes]) -> list[bytes]:
-    """Run a function on each partition, and collect the resulting bytes.
+def gather(rows: DataFrame, work: Callable[[Batches], bytes]) -> list[bytes]:
+    """Run a function on each partition, also on empty ones, and collect the results in no order."""
 
-    Parameters
-    ----------
-    rows : pyspark.sql.DataFrame
-        Any table.
-    work : callable
-        A picklable function of the rows of a partition, in batches.
+    def run(batches: Batches) -> Iterator[pa.Table]:
+        yield pa.table({RESULT: pa.array([work(batches)], pa.binary())})
 
-    Returns
-    -------
-    list of bytes
-        The result of each partition, in no order. Partitions without rows have a result, too.
-    """
-
-    def run_on_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        tables = (pa.Table.from_batches([batch]) for batch in batches)
-        yield pa.RecordBatch.from_pydict({RESULT: pa.array([work(tables)], pa.binary())})
-
-    return [
-        bytes(row[RESULT]) for row in rows.mapInArrow(run_on_batches, f"{RESULT} binary").collect()
-    ]
+    found = map_batches(rows, run, pa.schema([(RESULT, pa.binary())]))
+    results: list[bytes] = found.toArrow()[RESULT].to_pylist()
+    return results

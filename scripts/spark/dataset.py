@@ -1,4 +1,4 @@
-"""Datasets of a cluster: parts here or at an address, identity, split, and labels of clients."""
+"""Datasets of a cluster: parts here or at an address, identity, and labels of clients."""
 
 import logging
 import re
@@ -9,22 +9,25 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 from msgspec import Struct
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from scripts.core import artifacts, files
 from scripts.core.config import EngineSettings, Schema
 from scripts.core.errors import ClusterError, DatasetError
 from scripts.core.name_hashes import NameFilter, hash_names
-from scripts.data import dataset, deduplicate
+from scripts.data import dataset, dataset_scan, deduplicate
 from scripts.data.dataset import KnownLabels
 from scripts.spark import cluster
-from scripts.spark.cluster import column, gather
+from scripts.spark.cluster import Batches, column
 
 SUCCESS = "_SUCCESS"
 TWO_TO_64 = 2**64
+HASH, MIXED = "hash", "mixed"
 PARQUET, CSV = "parquet", "csv"
 GLOB_CHARACTERS = re.compile(r"([\\*?\[\]{}])")
 # The CSV dialect of RFC 4180, with cells unchanged.
@@ -34,8 +37,6 @@ CSV_OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 # The ledger of datasets with their parts elsewhere: the name of each here, and the address.
 ELSEWHERE = "datasets_elsewhere.json"
-
-LabelColumns = tuple[list[str], list[int], list[int]]
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +61,11 @@ def escape(address: str) -> str:
     return GLOB_CHARACTERS.sub(r"\\\1", address)
 
 
-def column_kinds(schema: Schema) -> dict[str, str]:
-    """Return the Spark types of the columns of a schema."""
-    kinds = dict.fromkeys(schema.columns, "string") | dict.fromkeys(schema.numeric, "double")
-    kinds |= dict.fromkeys(schema.date_formats, "double") | {schema.target: "tinyint"}
-    return kinds | ({schema.as_of: "bigint"} if schema.date else {})
+def arrow_schema(schema: Schema) -> pa.Schema:
+    """Return the kinds of the columns of a schema."""
+    kinds = dict.fromkeys(schema.columns, pa.string())
+    kinds |= dict.fromkeys(schema.numeric, pa.float64()) | {schema.target: pa.int8()}
+    return pa.schema(kinds.items())
 
 
 def write(rows: DataFrame, address: str, file_format: str) -> None:
@@ -77,9 +78,8 @@ def read(session: SparkSession, address: str, file_format: str, schema: Schema) 
     """Read parts, with an error for a damaged part."""
     if file_format == PARQUET:
         return session.read.parquet(address).select(*map(column, schema.columns))
-    rows = session.read.csv(
-        address, cluster.ddl(column_kinds(schema)), mode="FAILFAST", **CSV_OPTIONS
-    )
+    kinds = from_arrow_schema(arrow_schema(schema))
+    rows = session.read.csv(address, kinds, mode="FAILFAST", **CSV_OPTIONS)
     texts = {*schema.ids, *schema.categorical}
     return rows.select(
         *(
@@ -139,29 +139,29 @@ def delete_forgotten(session: SparkSession, folder: Path) -> None:
         write_ledger(folder, kept)
 
 
-def to_table(part: pa.Table, schema: Schema) -> pd.DataFrame:
-    """Convert rows of a partition to a table of the pandas engine."""
+def to_table(rows: pa.Table | pa.RecordBatch, schema: Schema) -> pd.DataFrame:
+    """Convert rows to a table of the pandas engine."""
     return dataset.make_table(
-        {name: part[name].to_pandas().to_numpy() for name in schema.columns}, schema
+        {name: rows[name].to_pandas().to_numpy() for name in schema.columns}, schema
     )
 
 
 def identify(rows: DataFrame, schema: Schema) -> Identity:
     """Compute the identity of rows from sums of their hashes, independent of the order."""
 
-    def work(parts: Iterator[pa.Table]) -> bytes:
-        n_rows, total, product = 0, 0, 0
-        for part in parts:
-            hashes = deduplicate.hash_arrow_rows(part, schema)
-            mixed = deduplicate.mix(hashes, hashes >> np.uint64(1))
-            n_rows += len(hashes)
-            total += int(hashes.sum(dtype=np.uint64))
-            product += int(mixed.sum(dtype=np.uint64))
-        return msgspec.json.encode([n_rows, total % TWO_TO_64, product % TWO_TO_64])
+    kinds = pa.schema([(HASH, pa.int64()), (MIXED, pa.int64())])
 
-    sums = [msgspec.json.decode(piece, type=tuple[int, int, int]) for piece in gather(rows, work)]
-    n_rows, total, product = (sum(numbers) for numbers in zip(*sums, strict=True))
-    text = f"{n_rows} {total % TWO_TO_64} {product % TWO_TO_64} {list(schema.columns)}"
+    def work(batches: Batches) -> Iterator[pa.Table]:
+        for part in map(pl.DataFrame, batches):
+            hashes = dataset_scan.hash_rows(part, schema)
+            mixed = deduplicate.mix(hashes, hashes >> np.uint64(1))
+            yield pa.table({HASH: hashes.view(np.int64), MIXED: mixed.view(np.int64)})
+
+    sums = [F.sum(column(name).cast("decimal(38, 0)")) for name in kinds.names]
+    hashed = cluster.map_batches(rows, work, kinds)
+    ((n_rows, *totals),) = hashed.agg(F.count(column(HASH)), *sums).collect()
+    total, product = (int(number or 0) % TWO_TO_64 for number in totals)
+    text = f"{n_rows} {total} {product} {list(schema.columns)}"
     return Identity(files.digest(text.encode()), n_rows)
 
 
@@ -195,21 +195,8 @@ def write_parts_elsewhere(rows: DataFrame, path: Path, engine: EngineSettings) -
 def write_dataset(rows: DataFrame, path: Path, schema: Schema, engine: EngineSettings) -> Identity:
     """Write a dataset as parts, complete or not at all by a final rename.
 
-    Parameters
-    ----------
-    rows : pyspark.sql.DataFrame
-        The rows.
-    path : Path
-        The folder of the parts, or of the identity alone for parts elsewhere.
-    schema : Schema
-        The columns.
-    engine : EngineSettings
-        Address and format of the parts.
-
-    Returns
-    -------
-    Identity
-        Of the parts as read back.
+    The folder has the parts, or the identity alone for parts elsewhere. The identity is that of the
+    parts as read back.
     """
     files.make_folder(path.parent)
     delete_forgotten(rows.sparkSession, path.parent)
@@ -251,40 +238,23 @@ def read_parts(session: SparkSession, path: Path, schema: Schema) -> DataFrame:
     return read(session, address, identity.format, schema)
 
 
-def in_any_order(labels: KnownLabels) -> KnownLabels:
-    """Sort the labels of each client, independent of the order of rows.
-
-    Of labels known at the same moment the last counts, which then is the exit.
-    """
-    order = np.lexsort((labels.row_hashes, labels.labels))
-    return KnownLabels(
-        labels.name_hashes[order], labels.names.iloc[order], labels.row_hashes[order],
-        labels.labels[order],
-    )  # fmt: skip
-
-
 def collect_labels(
     engine: EngineSettings, path: Path, schema: Schema, wanted: NameFilter
 ) -> KnownLabels:
-    """Collect the labels of the wanted clients from a dataset in parts."""
+    """Collect the labels of the wanted clients from a dataset in parts.
 
-    def work(parts: Iterator[pa.Table]) -> bytes:
-        tables = (to_table(part, schema) for part in parts)
-        found = dataset.collect_labels(tables, schema, wanted)
-        columns = (found.names, found.row_hashes, found.labels)
-        return msgspec.json.encode([column.tolist() for column in columns])
+    Of labels known at the same moment the last counts, which then is the exit.
+    """
+
+    def work(batches: Batches) -> Iterator[pa.Table]:
+        for batch in batches:
+            names = dataset.client_names(to_table(batch, schema), schema)
+            is_wanted = pa.array(wanted.matches(hash_names(names.tolist())))
+            yield pa.Table.from_batches([batch.filter(is_wanted)])
 
     with cluster.open_cluster(engine) as session:
-        pieces = gather(read_parts(session, path, schema), work)
-    decoded = [msgspec.json.decode(piece, type=LabelColumns) for piece in pieces]
-    return dataset.sort_labels(
-        [in_any_order(dataset.sort_labels([as_labels(*columns) for columns in decoded]))]
-    )
-
-
-def as_labels(names: list[str], row_hashes: list[int], labels: list[int]) -> KnownLabels:
-    """Return the labelled rows found by a task."""
-    return KnownLabels(
-        hash_names(names), pd.Series(names, dtype="str"), np.array(row_hashes, np.uint32),
-        np.array(labels, np.int8),
-    )  # fmt: skip
+        rows = read_parts(session, path, schema)
+        found = cluster.map_batches(rows, work, arrow_schema(schema)).toArrow()
+    order = dict.fromkeys((schema.target, *schema.columns), "ascending")
+    table = to_table(found.sort_by([*order.items()]), schema)
+    return dataset.collect_labels([table], schema, wanted)

@@ -3,11 +3,10 @@
 A task does with the rows of its clients what one machine does with all rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -35,7 +34,7 @@ MATURE, LEFT_BEFORE, FOLD, OPEN = "adras mature", "adras left", "adras fold", "a
 FLAGS = (MATURE, LEFT_BEFORE, FOLD, OPEN)
 # The next day of a client's last row.
 NO_DAY = 2**31
-N_ROWS = "count"
+N_ROWS, N_KNOWN, N_FITTING = "count", "known", "fitting"
 
 
 def read_rows(
@@ -50,21 +49,19 @@ def read_rows(
     return rows.unionAll(tested.withColumn(OF_TEST, F.lit(True))), readings, test_readings
 
 
-def derived_kinds(schema: Schema) -> dict[str, str]:
-    """Return the Spark types of rows with derived columns, in which days are numbers."""
-    kinds = dataset.column_kinds(client_dates.dataset_schema(schema))
-    return kinds | {schema.as_of: "bigint", OF_TEST: "boolean"}
-
-
 def derive(rows: DataFrame, schema: Schema) -> DataFrame:
-    """Return the row of each client and day with derived columns, by client and day in a task."""
-    kinds = derived_kinds(schema)
+    """Return the row of each client and day with derived columns, by client and day in a task.
+
+    Days are numbers counted from 1970-01-01.
+    """
+    whole = dataset.arrow_schema(client_dates.dataset_schema(schema))
+    day = whole.get_field_index(schema.as_of), pa.field(schema.as_of, pa.int64())
+    kinds = whole.set(*day).append(pa.field(OF_TEST, pa.bool_()))
 
     def work(read: pa.Table) -> pa.Table:
         in_order = pl.DataFrame(read).sort(OF_TEST, FILE, ROW)
         derived = polars_dated.add_derived(polars_dated.sort_rows(in_order, schema), schema)
-        arrow = derived.select([*kinds]).to_arrow(compat_level=pl.CompatLevel.oldest())
-        return arrow.cast(cluster.arrow_schema(kinds))
+        return derived.select(kinds.names).to_arrow(compat_level=pl.CompatLevel.oldest())
 
     by_client = rows.repartition(column(schema.client_key))
     return cluster.map_partitions(by_client, work, kinds).persist()
@@ -76,59 +73,29 @@ def places_of(rows: pa.Table, schema: Schema) -> pd.DataFrame:
     return dated_rows.number_clients(rows.select(names).to_pandas(), schema)
 
 
-class PartFit(msgspec.Struct, frozen=True):
-    """The first and the last day of the rows of a partition, and the fit of each outcome file."""
-
-    days: tuple[int, int]
-    fits: list[tuple[int, int]]
-
-
 def find_fits(
     rows: DataFrame, records: Sequence[pd.DataFrame], schema: Schema, horizon_days: int
-) -> tuple[list[Fit], tuple[int, int]]:
-    """Count the records of each outcome file that belong to a row.
-
-    Parameters
-    ----------
-    rows : pyspark.sql.DataFrame
-        The rows by client and day in each task, at least one.
-    records : sequence of pandas.DataFrame
-        The records of each file.
-    schema : Schema
-        With key and date.
-    horizon_days : int
-        The days after a row in which a client may leave.
-
-    Returns
-    -------
-    tuple of list of Fit and tuple of int and int
-        The fit of each file, and the first and the last day of all rows.
-    """
+) -> list[Fit]:
+    """Count the records of each outcome file that belong to a row, by client and day in a task."""
     shared = rows.sparkSession.sparkContext.broadcast(records)
+    kinds = pa.schema([(name, pa.int64()) for name in (FILE, N_KNOWN, N_FITTING)])
 
-    def work(parts: Iterator[pa.Table]) -> bytes:
-        found = [*parts]
-        if not found:
-            return msgspec.json.encode(None)
-        table = places_of(pa.concat_tables(found), schema)
-        fits = outcomes.count_fits(shared.value, table, schema, horizon_days)
-        days = table[schema.as_of]
-        counts = [(fit.n_known, fit.n_fitting) for fit in fits]
-        return msgspec.json.encode(PartFit((int(days.min()), int(days.max())), counts))
+    def work(read: pa.Table) -> pa.Table:
+        fits = outcomes.count_fits(shared.value, places_of(read, schema), schema, horizon_days)
+        counts = [(number, fit.n_known, fit.n_fitting) for number, fit in enumerate(fits)]
+        return pa.table(pd.DataFrame(counts, columns=kinds.names))
 
-    pieces = [msgspec.json.decode(p, type=PartFit | None) for p in cluster.gather(rows, work)]
-    parts = [part for part in pieces if part is not None]
-    sums = np.sum([part.fits for part in parts], axis=0).reshape(-1, 2).tolist()
-    days = [part.days for part in parts]
-    return [Fit(*of_file) for of_file in sums], (min(d[0] for d in days), max(d[1] for d in days))
+    found = cluster.map_partitions(rows, work, kinds).toArrow().to_pandas()
+    return [Fit(*counts) for counts in found.groupby(FILE).sum().to_numpy().tolist()]
 
 
 def label(
     rows: DataFrame, known: Outcomes, settings: OutcomeSettings | None, schema: Schema
 ) -> DataFrame:
     """Return the rows with their outcomes as the target, the day as an ISO date, and the flags."""
-    kinds = derived_kinds(schema) | {schema.as_of: "string", DAY: "bigint", NEXT_DAY: "bigint"}
-    kinds |= dict.fromkeys(FLAGS, "boolean")
+    whole = dataset.arrow_schema(client_dates.dataset_schema(schema))
+    days, flags = [(DAY, pa.int64()), (NEXT_DAY, pa.int64())], [(n, pa.bool_()) for n in FLAGS]
+    kinds = pa.schema([*whole, (OF_TEST, pa.bool_()), *days, *flags])
     shared = rows.sparkSession.sparkContext.broadcast(known)
 
     def work(read: pa.Table) -> pa.Table:
@@ -138,15 +105,13 @@ def label(
         is_open = np.zeros(len(table), np.bool_)
         is_open[~of_test] = dated_rows.is_last(table[~of_test])
         is_open &= (table[schema.target].to_numpy() == UNLABELLED) & ~found.left_after
-        following = np.where(dated_rows.is_last(table), NO_DAY, np.roll(days, -1))
         columns = {
-            schema.target: found.labels, schema.as_of: dated_rows.format_days(days),
-            DAY: days, NEXT_DAY: following, MATURE: found.is_mature,
-            LEFT_BEFORE: found.left_before, OPEN: is_open,
+            schema.target: found.labels, schema.as_of: dated_rows.format_days(days), DAY: days,
+            NEXT_DAY: np.where(dated_rows.is_last(table), NO_DAY, np.roll(days, -1)),
+            MATURE: found.is_mature, LEFT_BEFORE: found.left_before, OPEN: is_open,
             FOLD: time_split.in_fold(table[schema.client_key]),
         }  # fmt: skip
-        kept = {name: read[name] for name in kinds if name not in columns}
-        return pa.table(kept | columns).select([*kinds]).cast(cluster.arrow_schema(kinds))
+        return pa.table({name: read[name] for name in read.column_names} | columns)
 
     return cluster.map_partitions(rows, work, kinds).persist()
 
@@ -177,16 +142,9 @@ def choose_test(parts: TimeSplit, *, by_time: bool) -> Column:
 
 def count_shared(training: DataFrame, test: DataFrame, schema: Schema) -> tuple[int, int]:
     """Count the clients of the test rows that are in training too, and all clients of the test."""
-    tested, trained = (
-        rows.select(column(schema.client_key)).distinct() for rows in (test, training)
-    )
+    key = column(schema.client_key)
+    tested, trained = (rows.select(key).distinct() for rows in (test, training))
     return tested.join(trained, [schema.client_key], "left_semi").count(), tested.count()
-
-
-def collect(rows: DataFrame, schema: Schema) -> pd.DataFrame:
-    """Collect rows as a table of the pandas engine, by day and client."""
-    order = (schema.as_of, schema.client_key)
-    return read_input.to_pandas(rows, client_dates.dataset_schema(schema), order)
 
 
 @dataclass(frozen=True)
@@ -207,15 +165,15 @@ class ClusterHistory:
 
     def _find(self, chosen: Column) -> pd.DataFrame:
         """Return client, day and outcome of the chosen rows with a known outcome."""
-        schema, target = self.schema, column(self.schema.target)
+        target = column(self.schema.target).cast("bigint")
+        wanted = {
+            dated_rows.CLIENT: column(self.schema.client_key), dated_rows.DAY: column(DAY),
+            dated_rows.LABEL: target,
+        }  # fmt: skip
         with cluster.open_cluster(self.engine):
+            known = self.rows.where(chosen & (target != UNLABELLED))
             found: pd.DataFrame = (
-                self.rows.where(chosen & (target != UNLABELLED))
-                .select(
-                    column(schema.client_key).alias(dated_rows.CLIENT),
-                    column(DAY).alias(dated_rows.DAY),
-                    target.cast("bigint").alias(dated_rows.LABEL),
-                )
+                known.select(*(value.alias(name) for name, value in wanted.items()))
                 .toArrow()
                 .to_pandas()
             )

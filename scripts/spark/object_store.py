@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pyspark.errors import PySparkException
 from scripts.core import files
 from scripts.core.errors import DatasetError
 from scripts.core.files import KnownFile, RemotePath
+from scripts.data.read_report import FileReading
 from scripts.spark import cluster
 
 # Hadoop's prefixes of files without data, such as _SUCCESS, and of unfinished files.
@@ -89,12 +90,13 @@ def rescan_files(paths: Sequence[RemotePath]) -> dict[RemotePath, StoredFile]:
 
     Several files take one listing of the folder, since each question is a request to the store.
     """
-    if not paths:
-        return {}
     if len(paths) > 1:
         return scan_folder(RemotePath(str(paths[0]).removesuffix(paths[0].name)))
-    with open_path(paths[0]) as (_, system, path):
-        return {paths[0]: describe(system.getFileStatus(path))}
+    found = {}
+    for one in paths:
+        with open_path(one) as (_, system, path):
+            found[one] = describe(system.getFileStatus(path))
+    return found
 
 
 def read_start(path: RemotePath, n_bytes: int) -> bytes:
@@ -120,22 +122,6 @@ def identify(path: RemotePath, stored: StoredFile, known: Mapping[str, KnownFile
             checksum = system.getFileChecksum(place) if stored.is_file else None
         tag = f"{path} {stored.changed_ns}" if checksum is None else checksum.toString()
     return KnownFile(*stored.state, files.digest(f"{tag} {stored.n_bytes}".encode()))
-
-
-def scan_complete_files(
-    place: RemotePath, settle_s: float, known: Mapping[str, KnownFile]
-) -> tuple[list[Path], list[Path], dict[str, KnownFile]]:
-    """Return the complete files, the growing files, and the digests of the complete files."""
-    listed: dict[RemotePath, StoredFile] = {}
-
-    def list_states() -> dict[Path, files.FileState]:
-        listed.clear()
-        listed.update(scan_folder(place))
-        return {path: stored.state for path, stored in listed.items()}
-
-    settled, growing = files.find_complete(list_states, settle_s)
-    digests = {str(p): identify(p, s, known) for p, s in listed.items() if p in settled}
-    return settled, growing, digests
 
 
 def download_folder(place: RemotePath, folder: Path) -> None:
@@ -169,11 +155,19 @@ def download_folder(place: RemotePath, folder: Path) -> None:
         log.info("Downloaded %s to %s.", address, folder)
 
 
-def list_tables(place: Path) -> Sequence[Path]:
-    """List the CSV files of a local folder, or of a folder of an object store."""
-    if isinstance(place, RemotePath):
-        return StoreFolder(place).list_tables()
-    return files.list_tables(place)
+def as_stored(readings: Sequence[FileReading], place: Path) -> list[FileReading]:
+    """Return the reports of downloaded files with address and digest in the store."""
+    if not isinstance(place, RemotePath):
+        return [*readings]
+    listed = {path.name: (path, stored) for path, stored in scan_folder(place).items()}
+    found = []
+    for reading in readings:
+        if reading.path.name in listed:
+            path, stored = listed[reading.path.name]
+            found.append(replace(reading, path=path, sha256=identify(path, stored, {}).sha256))
+        else:
+            found.append(reading)
+    return found
 
 
 @dataclass(frozen=True)
@@ -188,16 +182,30 @@ class StoreFolder:
 
     def settle(self, settle_s: float) -> tuple[Sequence[Path], Sequence[Path]]:
         """Return the complete and the growing files, after at most one wait."""
-        settled, growing, _ = scan_complete_files(self.place, settle_s, {})
-        return settled, growing
+        settled, growing = self._find_complete(settle_s)
+        return [*settled], growing
 
     def scan(
         self, settle_s: float, known: Mapping[str, KnownFile], _keep: object = None
     ) -> tuple[Sequence[Path], Sequence[Path], dict[str, KnownFile]]:
         """Return the complete files, the growing files, and the digests of the complete files."""
-        return scan_complete_files(self.place, settle_s, known)
+        settled, growing = self._find_complete(settle_s)
+        digests = {str(path): identify(path, of, known) for path, of in settled.items()}
+        return [*settled], growing, digests
 
     def fetch(self, folder: Path) -> Path:
         """Download the files into a local folder, and return the folder."""
         download_folder(self.place, folder)
         return folder
+
+    def _find_complete(self, settle_s: float) -> tuple[dict[RemotePath, StoredFile], list[Path]]:
+        """Return the complete files with their states, and the growing files."""
+        listed: dict[RemotePath, StoredFile] = {}
+
+        def list_states() -> dict[Path, files.FileState]:
+            listed.clear()
+            listed.update(scan_folder(self.place))
+            return {path: stored.state for path, stored in listed.items()}
+
+        settled, growing = files.find_complete(list_states, settle_s)
+        return {path: of for path, of in listed.items() if path in settled}, growing

@@ -13,13 +13,12 @@ from pyspark.sql import functions as F
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, EngineSettings, Schema
 from scripts.core.errors import ConfigError, DatasetError
-from scripts.data import dataset, deduplicate, read_report
+from scripts.data import deduplicate, read_report
 from scripts.data.cells import UNLABELLED
 from scripts.data.deduplicate import Dropped
 from scripts.data.polars_ranges import RowForm
 from scripts.data.read_report import FileReading
-from scripts.spark import cluster, read_store
-from scripts.spark import dataset as spark_dataset
+from scripts.spark import cluster, dataset, read_store
 from scripts.spark.cluster import column
 from scripts.spark.read_files import FILE, REPORT, ROW
 
@@ -36,52 +35,9 @@ def read_rows(
     return rows.drop(REPORT), readings
 
 
-def check_usable(readings: Sequence[FileReading]) -> None:
-    """Raise if no row of any file is usable."""
-    if not any(reading.n_rows > len(reading.rejected) for reading in readings):
-        raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
-
-
-def read_tables(
-    session: SparkSession, paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
-) -> tuple[DataFrame, list[FileReading]]:
-    """Read files strictly on the cluster.
-
-    Parameters
-    ----------
-    session : pyspark.sql.SparkSession
-        The session, with the files at the same paths on each worker.
-    paths : sequence of Path
-        CSV files.
-    schema : Schema
-        The columns.
-    needs_label : bool
-        Reject rows without a target.
-
-    Returns
-    -------
-    tuple of pyspark.sql.DataFrame and list of FileReading
-        The accepted rows, with their order in `FILE` and `ROW`, and a reading per file, as from
-        `dataset.read_tables`.
-
-    Raises
-    ------
-    DatasetError
-        If no row is usable.
-    """
-    if not paths:
-        check_usable([])
-    rows, readings = read_rows(session, paths, RowForm(schema, needs_label))
-    check_usable(readings)
-    return rows, readings
-
-
 def to_pandas(rows: DataFrame, schema: Schema, order: Sequence[str] = (FILE, ROW)) -> pd.DataFrame:
     """Collect rows as a table of the pandas engine, by default in the order of files."""
-    ordered = rows.orderBy(*map(column, order)).toArrow()
-    return dataset.make_table(
-        {name: ordered[name].to_pandas().to_numpy() for name in schema.columns}, schema
-    )
+    return dataset.to_table(rows.orderBy(*map(column, order)).toArrow(), schema)
 
 
 def find_todays_clients(rows: DataFrame, schema: Schema) -> pd.DataFrame:
@@ -143,25 +99,6 @@ def count_labels(rows: DataFrame, schema: Schema) -> dict[int, int]:
     return {int(label): n for label, n in rows.groupBy(column(schema.target)).count().collect()}
 
 
-def read_input(
-    session: SparkSession,
-    paths: Sequence[Path],
-    schema: Schema,
-    clean_more: Clean | None,
-    *,
-    drop_equal: bool,
-) -> tuple[DataFrame, dict[int, int], pd.DataFrame, list[FileReading]]:
-    """Read files, and return training rows, label counts, today's clients and readings.
-
-    The labels are counted before cleaning.
-    """
-    rows, readings = read_tables(session, paths, schema, needs_label=False)
-    clients = find_todays_clients(rows, schema)
-    labelled = rows.where(column(schema.target) != UNLABELLED)
-    labels = count_labels(labelled, schema)
-    return clean(labelled, clean_more, schema, drop_equal=drop_equal), labels, clients, readings
-
-
 @dataclass(frozen=True)
 class SparkIntake:
     """The result of reading input files: cleaned rows on the cluster, today's clients, readings.
@@ -186,10 +123,10 @@ class SparkIntake:
         """Write the dataset as parts, and return the folder and the number of rows."""
         path = Kind.PARTS.path(folder, stamp)
         with cluster.open_cluster(self.engine) as session:
-            identity = spark_dataset.write_dataset(self.rows, path, self.schema, self.engine)
+            identity = dataset.write_dataset(self.rows, path, self.schema, self.engine)
             self.dropped.n_rows = self.n_labelled - identity.n_rows
             if self.dropped.n_rows:
-                written = spark_dataset.read_parts(session, path, self.schema)
+                written = dataset.read_parts(session, path, self.schema)
                 kept = count_labels(written, self.schema)
                 self.dropped.n_positives = self.labels.get(1, 0) - kept.get(1, 0)
             return path, identity.n_rows
@@ -198,13 +135,21 @@ class SparkIntake:
 def ingest_files(
     paths: Sequence[Path], schema: Schema, config: Config, clean_more: Clean | None
 ) -> SparkIntake:
-    """Read files and clean the training rows on the cluster."""
+    """Read files and clean the training rows on the cluster.
+
+    Raises
+    ------
+    DatasetError
+        If no row is usable.
+    """
+    drop_equal = deduplicate.are_dropped_from_input(config.ingestion, schema)
     with cluster.open_cluster(config.engine) as session:
-        rows, labels, clients, readings = read_input(
-            session,
-            paths,
-            schema,
-            clean_more,
-            drop_equal=deduplicate.are_dropped_from_input(config.ingestion, schema),
-        )
-    return SparkIntake(config.engine, schema, rows, clients, readings, labels)
+        rows, readings = read_rows(session, paths, RowForm(schema))
+        if not read_report.count_usable(readings):
+            complaints = read_report.format_complaints(readings)
+            raise DatasetError(f"No usable row was found. {complaints}")
+        labelled = rows.where(column(schema.target) != UNLABELLED)
+        return SparkIntake(
+            config.engine, schema, clean(labelled, clean_more, schema, drop_equal=drop_equal),
+            find_todays_clients(rows, schema), readings, count_labels(labelled, schema),
+        )  # fmt: skip

@@ -15,15 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from scripts.core.files import RemotePath
 from scripts.data import csv_reader, polars_ranges
 from scripts.data.csv_reader import RefusedFileError
-from scripts.data.polars_ranges import Blocks, Range, Report, RowForm
+from scripts.data.polars_ranges import Blocks, Range, RowForm
 from scripts.data.read_report import FileReading
 from scripts.spark import cluster, dataset, object_store, read_files
+from scripts.spark.cluster import Batches
 from scripts.spark.object_store import StoredFile
-from scripts.spark.read_files import to_batches
+from scripts.spark.read_files import row_kinds, to_tables
 
 # Spark holds a file that is read as a whole several times over, and each core may have a task.
 MAX_WHOLE_BYTES = 2**25
@@ -62,23 +64,30 @@ def join_lines(batch: pa.RecordBatch) -> Iterator[tuple[int, bytes]]:
         first += n_same
 
 
+def unite(frames: Sequence[DataFrame]) -> DataFrame:
+    """Unite tables in halves, since Spark descends as deep as unions are nested."""
+    if len(frames) == 1:
+        return frames[0]
+    half = len(frames) // 2
+    return unite(frames[:half]).unionAll(unite(frames[half:]))
+
+
 def plan_whole(session: SparkSession, chosen: Mapping[int, RemotePath], form: RowForm) -> DataFrame:
     """Plan the reading of small files as a whole, several in a task."""
     # By name, since Spark may write the folder of the address differently.
     numbers = {path.name: number for number, path in chosen.items()}
 
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def work(batches: Batches) -> Iterator[pa.Table]:
         for batch in batches:
             for place, content in zip(*batch.columns, strict=True):
                 number = numbers[place.as_py().rpartition("/")[2]]
-                handle = io.BytesIO(content.as_buffer())
-                results = polars_ranges.read_whole(chosen[number], form, handle)
-                yield from to_batches(results, number, chosen[number], 0, form)
+                path, handle = chosen[number], io.BytesIO(content.as_buffer())
+                results = polars_ranges.read_whole(path, form, handle)
+                yield from to_tables(results, number, path, 0, form)
 
     escaped = [dataset.escape(str(path)) for path in chosen.values()]
     found = session.read.format("binaryFile").options(**STRICT).load(escaped)
-    kinds = cluster.ddl(read_files.row_kinds(form))
-    return found.select("path", "content").mapInArrow(work, kinds)
+    return cluster.map_batches(found.select("path", "content"), work, row_kinds(form))
 
 
 def plan_ranges(session: SparkSession, number: int, path: RemotePath, form: RowForm) -> DataFrame:
@@ -92,22 +101,21 @@ def plan_ranges(session: SparkSession, number: int, path: RemotePath, form: RowF
             if lines:
                 yield lines, reader
 
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def work(batches: Batches) -> Iterator[pa.Table]:
         joined = (block for batch in batches for block in join_lines(batch))
         for start, in_range in itertools.groupby(joined, operator.itemgetter(0)):
             blocks = functools.partial(open_blocks, start, map(operator.itemgetter(1), in_range))
             results = polars_ranges.read_lines(path, Range(start, start), form, blocks)
-            yield from to_batches(results, number, path, start, form)
+            yield from to_tables(results, number, path, start, form)
 
-    kinds = cluster.ddl(read_files.row_kinds(form))
-    return read_lines(session, path).mapInArrow(work, kinds)
+    return cluster.map_batches(read_lines(session, path), work, row_kinds(form))
 
 
 def plan_in_order(session: SparkSession, number: int, path: RemotePath, form: RowForm) -> DataFrame:
     """Plan the reading of a file of any size in one task, by a temporary file of the worker."""
     mark = codecs.BOM_UTF8 if read_head(path).startswith(codecs.BOM_UTF8) else b""
 
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def work(batches: Batches) -> Iterator[pa.Table]:
         last = 0
         with tempfile.TemporaryFile() as handle:
             handle.write(mark)
@@ -118,19 +126,10 @@ def plan_in_order(session: SparkSession, number: int, path: RemotePath, form: Ro
                 last = start
             handle.seek(0)
             results = polars_ranges.read_whole(path, form, cast(BinaryIO, handle))
-            yield from to_batches(results, number, path, 0, form)
+            yield from to_tables(results, number, path, 0, form)
 
     # A single task reads the ranges in order.
-    kinds = cluster.ddl(read_files.row_kinds(form))
-    return read_lines(session, path).coalesce(1).mapInArrow(work, kinds)
-
-
-def unite(frames: Sequence[DataFrame]) -> DataFrame:
-    """Unite tables in halves, since Spark descends as deep as unions are nested."""
-    if len(frames) == 1:
-        return frames[0]
-    half = len(frames) // 2
-    return unite(frames[:half]).unionAll(unite(frames[half:]))
+    return cluster.map_batches(read_lines(session, path).coalesce(1), work, row_kinds(form))
 
 
 def plan_files(
@@ -145,8 +144,7 @@ def plan_files(
     plans = [plan_whole(session, small, form)] if small else []
     large = [item for item in chosen.items() if item[0] not in small]
     plans += [plan_ranges(session, number, path, form) for number, path in large]
-    kinds = cluster.ddl(read_files.row_kinds(form))
-    return unite(plans or [session.createDataFrame([], kinds)])
+    return unite(plans or [session.createDataFrame([], from_arrow_schema(row_kinds(form)))])
 
 
 def find_fault(path: RemotePath, stored: StoredFile | None) -> str:
@@ -187,14 +185,14 @@ def read_store(
     faults = {number: find_fault(path, before.get(path)) for number, path in enumerate(paths)}
     chosen = {number: paths[number] for number, fault in faults.items() if not fault}
 
-    def merge(number: int, reports: list[Report]) -> FileReading | None:
-        return polars_ranges.merge_reports(reports, paths[number], (0, 0), "")
+    def plan(rest: Sequence[int] | None) -> DataFrame:
+        in_order = [plan_in_order(session, n, paths[n], form) for n in rest or ()]
+        return unite(in_order) if in_order else plan_files(session, chosen, before, form)
 
-    def read_from_start(numbers: list[int]) -> DataFrame:
-        return unite([plan_in_order(session, n, paths[n], form) for n in numbers])
-
-    planned = plan_files(session, chosen, before, form)
-    read, found = read_files.read_all(planned, merge, read_from_start, paths)
+    read, found = read_files.read_all(
+        paths, plan,
+        lambda number, reports: polars_ranges.merge_reports(reports, paths[number], (0, 0)),
+    )  # fmt: skip
     after = object_store.rescan_files(paths)
     readings = []
     for number, path in enumerate(paths):

@@ -190,18 +190,3 @@ def test_equal_f1_of_different_predictions_is_a_tie_in_the_middle() -> None:
     assert found.difference == 0.0
     assert found.probability_better == pytest.approx(0.5, abs=0.05)
     assert found.difference_low < 0 < found.difference_high
-
-
-@pytest.mark.parametrize(
-    ("stayed", "left", "expected"),
-    [
-        ([2, 0], [0, 2], 1.0),
-        ([0, 2], [2, 0], 0.0),
-        ([1, 1], [1, 1], 0.5),
-        # Of the four pairs the leaver is ahead in two, behind in one, level in one.
-        ([1, 1, 0], [1, 0, 1], 0.625),
-        ([3, 0], [0, 0], None),
-    ],
-)
-def test_the_auc_counts_pairs(stayed: list[int], left: list[int], expected: float | None) -> None:
-    assert metrics.auc_of_counts(np.array([stayed, left])) == expected

@@ -20,10 +20,10 @@ def test_a_path_with_brackets_is_no_pattern() -> None:
 
 
 def test_columns_have_their_kinds_in_the_order_of_the_schema() -> None:
-    kinds = dataset.column_kinds(SCHEMA)
+    kinds = dataset.arrow_schema(SCHEMA)
 
-    assert kinds == {"id": "string", "age": "double", "plan": "string", "left": "tinyint"}
-    assert tuple(kinds) == SCHEMA.columns
+    assert [*map(str, kinds.types)] == ["string", "double", "string", "int8"]
+    assert tuple(kinds.names) == SCHEMA.columns
 
 
 def test_parts_elsewhere_are_deleted_when_their_dataset_is_gone_here(
@@ -55,10 +55,3 @@ def test_a_damaged_ledger_is_named(tmp_path: Path, content: bytes) -> None:
 
     with pytest.raises(DatasetError, match="datasets_elsewhere.json is damaged"):
         dataset.read_ledger(tmp_path)
-
-
-def test_of_labels_that_came_at_once_leaving_counts_last() -> None:
-    labels = dataset.in_any_order(dataset.as_labels(["a", "b", "a"], [7, 9, 3], [1, 0, 1]))
-
-    found = zip(labels.row_hashes.tolist(), labels.labels.tolist(), strict=True)
-    assert list(found) == [(9, 0), (3, 1), (7, 1)]

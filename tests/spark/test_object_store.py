@@ -14,8 +14,9 @@ from pyspark.sql import SparkSession
 from scripts.core import files
 from scripts.core.errors import DatasetError
 from scripts.core.files import KnownFile, RemotePath
+from scripts.data.read_report import FileReading
 from scripts.spark import object_store, read_store
-from scripts.spark.object_store import StoredFile
+from scripts.spark.object_store import StoredFile, StoreFolder
 from tests.support.sparkcluster import why_not
 from tests.support.webhdfs import Store, serving_store
 
@@ -157,6 +158,20 @@ def test_a_checksum_tells_contents_apart_whatever_name_and_time(store: Store) ->
     assert identify(store, "c.csv").sha256 != before.sha256
 
 
+def test_reports_of_copies_have_the_address_and_the_digest_of_the_store(
+    store: Store, tmp_path: Path
+) -> None:
+    copies = [FileReading(tmp_path / name, "digest of the content") for name in ("b.csv", "z.csv")]
+
+    here = object_store.as_stored(copies, tmp_path)
+    found, gone = object_store.as_stored(copies, place_of(store))
+
+    assert here == copies
+    assert str(found.path) == f"{store.address}/in/b.csv"
+    assert found.sha256 == identify(store, "b.csv").sha256
+    assert gone == copies[1]
+
+
 def test_what_has_not_changed_is_not_asked_for_again(store: Store) -> None:
     known = {str(place_of(store, "b.csv")): identify(store, "b.csv")}
     store.asked.clear()
@@ -207,7 +222,7 @@ def test_a_growing_file_is_left_for_the_next_run(
     os.utime(young)
     monkeypatch.setattr(time, "sleep", lambda _s: young.write_text("more of it"))
 
-    settled, growing, seen = object_store.scan_complete_files(place_of(store), 2.0, {})
+    settled, growing, seen = StoreFolder(place_of(store)).scan(2.0, {})
 
     assert [path.name for path in settled] == [name for name in FOUND if name != "b.csv"]
     assert growing == [place_of(store, "b.csv")]

@@ -8,7 +8,7 @@ import pytest
 from scripts.core.config import Schema
 from scripts.data import polars_ranges
 from scripts.data.polars_ranges import RowForm
-from scripts.spark import cluster, read_files
+from scripts.spark import read_files
 from scripts.spark.read_files import CELLS, FILE, REPORT, ROW
 
 pytest.importorskip("pyspark", reason="PySpark is not installed; pip install '.[spark]'")
@@ -23,10 +23,9 @@ def read(folder: Path, form: RowForm) -> pa.Table:
     """Read a file as the second of a task, from position 7 on."""
     path = folder / "a.csv"
     path.write_text(LINES)
-    batches = [*read_files.to_batches(polars_ranges.read_whole(path, form), 1, path, 7, form)]
-    schema = cluster.arrow_schema(read_files.row_kinds(form))
-    assert all(batch.schema == schema for batch in batches)
-    return pa.Table.from_batches(batches)
+    kinds = read_files.row_kinds(form)
+    tables = read_files.to_tables(polars_ranges.read_whole(path, form), 1, path, 7, form)
+    return pa.concat_tables(table.select(kinds.names).cast(kinds) for table in tables)
 
 
 def test_typed_rows_come_with_file_and_position_and_the_report_last(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 
 import msgspec
 import narwhals as nw
-import numpy as np
-import pyarrow as pa
+import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 
 from scripts import ingestion
@@ -120,16 +119,13 @@ def ingest_dated(config: Config) -> dict[str, Any]:
 
 def draw_in_ways(config: Config, rows: DataFrame) -> dict[str, Any]:
     """Draw rows of a dataset, of the same rows in other parts, and of each row twice."""
-    training = msgspec.structs.replace(config.training, max_rows=1000)
-    config = msgspec.structs.replace(config, training=training)
     n_rows = rows.count()
 
-    def choose(part: pa.Table) -> Any:
-        return np.ones(part.num_rows, np.bool_)
+    def draw(offered: DataFrame, n_offered: int) -> pd.DataFrame:
+        return scan.draw(scan.add_keys(offered, config, None), n_offered, 1000)
 
-    drawn = scan.draw(rows, config, n_rows, choose, by_place=False)
-    again = scan.draw(rows.repartition(7), config, n_rows, choose, by_place=False)
-    twice = scan.draw(rows.union(rows), config, 2 * n_rows, choose, by_place=True)
+    drawn, again = draw(rows, n_rows), draw(rows.repartition(7), n_rows)
+    twice = draw(scan.number_equal_rows(rows.union(rows)), 2 * n_rows)
     return {
         "rows": drawn.to_json(orient="values"),
         "in_other_parts": again.to_json(orient="values"),

@@ -216,6 +216,7 @@ def store_dated_files(folder: Path, store: Store) -> None:
     extract.rename(folder / BY_NAME / "test" / extract.name)
     stored = {f"{key}_path": f"{place}/{end}" for key, end in STORED_DATED.items()}
     whole["outcomes"] |= {"input_folder_path": f"{place}/outcomes"}
+    whole["engine"] |= {"dataset_format": "csv"}
     path.write_text(json.dumps(whole | stored))
 
 
