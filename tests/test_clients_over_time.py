@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from scripts import ingestion
-from scripts.core import capacity
 from scripts.core.artifacts import Kind
-from scripts.core.errors import ConfigError, InsufficientDataError
+from scripts.core.errors import InsufficientDataError
 from tests.support.monthly import (
     HEADER,
     MONTHS,
@@ -164,13 +163,3 @@ def test_a_test_row_that_is_in_the_input_too_is_not_trained_on(tmp_path: Path) -
     training, test = read_both(config, found.stamp)
     assert len(test) == 300
     assert "2025-02-28" not in set(training["snapshot"])
-
-
-def test_dated_files_beyond_the_memory_limit_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Company().write(tmp_path, 4)
-    monkeypatch.setattr(capacity, "bound_bytes", lambda _bytes, _engine: 2**20)
-
-    with pytest.raises(ConfigError, match="may not fit into engine.memory_limit_gb"):
-        ingestion.main(configure(tmp_path, engine={"memory_limit_gb": 0.4}))

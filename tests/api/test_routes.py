@@ -201,12 +201,13 @@ def test_the_first_release_is_noticed(config_path: Path) -> None:
 UNANSWERED = {"/predict": 415, "/invocations": 415, "/static/x": 404} | dict.fromkeys(
     [
         "/diagnose", "/releases", "/runs", "/worklist", "/worklist.csv", "/clients/{client}",
-        "/outcomes", "/calling", "GET /candidate", "HEAD /candidate",
+        "/outcomes", "/calling", "GET /candidate", "HEAD /candidate", "GET /work", "HEAD /work",
     ],
     503,
 ) | {
     "POST /login": 401, "POST /logout": 303, "POST /dashboard/upload": 422,
     "POST /candidate/approve": 422, "POST /candidate/reject": 422, "POST /dashboard/candidate": 422,
+    "POST /work": 422, "POST /work.csv": 422, "POST /dashboard/results": 422,
     "POST /dashboard/rank": 422, "/dashboard/client": 503, "/dashboard/run": 404,
     "/charts/{file}": 404, "/report.pdf": 404, "/model-card": 503, "/v2/models/{model}": 404,
     "/v2/models/{model}/ready": 404, "/v2/models/{model}/infer": 404,

@@ -180,6 +180,7 @@ def test_a_refused_file_says_so() -> None:
 def test_the_decision_is_told_with_its_evidence() -> None:
     decision = {
         "answer": "deploy", "reason": "the candidate is better", "probability_better": 0.987,
+        "metric": None,
         "difference": 0.1619, "difference_low": 0.1245, "difference_high": 0.2023,
         "n_test_rows": 1000,
     }  # fmt: skip
