@@ -260,6 +260,7 @@ def record_one(config: Config, given: WorkInput) -> None:
 
 def done(config: Config, client: str, **facts: str | None) -> None:
     """Record what came of a contact with CLIENT, who then rests at the end of the list."""
+    # The options of the command have the types of the members, which mypy cannot see in `facts`.
     record_one(config, WorkInput(client=client, **facts))  # type: ignore[arg-type]
 
 

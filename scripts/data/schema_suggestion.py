@@ -70,9 +70,8 @@ def describe_layout(layout: TimeLayout, table: pd.DataFrame, n_files: int) -> li
     if layout.date == FILE_NAME:
         notices.append("The names of the files have the day as of which the rows are.")
     elif layout.date:
-        notices.append(
-            f"{layout.date!r} is the day as of which a row is; there are {layout.n_days} of them."
-        )
+        days = "1 day" if layout.n_days == 1 else f"{layout.n_days} different days"
+        notices.append(f"{layout.date!r} is the day as of which a row is; it has {days}.")
     elif layout.recurs:
         notices.append(
             f"The same clients stand in several of the {n_files} files, and neither a column nor"
