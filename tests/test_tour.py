@@ -109,7 +109,35 @@ class Asker(threading.Thread):
             time.sleep(0.02)
 
 
-def test_the_documented_tour(checkout: Path, service: subprocess.Popen[str]) -> None:
+def git(folder: Path, *words: str) -> str:
+    """Run a command of git as somebody with a name, and return the output."""
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    done = run(folder, "git", *who, *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def upstream(checkout: Path, tmp_path: Path) -> Path:
+    """The repository that the checkout is a clone of, from before the tour."""
+    git(tmp_path, "init", "--quiet", "--initial-branch=main", str(checkout))
+    git(checkout, "add", "--all")
+    git(checkout, "commit", "--quiet", "--message", "as published")
+    git(tmp_path, "clone", "--quiet", str(checkout), "upstream")
+    return tmp_path / "upstream"
+
+
+def publish_and_pull(upstream: Path, checkout: Path) -> None:
+    """Publish the pictures of a newer tour, and pull them into the checkout."""
+    for path in (upstream / "examples" / "tour").rglob("*.*"):
+        path.write_text("of a newer tour")
+    git(upstream, "commit", "--quiet", "--all", "--message", "a newer tour")
+    git(checkout, "pull", "--quiet", "--ff-only", str(upstream), "main")
+
+
+def test_the_documented_tour(
+    checkout: Path, upstream: Path, service: subprocess.Popen[str]
+) -> None:
     asked = run(checkout, sys.executable, "-m", "scripts.apicalls")
     assert asked.returncode == 0, asked.stderr
     answers = json.loads((checkout / "practicemodels" / "apireturns.txt").read_text())
@@ -146,6 +174,11 @@ def test_the_documented_tour(checkout: Path, service: subprocess.Popen[str]) -> 
 
     service.send_signal(signal.SIGTERM)
     assert service.wait(timeout=30) == 0
+
+    # The tour leaves one change, the two lines of config.json; so a newer version comes in whole.
+    (checkout / "service.log").unlink()
+    publish_and_pull(upstream, checkout)
+    assert git(checkout, "status", "--porcelain").splitlines() == [" M config.json"]
 
 
 def run_program(folder: Path, program: str, *options: str) -> subprocess.CompletedProcess[str]:
