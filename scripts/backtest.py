@@ -69,8 +69,8 @@ def show_backtest(config: Config, *, seed: int) -> None:
     """Predict each month by a model of what was known before it, and compare with what came."""
     if not config.schema.date:
         raise ConfigError(
-            "A backtest needs schema.date: the column that says as of when a row is. README,"
-            ' section "Clients over time", has an example.'
+            "A backtest needs schema.date: the column that says as of when a row is."
+            " docs/own-data.md has an example."
         )
     context = RunContext(config)
     paths = ingestion.find_input(config)

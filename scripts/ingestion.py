@@ -30,7 +30,7 @@ from scripts.engine.pandas_engine import CleanMore
 from scripts.production.run_context import RunContext
 
 # Your own cleaning goes here: define a function `clean_more(table)` instead of None. It takes the
-# rows that have a label and returns those to train on; README, section "Ingestion", has an example.
+# rows that have a label and returns those to train on; docs/own-data.md has an example.
 clean_more: CleanMore | None = None
 
 # Up to this share of the clients, several files with different rows are corrections.

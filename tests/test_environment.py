@@ -104,7 +104,8 @@ def test_the_extra_for_a_cluster_has_a_lock_of_its_own() -> None:
     [
         ".ci/run",
         "setup.sh",
-        "README.md",
+        "docs/spark.md",
+        "docs/scaling.md",
         "examples/deployment/Dockerfile",
         "scripts/core/capacity.py",
         "scripts/records/database.py",

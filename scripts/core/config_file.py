@@ -408,7 +408,7 @@ def read_config(path: Path) -> Config:
 
     Notes
     -----
-    README, section "config.json".
+    docs/configuration.md.
     """
     try:
         content = read_content(path)
@@ -431,7 +431,7 @@ def read_config(path: Path) -> Config:
     try:
         config = msgspec.convert(settings, Config, dec_hook=read_path)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}. The README lists every key.") from error
+        raise ConfigError(f"{path}: {error}. docs/configuration.md lists every key.") from error
     check_schema(config.schema, str(path), is_declared=True)
     if config.outcomes is not None:
         time_settings.check_outcomes(config.outcomes, config.schema, str(path))

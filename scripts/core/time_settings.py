@@ -95,5 +95,5 @@ def check_test_data(config: Config, place: str) -> None:
         raise ConfigError(
             f"{place}: the required field `test_data_path` is missing. It may be null, or left out,"
             " only where schema.date is declared: the latest rows are then the test data. The"
-            " README lists every key."
+            " docs/configuration.md lists every key."
         )

@@ -106,7 +106,7 @@ def read_tables(
 
     Notes
     -----
-    README, section "Ingestion".
+    docs/own-data.md, section "Ingestion".
     """
     table, readings = read_files(paths, schema, needs_label=needs_label)
     if table.empty:

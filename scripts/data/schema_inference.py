@@ -289,7 +289,7 @@ def infer(paths: Sequence[Path], declared: Schema) -> Inference:
 
     Notes
     -----
-    README, section "Any client table".
+    docs/own-data.md, section "Any client table".
     """
     read = infer_from_large if table_reader.are_large(paths) else infer_from_small
     return read(paths, declared)

@@ -397,7 +397,7 @@ def compare_data(table: pd.DataFrame, model: Model) -> DataDrift:
 
     Notes
     -----
-    README, section "Drift and alerts".
+    docs/alerts.md, section "Drift".
     """
     kept, schema = model.dataset.reference, model.schema
     if kept is None:

@@ -351,7 +351,7 @@ def replay_table(
 
     Notes
     -----
-    README, section "Choosing a gate".
+    docs/how-it-decides.md, section "Choosing a gate".
     """
     rules = list_rules(config.promotion, list_metrics(config))
     results = {(n, rule): ReplayCounts() for n in plan.n_test_rows for rule in rules}

@@ -71,7 +71,7 @@ def measure(engine: Engine, context: RunContext) -> LiveDriftResult | None:
 
     Notes
     -----
-    README, section "The prediction log".
+    docs/api.md, section "The prediction log".
     """
     current = context.current_release()
     if current is None or context.config.api.log_predictions is None:

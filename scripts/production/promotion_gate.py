@@ -247,7 +247,7 @@ def should_deploy(
 
     Notes
     -----
-    README, section "Promotion". The gate compares two models: with none in production there is
+    docs/how-it-decides.md, section "Promotion". The gate compares two models: with none in production there is
     nothing to lose, and the limits do not apply.
     """
     decision = Decision(

@@ -110,7 +110,7 @@ def open_cluster(engine: EngineSettings) -> Iterator[SparkSession]:
     except (PySparkException, Py4JError) as error:
         raise ClusterError(
             f"Spark on {engine.master} failed: {root_cause(error)}. Look at the cluster and at"
-            ' the logs of its workers; README, section "A cluster", says what it must have.'
+            " the logs of its workers; docs/spark.md says what it must have."
         ) from error
 
 

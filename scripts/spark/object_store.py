@@ -57,8 +57,8 @@ def open_path(place: RemotePath) -> Iterator[tuple[Any, Any, Any]]:
     except (PySparkException, Py4JError) as error:
         raise DatasetError(
             f"{place} cannot be read: {cluster.root_cause(error)}. Expected an address that"
-            " Hadoop knows, with its connector and keys in Spark's spark-defaults.conf; README,"
-            ' section "A cluster".'
+            " Hadoop knows, with its connector and keys in Spark's spark-defaults.conf, as in"
+            " docs/spark.md."
         ) from error
 
 

@@ -80,7 +80,7 @@ def apply_cleaning(rows: DataFrame, clean_more: Clean, schema: Schema) -> DataFr
             f"clean_more in scripts/ingestion.py does what only pandas can ({error}). On Spark"
             " the table is a lazy frame of narwhals, and what is written for narwhals serves both"
             ' engines: narwhals.from_native(table).filter(narwhals.col("age") > 17).to_native().'
-            ' README, section "A cluster".'
+            " See docs/spark.md."
         ) from error
 
 
