@@ -247,8 +247,8 @@ def should_deploy(
 
     Notes
     -----
-    docs/how-it-decides.md, section "Promotion". The gate compares two models: with none in production there is
-    nothing to lose, and the limits do not apply.
+    docs/how-it-decides.md, section "Promotion". The gate compares two models: with none in
+    production there is nothing to lose, and the limits do not apply.
     """
     decision = Decision(
         answer=GateVerdict.INSUFFICIENT,
