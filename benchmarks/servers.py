@@ -149,11 +149,16 @@ def running(
 
 
 @contextmanager
-def running_ours(config_path: Path) -> Iterator[Running]:
-    """Start the service."""
-    port = json.loads(config_path.read_text())["api"]["port"]
-    command = ["scripts.app", "--config", str(config_path)]
-    with running("ours", command, f"http://127.0.0.1:{port}", "/predict") as ours:
+def running_ours(config_path: Path, n_processes: int = 1) -> Iterator[Running]:
+    """Start the service with a number of processes, each at a port of its own."""
+    settings = json.loads(config_path.read_text())
+    settings["api"] |= {"port": free_port(), "workers": n_processes}
+    own_path = config_path.with_name(f"config_{n_processes}.json")
+    own_path.write_text(json.dumps(settings))
+    name = "ours" if n_processes == 1 else f"ours x{n_processes}"
+    command = ["scripts.app", "--config", str(own_path)]
+    url = f"http://127.0.0.1:{settings['api']['port']}"
+    with running(name, command, url, "/predict") as ours:
         yield ours
 
 

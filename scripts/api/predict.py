@@ -34,9 +34,9 @@ from scripts.model.logistic_model import Model
 from scripts.model.ranking import BANDS, band_limits, find_band, find_places
 from scripts.production.release import Release
 
-# Values encoded once. Joining them is faster than encoding a value per row.
-JSON_PREDICTIONS = np.array([b"0.0", b"1.0"], dtype=object)
-JSON_BANDS = np.array([f'"{band}"'.encode() for band in BANDS], dtype=object)
+# Values encoded once, each with the comma behind it. numpy fills short ones up with zero bytes.
+JSON_PREDICTIONS = np.array([b"0.0,", b"1.0,"])
+JSON_BANDS = np.array([f'"{band}",'.encode() for band in BANDS])
 TRUTHS = {"true": True, "false": False}
 
 
@@ -76,9 +76,11 @@ def explain(release: Release, columns: dict[str, NDArray[Any]]) -> dict[str, Any
     }
 
 
-def format_array(encoded: NDArray[np.object_], places: NDArray[np.int64]) -> Any:
+def format_array(encoded: NDArray[np.bytes_], places: NDArray[np.int64]) -> Any:
     """Return the JSON array of the encoded values at the given indices."""
-    return Raw(b"[" + b",".join(encoded[places].tolist()) + b"]")
+    # Half of the time of joining a list.
+    content = encoded.take(places).tobytes().translate(None, b"\0")
+    return Raw(b"[" + content[:-1] + b"]")
 
 
 def list_unknown(used: Model, columns: dict[str, NDArray[Any]]) -> list[UnknownCategory]:

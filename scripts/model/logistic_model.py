@@ -173,8 +173,14 @@ def locate(edges: Floats, numbers: Floats) -> tuple[Ints, Floats]:
 def curve_effects(term: NumericTerm, numbers: Floats) -> Floats:
     """Compute the term of a curve."""
     knots, values, slopes = prepare_curve(term.knots, term.values)
-    lower, inside = locate(knots, numbers)
-    effects = values.take(lower) + slopes.take(lower) * (inside - knots.take(lower))
+    if len(knots) == 2:
+        # A straight line needs no search for the piece: half of the time.
+        inside = np.minimum(np.maximum(numbers, knots[0]), knots[1])
+        on_line = values[0] + slopes[0] * (inside - knots[0])
+        effects = np.where(inside < knots[1], on_line, values[1])
+    else:
+        lower, inside = locate(knots, numbers)
+        effects = values.take(lower) + slopes.take(lower) * (inside - knots.take(lower))
     is_missing = np.isnan(numbers)
     if not is_missing.any():
         return np.asarray(effects)
