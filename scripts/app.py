@@ -34,7 +34,7 @@ from scripts.core.config import LOOPBACK_HOSTS
 from scripts.core.config_file import read_config
 from scripts.core.console import freeze_gc, make_command, run_program
 from scripts.core.errors import ConfigError
-from scripts.dashboard import approval, client_page, upload, views
+from scripts.dashboard import approval, client_page, print_list, upload, views
 from scripts.dashboard.rendering import as_page
 from scripts.scheduler.next_run import NextRunCache
 
@@ -42,6 +42,7 @@ PAGE = "text/html"
 PAGES = (
     Route("GET", "/", views.overview, PAGE),
     Route("GET", "/dashboard/worklist", views.worklist, PAGE),
+    Route("GET", "/dashboard/worklist/print", print_list.show, PAGE),
     Route("GET", "/dashboard/client", client_page.show, PAGE),
     Route("POST", "/dashboard/client", client_page.record, PAGE, Role.WORK),
     Route("GET", "/dashboard/results", client_page.show_import, PAGE),

@@ -15,7 +15,9 @@ from scripts.clients import (
     calling_effect,
     client_history,
     client_work,
+    filter_words,
     formatting,
+    list_export,
     work_file,
     worklist,
 )
@@ -32,6 +34,7 @@ from scripts.data import (
     table_reader,
 )
 from scripts.data.read_report import FileReading
+from scripts.model import ranking
 from scripts.production import release
 from scripts.records import database, scoring_records
 
@@ -283,6 +286,28 @@ def import_file(config: Config, path: Path) -> None:
     click.echo(f"Recorded {recorded.n_recorded} results; {recorded.n_known} were known already.")
 
 
+def export(
+    config: Config, path: Path, *, crm: bool, due: datetime | None, top: int | None, **wanted: Any
+) -> None:
+    """Write the list to FILE: Excel (.xlsx), CSV (.csv), or CSV for a customer database (--crm).
+
+    Excel and CSV have the rows and columns of the page, all clients unless --top says how many. The
+    file for a customer database has the clients to call, as many as the team can call.
+    """
+    is_excel = path.suffix.casefold() == ".xlsx"
+    if path.suffix.casefold() not in (".xlsx", ".csv") or (is_excel and crm):
+        expected = ".csv" if crm else ".xlsx or .csv"
+        raise click.BadParameter(f"{path} is no name of such a file; expected the end {expected}.")
+    if due is not None and not crm:
+        raise click.BadParameter("--due belongs to --crm: the other files have no due date.")
+    if crm:
+        day = "" if due is None else due.date().isoformat()
+        list_export.write_crm(config, path, day, top=top, **wanted)
+    else:
+        write = list_export.write_excel if is_excel else list_export.write_csv
+        write(config, path, top=top, **wanted)
+
+
 CLIENT = click.Argument(["client"])
 SNOOZE = "The day on which the client is back, such as 2026-12-24."
 DONE_OPTIONS = (
@@ -300,6 +325,26 @@ DONE_OPTIONS = (
     click.Option(["--assign", "assigned_to"], metavar="NAME", help="Who goes on with the client."),
     click.Option(["--snooze", "snoozed_until"], metavar="DAY", help=SNOOZE),
 )
+EXPORT_OPTIONS = (
+    click.Argument(["path"], metavar="FILE", type=click.Path(path_type=Path, dir_okay=False)),
+    click.Option(["--crm"], is_flag=True, help="Write the clients to call as rows for a CRM."),
+    click.Option(
+        ["--due"], type=click.DateTime(["%Y-%m-%d"]),
+        help="With --crm the day to call by (default: a week after the scoring).",
+    ),
+    click.Option(["--top"], type=click.IntRange(min=1), help="Number of clients."),
+    click.Option(["--order"], default="", help="As on the page, such as rise or column.plan."),
+    click.Option(["--where"], multiple=True, help="Only clients such as plan=gold; repeatable."),
+    click.Option(["--search"], default="", help="Only clients with this text in their name."),
+    click.Option(
+        ["--band"], default="", type=click.Choice(["", *ranking.WORDS]), help="Only this band."
+    ),
+    click.Option(["--assigned"], default="", help="Only clients of this name; - is nobody."),
+    click.Option(
+        ["--contacted"], default="", type=click.Choice(filter_words.CONTACTED_WORDS),
+        help="Only clients who were contacted, were not, or with this result.",
+    ),
+)  # fmt: skip
 
 
 def make_program(words: Sequence[str]) -> click.Command:
@@ -311,6 +356,7 @@ def make_program(words: Sequence[str]) -> click.Command:
             ("done", done, DONE_OPTIONS),
             ("assign", assign, (CLIENT, click.Argument(["name"]))),
             ("snooze", snooze, (CLIENT, click.Argument(["until"]))),
+            ("export", export, EXPORT_OPTIONS),
             ("import", import_file, (click.Argument(["path"], metavar="FILE.csv", type=table),)),
         )
     ]

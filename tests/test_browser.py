@@ -45,7 +45,7 @@ PAGES = (
     "/", "/dashboard/worklist", "/dashboard/client?name=s7n0", "/dashboard/runs",
     "/dashboard/run?id=2", "/dashboard/models", "/dashboard/data",
     "/dashboard/data?column=lastmonth_activity", "/dashboard/outcomes", "/dashboard/calling",
-    "/dashboard/upload", "/dashboard/results", "/login",
+    "/dashboard/upload", "/dashboard/results", "/dashboard/worklist/print", "/login",
 )  # fmt: skip
 
 

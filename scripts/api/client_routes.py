@@ -2,6 +2,7 @@
 
 import logging
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -14,16 +15,17 @@ from scripts.api.openapi import DEFAULT_LIMIT, MAX_LIMIT, Parameter
 from scripts.api.records_reader import import_queries, query_records
 from scripts.api.responses import Answer, RefusedError, answer_json
 from scripts.api.serving_state import Serving
+from scripts.clients import list_pages
 from scripts.clients.filter_words import (
     COLUMN,
-    CONTACTED,
+    CONTACTED_WORDS,
     MAX_FILTER,
     MAX_FILTERS,
     NOBODY,
-    NOT_CONTACTED,
 )
 from scripts.clients.response_types import CallingEffect, ClientDetails, Outcomes, Worklist
-from scripts.clients.work_input import MAX_NAME, RESULTS
+from scripts.clients.work_input import MAX_NAME
+from scripts.core import column_words
 from scripts.core.config import Config, Schema
 from scripts.core.errors import (
     ExpiredCursorError,
@@ -32,15 +34,18 @@ from scripts.core.errors import (
     UnknownOrderError,
     describe_bug,
 )
-from scripts.model.ranking import NO_DATA, Band
+from scripts.model import ranking
 
 if TYPE_CHECKING:
     from scripts.api.record_queries import RecordQueries
 
 DEFAULT_TOP, MAX_TOP = 50, 500
-MAX_TOP_CSV = 999_999_999
-# Clients in memory at a time.
-CSV_PART = 10_000
+MAX_TOP_CSV = list_pages.EVERYBODY
+# The workbook is made before the first byte is sent, and 100,000 clients take half a minute.
+MAX_TOP_XLSX = 100_000
+MAX_TOP_CRM = list_pages.PART_CLIENTS
+# Bytes of a workbook in memory at a time.
+FILE_PART = 2**20
 MAX_CURSOR = 37
 INCOMPLETE = b"INCOMPLETE: the records did not answer; download the list again.\r\n"
 MAX_SEARCH = 200
@@ -48,16 +53,15 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Characters that mean something in a pattern.
 SPECIAL = re.compile(r"[\\^$.|?*+()\[\]{}/]")
 WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
-BANDS = (*map(str, Band), NO_DATA)
+BANDS = ranking.WORDS
 ORDERS = ("gain", "risk", "client", "rise")
-
-CONTACTED_WORDS = ("", CONTACTED, NOT_CONTACTED, *RESULTS)
 
 Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
 CSV = "text/csv; charset=utf-8"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 LIST = (
     Parameter(
         "top",
@@ -110,8 +114,16 @@ LIST = (
         {"type": "string", "maxLength": MAX_CURSOR, "pattern": "^(([0-9]{1,9}[.]){3}[0-9]{1,7})?$"},
     ),
 )
-LIST_CSV = (
-    Parameter("top", LIST[0].text, LIST[0].schema | {"maximum": MAX_TOP_CSV}),
+LIST_CSV, LIST_XLSX = (
+    (Parameter("top", LIST[0].text, LIST[0].schema | {"maximum": most}), *LIST[1:])
+    for most in (MAX_TOP_CSV, MAX_TOP_XLSX)
+)
+LIST_CRM = (
+    Parameter(
+        "top",
+        "How many clients; without it the capacity of the team, else 50.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_TOP_CRM},
+    ),
     *LIST[1:],
 )
 CLIENT = (Parameter("client", "The client's name.", {"type": "string", "minLength": 1}, "path"),)
@@ -119,7 +131,7 @@ CLIENT = (Parameter("client", "The client's name.", {"type": "string", "minLengt
 
 def describe_list(parameters: tuple[Parameter, ...], schema: Schema) -> tuple[Parameter, ...]:
     """Return the parameters of the list with the columns to filter and to order by."""
-    if parameters not in (LIST, LIST_CSV) or not schema.features:
+    if parameters not in (LIST, LIST_CSV, LIST_XLSX, LIST_CRM) or not schema.features:
         return parameters
     by_column = [f"{sign}{COLUMN}{name}" for name in schema.features for sign in ("", "-")]
     numbers, texts = (
@@ -257,10 +269,19 @@ def read_page() -> tuple[int, int]:
     return page["limit"], page["offset"]
 
 
+def find_page(config: Config, selection: dict[str, Any], queries: "RecordQueries") -> Worklist:
+    """Return a page of the worklist."""
+    return queries.worklist(config, **selection)
+
+
+def find_selected(selection: dict[str, Any]) -> Worklist:
+    """Return the page of a selection, in a transaction of its own."""
+    return run_query(partial(find_page, present_config(), selection))
+
+
 def find_worklist(max_top: int) -> Worklist:
     """Return the page of the worklist selected by the query string."""
-    selection, config = read_query(max_top), present_config()
-    return run_query(lambda queries: queries.worklist(config, **selection))
+    return find_selected(read_query(max_top))
 
 
 def worklist() -> Answer:
@@ -269,46 +290,71 @@ def worklist() -> Answer:
     return answer_json(page, release=page.release)
 
 
-def find_page(config: Config, selection: dict[str, Any], queries: "RecordQueries") -> Worklist:
-    """Return a page of the worklist."""
-    return queries.worklist(config, **selection)
-
-
 def iterate_csv(config: Config, first: Worklist, selection: dict[str, Any]) -> Iterator[bytes]:
-    """Yield the parts of a CSV file behind a first page, each of a transaction of its own.
+    """Yield the parts of a CSV file behind a first page."""
+    queries = import_queries()
 
-    A transaction for the whole file would keep the next run from writing.
-    """
-    queries, page, n_left = import_queries(), first, selection["top"] - len(first.clients)
-    filters = {name: value for name, value in selection.items() if name not in ("top", "offset")}
-    while n_left > 0 and page.next_cursor is not None:
-        wanted = filters | {"top": min(n_left, CSV_PART), "cursor": page.next_cursor}
-        try:
-            page = query_records(config, partial(find_page, config, wanted))
-        except Exception as error:
-            # The status is sent already, and the server ends a broken stream like a whole one: of
-            # any failure only a last line can tell.
-            log.error("A CSV file of the worklist ended early: %s.", describe_bug(error))
-            yield INCOMPLETE
-            return
-        n_left -= len(page.clients)
-        yield queries.entries_as_csv(page.clients, with_header=False).encode()
+    def fetch(wanted: dict[str, Any]) -> Worklist:
+        return query_records(config, partial(find_page, config, wanted))
+
+    try:
+        for page in list_pages.pages_after(first, fetch, selection):
+            yield queries.entries_as_csv(page.clients, with_header=False).encode()
+    except Exception as error:
+        # The status is sent already, and the server ends a broken stream like a whole one: of any
+        # failure only a last line can tell.
+        log.error("A CSV file of the worklist ended early: %s.", describe_bug(error))
+        yield INCOMPLETE
+
+
+def name_file(content_type: str, name: str) -> list[tuple[str, str]]:
+    """Return the headers of a file to download."""
+    return [
+        ("Content-Type", content_type),
+        ("Content-Disposition", f'attachment; filename="{name}"'),
+    ]
 
 
 def worklist_csv() -> Answer:
     """Download today's clients as CSV without spreadsheet formulas."""
     selection, config = read_query(MAX_TOP_CSV), present_config()
-    first = run_query(
-        partial(find_page, config, selection | {"top": min(selection["top"], CSV_PART)})
-    )
+    first = find_selected(list_pages.first_part(selection))
     content = import_queries().entries_as_csv(first.clients).encode()
-    headers = [
-        ("Content-Type", CSV),
-        ("Content-Disposition", 'attachment; filename="worklist.csv"'),
-    ]
-    if selection["top"] > CSV_PART and first.next_cursor is not None:
+    if selection["top"] > list_pages.PART_CLIENTS and first.next_cursor is not None:
         request.environ[REST] = iterate_csv(config, first, selection)
-    return Answer(200, content, headers)
+    return Answer(200, content, name_file(CSV, "worklist.csv"))
+
+
+def iterate_workbook(config: Config, selection: dict[str, Any]) -> Iterator[bytes]:
+    """Yield the parts of an Excel workbook, which is whole before the first part."""
+    first = find_selected(list_pages.first_part(selection))
+    others = list_pages.pages_after(first, find_selected, selection)
+    words = column_words.words_of(config.schema)
+    # On disk without a name, since 100,000 clients would fill the memory.
+    with tempfile.TemporaryFile() as handle:
+        import_queries().write_workbook(first, others, words, handle)
+        handle.seek(0)
+        while part := handle.read(FILE_PART):
+            yield part
+
+
+def worklist_xlsx() -> Answer:
+    """Download today's clients as an Excel workbook, without formulas."""
+    parts = iterate_workbook(present_config(), read_query(MAX_TOP_XLSX))
+    content = next(parts)
+    if len(content) == FILE_PART:
+        request.environ[REST] = parts
+    return Answer(200, content, name_file(XLSX, "worklist.xlsx"))
+
+
+def worklist_crm() -> Answer:
+    """Download the clients to call as CSV for the import into a customer database."""
+    selection, config = read_query(MAX_TOP_CRM), present_config()
+    if "top" not in request.args:
+        selection["top"] = min(config.worklist.capacity or DEFAULT_TOP, MAX_TOP_CRM)
+    page = find_selected(selection)
+    content = import_queries().crm_as_csv(page).encode()
+    return Answer(200, content, name_file(CSV, "worklist-crm.csv"))
 
 
 def find_client(client: str) -> ClientDetails:

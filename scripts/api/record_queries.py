@@ -8,7 +8,14 @@ from typing import Any, Self
 
 from sqlalchemy.engine import Connection, Engine
 
-from scripts.clients import calling_effect, client_history, client_work, formatting, worklist
+from scripts.clients import (
+    calling_effect,
+    client_history,
+    client_work,
+    formatting,
+    list_files,
+    worklist,
+)
 from scripts.clients.client_history import LogOddsSum
 from scripts.clients.response_types import (
     CallingEffect,
@@ -93,6 +100,8 @@ class RecordQueries:
     approve = staticmethod(approval.approve)
     reject = staticmethod(approval.reject)
     entries_as_csv = staticmethod(formatting.format_entries_as_csv)
+    write_workbook = staticmethod(list_files.write_workbook)
+    crm_as_csv = staticmethod(list_files.format_crm)
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

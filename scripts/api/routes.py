@@ -418,6 +418,14 @@ ROUTES = (
         LIST_CSV, tag=Tag.CLIENTS,
     ),
     Route(
+        "GET", "/worklist.xlsx", client_routes.worklist_xlsx, client_routes.XLSX, Role.READ,
+        (422, 503), client_routes.LIST_XLSX, tag=Tag.CLIENTS,
+    ),
+    Route(
+        "GET", "/worklist-crm.csv", client_routes.worklist_crm, "text/csv", Role.READ, (422, 503),
+        client_routes.LIST_CRM, tag=Tag.CLIENTS,
+    ),
+    Route(
         "GET", "/clients/{client}", client_routes.client, ClientDetails, Role.READ, (404, 503),
         CLIENT, tag=Tag.CLIENTS,
     ),

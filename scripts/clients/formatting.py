@@ -127,8 +127,13 @@ def reason_cells(reasons: Sequence[ReasonEntry]) -> list[str | None]:
     return cells
 
 
-def csv_cells(entry: WorklistEntry) -> list[str | int | float | None]:
-    """Return an entry of the worklist as a row of a CSV file."""
+def file_header(entries: Sequence[WorklistEntry]) -> tuple[str, ...]:
+    """Return the names of the columns of a file of the worklist, without `worklist.columns`."""
+    return (*HEADER, *GAIN_HEADER) if have_gains(entries) else HEADER
+
+
+def file_cells(entry: WorklistEntry) -> list[str | int | float | None]:
+    """Return an entry of the worklist as a row of a CSV or Excel file."""
     gains = [] if entry.gain is UNSET else [known_value(entry), entry.gain]
     return [
         entry.position,
@@ -148,10 +153,9 @@ def csv_cells(entry: WorklistEntry) -> list[str | int | float | None]:
 
 def format_entries_as_csv(entries: Sequence[WorklistEntry], *, with_header: bool = True) -> str:
     """Format the worklist as CSV without formulas for a spreadsheet."""
-    header = (*HEADER, *GAIN_HEADER) if have_gains(entries) else HEADER
     # The names of the files, so that the columns can be joined with them again.
-    header = (*header, *(entries[0].columns if entries else ()))
-    return safe_csv.format_csv(header if with_header else None, map(csv_cells, entries))
+    header = (*file_header(entries), *(entries[0].columns if entries else ()))
+    return safe_csv.format_csv(header if with_header else None, map(file_cells, entries))
 
 
 def format_best(gain: ListGain) -> str:

@@ -13,6 +13,7 @@ from msgspec import UNSET
 from sqlalchemy.engine import Connection
 
 from scripts.clients import client_reasons, client_work, list_filters
+from scripts.clients.filter_words import COLUMN
 from scripts.clients.response_types import (
     Capacity,
     Interval,
@@ -93,8 +94,14 @@ def choose_order(scoring: Row, wanted: str) -> str:
     Raises
     ------
     UnknownOrderError
-        If the list has no gains.
+        If there is no such order, or the list has no gains.
     """
+    is_column = wanted.removeprefix("-").startswith(COLUMN)
+    if wanted and not is_column and wanted not in scoring_records.ORDERS:
+        known = ", ".join(scoring_records.ORDERS)
+        raise UnknownOrderError(
+            f"Expected order to be {known}, or a column such as {COLUMN}plan, got {wanted!r}."
+        )
     if wanted == "gain" and scoring["gain_facts"] is None:
         raise UnknownOrderError(
             "Expected order to be risk, client or rise: this list has no gains. They come with"

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from scripts.api import client_routes
 from scripts.api.records_reader import query_records
 from scripts.app import create_app
+from scripts.clients import list_pages
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
 from scripts.core.errors import RecordsError
@@ -245,7 +246,7 @@ def names_of(response: TestResponse) -> list[str]:
 @pytest.fixture
 def many(config_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
     """A service with thirty clients, of which a CSV has four in memory at a time."""
-    monkeypatch.setattr(client_routes, "CSV_PART", 4)
+    monkeypatch.setattr(list_pages, "PART_CLIENTS", 4)
     serve(config, FIRST)
     put_clients(config, [f"c{number},{number},7,3," for number in range(30)])
     score(config)

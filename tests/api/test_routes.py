@@ -200,7 +200,8 @@ def test_the_first_release_is_noticed(config_path: Path) -> None:
 # Without measurements, records, a body and such a file.
 UNANSWERED = {"/predict": 415, "/invocations": 415, "/static/x": 404} | dict.fromkeys(
     [
-        "/diagnose", "/releases", "/runs", "/worklist", "/worklist.csv", "/clients/{client}",
+        "/diagnose", "/releases", "/runs", "/worklist", "/worklist.csv", "/worklist.xlsx",
+        "/worklist-crm.csv", "/clients/{client}",
         "/outcomes", "/calling", "GET /candidate", "HEAD /candidate", "GET /work", "HEAD /work",
     ],
     503,

@@ -1,0 +1,154 @@
+"""The worklist on paper: sheets of A4 with 25 clients each, in the largest letters that fit."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask import request
+
+from scripts.api import client_routes, routes
+from scripts.api.responses import Answer, RefusedError
+from scripts.clients.response_types import Worklist, WorklistEntry
+from scripts.core import column_words
+from scripts.core.column_words import ColumnWords
+from scripts.core.config import Config
+from scripts.dashboard import rendering
+
+N_ON_SHEET = 25
+# Sizes of the letters in points, the largest first. The style sheet has a class for each.
+SIZES = (9, 8, 7, 6)
+# Millimetres of a landscape sheet of A4 for the rows, for the reasons, beside gains, and a name.
+ROWS_MM, REASONS_MM, BESIDE_GAINS_MM, NAME_MM = 172.0, 180.0, 142.0, 40.0
+MM_PER_POINT = 25.4 / 72
+# Width of a letter and height of a line by size. The fonts of no usual system are wider.
+LETTER, LINE = 0.53, 1.15
+# Space above and below a row in millimetres.
+SPACE_MM = 0.7
+RECORDS_UNAVAILABLE = 503
+
+
+@dataclass(frozen=True)
+class PrintedRow:
+    """A client on paper: the entry, the reasons, and what else is known in a line."""
+
+    place: int
+    entry: WorklistEntry
+    reasons: str
+    facts: str
+
+
+@dataclass(frozen=True)
+class PrintedSheet:
+    """The clients of a sheet, the number of the first, and the size of letters in points."""
+
+    first: int
+    rows: Sequence[PrintedRow]
+    size: int
+
+
+def describe_work(entry: WorklistEntry) -> list[str]:
+    """Return the state of the work with a client in a few words each."""
+    told = []
+    if isinstance(entry.held_out_until, str):
+        told.append(f"held out until {rendering.format_day(entry.held_out_until)}: do not call")
+    work = entry.work
+    if work is not None:
+        if work.result:
+            day = rendering.format_day(work.contacted_on)
+            told.append(f"{work.result} {day} by {work.contacted_by}")
+        if work.is_away:
+            told.append(f"away until {rendering.format_day(work.snoozed_until)}")
+        if work.assigned_to:
+            told.append(f"for {work.assigned_to}")
+    return told
+
+
+def make_row(entry: WorklistEntry, place: int, words: ColumnWords) -> PrintedRow:
+    """Return a client on paper.
+
+    The columns of `worklist.columns` stand in a line: however many they are, they fit.
+    """
+    facts = [f"{words.name(name)} {words.value(name, v)}" for name, v in entry.columns.items()]
+    return PrintedRow(
+        place,
+        entry,
+        "; ".join(reason.text for reason in entry.reasons),
+        "; ".join([*describe_work(entry), *facts]),
+    )
+
+
+def row_height_mm(row: PrintedRow, size: int) -> float:
+    """Return the estimated height of a row in millimetres, with letters of a size in points."""
+    letter_mm, line_mm = (size * MM_PER_POINT * factor for factor in (LETTER, LINE))
+    width_mm = BESIDE_GAINS_MM if isinstance(row.entry.gain, float) else REASONS_MM
+    texts = (row.reasons, row.facts)
+    n_lines = sum(math.ceil(len(text) * letter_mm / width_mm) for text in texts)
+    n_name_lines = math.ceil(len(row.entry.client) * letter_mm / NAME_MM)
+    return max(n_lines, n_name_lines, 1) * line_mm + SPACE_MM
+
+
+def choose_size(rows: Sequence[PrintedRow]) -> int:
+    """Return the largest size in points in which the rows fit on a sheet, else the smallest."""
+    for size in SIZES:
+        if sum(row_height_mm(row, size) for row in rows) <= ROWS_MM:
+            return size
+    return SIZES[-1]
+
+
+def make_sheets(page: Worklist, first_place: int, words: ColumnWords) -> list[PrintedSheet]:
+    """Return the sheets of a page of the list.
+
+    Parameters
+    ----------
+    page : Worklist
+        The clients.
+    first_place : int
+        The place of the first client in the order of the list.
+    words : ColumnWords
+        The names of columns.
+    """
+    rows = [
+        make_row(entry, place if page.order == "gain" else entry.position, words)
+        for place, entry in enumerate(page.clients, start=first_place)
+    ]
+    starts = range(0, len(rows), N_ON_SHEET)
+    parts = [(first_place + start, rows[start : start + N_ON_SHEET]) for start in starts]
+    return [PrintedSheet(first, part, choose_size(part)) for first, part in parts]
+
+
+def list_filters(wanted: dict[str, object]) -> list[str]:
+    """Return the filters of the list in words."""
+    names = ("search", "band", "assigned", "contacted")
+    told = [f"{name} {wanted[name]}" for name in names if wanted[name]]
+    where = wanted["where"]
+    return [*told, *(where if isinstance(where, tuple) else ())]
+
+
+def read_selection(config: Config) -> dict[str, object]:
+    """Read the selection off the query string, by default as many clients as the team can call."""
+    wanted = client_routes.read_query(client_routes.MAX_TOP)
+    if "top" not in request.args:
+        n_listed = config.worklist.capacity or client_routes.DEFAULT_TOP
+        wanted["top"] = min(n_listed, client_routes.MAX_TOP)
+    return wanted
+
+
+def show() -> Answer:
+    """Show the list for the printer, 25 clients to a sheet of A4."""
+    config = routes.serving().config
+    wanted, fault, page = read_selection(config), "", None
+    try:
+        page = client_routes.find_selected(wanted)
+    except RefusedError as refusal:
+        if refusal.status != RECORDS_UNAVAILABLE:
+            raise
+        fault = refusal.detail
+    words = column_words.words_of(config.schema)
+    offset = int(str(wanted["offset"]))
+    return rendering.show(
+        "printed_list.html",
+        fault=fault,
+        worklist=page,
+        sheets=[] if page is None else make_sheets(page, offset + 1, words),
+        filters=list_filters(wanted),
+    )
