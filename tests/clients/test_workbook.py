@@ -40,7 +40,8 @@ def test_numbers_and_dates_are_real_ones_in_the_formats_of_their_columns() -> No
 
     values = [cell.value for cell in sheet[2]]
     assert values == [
-        1, "x", 0.75, -0.25, datetime.fromisoformat(MOMENT[:19]), datetime.fromisoformat("2026-11-03"), 12.5, 71,
+        1, "x", 0.75, -0.25, datetime.fromisoformat(MOMENT[:19]),
+        datetime.fromisoformat("2026-11-03"), 12.5, 71,
     ]  # fmt: skip
     assert [cell.number_format for cell in sheet[2]] == [
         "General", "General", "0.0%", "+0.0%;-0.0%;0.0%", "yyyy-mm-dd hh:mm", "yyyy-mm-dd",
