@@ -4,6 +4,7 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
@@ -52,7 +53,7 @@ def service(installed: Path) -> FlaskClient:
     return create_app(installed).test_client()
 
 
-def record(config: Config, **facts: str) -> None:
+def record(config: Config, **facts: Any) -> None:
     """Record work with a client."""
     with database.open_records(config.database_url) as engine, database.writing(engine) as opened:
         given = [WorkInput(**facts)]

@@ -4,6 +4,7 @@ import io
 import re
 import tracemalloc
 import zipfile
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import openpyxl
@@ -11,24 +12,25 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from scripts.clients import workbook
 from scripts.clients.workbook import Sheet
+from scripts.data.safe_csv import Cell
 
 COLUMNS = ["position", "client", "probability", "change", "previous_at", "contacted_on", "gain", ""]
 MOMENT = "2026-11-02T03:04:05+00:00"
-ROW = [1, "x", 0.75, -0.25, MOMENT, "2026-11-03", 12.5, 71.0]
+ROW: list[Cell] = [1, "x", 0.75, -0.25, MOMENT, "2026-11-03", 12.5, 71.0]
 FORMULAS = (
     "=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "\t=1+1", "\n=1+1", " =1", "\uff1d1+1",
     "#N/A", "#DIV/0!", "=", "-",
 )  # fmt: skip
 
 
-def written(rows: list[list[object]], columns: list[str] = COLUMNS) -> bytes:
+def written(rows: Sequence[Sequence[Cell]], columns: Sequence[str] = COLUMNS) -> bytes:
     """Return a workbook of some rows."""
     buffer = io.BytesIO()
-    workbook.write(Sheet(columns, columns, rows, {"Scored at": MOMENT}), buffer)  # type: ignore[arg-type]
+    workbook.write(Sheet(columns, columns, rows, {"Scored at": MOMENT}), buffer)
     return buffer.getvalue()
 
 
-def opened(rows: list[list[object]], columns: list[str] = COLUMNS) -> Worksheet:
+def opened(rows: Sequence[Sequence[Cell]], columns: Sequence[str] = COLUMNS) -> Worksheet:
     """Return the sheet of the clients, as openpyxl reads it."""
     book = openpyxl.load_workbook(io.BytesIO(written(rows, columns)))
     sheet: Worksheet = book["Worklist"]
@@ -107,7 +109,7 @@ def test_the_facts_of_the_list_are_on_a_sheet_of_their_own() -> None:
 
 def test_memory_does_not_grow_with_the_rows() -> None:
     def peak_bytes(n_rows: int) -> int:
-        rows = ([number, f"client {number}", 0.5] for number in range(n_rows))
+        rows: Iterator[list[Cell]] = ([number, f"client {number}", 0.5] for number in range(n_rows))
         tracemalloc.start()
         with io.BytesIO() as buffer:
             workbook.write(Sheet(COLUMNS[:3], COLUMNS[:3], rows), buffer)
