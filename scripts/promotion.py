@@ -27,6 +27,7 @@ from scripts.production import (
     gate_simulation,
     promotion_gate,
     promotion_metric,
+    shadow_types,
     withdrawals,
 )
 from scripts.production.gate_simulation import SimulationPlan
@@ -80,7 +81,11 @@ def show_last(config: Config) -> None:
         decisions = runs.list_decisions(connection, 1)
     if not decisions:
         raise NotMadeYetError("No decision is recorded yet; run python -m scripts.fullprocess.")
-    rows = [(name, format_fact(value)) for name, value in decisions[0].items() if name != "id"]
+    facts = {name: value for name, value in decisions[0].items() if name not in ("id", "shadow")}
+    rows = [(name, format_fact(value)) for name, value in facts.items()]
+    beside = shadow_types.read_shadow(decisions[0]["shadow"])
+    if beside is not None:
+        rows += [(f"shadow: {name}", text) for name, text in shadow_types.describe(beside)]
     click.echo(console.format_columns(rows))
 
 

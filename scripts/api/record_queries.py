@@ -42,6 +42,7 @@ from scripts.records import (
     predictions,
     run_details,
     runs,
+    shadows,
     tables,
 )
 from scripts.records import (
@@ -202,7 +203,8 @@ class RecordQueries:
         if waiting is None:
             return None
         decision = runs.newest_row(self._connection, tables.decisions, run_id=waiting["run_id"])
-        return {**(decision or {}), **waiting}
+        shadow = shadows.find_shadow(self._connection, waiting["run_id"])
+        return {**(decision or {}), **waiting, "shadow": shadow}
 
     def model_card(self, config: Config, release: Release) -> str:
         """Return the card of the model in production, as Markdown."""

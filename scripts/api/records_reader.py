@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from scripts.api.responses import CandidateState, RefusedError, ReleaseEntry, RunEntry
+from scripts.api.responses import RefusedError, RunEntry
 from scripts.api.serving_state import ReleaseReloader
 from scripts.core.config import Config
 from scripts.core.errors import NotMadeYetError, PipelineError, RecordsError, describe_bug
@@ -27,7 +27,7 @@ WAIT_S = 2.0
 HANG_LIMIT_S = 15.0
 NO_RECORDS = "There are no records yet; run python -m scripts.fullprocess."
 
-Entry = TypeVar("Entry", RunEntry, ReleaseEntry, CandidateState)
+Entry = TypeVar("Entry", bound=msgspec.Struct)
 Result = TypeVar("Result")
 Row = Mapping[str, Any]
 

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from scripts.clients.response_types import Count, Fraction, Moment
 from scripts.model.ranking import Band
+from scripts.production.shadow_types import ShadowComparison
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -256,7 +257,7 @@ class Runs(Struct, frozen=True, kw_only=True):
 
 
 class CandidateState(Struct, frozen=True, kw_only=True):
-    """A candidate that waits for approval, and the evidence of the gate."""
+    """A candidate that waits for approval, the evidence of the gate, and the shadow."""
 
     release: str
     at: Moment
@@ -272,6 +273,7 @@ class CandidateState(Struct, frozen=True, kw_only=True):
     difference_high: float | None
     probability_better: float | None
     n_test_rows: int | None
+    shadow: ShadowComparison | None
 
 
 class Candidate(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,13 @@ from pathlib import Path
 import msgspec
 from flask import Response, current_app, request
 
-from scripts.api import approval_routes, client_routes, inference_protocol, work_routes
+from scripts.api import (
+    approval_routes,
+    client_routes,
+    inference_protocol,
+    run_routes,
+    work_routes,
+)
 from scripts.api.client_routes import CLIENT, LIST, LIST_CSV
 from scripts.api.headers import UNLOGGED
 from scripts.api.inference_protocol import (
@@ -439,6 +445,7 @@ ROUTES = (
     Route("GET", "/model-card", model_card, "text/markdown", Role.READ, (503,), tag=Tag.MODEL),
     *work_routes.ROUTES,
     *approval_routes.ROUTES,
+    *run_routes.ROUTES,
     Route("GET", "/health", health, Health, None, (503,), lane=Lane.LOOP),
     Route("GET", "/metrics", metrics, TEXT),
     Route("GET", "/openapi.json", describe_service, JSON),

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from flask import current_app, request
 
-from scripts.api import client_routes, routes, sessions
+from scripts.api import client_routes, routes, run_routes, sessions
 from scripts.api.auth import Access, is_from_proxy
 from scripts.api.responses import Answer, RefusedError, RunEntry, answer_problem
 from scripts.api.routes import state_of_health
@@ -285,12 +285,8 @@ def runs() -> Answer:
 
 
 def run() -> Answer:
-    """Show a run: steps with durations, files, verdict, evidence and decision."""
-    number, details = request.args.get("id", ""), None
-    if NUMBER.fullmatch(number):
-        details = client_routes.run_query(lambda queries: queries.run(int(number)))
-    if details is None:
-        raise RefusedError(404, "The records have no run of this number.")
+    """Show a run: steps with durations, files, verdict, evidence, decision and shadow."""
+    details = run_routes.find_run(request.args.get("id", ""))
     now = routes.serving()
     for file in details["files"]:
         file["name"] = Path(file["path"]).name

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import msgspec
 from sqlalchemy.engine import Engine
 
 from scripts.core import console
@@ -15,7 +16,7 @@ from scripts.core.errors import PipelineError, RecordsError, RunTimeoutError
 from scripts.data import read_report
 from scripts.pipeline.snapshot import Snapshot
 from scripts.pipeline.watchdog import Watch
-from scripts.records import database, evidence, runs
+from scripts.records import database, evidence, runs, shadows
 from scripts.records.tables import DeploymentKind, FileRole, Status, Verdict
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from scripts.model.metrics import Evaluation
     from scripts.production.promotion_gate import Decision
     from scripts.production.release import Release
+    from scripts.production.shadow_types import ShadowComparison
     from scripts.training import Training
 
 
@@ -159,10 +161,19 @@ class Run:
         with database.writing(self.engine) as connection:
             evidence.record_groups(connection, self.id, rows)
 
-    def record_decision(self, decision: "Decision") -> None:
-        """Record the decision of the promotion gate and its evidence."""
+    def record_decision(
+        self, decision: "Decision", shadow: "ShadowComparison | None" = None
+    ) -> None:
+        """Record the decision of the promotion gate with its evidence and the shadow."""
+        summary: dict[str, Any] | None = None
+        moved: list[dict[str, Any]] = []
+        if shadow is not None:
+            summary, moved = shadows.split_shadow(msgspec.to_builtins(shadow))
         with database.writing(self.engine) as connection:
-            runs.record_decision(connection, self.id, datetime.now(UTC), **decision.as_row())
+            runs.record_decision(
+                connection, self.id, datetime.now(UTC), **decision.as_row(), shadow=summary
+            )
+            shadows.record_clients(connection, self.id, moved)
 
     def record_deployment(self, release: "Release", previous: str | None) -> None:
         """Record the deployment of a release that serves from now on."""

@@ -19,6 +19,7 @@ from scripts import (
     training,
 )
 from scripts.clients import score_clients as client_scores
+from scripts.clients import shadow
 from scripts.core import artifacts
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
@@ -40,6 +41,7 @@ from scripts.production import approval, group_evaluation, observation, pending_
 from scripts.production.monitor import MonitoringResult
 from scripts.production.promotion_gate import Decision, GateVerdict
 from scripts.production.run_context import RunContext
+from scripts.production.shadow_types import ShadowComparison
 from scripts.records import database, runs
 from scripts.records.tables import FileRole, Verdict
 from scripts.scoring import Scoring
@@ -167,8 +169,46 @@ def check_candidate(
     return run_checks.find_refusals(run, findings)
 
 
-def decide(run: Run, context: RunContext, trained: Training, refusals: Sequence[str]) -> Decision:
-    """Compare the candidate with production and record the decision."""
+def cast_shadow(
+    run: Run, context: RunContext, ingested: Ingestion, trained: Training
+) -> ShadowComparison | None:
+    """Score today's clients by the candidate beside production, or log the failure.
+
+    None before the first release.
+    """
+    production = context.current_release()
+    if production is None:
+        return None
+    try:
+        return run.step(
+            "shadow",
+            shadow.main,
+            context,
+            run.engine,
+            candidate=trained.model,
+            production=production,
+            table=ingested.clients,
+            dataset_path=ingested.dataset_path,
+        )
+    except RunTimeoutError:
+        raise
+    except (PipelineError, OSError) as error:
+        log.warning("The candidate has no shadow beside production, and the run goes on: %s", error)
+        why = f"the comparison failed: {error}"
+        return ShadowComparison(
+            production_release=production.name, why_no_clients=why, why_no_requests=why
+        )
+
+
+def decide(
+    run: Run,
+    context: RunContext,
+    trained: Training,
+    *,
+    refusals: Sequence[str],
+    beside: ShadowComparison | None,
+) -> Decision:
+    """Compare the candidate with production, and record the decision with its shadow."""
     decision = run.step(
         "promotion",
         promotion.main,
@@ -182,7 +222,7 @@ def decide(run: Run, context: RunContext, trained: Training, refusals: Sequence[
         decision = pending_comparison.wait_for_approval(
             run.engine, context, trained.model_path, decision
         )
-    run.record_decision(decision)
+    run.record_decision(decision, beside)
     run.reason = decision.reason
     run.facts["candidate_f1"] = decision.candidate_f1
     run.facts["production_f1"] = decision.production_f1
@@ -351,7 +391,8 @@ def do_steps(run: Run, snap: Snapshot) -> None:
         scored = score(run, context, trained)
         measure_groups(run, context, trained)
         refusals = run.step("checks", check_candidate, run, context, ingested, trained, scored)
-        decision = decide(run, context, trained, refusals)
+        beside = cast_shadow(run, context, ingested, trained)
+        decision = decide(run, context, trained, refusals=refusals, beside=beside)
         if decision.answer is GateVerdict.DEPLOY:
             deploy(run, context, trained, scored, decision)
         elif decision.answer is GateVerdict.WAIT:

@@ -8,11 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scripts.records import alert_states, evidence, runs, tables
+from scripts.records import alert_states, evidence, runs, shadows, tables
 from scripts.records.runs import Row
 from scripts.records.tables import RowsOf
 
-N_DEPLOYMENTS = 5
+N_DEPLOYMENTS = 20
 # A chart cannot show more points of a line.
 N_SCORES = 300
 N_DATASETS = 100
@@ -40,6 +40,7 @@ class ReleaseHistory:
 
     deployment: Row | None = None
     decision: Row | None = None
+    shadow: Row | None = None
     files: Sequence[Row] = ()
     columns: Sequence[Row] = ()
     durations_s: Row | None = None
@@ -48,6 +49,29 @@ class ReleaseHistory:
 
 
 NO_RELEASE_HISTORY = ReleaseHistory()
+
+
+def list_changes(connection: Connection, run_id: int) -> list[Row]:
+    """List the changes of the serving release that concern a run, newest first.
+
+    These are the deployments of the run, and every later deployment or rollback to or from its
+    release.
+    """
+    table = tables.deployments
+    of_run = [
+        sa.select(own.c.release).where(own.c.run_id == run_id)
+        for own in (tables.deployments, tables.approvals)
+    ]
+    released = sa.union(*of_run).subquery()
+    concerned = sa.select(released.c.release)
+    query = sa.select(table).where(
+        sa.or_(
+            table.c.run_id == run_id,
+            table.c.release.in_(concerned),
+            table.c.previous_release.in_(concerned),
+        )
+    )
+    return runs.all_rows(connection, query.order_by(table.c.id.desc()).limit(N_DEPLOYMENTS))
 
 
 def find_run_details(connection: Connection, run_id: int) -> dict[str, Any] | None:
@@ -63,7 +87,8 @@ def find_run_details(connection: Connection, run_id: int) -> dict[str, Any] | No
     Returns
     -------
     dict or None
-        The run, its files, model, decision, deployments and the columns of its dataset.
+        The run, its files, model, decision, shadow, approvals, deployments and alerts, newest
+        first, and the columns of its dataset.
     """
     run = runs.find_run(connection, run_id)
     if run is None:
@@ -73,9 +98,10 @@ def find_run_details(connection: Connection, run_id: int) -> dict[str, Any] | No
         "files": runs.files_of_run(connection, run_id),
         "model": runs.newest_row(connection, tables.models, run_id=run_id),
         "decision": runs.newest_row(connection, tables.decisions, run_id=run_id),
-        "deployments": runs.newest_rows(
-            connection, tables.deployments, N_DEPLOYMENTS, run_id=run_id
-        ),
+        "approvals": runs.newest_rows(connection, tables.approvals, N_DEPLOYMENTS, run_id=run_id),
+        "deployments": list_changes(connection, run_id),
+        "alerts": runs.newest_rows(connection, tables.alerts, N_DEPLOYMENTS, run_id=run_id),
+        "shadow": shadows.find_shadow(connection, run_id),
         "groups": evidence.groups_of_run(connection, run_id),
         "columns": runs.column_statistics_of_run(connection, run_id),
     }
@@ -160,11 +186,11 @@ def read_release_history(connection: Connection, release: str, model_stamp: str)
     details = None if run_id is None else find_run_details(connection, run_id)
     last_runs = runs.latest_runs(connection, N_RUNS)
     timed = [row for row in last_runs if row["durations_s"] and "training" in row["durations_s"]]
+    decision = first_match(runs.list_decisions(connection, N_SEARCHED), candidate_stamp=model_stamp)
     return ReleaseHistory(
         deployment=first_match(runs.list_deployments(connection, N_SEARCHED), release=release),
-        decision=first_match(
-            runs.list_decisions(connection, N_SEARCHED), candidate_stamp=model_stamp
-        ),
+        decision=decision,
+        shadow=None if decision is None else shadows.find_shadow(connection, decision["run_id"]),
         files=() if details is None else details["files"],
         columns=() if details is None else details["columns"],
         durations_s=timed[0]["durations_s"] if timed else None,

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0017"
+VERSION = "0018"
 
 
 class Status(StrEnum):
@@ -54,6 +54,14 @@ class ApprovalState(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     REPLACED = "replaced"
+
+
+class ShadowKind(StrEnum):
+    """Kind of a client that a candidate moves."""
+
+    ENTER = "enter"
+    LEAVE = "leave"
+    MOVE = "move"
 
 
 class WorkKind(StrEnum):
@@ -212,6 +220,23 @@ decisions = sa.Table(
     sa.Column("candidate_value", sa.Float),
     sa.Column("production_value", sa.Float),
     sa.Column("n_judged", sa.Integer),
+    # The candidate beside production on today's clients and logged requests, without names.
+    sa.Column("shadow", sa.JSON),
+)
+
+# The clients that a candidate moves: on the list, off the list, and the largest moves.
+shadow_clients = sa.Table(
+    "shadow_clients",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    of_run(),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("client", sa.Text, nullable=False, index=True),
+    sa.Column("candidate_probability", sa.Float, nullable=False),
+    sa.Column("production_probability", sa.Float, nullable=False),
+    sa.Column("candidate_position", sa.Integer, nullable=False),
+    sa.Column("production_position", sa.Integer, nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
 )
 
 # The candidate of a run by groups of clients, on its test data.

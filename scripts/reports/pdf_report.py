@@ -8,8 +8,10 @@ from typing import Any
 from scripts.core import drift_limits
 from scripts.model import paired_metrics
 from scripts.model.metrics import Evaluation
+from scripts.production import shadow_types
 from scripts.production.model_card import CardSection
 from scripts.production.release import Release
+from scripts.production.shadow_types import ShadowClient
 from scripts.records.run_details import ReleaseHistory
 from scripts.records.runs import Row
 from scripts.reports.chart_style import PT_PER_PX, Drawing
@@ -18,6 +20,8 @@ from scripts.reports.pdf_pages import LINE, PdfLayout, TableColumn
 
 TITLE, CARD_TITLE = "Attrition risk report", "Model card"
 NO_RECORDS = "Not in the records yet."
+# Clients by name in a line.
+N_NAMED = 30
 DATA = (
     TableColumn("column", 0.24),
     TableColumn("kind", 0.11),
@@ -47,6 +51,13 @@ RUNS = (
     TableColumn("why", 0.36, is_sentence=True),
 )
 PACKAGES = TableColumn("package", 0.4), TableColumn("installed", 0.2), TableColumn("newest", 0.2)
+MOVES = (
+    TableColumn("client", 0.18),
+    TableColumn("candidate", 0.10, True),
+    TableColumn("before", 0.10, True),
+    TableColumn("place", 0.12, True),
+    TableColumn("what moves the client", 0.50, is_sentence=True),
+)
 TIMES = TableColumn("step", 0.4), TableColumn("seconds", 0.15, True)
 
 
@@ -123,6 +134,46 @@ def describe_decision(history: ReleaseHistory) -> list[tuple[str, str]]:
             )
         )
     return rows
+
+
+def format_moves(clients: Sequence[ShadowClient]) -> list[list[str]]:
+    """Return clients whom a candidate moves as rows of the table."""
+    return [
+        [
+            client.client,
+            f"{client.candidate_probability:.1%}",
+            f"{client.production_probability:.1%}",
+            f"{client.candidate_position:,}, was {client.production_position:,}",
+            "; ".join(client.reasons),
+        ]
+        for client in clients
+    ]
+
+
+def name_some(clients: Sequence[ShadowClient], n_all: int) -> str:
+    """Return the names of the first clients and the number of the others."""
+    if not n_all:
+        return "nobody"
+    named = ", ".join(client.client for client in clients[:N_NAMED])
+    n_more = n_all - min(len(clients), N_NAMED)
+    return f"{named}{f' and {n_more:,} more' if n_more else ''}" if named else f"{n_more:,} clients"
+
+
+def write_shadow(layout: PdfLayout, history: ReleaseHistory) -> None:
+    """Write the comparison with the release before on today's clients, if there was one."""
+    shadow = shadow_types.read_shadow(history.shadow)
+    if shadow is None:
+        return
+    layout.heading(f"Beside release {shadow.production_release}, before the decision")
+    rows = shadow_types.describe(shadow)
+    if shadow.clients is not None:
+        rows += [
+            ("Enter the list", name_some(shadow.enter, shadow.n_enter)),
+            ("Leave the list", name_some(shadow.leave, shadow.n_leave)),
+        ]
+    layout.facts(rows)
+    if shadow.moves:
+        write_table(layout, "The largest moves", MOVES, format_moves(shadow.moves))
 
 
 def describe_states(history: ReleaseHistory) -> list[tuple[str, str]]:
@@ -216,6 +267,7 @@ def write_packages(layout: PdfLayout, packages: str) -> None:
 def write_last_pages(layout: PdfLayout, facts: ReportFacts) -> None:
     """Write the tables of data, files, durations, packages and runs."""
     history = facts.history
+    write_shadow(layout, history)
     write_table(layout, "Data", DATA, [format_column(row) for row in history.columns])
     write_table(layout, "Ingested files", FILES, [format_file(row) for row in history.files])
     times = facts.durations_s or history.durations_s or {}
