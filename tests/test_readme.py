@@ -100,7 +100,7 @@ def test_every_program_is_documented_once() -> None:
 def test_every_route_is_documented_once(config_path: Path) -> None:
     routes = []
     for rule in app.create_app(config_path).url_map.iter_rules():
-        path = re.sub(r"<(?:name:)?(client|file|model|name|page)>", r"{\1}", rule.rule)
+        path = re.sub(r"<(?:name:)?(client|file|model|name|page|run)>", r"{\1}", rule.rule)
         (method,) = (rule.methods or set()) - {"HEAD", "OPTIONS"}
         routes.append(f"{method} {path}")
     pages = documented("page")
