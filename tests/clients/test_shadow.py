@@ -17,15 +17,23 @@ from sqlalchemy.engine import Engine
 
 from scripts import diagnostics, fullprocess, ingestion, promotion
 from scripts.app import create_app
-from scripts.clients import shadow, todays_clients
+from scripts.clients import holdout, shadow, todays_clients
 from scripts.core.config import Config, CostSettings, Schema
 from scripts.core.errors import DatasetError
 from scripts.model.logistic_model import Model
 from scripts.pipeline import steps
-from scripts.production import audit, shadow_types
+from scripts.production import approval, audit, shadow_types
 from scripts.production.run_context import RunContext
 from scripts.production.shadow_types import ShadowClient, ShadowComparison
-from scripts.records import approvals, database, predictions, run_details, runs, shadows
+from scripts.records import (
+    approvals,
+    database,
+    predictions,
+    run_details,
+    runs,
+    shadows,
+    tables,
+)
 from scripts.records.run_details import ReleaseHistory
 from scripts.records.tables import ApprovalState, ShadowKind, Verdict
 from scripts.reports import pdf_report
@@ -129,7 +137,7 @@ def test_a_client_at_rest_is_on_neither_list(served: Config, engine: Engine) -> 
         "snoozed_until": (datetime.now(UTC) + timedelta(days=9)).date().isoformat(),
     }  # fmt: skip
     with database.writing(engine) as connection:
-        connection.execute(shadow.work_records.client_work.insert(), [snooze])
+        connection.execute(tables.client_work.insert(), [snooze])
 
     assert names(compare(served, engine).enter) in (["y"], ["b"])
 
@@ -140,7 +148,7 @@ def test_a_client_held_out_is_on_neither_list(
     changed: Callable[..., Config],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shadow.holdout, "is_held_out", lambda _key, client, _period: client == "x")
+    monkeypatch.setattr(holdout, "is_held_out", lambda _key, client, _period: client == "x")
     config = changed(worklist={"capacity": 1, "holdout_fraction": 0.1})
 
     assert "x" not in names(compare(config, engine).leave)
@@ -283,7 +291,7 @@ def test_clients_of_old_shadows_are_forgotten_but_not_those_of_the_candidate_tha
 
         n_removed = shadows.forget_old_clients(connection, 2)
 
-        kept = {row["run_id"] for row in runs.newest_rows(connection, shadows.shadow_clients, 9)}
+        kept = {row["run_id"] for row in runs.newest_rows(connection, tables.shadow_clients, 9)}
     assert (n_removed, kept) == (1, {ids[0], ids[2], ids[3]})
 
 
@@ -299,7 +307,7 @@ def twice(tmp_path_factory: pytest.TempPathFactory) -> Config:
         patch.setattr(steps, "reporting", left_out)
         patch.setattr(diagnostics, "outdated_packages", lambda *_arguments: "not asked")
         assert fullprocess.main(config) is Verdict.WAITING
-        promotion.approval.approve(config, release_name=None, reason="the first", actor="ada")
+        approval.approve(config, release_name=None, reason="the first", actor="ada")
         write_csv(config.input_folder_path / "more.csv", make_rows(200, 3))
         assert fullprocess.main(config) is Verdict.WAITING
     return config
@@ -377,7 +385,9 @@ def test_a_failing_shadow_is_recorded_and_the_run_goes_on(
     recorded = shadow_types.read_shadow(ask(config, shadows.find_shadow, 2))
     assert recorded is not None
     assert recorded.why_no_clients == "the comparison failed: The column a is missing."
-    assert ask(config, runs.find_run, 2)["status"] == "finished"
+    ended = ask(config, runs.find_run, 2)
+    assert ended is not None
+    assert ended["status"] == "finished"
 
 
 def test_the_report_has_the_shadow_of_the_release(twice: Config) -> None:
