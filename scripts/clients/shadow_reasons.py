@@ -1,7 +1,5 @@
 """The reasons for which two models give a client different probabilities."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from scripts.core.column_words import ColumnWords
@@ -14,7 +12,6 @@ N_REASONS = 3
 LEVEL = ("",)
 
 ReasonKey = tuple[str, ...]
-Effects = Mapping[ReasonKey, Floats]
 
 
 def find_effects(model: Model, columns: Columns, words: ColumnWords) -> dict[ReasonKey, Floats]:
