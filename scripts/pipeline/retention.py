@@ -21,7 +21,7 @@ from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.pipeline import kept_inputs
 from scripts.production import withdrawals
-from scripts.records import database, predictions, runs, scoring_records, shadows
+from scripts.records import database, predictions, runs, scoring_records
 
 # With six runs an hour, not every run needs to search for old records.
 FORGET_EVERY = 20
@@ -98,8 +98,6 @@ def remove_old_files(engine: Engine, config: Config, model_stamp: str | None) ->
         served = runs.served_releases(connection)
         wanted = runs.input_hashes(connection, config.retention.runs, model_stamp)
     n_scores = scoring_records.forget_old_scores(engine, config.retention.scorings)
-    with database.writing(engine) as connection:
-        shadows.forget_old_clients(connection, config.retention.scorings)
     spared = frozenset() if model_stamp is None else frozenset({model_stamp})
     n_removed = sum(
         remove_all_but_latest(folder, config.retention.runs, spared)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from scripts.core.errors import RecordsError
-from scripts.records import client_blocks, database
+from scripts.records import client_blocks, database, shadows
 from scripts.records.runs import Row, all_rows, first_row
 from scripts.records.tables import (
     BlockKind,
@@ -156,8 +156,8 @@ def forget_old_scores(engine: Engine, n_kept: int) -> int:
     """Delete the scores before the newest scorings, and return their number.
 
     The last score of a client stays among the absent clients of the newest scoring, since the
-    outcome may come later. Scorings and models without a remaining score are deleted as well. The
-    transactions are short, so that no reader waits long.
+    outcome may come later. Scorings and models without a remaining score are deleted as well, and
+    so are the clients of older shadows. The transactions are short, so that no reader waits long.
     """
     forget_lists(engine)
     with database.reading(engine) as connection:
@@ -177,8 +177,9 @@ def forget_old_scores(engine: Engine, n_kept: int) -> int:
     for scoring_id in with_values:
         if scoring_id < values_from:
             client_blocks.remove_blocks(engine, scoring_id, [BlockKind.VALUES])
-    if old:
-        with database.writing(engine) as connection:
+    with database.writing(engine) as connection:
+        shadows.forget_old_clients(connection, n_kept)
+        if old:
             forget_scorings(connection, [row["id"] for row in old])
     return n_removed
 
