@@ -41,7 +41,7 @@ from scripts.reports.pdf_pages import PdfLayout
 from tests.conftest import make_rows, write_csv, write_installation
 from tests.production.test_approval import let_a_person_approve
 from tests.support.clientele import CLIENTS, FIRST, ask, put_clients, serve, with_typical
-from tests.support.service import answer_of, make_model, problem_of
+from tests.support.service import answer_of, edit_config, make_model, problem_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ROW = {
@@ -299,6 +299,7 @@ def test_clients_of_old_shadows_are_forgotten_but_not_those_of_the_candidate_tha
 def twice(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """An installation with a second candidate that waits, beside a release and clients."""
     config_path = write_installation(tmp_path_factory.mktemp("twice"))
+    edit_config(config_path, worklist={"capacity": 5})
     config = let_a_person_approve(config_path)
     write_csv(config_path.parent / "test" / "test.csv", make_rows(80, 99, noise=0.2))
     put_clients(config, [row.rpartition(",")[0] + "," for row in make_rows(40, 7)])
