@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs, runs the pipeline and serves; or installs and tests.
+# Installs, runs the pipeline and serves; or plays the demo; or tests.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 Usage: ./setup.sh               install, run the pipeline, serve on the configured address
        ./setup.sh --no-serve    install, run the pipeline
+       ./setup.sh demo [--no-serve]
+                                install, play six months of a made-up company, serve its pages
        ./setup.sh test [ARGS]   install, run the test suite (ARGS go to pytest)
 
 Uses the active conda environment if there is one, else .venv beside this file.
@@ -22,6 +24,7 @@ mode=run
 case "${1:-}" in
     "") ;;
     --no-serve) serve=no ;;
+    demo) mode=demo; shift ;;
     test) mode=test; shift ;;
     -h|--help) usage; exit 0 ;;
     *) usage >&2; exit 64 ;;
@@ -64,6 +67,10 @@ if [ "$mode" = test ]; then
     # tests/conftest.py says how many workers "auto" is. The longest tests are whole runs, so a worker
     # that is done takes from others.
     exec "$python" -m pytest -n auto --dist worksteal "$@"
+fi
+
+if [ "$mode" = demo ]; then
+    exec "$python" -m examples.demo "$@"
 fi
 
 code=0

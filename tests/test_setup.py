@@ -139,6 +139,12 @@ def test_test_hands_its_arguments_and_the_code_of_the_suite_on(checkout: Checkou
     ]  # fmt: skip
 
 
+def test_demo_installs_what_runs_and_plays(checkout: Checkout) -> None:
+    assert checkout.run("demo", "--no-serve").returncode == 0
+
+    assert checkout.calls() == [INSTALL, "-m examples.demo --no-serve"]
+
+
 def test_a_failed_installation_is_one_line_and_is_repeated(checkout: Checkout) -> None:
     checkout.let_fail("pip", 1)
 

@@ -1,0 +1,133 @@
+"""The demo plays a company through the pipeline, and a second call goes on with it."""
+
+import os
+import socket
+import time
+from datetime import date
+from pathlib import Path
+
+import click
+import pytest
+import requests
+from click.testing import CliRunner
+
+from examples import demo
+from examples.demo import Demo
+from scripts.core import console
+from scripts.core.config_file import read_config
+from scripts.records import client_work, database, runs
+from tests.support.service import served
+
+PAGES = (
+    "", "dashboard/worklist", "dashboard/results", "dashboard/candidate", "dashboard/runs",
+    "dashboard/run?id=6", "dashboard/models", "dashboard/data", "dashboard/outcomes",
+    "dashboard/calling", "dashboard/backtest", "dashboard/upload", "report.pdf",
+)  # fmt: skip
+# The demo's page is there within 40 s on an idle machine, mostly on one core. CPU time of the
+# runs and of the backtest beside them.
+LONGEST_CPU_S = 45
+
+
+class Ended:
+    """A backtest that has ended."""
+
+    def kill(self) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture
+def without_backtest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the backtest, which takes as long as all runs."""
+    monkeypatch.setattr(demo, "start_backtest", lambda *_args: Ended())
+    monkeypatch.setattr(demo, "finish_backtest", lambda *_args: None)
+
+
+@pytest.mark.usefixtures("without_backtest")
+def test_the_months_go_through_the_pipeline_and_calls_are_recorded(tmp_path: Path) -> None:
+    small = Demo(tmp_path / "demo", n_clients=100, n_months=3)
+    demo.prepare(small)
+
+    demo.play(small)
+
+    config = read_config(small.config_path)
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        assert [row["status"] for row in runs.latest_runs(connection, 9)] == ["finished"] * 3
+        entries = client_work.latest_work(connection, 99, 0)
+        assert {row["actor"] for row in entries} == {console.actor()}
+        assert {row["kind"] for row in entries} == {"contact", "snooze", "assignment"}
+    assert small.mark.exists()
+
+
+def test_the_last_extract_is_of_the_first_day_of_this_month() -> None:
+    plan = demo.plan_company(Demo(Path(), n_months=6), date(2026, 3, 17))
+
+    assert plan.first == date(2025, 10, 1)
+    assert plan.day(5) == date(2026, 3, 1)
+
+
+def test_a_second_call_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "FOLDER", tmp_path)
+    (tmp_path / "played").touch()
+
+    done = CliRunner().invoke(demo.main, ["--no-serve"])
+
+    assert done.exit_code == 0
+    assert done.output.startswith(f"Going on with the company in {tmp_path}; remove the folder")
+
+
+def test_a_folder_that_was_not_played_to_its_end_is_made_anew(tmp_path: Path) -> None:
+    begun = Demo(tmp_path / "demo")
+    demo.prepare(begun)
+    (begun.folder / "adras.db").touch()
+
+    demo.prepare(begun)
+
+    assert [path.name for path in begun.folder.iterdir()] == ["config.json"]
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+
+    with pytest.raises(click.ClickException, match="is not of the demo"):
+        demo.prepare(Demo(tmp_path))
+
+    assert (tmp_path / "mine").exists()
+
+
+def test_another_port_is_found_where_one_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        assert demo.find_port("127.0.0.1", port) not in (port, 0)
+
+
+@pytest.mark.campaign
+@pytest.mark.usefixtures("with_charts")
+def test_every_page_of_the_demo_is_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = Demo(tmp_path / "demo")
+    before, started_s = os.times(), time.monotonic()
+    demo.prepare(whole)
+
+    demo.play(whole)
+
+    after, wall_s = os.times(), time.monotonic() - started_s
+    cpu_s = sum(after[:4]) - sum(before[:4])
+    with served(whole.config_path) as (url, _):
+        answers = {page: requests.get(f"{url}/{page}", timeout=30) for page in PAGES}
+    assert {page: answer.status_code for page, answer in answers.items()} == dict.fromkeys(
+        PAGES, 200
+    )
+    assert "waits for approval" in answers[""].text
+    assert "has waited since" in answers["dashboard/candidate"].text
+    assert "random split" in answers["dashboard/backtest"].text
+    assert "By contact" in answers["dashboard/calling"].text
+    assert "No contact is recorded" not in answers["dashboard/calling"].text
+    assert "Last outcomes" in answers["dashboard/outcomes"].text
+    assert cpu_s < LONGEST_CPU_S
+    with capsys.disabled():
+        print(f"\nThe demo took {wall_s:.0f} s, {cpu_s:.0f} s of CPU.")
