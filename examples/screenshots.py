@@ -1,5 +1,6 @@
 """Take the screenshots of the README from a running service.
 
+    ./setup.sh demo
     python -m examples.screenshots http://127.0.0.1:8000
 
 Needs the extra `test` and Debian's Chromium.
@@ -17,6 +18,7 @@ Scheme = Literal["light", "dark"]
 # Name, path, colours, width and height.
 PICTURES: tuple[tuple[str, str, Scheme, int, int], ...] = (
     ("overview", "/", "light", 1200, 900),
+    ("worklist", "/dashboard/worklist", "light", 1200, 960),
     ("client", "", "dark", 1200, 960),
     ("models", "/dashboard/models", "light", 1200, 1200),
 )
