@@ -85,7 +85,8 @@ def test_a_folder_that_was_not_played_to_its_end_is_made_anew(tmp_path: Path) ->
 
     demo.prepare(begun)
 
-    assert [path.name for path in begun.folder.iterdir()] == ["config.json"]
+    assert not (begun.folder / "adras.db").exists()
+    assert begun.config_path.exists()
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
