@@ -252,6 +252,8 @@ def client_page(
         ),
         work_history=client_work.as_history(entries[::-1], {client: entries}),
         release=history[0].release,
+        columns={name: worklist.find_value(rows[0], name) for name in settings.columns},
+        names=rows[0]["names"] or UNSET,
         held_out_until=rows[0]["held_out_until"] or UNSET,
     )
 

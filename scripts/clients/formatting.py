@@ -85,12 +85,34 @@ def format_work_entry(entry: WorkEntry) -> list[str]:
     return [printable(cell) for cell in cells]
 
 
+def names_of(entry: WorklistEntry | ClientDetails) -> dict[str, str]:
+    """Return the names of a client for people by column, none where no columns are declared."""
+    return {} if entry.names is UNSET else entry.names
+
+
+def title_of(entry: WorklistEntry) -> str:
+    """Return the first name for people that is not blank, else the client."""
+    return next(filter(None, names_of(entry).values()), entry.client)
+
+
+def shown_columns(entry: WorklistEntry) -> dict[str, float | str | None]:
+    """Return the values of `worklist.columns` that are no names for people."""
+    names = names_of(entry)
+    return {name: value for name, value in entry.columns.items() if name not in names}
+
+
+def format_name(entry: WorklistEntry | ClientDetails) -> str:
+    """Format the client with the names for people behind it."""
+    texts = [text for text in names_of(entry).values() if text]
+    return printable(f"{entry.client} ({', '.join(texts)})" if texts else entry.client)
+
+
 def format_entry(entry: WorklistEntry) -> list[str]:
     """Return an entry of the worklist as a row of a printed table."""
     why = "; ".join(reason.text for reason in entry.reasons)
     return [
         str(entry.position),
-        printable(entry.client),
+        format_name(entry),
         "" if entry.band == NO_DATA else f"{entry.probability:.1%}",
         entry.band if entry.held_out_until is UNSET else f"{entry.band}, held out",
         format_percentage_points(entry.change),
@@ -128,8 +150,13 @@ def reason_cells(reasons: Sequence[ReasonEntry]) -> list[str | None]:
 
 
 def file_header(entries: Sequence[WorklistEntry]) -> tuple[str, ...]:
-    """Return the names of the columns of a file of the worklist, without `worklist.columns`."""
-    return (*HEADER, *GAIN_HEADER) if have_gains(entries) else HEADER
+    """Return the names of the columns of a file of the worklist, without `worklist.columns`.
+
+    The names for people stand behind the client.
+    """
+    header = (*HEADER, *GAIN_HEADER) if have_gains(entries) else HEADER
+    (place, client), rest = header[:2], header[2:]
+    return (place, client, *(names_of(entries[0]) if entries else ()), *rest)
 
 
 def file_cells(entry: WorklistEntry) -> list[str | int | float | None]:
@@ -138,6 +165,7 @@ def file_cells(entry: WorklistEntry) -> list[str | int | float | None]:
     return [
         entry.position,
         entry.client,
+        *names_of(entry).values(),
         entry.probability,
         entry.band,
         entry.change,
@@ -147,14 +175,14 @@ def file_cells(entry: WorklistEntry) -> list[str | int | float | None]:
         None if entry.held_out_until is UNSET else entry.held_out_until,
         *work_cells(entry.work),
         *gains,
-        *entry.columns.values(),
+        *shown_columns(entry).values(),
     ]
 
 
 def format_entries_as_csv(entries: Sequence[WorklistEntry], *, with_header: bool = True) -> str:
     """Format the worklist as CSV without formulas for a spreadsheet."""
     # The names of the files, so that the columns can be joined with them again.
-    header = (*file_header(entries), *(entries[0].columns if entries else ()))
+    header = (*file_header(entries), *(shown_columns(entries[0]) if entries else ()))
     return safe_csv.format_csv(header if with_header else None, map(file_cells, entries))
 
 
@@ -227,7 +255,7 @@ def format_client(page: ClientDetails) -> str:
     if page.held_out_until is not UNSET:
         state = f" (held out until {page.held_out_until}: do not call)"
     parts = [
-        f"{printable(page.client)}{state}: {last.probability:.1%}, {last.band}, place"
+        f"{format_name(page)}{state}: {last.probability:.1%}, {last.band}, place"
         f" {last.position} of {last.n_clients}, scored at {last.scored_at} with release"
         f" {last.release}.",
         "\n".join(printable(reason.text) for reason in page.reasons),

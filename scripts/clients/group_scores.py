@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -51,11 +51,15 @@ class ScoringFacts:
 
 @dataclass(frozen=True)
 class Group:
-    """Some of today's clients by rising hash of the name, and what is known of them."""
+    """Some of today's clients by rising hash of the name, and what is known of them.
+
+    `kept` are the columns kept for people, under names with their kind.
+    """
 
     hashes: NameHashes
     names: list[str]
     values: Mapping[str, Column]
+    kept: Mapping[str, Column]
     probability: NDArray[np.float64]
     band: NDArray[np.uint8]
     known: KnownClients
@@ -137,14 +141,13 @@ def are_equal(left: Column, right: Column) -> Mask:
     return same
 
 
-def find_unchanged(group: Group, places: Ints) -> Mask:
-    """Return which clients have the values of their last score."""
-    features = scored_clients.mark_features(group.values)
+def find_unchanged(group: Group, places: Ints, marked: Mapping[str, Column]) -> Mask:
+    """Return which clients have in some columns the values of their last score."""
     columns = group.known.scored.columns
-    if not features.keys() <= columns.keys():
+    if not marked.keys() <= columns.keys():
         return np.zeros(len(places), np.bool_)
     unchanged: Mask = places >= 0
-    for name, values in features.items():
+    for name, values in marked.items():
         unchanged &= are_equal(values, columns[name][places])
     return unchanged
 
@@ -214,22 +217,27 @@ def list_blocks(
     kept : numpy.ndarray of shape (n_kept,)
         The rows of these clients.
     scores : dict of str to numpy.ndarray of shape (n_kept,)
-        Their scores. `values_at` is changed in place to where the values are.
+        Their scores. The rows of their values are changed in place to where the values are.
     labels : LabelSets
         Their known labels.
     facts : ScoringFacts
         The scoring.
     """
-    features = scored_clients.mark_features(group.values)
+    stored: dict[BlockKind, Mapping[str, Column]] = {
+        BlockKind.VALUES: scored_clients.mark_features(group.values)
+    }
+    if group.kept:
+        stored[BlockKind.TEXTS] = group.kept
     bands = scores.pop("band")
     for bucket, rows in split_buckets(group.hashes[kept], facts.bits):
         here = {name: column[rows] for name, column in scores.items()}
-        is_new = here["values_at"] == facts.scoring_id
-        if is_new.any():
-            here["value_row"][is_new] = np.arange(is_new.sum())
-            stored = {name: column[kept[rows][is_new]] for name, column in features.items()}
-            content = column_blocks.pack(stored)
-            yield Block(BlockKind.VALUES, bucket, int(is_new.sum()), content)
+        for kind, columns in stored.items():
+            at, row_of = scored_clients.POINTERS_TO[kind]
+            is_new = here[at] == facts.scoring_id
+            if is_new.any():
+                here[row_of][is_new] = np.arange(is_new.sum())
+                new = {name: column[kept[rows][is_new]] for name, column in columns.items()}
+                yield Block(kind, bucket, int(is_new.sum()), column_blocks.pack(new))
         packed: dict[str, Any] = here | {"band": CodedTexts(ranking.WORDS, bands[rows])}
         yield from pack_bucket(
             bucket, [group.names[row] for row in kept[rows].tolist()], packed,
@@ -267,6 +275,19 @@ def find_first_high(
     return first
 
 
+def find_pointers(
+    group: Group, places: Ints, kind: BlockKind, stays: Mask, facts: ScoringFacts
+) -> dict[str, Column]:
+    """Return where the values of a kind are stored: anew but for those that stay as they were."""
+    at, row_of = scored_clients.POINTERS_TO[kind]
+    stored_at = gather(group.known.column(at), places, scored_clients.NOWHERE).astype(np.int32)
+    stays = stays & (stored_at >= facts.values_from) & facts.keeps_pointers
+    return {
+        at: np.where(stays, stored_at, np.int32(facts.scoring_id)).astype(np.int32),
+        row_of: gather(group.known.column(row_of), places, 0).astype(np.int32),
+    }
+
+
 def make_scores(
     group: Group, places: Ints, unchanged: Mask, is_settled: Mask, facts: ScoringFacts
 ) -> dict[str, Column]:
@@ -280,18 +301,18 @@ def make_scores(
     previous_at = np.full(len(places), NO_MOMENT, np.int64)
     for number in np.unique(scored_in[places >= 0]).tolist():
         previous_at[scored_in == number] = moments[number]
-    values_at = gather(known.column("values_at"), places, known_clients.NOWHERE).astype(np.int32)
     is_same = set(scored_clients.mark_features(group.values)) == known.features
-    stays = unchanged & (values_at >= facts.values_from) & facts.keeps_pointers & is_same
-    value_row = gather(known.column("value_row"), places, 0).astype(np.int32)
+    pointers = find_pointers(group, places, BlockKind.VALUES, unchanged & is_same, facts)
+    if group.kept:
+        stays = find_unchanged(group, places, group.kept) & (set(group.kept) == known.kept)
+        pointers |= find_pointers(group, places, BlockKind.TEXTS, stays, facts)
     return {
         "probability": group.probability,
         "band": group.band,
         "previous_probability": gather(known.column("probability"), places, np.nan),
         "previous_at": previous_at,
         "first_high_at": find_first_high(group, places, is_settled, facts.now),
-        "values_at": np.where(stays, values_at, np.int32(facts.scoring_id)).astype(np.int32),
-        "value_row": value_row,
+        **pointers,
     }
 
 
@@ -306,7 +327,13 @@ def with_outcomes(known: KnownClients, is_settled: Mask) -> KnownClients:
         return known
     columns = known.scored.columns | {"is_settled": is_settled}
     scored = scored_clients.ScoredClients(known.scored.names, columns)
-    return KnownClients(scored, known.labels, known.features)
+    return replace(known, scored=scored)
+
+
+def find_oldest(scores: Mapping[str, Column], facts: ScoringFacts) -> Iterator[int]:
+    """Yield the oldest scoring with values of these clients, for each kind of values."""
+    for at, _ in scored_clients.POINTERS_TO.values():
+        yield int(scores.get(at, np.zeros(0)).min(initial=facts.scoring_id))
 
 
 def score_group(group: Group, facts: ScoringFacts) -> GroupScores:
@@ -334,7 +361,7 @@ def score_group(group: Group, facts: ScoringFacts) -> GroupScores:
         known, find_places(known_places, label_names), labels, ~is_settled & comparable
     )
     is_settled = is_settled | (outcomes != UNKNOWN)
-    unchanged = find_unchanged(group, places)
+    unchanged = find_unchanged(group, places, scored_clients.mark_features(group.values))
     kept = ~(unchanged & gather(is_settled, places, missing=False).astype(np.bool_))
     scores = make_scores(group, places, unchanged, is_settled, facts)
     scores = {name: column[kept] for name, column in scores.items()}
@@ -347,7 +374,7 @@ def score_group(group: Group, facts: ScoringFacts) -> GroupScores:
     return GroupScores(
         kept,
         scores["previous_probability"],
-        int(scores["values_at"].min(initial=facts.scoring_id)),
+        min(find_oldest(scores, facts)),
         frozenset(absent.column("scored_in").astype(np.int64).tolist()),
         describe_outcomes(group, outcomes, facts),
         [*blocks, *list_absent(absent, facts)],

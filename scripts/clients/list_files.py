@@ -88,7 +88,8 @@ def write_workbook(
 
     workbook = import_workbook()
     header = formatting.file_header(first.clients)
-    own = title_columns(header, first.clients[0].columns if first.clients else (), words)
+    shown = formatting.shown_columns(first.clients[0]) if first.clients else ()
+    own = title_columns(header, shown, words)
     sheet = workbook.Sheet(
         [*header, *[""] * len(own)], [*header, *own.values()], rows(), describe_list(first)
     )
@@ -111,7 +112,7 @@ def crm_cells(entry: WorklistEntry, due: str) -> list[Cell]:
     """Return a client as a row for a customer database."""
     return [
         entry.client,
-        entry.client,
+        formatting.title_of(entry),
         entry.probability,
         entry.band,
         formatting.known_value(entry),

@@ -33,28 +33,46 @@ class ColumnFilter:
     value: str
 
 
-def mark(schema: Schema, column: str) -> str:
-    """Return the name of a feature with its kind.
+# The columns of a list with the names under which the records have them, with their kinds.
+Known = Mapping[str, str]
+
+
+def find_columns(connection: Connection, scoring: Row, schema: Schema) -> Known:
+    """Return the columns of a list: the features of its model, and those kept for people."""
+    kept = scored_clients.find_kept(connection, scoring["id"])
+    features = [TEXT + name for name in schema.categorical]
+    features += [NUMBER + name for name in schema.numeric]
+    return {marked.partition(":")[2]: marked for marked in (*kept, *features)}
+
+
+def is_number(marked: str) -> bool:
+    """Return whether a column of the records has numbers."""
+    return not marked.startswith(scored_clients.TEXTS)
+
+
+def mark(known: Known, column: str) -> str:
+    """Return the name of a column with its kind.
 
     Raises
     ------
     SelectionError
         If the list has no such column.
     """
-    if column not in schema.features:
-        known = ", ".join(schema.features)
-        raise SelectionError(f"The list has no column {column!r}; expected one of {known}.")
-    return (NUMBER if column in schema.numeric else TEXT) + column
+    if column not in known:
+        raise SelectionError(
+            f"The list has no column {column!r}; expected one of {', '.join(known)}."
+        )
+    return known[column]
 
 
-def parse_filter(text: str, schema: Schema) -> ColumnFilter:
+def parse_filter(text: str, known: Known) -> ColumnFilter:
     """Parse a condition such as `plan=gold` or `logins<=5`.
 
     Parameters
     ----------
     text : str
         Column, operator and value. An empty value stands for a missing one.
-    schema : Schema
+    known : mapping of str to str
         The columns of the list.
 
     Raises
@@ -63,25 +81,24 @@ def parse_filter(text: str, schema: Schema) -> ColumnFilter:
         If the column is unknown, or a number is expected.
     """
     # The longest name first: a name may begin with another one, or hold an operator.
-    for column in sorted(schema.features, key=len, reverse=True):
+    for column in sorted(known, key=len, reverse=True):
         rest = text.removeprefix(column)
         operator = next((sign for sign in OPERATORS if rest.startswith(sign)), None)
         if rest == text or operator is None:
             continue
         value = rest.removeprefix(operator).strip()
-        is_limit, is_number = operator != "=", column in schema.numeric
-        if (is_limit and not is_number) or (
-            is_number and (value or is_limit) and not PLAIN_NUMBER.fullmatch(value)
+        is_limit, has_numbers = operator != "=", is_number(known[column])
+        if (is_limit and not has_numbers) or (
+            has_numbers and (value or is_limit) and not PLAIN_NUMBER.fullmatch(value)
         ):
             raise SelectionError(
                 f"The condition {text!r} cannot be right; expected a number behind"
                 f" {', '.join(OPERATORS)} for a column of numbers, and = for one of texts."
             )
         return ColumnFilter(column, operator, value)
-    known = ", ".join(schema.features)
     raise SelectionError(
-        f"The condition {text!r} names no column of the list; expected one of {known}, then one of"
-        f" {', '.join(OPERATORS)} and a value."
+        f"The condition {text!r} names no column of the list; expected one of {', '.join(known)},"
+        f" then one of {', '.join(OPERATORS)} and a value."
     )
 
 
@@ -139,7 +156,7 @@ def is_assigned(latest: Mapping[str, Row], assigned: str) -> bool:
 def find_mask(
     connection: Connection,
     scoring: Row,
-    schema: Schema,
+    known: Known,
     *,
     where: Sequence[str] = (),
     assigned: str = "",
@@ -154,8 +171,8 @@ def find_mask(
         A transaction that reads.
     scoring : mapping
         The row of the scoring.
-    schema : Schema
-        The columns of the scoring's model.
+    known : mapping of str to str
+        The columns of the list, as from `find_columns`.
     where : sequence of str
         Conditions such as `plan=gold`, of which all must hold.
     assigned : str
@@ -171,11 +188,11 @@ def find_mask(
         If a condition cannot be right.
     """
     masks: list[Mask] = []
-    conditions = [parse_filter(text, schema) for text in where]
-    wanted = {mark(schema, condition.column) for condition in conditions}
+    conditions = [parse_filter(text, known) for text in where]
+    wanted = {mark(known, condition.column) for condition in conditions}
     if wanted:
         values = scored_clients.read_features(connection, scoring["id"], wanted)
-        masks += [match(c, values[mark(schema, c.column)]) for c in conditions]
+        masks += [match(c, values[mark(known, c.column)]) for c in conditions]
     if contacted:
         found = find_with_work(
             connection, scoring, up_to, lambda latest: is_contacted(latest, contacted)
@@ -190,7 +207,7 @@ def find_mask(
 
 
 def find_sequence(
-    connection: Connection, scoring: Row, schema: Schema, order: str
+    connection: Connection, scoring: Row, known: Known, order: str
 ) -> NDArray[np.int64] | None:
     """Return the numbers of the clients by a column, or None for another order.
 
@@ -203,6 +220,6 @@ def find_sequence(
     column = order.removeprefix("-")
     if not column.startswith(COLUMN):
         return None
-    name = mark(schema, column.removeprefix(COLUMN))
+    name = mark(known, column.removeprefix(COLUMN))
     values = scored_clients.read_features(connection, scoring["id"], [name])
     return order_values(values[name], is_falling=is_falling)

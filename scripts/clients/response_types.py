@@ -103,7 +103,8 @@ class RecordedWork(Struct, frozen=True, kw_only=True):
 class WorklistEntry(Struct, frozen=True, kw_only=True):
     """A client on the worklist, with the change of the probability since the previous score.
 
-    `columns` are the values of `worklist.columns`. With a declared worth of clients, `value` is the
+    `names` are the texts of `schema.names`, such as the company, by column, and `columns` the
+    values of `worklist.columns`. With a declared worth of clients, `value` is the
     client's, null where the column has none, and `gain` is what contacting the client is expected
     to bring. A client that is held out, so that the effect of calling is measured, is not to be
     called until the day `held_out_until` is over.
@@ -119,6 +120,7 @@ class WorklistEntry(Struct, frozen=True, kw_only=True):
     change: float | None
     work: WorkState | None
     columns: dict[str, float | str | None]
+    names: dict[str, str] | UnsetType = UNSET
     value: float | UnsetType | None = UNSET
     gain: float | UnsetType = UNSET
     held_out_until: str | UnsetType = UNSET
@@ -169,7 +171,10 @@ class ListGain(Struct, frozen=True, kw_only=True):
 
 
 class Worklist(Struct, frozen=True, kw_only=True):
-    """Today's clients in an order, such as by falling probability, and counts over the list."""
+    """Today's clients in an order, such as by falling probability, and counts over the list.
+
+    `columns` are those to filter and to order by: features, and columns kept for people.
+    """
 
     clients: list[WorklistEntry]
     n_clients: Count
@@ -188,6 +193,7 @@ class Worklist(Struct, frozen=True, kw_only=True):
     gain: ListGain | None = None
     n_held_out: Count = 0
     held_out_until: str | None = None
+    columns: list[str] = []
 
 
 class ScoreEntry(Struct, frozen=True, kw_only=True):
@@ -250,7 +256,9 @@ class OutcomeEntry(Struct, frozen=True, kw_only=True):
 class ClientDetails(Struct, frozen=True, kw_only=True):
     """A client: last score, reasons, causes of the change, and every score, newest first.
 
-    A client that is held out is not to be called until the day `held_out_until` is over.
+    `names` are the texts of `schema.names`, such as the company, by column, and `columns` the
+    values of `worklist.columns`. A client that is held out is not to be called until the day
+    `held_out_until` is over.
     """
 
     client: str
@@ -264,6 +272,8 @@ class ClientDetails(Struct, frozen=True, kw_only=True):
     work: WorkState | None
     work_history: list[WorkEntry]
     release: str
+    columns: dict[str, float | str | None] = {}
+    names: dict[str, str] | UnsetType = UNSET
     held_out_until: str | UnsetType = UNSET
 
 

@@ -1,7 +1,7 @@
 """Today's clients as a table: names, values, and probabilities, a part of the rows at a time."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -46,11 +46,15 @@ def check_columns(schema: Schema, model: Model) -> None:
 
 @dataclass(frozen=True)
 class TodaysClients:
-    """Today's clients, a row each, and the features of the model that scores them."""
+    """Today's clients, a row each, and the features of the model that scores them.
+
+    `kept` are the columns kept for people, under names with their kind.
+    """
 
     table: pd.DataFrame
     schema: Schema
     features: Schema
+    kept: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of clients."""
@@ -72,6 +76,10 @@ class TodaysClients:
     def values(self, rows: Rows | slice) -> Columns:
         """Return the values of some clients by feature."""
         return dataset.feature_arrays(self._values.iloc[rows], self.features)
+
+    def kept_values(self, rows: Rows | slice) -> dict[str, NDArray[Any]]:
+        """Return the columns kept for people of some clients."""
+        return {name: column[rows] for name, column in self.kept.items()}
 
     def parts(self) -> Iterator[slice]:
         """Yield the rows in parts."""

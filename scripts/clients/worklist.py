@@ -56,6 +56,12 @@ def format_timestamp(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
 
 
+def find_value(row: Row, column: str) -> client_reasons.Value:
+    """Return the value of a client in a feature, or in a column kept for people."""
+    value: client_reasons.Value = {**row["kept"], **row["values"]}.get(column)
+    return value
+
+
 def as_entry(
     row: Row,
     reasons: list[ReasonEntry],
@@ -77,7 +83,8 @@ def as_entry(
         value=row.get("value", UNSET),
         gain=UNSET if row.get("gain") is None else row["gain"],
         work=work,
-        columns={name: row["values"].get(name) for name in columns},
+        columns={name: find_value(row, name) for name in columns},
+        names=row["names"] or UNSET,
         held_out_until=row["held_out_until"] or UNSET,
     )
 
@@ -281,11 +288,12 @@ def worklist_page(
     limits = ranking.band_limits(model, api)
     away = client_work.find_away(connection, scoring, settings, shown.today, shown.last_entry)
     held_out = clients.read_held_out(connection, scoring)
+    known = list_filters.find_columns(connection, scoring, model.schema)
     mask = list_filters.find_mask(
-        connection, scoring, model.schema, up_to=shown.last_entry,
+        connection, scoring, known, up_to=shown.last_entry,
         **{name: filters.pop(name) for name in FILTERS if name in filters},
     )  # fmt: skip
-    sequence = list_filters.find_sequence(connection, scoring, model.schema, filters["order"])
+    sequence = list_filters.find_sequence(connection, scoring, known, filters["order"])
     wanted = Selection(
         ranges=limits.ranges,
         start=shown.place,
@@ -311,6 +319,7 @@ def worklist_page(
         next_offset=None if part.next_place is None else next_offset,
         next_cursor=shown.format_cursor(part.next_place),
         order=filters["order"],
+        columns=list(known),
         **describe_scoring(scoring, settings),
     )
 

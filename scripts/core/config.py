@@ -98,13 +98,14 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     changes: tuple[str, ...] | UnsetType = UNSET
     ratios: dict[str, tuple[str, str]] | UnsetType = UNSET
     currency: dict[str, Annotated[str, Meta(pattern=CURRENCY_SIGN)]] | UnsetType = UNSET
-    # The keys `labels` and `groups` are for people only, and no part of a model.
+    # The keys `names`, `labels` and `groups` are for people only, and no part of a model.
+    names: tuple[str, ...] | UnsetType = UNSET
     column_labels: dict[str, ColumnLabel] | UnsetType = field(default=UNSET, name="labels")
     column_groups: dict[str, tuple[str, ...]] | UnsetType = field(default=UNSET, name="groups")
 
     def without_words(self) -> "Schema":
         """Return the schema without the words for people."""
-        return replace(self, column_labels=UNSET, column_groups=UNSET)
+        return replace(self, names=UNSET, column_labels=UNSET, column_groups=UNSET)
 
     @property
     def date_column(self) -> DateColumn | None:
@@ -126,6 +127,11 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.key:
             return self.key
         return self.ids[0] if self.date and self.ids else ""
+
+    @property
+    def names_for_people(self) -> tuple[str, ...]:
+        """Columns that name a client for people beside the key, such as the company."""
+        return self.names or ()
 
     @property
     def as_of(self) -> str:

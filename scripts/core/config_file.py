@@ -162,17 +162,20 @@ def check_no_duplicates(content: bytes, place: str) -> None:
 def choose_key(section: dict[str, Any]) -> dict[str, Any]:
     """Return a schema section whose only identifier is the key, if there is a key or a date.
 
-    The key is the first identifier by default. The others are not read: a missing or a changed
-    value loses no client and doubles none.
+    The key is the first identifier by default. The others are names for people: a missing or a
+    changed value loses no client and doubles none. A name is no feature.
     """
-    ids, ignored = section.get("ids", []), section.get("ignore", [])
-    if not (isinstance(ids, list) and isinstance(ignored, list)):
+    ids, ignored, names = (section.get(key, []) for key in ("ids", "ignore", "names"))
+    if not all(isinstance(columns, list) for columns in (ids, ignored, names)):
         return section
     key = section.get("key") or (ids[0] if ids and "date" in section else None)
-    if key is None:
+    if key is not None:
+        names = list(dict.fromkeys([*names, *(name for name in ids if name != key)]))
+        section = section | {"ids": [key]}
+    if not names:
         return section
-    others = [name for name in ids if name not in (key, *ignored)]
-    return section | {"ids": [key], "ignore": [*ignored, *others]}
+    others = [name for name in names if name not in (*section.get("ids", []), *ignored)]
+    return section | {"names": names, "ignore": [*ignored, *others]}
 
 
 def fill_schema(section: dict[str, Any], *, has_outcomes: bool = False) -> dict[str, Any]:
@@ -442,6 +445,7 @@ def read_config(path: Path) -> Config:
     check_metric(config, str(path))
     value_settings.check_value(config, str(path))
     value_settings.check_shown(config, str(path))
+    value_settings.check_names(config.schema, str(path))
     value_settings.check_holdout(config, str(path))
     check_api(config.api, str(path))
     check_run(config.run, str(path))

@@ -1,6 +1,6 @@
 """Checks the settings of the worklist in config.json: worth, columns shown, held-out clients."""
 
-from scripts.core.config import Config
+from scripts.core.config import Config, Schema
 from scripts.core.errors import ConfigError
 
 EXAMPLE = '"costs": {"contact": 5, "offer": 40}'
@@ -20,14 +20,27 @@ def check_column(config: Config, column: str, place: str) -> None:
 
 
 def check_shown(config: Config, place: str) -> None:
-    """Refuse a column to show that is no feature, since a scoring keeps the features only."""
+    """Refuse a column to show that the list has anyway, and one that is named twice."""
     schema = config.schema
-    others = {*schema.ids, *schema.ignore, *schema.date_cells, schema.target}
+    # The list has the key as the client, and an unlabelled row has no label.
+    others = {*schema.client_ids, schema.target, *([schema.as_of] if schema.date else [])}
     wrong = [name for name in config.worklist.columns if not name or name in others]
     if wrong or len(set(config.worklist.columns)) < len(config.worklist.columns):
         raise ConfigError(
             f"{place}, worklist.columns, names {wrong or list(config.worklist.columns)}; expected"
-            " features of the schema, each once: a scoring keeps no other column of a client."
+            " columns of the files, each once, but for the client, the day of the row and the"
+            " target."
+        )
+
+
+def check_names(schema: Schema, place: str) -> None:
+    """Refuse names for people that are the client, features, dates or the target."""
+    others = {*schema.client_ids, *schema.features, *schema.date_cells, schema.target}
+    wrong = [name for name in schema.names_for_people if not name or name in others]
+    if wrong:
+        raise ConfigError(
+            f"{place}, schema.names, names {wrong}; expected columns that name a client for people,"
+            " such as the company, which are no features and not the key."
         )
 
 

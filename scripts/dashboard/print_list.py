@@ -8,6 +8,7 @@ from flask import request
 
 from scripts.api import client_routes, routes
 from scripts.api.responses import Answer, RefusedError
+from scripts.clients import formatting
 from scripts.clients.response_types import Worklist, WorklistEntry
 from scripts.core import column_words
 from scripts.core.column_words import ColumnWords
@@ -29,9 +30,10 @@ RECORDS_UNAVAILABLE = 503
 
 @dataclass(frozen=True)
 class PrintedRow:
-    """A client on paper: the entry, the reasons, and what else is known in a line."""
+    """A client on paper: name, entry, reasons, and what else is known in a line."""
 
     place: int
+    name: str
     entry: WorklistEntry
     reasons: str
     facts: str
@@ -68,9 +70,12 @@ def make_row(entry: WorklistEntry, place: int, words: ColumnWords) -> PrintedRow
 
     The columns of `worklist.columns` stand in a line: however many they are, they fit.
     """
-    facts = [f"{words.name(name)} {words.value(name, v)}" for name, v in entry.columns.items()]
+    shown = formatting.shown_columns(entry).items()
+    facts = [f"{words.name(name)} {words.value(name, v)}" for name, v in shown]
+    title = formatting.title_of(entry)
     return PrintedRow(
         place,
+        title if title == entry.client else f"{title} ({entry.client})",
         entry,
         "; ".join(reason.text for reason in entry.reasons),
         "; ".join([*describe_work(entry), *facts]),
@@ -83,7 +88,7 @@ def row_height_mm(row: PrintedRow, size: int) -> float:
     width_mm = BESIDE_GAINS_MM if isinstance(row.entry.gain, float) else REASONS_MM
     texts = (row.reasons, row.facts)
     n_lines = sum(math.ceil(len(text) * letter_mm / width_mm) for text in texts)
-    n_name_lines = math.ceil(len(row.entry.client) * letter_mm / NAME_MM)
+    n_name_lines = math.ceil(len(row.name) * letter_mm / NAME_MM)
     return max(n_lines, n_name_lines, 1) * line_mm + SPACE_MM
 
 

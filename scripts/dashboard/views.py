@@ -215,6 +215,7 @@ def worklist() -> Answer:
         fault = refusal.detail
     now = routes.serving()
     names, categories = list_columns(None if now.release is None else now.release.model)
+    names = page.columns if page is not None and page.columns else names
     words = column_words.words_of(now.config.schema)
     return rendering.show(
         "worklist.html",

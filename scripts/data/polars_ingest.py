@@ -11,6 +11,7 @@ import polars as pl
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
 from scripts.data import (
+    csv_reader,
     dataset_scan,
     polars_dataset,
     polars_dated,
@@ -21,14 +22,15 @@ from scripts.data import (
     spilled_dated,
     spilled_ingest,
 )
-from scripts.data.csv_reader import Columns
+from scripts.data.csv_reader import Columns, RefusedFileError
 from scripts.data.deduplicate import Dropped
 from scripts.data.polars_dataset import Clean, Ingested
 from scripts.data.read_report import FileReading
 
 __all__ = [
-    "dataset_scan", "encode_table", "ingest", "ingest_in_files", "iterate_tables",
-    "polars_profile", "read_columns", "read_dated", "read_records", "read_tables", "spilled_dated",
+    "dataset_scan", "encode_table", "ingest", "ingest_in_files", "iterate_chosen",
+    "iterate_tables", "polars_profile", "read_columns", "read_dated", "read_records",
+    "read_tables", "spilled_dated",
 ]  # fmt: skip
 
 
@@ -56,6 +58,22 @@ def read_columns(
     return reading, {
         name: [value for table in tables for value in table[name].to_list()] for name in names
     }
+
+
+def iterate_chosen(path: Path, schema: Schema, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a file whose first identifier is a wanted one, a part at a time.
+
+    A refused file ends early: the ingestion has reported it.
+    """
+    reading, known = csv_reader.new_reading(path, schema), pl.Series(list(wanted), dtype=pl.String)
+    try:
+        with csv_reader.open_file(path, path.parent) as handle:
+            for part in polars_reader.read_blocks(handle, schema, reading, needs_label=False):
+                chosen = part.filter(pl.col(schema.ids[0]).is_in(known.implode()))
+                if chosen.height:
+                    yield polars_dated.to_pandas(chosen)
+    except RefusedFileError as error:
+        csv_reader.refuse(reading, error)
 
 
 def iterate_tables(path: Path, schema: Schema, reading: FileReading) -> Iterator[pd.DataFrame]:

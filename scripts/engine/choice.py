@@ -74,6 +74,11 @@ class Engine(Protocol):
     ) -> "tuple[DataDrift, ScannedDataset | None]":
         """Return the drift of a dataset since a model was trained, and the scan of a large one."""
 
+    def kept_columns(
+        self, paths: Sequence[Path], schema: Schema, columns: Sequence[str], clients: pd.DataFrame
+    ) -> pd.DataFrame:
+        """Return columns of today's clients that are no features, as texts out of input files."""
+
     def outcome_labels(self, path: Path, schema: Schema, wanted: NameFilter) -> KnownLabels:
         """Collect the labels of the wanted clients from a dataset."""
 

@@ -19,6 +19,7 @@ from scripts.data import (
     csv_writer,
     dataset,
     deduplicate,
+    kept_columns,
     schema_inference,
     table_reader,
 )
@@ -266,6 +267,12 @@ class PandasEngine:
             path, config, model
         )
         return compared
+
+    def kept_columns(
+        self, paths: Sequence[Path], schema: Schema, columns: Sequence[str], clients: pd.DataFrame
+    ) -> pd.DataFrame:
+        """Return columns of today's clients that are no features, as texts out of input files."""
+        return kept_columns.read(paths, schema, columns, clients)
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: NameFilter) -> KnownLabels:
         """Collect the labels of the wanted clients from a dataset."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import pandas as pd
 import pyspark
 
 from scripts.core import progress
@@ -32,6 +33,7 @@ from scripts.spark import (
     read_input,
     schema_inference,
 )
+from scripts.spark import kept_columns as spark_kept
 from scripts.spark import scan as spark_scan
 from scripts.spark.read_input import Clean, SparkIntake
 
@@ -94,6 +96,13 @@ class SparkEngine:
         """Return the drift of a dataset in parts since the training of a model, and the scan."""
         scan = self.scan_dataset(path, schema, model)
         return drift.compare_scan(scan, model), scan
+
+    def kept_columns(
+        self, paths: Sequence[Path], schema: Schema, columns: Sequence[str], clients: pd.DataFrame
+    ) -> pd.DataFrame:
+        """Return columns of today's clients that are no features, as texts out of input files."""
+        with cluster.open_cluster(self.config.engine) as session:
+            return spark_kept.read(session, paths, schema, columns, clients)
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: NameFilter) -> KnownLabels:
         """Collect the labels of the wanted clients from a dataset in parts."""

@@ -58,7 +58,7 @@ def fingerprint(
         SHA-256 of the input and test files. A renamed file is not new, since names are left out.
     config : Config
         Schema, training and promotion settings, `ingestion.drop_duplicates`, the worth of a
-        client with the costs, and the share of held-out clients.
+        client with the costs, the share of held-out clients, and the columns kept for people.
     outcomes : iterable of str
         SHA-256 of the outcome files.
 
@@ -88,6 +88,10 @@ def fingerprint(
         settings.append([config.worklist.value, config.worklist.costs])
     if config.worklist.holdout_fraction > 0:
         settings.append([config.worklist.holdout_fraction, config.worklist.holdout_days])
+    kept = [n for n in config.worklist.columns if n not in config.schema.features]
+    if kept or config.schema.names:
+        # A scoring keeps them, so the next run has to score again.
+        settings.append([config.schema.names_for_people, kept])
     encoded = msgspec.json.encode([sorted(inputs), sorted(tests), settings], order="sorted")
     return hashlib.sha256(encoded).hexdigest()
 

@@ -63,7 +63,7 @@ def observe_live(run: Run) -> None:
 
 def ingest(run: Run, snap: Snapshot, context: RunContext) -> Ingestion:
     """Read the input files into a dataset and record a report of each file."""
-    paths = snap.paths[FileRole.INPUT]
+    paths = context.input_paths = snap.paths[FileRole.INPUT]
     try:
         ingested = run.step("ingestion", ingestion.main, run.config, paths=paths, context=context)
     except ImmatureRowsError as error:

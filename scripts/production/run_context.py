@@ -1,6 +1,8 @@
 """The context of a run: its engine, the test data and the release in production, loaded once."""
 
 import functools
+from collections.abc import Sequence
+from pathlib import Path
 
 from scripts.core import artifacts
 from scripts.core.config import Config
@@ -28,6 +30,8 @@ class RunContext:
         self._release: Release | None = None
         # Today's clients, once they are read.
         self.n_clients: int | None = None
+        # The input files of the run.
+        self.input_paths: Sequence[Path] = ()
 
     @functools.cached_property
     def engine(self) -> Engine:

@@ -142,6 +142,9 @@ def names_with(connection: Connection, text: str, limit: int) -> list[str]:
         ):
             every = names.split(column_blocks.SEPARATOR)
             found.update(every[row] for row in rows)
+    matches = match_people_names(connection, scoring["id"], text, scoring["n_clients"])
+    numbers = np.flatnonzero(matches)[:limit].astype(np.int64)
+    found.update(r["client"] for r in scored_clients.find_rows(connection, scoring["id"], numbers))
     return sorted(found)[:limit]
 
 
@@ -211,6 +214,22 @@ def match_names(connection: Connection, scoring_id: int, search: str) -> Mask:
         connection, scoring_id, BlockKind.SCORES, sizes, search
     ):
         matches[starts[bucket] + np.array(rows, np.int64)] = True
+    return matches | match_people_names(connection, scoring_id, search, len(matches))
+
+
+def match_people_names(
+    connection: Connection, scoring_id: int, search: str, n_clients: int
+) -> Mask:
+    """Return which clients of a scoring have a text in a name for people, such as the company."""
+    matches, needle = np.zeros(n_clients, np.bool_), search.casefold()
+    marked = scored_clients.find_kept(connection, scoring_id)
+    names = [name for name in marked if name.startswith(scored_clients.NAME)]
+    if not names or column_blocks.SEPARATOR in needle:
+        return matches
+    for column in scored_clients.read_features(connection, scoring_id, names).values():
+        folded = column_blocks.SEPARATOR.join(column.tolist()).casefold()
+        if needle in folded:
+            matches[scored_clients.find_matches(folded, needle)] = True
     return matches
 
 

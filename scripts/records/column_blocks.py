@@ -156,12 +156,25 @@ def pack_coded(name: str, values: CodedTexts) -> tuple[ColumnHeader, bytes]:
     return ColumnHeader(name, "category", len(values.codes), len(content), texts), content
 
 
+def pack_joined(name: str, values: Column) -> tuple[ColumnHeader, bytes]:
+    """Pack texts of which most are different: one after the other."""
+    content = pack_texts(values.tolist())
+    return ColumnHeader(name, "text", len(values), len(content)), content
+
+
+def are_different(coded: CodedTexts) -> bool:
+    """Return whether most texts of a column are different, and can be joined."""
+    n_texts = len(coded.texts)
+    return n_texts > len(coded.codes) // 2 and not any(SEPARATOR in text for text in coded.texts)
+
+
 def pack_column(name: str, values: Column | CodedTexts) -> tuple[ColumnHeader, bytes]:
     """Pack a column by its type."""
     if isinstance(values, CodedTexts):
         return pack_coded(name, values)
     if values.dtype == np.object_:
-        return pack_coded(name, number_texts(values))
+        coded = number_texts(values)
+        return pack_joined(name, values) if are_different(coded) else pack_coded(name, coded)
     if values.dtype == np.float64:
         return pack_floats(name, values)
     content = pack_numbers(values)
@@ -193,7 +206,15 @@ def unpack_column(head: ColumnHeader, content: bytes) -> Column:
         return unpack_floats(content, head.n_rows, *head.detail)
     if head.kind == "category":
         return np.array(head.detail, dtype=object)[unpack_numbers(content, "<u4", head.n_rows)]
+    if head.kind == "text":
+        return np.array(unpack_texts(content, head.n_rows), dtype=object)
     return unpack_numbers(content, head.kind, head.n_rows)
+
+
+def read_headers(content: bytes) -> tuple[list[ColumnHeader], int]:
+    """Return the headers of packed columns, and where the first column begins."""
+    start = HEADER_BYTES + int.from_bytes(content[:HEADER_BYTES], "little")
+    return msgspec.msgpack.decode(content[HEADER_BYTES:start], type=list[ColumnHeader]), start
 
 
 def unpack(content: bytes, wanted: Collection[str] | None = None) -> dict[str, Column]:
@@ -217,8 +238,7 @@ def unpack(content: bytes, wanted: Collection[str] | None = None) -> dict[str, C
         If the bytes are damaged.
     """
     try:
-        start = HEADER_BYTES + int.from_bytes(content[:HEADER_BYTES], "little")
-        heads = msgspec.msgpack.decode(content[HEADER_BYTES:start], type=list[ColumnHeader])
+        heads, start = read_headers(content)
         columns = {}
         for head in heads:
             if wanted is None or head.name in wanted:

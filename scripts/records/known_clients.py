@@ -12,11 +12,8 @@ from scripts.core.name_hashes import NameHashes
 from scripts.records import client_blocks, column_blocks, database, scored_clients
 from scripts.records.column_blocks import Column
 from scripts.records.runs import Row
-from scripts.records.scored_clients import ScoredClients
+from scripts.records.scored_clients import NOWHERE, ScoredClients
 from scripts.records.tables import BlockKind
-
-# The values of a client that is absent lie beside the score, in no block of values.
-NOWHERE = -1
 
 Mask = NDArray[np.bool_]
 Hashes = NDArray[np.uint32]
@@ -64,18 +61,20 @@ class KnownClients:
     """Clients with their last scores and values, and the labelled rows known at that time.
 
     Among the columns of the scores are `scored_in`, the scoring of the score, and `is_settled`,
-    whether its outcome is known. `features` are the features of the last list.
+    whether its outcome is known. `features` are the features of the last list, and `kept` its
+    columns for people.
     """
 
     scored: ScoredClients
     labels: LabelSets
     features: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
 
     def select(self, rows: Mask) -> "KnownClients":
         """Return some of the clients."""
         names = [self.scored.names[place] for place in np.flatnonzero(rows).tolist()]
         columns = {name: column[rows] for name, column in self.scored.columns.items()}
-        return KnownClients(ScoredClients(names, columns), self.labels.select(rows), self.features)
+        return replace(self, scored=ScoredClients(names, columns), labels=self.labels.select(rows))
 
     def column(self, name: str) -> Column:
         """Return a column, perhaps of no client."""
@@ -173,8 +172,13 @@ class KnownReader:
         if not filled:
             return NOBODY
         scored = scored_clients.concatenate([part.scored for part in filled])
-        features = frozenset(filter(scored_clients.is_feature, parts[0].scored.columns))
-        return KnownClients(scored, join_labels([part.labels for part in filled]), features)
+        listed = parts[0].scored.columns
+        return KnownClients(
+            scored,
+            join_labels([part.labels for part in filled]),
+            features=frozenset(filter(scored_clients.is_feature, listed)),
+            kept=frozenset(filter(scored_clients.is_kept, listed)),
+        )
 
     def _read_kind(
         self, connection: Connection, buckets: list[int], *, absent: bool

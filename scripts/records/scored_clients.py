@@ -22,11 +22,23 @@ NO_MOMENT = np.iinfo(np.int64).min
 # Columns of features bear their kind, since a column may be a number for one model and text for
 # another.
 NUMBER, TEXT = "number:", "text:"
+# Columns that are no features: names for people, and texts and numbers that the list shows.
+NAME, KEPT_TEXT, KEPT_NUMBER = "name:", "kept text:", "kept number:"
+FEATURES, KEPT = (NUMBER, TEXT), (NAME, KEPT_TEXT, KEPT_NUMBER)
+TEXTS = (TEXT, NAME, KEPT_TEXT)
 SECOND_US = 1_000_000
-POINTERS = ("values_at", "value_row")
+# By the kind of a block of values, the scoring that stored a client's values, and the row.
+POINTERS_TO = {
+    BlockKind.VALUES: ("values_at", "value_row"), BlockKind.TEXTS: ("texts_at", "text_row"),
+}  # fmt: skip
+POINTERS = tuple(name for pair in POINTERS_TO.values() for name in pair)
 # Known only of scorings where the worth of a client is declared, or where some are held out.
 GAINS = ("value", "gain")
 OPTIONAL = (*GAINS, "held_out")
+# Of the columns kept for people, beside the features of every scoring.
+TEXT_POINTERS = POINTERS_TO[BlockKind.TEXTS]
+# The values of a client that is absent lie beside the score, in no block of values.
+NOWHERE = -1
 
 Places = NDArray[np.int64]
 
@@ -55,14 +67,31 @@ def mark_features(features: Mapping[str, Column]) -> dict[str, Column]:
     }
 
 
+def mark_kept(columns: Mapping[str, Column], names: Collection[str]) -> dict[str, Column]:
+    """Return columns that are no features under names with their kind.
+
+    `names` are those that name a client for people.
+    """
+    marked = {}
+    for column, values in columns.items():
+        kind = KEPT_TEXT if values.dtype == np.object_ else KEPT_NUMBER
+        marked[(NAME if column in names else kind) + column] = values
+    return marked
+
+
 def is_feature(name: str) -> bool:
     """Return whether a packed column is a feature."""
-    return name.startswith((NUMBER, TEXT))
+    return name.startswith(FEATURES)
+
+
+def is_kept(name: str) -> bool:
+    """Return whether a packed column is none of the scores, and no feature."""
+    return name.startswith(KEPT)
 
 
 def may_lack(name: str) -> bool:
     """Return whether a part of the clients may lack a packed column."""
-    return is_feature(name) or name in OPTIONAL
+    return is_feature(name) or is_kept(name) or name in (*OPTIONAL, *TEXT_POINTERS)
 
 
 @dataclass(frozen=True)
@@ -73,14 +102,22 @@ class ScoredClients:
     columns: dict[str, Column]
 
     def rows(self, places: Sequence[int]) -> list[dict[str, Any]]:
-        """Return clients as rows, with the values of the features in `values`."""
+        """Return clients as rows, with the values of the features in `values`.
+
+        `names` are the names for people, and `kept` those and the other columns kept for the list.
+        """
         columns = {name: column[places].tolist() for name, column in self.columns.items()}
         values = {n.partition(":")[2]: columns.pop(n) for n in list(columns) if is_feature(n)}
+        kept = {n: columns.pop(n) for n in list(columns) if is_kept(n)}
+        names = [n.partition(":")[2] for n in kept if n.startswith(NAME)]
+        kept = {n.partition(":")[2]: column for n, column in kept.items()}
         return [
             {
                 "client": self.names[place],
                 **{name: column[number] for name, column in columns.items()},
                 "values": {n: without_nan(column[number]) for n, column in values.items()},
+                "kept": {n: without_nan(column[number]) for n, column in kept.items()},
+                "names": {name: kept[name][number] for name in names},
             }
             for number, place in enumerate(places)
         ]
@@ -92,8 +129,10 @@ def without_nan(value: Any) -> Any:
 
 
 def empty_column(name: str, n_rows: int) -> Column:
-    """Return a column of a feature without values."""
-    return np.full(n_rows, "", object) if name.startswith(TEXT) else np.full(n_rows, np.nan)
+    """Return a column without values."""
+    if name in TEXT_POINTERS:
+        return np.full(n_rows, NOWHERE, np.int32)
+    return np.full(n_rows, "", object) if name.startswith(TEXTS) else np.full(n_rows, np.nan)
 
 
 def concatenate(parts: Sequence[ScoredClients]) -> ScoredClients:
@@ -114,6 +153,7 @@ def read_values(
     connection: Connection,
     pointers: Mapping[int, Mapping[str, Column]],
     wanted: Collection[str] | None = None,
+    kind: BlockKind = BlockKind.VALUES,
 ) -> dict[int, dict[str, Column]]:
     """Read the values of clients of some buckets.
 
@@ -122,27 +162,28 @@ def read_values(
     connection : sqlalchemy.Connection
         A transaction that reads.
     pointers : mapping of int to mapping of str to numpy.ndarray of shape (n_rows,)
-        By bucket, the columns `values_at`, the scorings that stored the values, and `value_row`.
+        By bucket, the columns of POINTERS_TO: the scorings that stored the values, and the rows.
     wanted : collection of str, optional
-        The features to read, under names with their kind. Without it, all.
+        The columns to read, under names with their kind. Without it, all.
+    kind : BlockKind
+        VALUES for features, TEXTS for the columns kept for people.
 
     Returns
     -------
     dict of int to dict of str to numpy.ndarray of shape (n_rows,)
-        By bucket, the features under names with their kind.
+        By bucket, the columns under names with their kind.
     """
+    at, row_of = POINTERS_TO[kind]
     buckets_of: dict[int, list[int]] = {}
     for bucket, columns in pointers.items():
-        for scoring_id in set(columns["values_at"].tolist()):
+        for scoring_id in set(columns[at].tolist()):
             buckets_of.setdefault(scoring_id, []).append(bucket)
     read: dict[int, dict[int, dict[str, Column]]] = {bucket: {} for bucket in pointers}
     for scoring_id, buckets in buckets_of.items():
-        for row in client_blocks.read_buckets(
-            connection, scoring_id, [BlockKind.VALUES], buckets, "content"
-        ):
+        for row in client_blocks.read_buckets(connection, scoring_id, [kind], buckets, "content"):
             read[row.bucket][scoring_id] = column_blocks.unpack(row.content, wanted)
     return {
-        bucket: gather_values(read[bucket], columns["values_at"], columns["value_row"])
+        bucket: gather_values(read[bucket], columns[at], columns[row_of])
         for bucket, columns in pointers.items()
     }
 
@@ -215,9 +256,10 @@ def read_parts(
             names = [names[place] for place in places[bucket].tolist()]
             columns = {name: column[places[bucket]] for name, column in columns.items()}
         found[bucket] = ScoredClients(names, columns)
-    pointers = {b: part.columns for b, part in found.items() if "values_at" in part.columns}
-    for bucket, values in read_values(connection, pointers).items():
-        found[bucket].columns.update(values)
+    for kind, (at, _) in POINTERS_TO.items():
+        pointers = {b: part.columns for b, part in found.items() if at in part.columns}
+        for bucket, values in read_values(connection, pointers, kind=kind).items():
+            found[bucket].columns.update(values)
     return found
 
 
@@ -260,12 +302,42 @@ def read_numbering(connection: Connection, scoring_id: int) -> Numbering:
     return Numbering(buckets, np.cumsum(np.fromiter(sizes.values(), np.int64, len(sizes))))
 
 
+def read_chosen(
+    connection: Connection, pointers: Mapping[int, Mapping[str, Column]], names: Collection[str]
+) -> dict[int, dict[str, Column]]:
+    """Return features and columns kept for people of clients of some buckets, by bucket."""
+    chosen: dict[int, dict[str, Column]] = {bucket: {} for bucket in pointers}
+    for kind, is_of_kind in ((BlockKind.VALUES, is_feature), (BlockKind.TEXTS, is_kept)):
+        wanted, at = list(filter(is_of_kind, names)), POINTERS_TO[kind][0]
+        stored = {bucket: columns for bucket, columns in pointers.items() if at in columns}
+        if wanted:
+            for bucket, values in read_values(connection, stored, wanted, kind).items():
+                chosen[bucket].update(values)
+    return chosen
+
+
+def find_kept(connection: Connection, scoring_id: int) -> tuple[str, ...]:
+    """Return the columns kept for people in a scoring, under names with their kind."""
+    buckets = list(client_blocks.bucket_sizes(connection, scoring_id))[:1]
+    for row in client_blocks.read_buckets(
+        connection, scoring_id, [BlockKind.SCORES], buckets, "content"
+    ):
+        stored_at = column_blocks.unpack(row.content, TEXT_POINTERS).get(TEXT_POINTERS[0])
+        if stored_at is None:
+            return ()
+        for block in client_blocks.read_buckets(
+            connection, int(stored_at[0]), [BlockKind.TEXTS], buckets, "content"
+        ):
+            return tuple(head.name for head in column_blocks.read_headers(block.content)[0])
+    return ()
+
+
 def read_features(
     connection: Connection, scoring_id: int, names: Collection[str]
 ) -> dict[str, Column]:
-    """Return features of all clients of a scoring, under names with their kind.
+    """Return columns of all clients of a scoring, under names with their kind.
 
-    The clients are in the order of their numbers. A feature that a client has not is missing.
+    The clients are in the order of their numbers. A value that a client has not is missing.
     """
     sizes = client_blocks.bucket_sizes(connection, scoring_id)
     parts: dict[str, list[Column]] = {name: [] for name in names}
@@ -276,7 +348,7 @@ def read_features(
             connection, scoring_id, [BlockKind.SCORES], part, "content"
         )
         pointers = {row.bucket: column_blocks.unpack(row.content, POINTERS) for row in found}
-        values = read_values(connection, pointers, names)
+        values = read_chosen(connection, pointers, names)
         for bucket in part:
             for name in names:
                 column = values[bucket].get(name)

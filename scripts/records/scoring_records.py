@@ -163,7 +163,7 @@ def forget_old_scores(engine: Engine, n_kept: int) -> int:
     with database.reading(engine) as connection:
         known = list_scorings(connection)
         with_scores = set(blocks_of(connection, [BlockKind.SCORES]))
-        with_values = blocks_of(connection, [BlockKind.VALUES])
+        with_values = blocks_of(connection, [BlockKind.VALUES, BlockKind.TEXTS])
     # The outcomes of a date may come long after the newest scorings.
     dates = {row["id"] for row in newest_by_date(known)[:n_kept]}
     kept = [row for place, row in enumerate(known) if place < n_kept or row["id"] in dates]
@@ -176,7 +176,7 @@ def forget_old_scores(engine: Engine, n_kept: int) -> int:
     values_from = min((row["values_from"] or row["id"] for row in kept), default=0)
     for scoring_id in with_values:
         if scoring_id < values_from:
-            client_blocks.remove_blocks(engine, scoring_id, [BlockKind.VALUES])
+            client_blocks.remove_blocks(engine, scoring_id, [BlockKind.VALUES, BlockKind.TEXTS])
     with database.writing(engine) as connection:
         shadows.forget_old_clients(connection, n_kept)
         if old:

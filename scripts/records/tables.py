@@ -88,6 +88,8 @@ class BlockKind(StrEnum):
     PLACES = "places"
     # Values of clients that changed since the scoring before.
     VALUES = "values"
+    # Names and texts for people that changed since the scoring before.
+    TEXTS = "texts"
     # The hashes of the labelled rows known of each client, of the newest scoring only.
     LABELS = "labels"
     # Clients scored earlier and not now, of the newest scoring only.

@@ -9,7 +9,7 @@ import pytest
 from scripts.clients import formatting, list_filters, worklist
 from scripts.clients.list_filters import ColumnFilter
 from scripts.clients.work_input import WorkInput
-from scripts.core.config import Config, Schema, WorklistSettings
+from scripts.core.config import Config, WorklistSettings
 from scripts.core.errors import SelectionError
 from tests.clients.test_client_work import TODAY, record
 from tests.support.clientele import CLIENTS, FIRST, ask, put_clients, score, serve
@@ -102,13 +102,13 @@ def test_a_filter_that_cannot_be_is_refused(
 
 
 def test_a_column_may_be_named_like_the_beginning_of_another_or_hold_an_operator() -> None:
-    schema = Schema(numeric=("a", "a=b"), categorical=("c>=d",))
+    known = {"a": "number:a", "a=b": "kept number:a=b", "c>=d": "text:c>=d"}
 
-    assert list_filters.parse_filter("a=b=1", schema) == ColumnFilter("a=b", "=", "1")
-    assert list_filters.parse_filter("a=1", schema) == ColumnFilter("a", "=", "1")
-    assert list_filters.parse_filter("c>=d=x=y", schema) == ColumnFilter("c>=d", "=", "x=y")
+    assert list_filters.parse_filter("a=b=1", known) == ColumnFilter("a=b", "=", "1")
+    assert list_filters.parse_filter("a=1", known) == ColumnFilter("a", "=", "1")
+    assert list_filters.parse_filter("c>=d=x=y", known) == ColumnFilter("c>=d", "=", "x=y")
     with pytest.raises(SelectionError, match="= for one of texts"):
-        list_filters.parse_filter("c>=d>=x", schema)
+        list_filters.parse_filter("c>=d>=x", known)
 
 
 def test_texts_are_matched_and_ordered_without_regard_to_case() -> None:

@@ -76,16 +76,16 @@ def test_words_for_people_start_no_run(config: Config, config_path: Path) -> Non
 
 
 @pytest.mark.parametrize("columns", [["corporation"], ["exited"], ["plan", "plan"], [""]])
-def test_a_column_to_show_that_no_scoring_keeps_is_refused(
+def test_a_column_to_show_that_the_list_has_anyway_is_refused(
     config_path: Path, columns: list[str]
 ) -> None:
     edit_config(config_path, worklist={"columns": columns})
 
-    with pytest.raises(ConfigError, match="worklist.columns, names .* expected features"):
+    with pytest.raises(ConfigError, match="worklist.columns, names .* expected columns"):
         config_file.read_config(config_path)
 
 
-def test_a_column_to_show_that_the_model_has_not_is_told(
+def test_a_column_to_show_that_no_client_has_is_told(
     config_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     edit_config(config_path, worklist={"columns": ["plan"]})
@@ -95,7 +95,7 @@ def test_a_column_to_show_that_the_model_has_not_is_told(
 
     score(config)
 
-    assert "worklist.columns names ['plan'], which are no features" in caplog.text
+    assert "worklist.columns name ['plan'], which no row of today's clients has" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from scripts import ingestion
 from scripts.clients import score_clients
 from scripts.core.config import Config
 from scripts.model.logistic_model import Model
+from scripts.production.run_context import RunContext
 from scripts.records import database, runs
 from tests.conftest import write_csv
 from tests.support.service import make_model, switch, write_release
@@ -50,7 +51,9 @@ def score(config: Config) -> int:
     with database.open_records(config.database_url) as engine:
         with database.writing(engine) as connection:
             run_id = runs.start_run(connection, datetime.now(UTC))
-        score_clients.main(config, engine, run_id, made.clients, made.dataset_path)
+        context = RunContext(config)
+        context.input_paths = ingestion.find_input(config)
+        score_clients.main(config, engine, run_id, made.clients, made.dataset_path, context=context)
     return run_id
 
 
