@@ -129,14 +129,19 @@ LIST_CRM = (
 CLIENT = (Parameter("client", "The client's name.", {"type": "string", "minLength": 1}, "path"),)
 
 
-def describe_list(parameters: tuple[Parameter, ...], schema: Schema) -> tuple[Parameter, ...]:
+def describe_list(
+    parameters: tuple[Parameter, ...], schema: Schema, config: Config
+) -> tuple[Parameter, ...]:
     """Return the parameters of the list with the columns to filter and to order by."""
     if parameters not in (LIST, LIST_CSV, LIST_XLSX, LIST_CRM) or not schema.features:
         return parameters
-    by_column = [f"{sign}{COLUMN}{name}" for name in schema.features for sign in ("", "-")]
+    shown = dict.fromkeys((*config.schema.names_for_people, *config.worklist.columns))
+    others = [name for name in shown if name not in schema.features]
+    known = (*schema.features, *others)
+    by_column = [f"{sign}{COLUMN}{name}" for name in known for sign in ("", "-")]
     numbers, texts = (
         "|".join(SPECIAL.sub(r"\\\g<0>", name) for name in names)
-        for names in (schema.numeric, schema.categorical)
+        for names in (schema.numeric, (*schema.categorical, *others))
     )
     patterns = [f"^({numbers})(=|>=|<=)-?[0-9]{{1,9}}$"] if numbers else []
     patterns += [f"^({texts})=[^\\x00-\\x1f\\x7f]{{0,50}}$"] if texts else []

@@ -362,7 +362,7 @@ def describe_service() -> Answer:
             answer=route.answer,
             role=route.role,
             refusals=route.refusals,
-            parameters=client_routes.describe_list(route.parameters, schema),
+            parameters=client_routes.describe_list(route.parameters, schema, now.config),
             takes=route.takes,
             tag=route.tag,
         )

@@ -7,9 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from scripts import ingestion
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
-from scripts.data import client_dates
+from scripts.data import client_dates, dataset
+from scripts.engine import choice
 from scripts.ingestion import Ingestion
 from tests.support.monthly import HEADER, MONTHS, SCHEMA, Company
 
@@ -112,9 +114,14 @@ def describe(found: Ingestion, config: Config) -> dict[str, Any]:
     assert dated is not None
     days = [client_dates.iso_day(str(day)) for day in MONTHS[:N_MONTHS]]
     places = [kind.path(config.output_folder_path, found.stamp) for kind in KINDS]
+    schema = dataset.read_schema(places[KINDS.index(Kind.SCHEMA)], config.schema)
+    kept = choice.choose_engine(config).kept_columns(
+        ingestion.find_input(config), schema, ["company", "note"], found.clients
+    )
     return {
         "n_rows": found.n_rows, "account": dated.account.describe(), "notices": [*dated.notices],
         "clients": as_text(found.clients, key),
+        "kept": as_text(kept.assign(client=found.clients[key].array), "client"),
         "outcomes": [[r.path.name, r.n_rows, r.refused] for r in dated.outcome_readings],
         "readings": [
             [r.path.name, r.n_rows, 0 if r.refused else r.n_bytes, r.refused]
