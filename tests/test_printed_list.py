@@ -93,7 +93,7 @@ def test_letters_shrink_until_25_clients_fit_and_no_further_than_can_be_read() -
             position=1, client="x", probability=0.5, band="high", reasons=[], columns={},
             previous_probability=None, previous_at=None, change=None, work=None,
         )  # fmt: skip
-        return print_list.choose_size([print_list.PrintedRow(1, entry, text, "")] * 25)
+        return print_list.choose_size([print_list.PrintedRow(1, "x", entry, text, "")] * 25)
 
     assert size("Logins fell from 71 to 4") == 9
     assert size("w" * 250) == 7

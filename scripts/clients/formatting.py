@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from scripts.clients import worklist
+from scripts.clients.client_names import names_of, shown_columns
 from scripts.clients.response_types import (
     CallingEffect,
     Change,
@@ -83,22 +84,6 @@ def format_work_entry(entry: WorkEntry) -> list[str]:
     about = f"{entry.contacted_on} by {entry.contacted_by}" if entry.contacted_on else ""
     cells = (entry.at, entry.actor, entry.kind, change, about, entry.note or "")
     return [printable(cell) for cell in cells]
-
-
-def names_of(entry: WorklistEntry | ClientDetails) -> dict[str, str]:
-    """Return the names of a client for people by column, none where no columns are declared."""
-    return {} if entry.names is UNSET else entry.names
-
-
-def title_of(entry: WorklistEntry) -> str:
-    """Return the first name for people that is not blank, else the client."""
-    return next(filter(None, names_of(entry).values()), entry.client)
-
-
-def shown_columns(entry: WorklistEntry) -> dict[str, float | str | None]:
-    """Return the values of `worklist.columns` that are no names for people."""
-    names = names_of(entry)
-    return {name: value for name, value in entry.columns.items() if name not in names}
 
 
 def format_name(entry: WorklistEntry | ClientDetails) -> str:

@@ -7,7 +7,7 @@ from typing import IO
 
 from msgspec import UNSET
 
-from scripts.clients import formatting
+from scripts.clients import client_names, formatting
 from scripts.clients.response_types import Worklist, WorklistEntry
 from scripts.core.column_words import ColumnWords
 from scripts.data import safe_csv
@@ -88,7 +88,7 @@ def write_workbook(
 
     workbook = import_workbook()
     header = formatting.file_header(first.clients)
-    shown = formatting.shown_columns(first.clients[0]) if first.clients else ()
+    shown = client_names.shown_columns(first.clients[0]) if first.clients else ()
     own = title_columns(header, shown, words)
     sheet = workbook.Sheet(
         [*header, *[""] * len(own)], [*header, *own.values()], rows(), describe_list(first)
@@ -112,7 +112,7 @@ def crm_cells(entry: WorklistEntry, due: str) -> list[Cell]:
     """Return a client as a row for a customer database."""
     return [
         entry.client,
-        formatting.title_of(entry),
+        client_names.title_of(entry),
         entry.probability,
         entry.band,
         formatting.known_value(entry),

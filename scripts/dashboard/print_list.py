@@ -8,7 +8,7 @@ from flask import request
 
 from scripts.api import client_routes, routes
 from scripts.api.responses import Answer, RefusedError
-from scripts.clients import formatting
+from scripts.clients import client_names
 from scripts.clients.response_types import Worklist, WorklistEntry
 from scripts.core import column_words
 from scripts.core.column_words import ColumnWords
@@ -70,9 +70,9 @@ def make_row(entry: WorklistEntry, place: int, words: ColumnWords) -> PrintedRow
 
     The columns of `worklist.columns` stand in a line: however many they are, they fit.
     """
-    shown = formatting.shown_columns(entry).items()
+    shown = client_names.shown_columns(entry).items()
     facts = [f"{words.name(name)} {words.value(name, v)}" for name, v in shown]
-    title = formatting.title_of(entry)
+    title = client_names.title_of(entry)
     return PrintedRow(
         place,
         title if title == entry.client else f"{title} ({entry.client})",

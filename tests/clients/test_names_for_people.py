@@ -4,13 +4,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
 from scripts import fullprocess
 from scripts.app import create_app
-from scripts.clients import client_history, formatting, worklist
+from scripts.clients import client_history, client_names, formatting, list_export, worklist
 from scripts.core.config import Config, WorklistSettings
 from scripts.core.errors import SelectionError
 from scripts.pipeline import snapshot
@@ -124,6 +125,20 @@ def test_the_csv_file_has_the_names_beside_the_client(scored: Config) -> None:
     assert "z (Zeta AG, z@x.de)" in formatting.format_entries(page_of(scored).clients)
 
 
+def test_files_to_take_along_have_the_names(scored: Config, tmp_path: Path) -> None:
+    list_export.write_crm(scored, tmp_path / "calls.csv")
+    list_export.write_excel(scored, tmp_path / "list.xlsx")
+
+    crm = (tmp_path / "calls.csv").read_text().splitlines()
+    sheet = openpyxl.load_workbook(tmp_path / "list.xlsx")["Worklist"]
+    header, first, *_ = sheet.iter_rows(values_only=True)
+
+    assert crm[1].startswith("x,Xi & Söhne,0.75")
+    assert header[:4] == ("position", "client", "Company", "Mail")
+    assert header[-4:] == ("country", "spent", "lastmonth_activity", "code")
+    assert (first[2], first[-3], len(first)) == ("Xi & Söhne", 3, len(header))
+
+
 def test_a_client_has_the_names_of_the_last_score(scored: Config) -> None:
     put(scored, ["z,2,7,3,,Zeta SE,z@x.de,AT,13,007", *TODAY[1:]])
     score(scored)
@@ -192,7 +207,7 @@ def test_columns_that_are_no_longer_declared_are_no_longer_kept(
     page = page_of(config)
 
     assert page.clients[0].columns == {}
-    assert formatting.names_of(page.clients[0]) == {}
+    assert client_names.names_of(page.clients[0]) == {}
     assert page.columns == ["lastmonth_activity", "lastyear_activity", "number_of_employees"]
 
 
