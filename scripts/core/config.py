@@ -130,7 +130,7 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def names_for_people(self) -> tuple[str, ...]:
-        """Columns that name a client for people beside the key, such as the company."""
+        """Name columns of a client for people beside the key, such as the company."""
         return self.names or ()
 
     @property

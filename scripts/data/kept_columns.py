@@ -1,7 +1,7 @@
 """Columns of today's clients that are no features: names and texts for people, read by the key."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +60,16 @@ def present_columns(path: Path, schema: Schema, columns: Sequence[str]) -> tuple
     return tuple(name for name in columns if name in header)
 
 
-def read_parts(path: Path, schema: Schema, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
-    """Yield the rows of a file in parts, of a large file those of the wanted clients only."""
+def read_parts(path: Path, schema: Schema, wanted: Collection[str]) -> Iterable[pd.DataFrame]:
+    """Return the rows of a file in parts, of a large file those of the wanted clients only."""
     if table_reader.are_large([path]):
         # By the first identifier: of a name made of several ones the caller looks at the rest.
-        yield from table_reader.import_polars().iterate_chosen(path, schema, wanted)
-        return
+        parts: Iterable[pd.DataFrame] = table_reader.import_polars().iterate_chosen(
+            path, schema, wanted
+        )
+        return parts
     _, columns = csv_reader.read_file(path, path.parent, schema, needs_label=False)
-    yield pd.DataFrame(columns)
+    return [pd.DataFrame(columns)]
 
 
 def read_file(
