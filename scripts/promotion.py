@@ -154,6 +154,13 @@ def main(
     decision = check_refusals(decision, refusals)
     decision = check_withdrawals(decision, candidate, config.prod_deployment_path)
     log.info("Decided to %s: %s.", decision.answer, decision.reason)
+    if decision.candidate_f1 == 0 and decision.answer is GateVerdict.DEPLOY:
+        log.warning(
+            "The model that goes into production finds none of the %d clients who left on the test"
+            " rows: its list is in an order that is worth little. Bring more labelled rows, or"
+            " columns that change before a client leaves. With checks.useless_model = \"refuse\""
+            " such a model is held back.", decision.n_test_positives,
+        )  # fmt: skip
     return decision
 
 

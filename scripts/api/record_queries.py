@@ -60,12 +60,14 @@ STATE_TITLES = {"data": "Input data", "model": "Model in production", "run": "Ru
 CHECK_TITLES = {
     "leak": "A column alone tells who left",
     "perfect_f1": "F1 is too good to be true",
+    "useless_model": "The model finds nobody who left",
     "shared_clients": "Clients of the test data are in training",
     "rejected_rows": "Many rows of a file were rejected",
     "refused_files": "Files were refused",
     "one_label": "All labels have one value",
     "shrunk_list": "Today's list is short or empty",
     "one_band": "Today's list has one band",
+    "nobody_predicted": "Nobody is predicted to leave",
     "outcome_shares": "Predicted and realised shares are apart",
     "old_test_data": "The test data is old",
 }

@@ -348,12 +348,14 @@ class CheckSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     leak: Limit = 0.97
     perfect_f1: Limit = 0.97
+    useless_model: Limit = 1
     shared_clients: Limit = 0.1
     rejected_rows: Limit = 0.1
     refused_files: Limit = 1
     one_label: Limit = 1
     shrunk_list: Limit = 0.5
     one_band: Limit = 2
+    nobody_predicted: Limit = 1
     outcome_shares: Limit = 0.001
     old_test_data: Limit = 2
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sqlalchemy.engine import Connection
 
 from scripts.clients import worklist
 from scripts.core.artifacts import Kind
@@ -25,7 +26,7 @@ from scripts.pipeline.run import Run
 from scripts.production import checks
 from scripts.production.checks import Finding, OutcomeSums
 from scripts.production.run_context import RunContext
-from scripts.records import check_records, database
+from scripts.records import check_records, clients, database, scoring_records
 from scripts.scoring import Scoring
 from scripts.training import Training
 
@@ -148,6 +149,7 @@ def check_candidate(
     findings = [
         *checks.check_leak(model, columns, y, config.checks),
         *checks.check_f1(scored.evaluation, config.checks),
+        *checks.check_useless(scored.evaluation, config.checks),
         *checks.check_labels(facts.n_rows, facts.n_positives, config.checks),
     ]
     ids = model.schema.ids
@@ -181,6 +183,22 @@ def check_without_model(context: RunContext, ingested: Ingestion) -> list[Findin
     return findings + check_clients(table, schema.ids, ingested.dataset_path, config)
 
 
+def count_predicted(connection: Connection, context: RunContext) -> tuple[int, int, float]:
+    """Return the clients of the last list predicted to leave, all, and the share who left before.
+
+    Clients without enough data are left out. The share is that of the labels in training.
+    """
+    scoring, current = scoring_records.last_scoring(connection), context.current_release()
+    if scoring is None or current is None:
+        return 0, 0, 0.0
+    facts = current.model.dataset
+    return (
+        clients.count_at_least(connection, scoring, current.model.threshold),
+        scoring["n_clients"] - scoring["n_without_data"],
+        facts.n_positives / max(1, facts.n_rows),
+    )
+
+
 def check_list(run: Run, context: RunContext) -> list[Finding]:
     """Check today's list, and the outcomes that this run joined to earlier lists."""
     config = run.config
@@ -188,10 +206,12 @@ def check_list(run: Run, context: RunContext) -> list[Finding]:
         lengths = check_records.list_lengths(connection)
         page = worklist.worklist_page(connection, config.worklist, config.api, top=1)
         sums = check_records.sum_outcomes(connection, run.id)
+        predicted = count_predicted(connection, context)
     findings = []
     if lengths and lengths[0]["run_id"] == run.id:
         n_before = lengths[1]["n_clients"] if len(lengths) > 1 else None
         findings += checks.check_list(page.bands, n_before, config.checks)
+        findings += checks.check_predicted(*predicted, config.checks)
     current = context.current_release()
     n_training = 0 if current is None else current.model.n_training_rows
     for row in sums[:1]:

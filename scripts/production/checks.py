@@ -21,6 +21,9 @@ MIN_CLASS_ROWS = 20
 # Fewer rows of a file, clients of a list, or outcomes say too little.
 MIN_FILE_ROWS, MIN_LIST, MIN_OUTCOMES = 20, 20, 50
 MIN_KNOWN_FRACTION = 0.8
+# A fair model misses all of so many leavers, or predicts none where so many are expected, in less
+# than one run in 100.
+MIN_MISSED, MIN_EXPECTED = 10, 5
 DEFAULTS = CheckSettings()
 
 
@@ -140,6 +143,25 @@ def check_f1(measured: Evaluation, settings: CheckSettings) -> list[Finding]:
     )
 
 
+def check_useless(measured: Evaluation, settings: CheckSettings) -> list[Finding]:
+    """Check whether the model finds any of those who left on the test rows.
+
+    Few leavers may all be missed by chance, unless nobody at all is predicted to leave.
+    """
+    n_left, n_found = measured.n_positives, measured.n_true_positives
+    n_predicted = n_found + measured.n_false_positives
+    if n_left < (MIN_MISSED if n_predicted else MIN_EXPECTED):
+        return []
+    words = Words(
+        alarm=f"The newest model finds {n_found} of the {n_left} clients who left on"
+        f" {measured.n_rows} test rows, and predicts {n_predicted} to leave: F1 is"
+        f" {measured.f1 or 0:.3f}. Bring more labelled rows, or columns that change before a client"
+        " leaves, and see whether the labels are right.",
+        fine=f"The newest model finds {n_found} of the {n_left} clients who left on the test rows.",
+    )
+    return make_findings(settings, "useless_model", n_found, words, Beyond.BELOW)
+
+
 def check_shared(tested: "pd.Series[str]", n_shared: int, settings: CheckSettings) -> list[Finding]:
     """Check whether clients of the test data are in training, too."""
     n_tested = int(tested.nunique())
@@ -256,6 +278,33 @@ def check_list(
     if n_today >= MIN_LIST:
         findings += check_bands(known, n_today, settings)
     return findings
+
+
+def check_predicted(
+    n_predicted: int, n_today: int, share_left: float, settings: CheckSettings
+) -> list[Finding]:
+    """Check whether anybody of today's list is predicted to leave.
+
+    Parameters
+    ----------
+    n_predicted, n_today : int
+        The clients of today's list from the threshold of the model on, and all with enough data.
+    share_left : float
+        The share of leavers in training, from 0 to 1.
+    settings : CheckSettings
+        The limits.
+    """
+    n_expected = share_left * n_today
+    if n_today < MIN_LIST or n_expected < MIN_EXPECTED:
+        return []
+    words = Words(
+        alarm=f"{n_predicted} of the {n_today} clients of today's list are predicted to leave, and"
+        f" by the labels about {n_expected:.0f} will: the list is in the order of the risk, but"
+        " names nobody. Compare the newest extract with those of the training, and the threshold of"
+        " the model with the probabilities.",
+        fine=f"{n_predicted} of the {n_today} clients of today's list are predicted to leave.",
+    )
+    return make_findings(settings, "nobody_predicted", n_predicted, words, Beyond.BELOW)
 
 
 @dataclass(frozen=True)

@@ -112,9 +112,18 @@ def insufficiency(y: Labels) -> str:
     return "" if y.any() else f"no test row of {len(y)} has the positive label"
 
 
+def describe_use(decision: Decision) -> str:
+    """Return a clause about a candidate that finds no leaver, "" about any other."""
+    if decision.candidate_f1:
+        return ""
+    return (
+        f", which finds none of the {decision.n_test_positives} clients who left on the test rows"
+    )
+
+
 def replace_uncompared(decision: Decision, settings: PromotionSettings, why: str) -> Decision:
     """Decide on a candidate beside an incomparable production model."""
-    evidence = f"{why}; the candidate has F1 {decision.candidate_f1:.4f}"
+    evidence = f"{why}; the candidate has F1 {decision.candidate_f1:.4f}{describe_use(decision)}"
     if unmet := " and ".join(unmet_limits(decision, settings, is_compared=False)):
         return replace(
             decision, answer=GateVerdict.NOT_ENOUGH_EVIDENCE, reason=f"{evidence}, but {unmet}"
@@ -264,7 +273,8 @@ def should_deploy(
     if why_uncompared:
         return replace_uncompared(decision, settings, why_uncompared)
     if production is None:
-        reason = f"nothing was in production before; F1 {decision.candidate_f1:.4f}"
+        found = f"F1 {decision.candidate_f1:.4f}{describe_use(decision)}"
+        reason = f"nothing was in production before; {found}"
         return replace(decision, answer=GateVerdict.DEPLOY, reason=reason)
     comparison = metrics.compare(y, candidate, production, n_judged)
     decision = replace(decision, **asdict(comparison))

@@ -120,6 +120,42 @@ def test_a_leak_is_an_alert_a_reason_to_look_and_a_line_on_the_overview(
     assert "checks.leak" in page
 
 
+def test_a_first_model_that_finds_nobody_who_left_is_deployed_and_told_loudly(
+    config_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(config_path)
+    edit_config(config_path, training={"decision_threshold": 1.0})
+    config = read_config(config_path)
+    fill(config, "fee")
+
+    assert fullprocess.main(config) is Verdict.DEPLOYED
+
+    assert {"useless_model", "nobody_predicted"} <= alarms_of(config)
+    assert "goes into production finds none of the" in caplog.text
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        (decision,) = runs.list_decisions(connection, 1)
+    assert "F1 0.0000, which finds none of the" in decision["reason"]
+    app = create_app(config_path)
+    app.extensions["records"].check()
+    health = answer_of(app.test_client().get("/health"))
+    assert any("The model finds nobody who left" in error for error in health["errors"])
+    assert any("0 of the 60 clients of today" in error for error in health["errors"])
+
+
+def test_a_first_model_that_finds_nobody_is_held_where_the_check_refuses(
+    config_path: Path,
+) -> None:
+    install(config_path, useless_model="refuse")
+    edit_config(config_path, training={"decision_threshold": 1.0})
+    config = read_config(config_path)
+    fill(config, "fee")
+
+    assert fullprocess.main(config) is Verdict.HELD
+
+
 def test_a_check_that_refuses_holds_the_candidate(config_path: Path) -> None:
     config = install(config_path, leak="refuse")
     fill(config)

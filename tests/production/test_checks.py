@@ -175,3 +175,42 @@ def test_a_check_that_is_off_finds_nothing() -> None:
     assert checks.check_list({"low": 100}, 1000, off) == []
     assert checks.check_rejected([read(100, 100)], off) == []
     assert checks.check_age(1000, 1, 0, off) == []
+
+
+def evaluate(n_found: int, n_missed: int, n_wrong: int) -> metrics.Evaluation:
+    """Return the metrics of a model on 200 rows."""
+    y = np.zeros(200, np.int64)
+    y[: n_found + n_missed] = 1
+    predicted = np.zeros(200, np.int64)
+    predicted[:n_found] = 1
+    predicted[200 - n_wrong :] = 1
+    return metrics.evaluate(y, predicted, predicted.astype(float))
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((1, 9, 0), False), ((0, 10, 3), True), ((0, 9, 3), None), ((0, 5, 0), True),
+        ((0, 4, 0), None), ((0, 30, 0), True),
+    ],
+)  # fmt: skip
+def test_a_model_that_finds_nobody_who_left_is_told(
+    counts: tuple[int, int, int], *, expected: bool | None
+) -> None:
+    found = checks.check_useless(evaluate(*counts), USUAL)
+
+    assert [finding.is_alarm for finding in found] == ([] if expected is None else [expected])
+    if expected:
+        assert f"finds 0 of the {counts[1]} clients who left on 200 test rows" in found[0].detail
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [((0, 100, 0.05), True), ((1, 100, 0.05), False), ((0, 100, 0.04), None), ((0, 19, 0.9), None)],
+)
+def test_a_list_that_names_nobody_is_told(
+    counts: tuple[int, int, float], *, expected: bool | None
+) -> None:
+    found = checks.check_predicted(*counts, USUAL)
+
+    assert [finding.is_alarm for finding in found] == ([] if expected is None else [expected])

@@ -43,6 +43,10 @@ def check_run(rng: np.random.Generator, config: Config) -> list[Finding]:
     bands = ranking.rank(
         model, dataset.feature_arrays(today, SCHEMA), config.api, WorklistSettings()
     ).bands
+    predicted, measured = (
+        metrics.predict_table(model, today)[0],
+        metrics.evaluate_model(model, test),
+    )
     p = metrics.predict_table(model, before)[1]
     outcomes = OutcomeSums(
         len(before), len(before), int(before["left"].sum()), float(p.sum()),
@@ -53,11 +57,15 @@ def check_run(rng: np.random.Generator, config: Config) -> list[Finding]:
     reading = FileReading(Path("a.csv"), n_rows=len(training), rejected=rejected)
     return [
         *checks.check_leak(model, dataset.feature_arrays(test, SCHEMA), y, SETTINGS),
-        *checks.check_f1(metrics.evaluate_model(model, test), SETTINGS),
+        *checks.check_f1(measured, SETTINGS),
+        *checks.check_useless(measured, SETTINGS),
         *checks.check_labels(len(training), int(training["left"].sum()), SETTINGS),
         *checks.check_shared(test["key"], int(test["key"].isin(training["key"]).sum()), SETTINGS),
         *checks.check_rejected([reading], SETTINGS),
         *checks.check_list({str(b): bands.count(b) for b in set(bands)}, len(before), SETTINGS),
+        *checks.check_predicted(
+            int(predicted.sum()), len(today), float(training["left"].mean()), SETTINGS
+        ),
         *checks.check_outcomes(outcomes, model.n_training_rows, SETTINGS),
         *checks.check_age(float(rng.integers(30, 61)), 30, 30, SETTINGS),
     ]
