@@ -20,7 +20,7 @@ from types import ModuleType
 import click
 from sqlalchemy.engine import Engine
 
-from scripts.core import artifacts, console, files
+from scripts.core import artifacts, console, erased_clients, files
 from scripts.core.config import Config, ping_url
 from scripts.core.config_file import read_config
 from scripts.core.console import check_reason, make_command, run_program
@@ -225,6 +225,7 @@ def main(config: Config, *, request: Request | None = None, watch: Watch | None 
             files.exclusive_lock(config.prod_deployment_path),
             watchdog.ping_around(ping_url(config)),
             database.open_records(config.database_url) as engine,
+            erased_clients.refused(erased_clients.find(config.prod_deployment_path)),
         ):
             run = begin_run(config, engine, request, watch)
             with failure_recorded(run):

@@ -1,6 +1,5 @@
 """The queue of predictions to log, written to the database in batches from its own thread."""
 
-import base64
 import logging
 import random
 import threading
@@ -16,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.api import records_reader
-from scripts.core import keys
+from scripts.core import erased_clients, keys
 from scripts.core.config import Config
+from scripts.core.erased_clients import ErasedClients
 from scripts.core.errors import PipelineError, describe_bug
+from scripts.data.cells import name_client
 
 # The interval of writing, and the wait for another writer of the database.
 FLUSH_S = 0.5
@@ -31,8 +32,6 @@ GIVEN_UP_S = 60.0
 MAX_WAITING = 20_000
 # Rows per transaction, which locks the database for some milliseconds.
 BATCH = 2_000
-# Twelve characters. Hashes of earlier versions, without a key, have sixteen.
-HASH_BYTES = 9
 
 log = logging.getLogger(__name__)
 
@@ -77,25 +76,33 @@ def sample_rows(predicted: LoggedRows, sampled: NDArray[np.int64]) -> LoggedRows
     )
 
 
+def is_known(identifiers: Sequence[Any]) -> bool:
+    """Return whether all identifiers of a client were sent."""
+    return bool(identifiers) and not any(part in (msgspec.UNSET, None, "") for part in identifiers)
+
+
 def hash_client(identifiers: Sequence[Any], key: bytes | None) -> str | None:
     """Return the keyed hash of a client's identifiers, or None without identifiers or key.
 
     A client predicted a hundred times counts once in drift. Without the key the hash does not
     confirm a guessed name.
     """
-    if (
-        key is None
-        or not identifiers
-        or any(part in (msgspec.UNSET, None, "") for part in identifiers)
-    ):
+    if key is None or not is_known(identifiers):
         return None
-    encoded = msgspec.json.encode([str(part).strip() for part in identifiers])
-    digest = keys.keyed_hash(key, encoded, purpose="adras client", n_bytes=HASH_BYTES)
-    return base64.urlsafe_b64encode(digest).decode()
+    return erased_clients.hash_identifiers(key, [str(part).strip() for part in identifiers])
 
 
-def format_rows(predicted: LoggedRows, key: bytes | None = None) -> list[dict[str, Any]]:
-    """Return the rows of the table of predictions."""
+def is_erased(identifiers: Sequence[Any], erased: ErasedClients | None) -> bool:
+    """Return whether a row is of an erased client."""
+    if erased is None or not is_known(identifiers):
+        return False
+    return erased.has(name_client([str(part).strip() for part in identifiers]))
+
+
+def format_rows(
+    predicted: LoggedRows, key: bytes | None = None, erased: ErasedClients | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows of the table of predictions, without those of erased clients."""
     at = datetime.fromtimestamp(predicted.at_s, UTC)
     ids = predicted.identifiers or [()] * predicted.n_rows
     cells = zip(*(column.tolist() for column in predicted.columns.values()), strict=True)
@@ -112,6 +119,7 @@ def format_rows(predicted: LoggedRows, key: bytes | None = None) -> list[dict[st
         for values, identifiers, probability, is_positive in zip(
             cells, ids, predicted.probabilities, predicted.predictions, strict=True
         )
+        if not is_erased(identifiers, erased)
     ]
 
 
@@ -240,7 +248,9 @@ class PredictionLog:
             try:
                 config = self._read_config()
                 key = self._find_key(config)
-                rows = [row for predicted in batch for row in format_rows(predicted, key)]
+                # Now, and not when the rows were queued: the erasure may be later than the request.
+                erased = erased_clients.find(config.prod_deployment_path)
+                rows = [row for predicted in batch for row in format_rows(predicted, key, erased)]
                 write(config, rows)
             except (PipelineError, OSError) as error:
                 return self._fail(batch, str(error))
@@ -250,4 +260,8 @@ class PredictionLog:
                 return self._fail(batch, f"Predictions were not logged: {describe_bug(error)}.")
             self._fault = ""
             self._count("logged", len(rows))
+            n_erased = sum(predicted.n_rows for predicted in batch) - len(rows)
+            if n_erased:
+                self._count("dropped", n_erased)
+                log.info("%d predictions were not logged: their clients were erased.", n_erased)
         return True

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from scripts.core import files
+from scripts.core import erased_clients, files
 from scripts.core.config import Config
 from scripts.core.config_file import find_config_path, read_config
 from scripts.core.errors import PipelineError
@@ -233,7 +233,10 @@ def with_config(main: Callable[..., object], *, exclusive: bool = False) -> Call
     def call_main(config_path: Path, **chosen: Any) -> None:
         config: Config = read_config(config_path)
         lock = files.exclusive_lock(config.prod_deployment_path)
-        with lock if exclusive else contextlib.nullcontext():
+        with (
+            lock if exclusive else contextlib.nullcontext(),
+            erased_clients.refused(erased_clients.find(config.prod_deployment_path)),
+        ):
             main(config, **chosen)
 
     call_main.__doc__ = main.__doc__

@@ -18,9 +18,10 @@ from scripts.api.responses import Answer, Headers, RefusedError
 from scripts.api.serving_state import NO_RELEASE, Serving
 from scripts.api.tokens import Role
 from scripts.clients.response_types import WorklistEntry
-from scripts.core import artifacts, files
+from scripts.core import artifacts, erased_clients, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
+from scripts.core.erased_clients import ErasedClients
 from scripts.core.errors import BusyError, DatasetError
 from scripts.core.files import RemotePath
 from scripts.dashboard import rendering
@@ -151,6 +152,7 @@ def read_table(
     *,
     needs_label: bool = True,
     is_kept: bool = True,
+    erased: ErasedClients | None = None,
 ) -> tuple[FileReading, Columns]:
     """Read a table as strictly as the input, without a file.
 
@@ -166,6 +168,8 @@ def read_table(
         Whether the column of the label is required, as in `csv_reader`.
     is_kept : bool
         Whether the columns are returned, and not only checked.
+    erased : ErasedClients, optional
+        The clients whose rows are rejected.
 
     Returns
     -------
@@ -178,12 +182,13 @@ def read_table(
     try:
         if content.count(b"\n") > max_rows + 1:
             raise csv_reader.RefusedFileError(f"it has more than {max_rows} rows; send it in parts")
-        rows = table_reader.read_content(content, schema, reading, needs_label=needs_label)
-        for row, errors in rows:
-            check_rejected(reading)
-            if is_kept and not errors:
-                for name, value in row.items():
-                    columns[name].append(value)
+        with erased_clients.refused(erased):
+            rows = table_reader.read_content(content, schema, reading, needs_label=needs_label)
+            for row, errors in rows:
+                check_rejected(reading)
+                if is_kept and not errors:
+                    for name, value in row.items():
+                        columns[name].append(value)
     except csv_reader.RefusedFileError as error:
         csv_reader.refuse(reading, error)
         return reading, {}
@@ -202,7 +207,8 @@ def rank() -> Answer:
     used = now.release.model.schema
     header = csv_reader.read_names(io.BytesIO(sent.content), client_dates.reading_schema(used))
     schema = client_dates.ranking_schema(used, header)
-    reading, columns = read_table(sent.content, schema, now.config.api.max_rows)
+    erased = erased_clients.find(now.config.prod_deployment_path)
+    reading, columns = read_table(sent.content, schema, now.config.api.max_rows, erased=erased)
     n_usable = reading.n_rows - len(reading.rejected)
     if reading.refused or n_usable <= 0:
         return show_page(422, action="rank", sent=sent, reading=reading)
@@ -223,7 +229,10 @@ def check_table(now: Serving, sent: UploadedFile) -> FileReading:
     if now.config.outcomes is not None and schema.target not in header:
         # Outcomes come in files of their own.
         schema = msgspec.structs.replace(schema, target="")
-    return read_table(sent.content, schema, MAX_ADDED_ROWS, needs_label=False, is_kept=False)[0]
+    return read_table(
+        sent.content, schema, MAX_ADDED_ROWS, needs_label=False, is_kept=False,
+        erased=erased_clients.find(now.config.prod_deployment_path),
+    )[0]  # fmt: skip
 
 
 def is_usable(reading: FileReading) -> bool:

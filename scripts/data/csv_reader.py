@@ -12,10 +12,18 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from scripts.core import files, progress
+from scripts.core import erased_clients, files, progress
 from scripts.core.config import Schema
+from scripts.core.erased_clients import ErasedClients
 from scripts.core.errors import DatasetError
-from scripts.data.cells import CONTROL, BadCellError, cell_parsers, shorten, shorten_all
+from scripts.data.cells import (
+    CONTROL,
+    BadCellError,
+    cell_parsers,
+    name_client,
+    shorten,
+    shorten_all,
+)
 from scripts.data.read_report import FileReading, RejectedRow
 
 MAX_LINE_BYTES = files.MAX_LINE_BYTES
@@ -56,12 +64,13 @@ Columns = dict[str, list[Any]]
 
 @dataclass(frozen=True)
 class ColumnLayout:
-    """The separator, header and cell parsers of a file."""
+    """The separator, header and cell parsers of a file, and the clients whose rows are refused."""
 
     schema: Schema
     separator: str
     header: list[str]
     parsers: Parsers
+    erased: ErasedClients | None = None
 
     def place(self, name: str) -> int:
         """Return the place of a column; only columns without a name may have several."""
@@ -317,6 +326,14 @@ def read_cells(
     return row, errors
 
 
+def is_erased(row: Row, layout: ColumnLayout) -> bool:
+    """Return whether a row is of an erased client, as far as its identifiers could be read."""
+    ids = layout.schema.client_ids
+    if layout.erased is None or not ids or any(name not in row for name in ids):
+        return False
+    return layout.erased.has(name_client([row[name] for name in ids]))
+
+
 def parse_record(record: str, layout: ColumnLayout) -> tuple[Row, list[BadCellError]]:
     """Return the parsed cells of a record, and the errors for which it is rejected."""
     try:
@@ -324,7 +341,11 @@ def parse_record(record: str, layout: ColumnLayout) -> tuple[Row, list[BadCellEr
     except BadCellError as error:
         # Anew: an error that was raised holds the frames it went through, and their tables.
         return {}, [BadCellError(error.expected)]
-    return read_cells(fields, layout.header, layout.parsers)
+    row, errors = read_cells(fields, layout.header, layout.parsers)
+    if is_erased(row, layout):
+        # No other error of the row, which would show a value.
+        return {}, [BadCellError(erased_clients.REASON)]
+    return row, errors
 
 
 def judge_record(
@@ -384,7 +405,9 @@ def read_layout(
         if as_text
         else cell_parsers(schema, needs_label=needs_label)
     )
-    return ColumnLayout(schema, reading.separator, header, parsers)
+    # Cells as text are only looked at, and kept nowhere.
+    erased = None if as_text else erased_clients.REFUSED.get()
+    return ColumnLayout(schema, reading.separator, header, parsers, erased)
 
 
 def read_rows(

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from scripts.core.config import ISO_FORMAT, Schema
 from scripts.core.dates import ISO_DATE
-from scripts.data.cells import BadCellError, day_of
+from scripts.data.cells import BadCellError, day_of, name_client
 from scripts.data.csv_reader import ColumnLayout
 
 # The column of proofs beside those of a schema.
@@ -43,6 +43,22 @@ def prove_text(text: pl.Expr, *, is_id: bool, is_plain: bool = False) -> pl.Expr
     """
     plain = pl.lit(value=True) if is_plain else ~text.str.contains(UNPLAIN_TEXT)
     return plain & (text != "") if is_id else plain
+
+
+def find_erased(table: pl.DataFrame, layout: ColumnLayout) -> pl.Series:
+    """Return which rows are of an erased client, among the proven ones."""
+    ids = layout.schema.client_ids
+    if layout.erased is None or not ids:
+        return pl.repeat(value=False, n=table.height, eager=True)
+    # A client of many rows is hashed once.
+    clients = table.filter(PROVEN).select(ids).unique()
+    matched = layout.erased.match([name_client(row) for row in clients.iter_rows()])
+    erased = clients.filter(pl.Series(matched, dtype=pl.Boolean))
+    joined = table.select(ids).join(
+        erased.with_columns(pl.lit(value=True).alias(PROVEN)), on=ids, how="left",
+        maintain_order="left",
+    )  # fmt: skip
+    return joined[PROVEN].fill_null(value=False)
 
 
 def has_cell(table: pl.DataFrame, schema: Schema) -> pl.Expr:

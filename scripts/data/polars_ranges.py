@@ -7,7 +7,7 @@ the range is unproven, and the file has to be read from its start.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,8 +15,9 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
-from scripts.core import files
+from scripts.core import erased_clients, files
 from scripts.core.config import Schema
+from scripts.core.erased_clients import ErasedClients
 from scripts.data import csv_reader, dated_files, polars_dated, polars_proofs, polars_reader
 from scripts.data.csv_reader import MAX_LINE_BYTES, RefusedFileError
 from scripts.data.polars_lines import Block, UnprovenError
@@ -50,13 +51,15 @@ class Report(Struct, frozen=True, kw_only=True):
 class RowForm:
     """The form in which rows are read: columns of a schema, or all cells of a file as text.
 
-    With `has_outcomes` files of dated rows may lack the target.
+    With `has_outcomes` files of dated rows may lack the target. `erased` are the clients whose rows
+    are refused: a task on a cluster does not know them otherwise.
     """
 
     schema: Schema
     needs_label: bool = False
     as_text: bool = False
     has_outcomes: bool = False
+    erased: ErasedClients | None = field(default_factory=erased_clients.REFUSED.get)
 
     @property
     def is_dated(self) -> bool:
@@ -77,6 +80,8 @@ class RowForm:
         layout = csv_reader.read_layout(
             first, schema, reading, as_text=self.as_text, needs_label=self.needs_label
         )
+        erased = None if self.as_text else self.erased
+        layout = replace(layout, erased=erased)
         if self.as_text:
             layout = polars_reader.text_layout(layout)
         # A line of separators that are tabs is empty, which only the parsing of text tells.

@@ -115,7 +115,9 @@ class BlockReader:
 
     def add_accepted(self, parsed: pl.DataFrame, block: Block, number: int) -> pl.DataFrame:
         """Return the proven rows, and between them the other rows that the rules accept."""
-        proven = parsed[PROVEN]
+        proven = parsed[PROVEN] & ~polars_proofs.find_erased(parsed, self.layout)
+        if self.layout.erased is not None:
+            parsed = parsed.with_columns(proven.alias(PROVEN))
         n_proven = int(proven.sum())
         self.reading.n_rows += n_proven
         if n_proven == parsed.height:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 import msgspec
 
-from scripts.core import keys
+from scripts.core import erased_clients, keys
 from scripts.core.config import Config
 from scripts.core.errors import RecordsError
 from scripts.records import audit_records, database
@@ -26,8 +26,6 @@ N_SEAL_BYTES = 32
 PURPOSE = "adras audit"
 # Large evidence that other lines or the database hold.
 LEFT_OUT = frozenset({"id", "at", "decided_at", "note"})
-CLIENT_PURPOSE = "adras client"
-N_CLIENT_BYTES = 8
 SECRETS = frozenset({"alerts.webhook_url", "alerts.ping_url", "database_url"})
 
 
@@ -65,10 +63,7 @@ def hide_client(key: bytes, row: dict[str, Any]) -> dict[str, Any]:
     """Return an act with the keyed hash of the client: an audit outlives the client's data."""
     if row.get("client") is None:
         return row
-    hashed = keys.keyed_hash(
-        key, row["client"].encode(), purpose=CLIENT_PURPOSE, n_bytes=N_CLIENT_BYTES
-    )
-    return {**row, "client": hashed.hex()}
+    return {**row, "client": erased_clients.hash_client(key, row["client"])}
 
 
 def encode_line(number: int, before: str, facts: dict[str, Any]) -> str:

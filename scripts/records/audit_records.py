@@ -14,6 +14,7 @@ from scripts.records.tables import (
     config_changes,
     decisions,
     deployments,
+    erasures,
     runs,
 )
 
@@ -25,6 +26,7 @@ SOURCES = (
     ("approval", approvals, "at"),
     ("deployment", deployments, "at"),
     ("work", client_work, "at"),
+    ("erasure", erasures, "at"),
 )
 
 

@@ -72,6 +72,14 @@ class WorkKind(StrEnum):
     SNOOZE = "snooze"
 
 
+class ErasureState(StrEnum):
+    """State of the erasure of a client."""
+
+    BEGUN = "begun"
+    ERASED = "erased"
+    READMITTED = "readmitted"
+
+
 class RowsOf(StrEnum):
     """Rows behind column statistics."""
 
@@ -311,6 +319,20 @@ config_changes = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("settings", sa.JSON, nullable=False),
+)
+
+# Erasures of clients, named by a keyed hash alone; no row is ever changed. An erasure without a row
+# `erased` behind its last `begun` was killed. `facts` are counts of what was removed.
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("client_hash", sa.String(32), nullable=False, index=True),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("facts", sa.JSON),
 )
 
 column_statistics = sa.Table(
