@@ -18,10 +18,13 @@ def describe_program(path: Path) -> str:
 
 def list_programs() -> list[tuple[str, str]]:
     """Return the command line and the purpose of each program, in order of their names."""
+    modules = [path for path in FOLDER.glob("*.py") if not path.stem.startswith("__")]
+    # A package that is a program as well.
+    programs = {path.parent.name: path for path in FOLDER.glob("*/__main__.py")}
+    programs |= {path.stem: path for path in modules}
     return [
-        (f"python -m scripts.{path.stem}", describe_program(path))
-        for path in sorted(FOLDER.glob("*.py"))
-        if not path.stem.startswith("__")
+        (f"python -m scripts.{name}", describe_program(path))
+        for name, path in sorted(programs.items())
     ]
 
 

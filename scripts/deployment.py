@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import msgspec
 import numpy as np
 import pandas as pd
 
@@ -101,8 +100,7 @@ def write_release(folder: Path, sources: Sources, f1: float) -> None:
     folder.mkdir()
     for name, content in contents.items():
         files.write_whole(folder / name, content)
-    content = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=2)
-    files.write_whole(folder / release.MANIFEST, content + b"\n")
+    files.write_whole(folder / release.MANIFEST, release.encode_manifest(manifest))
 
 
 def measure_f1(candidate: Model, table: pd.DataFrame) -> float:

@@ -18,6 +18,8 @@ CONFUSION_MATRIX = "confusion_matrix.png"
 API_RETURNS = "apireturns.txt"
 DIAGNOSTICS = "diagnostics.json"
 LOGS = "logs"
+# An upload through the pages, in the input folder.
+UPLOAD = "upload_{}.csv"
 RELEASES = "releases"
 # Releases that wait for the approval of a person. Nothing is ever served from there.
 PENDING = "pending"

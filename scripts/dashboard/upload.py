@@ -48,7 +48,7 @@ STORED = (
 )
 
 # A generated name. The name from the sender is for display only.
-NAME = "upload_{}.csv"
+NAME = artifacts.UPLOAD
 TEMPORARY = f".upload_*{files.TEMPORARY_SUFFIX}"
 # Reading ends after so many rejected rows.
 MAX_REJECTED = 1_000

@@ -3,20 +3,32 @@
 import hashlib
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from scripts.core import files
+from scripts.core import erased_clients, files
 from scripts.core.config import Config
+from scripts.data import client_lines
+from scripts.data.client_lines import Span
 from scripts.records.runs import Row
 from scripts.records.tables import FileRole
 
 FOLDER = "inputs"
+# The columns that identify a client in a file.
+Candidates = tuple[tuple[str, ...], ...]
 # What a model is made from. The test rows only judge it.
 ROLES = (FileRole.INPUT, FileRole.OUTCOME)
 CHUNK_BYTES = 2**20
 
 log = logging.getLogger(__name__)
+
+
+def candidates_of(config: Config) -> Candidates:
+    """Return the columns that identify a client: of client tables, and of outcome files."""
+    own = config.schema.client_ids
+    key = "" if config.outcomes is None else config.outcomes.key
+    found = [ids for ids in (own, (key,)) if ids and ids != ("",)]
+    return tuple(dict.fromkeys(found))
 
 
 class ChangedFileError(OSError):
@@ -45,6 +57,44 @@ def read_checked(path: Path, sha256: str) -> Iterator[bytes]:
         raise ChangedFileError(f"{path} has changed since the run has read it")
 
 
+def list_copies(folder: Path, sha256: str) -> list[Path]:
+    """List the copies of a content: of all lines, or without those of erased clients.
+
+    Such a copy is named after the content with all lines and, behind a point, its own.
+    """
+    return [path for path in (folder / sha256, *folder.glob(f"{sha256}.*")) if path.exists()]
+
+
+def find_erased(config: Config, path: Path) -> Sequence[Span]:
+    """Return the lines of erased clients in a file, none where nobody is erased."""
+    erased = erased_clients.REFUSED.get()
+    if erased is None:
+        return ()
+    for ids in candidates_of(config):
+        found = client_lines.find_spans(path, ids, erased.has)
+        if found is not None:
+            return found.spans
+    return ()
+
+
+def copy(config: Config, path: Path, sha256: str) -> None:
+    """Keep a copy of a file, without the lines of erased clients.
+
+    Raises
+    ------
+    OSError
+        If the file has changed, or cannot be copied.
+    """
+    folder, spans = folder_of(config), find_erased(config, path)
+    if not spans:
+        files.write_whole(folder / sha256, read_checked(path, sha256))
+        return
+    if files.digest_file(path) != sha256:
+        raise ChangedFileError(f"{path} has changed since the run has read it")
+    content = b"".join(client_lines.iterate_without(path, spans))
+    files.write_whole(folder / f"{sha256}.{files.digest(content)}", content)
+
+
 def keep(config: Config, rows: Iterable[Row]) -> int:
     """Keep the files of a run, each content once.
 
@@ -63,12 +113,11 @@ def keep(config: Config, rows: Iterable[Row]) -> int:
     """
     folder, n_new = folder_of(config), 0
     for row in rows:
-        target = folder / str(row["sha256"])
-        if row["role"] not in ROLES or row["refused"] or target.exists():
+        sha256, path = str(row["sha256"]), Path(str(row["path"]))
+        if row["role"] not in ROLES or row["refused"] or list_copies(folder, sha256):
             continue
-        path = Path(str(row["path"]))
         try:
-            files.write_whole(target, read_checked(path, target.name))
+            copy(config, path, sha256)
         except OSError as error:
             log.warning("%s is not kept, so this run cannot be reproduced: %s.", path, error)
         else:
@@ -83,7 +132,7 @@ def remove_unused(config: Config, wanted: set[str]) -> int:
     folder = folder_of(config)
     if not folder.is_dir():
         return 0
-    unused = [path for path in folder.iterdir() if path.name not in wanted]
+    unused = [path for path in folder.iterdir() if path.name.partition(".")[0] not in wanted]
     for path in unused:
         path.unlink()
     return len(unused)
@@ -91,9 +140,10 @@ def remove_unused(config: Config, wanted: set[str]) -> int:
 
 def find(config: Config, row: Row) -> Path | None:
     """Find the content of a recorded file: the kept copy, or else the unchanged file itself."""
-    kept, path = folder_of(config) / str(row["sha256"]), Path(str(row["path"]))
-    for place in (kept, path):
-        if files.is_regular(place) and files.digest_file(place) == row["sha256"]:
+    sha256, path = str(row["sha256"]), Path(str(row["path"]))
+    for place in (*list_copies(folder_of(config), sha256), path):
+        own = place.name.partition(".")[2] if place.parent == folder_of(config) else ""
+        if files.is_regular(place) and files.digest_file(place) == (own or sha256):
             return place
     return None
 

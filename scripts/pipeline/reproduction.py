@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from scripts import ingestion, training
-from scripts.core import files, keys
+from scripts.core import erased_clients, files, keys
 from scripts.core.config import (
     LATEST_ROWS,
     Config,
@@ -24,7 +24,7 @@ from scripts.core.config_file import read_path
 from scripts.core.errors import PipelineError, ReproductionError
 from scripts.model import candidate
 from scripts.pipeline import kept_inputs
-from scripts.records import database, runs, tables
+from scripts.records import database, erasing, runs, tables
 from scripts.records.runs import Row
 from scripts.records.tables import FileRole
 
@@ -56,6 +56,7 @@ def read_run(config: Config, run_id: int) -> tuple[Row, Sequence[Row]]:
         run = runs.find_run(connection, run_id)
         model = runs.newest_row(connection, tables.models, run_id=run_id)
         recorded = runs.files_of_run(connection, run_id)
+        n_erased = 0 if run is None else erasing.count_since(connection, run["started_at"])
     if run is None:
         raise ReproductionError(
             f"There is no run {run_id}; python -m scripts.fullprocess --history 20 lists them."
@@ -72,7 +73,7 @@ def read_run(config: Config, run_id: int) -> tuple[Row, Sequence[Row]]:
             f"The files of run {run_id} are forgotten: retention.history keeps those of the newest"
             f" {config.retention.history} runs."
         )
-    return {**model, "versions": run["versions"] or {}}, recorded
+    return {**model, "versions": run["versions"] or {}, "n_erased": n_erased}, recorded
 
 
 def place_inputs(config: Config, recorded: Sequence[Row], folder: Path) -> None:
@@ -134,6 +135,14 @@ def describe_origin(config: Config, model_path: Path) -> dict[str, Any]:
     }
 
 
+def describe_erased(n_erased: int) -> str:
+    """Return a sentence about the clients erased since a run, "" without any."""
+    if not n_erased:
+        return ""
+    subject = "A client was" if n_erased == 1 else f"{n_erased} clients were"
+    return f" {subject} erased since, and models are made again without their rows."
+
+
 def explain_difference(recorded: Mapping[str, str]) -> str:
     """Describe the versions that differ from those of the run."""
     now = candidate.package_versions()
@@ -160,7 +169,8 @@ def make_again(
     key = keys.find_key(config.prod_deployment_path)
     if key is not None:
         files.write_whole(restored.prod_deployment_path / keys.KEY, key)
-    ingested = ingestion.main(restored)
+    with erased_clients.refused(erased_clients.find(config.prod_deployment_path)):
+        ingested = ingestion.main(restored)
     return training.main(restored, dataset_path=ingested.dataset_path).model_path
 
 
@@ -192,20 +202,21 @@ def main(config: Config, *, run_id: int) -> Path:
     try:
         made = make_again(config, recorded, model["origin"], work)
         kept = files.write_whole(folder / "model.json", made.read_bytes())
-    except ReproductionError:
-        raise
+    except ReproductionError as error:
+        raise ReproductionError(f"{error}{describe_erased(model['n_erased'])}") from error
     except PipelineError as error:
         raise ReproductionError(
             f"Run {run_id} cannot be made again: {error} {explain_difference(model['versions'])}"
+            f"{describe_erased(model['n_erased'])}"
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     found = files.digest_file(kept)
     if found != model["origin"]["sha256"]:
+        why = describe_erased(model["n_erased"]).strip() or explain_difference(model["versions"])
         raise ReproductionError(
             f"The model of run {run_id} has other bytes than then: SHA-256 {found}, expected"
-            f" {model['origin']['sha256']}. {explain_difference(model['versions'])} It lies in"
-            f" {kept}."
+            f" {model['origin']['sha256']}. {why} It lies in {kept}."
         )
     log.info("Run %d is reproduced: %s has the same bytes, SHA-256 %s.", run_id, kept, found)
     return kept

@@ -1,10 +1,11 @@
 """A release: the directory of a deployed model with its manifest, checked and put in production."""
 
 import logging
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from scripts.core import artifacts, files, keys
 from scripts.core.errors import ModelError, ReleaseError
@@ -28,14 +29,35 @@ class FileFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     n_bytes: int
 
 
+class Becoming(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a release becomes while its files are rewritten: other hashes, beside the first ones."""
+
+    dataset_sha256: str
+    files: dict[str, FileFacts]
+
+
 class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The manifest of a release."""
+    """The manifest of a release.
+
+    While files are rewritten, each file has the hash of `files` or that of `becoming`.
+    """
 
     model_stamp: str
     f1: float
     dataset_sha256: str
     files: dict[str, FileFacts]
     versions: dict[str, str]
+    becoming: Becoming | UnsetType = UNSET
+
+    def allowed(self, name: str) -> list[FileFacts]:
+        """Return the facts of a file, of which one holds."""
+        later = self.becoming.files if self.becoming else {}
+        return [self.files[name], *([later[name]] if name in later else [])]
+
+    @property
+    def datasets(self) -> list[str]:
+        """The hashes of the dataset, of which the model has one."""
+        return [self.dataset_sha256, *([self.becoming.dataset_sha256] if self.becoming else [])]
 
 
 class ScoreCounts(Struct, frozen=True, kw_only=True):
@@ -80,13 +102,18 @@ def has_score(content: bytes, f1: float) -> bool:
         return False
 
 
-def read_listed(path: Path, facts: FileFacts) -> bytes:
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Encode a manifest as JSON."""
+    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=2) + b"\n"
+
+
+def read_listed(path: Path, allowed: Collection[FileFacts]) -> bytes:
     """Read a file of a release and check the content against the manifest."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ReleaseError(f"{path} cannot be read: {error.strerror}.") from error
-    if describe_file(content) != facts:
+    if describe_file(content) not in allowed:
         raise ReleaseError(f"{path} is damaged: its SHA-256 is not the manifest's.")
     return content
 
@@ -121,14 +148,15 @@ def load_release(folder: Path) -> Release:
     manifest = read_manifest(folder)
     if sorted(manifest.files) != sorted(FILES):
         raise ReleaseError(f"{folder / MANIFEST} lists {sorted(manifest.files)}, not {FILES}.")
-    contents = {name: read_listed(folder / name, facts) for name, facts in manifest.files.items()}
+    contents = {name: read_listed(folder / name, manifest.allowed(name)) for name in FILES}
     if not has_score(contents[SCORE], manifest.f1):
         raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {SCORE}.")
     try:
         decoded = decode_model(contents[MODEL], folder / MODEL)
     except ModelError as error:
         raise ReleaseError(str(error)) from error
-    if (manifest.dataset_sha256, manifest.versions) != (decoded.dataset.sha256, decoded.versions):
+    is_same = decoded.dataset.sha256 in manifest.datasets
+    if not is_same or manifest.versions != decoded.versions:
         raise ReleaseError(f"{folder / MANIFEST} is damaged: it disagrees with {MODEL}.")
     return Release(
         name=folder.name,
@@ -142,13 +170,13 @@ def load_release(folder: Path) -> Release:
 def find_faults(folder: Path) -> list[str]:
     """Return every fault of a release: each file unlike the manifest, else the load error."""
     try:
-        listed = read_manifest(folder).files
+        manifest = read_manifest(folder)
     except ReleaseError as error:
         return [str(error)]
     faults = []
-    for name, facts in sorted(listed.items()):
+    for name in sorted(manifest.files):
         try:
-            read_listed(folder / name, facts)
+            read_listed(folder / name, manifest.allowed(name))
         except ReleaseError as error:
             faults.append(str(error))
     try:
@@ -157,6 +185,39 @@ def find_faults(folder: Path) -> list[str]:
         # With a faulty file listed already, this error repeats the fault.
         return faults or [str(error)]
     return faults
+
+
+def rewrite(folder: Path, contents: Mapping[str, bytes], dataset_sha256: str) -> bool:
+    """Replace files of a release, which is whole at every instant.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory of the release, which may serve meanwhile.
+    contents : mapping of str to bytes
+        The new contents by name.
+    dataset_sha256 : str
+        The hash of the dataset in the new model.
+
+    Returns
+    -------
+    bool
+        Whether anything was changed. A killed rewriting may be repeated.
+    """
+    manifest = read_manifest(folder)
+    facts = {name: describe_file(content) for name, content in contents.items()}
+    final = msgspec.structs.replace(
+        manifest, files=manifest.files | facts, dataset_sha256=dataset_sha256, becoming=UNSET
+    )
+    if final == manifest:
+        return False
+    becoming = Becoming(dataset_sha256=dataset_sha256, files=facts)
+    both = msgspec.structs.replace(manifest, becoming=becoming)
+    files.write_whole(folder / MANIFEST, encode_manifest(both))
+    for name, content in contents.items():
+        files.write_whole(folder / name, content)
+    files.write_whole(folder / MANIFEST, encode_manifest(final))
+    return True
 
 
 def switch(prod_folder: Path, path: Path) -> None:

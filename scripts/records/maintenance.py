@@ -209,6 +209,15 @@ def restore(config: Config, *, path: Path) -> None:
     log.info("Restored the records in %s from %s.", target, path)
 
 
+def list_replaced(config: Config) -> list[Path]:
+    """List the records that a restore has put aside."""
+    url = database.parse_url(config.database_url)
+    if url.get_backend_name() != "sqlite":
+        return []
+    path = Path(str(url.database))
+    return sorted(path.parent.glob(f"{path.name}*.before-*"))
+
+
 @dataclass
 class LegacyRun:
     """Run of an installation without records, with its date and files by kind."""

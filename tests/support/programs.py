@@ -22,7 +22,11 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted(path.stem for path in (ROOT / "scripts").glob("[!_]*.py"))
+# A package with a `__main__.py` is a program as well.
+MODULES = sorted(
+    {path.stem for path in (ROOT / "scripts").glob("[!_]*.py")}
+    | {path.parent.name for path in (ROOT / "scripts").glob("*/__main__.py")}
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,173 @@
+"""Models and releases without the traces of an erased client."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+from sqlalchemy.engine import Engine
+
+from scripts.core import artifacts, erased_clients, files, keys
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config, Schema
+from scripts.core.errors import ModelError, ReleaseError
+from scripts.data import client_lines, csv_reader, csv_writer, dataset, table_reader
+from scripts.data.client_lines import FoundLines
+from scripts.model import forgetting, logistic_model
+from scripts.model.forgetting import OwnTraces
+from scripts.model.logistic_model import Model
+from scripts.pipeline import reproduction
+from scripts.production import release
+from scripts.records import database, erasing
+
+NO_TRACES = OwnTraces(np.zeros(0, np.uint32))
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DatasetRows:
+    """The rows of a client in a dataset, with the hash of the dataset before and afterwards."""
+
+    path: Path
+    schema: Schema
+    own: pd.DataFrame
+    before: str
+    after: str
+
+
+def read_own(found: FoundLines, schema: Schema) -> pd.DataFrame:
+    """Read the rows of a client in a dataset."""
+    wanted = csv_writer.ingested_schema(schema)
+    content = client_lines.read_only(found.path, found.spans)
+    reading = csv_reader.new_reading(found.path, wanted)
+    columns: dict[str, list[object]] = {name: [] for name in wanted.columns}
+    with erased_clients.refused(None):
+        for row, errors in table_reader.read_content(content, wanted, reading):
+            for name in wanted.columns if not errors else ():
+                columns[name].append(row[name])
+    return dataset.make_table(columns, wanted)
+
+
+def read_rows(config: Config, found: FoundLines, hashes: Mapping[str, str]) -> DatasetRows | None:
+    """Return the rows of a client in a file, None for a file that is no dataset."""
+    folder, stamp = config.output_folder_path, artifacts.stamp_of(found.path)
+    if found.path != Kind.DATASET.path(folder, stamp):
+        return None
+    schema = dataset.read_schema(Kind.SCHEMA.path(folder, stamp), config.schema)
+    before = files.digest_file(found.path)
+    return DatasetRows(found.path, schema, read_own(found, schema), before, hashes[before])
+
+
+def iterate_others(rows: DatasetRows, name: str) -> Iterator[pd.DataFrame]:
+    """Yield the rows of the other clients of a dataset, in parts."""
+    for part in dataset.iterate_dataset(rows.path, rows.schema):
+        yield part[dataset.client_names(part, rows.schema) != name]
+
+
+def find_traces(rows: DatasetRows, name: str, schema: Schema) -> OwnTraces:
+    """Return what is a client's alone in a dataset."""
+    # The list of erased clients has the client already, and a dataset is read as it was written.
+    with erased_clients.refused(None):
+        return forgetting.find_traces(rows.own, iterate_others(rows, name), schema)
+
+
+@dataclass(frozen=True)
+class ClientModels:
+    """Takes the traces of a client out of models.
+
+    Parameters
+    ----------
+    config : Config
+        The installation.
+    name : str
+        The client.
+    datasets : sequence of DatasetRows
+        The datasets that still have rows of the client.
+    known : frozenset of str
+        The hashes of all datasets on disk, before and afterwards. The rows of others are not known.
+    """
+
+    config: Config
+    name: str
+    datasets: tuple[DatasetRows, ...]
+    known: frozenset[str]
+
+    def forget(self, model: Model) -> tuple[Model, OwnTraces]:
+        """Return a sealed model without the traces of the client, and the traces."""
+        key = keys.make_key(self.config.prod_deployment_path)
+        opened = logistic_model.unseal(model, key)
+        if opened.dataset.reference is not None and opened.dataset.reference.is_sealed:
+            # By another key, which nobody has any more.
+            opened = forgetting.without_hashes(opened)
+        own = next((d for d in self.datasets if model.dataset.sha256 in (d.before, d.after)), None)
+        traces = NO_TRACES
+        if own is not None:
+            traces = find_traces(own, self.name, model.schema)
+            opened = forgetting.forget(opened, traces)
+            facts = msgspec.structs.replace(opened.dataset, sha256=own.after)
+            opened = msgspec.structs.replace(opened, dataset=facts)
+        elif model.dataset.sha256 not in self.known:
+            opened = forgetting.without_hashes(opened)
+        reference = opened.dataset.reference
+        has_hashes = reference is not None and bool(reference.row_hashes)
+        return logistic_model.seal(opened, key) if has_hashes else opened, traces
+
+    def rewrite_pair(self, model_path: Path, pickle_path: Path | None) -> bool:
+        """Rewrite a model and its pickle, and return whether the model changed."""
+        before = model_path.read_bytes()
+        forgotten, traces = self.forget(logistic_model.decode_model(before, model_path))
+        if pickle_path is not None and pickle_path.exists():
+            content = pickle_path.read_bytes()
+            overwritten = forgetting.forget_in_pickle(content, traces)
+            if overwritten != content:
+                files.write_whole(pickle_path, overwritten)
+        encoded = logistic_model.encode_model(forgotten)
+        if encoded == before:
+            return False
+        files.write_whole(model_path, encoded)
+        return True
+
+    def rewrite_release(self, folder: Path) -> bool:
+        """Rewrite the model and the pickle of a release, which is whole at every instant."""
+        model_path = folder / release.MODEL
+        forgotten, traces = self.forget(logistic_model.load_model(model_path))
+        pickled = (folder / release.PICKLE).read_bytes()
+        contents = {
+            release.MODEL: logistic_model.encode_model(forgotten),
+            release.PICKLE: forgetting.forget_in_pickle(pickled, traces),
+        }
+        return release.rewrite(folder, contents, forgotten.dataset.sha256)
+
+    def rewrite_all(self) -> tuple[int, list[str]]:
+        """Rewrite all models and releases, and return their number and the damaged ones."""
+        config, n_changed, damaged = self.config, 0, []
+        for path in artifacts.list_exact(config.output_model_path, Kind.MODEL):
+            pickled = Kind.PICKLE.path(config.output_model_path, artifacts.stamp_of(path))
+            n_changed += self.rewrite_pair(path, pickled)
+        reproduced = config.output_model_path / reproduction.FOLDER
+        for path in sorted(reproduced.glob("run_*/model.json")):
+            n_changed += self.rewrite_pair(path, None)
+        for name in (artifacts.RELEASES, artifacts.PENDING):
+            for folder in artifacts.list_releases(config.prod_deployment_path, name):
+                try:
+                    n_changed += self.rewrite_release(folder)
+                except (ModelError, ReleaseError, OSError) as error:
+                    log.warning("A release is damaged, and stays as it is: %s", error)
+                    damaged.append(f"{folder}: it is damaged and could not be changed")
+        return n_changed, damaged
+
+    def rewrite_scored(self, engine: Engine) -> int:
+        """Rewrite the models of the scorings in the records, and return their number."""
+        n_changed = 0
+        with database.writing(engine) as connection:
+            for stamp, content in erasing.iterate_contents(connection):
+                model = logistic_model.decode_model(content.encode(), Path(f"the model {stamp}"))
+                encoded = logistic_model.encode_model(self.forget(model)[0]).decode()
+                if encoded != content:
+                    erasing.replace_content(connection, stamp, encoded)
+                    n_changed += 1
+        return n_changed

@@ -1,0 +1,447 @@
+"""The erasure of a client: from the records, files, models and reports of an installation.
+
+An erasure that was killed is completed by the same command. Each part may be done twice, and what
+a later part needs of the client is removed after it.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+from sqlalchemy.engine import Engine
+
+from scripts import reporting
+from scripts.core import artifacts, console, erased_clients, files, keys
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config
+from scripts.core.errors import ConfigError, NotMadeYetError, PipelineError
+from scripts.core.files import RemotePath
+from scripts.data.client_lines import FoundLines
+from scripts.pipeline import client_files, client_models, reproduction, snapshot
+from scripts.pipeline.client_models import ClientModels, DatasetRows
+from scripts.records import database, erasing, maintenance, runs
+from scripts.records.tables import ErasureState
+from scripts.reports import chart_files
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client, the keyed hash, and who erases or readmits the client, and why."""
+
+    name: str
+    hashed: str
+    actor: str
+    reason: str
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The facts of a step for the records."""
+        return {"at": datetime.now(UTC), "actor": self.actor, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Where a client is: lines of files of our own, lines of the company's, and rows of records."""
+
+    own: tuple[FoundLines, ...]
+    company: tuple[FoundLines, ...]
+    n_rows: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the client is nowhere."""
+        return not (self.own or self.company or any(self.n_rows.values()))
+
+    def count_lines(self) -> int:
+        """Count the records of the client in files of our own."""
+        return sum(len(found.spans) for found in self.own)
+
+
+def name_client(config: Config, name: str, reason: str) -> Client:
+    """Return the client of a command.
+
+    Raises
+    ------
+    ConfigError
+        If no column identifies a client.
+    UsageError
+        If the reason names the client: it is kept for good.
+    """
+    if not config.schema.client_ids:
+        raise ConfigError(
+            "config.json declares no identifier in schema.ids, so no row is known to be of a"
+            " client. Declare the columns that identify a client."
+        )
+    if erasing.is_distinct(name) and erasing.name_pattern(name).search(reason):
+        raise click.UsageError(
+            "The reason names the client, and is kept for good. Give one without the name, such as"
+            ' --reason "request 17".'
+        )
+    key = keys.make_key(config.prod_deployment_path)
+    return Client(name, erased_clients.hash_client(key, name), console.actor(), reason)
+
+
+def list_predictions(config: Config, name: str) -> str:
+    """Return the keyed hash of a client in the prediction log."""
+    parts = [name]
+    if len(config.schema.client_ids) > 1:
+        # The name escapes a stroke and a backslash of an identifier.
+        parts = [part.replace("\\|", "|").replace("\\\\", "\\") for part in name.split(" | ")]
+    return erased_clients.hash_identifiers(keys.make_key(config.prod_deployment_path), parts)
+
+
+def search(config: Config, engine: Engine, name: str) -> Traces:
+    """Search files and records for a client."""
+    own = client_files.find_all(client_files.list_own(config), name)
+    company = client_files.find_all(client_files.list_company(config), name)
+    with database.reading(engine) as connection:
+        counts = erasing.count_rows(connection, name, list_predictions(config, name))
+    return Traces(tuple(own), tuple(company), counts)
+
+
+def plan_fingerprints(config: Config, engine: Engine, uploads: Mapping[str, str]) -> dict[str, str]:
+    """Return the fingerprint of the next run now and without a client, {} if it finds news anyway.
+
+    Parameters
+    ----------
+    config : Config
+        The installation.
+    engine : sqlalchemy.Engine
+        The records.
+    uploads : mapping of str to str
+        The hash of each upload without the client, by path.
+    """
+    with database.reading(engine) as connection:
+        last, known = runs.last_decided_run(connection), runs.known_files(connection)
+    try:
+        snap = snapshot.take_snapshot(config, known)
+        later = {
+            path: replace(file, sha256=uploads.get(path, file.sha256))
+            for path, file in snap.known.items()
+        }
+        after = snapshot.take_snapshot(config, later).fingerprint
+    except PipelineError as error:
+        log.warning("The next run will look for new data by itself: %s", error)
+        return {}
+    if last is None or last["fingerprint"] != snap.fingerprint:
+        return {}
+    return {"before": snap.fingerprint, "after": after}
+
+
+def keep_current(config: Config, engine: Engine, planned: Mapping[str, str]) -> None:
+    """Let a run find nothing new where only the erasure has changed files."""
+    with database.reading(engine) as connection:
+        last, known = runs.last_decided_run(connection), runs.known_files(connection)
+    if not planned or last is None or last["fingerprint"] != planned["before"]:
+        return
+    if snapshot.take_snapshot(config, known).fingerprint == planned["after"]:
+        with database.writing(engine) as connection:
+            erasing.replace_fingerprint(connection, last["id"], planned["after"])
+
+
+def encode_predicted(values: Mapping[str, Any], features: Sequence[str]) -> str:
+    """Return the values of a client as the prediction log has them."""
+    cells = [values.get(name) for name in features]
+    numbers = [float(cell) if isinstance(cell, int | float) else cell for cell in cells]
+    return msgspec.json.encode(numbers).decode()
+
+
+def list_predicted(
+    engine: Engine, name: str, datasets: Sequence[DatasetRows], features: Sequence[str]
+) -> set[str]:
+    """Return the known rows of a client as the prediction log has them."""
+    with database.reading(engine) as connection:
+        known = erasing.list_values(connection, name)
+    for rows in datasets:
+        wanted = [each for each in features if each in rows.own]
+        table = rows.own[wanted].astype(object)
+        table = table.where(table.notna(), None)
+        known += [{str(key): cell for key, cell in row.items()} for row in table.to_dict("records")]
+    return {encode_predicted(values, features) for values in known}
+
+
+def erase_predictions(
+    config: Config, engine: Engine, name: str, datasets: Sequence[DatasetRows]
+) -> int:
+    """Remove the logged predictions of a client, also those sent without identifiers."""
+    schemas = {tuple(rows.schema.features) for rows in datasets}
+    schemas.add(tuple(config.schema.features))
+    values = {
+        row for features in schemas for row in list_predicted(engine, name, datasets, features)
+    }
+    return erasing.erase_predictions(engine, list_predictions(config, name), values)
+
+
+def remove_pictures(config: Config) -> int:
+    """Remove reports, charts and answers of the service, and return their number.
+
+    Their text is compressed or drawn, so nobody can search them for a category of one client.
+    """
+    folder = config.output_model_path
+    charts = chart_files.folder_of(folder)
+    paths = [
+        *artifacts.list_exact(folder, Kind.REPORT),
+        *(charts.glob("*") if charts.is_dir() else ()),
+        folder / artifacts.CONFUSION_MATRIX,
+        folder / artifacts.API_RETURNS,
+    ]
+    present = [path for path in paths if path.is_file()]
+    for path in present:
+        path.unlink()
+    return len(present)
+
+
+def draw_again(config: Config, engine: Engine) -> None:
+    """Draw charts and report of the model in production, or log the failure."""
+    if artifacts.current_name(config.prod_deployment_path) is None:
+        return
+    try:
+        reporting.main(config, engine=engine, pdf=True)
+    except (PipelineError, OSError) as error:
+        log.warning("Charts and report were not drawn; the next run draws them: %s", error)
+
+
+def remove_work(config: Config) -> None:
+    """Remove the copies of inputs that a killed reproduction left."""
+    folder = config.output_model_path / reproduction.FOLDER
+    for work in folder.glob("run_*/work"):
+        shutil.rmtree(work)
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """Erases a client.
+
+    Parameters
+    ----------
+    config : Config
+        The installation, under its lock.
+    engine : sqlalchemy.Engine
+        The records.
+    client : Client
+        The client.
+    traces : Traces
+        Where the client is.
+    """
+
+    config: Config
+    engine: Engine
+    client: Client
+    traces: Traces
+
+    def plan_uploads(self, hashes: Mapping[str, str]) -> dict[str, str]:
+        """Return the hash of each upload as it will be, by path."""
+        uploads = set(client_files.list_uploads(self.config))
+        paths = [found.path for found in self.traces.own if found.path in uploads]
+        return {str(path): hashes[files.digest_file(path)] for path in paths}
+
+    def begin(self, uploads: Mapping[str, str]) -> dict[str, str]:
+        """Record what is intended, and return the fingerprints of the next run."""
+        with database.reading(self.engine) as connection:
+            unfinished = erasing.find_unfinished(connection).get(self.client.hashed)
+        if unfinished is not None:
+            click.echo(f"An erasure begun at {unfinished['at']:%Y-%m-%d %H:%M} is completed.")
+            return unfinished["facts"] or {}
+        planned = plan_fingerprints(self.config, self.engine, uploads)
+        with database.writing(self.engine) as connection:
+            erasing.record(
+                connection, ErasureState.BEGUN, self.client.hashed, planned, **self.client.told
+            )
+        return planned
+
+    def refuse(self) -> None:
+        """Put the client on the list of those whose rows are refused."""
+        folder = self.config.prod_deployment_path
+        listed = erased_clients.read_list(folder)
+        erased_clients.write_list(folder, [*listed, self.client.hashed])
+
+    def clean_files(self, hashes: Mapping[str, str]) -> int:
+        """Remove the client from files of our own, and return the number of rejected lists cut."""
+        with database.writing(self.engine) as connection:
+            # First the records: the hashes of files that are written already are not known again.
+            erasing.replace_file_hashes(connection, self.plan_uploads(hashes))
+            erasing.replace_dataset_hashes(connection, hashes)
+        client_files.rewrite(self.config, self.traces.own, hashes)
+        remove_work(self.config)
+        client_files.clean_logs(self.client.name)
+        return client_files.cut_rejected(self.config)
+
+    def clean_records(self) -> dict[str, int]:
+        """Remove the client from the records, and return numbers of what was removed."""
+        name = self.client.name
+        counts = {"scores": erasing.erase_scores(self.engine, name)}
+        counts |= erasing.erase_rows(self.engine, name)
+        counts["texts"] = erasing.erase_texts(self.engine, name)
+        return counts
+
+    def clean(self, hashes: Mapping[str, str]) -> tuple[dict[str, int], list[str]]:
+        """Remove the client everywhere, and return numbers, and what could not be changed."""
+        config, engine, name = self.config, self.engine, self.client.name
+        found = [client_models.read_rows(config, lines, hashes) for lines in self.traces.own]
+        datasets = tuple(rows for rows in found if rows is not None)
+        counts = {"predictions": erase_predictions(config, engine, name, datasets)}
+        present = artifacts.list_exact(config.output_folder_path, Kind.DATASET)
+        known = frozenset({*map(files.digest_file, present), *hashes.values()})
+        models = ClientModels(config, name, datasets, known)
+        counts["models"], damaged = models.rewrite_all()
+        counts["models"] += models.rewrite_scored(engine)
+        counts["rows of files"] = self.traces.count_lines()
+        counts["lists of rejected rows"] = self.clean_files(hashes)
+        counts |= self.clean_records()
+        counts["reports and charts"] = remove_pictures(config)
+        erasing.compact(engine)
+        return counts, damaged
+
+    def run(self) -> tuple[dict[str, int], list[str]]:
+        """Erase the client, and return numbers of what was removed, and what is left."""
+        hashes = client_files.plan_hashes(self.traces.own)
+        planned = self.begin(self.plan_uploads(hashes))
+        self.refuse()
+        counts, damaged = self.clean(hashes)
+        keep_current(self.config, self.engine, planned)
+        draw_again(self.config, self.engine)
+        left = [*damaged, *client_files.find_left(self.config, self.client.name)]
+        with database.writing(self.engine) as connection:
+            erasing.record(
+                connection, ErasureState.ERASED, self.client.hashed, counts | {"left": len(left)},
+                **self.client.told,
+            )  # fmt: skip
+        return counts, left
+
+
+def list_elsewhere(config: Config) -> list[str]:
+    """Return where a client may be beyond the reach of this program."""
+    remote = [place for place in client_files.list_places(config) if isinstance(place, RemotePath)]
+    parts = artifacts.list_exact(config.output_folder_path, Kind.PARTS)
+    return [
+        *(f"{place}: an object store is not searched; delete the rows there." for place in remote),
+        *(
+            f"{path}: a dataset of the Spark engine is not rewritten; train again with"
+            " python -m scripts.fullprocess --force, then remove it."
+            for path in parts
+        ),
+        *(
+            f"{path}: records from before a restore; remove the file."
+            for path in maintenance.list_replaced(config)
+        ),
+        "Backups of the records, downloaded and exported lists, copies of the folders, mail and"
+        " the shell's history: search them yourself.",
+    ]
+
+
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Format numbers of what was removed or found."""
+    found = [f"{name.replace('_', ' ')} {number}" for name, number in counts.items() if number]
+    return ", ".join(found) or "nothing"
+
+
+def report(client: Client, counts: Mapping[str, int], left: Sequence[str]) -> None:
+    """Print the receipt of an erasure, without the name of the client."""
+    click.echo(
+        f"Erased the client {client.hashed}: {format_counts(counts)}. Later rows of the client are"
+        f" refused. By {client.actor}: {client.reason}"
+    )
+    if left:
+        click.echo(
+            "The client is still in these files. Remove the lines, or wait for extracts without"
+            " the client; the rows are refused meanwhile:"
+        )
+        for each in left:
+            click.echo(f"  {each}")
+
+
+def show_traces(config: Config, traces: Traces) -> None:
+    """Print where a client is, for a dry run."""
+    click.echo(f"In the records: {format_counts(traces.n_rows)}.")
+    for title, found in (
+        ("Would be removed from", traces.own),
+        ("Would stay in, as files of the company", traces.company),
+    ):
+        for lines in found:
+            click.echo(f"{title} {client_files.describe_lines(lines)}.")
+    for each in list_elsewhere(config):
+        click.echo(f"Not searched: {each}")
+
+
+def check_found(traces: Traces, client: Client, unfinished: Mapping[str, Any]) -> None:
+    """Raise if a client is nowhere: the name may be misspelt."""
+    if traces.is_empty and client.hashed not in unfinished:
+        raise NotMadeYetError(
+            "Nothing of this client was found, so nothing was erased and nobody is refused. Write"
+            ' the name as python -m scripts.worklist has it; of several identifiers with " | "'
+            " between them."
+        )
+
+
+@contextmanager
+def opened(config: Config, *, may_change: bool) -> Iterator[Engine]:
+    """Open the records, which may be read only."""
+    with database.open_records(config.database_url, may_change=may_change) as engine:
+        yield engine
+
+
+def erase(config: Config, *, client: str, reason: str, is_dry: bool = False) -> None:
+    """Erase CLIENT from records, files, models and reports, and refuse later rows of the client."""
+    named = name_client(config, client, reason)
+    with opened(config, may_change=not is_dry) as engine:
+        traces = search(config, engine, client)
+        with database.reading(engine) as connection:
+            unfinished = erasing.find_unfinished(connection)
+        check_found(traces, named, unfinished)
+        if is_dry:
+            show_traces(config, traces)
+            return
+        counts, left = Erasure(config, engine, named, traces).run()
+    report(named, counts, left)
+    for each in list_elsewhere(config):
+        click.echo(f"Not searched: {each}")
+
+
+def readmit(config: Config, *, client: str, reason: str) -> None:
+    """Let rows of CLIENT be read again, from the next run that trains on."""
+    named = name_client(config, client, reason)
+    listed = erased_clients.read_list(config.prod_deployment_path)
+    if named.hashed not in listed:
+        raise NotMadeYetError("This client is not among the erased ones; nothing was changed.")
+    with opened(config, may_change=True) as engine, database.writing(engine) as connection:
+        erasing.record(connection, ErasureState.READMITTED, named.hashed, **named.told)
+    kept = [each for each in listed if each != named.hashed]
+    erased_clients.write_list(config.prod_deployment_path, kept)
+    click.echo(
+        f"Readmitted the client {named.hashed}. The next run that trains reads the rows again;"
+        " python -m scripts.fullprocess --force REASON trains at once."
+    )
+
+
+def show(config: Config) -> None:
+    """List the erased clients by keyed hash, with who erased them, when and why."""
+    listed = erased_clients.read_list(config.prod_deployment_path)
+    with opened(config, may_change=False) as engine, database.reading(engine) as connection:
+        steps = erasing.list_erasures(connection)
+        unfinished = erasing.find_unfinished(connection)
+    rows = [("client", "at (UTC)", "state", "by", "reason")]
+    rows += [
+        (
+            row["client_hash"], f"{row['at']:%Y-%m-%d %H:%M}", row["state"], row["actor"],
+            row["reason"],
+        )
+        for row in steps
+    ]  # fmt: skip
+    click.echo(console.format_columns(rows))
+    click.echo(f"{len(listed)} clients are refused.")
+    unknown = set(listed) - {row["client_hash"] for row in steps}
+    if unknown:
+        click.echo(
+            f"{len(unknown)} of them are not in these records, which were restored or are new:"
+            f" erase them again, or their rows may be back. {', '.join(sorted(unknown))}"
+        )
+    for hashed in unfinished:
+        click.echo(f"The erasure of {hashed} was killed: give the same command again.")

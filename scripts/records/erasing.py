@@ -1,0 +1,539 @@
+"""Erasure of a client from the records: scores, values, outcomes, work, trials and predictions.
+
+Each function may be repeated: what a killed program has removed is not there the second time.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from scripts.core import name_hashes
+from scripts.core.errors import RecordsError
+from scripts.records import (
+    client_blocks,
+    clients,
+    column_blocks,
+    database,
+    known_clients,
+    scored_clients,
+    scoring_records,
+    tables,
+)
+from scripts.records.client_blocks import Block
+from scripts.records.column_blocks import Column
+from scripts.records.runs import Row, all_rows
+from scripts.records.tables import BlockKind, ErasureState, erasures
+
+# The tables with a row per client and event.
+BY_CLIENT = (tables.client_outcomes, tables.client_work, tables.trial_clients)
+# Shorter names, and numbers, would be found in texts that speak of something else.
+MIN_NAME_LENGTH = 4
+REPLACEMENT = "[erased client]"
+blocks = tables.client_blocks.c
+
+Columns = dict[str, Column]
+
+
+def record(
+    connection: Connection,
+    state: ErasureState,
+    client_hash: str,
+    facts: Mapping[str, Any] | None = None,
+    **told: Any,
+) -> None:
+    """Record a step of an erasure.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction.
+    state : ErasureState
+        The step.
+    client_hash : str
+        The keyed hash of the client, who is not named.
+    facts : mapping, optional
+        Numbers of what was removed.
+    **told : object
+        `at`, `actor` and `reason`.
+    """
+    row = {"state": state, "client_hash": client_hash, "facts": facts, **told}
+    connection.execute(erasures.insert().values(**row))
+
+
+def list_erasures(connection: Connection) -> list[Row]:
+    """List the steps of all erasures, the oldest first."""
+    return all_rows(connection, sa.select(erasures).order_by(erasures.c.id))
+
+
+def count_since(connection: Connection, moment: datetime) -> int:
+    """Count the clients whose erasure began after a moment."""
+    is_later = sa.and_(erasures.c.at >= moment, erasures.c.state == ErasureState.BEGUN)
+    query = sa.select(sa.func.count(sa.distinct(erasures.c.client_hash))).where(is_later)
+    return int(connection.execute(query).scalar_one())
+
+
+def find_unfinished(connection: Connection) -> dict[str, Row]:
+    """Return the first step of each erasure that was begun and not completed, by keyed hash."""
+    begun: dict[str, Row] = {}
+    for row in list_erasures(connection):
+        if row["state"] == ErasureState.BEGUN:
+            begun.setdefault(row["client_hash"], row)
+        else:
+            begun.pop(row["client_hash"], None)
+    return begun
+
+
+def read_block(
+    connection: Connection, scoring_id: int, kind: BlockKind, bucket: int
+) -> sa.Row[Any] | None:
+    """Return a block, None if there is none."""
+    query = client_blocks.select_blocks([scoring_id], [kind], "names", "content", "n_clients")
+    return connection.execute(query.where(blocks.bucket == bucket)).first()
+
+
+def read_blocks(
+    connection: Connection, scoring_id: int, kind: BlockKind
+) -> list[tuple[int, Columns]]:
+    """Return the columns of all blocks of a kind with their buckets, in order."""
+    query = client_blocks.select_blocks([scoring_id], [kind], "content")
+    return [(row.bucket, column_blocks.unpack(row.content)) for row in connection.execute(query)]
+
+
+def remove_block(connection: Connection, scoring_id: int, kind: BlockKind, bucket: int) -> None:
+    """Delete a block."""
+    connection.execute(
+        tables.client_blocks.delete().where(
+            blocks.scoring_id == scoring_id, blocks.kind == kind, blocks.bucket == bucket
+        )
+    )
+
+
+def replace_block(connection: Connection, scoring_id: int, block: Block) -> None:
+    """Write a block in place of the one of its kind and bucket, or delete it without clients."""
+    remove_block(connection, scoring_id, block.kind, block.bucket)
+    if block.n_clients:
+        row = {
+            "scoring_id": scoring_id, "kind": str(block.kind), "bucket": block.bucket,
+            "n_clients": block.n_clients, "names": block.names, "content": block.content,
+        }  # fmt: skip
+        connection.execute(tables.client_blocks.insert().values(**row))
+
+
+def make_block(kind: BlockKind, bucket: int, columns: Columns, names: list[str] | None) -> Block:
+    """Return the block of some columns, which may have no row."""
+    n_clients = len(next(iter(columns.values()))) if columns else 0
+    packed = None if names is None or not names else column_blocks.pack_texts(names)
+    content = column_blocks.pack(columns) if n_clients else b""
+    return Block(kind, bucket, n_clients, content, packed)
+
+
+def drop_row(columns: Columns, row: int) -> Columns:
+    """Return columns without a row."""
+    return {name: np.delete(column, row) for name, column in columns.items()}
+
+
+def drop_labels(connection: Connection, scoring_id: int, kind: BlockKind, at: "Place") -> None:
+    """Remove the hashes of the labelled rows of a client from the block of a bucket."""
+    found = read_block(connection, scoring_id, kind, at.bucket)
+    if found is None:
+        return
+    labels = known_clients.LabelSets(**column_blocks.unpack(found.content))
+    kept = labels.select(np.delete(np.arange(len(labels.counts)), at.row))
+    remove_block(connection, scoring_id, kind, at.bucket)
+    if len(kept.hashes):
+        content = known_clients.pack_labels(kept)
+        block = Block(kind, at.bucket, len(kept.counts), content)
+        replace_block(connection, scoring_id, block)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The place of a client in a scoring.
+
+    `row` is the row in the bucket, `number` the number in the scoring, `position` the place by
+    risk, from 0, None if unknown.
+    """
+
+    bucket: int
+    row: int
+    number: int
+    position: int | None
+
+
+def remove_named(
+    connection: Connection, scoring_id: int, kind: BlockKind, bucket: int, name: str
+) -> tuple[int, Columns] | None:
+    """Remove a client from a block with names, and return the row and the columns before."""
+    found = read_block(connection, scoring_id, kind, bucket)
+    names = [] if found is None else column_blocks.unpack_texts(found.names, found.n_clients)
+    if found is None or name not in names:
+        return None
+    row, columns = names.index(name), column_blocks.unpack(found.content)
+    kept = [*names[:row], *names[row + 1 :]]
+    replace_block(connection, scoring_id, make_block(kind, bucket, drop_row(columns, row), kept))
+    return row, columns
+
+
+def remove_absent(connection: Connection, scoring_id: int, bucket: int, name: str) -> bool:
+    """Remove a client from the absent ones of a scoring."""
+    removed = remove_named(connection, scoring_id, BlockKind.ABSENT, bucket, name)
+    if removed is None:
+        return False
+    at = Place(bucket, removed[0], -1, None)
+    drop_labels(connection, scoring_id, BlockKind.ABSENT_LABELS, at)
+    return True
+
+
+def remove_places(connection: Connection, scoring_id: int, bucket: int, row: int) -> int | None:
+    """Remove a client from the places by risk, and return the own place, from 0.
+
+    Everybody behind moves up.
+    """
+    found = read_blocks(connection, scoring_id, BlockKind.PLACES)
+    own = next((int(columns["position"][row]) for n, columns in found if n == bucket), None)
+    if own is None:
+        return None
+    for number, columns in found:
+        position = columns["position"]
+        is_behind = position > own
+        moved = {**columns, "position": position - is_behind.astype(position.dtype)}
+        if number == bucket:
+            moved = drop_row(moved, row)
+        if number == bucket or is_behind.any():
+            block = make_block(BlockKind.PLACES, number, moved, None)
+            replace_block(connection, scoring_id, block)
+    return own - 1
+
+
+def close_gap(numbers: Column, gap: int) -> Column:
+    """Return numbers with those above a removed one moved down."""
+    closed: Column = numbers - (numbers > gap).astype(numbers.dtype)
+    return closed
+
+
+def remove_from_order(connection: Connection, scoring_id: int, kind: BlockKind, at: Place) -> None:
+    """Remove a client from an order of the list, whose parts have a fixed length."""
+    parts = read_blocks(connection, scoring_id, kind)
+    if not parts:
+        return
+    names = list(parts[0][1])
+    columns = {name: np.concatenate([part[name] for _, part in parts]) for name in names}
+    kept = columns["rows"] != at.number
+    columns = {name: column[kept] for name, column in columns.items()}
+    columns["rows"] = close_gap(columns["rows"], at.number)
+    if "place" in columns and at.position is not None:
+        columns["place"] = close_gap(columns["place"], at.position)
+    for bucket, _ in parts:
+        start = bucket * clients.PART_CLIENTS
+        part = {n: column[start : start + clients.PART_CLIENTS] for n, column in columns.items()}
+        replace_block(connection, scoring_id, make_block(kind, bucket, part, None))
+
+
+def remove_held_out(connection: Connection, scoring_id: int, at: Place) -> None:
+    """Remove a client from those that are held out of a list."""
+    for bucket, columns in read_blocks(connection, scoring_id, BlockKind.HELD_OUT):
+        places = columns["place"]
+        if at.position is not None:
+            places = close_gap(places[places != at.position], at.position)
+        block = make_block(BlockKind.HELD_OUT, bucket, {"place": places}, None)
+        replace_block(connection, scoring_id, block)
+
+
+def count_down(connection: Connection, scoring: Row, band: str) -> None:
+    """Count a client less in the facts of a scoring."""
+    bands = scoring["bands"]
+    facts: dict[str, Any] = {"n_clients": scoring["n_clients"] - 1}
+    if bands:
+        facts["bands"] = [[word, count - (word == band)] for word, count in bands]
+        facts["n_without_data"] = scoring["n_without_data"] - (band == bands[-1][0])
+    own = tables.scorings.update().where(tables.scorings.c.id == scoring["id"])
+    connection.execute(own.values(**facts))
+
+
+def remove_score(connection: Connection, scoring: Row, name: str) -> bool:
+    """Remove the score of a client from a scoring, and from its list if the list is kept."""
+    number = scoring["id"]
+    bucket = name_hashes.find_bucket(name_hashes.hash_name(name), scoring["bits"])
+    start = 0
+    for each, size in client_blocks.bucket_sizes(connection, number).items():
+        start += size if each < bucket else 0
+    removed = remove_named(connection, number, BlockKind.SCORES, bucket, name)
+    if removed is None:
+        return False
+    row, columns = removed
+    at = Place(bucket, row, start + row, remove_places(connection, number, bucket, row))
+    drop_labels(connection, number, BlockKind.LABELS, at)
+    for kind in scoring_records.ORDERS.values():
+        remove_from_order(connection, number, kind, at)
+    remove_held_out(connection, number, at)
+    count_down(connection, scoring, str(columns["band"][row]))
+    return True
+
+
+def blank_unused(connection: Connection, same_bits: Sequence[int], bucket: int) -> None:
+    """Blank the values in a bucket that no score refers to, such as those of a removed client.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that writes.
+    same_bits : sequence of int
+        The scorings with buckets of the same size.
+    bucket : int
+        The bucket.
+    """
+    used: dict[int, list[Column]] = {}
+    query = client_blocks.select_blocks(same_bits, [BlockKind.SCORES], "content")
+    for row in connection.execute(query.where(blocks.bucket == bucket)):
+        pointers = column_blocks.unpack(row.content, scored_clients.POINTERS)
+        for number in np.unique(pointers["values_at"]).tolist():
+            rows = pointers["value_row"][pointers["values_at"] == number]
+            used.setdefault(number, []).append(rows)
+    query = client_blocks.select_blocks(same_bits, [BlockKind.VALUES], "content", "n_clients")
+    for row in connection.execute(query.where(blocks.bucket == bucket)).all():
+        is_unused = np.ones(row.n_clients, np.bool_)
+        for rows in used.get(row.scoring_id, []):
+            is_unused[rows] = False
+        if is_unused.all():
+            remove_block(connection, row.scoring_id, BlockKind.VALUES, bucket)
+        elif is_unused.any():
+            columns = {
+                name: np.where(is_unused, "" if column.dtype == np.object_ else np.nan, column)
+                for name, column in column_blocks.unpack(row.content).items()
+            }
+            block = make_block(BlockKind.VALUES, bucket, columns, None)
+            replace_block(connection, row.scoring_id, block)
+
+
+def erase_scores(engine: Engine, name: str) -> int:
+    """Remove a client from all scorings, and return the number of scores.
+
+    A scoring is changed in one transaction, so that a reader sees it whole, before or after.
+    """
+    scoring_records.remove_broken_scorings(engine)
+    with database.reading(engine) as connection:
+        known = scoring_records.list_scorings(connection)
+    hashed, n_removed = name_hashes.hash_name(name), 0
+    for scoring in known:
+        bucket = name_hashes.find_bucket(hashed, scoring["bits"])
+        with database.writing(engine) as connection:
+            n_removed += remove_score(connection, scoring, name)
+            n_removed += remove_absent(connection, scoring["id"], bucket, name)
+    for bits in {row["bits"] for row in known}:
+        same_bits = [row["id"] for row in known if row["bits"] == bits]
+        with database.writing(engine) as connection:
+            blank_unused(connection, same_bits, name_hashes.find_bucket(hashed, bits))
+    return n_removed
+
+
+def list_values(connection: Connection, name: str) -> list[dict[str, Any]]:
+    """List the values by which a client was scored, as far as they are kept."""
+    known = scoring_records.list_scorings(connection)
+    hashed = name_hashes.hash_name(name)
+    bucket_of = {row["bits"]: name_hashes.find_bucket(hashed, row["bits"]) for row in known}
+    scored = scored_clients.find_client(connection, known, name, bucket_of)
+    found = [row["values"] for row in scored]
+    for scoring in known:
+        bucket = bucket_of[scoring["bits"]]
+        absent = scored_clients.read_clients(connection, scoring["id"], [bucket], absent=True)
+        if name in absent.names:
+            found += [row["values"] for row in absent.rows([absent.names.index(name)])]
+    return found
+
+
+def count_scores(connection: Connection, name: str) -> int:
+    """Count the scorings that have a client, on the list or among the absent ones."""
+    hashed, n_found = name_hashes.hash_name(name), 0
+    for scoring in scoring_records.list_scorings(connection):
+        bucket = name_hashes.find_bucket(hashed, scoring["bits"])
+        for kind in (BlockKind.SCORES, BlockKind.ABSENT):
+            found = read_block(connection, scoring["id"], kind, bucket)
+            if found is not None:
+                n_found += name in column_blocks.unpack_texts(found.names, found.n_clients)
+    return n_found
+
+
+def count_rows(connection: Connection, name: str, logged_hash: str) -> dict[str, int]:
+    """Count what the records have of a client, by kind."""
+    counts = {"scores": count_scores(connection, name)}
+    for table in BY_CLIENT:
+        query = sa.select(sa.func.count()).select_from(table).where(table.c.client == name)
+        counts[table.name] = connection.execute(query).scalar_one()
+    logged = tables.predictions.c.client == logged_hash
+    query = sa.select(sa.func.count()).select_from(tables.predictions).where(logged)
+    counts["predictions"] = connection.execute(query).scalar_one()
+    return counts
+
+
+def replace_fingerprint(connection: Connection, run_id: int, fingerprint: str) -> None:
+    """Record the fingerprint of a run whose files were written without a client since."""
+    own = tables.runs.update().where(tables.runs.c.id == run_id)
+    connection.execute(own.values(fingerprint=fingerprint))
+
+
+def erase_rows(engine: Engine, name: str) -> dict[str, int]:
+    """Remove the outcomes, contacts and trials of a client, and return their numbers by table."""
+    with database.writing(engine) as connection:
+        return {
+            table.name: connection.execute(table.delete().where(table.c.client == name)).rowcount
+            for table in BY_CLIENT
+        }
+
+
+def erase_predictions(engine: Engine, logged_hash: str, values: Collection[str]) -> int:
+    """Remove the logged predictions of a client, and return their number.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        The records.
+    logged_hash : str
+        The keyed hash of the client's identifiers.
+    values : collection of str
+        The client's rows, as the log has them. A row without a client is one of them if it is
+        equal.
+    """
+    predictions = tables.predictions
+    own = [predictions.c.client == logged_hash]
+    if values:
+        is_nameless = predictions.c.client.is_(None)
+        own.append(sa.and_(is_nameless, predictions.c["values"].in_(list(values))))
+    with database.writing(engine) as connection:
+        return connection.execute(predictions.delete().where(sa.or_(*own))).rowcount
+
+
+def is_distinct(name: str) -> bool:
+    """Return whether a name in a text can only be that of the client."""
+    return len(name) >= MIN_NAME_LENGTH and not name.isdigit()
+
+
+def name_pattern(name: str) -> re.Pattern[str]:
+    """Return the pattern of a name in a text, as a word of its own."""
+    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+
+
+def clean_value(value: Any, name: str) -> Any:
+    """Return a value of JSON without a client: entries about the client, and texts with the name.
+
+    Parameters
+    ----------
+    value : object
+        As decoded.
+    name : str
+        The name of the client.
+    """
+    if isinstance(value, str) and is_distinct(name):
+        return name_pattern(name).sub(REPLACEMENT, value)
+    if isinstance(value, list):
+        return [clean_value(each, name) for each in value if not is_about(each, name)]
+    if isinstance(value, dict):
+        return {
+            key: clean_value(each, name)
+            for key, each in value.items()
+            if not (key == name and is_distinct(name)) and not is_about(each, name)
+        }
+    return value
+
+
+def is_about(value: Any, name: str) -> bool:
+    """Return whether an entry of JSON is about a client."""
+    if isinstance(value, dict):
+        return bool(value.get("client") == name)
+    return bool(value == name) and isinstance(value, str) and is_distinct(name)
+
+
+def clean_column(connection: Connection, column: "sa.Column[Any]", name: str) -> int:
+    """Remove a client from the texts of a column, and return the number of changed rows."""
+    table = column.table
+    assert isinstance(table, sa.Table)
+    keys = list(table.primary_key.columns)
+    query = sa.select(*keys, column.label("found")).where(column.is_not(None))
+    if not isinstance(column.type, sa.JSON):
+        query = query.where(column.contains(name, autoescape=True))
+    n_changed = 0
+    for row in connection.execute(query).all():
+        cleaned = clean_value(row.found, name)
+        if cleaned != row.found:
+            own = [key == row[place] for place, key in enumerate(keys)]
+            connection.execute(table.update().where(*own).values({column.name: cleaned}))
+            n_changed += 1
+    return n_changed
+
+
+def erase_texts(engine: Engine, name: str) -> int:
+    """Remove a client from all texts and JSON of the records, and return the number of changes."""
+    n_changed = 0
+    for table in tables.metadata.sorted_tables:
+        if table is tables.client_blocks:
+            continue
+        for column in table.columns:
+            is_text = isinstance(column.type, sa.JSON) or (
+                isinstance(column.type, sa.Text) and is_distinct(name)
+            )
+            if is_text and not column.primary_key:
+                with database.writing(engine) as connection:
+                    n_changed += clean_column(connection, column, name)
+    return n_changed
+
+
+def replace_file_hashes(connection: Connection, uploads: Mapping[str, str]) -> None:
+    """Record the new hash of uploads that are written without a client, by path."""
+    known = tables.digests
+    for path, new in uploads.items():
+        before = connection.execute(sa.select(known.c.sha256).where(known.c.path == path)).scalar()
+        own = sa.and_(tables.files.c.path == path, tables.files.c.sha256 == before)
+        connection.execute(tables.files.update().where(own).values(sha256=new))
+
+
+def replace_dataset_hashes(connection: Connection, replaced: Mapping[str, str]) -> None:
+    """Record the new hashes of datasets that are written without a client."""
+    for old, new in replaced.items():
+        own = tables.models.update().where(tables.models.c.dataset_sha256 == old)
+        connection.execute(own.values(dataset_sha256=new))
+
+
+def compact(engine: Engine) -> None:
+    """Rewrite the database file, so that free pages keep nothing of what was deleted.
+
+    On PostgreSQL the tables are rewritten. The server's own log and backups are its
+    administrator's.
+
+    Raises
+    ------
+    RecordsError
+        If another program keeps the database busy.
+    """
+    connection = engine.raw_connection()
+    try:
+        driver: Any = connection.driver_connection
+        if engine.dialect.name == "postgresql":
+            driver.rollback()
+            driver.autocommit = True
+            for table in tables.metadata.sorted_tables:
+                driver.execute(f"VACUUM FULL {table.name}")
+        else:
+            driver.execute("VACUUM")
+    except engine.dialect.dbapi.Error as error:  # type: ignore[union-attr]
+        raise RecordsError(
+            f"The records could not be rewritten: {error}. Run the erasure again to complete it."
+        ) from error
+    finally:
+        connection.close()
+
+
+def iterate_contents(connection: Connection) -> Iterable[tuple[str, str]]:
+    """Return stamp and content of the models of the scorings."""
+    query = sa.select(tables.scoring_models.c.stamp, tables.scoring_models.c.content)
+    return [(row.stamp, row.content) for row in connection.execute(query)]
+
+
+def replace_content(connection: Connection, stamp: str, content: str) -> None:
+    """Replace the content of the model of a scoring."""
+    own = tables.scoring_models.update().where(tables.scoring_models.c.stamp == stamp)
+    connection.execute(own.values(content=content))

@@ -1,0 +1,342 @@
+"""A client is erased from every byte of an installation, and refused when coming back."""
+
+import shutil
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import msgspec
+import numpy as np
+import pytest
+
+from scripts import fullprocess
+from scripts.api import prediction_log
+from scripts.clients import client_work
+from scripts.clients.work_input import WorkInput
+from scripts.core import artifacts, config_file, console, erased_clients, files, keys
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config
+from scripts.core.errors import NotMadeYetError, ReproductionError
+from scripts.data import dataset, deduplicate
+from scripts.model import logistic_model
+from scripts.pipeline import erasure, reproduction, steps
+from scripts.pipeline.run import Request
+from scripts.production import audit, release, rollback
+from scripts.production.run_context import RunContext
+from scripts.records import clients, database, predictions, scoring_records
+from scripts.records.clients import Selection
+from scripts.records.tables import Verdict
+from tests.conftest import write_installation
+from tests.support import canaries
+from tests.support.canaries import NAME
+
+REASON = "request 17"
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def without_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out charts, report and the questions to a service."""
+    monkeypatch.setattr(steps, "report", lambda *_: None)
+    monkeypatch.setattr(erasure, "reporting", SimpleNamespace(main=lambda *_, **__: None))
+
+
+def log_predictions(config: Config) -> None:
+    """Log the client's row twice: with the identifier, and without."""
+    key = keys.make_key(config.prod_deployment_path)
+    values = [*canaries.NUMBERS, canaries.CITY, canaries.TIER]
+    row = {
+        "at": NOW, "release": "r", "values": msgspec.json.encode(values).decode(),
+        "probability": 0.5, "predicted": True,
+    }  # fmt: skip
+    rows = [{**row, "client": prediction_log.hash_client([name], key)} for name in (NAME, "")]
+    others = [{**row, "client": None, "values": '[1.0,2.0,3.0,"Bern","A1"]'}]
+    with database.open_records(config.database_url) as engine, database.writing(engine) as c:
+        predictions.record_predictions(c, [*rows, *others])
+
+
+def work(config: Config) -> None:
+    """Record a contact with the client."""
+    given = WorkInput(client=NAME, result="saved", note=canaries.NOTE)
+    with database.open_records(config.database_url) as engine, database.writing(engine) as c:
+        client_work.record(c, config.worklist, [given], actor="ada", now=NOW)
+
+
+def use(config: Config) -> Config:
+    """Return an installation with the client, after a run, a contact, predictions and reports."""
+    config = canaries.install(config)
+    fullprocess.main(config)
+    work(config)
+    log_predictions(config)
+    (config.output_model_path / "report_20260101T000000000000Z.pdf").write_text(NAME)
+    (config.output_model_path / artifacts.API_RETURNS).write_text(canaries.CITY)
+    return config
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the folder of an installation in use, and a copy of the folder, once for all tests."""
+    folder = tmp_path_factory.mktemp("erasing") / "installation"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "report", lambda *_: None)
+        use(config_file.read_config(write_installation(folder)))
+    return folder, shutil.copytree(folder, folder.with_name("copy"), symlinks=True)
+
+
+@pytest.fixture
+def used(original: tuple[Path, Path]) -> Config:
+    """Return an installation in use, as it was made."""
+    folder, copy = original
+    shutil.rmtree(folder)
+    shutil.copytree(copy, folder, symlinks=True)
+    return canaries.configure(config_file.read_config(folder / "config.json"))
+
+
+def erase(config: Config, name: str = NAME) -> None:
+    """Erase a client, as the command does under the lock."""
+    with erased_clients.refused(erased_clients.find(config.prod_deployment_path)):
+        erasure.erase(config, client=name, reason=REASON)
+
+
+def folder_of(config: Config) -> Path:
+    """Return the folder of an installation."""
+    return config.input_folder_path.parent
+
+
+def company_files(config: Config) -> list[Path]:
+    """Return the files of the company, into which no program writes."""
+    return [config.input_folder_path / "jan.csv", config.test_data_path / "test.csv"]
+
+
+def check_gone(config: Config) -> None:
+    """Check that no byte of the installation has a cell of the client."""
+    assert canaries.find_files(folder_of(config), company_files(config)) == []
+    with database.open_records(config.database_url) as engine:
+        assert canaries.find_in_blocks(engine) == []
+        assert canaries.find_in_tables(engine) == []
+
+
+def list_names(config: Config, order: str = "risk") -> list[str]:
+    """Return the names on the list, in an order."""
+    with database.open_records(config.database_url) as engine, database.reading(engine) as c:
+        scoring = scoring_records.last_scoring(c)
+        assert scoring is not None
+        part = clients.list_part(c, scoring, Selection(order=order), 1000)
+        positions = sorted(row["position"] for row in part.rows)
+        assert positions == list(range(1, scoring["n_clients"] + 1))
+        assert sum(count for _, count in scoring["bands"]) == scoring["n_clients"]
+    return [row["client"] for row in part.rows]
+
+
+def test_no_byte_of_the_installation_has_the_client(
+    used: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = canaries.find_files(folder_of(used), company_files(used))
+    assert {Path(place).parts[0] for place in places} == {
+        "adras.db", "input", "models", "output", "prod"
+    }  # fmt: skip
+
+    erase(used)
+
+    check_gone(used)
+    told = capsys.readouterr().out
+    assert NAME not in told
+    for path in company_files(used):
+        assert f"{path}: line" in told
+
+
+def test_a_client_on_postgresql_is_erased(config: Config, postgresql_url: str) -> None:
+    used = use(msgspec.structs.replace(config, database_url=postgresql_url))
+
+    erase(used)
+
+    check_gone(used)
+
+
+@pytest.mark.parametrize("order", ["risk", "client", "rise"])
+def test_the_list_is_that_of_the_others_in_the_same_order(used: Config, order: str) -> None:
+    before = list_names(used, order)
+
+    erase(used)
+
+    assert NAME in before
+    assert list_names(used, order) == [name for name in before if name != NAME]
+
+
+def test_the_releases_are_whole_and_serve_as_before(used: Config) -> None:
+    before = release.load_current(used.prod_deployment_path)
+    assert before is not None
+
+    erase(used)
+
+    rollback.verify(used)
+    after = release.load_current(used.prod_deployment_path)
+    assert after is not None
+    table, _ = RunContext(used).test_data.read(used.schema)
+    arrays = dataset.feature_arrays(table.iloc[:-1], used.schema)
+    old, new = (logistic_model.probabilities(each.model, arrays) for each in (before, after))
+    np.testing.assert_allclose(old, new, atol=1e-12)
+    kept = [each.model.dataset.reference for each in (before, after)]
+    assert kept[0] is not None
+    assert kept[1] is not None
+    assert len(kept[1].row_hashes) == len(kept[0].row_hashes) - deduplicate.HASH_TYPE.itemsize
+
+
+def test_a_run_after_an_erasure_finds_nothing_new(used: Config) -> None:
+    erase(used)
+
+    assert fullprocess.main(used) is Verdict.NOTHING_NEW
+
+
+def test_a_run_trains_without_the_client_who_is_still_in_an_extract(
+    used: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    erase(used)
+    canaries.write(used.input_folder_path / "feb.csv", canaries.make_rows(40, 7))
+
+    fullprocess.main(used)
+
+    assert "its client was erased" in caplog.text
+    check_gone(used)
+
+
+def test_an_erased_client_is_read_again_once_readmitted(used: Config) -> None:
+    erase(used)
+
+    erasure.readmit(used, client=NAME, reason="a mistake")
+    fullprocess.main(used, request=Request(force_reason="readmitted"))
+
+    latest = artifacts.list_dated(used.output_folder_path, Kind.DATASET)[-1]
+    assert NAME in latest.read_text()
+
+
+def test_a_model_is_not_made_again_for_the_reason_that_a_client_was_erased(used: Config) -> None:
+    erase(used)
+
+    with pytest.raises(ReproductionError, match="A client was erased since"):
+        reproduction.main(used, run_id=1)
+
+    check_gone(used)
+
+
+def test_the_audit_has_the_erasure_with_who_and_why_and_no_name(
+    used: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    erase(used)
+    capsys.readouterr()
+
+    audit.write(used)
+
+    lines = [line for line in capsys.readouterr().out.splitlines() if '"act":"erasure"' in line]
+    key = keys.make_key(used.prod_deployment_path)
+    assert [erased_clients.hash_client(key, NAME) in line for line in lines] == [True, True]
+    assert all(f'"actor":"{console.actor()}"' in line and REASON in line for line in lines)
+    assert NAME not in "".join(lines)
+
+
+class KilledError(BaseException):
+    """The end of a program in the middle."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let a program die before its `number`-th durable act: a file or a transaction."""
+    left = iter(range(number - 1, -1, -1))
+
+    def mortal(module: object, name: str) -> None:
+        real = getattr(module, name)
+
+        def act(*args: object, **kwargs: object) -> object:
+            if next(left, 1) == 0:
+                raise KilledError
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, act)
+
+    mortal(files, "write_whole")
+    mortal(database, "writing")
+
+
+def erase_and_die(config: Config, number: int) -> bool:
+    """Erase the client up to the `number`-th durable act, and return whether it came to that."""
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(patch, number)
+        try:
+            erase(config)
+        except KilledError:
+            return True
+    return False
+
+
+def check_killed(config: Config, number: int) -> bool:
+    """Check that a killed erasure leaves whole releases, and is completed by another one."""
+    was_killed = erase_and_die(config, number)
+    rollback.verify(config)
+    with suppress(NotMadeYetError):
+        erase(config)
+    check_gone(config)
+    rollback.verify(config)
+    assert fullprocess.main(config) is Verdict.NOTHING_NEW
+    return was_killed
+
+
+def test_a_run_between_a_killed_erasure_and_the_next_one_trains_without_the_client(
+    used: Config,
+) -> None:
+    assert erase_and_die(used, 16)
+
+    fullprocess.main(used)
+    canaries.write(used.input_folder_path / "feb.csv", canaries.make_rows(40, 7))
+    erase(used)
+
+    check_gone(used)
+    rollback.verify(used)
+    assert fullprocess.main(used) is not Verdict.NOTHING_NEW
+
+
+@pytest.mark.parametrize("number", [3, 12])
+def test_a_killed_erasure_is_completed_by_the_same_command(used: Config, number: int) -> None:
+    assert check_killed(used, number)
+
+
+@pytest.mark.campaign
+def test_an_erasure_killed_at_every_act_is_completed(
+    original: tuple[Path, Path], used: Config
+) -> None:
+    number = 1
+    while check_killed(used, number):
+        number += 1
+        folder, copy = original
+        shutil.rmtree(folder)
+        shutil.copytree(copy, folder, symlinks=True)
+    assert number > 20
+
+
+def test_a_client_who_is_nowhere_is_not_refused(used: Config) -> None:
+    with pytest.raises(NotMadeYetError, match="Nothing of this client was found"):
+        erase(used, "CANARY-NAME-7")
+
+    assert erased_clients.read_list(used.prod_deployment_path) == ()
+
+
+def test_a_reason_with_the_name_is_refused(used: Config) -> None:
+    with pytest.raises(click.UsageError, match="names the client"):
+        erasure.erase(used, client=NAME, reason=f"request of {NAME}")
+
+
+def test_a_dry_run_changes_nothing(used: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    def hash_all() -> dict[Path, str]:
+        paths = [path for path in folder_of(used).rglob("*") if path.is_file()]
+        return {path: files.digest_file(path) for path in paths}
+
+    before = hash_all()
+
+    erasure.erase(used, client=NAME, reason=REASON, is_dry=True)
+
+    assert hash_all() == before
+    told = capsys.readouterr().out
+    assert "predictions 1" in told
+    assert "Would be removed from" in told
+    assert "Would stay in, as files of the company" in told
