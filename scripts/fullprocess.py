@@ -31,7 +31,7 @@ from scripts.pipeline.run import Request, Run
 from scripts.pipeline.snapshot import Snapshot
 from scripts.pipeline.watchdog import TimeLimits, Watch
 from scripts.production import alerts, approval_alerts, audit
-from scripts.records import approvals, audit_records, database, runs
+from scripts.records import approvals, audit_records, database, erasure_records, runs
 from scripts.records.tables import FileRole, Status, Verdict
 from scripts.reports import chart_files
 
@@ -58,10 +58,16 @@ def import_steps() -> ModuleType:
     return steps
 
 
-def finish_approval(config: Config, engine: Engine) -> None:
-    """Let an approved release serve, if the program that approved it was killed."""
+def finish_killed(config: Config, engine: Engine) -> None:
+    """Let an approved release serve, if the approving program was killed; name killed erasures."""
     with database.reading(engine) as connection:
         is_left = approvals.find_unfinished(connection) is not None
+        n_killed = len(erasure_records.find_unfinished(connection))
+    if n_killed:
+        log.warning(
+            "%d erasures of clients were killed before their end; give the same commands again:"
+            " python -m scripts.clients list.", n_killed,
+        )  # fmt: skip
     if is_left:
         import_steps().finish_approval(config, engine)
 
@@ -73,7 +79,7 @@ def begin_run(config: Config, engine: Engine, request: Request, watch: Watch) ->
     folders = [config.output_folder_path, models_folder, chart_files.folder_of(models_folder)]
     folders += [prod_folder, prod_folder / artifacts.RELEASES, prod_folder / artifacts.PENDING]
     n_leftovers = files.remove_leftovers(folders)
-    finish_approval(config, engine)
+    finish_killed(config, engine)
     serving = artifacts.current_name(prod_folder)
     with database.writing(engine) as connection:
         n_dead = runs.abort_dead_runs(connection, now)

@@ -25,7 +25,7 @@ from scripts.core.files import RemotePath
 from scripts.data.client_lines import FoundLines
 from scripts.pipeline import client_files, client_models, reproduction, snapshot
 from scripts.pipeline.client_models import ClientModels, DatasetRows
-from scripts.records import database, erasing, maintenance, runs
+from scripts.records import database, erasing, erasure_records, maintenance, runs
 from scripts.records.tables import ErasureState
 from scripts.reports import chart_files
 
@@ -246,13 +246,13 @@ class Erasure:
     def begin(self, uploads: Mapping[str, str]) -> dict[str, str]:
         """Record what is intended, and return the fingerprints of the next run."""
         with database.reading(self.engine) as connection:
-            unfinished = erasing.find_unfinished(connection).get(self.client.hashed)
+            unfinished = erasure_records.find_unfinished(connection).get(self.client.hashed)
         if unfinished is not None:
             click.echo(f"An erasure begun at {unfinished['at']:%Y-%m-%d %H:%M} is completed.")
             return unfinished["facts"] or {}
         planned = plan_fingerprints(self.config, self.engine, uploads)
         with database.writing(self.engine) as connection:
-            erasing.record(
+            erasure_records.record(
                 connection, ErasureState.BEGUN, self.client.hashed, planned, **self.client.told
             )
         return planned
@@ -310,7 +310,7 @@ class Erasure:
         draw_again(self.config, self.engine)
         left = [*damaged, *client_files.find_left(self.config, self.client.name)]
         with database.writing(self.engine) as connection:
-            erasing.record(
+            erasure_records.record(
                 connection, ErasureState.ERASED, self.client.hashed, counts | {"left": len(left)},
                 **self.client.told,
             )  # fmt: skip
@@ -394,7 +394,7 @@ def erase(config: Config, *, client: str, reason: str, is_dry: bool = False) -> 
     with opened(config, may_change=not is_dry) as engine:
         traces = search(config, engine, client)
         with database.reading(engine) as connection:
-            unfinished = erasing.find_unfinished(connection)
+            unfinished = erasure_records.find_unfinished(connection)
         check_found(traces, named, unfinished)
         if is_dry:
             show_traces(config, traces)
@@ -412,7 +412,7 @@ def readmit(config: Config, *, client: str, reason: str) -> None:
     if named.hashed not in listed:
         raise NotMadeYetError("This client is not among the erased ones; nothing was changed.")
     with opened(config, may_change=True) as engine, database.writing(engine) as connection:
-        erasing.record(connection, ErasureState.READMITTED, named.hashed, **named.told)
+        erasure_records.record(connection, ErasureState.READMITTED, named.hashed, **named.told)
     kept = [each for each in listed if each != named.hashed]
     erased_clients.write_list(config.prod_deployment_path, kept)
     click.echo(
@@ -425,8 +425,8 @@ def show(config: Config) -> None:
     """List the erased clients by keyed hash, with who erased them, when and why."""
     listed = erased_clients.read_list(config.prod_deployment_path)
     with opened(config, may_change=False) as engine, database.reading(engine) as connection:
-        steps = erasing.list_erasures(connection)
-        unfinished = erasing.find_unfinished(connection)
+        steps = erasure_records.list_erasures(connection)
+        unfinished = erasure_records.find_unfinished(connection)
     rows = [("client", "at (UTC)", "state", "by", "reason")]
     rows += [
         (

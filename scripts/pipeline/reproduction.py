@@ -24,7 +24,7 @@ from scripts.core.config_file import read_path
 from scripts.core.errors import PipelineError, ReproductionError
 from scripts.model import candidate
 from scripts.pipeline import kept_inputs
-from scripts.records import database, erasing, runs, tables
+from scripts.records import database, erasure_records, runs, tables
 from scripts.records.runs import Row
 from scripts.records.tables import FileRole
 
@@ -56,7 +56,7 @@ def read_run(config: Config, run_id: int) -> tuple[Row, Sequence[Row]]:
         run = runs.find_run(connection, run_id)
         model = runs.newest_row(connection, tables.models, run_id=run_id)
         recorded = runs.files_of_run(connection, run_id)
-        n_erased = 0 if run is None else erasing.count_since(connection, run["started_at"])
+        n_erased = 0 if run is None else erasure_records.count_since(connection, run["started_at"])
     if run is None:
         raise ReproductionError(
             f"There is no run {run_id}; python -m scripts.fullprocess --history 20 lists them."

@@ -6,7 +6,6 @@ Each function may be repeated: what a killed program has removed is not there th
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -27,66 +26,21 @@ from scripts.records import (
 )
 from scripts.records.client_blocks import Block
 from scripts.records.column_blocks import Column
-from scripts.records.runs import Row, all_rows
-from scripts.records.tables import BlockKind, ErasureState, erasures
+from scripts.records.runs import Row
+from scripts.records.tables import BlockKind
 
-# The tables with a row per client and event.
-BY_CLIENT = (tables.client_outcomes, tables.client_work, tables.trial_clients)
+# The tables with a row per client and event, such as contacts. Predictions have a hash.
+BY_CLIENT = tuple(
+    table
+    for table in tables.metadata.sorted_tables
+    if "client" in table.c and table is not tables.predictions
+)
 # Shorter names, and numbers, would be found in texts that speak of something else.
 MIN_NAME_LENGTH = 4
 REPLACEMENT = "[erased client]"
 blocks = tables.client_blocks.c
 
 Columns = dict[str, Column]
-
-
-def record(
-    connection: Connection,
-    state: ErasureState,
-    client_hash: str,
-    facts: Mapping[str, Any] | None = None,
-    **told: Any,
-) -> None:
-    """Record a step of an erasure.
-
-    Parameters
-    ----------
-    connection : sqlalchemy.Connection
-        A transaction.
-    state : ErasureState
-        The step.
-    client_hash : str
-        The keyed hash of the client, who is not named.
-    facts : mapping, optional
-        Numbers of what was removed.
-    **told : object
-        `at`, `actor` and `reason`.
-    """
-    row = {"state": state, "client_hash": client_hash, "facts": facts, **told}
-    connection.execute(erasures.insert().values(**row))
-
-
-def list_erasures(connection: Connection) -> list[Row]:
-    """List the steps of all erasures, the oldest first."""
-    return all_rows(connection, sa.select(erasures).order_by(erasures.c.id))
-
-
-def count_since(connection: Connection, moment: datetime) -> int:
-    """Count the clients whose erasure began after a moment."""
-    is_later = sa.and_(erasures.c.at >= moment, erasures.c.state == ErasureState.BEGUN)
-    query = sa.select(sa.func.count(sa.distinct(erasures.c.client_hash))).where(is_later)
-    return int(connection.execute(query).scalar_one())
-
-
-def find_unfinished(connection: Connection) -> dict[str, Row]:
-    """Return the first step of each erasure that was begun and not completed, by keyed hash."""
-    begun: dict[str, Row] = {}
-    for row in list_erasures(connection):
-        if row["state"] == ErasureState.BEGUN:
-            begun.setdefault(row["client_hash"], row)
-        else:
-            begun.pop(row["client_hash"], None)
-    return begun
 
 
 def read_block(
