@@ -468,7 +468,7 @@ def compact(engine: Engine) -> None:
         driver: Any = connection.driver_connection
         if engine.dialect.name == "postgresql":
             driver.rollback()
-            driver.autocommit = True
+            driver.set_autocommit(True)
             for table in tables.metadata.sorted_tables:
                 driver.execute(f"VACUUM FULL {table.name}")
         else:
