@@ -79,16 +79,8 @@ def find_traces(rows: DatasetRows, name: str, schema: Schema) -> OwnTraces:
 class ClientModels:
     """Takes the traces of a client out of models.
 
-    Parameters
-    ----------
-    config : Config
-        The installation.
-    name : str
-        The client.
-    datasets : sequence of DatasetRows
-        The datasets that still have rows of the client.
-    known : frozenset of str
-        The hashes of all datasets on disk, before and afterwards. The rows of others are not known.
+    `datasets` still have rows of the client. `known` are the hashes of all datasets on disk, before
+    and afterwards: the rows of others are not known.
     """
 
     config: Config

@@ -218,19 +218,7 @@ def remove_work(config: Config) -> None:
 
 @dataclass(frozen=True)
 class Erasure:
-    """Erases a client.
-
-    Parameters
-    ----------
-    config : Config
-        The installation, under its lock.
-    engine : sqlalchemy.Engine
-        The records.
-    client : Client
-        The client.
-    traces : Traces
-        Where the client is.
-    """
+    """Erases a client from an installation, under its lock."""
 
     config: Config
     engine: Engine
