@@ -34,7 +34,7 @@ from scripts.core.config import LOOPBACK_HOSTS
 from scripts.core.config_file import read_config
 from scripts.core.console import freeze_gc, make_command, run_program
 from scripts.core.errors import ConfigError
-from scripts.dashboard import approval, client_page, print_list, upload, views
+from scripts.dashboard import approval, client_page, guide, print_list, upload, views
 from scripts.dashboard.rendering import as_page
 from scripts.scheduler.next_run import NextRunCache
 
@@ -60,6 +60,9 @@ PAGES = (
     Route("POST", "/dashboard/upload", upload.add, PAGE, Role.ADMIN),
     Route("POST", "/dashboard/rank", upload.rank, PAGE),
     Route("GET", "/charts/{file}", views.chart, "image/svg+xml"),
+    Route("GET", "/docs/guide", guide.show, PAGE, None),
+    Route("GET", "/docs/guide/{page}", guide.show, PAGE, None),
+    Route("GET", "/docs/pictures/{file}", guide.show_picture, "image/png", None),
     Route("GET", "/login", views.login, PAGE, None),
     Route("POST", "/login", views.log_in, PAGE, None),
     Route("POST", "/logout", views.log_out, PAGE, Role.READ),

@@ -476,7 +476,7 @@ def describe(
         paths.setdefault(operation.path, {})[operation.method.lower()] = described
     return {
         "openapi": VERSION,
-        "info": {"title": "Dynamic risk assessment system", "version": "1", "description": TEXT},
+        "info": {"title": "Dynamic Risk Assessment System", "version": "1", "description": TEXT},
         "tags": [{"name": str(tag), "description": text} for tag, text in TAG_TEXTS.items()],
         "paths": paths,
         "components": {

@@ -16,7 +16,7 @@ from openpyxl.worksheet.properties import PageSetupProperties
 from scripts.data.safe_csv import DANGEROUS, Cell
 
 TITLE, FACTS = "Worklist", "About"
-MAKER = "Dynamic risk assessment"
+MAKER = "Dynamic Risk Assessment System"
 # Excel reads _x0041_ in a text as the letter A, unless the underscore is written the same way.
 ESCAPED = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 UNDERSCORE = "_x005F_"

@@ -96,7 +96,9 @@ def make_message(alerts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     facts = ("name", "state", "previous_state", "run_id", "detail")
     return {
-        "text": "\n".join(f"Dynamic risk assessment: {describe_alert(alert)}" for alert in alerts),
+        "text": "\n".join(
+            f"Dynamic Risk Assessment System: {describe_alert(alert)}" for alert in alerts
+        ),
         "alerts": [
             {name: alert[name] for name in facts} | {"at": alert["at"].isoformat()}
             for alert in alerts

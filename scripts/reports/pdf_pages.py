@@ -248,7 +248,7 @@ class PdfLayout:
         buffer = io.BytesIO()
         facts = {
             "Title": self.title,
-            "Creator": "Dynamic risk assessment system",
+            "Creator": "Dynamic Risk Assessment System",
             "CreationDate": self.made_at,
             "ModDate": self.made_at,
         }

@@ -104,7 +104,7 @@ def test_the_facts_of_the_list_are_on_a_sheet_of_their_own() -> None:
 
     assert book.sheetnames == ["Worklist", "About"]
     assert [cell.value for cell in book["About"][1]] == ["Scored at", MOMENT]
-    assert book.properties.creator == "Dynamic risk assessment"
+    assert book.properties.creator == "Dynamic Risk Assessment System"
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:

@@ -108,8 +108,8 @@ def test_alerts_are_posted_as_json_with_a_line_for_people(
     assert path == f"/hook/{SECRET}?key={SECRET}"
     assert kind == "application/json"
     assert message["text"].splitlines() == [
-        "Dynamic risk assessment: data: drift, was ok: balance, mean +0.50 SD",
-        "Dynamic risk assessment: run: failing: no usable row",
+        "Dynamic Risk Assessment System: data: drift, was ok: balance, mean +0.50 SD",
+        "Dynamic Risk Assessment System: run: failing: no usable row",
     ]
     assert message["alerts"][0] == {
         "name": "data",
