@@ -5,15 +5,12 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from markupsafe import Markup
 
 from scripts.api.responses import Answer, RefusedError
 from scripts.dashboard import rendering
-
-if TYPE_CHECKING:
-    from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE, PICTURES = "/docs/guide", "/docs/pictures"
@@ -80,8 +77,11 @@ def address_of(target: str, path: str) -> str | None:
     return f"{GUIDE if resolved == INDEX else f'{GUIDE}/{name}'}{hash_mark}{anchor}"
 
 
-def rewrite(tokens: "list[Token]", path: str) -> None:
-    """Let links and pictures lead to the addresses of the service, and give headings anchors."""
+def rewrite(tokens: list[Any], path: str) -> None:
+    """Let links and pictures lead to the addresses of the service, and give headings anchors.
+
+    The tokens are those of markdown-it-py.
+    """
     for number, token in enumerate(tokens):
         if token.type == "heading_open":
             token.attrSet("id", make_anchor(tokens[number + 1].content))
