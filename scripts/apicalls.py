@@ -11,7 +11,7 @@ import requests
 
 from scripts.api.headers import UNLOGGED
 from scripts.api.tokens import read_tokens
-from scripts.core import artifacts, console, files
+from scripts.core import artifacts, console, files, terminal
 from scripts.core.config import ApiSettings, Config
 from scripts.core.errors import NoServiceError, ServiceUnavailableError
 from scripts.data import dataset
@@ -178,7 +178,7 @@ def describe_diagnosis(response: JsonObject) -> str:
 def format_summary(responses: JsonObject, path: Path) -> str:
     """Format the responses with a line for each endpoint."""
     score = responses["score"]
-    return console.format_columns(
+    return terminal.format_columns(
         [
             ("release", str(score["release"])),
             ("predictions", describe_predictions(responses["predictions"])),
@@ -187,7 +187,8 @@ def format_summary(responses: JsonObject, path: Path) -> str:
             *(("", line) for line in describe_summary(responses["summary"])),
             ("diagnosis", describe_diagnosis(responses["diagnosis"])),
             ("answers", str(path)),
-        ]
+        ],
+        has_header=False,
     )
 
 

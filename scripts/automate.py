@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from scripts.core import artifacts, console
+from scripts.core import artifacts, console, terminal
 from scripts.core.config_file import read_config
 from scripts.core.errors import BusyError, NotMadeYetError
 from scripts.records import database, runs
@@ -46,13 +46,16 @@ def print_rows(rows: dict[str, str]) -> None:
     """Print labels and texts in two columns."""
     width = max(map(len, rows), default=0)
     for name, value in rows.items():
-        click.echo(f"  {click.style(name.ljust(width), dim=True)}   {value}")
+        first, *others = terminal.wrap_value(value, width + 5)
+        click.echo(f"  {click.style(name.ljust(width), dim=True)}   {first}")
+        for line in others:
+            click.echo(f"{' ' * (width + 5)}{line}")
 
 
 def print_notes(context: JobContext) -> None:
     """Print further hints for the user."""
     for note in context.backend.notes(context.installation):
-        click.secho(f"Note: {note}.", fg="yellow")
+        click.secho(terminal.wrap(f"Note: {note}."), fg="yellow")
 
 
 def read_installed(context: JobContext) -> Job:
@@ -118,7 +121,8 @@ def show(context: JobContext) -> None:
     print_rows(cli.job_rows(installation, backend, job, context.now))
     faults = scheduled_job.find_faults(job, installation)
     for fault in faults:
-        click.secho(f"Does not fit: {fault}. {PROGRAM} install puts it right.", fg="red")
+        text = f"Does not fit: {fault}. {PROGRAM} install puts it right."
+        click.secho(terminal.wrap(text), fg="red")
     if not faults:
         click.secho("The line fits this installation.", fg="green")
     print_notes(context)
@@ -233,7 +237,7 @@ def status(context: JobContext, grace: float) -> None:
             "NOT FINE" if problems else "FINE", fg="red" if problems else "green", bold=True
         )
     for problem in problems:
-        click.secho(f"  {problem}", fg="red")
+        click.secho(terminal.wrap(f"  {problem}"), fg="red")
     print_rows(cli.health_rows(context.backend, job, latest, context.now))
     sys.exit(code)
 

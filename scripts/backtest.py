@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import click
 
 from scripts import ingestion
-from scripts.core import console, files
+from scripts.core import files, terminal
 from scripts.core.config import Config
 from scripts.core.console import run_as_script
 from scripts.core.errors import ConfigError
@@ -50,12 +50,12 @@ def format_columns(result: Backtest) -> str:
         (c.column, f"{c.random_split:+.3f}", f"{c.over_time:+.3f}")
         for c in result.columns[:N_COLUMNS]
     ]
-    return console.format_columns([("column", "AUC, random split", "AUC, over time"), *rows])
+    return terminal.format_columns([("column", "AUC, random split", "AUC, over time"), *rows])
 
 
 def format_result(result: Backtest) -> str:
     """Format the result as tables and a sentence."""
-    table = console.format_columns(
+    table = terminal.format_columns(
         [HEADER, *map(format_period, (*result.periods, result.together, result.random_split))]
     )
     return (
@@ -80,7 +80,7 @@ def show_backtest(config: Config, *, seed: int) -> None:
     read_report.log_readings([*read.readings, *read.test_readings, *read.outcomes.readings])
     dated_ingest.check_mature(read, config)
     result = backtest.main(read, schema, config, datetime.now(UTC), seed)
-    click.echo(format_result(result))
+    click.echo(terminal.wrap(format_result(result)))
     path = backtest_file.write(config.output_model_path, result)
     log.info("Wrote the backtest to %s.", path)
 

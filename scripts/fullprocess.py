@@ -20,7 +20,7 @@ from types import ModuleType
 import click
 from sqlalchemy.engine import Engine
 
-from scripts.core import artifacts, console, erased_clients, files
+from scripts.core import artifacts, console, erased_clients, files, terminal
 from scripts.core.config import Config, ping_url
 from scripts.core.config_file import read_config
 from scripts.core.console import check_reason, make_command, run_program
@@ -279,7 +279,7 @@ def show_or_start(
     elif n_runs is not None:
         click.echo(history.format_runs(history.read_runs(config, n_runs)))
     elif is_dry:
-        click.echo(history.describe_plan(config, force))
+        click.echo(terminal.wrap(history.describe_plan(config, force)))
     else:
         start_run(config, Request(trigger, force))
 

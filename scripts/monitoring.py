@@ -6,6 +6,7 @@ import click
 
 from scripts.core.config import Config
 from scripts.core.console import run_as_script
+from scripts.core.terminal import format_columns, wrap
 from scripts.production import monitor
 from scripts.production.monitor import MonitoringResult
 
@@ -36,8 +37,7 @@ def format_result(result: MonitoringResult) -> str:
         for column in result.data.columns
     ]
     rows.insert(0, [HEADINGS.get(name, name) for name in (*result.data.columns[0].as_row(), "")])
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines = [format_columns(rows)]
     lines.append(f"Data: {monitor.describe_data(result.data)}.")
     if result.f1 is not None:
         lines.append(f"Release {result.release}: {monitor.describe_f1(result.f1)}.")
@@ -46,7 +46,7 @@ def format_result(result: MonitoringResult) -> str:
 
 def show_result(config: Config) -> None:
     """Measure the drift of the newest data and the F1 of production since deployment."""
-    click.echo(format_result(monitor.main(config)))
+    click.echo(wrap(format_result(monitor.main(config))))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import msgspec
 import pandas as pd
 
 from scripts import ingestion
-from scripts.core import artifacts, console
+from scripts.core import artifacts, console, terminal
 from scripts.core.artifacts import Kind
 from scripts.core.config import LATEST_ROWS, Config, Schema
 from scripts.core.errors import NotMadeYetError
@@ -86,7 +86,7 @@ def show_last(config: Config) -> None:
     beside = shadow_types.read_shadow(decisions[0]["shadow"])
     if beside is not None:
         rows += [(f"shadow: {name}", text) for name, text in shadow_types.describe(beside)]
-    click.echo(console.format_columns(rows))
+    click.echo(terminal.format_columns(rows, has_header=False))
 
 
 def main(
@@ -199,9 +199,9 @@ def show_simulation(config: Config, *, table_path: Path, **settings: Any) -> Non
     results = gate_simulation.replay_table(table, by_dataset, plan, days)
     rows = gate_simulation.format_results(results)
     metric = config.promotion.metric
-    click.echo(console.format_columns([gate_simulation.name_columns(metric), *rows]))
+    click.echo(terminal.format_columns([gate_simulation.name_columns(metric), *rows]))
     for n_test_rows in plan.n_test_rows:
-        click.echo(gate_simulation.advise(results, n_test_rows, metric))
+        click.echo(terminal.wrap(gate_simulation.advise(results, n_test_rows, metric)))
 
 
 def number_option(name: str, default: int | tuple[int, ...], text: str, least: int) -> click.Option:

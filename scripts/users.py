@@ -9,8 +9,9 @@ from scripts.api import tokens
 from scripts.api.tokens import Role, User
 from scripts.core import files
 from scripts.core.config import Config
-from scripts.core.console import format_columns, run_as_script
+from scripts.core.console import run_as_script
 from scripts.core.errors import ConfigError, NotMadeYetError
+from scripts.core.terminal import format_columns
 
 RESTART = "A service that runs knows it after a restart."
 

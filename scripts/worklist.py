@@ -24,7 +24,7 @@ from scripts.clients import (
 from scripts.clients.response_types import RecordedWork, Worklist, WorklistEntry
 from scripts.clients.work_input import RESULTS, WorkInput
 from scripts.clients.worklist import DEFAULT_TOP
-from scripts.core import column_words, console, files, progress
+from scripts.core import column_words, console, files, progress, terminal
 from scripts.core.config import Config
 from scripts.core.errors import DatasetError, NotMadeYetError
 from scripts.data import (
@@ -208,7 +208,8 @@ def main(
             ),
         )
         text = format_worklist(today, chosen)
-    click.echo(text, nl=not text.endswith("\n"))
+    shown = terminal.wrap(text) if chosen is Format.TABLE else text
+    click.echo(shown, nl=not shown.endswith("\n"))
     if reading is not None:
         check_complete(reading)
 

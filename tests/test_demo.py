@@ -1,8 +1,11 @@
 """The demo plays a company through the pipeline, and a second call goes on with it."""
 
+import functools
 import os
+import re
 import socket
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -13,8 +16,12 @@ from click.testing import CliRunner
 
 from examples import demo
 from examples.demo import Demo
+from scripts import backtest, monitoring, promotion, worklist
 from scripts.core import console
+from scripts.core.config import Config
 from scripts.core.config_file import read_config
+from scripts.pipeline import history, steps
+from scripts.production import rollback
 from scripts.records import client_work, database, runs
 from tests.support.service import served
 
@@ -35,30 +42,66 @@ class Ended:
         """Do nothing."""
 
 
-@pytest.fixture
-def without_backtest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the backtest, which takes as long as all runs."""
-    monkeypatch.setattr(demo, "start_backtest", lambda *_args: Ended())
-    monkeypatch.setattr(demo, "finish_backtest", lambda *_args: None)
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """A demo of few clients and months, without charts and backtest, which take the most time."""
+    made = Demo(tmp_path_factory.mktemp("small") / "demo", n_clients=100, n_months=4)
+    demo.prepare(made)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "start_backtest", lambda *_args: Ended())
+        patch.setattr(demo, "finish_backtest", lambda *_args: None)
+        patch.setattr(steps, "report", lambda *_args: None)
+        demo.play(made)
+    return made
 
 
-@pytest.mark.usefixtures("without_backtest")
-def test_the_months_go_through_the_pipeline_and_calls_are_recorded(tmp_path: Path) -> None:
-    small = Demo(tmp_path / "demo", n_clients=100, n_months=3)
-    demo.prepare(small)
-
-    demo.play(small)
-
+def test_the_months_go_through_the_pipeline_and_calls_are_recorded(small: Demo) -> None:
     config = read_config(small.config_path)
     with (
         database.open_records(config.database_url) as engine,
         database.reading(engine) as connection,
     ):
-        assert [row["status"] for row in runs.latest_runs(connection, 9)] == ["finished"] * 3
+        assert [row["status"] for row in runs.latest_runs(connection, 9)] == ["finished"] * 4
         entries = client_work.latest_work(connection, 99, 0)
         assert {row["actor"] for row in entries} == {console.actor()}
         assert {row["kind"] for row in entries} == {"contact", "snooze", "assignment"}
     assert small.mark.exists()
+
+
+def show_client(config: Config) -> None:
+    """Show the first client of the list."""
+    worklist.main(config, client=demo.read_list(config, 1)[0].client)
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        worklist.main,
+        functools.partial(worklist.main, outcomes=True),
+        functools.partial(worklist.main, calling=True),
+        show_client,
+        promotion.show_last,
+        rollback.show_releases,
+        monitoring.show_result,
+        # It takes as long as all others.
+        pytest.param(functools.partial(backtest.show_backtest, seed=0), marks=pytest.mark.campaign),
+        lambda config: click.echo(history.format_runs(history.read_runs(config, 9))),
+    ],
+)
+def test_no_line_of_a_table_is_longer_than_80_columns_or_has_parts_of_a_second(
+    small: Demo,
+    show: Callable[[Config], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    show(read_config(small.config_path))
+
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) > 1
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+    assert re.findall(r"\d\d:\d\d\.\d+", shown) == []
 
 
 def test_the_last_extract_is_of_the_first_day_of_this_month() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from msgspec import UNSET
 
@@ -22,7 +23,7 @@ from scripts.clients.response_types import (
     WorkState,
 )
 from scripts.core.amounts import format_amount
-from scripts.core.console import format_columns
+from scripts.core.terminal import format_columns
 from scripts.data import safe_csv
 from scripts.model import explanation
 from scripts.model.ranking import NO_DATA
@@ -40,6 +41,11 @@ BARS = "▁▂▃▄▅▆▇█"
 def printable(text: str) -> str:
     """Return a text without control characters, safe for a terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def format_moment(at: str) -> str:
+    """Format a time of ISO 8601 for people, in UTC and without parts of a second."""
+    return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def format_percentage_points(change: float | None) -> str:
@@ -82,7 +88,7 @@ def format_work_entry(entry: WorkEntry) -> list[str]:
     """Return a change of the work with a client as a row of a printed table."""
     change = f"{entry.before or 'none'} -> {entry.after or 'none'}"
     about = f"{entry.contacted_on} by {entry.contacted_by}" if entry.contacted_on else ""
-    cells = (entry.at, entry.actor, entry.kind, change, about, entry.note or "")
+    cells = (format_moment(entry.at), entry.actor, entry.kind, change, about, entry.note or "")
     return [printable(cell) for cell in cells]
 
 
@@ -94,7 +100,7 @@ def format_name(entry: WorklistEntry | ClientDetails) -> str:
 
 def format_entry(entry: WorklistEntry) -> list[str]:
     """Return an entry of the worklist as a row of a printed table."""
-    why = "; ".join(reason.text for reason in entry.reasons)
+    why = "\n".join(printable(reason.text) for reason in entry.reasons)
     return [
         str(entry.position),
         format_name(entry),
@@ -102,7 +108,7 @@ def format_entry(entry: WorklistEntry) -> list[str]:
         entry.band if entry.held_out_until is UNSET else f"{entry.band}, held out",
         format_percentage_points(entry.change),
         *format_gain(entry),
-        "too many blanks" if entry.band == NO_DATA else printable(why),
+        "too many blanks" if entry.band == NO_DATA else why,
         format_work(entry.work),
     ]
 
@@ -188,8 +194,8 @@ def format_head(page: Worklist) -> str:
         return "No client has been scored yet: add rows without a label to the input folder."
     counts = ", ".join(f"{count} {band}" for band, count in sorted(page.bands.items()))
     lines = [
-        f"{page.n_clients} clients ({counts}), scored at {page.scored_at} with release"
-        f" {page.release}."
+        f"{page.n_clients} clients ({counts}), scored at {format_moment(page.scored_at)} with"
+        f" release {page.release}."
     ]
     if page.capacity is not None:
         caught = worklist.format_share(page.capacity.caught)
@@ -222,8 +228,8 @@ def format_split(change: Change) -> str:
     total = change.after_log_odds - change.before_log_odds
     rows.append(["together, in log-odds", format_effect(total)])
     return (
-        f"Since {change.before_at}: {change.before_probability:.1%} to"
-        f" {change.after_probability:.1%}\n{format_columns(rows)}"
+        f"Since {format_moment(change.before_at)}: {change.before_probability:.1%} to"
+        f" {change.after_probability:.1%}\n{format_columns(rows, has_header=False)}"
     )
 
 
@@ -241,8 +247,8 @@ def format_client(page: ClientDetails) -> str:
         state = f" (held out until {page.held_out_until}: do not call)"
     parts = [
         f"{format_name(page)}{state}: {last.probability:.1%}, {last.band}, place"
-        f" {last.position} of {last.n_clients}, scored at {last.scored_at} with release"
-        f" {last.release}.",
+        f" {last.position} of {last.n_clients}, scored at {format_moment(last.scored_at)} with"
+        f" release {last.release}.",
         "\n".join(printable(reason.text) for reason in page.reasons),
     ]
     if page.change is not None:
@@ -251,12 +257,18 @@ def format_client(page: ClientDetails) -> str:
         header = ["recorded", "who", "what", "change", "contact", "note"]
         rows = [header, *map(format_work_entry, page.work_history)]
         parts.append(f"{format_work(page.work)}\n{format_columns(rows)}".strip())
-    rows = [[s.scored_at, f"{s.probability:.1%}", s.band, s.release] for s in page.history]
+    rows = [
+        [format_moment(s.scored_at), f"{s.probability:.1%}", s.band, s.release]
+        for s in page.history
+    ]
     line = format_sparkline([score.probability for score in reversed(page.history)])
-    parts.append(f"History {line}\n{format_columns(rows)}")
+    parts.append(f"History {line}\n{format_columns(rows, has_header=False)}")
     for outcome in page.outcomes:
         result = "left" if outcome.exited else "stayed"
-        parts.append(f"Known at {outcome.known_at}: {result}; predicted {outcome.probability:.1%}.")
+        parts.append(
+            f"Known at {format_moment(outcome.known_at)}: {result};"
+            f" predicted {outcome.probability:.1%}."
+        )
     return "\n\n".join(filter(None, parts))
 
 

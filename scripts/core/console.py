@@ -92,16 +92,6 @@ def actor() -> str:
         return f"uid {os.getuid()}"
 
 
-def format_columns(rows: Sequence[Sequence[str]]) -> str:
-    """Align rows of text in columns with two spaces between."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
 def config_option() -> click.Option:
     """Return the option --config of every command."""
     return click.Option(

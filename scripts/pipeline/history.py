@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from scripts.core import artifacts, console
+from scripts.core import artifacts, terminal
 from scripts.core.config import Config
 from scripts.core.errors import NotMadeYetError
 from scripts.core.files import KnownFile
@@ -63,7 +63,7 @@ def format_run(run: Row) -> tuple[str, ...]:
 
 def format_runs(rows: Sequence[Row]) -> str:
     """Format runs, given newest first, as a table with the newest run last."""
-    return console.format_columns([HEADER, *(format_run(row) for row in reversed(rows))])
+    return terminal.format_columns([HEADER, *(format_run(row) for row in reversed(rows))])
 
 
 def read_past(config: Config) -> tuple[dict[str, KnownFile], Row | None, list[Row], Row | None]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from scripts.core import artifacts, console
+from scripts.core import artifacts, console, terminal
 from scripts.core.config import Config
 from scripts.core.errors import ModelError, NotMadeYetError, RecordsError, ReleaseError
 from scripts.model import logistic_model
@@ -193,7 +193,7 @@ def show_releases(config: Config) -> None:
     """Show every release: F1, model, and time, kind, actor and reason of the deployment."""
     rows = list_releases(config)
     check_has_releases(rows)
-    click.echo(console.format_columns([HEADER, *rows]))
+    click.echo(terminal.format_columns([HEADER, *rows]))
 
 
 def find_all_faults(prod_folder: Path) -> dict[str, list[str]]:

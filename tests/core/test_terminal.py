@@ -1,0 +1,89 @@
+"""Tables and sentences fit the width of the terminal."""
+
+import shutil
+
+import pytest
+
+from scripts.core import terminal
+
+LONG = "the candidate is better in every way that anybody has thought of so far"
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 40 columns."""
+    monkeypatch.setenv("COLUMNS", "40")
+
+
+def test_columns_are_aligned_and_their_ends_trimmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    assert terminal.format_columns([("a", "long"), ("bbb", "")]) == "a    long\nbbb"
+
+
+def test_for_a_pipe_nothing_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda fallback: _Size(fallback[0]))
+
+    assert terminal.format_columns([("a", "why"), ("b", f"{LONG}\nsecond")]) == (
+        f"a  why\nb  {LONG}; second"
+    )
+    assert terminal.wrap(LONG) == LONG
+
+
+class _Size:
+    """The size that a program without a terminal gets."""
+
+    def __init__(self, columns: int) -> None:
+        self.columns = columns
+
+
+@pytest.mark.usefixtures("narrow")
+def test_columns_that_do_not_fit_stand_below_each_row() -> None:
+    rows = [
+        ("run", "release", "F1", "why"),
+        ("1", "r" * 31, "0.5", LONG),
+        ("2", "s", "", "first reason\nsecond reason"),
+    ]
+
+    assert terminal.format_columns(rows).splitlines() == [
+        "run  release",
+        f"1    {'r' * 31}",
+        "    F1: 0.5",
+        "    why: the candidate is better in",
+        "      every way that anybody has thought",
+        "      of so far",
+        "2    s",
+        "    first reason",
+        "    second reason",
+    ]
+
+
+def test_a_last_column_with_room_is_wrapped_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+
+    assert terminal.format_columns([("reason", LONG), ("f1", "0.5")]).splitlines() == [
+        "reason  the candidate is better in every way that anybody",
+        "          has thought of so far",
+        "f1      0.5",
+    ]
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_table_without_a_header_keeps_its_first_row() -> None:
+    text = terminal.format_columns([("a", "b" * 39), ("c", "d")], has_header=False)
+
+    assert text.splitlines() == ["a", f"    {'b' * 39}", "c", "    d"]
+
+
+@pytest.mark.usefixtures("narrow")
+def test_long_lines_of_a_text_are_broken_and_a_path_is_not() -> None:
+    path = "/a/very/long/path/of/a/file/that/nobody/breaks.txt"
+
+    assert terminal.wrap(f"short\n{LONG}").splitlines() == [
+        "short",
+        "the candidate is better in every way",
+        "  that anybody has thought of so far",
+    ]
+    assert terminal.wrap(f"see {path}").splitlines() == ["see", f"  {path}"]
+    assert terminal.wrap_value("every ten minutes", 30) == ["every ten", "  minutes"]
