@@ -270,5 +270,5 @@ def test_wrong_words_about_work_are_refused(
 def test_the_help_names_the_commands_for_work(scored_path: Path) -> None:
     printed = run(scored_path, "--help").stdout
 
-    assert "done, assign, snooze, import" in printed
+    assert "done, assign, snooze, export, import" in printed
     assert "[TABLE]" in printed

@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy.engine import Engine
 
 from scripts import reporting
-from scripts.core import artifacts, console, erased_clients, files, keys
+from scripts.core import artifacts, console, erased_clients, files, keys, terminal
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.core.errors import ConfigError, NotMadeYetError, PipelineError
@@ -423,7 +423,7 @@ def show(config: Config) -> None:
         )
         for row in steps
     ]  # fmt: skip
-    click.echo(console.format_columns(rows))
+    click.echo(terminal.format_columns(rows))
     click.echo(f"{len(listed)} clients are refused.")
     unknown = set(listed) - {row["client_hash"] for row in steps}
     if unknown:
