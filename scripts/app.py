@@ -25,6 +25,7 @@ from scripts.api.records_reader import RecordsReader
 from scripts.api.responses import Answer, RefusedError, answer_problem, answer_refusal
 from scripts.api.routes import ROUTES, STATIC, as_response
 from scripts.api.routing import Route, RouteTable
+from scripts.api.run_comparer import RunComparer
 from scripts.api.serving_state import ReleaseReloader
 from scripts.api.sessions import EndedSessions
 from scripts.api.telemetry import AccessLog, Gauge, Metrics, share_between_processes
@@ -34,7 +35,15 @@ from scripts.core.config import LOOPBACK_HOSTS
 from scripts.core.config_file import read_config
 from scripts.core.console import freeze_gc, make_command, run_program
 from scripts.core.errors import ConfigError
-from scripts.dashboard import approval, client_page, guide, print_list, upload, views
+from scripts.dashboard import (
+    approval,
+    client_page,
+    comparison,
+    guide,
+    print_list,
+    upload,
+    views,
+)
 from scripts.dashboard.rendering import as_page
 from scripts.scheduler.next_run import NextRunCache
 
@@ -52,6 +61,7 @@ PAGES = (
     Route("GET", "/dashboard/backtest", views.backtest, PAGE),
     Route("GET", "/dashboard/runs", views.runs, PAGE),
     Route("GET", "/dashboard/run", views.run, PAGE),
+    Route("GET", "/dashboard/compare", comparison.show, PAGE),
     Route("GET", "/dashboard/models", views.models, PAGE),
     Route("GET", "/dashboard/candidate", approval.show, PAGE),
     Route("POST", "/dashboard/candidate", approval.decide, PAGE, Role.ADMIN),
@@ -225,6 +235,7 @@ def create_app(config_path: Path) -> Flask:
         "access": access,
         "needs_token": access.needs_token,
         "schedule": NextRunCache(config_path),
+        "comparer": RunComparer(config_path),
     }
     return app
 

@@ -266,15 +266,22 @@ def start_run(config: Config, request: Request) -> None:
 
 def show_or_start(
     config_path: Path,
+    *,
     trigger: str,
     force: str | None,
     is_dry: bool,
     n_runs: int | None,
     reproduced: int | None,
+    compared: tuple[int, int] | None,
+    as_json: bool,
 ) -> None:
     """Run the whole process once: ingest, train, score, decide, deploy, report."""
     config = read_config(config_path)
-    if reproduced is not None:
+    if as_json and compared is None:
+        raise click.UsageError("--json is the form of --compare, as in --compare 12 15 --json.")
+    if compared is not None:
+        import_steps().compare(config, compared, as_json=as_json)
+    elif reproduced is not None:
         import_steps().reproduce(config, reproduced)
     elif n_runs is not None:
         click.echo(history.format_runs(history.read_runs(config, n_runs)))
@@ -314,6 +321,13 @@ OPTIONS = (
         metavar="RUN",
         help="Make the model of an earlier run again, and compare it by its hash.",
     ),
+    click.Option(
+        ["--compare", "compared"],
+        type=(int, int),
+        metavar="A B",
+        help="Compare two runs: settings, files, terms, metrics, lists; change nothing.",
+    ),
+    click.Option(["--json", "as_json"], is_flag=True, help="Print the comparison as JSON."),
 )
 
 if __name__ == "__main__":

@@ -159,6 +159,14 @@ class RecordQueries:
         """Return a run with its steps, files, model and decision, or None."""
         return run_details.find_run_details(self._connection, run_id)
 
+    def known_runs(self, numbers: Sequence[int]) -> set[int]:
+        """Return the numbers of runs that the records have."""
+        return {n for n in numbers if runs.find_run(self._connection, n) is not None}
+
+    def trained_runs(self, limit: int) -> list[Row]:
+        """Return the last runs that trained a model, newest first."""
+        return run_details.decided_models(self._connection, limit)
+
     def worklist(self, config: Config, **selection: Any) -> Worklist:
         """Return a page of today's worklist."""
         words = column_words.words_of(config.schema)

@@ -4,11 +4,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flask import current_app, request
+
 from scripts.api import client_routes
 from scripts.api.openapi import Parameter, Tag
 from scripts.api.records_reader import Entry, read_entry
 from scripts.api.responses import Answer, RefusedError, ReleaseEntry, RunEntry, answer_json
 from scripts.api.routing import Route
+from scripts.api.run_comparer import RunComparer
 from scripts.api.run_responses import (
     AlertEntry,
     ApprovalEntry,
@@ -20,9 +23,14 @@ from scripts.api.run_responses import (
 from scripts.api.tokens import Role
 from scripts.core.errors import RecordsError
 from scripts.production import shadow_types
+from scripts.production.comparison_types import RunComparison
 
 NUMBER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 NO_RUN = "The records have no run of this number."
+PAIR = tuple(
+    Parameter(name, f"The number of the {order} run.", {"type": "integer"})
+    for name, order in (("a", "first"), ("b", "second"))
+)
 RUN = (Parameter("run", "The number of the run.", {"type": "integer"}, "path"),)
 
 
@@ -77,6 +85,48 @@ def show_run(run: str) -> Answer:
     return answer_json(details, release=serving.release_name)
 
 
+def read_pair() -> tuple[int, int]:
+    """Read ?a= and &b= off the query string.
+
+    Raises
+    ------
+    RefusedError
+        With status 422 if a number is missing, or there is more.
+    """
+    given = request.args.to_dict(flat=False)
+    texts = [given.get(name, [""]) for name in ("a", "b")]
+    are_numbers = all(len(text) == 1 and NUMBER.fullmatch(text[0]) for text in texts)
+    if set(given) != {"a", "b"} or not are_numbers:
+        raise RefusedError(422, "Expected two numbers of runs behind the path: ?a=12&b=15.")
+    return int(texts[0][0]), int(texts[1][0])
+
+
+def find_comparison(run_a: int, run_b: int) -> RunComparison:
+    """Compare two runs.
+
+    Raises
+    ------
+    RefusedError
+        With status 404 for an unknown run, 503 if they cannot be compared now.
+    """
+    found = client_routes.run_query(lambda queries: queries.known_runs((run_a, run_b)))
+    for number in (run_a, run_b):
+        if number not in found:
+            raise RefusedError(404, f"The records have no run {number}.")
+    comparer: RunComparer = current_app.extensions["comparer"]
+    return comparer.compare(run_a, run_b)
+
+
+def compare() -> Answer:
+    """Compare two runs: settings, files, schema, terms, metrics on the same rows, lists."""
+    found = find_comparison(*read_pair())
+    return answer_json(found, release=client_routes.present_serving().release_name)
+
+
 ROUTES = (
+    Route(
+        "GET", "/runs/compare", compare, RunComparison, Role.READ, (404, 422, 503), PAIR,
+        tag=Tag.MODEL,
+    ),
     Route("GET", "/runs/{run}", show_run, RunDetails, Role.READ, (404, 503), RUN, tag=Tag.MODEL),
-)
+)  # fmt: skip

@@ -24,11 +24,11 @@ from scripts.core.config_file import read_path
 from scripts.core.errors import PipelineError, ReproductionError
 from scripts.model import candidate
 from scripts.pipeline import kept_inputs
+from scripts.production import kept_models
 from scripts.records import database, erasure_records, runs, tables
 from scripts.records.runs import Row
 from scripts.records.tables import FileRole
 
-FOLDER = "reproduced"
 SECTIONS: Mapping[str, type] = {
     "schema": Schema,
     "ingestion": IngestionSettings,
@@ -196,7 +196,7 @@ def main(config: Config, *, run_id: int) -> Path:
         If an input, a setting or a version is missing, or the bytes differ.
     """
     model, recorded = read_run(config, run_id)
-    folder = config.output_model_path / FOLDER / f"run_{run_id}"
+    folder = kept_models.reproduced_path(config, run_id)
     shutil.rmtree(folder, ignore_errors=True)
     work = folder / "work"
     try:

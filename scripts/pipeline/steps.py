@@ -34,7 +34,7 @@ from scripts.data.dated_rows import History
 from scripts.data.read_report import FileReading
 from scripts.engine.dated_ingest import DatedIntake, ImmatureRowsError, ReadRows
 from scripts.ingestion import Ingestion
-from scripts.pipeline import kept_inputs, reproduction, retention, run_checks
+from scripts.pipeline import kept_inputs, reproduction, retention, run_checks, run_comparison
 from scripts.pipeline.run import Parameters, Result, Run
 from scripts.pipeline.snapshot import Snapshot
 from scripts.production import approval, group_evaluation, observation, pending_comparison
@@ -268,6 +268,11 @@ def wait_for_approval(
 def reproduce(config: Config, run_id: int) -> Path:
     """Make the model of an earlier run again, compare it by its hash, and return its path."""
     return reproduction.main(config, run_id=run_id)
+
+
+def compare(config: Config, pair: tuple[int, int], *, as_json: bool) -> None:
+    """Compare two runs, and print the comparison."""
+    run_comparison.main(config, run_a=pair[0], run_b=pair[1], as_json=as_json)
 
 
 def finish_approval(config: Config, engine: Engine) -> None:

@@ -1,0 +1,112 @@
+"""The model that an earlier run trained, wherever it is still kept."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import Connection
+
+from scripts.core import artifacts, files
+from scripts.core.artifacts import Kind
+from scripts.core.config import Config
+from scripts.core.errors import ModelError, ReleaseError
+from scripts.model import logistic_model
+from scripts.model.logistic_model import Model
+from scripts.production import release
+from scripts.records import scoring_records
+from scripts.records.runs import Row
+
+REPRODUCED = "reproduced"
+
+
+@dataclass(frozen=True)
+class KeptModel:
+    """The model of a run and its place, or None and why it is unknown."""
+
+    model: Model | None
+    place: str
+
+
+def find_releases(config: Config, stamp: str) -> Iterator[Path]:
+    """Yield the model.json of each release of a model, those that wait included."""
+    for folder in (artifacts.RELEASES, artifacts.PENDING):
+        for path in reversed(artifacts.list_releases(config.prod_deployment_path, folder)):
+            try:
+                found = release.read_manifest(path).model_stamp
+            except ReleaseError:
+                # A damaged release is no place to take a model from; verify names the fault.
+                continue
+            if found == stamp:
+                yield path / release.MODEL
+
+
+def reproduced_path(config: Config, run_id: int) -> Path:
+    """Return the folder of the model of a run that was made again."""
+    return config.output_model_path / REPRODUCED / f"run_{run_id}"
+
+
+def list_places(config: Config, recorded: Row) -> Iterator[tuple[Path, str]]:
+    """Yield the paths where the model of a run may lie, with words for people."""
+    yield Kind.MODEL.path(config.output_model_path, recorded["stamp"]), "the folder of models"
+    for path in find_releases(config, recorded["stamp"]):
+        yield path, f"release {path.parent.name}"
+    yield reproduced_path(config, recorded["run_id"]) / release.MODEL, "a model made again"
+
+
+def load(path: Path, recorded: Row) -> Model | None:
+    """Load a model, or None if the file is missing or is not the model of the run."""
+    expected = (recorded["origin"] or {}).get("sha256")
+    try:
+        if expected is not None and files.digest_file(path) != expected:
+            return None
+        return logistic_model.load_model(path)
+    except (OSError, ModelError):
+        return None
+
+
+def find_scored(connection: Connection, stamp: str) -> Model | None:
+    """Return a model from the records of the scorings, without its distributions, or None."""
+    content = scoring_records.find_model_content(connection, stamp)
+    if content is None:
+        return None
+    try:
+        return logistic_model.decode_model(content.encode(), Path(f"the records, model {stamp}"))
+    except ModelError:
+        # The records may be those of a later version.
+        return None
+
+
+def find(connection: Connection, config: Config, run_id: int, recorded: Row | None) -> KeptModel:
+    """Find the model that a run trained.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    config : Config
+        The installation.
+    run_id : int
+        The run.
+    recorded : mapping or None
+        The model in the records, None where the run trained none.
+
+    Returns
+    -------
+    KeptModel
+        From the folder of models, a release, a reproduction or the records of the scorings. A file
+        with other bytes than the run wrote is not used.
+    """
+    if recorded is None:
+        return KeptModel(None, f"run {run_id} trained no model")
+    for path, place in list_places(config, recorded):
+        model = load(path, recorded)
+        if model is not None:
+            return KeptModel(model, place)
+    model = find_scored(connection, recorded["stamp"])
+    if model is not None:
+        return KeptModel(model, "the records of the scorings")
+    return KeptModel(
+        None,
+        f"the model of run {run_id} is no longer kept (retention.runs is {config.retention.runs});"
+        f" python -m scripts.fullprocess --reproduce {run_id} makes it again from kept inputs",
+    )
