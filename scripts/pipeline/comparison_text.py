@@ -1,7 +1,7 @@
 """The comparison of two runs as text, at most 80 columns wide."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -94,14 +94,15 @@ def name_clients(clients: Sequence[ListedClient], n_all: int) -> str:
     return f"{named}{f' and {n_more:,} more' if n_more else ''}"
 
 
-def format_lists(lists: ListChange) -> Iterator[str]:
-    """Yield the lines about both lists."""
-    yield wrap(
+def format_lists(lists: ListChange) -> list[str]:
+    """Return the lines about both lists."""
+    lines = (
         f"{lists.n_both:,} on both lists; a has {lists.n_listed_a:,} of release {lists.release_a},"
-        f" b {lists.n_listed_b:,} of release {lists.release_b}"
+        f" b {lists.n_listed_b:,} of release {lists.release_b}",
+        f"only on a: {name_clients(lists.only_a, lists.n_only_a)}",
+        f"only on b: {name_clients(lists.only_b, lists.n_only_b)}",
     )
-    yield wrap(f"only on a: {name_clients(lists.only_a, lists.n_only_a)}")
-    yield wrap(f"only on b: {name_clients(lists.only_b, lists.n_only_b)}")
+    return [wrap(line) for line in lines]
 
 
 def format_section(title: str, lines: Sequence[str], unknown: str | None) -> str:
@@ -124,7 +125,7 @@ def format_comparison(found: RunComparison) -> str:
         Sections of lines of at most 80 columns, but for longer names.
     """
     metrics = [format_metrics(found.metrics)] if found.metrics else []
-    lists = [] if found.lists is None else list(format_lists(found.lists))
+    lists = [] if found.lists is None else format_lists(found.lists)
     terms = [format_term(change) for change in found.terms]
     if found.n_equal_terms:
         terms.append(wrap(f"equal in both: {found.n_equal_terms} terms"))

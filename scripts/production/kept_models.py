@@ -45,12 +45,15 @@ def reproduced_path(config: Config, run_id: int) -> Path:
     return config.output_model_path / REPRODUCED / f"run_{run_id}"
 
 
-def list_places(config: Config, recorded: Row) -> Iterator[tuple[Path, str]]:
-    """Yield the paths where the model of a run may lie, with words for people."""
-    yield Kind.MODEL.path(config.output_model_path, recorded["stamp"]), "the folder of models"
-    for path in find_releases(config, recorded["stamp"]):
-        yield path, f"release {path.parent.name}"
-    yield reproduced_path(config, recorded["run_id"]) / release.MODEL, "a model made again"
+def list_places(config: Config, recorded: Row) -> list[tuple[Path, str]]:
+    """Return the paths where the model of a run may lie, with words for people."""
+    stamp = recorded["stamp"]
+    made_again = reproduced_path(config, recorded["run_id"]) / release.MODEL
+    return [
+        (Kind.MODEL.path(config.output_model_path, stamp), "the folder of models"),
+        *((path, f"release {path.parent.name}") for path in find_releases(config, stamp)),
+        (made_again, "a model made again"),
+    ]
 
 
 def load(path: Path, recorded: Row) -> Model | None:
