@@ -19,8 +19,7 @@ from scripts.data.client_lines import FoundLines
 from scripts.model import forgetting, logistic_model
 from scripts.model.forgetting import OwnTraces
 from scripts.model.logistic_model import Model
-from scripts.pipeline import reproduction
-from scripts.production import release
+from scripts.production import kept_models, release
 from scripts.records import database, erasing
 
 NO_TRACES = OwnTraces(np.zeros(0, np.uint32))
@@ -140,7 +139,7 @@ class ClientModels:
         for path in artifacts.list_exact(config.output_model_path, Kind.MODEL):
             pickled = Kind.PICKLE.path(config.output_model_path, artifacts.stamp_of(path))
             n_changed += self.rewrite_pair(path, pickled)
-        reproduced = config.output_model_path / reproduction.FOLDER
+        reproduced = config.output_model_path / kept_models.REPRODUCED
         for path in sorted(reproduced.glob("run_*/model.json")):
             n_changed += self.rewrite_pair(path, None)
         for name in (artifacts.RELEASES, artifacts.PENDING):

@@ -23,8 +23,9 @@ from scripts.core.config import Config
 from scripts.core.errors import ConfigError, NotMadeYetError, PipelineError
 from scripts.core.files import RemotePath
 from scripts.data.client_lines import FoundLines
-from scripts.pipeline import client_files, client_models, reproduction, snapshot
+from scripts.pipeline import client_files, client_models, snapshot
 from scripts.pipeline.client_models import ClientModels, DatasetRows
+from scripts.production import kept_models
 from scripts.records import database, erasing, erasure_records, maintenance, runs
 from scripts.records.tables import ErasureState
 from scripts.reports import chart_files
@@ -211,7 +212,7 @@ def draw_again(config: Config, engine: Engine) -> None:
 
 def remove_work(config: Config) -> None:
     """Remove the copies of inputs that a killed reproduction left."""
-    folder = config.output_model_path / reproduction.FOLDER
+    folder = config.output_model_path / kept_models.REPRODUCED
     for work in folder.glob("run_*/work"):
         shutil.rmtree(work)
 

@@ -13,7 +13,7 @@ from scripts.core.errors import ModelError, ReleaseError
 from scripts.model import logistic_model
 from scripts.model.logistic_model import Model
 from scripts.production import release
-from scripts.records import scoring_records
+from scripts.records import erasure_records, runs, scoring_records
 from scripts.records.runs import Row
 
 REPRODUCED = "reproduced"
@@ -56,9 +56,20 @@ def list_places(config: Config, recorded: Row) -> list[tuple[Path, str]]:
     ]
 
 
-def load(path: Path, recorded: Row) -> Model | None:
+def find_digest(connection: Connection, recorded: Row) -> str | None:
+    """Return the hash of the model as the run wrote it, None where it may have another one.
+
+    The erasure of a client takes the traces of the client out of every model that is kept.
+    """
+    run = runs.find_run(connection, recorded["run_id"])
+    if run is None or erasure_records.count_since(connection, run["started_at"]):
+        return None
+    digest: str | None = (recorded["origin"] or {}).get("sha256")
+    return digest
+
+
+def load(path: Path, expected: str | None) -> Model | None:
     """Load a model, or None if the file is missing or is not the model of the run."""
-    expected = (recorded["origin"] or {}).get("sha256")
     try:
         if expected is not None and files.digest_file(path) != expected:
             return None
@@ -97,12 +108,13 @@ def find(connection: Connection, config: Config, run_id: int, recorded: Row | No
     -------
     KeptModel
         From the folder of models, a release, a reproduction or the records of the scorings. A file
-        with other bytes than the run wrote is not used.
+        with other bytes than the run wrote is not used, unless a client was erased since.
     """
     if recorded is None:
         return KeptModel(None, f"run {run_id} trained no model")
+    expected = find_digest(connection, recorded)
     for path, place in list_places(config, recorded):
-        model = load(path, recorded)
+        model = load(path, expected)
         if model is not None:
             return KeptModel(model, place)
     model = find_scored(connection, recorded["stamp"])

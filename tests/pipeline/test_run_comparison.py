@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,8 +30,8 @@ from scripts.pipeline import comparison_text, run_comparison, steps
 from scripts.production import kept_models
 from scripts.production.comparison_types import RunComparison
 from scripts.production.run_context import RunContext
-from scripts.records import database, runs, tables
-from scripts.records.tables import Verdict
+from scripts.records import database, erasure_records, runs, tables
+from scripts.records.tables import ErasureState, Verdict
 from tests.conftest import make_rows, write_csv, write_installation
 from tests.support.clientele import ask
 from tests.support.service import answer_of, edit_config, problem_of
@@ -217,6 +218,16 @@ def test_a_file_with_other_bytes_is_not_the_model_of_the_run(compared: Config) -
     path.write_bytes(path.read_bytes() + b"\n")
 
     assert run_comparison.compare(compared, 1, 3).a.model_from.startswith("release 0001_")
+
+    with (
+        database.open_records(compared.database_url) as engine,
+        database.writing(engine) as connection,
+    ):
+        erasure_records.record(
+            connection, ErasureState.BEGUN, "0" * 16, at=datetime.now(UTC), actor="ada", reason="x"
+        )
+    # An erased client has changed every kept model.
+    assert run_comparison.compare(compared, 1, 3).a.model_from == "the folder of models"
 
 
 def test_test_rows_that_cannot_be_read_are_told(compared: Config) -> None:
