@@ -37,7 +37,7 @@ NICENESS = 10
 Result = TypeVar("Result")
 
 
-class UnknownError(PipelineError):
+class UnknownError(NotMadeYetError):
     """A part of a comparison that cannot be told, with the reason."""
 
 
