@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from scripts.core import console
+from scripts.core import terminal
 from scripts.production.comparison_types import (
     FileChange,
     ListChange,
@@ -38,7 +38,7 @@ def format_sides(a: RunSide, b: RunSide) -> str:
     rows.append(("started", *(f"{at:%Y-%m-%d %H:%M} UTC" for at in started)))
     for title, name in (("verdict", "verdict"), ("model", "model_stamp"), ("serving", "release")):
         rows.append((title, *(str(getattr(side, name) or NONE)[:32] for side in (a, b))))
-    return console.format_columns(rows)
+    return terminal.format_columns(rows)
 
 
 def format_change(change: ValueChange) -> str:
@@ -82,7 +82,7 @@ def format_metrics(found: Sequence[MetricChange]) -> str:
                 "" if better is None else f"{better:.3f}",
             )
         )  # fmt: skip
-    return textwrap.indent(console.format_columns(rows), INDENT)
+    return textwrap.indent(terminal.format_columns(rows), INDENT)
 
 
 def name_clients(clients: Sequence[ListedClient], n_all: int) -> str:
