@@ -1,13 +1,15 @@
 """The API calls step: predictions, score, summary and diagnosis from the running service."""
 
+import http.client
 import logging
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import click
 import msgspec
-import requests
 
 from scripts.api.headers import UNLOGGED
 from scripts.api.tokens import read_tokens
@@ -19,6 +21,8 @@ from scripts.production.run_context import RunContext
 
 JsonObject = dict[str, Any]
 JsonRows = list[dict[str, Any]]
+Headers = dict[str, str | bytes]
+Response = tuple[int, str, bytes]
 # The bytes of a body besides the rows: {"data":[ and ]}.
 N_FRAME_BYTES = 11
 PER_ROW = ("predictions", "probabilities", "risk_bands")
@@ -26,25 +30,47 @@ PER_ROW = ("predictions", "probabilities", "risk_bands")
 log = logging.getLogger(__name__)
 
 
-def describe_refusal(response: requests.Response) -> str:
+def describe_refusal(content: bytes, phrase: str) -> str:
     """Return the detail of an error response, else the reason phrase."""
     try:
-        return str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return response.reason or "no reason given"
+        return str(msgspec.json.decode(content)["detail"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return phrase or "no reason given"
+
+
+def send_request(config: Config, headers: Headers, path: str, body: bytes | None) -> Response:
+    """Send a request, and return status, reason phrase and content of the response.
+
+    No proxy of the environment is asked for a service on this machine, and no redirect is followed.
+
+    Raises
+    ------
+    OSError
+        If nothing answers.
+    http.client.HTTPException
+        If the answer is no HTTP.
+    """
+    place = urlsplit(config.api_url)
+    connection = http.client.HTTPConnection(
+        place.hostname or "", place.port, timeout=config.api.timeout_s
+    )
+    with closing(connection):
+        connection.request("GET" if body is None else "POST", path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.reason, response.read()
 
 
 def call_endpoint(
-    session: requests.Session, config: Config, path: str, rows: JsonRows | None = None
+    config: Config, headers: Headers, path: str, rows: JsonRows | None = None
 ) -> JsonObject:
     """Send a request to the service and return the JSON response.
 
     Parameters
     ----------
-    session : requests.Session
-        With the token.
     config : Config
         With the address of the service and the time limit.
+    headers : dict
+        The headers, with the token.
     path : str
         The route.
     rows : list of dict, optional
@@ -63,26 +89,19 @@ def call_endpoint(
         If the response is an error or no JSON object.
     """
     url = f"{config.api_url}{path}"
-    # msgspec encodes NaN as null, the missing value of the API, where requests would raise.
     body = None if rows is None else msgspec.json.encode({"data": rows})
     try:
-        response = session.request(
-            "GET" if body is None else "POST",
-            url,
-            data=body,
-            timeout=config.api.timeout_s,
-            allow_redirects=False,
-        )
-    except requests.RequestException as error:
+        status, phrase, content = send_request(config, headers, path, body)
+    except (OSError, http.client.HTTPException) as error:
         raise NoServiceError(
             f"{url} does not answer ({type(error).__name__}); is the service running? Start it"
             " with python -m scripts.app."
         ) from error
-    if response.status_code != requests.codes.ok:
-        reason = describe_refusal(response)
-        raise ServiceUnavailableError(f"{url} answered {response.status_code}: {reason}")
+    if status != http.client.OK:
+        reason = describe_refusal(content, phrase)
+        raise ServiceUnavailableError(f"{url} answered {status}: {reason}")
     try:
-        return msgspec.json.decode(response.content, type=JsonObject)
+        return msgspec.json.decode(content, type=JsonObject)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ServiceUnavailableError(
             f"{url} answers something other than a JSON object; does another program use the port?"
@@ -97,10 +116,10 @@ def split_rows(rows: JsonRows, api: ApiSettings) -> list[JsonRows]:
     return [rows[start : start + step] for start in range(0, len(rows), step)]
 
 
-def request_predictions(session: requests.Session, config: Config, rows: JsonRows) -> JsonObject:
+def request_predictions(config: Config, headers: Headers, rows: JsonRows) -> JsonObject:
     """Return the predictions of the service for every row, in several requests if necessary."""
     chunks = split_rows(rows, config.api)
-    responses = [call_endpoint(session, config, "/predict", chunk) for chunk in chunks]
+    responses = [call_endpoint(config, headers, "/predict", chunk) for chunk in chunks]
     whole: JsonObject = responses[0] | {name: [] for name in PER_ROW}
     for chunk, part in zip(chunks, responses, strict=True):
         for name in PER_ROW:
@@ -115,6 +134,14 @@ def request_predictions(session: requests.Session, config: Config, rows: JsonRow
     return whole
 
 
+def make_headers(config: Config) -> Headers:
+    """Return the headers of every request, with a token that may read."""
+    # The test data is no traffic and would hide the real rows in the prediction log.
+    headers: Headers = {"Content-Type": "application/json", UNLOGGED[0]: UNLOGGED[1]}
+    token = read_tokens(config.api).any_for_reading
+    return headers if token is None else headers | {"Authorization": b"Bearer " + token}
+
+
 def main(config: Config, *, context: RunContext | None = None) -> Path:
     """Request predictions, score, summary and diagnosis, and write the responses to a file."""
     # The service expects the columns of the model in production.
@@ -124,21 +151,13 @@ def main(config: Config, *, context: RunContext | None = None) -> Path:
     table, _ = context.test_data.read(schema)
     # pandas types column names as hashable; the names of the schema are text.
     rows = cast("JsonRows", dataset.features(table, schema).to_dict(orient="records"))
-    token = read_tokens(config.api).any_for_reading
-    with requests.Session() as session:
-        # Proxies and netrc of the environment are not for a service on this machine.
-        session.trust_env = False
-        session.headers["Content-Type"] = "application/json"
-        # The test data is no traffic and would hide the real rows in the prediction log.
-        session.headers[UNLOGGED[0]] = UNLOGGED[1]
-        if token is not None:
-            session.headers["Authorization"] = b"Bearer " + token
-        responses = {
-            "predictions": request_predictions(session, config, rows),
-            "score": call_endpoint(session, config, "/score"),
-            "summary": call_endpoint(session, config, "/summarise"),
-            "diagnosis": call_endpoint(session, config, "/diagnose"),
-        }
+    headers = make_headers(config)
+    responses = {
+        "predictions": request_predictions(config, headers, rows),
+        "score": call_endpoint(config, headers, "/score"),
+        "summary": call_endpoint(config, headers, "/summarise"),
+        "diagnosis": call_endpoint(config, headers, "/diagnose"),
+    }
     text = msgspec.json.format(msgspec.json.encode(responses), indent=2) + b"\n"
     path = files.write_whole(config.output_model_path / artifacts.API_RETURNS, text)
     name = responses["predictions"].get("release")

@@ -20,7 +20,7 @@ from types import ModuleType
 import click
 from sqlalchemy.engine import Engine
 
-from scripts.core import artifacts, console, erased_clients, files, terminal
+from scripts.core import artifacts, console, erased_clients, files, packages, terminal
 from scripts.core.config import Config, ping_url
 from scripts.core.config_file import read_config
 from scripts.core.console import check_reason, make_command, run_program
@@ -50,7 +50,7 @@ class News:
 
 def import_steps() -> ModuleType:
     """Import the steps of a run with work to do, and return their module."""
-    with console.imports_without_gc():
+    with console.imports_without_gc(), packages.explaining_missing():
         # Not at the top: the steps bring pandas, scikit-learn and matplotlib, and a run with
         # nothing new, six times an hour, must not pay for them.
         from scripts.pipeline import steps  # noqa: PLC0415

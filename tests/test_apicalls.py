@@ -236,4 +236,4 @@ def test_a_release_that_changes_between_two_requests_is_not_mixed(
     narrow = msgspec.structs.replace(config, api=api)
 
     with pytest.raises(ServiceUnavailableError, match="The release changed"):
-        apicalls.request_predictions(None, narrow, [{"a": 1.0}, {"a": 2.0}])  # type: ignore[arg-type]
+        apicalls.request_predictions(narrow, {}, [{"a": 1.0}, {"a": 2.0}])

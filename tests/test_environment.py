@@ -41,10 +41,15 @@ def read_locked(lock: str) -> dict[str, str]:
 LOCKED = read_locked(LOCK)
 TEST_LOCK = (ROOT / "requirements-test.lock").read_text()
 TEST_LOCKED = read_locked(TEST_LOCK)
+SERVE_LOCK = (ROOT / "requirements-serve.lock").read_text()
+SERVE_LOCKED = read_locked(SERVE_LOCK)
 SPARK_LOCK = (ROOT / "requirements-spark.lock").read_text()
 
 
-@pytest.mark.parametrize("line", [*PROJECT["dependencies"], *EXTRAS["postgres"]])
+OF_RUNS = [*PROJECT["dependencies"], *EXTRAS["pipeline"], *EXTRAS["postgres"]]
+
+
+@pytest.mark.parametrize("line", OF_RUNS)
 def test_every_requirement_is_locked_to_a_version_it_allows(line: str) -> None:
     requirement = Requirement(line)
 
@@ -64,23 +69,30 @@ def test_the_tests_run_on_the_versions_of_the_installation() -> None:
     assert {name: TEST_LOCKED.get(name) for name in LOCKED} == LOCKED
 
 
-def test_an_installation_has_at_most_49_packages() -> None:
+def test_the_lock_for_serving_holds_what_the_service_needs_in_the_versions_of_a_run() -> None:
+    lines = [*PROJECT["dependencies"], *EXTRAS["postgres"]]
+
+    assert {canonicalize_name(Requirement(line).name) for line in lines} <= SERVE_LOCKED.keys()
+    assert {name: LOCKED.get(name) for name in SERVE_LOCKED} == SERVE_LOCKED
+
+
+def test_an_installation_has_at_most_45_packages() -> None:
     conditions = re.findall(r"^([A-Za-z0-9._-]+)==\S+(?: ; ([^\\\n]+))?", LOCK, re.MULTILINE)
     wanted = [name for name, text in conditions if not text or Marker(text.strip()).evaluate()]
 
-    assert 30 < len(wanted) <= 49
+    assert 30 < len(wanted) <= 45
 
 
 @pytest.mark.parametrize(
     "entry",
-    [*lock_entries(), *lock_entries(TEST_LOCK)],
+    [*lock_entries(), *lock_entries(SERVE_LOCK), *lock_entries(TEST_LOCK)],
     ids=lambda entry: entry.split("==")[0],
 )
 def test_every_locked_package_has_one_version_and_its_hashes(entry: str) -> None:
     assert ENTRY.match(entry)
 
 
-@pytest.mark.parametrize("lock", [LOCK, TEST_LOCK], ids=["run", "test"])
+@pytest.mark.parametrize("lock", [LOCK, SERVE_LOCK, TEST_LOCK], ids=["run", "serve", "test"])
 def test_a_lock_holds_no_address_and_no_option_but_hashes(lock: str) -> None:
     options = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", "\n".join(lock_entries(lock))))
 
@@ -152,9 +164,9 @@ def imported_modules(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("scripts", ["postgres", "spark"]),
-        ("tests", ["postgres", "spark", "test"]),
-        ("examples", ["test"]),
+        ("scripts", ["pipeline", "postgres", "spark"]),
+        ("tests", ["pipeline", "postgres", "spark", "test"]),
+        ("examples", ["pipeline", "test"]),
     ],
 )
 def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:

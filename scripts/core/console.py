@@ -62,8 +62,6 @@ def set_up_logging() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # fontTools logs every letter in a report.
     logging.getLogger("fontTools").setLevel(logging.WARNING)
-    # Warnings of urllib3 contain URLs, and the URL for alerts is a secret.
-    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 
 def run_guarded(main: Callable[[], object]) -> int:

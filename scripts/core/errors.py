@@ -83,6 +83,12 @@ class NoServiceError(ServiceUnavailableError):
     """No server answers at the address of the API: the service may be stopped."""
 
 
+class NotInstalledError(PipelineError):
+    """Package is missing, as in an installation that only serves."""
+
+    exit_code = 69
+
+
 class ClusterError(PipelineError):
     """Spark cluster gives no answer, or a task failed after all retries."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from scripts.core import files
+from scripts.core import files, packages
 from scripts.core.config import Schema
 from scripts.data import csv_reader
 from scripts.data.cells import BadCellError
@@ -23,8 +23,9 @@ MANY_BYTES = 2**16
 
 def import_polars() -> ModuleType:
     """Import the readers of large tables, and return the module."""
-    # Polars: a run on small files, and the service, must not pay for the import.
-    from scripts.data import polars_ingest  # noqa: PLC0415
+    with packages.explaining_missing():
+        # Polars: a run on small files, and the service, must not pay for the import.
+        from scripts.data import polars_ingest  # noqa: PLC0415
 
     return polars_ingest
 

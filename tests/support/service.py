@@ -195,6 +195,7 @@ def served(
     token: str | None = None,
     program: Sequence[str] = APP,
     output: int = subprocess.PIPE,
+    python: str = sys.executable,
     **settings: Any,
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run the real server as a program, and return the URL of the ready server."""
@@ -202,7 +203,7 @@ def served(
     api = {"port": port, "max_rows": 20, "max_body_bytes": 2000} | settings
     edit_config(config_path, api=api)
     env = os.environ | ({"ADRAS_API_TOKEN": token} if token else {})
-    command = [sys.executable, *program, "--config", str(config_path)]
+    command = [python, *program, "--config", str(config_path)]
     with subprocess.Popen(
         command, cwd=ROOT, env=env, stderr=output, stdout=output, text=True
     ) as process:
