@@ -1,0 +1,152 @@
+"""Let the company of this example live for some months: python -m examples.saas.live FOLDER.
+
+Each month brings an extract and the outcomes known by then. A run of the full process follows, and
+the team calls the first clients of the list and writes down what came of it. A seventh of the
+clients is held out, so that the effect of the calls is measured. Nobody waits for a month to pass:
+after each run the records of FOLDER are made a month older.
+"""
+
+import csv
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import sqlalchemy as sa
+
+from examples.saas import make_data
+from examples.saas.company import Plan
+from examples.saas.make_data import CONFIG
+from scripts.core.config_file import read_config
+from scripts.records import database
+from scripts.records.tables import UtcDateTime, metadata
+
+# The periods of the trial are as long, so that older records fit into the calendar of the trial.
+MONTH = timedelta(days=30)
+N_BEFORE = 3
+N_CALLED = 40
+TEAM = ("ada", "ben", "chloe")
+RESULTS = {"reached": 0.4, "saved": 0.2, "not reached": 0.2, "no interest": 0.15, "lost": 0.05}
+NOTES = {
+    "saved": "Stays: smaller plan from next month", "reached": "Wants a call from support",
+    "no interest": "Has a new system", "lost": "Cancels at the end of the term",
+}  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "worklist": {
+        "capacity": 60, "value": "MRR (EUR)", "columns": ["Plan", "Country", "MRR (EUR)"],
+        "costs": {"contact": 15, "offer": 120}, "holdout_fraction": 0.15,
+        "holdout_days": MONTH.days,
+    },
+    "evaluation": {"groups": ["Plan", "Country"], "min_group_rows": 30},
+    "retention": {"scorings": 24},
+}  # fmt: skip
+LABELS = {
+    "Logins 30d": {"name": "Logins, 30 days"},
+    "Logins 30d, change since the row before": {"name": "Logins, change in a month"},
+    "Active users (30d)": {"name": "Active users, 30 days"},
+    "Active users (30d), change since the row before": {"name": "Active users, change in a month"},
+    "usage": {"name": "Seats in use"},
+    "Reports 30d": {"name": "Reports, 30 days"},
+    "Tickets 30d": {"name": "Tickets, 30 days"},
+    "Overdue inv.": {"name": "Overdue invoices"},
+    "MRR (EUR)": {"name": "Revenue a month", "unit": "EUR"},
+    "Revenue to date": {"name": "Revenue to date", "unit": "EUR"},
+    "Discount": {"name": "Discount", "unit": "%"},
+    "Storage used": {"name": "Storage used", "unit": "%"},
+}
+GROUPS = {
+    "Usage": ["Logins 30d", "Logins 30d, change since the row before", "Reports 30d"],
+    "Active users": ["Active users (30d)", "Active users (30d), change since the row before", "usage"],
+}  # fmt: skip
+# Days of the records that are no moments.
+DAYS = {
+    "client_work": ("contacted_on", "snoozed_until"),
+    "trial_clients": ("period", "until", "enrolled_on"),
+}
+
+
+def write_config(folder: Path) -> Path:
+    """Write the config of the example, with values, costs, a trial and words for people."""
+    config = json.loads(CONFIG.read_text()) | SETTINGS
+    config["schema"] |= {"labels": LABELS, "groups": GROUPS}
+    path = folder / "config.json"
+    path.write_text(json.dumps(config, indent=2) + "\n")
+    return path
+
+
+def run(module: str, path: Path, *words: str) -> str:
+    """Run a program of the pipeline, and return the output."""
+    command = [sys.executable, "-m", f"scripts.{module}", *words, "--config", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise click.ClickException(f"{module} failed: {done.stderr.strip()[-2000:]}")
+    return done.stdout
+
+
+def call_clients(path: Path, rng: np.random.Generator) -> None:
+    """Call the first clients of the list, and record results, notes and who called."""
+    listed = json.loads(run("worklist", path, "--top", str(N_CALLED), "--format", "json"))
+    today = datetime.now(UTC).date()
+    sheet = path.parent / "results.csv"
+    with sheet.open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["client", "result", "note", "contacted_on", "contacted_by"])
+        for number, entry in enumerate(listed["clients"]):
+            if entry.get("held_out_until"):
+                continue
+            result = str(rng.choice(list(RESULTS), p=list(RESULTS.values())))
+            row = [entry["client"], result, NOTES.get(result, ""), today, TEAM[number % len(TEAM)]]
+            lines.writerow(row)
+    run("worklist", path, "import", str(sheet))
+
+
+def make_older(path: Path, age: timedelta) -> None:
+    """Move every moment and day of the records into the past."""
+    with database.open_records(read_config(path).database_url) as engine:
+        with database.writing(engine) as connection:
+            for table in metadata.tables.values():
+                moments = [c.name for c in table.columns if isinstance(c.type, UtcDateTime)]
+                days = DAYS.get(table.name, ())
+                if not moments and not days:
+                    continue
+                for row in connection.execute(sa.select(table)).mappings().all():
+                    earlier = {n: row[n] - age for n in moments if row[n] is not None} | {
+                        n: str(datetime.fromisoformat(row[n]).date() - age)
+                        for n in days
+                        if row[n] is not None
+                    }
+                    keys = [c == row[c.name] for c in table.primary_key.columns]
+                    connection.execute(sa.update(table).where(*keys).values(earlier))
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--months", "n_months", default=8, show_default=True, help="Number of extracts.")
+@click.option("--clients", "n_clients", default=600, show_default=True, help="Number of clients.")
+@click.option("--seed", default=0, show_default=True, help="The seed of chance.")
+def main(folder: Path, *, n_months: int, n_clients: int, seed: int) -> None:
+    """Write the files of the months below a folder, with a run and calls after each."""
+    rng = np.random.default_rng(seed)
+    first = datetime.now(UTC).date().replace(day=1)
+    for _ in range(n_months - 1):
+        first = (first - timedelta(days=1)).replace(day=1)
+    months, _ = make_data.make_months(Plan(seed, n_months, n_clients, first))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = write_config(folder)
+    for month in months[: N_BEFORE - 1]:
+        make_data.write_month(folder, month)
+    for number, month in enumerate(months[N_BEFORE - 1 :]):
+        if number:
+            make_older(path, MONTH)
+        make_data.write_month(folder, month)
+        run("fullprocess", path)
+        call_clients(path, rng)
+        click.echo(f"{month.day}: a run, and calls to the first clients.")
+
+
+if __name__ == "__main__":
+    main()
