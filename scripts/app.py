@@ -50,6 +50,7 @@ from scripts.scheduler.next_run import NextRunCache
 PAGE = "text/html"
 PAGES = (
     Route("GET", "/", views.overview, PAGE),
+    Route("GET", "/dashboard", views.dashboard, PAGE),
     Route("GET", "/dashboard/worklist", views.worklist, PAGE),
     Route("GET", "/dashboard/worklist/print", print_list.show, PAGE),
     Route("GET", "/dashboard/client", client_page.show, PAGE),

@@ -159,15 +159,17 @@ def draw_profit(
     return [] if drawn is None else [drawn]
 
 
-def draw_history(current: Release, measurements: MeasurementHistory) -> list[Drawing]:
+def draw_history(
+    current: Release, measurements: MeasurementHistory, words: ColumnWords
+) -> list[Drawing]:
     """Draw the charts over the runs: F1, drift and columns."""
     reference = current.model.dataset.reference
     categories = {} if reference is None else reference.categorical
-    drift = history_charts.draw_drift(measurements)
+    drift = history_charts.draw_drift(measurements, words)
     return [
         history_charts.f1_history(measurements),
         *([] if drift is None else [drift]),
-        *history_charts.draw_columns(measurements, categories),
+        *history_charts.draw_columns(measurements, categories, words),
     ]
 
 
@@ -230,14 +232,15 @@ def main(
     table, _ = context.test_data.read(schema)
     measured = metrics.evaluate_model(current.model, table)
     recorded = read_records(config, engine, current)
+    words = words_of(config.schema)
     matrix = model_charts.confusion_matrix(measured, schema, current.name)
     tested = backtest_file.read(config.output_model_path)
     drawings = [
         matrix,
-        *draw_model(current, table, measured, words_of(config.schema)),
+        *draw_model(current, table, measured, words),
         *([] if tested is None else [backtest_chart.backtest(tested)]),
         *draw_profit(context, current, recorded.todays),
-        *draw_history(current, recorded.measurements),
+        *draw_history(current, recorded.measurements, words),
     ]
     f1 = "undefined" if measured.f1 is None else f"{measured.f1:.3f}"
     header = f"Model {current.manifest.model_stamp}\nF1 {f1} on {measured.n_rows} test rows"

@@ -28,7 +28,8 @@ from scripts.records.tables import UtcDateTime, metadata
 # The periods of the trial are as long, so that older records fit into the calendar of the trial.
 MONTH = timedelta(days=30)
 N_BEFORE = 3
-N_CALLED = 40
+# Calls of a month, and of the last one, which has only begun.
+N_CALLED, N_CALLED_NOW = 40, 8
 TEAM = ("ada", "ben", "chloe")
 RESULTS = {"reached": 0.4, "saved": 0.2, "not reached": 0.2, "no interest": 0.15, "lost": 0.05}
 NOTES = {
@@ -37,14 +38,16 @@ NOTES = {
 }  # fmt: skip
 SETTINGS: dict[str, Any] = {
     "worklist": {
-        "capacity": 60, "value": "MRR (EUR)", "columns": ["Plan", "Country", "MRR (EUR)"],
-        "costs": {"contact": 15, "offer": 120}, "holdout_fraction": 0.15,
+        "capacity": 60, "value": "MRR (EUR)", "columns": ["Plan", "Country"],
+        "costs": {"contact": 3, "offer": 20}, "holdout_fraction": 0.15,
         "holdout_days": MONTH.days,
     },
     "evaluation": {"groups": ["Plan", "Country"], "min_group_rows": 30},
     "retention": {"scorings": 24},
 }  # fmt: skip
 LABELS = {
+    "days since Signed up": {"name": "Client for", "unit": "days"},
+    "days since Last Login": {"name": "Last login before", "unit": "days"},
     "Logins 30d": {"name": "Logins, 30 days"},
     "Logins 30d, change since the row before": {"name": "Logins, change in a month"},
     "Active users (30d)": {"name": "Active users, 30 days"},
@@ -60,7 +63,9 @@ LABELS = {
 }
 GROUPS = {
     "Usage": ["Logins 30d", "Logins 30d, change since the row before", "Reports 30d"],
-    "Active users": ["Active users (30d)", "Active users (30d), change since the row before", "usage"],
+    "Active users": [
+        "Active users (30d)", "Active users (30d), change since the row before", "usage",
+    ],
 }  # fmt: skip
 # Days of the records that are no moments.
 DAYS = {
@@ -87,9 +92,9 @@ def run(module: str, path: Path, *words: str) -> str:
     return done.stdout
 
 
-def call_clients(path: Path, rng: np.random.Generator) -> None:
+def call_clients(path: Path, rng: np.random.Generator, n_called: int) -> None:
     """Call the first clients of the list, and record results, notes and who called."""
-    listed = json.loads(run("worklist", path, "--top", str(N_CALLED), "--format", "json"))
+    listed = json.loads(run("worklist", path, "--top", str(n_called), "--format", "json"))
     today = datetime.now(UTC).date()
     sheet = path.parent / "results.csv"
     with sheet.open("w", newline="") as file:
@@ -104,23 +109,24 @@ def call_clients(path: Path, rng: np.random.Generator) -> None:
     run("worklist", path, "import", str(sheet))
 
 
+def shift(moment: datetime | str, age: timedelta) -> datetime | str:
+    """Return a moment, or a day in ISO 8601, that is earlier by an age."""
+    if isinstance(moment, str):
+        return str(datetime.fromisoformat(moment).date() - age)
+    return moment - age
+
+
 def make_older(path: Path, age: timedelta) -> None:
     """Move every moment and day of the records into the past."""
-    with database.open_records(read_config(path).database_url) as engine:
-        with database.writing(engine) as connection:
-            for table in metadata.tables.values():
-                moments = [c.name for c in table.columns if isinstance(c.type, UtcDateTime)]
-                days = DAYS.get(table.name, ())
-                if not moments and not days:
-                    continue
-                for row in connection.execute(sa.select(table)).mappings().all():
-                    earlier = {n: row[n] - age for n in moments if row[n] is not None} | {
-                        n: str(datetime.fromisoformat(row[n]).date() - age)
-                        for n in days
-                        if row[n] is not None
-                    }
-                    keys = [c == row[c.name] for c in table.primary_key.columns]
-                    connection.execute(sa.update(table).where(*keys).values(earlier))
+    url = read_config(path).database_url
+    with database.open_records(url) as engine, database.writing(engine) as connection:
+        for table in metadata.tables.values():
+            moments = [c.name for c in table.columns if isinstance(c.type, UtcDateTime)]
+            names = (*moments, *DAYS.get(table.name, ()))
+            for row in connection.execute(sa.select(table)).mappings().all() if names else ():
+                earlier = {n: shift(row[n], age) for n in names if row[n] is not None}
+                keys = [c == row[c.name] for c in table.primary_key.columns]
+                connection.execute(sa.update(table).where(*keys).values(earlier))
 
 
 @click.command()
@@ -139,12 +145,13 @@ def main(folder: Path, *, n_months: int, n_clients: int, seed: int) -> None:
     path = write_config(folder)
     for month in months[: N_BEFORE - 1]:
         make_data.write_month(folder, month)
-    for number, month in enumerate(months[N_BEFORE - 1 :]):
-        if number:
+    for month in months[N_BEFORE - 1 :]:
+        if month is not months[N_BEFORE - 1]:
             make_older(path, MONTH)
         make_data.write_month(folder, month)
         run("fullprocess", path)
-        call_clients(path, rng)
+        is_last = month is months[-1]
+        call_clients(path, rng, N_CALLED_NOW if is_last else N_CALLED)
         click.echo(f"{month.day}: a run, and calls to the first clients.")
 
 

@@ -56,6 +56,8 @@ N_MODELS, N_DEPLOYMENTS, N_RUNS = 30, 20, 30
 N_SEARCHED_DEPLOYMENTS, N_SEARCHED_DECISIONS = 100, 200
 # Names of alert states and their titles on the pages.
 STATE_TITLES = {"data": "Input data", "model": "Model in production", "run": "Runs"}
+# The state of data and model between a deployment and the first comparison with the new release.
+NEW_MODEL = "new model"
 # Names of checks and the problems that they look for.
 CHECK_TITLES = {
     "leak": "A column alone tells who left",
@@ -222,10 +224,19 @@ class RecordQueries:
         return model_card.as_markdown(model_card.make_card(config, release, found))
 
     def alert_states(self) -> list[Row]:
-        """Return the alert states with their titles, None for a state before the first check."""
-        known = {row["name"]: row for row in alert_states.list_states(self._connection)}
+        """Return the alert states with their titles, None for a state before the first check.
+
+        A deployment resets the states of data and model to "ok". Until a run has compared both with
+        the new release, the state is `NEW_MODEL`.
+        """
+        known = {row["name"]: dict(row) for row in alert_states.list_states(self._connection)}
+        deployed = runs.list_deployments(self._connection, 1)
+        if deployed:
+            measured = run_details.measured_states(self._connection, deployed[0]["at"])
+            for name in {"data", "model"} & set(known) - measured:
+                known[name] |= {"state": NEW_MODEL, "since": deployed[0]["at"]}
         return [
-            {"name": name, "title": title, "state": None, "since": None} | dict(known.get(name, {}))
+            {"name": name, "title": title, "state": None, "since": None} | known.get(name, {})
             for name, title in STATE_TITLES.items()
         ]
 
@@ -297,8 +308,10 @@ class RecordQueries:
         if run_id is None:
             return {"states": self.alert_states()}
         columns = runs.column_statistics_of_run(self._connection, run_id)
+        deployed = runs.list_deployments(self._connection, 1)
         return {
             "run": runs.find_run(self._connection, run_id),
+            "replaced": deployed[0] if deployed and deployed[0]["run_id"] == run_id else None,
             "states": self.alert_states(),
             "columns": columns,
             "past": {

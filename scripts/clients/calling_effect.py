@@ -187,10 +187,12 @@ def describe_rate(believed: Belief, measured: Measured | None, mean: float) -> s
     if measured is None:
         return f"Not measured yet: gains count on the believed {believed.mean:.0%}."
     half = Z * measured.standard_error
-    found = (
-        f"Measured are {measured.save_rate:.0%} (95 % interval {measured.save_rate - half:.0%} to"
-        f" {measured.save_rate + half:.0%}), believed {believed.mean:.0%}."
+    rate, low, high = (
+        # Rounding leaves no minus before a zero.
+        f"{round(share, 2) + 0.0:.0%}"
+        for share in (measured.save_rate, measured.save_rate - half, measured.save_rate + half)
     )
+    found = f"Measured are {rate} (95 % interval {low} to {high}), believed {believed.mean:.0%}."
     if measured.is_harm:
         return f"{found} The measurement refutes the belief: the next run counts on nobody."
     return f"{found} Weighted by their certainty, the next run counts on {mean:.0%}."

@@ -1,6 +1,6 @@
 """The words by which people read columns: names, units, and groups of columns of one kind."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scripts.core.config import ColumnLabel, Schema
@@ -27,6 +27,10 @@ class ColumnWords:
         """Return the name of a column for people, by default its name in the files."""
         label = self.labels.get(column)
         return column if label is None else label.name
+
+    def names(self, columns: Sequence[str]) -> str:
+        """Return the names of a column, or of a pair of columns."""
+        return " with ".join(map(self.name, columns))
 
     def value(self, column: str, value: float | str | None) -> str:
         """Format a value of a column with its unit."""

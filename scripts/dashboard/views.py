@@ -93,6 +93,7 @@ def models() -> Answer:
         "models.html",
         lambda queries: queries.models(stamp),
         served=release,
+        ranges=[] if release is None else effects.list_ranges(release.model),
         effects=[] if release is None else effects.list_effects(release.model),
         shapes=None if release is None else shape_charts.draw_shapes(release.model),
         candidate=None,
@@ -119,7 +120,15 @@ def data() -> Answer:
         }
 
     return show_records(
-        "data.html", question, wanted=wanted, run=None, states=[], columns=[], trends={}, history=[]
+        "data.html",
+        question,
+        wanted=wanted,
+        run=None,
+        replaced=None,
+        states=[],
+        columns=[],
+        trends={},
+        history=[],
     )
 
 
@@ -127,6 +136,11 @@ def chart(file: str) -> Answer:
     """Return a chart drawn by a run."""
     now = routes.serving()
     return routes.read_chart(now.config.output_model_path, file)
+
+
+def dashboard() -> Answer:
+    """Lead from the folder of the pages to the overview."""
+    return redirect(HOME)
 
 
 def overview() -> Answer:

@@ -1,6 +1,7 @@
 """The effects of a model's columns and pairs on the log-odds, the strongest first."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scripts.data.cells import MISSING_CATEGORY
@@ -13,11 +14,16 @@ LARGEST_POWER = 700.0
 
 @dataclass(frozen=True)
 class Effect:
-    """The change of log-odds and odds by a step of a column."""
+    """The change of log-odds and odds by a step of a column, or of a pair of columns."""
 
-    column: str
+    columns: tuple[str, ...]
     step: str
     log_odds: float
+
+    @property
+    def column(self) -> str:
+        """The name of the column, or of the pair."""
+        return " with ".join(self.columns)
 
     @property
     def odds_ratio(self) -> float:
@@ -30,9 +36,9 @@ def curve_effects(term: NumericTerm) -> list[Effect]:
     low, high = (term.values.index(extreme(term.values)) for extreme in (min, max))
     names = [explanation.format_value(term.knots[place]) for place in (high, low)]
     step = " instead of ".join(names)
-    effects = [Effect(term.column, step, term.values[high] - term.values[low])]
+    effects = [Effect((term.column,), step, term.values[high] - term.values[low])]
     if term.missing_coefficient:
-        effects.append(Effect(term.column, "blank instead of average", term.missing_coefficient))
+        effects.append(Effect((term.column,), "blank instead of average", term.missing_coefficient))
     return effects
 
 
@@ -41,11 +47,13 @@ def numeric_effects(term: NumericTerm, deviation: float | None) -> list[Effect]:
     if term.knots:
         return curve_effects(term)
     per_unit = term.coefficient / term.scale
-    effects = [Effect(term.column, "1 more", per_unit)]
+    effects = [Effect((term.column,), "1 more", per_unit)]
     if deviation:
-        effects = [Effect(term.column, f"{deviation:.4g} more (1 SD)", per_unit * deviation)]
+        effects = [Effect((term.column,), f"{deviation:.4g} more (1 SD)", per_unit * deviation)]
     if term.missing_coefficient:
-        effects.append(Effect(term.column, "blank instead of the median", term.missing_coefficient))
+        effects.append(
+            Effect((term.column,), "blank instead of the median", term.missing_coefficient)
+        )
     return effects
 
 
@@ -65,7 +73,7 @@ def pair_effect(pair: PairTerm) -> Effect:
         for j, value in enumerate(row)
     }
     low, high = min(cells, key=cells.__getitem__), max(cells, key=cells.__getitem__)
-    return Effect(" with ".join(pair.columns), f"{high} instead of {low}", cells[high] - cells[low])
+    return Effect(pair.columns, f"{high} instead of {low}", cells[high] - cells[low])
 
 
 def list_effects(model: Model) -> list[Effect]:
@@ -88,10 +96,44 @@ def list_effects(model: Model) -> list[Effect]:
     for term in model.categorical:
         for category, coefficient in zip(term.categories, term.coefficients, strict=True):
             name = "blank" if category == MISSING_CATEGORY else category
-            effects.append(Effect(term.column, name, coefficient))
+            effects.append(Effect((term.column,), name, coefficient))
         if term.rare:
             effects.append(
-                Effect(term.column, f"{len(term.rare)} rare categories", term.rare_coefficient)
+                Effect((term.column,), f"{len(term.rare)} rare categories", term.rare_coefficient)
             )
     effects += map(pair_effect, model.pairs)
     return sorted(effects, key=lambda effect: -abs(effect.log_odds))
+
+
+def range_of(effects: Sequence[Effect], *, is_categorical: bool) -> Effect:
+    """Return the strongest step of a column, of categories the highest instead of the lowest."""
+    if not is_categorical or len(effects) == 1:
+        return max(effects, key=lambda effect: abs(effect.log_odds))
+    low, high = (extreme(effects, key=lambda effect: effect.log_odds) for extreme in (min, max))
+    step = f"{high.step} instead of {low.step}"
+    return Effect(high.columns, step, high.log_odds - low.log_odds)
+
+
+def list_ranges(model: Model) -> list[Effect]:
+    """List one effect for each column and pair of a model, the strongest first.
+
+    Parameters
+    ----------
+    model : Model
+        Any model.
+
+    Returns
+    -------
+    list of Effect
+        For a column of numbers and a pair the strongest effect of `list_effects`, for a categorical
+        column the distance between the highest and the lowest category.
+    """
+    categorical = {(term.column,) for term in model.categorical}
+    by_column: dict[tuple[str, ...], list[Effect]] = {}
+    for effect in list_effects(model):
+        by_column.setdefault(effect.columns, []).append(effect)
+    ranges = [
+        range_of(effects, is_categorical=columns in categorical)
+        for columns, effects in by_column.items()
+    ]
+    return sorted(ranges, key=lambda effect: -abs(effect.log_odds))

@@ -20,6 +20,8 @@ from scripts.model.ranking import NO_DATA
 MIN_CLASS_ROWS = 20
 # Fewer rows of a file, clients of a list, or outcomes say too little.
 MIN_FILE_ROWS, MIN_LIST, MIN_OUTCOMES = 20, 20, 50
+# A chance below is shown as this one.
+RAREST = 1e-9
 MIN_KNOWN_FRACTION = 0.8
 # A fair model misses all of so many leavers, or predicts none where so many are expected, in less
 # than one run in 100.
@@ -341,6 +343,11 @@ def compare_shares(found: OutcomeSums, n_training: int) -> float:
     return math.erfc(distance / math.sqrt(2 * variance))
 
 
+def count_cases(p_value: float) -> int:
+    """Return in one of how many cases a probability comes true, to two digits."""
+    return int(float(f"{1 / max(p_value, RAREST):.2g}"))
+
+
 def check_outcomes(found: OutcomeSums, n_training: int, settings: CheckSettings) -> list[Finding]:
     """Check whether predicted and realised shares of a scoring are apart beyond chance.
 
@@ -354,7 +361,8 @@ def check_outcomes(found: OutcomeSums, n_training: int, settings: CheckSettings)
         f" {found.sum_predicted / found.n_known:.1%} were predicted to"
     )
     words = Words(
-        alarm=f"{shares}: chance alone makes so large a difference with probability {p_value:.2g}."
+        alarm=f"{shares}: chance alone makes so large a difference in 1 of"
+        f" {count_cases(p_value):,} cases."
         " See whether the outcomes are whole, and whether a newer model was held back.",
         fine=f"{shares}, which chance explains.",
     )

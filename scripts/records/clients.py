@@ -28,6 +28,15 @@ COUNTED = sa.or_(
     client_outcomes.c.recorded_by.is_(None),
     client_outcomes.c.recorded_by.not_in(sa.select(scorings.c.id).where(~scorings.c.is_whole)),
 )
+# An exit of dated rows is known at once, and a stay only after the horizon. Before a stay of the day
+# is known, the exits of the day alone would make everybody a leaver. They wait until then.
+known_stays = client_outcomes.alias("known_stays")
+LAST_STAY = (
+    sa.select(sa.func.max(known_stays.c.as_of)).where(~known_stays.c.exited).scalar_subquery()
+)
+JUDGED = sa.and_(
+    COUNTED, sa.or_(client_outcomes.c.as_of.is_(None), client_outcomes.c.as_of <= LAST_STAY)
+)
 
 Mask = NDArray[np.bool_]
 
@@ -83,7 +92,7 @@ def count_outcomes(connection: Connection, n_listed: int) -> dict[str, int]:
     """
     outcomes = client_outcomes.c
     is_exit = sa.case((outcomes.exited, 1), else_=0)
-    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(is_exit), 0)).where(COUNTED)
+    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(is_exit), 0)).where(JUDGED)
     n_outcomes, n_exits = connection.execute(query).one()
     n_on_list, n_caught = connection.execute(query.where(outcomes.position <= n_listed)).one()
     return {
@@ -104,7 +113,7 @@ def count_by_probability(connection: Connection, n_bins: int) -> list[tuple[int,
             number, sa.func.count(), sa.func.sum(sa.case((outcomes.exited, 1), else_=0)),
             sa.func.sum(outcomes.probability),
         )
-        .where(COUNTED)
+        .where(JUDGED)
         .group_by(number)
     )  # fmt: skip
     return [(int(row[0]), row[1], row[2], row[3]) for row in connection.execute(query)]
@@ -113,11 +122,11 @@ def count_by_probability(connection: Connection, n_bins: int) -> list[tuple[int,
 def measure_warning(connection: Connection) -> tuple[int, float | None]:
     """Return the number of clients that left after a warning, and the median of the seconds."""
     warned = client_outcomes.c.warned_s
-    counted = sa.select(sa.func.count(warned)).where(COUNTED)
+    counted = sa.select(sa.func.count(warned)).where(JUDGED)
     n_warned = int(connection.execute(counted).scalar_one())
     if not n_warned:
         return 0, None
-    ordered = sa.select(warned).where(COUNTED, warned.is_not(None)).order_by(warned)
+    ordered = sa.select(warned).where(JUDGED, warned.is_not(None)).order_by(warned)
     middle = ordered.offset((n_warned - 1) // 2).limit(2 - n_warned % 2)
     values = list(connection.execute(middle).scalars())
     return n_warned, sum(values) / len(values)

@@ -112,6 +112,17 @@ def last_described_run(connection: Connection) -> int | None:
     return connection.execute(sa.select(sa.func.max(tables.column_statistics.c.run_id))).scalar()
 
 
+def measured_states(connection: Connection, since: datetime) -> set[str]:
+    """Return which of the states "data" and "model" were measured in runs after a moment."""
+    later = sa.select(tables.runs.c.id).where(tables.runs.c.started_at > since)
+    columns, scores = tables.column_statistics.c, tables.production_scores.c
+    measured = {
+        "data": sa.select(columns.run_id).where(columns.run_id.in_(later), columns.n_compared > 0),
+        "model": sa.select(scores.run_id).where(scores.run_id.in_(later)),
+    }
+    return {name for name, query in measured.items() if connection.execute(query.limit(1)).first()}
+
+
 def decided_models(connection: Connection, limit: int) -> list[Row]:
     """List the last models with the start of their run and the decision, newest first."""
     query = (

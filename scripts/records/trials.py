@@ -62,7 +62,7 @@ def outcome_of_each() -> sa.Subquery:
     outcomes = client_outcomes.c
     in_period = sa.and_(
         outcomes.client == trial.client, outcomes.scored_at >= trial.enrolled_at,
-        outcomes.scored_at < trial.ends_at, clients.COUNTED,
+        outcomes.scored_at < trial.ends_at, clients.JUDGED,
     )  # fmt: skip
     is_exit = sa.case((outcomes.exited, 1), else_=0)
     return (

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from matplotlib.axes import Axes
 
+from scripts.core.column_words import PLAIN, ColumnWords
 from scripts.records.run_details import MeasurementHistory
 from scripts.records.runs import Row
 from scripts.reports import chart_style
@@ -161,7 +162,7 @@ def format_runs(rows: Sequence[Row]) -> str:
     return f"{len(rows):,} run{'s' if len(rows) > 1 else ''} {days}"
 
 
-def describe(rows: Sequence[Row]) -> str:
+def describe(rows: Sequence[Row], name: str) -> str:
     """Describe the statistics of a column, of the last run and over the runs."""
     last = rows[-1]
     parts = [f"{last['n_rows']:,} rows now", f"{last['missing_fraction'] or 0:.1%} of them blank"]
@@ -179,11 +180,11 @@ def describe(rows: Sequence[Row]) -> str:
         )
     else:
         parts.append("drift not measured")
-    return f"{chart_style.safe_line(last['column'])} in {format_runs(rows)}: {', '.join(parts)}."
+    return f"{chart_style.safe_line(name)} in {format_runs(rows)}: {', '.join(parts)}."
 
 
 def draw_column(
-    position: int, rows: Sequence[Row], categories: Mapping[str, Mapping[str, int]]
+    position: int, rows: Sequence[Row], categories: Mapping[str, Mapping[str, int]], name: str
 ) -> Drawing:
     """Return the chart of a column over the runs: values above, missing values and drift below."""
     column, kind = rows[-1]["column"], rows[-1]["kind"]
@@ -206,13 +207,15 @@ def draw_column(
 
     left = NAMES_PX if kind == "categorical" and counts else chart_style.MARGINS[0]
     return Drawing(
-        f"data_{position}", chart_style.safe_line(column, 80), describe(rows), "data", 560, 400,
+        f"data_{position}", chart_style.safe_line(name, 80), describe(rows, name), "data", 560, 400,
         (values, health), left=left, column=column,
     )  # fmt: skip
 
 
 def draw_columns(
-    past: MeasurementHistory, categories: Mapping[str, Mapping[str, int]]
+    past: MeasurementHistory,
+    categories: Mapping[str, Mapping[str, int]],
+    words: ColumnWords = PLAIN,
 ) -> list[Drawing]:
     """Return a chart over the runs for each column of the newest dataset.
 
@@ -222,6 +225,8 @@ def draw_columns(
         The statistics of the runs.
     categories : mapping of str to mapping of str to int
         The rows by category of each categorical column of the production model.
+    words : ColumnWords
+        The names of columns for people.
 
     Returns
     -------
@@ -233,16 +238,21 @@ def draw_columns(
         of_column.setdefault(row["column"], []).append(row)
     newest = max((row["run_id"] for row in past.columns), default=None)
     shown = [rows for rows in of_column.values() if rows[-1]["run_id"] == newest]
-    return [draw_column(number, rows, categories) for number, rows in enumerate(shown, start=1)]
+    return [
+        draw_column(number, rows, categories, words.name(rows[-1]["column"]))
+        for number, rows in enumerate(shown, start=1)
+    ]
 
 
-def draw_drift(past: MeasurementHistory) -> Drawing | None:
+def draw_drift(past: MeasurementHistory, words: ColumnWords = PLAIN) -> Drawing | None:
     """Return the chart of the drift of each column, as a share of the limit.
 
     Parameters
     ----------
     past : MeasurementHistory
         The statistics of the runs.
+    words : ColumnWords
+        The names of columns for people.
 
     Returns
     -------
@@ -251,7 +261,7 @@ def draw_drift(past: MeasurementHistory) -> Drawing | None:
     """
     newest = max((row["run_id"] for row in past.columns), default=None)
     compared = [
-        (row["column"], row["drift"] / row["drift_limit"])
+        (words.name(row["column"]), row["drift"] / row["drift_limit"])
         for row in past.columns
         if row["run_id"] == newest and row["drift"] is not None and row["drift_limit"]
     ]

@@ -1,7 +1,7 @@
 """The charts of a model: curves, gains, calibration, confusion matrix and effects."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import seaborn as sns
@@ -349,18 +349,19 @@ def confusion_matrix(measured: Evaluation, schema: Schema, release: str) -> Draw
     return Drawing("confusion_matrix", title, alt, "models", 480, 400, (panel,))
 
 
-def name_of(effect: Effect) -> str:
+def name_of(effect: Effect, words: ColumnWords) -> str:
     """Return the name of a column and a step, short enough beside a chart."""
-    return f"{chart_style.safe_line(effect.column, 20)}: {chart_style.safe_line(effect.step, 28)}"
+    name = words.names(effect.columns)
+    return f"{chart_style.safe_line(name, 24)}: {chart_style.safe_line(effect.step, 28)}"
 
 
-def draw_effects(axes: Axes, theme: Theme, shown: list[Effect]) -> None:
+def draw_effects(axes: Axes, theme: Theme, shown: list[Effect], words: ColumnWords) -> None:
     """Draw a bar per effect, to the right for a raised risk, to the left for a lowered."""
     values = [effect.log_odds for effect in shown]
     colours = [theme.warning if value > 0 else theme.accent for value in values]
     axes.barh(range(len(shown)), values, height=0.7, color=colours)
     axes.axvline(0, color=theme.ink, linewidth=0.8)
-    names = [chart_style.fit_label(name_of(effect), WIDEST_PX) for effect in shown]
+    names = [chart_style.fit_label(name_of(effect, words), WIDEST_PX) for effect in shown]
     y = AxisScale(len(shown) - 0.4, -0.6, range(len(shown)), names)
     x = chart_style.round_scale(min(0.0, *values), max(0.0, *values))
     chart_style.draw_axes(axes, theme, x, y, ("change of the log-odds: right raises the risk", ""))
@@ -368,12 +369,11 @@ def draw_effects(axes: Axes, theme: Theme, shown: list[Effect]) -> None:
 
 def effects(model: Model, release: str, words: ColumnWords = PLAIN) -> Drawing:
     """Return the chart of a model's strongest effects, one step of each column by its name."""
-    ranked = [
-        replace(effect, column=words.name(effect.column))
-        for effect in model_effects.list_effects(model)
-    ]
+    ranked = model_effects.list_effects(model)
     shown = ranked[:N_SHOWN]
-    texts = "; ".join(f"{name_of(effect)} {effect.log_odds:+.3f}" for effect in shown[:N_IN_ALT])
+    texts = "; ".join(
+        f"{name_of(effect, words)} {effect.log_odds:+.3f}" for effect in shown[:N_IN_ALT]
+    )
     more = f", the strongest {N_IN_ALT} of {len(ranked)}" if len(ranked) > N_IN_ALT else ""
     alt = (
         f"What changes the log-odds of release {release}{more}: {texts}. Above 0 it raises the"
@@ -382,11 +382,11 @@ def effects(model: Model, release: str, words: ColumnWords = PLAIN) -> Drawing:
 
     def panel(axes: Axes, theme: Theme) -> None:
         if shown:
-            draw_effects(axes, theme, shown)
+            draw_effects(axes, theme, shown, words)
         else:
             chart_style.draw_message(axes, theme, "The model has no columns.")
 
-    widest = max((chart_style.width_of(name_of(effect)) for effect in shown), default=0.0)
+    widest = max((chart_style.width_of(name_of(effect, words)) for effect in shown), default=0.0)
     return Drawing(
         "effects", f"Strongest effects on the risk ({len(shown)} of {len(ranked)})", alt, "models",
         680, 80 + BAR_PX * max(len(shown), 4), (panel,), left=int(24 + min(widest, WIDEST_PX)),

@@ -323,7 +323,7 @@ def test_a_run_shows_what_the_records_say(full: FlaskClient) -> None:
         assert part in text, part
     row = next(row for row in page.rows if row and row[0].startswith("lastmonth_activity"))
     assert row[1:] == [
-        "6.2%", "12.5", "11", "3.25", "0.310", "0.120", "\N{MINUS SIGN}0.50", "1.234", "drift",
+        "drift", "0.310", "0.120", "6.2%", "12.5", "11", "3.25", "\N{MINUS SIGN}0.50", "1.234",
     ]  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def test_scale_blanks_and_categories_count() -> None:
 
 
 def test_odds_beyond_all_measure_are_still_a_number() -> None:
-    assert math.isfinite(effects.Effect("a", "b", 1e6).odds_ratio)
+    assert math.isfinite(effects.Effect(("a",), "b", 1e6).odds_ratio)
 
 
 NUMBERS = st.floats(-1000, 1000)
