@@ -141,10 +141,62 @@ def test_on_a_phone_no_page_is_wider_than_the_window(browser: Browser, url: str)
             wider[path] = sitting.overflow()
         # The heads of columns are then the heads of lines.
         sitting.go("/dashboard/worklist")
-        cell = sitting.page.locator("tbody td[data-label=Risk]").first
+        cell = sitting.page.locator("tbody td[data-label=Change]").first
         before = cell.evaluate("cell => getComputedStyle(cell, '::before').content")
     assert {path: pixels for path, pixels in wider.items() if pixels} == {}
-    assert before == '"Risk"'
+    assert before == '"Change"'
+
+
+def test_on_a_phone_ten_clients_fit_three_screens_and_the_filters_unfold(
+    browser: Browser, url: str
+) -> None:
+    bottom = "row => row.getBoundingClientRect().bottom + scrollY"
+    top = "row => row.getBoundingClientRect().top + scrollY"
+    with visiting(browser, url, viewport=NARROW, is_mobile=True, has_touch=True) as sitting:
+        rows = sitting.page.locator("tbody tr")
+        sitting.go("/dashboard/worklist")
+        above = rows.first.evaluate(top)
+        form = sitting.page.get_by_role("search")
+        expect(form).to_be_hidden()
+        sitting.page.get_by_label("Search and filter").check()
+        expect(form).to_be_visible()
+        # Ordinary names: those of the attack are up to 300 letters long.
+        sitting.go("/dashboard/worklist?search=s7n")
+        expect(form).to_be_visible()
+        shown = rows.nth(9).evaluate(bottom) - rows.first.evaluate(top)
+        title = rows.first.locator("th")
+        sizes = [box.bounding_box() for box in (title, rows.first.locator("td.reasons"))]
+    assert above + shown <= 3 * NARROW["height"]
+    # The name stands above everything else of a client, without a label.
+    assert sizes[0] is not None
+    assert sizes[1] is not None
+    assert sizes[0]["y"] < sizes[1]["y"]
+    assert sizes[0]["x"] < 80
+
+
+def test_on_a_phone_no_table_scrolls_sideways_and_columns_show_their_state(
+    browser: Browser, url: str
+) -> None:
+    wide = """() => [...document.querySelectorAll('.scroll')]
+        .filter(part => part.scrollWidth > part.clientWidth + 1)
+        .map(part => part.getAttribute('aria-label'))"""
+    found = {}
+    with visiting(browser, url, viewport=NARROW, is_mobile=True, has_touch=True) as sitting:
+        for path in PAGES:
+            sitting.go(path)
+            sitting.page.evaluate(
+                "document.querySelectorAll('details').forEach(d => d.open = true)"
+            )
+            found[path] = sitting.page.evaluate(wide)
+        sitting.go("/dashboard/data")
+        states = sitting.page.locator("table.wide td[data-label=State]")
+        ends = [
+            (box["x"], box["x"] + box["width"])
+            for box in (states.nth(n).bounding_box() for n in range(4))
+            if box
+        ]
+    assert {path: parts for path, parts in found.items() if parts} == {}
+    assert all(0 < start and end <= NARROW["width"] for start, end in ends)
 
 
 def test_the_dark_is_dark_and_the_light_is_light(browser: Browser, url: str) -> None:

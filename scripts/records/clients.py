@@ -28,8 +28,8 @@ COUNTED = sa.or_(
     client_outcomes.c.recorded_by.is_(None),
     client_outcomes.c.recorded_by.not_in(sa.select(scorings.c.id).where(~scorings.c.is_whole)),
 )
-# An exit of dated rows is known at once, and a stay only after the horizon. Before a stay of the day
-# is known, the exits of the day alone would make everybody a leaver. They wait until then.
+# An exit of dated rows is known at once, and a stay only after the horizon. Before a stay of
+# the day is known, the exits of the day alone would make everybody a leaver. They wait until then.
 known_stays = client_outcomes.alias("known_stays")
 LAST_STAY = (
     sa.select(sa.func.max(known_stays.c.as_of)).where(~known_stays.c.exited).scalar_subquery()

@@ -206,6 +206,7 @@ UNANSWERED = {"/predict": 415, "/invocations": 415, "/static/x": 404} | dict.fro
     ],
     503,
 ) | {
+    "GET /dashboard": 303, "HEAD /dashboard": 303,
     "POST /login": 401, "POST /logout": 303, "POST /dashboard/upload": 422,
     "POST /candidate/approve": 422, "POST /candidate/reject": 422, "POST /dashboard/candidate": 422,
     "POST /work": 422, "POST /work.csv": 422, "POST /dashboard/results": 422,

@@ -267,6 +267,23 @@ def test_an_outcome_counts_for_the_period_of_its_score(records: Connection) -> N
     assert (group.n_clients, group.n_known, group.n_left) == (1, 1, 1)
 
 
+def test_the_leavers_of_a_day_count_once_its_stays_are_known(records: Connection) -> None:
+    record_trial(records, held_out=False, n_left=2, n_stayed=3)
+    days = ["2026-08-01", "2026-09-01", "2026-08-01", "2026-08-01", "2026-08-01"]
+    for number, day in enumerate(days, start=1):
+        known = client_outcomes.update().where(client_outcomes.c.id == number)
+        records.execute(known.values(as_of=day))
+
+    (before,) = trials.count_groups(records)
+    records.execute(client_outcomes.update().values(as_of="2026-09-01"))
+    (after,) = trials.count_groups(records)
+
+    # Of 1 September one who left is known, and nobody who stayed.
+    assert (before.n_known, before.n_left) == (4, 1)
+    assert (after.n_known, after.n_left) == (5, 2)
+    assert clients.count_outcomes(records, 10)["n_outcomes"] == 5
+
+
 def test_the_measured_rate_orders_the_list(changed: Callable[..., Config]) -> None:
     costs = CostSettings(contact=1, offer=2)
     config = changed(

@@ -524,7 +524,16 @@ def test_nothing_that_is_shown_becomes_markup(config_path: Path) -> None:
 def test_every_page_has_a_table_row_in_the_list_of_pages() -> None:
     asked = {path.partition("?")[0] for path in SHOWN}
 
-    assert {page.path for page in PAGES if page.method == "GET"} - {"/charts/{file}"} == asked
+    assert {page.path for page in PAGES if page.method == "GET"} - {
+        "/charts/{file}",
+        "/dashboard",
+    } == asked
+
+
+def test_the_folder_of_the_pages_leads_to_the_overview(full: FlaskClient) -> None:
+    response = full.get("/dashboard", headers=BROWSER)
+
+    assert (response.status_code, response.headers["Location"]) == (303, "/")
 
 
 def test_a_page_is_told_apart_by_what_a_browser_accepts() -> None:

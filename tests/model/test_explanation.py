@@ -14,7 +14,7 @@ from scripts.core.config import ColumnLabel, Schema
 from scripts.data.profile import DatasetFacts, Reference
 from scripts.model import effects, explanation, logistic_model
 from scripts.model.explanation import Reason, ReasonPart
-from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm
+from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm, PairAxis, PairTerm
 from tests.support.service import FEATURES
 from tests.support.service import make_model as service_make_model
 
@@ -45,6 +45,27 @@ def test_scale_blanks_and_categories_count() -> None:
     assert found[4][2] == pytest.approx(-0.25 * math.log(3) / 2)
     # Without a deviation the step is one.
     assert (FEATURES[1], "1 more", 0.0) in found
+
+
+def test_a_column_has_one_range_and_categories_count_from_the_lowest_to_the_highest() -> None:
+    made = service_make_model(categorical=True)
+    plan = CategoricalTerm(
+        column="plan", categories=("", "gold", "basic"), coefficients=(-1.0, 2.0, 0.5), rare=(),
+        rare_coefficient=0.0,
+    )  # fmt: skip
+    pair = PairTerm(
+        first=PairAxis(column="plan", categories=("gold",)),
+        second=PairAxis(column=FEATURES[1], knots=(0.0, 1.0)),
+        values=((0.0, 0.25, 0.0), (0.0, 0.0, -0.5)),
+    )
+    used = msgspec.structs.replace(made, categorical=(plan,), pairs=(pair,))
+
+    ranges = effects.list_ranges(used)
+
+    assert [(e.columns, e.log_odds) for e in ranges[:1]] == [(("plan",), 3.0)]
+    assert ranges[0].step == "gold instead of blank"
+    assert {e.columns: e.log_odds for e in ranges}[("plan", FEATURES[1])] == 0.75
+    assert len({e.columns for e in ranges}) == len(ranges) == len(FEATURES) + 2
 
 
 def test_odds_beyond_all_measure_are_still_a_number() -> None:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from scripts import ingestion
+from scripts.api.record_queries import RecordQueries
 from scripts.core import artifacts, config, config_file
 from scripts.core.config import Config
 from scripts.core.errors import ConfigError, DatasetError
@@ -19,7 +20,7 @@ from scripts.model.metrics import Evaluation
 from scripts.production import alerts, monitor, observation
 from scripts.production.run_context import RunContext
 from scripts.records import alert_states, database, runs, tables
-from scripts.records.tables import Status, Verdict
+from scripts.records.tables import DeploymentKind, Status, Verdict
 from tests.conftest import SMALL_ROWS, write_csv
 from tests.production.test_alerts import receiver
 
@@ -144,6 +145,26 @@ def test_a_deployment_ends_the_drift(deployed: Config, engine: Engine) -> None:
 
     assert states_of(engine) == {"data": "ok", "model": "ok"}
     assert alerts_of(engine) == [("data", "drift"), ("data", "ok")]
+
+
+def test_after_a_deployment_the_pages_say_that_nothing_was_compared_with_the_new_model(
+    deployed: Config, engine: Engine
+) -> None:
+    path = ingest(deployed, "c.csv", DRIFTED)
+    observation.observe(engine, start_run(engine), RunContext(deployed), path)
+    with database.writing(engine) as connection:
+        runs.record_deployment(connection, NOW, DeploymentKind.DEPLOY, "0002_x", actor="cron")
+    observation.record_new_release(engine, start_run(engine), "0002_x", make_evaluation())
+
+    def shown() -> dict[str, str]:
+        with database.reading(engine) as connection:
+            return {row["name"]: row["state"] for row in RecordQueries(connection).alert_states()}
+
+    assert shown() == {"data": "new model", "model": "new model", "run": None}
+    with database.writing(engine) as connection:
+        later = runs.start_run(connection, NOW + timedelta(days=1))
+    observation.observe(engine, later, RunContext(deployed), path)
+    assert shown() == {"data": "drift", "model": "ok", "run": None}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from scripts.core.column_words import ColumnWords
+from scripts.core.config import ColumnLabel
 from scripts.records.run_details import NO_MEASUREMENTS, MeasurementHistory
 from scripts.reports import chart_style, history_charts
 from scripts.reports.chart_style import Drawing
@@ -52,6 +54,19 @@ def test_the_limit_of_a_first_comparison_is_drawn_as_a_mark() -> None:
 
     (limit,) = [line for line in axes.lines if line.get_label() == "limit of drift"]
     assert limit.get_marker() == "_"
+
+
+def test_a_column_and_its_drift_have_the_names_for_people() -> None:
+    past = MeasurementHistory(columns=[row(1), row(2)])
+    words = ColumnWords({"months": ColumnLabel(name="Client for", unit="months")})
+
+    (drawing,) = history_charts.draw_columns(past, {}, words)
+    drift = history_charts.draw_drift(past, words)
+
+    assert (drawing.title, drawing.column) == ("Client for", "months")
+    assert drawing.alt.startswith("Client for in 2 runs")
+    assert drift is not None
+    assert "Client for 25% of the limit" in drift.alt
 
 
 def test_the_words_hold_the_numbers() -> None:

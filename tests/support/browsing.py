@@ -30,7 +30,7 @@ Promise.all([...document.images].map(image => {
 })).then(() => null)
 """
 WIDE = ViewportSize(width=1280, height=900)
-NARROW = ViewportSize(width=375, height=800)
+NARROW = ViewportSize(width=390, height=844)
 
 
 def skip_or_fail(reason: str) -> None:
