@@ -196,7 +196,7 @@ def test_on_a_phone_no_table_scrolls_sideways_and_columns_show_their_state(
             if box
         ]
     assert {path: parts for path, parts in found.items() if parts} == {}
-    assert all(0 < start and end <= NARROW["width"] for start, end in ends)
+    assert all(start > 0 and end <= NARROW["width"] for start, end in ends)
 
 
 def test_the_dark_is_dark_and_the_light_is_light(browser: Browser, url: str) -> None:

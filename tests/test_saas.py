@@ -133,9 +133,9 @@ def test_a_company_lives_for_some_months(tmp_path: Path) -> None:
     done = CliRunner().invoke(live.main, words, catch_exceptions=False)
 
     assert done.output.count("a run, and calls to the first clients.") == 3
-    with database.open_records(read_config(tmp_path / "firm/config.json").database_url) as engine:
-        with database.reading(engine) as connection:
-            groups = trials.count_groups(connection)
+    url = read_config(tmp_path / "firm/config.json").database_url
+    with database.open_records(url) as engine, database.reading(engine) as connection:
+        groups = trials.count_groups(connection)
     assert len({group.period for group in groups}) == 3
     assert sum(group.n_known for group in groups) > 0
 
