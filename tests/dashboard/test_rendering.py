@@ -42,7 +42,7 @@ SHOWN = (
     "/", "/dashboard/worklist", "/dashboard/client?name=x", "/dashboard/runs",
     "/dashboard/results", "/dashboard/run?id=1", "/dashboard/models", "/dashboard/data",
     "/dashboard/outcomes", "/dashboard/calling", "/dashboard/backtest", "/dashboard/candidate",
-    "/dashboard/upload",
+    "/dashboard/upload", "/dashboard/compare?a=1&b=2",
     "/login",
 )  # fmt: skip
 
