@@ -211,8 +211,10 @@ UNANSWERED = {"/predict": 415, "/invocations": 415, "/static/x": 404} | dict.fro
     "POST /candidate/approve": 422, "POST /candidate/reject": 422, "POST /dashboard/candidate": 422,
     "POST /work": 422, "POST /work.csv": 422, "POST /dashboard/results": 422,
     "POST /dashboard/rank": 422, "/dashboard/client": 503, "/dashboard/run": 404,
-    "/charts/{file}": 404, "/report.pdf": 404, "/model-card": 503, "/v2/models/{model}": 404,
-    "/v2/models/{model}/ready": 404, "/v2/models/{model}/infer": 404,
+    "/runs/compare": 422, "/runs/{run}": 404, "/docs/guide/{page}": 404,
+    "/docs/pictures/{file}": 404, "/charts/{file}": 404, "/report.pdf": 404,
+    "/model-card": 503, "/v2/models/{model}": 404, "/v2/models/{model}/ready": 404,
+    "/v2/models/{model}/infer": 404,
 }  # fmt: skip
 
 
