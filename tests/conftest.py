@@ -17,6 +17,7 @@ from scripts import deployment, diagnostics, ingestion, scoring, training
 from scripts.core import config_file
 from scripts.core.config import Config
 from scripts.pipeline import steps
+from tests.support.played import played  # noqa: F401 - a fixture
 from tests.support.service import client, guarded, plain_environment, prod  # noqa: F401 - fixtures
 
 HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"

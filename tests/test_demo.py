@@ -20,7 +20,7 @@ from scripts import backtest, monitoring, promotion, worklist
 from scripts.core import console
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
-from scripts.pipeline import history, steps
+from scripts.pipeline import history
 from scripts.production import rollback
 from scripts.records import client_work, database, runs
 from tests.support.service import served
@@ -35,28 +35,8 @@ PAGES = (
 LONGEST_CPU_S = 45
 
 
-class Ended:
-    """A backtest that has ended."""
-
-    def kill(self) -> None:
-        """Do nothing."""
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """A demo of few clients and months, without charts and backtest, which take the most time."""
-    made = Demo(tmp_path_factory.mktemp("small") / "demo", n_clients=100, n_months=4)
-    demo.prepare(made)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "start_backtest", lambda *_args: Ended())
-        patch.setattr(demo, "finish_backtest", lambda *_args: None)
-        patch.setattr(steps, "report", lambda *_args: None)
-        demo.play(made)
-    return made
-
-
-def test_the_months_go_through_the_pipeline_and_calls_are_recorded(small: Demo) -> None:
-    config = read_config(small.config_path)
+def test_the_months_go_through_the_pipeline_and_calls_are_recorded(played: Demo) -> None:
+    config = read_config(played.config_path)
     with (
         database.open_records(config.database_url) as engine,
         database.reading(engine) as connection,
@@ -65,7 +45,7 @@ def test_the_months_go_through_the_pipeline_and_calls_are_recorded(small: Demo) 
         entries = client_work.latest_work(connection, 99, 0)
         assert {row["actor"] for row in entries} == {console.actor()}
         assert {row["kind"] for row in entries} == {"contact", "snooze", "assignment"}
-    assert small.mark.exists()
+    assert played.mark.exists()
 
 
 def show_client(config: Config) -> None:
@@ -89,14 +69,14 @@ def show_client(config: Config) -> None:
     ],
 )
 def test_no_line_of_a_table_is_longer_than_80_columns_or_has_parts_of_a_second(
-    small: Demo,
+    played: Demo,
     show: Callable[[Config], None],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
-    show(read_config(small.config_path))
+    show(read_config(played.config_path))
 
     shown = capsys.readouterr().out
     assert len(shown.splitlines()) > 1

@@ -89,8 +89,9 @@ def test_names_have_three_orders_and_uploads_have_their_own(
     assert (plain[::-1] == sorted(plain)) == (names is Names.BACKWARDS)
 
 
-def test_the_page_about_own_data_shows_the_whole_config_of_the_example() -> None:
-    page = (Path(make_data.__file__).parents[2] / "docs/own-data.md").read_text()
+@pytest.mark.parametrize("name", ["README.md", "docs/own-data.md"])
+def test_a_page_about_own_data_shows_the_whole_config_of_the_example(name: str) -> None:
+    page = (Path(make_data.__file__).parents[2] / name).read_text()
 
     shown = page.split("```json")[1].split("```")[0]
 
