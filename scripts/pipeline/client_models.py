@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,15 @@ class DatasetRows:
     own: pd.DataFrame
     before: str
     after: str
+
+
+def list_features(config: Config) -> set[tuple[str, ...]]:
+    """Return the features of each release, in the order of its predictions in the log."""
+    found = set()
+    for folder in artifacts.list_releases(config.prod_deployment_path):
+        with suppress(ModelError):
+            found.add(logistic_model.load_model(folder / release.MODEL).schema.features)
+    return found
 
 
 def read_own(found: FoundLines, schema: Schema) -> pd.DataFrame:

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from sqlalchemy.engine import Engine
 
 from scripts import reporting
@@ -148,37 +148,28 @@ def keep_current(config: Config, engine: Engine, planned: Mapping[str, str]) -> 
             erasing.replace_fingerprint(connection, last["id"], planned["after"])
 
 
-def encode_predicted(values: Mapping[str, Any], features: Sequence[str]) -> str:
-    """Return the values of a client as the prediction log has them."""
-    cells = [values.get(name) for name in features]
-    numbers = [float(cell) if isinstance(cell, int | float) else cell for cell in cells]
-    return msgspec.json.encode(numbers).decode()
-
-
 def list_predicted(
     engine: Engine, name: str, datasets: Sequence[DatasetRows], features: Sequence[str]
-) -> set[str]:
-    """Return the known rows of a client as the prediction log has them."""
+) -> list[list[Any]]:
+    """Return the known rows of a client in the order of a model's features."""
     with database.reading(engine) as connection:
-        known = erasing.list_values(connection, name)
+        known: list[Mapping[str, Any]] = list(erasing.list_values(connection, name))
     for rows in datasets:
-        wanted = [each for each in features if each in rows.own]
-        table = rows.own[wanted].astype(object)
-        table = table.where(table.notna(), None)
-        known += [{str(key): cell for key, cell in row.items()} for row in table.to_dict("records")]
-    return {encode_predicted(values, features) for values in known}
+        table = rows.own.astype(object)
+        found = table.where(table.notna(), None).to_dict("records")
+        known += [{str(key): cell for key, cell in row.items()} for row in found]
+    return [[row.get(feature) for feature in features] for row in known]
 
 
 def erase_predictions(
     config: Config, engine: Engine, name: str, datasets: Sequence[DatasetRows]
 ) -> int:
     """Remove the logged predictions of a client, also those sent without identifiers."""
-    schemas = {tuple(rows.schema.features) for rows in datasets}
-    schemas.add(tuple(config.schema.features))
-    values = {
+    schemas = {rows.schema.features for rows in datasets} | client_models.list_features(config)
+    known = [
         row for features in schemas for row in list_predicted(engine, name, datasets, features)
-    }
-    return erasing.erase_predictions(engine, list_predictions(config, name), values)
+    ]
+    return erasing.erase_predictions(engine, list_predictions(config, name), known)
 
 
 def remove_pictures(config: Config) -> int:
@@ -306,6 +297,11 @@ class Erasure:
         return counts, left
 
 
+def list_workbooks(config: Config) -> list[Path]:
+    """List the exported lists in the folders of the installation whose text is compressed."""
+    return [path for path in client_files.iterate_files(config) if path.suffix == ".xlsx"]
+
+
 def list_elsewhere(config: Config) -> list[str]:
     """Return where a client may be beyond the reach of this program."""
     remote = [place for place in client_files.list_places(config) if isinstance(place, RemotePath)]
@@ -317,6 +313,7 @@ def list_elsewhere(config: Config) -> list[str]:
             " python -m scripts.fullprocess --force, then remove it."
             for path in parts
         ),
+        *(f"{path}: a workbook; look into it and remove it." for path in list_workbooks(config)),
         *(
             f"{path}: records from before a restore; remove the file."
             for path in maintenance.list_replaced(config)

@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.engine import Connection, Engine
 
 from scripts.core import name_hashes
@@ -37,10 +39,15 @@ BY_CLIENT = tuple(
 )
 # Shorter names, and numbers, would be found in texts that speak of something else.
 MIN_NAME_LENGTH = 4
+# A longer number with leading zeros is no count of anything.
+MIN_DIGITS = 6
+# Rows deleted by a statement.
+BATCH_ROWS = 1_000
 REPLACEMENT = "[erased client]"
 blocks = tables.client_blocks.c
 
 Columns = dict[str, Column]
+Mask = NDArray[np.bool_]
 
 
 def read_block(
@@ -230,7 +237,34 @@ def remove_score(connection: Connection, scoring: Row, name: str) -> bool:
     return True
 
 
-def blank_unused(connection: Connection, same_bits: Sequence[int], bucket: int) -> None:
+def find_used(
+    connection: Connection, same_bits: Sequence[int], bucket: int, kind: BlockKind
+) -> dict[int, list[Column]]:
+    """Return the rows of stored values in a bucket that a score refers to, by scoring."""
+    at, row_of = scored_clients.POINTERS_TO[kind]
+    used: dict[int, list[Column]] = {}
+    query = client_blocks.select_blocks(same_bits, [BlockKind.SCORES], "content")
+    for row in connection.execute(query.where(blocks.bucket == bucket)):
+        pointers = column_blocks.unpack(row.content, (at, row_of))
+        if at not in pointers:
+            continue
+        for number in np.unique(pointers[at]).tolist():
+            rows = pointers[row_of][pointers[at] == number]
+            used.setdefault(number, []).append(rows)
+    return used
+
+
+def blank_rows(content: bytes, is_unused: Mask) -> Columns:
+    """Return packed values with some rows blank."""
+    return {
+        name: np.where(is_unused, "" if column.dtype == np.object_ else np.nan, column)
+        for name, column in column_blocks.unpack(content).items()
+    }
+
+
+def blank_unused(
+    connection: Connection, same_bits: Sequence[int], bucket: int, kind: BlockKind
+) -> None:
     """Blank the values in a bucket that no score refers to, such as those of a removed client.
 
     Parameters
@@ -241,27 +275,19 @@ def blank_unused(connection: Connection, same_bits: Sequence[int], bucket: int) 
         The scorings with buckets of the same size.
     bucket : int
         The bucket.
+    kind : BlockKind
+        VALUES, or TEXTS.
     """
-    used: dict[int, list[Column]] = {}
-    query = client_blocks.select_blocks(same_bits, [BlockKind.SCORES], "content")
-    for row in connection.execute(query.where(blocks.bucket == bucket)):
-        pointers = column_blocks.unpack(row.content, scored_clients.POINTERS)
-        for number in np.unique(pointers["values_at"]).tolist():
-            rows = pointers["value_row"][pointers["values_at"] == number]
-            used.setdefault(number, []).append(rows)
-    query = client_blocks.select_blocks(same_bits, [BlockKind.VALUES], "content", "n_clients")
+    used = find_used(connection, same_bits, bucket, kind)
+    query = client_blocks.select_blocks(same_bits, [kind], "content", "n_clients")
     for row in connection.execute(query.where(blocks.bucket == bucket)).all():
         is_unused = np.ones(row.n_clients, np.bool_)
         for rows in used.get(row.scoring_id, []):
             is_unused[rows] = False
         if is_unused.all():
-            remove_block(connection, row.scoring_id, BlockKind.VALUES, bucket)
+            remove_block(connection, row.scoring_id, kind, bucket)
         elif is_unused.any():
-            columns = {
-                name: np.where(is_unused, "" if column.dtype == np.object_ else np.nan, column)
-                for name, column in column_blocks.unpack(row.content).items()
-            }
-            block = make_block(BlockKind.VALUES, bucket, columns, None)
+            block = make_block(kind, bucket, blank_rows(row.content, is_unused), None)
             replace_block(connection, row.scoring_id, block)
 
 
@@ -281,8 +307,10 @@ def erase_scores(engine: Engine, name: str) -> int:
             n_removed += remove_absent(connection, scoring["id"], bucket, name)
     for bits in {row["bits"] for row in known}:
         same_bits = [row["id"] for row in known if row["bits"] == bits]
-        with database.writing(engine) as connection:
-            blank_unused(connection, same_bits, name_hashes.find_bucket(hashed, bits))
+        bucket = name_hashes.find_bucket(hashed, bits)
+        for kind in scored_clients.POINTERS_TO:
+            with database.writing(engine) as connection:
+                blank_unused(connection, same_bits, bucket, kind)
     return n_removed
 
 
@@ -340,7 +368,28 @@ def erase_rows(engine: Engine, name: str) -> dict[str, int]:
         }
 
 
-def erase_predictions(engine: Engine, logged_hash: str, values: Collection[str]) -> int:
+def is_row_of(logged: Sequence[Any], known: Sequence[Any]) -> bool:
+    """Return whether a logged row has the values of a known one, as far as they were sent.
+
+    A request may lack columns, such as changes against an earlier row. At least half must be there.
+    """
+    sent = [(cell, own) for cell, own in zip(logged, known, strict=False) if cell is not None]
+    is_same = len(logged) == len(known) and 2 * len(sent) >= len(known)
+    return is_same and all(cell == own for cell, own in sent)
+
+
+def find_nameless(connection: Connection, rows: Collection[Sequence[Any]]) -> list[int]:
+    """Return the logged predictions without a client that have the values of some rows."""
+    logged = tables.predictions.c
+    query = sa.select(logged.id, logged["values"]).where(logged.client.is_(None))
+    return [
+        found.id
+        for found in connection.execute(query)
+        if any(is_row_of(msgspec.json.decode(found[1]), row) for row in rows)
+    ]
+
+
+def erase_predictions(engine: Engine, logged_hash: str, rows: Collection[Sequence[Any]]) -> int:
     """Remove the logged predictions of a client, and return their number.
 
     Parameters
@@ -349,22 +398,26 @@ def erase_predictions(engine: Engine, logged_hash: str, values: Collection[str])
         The records.
     logged_hash : str
         The keyed hash of the client's identifiers.
-    values : collection of str
-        The client's rows, as the log has them. A row without a client is one of them if it is
-        equal.
+    rows : collection of sequence
+        The client's values in the order of the model's features. A prediction without a client
+        that has these values is the client's.
     """
-    predictions = tables.predictions
-    own = [predictions.c.client == logged_hash]
-    if values:
-        is_nameless = predictions.c.client.is_(None)
-        own.append(sa.and_(is_nameless, predictions.c["values"].in_(list(values))))
+    logged = tables.predictions.c
     with database.writing(engine) as connection:
-        return connection.execute(predictions.delete().where(sa.or_(*own))).rowcount
+        nameless = find_nameless(connection, rows) if rows else []
+        gone = tables.predictions.delete().where(logged.client == logged_hash)
+        n_removed = connection.execute(gone).rowcount
+        for start in range(0, len(nameless), BATCH_ROWS):
+            part = nameless[start : start + BATCH_ROWS]
+            gone = tables.predictions.delete().where(logged.id.in_(part))
+            n_removed += connection.execute(gone).rowcount
+    return n_removed
 
 
 def is_distinct(name: str) -> bool:
     """Return whether a name in a text can only be that of the client."""
-    return len(name) >= MIN_NAME_LENGTH and not name.isdigit()
+    is_number = name.isdigit() and not (name.startswith("0") and len(name) >= MIN_DIGITS)
+    return len(name) >= MIN_NAME_LENGTH and not is_number
 
 
 def name_pattern(name: str) -> re.Pattern[str]:

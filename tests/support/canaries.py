@@ -16,21 +16,21 @@ from scripts.core.config import Config, Schema
 from scripts.records import column_blocks, database, tables
 
 NAME = "CANARY-NAME-77"
-CITY, TIER, NOTE = "CanaryCityZ", "TierCanary", "met at the fair"
+CITY, TIER, NOTE, COMPANY = "CanaryCityZ", "TierCanary", "met at the fair", "Canary and Sons"
 NUMBERS = (987654.25, 4321.0625, -77.140625)
-HEADER = "corporation,month,year,net,city,tier,exited"
+HEADER = "corporation,month,year,net,city,tier,exited,company"
 SCHEMA = Schema(
     ids=("corporation",), numeric=("month", "year", "net"), categorical=("city", "tier"),
-    negative=0,
+    negative=0, names=("company",),
 )  # fmt: skip
 ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
-TEXTS = (NAME, CITY, TIER, NOTE)
+TEXTS = (NAME, CITY, TIER, NOTE, COMPANY)
 
 
 def row(name: str = NAME, label: str = "1") -> str:
     """Return the row of the client in an extract, with another name if wanted."""
     month, year, net = NUMBERS
-    return f"{name},{month},{year},{net},{CITY},{TIER},{label}"
+    return f"{name},{month},{year},{net},{CITY},{TIER},{label},{COMPANY}"
 
 
 def make_rows(n_rows: int, seed: int, *, labelled: bool = True) -> list[str]:
@@ -40,7 +40,9 @@ def make_rows(n_rows: int, seed: int, *, labelled: bool = True) -> list[str]:
         month, year, net = random.randrange(200), random.randrange(20000) / 4, random.gauss(0, 50)
         city, tier = random.choice(["Bern", "Graz", "Ulm"]), random.choice(["A1", "B2"])
         label = int(month + random.gauss(0, 30) < 70) if labelled else ""
-        rows.append(f"s{seed}n{number},{month},{year},{net:.3f},{city},{tier},{label}")
+        rows.append(
+            f"s{seed}n{number},{month},{year},{net:.3f},{city},{tier},{label},firm {number}"
+        )
     return rows
 
 
