@@ -42,12 +42,6 @@ class Neighbours:
     below: float | None
     above: float | None
 
-    @property
-    def nearest(self) -> float:
-        """Return a number of another row, 0 without any."""
-        found = self.above if self.below is None else self.below
-        return 0.0 if found is None else found
-
 
 @dataclass(frozen=True)
 class OwnTraces:
@@ -317,7 +311,9 @@ def without_hashes(model: Model) -> Model:
 
 def find_texts(content: bytes, wanted: frozenset[str]) -> list[tuple[int, bytes]]:
     """Return the places of texts in a pickle, with their bytes. Nothing is unpickled."""
-    places = []
+    places: list[tuple[int, bytes]] = []
+    if not wanted:
+        return places
     try:
         for opcode, argument, place in pickletools.genops(content):
             n_bytes = TEXT_OPCODES.get(opcode.name)
@@ -329,19 +325,25 @@ def find_texts(content: bytes, wanted: frozenset[str]) -> list[tuple[int, bytes]
     return places
 
 
-def forget_in_pickle(content: bytes, traces: OwnTraces) -> bytes:
-    """Return the pickle of a model with the numbers and categories of a client alone overwritten.
+def forget_texts(content: bytes, traces: OwnTraces) -> bytes:
+    """Return a pickle with the categories of a client alone overwritten by texts as long.
 
-    Nothing is unpickled: texts and numbers of equal length take their places.
+    Nothing is unpickled.
     """
     wanted = frozenset[str]().union(*traces.categories.values())
     changed = bytearray(content)
     for place, encoded in find_texts(content, wanted):
         changed[place : place + len(encoded)] = FILLER.encode() * len(encoded)
-    found = bytes(changed)
-    for numbers in traces.numbers.values():
-        for number, near in numbers.items():
-            other = float(np.nextafter(near.nearest, number))
-            for form in ("<d", ">d"):
-                found = found.replace(struct.pack(form, number), struct.pack(form, other))
-    return found
+    return bytes(changed)
+
+
+def has_curves(model: Model) -> bool:
+    """Return whether a model has curves, so that its pickle can be made of its plain numbers."""
+    return any(term.knots for term in model.numeric)
+
+
+def is_same_formula(before: Model, after: Model) -> bool:
+    """Return whether two models have the same terms."""
+    return (before.numeric, before.categorical, before.pairs) == (
+        after.numeric, after.categorical, after.pairs,
+    )  # fmt: skip

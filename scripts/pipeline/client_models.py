@@ -1,6 +1,7 @@
 """Models and releases without the traces of an erased client."""
 
 import logging
+import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from scripts.core.config import Config, Schema
 from scripts.core.errors import ModelError, ReleaseError
 from scripts.data import client_lines, csv_reader, csv_writer, dataset, table_reader
 from scripts.data.client_lines import FoundLines
-from scripts.model import forgetting, logistic_model
+from scripts.model import additive_pipeline, forgetting, logistic_model
 from scripts.model.forgetting import OwnTraces
 from scripts.model.logistic_model import Model
 from scripts.production import kept_models, release
@@ -85,6 +86,15 @@ def find_traces(rows: DatasetRows, name: str, schema: Schema) -> OwnTraces:
 
 
 @dataclass(frozen=True)
+class Forgotten:
+    """A model without the traces of a client, with the traces and the rows they are of."""
+
+    model: Model
+    traces: OwnTraces
+    own: DatasetRows | None
+
+
+@dataclass(frozen=True)
 class ClientModels:
     """Takes the traces of a client out of models.
 
@@ -97,8 +107,8 @@ class ClientModels:
     datasets: tuple[DatasetRows, ...]
     known: frozenset[str]
 
-    def forget(self, model: Model) -> tuple[Model, OwnTraces]:
-        """Return a sealed model without the traces of the client, and the traces."""
+    def forget(self, model: Model) -> Forgotten:
+        """Return a sealed model without the traces of the client."""
         key = keys.make_key(self.config.prod_deployment_path)
         opened = logistic_model.unseal(model, key)
         if opened.dataset.reference is not None and opened.dataset.reference.is_sealed:
@@ -115,33 +125,51 @@ class ClientModels:
             opened = forgetting.without_hashes(opened)
         reference = opened.dataset.reference
         has_hashes = reference is not None and bool(reference.row_hashes)
-        return logistic_model.seal(opened, key) if has_hashes else opened, traces
+        sealed = logistic_model.seal(opened, key) if has_hashes else opened
+        return Forgotten(sealed, traces, own)
+
+    def make_pickle(self, content: bytes, before: Model, after: Forgotten) -> bytes:
+        """Return the pickle of a model without the traces of the client.
+
+        One with curves is made anew of the plain numbers. In another one the categories are
+        overwritten, and it has no number of a single row.
+        """
+        if after.own is None or forgetting.is_same_formula(before, after.model):
+            return content
+        if not forgetting.has_curves(before):
+            return forgetting.forget_texts(content, after.traces)
+        with erased_clients.refused(None):
+            others = next(part for part in iterate_others(after.own, self.name) if len(part))
+        X = dataset.features(others, before.schema)
+        return pickle.dumps(additive_pipeline.make_pipeline(after.model, X))
 
     def rewrite_pair(self, model_path: Path, pickle_path: Path | None) -> bool:
         """Rewrite a model and its pickle, and return whether the model changed."""
-        before = model_path.read_bytes()
-        forgotten, traces = self.forget(logistic_model.decode_model(before, model_path))
+        encoded = model_path.read_bytes()
+        before = logistic_model.decode_model(encoded, model_path)
+        after = self.forget(before)
         if pickle_path is not None and pickle_path.exists():
             content = pickle_path.read_bytes()
-            overwritten = forgetting.forget_in_pickle(content, traces)
-            if overwritten != content:
-                files.write_whole(pickle_path, overwritten)
-        encoded = logistic_model.encode_model(forgotten)
-        if encoded == before:
+            made = self.make_pickle(content, before, after)
+            if made != content:
+                # First the pickle: of a model that is written already it is not made again.
+                files.write_whole(pickle_path, made)
+        forgotten = logistic_model.encode_model(after.model)
+        if forgotten == encoded:
             return False
-        files.write_whole(model_path, encoded)
+        files.write_whole(model_path, forgotten)
         return True
 
     def rewrite_release(self, folder: Path) -> bool:
         """Rewrite the model and the pickle of a release, which is whole at every instant."""
-        model_path = folder / release.MODEL
-        forgotten, traces = self.forget(logistic_model.load_model(model_path))
+        before = logistic_model.load_model(folder / release.MODEL)
+        after = self.forget(before)
         pickled = (folder / release.PICKLE).read_bytes()
         contents = {
-            release.MODEL: logistic_model.encode_model(forgotten),
-            release.PICKLE: forgetting.forget_in_pickle(pickled, traces),
+            release.PICKLE: self.make_pickle(pickled, before, after),
+            release.MODEL: logistic_model.encode_model(after.model),
         }
-        return release.rewrite(folder, contents, forgotten.dataset.sha256)
+        return release.rewrite(folder, contents, after.model.dataset.sha256)
 
     def rewrite_all(self) -> tuple[int, list[str]]:
         """Rewrite all models and releases, and return their number and the damaged ones."""
@@ -167,7 +195,7 @@ class ClientModels:
         with database.writing(engine) as connection:
             for stamp, content in erasing.iterate_contents(connection):
                 model = logistic_model.decode_model(content.encode(), Path(f"the model {stamp}"))
-                encoded = logistic_model.encode_model(self.forget(model)[0]).decode()
+                encoded = logistic_model.encode_model(self.forget(model).model).decode()
                 if encoded != content:
                     erasing.replace_content(connection, stamp, encoded)
                     n_changed += 1

@@ -22,7 +22,7 @@ from scripts import apicalls, diagnostics
 from scripts.api import prediction_log
 from scripts.api.prediction_log import LoggedRows, PredictionLog
 from scripts.app import create_app
-from scripts.core import artifacts, keys
+from scripts.core import artifacts, erased_clients, keys
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
 from scripts.records import database, predictions, runs, tables
@@ -586,3 +586,22 @@ def test_it_is_known_when_live_rows_were_last_compared(records_url: str) -> None
         assert predictions.has_predictions_since(connection, FIRST, NOW - timedelta(seconds=1))
         assert not predictions.has_predictions_since(connection, FIRST, NOW)
         assert not predictions.has_predictions_since(connection, SECOND, None)
+
+
+def test_predictions_of_an_erased_client_are_not_logged(config: Config) -> None:
+    make_records(config.database_url)
+    key = keys.make_key(config.prod_deployment_path)
+    counted = Counts()
+    prediction = PredictionLog(lambda: config, counted)
+    prediction.add(make_predicted(3, ids=[("acme",), ("zeta",), (None,)]), 1.0)
+    # Erased while the row waits.
+    erased_clients.write_list(
+        config.prod_deployment_path, [erased_clients.hash_client(key, "acme")]
+    )
+
+    prediction.start()
+    prediction.stop()
+
+    rows = rows_of(config.database_url)
+    assert [row["values"] for row in rows] == ["[1.0]", "[2.0]"]
+    assert counted == {"logged": 2, "dropped": 1}

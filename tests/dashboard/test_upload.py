@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from scripts import ingestion
 from scripts.app import create_app
-from scripts.core import artifacts, files
+from scripts.core import artifacts, erased_clients, files, keys
 from scripts.core.config import Config
 from scripts.core.errors import DatasetError
 from scripts.dashboard import upload
@@ -391,3 +391,20 @@ def test_the_bytes_that_wait_have_a_limit_too(
     statuses = [send(client, "upload", GOOD + b"\n" * k).status_code for k in range(2)]
 
     assert statuses == [201, 409]
+
+
+@pytest.mark.parametrize("path", ["upload", "rank"])
+def test_a_table_with_an_erased_client_is_not_added_and_the_client_is_not_ranked(
+    client: FlaskClient, config: Config, path: str
+) -> None:
+    key = keys.make_key(config.prod_deployment_path)
+    erased_clients.write_list(
+        config.prod_deployment_path, [erased_clients.hash_client(key, "zeta")]
+    )
+    before = names_in(config.input_folder_path)
+
+    response = send(client, path, GOOD)
+
+    assert "its client was erased" in response.text
+    assert "900" not in response.text
+    assert names_in(config.input_folder_path) == before

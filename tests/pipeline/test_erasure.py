@@ -1,5 +1,6 @@
 """A client is erased from every byte of an installation, and refused when coming back."""
 
+import pickle
 import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -179,6 +180,9 @@ def test_the_releases_are_whole_and_serve_as_before(used: Config) -> None:
     arrays = dataset.feature_arrays(table.iloc[:-1], used.schema)
     old, new = (logistic_model.probabilities(each.model, arrays) for each in (before, after))
     np.testing.assert_allclose(old, new, atol=1e-12)
+    estimator = pickle.loads((after.path / release.PICKLE).read_bytes())
+    predicted = estimator.predict_proba(dataset.features(table.iloc[:-1], used.schema))[:, 1]
+    np.testing.assert_allclose(predicted, new, atol=1e-12)
     kept = [each.model.dataset.reference for each in (before, after)]
     assert kept[0] is not None
     assert kept[1] is not None

@@ -4,14 +4,17 @@ import json
 import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from scripts.core import files
 from scripts.core.config import Config
 from scripts.core.errors import ReleaseError
+from scripts.model import logistic_model
 from scripts.production import release
 
 
@@ -177,3 +180,39 @@ def test_a_link_to_a_release_that_is_gone_is_a_fault(deployed: Config) -> None:
 
     with pytest.raises(ReleaseError, match="0009_gone/manifest.json cannot be read"):
         release.load_current(deployed.prod_deployment_path)
+
+
+class KilledError(BaseException):
+    """The end of a program in the middle."""
+
+
+@pytest.mark.parametrize("n_written", range(5))
+def test_a_release_is_whole_at_every_instant_of_a_rewriting(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, n_written: int
+) -> None:
+    before = release.load_release(folder)
+    facts = msgspec.structs.replace(before.model.dataset, sha256="1" * 64)
+    model = msgspec.structs.replace(before.model, dataset=facts)
+    contents = {release.PICKLE: b"new", release.MODEL: logistic_model.encode_model(model)}
+    left = iter([True] * n_written)
+    real = files.write_whole
+
+    def write_or_die(path: Path, content: bytes) -> Path:
+        if not next(left, False):
+            raise KilledError
+        return real(path, content)
+
+    monkeypatch.setattr(files, "write_whole", write_or_die)
+    with suppress(KilledError):
+        release.rewrite(folder, contents, "1" * 64)
+    monkeypatch.undo()
+
+    assert release.find_faults(folder) == []
+    assert release.load_release(folder).model.dataset.sha256 == (
+        "1" * 64 if n_written > 2 else before.model.dataset.sha256
+    )
+    release.rewrite(folder, contents, "1" * 64)
+    after = release.load_release(folder)
+    assert after.manifest.dataset_sha256 == "1" * 64
+    assert not after.manifest.becoming
+    assert not release.rewrite(folder, contents, "1" * 64)
