@@ -20,11 +20,18 @@ from types import ModuleType
 import click
 from sqlalchemy.engine import Engine
 
+from scripts.clients import delivery_state
 from scripts.core import artifacts, console, erased_clients, files, packages, terminal
 from scripts.core.config import Config, ping_url
 from scripts.core.config_file import read_config
 from scripts.core.console import check_reason, make_command, run_program
-from scripts.core.errors import BusyError, PipelineError, RecordsError, RunTimeoutError
+from scripts.core.errors import (
+    BusyError,
+    PipelineError,
+    RecordsError,
+    RunTimeoutError,
+    describe_bug,
+)
 from scripts.core.files import KnownFile
 from scripts.pipeline import history, retention, snapshot, watchdog
 from scripts.pipeline.run import Request, Run
@@ -110,6 +117,20 @@ def send_alerts(config: Config, engine: Engine) -> None:
         log.error("The alerts could not be sent: %s", error)
 
 
+def deliver_list(run: Run) -> None:
+    """Send the weekly mail and the events of the list, if any is due. No failure is the run's."""
+    now = datetime.now(UTC)
+    try:
+        if delivery_state.is_anything_due(run.engine, run.config, now):
+            import_steps().deliver_list(run, now)
+    except RunTimeoutError:
+        raise
+    except Exception as error:
+        # Also a bug here must not turn a good run into a failed one. The next run tries again.
+        told = str(error) if isinstance(error, PipelineError | OSError) else describe_bug(error)
+        log.error("The list was not delivered, and the next run tries again: %s", told)
+
+
 @contextlib.contextmanager
 def failure_recorded(run: Run) -> Iterator[None]:
     """Record an error of the run, and send alerts at its start and end."""
@@ -120,7 +141,10 @@ def failure_recorded(run: Run) -> Iterator[None]:
     except Exception as error:
         # Recorded, then raised again: a failed run is a result, also one that fails by a bug.
         run.end_failed(error)
+        deliver_list(run)
         raise
+    else:
+        deliver_list(run)
     finally:
         send_alerts(run.config, run.engine)
 

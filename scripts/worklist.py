@@ -15,9 +15,12 @@ from scripts.clients import (
     calling_effect,
     client_history,
     client_work,
+    delivery_state,
     filter_words,
     formatting,
+    list_delivery,
     list_export,
+    weekly_mail,
     work_file,
     worklist,
 )
@@ -26,7 +29,7 @@ from scripts.clients.work_input import RESULTS, WorkInput
 from scripts.clients.worklist import DEFAULT_TOP
 from scripts.core import column_words, console, files, progress, terminal
 from scripts.core.config import Config
-from scripts.core.errors import DatasetError, NotMadeYetError
+from scripts.core.errors import DatasetError, MailError, NotMadeYetError
 from scripts.data import (
     client_dates,
     csv_reader,
@@ -36,7 +39,7 @@ from scripts.data import (
 from scripts.data.read_report import FileReading
 from scripts.model import ranking
 from scripts.production import release
-from scripts.records import database, scoring_records
+from scripts.records import database, list_deliveries, scoring_records
 
 Page = TypeVar("Page")
 
@@ -309,6 +312,40 @@ def export(
         write(config, path, top=top, **wanted)
 
 
+def mail(config: Config, *, is_sent: bool) -> None:
+    """Show the weekly mail as it would be now, or send it with --send, also a second time."""
+    smtp, now = config.alerts.smtp, datetime.now(UTC)
+    week = now.date().isoformat() if smtp is None else delivery_state.week_of(smtp, now)
+    with database.open_records(config.database_url, may_change=False) as engine:
+        if not is_sent:
+            facts = list_delivery.read_facts(engine, config, week, now)
+            if facts is None:
+                raise NotMadeYetError(
+                    "No client has been scored yet; see python -m scripts.worklist."
+                )
+            click.echo(weekly_mail.format_plain(weekly_mail.describe_mail(facts)), nl=False)
+            return
+        with files.exclusive_lock(config.prod_deployment_path):
+            failure = list_delivery.send_mail(engine, config, week, now)
+    if failure:
+        raise MailError(f"The mail was not sent: {failure}.")
+
+
+def events(config: Config, *, is_again: bool) -> None:
+    """Show how many events of the list wait for the webhook, or try given-up ones --again."""
+    with database.open_records(config.database_url, may_change=False) as engine:
+        if is_again:
+            with database.writing(engine) as connection:
+                n_again = list_deliveries.retry_given_up(connection, datetime.now(UTC))
+            log.info("The next run tries %d given-up events again.", n_again)
+        with database.reading(engine) as connection:
+            first = list_deliveries.next_event(connection)
+            n_waiting = list_deliveries.count_waiting(connection)
+            n_given_up = list_deliveries.count_given_up(connection)
+    fault = "" if first is None or not first["fault"] else f"; the last failure: {first['fault']}"
+    click.echo(f"{n_waiting} events wait, {n_given_up} were given up{fault}.")
+
+
 CLIENT = click.Argument(["client"])
 SNOOZE = "The day on which the client is back, such as 2026-12-24."
 DONE_OPTIONS = (
@@ -326,6 +363,7 @@ DONE_OPTIONS = (
     click.Option(["--assign", "assigned_to"], metavar="NAME", help="Who goes on with the client."),
     click.Option(["--snooze", "snoozed_until"], metavar="DAY", help=SNOOZE),
 )
+AGAIN = "Let the next run try those that were given up."
 EXPORT_OPTIONS = (
     click.Argument(["path"], metavar="FILE", type=click.Path(path_type=Path, dir_okay=False)),
     click.Option(["--crm"], is_flag=True, help="Write the clients to call as rows for a CRM."),
@@ -358,6 +396,8 @@ def make_program(words: Sequence[str]) -> click.Command:
             ("assign", assign, (CLIENT, click.Argument(["name"]))),
             ("snooze", snooze, (CLIENT, click.Argument(["until"]))),
             ("export", export, EXPORT_OPTIONS),
+            ("mail", mail, (click.Option(["--send", "is_sent"], is_flag=True, help="Send it."),)),
+            ("events", events, (click.Option(["--again", "is_again"], is_flag=True, help=AGAIN),)),
             ("import", import_file, (click.Argument(["path"], metavar="FILE.csv", type=table),)),
         )
     ]

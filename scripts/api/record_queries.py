@@ -12,6 +12,7 @@ from scripts.clients import (
     calling_effect,
     client_history,
     client_work,
+    delivery_state,
     formatting,
     list_files,
     worklist,
@@ -248,10 +249,11 @@ class RecordQueries:
         ]
         return sorted(known, key=lambda row: bool(row["state"] == alert_states.OK))
 
-    def alarms(self) -> list[str]:
-        """Return the problem that each check found, with its number and what to do."""
+    def alarms(self, config: Config) -> list[str]:
+        """Return the problem that each check found, and those of mails and events of the list."""
         found = [row for row in self.checks() if row["state"] != alert_states.OK]
-        return [f"{row['title']}: {row['detail']}" for row in found]
+        told = [f"{row['title']}: {row['detail']}" for row in found]
+        return told + delivery_state.describe_problems(self._connection, config)
 
     def evidence(self, model_stamp: str | None) -> dict[str, Row | None]:
         """Return a model's scores and the decision on its deployment, by name."""

@@ -180,7 +180,8 @@ class RecordsReader:
         serving = self._reloader.last()
         try:
             run, alarms = query_records(
-                serving.config, lambda queries: (queries.last_finished_run(), queries.alarms())
+                serving.config,
+                lambda queries: (queries.last_finished_run(), queries.alarms(serving.config)),
             )
             ended_at = None if run is None else run["ended_at"]
             status = RecordsStatus(ended_at, alarms=tuple(alarms))

@@ -2,11 +2,11 @@
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from scripts.core import secret_files
 from scripts.core.config import ApiSettings
 from scripts.core.errors import ConfigError
 
@@ -71,22 +71,6 @@ class Tokens:
         return self.by_user[users[0]] if users else None
 
 
-def check_owner_only(path: Path) -> None:
-    """Refuse a file of secrets readable by another account than the owner's."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise ConfigError(f"api.token_file {path} cannot be read: {error.strerror}.") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"api.token_file {path} is no file.")
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077 or status.st_uid not in (0, os.geteuid()):
-        raise ConfigError(
-            f"api.token_file {path} has the mode {mode:03o} and the owner {status.st_uid}; a file"
-            f" of secrets is readable by its owner only: chmod 600 {path}"
-        )
-
-
 def check_token(token: bytes, origin: str) -> bytes:
     """Refuse a token invalid in HTTP (RFC 6750) or too short to be safe."""
     if not TOKEN.fullmatch(token):
@@ -130,7 +114,7 @@ def read_token_file(path: Path) -> dict[User, bytes]:
     ConfigError
         If other accounts can read the file, or a line has another format.
     """
-    check_owner_only(path)
+    secret_files.check_owner_only(path, "api.token_file")
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:

@@ -19,6 +19,9 @@ MODEL_NAME = r"^[A-Za-z0-9._-]{1,100}\Z"
 # A sign such as $, € or R$, a code such as CHF, or an abbreviation such as kr or Fr.
 CURRENCY_SIGN = r"^[^\d\s.,'%+-][^\d\s,'%+-]{0,4}\Z"
 ADDRESS = rf"^({files.REMOTE_PATTERN})?\Z"
+WEB_ADDRESS = r"^(https?://[^\s/?#]+\S*)?\Z"
+MAIL_HOST = r"^[A-Za-z0-9.:_-]{1,253}\Z"
+MAIL_ADDRESS = r"^[!-~]{1,64}@[A-Za-z0-9.-]{1,253}\Z"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 # Instead of a folder of test data: the latest rows of the input, chosen by ingestion.
@@ -310,6 +313,8 @@ class WorklistSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     return_rise: Annotated[float, Meta(gt=0, le=1)] = 0.1
     holdout_fraction: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
     holdout_days: Annotated[int, Meta(ge=7, le=3660)] = 90
+    webhook_url: Annotated[str, Meta(pattern=WEB_ADDRESS)] = ""
+    webhook_secret_file: Path | None = None
 
 
 class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -326,11 +331,32 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     inputs: bool = False
 
 
-class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Receivers of alerts about runs, data and model."""
+class SmtpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Mail server of the weekly list, sender and receivers, and the time of the week in UTC."""
 
-    webhook_url: Annotated[str, Meta(pattern=r"^(https?://[^\s/?#]+\S*)?\Z")] = ""
-    ping_url: Annotated[str, Meta(pattern=r"^(https?://[^\s/?#]+\S*)?\Z")] = ""
+    host: Annotated[str, Meta(pattern=MAIL_HOST)]
+    sender: Annotated[str, Meta(pattern=MAIL_ADDRESS)] = field(name="from")
+    receivers: Annotated[
+        tuple[Annotated[str, Meta(pattern=MAIL_ADDRESS)], ...], Meta(min_length=1, max_length=50)
+    ] = field(name="to")
+    port: Annotated[int, Meta(ge=1, le=65535)] = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    user: str = ""
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    weekday: Literal[
+        "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+    ] = "monday"
+    hour: Annotated[int, Meta(ge=0, le=23)] = 7
+
+
+class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Receivers of alerts about runs, data and model, and of the weekly list by mail."""
+
+    webhook_url: Annotated[str, Meta(pattern=WEB_ADDRESS)] = ""
+    ping_url: Annotated[str, Meta(pattern=WEB_ADDRESS)] = ""
+    dashboard_url: Annotated[str, Meta(pattern=WEB_ADDRESS)] = ""
+    smtp: SmtpSettings | None = None
 
 
 class CheckLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -405,3 +431,8 @@ def webhook_url(config: Config) -> str:
 def ping_url(config: Config) -> str:
     """Return the URL of the run monitor, from the environment or else the config, or ""."""
     return os.environ.get("ADRAS_PING_URL") or config.alerts.ping_url
+
+
+def list_webhook_url(config: Config) -> str:
+    """Return the URL for events of the list, from the environment or else the config, or ""."""
+    return os.environ.get("ADRAS_WORKLIST_WEBHOOK_URL") or config.worklist.webhook_url

@@ -8,12 +8,12 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 from msgspec import Struct
 
-from scripts.core import files, time_settings, value_settings
+from scripts.core import delivery_settings, files, time_settings, value_settings
 from scripts.core.config import (
     KNOWN_OPPOSITES,
     LATEST_ROWS,
@@ -29,6 +29,8 @@ from scripts.core.config import (
 from scripts.core.errors import ConfigError
 from scripts.core.files import RemotePath
 from scripts.core.names import find_duplicates
+
+Section = TypeVar("Section", bound=Struct)
 
 MAX_BYTES = 2**20
 DEFAULT_CONFIG_PATH = Path(__file__).resolve().parents[2] / "config.json"
@@ -73,6 +75,13 @@ def database_url(config: Config) -> str:
     return config.database_url
 
 
+def resolve_files(section: Section, folder: Path, *keys: str) -> Section:
+    """Return a section with the absolute paths of some files, where they are set."""
+    paths = {key: getattr(section, key) for key in keys}
+    found = {key: folder / path for key, path in paths.items() if path is not None}
+    return msgspec.structs.replace(section, **found)
+
+
 def resolve_paths(config: Config, folder: Path) -> Config:
     """Return a config with absolute paths, relative to the folder of config.json."""
     paths = {key: getattr(config, key) for key in FOLDER_KEYS}
@@ -85,14 +94,20 @@ def resolve_paths(config: Config, folder: Path) -> Config:
     prefix, url = "sqlite:///", database_url(config)
     if url.startswith(prefix) and url.removeprefix(prefix):
         url = f"{prefix}{folder / url.removeprefix(prefix)}"
-    api = config.api
-    if api.token_file is not None:
-        api = msgspec.structs.replace(api, token_file=folder / api.token_file)
+    api = resolve_files(config.api, folder, "token_file")
+    worklist = resolve_files(config.worklist, folder, "webhook_secret_file")
+    alerts = config.alerts
+    if alerts.smtp is not None:
+        smtp = resolve_files(alerts.smtp, folder, "password_file", "ca_file")
+        alerts = msgspec.structs.replace(alerts, smtp=smtp)
     outcomes = config.outcomes
     if outcomes is not None and not isinstance(outcomes.input_folder_path, RemotePath):
         place = Path(os.path.normpath(folder / outcomes.input_folder_path))
         outcomes = msgspec.structs.replace(outcomes, input_folder_path=place)
-    return msgspec.structs.replace(config, **folders, database_url=url, api=api, outcomes=outcomes)
+    return msgspec.structs.replace(
+        config, **folders, database_url=url, api=api, outcomes=outcomes, worklist=worklist,
+        alerts=alerts,
+    )  # fmt: skip
 
 
 def read_path(kind: type, value: object) -> Path:
@@ -448,6 +463,7 @@ def read_config(path: Path) -> Config:
     value_settings.check_names(config.schema, str(path))
     value_settings.check_holdout(config, str(path))
     check_api(config.api, str(path))
+    delivery_settings.check(config, str(path))
     check_run(config.run, str(path))
     config = resolve_paths(config, path.absolute().parent)
     check_folders(config, str(path))

@@ -141,3 +141,13 @@ class RunTimeoutError(PipelineError):
     """Run made no progress for `run.timeout_minutes`, or took longer than `run.limit_minutes`."""
 
     exit_code = 124
+
+
+class MailError(PipelineError):
+    """Mail was not sent, and the server does not have it."""
+
+    exit_code = 69
+
+
+class MailUnknownError(MailError):
+    """Connection broke before the server said whether it has the mail."""

@@ -1,17 +1,29 @@
 """Sends messages to the receivers that a user named: chat services and monitors of cron jobs."""
 
 import threading
+from collections.abc import Mapping
+from types import MappingProxyType
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
-def post_now(url: str, body: bytes, content_type: str, timeout_s: float) -> str:
+def post_now(
+    url: str, body: bytes, content_type: str, timeout_s: float, headers: Mapping[str, str]
+) -> str:
     """Send a body and return "" or the failure, without the URL since a URL may be a secret."""
     # Most runs have nothing to send, and Python's HTTP costs as much as the rest of such a run.
     from scripts.core import http_request  # noqa: PLC0415
 
-    return http_request.post(url, body, content_type, timeout_s)
+    return http_request.post(url, body, content_type, timeout_s, headers)
 
 
-def post(url: str, body: bytes, content_type: str, timeout_s: float) -> str:
+def post(
+    url: str,
+    body: bytes,
+    content_type: str,
+    timeout_s: float,
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> str:
     """Send a body to one receiver, and follow no redirect.
 
     Parameters
@@ -24,6 +36,8 @@ def post(url: str, body: bytes, content_type: str, timeout_s: float) -> str:
         The kind of the message.
     timeout_s : float
         The longest time of all in seconds.
+    headers : mapping of str to str
+        Further headers.
 
     Returns
     -------
@@ -38,7 +52,8 @@ def post(url: str, body: bytes, content_type: str, timeout_s: float) -> str:
     """
     reasons: list[str] = []
     sender = threading.Thread(
-        target=lambda: reasons.append(post_now(url, body, content_type, timeout_s)), daemon=True
+        target=lambda: reasons.append(post_now(url, body, content_type, timeout_s, headers)),
+        daemon=True,
     )
     sender.start()
     sender.join(timeout_s)

@@ -2,6 +2,7 @@
 
 import base64
 import urllib.request
+from collections.abc import Mapping
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -16,13 +17,17 @@ class NoRedirects(urllib.request.HTTPRedirectHandler):
         """Return None: no redirect is followed."""
 
 
-def make_request(url: str, body: bytes, content_type: str) -> urllib.request.Request:
+def make_request(
+    url: str, body: bytes, content_type: str, headers: Mapping[str, str]
+) -> urllib.request.Request:
     """Return a request, with the name and password of the URL in a header."""
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
     url = urlunsplit(parts._replace(netloc=host))
     request = urllib.request.Request(url, data=body, method="POST")  # noqa: S310 - config checks the scheme
     request.add_header("Content-Type", content_type)
+    for name, value in headers.items():
+        request.add_header(name, value)
     if login:
         basic = base64.b64encode(unquote(login).encode()).decode()
         request.add_header("Authorization", f"Basic {basic}")
@@ -38,10 +43,12 @@ def describe(error: OSError) -> str:
     return f"{type(reason).__name__}: {reason}" if isinstance(reason, OSError) else str(reason)
 
 
-def post(url: str, body: bytes, content_type: str, timeout_s: float) -> str:
+def post(
+    url: str, body: bytes, content_type: str, timeout_s: float, headers: Mapping[str, str]
+) -> str:
     """Send a body and return "" or the failure, without the URL."""
     try:
-        request = make_request(url, body, content_type)
+        request = make_request(url, body, content_type, headers)
         with urllib.request.build_opener(NoRedirects).open(request, timeout=timeout_s) as answer:
             answer.read(MOST_BYTES)
     except OSError as error:

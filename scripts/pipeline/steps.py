@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,7 @@ from scripts import (
     scoring,
     training,
 )
+from scripts.clients import list_delivery
 from scripts.clients import score_clients as client_scores
 from scripts.clients import shadow
 from scripts.core import artifacts
@@ -374,6 +376,11 @@ def act_without_training(run: Run, context: RunContext, read: ReadRows) -> None:
 
 # Several steps read the test data: the first one logs the rejected rows.
 @read_report.logged_once()
+def deliver_list(run: Run, now: datetime) -> None:
+    """Send the weekly mail and the events of the list, as far as they are due."""
+    list_delivery.deliver(run.engine, run.config, now, run.id)
+
+
 def do_steps(run: Run, snap: Snapshot) -> None:
     """Do the steps of a run that trains, from ingestion to retention."""
     context = RunContext(run.config)

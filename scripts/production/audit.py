@@ -25,8 +25,10 @@ END = "end"
 N_SEAL_BYTES = 32
 PURPOSE = "adras audit"
 # Large evidence that other lines or the database hold.
-LEFT_OUT = frozenset({"id", "at", "decided_at", "note"})
-SECRETS = frozenset({"alerts.webhook_url", "alerts.ping_url", "database_url"})
+LEFT_OUT = frozenset({"id", "at", "decided_at", "note", "members", "body"})
+SECRETS = frozenset(
+    {"alerts.webhook_url", "alerts.ping_url", "worklist.webhook_url", "database_url"}
+)
 
 
 def flatten(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -15,6 +15,8 @@ from scripts.records.tables import (
     decisions,
     deployments,
     erasures,
+    list_events,
+    list_mails,
     runs,
 )
 
@@ -27,6 +29,8 @@ SOURCES = (
     ("deployment", deployments, "at"),
     ("work", client_work, "at"),
     ("erasure", erasures, "at"),
+    ("mail", list_mails, "at"),
+    ("event", list_events, "at"),
 )
 
 

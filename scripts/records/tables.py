@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0019"
+VERSION = "0020"
 
 
 class Status(StrEnum):
@@ -523,6 +523,57 @@ trial_clients = sa.Table(
     sa.Column("band", sa.String(8), nullable=False),
     sa.Column("position", sa.Integer, nullable=False),
     sa.UniqueConstraint("period", "client", name="one_row_per_period_and_client"),
+)
+
+# The weekly mails with the list, one row per week. `week` is the day on which the mail is due, and
+# `at` the moment of the first attempt. `members` are the clients of the list that was sent, for the
+# changes of the next week.
+list_mails = sa.Table(
+    "list_mails",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id", ondelete="SET NULL"), index=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("week", sa.String(10), nullable=False, unique=True),
+    sa.Column("message_id", sa.String(160), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("n_attempts", sa.Integer, nullable=False),
+    sa.Column("n_clients", sa.Integer, nullable=False),
+    sa.Column("members", sa.JSON),
+    sa.Column("sent_at", UtcDateTime),
+    sa.Column("fault", sa.Text),
+)
+
+# Clients who entered or left the list, in the order in which the receiver gets them. `body` is the
+# message, which stays the same in each attempt.
+list_events = sa.Table(
+    "list_events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id", ondelete="SET NULL"), index=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("event_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("client", sa.Text, nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("n_attempts", sa.Integer, nullable=False),
+    sa.Column("n_refused", sa.Integer, nullable=False),
+    sa.Column("sent_at", UtcDateTime, index=True),
+    sa.Column("given_up_at", UtcDateTime),
+    sa.Column("fault", sa.Text),
+)
+
+# The list as the receiver of the events knows it, once all events are sent: one row. It is of a
+# scoring, of the work up to an entry, and of a day.
+list_snapshots = sa.Table(
+    "list_snapshots",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("scoring_id", sa.Integer, nullable=False),
+    sa.Column("last_entry", sa.Integer, nullable=False),
+    sa.Column("day", sa.String(10), nullable=False),
+    sa.Column("members", sa.JSON, nullable=False),
 )
 
 # Rows of requests to /predict, for the drift of live traffic. `values` is a JSON array in the
