@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from scripts import diagnostics, fullprocess
+from scripts.clients import list_delivery
 from scripts.core import artifacts, config_file, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
@@ -25,11 +26,13 @@ from scripts.engine import input_folders
 from scripts.pipeline import snapshot
 from scripts.production import release
 from scripts.records import database, predictions, runs
-from scripts.records.tables import Status, Verdict
+from scripts.records.tables import FileRole, Status, Verdict
 from scripts.reports import pdf_report
 from scripts.reports.pdf_report import ReportFacts
 from tests.conftest import HEADER, make_rows, write_csv
 from tests.support import programs
+from tests.support.clientele import CLIENTS, FIRST, put_clients, score, serve
+from tests.support.service import edit_config
 
 ROOT = Path(__file__).parent.parent
 NUMBERS = ["lastmonth_activity", "lastyear_activity", "number_of_employees"]
@@ -534,3 +537,35 @@ def kill_at_times(config_path: Path, delays_s: list[float]) -> None:
         assert release.load_current(config.prod_deployment_path) is not None
         assert not list(config_path.parent.rglob(".*.tmp"))
         assert Status.RUNNING not in {run["status"] for run in history(config)}
+
+
+def test_a_run_sends_the_list_and_goes_on_if_that_fails(
+    config_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    smtp = {"host": "127.0.0.1", "port": 1, "security": "none", "from": "a@b.c", "to": ["d@e.f"]}
+    edit_config(config_path, alerts={"smtp": smtp})
+    config = config_file.read_config(config_path)
+    serve(config, FIRST)
+    put_clients(config, CLIENTS)
+    score(config)
+    # Growing test data postpones the run: it has no step, and ends well.
+    growing = SimpleNamespace(growing={FileRole.TEST: ["t.csv"]}, fingerprint="", known={})
+    monkeypatch.setattr(snapshot, "take_snapshot", lambda *_given: growing)
+    monkeypatch.setattr(snapshot, "is_anything_new", lambda *_given: False)
+    monkeypatch.setattr(snapshot, "explain_news", lambda *_given: "")
+
+    first = fullprocess.main(config)
+    monkeypatch.setattr(list_delivery, "deliver", fail_by_a_bug)
+    second = fullprocess.main(config)
+
+    assert first == second == Verdict.POSTPONED
+    assert [run["status"] for run in history(config)][1:] == [Status.FINISHED, Status.FINISHED]
+    assert "The weekly mail failed: ConnectionRefusedError" in caplog.text
+    assert "The list was not delivered, and the next run tries again: ZeroDivisionError at" in (
+        caplog.text
+    )
+
+
+def fail_by_a_bug(*_given: object) -> None:
+    """Fail as no program should."""
+    raise ZeroDivisionError

@@ -19,9 +19,8 @@ from scripts import (
     scoring,
     training,
 )
-from scripts.clients import list_delivery
+from scripts.clients import list_delivery, shadow
 from scripts.clients import score_clients as client_scores
-from scripts.clients import shadow
 from scripts.core import artifacts
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
