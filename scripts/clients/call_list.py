@@ -33,7 +33,7 @@ class CallList:
 
     @property
     def members(self) -> dict[str, dict[str, Any]]:
-        """Facts of each client that a later list is compared with."""
+        """Return the facts of each client that a later list is compared with."""
         return {e.client: {name: getattr(e, name) for name in KEPT} for e in self.entries}
 
 
