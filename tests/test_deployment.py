@@ -102,6 +102,10 @@ def test_old_releases_go_but_never_the_current_one(deployed: Config) -> None:
     assert left == ["0001", "0003", "0004"]
 
 
+# After as many deaths a deployment goes to its end.
+RECOVERED = 4
+
+
 class Bomb:
     """An object with a file as the effect of unpickling."""
 
@@ -140,8 +144,10 @@ def test_killed_before_any_call_production_is_the_old_or_the_new_release_whole(
             assert (prod / "model.json").read_bytes() == (served.path / "model.json").read_bytes()
             seen.add("old" if artifacts.current_target(prod) == before else "new")
             files.remove_leftovers([prod, prod / artifacts.RELEASES])
-            assert process.act(0)[0] == 0
-            assert not list(prod.rglob("*.tmp"))
+            # In between, the next deployment finds what several dead ones have left.
+            if k % RECOVERED == 0 or k == n_calls:
+                assert process.act(0)[0] == 0
+                assert not list(prod.rglob("*.tmp"))
 
     assert n_calls > 30
     assert seen == {"old", "new"}

@@ -140,12 +140,14 @@ def within_bounds(paths: list[Path]) -> Counts:
 
 
 PATHS = [by_rows, by_polars, by_ranges, by_upload, in_memory, within_bounds]
+# The paths that write a dataset take most of the time, and read by the same reader as the others.
+WRITING = {in_memory, within_bounds}
 
 
 def check(n_batches: int, seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read batches of made files on every path and compare with what was made."""
     draw = random.Random(seed)
-    for _ in range(n_batches):
+    for batch in range(n_batches):
         made = [make_file(draw) for _ in range(BATCH)]
         paths = [folder / f"{number}.csv" for number in range(BATCH)]
         for path, file in zip(paths, made, strict=True):
@@ -154,7 +156,8 @@ def check(n_batches: int, seed: int, folder: Path, monkeypatch: pytest.MonkeyPat
         counts = [(len(m.used) + m.clients + m.rejected, m.rejected) for m in made]
         expected = Counts(counts, sum(len(m.used) for m in made), sum(m.clients for m in made))
         for read in PATHS:
-            assert read(paths) == expected
+            if read not in WRITING or batch % 2 == 0:
+                assert read(paths) == expected
 
 
 def test_rows_in_are_used_rejected_or_clients_on_every_path(
