@@ -20,7 +20,10 @@ class RunFile(Struct, frozen=True, kw_only=True):
 
 
 class RunModel(Struct, frozen=True, kw_only=True):
-    """The model that a run trained, with its metrics on the test rows."""
+    """The model that a run trained, with its metrics on the test rows.
+
+    `periods` are the first and last days of dated rows of training and test.
+    """
 
     stamp: str
     dataset_sha256: str | None
@@ -36,6 +39,7 @@ class RunModel(Struct, frozen=True, kw_only=True):
     n_test_rows: int | None
     n_test_positives: int | None
     n_judged: int | None
+    periods: dict[str, str | None] | None
 
 
 class RunDecision(Struct, frozen=True, kw_only=True):

@@ -172,6 +172,7 @@ def ingest_files(
         readings=read.readings,
         account=dated_ingest.count_rows(read, parts),
         history=rows,
+        periods=dated_ingest.find_periods(read.days, parts),
         notices=[*dated_ingest.describe_split(parts), *overlap, *describe_share(share)],
         test_readings=read.test_readings,
         outcome_readings=known.readings,

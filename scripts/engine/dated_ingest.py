@@ -101,6 +101,16 @@ class RowAccount:
 
 
 @dataclass(frozen=True)
+class DataPeriods:
+    """The first and last days of the rows of training and test, in ISO 8601, None without rows."""
+
+    first_training_day: str | None
+    last_training_day: str | None
+    first_test_day: str | None
+    last_test_day: str | None
+
+
+@dataclass(frozen=True)
 class DatedIntake:
     """The result of an ingestion of dated files, before the dataset is written.
 
@@ -115,6 +125,7 @@ class DatedIntake:
     readings: Sequence[FileReading]
     account: RowAccount
     history: History
+    periods: DataPeriods
     notices: Sequence[str] = ()
     test_readings: Sequence[FileReading] = ()
     outcome_readings: Sequence[FileReading] = field(default=())
@@ -321,6 +332,24 @@ def encode_rows(table: pd.DataFrame, *, is_large: bool) -> Iterable[bytes]:
         return csv_writer.spell_table(table)
     encoded: Iterable[bytes] = table_reader.import_polars().encode_table(table)
     return encoded
+
+
+def find_periods(days: NDArray[np.int64], parts: TimeSplit) -> DataPeriods:
+    """Return the days of the rows of training and test.
+
+    Parameters
+    ----------
+    days : numpy.ndarray of shape (n_rows,)
+        The day of each row, or of each group of equal rows, counted from 1970-01-01.
+    parts : TimeSplit
+        Which rows are training, and which are the test.
+    """
+    ends = [
+        client_dates.format_day(int(end(days[chosen]))) if chosen.any() else None
+        for chosen in (parts.is_training, parts.is_test)
+        for end in (np.min, np.max)
+    ]
+    return DataPeriods(*ends)
 
 
 def describe_split(parts: TimeSplit) -> list[str]:
@@ -534,6 +563,7 @@ def ingest_files(
         readings=read.readings,
         account=count_rows(read, parts),
         history=history,
+        periods=find_periods(read.days, parts),
         notices=[*describe_split(parts), *overlap],
         test_readings=read.test_readings,
         outcome_readings=read.outcomes.readings,

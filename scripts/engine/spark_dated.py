@@ -181,6 +181,7 @@ def ingest_files(
         readings=read.readings,
         account=dated_ingest.count_rows(read, parts),
         history=ClusterHistory(config.engine, labelled, schema),
+        periods=dated_ingest.find_periods(read.days, parts),
         notices=[*dated_ingest.describe_split(parts), *overlap],
         test_readings=read.test_readings,
         outcome_readings=find_outcome_readings(read, config),

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -21,8 +21,8 @@ from scripts.records.tables import DeploymentKind, FileRole, Status, Verdict
 
 if TYPE_CHECKING:
     # These modules import pandas, and a run with nothing new must not pay for it.
-    from scripts.data.deduplicate import Dropped
     from scripts.data.read_report import FileReading
+    from scripts.ingestion import Ingestion
     from scripts.model.metrics import Evaluation
     from scripts.production.promotion_gate import Decision
     from scripts.production.release import Release
@@ -114,9 +114,10 @@ class Run:
             runs.replace_files(connection, self.id, role, describe_readings(readings))
 
     def record_model(
-        self, trained: "Training", dropped: "Dropped", origin: Mapping[str, Any]
+        self, trained: "Training", ingested: "Ingestion", origin: Mapping[str, Any]
     ) -> None:
-        """Record the trained model with its dataset, settings, origin and package versions."""
+        """Record the trained model with its dataset, periods, settings, origin and versions."""
+        dropped, dated = ingested.dropped, ingested.dated
         facts = trained.model.dataset
         versions = self.facts.setdefault("versions", {})
         versions |= trained.model.versions
@@ -136,6 +137,7 @@ class Run:
                 },
                 threshold=trained.model.threshold,
                 origin=origin,
+                periods=None if dated is None else asdict(dated.periods),
             )
 
     def count_judged(self) -> int:

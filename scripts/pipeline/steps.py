@@ -121,7 +121,7 @@ def train(
     )
     run.facts["stamp"] = trained.stamp
     origin = reproduction.describe_origin(run.config, trained.model_path)
-    run.record_model(trained, ingested.dropped, origin)
+    run.record_model(trained, ingested, origin)
     keep_inputs(run)
     return trained
 

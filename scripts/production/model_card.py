@@ -14,6 +14,7 @@ TITLE = "Model card"
 UNKNOWN = "unknown"
 NO_GROUPS = "not measured: name columns in evaluation.groups of config.json"
 MAX_FILES = 20
+ENDS = ("first", "last")
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,29 @@ def describe_release(release: Release, found: CardRecords) -> CardSection:
     )
 
 
+def format_period(periods: Row | None, part: str) -> str:
+    """Format the first and the last day of the rows of training or test."""
+    first, last = (None if periods is None else periods[f"{end}_{part}_day"] for end in ENDS)
+    if first is None or last is None:
+        return UNKNOWN
+    return f"as of {first}" if first == last else f"as of {first} to {last}"
+
+
+def describe_periods(config: Config, found: CardRecords) -> list[tuple[str, str]]:
+    """Describe the days of the rows of training and test, and of today's clients."""
+    names = ("training rows", "test rows", "today's clients")
+    if not config.schema.date:
+        return [(f"Period: {name}", f"{UNKNOWN}: the rows have no date") for name in names]
+    periods = None if found.model is None else found.model["periods"]
+    outcomes = config.outcomes
+    horizon = "" if outcomes is None else f", outcomes within {outcomes.horizon_days} days"
+    days = [format_period(periods, part) for part in ("training", "test")]
+    newest = None if found.scoring is None else found.scoring["as_of"]
+    told = [f"{day}{horizon if day != UNKNOWN else ''}" for day in days]
+    told.append(UNKNOWN if newest is None else f"as of {newest}")
+    return [(f"Period: {name}", text) for name, text in zip(names, told, strict=True)]
+
+
 def describe_data(config: Config, release: Release, found: CardRecords) -> CardSection:
     """Describe the training data: rows, leavers, periods and files."""
     facts = release.model.dataset
@@ -149,7 +173,6 @@ def describe_data(config: Config, release: Release, found: CardRecords) -> CardS
         for row in found.files[:MAX_FILES]
     )
     more = len(found.files) - len(shown)
-    newest = None if found.scoring is None else found.scoring["as_of"]
     return CardSection(
         "Data",
         (
@@ -158,12 +181,7 @@ def describe_data(config: Config, release: Release, found: CardRecords) -> CardS
             ("Dataset", f"SHA-256 {facts.sha256}"),
             ("Read on", at_minute(found.run, "started_at")),
             ("Files", f"{len(inputs)}{f', {more} more than below' if more > 0 else ''}"),
-            (
-                "Periods",
-                f"rows have dates; the newest of today's clients is {known(newest)}"
-                if config.schema.date
-                else f"{UNKNOWN}: the rows have no date",
-            ),
+            *describe_periods(config, found),
         ),
         CardTable(("file", "read as", "rows", "rejected"), shown) if shown else None,
     )

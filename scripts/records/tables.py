@@ -203,6 +203,8 @@ models = sa.Table(
     sa.Column("n_judged", sa.Integer),
     # The hash of model.json and the settings, by which the model can be made again.
     sa.Column("origin", sa.JSON),
+    # The first and last days of the dated rows of training and test.
+    sa.Column("periods", sa.JSON),
 )
 
 decisions = sa.Table(

@@ -13,6 +13,7 @@ from scripts.production import card_records, model_card, release
 from scripts.production.model_card import CardRecords, CardSection, CardTable
 from scripts.production.release import Release
 from scripts.records import database, runs
+from tests.support.monthly import Company, configure
 
 
 def current(config: Config) -> Release:
@@ -33,7 +34,8 @@ def test_what_nobody_recorded_is_unknown(deployed: Config) -> None:
     for name in ("Serves since", "Deployed by", "Decision", "Read on", "Metrics"):
         assert facts[name] == "unknown"
     assert facts["Outcomes"].startswith("unknown")
-    assert facts["Periods"] == "unknown: the rows have no date"
+    for name in ("training rows", "test rows", "today's clients"):
+        assert facts[f"Period: {name}"] == "unknown: the rows have no date"
     assert facts["Groups"].startswith("not measured: name columns in evaluation.groups")
     # The release itself knows its rows.
     assert facts["Rows"].startswith("26, of which 26 were fitted")
@@ -117,3 +119,37 @@ def test_the_report_has_the_card_on_pages_of_its_own(config: Config) -> None:
     pages = [page.extract_text() for page in PdfReader(path).pages]
     (first,) = (text for text in pages if "Model card" in text)
     assert "Not meant for" in first
+
+
+def test_dated_rows_have_the_days_of_training_and_test(tmp_path: Path) -> None:
+    config = configure(tmp_path)
+    Company(n_clients=80).write(tmp_path, 6)
+
+    fullprocess.main(config)
+
+    serving = current(config)
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        found = card_records.read_card(connection, serving.name, serving.manifest.model_stamp)
+    facts = facts_of(model_card.make_card(config, serving, found))
+    # The last known outcome lies before 30 June, so the 30 days of 31 May are not over for good.
+    # Those of the rows of training were over when the test began.
+    assert found.model is not None
+    assert facts["Period: training rows"] == (
+        "as of 2025-01-31 to 2025-03-31, outcomes within 30 days"
+    )
+    assert facts["Period: test rows"] == "as of 2025-04-30, outcomes within 30 days"
+    assert facts["Period: today's clients"] == "as of 2025-06-30"
+    assert found.model["periods"]["last_test_day"] == "2025-04-30"
+
+
+def test_dated_rows_of_an_earlier_version_have_unknown_days(deployed: Config) -> None:
+    dated = msgspec.structs.replace(
+        deployed, schema=msgspec.structs.replace(deployed.schema, key="corporation", date="day")
+    )
+
+    facts = facts_of(model_card.make_card(dated, current(deployed), CardRecords()))
+
+    assert facts["Period: training rows"] == facts["Period: today's clients"] == "unknown"
