@@ -99,6 +99,8 @@ class Parameter:
     text: str
     schema: dict[str, object]
     place: str = "query"
+    # A parameter in the path always is.
+    is_required: bool = False
 
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
@@ -421,7 +423,7 @@ def describe_operation(
         "parameters": [
             {"name": p.name, "in": p.place, "description": p.text}
             | {"schema": p.schema | ({"enum": [api.model_name]} if p.name == MODEL else {})}
-            | ({"required": True} if p.place == "path" else {})
+            | ({"required": True} if p.place == "path" or p.is_required else {})
             for p in operation.parameters
         ],
         "responses": {"200": good} | responses,

@@ -27,11 +27,12 @@ from scripts.production.comparison_types import RunComparison
 
 NUMBER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 NO_RUN = "The records have no run of this number."
+RUN_NUMBER: dict[str, object] = {"type": "integer", "minimum": -999_999_999, "maximum": 999_999_999}
 PAIR = tuple(
-    Parameter(name, f"The number of the {order} run.", {"type": "integer"})
+    Parameter(name, f"The number of the {order} run.", RUN_NUMBER, is_required=True)
     for name, order in (("a", "first"), ("b", "second"))
 )
-RUN = (Parameter("run", "The number of the run.", {"type": "integer"}, "path"),)
+RUN = (Parameter("run", "The number of the run.", RUN_NUMBER, "path"),)
 
 
 def find_run(text: str) -> dict[str, Any]:
