@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0020"
+VERSION = "0021"
 
 
 class Status(StrEnum):
