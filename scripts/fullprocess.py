@@ -70,6 +70,13 @@ def finish_killed(config: Config, engine: Engine) -> None:
     with database.reading(engine) as connection:
         is_left = approvals.find_unfinished(connection) is not None
         n_killed = len(erasure_records.find_unfinished(connection))
+        listed = erased_clients.read_list(config.prod_deployment_path)
+        n_unknown = len(erasure_records.find_unknown(connection, listed)) if listed else 0
+    if n_unknown:
+        log.warning(
+            "%d clients were erased after the backup of these records was made, and may be in them"
+            " again: python -m scripts.clients repeat.", n_unknown,
+        )  # fmt: skip
     if n_killed:
         log.warning(
             "%d erasures of clients were killed before their end; give the same commands again:"

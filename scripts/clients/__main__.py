@@ -17,7 +17,7 @@ def read_name(_context: click.Context, _argument: click.Parameter, name: str) ->
 
 
 def make_program() -> click.Group:
-    """Return the commands `erase`, `readmit` and `list`."""
+    """Return the commands `erase`, `readmit`, `repeat` and `list`."""
     client = click.Argument(["client"], callback=read_name)
     reason = click.Option(
         ["--reason"], required=True, callback=console.check_reason,
@@ -34,6 +34,9 @@ def make_program() -> click.Group:
             ),
             console.make_command(
                 console.with_config(erasure.readmit, exclusive=True), (client, reason), "readmit"
+            ),
+            console.make_command(
+                console.with_config(erasure.repeat, exclusive=True), (reason,), "repeat"
             ),
             console.make_command(console.with_config(erasure.show), (), "list"),
         ],

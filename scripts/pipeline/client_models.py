@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy.engine import Engine
 
+from scripts.clients import score_clients
 from scripts.core import artifacts, erased_clients, files, keys
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
@@ -189,13 +190,39 @@ class ClientModels:
                     damaged.append(f"{folder}: it is damaged and could not be changed")
         return n_changed, damaged
 
+    def find_stamped(self, stamp: str) -> Model | None:
+        """Return the model of a stamp on disk, None where only the records have it."""
+        config = self.config
+        releases = artifacts.list_releases(config.prod_deployment_path)
+        places = [Kind.MODEL.path(config.output_model_path, stamp)]
+        with suppress(ReleaseError):
+            places += [
+                folder / release.MODEL
+                for folder in releases
+                if release.read_manifest(folder).model_stamp == stamp
+            ]
+        found = next((path for path in places if path.exists()), None)
+        return None if found is None else logistic_model.load_model(found)
+
+    def forget_scored(self, stamp: str, model: Model) -> str:
+        """Return the content of the model of a scoring without the traces of the client.
+
+        Restored records may have the model of a dataset that is written without the client
+        already. The model on disk is without the client, too.
+        """
+        if model.dataset.sha256 not in self.known:
+            on_disk = self.find_stamped(stamp)
+            if on_disk is not None:
+                return score_clients.encode_without_reference(on_disk)
+        return logistic_model.encode_model(self.forget(model).model).decode()
+
     def rewrite_scored(self, engine: Engine) -> int:
         """Rewrite the models of the scorings in the records, and return their number."""
         n_changed = 0
         with database.writing(engine) as connection:
             for stamp, content in erasing.iterate_contents(connection):
                 model = logistic_model.decode_model(content.encode(), Path(f"the model {stamp}"))
-                encoded = logistic_model.encode_model(self.forget(model).model).decode()
+                encoded = self.forget_scored(stamp, model)
                 if encoded != content:
                     erasing.replace_content(connection, stamp, encoded)
                     n_changed += 1

@@ -407,12 +407,24 @@ def readmit(config: Config, *, client: str, reason: str) -> None:
     )
 
 
+def repeat(config: Config, *, reason: str) -> None:
+    """Erase every erased client again whom the records have, as after the restore of a backup."""
+    erased = erased_clients.find(config.prod_deployment_path)
+    with opened(config, may_change=True) as engine, database.reading(engine) as connection:
+        names = sorted(erasing.list_names(connection))
+    back = [] if erased is None else [name for name in names if erased.has(name)]
+    for name in back:
+        erase(config, client=name, reason=reason)
+    click.echo(f"{len(back)} erased clients were in the records again.")
+
+
 def show(config: Config) -> None:
     """List the erased clients by keyed hash, with who erased them, when and why."""
     listed = erased_clients.read_list(config.prod_deployment_path)
     with opened(config, may_change=False) as engine, database.reading(engine) as connection:
         steps = erasure_records.list_erasures(connection)
         unfinished = erasure_records.find_unfinished(connection)
+        unknown = erasure_records.find_unknown(connection, listed)
     rows = [("client", "at (UTC)", "state", "by", "reason")]
     rows += [
         (
@@ -423,11 +435,10 @@ def show(config: Config) -> None:
     ]  # fmt: skip
     click.echo(terminal.format_columns(rows))
     click.echo(f"{len(listed)} clients are refused.")
-    unknown = set(listed) - {row["client_hash"] for row in steps}
     if unknown:
         click.echo(
-            f"{len(unknown)} of them are not in these records, which were restored or are new:"
-            f" erase them again, or their rows may be back. {', '.join(sorted(unknown))}"
+            f"{len(unknown)} of them were erased after the backup of these records was made, and"
+            f" may be in them again: python -m scripts.clients repeat. {', '.join(sorted(unknown))}"
         )
     for hashed in unfinished:
         click.echo(f"The erasure of {hashed} was killed: give the same command again.")

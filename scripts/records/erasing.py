@@ -329,6 +329,17 @@ def list_values(connection: Connection, name: str) -> list[dict[str, Any]]:
     return found
 
 
+def list_names(connection: Connection) -> set[str]:
+    """List the names of all clients that the records have."""
+    query = sa.select(tables.client_blocks.c.names, tables.client_blocks.c.n_clients)
+    names: set[str] = set()
+    for row in connection.execute(query.where(tables.client_blocks.c.names.is_not(None))):
+        names.update(column_blocks.unpack_texts(row.names, row.n_clients))
+    for table in BY_CLIENT:
+        names.update(connection.execute(sa.select(table.c.client).distinct()).scalars())
+    return names
+
+
 def count_scores(connection: Connection, name: str) -> int:
     """Count the scorings that have a client, on the list or among the absent ones."""
     hashed, n_found = name_hashes.hash_name(name), 0

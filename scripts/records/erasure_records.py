@@ -1,6 +1,6 @@
 """Queries for the erasures of clients: what was intended, done and taken back, by keyed hash."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -47,6 +47,12 @@ def count_since(connection: Connection, moment: datetime) -> int:
     is_later = sa.and_(erasures.c.at >= moment, erasures.c.state == ErasureState.BEGUN)
     query = sa.select(sa.func.count(sa.distinct(erasures.c.client_hash))).where(is_later)
     return int(connection.execute(query).scalar_one())
+
+
+def find_unknown(connection: Connection, listed: Iterable[str]) -> set[str]:
+    """Return the listed keyed hashes whose erasure the records do not know, as after a restore."""
+    known = connection.execute(sa.select(erasures.c.client_hash).distinct()).scalars()
+    return set(listed) - set(known)
 
 
 def find_unfinished(connection: Connection) -> dict[str, Row]:

@@ -26,7 +26,7 @@ from scripts.pipeline import erasure, reproduction, steps
 from scripts.pipeline.run import Request
 from scripts.production import audit, release, rollback
 from scripts.production.run_context import RunContext
-from scripts.records import clients, database, predictions, scoring_records
+from scripts.records import clients, database, maintenance, predictions, scoring_records
 from scripts.records.clients import Selection
 from scripts.records.tables import Verdict
 from tests.conftest import write_installation
@@ -316,6 +316,25 @@ def test_an_erasure_killed_at_every_act_is_completed(
         shutil.rmtree(folder)
         shutil.copytree(copy, folder, symlinks=True)
     assert number > 20
+
+
+def test_a_client_in_restored_records_is_erased_again(
+    used: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    maintenance.backup(used, path=tmp_path / "copy.db")
+    erase(used)
+    maintenance.restore(used, path=tmp_path / "copy.db")
+    for path in maintenance.list_replaced(used):
+        path.unlink()
+    fullprocess.main(used)
+    assert "1 clients were erased after the backup" in caplog.text
+
+    erasure.repeat(used, reason="restored")
+
+    check_gone(used)
+    caplog.clear()
+    fullprocess.main(used)
+    assert "after the backup" not in caplog.text
 
 
 def test_a_client_who_is_nowhere_is_not_refused(used: Config) -> None:
