@@ -1,16 +1,26 @@
 """Rows of erased clients are rejected by every reader of tables, without any of their cells."""
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from scripts.core import erased_clients
 from scripts.core.config import OutcomeSettings, Schema
 from scripts.core.erased_clients import ErasedClients
 from scripts.core.errors import DatasetError
-from scripts.data import csv_reader, dataset, outcomes, polars_reader, read_report
+from scripts.data import (
+    csv_reader,
+    dataset,
+    outcomes,
+    polars_ranges,
+    polars_reader,
+    read_report,
+)
+from scripts.data.polars_ranges import Range, Report, RowForm
 from scripts.data.read_report import FileReading
 
 KEY = bytes(range(32))
@@ -114,3 +124,20 @@ def test_nobody_is_refused_outside(tmp_path: Path) -> None:
         pass
 
     assert [ids for _, ids in read_both(path, SCHEMA)] == [["x"], ["x"]]
+
+
+def test_a_task_on_a_cluster_refuses_the_clients_that_its_form_was_made_with(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{HEADER}x,1,p,1\ny,2,q,0\n")
+    with refusing("x"):
+        form = pickle.loads(pickle.dumps(RowForm(SCHEMA)))
+
+    # Nobody is refused in the process of the task.
+    rows, report = polars_ranges.read_range(path, Range(0, path.stat().st_size), form)
+
+    assert isinstance(rows, pl.DataFrame)
+    assert isinstance(report, Report)
+    assert rows["id"].to_list() == ["y"]
+    assert [row.reason for row in report.reading.rejected] == [erased_clients.REASON]

@@ -30,7 +30,7 @@ from scripts.records import clients, database, maintenance, predictions, scoring
 from scripts.records.clients import Selection
 from scripts.records.tables import Verdict
 from tests.conftest import write_installation
-from tests.support import canaries
+from tests.support import canaries, monthly
 from tests.support.canaries import NAME
 
 REASON = "request 17"
@@ -363,3 +363,58 @@ def test_a_dry_run_changes_nothing(used: Config, capsys: pytest.CaptureFixture[s
     assert "predictions 1" in told
     assert "Would be removed from" in told
     assert "Would stay in, as files of the company" in told
+
+
+def use_months(folder: Path) -> Config:
+    """Return an installation of monthly extracts that have scored a client of their own numbers."""
+    company = monthly.Company(n_clients=60)
+    row = "{},CANARY-KEY-3,Canary Company,can@ary.example,seen,2024-01-02,{},canaryplan,7654321,3,9"
+    for day, rows in zip(monthly.MONTHS, company.rows, strict=True):
+        rows.append(row.format(day, day))
+    company.leaves["CANARY-KEY-3"] = monthly.MONTHS[4]
+    company.write(folder, 6)
+    schema = {**monthly.SCHEMA, "names": ["company", "email"]}
+    config = monthly.configure(folder, schema=schema, retention={"inputs": True})
+    fullprocess.main(config)
+    return config
+
+
+def test_every_date_of_a_client_is_erased(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = use_months(tmp_path)
+    texts = [b"CANARY-KEY-3", b"Canary Company", b"can@ary.example", b"canaryplan", b"7654321"]
+    before = canaries.find_files(tmp_path, needles=texts)
+    assert {Path(place).parts[0] for place in before} >= {"in", "out", "models", "prod"}
+
+    erase(config, "CANARY-KEY-3")
+
+    after = canaries.find_files(tmp_path, needles=texts)
+    assert sorted(after) == sorted(
+        [f"in/clients_{day}.csv" for day in monthly.MONTHS[:6]] + ["outcomes/left.csv"]
+    )
+    told = capsys.readouterr().out
+    assert all(f"{tmp_path / place}: line" in told for place in after)
+    rollback.verify(config)
+    assert fullprocess.main(config) is Verdict.NOTHING_NEW
+
+
+def test_a_client_of_several_identifiers_is_erased(used: Config, tmp_path: Path) -> None:
+    shutil.rmtree(used.output_folder_path)
+    schema = msgspec.structs.replace(
+        used.schema, ids=("corporation", "tier"), categorical=("city",)
+    )
+    config = msgspec.structs.replace(
+        used, schema=schema, database_url=f"sqlite:///{tmp_path / 'other.db'}",
+        output_model_path=tmp_path / "models", prod_deployment_path=tmp_path / "prod",
+    )  # fmt: skip
+    fullprocess.main(config)
+    name = f"{NAME} | {canaries.TIER}"
+    assert name in list_names(config)
+
+    erase(config, name)
+
+    assert name not in list_names(config)
+    places = [config.output_folder_path, tmp_path]
+    assert [canaries.find_files(place) for place in places] == [[], []]
+    assert fullprocess.main(config) is Verdict.NOTHING_NEW

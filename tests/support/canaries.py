@@ -3,7 +3,7 @@
 import re
 import struct
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -89,9 +89,11 @@ def list_streams(content: bytes) -> Iterator[bytes]:
             continue
 
 
-def find_files(folder: Path, left_out: Collection[Path] = ()) -> list[str]:
-    """Return the files with a cell of the client in any byte."""
-    needles, found = list(list_needles()), []
+def find_files(
+    folder: Path, left_out: Collection[Path] = (), needles: Sequence[bytes] = ()
+) -> list[str]:
+    """Return the files with a cell of the client, or other needles, in any byte."""
+    needles, found = needles or list(list_needles()), []
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path not in left_out:
             content = path.read_bytes()
