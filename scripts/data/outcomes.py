@@ -132,14 +132,33 @@ def find_clients(table: pd.DataFrame, names: "pd.Series[str]", schema: Schema) -
 
 
 def locate(table: pd.DataFrame, records: pd.DataFrame, schema: Schema) -> RowPlaces:
-    """Return the places of rows by client and of records, whose clients may be unknown."""
+    """Return the places of rows by client and of records, whose clients may be unknown.
+
+    Records may have the numbers of their clients in the rows already.
+    """
     numbers = table[dated_rows.NUMBER].to_numpy(np.int64)
-    found = find_clients(table, records[KEY], schema)
+    if dated_rows.NUMBER in records:
+        found = records[dated_rows.NUMBER].to_numpy(np.int64)
+    else:
+        found = find_clients(table, records[KEY], schema)
     return RowPlaces(
         join_places(numbers, table[schema.as_of].to_numpy(np.int64)),
         join_places(found, records[DAY].to_numpy(np.int64)),
         found >= 0,
     )
+
+
+def number_records(
+    read: Sequence[tuple[pd.DataFrame, FileReading]], table: pd.DataFrame, schema: Schema
+) -> list[tuple[pd.DataFrame, FileReading]]:
+    """Return the records of files with the numbers of their clients in rows by client."""
+    names = pd.concat([no_records(), *(records for records, _ in read)])[KEY]
+    ends = np.cumsum([len(records) for records, _ in read])[:-1]
+    numbers = np.split(find_clients(table, names, schema), ends)
+    return [
+        (records.assign(**{dated_rows.NUMBER: of_file}), reading)
+        for (records, reading), of_file in zip(read, numbers[: len(read)], strict=True)
+    ]
 
 
 def day_at(places: Days, chosen: Days, index: Days) -> NDArray[np.float64]:
@@ -278,7 +297,7 @@ def read_outcomes(
         The records of the accepted files. A refused file counts for nothing. Of several records of
         a client and day the last one counts.
     """
-    read = [read_records(path, settings, schema) for path in paths]
+    read = number_records([read_records(path, settings, schema) for path in paths], table, schema)
     records = [records for records, _ in read]
     fits = count_fits(records, table, schema, settings.horizon_days)
     days = int(table[schema.as_of].min()), int(table[schema.as_of].max())

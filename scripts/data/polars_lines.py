@@ -17,6 +17,8 @@ FIRST_PRINTABLE, DELETE = 32, b"\x7f"
 # Every digit becomes 0 and every exponent e. The rules take exponents of at most four digits.
 DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
 LONG_EXPONENT = b"e00000"
+# The bit in which a letter of ASCII is in lower case, and the codes of an exponent.
+LOWER_CASE, LETTER, DIGIT, N_DIGITS, SIGNS = 0x20, ord("e"), ord("0"), 10, (ord("+"), ord("-"))
 # What makes a line odd, whichever column it is in.
 CONTROLS = r"\x00-\x08\x0b-\x1f\x7f"
 
@@ -110,7 +112,12 @@ class Block:
 
 def has_long_exponent(content: bytes) -> bool:
     """Return whether an exponent of five digits may be there, which Polars would take."""
-    return LONG_EXPONENT in content.translate(DIGITS, b"+-")
+    codes = np.frombuffer(content, np.uint8)
+    letters = np.flatnonzero((codes[:-1] | LOWER_CASE) == LETTER)
+    following = codes[letters + 1]
+    # Few letters stand before a digit or a sign, so that the bytes are seldom looked at again.
+    may_be_one = (following - DIGIT < N_DIGITS) | np.isin(following, SIGNS)
+    return bool(may_be_one.any()) and LONG_EXPONENT in content.translate(DIGITS, b"+-")
 
 
 def simple_pattern(separator: str) -> str:

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import accumulate, count, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -61,6 +61,13 @@ def make_table(columns: dict[str, list[Any]], schema: Schema) -> pl.DataFrame:
 def empty_table(schema: Schema) -> pl.DataFrame:
     """Return a table without rows."""
     return make_table({name: [] for name in schema.file_columns}, schema)
+
+
+def split_like(column: pl.Series, values: pl.Series) -> pl.Series:
+    """Return values in chunks like those of a column, so that no table copies its columns."""
+    ends = list(accumulate(column.chunk_lengths(), initial=0))
+    parts = [values.slice(start, end - start) for start, end in pairwise(ends)]
+    return pl.concat(parts, rechunk=False) if len(parts) > 1 else values
 
 
 @dataclass
@@ -214,8 +221,8 @@ class BlockReader:
         for name, date_format in self.schema.date_cells.items():
             is_needed = name == self.schema.as_of
             column, proof = polars_proofs.parse_day(table[name], date_format, is_needed=is_needed)
-            days.append(column)
-            proofs.append(proof)
+            days.append(split_like(table[name], column))
+            proofs.append(split_like(table[name], proof))
         return table.with_columns(days), proofs
 
     def prove_number(self, cell: pl.Expr, kind: pl.DataType) -> tuple[pl.Expr, pl.Expr]:

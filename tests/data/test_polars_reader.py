@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts.core.config import Schema
-from scripts.data import csv_reader, polars_proofs, polars_reader
+from scripts.core.config import ISO_FORMAT, Schema
+from scripts.data import csv_reader, polars_lines, polars_proofs, polars_reader
+from scripts.data.cells import day_of
 from scripts.data.polars_lines import Block, UnprovenError
 from scripts.data.polars_reader import BlockReader
 from tests.support.hostile_files import FORMATS, HEADER, SCHEMA, make_file
@@ -352,3 +353,45 @@ def test_bytes_prove_cells_only_where_each_cell_alone_is_proven() -> None:
         n_plain, n_odd = n_plain + is_plain, n_odd + bool(has_odd_cell)
     assert n_plain > 500
     assert n_odd > 500
+
+
+DAYS = ["2024-02-29", "1970-01-01", "0001-01-01", "9999-12-31", "1900-02-28", "2000-02-29"]
+
+
+def test_columns_of_iso_dates_are_read_at_once_with_the_days_of_the_rules() -> None:
+    found = polars_proofs.parse_iso_days(pl.Series(DAYS * 3)[2:])
+
+    assert found is not None
+    assert found.tolist() == [day_of(text, ISO_FORMAT) for text in (DAYS * 3)[2:]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2023-02-29", "1900-02-29", "0000-01-01", "2024-13-01", "2024-00-10", "2024-01-00",
+        "2024-01-32", "2024-1-011", "2024/01/01", "\uff12024-01-1", "abcd-ef-gh", "2024-01-0x",
+        "", None, "2024-01-01T00:00",
+    ],
+)  # fmt: skip
+def test_a_column_with_any_other_text_is_judged_text_by_text(text: str | None) -> None:
+    assert polars_proofs.parse_iso_days(pl.Series([*DAYS, text], dtype=pl.String)) is None
+
+
+def test_columns_made_in_one_piece_take_the_pieces_of_a_table() -> None:
+    column = pl.concat([pl.Series([1, 2]), pl.Series([3])], rechunk=False)
+
+    split = polars_reader.split_like(column, pl.Series("a", [7, 8, 9]))
+
+    assert (split.chunk_lengths(), split.to_list()) == ([2, 1], [7, 8, 9])
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"1e00001,2\n", True), (b"a,1E+12345", True), (b"1e-+99999\n", True),
+        (b"e1,E22,e333", False), (b"free,DE,e\n", False), (b"", False), (b"e", False),
+        (b"1e1234,5e12345", True),
+    ],
+)  # fmt: skip
+def test_long_exponents_are_found_wherever_they_stand(content: bytes, *, expected: bool) -> None:
+    assert polars_lines.has_long_exponent(content) == expected
