@@ -36,6 +36,12 @@ class ClientGains:
         value, gained, saved, assumed = (column[rows] for column in columns)
         return ClientGains(value, gained, saved, assumed, self.terms)
 
+    def at_risk(self, probability: Floats) -> "ClientGains":
+        """Return the gains of the same clients at other probabilities."""
+        saved, costs = gain.split_gains(probability, self.assumed, self.terms)
+        gained = self.terms.save_rate * saved - costs
+        return ClientGains(self.value, gained, saved, self.assumed, self.terms)
+
 
 def find_values(today: TodaysClients, declared: str | float) -> Floats:
     """Return the worth of today's clients, NaN where the column has no number.

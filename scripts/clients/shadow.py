@@ -21,6 +21,7 @@ from scripts.clients import (
     todays_clients,
     worklist,
 )
+from scripts.clients.client_gains import ClientGains
 from scripts.clients.holdout import Period
 from scripts.clients.todays_clients import PART_ROWS, TodaysClients, TodaysScores
 from scripts.core import artifacts, column_words, keys
@@ -163,20 +164,30 @@ def take_first(
     return listed
 
 
+def find_gains(
+    engine: Engine, today: TodaysClients, scores: ScoredRows, config: Config
+) -> ClientGains | None:
+    """Return the expected gains of today's clients, None where the list is by risk."""
+    terms = find_terms(engine, config)
+    if terms is None:
+        return None
+    no_hashes = np.empty(0, np.uint32)
+    scored = TodaysScores(no_hashes, scores.probability, scores.band.astype(np.uint8))
+    return client_gains.find_gains(today, scored, config.worklist, terms)
+
+
 def make_list(
-    today: TodaysClients, scores: ScoredRows, config: Config, terms: GainTerms | None,
+    today: TodaysClients, scores: ScoredRows, config: Config, gains: ClientGains | None,
     who: CallableClients,
 ) -> ShadowList:  # fmt: skip
     """Order today's clients as the worklist does, and take the clients to call."""
     order = ranking.order_by_risk(scores.probability, scores.band)
     places = np.empty_like(order)
     places[order] = np.arange(len(order))
-    if terms is not None:
-        hashes = np.empty(0, np.uint32)
-        scored = TodaysScores(hashes, scores.probability, scores.band.astype(np.uint8))
-        gains = client_gains.find_gains(today, scored, config.worklist, terms)
-        if gains is not None:
-            order = client_gains.order_by_gain(gains, scores.band != NO_DATA, places)
+    if gains is not None:
+        order = client_gains.order_by_gain(
+            gains.at_risk(scores.probability), scores.band != NO_DATA, places
+        )
     listed = take_first(today, order, scores, worklist.list_length(config.worklist), who)
     return ShadowList(scores, places + 1, listed)
 
@@ -218,9 +229,10 @@ def compare_clients(
     if not len(today):
         return {"why_no_clients": "no client is without a label today"}
     candidate, production = score_both(today, models, config)
-    terms, who = find_terms(engine, config), find_callable(engine, config, now)
-    new = make_list(today, candidate, config, terms, who)
-    old = make_list(today, production, config, terms, who)
+    gains = find_gains(engine, today, candidate, config)
+    who = find_callable(engine, config, now)
+    new = make_list(today, candidate, config, gains, who)
+    old = make_list(today, production, config, gains, who)
     enter, leave = (
         [row for row in one.listed if row not in {*other.listed}]
         for one, other in ((new, old), (old, new))

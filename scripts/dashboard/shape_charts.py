@@ -91,16 +91,6 @@ class HeatMap:
     span: float
 
 
-def quantile(bins: Bins, share: float) -> float:
-    """Return the edge below which a share of the clients lies."""
-    total, below = sum(bins.counts), 0
-    for edge, count in zip(bins.edges, bins.counts, strict=False):
-        below += count
-        if below >= share * total:
-            return edge
-    return bins.edges[-1]
-
-
 def value_at(term: NumericTerm, number: float, values: Sequence[float]) -> float:
     """Return the value of a curve, or of its interval, at a number."""
     if not term.knots:
@@ -157,7 +147,7 @@ def follow(term: NumericTerm, bins: Bins) -> Track | None:
     """Return the curve of a column among the clients, or None for a single value."""
     if not bins.edges:
         return None
-    low, high = quantile(bins, SHARE_OUTSIDE), quantile(bins, 1 - SHARE_OUTSIDE)
+    low, high = (profile.quantile(bins, share) for share in (SHARE_OUTSIDE, 1 - SHARE_OUTSIDE))
     low, high = (low, high) if low < high else (bins.edges[0], bins.edges[-1])
     if low >= high:
         return None

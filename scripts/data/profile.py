@@ -80,6 +80,16 @@ def count_bins(edges: tuple[float, ...], values: NDArray[np.float64]) -> NDArray
     return np.bincount(places, minlength=len(edges) + 1)
 
 
+def quantile(bins: Bins, share: float) -> float:
+    """Return the edge below which a share of the values lies."""
+    total, below = sum(bins.counts), 0
+    for edge, count in zip(bins.edges, bins.counts, strict=False):
+        below += count
+        if below >= share * total:
+            return edge
+    return bins.edges[-1]
+
+
 def without_repeats(ordered: NDArray[Any]) -> NDArray[Any]:
     """Give each of the sorted values once."""
     distinct: NDArray[Any] = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from scripts.core.config import Config, Schema
 from scripts.core.errors import DatasetError
-from scripts.data import dataset
+from scripts.data import dataset, profile
 from scripts.data.arrays import Floats, Ints
-from scripts.data.profile import Bins
 from scripts.model import explanation, logistic_model, metrics, paired_metrics
 from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm, PairAxis, PairTerm
 from scripts.model.paired_metrics import MetricTerms
@@ -28,19 +27,12 @@ SHARE_OUTSIDE = 0.005
 Term = NumericTerm | CategoricalTerm
 
 
-def quantile(bins: Bins, share: float) -> float:
-    """Return the edge below which a share of the clients lies."""
-    below = np.cumsum(bins.counts[: len(bins.edges)])
-    place = int(np.searchsorted(below, share * sum(bins.counts)))
-    return bins.edges[min(place, len(bins.edges) - 1)]
-
-
 def find_ends(model: Model, column: str) -> tuple[float, float] | None:
     """Return the range of a column among the clients of a model, None where it is not known."""
     kept = model.dataset.reference
     bins = None if kept is None else kept.numeric.get(column)
     if bins is not None and bins.edges:
-        return quantile(bins, SHARE_OUTSIDE), quantile(bins, 1 - SHARE_OUTSIDE)
+        return profile.quantile(bins, SHARE_OUTSIDE), profile.quantile(bins, 1 - SHARE_OUTSIDE)
     term = next((term for term in model.numeric if term.column == column), None)
     if term is None:
         return None

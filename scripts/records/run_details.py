@@ -87,14 +87,16 @@ def find_run_details(connection: Connection, run_id: int) -> dict[str, Any] | No
     Returns
     -------
     dict or None
-        The run, its files, model, decision, shadow, approvals, deployments and alerts, newest
-        first, and the columns of its dataset.
+        The run, the run that trained before, its files, model, decision and shadow, approvals,
+        deployments and alerts, newest first, and the columns of its dataset.
     """
     run = runs.find_run(connection, run_id)
     if run is None:
         return None
+    before = sa.select(sa.func.max(tables.models.c.run_id)).where(tables.models.c.run_id < run_id)
     return {
         "run": run,
+        "trained_before": connection.execute(before).scalar(),
         "files": runs.files_of_run(connection, run_id),
         "model": runs.newest_row(connection, tables.models, run_id=run_id),
         "decision": runs.newest_row(connection, tables.decisions, run_id=run_id),

@@ -369,3 +369,14 @@ def test_a_scoring_that_is_not_whole_is_no_list(compared: Config) -> None:
         connection.execute(sa.update(tables.scorings).values(is_whole=False))
 
     assert "left no list" in run_comparison.compare(compared, 1, 3).unknown["lists"]
+
+
+def test_the_page_of_a_run_leads_to_the_comparison_with_the_model_before(
+    service: FlaskClient,
+) -> None:
+    later, first = (
+        service.get(f"/dashboard/run?id={number}", headers=PAGE).text for number in (3, 1)
+    )
+
+    assert 'href="/dashboard/compare?a=1&amp;b=3"' in later
+    assert "/dashboard/compare?a=" not in first
