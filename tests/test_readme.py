@@ -1,6 +1,7 @@
 """The README and the pages of docs name all there is, once, and every link in them resolves."""
 
 import re
+import tomllib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -162,3 +163,24 @@ def test_no_text_keeps_the_marks_of_a_merge() -> None:
     lines = [line for path in TEXTS for line in path.read_text().splitlines()]
 
     assert [line for line in lines if line.startswith(marks)] == []
+
+
+def test_project_changelog_and_citation_have_one_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    released = re.findall(r"^## (\S+) - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert released[0][0] == version
+    assert f"version: {version}\ndate-released: {released[0][1]}\n" in citation
+
+
+def test_the_product_has_one_name() -> None:
+    texts = [*TEXTS, ROOT / "CITATION.cff", *(ROOT / "scripts").rglob("*.py")]
+    texts += (ROOT / "scripts/dashboard/templates").glob("*.html")
+    named = {
+        name
+        for path in texts
+        for name in re.findall(r"dynamic\s+risk\s+assessment(?: system)?", path.read_text(), re.I)
+    }
+
+    assert named == {"Dynamic Risk Assessment System"}
