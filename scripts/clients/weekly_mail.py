@@ -103,7 +103,10 @@ def describe_head(listed: CallList) -> list[str]:
     told = [f"{n_listed} of {page.n_clients} clients{bands}, scored {scored}."]
     if page.capacity is not None:
         caught = worklist.format_share(page.capacity.caught)
-        told.append(f"Calling them is expected to reach {caught} of those who leave.")
+        told.append(
+            f"Calling the {page.capacity.n_listed} riskiest is expected to reach {caught} of those"
+            " who leave."
+        )
     if page.n_away or page.n_held_out:
         told.append(
             f"{page.n_away} are away after a contact or a snooze, and {page.n_held_out} are held"

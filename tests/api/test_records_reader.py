@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from scripts.api import records_reader
 from scripts.app import create_app
-from scripts.records import check_records, database, runs
+from scripts.records import check_records, database, list_deliveries, runs
 from scripts.records.tables import DeploymentKind, Status
 from tests.support.service import FIRST, answer_of, edit_config, make_row, predict, problem_of
 
@@ -127,6 +127,23 @@ def test_a_missed_run_is_seen(client: FlaskClient, config_path: Path) -> None:
     # A busy machine may take a minute to come here.
     assert re.search(r"2[0-2] minutes ago", answer["errors"][0])
     assert "is cron running?" in answer["errors"][0]
+
+
+def test_health_says_how_many_messages_about_the_list_were_given_up(
+    client: FlaskClient, records: Path, config_path: Path, now: datetime
+) -> None:
+    edit_config(config_path, worklist={"webhook_url": "http://127.0.0.1:1/"})
+    answer_of(client.get("/score"))
+    event = {"at": now, "event_id": "evt_1", "kind": "client.left", "client": "x", "body": "{}"}
+    with database.open_records(f"sqlite:///{records}") as engine, database.writing(engine) as row:
+        list_deliveries.add_events(row, [event])
+        list_deliveries.mark_event(row, 1, given_up_at=now, fault="it answered 422")
+    look(client)
+
+    answer = answer_of(client.get("/health"))
+
+    assert answer["degraded"]
+    assert answer["errors"][0].startswith("1 events of the list were given up")
 
 
 def test_health_names_each_problem_with_its_number_and_what_to_do(

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
+from sqlalchemy.engine import Connection
 
 from scripts import worklist as command
 from scripts.clients import client_work, delivery_state, list_delivery, list_events
@@ -24,16 +25,16 @@ from scripts.clients.work_input import WorkInput
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
 from scripts.core.errors import ConfigError
-from scripts.records import alert_states, database, list_deliveries
+from scripts.production import audit
+from scripts.records import alert_states, audit_records, database, erasing, list_deliveries
 from scripts.records.list_deliveries import MailState
 from scripts.records.tables import list_events as list_events_table
 from tests.clients.test_weekly_mail import DELIVER
-from tests.support.clientele import FIRST, ask, put_clients, score, serve
+from tests.support.clientele import FIRST, ask, put_clients, score
 from tests.support.receivers import Hook, hook_receiver
 from tests.support.service import ROOT, edit_config
 
 SECRET = "a secret of more than twenty-four bytes"
-CLIENTS = ["x,0,7,3,", "y,1,7,3,", "z,2,7,3,", "w,3,7,3,"]
 
 
 @pytest.fixture(autouse=True)
@@ -43,14 +44,10 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def scored(config_path: Path) -> Path:
+def scored(scored_path: Path) -> Path:
     """The config of an installation with four scored clients, of whom the team can call two."""
-    edit_config(config_path, worklist={"capacity": 2})
-    config = read_config(config_path)
-    serve(config, FIRST)
-    put_clients(config, CLIENTS)
-    score(config)
-    return config_path
+    edit_config(scored_path, worklist={"capacity": 2})
+    return scored_path
 
 
 def with_hook(config_path: Path, url: str, **settings: Any) -> Config:
@@ -71,7 +68,7 @@ def deliver(config: Config, now: datetime | None = None) -> None:
 
 def rank_again(config: Config) -> None:
     """Score other rows: w comes first, x goes."""
-    put_clients(config, ["x,9,7,3,", "y,1,7,3,", "z,2,7,3,", "w,0,7,3,"], "today2.csv")
+    put_clients(config, ["x,9,7,3,", "y,1,7,3,", "<z>,2,7,3,", "w,0,7,3,"], "today2.csv")
     score(config)
 
 
@@ -264,7 +261,7 @@ def test_a_contact_takes_a_client_off_the_list_without_a_new_scoring(scored: Pat
             client_work.record(connection, config.worklist, given, actor="ada", now=now)
         deliver(config, now)
 
-    assert told(hook)[2:] == [("client.left", "x"), ("client.entered", "z")]
+    assert told(hook)[2:] == [("client.left", "x"), ("client.entered", "<z>")]
 
 
 def test_without_a_secret_nothing_is_sent_and_the_events_wait(
@@ -302,6 +299,40 @@ def test_old_deliveries_are_forgotten(scored: Path) -> None:
         list_deliveries.forget_old(connection, now + timedelta(days=401))
         assert list_deliveries.last_mail(connection) is None
         assert connection.execute(n_events).scalar() == 0
+
+
+def test_mails_and_messages_are_in_the_audit_without_names_and_content(scored: Path) -> None:
+    hook = Hook()
+    with hook_receiver(hook) as url:
+        config = with_hook(scored, url)
+        deliver(config)
+
+    def find_lines(connection: Connection) -> list[str]:
+        acts = ((at, act, dict(row)) for at, act, row in audit_records.list_acts(connection))
+        return list(audit.encode_chain(acts, b"k" * 32))
+
+    lines = [json.loads(line) for line in ask(config, find_lines)]
+    entered = [line for line in lines if line["act"] == "event"]
+    assert [line["kind"] for line in entered] == ["client.entered"] * 2
+    assert all(line["client"] not in ("x", "y") and "body" not in line for line in entered)
+    assert "lastmonth_activity" not in json.dumps(entered)
+
+
+def test_an_erased_client_is_in_no_message_that_waits_and_in_no_list_that_was_sent(
+    scored: Path,
+) -> None:
+    config = with_hook(scored, "http://127.0.0.1:1/")
+    deliver(config)
+    with database.open_records(config.database_url) as engine:
+        erasing.erase_rows(engine, "x")
+        erasing.erase_texts(engine, "x")
+
+    snapshot = ask(config, list_deliveries.find_snapshot)
+    event = ask(config, list_deliveries.next_event)
+    assert snapshot is not None
+    assert event is not None
+    assert [member["client"] for member in snapshot["members"]] == ["y"]
+    assert event["client"] == "y"
 
 
 def test_a_webhook_secret_needs_a_receiver(config_path: Path) -> None:

@@ -25,12 +25,11 @@ from scripts.core.config_file import read_config
 from scripts.core.errors import ConfigError
 from scripts.records import alert_states, database, list_deliveries
 from scripts.records.tables import list_mails
-from tests.support.clientele import FIRST, ask, put_clients, score, serve
+from tests.support.clientele import ask, put_clients, score
 from tests.support.receivers import Postbox, mail_server, make_certificate, text_of
 from tests.support.service import ROOT, edit_config
 
 MONDAY = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
-CLIENTS = ["x,0,7,3,", "y,1,7,3,", "<z>,2,7,3,", "w,3,7,3,"]
 PASSWORD = "correct horse battery staple"
 # Delivers as a run does, in a process that can be killed.
 DELIVER = """
@@ -47,14 +46,10 @@ with database.open_records(config.database_url) as engine:
 
 
 @pytest.fixture
-def scored(config_path: Path) -> Path:
+def scored(scored_path: Path) -> Path:
     """The config of an installation with four scored clients, of whom the team can call three."""
-    edit_config(config_path, worklist={"capacity": 3})
-    config = read_config(config_path)
-    serve(config, FIRST)
-    put_clients(config, CLIENTS)
-    score(config)
-    return config_path
+    edit_config(scored_path, worklist={"capacity": 3})
+    return scored_path
 
 
 def with_mail(config_path: Path, port: int, **settings: Any) -> Config:
