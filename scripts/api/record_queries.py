@@ -121,6 +121,8 @@ class RecordQueries:
         ------
         NotMadeYetError
             If there are no records yet.
+        RecordsError
+            If the records cannot be used, or have another version.
         """
         engine = open_engine(database_url, wait_s)
         try:
@@ -128,7 +130,7 @@ class RecordQueries:
                 yield cls(connection)
         except RecordsError:
             # Looked for after a failure only, since every page would pay for the question.
-            database.check_there_are_tables(engine)
+            database.check_tables(engine)
             raise
 
     @classmethod

@@ -17,6 +17,8 @@ from scripts.records import tables
 WAIT_S = 30.0
 # Arbitrary number against a clash with locks of other programs in the same database.
 ADVISORY_LOCK = 0x41445241
+# The version of records that were made before versions were written down.
+BEFORE_VERSIONS = "0001"
 LIBRARIES = frozenset({"sqlalchemy", "alembic"})
 
 log = logging.getLogger(__name__)
@@ -171,19 +173,37 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def check_there_are_tables(engine: Engine) -> None:
-    """Raise for a database without tables: a new file, or a server before the first run.
+def other_version(url: sa.URL, version: str) -> RecordsError:
+    """Return the error about records of another version than that of these programs."""
+    remedy = (
+        "the next run brings them up to date"
+        if version < tables.VERSION
+        else "use the newer programs, or restore a backup made before them"
+    )
+    return RecordsError(
+        f"The records in {describe_url(url)} have version {version} and these programs know"
+        f" {tables.VERSION}; {remedy}."
+    )
+
+
+def check_tables(engine: Engine) -> None:
+    """Raise for a database without tables, or with tables of another version.
 
     Raises
     ------
     NotMadeYetError
-        If there are no records.
+        If there are no records: a new file, or a server before the first run.
+    RecordsError
+        If the records have another version, as between an upgrade and the next run.
     """
     with reading(engine) as connection:
-        inspector = sa.inspect(connection)
-        is_empty = not any(map(inspector.has_table, ("alembic_version", "runs")))
-    if is_empty:
+        version = read_version(connection)
+        if version is None and sa.inspect(connection).has_table("runs"):
+            version = BEFORE_VERSIONS
+    if version is None:
         raise no_records(engine.url)
+    if version != tables.VERSION:
+        raise other_version(engine.url, version)
 
 
 def upgrade_tables(engine: Engine, *, may_change: bool) -> None:
@@ -207,18 +227,12 @@ def upgrade_tables(engine: Engine, *, may_change: bool) -> None:
         version = read_version(connection)
     if version == tables.VERSION:
         return
-    if version is None and not may_change:
-        raise no_records(engine.url)
-    if version is not None and version > tables.VERSION:
-        raise RecordsError(
-            f"The records in {describe_url(engine.url)} have version {version} and these programs"
-            f" know {tables.VERSION}; use the newer programs, or restore a backup made before them."
-        )
     if not may_change:
-        raise RecordsError(
-            f"The records in {describe_url(engine.url)} have version {version} and these programs"
-            f" know {tables.VERSION}; the next run brings them up to date."
-        )
+        # Raises, unless another program has brought the tables up to date this moment.
+        check_tables(engine)
+        return
+    if version is not None and version > tables.VERSION:
+        raise other_version(engine.url, version)
     # Imported only for a migration, because Alembic would slow down a run with nothing new.
     from scripts.records import migrations  # noqa: PLC0415
 
@@ -228,9 +242,10 @@ def upgrade_tables(engine: Engine, *, may_change: bool) -> None:
         if version != tables.VERSION:
             is_old = version is None and sa.inspect(connection).has_table("runs")
             migrations.upgrade(connection, made_before_versions=is_old)
+            earlier = version or (BEFORE_VERSIONS if is_old else "none")
             log.info(
                 "Brought the records in %s from version %s to %s.",
-                describe_url(engine.url), version or ("0001" if is_old else "none"), tables.VERSION,
+                describe_url(engine.url), earlier, tables.VERSION,
             )  # fmt: skip
 
 
