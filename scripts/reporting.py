@@ -3,16 +3,16 @@
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import click
-import msgspec
 from pandas import DataFrame
 from sqlalchemy.engine import Connection, Engine
 
+from scripts.clients import manager_summary
 from scripts.core import artifacts, files
 from scripts.core.artifacts import Kind
 from scripts.core.column_words import ColumnWords, words_of
@@ -24,6 +24,7 @@ from scripts.model import gain, metrics
 from scripts.model.gain import GainTerms
 from scripts.model.metrics import Evaluation
 from scripts.production import backtest_file, card_records, client_values, model_card
+from scripts.production.manager_types import ManagerFacts
 from scripts.production.model_card import CardRecords
 from scripts.production.release import Release
 from scripts.production.run_context import RunContext
@@ -47,19 +48,14 @@ from scripts.reports.profit_chart import TestedProfit, TodaysProfit
 log = logging.getLogger(__name__)
 
 
-class DiagnosedPackages(msgspec.Struct, frozen=True):
-    """The member of the diagnostics for the report."""
-
-    outdated_dependencies: str
-
-
 class RecordedFacts(NamedTuple):
-    """Facts of the records: histories of runs and release, profit of today's list, and card."""
+    """Facts of the records: histories of runs and release, profit, card, and manager's page."""
 
     measurements: MeasurementHistory
     history: ReleaseHistory
     todays: TodaysProfit | None
     card: CardRecords
+    manager: ManagerFacts | None = None
 
 
 def read_profit(connection: Connection) -> TodaysProfit | None:
@@ -74,8 +70,10 @@ def read_profit(connection: Connection) -> TodaysProfit | None:
     return TodaysProfit(curve, terms, (best["n_clients"], best["low"], best["high"]))
 
 
-def read_records(config: Config, engine: Engine | None, current: Release) -> RecordedFacts:
-    """Read the facts of the records, empty without records."""
+def read_records(
+    config: Config, engine: Engine | None, current: Release, *, pdf: bool
+) -> RecordedFacts:
+    """Read the facts of the records, empty without records; those of the manager for a PDF."""
     stamp = current.manifest.model_stamp
     opened = (
         database.open_records(config.database_url, may_change=False)
@@ -89,6 +87,7 @@ def read_records(config: Config, engine: Engine | None, current: Release) -> Rec
                 run_details.read_release_history(connection, current.name, stamp),
                 read_profit(connection),
                 card_records.read_card(connection, current.name, stamp),
+                manager_summary.summarise(connection, config) if pdf else None,
             )
     except NotMadeYetError:
         return RecordedFacts(
@@ -173,15 +172,6 @@ def draw_history(
     ]
 
 
-def read_packages(config: Config) -> str:
-    """Read the outdated packages from the last diagnostics."""
-    path = config.prod_deployment_path / artifacts.DIAGNOSTICS
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=DiagnosedPackages).outdated_dependencies
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return "Not known: run python -m scripts.diagnostics."
-
-
 def write_report(config: Config, facts: ReportFacts, drawings: Sequence[Drawing]) -> Path:
     """Write the PDF report under the name of the time stamp."""
     stamp = f"{facts.made_at:{artifacts.STAMP_FORMAT}}"
@@ -195,7 +185,6 @@ def main(
     engine: Engine | None = None,
     pdf: bool = False,
     durations_s: Mapping[str, float] | None = None,
-    packages: Callable[[], str] | None = None,
     context: RunContext | None = None,
 ) -> Path:
     """Draw the confusion matrix, the charts of the pages and the report of the production model.
@@ -210,9 +199,6 @@ def main(
         Write the report, too.
     durations_s : mapping of str to float, optional
         The durations of this run's steps.
-    packages : callable, optional
-        Returns the outdated packages for the report, and is called once the charts are drawn. By
-        default they are those of the last diagnostics.
     context : RunContext, optional
         The context of the run.
 
@@ -231,7 +217,7 @@ def main(
     schema = current.model.schema
     table, _ = context.test_data.read(schema)
     measured = metrics.evaluate_model(current.model, table)
-    recorded = read_records(config, engine, current)
+    recorded = read_records(config, engine, current, pdf=pdf)
     words = words_of(config.schema)
     matrix = model_charts.confusion_matrix(measured, schema, current.name)
     tested = backtest_file.read(config.output_model_path)
@@ -256,8 +242,9 @@ def main(
             measured=measured,
             history=recorded.history,
             durations_s=durations_s,
-            packages=read_packages(config) if packages is None else packages(),
             input_folder=config.input_folder_path.name,
+            manager=recorded.manager,
+            words=words,
             card=model_card.make_card(config, current, recorded.card),
         )
         path = write_report(config, facts, drawings)

@@ -48,13 +48,13 @@ SETTINGS: dict[str, Any] = {
 LABELS = {
     "days since Signed up": {"name": "Client for", "unit": "days"},
     "days since Last Login": {"name": "Last login before", "unit": "days"},
-    "Logins 30d": {"name": "Logins, 30 days"},
-    "Logins 30d, change since the row before": {"name": "Logins, change in a month"},
-    "Active users (30d)": {"name": "Active users, 30 days"},
-    "Active users (30d), change since the row before": {"name": "Active users, change in a month"},
+    "Logins 30d": {"name": "Logins in 30 days"},
+    "Logins 30d, change since the row before": {"name": "Change of logins"},
+    "Active users (30d)": {"name": "Active users in 30 days"},
+    "Active users (30d), change since the row before": {"name": "Change of active users"},
     "usage": {"name": "Seats in use"},
-    "Reports 30d": {"name": "Reports, 30 days"},
-    "Tickets 30d": {"name": "Tickets, 30 days"},
+    "Reports 30d": {"name": "Reports in 30 days"},
+    "Tickets 30d": {"name": "Tickets in 30 days"},
     "Overdue inv.": {"name": "Overdue invoices"},
     "MRR (EUR)": {"name": "Revenue a month", "unit": "EUR"},
     "Revenue to date": {"name": "Revenue to date", "unit": "EUR"},
@@ -63,7 +63,7 @@ LABELS = {
 }
 GROUPS = {
     "Usage": ["Logins 30d", "Logins 30d, change since the row before", "Reports 30d"],
-    "Active users": [
+    "Users": [
         "Active users (30d)", "Active users (30d), change since the row before", "usage",
     ],
 }  # fmt: skip

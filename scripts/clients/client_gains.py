@@ -12,6 +12,7 @@ from scripts.core.errors import DatasetError
 from scripts.data.arrays import Floats, Mask, Places
 from scripts.model import gain, ranking
 from scripts.model.gain import GainTerms
+from scripts.records.scored_clients import KEPT_NUMBER
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +54,16 @@ def find_values(today: TodaysClients, declared: str | float) -> Floats:
     """
     if not isinstance(declared, str):
         return np.full(len(today), declared)
-    if declared not in today.schema.numeric:
+    if declared in today.schema.numeric:
+        return np.asarray(today.table[declared], np.float64)
+    ignored = today.kept.get(f"{KEPT_NUMBER}{declared}")
+    if ignored is None:
         raise DatasetError(
             f"worklist.value names {declared!r}, and the numeric columns of the input are"
-            f" {list(today.schema.numeric)}: today's clients are not scored until it names one."
+            f" {list(today.schema.numeric)}: today's clients are not scored until it names one, or"
+            " a column under schema.ignore that has numbers only."
         )
-    return np.asarray(today.table[declared], np.float64)
+    return np.asarray(ignored, np.float64)
 
 
 def find_gains(

@@ -364,10 +364,11 @@ def read_kept(
     A list without names is better than none, so a failure is logged.
     """
     config, paths = context.config, context.input_paths
-    names = config.schema.names_for_people
-    wanted = kept_columns.choose_columns(
-        names, config.worklist.columns, schema, model.schema.features
-    )
+    names, value = config.schema.names_for_people, config.worklist.value
+    # The worth of a client may be a column that the model ignores.
+    worth = [value] if isinstance(value, str) and value not in schema.numeric else []
+    shown = [*config.worklist.columns, *worth]
+    wanted = kept_columns.choose_columns(names, shown, schema, model.schema.features)
     if not wanted or table.empty:
         return {}
     try:

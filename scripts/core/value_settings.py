@@ -7,15 +7,15 @@ EXAMPLE = '"costs": {"contact": 5, "offer": 40}'
 
 
 def check_column(config: Config, column: str, place: str) -> None:
-    """Refuse a column of values that is no number for the model."""
+    """Refuse a column of values that is no number: one that is ignored may be."""
     schema = config.schema
     is_inferred = "numeric" in schema.inferred
-    others = {*schema.ids, *schema.ignore, *schema.categorical, *schema.date_cells, schema.target}
-    known = {*schema.numeric, *(schema.ratios or ())}
+    others = {*schema.ids, *schema.categorical, *schema.date_cells, schema.target}
+    known = {*schema.numeric, *schema.ignore, *(schema.ratios or ())}
     if not column or column in others or not (is_inferred or column in known):
         raise ConfigError(
             f"{place}, worklist.value, names {column!r}; expected a numeric column of the schema,"
-            f" or the worth of every client as a number."
+            f" one that it ignores, or the worth of every client as a number."
         )
 
 

@@ -329,7 +329,7 @@ def report_step(
 def report(run: Run, context: RunContext, monitored: MonitoringResult | None) -> None:
     """Draw the charts, measure the release in production and call the service."""
     config = run.config
-    # The package index answers after many seconds. Only the report and the diagnostics wait.
+    # The package index answers after many seconds. Only the diagnostics wait.
     asked = diagnostics.start_asking(config)
     report_step(
         run,
@@ -337,9 +337,8 @@ def report(run: Run, context: RunContext, monitored: MonitoringResult | None) ->
         reporting.main,
         config,
         engine=run.engine,
-        pdf=run.verdict is Verdict.DEPLOYED,
+        pdf=True,
         durations_s=dict(run.durations_s),
-        packages=lambda: diagnostics.wait_for_packages(asked)[0],
         context=context,
     )
     # Without a model there are no durations of both steps to report.

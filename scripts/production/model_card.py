@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scripts.core.column_words import ColumnWords, words_of
 from scripts.core.config import Config
 from scripts.model.logistic_model import Model
 from scripts.production.release import Release
@@ -111,7 +112,7 @@ def describe_purpose(config: Config, model: Model) -> CardSection:
     )
 
 
-def describe_release(release: Release, found: CardRecords) -> CardSection:
+def describe_release(release: Release, found: CardRecords, words: ColumnWords) -> CardSection:
     """Describe the model, and how it came into production."""
     model, deployed, decision = release.model, found.deployment, found.decision
     approved = found.approval
@@ -121,7 +122,7 @@ def describe_release(release: Release, found: CardRecords) -> CardSection:
             ("Release", release.name),
             ("Model", release.manifest.model_stamp),
             ("Kind", describe_kind(model)),
-            ("Columns", ", ".join(model.schema.features)),
+            ("Columns", ", ".join(map(words.name, model.schema.features))),
             ("Predicted to leave from", f"a probability of {model.threshold:.3f}"),
             ("Serves since", at_minute(deployed, "at")),
             ("Deployed by", UNKNOWN if deployed is None else str(deployed["actor"])),
@@ -243,14 +244,14 @@ def describe_calibration(model: Model, found: CardRecords) -> CardSection:
     )
 
 
-def describe_groups(found: CardRecords) -> CardSection:
+def describe_groups(found: CardRecords, words: ColumnWords) -> CardSection:
     """Describe the metrics by group of clients."""
     if not found.groups:
         return CardSection("Groups of clients", (("Groups", NO_GROUPS),))
     names = ("f1", "precision", "recall", "listed", "gap")
     rows = tuple(
         (
-            str(row["column"]), str(row["group"]), f"{row['n_rows']:,}",
+            words.name(row["column"]), str(row["group"]), f"{row['n_rows']:,}",
             *(within(row, name, ".2f").replace("95 % interval ", "") for name in names),
         )
         for row in found.groups
@@ -259,14 +260,14 @@ def describe_groups(found: CardRecords) -> CardSection:
     return CardSection("Groups of clients", (), CardTable(headings, rows))
 
 
-def describe_drift(found: CardRecords) -> CardSection:
+def describe_drift(found: CardRecords, words: ColumnWords) -> CardSection:
     """Describe the columns whose new rows differ from those of the training."""
     compared = [row for row in found.columns if row["drift"] is not None]
     if not compared:
         return CardSection("Drift", (("Columns", f"{UNKNOWN}: no new rows were compared yet"),))
     rows = tuple(
         (
-            str(row["column"]), known(row["drift"], ".3f"), known(row["drift_limit"], ".3f"),
+            words.name(row["column"]), known(row["drift"], ".3f"), known(row["drift_limit"], ".3f"),
             "yes" if row["drift_limit"] is not None and row["drift"] > row["drift_limit"] else "no",
         )
         for row in compared
@@ -321,14 +322,15 @@ def make_card(config: Config, release: Release, found: CardRecords) -> list[Card
     Mitchell et al., "Model Cards for Model Reporting" (2019): details, intended use, data, metrics,
     groups, caveats.
     """
+    words = words_of(config.schema)
     return [
         describe_purpose(config, release.model),
-        describe_release(release, found),
+        describe_release(release, found, words),
         describe_data(config, release, found),
         describe_quality(found),
         describe_calibration(release.model, found),
-        describe_groups(found),
-        describe_drift(found),
+        describe_groups(found, words),
+        describe_drift(found, words),
         list_limits(release, found),
         describe_versions(release.model),
     ]

@@ -1,7 +1,7 @@
 """Queries for the work with clients: contacts, assignments and snoozes, as a history."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -94,6 +94,16 @@ def list_states(connection: Connection, up_to: int) -> dict[str, list[Row]]:
     for row in all_rows(connection, query.where(ranked.c.rank == 1).order_by(ranked.c.id)):
         found.setdefault(row["client"], []).append(row)
     return found
+
+
+def count_results(connection: Connection, since: datetime | None) -> dict[str, int]:
+    """Count the contacts recorded after a moment by their result, the most frequent first."""
+    number = sa.func.count()
+    query = sa.select(work.result, number).where(work.kind == WorkKind.CONTACT)
+    if since is not None:
+        query = query.where(work.at > since)
+    rows = connection.execute(query.group_by(work.result).order_by(number.desc(), work.result))
+    return {str(result): int(n) for result, n in rows}
 
 
 def list_assignees(connection: Connection) -> list[str]:

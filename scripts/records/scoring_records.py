@@ -53,6 +53,12 @@ def has_list(connection: Connection, scoring_id: int) -> bool:
     return connection.execute(query.where(blocks.c.kind == BlockKind.RISK)).first() is not None
 
 
+def has_scores(connection: Connection, scoring_id: int) -> bool:
+    """Return whether the scores of a scoring are still kept, which is longer than its list."""
+    query = sa.select(blocks.c.bucket).where(blocks.c.scoring_id == scoring_id)
+    return connection.execute(query.where(blocks.c.kind == BlockKind.SCORES)).first() is not None
+
+
 def list_scorings(connection: Connection) -> list[Row]:
     """List the whole scorings without their gains, newest first."""
     query = sa.select(*SCORING_FACTS).where(WHOLE)

@@ -21,7 +21,9 @@ from scripts.reports.chart_style import LIGHT, PT_PER_PX, Drawing
 # A4 in points of 1/72 inch.
 WIDTH, HEIGHT, MARGIN = 595.0, 842.0, 48.0
 BOTTOM = 60.0
-TEXT, SMALL = 9.0, 7.5
+TEXT, SMALL, SMALLEST = 9.0, 7.5, 5.5
+# Between two columns of a table.
+GAP = 6.0
 LINE = 13.0
 ABOVE_HEADING, BELOW_HEADING = 22.0, 18.0
 # The 14 standard fonts of PDF cost nothing and make a small file. Letters besides cp1252 need an
@@ -90,16 +92,16 @@ def fits(text: str, width: float, size: float) -> bool:
     return 1.06 * chart_style.width_of(text) * size / 12 <= width
 
 
-def fit_cell(text: str, width: float) -> str:
+def fit_cell(text: str, width: float, size: float = SMALL) -> str:
     """Shorten a text in the middle to the width of a cell, as the end of a path is important."""
-    if fits(text, width, SMALL):
+    if fits(text, width, size):
         return text
     length = len(text)
     while length > 3:
         length -= 1
         head = length // 2
         cut = text[:head] + "…" + text[len(text) - (length - head - 1) :]
-        if fits(cut, width, SMALL):
+        if fits(cut, width, size):
             return cut
     return text[:1] + "…"
 
@@ -110,6 +112,17 @@ def fit_sentence(text: str, width: float, size: float = SMALL) -> str:
     while len(cut) > 3 and not fits(cut, width, size):
         cut = sentences.shorten(text, len(cut) - 1)
     return cut
+
+
+def first_line(text: str, width: float, size: float = SMALL) -> str:
+    """Shorten a text to the words that fit on a line of limited width in points."""
+    lines = wrap(text, width, size)
+    return lines[0] + (" …" if len(lines) > 1 else "") if lines else ""
+
+
+def fit_size(n_letters: int, width: float, n_columns: int) -> float:
+    """Return the size of type at which a line of a table fits, no more than the usual one."""
+    return max(SMALLEST, min(SMALL, (width - n_columns * GAP) / (n_letters * LETTER)))
 
 
 class PdfLayout:
@@ -186,29 +199,32 @@ class PdfLayout:
             self.y -= 2
 
     def write_row(
-        self, columns: Sequence[TableColumn], cells: Sequence[str], *, bold: bool
+        self, columns: Sequence[TableColumn], cells: Sequence[str], *, bold: bool, size: float
     ) -> None:
         """Write a row of a table, with long cells shortened."""
         x = MARGIN
         for column, cell in zip(columns, cells, strict=True):
-            width = column.share * self.width - 6
-            text = fit_sentence(cell, width) if column.is_sentence else fit_cell(cell, width)
+            width = column.share * self.width - GAP
+            fit = fit_sentence if column.is_sentence else fit_cell
+            text = fit(cell, width, size)
             at = x + width if column.is_number else x
-            self.write(text, at, SMALL, bold=bold, right=column.is_number)
+            self.write(text, at, size, bold=bold, right=column.is_number)
             x += column.share * self.width
         self.draw_rule(LIGHT.guide if bold else LIGHT.faint)
         self.y -= LINE
 
-    def table(self, columns: Sequence[TableColumn], rows: Sequence[Sequence[str]]) -> None:
+    def table(
+        self, columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], size: float = SMALL
+    ) -> None:
         """Write a table, with the headings repeated on each page."""
         headings = [column.heading for column in columns]
         self.make_room(3 * LINE)
-        self.write_row(columns, headings, bold=True)
+        self.write_row(columns, headings, bold=True, size=size)
         for row in rows:
             if self.y - LINE < BOTTOM:
                 self.start_page()
-                self.write_row(columns, headings, bold=True)
-            self.write_row(columns, row, bold=False)
+                self.write_row(columns, headings, bold=True, size=size)
+            self.write_row(columns, row, bold=False, size=size)
         self.y -= 4
 
     def charts(self, drawings: Sequence[Drawing], n_across: int, height: float) -> None:

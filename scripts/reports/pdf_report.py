@@ -1,27 +1,42 @@
-"""The PDF report: release, quality, decision, alerts, data, files and runs."""
+"""The PDF report: a manager's page, then release, quality, decision, alerts, data and runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from scripts.core import drift_limits
+from scripts.core.column_words import PLAIN, ColumnWords
 from scripts.model import paired_metrics
 from scripts.model.metrics import Evaluation
 from scripts.production import shadow_types
+from scripts.production.manager_types import ManagerFacts
 from scripts.production.model_card import CardSection
 from scripts.production.release import Release
 from scripts.production.shadow_types import ShadowClient
+from scripts.records.alert_states import OK
 from scripts.records.run_details import ReleaseHistory
 from scripts.records.runs import Row
+from scripts.reports import pdf_manager
 from scripts.reports.chart_style import PT_PER_PX, Drawing
 from scripts.reports.model_charts import format_f1, format_number
-from scripts.reports.pdf_pages import LINE, PdfLayout, TableColumn
+from scripts.reports.pdf_pages import LINE, PdfLayout, TableColumn, fit_size
 
 TITLE, CARD_TITLE = "Attrition risk report", "Model card"
 NO_RECORDS = "Not in the records yet."
 # Clients by name in a line.
 N_NAMED = 30
+# Lines of a table that are not torn from its heading.
+N_TOGETHER = 6
+# Charts in pairs, of equal height; a wide one stands alone.
+PAIRS = (
+    ("confusion_matrix", "calibration"), ("roc", "precision_recall"), ("gains", "f1_history"),
+)  # fmt: skip
+WIDE = ("effects", "profit", "backtest", "drift")
+PAIR_HEIGHT, WIDE_HEIGHT = 195.0, 290.0
+# Title and first section of the card.
+ROOM_FOR_CARD = 160.0
 DATA = (
     TableColumn("column", 0.24),
     TableColumn("kind", 0.11),
@@ -50,7 +65,6 @@ RUNS = (
     TableColumn("production", 0.11, True),
     TableColumn("why", 0.36, is_sentence=True),
 )
-PACKAGES = TableColumn("package", 0.4), TableColumn("installed", 0.2), TableColumn("newest", 0.2)
 MOVES = (
     TableColumn("client", 0.18),
     TableColumn("candidate", 0.10, True),
@@ -70,8 +84,9 @@ class ReportFacts:
     measured: Evaluation
     history: ReleaseHistory
     durations_s: Row | None
-    packages: str
     input_folder: str
+    manager: ManagerFacts | None = None
+    words: ColumnWords = PLAIN
     card: Sequence[CardSection] = ()
 
 
@@ -177,21 +192,24 @@ def write_shadow(layout: PdfLayout, history: ReleaseHistory) -> None:
 
 
 def describe_states(history: ReleaseHistory) -> list[tuple[str, str]]:
-    """Describe the alert states."""
+    """Describe the watched states that are not "ok", and count the others."""
+    if not history.states:
+        return [("Watched", NO_RECORDS)]
+    found = [row for row in history.states if row["state"] != OK]
     rows = [
-        (str(row["name"]), f"{row['state']} since {format_minute(row['since'])}")
-        for row in history.states
+        (str(row["name"]), f"{row['state']} since {format_minute(row['since'])}") for row in found
     ]
-    return rows or [("Watched", NO_RECORDS)]
+    n_ok = len(history.states) - len(found)
+    return [*rows, ("Without a problem", f"{n_ok} of {len(history.states)}")]
 
 
-def format_column(row: Row) -> list[str]:
+def format_column(row: Row, words: ColumnWords = PLAIN) -> list[str]:
     """Return a column of the data as a row of the table."""
     limit = row["drift_limit"]
     is_over = drift_limits.is_above(row["drift"], limit)
     is_missing_over = drift_limits.is_above(row["missing_drift"], row["missing_drift_limit"])
     return [
-        row["column"],
+        words.name(row["column"]),
         row["kind"],
         format_optional(row["missing_fraction"], ".1%"),
         format_optional(row["mean"]),
@@ -206,7 +224,7 @@ def format_column(row: Row) -> list[str]:
 def format_file(row: Row) -> list[str]:
     """Return a file as a row of the table."""
     return [
-        row["path"],
+        Path(row["path"]).name,
         row["role"] or "",
         "refused" if row["refused"] else format_optional(row["n_rows"], ","),
         format_optional(row["n_rejected"], ","),
@@ -231,21 +249,25 @@ def write_table(
     layout: PdfLayout, heading: str, columns: Sequence[TableColumn], rows: Sequence[Sequence[str]]
 ) -> None:
     """Write a section with a table."""
-    # A short table stays on one page.
-    layout.heading(heading, LINE * (2 + min(len(rows), 20)))
+    # A few lines stay together; a longer table goes on to the next page.
+    layout.heading(heading, LINE * (2 + min(len(rows), N_TOGETHER)))
     if rows:
         layout.table(columns, rows)
     else:
         layout.paragraph(NO_RECORDS)
 
 
-def write_first_page(layout: PdfLayout, facts: ReportFacts) -> None:
-    """Write the summary on the first page."""
+def write_title(layout: PdfLayout, facts: ReportFacts) -> None:
+    """Write the title of the report with its moment."""
     layout.y -= 16
     layout.write(TITLE, 48, 20, bold=True)
     layout.y -= 22
     layout.write(f"{format_minute(facts.made_at)}, release {facts.current.name}", 48, 10)
-    layout.y -= 10
+    layout.y -= 4
+
+
+def write_model(layout: PdfLayout, facts: ReportFacts) -> None:
+    """Write the facts of the model in production: release, quality, decision and states."""
     layout.heading("Release in production")
     layout.facts(describe_release(facts))
     layout.heading("Quality")
@@ -254,45 +276,46 @@ def write_first_page(layout: PdfLayout, facts: ReportFacts) -> None:
     layout.facts(describe_states(facts.history))
 
 
-def write_packages(layout: PdfLayout, packages: str) -> None:
-    """Write the outdated packages, or the reason for a missing list."""
-    rows = [line.split() for line in packages.splitlines()]
-    if len(rows) > 1 and all(len(row) == len(PACKAGES) for row in rows):
-        write_table(layout, "Outdated packages", PACKAGES, rows[1:])
-        return
-    layout.heading("Outdated packages")
-    layout.paragraph(packages)
+def write_charts(layout: PdfLayout, drawings: Sequence[Drawing]) -> None:
+    """Write the charts, two beside each other where they are small enough."""
+    drawn = {drawing.name: drawing for drawing in drawings}
+    layout.heading("The model on the test data", PAIR_HEIGHT + LINE)
+    for names in PAIRS:
+        pair = [drawn[name] for name in names if name in drawn]
+        if pair:
+            layout.charts(pair, 2, PAIR_HEIGHT)
+    for name in WIDE:
+        if name in drawn:
+            layout.charts([drawn[name]], 1, min(drawn[name].height * PT_PER_PX, WIDE_HEIGHT))
 
 
 def write_last_pages(layout: PdfLayout, facts: ReportFacts) -> None:
-    """Write the tables of data, files, durations, packages and runs."""
+    """Write the tables of data, files, durations and runs."""
     history = facts.history
     write_shadow(layout, history)
-    write_table(layout, "Data", DATA, [format_column(row) for row in history.columns])
+    write_table(layout, "Data", DATA, [format_column(row, facts.words) for row in history.columns])
     write_table(layout, "Ingested files", FILES, [format_file(row) for row in history.files])
     times = facts.durations_s or history.durations_s or {}
     write_table(
         layout, "Times of the run", TIMES, [[name, f"{s:.1f}"] for name, s in times.items()]
     )
-    write_packages(layout, facts.packages)
     write_table(layout, "Last runs", RUNS, [format_run(row) for row in history.runs])
 
 
 def write_card(layout: PdfLayout, card: Sequence[CardSection]) -> None:
-    """Write the model card, on a page of its own."""
-    layout.start_page()
-    layout.y -= 16
+    """Write the model card."""
+    layout.make_room(ROOM_FOR_CARD)
+    layout.y -= 30
     layout.write(CARD_TITLE, 48, 16, bold=True)
-    layout.y -= 10
     for section in card:
         layout.heading(section.title)
         layout.facts(list(section.facts))
         if section.table is not None:
             headings, rows = section.table.headings, section.table.rows
-            widths = [max(map(len, cells)) for cells in zip(headings, *rows, strict=True)]
+            widths = [1 + max(map(len, cells)) for cells in zip(headings, *rows, strict=True)]
             shares = [width / sum(widths) for width in widths]
             columns = [TableColumn(*one) for one in zip(headings, shares, strict=True)]
-            layout.table(columns, rows)
+            layout.table(columns, rows, fit_size(sum(widths), layout.width, len(columns)))
 
 
 def write(facts: ReportFacts, drawings: Sequence[Drawing]) -> bytes:
@@ -310,15 +333,13 @@ def write(facts: ReportFacts, drawings: Sequence[Drawing]) -> bytes:
     bytes
         A PDF, with equal bytes for equal facts and time.
     """
-    drawn = {drawing.name: drawing for drawing in drawings}
     layout = PdfLayout(TITLE, facts.made_at)
-    write_first_page(layout, facts)
-    names = ("confusion_matrix", "calibration", "roc", "precision_recall")
-    layout.heading("The model on the test data", 240)
-    layout.charts([drawn[name] for name in names if name in drawn], 2, 215)
-    for name in ("profit", "gains", "effects", "backtest", "f1_history", "drift"):
-        if name in drawn:
-            layout.charts([drawn[name]], 1, min(drawn[name].height * PT_PER_PX, 500))
+    write_title(layout, facts)
+    pdf_manager.write(layout, facts.manager)
+    if facts.manager is not None:
+        layout.start_page()
+    write_model(layout, facts)
+    write_charts(layout, drawings)
     write_last_pages(layout, facts)
     if facts.card:
         write_card(layout, facts.card)

@@ -8,6 +8,7 @@ from pypdf import PdfReader
 
 from scripts import fullprocess, reporting
 from scripts.app import create_app
+from scripts.core.column_words import PLAIN
 from scripts.core.config import Config
 from scripts.production import card_records, model_card, release
 from scripts.production.model_card import CardRecords, CardSection, CardTable
@@ -90,7 +91,7 @@ def test_groups_of_clients_have_intervals() -> None:
     row: dict[str, Any] = {f"{name}{end}": 0.5 for name in names for end in ("", "_low", "_high")}
     row |= {"column": "plan", "group": "gold", "n_rows": 1234, "f1": None}
 
-    section = model_card.describe_groups(CardRecords(groups=[row]))
+    section = model_card.describe_groups(CardRecords(groups=[row]), PLAIN)
 
     assert section.table is not None
     assert section.table.rows[0][:5] == (

@@ -2,6 +2,7 @@
 
 import io
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,17 @@ import pytest
 from pypdf import PdfReader
 
 from scripts import diagnostics, fullprocess, reporting
+from scripts.clients import worklist
 from scripts.core import artifacts, console
 from scripts.core.artifacts import Kind
-from scripts.core.config import Config
+from scripts.core.config import ColumnLabel, Config
 from scripts.core.errors import NotMadeYetError
 from scripts.pipeline import retention
 from scripts.pipeline.run import Request
 from scripts.records import database
 from scripts.records.run_details import NO_RELEASE_HISTORY, ReleaseHistory
 from scripts.reports import pdf_report
+from tests.support.clientele import asking, put_clients
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 
@@ -49,7 +52,7 @@ def test_without_records_it_says_so(deployed: Config) -> None:
 
     assert "Attrition risk report" in text
     assert text.count(pdf_report.NO_RECORDS) >= 5
-    assert "Not known: run python -m scripts.diagnostics." in text
+    assert "No client has been scored yet." in text
     assert "F1 today" in text
 
 
@@ -63,23 +66,67 @@ def test_a_deployment_leaves_a_report_of_it(config: Config, no_pip: None) -> Non
     assert f"Release {Path(target).name}" in text
     assert f"deploy by {console.actor()}: nothing was in production before" in text
     assert "26 rows of input" in text
-    # The table of the data, of the files, of the steps, of the packages, of the runs.
+    # The table of the data, of the files, of the steps, of the runs.
     assert "lastmonth_activity numeric 0.0%" in text
     assert "a.csv input 14 0" in text
     assert "b.csv input 14 0" in text
     assert "training" in text
-    assert "pip 23.2 26.3" in text
+    # Packages are for developers.
+    assert "pip" not in text
 
 
-def test_a_run_that_holds_draws_charts_and_leaves_the_report_as_it_was(
-    config: Config, no_pip: None
-) -> None:
+def test_each_run_with_something_new_leaves_a_report(config: Config, no_pip: None) -> None:
     fullprocess.main(config)
     reports = artifacts.list_exact(config.output_model_path, Kind.REPORT)
 
     fullprocess.main(config, request=Request(force_reason="again"))
+    fullprocess.main(config)
 
-    assert artifacts.list_exact(config.output_model_path, Kind.REPORT) == reports
+    # The last run had nothing new.
+    assert len(artifacts.list_exact(config.output_model_path, Kind.REPORT)) == len(reports) + 1
+
+
+def test_the_first_page_is_the_managers_and_the_model_follows(
+    changed: Callable[..., Config], no_pip: None
+) -> None:
+    words = {"lastmonth_activity": ColumnLabel(name="Orders in 30 days", unit="orders")}
+    config = changed(schema={"column_labels": words}, worklist={"capacity": 2})
+    put_clients(config, [f"firm {n},{n},{n * 3},3," for n in range(4)])
+    fullprocess.main(config)
+
+    (path,) = artifacts.list_exact(config.output_model_path, Kind.REPORT)
+    first, *others = (squeezed(page.extract_text()) for page in PdfReader(path, strict=True).pages)
+
+    for part in ("Today's list", "Call first", "What came of the calls", "The predictions"):
+        assert part in first
+    with asking(config) as connection:
+        page = worklist.worklist_page(connection, config.worklist, config.api, top=2)
+    assert [client.client in first for client in page.clients] == [True, True]
+    assert f"{page.clients[0].probability:.1%}" in first
+    assert "Release in production" not in first
+    assert "Release in production" in others[0]
+    rest = " ".join(others)
+    assert "Orders in 30 days numeric 0.0%" in rest
+    assert "lastmonth_activity" not in rest.partition("Ingested files")[0]
+
+
+def test_no_page_but_the_last_is_half_empty(config: Config, no_pip: None) -> None:
+    put_clients(config, [f"firm {n},{n},{n * 3},3," for n in range(30)])
+    fullprocess.main(config)
+
+    (path,) = artifacts.list_exact(config.output_model_path, Kind.REPORT)
+    lowest = []
+    for page in PdfReader(path, strict=True).pages:
+        heights: list[float] = []
+        page.extract_text(
+            visitor_text=lambda text, _cm, tm, *_rest, found=heights: (
+                found.append(tm[5]) if text.strip() else None
+            )
+        )
+        # The lowest line above the foot of the page.
+        lowest.append(min(height for height in heights if height > 40))
+
+    assert all(height < 421 for height in lowest[:-1]), lowest
 
 
 def test_the_command_writes_one_dated_now(deployed: Config) -> None:
@@ -173,7 +220,7 @@ def test_a_refused_file_says_so() -> None:
     }  # fmt: skip
 
     assert pdf_report.format_file(row) == [
-        "/data/a.csv", "input", "refused", "0", "1,234", "ab" * 8,
+        "a.csv", "input", "refused", "0", "1,234", "ab" * 8,
     ]  # fmt: skip
 
 

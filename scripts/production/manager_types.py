@@ -1,0 +1,34 @@
+"""The content of the report's first page, for the manager of those who call clients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Facts = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class ListedLine:
+    """A client to call as texts: worth and gain are empty where none is declared."""
+
+    place: str
+    client: str
+    risk: str
+    change: str
+    worth: str
+    gain: str
+    why: str
+
+
+@dataclass(frozen=True)
+class ManagerFacts:
+    """Today's list, what changed since an earlier one, the calls, and the predictions.
+
+    `since` is the day of the earlier list, None for the first one.
+    """
+
+    summary: Facts
+    clients: Sequence[ListedLine]
+    since: str | None
+    changes: Facts
+    calls: Facts
+    predictions: Facts
