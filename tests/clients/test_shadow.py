@@ -28,6 +28,7 @@ from scripts.production.shadow_types import ShadowClient, ShadowComparison
 from scripts.records import (
     approvals,
     database,
+    erasing,
     predictions,
     run_details,
     runs,
@@ -293,6 +294,10 @@ def test_clients_of_old_shadows_are_forgotten_but_not_those_of_the_candidate_tha
 
         kept = {row["run_id"] for row in runs.newest_rows(connection, tables.shadow_clients, 9)}
     assert (n_removed, kept) == (1, {ids[0], ids[2], ids[3]})
+
+
+def test_an_erased_client_leaves_the_shadows_as_well() -> None:
+    assert tables.shadow_clients in erasing.BY_CLIENT
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.engine import Connection
 
-from scripts.records import database, run_details, runs
-from scripts.records.tables import DeploymentKind
+from scripts.records import approvals, database, run_details, runs, shadows
+from scripts.records.tables import ApprovalState, DeploymentKind
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -56,3 +56,39 @@ def test_empty_records_have_no_measurements(records_url: str) -> None:
         history = run_details.read_measurements(connection)
 
     assert not any((history.scores, history.candidates, history.deployments, history.columns))
+
+
+def test_a_run_has_its_shadow_its_approvals_and_the_later_ways_of_its_release(
+    records_url: str,
+) -> None:
+    client = {
+        "kind": "move", "client": "acme", "candidate_probability": 0.5, "candidate_position": 1,
+        "production_probability": 0.25, "production_position": 2, "reasons": ["a 1"],
+    }  # fmt: skip
+    with database.open_records(records_url) as engine, database.writing(engine) as connection:
+        record_runs(connection, 2)
+        runs.record_decision(
+            connection, 2, START, answer="deploy", reason="better",
+            shadow={"production_release": "r0"},
+        )  # fmt: skip
+        shadows.record_clients(connection, 2, [client])
+        approvals.record_approval(
+            connection, START, ApprovalState.APPROVED, "r1", run_id=2, actor="ada"
+        )
+        runs.record_deployment(
+            connection, START, DeploymentKind.ROLLBACK, "r0", previous_release="r1", actor="bob"
+        )
+
+        details = run_details.find_run_details(connection, 2)
+        n_kept = shadows.forget_old_clients(connection, 1)
+        forgotten = shadows.find_shadow(connection, 2)
+
+    assert details is not None
+    assert details["trained_before"] == 1
+    assert details["shadow"]["moves"][0]["client"] == "acme"
+    assert [row["actor"] for row in details["approvals"]] == ["ada"]
+    assert [(row["kind"], row["release"]) for row in details["deployments"]] == [
+        ("rollback", "r0"), ("deploy", "r1"),
+    ]  # fmt: skip
+    assert n_kept == 0
+    assert forgotten == details["shadow"]
