@@ -318,8 +318,8 @@ def list_elsewhere(config: Config) -> list[str]:
             f"{path}: records from before a restore; remove the file."
             for path in maintenance.list_replaced(config)
         ),
-        "Backups of the records, downloaded and exported lists, copies of the folders, mail and"
-        " the shell's history: search them yourself.",
+        "Backups of the records, downloaded and exported lists, copies of the folders, sent mails"
+        " and messages, and the shell's history: search them yourself.",
     ]
 
 

@@ -44,6 +44,11 @@ MIN_DIGITS = 6
 # Rows deleted by a statement.
 BATCH_ROWS = 1_000
 REPLACEMENT = "[erased client]"
+# A column of JSON of this name has clients: those of a list that was sent.
+MEMBERS = "members"
+WRITTEN_BY_PEOPLE = frozenset(
+    {tables.client_work.c.note, tables.approvals.c.reason, tables.deployments.c.reason}
+)
 blocks = tables.client_blocks.c
 
 Columns = dict[str, Column]
@@ -436,8 +441,16 @@ def name_pattern(name: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
 
 
-def clean_value(value: Any, name: str) -> Any:
-    """Return a value of JSON without a client: entries about the client, and texts with the name.
+def is_about(value: Any, name: str, *, of_clients: bool) -> bool:
+    """Return whether an entry of JSON is about a client, among clients also a bare name."""
+    if isinstance(value, dict):
+        return bool(value.get("client") == name)
+    first = value[0] if isinstance(value, list) and value else value
+    return of_clients and isinstance(first, str) and first == name
+
+
+def clean_json(value: Any, name: str, *, of_clients: bool) -> Any:
+    """Return a value of JSON without the entries about a client.
 
     Parameters
     ----------
@@ -445,38 +458,46 @@ def clean_value(value: Any, name: str) -> Any:
         As decoded.
     name : str
         The name of the client.
+    of_clients : bool
+        Whether lists and keys are clients. Elsewhere a column may have the name of a client, and
+        only entries with the key `client` are about one.
     """
-    if isinstance(value, str) and is_distinct(name):
-        return name_pattern(name).sub(REPLACEMENT, value)
     if isinstance(value, list):
-        return [clean_value(each, name) for each in value if not is_about(each, name)]
+        return [
+            clean_json(each, name, of_clients=of_clients)
+            for each in value
+            if not is_about(each, name, of_clients=of_clients)
+        ]
     if isinstance(value, dict):
         return {
-            key: clean_value(each, name)
+            key: clean_json(each, name, of_clients=of_clients)
             for key, each in value.items()
-            if not (key == name and is_distinct(name)) and not is_about(each, name)
+            if not (of_clients and key == name) and not is_about(each, name, of_clients=of_clients)
         }
     return value
 
 
-def is_about(value: Any, name: str) -> bool:
-    """Return whether an entry of JSON is about a client."""
-    if isinstance(value, dict):
-        return bool(value.get("client") == name)
-    return bool(value == name) and isinstance(value, str) and is_distinct(name)
+def clean_text(text: str, name: str) -> str:
+    """Return a text of a person with the name of a client replaced."""
+    return name_pattern(name).sub(REPLACEMENT, text) if is_distinct(name) else text
+
+
+def clean_cell(column: "sa.Column[Any]", value: Any, name: str) -> Any:
+    """Return the value of a column without a client."""
+    if isinstance(column.type, sa.JSON):
+        return clean_json(value, name, of_clients=column.name == MEMBERS)
+    return clean_text(value, name)
 
 
 def clean_column(connection: Connection, column: "sa.Column[Any]", name: str) -> int:
-    """Remove a client from the texts of a column, and return the number of changed rows."""
+    """Remove a client from the values of a column, and return the number of changed rows."""
     table = column.table
     assert isinstance(table, sa.Table)
     keys = list(table.primary_key.columns)
     query = sa.select(*keys, column.label("found")).where(column.is_not(None))
-    if not isinstance(column.type, sa.JSON):
-        query = query.where(column.contains(name, autoescape=True))
     n_changed = 0
     for row in connection.execute(query).all():
-        cleaned = clean_value(row.found, name)
+        cleaned = clean_cell(column, row.found, name)
         if cleaned != row.found:
             own = [key == row[place] for place, key in enumerate(keys)]
             connection.execute(table.update().where(*own).values({column.name: cleaned}))
@@ -485,18 +506,20 @@ def clean_column(connection: Connection, column: "sa.Column[Any]", name: str) ->
 
 
 def erase_texts(engine: Engine, name: str) -> int:
-    """Remove a client from all texts and JSON of the records, and return the number of changes."""
+    """Remove a client from JSON and people's texts, and return the number of changed rows.
+
+    What programs write about runs names no client, and may have any word in it.
+    """
+    columns = [
+        column
+        for table in tables.metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, sa.JSON) or column in WRITTEN_BY_PEOPLE
+    ]
     n_changed = 0
-    for table in tables.metadata.sorted_tables:
-        if table is tables.client_blocks:
-            continue
-        for column in table.columns:
-            is_text = isinstance(column.type, sa.JSON) or (
-                isinstance(column.type, sa.Text) and is_distinct(name)
-            )
-            if is_text and not column.primary_key:
-                with database.writing(engine) as connection:
-                    n_changed += clean_column(connection, column, name)
+    for column in columns:
+        with database.writing(engine) as connection:
+            n_changed += clean_column(connection, column, name)
     return n_changed
 
 

@@ -138,18 +138,38 @@ def test_the_last_client_of_a_list_leaves_an_empty_list(config: Config) -> None:
 @pytest.mark.parametrize(
     ("value", "cleaned"),
     [
-        ({"moves": [{"client": "acme", "by": 1}, {"client": "b"}]}, {"moves": [{"client": "b"}]}),
-        (["acme", "b"], ["b"]),
-        ({"acme": 1, "b": 2}, {"b": 2}),
-        ("wrote acme, and acmes", "wrote [erased client], and acmes"),
-        ({"n": 4, "none": None}, {"n": 4, "none": None}),
+        ({"moves": [{"client": "12", "by": 1}, {"client": "b"}]}, {"moves": [{"client": "b"}]}),
+        ({"n": 4, "none": None, "12": "12"}, {"n": 4, "none": None, "12": "12"}),
+        (["12", "b"], ["12", "b"]),
     ],
 )
-def test_a_client_leaves_texts_and_json(value: object, cleaned: object) -> None:
-    assert erasing.clean_value(value, "acme") == cleaned
+def test_entries_about_a_client_leave_json_and_columns_of_the_same_name_stay(
+    value: object, cleaned: object
+) -> None:
+    assert erasing.clean_json(value, "12", of_clients=False) == cleaned
 
 
-@pytest.mark.parametrize("name", ["12", "123456", "abc"])
-def test_a_name_that_may_be_something_else_stays_in_texts(name: str) -> None:
-    assert erasing.clean_value(f"12 rows, {name}", name) == f"12 rows, {name}"
-    assert erasing.clean_value([{"client": name}], name) == []
+@pytest.mark.parametrize(
+    ("value", "cleaned"),
+    [
+        (["12", "b"], ["b"]),
+        ([["12", 0.5], ["b", 0.5]], [["b", 0.5]]),
+        ({"12": 1, "b": 12}, {"b": 12}),
+    ],
+)
+def test_a_client_leaves_the_lists_that_were_sent(value: object, cleaned: object) -> None:
+    assert erasing.clean_json(value, "12", of_clients=True) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("name", "cleaned"),
+    [
+        ("acme", "[erased client], and acmes, 12"),
+        ("12", "acme, and acmes, 12"),
+        ("and", "acme, and acmes, 12"),
+    ],
+)
+def test_a_name_is_replaced_in_a_note_unless_it_may_be_something_else(
+    name: str, cleaned: str
+) -> None:
+    assert erasing.clean_text("acme, and acmes, 12", name) == cleaned
