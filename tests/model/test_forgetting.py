@@ -12,7 +12,8 @@ from scripts.core.config import Config, Schema
 from scripts.data import dataset, deduplicate
 from scripts.data.profile import Bins
 from scripts.model import candidate, forgetting, logistic_model
-from scripts.model.forgetting import Neighbours
+from scripts.model.forgetting import Neighbours, OwnTraces
+from scripts.model.logistic_model import PairAxis, PairTerm
 
 SCHEMA = Schema(ids=("id",), numeric=("a", "b"), categorical=("c",), negative=0)
 
@@ -122,3 +123,30 @@ def test_a_sample_of_row_hashes_keeps_its_length_so_that_it_does_not_count_as_co
     assert len(found) == len(kept)
     assert not np.isin(own, found).any()
     assert (np.diff(found.astype(np.int64)) >= 0).all()
+
+
+def test_a_pair_keeps_its_values_for_all_others() -> None:
+    pair = PairTerm(
+        first=PairAxis(column="a", knots=(0.0, 2.0, 9.0)),
+        second=PairAxis(column="c", categories=("canary", "p")),
+        values=((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), (7.0, 8.0, 9.0), (0.5, 0.25, 0.125)),
+    )
+    traces = OwnTraces(
+        np.zeros(0, np.uint32),
+        {"a": {2.0: Neighbours(1.5, 3.0), 9.0: Neighbours(7.0, None)}},
+        {"c": frozenset({"canary"})},
+    )
+    others = {
+        "a": np.array([-1.0, 0.0, 0.7, 1.5, 3.0, 5.0, 7.0, np.nan]),
+        "c": np.array(["p", "q", "p", "q", "p", "q", "p", "q"], object),
+    }
+    known = {"c": ("canary", "p", "q")}
+
+    forgotten = forgetting.drop_from_pair(pair, traces)
+
+    assert forgotten.first.knots == (0.0, 1.5, 3.0, 7.0)
+    assert forgotten.second.categories == ("p",)
+    np.testing.assert_allclose(
+        logistic_model.pair_effects(forgotten, {"c": ("p", "q")}, others),
+        logistic_model.pair_effects(pair, known, others),
+    )

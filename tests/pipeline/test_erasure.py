@@ -5,6 +5,7 @@ import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 
 import click
@@ -34,6 +35,8 @@ from tests.support import canaries, monthly
 from tests.support.canaries import NAME
 
 REASON = "request 17"
+# The largest number of each column of the others.
+MOST = (200, 5000, 150)
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
 
@@ -316,6 +319,25 @@ def test_an_erasure_killed_at_every_act_is_completed(
         shutil.rmtree(folder)
         shutil.copytree(copy, folder, symlinks=True)
     assert number > 20
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(12))
+def test_clients_anywhere_among_the_others_leave_no_byte(
+    config: Config, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    random = Random(seed)
+    numbers = tuple(random.randrange(most) + 0.0625 * random.choice([1, 3, 5, 7]) for most in MOST)
+    monkeypatch.setattr(canaries, "NUMBERS", numbers)
+    used = canaries.install(config, n_rows=(60, 300, 2000)[seed % 3])
+    fullprocess.main(used)
+    work(used)
+
+    erase(used)
+
+    check_gone(used)
+    rollback.verify(used)
+    assert fullprocess.main(used) is Verdict.NOTHING_NEW
 
 
 def test_a_client_in_restored_records_is_erased_again(
