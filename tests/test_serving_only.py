@@ -112,7 +112,9 @@ def test_the_service_answers_every_question_as_the_full_installation_does(
     program = (*interpreter.before, "scripts.app")
 
     with served(config_path, program=program, python=interpreter.python) as (url, _):
-        answers = {path: requests.get(url + path, timeout=10) for path in GETS}
+        answers = {
+            path: requests.get(url + path, timeout=10, allow_redirects=False) for path in GETS
+        }
         predicted = requests.post(f"{url}/predict", json={"data": [make_row(0)]}, timeout=10)
         ranked, added = (send_table(url, f"/dashboard/{name}") for name in ("rank", "upload"))
 
