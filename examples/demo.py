@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from examples.saas import make_data
+from examples.saas import live, make_data
 from examples.saas.company import Plan
 from examples.saas.make_data import Month
 from scripts import fullprocess, worklist
@@ -47,17 +47,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "evaluation": {"groups": ["Country", "Plan"]},
     "worklist": {
         "capacity": 40, "value": "MRR (EUR)", "costs": {"contact": 2, "offer": 10},
-        "holdout_fraction": 0.3, "columns": ["Plan"],
+        "holdout_fraction": 0.3, "holdout_days": 30, "columns": ["Plan"],
     },
 }  # fmt: skip
-LABELS = {
-    "Logins 30d": {"name": "Logins, 30 days"},
-    "Active users (30d)": {"name": "Active users"},
-    "usage": {"name": "Share of seats in use"},
-    "days since Last Login": {"name": "Days since the last login"},
-    "MRR (EUR)": {"name": "Monthly revenue", "unit": "EUR"},
-    "Overdue inv.": {"name": "Overdue invoices"},
-}
 # The key of the installation, so that each demo holds out the same clients.
 DEMO_KEY = b"a made-up company has no secrets"
 # A month of the calendar has 28 days at least, so each is known when the next extract comes.
@@ -85,7 +77,7 @@ class Demo:
     def configure(self, **sections: dict[str, Any]) -> Config:
         """Write config.json: the example's, the demo's settings, and further ones."""
         settings = json.loads(make_data.CONFIG.read_text())
-        settings["schema"] |= {"labels": LABELS, "changes": []}
+        settings["schema"] |= {"labels": live.LABELS, "changes": []}
         settings["outcomes"]["horizon_days"] = HORIZON_DAYS
         for name, section in itertools.chain(SETTINGS.items(), sections.items()):
             settings.setdefault(name, {}).update(section)
@@ -168,10 +160,12 @@ def finish_backtest(demo: Demo, config: Config, process: "subprocess.Popen[bytes
 def play_month(demo: Demo, month: Month, number: int) -> None:
     """Bring the files of a month, run the full process, and work through the list."""
     is_last = number == demo.n_months - 1
-    # All months are played today, so only those called in the last one rest. In the last one a
-    # candidate waits, so that the page of the approval has something to show.
-    mode, days = ("approve", 14) if is_last else ("automatic", 0)
-    config = demo.configure(promotion={"mode": mode}, worklist={"snooze_days": days})
+    # In the last month a candidate waits, so that the page of the approval has something to show.
+    mode = "approve" if is_last else "automatic"
+    config = demo.configure(promotion={"mode": mode})
+    if number:
+        # Nobody waits for a month to pass.
+        live.make_older(demo.config_path, live.MONTH)
     make_data.write_month(demo.folder, month)
     verdict = fullprocess.main(config)
     work_through(config, is_last=is_last)
