@@ -43,7 +43,7 @@ HOSTILE = (
 )  # fmt: skip
 PAGES = (
     "/", "/dashboard/worklist", "/dashboard/client?name=s7n0", "/dashboard/runs",
-    "/dashboard/run?id=2", "/dashboard/models", "/dashboard/data",
+    "/dashboard/run?id=2", "/dashboard/compare", "/dashboard/models", "/dashboard/data",
     "/dashboard/data?column=lastmonth_activity", "/dashboard/outcomes", "/dashboard/calling",
     "/dashboard/upload", "/dashboard/results", "/dashboard/worklist/print", "/login",
 )  # fmt: skip
@@ -66,7 +66,12 @@ def add_hostile_records(config_path: Path) -> None:
     rename_clients(config_path.parent / "adras.db", HOSTILE)
     with sqlite3.connect(config_path.parent / "adras.db") as connection:
         ask = connection.execute
+        ask("DELETE FROM shadow_clients WHERE run_id = 2")
         for number, text in enumerate(HOSTILE):
+            ask("INSERT INTO shadow_clients (run_id, kind, client, candidate_probability,"
+                " production_probability, candidate_position, production_position, reasons)"
+                " VALUES (2, ?, ?, 0.5, 0.25, 1, 2, ?)",
+                [("enter", "leave", "move")[number % 3], text, json.dumps([text])])  # fmt: skip
             ask("INSERT INTO runs (id, started_at, ended_at, status, reason, error, trigger) VALUES"
                 " (?, '2026-01-01 00:00:00', '2026-01-01 00:00:01', 'failed', ?, ?, ?)",
                 [100 + number, text, text, text[:16]])  # fmt: skip
@@ -117,6 +122,19 @@ def visitor(browser: Browser, url: str) -> Iterator[Visitor]:
     """Somebody at a browser."""
     with visiting(browser, url, accept_downloads=True) as sitting:
         yield sitting
+
+
+def test_the_comparison_of_two_runs_has_no_barrier_and_runs_no_script(visitor: Visitor) -> None:
+    axe = read_axe()
+    # The service starts a program that reads the test rows.
+    visitor.page.set_default_timeout(60_000)
+
+    visitor.go("/dashboard/compare?a=1&b=2")
+
+    assert visitor.page.locator("polyline.before").count() >= 1
+    assert visitor.find_barriers(axe) == []
+    visitor.page.set_viewport_size(NARROW)
+    assert visitor.overflow() <= 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
