@@ -37,6 +37,16 @@ def test_every_file_that_the_dockerfile_copies_is_there() -> None:
     assert [source for source in sources if not list(ROOT.glob(source))] == []
 
 
+def test_nothing_that_git_ignores_at_the_root_gets_into_an_image() -> None:
+    left_out = (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text().splitlines()
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
+
+    named = [name for name in ignored if "*" not in name and "/" not in name and name[0] != "."]
+    assert {"logs", "production_deployment", "practicemodels", "models"} <= set(named)
+    assert [name for name in named if name not in left_out and f"**/{name}" not in left_out] == []
+    assert {".git", ".venv", "*.db"} <= set(left_out)
+
+
 def test_every_stage_that_is_named_is_defined_before() -> None:
     named = re.findall(r"--from=(\S+)", TEXT) + re.findall(r"^FROM (\w\S*) AS", TEXT, re.MULTILINE)
 
