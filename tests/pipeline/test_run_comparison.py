@@ -27,10 +27,10 @@ from scripts.core.errors import NotMadeYetError
 from scripts.data import dataset
 from scripts.model import logistic_model, metrics
 from scripts.pipeline import comparison_text, run_comparison, steps
-from scripts.production import kept_models
+from scripts.production import kept_models, shadow_types
 from scripts.production.comparison_types import RunComparison
 from scripts.production.run_context import RunContext
-from scripts.records import database, erasure_records, runs, tables
+from scripts.records import database, erasure_records, runs, shadows, tables
 from scripts.records.tables import ErasureState, Verdict
 from tests.conftest import make_rows, write_csv, write_installation
 from tests.support.clientele import ask
@@ -134,6 +134,18 @@ def test_the_lists_are_those_that_both_runs_left(compared: Config) -> None:
     assert {client.client for client in lists.only_b} <= on_b
     assert not {client.client for client in lists.only_a} & on_b
     assert len(lists.only_a) == lists.n_only_a == 5 - lists.n_both
+
+
+def test_the_shadow_of_the_candidate_foretold_who_is_on_the_list(compared: Config) -> None:
+    lists = run_comparison.compare(compared, 1, 3).lists
+    foretold = shadow_types.read_shadow(ask(compared, shadows.find_shadow, 3))
+
+    assert lists is not None
+    assert foretold is not None
+    assert {c.client for c in foretold.enter} == {c.client for c in lists.only_b} != set()
+    assert {c.client for c in foretold.leave} == {c.client for c in lists.only_a}
+    by_name = {client.client: client.probability for client in lists.only_b}
+    assert {c.client: c.candidate_probability for c in foretold.enter} == by_name
 
 
 def test_a_list_leaves_out_who_is_held_out_and_follows_the_gain() -> None:
