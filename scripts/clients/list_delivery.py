@@ -138,7 +138,7 @@ def send_mail(
         return failure
     except (ConfigError, MailError) as error:
         failure = str(error).removesuffix(".")
-        mark(engine, week, MailState.TRYING, fault=failure, members=None)
+        mark(engine, week, MailState.TRYING, fault=failure)
         return failure
     log.info("Sent the weekly mail of %s, %d clients, by %s.", week, n_clients, smtp.host)
     if refused:

@@ -10,13 +10,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner, Result
 
+from scripts import worklist as command
 from scripts.clients import client_work, delivery_state, list_delivery
 from scripts.clients.work_input import WorkInput
 from scripts.core import smtp_client
@@ -24,9 +28,16 @@ from scripts.core.config import Config, SmtpSettings
 from scripts.core.config_file import read_config
 from scripts.core.errors import ConfigError
 from scripts.records import alert_states, database, list_deliveries
-from scripts.records.tables import list_mails
+from scripts.records.tables import list_events, list_mails
 from tests.support.clientele import ask, put_clients, score
-from tests.support.receivers import Postbox, mail_server, make_certificate, text_of
+from tests.support.receivers import (
+    Hook,
+    Postbox,
+    hook_receiver,
+    mail_server,
+    make_certificate,
+    text_of,
+)
 from tests.support.service import ROOT, edit_config
 
 MONDAY = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
@@ -348,6 +359,75 @@ def test_a_silent_server_holds_nobody_for_long(
     thread.join(5)
     for connection in (*held, listening):
         connection.close()
+
+
+def test_the_terminal_shows_the_mail_and_sends_it_at_once(scored: Path) -> None:
+    def run(*words: str) -> Result:
+        given = ["--config", str(scored), "mail", *words]
+        return CliRunner().invoke(command.make_program(given), given)
+
+    postbox = Postbox()
+    shown = run()
+    with mail_server(postbox) as port:
+        with_mail(scored, port)
+        results = [run("--send"), run("--send")]
+    failed = run("--send")
+
+    assert "1. x: 75.0%, high, new" in shown.stdout
+    assert [result.exit_code for result in (shown, *results, failed)] == [0, 0, 0, 69]
+    # By hand a mail is sent again, under the identifier by which a mailbox knows it.
+    assert len(postbox.mails) == 2
+    assert len({mail["Message-ID"] for mail in postbox.mails}) == 1
+    assert "The mail was not sent: ConnectionRefusedError" in failed.output
+
+
+@pytest.mark.campaign
+def test_killed_at_any_moment_a_mail_arrives_at_most_once_and_each_message_at_least_once(
+    scored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly() -> str:
+        time.sleep(0.1)
+        return "250 OK"
+
+    random, hook = Random(20), Hook(at_message=lambda: time.sleep(0.05))
+    postbox = Postbox(at_receiver=slowly, at_content=slowly)
+    n_rounds, unknown, killed = 60, 0, 0
+    with (
+        mail_server(postbox) as port,
+        hook_receiver(hook) as url,
+        pytest.MonkeyPatch.context() as m,
+    ):
+        m.setenv("ADRAS_WORKLIST_WEBHOOK_SECRET", "k" * 32)
+        config = with_mail(scored, port)
+        edit_config(scored, worklist={"capacity": 3, "webhook_url": url})
+        config = read_config(scored)
+        for week in range(n_rounds):
+            now = MONDAY + timedelta(days=7 * week)
+            # A client enters in one week and leaves in the next.
+            edit_config(scored, worklist={"capacity": 2 + week % 2, "webhook_url": url})
+            config = read_config(scored)
+            words = [sys.executable, "-c", DELIVER, str(scored), now.isoformat()]
+            process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(random.uniform(0.5, 2.0))
+            process.kill()
+            killed += process.wait() == -signal.SIGKILL
+            deliver(config, now)
+            deliver(config, now)
+            unknown += states_of(config)[-1] == "unknown"
+
+    identifiers = [mail["Message-ID"] for mail in postbox.mails]
+    assert len(set(identifiers)) == len(identifiers)
+    assert n_rounds - unknown <= len(identifiers) <= n_rounds
+    ids = [headers["webhook-id"] for headers, _ in hook.messages]
+    first = list(dict.fromkeys(ids))
+    query = sa.select(list_events.c.event_id).order_by(list_events.c.id)
+    recorded = ask(config, lambda connection: list(connection.execute(query).scalars()))
+    print(
+        f"{killed} of {n_rounds} killed; {len(identifiers)} mails, {unknown} unknown;"
+        f" {len(recorded)} messages, sent {len(ids)} times"
+    )
+    assert first == recorded
 
 
 def test_no_mail_is_due_before_the_first_scoring(config_path: Path, config: Config) -> None:
