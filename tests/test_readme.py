@@ -184,3 +184,17 @@ def test_the_product_has_one_name() -> None:
     }
 
     assert named == {"Dynamic Risk Assessment System"}
+
+
+def test_every_figure_of_the_readme_is_measured_by_the_command_beside_it() -> None:
+    measured = (ROOT / "benchmarks/README.md").read_text()
+    text = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| .* \| (.*) \| `python -m (\S+).*` \|$", text, re.MULTILINE)
+
+    assert len(rows) == 5
+    for figures, module in rows:
+        section = measured.split(f"\n## {module.removeprefix('benchmarks.')}.py:")[1]
+        section = section.split("\n## ")[0]
+        # How many of how many tables is counted, not printed.
+        numbers = re.findall(r"\d[\d,.]*", figures.replace("13 of 13", ""))
+        assert [number for number in numbers if number.strip(",.") not in section] == []
