@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pandas as pd
+from pyarrow import parquet
 from sqlalchemy.engine import Engine
 
 from scripts.clients import score_clients
@@ -50,6 +51,33 @@ def list_features(config: Config) -> set[tuple[str, ...]]:
     return found
 
 
+def is_here(path: Path) -> bool:
+    """Return whether the parts of a dataset of a cluster lie in its folder, as Parquet."""
+    return any(path.glob("*.parquet"))
+
+
+def iterate_parts(path: Path, schema: Schema) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a dataset of a cluster, a table of each part."""
+    for part in sorted(path.glob("*.parquet")):
+        rows = parquet.read_table(part).to_pandas().reset_index(drop=True)
+        yield dataset.make_table({name: rows[name] for name in schema.columns}, schema)
+
+
+def read_parts(config: Config, name: str) -> list[DatasetRows]:
+    """Return the rows of a client in the datasets of a cluster whose parts are here."""
+    folder, found = config.output_folder_path, []
+    for path in filter(is_here, artifacts.list_exact(folder, Kind.PARTS)):
+        place = Kind.SCHEMA.path(folder, artifacts.stamp_of(path))
+        schema = dataset.read_schema(place, config.schema)
+        parts = [
+            part[dataset.client_names(part, schema) == name] for part in iterate_parts(path, schema)
+        ]
+        own, identity = pd.concat(parts), artifacts.read_identity(path)
+        if len(own):
+            found.append(DatasetRows(path, schema, own, identity, identity))
+    return found
+
+
 def read_own(found: FoundLines, schema: Schema) -> pd.DataFrame:
     """Read the rows of a client in a dataset."""
     wanted = csv_writer.ingested_schema(schema)
@@ -75,7 +103,9 @@ def read_rows(config: Config, found: FoundLines, hashes: Mapping[str, str]) -> D
 
 def iterate_others(rows: DatasetRows, name: str) -> Iterator[pd.DataFrame]:
     """Yield the rows of the other clients of a dataset, in parts."""
-    for part in dataset.iterate_dataset(rows.path, rows.schema):
+    is_in_parts = rows.path.is_dir()
+    read = iterate_parts if is_in_parts else dataset.iterate_dataset
+    for part in read(rows.path, rows.schema):
         yield part[dataset.client_names(part, rows.schema) != name]
 
 

@@ -54,12 +54,13 @@ class Traces:
 
     own: tuple[FoundLines, ...]
     company: tuple[FoundLines, ...]
+    parts: tuple[DatasetRows, ...] = ()
     n_rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether the client is nowhere."""
-        return not (self.own or self.company or any(self.n_rows.values()))
+        return not (self.own or self.company or self.parts or any(self.n_rows.values()))
 
     def count_lines(self) -> int:
         """Count the records of the client in files of our own."""
@@ -105,7 +106,8 @@ def search(config: Config, engine: Engine, name: str) -> Traces:
     company = client_files.find_all(client_files.list_company(config), name)
     with database.reading(engine) as connection:
         counts = erasing.count_rows(connection, name, list_predictions(config, name))
-    return Traces(tuple(own), tuple(company), counts)
+    parts = client_models.read_parts(config, name)
+    return Traces(tuple(own), tuple(company), tuple(parts), counts)
 
 
 def plan_fingerprints(config: Config, engine: Engine, uploads: Mapping[str, str]) -> dict[str, str]:
@@ -250,6 +252,9 @@ class Erasure:
             erasing.replace_file_hashes(connection, self.plan_uploads(hashes))
             erasing.replace_dataset_hashes(connection, hashes)
         client_files.rewrite(self.config, self.traces.own, hashes)
+        for rows in self.traces.parts:
+            # Their identity is known to the cluster alone, and nothing needs the rows any more.
+            files.remove(rows.path)
         remove_work(self.config)
         client_files.clean_logs(self.client.name)
         return client_files.cut_rejected(self.config)
@@ -266,10 +271,16 @@ class Erasure:
         """Remove the client everywhere, and return numbers, and what could not be changed."""
         config, engine, name = self.config, self.engine, self.client.name
         found = [client_models.read_rows(config, lines, hashes) for lines in self.traces.own]
-        datasets = tuple(rows for rows in found if rows is not None)
+        datasets = (*(rows for rows in found if rows is not None), *self.traces.parts)
         counts = {"predictions": erase_predictions(config, engine, name, datasets)}
         present = artifacts.list_exact(config.output_folder_path, Kind.DATASET)
-        known = frozenset({*map(files.digest_file, present), *hashes.values()})
+        in_parts = artifacts.list_exact(config.output_folder_path, Kind.PARTS)
+        known = frozenset(
+            {
+                *map(files.digest_file, present), *hashes.values(),
+                *map(artifacts.read_identity, in_parts),
+            }
+        )  # fmt: skip
         models = ClientModels(config, name, datasets, known)
         counts["models"], damaged = models.rewrite_all()
         counts["models"] += models.rewrite_scored(engine)
@@ -305,11 +316,15 @@ def list_workbooks(config: Config) -> list[Path]:
 def list_elsewhere(config: Config) -> list[str]:
     """Return where a client may be beyond the reach of this program."""
     remote = [place for place in client_files.list_places(config) if isinstance(place, RemotePath)]
-    parts = artifacts.list_exact(config.output_folder_path, Kind.PARTS)
+    parts = [
+        path
+        for path in artifacts.list_exact(config.output_folder_path, Kind.PARTS)
+        if not client_models.is_here(path)
+    ]
     return [
         *(f"{place}: an object store is not searched; delete the rows there." for place in remote),
         *(
-            f"{path}: a dataset of the Spark engine is not rewritten; train again with"
+            f"{path}: a dataset of the Spark engine with its parts elsewhere; train again with"
             " python -m scripts.fullprocess --force, then remove it."
             for path in parts
         ),
@@ -347,6 +362,8 @@ def report(client: Client, counts: Mapping[str, int], left: Sequence[str]) -> No
 def show_traces(config: Config, traces: Traces) -> None:
     """Print where a client is, for a dry run."""
     click.echo(f"In the records: {format_counts(traces.n_rows)}.")
+    for rows in traces.parts:
+        click.echo(f"Would be removed as a whole: {rows.path}, a dataset of the Spark engine.")
     for title, found in (
         ("Would be removed from", traces.own),
         ("Would stay in, as files of the company", traces.company),

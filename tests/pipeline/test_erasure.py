@@ -1,5 +1,6 @@
 """A client is erased from every byte of an installation, and refused when coming back."""
 
+import json
 import pickle
 import shutil
 from contextlib import suppress
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import click
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 
 from scripts import fullprocess
@@ -419,6 +421,38 @@ def test_every_date_of_a_client_is_erased(
     assert all(f"{tmp_path / place}: line" in told for place in after)
     rollback.verify(config)
     assert fullprocess.main(config) is Verdict.NOTHING_NEW
+
+
+def use_parts(config: Config) -> Path:
+    """Turn the dataset of an installation into one of a cluster, with two parts."""
+    (path,) = artifacts.list_exact(config.output_folder_path, Kind.DATASET)
+    parts = Kind.PARTS.path(path.parent, artifacts.stamp_of(path))
+    parts.mkdir()
+    table = pd.read_csv(path, dtype={"corporation": "str", "tier": "str", "city": "str"})
+    for number, rows in enumerate((table.iloc[:50], table.iloc[50:])):
+        rows.to_parquet(parts / f"part-{number}.parquet")
+    identity = json.dumps({"sha256": files.digest_file(path), "n_rows": len(table)})
+    (parts / artifacts.IDENTITY).write_text(identity)
+    path.unlink()
+    return parts
+
+
+def test_a_dataset_of_a_cluster_is_removed_and_its_model_kept(used: Config) -> None:
+    parts = use_parts(used)
+    before = release.load_current(used.prod_deployment_path)
+    assert before is not None
+
+    erase(used)
+
+    assert not parts.exists()
+    check_gone(used)
+    after = release.load_current(used.prod_deployment_path)
+    assert after is not None
+    assert after.model.dataset.sha256 == before.model.dataset.sha256
+    kept = [each.model.dataset.reference for each in (before, after)]
+    assert kept[0] is not None
+    assert kept[1] is not None
+    assert len(kept[1].row_hashes) == len(kept[0].row_hashes) - deduplicate.HASH_TYPE.itemsize
 
 
 def test_a_client_of_several_identifiers_is_erased(used: Config, tmp_path: Path) -> None:
