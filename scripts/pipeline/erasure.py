@@ -324,8 +324,8 @@ def list_elsewhere(config: Config) -> list[str]:
     return [
         *(f"{place}: an object store is not searched; delete the rows there." for place in remote),
         *(
-            f"{path}: a dataset of the Spark engine with its parts elsewhere; train again with"
-            " python -m scripts.fullprocess --force, then remove it."
+            f"{path}: a dataset of the Spark engine whose parts are not here as Parquet; train again"
+            " with python -m scripts.fullprocess --force, then remove it."
             for path in parts
         ),
         *(f"{path}: a workbook; look into it and remove it." for path in list_workbooks(config)),
