@@ -324,7 +324,7 @@ def list_elsewhere(config: Config) -> list[str]:
     return [
         *(f"{place}: an object store is not searched; delete the rows there." for place in remote),
         *(
-            f"{path}: a dataset of the Spark engine whose parts are not here as Parquet; train again"
+            f"{path}: a dataset of the Spark engine without Parquet files here; train again"
             " with python -m scripts.fullprocess --force, then remove it."
             for path in parts
         ),
