@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+from numpy.typing import NDArray
 
 from scripts.core.config import Schema
 from scripts.data import client_dates, dated_files, dated_rows, polars_dataset, polars_reader
@@ -17,6 +18,8 @@ from scripts.data.dated_rows import Flags, Labels
 from scripts.data.read_report import FileReading
 
 IS_LABELLED = "\x00labelled"
+# The place of a row in the order of the files.
+ORIGIN = "\x00origin"
 
 
 def column_kinds(schema: Schema) -> dict[Any, Any]:
@@ -87,18 +90,56 @@ def get_floats(rows: pl.DataFrame, name: str) -> Floats:
     return rows[name].cast(pl.Float64).to_numpy()
 
 
+def find_sources(schema: Schema) -> set[str]:
+    """Return the columns that derived columns are made of."""
+    sources = {*(schema.changes or ()), *schema.date_formats, schema.as_of}
+    return sources | {name for pair in (schema.ratios or {}).values() for name in pair}
+
+
+def derive(rows: pl.DataFrame, before: dict[str, Floats], schema: Schema) -> list[pl.Series]:
+    """Return the derived columns of rows, null where missing."""
+    columns = {name: get_floats(rows, name) for name in find_sources(schema)}
+    derived = client_dates.derive(columns, before, schema)
+    return [pl.Series(name, values, nan_to_null=True) for name, values in derived.items()]
+
+
+def have_before(numbers: pl.Series) -> Flags:
+    """Return which rows by client have a row of the same client before them."""
+    is_same: Flags = (numbers == numbers.shift()).fill_null(value=False).to_numpy()
+    return is_same
+
+
 def add_derived(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     """Return rows by client and day with NUMBER and the derived columns, null where missing."""
     numbers = number_clients(rows, schema)
-    has_before = (numbers == numbers.shift()).fill_null(value=False).to_numpy()
-    sources = {*(schema.changes or ()), *schema.date_formats, schema.as_of}
-    sources |= {name for pair in (schema.ratios or {}).values() for name in pair}
-    columns = {name: get_floats(rows, name) for name in sources}
-    derived = client_dates.derive(
-        columns, dated_rows.find_before(columns, has_before, schema), schema
-    )
-    added = [pl.Series(name, values, nan_to_null=True) for name, values in derived.items()]
-    return rows.with_columns(numbers.alias(dated_rows.NUMBER), *added)
+    columns = {name: get_floats(rows, name) for name in schema.changes or ()}
+    before = dated_rows.find_before(columns, have_before(numbers), schema)
+    return rows.with_columns(numbers.alias(dated_rows.NUMBER), *derive(rows, before, schema))
+
+
+def find_places(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return key, day, label, OF_TEST, ORIGIN and NUMBER of rows in any order, by client and day.
+
+    The rows themselves stay where they are: to sort all columns takes longer than the rest.
+    """
+    names = (schema.client_key, schema.as_of, schema.target, dated_rows.OF_TEST)
+    places = sort_rows(rows.select(names).with_row_index(ORIGIN), schema)
+    return places.with_columns(number_clients(places, schema).alias(dated_rows.NUMBER))
+
+
+def add_derived_at(rows: pl.DataFrame, places: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return rows in any order with the derived columns, as `add_derived` does for rows by client.
+
+    A row that is left out of the places has no row before.
+    """
+    origin = places[ORIGIN].to_numpy()
+    in_order = {name: get_floats(rows, name)[origin] for name in schema.changes or ()}
+    has_before = have_before(places[dated_rows.NUMBER])
+    before = {}
+    for name, values in dated_rows.find_before(in_order, has_before, schema).items():
+        before[name] = np.full(rows.height, np.nan)
+        before[name][origin] = values
+    return rows.with_columns(derive(rows, before, schema))
 
 
 @dataclass(frozen=True)
@@ -123,14 +164,24 @@ class PolarsRows:
         names = (schema.client_key, schema.as_of, schema.target)
         return to_pandas(self.rows.select(*names, dated_rows.OF_TEST, dated_rows.NUMBER))
 
+    @property
+    def days(self) -> NDArray[np.int64]:
+        """Return the day of each row, counted from 1970-01-01."""
+        days: NDArray[np.int64] = self.rows[self.schema.as_of].to_numpy()
+        return days
+
+    def gather(self, rows: NDArray[np.int64], columns: Sequence[str]) -> pl.DataFrame:
+        """Return columns of some rows."""
+        return self.rows.select(columns)[rows]
+
     def take(self, chosen: Flags, labels: Labels | None = None) -> pl.DataFrame:
         """Return some rows in the columns of a dataset, by day and client, the day as text."""
         rows = np.flatnonzero(chosen)
-        days = self.rows[self.schema.as_of].to_numpy()[rows]
-        order = dated_rows.order_by_day(days)
-        own = [] if labels is None else [pl.Series(self.schema.target, labels)]
-        columns = client_dates.dataset_schema(self.schema).columns
-        taken = self.rows.with_columns(own).select(columns)[rows[order]]
+        days = self.days[rows]
+        rows = rows[dated_rows.order_by_day(days)]
+        taken = self.gather(rows, client_dates.dataset_schema(self.schema).columns)
+        if labels is not None:
+            taken = taken.with_columns(pl.Series(self.schema.target, labels[rows]))
         found, n_rows = client_dates.count_days(days)
         texts = pl.Series(self.schema.as_of, client_dates.format_days(found).tolist(), pl.String)
         return taken.with_columns(texts.gather(np.repeat(np.arange(len(found)), n_rows)))
@@ -146,22 +197,55 @@ class PolarsRows:
         return polars_dataset.encode_rows(polars_reader.unite([self.take(chosen, labels)]))
 
 
+@dataclass(frozen=True)
+class PlacedRows(PolarsRows):
+    """Rows with the derived columns in the order of files, and their order by client and day.
+
+    `order` is the result of `find_places` for `rows`.
+    """
+
+    order: pl.DataFrame
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Return all rows by client and day as a table of pandas, days as numbers."""
+        origin = self.order[ORIGIN].to_numpy()
+        return to_pandas(self.rows[origin].with_columns(self.order[dated_rows.NUMBER]))
+
+    @property
+    def places(self) -> pd.DataFrame:
+        """Return key, day, own label, OF_TEST and NUMBER of each row."""
+        return to_pandas(self.order.drop(ORIGIN))
+
+    @property
+    def days(self) -> NDArray[np.int64]:
+        """Return the day of each row by client and day, counted from 1970-01-01."""
+        days: NDArray[np.int64] = self.order[self.schema.as_of].to_numpy()
+        return days
+
+    def gather(self, rows: NDArray[np.int64], columns: Sequence[str]) -> pl.DataFrame:
+        """Return columns of some rows by client and day."""
+        return self.rows.select(columns)[self.order[ORIGIN].to_numpy()[rows]]
+
+
 def read_sorted(
     paths: Sequence[Path], test_paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
-) -> tuple[PolarsRows, int, list[FileReading], list[FileReading]]:
+) -> tuple[PlacedRows, int, list[FileReading], list[FileReading]]:
     """Read files and test files into rows by client and day with the derived columns.
 
     Returns
     -------
-    tuple of PolarsRows, int, list of FileReading and list of FileReading
+    tuple of PlacedRows, int, list of FileReading and list of FileReading
         The rows, the number of rows with the repeated ones, and the reports of both. Where a row
         is in both, it is the test's.
     """
     read, readings = read_files(paths, schema, has_outcomes=has_outcomes)
     tested, test_readings = read_files(test_paths, schema, has_outcomes=has_outcomes)
     flags = [pl.lit(value=of_test).alias(dated_rows.OF_TEST) for of_test in (False, True)]
-    both = pl.concat([read.with_columns(flags[0]), tested.with_columns(flags[1])])
-    rows = PolarsRows(add_derived(sort_rows(both, schema), schema), schema)
+    # In one piece, since rows are taken out of it by their places.
+    both = pl.concat([read.with_columns(flags[0]), tested.with_columns(flags[1])], rechunk=True)
+    places = find_places(both, schema)
+    rows = PlacedRows(add_derived_at(both, places, schema), schema, places)
     return rows, both.height, readings, test_readings
 
 
