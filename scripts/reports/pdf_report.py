@@ -152,17 +152,15 @@ def describe_decision(history: ReleaseHistory) -> list[tuple[str, str]]:
 
 
 def format_moves(clients: Sequence[ShadowClient]) -> list[list[str]]:
-    """Return clients whom a candidate moves as rows of the table."""
-    return [
-        [
-            client.client,
-            f"{client.candidate_probability:.1%}",
-            f"{client.production_probability:.1%}",
-            f"{client.candidate_position:,}, was {client.production_position:,}",
-            "; ".join(client.reasons),
-        ]
-        for client in clients
-    ]
+    """Return clients whom a candidate moves as rows of the table, a row for each reason."""
+    rows = []
+    for client in clients:
+        first, *others = client.reasons or [""]
+        places = f"{client.candidate_position:,}, was {client.production_position:,}"
+        risks = [client.candidate_probability, client.production_probability]
+        rows.append([client.client, *(f"{risk:.1%}" for risk in risks), places, first])
+        rows += [["", "", "", "", reason] for reason in others]
+    return rows
 
 
 def name_some(clients: Sequence[ShadowClient], n_all: int) -> str:
