@@ -157,17 +157,17 @@ def resolve_killed(engine: Engine, week: str) -> str:
 
 
 def deliver_mail(engine: Engine, config: Config, now: datetime, run_id: int | None) -> None:
-    """Send the weekly mail if it is due."""
+    """Send the weekly mail if it is due, after a look at what a killed run has left."""
     with database.reading(engine) as connection:
         week = delivery_state.due_week(connection, config, now)
-        last = None if week is None else list_deliveries.find_mail(connection, week)
+        last = list_deliveries.last_mail(connection)
     if week is None:
         return
     if last is not None and last["state"] == MailState.HANDED:
-        failure = resolve_killed(engine, week)
-    else:
-        failure = send_mail(engine, config, week, now, run_id)
-    report(engine, MAIL, failure, now, run_id)
+        report(engine, MAIL, resolve_killed(engine, last["week"]), now, run_id)
+        if last["week"] == week:
+            return
+    report(engine, MAIL, send_mail(engine, config, week, now, run_id), now, run_id)
 
 
 def deliver_events(engine: Engine, config: Config, now: datetime, run_id: int | None) -> None:

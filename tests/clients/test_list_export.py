@@ -2,6 +2,8 @@
 
 import csv
 import io
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from scripts.core.config_file import read_config
 from scripts.core.errors import NotMadeYetError
 from scripts.records import database
 from tests.support.clientele import CLIENTS, FIRST, put_clients, score, serve
-from tests.support.service import answer_of, edit_config, problem_of
+from tests.support.service import ROOT, answer_of, edit_config, problem_of
 
 LABELS = {
     "lastmonth_activity": {"name": "Activity, 30 days", "unit": "orders"},
@@ -231,3 +233,16 @@ def test_an_export_before_the_first_scoring_says_so(
 
     assert result.exit_code == NotMadeYetError.exit_code
     assert "No client has been scored yet" in result.output + caplog.text
+
+
+def test_no_program_imports_the_writer_of_excel_files_or_of_mails_before_it_writes_one() -> None:
+    code = (
+        "import sys, scripts.app, scripts.api.record_queries, scripts.fullprocess;"
+        " print(*[m for m in ('openpyxl', 'smtplib', 'pandas', 'polars', 'sklearn')"
+        " if m in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+
+    assert found.stdout.split() == []

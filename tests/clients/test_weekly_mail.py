@@ -333,6 +333,34 @@ def test_a_program_killed_after_the_answer_has_recorded_the_mail(scored: Path) -
     assert len(postbox.mails) == 1
 
 
+def test_a_mail_left_by_a_killed_run_of_the_week_before_is_unknown(scored: Path) -> None:
+    postbox = Postbox()
+    with mail_server(postbox) as port:
+        config = with_mail(scored, port)
+        deliver(config)
+        with database.open_records(config.database_url) as engine:
+            list_delivery.mark(engine, "2026-11-23", list_deliveries.MailState.HANDED)
+        deliver(config, MONDAY + timedelta(days=7))
+
+    assert states_of(config) == ["unknown", "sent"]
+    assert "What changed since the mail of 23 Nov 2026" in text_of(postbox.mails[1], "plain")
+
+
+def test_a_server_that_offers_no_tls_gets_neither_password_nor_mail(
+    scored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADRAS_SMTP_PASSWORD", PASSWORD)
+    postbox = Postbox()
+    with mail_server(postbox) as port:
+        config = with_mail(scored, port, security="starttls", user="risk")
+        deliver(config)
+
+    assert (postbox.mails, postbox.logins) == ([], [])
+    row = ask(config, list_deliveries.last_mail)
+    assert row is not None
+    assert "STARTTLS extension not supported" in row["fault"]
+
+
 def test_a_silent_server_holds_nobody_for_long(
     scored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
