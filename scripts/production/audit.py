@@ -15,7 +15,7 @@ from typing import Any
 import click
 import msgspec
 
-from scripts.core import erased_clients, keys
+from scripts.core import erased_clients, keys, terminal
 from scripts.core.config import Config
 from scripts.core.errors import RecordsError
 from scripts.records import audit_records, database
@@ -188,7 +188,8 @@ def verify(config: Config, path: Path) -> None:
     sealed = (
         "" if key is not None else "; the seal was not checked, as this installation has no key"
     )
-    click.echo(f"{path}: {n_acts} acts, none changed, missing or inserted{sealed}.")
+    text = f"{path}: {n_acts} acts, none changed, missing or inserted{sealed}."
+    click.echo(terminal.wrap(text))
 
 
 def write_or_verify(config: Config, *, path: Path | None) -> None:

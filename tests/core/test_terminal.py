@@ -1,9 +1,11 @@
 """Tables and sentences fit the width of the terminal."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
+from scripts import apicalls, automate
 from scripts.core import terminal
 
 LONG = "the candidate is better in every way that anybody has thought of so far"
@@ -87,3 +89,39 @@ def test_long_lines_of_a_text_are_broken_and_a_path_is_not() -> None:
     ]
     assert terminal.wrap(f"see {path}").splitlines() == ["see", f"  {path}"]
     assert terminal.wrap_value("every ten minutes", 30) == ["every ten", "  minutes"]
+
+
+def test_the_summary_of_the_answers_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"a rather long name of the column {number}" for number in range(3)]
+    answers = {
+        "score": {"score": 0.5, "release": "0001_20250101T000000000000Z"},
+        "predictions": {
+            "predictions": [1.0] * 1000,
+            "risk_bands": ["high", "medium", "low", "no data"] * 250,
+        },
+        "summary": {"columns": names, "summary": [[1234.5678] * 3] * 3},
+        "diagnosis": {
+            "missing_values": [0.25], "execution_time": [12.345, 67.89],
+            "outdated_dependencies": "not available: the package index could not be reached",
+        },
+    }  # fmt: skip
+
+    shown = apicalls.format_summary(answers, Path("models/apireturns.txt"))
+
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "1000 rows, of which 1000 are expected to leave" in shown
+
+
+def test_the_rows_of_the_cron_tool_fit_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    automate.print_rows({"last run": LONG, "next": "soon"})
+
+    assert capsys.readouterr().out.splitlines() == [
+        "  last run   the candidate is better in every way that anybody has thought of so",
+        "               far",
+        "  next       soon",
+    ]
