@@ -243,6 +243,7 @@ def serve(demo: Demo) -> None:
 def main(*, no_serve: bool) -> None:
     """Play six months of a made-up company through the pipeline, then serve its pages."""
     console.keep_private()
+    live.leave_installation()
     demo = Demo(FOLDER)
     if demo.mark.exists():
         click.echo(f"Going on with the company in {demo.folder}; remove the folder to start anew.")

@@ -8,6 +8,7 @@ after each run the records of FOLDER are made a month older.
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -74,6 +75,12 @@ DAYS = {
 }
 
 
+def leave_installation() -> None:
+    """Forget the variables of another installation, whose records would be changed otherwise."""
+    for name in [name for name in os.environ if name.startswith("ADRAS_")]:
+        del os.environ[name]
+
+
 def write_config(folder: Path) -> Path:
     """Write the config of the example, with values, costs, a trial and words for people."""
     config = json.loads(CONFIG.read_text()) | SETTINGS
@@ -136,6 +143,7 @@ def make_older(path: Path, age: timedelta) -> None:
 @click.option("--seed", default=0, show_default=True, help="The seed of chance.")
 def main(folder: Path, *, n_months: int, n_clients: int, seed: int) -> None:
     """Write the files of the months below a folder, with a run and calls after each."""
+    leave_installation()
     rng = np.random.default_rng(seed)
     first = datetime.now(UTC).date().replace(day=1)
     for _ in range(n_months - 1):
