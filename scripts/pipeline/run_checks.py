@@ -216,7 +216,8 @@ def check_list(run: Run, context: RunContext) -> list[Finding]:
     n_training = 0 if current is None else current.model.n_training_rows
     for row in sums[:1]:
         found = OutcomeSums(
-            n_scored=row["n_scored"], n_known=row["n_known"], n_left=int(row["n_left"]),
+            n_scored=row["n_scored"] - int(row["n_contacted"]), n_known=int(row["n_known"]),
+            n_left=int(row["n_left"]),
             sum_predicted=row["sum_predicted"], sum_variance=row["sum_variance"],
         )  # fmt: skip
         findings += checks.check_outcomes(found, n_training, config.checks)

@@ -311,7 +311,10 @@ def check_predicted(
 
 @dataclass(frozen=True)
 class OutcomeSums:
-    """The outcomes of a scoring: clients, sums over their probabilities, and how many left."""
+    """The outcomes of a scoring: clients, sums over their probabilities, and how many left.
+
+    Clients whom somebody tried to contact are left out.
+    """
 
     n_scored: int
     n_known: int
@@ -357,8 +360,8 @@ def check_outcomes(found: OutcomeSums, n_training: int, settings: CheckSettings)
         return []
     p_value = compare_shares(found, n_training)
     shares = (
-        f"{found.n_left / found.n_known:.1%} of {found.n_known} clients left, and"
-        f" {found.sum_predicted / found.n_known:.1%} were predicted to"
+        f"{found.n_left / found.n_known:.1%} of {found.n_known} clients whom nobody called left,"
+        f" and {found.sum_predicted / found.n_known:.1%} were predicted to"
     )
     words = Words(
         alarm=f"{shares}: chance alone makes so large a difference in 1 of"

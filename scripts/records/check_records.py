@@ -9,15 +9,30 @@ from scripts.records import alert_states
 from scripts.records.alert_states import OK
 from scripts.records.clients import COUNTED
 from scripts.records.runs import Row, all_rows
-from scripts.records.tables import client_outcomes, scorings, states
+from scripts.records.tables import WorkKind, client_outcomes, client_work, scorings, states
 
 # The name of a check's state, before the name of the check.
 PREFIX = "check "
 ALARM = "alarm"
 
 
+def was_contacted() -> sa.ColumnElement[bool]:
+    """Return the condition that somebody tried to contact a client between score and outcome."""
+    work, outcome = client_work.c, client_outcomes.c
+    return sa.exists().where(
+        work.client == outcome.client,
+        work.kind == WorkKind.CONTACT,
+        work.at >= outcome.scored_at,
+        work.at <= outcome.known_at,
+    )
+
+
 def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
     """Sum the outcomes of each scoring that a run joined outcomes to, the newest scoring first.
+
+    Clients somebody tried to contact between score and outcome are counted in `n_contacted` only: a
+    call may have kept them, so that the prediction cannot be judged by them. Who was not reached is
+    among them, since those who answer leave less often.
 
     Parameters
     ----------
@@ -29,23 +44,32 @@ def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
     Returns
     -------
     list of mapping
-        Columns scoring_id, n_scored, n_known, n_left, sum_predicted and sum_variance.
+        Columns scoring_id, n_scored, n_contacted, n_known, n_left, sum_predicted and sum_variance.
     """
-    p, outcome = client_outcomes.c.probability, client_outcomes.c
+    outcome = client_outcomes.c
     joined = sa.select(outcome.scoring_id).where(outcome.run_id == run_id)
+    each = (
+        sa.select(
+            outcome.scoring_id, outcome.exited, outcome.probability,
+            sa.case((was_contacted(), 1), else_=0).label("contacted"),
+        )
+        .where(outcome.scoring_id.in_(joined), COUNTED)
+        .subquery()
+    ).c  # fmt: skip
+    p, is_free = each.probability, each.contacted == 0
     query = (
         sa.select(
-            outcome.scoring_id,
+            each.scoring_id,
             scorings.c.n_clients.label("n_scored"),
-            sa.func.count().label("n_known"),
-            sa.func.sum(sa.case((outcome.exited, 1), else_=0)).label("n_left"),
-            sa.func.sum(p).label("sum_predicted"),
-            sa.func.sum(p * (1 - p)).label("sum_variance"),
+            sa.func.sum(each.contacted).label("n_contacted"),
+            sa.func.sum(1 - each.contacted).label("n_known"),
+            sa.func.sum(sa.case((sa.and_(is_free, each.exited), 1), else_=0)).label("n_left"),
+            sa.func.sum(sa.case((is_free, p), else_=0.0)).label("sum_predicted"),
+            sa.func.sum(sa.case((is_free, p * (1 - p)), else_=0.0)).label("sum_variance"),
         )
-        .join(scorings, scorings.c.id == outcome.scoring_id)
-        .where(outcome.scoring_id.in_(joined), COUNTED)
-        .group_by(outcome.scoring_id, scorings.c.n_clients)
-        .order_by(outcome.scoring_id.desc())
+        .join(scorings, scorings.c.id == each.scoring_id)
+        .group_by(each.scoring_id, scorings.c.n_clients)
+        .order_by(each.scoring_id.desc())
     )
     return all_rows(connection, query)
 

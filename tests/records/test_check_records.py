@@ -1,0 +1,62 @@
+"""Sums for the checks of a run: outcomes beside predictions."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from scripts.records import check_records, client_work, database, runs
+from scripts.records.tables import WorkKind, client_outcomes, scorings
+
+SCORED = datetime(2026, 8, 1, 12, tzinfo=UTC)
+KNOWN = SCORED + timedelta(days=40)
+SCORING = {
+    "is_whole": True, "scored_at": SCORED, "release": "r", "model_stamp": "m", "columns": "[]",
+    "bits": 0, "n_clients": 6, "n_without_data": 0, "n_test_rows": 0, "gains": b"",
+}  # fmt: skip
+
+
+def test_clients_whom_somebody_tried_to_contact_do_not_judge_the_prediction(
+    tmp_path: Path,
+) -> None:
+    outcome = {
+        "scored_at": SCORED, "known_at": KNOWN, "release": "r", "probability": 0.5, "band": "high",
+        "position": 1, "scoring_id": 1,
+    }  # fmt: skip
+    contacts = {
+        "saved": (1, "saved"), "unreached": (2, "not reached"), "before": (-1, "reached"),
+        "after": (41, "lost"),
+    }  # fmt: skip
+    names = [*contacts, "left", "stayed"]
+    with (
+        database.open_records(f"sqlite:///{tmp_path / 'a.db'}") as engine,
+        database.writing(engine) as connection,
+    ):
+        run_id = runs.start_run(connection, KNOWN)
+        connection.execute(scorings.insert().values(run_id=run_id, **SCORING))
+        rows = [
+            outcome | {"run_id": run_id, "client": name, "exited": name in ("left", "unreached")}
+            for name in names
+        ]
+        connection.execute(client_outcomes.insert(), rows)
+        work = {"actor": "ada", "contacted_by": "ada", "contacted_on": "2026-08-03"}
+        client_work.record_work(
+            connection,
+            [
+                work | {
+                    "client": name, "kind": WorkKind.CONTACT, "result": result,
+                    "at": SCORED + timedelta(days=days),
+                }
+                for name, (days, result) in contacts.items()
+            ],
+        )  # fmt: skip
+        client_work.record_work(
+            connection,
+            [
+                {"client": "left", "kind": WorkKind.ASSIGNMENT, "at": KNOWN, "actor": "ada",
+                 "assigned_to": "bob"}
+            ],
+        )  # fmt: skip
+
+        (sums,) = check_records.sum_outcomes(connection, run_id)
+
+    assert (sums["n_scored"], sums["n_contacted"], sums["n_known"]) == (6, 2, 4)
+    assert (int(sums["n_left"]), sums["sum_predicted"], sums["sum_variance"]) == (1, 2.0, 1.0)
