@@ -14,9 +14,11 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from scripts import fullprocess
 from scripts.api import prediction_log
+from scripts.clients import __main__ as clients_program
 from scripts.clients import client_work
 from scripts.clients.work_input import WorkInput
 from scripts.core import artifacts, config_file, console, erased_clients, files, keys
@@ -33,7 +35,7 @@ from scripts.records import clients, database, maintenance, predictions, scoring
 from scripts.records.clients import Selection
 from scripts.records.tables import Verdict
 from tests.conftest import write_installation
-from tests.support import canaries, monthly
+from tests.support import canaries, monthly, programs
 from tests.support.canaries import NAME
 
 REASON = "request 17"
@@ -359,6 +361,28 @@ def test_a_client_in_restored_records_is_erased_again(
     caplog.clear()
     fullprocess.main(used)
     assert "after the backup" not in caplog.text
+
+
+def test_while_a_run_is_at_work_nothing_is_erased(used: Config) -> None:
+    path = folder_of(used) / "config.json"
+
+    with files.exclusive_lock(used.prod_deployment_path):
+        ended = programs.run("clients", "erase", NAME, "--reason", REASON, "--config", str(path))
+
+    assert ended.returncode == 75
+    assert "Another program is writing" in ended.stderr
+    assert erased_clients.read_list(used.prod_deployment_path) == ()
+
+
+@pytest.mark.parametrize("order", ["erase", "readmit"])
+def test_a_name_is_read_from_the_standard_input(order: str) -> None:
+    result = CliRunner().invoke(clients_program.make_program(), [order, "-", "--help"])
+    missing = CliRunner().invoke(
+        clients_program.make_program(), [order, "-", "--reason", REASON], input="\n"
+    )
+
+    assert result.exit_code == 0
+    assert "it is empty" in missing.output
 
 
 def test_a_client_who_is_nowhere_is_not_refused(used: Config) -> None:
