@@ -91,18 +91,26 @@ def test_the_last_extract_is_of_the_first_day_of_this_month() -> None:
     assert plan.day(5) == date(2026, 3, 1)
 
 
+@pytest.fixture
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test change the environment for itself alone."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+
+@pytest.mark.usefixtures("own_environment")
 def test_the_records_of_another_installation_are_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "FOLDER", tmp_path)
     (tmp_path / "played").touch()
-    monkeypatch.setenv("ADRAS_DATABASE_URL", "postgresql://db.example.com/adras")
+    os.environ["ADRAS_DATABASE_URL"] = "postgresql://db.example.com/adras"
 
     CliRunner().invoke(demo.main, ["--no-serve"])
 
     assert "ADRAS_DATABASE_URL" not in os.environ
 
 
+@pytest.mark.usefixtures("own_environment")
 def test_a_second_call_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "FOLDER", tmp_path)
     (tmp_path / "played").touch()
