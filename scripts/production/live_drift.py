@@ -11,6 +11,7 @@ import pandas as pd
 from sqlalchemy.engine import Engine
 
 from scripts.core import artifacts, files
+from scripts.core.column_words import PLAIN, ColumnWords
 from scripts.core.config import Config, Schema
 from scripts.model import drift
 from scripts.model.drift import DataDrift
@@ -92,9 +93,9 @@ def measure(engine: Engine, context: RunContext) -> LiveDriftResult | None:
     )
 
 
-def describe(result: LiveDriftResult) -> str:
+def describe(result: LiveDriftResult, words: ColumnWords = PLAIN) -> str:
     """Describe the drift of the live rows in one sentence."""
-    return f"live rows of release {result.release}: {monitor.describe_data(result.data)}"
+    return f"live rows of release {result.release}: {monitor.describe_data(result.data, words)}"
 
 
 def as_members(result: LiveDriftResult | None) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from scripts.core import artifacts
 from scripts.core.artifacts import Kind
+from scripts.core.column_words import PLAIN, ColumnWords
 from scripts.core.config import Config, Schema
 from scripts.data import dataset
 from scripts.data.scanned_dataset import ScannedDataset
@@ -87,7 +88,7 @@ def compare_score(current: Release, context: RunContext) -> tuple[Evaluation, F1
     return measured, drift_tests.compare_f1(f1_counts(before), f1_counts(measured))
 
 
-def describe_column(column: ColumnDrift) -> str:
+def describe_column(column: ColumnDrift, words: ColumnWords) -> str:
     """Describe the drift of a column and the effect on the risk."""
     parts = []
     if column.values is not None and column.values.is_drift:
@@ -101,17 +102,18 @@ def describe_column(column: ColumnDrift) -> str:
         )
     if column.risk is not None:
         parts.append(f"effect {column.risk.effect:.3f}, log-odds {column.risk.mean:+.3f}")
-    return f"{column.column} ({', '.join(parts)})"
+    return f"{words.name(column.column)} ({', '.join(parts)})"
 
 
-def describe_data(data: DataDrift) -> str:
+def describe_data(data: DataDrift, words: ColumnWords = PLAIN) -> str:
     """Describe the drift of a dataset in one sentence: columns and numbers of rows."""
     if not data.n_compared:
         return "no new rows to compare"
     against = f"{data.n_compared} {data.rows} rows against {data.n_reference_rows}"
     if not data.drifted:
         return f"no drift in {against}"
-    return f"drift in {'; '.join(describe_column(column) for column in data.drifted)}; {against}"
+    drifted = "; ".join(describe_column(column, words) for column in data.drifted)
+    return f"drift in {drifted}; {against}"
 
 
 def describe_f1(f1: F1Drift) -> str:

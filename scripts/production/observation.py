@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection, Engine
 
+from scripts.core import column_words
 from scripts.model.drift import DataDrift
 from scripts.model.metrics import Evaluation
 from scripts.production import live_drift, monitor, new_release
@@ -72,7 +73,7 @@ def observe(
         record_score(connection, run_id, result.release, result.score)
         if data.rows != "none":
             state = DRIFT if data.drifted else OK
-            detail = monitor.describe_data(data)
+            detail = monitor.describe_data(data, column_words.words_of(context.config.schema))
             alert_states.record_change(
                 connection, "data", state, at=now, detail=detail, run_id=run_id
             )
@@ -98,7 +99,7 @@ def observe_live(engine: Engine, run_id: int, context: RunContext) -> None:
         runs.record_column_statistics(connection, run_id, columns)
         if result.data.rows != "none":
             state = DRIFT if result.data.drifted else OK
-            detail = live_drift.describe(result)
+            detail = live_drift.describe(result, column_words.words_of(config.schema))
             alert_states.record_change(
                 connection, LIVE, state, at=datetime.now(UTC), detail=detail, run_id=run_id
             )

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from scripts import ingestion
 from scripts.api.record_queries import RecordQueries
 from scripts.core import artifacts, config, config_file
-from scripts.core.config import Config
+from scripts.core.config import ColumnLabel, Config
 from scripts.core.errors import ConfigError, DatasetError
 from scripts.model.metrics import Evaluation
 from scripts.production import alerts, monitor, observation
@@ -145,6 +145,21 @@ def test_a_deployment_ends_the_drift(deployed: Config, engine: Engine) -> None:
 
     assert states_of(engine) == {"data": "ok", "model": "ok"}
     assert alerts_of(engine) == [("data", "drift"), ("data", "ok")]
+
+
+def test_an_alert_names_a_column_as_people_do(
+    deployed: Config, engine: Engine, changed: Callable[..., Config]
+) -> None:
+    words = {"lastmonth_activity": ColumnLabel(name="Orders in 30 days")}
+    labelled = changed(schema={"column_labels": words})
+    path = ingest(deployed, "c.csv", DRIFTED)
+
+    observation.observe(engine, start_run(engine), RunContext(labelled), path)
+
+    with database.reading(engine) as connection:
+        [alert] = runs.newest_rows(connection, tables.alerts, 10)
+    assert "Orders in 30 days (difference" in alert["detail"]
+    assert "lastmonth_activity" not in alert["detail"]
 
 
 def test_after_a_deployment_the_pages_say_that_nothing_was_compared_with_the_new_model(
