@@ -20,6 +20,11 @@ ID_NAME = re.compile(
     r"(^|[^a-z])ids?$|[a-z]I[dD]$|phone|e-?mail|name$|^customer$|^account$|"
     r"(^|[^A-Za-z])(?i:no|nr|row|index|idx)$|[a-z](No|Nr|Row|Index|Idx)$|(?i:number)$"
 )
+# Columns by which people know a client. An address is left out: a list needs none.
+PEOPLE_NAME = re.compile(
+    r"(^|[^a-z])(company|firm|firma|organi[sz]ation|customer|client|account)$|name$", re.IGNORECASE
+)
+NAME_KINDS = (ColumnKind.OTHER, ColumnKind.TEXTS)
 # A column that alone predicts the target this well was written after the clients left.
 LEAK_ACCURACY = 0.95
 # Few honest columns reach this; the score of another model does, which may be a leak.
@@ -151,6 +156,17 @@ def sort_columns(table: pd.DataFrame, declared: Schema, layout: TimeLayout) -> R
         elif name in roles.numeric and number_suggestion.has_leading_zeros(table[name]):
             roles.make_code(name, n_values=table[name].nunique())
     return roles
+
+
+def find_names(roles: Roles, layout: TimeLayout) -> list[str]:
+    """Return the columns set aside by which people know a client, beside the key of dated rows."""
+    if not layout.date:
+        return []
+    return [
+        name
+        for name in roles.aside
+        if PEOPLE_NAME.search(name) and layout.kinds[name] in NAME_KINDS
+    ]
 
 
 def set_leaks_aside(table: pd.DataFrame, left: Flags, roles: Roles, declared: Schema) -> list[str]:

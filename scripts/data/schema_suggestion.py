@@ -216,13 +216,18 @@ def suggest_columns(
     roles = role_suggestion.sort_columns(clients.drop_duplicates(), declared, layout)
     about_leaks = role_suggestion.set_leaks_aside(table[is_known], left[is_known], roles, declared)
     keys, about_features = suggest_features(table, layout, roles, declared)
+    names = role_suggestion.find_names(roles, layout)
+    aside = {name: why for name, why in roles.aside.items() if name not in names}
+    if names:
+        keys["names"] = names
     notices = [
         *about_leaks,
-        *(f"Ignored: {name!r}: {why}." for name, why in roles.aside.items() if why),
+        *(f"Name of a client for people: {name!r}; the list shows it." for name in names),
+        *(f"Ignored: {name!r}: {why}." for name, why in aside.items() if why),
         *about_features,
         f"Features: {len(roles.numeric)} numeric and {len(roles.categorical)} categorical.",
     ]
-    return SuggestedColumns(keys, list(roles.aside), notices)
+    return SuggestedColumns(keys, list(aside), notices)
 
 
 def describe_strangers(reading: Reading, found: FoundOutcomes | None) -> list[str]:

@@ -98,7 +98,8 @@ def test_the_months_of_the_example_are_understood_whole(tmp_path: Path) -> None:
     assert section["percent"] == ["Discount", "Storage used"]
     assert section["ratios"] == {"Active users (30d) of Seats": ["Active users (30d)", "Seats"]}
     assert "Logins 30d" in section["changes"]
-    assert set(section["ignore"]) == {"Company", "E-Mail", "Tel.", "Website", "Notes"}
+    assert section["names"] == ["Company"]
+    assert set(section["ignore"]) == {"E-Mail", "Tel.", "Website", "Notes"}
     assert read.outcomes is not None
     assert (read.outcomes.input_folder_path, read.outcomes.date) == (
         tmp_path / "outcomes", "Left on",
@@ -127,7 +128,7 @@ def test_from_any_number_of_files_the_key_is_the_key(tmp_path: Path, n_months: i
     section = suggested(tmp_path / "in", "churned").section
 
     assert section["key"] == "cust_no"
-    assert set(section["ignore"]) == ASIDE
+    assert {*section["ignore"], *section.get("names", ())} == ASIDE
 
 
 def test_a_day_in_the_names_of_the_files_is_found(tmp_path: Path) -> None:
