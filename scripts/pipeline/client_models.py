@@ -23,7 +23,7 @@ from scripts.data.client_lines import FoundLines
 from scripts.model import additive_pipeline, forgetting, logistic_model
 from scripts.model.forgetting import OwnTraces
 from scripts.model.logistic_model import Model
-from scripts.production import kept_models, release
+from scripts.production import kept_models, release, withdrawals
 from scripts.records import database, erasing
 
 NO_TRACES = OwnTraces(np.zeros(0, np.uint32))
@@ -202,9 +202,40 @@ class ClientModels:
         }
         return release.rewrite(folder, contents, after.model.dataset.sha256)
 
+    def list_models(self) -> Iterator[Model]:
+        """Yield the models on disk that can be read."""
+        prod_folder = self.config.prod_deployment_path
+        paths = artifacts.list_exact(self.config.output_model_path, Kind.MODEL)
+        for name in (artifacts.RELEASES, artifacts.PENDING):
+            folders = artifacts.list_releases(prod_folder, name)
+            paths += [folder / release.MODEL for folder in folders]
+        for path in paths:
+            with suppress(ModelError):
+                yield logistic_model.load_model(path)
+
+    def rewrite_withdrawn(self) -> None:
+        """Let withdrawn models be known again by the new hashes of their datasets."""
+        after = {rows.before: rows.after for rows in self.datasets}
+        origins = {}
+        for model in self.list_models():
+            facts = msgspec.structs.replace(
+                model.dataset, sha256=after.get(model.dataset.sha256, model.dataset.sha256)
+            )
+            later = msgspec.structs.replace(model, dataset=facts)
+            origins[withdrawals.origin_of(model)] = withdrawals.origin_of(later)
+        known = withdrawals.read_withdrawals(self.config.prod_deployment_path)
+        moved = tuple(
+            msgspec.structs.replace(each, origin=origins.get(each.origin or "", each.origin))
+            for each in known
+        )
+        if moved != known:
+            withdrawals.write_withdrawals(self.config.prod_deployment_path, moved)
+
     def rewrite_all(self) -> tuple[int, list[str]]:
         """Rewrite all models and releases, and return their number and the damaged ones."""
         config, n_changed, damaged = self.config, 0, []
+        # First, as the hashes of the datasets before are not known once the models are written.
+        self.rewrite_withdrawn()
         for path in artifacts.list_exact(config.output_model_path, Kind.MODEL):
             pickled = Kind.PICKLE.path(config.output_model_path, artifacts.stamp_of(path))
             n_changed += self.rewrite_pair(path, pickled)

@@ -29,8 +29,9 @@ from scripts.data import dataset, deduplicate
 from scripts.model import logistic_model
 from scripts.pipeline import erasure, reproduction, steps
 from scripts.pipeline.run import Request
-from scripts.production import audit, release, rollback
+from scripts.production import audit, release, rollback, withdrawals
 from scripts.production.run_context import RunContext
+from scripts.production.withdrawals import Withdrawal
 from scripts.records import clients, database, maintenance, predictions, scoring_records
 from scripts.records.clients import Selection
 from scripts.records.tables import Verdict
@@ -194,6 +195,24 @@ def test_the_releases_are_whole_and_serve_as_before(used: Config) -> None:
     assert kept[0] is not None
     assert kept[1] is not None
     assert len(kept[1].row_hashes) == len(kept[0].row_hashes) - deduplicate.HASH_TYPE.itemsize
+
+
+def test_a_model_that_was_rolled_back_is_known_after_an_erasure(used: Config) -> None:
+    folder = used.prod_deployment_path
+    before = release.load_current(folder)
+    assert before is not None
+    withdrawn = Withdrawal(
+        release="r", at=NOW, actor="ada", reason="bad", origin=withdrawals.origin_of(before.model)
+    )
+    withdrawals.write_withdrawals(folder, [withdrawn])
+
+    erase(used)
+
+    after = release.load_current(folder)
+    assert after is not None
+    known = withdrawals.read_withdrawals(folder)
+    assert withdrawals.find_withdrawal(known, after.model) is not None
+    assert withdrawals.origin_of(after.model) != withdrawn.origin
 
 
 def test_a_run_after_an_erasure_finds_nothing_new(used: Config) -> None:
