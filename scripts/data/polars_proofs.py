@@ -181,6 +181,13 @@ def judge_days(texts: pl.Series, date_format: str) -> tuple[pl.Series, pl.Series
     return numbers, numbers.is_not_null()
 
 
+def is_constant(cells: pl.Series) -> bool:
+    """Return whether all cells have the same text."""
+    if not len(cells) or cells.null_count() or cells[0] != cells[-1]:
+        return False
+    return bool((cells == cells[0]).all())
+
+
 def parse_day(
     cells: pl.Series, date_format: str, *, is_needed: bool
 ) -> tuple[pl.Series, pl.Series]:
@@ -200,6 +207,12 @@ def parse_day(
     tuple of polars.Series and polars.Series
         Floats, null for an empty cell; and flags.
     """
+    if is_constant(cells):
+        # The day of an extract is the same in all of its rows.
+        days, is_date = judge_days(cells.head(1), date_format)
+        proven = is_date if is_needed else is_date | (cells.head(1) == "")
+        both = (days.alias(cells.name), proven.alias(PROVEN))
+        return both[0].new_from_index(0, len(cells)), both[1].new_from_index(0, len(cells))
     if date_format == ISO_FORMAT and (found := parse_iso_days(cells)) is not None:
         proven = pl.repeat(value=True, n=len(cells), dtype=pl.Boolean, eager=True)
         return pl.Series(cells.name, found.astype(np.float64)), proven.alias(PROVEN)

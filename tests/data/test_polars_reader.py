@@ -395,3 +395,22 @@ def test_columns_made_in_one_piece_take_the_pieces_of_a_table() -> None:
 )  # fmt: skip
 def test_long_exponents_are_found_wherever_they_stand(content: bytes, *, expected: bool) -> None:
     assert polars_lines.has_long_exponent(content) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "is_needed", "expected"),
+    [
+        ("2024-02-29", True, (19782.0, True)), ("", False, (None, True)), ("", True, (None, False)),
+        ("2024-02-30", False, (None, False)),
+    ],
+)  # fmt: skip
+def test_a_column_of_one_day_is_judged_once(
+    text: str, *, is_needed: bool, expected: tuple[float | None, bool]
+) -> None:
+    days, proven = polars_proofs.parse_day(
+        pl.Series("d", [text] * 3), ISO_FORMAT, is_needed=is_needed
+    )
+
+    assert (days.name, days.to_list(), proven.to_list()) == (
+        "d", [expected[0]] * 3, [expected[1]] * 3,
+    )  # fmt: skip
