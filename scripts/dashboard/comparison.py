@@ -47,13 +47,15 @@ class CategoryPair:
 
 def draw_line(points: Sequence[TermPoint], side: str, bounds: tuple[float, float]) -> str:
     """Return the points of one curve in the coordinates of the chart, "" without the term."""
-    low, high = float(points[0].at or 0), float(points[-1].at or 0)
+    low, high = float(points[0].value or 0), float(points[-1].value or 0)
     bottom, top = bounds
     places = []
     for point in points:
         value = getattr(point, side)
         if value is not None:
-            x = MARGIN + (WIDTH - 2 * MARGIN) * (float(point.at or 0) - low) / ((high - low) or 1)
+            x = MARGIN + (WIDTH - 2 * MARGIN) * (float(point.value or 0) - low) / (
+                (high - low) or 1
+            )
             y = MARGIN + (HEIGHT - 2 * MARGIN) * (top - value) / (top - bottom)
             places.append(f"{x:.2f},{y:.2f}")
     return " ".join(places)
@@ -61,8 +63,8 @@ def draw_line(points: Sequence[TermPoint], side: str, bounds: tuple[float, float
 
 def draw_curves(change: TermChange) -> CurvePair:
     """Return a number's curves in both models."""
-    points = [point for point in change.points if point.at is not None]
-    missing = next((point for point in change.points if point.at is None), None)
+    points = [point for point in change.points if point.value is not None]
+    missing = next((point for point in change.points if point.value is None), None)
     values = [v for point in points for v in (point.a, point.b) if v is not None]
     low, high = min([*values, 0.0]), max([*values, 0.0])
     padding = max(0.05 * (high - low), SMALLEST_SPAN / 2)
@@ -73,8 +75,8 @@ def draw_curves(change: TermChange) -> CurvePair:
         line_a=draw_line(points, "a", bounds),
         line_b=draw_line(points, "b", bounds),
         zero=round(MARGIN + (HEIGHT - 2 * MARGIN) * bounds[1] / (bounds[1] - bounds[0]), 2),
-        low_x=format_value(points[0].at or 0.0),
-        high_x=format_value(points[-1].at or 0.0),
+        low_x=format_value(points[0].value or 0.0),
+        high_x=format_value(points[-1].value or 0.0),
         low=min(values, default=0.0),
         high=max(values, default=0.0),
         missing=missing,
@@ -90,7 +92,7 @@ def list_categories(change: TermChange) -> CategoryPair:
 
 def is_number(change: TermChange) -> bool:
     """Return whether the points of a term are numbers."""
-    return any(isinstance(point.at, float | int) for point in change.points)
+    return any(isinstance(point.value, float | int) for point in change.points)
 
 
 def draw_terms(found: RunComparison) -> dict[str, Any]:

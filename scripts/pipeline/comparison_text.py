@@ -59,7 +59,7 @@ def format_term(change: TermChange) -> str:
     if change.kind_a != change.kind_b:
         kinds = f"{change.kind_a} -> {change.kind_b}"
     name = " with ".join(change.columns)
-    return wrap(f"{name} ({kinds}): up to {change.largest:.2f} log-odds apart, at {change.at}")
+    return wrap(f"{name} ({kinds}): up to {change.largest:.2f} log-odds apart, at {change.widest}")
 
 
 def format_number(value: float | None, pattern: str = ".4f") -> str:

@@ -42,7 +42,7 @@ class FileChange(Struct, frozen=True, kw_only=True):
 class TermPoint(Struct, frozen=True, kw_only=True):
     """The log-odds of both models at a value, null where a model has no such value."""
 
-    at: float | str | None
+    value: float | str | None
     a: float | None
     b: float | None
 
@@ -50,15 +50,15 @@ class TermPoint(Struct, frozen=True, kw_only=True):
 class TermChange(Struct, frozen=True, kw_only=True):
     """A term of the models that differs.
 
-    `largest` is the largest difference of its log-odds, at the value `at`. The points of a number
-    rise, and a missing value is the last one. A pair of columns has no points.
+    `largest` is the largest difference of its log-odds, at the value `widest`. The points of a
+    number rise, and a missing value is the last one. A pair of columns has no points.
     """
 
     columns: list[str]
     kind_a: TermKind
     kind_b: TermKind
     largest: float
-    at: str
+    widest: str
     points: list[TermPoint] = []
 
 

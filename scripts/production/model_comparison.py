@@ -89,7 +89,7 @@ def make_points(values: Sequence[Any], terms: tuple[Term | None, Term | None]) -
     column = np.array(values, np.float64 if is_number else object)
     pairs = zip(*(values_at(term, column) for term in terms), strict=True)
     return [
-        TermPoint(at=None if value != value else value, a=a, b=b)
+        TermPoint(value=None if value != value else value, a=a, b=b)
         for value, (a, b) in zip(values, pairs, strict=True)
     ]
 
@@ -119,7 +119,7 @@ def compare_column(models: tuple[Model, Model], column: str) -> TermChange:
     kinds = [name_kind(list_terms(model).get(column)) for model in models]
     return TermChange(
         columns=[column], kind_a=kinds[0], kind_b=kinds[1], largest=measure_gap(widest),
-        at=name_value(widest.at), points=points,
+        widest=name_value(widest.value), points=points,
     )  # fmt: skip
 
 
@@ -157,10 +157,12 @@ def compare_pair(models: tuple[Model, Model], key: frozenset[str]) -> TermChange
     effects = [explanation.find_term(model, table, tuple(columns)) for model in models]
     gaps = np.abs(effects[1] - effects[0])
     widest = int(np.argmax(gaps))
-    at = " with ".join(f"{n} {name_value(v)}" for n, v in zip(columns, grid[widest], strict=True))
+    place = " with ".join(
+        f"{n} {name_value(v)}" for n, v in zip(columns, grid[widest], strict=True)
+    )
     kinds: list[TermKind] = ["absent" if pair is None else "pair" for pair in pairs]
     return TermChange(
-        columns=columns, kind_a=kinds[0], kind_b=kinds[1], largest=float(gaps[widest]), at=at
+        columns=columns, kind_a=kinds[0], kind_b=kinds[1], largest=float(gaps[widest]), widest=place
     )
 
 

@@ -40,11 +40,11 @@ def test_a_line_differs_most_at_an_end_of_the_clients() -> None:
 
     assert (change.columns, change.kind_a, change.kind_b) == ([MONTH], "line", "line")
     assert change.largest == pytest.approx(2 * math.log(3))
-    assert change.at == "-2"
-    assert change.points[0].at == -2
+    assert change.widest == "-2"
+    assert change.points[0].value == -2
     assert change.points[0].a == pytest.approx(2 * math.log(3))
     # The last point is that of a missing value.
-    assert change.points[-1].at is None
+    assert change.points[-1].value is None
 
 
 def test_a_line_that_became_a_curve_is_compared_at_the_knots() -> None:
@@ -52,11 +52,11 @@ def test_a_line_that_became_a_curve_is_compared_at_the_knots() -> None:
 
     change = only(model_comparison.compare_terms(make_model(), with_month(make_model(), **curve)))
 
-    by_place = {point.at: point for point in change.points}
+    by_place = {point.value: point for point in change.points}
     assert (change.kind_a, change.kind_b) == ("line", "curve")
     assert by_place[1.0].b == 4
     assert by_place[1.0].a == pytest.approx(-math.log(3))
-    numbers = [float(point.at or 0) for point in change.points[:-1]]
+    numbers = [float(point.value or 0) for point in change.points[:-1]]
     assert numbers == sorted(numbers)
 
 
@@ -66,7 +66,7 @@ def test_a_column_of_one_model_only_differs_also_without_an_effect() -> None:
     change = only(model_comparison.compare_terms(plain, gold))
 
     assert (change.columns, change.kind_a, change.kind_b) == (["plan"], "absent", "categories")
-    assert [(point.at, point.a) for point in change.points] == [("", None), ("gold", None)]
+    assert [(point.value, point.a) for point in change.points] == [("", None), ("gold", None)]
     assert change.largest == pytest.approx(math.log(3))
 
 
@@ -77,10 +77,10 @@ def test_categories_are_compared_by_name() -> None:
 
     change = only(model_comparison.compare_terms(gold, blue))
 
-    assert [(point.at, point.b) for point in change.points] == [
+    assert [(point.value, point.b) for point in change.points] == [
         ("", pytest.approx(-math.log(3))), ("blue", 0.5), ("gold", None),
     ]  # fmt: skip
-    assert change.at == "gold"
+    assert change.widest == "gold"
 
 
 def test_a_number_that_became_a_text_is_told_as_both() -> None:
@@ -105,7 +105,7 @@ def test_a_pair_that_one_model_has_differs_by_its_largest_value() -> None:
 
     assert (change.kind_a, change.kind_b) == ("absent", "pair")
     assert change.largest == pytest.approx(0.75)
-    assert change.at == f"{MONTH} 2 with {FEATURES[1]} 1"
+    assert change.widest == f"{MONTH} 2 with {FEATURES[1]} 1"
 
 
 def test_the_rows_for_two_models_have_the_columns_of_both() -> None:
