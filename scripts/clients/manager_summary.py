@@ -16,10 +16,10 @@ from scripts.core.config import Config
 from scripts.model.ranking import NO_DATA
 from scripts.production.comparison_types import ListedClient
 from scripts.production.manager_types import Facts, ListedLine, ManagerFacts
-from scripts.records import client_work, scoring_records
+from scripts.records import client_work, scored_clients, scoring_records
 from scripts.records.runs import Row
 
-N_LISTED, N_NAMED, N_RISES = 10, 6, 4
+N_LISTED, N_NAMED, N_RISES = 10, 5, 3
 WEEK = timedelta(days=7)
 # A run of the same hour a week ago may have begun a little later than today's.
 SLACK = timedelta(hours=12)
@@ -100,10 +100,17 @@ def describe_list(page: Worklist) -> Facts:
     return facts
 
 
-def name_some(clients: Sequence[ListedClient]) -> str:
-    """Return the names of the first clients with their risks."""
-    named = [f"{client.client} ({client.probability:.0%})" for client in clients[:N_NAMED]]
-    n_more = len(clients) - len(named)
+def name_some(
+    connection: Connection, scoring: Row, clients: Sequence[ListedClient], n_all: int
+) -> str:
+    """Return the number of clients, and the first of them by their names for people."""
+    shown = clients[:N_NAMED]
+    rows = scored_clients.read_named(connection, scoring, [client.client for client in shown])
+    titles = {
+        row["client"]: next(filter(None, row["names"].values()), row["client"]) for row in rows
+    }
+    named = [f"{titles.get(c.client, c.client)} ({c.probability:.0%})" for c in shown]
+    n_more = n_all - len(named)
     return ", ".join(named) + (f" and {n_more:,} more" if n_more else "")
 
 
@@ -118,8 +125,12 @@ def describe_changes(connection: Connection, config: Config, earlier: Row, newes
         for entry in page.clients
         if entry.change is not None and entry.change > 0
     )
-    entered = f": {name_some(change.only_b)}" if change.only_b else ""
-    gone = f": {name_some(change.only_a)}" if change.only_a else ""
+    entered, gone = (
+        f": {name_some(connection, scoring, clients, n_all)}" if clients else ""
+        for scoring, clients, n_all in (
+            (newest, change.only_b, change.n_only_b), (earlier, change.only_a, change.n_only_a),
+        )
+    )  # fmt: skip
     return [
         ("New on the list", f"{change.n_only_b:,} of {change.n_listed_b:,}{entered}"),
         ("No longer on it", f"{change.n_only_a:,}{gone}"),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from scripts.production.manager_types import ListedLine, ManagerFacts
-from scripts.reports.pdf_pages import GAP, PdfLayout, TableColumn, first_line
+from scripts.reports.pdf_pages import GAP, PdfLayout, TableColumn, first_words
 
 WITHOUT_GAIN = (
     TableColumn("", 0.04, True),
@@ -30,7 +30,7 @@ NO_LIST = (
 def format_line(line: ListedLine, why_width: float, *, has_gain: bool) -> list[str]:
     """Return a client as a row of the table, with the beginning of a long reason."""
     money = [line.worth, line.gain] if has_gain else []
-    why = first_line(line.why, why_width)
+    why = first_words(line.why, why_width)
     return [line.place, line.client, line.risk, line.change, *money, why]
 
 

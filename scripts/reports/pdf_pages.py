@@ -114,10 +114,13 @@ def fit_sentence(text: str, width: float, size: float = SMALL) -> str:
     return cut
 
 
-def first_line(text: str, width: float, size: float = SMALL) -> str:
+def first_words(text: str, width: float, size: float = SMALL) -> str:
     """Shorten a text to the words that fit on a line of limited width in points."""
-    lines = wrap(text, width, size)
-    return lines[0] + (" …" if len(lines) > 1 else "") if lines else ""
+    words, cut = text.split(), text
+    while len(words) > 1 and not fits(cut, width, size):
+        words.pop()
+        cut = f"{' '.join(words)} …"
+    return cut
 
 
 def fit_size(n_letters: int, width: float, n_columns: int) -> float:

@@ -334,7 +334,8 @@ def write(facts: ReportFacts, drawings: Sequence[Drawing]) -> bytes:
     layout = PdfLayout(TITLE, facts.made_at)
     write_title(layout, facts)
     pdf_manager.write(layout, facts.manager)
-    if facts.manager is not None:
+    # A page that ran over goes on with the model, so that none stays half empty.
+    if facts.manager is not None and len(layout.figures) == 1:
         layout.start_page()
     write_model(layout, facts)
     write_charts(layout, drawings)

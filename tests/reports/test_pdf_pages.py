@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from pypdf import PdfReader
 
-from scripts.reports import chart_style
+from scripts.reports import chart_style, pdf_pages
 from scripts.reports.chart_style import Drawing, Theme
 from scripts.reports.pdf_pages import (
     BOTTOM,
@@ -40,6 +40,16 @@ def fonts_of(reader: PdfReader) -> set[str]:
     resources: list[Any] = [page["/Resources"] for page in reader.pages]
     fonts = [font for one in resources for font in one["/Font"].values()]
     return {str(font.get_object()["/BaseFont"]) for font in fonts}
+
+
+def test_a_text_is_cut_between_words() -> None:
+    text = "Revenue to date 30,743 EUR; clients who stay: 1,321 EUR"
+
+    assert pdf_pages.first_words(text, 1000) == text
+    cut = pdf_pages.first_words(text, 150)
+    assert text.startswith(cut.removesuffix(" …"))
+    assert cut.endswith(" …")
+    assert pdf_pages.fits(cut, 150, pdf_pages.SMALL)
 
 
 def test_a_report_knows_its_title_and_time() -> None:
