@@ -39,7 +39,12 @@ WRONG_HEADERS = [
     f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer \x00", f"Token {TOKEN}",
 ]  # fmt: skip
 
-OPEN = ("/health", "/docs", "/login", "/ping", "/v2/health/live", "/v2/health/ready")
+OPEN = (
+    "/health", "/docs", "/docs/guide", "/docs/guide/{page}", "/docs/pictures/{file}", "/login",
+    "/ping", "/v2/health/live", "/v2/health/ready",
+)  # fmt: skip
+# Open, too, and without such a page.
+UNKNOWN = ("/static/", "/docs/guide/", "/docs/pictures/")
 
 
 @pytest.fixture
@@ -62,7 +67,7 @@ def test_no_route_is_open_without_the_token(guarded: FlaskClient, header: str | 
             elif "//" in path:
                 assert response.status_code == 400
                 assert method == "HEAD" or "empty part" in problem_of(response, 400)["detail"]
-            elif path.startswith("/static/") and method in ("GET", "HEAD", "OPTIONS"):
+            elif path.startswith(UNKNOWN) and method in ("GET", "HEAD", "OPTIONS"):
                 assert response.status_code == (200 if method == "OPTIONS" else 404)
             elif path in OPEN and method in ("GET", "HEAD", "OPTIONS"):
                 assert response.status_code == 200
