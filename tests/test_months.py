@@ -93,7 +93,7 @@ def test_a_known_outcome_of_an_earlier_period_is_history_on_the_page(tmp_path: P
     page = client.get(f"/dashboard/client?name={stayed}").text
 
     assert "<b>Stayed</b>" not in page
-    assert "As of 2025-03-31 the risk was" in page
+    assert "As of 31 Mar 2025 the risk was" in page
     assert "the client then stayed" in page
 
 
