@@ -124,21 +124,12 @@ def send_alerts(config: Config, engine: Engine) -> None:
         log.error("The alerts could not be sent: %s", error)
 
 
-def import_delivery() -> ModuleType:
-    """Import the delivery of the list, and return the module."""
-    # Most runs have nothing to deliver. The steps, which bring pandas, would take five times as
-    # much CPU time and memory.
-    from scripts.clients import list_delivery  # noqa: PLC0415
-
-    return list_delivery
-
-
 def deliver_list(run: Run) -> None:
     """Send the weekly mail and the events of the list, if any is due. No failure is the run's."""
     now = datetime.now(UTC)
     try:
         if delivery_state.is_anything_due(run.engine, run.config, now):
-            import_delivery().deliver(run.engine, run.config, now, run.id)
+            import_steps().deliver_list(run, now)
     except RunTimeoutError:
         raise
     except Exception as error:

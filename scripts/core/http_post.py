@@ -4,6 +4,8 @@ import threading
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from scripts.core import http_request
+
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -11,9 +13,6 @@ def post_now(
     url: str, body: bytes, content_type: str, timeout_s: float, headers: Mapping[str, str]
 ) -> str:
     """Send a body and return "" or the failure, without the URL since a URL may be a secret."""
-    # Most runs have nothing to send, and Python's HTTP costs as much as the rest of such a run.
-    from scripts.core import http_request  # noqa: PLC0415
-
     return http_request.post(url, body, content_type, timeout_s, headers)
 
 

@@ -1,4 +1,4 @@
-"""One HTTP request to a receiver that a user named, imported by `http_post` only if needed."""
+"""One HTTP request to a receiver that a user named."""
 
 import base64
 import urllib.request

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from scripts.api.responses import Answer, RefusedError
@@ -105,10 +106,6 @@ def render(path: str) -> Page:
     path : str
         The path of the page, relative to the root of the repository.
     """
-    # Not at the top: the service imports the library when somebody reads the guide for the first
-    # time, and only then.
-    from markdown_it import MarkdownIt  # noqa: PLC0415
-
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse((ROOT / path).read_text(encoding="utf-8"))
     headings = [tokens[k + 1].content for k, token in enumerate(tokens) if token.tag == "h1"]

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +19,8 @@ from scripts import (
     scoring,
     training,
 )
+from scripts.clients import list_delivery, shadow
 from scripts.clients import score_clients as client_scores
-from scripts.clients import shadow
 from scripts.core import artifacts
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
@@ -369,6 +370,11 @@ def act_without_training(run: Run, context: RunContext, read: ReadRows) -> None:
         context.engine.close()
         report(run, context, None)
     run.step("retention", remove_old_files, run, context)
+
+
+def deliver_list(run: Run, now: datetime) -> None:
+    """Send the weekly mail and the events of the list, as far as they are due."""
+    list_delivery.deliver(run.engine, run.config, now, run.id)
 
 
 # Several steps read the test data: the first one logs the rejected rows.
