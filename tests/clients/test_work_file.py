@@ -81,3 +81,11 @@ def test_a_downloaded_list_comes_back_as_it_went_out(effects: list[float]) -> No
     raising = [f"a {effect}" for effect in effects if effect > 0]
     assert [cells[f"reason_{n}"] for n in (1, 2, 3) if cells[f"reason_{n}"]] == raising
     assert cells["favour_1"] == next((f"a {e}" for e in effects if e < 0), "")
+
+
+def test_reading_results_changes_no_limit_of_other_tables() -> None:
+    before = csv.field_size_limit()
+
+    work_file.parse(b"client,result\nx,reached\n")
+
+    assert csv.field_size_limit() == before
