@@ -26,15 +26,16 @@ from scripts.core.console import make_command
 from scripts.core.errors import NotMadeYetError
 from scripts.data import dataset
 from scripts.model import logistic_model, metrics
+from scripts.model.logistic_model import PairAxis, PairTerm
 from scripts.pipeline import comparison_text, run_comparison, steps
-from scripts.production import kept_models, shadow_types
+from scripts.production import kept_models, model_comparison, shadow_types
 from scripts.production.comparison_types import RunComparison
 from scripts.production.run_context import RunContext
 from scripts.records import database, erasure_records, runs, shadows, tables
 from scripts.records.tables import ErasureState, Verdict
 from tests.conftest import make_rows, write_csv, write_installation
 from tests.support.clientele import ask
-from tests.support.service import answer_of, edit_config, problem_of
+from tests.support.service import FEATURES, answer_of, edit_config, make_model, problem_of
 
 PAGE = {"Accept": "text/html"}
 
@@ -392,3 +393,24 @@ def test_the_page_of_a_run_leads_to_the_comparison_with_the_model_before(
 
     assert 'href="/dashboard/compare?a=1&amp;b=3"' in later
     assert "/dashboard/compare?a=" not in first
+
+
+def test_the_page_has_texts_and_pairs_of_columns_as_well(
+    service: FlaskClient, compared: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = make_model()
+    pair = PairTerm(
+        first=PairAxis(column=FEATURES[0], knots=(0.0, 2.0)),
+        second=PairAxis(column=FEATURES[1], knots=(0.0, 1.0)),
+        values=((0.0, 0.0, 0.0), (0.0, -0.75, 0.0), (0.0, 0.0, 0.0)),
+    )
+    rich = msgspec.structs.replace(make_model(categorical=True), pairs=(pair,))
+    terms, _ = model_comparison.compare_terms(plain, rich)
+    found = msgspec.structs.replace(run_comparison.compare(compared, 1, 3), terms=terms)
+    monkeypatch.setattr(RunComparer, "_ask", lambda _self, _a, _b: found)
+
+    page = service.get("/dashboard/compare?a=1&b=3", headers=PAGE).text
+
+    assert '<th scope="row">gold</th>' in page
+    assert '<th scope="row">no entry</th>' in page
+    assert f"apart, at {FEATURES[0]} 2 with {FEATURES[1]} 1" in page
