@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from benchmarks import install_weight
+from scripts import data
 from scripts.app import create_app
 from scripts.core.config_file import read_config
 from scripts.core.errors import NotInstalledError
@@ -77,6 +78,8 @@ def test_the_lock_for_serving_is_a_small_part_of_the_lock() -> None:
 
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "scripts.data.polars_ingest", raising=False)
+    # Another test of this process may have imported the module, which then is a name of its package.
+    monkeypatch.delattr(data, "polars_ingest", raising=False)
     monkeypatch.setitem(sys.modules, "polars", None)
 
     with pytest.raises(NotInstalledError, match=r"package polars, .* -r requirements\.lock"):

@@ -1,6 +1,8 @@
 """Formats tables and sentences so that no line is longer than the terminal is wide."""
 
+import os
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
@@ -13,8 +15,10 @@ Row = Sequence[str]
 
 
 def find_width() -> int | None:
-    """Return the width of the terminal, or $COLUMNS. A file and a pipe have None."""
-    return shutil.get_terminal_size((0, 0)).columns or None
+    """Return $COLUMNS or the width of the terminal. A file and a pipe have None."""
+    if not os.environ.get("COLUMNS") and not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def break_line(line: str, width: int) -> list[str]:

@@ -1,7 +1,5 @@
 """Tables and sentences fit the width of the terminal."""
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -26,10 +24,6 @@ def test_columns_are_aligned_and_their_ends_trimmed(monkeypatch: pytest.MonkeyPa
 
 def test_for_a_pipe_nothing_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    # By name or by position, since pytest asks, too.
-    monkeypatch.setattr(
-        shutil, "get_terminal_size", lambda fallback=(80, 24): os.terminal_size(fallback)
-    )
 
     assert terminal.format_columns([("a", "why"), ("b", f"{LONG}\nsecond")]) == (
         f"a  why\nb  {LONG}; second"
