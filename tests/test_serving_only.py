@@ -78,7 +78,7 @@ def test_the_lock_for_serving_is_a_small_part_of_the_lock() -> None:
 
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "scripts.data.polars_ingest", raising=False)
-    # Another test of this process may have imported the module, which then is a name of its package.
+    # Another test may have imported the module, which then is a name of its package.
     monkeypatch.delattr(data, "polars_ingest", raising=False)
     monkeypatch.setitem(sys.modules, "polars", None)
 

@@ -270,5 +270,6 @@ def test_wrong_words_about_work_are_refused(
 def test_the_help_names_the_commands_for_work(scored_path: Path) -> None:
     printed = run(scored_path, "--help").stdout
 
-    assert "done, assign, snooze, export, import" in printed
+    for command in ("done", "assign", "snooze", "export", "import", "mail", "events"):
+        assert f" {command}" in printed, command
     assert "[TABLE]" in printed
