@@ -105,6 +105,12 @@ def closed_package_index(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def without_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the width of the terminal, which pytest's workers have in their environment."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not start pip, which takes more CPU time than the rest of a run on few rows."""
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
