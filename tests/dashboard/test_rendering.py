@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
+from scripts.api.run_comparer import RunComparer
 from scripts.app import PAGES, create_app
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
 from scripts.dashboard import rendering
+from scripts.pipeline import run_comparison
 from scripts.production import promotion_gate
 from scripts.records import database, runs
 from scripts.records.tables import DeploymentKind, Status, Verdict
@@ -122,10 +124,13 @@ def record(config: Config) -> None:
 
 
 @pytest.fixture
-def full(config_path: Path) -> FlaskClient:
-    """A service with clients scored twice and records of all kinds."""
+def full(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
+    """A service with clients scored twice and records of all kinds, which compares runs itself."""
     edit_config(config_path, worklist={"capacity": 1})
     config = read_config(config_path)
+    monkeypatch.setattr(
+        RunComparer, "compare", lambda _, a, b: run_comparison.compare(config, a, b)
+    )
     score_twice(config)
     record(config)
     return create_app(config_path).test_client()
