@@ -18,7 +18,7 @@ from werkzeug.routing import BaseConverter
 
 from scripts.api import inference_protocol, worker_processes
 from scripts.api.auth import Access
-from scripts.api.http_server import bind, serve_until_stopped
+from scripts.api.http_server import bind, bind_for_processes, serve_until_stopped
 from scripts.api.middleware import MATCHED, ROUTE, Middleware, answer_bug
 from scripts.api.prediction_log import PredictionLog
 from scripts.api.records_reader import RecordsReader
@@ -267,27 +267,30 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
         middleware.access_log.stop()
 
 
-def serve_in_processes(config_path: Path, listener: socket.socket, n_processes: int) -> None:
-    """Serve in several processes with shared metrics, until stopped."""
+def serve_in_processes(config_path: Path, listeners: list[socket.socket]) -> None:
+    """Serve in a process per socket with shared metrics, until stopped."""
     with tempfile.TemporaryDirectory(prefix="adras-metrics-") as folder:
 
-        def work() -> None:
+        def work(number: int) -> None:
             share_between_processes(Path(folder))
-            serve_alone(config_path, listener)
+            serve_alone(config_path, listeners[number])
 
-        worker_processes.run_workers(n_processes, work)
+        worker_processes.run_workers(len(listeners), work)
 
 
 def serve(config_path: Path) -> None:
     """Serve predictions and answers over HTTP, until stopped."""
     check_is_closed(config_path)
     config = read_config(config_path)
-    listener = bind(config.api)
+    n_processes = config.api.workers
+    listeners = (
+        [bind(config.api)] if n_processes == 1 else bind_for_processes(config.api, n_processes)
+    )
     log.info("Serving on %s.", config.api_url)
-    if config.api.workers == 1:
-        serve_alone(config_path, listener)
+    if n_processes == 1:
+        serve_alone(config_path, listeners[0])
     else:
-        serve_in_processes(config_path, listener, config.api.workers)
+        serve_in_processes(config_path, listeners)
     log.info("Stopped.")
     worker_processes.exit_at_once()
 

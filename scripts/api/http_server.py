@@ -88,8 +88,38 @@ def allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def bind(api: ApiSettings) -> socket.socket:
+def listen(family: socket.AddressFamily, address: Any, *, is_shared: bool) -> socket.socket:
+    """Return a socket that listens at an address."""
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Inherited by every connection: the kernel ends a connection whose client reads nothing.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1000))
+        listener.bind(address)
+        listener.listen(MAX_CONNECTIONS)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def bind(api: ApiSettings, *, is_shared: bool = False) -> socket.socket:
     """Bind the address of the service.
+
+    Parameters
+    ----------
+    api : ApiSettings
+        The host and the port.
+    is_shared : bool
+        Whether the program may bind the same address several times.
+
+    Returns
+    -------
+    socket.socket
+        It listens.
 
     Raises
     ------
@@ -100,13 +130,7 @@ def bind(api: ApiSettings) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             api.host or None, api.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Inherited by every connection: the kernel ends a connection whose client reads nothing.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1000))
-        listener.bind(address)
-        listener.listen(MAX_CONNECTIONS)
-        listener.setblocking(False)
+        listener = listen(family, address, is_shared=is_shared)
         allow_open_files()
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no such host"
@@ -115,6 +139,21 @@ def bind(api: ApiSettings) -> socket.socket:
             " it, or change api.port or api.host in config.json."
         ) from error
     return listener
+
+
+def bind_for_processes(api: ApiSettings, n_processes: int) -> list[socket.socket]:
+    """Bind the address once per process, so that the kernel spreads the connections over them.
+
+    From one socket for all, the busiest process would accept nearly every connection.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        If the address is in use or not of this machine.
+    """
+    # Not shared, this fails where another service serves at the address.
+    bind(api).close()
+    return [bind(api, is_shared=True) for _ in range(n_processes)]
 
 
 @lru_cache(maxsize=256)

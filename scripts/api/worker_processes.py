@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
-# The pause before a restart, so that a broken worker does not load the machine.
+# The pause before a restart, so that a broken worker does not load the machine. One that has lived
+# for longer is replaced at once: connections to its socket wait.
 RESTART_S = 1.0
 # Of malloc.h of glibc.
 M_MMAP_THRESHOLD = -3
@@ -62,7 +64,7 @@ def start_worker(work: Callable[[], None]) -> int:
         exit_at_once(code)
 
 
-def run_workers(n_processes: int, work: Callable[[], None]) -> None:
+def run_workers(n_processes: int, work: Callable[[int], None]) -> None:
     """Run worker processes until SIGTERM or SIGINT, replacing each that ends.
 
     Parameters
@@ -70,9 +72,10 @@ def run_workers(n_processes: int, work: Callable[[], None]) -> None:
     n_processes : int
         The number of workers.
     work : callable
-        Serves until SIGTERM.
+        Serves until SIGTERM, called with the number of the worker from 0 on.
     """
-    children: set[int] = set()
+    # Numbers and start times by process.
+    children: dict[int, tuple[int, float]] = {}
     is_ending = False
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -81,15 +84,18 @@ def run_workers(n_processes: int, work: Callable[[], None]) -> None:
         for child in children:
             os.kill(child, signal.SIGTERM)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, end)
     while True:
-        while not is_ending and len(children) < n_processes:
-            children.add(start_worker(work))
+        absent = set(range(n_processes)) - {number for number, _ in children.values()}
+        while not is_ending and absent:
+            number = absent.pop()
+            children[start_worker(partial(work, number))] = number, time.monotonic()
         if not children:
             return
         child, status = os.wait()
-        children.discard(child)
+        _, started_s = children.pop(child, (0, 0.0))
         if not is_ending:
             log.error("Process %d ended with status %d; another one starts.", child, status)
-            time.sleep(RESTART_S)
+            if time.monotonic() - started_s < RESTART_S:
+                time.sleep(RESTART_S)

@@ -376,6 +376,40 @@ def test_several_processes_share_the_work_and_are_replaced(prod: Path, config_pa
     assert "Traceback" not in log_text
 
 
+def count_connections(pid: str, port: int) -> int:
+    """Count the connections to a port that a process has accepted."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    is_open = "01"
+    accepted = {
+        f"socket:[{c[9]}]" for c in lines if c[1].endswith(f":{port:04X}") and c[3] == is_open
+    }
+    return len(accepted & {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()})
+
+
+def test_connections_are_spread_over_the_processes(prod: Path, config_path: Path) -> None:
+    n_connections = 40
+    with served(config_path, workers=2) as (url, process), contextlib.ExitStack() as stack:
+        port = int(url.rpartition(":")[2])
+        for _ in range(n_connections):
+            session = stack.enter_context(requests.Session())
+            assert session.get(f"{url}/ping", timeout=10).ok
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        counts = [count_connections(pid, port) for pid in children]
+
+    assert sum(counts) == n_connections
+    assert min(counts) > 4
+
+
+def test_a_second_service_of_several_processes_finds_the_port_in_use(
+    prod: Path, config_path: Path
+) -> None:
+    with served(config_path, workers=2) as (url, _):
+        api = ApiSettings(port=int(url.rpartition(":")[2]))
+
+        with pytest.raises(ServiceUnavailableError, match="already in use"):
+            http_server.bind_for_processes(api, 2)
+
+
 ROWS_CSV = b"lastmonth_activity,lastyear_activity,number_of_employees\n0,7,3\n1,7,3\n"
 ONE_CHUNK = b"%x\r\n%b\r\n" % (len(ROWS_CSV), ROWS_CSV)
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
