@@ -222,7 +222,9 @@ def test_nobody_shuts_others_out_with_idle_connections(
         process.terminate()
         process.wait(20)
 
-    assert slowest_s < 1
+    # Under load a connection may need a second try, a second later. Shut out, it waits for the
+    # ten seconds of an idle one.
+    assert slowest_s < 5
 
 
 IDLE = """
