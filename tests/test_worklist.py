@@ -181,7 +181,7 @@ def test_before_the_first_scoring_it_says_what_to_do(config_path: Path, config: 
     serve(config, FIRST)
     score(config)
 
-    assert lines_of(run(config_path))[0].startswith("No client has been scored yet: add rows")
+    assert lines_of(run(config_path))[0].startswith("No client has been scored yet. The last")
 
 
 def test_a_name_cannot_steer_the_terminal(config_path: Path, config: Config) -> None:

@@ -191,7 +191,10 @@ def format_best(gain: ListGain) -> str:
 def format_head(page: Worklist) -> str:
     """Return the lines above a worklist: counts, scoring and expected share of the exits."""
     if page.scored_at is None:
-        return "No client has been scored yet: add rows without a label to the input folder."
+        return (
+            "No client has been scored yet. The last run says why: python -m scripts.fullprocess"
+            " --history 1. Without dates, today's clients are rows without a label."
+        )
     counts = ", ".join(f"{count} {band}" for band, count in sorted(page.bands.items()))
     lines = [
         f"{page.n_clients} clients ({counts}), scored at {format_moment(page.scored_at)} with"
