@@ -40,7 +40,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class AdditiveModel:
-    """An additive fit to nine tenths, one to all rows, and the threshold."""
+    """An additive fit to nine tenths of the rows, a fit to all rows, and the threshold."""
 
     validated: AdditiveFit
     final: AdditiveFit
@@ -48,7 +48,7 @@ class AdditiveModel:
 
 
 def draw_sample(rows: Rows, settings: TrainingSettings) -> Rows:
-    """Return the rows to plan with: a sample of a large table, else all rows."""
+    """Return the rows for the plan: a sample of a large table, all rows of a small table."""
     n = len(rows.y)
     rarer = max(1, int(np.bincount(rows.y, minlength=2).min()))
     n_wanted = int(np.clip(ENOUGH_OF_CLASS * n / rarer, MIN_PLAN_ROWS, MAX_PLAN_ROWS))
@@ -69,7 +69,7 @@ def row_losses(y: Ints, log_odds: Floats) -> Floats:
 
 
 def applies(y: Ints, settings: TrainingSettings) -> bool:
-    """Return whether rows are fitted by this module, not by the regression for few rows."""
+    """Return whether an additive model is fitted: by the settings, or to enough rows."""
     if settings.monotone or settings.model == "additive":
         return bool(0 < y.sum() < len(y))
     return is_tunable(y)
@@ -78,19 +78,19 @@ def applies(y: Ints, settings: TrainingSettings) -> bool:
 def fit_kind(
     rows: Rows, axes: Mapping[str, Axis], settings: TrainingSettings, *, is_straight: bool
 ) -> tuple[AdditiveFit, Floats]:
-    """Fit straight lines, or curves and pairs; return the fit and its design."""
+    """Fit straight lines, or curves and pairs, and return the fit with the design."""
     if is_straight:
         return additive_fit.fit_straight(axes, rows.columns, rows.y)
     return additive_fit.fit_additive(axes, rows.columns, rows.y, settings.monotone)
 
 
 def make_folds(y: Ints) -> list[tuple[Ints, Ints]]:
-    """Return the other rows and the own rows of five folds."""
+    """Return the training rows and the held-out rows of five folds."""
     return list(StratifiedKFold(decision_threshold.N_FOLDS).split(y[:, np.newaxis], y))
 
 
 def do_curves_pay(rows: Rows, schema: Schema, settings: TrainingSettings) -> bool:
-    """Test whether curves lower the log loss of five folds by more than one standard error.
+    """Test whether curves lower the log loss of five folds beyond a standard error.
 
     Everything is fitted again in each fold: levels, strengths, pairs and coefficients.
     """
@@ -162,7 +162,7 @@ def fit_rows(
 
 
 def find_threshold(fitted: AdditiveFit, rows: Rows, settings: TrainingSettings) -> float:
-    """Return the declared threshold, or the one with the best F1 of five folds."""
+    """Return the declared threshold, or the threshold with the best F1 of five folds."""
     if settings.decision_threshold != "auto":
         return float(settings.decision_threshold)
     if not is_tunable(rows.y):

@@ -23,7 +23,7 @@ SETTLED = 1e-4
 
 @dataclass(frozen=True)
 class AdditiveFit:
-    """A fitted additive model: its terms, single columns first, and their solution.
+    """A fitted additive model: the terms, single columns first, and the solution.
 
     `curvature` is that of the log loss over the rows of the fit. `has_evidence` is whether any
     bend or pair is more than chance.
@@ -57,7 +57,7 @@ def make_design(terms: Iterable[Term], columns: Columns) -> Floats:
 
 
 def fit_columns(axes: Iterable[Axis], columns: Columns, y: Ints) -> tuple[AdditiveFit, Floats]:
-    """Fit a term per column; return the fit with its design."""
+    """Fit a term per column, and return the fit with the design."""
     layout = Layout(tuple(make_column_term(axis, columns[axis.column]) for axis in axes))
     design = make_design(layout.terms, columns)
     begin = additive_solver.start(layout, y)
@@ -75,7 +75,7 @@ def residuals(fitted: AdditiveFit, design: Floats, y: Ints) -> tuple[Floats, Flo
 def add_pairs(
     fitted: AdditiveFit, design: Floats, axes: Mapping[str, Axis], columns: Columns, y: Ints
 ) -> tuple[AdditiveFit, Floats]:
-    """Add the pairs of columns that act together, round by round.
+    """Add the interacting pairs of columns, round by round.
 
     Parameters
     ----------
@@ -118,13 +118,13 @@ def add_pairs(
 
 
 def make_axes(columns: Columns, schema: Schema, further: Columns) -> dict[str, Axis]:
-    """Return the fine axis of each column; the categories of further rows are known, too."""
+    """Return the fine axis of each column, with the categories of further rows."""
     known = {name: pd.unique(further[name]).tolist() for name in schema.categorical}
     return {name: basis.make_axis(name, columns[name], known.get(name)) for name in schema.features}
 
 
 def fit_straight(axes: Mapping[str, Axis], columns: Columns, y: Ints) -> tuple[AdditiveFit, Floats]:
-    """Fit a straight line per number and a value per category; return the fit and its design."""
+    """Fit a straight line per number and a value per category, and return fit and design."""
     return fit_columns(map(basis.straighten, axes.values()), columns, y)
 
 
@@ -234,7 +234,7 @@ def predict_held_out(
 
 @dataclass(frozen=True)
 class LocatedTerm:
-    """A term with the location of all rows on its axes."""
+    """A term with the location of all rows on the axes."""
 
     term: Term
     locations: tuple[Location, ...]

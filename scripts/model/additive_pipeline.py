@@ -31,7 +31,7 @@ def make_hats(knots: tuple[float, ...]) -> SplineTransformer:
 
 
 def make_one_hot(categories: Iterable[str]) -> OneHotEncoder:
-    """Return the encoder of some categories, 0 everywhere for any other."""
+    """Return the encoder of some categories, with 0 everywhere for unknown categories."""
     known = [np.array(list(categories), dtype=object)]
     return OneHotEncoder(categories=known, handle_unknown="ignore", sparse_output=False)
 
@@ -81,7 +81,7 @@ def axis_steps(name: str, axis: PairAxis, known: Iterable[str]) -> list[Step]:
 def pair_step(
     name: str, pair: PairTerm, known: Mapping[str, Iterable[str]]
 ) -> tuple[Step, list[float]]:
-    """Return the transformer of a pair, the products of its levels, and their coefficients."""
+    """Return the transformer of a pair, the products of the levels, and the coefficients."""
     levels = ColumnTransformer(
         [
             step
@@ -113,7 +113,7 @@ def set_coefficients(coefficients: list[float], intercept: float) -> LogisticReg
 
 
 def make_pipeline(model: Model, X: pd.DataFrame) -> Pipeline:
-    """Return the pipeline of a model whose numeric terms are all curves.
+    """Return the pipeline of a model with curves for all numeric terms.
 
     Parameters
     ----------

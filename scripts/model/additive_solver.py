@@ -79,7 +79,7 @@ class Layout:
 
     @property
     def parts(self) -> list[tuple[slice, Penalty, Floats]]:
-        """Each penalty with its coefficients, and its matrix on them."""
+        """Each penalty with the positions of its coefficients, and the matrix over them."""
         return [
             (place, penalty, matrix)
             for place, term in zip(self.slices, self.terms, strict=True)
@@ -105,7 +105,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class Curvature:
-    """Second derivatives of the log loss of rows: coefficients, with the intercept, and of it."""
+    """Second derivatives of the log loss of rows by the coefficients and the intercept."""
 
     matrix: Floats
     cross: Floats
@@ -132,12 +132,12 @@ class Curvature:
         )
 
     def times(self, factor: float) -> "Curvature":
-        """Return the curvature of so many times the rows."""
+        """Return the curvature of the rows repeated a number of times."""
         return Curvature(self.matrix * factor, self.cross * factor, self.intercept * factor)
 
 
 def weights_of(log_odds: Floats) -> tuple[Floats, Floats]:
-    """Return the probability of each row, and its weight in the curvature."""
+    """Return the probability and the curvature weight of each row."""
     probability = logistic_model.sigmoid(np.clip(log_odds, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS))
     return probability, np.maximum(probability * (1 - probability), SMALLEST_WEIGHT)
 
@@ -164,7 +164,7 @@ class Step:
 
 
 def halve(y: Ints, log_odds: Floats, coefficients: Floats, penalty: Floats, step: Step) -> float:
-    """Return the fraction of a step that raises the penalised likelihood."""
+    """Return the largest tried fraction of a step with a rising penalised likelihood."""
     before = penalised_likelihood(y, log_odds, coefficients, penalty)
     fraction = 1.0
     while fraction > SMALLEST_STEP:
@@ -179,7 +179,7 @@ def halve(y: Ints, log_odds: Floats, coefficients: Floats, penalty: Floats, step
 def solve(
     factor: tuple[Floats, bool], bent: Curvature, gradient: Floats, residual: float
 ) -> tuple[float, Floats]:
-    """Return the changes of intercept and coefficients at which the gradient vanishes."""
+    """Return the changes of intercept and coefficients to a vanishing gradient."""
     change = cho_solve(factor, gradient - bent.cross * residual / bent.intercept)
     return float((residual - bent.cross @ change) / bent.intercept), change
 
@@ -215,7 +215,7 @@ def start(layout: Layout, y: Ints) -> Solution:
 
 
 def extend(before: Solution, layout: Layout) -> Solution:
-    """Return a solution of more terms, the new ones at 0."""
+    """Return a solution of more terms, with the new terms at 0."""
     missing = layout.size - len(before.coefficients)
     new = len(layout.parts) - len(before.strengths)
     return replace(

@@ -20,7 +20,7 @@ LARGEST_MEAN, N_ROUNDS = 1e-14, 1000
 
 @dataclass(frozen=True)
 class PlainTerms:
-    """The terms of a model, with the intercept that belongs to them."""
+    """The terms of a model, with the matching intercept."""
 
     numeric: tuple[NumericTerm, ...]
     categorical: tuple[CategoricalTerm, ...]
@@ -154,7 +154,7 @@ def export_pair(
     term: Term, coefficients: Floats, columns: Columns, levels: Mapping[str, Level],
     values: dict[str, Floats],
 ) -> PairTerm:  # fmt: skip
-    """Return a pair as plain numbers; its parts of single columns are added to their values."""
+    """Return a pair as plain numbers, with the parts of single columns added to their values."""
     first, second = term.axes
     shape = first.n_levels, second.n_levels
     locations = [axis.locate(columns[axis.column]) for axis in term.axes]
@@ -173,7 +173,7 @@ def export_pair(
 
 
 def median_of(values: Floats) -> float:
-    """Return the median of the present values, 0 for a column without one."""
+    """Return the median of the present values, 0 for an empty column."""
     present = values[~np.isnan(values)]
     return float(np.median(present)) if len(present) else 0.0
 

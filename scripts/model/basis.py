@@ -27,13 +27,13 @@ class Location:
     fraction: Floats
 
     def pack(self) -> "Location":
-        """Return the same location in a fifth less memory; an axis has far below 32,767 levels."""
+        """Return the same location in a fifth less memory, since an axis has few levels."""
         return Location(self.lower.astype(np.int16), self.fraction)
 
 
 @dataclass(frozen=True)
 class KnotAxis:
-    """The levels of a numeric column: its knots in rising order, then the missing value."""
+    """The levels of a numeric column: the knots in rising order, then the missing value."""
 
     column: str
     knots: tuple[float, ...]
@@ -60,7 +60,7 @@ class KnotAxis:
 
 @dataclass(frozen=True)
 class CategoryAxis:
-    """The levels of a categorical column: its frequent categories, then the rare ones together."""
+    """The levels of a categorical column: the frequent categories, then all rare categories."""
 
     column: str
     categories: tuple[str, ...]
@@ -98,7 +98,7 @@ def find_heaps(values: Floats, counts: Ints, fraction: float) -> Floats:
 def place_knots(
     numbers: Floats, n_knots: int = N_KNOTS, heap_fraction: float = HEAP_FRACTION
 ) -> tuple[float, ...]:
-    """Choose the knots of a numeric column: quantiles, and values that many rows share.
+    """Choose the knots of a numeric column: quantiles, and frequent values.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def make_category_axis(column: str, values: NDArray[Any], known: Iterable[str]) 
 
 
 def make_axis(column: str, values: NDArray[Any], known: Iterable[str] | None) -> Axis:
-    """Return the levels of a column: a categorical one has known categories, a number has None.
+    """Return the levels of a column, by its known categories or by the knots of a number.
 
     A number without any value has the one knot 0.
     """
@@ -153,7 +153,7 @@ def make_axis(column: str, values: NDArray[Any], known: Iterable[str] | None) ->
 
 
 def straighten(axis: Axis) -> Axis:
-    """Return the axis with its first and last knot only; categories stay."""
+    """Return a numeric axis with the outer knots only, and a categorical axis unchanged."""
     if isinstance(axis, CategoryAxis) or len(axis.knots) <= 2:
         return axis
     return KnotAxis(axis.column, (axis.knots[0], axis.knots[-1]))

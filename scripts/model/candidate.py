@@ -104,7 +104,7 @@ def make_model(fit: Fit, facts: DatasetFacts, n_training_rows: int, config: Conf
 
 
 def check_drawn_classes(y: Ints, facts: DatasetFacts) -> None:
-    """Raise if only one class was drawn of a dataset with both."""
+    """Raise if the rows drawn of a dataset with both classes have a single class."""
     n_left = int(y.sum())
     if n_left in (0, len(y)) and facts.n_positives not in (0, facts.n_rows):
         raise InsufficientDataError(
@@ -134,7 +134,7 @@ def plain_model(
 
 
 def check_monotone(config: Config) -> None:
-    """Raise ConfigError for a monotone column that is no number of the schema."""
+    """Raise ConfigError for a monotone column without numbers in the schema."""
     numeric = config.schema.numeric
     strangers = sorted(set(config.training.monotone) - set(numeric))
     if strangers:
@@ -152,7 +152,7 @@ def as_rows(part: LabelledRows) -> Rows:
 def fit_additive(
     split: ValidationSplit, whole: LabelledRows, facts: DatasetFacts, config: Config
 ) -> Candidate:
-    """Fit an additive model, or a straight one of the same kind, without a reference."""
+    """Fit an additive model or its straight variant, without a reference."""
     schema = config.schema
     training, everyone = as_rows(split["training"]), as_rows(whole)
     fit = additive_choice.fit(training, everyone, schema, config.training)
@@ -220,7 +220,7 @@ def fit_rows(table: pd.DataFrame, facts: DatasetFacts, config: Config) -> Candid
 
 
 def has_equal_rows(config: Config) -> bool:
-    """Return whether a dataset may have equal rows, which are drawn each by its position."""
+    """Return whether a dataset may have equal rows, each drawn by position."""
     return not deduplicate.are_dropped_from_input(config.ingestion, config.schema)
 
 

@@ -187,7 +187,7 @@ class F1Counts:
 
 @dataclass(frozen=True)
 class F1Drift:
-    """The F1 of a model at its deployment and now, with the p-value of a fall."""
+    """The F1 of a model at the deployment and now, with the p-value of a fall."""
 
     f1_before: float
     f1_now: float

@@ -65,7 +65,7 @@ def level_names(axis: PairAxis) -> list[str]:
 
 
 def pair_effect(pair: PairTerm) -> Effect:
-    """Return the effect of a pair: its highest instead of its lowest combination."""
+    """Return the effect of a pair: the difference of its highest and lowest combination."""
     first, second = level_names(pair.first), level_names(pair.second)
     cells = {
         f"{first[i]} with {second[j]}": value
@@ -115,7 +115,7 @@ def range_of(effects: Sequence[Effect], *, is_categorical: bool) -> Effect:
 
 
 def list_ranges(model: Model) -> list[Effect]:
-    """List one effect for each column and pair of a model, the strongest first.
+    """List an effect for each column and pair of a model, the strongest first.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ MAX_RESAMPLES = 100_000
 
 
 def interval_percent(n_judged: int) -> tuple[float, float]:
-    """Return the percentiles of an interval on rows that have judged a number of candidates."""
+    """Return the percentiles of an interval on rows with a number of judged candidates."""
     if n_judged == 1:
         return 2.5, 97.5
     tail_percent = 50 * (1 - LEVEL ** (1 / n_judged))
@@ -29,5 +29,5 @@ def count_resamples(n_judged: int) -> int:
 
 
 def correct_probability(probability: float, n_judged: int) -> float:
-    """Return a probability that a candidate is better, on rows with a number of candidates."""
+    """Return the probability of a better candidate, on rows with a number of candidates."""
     return float(probability**n_judged)

@@ -26,7 +26,7 @@ MODEL = ""
 
 @dataclass(frozen=True)
 class ReasonPart:
-    """A column of a reason: the client's value, the value before, and what it is compared with.
+    """A column of a reason: the client's value, the value before, and the compared level.
 
     A number is compared with that of a typical client who stays. A category has the share of
     clients with it, None where no counts are kept. `before` is None unless its change explains the
@@ -68,18 +68,18 @@ def log_odds(model: Model, terms: Mapping[TermKey, Floats]) -> Floats:
 
 
 def fill_unknown(columns: Columns, others: Columns) -> dict[str, NDArray[Any]]:
-    """Fill in the columns unknown at the time from the others, as unmoved."""
+    """Fill in the columns unknown at the time from the other values, as unmoved."""
     return {**others, **columns}
 
 
 def terms_of(model: Model, columns: Columns, keys: Iterable[TermKey]) -> dict[TermKey, Floats]:
-    """Compute the terms of a model, with 0 for columns and pairs unknown to it."""
+    """Compute the terms of a model, with 0 for unknown columns and pairs."""
     zeros = np.zeros(len(next(iter(columns.values()))))
     return dict.fromkeys(keys, zeros) | logistic_model.terms(model, columns)
 
 
 def find_term(model: Model, columns: Columns, key: TermKey) -> Floats:
-    """Compute one term of a model, 0 for a pair unknown to it."""
+    """Compute the term of a column or pair, 0 for an unknown pair."""
     # The two columns of a pair may stand in another order in another model.
     pair = next((pair for pair in model.pairs if {*pair.columns} == {*key}), None)
     if pair is None:
@@ -136,7 +136,7 @@ def split_pair(
 
 
 def split_change(old: Model, new: Model, earlier: Columns, later: Columns) -> RiskChange:
-    """Split the change of each client's log-odds into its features' movements and the retraining.
+    """Split the change of each client's log-odds into movements of features and the retraining.
 
     With c_j(m, x) the term of feature j under model m, the change c_j(m1, x1) - c_j(m0, x0) is
 
@@ -205,7 +205,7 @@ def typical_values(model: Model) -> dict[str, float | str]:
 
 
 def as_columns(model: Model, values: Mapping[str, float | str | None]) -> dict[str, NDArray[Any]]:
-    """Return the values of a client as columns of one row, with NaN for None."""
+    """Return the values of a client as columns of a single row, with NaN for None."""
     return {
         name: np.array([values[name]], np.float64 if name in model.schema.numeric else object)
         for name in model.schema.features
@@ -218,7 +218,7 @@ def sum_of_terms(model: Model, columns: Columns) -> float:
 
 
 def category_shares(model: Model) -> dict[str, dict[str, float]]:
-    """Return the share of each category among the training rows, by column, where it is kept."""
+    """Return the share of each category among the training rows, by column, if kept."""
     kept = model.dataset.reference
     counts = {} if kept is None else kept.categorical
     return {
@@ -229,7 +229,7 @@ def category_shares(model: Model) -> dict[str, dict[str, float]]:
 
 
 def baseline_terms(model: Model, typical: Mapping[str, float | str]) -> dict[TermKey, float]:
-    """Return the terms of the client with whom all others are compared.
+    """Return the terms of the baseline: numbers at typical values, categories at their mean.
 
     Parameters
     ----------
@@ -283,7 +283,7 @@ def effects_beside_baseline(
 
 
 def name_reason(key: TermKey, words: ColumnWords) -> tuple[str, ...]:
-    """Return the reason that a term belongs to: its group, if all its columns are in one."""
+    """Return the reason of a term: the common group of the columns, or the columns."""
     groups = {words.group_of.get(column, "") for column in key}
     return (groups.pop(),) if len(groups) == 1 and "" not in groups else ("", *key)
 
@@ -300,7 +300,7 @@ def sum_by_reason(
 
 
 def choose_reasons(effects: Floats) -> list[int]:
-    """Return the places of a client's reasons: those that raise the risk first, strongest first."""
+    """Return the places of a client's reasons: the reasons to leave first, strongest first."""
     order = np.argsort(-np.abs(effects), kind="stable").tolist()
     strong = [place for place in order if abs(effects[place]) >= SMALLEST_REASON]
     raising = [place for place in strong if effects[place] > 0][:N_REASONS]
@@ -309,7 +309,7 @@ def choose_reasons(effects: Floats) -> list[int]:
 
 @dataclass(frozen=True)
 class PartFinder:
-    """The values, effects and shares of columns, from which the parts of reasons are made.
+    """The values, effects and shares of columns, as input for the parts of reasons.
 
     `moved` is what the change since the score before adds to the term of a column.
     """
@@ -322,7 +322,7 @@ class PartFinder:
     moved: Mapping[TermKey, Floats]
 
     def value_before(self, column: str, row: int) -> float | str | None:
-        """Return the value before, if its change makes at least half of the effect."""
+        """Return the value before, if the change makes at least half of the effect."""
         if column not in self.before:
             return None
         effect, moved = (float(part[(column,)][row]) for part in (self.effects, self.moved))
@@ -349,7 +349,7 @@ class PartFinder:
 def find_moves(
     model: Model, columns: Columns, before: Columns | None
 ) -> tuple[Columns, dict[TermKey, Floats]]:
-    """Return the values before with what their change adds to each term, empty without them."""
+    """Return the values before and the change of each term by them, {} if unknown."""
     if before is None or any(name not in before for name in model.schema.features):
         return {}, {}
     earlier = logistic_model.terms(model, before)
@@ -429,7 +429,7 @@ def describe_part(part: ReasonPart, words: ColumnWords) -> str:
 
 
 def compare_part(part: ReasonPart, words: ColumnWords) -> str:
-    """Describe what the value of a reason is compared with."""
+    """Describe the comparison level of a reason's value."""
     if part.share is not None:
         percent = f"{part.share:.0%}" if part.share >= ONE_PERCENT else "under 1%"
         return f", as {percent} of clients" if part.share else ", as no client before"
@@ -439,7 +439,7 @@ def compare_part(part: ReasonPart, words: ColumnWords) -> str:
 
 
 def format_reason(reason: Reason, words: ColumnWords = PLAIN) -> str:
-    """Format a reason as a sentence for a manager: the value, and what it is compared with."""
+    """Format a reason as a sentence for a manager: the value and the comparison level."""
     told = [describe_part(part, words) for part in reason.parts[:N_PARTS]]
     if reason.group:
         text = f"{reason.group}: {', '.join(told)}"

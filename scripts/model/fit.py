@@ -100,7 +100,7 @@ def prepare_dataset(
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted pipeline with its threshold."""
+    """A fitted pipeline and the threshold."""
 
     pipeline: Pipeline
     threshold: float

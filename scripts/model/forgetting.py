@@ -37,7 +37,7 @@ replace = msgspec.structs.replace
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest numbers of the other rows below and above a number, None without one."""
+    """The nearest numbers of other rows below and above a number, None outside of them."""
 
     below: float | None
     above: float | None
@@ -45,7 +45,7 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class OwnTraces:
-    """What a client's rows alone have: row hashes, and by column the numbers and categories."""
+    """The unique values of a client: row hashes, and by column numbers and categories."""
 
     hashes: Hashes
     numbers: dict[str, dict[float, Neighbours]] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class OwnTraces:
 
 @dataclass
 class NeighbourFinder:
-    """Finds the numbers of some rows that no other row has, and their neighbours."""
+    """Finds the numbers unique to some rows, and the neighbours of these numbers."""
 
     wanted: Floats
     below: Floats = field(init=False)
@@ -68,7 +68,7 @@ class NeighbourFinder:
         self.is_shared = np.zeros(len(self.wanted), np.bool_)
 
     def add(self, numbers: Floats) -> None:
-        """Take numbers of other rows, NaN where missing."""
+        """Add the numbers of other rows, NaN where missing."""
         known = np.unique(numbers[~np.isnan(numbers)])
         padded = np.concatenate([[-np.inf], known, [np.inf]])
         places = np.searchsorted(known, self.wanted)
@@ -78,7 +78,7 @@ class NeighbourFinder:
         self.above = np.minimum(self.above, padded[places + 1 + is_equal])
 
     def find(self) -> dict[float, Neighbours]:
-        """Return the numbers that no other row has."""
+        """Return the numbers absent from the other rows."""
         return {
             float(number): Neighbours(
                 float(self.below[k]) if np.isfinite(self.below[k]) else None,
@@ -90,7 +90,7 @@ class NeighbourFinder:
 
 
 def find_traces(own: pd.DataFrame, others: Iterable[pd.DataFrame], schema: Schema) -> OwnTraces:
-    """Return what is a client's alone among the rows of a dataset.
+    """Return the values unique to a client among the rows of a dataset.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def drop_hashes(kept: bytes, own: Hashes) -> bytes:
 
 
 def drop_edges(bins: Bins, own: Mapping[float, Neighbours]) -> Bins:
-    """Return bins without edges that are a client's numbers alone.
+    """Return bins without the edges unique to a client.
 
     The edge moves down to the next number of another row, which keeps the counts of the others
     right, or is joined with an edge that is there already.
@@ -156,7 +156,7 @@ def curve_at(knots: Sequence[float], values: Sequence[float], number: float) -> 
 def replace_knot(
     knots: Sequence[float], rows: Sequence[Sequence[float]], number: float, near: Neighbours
 ) -> tuple[list[float], list[list[float]]]:
-    """Return knots and their values with a knot replaced by its neighbours.
+    """Return knots and values with a knot replaced by the neighbours.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def replace_knot(
 
 
 def drop_knots(term: NumericTerm, own: Mapping[float, Neighbours]) -> NumericTerm:
-    """Return the term of a numeric column without knots that are a client's numbers alone."""
+    """Return the term of a numeric column without the knots unique to a client."""
     for number in sorted(own.keys() & set(term.knots)):
         rows = [term.values, *([term.errors] if term.errors else [])]
         knots, values = replace_knot(term.knots, rows, number, own[number])
@@ -207,7 +207,7 @@ def drop_categories(term: CategoricalTerm, own: frozenset[str]) -> CategoricalTe
 def drop_levels(
     axis: PairAxis, values: Sequence[Sequence[float]], traces: OwnTraces
 ) -> tuple[PairAxis, list[list[float]]]:
-    """Return an axis of a pair without levels of a client alone, and the values by level of it."""
+    """Return an axis of a pair without a client's unique levels, and the values by level."""
     grid = [list(row) for row in values]
     own = traces.categories.get(axis.column, frozenset())
     kept = [k for k, category in enumerate(axis.categories) if category not in own]
@@ -302,7 +302,7 @@ def find_usual(counts: Mapping[str, int]) -> str:
 
 
 def without_hashes(model: Model) -> Model:
-    """Return a model without any row hash, of a dataset of which the rows are not known."""
+    """Return a model without any row hash, for a dataset with unknown rows."""
     kept = model.dataset.reference
     if kept is None or not kept.row_hashes:
         return model
@@ -338,7 +338,7 @@ def forget_texts(content: bytes, traces: OwnTraces) -> bytes:
 
 
 def has_curves(model: Model) -> bool:
-    """Return whether a model has curves, so that its pickle can be made of its plain numbers."""
+    """Return whether a model has curves, and so a pickle made of the plain numbers."""
     return any(term.knots for term in model.numeric)
 
 

@@ -111,7 +111,7 @@ class ProfitCurve:
         return np.asarray(save_rate * self.saved - self.costs, np.float64)
 
     def best(self, save_rate: float) -> int:
-        """Return the place of the list with the highest profit, the shortest one of several."""
+        """Return the place of the list with the highest profit, the shortest of equal lists."""
         return int(np.argmax(self.profit(save_rate)))
 
 
@@ -159,7 +159,7 @@ def maximum_profit(y: Ints, score: Floats, value: Floats, terms: GainTerms) -> f
 
 
 def upper_hull(slopes: Floats, heights: Floats) -> Places:
-    """Return the places of the lines that are highest somewhere, by rising slope."""
+    """Return the places of the lines of the upper envelope, by rising slope."""
     hull: list[int] = []
     for place in np.lexsort((heights, slopes)).tolist():
         if hull and slopes[hull[-1]] == slopes[place]:

@@ -76,7 +76,7 @@ def group_labels(values: "pd.Series[Any]") -> "pd.Series[str]":
 
 
 def name_share(name: str, n_part: int, n_whole: int) -> dict[str, Any]:
-    """Return a share and its Wilson interval by name."""
+    """Return a share and the Wilson interval by name."""
     share = outcome_metrics.share_of(n_part, n_whole)
     return {name: share.share, f"{name}_low": share.low, f"{name}_high": share.high}
 
@@ -93,7 +93,7 @@ def measure_gap(y: Ints, probability: Floats) -> dict[str, Any]:
 def measure_group(
     column: str, group: str, y: Ints, predicted: Ints, probability: Floats
 ) -> GroupMetrics:
-    """Compute the metrics of the rows of one group, at least one.
+    """Compute the metrics of a group with at least one row.
 
     Notes
     -----

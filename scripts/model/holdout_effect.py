@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Arm:
-    """The clients of an arm with a known outcome, and those of them that left."""
+    """The clients of an arm with a known outcome, and the leavers among them."""
 
     n_clients: int
     n_left: int
@@ -37,13 +37,13 @@ class Arm:
 
     @property
     def share(self) -> float:
-        """The share that left."""
+        """The share of leavers."""
         return self.n_left / self.n_clients
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The share of leavers of both arms, and the difference with its interval, None without data.
+    """The share of leavers of both arms, and the difference with the interval, None without data.
 
     The difference is that of the listed less the held-out clients: below 0 calling helps.
     """
@@ -65,12 +65,12 @@ class Effect:
 
 
 def normal_point(n_looks: int) -> float:
-    """Return the point of the normal distribution for an interval at one of several looks."""
+    """Return the normal quantile of an interval at a number of looks."""
     return NORMAL.inv_cdf(evidence_reuse.interval_percent(n_looks)[1] / 100)
 
 
 def compare(listed: Arm, held_out: Arm, n_looks: int = 1) -> Effect:
-    """Compare the leavers of two groups between which chance decided.
+    """Compare the leavers of two groups formed by chance.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def compare(listed: Arm, held_out: Arm, n_looks: int = 1) -> Effect:
 
 
 def clients_needed(share_left: float, save_rate: float, held_out_fraction: float) -> int | None:
-    """Return how many clients an effect needs to be seen with a power of 80 %.
+    """Return the number of clients for an effect to be seen with a power of 80 %.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def clients_needed(share_left: float, save_rate: float, held_out_fraction: float
 
 @dataclass(frozen=True)
 class Compliers:
-    """The effect on the clients whose contact the list decided, and the share of these clients."""
+    """The effect on clients contacted because of the list, and their share of all clients."""
 
     share: float
     difference: float
@@ -147,7 +147,7 @@ class Compliers:
 def effect_by_contact(
     effect: Effect, listed_contacted: float, held_out_contacted: float
 ) -> Compliers | None:
-    """Return the effect of a contact on those who are contacted because they are listed.
+    """Return the effect of a contact on the clients contacted because of the list.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ class Belief:
 
 @dataclass(frozen=True)
 class Measured:
-    """A measured save rate with its standard error. Below 0 calling harms."""
+    """A measured save rate and the standard error. Below 0 calling harms."""
 
     save_rate: float
     standard_error: float
@@ -205,7 +205,7 @@ class Measured:
 
 
 def measure_save_rate(listed: Arm, held_out: Arm, contacted_share: float = 1.0) -> Measured | None:
-    """Return the share of leavers that a contact kept, None without leavers in both groups.
+    """Return the share of leavers kept by a contact, None without leavers in both groups.
 
     Parameters
     ----------

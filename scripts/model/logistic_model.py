@@ -61,7 +61,7 @@ class NumericTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class CategoricalTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The term of a categorical column: a coefficient per category, a common one for rare ones.
+    """The term of a categorical column: a coefficient per category, and for rare categories.
 
     An unknown category adds nothing.
     """
@@ -117,7 +117,7 @@ class PairTerm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An additive logistic regression with its preprocessing, threshold, schema and origin."""
+    """An additive logistic regression with preprocessing, threshold, schema and origin."""
 
     format: int
     schema: Schema
@@ -148,13 +148,13 @@ def prepare_curve(knots: tuple[float, ...], values: tuple[float, ...]) -> tuple[
 
 @lru_cache(maxsize=MAX_PREPARED)
 def prepare_axis(knots: tuple[float, ...]) -> tuple[Floats, Floats]:
-    """Return the knots of an axis, and the distances to the next ones."""
+    """Return the knots of an axis, and the distances between them."""
     return np.array(knots), np.append(np.diff(knots), 1.0)
 
 
 @lru_cache(maxsize=MAX_PREPARED)
 def prepare_grid(values: tuple[tuple[float, ...], ...]) -> tuple[Floats, int]:
-    """Return the values of a pair as a flat array in a frame of zeros, and its row length.
+    """Return the values of a pair as a flat array in a frame of zeros, and the row length.
 
     The frame is behind the last level, which has no next one, and -1 leads there.
     """
@@ -216,7 +216,7 @@ def level_places(axis: PairAxis, known: Iterable[str]) -> dict[str, int]:
 def find_levels(
     axis: PairAxis, known: Iterable[str], values: NDArray[Any]
 ) -> tuple[Ints, Floats | None]:
-    """Find the level of each row, -1 for an unknown category, and the fraction of the next one."""
+    """Find the level of each row, -1 if unknown, and the fraction of the way to the next level."""
     if not axis.knots:
         places = level_places(axis, known)
         found = (places.get(value, -1) for value in values)
@@ -274,7 +274,7 @@ def known_categories(model: Model) -> dict[str, tuple[str, ...]]:
 
 
 def terms(model: Model, columns: Columns) -> dict[TermKey, Floats]:
-    """Split the log-odds of each row into one term per column and per pair of columns.
+    """Split the log-odds of each row into a term per column and per pair of columns.
 
     Parameters
     ----------
@@ -301,7 +301,7 @@ def terms(model: Model, columns: Columns) -> dict[TermKey, Floats]:
 
 
 def contributions(model: Model, columns: Columns) -> dict[str, Floats]:
-    """Split the log-odds of each row into one number per column, with half of each pair.
+    """Split the log-odds of each row into a number per column, with half of each pair.
 
     Parameters
     ----------
@@ -373,7 +373,7 @@ def predictions(model: Model, probability: Floats) -> Ints:
 
 
 def plain_numbers(model: Model) -> list[float]:
-    """List the numbers of a model: intercept, threshold, and those of the terms."""
+    """List the numbers of a model: intercept, threshold, and the numbers of the terms."""
     numeric = [
         number
         for t in model.numeric
@@ -403,7 +403,7 @@ def largest_effect(term: NumericTerm) -> float:
 
 
 def are_rising(numbers: Sequence[float]) -> bool:
-    """Return whether each number is above the one before."""
+    """Return whether the numbers rise strictly."""
     return all(a < b for a, b in pairwise(numbers))
 
 
@@ -428,7 +428,7 @@ def check_curves(model: Model) -> None:
 
 
 def check_model(model: Model) -> None:
-    """Raise for a model with which no right probability can be computed.
+    """Raise for a model without right probabilities.
 
     Raises
     ------
@@ -464,14 +464,14 @@ def check_model(model: Model) -> None:
 
 
 def replace_hashes(model: Model, kept: Reference, hashes: bytes, *, is_sealed: bool) -> Model:
-    """Return the model with new row hashes in its reference."""
+    """Return the model with new row hashes in the reference."""
     replace = msgspec.structs.replace
     reference = replace(kept, row_hashes=hashes, is_sealed=is_sealed)
     return replace(model, dataset=replace(model.dataset, reference=reference))
 
 
 def seal(model: Model, key: bytes) -> Model:
-    """Return the model with its row hashes encrypted by the key."""
+    """Return the model with encrypted row hashes."""
     kept = model.dataset.reference
     if kept is None or kept.is_sealed:
         return model
@@ -479,7 +479,7 @@ def seal(model: Model, key: bytes) -> Model:
 
 
 def unseal(model: Model, key: bytes | None) -> Model:
-    """Return the model with its row hashes decrypted, or unchanged if the key does not fit."""
+    """Return the model with decrypted row hashes, or unchanged if the key does not fit."""
     kept = model.dataset.reference
     if key is None or kept is None or not kept.is_sealed:
         return model

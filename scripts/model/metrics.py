@@ -86,7 +86,7 @@ def f1_interval(
 
 
 def next_interval(measured: Evaluation) -> tuple[float, float] | None:
-    """Return the 95 % interval of the F1 of as many rows to come, None where F1 is undefined.
+    """Return the 95 % interval of F1 on as many new rows, None where F1 is undefined.
 
     Both the test rows and the rows to come are samples, so that the interval is wider than that of
     the F1 by the root of two.
@@ -103,7 +103,7 @@ def next_interval(measured: Evaluation) -> tuple[float, float] | None:
 
 
 def correct_for_reuse(measured: Evaluation, n_judged: int) -> Evaluation:
-    """Return an evaluation on rows that have judged a number of candidates, this one included.
+    """Return an evaluation on rows with a number of judged candidates, with this candidate.
 
     Notes
     -----

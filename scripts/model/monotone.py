@@ -14,7 +14,7 @@ from scripts.model.logistic_model import Columns
 
 
 def pool(values: Floats, weights: Floats, direction: Direction) -> Ints:
-    """Find the blocks of neighbours that share a value in the closest monotone curve.
+    """Find the blocks of equal neighbours in the closest monotone curve.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def pool(values: Floats, weights: Floats, direction: Direction) -> Ints:
 
 
 def sharing(blocks: Ints) -> Floats:
-    """Return the contrast of levels that share a coefficient, shape (n_levels, n_blocks)."""
+    """Return the contrast of levels with shared coefficients, shape (n_levels, n_blocks)."""
     return np.eye(int(blocks[-1]) + 1)[blocks]
 
 
@@ -77,7 +77,7 @@ def share_levels(fitted: AdditiveFit, place: int, blocks: Ints) -> AdditiveFit:
 def find_violation(
     fitted: AdditiveFit, directions: Mapping[str, Direction], columns: Columns
 ) -> tuple[int, Ints] | None:
-    """Return a term against its direction and the blocks that it needs, or None."""
+    """Return a term against the declared direction and the needed blocks, or None."""
     pieces = zip(fitted.layout.terms, fitted.layout.slices, strict=True)
     for place, (term, own) in enumerate(pieces):
         axis = term.axes[0]

@@ -16,7 +16,7 @@ DAY_S = 86_400
 
 @dataclass(frozen=True)
 class Share:
-    """A share with its 95 % interval, in [0, 1], and the counts behind both."""
+    """A share in [0, 1] with the 95 % interval, and the counts behind both."""
 
     n_part: int
     n_whole: int
@@ -27,7 +27,7 @@ class Share:
 
 @dataclass(frozen=True)
 class DecileCounts:
-    """The clients with a probability in a tenth: its number, counts, and sum of probabilities."""
+    """The clients with a probability in a tenth: number, leavers, and sum of probabilities."""
 
     number: int
     n_clients: int
@@ -83,7 +83,7 @@ class FollowUp:
 
 
 def share_of(n_part: int, n_whole: int, z: float = Z) -> Share:
-    """Compute a share and its Wilson interval, of 95 % unless another one is asked for.
+    """Compute a share and the Wilson interval, of 95 % by default.
 
     Parameters
     ----------

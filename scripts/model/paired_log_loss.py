@@ -13,14 +13,14 @@ SMALLEST = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class LogLossComparison:
-    """Mean log loss of the candidate less that of production, and the standard error."""
+    """The mean log loss of the candidate minus production's, and the standard error."""
 
     difference: float
     standard_error: float
 
     @property
     def is_worse(self) -> bool:
-        """Return whether the candidate is worse by more than one standard error.
+        """Return whether the candidate is worse by more than a standard error.
 
         Notes
         -----

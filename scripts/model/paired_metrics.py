@@ -26,7 +26,7 @@ FALLING = frozenset({"log_loss"})
 
 @dataclass(frozen=True)
 class MetricTerms:
-    """What a metric needs besides labels and probabilities.
+    """The inputs of a metric besides labels and probabilities.
 
     `listed_fraction` is the share of the clients that the team can call. `value` is the worth of
     each row, and `costs` are those of a contact and an offer.
@@ -58,7 +58,7 @@ class MetricComparison:
 
 
 def choose_listed(score: Floats, fraction: float) -> Ints:
-    """Return 1 for each of the rows with the highest scores, a share of all rows, else 0."""
+    """Return 1 for the rows with the highest scores, up to a share of all rows, and 0 otherwise."""
     n_listed = int(np.ceil(round(fraction * len(score), 9)))
     listed = np.zeros(len(score), np.int64)
     listed[np.argsort(-score, kind="stable")[:n_listed]] = 1
@@ -66,7 +66,7 @@ def choose_listed(score: Floats, fraction: float) -> Ints:
 
 
 def row_gains(y: Ints, probability: Floats, terms: MetricTerms) -> Floats:
-    """Return what each row brings where the team calls those with an expected gain.
+    """Return the gain of each row if the team calls the rows with an expected gain.
 
     The team calls at most its share of the clients, those with the highest expected gain. A call
     brings what the label says, at the mean save rate, and no call brings nothing.
@@ -118,14 +118,14 @@ def summarise(difference: float, resampled: Floats, metric: str, n_judged: int) 
 
 
 def compare_means(candidate: Floats, production: Floats, metric: str, n_judged: int) -> Comparison:
-    """Compare the means of a metric that each row has by itself."""
+    """Compare the means of a metric with a value per row."""
     differences = candidate - production
     resampled = resample_means(differences, evidence_reuse.count_resamples(n_judged))
     return summarise(float(np.mean(differences)), resampled, metric, n_judged)
 
 
 def recall_of(draws: Floats, *, candidate: bool) -> Floats:
-    """Return the recall of one of the lists from draws of the joint counts, shape (n, 8)."""
+    """Return the recall of a model's list from draws of the joint counts, shape (n, 8)."""
     outcomes = np.arange(8)
     left, listed = outcomes >= 4, ((outcomes >> (1 if candidate else 0)) & 1) == 1
     whole = draws[:, left].sum(axis=1)
@@ -148,7 +148,7 @@ def compare_recall(y: Ints, candidate: Ints, production: Ints, n_judged: int) ->
 
 
 def measure(metric: str, y: Ints, probability: Floats, terms: MetricTerms) -> float:
-    """Compute a metric of one model: `log_loss`, `recall_at_capacity` or `expected_gain`."""
+    """Compute a metric of a model: `log_loss`, `recall_at_capacity` or `expected_gain`."""
     by_name: dict[str, Callable[[], float]] = {
         "log_loss": lambda: float(np.mean(paired_log_loss.log_losses(y, probability))),
         "recall_at_capacity": lambda: float(

@@ -22,7 +22,7 @@ MIN_CELL_WEIGHT = 2.5
 
 @dataclass(frozen=True)
 class Cells:
-    """The cell of each row in one column, and the number of cells."""
+    """The cell of each row in a column, and the number of cells."""
 
     codes: Ints
     n: int
@@ -39,13 +39,13 @@ class FoundPair:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """The order of pairs: by p-value, those too small for floats by the statistic."""
+        """The sort key of pairs: the p-value, and the statistic of p-values below all floats."""
         excess = (self.statistic - self.freedom) / np.sqrt(2 * self.freedom)
         return self.p_value, -float(excess)
 
 
 def cut(axis: Axis, location: Location) -> Cells:
-    """Assign rows to at most eight cells of about equal size, and the last level to its own."""
+    """Assign rows to at most eight cells of about equal size, the last level to a cell alone."""
     counts = np.bincount(location.lower, minlength=axis.n_levels)
     if isinstance(axis, CategoryAxis):
         order = np.argsort(-counts[:-1], kind="stable")
@@ -61,7 +61,7 @@ def cut(axis: Axis, location: Location) -> Cells:
 
 
 def score(codes: Ints, n: int, residual: Floats, weight: Floats) -> tuple[float, int]:
-    """Return the score statistic of residuals by cell, and the number of cells that count."""
+    """Return the score statistic of residuals by cell, and the number of filled cells."""
     total = np.bincount(codes, residual, n)
     variance = np.bincount(codes, weight, n)
     counts = variance > MIN_CELL_WEIGHT
@@ -69,7 +69,7 @@ def score(codes: Ints, n: int, residual: Floats, weight: Floats) -> tuple[float,
 
 
 def score_pair(first: Cells, second: Cells, residual: Floats, weight: Floats) -> tuple[float, int]:
-    """Return the score statistic of two columns beyond both alone, and its degrees of freedom."""
+    """Return the score statistic of two columns beyond each alone, and the degrees of freedom."""
     codes, shape = first.codes * second.n + second.codes, (first.n, second.n)
     variance = np.bincount(codes, weight, first.n * second.n).reshape(shape)
     counts = variance > MIN_CELL_WEIGHT
@@ -91,7 +91,7 @@ def score_pair(first: Cells, second: Cells, residual: Floats, weight: Floats) ->
 
 
 def n_significant(p_values: Sequence[float], false_fraction: float) -> int:
-    """Return how many of the rising p-values are significant by Holm's method."""
+    """Return the number of significant p-values by Holm's method."""
     limits = false_fraction / np.arange(len(p_values), 0, -1)
     rejected = (place for place, p in enumerate(p_values) if p > limits[place])
     return next(rejected, len(p_values))
@@ -103,7 +103,7 @@ def chance(statistic: float, freedom: int) -> float:
 
 
 def score_bends(cells: Mapping[str, Cells], residual: Floats, weight: Floats) -> dict[str, float]:
-    """Test each column for residuals beyond its straight line; return p-values by column.
+    """Test each column for residuals beyond the straight line, and return p-values by column.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def score_bends(cells: Mapping[str, Cells], residual: Floats, weight: Floats) ->
 def test_pairs(
     cells: Mapping[str, Cells], residual: Floats, weight: Floats, known: set[frozenset[str]]
 ) -> list[FoundPair]:
-    """Test each pair of columns for residuals beyond those of the two columns.
+    """Test each pair of columns for residuals beyond the terms of the two columns.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def test_pairs(
 
 
 def choose_round(found: Sequence[FoundPair], n_left: int) -> list[tuple[str, str]]:
-    """Choose the clearest pairs that share no column, at most four and at most the number left."""
+    """Choose the clearest pairs of disjoint columns, at most four and at most the number left."""
     chosen: list[tuple[str, str]] = []
     taken: set[str] = set()
     for pair in found:

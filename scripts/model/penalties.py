@@ -14,7 +14,7 @@ CATEGORY_ROUGHNESS, PAIR_RIDGE = 0.5, 0.02
 
 
 class PenaltyKind(StrEnum):
-    """The kinds of penalties; those of a kind share a common strength."""
+    """The kinds of penalties, where the penalties of a kind share a strength."""
 
     BEND = "bend"
     LINE = "line"
@@ -30,7 +30,7 @@ POOLED = frozenset({PenaltyKind.LINE, PenaltyKind.MISSING, PenaltyKind.CATEGORY}
 
 @dataclass(frozen=True)
 class Penalty:
-    """A quadratic penalty on the coefficients of a term, its rank and its kind."""
+    """A quadratic penalty on the coefficients of a term, with rank and kind."""
 
     matrix: Floats
     rank: int
@@ -38,7 +38,7 @@ class Penalty:
 
 
 def bend_matrix(knots: Floats) -> Floats:
-    """Penalise the departure of each inner knot from the line between its neighbours."""
+    """Penalise the departure of each inner knot from the line between the neighbours."""
     n = len(knots)
     departures = np.zeros((max(n - 2, 0), n))
     for i in range(1, n - 1):
@@ -55,14 +55,14 @@ def line_matrix(knots: Floats) -> Floats:
 
 
 def embed(matrix: Floats, n: int) -> Floats:
-    """Return a penalty of the first levels as one of n levels."""
+    """Return a penalty of the first levels as a penalty of n levels."""
     whole = np.zeros((n, n))
     whole[: len(matrix), : len(matrix)] = matrix
     return whole
 
 
 def missing_matrix(shares: Floats) -> Floats:
-    """Penalise the distance of a missing value from the mean of the known ones.
+    """Penalise the distance of a missing value from the mean of the known values.
 
     A ridge on the missing value alone would penalise nothing: the height of a curve is free, since
     the intercept makes up for it.
@@ -104,7 +104,7 @@ def column_penalties(axis: Axis, shares: Floats) -> tuple[Penalty, ...]:
 
 
 def roughness(axis: Axis) -> Floats:
-    """Return the roughness of a pair along one of its axes."""
+    """Return the roughness of a pair along an axis."""
     n = axis.n_levels
     whole = CATEGORY_ROUGHNESS * np.eye(n)
     if isinstance(axis, KnotAxis):
@@ -114,7 +114,7 @@ def roughness(axis: Axis) -> Floats:
 
 
 def pair_penalty(first: Axis, second: Axis) -> Penalty:
-    """Return the one penalty of a pair: roughness along both axes, and a faint ridge."""
+    """Return the penalty of a pair: roughness along both axes, and a faint ridge."""
     n, m = first.n_levels, second.n_levels
     matrix = np.kron(roughness(first), np.eye(m)) + np.kron(np.eye(n), roughness(second))
     return Penalty(matrix + PAIR_RIDGE * np.eye(n * m), n * m, PenaltyKind.PAIR)

@@ -32,7 +32,7 @@ WORDS = (*map(str, BANDS), NO_DATA)
 
 
 class BandLimits(Struct, frozen=True, kw_only=True):
-    """The probabilities at which the bands medium and high begin."""
+    """The lowest probabilities of the bands medium and high."""
 
     medium: float
     high: float
@@ -45,7 +45,7 @@ class BandLimits(Struct, frozen=True, kw_only=True):
 
 
 def declared_limits(api: ApiSettings) -> BandLimits | None:
-    """Return the limits of the config, or None where one of them depends on the model."""
+    """Return the limits of the config, or None if a limit depends on the model."""
     medium, high = api.medium_risk_from, api.high_risk_from
     if isinstance(medium, str) or isinstance(high, str):
         return None

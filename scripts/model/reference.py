@@ -21,7 +21,7 @@ from scripts.model.logistic_model import Model
 
 
 def knows_all_rows(reference: Reference) -> bool:
-    """Return whether the reference has a hash of each row of its dataset."""
+    """Return whether the reference has a hash of each row of the dataset."""
     return len(reference.row_hashes) < deduplicate.N_HASHES * HASH_TYPE.itemsize
 
 
@@ -64,7 +64,7 @@ def term_moments(model: Model, columns: dict[str, NDArray[Any]]) -> dict[str, Mo
 
 
 def make_reference(model: Model, table: pd.DataFrame) -> Reference:
-    """Return the reference of a model from its training table of at least one row."""
+    """Return the reference of a model from a training table with rows."""
     columns = dataset.feature_arrays(table, model.schema)
     return Reference(
         numeric={
@@ -98,7 +98,7 @@ def find_typical(model: Model, table: pd.DataFrame) -> dict[str, float | str]:
 
 
 def add_reference(fitted: Model, table: pd.DataFrame) -> Model:
-    """Return the model with the reference of its training table."""
+    """Return the model with the reference of the training table."""
     facts = msgspec.structs.replace(
         fitted.dataset,
         reference=make_reference(fitted, table),
@@ -146,7 +146,7 @@ def scanned_typical(used: Model, scan: ScannedDataset) -> dict[str, float | str]
 
 
 def add_scanned_reference(fitted: Model, scan: ScannedDataset) -> Model:
-    """Return the model with the reference of its scanned training dataset."""
+    """Return the model with the reference of the scanned training dataset."""
     kept = Reference(
         numeric={name: column.bins for name, column in scan.numeric.items()},
         categorical=scan.category_counts,

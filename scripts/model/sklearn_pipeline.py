@@ -91,7 +91,7 @@ def missing_indicators(pipeline: Pipeline) -> dict[str, float]:
 
 
 def fit_pipeline(X: pd.DataFrame, y: Ints, schema: Schema, settings: TrainingSettings) -> Pipeline:
-    """Fit the pipeline, scaled where it does not converge on columns of unequal scales."""
+    """Fit the pipeline, with scaling if columns of unequal scales hinder convergence."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         warnings.simplefilter("error", LinAlgWarning)

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TableFile:
-    """A table file, and the columns that may identify a client in it."""
+    """A table file with the columns of client names."""
 
     path: Path
     candidates: tuple[tuple[str, ...], ...]
@@ -39,7 +39,7 @@ class TableFile:
 
 
 def list_datasets(config: Config) -> list[TableFile]:
-    """List the datasets and the test rows in the output folder, each with its own columns."""
+    """List the datasets and test rows in the output folder, each with its identifier columns."""
     folder, found = config.output_folder_path, []
     for kind in (Kind.DATASET, Kind.TEST_ROWS):
         for path in artifacts.list_exact(folder, kind):
@@ -59,7 +59,7 @@ def list_uploads(config: Config) -> list[Path]:
 
 
 def list_own(config: Config) -> list[TableFile]:
-    """List the table files that the programs wrote: datasets, uploads, kept and fetched inputs."""
+    """List the table files of the programs: datasets, uploads, kept and fetched inputs."""
     candidates = kept_inputs.candidates_of(config)
     kept, fetched = kept_inputs.folder_of(config), config.output_folder_path / FETCHED_FOLDER
     copies = [
@@ -74,7 +74,7 @@ def list_own(config: Config) -> list[TableFile]:
 
 
 def list_places(config: Config) -> list[Path]:
-    """List the folders into which the company puts its extracts, test data and outcomes."""
+    """List the company's folders of extracts, test data and outcomes."""
     places = [config.input_folder_path]
     if not config.tests_latest_rows:
         places.append(config.test_data_path)
@@ -84,7 +84,7 @@ def list_places(config: Config) -> list[Path]:
 
 
 def list_company(config: Config) -> list[TableFile]:
-    """List the table files that the company put there, in its folders on this machine."""
+    """List the company's table files in its folders on this machine."""
     uploads, candidates = set(list_uploads(config)), kept_inputs.candidates_of(config)
     places = [place for place in list_places(config) if not isinstance(place, RemotePath)]
     paths = [path for place in places if place.exists() for path in files.list_tables(place)]
@@ -96,13 +96,13 @@ def list_company(config: Config) -> list[TableFile]:
 
 
 def find_all(tables: Iterable[TableFile], name: str) -> list[FoundLines]:
-    """Return the lines of a client in each of some files that has any."""
+    """Return the lines of a client by file, without files that lack the client."""
     found = [table.find_lines(name) for table in tables]
     return [lines for lines in found if lines.spans]
 
 
 def describe_lines(found: FoundLines) -> str:
-    """Describe where a client is in a file."""
+    """Describe the lines of a client in a file."""
     numbers = sorted(client_lines.list_numbers(found.spans))
     shown = ", ".join(map(str, numbers[:MAX_LINES]))
     more = f" and {len(numbers) - MAX_LINES} more" if len(numbers) > MAX_LINES else ""
@@ -120,7 +120,7 @@ def hash_parts(parts: Iterable[bytes]) -> str:
 
 
 def plan_hashes(found: Iterable[FoundLines]) -> dict[str, str]:
-    """Return the hash of each file as it will be without a client, by the present hash."""
+    """Return the hash of each file without a client, by the present hash."""
     return {
         files.digest_file(lines.path): hash_parts(
             client_lines.iterate_without(lines.path, lines.spans)
@@ -130,7 +130,7 @@ def plan_hashes(found: Iterable[FoundLines]) -> dict[str, str]:
 
 
 def rewrite(config: Config, found: Sequence[FoundLines], hashes: Mapping[str, str]) -> None:
-    """Write files without the lines of a client; a kept input gets the name of its new content."""
+    """Write files without the lines of a client, and name kept inputs after their new content."""
     kept, uploads = kept_inputs.folder_of(config), set(list_uploads(config))
     of_uploads = {files.digest_file(lines.path) for lines in found if lines.path in uploads}
     # First the copies, as the uploads are not found again once they are written.
@@ -145,7 +145,7 @@ def rewrite(config: Config, found: Sequence[FoundLines], hashes: Mapping[str, st
 
 
 def cut_rejected(config: Config) -> int:
-    """Cut the wrong cells out of all lists of rejected rows, and return the number of lists.
+    """Cut the wrong cells out of all lists of rejected rows, and count the lists.
 
     A list names file and line of a row and not its client, and the file may be another one by now.
     """
@@ -181,7 +181,7 @@ def clean_logs(name: str) -> int:
 
 
 def iterate_files(config: Config) -> Iterator[Path]:
-    """Yield every file of the installation: in its folders, its logs and the database."""
+    """Yield every file of the installation: of its folders, logs and database."""
     roots = [
         config.output_folder_path, config.output_model_path, config.prod_deployment_path,
         *list_places(config),
@@ -194,7 +194,7 @@ def iterate_files(config: Config) -> Iterator[Path]:
 
 
 def find_left(config: Config, name: str) -> list[str]:
-    """Return a sentence about each file that still has the name of a client in it.
+    """Return a sentence about each file in which the name of a client is left.
 
     A file of the company is searched by its columns, and any other one by its bytes.
     """

@@ -43,7 +43,7 @@ class DatasetRows:
 
 
 def list_features(config: Config) -> set[tuple[str, ...]]:
-    """Return the features of each release, in the order of its predictions in the log."""
+    """Return the features of each release, in the order of the logged predictions."""
     found = set()
     for folder in artifacts.list_releases(config.prod_deployment_path):
         with suppress(ModelError):
@@ -52,7 +52,7 @@ def list_features(config: Config) -> set[tuple[str, ...]]:
 
 
 def is_here(path: Path) -> bool:
-    """Return whether the parts of a dataset of a cluster lie in its folder, as Parquet."""
+    """Return whether the parts of a cluster's dataset lie in the folder, as Parquet."""
     return any(path.glob("*.parquet"))
 
 
@@ -64,7 +64,7 @@ def iterate_parts(path: Path, schema: Schema) -> Iterator[pd.DataFrame]:
 
 
 def read_parts(config: Config, name: str) -> list[DatasetRows]:
-    """Return the rows of a client in the datasets of a cluster whose parts are here."""
+    """Return the rows of a client in the datasets of a cluster on this machine."""
     folder, found = config.output_folder_path, []
     for path in filter(is_here, artifacts.list_exact(folder, Kind.PARTS)):
         place = Kind.SCHEMA.path(folder, artifacts.stamp_of(path))
@@ -92,7 +92,7 @@ def read_own(found: FoundLines, schema: Schema) -> pd.DataFrame:
 
 
 def read_rows(config: Config, found: FoundLines, hashes: Mapping[str, str]) -> DatasetRows | None:
-    """Return the rows of a client in a file, None for a file that is no dataset."""
+    """Return the rows of a client in a file, None if the file is no dataset."""
     folder, stamp = config.output_folder_path, artifacts.stamp_of(found.path)
     if found.path != Kind.DATASET.path(folder, stamp):
         return None
@@ -102,7 +102,7 @@ def read_rows(config: Config, found: FoundLines, hashes: Mapping[str, str]) -> D
 
 
 def iterate_others(rows: DatasetRows, name: str) -> Iterator[pd.DataFrame]:
-    """Yield the rows of the other clients of a dataset, in parts."""
+    """Yield the rows of all clients of a dataset but one, in parts."""
     is_in_parts = rows.path.is_dir()
     read = iterate_parts if is_in_parts else dataset.iterate_dataset
     for part in read(rows.path, rows.schema):
@@ -110,7 +110,7 @@ def iterate_others(rows: DatasetRows, name: str) -> Iterator[pd.DataFrame]:
 
 
 def find_traces(rows: DatasetRows, name: str, schema: Schema) -> OwnTraces:
-    """Return what is a client's alone in a dataset."""
+    """Return the values of a dataset that only one client has."""
     # The list of erased clients has the client already, and a dataset is read as it was written.
     with erased_clients.refused(None):
         return forgetting.find_traces(rows.own, iterate_others(rows, name), schema)
@@ -127,7 +127,7 @@ class Forgotten:
 
 @dataclass(frozen=True)
 class ClientModels:
-    """Takes the traces of a client out of models.
+    """The models of an installation, from which the traces of a client are removed.
 
     `datasets` still have rows of the client. `known` are the hashes of all datasets on disk, before
     and afterwards: the rows of others are not known.
@@ -203,7 +203,7 @@ class ClientModels:
         return release.rewrite(folder, contents, after.model.dataset.sha256)
 
     def list_models(self) -> Iterator[Model]:
-        """Yield the models on disk that can be read."""
+        """Yield the readable models on disk."""
         prod_folder = self.config.prod_deployment_path
         paths = artifacts.list_exact(self.config.output_model_path, Kind.MODEL)
         for name in (artifacts.RELEASES, artifacts.PENDING):
@@ -232,7 +232,7 @@ class ClientModels:
             withdrawals.write_withdrawals(self.config.prod_deployment_path, moved)
 
     def rewrite_all(self) -> tuple[int, list[str]]:
-        """Rewrite all models and releases, and return their number and the damaged ones."""
+        """Rewrite all models and releases, and return their number and the damaged files."""
         config, n_changed, damaged = self.config, 0, []
         # First, as the hashes of the datasets before are not known once the models are written.
         self.rewrite_withdrawn()
@@ -252,7 +252,7 @@ class ClientModels:
         return n_changed, damaged
 
     def find_stamped(self, stamp: str) -> Model | None:
-        """Return the model of a stamp on disk, None where only the records have it."""
+        """Return the model of a stamp on disk, None if only the records have the model."""
         config = self.config
         releases = artifacts.list_releases(config.prod_deployment_path)
         places = [Kind.MODEL.path(config.output_model_path, stamp)]

@@ -32,7 +32,7 @@ def wrap(text: str) -> str:
 
 
 def format_sides(a: RunSide, b: RunSide) -> str:
-    """Return both runs beside each other."""
+    """Return both runs in two columns."""
     rows: list[tuple[str, ...]] = [("", f"a: run {a.run_id}", f"b: run {b.run_id}")]
     started = [datetime.fromisoformat(side.started_at) for side in (a, b)]
     rows.append(("started", *(f"{at:%Y-%m-%d %H:%M} UTC" for at in started)))
@@ -42,19 +42,19 @@ def format_sides(a: RunSide, b: RunSide) -> str:
 
 
 def format_change(change: ValueChange) -> str:
-    """Return a setting, a version or a column that differs as a line."""
+    """Return a changed setting, version or column as a line."""
     return wrap(f"{change.name}: {change.a or NONE} -> {change.b or NONE}")
 
 
 def format_file(change: FileChange) -> str:
-    """Return a file that differs as a line."""
+    """Return a changed file as a line."""
     counts = [f"{n:,}" for n in (change.n_rows_a, change.n_rows_b) if n is not None]
     rows = f" ({' -> '.join(counts)} rows)" if counts else ""
     return wrap(f"{change.change} {change.role} {Path(change.path).name}{rows}")
 
 
 def format_term(change: TermChange) -> str:
-    """Return a term that differs as a line."""
+    """Return a changed term as a line."""
     kinds: str = change.kind_a
     if change.kind_a != change.kind_b:
         kinds = f"{change.kind_a} -> {change.kind_b}"
@@ -63,7 +63,7 @@ def format_term(change: TermChange) -> str:
 
 
 def format_number(value: float | None, pattern: str = ".4f") -> str:
-    """Format a metric, or say that it is not defined."""
+    """Format a metric, or "not defined" for None."""
     return "-" if value is None else format(value, pattern)
 
 
@@ -86,7 +86,7 @@ def format_metrics(found: Sequence[MetricChange]) -> str:
 
 
 def name_clients(clients: Sequence[ListedClient], n_all: int) -> str:
-    """Return the first names of a side of the lists, and the number of the others."""
+    """Return the first names of a list, and the number of the remaining clients."""
     if not n_all:
         return "nobody"
     n_more = n_all - min(N_NAMED, len(clients))
@@ -106,7 +106,7 @@ def format_lists(lists: ListChange) -> list[str]:
 
 
 def format_section(title: str, lines: Sequence[str], unknown: str | None) -> str:
-    """Return a section: its lines, that nothing differs, or why nothing is known."""
+    """Return a section: its lines, "no difference", or the reason for a missing comparison."""
     content = [wrap(f"unknown: {unknown}")] if unknown else list(lines) or [wrap("no difference")]
     return "\n".join(["", title, *content])
 

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Client:
-    """A client, the keyed hash, and who erases or readmits the client, and why."""
+    """A client to erase or to readmit, the keyed hash, the actor and the reason."""
 
     name: str
     hashed: str
@@ -50,7 +50,7 @@ class Client:
 
 @dataclass(frozen=True)
 class Traces:
-    """Where a client is: lines of files of our own, lines of the company's, and rows of records."""
+    """The places of a client: lines of our files, lines of company files, and rows of records."""
 
     own: tuple[FoundLines, ...]
     company: tuple[FoundLines, ...]
@@ -111,7 +111,7 @@ def search(config: Config, engine: Engine, name: str) -> Traces:
 
 
 def plan_fingerprints(config: Config, engine: Engine, uploads: Mapping[str, str]) -> dict[str, str]:
-    """Return the fingerprint of the next run now and without a client, {} if it finds news anyway.
+    """Return the next run's fingerprint now and without a client, {} if files are new anyway.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def plan_fingerprints(config: Config, engine: Engine, uploads: Mapping[str, str]
 
 
 def keep_current(config: Config, engine: Engine, planned: Mapping[str, str]) -> None:
-    """Let a run find nothing new where only the erasure has changed files."""
+    """Record that the changes of the erasure are no news for the next run."""
     with database.reading(engine) as connection:
         last, known = runs.last_decided_run(connection), runs.known_files(connection)
     if not planned or last is None or last["fingerprint"] != planned["before"]:
@@ -166,7 +166,7 @@ def list_predicted(
 def erase_predictions(
     config: Config, engine: Engine, name: str, datasets: Sequence[DatasetRows]
 ) -> int:
-    """Remove the logged predictions of a client, also those sent without identifiers."""
+    """Remove the logged predictions of a client, also rows without identifiers."""
     schemas = {rows.schema.features for rows in datasets} | client_models.list_features(config)
     known = [
         row for features in schemas for row in list_predicted(engine, name, datasets, features)
@@ -204,7 +204,7 @@ def draw_again(config: Config, engine: Engine) -> None:
 
 
 def remove_work(config: Config) -> None:
-    """Remove the copies of inputs that a killed reproduction left."""
+    """Remove the copies of inputs left by a killed reproduction."""
     folder = config.output_model_path / kept_models.REPRODUCED
     for work in folder.glob("run_*/work"):
         shutil.rmtree(work)
@@ -212,7 +212,7 @@ def remove_work(config: Config) -> None:
 
 @dataclass(frozen=True)
 class Erasure:
-    """Erases a client from an installation, under its lock."""
+    """The erasure of a client from an installation, under the installation's lock."""
 
     config: Config
     engine: Engine
@@ -220,13 +220,13 @@ class Erasure:
     traces: Traces
 
     def plan_uploads(self, hashes: Mapping[str, str]) -> dict[str, str]:
-        """Return the hash of each upload as it will be, by path."""
+        """Return the hash of each upload without the client, by path."""
         uploads = set(client_files.list_uploads(self.config))
         paths = [found.path for found in self.traces.own if found.path in uploads]
         return {str(path): hashes[files.digest_file(path)] for path in paths}
 
     def begin(self, uploads: Mapping[str, str]) -> dict[str, str]:
-        """Record what is intended, and return the fingerprints of the next run."""
+        """Record the intended erasure, and return the fingerprints of the next run."""
         with database.reading(self.engine) as connection:
             unfinished = erasure_records.find_unfinished(connection).get(self.client.hashed)
         if unfinished is not None:
@@ -240,7 +240,7 @@ class Erasure:
         return planned
 
     def refuse(self) -> None:
-        """Put the client on the list of those whose rows are refused."""
+        """Add the client to the list of erased clients, whose rows are refused."""
         folder = self.config.prod_deployment_path
         listed = erased_clients.read_list(folder)
         erased_clients.write_list(folder, [*listed, self.client.hashed])
@@ -260,7 +260,7 @@ class Erasure:
         return client_files.cut_rejected(self.config)
 
     def clean_records(self) -> dict[str, int]:
-        """Remove the client from the records, and return numbers of what was removed."""
+        """Remove the client from the records, and count the removed rows by kind."""
         name = self.client.name
         counts = {"scores": erasing.erase_scores(self.engine, name)}
         counts |= erasing.erase_rows(self.engine, name)
@@ -268,7 +268,7 @@ class Erasure:
         return counts
 
     def clean(self, hashes: Mapping[str, str]) -> tuple[dict[str, int], list[str]]:
-        """Remove the client everywhere, and return numbers, and what could not be changed."""
+        """Remove the client everywhere, and return counts and the files left unchanged."""
         config, engine, name = self.config, self.engine, self.client.name
         found = [client_models.read_rows(config, lines, hashes) for lines in self.traces.own]
         datasets = (*(rows for rows in found if rows is not None), *self.traces.parts)
@@ -292,7 +292,7 @@ class Erasure:
         return counts, damaged
 
     def run(self) -> tuple[dict[str, int], list[str]]:
-        """Erase the client, and return numbers of what was removed, and what is left."""
+        """Erase the client, and return counts of removed rows and the remaining traces."""
         hashes = client_files.plan_hashes(self.traces.own)
         planned = self.begin(self.plan_uploads(hashes))
         self.refuse()
@@ -309,12 +309,12 @@ class Erasure:
 
 
 def list_workbooks(config: Config) -> list[Path]:
-    """List the exported lists in the folders of the installation whose text is compressed."""
+    """List the exported Excel lists of the installation, whose text is compressed."""
     return [path for path in client_files.iterate_files(config) if path.suffix == ".xlsx"]
 
 
 def list_elsewhere(config: Config) -> list[str]:
-    """Return where a client may be beyond the reach of this program."""
+    """Return the places of a client beyond the reach of this program."""
     remote = [place for place in client_files.list_places(config) if isinstance(place, RemotePath)]
     parts = [
         path
@@ -339,7 +339,7 @@ def list_elsewhere(config: Config) -> list[str]:
 
 
 def format_counts(counts: Mapping[str, int]) -> str:
-    """Format numbers of what was removed or found."""
+    """Format counts of removed or found rows."""
     found = [f"{name.replace('_', ' ')} {number}" for name, number in counts.items() if number]
     return ", ".join(found) or "nothing"
 
@@ -360,7 +360,7 @@ def report(client: Client, counts: Mapping[str, int], left: Sequence[str]) -> No
 
 
 def show_traces(config: Config, traces: Traces) -> None:
-    """Print where a client is, for a dry run."""
+    """Print the places of a client, for a dry run."""
     click.echo(f"In the records: {format_counts(traces.n_rows)}.")
     for rows in traces.parts:
         click.echo(f"Would be removed as a whole: {rows.path}, a dataset of the Spark engine.")
@@ -386,7 +386,7 @@ def check_found(traces: Traces, client: Client, unfinished: Mapping[str, Any]) -
 
 @contextmanager
 def opened(config: Config, *, may_change: bool) -> Iterator[Engine]:
-    """Open the records, which may be read only."""
+    """Open the records, perhaps for reading only."""
     with database.open_records(config.database_url, may_change=may_change) as engine:
         yield engine
 
@@ -409,7 +409,7 @@ def erase(config: Config, *, client: str, reason: str, is_dry: bool = False) -> 
 
 
 def readmit(config: Config, *, client: str, reason: str) -> None:
-    """Let rows of CLIENT be read again, from the next run that trains on."""
+    """Let rows of CLIENT be read again, from the next training run on."""
     named = name_client(config, client, reason)
     listed = erased_clients.read_list(config.prod_deployment_path)
     if named.hashed not in listed:
@@ -425,7 +425,7 @@ def readmit(config: Config, *, client: str, reason: str) -> None:
 
 
 def repeat(config: Config, *, reason: str) -> None:
-    """Erase every erased client again whom the records have, as after the restore of a backup."""
+    """Erase every client again whose erasure is in the records, after a restored backup."""
     erased = erased_clients.find(config.prod_deployment_path)
     with opened(config, may_change=True) as engine, database.reading(engine) as connection:
         names = sorted(erasing.list_names(connection))

@@ -67,7 +67,7 @@ def format_runs(rows: Sequence[Row]) -> str:
 
 
 def read_past(config: Config) -> tuple[dict[str, KnownFile], Row | None, list[Row], Row | None]:
-    """Read the known files, the last decided run and its files, and the current run."""
+    """Read the known files, the last decided run with its files, and the current run."""
     try:
         with (
             database.open_records(config.database_url, may_change=False) as engine,
@@ -83,7 +83,7 @@ def read_past(config: Config) -> tuple[dict[str, KnownFile], Row | None, list[Ro
 
 
 def format_plan(snap: Snapshot, serving: str | None) -> list[str]:
-    """Describe the files and the comparison of a run that trains."""
+    """Describe the files and the comparison of a training run."""
     n_inputs, n_tests = len(snap.paths[FileRole.INPUT]), len(snap.paths[FileRole.TEST])
     action = "deploy it, as nothing is in production"
     if serving is not None:

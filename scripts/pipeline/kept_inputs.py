@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def candidates_of(config: Config) -> Candidates:
-    """Return the columns that identify a client: of client tables, and of outcome files."""
+    """Return the identifier columns of client tables and of outcome files."""
     own = config.schema.client_ids
     key = "" if config.outcomes is None else config.outcomes.key
     found = [ids for ids in (own, (key,)) if ids and ids != ("",)]
@@ -36,7 +36,7 @@ class ChangedFileError(OSError):
 
 
 def folder_of(config: Config) -> Path:
-    """Return the folder of the kept inputs, without a date, so that only this module removes it."""
+    """Return the folder of the kept inputs, whose name has no date as a guard from retention."""
     return config.output_folder_path / FOLDER
 
 
@@ -58,7 +58,7 @@ def read_checked(path: Path, sha256: str) -> Iterator[bytes]:
 
 
 def list_copies(folder: Path, sha256: str) -> list[Path]:
-    """List the copies of a content: of all lines, or without those of erased clients.
+    """List the copies of a content, with and without the lines of erased clients.
 
     Such a copy is named after the content with all lines and, behind a point, its own.
     """
@@ -66,7 +66,7 @@ def list_copies(folder: Path, sha256: str) -> list[Path]:
 
 
 def find_erased(config: Config, path: Path) -> Sequence[Span]:
-    """Return the lines of erased clients in a file, none where nobody is erased."""
+    """Return the lines of erased clients in a file."""
     erased = erased_clients.REFUSED.get()
     if erased is None:
         return ()
@@ -128,7 +128,7 @@ def keep(config: Config, rows: Iterable[Row]) -> int:
 
 
 def remove_unused(config: Config, wanted: set[str]) -> int:
-    """Remove the kept inputs that no kept run needs, and return their number."""
+    """Remove the kept inputs of forgotten runs, and return their number."""
     folder = folder_of(config)
     if not folder.is_dir():
         return 0
@@ -139,7 +139,7 @@ def remove_unused(config: Config, wanted: set[str]) -> int:
 
 
 def find(config: Config, row: Row) -> Path | None:
-    """Find the content of a recorded file: the kept copy, or else the unchanged file itself."""
+    """Find the content of a recorded file: the kept copy, or the unchanged file itself."""
     sha256, path = str(row["sha256"]), Path(str(row["path"]))
     for place in (*list_copies(folder_of(config), sha256), path):
         own = place.name.partition(".")[2] if place.parent == folder_of(config) else ""
@@ -149,6 +149,6 @@ def find(config: Config, row: Row) -> Path | None:
 
 
 def place(source: Path, target: Path) -> None:
-    """Place a copy of a file, without a second copy on disk where the file system allows."""
+    """Place a copy of a file, with shared disk blocks where the file system allows."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)

@@ -102,7 +102,7 @@ def place_inputs(config: Config, recorded: Sequence[Row], folder: Path) -> None:
 
 
 def restore_config(config: Config, origin: Mapping[str, Any], folder: Path) -> Config:
-    """Return the settings of a run, with all folders below its own one."""
+    """Return the settings of a run, with new folders below a work folder."""
     sections = {
         name: None
         if origin[name] is None
@@ -126,7 +126,7 @@ def restore_config(config: Config, origin: Mapping[str, Any], folder: Path) -> C
 
 
 def describe_origin(config: Config, model_path: Path) -> dict[str, Any]:
-    """Return what a run must record so that its model can be made again: hash and settings."""
+    """Return the facts for a reproduction of the model: its hash and the settings."""
     sections = {name: getattr(config, name) for name in SECTIONS}
     return {
         **json.loads(msgspec.json.encode(sections, enc_hook=str)),
@@ -144,7 +144,7 @@ def describe_erased(n_erased: int) -> str:
 
 
 def explain_difference(recorded: Mapping[str, str]) -> str:
-    """Describe the versions that differ from those of the run."""
+    """Describe the differences from the versions of the run."""
     now = candidate.package_versions()
     moved = [
         f"{name} {recorded[name]}, now {version}"
@@ -162,7 +162,7 @@ def explain_difference(recorded: Mapping[str, str]) -> str:
 def make_again(
     config: Config, recorded: Sequence[Row], origin: Mapping[str, Any], folder: Path
 ) -> Path:
-    """Make the model of a run again in a folder, and return the path of its model.json."""
+    """Reproduce the model of a run in a folder, and return the path of model.json."""
     place_inputs(config, recorded, folder)
     restored = restore_config(config, origin, folder)
     # Hashes of rows in model.json have the key of the installation.
@@ -175,7 +175,7 @@ def make_again(
 
 
 def main(config: Config, *, run_id: int) -> Path:
-    """Make the model of an earlier run again, and compare it by its hash.
+    """Reproduce the model of an earlier run, and compare the hashes.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ class Request:
 
     @property
     def actor(self) -> str:
-        """Return who started the run: the account at the terminal, or else the trigger."""
+        """Return the person or trigger of the run: the account at the terminal, or the trigger."""
         return console.actor() if self.trigger == BY_HAND else self.trigger
 
 
@@ -68,7 +68,7 @@ def describe_readings(readings: "Iterable[FileReading]") -> list[Mapping[str, An
 
 @dataclass
 class Run:
-    """A run with a row in the records, from its start to its end."""
+    """A run and its row in the records, from start to end."""
 
     id: int
     config: Config
@@ -141,7 +141,7 @@ class Run:
             )
 
     def count_judged(self) -> int:
-        """Count the candidates that the test rows of the run have judged, its own included."""
+        """Count the candidates judged on the test rows of the run, with its own candidate."""
         with database.reading(self.engine) as connection:
             return evidence.count_judged(connection, self.id)
 
@@ -178,7 +178,7 @@ class Run:
             shadows.record_clients(connection, self.id, moved)
 
     def record_deployment(self, release: "Release", previous: str | None) -> None:
-        """Record the deployment of a release that serves from now on."""
+        """Record the deployment of a release."""
         with database.writing(self.engine) as connection:
             runs.record_deployment(
                 connection,

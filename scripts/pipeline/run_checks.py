@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 def record(run: Run, findings: Sequence[Finding]) -> None:
-    """Record findings, log the alarms, and forget the checks that are switched off."""
+    """Record findings, log the alarms, and forget the switched-off checks."""
     now, settings = datetime.now(UTC), run.config.checks
     for finding in findings:
         if finding.is_alarm:
@@ -55,7 +55,7 @@ def record(run: Run, findings: Sequence[Finding]) -> None:
 
 
 def find_refusals(run: Run, findings: Sequence[Finding]) -> list[str]:
-    """List the alarms that hold a candidate: of this run, and of the last list of clients."""
+    """List the refusing alarms: of this run, and of the last list of clients."""
     made = {finding.name for finding in findings}
     refusals = [f"{f.name}: {f.detail}" for f in findings if f.is_alarm and f.refuses]
     with database.reading(run.engine) as connection:
@@ -71,7 +71,7 @@ def find_refusals(run: Run, findings: Sequence[Finding]) -> list[str]:
 def check_files(
     readings: Sequence[FileReading], others: Sequence[FileReading], config: Config
 ) -> list[Finding]:
-    """Check the rows of the input files, and whether one of them or of the others was refused."""
+    """Check the rejected rows of the input files, and look for refused files."""
     return [
         *checks.check_rejected(readings, config.checks),
         *checks.check_refused([*readings, *others], config.checks),
@@ -86,7 +86,7 @@ def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
 
 
 def check_extracts(read: ReadRows, config: Config) -> list[Finding]:
-    """Check the files of dated rows of which none can be trained on yet."""
+    """Check the files of dated rows before the first row with a known outcome."""
     n_newest, n_before = read.lengths
     return [
         *check_files(read.readings, [*read.test_readings, *read.outcome_readings], config),
@@ -95,7 +95,7 @@ def check_extracts(read: ReadRows, config: Config) -> list[Finding]:
 
 
 def read_unique(path: Path, name: str, wanted: Collection[str] | None = None) -> list[str]:
-    """Return the different texts of a column of a dataset, or those among the wanted ones."""
+    """Return the different texts of a column of a dataset, or only the wanted texts."""
     if path.is_file() and path.stat().st_size < SMALL_BYTES:
         # Identifiers such as 007 must stay as they are.
         texts = pd.read_csv(path, usecols=[name], dtype=str, keep_default_na=False)[name].unique()
@@ -112,7 +112,7 @@ def is_in_store(path: Path) -> bool:
 
 
 def count_shared(tested: "pd.Series[str]", dataset_path: Path, key: str) -> int:
-    """Count the clients of the test rows that are in a dataset, too."""
+    """Count the clients of the test rows with a row in the dataset, too."""
     return len(read_unique(dataset_path, key, set(tested)))
 
 
@@ -139,7 +139,7 @@ def check_test_age(
 def check_candidate(
     run: Run, context: RunContext, ingested: Ingestion, trained: Training, scored: Scoring
 ) -> list[Finding]:
-    """Check the candidate and the test data that judges it."""
+    """Check the candidate and its test data."""
     config, model = run.config, trained.model
     table, _ = context.test_data.read(model.schema)
     sample = table.iloc[:: 1 + len(table) // MAX_ROWS]
@@ -171,7 +171,7 @@ def check_clients(
 
 
 def check_without_model(context: RunContext, ingested: Ingestion) -> list[Finding]:
-    """Check what needs no model: the files, and the clients of test and training."""
+    """Check the files, and the clients of test and training, without a model."""
     config, findings = context.config, check_ingestion(ingested, context.config)
     folder, stamp = ingested.dataset_path.parent, ingested.stamp
     try:
@@ -184,7 +184,7 @@ def check_without_model(context: RunContext, ingested: Ingestion) -> list[Findin
 
 
 def count_predicted(connection: Connection, context: RunContext) -> tuple[int, int, float]:
-    """Return the clients of the last list predicted to leave, all, and the share who left before.
+    """Return predicted leavers and clients of the last list, and the share who left before.
 
     Clients without enough data are left out. The share is that of the labels in training.
     """
@@ -200,7 +200,7 @@ def count_predicted(connection: Connection, context: RunContext) -> tuple[int, i
 
 
 def check_list(run: Run, context: RunContext) -> list[Finding]:
-    """Check today's list, and the outcomes that this run joined to earlier lists."""
+    """Check today's list, and the outcomes joined by this run."""
     config = run.config
     with database.reading(run.engine) as connection:
         lengths = check_records.list_lengths(connection)
@@ -225,7 +225,7 @@ def check_list(run: Run, context: RunContext) -> list[Finding]:
 
 
 def check_rejected_labels(readings: Sequence[FileReading], error: InsufficientDataError) -> None:
-    """Raise for training data without both labels because of labels that the schema lacks.
+    """Raise if labels outside of the schema leave training data with one class.
 
     Raises
     ------

@@ -38,12 +38,12 @@ Result = TypeVar("Result")
 
 
 class UnknownError(NotMadeYetError):
-    """A part of a comparison that cannot be told, with the reason."""
+    """The reason for a part of a comparison without a result."""
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """What the records have of a run, and its model where it is kept."""
+    """A run in the records, with its model if the model is kept."""
 
     run: Row
     model: Row | None
@@ -67,7 +67,7 @@ class RecordedRun:
         )  # fmt: skip
 
     def schema(self) -> Schema:
-        """Return the schema by which the run was trained.
+        """Return the training schema of the run.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class RecordedRun:
 
 @dataclass
 class Unknown:
-    """The parts that cannot be compared, with the reasons."""
+    """The reasons for parts of a comparison without a result."""
 
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -95,7 +95,7 @@ class Unknown:
 
 
 def settings_at(connection: Connection, run: Row) -> Mapping[str, Any] | None:
-    """Return the settings of a run by full name, None where none are recorded."""
+    """Return the settings of a run by full name, None if none are recorded."""
     changes = tables.config_changes
     query = sa.select(changes).where(changes.c.at <= run["started_at"])
     found = runs.first_row(connection, query.order_by(changes.c.id.desc()))
@@ -103,7 +103,7 @@ def settings_at(connection: Connection, run: Row) -> Mapping[str, Any] | None:
 
 
 def read_run(connection: Connection, config: Config, run_id: int) -> RecordedRun:
-    """Read what the records have of a run.
+    """Read a run from the records.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def format_setting(value: Any) -> str:
 
 
 def compare_values(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[ValueChange]:
-    """Return the names with different values, those of one side included."""
+    """Return the names with different values, also names of one side only."""
     return [
         ValueChange(
             name=str(name),
@@ -146,7 +146,7 @@ def compare_values(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[ValueChan
 
 
 def compare_settings(a: RecordedRun, b: RecordedRun) -> list[ValueChange]:
-    """Return the settings that differ."""
+    """Return the changed settings."""
     for side in (a, b):
         if side.settings is None:
             raise UnknownError(f"run {side.id} was recorded before settings were")
@@ -154,7 +154,7 @@ def compare_settings(a: RecordedRun, b: RecordedRun) -> list[ValueChange]:
 
 
 def compare_versions(a: RecordedRun, b: RecordedRun) -> list[ValueChange]:
-    """Return the versions of Python and packages that differ, where both runs recorded them."""
+    """Return the changed versions of Python and packages, if both runs recorded them."""
     old, new = (side.run["versions"] or {} for side in (a, b))
     both = old.keys() & new.keys()
     return compare_values({n: old[n] for n in both}, {n: new[n] for n in both})
@@ -170,7 +170,7 @@ def files_by_place(side: RecordedRun) -> dict[tuple[str, str], Row]:
 
 
 def compare_files(a: RecordedRun, b: RecordedRun) -> list[FileChange]:
-    """Return the files that were added, removed or changed from run a to run b."""
+    """Return the added, removed and changed files from run a to run b."""
     old, new = files_by_place(a), files_by_place(b)
     changes = []
     for key in sorted({*old, *new}):
@@ -198,7 +198,7 @@ def describe_columns(schema: Schema) -> dict[str, str]:
 
 
 def compare_schemas(a: RecordedRun, b: RecordedRun) -> list[ValueChange]:
-    """Return the columns whose role differs."""
+    """Return the columns with a changed role."""
     old, new = (describe_columns(side.schema()) for side in (a, b))
     changes = compare_values(old, new)
     # A role is a word, not a value in quotes.
@@ -209,7 +209,7 @@ def compare_schemas(a: RecordedRun, b: RecordedRun) -> list[ValueChange]:
 
 
 def compare_terms(a: RecordedRun, b: RecordedRun) -> tuple[list[TermChange], int]:
-    """Return the terms that differ, and the number of equal ones."""
+    """Return the changed terms, and the number of equal terms."""
     for side in (a, b):
         side.schema()
     assert a.kept.model is not None
@@ -218,7 +218,7 @@ def compare_terms(a: RecordedRun, b: RecordedRun) -> tuple[list[TermChange], int
 
 
 def without_store(config: Config) -> Config:
-    """Return a config that reads the fetched copy of test data in an object store."""
+    """Return a config with the fetched copy of test data in an object store."""
     place = config.test_data_path
     if place == LATEST_ROWS or not isinstance(place, files.RemotePath):
         return config
@@ -245,7 +245,7 @@ def compare_metrics(
 def compare_lists(
     connection: Connection, config: Config, a: RecordedRun, b: RecordedRun
 ) -> ListChange:
-    """Return who is on the list of one run and not of the other."""
+    """Return the clients on the list of only one of the runs."""
     for side in (a, b):
         if side.scoring is None:
             raise UnknownError(f"run {side.id} left no list, or it is no longer kept")
@@ -264,7 +264,7 @@ def compare_lists(
 
 @contextmanager
 def reading(config: Config) -> Iterator[Connection]:
-    """Open the records in one transaction that reads."""
+    """Open the records in one reading transaction."""
     with (
         database.open_records(config.database_url, may_change=False) as engine,
         database.reading(engine) as connection,

@@ -97,14 +97,14 @@ def fingerprint(
 
 
 def identify(path: Path, sha256: str, config: Config) -> str:
-    """Return the hash of a file, with the name where the name has the date of the rows."""
+    """Return the hash of a file, with the name if the name has the date of the rows."""
     own = config.schema.date_column
     is_dated_by_name = own is not None and own.column == FILE_NAME
     return f"{sha256} {path.name}" if is_dated_by_name else sha256
 
 
 class Scan(NamedTuple):
-    """The complete files of a folder, the growing ones, and the digests of the complete ones."""
+    """The complete and the growing files of a folder, and the digests of the complete files."""
 
     settled: Sequence[Path]
     growing: Sequence[Path]
@@ -112,7 +112,7 @@ class Scan(NamedTuple):
 
 
 def list_places(config: Config) -> dict[FileRole, Path]:
-    """Return the folders that a run reads, by the role of their files."""
+    """Return the folders of the files to read, by role."""
     places = {FileRole.INPUT: config.input_folder_path}
     if not config.tests_latest_rows:
         places[FileRole.TEST] = config.test_data_path
@@ -171,7 +171,7 @@ def take_snapshot(
 
 
 def is_release_lost(last: Mapping[str, Any], release_name: str | None) -> bool:
-    """Return whether nothing is in production, although the last decided run had enough data."""
+    """Return whether production lacks a release although the last run had enough data."""
     # Before the first approval nothing serves, whatever was decided.
     is_first = last["verdict"] == Verdict.HELD and last.get("release") is None
     expected = last["verdict"] in (Verdict.INSUFFICIENT, Verdict.WAITING) or is_first

@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 
 
 def observe_live(run: Run) -> None:
-    """Measure the drift of the logged live rows of a run with nothing new."""
+    """Measure the drift of the logged live rows in a run with nothing new."""
     run.step("live rows", observation.observe_live, run.engine, run.id, RunContext(run.config))
 
 
@@ -78,7 +78,7 @@ def ingest(run: Run, snap: Snapshot, context: RunContext) -> Ingestion:
 def record_readings(
     run: Run, readings: Sequence[FileReading], dated: DatedIntake | ReadRows | None
 ) -> None:
-    """Record the reports of the input files, and of the other files of dated rows."""
+    """Record the reports of the input files, outcome files and test files."""
     run.record_readings(readings, FileRole.INPUT)
     if dated is not None:
         run.record_readings(dated.test_readings, FileRole.TEST)
@@ -99,7 +99,7 @@ def monitor(run: Run, context: RunContext, dataset_path: Path) -> MonitoringResu
 
 
 def keep_inputs(run: Run) -> None:
-    """Keep a copy of each file that the model was trained on, if retention.inputs is set."""
+    """Keep a copy of each training file, if retention.inputs is set."""
     if run.config.retention.inputs:
         with database.reading(run.engine) as connection:
             recorded = runs.files_of_run(connection, run.id)
@@ -161,7 +161,7 @@ def measure_groups(run: Run, context: RunContext, trained: Training) -> None:
 def check_candidate(
     run: Run, context: RunContext, ingested: Ingestion, trained: Training, scored: Scoring
 ) -> list[str]:
-    """Check data and candidate, record the findings, and return those that hold the candidate."""
+    """Check data and candidate, record the findings, and return the refusing alarms."""
     findings = [
         *run_checks.check_ingestion(ingested, run.config),
         *run_checks.check_candidate(run, context, ingested, trained, scored),
@@ -251,7 +251,7 @@ def deploy(
 def wait_for_approval(
     run: Run, context: RunContext, trained: Training, scored: Scoring, decision: Decision
 ) -> None:
-    """Make the candidate a release that waits for the approval of a person."""
+    """Make the candidate a pending release, for the approval of a person."""
     release = run.step(
         "deployment",
         deployment.make_candidate,
@@ -267,7 +267,7 @@ def wait_for_approval(
 
 
 def reproduce(config: Config, run_id: int) -> Path:
-    """Make the model of an earlier run again, compare it by its hash, and return its path."""
+    """Reproduce the model of an earlier run, compare the hashes, and return the model's path."""
     return reproduction.main(config, run_id=run_id)
 
 
@@ -277,7 +277,7 @@ def compare(config: Config, pair: tuple[int, int], *, as_json: bool) -> None:
 
 
 def finish_approval(config: Config, engine: Engine) -> None:
-    """Complete an approval that a killed program left, or log the failure."""
+    """Complete an approval left by a killed program, or log the failure."""
     try:
         approval.finish(engine, config)
     except (PipelineError, OSError) as error:
@@ -380,7 +380,7 @@ def deliver_list(run: Run, now: datetime) -> None:
 # Several steps read the test data: the first one logs the rejected rows.
 @read_report.logged_once()
 def do_steps(run: Run, snap: Snapshot) -> None:
-    """Do the steps of a run that trains, from ingestion to retention."""
+    """Do the steps of a training run, from ingestion to retention."""
     context = RunContext(run.config)
     run.record_snapshot(snap)
     try:

@@ -55,7 +55,7 @@ class Watch:
         self._send()
 
     def note_progress(self) -> None:
-        """Report that the present step goes on, at most once per second."""
+        """Report progress of the present step, at most once per second."""
         if time.monotonic() >= self._sent_s + PROGRESS_EVERY_S:
             self._send()
 
@@ -94,7 +94,7 @@ def wait_for_end(reader: int, timeout_s: float, last_step: list[str]) -> bool:
 def log_long_run(
     elapsed_s: float, quiet_s: float, last_step: list[str], limits: TimeLimits
 ) -> None:
-    """Log a warning about a run that takes long and makes progress."""
+    """Log a warning about a long run with progress."""
     run_id, _, step = (last_step or [f"0 {BEFORE}"])[0].partition(" ")
     limit = "no limit" if limits.whole_s is None else f"a limit of {limits.whole_s / 60:g} minutes"
     log.warning(

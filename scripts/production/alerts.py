@@ -82,7 +82,7 @@ def describe_alert(alert: Mapping[str, Any]) -> str:
 
 
 def make_message(alerts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the message of some alerts: one line each for chat services, and the fields.
+    """Return the message of some alerts: a line each for chat services, and the fields.
 
     Parameters
     ----------

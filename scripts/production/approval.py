@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 
 def pending_path(config: Config, name: str) -> Path:
-    """Return the folder of a release that waits."""
+    """Return the folder of a pending release."""
     return config.prod_deployment_path / artifacts.PENDING / name
 
 
 def remove_other_candidates(config: Config, name: str) -> None:
-    """Remove every release that waited before the one with a name."""
+    """Remove every pending release but a named one."""
     for path in artifacts.list_releases(config.prod_deployment_path, artifacts.PENDING):
         if path.name != name:
             files.remove(path)
@@ -36,7 +36,7 @@ def remove_other_candidates(config: Config, name: str) -> None:
 def submit(
     engine: Engine, config: Config, made: Release, run_id: int, why: tuple[str, str]
 ) -> None:
-    """Record a release as the candidate that waits, in place of an earlier one.
+    """Record a release as the pending candidate, in place of an earlier candidate.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def is_called(entry: Row, wanted: str) -> bool:
 
 
 def find_candidate(connection: Connection, wanted: str | None, states: set[ApprovalState]) -> Row:
-    """Return the candidate to decide on, by default the one that waits.
+    """Return the candidate to decide on, by default the pending one.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def find_candidate(connection: Connection, wanted: str | None, states: set[Appro
 
 
 def forget_withdrawal(prod_folder: Path, name: str) -> None:
-    """Remove a release from the withdrawn ones, since a person approved it."""
+    """Remove a release from the withdrawn releases, since a person approved the release."""
     known = withdrawals.read_withdrawals(prod_folder)
     kept = [withdrawn for withdrawn in known if withdrawn.release != name]
     if len(kept) < len(known):
@@ -113,7 +113,7 @@ def forget_withdrawal(prod_folder: Path, name: str) -> None:
 def record_serving(
     connection: Connection, entry: Row, serving: Release, before: str | None
 ) -> None:
-    """Record that an approved release serves."""
+    """Record the deployment of an approved release."""
     now = datetime.now(UTC)
     runs.record_deployment(
         connection, now, DeploymentKind.DEPLOY, serving.name, run_id=entry["run_id"],
@@ -130,7 +130,7 @@ def record_serving(
 
 
 def let_serve(engine: Engine, config: Config, entry: Row) -> Release:
-    """Move an approved release to the others, switch production to it, and record both.
+    """Move an approved release to the others, switch production to the release, and record both.
 
     A program killed at any call leaves an approval that `finish` completes.
     """
@@ -156,7 +156,7 @@ def let_serve(engine: Engine, config: Config, entry: Row) -> Release:
 
 
 def finish(engine: Engine, config: Config) -> Release | None:
-    """Complete an approval of a killed program, and return its release, if there is one."""
+    """Complete an approval of a killed program, and return its release, or None."""
     with database.reading(engine) as connection:
         entry = approvals.find_unfinished(connection)
     return None if entry is None else let_serve(engine, config, entry)
@@ -174,7 +174,7 @@ def record_answer(
 
 
 def approve(config: Config, *, release_name: str | None, reason: str, actor: str) -> Release:
-    """Approve the candidate that waits, which serves from then on.
+    """Approve the pending candidate as the release in production.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def approve(config: Config, *, release_name: str | None, reason: str, actor: str
 
 
 def reject(config: Config, *, release_name: str | None, reason: str, actor: str) -> str:
-    """Reject the candidate that waits, and return its name; production goes on as it was.
+    """Reject the pending candidate without a change of production, and return its name.
 
     A later model of the same data and settings is held, like that of a release rolled back.
 

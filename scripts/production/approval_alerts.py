@@ -19,19 +19,19 @@ COMMANDS = (
 def record_waiting(
     connection: Connection, release: str, run_id: int | None, at: datetime, reason: str
 ) -> None:
-    """Record that a candidate waits, which causes an alert."""
+    """Record a pending candidate, and so cause an alert."""
     detail = f"release {release} waits for approval ({reason}): {COMMANDS.format(release)}"
     state = f"{release} waits"
     alert_states.record_change(connection, NAME, state, at=at, detail=detail, run_id=run_id)
 
 
 def record_decided(connection: Connection, entry: Row, at: datetime, detail: str) -> None:
-    """Record that no candidate waits any more."""
+    """Record the end of the wait for approval."""
     alert_states.record_change(connection, NAME, OK, at=at, detail=detail, run_id=entry["run_id"])
 
 
 def record_reminder(engine: Engine, now: datetime) -> None:
-    """Record a reminder of a candidate that has waited for a day, once per candidate."""
+    """Record a reminder of a candidate pending for a day, once per candidate."""
     with database.reading(engine) as connection:
         waiting = approvals.find_waiting(connection)
         before = alert_states.current_state(connection, NAME)

@@ -32,7 +32,7 @@ SECRETS = frozenset(
 
 
 def flatten(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each setting with its full name, such as "promotion.mode"."""
+    """Yield each setting by full name, for example "promotion.mode"."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from flatten(inner, f"{name}.{key}" if name else str(key))
@@ -51,12 +51,12 @@ def describe_settings(config: Config) -> dict[str, Any]:
 
 
 def hash_line(line: str) -> str:
-    """Return the SHA-256 of a line without its end, in hexadecimal."""
+    """Return the SHA-256 of a line without its line end, in hexadecimal."""
     return hashlib.sha256(line.encode()).hexdigest()
 
 
 def seal(key: bytes, last: str, n_lines: int) -> str:
-    """Return the keyed hash of a whole chain: of its last hash and its number of lines."""
+    """Return the keyed hash of a chain's last hash and number of lines."""
     content = f"{n_lines} {last}".encode()
     return keys.keyed_hash(key, content, purpose=PURPOSE, n_bytes=N_SEAL_BYTES).hex()
 
@@ -193,7 +193,7 @@ def verify(config: Config, path: Path) -> None:
 
 
 def write_or_verify(config: Config, *, path: Path | None) -> None:
-    """Print every recorded act as a line of JSON, or check such a file with --verify."""
+    """Print every recorded act as a line of JSON, or check a file of acts with --verify."""
     if path is None:
         write(config)
     else:

@@ -69,7 +69,7 @@ def select_mature(read: DatedInput, schema: Schema) -> DatedTable:
 
 
 def list_riskiest(probability: Floats, capacity: int | None) -> NDArray[np.bool_]:
-    """Return which rows a team would call: the riskiest ones, a tenth without a capacity."""
+    """Return a mask of the riskiest rows: as many as the capacity, a tenth without a capacity."""
     n_listed = min(len(probability), capacity or max(1, len(probability) // 10))
     chosen = np.zeros(len(probability), np.bool_)
     chosen[np.argsort(-probability, kind="stable")[:n_listed]] = True
@@ -92,7 +92,7 @@ def row_losses(y: Ints, probability: Floats) -> Floats:
 
 
 def measure_auc(y: Ints, probability: Floats, random: np.random.Generator) -> Measure:
-    """Return the ROC AUC with its percentile bootstrap interval."""
+    """Return the ROC AUC with the percentile bootstrap interval."""
     if not 0 < int(y.sum()) < len(y):
         return Measure(value=None)
     draws = []
@@ -106,13 +106,13 @@ def measure_auc(y: Ints, probability: Floats, random: np.random.Generator) -> Me
 
 
 def measure_mean(values: Floats) -> Measure:
-    """Return a mean with its normal interval."""
+    """Return a mean with the normal interval."""
     mean, error = float(values.mean()), float(values.std() / np.sqrt(len(values)))
     return Measure(value=mean, low=mean - 1.96 * error, high=mean + 1.96 * error)
 
 
 def measure_share(n_part: int, n_whole: int) -> Measure:
-    """Return a share with its interval."""
+    """Return a share with the Wilson interval."""
     share = outcome_metrics.share_of(n_part, n_whole)
     return Measure(value=share.share, low=share.low, high=share.high)
 
@@ -139,7 +139,7 @@ def measure(name: str, made: Predictions, seed: int = 0) -> Period:
 
 
 def join(parts: Sequence[Predictions]) -> Predictions:
-    """Return the predictions of several tests as one."""
+    """Return the predictions of several tests together."""
     return Predictions(
         np.concatenate([part.y for part in parts]),
         np.concatenate([part.predicted for part in parts]),
@@ -157,7 +157,7 @@ def fit(rows: pd.DataFrame, config: Config) -> Model:
 def iterate_periods(
     dated: DatedTable, horizon_days: int, config: Config
 ) -> Iterator[tuple[int, Model, pd.DataFrame, int]]:
-    """Yield each period that can be predicted: its day, the model, its rows, the rows trained on.
+    """Yield each predictable period: its day, model and rows, and the number of training rows.
 
     A model is fitted to the rows whose horizon is over when the period begins.
     """
@@ -176,7 +176,7 @@ def iterate_periods(
 
 
 def draw_split(n_rows: int, seed: int) -> NDArray[np.bool_]:
-    """Return which rows are the test of a random split."""
+    """Return a mask of the test rows of a random split."""
     is_test = np.zeros(n_rows, np.bool_)
     chosen = np.random.default_rng(seed).permutation(n_rows)[: int(n_rows * TEST_FRACTION)]
     is_test[chosen] = True
@@ -184,7 +184,7 @@ def draw_split(n_rows: int, seed: int) -> NDArray[np.bool_]:
 
 
 def column_gains(model: Model, rows: pd.DataFrame, random: np.random.Generator) -> dict[str, float]:
-    """Return how much each column adds to the AUC: the loss when its values are shuffled."""
+    """Return the loss of AUC when the values of a column are shuffled, by column."""
     y = dataset.target(rows, model.schema)
     if not 0 < int(y.sum()) < len(y):
         return {}
@@ -215,7 +215,7 @@ def compare_columns(
 def run(
     dated: DatedTable, horizon_days: int, config: Config, made_at: datetime, seed: int = 0
 ) -> Backtest:
-    """Predict each period by a model of what was known before it.
+    """Predict each period with a model of the data known before the period.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def run(
 def main(
     read: DatedInput, schema: Schema, config: Config, made_at: datetime, seed: int = 0
 ) -> Backtest:
-    """Predict each period of dated files, read by a schema, by what was known before it."""
+    """Predict each period of dated files with a model of the data known before the period."""
     horizon_days = 0 if config.outcomes is None else config.outcomes.horizon_days
     wanted = client_dates.dataset_schema(schema)
     by_dataset = msgspec.structs.replace(config, schema=wanted)

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Measure(Struct, frozen=True, kw_only=True):
-    """A figure with its 95 % interval, None where it is not defined."""
+    """A figure with the 95 % interval, None where undefined."""
 
     value: float | None
     low: float | None = None
@@ -44,7 +44,7 @@ class Period(Struct, frozen=True, kw_only=True):
 
 
 class ColumnDifference(Struct, frozen=True, kw_only=True):
-    """How much a column adds to the AUC: in the random split and in the months to come."""
+    """The AUC gain of a column: in the random split and over time."""
 
     column: str
     random_split: float
@@ -52,7 +52,7 @@ class ColumnDifference(Struct, frozen=True, kw_only=True):
 
 
 class Backtest(Struct, frozen=True, kw_only=True):
-    """The result of a backtest: a period each, all together, the random split, the columns."""
+    """The result of a backtest: each period, all together, the random split, the columns."""
 
     made_at: datetime
     horizon_days: int
@@ -69,7 +69,7 @@ def write(output_model_path: Path, result: Backtest) -> Path:
 
 
 def read(output_model_path: Path) -> Backtest | None:
-    """Read the last result, None without one."""
+    """Read the last result, None before the first backtest."""
     path = output_model_path / NAME
     try:
         return msgspec.json.decode(path.read_bytes(), type=Backtest)

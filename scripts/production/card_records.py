@@ -18,7 +18,7 @@ def read_realised(connection: Connection) -> RealisedShares | None:
 
 
 def read_card(connection: Connection, release: str, model_stamp: str) -> CardRecords:
-    """Read what the records have of a release.
+    """Read the records about a release.
 
     Parameters
     ----------

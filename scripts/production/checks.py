@@ -31,7 +31,7 @@ DEFAULTS = CheckSettings()
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a check: whether it found a problem, a sentence, whether it holds a model."""
+    """The result of a check: problem or not, a sentence, and whether the candidate is held."""
 
     name: str
     is_alarm: bool
@@ -40,7 +40,7 @@ class Finding:
 
 
 def find_limit(settings: CheckSettings, name: str) -> CheckLimit | None:
-    """Return the limit of a check with the word whether it refuses, None for one switched off."""
+    """Return the limit of a check and whether the check refuses, None if switched off."""
     declared = getattr(settings, name)
     if declared == "off":
         return None
@@ -52,7 +52,7 @@ def find_limit(settings: CheckSettings, name: str) -> CheckLimit | None:
 
 
 class Beyond(StrEnum):
-    """The side of a limit that is a problem."""
+    """The wrong side of a limit."""
 
     ABOVE = "above"
     REACHED = "reached"
@@ -68,7 +68,7 @@ def is_beyond(value: float, limit: float, side: Beyond) -> bool:
 
 @dataclass(frozen=True)
 class Words:
-    """What a check says about a problem, with what to do, and about none."""
+    """The sentences of a check: about a problem with the remedy, and about no problem."""
 
     alarm: str
     fine: str
@@ -77,7 +77,7 @@ class Words:
 def make_findings(
     settings: CheckSettings, name: str, value: float, words: Words, side: Beyond = Beyond.ABOVE
 ) -> list[Finding]:
-    """Return the finding of a value beside the limit of a check, none where it is switched off."""
+    """Return the finding of a value against the limit of a check, [] if switched off."""
     limit = find_limit(settings, name)
     if limit is None:
         return []
@@ -88,7 +88,7 @@ def make_findings(
 
 
 def measure_alone(model: Model, columns: Columns, y: Ints) -> dict[str, float]:
-    """Return the ROC AUC of each column alone, by its term in the model, above 0.5.
+    """Return the ROC AUC of each column alone, by the column's term in the model, above 0.5.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def measure_alone(model: Model, columns: Columns, y: Ints) -> dict[str, float]:
 
 
 def check_leak(model: Model, columns: Columns, y: Ints, settings: CheckSettings) -> list[Finding]:
-    """Check whether a column alone separates those who left from those who stayed."""
+    """Check whether a single column separates leavers from stayers."""
     if min(int(y.sum()), int(len(y) - y.sum())) < MIN_CLASS_ROWS:
         return []
     areas = measure_alone(model, columns, y)
@@ -128,7 +128,7 @@ def check_leak(model: Model, columns: Columns, y: Ints, settings: CheckSettings)
 
 
 def check_f1(measured: Evaluation, settings: CheckSettings) -> list[Finding]:
-    """Check whether F1 is too good to be true, by the lower end of its interval."""
+    """Check whether F1 is too good to be true, by the lower end of the interval."""
     n_stayed = measured.n_rows - measured.n_positives
     if measured.f1_low is None or min(measured.n_positives, n_stayed) < MIN_CLASS_ROWS:
         return []
@@ -146,7 +146,7 @@ def check_f1(measured: Evaluation, settings: CheckSettings) -> list[Finding]:
 
 
 def check_useless(measured: Evaluation, settings: CheckSettings) -> list[Finding]:
-    """Check whether the model finds any of those who left on the test rows.
+    """Check whether the model finds any leaver of the test rows.
 
     Few leavers may all be missed by chance, unless nobody at all is predicted to leave.
     """
@@ -204,7 +204,7 @@ def check_rejected(readings: Sequence[FileReading], settings: CheckSettings) -> 
 
 
 def check_refused(readings: Sequence[FileReading], settings: CheckSettings) -> list[Finding]:
-    """Check whether a file was refused as a whole, such as one without a day."""
+    """Check for files refused as a whole, for example a file without a day."""
     refused = [reading for reading in readings if reading.refused]
     first = f" The first: {refused[0].path.name}: {refused[0].refused}." if refused else ""
     words = Words(
@@ -216,7 +216,7 @@ def check_refused(readings: Sequence[FileReading], settings: CheckSettings) -> l
 
 
 def check_labels(n_rows: int, n_positives: int, settings: CheckSettings) -> list[Finding]:
-    """Check whether all labels have one value."""
+    """Check whether all labels are equal."""
     if n_rows < MIN_FILE_ROWS:
         return []
     rarer = min(n_positives, n_rows - n_positives)
@@ -235,7 +235,7 @@ def check_labels(n_rows: int, n_positives: int, settings: CheckSettings) -> list
 
 
 def check_bands(known: Sequence[str], n_today: int, settings: CheckSettings) -> list[Finding]:
-    """Check whether today's list has more than one band of clients with enough data."""
+    """Check whether today's list has several bands of clients with enough data."""
     words = Words(
         alarm=f"All {n_today} clients of today's list are {known[0] if known else NO_DATA}: the"
         " list tells nobody apart. Compare api.medium_risk_from and api.high_risk_from with the"
@@ -248,7 +248,7 @@ def check_bands(known: Sequence[str], n_today: int, settings: CheckSettings) -> 
 def check_length(
     what: str, n_today: int, n_before: int | None, settings: CheckSettings
 ) -> list[Finding]:
-    """Check that a list, or an extract, has not shrunk by half since the one before."""
+    """Check whether a list or an extract has shrunk to half the length before."""
     shrunk = 0.0 if not n_before or n_before < MIN_LIST else 1 - n_today / n_before
     words = Words(
         alarm=f"{what} has {n_today} clients, and had {n_before} before: it shrank by"
@@ -261,7 +261,7 @@ def check_length(
 def check_list(
     bands: Mapping[str, int], n_before: int | None, settings: CheckSettings
 ) -> list[Finding]:
-    """Check today's list: not empty, not half as long as before, and of more than one band.
+    """Check today's list: not empty, at least half as long as before, several bands.
 
     Parameters
     ----------
@@ -311,7 +311,7 @@ def check_predicted(
 
 @dataclass(frozen=True)
 class OutcomeSums:
-    """The outcomes of a scoring: clients, sums over their probabilities, and how many left.
+    """The outcomes of a scoring: number of clients, sums over probabilities, number of leavers.
 
     Clients whom somebody tried to contact are left out.
     """
@@ -347,7 +347,7 @@ def compare_shares(found: OutcomeSums, n_training: int) -> float:
 
 
 def count_cases(p_value: float) -> int:
-    """Return in one of how many cases a probability comes true, to two digits."""
+    """Return n for a probability of one in n cases, to two digits."""
     return int(float(f"{1 / max(p_value, RAREST):.2g}"))
 
 
@@ -375,7 +375,7 @@ def check_outcomes(found: OutcomeSums, n_training: int, settings: CheckSettings)
 def check_age(
     days_behind: float, period_days: float, horizon_days: float, settings: CheckSettings
 ) -> list[Finding]:
-    """Check whether the test data is older than the data it judges.
+    """Check whether the test data is older than the data to judge.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from scripts.production.run_context import RunContext
 
 
 def add_value(schema: Schema, value: str | float | None) -> Schema:
-    """Return a schema that also reads the column of the worth."""
+    """Return a schema with the column of the worth."""
     if not isinstance(value, str) or value in schema.columns:
         return schema
     kept = tuple(name for name in schema.ignore if name != value)
@@ -19,7 +19,7 @@ def add_value(schema: Schema, value: str | float | None) -> Schema:
 
 
 def find_values(table: pd.DataFrame, value: str | float) -> Floats:
-    """Return the worth of each client of a table, the median of the others where it is missing."""
+    """Return the worth of each client of a table, with the median for missing values."""
     if not isinstance(value, str):
         return np.full(len(table), value)
     found = np.asarray(table[value], np.float64)

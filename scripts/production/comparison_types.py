@@ -11,7 +11,7 @@ TermKind = Literal["curve", "line", "categories", "pair", "absent"]
 
 
 class RunSide(Struct, frozen=True, kw_only=True):
-    """A compared run, the model that it trained, and where the model is kept."""
+    """A compared run with its model and the place of the model."""
 
     run_id: int
     started_at: Moment
@@ -22,7 +22,7 @@ class RunSide(Struct, frozen=True, kw_only=True):
 
 
 class ValueChange(Struct, frozen=True, kw_only=True):
-    """A setting, a version or a column that differs, null where one run has none."""
+    """A changed setting, version or column, with null for a missing side."""
 
     name: str
     a: str | None
@@ -30,7 +30,7 @@ class ValueChange(Struct, frozen=True, kw_only=True):
 
 
 class FileChange(Struct, frozen=True, kw_only=True):
-    """A file that only one of the runs has read, or both with another content."""
+    """A file added, removed or changed between two runs."""
 
     role: str
     path: str
@@ -40,7 +40,7 @@ class FileChange(Struct, frozen=True, kw_only=True):
 
 
 class TermPoint(Struct, frozen=True, kw_only=True):
-    """The log-odds of both models at a value, null where a model has no such value."""
+    """The log-odds of both models at a value, null for a value unknown to a model."""
 
     value: float | str | None
     a: float | None
@@ -48,7 +48,7 @@ class TermPoint(Struct, frozen=True, kw_only=True):
 
 
 class TermChange(Struct, frozen=True, kw_only=True):
-    """A term of the models that differs.
+    """A changed term of the models.
 
     `largest` is the largest difference of its log-odds, at the value `widest`. The points of a
     number rise, and a missing value is the last one. A pair of columns has no points.
@@ -78,7 +78,7 @@ class MetricChange(Struct, frozen=True, kw_only=True):
 
 
 class ListedClient(Struct, frozen=True, kw_only=True):
-    """A client on the list of one run only, with the place on it."""
+    """A client on the list of a single run, with the place on the list."""
 
     client: str
     place: Count
@@ -86,7 +86,7 @@ class ListedClient(Struct, frozen=True, kw_only=True):
 
 
 class ListChange(Struct, frozen=True, kw_only=True):
-    """The lists to call that both runs left: who is on one and not on the other.
+    """The lists to call of two runs, and the clients on a single list.
 
     At most 500 clients are named on each side. The counts are of all.
     """
@@ -103,7 +103,7 @@ class ListChange(Struct, frozen=True, kw_only=True):
 
 
 class RunComparison(Struct, frozen=True, kw_only=True):
-    """Two runs beside each other: a is the first one, and b the second one.
+    """Two runs beside each other: a is the first run, b the second run.
 
     `unknown` says for each part that cannot be compared why: settings, files, schema, terms,
     metrics, lists.

@@ -46,7 +46,7 @@ class EvaluationData:
         return self._folder
 
     def _read_dated(self, schema: Schema) -> tuple[pd.DataFrame, Sequence[FileReading]]:
-        """Read the test rows that the latest ingestion of dated files wrote."""
+        """Read the test rows written by the latest ingestion of dated files."""
         folder = self._config.output_folder_path
         path = artifacts.find_latest(folder, Kind.TEST_ROWS, "ingestion")
         header = csv_reader.peek_header(path, Schema(ids=(), numeric=(), separator=","))
@@ -62,7 +62,7 @@ class EvaluationData:
         return table, readings
 
     def read_counted(self, schema: Schema) -> TestTable:
-        """Return the test table of a schema, one reading per file, and the dropped duplicates.
+        """Return the test table of a schema, a reading per file, and the dropped duplicates.
 
         Parameters
         ----------
@@ -98,6 +98,6 @@ class EvaluationData:
         return table, readings, dropped
 
     def read(self, schema: Schema) -> tuple[pd.DataFrame, Sequence[FileReading]]:
-        """Return the test table of a schema and one reading per file, as `read_counted` does."""
+        """Return the test table of a schema and a reading per file, like `read_counted`."""
         table, readings, _ = self.read_counted(schema)
         return table, readings

@@ -67,7 +67,7 @@ class ReplayCounts:
 
     @property
     def bad_fraction(self) -> float:
-        """Return the share of the time in which a bad model served."""
+        """Return the share of time with a bad model in production."""
         return self.n_bad_steps / self.n_steps if self.n_steps else 0.0
 
     def format_row(self, n_test_rows: int, name: str) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ class ReplayCounts:
 
 @dataclass(frozen=True)
 class SimulatedCandidate:
-    """The predictions of a model on the test rows, and its true value, on the held-out rows.
+    """The predictions of a model on the test rows, and the true value on the held-out rows.
 
     The value is the F1, or another metric of the promotion, of which a higher one is better.
     """
@@ -197,7 +197,7 @@ def fit_batches(
 
 
 def find_terms(table: pd.DataFrame, config: Config) -> MetricTerms:
-    """Return what the metrics need of the rows of a table."""
+    """Return the list length, the worth and the costs for the metrics of a table."""
     settings, value, costs = config.worklist, None, None
     if settings.value is not None and settings.costs is not None:
         value = client_values.find_values(table, settings.value)
@@ -207,14 +207,14 @@ def find_terms(table: pd.DataFrame, config: Config) -> MetricTerms:
 
 
 def take_rows(terms: MetricTerms, rows: Labels | slice) -> MetricTerms:
-    """Return what the metrics need of some rows."""
+    """Return the inputs of the metrics for some rows."""
     return terms if terms.value is None else replace(terms, value=terms.value[rows])
 
 
 def measure_truth(
     metric: str, y: Labels, predicted: Labels, probability: Floats, terms: MetricTerms
 ) -> float:
-    """Return the value of a model on held-out rows, of which a higher one is better."""
+    """Return the value of a model on held-out rows, where higher is better."""
     if metric == "f1":
         return metrics.f1_of(y, predicted) or 0.0
     value = paired_metrics.measure(metric, y, probability, terms)
@@ -300,7 +300,7 @@ def decide(
 
 
 def is_bad(production: SimulatedCandidate | None, best_value: float, metric: str) -> bool:
-    """Return whether the model that serves is clearly below the best candidate so far."""
+    """Return whether the model in production is clearly below the best candidate before."""
     step = BAD_SHARE * abs(best_value) if metric == "expected_gain" else BAD_STEP
     return production is None or production.true_value < best_value - step
 

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def add_groups(schema: Schema, groups: tuple[str, ...]) -> Schema:
-    """Return a schema that also reads the columns of the groups, as texts unless known."""
+    """Return a schema with the columns of the groups, as texts unless known."""
     added = tuple(name for name in groups if name not in schema.columns)
     kept = tuple(name for name in schema.ignore if name not in added)
     return msgspec.structs.replace(schema, categorical=(*schema.categorical, *added), ignore=kept)

@@ -21,14 +21,14 @@ REPRODUCED = "reproduced"
 
 @dataclass(frozen=True)
 class KeptModel:
-    """The model of a run and its place, or None and why it is unknown."""
+    """The model of a run and its place, or None and the reason."""
 
     model: Model | None
     place: str
 
 
 def find_releases(config: Config, stamp: str) -> Iterator[Path]:
-    """Yield the model.json of each release of a model, those that wait included."""
+    """Yield the model.json of each release of a model, pending releases included."""
     for folder in (artifacts.RELEASES, artifacts.PENDING):
         for path in reversed(artifacts.list_releases(config.prod_deployment_path, folder)):
             try:
@@ -41,12 +41,12 @@ def find_releases(config: Config, stamp: str) -> Iterator[Path]:
 
 
 def reproduced_path(config: Config, run_id: int) -> Path:
-    """Return the folder of the model of a run that was made again."""
+    """Return the folder of the reproduced model of a run."""
     return config.output_model_path / REPRODUCED / f"run_{run_id}"
 
 
 def list_places(config: Config, recorded: Row) -> list[tuple[Path, str]]:
-    """Return the paths where the model of a run may lie, with words for people."""
+    """Return the possible paths of the model of a run, with words for people."""
     stamp = recorded["stamp"]
     made_again = reproduced_path(config, recorded["run_id"]) / release.MODEL
     return [
@@ -57,7 +57,7 @@ def list_places(config: Config, recorded: Row) -> list[tuple[Path, str]]:
 
 
 def find_digest(connection: Connection, recorded: Row) -> str | None:
-    """Return the hash of the model as the run wrote it, None where it may have another one.
+    """Return the hash of the model as written by the run, None if an erasure may have changed it.
 
     The erasure of a client takes the traces of the client out of every model that is kept.
     """
@@ -79,7 +79,7 @@ def load(path: Path, expected: str | None) -> Model | None:
 
 
 def find_scored(connection: Connection, stamp: str) -> Model | None:
-    """Return a model from the records of the scorings, without its distributions, or None."""
+    """Return a model without distributions from the records of the scorings, or None."""
     content = scoring_records.find_model_content(connection, stamp)
     if content is None:
         return None
@@ -91,7 +91,7 @@ def find_scored(connection: Connection, stamp: str) -> Model | None:
 
 
 def find(connection: Connection, config: Config, run_id: int, recorded: Row | None) -> KeptModel:
-    """Find the model that a run trained.
+    """Find the model of a run.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ Facts = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class ListedLine:
-    """A client to call as texts: worth and gain are empty where none is declared."""
+    """A client to call as texts, with empty worth and gain if undeclared."""
 
     place: str
     client: str
@@ -21,7 +21,7 @@ class ListedLine:
 
 @dataclass(frozen=True)
 class ManagerFacts:
-    """Today's list, what changed since an earlier one, the calls, and the predictions.
+    """Today's list, the changes since an earlier list, the calls, and the predictions.
 
     `since` is the day of the earlier list, None for the first one.
     """

@@ -28,7 +28,7 @@ class CardTable:
 
 @dataclass(frozen=True)
 class CardSection:
-    """A section of the card: named facts, and a table where one is needed."""
+    """A section of the card: named facts, and perhaps a table."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
@@ -46,7 +46,7 @@ class RealisedShares:
 
 @dataclass(frozen=True, kw_only=True)
 class CardRecords:
-    """What the records have of a release: None and empty where they have nothing."""
+    """The records about a release, None and empty for missing records."""
 
     model: Row | None = None
     decision: Row | None = None
@@ -67,7 +67,7 @@ def known(value: Any, pattern: str = "") -> str:
 
 
 def within(row: Row | None, name: str, pattern: str = ".3f") -> str:
-    """Format a value with its 95 % interval."""
+    """Format a value with the 95 % interval."""
     if row is None or row[name] is None:
         return UNKNOWN
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
@@ -92,7 +92,7 @@ def describe_kind(model: Model) -> str:
 
 
 def describe_purpose(config: Config, model: Model) -> CardSection:
-    """Describe what the model is for, and what it is not for."""
+    """Describe the purpose of the model and its limits of use."""
     outcomes = config.outcomes
     leaving = "leave" if outcomes is None else f"leave within {outcomes.horizon_days} days"
     return CardSection(
@@ -113,7 +113,7 @@ def describe_purpose(config: Config, model: Model) -> CardSection:
 
 
 def describe_release(release: Release, found: CardRecords, words: ColumnWords) -> CardSection:
-    """Describe the model, and how it came into production."""
+    """Describe the model, and the way into production."""
     model, deployed, decision = release.model, found.deployment, found.decision
     approved = found.approval
     return CardSection(
@@ -189,7 +189,7 @@ def describe_data(config: Config, release: Release, found: CardRecords) -> CardS
 
 
 def describe_reuse(n_judged: int | None) -> str:
-    """Describe how many candidates the test rows have judged."""
+    """Describe the number of candidates judged on the test rows."""
     if n_judged == 1:
         return "these test rows have judged this candidate alone"
     return (
@@ -199,7 +199,7 @@ def describe_reuse(n_judged: int | None) -> str:
 
 
 def describe_quality(found: CardRecords) -> CardSection:
-    """Describe F1 and the other metrics on the test rows."""
+    """Describe F1 and further metrics on the test rows."""
     model, score = found.model, found.score
     if model is None:
         return CardSection("Quality on the test rows", (("Metrics", UNKNOWN),))
@@ -261,7 +261,7 @@ def describe_groups(found: CardRecords, words: ColumnWords) -> CardSection:
 
 
 def describe_drift(found: CardRecords, words: ColumnWords) -> CardSection:
-    """Describe the columns whose new rows differ from those of the training."""
+    """Describe the columns with drift between training and new rows."""
     compared = [row for row in found.columns if row["drift"] is not None]
     if not compared:
         return CardSection("Drift", (("Columns", f"{UNKNOWN}: no new rows were compared yet"),))
@@ -276,7 +276,7 @@ def describe_drift(found: CardRecords, words: ColumnWords) -> CardSection:
 
 
 def list_limits(release: Release, found: CardRecords) -> CardSection:
-    """Describe what the model cannot know."""
+    """List the limits of the model's knowledge."""
     n_left = release.model.dataset.n_positives
     limits = [
         ("Causes", "the model finds who leaves, not why; it does not know whether a call helps"),
@@ -337,7 +337,7 @@ def make_card(config: Config, release: Release, found: CardRecords) -> list[Card
 
 
 def escape(text: str) -> str:
-    """Return a text as one line of Markdown that shows each of its characters."""
+    """Return a text as a line of Markdown, with every special character escaped."""
     line = " ".join(text.split())
     return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|!~" else letter for letter in line)
 

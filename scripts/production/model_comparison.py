@@ -28,7 +28,7 @@ Term = NumericTerm | CategoricalTerm
 
 
 def find_ends(model: Model, column: str) -> tuple[float, float] | None:
-    """Return the range of a column among the clients of a model, None where it is not known."""
+    """Return the range of a column among the clients of a model, None if unknown."""
     kept = model.dataset.reference
     bins = None if kept is None else kept.numeric.get(column)
     if bins is not None and bins.edges:
@@ -42,7 +42,7 @@ def find_ends(model: Model, column: str) -> tuple[float, float] | None:
 
 
 def choose_numbers(models: Iterable[Model], column: str) -> NDArray[np.float64]:
-    """Return the rising numbers at which a term is compared, over the clients of both models."""
+    """Return rising numbers for the comparison of a term, over the clients of both models."""
     models = list(models)
     ends = [found for model in models if (found := find_ends(model, column)) is not None]
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
@@ -73,7 +73,7 @@ def name_kind(term: Term | None) -> TermKind:
 
 
 def values_at(term: Term | None, values: NDArray[Any]) -> list[float | None]:
-    """Return the log-odds of a term at some values, None where it is absent or has no category."""
+    """Return the log-odds of a term at some values, None for an absent term or category."""
     if term is None:
         return [None] * len(values)
     if isinstance(term, NumericTerm):
@@ -95,17 +95,17 @@ def make_points(values: Sequence[Any], terms: tuple[Term | None, Term | None]) -
 
 
 def name_value(value: float | str | None) -> str:
-    """Return the value at which terms differ, in words."""
+    """Return a value of a term in words."""
     return explanation.format_value(np.nan if value is None else value)
 
 
 def measure_gap(point: TermPoint) -> float:
-    """Return the difference of a point, where an absent value adds nothing."""
+    """Return the difference of a point, with 0 for an absent value."""
     return abs((point.b or 0.0) - (point.a or 0.0))
 
 
 def compare_column(models: tuple[Model, Model], column: str) -> TermChange:
-    """Compare the terms of a column in two models, of which at least one has it."""
+    """Compare the terms of a column in two models, where a model may lack the term."""
     first, second = (list_terms(model).get(column) for model in models)
     values: list[Any]
     if isinstance(first or second, NumericTerm) and not isinstance(second, CategoricalTerm):
@@ -124,7 +124,7 @@ def compare_column(models: tuple[Model, Model], column: str) -> TermChange:
 
 
 def axis_values(axes: Sequence[PairAxis], known: Iterable[str]) -> NDArray[Any]:
-    """Return the values at which a pair is compared in one direction."""
+    """Return the values of a pair's axis for the comparison."""
     knots = sorted({knot for axis in axes for knot in axis.knots})
     if knots:
         return np.array([*knots, np.nan])
@@ -137,7 +137,7 @@ def find_pair(model: Model, key: frozenset[str]) -> PairTerm | None:
 
 
 def compare_pair(models: tuple[Model, Model], key: frozenset[str]) -> TermChange:
-    """Compare what two columns add together in two models, of which at least one has the pair."""
+    """Compare the interaction of two columns in two models, where a model may lack the pair."""
     pairs = [find_pair(model, key) for model in models]
     columns = sorted(key)
     categories = [logistic_model.known_categories(model) for model in models]
@@ -190,7 +190,7 @@ def compare_terms(a: Model, b: Model) -> tuple[list[TermChange], int]:
 
 
 def merge_schemas(a: Schema, b: Schema) -> Schema:
-    """Return the schema of the rows on which two models can be compared.
+    """Return the schema of rows for the comparison of two models.
 
     Raises
     ------

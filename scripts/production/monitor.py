@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MonitoringResult:
-    """The drift and the F1 of a release on one dataset and the test data.
+    """The drift and the F1 of a release on a dataset and the test data.
 
     `release` is None before the first one. `scan` is that of a large dataset.
     """
@@ -148,7 +148,7 @@ def measure(context: RunContext, dataset_path: Path | None = None) -> Monitoring
 
 
 def follow_up(before: MonitoringResult, context: RunContext) -> MonitoringResult:
-    """Return the monitoring result of the current release, from the one before the promotion.
+    """Return the monitoring result of the current release, by the result before the promotion.
 
     Parameters
     ----------

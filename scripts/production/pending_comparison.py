@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def load_waiting(engine: Engine, context: RunContext) -> Release | None:
-    """Load the candidate that waits for approval, None without a usable one."""
+    """Load the pending candidate, None without a usable candidate."""
     with database.reading(engine) as connection:
         waiting = approvals.find_waiting(connection)
     if waiting is None:
@@ -34,7 +34,7 @@ def load_waiting(engine: Engine, context: RunContext) -> Release | None:
 def wait_for_approval(
     engine: Engine, context: RunContext, model_path: Path, decision: Decision
 ) -> Decision:
-    """Return the decision on a candidate that passed the gate where a person approves.
+    """Return the decision on a candidate after the gate, where a person approves.
 
     Parameters
     ----------

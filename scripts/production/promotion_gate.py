@@ -30,7 +30,7 @@ class GateVerdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The verdict, the reason in one sentence, and the evidence, None where undefined."""
+    """The verdict, the reason in a sentence, and the evidence, None where undefined."""
 
     answer: GateVerdict
     reason: str
@@ -57,14 +57,14 @@ class Decision:
 
 
 def format_reuse(decision: Decision) -> str:
-    """Return the number of candidates that the test rows have judged, "" for the first one."""
+    """Return a clause with the number of candidates judged on the test rows, "" for the first."""
     if decision.n_judged is None or decision.n_judged == 1:
         return ""
     return f" (both corrected: these test rows have judged {decision.n_judged} candidates)"
 
 
 def format_evidence(decision: Decision, comparison: Comparison) -> str:
-    """Return the evidence of a decision in one line."""
+    """Return the evidence of a decision in a line."""
     return (
         f"candidate F1 {decision.candidate_f1:.4f}, production F1 {decision.production_f1:.4f} on"
         f" {decision.n_test_rows} test rows ({decision.n_test_positives} positive),"
@@ -104,7 +104,7 @@ def find_mismatch(candidate: Schema, production: Schema) -> str:
 
 
 def insufficiency(y: Labels) -> str:
-    """Return the reason for an undefined F1 of every model on the rows, else ""."""
+    """Return the reason for an undefined F1 of every model on the rows, or ""."""
     if len(y) == 0:
         return "there is no test row"
     if y.all():
@@ -113,7 +113,7 @@ def insufficiency(y: Labels) -> str:
 
 
 def describe_use(decision: Decision) -> str:
-    """Return a clause about a candidate that finds no leaver, "" about any other."""
+    """Return a clause about a candidate without predicted leavers, or ""."""
     if decision.candidate_f1:
         return ""
     return (
@@ -148,7 +148,7 @@ def decide_by_f1(
 
 
 def find_harm(decision: Decision, losses: LogLossComparison) -> str:
-    """Return why a candidate is worse than production by the rule `not_worse`, else ""."""
+    """Return the reason for a candidate worse than production by the rule `not_worse`, or ""."""
     if losses.is_worse:
         return "the candidate is worse by more than one standard error"
     if not decision.candidate_f1 and decision.production_f1:
@@ -179,7 +179,7 @@ def decide_by_loss(
 
 
 def format_metric(decision: Decision, measured: MetricComparison) -> str:
-    """Return the evidence of a decision by another metric than F1 in one line."""
+    """Return the evidence of a decision by a metric other than F1 in a line."""
     name, found = paired_metrics.NAMES[measured.metric], measured.comparison
     return (
         f"candidate {name} {measured.candidate:.4f}, production {measured.production:.4f} on"
@@ -193,7 +193,7 @@ def format_metric(decision: Decision, measured: MetricComparison) -> str:
 def decide_by_metric(
     decision: Decision, measured: MetricComparison, settings: PromotionSettings
 ) -> Decision:
-    """Decide by the rule `better` with another metric than F1: it must be strictly better."""
+    """Decide by the rule `better` with a metric other than F1, strictly better or not."""
     decision = replace(
         decision,
         metric=measured.metric,

@@ -10,7 +10,7 @@ from scripts.production.run_context import RunContext
 
 
 def find_listed_fraction(settings: WorklistSettings, n_clients: int) -> float:
-    """Return the share of the clients that the team can call, 1 without a capacity."""
+    """Return the share of clients within the capacity of the team, 1 without a capacity."""
     if settings.capacity is None or n_clients == 0:
         return 1.0
     return min(1.0, settings.capacity / n_clients)

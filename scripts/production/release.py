@@ -30,7 +30,7 @@ class FileFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Becoming(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a release becomes while its files are rewritten: other hashes, beside the first ones."""
+    """The later hashes of a release while its files are rewritten."""
 
     dataset_sha256: str
     files: dict[str, FileFacts]
@@ -50,13 +50,13 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     becoming: Becoming | UnsetType = UNSET
 
     def allowed(self, name: str) -> list[FileFacts]:
-        """Return the facts of a file, of which one holds."""
+        """Return the possible facts of a file, before and after a rewrite."""
         later = self.becoming.files if self.becoming else {}
         return [self.files[name], *([later[name]] if name in later else [])]
 
     @property
     def datasets(self) -> list[str]:
-        """The hashes of the dataset, of which the model has one."""
+        """The possible hashes of the model's dataset, before and after a rewrite."""
         return [self.dataset_sha256, *([self.becoming.dataset_sha256] if self.becoming else [])]
 
 
@@ -188,7 +188,7 @@ def find_faults(folder: Path) -> list[str]:
 
 
 def rewrite(folder: Path, contents: Mapping[str, bytes], dataset_sha256: str) -> bool:
-    """Replace files of a release, which is whole at every instant.
+    """Replace files of a release without an instant of a damaged release.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from scripts.production.release import Release
 
 
 class RunContext:
-    """The engine, the test data and the release in production of one run or one command.
+    """The engine, the test data and the release in production of a run or command.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class RunContext:
         return choice.choose_engine(self.config)
 
     def current_release(self) -> Release | None:
-        """Return the release in production, None before the first one.
+        """Return the release in production, None before the first deployment.
 
         Raises
         ------
@@ -56,7 +56,7 @@ class RunContext:
         return self._release
 
     def require_release(self) -> Release:
-        """Return the release in production, or raise before the first one.
+        """Return the release in production, or raise before the first deployment.
 
         Raises
         ------

@@ -14,7 +14,7 @@ Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class ShadowSide(Struct, frozen=True, kw_only=True):
-    """The scores of one model: the share predicted to leave, the mean risk, and the bands."""
+    """The scores of a model: the share of predicted leavers, the mean risk, and the bands."""
 
     predicted_fraction: Fraction
     mean_probability: Fraction
@@ -35,7 +35,7 @@ class ShadowScores(Struct, frozen=True, kw_only=True):
 
 
 class ShadowRequests(ShadowScores, frozen=True, kw_only=True):
-    """Candidate and production on the logged requests, of each known client the newest one."""
+    """Candidate and production on the newest logged request of each known client."""
 
     n_logged: Count
     first_at: Moment
@@ -85,7 +85,7 @@ class ShadowComparison(ShadowSummary, frozen=True, kw_only=True):
 
 
 def read_shadow(row: Mapping[str, Any] | None) -> ShadowComparison | None:
-    """Return a recorded comparison, with or without the clients, None where there is none."""
+    """Return a recorded comparison, with or without the clients, or None."""
     return None if row is None else msgspec.convert(row, ShadowComparison)
 
 

@@ -64,7 +64,7 @@ def read_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
 
 
 def known_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
-    """Read the withdrawn releases, none from a damaged list, which must not stop a rollback."""
+    """Read the withdrawn releases, () from a damaged list, so a rollback goes on."""
     try:
         return read_withdrawals(prod_folder)
     except ReleaseError as error:
@@ -103,6 +103,6 @@ def write_withdrawals(prod_folder: Path, withdrawn: Iterable[Withdrawal]) -> Non
 
 
 def find_withdrawal(withdrawn: Iterable[Withdrawal], model: "Model") -> Withdrawal | None:
-    """Find the latest withdrawal of a model of the same origin, None without one."""
+    """Find the latest withdrawal of a model of the same origin, or None."""
     origin = origin_of(model)
     return next((w for w in reversed(tuple(withdrawn)) if w.origin == origin), None)
