@@ -19,6 +19,7 @@ from werkzeug.routing import BaseConverter
 from scripts.api import inference_protocol, worker_processes
 from scripts.api.auth import Access
 from scripts.api.http_server import bind, bind_for_processes, serve_until_stopped
+from scripts.api.login_log import LoginLog
 from scripts.api.middleware import MATCHED, ROUTE, Middleware, answer_bug
 from scripts.api.prediction_log import PredictionLog
 from scripts.api.records_reader import RecordsReader
@@ -221,7 +222,9 @@ def create_app(config_path: Path) -> Flask:
     records = RecordsReader(reloader, metrics.count_thread_failure)
     table = RouteTable((*ROUTES, *PAGES, STATIC))
     app = make_flask(metrics, table)
-    access = Access(tokens, EndedSessions(lambda: reloader.last().config.prod_deployment_path))
+    login_log = LoginLog(lambda: reloader.last().config, metrics.count_thread_failure)
+    ended = EndedSessions(lambda: reloader.last().config.prod_deployment_path)
+    access = Access(tokens, ended, login_log.add)
     middleware = Middleware(app.wsgi_app, reloader, access, table, metrics, as_error)
     middleware.prediction_log = PredictionLog(
         lambda: reloader.last().config, metrics.count_logging, metrics.count_thread_failure
@@ -234,6 +237,7 @@ def create_app(config_path: Path) -> Flask:
         "table": table,
         "records": records,
         "access": access,
+        "login_log": login_log,
         "needs_token": access.needs_token,
         "schedule": NextRunCache(config_path),
         "comparer": RunComparer(config_path),
@@ -252,6 +256,8 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
         middleware.access_log.start()
     records: RecordsReader = app.extensions["records"]
     records.start()
+    login_log: LoginLog = app.extensions["login_log"]
+    login_log.start()
     if middleware.prediction_log is not None:
         middleware.prediction_log.start()
     reloader: ReleaseReloader = app.extensions["reloader"]
@@ -261,6 +267,7 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
     worker_processes.return_large_blocks()
     asyncio.run(serve_until_stopped(listener, middleware, reloader))
     records.stop()
+    login_log.stop()
     if middleware.prediction_log is not None:
         middleware.prediction_log.stop()
     if middleware.access_log is not None:

@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from scripts.api.responses import RefusedError
 from scripts.api.sessions import EndedSessions, Sessions
 from scripts.api.tokens import Role, Tokens, User
 from scripts.core.config import LOOPBACK_HOSTS
+from scripts.core.failed_logins import UNKNOWN, Attempt, Way
 
 # Wrong tokens of an address in a minute: so often the same one, and so many different ones.
 MAX_FAILED_LOGINS = 10
@@ -27,7 +28,6 @@ N_HASH_BYTES = 8
 IPV6_SITE_BITS = 64
 # Longer than any address with a port; a header may be longer.
 MAX_ADDRESS_CHARACTERS = 64
-UNKNOWN = "unknown"
 TOO_LITTLE = "This token has the role {}; this method on this path wants the token of the role {}."
 CHALLENGE = ("WWW-Authenticate", 'Bearer realm="adras"')
 
@@ -193,10 +193,26 @@ def check_host(environ: Mapping[str, Any]) -> None:
 
 
 class Access:
-    """Authorization of requests by token or by browser session."""
+    """Authorization of requests by token or by browser session.
 
-    def __init__(self, tokens: Tokens, ended: EndedSessions | None = None) -> None:
+    Parameters
+    ----------
+    tokens : Tokens
+        The tokens of the service.
+    ended : EndedSessions, optional
+        The sessions that were ended before their time.
+    note : callable, optional
+        Called with each failed login, as `LoginLog.add`.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        ended: EndedSessions | None = None,
+        note: Callable[[Attempt], None] = lambda _: None,
+    ) -> None:
         self._tokens = tokens
+        self._note = note
         self._failed = FailedLogins()
         self._sessions = Sessions(tokens, ended)
 
@@ -220,11 +236,10 @@ class Access:
         found = self._user_of_token(given.strip().encode("latin-1", "replace"))
         return found if scheme.lower() == "bearer" else None
 
-    def _refuse_token(
-        self, environ: Mapping[str, Any], token: bytes, trusted_proxies: tuple[str, ...]
-    ) -> None:
+    def _refuse_token(self, address: str, token: bytes, way: Way) -> None:
         """Count a wrong token, and refuse a client with too many."""
-        wait_s = self._failed.count(client_address(environ, trusted_proxies), token)
+        wait_s = self._failed.count(address, token)
+        self._note(Attempt(site_of(address), way, is_locked_out=bool(wait_s)))
         if wait_s:
             raise RefusedError(
                 429,
@@ -267,7 +282,7 @@ class Access:
         given = token.strip().encode("utf-8", "surrogateescape")
         user = self._user_of_token(given)
         if user is None:
-            self._refuse_token(environ, given, trusted_proxies)
+            self._refuse_token(client_address(environ, trusted_proxies), given, Way.FORM)
             raise RefusedError(401, "This is not the token of this service.", [CHALLENGE])
         log.info("A session of %s began.", user.actor)
         return self._sessions.begin(user)
@@ -317,11 +332,14 @@ class Access:
             # A request without a token is no guess.
             if header:
                 sent = (header.partition(" ")[2] or header).strip()
-                self._refuse_token(environ, sent.encode("latin-1", "replace"), trusted_proxies)
+                address = client_address(environ, trusted_proxies)
+                self._refuse_token(address, sent.encode("latin-1", "replace"), Way.HEADER)
             raise RefusedError(
                 401, "Expected the header Authorization: Bearer <token>.", [CHALLENGE]
             )
         if not user.role.includes(wanted):
+            address = client_address(environ, trusted_proxies)
+            self._note(Attempt(site_of(address), Way.ROLE, user.actor))
             raise RefusedError(403, TOO_LITTLE.format(user.role, wanted))
         return user
 

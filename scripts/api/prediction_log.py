@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.api import records_reader
+from scripts.api.background import BackgroundWriter
 from scripts.core import erased_clients, keys
 from scripts.core.config import Config
 from scripts.core.erased_clients import ErasedClients
@@ -161,12 +162,13 @@ class PredictionLog:
         self._waiting: deque[LoggedRows] = deque()
         self._n_waiting = 0
         self._fault = self._key_fault = ""
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="prediction log", daemon=True)
+        self._writer = BackgroundWriter(
+            "prediction log", self._flush, self._end, flush_s=FLUSH_S, retry_s=RETRY_S
+        )
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._writer.start()
 
     def add(self, predicted: LoggedRows, fraction: float) -> None:
         """Queue a sample of a request's rows, or count them as dropped if the queue is full."""
@@ -185,13 +187,10 @@ class PredictionLog:
 
     def stop(self) -> None:
         """Write the queue and end, within a few seconds."""
-        self._ended.set()
-        self._thread.join(WAIT_S + 1)
+        self._writer.stop(WAIT_S + 1)
 
-    def _run(self) -> None:
-        pause_s = FLUSH_S
-        while not self._ended.wait(pause_s):
-            pause_s = FLUSH_S if self._flush() else RETRY_S
+    def _end(self) -> None:
+        """Write the queue for the last time, and give up the rest."""
         if not self._flush():
             self._give_up(self._dequeue(None), "the service ends")
 

@@ -32,6 +32,7 @@ from scripts.clients.work_input import WorkInput
 from scripts.core import column_words
 from scripts.core.config import Config
 from scripts.core.errors import RecordsError
+from scripts.core.failed_logins import Counted
 from scripts.model.logistic_model import Model
 from scripts.production import approval, card_records, model_card
 from scripts.production.release import Release
@@ -40,6 +41,7 @@ from scripts.records import (
     approvals,
     check_records,
     database,
+    failed_logins,
     predictions,
     run_details,
     runs,
@@ -147,6 +149,10 @@ class RecordQueries:
         """Insert logged predictions, and delete all but the newest."""
         predictions.record_predictions(self._connection, rows)
         predictions.forget_old_predictions(self._connection, n_kept)
+
+    def record_failed_logins(self, counted: Counted, now: datetime) -> None:
+        """Add counted failed logins to the records, and remove the old ones."""
+        failed_logins.record(self._connection, counted, now)
 
     def last_finished_run(self) -> Row | None:
         """Return the last successful run, or None."""

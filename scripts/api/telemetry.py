@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +24,8 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+
+from scripts.api.background import BackgroundWriter
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LATENCY_BUCKETS_S = (
@@ -272,12 +273,13 @@ class AccessLog:
         self._rest = memoryview(b"")
         self._n_dropped = 0
         self._fault = ""
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
+        self._writer = BackgroundWriter(
+            "access log", self._flush, self._flush, flush_s=FLUSH_S, retry_s=RETRY_S
+        )
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._writer.start()
 
     def add(self, entry: LogEntry) -> None:
         """Queue a line, or drop the line if the queue is full."""
@@ -288,14 +290,7 @@ class AccessLog:
 
     def stop(self) -> None:
         """Write the queue and end, within a second."""
-        self._ended.set()
-        self._thread.join(1)
-
-    def _run(self) -> None:
-        pause_s = FLUSH_S
-        while not self._ended.wait(pause_s):
-            pause_s = FLUSH_S if self._flush() else RETRY_S
-        self._flush()
+        self._writer.stop(1)
 
     def _flush(self) -> bool:
         """Write the queue, and return whether the stream accepted the lines."""

@@ -22,7 +22,14 @@ from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.pipeline import kept_inputs
 from scripts.production import withdrawals
-from scripts.records import database, list_deliveries, predictions, runs, scoring_records
+from scripts.records import (
+    database,
+    failed_logins,
+    list_deliveries,
+    predictions,
+    runs,
+    scoring_records,
+)
 
 # With six runs an hour, not every run needs to search for old records.
 FORGET_EVERY = 20
@@ -115,9 +122,11 @@ def remove_old_files(engine: Engine, config: Config, model_stamp: str | None) ->
 
 
 def forget_old_records(engine: Engine, config: Config, run_id: int) -> None:
-    """Remove idle runs, details of old runs, and old deliveries of the list, at every 20th run."""
+    """Remove idle runs and what is old of runs, deliveries and logins, at every 20th run."""
     if run_id % FORGET_EVERY == 0:
+        now = datetime.now(UTC)
         with database.writing(engine) as connection:
             runs.forget_old_runs(connection, config.retention.history)
             predictions.forget_open_hashes(connection)
-            list_deliveries.forget_old(connection, datetime.now(UTC))
+            list_deliveries.forget_old(connection, now)
+            failed_logins.forget_old(connection, now)

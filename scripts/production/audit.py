@@ -25,7 +25,7 @@ END = "end"
 N_SEAL_BYTES = 32
 PURPOSE = "adras audit"
 # Large evidence that other lines or the database hold.
-LEFT_OUT = frozenset({"id", "at", "decided_at", "note", "members", "body"})
+LEFT_OUT = frozenset({"id", "at", "decided_at", "note", "members", "body", "minute"})
 SECRETS = frozenset(
     {"alerts.webhook_url", "alerts.ping_url", "worklist.webhook_url", "database_url"}
 )

@@ -15,6 +15,7 @@ from scripts.records.tables import (
     decisions,
     deployments,
     erasures,
+    failed_logins,
     list_events,
     list_mails,
     runs,
@@ -31,6 +32,7 @@ SOURCES = (
     ("erasure", erasures, "at"),
     ("mail", list_mails, "at"),
     ("event", list_events, "at"),
+    ("failed login", failed_logins, "at"),
 )
 
 

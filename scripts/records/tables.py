@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0021"
+VERSION = "0022"
 
 
 class Status(StrEnum):
@@ -335,6 +335,23 @@ erasures = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("facts", sa.JSON),
+)
+
+# Wrong tokens and too small roles at the service: a row per minute, address, way and actor. The row
+# of an hour without an address counts those beyond the limit of rows.
+failed_logins = sa.Table(
+    "failed_logins",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("minute", UtcDateTime, nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("way", sa.String(16), nullable=False),
+    sa.Column("actor", sa.String(64), nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("last_at", UtcDateTime, nullable=False),
+    sa.Column("n_failed", sa.Integer, nullable=False),
+    sa.Column("n_locked_out", sa.Integer, nullable=False),
+    sa.UniqueConstraint("minute", "address", "way", "actor"),
 )
 
 column_statistics = sa.Table(
