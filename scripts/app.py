@@ -100,7 +100,7 @@ def record_route() -> None:
 
 
 def answer_http_error(error: HTTPException) -> Response:
-    """Answer an HTTP error of Flask with a problem document, with its headers such as Allow."""
+    """Answer an HTTP error of Flask with a problem document and the headers, for example Allow."""
     headers = [(k, v) for k, v in error.get_headers() if k.lower() != "content-type"]
     return as_response(answer_problem(error.code or 500, error.description or "", headers))
 

@@ -110,7 +110,7 @@ def write_job(context: JobContext, job: Job, message: str, *, dry_run: bool) -> 
 
 
 def show(context: JobContext) -> None:
-    """Show the job, its schedule and its faults."""
+    """Show the job with the schedule and all faults."""
     installation, backend = context.installation, context.backend
     job = backend.read(installation)
     if job is None:
@@ -153,7 +153,7 @@ def reschedule(context: JobContext, every: str | None, cron: str | None, dry_run
 
 
 def pause(context: JobContext, dry_run: bool) -> None:
-    """Pause the job, and keep its line."""
+    """Pause the job without a loss of the job line."""
     job = read_installed(context)
     if job.paused_since is None:
         job = replace(job, paused_since=f"{context.now:%Y-%m-%dT%H:%M:%SZ}")
@@ -201,7 +201,7 @@ def read_runs(context: JobContext) -> list[Row]:
 
 
 def find_problems(context: JobContext, job: Job, latest: list[Row], grace: timedelta) -> list[str]:
-    """Return the problems of an active job: faults of its line, and problems of its runs."""
+    """Return the problems of an active job: faults of the job line, and problems of the runs."""
 
     def due_after(moment: datetime) -> datetime | None:
         times = context.backend.next_times(job.expression, moment, 1)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def format_measure(measure: Measure) -> str:
-    """Format a figure with its interval."""
+    """Format a figure with the interval."""
     if measure.value is None:
         return "-"
     if measure.low is None or measure.high is None:
@@ -45,7 +45,7 @@ def format_period(period: Period) -> tuple[str, ...]:
 
 
 def format_columns(result: Backtest) -> str:
-    """Format the columns that add most to the AUC of a random split beyond the months to come."""
+    """Format the columns with more AUC in a random split than in the months to come."""
     rows = [
         (c.column, f"{c.random_split:+.3f}", f"{c.over_time:+.3f}")
         for c in result.columns[:N_COLUMNS]
@@ -66,7 +66,7 @@ def format_result(result: Backtest) -> str:
 
 
 def show_backtest(config: Config, *, seed: int) -> None:
-    """Predict each month by a model of what was known before it, and compare with what came."""
+    """Predict each month with a model of the data known before, and compare with the outcomes."""
     if not config.schema.date:
         raise ConfigError(
             "A backtest needs schema.date: the column that says as of when a row is."

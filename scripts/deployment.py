@@ -193,13 +193,13 @@ def main(
 def make_candidate(
     config: Config, *, model_path: Path, dataset_path: Path, f1: float | None, context: RunContext
 ) -> Release:
-    """Make a release that waits for approval, and check the release."""
+    """Make a release pending for approval, and check the release."""
     sources = find_sources(config, model_path, dataset_path)
     return prepare(config, sources, f1, context, artifacts.PENDING)
 
 
 def check_needs_no_approval(config: Config) -> None:
-    """Raise where a person approves each release.
+    """Raise if a person approves each release.
 
     Raises
     ------

@@ -66,7 +66,7 @@ def import_steps() -> ModuleType:
 
 
 def finish_killed(config: Config, engine: Engine) -> None:
-    """Let an approved release serve, if the approving program was killed; name killed erasures."""
+    """Complete an approval of a killed program, and log killed erasures."""
     with database.reading(engine) as connection:
         is_left = approvals.find_unfinished(connection) is not None
         n_killed = len(erasure_records.find_unfinished(connection))

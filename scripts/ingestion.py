@@ -66,7 +66,7 @@ def find_input(config: Config) -> Sequence[Path]:
 
 
 def choose_schema(context: RunContext, paths: Sequence[Path]) -> Schema:
-    """Return the schema of the files: declared if complete, else production's, else inferred."""
+    """Return the schema of the files: declared if complete, or production's, or inferred."""
     declared = context.config.schema.without_words()
     if not declared.inferred:
         return declared
@@ -112,7 +112,7 @@ def log_counts(intake: Intake, *, drops_equal: bool) -> None:
 
 
 def warn_of_returning(paths: Sequence[Path], schema: Schema) -> None:
-    """Log a warning if clients stand in several files, and nothing says which row is newer."""
+    """Log a warning about clients in several files without a date for the newest row."""
     if schema.date or not schema.ids or len(paths) < 2:
         return
     n_returning, n_clients = returning_clients.count_returning(paths, schema)
@@ -127,7 +127,7 @@ def warn_of_returning(paths: Sequence[Path], schema: Schema) -> None:
 
 
 def warn_of_lost(readings: Sequence[FileReading], schema: Schema) -> None:
-    """Log a warning if a blank identifier loses clients whom another identifier names."""
+    """Log a warning about rows lost by a blank identifier beside a filled identifier."""
     n_lost = sum(
         row.column in schema.ids and row.reason == "expected an identifier"
         for reading in readings
@@ -162,7 +162,7 @@ def write_rejected(readings: Sequence[FileReading], folder: Path, stamp: str) ->
 
 
 def report_immature(read: ReadRows, folder: Path, stamp: str) -> None:
-    """Log and write what is known of dated files of which no row can be trained on yet."""
+    """Log and write a report on dated files before the first row with a known outcome."""
     read_report.log_mostly_rejected(read.readings)
     write_rejected(read.readings, folder, stamp)
     read_report.log_readings([*read.test_readings, *read.outcome_readings])

@@ -56,7 +56,7 @@ def check_withdrawals(decision: Decision, candidate: Model, prod_folder: Path) -
 
 
 def check_refusals(decision: Decision, refusals: Sequence[str]) -> Decision:
-    """Hold a candidate that a check refuses."""
+    """Hold a candidate refused by a check."""
     if not refusals or decision.answer is not GateVerdict.DEPLOY:
         return decision
     reason = f"refused by the check {'; and '.join(refusals)}"
@@ -236,12 +236,12 @@ def simulation_parameters() -> list[click.Parameter]:
 
 
 def approve(config: Config, *, release_name: str | None, reason: str) -> None:
-    """Approve the candidate that waits, which serves from then on."""
+    """Approve the pending candidate as the release in production."""
     approval.approve(config, release_name=release_name, reason=reason, actor=console.actor())
 
 
 def reject(config: Config, *, release_name: str | None, reason: str) -> None:
-    """Reject the candidate that waits; production goes on as it was."""
+    """Reject the pending candidate without a change of production."""
     approval.reject(config, release_name=release_name, reason=reason, actor=console.actor())
 
 

@@ -73,7 +73,7 @@ def read_profit(connection: Connection) -> TodaysProfit | None:
 def read_records(
     config: Config, engine: Engine | None, current: Release, *, pdf: bool
 ) -> RecordedFacts:
-    """Read the facts of the records, empty without records; those of the manager for a PDF."""
+    """Read the facts of the records, empty without records, with the manager's facts for a PDF."""
     stamp = current.manifest.model_stamp
     opened = (
         database.open_records(config.database_url, may_change=False)

@@ -33,7 +33,7 @@ def find_file(config: Config) -> Path:
 
 
 def read_users(path: Path) -> dict[User, bytes]:
-    """Return the users of the file with their tokens, none before the first one."""
+    """Return the users of the file with their tokens, {} without a file."""
     return tokens.read_token_file(path) if path.exists() else {}
 
 
@@ -59,7 +59,7 @@ def add_user(path: Path, user: User) -> str:
 
 
 def remove_user(path: Path, name: str) -> None:
-    """Remove a user from the file, and leave every other line as it was.
+    """Remove a user from the file without a change of any other line.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def check_name(_context: click.Context, _option: click.Parameter, name: str | No
 def main(
     config: Config, role: str | None = None, name: str | None = None, remove: str | None = None
 ) -> None:
-    """Make a token of ROLE for the user NAME, and print it once; without both, list the users."""
+    """Make a token of ROLE for the user NAME, printed once, or list the users without arguments."""
     path = find_file(config)
     if remove is not None:
         remove_user(path, remove)

@@ -266,23 +266,23 @@ def record_one(config: Config, given: WorkInput) -> None:
 
 
 def done(config: Config, client: str, **facts: str | None) -> None:
-    """Record what came of a contact with CLIENT, who then rests at the end of the list."""
+    """Record the result of a contact with CLIENT, who then rests at the end of the list."""
     # The options of the command have the types of the members, which mypy cannot see in `facts`.
     record_one(config, WorkInput(client=client, **facts))  # type: ignore[arg-type]
 
 
 def assign(config: Config, client: str, name: str) -> None:
-    """Assign CLIENT to NAME, an empty one is nobody."""
+    """Assign CLIENT to NAME, or to nobody for an empty NAME."""
     record_one(config, WorkInput(client=client, assigned_to=name))
 
 
 def snooze(config: Config, client: str, until: str) -> None:
-    """Put CLIENT at the end of the list until the day UNTIL, an empty one ends the snooze."""
+    """Move CLIENT to the end of the list until the day UNTIL, or back for an empty UNTIL."""
     record_one(config, WorkInput(client=client, snoozed_until=until))
 
 
 def import_file(config: Config, path: Path) -> None:
-    """Record the results of a CSV file, all or none: client, result, note, contacted_on and more.
+    """Record all results of a CSV file, or none: client, result, note, contacted_on and more.
 
     A downloaded worklist can be filled in and imported. Results known already are passed over.
     """
@@ -313,7 +313,7 @@ def export(
 
 
 def mail(config: Config, *, is_sent: bool) -> None:
-    """Show the weekly mail as it would be now, or send it with --send, also a second time."""
+    """Show the weekly mail with today's list, or send the mail with --send, also a second time."""
     smtp, now = config.alerts.smtp, datetime.now(UTC)
     week = now.date().isoformat() if smtp is None else delivery_state.week_of(smtp, now)
     with database.open_records(config.database_url, may_change=False) as engine:
@@ -332,7 +332,7 @@ def mail(config: Config, *, is_sent: bool) -> None:
 
 
 def events(config: Config, *, is_again: bool) -> None:
-    """Show how many events of the list wait for the webhook, or try given-up ones --again."""
+    """Show the number of events waiting for the webhook, or retry given-up events with --again."""
     with database.open_records(config.database_url, may_change=False) as engine:
         if is_again:
             with database.writing(engine) as connection:

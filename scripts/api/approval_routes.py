@@ -24,27 +24,27 @@ FAILED = "The deployment folder cannot be written; see whether the release serve
 
 
 class ApprovalBody(Struct, frozen=True, kw_only=True):
-    """The body of an approval or a rejection: the candidate as it was seen, and the reason."""
+    """The body of an approval or rejection: the candidate as seen by the sender, and the reason."""
 
     release: Annotated[str, Meta(min_length=1, max_length=64)]
     reason: Annotated[str, Meta(min_length=1, max_length=MAX_REASON)]
 
 
 def find_candidate() -> CandidateState | None:
-    """Return the candidate that waits, or None."""
+    """Return the pending candidate, or None."""
     row = client_routes.run_query(lambda queries: queries.waiting_candidate())
     return None if row is None else read_entry(CandidateState, row)
 
 
 def candidate() -> Answer:
-    """Return the candidate that waits for approval, or null."""
+    """Return the candidate pending for approval, or null."""
     waiting = find_candidate()
     release = client_routes.present_serving().release_name
     return answer_json(Candidate(candidate=waiting, release=release))
 
 
 def decide(serving: Serving, *, is_approved: bool, release: str, reason: str) -> None:
-    """Approve or reject the candidate that waits, under the lock of the installation.
+    """Approve or reject the pending candidate, under the lock of the installation.
 
     Raises
     ------
@@ -85,12 +85,12 @@ def answer_decision(*, is_approved: bool) -> Answer:
 
 
 def approve() -> Answer:
-    """Approve the candidate that waits, which serves from then on."""
+    """Approve the pending candidate as the release in production."""
     return answer_decision(is_approved=True)
 
 
 def reject() -> Answer:
-    """Reject the candidate that waits; production goes on as it was."""
+    """Reject the pending candidate without a change of production."""
     return answer_decision(is_approved=False)
 
 

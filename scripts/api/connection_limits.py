@@ -92,7 +92,7 @@ def allowed_idle_s(n_connections: int, n_most: int, longest_s: float) -> float:
 
 
 class ConnectionLimits:
-    """A periodic task that ends connections beyond the limits.
+    """A periodic task with an end for connections beyond the limits.
 
     Parameters
     ----------

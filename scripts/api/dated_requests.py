@@ -19,13 +19,13 @@ Row = dict[str, Any]
 
 
 class AsOf(Struct):
-    """The member of a body with the day of all rows."""
+    """The member of a body for the day of all rows."""
 
     as_of: str | UnsetType | None = UNSET
 
 
 def request_columns(schema: Schema) -> tuple[str, ...]:
-    """Return the names of all members of a row that are read.
+    """Return the names of all used members of a row.
 
     They are the features and identifiers, and with dates the dates, the day and the row before.
     """
@@ -36,12 +36,12 @@ def request_columns(schema: Schema) -> tuple[str, ...]:
 
 
 def required_schema(schema: Schema) -> Schema:
-    """Return the schema whose features every row must have: without the derived columns."""
+    """Return the schema with the required features of a row, without derived columns."""
     return client_dates.reading_schema(schema)
 
 
 def body_day(body: bytes) -> object:
-    """Return the member `as_of` of a JSON body, None without one."""
+    """Return the member `as_of` of a JSON body, or None."""
     try:
         given = msgspec.json.decode(body, type=AsOf).as_of
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -51,7 +51,7 @@ def body_day(body: bytes) -> object:
 
 
 def as_number(value: object) -> float | None:
-    """Return a number of a row as a float, None for null and for anything else."""
+    """Return a number of a row as a float, None for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return None if abs(value) > LARGEST_NUMBER else float(value)
@@ -71,7 +71,7 @@ def as_day(value: object, date_format: str) -> int:
 
 
 def divide(above: float | None, below: float | None) -> float | None:
-    """Return a ratio, None where it is not defined."""
+    """Return a ratio, None where undefined."""
     if above is None or not below:
         return None
     ratio = above / below
@@ -100,7 +100,7 @@ class DatedRows:
         self.faults: list[Fault] = []
 
     def _read_day(self, row: Row, place: int) -> int | None:
-        """Return the day of a row: its date, else `as_of`, else that of the body, else today."""
+        """Return the day of a row: the row's date or `as_of`, the day of the body, or today."""
         for name, date_format in ((self._schema.as_of, self._format), (AS_OF, ISO_FORMAT)):
             value = row.get(name)
             if value is not None:
@@ -130,7 +130,7 @@ class DatedRows:
         return None if then is None or day is None else float(day - then)
 
     def add(self, row: Row, place: int) -> None:
-        """Add the derived columns to a row, but for those that were sent."""
+        """Add the derived columns to a row, except columns sent by the client."""
         schema, day = self._schema, self._read_day(row, place)
         given = row.get(BEFORE)
         before = given if isinstance(given, dict) else {}
@@ -159,7 +159,7 @@ class DatedRows:
 def add_derived(
     rows: list[Row], schema: Schema, body: bytes, clock: Callable[[], int] = client_dates.today
 ) -> list[Row]:
-    """Add the columns that are derived from dates to the rows of a request.
+    """Add the columns derived from dates to the rows of a request.
 
     Parameters
     ----------

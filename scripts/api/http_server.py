@@ -142,7 +142,7 @@ def bind(api: ApiSettings, *, is_shared: bool = False) -> socket.socket:
 
 
 def bind_for_processes(api: ApiSettings, n_processes: int) -> list[socket.socket]:
-    """Bind the address once per process, so that the kernel spreads the connections over them.
+    """Bind the address once per process, for connections spread by the kernel.
 
     From one socket for all, the busiest process would accept nearly every connection.
 
@@ -205,7 +205,7 @@ def answer_incomplete() -> Answer:
 
 
 class BodyTimeout:
-    """A time limit for many coroutines with one timer, since one each costs half a prediction.
+    """A shared timer of request bodies, since a timer each costs half a prediction.
 
     Parameters
     ----------

@@ -94,7 +94,7 @@ def answer_too_slow(limit_s: float) -> Answer:
 
 
 def answer_too_many_forms() -> Answer:
-    """Answer 429 to a form that waited for its rest while newer ones of its address came."""
+    """Answer 429 to the oldest open form of an address after newer forms."""
     return answer_problem(
         429,
         "Too many forms of this address wait for their rest after too many wrong tokens; send the"

@@ -255,7 +255,7 @@ def describe_tensors_body(schema: Schema, categories: Categories) -> dict[str, A
 
 
 def describe_table(api: ApiSettings) -> dict[str, Any]:
-    """Describe a table that names its columns once."""
+    """Describe a table with the columns named once."""
     cells_of_row = {"type": "array", "items": {"type": ["number", "string", "null"]}}
     rows = {"type": "array", "minItems": 1, "maxItems": api.max_rows, "items": cells_of_row}
     return {

@@ -171,11 +171,11 @@ class RecordQueries:
         return run_details.find_run_details(self._connection, run_id)
 
     def known_runs(self, numbers: Sequence[int]) -> set[int]:
-        """Return the numbers of runs that the records have."""
+        """Return the numbers of runs in the records."""
         return {n for n in numbers if runs.find_run(self._connection, n) is not None}
 
     def trained_runs(self, limit: int) -> list[Row]:
-        """Return the last runs that trained a model, newest first."""
+        """Return the last runs with a model, newest first."""
         return run_details.decided_models(self._connection, limit)
 
     def worklist(self, config: Config, **selection: Any) -> Worklist:
@@ -193,7 +193,7 @@ class RecordQueries:
         )
 
     def split_risk(self, config: Config, score: ScoreEntry) -> LogOddsSum:
-        """Return the terms that add up to a client's log-odds."""
+        """Return the terms of a client's log-odds."""
         words = column_words.words_of(config.schema)
         return client_history.split_risk(self._connection, score, words)
 
@@ -258,7 +258,7 @@ class RecordQueries:
         return sorted(known, key=lambda row: bool(row["state"] == alert_states.OK))
 
     def alarms(self, config: Config) -> list[str]:
-        """Return the problem that each check found, and those of mails and events of the list."""
+        """Return the problems of checks, and of mails and events of the list."""
         found = [row for row in self.checks() if row["state"] != alert_states.OK]
         told = [f"{row['title']}: {row['detail']}" for row in found]
         return told + delivery_state.describe_problems(self._connection, config)

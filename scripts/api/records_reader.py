@@ -50,7 +50,7 @@ class RecordsStatus:
 
 
 def import_queries() -> "type[RecordQueries]":
-    """Import the queries in the thread that asks, and return their class."""
+    """Import the queries in the asking thread, and return their class."""
     # SQLAlchemy at the top would double the time from the start to the first prediction.
     from scripts.api.record_queries import RecordQueries  # noqa: PLC0415
 
@@ -73,7 +73,7 @@ def check_there_are_records(config: Config) -> None:
 def ask_records(
     config: Config, question: "Callable[[RecordQueries], Result]", *, may_change: bool
 ) -> Result:
-    """Run queries in one transaction that reads, or that may change the records.
+    """Run queries in a transaction, for reading only or also for changes.
 
     Raises
     ------

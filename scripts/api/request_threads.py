@@ -24,7 +24,7 @@ def set_outcome(future: "asyncio.Future[Answer]", outcome: Answer | Exception) -
 
 
 class RequestThreads:
-    """A fixed number of threads that answer requests in the order of their arrival.
+    """A fixed number of threads for requests in the order of arrival.
 
     A ThreadPoolExecutor hands each request over by two futures, a lock and a semaphore. With 64
     connections that took 50 microseconds more of CPU than here.
@@ -44,7 +44,7 @@ class RequestThreads:
             threading.Thread(target=self._work, name=f"{name} {number}", daemon=True).start()
 
     async def run(self, respond: Respond, environ: dict[str, Any], body: bytes) -> Answer:
-        """Answer a request in one of the threads.
+        """Answer a request in a thread.
 
         Parameters
         ----------

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class RunComparer:
-    """Compares runs, one pair at a time.
+    """The comparison of runs, a pair at a time.
 
     The test rows are read with pandas, which the service does without: it would take more memory
     than all the rest, for good. So the command line compares, at low priority.
@@ -36,7 +36,7 @@ class RunComparer:
         self._lock = threading.Lock()
 
     def compare(self, run_a: int, run_b: int) -> RunComparison:
-        """Compare two runs that are known.
+        """Compare two known runs.
 
         Raises
         ------

@@ -8,7 +8,7 @@ from scripts.production.shadow_types import ShadowComparison
 
 
 class RunFile(Struct, frozen=True, kw_only=True):
-    """A file that a run read: null counts where its content was not read."""
+    """A file of a run, with null counts for unread content."""
 
     role: str | None
     path: str
@@ -20,7 +20,7 @@ class RunFile(Struct, frozen=True, kw_only=True):
 
 
 class RunModel(Struct, frozen=True, kw_only=True):
-    """The model that a run trained, with its metrics on the test rows.
+    """The model of a run, with the metrics on the test rows.
 
     `periods` are the first and last days of dated rows of training and test.
     """
@@ -77,7 +77,7 @@ class ApprovalEntry(Struct, frozen=True, kw_only=True):
 
 
 class AlertEntry(Struct, frozen=True, kw_only=True):
-    """An alert that a run caused, null while it is not sent."""
+    """An alert of a run, null until sent."""
 
     at: Moment
     name: str
@@ -88,7 +88,7 @@ class AlertEntry(Struct, frozen=True, kw_only=True):
 
 
 class RunDetails(Struct, frozen=True, kw_only=True):
-    """A run with everything that is recorded of it.
+    """A run with all recorded facts.
 
     Of approvals, deployments and alerts the newest comes first. The deployments are those of the
     run, and the later ones to or from its release, such as a rollback. The files are empty once

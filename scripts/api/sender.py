@@ -9,7 +9,7 @@ NOBODY = "the API, without a name"
 
 
 def find_user() -> User | None:
-    """Return the user of the request, or None where no token is set."""
+    """Return the user of the request, or None without any token set."""
     user: User | None = request.environ.get(USER)
     return user
 
@@ -21,6 +21,6 @@ def name_actor() -> str:
 
 
 def may(wanted: Role) -> bool:
-    """Return whether the sender has a role, as everybody has where no token is set."""
+    """Return whether the sender has a role, always True without any token set."""
     user = find_user()
     return user is None or user.role.includes(wanted)

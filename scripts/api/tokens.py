@@ -25,7 +25,7 @@ class Role(StrEnum):
     ADMIN = "admin"
 
     def includes(self, other: "Role") -> bool:
-        """Return whether this role may do everything that another one may."""
+        """Return whether this role includes the rights of a second role."""
         roles = list(Role)
         return roles.index(self) >= roles.index(other)
 
@@ -40,14 +40,14 @@ VARIABLES = {
 
 @dataclass(frozen=True)
 class User:
-    """The owner of a token: a role, and a name where the token has one."""
+    """The owner of a token: a role, and perhaps a name."""
 
     role: Role
     name: str = ""
 
     @property
     def key(self) -> str:
-        """Return the text that stands for the user in a session cookie."""
+        """Return the text for the user in a session cookie."""
         return f"{self.role}:{self.name}" if self.name else str(self.role)
 
     @property

@@ -12,11 +12,11 @@ Result = TypeVar("Result")
 
 
 class FormEndedError(Exception):
-    """A form that waited for its rest the longest, ended for a newer form of the address."""
+    """The oldest open form of an address, ended for a newer form."""
 
 
 class WaitingForms:
-    """The forms under way of each address, of which a newer one ends the oldest."""
+    """The open forms of each address, the oldest of which ends for a newer form."""
 
     def __init__(self) -> None:
         # In the order of their start, so the first is the oldest.

@@ -19,7 +19,7 @@ AGAIN = [("Retry-After", "2")]
 
 
 def record(read: Callable[[], list[WorkInput]]) -> RecordedWork:
-    """Record entries in the name of the sender, all or none.
+    """Record all entries in the name of the sender, or none.
 
     Parameters
     ----------
@@ -49,14 +49,14 @@ def record(read: Callable[[], list[WorkInput]]) -> RecordedWork:
 
 
 def record_json() -> Answer:
-    """Record what came of contacts with clients, whom they are assigned to, and until when."""
+    """Record results of contacts with clients, assignments and snoozes."""
     body = request.get_data()
     recorded = record(lambda: work_input.decode_inputs(body))
     return answer_json(recorded, release=client_routes.present_serving().release_name)
 
 
 def record_csv() -> Answer:
-    """Record the lines of a CSV file of results, all or none."""
+    """Record all lines of a CSV file of results, or none."""
     body = request.get_data()
     recorded = record(lambda: work_file.parse(body))
     return answer_json(recorded, release=client_routes.present_serving().release_name)

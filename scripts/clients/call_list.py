@@ -20,7 +20,7 @@ KEPT = ("position", "probability", "band")
 
 @dataclass(frozen=True)
 class CallList:
-    """The clients to call, as many as the team can, with the page that they are of.
+    """The clients to call, up to the capacity of the team, and their page of the list.
 
     The list is of the scoring of the page, of the work up to an entry, and of a day.
     """
@@ -33,7 +33,7 @@ class CallList:
 
     @property
     def members(self) -> dict[str, dict[str, Any]]:
-        """Return the facts of each client that a later list is compared with."""
+        """Return the facts of each client for the comparison with a later list."""
         return {e.client: {name: getattr(e, name) for name in KEPT} for e in self.entries}
 
 
@@ -52,7 +52,7 @@ def from_kept(kept: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class ListChanges:
-    """Who entered a list, who left, and whose band is another one, with the band before."""
+    """The clients who entered or left a list, and the changed bands with the bands before."""
 
     entered: list[str]
     left: list[str]

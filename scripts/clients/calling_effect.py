@@ -62,7 +62,7 @@ def as_effect(name: str, groups: Sequence[TrialGroup], effect: Effect) -> Effect
 def split_effects(
     groups: Sequence[TrialGroup], key: Callable[[TrialGroup], str], names: Iterable[str]
 ) -> list[EffectEntry]:
-    """Return the effect in each part of the clients, without parts that nobody is in."""
+    """Return the effect in each part of the clients, without empty parts."""
     parts = {name: [group for group in groups if key(group) == name] for name in names}
     return [
         as_effect(name, part, holdout_effect.compare(*arms_of(part)))
@@ -77,7 +77,7 @@ def count_looks(groups: Sequence[TrialGroup]) -> int:
 
 
 def judge(effect: Effect, listed: Arm, held_out: Arm) -> Verdict:
-    """Return the verdict, which needs enough outcomes in both groups."""
+    """Return the verdict, by the effect if both groups have enough outcomes."""
     if min(listed.n_clients, held_out.n_clients) < MIN_OUTCOMES:
         return Verdict.OPEN if listed.n_clients or held_out.n_clients else Verdict.NO_DATA
     return effect.verdict
@@ -110,7 +110,7 @@ def describe(effect: Effect, verdict: Verdict, n_more: int | None) -> str:
 def find_needed(
     settings: WorklistSettings, believed: Belief, arms: tuple[Arm, Arm], expected: float
 ) -> int | None:
-    """Return about how many more clients it takes until the believed effect can be told.
+    """Return the number of further clients until the believed effect is visible.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def find_needed(
 
 
 def describe_contact(difference: float | None, share: float) -> str:
-    """Return why the effect of a contact is another number than that of the list."""
+    """Describe the effect by contact and its relation to the effect of the list."""
     if difference is None:
         return (
             "By contact nothing can be said yet: no contact of a listed client, or no outcome, is"
@@ -149,7 +149,7 @@ def describe_contact(difference: float | None, share: float) -> str:
 def measure_contact(
     effect: Effect, contacts: Sequence[tuple[bool, int, int]]
 ) -> ContactEffect | None:
-    """Return the effect by contact, None where no contact is recorded.
+    """Return the effect by contact, None without recorded contacts.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def believed_rate(settings: WorklistSettings) -> Belief:
 
 
 def describe_rate(believed: Belief, measured: Measured | None, mean: float) -> str:
-    """Return in a sentence by which save rate gains are computed."""
+    """Return a sentence about the save rate behind the gains."""
     if measured is None:
         return f"Not measured yet: gains count on the believed {believed.mean:.0%}."
     half = Z * measured.standard_error
@@ -233,7 +233,7 @@ def measure_rate(groups: Sequence[TrialGroup], contact: ContactEffect | None) ->
 def describe_cost(
     settings: WorklistSettings, scoring: Row | None, n_needed: int | None, *, had_trial: bool
 ) -> str:
-    """Return what a trial costs, and what none costs."""
+    """Describe the cost of a trial, or of no trial, "" during a trial."""
     if settings.holdout_fraction > 0:
         return ""
     if had_trial:
@@ -257,14 +257,14 @@ def describe_cost(
 
 
 def expected_share(groups: Sequence[TrialGroup]) -> float:
-    """Return a share of leavers to plan with: that of all outcomes, or one in five."""
+    """Return the share of leavers for planning: of all outcomes, or 0.2 without outcomes."""
     listed, held_out = arms_of(groups)
     both = listed + held_out
     return both.share if 0 < both.n_left < both.n_clients else PLANNED_SHARE
 
 
 def current_rate(connection: Connection, settings: WorklistSettings) -> Belief:
-    """Return the save rate by which gains are computed: the belief after the measurement."""
+    """Return the save rate behind the gains: the belief after the measurement."""
     groups = trials.count_groups(connection)
     effect = holdout_effect.compare(*arms_of(groups))
     contact = measure_contact(effect, trials.count_contacts(connection))

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClientGains:
-    """The worth and the expected gain of clients, and the part of the gain that a call can save.
+    """The worth and expected gain of clients, and the part of the gain that a call saves.
 
     `value` is NaN for a client without one, whose gain is that of the median value. The gain is the
     mean save rate times `saved` less the costs.
@@ -38,7 +38,7 @@ class ClientGains:
         return ClientGains(value, gained, saved, assumed, self.terms)
 
     def at_risk(self, probability: Floats) -> "ClientGains":
-        """Return the gains of the same clients at other probabilities."""
+        """Return the gains of the same clients at different probabilities."""
         saved, costs = gain.split_gains(probability, self.assumed, self.terms)
         gained = self.terms.save_rate * saved - costs
         return ClientGains(self.value, gained, saved, self.assumed, self.terms)

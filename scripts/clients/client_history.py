@@ -50,7 +50,7 @@ class Term:
 
 @dataclass(frozen=True)
 class LogOddsSum:
-    """The log-odds of a client: those of the baseline plus a term per column and pair."""
+    """The log-odds of a client: the baseline plus a term per column and pair."""
 
     baseline_log_odds: float
     terms: list[Term]
@@ -68,7 +68,7 @@ def describe_movement(
 
 
 def describe_change(movements: Sequence[Movement], retraining: float, *, is_retrained: bool) -> str:
-    """Describe the causes of a change of risk in one line."""
+    """Describe the causes of a change of risk in a line."""
     parts = [movement.text for movement in movements[: explanation.N_REASONS]]
     if is_retrained:
         direction = "raised" if retraining > 0 else "lowered"
@@ -116,7 +116,7 @@ def explain_change(
 
 
 def are_comparable(old: Model, new: Model) -> bool:
-    """Return whether no column is numeric for one model and categorical for another."""
+    """Return whether every column has the same kind, numeric or categorical, in both models."""
     return not (
         set(old.schema.numeric) & set(new.schema.categorical)
         or set(old.schema.categorical) & set(new.schema.numeric)
@@ -124,7 +124,7 @@ def are_comparable(old: Model, new: Model) -> bool:
 
 
 def find_similar_names(connection: Connection, client: str) -> list[str]:
-    """Find a few names of clients with a text in the name, else the most similar names."""
+    """Find a few client names by a part of the name, or the most similar names."""
     names = clients.names_with(connection, client, MAX_SIMILAR) if client.strip() else []
     scoring = scoring_records.last_scoring(connection)
     if names or scoring is None:

@@ -6,16 +6,16 @@ from scripts.clients.response_types import ClientDetails, WorklistEntry
 
 
 def names_of(entry: WorklistEntry | ClientDetails) -> dict[str, str]:
-    """Return the names of a client for people by column, none where no columns are declared."""
+    """Return the names of a client for people by column, {} without declared columns."""
     return {} if entry.names is UNSET else entry.names
 
 
 def title_of(entry: WorklistEntry) -> str:
-    """Return the first name for people that is not blank, else the client."""
+    """Return the first filled name for people, or the client."""
     return next(filter(None, names_of(entry).values()), entry.client)
 
 
 def shown_columns(entry: WorklistEntry) -> dict[str, float | str | None]:
-    """Return the values of `worklist.columns` that are no names for people."""
+    """Return the values of `worklist.columns` without the names for people."""
     names = names_of(entry)
     return {name: value for name, value in entry.columns.items() if name not in names}

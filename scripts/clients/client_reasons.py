@@ -38,7 +38,7 @@ def as_value(value: Any) -> Value:
 
 
 def as_before(value: float | str) -> float | str:
-    """Return a value before for JSON, which takes no number of numpy."""
+    """Return a value before as a type of JSON, without numbers of numpy."""
     return value if isinstance(value, str) else float(value)
 
 
@@ -73,7 +73,7 @@ def list_reasons(
 
 
 def find_values_before(connection: Connection, rows: Sequence[Row]) -> dict[str, Mapping[str, Any]]:
-    """Return the values of clients at the score before by name, where they are still kept."""
+    """Return the kept values of clients at the score before by name."""
     scorings = {row["scored_at"]: row for row in scoring_records.list_scorings(connection)}
     names: dict[Any, list[str]] = {}
     for row in rows:
@@ -89,7 +89,7 @@ def find_values_before(connection: Connection, rows: Sequence[Row]) -> dict[str,
 def fill_before(
     model: Model, rows: Sequence[Row], before: Mapping[str, Mapping[str, Any]]
 ) -> Columns:
-    """Return the values at the score before as columns, the present ones where unknown."""
+    """Return the values at the score before as columns, with present values for unknown."""
     filled: list[Row] = []
     for row in rows:
         values = dict(row["values"])

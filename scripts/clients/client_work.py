@@ -30,7 +30,7 @@ LONGEST = timedelta(days=3660)
 
 
 def check_text(name: str, text: str, longest: int) -> str:
-    """Return a text on one line, or raise for one that is too long or not printable."""
+    """Return a text on a line, or raise for a long or unprintable text."""
     line = " ".join(text.split())
     if len(line) > longest or not line.isprintable():
         raise WorkError(f"{name} has {len(line)} characters; expected up to {longest} printable.")
@@ -49,7 +49,7 @@ def check_day(name: str, text: str, first: date, last: date) -> str:
 
 
 def check_contact(given: WorkInput, today: date) -> dict[str, Any]:
-    """Return the checked facts of a contact, empty without one."""
+    """Return the checked facts of a contact, {} without a contact."""
     if not given.result:
         about = [n for n in ("note", "contacted_on", "contacted_by") if getattr(given, n)]
         if about:
@@ -94,7 +94,7 @@ def check_input(given: WorkInput, today: date) -> dict[WorkKind, dict[str, Any]]
 
 
 def find_latest(rows: Iterable[Row]) -> dict[str, Row]:
-    """Return the entry of each kind that is the state: the last one, of contacts by their day."""
+    """Return the current entry of each kind: the last entry, of contacts by their day."""
     latest: dict[str, Row] = {}
     for row in sorted(rows, key=lambda row: (row["contacted_on"] or "", row["id"])):
         latest[row["kind"]] = row
@@ -143,7 +143,7 @@ def make_state(
 
 
 def value_of(row: Row) -> str | None:
-    """Return the value that an entry sets."""
+    """Return the new value of an entry."""
     names = {WorkKind.CONTACT: "result", WorkKind.ASSIGNMENT: "assigned_to"}
     value = row[names.get(WorkKind(row["kind"]), "snoozed_until")]
     return str(value) if value else None
@@ -191,7 +191,7 @@ def work_page(connection: Connection, limit: int, offset: int) -> WorkHistory:
 def find_away(
     connection: Connection, scoring: Row, settings: WorklistSettings, today: date, up_to: int
 ) -> list[int]:
-    """Return the places on the list by risk of the clients who are away, from 0, rising."""
+    """Return the rising places on the list by risk of the clients who are away, from 0."""
     snoozed = {row["client"]: row for row in client_work.list_snoozed(connection, today, up_to)}
     found = scored_clients.locate(connection, scoring, snoozed)
     return sorted(
@@ -202,7 +202,7 @@ def find_away(
 
 
 def find_probabilities(connection: Connection, names: Sequence[str]) -> dict[str, float]:
-    """Return the last recorded probability of clients by name, without those never scored."""
+    """Return the last recorded probability of clients by name, without unscored clients."""
     scoring = scoring_records.last_scoring(connection)
     if scoring is None:
         return {}
@@ -217,7 +217,7 @@ def find_probabilities(connection: Connection, names: Sequence[str]) -> dict[str
 
 
 def default_snooze(contact: Mapping[str, Any], settings: WorklistSettings) -> str:
-    """Return the day on which a contacted client is back on the list."""
+    """Return the day of a contacted client's return to the list."""
     was_reached = contact["result"] != ContactResult.NOT_REACHED
     n_days = settings.snooze_days if was_reached else settings.retry_days
     return (date.fromisoformat(contact["contacted_on"]) + timedelta(days=n_days)).isoformat()
@@ -229,7 +229,7 @@ def add_snooze(
     settings: WorklistSettings,
     today: date,
 ) -> None:
-    """Add the snooze that follows a contact, unless one is given or a later contact is known."""
+    """Add the snooze after a contact, without a given snooze or a later contact."""
     contact, last = facts.get(WorkKind.CONTACT), latest.get(WorkKind.CONTACT)
     if contact is None or WorkKind.SNOOZE in facts:
         return
@@ -240,7 +240,7 @@ def add_snooze(
 
 
 def is_known(kind: WorkKind, facts: Mapping[str, Any], rows: Sequence[Row]) -> bool:
-    """Return whether an entry would change nothing: an equal contact, or the present state."""
+    """Return whether an entry is an equal contact, or the present state."""
     if kind is WorkKind.CONTACT:
         # A form sent twice, and a file imported twice, are no second contact.
         return any(all(row[n] == v for n, v in facts.items()) for row in rows)

@@ -68,7 +68,7 @@ def make_outcome(
 
 
 def correct(connection: Connection, history: History, facts: JoinFacts) -> int:
-    """Replace recorded outcomes that a later file corrects, and return their number.
+    """Replace the recorded outcomes corrected by a later file, and return their number.
 
     The outcome before stays in `previously`.
     """

@@ -28,7 +28,7 @@ def week_of(smtp: SmtpSettings, now: datetime) -> str:
 
 
 def due_week(connection: Connection, config: Config, now: datetime) -> str | None:
-    """Return the week whose mail is due, None without a mail to send.
+    """Return the week of the due mail, or None.
 
     A mail whose sending was begun and not ended is due as well: a killed run has left it.
     """
@@ -43,7 +43,7 @@ def due_week(connection: Connection, config: Config, now: datetime) -> str | Non
 
 
 def is_list_changed(connection: Connection, now: datetime) -> bool:
-    """Return whether the list may differ from the one that the receiver of the events knows."""
+    """Return whether the list may differ from the list known to the receiver of events."""
     scoring = scoring_records.last_scoring(connection)
     if scoring is None:
         return False

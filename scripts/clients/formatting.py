@@ -54,12 +54,12 @@ def format_percentage_points(change: float | None) -> str:
 
 
 def have_gains(entries: Sequence[WorklistEntry]) -> bool:
-    """Return whether entries have gains: all of a list have them, or none."""
+    """Return whether entries have gains: all entries of a list have gains, or none."""
     return bool(entries) and entries[0].gain is not UNSET
 
 
 def known_value(entry: WorklistEntry) -> float | None:
-    """Return the worth of a client, None where it is not known."""
+    """Return the worth of a client, None if unknown."""
     return None if entry.value is UNSET else entry.value
 
 
@@ -93,7 +93,7 @@ def format_work_entry(entry: WorkEntry) -> list[str]:
 
 
 def format_name(entry: WorklistEntry | ClientDetails) -> str:
-    """Format the client with the names for people behind it."""
+    """Format the client, followed by the names for people."""
     texts = [text for text in names_of(entry).values() if text]
     return printable(f"{entry.client} ({', '.join(texts)})" if texts else entry.client)
 
@@ -131,7 +131,7 @@ def work_cells(work: WorkState | None) -> list[str | int | float | None]:
 
 
 def reason_cells(reasons: Sequence[ReasonEntry]) -> list[str | None]:
-    """Return the reasons as cells of a CSV file: those that raise the risk, then the others."""
+    """Return the reasons as cells of a CSV file: first the reasons to leave, then to stay."""
     raising = [reason.text for reason in reasons if reason.effect > 0]
     lowering = [reason.text for reason in reasons if reason.effect <= 0]
     cells: list[str | None] = []
@@ -288,7 +288,7 @@ def format_effect_row(entry: EffectEntry) -> list[str]:
 
 
 def format_contact(contact: ContactEffect | None) -> str:
-    """Describe the effect by contact, with the number where there is one."""
+    """Describe the effect by contact, with the number if known."""
     if contact is None:
         return ""
     if contact.difference is None or contact.low is None or contact.high is None:

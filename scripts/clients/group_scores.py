@@ -32,7 +32,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ScoringFacts:
-    """What all groups of a scoring have in common.
+    """The facts common to all groups of a scoring.
 
     `bits` are the bits of a bucket. Values stored in scorings before `values_from` are stored
     again. `comparable` are the earlier scorings with the same columns of the input, `scored_at` and
@@ -51,7 +51,7 @@ class ScoringFacts:
 
 @dataclass(frozen=True)
 class Group:
-    """Some of today's clients by rising hash of the name, and what is known of them.
+    """Some of today's clients by rising hash of the name, and the known facts about them.
 
     `kept` are the columns kept for people, under names with their kind.
     """
@@ -68,7 +68,7 @@ class Group:
 
 @dataclass(frozen=True)
 class GroupScores:
-    """The result of a group: the clients that stay on the list, and what is to be recorded.
+    """The result of a group: the clients on the list, and the rows to record.
 
     `kept` is a mask over the clients of the group. `previous_probability` is that of the kept
     clients, NaN for a new one.
@@ -83,7 +83,7 @@ class GroupScores:
 
 
 def find_places(lookup: Mapping[str, int], names: list[str]) -> Ints:
-    """Return the place of each name, -1 for an unknown one."""
+    """Return the place of each name, -1 for an unknown name."""
     get = lookup.get
     return np.fromiter((get(name, -1) for name in names), np.int64, len(names))
 
@@ -94,12 +94,12 @@ def pair(owners: Ints, hashes: NDArray[np.uint32]) -> NDArray[np.uint64]:
 
 
 def first_of_each(pairs: NDArray[np.uint64]) -> Ints:
-    """Return the places of the pairs that repeat no earlier one, in their order."""
+    """Return the places of the first of equal pairs, in order."""
     return np.sort(np.unique(pairs, return_index=True)[1])
 
 
 def find_outcomes(known: KnownClients, owners: Ints, labels: KnownLabels, may_end: Mask) -> Ints:
-    """Return each known client's newest label since the last score, UNKNOWN without one.
+    """Return each known client's newest label since the last score, or UNKNOWN.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def are_equal(left: Column, right: Column) -> Mask:
 
 
 def find_unchanged(group: Group, places: Ints, marked: Mapping[str, Column]) -> Mask:
-    """Return which clients have in some columns the values of their last score."""
+    """Return a mask of the clients with the values of their last score in some columns."""
     columns = group.known.scored.columns
     if not marked.keys() <= columns.keys():
         return np.zeros(len(places), np.bool_)
@@ -208,7 +208,7 @@ def pack_bucket(
 def list_blocks(
     group: Group, kept: Ints, scores: dict[str, Column], labels: LabelSets, facts: ScoringFacts
 ) -> Iterator[Block]:
-    """Yield the blocks of the clients that stay on the list: values, scores and labels.
+    """Yield the blocks of the clients on the list: values, scores and labels.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def list_blocks(
 
 
 def list_absent(known: KnownClients, facts: ScoringFacts) -> Iterator[Block]:
-    """Yield the blocks of the clients that are not on the list, with their last scores."""
+    """Yield the blocks of known clients absent from the list, with their last scores."""
     hashes = name_hashes.hash_names(known.scored.names)
     order = np.argsort(hashes, kind="stable")
     columns = {
@@ -278,7 +278,7 @@ def find_first_high(
 def find_pointers(
     group: Group, places: Ints, kind: BlockKind, stays: Mask, facts: ScoringFacts
 ) -> dict[str, Column]:
-    """Return where the values of a kind are stored: anew but for those that stay as they were."""
+    """Return the places of a kind of values: new places for changed values only."""
     at, row_of = scored_clients.POINTERS_TO[kind]
     stored_at = gather(group.known.column(at), places, scored_clients.NOWHERE).astype(np.int32)
     stays = stays & (stored_at >= facts.values_from) & facts.keeps_pointers
@@ -291,7 +291,7 @@ def find_pointers(
 def make_scores(
     group: Group, places: Ints, unchanged: Mask, is_settled: Mask, facts: ScoringFacts
 ) -> dict[str, Column]:
-    """Return the columns of the scores of all clients of a group but for their places."""
+    """Return the score columns of all clients of a group, without the places."""
     known = group.known
     moments = {
         number: scored_clients.as_microseconds(row["scored_at"])
@@ -331,13 +331,13 @@ def with_outcomes(known: KnownClients, is_settled: Mask) -> KnownClients:
 
 
 def find_oldest(scores: Mapping[str, Column], facts: ScoringFacts) -> Iterator[int]:
-    """Yield the oldest scoring with values of these clients, for each kind of values."""
+    """Yield the oldest scoring with values of the clients, for each kind of values."""
     for at, _ in scored_clients.POINTERS_TO.values():
         yield int(scores.get(at, np.zeros(0)).min(initial=facts.scoring_id))
 
 
 def score_group(group: Group, facts: ScoringFacts) -> GroupScores:
-    """Join a group of today's clients with what is known of them.
+    """Join a group of today's clients with the known facts about them.
 
     Parameters
     ----------

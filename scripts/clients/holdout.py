@@ -15,7 +15,7 @@ EPOCH = date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class Period:
-    """The days for which a client is held out, both included, in ISO 8601, and the share."""
+    """The days of a holdout, both included, in ISO 8601, and the share of clients."""
 
     start: str
     until: str
@@ -33,7 +33,7 @@ class Period:
 
 
 def find_period(settings: WorklistSettings, now: datetime) -> Period | None:
-    """Return the period of a moment, None where nobody is held out.
+    """Return the period of a moment, None without held-out clients.
 
     The periods follow one another without gaps from 1 January 1970 on.
     """
@@ -57,5 +57,5 @@ def is_held_out(key: bytes, client: str, period: Period) -> bool:
 
 
 def count_eligible(n_listed: int, fraction: float) -> int:
-    """Return how many clients are in the trial, so that so many remain on the list on average."""
+    """Return the number of clients in a trial with a list of a given length on average."""
     return math.ceil(n_listed / (1 - fraction))

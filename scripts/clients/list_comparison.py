@@ -38,7 +38,7 @@ def read_places(connection: Connection, scoring_id: int) -> dict[str, Any]:
 
 
 def order_places(places: Mapping[str, Any]) -> Any:
-    """Return the clients who may be called in the order of the list: by gain, else by risk."""
+    """Return the callable clients in the order of the list: by gain, or by risk."""
     by_risk = np.argsort(places["position"], kind="stable")
     if "gain" in places:
         is_unranked = places["band"] == ranking.NO_DATA
@@ -47,7 +47,7 @@ def order_places(places: Mapping[str, Any]) -> Any:
 
 
 def read_listed(connection: Connection, scoring: Row, n_listed: int) -> list[ListedClient]:
-    """Read the first clients of the list of a scoring, without those held out.
+    """Read the first clients of the list of a scoring, without held-out clients.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def read_listed(connection: Connection, scoring: Row, n_listed: int) -> list[Lis
 
 
 def find_others(listed: Sequence[ListedClient], beside: set[str]) -> list[ListedClient]:
-    """Return the clients of a list who are not on the other one."""
+    """Return the clients of a list who are absent from a second list."""
     return [client for client in listed if client.client not in beside]
 
 

@@ -69,7 +69,7 @@ def read_password(smtp: SmtpSettings) -> str:
 def begin(
     engine: Engine, config: Config, smtp: SmtpSettings, week: str, now: datetime, run_id: int | None
 ) -> Row:
-    """Record the attempt to send the mail of a week, before anything is sent."""
+    """Record the attempt to send the mail of a week, before the sending."""
     key = keys.make_key(config.prod_deployment_path)
     message_id = weekly_mail.make_message_id(key, week, smtp.sender)
     with database.writing(engine) as connection:
@@ -147,7 +147,7 @@ def send_mail(
 
 
 def resolve_killed(engine: Engine, week: str) -> str:
-    """Record that the fate of a mail is unknown, whose program was killed, and say so."""
+    """Record and log the unknown fate of a mail of a killed program."""
     failure = (
         "the program was killed while it handed the mail over, so the mail may have arrived;"
         f" {AGAIN}"
@@ -157,7 +157,7 @@ def resolve_killed(engine: Engine, week: str) -> str:
 
 
 def deliver_mail(engine: Engine, config: Config, now: datetime, run_id: int | None) -> None:
-    """Send the weekly mail if it is due, after a look at what a killed run has left."""
+    """Send the weekly mail if due, after a look at the rest of a killed run."""
     with database.reading(engine) as connection:
         week = delivery_state.due_week(connection, config, now)
         last = list_deliveries.last_mail(connection)
@@ -171,7 +171,7 @@ def deliver_mail(engine: Engine, config: Config, now: datetime, run_id: int | No
 
 
 def deliver_events(engine: Engine, config: Config, now: datetime, run_id: int | None) -> None:
-    """Record the events since the last list, and send those that wait."""
+    """Record the events since the last list, and send the waiting events."""
     url = list_webhook_url(config)
     if not url:
         return
@@ -187,7 +187,7 @@ def deliver_events(engine: Engine, config: Config, now: datetime, run_id: int | 
 
 
 def deliver(engine: Engine, config: Config, now: datetime, run_id: int | None) -> None:
-    """Deliver what is due: events first, since a mail may take longer.
+    """Deliver all due events, then the mail, since a mail may take longer.
 
     Parameters
     ----------

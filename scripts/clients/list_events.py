@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class Kind(StrEnum):
-    """The change that an event reports."""
+    """The change reported by an event."""
 
     ENTERED = "client.entered"
     LEFT = "client.left"
@@ -121,7 +121,7 @@ def describe_entry(entry: WorklistEntry) -> dict[str, Any]:
 def make_event(
     config: Config, listed: CallList, now: datetime, kind: Kind, data: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return an event as a row of the records, with its message."""
+    """Return an event as a row of the records, with the message."""
     event_id, base = f"evt_{uuid.uuid4().hex}", config.alerts.dashboard_url.rstrip("/")
     link = f"{base}/dashboard/client?name={quote(data['client'], safe='')}" if base else None
     facts = {"scored_at": listed.page.scored_at, "release": listed.page.release, "url": link}
@@ -137,7 +137,7 @@ def make_event(
 def make_events(
     config: Config, before: Members, listed: CallList, now: datetime
 ) -> list[dict[str, Any]]:
-    """Return the events between two lists: those who left, then those who entered.
+    """Return the events between two lists: the leaving clients, then the entering clients.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def make_events(
 
 
 def record_events(engine: Engine, config: Config, now: datetime, run_id: int | None) -> int:
-    """Record the events since the list that the receiver knows, and return their number.
+    """Record the events since the list known to the receiver, and return their number.
 
     Events and list are recorded in one transaction: whoever is killed leaves both or neither.
     """
@@ -197,7 +197,7 @@ def post_event(url: str, key: bytes, event: Row) -> str:
 
 
 def note_failure(event: Row, failure: str, now: datetime) -> dict[str, Any]:
-    """Return what a failed attempt changes in the row of an event."""
+    """Return the changes in the row of an event after a failed attempt."""
     n_refused = event["n_refused"] + bool(REFUSAL.fullmatch(failure))
     is_over = n_refused >= MAX_REFUSED or now - event["at"] > MAX_AGE
     return {
@@ -206,7 +206,7 @@ def note_failure(event: Row, failure: str, now: datetime) -> dict[str, Any]:
 
 
 def post_events(engine: Engine, url: str, key: bytes, now: datetime) -> str:
-    """Send the events that wait, in their order, and return "" or why the rest waits on.
+    """Send the waiting events in order, and return "" or the reason for the rest.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ def title_columns(
 
 
 def describe_list(page: Worklist) -> dict[str, Cell]:
-    """Return the facts of a list that stand beside it."""
+    """Return the facts of a list for its file."""
     return {
         "Scored at": page.scored_at,
         "Release": page.release,

@@ -38,7 +38,7 @@ Known = Mapping[str, str]
 
 
 def find_columns(connection: Connection, scoring: Row, schema: Schema) -> Known:
-    """Return the columns of a list: the features of its model, and those kept for people."""
+    """Return the columns of a list: the features of the model, and the columns kept for people."""
     kept = scored_clients.find_kept(connection, scoring["id"])
     features = [TEXT + name for name in schema.categorical]
     features += [NUMBER + name for name in schema.numeric]
@@ -51,7 +51,7 @@ def is_number(marked: str) -> bool:
 
 
 def mark(known: Known, column: str) -> str:
-    """Return the name of a column with its kind.
+    """Return the name of a column with the kind.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def mark(known: Known, column: str) -> str:
 
 
 def parse_filter(text: str, known: Known) -> ColumnFilter:
-    """Parse a condition such as `plan=gold` or `logins<=5`.
+    """Parse a condition, for example `plan=gold` or `logins<=5`.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def parse_filter(text: str, known: Known) -> ColumnFilter:
 
 
 def match(condition: ColumnFilter, values: Column) -> Mask:
-    """Return which clients fit a condition; a missing value fits an empty one only."""
+    """Return a mask of clients by a condition, with missing values only for an empty value."""
     if values.dtype == np.object_:
         wanted = condition.value.casefold()
         return np.fromiter((str(v).casefold() == wanted for v in values), np.bool_, len(values))
@@ -131,7 +131,7 @@ def order_values(values: Column, *, is_falling: bool) -> NDArray[np.int64]:
 def find_with_work(
     connection: Connection, scoring: Row, up_to: int, fits: Callable[[Mapping[str, Row]], bool]
 ) -> Mask:
-    """Return which clients of a scoring have a state of the work that fits."""
+    """Return a mask of the clients of a scoring by the state of the work."""
     states = work_records.list_states(connection, up_to)
     names = [name for name, rows in states.items() if fits(client_work.find_latest(rows))]
     mask = np.zeros(scoring["n_clients"], np.bool_)
@@ -141,13 +141,13 @@ def find_with_work(
 
 
 def is_contacted(latest: Mapping[str, Row], contacted: str) -> bool:
-    """Return whether a client was contacted, with a result if the word is one."""
+    """Return whether a client was contacted, perhaps with a given result."""
     contact = latest.get(WorkKind.CONTACT)
     return contact is not None and contacted in (CONTACTED, NOT_CONTACTED, contact["result"])
 
 
 def is_assigned(latest: Mapping[str, Row], assigned: str) -> bool:
-    """Return whether a client is assigned to somebody, to anybody at all for NOBODY."""
+    """Return whether a client is assigned to a name, or to anybody for NOBODY."""
     assignment = latest.get(WorkKind.ASSIGNMENT)
     name = "" if assignment is None else assignment["assigned_to"]
     return bool(name) and assigned in (NOBODY, name)
@@ -163,7 +163,7 @@ def find_mask(
     contacted: str = "",
     up_to: int = 0,
 ) -> Mask | None:
-    """Return which clients of a scoring fit the filters by number, or None without a filter.
+    """Return a mask of the clients of a scoring by the filters, or None without a filter.
 
     Parameters
     ----------

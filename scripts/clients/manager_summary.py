@@ -33,7 +33,7 @@ def format_day(moment: datetime | str) -> str:
 
 
 def find_earlier(connection: Connection, newest: Row) -> Row | None:
-    """Find the scoring of a week before, else the oldest one, whose scores are kept.
+    """Find the scoring of a week before, or the oldest scoring with scores.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def as_line(place: int, entry: WorklistEntry) -> ListedLine:
 
 
 def describe_list(page: Worklist) -> Facts:
-    """Describe today's list: clients by band, its expected catch and its expected gain."""
+    """Describe today's list: clients by band, the expected catch and the expected gain."""
     bands = ", ".join(
         f"{page.bands[band]:,} {band}" for band in ("high", "medium", "low", NO_DATA)
         if page.bands.get(band)
@@ -115,7 +115,7 @@ def name_some(
 
 
 def describe_changes(connection: Connection, config: Config, earlier: Row, newest: Row) -> Facts:
-    """Describe who is new on the list, who is off it, and whose risk rose most."""
+    """Describe the clients new on the list, off the list, and with the largest rise of risk."""
     change = list_comparison.compare(connection, (earlier, newest), config.worklist)
     page = worklist.worklist_page(
         connection, config.worklist, config.api, words_of(config.schema), top=N_RISES, order="rise"

@@ -23,7 +23,7 @@ class Interval(Struct, frozen=True, kw_only=True):
 
 
 class ReasonPartner(Struct, frozen=True, kw_only=True):
-    """A further column of a reason that several columns make together."""
+    """A further column of a common reason of several columns."""
 
     column: str
     value: float | str | None
@@ -31,7 +31,7 @@ class ReasonPartner(Struct, frozen=True, kw_only=True):
 
 
 class ReasonEntry(Struct, frozen=True, kw_only=True):
-    """The part of a column in a client's log-odds, beside the baseline, and a sentence about it.
+    """The part of a column in a client's log-odds against the baseline, with a sentence.
 
     The baseline of a number is a typical client who stays. That of a category is the mean of all
     clients, `share` of whom have it. With a partner, the part of two columns together; with
@@ -68,7 +68,7 @@ class WorkState(Struct, frozen=True, kw_only=True):
 
 
 class WorkEntry(Struct, frozen=True, kw_only=True):
-    """A change of the work with a client: who, when, and the value before and after.
+    """A change of the work with a client: actor, moment, value before and value after.
 
     The value is a result, a name, or the day on which a snooze ends.
     """
@@ -171,7 +171,7 @@ class ListGain(Struct, frozen=True, kw_only=True):
 
 
 class Worklist(Struct, frozen=True, kw_only=True):
-    """Today's clients in an order, such as by falling probability, and counts over the list.
+    """Today's clients in an order, for example by falling probability, with counts over the list.
 
     `columns` are those to filter and to order by: features, and columns kept for people.
     """
@@ -295,7 +295,7 @@ class EffectEntry(Struct, frozen=True, kw_only=True):
 
 
 class ContactEffect(Struct, frozen=True, kw_only=True):
-    """The effect of a contact on the clients that are contacted because they are listed."""
+    """The effect of a contact on the clients contacted because of the list."""
 
     n_contacted: Count
     contacted_share: Fraction
@@ -307,7 +307,7 @@ class ContactEffect(Struct, frozen=True, kw_only=True):
 
 
 class SaveRate(Struct, frozen=True, kw_only=True):
-    """The share of leavers that a call keeps: as believed, as measured, and both together.
+    """The share of leavers kept by a call: as believed, as measured, and both together.
 
     Both together are the distribution Beta(alpha, beta), by which gains are computed.
     """
@@ -323,7 +323,7 @@ class SaveRate(Struct, frozen=True, kw_only=True):
 
 
 class CallingEffect(Struct, frozen=True, kw_only=True):
-    """Whether calling helps: leavers among listed clients against those of held-out ones."""
+    """The effect of calling: leavers among listed clients against held-out clients."""
 
     is_on: bool
     verdict: str

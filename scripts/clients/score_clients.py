@@ -71,7 +71,7 @@ def encode_columns(schema: Schema) -> str:
 
 
 def encode_without_reference(model: Model) -> str:
-    """Encode a model with the counts of categories alone; the rest is needed for drift only."""
+    """Encode a model with a reference of category counts only."""
     kept = model.dataset.reference
     if kept is not None:
         kept = Reference(numeric={}, categorical=kept.categorical, contributions={}, row_hashes=b"")
@@ -88,7 +88,7 @@ def measure_gains(context: RunContext, model: Model) -> tuple[int, bytes]:
 
 
 def choose_bits(n_clients: int, last_bits: int) -> int:
-    """Return the number of bits of a bucket, the last one where the buckets stay of a fair size.
+    """Return the number of bits of a bucket, unchanged while the buckets have a fair size.
 
     With other buckets than before, all values are stored again.
     """
@@ -119,7 +119,7 @@ class JoinedScores:
 
 @dataclass(frozen=True)
 class CallingFacts:
-    """What is known of calling today's clients: gains, the period, and who is held out.
+    """The facts about calling today's clients: gains, period, and held-out clients.
 
     Each is None where it is not declared.
     """
@@ -142,7 +142,7 @@ class ScoringWriter:
     calling: CallingFacts
 
     def join(self) -> JoinedScores:
-        """Join today's clients with what is known of them, and write all but the places."""
+        """Join today's clients with the known facts, and write all columns but the places."""
         joined = JoinedScores(values_from=self.facts.scoring_id)
         order = np.argsort(self.scores.hashes, kind="stable")
         hashes = self.scores.hashes[order]
@@ -203,7 +203,7 @@ def read_scorings(engine: Engine) -> dict[int, Row]:
 
 
 def oldest_kept(scorings: Mapping[int, Row], n_kept: int) -> int:
-    """Return the oldest scoring that is kept beside a new one."""
+    """Return the oldest scoring to keep beside a new scoring."""
     return min(list(scorings)[: n_kept - 1], default=0)
 
 
@@ -215,7 +215,7 @@ def has_clients(scorings: Mapping[int, Row]) -> bool:
 def find_calling_facts(
     engine: Engine, today: TodaysClients, scores: TodaysScores, config: Config, now: datetime
 ) -> CallingFacts:
-    """Return the expected gains of today's clients, and those that are held out.
+    """Return the expected gains of today's clients, and the held-out clients.
 
     The save rate is the believed one, updated by what the held-out clients have shown.
     """
@@ -234,7 +234,7 @@ def find_calling_facts(
 def list_enrolled(
     scoring: ScoringWriter, joined: JoinedScores, lists: Lists, settings: WorklistSettings
 ) -> list[dict[str, Any]]:
-    """Return the clients that enter the trial of a period as rows of the records."""
+    """Return the clients new in the trial of a period as rows of the records."""
     calling, facts = scoring.calling, scoring.facts
     if calling.period is None or calling.held_out is None:
         return []
@@ -268,7 +268,7 @@ def finish(
     scoring: ScoringWriter, joined: JoinedScores, lists: Lists, model: Model, config: Config,
     **told: Any,
 ) -> None:  # fmt: skip
-    """Let a scoring count, with its model and the clients of the trial."""
+    """Complete a scoring with the model and the clients of the trial."""
     n_clients, n_without_data = len(lists.places), lists.bands[-1][1]
     with database.writing(scoring.writer.engine) as connection:
         scoring_records.record_model_content(
@@ -297,7 +297,7 @@ def record_scoring(
     engine: Engine, run_id: int, today: TodaysClients, model: Model, context: RunContext,
     labels_of: Any, **told: Any,
 ) -> None:  # fmt: skip
-    """Score today's clients, and record scores and outcomes, whole or not at all.
+    """Score today's clients, and record all scores and outcomes, or nothing.
 
     Parameters
     ----------
@@ -359,7 +359,7 @@ def find_labels(
 def read_kept(
     context: RunContext, table: pd.DataFrame, schema: Schema, model: Model
 ) -> dict[str, Column]:
-    """Return the columns of today's clients that are kept for people, marked with their kind.
+    """Return the columns of today's clients for people, marked with their kind.
 
     A list without names is better than none, so a failure is logged.
     """
@@ -420,7 +420,7 @@ def main(
     history: History | None = None,
     context: RunContext | None = None,
 ) -> None:
-    """Score today's clients with the production model, if there is one, and record the scores.
+    """Score today's clients with the model in production, if any, and record the scores.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """The scores of one model, in the order of the rows: probabilities, bands, predictions."""
+    """The scores of a model in the order of the rows: probabilities, bands, predictions."""
 
     probability: Floats
     band: Ints
@@ -74,7 +74,7 @@ class ScoredRows:
 
 @dataclass(frozen=True)
 class CallableClients:
-    """Who may be called: rests of contacted clients, and who is held out for the trial."""
+    """The clients to call: rests of contacted clients, and held-out clients of the trial."""
 
     snoozed: Mapping[str, Row]
     today: date
@@ -92,7 +92,7 @@ class CallableClients:
 
 @dataclass(frozen=True)
 class ShadowList:
-    """Today's clients by the scores of one model: the places by risk, and the list to call."""
+    """Today's clients by the scores of a model: the places by risk, and the list to call."""
 
     scores: ScoredRows
     positions: Ints
@@ -100,7 +100,7 @@ class ShadowList:
 
 
 def compare_scores(candidate: ScoredRows, production: ScoredRows) -> ShadowScores:
-    """Compare the scores of two models on the same rows, of which there is at least one."""
+    """Compare the scores of two models on the same rows, a row or more."""
     return ShadowScores(
         n_rows=len(candidate.probability),
         rank_correlation=rank_correlation.spearman(candidate.probability, production.probability),
@@ -128,7 +128,7 @@ def score_both(
 
 
 def find_terms(engine: Engine, config: Config) -> GainTerms | None:
-    """Return costs and save rate behind the order by gain, None where the list is by risk."""
+    """Return costs and save rate behind the order by gain, None for a list by risk."""
     settings = config.worklist
     if settings.costs is None or settings.value is None:
         return None
@@ -138,7 +138,7 @@ def find_terms(engine: Engine, config: Config) -> GainTerms | None:
 
 
 def find_callable(engine: Engine, config: Config, now: datetime) -> CallableClients:
-    """Return who may be called today."""
+    """Return the callable clients of today."""
     with database.reading(engine) as connection:
         last = work_records.last_entry(connection)
         snoozed = work_records.list_snoozed(connection, now.date(), last)
@@ -152,7 +152,7 @@ def find_callable(engine: Engine, config: Config, now: datetime) -> CallableClie
 def take_first(
     today: TodaysClients, order: Ints, scores: ScoredRows, n_wanted: int, who: CallableClients
 ) -> list[int]:
-    """Return the first rows of an order whose clients may be called."""
+    """Return the first rows of an order with callable clients."""
     listed: list[int] = []
     for start in range(0, len(order), PART_ROWS):
         rows = order[start : start + PART_ROWS]
@@ -167,7 +167,7 @@ def take_first(
 def find_gains(
     engine: Engine, today: TodaysClients, scores: ScoredRows, config: Config
 ) -> ClientGains | None:
-    """Return the expected gains of today's clients, None where the list is by risk."""
+    """Return the expected gains of today's clients, None for a list by risk."""
     terms = find_terms(engine, config)
     if terms is None:
         return None

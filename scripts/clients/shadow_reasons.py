@@ -15,7 +15,7 @@ ReasonKey = tuple[str, ...]
 
 
 def find_effects(model: Model, columns: Columns, words: ColumnWords) -> dict[ReasonKey, Floats]:
-    """Return the log-odds added by each reason beside the typical client, and the level of all.
+    """Return the log-odds of each reason against the typical client, and the common level.
 
     Parameters
     ----------

@@ -43,19 +43,19 @@ class MailFacts:
 
 
 def make_message_id(key: bytes, week: str, sender: str) -> str:
-    """Return the identifier of the mail of a week, which is the same in each attempt."""
+    """Return the identifier of the mail of a week, equal in each attempt."""
     hashed = keys.keyed_hash(key, week.encode(), purpose=PURPOSE, n_bytes=N_ID_BYTES)
     return f"<worklist-{week}-{hashed.hex()}@{sender.rpartition('@')[2]}>"
 
 
 def format_day(day: str) -> str:
-    """Format a day of ISO 8601 for people, such as 3 Dec 2026."""
+    """Format a day of ISO 8601 for people, for example 3 Dec 2026."""
     at = datetime.fromisoformat(day)
     return f"{at.day} {at:%b %Y}"
 
 
 def shorten(names: Sequence[str]) -> str:
-    """Join names, the first of many only."""
+    """Join names, or the first of many names."""
     rest = len(names) - MOST_NAMES
     shown = ", ".join(map(formatting.printable, names[:MOST_NAMES]))
     return f"{shown} and {rest} more" if rest > 0 else shown
@@ -90,13 +90,13 @@ def describe_changes(facts: MailFacts, changes: ListChanges | None) -> list[str]
 
 
 def count_bands(entries: Sequence[WorklistEntry]) -> str:
-    """Return how many clients have which band."""
+    """Return the clients by band in words."""
     words = dict.fromkeys(entry.band for entry in entries)
     return ", ".join(f"{sum(e.band == band for e in entries)} {band}" for band in words)
 
 
 def describe_head(listed: CallList) -> list[str]:
-    """Return the sentences above the list: when it was made, and what it is expected to catch."""
+    """Return the sentences above the list: the time of the list, and the expected catch."""
     page, n_listed = listed.page, len(listed.entries)
     scored = "" if page.scored_at is None else f"{page.scored_at[:16].replace('T', ' ')} UTC"
     bands = f" ({count_bands(listed.entries)})" if listed.entries else ""
@@ -133,7 +133,7 @@ def make_cells(place: int, entry: WorklistEntry) -> dict[str, str]:
 
 
 def make_row(place: int, entry: WorklistEntry) -> dict[str, Any]:
-    """Return a client of the list as the template wants it."""
+    """Return a client of the list for the template."""
     return {
         "cells": make_cells(place, entry),
         "reasons": [formatting.printable(reason.text) for reason in entry.reasons],

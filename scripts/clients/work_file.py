@@ -22,7 +22,7 @@ N_FAULTS = 10
 
 
 def decode(content: bytes) -> str:
-    """Decode a file, or raise for one that is no text in UTF-8."""
+    """Decode a file, or raise for bytes other than UTF-8 text."""
     if len(content) > MAX_BYTES:
         raise WorkError(f"The file has {len(content)} bytes; expected up to {MAX_BYTES}.")
     try:
@@ -38,7 +38,7 @@ def decode(content: bytes) -> str:
 
 
 def read_header(header: Sequence[str]) -> list[str]:
-    """Return the names of the columns, or raise if one is missing or stands twice."""
+    """Return the names of the columns, or raise for a missing or repeated name."""
     names = [name.strip().casefold() for name in header]
     used = [name for name in names if name in (CLIENT, *COLUMNS)]
     if CLIENT not in used or len(used) == 1 or len(set(used)) < len(used):
@@ -50,7 +50,7 @@ def read_header(header: Sequence[str]) -> list[str]:
 
 
 def read_line(names: Sequence[str], cells: Sequence[str]) -> WorkInput | None:
-    """Return the entry of a line, or None for a line with nothing about the client.
+    """Return the entry of a line, or None for a line with a client only.
 
     Raises
     ------

@@ -13,7 +13,7 @@ MAX_ENTRIES = 10_000
 
 
 class ContactResult(StrEnum):
-    """What came of a contact with a client."""
+    """The result of a contact with a client."""
 
     REACHED = "reached"
     NOT_REACHED = "not reached"
@@ -26,7 +26,7 @@ RESULTS = tuple(map(str, ContactResult))
 
 
 class WorkInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something to record about a client: a contact, an assignment, a snooze, or several.
+    """New entries about a client: a contact, an assignment or a snooze, or several.
 
     None leaves a fact as it is. An empty `assigned_to` is nobody, and an empty `snoozed_until`
     ends the snooze. `seen` is the version of the state that the sender saw.

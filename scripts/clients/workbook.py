@@ -57,7 +57,7 @@ class Sheet:
 
 
 def as_text(text: str) -> str:
-    """Return a text as a cell can hold it, with a sign in place of each control character."""
+    """Return a text for a cell, with a sign in place of each control character."""
     clean = ILLEGAL_CHARACTERS_RE.sub(REPLACEMENT, text)
     return ESCAPED.sub(UNDERSCORE, clean)[:MAX_TEXT]
 
@@ -68,7 +68,7 @@ def as_day(text: str) -> date:
 
 
 def as_moment(text: str) -> datetime:
-    """Return a moment in UTC without its zone, since a workbook knows no zones."""
+    """Return a moment in UTC without zone, since a workbook has no zones."""
     return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
 
 
@@ -78,14 +78,14 @@ def is_risky(text: str) -> bool:
 
 
 def as_dated(value: str | int | float, number_format: str) -> int | float | date | datetime:
-    """Return the day or the moment of a text, and a number as it is."""
+    """Return the day or the moment of a text, and a number unchanged."""
     if not isinstance(value, str):
         return value
     return as_day(value) if number_format == DAY else as_moment(value)
 
 
 def as_cell(sheet: Any, value: str) -> Any:
-    """Return a text for a cell, as a marked cell where it looks like a formula."""
+    """Return a text for a cell, marked if a spreadsheet would take the text for a formula."""
     text = as_text(value)
     if not is_risky(text):
         return text
@@ -130,7 +130,7 @@ def write_facts(sheet: Any, facts: Mapping[str, Cell]) -> None:
 
 
 class RowWriter:
-    """The writer of the rows of a sheet, whose memory does not grow with the rows.
+    """The writer of the rows of a sheet, with the same memory for any number of rows.
 
     Parameters
     ----------

@@ -96,7 +96,7 @@ def as_gain(scoring: Row) -> ListGain | None:
 
 
 def choose_order(scoring: Row, wanted: str) -> str:
-    """Return the order of the list: the wanted one, else by gain, else by risk.
+    """Return the wanted order of the list, by default by gain, without gains by risk.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def read_model(connection: Connection, stamp: str) -> Model:
 
 @dataclass(frozen=True)
 class ListState:
-    """The list that a page shows: scoring, first place, and the work with clients that counts.
+    """The list of a page: scoring, first place, and the counted work with clients.
 
     A cursor keeps it, so that the pages of a list have every client once, also while others work.
     """
@@ -174,7 +174,7 @@ class ListState:
 
 
 def find_list(connection: Connection, cursor: str, today: date | None = None) -> ListState | None:
-    """Return the list of a cursor, without a cursor that of the last scoring, None before it.
+    """Return the list of a cursor or of the last scoring, None before the first scoring.
 
     Raises
     ------
@@ -217,7 +217,7 @@ def find_states(
 
 
 def describe_scoring(scoring: Row, settings: WorklistSettings) -> dict[str, Any]:
-    """Return the facts of a scoring for every page of its list."""
+    """Return the facts of a scoring for every page of the list."""
     return {
         "n_clients": scoring["n_clients"],
         "held_out_until": (scoring["holdout_facts"] or {}).get("until"),
@@ -241,7 +241,7 @@ def worklist_page(
     today: date | None = None,
     **filters: Any,
 ) -> Worklist:
-    """Return a page of the worklist, as of the last scoring or of that of a cursor.
+    """Return a page of the worklist, of the last scoring or of the cursor's scoring.
 
     Parameters
     ----------
@@ -325,7 +325,7 @@ def worklist_page(
 
 
 def name_clients(model: Model, columns: Mapping[str, Sequence[Any]], n_rows: int) -> list[str]:
-    """Return the names of a table's clients: identifiers, else row numbers."""
+    """Return the names of a table's clients: identifiers, or row numbers."""
     ids = [columns[name] for name in model.schema.client_ids]
     if not ids:
         return [f"row {number}" for number in range(1, n_rows + 1)]
@@ -333,7 +333,7 @@ def name_clients(model: Model, columns: Mapping[str, Sequence[Any]], n_rows: int
 
 
 def as_shown(values: Columns, name: str, row: int) -> client_reasons.Value:
-    """Return a value of a table to show, None for a missing one or a column that it has not."""
+    """Return a shown value of a table, None for a missing value or column."""
     return client_reasons.as_value(values[name][row]) if name in values else None
 
 

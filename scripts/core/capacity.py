@@ -35,7 +35,7 @@ def is_cluster(config: Config) -> bool:
 
 
 def bound_bytes(n_bytes: int, engine: EngineSettings) -> int | None:
-    """Return the memory limit for structures that grow with the rows, if the table does not fit.
+    """Return the memory limit for structures that grow with the rows, None for a small table.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def count_lines(path: Path) -> int:
 
 
 def estimate_rows(path: Path) -> float:
-    """Estimate the number of rows of a table from the lines at the start of its file."""
+    """Estimate the number of rows of a table from the first lines of the file."""
     with path.open("rb") as handle:
         first = handle.read(BLOCK_BYTES)
     return path.stat().st_size * first.count(b"\n") / max(1, len(first))
@@ -103,5 +103,5 @@ def limit_rows(max_rows: int | None, width: int, engine: EngineSettings) -> int 
 
 
 def is_large(path: Path, engine: EngineSettings) -> bool:
-    """Return whether a dataset is scanned instead of read as one table, by the size of its file."""
+    """Return whether a dataset is scanned, not read as a table, by the size of the file."""
     return bound_bytes(path.stat().st_size, engine) is not None or has_many_rows(path)

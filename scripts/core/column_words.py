@@ -18,13 +18,13 @@ def format_number(value: float) -> str:
 
 @dataclass(frozen=True)
 class ColumnWords:
-    """Names and units by column, and the group of each column that is in one."""
+    """Names and units by column, and the group of each grouped column."""
 
     labels: Mapping[str, ColumnLabel] = field(default_factory=dict)
     group_of: Mapping[str, str] = field(default_factory=dict)
 
     def name(self, column: str) -> str:
-        """Return the name of a column for people, by default its name in the files."""
+        """Return the name of a column for people, by default the name in the files."""
         label = self.labels.get(column)
         return column if label is None else label.name
 
@@ -33,7 +33,7 @@ class ColumnWords:
         return " with ".join(map(self.name, columns))
 
     def value(self, column: str, value: float | str | None) -> str:
-        """Format a value of a column with its unit."""
+        """Format a value of a column with the unit."""
         # NaN is equal to nothing, not even to itself.
         if value is None or value == "" or value != value:
             return NO_ENTRY

@@ -61,7 +61,7 @@ class NumberMarks(Struct, frozen=True, kw_only=True):
 
 
 class DateColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A column of dates with its format, as `datetime.strptime` has it."""
+    """A column of dates with the format for `datetime.strptime`."""
 
     column: str
     format: str = ISO_FORMAT
@@ -119,21 +119,21 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def date_formats(self) -> dict[str, str]:
-        """Format of each other date column, by name."""
+        """Format of each further date column, by name."""
         if isinstance(self.dates, dict):
             return self.dates
         return dict.fromkeys(self.dates or (), ISO_FORMAT)
 
     @property
     def client_key(self) -> str:
-        """Column that identifies a client over time, "" if all identifiers do together."""
+        """Column of a client's identity over time, "" for all identifiers together."""
         if self.key:
             return self.key
         return self.ids[0] if self.date and self.ids else ""
 
     @property
     def names_for_people(self) -> tuple[str, ...]:
-        """Name columns of a client for people beside the key, such as the company."""
+        """Columns of a client's names for people beside the key, for example the company."""
         return self.names or ()
 
     @property
@@ -144,7 +144,7 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def client_ids(self) -> tuple[str, ...]:
-        """Name columns of a client: the key where there is one, else all identifiers."""
+        """Columns of a client's identity: the key, or all identifiers without a key."""
         return (self.client_key,) if self.client_key else self.ids
 
     @property
@@ -166,7 +166,7 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def file_columns(self) -> tuple[str, ...]:
-        """All columns that a file of clients must have."""
+        """All required columns of a client file."""
         return (*self.columns, *self.date_cells)
 
     @property
@@ -215,7 +215,7 @@ class OutcomeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of the fit, with scikit-learn's names where they exist."""
+    """Settings of the fit, by scikit-learn's names where possible."""
 
     C: Annotated[float, Meta(gt=0)] = 1.0
     validation_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.1
@@ -238,7 +238,7 @@ class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class EvaluationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Columns whose values are groups of clients, and the least rows of a group."""
+    """Columns with groups of clients, and the least rows of a group."""
 
     groups: tuple[str, ...] = ()
     min_group_rows: Annotated[int, Meta(ge=2)] = 50
@@ -284,7 +284,7 @@ Days = Annotated[int, Meta(ge=0, le=3660)]
 
 
 class CostSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Costs of a contact and of an offer, and the beliefs about those who take the offer.
+    """Costs of a contact and of an offer, and beliefs about clients who accept the offer.
 
     `save_rate` are the parameters of the Beta distribution of the share of leavers who can be kept.
     The default is that of Verbraken, Verbeke and Baesens (2013), section 5.

@@ -55,7 +55,7 @@ LEFT = "left"
 
 
 def find_config_path(chosen: Path | None) -> Path:
-    """Return the config path: the given path, else $ADRAS_CONFIG, else the file beside scripts."""
+    """Return the config path: the given path, $ADRAS_CONFIG, or the file beside scripts."""
     return (chosen or Path(os.environ.get("ADRAS_CONFIG") or DEFAULT_CONFIG_PATH)).absolute()
 
 
@@ -76,7 +76,7 @@ def database_url(config: Config) -> str:
 
 
 def resolve_files(section: Section, folder: Path, *keys: str) -> Section:
-    """Return a section with the absolute paths of some files, where they are set."""
+    """Return a section with absolute paths for some files."""
     paths = {key: getattr(section, key) for key in keys}
     found = {key: folder / path for key, path in paths.items() if path is not None}
     return msgspec.structs.replace(section, **found)
@@ -163,7 +163,7 @@ def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -
 
 
 def check_no_duplicates(content: bytes, place: str) -> None:
-    """Refuse a duplicate key in an object, because JSON leaves its value undefined."""
+    """Refuse a duplicate key in an object, whose value JSON leaves undefined."""
 
     def check(pairs: list[tuple[str, Any]]) -> None:
         duplicates = find_duplicates(key for key, _ in pairs)
@@ -175,7 +175,7 @@ def check_no_duplicates(content: bytes, place: str) -> None:
 
 
 def choose_key(section: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema section whose only identifier is the key, if there is a key or a date.
+    """Return a schema section with the key as the only identifier, if a key or a date is set.
 
     The key is the first identifier by default. The others are names for people: a missing or a
     changed value loses no client and doubles none. A name is no feature.
@@ -353,7 +353,7 @@ def check_engine(engine: EngineSettings, place: str) -> None:
 
 
 def check_metric(config: Config, place: str) -> None:
-    """Refuse a metric of the promotion without the settings that define it."""
+    """Refuse a metric of the promotion without the required settings."""
     metric, worklist = config.promotion.metric, config.worklist
     needed = {
         "recall_at_capacity": (worklist.capacity, "worklist.capacity, the number of calls"),
@@ -369,7 +369,7 @@ def check_metric(config: Config, place: str) -> None:
 
 
 def check_promotion(promotion: PromotionSettings, place: str) -> None:
-    """Refuse a limit of P(better) beside the rule that does not ask for an improvement."""
+    """Refuse a limit of P(better) under a rule without an improvement."""
     if promotion.rule == "not_worse" and promotion.min_probability > 0:
         raise ConfigError(
             f'{place}: promotion.min_probability belongs to promotion.rule "better"; by the rule'

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class OneLineFormatter(logging.Formatter):
-    """Formatter of messages on one line, since a file name may contain a line end."""
+    """Formatter of messages on a single line, since a file name may contain a line end."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """Format a record, with escaped control characters in the message."""
@@ -42,7 +42,7 @@ class OneLineFormatter(logging.Formatter):
 
 
 def keep_private() -> None:
-    """Set the umask, so that new files and folders are closed to other accounts."""
+    """Set the umask, to close new files and folders to other accounts."""
     os.umask(PRIVATE)
 
 
@@ -130,7 +130,7 @@ def make_command(
 def make_group_with_default(
     default: click.Command, commands: Sequence[click.Command]
 ) -> click.Group:
-    """Return a group of commands that runs a default command without a subcommand."""
+    """Return a group of commands with a default command."""
 
     @click.pass_context
     def call(context: click.Context, /, **chosen: Any) -> None:
@@ -145,7 +145,7 @@ def make_group_with_default(
 
 
 def make_command_group(summary: str, commands: Sequence[click.Command]) -> click.Group:
-    """Return a group of commands that shows help without a subcommand."""
+    """Return a group of commands, with help as the default."""
 
     @click.pass_context
     def call(context: click.Context, /, config_path: Path | None) -> None:
@@ -160,7 +160,7 @@ def make_command_group(summary: str, commands: Sequence[click.Command]) -> click
 def choose_command(
     default: click.Command, commands: Sequence[click.Command], words: Sequence[str]
 ) -> click.Command:
-    """Return the group of commands where the first word names one, else the default command.
+    """Return the group of commands if the first word is a subcommand, or the default command.
 
     Other than in a group with a default, the default command may have an argument.
 
@@ -194,7 +194,7 @@ def show_version(context: click.Context, _option: click.Parameter, wanted: bool)
 
 
 def run_program(program: click.Command) -> None:
-    """Run a command line with the options -h and --version, and exit with its code.
+    """Run a command line with the options -h and --version, and exit with the code.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def run_program(program: click.Command) -> None:
 
 
 def with_config(main: Callable[..., object], *, exclusive: bool = False) -> Callable[..., object]:
-    """Return a function that calls `main(config, **options)` for a config path, under the lock."""
+    """Return a function of a config path for `main(config, **options)`, perhaps under the lock."""
 
     def call_main(config_path: Path, **chosen: Any) -> None:
         config: Config = read_config(config_path)
@@ -234,7 +234,7 @@ def with_config(main: Callable[..., object], *, exclusive: bool = False) -> Call
 def run_as_script(
     main: Callable[..., object], *, exclusive: bool = False, options: Sequence[click.Parameter] = ()
 ) -> None:
-    """Run `main(config, **options)` as a program and exit with its code.
+    """Run `main(config, **options)` as a program and exit with the code.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from scripts.core.errors import ConfigError
 
 
 def check_smtp(config: Config, place: str) -> None:
-    """Refuse a password without a user, and a password that would cross a network in clear."""
+    """Refuse a password without a user, and a password in clear over a network."""
     smtp = config.alerts.smtp
     if smtp is None:
         return

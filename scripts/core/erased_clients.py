@@ -35,7 +35,7 @@ class ErasedList(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class ErasedClients:
-    """The erased clients of an installation, at least one."""
+    """The erased clients of an installation, a client or more."""
 
     key: bytes = field(repr=False)
     hashes: frozenset[str]
@@ -45,7 +45,7 @@ class ErasedClients:
         return hash_client(self.key, name) in self.hashes
 
     def match(self, names: Sequence[str]) -> list[bool]:
-        """Return for each name whether its client was erased."""
+        """Return a mask of the names of erased clients."""
         erased = {name for name in set(names) if self.has(name)}
         return [name in erased for name in names]
 
@@ -64,14 +64,14 @@ def hash_client(key: bytes, name: str) -> str:
 
 
 def hash_identifiers(key: bytes, identifiers: Sequence[str]) -> str:
-    """Return the keyed hash of a client's identifiers, as the prediction log has it."""
+    """Return the keyed hash of a client's identifiers, like the prediction log."""
     encoded = msgspec.json.encode(list(identifiers))
     digest = keys.keyed_hash(key, encoded, purpose=PURPOSE, n_bytes=N_LOGGED_BYTES)
     return base64.urlsafe_b64encode(digest).decode()
 
 
 def read_list(prod_folder: Path) -> tuple[str, ...]:
-    """Return the keyed hashes of the erased clients, none before the first one.
+    """Return the keyed hashes of the erased clients, () without a list.
 
     Raises
     ------

@@ -36,7 +36,7 @@ class WorkError(DatasetError):
 
 
 class WorkConflictError(WorkError):
-    """Somebody else changed a client since the sender looked."""
+    """A client was changed by somebody since the sender looked."""
 
 
 class InsufficientDataError(DatasetError):
@@ -50,7 +50,7 @@ class ModelError(PipelineError):
 
 
 class ReproductionError(PipelineError):
-    """A model of an earlier run that cannot be made again with the same bytes."""
+    """A model of an earlier run cannot be reproduced with the same bytes."""
 
     exit_code = 65
 
@@ -84,7 +84,7 @@ class NoServiceError(ServiceUnavailableError):
 
 
 class NotInstalledError(PipelineError):
-    """Package is missing, as in an installation that only serves."""
+    """Package is missing, perhaps because the installation only serves."""
 
     exit_code = 69
 
@@ -108,19 +108,19 @@ class RecordsError(PipelineError):
 
 
 class ExpiredCursorError(PipelineError):
-    """Cursor of a list that is no longer kept."""
+    """Cursor of a forgotten list."""
 
     exit_code = 65
 
 
 class SelectionError(PipelineError):
-    """Filter or order of the worklist names a column or value that the list has not."""
+    """Filter or order of the worklist names an unknown column or value."""
 
     exit_code = 65
 
 
 class UnknownOrderError(PipelineError):
-    """Order of the list that its scoring does not have."""
+    """Order is unknown to the scoring of the list."""
 
     exit_code = 65
 
@@ -144,10 +144,10 @@ class RunTimeoutError(PipelineError):
 
 
 class MailError(PipelineError):
-    """Mail was not sent, and the server does not have it."""
+    """Mail was not sent, and the server has no copy."""
 
     exit_code = 69
 
 
 class MailUnknownError(MailError):
-    """Connection broke before the server said whether it has the mail."""
+    """Connection broke before the server confirmed the mail."""

@@ -110,7 +110,7 @@ def replace_link(link: Path, target: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with its content."""
+    """Remove a file, or a folder with all content."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -324,7 +324,7 @@ def check_has_tables(paths: Sequence[Path], place: object) -> None:
 
 
 def file_state(path: Path) -> FileState:
-    """Return size, time of the last change and inode, which are equal for an unchanged file."""
+    """Return size, modification time and inode of a file, equal while the file is unchanged."""
     # The state behind a link counts, since changed content behind a link is new data.
     status = path.stat() if path.exists() else path.lstat()
     return status.st_size, status.st_mtime_ns, status.st_ino
@@ -333,7 +333,7 @@ def file_state(path: Path) -> FileState:
 def find_complete(
     list_states: Callable[[], Mapping[Path, FileState]], settle_s: float
 ) -> tuple[list[Path], list[Path]]:
-    """Split files into complete and growing files, by one or two listings of their states."""
+    """Split files into complete and growing files, by two listings at most."""
     states = list_states()
     ages = [time.time() - changed_ns / 1e9 for _, changed_ns, _ in states.values()]
     if all(age >= settle_s for age in ages):

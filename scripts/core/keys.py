@@ -89,7 +89,7 @@ def keyed_hash(key: bytes, content: bytes, *, purpose: str, n_bytes: int) -> byt
 
 
 def xor_keystream(key: bytes, nonce: bytes, content: bytes) -> bytes:
-    """Return bytes XOR the keystream of key and nonce, which is its own inverse."""
+    """Return bytes XOR the keystream of key and nonce, a function inverse to itself."""
     n_blocks = -(-len(content) // BLOCK_BYTES)
     stream = b"".join(
         keyed_hash(
@@ -102,7 +102,7 @@ def xor_keystream(key: bytes, nonce: bytes, content: bytes) -> bytes:
 
 
 def encrypt(key: bytes, content: bytes) -> bytes:
-    """Encrypt bytes deterministically, so that a repeated run has equal results.
+    """Encrypt bytes deterministically, for equal results of a repeated run.
 
     Notes
     -----

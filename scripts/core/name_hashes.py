@@ -23,7 +23,7 @@ def hash_names(names: Sequence[str]) -> NameHashes:
 
 
 def find_bucket(name_hash: int, bits: int) -> int:
-    """Return the bucket of a hash: its first bits."""
+    """Return the bucket of a hash, by the first bits."""
     return name_hash >> (HASH_BITS - bits)
 
 
@@ -42,7 +42,7 @@ class NameFilter:
         self._hashes = np.sort(np.concatenate([np.zeros(0, np.uint32), *parts]))
 
     def matches(self, hashes: NameHashes) -> NDArray[np.bool_]:
-        """Return which hashes are in the set, of shape (n_hashes,)."""
+        """Return a mask of the hashes in the set, of shape (n_hashes,)."""
         if not len(self._hashes):
             return np.zeros(len(hashes), np.bool_)
         places = np.searchsorted(self._hashes, hashes)

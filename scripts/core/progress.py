@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def import_tqdm() -> Any:
-    """Import tqdm with its logging helper, and return the package."""
+    """Import tqdm with the logging helper, and return the package."""
     # Only a terminal has a bar, and a run with nothing new must not pay for the import.
     import tqdm.contrib.logging  # noqa: PLC0415
 
@@ -102,7 +102,7 @@ class Progress:
             self.draw(state)
 
     def draw(self, state: str) -> None:
-        """Draw a bar and the state on one line of the terminal."""
+        """Draw a bar and the state on a line of the terminal."""
         columns = shutil.get_terminal_size().columns
         line_format = f"{self.label} {state}"[: columns - 1]
         if self.total and columns >= MIN_BAR_COLUMNS:

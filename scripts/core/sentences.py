@@ -18,7 +18,7 @@ def find_end(text: str, length: int) -> int:
 
 
 def shorten(text: str, length: int) -> str:
-    """Return a text of limited length, cut at the end of a clause or else between words.
+    """Return a text of limited length, cut after a clause or between words.
 
     Parameters
     ----------

@@ -34,12 +34,12 @@ def describe_answer(code: int, text: bytes | str) -> str:
 
 
 def make_context(settings: SmtpSettings) -> ssl.SSLContext:
-    """Return the rules of TLS: the certificate must be that of the host, and of a known issuer."""
+    """Return the TLS rules: a certificate of the host, from a known issuer."""
     return ssl.create_default_context(cafile=settings.ca_file)
 
 
 def cut(server: smtplib.SMTP) -> None:
-    """End a connection whose time is over, so that whoever waits for the server wakes up."""
+    """End a connection after its time, and so wake up the waiting caller."""
     if server.sock is not None:
         # A socket of TLS hands this on to the one below.
         with suppress(OSError):
@@ -48,7 +48,7 @@ def cut(server: smtplib.SMTP) -> None:
 
 @contextmanager
 def connected(settings: SmtpSettings, password: str) -> Iterator[smtplib.SMTP]:
-    """Connect to the server, with TLS and a login where the settings want them."""
+    """Connect to the server, with TLS and a login if set."""
     host, port = settings.host, settings.port
     if settings.security == "tls":
         context = make_context(settings)
@@ -116,7 +116,7 @@ def hand_over_content(
 
 @dataclass(frozen=True)
 class Handover:
-    """What the sender records about the content of a mail.
+    """Callbacks at the handover of a mail to the server.
 
     `begins` is called when the server is ready for the content. Before that moment the server
     cannot have the mail. `is_accepted` is called when the server has the mail.

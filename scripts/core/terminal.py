@@ -29,7 +29,7 @@ def break_line(line: str, width: int) -> list[str]:
 
 
 def wrap(text: str) -> str:
-    """Break the lines of a text that are longer than the terminal is wide."""
+    """Break the lines of a text at the width of the terminal."""
     width = find_width()
     if width is None:
         return text
@@ -40,7 +40,7 @@ def wrap(text: str) -> str:
 
 
 def wrap_value(text: str, start: int) -> list[str]:
-    """Return the lines of a text that begins behind so many characters."""
+    """Return the lines of a text behind a label of a given length."""
     width = find_width()
     return [text] if width is None else wrap_cell(text, max(width - start, 1)) or [""]
 
@@ -53,7 +53,7 @@ def align(rows: Sequence[Row]) -> list[str]:
 
 
 def choose_columns(widths: Sequence[int], width: int) -> list[int]:
-    """Return the columns that fit beside each other, each one that finds room, from the left."""
+    """Choose the columns of a table of limited width, from the left, each column with room."""
     chosen: list[int] = []
     used = 0
     for number, wanted in enumerate(widths):
@@ -65,7 +65,7 @@ def choose_columns(widths: Sequence[int], width: int) -> list[int]:
 
 
 def wrap_last(rows: Sequence[Row], width: int) -> list[str]:
-    """Return rows as lines, with the last column wrapped in the width left for it."""
+    """Return rows as lines, with the last column wrapped in the remaining width."""
     heads = align([row[:-1] for row in rows])
     start = max(map(len, heads)) + GAP
     lines = []
@@ -85,7 +85,7 @@ def wrap_cell(cell: str, width: int) -> list[str]:
 
 
 def pack(cells: Iterable[str], width: int) -> list[str]:
-    """Join cells that have room beside each other in a line."""
+    """Join cells into lines of limited width."""
     packed: list[str] = []
     for cell in cells:
         if packed and "\n" not in packed[-1] + cell and len(packed[-1]) + 2 + len(cell) <= width:
@@ -96,7 +96,7 @@ def pack(cells: Iterable[str], width: int) -> list[str]:
 
 
 def list_below(rows: Sequence[Row], chosen: Sequence[int], width: int, names: Row) -> list[str]:
-    """Return rows as lines: the chosen columns beside each other, the others below them.
+    """Return rows as lines: the chosen columns in a line, the remaining columns below.
 
     Parameters
     ----------

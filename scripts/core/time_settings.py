@@ -26,7 +26,7 @@ def check_format(date_format: str, place: str) -> None:
 
 
 def check_sources(schema: Schema, place: str, *, is_numeric_known: bool) -> None:
-    """Refuse changes and ratios of columns that are not numeric."""
+    """Refuse changes and ratios of columns without numbers."""
     ratios = schema.ratios or {}
     sources = {
         "changes": list(schema.changes or ()),
@@ -47,7 +47,7 @@ def check_sources(schema: Schema, place: str, *, is_numeric_known: bool) -> None
 
 
 def check_time(schema: Schema, place: str, *, is_numeric_known: bool = True) -> None:
-    """Refuse a key, dates, changes and ratios that do not fit the other columns."""
+    """Refuse a key, dates, changes and ratios in conflict with further columns."""
     dated = {"dates": schema.dates, "changes": schema.changes, "ratios": schema.ratios}
     for key in (key for key, declared in dated.items() if declared and not schema.date):
         raise ConfigError(
@@ -90,7 +90,7 @@ def check_outcomes(outcomes: OutcomeSettings, schema: Schema, place: str) -> Non
 
 
 def check_test_data(config: Config, place: str) -> None:
-    """Refuse a config without test data, unless dates say which rows are the latest."""
+    """Refuse a config without test data and without dates to choose the latest rows."""
     if config.tests_latest_rows and not config.schema.date:
         raise ConfigError(
             f"{place}: the required field `test_data_path` is missing. It may be null, or left out,"

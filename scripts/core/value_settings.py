@@ -7,7 +7,7 @@ EXAMPLE = '"costs": {"contact": 5, "offer": 40}'
 
 
 def check_column(config: Config, column: str, place: str) -> None:
-    """Refuse a column of values that is no number: one that is ignored may be."""
+    """Refuse a column of values without numbers, unless the schema ignores the column."""
     schema = config.schema
     is_inferred = "numeric" in schema.inferred
     others = {*schema.ids, *schema.categorical, *schema.date_cells, schema.target}
@@ -20,7 +20,7 @@ def check_column(config: Config, column: str, place: str) -> None:
 
 
 def check_shown(config: Config, place: str) -> None:
-    """Refuse a column to show that the list has anyway, and one that is named twice."""
+    """Refuse a shown column already on the list, or named twice."""
     schema = config.schema
     # The list has the key as the client, and an unlabelled row has no label.
     others = {*schema.client_ids, schema.target, *([schema.as_of] if schema.date else [])}
@@ -34,7 +34,7 @@ def check_shown(config: Config, place: str) -> None:
 
 
 def check_names(schema: Schema, place: str) -> None:
-    """Refuse names for people that are the client, features, dates or the target."""
+    """Refuse the client, a feature, a date or the target as a name for people."""
     others = {*schema.client_ids, *schema.features, *schema.date_cells, schema.target}
     wrong = [name for name in schema.names_for_people if not name or name in others]
     if wrong:
@@ -45,7 +45,7 @@ def check_names(schema: Schema, place: str) -> None:
 
 
 def check_holdout(config: Config, place: str) -> None:
-    """Refuse held-out clients that nothing identifies."""
+    """Refuse held-out clients without identifiers."""
     schema = config.schema
     if config.worklist.holdout_fraction > 0 and not (schema.ids or schema.client_key):
         raise ConfigError(
@@ -55,7 +55,7 @@ def check_holdout(config: Config, place: str) -> None:
 
 
 def check_value(config: Config, place: str) -> None:
-    """Refuse a value without costs, costs without a value, and a value that is no number."""
+    """Refuse a value without costs, costs without a value, and a value without numbers."""
     value, costs = config.worklist.value, config.worklist.costs
     if value is not None and costs is None:
         raise ConfigError(

@@ -14,7 +14,7 @@ FORM_FIELDS = ("release", "reason")
 
 
 def show_page(status: int = 200, **facts: Any) -> Answer:
-    """Render the page with the candidate that waits now."""
+    """Render the page with the pending candidate."""
     now = routes.serving()
     candidate, records_fault = None, ""
     try:
@@ -36,7 +36,7 @@ def show_page(status: int = 200, **facts: Any) -> Answer:
 
 
 def show() -> Answer:
-    """Show the candidate that waits for approval."""
+    """Show the candidate pending for approval."""
     return show_page()
 
 

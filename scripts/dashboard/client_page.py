@@ -50,7 +50,7 @@ def list_bars(page: ClientDetails) -> list[dict[str, Any]]:
 
 
 def show_page(client: str, status: int = 200, **facts: Any) -> Answer:
-    """Render the page of a client, with the form as it was sent and its fault, if any."""
+    """Render the page of a client, with the sent form and the fault, if any."""
     page, config = client_routes.find_client(client), client_routes.present_config()
     scores = [(s.scored_at, s.probability, s.band) for s in reversed(page.history)]
     shown: dict[str, Any] = {"fault": "", "sent": {}, "saved": request.args.get(SAVED, "")}
@@ -101,7 +101,7 @@ def read_form() -> WorkInput:
 
 
 def record() -> Answer:
-    """Record what the form says about a client, and show the client again."""
+    """Record the form about a client, and show the client again."""
     client = request.form.get("name", "")
     try:
         entry = read_form()
@@ -142,7 +142,7 @@ def show_results(status: int = 200, **facts: Any) -> Answer:
 
 
 def import_results() -> Answer:
-    """Record the results of an uploaded CSV file, all or none."""
+    """Record all results of an uploaded CSV file, or none."""
     fault, recorded = "", None
     status = 200
     try:

@@ -21,7 +21,7 @@ N_CATEGORIES = 12
 
 @dataclass(frozen=True)
 class CurvePair:
-    """The curves of a column in both models on one scale, and the labels of the axes."""
+    """The curves of a column in both models on the same scale, with the labels of the axes."""
 
     column: str
     change: TermChange
@@ -46,7 +46,7 @@ class CategoryPair:
 
 
 def draw_line(points: Sequence[TermPoint], side: str, bounds: tuple[float, float]) -> str:
-    """Return the points of one curve in the coordinates of the chart, "" without the term."""
+    """Return the points of a curve in the coordinates of the chart, "" without the term."""
     low, high = float(points[0].value or 0), float(points[-1].value or 0)
     bottom, top = bounds
     places = []
@@ -96,7 +96,7 @@ def is_number(change: TermChange) -> bool:
 
 
 def draw_terms(found: RunComparison) -> dict[str, Any]:
-    """Return the terms that differ by kind, for the page."""
+    """Return the changed terms by kind, for the page."""
     curves = [draw_curves(change) for change in found.terms if is_number(change)]
     texts = [
         list_categories(change) for change in found.terms if change.points and not is_number(change)
@@ -109,7 +109,7 @@ def draw_terms(found: RunComparison) -> dict[str, Any]:
 
 
 def list_runs() -> list[Any]:
-    """Return the last runs that trained a model, none where the records do not answer."""
+    """Return the last runs with a model, [] without an answer of the records."""
     try:
         return list(client_routes.run_query(lambda queries: queries.trained_runs(N_RUNS)))
     except (RefusedError, PipelineError):
@@ -117,7 +117,7 @@ def list_runs() -> list[Any]:
 
 
 def show() -> Answer:
-    """Show two runs beside each other, or the form that chooses them."""
+    """Show two runs beside each other, or the form to choose them."""
     found, fault, drawn, status = None, "", {}, 200
     if request.args:
         try:

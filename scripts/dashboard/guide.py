@@ -24,7 +24,7 @@ FOLDER, SUFFIX = "docs/", ".md"
 
 @dataclass(frozen=True)
 class Page:
-    """A rendered page: the title, and the HTML of its text."""
+    """A rendered page: the title, and the HTML of the text."""
 
     title: str
     content: Markup
@@ -32,24 +32,24 @@ class Page:
 
 @cache
 def list_files(patterns: tuple[str, ...]) -> frozenset[str]:
-    """List the files of the repository that fit one of some patterns, relative to the root."""
+    """List the files of the repository by patterns, relative to the root."""
     found = (path for pattern in patterns for path in ROOT.glob(pattern))
     return frozenset(path.relative_to(ROOT).as_posix() for path in found)
 
 
 def name_page(path: str) -> str:
-    """Return the name of a page in the address, such as worklist, or benchmarks/README."""
+    """Return the name of a page in the address, for example worklist or benchmarks/README."""
     return path.removeprefix(FOLDER).removesuffix(SUFFIX) if path != "README.md" else "start"
 
 
 @cache
 def list_pages() -> dict[str, str]:
-    """Return the path of each page by its name."""
+    """Return the path of each page by name."""
     return {name_page(path): path for path in list_files(TEXTS)}
 
 
 def make_anchor(heading: str) -> str:
-    """Return the anchor of a heading, as GitHub makes it."""
+    """Return the anchor of a heading, by the rules of GitHub."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
@@ -59,7 +59,7 @@ def resolve(target: str, path: str) -> str:
 
 
 def address_of(target: str, path: str) -> str | None:
-    """Return the address of a link of a page, None for a file that is no page.
+    """Return the address of a link on a page, None for a file without a page.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ class HistoryLine:
 
     @property
     def dated(self) -> tuple[Dot, ...]:
-        """Return the dots whose dates are written: the first, the one next the middle, the last."""
+        """Return the dots with a written date: the first, the middle and the last dot."""
         if len(self.dots) <= len(("first", "last")):
             return self.dots
         middle = (self.dots[0].x + self.dots[-1].x) / 2

@@ -30,7 +30,7 @@ RECORDS_UNAVAILABLE = 503
 
 @dataclass(frozen=True)
 class PrintedRow:
-    """A client on paper: name, entry, reasons, and what else is known in a line."""
+    """A client on paper: name, entry, reasons, and a line of further facts."""
 
     place: int
     name: str
@@ -93,7 +93,7 @@ def row_height_mm(row: PrintedRow, size: int) -> float:
 
 
 def choose_size(rows: Sequence[PrintedRow]) -> int:
-    """Return the largest size in points in which the rows fit on a sheet, else the smallest."""
+    """Return the largest size in points for the rows of a sheet, or the smallest size."""
     for size in SIZES:
         if sum(row_height_mm(row, size) for row in rows) <= ROWS_MM:
             return size

@@ -32,7 +32,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Curve:
-    """The shape of a numeric column with interval and distribution, and the labels of its axes.
+    """The shape of a numeric column with interval and distribution, and the labels of the axes.
 
     `span` is the distance of its highest and lowest log-odds among the clients.
     """
@@ -54,7 +54,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Category:
-    """The value of a category and the share of the clients in it."""
+    """The value of a category and the share of clients with the category."""
 
     name: str
     value: float
@@ -75,7 +75,7 @@ class Categories:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a heat map; the opacity is the absolute value beside the largest one."""
+    """A cell of a heat map, with the absolute value against the largest value as opacity."""
 
     value: float
     opacity: float
@@ -83,7 +83,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A pair of columns: names of the second one and a row of cells for each level of the first."""
+    """A pair of columns: the names of the second column, and a row of cells by the first column."""
 
     columns: tuple[str, str]
     names: tuple[str, ...]
@@ -92,7 +92,7 @@ class HeatMap:
 
 
 def value_at(term: NumericTerm, number: float, values: Sequence[float]) -> float:
-    """Return the value of a curve, or of its interval, at a number."""
+    """Return the value of a curve, or of the interval, at a number."""
     if not term.knots:
         return term.coefficient * ((number - term.mean) / term.scale)
     place = min(max(bisect_left(term.knots, number), 1), len(term.knots) - 1)
@@ -135,7 +135,7 @@ def draw_distribution(bins: Bins, low: float, high: float) -> tuple[Bar, ...]:
 
 @dataclass(frozen=True)
 class Track:
-    """A curve at some numbers among the clients, with the bounds of its interval."""
+    """A curve at some numbers among the clients, with the bounds of the interval."""
 
     numbers: list[float]
     values: list[float]
@@ -189,7 +189,7 @@ def draw_curve(term: NumericTerm, bins: Bins, track: Track, bottom: float, top: 
 
 
 def draw_curves(model: Model, bins: Mapping[str, Bins]) -> list[Curve]:
-    """Return the shapes of the numeric columns, all on one scale of log-odds."""
+    """Return the shapes of the numeric columns, all on the same scale of log-odds."""
     terms = [term for term in model.numeric if term.column in bins]
     tracks = {term.column: follow(term, bins[term.column]) for term in terms}
     values = [value for track in tracks.values() if track for value in track.values]
@@ -223,7 +223,7 @@ def draw_categories(term: CategoricalTerm, counts: dict[str, int] | None) -> Cat
 
 
 def draw_pair(pair: PairTerm) -> HeatMap:
-    """Return a pair as a heat map, without levels that add nothing anywhere."""
+    """Return a pair as a heat map, without levels of no effect anywhere."""
     first, second = map(level_names, (pair.first, pair.second))
     places = [j for j in range(len(second)) if any(values[j] for values in pair.values)]
     rows = [(name, [v[j] for j in places]) for name, v in zip(first, pair.values, strict=True)]
@@ -251,7 +251,7 @@ class Shapes:
 
 
 def draw_shapes(model: Model) -> Shapes:
-    """Return the shapes of a model that has a reference; without one there are pairs only.
+    """Return the shapes of a model with a reference, and the pairs alone without a reference.
 
     Parameters
     ----------

@@ -92,7 +92,7 @@ def find_address(now: Serving) -> str:
 
 
 def find_schema(now: Serving) -> Schema | None:
-    """Return the schema of the next run: production's, else the declared one, else None."""
+    """Return the schema of the next run: from production, or the declared schema, or None."""
     if now.release is not None:
         return client_dates.reading_schema(now.release.model.schema)
     declared = now.config.schema

@@ -42,7 +42,7 @@ class FoundLines:
 
 
 def find_columns(line: str, ids: Sequence[str]) -> tuple[str, list[int]] | None:
-    """Return the separator of a header and the places of some columns, None if one is missing."""
+    """Return the separator of a header and the places of some columns, or None."""
     for separator in SEPARATORS:
         with suppress(BadCellError):
             header = [name.strip() for name in csv_reader.split_record(line, separator)]
@@ -72,7 +72,7 @@ def iterate_text(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def find_spans(path: Path, ids: Sequence[str], matches: Matches) -> FoundLines | None:
-    """Return the lines of the clients that match, None if the file lacks the columns of clients."""
+    """Return the lines of the matching clients, None for a file without client columns."""
     lines = iterate_text(path)
     columns = find_columns(next(lines, (0, ""))[1], ids)
     if columns is None:
@@ -98,7 +98,7 @@ def may_have(path: Path, needle: bytes) -> bool:
 
 
 def has_word(path: Path, name: str) -> bool:
-    """Return whether a file has a name anywhere, as a word of its own."""
+    """Return whether a file has a name anywhere, as a whole word."""
     if not path.stat().st_size:
         return False
     pattern = re.compile(
@@ -112,7 +112,7 @@ def has_word(path: Path, name: str) -> bool:
 
 
 def find_needle(name: str, n_ids: int) -> bytes:
-    """Return bytes that every record of a client has: the longest part of the name as written."""
+    """Return bytes of every record of a client: the longest part of the name as written."""
     plain = name if n_ids == 1 else name.replace("\\|", "|").replace("\\\\", "\\")
     parts = plain.split(" | ") if n_ids > 1 else [plain]
     # A quote within a cell is doubled in the file.

@@ -44,7 +44,7 @@ PHONE_SIGN = re.compile(r"\+|00?[1-9]|\(|\d[\d.]*[ /-]")
 
 
 class ColumnKind(StrEnum):
-    """The kind of a text column that is no category, as a message names it."""
+    """The kind of a text column for a message, if no category."""
 
     DATES = "dates"
     EMAILS = "e-mail addresses"
@@ -79,7 +79,7 @@ def is_phone(text: str) -> bool:
 
 @dataclass(frozen=True)
 class KindCounts:
-    """Numbers of filled cells of a column that have a kind; parts of a column add up.
+    """Numbers of filled cells of a column by kind, where parts of a column add up.
 
     A phone number has a plus, a leading zero or a space. `n_words` are those of all
     cells.

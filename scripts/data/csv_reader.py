@@ -73,7 +73,7 @@ class ColumnLayout:
     erased: ErasedClients | None = None
 
     def place(self, name: str) -> int:
-        """Return the place of a column; only columns without a name may have several."""
+        """Return the place of a column, where only nameless columns may have several places."""
         return len(self.header) - 1 - self.header[::-1].index(name)
 
 
@@ -327,7 +327,7 @@ def read_cells(
 
 
 def is_erased(row: Row, layout: ColumnLayout) -> bool:
-    """Return whether a row is of an erased client, as far as its identifiers could be read."""
+    """Return whether a row is of an erased client, by the readable identifiers."""
     ids = layout.schema.client_ids
     if layout.erased is None or not ids or any(name not in row for name in ids):
         return False
@@ -335,7 +335,7 @@ def is_erased(row: Row, layout: ColumnLayout) -> bool:
 
 
 def parse_record(record: str, layout: ColumnLayout) -> tuple[Row, list[BadCellError]]:
-    """Return the parsed cells of a record, and the errors for which it is rejected."""
+    """Return the parsed cells of a record, and the errors of a rejected record."""
     try:
         fields = split_record(record, layout.separator)
     except BadCellError as error:
@@ -437,7 +437,7 @@ def refuse(reading: FileReading, error: RefusedFileError) -> None:
 
 
 def read_names(handle: BinaryIO, schema: Schema) -> list[str]:
-    """Return the column names of a table, which may lack columns of the schema; [] if refused."""
+    """Return the column names of a table, perhaps with missing columns, [] if refused."""
     try:
         lines = iterate_lines(handle, new_reading(Path("the table"), schema), schema.encoding)
         return split_header(next(lines, (0, ""))[1], schema)[-1][1]

@@ -25,7 +25,7 @@ NAME_FORMATS = {
 
 
 def parse_days(texts: Iterable[str], date_format: str) -> list[date | None]:
-    """Return the day of each text, None for a text that is no date of the format."""
+    """Return the day of each text, None for a text without a date of the format."""
     days: list[date | None] = []
     for text in texts:
         try:
@@ -46,13 +46,13 @@ def fits(texts: Sequence[str], date_format: str) -> bool:
 
 
 def is_regular(days: Sequence[date]) -> bool:
-    """Return whether days are all the same day of a month, or all the last one."""
+    """Return whether all days are the same day of a month, or the last day."""
     is_last = all((day + timedelta(days=1)).day == 1 for day in days)
     return is_last or len({day.day for day in days}) == 1
 
 
 def find_formats(texts: Sequence[str]) -> list[str]:
-    """List the formats that fit dates, the likeliest first.
+    """List the matching date formats, the likeliest first.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def find_formats(texts: Sequence[str]) -> list[str]:
 
 
 def find_name_format(names: Sequence[str]) -> str | None:
-    """Return the format, other than ISO 8601, of the dates in the names of files."""
+    """Return the format of dates in the names of files, if unlike ISO 8601."""
     for date_format, pattern in NAME_FORMATS.items():
         found = [pattern.search(name) for name in names]
         if all(found) and fits([match[0] for match in found if match], date_format):

@@ -50,7 +50,7 @@ def number_words(values: NDArray[Any]) -> Numbers:
 
 @dataclass(frozen=True)
 class Words:
-    """A text column as overlapping words of eight bytes, one from each byte on."""
+    """A text column as overlapping words of eight bytes, a word from each byte on."""
 
     words: Numbers
     starts: Places

@@ -46,7 +46,7 @@ def choose_columns(
 
 
 def reading_schema(schema: Schema, columns: Sequence[str]) -> Schema:
-    """Return the schema by which the kept columns are read: client, day and label, then texts."""
+    """Return the schema of the kept columns: client, day and label, then texts."""
     return msgspec.structs.replace(
         schema, ids=schema.client_ids, numeric=(), categorical=tuple(columns), ignore=(),
         minimum={}, percent=(), inferred=(), dates=UNSET, changes=UNSET, ratios=UNSET,
@@ -55,7 +55,7 @@ def reading_schema(schema: Schema, columns: Sequence[str]) -> Schema:
 
 
 def present_columns(path: Path, schema: Schema, columns: Sequence[str]) -> tuple[str, ...]:
-    """Return the kept columns that a file has."""
+    """Return the kept columns of a file."""
     header = csv_reader.peek_header(path, schema)
     return tuple(name for name in columns if name in header)
 
@@ -103,7 +103,7 @@ def name_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 
 def join(clients: pd.DataFrame, rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Return the kept columns of each client's row of today, "" where there is none."""
+    """Return the kept columns of each client's row of today, "" for a missing row."""
     last = rows.drop_duplicates([CLIENT, DAY], keep="last")
     joined = clients[[CLIENT, DAY]].merge(last, on=[CLIENT, DAY], how="left")
     return joined.reindex(columns=list(columns)).astype("str").fillna("")
@@ -145,7 +145,7 @@ def shorten(text: str) -> str:
 
 
 def as_iso(text: str, date_format: str) -> str:
-    """Return a date in the ISO format, by which texts are in the order of time."""
+    """Return a date in the ISO format, sortable as text, and any unreadable text unchanged."""
     try:
         return parse_date(text, date_format).isoformat() if text else ""
     except ValueError:
@@ -153,7 +153,7 @@ def as_iso(text: str, date_format: str) -> str:
 
 
 def find_numbers(texts: Sequence[str], parse: Callable[[str], float]) -> Floats | None:
-    """Return texts as numbers, NaN for a blank, or None if one of them is no number."""
+    """Return texts as numbers, NaN for a blank, or None for any text without a number."""
     if not any(texts) or any(map(CODE.match, texts)):
         return None
     try:
@@ -163,7 +163,7 @@ def find_numbers(texts: Sequence[str], parse: Callable[[str], float]) -> Floats 
 
 
 def convert(table: pd.DataFrame, names: Collection[str], schema: Schema) -> dict[str, Any]:
-    """Return kept columns as arrays: numbers if every text is one, else texts.
+    """Return kept columns as arrays: of numbers if possible, otherwise of texts.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ MIN_FRACTION = 0.5
 
 
 def find_marks(table: pd.DataFrame, currency: Mapping[str, str]) -> NumberMarks:
-    """Return the number marks that make the most columns of a table numeric.
+    """Return the number marks with the most numeric columns of a table.
 
     Parameters
     ----------
@@ -84,12 +84,12 @@ def describe_marks(marks: NumberMarks) -> tuple[dict[str, Any], list[str]]:
 
 
 def has_leading_zeros(column: pd.Series) -> bool:
-    """Return whether whole numbers have leading zeros, which a number would lose."""
+    """Return whether whole numbers have leading zeros, lost as numbers."""
     return bool(column.str.fullmatch(r"0\d+").any())
 
 
 def find_signs(column: pd.Series) -> list[str]:
-    """List the currency signs of a column in which most filled cells are amounts with a sign."""
+    """List the currency signs of a column with amounts in most filled cells."""
     counts = column[column != ""].value_counts()
     found = {text: CURRENCY.fullmatch(text) for text in counts.index}
     signs = {text: match[1] or match[2] for text, match in found.items() if match}
@@ -104,7 +104,7 @@ def find_currency(table: pd.DataFrame) -> dict[str, str]:
 
 
 def find_percent(table: pd.DataFrame) -> list[str]:
-    """List the columns of numbers in which most filled cells end in a percent sign."""
+    """List the columns of numbers with a percent sign in most filled cells."""
     found = []
     for name in (name for name in table.columns if name):
         filled = table[name][table[name] != ""]

@@ -39,7 +39,7 @@ def is_narrow(values: Floats) -> bool:
 
 
 def without_missing(ordered: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers in ascending order without NaN, which is sorted to the end."""
+    """Return numbers in ascending order without NaN."""
     # NaN of another type would have numpy convert all numbers.
     return ordered[: np.searchsorted(ordered, ordered.dtype.type(np.nan))]
 
@@ -62,7 +62,7 @@ def counted_median(counts: Ints) -> float:
 
 
 def encode_small(values: Floats) -> Ints | None:
-    """Return whole numbers as positions in counts, or None if any number is no small whole one."""
+    """Return small whole numbers as positions in counts, or None for any larger number."""
     largest = values.max(initial=0)
     if np.isnan(largest):
         is_missing = np.isnan(values)
@@ -91,7 +91,7 @@ class NumberBuffer:
     numbers: NDArray[Any] | None = None
 
     def add(self, values: Floats, has_left: Mask) -> None:
-        """Take the numbers of further rows, NaN for a missing value."""
+        """Add the numbers of further rows, NaN for a missing value."""
         codes = encode_small(values) if self.numbers is None else None
         if codes is None:
             self._keep(values[~has_left], values[has_left])
@@ -118,7 +118,7 @@ class NumberBuffer:
 
     @staticmethod
     def _put(numbers: NDArray[Any], stayed: NDArray[Any], left: NDArray[Any]) -> None:
-        """Put numbers at the start and at the end of an array."""
+        """Store numbers at the start and at the end of an array."""
         numbers[: len(stayed)] = stayed
         numbers[len(numbers) - len(left) :] = left
 
@@ -130,7 +130,7 @@ class NumberBuffer:
         return np.repeat(each, counts)
 
     def finish(self) -> "NumericColumn":
-        """Return the numbers as a column; the buffer is of no use afterwards."""
+        """Return the numbers as a column, and empty the buffer."""
         n_rows, numbers = self.n_stayed + self.n_left, self.numbers
         if numbers is None:
             by_target = self.counts.reshape(-1, 2)

@@ -39,7 +39,7 @@ class FoundOutcomes:
 
 
 def read_tables(paths: Sequence[Path]) -> list[FileTable]:
-    """Read files as text, without those that cannot be read."""
+    """Read files as text, without unreadable files."""
     schema = Schema(target="", ids=(), numeric=())
     tables = []
     for path in paths:
@@ -50,7 +50,7 @@ def read_tables(paths: Sequence[Path]) -> list[FileTable]:
 
 
 def find_key_column(table: pd.DataFrame, key: str, known: set[str]) -> str:
-    """Return the column with the keys of known clients, "" without one."""
+    """Return the column with the keys of known clients, or ""."""
     shares = {name: float(table[name].isin(known).mean()) for name in table.columns if name}
     if key in shares and shares[key] > 0:
         return key
@@ -59,7 +59,7 @@ def find_key_column(table: pd.DataFrame, key: str, known: set[str]) -> str:
 
 
 def find_date_column(table: pd.DataFrame) -> tuple[str, str]:
-    """Return the column of days and its format, one named for leaving first."""
+    """Return the column of days and the format, preferably named after leaving."""
     found = []
     for name in (name for name in table.columns if name):
         texts = [text for text in table[name].unique() if text]
@@ -71,7 +71,7 @@ def find_date_column(table: pd.DataFrame) -> tuple[str, str]:
 
 
 def choose_horizon(layout: TimeLayout) -> int:
-    """Return 30 days for extracts of every month, else 90 days."""
+    """Return 30 days for monthly extracts, and 90 days for rarer extracts."""
     if not layout.date or layout.group is None:
         return MONTH_DAYS
     days = np.sort(pd.to_datetime(pd.Series(layout.group.unique()), errors="coerce").dropna())
@@ -80,7 +80,7 @@ def choose_horizon(layout: TimeLayout) -> int:
 
 
 def missing_section(layout: TimeLayout, folder: Path) -> dict[str, Any]:
-    """Return the section for a folder of outcomes that is still to be made."""
+    """Return the section for a missing folder of outcomes."""
     return {
         "input_folder_path": str(folder.resolve().parent / "outcomes"),
         "date": "left_on",
@@ -89,7 +89,7 @@ def missing_section(layout: TimeLayout, folder: Path) -> dict[str, Any]:
 
 
 def find_label(table: pd.DataFrame, taken: set[str]) -> tuple[str, dict[str, str]]:
-    """Return the column that says whether a client left, with its labels."""
+    """Return the label column of left and stayed clients, with the labels."""
     for name in (name for name in table.columns if name and name not in taken):
         labels = target_suggestion.labels_of(table[name])
         if len(labels) == 2 and (
@@ -103,7 +103,7 @@ def find_label(table: pd.DataFrame, taken: set[str]) -> tuple[str, dict[str, str
 def describe_records(
     tables: Sequence[FileTable], layout: TimeLayout, known: set[str]
 ) -> FoundOutcomes | None:
-    """Return the section of outcomes for files that look like them, else None."""
+    """Return the section of outcomes for matching files, or None."""
     table = pd.concat([file.table for file in tables], ignore_index=True).fillna("")
     if len(table.columns) > MAX_COLUMNS or not len(table):
         return None
@@ -132,7 +132,7 @@ def describe_records(
 
 
 def nearby_folders(folder: Path) -> list[Path]:
-    """List the folders in and beside a folder, those named for outcomes first."""
+    """List the folders in and beside a folder, first the folders named after outcomes."""
     try:
         places = [*folder.iterdir(), *folder.resolve().parent.iterdir()]
     except OSError:
@@ -149,7 +149,7 @@ def nearby_folders(folder: Path) -> list[Path]:
 def find_outcomes(
     folder: Path, others: Sequence[FileTable], layout: TimeLayout, table: pd.DataFrame
 ) -> FoundOutcomes | None:
-    """Find files of outcomes: other files of the folder, or files of a folder nearby.
+    """Find files of outcomes among the remaining files of the folder, or in nearby folders.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def find_outcomes(
 def left_within(
     keys: pd.Series, days: pd.Series, found: FoundOutcomes
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return who left within the horizon of a row, and which rows are old enough to know."""
+    """Return masks of rows of leavers within the horizon, and of rows old enough to know."""
     horizon = pd.Timedelta(days=found.section["horizon_days"])
     moments = pd.to_datetime(days, errors="coerce")
     latest = pd.to_datetime(found.records["day"]).groupby(found.records["key"]).max()

@@ -108,7 +108,7 @@ def read_records(
 
 @dataclass(frozen=True)
 class RowPlaces:
-    """The client's number and the day of each row and record, joined to one sortable number."""
+    """The client's number and the day of each row and record, joined to a sortable number."""
 
     rows: Days
     records: Days
@@ -116,13 +116,13 @@ class RowPlaces:
 
 
 def join_places(numbers: Days, days: Days) -> Days:
-    """Return one number of client and day, which sorts by client and then by day."""
+    """Return client and day as a number in the order of clients, then of days."""
     joined: Days = numbers * SPAN + days + SPAN // 2
     return joined
 
 
 def find_clients(table: pd.DataFrame, names: "pd.Series[str]", schema: Schema) -> Days:
-    """Return the numbers of the named clients in rows by client, -1 for an unknown one."""
+    """Return the numbers of the named clients in rows by client, -1 for an unknown client."""
     is_first = np.diff(table[dated_rows.NUMBER].to_numpy(np.int64), prepend=-1) > 0
     known, wanted = (
         pa.array(column.astype("str"), pa.large_string())
@@ -132,7 +132,7 @@ def find_clients(table: pd.DataFrame, names: "pd.Series[str]", schema: Schema) -
 
 
 def locate(table: pd.DataFrame, records: pd.DataFrame, schema: Schema) -> RowPlaces:
-    """Return the places of rows by client and of records, whose clients may be unknown.
+    """Return the places of rows by client and of records, perhaps of unknown clients.
 
     Records may have the numbers of their clients in the rows already.
     """
@@ -162,7 +162,7 @@ def number_records(
 
 
 def day_at(places: Days, chosen: Days, index: Days) -> NDArray[np.float64]:
-    """Return the day of the chosen record of each row, NaN if it is of another client."""
+    """Return the day of the chosen record of each row, NaN for a different client's record."""
     padded = np.append(chosen, -1)
     found = padded[np.where((index >= 0) & (index < len(chosen)), index, len(chosen))]
     is_same = found // SPAN == places // SPAN
@@ -171,7 +171,7 @@ def day_at(places: Days, chosen: Days, index: Days) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Fit:
-    """The numbers of records of a file that are of known clients, and that belong to a row."""
+    """Counts of a file's records: of known clients, and of records with a row."""
 
     n_known: int
     n_fitting: int
@@ -180,7 +180,7 @@ class Fit:
 def count_fits(
     of_files: Sequence[pd.DataFrame], table: pd.DataFrame, schema: Schema, horizon_days: int
 ) -> list[Fit]:
-    """Count the records of each of several files that belong to a row.
+    """Count the records with a row for each of several files.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def count_fits(
 def find_misfit(
     records: pd.DataFrame, fit: Fit, days: tuple[int, int], schema: Schema, horizon_days: int
 ) -> str:
-    """Return the reason for which no record of a file belongs to a row, "" if one does.
+    """Return the reason for a file without any record for a row, or "".
 
     `days` are the first and the last day of the rows, counted from 1970-01-01.
     """
@@ -228,7 +228,7 @@ def find_misfit(
 def find_complete_until(
     records: pd.DataFrame, settings: OutcomeSettings, latest: int
 ) -> int | None:
-    """Return the day up to which outcomes are known: declared, or the latest one seen.
+    """Return the last day with known outcomes: declared, or the latest record's day.
 
     A day after `latest` does not count: it is a mistake, or an announcement.
     """
@@ -242,7 +242,7 @@ def accept(
     read: Sequence[tuple[pd.DataFrame, FileReading]], fits: Sequence[Fit], days: tuple[int, int],
     settings: OutcomeSettings, schema: Schema, today: int,
 ) -> Outcomes:  # fmt: skip
-    """Return the records of the files of which a record belongs to a row, and refuse the others.
+    """Return the records of files with a record for a row, and refuse the remaining files.
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ def read_outcomes(
     paths: Sequence[Path], settings: OutcomeSettings, table: pd.DataFrame, schema: Schema,
     today: int,
 ) -> Outcomes:  # fmt: skip
-    """Read files of outcomes, and refuse those that belong to no row.
+    """Read files of outcomes, and refuse files without any record for a row.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ def read_outcomes(
 def known_until(
     places: RowPlaces, outcomes: Outcomes, settings: OutcomeSettings
 ) -> NDArray[np.float64]:
-    """Return the day up to which each row's client is known to have stayed, or not.
+    """Return the last day with a known outcome of each row's client.
 
     Files with labels name those who stayed: a client whom they do not name is not known.
     """

@@ -42,7 +42,7 @@ def is_labelled(schema: Schema) -> pl.Expr:
 
 
 def find_todays_clients(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return today's clients: the last row of each client whose last row has no label.
+    """Return today's clients: the last row of each client, if without a label.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def find_todays_clients(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 
 def keep_labelled(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return the rows with a label, with integers where all their numbers of a column are whole."""
+    """Return the rows with a label, with integers in columns without fractions."""
     has_label = table.select(is_labelled(schema)).to_series()
     if has_label.all():
         return table
@@ -85,7 +85,7 @@ def integer_columns(table: pl.DataFrame, schema: Schema) -> set[str]:
 
 
 def to_array(column: pl.Series, schema: Schema, *, is_integer: bool) -> Any:
-    """Return a column of a client table as pandas holds it."""
+    """Return a column of a client table in the layout of pandas."""
     if column.name == schema.target:
         return column.cast(pl.Int64).to_numpy()
     if column.name in schema.numeric:
@@ -95,7 +95,7 @@ def to_array(column: pl.Series, schema: Schema, *, is_integer: bool) -> Any:
 
 
 def to_pandas(table: pl.DataFrame, schema: Schema, integers: set[str]) -> pd.DataFrame:
-    """Return a table of pandas as `dataset.make_table` makes it.
+    """Return a table of pandas in the layout of `dataset.make_table`.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def to_pandas(table: pl.DataFrame, schema: Schema, integers: set[str]) -> pd.Dat
 
 
 def from_pandas(table: pd.DataFrame) -> pl.DataFrame:
-    """Return a table of pandas, null for NaN; other kinds than numbers and text become text."""
+    """Return a table of pandas in Polars: null for NaN, text for kinds other than numbers."""
     numbers = table.select_dtypes("number").columns
     texts = {name: "str" for name in table.columns if name not in numbers}
     return pl.from_pandas(table.astype(texts).rename(columns=str))
@@ -132,7 +132,7 @@ def encode_header(names: Sequence[str]) -> bytes:
 
 
 def format_tiny(numbers: pl.Series) -> pl.Series:
-    """Return floats as text, the smallest ones as Python writes them."""
+    """Return floats as text, the smallest floats in Python's format."""
     is_tiny = (numbers != 0.0) & (numbers.abs() < SMALLEST_PLAIN)
     places = is_tiny.fill_null(value=False).arg_true()
     if not len(places):
@@ -154,7 +154,7 @@ def as_written(part: pl.DataFrame) -> pl.DataFrame:
 
 
 def encode_rows(table: pl.DataFrame, is_repeat: Mask | None = None) -> Iterator[bytes]:
-    """Encode a table as CSV, with the text that pandas.DataFrame.to_csv has.
+    """Encode a table as CSV, with the same text as pandas.DataFrame.to_csv.
 
     Parameters
     ----------

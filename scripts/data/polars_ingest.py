@@ -61,7 +61,7 @@ def read_columns(
 
 
 def iterate_chosen(path: Path, schema: Schema, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
-    """Yield the rows of a file whose first identifier is a wanted one, a part at a time.
+    """Yield the rows of a file with a wanted first identifier, in parts.
 
     A refused file ends early: the ingestion has reported it.
     """
@@ -91,7 +91,7 @@ def encode_table(table: pd.DataFrame) -> Iterator[bytes]:
 
 
 def clean_table(table: pl.DataFrame, schema: Schema, clean: Clean) -> pl.DataFrame:
-    """Clean labelled rows by the user's own function, which takes tables of pandas."""
+    """Clean labelled rows by the user's own function for tables of pandas."""
     integers = polars_dataset.integer_columns(table, schema)
     cleaned = clean(polars_dataset.to_pandas(table, schema, integers))
     return polars_reader.unite([polars_dataset.from_pandas(cleaned)])
@@ -105,7 +105,7 @@ def count_positives(labels: pl.Series) -> int:
 def ingest(
     paths: Sequence[Path], schema: Schema, *, drop_equal: bool, clean: Clean | None = None
 ) -> Ingested:
-    """Read files strictly, in the order given, and drop the rows that repeat an earlier one.
+    """Read files strictly, in the order given, and drop repeated rows.
 
     Parameters
     ----------

@@ -24,12 +24,12 @@ CONTROLS = r"\x00-\x08\x0b-\x1f\x7f"
 
 
 class UnprovenError(Exception):
-    """A block that only the rules of rows can read, with all that follows it."""
+    """A block for the rules of rows alone, with the rest of the file."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Whole lines of a file, the last of which may lack its end.
+    """Whole lines of a file, perhaps without the last line end.
 
     `mark` stands for a separator within quotes, "" if there is none.
     """
@@ -72,7 +72,7 @@ class Block:
         return bool(((codes == ord(" ")) & (is_edge[:-2] | is_edge[2:])).any())
 
     def is_plain(self, separator: str) -> bool:
-        """Return whether the bytes prove that no cell has a control character or a blank edge.
+        """Return whether the bytes exclude control characters and blanks at the edges of cells.
 
         The lines end with LF and have no quotes. False leaves the cells to be proven one by one.
         """
@@ -82,12 +82,12 @@ class Block:
         return n_controls == self.n_ends and not self.has_blank_edge(separator)
 
     def check(self) -> None:
-        """Check that the lines are UTF-8 and short enough.
+        """Check the encoding and the length of the lines.
 
         Raises
         ------
         UnprovenError
-            Otherwise: the rules say which line is wrong.
+            If a line is wrong. The rules of rows report the line.
         """
         if not self.content.isascii():
             try:
@@ -111,7 +111,7 @@ class Block:
 
 
 def has_long_exponent(content: bytes) -> bool:
-    """Return whether an exponent of five digits may be there, which Polars would take."""
+    """Return whether an exponent may have five digits, beyond the rules but not for Polars."""
     codes = np.frombuffer(content, np.uint8)
     letters = np.flatnonzero((codes[:-1] | LOWER_CASE) == LETTER)
     following = codes[letters + 1]
@@ -121,14 +121,14 @@ def has_long_exponent(content: bytes) -> bool:
 
 
 def simple_pattern(separator: str) -> str:
-    """Return the pattern of a line whose quotes can be removed without a change of any cell."""
+    """Return the pattern of a line with removable quotes, without a change of any cell."""
     mark = rf"\{separator}" if separator != "\t" else r"\t"
     fields = rf'(?:[^"{mark}]*|"[^"{mark}]*")'
     return rf"^{fields}(?:{mark}{fields})*$"
 
 
 def are_simple(block: Block, separator: str) -> bool:
-    """Return whether the quotes of all lines can be removed without a change of any cell."""
+    """Return whether all quotes can be removed without a change of any cell."""
     lines = pl.Series(block.lines)
     # The rules reject longer fields in quotes.
     is_short = lines.str.len_chars() <= csv.field_size_limit()
@@ -144,7 +144,7 @@ def is_calm(separator: str) -> pl.Expr:
 
 
 def unquote(lines: pl.DataFrame, separator: str) -> pl.DataFrame:
-    """Return lines without simple quotes; the other quotes stay, and make their lines odd.
+    """Return lines without simple quotes, and with any further quotes as marks of odd lines.
 
     Raises
     ------

@@ -23,7 +23,7 @@ def thousands_class(marks: NumberMarks) -> str:
 
 
 def number_pattern(marks: NumberMarks) -> str:
-    """Return the pattern of a number without blanks around it, as `cells.parse_number` takes it."""
+    """Return the pattern of a number without outer blanks, by `cells.parse_number`."""
     mark = re.escape(marks.decimal)
     number = f"(?:[0-9]+(?:{mark}[0-9]*)?|{mark}[0-9]+){EXPONENT}"
     if marks.thousands:
@@ -34,7 +34,7 @@ def number_pattern(marks: NumberMarks) -> str:
 
 
 def prove_number(number: pl.Expr, minimum: float | None, *, is_whole: bool) -> pl.Expr:
-    """Return whether a number lies within the limits of its column, False for NaN."""
+    """Return whether a number lies within the limits of the column, False for NaN."""
     lowest = max(-math.inf if minimum is None else minimum, -LARGEST_NUMBER)
     if is_whole:
         # As integers: the float next to 2**53 + 1 is 2**53.
@@ -43,13 +43,13 @@ def prove_number(number: pl.Expr, minimum: float | None, *, is_whole: bool) -> p
 
 
 def without_minus(number: pl.Expr) -> pl.Expr:
-    """Return a number, or 0.0 for -0.0, so that equal rows are equal."""
+    """Return a number, or 0.0 for -0.0, for the comparison of equal rows."""
     # Polars takes the addition of zero for nothing.
     return pl.when(number != 0.0).then(number).when(number.is_not_null()).then(0.0)
 
 
 def plain_text(cell: pl.Expr, marks: NumberMarks) -> pl.Expr:
-    """Return a cell without blanks at its ends, and without the declared currency sign."""
+    """Return a cell without outer blanks, and without the declared currency sign."""
     text = cell.str.strip_chars(BLANKS)
     if not marks.currency:
         return text
@@ -62,7 +62,7 @@ def plain_text(cell: pl.Expr, marks: NumberMarks) -> pl.Expr:
 
 
 def looks_right(cell: pl.Expr, marks: NumberMarks) -> pl.Expr:
-    """Return whether a cell has the form of a number, whatever its size."""
+    """Return whether a cell has the form of a number of any size."""
     return plain_text(cell, marks).str.contains(number_pattern(marks))
 
 
@@ -83,7 +83,7 @@ def convert(cell: pl.Expr, marks: NumberMarks) -> pl.Expr:
 def parse_number(
     cell: pl.Expr, marks: NumberMarks, minimum: float | None
 ) -> tuple[pl.Expr, pl.Expr]:
-    """Return the number of a cell, null where it is missing, and whether it is proven.
+    """Return the number of a cell, null for a missing value, and whether the number is proven.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ PHONE_SIGN = f"^(?:{column_kinds.PHONE_SIGN.pattern})"
 def read_texts(
     paths: Sequence[Path], schema: Schema
 ) -> tuple[list[pl.DataFrame], list[FileReading]]:
-    """Read every column of files as text; a file without rows gives no table."""
+    """Read every column of files as text, without tables of empty files."""
     readings, tables = [], []
     for path in paths:
         reading, parts = polars_reader.read_file(path, path.parent, schema, as_text=True)
@@ -32,7 +32,7 @@ def read_texts(
 
 
 def unite(tables: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataFrame:
-    """Return the different rows of the tables that have all of some columns."""
+    """Return the different rows of the tables with all of some columns."""
     # By brackets: `select` takes the name * for all columns.
     rows = pl.concat([table[list(names)] for table in tables if {*names} <= {*table.columns}])
     return rows.filter(pl.Series(~polars_repeats.find_repeats(rows)))

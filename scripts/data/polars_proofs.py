@@ -33,20 +33,20 @@ Kinds = dict[str, type[pl.Int64] | type[pl.Float64]]
 
 
 def can_prove(layout: ColumnLayout) -> bool:
-    """Return whether the cells of a file are in formats that can be proven here."""
+    """Return whether all formats of a file's cells have proofs."""
     # A column alone has empty lines for empty cells, and only the rules tell them apart.
     return len(layout.header) > 1
 
 
 def needs_text(layout: ColumnLayout, name: str) -> bool:
-    """Return whether the numbers of a column have marks that only text can keep."""
+    """Return whether the numbers of a column have marks lost outside of text."""
     marks = layout.schema.marks(name)
     is_marked = bool(marks.thousands or marks.percent or marks.currency)
     return is_marked or marks.decimal == layout.separator
 
 
 def prove_text(text: pl.Expr, *, is_id: bool, is_plain: bool = False) -> pl.Expr:
-    """Return whether a text is without blanks at its ends, and not empty if it is an identifier.
+    """Return whether a text has no outer blanks, and is filled if an identifier.
 
     `is_plain` means that the bytes of the lines have proven the former already.
     """
@@ -55,7 +55,7 @@ def prove_text(text: pl.Expr, *, is_id: bool, is_plain: bool = False) -> pl.Expr
 
 
 def find_erased(table: pl.DataFrame, layout: ColumnLayout) -> pl.Series:
-    """Return which rows are of an erased client, among the proven ones."""
+    """Return a mask of the proven rows of erased clients."""
     ids = layout.schema.client_ids
     if layout.erased is None or not ids:
         return pl.repeat(value=False, n=table.height, eager=True)
@@ -93,7 +93,7 @@ def label_classes(spellings: pl.Series, layout: ColumnLayout) -> dict[str, int]:
 
 
 def classify_bare(labels: pl.Series, layout: ColumnLayout) -> pl.Series:
-    """Return labels that were parsed as integers as classes, a missing one by the rules."""
+    """Return labels parsed as integers as classes, with missing labels by the rules."""
     missing: dict[str, int] = {}
     if labels.null_count():
         missing = label_classes(pl.Series([""]), layout)
@@ -103,7 +103,7 @@ def classify_bare(labels: pl.Series, layout: ColumnLayout) -> pl.Series:
 
 
 def classify(labels: pl.Series, layout: ColumnLayout) -> pl.Series:
-    """Return labels as classes, null where a label is unknown."""
+    """Return labels as classes, null for an unknown label."""
     if labels.dtype != pl.String:
         return classify_bare(labels, layout)
     classes = label_classes(labels, layout)
@@ -113,7 +113,7 @@ def classify(labels: pl.Series, layout: ColumnLayout) -> pl.Series:
 
 
 def has_bare_labels(schema: Schema) -> bool:
-    """Return whether the labels are 0 and 1, which can be parsed as integers."""
+    """Return whether the labels are 0 and 1, and parse as integers."""
     return set(schema.labels) == BARE_LABELS
 
 
@@ -135,14 +135,14 @@ def digit_tables() -> tuple[Days, Days, Days]:
 
 @functools.cache
 def month_tables() -> tuple[Days, Days]:
-    """Return the day before each month since year 0, counted from 1970-01-01, and its days."""
+    """Return the day before each month since year 0, counted from 1970-01-01, and the days."""
     first = np.arange("0000-01", "10000-02", dtype="datetime64[M]").astype("datetime64[D]")
     starts = first.astype(np.int64).astype(np.int32)
     return starts[:-1] - 1, np.diff(starts)
 
 
 def parse_iso_days(cells: pl.Series) -> Days | None:
-    """Return the days of cells if all of them are ISO dates, else None."""
+    """Return the days of cells if all cells are ISO dates, or None."""
     texts: Any = cells.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     _, ends, content = texts.buffers()
     if not len(texts) or texts.null_count or texts.type != pa.large_string():
@@ -182,7 +182,7 @@ def judge_days(texts: pl.Series, date_format: str) -> tuple[pl.Series, pl.Series
 
 
 def is_constant(cells: pl.Series) -> bool:
-    """Return whether all cells have the same text."""
+    """Return whether all cells are equal."""
     if not len(cells) or cells.null_count() or cells[0] != cells[-1]:
         return False
     return bool((cells == cells[0]).all())
@@ -191,7 +191,7 @@ def is_constant(cells: pl.Series) -> bool:
 def parse_day(
     cells: pl.Series, date_format: str, *, is_needed: bool
 ) -> tuple[pl.Series, pl.Series]:
-    """Return the day of each cell, counted from 1970-01-01, and whether it is proven.
+    """Return the day of each cell, counted from 1970-01-01, and whether the day is proven.
 
     Parameters
     ----------

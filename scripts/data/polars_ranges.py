@@ -26,14 +26,14 @@ from scripts.data.read_report import FileReading
 
 
 class Range(Struct, frozen=True, order=True):
-    """A range of the bytes of a file, with the lines that begin in it."""
+    """A range of the bytes of a file, with the lines beginning there."""
 
     start: int
     stop: int
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """The report of a file, or of a range of it with lines counted from 0.
+    """The report of a file, or of a range with lines counted from 0.
 
     `state` is size and time of change of a file before it was read, `n_header_bytes` the length of
     its first line. Of an unproven range nothing counts.
@@ -49,7 +49,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class RowForm:
-    """The form in which rows are read: columns of a schema, or all cells of a file as text.
+    """The form of read rows: columns of a schema, or all cells of a file as text.
 
     With `has_outcomes` files of dated rows may lack the target. `erased` are the clients whose rows
     are refused: a task on a cluster does not know them otherwise.
@@ -63,13 +63,13 @@ class RowForm:
 
     @property
     def is_dated(self) -> bool:
-        """Whether rows are completed with the day and the target that their file lacks."""
+        """Whether rows get the day and the target missing in the file."""
         return bool(self.schema.date) and not self.as_text
 
     def read_header(
         self, handle: BinaryIO, reading: FileReading, sha: "hashlib._Hash"
     ) -> BlockReader:
-        """Read the first line of a file, and return the reader of the other lines."""
+        """Read the first line of a file, and return the reader of the remaining lines."""
         schema = self.schema
         if self.is_dated:
             dated_files.find_day(reading.path, schema)
@@ -88,7 +88,7 @@ class RowForm:
         return BlockReader(layout, reading, is_typed=not self.as_text)
 
     def complete(self, rows: pl.DataFrame, path: Path) -> pl.DataFrame:
-        """Return the rows of a file, dated ones with the day and the target that the file lacks."""
+        """Return the rows of a file, with the day and the target missing in a dated file."""
         if not self.is_dated:
             return rows
         return polars_dated.complete(rows, self.schema, dated_files.find_day(path, self.schema))
@@ -121,7 +121,7 @@ def cut(n_bytes: int, n_bytes_each: int) -> list[Range]:
 
 
 def find_line(handle: BinaryIO, place: int, first: int) -> int:
-    """Return the start of the first line that begins at a place or behind, at least `first`.
+    """Return the start of the first line from a place on, at least `first`.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def open_range(path: Path, part: Range, form: RowForm, reading: FileReading) -> 
 def read_lines(
     path: Path, part: Range, form: RowForm, open_blocks: Callable[[FileReading], Blocks]
 ) -> Results:
-    """Read the lines of a range from wherever they come.
+    """Read the lines of a range from any source.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def read_lines(
 
 
 def read_range(path: Path, part: Range, form: RowForm) -> Results:
-    """Read the lines that begin in a range of a file: the rows, then the report.
+    """Read the lines beginning in a range of a file: the rows, then the report.
 
     The report of the first range has the hash of the whole file.
     """
@@ -202,7 +202,7 @@ def read_range(path: Path, part: Range, form: RowForm) -> Results:
 
 
 def read_whole(path: Path, form: RowForm, content: BinaryIO | None = None) -> Results:
-    """Read a file, or content given in its place, from the start.
+    """Read a file, or content in place of a file, from the start.
 
     Yields
     ------
@@ -223,7 +223,7 @@ def read_whole(path: Path, form: RowForm, content: BinaryIO | None = None) -> Re
 def merge_reports(
     reports: Sequence[Report], path: Path, state: tuple[int, int]
 ) -> FileReading | None:
-    """Return the report of a file made of those of its ranges.
+    """Return the report of a file from the reports of the ranges.
 
     Parameters
     ----------

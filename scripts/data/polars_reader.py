@@ -37,21 +37,21 @@ UNPARSABLE = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptio
 
 
 class Readable(Protocol):
-    """What bytes are read from."""
+    """A source of bytes."""
 
     def read(self, n_bytes: int, /) -> bytes:
-        """Read at most so many bytes."""
+        """Read up to a number of bytes."""
 
 
 def table_kinds(schema: Schema) -> dict[str, Any]:
-    """Return the type of each column of a schema, for rows read one by one."""
+    """Return the type of each column of a schema, for rows read singly."""
     kinds: dict[str, Any] = dict.fromkeys(schema.file_columns, pl.String)
     kinds |= dict.fromkeys((*schema.numeric, *schema.date_cells), pl.Float64)
     return kinds | ({schema.target: pl.Int8} if schema.target else {})
 
 
 def make_table(columns: dict[str, list[Any]], schema: Schema) -> pl.DataFrame:
-    """Return rows that were read by the rules as a table, with null for a missing number."""
+    """Return rows read by the rules as a table, with null for a missing number."""
     kinds = table_kinds(schema)
     table = pl.DataFrame({name: columns[name] for name in kinds}, schema=kinds)
     names = (*schema.numeric, *schema.date_cells)
@@ -64,7 +64,7 @@ def empty_table(schema: Schema) -> pl.DataFrame:
 
 
 def split_like(column: pl.Series, values: pl.Series) -> pl.Series:
-    """Return values in chunks like those of a column, so that no table copies its columns."""
+    """Return values in chunks as of a column, since unequal chunks would copy the table."""
     ends = list(accumulate(column.chunk_lengths(), initial=0))
     parts = [values.slice(start, end - start) for start, end in pairwise(ends)]
     return pl.concat(parts, rechunk=False) if len(parts) > 1 else values
@@ -72,7 +72,7 @@ def split_like(column: pl.Series, values: pl.Series) -> pl.Series:
 
 @dataclass
 class BlockReader:
-    """Reads blocks of one file, and remembers how the blocks before could be parsed.
+    """Reads blocks of a file, with the column types of the blocks before.
 
     `kinds` are the types of the numeric columns. `is_typed` is False once a block had cells that
     are no numbers: the next blocks are then parsed as text at once.
@@ -89,7 +89,7 @@ class BlockReader:
 
     @property
     def schema(self) -> Schema:
-        """The columns that are read."""
+        """The columns to read."""
         return self.layout.schema
 
     def read(self, block: Block, number: int) -> pl.DataFrame:
@@ -121,7 +121,7 @@ class BlockReader:
         return self.add_accepted(parsed, block, number)
 
     def add_accepted(self, parsed: pl.DataFrame, block: Block, number: int) -> pl.DataFrame:
-        """Return the proven rows, and between them the other rows that the rules accept."""
+        """Return the proven rows, joined in order with rows accepted by the rules."""
         proven = parsed[PROVEN] & ~polars_proofs.find_erased(parsed, self.layout)
         if self.layout.erased is not None:
             parsed = parsed.with_columns(proven.alias(PROVEN))
@@ -152,7 +152,7 @@ class BlockReader:
         return parsed
 
     def plain_content(self, block: Block) -> Block | None:
-        """Return lines without quotes and with LF ends, if these are all that need be removed."""
+        """Return lines without quotes and with LF ends, or None if more would have to change."""
         plain = block.without_returns()
         if plain is None or plain.content.startswith(codecs.BOM_UTF8):
             return None
@@ -191,7 +191,7 @@ class BlockReader:
         return self.prove(shown, is_plain=is_plain)
 
     def prove(self, table: pl.DataFrame, *, is_plain: bool) -> pl.DataFrame:
-        """Return typed columns as they are kept, with the proof of each row.
+        """Return typed columns in the stored form, with the proof of each row.
 
         `is_plain` is the result of `Block.is_plain` for the lines.
         """
@@ -226,7 +226,7 @@ class BlockReader:
         return table.with_columns(days), proofs
 
     def prove_number(self, cell: pl.Expr, kind: pl.DataType) -> tuple[pl.Expr, pl.Expr]:
-        """Return a numeric cell as it is kept, and whether it is proven."""
+        """Return a numeric cell in the stored form, and whether the cell is proven."""
         name = cell.meta.output_name()
         minimum = self.schema.minimums.get(name)
         if kind == pl.String:
@@ -277,7 +277,7 @@ class BlockReader:
 
 
 def merge_rows(fine: pl.DataFrame, rows: dict[int, dict[str, Any]], schema: Schema) -> pl.DataFrame:
-    """Return numbered rows with the rows that were read one by one between them."""
+    """Return numbered rows, joined in order with rows read singly."""
     if not rows:
         return fine.drop(LINE)
     columns = {name: [row[name] for row in rows.values()] for name in schema.file_columns}
@@ -287,7 +287,7 @@ def merge_rows(fine: pl.DataFrame, rows: dict[int, dict[str, Any]], schema: Sche
 
 
 def iterate_blocks(handle: Readable) -> Iterator[bytes]:
-    """Yield whole lines, about BLOCK_BYTES at a time; the last one may lack its end."""
+    """Yield whole lines, about BLOCK_BYTES at a time, the last line perhaps without end."""
     rest = b""
     while content := handle.read(BLOCK_BYTES):
         cut = content.rfind(b"\n") + 1
@@ -309,7 +309,7 @@ def read_rest(
     reading: FileReading,
     sha: "hashlib._Hash",
 ) -> pl.DataFrame:
-    """Read the lines that are not hashed yet by the rules alone."""
+    """Read the remaining lines by the rules alone."""
     handle.seek(reading.n_bytes)
 
     def lines() -> Iterator[tuple[int, str]]:
@@ -323,7 +323,7 @@ def read_rest(
 
 
 def text_layout(layout: ColumnLayout) -> ColumnLayout:
-    """Return the layout of a file of which every column is read as text."""
+    """Return the layout of a file with every column as text."""
     names = tuple(layout.parsers)
     texts = Schema(ids=(), numeric=(), categorical=names, target="")
     return dataclasses.replace(layout, schema=texts)
@@ -332,7 +332,7 @@ def text_layout(layout: ColumnLayout) -> ColumnLayout:
 def read_after_header(
     handle: BinaryIO, reader: BlockReader, sha: "hashlib._Hash"
 ) -> Iterator[pl.DataFrame]:
-    """Read the lines of a file behind the first one, as `read_blocks` does.
+    """Read the lines of a file behind the first line, like `read_blocks`.
 
     Yields
     ------
@@ -364,7 +364,7 @@ def read_blocks(
     as_text: bool = False,
     needs_label: bool = True,
 ) -> Iterator[pl.DataFrame]:
-    """Read a file in blocks, with the SHA-256 of every byte that was parsed.
+    """Read a file in blocks, with the SHA-256 of every parsed byte.
 
     Parameters
     ----------
@@ -437,12 +437,12 @@ def has_fractions(numbers: pl.Series) -> bool:
 
 
 def fractional_columns(table: pl.DataFrame) -> set[str]:
-    """Return the columns of floats of which some are not whole."""
+    """Return the columns of floats with fractions."""
     return {column.name for column in table if column.dtype == pl.Float64 and has_fractions(column)}
 
 
 def cast_numbers(table: pl.DataFrame, fractional: set[str]) -> pl.DataFrame:
-    """Return a table with floats in columns with fractions, and integers in the others."""
+    """Return a table with floats in columns with fractions, and integers in all other columns."""
     return table.with_columns(
         pl.col(name).cast(pl.Float64 if name in fractional else pl.Int64)
         for name, kind in table.schema.items()
@@ -451,7 +451,7 @@ def cast_numbers(table: pl.DataFrame, fractional: set[str]) -> pl.DataFrame:
 
 
 def unite(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Return parts as one table, with integers where all numbers of a column are whole."""
+    """Return parts as a single table, with integers in columns without fractions."""
     fractional = set[str]().union(*map(fractional_columns, parts))
     return pl.concat([cast_numbers(part, fractional) for part in parts], rechunk=False)
 
@@ -459,7 +459,7 @@ def unite(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
 def read_files(
     paths: Sequence[Path], schema: Schema, *, needs_label: bool = True
 ) -> tuple[pl.DataFrame, list[FileReading]]:
-    """Read files strictly, in the order given, into one table of Polars.
+    """Read files strictly, in the order given, into a table of Polars.
 
     Parameters
     ----------

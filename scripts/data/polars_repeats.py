@@ -79,7 +79,7 @@ def are_equal(table: pl.DataFrame, later: Places, first: Places) -> Mask:
 
 
 def find_repeats(table: pl.DataFrame) -> Mask:
-    """Return a mask of the rows that are equal to an earlier row, missing cells being equal.
+    """Return a mask of the rows equal to an earlier row, missing cells being equal.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ class Bins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ColumnSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Statistics of one column of the dataset; None where they are not defined."""
+    """Statistics of a column of the dataset, None where undefined."""
 
     column: str
     mean: float | None
@@ -32,14 +32,14 @@ class ColumnSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Moments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Mean and standard deviation, n in the denominator, of one column's log-odds terms."""
+    """Mean and standard deviation, n in the denominator, of a column's log-odds terms."""
 
     mean: float
     standard_deviation: float
 
 
 class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is kept of a dataset to compare later ones with, at any size of the dataset.
+    """Kept facts of a dataset for comparisons with later datasets, at any size.
 
     `row_hashes` are the smallest hashes of its rows, sorted, as 32-bit little-endian integers. In a
     file they are sealed with the key of the installation, since whoever has a hash can test guesses
@@ -75,13 +75,13 @@ N_BINS = 32
 
 
 def count_bins(edges: tuple[float, ...], values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Count the values up to each edge, and those above the last; values has no blanks."""
+    """Count the values up to each edge, and above the last edge, without blanks in the values."""
     places = np.searchsorted(np.asarray(edges, dtype=np.float64), values, side="left")
     return np.bincount(places, minlength=len(edges) + 1)
 
 
 def quantile(bins: Bins, share: float) -> float:
-    """Return the edge below which a share of the values lies."""
+    """Return the lowest bin edge with at least a share of the values at or below."""
     total, below = sum(bins.counts), 0
     for edge, count in zip(bins.edges, bins.counts, strict=False):
         below += count
@@ -91,13 +91,13 @@ def quantile(bins: Bins, share: float) -> float:
 
 
 def without_repeats(ordered: NDArray[Any]) -> NDArray[Any]:
-    """Give each of the sorted values once."""
+    """Return each of the sorted values once."""
     distinct: NDArray[Any] = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
     return distinct
 
 
 def quantile_positions(n_values: int) -> NDArray[np.int64]:
-    """Say where in ascending order the edges of cells lie: the quantiles called "inverted_cdf"."""
+    """Return the positions of bin edges in ascending order, by the rule "inverted_cdf"."""
     return (n_values * np.arange(1, N_BINS + 1) + N_BINS - 1) // N_BINS - 1
 
 

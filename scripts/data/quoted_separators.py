@@ -14,7 +14,7 @@ QUOTE, LINE_END = ord('"'), ord("\n")
 
 
 def within_quotes(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return for each byte whether an odd number of quotes stands before it in its line."""
+    """Return for each byte whether an odd number of quotes stands before in the line."""
     within = np.logical_xor.accumulate(codes == QUOTE)
     ends = np.flatnonzero(codes == LINE_END)
     is_open = within[ends]
@@ -51,7 +51,7 @@ def hide(block: Block, separator: str) -> Block:
 
 
 def show(table: pl.DataFrame, mark: str, separator: str) -> pl.DataFrame:
-    """Return cells of text with the separators that were hidden."""
+    """Return cells of text with the hidden separators."""
     if not mark:
         return table
     return table.with_columns(pl.col(pl.String).str.replace_all(mark, separator, literal=True))

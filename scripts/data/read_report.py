@@ -36,7 +36,7 @@ class RejectedRow:
 
 @dataclass
 class FileReading:
-    """The report of reading one file."""
+    """The report of a file."""
 
     path: Path
     sha256: str = ""
@@ -84,7 +84,7 @@ def format_labels(reading: FileReading) -> str:
 
 
 def format_mostly_rejected(readings: Sequence[FileReading]) -> str:
-    """Return a sentence for each file with at least 90 % rejected rows, or "" without one."""
+    """Return a sentence for each file with at least 90 % rejected rows, or ""."""
     return " ".join(
         f"{len(r.rejected)} of {r.n_rows} rows of {r.path.name} were rejected; the first:"
         f" {first_reasons(r)[0]}{format_labels(r)}."
@@ -112,7 +112,7 @@ def format_complaints(readings: Sequence[FileReading]) -> str:
 
 
 def log_detections(readings: Sequence[FileReading]) -> None:
-    """Log the detected separators and encodings with the files that have them."""
+    """Log the detected separators and encodings with their files."""
     kinds: dict[tuple[str, str], list[str]] = {}
     for reading in readings:
         if not reading.refused and reading.is_detected:
@@ -127,7 +127,7 @@ def log_detections(readings: Sequence[FileReading]) -> None:
 
 @contextmanager
 def logged_once() -> Iterator[None]:
-    """Return a context in which a message about a file is logged once only."""
+    """Return a context with each message about a file logged once."""
     token = LOGGED.set(set())
     try:
         yield

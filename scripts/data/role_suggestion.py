@@ -86,13 +86,13 @@ class Roles:
     is_listed: bool = False
 
     def set_aside(self, name: str, reason: str) -> None:
-        """Take a column out of the features."""
+        """Remove a column from the features."""
         self.numeric = [other for other in self.numeric if other != name]
         self.categorical = [other for other in self.categorical if other != name]
         self.aside[name] = reason
 
     def make_code(self, name: str, n_values: int) -> None:
-        """Make a category of a code with leading zeros, which a number would lose."""
+        """Make a category of a code with leading zeros, lost as a number."""
         self.set_aside(name, "it is a code with leading zeros and too many values for categories")
         if n_values <= MAX_CATEGORIES:
             del self.aside[name]
@@ -103,7 +103,7 @@ class Roles:
 def reason_to_ignore(
     column: pd.Series, name: str, layout: TimeLayout, inference: schema_inference.Inference
 ) -> str:
-    """Return why a column is no feature, beyond what the inference finds, or ""."""
+    """Return the reason to ignore a column beyond the inference, or ""."""
     kind = layout.kinds[name]
     if name in layout.leaving:
         return "a date that only those who left have tells who left"
@@ -159,7 +159,7 @@ def sort_columns(table: pd.DataFrame, declared: Schema, layout: TimeLayout) -> R
 
 
 def find_names(roles: Roles, layout: TimeLayout) -> list[str]:
-    """Return the columns set aside by which people know a client, beside the key of dated rows."""
+    """Return the ignored columns with names for people, beside the key of dated rows."""
     if not layout.date:
         return []
     return [
@@ -170,7 +170,7 @@ def find_names(roles: Roles, layout: TimeLayout) -> list[str]:
 
 
 def set_leaks_aside(table: pd.DataFrame, left: Flags, roles: Roles, declared: Schema) -> list[str]:
-    """Set aside the columns that alone tell who left, and return notices about them."""
+    """Ignore the columns with a leak of the label, and return notices about them."""
     schema = msgspec.structs.replace(
         declared, numeric=tuple(roles.numeric), categorical=tuple(roles.categorical)
     )

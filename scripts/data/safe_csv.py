@@ -37,7 +37,7 @@ def format_cell(cell: Cell) -> str:
 
 
 def unprotect(cell: str) -> str:
-    """Return the text of a cell that `format_cell` wrote, without the prefixes."""
+    """Return the text of a cell written by `format_cell`, without the prefixes."""
     is_prefixed = cell.startswith(PREFIX) and cell[1:].startswith(DANGEROUS)
     return PROTECTED.sub(r"\1", cell[1:] if is_prefixed else cell)
 

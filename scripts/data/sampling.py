@@ -20,7 +20,7 @@ N_DEVIATIONS = 6
 
 
 def draw_keys(hashes: Numbers, seed: int, places: NDArray[np.uint64] | None = None) -> Numbers:
-    """Compute the pseudo-random key of each row, by which rows are drawn.
+    """Compute the pseudo-random key of each row for the draw.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def draw_rows(
 
 
 def likely_bound(max_rows: int | None, n_rows: int) -> int:
-    """Return a bound that hardly more than `max_rows` of all keys are below, but nearly surely all.
+    """Return a bound above the `max_rows` smallest keys, nearly surely, and few further keys.
 
     Notes
     -----
@@ -104,7 +104,7 @@ def likely_bound(max_rows: int | None, n_rows: int) -> int:
 
 @dataclass
 class Draw:
-    """The rows with the smallest keys among rows that come in parts, in the order they came.
+    """The rows with the smallest keys among rows in parts, in the order of arrival.
 
     `max_rows` is the number of rows to draw, None for all. Keys above `bound` are not kept, so the
     bound saves memory and time. It must not be too low: see `is_short`.
@@ -118,12 +118,12 @@ class Draw:
     _keys: list[Numbers] = field(default_factory=list)
 
     def offer(self, keys: Numbers) -> Mask:
-        """Return which of further rows are to be added, by their keys."""
+        """Return a mask of the further rows to add, by their keys."""
         self.n_offered += len(keys)
         return keys <= np.uint64(self.bound)
 
     def add(self, rows: pa.Table, keys: Numbers) -> None:
-        """Add the rows that `offer` has chosen, with their keys."""
+        """Add the rows chosen by `offer`, with their keys."""
         self._parts.append(rows)
         self._keys.append(keys)
         self._n_kept += len(keys)
@@ -132,7 +132,7 @@ class Draw:
 
     @property
     def is_short(self) -> bool:
-        """Whether the bound has kept out rows that were to be drawn."""
+        """Whether the bound has kept out rows of the draw."""
         wanted = self.n_offered if self.max_rows is None else min(self.max_rows, self.n_offered)
         return self._n_kept < wanted
 

@@ -27,7 +27,7 @@ class Comparison:
 
 
 class NumberFacts(Protocol):
-    """The facts of all numbers of a column, found on this machine or on a cluster."""
+    """The facts of all numbers of a column, from this machine or a cluster."""
 
     @property
     def n_missing(self) -> int:
@@ -46,7 +46,7 @@ class NumberFacts(Protocol):
 
 
 class NumberStatistics(Struct, frozen=True):
-    """The facts of all numbers of a column; `typical` is the stayed median, None without one."""
+    """The facts of all numbers of a column, with the median of stayers, None without stayers."""
 
     n_missing: int
     typical: float | None
@@ -64,14 +64,14 @@ class NumberStatistics(Struct, frozen=True):
 
 
 def describe_column(facts: NumberFacts, name: str) -> NumberStatistics:
-    """Return the facts of a column without its numbers."""
+    """Return the facts of a column without numbers."""
     typical = profile.finite_or_none(facts.stayed_median)
     return NumberStatistics(facts.n_missing, typical, facts.bins, facts.summarise(name))
 
 
 @dataclass(frozen=True)
 class ScannedDataset:
-    """The facts of all rows of a dataset, and rows drawn from it.
+    """The facts of all rows of a dataset, and drawn rows.
 
     `categories` counts the rows by category, those who stayed and those who left. `rows` were drawn
     to fit a model to, `compared` to be compared with a reference; both are in the order of the

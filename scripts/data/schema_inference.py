@@ -76,14 +76,14 @@ def common_names(files: Sequence[tuple[Sequence[str], int]]) -> list[str]:
 
 
 def required_schema(declared: Schema) -> Schema:
-    """Return the columns that each file must have: files of dated rows may lack the target."""
+    """Return the required columns of each file, without the target for dated rows."""
     return msgspec.structs.replace(declared, target="") if declared.date else declared
 
 
 def split_names(
     shapes: Sequence[tuple[Sequence[str], int]], readings: Sequence[FileReading]
 ) -> tuple[list[str], list[str]]:
-    """Return the columns of more than half of the rows of some tables, and the other columns.
+    """Return the columns of more than half of the rows of some tables, and the rarer columns.
 
     Raises
     ------
@@ -239,7 +239,7 @@ def infer_negative(target: Iterable[str], declared: Schema) -> str:
 
 
 def infer_from_small(paths: Sequence[Path], declared: Schema) -> Inference:
-    """Complete a declared schema from files that are read and counted cell by cell."""
+    """Complete a declared schema from files read and counted cell by cell."""
     table, readings, rare = read_as_text(paths, declared)
     target = table.get(declared.target, ())
     # Of a client with many rows the last one shows how the columns are written.
@@ -249,7 +249,7 @@ def infer_from_small(paths: Sequence[Path], declared: Schema) -> Inference:
 
 
 def infer_from_large(paths: Sequence[Path], declared: Schema) -> Inference:
-    """Complete a declared schema from files that are read and counted by Polars."""
+    """Complete a declared schema from files read and counted by Polars."""
     profile = table_reader.import_polars().polars_profile
     tables, readings = profile.read_texts(paths, required_schema(declared))
     names, rare = split_names([(table.columns, table.height) for table in tables], readings)

@@ -116,7 +116,7 @@ def suggest_features(
 def choose_target(
     table: pd.DataFrame, layout: TimeLayout, target: str | None, found: FoundOutcomes | None
 ) -> str:
-    """Return the column of the label, "" where files of outcomes have it.
+    """Return the column of the label, "" if files of outcomes have the label.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def choose_target(
 def find_section(
     found: FoundOutcomes | None, target: str, layout: TimeLayout, folder: Path
 ) -> dict[str, Any] | None:
-    """Return the section of outcomes, that of a folder to be made where nothing says who left."""
+    """Return the section of outcomes, perhaps for a missing folder without any outcomes."""
     if target:
         return None
     return found.section if found else outcome_suggestion.missing_section(layout, folder)
@@ -177,7 +177,7 @@ def describe_outcomes(
 def find_labels(
     table: pd.DataFrame, layout: TimeLayout, declared: Schema, found: FoundOutcomes | None
 ) -> tuple[Flags, Flags]:
-    """Return which rows are of leavers, and of which rows the outcome is known."""
+    """Return masks of the rows of leavers, and of the rows with a known outcome."""
     if declared.target in table.columns:
         labels = table[declared.target].map(normalise_label)
         is_known = labels.isin(declared.labels).to_numpy()
@@ -197,7 +197,7 @@ class SuggestedColumns:
 
 
 def name_clients(layout: TimeLayout) -> dict[str, Any]:
-    """Return the keys of the schema that identify clients and days."""
+    """Return the schema's keys for clients and days."""
     if not layout.date:
         return {"ids": [layout.key] if layout.key else []}
     is_plain = layout.date_format == ISO_FORMAT
@@ -231,7 +231,7 @@ def suggest_columns(
 
 
 def describe_strangers(reading: Reading, found: FoundOutcomes | None) -> list[str]:
-    """Return a sentence about files with other columns than most."""
+    """Return a sentence about files with columns unlike most files."""
     if not reading.others:
         return []
     names = ", ".join(file.path.name for file in reading.others[:5])
@@ -244,7 +244,7 @@ def describe_strangers(reading: Reading, found: FoundOutcomes | None) -> list[st
 
 
 def describe_others(reading: Reading, found: FoundOutcomes | None) -> list[str]:
-    """Return sentences about files with fewer or other columns than most."""
+    """Return sentences about files with fewer or different columns than most files."""
     return [
         *(f"{name} lacks the columns {names}." for name, names in reading.lacking.items()),
         *describe_strangers(reading, found),

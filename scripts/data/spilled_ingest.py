@@ -38,14 +38,14 @@ PLACE, PART = "\x00place", "\x00part"
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """Read a file of rows, or some columns of it; its folder may have any name."""
+    """Read a file of rows, or some columns, from a folder of any name."""
     rows = pl.scan_ipc(path, glob=False)
     return (rows if columns is None else rows.select(columns)).collect()
 
 
 @dataclass
 class RowFiles:
-    """Tables in files, in the order in which they were read, with their columns with fractions.
+    """Tables in files, in the order of reading, with their columns with fractions.
 
     `known` selects the rows with a label, None if all have one.
     """
@@ -57,7 +57,7 @@ class RowFiles:
     n_written: int = 0
 
     def put(self, table: pl.DataFrame) -> None:
-        """Write a table behind the others."""
+        """Write a table behind the earlier tables."""
         path = self.folder / f"{id(self)}-{self.n_written}.arrow"
         table.write_ipc(path)
         self.n_written += 1
@@ -101,7 +101,7 @@ def part_of(hashes: NDArray[np.uint64], n_parts: int) -> NDArray[np.int64]:
 
 
 class SharedHashFinder:
-    """Finds the rows whose hash another row has; the hashes are kept in files.
+    """Finds the rows with a shared hash, by hashes in files.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ class PartWriter:
 
 
 class RowComparer:
-    """Compares rows cell by cell; rows that may be equal are kept in the same files.
+    """Compares rows cell by cell, with possibly equal rows in the same files.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ class RowComparer:
 
 
 def spill_file(path: Path, schema: Schema, rows: RowFiles) -> FileReading:
-    """Read a file into row files; of a refused file nothing stays."""
+    """Read a file into row files, and nothing of a refused file."""
     reading, n_before = csv_reader.new_reading(path, schema), len(rows.paths)
     try:
         with csv_reader.open_file(path, path.parent) as handle:
@@ -283,7 +283,7 @@ def take_places(rows: RowFiles, places: pl.Series, empty: pl.DataFrame) -> pl.Da
 
 
 def find_clients(rows: RowFiles, schema: Schema) -> tuple[pl.DataFrame, set[str]]:
-    """Return today's clients, and the numeric columns that are integers in all rows."""
+    """Return today's clients, and the numeric columns with integers in all rows."""
     integers, unlabelled = set(schema.numeric), [polars_reader.empty_table(schema)]
     without = ~polars_dataset.is_labelled(schema)
     for table in rows.read():
@@ -329,7 +329,7 @@ def clean_tables(
 
 
 def find_repeats(rows: RowFiles, bound_bytes: int) -> Mask:
-    """Return a mask of the rows with a label that repeat an earlier one."""
+    """Return a mask of the labelled rows equal to an earlier row."""
     key = secrets.randbelow(N_KEYS)
     finder = SharedHashFinder(rows.folder, key, bound_bytes)
     for table in rows.read_known():
@@ -348,7 +348,7 @@ def find_repeats(rows: RowFiles, bound_bytes: int) -> Mask:
 
 
 def count_kept_positives(rows: RowFiles, target: str, is_repeat: Mask) -> int | None:
-    """Count the positives among the rows that repeat none, None if cleaning left out the target."""
+    """Count the positives among unrepeated rows, None if cleaning left out the target."""
     if target not in pl.read_ipc_schema(rows.paths[0]):
         return None
     n_before = n_positives = 0
@@ -371,7 +371,7 @@ def count_labelled(rows: RowFiles, target: str) -> tuple[int, int]:
 
 
 def encode_parts(rows: RowFiles, is_repeat: Mask, stack: contextlib.ExitStack) -> Iterator[bytes]:
-    """Encode the rows that repeat no earlier one, then remove the files."""
+    """Encode the unrepeated rows, then remove the files."""
     with stack:
         n_before = 0
         for number, table in enumerate(rows.read_known()):

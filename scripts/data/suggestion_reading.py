@@ -27,7 +27,7 @@ MAX_CATEGORIES = 50
 
 @dataclass(frozen=True)
 class FileTable:
-    """A file that was read as text."""
+    """A file read as text."""
 
     path: Path
     table: pd.DataFrame
@@ -35,7 +35,7 @@ class FileTable:
 
 @dataclass(frozen=True)
 class Reading:
-    """The files of a folder as text: those with the columns of most rows, and others."""
+    """The files of a folder as text: files with the columns of most rows, and further files."""
 
     tables: list[FileTable]
     others: list[FileTable]
@@ -102,7 +102,7 @@ def find_description(table: pd.DataFrame) -> list[str]:
 
 
 def read_folder(paths: list[Path], separator: str) -> Reading:
-    """Read the files of a folder as text, and part files of other columns from them.
+    """Read the files of a folder as text, and part files with further columns from them.
 
     Raises
     ------

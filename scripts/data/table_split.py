@@ -72,7 +72,7 @@ def draw_test_rows(
 
 
 def find_clients(table: pd.DataFrame, ids: Sequence[str]) -> pd.Series:
-    """Return the client of each row by the identifier, each row its own client without one."""
+    """Return the client of each row by the identifier, or a client per row without identifier."""
     known = [name for name in ids if name in table.columns]
     if not known:
         return pd.Series(table.index.astype(str), index=table.index)
@@ -91,7 +91,7 @@ def find_days(table: pd.DataFrame, section: dict[str, Any]) -> pd.Series | None:
 def split_by_day(
     test: pd.Index, labels: pd.Series, days: pd.Series, clients: pd.Series, meaning: dict[str, int]
 ) -> tuple[pd.Index, pd.Index]:
-    """Return the rows of the last labelled day of test clients, and earlier rows of other clients.
+    """Return the rows of test clients on the last labelled day, and earlier rows of all others.
 
     Raises
     ------

@@ -105,7 +105,7 @@ def guess_positive(column: pd.Series, name: str) -> str:
 
 
 def guess_negative(column: pd.Series, positive: str) -> str:
-    """Guess the negative label: the opposite, else a word of staying, else the most frequent."""
+    """Guess the negative label: the opposite, a word of staying, or the most frequent label."""
     counts = column.map(normalise_label).value_counts()
     opposite = KNOWN_OPPOSITES.get(positive)
 

@@ -69,7 +69,7 @@ def has_both(labels: NDArray[np.int64], chosen: Flags) -> bool:
 def find_test_period(
     periods: Days, is_mature: Flags, labels: NDArray[np.int64], n_rows: Days | None = None
 ) -> int | None:
-    """Return the number of the latest mature period with both labels, None without one."""
+    """Return the number of the latest mature period with both labels, or None."""
     for period in np.flatnonzero(np.bincount(periods))[::-1].tolist():
         inside = periods == period
         weights = None if n_rows is None else n_rows[inside]

@@ -22,12 +22,12 @@ def record_approval(
 
 
 def newest_approval(connection: Connection) -> Row | None:
-    """Return the newest change of state of a candidate, or None before the first one."""
+    """Return the newest change of state of a candidate, or None without changes."""
     return runs.newest_row(connection, approvals)
 
 
 def find_waiting(connection: Connection) -> Row | None:
-    """Return the candidate that waits for a person, or None."""
+    """Return the pending candidate, or None."""
     newest = newest_approval(connection)
     return newest if newest is not None and newest["state"] == ApprovalState.WAITING else None
 

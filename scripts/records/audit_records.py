@@ -39,7 +39,7 @@ SOURCES = (
 def record_settings(
     connection: Connection, run_id: int, at: datetime, actor: str, settings: Settings
 ) -> None:
-    """Record the settings of a run, and what changed, unless they are those of the last record.
+    """Record the settings of a run and the changes since the last record, if any.
 
     Parameters
     ----------

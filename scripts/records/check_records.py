@@ -17,7 +17,7 @@ ALARM = "alarm"
 
 
 def was_contacted() -> sa.ColumnElement[bool]:
-    """Return the condition that somebody tried to contact a client between score and outcome."""
+    """Return the condition for a tried contact between score and outcome."""
     work, outcome = client_work.c, client_outcomes.c
     return sa.exists().where(
         work.client == outcome.client,
@@ -28,7 +28,7 @@ def was_contacted() -> sa.ColumnElement[bool]:
 
 
 def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
-    """Sum the outcomes of each scoring that a run joined outcomes to, the newest scoring first.
+    """Sum the outcomes joined by a run for each scoring, the newest scoring first.
 
     Clients somebody tried to contact between score and outcome are counted in `n_contacted` only: a
     call may have kept them, so that the prediction cannot be judged by them. Who was not reached is
@@ -100,5 +100,5 @@ def list_checks(connection: Connection) -> list[Row]:
 
 
 def forget_check(connection: Connection, name: str) -> None:
-    """Delete the state of a check that is switched off."""
+    """Delete the state of a switched-off check."""
     connection.execute(states.delete().where(states.c.name == PREFIX + name))

@@ -22,7 +22,7 @@ ROW_BYTES = 64
 
 @dataclass(frozen=True)
 class Block:
-    """A block of clients: the packed names, where it has them, and the packed columns."""
+    """A block of clients: the packed columns, and the packed names if the kind has names."""
 
     kind: BlockKind
     bucket: int
@@ -75,7 +75,7 @@ def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[dict[str
 
 @dataclass
 class BulkWriter:
-    """Writes rows in short transactions, so that no reader waits long."""
+    """A writer of rows in short transactions, for short waits of readers."""
 
     engine: Engine
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class BulkWriter:
         self.put(client_blocks, row, len(block.content) + len(block.names or b"") + ROW_BYTES)
 
     def flush(self) -> None:
-        """Write the rows so far in one transaction."""
+        """Write the waiting rows in a transaction."""
         if not self.rows:
             return
         tables = client_blocks.metadata.tables

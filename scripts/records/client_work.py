@@ -22,7 +22,7 @@ def record_work(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def last_entry(connection: Connection) -> int:
-    """Return the number of the last entry, 0 before the first one."""
+    """Return the number of the last entry, 0 without entries."""
     number = connection.execute(sa.select(sa.func.max(work.id))).scalar()
     return int(number or 0)
 
@@ -47,7 +47,7 @@ def latest_work(connection: Connection, limit: int, offset: int) -> list[Row]:
 
 
 def list_snoozed(connection: Connection, today: date, up_to: int) -> list[Row]:
-    """List the snoozes that end after a day, each the last one of its client.
+    """List the last snooze of each client with an end after a day.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def list_snoozed(connection: Connection, today: date, up_to: int) -> list[Row]:
 
 
 def list_states(connection: Connection, up_to: int) -> dict[str, list[Row]]:
-    """Return for each client the entries that are the state: of each kind the latest one.
+    """Return the current state of the work by client: the latest entry of each kind.
 
     Parameters
     ----------
@@ -107,6 +107,6 @@ def count_results(connection: Connection, since: datetime | None) -> dict[str, i
 
 
 def list_assignees(connection: Connection) -> list[str]:
-    """List everybody to whom a client was ever assigned."""
+    """List everybody with a client assigned at any time."""
     query = sa.select(work.assigned_to).where(work.kind == WorkKind.ASSIGNMENT)
     return sorted(name for name in connection.execute(query.distinct()).scalars() if name)

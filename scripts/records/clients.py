@@ -76,7 +76,7 @@ def last_outcomes(connection: Connection, limit: int) -> list[Row]:
 
 
 def count_outcomes(connection: Connection, n_listed: int) -> dict[str, int]:
-    """Count the outcomes: all, exits, those on a list of a length, and exits on the list.
+    """Count the outcomes: all, exits, listed clients, and exits of listed clients.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def count_by_probability(connection: Connection, n_bins: int) -> list[tuple[int,
 
 
 def measure_warning(connection: Connection) -> tuple[int, float | None]:
-    """Return the number of clients that left after a warning, and the median of the seconds."""
+    """Return the number of warned clients who left, and the median warning time in seconds."""
     warned = client_outcomes.c.warned_s
     counted = sa.select(sa.func.count(warned)).where(JUDGED)
     n_warned = int(connection.execute(counted).scalar_one())
@@ -172,7 +172,7 @@ def names_of_scoring(connection: Connection, scoring_id: int, limit: int) -> lis
 
 @dataclass(frozen=True)
 class Selection:
-    """A part of the list: an order, filters, and where it begins.
+    """A part of the list: an order, filters, and the first place.
 
     `search` is a text in the name, and `band` a band, "" without a filter. `ranges` are the
     probabilities of the bands. A band without a range is as it was recorded. `away` are the places
@@ -194,7 +194,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class ListPart:
-    """A part of the list: the clients, how many fit in all and before, and the next place.
+    """A part of the list: the clients, the matching clients in all and before, and the next place.
 
     `next_place` is the number of clients that fit before the next part, None at the end.
     """
@@ -207,14 +207,14 @@ class ListPart:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The numbers of the clients of a part, and how many fit in all."""
+    """The numbers of the clients of a part, and the number of all matching clients."""
 
     numbers: NDArray[np.int64]
     n_found: int
 
 
 def match_names(connection: Connection, scoring_id: int, search: str) -> Mask:
-    """Return which clients of a scoring have a text in their name, in upper or lower case."""
+    """Return a mask of the clients of a scoring with a text in the name, in either case."""
     sizes = client_blocks.bucket_sizes(connection, scoring_id)
     ends = np.cumsum(np.fromiter(sizes.values(), np.int64, len(sizes))).tolist()
     starts = dict(zip(sizes, [0, *ends], strict=False))
@@ -229,7 +229,7 @@ def match_names(connection: Connection, scoring_id: int, search: str) -> Mask:
 def match_people_names(
     connection: Connection, scoring_id: int, search: str, n_clients: int
 ) -> Mask:
-    """Return which clients of a scoring have a text in a name for people, such as the company."""
+    """Return a mask of clients with a text in a name for people, for example the company."""
     matches, needle = np.zeros(n_clients, np.bool_), search.casefold()
     marked = scored_clients.find_kept(connection, scoring_id)
     names = [name for name in marked if name.startswith(scored_clients.NAME)]
@@ -255,13 +255,13 @@ def read_order(
 
 
 def count_at_least(connection: Connection, scoring: Row, limit: float) -> int:
-    """Count the clients with enough data from a probability on, which lead the list by risk."""
+    """Count the clients with enough data from a probability on, the first of the list by risk."""
     n_ranked = scoring["n_clients"] - scoring["n_without_data"]
     starts = range(0, n_ranked, PART_CLIENTS)
     read: dict[int, Any] = {}
 
     def falling(start: int) -> Any:
-        """Return the probabilities of a part of the list, negative, so that they rise."""
+        """Return the probabilities of a part of the list, negated into rising order."""
         if start not in read:
             part = read_order(
                 connection, scoring["id"], BlockKind.RISK, start // PART_CLIENTS, "probability"
@@ -279,7 +279,7 @@ def count_at_least(connection: Connection, scoring: Row, limit: float) -> int:
 def find_band_places(
     connection: Connection, scoring: Row, ranges: BandRanges
 ) -> dict[str, tuple[int, int]]:
-    """Return the places of each band on the list by risk: the first, and the one behind the last.
+    """Return the range of places of each band on the list by risk, without the end.
 
     Parameters
     ----------
@@ -323,7 +323,7 @@ def iterate_order(
 def find_matches(
     connection: Connection, scoring: Row, wanted: Selection, places: tuple[int, int] | None
 ) -> NDArray[np.int64]:
-    """Return the numbers of all clients that fit, in the order of the list.
+    """Return the numbers of all matching clients, in the order of the list.
 
     Parameters
     ----------
@@ -365,7 +365,7 @@ def choose_matches(
 
 
 def move_away(places: tuple[int, int], away: Sequence[int], wanted: range) -> NDArray[np.int64]:
-    """Return the places by risk of a part of the list, where those away stand at the end.
+    """Return the places by risk of a part of the list, with clients who are away at the end.
 
     Parameters
     ----------
@@ -450,7 +450,7 @@ def list_part(connection: Connection, scoring: Row, wanted: Selection, limit: in
 
 
 def read_held_out(connection: Connection, scoring: Row) -> list[int]:
-    """Return the rising places by risk, from 0, of the clients that are held out of a list."""
+    """Return the rising places by risk, from 0, of the held-out clients of a list."""
     places: list[int] = []
     for row in client_blocks.read_buckets(
         connection, scoring["id"], [BlockKind.HELD_OUT], [0], "content"
@@ -462,7 +462,7 @@ def read_held_out(connection: Connection, scoring: Row) -> list[int]:
 def read_gains(
     connection: Connection, scoring: Row
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the expected gains of a list with gains, and the parts that a call can save.
+    """Return the expected gains of a list with gains, and the parts a call can save.
 
     Parameters
     ----------
@@ -503,7 +503,7 @@ def history_of_client(connection: Connection, client: str, limit: int) -> list[R
 
 
 def absent_score(connection: Connection, client: str, known: Sequence[Row]) -> list[Row]:
-    """Return the last score of a client whose scorings are forgotten, or nothing."""
+    """Return the last score of a client with forgotten scorings, or []."""
     if not known:
         return []
     bucket = name_hashes.find_bucket(name_hashes.hash_name(client), known[0]["bits"])
@@ -518,6 +518,6 @@ def absent_score(connection: Connection, client: str, known: Sequence[Row]) -> l
 def count_bands(
     connection: Connection, scoring: Row, ranges: BandRanges = NO_RANGES
 ) -> dict[str, int]:
-    """Count the clients of a scoring by band, without bands that nobody is in."""
+    """Count the clients of a scoring by band, without empty bands."""
     places = find_band_places(connection, scoring, ranges)
     return {word: end - first for word, (first, end) in places.items() if end > first}

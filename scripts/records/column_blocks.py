@@ -29,14 +29,14 @@ Column = NDArray[Any]
 
 @dataclass(frozen=True)
 class CodedTexts:
-    """Texts that repeat: the different texts, and for each row the place of its text."""
+    """Repeated texts: the different texts, and the position of each row's text among them."""
 
     texts: Sequence[str]
     codes: NDArray[Any]
 
 
 class ColumnHeader(msgspec.Struct, frozen=True, array_like=True):
-    """The name of a packed column, its kind, its numbers of rows and bytes, and a detail.
+    """The name of a packed column, the kind, the numbers of rows and bytes, and a detail.
 
     The kind is a type of numpy for numbers as they are, "decimal" for floats as whole numbers,
     "text" for joined texts, "category" for numbered texts.
@@ -50,12 +50,12 @@ class ColumnHeader(msgspec.Struct, frozen=True, array_like=True):
 
 
 def is_random(plane: NDArray[np.uint8]) -> bool:
-    """Return whether no byte is frequent, so that compressing would cost time for nothing."""
+    """Return whether all bytes are about equally frequent, and compression would not pay."""
     return bool(np.bincount(plane).max() < len(plane) // RANDOM_SHARE)
 
 
 def pack_numbers(values: Column) -> bytes:
-    """Compress numbers, the first bytes of all numbers before the second ones.
+    """Compress numbers byte by byte: the first bytes of all numbers before the second bytes.
 
     Bytes that look random follow as they are. The first byte of the result is their number: they
     are the lowest ones of a number.
@@ -80,7 +80,7 @@ def unpack_numbers(content: bytes, kind: str, n_rows: int) -> Column:
 
 
 def find_decimals(values: Column) -> tuple[int, NDArray[np.float64]] | None:
-    """Return the number of decimals that holds all floats exactly, and the scaled whole numbers.
+    """Return the exact number of decimals of all floats, and the scaled whole numbers.
 
     None is returned if no small number of decimals does.
     """
@@ -113,7 +113,7 @@ def pack_floats(name: str, values: Column) -> tuple[ColumnHeader, bytes]:
 
 
 def unpack_floats(content: bytes, n_rows: int, kind: str, n_decimals: int) -> NDArray[np.float64]:
-    """Return floats that were packed as whole numbers."""
+    """Return floats packed as whole numbers."""
     whole = unpack_numbers(content, kind, n_rows)
     values = whole.astype(np.float64) / 10.0**n_decimals
     values[whole == np.iinfo(whole.dtype).min] = np.nan
@@ -121,7 +121,7 @@ def unpack_floats(content: bytes, n_rows: int, kind: str, n_decimals: int) -> ND
 
 
 def pack_texts(texts: Sequence[str]) -> bytes:
-    """Compress texts without NUL, one after the other."""
+    """Compress texts without NUL in sequence."""
     joined = SEPARATOR.join(texts)
     if texts and joined.count(SEPARATOR) != len(texts) - 1:
         raise RecordsError("A text with the character NUL cannot be recorded.")
@@ -129,7 +129,7 @@ def pack_texts(texts: Sequence[str]) -> bytes:
 
 
 def join_texts(content: bytes) -> str:
-    """Return packed texts as one text with separators."""
+    """Return packed texts as a single text with separators."""
     return zlib.decompress(content).decode("utf-8", "surrogatepass")
 
 
@@ -147,7 +147,7 @@ def number_texts(values: Column) -> CodedTexts:
 
 
 def pack_coded(name: str, values: CodedTexts) -> tuple[ColumnHeader, bytes]:
-    """Pack texts that repeat: the different texts in the header, and a number per row."""
+    """Pack repeated texts: the different texts in the header, and a number per row."""
     present = np.flatnonzero(np.bincount(values.codes, minlength=len(values.texts)))
     place_of = np.zeros(len(values.texts), np.uint32)
     place_of[present] = np.arange(len(present))
@@ -157,7 +157,7 @@ def pack_coded(name: str, values: CodedTexts) -> tuple[ColumnHeader, bytes]:
 
 
 def pack_joined(name: str, values: Column) -> tuple[ColumnHeader, bytes]:
-    """Pack texts of which most are different: one after the other."""
+    """Pack mostly different texts in sequence."""
     content = pack_texts(values.tolist())
     return ColumnHeader(name, "text", len(values), len(content)), content
 
@@ -169,7 +169,7 @@ def are_different(coded: CodedTexts) -> bool:
 
 
 def pack_column(name: str, values: Column | CodedTexts) -> tuple[ColumnHeader, bytes]:
-    """Pack a column by its type."""
+    """Pack a column by type."""
     if isinstance(values, CodedTexts):
         return pack_coded(name, values)
     if values.dtype == np.object_:
@@ -182,7 +182,7 @@ def pack_column(name: str, values: Column | CodedTexts) -> tuple[ColumnHeader, b
 
 
 def pack(columns: Mapping[str, Column | CodedTexts]) -> bytes:
-    """Pack columns of equal length, with at least one row.
+    """Pack columns of equal length, of a row or more.
 
     Parameters
     ----------
@@ -212,13 +212,13 @@ def unpack_column(head: ColumnHeader, content: bytes) -> Column:
 
 
 def read_headers(content: bytes) -> tuple[list[ColumnHeader], int]:
-    """Return the headers of packed columns, and where the first column begins."""
+    """Return the headers of packed columns, and the position of the first column."""
     start = HEADER_BYTES + int.from_bytes(content[:HEADER_BYTES], "little")
     return msgspec.msgpack.decode(content[HEADER_BYTES:start], type=list[ColumnHeader]), start
 
 
 def unpack(content: bytes, wanted: Collection[str] | None = None) -> dict[str, Column]:
-    """Return packed columns, all or only some.
+    """Return some or all packed columns.
 
     Parameters
     ----------

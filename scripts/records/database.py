@@ -174,7 +174,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 def other_version(url: sa.URL, version: str) -> RecordsError:
-    """Return the error about records of another version than that of these programs."""
+    """Return the error about records of a different program version."""
     remedy = (
         "the next run brings them up to date"
         if version < tables.VERSION

@@ -66,7 +66,7 @@ def read_block(
 def read_blocks(
     connection: Connection, scoring_id: int, kind: BlockKind
 ) -> list[tuple[int, Columns]]:
-    """Return the columns of all blocks of a kind with their buckets, in order."""
+    """Return the columns and buckets of every block of a kind, in order."""
     query = client_blocks.select_blocks([scoring_id], [kind], "content")
     return [(row.bucket, column_blocks.unpack(row.content)) for row in connection.execute(query)]
 
@@ -81,7 +81,7 @@ def remove_block(connection: Connection, scoring_id: int, kind: BlockKind, bucke
 
 
 def replace_block(connection: Connection, scoring_id: int, block: Block) -> None:
-    """Write a block in place of the one of its kind and bucket, or delete it without clients."""
+    """Replace the block of the same kind and bucket, or delete the block without clients."""
     remove_block(connection, scoring_id, block.kind, block.bucket)
     if block.n_clients:
         row = {
@@ -92,7 +92,7 @@ def replace_block(connection: Connection, scoring_id: int, block: Block) -> None
 
 
 def make_block(kind: BlockKind, bucket: int, columns: Columns, names: list[str] | None) -> Block:
-    """Return the block of some columns, which may have no row."""
+    """Return the block of some columns, perhaps without a row."""
     n_clients = len(next(iter(columns.values()))) if columns else 0
     packed = None if names is None or not names else column_blocks.pack_texts(names)
     content = column_blocks.pack(columns) if n_clients else b""
@@ -147,7 +147,7 @@ def remove_named(
 
 
 def remove_absent(connection: Connection, scoring_id: int, bucket: int, name: str) -> bool:
-    """Remove a client from the absent ones of a scoring."""
+    """Remove a client from the absent clients of a scoring."""
     removed = remove_named(connection, scoring_id, BlockKind.ABSENT, bucket, name)
     if removed is None:
         return False
@@ -178,13 +178,13 @@ def remove_places(connection: Connection, scoring_id: int, bucket: int, row: int
 
 
 def close_gap(numbers: Column, gap: int) -> Column:
-    """Return numbers with those above a removed one moved down."""
+    """Return the numbers after the removal of a number, with the larger numbers moved down."""
     closed: Column = numbers - (numbers > gap).astype(numbers.dtype)
     return closed
 
 
 def remove_from_order(connection: Connection, scoring_id: int, kind: BlockKind, at: Place) -> None:
-    """Remove a client from an order of the list, whose parts have a fixed length."""
+    """Remove a client from an order of the list, and keep the length of the parts."""
     parts = read_blocks(connection, scoring_id, kind)
     if not parts:
         return
@@ -202,7 +202,7 @@ def remove_from_order(connection: Connection, scoring_id: int, kind: BlockKind, 
 
 
 def remove_held_out(connection: Connection, scoring_id: int, at: Place) -> None:
-    """Remove a client from those that are held out of a list."""
+    """Remove a client from the held-out clients of a list."""
     for bucket, columns in read_blocks(connection, scoring_id, BlockKind.HELD_OUT):
         places = columns["place"]
         if at.position is not None:
@@ -223,7 +223,7 @@ def count_down(connection: Connection, scoring: Row, band: str) -> None:
 
 
 def remove_score(connection: Connection, scoring: Row, name: str) -> bool:
-    """Remove the score of a client from a scoring, and from its list if the list is kept."""
+    """Remove the score of a client from a scoring, and from the list if kept."""
     number = scoring["id"]
     bucket = name_hashes.find_bucket(name_hashes.hash_name(name), scoring["bits"])
     start = 0
@@ -245,7 +245,7 @@ def remove_score(connection: Connection, scoring: Row, name: str) -> bool:
 def find_used(
     connection: Connection, same_bits: Sequence[int], bucket: int, kind: BlockKind
 ) -> dict[int, list[Column]]:
-    """Return the rows of stored values in a bucket that a score refers to, by scoring."""
+    """Return the used rows of stored values in a bucket, by scoring."""
     at, row_of = scored_clients.POINTERS_TO[kind]
     used: dict[int, list[Column]] = {}
     query = client_blocks.select_blocks(same_bits, [BlockKind.SCORES], "content")
@@ -270,7 +270,7 @@ def blank_rows(content: bytes, is_unused: Mask) -> Columns:
 def blank_unused(
     connection: Connection, same_bits: Sequence[int], bucket: int, kind: BlockKind
 ) -> None:
-    """Blank the values in a bucket that no score refers to, such as those of a removed client.
+    """Blank the unused values in a bucket, for example the values of a removed client.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ def erase_scores(engine: Engine, name: str) -> int:
 
 
 def list_values(connection: Connection, name: str) -> list[dict[str, Any]]:
-    """List the values by which a client was scored, as far as they are kept."""
+    """List the kept values of a client's scores."""
     known = scoring_records.list_scorings(connection)
     hashed = name_hashes.hash_name(name)
     bucket_of = {row["bits"]: name_hashes.find_bucket(hashed, row["bits"]) for row in known}
@@ -335,7 +335,7 @@ def list_values(connection: Connection, name: str) -> list[dict[str, Any]]:
 
 
 def list_names(connection: Connection) -> set[str]:
-    """List the names of all clients that the records have."""
+    """List the names of all clients in the records."""
     query = sa.select(tables.client_blocks.c.names, tables.client_blocks.c.n_clients)
     names: set[str] = set()
     for row in connection.execute(query.where(tables.client_blocks.c.names.is_not(None))):
@@ -346,7 +346,7 @@ def list_names(connection: Connection) -> set[str]:
 
 
 def count_scores(connection: Connection, name: str) -> int:
-    """Count the scorings that have a client, on the list or among the absent ones."""
+    """Count the scorings of a client, as listed or as absent."""
     hashed, n_found = name_hashes.hash_name(name), 0
     for scoring in scoring_records.list_scorings(connection):
         bucket = name_hashes.find_bucket(hashed, scoring["bits"])
@@ -358,7 +358,7 @@ def count_scores(connection: Connection, name: str) -> int:
 
 
 def count_rows(connection: Connection, name: str, logged_hash: str) -> dict[str, int]:
-    """Count what the records have of a client, by kind."""
+    """Count the records about a client, by kind."""
     counts = {"scores": count_scores(connection, name)}
     for table in BY_CLIENT:
         query = sa.select(sa.func.count()).select_from(table).where(table.c.client == name)
@@ -370,7 +370,7 @@ def count_rows(connection: Connection, name: str, logged_hash: str) -> dict[str,
 
 
 def replace_fingerprint(connection: Connection, run_id: int, fingerprint: str) -> None:
-    """Record the fingerprint of a run whose files were written without a client since."""
+    """Record the new fingerprint of a run after its files lost a client."""
     own = tables.runs.update().where(tables.runs.c.id == run_id)
     connection.execute(own.values(fingerprint=fingerprint))
 
@@ -385,7 +385,7 @@ def erase_rows(engine: Engine, name: str) -> dict[str, int]:
 
 
 def is_row_of(logged: Sequence[Any], known: Sequence[Any]) -> bool:
-    """Return whether a logged row has the values of a known one, as far as they were sent.
+    """Return whether a logged row has the values of a known row, as far as sent.
 
     A request may lack columns, such as changes against an earlier row. At least half must be there.
     """
@@ -395,7 +395,7 @@ def is_row_of(logged: Sequence[Any], known: Sequence[Any]) -> bool:
 
 
 def find_nameless(connection: Connection, rows: Collection[Sequence[Any]]) -> list[int]:
-    """Return the logged predictions without a client that have the values of some rows."""
+    """Return the logged predictions without a client but with the values of some rows."""
     logged = tables.predictions.c
     query = sa.select(logged.id, logged["values"]).where(logged.client.is_(None))
     return [
@@ -431,13 +431,13 @@ def erase_predictions(engine: Engine, logged_hash: str, rows: Collection[Sequenc
 
 
 def is_distinct(name: str) -> bool:
-    """Return whether a name in a text can only be that of the client."""
+    """Return whether a name is distinct in a text: long enough, and no plain number."""
     is_number = name.isdigit() and not (name.startswith("0") and len(name) >= MIN_DIGITS)
     return len(name) >= MIN_NAME_LENGTH and not is_number
 
 
 def name_pattern(name: str) -> re.Pattern[str]:
-    """Return the pattern of a name in a text, as a word of its own."""
+    """Return the pattern of a name as a whole word."""
     return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
 
 
@@ -524,7 +524,7 @@ def erase_texts(engine: Engine, name: str) -> int:
 
 
 def replace_file_hashes(connection: Connection, uploads: Mapping[str, str]) -> None:
-    """Record the new hash of uploads that are written without a client, by path."""
+    """Record the new hashes of uploads without a client, by path."""
     known = tables.digests
     for path, new in uploads.items():
         before = connection.execute(sa.select(known.c.sha256).where(known.c.path == path)).scalar()
@@ -533,14 +533,14 @@ def replace_file_hashes(connection: Connection, uploads: Mapping[str, str]) -> N
 
 
 def replace_dataset_hashes(connection: Connection, replaced: Mapping[str, str]) -> None:
-    """Record the new hashes of datasets that are written without a client."""
+    """Record the new hashes of datasets without a client."""
     for old, new in replaced.items():
         own = tables.models.update().where(tables.models.c.dataset_sha256 == old)
         connection.execute(own.values(dataset_sha256=new))
 
 
 def compact(engine: Engine) -> None:
-    """Rewrite the database file, so that free pages keep nothing of what was deleted.
+    """Rewrite the database file without deleted content in free pages.
 
     On PostgreSQL the tables are rewritten. The server's own log and backups are its
     administrator's.

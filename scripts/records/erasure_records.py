@@ -50,13 +50,13 @@ def count_since(connection: Connection, moment: datetime) -> int:
 
 
 def find_unknown(connection: Connection, listed: Iterable[str]) -> set[str]:
-    """Return the listed keyed hashes whose erasure the records do not know, as after a restore."""
+    """Return the listed keyed hashes without a recorded erasure, as after a restored backup."""
     known = connection.execute(sa.select(erasures.c.client_hash).distinct()).scalars()
     return set(listed) - set(known)
 
 
 def find_unfinished(connection: Connection) -> dict[str, Row]:
-    """Return the first step of each erasure that was begun and not completed, by keyed hash."""
+    """Return the first step of each unfinished erasure, by keyed hash."""
     begun: dict[str, Row] = {}
     for row in list_erasures(connection):
         if row["state"] == ErasureState.BEGUN:

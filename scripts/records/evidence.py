@@ -10,7 +10,7 @@ from scripts.records.tables import FileRole, decisions, files, group_metrics
 
 
 def count_judged(connection: Connection, run_id: int) -> int:
-    """Count the candidates that the test rows of a run have judged, its own included.
+    """Count the candidates judged on the test rows of a run, with its own candidate.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ Hashes = NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class LabelSets:
-    """The hashes of labelled rows of each client, one client after the other."""
+    """The hashes of labelled rows by client, in sequence."""
 
     counts: NDArray[np.int32]
     hashes: Hashes
@@ -52,13 +52,13 @@ def join_labels(parts: Sequence[LabelSets]) -> LabelSets:
 
 
 def pack_labels(labels: LabelSets) -> bytes:
-    """Pack the hashes of the clients of a bucket, with at least one hash."""
+    """Pack the hashes of the clients of a bucket, a hash or more."""
     return column_blocks.pack({"counts": labels.counts, "hashes": labels.hashes})
 
 
 @dataclass(frozen=True)
 class KnownClients:
-    """Clients with their last scores and values, and the labelled rows known at that time.
+    """Clients with the last scores and values, and the labelled rows known at the time.
 
     Among the columns of the scores are `scored_in`, the scoring of the score, and `is_settled`,
     whether its outcome is known. `features` are the features of the last list, and `kept` its
@@ -85,7 +85,7 @@ NOBODY = KnownClients(ScoredClients([], {}), NO_LABELS)
 
 
 def add_state(scored: ScoredClients, scoring_id: int, *, absent: bool) -> ScoredClients:
-    """Return clients with the columns that the other kind of clients has."""
+    """Return clients with the missing columns of the common layout."""
     n_clients = len(scored.names)
     if absent:
         nowhere = np.full(n_clients, NOWHERE, np.int32)
@@ -147,7 +147,7 @@ class KnownReader:
                     yield name_hashes.hash_names(column_blocks.unpack_texts(names, n_names))
 
     def read(self, group: int, group_bits: int) -> KnownClients:
-        """Return the known clients of a group, which has the names with some first bits of hash."""
+        """Return the known clients of a group, by the common first bits of their name hashes."""
         if self._scoring is None:
             return NOBODY
         if group_bits <= self.bits:
@@ -183,7 +183,7 @@ class KnownReader:
     def _read_kind(
         self, connection: Connection, buckets: list[int], *, absent: bool
     ) -> KnownClients:
-        """Return the clients on the last list, or the absent ones."""
+        """Return the listed or the absent known clients."""
         assert self._scoring is not None
         number = self._scoring["id"]
         read = scored_clients.read_clients(connection, number, buckets, absent=absent)

@@ -38,12 +38,12 @@ def find_mail(connection: Connection, week: str) -> Row | None:
 
 
 def last_mail(connection: Connection) -> Row | None:
-    """Return the mail of the latest week, None before the first one."""
+    """Return the mail of the latest week, None before the first mail."""
     return first_row(connection, sa.select(list_mails).order_by(mails.week.desc()))
 
 
 def last_sent_mail(connection: Connection, before: str) -> Row | None:
-    """Return the last mail before a week that was sent, or may have been, with its members."""
+    """Return the last mail before a week with the state sent or unknown, with the members."""
     query = sa.select(list_mails).where(
         mails.week < before, mails.state.in_([MailState.SENT, MailState.UNKNOWN]),
         mails.members.is_not(None),
@@ -78,48 +78,48 @@ def mark_mail(connection: Connection, week: str, state: MailState, **facts: Any)
 
 
 def find_snapshot(connection: Connection) -> Row | None:
-    """Return the list as the receiver of the events knows it, None before the first one."""
+    """Return the last list reported to the receiver of events, None before the first list."""
     return first_row(connection, sa.select(list_snapshots))
 
 
 def replace_snapshot(connection: Connection, **facts: Any) -> None:
-    """Record the list as the receiver of the events will know it, with columns by name."""
+    """Record the list reported to the receiver of events, with columns by name."""
     connection.execute(list_snapshots.delete())
     connection.execute(list_snapshots.insert().values(id=SNAPSHOT, **facts))
 
 
 def add_events(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add events that wait to be sent, in their order."""
+    """Add waiting events, in order."""
     for row in rows:
         connection.execute(list_events.insert().values(n_attempts=0, n_refused=0, **row))
 
 
 def next_event(connection: Connection) -> Row | None:
-    """Return the first event that waits."""
+    """Return the first waiting event."""
     return first_row(connection, sa.select(list_events).where(WAITING).order_by(events.id))
 
 
 def count_waiting(connection: Connection) -> int:
-    """Count the events that wait."""
+    """Count the waiting events."""
     query = sa.select(sa.func.count()).select_from(list_events).where(WAITING)
     return int(connection.execute(query).scalar_one())
 
 
 def count_given_up(connection: Connection) -> int:
-    """Count the events that nobody tries to send any more."""
+    """Count the events given up after too many attempts."""
     given_up = events.given_up_at.is_not(None)
     query = sa.select(sa.func.count()).select_from(list_events).where(given_up)
     return int(connection.execute(query).scalar_one())
 
 
 def mark_event(connection: Connection, event: int, **facts: Any) -> None:
-    """Record what came of an attempt to send an event, with columns of `list_events`."""
+    """Record the result of an attempt to send an event, with columns of `list_events`."""
     changed = list_events.update().where(events.id == event)
     connection.execute(changed.values(n_attempts=events.n_attempts + 1, **facts))
 
 
 def retry_given_up(connection: Connection, at: datetime) -> int:
-    """Let the events that were given up wait again, and return their number."""
+    """Mark the given-up events as waiting again, and return their number."""
     again = list_events.update().where(events.given_up_at.is_not(None))
     result = connection.execute(again.values(given_up_at=None, n_refused=0, at=at))
     return int(result.rowcount)

@@ -210,7 +210,7 @@ def restore(config: Config, *, path: Path) -> None:
 
 
 def list_replaced(config: Config) -> list[Path]:
-    """List the records that a restore has put aside."""
+    """List the records put aside by a restore."""
     url = database.parse_url(config.database_url)
     if url.get_backend_name() != "sqlite":
         return []
@@ -239,7 +239,7 @@ class LegacyRun:
 
 
 def file_date(path: Path) -> datetime:
-    """Return the date in a file name, or else the time of the last change."""
+    """Return the date in a file name, or the time of the last change."""
     changed_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     match = DATE.search(path.stem)
     if not match:

@@ -68,7 +68,7 @@ def mark_features(features: Mapping[str, Column]) -> dict[str, Column]:
 
 
 def mark_kept(columns: Mapping[str, Column], names: Collection[str]) -> dict[str, Column]:
-    """Return columns that are no features under names with their kind.
+    """Return columns kept for people under names with their kind.
 
     `names` are those that name a client for people.
     """
@@ -136,7 +136,7 @@ def empty_column(name: str, n_rows: int) -> Column:
 
 
 def concatenate(parts: Sequence[ScoredClients]) -> ScoredClients:
-    """Return all clients of several parts, whose features may differ."""
+    """Return all clients of several parts, perhaps with different features."""
     names = dict.fromkeys(name for part in parts for name in part.columns)
     columns: dict[str, Column] = {}
     for name in names:
@@ -191,7 +191,7 @@ def read_values(
 def gather_values(
     blocks: Mapping[int, Mapping[str, Column]], stored_at: Column, rows: Column
 ) -> dict[str, Column]:
-    """Return the values of clients out of the blocks of the scorings that stored them."""
+    """Return the values of clients from the blocks of the scorings with their values."""
     lacking = set(stored_at.tolist()) - set(blocks)
     if lacking:
         raise RecordsError(f"The records lack the values of scoring {min(lacking)}.")
@@ -217,7 +217,7 @@ class BucketContents:
 
 
 def group_contents(rows: Iterable[Any]) -> dict[int, BucketContents]:
-    """Return blocks by bucket, where SCORES and ABSENT have the names."""
+    """Return blocks by bucket, with the names from SCORES and ABSENT."""
     contents: dict[int, dict[str, bytes]] = {}
     named: dict[int, Any] = {}
     for row in rows:
@@ -235,7 +235,7 @@ def read_parts(
     buckets: Mapping[int, BucketContents],
     places: Mapping[int, Places] | None = None,
 ) -> dict[int, ScoredClients]:
-    """Return the clients of some buckets, all or some, with their values.
+    """Return the clients of some or all buckets, with their values.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ def read_parts(
 def read_clients(
     connection: Connection, scoring_id: int, buckets: Sequence[int], *, absent: bool = False
 ) -> ScoredClients:
-    """Read the clients of some buckets of a scoring: those on the list, or the absent ones."""
+    """Read the listed or the absent clients of some buckets of a scoring."""
     kinds = [BlockKind.ABSENT] if absent else [BlockKind.SCORES, BlockKind.PLACES]
     found = client_blocks.read_buckets(
         connection, scoring_id, kinds, buckets, "names", "content", "n_clients"
@@ -283,7 +283,7 @@ class Numbering:
     ends: NDArray[np.int64]
 
     def split(self, numbers: NDArray[np.int64]) -> dict[int, tuple[Places, Places]]:
-        """Return for each bucket the places of its clients among the numbers, and their rows."""
+        """Return by bucket the places of the bucket's clients among the numbers, and their rows."""
         blocks = np.searchsorted(self.ends, numbers, side="right")
         starts = np.concatenate([[0], self.ends[:-1]])
         order = np.argsort(blocks, kind="stable")
@@ -390,7 +390,7 @@ class Located:
 
 
 def locate(connection: Connection, scoring: Row, names: Iterable[str]) -> dict[str, Located]:
-    """Return the place of clients in a scoring by name, without those that are not in it."""
+    """Return the place of clients in a scoring by name, without unknown clients."""
     buckets: dict[int, list[str]] = {}
     for name in names:
         bucket = name_hashes.find_bucket(name_hashes.hash_name(name), scoring["bits"])
@@ -423,7 +423,7 @@ def locate(connection: Connection, scoring: Row, names: Iterable[str]) -> dict[s
 
 
 def read_named(connection: Connection, scoring: Row, names: Iterable[str]) -> list[dict[str, Any]]:
-    """Return clients of a scoring by name with their values, without those that are not in it."""
+    """Return clients of a scoring by name with their values, without unknown clients."""
     found = locate(connection, scoring, names)
     numbers = np.array([at.number for at in found.values()], np.int64)
     return find_rows(connection, scoring["id"], numbers)
@@ -432,7 +432,7 @@ def read_named(connection: Connection, scoring: Row, names: Iterable[str]) -> li
 def find_client(
     connection: Connection, scorings: Sequence[Row], client: str, bucket_of: Mapping[int, int]
 ) -> list[dict[str, Any]]:
-    """Return a client's row in each scoring that has the client, newest first.
+    """Return the rows of a client in the scorings, newest first.
 
     Parameters
     ----------
@@ -462,7 +462,7 @@ def find_client(
 def find_in_bucket(
     connection: Connection, bucket: Mapping[int, BucketContents], client: str, scoring_id: int
 ) -> list[dict[str, Any]]:
-    """Return a client's row in a bucket, or nothing."""
+    """Return a client's row in a bucket, or []."""
     ((number, blocks),) = bucket.items()
     names = column_blocks.unpack_texts(blocks.names, blocks.n_clients)
     if client not in names:
@@ -484,7 +484,7 @@ def read_names(
 
 
 def find_matches(folded: str, needle: str) -> list[int]:
-    """Return the rows of the names that contain a text, out of joined names.
+    """Return the rows of names with a text, by a search in joined names.
 
     The bytes of a character stand in no other character of UTF-8, so bytes may be compared.
     """
@@ -504,7 +504,7 @@ def find_matches(folded: str, needle: str) -> list[int]:
 def find_names(
     connection: Connection, scoring_id: int, kind: BlockKind, buckets: Collection[int], text: str
 ) -> Iterator[tuple[int, str, list[int]]]:
-    """Yield the bucket, the joined names, and the rows of those with a text, in either case."""
+    """Yield the bucket, the joined names, and the rows of names with a text, in either case."""
     needle = text.casefold()
     if column_blocks.SEPARATOR in needle:
         return

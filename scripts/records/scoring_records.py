@@ -43,7 +43,7 @@ def last_scoring(connection: Connection) -> Row | None:
 
 
 def find_scoring(connection: Connection, scoring_id: int) -> Row | None:
-    """Return a whole scoring, with its clients perhaps forgotten."""
+    """Return a whole scoring, perhaps with forgotten clients."""
     return first_row(connection, sa.select(scorings).where(WHOLE, scorings.c.id == scoring_id))
 
 
@@ -54,7 +54,7 @@ def has_list(connection: Connection, scoring_id: int) -> bool:
 
 
 def has_scores(connection: Connection, scoring_id: int) -> bool:
-    """Return whether the scores of a scoring are still kept, which is longer than its list."""
+    """Return whether the scores of a scoring are kept, also without the list."""
     query = sa.select(blocks.c.bucket).where(blocks.c.scoring_id == scoring_id)
     return connection.execute(query.where(blocks.c.kind == BlockKind.SCORES)).first() is not None
 
@@ -93,7 +93,7 @@ def newest_by_date(scorings: Sequence[Row]) -> list[Row]:
 
 
 def begin_scoring(engine: Engine, run_id: int, **facts: Any) -> int:
-    """Record a scoring that does not count yet, and return the id.
+    """Record a scoring before it counts, and return the id.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def finish_scoring(connection: Connection, scoring_id: int, **facts: Any) -> Non
 
 
 def remove_broken_scorings(engine: Engine) -> None:
-    """Remove what a killed run has left of a scoring."""
+    """Remove the rest of a scoring left by a killed run."""
     with database.reading(engine) as connection:
         broken = connection.execute(
             sa.select(scorings.c.id).where(~scorings.c.is_whole)
@@ -133,7 +133,7 @@ def remove_broken_scorings(engine: Engine) -> None:
 
 
 def remove_outcomes(engine: Engine, scoring_id: int) -> None:
-    """Remove the outcomes that a scoring recorded, in short transactions."""
+    """Remove the outcomes recorded by a scoring, in short transactions."""
     mine = sa.select(client_outcomes.c.id).where(client_outcomes.c.recorded_by == scoring_id)
     n_removed = BATCH_OUTCOMES
     while n_removed == BATCH_OUTCOMES:
@@ -150,7 +150,7 @@ def blocks_of(connection: Connection, kinds: Iterable[BlockKind]) -> list[int]:
 
 
 def forget_lists(engine: Engine) -> None:
-    """Delete what is kept of the newest scorings only: orders, labels, and absent clients."""
+    """Delete the orders, labels and absent clients of all but the newest scorings."""
     with database.reading(engine) as connection:
         kept = [row["id"] for row in list_scorings(connection)[:N_LISTS]]
         old = [number for number in blocks_of(connection, LIST_KINDS) if number not in kept]

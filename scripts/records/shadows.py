@@ -26,7 +26,7 @@ def split_shadow(members: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[
 
 
 def record_clients(connection: Connection, run_id: int, rows: Sequence[Row]) -> None:
-    """Record the clients whom the candidate of a run moves, as rows of `shadow_clients`."""
+    """Record the clients moved by the candidate of a run, as rows of `shadow_clients`."""
     if rows:
         connection.execute(shadow_clients.insert(), [{"run_id": run_id, **row} for row in rows])
 

@@ -48,7 +48,7 @@ class DeploymentKind(StrEnum):
 
 
 class ApprovalState(StrEnum):
-    """State of a candidate in an installation where a person approves."""
+    """State of a candidate in an installation with approval by a person."""
 
     WAITING = "waiting"
     APPROVED = "approved"
@@ -57,7 +57,7 @@ class ApprovalState(StrEnum):
 
 
 class ShadowKind(StrEnum):
-    """Kind of a client that a candidate moves."""
+    """Kind of a client moved by a candidate."""
 
     ENTER = "enter"
     LEAVE = "leave"

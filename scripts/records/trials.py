@@ -19,7 +19,7 @@ trial = trial_clients.c
 
 @dataclass(frozen=True)
 class TrialGroup:
-    """Counts of the clients of a period and a band, of those listed or of those held out.
+    """Counts of the listed or held-out clients of a period and a band.
 
     `n_known` are those with a known outcome, `n_left` those of them that left.
     """
@@ -33,7 +33,7 @@ class TrialGroup:
 
 
 def enrolled_names(connection: Connection, period: str, names: Sequence[str]) -> set[str]:
-    """Return which of some clients are in the trial of a period already."""
+    """Return the names already in the trial of a period."""
     found: set[str] = set()
     for start in range(0, len(names), BATCH_NAMES):
         part = names[start : start + BATCH_NAMES]
@@ -43,7 +43,7 @@ def enrolled_names(connection: Connection, period: str, names: Sequence[str]) ->
 
 
 def enrol(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
-    """Record clients of a trial, each once for a period, and return the number of new ones."""
+    """Record clients of a trial, once per period, and return the number of new clients."""
     known: set[str] = set()
     for period in {row["period"] for row in rows}:
         known |= enrolled_names(connection, period, [row["client"] for row in rows])
@@ -89,7 +89,7 @@ def count_groups(connection: Connection) -> list[TrialGroup]:
 
 
 def was_contacted() -> sa.ColumnElement[bool]:
-    """Return the condition that a client of a trial was contacted between enrolment and the end.
+    """Return the condition for a contact between enrolment and the end of a trial.
 
     Who was not reached was not contacted.
     """
@@ -104,7 +104,7 @@ def was_contacted() -> sa.ColumnElement[bool]:
 
 
 def count_contacts(connection: Connection) -> list[tuple[bool, int, int]]:
-    """Count, of listed and of held-out clients, those with an outcome and those contacted."""
+    """Count the listed and the held-out clients with an outcome, and the contacted clients."""
     each = outcome_of_each()
     reached = sa.select(trial.id, sa.case((was_contacted(), 1), else_=0).label("n")).subquery()
     query = (
