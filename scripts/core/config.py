@@ -133,7 +133,7 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def names_for_people(self) -> tuple[str, ...]:
-        """Columns of a client's names for people beside the key, for example the company."""
+        """The columns with names of a client for people beside the key, for example the company."""
         return self.names or ()
 
     @property
@@ -144,7 +144,7 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def client_ids(self) -> tuple[str, ...]:
-        """Columns of a client's identity: the key, or all identifiers without a key."""
+        """The columns of a client's identity: the key, or all identifiers without a key."""
         return (self.client_key,) if self.client_key else self.ids
 
     @property
