@@ -16,7 +16,7 @@ from scripts.core import artifacts, console, terminal
 from scripts.core.artifacts import Kind
 from scripts.core.config import LATEST_ROWS, Config, Schema
 from scripts.core.errors import NotMadeYetError
-from scripts.data import client_dates, dataset, schema_inference
+from scripts.data import client_dates, dataset, kept_columns, schema_inference
 from scripts.data.arrays import Ints
 from scripts.engine import dated_ingest, pandas_engine
 from scripts.model import logistic_model, metrics, paired_log_loss
@@ -24,6 +24,7 @@ from scripts.model.logistic_model import Model
 from scripts.production import (
     approval,
     backtest,
+    client_values,
     gate_simulation,
     promotion_gate,
     promotion_metric,
@@ -172,16 +173,34 @@ def decide_or_show(config: Config, *, last: bool) -> None:
         main(config)
 
 
+def read_dated_table(
+    path: Path, schema: Schema, config: Config
+) -> tuple[pd.DataFrame, Schema, Ints | None]:
+    """Read a labelled dated table: rows, schema of the dataset, days of the rows."""
+    alone, value = (
+        msgspec.structs.replace(config, test_data_path=LATEST_ROWS),
+        config.worklist.value,
+    )
+    read = dated_ingest.read_input([path], schema, alone, client_dates.today())
+    dated, written = backtest.select_mature(read, schema), client_dates.dataset_schema(schema)
+    if not isinstance(value, str) or value in written.features:
+        return dated.table, written, dated.days
+    kept = kept_columns.read([path], written, [value], dated.table)
+    worth = client_values.parse_values(kept[value].tolist(), value, written)
+    return dated.table.assign(**{value: worth}), written, dated.days
+
+
 def read_table(path: Path, config: Config) -> tuple[pd.DataFrame, Schema, Ints | None]:
-    """Read a labelled table as ingestion does: rows, schema of the dataset, days of dated rows."""
+    """Read a labelled table as ingestion does: rows, schema of the dataset, days of dated rows.
+
+    The rows have the worth of the clients as well, where a column is declared that is no feature.
+    """
     declared = config.schema
     schema = schema_inference.complete(declared, None, [path]) if declared.inferred else declared
     if schema.date:
-        alone = msgspec.structs.replace(config, test_data_path=LATEST_ROWS)
-        read = dated_ingest.read_input([path], schema, alone, client_dates.today())
-        dated = backtest.select_mature(read, schema)
-        return dated.table, client_dates.dataset_schema(schema), dated.days
-    table, _, _ = pandas_engine.read_input([path], schema, clean_more=ingestion.clean_more)
+        return read_dated_table(path, schema, config)
+    wanted = client_values.add_value(schema, config.worklist.value)
+    table, _, _ = pandas_engine.read_input([path], wanted, clean_more=ingestion.clean_more)
     return table, schema, None
 
 

@@ -153,6 +153,8 @@ def draw_profit(
         tested = TestedProfit(y, metrics.predict_table(current.model, table)[1], value)
     except DatasetError as error:
         log.warning("The profit on the test data is not drawn: %s", error)
+    # A cluster may have been asked for the worth, and is not needed any longer.
+    context.engine.close()
     terms = gain.as_terms(costs) if todays is None else todays.terms
     drawn = profit_chart.profit(todays, tested, terms, current.name)
     return [] if drawn is None else [drawn]

@@ -61,7 +61,7 @@ def find_values(today: TodaysClients, declared: str | float) -> Floats:
         raise DatasetError(
             f"worklist.value names {declared!r}, and the numeric columns of the input are"
             f" {list(today.schema.numeric)}: today's clients are not scored until it names one, or"
-            " a column under schema.ignore that has numbers only."
+            " another column of the files that has numbers."
         )
     return np.asarray(ignored, np.float64)
 

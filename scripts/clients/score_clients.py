@@ -21,6 +21,7 @@ from scripts.clients import (
     holdout,
     list_orders,
     todays_clients,
+    todays_columns,
     trial_enrolment,
     worklist,
 )
@@ -34,9 +35,8 @@ from scripts.clients.trial_enrolment import TrialFacts
 from scripts.core import artifacts, name_hashes, progress
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema, WorklistSettings
-from scripts.core.errors import PipelineError
 from scripts.core.name_hashes import NameFilter
-from scripts.data import dataset, kept_columns
+from scripts.data import dataset
 from scripts.data.dataset import KnownLabels
 from scripts.data.dated_rows import History
 from scripts.data.profile import Reference
@@ -44,9 +44,8 @@ from scripts.model import gain, logistic_model, metrics
 from scripts.model.logistic_model import Model
 from scripts.production.release import Release
 from scripts.production.run_context import RunContext
-from scripts.records import database, scored_clients, scoring_records, trials
+from scripts.records import database, scoring_records, trials
 from scripts.records.client_blocks import BulkWriter
-from scripts.records.column_blocks import Column
 from scripts.records.known_clients import KnownReader
 from scripts.records.runs import Row
 from scripts.records.tables import client_outcomes
@@ -356,35 +355,6 @@ def find_labels(
     return context.engine.outcome_labels(dataset_path, schema, wanted)
 
 
-def read_kept(
-    context: RunContext, table: pd.DataFrame, schema: Schema, model: Model
-) -> dict[str, Column]:
-    """Return the columns of today's clients for people, marked with their kind.
-
-    A list without names is better than none, so a failure is logged.
-    """
-    config, paths = context.config, context.input_paths
-    names, value = config.schema.names_for_people, config.worklist.value
-    # The worth of a client may be a column that the model ignores.
-    worth = [value] if isinstance(value, str) and value not in schema.numeric else []
-    shown = [*config.worklist.columns, *worth]
-    wanted = kept_columns.choose_columns(names, shown, schema, model.schema.features)
-    if not wanted or table.empty:
-        return {}
-    try:
-        read = context.engine.kept_columns(paths, schema, wanted, table)
-    except (PipelineError, OSError) as error:
-        log.warning("The list is without %s: %s", list(wanted), error)
-        return {}
-    empty = [name for name in wanted if not (read[name] != "").any()]
-    if empty:
-        log.warning(
-            "schema.names and worklist.columns name %s, which no row of today's clients has: they"
-            " are empty on the list. Compare them with the first lines of the files.", empty,
-        )  # fmt: skip
-    return scored_clients.mark_kept(kept_columns.convert(read, names, schema), names)
-
-
 def score_clients(
     context: RunContext,
     engine: Engine,
@@ -400,7 +370,10 @@ def score_clients(
     model = current.model
     as_of = str(table[schema.as_of].max()) if schema.date and len(table) else None
     todays_clients.check_columns(schema, model)
-    kept = read_kept(context, table, schema, model)
+    kept = todays_columns.read(context, table, schema, model)
+    todays_columns.warn_of_empty(kept)
+    # No later step of the run asks for them, and there may be a million clients.
+    context.todays_texts = None
     today = TodaysClients(table, schema, model.schema, kept)
     with progress.shown("Scoring today's clients", len(table)):
         record_scoring(

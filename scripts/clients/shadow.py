@@ -19,6 +19,7 @@ from scripts.clients import (
     holdout,
     shadow_reasons,
     todays_clients,
+    todays_columns,
     worklist,
 )
 from scripts.clients.client_gains import ClientGains
@@ -294,15 +295,16 @@ def compare_requests(
 
 
 def read_today(
-    table: pd.DataFrame, dataset_path: Path, config: Config, candidate: Model
+    context: RunContext, table: pd.DataFrame, dataset_path: Path, candidate: Model
 ) -> TodaysClients | str:
     """Return today's clients with the candidate's columns, or why there are none."""
     path = Kind.SCHEMA.path(dataset_path.parent, artifacts.stamp_of(dataset_path))
-    schema = dataset.read_schema(path, config.schema)
+    schema = dataset.read_schema(path, context.config.schema)
     if not schema.ids:
         return "today's clients have no identifier: name a column in schema.ids"
     todays_clients.check_columns(schema, candidate)
-    return TodaysClients(table, schema, candidate.schema)
+    kept = todays_columns.read(context, table, schema, candidate)
+    return TodaysClients(table, schema, candidate.schema, kept)
 
 
 def main(
@@ -349,7 +351,7 @@ def main(
             production_release=production.name, why_no_clients=why, why_no_requests=why
         )
     models = (candidate, production.model)
-    today = read_today(table, dataset_path, config, candidate)
+    today = read_today(context, table, dataset_path, candidate)
     members = (
         {"why_no_clients": today}
         if isinstance(today, str)

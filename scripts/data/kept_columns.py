@@ -1,5 +1,6 @@
 """Columns of today's clients that are no features: names and texts for people, read by the key."""
 
+import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from msgspec import UNSET
 
-from scripts.core.config import Schema
+from scripts.core.config import NumberMarks, Schema
 from scripts.core.dates import parse_date
 from scripts.data import client_dates, csv_reader, dataset, dated_files, table_reader
 from scripts.data.arrays import Floats
@@ -160,6 +161,32 @@ def find_numbers(texts: Sequence[str], parse: Callable[[str], float]) -> Floats 
         return np.array([parse(text) for text in texts], np.float64)
     except BadCellError:
         return None
+
+
+def parse_numbers(texts: Sequence[str], marks: NumberMarks) -> tuple[Floats, list[str]]:
+    """Return texts as numbers, NaN for a blank and for each text that is no number, and those.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        The cells of a column.
+    marks : NumberMarks
+        The number format.
+
+    Returns
+    -------
+    tuple of numpy.ndarray of shape (n_texts,) and list of str
+        The numbers, and the different texts that are no numbers.
+    """
+    known: dict[str, float] = {}
+    wrong: list[str] = []
+    for text in dict.fromkeys(texts):
+        try:
+            known[text] = parse_number(text, None, marks)
+        except BadCellError:
+            known[text] = math.nan
+            wrong.append(text)
+    return np.array([known[text] for text in texts], np.float64), wrong
 
 
 def convert(table: pd.DataFrame, names: Collection[str], schema: Schema) -> dict[str, Any]:

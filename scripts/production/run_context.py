@@ -4,9 +4,12 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from scripts.core import artifacts
 from scripts.core.config import Config
 from scripts.core.errors import NotMadeYetError
+from scripts.data.arrays import Floats
 from scripts.engine import choice
 from scripts.engine.choice import Engine
 from scripts.production import release
@@ -32,6 +35,10 @@ class RunContext:
         self.n_clients: int | None = None
         # The input files of the run.
         self.input_paths: Sequence[Path] = ()
+        # Today's clients, and their columns that are no features, once the files were searched.
+        self.todays_texts: tuple[pd.DataFrame, pd.DataFrame] | None = None
+        # Dated test rows, client and day, with the worth of each, once the files were searched.
+        self.test_values: tuple[pd.DataFrame, Floats] | None = None
 
     @functools.cached_property
     def engine(self) -> Engine:

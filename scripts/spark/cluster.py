@@ -123,12 +123,15 @@ def map_batches(
     rows: DataFrame, work: Callable[[Batches], Iterator[pa.Table]], kinds: pa.Schema
 ) -> DataFrame:
     """Run a function on the batches of each partition, and return columns of some kinds."""
+    names = rows.columns
 
     def run(batches: Batches) -> Batches:
-        for table in work(batches):
+        for table in work(batch.rename_columns(names) for batch in batches):
             yield from table.select(kinds.names).cast(kinds).to_batches()
 
-    return rows.mapInArrow(run, from_arrow_schema(kinds))
+    # PySpark reads the names of the columns as expressions, so a name with a dot would be refused.
+    numbered = rows.toDF(*map(str, range(len(names))))
+    return numbered.mapInArrow(run, from_arrow_schema(kinds))
 
 
 def map_partitions(
