@@ -11,11 +11,11 @@ from click.testing import CliRunner
 
 from scripts import fullprocess, ingestion, promotion, reporting
 from scripts.clients import worklist
+from scripts.core import capacity
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.core.errors import DatasetError
-from scripts.data import dataset, table_reader
-from scripts.engine import pandas_engine
+from scripts.data import dataset, kept_columns, table_reader
 from scripts.production import client_values
 from scripts.production.run_context import RunContext
 from scripts.records import runs
@@ -69,7 +69,7 @@ def test_dated_test_rows_have_the_worth_of_their_client_and_day(
     if size != "small":
         monkeypatch.setattr(table_reader, "MANY_BYTES", 0)
     if size == "beyond memory":
-        monkeypatch.setattr(pandas_engine.capacity, "bound_bytes", lambda *_: 10**6)
+        monkeypatch.setattr(capacity, "bound_bytes", lambda *_: 10**6)
     made, context = ingestion.main(config), RunContext(config)
 
     table, worth = client_values.read_test_values(context, model_of(made, config))
@@ -112,7 +112,7 @@ def test_the_files_are_searched_once_a_run(
     config = install(tmp_path, company)
     made, context = ingestion.main(config), RunContext(config)
     _, worth = client_values.read_test_values(context, model_of(made, config))
-    monkeypatch.setattr(client_values.kept_columns, "read", None)
+    monkeypatch.setattr(kept_columns, "read", None)
 
     _, again = client_values.read_test_values(context, model_of(made, config))
 
