@@ -137,7 +137,7 @@ def make_release(
     ]
     counter = max(earlier, default=0) + 1
     name = f"{counter:04d}_{artifacts.next_stamp(now, [releases])}"
-    temporary = releases / f".{name}{files.TEMPORARY_SUFFIX}"
+    temporary = releases / files.temporary_name(name)
     try:
         write_release(temporary, sources, f1)
         temporary.rename(releases / name)

@@ -40,7 +40,6 @@ from scripts.pipeline.watchdog import TimeLimits, Watch
 from scripts.production import alerts, approval_alerts, audit
 from scripts.records import approvals, audit_records, database, erasure_records, runs
 from scripts.records.tables import FileRole, Status, Verdict
-from scripts.reports import chart_files
 
 log = logging.getLogger(__name__)
 
@@ -88,13 +87,10 @@ def finish_killed(config: Config, engine: Engine) -> None:
 
 def begin_run(config: Config, engine: Engine, request: Request, watch: Watch) -> Run:
     """Clean up after killed runs, record the start of a new run and return that run."""
-    now, prod_folder = datetime.now(UTC), config.prod_deployment_path
-    models_folder = config.output_model_path
-    folders = [config.output_folder_path, models_folder, chart_files.folder_of(models_folder)]
-    folders += [prod_folder, prod_folder / artifacts.RELEASES, prod_folder / artifacts.PENDING]
-    n_leftovers = files.remove_leftovers(folders)
+    now = datetime.now(UTC)
+    n_leftovers = retention.remove_half_written(config)
     finish_killed(config, engine)
-    serving = artifacts.current_name(prod_folder)
+    serving = artifacts.current_name(config.prod_deployment_path)
     with database.writing(engine) as connection:
         n_dead = runs.abort_dead_runs(connection, now)
         is_unrecorded = runs.record_found_release(connection, now, serving)

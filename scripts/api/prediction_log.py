@@ -124,16 +124,45 @@ def format_rows(
     ]
 
 
-def write(config: Config, rows: list[dict[str, Any]]) -> None:
+def format_batch(
+    batch: Sequence[LoggedRows], key: bytes | None, erased: ErasedClients | None
+) -> list[dict[str, Any]]:
+    """Return the rows of several requests, without those of erased clients."""
+    return [row for predicted in batch for row in format_rows(predicted, key, erased)]
+
+
+def write(config: Config, batch: Sequence[LoggedRows], key: bytes | None) -> int:
     """Insert rows into the database, and delete the oldest beyond the limit.
+
+    Parameters
+    ----------
+    config : Config
+        The config in use.
+    batch : sequence of LoggedRows
+        The rows of some requests.
+    key : bytes or None
+        The key of the installation, as far as known.
+
+    Returns
+    -------
+    int
+        The number of rows written. Those of erased clients are left out.
 
     Raises
     ------
     PipelineError
         If the database is missing, cannot be used, or has another version.
     """
+    erased = erased_clients.find(config.prod_deployment_path)
+    rows = format_batch(batch, key, erased)
     with records_reader.import_queries().writing(config.database_url, WAIT_S) as queries:
+        # An erasure first writes its list and then deletes, and may have done so in the wait for
+        # the database.
+        now_erased = erased_clients.find(config.prod_deployment_path)
+        if now_erased != erased:
+            rows = format_batch(batch, key, now_erased)
         queries.record_predictions(rows, config.retention.predictions)
+    return len(rows)
 
 
 class PredictionLog:
@@ -246,11 +275,7 @@ class PredictionLog:
         while batch := self._dequeue(BATCH):
             try:
                 config = self._read_config()
-                key = self._find_key(config)
-                # Now, and not when the rows were queued: the erasure may be later than the request.
-                erased = erased_clients.find(config.prod_deployment_path)
-                rows = [row for predicted in batch for row in format_rows(predicted, key, erased)]
-                write(config, rows)
+                n_rows = write(config, batch, self._find_key(config))
             except (PipelineError, OSError) as error:
                 return self._fail(batch, str(error))
             except Exception as error:
@@ -258,8 +283,8 @@ class PredictionLog:
                 self._count_failure()
                 return self._fail(batch, f"Predictions were not logged: {describe_bug(error)}.")
             self._fault = ""
-            self._count("logged", len(rows))
-            n_erased = sum(predicted.n_rows for predicted in batch) - len(rows)
+            self._count("logged", n_rows)
+            n_erased = sum(predicted.n_rows for predicted in batch) - n_rows
             if n_erased:
                 self._count("dropped", n_erased)
                 log.info("%d predictions were not logged: their clients were erased.", n_erased)

@@ -20,6 +20,9 @@ DIAGNOSTICS = "diagnostics.json"
 LOGS = "logs"
 # An upload through the pages, in the input folder.
 UPLOAD = "upload_{}.csv"
+# Folders with copies of test data and outcomes of an object store, in the output folder.
+FETCHED_TESTS, FETCHED_OUTCOMES = "testdata", "outcomes"
+FETCHED = (FETCHED_TESTS, FETCHED_OUTCOMES)
 RELEASES = "releases"
 # Releases that wait for the approval of a person. Nothing is ever served from there.
 PENDING = "pending"

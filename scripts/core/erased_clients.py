@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from scripts.core import files, keys
+from scripts.core import kept_lists, keys
 from scripts.core.errors import ReleaseError
 
 # Beside the key, in the deployment folder.
@@ -25,6 +25,10 @@ N_HASH_BYTES = 8
 N_LOGGED_BYTES = 9
 # The reason of a row that is rejected because its client was erased.
 REASON = "its client was erased"
+REMEDY = (
+    "Put back a copy of the file, or remove it and erase the clients again:"
+    " python -m scripts.clients list."
+)
 
 
 class ErasedList(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,25 +82,15 @@ def read_list(prod_folder: Path) -> tuple[str, ...]:
     ReleaseError
         If the list is damaged: without it, an erased client could come back.
     """
-    path = prod_folder / LIST
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=ErasedList).clients
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        raise ReleaseError(f"{path} cannot be read: {error.strerror}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ReleaseError(
-            f"{path}, the list of the erased clients, is damaged: {error}. Put back a copy of the"
-            " file, or remove it and erase the clients again: python -m scripts.clients list."
-        ) from error
+    found = kept_lists.read(
+        prod_folder / LIST, ErasedList, title="the list of the erased clients", remedy=REMEDY
+    )
+    return () if found is None else found.clients
 
 
 def write_list(prod_folder: Path, hashes: Iterable[str]) -> None:
     """Write the list of the erased clients."""
-    listed = ErasedList(clients=tuple(sorted(set(hashes))))
-    content = msgspec.json.format(msgspec.json.encode(listed), indent=2)
-    files.write_whole(prod_folder / LIST, content + b"\n")
+    kept_lists.write(prod_folder / LIST, ErasedList(clients=tuple(sorted(set(hashes)))))
 
 
 def find(prod_folder: Path) -> ErasedClients | None:

@@ -62,6 +62,11 @@ def make_folder(folder: Path) -> None:
         sync_folder(place.parent)
 
 
+def temporary_name(name: str) -> str:
+    """Return the name of a file or link while it is written."""
+    return f".{name}{TEMPORARY_SUFFIX}"
+
+
 def write_whole(path: Path, content: str | bytes | Iterable[bytes]) -> Path:
     """Write a file atomically: a reader sees the previous or the new content, even after a crash.
 
@@ -86,7 +91,7 @@ def write_whole(path: Path, content: str | bytes | Iterable[bytes]) -> Path:
     encoded = content.encode() if isinstance(content, str) else content
     parts = [encoded] if isinstance(encoded, bytes) else encoded
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
+    temporary = path.with_name(temporary_name(path.name))
     try:
         with temporary.open("wb") as handle:
             handle.writelines(parts)
@@ -102,7 +107,7 @@ def write_whole(path: Path, content: str | bytes | Iterable[bytes]) -> Path:
 
 def replace_link(link: Path, target: str) -> None:
     """Point a symbolic link at a target atomically, by a rename."""
-    temporary = link.with_name(f".{link.name}{TEMPORARY_SUFFIX}")
+    temporary = link.with_name(temporary_name(link.name))
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     temporary.replace(link)

@@ -49,7 +49,7 @@ STORED = (
 
 # A generated name. The name from the sender is for display only.
 NAME = artifacts.UPLOAD
-TEMPORARY = f".upload_*{files.TEMPORARY_SUFFIX}"
+TEMPORARY = files.temporary_name(NAME.format("*"))
 # Reading ends after so many rejected rows.
 MAX_REJECTED = 1_000
 # Limits of files waiting for the next run, so that uploads do not fill the disk.
@@ -220,7 +220,7 @@ def rank() -> Answer:
     )
 
 
-def check_table(now: Serving, sent: UploadedFile) -> FileReading:
+def check_table(now: Serving, sent: UploadedFile, erased: ErasedClients | None) -> FileReading:
     """Read an uploaded table by the rules of the next run, or refuse it without a schema."""
     schema = find_schema(now)
     if schema is None:
@@ -231,7 +231,7 @@ def check_table(now: Serving, sent: UploadedFile) -> FileReading:
         schema = msgspec.structs.replace(schema, target="")
     return read_table(
         sent.content, schema, MAX_ADDED_ROWS, needs_label=False, is_kept=False,
-        erased=erased_clients.find(now.config.prod_deployment_path),
+        erased=erased,
     )[0]  # fmt: skip
 
 
@@ -242,6 +242,25 @@ def is_usable(reading: FileReading) -> bool:
 
 class QuotaError(DatasetError):
     """The limit of uploads waiting for the next run."""
+
+
+class ErasedMeanwhileError(DatasetError):
+    """The erasure of a client between the reading of a table and its way to the input folder."""
+
+
+def check_erased(config: Config, erased: ErasedClients | None) -> None:
+    """Refuse a table if a client was erased since it was read, perhaps one of the table.
+
+    Raises
+    ------
+    ErasedMeanwhileError
+        If the list of the erased clients has changed.
+    """
+    if erased_clients.find(config.prod_deployment_path) != erased:
+        raise ErasedMeanwhileError(
+            "A client was erased meanwhile; nothing was added. Send the file again, and it is"
+            " checked anew."
+        )
 
 
 def list_pending(config: Config) -> list[Path]:
@@ -274,7 +293,7 @@ def write_new(folder: Path, content: bytes) -> Path:
     """Write a new file whole, and never replace a file."""
     stamp = artifacts.next_stamp(datetime.now(UTC), [folder])
     path = folder / NAME.format(stamp)
-    temporary = path.with_name(f".{path.name}{files.TEMPORARY_SUFFIX}")
+    temporary = path.with_name(files.temporary_name(path.name))
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     try:
         with os.fdopen(descriptor, "wb") as handle:
@@ -289,7 +308,14 @@ def write_new(folder: Path, content: bytes) -> Path:
     return path
 
 
-def publish(config: Config, content: bytes, reading: FileReading, actor: str) -> Path:
+def publish(
+    config: Config,
+    content: bytes,
+    reading: FileReading,
+    actor: str,
+    *,
+    erased: ErasedClients | None,
+) -> Path:
     """Add a valid table to the input folder.
 
     Parameters
@@ -302,6 +328,8 @@ def publish(config: Config, content: bytes, reading: FileReading, actor: str) ->
         The report of reading the table.
     actor : str
         Who added the table.
+    erased : ErasedClients or None
+        The erased clients whose rows were looked for in the table.
 
     Returns
     -------
@@ -314,6 +342,8 @@ def publish(config: Config, content: bytes, reading: FileReading, actor: str) ->
         If a row is invalid.
     QuotaError
         If too many files or bytes wait for the next run.
+    ErasedMeanwhileError
+        If a client was erased since the table was read.
     BusyError
         If a run is in progress.
     OSError
@@ -325,6 +355,7 @@ def publish(config: Config, content: bytes, reading: FileReading, actor: str) ->
     with files.waiting_lock(config.prod_deployment_path):
         for leftover in folder.glob(TEMPORARY):
             leftover.unlink(missing_ok=True)
+        check_erased(config, erased)
         check_quota(config, len(content))
         path = write_new(folder, content)
     log.info("%s added %d rows as %s.", actor, reading.n_rows, path)
@@ -338,14 +369,17 @@ def add() -> Answer:
         sent = read_upload()
         if find_address(now):
             raise RefusedError(409, STORED.format(find_address(now)))
-        reading = check_table(now, sent)
+        erased = erased_clients.find(now.config.prod_deployment_path)
+        reading = check_table(now, sent, erased)
         if not is_usable(reading):
             return show_page(422, action="add", sent=sent, reading=reading)
-        path = publish(now.config, sent.content, reading, sender.name_actor())
+        path = publish(now.config, sent.content, reading, sender.name_actor(), erased=erased)
     except RefusedError as refusal:
         return show_page(refusal.status, action="add", fault=refusal.detail)
     except QuotaError as error:
         return show_page(409, action="add", fault=str(error))
+    except ErasedMeanwhileError as error:
+        return show_page(503, [("Retry-After", "1")], action="add", fault=str(error))
     except OSError as error:
         # The message may name a path, which belongs in the log only.
         log.error("An upload could not be written: %s.", error)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from scripts.core import files
+from scripts.core import artifacts, files
 from scripts.core.config import Config, Schema
 from scripts.core.errors import DatasetError
 from scripts.core.files import RemotePath
@@ -30,7 +30,6 @@ from scripts.spark.object_store import StoreFolder
 from scripts.spark.read_input import Clean, SparkIntake
 
 # A folder below the output without a date, which retention therefore keeps.
-FETCHED_FOLDER = "outcomes"
 
 
 def list_tables(place: Path) -> Sequence[Path]:
@@ -44,7 +43,7 @@ def list_outcome_files(config: Config) -> list[Path]:
     """List the outcome files in name order, those of an object store as copies on this machine."""
     place = None if config.outcomes is None else config.outcomes.input_folder_path
     if isinstance(place, RemotePath):
-        copies = config.output_folder_path / FETCHED_FOLDER
+        copies = config.output_folder_path / artifacts.FETCHED_OUTCOMES
         return files.list_tables(StoreFolder(place).fetch(copies))
     return outcomes.list_files(config.outcomes)
 

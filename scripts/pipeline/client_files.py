@@ -15,7 +15,6 @@ from scripts.core.files import RemotePath
 from scripts.data import client_lines, dataset
 from scripts.data.client_lines import FoundLines
 from scripts.pipeline import kept_inputs
-from scripts.production.evaluation_data import FETCHED_FOLDER
 from scripts.records import erasing
 
 MAX_LINES = 5
@@ -61,10 +60,10 @@ def list_uploads(config: Config) -> list[Path]:
 def list_own(config: Config) -> list[TableFile]:
     """List the table files of the programs: datasets, uploads, kept and fetched inputs."""
     candidates = kept_inputs.candidates_of(config)
-    kept, fetched = kept_inputs.folder_of(config), config.output_folder_path / FETCHED_FOLDER
+    fetched = [config.output_folder_path / name for name in artifacts.FETCHED]
     copies = [
         path
-        for folder in (kept, fetched)
+        for folder in (kept_inputs.folder_of(config), *fetched)
         if folder.is_dir()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.is_symlink()

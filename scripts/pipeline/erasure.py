@@ -23,7 +23,7 @@ from scripts.core.config import Config
 from scripts.core.errors import ConfigError, NotMadeYetError, PipelineError
 from scripts.core.files import RemotePath
 from scripts.data.client_lines import FoundLines
-from scripts.pipeline import client_files, client_models, snapshot
+from scripts.pipeline import client_files, client_models, retention, snapshot
 from scripts.pipeline.client_models import ClientModels, DatasetRows
 from scripts.production import kept_models
 from scripts.records import database, erasing, erasure_records, maintenance, runs
@@ -256,7 +256,6 @@ class Erasure:
             # Their identity is known to the cluster alone, and nothing needs the rows any more.
             files.remove(rows.path)
         remove_work(self.config)
-        client_files.clean_logs(self.client.name)
         return client_files.cut_rejected(self.config)
 
     def clean_records(self) -> dict[str, int]:
@@ -285,6 +284,7 @@ class Erasure:
         counts["models"], damaged = models.rewrite_all()
         counts["models"] += models.rewrite_scored(engine)
         counts["rows of files"] = self.traces.count_lines()
+        counts["names in logs"] = client_files.clean_logs(name)
         counts["lists of rejected rows"] = self.clean_files(hashes)
         counts |= self.clean_records()
         counts["reports and charts"] = remove_pictures(config)
@@ -394,6 +394,10 @@ def opened(config: Config, *, may_change: bool) -> Iterator[Engine]:
 def erase(config: Config, *, client: str, reason: str, is_dry: bool = False) -> None:
     """Erase CLIENT from records, files, models and reports, and refuse later rows of the client."""
     named = name_client(config, client, reason)
+    if not is_dry:
+        # They may have rows of the client, and nothing needs them.
+        retention.remove_half_written(config)
+        maintenance.remove_half_restored(config)
     with opened(config, may_change=not is_dry) as engine:
         traces = search(config, engine, client)
         with database.reading(engine) as connection:

@@ -7,7 +7,7 @@
 # - logs of runs: automate.sh;
 # - parts of a dataset in an object store: the next ingestion, which has a Spark session
 #   (`spark.dataset`);
-# - half-written files: `core.files`, at the failed write or in the next run.
+# - half-written files: `core.files`, at the failed write.
 
 import logging
 import shutil
@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine
 from scripts.core import artifacts, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
+from scripts.core.files import RemotePath
 from scripts.pipeline import kept_inputs
 from scripts.production import withdrawals
 from scripts.records import (
@@ -30,11 +31,36 @@ from scripts.records import (
     runs,
     scoring_records,
 )
+from scripts.reports import chart_files
 
 # With six runs an hour, not every run needs to search for old records.
 FORGET_EVERY = 20
 
 log = logging.getLogger(__name__)
+
+
+def remove_half_written(config: Config) -> int:
+    """Remove the files that killed programs left half written, and return their number.
+
+    The lock is held. In the input folder only those of uploads are removed, since the company may
+    be copying extracts into it.
+    """
+    models, prod = config.output_model_path, config.prod_deployment_path
+    folders = [
+        config.output_folder_path, kept_inputs.folder_of(config),
+        *(config.output_folder_path / name for name in artifacts.FETCHED),
+        models, chart_files.folder_of(models),
+        prod, prod / artifacts.RELEASES, prod / artifacts.PENDING,
+    ]  # fmt: skip
+    n_removed = files.remove_leftovers(folders)
+    if isinstance(config.input_folder_path, RemotePath):
+        return n_removed
+    uploads = list(
+        config.input_folder_path.glob(files.temporary_name(artifacts.UPLOAD.format("*")))
+    )
+    for path in uploads:
+        path.unlink()
+    return n_removed + len(uploads)
 
 
 def remove_all_but_latest(folder: Path, n_kept: int, spared: frozenset[str]) -> int:
@@ -84,7 +110,7 @@ def remove_old_releases(prod_folder: Path, n_kept: int, served: Sequence[str] = 
     ]
     for path in outdated:
         # Renamed first, so that a half-removed release never has a release's name.
-        hidden = path.with_name(f".{path.name}{files.TEMPORARY_SUFFIX}")
+        hidden = path.with_name(files.temporary_name(path.name))
         path.rename(hidden)
         shutil.rmtree(hidden)
     return len(outdated)

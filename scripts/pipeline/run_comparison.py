@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from scripts.clients import list_comparison
-from scripts.core import files
+from scripts.core import artifacts, files
 from scripts.core.config import LATEST_ROWS, Config, Schema
 from scripts.core.errors import NotMadeYetError, PipelineError
 from scripts.pipeline import comparison_text
@@ -27,7 +27,7 @@ from scripts.production.comparison_types import (
     TermChange,
     ValueChange,
 )
-from scripts.production.evaluation_data import FETCHED_FOLDER, EvaluationData
+from scripts.production.evaluation_data import EvaluationData
 from scripts.production.kept_models import KeptModel
 from scripts.records import database, runs, scoring_records, tables
 from scripts.records.runs import Row
@@ -222,7 +222,7 @@ def without_store(config: Config) -> Config:
     place = config.test_data_path
     if place == LATEST_ROWS or not isinstance(place, files.RemotePath):
         return config
-    fetched = config.output_folder_path / FETCHED_FOLDER
+    fetched = config.output_folder_path / artifacts.FETCHED_TESTS
     if not fetched.is_dir():
         raise UnknownError("the test data lies in an object store, and no run has fetched it yet")
     return msgspec.structs.replace(config, test_data_path=fetched)

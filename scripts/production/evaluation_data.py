@@ -17,7 +17,6 @@ from scripts.engine import input_folders
 
 # A folder below the output without a date, which retention therefore keeps: only changed files are
 # fetched again.
-FETCHED_FOLDER = "testdata"
 # A test table stays in memory during the run if memory has room for so many of the same size.
 N_FITTING = 4
 
@@ -42,7 +41,7 @@ class EvaluationData:
         """Return the local folder of the test data, after fetching files of an object store."""
         if self._folder is None:
             folder = input_folders.open_folder(self._config.test_data_path, self._config)
-            self._folder = folder.fetch(self._config.output_folder_path / FETCHED_FOLDER)
+            self._folder = folder.fetch(self._config.output_folder_path / artifacts.FETCHED_TESTS)
         return self._folder
 
     def _read_dated(self, schema: Schema) -> tuple[pd.DataFrame, Sequence[FileReading]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from scripts.core import artifacts, files
+from scripts.core import artifacts, files, kept_lists
 from scripts.core.errors import ReleaseError
 
 if TYPE_CHECKING:
@@ -49,18 +49,13 @@ def read_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
     ReleaseError
         If the file is damaged: without it, a run could put a withdrawn model back.
     """
-    path = prod_folder / artifacts.WITHDRAWN
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=tuple[Withdrawal, ...])
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        raise ReleaseError(f"{path} cannot be read: {error.strerror}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ReleaseError(
-            f"{path}, the list of the releases rolled back, is damaged: {error}. Remove it if no"
-            " model is to be kept out of production."
-        ) from error
+    found = kept_lists.read(
+        prod_folder / artifacts.WITHDRAWN,
+        tuple[Withdrawal, ...],
+        title="the list of the releases rolled back",
+        remedy="Remove it if no model is to be kept out of production.",
+    )
+    return found or ()
 
 
 def known_withdrawals(prod_folder: Path) -> tuple[Withdrawal, ...]:
@@ -98,8 +93,7 @@ def find_targets(prod_folder: Path, served: Sequence[str]) -> list[str]:
 
 def write_withdrawals(prod_folder: Path, withdrawn: Iterable[Withdrawal]) -> None:
     """Write the list of the withdrawn releases."""
-    content = msgspec.json.format(msgspec.json.encode(tuple(withdrawn)), indent=2)
-    files.write_whole(prod_folder / artifacts.WITHDRAWN, content + b"\n")
+    kept_lists.write(prod_folder / artifacts.WITHDRAWN, tuple(withdrawn))
 
 
 def find_withdrawal(withdrawn: Iterable[Withdrawal], model: "Model") -> Withdrawal | None:

@@ -162,7 +162,7 @@ def backup(config: Config, *, path: Path) -> Path:
         raise RecordsError(f"{path} is there already; name a new file.")
     url = database.parse_url(config.database_url)
     files.make_folder(path.absolute().parent)
-    temporary = path.absolute().with_name(f".{path.name}{files.TEMPORARY_SUFFIX}")
+    temporary = path.absolute().with_name(files.temporary_name(path.name))
     temporary.unlink(missing_ok=True)
     try:
         if url.get_backend_name() == "sqlite":
@@ -192,7 +192,7 @@ def restore(config: Config, *, path: Path) -> None:
     if not path.is_file():
         raise NotMadeYetError(f"There is no copy {path}.")
     target = Path(str(url.database))
-    temporary = target.with_name(f".{target.name}{files.TEMPORARY_SUFFIX}")
+    temporary = target.with_name(files.temporary_name(target.name))
     temporary.unlink(missing_ok=True)
     try:
         copy_sqlite(path.absolute(), temporary)
@@ -209,13 +209,23 @@ def restore(config: Config, *, path: Path) -> None:
     log.info("Restored the records in %s from %s.", target, path)
 
 
+def find_sqlite(config: Config) -> Path | None:
+    """Return the file of the records, None for a server."""
+    url = database.parse_url(config.database_url)
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
 def list_replaced(config: Config) -> list[Path]:
     """List the records put aside by a restore."""
-    url = database.parse_url(config.database_url)
-    if url.get_backend_name() != "sqlite":
-        return []
-    path = Path(str(url.database))
-    return sorted(path.parent.glob(f"{path.name}*.before-*"))
+    path = find_sqlite(config)
+    return [] if path is None else sorted(path.parent.glob(f"{path.name}*.before-*"))
+
+
+def remove_half_restored(config: Config) -> None:
+    """Remove the half-written records of a killed restore."""
+    path = find_sqlite(config)
+    if path is not None:
+        path.with_name(files.temporary_name(path.name)).unlink(missing_ok=True)
 
 
 @dataclass

@@ -200,7 +200,7 @@ def write_dataset(rows: DataFrame, path: Path, schema: Schema, engine: EngineSet
     """
     files.make_folder(path.parent)
     delete_forgotten(rows.sparkSession, path.parent)
-    temporary = path.with_name(f".{path.name}{files.TEMPORARY_SUFFIX}")
+    temporary = path.with_name(files.temporary_name(path.name))
     if engine.dataset_address:
         files.make_folder(temporary)
         elsewhere = address = write_parts_elsewhere(rows, path, engine)

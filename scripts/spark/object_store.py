@@ -145,7 +145,7 @@ def download_folder(place: RemotePath, folder: Path) -> None:
         path = folder / name
         if path.exists() and files.file_state(path)[:2] == stored.state[:2]:
             continue
-        temporary = path.with_name(f".{name}{files.TEMPORARY_SUFFIX}")
+        temporary = path.with_name(files.temporary_name(name))
         with open_path(address) as (jvm, system, source):
             goal = jvm.org.apache.hadoop.fs.Path(f"file://{temporary}")
             # As a plain file, without a file of checksums.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -605,3 +606,25 @@ def test_predictions_of_an_erased_client_are_not_logged(config: Config) -> None:
     rows = rows_of(config.database_url)
     assert [row["values"] for row in rows] == ["[1.0]", "[2.0]"]
     assert counted == {"logged": 2, "dropped": 1}
+
+
+def test_a_client_erased_while_the_log_waits_for_the_records_is_left_out(
+    config: Config, counts: Counts
+) -> None:
+    make_records(config.database_url)
+    folder = config.prod_deployment_path
+    erased = erased_clients.hash_client(keys.make_key(folder), "acme")
+    log = PredictionLog(lambda: config, counts)
+    log.add(make_predicted(2, ids=[("acme",), ("bloom",)]), 1)
+
+    with ThreadPoolExecutor(1) as threads:
+        with database.open_records(config.database_url) as engine, database.writing(engine):
+            # The erasure holds the records, and the log waits for them.
+            flushed = threads.submit(log._flush)
+            with pytest.raises(TimeoutError):
+                flushed.result(timeout=1)
+            erased_clients.write_list(folder, [erased])
+        assert flushed.result(timeout=10)
+
+    assert [row["values"] for row in rows_of(config.database_url)] == ["[1.0]"]
+    assert counts == {"logged": 1, "dropped": 1}

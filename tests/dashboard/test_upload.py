@@ -5,6 +5,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -162,7 +163,7 @@ def test_a_lock_that_comes_free_is_waited_for(config: Config) -> None:
 
     with ThreadPoolExecutor(1) as threads:
         with files.exclusive_lock(config.prod_deployment_path):
-            waiting = threads.submit(upload.publish, config, GOOD, found, "ada")
+            waiting = threads.submit(upload.publish, config, GOOD, found, "ada", erased=None)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.2)
         assert waiting.result(timeout=files.LOCK_WAIT_S).read_bytes() == GOOD
@@ -223,7 +224,7 @@ def test_what_was_not_read_well_is_not_published(config: Config) -> None:
     found, _ = upload.read_table(b"a,b\n", config.schema, 10)
 
     with pytest.raises(DatasetError, match="nothing was added"):
-        upload.publish(config, b"a,b\n", found, "ada")
+        upload.publish(config, b"a,b\n", found, "ada", erased=None)
 
 
 def test_a_table_is_ranked_once_and_not_kept(client: FlaskClient, tmp_path: Path) -> None:
@@ -407,4 +408,27 @@ def test_a_table_with_an_erased_client_is_not_added_and_the_client_is_not_ranked
 
     assert "its client was erased" in response.text
     assert "900" not in response.text
+    assert names_in(config.input_folder_path) == before
+
+
+@pytest.mark.parametrize("order", ["erased", "readmitted"])
+def test_a_client_erased_between_the_look_and_the_lock_does_not_come_into_the_input_folder(
+    client: FlaskClient, config: Config, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    folder, publish = config.prod_deployment_path, upload.publish
+    hashes = [erased_clients.hash_client(keys.make_key(folder), "zeta")]
+    erased_clients.write_list(folder, hashes if order == "readmitted" else [])
+    before = names_in(config.input_folder_path)
+
+    def publish_late(*arguments: Any, **options: Any) -> Path:
+        """Add the table as if an erasure had ended just before."""
+        erased_clients.write_list(folder, [*hashes, "f" * 16])
+        return publish(*arguments, **options)
+
+    monkeypatch.setattr(upload, "publish", publish_late)
+
+    response = send(client, "upload", GOOD if order == "erased" else GOOD.replace(b"zeta", b"eta"))
+
+    assert response.status_code == 503
+    assert "A client was erased meanwhile; nothing was added" in response.text
     assert names_in(config.input_folder_path) == before

@@ -27,7 +27,7 @@ from scripts.core.config import Config
 from scripts.core.errors import NotMadeYetError, ReproductionError
 from scripts.data import dataset, deduplicate
 from scripts.model import logistic_model
-from scripts.pipeline import erasure, reproduction, steps
+from scripts.pipeline import erasure, kept_inputs, reproduction, steps
 from scripts.pipeline.run import Request
 from scripts.production import audit, release, rollback, withdrawals
 from scripts.production.run_context import RunContext
@@ -163,6 +163,52 @@ def test_a_client_on_postgresql_is_erased(config: Config, postgresql_url: str) -
     erase(used)
 
     check_gone(used)
+
+
+def test_what_killed_programs_left_half_written_is_removed(used: Config) -> None:
+    half = (used.input_folder_path / ".upload_20260102T000000000000Z.csv.tmp",
+            used.output_folder_path / ".dataset_20260102T000000000000Z.csv.tmp",
+            kept_inputs.folder_of(used) / ".0123.tmp",
+            folder_of(used) / ".adras.db.tmp")  # fmt: skip
+    for path in half:
+        canaries.write(path, [canaries.row()])
+
+    erase(used)
+
+    check_gone(used)
+
+
+def test_copies_of_outcomes_of_an_object_store_are_cleaned(used: Config) -> None:
+    path = canaries.write(
+        used.output_folder_path / artifacts.FETCHED_OUTCOMES / "left.csv",
+        [*canaries.make_rows(2, 9), canaries.row()],
+    )
+
+    erase(used)
+
+    check_gone(used)
+    assert "s9n1" in path.read_text()
+
+
+def test_the_name_is_overwritten_in_the_logs_of_scheduled_runs_while_they_are_written(
+    used: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = folder_of(used) / "logs"
+    logs.mkdir()
+    monkeypatch.setattr(console, "PROJECT_PATH", folder_of(used) / "scripts")
+    before = f"2026-01-01 {NAME} left, {NAME}-2 and X{NAME} did not.\n".encode()
+    for name in ("2026-01-01.log", "2026-01-01.001.log"):
+        (logs / name).write_bytes(before)
+
+    # As automate.sh holds the log of the run that is at work.
+    with (logs / "2026-01-01.log").open("ab", buffering=0) as running:
+        erase(used)
+        running.write(b"the run ends\n")
+
+    gone = before.replace(b" CANARY-NAME-77", b" " + b"x" * len(NAME))
+    assert (logs / "2026-01-01.log").read_bytes() == gone + b"the run ends\n"
+    assert (logs / "2026-01-01.001.log").read_bytes() == gone
+    assert "names in logs 4" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("order", ["risk", "client", "rise"])
