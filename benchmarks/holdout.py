@@ -15,7 +15,7 @@ import numpy as np
 
 from scripts.clients import calling_effect
 from scripts.model import holdout_effect
-from scripts.model.holdout_effect import Arm, Belief, Verdict
+from scripts.model.holdout_effect import Arm, Belief, EffectVerdict
 
 HEADER = ("left alone, listed", "list, held out", "periods", "helps", "harms", "cannot tell")
 
@@ -46,7 +46,7 @@ EFFECTS = (
 )
 
 
-def ask(company: Company, random: np.random.Generator) -> Verdict:
+def ask(company: Company, random: np.random.Generator) -> EffectVerdict:
     """Return the first answer of a company that leaves no doubt, else that it cannot tell."""
     n_held_out = round(company.n_called * company.fraction)
     n_listed = company.n_called - n_held_out
@@ -57,20 +57,23 @@ def ask(company: Company, random: np.random.Generator) -> Verdict:
         # Once a period, and once in between.
         effect = holdout_effect.compare(*arms, n_looks=k + 2)
         verdict = calling_effect.judge(effect, *arms)
-        if verdict in (Verdict.HELPS, Verdict.HARMS):
+        if verdict in (EffectVerdict.HELPS, EffectVerdict.HARMS):
             return verdict
-    return Verdict.OPEN
+    return EffectVerdict.OPEN
 
 
-def count_answers(company: Company, n_repeats: int, seed: int = 0) -> Counter[Verdict]:
+def count_answers(company: Company, n_repeats: int, seed: int = 0) -> Counter[EffectVerdict]:
     """Count the answers of many such companies."""
     random = np.random.default_rng(seed)
     return Counter(ask(company, random) for _ in range(n_repeats))
 
 
-def format_row(company: Company, answers: Counter[Verdict], n_repeats: int) -> Sequence[str]:
+def format_row(company: Company, answers: Counter[EffectVerdict], n_repeats: int) -> Sequence[str]:
     """Return the counts of a company as a row of text."""
-    shares = [f"{answers[v] / n_repeats:.1%}" for v in (Verdict.HELPS, Verdict.HARMS, Verdict.OPEN)]
+    shares = [
+        f"{answers[v] / n_repeats:.1%}"
+        for v in (EffectVerdict.HELPS, EffectVerdict.HARMS, EffectVerdict.OPEN)
+    ]
     return (
         f"{company.held_out_share:.1%}, {company.listed_share:.1%}",
         f"{company.n_called}, {company.fraction:.0%}",

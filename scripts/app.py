@@ -279,6 +279,7 @@ def serve_in_processes(config_path: Path, listeners: list[socket.socket]) -> Non
     with tempfile.TemporaryDirectory(prefix="adras-metrics-") as folder:
 
         def work(number: int) -> None:
+            """Serve as a worker process until SIGTERM."""
             share_between_processes(Path(folder))
             serve_alone(config_path, listeners[number])
 

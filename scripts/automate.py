@@ -204,6 +204,7 @@ def find_problems(context: JobContext, job: Job, latest: list[Row], grace: timed
     """Return the problems of an active job: faults of the job line, and problems of the runs."""
 
     def due_after(moment: datetime) -> datetime | None:
+        """Return the first start after a moment."""
         times = context.backend.next_times(job.expression, moment, 1)
         return times[0] if times else None
 

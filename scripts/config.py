@@ -92,6 +92,7 @@ def suggest_command(folder: Path, target: str | None, split: float | None, seed:
     """Print a config.json for the CSV files of FOLDER, with notices about the data."""
 
     def print_suggestion() -> None:
+        """Print the suggested config, and log the notices."""
         paths = files.list_tables(folder)
         files.check_has_tables(paths, folder)
         suggestion = schema_suggestion.suggest(paths, target)

@@ -143,6 +143,7 @@ def in_background(function: Callable[[], Result]) -> "Future[Result]":
     future: Future[Result] = Future()
 
     def call() -> None:
+        """Call the function, and keep the result or the error for the future."""
         try:
             future.set_result(function())
         except Exception as error:
@@ -292,6 +293,7 @@ def measure_file(config: Config, paths: Sequence[Path]) -> list[float | None]:
         path = Path(name) / "dataset.csv"
 
         def ingest() -> None:
+            """Ingest the files into the temporary dataset."""
             intake = pandas_engine.ingest_files(paths, config.schema, config, ingestion.clean_more)
             with path.open("wb") as handle:
                 handle.writelines(intake.parts)

@@ -90,6 +90,56 @@ def show_last(config: Config) -> None:
     click.echo(terminal.format_columns(rows, has_header=False))
 
 
+def decide(context: RunContext, candidate: Model, n_judged: int) -> Decision:
+    """Compare a candidate with production on the test data, and return the verdict of the gate.
+
+    Parameters
+    ----------
+    context : RunContext
+        The test data and the release in production.
+    candidate : Model
+        The latest model.
+    n_judged : int
+        The number of candidates judged on the test rows, this candidate included.
+    """
+    table, _ = context.test_data.read(candidate.schema)
+    production = context.current_release()
+    predicted, losses, measured, why_uncompared = None, None, None, ""
+    y = dataset.target(table, candidate.schema)
+    labels, probability = metrics.predict_table(candidate, table)
+    if production is not None and (
+        mismatch := promotion_gate.find_mismatch(candidate.schema, production.model.schema)
+    ):
+        # The schema has changed: only a new model has the new columns.
+        why_uncompared = f"release {production.name} cannot be compared: it {mismatch}"
+        log.warning("The %s. Only the limits of rows hold a candidate back.", why_uncompared)
+    elif production is not None:
+        predicted, beside = metrics.predict_table(production.model, table)
+        losses = paired_log_loss.compare(y, probability, beside) if len(y) else None
+        measured = promotion_metric.compare(context, candidate, production.model, n_judged)
+    return promotion_gate.should_deploy(
+        y,
+        labels,
+        predicted,
+        context.config.promotion,
+        why_uncompared=why_uncompared,
+        losses=losses,
+        measured=measured,
+        n_judged=n_judged,
+    )
+
+
+def warn_of_useless(decision: Decision) -> None:
+    """Log a warning about a candidate for production without a single true prediction."""
+    if decision.candidate_f1 == 0 and decision.answer is GateVerdict.DEPLOY:
+        log.warning(
+            "The model that goes into production finds none of the %d clients who left on the test"
+            " rows: its list is in an order that is worth little. Bring more labelled rows, or"
+            " columns that change before a client leaves. With checks.useless_model = \"refuse\""
+            " such a model is held back.", decision.n_test_positives,
+        )  # fmt: skip
+
+
 def main(
     config: Config,
     *,
@@ -122,31 +172,8 @@ def main(
         model_path = artifacts.find_latest(config.output_model_path, Kind.MODEL, "training")
     candidate = logistic_model.load_model(model_path)
     context = context or RunContext(config)
-    table, _ = context.test_data.read(candidate.schema)
+    decision = decide(context, candidate, n_judged)
     production = context.current_release()
-    predicted, losses, measured, why_uncompared = None, None, None, ""
-    y = dataset.target(table, candidate.schema)
-    labels, probability = metrics.predict_table(candidate, table)
-    if production is not None and (
-        mismatch := promotion_gate.find_mismatch(candidate.schema, production.model.schema)
-    ):
-        # The schema has changed: only a new model has the new columns.
-        why_uncompared = f"release {production.name} cannot be compared: it {mismatch}"
-        log.warning("The %s. Only the limits of rows hold a candidate back.", why_uncompared)
-    elif production is not None:
-        predicted, beside = metrics.predict_table(production.model, table)
-        losses = paired_log_loss.compare(y, probability, beside) if len(y) else None
-        measured = promotion_metric.compare(context, candidate, production.model, n_judged)
-    decision = promotion_gate.should_deploy(
-        y,
-        labels,
-        predicted,
-        config.promotion,
-        why_uncompared=why_uncompared,
-        losses=losses,
-        measured=measured,
-        n_judged=n_judged,
-    )
     decision = replace(
         decision,
         candidate_stamp=artifacts.stamp_of(model_path),
@@ -155,13 +182,7 @@ def main(
     decision = check_refusals(decision, refusals)
     decision = check_withdrawals(decision, candidate, config.prod_deployment_path)
     log.info("Decided to %s: %s.", decision.answer, decision.reason)
-    if decision.candidate_f1 == 0 and decision.answer is GateVerdict.DEPLOY:
-        log.warning(
-            "The model that goes into production finds none of the %d clients who left on the test"
-            " rows: its list is in an order that is worth little. Bring more labelled rows, or"
-            " columns that change before a client leaves. With checks.useless_model = \"refuse\""
-            " such a model is held back.", decision.n_test_positives,
-        )  # fmt: skip
+    warn_of_useless(decision)
     return decision
 
 

@@ -8,7 +8,7 @@ import requests
 
 from benchmarks import gain, holdout, large_data, pipeline, servers
 from benchmarks.large_data import Shape
-from scripts.model.holdout_effect import Verdict
+from scripts.model.holdout_effect import EffectVerdict
 
 
 def test_the_empty_and_the_plain_side_answer(
@@ -56,13 +56,13 @@ def test_at_most_one_in_twenty_companies_is_told_of_help_that_is_none(
 ) -> None:
     answers = holdout.count_answers(company, 1000, seed=7)
 
-    assert answers[Verdict.HELPS] <= 50
+    assert answers[EffectVerdict.HELPS] <= 50
 
 
 def test_the_published_trial_is_told_as_harm() -> None:
     answers = holdout.count_answers(holdout.EFFECTS[-1], 50)
 
-    assert answers[Verdict.HARMS] >= 40
+    assert answers[EffectVerdict.HARMS] >= 40
 
 
 def test_the_order_by_gain_brings_more_and_its_interval_covers() -> None:

@@ -14,7 +14,7 @@ from scripts.core.config import Config
 from scripts.core.errors import NotMadeYetError
 from scripts.data.profile import ColumnSummary
 from scripts.model import drift
-from scripts.model.drift import ColumnDrift, ColumnKind, DataDrift, RiskShift
+from scripts.model.drift import ColumnDrift, ColumnRole, DataDrift, RiskShift
 from scripts.model.drift_tests import F1Drift, TwoSampleResult
 from scripts.production import monitor, release
 from scripts.production.monitor import MonitoringResult
@@ -155,7 +155,7 @@ def make_result() -> MonitoringResult:
     """Make a result by hand: a column with drift, also in missing values, and a column without."""
     drifted = ColumnDrift(
         column="balance",
-        kind=ColumnKind.NUMERIC,
+        kind=ColumnRole.NUMERIC,
         missing_fraction=0.25,
         summary=ColumnSummary(column="balance", mean=1.5, median=1.0, standard_deviation=2.0),
         values=TwoSampleResult(0.2, 0.1),
@@ -165,7 +165,7 @@ def make_result() -> MonitoringResult:
     )
     steady = ColumnDrift(
         column="plan",
-        kind=ColumnKind.CATEGORICAL,
+        kind=ColumnRole.CATEGORICAL,
         missing_fraction=0.0,
         summary=drift.no_statistics("plan"),
         values=TwoSampleResult(0.01, 0.1),
@@ -241,4 +241,4 @@ def test_after_a_change_of_schema_the_dataset_is_read_again(deployed: Config) ->
     found = monitor.follow_up(before, RunContext(changed))
 
     kinds = {column.column: column.kind for column in found.data.columns}
-    assert kinds["number_of_employees"] is ColumnKind.CATEGORICAL
+    assert kinds["number_of_employees"] is ColumnRole.CATEGORICAL

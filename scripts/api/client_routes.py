@@ -300,6 +300,7 @@ def iterate_csv(config: Config, first: Worklist, selection: dict[str, Any]) -> I
     queries = import_queries()
 
     def fetch(wanted: dict[str, Any]) -> Worklist:
+        """Return the page of a selection."""
         return query_records(config, partial(find_page, config, wanted))
 
     try:

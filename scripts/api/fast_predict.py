@@ -91,6 +91,24 @@ def interpolate(
     return effect
 
 
+def prepare_pairs(
+    used: Model, by_name: Mapping[str, Callable[[Row], Any]]
+) -> list[tuple[LevelFinder, LevelFinder, list[list[float]]]]:
+    """Return the finders of both levels of each pair, and the values in a frame of zeros.
+
+    The frame is that of `logistic_model.pair_effects`.
+    """
+    known = logistic_model.known_categories(used)
+    return [
+        (
+            LevelFinder(pair.first, known.get(pair.first.column, ()), by_name),
+            LevelFinder(pair.second, known.get(pair.second.column, ()), by_name),
+            [[*values, 0.0] for values in pair.values] + [[0.0] * (pair.second.n_levels + 1)],
+        )
+        for pair in used.pairs
+    ]
+
+
 class FastPredictor:
     """Decoder and predictor for plain requests, equal bit for bit to the strict way.
 
@@ -138,16 +156,7 @@ class FastPredictor:
         ]
         # Made once, since with many categories it costs more than a prediction.
         self._categorical_terms = [(by_name[t.column], t.effects) for t in used.categorical]
-        known = logistic_model.known_categories(used)
-        self._pairs = [
-            (
-                LevelFinder(pair.first, known.get(pair.first.column, ()), by_name),
-                LevelFinder(pair.second, known.get(pair.second.column, ()), by_name),
-                # A frame of zeros, as in `logistic_model.pair_effects`.
-                [[*values, 0.0] for values in pair.values] + [[0.0] * (pair.second.n_levels + 1)],
-            )
-            for pair in used.pairs
-        ]
+        self._pairs = prepare_pairs(used, by_name)
 
     def read(self, body: bytes) -> list[Row] | RequestRows | None:
         """Decode the rows of a JSON body, or return None for the strict reader.

@@ -239,6 +239,7 @@ class RecordsReader:
         serving = self._reloader.last()
 
         def question(queries: "RecordQueries") -> list[Row]:
+            """Return the rows of the page and perhaps the first row behind."""
             is_run = issubclass(kind, RunEntry)
             list_rows = queries.latest_runs if is_run else queries.list_deployments
             return list_rows(limit + 1, offset)

@@ -114,6 +114,7 @@ def make_decoder(names: tuple[str, ...], max_rows: int | None = None) -> Any:
     n_rows = 0
 
     def count(_: Struct) -> None:
+        """Count a row, and raise beyond the limit."""
         nonlocal n_rows
         n_rows += 1
         if max_rows is not None and n_rows > max_rows:

@@ -113,6 +113,7 @@ class EndedSessions:
         results: list[bool | OSError] = []
 
         def find() -> None:
+            """Look the file up, and append the result."""
             try:
                 path.lstat()
             except (FileNotFoundError, NotADirectoryError):

@@ -79,6 +79,7 @@ def run_workers(n_processes: int, work: Callable[[int], None]) -> None:
     is_ending = False
 
     def end(_number: int, _frame: FrameType | None) -> None:
+        """Pass SIGTERM on to all workers."""
         nonlocal is_ending
         is_ending = True
         for child in children:

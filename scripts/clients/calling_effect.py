@@ -15,7 +15,7 @@ from scripts.clients.response_types import (
 from scripts.core.amounts import format_amount
 from scripts.core.config import CostSettings, WorklistSettings
 from scripts.model import holdout_effect
-from scripts.model.holdout_effect import Arm, Belief, Effect, Measured, Verdict
+from scripts.model.holdout_effect import Arm, Belief, EffectVerdict, HoldoutEffect, Measured
 from scripts.model.outcome_metrics import Z
 from scripts.records import scoring_records, trials
 from scripts.records.runs import Row
@@ -44,7 +44,7 @@ def arms_of(groups: Iterable[TrialGroup]) -> tuple[Arm, Arm]:
     return arms[0], arms[1]
 
 
-def as_effect(name: str, groups: Sequence[TrialGroup], effect: Effect) -> EffectEntry:
+def as_effect(name: str, groups: Sequence[TrialGroup], effect: HoldoutEffect) -> EffectEntry:
     """Return an effect as the response type."""
     n_held_out = sum(group.n_clients for group in groups if group.is_held_out)
     return EffectEntry(
@@ -76,10 +76,12 @@ def count_looks(groups: Sequence[TrialGroup]) -> int:
     return 1 + len({group.period for group in groups if group.n_known})
 
 
-def judge(effect: Effect, listed: Arm, held_out: Arm) -> Verdict:
+def judge(effect: HoldoutEffect, listed: Arm, held_out: Arm) -> EffectVerdict:
     """Return the verdict, by the effect if both groups have enough outcomes."""
     if min(listed.n_clients, held_out.n_clients) < MIN_OUTCOMES:
-        return Verdict.OPEN if listed.n_clients or held_out.n_clients else Verdict.NO_DATA
+        return (
+            EffectVerdict.OPEN if listed.n_clients or held_out.n_clients else EffectVerdict.NO_DATA
+        )
     return effect.verdict
 
 
@@ -88,21 +90,22 @@ def format_points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
-def describe(effect: Effect, verdict: Verdict, n_more: int | None) -> str:
+def describe(effect: HoldoutEffect, verdict: EffectVerdict, n_more: int | None) -> str:
     """Return the answer in a sentence or two."""
     if effect.difference is None or effect.low is None or effect.high is None:
         return "No client of both groups has an outcome yet."
     answers = {
-        Verdict.HELPS: "Calling helps",
-        Verdict.HARMS: "Calling harms: more of those on the list left than of those left alone",
-        Verdict.OPEN: "It cannot be told yet whether calling helps",
+        EffectVerdict.HELPS: "Calling helps",
+        EffectVerdict.HARMS: "Calling harms: more of those on the list left than of those left"
+        " alone",
+        EffectVerdict.OPEN: "It cannot be told yet whether calling helps",
     }
     text = (
         f"{answers[verdict]}. Of the clients on the list {effect.listed.share:.1%} left, of those"
         f" held out {effect.held_out.share:.1%}: {format_points(effect.difference)} percentage"
         f" points (95 % interval {format_points(effect.low)} to {format_points(effect.high)})."
     )
-    if verdict is Verdict.OPEN and n_more is not None:
+    if verdict is EffectVerdict.OPEN and n_more is not None:
         text += f" About {n_more:,} more clients are needed to see the effect that is believed in."
     return text
 
@@ -147,13 +150,13 @@ def describe_contact(difference: float | None, share: float) -> str:
 
 
 def measure_contact(
-    effect: Effect, contacts: Sequence[tuple[bool, int, int]]
+    effect: HoldoutEffect, contacts: Sequence[tuple[bool, int, int]]
 ) -> ContactEffect | None:
     """Return the effect by contact, None without recorded contacts.
 
     Parameters
     ----------
-    effect : Effect
+    effect : HoldoutEffect
         By intention to treat.
     contacts : sequence of tuple of bool, int and int
         Whether the clients are held out, how many with an outcome, and how many contacted of them.
@@ -296,7 +299,7 @@ def calling_page(connection: Connection, settings: WorklistSettings) -> CallingE
     n_more = find_needed(settings, believed, arms, expected_share(groups))
     contact = measure_contact(effect, trials.count_contacts(connection))
     facts: dict[str, Any] = (scoring or {}).get("holdout_facts") or {}
-    is_told = verdict in (Verdict.HELPS, Verdict.HARMS)
+    is_told = verdict in (EffectVerdict.HELPS, EffectVerdict.HARMS)
     return CallingEffect(
         is_on=settings.holdout_fraction > 0,
         verdict=str(verdict),

@@ -36,7 +36,7 @@ MAX_COMPARED = 20_000
 
 
 @dataclass(frozen=True)
-class Term:
+class BaselineTerm:
     """The part of a column, or of a pair, in a client's log-odds, beside the baseline.
 
     `compared` is the baseline in words.
@@ -53,7 +53,7 @@ class LogOddsSum:
     """The log-odds of a client: the baseline plus a term per column and pair."""
 
     baseline_log_odds: float
-    terms: list[Term]
+    terms: list[BaselineTerm]
     log_odds: float
 
 
@@ -171,7 +171,7 @@ def split_risk(connection: Connection, score: ScoreEntry, words: ColumnWords = P
     shares = explanation.category_shares(model)
     effects = explanation.effects_beside_baseline(model, columns, typical)
     terms = [
-        Term(
+        BaselineTerm(
             key,
             tuple(score.values[name] for name in key),
             describe_baseline(key, shares, typical, score.values, words),

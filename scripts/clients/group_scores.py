@@ -15,7 +15,7 @@ from scripts.data.dataset import KnownLabels
 from scripts.model import ranking
 from scripts.model.ranking import Band
 from scripts.records import clients, column_blocks, known_clients, scored_clients
-from scripts.records.client_blocks import Block
+from scripts.records.client_blocks import ClientBlock
 from scripts.records.column_blocks import CodedTexts, Column
 from scripts.records.known_clients import KnownClients, LabelSets
 from scripts.records.runs import Row
@@ -79,7 +79,7 @@ class GroupScores:
     values_from: int
     absent_in: frozenset[int]
     outcomes: list[dict[str, Any]]
-    blocks: list[Block]
+    blocks: list[ClientBlock]
 
 
 def find_places(lookup: Mapping[str, int], names: list[str]) -> Ints:
@@ -194,20 +194,20 @@ def split_buckets(hashes: NameHashes, bits: int) -> Iterator[tuple[int, slice]]:
 
 def pack_bucket(
     bucket: int, names: list[str], scores: dict[str, Any], labels: LabelSets, kinds: Any
-) -> list[Block]:
+) -> list[ClientBlock]:
     """Return the blocks of a bucket with scores, and with known labels if there are any."""
     kind, labels_kind = kinds
     packed = column_blocks.pack(scores)
-    blocks = [Block(kind, bucket, len(names), packed, column_blocks.pack_texts(names))]
+    blocks = [ClientBlock(kind, bucket, len(names), packed, column_blocks.pack_texts(names))]
     if len(labels.hashes):
         content = known_clients.pack_labels(labels)
-        blocks.append(Block(labels_kind, bucket, len(names), content))
+        blocks.append(ClientBlock(labels_kind, bucket, len(names), content))
     return blocks
 
 
 def list_blocks(
     group: Group, kept: Ints, scores: dict[str, Column], labels: LabelSets, facts: ScoringFacts
-) -> Iterator[Block]:
+) -> Iterator[ClientBlock]:
     """Yield the blocks of the clients on the list: values, scores and labels.
 
     Parameters
@@ -237,7 +237,7 @@ def list_blocks(
             if is_new.any():
                 here[row_of][is_new] = np.arange(is_new.sum())
                 new = {name: column[kept[rows][is_new]] for name, column in columns.items()}
-                yield Block(kind, bucket, int(is_new.sum()), column_blocks.pack(new))
+                yield ClientBlock(kind, bucket, int(is_new.sum()), column_blocks.pack(new))
         packed: dict[str, Any] = here | {"band": CodedTexts(ranking.WORDS, bands[rows])}
         yield from pack_bucket(
             bucket, [group.names[row] for row in kept[rows].tolist()], packed,
@@ -245,7 +245,7 @@ def list_blocks(
         )  # fmt: skip
 
 
-def list_absent(known: KnownClients, facts: ScoringFacts) -> Iterator[Block]:
+def list_absent(known: KnownClients, facts: ScoringFacts) -> Iterator[ClientBlock]:
     """Yield the blocks of known clients absent from the list, with their last scores."""
     hashes = name_hashes.hash_names(known.scored.names)
     order = np.argsort(hashes, kind="stable")

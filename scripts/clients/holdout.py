@@ -14,7 +14,7 @@ EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
-class Period:
+class HoldoutPeriod:
     """The days of a holdout, both included, in ISO 8601, and the share of clients."""
 
     start: str
@@ -32,7 +32,7 @@ class Period:
         return asdict(self)
 
 
-def find_period(settings: WorklistSettings, now: datetime) -> Period | None:
+def find_period(settings: WorklistSettings, now: datetime) -> HoldoutPeriod | None:
     """Return the period of a moment, None without held-out clients.
 
     The periods follow one another without gaps from 1 January 1970 on.
@@ -42,10 +42,10 @@ def find_period(settings: WorklistSettings, now: datetime) -> Period | None:
     n_days = (now.astimezone(UTC).date() - EPOCH).days
     start = EPOCH + timedelta(days=n_days - n_days % settings.holdout_days)
     until = start + timedelta(days=settings.holdout_days - 1)
-    return Period(start.isoformat(), until.isoformat(), settings.holdout_fraction)
+    return HoldoutPeriod(start.isoformat(), until.isoformat(), settings.holdout_fraction)
 
 
-def is_held_out(key: bytes, client: str, period: Period) -> bool:
+def is_held_out(key: bytes, client: str, period: HoldoutPeriod) -> bool:
     """Return whether chance holds a client out for a period.
 
     The keyed hash of client and period decides: the answer is the same in every run of the period,

@@ -41,7 +41,7 @@ MAX_AGE = timedelta(days=7)
 log = logging.getLogger(__name__)
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """The change reported by an event."""
 
     ENTERED = "client.entered"
@@ -119,7 +119,7 @@ def describe_entry(entry: WorklistEntry) -> dict[str, Any]:
 
 
 def make_event(
-    config: Config, listed: CallList, now: datetime, kind: Kind, data: dict[str, Any]
+    config: Config, listed: CallList, now: datetime, kind: EventKind, data: dict[str, Any]
 ) -> dict[str, Any]:
     """Return an event as a row of the records, with the message."""
     event_id, base = f"evt_{uuid.uuid4().hex}", config.alerts.dashboard_url.rstrip("/")
@@ -159,8 +159,8 @@ def make_events(
     entries = {entry.client: entry for entry in listed.entries}
     gone = [{"client": client, **before[client]} for client in changes.left]
     new = [describe_entry(entries[client]) for client in changes.entered]
-    return [make_event(config, listed, now, Kind.LEFT, data) for data in gone] + [
-        make_event(config, listed, now, Kind.ENTERED, data) for data in new
+    return [make_event(config, listed, now, EventKind.LEFT, data) for data in gone] + [
+        make_event(config, listed, now, EventKind.ENTERED, data) for data in new
     ]
 
 

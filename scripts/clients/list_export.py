@@ -96,6 +96,7 @@ def write_csv(config: Config, path: Path, *, top: int | None = None, **wanted: A
     n_clients = 0
 
     def parts() -> Iterator[bytes]:
+        """Yield the pages as CSV, with a header before the first page."""
         nonlocal n_clients
         for page in (first, *others):
             n_clients += len(page.clients)

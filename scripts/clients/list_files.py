@@ -82,6 +82,7 @@ def write_workbook(
     """
 
     def rows() -> Iterator[Sequence[Cell]]:
+        """Yield the cells of all pages."""
         yield from map(formatting.file_cells, first.clients)
         for page in others:
             yield from map(formatting.file_cells, page.clients)

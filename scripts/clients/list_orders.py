@@ -13,7 +13,7 @@ from scripts.clients.todays_clients import TodaysClients, TodaysScores
 from scripts.data.arrays import Ints, Mask
 from scripts.model import ranking
 from scripts.records import clients, column_blocks
-from scripts.records.client_blocks import Block
+from scripts.records.client_blocks import ClientBlock
 from scripts.records.column_blocks import CodedTexts, Column
 from scripts.records.tables import BlockKind
 
@@ -85,7 +85,7 @@ def order_clients(
     return Lists(orders, places, scores.probability[kept], bands, gains)
 
 
-def list_order_blocks(lists: Lists) -> Iterator[Block]:
+def list_order_blocks(lists: Lists) -> Iterator[ClientBlock]:
     """Yield the blocks of the orders."""
     for kind, order in lists.orders.items():
         for start in range(0, len(order), clients.PART_CLIENTS):
@@ -97,10 +97,12 @@ def list_order_blocks(lists: Lists) -> Iterator[Block]:
                 columns["place"] = lists.places[rows].astype(np.int32)
             if kind is BlockKind.GAIN and lists.gains is not None:
                 columns |= {"gain": lists.gains.gain[rows], "saved": lists.gains.saved[rows]}
-            yield Block(kind, start // clients.PART_CLIENTS, len(rows), column_blocks.pack(columns))
+            yield ClientBlock(
+                kind, start // clients.PART_CLIENTS, len(rows), column_blocks.pack(columns)
+            )
 
 
-def list_place_blocks(lists: Lists, hashes: NDArray[np.uint32], bits: int) -> Iterator[Block]:
+def list_place_blocks(lists: Lists, hashes: NDArray[np.uint32], bits: int) -> Iterator[ClientBlock]:
     """Yield the blocks with the clients' places by risk, from 1, and with their gains."""
     for bucket, rows in group_scores.split_buckets(hashes, bits):
         columns: dict[str, Column | CodedTexts] = {
@@ -111,12 +113,12 @@ def list_place_blocks(lists: Lists, hashes: NDArray[np.uint32], bits: int) -> It
         if lists.held_out is not None:
             columns["held_out"] = lists.held_out[rows].astype(np.int8)
         content = column_blocks.pack(columns)
-        yield Block(BlockKind.PLACES, bucket, rows.stop - rows.start, content)
+        yield ClientBlock(BlockKind.PLACES, bucket, rows.stop - rows.start, content)
 
 
-def list_held_out_blocks(lists: Lists) -> Iterator[Block]:
+def list_held_out_blocks(lists: Lists) -> Iterator[ClientBlock]:
     """Yield the block with the rising places by risk of the clients that are held out, if any."""
     if lists.held_out is not None and lists.held_out.any():
         places = np.sort(lists.places[lists.held_out])
         content = column_blocks.pack({"place": places.astype(np.int32)})
-        yield Block(BlockKind.HELD_OUT, 0, len(places), content)
+        yield ClientBlock(BlockKind.HELD_OUT, 0, len(places), content)

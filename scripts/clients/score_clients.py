@@ -28,7 +28,7 @@ from scripts.clients import (
 from scripts.clients.client_gains import ClientGains
 from scripts.clients.dated_outcomes import JoinFacts
 from scripts.clients.group_scores import Group, GroupScores, ScoringFacts
-from scripts.clients.holdout import Period
+from scripts.clients.holdout import HoldoutPeriod
 from scripts.clients.list_orders import Lists
 from scripts.clients.todays_clients import TodaysClients, TodaysScores
 from scripts.clients.trial_enrolment import TrialFacts
@@ -124,7 +124,7 @@ class CallingFacts:
     """
 
     gains: ClientGains | None
-    period: Period | None
+    period: HoldoutPeriod | None
     held_out: Mask | None
 
 

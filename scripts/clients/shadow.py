@@ -23,7 +23,7 @@ from scripts.clients import (
     worklist,
 )
 from scripts.clients.client_gains import ClientGains
-from scripts.clients.holdout import Period
+from scripts.clients.holdout import HoldoutPeriod
 from scripts.clients.todays_clients import PART_ROWS, TodaysClients, TodaysScores
 from scripts.core import artifacts, column_words, keys
 from scripts.core.artifacts import Kind
@@ -80,7 +80,7 @@ class CallableClients:
     snoozed: Mapping[str, Row]
     today: date
     return_rise: float
-    period: Period | None
+    period: HoldoutPeriod | None
     key: bytes
 
     def may_call(self, client: str, probability: float) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scripts.clients import holdout
-from scripts.clients.holdout import Period
+from scripts.clients.holdout import HoldoutPeriod
 from scripts.clients.todays_clients import TodaysClients, TodaysScores
 from scripts.core import keys
 from scripts.core.config import Config
@@ -24,11 +24,11 @@ class TrialFacts:
     run_id: int
     scoring_id: int
     now: datetime
-    period: Period
+    period: HoldoutPeriod
     n_listed: int
 
 
-def draw(today: TodaysClients, config: Config, period: Period) -> Mask:
+def draw(today: TodaysClients, config: Config, period: HoldoutPeriod) -> Mask:
     """Return which of today's clients are held out, of shape (n_clients,)."""
     key = keys.make_key(config.prod_deployment_path)
 

@@ -166,6 +166,7 @@ def check_no_duplicates(content: bytes, place: str) -> None:
     """Refuse a duplicate key in an object, whose value JSON leaves undefined."""
 
     def check(pairs: list[tuple[str, Any]]) -> None:
+        """Raise for a key that an object has more than once."""
         duplicates = find_duplicates(key for key, _ in pairs)
         if duplicates:
             raise ConfigError(f"{place} has {duplicates} more than once in one object; keep one.")
@@ -405,6 +406,48 @@ def check_api(api: ApiSettings, place: str) -> None:
             ) from error
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read the settings of config.json, with known keys only, in the present format."""
+    try:
+        content = read_content(path)
+        settings = msgspec.json.decode(content)
+        check_no_duplicates(content, str(path))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path} holds {type(settings).__name__}; expected an object of keys.")
+    if isinstance(settings.get("engine"), str):
+        settings["engine"] = {"name": settings["engine"]}  # the format of earlier versions
+    check_keys(settings, Config, str(path))
+    if settings.get("test_data_path", 0) is None:
+        del settings["test_data_path"]
+    if isinstance(settings.get("schema"), dict):
+        has_outcomes = isinstance(settings.get("outcomes"), dict)
+        settings["schema"] = fill_schema(settings["schema"], has_outcomes=has_outcomes)
+    return settings
+
+
+def check_config(config: Config, place: str) -> None:
+    """Refuse settings without a meaning, or in conflict with each other."""
+    check_schema(config.schema, place, is_declared=True)
+    if config.outcomes is not None:
+        time_settings.check_outcomes(config.outcomes, config.schema, place)
+    time_settings.check_test_data(config, place)
+    check_engine(config.engine, place)
+    check_addresses(config, place)
+    check_promotion(config.promotion, place)
+    check_metric(config, place)
+    value_settings.check_value(config, place)
+    value_settings.check_shown(config, place)
+    value_settings.check_names(config.schema, place)
+    value_settings.check_holdout(config, place)
+    check_api(config.api, place)
+    delivery_settings.check(config, place)
+    check_run(config.run, place)
+
+
 def read_config(path: Path) -> Config:
     """Read and check config.json.
 
@@ -428,43 +471,12 @@ def read_config(path: Path) -> Config:
     -----
     docs/configuration.md.
     """
-    try:
-        content = read_content(path)
-        settings = msgspec.json.decode(content)
-        check_no_duplicates(content, str(path))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}.") from error
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path} holds {type(settings).__name__}; expected an object of keys.")
-    if isinstance(settings.get("engine"), str):
-        settings["engine"] = {"name": settings["engine"]}  # the format of earlier versions
-    check_keys(settings, Config, str(path))
-    if settings.get("test_data_path", 0) is None:
-        del settings["test_data_path"]
-    if isinstance(settings.get("schema"), dict):
-        has_outcomes = isinstance(settings.get("outcomes"), dict)
-        settings["schema"] = fill_schema(settings["schema"], has_outcomes=has_outcomes)
+    settings = read_settings(path)
     try:
         config = msgspec.convert(settings, Config, dec_hook=read_path)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}. docs/configuration.md lists every key.") from error
-    check_schema(config.schema, str(path), is_declared=True)
-    if config.outcomes is not None:
-        time_settings.check_outcomes(config.outcomes, config.schema, str(path))
-    time_settings.check_test_data(config, str(path))
-    check_engine(config.engine, str(path))
-    check_addresses(config, str(path))
-    check_promotion(config.promotion, str(path))
-    check_metric(config, str(path))
-    value_settings.check_value(config, str(path))
-    value_settings.check_shown(config, str(path))
-    value_settings.check_names(config.schema, str(path))
-    value_settings.check_holdout(config, str(path))
-    check_api(config.api, str(path))
-    delivery_settings.check(config, str(path))
-    check_run(config.run, str(path))
+    check_config(config, str(path))
     config = resolve_paths(config, path.absolute().parent)
     check_folders(config, str(path))
     check_groups(config.schema, str(path))

@@ -117,6 +117,7 @@ def make_command(
     """Return the command of `function(config_path, **options)`, with --config and --help."""
 
     def call(config_path: Path | None, **chosen: Any) -> None:
+        """Run the function with the settings of the command line, and exit."""
         keep_private()
         set_up_logging()
         # A --config before the name of a subcommand is valid for the subcommand.
@@ -134,6 +135,7 @@ def make_group_with_default(
 
     @click.pass_context
     def call(context: click.Context, /, **chosen: Any) -> None:
+        """Keep --config for a subcommand, or run the default command."""
         context.obj = chosen["config_path"]
         if context.invoked_subcommand is None:
             context.invoke(default, **chosen)
@@ -149,6 +151,7 @@ def make_command_group(summary: str, commands: Sequence[click.Command]) -> click
 
     @click.pass_context
     def call(context: click.Context, /, config_path: Path | None) -> None:
+        """Keep --config for the subcommand."""
         context.obj = config_path
 
     return click.Group(
@@ -219,6 +222,7 @@ def with_config(main: Callable[..., object], *, exclusive: bool = False) -> Call
     """Return a function of a config path for `main(config, **options)`, perhaps under the lock."""
 
     def call_main(config_path: Path, **chosen: Any) -> None:
+        """Read the config, and call the function without the rows of erased clients."""
         config: Config = read_config(config_path)
         lock = files.exclusive_lock(config.prod_deployment_path)
         with (

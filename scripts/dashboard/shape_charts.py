@@ -165,11 +165,13 @@ def draw_curve(term: NumericTerm, bins: Bins, track: Track, bottom: float, top: 
     low, high = track.numbers[0], track.numbers[-1]
 
     def place(number: float, value: float) -> str:
+        """Return the position of a point in the coordinates of the chart."""
         x = MARGIN + (WIDTH - 2 * MARGIN) * (number - low) / (high - low)
         y = MARGIN + (HEIGHT - 2 * MARGIN) * (top - min(max(value, bottom), top)) / (top - bottom)
         return f"{x:.2f},{y:.2f}"
 
     def points(values: list[float]) -> list[str]:
+        """Return the positions of a value at each number of the track."""
         return [place(*point) for point in zip(track.numbers, values, strict=True)]
 
     interval = [*points(track.upper), *reversed(points(track.lower))] if term.errors else []

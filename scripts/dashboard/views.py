@@ -109,6 +109,7 @@ def data() -> Answer:
     wanted = request.args.get("column", "")
 
     def question(queries: "RecordQueries") -> dict[str, Any]:
+        """Return the facts of the dataset with a chart of each column's past."""
         facts = queries.dataset()
         past = facts.pop("past", {})
         return facts | {

@@ -176,6 +176,7 @@ def cell_parsers(schema: Schema, *, needs_label: bool = True) -> dict[str, Calla
     labels, minimums = schema.labels, schema.minimums
 
     def number_parser(name: str) -> Callable[[str], float]:
+        """Return the parser of a numeric column."""
         minimum, marks = minimums.get(name), schema.marks(name)
         return lambda text: parse_number(text, minimum, marks)
 

@@ -27,7 +27,7 @@ from scripts.data.deduplicate import Hashes, Numbers
 from scripts.data.numeric_column import NumberBuffer
 from scripts.data.polars_lines import Block
 from scripts.data.sampling import Draw
-from scripts.data.scanned_dataset import Comparison, ScannedDataset
+from scripts.data.scanned_dataset import RowChoice, ScannedDataset
 
 BATCH_ROWS = 2**16
 BLOCK_BYTES = 2**21
@@ -185,7 +185,7 @@ class _Pass:
     hashes: Hashes = field(default_factory=lambda: np.zeros(0, np.uint32))
 
     def draw(
-        self, batch: pl.DataFrame, seed: int, comparison: Comparison | None, *, by_place: bool
+        self, batch: pl.DataFrame, seed: int, comparison: RowChoice | None, *, by_place: bool
     ) -> None:
         """Offer the next rows to the draws."""
         schema = self.schema
@@ -247,7 +247,7 @@ def scan(
     max_rows: int | None,
     seed: int,
     by_place: bool = False,
-    comparison: Comparison | None = None,
+    comparison: RowChoice | None = None,
     folder: Path | None = None,
 ) -> ScannedDataset:
     """Read a dataset written by ingestion once.
@@ -264,7 +264,7 @@ def scan(
         Of the draw.
     by_place : bool
         Whether the position of a row counts in the draw, for datasets with equal rows.
-    comparison : Comparison, optional
+    comparison : RowChoice, optional
         The choice of rows to compare with a reference.
     folder : Path, optional
         Where hidden files hold the numbers of columns; without it they are in memory.
@@ -282,6 +282,7 @@ def scan(
     n_lines = count_lines(path)
 
     def read(bound: int) -> _Pass:
+        """Pass over the dataset with a bound for the keys of drawn rows."""
         numbers = {name: NumberBuffer(n_lines, folder) for name in schema.numeric}
         seen = _Pass(schema, Draw(max_rows, bound), Draw(max_rows), numbers)
         with progress.shown("Reading the dataset", n_lines):

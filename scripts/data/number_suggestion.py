@@ -60,11 +60,13 @@ def find_marks(table: pd.DataFrame, currency: Mapping[str, str]) -> NumberMarks:
             samples.append((values, is_money))
 
     def fits(text: str, marks: NumberMarks, *, is_money: bool) -> bool:
+        """Return whether a text is a number by some marks."""
         # 1.200 € are twelve hundred: money has no three decimals.
         has_thousandths = is_money and THOUSANDTHS[marks.decimal].search(text) is not None
         return cells.is_number(text, marks) and not has_thousandths
 
     def count_numeric(marks: NumberMarks) -> int:
+        """Count the samples that are numeric by some marks."""
         return sum(
             schema_inference.is_numeric(
                 sum(fits(text, marks, is_money=is_money) for text in values), len(values)

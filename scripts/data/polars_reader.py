@@ -313,6 +313,7 @@ def read_rest(
     handle.seek(reading.n_bytes)
 
     def lines() -> Iterator[tuple[int, str]]:
+        """Yield the remaining lines with their numbers."""
         for line_number in count(number):
             text = csv_reader.read_line(handle, line_number, reading, sha)
             if text is None:

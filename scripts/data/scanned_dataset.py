@@ -19,7 +19,7 @@ from scripts.data.profile import Bins, ColumnSummary, DatasetFacts
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RowChoice:
     """The columns of a reference, and the choice of rows to compare by the hashes of rows."""
 
     schema: Schema

@@ -174,6 +174,15 @@ def describe_outcomes(
     ]
 
 
+def describe_labels(
+    table: pd.DataFrame, target: str, found: FoundOutcomes | None
+) -> tuple[dict[str, str], list[str]]:
+    """Return the labels of the target or of the outcome files, with sentences about the target."""
+    if target:
+        return target_suggestion.describe_target(table[target], target)
+    return (found.labels if found else {}), []
+
+
 def find_labels(
     table: pd.DataFrame, layout: TimeLayout, declared: Schema, found: FoundOutcomes | None
 ) -> tuple[Flags, Flags]:
@@ -290,11 +299,7 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     layout = time_suggestion.find_layout(reading.tables, by_column, measures)
     found = outcome_suggestion.find_outcomes(paths[0].parent, reading.others, layout, table)
     target = choose_target(table, layout, target, found)
-    labels, about_target = (
-        target_suggestion.describe_target(table[target], target)
-        if target
-        else (found.labels if found else {}, [])
-    )
+    labels, about_target = describe_labels(table, target, found)
     declared = msgspec.structs.replace(
         numbers, target=target, ids=(layout.key,) if layout.key else (),
         inferred=("numeric", "categorical"), **labels,

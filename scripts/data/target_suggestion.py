@@ -61,6 +61,7 @@ def guess_target(table: pd.DataFrame) -> str:
         raise DatasetError("No column has two values, as a target must; name it with --target.")
 
     def rank(name: str) -> tuple[bool, bool, bool, bool, bool, int]:
+        """Return the sort key of a column, the best target being the largest."""
         is_named, is_known = (
             bool(TARGET_NAME.search(name)), bool(set(labels[name]) & set(KNOWN_OPPOSITES)),
         )  # fmt: skip
@@ -96,6 +97,7 @@ def guess_positive(column: pd.Series, name: str) -> str:
     yes = set(KNOWN_OPPOSITES) - set(OPPOSITES) if is_about_staying(name) else set(OPPOSITES)
 
     def rank(label: str) -> tuple[bool, bool, bool, int]:
+        """Return the sort key of a label, the likeliest one being the largest."""
         return (
             bool(LEFT_WORD.search(label)), label in yes, not is_about_staying(label),
             -counts[label],
@@ -110,6 +112,7 @@ def guess_negative(column: pd.Series, positive: str) -> str:
     opposite = KNOWN_OPPOSITES.get(positive)
 
     def rank(label: str) -> tuple[bool, bool, int]:
+        """Return the sort key of a label, the likeliest one being the largest."""
         return label == opposite, is_about_staying(label), counts[label]
 
     return str(max((label for label in labels_of(column) if label != positive), key=rank))

@@ -19,7 +19,7 @@ from scripts.engine.pandas_engine import CleanMore, PandasEngine, ReadTestData
 
 if TYPE_CHECKING:
     from scripts.data.scanned_dataset import ScannedDataset
-    from scripts.model.candidate import Candidate
+    from scripts.model.candidate import FittedCandidate
     from scripts.model.drift import DataDrift
     from scripts.model.logistic_model import Model
     from scripts.model.metrics import Evaluation
@@ -61,7 +61,7 @@ class Engine(Protocol):
     def ingest(self, paths: Sequence[Path], schema: Schema, clean_more: CleanMore | None) -> Intake:
         """Read files in the order given, clean the labelled rows and drop duplicates."""
 
-    def fit(self, path: Path, schema: Schema, scan: "ScannedDataset | None") -> "Candidate":
+    def fit(self, path: Path, schema: Schema, scan: "ScannedDataset | None") -> "FittedCandidate":
         """Fit a model to a dataset file, or to the scan of the file if there is one."""
 
     def score(

@@ -34,7 +34,7 @@ from scripts.engine.dated_ingest import DatedIntake
 if TYPE_CHECKING:
     from scripts.data.polars_dataset import Ingested
     from scripts.data.scanned_dataset import ScannedDataset
-    from scripts.model.candidate import Candidate
+    from scripts.model.candidate import FittedCandidate
     from scripts.model.drift import DataDrift
     from scripts.model.logistic_model import Model
     from scripts.model.metrics import Evaluation
@@ -245,10 +245,10 @@ class PandasEngine:
             return ingest_dated(paths, schema, self.config, clean_more)
         return ingest_files(paths, schema, self.config, clean_more)
 
-    def fit(self, path: Path, schema: Schema, scan: "ScannedDataset | None") -> "Candidate":
+    def fit(self, path: Path, schema: Schema, scan: "ScannedDataset | None") -> "FittedCandidate":
         """Fit a model to a dataset file, or to the scan of the file if there is one."""
         config = msgspec.structs.replace(self.config, schema=schema)
-        candidate: Candidate = import_models().read_and_fit(path, config, scan)
+        candidate: FittedCandidate = import_models().read_and_fit(path, config, scan)
         return candidate
 
     def score(

@@ -11,7 +11,7 @@ from scripts.data import (
 )
 from scripts.data.scanned_dataset import ScannedDataset
 from scripts.model import candidate, drift, metrics
-from scripts.model.candidate import Candidate
+from scripts.model.candidate import FittedCandidate
 from scripts.model.drift import DataDrift
 from scripts.model.logistic_model import Model
 
@@ -38,7 +38,7 @@ def scan_dataset(path: Path, config: Config, model: Model | None = None) -> Scan
     return scanned
 
 
-def read_and_fit(path: Path, config: Config, scan: ScannedDataset | None) -> Candidate:
+def read_and_fit(path: Path, config: Config, scan: ScannedDataset | None) -> FittedCandidate:
     """Read a dataset, unless scanned already, and fit a model."""
     fitting_shown = functools.partial(progress.shown, "Fitting")
     if scan is None and not capacity.is_large(path, config.engine):

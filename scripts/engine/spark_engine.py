@@ -22,7 +22,7 @@ from scripts.engine import spark_dated
 from scripts.engine.dated_ingest import DatedIntake
 from scripts.engine.pandas_engine import ReadTestData
 from scripts.model import candidate, drift, metrics
-from scripts.model.candidate import Candidate
+from scripts.model.candidate import FittedCandidate
 from scripts.model.drift import DataDrift
 from scripts.model.logistic_model import Model
 from scripts.model.metrics import Evaluation
@@ -72,7 +72,7 @@ class SparkEngine:
             comparison=None if model is None else drift.comparison_for(model),
         )  # fmt: skip
 
-    def fit(self, path: Path, schema: Schema, scan: ScannedDataset | None) -> Candidate:
+    def fit(self, path: Path, schema: Schema, scan: ScannedDataset | None) -> FittedCandidate:
         """Fit a model on this machine to the rows drawn of a dataset in parts."""
         config = msgspec.structs.replace(self.config, schema=schema)
         scan = self.scan_dataset(path, schema) if scan is None else scan

@@ -153,6 +153,7 @@ def fit_rows(
     """Fit the coefficients of a plan to rows, with monotone curves where declared."""
 
     def fit_again(fitted: AdditiveFit) -> AdditiveFit:
+        """Fit the coefficients of the plan, in memory or in few passes."""
         if len(rows.y) > MAX_PLAN_ROWS:
             # A design of all rows would not fit into memory.
             return additive_fit.fit_all_rows(fitted, rows.columns, rows.y, n_planned)

@@ -296,6 +296,7 @@ def fit_all_rows(planned: AdditiveFit, columns: Columns, y: Ints, n_planned: int
     factor = cho_factor(bent.eliminate() + penalty, lower=True)
 
     def predict(coefficients: Floats) -> Floats:
+        """Return the log-odds of all rows, without the intercept."""
         total = np.zeros(len(y))
         for own, place in zip(located, layout.slices, strict=True):
             total += own.log_odds(coefficients[place])

@@ -29,7 +29,7 @@ from scripts.model import (
 from scripts.model import fit as model_fit
 from scripts.model.additive_choice import Rows
 from scripts.model.additive_terms import PlainTerms
-from scripts.model.fit import Fit, LabelledRows, ValidationSplit
+from scripts.model.fit import FeaturesAndLabels, FittedPipeline, ValidationSplit
 from scripts.model.logistic_model import Model, check_model
 
 PACKAGES = ("numpy", "pandas", "scikit-learn")
@@ -38,7 +38,7 @@ N_EXAMPLES = 1_000
 
 
 @dataclass(frozen=True)
-class Candidate:
+class FittedCandidate:
     """A fitted model as plain numbers, with the scikit-learn classifier behind them."""
 
     model: Model
@@ -85,7 +85,9 @@ def package_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **versions}
 
 
-def make_model(fit: Fit, facts: DatasetFacts, n_training_rows: int, config: Config) -> Model:
+def make_model(
+    fit: FittedPipeline, facts: DatasetFacts, n_training_rows: int, config: Config
+) -> Model:
     """Return the model of a fitted pipeline, without validation metrics."""
     pipeline = fit.pipeline
     return Model(
@@ -144,14 +146,14 @@ def check_monotone(config: Config) -> None:
         )
 
 
-def as_rows(part: LabelledRows) -> Rows:
+def as_rows(part: FeaturesAndLabels) -> Rows:
     """Return features and target as arrays."""
     return Rows({str(name): part["X"][name].to_numpy() for name in part["X"]}, part["y"])
 
 
 def fit_additive(
-    split: ValidationSplit, whole: LabelledRows, facts: DatasetFacts, config: Config
-) -> Candidate:
+    split: ValidationSplit, whole: FeaturesAndLabels, facts: DatasetFacts, config: Config
+) -> FittedCandidate:
     """Fit an additive model or its straight variant, without a reference."""
     schema = config.schema
     training, everyone = as_rows(split["training"]), as_rows(whole)
@@ -173,10 +175,10 @@ def fit_additive(
     X = whole["X"]
     pipeline = additive_pipeline.make_pipeline(fitted, X.iloc[:N_EXAMPLES])
     sklearn_pipeline.check_equal(fitted, pipeline, X)
-    return Candidate(fitted, wrap(pipeline, fit.threshold, X, whole["y"]))
+    return FittedCandidate(fitted, wrap(pipeline, fit.threshold, X, whole["y"]))
 
 
-def fit_rows(table: pd.DataFrame, facts: DatasetFacts, config: Config) -> Candidate:
+def fit_rows(table: pd.DataFrame, facts: DatasetFacts, config: Config) -> FittedCandidate:
     """Fit a model to rows, without the reference of their dataset.
 
     Parameters
@@ -190,7 +192,7 @@ def fit_rows(table: pd.DataFrame, facts: DatasetFacts, config: Config) -> Candid
 
     Returns
     -------
-    Candidate
+    FittedCandidate
         Equal for equal tables and settings.
 
     Raises
@@ -216,7 +218,7 @@ def fit_rows(table: pd.DataFrame, facts: DatasetFacts, config: Config) -> Candid
     validation = measure(split["val"]["y"], probability, fit.threshold)
     fitted = msgspec.structs.replace(fitted, validation=validation)
     sklearn_pipeline.check_equal(fitted, fit.pipeline, table)
-    return Candidate(fitted, wrap(fit.pipeline, fit.threshold, X, y))
+    return FittedCandidate(fitted, wrap(fit.pipeline, fit.threshold, X, y))
 
 
 def has_equal_rows(config: Config) -> bool:
@@ -224,7 +226,7 @@ def has_equal_rows(config: Config) -> bool:
     return not deduplicate.are_dropped_from_input(config.ingestion, config.schema)
 
 
-def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> Candidate:
+def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> FittedCandidate:
     """Fit a model to a dataset in memory.
 
     Parameters
@@ -238,7 +240,7 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
 
     Returns
     -------
-    Candidate
+    FittedCandidate
         Fitted to at most `training.max_rows` rows, with facts and reference of all rows.
 
     Raises
@@ -256,10 +258,10 @@ def fit_candidate(table: pd.DataFrame, dataset_sha256: str, config: Config) -> C
         by_place=has_equal_rows(config),
     )  # fmt: skip
     fitted = fit_rows(drawn, facts, config)
-    return Candidate(reference.add_reference(fitted.model, table), fitted.estimator)
+    return FittedCandidate(reference.add_reference(fitted.model, table), fitted.estimator)
 
 
-def fit_scan(scan: ScannedDataset, config: Config) -> Candidate:
+def fit_scan(scan: ScannedDataset, config: Config) -> FittedCandidate:
     """Fit a model to the drawn rows of a scanned dataset, as `fit_candidate` does in memory."""
     fitted = fit_rows(scan.rows, scan.describe(), config)
-    return Candidate(reference.add_scanned_reference(fitted.model, scan), fitted.estimator)
+    return FittedCandidate(reference.add_scanned_reference(fitted.model, scan), fitted.estimator)

@@ -15,7 +15,7 @@ from scripts.core import drift_limits
 from scripts.core.config import Schema
 from scripts.data import dataset, deduplicate, profile
 from scripts.data.profile import ColumnSummary, DatasetFacts, Moments, Reference
-from scripts.data.scanned_dataset import Comparison, ScannedDataset
+from scripts.data.scanned_dataset import RowChoice, ScannedDataset
 from scripts.model import drift_tests, reference
 from scripts.model.drift_tests import Counts, TwoSampleResult
 from scripts.model.logistic_model import Model
@@ -25,7 +25,7 @@ from scripts.model.logistic_model import Model
 FALSE_ALARM_FRACTION = 0.01
 
 
-class ColumnKind(StrEnum):
+class ColumnRole(StrEnum):
     """The role of a column in a schema."""
 
     NUMERIC = "numeric"
@@ -55,7 +55,7 @@ class ColumnDrift:
     """
 
     column: str
-    kind: ColumnKind
+    kind: ColumnRole
     missing_fraction: float
     summary: ColumnSummary
     values: TwoSampleResult | None
@@ -115,11 +115,11 @@ class DataDrift:
         return tuple(column for column in self.columns if column.has_drifted)
 
 
-def kinds_of(schema: Schema) -> dict[str, ColumnKind]:
+def kinds_of(schema: Schema) -> dict[str, ColumnRole]:
     """Return the kind of each feature, and of a target."""
-    kinds = dict.fromkeys(schema.numeric, ColumnKind.NUMERIC)
-    kinds |= dict.fromkeys(schema.categorical, ColumnKind.CATEGORICAL)
-    return kinds | ({schema.target: ColumnKind.TARGET} if schema.target else {})
+    kinds = dict.fromkeys(schema.numeric, ColumnRole.NUMERIC)
+    kinds |= dict.fromkeys(schema.categorical, ColumnRole.CATEGORICAL)
+    return kinds | ({schema.target: ColumnRole.TARGET} if schema.target else {})
 
 
 def shift_risk(before: Moments, now: Moments) -> RiskShift:
@@ -200,7 +200,7 @@ def describe_table(table: pd.DataFrame, schema: Schema) -> TableStatistics:
 class BinnedSamples:
     """A column of both samples as counts of the same bins, with missing numbers apart."""
 
-    kind: ColumnKind
+    kind: ColumnRole
     before: Counts
     now: Counts
     n_missing_before: int = 0
@@ -221,9 +221,9 @@ class BinnedSamples:
         """Compare the values by the test for their kind."""
         if not self.has_values:
             return None
-        if self.kind is ColumnKind.NUMERIC:
+        if self.kind is ColumnRole.NUMERIC:
             return drift_tests.compare_numbers(self.before, self.now, false_alarm)
-        if self.kind is ColumnKind.CATEGORICAL:
+        if self.kind is ColumnRole.CATEGORICAL:
             return drift_tests.compare_categories(self.before, self.now, false_alarm)
         n_before, n_now = int(self.before.sum()), int(self.now.sum())
         return drift_tests.compare_shares(
@@ -316,14 +316,14 @@ def count_columns(
         values = columns[name][~np.isnan(columns[name])]
         then, now = np.array(bins.counts), profile.count_bins(bins.edges, values)
         missing = facts.n_rows - int(then.sum()), len(new_rows) - len(values)
-        counted[name] = BinnedSamples(ColumnKind.NUMERIC, then, now, *missing)
+        counted[name] = BinnedSamples(ColumnRole.NUMERIC, then, now, *missing)
     for name, counts in kept.categorical.items():
-        counted[name] = BinnedSamples(ColumnKind.CATEGORICAL, *align(counts, columns[name]))
+        counted[name] = BinnedSamples(ColumnRole.CATEGORICAL, *align(counts, columns[name]))
     if not schema.target:
         return counted
     y = dataset.target(new_rows, schema)
     then = np.array([facts.n_rows - facts.n_positives, facts.n_positives])
-    counted[schema.target] = BinnedSamples(ColumnKind.TARGET, then, np.bincount(y, minlength=2))
+    counted[schema.target] = BinnedSamples(ColumnRole.TARGET, then, np.bincount(y, minlength=2))
     return counted
 
 
@@ -406,14 +406,14 @@ def compare_data(table: pd.DataFrame, model: Model) -> DataDrift:
     return compare_rows(describe_table(table, schema), rows, which, model, schema)
 
 
-def comparison_for(model: Model) -> Comparison | None:
+def comparison_for(model: Model) -> RowChoice | None:
     """Return the choice of rows to compare while a dataset is scanned, None without a reference."""
     kept = model.dataset.reference
     if kept is None:
         return None
     if not has_known_rows(kept, model.schema):
-        return Comparison(model.schema, lambda hashes: np.ones(len(hashes), np.bool_))
-    return Comparison(model.schema, lambda hashes: reference.find_new_rows(kept, hashes)[0])
+        return RowChoice(model.schema, lambda hashes: np.ones(len(hashes), np.bool_))
+    return RowChoice(model.schema, lambda hashes: reference.find_new_rows(kept, hashes)[0])
 
 
 def compare_scan(scan: ScannedDataset, model: Model | None) -> DataDrift:

@@ -116,6 +116,7 @@ def split_pair(
     first, second = key
 
     def term(*moved: str) -> Floats:
+        """Compute the pair's term after the moves of columns and model."""
         columns = {**then, **{name: now[name] for name in key if name in moved}}
         return find_term(new if MODEL in moved else old, columns, key)
 

@@ -14,7 +14,7 @@ from scripts.data.arrays import Ints
 from scripts.model import sklearn_pipeline
 
 
-class LabelledRows(TypedDict):
+class FeaturesAndLabels(TypedDict):
     """Features of shape (n_rows, n_features) and target of shape (n_rows,)."""
 
     X: pd.DataFrame
@@ -24,8 +24,8 @@ class LabelledRows(TypedDict):
 class ValidationSplit(TypedDict):
     """The training and the validation rows of a fit."""
 
-    training: LabelledRows
-    val: LabelledRows
+    training: FeaturesAndLabels
+    val: FeaturesAndLabels
 
 
 @overload
@@ -99,14 +99,14 @@ def prepare_dataset(
 
 
 @dataclass(frozen=True)
-class Fit:
+class FittedPipeline:
     """A fitted pipeline and the threshold."""
 
     pipeline: Pipeline
     threshold: float
 
 
-def fit(training: LabelledRows, schema: Schema, settings: TrainingSettings) -> Fit:
+def fit(training: FeaturesAndLabels, schema: Schema, settings: TrainingSettings) -> FittedPipeline:
     """Fit a plain logistic regression, for too few rows of a class to learn curves from.
 
     Parameters
@@ -120,7 +120,7 @@ def fit(training: LabelledRows, schema: Schema, settings: TrainingSettings) -> F
 
     Returns
     -------
-    Fit
+    FittedPipeline
         With unscaled columns, or scaled ones where the fit does not converge otherwise. The
         threshold is 0.5 unless one is declared.
 
@@ -136,4 +136,4 @@ def fit(training: LabelledRows, schema: Schema, settings: TrainingSettings) -> F
         )
     pipeline = sklearn_pipeline.fit_pipeline(X, y, schema, settings)
     declared = settings.decision_threshold
-    return Fit(pipeline, 0.5 if declared == "auto" else float(declared))
+    return FittedPipeline(pipeline, 0.5 if declared == "auto" else float(declared))

@@ -209,7 +209,7 @@ def expected_maximum_profit(y: Ints, score: Floats, value: Floats, terms: GainTe
 
 
 @dataclass(frozen=True)
-class BestLength:
+class ListLengthEstimate:
     """The number of clients to contact with the 95 % interval, and the gain of all of them."""
 
     n_clients: int
@@ -220,7 +220,7 @@ class BestLength:
     gain_high: float
 
 
-def find_best_length(probability: Floats, value: Floats, terms: GainTerms) -> BestLength:
+def find_best_length(probability: Floats, value: Floats, terms: GainTerms) -> ListLengthEstimate:
     """Find the length of the list with the highest expected gain, ordered by expected gain.
 
     Parameters
@@ -232,7 +232,7 @@ def find_best_length(probability: Floats, value: Floats, terms: GainTerms) -> Be
 
     Returns
     -------
-    BestLength
+    ListLengthEstimate
         The interval is that of the belief about the save rate: a higher rate makes the best list
         longer, so the ends are the best lengths at the ends of the rate's interval. Chance in the
         probabilities is not in it.
@@ -242,4 +242,4 @@ def find_best_length(probability: Floats, value: Floats, terms: GainTerms) -> Be
     place = curve.best(terms.save_rate)
     low, high = sorted(int(curve.lengths[curve.best(rate)]) for rate in terms.save_interval)
     gains = [float(curve.profit(rate)[place]) for rate in (terms.save_rate, *terms.save_interval)]
-    return BestLength(int(curve.lengths[place]), low, high, gains[0], *sorted(gains[1:]))
+    return ListLengthEstimate(int(curve.lengths[place]), low, high, gains[0], *sorted(gains[1:]))

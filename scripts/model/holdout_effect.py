@@ -15,7 +15,7 @@ LEVEL = 0.95
 LEAST_RATE = 0.001
 
 
-class Verdict(StrEnum):
+class EffectVerdict(StrEnum):
     """The answer to the question whether calling helps."""
 
     HELPS = "helps"
@@ -42,7 +42,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Effect:
+class HoldoutEffect:
     """The share of leavers of both arms, and the difference with the interval, None without data.
 
     The difference is that of the listed less the held-out clients: below 0 calling helps.
@@ -55,13 +55,13 @@ class Effect:
     high: float | None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> EffectVerdict:
         """Whether the interval leaves a doubt."""
         if self.low is None or self.high is None:
-            return Verdict.NO_DATA
+            return EffectVerdict.NO_DATA
         if self.high < 0:
-            return Verdict.HELPS
-        return Verdict.HARMS if self.low > 0 else Verdict.OPEN
+            return EffectVerdict.HELPS
+        return EffectVerdict.HARMS if self.low > 0 else EffectVerdict.OPEN
 
 
 def normal_point(n_looks: int) -> float:
@@ -69,7 +69,7 @@ def normal_point(n_looks: int) -> float:
     return NORMAL.inv_cdf(evidence_reuse.interval_percent(n_looks)[1] / 100)
 
 
-def compare(listed: Arm, held_out: Arm, n_looks: int = 1) -> Effect:
+def compare(listed: Arm, held_out: Arm, n_looks: int = 1) -> HoldoutEffect:
     """Compare the leavers of two groups formed by chance.
 
     Parameters
@@ -81,7 +81,7 @@ def compare(listed: Arm, held_out: Arm, n_looks: int = 1) -> Effect:
 
     Returns
     -------
-    Effect
+    HoldoutEffect
         With a 95 % interval, wider for several looks.
 
     Notes
@@ -95,12 +95,12 @@ def compare(listed: Arm, held_out: Arm, n_looks: int = 1) -> Effect:
         outcome_metrics.share_of(arm.n_left, arm.n_clients, z) for arm in (listed, held_out)
     )
     if one.share is None or two.share is None:
-        return Effect(one, two, None, None, None)
+        return HoldoutEffect(one, two, None, None, None)
     assert None not in (one.low, one.high, two.low, two.high)
     difference = one.share - two.share
     below = math.hypot(one.share - (one.low or 0.0), (two.high or 0.0) - two.share)
     above = math.hypot((one.high or 0.0) - one.share, two.share - (two.low or 0.0))
-    return Effect(one, two, difference, difference - below, difference + above)
+    return HoldoutEffect(one, two, difference, difference - below, difference + above)
 
 
 def clients_needed(share_left: float, save_rate: float, held_out_fraction: float) -> int | None:
@@ -145,13 +145,13 @@ class Compliers:
 
 
 def effect_by_contact(
-    effect: Effect, listed_contacted: float, held_out_contacted: float
+    effect: HoldoutEffect, listed_contacted: float, held_out_contacted: float
 ) -> Compliers | None:
     """Return the effect of a contact on the clients contacted because of the list.
 
     Parameters
     ----------
-    effect : Effect
+    effect : HoldoutEffect
         By intention to treat.
     listed_contacted, held_out_contacted : float
         The share of each group that was contacted.

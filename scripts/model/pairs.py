@@ -77,6 +77,7 @@ def score_pair(first: Cells, second: Cells, residual: Floats, weight: Floats) ->
     total = np.bincount(codes, residual, first.n * second.n).reshape(shape) * counts
 
     def explained(axis: int | tuple[int, ...] | None) -> tuple[float, int]:
+        """Return the statistic and the degrees of freedom of the sums over an axis."""
         sums, spread = (
             np.asarray(part if axis is None else part.sum(axis=axis)) for part in (total, variance)
         )

@@ -189,6 +189,7 @@ def limit(limits: TimeLimits, record: Callable[[int, str], None]) -> Iterator[Wa
     watch = Watch(writer)
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        """Raise RunTimeoutError in the run, unless the run is ending."""
         if not watch.is_ending:
             reason = format_reason(limits, watch.step, time.monotonic() - started_s)
             raise RunTimeoutError(f"Timeout: {reason}.")

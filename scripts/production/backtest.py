@@ -33,7 +33,7 @@ ALL, RANDOM = "all", "random split"
 
 
 @dataclass(frozen=True)
-class Predictions:
+class TestedRows:
     """The outcomes and predictions of the rows of a test, arrays of shape (n_rows,)."""
 
     y: Ints
@@ -44,7 +44,7 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class DatedTable:
+class MatureRows:
     """The mature rows of dated files: the dataset, and period and day of each row."""
 
     table: pd.DataFrame
@@ -52,7 +52,7 @@ class DatedTable:
     days: NDArray[np.int64]
 
 
-def select_mature(read: DatedInput, schema: Schema) -> DatedTable:
+def select_mature(read: DatedInput, schema: Schema) -> MatureRows:
     """Return the mature rows in the columns of the dataset, with their periods."""
     days = read.days
     numbered = read.table.assign(
@@ -61,7 +61,7 @@ def select_mature(read: DatedInput, schema: Schema) -> DatedTable:
     rows = numbered[read.found.is_mature].sort_values(
         [schema.as_of, schema.client_key], kind="stable"
     )
-    return DatedTable(
+    return MatureRows(
         dated_table.as_dataset(rows, schema),
         rows["_period"].to_numpy(np.int64),
         rows["_day"].to_numpy(np.int64),
@@ -76,10 +76,10 @@ def list_riskiest(probability: Floats, capacity: int | None) -> NDArray[np.bool_
     return chosen
 
 
-def predict(model: Model, rows: pd.DataFrame, n_training_rows: int, config: Config) -> Predictions:
+def predict(model: Model, rows: pd.DataFrame, n_training_rows: int, config: Config) -> TestedRows:
     """Predict the rows of a test."""
     predicted, probability = metrics.predict_table(model, rows)
-    return Predictions(
+    return TestedRows(
         dataset.target(rows, model.schema), predicted, probability,
         list_riskiest(probability, config.worklist.capacity), n_training_rows,
     )  # fmt: skip
@@ -117,7 +117,7 @@ def measure_share(n_part: int, n_whole: int) -> Measure:
     return Measure(value=share.share, low=share.low, high=share.high)
 
 
-def measure(name: str, made: Predictions, seed: int = 0) -> Period:
+def measure(name: str, made: TestedRows, seed: int = 0) -> Period:
     """Return the figures of a test."""
     y, listed = made.y, made.is_listed
     found = metrics.evaluate(y, made.predicted, made.probability)
@@ -138,9 +138,9 @@ def measure(name: str, made: Predictions, seed: int = 0) -> Period:
     )
 
 
-def join(parts: Sequence[Predictions]) -> Predictions:
+def join(parts: Sequence[TestedRows]) -> TestedRows:
     """Return the predictions of several tests together."""
-    return Predictions(
+    return TestedRows(
         np.concatenate([part.y for part in parts]),
         np.concatenate([part.predicted for part in parts]),
         np.concatenate([part.probability for part in parts]),
@@ -155,7 +155,7 @@ def fit(rows: pd.DataFrame, config: Config) -> Model:
 
 
 def iterate_periods(
-    dated: DatedTable, horizon_days: int, config: Config
+    dated: MatureRows, horizon_days: int, config: Config
 ) -> Iterator[tuple[int, Model, pd.DataFrame, int]]:
     """Yield each predictable period: its day, model and rows, and the number of training rows.
 
@@ -213,13 +213,13 @@ def compare_columns(
 
 
 def run(
-    dated: DatedTable, horizon_days: int, config: Config, made_at: datetime, seed: int = 0
+    dated: MatureRows, horizon_days: int, config: Config, made_at: datetime, seed: int = 0
 ) -> Backtest:
     """Predict each period with a model of the data known before the period.
 
     Parameters
     ----------
-    dated : DatedTable
+    dated : MatureRows
         The mature rows.
     horizon_days : int
         The days after a row in which its client may leave, 0 if unknown.

@@ -67,7 +67,7 @@ def is_beyond(value: float, limit: float, side: Beyond) -> bool:
 
 
 @dataclass(frozen=True)
-class Words:
+class Sentences:
     """The sentences of a check: about a problem with the remedy, and about no problem."""
 
     alarm: str
@@ -75,7 +75,7 @@ class Words:
 
 
 def make_findings(
-    settings: CheckSettings, name: str, value: float, words: Words, side: Beyond = Beyond.ABOVE
+    settings: CheckSettings, name: str, value: float, words: Sentences, side: Beyond = Beyond.ABOVE
 ) -> list[Finding]:
     """Return the finding of a value against the limit of a check, [] if switched off."""
     limit = find_limit(settings, name)
@@ -118,7 +118,7 @@ def check_leak(model: Model, columns: Columns, y: Ints, settings: CheckSettings)
         settings,
         "leak",
         areas[name],
-        Words(
+        Sentences(
             alarm=f"The column {name!r} alone tells who left, with an AUC of {areas[name]:.3f} on"
             f" {len(y)} test rows. It was probably written after they left: if so, add it to"
             " schema.ignore.",
@@ -136,7 +136,7 @@ def check_f1(measured: Evaluation, settings: CheckSettings) -> list[Finding]:
         settings,
         "perfect_f1",
         measured.f1_low,
-        Words(
+        Sentences(
             alarm=f"F1 is {measured.f1:.3f} on {measured.n_rows} test rows, and at least"
             f" {measured.f1_low:.3f}: too good to be true. Look for columns that are known only"
             " after a client left, and for test rows that are in training, too.",
@@ -154,7 +154,7 @@ def check_useless(measured: Evaluation, settings: CheckSettings) -> list[Finding
     n_predicted = n_found + measured.n_false_positives
     if n_left < (MIN_MISSED if n_predicted else MIN_EXPECTED):
         return []
-    words = Words(
+    words = Sentences(
         alarm=f"The newest model finds {n_found} of the {n_left} clients who left on"
         f" {measured.n_rows} test rows, and predicts {n_predicted} to leave: F1 is"
         f" {measured.f1 or 0:.3f}. Bring more labelled rows, or columns that change before a client"
@@ -173,7 +173,7 @@ def check_shared(tested: "pd.Series[str]", n_shared: int, settings: CheckSetting
         settings,
         "shared_clients",
         n_shared / n_tested,
-        Words(
+        Sentences(
             alarm=f"{n_shared} of the {n_tested} clients of the test data are in training, too: F1"
             " is then that of clients who are known already. Take them out of one of both, or"
             " declare schema.date and leave test_data_path out.",
@@ -194,7 +194,7 @@ def check_rejected(readings: Sequence[FileReading], settings: CheckSettings) -> 
         settings,
         "rejected_rows",
         fraction,
-        Words(
+        Sentences(
             alarm=f"{len(worst.rejected)} of {worst.n_rows} rows of {worst.path.name} were"
             f" rejected, {fraction:.1%}.{first} The file of rejected rows has every reason.",
             fine=f"At most {fraction:.1%} of the rows of a file were rejected.",
@@ -207,7 +207,7 @@ def check_refused(readings: Sequence[FileReading], settings: CheckSettings) -> l
     """Check for files refused as a whole, for example a file without a day."""
     refused = [reading for reading in readings if reading.refused]
     first = f" The first: {refused[0].path.name}: {refused[0].refused}." if refused else ""
-    words = Words(
+    words = Sentences(
         alarm=f"{len(refused)} of {len(readings)} files were refused, and none of their rows is"
         f" used.{first} Correct the file, or move it elsewhere.",
         fine=f"All {len(readings)} files were read.",
@@ -225,7 +225,7 @@ def check_labels(n_rows: int, n_positives: int, settings: CheckSettings) -> list
         settings,
         "one_label",
         rarer,
-        Words(
+        Sentences(
             alarm=f"All of {n_rows} labels say that the client {which}. Compare schema.positive and"
             " schema.negative with the labels in the files.",
             fine=f"{n_positives} of {n_rows} labels say that the client left.",
@@ -236,7 +236,7 @@ def check_labels(n_rows: int, n_positives: int, settings: CheckSettings) -> list
 
 def check_bands(known: Sequence[str], n_today: int, settings: CheckSettings) -> list[Finding]:
     """Check whether today's list has several bands of clients with enough data."""
-    words = Words(
+    words = Sentences(
         alarm=f"All {n_today} clients of today's list are {known[0] if known else NO_DATA}: the"
         " list tells nobody apart. Compare api.medium_risk_from and api.high_risk_from with the"
         " probabilities, and the columns of the newest extract with those of the training.",
@@ -250,7 +250,7 @@ def check_length(
 ) -> list[Finding]:
     """Check whether a list or an extract has shrunk to half the length before."""
     shrunk = 0.0 if not n_before or n_before < MIN_LIST else 1 - n_today / n_before
-    words = Words(
+    words = Sentences(
         alarm=f"{what} has {n_today} clients, and had {n_before} before: it shrank by"
         f" {shrunk:.0%}. Is the newest extract whole, and its day the newest?",
         fine=f"{what} has {n_today} clients.",
@@ -299,7 +299,7 @@ def check_predicted(
     n_expected = share_left * n_today
     if n_today < MIN_LIST or n_expected < MIN_EXPECTED:
         return []
-    words = Words(
+    words = Sentences(
         alarm=f"{n_predicted} of the {n_today} clients of today's list are predicted to leave, and"
         f" by the labels about {n_expected:.0f} will: the list is in the order of the risk, but"
         " names nobody. Compare the newest extract with those of the training, and the threshold of"
@@ -363,7 +363,7 @@ def check_outcomes(found: OutcomeSums, n_training: int, settings: CheckSettings)
         f"{found.n_left / found.n_known:.1%} of {found.n_known} clients whom nobody called left,"
         f" and {found.sum_predicted / found.n_known:.1%} were predicted to"
     )
-    words = Words(
+    words = Sentences(
         alarm=f"{shares}: chance alone makes so large a difference in 1 of"
         f" {count_cases(p_value):,} cases."
         " See whether the outcomes are whole, and whether a newer model was held back.",
@@ -394,7 +394,7 @@ def check_age(
         settings,
         "old_test_data",
         n_periods,
-        Words(
+        Sentences(
             alarm=f"The newest test row is {days_behind:.0f} days older than the newest extract,"
             f" {n_periods:.1f} periods more than outcomes need. Bring the outcomes since then, or"
             " newer test data.",

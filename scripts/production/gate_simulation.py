@@ -126,6 +126,7 @@ def list_rules(
     plain = PromotionSettings()
 
     def stricter(**limits: Any) -> PromotionSettings:
+        """Return the default settings of the gate with other limits."""
         return msgspec.structs.replace(plain, **limits)
 
     return [

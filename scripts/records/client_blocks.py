@@ -21,7 +21,7 @@ ROW_BYTES = 64
 
 
 @dataclass(frozen=True)
-class Block:
+class ClientBlock:
     """A block of clients: the packed columns, and the packed names if the kind has names."""
 
     kind: BlockKind
@@ -88,7 +88,7 @@ class BulkWriter:
         if self.n_bytes >= BATCH_BYTES:
             self.flush()
 
-    def put_block(self, scoring_id: int, block: Block) -> None:
+    def put_block(self, scoring_id: int, block: ClientBlock) -> None:
         """Add a block of a scoring."""
         row = {
             "scoring_id": scoring_id, "kind": str(block.kind), "bucket": block.bucket,

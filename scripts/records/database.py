@@ -96,6 +96,7 @@ def listen_sqlite(engine: Engine, wait_s: float) -> None:
     """Set the waiting time, durability and start of transactions of SQLite connections."""
 
     def prepare(connection: DBAPIConnection, _record: object) -> None:
+        """Set the pragmas of a new connection."""
         # SQLAlchemy controls the transactions, and `begin` below starts them.
         connection.isolation_level = None
         cursor = connection.cursor()
@@ -107,6 +108,7 @@ def listen_sqlite(engine: Engine, wait_s: float) -> None:
         cursor.close()
 
     def begin(connection: Connection) -> None:
+        """Start a transaction, for a writer with the lock at once."""
         # A deferred begin, the default, loses updates of two concurrent writers.
         writes = connection.get_execution_options().get("writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -119,6 +121,7 @@ def listen_postgresql(engine: Engine, wait_s: float) -> None:
     """Serialise the writing transactions of PostgreSQL, like those of SQLite."""
 
     def begin(connection: Connection) -> None:
+        """Set the waiting time, and let a writer wait for the lock of writers."""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(wait_s * 1000)}")
         if connection.get_execution_options().get("writes", False):
             connection.exec_driver_sql(

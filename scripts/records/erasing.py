@@ -26,7 +26,7 @@ from scripts.records import (
     scoring_records,
     tables,
 )
-from scripts.records.client_blocks import Block
+from scripts.records.client_blocks import ClientBlock
 from scripts.records.column_blocks import Column
 from scripts.records.runs import Row
 from scripts.records.tables import BlockKind
@@ -80,7 +80,7 @@ def remove_block(connection: Connection, scoring_id: int, kind: BlockKind, bucke
     )
 
 
-def replace_block(connection: Connection, scoring_id: int, block: Block) -> None:
+def replace_block(connection: Connection, scoring_id: int, block: ClientBlock) -> None:
     """Replace the block of the same kind and bucket, or delete the block without clients."""
     remove_block(connection, scoring_id, block.kind, block.bucket)
     if block.n_clients:
@@ -91,12 +91,14 @@ def replace_block(connection: Connection, scoring_id: int, block: Block) -> None
         connection.execute(tables.client_blocks.insert().values(**row))
 
 
-def make_block(kind: BlockKind, bucket: int, columns: Columns, names: list[str] | None) -> Block:
+def make_block(
+    kind: BlockKind, bucket: int, columns: Columns, names: list[str] | None
+) -> ClientBlock:
     """Return the block of some columns, perhaps without a row."""
     n_clients = len(next(iter(columns.values()))) if columns else 0
     packed = None if names is None or not names else column_blocks.pack_texts(names)
     content = column_blocks.pack(columns) if n_clients else b""
-    return Block(kind, bucket, n_clients, content, packed)
+    return ClientBlock(kind, bucket, n_clients, content, packed)
 
 
 def drop_row(columns: Columns, row: int) -> Columns:
@@ -114,7 +116,7 @@ def drop_labels(connection: Connection, scoring_id: int, kind: BlockKind, at: "P
     remove_block(connection, scoring_id, kind, at.bucket)
     if len(kept.hashes):
         content = known_clients.pack_labels(kept)
-        block = Block(kind, at.bucket, len(kept.counts), content)
+        block = ClientBlock(kind, at.bucket, len(kept.counts), content)
         replace_block(connection, scoring_id, block)
 
 

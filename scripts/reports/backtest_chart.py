@@ -47,6 +47,7 @@ def backtest(result: Backtest) -> Drawing:
     """Return the chart of a backtest: AUC by month, and predicted beside realised shares."""
 
     def quality(axes: Axes, theme: Theme) -> None:
+        """Draw the AUC of each month."""
         values = [period.roc_auc for period in result.periods]
         draw_measure(axes, theme, result.periods, values, result.random_split.roc_auc)
         chart_style.draw_axes(
@@ -55,6 +56,7 @@ def backtest(result: Backtest) -> Drawing:
         chart_style.add_legend(axes, theme)
 
     def shares(axes: Axes, theme: Theme) -> None:
+        """Draw the predicted and the real share of leavers of each month."""
         values = [period.realised for period in result.periods]
         draw_measure(axes, theme, result.periods, values, Measure(value=None))
         axes.plot(

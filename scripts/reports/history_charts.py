@@ -191,6 +191,7 @@ def draw_column(
     counts = categories.get(column)
 
     def values(axes: Axes, theme: Theme) -> None:
+        """Draw the values of the column over the runs."""
         if kind == "target":
             draw_share(axes, theme, rows)
         elif kind == "categorical" and counts:
@@ -203,6 +204,7 @@ def draw_column(
             draw_values(axes, theme, rows)
 
     def health(axes: Axes, theme: Theme) -> None:
+        """Draw the missing values and the drift over the runs."""
         draw_health(axes, theme, rows)
 
     left = NAMES_PX if kind == "categorical" and counts else chart_style.MARGINS[0]
@@ -271,6 +273,7 @@ def draw_drift(past: MeasurementHistory, words: ColumnWords = PLAIN) -> Drawing 
     n_over = sum(share > 1 for _, share in compared)
 
     def panel(axes: Axes, theme: Theme) -> None:
+        """Draw a bar for the drift of each column."""
         colours = [theme.warning if share > 1 else theme.accent for _, share in ranked]
         axes.barh(range(len(ranked)), [share for _, share in ranked], height=0.7, color=colours)
         names = [chart_style.fit_label(name, NAMES_PX) for name, _ in ranked]
@@ -349,6 +352,7 @@ def f1_history(past: MeasurementHistory) -> Drawing:
         )
 
     def panel(axes: Axes, theme: Theme) -> None:
+        """Draw F1 over time."""
         draw_f1_history(axes, theme, past=past)
 
     return Drawing("f1_history", "F1 over time", alt, "overview", 720, 280, (panel,))

@@ -96,6 +96,7 @@ def empty(name: str, title: str, scored: ScoredTestRows) -> Drawing:
     """Return a chart without a curve, with the reason."""
 
     def panel(axes: Axes, theme: Theme) -> None:
+        """Draw the reason for the missing curve."""
         chart_style.draw_message(axes, theme, ONE_CLASS)
 
     alt = f"{title} of {scored.origin}. {ONE_CLASS}"
@@ -125,6 +126,7 @@ def roc(scored: ScoredTestRows, auc: float | None) -> Drawing:
     )
 
     def panel(axes: Axes, theme: Theme) -> None:
+        """Draw the ROC curve, with the point of the threshold."""
         draw_lines(axes, theme, curve, (0, 1), at[:2])
         chart_style.draw_axes(
             axes,
@@ -154,6 +156,7 @@ def precision_recall(scored: ScoredTestRows) -> Drawing:
     )
 
     def panel(axes: Axes, theme: Theme) -> None:
+        """Draw precision against recall, with the point of the threshold."""
         draw_lines(axes, theme, curve, (share, share), (caught, exact))
         chart_style.draw_axes(
             axes,
@@ -203,6 +206,7 @@ def gains(scored: ScoredTestRows) -> Drawing:
     )
 
     def panel(axes: Axes, theme: Theme) -> None:
+        """Draw the share of caught leavers by the length of the list."""
         low, high = [s.low or 0.0 for s in shares], [s.high or 0.0 for s in shares]
         axes.fill_between(
             lengths, low, high, color=theme.accent, alpha=0.2, linewidth=0, label="95 % interval"
@@ -264,6 +268,7 @@ def calibration(scored: ScoredTestRows) -> Drawing:
     )
 
     def panel(axes: Axes, theme: Theme) -> None:
+        """Draw the realised share by the predicted probability."""
         draw_calibration(axes, theme, deciles)
 
     title = f"Calibration: error {error:.3f}, Brier score {brier:.3f}"
@@ -343,6 +348,7 @@ def confusion_matrix(measured: Evaluation, schema: Schema, release: str) -> Draw
     )
 
     def panel(axes: Axes, theme: Theme) -> None:
+        """Draw the counts of labels by predictions."""
         draw_confusion_matrix(axes, theme, counts=counts, names=names)
 
     title = f"Confusion matrix: F1 {format_number(measured.f1)}, {measured.n_rows:,} rows"
@@ -381,6 +387,7 @@ def effects(model: Model, release: str, words: ColumnWords = PLAIN) -> Drawing:
     )
 
     def panel(axes: Axes, theme: Theme) -> None:
+        """Draw a bar for each effect, or the reason for none."""
         if shown:
             draw_effects(axes, theme, shown, words)
         else:

@@ -57,6 +57,7 @@ def draw_today(todays: TodaysProfit) -> Panel:
     best, best_low, best_high = todays.best
 
     def panel(axes: Axes, theme: Theme) -> None:
+        """Draw the expected profit by the length of today's list."""
         axes.axvspan(best_low, best_high, color=theme.second, alpha=0.15, linewidth=0)
         axes.axvline(best, color=theme.second, linewidth=1.2, label=f"best length {best:,}")
         axes.fill_between(
@@ -86,6 +87,7 @@ def draw_tested(tested: TestedProfit, terms: GainTerms) -> Panel:
     }
 
     def panel(axes: Axes, theme: Theme) -> None:
+        """Draw the profit on the test rows by the length of the list."""
         n_rows = len(tested.y)
         profits = {n: PER * c.profit(terms.save_rate) / n_rows for n, c in curves.items()}
         colours = {"by gain": theme.accent, "by risk": theme.second}

@@ -109,6 +109,7 @@ def add_subcommand(
     """
 
     def call(config_path: Path | None, backend: str | None, **chosen: Any) -> None:
+        """Run the function for the installed backend."""
         installation = Installation(find_config_path(config_path).resolve())
         chosen_backend = choose_backend(backend, installation)
         function(JobContext(installation, chosen_backend, datetime.now(UTC)), **chosen)

@@ -15,7 +15,7 @@ JOB_LINE = re.compile(
 )
 
 
-class Block(NamedTuple):
+class JobBlock(NamedTuple):
     """Position of a block in a crontab, in bytes, with its job line."""
 
     start: int
@@ -100,7 +100,7 @@ def line_numbers(lines: Sequence[bytes], marker: bytes) -> list[int]:
     return [n for n, line in enumerate(lines, 1) if line.strip() == marker.strip()]
 
 
-def find_block(table: bytes, name: str) -> Block | None:
+def find_block(table: bytes, name: str) -> JobBlock | None:
     """Return the block of an installation in a crontab.
 
     Parameters
@@ -112,7 +112,7 @@ def find_block(table: bytes, name: str) -> Block | None:
 
     Returns
     -------
-    Block or None
+    JobBlock or None
         None for a crontab without the block.
 
     Raises
@@ -139,7 +139,7 @@ def find_block(table: bytes, name: str) -> Block | None:
             " `python -m scripts.automate install` again."
         )
     start = len(b"".join(lines[:first]))
-    return Block(start, start + len(b"".join(block)), block[1])
+    return JobBlock(start, start + len(b"".join(block)), block[1])
 
 
 def read_job(table: bytes, name: str) -> Job | None:

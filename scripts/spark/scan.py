@@ -18,8 +18,8 @@ from scripts.core.config import Config, Schema
 from scripts.data import dataset_scan, deduplicate, sampling
 from scripts.data.numeric_column import NumberBuffer
 from scripts.data.scanned_dataset import (
-    Comparison,
     NumberStatistics,
+    RowChoice,
     ScannedDataset,
     describe_column,
 )
@@ -79,7 +79,7 @@ def number_equal_rows(rows: DataFrame) -> DataFrame:
     return rows.withColumn(PLACE, F.row_number().over(equal))
 
 
-def add_keys(rows: DataFrame, config: Config, comparison: Comparison | None) -> DataFrame:
+def add_keys(rows: DataFrame, config: Config, comparison: RowChoice | None) -> DataFrame:
     """Return features and target with HASH, KEY and IS_NEW."""
     schema = config.schema
     whole = dataset.arrow_schema(schema)
@@ -130,7 +130,7 @@ def draw(keyed: DataFrame, n_offered: int, max_rows: int | None) -> pd.DataFrame
 
 
 def scan(
-    path: Path, config: Config, *, by_place: bool, comparison: Comparison | None = None
+    path: Path, config: Config, *, by_place: bool, comparison: RowChoice | None = None
 ) -> ScannedDataset:
     """Find the facts of all rows of a dataset in parts, and draw rows, as `dataset_scan.scan` does.
 

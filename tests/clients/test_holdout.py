@@ -9,7 +9,7 @@ from msgspec import UNSET
 from sqlalchemy.engine import Connection
 
 from scripts.clients import calling_effect, client_history, formatting, holdout, worklist
-from scripts.clients.holdout import Period
+from scripts.clients.holdout import HoldoutPeriod
 from scripts.clients.work_input import ContactResult
 from scripts.core import keys
 from scripts.core.config import Config, CostSettings, WorklistSettings
@@ -20,7 +20,7 @@ from tests.support.trials import NOW, record_trial
 
 KEY = b"k" * 32
 HALF = WorklistSettings(capacity=10, holdout_fraction=0.5)
-PERIOD = Period("2026-11-01", "2027-01-29", 0.2)
+PERIOD = HoldoutPeriod("2026-11-01", "2027-01-29", 0.2)
 
 
 def test_periods_follow_one_another_without_a_gap() -> None:
@@ -45,7 +45,7 @@ def test_the_draw_is_stable_keyed_and_of_the_declared_share() -> None:
     assert drawn == [holdout.is_held_out(KEY, name, PERIOD) for name in names]
     assert sum(drawn) == pytest.approx(800, abs=4 * (4000 * 0.16) ** 0.5)
     other_key = [holdout.is_held_out(b"x" * 32, name, PERIOD) for name in names]
-    next_period = Period("2027-01-30", "2027-04-29", 0.2)
+    next_period = HoldoutPeriod("2027-01-30", "2027-04-29", 0.2)
     later = [holdout.is_held_out(KEY, name, next_period) for name in names]
     for others in (other_key, later):
         both = sum(one and two for one, two in zip(drawn, others, strict=True))
@@ -77,7 +77,7 @@ def test_the_first_clients_of_the_list_enter_the_trial_held_out_or_not(tried: Co
     assert [row["position"] for row in rows] == list(range(1, 21))
     key = keys.find_key(tried.prod_deployment_path)
     assert key is not None
-    period = Period(rows[0]["period"], rows[0]["until"], 0.5)
+    period = HoldoutPeriod(rows[0]["period"], rows[0]["until"], 0.5)
     assert [row["is_held_out"] for row in rows] == [
         holdout.is_held_out(key, row["client"], period) for row in rows
     ]

@@ -20,7 +20,7 @@ from scripts.data import (
     profile,
     sampling,
 )
-from scripts.data.scanned_dataset import Comparison, ScannedDataset
+from scripts.data.scanned_dataset import RowChoice, ScannedDataset
 from scripts.model import candidate
 
 SCHEMA = Schema(
@@ -66,7 +66,7 @@ def scan(
     path: Path,
     max_rows: int | None = None,
     *,
-    comparison: Comparison | None = None,
+    comparison: RowChoice | None = None,
     folder: Path | None = None,
 ) -> ScannedDataset:
     """Scan a dataset of the schema."""
@@ -189,7 +189,7 @@ def test_rows_to_compare_are_chosen_by_the_hashes_of_the_reference_s_columns(
 
     found = scan(
         write(tmp_path, table),
-        comparison=Comparison(schema, lambda hashes: np.isin(hashes, wanted)),
+        comparison=RowChoice(schema, lambda hashes: np.isin(hashes, wanted)),
     )
 
     assert found.compared["balance"].dropna().tolist() == table["balance"][::5].dropna().tolist()

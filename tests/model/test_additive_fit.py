@@ -47,7 +47,7 @@ def make_table(n_rows: int, seed: int, *, shape: str) -> pd.DataFrame:
     return pd.DataFrame({"age": age, "use": use, "noise": noise, "plan": plan, "left": left})
 
 
-def fit(config: Config, table: pd.DataFrame, **settings: Any) -> candidate.Candidate:
+def fit(config: Config, table: pd.DataFrame, **settings: Any) -> candidate.FittedCandidate:
     """Fit a model to a table."""
     training = msgspec.structs.replace(config.training, **settings)
     used = msgspec.structs.replace(config, schema=SCHEMA, training=training)

@@ -11,7 +11,7 @@ from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
 from scripts.data.profile import Moments
 from scripts.model import drift, reference
-from scripts.model.drift import ColumnDrift, ColumnKind, DataDrift, align
+from scripts.model.drift import ColumnDrift, ColumnRole, DataDrift, align
 from scripts.model.logistic_model import CategoricalTerm, Model, NumericTerm
 
 RANDOM_SEED = 20
@@ -112,7 +112,7 @@ def test_other_categories_are_drift(before: pd.DataFrame, later: pd.DataFrame, p
     found = drift.compare_data(table, make_model(before))
 
     assert [column.column for column in found.drifted] == ["plan"]
-    assert found.drifted[0].kind is ColumnKind.CATEGORICAL
+    assert found.drifted[0].kind is ColumnRole.CATEGORICAL
 
 
 def test_another_share_of_exits_is_drift_of_the_target(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scripts.model import holdout_effect
-from scripts.model.holdout_effect import Arm, Belief, Measured, Verdict
+from scripts.model.holdout_effect import Arm, Belief, EffectVerdict, Measured
 
 
 def test_the_interval_is_that_of_the_literature() -> None:
@@ -19,18 +19,18 @@ def test_the_published_trial_is_harm() -> None:
     # 10.0 % of the clients contacted left, and 6.4 % of those left alone.
     effect = holdout_effect.compare(Arm(9_000, 900), Arm(1_000, 64))
 
-    assert effect.verdict is Verdict.HARMS
+    assert effect.verdict is EffectVerdict.HARMS
     assert effect.difference == pytest.approx(0.036)
 
 
 def test_fewer_leavers_among_the_listed_are_help() -> None:
-    assert holdout_effect.compare(Arm(9_000, 576), Arm(1_000, 100)).verdict is Verdict.HELPS
+    assert holdout_effect.compare(Arm(9_000, 576), Arm(1_000, 100)).verdict is EffectVerdict.HELPS
 
 
 def test_without_outcomes_there_is_no_verdict() -> None:
     effect = holdout_effect.compare(Arm(10, 3), Arm(0, 0))
 
-    assert (effect.difference, effect.verdict) == (None, Verdict.NO_DATA)
+    assert (effect.difference, effect.verdict) == (None, EffectVerdict.NO_DATA)
 
 
 def test_at_most_one_null_in_twenty_is_said_to_help() -> None:
@@ -42,7 +42,7 @@ def test_at_most_one_null_in_twenty_is_said_to_help() -> None:
         for one, two in zip(listed, held_out, strict=True)
     ]
 
-    assert verdicts.count(Verdict.HELPS) <= 0.05 * 400
+    assert verdicts.count(EffectVerdict.HELPS) <= 0.05 * 400
 
 
 def test_more_looks_make_the_interval_wider() -> None:
@@ -76,7 +76,7 @@ def test_the_number_of_clients_gives_the_power() -> None:
         )
     ]
 
-    n_seen = sum(holdout_effect.compare(*pair).verdict is Verdict.HELPS for pair in arms)
+    n_seen = sum(holdout_effect.compare(*pair).verdict is EffectVerdict.HELPS for pair in arms)
 
     assert 0.74 <= n_seen / n_trials <= 0.88
 

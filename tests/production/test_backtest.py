@@ -14,7 +14,7 @@ from scripts.core.config import Config, Schema
 from scripts.core.errors import ConfigError, InsufficientDataError
 from scripts.engine import dated_ingest
 from scripts.production import backtest, backtest_file
-from scripts.production.backtest import DatedTable
+from scripts.production.backtest import MatureRows
 from scripts.production.run_context import RunContext
 from tests.support.monthly import Company, configure
 
@@ -114,7 +114,7 @@ def test_a_column_that_holds_for_its_month_alone_carries_the_difference(tmp_path
     Company().write(tmp_path, 1)
     config = msgspec.structs.replace(configure(tmp_path), schema=schema)
 
-    result = backtest.run(DatedTable(table, months, months * 31), 0, config, NOW)
+    result = backtest.run(MatureRows(table, months, months * 31), 0, config, NOW)
 
     assert result.columns[0].column == "code"
     assert result.columns[0].random_split > 0.1 > result.columns[0].over_time

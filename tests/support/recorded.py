@@ -21,7 +21,7 @@ from scripts.records import (
     scored_clients,
     scoring_records,
 )
-from scripts.records.client_blocks import Block, BulkWriter
+from scripts.records.client_blocks import BulkWriter, ClientBlock
 from scripts.records.clients import ListPart, Selection
 from scripts.records.runs import Row
 from scripts.records.scored_clients import NO_MOMENT
@@ -93,7 +93,7 @@ def score_columns(scoring_id: int, names: list[str], last: Mapping[str, Any]) ->
 
 def list_blocks(
     scoring_id: int, names: list[str], band: str, last: Mapping[str, Any]
-) -> list[Block]:
+) -> list[ClientBlock]:
     """Return the blocks of a list, in one bucket: the first client is the first on the list."""
     kinds, n_clients = BlockKind, len(names)
     hashed = sorted(range(n_clients), key=lambda place: hash_name(names[place]))
@@ -125,12 +125,12 @@ def list_blocks(
             extra = {"probability": -columns["probability"]}
         contents.append((kind, rows | extra, None))
     return [
-        Block(kind, 0, n_clients, column_blocks.pack(packed), packed_names)
+        ClientBlock(kind, 0, n_clients, column_blocks.pack(packed), packed_names)
         for kind, packed, packed_names in contents
     ]
 
 
-def absent_block(scoring_id: int, gone: Mapping[str, Any]) -> Block:
+def absent_block(scoring_id: int, gone: Mapping[str, Any]) -> ClientBlock:
     """Return the block of the clients that are not on the list."""
     names = list(gone)
     columns: dict[str, Any] = {
@@ -145,7 +145,7 @@ def absent_block(scoring_id: int, gone: Mapping[str, Any]) -> Block:
         "number:a": np.full(len(names), 1.5),
     }
     packed = column_blocks.pack(columns)
-    return Block(BlockKind.ABSENT, 0, len(names), packed, column_blocks.pack_texts(names))
+    return ClientBlock(BlockKind.ABSENT, 0, len(names), packed, column_blocks.pack_texts(names))
 
 
 def record_scoring(engine: Engine, number: int, *names: str, band: str = "low") -> int:
