@@ -138,24 +138,6 @@ def known_words(name: str, categories: Categories) -> list[str]:
     return [category for category in categories.get(name, ()) if category != MISSING_CATEGORY]
 
 
-def describe_row(schema: Schema, categories: Categories) -> dict[str, Any]:
-    """Describe a client: the columns of the model, and any further members."""
-    columns: dict[str, Any] = {}
-    for name in schema.numeric:
-        minimum = max(schema.minimums.get(name, -math.inf), -LARGEST_NUMBER)
-        columns[name] = {"type": ["number", "null"], "minimum": minimum, "maximum": LARGEST_NUMBER}
-    for name in schema.categorical:
-        # Not an enum, since unknown categories are accepted.
-        columns[name] = {"type": ["string", "null"], "description": CATEGORY_TEXT}
-        columns[name] |= {"examples": known} if (known := known_words(name, categories)) else {}
-    return {
-        "type": "object",
-        "description": "A client; null is a missing value, and further columns are ignored.",
-        "properties": columns | describe_dates(schema),
-        "required": list(required_schema(schema).features),
-    }
-
-
 def describe_dates(schema: Schema) -> dict[str, Any]:
     """Describe the members of a client from which columns are derived, none without dates."""
     if not schema.date:
@@ -173,6 +155,24 @@ def describe_dates(schema: Schema) -> dict[str, Any]:
         "properties": numbers,
     }
     return dates | {schema.as_of: day, AS_OF: day, BEFORE: before}
+
+
+def describe_row(schema: Schema, categories: Categories) -> dict[str, Any]:
+    """Describe a client: the columns of the model, and any further members."""
+    columns: dict[str, Any] = {}
+    for name in schema.numeric:
+        minimum = max(schema.minimums.get(name, -math.inf), -LARGEST_NUMBER)
+        columns[name] = {"type": ["number", "null"], "minimum": minimum, "maximum": LARGEST_NUMBER}
+    for name in schema.categorical:
+        # Not an enum, since unknown categories are accepted.
+        columns[name] = {"type": ["string", "null"], "description": CATEGORY_TEXT}
+        columns[name] |= {"examples": known} if (known := known_words(name, categories)) else {}
+    return {
+        "type": "object",
+        "description": "A client; null is a missing value, and further columns are ignored.",
+        "properties": columns | describe_dates(schema),
+        "required": list(required_schema(schema).features),
+    }
 
 
 def make_example(schema: Schema, categories: Categories) -> dict[str, Any]:
@@ -323,6 +323,17 @@ def describe_inference_request() -> dict[str, Any]:
     }
 
 
+def describe_approval() -> dict[str, Any]:
+    """Describe an approval or a rejection."""
+    text = {"type": "string", "minLength": 1}
+    return {
+        "type": "object",
+        "description": "The candidate as it was seen, and the reason of the decision.",
+        "properties": {"release": text | {"maxLength": 64}, "reason": text | {"maxLength": 500}},
+        "required": ["release", "reason"],
+    }
+
+
 def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> dict[str, Any]:
     """Describe the parts of request bodies, by name in the OpenAPI document."""
     row = describe_row(schema, categories)
@@ -338,17 +349,6 @@ def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> 
         "InferenceWanted": describe_output(),
         "InferenceRequest": describe_inference_request(),
         "ApprovalBody": describe_approval(),
-    }
-
-
-def describe_approval() -> dict[str, Any]:
-    """Describe an approval or a rejection."""
-    text = {"type": "string", "minLength": 1}
-    return {
-        "type": "object",
-        "description": "The candidate as it was seen, and the reason of the decision.",
-        "properties": {"release": text | {"maxLength": 64}, "reason": text | {"maxLength": 500}},
-        "required": ["release", "reason"],
     }
 
 

@@ -121,14 +121,6 @@ def lay_out(page: Any, columns: Sequence[str]) -> None:
     page.print_title_rows = "1:1"
 
 
-def write_facts(sheet: Any, facts: Mapping[str, Cell]) -> None:
-    """Write the facts about a list, a row each."""
-    sheet.column_dimensions["A"].width, sheet.column_dimensions["B"].width = FACT_WIDTHS
-    writer = RowWriter(sheet, ())
-    for row in facts.items():
-        writer.append(row)
-
-
 class RowWriter:
     """The writer of the rows of a sheet, with the same memory for any number of rows.
 
@@ -168,6 +160,14 @@ class RowWriter:
             cell.value = as_dated(value, cell.number_format)
             return cell
         return as_cell(self._sheet, value) if isinstance(value, str) else value
+
+
+def write_facts(sheet: Any, facts: Mapping[str, Cell]) -> None:
+    """Write the facts about a list, a row each."""
+    sheet.column_dimensions["A"].width, sheet.column_dimensions["B"].width = FACT_WIDTHS
+    writer = RowWriter(sheet, ())
+    for row in facts.items():
+        writer.append(row)
 
 
 def write(sheet: Sheet, handle: IO[bytes]) -> int:

@@ -19,18 +19,18 @@ MAX_TOLD = 200
 LINE_BEGIN = re.compile(rb"^\.", re.MULTILINE)
 
 
-def describe(error: Exception) -> str:
-    """Return a failure in words, of an answer of the server the code and the text."""
-    if isinstance(error, smtplib.SMTPResponseException):
-        return describe_answer(error.smtp_code, error.smtp_error)
-    return f"{type(error).__name__}: {error}"[:MAX_TOLD]
-
-
 def describe_answer(code: int, text: bytes | str) -> str:
     """Return an answer of the server in words."""
     told = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     printable = "".join(c if c.isprintable() else " " for c in told)
     return f"the server answered {code} {printable}"[:MAX_TOLD]
+
+
+def describe(error: Exception) -> str:
+    """Return a failure in words, of an answer of the server the code and the text."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        return describe_answer(error.smtp_code, error.smtp_error)
+    return f"{type(error).__name__}: {error}"[:MAX_TOLD]
 
 
 def make_context(settings: SmtpSettings) -> ssl.SSLContext:

@@ -39,6 +39,14 @@ def wrap(text: str) -> str:
     )
 
 
+def wrap_cell(cell: str, width: int) -> list[str]:
+    """Return the lines of a cell, each no longer than a width."""
+    lines = []
+    for line in cell.split("\n"):
+        lines += break_line(line, width)
+    return lines
+
+
 def wrap_value(text: str, start: int) -> list[str]:
     """Return the lines of a text behind a label of a given length."""
     width = find_width()
@@ -73,14 +81,6 @@ def wrap_last(rows: Sequence[Row], width: int) -> list[str]:
         first, *others = wrap_cell(row[-1], width - start) or [""]
         lines.append((head.ljust(start) + first).rstrip())
         lines += [" " * start + part for part in others]
-    return lines
-
-
-def wrap_cell(cell: str, width: int) -> list[str]:
-    """Return the lines of a cell, each no longer than a width."""
-    lines = []
-    for line in cell.split("\n"):
-        lines += break_line(line, width)
     return lines
 
 

@@ -139,6 +139,11 @@ def chart(file: str) -> Answer:
     return routes.read_chart(now.config.output_model_path, file)
 
 
+def redirect(target: str, *headers: tuple[str, str]) -> Answer:
+    """Send a browser to another page."""
+    return Answer(303, b"", [("Location", target), *headers])
+
+
 def dashboard() -> Answer:
     """Lead from the folder of the pages to the overview."""
     return redirect(HOME)
@@ -336,11 +341,6 @@ def read_target(target: str | None) -> str:
     # An address with a single slash at the beginning has neither scheme nor host.
     is_ours = target.startswith("/") and not target.startswith("//") and "\\" not in target
     return target if is_ours else HOME
-
-
-def redirect(target: str, *headers: tuple[str, str]) -> Answer:
-    """Send a browser to another page."""
-    return Answer(303, b"", [("Location", target), *headers])
 
 
 def login() -> Answer:

@@ -155,12 +155,6 @@ def count_values(counts: Mapping[str, int], marks: NumberMarks) -> ColumnCounts:
     )
 
 
-def profile_column(column: pd.Series, marks: NumberMarks) -> ColumnProfile:
-    """Compute the profile of a text column."""
-    counts = {str(text): int(count) for text, count in column.value_counts().items()}
-    return make_profile(count_values(counts, marks))
-
-
 def make_profile(counts: ColumnCounts) -> ColumnProfile:
     """Return the profile of a counted column."""
     numeric = is_numeric(counts.n_numbers, counts.kinds.n_cells)
@@ -173,6 +167,12 @@ def make_profile(counts: ColumnCounts) -> ColumnProfile:
         measure=numeric and counts.n_values == counts.n_rows and counts.has_fractions,
         kind=counts.kinds.kind(is_numeric=numeric),
     )
+
+
+def profile_column(column: pd.Series, marks: NumberMarks) -> ColumnProfile:
+    """Compute the profile of a text column."""
+    counts = {str(text): int(count) for text, count in column.value_counts().items()}
+    return make_profile(count_values(counts, marks))
 
 
 def reason_to_set_aside(profile: ColumnProfile) -> str:
@@ -196,14 +196,6 @@ def undeclared_columns(names: Iterable[str], declared: Schema) -> list[str]:
     return [name for name in names if name not in named]
 
 
-def infer_columns(table: pd.DataFrame, declared: Schema) -> Inference:
-    """Infer the role of every undeclared column of a text table."""
-    names = undeclared_columns(table.columns, declared)
-    return classify_columns(
-        {name: profile_column(table[name], declared.marks(name)) for name in names}, declared
-    )
-
-
 def classify_columns(profiles: Mapping[str, ColumnProfile], declared: Schema) -> Inference:
     """Sort profiled columns into numeric, categorical and unused columns."""
     inferred: dict[str, list[str]] = {"numeric": [], "categorical": []}
@@ -223,6 +215,14 @@ def classify_columns(profiles: Mapping[str, ColumnProfile], declared: Schema) ->
     return Inference(msgspec.structs.replace(declared, **completed), set_aside)
 
 
+def infer_columns(table: pd.DataFrame, declared: Schema) -> Inference:
+    """Infer the role of every undeclared column of a text table."""
+    names = undeclared_columns(table.columns, declared)
+    return classify_columns(
+        {name: profile_column(table[name], declared.marks(name)) for name in names}, declared
+    )
+
+
 def infer_negative(target: Iterable[str], declared: Schema) -> str:
     """Return the negative label: the second label of the target beside the declared positive."""
     positive = normalise_label(declared.positive)
@@ -236,6 +236,28 @@ def infer_negative(target: Iterable[str], declared: Schema) -> str:
         f" {cells.shorten(positive)}, which is schema.positive, and one other. Set"
         " schema.positive, and schema.negative to the label of clients who stayed."
     )
+
+
+def finish_inference(
+    inference: Inference,
+    target: Iterable[str],
+    declared: Schema,
+    readings: Sequence[FileReading],
+    rare: Sequence[str],
+) -> Inference:
+    """Add the negative label and the rare columns to an inference, and check the schema."""
+    schema = inference.schema
+    if "negative" in declared.inferred:
+        negative = infer_negative(target, declared)
+        schema = msgspec.structs.replace(schema, negative=negative)
+    if not client_dates.dataset_schema(schema).features:
+        raise DatasetError(
+            f"No column is left to train on: {inference.set_aside}."
+            f" {read_report.format_complaints(readings)}"
+        )
+    check_schema(schema, "The inferred schema")
+    partly = dict.fromkeys(rare, "only files with fewer than half of the rows have it")
+    return Inference(schema, inference.set_aside | partly)
 
 
 def infer_from_small(paths: Sequence[Path], declared: Schema) -> Inference:
@@ -293,28 +315,6 @@ def infer(paths: Sequence[Path], declared: Schema) -> Inference:
     """
     read = infer_from_large if table_reader.are_large(paths) else infer_from_small
     return read(paths, declared)
-
-
-def finish_inference(
-    inference: Inference,
-    target: Iterable[str],
-    declared: Schema,
-    readings: Sequence[FileReading],
-    rare: Sequence[str],
-) -> Inference:
-    """Add the negative label and the rare columns to an inference, and check the schema."""
-    schema = inference.schema
-    if "negative" in declared.inferred:
-        negative = infer_negative(target, declared)
-        schema = msgspec.structs.replace(schema, negative=negative)
-    if not client_dates.dataset_schema(schema).features:
-        raise DatasetError(
-            f"No column is left to train on: {inference.set_aside}."
-            f" {read_report.format_complaints(readings)}"
-        )
-    check_schema(schema, "The inferred schema")
-    partly = dict.fromkeys(rare, "only files with fewer than half of the rows have it")
-    return Inference(schema, inference.set_aside | partly)
 
 
 Infer = Callable[[Sequence[Path], Schema], Inference]

@@ -258,6 +258,11 @@ def drop_from_reference(kept: Reference, traces: OwnTraces) -> Reference:
     )
 
 
+def find_usual(counts: Mapping[str, int]) -> str:
+    """Return the most frequent category, "" without any."""
+    return max(counts, key=lambda text: counts[text], default="")
+
+
 def forget(model: Model, traces: OwnTraces) -> Model:
     """Return a model without the traces of a client.
 
@@ -294,11 +299,6 @@ def forget(model: Model, traces: OwnTraces) -> Model:
         pairs=tuple(drop_from_pair(pair, traces) for pair in model.pairs),
         dataset=replace(facts, reference=kept, typical=typical),
     )
-
-
-def find_usual(counts: Mapping[str, int]) -> str:
-    """Return the most frequent category, "" without any."""
-    return max(counts, key=lambda text: counts[text], default="")
 
 
 def without_hashes(model: Model) -> Model:

@@ -136,6 +136,17 @@ def check_test_age(
     return checks.check_age(int(newest[-1] - tested[-1]), period, horizon, config.checks)
 
 
+def check_clients(
+    table: pd.DataFrame, ids: Sequence[str], dataset_path: Path, config: Config
+) -> list[Finding]:
+    """Check whether clients of a folder of test data are in a dataset, too."""
+    # The dataset of a cluster in an object store is not read again for this.
+    if not ids or config.tests_latest_rows or is_in_store(dataset_path):
+        return []
+    n_shared = count_shared(table[ids[0]], dataset_path, ids[0])
+    return checks.check_shared(table[ids[0]], n_shared, config.checks)
+
+
 def check_candidate(
     run: Run, context: RunContext, ingested: Ingestion, trained: Training, scored: Scoring
 ) -> list[Finding]:
@@ -157,17 +168,6 @@ def check_candidate(
         # The identifiers of dated rows are the key and the day.
         findings += check_test_age(table, ids[1], ingested.dataset_path, ingested.clients, config)
     return findings + check_clients(table, ids, ingested.dataset_path, config)
-
-
-def check_clients(
-    table: pd.DataFrame, ids: Sequence[str], dataset_path: Path, config: Config
-) -> list[Finding]:
-    """Check whether clients of a folder of test data are in a dataset, too."""
-    # The dataset of a cluster in an object store is not read again for this.
-    if not ids or config.tests_latest_rows or is_in_store(dataset_path):
-        return []
-    n_shared = count_shared(table[ids[0]], dataset_path, ids[0])
-    return checks.check_shared(table[ids[0]], n_shared, config.checks)
 
 
 def check_without_model(context: RunContext, ingested: Ingestion) -> list[Finding]:

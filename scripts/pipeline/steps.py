@@ -62,6 +62,16 @@ def observe_live(run: Run) -> None:
     run.step("live rows", observation.observe_live, run.engine, run.id, RunContext(run.config))
 
 
+def record_readings(
+    run: Run, readings: Sequence[FileReading], dated: DatedIntake | ReadRows | None
+) -> None:
+    """Record the reports of the input files, outcome files and test files."""
+    run.record_readings(readings, FileRole.INPUT)
+    if dated is not None:
+        run.record_readings(dated.test_readings, FileRole.TEST)
+        run.record_readings(dated.outcome_readings, FileRole.OUTCOME)
+
+
 def ingest(run: Run, snap: Snapshot, context: RunContext) -> Ingestion:
     """Read the input files into a dataset and record a report of each file."""
     paths = context.input_paths = snap.paths[FileRole.INPUT]
@@ -73,16 +83,6 @@ def ingest(run: Run, snap: Snapshot, context: RunContext) -> Ingestion:
     context.n_clients = len(ingested.clients)
     record_readings(run, ingested.readings, ingested.dated)
     return ingested
-
-
-def record_readings(
-    run: Run, readings: Sequence[FileReading], dated: DatedIntake | ReadRows | None
-) -> None:
-    """Record the reports of the input files, outcome files and test files."""
-    run.record_readings(readings, FileRole.INPUT)
-    if dated is not None:
-        run.record_readings(dated.test_readings, FileRole.TEST)
-        run.record_readings(dated.outcome_readings, FileRole.OUTCOME)
 
 
 def monitor(run: Run, context: RunContext, dataset_path: Path) -> MonitoringResult | None:

@@ -138,6 +138,22 @@ def outcomes_of_client(connection: Connection, client: str) -> list[Row]:
     return all_rows(connection, query.order_by(client_outcomes.c.id.desc()).limit(100))
 
 
+def match_people_names(
+    connection: Connection, scoring_id: int, search: str, n_clients: int
+) -> Mask:
+    """Return a mask of clients with a text in a name for people, for example the company."""
+    matches, needle = np.zeros(n_clients, np.bool_), search.casefold()
+    marked = scored_clients.find_kept(connection, scoring_id)
+    names = [name for name in marked if name.startswith(scored_clients.NAME)]
+    if not names or column_blocks.SEPARATOR in needle:
+        return matches
+    for column in scored_clients.read_features(connection, scoring_id, names).values():
+        folded = column_blocks.SEPARATOR.join(column.tolist()).casefold()
+        if needle in folded:
+            matches[scored_clients.find_matches(folded, needle)] = True
+    return matches
+
+
 def names_with(connection: Connection, text: str, limit: int) -> list[str]:
     """List the clients with a text in their name, in upper or lower case."""
     scoring = scoring_records.last_scoring(connection)
@@ -224,22 +240,6 @@ def match_names(connection: Connection, scoring_id: int, search: str) -> Mask:
     ):
         matches[starts[bucket] + np.array(rows, np.int64)] = True
     return matches | match_people_names(connection, scoring_id, search, len(matches))
-
-
-def match_people_names(
-    connection: Connection, scoring_id: int, search: str, n_clients: int
-) -> Mask:
-    """Return a mask of clients with a text in a name for people, for example the company."""
-    matches, needle = np.zeros(n_clients, np.bool_), search.casefold()
-    marked = scored_clients.find_kept(connection, scoring_id)
-    names = [name for name in marked if name.startswith(scored_clients.NAME)]
-    if not names or column_blocks.SEPARATOR in needle:
-        return matches
-    for column in scored_clients.read_features(connection, scoring_id, names).values():
-        folded = column_blocks.SEPARATOR.join(column.tolist()).casefold()
-        if needle in folded:
-            matches[scored_clients.find_matches(folded, needle)] = True
-    return matches
 
 
 def read_order(
@@ -491,17 +491,6 @@ def read_gains(
     return gain[may_be_called], saved[may_be_called]
 
 
-def history_of_client(connection: Connection, client: str, limit: int) -> list[Row]:
-    """List the scores of a client with their scorings, newest first."""
-    known = scoring_records.list_scorings(connection)
-    by_id = {row["id"]: row for row in known}
-    name_hash = name_hashes.hash_name(client)
-    bucket_of = {row["bits"]: name_hashes.find_bucket(name_hash, row["bits"]) for row in known}
-    found = scored_clients.find_client(connection, known[:limit], client, bucket_of)
-    rows: list[Row] = [with_scoring(row, by_id[row["scoring_id"]]) for row in found]
-    return rows or absent_score(connection, client, known)
-
-
 def absent_score(connection: Connection, client: str, known: Sequence[Row]) -> list[Row]:
     """Return the last score of a client with forgotten scorings, or []."""
     if not known:
@@ -513,6 +502,17 @@ def absent_score(connection: Connection, client: str, known: Sequence[Row]) -> l
     row = read.rows([read.names.index(client)])[0]
     scoring = next(scoring for scoring in known if scoring["id"] == row["scored_in"])
     return [with_scoring(row, scoring)]
+
+
+def history_of_client(connection: Connection, client: str, limit: int) -> list[Row]:
+    """List the scores of a client with their scorings, newest first."""
+    known = scoring_records.list_scorings(connection)
+    by_id = {row["id"]: row for row in known}
+    name_hash = name_hashes.hash_name(client)
+    bucket_of = {row["bits"]: name_hashes.find_bucket(name_hash, row["bits"]) for row in known}
+    found = scored_clients.find_client(connection, known[:limit], client, bucket_of)
+    rows: list[Row] = [with_scoring(row, by_id[row["scoring_id"]]) for row in found]
+    return rows or absent_score(connection, client, known)
 
 
 def count_bands(

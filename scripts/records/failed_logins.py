@@ -61,6 +61,11 @@ def add(connection: Connection, login: FailedLogin, failures: Failures) -> None:
     return None
 
 
+def forget_old(connection: Connection, now: datetime) -> None:
+    """Delete the failed logins that are older than they are kept."""
+    connection.execute(failed_logins.delete().where(logins.minute < now - KEPT))
+
+
 def record(connection: Connection, counted: Counted, now: datetime) -> None:
     """Add failed logins to the records, and remove the old ones.
 
@@ -76,8 +81,3 @@ def record(connection: Connection, counted: Counted, now: datetime) -> None:
     for login, failures in counted.items():
         add(connection, login, failures)
     forget_old(connection, now)
-
-
-def forget_old(connection: Connection, now: datetime) -> None:
-    """Delete the failed logins that are older than they are kept."""
-    connection.execute(failed_logins.delete().where(logins.minute < now - KEPT))

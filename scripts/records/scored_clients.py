@@ -149,6 +149,25 @@ def concatenate(parts: Sequence[ScoredClients]) -> ScoredClients:
     return ScoredClients([name for part in parts for name in part.names], columns)
 
 
+def gather_values(
+    blocks: Mapping[int, Mapping[str, Column]], stored_at: Column, rows: Column
+) -> dict[str, Column]:
+    """Return the values of clients from the blocks of the scorings with their values."""
+    lacking = set(stored_at.tolist()) - set(blocks)
+    if lacking:
+        raise RecordsError(f"The records lack the values of scoring {min(lacking)}.")
+    if len(blocks) == 1:
+        (block,) = blocks.values()
+        return {name: column[rows] for name, column in block.items()}
+    parts: dict[str, Column] = {}
+    for scoring_id, block in blocks.items():
+        places = np.flatnonzero(stored_at == scoring_id)
+        for name, column in block.items():
+            whole = parts.setdefault(name, empty_column(name, len(rows)))
+            whole[places] = column[rows[places]]
+    return parts
+
+
 def read_values(
     connection: Connection,
     pointers: Mapping[int, Mapping[str, Column]],
@@ -186,25 +205,6 @@ def read_values(
         bucket: gather_values(read[bucket], columns[at], columns[row_of])
         for bucket, columns in pointers.items()
     }
-
-
-def gather_values(
-    blocks: Mapping[int, Mapping[str, Column]], stored_at: Column, rows: Column
-) -> dict[str, Column]:
-    """Return the values of clients from the blocks of the scorings with their values."""
-    lacking = set(stored_at.tolist()) - set(blocks)
-    if lacking:
-        raise RecordsError(f"The records lack the values of scoring {min(lacking)}.")
-    if len(blocks) == 1:
-        (block,) = blocks.values()
-        return {name: column[rows] for name, column in block.items()}
-    parts: dict[str, Column] = {}
-    for scoring_id, block in blocks.items():
-        places = np.flatnonzero(stored_at == scoring_id)
-        for name, column in block.items():
-            whole = parts.setdefault(name, empty_column(name, len(rows)))
-            whole[places] = column[rows[places]]
-    return parts
 
 
 @dataclass(frozen=True)
@@ -429,6 +429,19 @@ def read_named(connection: Connection, scoring: Row, names: Iterable[str]) -> li
     return find_rows(connection, scoring["id"], numbers)
 
 
+def find_in_bucket(
+    connection: Connection, bucket: Mapping[int, BucketContents], client: str, scoring_id: int
+) -> list[dict[str, Any]]:
+    """Return a client's row in a bucket, or []."""
+    ((number, blocks),) = bucket.items()
+    names = column_blocks.unpack_texts(blocks.names, blocks.n_clients)
+    if client not in names:
+        return []
+    places = {number: np.array([names.index(client)], np.int64)}
+    read = read_parts(connection, bucket, places)[number]
+    return [{"scoring_id": scoring_id, **read.rows([0])[0]}]
+
+
 def find_client(
     connection: Connection, scorings: Sequence[Row], client: str, bucket_of: Mapping[int, int]
 ) -> list[dict[str, Any]]:
@@ -457,19 +470,6 @@ def find_client(
         for scoring_id, blocks in by_scoring.items():
             found_rows += find_in_bucket(connection, group_contents(blocks), client, scoring_id)
     return sorted(found_rows, key=lambda row: -int(row["scoring_id"]))
-
-
-def find_in_bucket(
-    connection: Connection, bucket: Mapping[int, BucketContents], client: str, scoring_id: int
-) -> list[dict[str, Any]]:
-    """Return a client's row in a bucket, or []."""
-    ((number, blocks),) = bucket.items()
-    names = column_blocks.unpack_texts(blocks.names, blocks.n_clients)
-    if client not in names:
-        return []
-    places = {number: np.array([names.index(client)], np.int64)}
-    read = read_parts(connection, bucket, places)[number]
-    return [{"scoring_id": scoring_id, **read.rows([0])[0]}]
 
 
 def read_names(

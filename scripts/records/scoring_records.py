@@ -65,16 +65,16 @@ def list_scorings(connection: Connection) -> list[Row]:
     return all_rows(connection, query.order_by(scorings.c.id.desc()))
 
 
-def record_model_content(connection: Connection, stamp: str, content: str) -> None:
-    """Record the model of a scoring, unless present."""
-    if find_model_content(connection, stamp) is None:
-        connection.execute(scoring_models.insert().values(stamp=stamp, content=content))
-
-
 def find_model_content(connection: Connection, stamp: str) -> str | None:
     """Return the model.json of a scoring."""
     query = sa.select(scoring_models.c.content).where(scoring_models.c.stamp == stamp)
     return connection.execute(query).scalar()
+
+
+def record_model_content(connection: Connection, stamp: str, content: str) -> None:
+    """Record the model of a scoring, unless present."""
+    if find_model_content(connection, stamp) is None:
+        connection.execute(scoring_models.insert().values(stamp=stamp, content=content))
 
 
 def newest_by_date(scorings: Sequence[Row]) -> list[Row]:
@@ -90,6 +90,30 @@ def newest_by_date(scorings: Sequence[Row]) -> list[Row]:
         if row["as_of"]:
             by_date.setdefault(row["as_of"], row)
     return [by_date[date] for date in sorted(by_date, reverse=True)]
+
+
+def remove_outcomes(engine: Engine, scoring_id: int) -> None:
+    """Remove the outcomes recorded by a scoring, in short transactions."""
+    mine = sa.select(client_outcomes.c.id).where(client_outcomes.c.recorded_by == scoring_id)
+    n_removed = BATCH_OUTCOMES
+    while n_removed == BATCH_OUTCOMES:
+        part = mine.limit(BATCH_OUTCOMES).scalar_subquery()
+        with database.writing(engine) as connection:
+            gone = client_outcomes.delete().where(client_outcomes.c.id.in_(part))
+            n_removed = connection.execute(gone).rowcount
+
+
+def remove_broken_scorings(engine: Engine) -> None:
+    """Remove the rest of a scoring left by a killed run."""
+    with database.reading(engine) as connection:
+        broken = connection.execute(
+            sa.select(scorings.c.id).where(~scorings.c.is_whole)
+        ).scalars().all()  # fmt: skip
+    for scoring_id in broken:
+        client_blocks.remove_blocks(engine, scoring_id, BlockKind)
+        remove_outcomes(engine, scoring_id)
+        with database.writing(engine) as connection:
+            connection.execute(scorings.delete().where(scorings.c.id == scoring_id))
 
 
 def begin_scoring(engine: Engine, run_id: int, **facts: Any) -> int:
@@ -119,30 +143,6 @@ def finish_scoring(connection: Connection, scoring_id: int, **facts: Any) -> Non
     connection.execute(finished.values(is_whole=True, **facts))
 
 
-def remove_broken_scorings(engine: Engine) -> None:
-    """Remove the rest of a scoring left by a killed run."""
-    with database.reading(engine) as connection:
-        broken = connection.execute(
-            sa.select(scorings.c.id).where(~scorings.c.is_whole)
-        ).scalars().all()  # fmt: skip
-    for scoring_id in broken:
-        client_blocks.remove_blocks(engine, scoring_id, BlockKind)
-        remove_outcomes(engine, scoring_id)
-        with database.writing(engine) as connection:
-            connection.execute(scorings.delete().where(scorings.c.id == scoring_id))
-
-
-def remove_outcomes(engine: Engine, scoring_id: int) -> None:
-    """Remove the outcomes recorded by a scoring, in short transactions."""
-    mine = sa.select(client_outcomes.c.id).where(client_outcomes.c.recorded_by == scoring_id)
-    n_removed = BATCH_OUTCOMES
-    while n_removed == BATCH_OUTCOMES:
-        part = mine.limit(BATCH_OUTCOMES).scalar_subquery()
-        with database.writing(engine) as connection:
-            gone = client_outcomes.delete().where(client_outcomes.c.id.in_(part))
-            n_removed = connection.execute(gone).rowcount
-
-
 def blocks_of(connection: Connection, kinds: Iterable[BlockKind]) -> list[int]:
     """List the scorings with blocks of some kinds."""
     query = sa.select(blocks.c.scoring_id).where(blocks.c.kind.in_([str(kind) for kind in kinds]))
@@ -156,6 +156,19 @@ def forget_lists(engine: Engine) -> None:
         old = [number for number in blocks_of(connection, LIST_KINDS) if number not in kept]
     for scoring_id in old:
         client_blocks.remove_blocks(engine, scoring_id, LIST_KINDS)
+
+
+def forget_scorings(connection: Connection, old: list[int]) -> None:
+    """Delete old scorings without blocks or absent clients, and models without a scoring."""
+    needed = set(connection.execute(sa.select(blocks.c.scoring_id).distinct()).scalars())
+    # The absent clients are kept with the newest scorings.
+    newer = sa.select(scorings.c.absent_in).where(scorings.c.id.not_in(old))
+    for absent_in in connection.execute(newer).scalars():
+        needed.update(absent_in or ())
+    gone = [scoring_id for scoring_id in old if scoring_id not in needed]
+    connection.execute(scorings.delete().where(scorings.c.id.in_(gone)))
+    stamps = sa.select(scorings.c.model_stamp)
+    connection.execute(scoring_models.delete().where(scoring_models.c.stamp.not_in(stamps)))
 
 
 def forget_old_scores(engine: Engine, n_kept: int) -> int:
@@ -188,16 +201,3 @@ def forget_old_scores(engine: Engine, n_kept: int) -> int:
         if old:
             forget_scorings(connection, [row["id"] for row in old])
     return n_removed
-
-
-def forget_scorings(connection: Connection, old: list[int]) -> None:
-    """Delete old scorings without blocks or absent clients, and models without a scoring."""
-    needed = set(connection.execute(sa.select(blocks.c.scoring_id).distinct()).scalars())
-    # The absent clients are kept with the newest scorings.
-    newer = sa.select(scorings.c.absent_in).where(scorings.c.id.not_in(old))
-    for absent_in in connection.execute(newer).scalars():
-        needed.update(absent_in or ())
-    gone = [scoring_id for scoring_id in old if scoring_id not in needed]
-    connection.execute(scorings.delete().where(scorings.c.id.in_(gone)))
-    stamps = sa.select(scorings.c.model_stamp)
-    connection.execute(scoring_models.delete().where(scoring_models.c.stamp.not_in(stamps)))

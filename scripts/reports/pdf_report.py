@@ -172,6 +172,18 @@ def name_some(clients: Sequence[ShadowClient], n_all: int) -> str:
     return f"{named}{f' and {n_more:,} more' if n_more else ''}" if named else f"{n_more:,} clients"
 
 
+def write_table(
+    layout: PdfLayout, heading: str, columns: Sequence[TableColumn], rows: Sequence[Sequence[str]]
+) -> None:
+    """Write a section with a table."""
+    # A few lines stay together; a longer table goes on to the next page.
+    layout.heading(heading, LINE * (2 + min(len(rows), N_TOGETHER)))
+    if rows:
+        layout.table(columns, rows)
+    else:
+        layout.paragraph(NO_RECORDS)
+
+
 def write_shadow(layout: PdfLayout, history: ReleaseHistory) -> None:
     """Write the comparison with the release before on today's clients, if there was one."""
     shadow = shadow_types.read_shadow(history.shadow)
@@ -241,18 +253,6 @@ def format_run(row: Row) -> list[str]:
         format_optional(row["production_f1"], ".4f"),
         " ".join(filter(None, [row["reason"], row["error"]])),
     ]  # fmt: skip
-
-
-def write_table(
-    layout: PdfLayout, heading: str, columns: Sequence[TableColumn], rows: Sequence[Sequence[str]]
-) -> None:
-    """Write a section with a table."""
-    # A few lines stay together; a longer table goes on to the next page.
-    layout.heading(heading, LINE * (2 + min(len(rows), N_TOGETHER)))
-    if rows:
-        layout.table(columns, rows)
-    else:
-        layout.paragraph(NO_RECORDS)
 
 
 def write_title(layout: PdfLayout, facts: ReportFacts) -> None:

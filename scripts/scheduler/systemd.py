@@ -32,6 +32,28 @@ def unquote(command: str) -> tuple[str, ...]:
     )
 
 
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of systemd, with English messages."""
+    try:
+        return subprocess.run(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=TIMEOUT_S,
+            env={**{k: v for k, v in os.environ.items() if k != "TZ"}, "LC_ALL": "C"},
+        )
+    except FileNotFoundError as error:
+        raise SchedulerError(
+            f"There is no {arguments[0]} here: this machine has no systemd. Use cron:"
+            " python -m scripts.automate install --backend cron."
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise SchedulerError(f"{' '.join(arguments)} did not end within {TIMEOUT_S} s.") from error
+
+
 def next_times(expression: str, after: datetime, n: int) -> list[datetime]:
     """Return the next n times of a schedule by systemd, in UTC.
 
@@ -76,28 +98,6 @@ def format_units(installation: Installation, job: Job) -> tuple[str, str]:
         f"[Timer]\n{times}AccuracySec=1s\n\n[Install]\nWantedBy=timers.target\n"
     )
     return service, timer
-
-
-def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of systemd, with English messages."""
-    try:
-        return subprocess.run(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=TIMEOUT_S,
-            env={**{k: v for k, v in os.environ.items() if k != "TZ"}, "LC_ALL": "C"},
-        )
-    except FileNotFoundError as error:
-        raise SchedulerError(
-            f"There is no {arguments[0]} here: this machine has no systemd. Use cron:"
-            " python -m scripts.automate install --backend cron."
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise SchedulerError(f"{' '.join(arguments)} did not end within {TIMEOUT_S} s.") from error
 
 
 def run_systemctl(*arguments: str) -> str:
