@@ -17,8 +17,10 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCK = (ROOT / "requirements.lock").read_text()
-# setup.sh installs the lock file that its function is given.
-LOCKED_INSTALL = re.compile(r'--require-hashes -r (requirements[a-z-]*\.lock|"\$lock")')
+# setup.sh installs the halves of the lock file that its function is given.
+LOCKED_INSTALL = re.compile(
+    r'(--require-hashes|"\$\{options\[@\]\}") -r (requirements[a-z-]*\.lock|"\$half")'
+)
 ENTRY = re.compile(
     r"^([A-Za-z0-9._-]+)==(\S+)(?: ; [^\\\n]+)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+$"
 )
@@ -46,7 +48,10 @@ SERVE_LOCKED = read_locked(SERVE_LOCK)
 SPARK_LOCK = (ROOT / "requirements-spark.lock").read_text()
 
 
-OF_RUNS = [*PROJECT["dependencies"], *EXTRAS["pipeline"], *EXTRAS["postgres"]]
+POSTGRES_LOCK = (ROOT / "requirements-postgres.lock").read_text()
+
+
+OF_RUNS = [*PROJECT["dependencies"], *EXTRAS["pipeline"]]
 
 
 @pytest.mark.parametrize("line", OF_RUNS)
@@ -70,9 +75,9 @@ def test_the_tests_run_on_the_versions_of_the_installation() -> None:
 
 
 def test_the_lock_for_serving_holds_what_the_service_needs_in_the_versions_of_a_run() -> None:
-    lines = [*PROJECT["dependencies"], *EXTRAS["postgres"]]
+    wanted = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
 
-    assert {canonicalize_name(Requirement(line).name) for line in lines} <= SERVE_LOCKED.keys()
+    assert wanted <= SERVE_LOCKED.keys()
     assert {name: LOCKED.get(name) for name in SERVE_LOCKED} == SERVE_LOCKED
 
 
@@ -85,14 +90,22 @@ def test_an_installation_has_at_most_45_packages() -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    [*lock_entries(), *lock_entries(SERVE_LOCK), *lock_entries(TEST_LOCK)],
+    [
+        entry
+        for lock in (LOCK, SERVE_LOCK, TEST_LOCK, POSTGRES_LOCK)
+        for entry in lock_entries(lock)
+    ],
     ids=lambda entry: entry.split("==")[0],
 )
 def test_every_locked_package_has_one_version_and_its_hashes(entry: str) -> None:
     assert ENTRY.match(entry)
 
 
-@pytest.mark.parametrize("lock", [LOCK, SERVE_LOCK, TEST_LOCK], ids=["run", "serve", "test"])
+@pytest.mark.parametrize(
+    "lock",
+    [LOCK, SERVE_LOCK, TEST_LOCK, POSTGRES_LOCK],
+    ids=["run", "serve", "test", "postgres"],
+)
 def test_a_lock_holds_no_address_and_no_option_but_hashes(lock: str) -> None:
     options = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", "\n".join(lock_entries(lock))))
 
@@ -109,6 +122,22 @@ def test_the_extra_for_a_cluster_has_a_lock_of_its_own() -> None:
     assert len(locked) == len(lock_entries(SPARK_LOCK))
     assert all(Requirement(line).specifier.contains(locked[n]) for n, line in wanted.items())
     assert {n: v for n, v in locked.items() if TEST_LOCKED.get(n, v) != v} == {}
+
+
+def test_the_client_of_postgresql_has_a_lock_of_its_own_on_top_of_the_others() -> None:
+    locked = read_locked(POSTGRES_LOCK)
+    (line,) = EXTRAS["postgres"]
+
+    assert locked.keys() == {"psycopg", "psycopg-binary"}
+    assert Requirement(line).specifier.contains(locked["psycopg"])
+    assert locked.items() <= TEST_LOCKED.items()
+    assert locked.keys().isdisjoint(LOCKED | SERVE_LOCKED)
+    # psycopg needs it before Python 3.13, and the lock of the client does not bring it.
+    assert "typing-extensions" in SERVE_LOCKED
+
+
+def test_setup_installs_by_hashes_only() -> None:
+    assert re.search(r"local options=\([^)]*--require-hashes\)", (ROOT / "setup.sh").read_text())
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,8 @@ def parse_url(database_url: str) -> sa.URL:
         url.get_dialect().import_dbapi()
     except ModuleNotFoundError as error:
         raise RecordsError(
-            f"database_url needs the package {error.name}; for PostgreSQL:"
-            " python -m pip install --require-hashes -r requirements.lock."
+            f"database_url needs the package {error.name}, which is not installed; for PostgreSQL:"
+            " python -m pip install --require-hashes -r requirements-postgres.lock."
         ) from error
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError) as error:
         raise RecordsError(

@@ -191,6 +191,17 @@ def test_the_urls_of_postgresql_servers_are_accepted(scheme: str) -> None:
     assert (url.get_backend_name(), url.get_driver_name()) == ("postgresql", "psycopg")
 
 
+def test_without_the_client_of_postgresql_the_lock_to_install_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(
+        RecordsError, match=r"package psycopg, .* --require-hashes -r requirements-postgres\.lock"
+    ):
+        database.parse_url("postgresql://u@h/x")
+
+
 def test_a_server_that_does_not_answer_is_named_without_the_password() -> None:
     url = "postgresql://somebody:canary@127.0.0.1:1/risk?password=canary"
 
