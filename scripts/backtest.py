@@ -1,4 +1,4 @@
-"""The backtest command: what the model would have predicted, month by month, and what came."""
+"""The backtest command: predictions a model would have made month by month, and the outcomes."""
 
 import logging
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""One run of the whole process: with new data train, deploy the better model, report."""
+"""A run of the full process: with new data train, deploy the better model, report."""
 
 import gc
 

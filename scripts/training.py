@@ -1,4 +1,4 @@
-"""Training: fits a logistic regression to the latest dataset and writes the model."""
+"""Training: fits an additive logistic regression to the latest dataset and writes the model."""
 
 import gc
 

@@ -271,7 +271,7 @@ def score_by_pandas(
         # The third run had nothing new.
         for name, (labelled, clients_found) in zip(names[:2], rounds, strict=True):
             path = Kind.DATASET.path(folder, "20250101T000000000000Z")
-            files.write_whole(path, csv_writer.spell_table(labelled))
+            files.write_whole(path, csv_writer.encode_table(labelled))
             with database.writing(engine) as connection:
                 run_id = runs.start_run(connection, datetime.now(UTC))
             current = release.load_release(config.prod_deployment_path / artifacts.RELEASES / name)

@@ -1,4 +1,4 @@
-"""Routes of the candidate that waits for the approval of a person, and their views."""
+"""Routes of the candidate pending for a person's approval, and their views."""
 
 from collections.abc import Callable
 from typing import Annotated

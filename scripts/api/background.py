@@ -1,4 +1,4 @@
-"""A thread of the service that writes what waits, again and again, until the service ends."""
+"""A thread of the service with a repeated write of all waiting entries, until the service ends."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Views of the client routes: worklist, one client, outcomes."""
+"""Views of the client routes: worklist, single client, outcomes."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""Request headers that the service adds to those of HTTP."""
+"""Request headers of the service beside the headers of HTTP."""
 
 # A request with this header is not logged: tests, monitors, apicalls.
 UNLOGGED = ("Adras-Log", "off")

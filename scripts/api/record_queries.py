@@ -260,8 +260,8 @@ class RecordQueries:
     def alarms(self, config: Config) -> list[str]:
         """Return the problems of checks, and of mails and events of the list."""
         found = [row for row in self.checks() if row["state"] != alert_states.OK]
-        told = [f"{row['title']}: {row['detail']}" for row in found]
-        return told + delivery_state.describe_problems(self._connection, config)
+        problems = [f"{row['title']}: {row['detail']}" for row in found]
+        return problems + delivery_state.describe_problems(self._connection, config)
 
     def evidence(self, model_stamp: str | None) -> dict[str, Row | None]:
         """Return a model's scores and the decision on its deployment, by name."""

@@ -65,8 +65,8 @@ class RunComparer:
                 503, f"The comparison took more than {TIMEOUT_S:.0f} s; run {by_hand}."
             ) from error
         except (subprocess.CalledProcessError, OSError, msgspec.DecodeError) as error:
-            told = getattr(error, "stderr", None) or b""
-            log.error("Runs could not be compared: %s", told.decode(errors="replace") or error)
+            output = getattr(error, "stderr", None) or b""
+            log.error("Runs could not be compared: %s", output.decode(errors="replace") or error)
             raise RefusedError(
                 503, f"The comparison failed; {by_hand} and the log say why."
             ) from error

@@ -1,4 +1,4 @@
-"""Responses about one run: inputs, model, decision, shadow, approval, deployments and alerts."""
+"""Responses about a run: inputs, model, decision, shadow, approval, deployments and alerts."""
 
 from msgspec import Struct
 

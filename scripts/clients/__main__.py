@@ -1,4 +1,4 @@
-"""Erases a client from an installation, readmits one, or lists the erased clients."""
+"""Erases a client from an installation, readmits a client, or lists the erased clients."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The clients to call now, and how they differ from those of an earlier list."""
+"""The clients to call now, and the differences from an earlier list."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

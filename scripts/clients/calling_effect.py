@@ -15,7 +15,7 @@ from scripts.clients.response_types import (
 from scripts.core.amounts import format_amount
 from scripts.core.config import CostSettings, WorklistSettings
 from scripts.model import holdout_effect
-from scripts.model.holdout_effect import Arm, Belief, EffectVerdict, HoldoutEffect, Measured
+from scripts.model.holdout_effect import Arm, Belief, EffectVerdict, HoldoutEffect, MeasuredRate
 from scripts.model.outcome_metrics import Z
 from scripts.records import scoring_records, trials
 from scripts.records.runs import Row
@@ -185,7 +185,7 @@ def believed_rate(settings: WorklistSettings) -> Belief:
     return Belief(*(settings.costs or UNDECLARED).save_rate)
 
 
-def describe_rate(believed: Belief, measured: Measured | None, mean: float) -> str:
+def describe_rate(believed: Belief, measured: MeasuredRate | None, mean: float) -> str:
     """Return a sentence about the save rate behind the gains."""
     if measured is None:
         return f"Not measured yet: gains count on the believed {believed.mean:.0%}."
@@ -201,7 +201,7 @@ def describe_rate(believed: Belief, measured: Measured | None, mean: float) -> s
     return f"{found} Weighted by their certainty, the next run counts on {mean:.0%}."
 
 
-def as_save_rate(believed: Belief, measured: Measured | None) -> SaveRate:
+def as_save_rate(believed: Belief, measured: MeasuredRate | None) -> SaveRate:
     """Return the save rate as believed, as measured, and together."""
     updated = holdout_effect.update_belief(believed, measured)
     half = 0.0 if measured is None else Z * measured.standard_error
@@ -218,7 +218,9 @@ def as_save_rate(believed: Belief, measured: Measured | None) -> SaveRate:
     )
 
 
-def measure_rate(groups: Sequence[TrialGroup], contact: ContactEffect | None) -> Measured | None:
+def measure_rate(
+    groups: Sequence[TrialGroup], contact: ContactEffect | None
+) -> MeasuredRate | None:
     """Return the measured save rate, None before both groups have enough outcomes.
 
     Where contacts are recorded, those contacted because of the list count as called, else all of

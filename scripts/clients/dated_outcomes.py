@@ -1,4 +1,4 @@
-"""The join of dated outcomes to scores: each to the score made for the period of its row."""
+"""The join of dated outcomes to scores, by the period of the row."""
 
 import logging
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The words by which the worklist is filtered and ordered, in requests, links and forms."""
+"""The words of filters and orders of the worklist, in requests, links and forms."""
 
 from scripts.clients.work_input import RESULTS
 

@@ -1,4 +1,4 @@
-"""A group of today's clients beside what is known of them: outcomes, changes, scores before."""
+"""A group of today's clients beside the known facts: outcomes, changes, scores before."""
 
 import itertools
 from collections.abc import Iterator, Mapping

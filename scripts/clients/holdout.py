@@ -1,4 +1,4 @@
-"""The clients that chance holds out of the list for a period, so that the effect is measured."""
+"""The clients held out of the list for a period by chance, for a measurement of the effect."""
 
 import math
 from dataclasses import asdict, dataclass

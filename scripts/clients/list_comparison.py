@@ -1,4 +1,4 @@
-"""The lists to call of two scorings beside each other: who is on one and not on the other."""
+"""The lists to call of two scorings beside each other, and the clients on a single list."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a manager asks each week: whom to call, what changed, what calls and predictions came to."""
+"""A manager's summary of the week: whom to call, changes, and results of calls and predictions."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

@@ -150,7 +150,7 @@ def find_callable(engine: Engine, config: Config, now: datetime) -> CallableClie
     )  # fmt: skip
 
 
-def take_first(
+def select_first(
     today: TodaysClients, order: Ints, scores: ScoredRows, n_wanted: int, who: CallableClients
 ) -> list[int]:
     """Return the first rows of an order with callable clients."""
@@ -189,7 +189,7 @@ def make_list(
         order = client_gains.order_by_gain(
             gains.at_risk(scores.probability), scores.band != NO_DATA, places
         )
-    listed = take_first(today, order, scores, worklist.list_length(config.worklist), who)
+    listed = select_first(today, order, scores, worklist.list_length(config.worklist), who)
     return ShadowList(scores, places + 1, listed)
 
 

@@ -1,4 +1,4 @@
-"""The reasons for which two models give a client different probabilities."""
+"""The reasons for a client's different probabilities by two models."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The columns of today's clients that are no features: names, columns shown, and the worth."""
+"""The columns of today's clients beside the features: names, columns shown, and the worth."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""The clients to call that enter the trial of a period, listed or held out."""
+"""The clients to call in the trial of a period, listed or held out."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

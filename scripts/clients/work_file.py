@@ -1,4 +1,4 @@
-"""Reads a CSV file of results: what came of the contacts with clients, line by line."""
+"""Reads a CSV file of results of contacts with clients, line by line."""
 
 import csv
 import io

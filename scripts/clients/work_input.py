@@ -1,4 +1,4 @@
-"""The form of entries about the work with clients, as requests and files have it."""
+"""The form of entries about the work with clients, in requests and files."""
 
 from enum import StrEnum
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The worklist as an Excel workbook: real numbers and dates, and no cell that is a formula."""
+"""The worklist as an Excel workbook, with real numbers and dates, and without formulas."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

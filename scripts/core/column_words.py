@@ -1,4 +1,4 @@
-"""The words by which people read columns: names, units, and groups of columns of one kind."""
+"""The words for columns in reasons and pages: names, units, and groups of columns of a kind."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

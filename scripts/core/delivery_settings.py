@@ -1,4 +1,4 @@
-"""Checks the settings by which the list leaves the machine: the weekly mail, and the webhook."""
+"""Checks the settings of deliveries of the list: the weekly mail, and the webhook."""
 
 from scripts.core.config import LOOPBACK_HOSTS, Config, list_webhook_url
 from scripts.core.errors import ConfigError

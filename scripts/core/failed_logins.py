@@ -1,4 +1,4 @@
-"""The failed logins of the service as they are counted: by minute, address, way and person."""
+"""The counts of failed logins of the service: by minute, address, way and person."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

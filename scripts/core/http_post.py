@@ -1,4 +1,4 @@
-"""Sends messages to the receivers that a user named: chat services and monitors of cron jobs."""
+"""Sends messages to receivers named by the user: chat services and monitors of cron jobs."""
 
 import threading
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""One HTTP request to a receiver that a user named."""
+"""A single HTTP request to a receiver named by the user."""
 
 import base64
 import urllib.request

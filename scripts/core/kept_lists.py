@@ -1,4 +1,4 @@
-"""Small lists in the deployment folder: JSON that people can read, decoded strictly."""
+"""Small lists in the deployment folder: JSON readable by people, decoded strictly."""
 
 from pathlib import Path
 from typing import TypeVar

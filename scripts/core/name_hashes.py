@@ -1,4 +1,4 @@
-"""Hashes of clients' names, by which clients are put into buckets and found again."""
+"""Hashes of clients' names, for the division into buckets and the search."""
 
 import zlib
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Imports of the packages that an installation for serving alone lacks."""
+"""Imports of packages missing in an installation for serving alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Sends a mail by SMTP within a limited time, and says whether a failed one may have arrived."""
+"""Sends a mail by SMTP within a limited time, and reports whether a failed mail may be there."""
 
 import re
 import smtplib
@@ -21,8 +21,8 @@ LINE_BEGIN = re.compile(rb"^\.", re.MULTILINE)
 
 def describe_answer(code: int, text: bytes | str) -> str:
     """Return an answer of the server in words."""
-    told = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    printable = "".join(c if c.isprintable() else " " for c in told)
+    decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    printable = "".join(c if c.isprintable() else " " for c in decoded)
     return f"the server answered {code} {printable}"[:MAX_TOLD]
 
 

@@ -1,4 +1,4 @@
-"""Formats tables and sentences so that no line is longer than the terminal is wide."""
+"""Formats tables and sentences for the width of the terminal."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The page of the candidate that waits for approval, with its evidence and the decision."""
+"""The page of the pending candidate, with the evidence and the decision."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The page of a client with the work done for the client, and the forms that record it."""
+"""The page of a client with the work done for the client, and the forms to record work."""
 
 import math
 from datetime import UTC, datetime

@@ -194,20 +194,20 @@ def read_condition() -> str:
 
 def list_conditions(where: Sequence[str], words: ColumnWords, names: Sequence[str]) -> list[Any]:
     """Return each condition in words, with the address of the list without it."""
-    told = []
+    conditions = []
     for text in where:
         column = max((n for n in names if text.startswith(n)), key=len, default="")
         rest = text.removeprefix(column)
         operator = next((sign for sign in OPERATORS if rest.startswith(sign)), "=")
         others = [other for other in where if other != text]
-        told.append(
+        conditions.append(
             {
                 "text": f"{words.name(column)} {SIGNS[operator]}"
                 f" {rest.removeprefix(operator) or 'no entry'}",
                 "without": link_to(WORKLIST, where=others, offset=0),
             }
         )
-    return told
+    return conditions
 
 
 def list_columns(model: Model | None) -> tuple[list[str], list[str]]:

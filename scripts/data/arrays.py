@@ -1,4 +1,4 @@
-"""Type aliases of the numpy arrays that computations on tables take and return."""
+"""Type aliases of the numpy arrays in computations on tables."""
 
 import numpy as np
 from numpy.typing import NDArray

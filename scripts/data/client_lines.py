@@ -1,4 +1,4 @@
-"""The lines of a client in any table file, found by the columns that identify a client.
+"""The lines of a client in any table file, found by the identifier columns.
 
 A file is not read by its schema here: it may be refused or have wrong cells, and the client's lines
 are found all the same.

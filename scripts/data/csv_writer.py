@@ -18,7 +18,7 @@ def whole_columns(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def spell_table(table: pd.DataFrame) -> Iterator[bytes]:
+def encode_table(table: pd.DataFrame) -> Iterator[bytes]:
     """Encode a table as CSV: integers without a fraction, missing cells empty.
 
     Parameters

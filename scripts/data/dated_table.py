@@ -72,4 +72,4 @@ class PandasRows:
 
     def encode(self, chosen: Flags, labels: Labels) -> Iterable[bytes]:
         """Encode some rows with their labels as the file of a dataset."""
-        return csv_writer.spell_table(self.select(chosen, labels))
+        return csv_writer.encode_table(self.select(chosen, labels))

@@ -49,7 +49,7 @@ def number_words(values: NDArray[Any]) -> Numbers:
 
 
 @dataclass(frozen=True)
-class Words:
+class ByteWords:
     """A text column as overlapping words of eight bytes, a word from each byte on."""
 
     words: Numbers
@@ -62,13 +62,13 @@ class Words:
         words: Numbers = self.words[self.starts[rows] + place] & MASKS[n_bytes]
         return words
 
-    def part(self, start: int, n_rows: int) -> "Words":
+    def part(self, start: int, n_rows: int) -> "ByteWords":
         """Return the texts of a range of rows."""
         rows = slice(start, start + n_rows)
-        return Words(self.words, self.starts[rows], self.lengths[rows])
+        return ByteWords(self.words, self.starts[rows], self.lengths[rows])
 
 
-def as_words(texts: pa.LargeStringArray) -> Words:
+def as_words(texts: pa.LargeStringArray) -> ByteWords:
     """Return texts as words after a single copy of the bytes."""
     _, offsets_buffer, data = texts.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
@@ -76,10 +76,10 @@ def as_words(texts: pa.LargeStringArray) -> Words:
     text_bytes = np.frombuffer(data, np.uint8)[first:last] if last else np.zeros(0, np.uint8)
     padded = np.concatenate([text_bytes, np.zeros(WORD_BYTES, np.uint8)])
     words: Numbers = np.ndarray(len(text_bytes) + 1, np.dtype("<u8"), padded.data, strides=(1,))
-    return Words(words, offsets[:-1] - first, np.diff(offsets))
+    return ByteWords(words, offsets[:-1] - first, np.diff(offsets))
 
 
-def mix_texts(mixed: Numbers, texts: Words) -> Numbers:
+def mix_texts(mixed: Numbers, texts: ByteWords) -> Numbers:
     """Mix texts into the hashes of their rows, word by word."""
     mixed = mix(mixed, texts.lengths.astype(np.uint64))
     for place in range(0, int(texts.lengths.max(initial=0)), WORD_BYTES):
@@ -101,7 +101,9 @@ def in_one_piece(texts: pa.ChunkedArray) -> pa.LargeStringArray:
     return texts.chunk(0) if texts.num_chunks == 1 else texts.combine_chunks()
 
 
-def number_rows(columns: Sequence[NDArray[Any] | pa.ChunkedArray | Words], n_rows: int) -> Numbers:
+def number_rows(
+    columns: Sequence[NDArray[Any] | pa.ChunkedArray | ByteWords], n_rows: int
+) -> Numbers:
     """Compute a 64-bit hash of each row of columns: numbers, or text without missing values."""
     numbers = np.zeros(n_rows, np.uint64)
     # In parts that stay in the processor's cache.
@@ -110,7 +112,7 @@ def number_rows(columns: Sequence[NDArray[Any] | pa.ChunkedArray | Words], n_row
         for column in columns:
             if isinstance(column, np.ndarray):
                 mixed = mix(mixed, number_words(column[start : start + PART_ROWS]))
-            elif isinstance(column, Words):
+            elif isinstance(column, ByteWords):
                 mixed = mix_texts(mixed, column.part(start, PART_ROWS))
             else:
                 texts = in_one_piece(column.slice(start, PART_ROWS))

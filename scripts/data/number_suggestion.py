@@ -1,4 +1,4 @@
-"""Suggestions about the way numbers are written: marks, percent signs, leading zeros."""
+"""Suggestions about the format of numbers: marks, percent signs, leading zeros."""
 
 import re
 from collections.abc import Mapping

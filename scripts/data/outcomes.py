@@ -1,4 +1,4 @@
-"""Outcomes of clients in files of their own: who left on which day, and which rows are mature.
+"""Outcomes of clients in separate files: who left on which day, and which rows are mature.
 
 A row is positive if its client left within the horizon after the day of the row, and negative if
 the client is known to have stayed that long. Any other row is not mature. So is a row whose horizon

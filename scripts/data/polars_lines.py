@@ -1,4 +1,4 @@
-"""Lines of a CSV file in blocks, and the quotes that can be taken off them in bulk."""
+"""Lines of a CSV file in blocks, and the removal of quotes in bulk."""
 
 import csv
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Numbers in cells of text as expressions of Polars, with the marks that a schema declares."""
+"""Numbers in cells of text as expressions of Polars, with the declared number marks."""
 
 import math
 import re
@@ -61,7 +61,7 @@ def plain_text(cell: pl.Expr, marks: NumberMarks) -> pl.Expr:
     )
 
 
-def looks_right(cell: pl.Expr, marks: NumberMarks) -> pl.Expr:
+def has_number_form(cell: pl.Expr, marks: NumberMarks) -> pl.Expr:
     """Return whether a cell has the form of a number of any size."""
     return plain_text(cell, marks).str.contains(number_pattern(marks))
 
@@ -102,4 +102,4 @@ def parse_number(
     number = convert(cell, marks)
     within = prove_number(number, minimum, is_whole=False).fill_null(value=False)
     is_missing = cell.str.strip_chars(BLANKS) == ""
-    return number, (looks_right(cell, marks) & within) | is_missing
+    return number, (has_number_form(cell, marks) & within) | is_missing

@@ -1,4 +1,4 @@
-"""Counts of text columns by Polars: values, numbers and kinds, as the rules count them."""
+"""Counts of text columns by Polars: values, numbers and kinds, equal to the counts by the rules."""
 
 from collections.abc import Sequence
 from pathlib import Path

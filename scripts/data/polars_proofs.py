@@ -1,4 +1,4 @@
-"""Proofs that rows parsed by Polars are right by the rules of `cells`, as expressions of Polars."""
+"""Proofs of rows parsed by Polars against the rules of `cells`, as expressions of Polars."""
 
 import contextlib
 import functools

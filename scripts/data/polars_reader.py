@@ -36,7 +36,7 @@ LINE, CELLS = "\x00line", "\x00cells"
 UNPARSABLE = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.NoDataError)
 
 
-class Readable(Protocol):
+class ByteSource(Protocol):
     """A source of bytes."""
 
     def read(self, n_bytes: int, /) -> bytes:
@@ -286,7 +286,7 @@ def merge_rows(fine: pl.DataFrame, rows: dict[int, dict[str, Any]], schema: Sche
     return pl.concat([fine, others], how="vertical_relaxed").sort(LINE).drop(LINE)
 
 
-def iterate_blocks(handle: Readable) -> Iterator[bytes]:
+def iterate_blocks(handle: ByteSource) -> Iterator[bytes]:
     """Yield whole lines, about BLOCK_BYTES at a time, the last line perhaps without end."""
     rest = b""
     while content := handle.read(BLOCK_BYTES):

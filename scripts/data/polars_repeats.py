@@ -1,4 +1,4 @@
-"""Rows of a table of Polars that repeat an earlier row."""
+"""The repeated rows of a table of Polars."""
 
 import numpy as np
 import polars as pl

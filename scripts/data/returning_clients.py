@@ -1,4 +1,4 @@
-"""Finds clients with rows in several files, whose rows need dates to be told apart."""
+"""Finds clients with rows in several files, where only dates could order the rows."""
 
 from collections.abc import Sequence
 from itertools import islice

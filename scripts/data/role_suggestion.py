@@ -1,4 +1,4 @@
-"""Suggestion of the role of each column: features, columns set aside, leaks."""
+"""Suggestion of the role of each column: features, ignored columns, leaks."""
 
 import re
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ from scripts.data import (
 from scripts.data.outcome_suggestion import FoundOutcomes
 from scripts.data.read_report import FileReading
 from scripts.data.role_suggestion import Roles
-from scripts.data.suggestion_reading import Reading
+from scripts.data.suggestion_reading import FolderReading
 from scripts.data.time_suggestion import TimeLayout
 
 Flags = NDArray[np.bool_]
@@ -239,7 +239,7 @@ def suggest_columns(
     return SuggestedColumns(keys, list(aside), notices)
 
 
-def describe_strangers(reading: Reading, found: FoundOutcomes | None) -> list[str]:
+def describe_strangers(reading: FolderReading, found: FoundOutcomes | None) -> list[str]:
     """Return a sentence about files with columns unlike most files."""
     if not reading.others:
         return []
@@ -252,7 +252,7 @@ def describe_strangers(reading: Reading, found: FoundOutcomes | None) -> list[st
     ]
 
 
-def describe_others(reading: Reading, found: FoundOutcomes | None) -> list[str]:
+def describe_others(reading: FolderReading, found: FoundOutcomes | None) -> list[str]:
     """Return sentences about files with fewer or different columns than most files."""
     return [
         *(f"{name} lacks the columns {names}." for name, names in reading.lacking.items()),

@@ -1,4 +1,4 @@
-"""Dated rows beyond memory: parts with all rows of their clients go through files, one by one.
+"""Dated rows beyond memory: parts with all rows of their clients go through files in turn.
 
 Parts are ranges of the key, so the parts one after the other are all rows by client. What is to be
 decided from all rows, such as the split, is decided from groups of rows that are alike.

@@ -271,7 +271,7 @@ def spill_file(path: Path, schema: Schema, rows: RowFiles) -> FileReading:
     return reading
 
 
-def take_places(rows: RowFiles, places: pl.Series, empty: pl.DataFrame) -> pl.DataFrame:
+def select_places(rows: RowFiles, places: pl.Series, empty: pl.DataFrame) -> pl.DataFrame:
     """Return the rows at ascending places."""
     taken, n_before = [empty], 0
     for table in rows.read():
@@ -300,7 +300,7 @@ def find_clients(rows: RowFiles, schema: Schema) -> tuple[pl.DataFrame, set[str]
         mentions.append(numbered.join(names, on=ids, how="semi"))
         n_before += table.height
     last = pl.concat(mentions).sort(PLACE).unique(ids, keep="last", maintain_order=True)
-    return take_places(rows, last.filter(without)[PLACE], todays.clear()), integers
+    return select_places(rows, last.filter(without)[PLACE], todays.clear()), integers
 
 
 def clean_tables(

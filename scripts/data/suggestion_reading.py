@@ -34,7 +34,7 @@ class FileTable:
 
 
 @dataclass(frozen=True)
-class Reading:
+class FolderReading:
     """The files of a folder as text: files with the columns of most rows, and further files."""
 
     tables: list[FileTable]
@@ -101,7 +101,7 @@ def find_description(table: pd.DataFrame) -> list[str]:
     return described if is_enough and (n_numbers or len(described) > MIN_DESCRIBED) else []
 
 
-def read_folder(paths: list[Path], separator: str) -> Reading:
+def read_folder(paths: list[Path], separator: str) -> FolderReading:
     """Read the files of a folder as text, and part files with further columns from them.
 
     Raises
@@ -139,4 +139,4 @@ def read_folder(paths: list[Path], separator: str) -> Reading:
         for file in same
         if (missing := [name for name in common if name not in file.table.columns])
     }
-    return Reading(tables, others, readings, described, lacking)
+    return FolderReading(tables, others, readings, described, lacking)

@@ -1,4 +1,4 @@
-"""The entry to client tables in CSV, with one set of rules for all of them.
+"""The entry to client tables in CSV, with the same rules for all tables.
 
 Small tables are read by the rules of rows (`csv_reader`). Large files are read by Polars, which
 proves the same rules. The content of a request is read by the rules alone: Polars would take a

@@ -1,4 +1,4 @@
-"""Splits client tables into rows to train on and rows to test with."""
+"""Splits client tables into training and test rows."""
 
 import csv
 import io

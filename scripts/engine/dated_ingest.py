@@ -329,7 +329,7 @@ def split(read: LabelledRows, config: Config) -> TimeSplit:
 def encode_rows(table: pd.DataFrame, *, is_large: bool) -> Iterable[bytes]:
     """Encode rows as CSV, with Polars where that is imported already."""
     if not is_large:
-        return csv_writer.spell_table(table)
+        return csv_writer.encode_table(table)
     encoded: Iterable[bytes] = table_reader.import_polars().encode_table(table)
     return encoded
 

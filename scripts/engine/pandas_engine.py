@@ -201,7 +201,7 @@ def ingest_files(
         ingest = table_reader.import_polars().ingest
         return from_result(ingest(paths, schema, drop_equal=drop_equal, clean=clean_more))
     table, dropped, clients, readings = read_table(paths, schema, config.ingestion, clean_more)
-    n_labelled, parts = len(table) + dropped.n_rows, csv_writer.spell_table(table)
+    n_labelled, parts = len(table) + dropped.n_rows, csv_writer.encode_table(table)
     return TableIntake(len(table), n_labelled, dropped, parts, clients, readings)
 
 

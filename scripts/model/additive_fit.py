@@ -1,4 +1,4 @@
-"""The fit of an additive model: a curve per column, then the pairs of columns that act together."""
+"""The fit of an additive model: a curve per column, then the interacting pairs of columns."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Corrections for test rows that have judged several candidates: the winner looks too good.
+"""Corrections for test rows used to judge several candidates, where the winner looks too good.
 
 Of several candidates measured on the same rows the best one is partly the luckiest. With k of them,
 each interval has the level 0.95^(1/k), so that all k cover their truths with 95 %, also the one

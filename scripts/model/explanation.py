@@ -441,11 +441,11 @@ def compare_part(part: ReasonPart, words: ColumnWords) -> str:
 
 def format_reason(reason: Reason, words: ColumnWords = PLAIN) -> str:
     """Format a reason as a sentence for a manager: the value and the comparison level."""
-    told = [describe_part(part, words) for part in reason.parts[:N_PARTS]]
+    described = [describe_part(part, words) for part in reason.parts[:N_PARTS]]
     if reason.group:
-        text = f"{reason.group}: {', '.join(told)}"
-    elif len(told) > 1:
-        text = f"{' with '.join(told)}"
+        text = f"{reason.group}: {', '.join(described)}"
+    elif len(described) > 1:
+        text = f"{' with '.join(described)}"
     else:
-        text = told[0] + compare_part(reason.parts[0], words)
+        text = described[0] + compare_part(reason.parts[0], words)
     return text if reason.effect > 0 else f"in favour: {text}"

@@ -1,4 +1,4 @@
-"""A model without the traces of one client: row hashes, categories, numbers that are knots or bins.
+"""A model without the traces of a client: row hashes, categories, unique knots and bin edges.
 
 The coefficients of many stay. Where a number or category of a model is the client's and nobody
 else's, it goes. At the values of all other training rows the probabilities stay as they were.

@@ -192,7 +192,7 @@ class Belief:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRate:
     """A measured save rate and the standard error. Below 0 calling harms."""
 
     save_rate: float
@@ -204,7 +204,9 @@ class Measured:
         return self.save_rate + outcome_metrics.Z * self.standard_error < 0
 
 
-def measure_save_rate(listed: Arm, held_out: Arm, contacted_share: float = 1.0) -> Measured | None:
+def measure_save_rate(
+    listed: Arm, held_out: Arm, contacted_share: float = 1.0
+) -> MeasuredRate | None:
     """Return the share of leavers kept by a contact, None without leavers in both groups.
 
     Parameters
@@ -227,17 +229,17 @@ def measure_save_rate(listed: Arm, held_out: Arm, contacted_share: float = 1.0) 
     if not variance:
         return None
     error = ratio * math.sqrt(variance)
-    return Measured((1 - ratio) / contacted_share, error / contacted_share)
+    return MeasuredRate((1 - ratio) / contacted_share, error / contacted_share)
 
 
-def update_belief(believed: Belief, measured: Measured | None) -> Belief:
+def update_belief(believed: Belief, measured: MeasuredRate | None) -> Belief:
     """Return the belief about the save rate after a measurement.
 
     Parameters
     ----------
     believed : Belief
         The belief of the config.
-    measured : Measured or None
+    measured : MeasuredRate or None
         The measured save rate.
 
     Returns

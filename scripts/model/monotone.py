@@ -1,4 +1,4 @@
-"""Monotone curves: levels of a column that would break a declared direction share a value."""
+"""Monotone curves: neighbouring levels against a declared direction share a value."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Pairs of columns that act together, found by score tests of the residuals."""
+"""Interacting pairs of columns, found by score tests of the residuals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The files of an installation that may have rows of a client: its own, and the company's."""
+"""The files of an installation with possible rows of a client: our own, and the company's."""
 
 import hashlib
 import logging

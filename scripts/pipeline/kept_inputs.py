@@ -1,4 +1,4 @@
-"""Kept inputs: a copy of each file that a run was trained on, named after its content."""
+"""Kept inputs: a copy of each training file, named after the content."""
 
 import hashlib
 import logging

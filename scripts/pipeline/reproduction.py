@@ -1,4 +1,4 @@
-"""Reproduction: the model of an earlier run is made again, and compared by its hash."""
+"""Reproduction: the model of an earlier run is made again, and compared by hash."""
 
 import json
 import logging

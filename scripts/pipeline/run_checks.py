@@ -1,4 +1,4 @@
-"""The checks of a run: made at the steps whose results they judge, and recorded."""
+"""The checks of a run: made at the steps under check, and recorded."""
 
 import logging
 from collections.abc import Collection, Iterable, Sequence

@@ -80,7 +80,7 @@ class RecordedRun:
 
 
 @dataclass
-class Unknown:
+class MissingParts:
     """The reasons for parts of a comparison without a result."""
 
     reasons: dict[str, str] = field(default_factory=dict)
@@ -292,7 +292,7 @@ def compare(config: Config, run_a: int, run_b: int) -> RunComparison:
     NotMadeYetError
         If there is no such run.
     """
-    unknown = Unknown()
+    unknown = MissingParts()
     with reading(config) as connection:
         a, b = (read_run(connection, config, number) for number in (run_a, run_b))
         lists = unknown.ask("lists", lambda: compare_lists(connection, config, a, b), None)

@@ -1,4 +1,4 @@
-"""The steps of a run that trains, in their order: from ingestion to retention."""
+"""The steps of a training run, in order: from ingestion to retention."""
 
 import logging
 from collections.abc import Callable, Sequence

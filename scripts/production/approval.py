@@ -1,4 +1,4 @@
-"""Approval of candidates by a person: a candidate waits in a folder of its own until then."""
+"""Approval of candidates by a person: a candidate is pending in a separate folder until then."""
 
 import logging
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Alerts about a candidate that waits for approval, with a reminder after a day."""
+"""Alerts about a candidate pending for approval, with a reminder after a day."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The audit: every recorded act as a line of JSON, in a chain of hashes that shows changes.
+"""The audit: every recorded act as a line of JSON, in a chain of hashes against changes.
 
 Each line carries the SHA-256 of the line before, so nobody can change, remove or insert a line
 without changing all later ones. The last line seals the chain with the key of the installation, so

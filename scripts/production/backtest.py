@@ -1,4 +1,4 @@
-"""The backtest: months as they came, each predicted by a model of what was known before it.
+"""The backtest: each month predicted by a model of the data known before the month.
 
 A random split promises what the model does on clients of the same months. The next month is later:
 the shares of leavers move, and columns that only tell when a row was written tell nothing.

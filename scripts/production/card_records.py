@@ -1,4 +1,4 @@
-"""What the records have of the model in production, for its card."""
+"""The records about the model in production, for the model card."""
 
 from sqlalchemy.engine import Connection
 

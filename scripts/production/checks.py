@@ -1,4 +1,4 @@
-"""Checks of the data, the candidate and today's list, each with a number and what to do."""
+"""Checks of the data, the candidate and today's list, each with a number and a remedy."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ def find_limit(settings: CheckSettings, name: str) -> CheckLimit | None:
     return CheckLimit(limit=float(declared))
 
 
-class Beyond(StrEnum):
+class LimitSide(StrEnum):
     """The wrong side of a limit."""
 
     ABOVE = "above"
@@ -59,11 +59,11 @@ class Beyond(StrEnum):
     BELOW = "below"
 
 
-def is_beyond(value: float, limit: float, side: Beyond) -> bool:
+def is_beyond(value: float, limit: float, side: LimitSide) -> bool:
     """Return whether a value is on the wrong side of a limit."""
-    if side is Beyond.BELOW:
+    if side is LimitSide.BELOW:
         return value < limit
-    return value > limit or (side is Beyond.REACHED and value == limit > 0)
+    return value > limit or (side is LimitSide.REACHED and value == limit > 0)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,11 @@ class Sentences:
 
 
 def make_findings(
-    settings: CheckSettings, name: str, value: float, words: Sentences, side: Beyond = Beyond.ABOVE
+    settings: CheckSettings,
+    name: str,
+    value: float,
+    words: Sentences,
+    side: LimitSide = LimitSide.ABOVE,
 ) -> list[Finding]:
     """Return the finding of a value against the limit of a check, [] if switched off."""
     limit = find_limit(settings, name)
@@ -161,7 +165,7 @@ def check_useless(measured: Evaluation, settings: CheckSettings) -> list[Finding
         " leaves, and see whether the labels are right.",
         fine=f"The newest model finds {n_found} of the {n_left} clients who left on the test rows.",
     )
-    return make_findings(settings, "useless_model", n_found, words, Beyond.BELOW)
+    return make_findings(settings, "useless_model", n_found, words, LimitSide.BELOW)
 
 
 def check_shared(tested: "pd.Series[str]", n_shared: int, settings: CheckSettings) -> list[Finding]:
@@ -199,7 +203,7 @@ def check_rejected(readings: Sequence[FileReading], settings: CheckSettings) -> 
             f" rejected, {fraction:.1%}.{first} The file of rejected rows has every reason.",
             fine=f"At most {fraction:.1%} of the rows of a file were rejected.",
         ),
-        Beyond.REACHED,
+        LimitSide.REACHED,
     )
 
 
@@ -212,7 +216,7 @@ def check_refused(readings: Sequence[FileReading], settings: CheckSettings) -> l
         f" used.{first} Correct the file, or move it elsewhere.",
         fine=f"All {len(readings)} files were read.",
     )
-    return make_findings(settings, "refused_files", len(refused), words, Beyond.REACHED)
+    return make_findings(settings, "refused_files", len(refused), words, LimitSide.REACHED)
 
 
 def check_labels(n_rows: int, n_positives: int, settings: CheckSettings) -> list[Finding]:
@@ -230,7 +234,7 @@ def check_labels(n_rows: int, n_positives: int, settings: CheckSettings) -> list
             " schema.negative with the labels in the files.",
             fine=f"{n_positives} of {n_rows} labels say that the client left.",
         ),
-        Beyond.BELOW,
+        LimitSide.BELOW,
     )
 
 
@@ -242,7 +246,7 @@ def check_bands(known: Sequence[str], n_today: int, settings: CheckSettings) -> 
         " probabilities, and the columns of the newest extract with those of the training.",
         fine=f"Today's list has {len(known)} bands.",
     )
-    return make_findings(settings, "one_band", len(known), words, Beyond.BELOW)
+    return make_findings(settings, "one_band", len(known), words, LimitSide.BELOW)
 
 
 def check_length(
@@ -255,7 +259,7 @@ def check_length(
         f" {shrunk:.0%}. Is the newest extract whole, and its day the newest?",
         fine=f"{what} has {n_today} clients.",
     )
-    return make_findings(settings, "shrunk_list", shrunk, words, Beyond.REACHED)
+    return make_findings(settings, "shrunk_list", shrunk, words, LimitSide.REACHED)
 
 
 def check_list(
@@ -306,7 +310,7 @@ def check_predicted(
         " the model with the probabilities.",
         fine=f"{n_predicted} of the {n_today} clients of today's list are predicted to leave.",
     )
-    return make_findings(settings, "nobody_predicted", n_predicted, words, Beyond.BELOW)
+    return make_findings(settings, "nobody_predicted", n_predicted, words, LimitSide.BELOW)
 
 
 @dataclass(frozen=True)
@@ -369,7 +373,7 @@ def check_outcomes(found: OutcomeSums, n_training: int, settings: CheckSettings)
         " See whether the outcomes are whole, and whether a newer model was held back.",
         fine=f"{shares}, which chance explains.",
     )
-    return make_findings(settings, "outcome_shares", p_value, words, Beyond.BELOW)
+    return make_findings(settings, "outcome_shares", p_value, words, LimitSide.BELOW)
 
 
 def check_age(

@@ -1,4 +1,4 @@
-"""The worth of the clients in the test data, where the config declares one."""
+"""The worth of the clients in the test data, if declared in the config."""
 
 import logging
 from collections.abc import Sequence

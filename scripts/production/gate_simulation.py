@@ -207,7 +207,7 @@ def find_terms(table: pd.DataFrame, config: Config) -> MetricTerms:
     return MetricTerms(fraction, value, costs)
 
 
-def take_rows(terms: MetricTerms, rows: Labels | slice) -> MetricTerms:
+def select_rows(terms: MetricTerms, rows: Labels | slice) -> MetricTerms:
     """Return the inputs of the metrics for some rows."""
     return terms if terms.value is None else replace(terms, value=terms.value[rows])
 
@@ -237,10 +237,10 @@ def prepare_replay(
         predicted, probability = metrics.predict_table(fitted, table)
         true_value = measure_truth(
             config.promotion.metric, y[held_out], predicted[held_out], probability[held_out],
-            take_rows(terms, held_out),
+            select_rows(terms, held_out),
         )  # fmt: skip
         candidates.append(SimulatedCandidate(predicted[test], true_value, probability[test]))
-    return Replay(y[test], tuple(candidates), take_rows(terms, test))
+    return Replay(y[test], tuple(candidates), select_rows(terms, test))
 
 
 def compare_losses(
@@ -275,7 +275,7 @@ def compare_metric(
             pair.append(model.test_probabilities[:n_test_rows])
     if metric == "f1" or len(pair) < len(("challenger", "production")) or y.all() or not y.any():
         return None
-    terms = take_rows(replay.terms, slice(n_test_rows))
+    terms = select_rows(replay.terms, slice(n_test_rows))
     return paired_metrics.compare(metric, y, (pair[0], pair[1]), terms)
 
 

@@ -1,4 +1,4 @@
-"""The model that an earlier run trained, wherever it is still kept."""
+"""The model of an earlier run, from any place with a kept copy."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

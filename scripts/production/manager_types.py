@@ -1,4 +1,4 @@
-"""The content of the report's first page, for the manager of those who call clients."""
+"""The content of the report's first page, for the manager of the callers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The model card: what the records know of the model in production, for who must answer for it."""
+"""The model card: the records about the model in production, for the person accountable."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,9 +158,9 @@ def describe_periods(config: Config, found: CardRecords) -> list[tuple[str, str]
     horizon = "" if outcomes is None else f", outcomes within {outcomes.horizon_days} days"
     days = [format_period(periods, part) for part in ("training", "test")]
     newest = None if found.scoring is None else found.scoring["as_of"]
-    told = [f"{day}{horizon if day != UNKNOWN else ''}" for day in days]
-    told.append(UNKNOWN if newest is None else f"as of {newest}")
-    return [(f"Period: {name}", text) for name, text in zip(names, told, strict=True)]
+    periods = [f"{day}{horizon if day != UNKNOWN else ''}" for day in days]
+    periods.append(UNKNOWN if newest is None else f"as of {newest}")
+    return [(f"Period: {name}", text) for name, text in zip(names, periods, strict=True)]
 
 
 def describe_data(config: Config, release: Release, found: CardRecords) -> CardSection:

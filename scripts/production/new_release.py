@@ -1,4 +1,4 @@
-"""Records that a new release serves: its score, and the alert states of the release before."""
+"""Records the start of a new release: the score, and the alert states of the release before."""
 
 from datetime import datetime
 

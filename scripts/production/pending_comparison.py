@@ -1,4 +1,4 @@
-"""Comparison of a candidate with the one that waits for approval: the better one waits."""
+"""Comparison of a candidate with the pending one: the better candidate stays pending."""
 
 import logging
 from dataclasses import replace

@@ -29,7 +29,7 @@ class FileFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     n_bytes: int
 
 
-class Becoming(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Rewrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The later hashes of a release while its files are rewritten."""
 
     dataset_sha256: str
@@ -47,7 +47,7 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dataset_sha256: str
     files: dict[str, FileFacts]
     versions: dict[str, str]
-    becoming: Becoming | UnsetType = UNSET
+    becoming: Rewrite | UnsetType = UNSET
 
     def allowed(self, name: str) -> list[FileFacts]:
         """Return the possible facts of a file, before and after a rewrite."""
@@ -211,7 +211,7 @@ def rewrite(folder: Path, contents: Mapping[str, bytes], dataset_sha256: str) ->
     )
     if final == manifest:
         return False
-    becoming = Becoming(dataset_sha256=dataset_sha256, files=facts)
+    becoming = Rewrite(dataset_sha256=dataset_sha256, files=facts)
     both = msgspec.structs.replace(manifest, becoming=becoming)
     files.write_whole(folder / MANIFEST, encode_manifest(both))
     for name, content in contents.items():

@@ -1,4 +1,4 @@
-"""The context of a run: its engine, the test data and the release in production, loaded once."""
+"""The context of a run: engine, test data and release in production, each loaded once."""
 
 import functools
 from collections.abc import Sequence

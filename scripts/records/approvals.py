@@ -1,4 +1,4 @@
-"""Queries for the approvals: candidates that wait for a person, and what became of them."""
+"""Queries for the approvals: pending candidates, and the decisions on them."""
 
 from datetime import datetime
 from typing import Any

@@ -222,7 +222,7 @@ class ListPart:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenClients:
     """The numbers of the clients of a part, and the number of all matching clients."""
 
     numbers: NDArray[np.int64]
@@ -357,11 +357,11 @@ def choose_matches(
     wanted: Selection,
     places: tuple[int, int] | None,
     limit: int,
-) -> Chosen:
+) -> ChosenClients:
     """Choose the clients of a part by reading the whole order."""
     found = find_matches(connection, scoring, wanted, places)
     first = wanted.start + wanted.offset
-    return Chosen(found[first : first + limit], len(found))
+    return ChosenClients(found[first : first + limit], len(found))
 
 
 def move_away(places: tuple[int, int], away: Sequence[int], wanted: range) -> NDArray[np.int64]:
@@ -393,7 +393,7 @@ def choose_range(
     wanted: Selection,
     places: tuple[int, int],
     limit: int,
-) -> Chosen:
+) -> ChosenClients:
     """Choose the clients of a part by reading only the blocks of their places."""
     first = wanted.start + wanted.offset
     chosen = move_away(places, wanted.away, range(first, first + limit))
@@ -404,7 +404,7 @@ def choose_range(
         _, columns = next(read_order(connection, scoring_id, order, part, "rows"))
         here = parts == part
         numbers[here] = columns["rows"][chosen[here] - part * PART_CLIENTS]
-    return Chosen(numbers, places[1] - places[0])
+    return ChosenClients(numbers, places[1] - places[0])
 
 
 def list_part(connection: Connection, scoring: Row, wanted: Selection, limit: int) -> ListPart:

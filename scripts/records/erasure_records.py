@@ -1,4 +1,4 @@
-"""Queries for the erasures of clients: what was intended, done and taken back, by keyed hash."""
+"""Queries for the erasures of clients: intended, done and taken back, by keyed hash."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Queries for the list on its way out: the weekly mails, and the events for a webhook."""
+"""Queries for the deliveries of the list: the weekly mails, and the events for a webhook."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Queries for the shadows of candidates: the clients whom a candidate moves beside production."""
+"""Queries for the shadows of candidates: the clients moved by a candidate beside production."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

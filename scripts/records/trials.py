@@ -1,4 +1,4 @@
-"""Queries for the trials: clients to call, some of them held out, and what became of them."""
+"""Queries for the trials: clients to call, some of them held out, and their outcomes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

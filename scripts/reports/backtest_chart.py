@@ -1,4 +1,4 @@
-"""The chart of a backtest: the figures of each month beside those of a random split."""
+"""The chart of a backtest: the figures of each month beside the random split."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The first page of the PDF report, for the manager of those who call clients."""
+"""The first page of the PDF report, for the manager of the callers."""
 
 from collections.abc import Sequence
 

@@ -538,7 +538,7 @@ def check_any_content(folder: Path, content: bytes) -> None:
     assert all(name and name == name.strip() for name in table["corporation"])
     assert not table["corporation"].str.contains(r"[\x00-\x08\x0a-\x1f]").any()
     written = folder / "finaldata.csv"
-    written.write_text(b"".join(csv_writer.spell_table(table)).decode(), newline="")
+    written.write_text(b"".join(csv_writer.encode_table(table)).decode(), newline="")
     again, _ = dataset.read_dataset(written, SCHEMA)
     pd.testing.assert_frame_equal(again, table)
 
@@ -784,11 +784,11 @@ def test_summarise_of_one_row_has_no_standard_deviation() -> None:
     assert (a.mean, a.median, a.standard_deviation) == (2.0, 2.0, None)
 
 
-def test_spell_table_writes_whole_numbers_bare_and_blanks_empty() -> None:
+def test_encode_table_writes_whole_numbers_bare_and_blanks_empty() -> None:
     table = table_of(id=["a,b", "c"], n=[1.0, math.nan], x=[0.1, 2.0], exited=[1, 0])
 
     assert (
-        b"".join(csv_writer.spell_table(table)).decode()
+        b"".join(csv_writer.encode_table(table)).decode()
         == 'id,n,x,exited\n"a,b",1,0.1,1\nc,,2.0,0\n'
     )
 

@@ -58,7 +58,7 @@ def make_table(rows: list[tuple[float | None, float | None, str, str, int]]) -> 
 def write(folder: Path, table: pd.DataFrame) -> Path:
     """Write a dataset as ingestion does."""
     path = folder / "finaldata.csv"
-    path.write_bytes(b"".join(csv_writer.spell_table(table)))
+    path.write_bytes(b"".join(csv_writer.encode_table(table)))
     return path
 
 

@@ -66,7 +66,7 @@ def check_agreement(paths: list[Path], schema: Schema, settings: IngestionSettin
         assert str(caught.value) == why_none
         return 0
     result = polars_ingest.ingest(paths, schema, drop_equal=drop_equal)
-    assert b"".join(result.parts) == b"".join(csv_writer.spell_table(table))
+    assert b"".join(result.parts) == b"".join(csv_writer.encode_table(table))
     assert (result.n_rows, result.dropped) == (len(table), dropped)
     assert result.readings == readings
     pd.testing.assert_frame_equal(result.clients, clients)

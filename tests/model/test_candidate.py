@@ -46,7 +46,7 @@ def scan(
 ) -> ScannedDataset:
     """Scan a table from its file."""
     path = folder / "finaldata.csv"
-    path.write_bytes(b"".join(csv_writer.spell_table(table)))
+    path.write_bytes(b"".join(csv_writer.encode_table(table)))
     return dataset_scan.scan(
         path, SCHEMA, max_rows=config.training.max_rows, seed=config.training.random_state,
         by_place=by_place,

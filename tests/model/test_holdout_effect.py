@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scripts.model import holdout_effect
-from scripts.model.holdout_effect import Arm, Belief, EffectVerdict, Measured
+from scripts.model.holdout_effect import Arm, Belief, EffectVerdict, MeasuredRate
 
 
 def test_the_interval_is_that_of_the_literature() -> None:
@@ -108,7 +108,7 @@ def test_a_certain_measurement_replaces_the_belief() -> None:
     believed = Belief(6, 14)
 
     unsure, sure = (
-        holdout_effect.update_belief(believed, Measured(0.6, error)) for error in (10.0, 0.001)
+        holdout_effect.update_belief(believed, MeasuredRate(0.6, error)) for error in (10.0, 0.001)
     )
 
     assert holdout_effect.update_belief(believed, None) == believed
@@ -121,14 +121,14 @@ def test_a_certain_measurement_replaces_the_belief() -> None:
 def test_belief_and_measurement_of_equal_certainty_meet_in_the_middle() -> None:
     believed = Belief(6, 14)
 
-    updated = holdout_effect.update_belief(believed, Measured(0.5, believed.variance**0.5))
+    updated = holdout_effect.update_belief(believed, MeasuredRate(0.5, believed.variance**0.5))
 
     assert updated.mean == pytest.approx(0.4)
     assert updated.variance == pytest.approx(believed.variance / 2)
 
 
 def test_a_measured_harm_leaves_hardly_a_rate() -> None:
-    updated = holdout_effect.update_belief(Belief(6, 14), Measured(-0.56, 0.03))
+    updated = holdout_effect.update_belief(Belief(6, 14), MeasuredRate(-0.56, 0.03))
 
     assert updated.mean == pytest.approx(0.001)
     assert updated.alpha > 0 < updated.beta

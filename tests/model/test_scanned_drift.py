@@ -45,7 +45,7 @@ def compare(
 ) -> DataDrift:
     """Compare a table from its file."""
     path = folder / "finaldata.csv"
-    path.write_bytes(b"".join(csv_writer.spell_table(table)))
+    path.write_bytes(b"".join(csv_writer.encode_table(table)))
     comparison = None if used is None else drift.comparison_for(used)
     scan = dataset_scan.scan(path, SCHEMA, max_rows=max_rows, seed=1, comparison=comparison)
     return drift.compare_scan(scan, used)
