@@ -27,7 +27,7 @@ from scripts.model import explanation, outcome_metrics, ranking
 from scripts.model.logistic_model import Model
 from scripts.model.outcome_metrics import DecileCounts, OutcomeCounts
 from scripts.records import client_work as client_work_records
-from scripts.records import clients, scoring_records
+from scripts.records import clients, people_names, scoring_records
 
 SMALLEST_EFFECT = 1e-12
 MAX_SIMILAR = 5
@@ -287,6 +287,7 @@ def outcomes_page(
     n_listed = worklist.list_length(settings)
     counted = outcome_metrics.follow_up(count_outcomes(connection, n_listed))
     shown = clients.last_outcomes(connection, N_SHOWN)
+    names = people_names.find_names(connection, [row["client"] for row in shown])
     scoring = scoring_records.last_scoring(connection)
     precision, recall = (
         worklist.as_interval(counted.precision),
@@ -309,6 +310,11 @@ def outcomes_page(
         deciles=[msgspec.convert(asdict(decile), DecileEntry) for decile in counted.deciles],
         warning_days_median=counted.warning_days_median,
         n_warned=counted.n_warned,
-        outcomes=[worklist.as_outcome(row, n_listed, api) for row in shown],
+        outcomes=[
+            msgspec.structs.replace(
+                worklist.as_outcome(row, n_listed, api), names=names.get(row["client"], UNSET)
+            )
+            for row in shown
+        ],
         release=None if scoring is None else scoring["release"],
     )

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec import UNSET
 from sqlalchemy.engine import Connection
 
 from scripts.clients import worklist
 from scripts.core.config import WorklistSettings
 from scripts.model import ranking
 from scripts.production.comparison_types import ListChange, ListedClient
-from scripts.records import client_blocks, column_blocks, scored_clients
+from scripts.records import client_blocks, column_blocks, people_names, scored_clients
 from scripts.records.runs import Row
 from scripts.records.tables import BlockKind
 
@@ -83,6 +85,12 @@ def find_others(listed: Sequence[ListedClient], beside: set[str]) -> list[Listed
     return [client for client in listed if client.client not in beside]
 
 
+def add_names(connection: Connection, listed: Sequence[ListedClient]) -> list[ListedClient]:
+    """Return clients with their names for people."""
+    names = people_names.find_names(connection, [each.client for each in listed])
+    return [msgspec.structs.replace(each, names=names.get(each.client, UNSET)) for each in listed]
+
+
 def compare(
     connection: Connection, scorings: tuple[Row, Row], settings: WorklistSettings
 ) -> ListChange:
@@ -106,9 +114,10 @@ def compare(
     a, b = (read_listed(connection, scoring, n_wanted) for scoring in scorings)
     names_a, names_b = ({client.client for client in listed} for listed in (a, b))
     only_a, only_b = find_others(a, names_b), find_others(b, names_a)
+    n_only_a, n_only_b = len(only_a), len(only_b)
+    only_a, only_b = (add_names(connection, listed[:MAX_NAMED]) for listed in (only_a, only_b))
     return ListChange(
         n_listed_a=len(a), n_listed_b=len(b), n_both=len(names_a & names_b),
         release_a=scorings[0]["release"], release_b=scorings[1]["release"],
-        only_a=only_a[:MAX_NAMED], only_b=only_b[:MAX_NAMED],
-        n_only_a=len(only_a), n_only_b=len(only_b),
+        only_a=only_a, only_b=only_b, n_only_a=n_only_a, n_only_b=n_only_b,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from scripts.core import keys, secret_files, smtp_client
 from scripts.core.config import Config, SmtpSettings, list_webhook_url
 from scripts.core.errors import ConfigError, MailError, MailUnknownError, NotMadeYetError
 from scripts.core.smtp_client import Handover
-from scripts.records import alert_states, database, list_deliveries
+from scripts.records import alert_states, database, list_deliveries, people_names
 from scripts.records.alert_states import OK
 from scripts.records.list_deliveries import MailState
 from scripts.records.runs import Row
@@ -48,14 +48,17 @@ def read_facts(engine: Engine, config: Config, week: str, now: datetime) -> Mail
     with database.reading(engine) as connection:
         listed = call_list.read_call_list(connection, config, now)
         last = list_deliveries.last_sent_mail(connection, week)
+        before = None if last is None else call_list.from_kept(last["members"])
+        gone = people_names.find_names(connection, before or ())
     if listed is None:
         return None
     return MailFacts(
         listed,
-        before=None if last is None else call_list.from_kept(last["members"]),
+        before=before,
         before_week=None if last is None else last["week"],
         week=week,
         address=config.alerts.dashboard_url,
+        gone=gone,
     )
 
 

@@ -8,6 +8,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -19,11 +20,13 @@ from sqlalchemy.engine import Engine
 
 from scripts.clients import call_list
 from scripts.clients.call_list import CallList, Members
+from scripts.clients.client_names import names_of
 from scripts.clients.response_types import WorklistEntry
 from scripts.core import http_post, secret_files
 from scripts.core.config import Config
 from scripts.core.errors import ConfigError
-from scripts.records import database, list_deliveries
+from scripts.records import database, list_deliveries, people_names
+from scripts.records.people_names import Names
 from scripts.records.runs import Row
 
 SECRET_VARIABLE = "ADRAS_WORKLIST_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
@@ -103,11 +106,17 @@ def sign(key: bytes, event_id: str, sent_s: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
 
 
+def describe_names(names: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return the member of the names for people, nothing where none are declared."""
+    return {"names": dict(names)} if names else {}
+
+
 def describe_entry(entry: WorklistEntry) -> dict[str, Any]:
     """Return the facts of a client on the list."""
     gains = {"value": entry.value, "expected_gain": entry.gain} if entry.gain is not UNSET else {}
     return {
         "client": entry.client,
+        **describe_names(names_of(entry)),
         "position": entry.position,
         "probability": entry.probability,
         "band": entry.band,
@@ -135,7 +144,7 @@ def make_event(
 
 
 def make_events(
-    config: Config, before: Members, listed: CallList, now: datetime
+    config: Config, before: Members, listed: CallList, now: datetime, names: Mapping[str, Names]
 ) -> list[dict[str, Any]]:
     """Return the events between two lists: the leaving clients, then the entering clients.
 
@@ -149,6 +158,8 @@ def make_events(
         The present list.
     now : datetime
         The present moment.
+    names : mapping of str to dict of str to str
+        The names for people of those who left.
 
     Returns
     -------
@@ -157,7 +168,10 @@ def make_events(
     """
     changes = call_list.compare(before, listed.members)
     entries = {entry.client: entry for entry in listed.entries}
-    gone = [{"client": client, **before[client]} for client in changes.left]
+    gone = [
+        {"client": client, **describe_names(names.get(client)), **before[client]}
+        for client in changes.left
+    ]
     new = [describe_entry(entries[client]) for client in changes.entered]
     return [make_event(config, listed, now, EventKind.LEFT, data) for data in gone] + [
         make_event(config, listed, now, EventKind.ENTERED, data) for data in new
@@ -172,10 +186,12 @@ def record_events(engine: Engine, config: Config, now: datetime, run_id: int | N
     with database.reading(engine) as connection:
         known = list_deliveries.find_snapshot(connection)
         listed = call_list.read_call_list(connection, config, now)
+        before = call_list.from_kept([] if known is None else known["members"])
+        gone = {*before} - {*(listed.members if listed is not None else ())}
+        names = people_names.find_names(connection, gone)
     if listed is None:
         return 0
-    before = call_list.from_kept([] if known is None else known["members"])
-    rows = make_events(config, before, listed, now)
+    rows = make_events(config, before, listed, now, names)
     with database.writing(engine) as connection:
         list_deliveries.add_events(connection, [row | {"run_id": run_id} for row in rows])
         list_deliveries.replace_snapshot(

@@ -239,9 +239,13 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class OutcomeEntry(Struct, frozen=True, kw_only=True):
-    """The outcome of a client beside the last prediction, with the day of a dated row."""
+    """The outcome of a client beside the last prediction, with the day of a dated row.
+
+    `names` are the texts of `schema.names` by column.
+    """
 
     client: str
+    names: dict[str, str] | UnsetType = UNSET
     as_of: str | None
     exited: bool
     known_at: Moment

@@ -1,7 +1,7 @@
 """The weekly mail: the clients to call with reasons, and what changed since the mail before."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -16,10 +16,12 @@ from msgspec import UNSET
 
 from scripts.clients import call_list, formatting, worklist
 from scripts.clients.call_list import CallList, ListChanges, Members
+from scripts.clients.client_names import format_title, names_of
 from scripts.clients.response_types import WorklistEntry
 from scripts.core import keys
 from scripts.core.amounts import format_amount
 from scripts.core.config import SmtpSettings
+from scripts.records.people_names import Names
 
 FOLDER = Path(__file__).resolve().parent / "templates"
 PURPOSE, N_ID_BYTES = "adras mail", 8
@@ -32,7 +34,8 @@ NUMBERS = ("#", "Risk", "Change", "Worth", "Expected gain")
 class MailFacts:
     """The content of a weekly mail: the list, the list of the mail before, and its week.
 
-    `before` is None before the first mail. `address` is that of the pages, "" without one.
+    `before` is None before the first mail. `address` is that of the pages, "" without one. `gone`
+    are the names for people of clients who are no longer on the list.
     """
 
     listed: CallList
@@ -40,6 +43,7 @@ class MailFacts:
     before_week: str | None
     week: str
     address: str = ""
+    gone: Mapping[str, Names] = field(default_factory=dict)
 
 
 def make_message_id(key: bytes, week: str, sender: str) -> str:
@@ -73,19 +77,24 @@ def describe_changes(facts: MailFacts, changes: ListChanges | None) -> list[str]
     if changes is None or facts.before is None:
         return ["This is the first mail; from the next one on it says what changed."]
     now, before = facts.listed.members, facts.before
+    listed = {entry.client: names_of(entry) for entry in facts.listed.entries}
+    names: Mapping[str, Names] = {**facts.gone, **listed}
     told = []
     if changes.entered:
-        names = [f"{client} ({now[client]['band']})" for client in changes.entered]
-        told.append(f"{len(names)} new on the list: {shorten(names)}.")
+        new = [format_title(c, names.get(c, {}), now[c]["band"]) for c in changes.entered]
+        told.append(f"{len(new)} new on the list: {shorten(new)}.")
     if changes.left:
-        names = [f"{client} (was {before[client]['band']})" for client in changes.left]
+        left = [format_title(c, names.get(c, {}), f"was {before[c]['band']}") for c in changes.left]
         told.append(
-            f"{len(names)} no longer on it: {shorten(names)}. A client leaves the list when"
+            f"{len(left)} no longer on it: {shorten(left)}. A client leaves the list when"
             " somebody has called, when the risk falls, or when others come first."
         )
     if changes.moved:
-        names = [f"{c} ({old}, now {now[c]['band']})" for c, old in changes.moved.items()]
-        told.append(f"{len(names)} with another band: {shorten(names)}.")
+        moved = [
+            format_title(c, names.get(c, {}), old, f"now {now[c]['band']}")
+            for c, old in changes.moved.items()
+        ]
+        told.append(f"{len(moved)} with another band: {shorten(moved)}.")
     return told or ["The same clients in the same bands."]
 
 
@@ -123,7 +132,7 @@ def make_cells(place: int, entry: WorklistEntry) -> dict[str, str]:
         gains = {"Worth": worth, "Expected gain": format_amount(entry.gain)}
     return {
         "#": str(place),
-        "Client": formatting.printable(entry.client),
+        "Client": formatting.printable(format_title(entry.client, names_of(entry))),
         "Risk": f"{entry.probability:.1%}",
         "Band": entry.band,
         "Change": formatting.format_percentage_points(entry.change) or "new",

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from scripts.core.config import Fraction
 from scripts.production.shadow_types import Count, Moment
@@ -78,9 +78,10 @@ class MetricChange(Struct, frozen=True, kw_only=True):
 
 
 class ListedClient(Struct, frozen=True, kw_only=True):
-    """A client on the list of a single run, with the place on the list."""
+    """A client on the list of a single run, with the place and the names for people."""
 
     client: str
+    names: dict[str, str] | UnsetType = UNSET
     place: Count
     probability: Fraction
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from scripts.core.config import Fraction
 
@@ -45,10 +45,12 @@ class ShadowRequests(ShadowScores, frozen=True, kw_only=True):
 class ShadowClient(Struct, frozen=True, kw_only=True):
     """A client with the probability and the place by risk of candidate and production.
 
-    The reasons are sentences, the strongest first, of the largest moves only.
+    The reasons are sentences, the strongest first, of the largest moves only. `names` are the texts
+    of `schema.names` by column, as long as the client has a score.
     """
 
     client: str
+    names: dict[str, str] | UnsetType = UNSET
     candidate_probability: Fraction
     production_probability: Fraction
     candidate_position: Count

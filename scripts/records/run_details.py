@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scripts.records import alert_states, evidence, runs, shadows, tables
+from scripts.records import alert_states, evidence, people_names, runs, shadows, tables
 from scripts.records.runs import Row
 from scripts.records.tables import RowsOf
 
@@ -103,7 +103,7 @@ def find_run_details(connection: Connection, run_id: int) -> dict[str, Any] | No
         "approvals": runs.newest_rows(connection, tables.approvals, N_DEPLOYMENTS, run_id=run_id),
         "deployments": list_changes(connection, run_id),
         "alerts": runs.newest_rows(connection, tables.alerts, N_DEPLOYMENTS, run_id=run_id),
-        "shadow": shadows.find_shadow(connection, run_id),
+        "shadow": people_names.add_names(connection, shadows.find_shadow(connection, run_id)),
         "groups": evidence.groups_of_run(connection, run_id),
         "columns": runs.column_statistics_of_run(connection, run_id),
     }
@@ -203,7 +203,11 @@ def read_release_history(connection: Connection, release: str, model_stamp: str)
     return ReleaseHistory(
         deployment=first_match(runs.list_deployments(connection, N_SEARCHED), release=release),
         decision=decision,
-        shadow=None if decision is None else shadows.find_shadow(connection, decision["run_id"]),
+        shadow=None
+        if decision is None
+        else people_names.add_names(
+            connection, shadows.find_shadow(connection, decision["run_id"])
+        ),
         files=() if details is None else details["files"],
         columns=() if details is None else details["columns"],
         durations_s=timed[0]["durations_s"] if timed else None,

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
+
 from scripts.core import drift_limits
 from scripts.core.column_words import PLAIN, ColumnWords
 from scripts.model import paired_metrics
@@ -151,6 +153,13 @@ def describe_decision(history: ReleaseHistory) -> list[tuple[str, str]]:
     return rows
 
 
+def name_client(client: ShadowClient) -> str:
+    """Return the first filled name for people with the client in brackets, else the client."""
+    names = {} if client.names is UNSET else client.names
+    title = next(filter(None, names.values()), "")
+    return f"{title} ({client.client})" if title else client.client
+
+
 def format_moves(clients: Sequence[ShadowClient]) -> list[list[str]]:
     """Return clients whom a candidate moves as rows of the table, a row for each reason."""
     rows = []
@@ -158,7 +167,7 @@ def format_moves(clients: Sequence[ShadowClient]) -> list[list[str]]:
         first, *others = client.reasons or [""]
         places = f"{client.candidate_position:,}, was {client.production_position:,}"
         risks = [client.candidate_probability, client.production_probability]
-        rows.append([client.client, *(f"{risk:.1%}" for risk in risks), places, first])
+        rows.append([name_client(client), *(f"{risk:.1%}" for risk in risks), places, first])
         rows += [["", "", "", "", reason] for reason in others]
     return rows
 
@@ -167,7 +176,7 @@ def name_some(clients: Sequence[ShadowClient], n_all: int) -> str:
     """Return the names of the first clients and the number of the others."""
     if not n_all:
         return "nobody"
-    named = ", ".join(client.client for client in clients[:N_NAMED])
+    named = ", ".join(map(name_client, clients[:N_NAMED]))
     n_more = n_all - min(len(clients), N_NAMED)
     return f"{named}{f' and {n_more:,} more' if n_more else ''}" if named else f"{n_more:,} clients"
 

@@ -1,9 +1,13 @@
 """Names and other columns that are no features are kept with a scoring, shown, and forgotten."""
 
+import dataclasses
+import json
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import openpyxl
 import pytest
 import sqlalchemy as sa
@@ -11,12 +15,24 @@ from msgspec.structs import replace
 
 from scripts import fullprocess
 from scripts.app import create_app
-from scripts.clients import client_history, client_names, formatting, list_export, worklist
-from scripts.core.config import Config, WorklistSettings
+from scripts.clients import (
+    client_history,
+    client_names,
+    formatting,
+    list_delivery,
+    list_events,
+    list_export,
+    weekly_mail,
+    worklist,
+)
+from scripts.core.config import Config, SmtpSettings, WorklistSettings
 from scripts.core.errors import SelectionError
 from scripts.pipeline import snapshot
-from scripts.records import column_blocks, database, scoring_records
+from scripts.production.shadow_types import ShadowClient
+from scripts.records import column_blocks, database, people_names, scoring_records
 from scripts.records.tables import BlockKind, client_blocks
+from scripts.records.tables import list_events as list_events_table
+from scripts.reports import pdf_report
 from tests.conftest import HEADER
 from tests.support.clientele import FIRST, ask, score, serve
 from tests.support.monthly import SCHEMA, Company, configure
@@ -191,6 +207,62 @@ def test_a_client_who_is_absent_keeps_the_names_of_the_last_score(scored: Config
     assert listed(scored, search="zeta") == ["z"]
 
 
+def test_who_is_on_the_list_and_who_is_not_any_more_is_found_by_name(scored: Config) -> None:
+    put(
+        scored, ["y,1,7,3,0,Ypsilon,y@x.de,DE,100,2", "z,2,7,3,,Zeta SE,,AT,12.5,007"], "today2.csv"
+    )
+    score(scored)
+
+    found = ask(scored, people_names.find_names, ["z", "y", "nobody"])
+
+    assert found == {
+        "z": {"Company": "Zeta SE", "Mail": ""}, "y": {"Company": "Ypsilon", "Mail": "y@x.de"},
+    }  # fmt: skip
+    assert client_names.format_title("z", found["z"], "high") == "Zeta SE (z, high)"
+    assert client_names.format_title("z", {}, "high") == "z (high)"
+    assert client_names.format_title("z", {"Company": ""}) == "z"
+
+
+def test_outcomes_have_the_names_of_the_last_score(scored: Config) -> None:
+    put(scored, ["y,1,7,3,1,Other,,DE,100,2", "x,0,7,3,,Xi & Söhne,,DE,3,012"], "today2.csv")
+    score(scored)
+
+    (outcome,) = ask(scored, client_history.outcomes_page, scored.worklist).outcomes
+
+    assert (outcome.client, outcome.names) == ("y", {"Company": "Ypsilon", "Mail": "y@x.de"})
+
+
+def test_mail_and_events_name_who_comes_and_who_goes(scored: Config) -> None:
+    config = replace(scored, worklist=replace(scored.worklist, capacity=2))
+    now, smtp = (
+        datetime(2026, 11, 23, 7, tzinfo=UTC),
+        SmtpSettings(host="mail", sender="a@b.de", receivers=("c@d.de",)),
+    )
+    with database.open_records(config.database_url) as engine:
+        list_events.record_events(engine, config, now, None)
+        first = list_delivery.read_facts(engine, config, "2026-11-23", now)
+        put(config, ["w,0,7,3,,Weh KG,,AT,1,1", "x,9,7,3,,Xi & Söhne,,DE,3,012"], "today2.csv")
+        score(config)
+        list_events.record_events(engine, config, now, None)
+        second = list_delivery.read_facts(engine, config, "2026-11-30", now)
+        with database.reading(engine) as connection:
+            bodies = [row.body for row in connection.execute(sa.select(list_events_table))]
+            before = first.listed.members if first is not None else {}
+            gone = people_names.find_names(connection, before)
+    assert second is not None
+    told = dataclasses.replace(second, before=before, before_week="2026-11-23", gone=gone)
+    mail = weekly_mail.compose(told, smtp, "<id>", now)
+
+    plain, html = (part.get_content() for part in mail.iter_parts())
+    assert "1 new on the list: Weh KG (w, high)." in plain
+    assert "1 no longer on it: Xi & Söhne (x, was high)." in plain
+    assert "1. Weh KG (w): " in plain
+    assert "no longer on it: Xi &amp; Söhne (x, was high)." in html
+    messages = [json.loads(body)["data"] for body in bodies]
+    named = {data["client"]: data["names"]["Company"] for data in messages}
+    assert named == {"x": "Xi & Söhne", "y": "Ypsilon", "w": "Weh KG"}
+
+
 def test_a_column_that_becomes_text_is_stored_again(scored: Config) -> None:
     put(scored, [TODAY[0].replace("12.5", "n/a"), *TODAY[1:]])
     score(scored)
@@ -275,3 +347,23 @@ def test_months_keep_names_that_stand_in_no_model_and_no_description(
     texts += [p.read_text() for p in tmp_path.glob("out/**/*.csv")]
     for word in ("Company 0", "@example.com", "spoke to"):
         assert not any(word in text for text in texts)
+
+
+def test_whom_a_candidate_moves_has_a_name_on_the_page_and_in_the_report(tmp_path: Path) -> None:
+    Company(n_clients=80).write(tmp_path, 4)
+    settings: dict[str, Any] = {
+        "api": {"port": 1}, "database_url": "sqlite:///records.db",
+        "schema": SCHEMA | {"ids": ["id", "company", "email"]},
+    }  # fmt: skip
+    fullprocess.main(configure(tmp_path, **settings))
+    fullprocess.main(configure(tmp_path, training={"model": "additive"}, **settings))
+    client = create_app(tmp_path / "config.json").test_client()
+
+    shown = client.get("/dashboard/run?id=2").get_data(as_text=True)
+    moves = client.get("/runs/2").get_json()["shadow"]["moves"]
+
+    named = moves[0]["names"]["company"]
+    assert named == f"Company {moves[0]['client'][1:]}"
+    assert f">{named}</a>" in shown
+    moved = msgspec.convert(moves[0], ShadowClient)
+    assert pdf_report.format_moves([moved])[0][0] == f"{named} ({moved.client})"

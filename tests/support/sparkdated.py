@@ -13,8 +13,12 @@ from scripts.core.config import Config
 from scripts.data import client_dates, dataset
 from scripts.engine import choice
 from scripts.ingestion import Ingestion
-from tests.support.monthly import HEADER, MONTHS, SCHEMA, Company
+from tests.support import monthly
+from tests.support.monthly import MONTHS, Company
 
+# Names of columns as people choose them: Spark reads a dot in a name as a part of it.
+HEADER = monthly.HEADER.replace("users,seats", "users,no. of seats")
+SCHEMA = monthly.SCHEMA | {"ratios": {"usage": ["users", "no. of seats"]}}
 N_MONTHS = 5
 # In an order that is not that of the days.
 FILES = ("e [1] {}.csv", "d%20 {}.csv", "ü c {}.csv", "b {}.CSV", "a,{}.csv")
