@@ -17,6 +17,8 @@ from scripts import deployment, diagnostics, ingestion, scoring, training
 from scripts.core import config_file
 from scripts.core.config import Config
 from scripts.pipeline import steps
+from scripts.records import migrations
+from tests.support import new_records
 from tests.support.played import played  # noqa: F401 - a fixture
 from tests.support.service import client, guarded, plain_environment, prod  # noqa: F401 - fixtures
 
@@ -114,6 +116,14 @@ def without_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 def without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not start pip, which takes more CPU time than the rest of a run on few rows."""
     monkeypatch.setattr(diagnostics, "outdated_packages", lambda *_args: "not asked")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_tables() -> Iterator[None]:
+    """Make the tables of new records without Alembic, after the first ones of a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrations, "upgrade", new_records.upgrade)
+        yield
 
 
 @pytest.fixture

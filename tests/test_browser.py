@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,15 @@ import requests
 from playwright.sync_api import Browser, expect
 
 from tests.conftest import HEADER, make_rows, write_csv, write_installation
-from tests.support.browsing import NARROW, WIDE, Visitor, browsing, read_axe, visiting
+from tests.support.browsing import (
+    COLOUR_RULES,
+    NARROW,
+    WIDE,
+    Visitor,
+    browsing,
+    read_axe,
+    visiting,
+)
 from tests.support.recorded import rename_clients
 from tests.support.service import ADMIN_TOKEN, ROOT, TOKEN, edit_config, served
 
@@ -47,6 +56,11 @@ PAGES = (
     "/dashboard/data?column=lastmonth_activity", "/dashboard/outcomes", "/dashboard/calling",
     "/dashboard/upload", "/dashboard/results", "/dashboard/worklist/print", "/login",
 )  # fmt: skip
+
+UNFOLD = "document.querySelectorAll('details').forEach(d => d.open = true)"
+FIND_WIDE_TABLES = """() => [...document.querySelectorAll('.scroll')]
+    .filter(part => part.scrollWidth > part.clientWidth + 1)
+    .map(part => part.getAttribute('aria-label'))"""
 
 
 def run_process(config_path: Path) -> None:
@@ -137,9 +151,10 @@ def test_the_comparison_of_two_runs_has_no_barrier_and_runs_no_script(visitor: V
     assert visitor.overflow() <= 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+# Between the two schemes a page differs by its colours alone.
+@pytest.mark.parametrize(("scheme", "rules"), [("light", ()), ("dark", COLOUR_RULES)])
 def test_no_page_has_a_barrier_a_complaint_or_a_request_to_elsewhere(
-    browser: Browser, url: str, scheme: Any
+    browser: Browser, url: str, scheme: Any, rules: tuple[str, ...]
 ) -> None:
     axe = read_axe()
     found: dict[str, list[str]] = {}
@@ -147,16 +162,36 @@ def test_no_page_has_a_barrier_a_complaint_or_a_request_to_elsewhere(
         for path in PAGES:
             sitting.go(path)
             sitting.check()
-            found[path] = sitting.find_barriers(axe)
+            found[path] = sitting.find_barriers(axe, *rules)
     assert {path: barriers for path, barriers in found.items() if barriers} == {}
 
 
-def test_on_a_phone_no_page_is_wider_than_the_window(browser: Browser, url: str) -> None:
-    wider = {}
+@dataclass(frozen=True)
+class Measured:
+    """The excess of a page over the width of a phone, and its tables that scroll sideways."""
+
+    overflow: int
+    wide_tables: list[str]
+
+
+@pytest.fixture(scope="module")
+def on_a_phone(browser: Browser, url: str) -> dict[str, Measured]:
+    """Measure every page on a phone, the tables with everything unfolded."""
+    found = {}
     with visiting(browser, url, viewport=NARROW, is_mobile=True, has_touch=True) as sitting:
         for path in PAGES:
             sitting.go(path)
-            wider[path] = sitting.overflow()
+            overflow = sitting.overflow()
+            sitting.page.evaluate(UNFOLD)
+            found[path] = Measured(overflow, sitting.page.evaluate(FIND_WIDE_TABLES))
+    return found
+
+
+def test_on_a_phone_no_page_is_wider_than_the_window(
+    browser: Browser, url: str, on_a_phone: dict[str, Measured]
+) -> None:
+    wider = {path: measured.overflow for path, measured in on_a_phone.items()}
+    with visiting(browser, url, viewport=NARROW, is_mobile=True, has_touch=True) as sitting:
         # The heads of columns are then the heads of lines.
         sitting.go("/dashboard/worklist")
         cell = sitting.page.locator("tbody td[data-label=Change]").first
@@ -193,19 +228,10 @@ def test_on_a_phone_ten_clients_fit_three_screens_and_the_filters_unfold(
 
 
 def test_on_a_phone_no_table_scrolls_sideways_and_columns_show_their_state(
-    browser: Browser, url: str
+    browser: Browser, url: str, on_a_phone: dict[str, Measured]
 ) -> None:
-    wide = """() => [...document.querySelectorAll('.scroll')]
-        .filter(part => part.scrollWidth > part.clientWidth + 1)
-        .map(part => part.getAttribute('aria-label'))"""
-    found = {}
+    found = {path: measured.wide_tables for path, measured in on_a_phone.items()}
     with visiting(browser, url, viewport=NARROW, is_mobile=True, has_touch=True) as sitting:
-        for path in PAGES:
-            sitting.go(path)
-            sitting.page.evaluate(
-                "document.querySelectorAll('details').forEach(d => d.open = true)"
-            )
-            found[path] = sitting.page.evaluate(wide)
         sitting.go("/dashboard/data")
         states = sitting.page.locator("table.wide td[data-label=State]")
         ends = [

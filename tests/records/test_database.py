@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 
 from scripts.core.errors import RecordsError
 from scripts.records import alert_states, database, migrations, runs, tables
+from tests.support import new_records
 from tests.support.damage import DAMAGES, damage
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +45,12 @@ INSERT INTO digests VALUES ('a.csv', 10, 1, '18446744073709551615', 'def');
 """
 
 
+@pytest.fixture(autouse=True)
+def whole_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Alembic make the tables of all records in this module."""
+    monkeypatch.setattr(migrations, "upgrade", new_records.MIGRATE)
+
+
 def make_first_tables(url: str) -> None:
     """Make records as the first installations' programs did."""
     is_sqlite = url.startswith("sqlite")
@@ -66,6 +73,27 @@ def test_new_records_have_the_tables_that_the_programs_expect(records_url: str) 
         assert compare_metadata(context, tables.metadata) == []
         scripts = ScriptDirectory.from_config(migrations.make_alembic_config())
         assert database.read_version(connection) == tables.VERSION == scripts.get_current_head()
+
+
+def test_the_tables_of_other_tests_are_those_that_the_migrations_make(
+    records_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "upgrade", new_records.upgrade)
+    monkeypatch.setattr(new_records, "STATEMENTS", {})
+    made = []
+    for _ in range(2):
+        with database.open_records(records_url) as engine, database.reading(engine) as connection:
+            found = sa.MetaData()
+            found.reflect(connection)
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, tables.metadata) == []
+            made.append([str(sa.schema.CreateTable(table)) for table in found.sorted_tables])
+            assert database.read_version(connection) == tables.VERSION
+        with database.open_records(records_url) as engine, database.writing(engine) as connection:
+            found.drop_all(connection)
+
+    assert made[0] == made[1]
+    assert len(made[0]) == len(tables.metadata.tables) + 1
 
 
 def test_records_made_before_versions_are_changed_without_loss(records_url: str) -> None:
