@@ -6,23 +6,26 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import click
 import pytest
 import requests
+import sqlalchemy as sa
 from click.testing import CliRunner
 
 from examples import demo
 from examples.demo import Demo
 from scripts import backtest, monitoring, promotion, worklist
+from scripts.clients import client_history
 from scripts.core import console
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
 from scripts.pipeline import history
 from scripts.production import rollback
 from scripts.records import client_work, database, runs
+from scripts.records.tables import client_outcomes
 from tests.support.service import served
 
 PAGES = (
@@ -46,6 +49,23 @@ def test_the_months_go_through_the_pipeline_and_calls_are_recorded(played: Demo)
         assert {row["actor"] for row in entries} == {console.actor()}
         assert {row["kind"] for row in entries} == {"contact", "snooze", "assignment"}
     assert played.mark.exists()
+
+
+def test_a_warning_is_as_old_as_the_months_that_were_played(played: Demo) -> None:
+    config = read_config(played.config_path)
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        page = client_history.outcomes_page(connection, config.worklist)
+        left = connection.execute(
+            sa.select(client_outcomes).where(client_outcomes.c.first_high_at.is_not(None))
+        ).all()
+
+    # Who left was high at a scoring a month before, or earlier.
+    assert left
+    assert all(row.known_at - row.first_high_at > timedelta(days=29) for row in left)
+    assert page.warning_days_median is None or page.warning_days_median >= 29
 
 
 def show_client(config: Config) -> None:

@@ -18,13 +18,14 @@ from typing import Any
 import click
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from examples.saas import make_data
 from examples.saas.company import Plan
 from examples.saas.make_data import CONFIG
 from scripts.core.config_file import read_config
-from scripts.records import database
-from scripts.records.tables import UtcDateTime, metadata
+from scripts.records import column_blocks, database, scored_clients
+from scripts.records.tables import BlockKind, UtcDateTime, client_blocks, metadata
 
 # The periods of the trial are as long, so that older records fit into the calendar of the trial.
 MONTH = timedelta(days=30)
@@ -73,6 +74,8 @@ DAYS = {
     "client_work": ("contacted_on", "snoozed_until"),
     "trial_clients": ("period", "until", "enrolled_on"),
 }
+# Moments in the packed columns of scored clients.
+PACKED = {"previous_at", "first_high_at"}
 
 
 def leave_installation() -> None:
@@ -123,6 +126,24 @@ def shift(moment: datetime | str, age: timedelta) -> datetime | str:
     return moment - age
 
 
+def shift_packed(content: bytes, age: timedelta) -> bytes:
+    """Return a block of scored clients whose moments are earlier by an age."""
+    columns = column_blocks.unpack(content)
+    for name in PACKED & {*columns}:
+        known = columns[name] != scored_clients.NO_MOMENT
+        columns[name] = columns[name] - known * (age // timedelta(microseconds=1))
+    return column_blocks.pack(columns)
+
+
+def make_blocks_older(connection: Connection, age: timedelta) -> None:
+    """Move the moments in the blocks of scored clients, such as the first high risk."""
+    of_scores = client_blocks.c.kind.in_([BlockKind.SCORES, BlockKind.ABSENT])
+    for block in connection.execute(sa.select(client_blocks).where(of_scores)).mappings().all():
+        keys = [column == block[column.name] for column in client_blocks.primary_key.columns]
+        earlier = shift_packed(block["content"], age)
+        connection.execute(sa.update(client_blocks).where(*keys).values(content=earlier))
+
+
 def make_older(path: Path, age: timedelta) -> None:
     """Move every moment and day of the records into the past."""
     url = read_config(path).database_url
@@ -134,6 +155,7 @@ def make_older(path: Path, age: timedelta) -> None:
                 earlier = {n: shift(row[n], age) for n in names if row[n] is not None}
                 keys = [c == row[c.name] for c in table.primary_key.columns]
                 connection.execute(sa.update(table).where(*keys).values(earlier))
+        make_blocks_older(connection, age)
 
 
 @click.command()
