@@ -95,10 +95,14 @@ def begin_run(config: Config, engine: Engine, request: Request, watch: Watch) ->
         n_dead = runs.abort_dead_runs(connection, now)
         is_unrecorded = runs.record_found_release(connection, now, serving)
         run_id = runs.start_run(
-            connection, now, trigger=request.trigger, versions={"python": sys.version.split()[0]}
+            connection,
+            now,
+            trigger=request.trigger,
+            actor=request.actor,
+            versions={"python": sys.version.split()[0]},
         )
         audit_records.record_settings(
-            connection, run_id, now, f"unknown, found by a run of {request.trigger}",
+            connection, run_id, now, f"unknown, found by a run of {request.actor}",
             audit.describe_settings(config),
         )  # fmt: skip
     if n_leftovers or n_dead:
@@ -223,7 +227,9 @@ def record_skipped(config: Config, request: Request, reason: str) -> None:
         database.open_records(config.database_url) as engine,
         database.writing(engine) as connection,
     ):
-        run_id = runs.start_run(connection, now, Status.SKIPPED, request.trigger)
+        run_id = runs.start_run(
+            connection, now, Status.SKIPPED, request.trigger, actor=request.actor
+        )
         runs.end_run(connection, run_id, ended_at=now, reason=reason)
     log.info("Run %d skipped: it overlaps another one.", run_id)
 

@@ -23,7 +23,7 @@ from scripts.core.config import Config
 from scripts.core.errors import ConfigError, NotMadeYetError, PipelineError
 from scripts.core.files import RemotePath
 from scripts.data.client_lines import FoundLines
-from scripts.pipeline import client_files, client_models, retention, snapshot
+from scripts.pipeline import client_files, client_models, client_statistics, retention, snapshot
 from scripts.pipeline.client_models import ClientModels, DatasetRows
 from scripts.production import kept_models
 from scripts.records import database, erasing, erasure_records, maintenance, runs
@@ -150,28 +150,39 @@ def keep_current(config: Config, engine: Engine, planned: Mapping[str, str]) -> 
             erasing.replace_fingerprint(connection, last["id"], planned["after"])
 
 
-def list_predicted(
-    engine: Engine, name: str, datasets: Sequence[DatasetRows], features: Sequence[str]
-) -> list[list[Any]]:
-    """Return the known rows of a client in the order of a model's features."""
+def list_known(
+    engine: Engine, name: str, datasets: Sequence[DatasetRows]
+) -> list[Mapping[str, Any]]:
+    """Return the known rows of a client, each by column."""
     with database.reading(engine) as connection:
         known: list[Mapping[str, Any]] = list(erasing.list_values(connection, name))
     for rows in datasets:
         table = rows.own.astype(object)
         found = table.where(table.notna(), None).to_dict("records")
         known += [{str(key): cell for key, cell in row.items()} for row in found]
-    return [[row.get(feature) for feature in features] for row in known]
+    return known
 
 
 def erase_predictions(
     config: Config, engine: Engine, name: str, datasets: Sequence[DatasetRows]
-) -> int:
-    """Remove the logged predictions of a client, also rows without identifiers."""
+) -> dict[str, int]:
+    """Remove the logged predictions of a client, also rows without identifiers.
+
+    Statistics that have a number of the client go, too, and go first, as long as the numbers are
+    known.
+    """
     schemas = {rows.schema.features for rows in datasets} | client_models.list_features(config)
-    known = [
-        row for features in schemas for row in list_predicted(engine, name, datasets, features)
+    known, logged = list_known(engine, name, datasets), list_predictions(config, name)
+    with database.writing(engine) as connection:
+        rows = client_statistics.list_logged(connection, logged, schemas)
+        numbers = client_statistics.list_numbers([*known, *rows])
+        client_statistics.clean_diagnostics(config, numbers)
+        n_statistics = client_statistics.clean_records(connection, numbers)
+    predicted = [
+        [row.get(feature) for feature in features] for features in schemas for row in known
     ]
-    return erasing.erase_predictions(engine, list_predictions(config, name), known)
+    n_predictions = erasing.erase_predictions(engine, logged, predicted)
+    return {"predictions": n_predictions, "statistics of columns": n_statistics}
 
 
 def remove_pictures(config: Config) -> int:
@@ -271,7 +282,7 @@ class Erasure:
         config, engine, name = self.config, self.engine, self.client.name
         found = [client_models.read_rows(config, lines, hashes) for lines in self.traces.own]
         datasets = (*(rows for rows in found if rows is not None), *self.traces.parts)
-        counts = {"predictions": erase_predictions(config, engine, name, datasets)}
+        counts = erase_predictions(config, engine, name, datasets)
         present = artifacts.list_exact(config.output_folder_path, Kind.DATASET)
         in_parts = artifacts.list_exact(config.output_folder_path, Kind.PARTS)
         known = frozenset(

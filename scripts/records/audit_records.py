@@ -81,11 +81,11 @@ def list_acts(connection: Connection) -> Iterator[tuple[datetime, str, Row]]:
         for order, (kind, table, moment) in enumerate(SOURCES)
         for row in all_rows(connection, sa.select(table).order_by(table.c.id))
     ]
-    triggers = {
-        row["id"]: row["trigger"]
-        for row in all_rows(connection, sa.select(runs.c.id, runs.c.trigger))
+    starters = {
+        row["id"]: row["actor"] or row["trigger"]
+        for row in all_rows(connection, sa.select(runs.c.id, runs.c.actor, runs.c.trigger))
     }
     for at, _, kind, row in sorted(acts, key=lambda act: (act[0], act[1], act[3]["id"])):
         # A decision is the run's, so its actor is whoever started the run.
-        actor = row.get("actor") or triggers.get(row["run_id"]) or "unknown"
+        actor = row.get("actor") or starters.get(row["run_id"]) or "unknown"
         yield at, kind, {**row, "actor": actor}

@@ -65,11 +65,12 @@ def start_run(
     status: Status = Status.RUNNING,
     trigger: str | None = None,
     versions: Mapping[str, str] | None = None,
+    *,
+    actor: str | None = None,
 ) -> int:
     """Record the start of a run, and return the id."""
-    result = connection.execute(
-        runs.insert().values(started_at=now, status=status, trigger=trigger, versions=versions)
-    )
+    facts = {"trigger": trigger, "actor": actor, "versions": versions}
+    result = connection.execute(runs.insert().values(started_at=now, status=status, **facts))
     key = result.inserted_primary_key
     if key is None:
         raise RecordsError("The database gave a new run no id.")

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0022"
+VERSION = "0023"
 
 
 class Status(StrEnum):
@@ -142,6 +142,7 @@ runs = sa.Table(
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime),
     sa.Column("trigger", sa.String(16)),
+    sa.Column("actor", sa.Text),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("verdict", sa.String(32)),
     sa.Column("reason", sa.Text),

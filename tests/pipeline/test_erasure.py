@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 
 from scripts import fullprocess
@@ -32,9 +33,9 @@ from scripts.pipeline.run import Request
 from scripts.production import audit, release, rollback, withdrawals
 from scripts.production.run_context import RunContext
 from scripts.production.withdrawals import Withdrawal
-from scripts.records import clients, database, maintenance, predictions, scoring_records
+from scripts.records import clients, database, maintenance, predictions, runs, scoring_records
 from scripts.records.clients import Selection
-from scripts.records.tables import Verdict
+from scripts.records.tables import RowsOf, Verdict, column_statistics
 from tests.conftest import write_installation
 from tests.support import canaries, monthly, programs
 from tests.support.canaries import NAME
@@ -209,6 +210,40 @@ def test_the_name_is_overwritten_in_the_logs_of_scheduled_runs_while_they_are_wr
     assert (logs / "2026-01-01.log").read_bytes() == gone + b"the run ends\n"
     assert (logs / "2026-01-01.001.log").read_bytes() == gone
     assert "names in logs 4" in capsys.readouterr().out
+
+
+def test_statistics_of_few_rows_have_no_number_of_the_client(used: Config) -> None:
+    month, year, _ = canaries.NUMBERS
+    found = [("month", 3, month), ("year", 999, year), ("net", 1_000, 7.0), ("month", 1, 5.0),
+             ("year", 900, 8.0), ("net", 900, month)]  # fmt: skip
+    rows = [
+        {
+            "role": RowsOf.LIVE if number < 4 else RowsOf.DATASET, "dataset_stamp": "s",
+            "column": column, "kind": "numeric", "n_rows": n_rows, "mean": median,
+            "median": median, "standard_deviation": 1.0, "drift": 0.5,
+        }
+        for number, (column, n_rows, median) in enumerate(found)
+    ]  # fmt: skip
+    table = column_statistics
+    with database.open_records(used.database_url) as engine, database.writing(engine) as c:
+        for row in rows:
+            run_id = runs.start_run(c, NOW)
+            runs.record_column_statistics(c, run_id, [row])
+        first = c.execute(sa.select(sa.func.max(table.c.id))).scalar_one() - len(rows)
+    live = {"n_rows": 3, "columns": [rows[0] | {"has_drifted": False}]}
+    diagnostics = used.prod_deployment_path / artifacts.DIAGNOSTICS
+    diagnostics.write_bytes(msgspec.json.encode({"live": live, "drift": None}))
+
+    erase(used)
+
+    with database.open_records(used.database_url) as engine, database.reading(engine) as c:
+        left = c.execute(sa.select(table).where(table.c.id > first).order_by(table.c.id)).all()
+    # Neither numbers of another column nor medians of many rows are the client's.
+    assert [row.median for row in left] == [None, None, 7.0, None, 8.0, month]
+    assert [row.mean for row in left] == [row.median for row in left]
+    assert {row.drift for row in left} == {0.5}
+    kept = json.loads(diagnostics.read_bytes())["live"]["columns"][0]
+    assert (kept["mean"], kept["median"], kept["drift"]) == (None, None, 0.5)
 
 
 @pytest.mark.parametrize("order", ["risk", "client", "rise"])

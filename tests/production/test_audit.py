@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from scripts import database as program
 from scripts import fullprocess
-from scripts.core import keys
+from scripts.core import console, keys
 from scripts.core.config import AlertSettings, Config
 from scripts.core.errors import RecordsError
 from scripts.production import approval, audit
@@ -117,7 +117,8 @@ def test_an_auditor_follows_a_release_from_decision_to_reversal(
     assert (kept[3]["release"], kept[3]["actor"]) == (first, "ada")
     assert kept[3]["reason"] == f"approved: {WHY}"
     assert kept[-1]["actor"] == "bob"
-    assert (kept[0]["run_id"], kept[0]["actor"]) == (1, "hand")
+    # A run by hand is that of the account at the terminal.
+    assert (kept[0]["run_id"], kept[0]["actor"]) == (1, console.actor())
     path = tmp_path / "audit.jsonl"
     path.write_text(shown.stdout)
     assert "9 acts, none changed" in ask(waiting, "--verify", str(path)).stdout
