@@ -3,11 +3,11 @@
     python -m benchmarks.install_weight [NAME ...]
 
 Each name below is installed into an environment of its own, which is removed afterwards: by pip as
-the documentation of the tool says, or by setup.sh in a copy of the repository, with the first run.
-Without names, all of them are. MB are 2^20 bytes. Byte code counts, since it lies on the disk of
-the user: pip compiles every module, setup.sh leaves that to the first import. pip itself and
-setuptools, which Python brings along, are not counted. Required: at most 45 packages and 650 MB
-for everything, 120 MB for serving.
+the documentation says, or by setup.sh in a copy of the repository, with the first run. Without
+names, all of them are. MB are 2^20 bytes. Byte code counts, since it lies on the disk of the user:
+pip compiles every module, --no-compile leaves that to the first import, and the service is
+imported here. pip itself and setuptools, which Python brings along, are not counted. Required: at
+most 45 packages and 650 MB for everything, 120 MB for serving.
 """
 
 import os
@@ -23,8 +23,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # By setup.sh, which installs more than packages of pip; also the name of its line.
 BY_SETUP = "everything"
+SERVING = "serving alone"
 TOOLS = {
-    "serving alone": ("--require-hashes", "-r", "requirements-serve.lock"),
+    SERVING: ("--no-compile", "--require-hashes", "-r", "requirements-serve.lock"),
     BY_SETUP: (),
     "everything, pip": ("--require-hashes", "-r", "requirements.lock"),
     "MLflow": ("mlflow",),
@@ -71,6 +72,12 @@ def find_packages(environment: Path) -> Path:
     return packages
 
 
+def plain_environment() -> dict[str, str]:
+    """Return the variables of this process, without those that change an installation."""
+    unset = ("CONDA_PREFIX", "PYTHONDONTWRITEBYTECODE")
+    return {name: text for name, text in os.environ.items() if name not in unset}
+
+
 def install(folder: Path, requirements: Sequence[str]) -> Weight:
     """Make an environment, have pip install into it, and return the weight.
 
@@ -86,6 +93,13 @@ def install(folder: Path, requirements: Sequence[str]) -> Weight:
     options = ["--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", *options, *requirements], cwd=ROOT, check=True)
     return weigh(find_packages(folder))
+
+
+def import_service(environment: Path) -> Weight:
+    """Import the service, whose modules are compiled by that, and return the weight."""
+    words = [str(environment / "bin" / "python"), "-c", "import scripts.app"]
+    subprocess.run(words, cwd=ROOT, env=plain_environment(), check=True)
+    return weigh(find_packages(environment))
 
 
 def copy_repository(folder: Path) -> None:
@@ -107,10 +121,8 @@ def set_up(folder: Path) -> Weight:
         A folder that does not exist yet.
     """
     copy_repository(folder)
-    unset = ("CONDA_PREFIX", "PYTHONDONTWRITEBYTECODE")
-    environment = {name: text for name, text in os.environ.items() if name not in unset}
     command = [str(folder / "setup.sh"), "--no-serve"]
-    subprocess.run(command, env=environment, stdout=sys.stderr, check=True)
+    subprocess.run(command, env=plain_environment(), stdout=sys.stderr, check=True)
     return weigh(find_packages(folder / ".venv"))
 
 
@@ -118,7 +130,10 @@ def measure(name: str) -> Weight:
     """Install into a temporary folder, and return the weight."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / "installed"
-        return set_up(folder) if name == BY_SETUP else install(folder, TOOLS[name])
+        if name == BY_SETUP:
+            return set_up(folder)
+        installed = install(folder, TOOLS[name])
+        return import_service(folder) if name == SERVING else installed
 
 
 def main(names: Sequence[str]) -> None:

@@ -51,7 +51,8 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
     if "ADRAS_CI" not in os.environ:
         return Interpreter(sys.executable, ("-m", "tests.support.serving_only"))
     folder = tmp_path_factory.mktemp("serve") / "venv"
-    installed = install_weight.install(folder, ["-r", "requirements-serve.lock"])
+    install_weight.install(folder, install_weight.TOOLS[install_weight.SERVING])
+    installed = install_weight.import_service(folder)
     assert installed.mb <= MAX_MB
     assert installed.n_packages <= MAX_PACKAGES
     return Interpreter(str(folder / "bin" / "python"), ("-m",))
