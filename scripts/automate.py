@@ -114,8 +114,10 @@ def show(context: JobContext) -> None:
     installation, backend = context.installation, context.backend
     job = backend.read(installation)
     if job is None:
-        click.echo(f"Not installed: nothing in {backend.place} starts {installation.config_path}.")
-        click.echo(f"Install it with {PROGRAM} install.")
+        terminal.echo(
+            f"Not installed: nothing in {backend.place} starts {installation.config_path}."
+        )
+        terminal.echo(f"Install it with {PROGRAM} install.")
         print_notes(context)
         return
     print_rows(cli.job_rows(installation, backend, job, context.now))
@@ -174,7 +176,7 @@ def remove(context: JobContext, dry_run: bool) -> None:
         return
     before, _ = backend.preview(context.installation, None)
     if not before:
-        click.echo(f"Nothing to remove: it is not installed in {backend.place}.")
+        terminal.echo(f"Nothing to remove: it is not installed in {backend.place}.")
         return
     kept = backend.write(context.installation, None, context.now)
     click.secho(f"Removed from {backend.place}.", fg="green")
@@ -185,7 +187,7 @@ def next_(context: JobContext, count: int) -> None:
     """Show the next run times, in local time and in UTC."""
     job = read_installed(context)
     name, zone = schedule.local_zone()
-    click.echo(f"{cli.describe_schedule(job.expression)}, in {name}")
+    terminal.echo(f"{cli.describe_schedule(job.expression)}, in {name}")
     if job.paused_since is not None:
         state = cli.describe_state(job, context.now)
         click.secho(f"It is {state}; after `{PROGRAM} resume`:", fg="yellow")

@@ -80,7 +80,7 @@ def show_backtest(config: Config, *, seed: int) -> None:
     read_report.log_readings([*read.readings, *read.test_readings, *read.outcomes.readings])
     dated_ingest.check_mature(read, config)
     result = backtest.main(read, schema, config, datetime.now(UTC), seed)
-    click.echo(terminal.wrap(format_result(result)))
+    terminal.echo(format_result(result))
     path = backtest_file.write(config.output_model_path, result)
     log.info("Wrote the backtest to %s.", path)
 

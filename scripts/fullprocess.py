@@ -319,7 +319,7 @@ def show_or_start(
     elif n_runs is not None:
         click.echo(history.format_runs(history.read_runs(config, n_runs)))
     elif is_dry:
-        click.echo(terminal.wrap(history.describe_plan(config, force)))
+        terminal.echo(history.describe_plan(config, force))
     else:
         start_run(config, Request(trigger, force))
 

@@ -241,7 +241,7 @@ def show_simulation(config: Config, *, table_path: Path, **settings: Any) -> Non
     metric = config.promotion.metric
     click.echo(terminal.format_columns([gate_simulation.name_columns(metric), *rows]))
     for n_test_rows in plan.n_test_rows:
-        click.echo(terminal.wrap(gate_simulation.advise(results, n_test_rows, metric)))
+        terminal.echo(gate_simulation.advise(results, n_test_rows, metric))
 
 
 def number_option(name: str, default: int | tuple[int, ...], text: str, least: int) -> click.Option:

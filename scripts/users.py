@@ -7,11 +7,10 @@ import click
 
 from scripts.api import tokens
 from scripts.api.tokens import Role, User
-from scripts.core import files
+from scripts.core import files, terminal
 from scripts.core.config import Config
 from scripts.core.console import run_as_script
 from scripts.core.errors import ConfigError, NotMadeYetError
-from scripts.core.terminal import format_columns
 
 RESTART = "A service that runs knows it after a restart."
 
@@ -79,7 +78,7 @@ def format_users(users: dict[User, bytes]) -> str:
     """Format the users as a table, without their tokens."""
     rows = [["user", "role"]]
     rows += sorted([user.name or "(without a name)", str(user.role)] for user in users)
-    return format_columns(rows)
+    return terminal.format_columns(rows)
 
 
 def check_name(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
@@ -98,14 +97,14 @@ def main(
     path = find_file(config)
     if remove is not None:
         remove_user(path, remove)
-        click.echo(f"Removed {remove}. {RESTART}")
+        terminal.echo(f"Removed {remove}. {RESTART}")
     elif role is None:
         click.echo(format_users(read_users(path)))
     elif name is None:
         raise click.UsageError(f"Expected a name behind the role, such as {role} ada.")
     else:
         token = add_user(path, User(Role(role), name))
-        click.echo(f"{token}\nThe token of {name}, shown only now. {RESTART}")
+        terminal.echo(f"{token}\nThe token of {name}, shown only now. {RESTART}")
 
 
 OPTIONS = (

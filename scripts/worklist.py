@@ -262,7 +262,7 @@ def record_one(config: Config, given: WorkInput) -> None:
     for client, state in recorded.clients.items():
         known = "" if recorded.n_recorded else " (as recorded already)"
         shown = formatting.format_work(state) or "nobody's, and not away"
-        click.echo(f"{formatting.printable(client)}: {shown}{known}")
+        terminal.echo(f"{formatting.printable(client)}: {shown}{known}")
 
 
 def done(config: Config, client: str, **facts: str | None) -> None:
@@ -287,7 +287,7 @@ def import_file(config: Config, path: Path) -> None:
     A downloaded worklist can be filled in and imported. Results known already are passed over.
     """
     recorded = record(config, work_file.parse(path.read_bytes()))
-    click.echo(f"Recorded {recorded.n_recorded} results; {recorded.n_known} were known already.")
+    terminal.echo(f"Recorded {recorded.n_recorded} results; {recorded.n_known} were known already.")
 
 
 def export(
@@ -343,7 +343,7 @@ def events(config: Config, *, is_again: bool) -> None:
             n_waiting = list_deliveries.count_waiting(connection)
             n_given_up = list_deliveries.count_given_up(connection)
     fault = "" if first is None or not first["fault"] else f"; the last failure: {first['fault']}"
-    click.echo(f"{n_waiting} events wait, {n_given_up} were given up{fault}.")
+    terminal.echo(f"{n_waiting} events wait, {n_given_up} were given up{fault}.")
 
 
 CLIENT = click.Argument(["client"])

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -19,6 +20,7 @@ from scripts.core.config_file import read_config
 from tests.support.programs import Call, run_call
 
 ROOT = Path(__file__).parent.parent
+WIDTH = 80
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # In a block of code, behind a prompt or not; or in backticks, over the end of a line or not.
 IN_BLOCK = re.compile(r"^ +(?:\$ )?(python -m (?:scripts|benchmarks|examples)\b.*)$", re.MULTILINE)
@@ -32,6 +34,8 @@ TRAINING = ("--force", "--reproduce", "--config examples")
 EXIT_CODES = (0, 65, 66, 69)
 # The clients of the pages, and which of the list take their places.
 CLIENTS = {"acme": 0, "globex": 1, "initech": 2, "ACME GmbH": 3}
+# JSON and JSON lines for other programs.
+FOR_PROGRAMS = ("scripts.config suggest", "scripts.database audit", "scripts.fullprocess --compare")
 
 
 def read_commands(pattern: re.Pattern[str]) -> list[str]:
@@ -56,13 +60,13 @@ class Place:
     folder: Path
     clients: list[str]
 
-    def call(self, command: str, *more: str) -> tuple[int, str]:
-        """Run a program and return its exit code and what it said."""
+    def call(self, command: str, *more: str) -> CompletedProcess[str]:
+        """Run a program at a terminal of 80 columns."""
         module, *words = shlex.split(command)
         named = [self.clients[CLIENTS[word]] if word in CLIENTS else word for word in words]
-        changed = os.environ | {"ADRAS_CONFIG": str(self.folder / "config.json")}
-        done = run_call(Call(module, "", (*named, *more), str(self.folder), changed))
-        return done.returncode, done.stdout + done.stderr
+        changed = {"ADRAS_CONFIG": str(self.folder / "config.json"), "COLUMNS": str(WIDTH)}
+        call = Call(module, "", (*named, *more), str(self.folder), os.environ | changed)
+        return run_call(call)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +86,7 @@ def place(played: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pl
     settings = json.loads(played.config_path.read_text())
     (folder / "config.json").write_text(json.dumps(settings | {"api": {"token_file": "tokens"}}))
     made = Place(folder, clients)
-    (folder / "audit.jsonl").write_text(made.call("scripts.database audit")[1])
+    (folder / "audit.jsonl").write_text(made.call("scripts.database audit").stdout)
     yield made
     assert (config.prod_deployment_path / artifacts.CURRENT).exists()
 
@@ -93,13 +97,38 @@ def is_run(command: str) -> bool:
     return command.startswith("scripts.") and not command.startswith(ONLY_CHECKED) and is_short
 
 
-def test_every_command_runs_and_ends_with_a_documented_code(place: Place) -> None:
-    ended = {command: place.call(command) for command in BLOCKS if is_run(command)}
+@pytest.fixture(scope="module")
+def ended(place: Place) -> dict[str, CompletedProcess[str]]:
+    """Every command that is run, with the exit code and what it said."""
+    return {command: place.call(command) for command in BLOCKS if is_run(command)}
 
-    assert {c: end for c, end in ended.items() if end[0] not in EXIT_CODES} == {}
-    assert {c: end[1] for c, end in ended.items() if "Traceback" in end[1]} == {}
-    assert len(ended) > 20
-    assert sum(code == 0 for code, _ in ended.values()) > 0.6 * len(ended)
+
+def test_every_command_runs_and_ends_with_a_documented_code(
+    ended: dict[str, CompletedProcess[str]],
+) -> None:
+    codes = {command: done.returncode for command, done in ended.items()}
+
+    assert {c: ended[c].stderr for c, code in codes.items() if code not in EXIT_CODES} == {}
+    assert {c: done.stderr for c, done in ended.items() if "Traceback" in done.stderr} == {}
+    assert len(codes) > 20
+    assert sum(code == 0 for code in codes.values()) > 0.6 * len(codes)
+
+
+def test_no_command_writes_a_line_longer_than_80_columns_but_for_a_path(
+    ended: dict[str, CompletedProcess[str]],
+) -> None:
+    shown = {c: done.stdout for c, done in ended.items() if not c.startswith(FOR_PROGRAMS)}
+    long = [
+        (command, line)
+        for command, text in shown.items()
+        for line in text.splitlines()
+        # A path is not broken, so that it can be copied. It then has a line to itself.
+        if len(line) > WIDTH and len(line.split()) > 1
+    ]
+
+    assert long == []
+    assert {c: text for c, text in shown.items() if re.search(r"\d\d:\d\d\.\d+", text)} == {}
+    assert sum(map(bool, shown.values())) > 15
 
 
 def test_every_other_command_has_the_options_that_the_program_has(place: Place) -> None:
@@ -108,7 +137,8 @@ def test_every_other_command_has_the_options_that_the_program_has(place: Place) 
     others += [command for command in MENTIONS if is_run(command)]
     ended = {command: place.call(command, "--help") for command in others}
 
-    assert {c: end for c, end in ended.items() if end[0] != 0} == {}
+    assert {c: done.stderr for c, done in ended.items() if done.returncode != 0} == {}
+    assert [c for c, done in ended.items() if max(map(len, done.stdout.splitlines())) > WIDTH] == []
 
 
 def test_every_benchmark_and_example_of_a_command_is_there() -> None:

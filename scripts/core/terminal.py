@@ -6,6 +6,8 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
+import click
+
 GAP = 2
 # A last column is wrapped in its place if so many characters are left for it.
 LEAST_WRAPPED = 40
@@ -37,6 +39,11 @@ def wrap(text: str) -> str:
         line if len(line) <= width else "\n".join(break_line(line, width))
         for line in text.split("\n")
     )
+
+
+def echo(text: str) -> None:
+    """Print a text, with its lines broken at the width of the terminal."""
+    click.echo(wrap(text))
 
 
 def wrap_cell(cell: str, width: int) -> list[str]:

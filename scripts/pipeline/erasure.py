@@ -241,7 +241,7 @@ class Erasure:
         with database.reading(self.engine) as connection:
             unfinished = erasure_records.find_unfinished(connection).get(self.client.hashed)
         if unfinished is not None:
-            click.echo(f"An erasure begun at {unfinished['at']:%Y-%m-%d %H:%M} is completed.")
+            terminal.echo(f"An erasure begun at {unfinished['at']:%Y-%m-%d %H:%M} is completed.")
             return unfinished["facts"] or {}
         planned = plan_fingerprints(self.config, self.engine, uploads)
         with database.writing(self.engine) as connection:
@@ -357,32 +357,32 @@ def format_counts(counts: Mapping[str, int]) -> str:
 
 def report(client: Client, counts: Mapping[str, int], left: Sequence[str]) -> None:
     """Print the receipt of an erasure, without the name of the client."""
-    click.echo(
+    terminal.echo(
         f"Erased the client {client.hashed}: {format_counts(counts)}. Later rows of the client are"
         f" refused. By {client.actor}: {client.reason}"
     )
     if left:
-        click.echo(
+        terminal.echo(
             "The client is still in these files. Remove the lines, or wait for extracts without"
             " the client; the rows are refused meanwhile:"
         )
         for each in left:
-            click.echo(f"  {each}")
+            terminal.echo(f"  {each}")
 
 
 def show_traces(config: Config, traces: Traces) -> None:
     """Print the places of a client, for a dry run."""
-    click.echo(f"In the records: {format_counts(traces.n_rows)}.")
+    terminal.echo(f"In the records: {format_counts(traces.n_rows)}.")
     for rows in traces.parts:
-        click.echo(f"Would be removed as a whole: {rows.path}, a dataset of the Spark engine.")
+        terminal.echo(f"Would be removed as a whole: {rows.path}, a dataset of the Spark engine.")
     for title, found in (
         ("Would be removed from", traces.own),
         ("Would stay in, as files of the company", traces.company),
     ):
         for lines in found:
-            click.echo(f"{title} {client_files.describe_lines(lines)}.")
+            terminal.echo(f"{title} {client_files.describe_lines(lines)}.")
     for each in list_elsewhere(config):
-        click.echo(f"Not searched: {each}")
+        terminal.echo(f"Not searched: {each}")
 
 
 def check_found(traces: Traces, client: Client, unfinished: Mapping[str, Any]) -> None:
@@ -420,7 +420,7 @@ def erase(config: Config, *, client: str, reason: str, is_dry: bool = False) -> 
         counts, left = Erasure(config, engine, named, traces).run()
     report(named, counts, left)
     for each in list_elsewhere(config):
-        click.echo(f"Not searched: {each}")
+        terminal.echo(f"Not searched: {each}")
 
 
 def readmit(config: Config, *, client: str, reason: str) -> None:
@@ -433,7 +433,7 @@ def readmit(config: Config, *, client: str, reason: str) -> None:
         erasure_records.record(connection, ErasureState.READMITTED, named.hashed, **named.told)
     kept = [each for each in listed if each != named.hashed]
     erased_clients.write_list(config.prod_deployment_path, kept)
-    click.echo(
+    terminal.echo(
         f"Readmitted the client {named.hashed}. The next run that trains reads the rows again;"
         " python -m scripts.fullprocess --force REASON trains at once."
     )
@@ -447,7 +447,7 @@ def repeat(config: Config, *, reason: str) -> None:
     back = [] if erased is None else [name for name in names if erased.has(name)]
     for name in back:
         erase(config, client=name, reason=reason)
-    click.echo(f"{len(back)} erased clients were in the records again.")
+    terminal.echo(f"{len(back)} erased clients were in the records again.")
 
 
 def show(config: Config) -> None:
@@ -466,11 +466,11 @@ def show(config: Config) -> None:
         for row in steps
     ]  # fmt: skip
     click.echo(terminal.format_columns(rows))
-    click.echo(f"{len(listed)} clients are refused.")
+    terminal.echo(f"{len(listed)} clients are refused.")
     if unknown:
-        click.echo(
+        terminal.echo(
             f"{len(unknown)} of them were erased after the backup of these records was made, and"
             f" may be in them again: python -m scripts.clients repeat. {', '.join(sorted(unknown))}"
         )
     for hashed in unfinished:
-        click.echo(f"The erasure of {hashed} was killed: give the same command again.")
+        terminal.echo(f"The erasure of {hashed} was killed: give the same command again.")

@@ -189,7 +189,7 @@ def verify(config: Config, path: Path) -> None:
         "" if key is not None else "; the seal was not checked, as this installation has no key"
     )
     text = f"{path}: {n_acts} acts, none changed, missing or inserted{sealed}."
-    click.echo(terminal.wrap(text))
+    terminal.echo(text)
 
 
 def write_or_verify(config: Config, *, path: Path | None) -> None:
