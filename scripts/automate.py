@@ -97,7 +97,7 @@ def write_job(context: JobContext, job: Job, message: str, *, dry_run: bool) -> 
         show_difference(context, job)
         return
     kept = context.backend.write(context.installation, job, context.now)
-    click.secho(f"{message} {context.backend.place}.", fg="green")
+    click.secho(terminal.wrap(f"{message} {context.backend.place}."), fg="green")
     print_rows(
         {
             "schedule": cli.describe_schedule(job.expression),
@@ -179,7 +179,7 @@ def remove(context: JobContext, dry_run: bool) -> None:
         terminal.echo(f"Nothing to remove: it is not installed in {backend.place}.")
         return
     kept = backend.write(context.installation, None, context.now)
-    click.secho(f"Removed from {backend.place}.", fg="green")
+    click.secho(terminal.wrap(f"Removed from {backend.place}."), fg="green")
     print_rows(backup_row(context, kept))
 
 
@@ -190,7 +190,7 @@ def next_(context: JobContext, count: int) -> None:
     terminal.echo(f"{cli.describe_schedule(job.expression)}, in {name}")
     if job.paused_since is not None:
         state = cli.describe_state(job, context.now)
-        click.secho(f"It is {state}; after `{PROGRAM} resume`:", fg="yellow")
+        click.secho(terminal.wrap(f"It is {state}; after `{PROGRAM} resume`:"), fg="yellow")
     for moment in context.backend.next_times(job.expression, context.now, count):
         click.echo(f"  {cli.format_local_moment(moment, zone)}")
 

@@ -84,6 +84,23 @@ def test_a_job_is_installed_shown_changed_and_removed(run: Run, table: Path) -> 
     assert cron.read_table() == before
 
 
+def test_every_verb_fits_80_columns(
+    run: Run, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    absent = [run(verb) for verb in ("show", "status", "remove")]
+    run("install", "--every", "1h")
+    record(config, 300, Status.FAILED, error="the disk has no room, " * 5)
+
+    verbs = ("install", "show", "status", "next", "pause", "show", "next", "resume", "remove")
+    shown = [*absent, *map(run, verbs)]
+
+    lines = [line for result in shown for line in result.output.splitlines()]
+    # A path is not broken, so that it can be copied.
+    assert [line for line in lines if len(line) > 80 and len(line.split()) > 2] == []
+    assert len(lines) > 40
+
+
 def test_installing_again_puts_an_old_line_right_and_keeps_its_schedule(
     run: Run, config_path: Path
 ) -> None:

@@ -64,6 +64,22 @@ def test_a_name_is_given_once_and_a_removed_user_leaves_the_others(named: Config
     assert path.read_text().startswith(f"# ours\nread {'a' * 16}\n")
 
 
+def test_the_list_and_the_messages_fit_80_columns(
+    named: Config, config_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "a" * 32
+    calls = (("admin", name), ("read", "bob"), (), ("--remove", name))
+
+    done = [run(config_path, *words) for words in calls]
+
+    assert [code for code, _ in done] == [0] * 4
+    lines = [line for _, printed in done for line in printed.splitlines()]
+    assert len(lines) >= 8
+    assert max(map(len, lines)) <= 80
+    assert users.find_file(named).exists()
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

@@ -163,6 +163,21 @@ def test_the_program_prints_a_table_and_keeps_progress_apart(
     assert lines[-1].startswith("40 test rows: final F1 ")
 
 
+def test_the_table_of_the_simulation_fits_80_columns(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table_path = write_csv(tmp_path / "table.csv", make_rows(300, 5, 0.3))
+
+    shown = run(
+        "simulate", str(table_path), "--batches", "2", "--repeats", "1", "--test-rows", "40"
+    )
+
+    lines = shown.stdout.splitlines()
+    assert len(lines) > 4
+    assert max(map(len, lines)) <= 80
+
+
 def counts_of(final_f1s: list[float], n_bad_steps: int) -> ReplayCounts:
     """Return counts over 20 steps."""
     return ReplayCounts(final_values=final_f1s, n_steps=20, n_bad_steps=n_bad_steps)
