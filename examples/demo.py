@@ -22,7 +22,8 @@ from typing import Any
 
 import click
 
-from examples.saas import live, make_data
+from examples import older_records
+from examples.saas import make_data
 from examples.saas.company import Plan
 from examples.saas.make_data import Month
 from scripts import fullprocess, worklist
@@ -47,13 +48,33 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "evaluation": {"groups": ["Country", "Plan"]},
     "worklist": {
         "capacity": 40, "value": "MRR (EUR)", "costs": {"contact": 2, "offer": 10},
-        "holdout_fraction": 0.3, "holdout_days": 30, "columns": ["Plan"],
+        "holdout_fraction": 0.3, "holdout_days": older_records.MONTH.days, "columns": ["Plan"],
     },
 }  # fmt: skip
+LABELS = {
+    "days since Signed up": {"name": "Client for", "unit": "days"},
+    "days since Last Login": {"name": "Last login before", "unit": "days"},
+    "Logins 30d": {"name": "Logins in 30 days"},
+    "Active users (30d)": {"name": "Active users in 30 days"},
+    "usage": {"name": "Seats in use"},
+    "Reports 30d": {"name": "Reports in 30 days"},
+    "Tickets 30d": {"name": "Tickets in 30 days"},
+    "Overdue inv.": {"name": "Overdue invoices"},
+    "MRR (EUR)": {"name": "Revenue a month", "unit": "EUR"},
+    "Revenue to date": {"name": "Revenue to date", "unit": "EUR"},
+    "Discount": {"name": "Discount", "unit": "%"},
+    "Storage used": {"name": "Storage used", "unit": "%"},
+}
 # The key of the installation, so that each demo holds out the same clients.
 DEMO_KEY = b"a made-up company has no secrets"
 # A month of the calendar has 28 days at least, so each is known when the next extract comes.
 HORIZON_DAYS = 28
+
+
+def leave_installation() -> None:
+    """Forget the variables of another installation, whose records would be changed otherwise."""
+    for name in [name for name in os.environ if name.startswith("ADRAS_")]:
+        del os.environ[name]
 
 
 @dataclass(frozen=True)
@@ -77,7 +98,7 @@ class Demo:
     def configure(self, **sections: dict[str, Any]) -> Config:
         """Write config.json: the example's, the demo's settings, and further ones."""
         settings = json.loads(make_data.CONFIG.read_text())
-        settings["schema"] |= {"labels": live.LABELS, "changes": []}
+        settings["schema"] |= {"labels": LABELS, "changes": []}
         settings["outcomes"]["horizon_days"] = HORIZON_DAYS
         for name, section in itertools.chain(SETTINGS.items(), sections.items()):
             settings.setdefault(name, {}).update(section)
@@ -165,7 +186,7 @@ def play_month(demo: Demo, month: Month, number: int) -> None:
     config = demo.configure(promotion={"mode": mode})
     if number:
         # Nobody waits for a month to pass.
-        live.make_older(demo.config_path, live.MONTH)
+        older_records.make_older(demo.config_path, older_records.MONTH)
     make_data.write_month(demo.folder, month)
     verdict = fullprocess.main(config)
     work_through(config, is_last=is_last)
@@ -243,7 +264,7 @@ def serve(demo: Demo) -> None:
 def main(*, no_serve: bool) -> None:
     """Play six months of a made-up company through the pipeline, then serve its pages."""
     console.keep_private()
-    live.leave_installation()
+    leave_installation()
     demo = Demo(FOLDER)
     if demo.mark.exists():
         click.echo(f"Going on with the company in {demo.folder}; remove the folder to start anew.")

@@ -1,7 +1,6 @@
 """Take the pictures of the documentation from a running service.
 
-    python -m examples.saas.live FOLDER
-    python -m scripts.app --config FOLDER/config.json
+    ./setup.sh demo
     python -m examples.screenshots http://127.0.0.1:8000
 
 Needs the extra `test` and Debian's Chromium.

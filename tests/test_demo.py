@@ -6,7 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -15,18 +15,22 @@ import requests
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from examples import demo
+from examples import demo, older_records
 from examples.demo import Demo
+from examples.saas import make_data
+from examples.saas.company import Plan
 from scripts import backtest, monitoring, promotion, worklist
 from scripts.clients import client_history
 from scripts.core import console
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
+from scripts.data import client_dates
 from scripts.pipeline import history
 from scripts.production import rollback
-from scripts.records import client_work, database, runs
+from scripts.records import client_work, database, runs, trials
 from scripts.records.tables import client_outcomes
 from tests.support.service import served
+from tests.support.trials import record_trial
 
 PAGES = (
     "", "dashboard/worklist", "dashboard/results", "dashboard/candidate", "dashboard/runs",
@@ -102,6 +106,31 @@ def test_no_line_of_a_table_is_longer_than_80_columns_or_has_parts_of_a_second(
     assert len(shown.splitlines()) > 1
     assert [line for line in shown.splitlines() if len(line) > 80] == []
     assert re.findall(r"\d\d:\d\d\.\d+", shown) == []
+
+
+def test_each_label_names_a_column_of_the_company(tmp_path: Path) -> None:
+    schema = Demo(tmp_path).configure().schema
+
+    header = make_data.make_months(Plan(n_months=2, n_clients=20))[0][0].extract.columns
+    derived = client_dates.derived_names(schema)
+    assert {*demo.LABELS} <= {*header, *derived}
+
+
+def test_records_are_made_older_by_a_month(config_path: Path) -> None:
+    config = read_config(config_path)
+    now = datetime(2026, 3, 31, 12, tzinfo=UTC)
+    with database.open_records(config.database_url) as engine:
+        with database.writing(engine) as connection:
+            record_trial(connection, held_out=True, n_left=1, n_stayed=0, period="2026-03-31")
+            runs.start_run(connection, now)
+        older_records.make_older(config_path, older_records.MONTH)
+
+        with database.reading(engine) as connection:
+            run = runs.latest_runs(connection, 1)[0]
+            (group,) = trials.count_groups(connection)
+
+    assert run["started_at"] == datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert (group.period, group.n_left) == ("2026-03-01", 1)
 
 
 def test_the_last_extract_is_of_the_first_day_of_this_month() -> None:

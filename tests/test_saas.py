@@ -1,21 +1,15 @@
 """The third example: a company whose extracts come every month, and whose outcomes come late."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from examples.saas import company, live, make_data
+from examples.saas import company, make_data
 from examples.saas.company import Plan
 from examples.saas.make_data import DATE, KEY, LEFT, Month, Names
-from scripts.core import column_words
-from scripts.core.config_file import read_config
-from scripts.data import client_dates
-from scripts.records import database, runs, trials
-from tests.support.trials import record_trial
 
 SMALL = Plan(n_months=5, n_clients=400)
 
@@ -96,49 +90,6 @@ def test_a_page_about_own_data_shows_the_whole_config_of_the_example(name: str) 
     shown = page.split("```json")[1].split("```")[0]
 
     assert json.loads(shown) == json.loads(make_data.CONFIG.read_text())
-
-
-def test_a_company_that_lives_has_a_config_with_value_trial_and_words(tmp_path: Path) -> None:
-    config = read_config(live.write_config(tmp_path))
-
-    assert config.worklist.value == "MRR (EUR)"
-    assert config.worklist.holdout_fraction == 0.15
-    assert column_words.words_of(config.schema).name("Overdue inv.") == "Overdue invoices"
-    header = make_data.make_months(Plan(n_months=2, n_clients=20))[0][0].extract.columns
-    derived = client_dates.derived_names(config.schema)
-    assert {*live.LABELS} <= {*header, *derived}
-
-
-def test_records_are_made_older_by_a_month(tmp_path: Path) -> None:
-    path = live.write_config(tmp_path)
-    config = read_config(path)
-    now = datetime(2026, 3, 31, 12, tzinfo=UTC)
-    with database.open_records(config.database_url) as engine:
-        with database.writing(engine) as connection:
-            record_trial(connection, held_out=True, n_left=1, n_stayed=0, period="2026-03-31")
-            runs.start_run(connection, now)
-        live.make_older(path, live.MONTH)
-
-        with database.reading(engine) as connection:
-            run = runs.latest_runs(connection, 1)[0]
-            (group,) = trials.count_groups(connection)
-
-    assert run["started_at"] == datetime(2026, 3, 1, 12, tzinfo=UTC)
-    assert (group.period, group.n_left) == ("2026-03-01", 1)
-
-
-@pytest.mark.campaign
-def test_a_company_lives_for_some_months(tmp_path: Path) -> None:
-    words = [str(tmp_path / "firm"), "--months", "5", "--clients", "200"]
-
-    done = CliRunner().invoke(live.main, words, catch_exceptions=False)
-
-    assert done.output.count("a run, and calls to the first clients.") == 3
-    url = read_config(tmp_path / "firm/config.json").database_url
-    with database.open_records(url) as engine, database.reading(engine) as connection:
-        groups = trials.count_groups(connection)
-    assert len({group.period for group in groups}) == 3
-    assert sum(group.n_known for group in groups) > 0
 
 
 def test_the_program_writes_month_after_month(tmp_path: Path) -> None:
