@@ -178,6 +178,16 @@ def is_release_lost(last: Mapping[str, Any], release_name: str | None) -> bool:
     return release_name is None and not expected
 
 
+def is_first_approved(last: Mapping[str, Any], release_name: str | None) -> bool:
+    """Return whether the first candidate was approved since the last decided run.
+
+    No client has a score then, and only a run scores clients.
+    """
+    # A later candidate that is not better than the one that waits is held.
+    has_waited = last["verdict"] in (Verdict.WAITING, Verdict.HELD)
+    return has_waited and last.get("release") is None and release_name is not None
+
+
 def is_anything_new(
     last: Mapping[str, Any] | None, snapshot: Snapshot, release_name: str | None
 ) -> bool:
@@ -190,11 +200,11 @@ def is_anything_new(
     snapshot : Snapshot
         The files of now.
     release_name : str or None
-        The release in production. Its disappearance is new, too.
+        The release in production. Its disappearance is new, too, and its first approval.
     """
     if last is None or last["fingerprint"] != snapshot.fingerprint:
         return True
-    return is_release_lost(last, release_name)
+    return is_release_lost(last, release_name) or is_first_approved(last, release_name)
 
 
 def format_names(prefix: str, paths: Sequence[str]) -> list[str]:
@@ -234,6 +244,8 @@ def explain_news(
     if last["fingerprint"] == snapshot.fingerprint:
         if is_release_lost(last, release_name):
             return "nothing is in production any more"
+        if is_first_approved(last, release_name):
+            return f"release {release_name} was approved, and no client has a score yet"
         return f"files and settings are those of run {last['id']}, which ended: {last['verdict']}"
     if {row["role"] for row in last_files} - set(FileRole):
         # Recorded before files had roles.

@@ -20,7 +20,7 @@ from scripts.pipeline.run import Request
 from scripts.production import approval, approval_alerts, pending_comparison, release, rollback
 from scripts.production.promotion_gate import GateVerdict
 from scripts.production.run_context import RunContext
-from scripts.records import alert_states, database, runs, tables
+from scripts.records import alert_states, database, runs, scoring_records, tables
 from scripts.records.tables import ApprovalState, DeploymentKind, Verdict
 from tests.conftest import make_rows, write_csv, write_installation
 from tests.support.service import ROOT
@@ -116,6 +116,21 @@ def test_a_run_without_news_changes_nothing_while_the_first_candidate_waits(
 
     assert run(waiting) is Verdict.NOTHING_NEW
     assert candidates(waiting) == before
+
+
+def test_after_the_first_approval_the_next_run_fills_the_list(waiting: Config) -> None:
+    write_csv(waiting.input_folder_path / "today.csv", ["today,3,200,10,"])
+    # The candidate is no better than the one that waits.
+    assert run(waiting) is Verdict.HELD
+    name = approve(waiting)
+
+    assert [run(waiting), run(waiting)] == [Verdict.HELD, Verdict.NOTHING_NEW]
+
+    assert serving(waiting) == name
+    with database.open_records(waiting.database_url) as engine, database.reading(engine) as c:
+        scored = scoring_records.last_scoring(c)
+    assert scored is not None
+    assert (scored["release"], scored["n_clients"]) == (name, 1)
 
 
 def test_an_approved_candidate_serves_and_the_records_say_who_and_why(waiting: Config) -> None:
