@@ -18,7 +18,7 @@ from scripts.clients import call_list, formatting, worklist
 from scripts.clients.call_list import CallList, ListChanges, Members
 from scripts.clients.client_names import format_title, names_of
 from scripts.clients.response_types import WorklistEntry
-from scripts.core import keys
+from scripts.core import dates, keys
 from scripts.core.amounts import format_amount
 from scripts.core.config import SmtpSettings
 from scripts.records.people_names import Names
@@ -50,12 +50,6 @@ def make_message_id(key: bytes, week: str, sender: str) -> str:
     """Return the identifier of the mail of a week, equal in each attempt."""
     hashed = keys.keyed_hash(key, week.encode(), purpose=PURPOSE, n_bytes=N_ID_BYTES)
     return f"<worklist-{week}-{hashed.hex()}@{sender.rpartition('@')[2]}>"
-
-
-def format_day(day: str) -> str:
-    """Format a day of ISO 8601 for people, for example 3 Dec 2026."""
-    at = datetime.fromisoformat(day)
-    return f"{at.day} {at:%b %Y}"
 
 
 def shorten(names: Sequence[str]) -> str:
@@ -178,10 +172,12 @@ def describe_mail(facts: MailFacts) -> dict[str, Any]:
         rest = f", {len(changes.entered)} new, {len(changes.left)} gone"
     rows = [make_row(p, e) for p, e in enumerate(listed.entries[:MOST_ROWS], start=1)]
     since = (
-        "" if facts.before_week is None else f" since the mail of {format_day(facts.before_week)}"
+        ""
+        if facts.before_week is None
+        else f" since the mail of {dates.format_day(facts.before_week)}"
     )
     return {
-        "subject": f"Worklist of {format_day(facts.week)}: {n_listed} clients to call{rest}",
+        "subject": f"Worklist of {dates.format_day(facts.week)}: {n_listed} clients to call{rest}",
         "head": describe_head(listed),
         "changes_title": f"What changed{since}",
         "changes": describe_changes(facts, changes),

@@ -1,4 +1,4 @@
-"""Reads dates: ISO 8601, or a format of `datetime.strptime`."""
+"""Reads dates in ISO 8601 or a format of `datetime.strptime`, and formats days for people."""
 
 import re
 from datetime import date, datetime
@@ -38,3 +38,9 @@ def parse_date(text: str, date_format: str = ISO_FORMAT) -> date:
     if found is None:
         raise ValueError(f"expected a date such as 2026-03-31, got {text!r}")
     return date.fromisoformat(found[1])
+
+
+def format_day(text: str) -> str:
+    """Format the day of an ISO date for people, for example 3 Dec 2026."""
+    day = parse_date(text)
+    return f"{day.day} {day:%b %Y}"

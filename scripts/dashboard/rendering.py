@@ -1,7 +1,7 @@
 """Rendering of the HTML pages: the template environment and its filters."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -19,7 +19,7 @@ from scripts.api.records_reader import NO_RECORDS
 from scripts.api.responses import PROBLEM, Answer, Headers
 from scripts.api.routing import READING
 from scripts.api.serving_state import Serving
-from scripts.core import amounts, column_words, drift_limits, sentences
+from scripts.core import amounts, column_words, dates, drift_limits, sentences
 
 FOLDER = Path(__file__).resolve().parent / "templates"
 LOGIN = "/login"
@@ -84,11 +84,8 @@ def format_moment(value: datetime | str | None) -> Markup:
 
 
 def format_day(value: str | None) -> str:
-    """Format a day of ISO 8601, such as 3 Dec 2026."""
-    if value is None:
-        return NOTHING
-    day = date.fromisoformat(value)
-    return f"{day.day} {day:%b %Y}"
+    """Format a day of ISO 8601, for example 3 Dec 2026."""
+    return NOTHING if value is None else dates.format_day(value)
 
 
 def format_span(seconds: float) -> str:
