@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from scripts.core.config import FILE_NAME, ISO_FORMAT, DateColumn, Schema
@@ -66,6 +67,11 @@ def dataset_schema(schema: Schema) -> Schema:
         ids=(schema.client_key, schema.as_of),
         numeric=(*schema.numeric, *derived_names(schema)),
     )
+
+
+def row_schema(schema: Schema) -> Schema:
+    """Return the schema of rows with all derived columns that need no other row: no changes."""
+    return dataset_schema(msgspec.structs.replace(schema, changes=UNSET))
 
 
 def reading_schema(schema: Schema) -> Schema:
@@ -164,15 +170,48 @@ def divide(numerator: Floats, denominator: Floats) -> Floats:
     return np.where(np.abs(ratio) <= LARGEST_NUMBER, ratio + 0.0, np.nan)
 
 
-def derive(columns: dict[str, Floats], before: dict[str, Floats], schema: Schema) -> dict[str, Any]:
+def derive_alone(columns: Mapping[str, Floats], schema: Schema) -> dict[str, Floats]:
+    """Compute the derived columns of rows that need no other row.
+
+    Parameters
+    ----------
+    columns : mapping of str to numpy.ndarray of shape (n_rows,)
+        The numeric columns, and the columns of dates and the row's own date as days counted from
+        1970-01-01. NaN is missing.
+    schema : Schema
+        With dates and ratios.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray of shape (n_rows,)
+        Days and ratios by the names of `derived_names`. A ratio is missing if either side is, or if
+        it is not defined.
+    """
+    days = {days_since(name): columns[schema.as_of] - columns[name] for name in schema.date_formats}
+    ratios = {
+        name: divide(columns[above], columns[below])
+        for name, (above, below) in (schema.ratios or {}).items()
+    }
+    return days | ratios
+
+
+def derive_changes(
+    columns: Mapping[str, Floats], before: Mapping[str, Floats], schema: Schema
+) -> dict[str, Floats]:
+    """Compute the changes of rows since the client's row before, NaN without one."""
+    return {change_of(name): columns[name] - before[name] for name in schema.changes or ()}
+
+
+def derive(
+    columns: Mapping[str, Floats], before: Mapping[str, Floats], schema: Schema
+) -> dict[str, Floats]:
     """Compute the derived columns of rows.
 
     Parameters
     ----------
-    columns : dict of str to numpy.ndarray of shape (n_rows,)
-        The numeric columns, and the columns of dates and the row's own date as days counted from
-        1970-01-01. NaN is missing.
-    before : dict of str to numpy.ndarray of shape (n_rows,)
+    columns : mapping of str to numpy.ndarray of shape (n_rows,)
+        As for `derive_alone`.
+    before : mapping of str to numpy.ndarray of shape (n_rows,)
         The columns of `schema.changes` in the client's row before, NaN without one.
     schema : Schema
         With dates, changes and ratios.
@@ -180,17 +219,9 @@ def derive(columns: dict[str, Floats], before: dict[str, Floats], schema: Schema
     Returns
     -------
     dict of str to numpy.ndarray of shape (n_rows,)
-        Days, changes and ratios by the names of `derived_names`. A ratio is missing if either side
-        is, or if it is not defined.
+        Days, changes and ratios by the names of `derived_names`.
     """
-    own = columns[schema.as_of]
-    days = {days_since(name): own - columns[name] for name in schema.date_formats}
-    changes = {change_of(name): columns[name] - before[name] for name in schema.changes or ()}
-    ratios = {
-        name: divide(columns[above], columns[below])
-        for name, (above, below) in (schema.ratios or {}).items()
-    }
-    return days | changes | ratios
+    return derive_alone(columns, schema) | derive_changes(columns, before, schema)
 
 
 def count_days(

@@ -23,8 +23,11 @@ from scripts.data import client_dates, csv_reader, dated_rows, table_reader
 from scripts.data.cells import EPOCH, UNLABELLED
 from scripts.data.read_report import FileReading, RejectedRow
 
-# More days than any two dates are apart.
-SPAN = 2**23
+# More days than any two dates are apart. Shifts take a fifth of the time of divisions.
+SPAN_BITS = 23
+SPAN = 2**SPAN_BITS
+# So many rows at a time stay in the processor's cache while they are labelled.
+PART_ROWS = 2**16
 KEY, DAY, LEFT = "key", "day", "left"
 NO_RECORDS = {KEY: "str", DAY: "int64", LEFT: "bool"}
 Flags = NDArray[np.bool_]
@@ -41,7 +44,8 @@ class Outcomes:
     """The records of outcome files.
 
     `records` has a row per client and day, in the columns KEY, DAY (counted from 1970-01-01) and
-    LEFT. `complete_until` is the day up to which all outcomes are known, None if unknown.
+    LEFT; of a client in no client table there may be several. `complete_until` is the day up to
+    which all outcomes are known, None if unknown.
     """
 
     records: pd.DataFrame = field(default_factory=no_records)
@@ -117,7 +121,9 @@ class RowPlaces:
 
 def join_places(numbers: Days, days: Days) -> Days:
     """Return client and day as a number in the order of clients, then of days."""
-    joined: Days = numbers * SPAN + days + SPAN // 2
+    joined: Days = numbers << SPAN_BITS
+    joined += days
+    joined += SPAN // 2
     return joined
 
 
@@ -128,7 +134,15 @@ def find_clients(table: pd.DataFrame, names: "pd.Series[str]", schema: Schema) -
         pa.array(column.astype("str"), pa.large_string())
         for column in (table[schema.client_key][is_first], names)
     )
-    return np.asarray(pc.index_in(wanted, value_set=known).fill_null(-1)).astype(np.int64)
+    # The names are fewer than the clients, so the clients are looked for among them.
+    whole = wanted.combine_chunks() if isinstance(wanted, pa.ChunkedArray) else wanted
+    encoded = pc.dictionary_encode(whole)
+    places = np.asarray(pc.index_in(known, value_set=encoded.dictionary).fill_null(-1))
+    of_names = np.full(len(encoded.dictionary), -1, np.int64)
+    found = np.flatnonzero(places >= 0)
+    of_names[places[found]] = found
+    numbers: Days = of_names[np.asarray(encoded.indices)]
+    return numbers
 
 
 def locate(table: pd.DataFrame, records: pd.DataFrame, schema: Schema) -> RowPlaces:
@@ -161,12 +175,39 @@ def number_records(
     ]
 
 
+def day_of(places: Days) -> Days:
+    """Return the day of each place."""
+    days: Days = (places & (SPAN - 1)) - SPAN // 2
+    return days
+
+
 def day_at(places: Days, chosen: Days, index: Days) -> NDArray[np.float64]:
-    """Return the day of the chosen record of each row, NaN for a different client's record."""
-    padded = np.append(chosen, -1)
-    found = padded[np.where((index >= 0) & (index < len(chosen)), index, len(chosen))]
-    is_same = found // SPAN == places // SPAN
-    return np.where(is_same, found % SPAN - SPAN // 2, np.nan)
+    """Return the day of the chosen record of each row, NaN for a different client's record.
+
+    An index of -1, or behind the end, chooses none.
+    """
+    if not len(chosen):
+        return np.full(len(places), np.nan)
+    found = chosen.take(index, mode="clip")
+    is_same = found >> SPAN_BITS == places >> SPAN_BITS
+    return np.where(is_same & (index >= 0) & (index < len(chosen)), day_of(found), np.nan)
+
+
+def count_until(chosen: Days, places: Days) -> Days:
+    """Return how many of the chosen records are of each row's place or before, both sorted."""
+    first, last = np.searchsorted(chosen, [places[0], places[-1] + 1])
+    # There are fewer records than rows, so they are looked for among the rows.
+    starts = np.searchsorted(places, chosen[first:last])
+    counts: Days = first + np.cumsum(np.bincount(starts, minlength=len(places) + 1))
+    return counts[: len(places)]
+
+
+def find_repeated(records: pd.DataFrame) -> "pd.Series[bool]":
+    """Return which records are repeated later for their client and day."""
+    if dated_rows.NUMBER not in records:
+        return records.duplicated([KEY, DAY], keep="last")
+    numbers = records[dated_rows.NUMBER]
+    return records.duplicated([dated_rows.NUMBER, DAY], keep="last") & (numbers >= 0)
 
 
 @dataclass(frozen=True)
@@ -266,7 +307,9 @@ def accept(
             csv_reader.refuse(reading, csv_reader.RefusedFileError(misfit))
         elif not reading.refused:
             tables.append(records)
-    joined = pd.concat(tables, ignore_index=True).drop_duplicates([KEY, DAY], keep="last")
+    # The empty table has no numbers of clients.
+    joined = pd.concat(tables if len(tables) == 1 else tables[1:], ignore_index=True)
+    joined = joined[~find_repeated(joined)]
     latest = max(today, days[1] + settings.horizon_days)
     until = find_complete_until(joined, settings, latest)
     return Outcomes(joined, until, tuple(reading for _, reading in read))
@@ -304,19 +347,60 @@ def read_outcomes(
     return accept(read, fits, days, settings, schema, today)
 
 
+@dataclass(frozen=True)
+class KnownDays:
+    """What outcome files say: sorted places of those who left, and of all who are named.
+
+    `complete_until` is the day up to which all who left are known, NaN if it is unknown.
+    """
+
+    leaves: Days
+    named: Days
+    complete_until: float
+
+
+def find_known(places: RowPlaces, outcomes: Outcomes) -> KnownDays:
+    """Return what the records say of the clients of some rows."""
+    left = outcomes.records[LEFT].to_numpy(np.bool_) & places.is_known
+    until = outcomes.complete_until
+    return KnownDays(
+        np.sort(places.records[left]), np.sort(places.records[places.is_known]),
+        np.nan if until is None else float(until),
+    )  # fmt: skip
+
+
 def known_until(
-    places: RowPlaces, outcomes: Outcomes, settings: OutcomeSettings
-) -> NDArray[np.float64]:
+    places: Days, known: KnownDays, settings: OutcomeSettings
+) -> NDArray[np.float64] | float:
     """Return the last day with a known outcome of each row's client.
 
     Files with labels name those who stayed: a client whom they do not name is not known.
     """
     if not settings.label:
-        until = np.nan if outcomes.complete_until is None else float(outcomes.complete_until)
-        return np.full(len(places.rows), until)
-    named = np.sort(places.records[places.is_known])
-    end_of_client = (places.rows // SPAN + 1) * SPAN
-    return day_at(places.rows, named, np.searchsorted(named, end_of_client) - 1)
+        return known.complete_until
+    end_of_client = ((places >> SPAN_BITS) + 1) << SPAN_BITS
+    return day_at(places, known.named, np.searchsorted(known.named, end_of_client) - 1)
+
+
+def label_places(
+    own: Days, places: Days, known: KnownDays, settings: OutcomeSettings
+) -> RowOutcomes:
+    """Return the outcomes of some rows by their places, as `label_rows` does."""
+    is_labelled = own != UNLABELLED
+    end = day_of(places) + settings.horizon_days
+    after = count_until(known.leaves, places)
+    following = day_at(places, known.leaves, after)
+    left_before = ~np.isnan(day_at(places, known.leaves, after - 1))
+    left = following <= end
+    is_over = end <= known.complete_until
+    stayed = ~left & is_over & (known_until(places, known, settings) >= end)
+    found = np.where(left, 1, np.where(stayed, 0, UNLABELLED))
+    return RowOutcomes(
+        labels=np.where(is_labelled, own, found),
+        is_mature=is_labelled | ((left | stayed) & is_over & ~left_before),
+        left_before=left_before,
+        left_after=~np.isnan(following),
+    )
 
 
 def label_rows(
@@ -342,28 +426,21 @@ def label_rows(
         A label in the row counts before the files.
     """
     own = table[schema.target].to_numpy(np.int64)
-    is_labelled = own != UNLABELLED
     none = np.zeros(len(table), np.bool_)
-    if settings is None:
-        return RowOutcomes(own, is_labelled, none, none)
-    day = table[schema.as_of].to_numpy(np.float64)
-    end = day + settings.horizon_days
+    if settings is None or not len(table):
+        return RowOutcomes(own, own != UNLABELLED, none, none)
     places = locate(table, outcomes.records, schema)
-    leaving = outcomes.records[LEFT].to_numpy(np.bool_) & places.is_known
-    leaves = np.sort(places.records[leaving])
-    after = np.searchsorted(leaves, places.rows, side="right")
-    following = day_at(places.rows, leaves, after)
-    left_before = ~np.isnan(day_at(places.rows, leaves, after - 1))
-    left = following <= end
-    complete = np.nan if outcomes.complete_until is None else outcomes.complete_until
-    is_over = end <= complete
-    stayed = ~left & is_over & (known_until(places, outcomes, settings) >= end)
-    found = np.where(left, 1, np.where(stayed, 0, UNLABELLED))
+    known = find_known(places, outcomes)
+    parts = [
+        label_places(own[start : start + PART_ROWS], rows, known, settings)
+        for start in range(0, len(own), PART_ROWS)
+        if len(rows := places.rows[start : start + PART_ROWS])
+    ]
     return RowOutcomes(
-        labels=np.where(is_labelled, own, found),
-        is_mature=is_labelled | ((left | stayed) & is_over & ~left_before),
-        left_before=left_before,
-        left_after=~np.isnan(following),
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("labels", "is_mature", "left_before", "left_after")
+        )
     )
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,3 +176,18 @@ def encode_rows(table: pl.DataFrame, is_repeat: Mask | None = None) -> Iterator[
         buffer = io.BytesIO()
         as_written(part).write_csv(buffer, include_header=False)
         yield buffer.getvalue()
+
+
+def encode_tables(columns: Sequence[str], tables: Iterable[pl.DataFrame]) -> Iterator[bytes]:
+    """Encode tables of equal columns as one CSV file.
+
+    Yields
+    ------
+    bytes
+        Whole lines in UTF-8, the header first.
+    """
+    yield encode_header(columns)
+    for table in tables:
+        parts = encode_rows(table)
+        next(parts)
+        yield from parts

@@ -1,7 +1,9 @@
 """Large tables of dated rows: read, sorted and cleared of repeated rows with Polars."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from scripts.core.config import Schema
 from scripts.data import client_dates, dated_files, dated_rows, polars_dataset, polars_reader
-from scripts.data.arrays import Floats
+from scripts.data.arrays import Floats, Places
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import Flags, Labels
 from scripts.data.read_report import FileReading
@@ -23,27 +25,65 @@ ORIGIN = "\x00origin"
 
 
 def column_kinds(schema: Schema) -> dict[Any, Any]:
-    """Return the type of each column of a dated table."""
-    kinds: dict[Any, Any] = dict.fromkeys(dated_files.column_names(schema), pl.String)
-    kinds |= dict.fromkeys((*schema.numeric, *schema.date_formats), pl.Float64)
+    """Return the type of each column of the rows of files, as `complete` returns them."""
+    rows = client_dates.row_schema(schema)
+    kinds: dict[Any, Any] = dict.fromkeys(rows.columns, pl.String)
+    kinds |= dict.fromkeys(rows.numeric, pl.Float64)
     return kinds | dict.fromkeys((schema.target, schema.as_of), pl.Int64)
 
 
+def empty_rows(schema: Schema) -> pl.DataFrame:
+    """Return no rows of files."""
+    return pl.DataFrame(schema=column_kinds(schema) | {dated_rows.OF_TEST: pl.Boolean})
+
+
+def get_floats(rows: pl.DataFrame, name: str) -> Floats:
+    """Return a column of numbers or days, NaN where missing."""
+    return rows[name].cast(pl.Float64).to_numpy()
+
+
+def to_columns(derived: dict[str, Floats]) -> list[pl.Series]:
+    """Return derived columns, null where missing."""
+    return [pl.Series(name, values, nan_to_null=True) for name, values in derived.items()]
+
+
 def complete(table: pl.DataFrame, schema: Schema, day: int | None) -> pl.DataFrame:
-    """Return rows in the columns of a dated table, with the day and target that a file lacks."""
-    kinds = column_kinds(schema)
+    """Return rows of a file with all columns that need no other row, and without other dates.
+
+    Parameters
+    ----------
+    table : polars.DataFrame of shape (n_rows, n_columns)
+        A part of a file. It is derived while it is in the processor's cache.
+    schema : Schema
+        The schema by which files are read.
+    day : int or None
+        The day of the rows, counted from 1970-01-01, None where a column has it.
+
+    Returns
+    -------
+    polars.DataFrame of shape (n_rows, n_columns)
+        Columns and types of `column_kinds`: with the day and target that a file lacks.
+    """
     constants = [] if day is None else [pl.lit(day).alias(schema.as_of)]
     if schema.target not in table.columns:
         constants.append(pl.lit(UNLABELLED).alias(schema.target))
-    return table.with_columns(constants).select(*kinds).cast(kinds)
+    whole, kinds = table.with_columns(constants), column_kinds(schema)
+    ratios = (schema.ratios or {}).values()
+    dates = [schema.as_of, *schema.date_formats] if schema.date_formats else []
+    columns = {name: get_floats(whole, name) for name in {*chain(*ratios), *dates}}
+    derived = [
+        polars_reader.split_like(whole[schema.client_key], column)
+        for column in to_columns(client_dates.derive_alone(columns, schema))
+    ]
+    return whole.with_columns(derived).select(*kinds).cast(kinds)
 
 
 def read_files(
-    paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
-) -> tuple[pl.DataFrame, list[FileReading]]:
-    """Read files of dated rows in the order given, with one report per file."""
-    kinds = column_kinds(schema)
-    parts, readings = [pl.DataFrame(schema=kinds)], []
+    paths: Sequence[Path], schema: Schema, *, has_outcomes: bool, of_test: bool
+) -> tuple[list[pl.DataFrame], list[FileReading]]:
+    """Read files of dated rows in the order given into parts with OF_TEST, with a report each."""
+    parts, readings = [], []
+    flag = pl.lit(value=of_test).alias(dated_rows.OF_TEST)
     for path in paths:
         plan = dated_files.plan_file(path, schema, has_outcomes=has_outcomes)
         if plan.refused is not None:
@@ -51,8 +91,8 @@ def read_files(
             continue
         reading, tables = polars_reader.read_file(path, path.parent, plan.schema, needs_label=False)
         readings.append(reading)
-        parts += [complete(table, schema, plan.day) for table in tables]
-    return pl.concat(parts), readings
+        parts += [complete(table, schema, plan.day).with_columns(flag) for table in tables]
+    return parts, readings
 
 
 def sort_rows(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
@@ -85,61 +125,79 @@ def to_pandas(table: pl.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
-def get_floats(rows: pl.DataFrame, name: str) -> Floats:
-    """Return a column of numbers or days, NaN where missing."""
-    return rows[name].cast(pl.Float64).to_numpy()
-
-
-def find_sources(schema: Schema) -> set[str]:
-    """Return the columns that derived columns are made of."""
-    sources = {*(schema.changes or ()), *schema.date_formats, schema.as_of}
-    return sources | {name for pair in (schema.ratios or {}).values() for name in pair}
-
-
-def derive(rows: pl.DataFrame, before: dict[str, Floats], schema: Schema) -> list[pl.Series]:
-    """Return the derived columns of rows, null where missing."""
-    columns = {name: get_floats(rows, name) for name in find_sources(schema)}
-    derived = client_dates.derive(columns, before, schema)
-    return [pl.Series(name, values, nan_to_null=True) for name, values in derived.items()]
-
-
 def have_before(numbers: pl.Series) -> Flags:
     """Return which rows by client have a row of the same client before them."""
     is_same: Flags = (numbers == numbers.shift()).fill_null(value=False).to_numpy()
     return is_same
 
 
-def add_derived(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return rows by client and day with NUMBER and the derived columns, null where missing."""
+def find_changes(
+    in_order: Mapping[str, Floats], numbers: pl.Series, schema: Schema
+) -> list[pl.Series]:
+    """Return the changes of rows by client, from their columns and the numbers of the clients."""
+    before = dated_rows.find_before(in_order, have_before(numbers), schema)
+    return to_columns(client_dates.derive_changes(in_order, before, schema))
+
+
+def add_changes(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return rows by client and day with NUMBER and the changes, null where missing."""
     numbers = number_clients(rows, schema)
-    columns = {name: get_floats(rows, name) for name in schema.changes or ()}
-    before = dated_rows.find_before(columns, have_before(numbers), schema)
-    return rows.with_columns(numbers.alias(dated_rows.NUMBER), *derive(rows, before, schema))
+    in_order = {name: get_floats(rows, name) for name in schema.changes or ()}
+    changes = find_changes(in_order, numbers, schema)
+    return rows.with_columns(numbers.alias(dated_rows.NUMBER), *changes)
 
 
-def find_places(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return key, day, label, OF_TEST, ORIGIN and NUMBER of rows in any order, by client and day.
+def place_names(schema: Schema) -> tuple[str, ...]:
+    """Return the columns by which rows are placed: key, day, label and OF_TEST."""
+    return schema.client_key, schema.as_of, schema.target, dated_rows.OF_TEST
+
+
+def find_places(parts: Sequence[pl.DataFrame], schema: Schema) -> pl.DataFrame:
+    """Return the columns of `place_names`, ORIGIN, NUMBER and changes of rows, by client and day.
 
     The rows themselves stay where they are: to sort all columns takes longer than the rest.
     """
-    names = (schema.client_key, schema.as_of, schema.target, dated_rows.OF_TEST)
-    places = sort_rows(rows.select(names).with_row_index(ORIGIN), schema)
-    return places.with_columns(number_clients(places, schema).alias(dated_rows.NUMBER))
+    chosen = [part.select(place_names(schema)) for part in parts]
+    places = sort_rows(pl.concat(chosen).with_row_index(ORIGIN), schema)
+    numbers, origin = number_clients(places, schema), places[ORIGIN].to_numpy()
+    sources = pl.concat([part.select(schema.changes or ()) for part in parts])
+    in_order = {name: get_floats(sources, name)[origin] for name in sources.columns}
+    changes = find_changes(in_order, numbers, schema)
+    return places.with_columns(numbers.alias(dated_rows.NUMBER), *changes)
 
 
-def add_derived_at(rows: pl.DataFrame, places: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return rows in any order with the derived columns, as `add_derived` does for rows by client.
+class FileRows:
+    """Rows in the order of files, in the parts in which they were read.
 
-    A row that is left out of the places has no row before.
+    The rows of a day are mostly near each other. So the parts that have them are put together, and
+    their memory is free again for those of the next day.
     """
-    origin = places[ORIGIN].to_numpy()
-    in_order = {name: get_floats(rows, name)[origin] for name in schema.changes or ()}
-    has_before = have_before(places[dated_rows.NUMBER])
-    before = {}
-    for name, values in dated_rows.find_before(in_order, has_before, schema).items():
-        before[name] = np.full(rows.height, np.nan)
-        before[name][origin] = values
-    return rows.with_columns(derive(rows, before, schema))
+
+    def __init__(self, parts: Sequence[pl.DataFrame]) -> None:
+        self.parts = parts
+        self._range, self._united = (0, 0), parts[0]
+
+    def gather(self, places: Places, columns: Sequence[str]) -> pl.DataFrame:
+        """Return columns of the rows at some places."""
+        if not len(places):
+            return self.parts[0].select(columns).clear()
+        starts = np.cumsum([0, *(part.height for part in self.parts)])
+        ends = np.array([places.min(), places.max()])
+        first, last = (np.searchsorted(starts, ends, side="right") - 1).tolist()
+        if 2 * (starts[last + 1] - starts[first]) > starts[-1]:
+            first, last = 0, len(self.parts) - 1
+        self._unite(first, last + 1)
+        gathered: pl.DataFrame = self._united.select(columns)[places - starts[first]]
+        return gathered
+
+    def _unite(self, first: int, end: int) -> None:
+        """Put some parts together, for good if they are all of them."""
+        if len(self.parts) > 1 and self._range != (first, end):
+            # The parts that were put together before are freed first.
+            self._range, self._united = (0, 0), self.parts[0]
+            self._united, self._range = pl.concat(self.parts[first:end], rechunk=True), (first, end)
+            if end - first == len(self.parts):
+                self.parts = [self._united]
 
 
 @dataclass(frozen=True)
@@ -160,9 +218,7 @@ class PolarsRows:
     @property
     def places(self) -> pd.DataFrame:
         """Return key, day, own label, OF_TEST and NUMBER of each row."""
-        schema = self.schema
-        names = (schema.client_key, schema.as_of, schema.target)
-        return to_pandas(self.rows.select(*names, dated_rows.OF_TEST, dated_rows.NUMBER))
+        return to_pandas(self.rows.select(*place_names(self.schema), dated_rows.NUMBER))
 
     @property
     def days(self) -> NDArray[np.int64]:
@@ -170,62 +226,82 @@ class PolarsRows:
         days: NDArray[np.int64] = self.rows[self.schema.as_of].to_numpy()
         return days
 
-    def gather(self, rows: NDArray[np.int64], columns: Sequence[str]) -> pl.DataFrame:
+    def gather(self, rows: Places, columns: Sequence[str]) -> pl.DataFrame:
         """Return columns of some rows."""
         return self.rows.select(columns)[rows]
 
-    def take(self, chosen: Flags, labels: Labels | None = None) -> pl.DataFrame:
-        """Return some rows in the columns of a dataset, by day and client, the day as text."""
+    @cached_property
+    def fractional(self) -> set[str]:
+        """The columns with a fraction in any row."""
+        return polars_reader.fractional_columns(self.rows)
+
+    def order_by_day(self, chosen: Flags) -> Places:
+        """Return the places of the chosen rows, by day and client."""
         rows = np.flatnonzero(chosen)
-        days = self.days[rows]
-        rows = rows[dated_rows.order_by_day(days)]
+        return rows[dated_rows.order_by_day(self.days[rows])]
+
+    def take(self, rows: Places, labels: Labels | None = None) -> pl.DataFrame:
+        """Return rows, by day and client, in the columns of a dataset, the day as text."""
         taken = self.gather(rows, client_dates.dataset_schema(self.schema).columns)
         if labels is not None:
             taken = taken.with_columns(pl.Series(self.schema.target, labels[rows]))
-        found, n_rows = client_dates.count_days(days)
+        found, n_rows = client_dates.count_days(self.days[rows])
         texts = pl.Series(self.schema.as_of, client_dates.format_days(found).tolist(), pl.String)
         return taken.with_columns(texts.gather(np.repeat(np.arange(len(found)), n_rows)))
 
     def select(self, chosen: Flags, labels: Labels | None = None) -> pd.DataFrame:
         """Return some rows as a dataset of pandas, with other labels than their own."""
         schema = client_dates.dataset_schema(self.schema)
-        rows = polars_reader.unite([self.take(chosen, labels)])
+        rows = polars_reader.unite([self.take(self.order_by_day(chosen), labels)])
         return polars_dataset.to_pandas(rows, schema, polars_dataset.integer_columns(rows, schema))
 
     def encode(self, chosen: Flags, labels: Labels) -> Iterator[bytes]:
-        """Encode some rows with their labels as the file of a dataset."""
-        return polars_dataset.encode_rows(polars_reader.unite([self.take(chosen, labels)]))
+        """Encode some rows with their labels as the file of a dataset, a part at a time."""
+        rows = self.order_by_day(chosen)
+        starts = range(0, len(rows), polars_dataset.PART_ROWS)
+        parts = [rows[start : start + polars_dataset.PART_ROWS] for start in starts]
+        # A column without fractions among these rows is written as integers.
+        fractional, unclear = set[str](), {*self.fractional}
+        for part in parts:
+            fractional |= polars_reader.fractional_columns(self.gather(part, sorted(unclear)))
+            unclear -= fractional
+            if not unclear:
+                break
+        tables = (polars_reader.cast_numbers(self.take(part, labels), fractional) for part in parts)
+        names = client_dates.dataset_schema(self.schema).columns
+        return polars_dataset.encode_tables(names, tables)
 
 
 @dataclass(frozen=True)
 class PlacedRows(PolarsRows):
-    """Rows with the derived columns in the order of files, and their order by client and day.
+    """Rows of which most columns are in the order of files.
 
-    `order` is the result of `find_places` for `rows`.
+    `rows` has the result of `find_places`, and `others` the other columns.
     """
 
-    order: pl.DataFrame
+    others: FileRows
 
     @property
     def table(self) -> pd.DataFrame:
         """Return all rows by client and day as a table of pandas, days as numbers."""
-        origin = self.order[ORIGIN].to_numpy()
-        return to_pandas(self.rows[origin].with_columns(self.order[dated_rows.NUMBER]))
+        names = [*client_dates.dataset_schema(self.schema).columns, dated_rows.OF_TEST]
+        return to_pandas(self.gather(np.arange(self.rows.height), [*names, dated_rows.NUMBER]))
 
-    @property
-    def places(self) -> pd.DataFrame:
-        """Return key, day, own label, OF_TEST and NUMBER of each row."""
-        return to_pandas(self.order.drop(ORIGIN))
-
-    @property
-    def days(self) -> NDArray[np.int64]:
-        """Return the day of each row by client and day, counted from 1970-01-01."""
-        days: NDArray[np.int64] = self.order[self.schema.as_of].to_numpy()
-        return days
-
-    def gather(self, rows: NDArray[np.int64], columns: Sequence[str]) -> pl.DataFrame:
+    def gather(self, rows: Places, columns: Sequence[str]) -> pl.DataFrame:
         """Return columns of some rows by client and day."""
-        return self.rows.select(columns)[self.order[ORIGIN].to_numpy()[rows]]
+        here = [name for name in columns if name in self.rows.columns]
+        elsewhere = [name for name in columns if name not in here]
+        if not elsewhere:
+            return super().gather(rows, here)
+        origin = self.rows[ORIGIN].to_numpy()[rows].astype(np.int64)
+        taken = self.others.gather(origin, elsewhere)
+        return taken.hstack(super().gather(rows, here)).select(columns) if here else taken
+
+    @cached_property
+    def fractional(self) -> set[str]:
+        """The columns with a fraction in any row."""
+        found = polars_reader.fractional_columns(self.rows)
+        return found.union(*map(polars_reader.fractional_columns, self.others.parts))
 
 
 def read_sorted(
@@ -239,14 +315,12 @@ def read_sorted(
         The rows, the number of rows with the repeated ones, and the reports of both. Where a row
         is in both, it is the test's.
     """
-    read, readings = read_files(paths, schema, has_outcomes=has_outcomes)
-    tested, test_readings = read_files(test_paths, schema, has_outcomes=has_outcomes)
-    flags = [pl.lit(value=of_test).alias(dated_rows.OF_TEST) for of_test in (False, True)]
-    # In one piece, since rows are taken out of it by their places.
-    both = pl.concat([read.with_columns(flags[0]), tested.with_columns(flags[1])], rechunk=True)
-    places = find_places(both, schema)
-    rows = PlacedRows(add_derived_at(both, places, schema), schema, places)
-    return rows, both.height, readings, test_readings
+    parts, readings = read_files(paths, schema, has_outcomes=has_outcomes, of_test=False)
+    tested, test_readings = read_files(test_paths, schema, has_outcomes=has_outcomes, of_test=True)
+    parts = [empty_rows(schema), *parts, *tested]
+    others = FileRows([part.drop(place_names(schema)) for part in parts])
+    rows = PlacedRows(find_places(parts, schema), schema, others)
+    return rows, sum(part.height for part in parts), readings, test_readings
 
 
 def read_records(path: Path, schema: Schema) -> tuple[dict[str, Any], FileReading]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -23,6 +22,8 @@ UNPLAIN_TEXT = r"^\s|[\x00-\x08\x0a-\x1f\x7f]|\s$"
 MAX_SPELLINGS = 100
 ISO_CELL = f"^{ISO_DATE.pattern}$".replace(r"\d", "[0-9]")
 ISO_LENGTH, FIRST_DAY = len("2026-03-31"), "0001-01-01"
+# The four words of a text's view: the length, then the bytes.
+VIEW_WORDS = 4
 MONTHS = 12
 # A number that no sum with others makes possible.
 IMPOSSIBLE = -(10**6)
@@ -143,24 +144,24 @@ def month_tables() -> tuple[Days, Days]:
 
 def parse_iso_days(cells: pl.Series) -> Days | None:
     """Return the days of cells if all cells are ISO dates, or None."""
-    texts: Any = cells.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    _, ends, content = texts.buffers()
-    if not len(texts) or texts.null_count or texts.type != pa.large_string():
+    if not len(cells) or cells.null_count():
         return None
-    ends = np.frombuffer(ends, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    if (np.diff(ends) != ISO_LENGTH).any():
+    texts: Any = cells.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
+    # Of a short text a view has the length and the bytes themselves, in 16 bytes.
+    words = np.frombuffer(texts.buffers()[1], "<u4").reshape(-1, VIEW_WORDS)
+    views = words[texts.offset : texts.offset + len(texts)]
+    if (views[:, 0] != ISO_LENGTH).any():
         return None
-    codes = np.frombuffer(content, np.uint8)[ends[0] : ends[-1]]
-    century, year, ten, month, day = codes.view("<u2").reshape(len(texts), -1).T
+    century, year, ten, month, day = views.view("<u2")[:, 2:7].T.copy()
     pairs, dashes, units = digit_tables()
-    years, days = 100 * pairs[century] + pairs[year], pairs[day]
-    months = dashes[ten] + units[month]
+    years, days = 100 * pairs.take(century) + pairs.take(year), pairs.take(day)
+    months = dashes.take(ten) + units.take(month)
     # The rules know no year 0.
     if years.min() < 1 or months.min() < 1 or months.max() > MONTHS or days.min() < 1:
         return None
     places = years * MONTHS + months - 1
     starts, lengths = month_tables()
-    return None if (days > lengths[places]).any() else starts[places] + days
+    return None if (days > lengths.take(places)).any() else starts.take(places) + days
 
 
 def judge_days(texts: pl.Series, date_format: str) -> tuple[pl.Series, pl.Series]:

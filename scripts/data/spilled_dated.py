@@ -7,7 +7,7 @@ decided from all rows, such as the split, is decided from groups of rows that ar
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,21 +199,6 @@ class Groups:
         return found
 
 
-def encode_tables(columns: Sequence[str], tables: Iterable[pl.DataFrame]) -> Iterator[bytes]:
-    """Encode tables of equal columns as one CSV file.
-
-    Yields
-    ------
-    bytes
-        Whole lines in UTF-8, the header first.
-    """
-    yield polars_dataset.encode_header(columns)
-    for table in tables:
-        parts = polars_dataset.encode_rows(table)
-        next(parts)
-        yield from parts
-
-
 def encode_groups(days: Ints, judged: Judged) -> Ints:
     """Return the number of the group of each row: its day, outcome and use."""
     codes = days
@@ -308,7 +293,7 @@ class SpilledRows:
             tables = (
                 polars_reader.cast_numbers(rows, fractional) for rows in self.iterate(chosen, share)
             )
-            return encode_tables(schema.columns, tables), n_rows, Dropped()
+            return polars_dataset.encode_tables(schema.columns, tables), n_rows, Dropped()
         cleaned = spilled_ingest.clean_tables(
             (polars_reader.unite([rows]) for rows in self.iterate(chosen, share)),
             self.folder.path, schema, clean,
@@ -327,7 +312,11 @@ class SpilledRows:
             n_rows, columns = n_rows + rows.height, rows.columns
             kept_positives += int((rows[target] == 1).sum()) if target in columns else 0
         n_gone = n_positives - kept_positives if target in columns else None
-        return encode_tables(columns, cleaned.read()), n_rows, Dropped(n_before - n_rows, n_gone)
+        return (
+            polars_dataset.encode_tables(columns, cleaned.read()),
+            n_rows,
+            Dropped(n_before - n_rows, n_gone),
+        )
 
     def list_batches(self, chosen: Flags) -> Iterator[tuple[int, int]]:
         """Yield the first and the last day of batches of days that fit into the memory."""
@@ -501,7 +490,7 @@ def read(
         for number, rows in enumerate(ranges):
             ordered = polars_dated.sort_rows(rows, schema)
             derived.append(folder.path / f"{number}.derived")
-            polars_dated.add_derived(ordered, schema).write_ipc(derived[-1])
+            polars_dated.add_changes(ordered, schema).write_ipc(derived[-1])
     return DerivedParts(
         folder, derived, schema, sum(blocks.heights), readings, test_readings, bound_bytes
     )

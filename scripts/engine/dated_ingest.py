@@ -418,7 +418,8 @@ def find_todays(read: DatedInput, schema: Schema) -> pd.DataFrame:
     own, of_input = read.places[schema.target].to_numpy(np.int64), ~read.of_test
     chosen = (own == UNLABELLED) & ~read.found.left_after
     chosen[~of_input] = False
-    chosen[of_input] &= dated_rows.are_todays(read.places[of_input], schema)
+    places = read.places.loc[of_input, [schema.as_of, dated_rows.NUMBER]]
+    chosen[of_input] &= dated_rows.are_todays(places, schema)
     return read.rows.select(chosen)
 
 

@@ -68,6 +68,13 @@ def arrow_schema(schema: Schema) -> pa.Schema:
     return pa.schema(kinds.items())
 
 
+def dated_schema(schema: Schema) -> pa.Schema:
+    """Return the kinds of the columns of dated rows, with the day as a number."""
+    kinds = arrow_schema(schema)
+    place = kinds.get_field_index(schema.as_of)
+    return kinds.set(place, pa.field(schema.as_of, pa.int64()))
+
+
 def write(rows: DataFrame, address: str, file_format: str) -> None:
     """Write rows as parts."""
     options = CSV_OPTIONS if file_format == CSV else {}

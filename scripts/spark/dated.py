@@ -54,13 +54,12 @@ def derive(rows: DataFrame, schema: Schema) -> DataFrame:
 
     Days are numbers counted from 1970-01-01.
     """
-    whole = dataset.arrow_schema(client_dates.dataset_schema(schema))
-    day = whole.get_field_index(schema.as_of), pa.field(schema.as_of, pa.int64())
-    kinds = whole.set(*day).append(pa.field(OF_TEST, pa.bool_()))
+    kept = dataset.dated_schema(client_dates.dataset_schema(schema))
+    kinds = kept.append(pa.field(OF_TEST, pa.bool_()))
 
     def work(read: pa.Table) -> pa.Table:
         in_order = pl.DataFrame(read).sort(OF_TEST, FILE, ROW)
-        derived = polars_dated.add_derived(polars_dated.sort_rows(in_order, schema), schema)
+        derived = polars_dated.add_changes(polars_dated.sort_rows(in_order, schema), schema)
         return derived.select(kinds.names).to_arrow(compat_level=pl.CompatLevel.oldest())
 
     by_client = rows.repartition(column(schema.client_key))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from scripts.core import files
-from scripts.data import polars_ranges
+from scripts.data import client_dates, polars_ranges
 from scripts.data.polars_ranges import Range, Report, Results, RowForm
 from scripts.data.read_report import FileReading
 from scripts.spark import cluster, dataset
@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 
 def row_kinds(form: RowForm) -> pa.Schema:
     """Return the kinds of the columns of rows."""
-    cells = pa.schema([(CELLS, pa.list_(pa.string()))])
-    rows = cells if form.as_text else dataset.arrow_schema(form.schema)
+    rows = pa.schema([(CELLS, pa.list_(pa.string()))])
     if form.is_dated:
-        dates = [(name, pa.float64()) for name in form.schema.date_formats]
-        rows = pa.schema([*rows, (form.schema.as_of, pa.int64()), *dates])
+        rows = dataset.dated_schema(client_dates.row_schema(form.schema))
+    elif not form.as_text:
+        rows = dataset.arrow_schema(form.schema)
     return pa.schema([*rows, (FILE, pa.int32()), (ROW, pa.int64()), (REPORT, pa.string())])
 
 
