@@ -135,7 +135,7 @@ def publish_and_pull(upstream: Path, checkout: Path) -> None:
     git(checkout, "pull", "--quiet", "--ff-only", str(upstream), "main")
 
 
-def test_the_documented_tour(
+def test_the_documented_tour_runs_as_written(
     checkout: Path, upstream: Path, service: subprocess.Popen[str]
 ) -> None:
     first = (checkout / "service.log").read_text()

@@ -1,4 +1,4 @@
-"""A thread of the service with a repeated write of all waiting entries, until the service ends."""
+"""A background thread of the service: waiting entries are written at intervals, and at the end."""
 
 import threading
 from collections.abc import Callable

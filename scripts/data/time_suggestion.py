@@ -54,7 +54,7 @@ N_SAMPLED = 2000
 
 @dataclass(frozen=True)
 class TimeLayout:
-    """What is known of the columns about clients and time.
+    """The columns about clients and time.
 
     `date` is a column, or FILE_NAME, or "" without days; `day` has the day of each row as text.
     `recurs` is True if clients have rows in several files or of several days.
@@ -77,7 +77,7 @@ class TimeLayout:
 
 
 def find_kinds(table: pd.DataFrame, marks: Mapping[str, NumberMarks]) -> dict[str, ColumnKind]:
-    """Find the kind of each column: dates, addresses, phone numbers, texts, or none of these."""
+    """Find the kind of each column: dates, addresses, phone numbers, texts, or no kind."""
     kinds = {}
     for name in table.columns:
         counts = table[name].value_counts()
@@ -93,7 +93,7 @@ def find_kinds(table: pd.DataFrame, marks: Mapping[str, NumberMarks]) -> dict[st
 def find_date_columns(
     table: pd.DataFrame, kinds: Mapping[str, ColumnKind]
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the format of each date column, and notices about unreadable and ambiguous ones."""
+    """Return the format of each date column, and notices about unreadable or ambiguous dates."""
     formats, notices = {}, []
     for name in (name for name, kind in kinds.items() if name and kind is ColumnKind.DATES):
         texts = [text for text in table[name].unique() if text][:N_SAMPLED]
@@ -114,7 +114,7 @@ def find_date_columns(
 
 
 def unique_fraction(column: pd.Series, group: pd.Series) -> float:
-    """Return the share of filled cells whose value is the only one of its group."""
+    """Return the share of filled cells with a value unique in its group."""
     filled = column != ""
     if not filled.any():
         return 0.0
@@ -123,7 +123,7 @@ def unique_fraction(column: pd.Series, group: pd.Series) -> float:
 
 
 def recurring_fraction(column: pd.Series, group: pd.Series) -> float:
-    """Return the share of values that stand in several groups."""
+    """Return the share of values in several groups."""
     filled = column != ""
     counts = group[filled].groupby(column[filled]).nunique()
     return float((counts > 1).mean()) if len(counts) else 0.0
@@ -145,7 +145,7 @@ def rank_key(table: pd.DataFrame, name: str, kind: ColumnKind) -> tuple[float, .
 def find_key(
     table: pd.DataFrame, candidates: Sequence[str], kinds: Mapping[str, ColumnKind]
 ) -> str:
-    """Return the column among candidates that identifies clients best, "" without any."""
+    """Return the candidate column with the best names of clients, "" without candidates."""
     ranked = {name: rank_key(table, name, kinds[name]) for name in candidates}
     return max(ranked, key=lambda name: ranked[name], default="")
 
@@ -156,7 +156,7 @@ def find_candidates(
     kinds: Mapping[str, ColumnKind],
     measures: set[str],
 ) -> list[str]:
-    """List the columns in which every client of a group has a value of its own."""
+    """List the columns with a different value for every client of a group."""
     return [
         name
         for name in table.columns
@@ -169,14 +169,14 @@ def find_candidates(
 
 
 def day_texts(column: pd.Series, date_format: str) -> pd.Series:
-    """Return the day of each cell as an ISO date, "" for a cell without one."""
+    """Return the day of each cell as an ISO date, "" for a cell without a date."""
     texts = [str(text) for text in column.unique()]
     days = date_formats.parse_days(texts, date_format)
     return column.map({t: "" if d is None else str(d) for t, d in zip(texts, days, strict=True)})
 
 
 def own_dates(table: pd.DataFrame, files: pd.Series, formats: Mapping[str, str]) -> list[str]:
-    """List the date columns that may hold the day of each row, the likeliest first.
+    """List the date columns with possible days of the rows, the likeliest first.
 
     One day per file, or few days with many rows each in a file that has several days.
     """
@@ -194,7 +194,7 @@ def own_dates(table: pd.DataFrame, files: pd.Series, formats: Mapping[str, str])
 
 
 def days_in_names(paths: Sequence[Path]) -> tuple[str, list[str]]:
-    """Return the format of the dates in the names of all files and the days, "" without them."""
+    """Return the format of the dates in the names of all files, with the days, or ""."""
     names = [path.name for path in paths]
     for date_format in (ISO_FORMAT, date_formats.find_name_format(names)):
         if date_format:
@@ -217,7 +217,7 @@ def does_recur(table: pd.DataFrame, key: str, group: pd.Series) -> bool:
 
 
 def is_day(table: pd.DataFrame, key: str, days: pd.Series, files: pd.Series) -> bool:
-    """Return whether a date is that of the row: one per file, or one per row of a client."""
+    """Return whether a date belongs to the row: one per file, or one per row of a client."""
     return does_recur(table, key, days) or bool((days.groupby(files).nunique() == 1).all())
 
 
@@ -276,7 +276,7 @@ def find_layout(
 
 
 def to_numbers(column: pd.Series, marks: NumberMarks) -> pd.Series:
-    """Return the numbers of a text column, missing for every other text."""
+    """Return the numbers of a text column, missing for every text without a number."""
     numbers = {
         text: cells.parse_number(text, None, marks)
         for text in column.unique()
@@ -288,7 +288,7 @@ def to_numbers(column: pd.Series, marks: NumberMarks) -> pd.Series:
 def find_changes(
     table: pd.DataFrame, layout: TimeLayout, numeric: Mapping[str, NumberMarks]
 ) -> list[str]:
-    """List the numeric columns whose change since the row before may tell who leaves.
+    """List the numeric columns with a telling change since the row before.
 
     They change for a fifth of the clients from one day to the next, and not in one direction only,
     as totals do. Columns with a name of usage come first.
@@ -317,7 +317,7 @@ def find_changes(
 def find_ratios(
     table: pd.DataFrame, numeric: Mapping[str, NumberMarks]
 ) -> dict[str, tuple[str, str]]:
-    """Return ratios of what is used to what is booked, by a new name."""
+    """Return ratios of used to booked amounts, by a new name."""
     ratios = {}
     used = [name for name in numeric if USED_NAME.search(name) and not SIZE_NAME.search(name)]
     booked = [name for name in numeric if SIZE_NAME.search(name)]

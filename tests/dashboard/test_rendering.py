@@ -568,7 +568,7 @@ def test_a_moment_is_for_people_and_machines() -> None:
     [(0, "0 s ago"), (59, "59 s ago"), (60, "1 min ago"), (3599, "60 min ago"), (3600, "1 h ago"),
      (2 * 86400 - 1, "48 h ago"), (2 * 86400, "2 days ago"), (-120, "in 2 min")],
 )  # fmt: skip
-def test_how_long_ago(seconds: int, spelled: str) -> None:
+def test_a_moment_is_shown_by_its_distance_in_the_largest_unit(seconds: int, spelled: str) -> None:
     assert rendering.format_ago(NOW - timedelta(seconds=seconds), NOW) == spelled
 
 
@@ -577,11 +577,13 @@ def test_how_long_ago(seconds: int, spelled: str) -> None:
     [(None, DASH), ("", DASH), ("gold", "gold"), (0.0, "0"), (1234567.0, "1,234,567"),
      (12.5, "12.5"), (0.000123456, "0.0001235"), (-3, "-3")],
 )  # fmt: skip
-def test_numbers(value: float | str | None, spelled: str) -> None:
+def test_a_number_has_four_digits_and_commas_between_thousands(
+    value: float | str | None, spelled: str
+) -> None:
     assert rendering.format_number(value) == spelled
 
 
-def test_percentages_signs_and_points() -> None:
+def test_percentages_and_changes_are_rounded_for_people() -> None:
     assert rendering.format_percent(0.12345) == "12.3%"
     assert rendering.format_percent(None) == DASH
     assert rendering.format_signed(-0.5) == f"{MINUS}0.500"
@@ -601,14 +603,14 @@ def test_a_change_has_a_direction_as_far_as_it_is_shown(change: float, name: str
     ("n_bytes", "spelled"),
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (8 * 2**20, "8.0 MiB"), (2**31, "2.0 GiB")],
 )
-def test_sizes(n_bytes: int, spelled: str) -> None:
+def test_a_size_is_shown_in_binary_units(n_bytes: int, spelled: str) -> None:
     assert rendering.format_bytes(n_bytes) == spelled
 
 
 @pytest.mark.parametrize(
     ("seconds", "spelled"), [(None, DASH), (0.004, "0.00 s"), (9.994, "9.99 s"), (61.0, "1 min")]
 )
-def test_durations(seconds: float | None, spelled: str) -> None:
+def test_a_short_duration_has_hundredths_of_a_second(seconds: float | None, spelled: str) -> None:
     assert rendering.format_duration(seconds) == spelled
 
 

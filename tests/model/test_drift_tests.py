@@ -117,7 +117,7 @@ def test_shares_agree_with_scipys_fisher_exact(
     assert compared.is_drift is bool(is_rare and not is_small)
 
 
-def test_categories_by_hand() -> None:
+def test_categories_are_compared_as_worked_out_by_hand() -> None:
     """Pooled shares 0.625 and 0.375, difference 0.25, chi-square 8/3, 3.841 at 5 %."""
     compared = drift_tests.compare_categories(np.array([10, 10]), np.array([15, 5]), 0.05)
 
@@ -194,7 +194,9 @@ def test_chance_exceeds_the_limit_of_categories_as_rarely_as_was_asked(
     ("n_true_positives", "n_errors", "expected"),
     [(3, 2, 6 / 8), (0, 5, 0.0), (4, 0, 1.0), (0, 0, None)],
 )
-def test_f1_of_counts(n_true_positives: int, n_errors: int, expected: float | None) -> None:
+def test_f1_is_computed_from_counts(
+    n_true_positives: int, n_errors: int, expected: float | None
+) -> None:
     assert F1Counts(100, n_true_positives, n_errors).f1 == expected
 
 
