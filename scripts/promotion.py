@@ -134,9 +134,9 @@ def warn_of_useless(decision: Decision) -> None:
     if decision.candidate_f1 == 0 and decision.answer is GateVerdict.DEPLOY:
         log.warning(
             "The model that goes into production finds none of the %d clients who left on the test"
-            " rows: its list is in an order that is worth little. Bring more labelled rows, or"
-            " columns that change before a client leaves. With checks.useless_model = \"refuse\""
-            " such a model is held back.", decision.n_test_positives,
+            " rows: the order of the list is worth little. Bring more labelled rows, or columns"
+            " that change before a client leaves. With checks.useless_model = \"refuse\" such a"
+            " model is held back.", decision.n_test_positives,
         )  # fmt: skip
 
 

@@ -86,15 +86,15 @@ LIST = (
     ),
     Parameter(
         "order",
-        "By expected gain, by risk, by name, or by how much the risk has risen. Without it by gain"
-        " where the worth of a client is declared, else by risk. By a column as column.plan, with a"
-        " minus before it from the highest value on.",
+        "The order: expected gain, risk, name, or rise of the risk. The default is the gain if the"
+        " worth of a client is declared, otherwise the risk. A column is named as column.plan, with"
+        " a minus before the word for the highest value first.",
         {"type": "string", "enum": ["", *ORDERS]},
     ),
     Parameter(
         "where",
-        "Only clients of whom a column has a value, such as plan=gold, or a number at least or at"
-        " most so large, such as logins<=5. Several conditions must all hold.",
+        "A condition on a column: a value, for example plan=gold, or a limit of numbers, for example"
+        " logins<=5. All conditions must hold.",
         {"type": "array", "items": {"type": "string"}, "maxItems": MAX_FILTERS},
     ),
     Parameter(
@@ -104,7 +104,7 @@ LIST = (
     ),
     Parameter(
         "contacted",
-        'Only clients who were contacted, who were not, or with this result; "" is all.',
+        'Only clients with a contact, without a contact, or with this result; "" is all.',
         {"type": "string", "enum": list(CONTACTED_WORDS)},
     ),
     Parameter(
@@ -121,7 +121,7 @@ LIST_CSV, LIST_XLSX = (
 LIST_CRM = (
     Parameter(
         "top",
-        "How many clients; without it the capacity of the team, else 50.",
+        "The number of clients, by default the capacity of the team, or 50.",
         {"type": "integer", "minimum": 1, "maximum": MAX_TOP_CRM},
     ),
     *LIST[1:],

@@ -82,7 +82,7 @@ def answer_too_busy() -> Answer:
     """Answer 503 to a body beyond the memory limit of all bodies."""
     return answer_problem(
         503,
-        "Too many large bodies are being sent at this moment; send this one again.",
+        "Too many large bodies are on their way at this moment; send the request again.",
         [("Retry-After", "1"), ("Connection", "close")],
     )
 

@@ -142,10 +142,10 @@ def describe_contact(difference: float | None, share: float) -> str:
             " recorded."
         )
     return (
-        f"The list led to a contact with {share:.0%} of its clients. If a listed client who was not"
-        " contacted is as if left alone, all of the difference comes from those contacted, so their"
-        " effect is the first number divided by that share. Contacted and uncontacted clients are"
-        " not compared with each other: people choose whom they contact, and chance does not."
+        f"The list led to a contact with {share:.0%} of its clients. A listed client without a"
+        " contact counts as left alone. Then the whole difference comes from the contacted clients,"
+        " and their effect is the first number divided by this share. Contacted and uncontacted"
+        " clients are not compared with each other: people, not chance, choose whom to contact."
     )
 
 

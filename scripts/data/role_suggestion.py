@@ -181,8 +181,8 @@ def set_leaks_aside(table: pd.DataFrame, left: Flags, roles: Roles, declared: Sc
         if accuracy >= LEAK_ACCURACY:
             roles.set_aside(name, "")
             notices.append(
-                f"Likely leak: {name!r} alone tells almost perfectly who left; it is ignored. Take"
-                " it off the list if it is known before a client leaves."
+                f"Likely leak: {name!r} alone tells almost perfectly who left, and is ignored. Use"
+                " the column if its values are known before a client leaves."
             )
         elif accuracy >= POSSIBLE_LEAK_ACCURACY:
             notices.append(

@@ -49,8 +49,8 @@ def choose_release(prod_folder: Path, wanted: str | None, served: Sequence[str])
         targets = withdrawals.find_targets(prod_folder, served)
         if not targets:
             raise ReleaseError(
-                f"{prod_folder} has no earlier release to go back to; name one that was rolled"
-                " back itself if it is to serve again."
+                f"{prod_folder} has no earlier release to go back to. To serve a release that was"
+                " rolled back itself, name the release."
             )
         chosen = prod_folder / artifacts.RELEASES / targets[0]
     else:

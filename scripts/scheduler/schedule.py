@@ -180,7 +180,7 @@ def parse_interval(interval: str) -> str:
         near = min(even, key=lambda n: abs(n - minutes))
         near_text = f"{near}m" if near < 60 else f"{near // 60}h" if near < 1440 else "1d"
         raise ScheduleError(
-            f"{interval!r} does not divide the hour or the day, so that runs would not be evenly"
+            f"{interval!r} does not divide the hour or the day, and the runs would not be evenly"
             f" spaced; the nearest that does is {near_text}."
         )
     if minutes < 60:
