@@ -93,8 +93,8 @@ LIST = (
     ),
     Parameter(
         "where",
-        "A condition on a column: a value, for example plan=gold, or a limit of numbers, for example"
-        " logins<=5. All conditions must hold.",
+        "A condition on a column: a value, for example plan=gold, or a limit of numbers, for"
+        " example logins<=5. All conditions must hold.",
         {"type": "array", "items": {"type": "string"}, "maxItems": MAX_FILTERS},
     ),
     Parameter(
