@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class BackgroundWriter:
-    """A daemon thread around a function that writes what waits.
+    """A daemon thread around a function to write waiting entries.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class BackgroundWriter:
         self._thread.start()
 
     def stop(self, limit_s: float) -> None:
-        """Let the thread write what waits and end, and wait for it within a limit."""
+        """Let the thread write the waiting entries and end, and wait within a limit."""
         self._ended.set()
         self._thread.join(limit_s)
 

@@ -87,7 +87,7 @@ class LoginLog:
             self._merge(login if self._has_room(login) else login.left_out, failure)
 
     def _has_room(self, login: FailedLogin) -> bool:
-        """Return whether a count has a row of its own among those of its hour."""
+        """Return whether a count gets a separate row in its hour."""
         if login in self._of_hour:
             return True
         if login.hour != self._hour:

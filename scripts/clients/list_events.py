@@ -107,7 +107,7 @@ def sign(key: bytes, event_id: str, sent_s: int, body: bytes) -> str:
 
 
 def describe_names(names: Mapping[str, str] | None) -> dict[str, Any]:
-    """Return the member of the names for people, nothing where none are declared."""
+    """Return the member of the names for people, {} without declared names."""
     return {"names": dict(names)} if names else {}
 
 

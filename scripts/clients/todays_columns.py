@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def find_worth(config: Config, schema: Schema) -> tuple[str, ...]:
-    """Return the column of the worth if the model may lack it, else nothing."""
+    """Return the column of the worth if the model may lack the column, otherwise ()."""
     value = config.worklist.value
     return (value,) if isinstance(value, str) and value not in schema.numeric else ()
 

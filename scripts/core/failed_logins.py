@@ -52,7 +52,7 @@ class FailedLogin:
 
     @property
     def left_out(self) -> "FailedLogin":
-        """Return the row that counts the failures of the hour that have no row of their own."""
+        """Return the row of an hour for failures beyond the limit of rows."""
         return FailedLogin(self.hour, "", Way.LEFT_OUT)
 
 

@@ -249,7 +249,7 @@ class ErasedMeanwhileError(DatasetError):
 
 
 def check_erased(config: Config, erased: ErasedClients | None) -> None:
-    """Refuse a table if a client was erased since it was read, perhaps one of the table.
+    """Refuse a table if a client was erased since the reading.
 
     Raises
     ------

@@ -335,7 +335,7 @@ def is_secure() -> bool:
 
 
 def read_target(target: str | None) -> str:
-    """Return the page after the login, on this service only, else the overview."""
+    """Return the page after the login, on this service only, by default the overview."""
     if not target or not target.isascii() or not target.isprintable():
         return HOME
     # An address with a single slash at the beginning has neither scheme nor host.
