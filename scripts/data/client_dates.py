@@ -70,7 +70,7 @@ def dataset_schema(schema: Schema) -> Schema:
 
 
 def row_schema(schema: Schema) -> Schema:
-    """Return the schema of rows with all derived columns that need no other row: no changes."""
+    """Return the schema of rows with the derived columns of single rows: all but changes."""
     return dataset_schema(msgspec.structs.replace(schema, changes=UNSET))
 
 
@@ -164,14 +164,14 @@ def iso_day(text: str) -> int:
 
 
 def divide(numerator: Floats, denominator: Floats) -> Floats:
-    """Return the ratio of two columns, missing where it is not defined."""
+    """Return the ratio of two columns, missing where undefined."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = numerator / denominator
     return np.where(np.abs(ratio) <= LARGEST_NUMBER, ratio + 0.0, np.nan)
 
 
 def derive_alone(columns: Mapping[str, Floats], schema: Schema) -> dict[str, Floats]:
-    """Compute the derived columns of rows that need no other row.
+    """Compute the derived columns of single rows.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from scripts.data.read_report import FileReading
 
 @dataclass(frozen=True)
 class FilePlan:
-    """The schema of a file, and the day of its rows, None where a column has the days.
+    """The schema of a file, and the day of all rows, None if a column has the days.
 
     `refused` is the report of a file that is not read, for want of a day.
     """
@@ -25,7 +25,7 @@ class FilePlan:
 
 
 def find_day(path: Path, schema: Schema) -> int | None:
-    """Return the day of all rows of a file, None where a column has the days.
+    """Return the day of all rows of a file, None if a column has the days.
 
     Raises
     ------
@@ -72,5 +72,5 @@ def plan_file(path: Path, schema: Schema, *, has_outcomes: bool) -> FilePlan:
 
 
 def column_names(schema: Schema) -> tuple[str, ...]:
-    """Return the columns of a dated table as read: those of files, and the day."""
+    """Return the columns of a dated table: the columns of files, and the day."""
     return (*schema.columns, schema.as_of, *schema.date_formats)

@@ -25,7 +25,7 @@ Labels = NDArray[np.int64]
 
 
 def sort_rows(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Return rows by client and day, without the earlier ones of equal client and day.
+    """Return rows by client and day, with the last row of equal client and day.
 
     Of several rows of a client as of one day a row with a label counts before one without, and
     then the last one.
@@ -54,7 +54,7 @@ def number_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 def find_before(
     columns: Mapping[str, Floats], has_before: Flags, schema: Schema
 ) -> dict[str, Floats]:
-    """Return the columns of changes in the client's row before, NaN without one."""
+    """Return the columns of changes in the client's row before, NaN without a row before."""
     before = {}
     for name in schema.changes or ():
         before[name] = np.full(len(has_before), np.nan)
@@ -88,13 +88,13 @@ def add_derived(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 
 def is_last(table: pd.DataFrame) -> Flags:
-    """Return whether each of some rows by client and day is the last one of its client."""
+    """Return a mask of the last row of each client among rows by client and day."""
     numbers = table[NUMBER].to_numpy()
     return np.append(numbers[1:] != numbers[:-1], True)[: len(table)]
 
 
 def are_todays(table: pd.DataFrame, schema: Schema) -> Flags:
-    """Return which rows are of today: the latest one of each client of the newest extract or after.
+    """Return a mask of today's rows: each client's latest row, of the newest extract or after.
 
     Parameters
     ----------
@@ -122,10 +122,10 @@ def order_by_day(days: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class History(Protocol):
-    """The rows of clients over time, and their outcomes, wherever the rows are."""
+    """The rows of clients over time, and their outcomes, in any storage."""
 
     def find_period(self, day: int) -> pd.DataFrame:
-        """Return the row that each client had at a day, where the outcome of the row is known.
+        """Return each client's row at a day, if the outcome of the row is known.
 
         Days are counted from 1970-01-01, and the columns are CLIENT, DAY and LABEL.
         """

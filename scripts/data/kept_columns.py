@@ -164,7 +164,7 @@ def find_numbers(texts: Sequence[str], parse: Callable[[str], float]) -> Floats 
 
 
 def parse_numbers(texts: Sequence[str], marks: NumberMarks) -> tuple[Floats, list[str]]:
-    """Return texts as numbers, NaN for a blank and for each text that is no number, and those.
+    """Return texts as numbers, NaN for blanks and unreadable texts, and the unreadable texts.
 
     Parameters
     ----------

@@ -349,7 +349,7 @@ def read_outcomes(
 
 @dataclass(frozen=True)
 class KnownDays:
-    """What outcome files say: sorted places of those who left, and of all who are named.
+    """The sorted places of leavers and of all named clients in outcome files.
 
     `complete_until` is the day up to which all who left are known, NaN if it is unknown.
     """

@@ -96,7 +96,7 @@ def close_session() -> None:
 
 
 def root_cause(error: Exception) -> str:
-    """Return the innermost cause of a Java error as one line."""
+    """Return the innermost cause of a Java error as a line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [repr(error)]
     causes = [line for line in lines if line.startswith(("Caused by:", ":"))]
     return (causes or lines)[-1][:MAX_CAUSE_LENGTH].strip(" .:")
@@ -104,7 +104,7 @@ def root_cause(error: Exception) -> str:
 
 @contextmanager
 def open_cluster(engine: EngineSettings) -> Iterator[SparkSession]:
-    """Return the session as a context that turns Spark's errors into ClusterError."""
+    """Return the session as a context with ClusterError for Spark's errors."""
     try:
         yield open_session(engine)
     except (PySparkException, Py4JError) as error:
@@ -115,7 +115,7 @@ def open_cluster(engine: EngineSettings) -> Iterator[SparkSession]:
 
 
 def column(name: str) -> Column:
-    """Return a column by its literal name, with dots and backticks escaped."""
+    """Return a column by the literal name, with dots and backticks escaped."""
     return F.col("`{}`".format(name.replace("`", "``")))
 
 
@@ -126,6 +126,7 @@ def map_batches(
     names = rows.columns
 
     def run(batches: Batches) -> Batches:
+        """Run the function on the batches, and select the columns."""
         for table in work(batch.rename_columns(names) for batch in batches):
             yield from table.select(kinds.names).cast(kinds).to_batches()
 
@@ -137,9 +138,10 @@ def map_batches(
 def map_partitions(
     rows: DataFrame, work: Callable[[pa.Table], pa.Table], kinds: pa.Schema
 ) -> DataFrame:
-    """Run a function on all rows of each partition, which then are in the memory of its worker."""
+    """Run a function on all rows of each partition, held in the memory of a worker."""
 
     def run(batches: Batches) -> Iterator[pa.Table]:
+        """Run the function on all rows of a partition, if any."""
         found = list(batches)
         if found:
             yield work(pa.Table.from_batches(found))
@@ -148,9 +150,10 @@ def map_partitions(
 
 
 def gather(rows: DataFrame, work: Callable[[Batches], bytes]) -> list[bytes]:
-    """Run a function on each partition, also on empty ones, and collect the results in no order."""
+    """Run a function on each partition, also an empty one, and collect the results unordered."""
 
     def run(batches: Batches) -> Iterator[pa.Table]:
+        """Run the function on a partition, and yield the result as a row."""
         yield pa.table({RESULT: pa.array([work(batches)], pa.binary())})
 
     found = map_batches(rows, run, pa.schema([(RESULT, pa.binary())]))

@@ -159,6 +159,7 @@ def identify(rows: DataFrame, schema: Schema) -> Identity:
     kinds = pa.schema([(HASH, pa.int64()), (MIXED, pa.int64())])
 
     def work(batches: Batches) -> Iterator[pa.Table]:
+        """Yield the hashes of the rows, plain and mixed."""
         for part in map(pl.DataFrame, batches):
             hashes = dataset_scan.hash_rows(part, schema)
             mixed = deduplicate.mix(hashes, hashes >> np.uint64(1))
@@ -254,6 +255,7 @@ def collect_labels(
     """
 
     def work(batches: Batches) -> Iterator[pa.Table]:
+        """Yield the rows of wanted clients."""
         for batch in batches:
             names = dataset.client_names(to_table(batch, schema), schema)
             is_wanted = pa.array(wanted.matches(hash_names(names.tolist())))

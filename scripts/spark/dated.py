@@ -58,6 +58,7 @@ def derive(rows: DataFrame, schema: Schema) -> DataFrame:
     kinds = kept.append(pa.field(OF_TEST, pa.bool_()))
 
     def work(read: pa.Table) -> pa.Table:
+        """Derive the columns of the clients of a task."""
         in_order = pl.DataFrame(read).sort(OF_TEST, FILE, ROW)
         derived = polars_dated.add_changes(polars_dated.sort_rows(in_order, schema), schema)
         return derived.select(kinds.names).to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -75,11 +76,12 @@ def places_of(rows: pa.Table, schema: Schema) -> pd.DataFrame:
 def find_fits(
     rows: DataFrame, records: Sequence[pd.DataFrame], schema: Schema, horizon_days: int
 ) -> list[Fit]:
-    """Count the records of each outcome file that belong to a row, by client and day in a task."""
+    """Count the records with a row for each outcome file, by client and day in a task."""
     shared = rows.sparkSession.sparkContext.broadcast(records)
     kinds = pa.schema([(name, pa.int64()) for name in (FILE, N_KNOWN, N_FITTING)])
 
     def work(read: pa.Table) -> pa.Table:
+        """Count the fitting records of the clients of a task."""
         fits = outcomes.count_fits(shared.value, places_of(read, schema), schema, horizon_days)
         counts = [(number, fit.n_known, fit.n_fitting) for number, fit in enumerate(fits)]
         return pa.table(pd.DataFrame(counts, columns=kinds.names))
@@ -98,6 +100,7 @@ def label(
     shared = rows.sparkSession.sparkContext.broadcast(known)
 
     def work(read: pa.Table) -> pa.Table:
+        """Label the rows of the clients of a task."""
         table = places_of(read, schema)
         found = outcomes.label_rows(table, shared.value, settings, schema)
         days, of_test = table[schema.as_of].to_numpy(), table[OF_TEST].to_numpy()
@@ -123,7 +126,7 @@ def count_groups(rows: DataFrame, schema: Schema) -> pd.DataFrame:
 
 
 def choose_training(parts: TimeSplit, *, by_time: bool) -> Column:
-    """Return which rows `time_split.split_rows`, or the folder of test data, chose for training."""
+    """Return a mask of the training rows by `time_split.split_rows` or the test folder."""
     if not by_time:
         return column(MATURE) & ~column(OF_TEST)
     chosen = column(MATURE) & (column(DAY) <= F.lit(parts.last_training_day))
@@ -132,7 +135,7 @@ def choose_training(parts: TimeSplit, *, by_time: bool) -> Column:
 
 
 def choose_test(parts: TimeSplit, *, by_time: bool) -> Column:
-    """Return which rows are the test."""
+    """Return a mask of the test rows."""
     if not by_time:
         return column(MATURE) & column(OF_TEST)
     inside = column(DAY).between(F.lit(parts.first_test_day), F.lit(parts.last_test_day))
@@ -140,7 +143,7 @@ def choose_test(parts: TimeSplit, *, by_time: bool) -> Column:
 
 
 def count_shared(training: DataFrame, test: DataFrame, schema: Schema) -> tuple[int, int]:
-    """Count the clients of the test rows that are in training too, and all clients of the test."""
+    """Count the clients of the test rows also in training, and all clients of the test rows."""
     key = column(schema.client_key)
     tested, trained = (rows.select(key).distinct() for rows in (test, training))
     return tested.join(trained, [schema.client_key], "left_semi").count(), tested.count()
@@ -155,7 +158,7 @@ class ClusterHistory:
     schema: Schema
 
     def find_period(self, day: int) -> pd.DataFrame:
-        """Return the row that each client had at a day, where the outcome of the row is known."""
+        """Return each client's row at a day, if the outcome of the row is known."""
         return self._find((column(DAY) <= day) & (column(NEXT_DAY) > day))
 
     def find_labelled(self, days: Sequence[int]) -> pd.DataFrame:

@@ -203,6 +203,7 @@ class StoreFolder:
         listed: dict[RemotePath, StoredFile] = {}
 
         def list_states() -> dict[Path, files.FileState]:
+            """List the folder, and return the state of each file."""
             listed.clear()
             listed.update(scan_folder(self.place))
             return {path: stored.state for path, stored in listed.items()}

@@ -83,6 +83,7 @@ def read_pieces(session: SparkSession, pieces: Sequence[Piece], form: RowForm) -
     """Plan the reading of files of a folder, a task per piece."""
 
     def work(batches: Batches) -> Iterator[pa.Table]:
+        """Read the pieces of a task, and yield rows and reports."""
         for text in (text for batch in batches for text in batch.column(0).to_pylist()):
             number, name, part = msgspec.json.decode(text, type=Piece)
             path = Path(name)
@@ -112,7 +113,7 @@ def collect_reports(rows: DataFrame) -> dict[int, list[Report]]:
 def read_all(
     paths: Sequence[Path], plan: Callable[[Sequence[int] | None], DataFrame], merge: Merge
 ) -> tuple[DataFrame, dict[int, FileReading]]:
-    """Read files in ranges, and those with an unproven range again from the start.
+    """Read files in ranges, and files with an unproven range again from the start.
 
     `plan` plans the rows and reports of all files, or those of the files of some numbers, each from
     the start. The rows include those of refused files, and the reports are by number.
@@ -136,13 +137,15 @@ def read_all(
 def read_folder(
     session: SparkSession, paths: Sequence[Path], form: RowForm
 ) -> tuple[DataFrame, list[FileReading]]:
-    """Read files that all workers see at the same paths, with a report per file."""
+    """Read files from paths common to all workers, with a report per file."""
 
     def plan(rest: Sequence[int] | None) -> DataFrame:
+        """Plan the reading of all pieces, or of some whole files again."""
         pieces = [(number, str(paths[number]), None) for number in rest or ()]
         return read_pieces(session, pieces or cut_files(paths, range_bytes(session)), form)
 
     def merge(number: int, reports: list[Report]) -> FileReading | None:
+        """Return the report of a file, None for a file that cannot be read any more."""
         path = paths[number]
         if not files.is_readable(path):
             return None

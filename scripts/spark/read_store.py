@@ -38,7 +38,7 @@ STRICT = {"ignoreCorruptFiles": "false", "ignoreMissingFiles": "false"}
 
 
 def read_head(path: RemotePath) -> bytes:
-    """Read the first line of a file, or as much of it as is permitted."""
+    """Read the first line of a file, up to the permitted length."""
     return object_store.read_start(path, HEAD_BYTES).partition(NEWLINE)[0] + NEWLINE
 
 
@@ -78,6 +78,7 @@ def plan_whole(session: SparkSession, chosen: Mapping[int, RemotePath], form: Ro
     numbers = {path.name: number for number, path in chosen.items()}
 
     def work(batches: Batches) -> Iterator[pa.Table]:
+        """Read the files of a task, and yield rows and reports."""
         for batch in batches:
             for place, content in zip(*batch.columns, strict=True):
                 number = numbers[place.as_py().rpartition("/")[2]]
@@ -95,6 +96,7 @@ def plan_ranges(session: SparkSession, number: int, path: RemotePath, form: RowF
     head = read_head(path)
 
     def open_blocks(start: int, blocks: Iterator[bytes], reading: FileReading) -> Blocks:
+        """Yield the blocks of a range with the reader of the file."""
         reader = form.read_header(io.BytesIO(head), reading, hashlib.sha256())
         for place, block in enumerate(blocks):
             lines = block.partition(NEWLINE)[2] if start == place == 0 else block
@@ -102,6 +104,7 @@ def plan_ranges(session: SparkSession, number: int, path: RemotePath, form: RowF
                 yield lines, reader
 
     def work(batches: Batches) -> Iterator[pa.Table]:
+        """Read the ranges of a task, and yield rows and reports."""
         joined = (block for batch in batches for block in join_lines(batch))
         for start, in_range in itertools.groupby(joined, operator.itemgetter(0)):
             blocks = functools.partial(open_blocks, start, map(operator.itemgetter(1), in_range))
@@ -112,10 +115,11 @@ def plan_ranges(session: SparkSession, number: int, path: RemotePath, form: RowF
 
 
 def plan_in_order(session: SparkSession, number: int, path: RemotePath, form: RowForm) -> DataFrame:
-    """Plan the reading of a file of any size in one task, by a temporary file of the worker."""
+    """Plan the reading of a file of any size in a task, by a temporary file of the worker."""
     mark = codecs.BOM_UTF8 if read_head(path).startswith(codecs.BOM_UTF8) else b""
 
     def work(batches: Batches) -> Iterator[pa.Table]:
+        """Copy the file to a temporary file in order, and read the copy."""
         last = 0
         with tempfile.TemporaryFile() as handle:
             handle.write(mark)
@@ -138,7 +142,7 @@ def plan_files(
     stored: Mapping[RemotePath, StoredFile],
     form: RowForm,
 ) -> DataFrame:
-    """Plan the reading of files: of large files in ranges, of the others as a whole."""
+    """Plan the reading of files: large files in ranges, small files as a whole."""
     most_bytes = min(MAX_WHOLE_BYTES, read_files.range_bytes(session))
     small = {n: path for n, path in chosen.items() if stored[path].n_bytes <= most_bytes}
     plans = [plan_whole(session, small, form)] if small else []
@@ -163,7 +167,7 @@ def find_fault(path: RemotePath, stored: StoredFile | None) -> str:
 def settle(
     reading: FileReading, before: StoredFile | None, after: StoredFile | None, path: RemotePath
 ) -> FileReading:
-    """Complete a report by the identity of the file, or refuse a file that has changed."""
+    """Complete a report by the identity of the file, or refuse a changed file."""
     if before != after or after is None:
         reason = "it has changed while it was read; the next run reads it again"
     # A missing last line end may have been read.
@@ -186,6 +190,7 @@ def read_store(
     chosen = {number: paths[number] for number, fault in faults.items() if not fault}
 
     def plan(rest: Sequence[int] | None) -> DataFrame:
+        """Plan the reading of all files, or of some files in order again."""
         in_order = [plan_in_order(session, n, paths[n], form) for n in rest or ()]
         return unite(in_order) if in_order else plan_files(session, chosen, before, form)
 
@@ -208,7 +213,7 @@ def read_store(
 def read_anywhere(
     session: SparkSession, paths: Sequence[Path], form: RowForm
 ) -> tuple[DataFrame, list[FileReading]]:
-    """Read the files of one folder or store, with all rows, also those of refused files."""
+    """Read the files of a folder or store, with all rows, also of refused files."""
     stored = [path for path in paths if isinstance(path, RemotePath)]
     if stored:
         return read_store(session, stored, form)

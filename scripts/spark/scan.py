@@ -36,11 +36,12 @@ N_SHORT = 2**32
 
 
 def describe_numbers(rows: DataFrame, schema: Schema, n_rows: int) -> dict[str, NumberStatistics]:
-    """Describe each numeric column, with all its numbers in one task as on one machine."""
+    """Describe each numeric column, with all numbers of a column in a task."""
     kinds = pa.schema([(NAME, pa.string()), (VALUE, pa.float64()), (HAS_LEFT, pa.bool_())])
     folder = Path(tempfile.gettempdir())
 
     def split(batches: Batches) -> Iterator[pa.Table]:
+        """Yield each number with the name of its column, and whether the client left."""
         for batch in batches:
             has_left = pc.equal(batch[schema.target], 1)
             for name in schema.numeric:
@@ -48,6 +49,7 @@ def describe_numbers(rows: DataFrame, schema: Schema, n_rows: int) -> dict[str, 
                 yield pa.table({NAME: names, VALUE: batch[name], HAS_LEFT: has_left})
 
     def work(batches: Batches) -> bytes:
+        """Describe the numbers of the columns of a task."""
         buffers = defaultdict[str, NumberBuffer](lambda: NumberBuffer(n_rows, folder))
         for part in map(pl.DataFrame, batches):
             for (name,), numbers in part.group_by(NAME):
@@ -74,7 +76,7 @@ def count_categories(rows: DataFrame, schema: Schema) -> dict[str, dict[str, tup
 
 
 def number_equal_rows(rows: DataFrame) -> DataFrame:
-    """Number the rows that are equal to each other, so that each is drawn by itself."""
+    """Number equal rows, to draw each row separately."""
     equal = Window.partitionBy(*map(column, rows.columns)).orderBy(F.lit(0))
     return rows.withColumn(PLACE, F.row_number().over(equal))
 
@@ -87,6 +89,7 @@ def add_keys(rows: DataFrame, config: Config, comparison: RowChoice | None) -> D
     kinds = [(HASH, pa.int64()), (KEY, pa.int64()), (IS_NEW, pa.bool_())]
 
     def work(batches: Batches) -> Iterator[pa.Table]:
+        """Add hash, key and novelty to the rows of a task."""
         for batch in batches:
             part = pl.DataFrame(batch)
             hashes = dataset_scan.hash_rows(part, schema)
@@ -132,7 +135,7 @@ def draw(keyed: DataFrame, n_offered: int, max_rows: int | None) -> pd.DataFrame
 def scan(
     path: Path, config: Config, *, by_place: bool, comparison: RowChoice | None = None
 ) -> ScannedDataset:
-    """Find the facts of all rows of a dataset in parts, and draw rows, as `dataset_scan.scan` does.
+    """Find the facts of all rows of a dataset in parts, and draw rows, like `dataset_scan.scan`.
 
     With `by_place` the dataset may have equal rows.
     """

@@ -21,7 +21,7 @@ from scripts.spark.read_files import CELLS, FILE, ROW
 
 
 def select_common(rows: DataFrame, readings: Sequence[FileReading], common: list[str]) -> DataFrame:
-    """Return the distinct rows of the common columns, each with its first place.
+    """Return the distinct rows of the common columns, each with the first place.
 
     Rows of files that lack a column are left out.
     """
@@ -32,6 +32,7 @@ def select_common(rows: DataFrame, readings: Sequence[FileReading], common: list
     }
 
     def work(batches: Batches) -> Iterator[pa.Table]:
+        """Yield the cells of the common columns with their places."""
         for batch in batches:
             numbered = zip(batch[FILE].to_pylist(), batch[CELLS].to_pylist(), strict=True)
             chosen = [[row[place] for place in places[number]] for number, row in numbered]
@@ -52,10 +53,11 @@ def cell(common: list[str], name: str) -> Column:
 def profile_columns(
     rows: DataFrame, common: list[str], declared: Schema
 ) -> dict[str, ColumnProfile]:
-    """Profile the undeclared columns, with the different values of a column in one task."""
+    """Profile the undeclared columns, with all values of a column in a task."""
     names = schema_inference.undeclared_columns(common, declared)
 
     def work(batches: Batches) -> bytes:
+        """Profile the columns of a task by their counted values."""
         counts = defaultdict[str, dict[str, int]](dict)
         for batch in batches:
             for place, text, n_rows in zip(*(c.to_pylist() for c in batch.columns), strict=True):
