@@ -153,8 +153,8 @@ def gather(rows: DataFrame, work: Callable[[Batches], bytes]) -> list[bytes]:
     """Run a function on each partition, also an empty one, and collect the results unordered."""
 
     def run(batches: Batches) -> Iterator[pa.Table]:
-        """Run the function on a partition, and yield the result as a row."""
-        yield pa.table({RESULT: pa.array([work(batches)], pa.binary())})
+        """Run the function on a partition, and return the result as a row."""
+        return iter([pa.table({RESULT: pa.array([work(batches)], pa.binary())})])
 
     found = map_batches(rows, run, pa.schema([(RESULT, pa.binary())]))
     results: list[bytes] = found.toArrow()[RESULT].to_pylist()
