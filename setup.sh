@@ -84,15 +84,17 @@ install_halves() {
     return "$failed"
 }
 
-# Removes what no program here loads, a tenth of the whole: the libraries' own tests, their sources in
-# C and Cython, and the network parts of Arrow. An environment of conda may serve others, and stays.
+# Removes what no program here loads, an eighth of the whole: the libraries' own tests, their sources in
+# C and Cython, the network parts of Arrow, and the decoder of AVIF pictures. An environment of conda
+# may serve others, and stays.
 trim() {
     local packages
     for packages in "$environment"/lib/python3*/site-packages; do
-        find "$packages"/{matplotlib,numpy,pandas,pyarrow,scipy,sklearn} -depth \
+        find "$packages"/{fontTools,matplotlib,numpy,pandas,pyarrow,scipy,sklearn} -depth \
             \( -type d -name tests -o -name '*.[ach]' -o -name '*.[ch]pp' -o -name '*.pyx' -o \
             -name '*.px[di]' \) -exec rm -rf {} + 2>/dev/null || true
-        rm -rf "$packages"/pyarrow/{include,src,libarrow*flight.*,libarrow_s3.*,_flight.*,_s3fs.*}
+        rm -rf "$packages"/pyarrow/{include,src,libarrow*flight.*,libarrow_s3.*,_flight.*,_s3fs.*} \
+            "$packages"/{PIL/_avif.*,pillow.libs/libavif*}
         # Names for a linker. Programs load lib*.so.NUMBER.
         rm -f "$packages"/pyarrow/libarrow*.so "$packages"/pyarrow/libarrow*.so.*.*
     done

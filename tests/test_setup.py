@@ -276,11 +276,13 @@ def test_without_conda_an_environment_is_made_once(checkout: Checkout, tmp_path:
 KEPT = {
     "numpy/core.py", "pyarrow/lib.cpython-312.so", "pyarrow/libarrow.so.26",
     "pyarrow/libarrow_python.so.26", "pandas/core.pyi", "flask/tests/x.py", "numpy.libs/libblas.so",
+    "PIL/_imaging.cpython.so", "pillow.libs/libpng.so.16",
 }  # fmt: skip
 TRIMMED = {
     "numpy/tests/x.py", "scipy/stats/tests/data/x.npy", "numpy/include/n.h", "pandas/core.pyx",
     "pyarrow/include/arrow/api.h", "pyarrow/libarrow_flight.so.26", "pyarrow/libarrow_s3.so.26",
     "pyarrow/libarrow_python.so", "pyarrow/libarrow_python.so.26.1.0", "pyarrow/_s3fs.cpython.so",
+    "fontTools/varLib/iup.c", "PIL/_avif.cpython.so", "pillow.libs/libavif-1.so.16",
 }  # fmt: skip
 
 
