@@ -16,7 +16,7 @@ from scripts import fullprocess
 from scripts.core.config import Config
 from scripts.core.config_file import read_config
 from scripts.pipeline import steps
-from scripts.records import clients, database, scoring_records
+from scripts.records import clients, database, outcome_records, scoring_records
 from scripts.records.runs import Row
 from scripts.records.tables import Verdict
 
@@ -46,7 +46,9 @@ def read_records(config: Config, month: Month) -> Played:
         if scoring is None:
             return Played(month, [], None, [])
         listed = clients.names_of_scoring(connection, scoring["id"], 10**6)
-        return Played(month, listed, scoring["as_of"], clients.last_outcomes(connection, 10**6))
+        return Played(
+            month, listed, scoring["as_of"], outcome_records.last_outcomes(connection, 10**6)
+        )
 
 
 def play(folder: Path, months: list[Month]) -> Iterator[tuple[Verdict, Played]]:

@@ -27,7 +27,7 @@ from scripts.model import explanation, outcome_metrics, ranking
 from scripts.model.logistic_model import Model
 from scripts.model.outcome_metrics import DecileCounts, OutcomeCounts
 from scripts.records import client_work as client_work_records
-from scripts.records import clients, people_names, scoring_records
+from scripts.records import clients, outcome_records, people_names, scoring_records
 
 SMALLEST_EFFECT = 1e-12
 MAX_SIMILAR = 5
@@ -236,7 +236,7 @@ def client_page(
         )
     scoring = scoring_records.last_scoring(connection)
     n_listed = worklist.list_length(settings)
-    ended = clients.outcomes_of_client(connection, client)
+    ended = outcome_records.outcomes_of_client(connection, client)
     entries = client_work_records.list_work(connection, [client]).get(client, [])
     return ClientDetails(
         client=client,
@@ -260,10 +260,10 @@ def client_page(
 
 def count_outcomes(connection: Connection, n_listed: int) -> OutcomeCounts:
     """Count the outcomes of the records, with a list of some length for each scoring."""
-    bins = clients.count_by_probability(connection, outcome_metrics.N_DECILES)
-    n_warned, median_s = clients.measure_warning(connection)
+    bins = outcome_records.count_by_probability(connection, outcome_metrics.N_DECILES)
+    n_warned, median_s = outcome_records.measure_warning(connection)
     return OutcomeCounts(
-        **clients.count_outcomes(connection, n_listed),
+        **outcome_records.count_outcomes(connection, n_listed),
         deciles=[DecileCounts(*counts) for counts in bins],
         n_warned=n_warned,
         warning_s_median=median_s,
@@ -286,7 +286,7 @@ def outcomes_page(
     """
     n_listed = worklist.list_length(settings)
     counted = outcome_metrics.follow_up(count_outcomes(connection, n_listed))
-    shown = clients.last_outcomes(connection, N_SHOWN)
+    shown = outcome_records.last_outcomes(connection, N_SHOWN)
     names = people_names.find_names(connection, [row["client"] for row in shown])
     scoring = scoring_records.last_scoring(connection)
     precision, recall = (

@@ -11,7 +11,13 @@ from sqlalchemy.engine import Connection, Engine
 
 from scripts.data import client_dates
 from scripts.data.dated_rows import CLIENT, DAY, LABEL, History
-from scripts.records import client_blocks, clients, database, scored_clients, scoring_records
+from scripts.records import (
+    client_blocks,
+    database,
+    outcome_records,
+    scored_clients,
+    scoring_records,
+)
 from scripts.records.runs import Row
 from scripts.records.tables import client_outcomes
 
@@ -62,7 +68,7 @@ def make_outcome(
         "scored_at": scoring["scored_at"], "release": scoring["release"],
         "probability": row["probability"], "band": row["band"], "position": row["position"],
         "first_high_at": first_high_at,
-        "warned_s": clients.warned_seconds(first_high_at, facts.now, exited=bool(label)),
+        "warned_s": outcome_records.warned_seconds(first_high_at, facts.now, exited=bool(label)),
         "recorded_by": facts.recorded_by,
     }  # fmt: skip
 
@@ -99,7 +105,7 @@ def correct(connection: Connection, history: History, facts: JoinFacts) -> int:
                 previously=before,
                 known_at=facts.now,
                 run_id=facts.run_id,
-                warned_s=clients.warned_seconds(first_high_at, facts.now, exited=exited),
+                warned_s=outcome_records.warned_seconds(first_high_at, facts.now, exited=exited),
             )
         )
     return len(changed)

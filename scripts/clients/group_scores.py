@@ -14,7 +14,7 @@ from scripts.core.name_hashes import NameHashes
 from scripts.data.dataset import KnownLabels
 from scripts.model import ranking
 from scripts.model.ranking import Band
-from scripts.records import clients, column_blocks, known_clients, scored_clients
+from scripts.records import column_blocks, known_clients, outcome_records, scored_clients
 from scripts.records.client_blocks import ClientBlock
 from scripts.records.column_blocks import CodedTexts, Column
 from scripts.records.known_clients import KnownClients, LabelSets
@@ -178,7 +178,7 @@ def describe_outcomes(group: Group, outcomes: Ints, facts: ScoringFacts) -> list
         )  # fmt: skip
     for row, place in zip(rows, places, strict=True):
         row["exited"] = bool(outcomes[place])
-        row["warned_s"] = clients.warned_seconds(
+        row["warned_s"] = outcome_records.warned_seconds(
             row["first_high_at"], facts.now, exited=row["exited"]
         )
     return sorted(rows, key=lambda row: (row["scoring_id"], row["position"]))

@@ -3,13 +3,20 @@
 from sqlalchemy.engine import Connection
 
 from scripts.production.model_card import CardRecords, RealisedShares
-from scripts.records import clients, evidence, run_details, runs, scoring_records, tables
+from scripts.records import (
+    evidence,
+    outcome_records,
+    run_details,
+    runs,
+    scoring_records,
+    tables,
+)
 from scripts.records.tables import ApprovalState
 
 
 def read_realised(connection: Connection) -> RealisedShares | None:
     """Return the outcomes beside the predictions, or None before the first outcome."""
-    counted = clients.count_by_probability(connection, 1)
+    counted = outcome_records.count_by_probability(connection, 1)
     n_outcomes = sum(n for _, n, _, _ in counted)
     if not n_outcomes:
         return None

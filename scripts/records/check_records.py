@@ -7,7 +7,7 @@ from sqlalchemy.engine import Connection
 
 from scripts.records import alert_states
 from scripts.records.alert_states import OK
-from scripts.records.clients import COUNTED
+from scripts.records.outcome_records import COUNTED
 from scripts.records.runs import Row, all_rows
 from scripts.records.tables import WorkKind, client_outcomes, client_work, scorings, states
 

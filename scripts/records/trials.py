@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scripts.records import clients
+from scripts.records import outcome_records
 from scripts.records.tables import WorkKind, client_outcomes, client_work, trial_clients
 
 # Names in one query; SQLite takes 32,766 values.
@@ -62,7 +62,7 @@ def outcome_of_each() -> sa.Subquery:
     outcomes = client_outcomes.c
     in_period = sa.and_(
         outcomes.client == trial.client, outcomes.scored_at >= trial.enrolled_at,
-        outcomes.scored_at < trial.ends_at, clients.JUDGED,
+        outcomes.scored_at < trial.ends_at, outcome_records.JUDGED,
     )  # fmt: skip
     is_exit = sa.case((outcomes.exited, 1), else_=0)
     return (

@@ -13,7 +13,7 @@ from scripts.clients.holdout import HoldoutPeriod
 from scripts.clients.work_input import ContactResult
 from scripts.core import keys
 from scripts.core.config import Config, CostSettings, WorklistSettings
-from scripts.records import clients, database, scoring_records, trials
+from scripts.records import clients, database, outcome_records, scoring_records, trials
 from scripts.records.tables import client_outcomes, client_work, trial_clients
 from tests.support.clientele import FIRST, ask, put_clients, score, serve
 from tests.support.trials import NOW, record_trial
@@ -281,7 +281,7 @@ def test_the_leavers_of_a_day_count_once_its_stays_are_known(records: Connection
     # Of 1 September one who left is known, and nobody who stayed.
     assert (before.n_known, before.n_left) == (4, 1)
     assert (after.n_known, after.n_left) == (5, 2)
-    assert clients.count_outcomes(records, 10)["n_outcomes"] == 5
+    assert outcome_records.count_outcomes(records, 10)["n_outcomes"] == 5
 
 
 def test_the_measured_rate_orders_the_list(changed: Callable[..., Config]) -> None:

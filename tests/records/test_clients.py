@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scripts.records import clients, database, runs, scoring_records, tables
+from scripts.records import clients, database, outcome_records, runs, scoring_records, tables
 from tests.support.recorded import (
     NOW,
     last_scores,
@@ -136,6 +136,6 @@ def test_the_newest_outcome_of_a_client_comes_first(records_url: str) -> None:
         record_outcome(engine, "a", exited=True)
 
         with database.reading(engine) as connection:
-            outcomes = clients.outcomes_of_client(connection, "a")
+            outcomes = outcome_records.outcomes_of_client(connection, "a")
 
     assert [(row["exited"], row["release"]) for row in outcomes] == [(True, "r2"), (False, "r1")]

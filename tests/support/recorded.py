@@ -17,6 +17,7 @@ from scripts.records import (
     clients,
     column_blocks,
     database,
+    outcome_records,
     runs,
     scored_clients,
     scoring_records,
@@ -42,7 +43,9 @@ def last_scores(connection: Connection) -> dict[str, Row]:
     settled = {
         (row.scoring_id, row.client)
         for row in connection.execute(
-            sa.select(client_outcomes.c.scoring_id, client_outcomes.c.client).where(clients.COUNTED)
+            sa.select(client_outcomes.c.scoring_id, client_outcomes.c.client).where(
+                outcome_records.COUNTED
+            )
         )
     }
     found: dict[str, Row] = {}
@@ -67,7 +70,7 @@ def read_list(connection: Connection, scoring_id: int, limit: int = 9, **wanted:
 
 def list_outcomes(connection: Connection) -> list[Row]:
     """List the outcomes of clients, oldest first."""
-    return clients.last_outcomes(connection, 1000)[::-1]
+    return outcome_records.last_outcomes(connection, 1000)[::-1]
 
 
 def read_bands(connection: Connection, scoring_id: int) -> dict[str, int]:

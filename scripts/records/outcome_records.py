@@ -1,0 +1,102 @@
+"""Queries for the outcomes of clients: the last ones, counts beside the predictions, warnings."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from scripts.records.runs import Row, all_rows
+from scripts.records.tables import client_outcomes, scorings
+
+# A run that was killed leaves outcomes of a scoring that is not whole.
+COUNTED = sa.or_(
+    client_outcomes.c.recorded_by.is_(None),
+    client_outcomes.c.recorded_by.not_in(sa.select(scorings.c.id).where(~scorings.c.is_whole)),
+)
+# An exit of dated rows is known at once, and a stay only after the horizon. Before a stay of
+# the day is known, the exits of the day alone would make everybody a leaver. They wait until then.
+known_stays = client_outcomes.alias("known_stays")
+LAST_STAY = (
+    sa.select(sa.func.max(known_stays.c.as_of)).where(~known_stays.c.exited).scalar_subquery()
+)
+JUDGED = sa.and_(
+    COUNTED, sa.or_(client_outcomes.c.as_of.is_(None), client_outcomes.c.as_of <= LAST_STAY)
+)
+
+
+def warned_seconds(
+    first_high_at: datetime | None, known_at: datetime, *, exited: bool
+) -> float | None:
+    """Return the seconds from a client's first `high` to the exit, None without either."""
+    if first_high_at is None or not exited:
+        return None
+    return (known_at - first_high_at).total_seconds()
+
+
+def last_outcomes(connection: Connection, limit: int) -> list[Row]:
+    """List the last outcomes of clients, newest first."""
+    query = sa.select(client_outcomes).where(COUNTED)
+    return all_rows(connection, query.order_by(client_outcomes.c.id.desc()).limit(limit))
+
+
+def count_outcomes(connection: Connection, n_listed: int) -> dict[str, int]:
+    """Count the outcomes: all, exits, listed clients, and exits of listed clients.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    n_listed : int
+        The number of clients on the list of each scoring.
+
+    Returns
+    -------
+    dict of str to int
+        `n_outcomes`, `n_exits`, `n_listed`, `n_caught`.
+    """
+    outcomes = client_outcomes.c
+    is_exit = sa.case((outcomes.exited, 1), else_=0)
+    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(is_exit), 0)).where(JUDGED)
+    n_outcomes, n_exits = connection.execute(query).one()
+    n_on_list, n_caught = connection.execute(query.where(outcomes.position <= n_listed)).one()
+    return {
+        "n_outcomes": n_outcomes, "n_exits": n_exits, "n_listed": n_on_list, "n_caught": n_caught,
+    }  # fmt: skip
+
+
+def count_by_probability(connection: Connection, n_bins: int) -> list[tuple[int, int, int, float]]:
+    """Count the outcomes by bins of the probability: bin, outcomes, exits, sum of probabilities."""
+    outcomes = client_outcomes.c
+    scaled = outcomes.probability * n_bins
+    # PostgreSQL rounds a number that is cast, and SQLite has no floor of its own.
+    is_sqlite = connection.dialect.name == "sqlite"
+    whole = sa.cast(scaled if is_sqlite else sa.func.floor(scaled), sa.Integer)
+    number = sa.case((whole >= n_bins, n_bins - 1), else_=whole)
+    query = (
+        sa.select(
+            number, sa.func.count(), sa.func.sum(sa.case((outcomes.exited, 1), else_=0)),
+            sa.func.sum(outcomes.probability),
+        )
+        .where(JUDGED)
+        .group_by(number)
+    )  # fmt: skip
+    return [(int(row[0]), row[1], row[2], row[3]) for row in connection.execute(query)]
+
+
+def measure_warning(connection: Connection) -> tuple[int, float | None]:
+    """Return the number of warned clients who left, and the median warning time in seconds."""
+    warned = client_outcomes.c.warned_s
+    counted = sa.select(sa.func.count(warned)).where(JUDGED)
+    n_warned = int(connection.execute(counted).scalar_one())
+    if not n_warned:
+        return 0, None
+    ordered = sa.select(warned).where(JUDGED, warned.is_not(None)).order_by(warned)
+    middle = ordered.offset((n_warned - 1) // 2).limit(2 - n_warned % 2)
+    values = list(connection.execute(middle).scalars())
+    return n_warned, sum(values) / len(values)
+
+
+def outcomes_of_client(connection: Connection, client: str) -> list[Row]:
+    """List the outcomes of a client, newest first."""
+    query = sa.select(client_outcomes).where(COUNTED, client_outcomes.c.client == client)
+    return all_rows(connection, query.order_by(client_outcomes.c.id.desc()).limit(100))
