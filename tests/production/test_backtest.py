@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from scripts import backtest as command
 from scripts import ingestion
@@ -28,6 +29,22 @@ def run(folder: Path, n_months: int) -> backtest_file.Backtest:
     schema = ingestion.choose_schema(RunContext(config), paths)
     read = dated_ingest.read_input(paths, schema, config, 20_500)
     return backtest.main(read, schema, config, NOW)
+
+
+def test_the_resampled_auc_is_that_of_scikit_learn_on_the_same_rows() -> None:
+    made = np.random.default_rng(0)
+    # With equal probabilities, and so few positive rows that some resamples have none.
+    y, p = (made.random(40) < 0.05).astype(np.int64), np.round(made.random(40), 1)
+    random, expected = np.random.default_rng(1), []
+    for _ in range(backtest.N_RESAMPLES):
+        rows = random.integers(0, 40, 40)
+        if 0 < y[rows].sum() < 40:
+            expected.append(roc_auc_score(y[rows], p[rows]))
+
+    found = list(backtest.resample_auc(y, p, np.random.default_rng(1)))
+
+    assert 0 < len(expected) < backtest.N_RESAMPLES
+    assert found == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.fixture(scope="module")
