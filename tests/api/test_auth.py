@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -115,6 +116,7 @@ FORM = (
 REFUSALS = (400, 401, 403, 405, 429)
 
 
+@cache
 def is_listed(method: str, path: str, rank: int) -> bool:
     """Say whether a route is listed for a method and a path, and a sender may ask it."""
     for route in (*ALL_ROUTES, STATIC):

@@ -1,8 +1,9 @@
 """The gain of contacting clients, beside the package empulse and figures by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
-from empulse.metrics import CostMatrix, EmpiricalMaxProfit, Metric, empc_score, mpc_score
 
 from scripts.data.arrays import Floats, Ints
 from scripts.model import gain
@@ -10,6 +11,14 @@ from scripts.model.gain import GainTerms
 
 TERMS = GainTerms(contact=1, offer=10, alpha=6, beta=14, takers_fraction=1.0)
 CLV = 200.0
+
+
+@pytest.fixture
+def metrics() -> Any:
+    """The metrics of empulse, which take seconds to import."""
+    import empulse.metrics
+
+    return empulse.metrics
 
 
 def draw(n_rows: int, seed: int) -> tuple[Ints, Floats]:
@@ -34,25 +43,26 @@ def test_stayers_who_take_no_offer_cost_a_contact() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("n_rows", [5, 60, 2000])
-def test_the_measures_are_those_of_empulse(n_rows: int, seed: int) -> None:
+def test_the_measures_are_those_of_empulse(metrics: Any, n_rows: int, seed: int) -> None:
     y, score = draw(n_rows, seed)
     y[:2] = 0, 1
     value = np.full(n_rows, CLV)
 
-    expected = empc_score(y, score, alpha=6, beta=14, clv=CLV, incentive_cost=10, contact_cost=1)
-    certain = mpc_score(y, score, accept_rate=0.3, clv=CLV, incentive_cost=10, contact_cost=1)
+    costs = {"clv": CLV, "incentive_cost": 10, "contact_cost": 1}
+    expected = metrics.empc_score(y, score, alpha=6, beta=14, **costs)
+    certain = metrics.mpc_score(y, score, accept_rate=0.3, **costs)
 
     assert gain.expected_maximum_profit(y, score, value, TERMS) == pytest.approx(expected, abs=1e-9)
     assert gain.maximum_profit(y, score, value, TERMS) == pytest.approx(certain, abs=1e-9)
 
 
-def test_the_best_list_with_a_worth_for_each_client_is_that_of_empulse() -> None:
+def test_the_best_list_with_a_worth_for_each_client_is_that_of_empulse(metrics: Any) -> None:
     y, score = draw(800, 5)
     value = np.random.default_rng(6).lognormal(5, 1, 800)
-    matrix = CostMatrix().add_tp_benefit("rate * (clv - offer) - contact")
+    matrix = metrics.CostMatrix().add_tp_benefit("rate * (clv - offer) - contact")
     matrix = matrix.add_fp_cost("offer + contact")
 
-    measure = Metric(matrix, EmpiricalMaxProfit())
+    measure = metrics.Metric(matrix, metrics.EmpiricalMaxProfit())
     by_gain = gain.expected_gains(score, value, TERMS)
     theirs = measure(y, by_gain, rate=0.3, clv=value, offer=10, contact=1)
 
