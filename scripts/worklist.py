@@ -252,7 +252,8 @@ def record(config: Config, given: Sequence[WorkInput]) -> RecordedWork:
         database.writing(engine) as connection,
     ):
         recorded = client_work.record(connection, config.worklist, given, actor=actor, now=now)
-    log.info("Recorded %d entries; %d were known.", recorded.n_recorded, recorded.n_known)
+    word = "entry" if recorded.n_recorded == 1 else "entries"
+    log.info("Recorded %d %s; %d known already.", recorded.n_recorded, word, recorded.n_known)
     return recorded
 
 

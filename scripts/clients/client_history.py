@@ -254,6 +254,7 @@ def client_page(
         release=history[0].release,
         columns={name: worklist.find_value(rows[0], name) for name in settings.columns},
         names=rows[0]["names"] or UNSET,
+        **worklist.describe_gain(rows[0]),
         held_out_until=rows[0]["held_out_until"] or UNSET,
     )
 

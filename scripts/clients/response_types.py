@@ -261,8 +261,9 @@ class ClientDetails(Struct, frozen=True, kw_only=True):
     """A client: last score, reasons, causes of the change, and every score, newest first.
 
     `names` are the texts of `schema.names`, such as the company, by column, and `columns` the
-    values of `worklist.columns`. A client that is held out is not to be called until the day
-    `held_out_until` is over.
+    values of `worklist.columns`. With a declared worth of clients, `value` is the client's, null
+    where the column has none, and `gain` is the expected gain of a contact. A client that is held
+    out is not to be called until the day `held_out_until` is over.
     """
 
     client: str
@@ -278,6 +279,8 @@ class ClientDetails(Struct, frozen=True, kw_only=True):
     release: str
     columns: dict[str, float | str | None] = {}
     names: dict[str, str] | UnsetType = UNSET
+    value: float | UnsetType | None = UNSET
+    gain: float | UnsetType = UNSET
     held_out_until: str | UnsetType = UNSET
 
 

@@ -62,6 +62,12 @@ def find_value(row: Row, column: str) -> client_reasons.Value:
     return value
 
 
+def describe_gain(row: Row) -> dict[str, Any]:
+    """Return the worth and the expected gain of a client as members, unset without a worth."""
+    gain = row.get("gain")
+    return {"value": row.get("value", UNSET), "gain": UNSET if gain is None else gain}
+
+
 def as_entry(
     row: Row,
     reasons: list[ReasonEntry],
@@ -80,8 +86,7 @@ def as_entry(
         previous_probability=before,
         previous_at=format_timestamp(row["previous_at"]),
         change=None if before is None else row["probability"] - before,
-        value=row.get("value", UNSET),
-        gain=UNSET if row.get("gain") is None else row["gain"],
+        **describe_gain(row),
         work=work,
         columns={name: find_value(row, name) for name in columns},
         names=row["names"] or UNSET,

@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from scripts.clients import formatting, worklist
+from scripts.app import create_app
+from scripts.clients import client_history, formatting, worklist
 from scripts.clients.response_types import Worklist
 from scripts.core.config import Config, CostSettings
 from scripts.core.errors import DatasetError, UnknownOrderError
 from scripts.records import clients, scoring_records
 from tests.support.clientele import CLIENTS, FIRST, ask, put_clients, score, serve
+from tests.support.service import edit_config
 
 COSTS = CostSettings(contact=1, offer=2)
 # The probabilities of x, y, z are 3/4, 1/2, 1/4; their worth is the last year's activity.
@@ -95,6 +98,26 @@ def test_without_a_worth_the_list_is_by_risk_and_has_no_gains(config: Config) ->
     assert formatting.format_entries_as_csv(page.clients).startswith("position,client")
     with pytest.raises(UnknownOrderError, match="worklist.value and worklist.costs"):
         list_today(config, order="gain")
+
+
+def test_the_page_of_a_client_has_the_worth_and_gain_of_the_list(
+    valued: Config, config_path: Path
+) -> None:
+    on_list = {entry.client: entry for entry in list_today(valued).clients}
+
+    found = {
+        name: ask(valued, client_history.client_page, valued.worklist, name) for name in on_list
+    }
+
+    for name, details in found.items():
+        assert details is not None
+        assert (details.value, details.gain) == (on_list[name].value, on_list[name].gain)
+    costs = {"contact": 1, "offer": 2}
+    edit_config(config_path, worklist={"value": "lastyear_activity", "costs": costs})
+    shown = create_app(config_path).test_client().get("/dashboard/client?name=z").get_data(True)
+    assert "<dt>Worth</dt><dd>1,000</dd>" in shown
+    assert "by risk; the list is ordered by expected gain" in shown
+    assert "unless the risk rises by 10 percentage points" in shown
 
 
 def test_a_missing_worth_is_said(valued: Config, caplog: pytest.LogCaptureFixture) -> None:
