@@ -26,7 +26,7 @@ from scripts.data.client_lines import FoundLines
 from scripts.pipeline import client_files, client_models, client_statistics, retention, snapshot
 from scripts.pipeline.client_models import ClientModels, DatasetRows
 from scripts.production import kept_models
-from scripts.records import database, erasing, erasure_records, maintenance, runs
+from scripts.records import database, erasing, erasure_records, maintenance, runs, score_erasure
 from scripts.records.tables import ErasureState
 from scripts.reports import chart_files
 
@@ -155,7 +155,7 @@ def list_known(
 ) -> list[Mapping[str, Any]]:
     """Return the known rows of a client, each by column."""
     with database.reading(engine) as connection:
-        known: list[Mapping[str, Any]] = list(erasing.list_values(connection, name))
+        known: list[Mapping[str, Any]] = list(score_erasure.list_values(connection, name))
     for rows in datasets:
         table = rows.own.astype(object)
         found = table.where(table.notna(), None).to_dict("records")
@@ -272,7 +272,7 @@ class Erasure:
     def clean_records(self) -> dict[str, int]:
         """Remove the client from the records, and count the removed rows by kind."""
         name = self.client.name
-        counts = {"scores": erasing.erase_scores(self.engine, name)}
+        counts = {"scores": score_erasure.erase_scores(self.engine, name)}
         counts |= erasing.erase_rows(self.engine, name)
         counts["texts"] = erasing.erase_texts(self.engine, name)
         return counts

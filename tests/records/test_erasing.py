@@ -7,7 +7,7 @@ import pytest
 from scripts.clients import score_clients, worklist
 from scripts.clients.response_types import Worklist
 from scripts.core.config import Config, CostSettings
-from scripts.records import clients, database, erasing, scoring_records
+from scripts.records import clients, database, erasing, score_erasure, scoring_records
 from scripts.records.tables import BlockKind
 from tests.support.clientele import FIRST, SECOND, ask, asking, put_clients, score, serve
 from tests.support.recorded import last_scores
@@ -52,7 +52,7 @@ def scored(config: Config, changed: Callable[..., Config], small_blocks: None) -
 def erase(config: Config, name: str) -> int:
     """Erase a client from the scorings."""
     with database.open_records(config.database_url) as engine:
-        return erasing.erase_scores(engine, name)
+        return score_erasure.erase_scores(engine, name)
 
 
 def list_all(config: Config, order: str) -> Worklist:
