@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 import resource
 import signal
 import socket
@@ -73,9 +72,6 @@ USUAL_HEADERS = [(name.lower(), value) for name, value in JSON_AND_SECURITY_HEAD
 TICK_S = 0.25
 
 Result = TypeVar("Result")
-
-
-log = logging.getLogger(__name__)
 
 
 def allow_open_files() -> None:

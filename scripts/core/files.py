@@ -25,8 +25,6 @@ LOCK_AGAIN_S = 0.05
 # The readers refuse a file with a longer line.
 MAX_LINE_BYTES = 2**20
 DIGEST_BYTES = 2**18
-# The unit of st_blocks, whatever the file system.
-BLOCK_BYTES = 512
 # Hadoop's format for a folder, as in s3a://bucket/folder; Spark receives the text unchanged.
 REMOTE_PATTERN = r"[a-z][a-z0-9+.-]*://\S+"
 
