@@ -71,7 +71,7 @@ install_halves() {
     folder=$(mktemp -d)
     awk -v folder="$folder" '/^[^# ]/ { n++ } n { print > (folder "/" n % 2 ".lock") }' "$1"
     # A program in the background does not get Ctrl-C.
-    trap 'kill "${pips[@]}" 2>/dev/null; exit 130' HUP INT TERM
+    trap 'kill "${pips[@]}" 2>/dev/null; rm -rf "$folder"; exit 130' HUP INT TERM
     for half in "$folder"/*.lock; do
         "$python" -m pip install "${options[@]}" -r "$half" &
         pips+=("$!")

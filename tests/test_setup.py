@@ -3,7 +3,10 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +21,9 @@ code() { [ ! -f "$here/$1" ] || exit "$(cat "$here/$1")"; }
 case "$*" in
     --version) echo "Python 3.12.1" ;;
     "-c import sys"*) code old ;;
-    "-m pip install"*) for last; do :; done; cat "$last" >> "$here/locked"; code pip ;;
+    "-m pip install"*) for last; do :; done; cat "$last" >> "$here/locked"
+        [ ! -f "$here/slow" ] || { echo $$ >> "$here/slow"; exec sleep 60; }
+        code pip ;;
     "-m scripts.fullprocess"*) echo "one line of the step" >&2; code fullprocess ;;
     "-m scripts.app"*) code app ;;
     "-m pytest"*) code pytest ;;
@@ -59,6 +64,15 @@ class Checkout:
         lines = path.read_text().splitlines()
         path.unlink()
         return sorted(lines)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait at most ten seconds for a state."""
+    for _ in range(200):
+        if is_so():
+            return
+        time.sleep(0.05)
+    raise TimeoutError
 
 
 @pytest.fixture
@@ -186,6 +200,28 @@ def test_a_failed_installation_is_one_line_and_is_repeated(checkout: Checkout) -
     )
     called = checkout.calls()
     assert (len(called), set(called)) == (4, INSTALL)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    path = Path(f"/proc/{pid}/stat")
+    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_an_interrupted_installation_leaves_no_pip_behind(checkout: Checkout) -> None:
+    slow = checkout.environment / "bin" / "slow"
+    slow.touch()
+    variables = os.environ | {"CONDA_PREFIX": str(checkout.environment)}
+    command = [str(checkout.folder / "setup.sh")]
+    with subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: len(slow.read_text().split()) == 2)
+        process.send_signal(signal.SIGINT)
+        code = process.wait(10)
+
+    pips = [int(pid) for pid in slow.read_text().split()]
+    wait_until(lambda: not any(map(is_alive, pips)))
+    assert code == 130
+    assert "-m scripts.fullprocess" not in checkout.calls()
 
 
 @pytest.mark.parametrize("code", [65, 74, 78, 1])
