@@ -10,8 +10,7 @@ from scripts.core import files, terminal
 from scripts.core.config import Config
 from scripts.core.console import run_as_script
 from scripts.core.errors import ConfigError
-from scripts.data import client_dates, read_report
-from scripts.engine import dated_ingest
+from scripts.data import read_report
 from scripts.production import backtest, backtest_file
 from scripts.production.backtest_file import Backtest, Measure, Period
 from scripts.production.run_context import RunContext
@@ -76,10 +75,15 @@ def show_backtest(config: Config, *, seed: int) -> None:
     paths = ingestion.find_input(config)
     files.check_has_tables(paths, config.input_folder_path)
     schema = ingestion.choose_schema(context, paths)
-    read = dated_ingest.read_input(paths, schema, config, client_dates.today())
-    read_report.log_readings([*read.readings, *read.test_readings, *read.outcomes.readings])
-    dated_ingest.check_mature(read, config)
-    result = backtest.main(read, schema, config, datetime.now(UTC), seed)
+    read = context.engine.read_mature(paths, schema)
+    read_report.log_readings(read.readings)
+    if read.share < 1:
+        log.warning(
+            "The backtest is of %.1f%% of the clients, drawn by the key: more do not fit into"
+            " memory.", 100 * read.share,
+        )  # fmt: skip
+    context.engine.close()
+    result = backtest.main(read.rows, schema, config, datetime.now(UTC), seed)
     terminal.echo(format_result(result))
     path = backtest_file.write(config.output_model_path, result)
     log.info("Wrote the backtest to %s.", path)

@@ -18,12 +18,11 @@ from scripts.core.config import LATEST_ROWS, Config, Schema
 from scripts.core.errors import NotMadeYetError
 from scripts.data import client_dates, dataset, kept_columns, schema_inference
 from scripts.data.arrays import Ints
-from scripts.engine import dated_ingest, pandas_engine
+from scripts.engine import dated_ingest, mature_rows, pandas_engine
 from scripts.model import logistic_model, metrics, paired_log_loss
 from scripts.model.logistic_model import Model
 from scripts.production import (
     approval,
-    backtest,
     client_values,
     gate_simulation,
     promotion_gate,
@@ -203,7 +202,7 @@ def read_dated_table(
         config.worklist.value,
     )
     read = dated_ingest.read_input([path], schema, alone, client_dates.today())
-    dated, written = backtest.select_mature(read, schema), client_dates.dataset_schema(schema)
+    dated, written = mature_rows.select(read, schema), client_dates.dataset_schema(schema)
     if not isinstance(value, str) or value in written.features:
         return dated.table, written, dated.days
     kept = kept_columns.read([path], written, [value], dated.table)

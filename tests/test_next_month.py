@@ -15,7 +15,7 @@ from scripts import ingestion, scoring, training
 from scripts.core import config_file
 from scripts.core.config import Config
 from scripts.data import client_dates
-from scripts.engine import dated_ingest
+from scripts.engine import dated_ingest, mature_rows
 from scripts.model import metrics
 from scripts.model.logistic_model import Model
 from scripts.model.metrics import Evaluation
@@ -43,7 +43,7 @@ def split_at_random(config: Config) -> tuple[Model, Evaluation]:
     paths = ingestion.find_input(config)
     schema = ingestion.choose_schema(RunContext(config), paths)
     read = dated_ingest.read_input(paths, schema, config, client_dates.today())
-    table = backtest.select_mature(read, schema).table
+    table = mature_rows.select(read, schema).table
     config = msgspec.structs.replace(config, schema=client_dates.dataset_schema(schema))
     is_test = backtest.draw_split(len(table), 0)
     model = backtest.fit(table[~is_test], config)

@@ -39,10 +39,6 @@ class DatedTable(Protocol):
     """Rows by client and day with the derived columns, in the columns of pandas or Polars."""
 
     @property
-    def table(self) -> pd.DataFrame:
-        """Return all rows by client and day, days as numbers."""
-
-    @property
     def places(self) -> pd.DataFrame:
         """Return key, day, own label, OF_TEST and NUMBER of each row."""
 

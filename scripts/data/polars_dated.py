@@ -211,11 +211,6 @@ class PolarsRows:
     schema: Schema
 
     @property
-    def table(self) -> pd.DataFrame:
-        """Return all rows as a table of pandas, days as numbers."""
-        return to_pandas(self.rows)
-
-    @property
     def places(self) -> pd.DataFrame:
         """Return key, day, own label, OF_TEST and NUMBER of each row."""
         return to_pandas(self.rows.select(*place_names(self.schema), dated_rows.NUMBER))
@@ -280,12 +275,6 @@ class PlacedRows(PolarsRows):
     """
 
     others: FileRows
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """Return all rows by client and day as a table of pandas, days as numbers."""
-        names = [*client_dates.dataset_schema(self.schema).columns, dated_rows.OF_TEST]
-        return to_pandas(self.gather(np.arange(self.rows.height), [*names, dated_rows.NUMBER]))
 
     def gather(self, rows: Places, columns: Sequence[str]) -> pl.DataFrame:
         """Return columns of some rows by client and day."""

@@ -255,6 +255,12 @@ class SpilledRows:
                 together = pl.concat(taken).sort(self.schema.as_of, maintain_order=True)
                 yield self.format_days(together)
 
+    def select(self, chosen: Flags, share: float = 1.0) -> pd.DataFrame:
+        """Return the rows of the chosen groups, or of a share of the clients, as a dataset."""
+        schema = client_dates.dataset_schema(self.schema)
+        rows = polars_reader.unite([*self.iterate(chosen, share)])
+        return polars_dataset.to_pandas(rows, schema, polars_dataset.integer_columns(rows, schema))
+
     def choose_share(self, chosen: Flags) -> float:
         """Return the share of the clients whose chosen rows fit into the memory as one table."""
         n_rows = int(self.groups.n_rows[chosen].sum())

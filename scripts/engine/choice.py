@@ -15,6 +15,7 @@ from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.schema_inference import Inference
 from scripts.engine import input_folders
+from scripts.engine.mature_rows import MatureInput
 from scripts.engine.pandas_engine import CleanMore, PandasEngine, ReadTestData
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ class Engine(Protocol):
 
     def ingest(self, paths: Sequence[Path], schema: Schema, clean_more: CleanMore | None) -> Intake:
         """Read files in the order given, clean the labelled rows and drop duplicates."""
+
+    def read_mature(self, paths: Sequence[Path], schema: Schema) -> MatureInput:
+        """Read the rows of dated files whose outcome is known for good, as a table."""
 
     def fit(self, path: Path, schema: Schema, scan: "ScannedDataset | None") -> "FittedCandidate":
         """Fit a model to a dataset file, or to the scan of the file if there is one."""

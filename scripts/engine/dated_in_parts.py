@@ -23,8 +23,9 @@ from scripts.data import (
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
 from scripts.data.outcomes import Fit, Outcomes, RowOutcomes
-from scripts.engine import dated_ingest
+from scripts.engine import dated_ingest, mature_rows
 from scripts.engine.dated_ingest import CleanMore, DatedIntake, EncodedRows, LabelledRows
+from scripts.engine.mature_rows import MatureInput
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,47 @@ def find_todays(rows: Any, read: LabelledRows) -> pd.DataFrame:
     return clients
 
 
+def read_input(
+    paths: Sequence[Path], schema: Schema, config: Config, today: int, bound_bytes: int
+) -> tuple[Any, LabelledRows]:
+    """Read dated files into parts with their outcomes, and groups of rows, as `label` does.
+
+    Raises
+    ------
+    DatasetError
+        If no row is usable.
+    """
+    log.info("The input may not fit into memory, so it goes through files in parts.")
+    test_paths = [] if config.tests_latest_rows else files.list_tables(config.test_data_path)
+    derived = table_reader.import_polars().spilled_dated.read(
+        paths, test_paths, schema, config.output_folder_path,
+        has_outcomes=config.outcomes is not None, bound_bytes=bound_bytes,
+    )  # fmt: skip
+    if not derived.paths:
+        complaints = read_report.format_complaints(derived.readings)
+        raise DatasetError(f"No usable row was found. {complaints}")
+    known = read_outcomes(derived, config, schema, today)
+    return label(derived, known, config, schema)
+
+
+def read_mature(
+    paths: Sequence[Path], schema: Schema, config: Config, today: int, bound_bytes: int
+) -> MatureInput:
+    """Read the mature rows of as many clients as fit into memory, drawn by the key.
+
+    Raises
+    ------
+    DatasetError
+        If no row is usable.
+    InsufficientDataError
+        If no outcome is known for good.
+    """
+    rows, read = read_input(paths, schema, config, today, bound_bytes)
+    dated_ingest.check_mature(read, config)
+    share = rows.choose_share(read.found.is_mature)
+    return mature_rows.gather(rows.select(read.found.is_mature, share), read, schema, share)
+
+
 def describe_share(share: float) -> list[str]:
     """Return a sentence about test rows that are left out for want of memory."""
     if share == 1:
@@ -141,18 +183,8 @@ def ingest_files(
     ImmatureRowsError
         If no outcome is known for good.
     """
-    log.info("The input may not fit into memory, so it goes through files in parts.")
     by_time = config.tests_latest_rows
-    test_paths = [] if by_time else files.list_tables(config.test_data_path)
-    derived = table_reader.import_polars().spilled_dated.read(
-        paths, test_paths, schema, config.output_folder_path,
-        has_outcomes=config.outcomes is not None, bound_bytes=bound_bytes,
-    )  # fmt: skip
-    if not derived.paths:
-        complaints = read_report.format_complaints(derived.readings)
-        raise DatasetError(f"No usable row was found. {complaints}")
-    known = read_outcomes(derived, config, schema, today)
-    rows, read = label(derived, known, config, schema)
+    rows, read = read_input(paths, schema, config, today, bound_bytes)
     clients = find_todays(rows, read)
     dated_ingest.check_trainable(read, config, clients, rows)
     parts = dated_ingest.split(read, config)
@@ -175,5 +207,5 @@ def ingest_files(
         periods=dated_ingest.find_periods(read.days, parts),
         notices=[*dated_ingest.describe_split(parts), *overlap, *describe_share(share)],
         test_readings=read.test_readings,
-        outcome_readings=known.readings,
+        outcome_readings=read.outcomes.readings,
     )

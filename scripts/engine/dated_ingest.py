@@ -71,11 +71,6 @@ class DatedInput(LabelledRows):
     places: pd.DataFrame
     is_large: bool
 
-    @property
-    def table(self) -> pd.DataFrame:
-        """All rows in the columns of the dataset, days as numbers, and OF_TEST."""
-        return self.rows.table
-
 
 @dataclass(frozen=True)
 class RowAccount:

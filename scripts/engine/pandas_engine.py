@@ -28,8 +28,9 @@ from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
-from scripts.engine import dated_in_parts, dated_ingest
+from scripts.engine import dated_in_parts, dated_ingest, mature_rows
 from scripts.engine.dated_ingest import DatedIntake
+from scripts.engine.mature_rows import MatureInput
 
 if TYPE_CHECKING:
     from scripts.data.polars_dataset import Ingested
@@ -205,17 +206,33 @@ def ingest_files(
     return TableIntake(len(table), n_labelled, dropped, parts, clients, readings)
 
 
+def bound_dated(paths: Sequence[Path], config: Config) -> int | None:
+    """Return the memory for the rows of dated files and test files, None if all of them fit."""
+    test_paths = [] if config.tests_latest_rows else files.list_tables(config.test_data_path)
+    return capacity.bound_bytes(files.total_bytes([*paths, *test_paths]), config.engine)
+
+
 def ingest_dated(
     paths: Sequence[Path], schema: Schema, config: Config, clean_more: CleanMore | None
 ) -> DatedIntake:
     """Read and clean dated files in memory, or in parts if they may not fit."""
-    test_paths = [] if config.tests_latest_rows else files.list_tables(config.test_data_path)
-    bound = capacity.bound_bytes(files.total_bytes([*paths, *test_paths]), config.engine)
+    bound = bound_dated(paths, config)
     if bound is None:
         return dated_ingest.ingest_files(paths, schema, config, clean_more)
     return dated_in_parts.ingest_files(
         paths, schema, config, clean_more, client_dates.today(), bound
     )
+
+
+def read_mature(paths: Sequence[Path], schema: Schema, config: Config) -> MatureInput:
+    """Read the mature rows of dated files, beyond memory those of a share of the clients."""
+    bound, today = bound_dated(paths, config), client_dates.today()
+    if bound is not None:
+        return dated_in_parts.read_mature(paths, schema, config, today, bound)
+    read = dated_ingest.read_input(paths, schema, config, today)
+    dated_ingest.check_mature(read, config)
+    table = read.rows.select(read.found.is_mature, read.found.labels)
+    return mature_rows.gather(table, read, schema)
 
 
 def import_models() -> ModuleType:
@@ -244,6 +261,10 @@ class PandasEngine:
         if schema.date:
             return ingest_dated(paths, schema, self.config, clean_more)
         return ingest_files(paths, schema, self.config, clean_more)
+
+    def read_mature(self, paths: Sequence[Path], schema: Schema) -> MatureInput:
+        """Read the rows of dated files whose outcome is known for good, as a table."""
+        return read_mature(paths, schema, self.config)
 
     def fit(self, path: Path, schema: Schema, scan: "ScannedDataset | None") -> "FittedCandidate":
         """Fit a model to a dataset file, or to the scan of the file if there is one."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from scripts.core import artifacts, files
+from scripts.core import artifacts, capacity, files, name_hashes
 from scripts.core.config import Config, Schema
 from scripts.core.errors import DatasetError
 from scripts.core.files import RemotePath
@@ -20,8 +20,9 @@ from scripts.data.dated_rows import OF_TEST
 from scripts.data.outcomes import Outcomes, RowOutcomes
 from scripts.data.polars_ranges import RowForm
 from scripts.data.read_report import FileReading
-from scripts.engine import dated_ingest
+from scripts.engine import dated_ingest, mature_rows
 from scripts.engine.dated_ingest import DatedIntake, LabelledRows
+from scripts.engine.mature_rows import MatureInput
 from scripts.spark import cluster, dated, object_store
 from scripts.spark import read_input as spark_input
 from scripts.spark.cluster import column
@@ -139,6 +140,21 @@ def find_todays(labelled: DataFrame, read: LabelledRows, schema: Schema) -> pd.D
     todays = labelled.where(column(dated.OPEN) & (column(dated.DAY) >= newest))
     unlabelled = F.lit(UNLABELLED).cast("tinyint")
     return collect(todays.withColumn(schema.target, unlabelled), schema)
+
+
+def read_mature(paths: Sequence[Path], schema: Schema, config: Config) -> MatureInput:
+    """Read the mature rows of as many clients as a model is fitted to, drawn by the key."""
+    with cluster.open_cluster(config.engine) as session:
+        labelled, read = read_input(session, paths, schema, config, client_dates.today())
+        dated_ingest.check_mature(read, config)
+        n_rows = int(cast("NDArray[np.int64]", read.n_rows)[read.found.is_mature].sum())
+        width = len(client_dates.dataset_schema(schema).columns)
+        most = capacity.limit_rows(config.training.max_rows, width, config.engine)
+        share = 1.0 if most is None else min(1.0, most / n_rows)
+        # The hash of `name_hashes.hash_names`.
+        below = F.crc32(column(schema.client_key)) < int(share * 2**name_hashes.HASH_BITS)
+        table = collect(labelled.where(column(dated.MATURE) & below), schema)
+    return mature_rows.gather(table, read, schema, share)
 
 
 def ingest_files(

@@ -20,6 +20,7 @@ from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
 from scripts.engine import spark_dated
 from scripts.engine.dated_ingest import DatedIntake
+from scripts.engine.mature_rows import MatureInput
 from scripts.engine.pandas_engine import ReadTestData
 from scripts.model import candidate, drift, metrics
 from scripts.model.candidate import FittedCandidate
@@ -61,6 +62,10 @@ class SparkEngine:
         if schema.date:
             return spark_dated.ingest_files(paths, schema, self.config, clean_more)
         return read_input.ingest_files(paths, schema, self.config, clean_more)
+
+    def read_mature(self, paths: Sequence[Path], schema: Schema) -> MatureInput:
+        """Read the rows of dated files whose outcome is known for good, as a table here."""
+        return spark_dated.read_mature(paths, schema, self.config)
 
     def scan_dataset(
         self, path: Path, schema: Schema, model: Model | None = None

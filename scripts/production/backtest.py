@@ -17,9 +17,9 @@ from sklearn.metrics import roc_auc_score
 from scripts.core import progress
 from scripts.core.config import Config, Schema
 from scripts.core.errors import InsufficientDataError
-from scripts.data import client_dates, dataset, dated_table, time_split
+from scripts.data import client_dates, dataset
 from scripts.data.arrays import Floats, Ints
-from scripts.engine.dated_ingest import DatedInput
+from scripts.engine.mature_rows import MatureRows
 from scripts.model import candidate, logistic_model, metrics, outcome_metrics
 from scripts.model.logistic_model import Model
 from scripts.production.backtest_file import Backtest, ColumnDifference, Measure, Period
@@ -41,31 +41,6 @@ class TestedRows:
     probability: Floats
     is_listed: NDArray[np.bool_]
     n_training_rows: int
-
-
-@dataclass(frozen=True)
-class MatureRows:
-    """The mature rows of dated files: the dataset, and period and day of each row."""
-
-    table: pd.DataFrame
-    periods: NDArray[np.int64]
-    days: NDArray[np.int64]
-
-
-def select_mature(read: DatedInput, schema: Schema) -> MatureRows:
-    """Return the mature rows in the columns of the dataset, with their periods."""
-    days = read.days
-    numbered = read.table.assign(
-        **{schema.target: read.found.labels}, _period=time_split.number_periods(days), _day=days
-    )
-    rows = numbered[read.found.is_mature].sort_values(
-        [schema.as_of, schema.client_key], kind="stable"
-    )
-    return MatureRows(
-        dated_table.as_dataset(rows, schema),
-        rows["_period"].to_numpy(np.int64),
-        rows["_day"].to_numpy(np.int64),
-    )
 
 
 def list_riskiest(probability: Floats, capacity: int | None) -> NDArray[np.bool_]:
@@ -283,10 +258,10 @@ def run(
 
 
 def main(
-    read: DatedInput, schema: Schema, config: Config, made_at: datetime, seed: int = 0
+    rows: MatureRows, schema: Schema, config: Config, made_at: datetime, seed: int = 0
 ) -> Backtest:
     """Predict each period of dated files with a model of the data known before the period."""
     horizon_days = 0 if config.outcomes is None else config.outcomes.horizon_days
     wanted = client_dates.dataset_schema(schema)
     by_dataset = msgspec.structs.replace(config, schema=wanted)
-    return run(select_mature(read, schema), horizon_days, by_dataset, made_at, seed)
+    return run(rows, horizon_days, by_dataset, made_at, seed)

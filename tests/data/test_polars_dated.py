@@ -51,10 +51,10 @@ def write(folder: Path, seed: int, n_files: int = 3, n_rows: int = 400) -> list[
 
 
 def check_same_rows(small: DatedTable, large: DatedTable) -> None:
-    """Check that both have the same rows, as a table and as files of datasets."""
-    kept = [name for name in small.table if name not in SCHEMA.date_formats]
-    pd.testing.assert_frame_equal(large.table[kept], small.table[kept], check_dtype=False)
-    labels = np.arange(len(small.table)) % 2
+    """Check that both have the same rows, as places, as tables and as files of datasets."""
+    places = small.places[large.places.columns]
+    pd.testing.assert_frame_equal(large.places, places, check_dtype=False)
+    labels = np.arange(len(places)) % 2
     for every in (1, 3):
         chosen = np.arange(len(labels)) % every == 0
         pd.testing.assert_frame_equal(
@@ -97,9 +97,10 @@ def test_files_of_a_day_each_and_parts_of_few_rows_give_the_same_rows(
     large = dated_ingest.read_large(paths, [], SCHEMA, has_outcomes=False)
 
     check_same_rows(small[0], large[0])
-    labels = np.zeros(len(small[0].table), np.int64)
-    for day in sorted(set(small[0].table["snapshot"])):
-        chosen = (small[0].table["snapshot"] == day).to_numpy()
+    days = small[0].places["snapshot"].to_numpy()
+    labels = np.zeros(len(days), np.int64)
+    for day in set(days):
+        chosen = days == day
         assert b"".join(large[0].encode(chosen, labels)) == b"".join(
             small[0].encode(chosen, labels)
         )
@@ -121,4 +122,4 @@ def test_files_without_the_target_and_with_the_day_in_the_name_are_equal_too(
 
     check_same_rows(small[0], large[0])
     assert [r.refused for r in small[2]] == [r.refused for r in large[2]]
-    assert set(small[0].table["as_of"]) == {19813, 19843}
+    assert set(small[0].places["as_of"]) == {19813, 19843}

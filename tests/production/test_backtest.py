@@ -11,24 +11,29 @@ from sklearn.metrics import roc_auc_score
 
 from scripts import backtest as command
 from scripts import ingestion
+from scripts.core import capacity
 from scripts.core.config import Config, Schema
 from scripts.core.errors import ConfigError, InsufficientDataError
-from scripts.engine import dated_ingest
+from scripts.engine.mature_rows import MatureInput, MatureRows
 from scripts.production import backtest, backtest_file
-from scripts.production.backtest import MatureRows
 from scripts.production.run_context import RunContext
 from tests.support.monthly import Company, configure
 
 NOW = datetime(2026, 3, 31, tzinfo=UTC)
 
 
+def read(config: Config) -> tuple[MatureInput, Schema]:
+    """Read the mature rows as the command does, and return them with the schema."""
+    context, paths = RunContext(config), ingestion.find_input(config)
+    schema = ingestion.choose_schema(context, paths)
+    return context.engine.read_mature(paths, schema), schema
+
+
 def run(folder: Path, n_months: int) -> backtest_file.Backtest:
     Company().write(folder, n_months)
     config = configure(folder)
-    paths = ingestion.find_input(config)
-    schema = ingestion.choose_schema(RunContext(config), paths)
-    read = dated_ingest.read_input(paths, schema, config, 20_500)
-    return backtest.main(read, schema, config, NOW)
+    found, schema = read(config)
+    return backtest.main(found.rows, schema, config, NOW)
 
 
 def test_the_resampled_auc_is_that_of_scikit_learn_on_the_same_rows() -> None:
@@ -109,6 +114,48 @@ def test_the_table_names_each_month_and_the_random_split(
     assert "random split" in printed
     assert "AUC, over time" in printed
     assert backtest_file.read(tmp_path / "models") is not None
+
+
+def limit_memory(config: Config, monkeypatch: pytest.MonkeyPatch, least_rows: int) -> Config:
+    """Return a config by which nothing fits into memory but so many rows of a table."""
+    engine = msgspec.structs.replace(config.engine, memory_limit_gb=0.4)
+    monkeypatch.setattr(capacity, "LIBRARY_BYTES", 4 * 10**8)
+    monkeypatch.setattr(capacity, "LEAST_BYTES", 1)
+    monkeypatch.setattr(capacity, "LEAST_ROWS", least_rows)
+    return msgspec.structs.replace(config, engine=engine)
+
+
+def test_rows_that_go_through_files_are_the_rows_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Company().write(tmp_path, 5)
+    config = configure(tmp_path)
+
+    whole, _ = read(config)
+    limited, _ = read(limit_memory(config, monkeypatch, least_rows=10**6))
+
+    assert (whole.share, limited.share) == (1, 1)
+    pd.testing.assert_frame_equal(limited.rows.table, whole.rows.table, check_dtype=False)
+    assert limited.rows.periods.tolist() == whole.rows.periods.tolist()
+    assert limited.rows.days.tolist() == whole.rows.days.tolist()
+    assert [r.sha256 for r in limited.readings] == [r.sha256 for r in whole.readings]
+
+
+def test_of_rows_beyond_memory_a_share_of_the_clients_is_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Company().write(tmp_path, 7)
+    config = limit_memory(configure(tmp_path), monkeypatch, least_rows=900)
+
+    command.show_backtest(config, seed=0)
+
+    found = backtest_file.read(tmp_path / "models")
+    assert found is not None
+    assert [period.name for period in found.periods] == ["2025-03-31", "2025-04-30", "2025-05-31"]
+    # 900 of the 1,500 mature rows, as near as whole clients allow.
+    assert 400 < found.together.n_rows < 700
+    assert "The backtest is of 60.0% of the clients, drawn by the key" in caplog.text
+    assert not [*(tmp_path / "output").glob(".*.tmp")]
 
 
 def test_without_dates_there_is_nothing_to_go_through(config: Config) -> None:
