@@ -258,10 +258,10 @@ class PolarsRows:
         # A column without fractions among these rows is written as integers.
         fractional, unclear = set[str](), {*self.fractional}
         for part in parts:
-            fractional |= polars_reader.fractional_columns(self.gather(part, sorted(unclear)))
-            unclear -= fractional
             if not unclear:
                 break
+            fractional |= polars_reader.fractional_columns(self.gather(part, sorted(unclear)))
+            unclear -= fractional
         tables = (polars_reader.cast_numbers(self.take(part, labels), fractional) for part in parts)
         names = client_dates.dataset_schema(self.schema).columns
         return polars_dataset.encode_tables(names, tables)

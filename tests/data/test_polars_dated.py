@@ -106,6 +106,18 @@ def test_files_of_a_day_each_and_parts_of_few_rows_give_the_same_rows(
         )
 
 
+def test_without_any_fraction_both_readers_have_the_same_rows(tmp_path: Path) -> None:
+    schema = msgspec.structs.replace(SCHEMA, ratios={})
+    paths = write(tmp_path, seed=1)
+    for path in paths:
+        path.write_text(path.read_text().replace(";2.5;", ";3;"))
+
+    small = dated_ingest.read_small(paths, [], schema, has_outcomes=False)
+    large = dated_ingest.read_large(paths, [], schema, has_outcomes=False)
+
+    check_same_rows(small[0], large[0])
+
+
 def test_files_without_the_target_and_with_the_day_in_the_name_are_equal_too(
     tmp_path: Path,
 ) -> None:
