@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ import sqlalchemy as sa
 
 from scripts import app, ingestion
 from scripts.clients import score_clients
-from scripts.core import artifacts, config_file, files
+from scripts.core import artifacts, config_file, files, keys
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, EngineSettings
 from scripts.core.errors import DatasetError
 from scripts.data import (
     client_dates,
+    client_lines,
     csv_writer,
     dataset,
     deduplicate,
@@ -29,8 +31,9 @@ from scripts.data import (
 )
 from scripts.data.read_report import FileReading
 from scripts.engine import pandas_engine
-from scripts.model import candidate, drift, metrics, reference
-from scripts.production import monitor, release
+from scripts.model import candidate, drift, logistic_model, metrics, reference
+from scripts.pipeline import erasure
+from scripts.production import monitor, release, rollback
 from scripts.production.run_context import RunContext
 from scripts.records import database, runs, tables
 from scripts.records.tables import FileRole
@@ -447,3 +450,46 @@ def test_a_dataset_in_parts_is_refused_by_the_pandas_engine(done: Done) -> None:
 
     with pytest.raises(DatasetError, match="dataset of the Spark engine, in parts"):
         monitor.main(config, dataset_path=done.dataset_path)
+
+
+def test_a_client_is_erased_from_a_dataset_and_the_models_of_the_cluster(
+    done: Done,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, name = done.config.prod_deployment_path.parent, "a1999"
+    for part in ("input", "output", "models", "prod", "test"):
+        shutil.copytree(folder / part, tmp_path / part, symlinks=True)
+    for file in ("config.json", "adras.db"):
+        shutil.copy(folder / file, tmp_path)
+    config = config_file.read_config(tmp_path / "config.json")
+    first, second = artifacts.list_exact(config.output_folder_path, Kind.PARTS)
+    assert name in set(read_parts(first)["corporation"])
+    monkeypatch.setattr(erasure, "draw_again", lambda *_: None)
+
+    erasure.erase(config, client=name, reason="request 17")
+
+    # The parts of the first dataset lay here. Those of the second one are elsewhere, which is told.
+    assert (first.exists(), second.exists()) == (False, True)
+    told = capsys.readouterr().out
+    assert f"{second}: a dataset of the Spark engine without Parquet files here" in told
+    company = [config.input_folder_path / file for file in ("a.csv", "b.csv")]
+    assert all(f"{path}: line" in told for path in company if name in path.read_text())
+    left = [
+        path
+        for path in tmp_path.rglob("*")
+        if path.is_file() and not path.is_symlink() and path not in company
+    ]
+    assert [path for path in left if client_lines.has_word(path, name)] == []
+    rollback.verify(config)
+    model_path = artifacts.list_dated(config.output_model_path, Kind.MODEL)[0]
+    key = keys.find_key(config.prod_deployment_path)
+    after = logistic_model.unseal(logistic_model.load_model(model_path), key)
+    n_before, n_after = (
+        len(model.dataset.reference.row_hashes)
+        for model in (done.first, after)
+        if model.dataset.reference is not None
+    )
+    # The client's own row may be one of the sample of hashes.
+    assert n_after in (n_before, n_before - deduplicate.HASH_TYPE.itemsize)
