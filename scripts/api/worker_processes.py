@@ -18,6 +18,8 @@ RESTART_S = 1.0
 # Of malloc.h of glibc.
 M_MMAP_THRESHOLD = -3
 LARGE_BLOCK_BYTES = 256 * 1024
+# Of sys/prctl.h of Linux.
+PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +48,22 @@ def exit_at_once(code: int = 0) -> NoReturn:
     os._exit(code)
 
 
+def end_with(parent: int) -> None:
+    """Let the kernel end this process when its parent ends, however that happens.
+
+    A killed parent would leave workers that answer from its port, with its tokens, for ever.
+    """
+    # Linux only. Elsewhere the workers of a killed parent are ended by hand.
+    with suppress(AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    if os.getppid() != parent:
+        # It ended before the call.
+        exit_at_once()
+
+
 def start_worker(work: Callable[[], None]) -> int:
     """Fork a worker process, and return the process id."""
+    parent = os.getpid()
     child = os.fork()
     if child:
         return child
@@ -55,6 +71,7 @@ def start_worker(work: Callable[[], None]) -> int:
     try:
         # Without the signal handlers of the parent.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        end_with(parent)
         work()
         code = 0
     except Exception:

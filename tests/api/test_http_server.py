@@ -376,6 +376,24 @@ def test_several_processes_share_the_work_and_are_replaced(prod: Path, config_pa
     assert "Traceback" not in log_text
 
 
+def test_the_processes_of_a_killed_service_end_and_leave_its_port(
+    prod: Path, config_path: Path
+) -> None:
+    with served(config_path, workers=2) as (url, process):
+        process.kill()
+        process.wait(10)
+        answered = True
+        for _ in range(100):
+            try:
+                requests.get(f"{url}/ping", timeout=5)
+            except requests.ConnectionError:
+                answered = False
+                break
+            time.sleep(0.05)
+
+    assert not answered
+
+
 def count_connections(pid: str, port: int) -> int:
     """Count the connections to a port that a process has accepted."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
