@@ -8,7 +8,7 @@ from flask import request
 from msgspec import Meta, Struct
 
 from scripts.api import client_routes, sender
-from scripts.api.openapi import Tag, Takes
+from scripts.api.openapi import BodyKind, Tag
 from scripts.api.records_reader import import_queries, read_entry
 from scripts.api.responses import Answer, Candidate, CandidateState, RefusedError, answer_json
 from scripts.api.routing import Route
@@ -98,10 +98,10 @@ ROUTES = (
     Route("GET", "/candidate", candidate, Candidate, Role.READ, (503,), tag=Tag.MODEL),
     Route(
         "POST", "/candidate/approve", approve, Candidate, Role.ADMIN, (409, 422, 503),
-        takes=Takes.APPROVAL, tag=Tag.MODEL,
+        body_kind=BodyKind.APPROVAL, tag=Tag.MODEL,
     ),
     Route(
         "POST", "/candidate/reject", reject, Candidate, Role.ADMIN, (409, 422, 503),
-        takes=Takes.APPROVAL, tag=Tag.MODEL,
+        body_kind=BodyKind.APPROVAL, tag=Tag.MODEL,
     ),
 )  # fmt: skip

@@ -69,7 +69,7 @@ class Tag(StrEnum):
     SERVICE = "service"
 
 
-class Takes(StrEnum):
+class BodyKind(StrEnum):
     """The kinds of request bodies."""
 
     NOTHING = "nothing"
@@ -129,7 +129,7 @@ class Operation:
     role: Role | None
     refusals: Sequence[int]
     parameters: Sequence[Parameter]
-    takes: Takes
+    body_kind: BodyKind
     tag: Tag
 
 
@@ -373,18 +373,18 @@ def describe_work_file() -> dict[str, Any]:
 
 
 def describe_body(
-    takes: Takes, schema: Schema, categories: Categories, api: ApiSettings
+    body_kind: BodyKind, schema: Schema, categories: Categories, api: ApiSettings
 ) -> dict[str, Any]:
     """Describe the request body of a route."""
-    if takes is Takes.ROWS:
+    if body_kind is BodyKind.ROWS:
         return describe_rows_body(schema, categories, api)
-    if takes is Takes.TABLES:
+    if body_kind is BodyKind.TABLES:
         return describe_tables_body(schema, categories)
-    if takes is Takes.APPROVAL:
+    if body_kind is BodyKind.APPROVAL:
         return describe_approval_body()
-    if takes is Takes.WORK:
+    if body_kind is BodyKind.WORK:
         return describe_work_body()
-    if takes is Takes.WORK_FILE:
+    if body_kind is BodyKind.WORK_FILE:
         return describe_work_file()
     return describe_tensors_body(schema, categories)
 
@@ -428,8 +428,8 @@ def describe_operation(
         ],
         "responses": {"200": good} | responses,
     }
-    if operation.takes is not Takes.NOTHING:
-        described["requestBody"] = describe_body(operation.takes, schema, categories, api)
+    if operation.body_kind is not BodyKind.NOTHING:
+        described["requestBody"] = describe_body(operation.body_kind, schema, categories, api)
     if needs_token and operation.role is not None:
         described["security"] = [{"token": []}]
     return described

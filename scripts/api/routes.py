@@ -27,7 +27,7 @@ from scripts.api.inference_protocol import (
     answer_inference,
 )
 from scripts.api.middleware import RELEASE, SERVING, Environ
-from scripts.api.openapi import PAGING, Operation, Parameter, Tag, Takes, describe
+from scripts.api.openapi import PAGING, BodyKind, Operation, Parameter, Tag, describe
 from scripts.api.predict import answer_prediction
 from scripts.api.records_reader import RecordsReader
 from scripts.api.responses import (
@@ -363,7 +363,7 @@ def describe_service() -> Answer:
             role=route.role,
             refusals=route.refusals,
             parameters=client_routes.describe_list(route.parameters, schema, now.config),
-            takes=route.takes,
+            body_kind=route.body_kind,
             tag=route.tag,
         )
         for route in ROUTES
@@ -380,17 +380,17 @@ STATIC = Route("GET", "/static/{name}", read_static, "text/css", None)
 ROUTES = (
     Route(
         "POST", "/predict", predict, Predictions, Role.READ, (415, 422, 503), (EXPLAIN, LOGGED),
-        Takes.ROWS, Tag.PREDICTIONS, Lane.FAST,
+        BodyKind.ROWS, Tag.PREDICTIONS, Lane.FAST,
     ),
     Route(
         "POST", "/invocations", invocations, Predictions, Role.READ, (415, 422, 503),
-        (EXPLAIN, LOGGED), Takes.TABLES, Tag.MLFLOW, Lane.FAST,
+        (EXPLAIN, LOGGED), BodyKind.TABLES, Tag.MLFLOW, Lane.FAST,
     ),
     Route("GET", "/ping", ping, TEXT, None, (503,), tag=Tag.MLFLOW, lane=Lane.LOOP),
     Route("GET", "/version", version, TEXT, Role.READ, tag=Tag.MLFLOW),
     Route(
         "POST", "/v2/models/{model}/infer", infer, InferenceResponse, Role.READ,
-        (404, 415, 422, 503), (*MODEL, LOGGED), Takes.TENSORS, Tag.INFERENCE, Lane.FAST,
+        (404, 415, 422, 503), (*MODEL, LOGGED), BodyKind.TENSORS, Tag.INFERENCE, Lane.FAST,
     ),
     Route(
         "GET", "/v2/models/{model}", model_metadata, ModelMetadata, Role.READ, (404, 503), MODEL,

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from scripts.api.openapi import Parameter, Tag, Takes
+from scripts.api.openapi import BodyKind, Parameter, Tag
 from scripts.api.responses import Answer
 from scripts.api.tokens import Role
 
@@ -44,7 +44,7 @@ class Route:
     role: Role | None = Role.READ
     refusals: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()
-    takes: Takes = Takes.NOTHING
+    body_kind: BodyKind = BodyKind.NOTHING
     tag: Tag = Tag.SERVICE
     lane: Lane = Lane.THREAD
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from flask import request
 
 from scripts.api import client_routes, sender
-from scripts.api.openapi import PAGING, Tag, Takes
+from scripts.api.openapi import PAGING, BodyKind, Tag
 from scripts.api.records_reader import change_records
 from scripts.api.responses import Answer, RefusedError, answer_json
 from scripts.api.routing import Route
@@ -72,11 +72,11 @@ def history() -> Answer:
 ROUTES = (
     Route("GET", "/work", history, WorkHistory, Role.READ, (422, 503), PAGING, tag=Tag.CLIENTS),
     Route(
-        "POST", "/work", record_json, RecordedWork, Role.WORK, (409, 422, 503), takes=Takes.WORK,
-        tag=Tag.CLIENTS,
+        "POST", "/work", record_json, RecordedWork, Role.WORK, (409, 422, 503),
+        body_kind=BodyKind.WORK, tag=Tag.CLIENTS,
     ),
     Route(
         "POST", "/work.csv", record_csv, RecordedWork, Role.WORK, (409, 422, 503),
-        takes=Takes.WORK_FILE, tag=Tag.CLIENTS,
+        body_kind=BodyKind.WORK_FILE, tag=Tag.CLIENTS,
     ),
 )  # fmt: skip

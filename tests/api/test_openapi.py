@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis.errors import Unsatisfiable
 
 from scripts.api import auth
-from scripts.api.openapi import Takes
+from scripts.api.openapi import BodyKind
 from scripts.api.request_bodies import CSV
 from scripts.api.routes import ROUTES
 from scripts.api.routing import Route
@@ -43,7 +43,7 @@ from tests.support.service import (
 MODES = ("positive", "negative")
 # That the lengths within a body fit together is more than a schema can say, and so is a reason
 # that is more than blanks. Work is with clients that are known.
-COUPLED = (Takes.TABLES, Takes.TENSORS, Takes.APPROVAL, Takes.WORK, Takes.WORK_FILE)
+COUPLED = (BodyKind.TABLES, BodyKind.TENSORS, BodyKind.APPROVAL, BodyKind.WORK, BodyKind.WORK_FILE)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def check_operation(described: Any, route: Route, mode: str, n_examples: int) ->
         assume(mode == "negative" or "cursor" not in (case.query or {}))
         is_table = case.media_type == CSV and mode == "negative"
         assume(not (is_table and is_right_as_text(case.body)))
-        excluded = [positive_data_acceptance] if route.takes in COUPLED else []
+        excluded = [positive_data_acceptance] if route.body_kind in COUPLED else []
         token = TOKEN if route.role in (None, Role.READ) else ADMIN_TOKEN
         headers = {"Authorization": f"Bearer {token}"}
         answer = case.call_and_validate(headers=headers, excluded_checks=excluded)
@@ -158,9 +158,9 @@ def check_operation(described: Any, route: Route, mode: str, n_examples: int) ->
         assert mode == "negative"
         assert not route.parameters
     # Right answers were judged, not refusals that have nothing to do with what was sent.
-    good = {200, 404, 422} if route.takes in COUPLED else {200, 404}
+    good = {200, 404, 422} if route.body_kind in COUPLED else {200, 404}
     # No candidate waits there.
-    good |= {409} if route.takes is Takes.APPROVAL else set()
+    good |= {409} if route.body_kind is BodyKind.APPROVAL else set()
     assert set(statuses) <= good if mode == "positive" else 429 not in statuses
     return statuses.total()
 
