@@ -1,5 +1,6 @@
 """What importing any part of the package sets up."""
 
+import ast
 import json
 import os
 import subprocess
@@ -43,6 +44,16 @@ def test_few_imports_lie_inside_functions_each_below_its_reason() -> None:
 
     assert [name for name, above in lazy if not above.lstrip().startswith("# ")] == []
     assert len(lazy) <= 8
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    places: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "scripts").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
 
 
 def ask(*arguments: str) -> str:

@@ -55,7 +55,7 @@ def derived_names(schema: Schema) -> tuple[str, ...]:
 
 
 def dataset_schema(schema: Schema) -> Schema:
-    """Return the schema of a dataset, for the schema by which files are read.
+    """Return the schema of a dataset, for the schema of its files.
 
     The derived columns are numeric columns. The day of a row is an identifier beside the key. A
     schema without dates is returned unchanged.
@@ -75,7 +75,7 @@ def row_schema(schema: Schema) -> Schema:
 
 
 def reading_schema(schema: Schema) -> Schema:
-    """Return the schema by which files are read, for the schema of a dataset.
+    """Return the schema of files, for the schema of a dataset.
 
     A schema without dates is returned unchanged.
     """
@@ -198,7 +198,7 @@ def derive_alone(columns: Mapping[str, Floats], schema: Schema) -> dict[str, Flo
 def derive_changes(
     columns: Mapping[str, Floats], before: Mapping[str, Floats], schema: Schema
 ) -> dict[str, Floats]:
-    """Compute the changes of rows since the client's row before, NaN without one."""
+    """Compute the changes of rows since the client's row before, NaN without a row before."""
     return {change_of(name): columns[name] - before[name] for name in schema.changes or ()}
 
 
@@ -227,7 +227,7 @@ def derive(
 def count_days(
     days: NDArray[np.int64], n_rows: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the different days, sorted, and how many rows each has.
+    """Return the different days, sorted, with their numbers of rows.
 
     Each of the `days` stands for `n_rows` rows, by default for one.
     """
@@ -254,7 +254,7 @@ def find_whole_days(
 
 
 def ranking_schema(schema: Schema, header: Sequence[str]) -> Schema:
-    """Return the schema by which a table of clients is read for a ranking with a model.
+    """Return the schema of a client table for a ranking with a model.
 
     Parameters
     ----------

@@ -144,7 +144,7 @@ class TableHistory:
     table: pd.DataFrame
 
     def find_period(self, day: int) -> pd.DataFrame:
-        """Return the row that each client had at a day, where the outcome of the row is known."""
+        """Return each client's row at a day, if the outcome of the row is known."""
         upto = self.table[self.table[DAY] <= day]
         last = upto.drop_duplicates(CLIENT, keep="last")
         return last[last[LABEL] != UNLABELLED]

@@ -40,7 +40,7 @@ def no_records() -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class KnownOutcomes:
     """The records of outcome files.
 
     `records` has a row per client and day, in the columns KEY, DAY (counted from 1970-01-01) and
@@ -194,7 +194,7 @@ def day_at(places: Days, chosen: Days, index: Days) -> NDArray[np.float64]:
 
 
 def count_until(chosen: Days, places: Days) -> Days:
-    """Return how many of the chosen records are of each row's place or before, both sorted."""
+    """Count the chosen records up to the place of each row, both sorted."""
     first, last = np.searchsorted(chosen, [places[0], places[-1] + 1])
     # There are fewer records than rows, so they are looked for among the rows.
     starts = np.searchsorted(places, chosen[first:last])
@@ -203,7 +203,7 @@ def count_until(chosen: Days, places: Days) -> Days:
 
 
 def find_repeated(records: pd.DataFrame) -> "pd.Series[bool]":
-    """Return which records are repeated later for their client and day."""
+    """Return a mask of the records repeated later for their client and day."""
     if dated_rows.NUMBER not in records:
         return records.duplicated([KEY, DAY], keep="last")
     numbers = records[dated_rows.NUMBER]
@@ -211,7 +211,7 @@ def find_repeated(records: pd.DataFrame) -> "pd.Series[bool]":
 
 
 @dataclass(frozen=True)
-class Fit:
+class RecordFit:
     """Counts of a file's records: of known clients, and of records with a row."""
 
     n_known: int
@@ -220,7 +220,7 @@ class Fit:
 
 def count_fits(
     of_files: Sequence[pd.DataFrame], table: pd.DataFrame, schema: Schema, horizon_days: int
-) -> list[Fit]:
+) -> list[RecordFit]:
     """Count the records with a row for each of several files.
 
     Parameters
@@ -242,11 +242,12 @@ def count_fits(
     fits = places.is_known & (days > 0) & (~is_left | (days <= horizon_days))
     ends = np.cumsum([len(of_file) for of_file in of_files])[:-1]
     parts = zip(np.split(places.is_known, ends), np.split(fits, ends), strict=True)
-    return [Fit(int(known.sum()), int(fitting.sum())) for known, fitting in parts][: len(of_files)]
+    counts = [RecordFit(int(known.sum()), int(fitting.sum())) for known, fitting in parts]
+    return counts[: len(of_files)]
 
 
 def find_misfit(
-    records: pd.DataFrame, fit: Fit, days: tuple[int, int], schema: Schema, horizon_days: int
+    records: pd.DataFrame, fit: RecordFit, days: tuple[int, int], schema: Schema, horizon_days: int
 ) -> str:
     """Return the reason for a file without any record for a row, or "".
 
@@ -280,16 +281,17 @@ def find_complete_until(
 
 
 def accept(
-    read: Sequence[tuple[pd.DataFrame, FileReading]], fits: Sequence[Fit], days: tuple[int, int],
+    read: Sequence[tuple[pd.DataFrame, FileReading]], fits: Sequence[RecordFit],
+    days: tuple[int, int],
     settings: OutcomeSettings, schema: Schema, today: int,
-) -> Outcomes:  # fmt: skip
+) -> KnownOutcomes:  # fmt: skip
     """Return the records of files with a record for a row, and refuse the remaining files.
 
     Parameters
     ----------
     read : sequence of tuple of pandas.DataFrame and FileReading
         The records of each file, and the report, in which a misfit is refused.
-    fits : sequence of Fit
+    fits : sequence of RecordFit
         The fit of the records of each file.
     days : tuple of int and int
         The first and the last day of the rows, counted from 1970-01-01.
@@ -312,13 +314,13 @@ def accept(
     joined = joined[~find_repeated(joined)]
     latest = max(today, days[1] + settings.horizon_days)
     until = find_complete_until(joined, settings, latest)
-    return Outcomes(joined, until, tuple(reading for _, reading in read))
+    return KnownOutcomes(joined, until, tuple(reading for _, reading in read))
 
 
 def read_outcomes(
     paths: Sequence[Path], settings: OutcomeSettings, table: pd.DataFrame, schema: Schema,
     today: int,
-) -> Outcomes:  # fmt: skip
+) -> KnownOutcomes:  # fmt: skip
     """Read files of outcomes, and refuse files without any record for a row.
 
     Parameters
@@ -336,7 +338,7 @@ def read_outcomes(
 
     Returns
     -------
-    Outcomes
+    KnownOutcomes
         The records of the accepted files. A refused file counts for nothing. Of several records of
         a client and day the last one counts.
     """
@@ -359,8 +361,8 @@ class KnownDays:
     complete_until: float
 
 
-def find_known(places: RowPlaces, outcomes: Outcomes) -> KnownDays:
-    """Return what the records say of the clients of some rows."""
+def find_known(places: RowPlaces, outcomes: KnownOutcomes) -> KnownDays:
+    """Return the recorded days of the clients of some rows."""
     left = outcomes.records[LEFT].to_numpy(np.bool_) & places.is_known
     until = outcomes.complete_until
     return KnownDays(
@@ -404,7 +406,7 @@ def label_places(
 
 
 def label_rows(
-    table: pd.DataFrame, outcomes: Outcomes, settings: OutcomeSettings | None, schema: Schema
+    table: pd.DataFrame, outcomes: KnownOutcomes, settings: OutcomeSettings | None, schema: Schema
 ) -> RowOutcomes:
     """Return the outcome of each row.
 
@@ -413,7 +415,7 @@ def label_rows(
     table : pandas.DataFrame of shape (n_rows, n_columns)
         Rows by client and day, with the number of the client, and a label of their own or
         UNLABELLED.
-    outcomes : Outcomes
+    outcomes : KnownOutcomes
         The records of the outcome files.
     settings : OutcomeSettings or None
         With the horizon; None without outcome files.

@@ -48,7 +48,7 @@ def to_columns(derived: dict[str, Floats]) -> list[pl.Series]:
 
 
 def complete(table: pl.DataFrame, schema: Schema, day: int | None) -> pl.DataFrame:
-    """Return rows of a file with all columns that need no other row, and without other dates.
+    """Return rows of a file with all columns derived from single rows, without other dates.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def to_pandas(table: pl.DataFrame) -> pd.DataFrame:
 
 
 def have_before(numbers: pl.Series) -> Flags:
-    """Return which rows by client have a row of the same client before them."""
+    """Return a mask of the rows with an earlier row of the same client."""
     is_same: Flags = (numbers == numbers.shift()).fill_null(value=False).to_numpy()
     return is_same
 
@@ -148,7 +148,7 @@ def add_changes(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 
 def place_names(schema: Schema) -> tuple[str, ...]:
-    """Return the columns by which rows are placed: key, day, label and OF_TEST."""
+    """Return the columns for the order of rows: key, day, label and OF_TEST."""
     return schema.client_key, schema.as_of, schema.target, dated_rows.OF_TEST
 
 
@@ -167,7 +167,7 @@ def find_places(parts: Sequence[pl.DataFrame], schema: Schema) -> pl.DataFrame:
 
 
 class FileRows:
-    """Rows in the order of files, in the parts in which they were read.
+    """Rows in the order of files, in the parts of the reading.
 
     The rows of a day are mostly near each other. So the parts that have them are put together, and
     their memory is free again for those of the next day.
@@ -191,7 +191,7 @@ class FileRows:
         return gathered
 
     def _unite(self, first: int, end: int) -> None:
-        """Put some parts together, for good if they are all of them."""
+        """Join some parts, and keep the result if these are all parts."""
         if len(self.parts) > 1 and self._range != (first, end):
             # The parts that were put together before are freed first.
             self._range, self._united = (0, 0), self.parts[0]
@@ -269,7 +269,7 @@ class PolarsRows:
 
 @dataclass(frozen=True)
 class PlacedRows(PolarsRows):
-    """Rows of which most columns are in the order of files.
+    """Rows with most columns in the order of files.
 
     `rows` has the result of `find_places`, and `others` the other columns.
     """

@@ -54,7 +54,7 @@ Judged = Mapping[str, NDArray[Any]]
 
 
 class Folder:
-    """A folder for rows, which is removed with the last object that needs it."""
+    """A folder for rows, removed with the last object in need of the rows."""
 
     def __init__(self, parent: Path) -> None:
         parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ class Folder:
 
 @dataclass
 class Blocks:
-    """Tables in files, in the order in which they were read, and some of their keys."""
+    """Tables in files, in the order of reading, and some of their keys."""
 
     folder: Path
     key: str
@@ -79,7 +79,7 @@ class Blocks:
     n_written: int = 0
 
     def put(self, table: pl.DataFrame) -> None:
-        """Write a table behind the others."""
+        """Write a table behind the earlier tables."""
         path = self.folder / f"{self.n_written}.block"
         table.write_ipc(path)
         self.n_written += 1
@@ -96,7 +96,7 @@ class Blocks:
             del kept[n_tables:]
 
     def choose_bounds(self, bound_bytes: int) -> pl.Series:
-        """Return the first keys of all parts but the first, so that a part fits into the memory."""
+        """Return the first keys of all parts but the first, for parts within the memory."""
         n_parts = min(MAX_PARTS, 1 + TABLE_COPIES * sum(self.sizes) // bound_bytes)
         keys = pl.concat(self.samples).sort()
         places = [len(keys) * part // n_parts for part in range(1, n_parts)]
@@ -106,7 +106,7 @@ class Blocks:
 def spill_file(
     path: Path, schema: Schema, blocks: Blocks, *, has_outcomes: bool, of_test: bool
 ) -> FileReading:
-    """Read a dated file into blocks; of a refused file nothing stays."""
+    """Read a dated file into blocks, and nothing of a refused file."""
     plan = dated_files.plan_file(path, schema, has_outcomes=has_outcomes)
     if plan.refused is not None:
         return plan.refused
@@ -124,7 +124,7 @@ def spill_file(
 
 
 def split_ranges(blocks: Blocks, bounds: pl.Series, bound_bytes: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows of each range of keys that has any, in the order of the keys.
+    """Yield the rows of each range of keys with rows, in the order of the keys.
 
     Yields
     ------
@@ -148,7 +148,7 @@ def split_ranges(blocks: Blocks, bounds: pl.Series, bound_bytes: int) -> Iterato
 
 @dataclass(frozen=True)
 class Part:
-    """A file of rows by day and client, and how many rows each day has."""
+    """A file of rows by day and client, with the number of rows of each day."""
 
     path: Path
     days: Ints
@@ -173,7 +173,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Groups:
-    """Numbers of rows that are alike: the day, the outcome and the use of each group.
+    """Numbers of similar rows: the day, the outcome and the use of each group.
 
     `codes` are sorted numbers that `encode_groups` gives to the rows of a group.
     """
@@ -194,13 +194,13 @@ class Groups:
         return days
 
     def are_in(self, codes: Ints, chosen: Flags) -> Flags:
-        """Return which rows are of the chosen groups."""
+        """Return a mask of the rows of the chosen groups."""
         found: Flags = chosen[np.searchsorted(self.codes, codes)]
         return found
 
 
 def encode_groups(days: Ints, judged: Judged) -> Ints:
-    """Return the number of the group of each row: its day, outcome and use."""
+    """Return the number of the group of each row: by day, outcome and use."""
     codes = days
     for name in GROUP_NAMES:
         values = judged[name].astype(np.int64)
@@ -262,7 +262,7 @@ class SpilledRows:
         return polars_dataset.to_pandas(rows, schema, polars_dataset.integer_columns(rows, schema))
 
     def choose_share(self, chosen: Flags) -> float:
-        """Return the share of the clients whose chosen rows fit into the memory as one table."""
+        """Return the largest share of clients with chosen rows within the memory as a table."""
         n_rows = int(self.groups.n_rows[chosen].sum())
         return min(1.0, max(capacity.LEAST_ROWS, self.batch_rows) / max(1, n_rows))
 
@@ -309,7 +309,7 @@ class SpilledRows:
     def encode_cleaned(
         self, cleaned: RowFiles, chosen: Flags, n_before: int
     ) -> tuple[Iterator[bytes], int, Dropped]:
-        """Encode cleaned rows, with the number of rows that cleaning left out."""
+        """Encode cleaned rows, with the number of rows removed by the cleaning."""
         target, labels = self.schema.target, self.groups.find("labels")
         n_positives = int(self.groups.n_rows[chosen & (labels == 1)].sum())
         n_rows, kept_positives = 0, 0
@@ -325,7 +325,7 @@ class SpilledRows:
         )
 
     def list_batches(self, chosen: Flags) -> Iterator[tuple[int, int]]:
-        """Yield the first and the last day of batches of days that fit into the memory."""
+        """Yield the first and the last day of batches of days within the memory."""
         days, n_rows = client_dates.count_days(self.groups.days[chosen], self.groups.n_rows[chosen])
         start = 0
         for place in range(1, len(days) + 1):
@@ -340,7 +340,7 @@ class SpilledRows:
         return rows.with_columns(texts.gather(np.repeat(np.arange(len(days)), n_rows)))
 
     def find_todays(self, newest: int) -> pd.DataFrame:
-        """Return today's clients: open ones with a row of the newest extract or after."""
+        """Return today's clients: open clients with a row of the newest extract or after."""
         schema, as_of = client_dates.dataset_schema(self.schema), self.schema.as_of
         rows = pl.concat([part.read_open(newest, schema.target) for part in self.parts])
         if not rows[as_of].is_sorted():
@@ -357,7 +357,7 @@ class SpilledRows:
         return pd.DataFrame(columns, copy=False)
 
     def count_shared(self, training: Flags, test: Flags) -> tuple[int, int]:
-        """Count the clients of the test that are in training too, and all clients of the test."""
+        """Count the clients of the test also in training, and all clients of the test."""
         n_shared = n_tested = 0
         for part in self.parts:
             rows = part.read_columns(self.schema.client_key, GROUP)
@@ -371,7 +371,7 @@ class SpilledRows:
         return n_shared, n_tested
 
     def find_period(self, day: int) -> pd.DataFrame:
-        """Return the row that each client had at a day, where the outcome of the row is known."""
+        """Return each client's row at a day, if the outcome of the row is known."""
         key, as_of = self.schema.client_key, self.schema.as_of
         return self.find_history(
             lambda rows: rows.filter(pl.col(as_of) <= day).unique(
@@ -387,7 +387,7 @@ class SpilledRows:
         )
 
     def find_history(self, choose: Callable[[pl.DataFrame], pl.DataFrame]) -> pd.DataFrame:
-        """Return client, day and outcome of the rows that are chosen and have an outcome."""
+        """Return client, day and outcome of the chosen rows with an outcome."""
         names = (self.schema.client_key, self.schema.as_of, self.schema.target)
         columns = (dated_rows.CLIENT, dated_rows.DAY, dated_rows.LABEL)
         taken = []

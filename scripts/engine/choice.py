@@ -63,10 +63,10 @@ class Engine(Protocol):
         """Read files in the order given, clean the labelled rows and drop duplicates."""
 
     def read_mature(self, paths: Sequence[Path], schema: Schema) -> MatureInput:
-        """Read the rows of dated files whose outcome is known for good, as a table."""
+        """Read the rows of dated files with a final outcome, as a table."""
 
     def fit(self, path: Path, schema: Schema, scan: "ScannedDataset | None") -> "FittedCandidate":
-        """Fit a model to a dataset file, or to the scan of the file if there is one."""
+        """Fit a model to a dataset file, or to a scan of the file."""
 
     def score(
         self, model: "Model", read_test_data: ReadTestData
@@ -76,12 +76,12 @@ class Engine(Protocol):
     def compare_drift(
         self, path: Path, schema: Schema, model: "Model | None"
     ) -> "tuple[DataDrift, ScannedDataset | None]":
-        """Return the drift of a dataset since a model was trained, and the scan of a large one."""
+        """Return a dataset's drift since the training of a model, and a large dataset's scan."""
 
     def kept_columns(
         self, paths: Sequence[Path], schema: Schema, columns: Sequence[str], clients: pd.DataFrame
     ) -> pd.DataFrame:
-        """Return columns of today's clients that are no features, as texts out of input files."""
+        """Return columns of today's clients beside the features, as texts from input files."""
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: NameFilter) -> KnownLabels:
         """Collect the labels of the wanted clients from a dataset."""

@@ -22,7 +22,7 @@ from scripts.data import (
 )
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
-from scripts.data.outcomes import Fit, Outcomes, RowOutcomes
+from scripts.data.outcomes import KnownOutcomes, RecordFit, RowOutcomes
 from scripts.engine import dated_ingest, mature_rows
 from scripts.engine.dated_ingest import CleanMore, DatedIntake, EncodedRows, LabelledRows
 from scripts.engine.mature_rows import MatureInput
@@ -30,11 +30,11 @@ from scripts.engine.mature_rows import MatureInput
 log = logging.getLogger(__name__)
 
 
-def read_outcomes(derived: Any, config: Config, schema: Schema, today: int) -> Outcomes:
-    """Read the files of outcomes, and refuse those that belong to no row of any part."""
+def read_outcomes(derived: Any, config: Config, schema: Schema, today: int) -> KnownOutcomes:
+    """Read the files of outcomes, and refuse files without a record for a row of any part."""
     settings = config.outcomes
     if settings is None:
-        return Outcomes()
+        return KnownOutcomes()
     paths = outcomes.list_files(settings)
     read = [outcomes.read_records(path, settings, schema) for path in paths]
     records, fits, days = [records for records, _ in read], [(0, 0)] * len(read), []
@@ -46,12 +46,12 @@ def read_outcomes(derived: Any, config: Config, schema: Schema, today: int) -> O
             (n_known + fit.n_known, n_fitting + fit.n_fitting)
             for (n_known, n_fitting), fit in zip(fits, found, strict=True)
         ]
-    of_files = [Fit(*sums) for sums in fits]
+    of_files = [RecordFit(*sums) for sums in fits]
     return outcomes.accept(read, of_files, (min(days), max(days)), settings, schema, today)
 
 
 def judge(
-    places: pd.DataFrame, known: Outcomes, config: Config, schema: Schema
+    places: pd.DataFrame, known: KnownOutcomes, config: Config, schema: Schema
 ) -> dict[str, NDArray[Any]]:
     """Return the outcome and the use of each row, as `spilled_dated.DerivedParts.label` takes."""
     found = outcomes.label_rows(places, known, config.outcomes, schema)
@@ -67,9 +67,9 @@ def judge(
 
 
 def label(
-    derived: Any, known: Outcomes, config: Config, schema: Schema
+    derived: Any, known: KnownOutcomes, config: Config, schema: Schema
 ) -> tuple[Any, LabelledRows]:
-    """Return the rows of all parts with their outcomes, and groups of such rows."""
+    """Return the rows of all parts with their outcomes, and groups of similar rows."""
     rows = derived.label(lambda places: judge(places, known, config, schema))
     groups = rows.groups
     return rows, LabelledRows(
@@ -139,7 +139,7 @@ def read_mature(
 
 
 def describe_share(share: float) -> list[str]:
-    """Return a sentence about test rows that are left out for want of memory."""
+    """Return a sentence about test rows left out for want of memory."""
     if share == 1:
         return []
     return [

@@ -29,7 +29,7 @@ from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import History, TableHistory
 from scripts.data.dated_table import DatedTable, PandasRows
 from scripts.data.deduplicate import Dropped
-from scripts.data.outcomes import Outcomes, RowOutcomes
+from scripts.data.outcomes import KnownOutcomes, RowOutcomes
 from scripts.data.read_report import FileReading
 from scripts.data.time_split import TimeSplit
 
@@ -53,7 +53,7 @@ class LabelledRows:
     of_test: Flags
     find_fold: Callable[[], Flags]
     found: RowOutcomes
-    outcomes: Outcomes
+    outcomes: KnownOutcomes
     readings: Sequence[FileReading]
     test_readings: Sequence[FileReading]
     n_repeated: int
@@ -134,7 +134,7 @@ class DatedIntake:
 
 @dataclass(frozen=True)
 class ReadRows:
-    """The result of reading dated files of which no row can be trained on yet.
+    """The result of reading dated files before the first row with a final outcome.
 
     `lengths` are the numbers of rows of the newest extract and of the one before.
     """
@@ -148,7 +148,7 @@ class ReadRows:
 
 
 class ImmatureRowsError(InsufficientDataError):
-    """No outcome of dated rows is known for good yet; `read` is the result of reading the files."""
+    """No row has a final outcome yet, while `read` is the result of reading the files."""
 
     def __init__(self, message: str, read: ReadRows) -> None:
         super().__init__(message)
@@ -195,7 +195,7 @@ def make_column(name: str, values: list[Any], schema: Schema) -> "pd.Series[Any]
 def read_small_files(
     paths: Sequence[Path], schema: Schema, *, has_outcomes: bool
 ) -> tuple[pd.DataFrame, list[FileReading]]:
-    """Read small files of dated rows in the order given, with one report per file."""
+    """Read small files of dated rows in the order given, with a report per file."""
     gathered: dict[str, list[Any]] = {name: [] for name in dated_files.column_names(schema)}
     readings = []
     for path in paths:
@@ -242,7 +242,7 @@ def read_large(
 
 
 def check_memory(paths: Sequence[Path], config: Config) -> None:
-    """Refuse dated files that may not fit into the memory limit."""
+    """Refuse dated files beyond the memory limit."""
     n_bytes = files.total_bytes(paths)
     if capacity.bound_bytes(n_bytes, config.engine) is not None:
         raise ConfigError(
@@ -253,7 +253,7 @@ def check_memory(paths: Sequence[Path], config: Config) -> None:
 
 
 def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int) -> DatedInput:
-    """Read dated files, the folder of test data if there is one, and the outcomes.
+    """Read dated files, the folder of test data if declared, and the outcomes.
 
     Parameters
     ----------
@@ -287,7 +287,7 @@ def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int
     table = rows.places
     if table.empty:
         raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
-    known = Outcomes()
+    known = KnownOutcomes()
     if settings is not None:
         paths_of_outcomes = outcomes.list_files(settings)
         known = outcomes.read_outcomes(paths_of_outcomes, settings, table, schema, today)
@@ -322,7 +322,7 @@ def split(read: LabelledRows, config: Config) -> TimeSplit:
 
 
 def encode_rows(table: pd.DataFrame, *, is_large: bool) -> Iterable[bytes]:
-    """Encode rows as CSV, with Polars where that is imported already."""
+    """Encode rows as CSV, with Polars if imported already."""
     if not is_large:
         return csv_writer.encode_table(table)
     encoded: Iterable[bytes] = table_reader.import_polars().encode_table(table)
@@ -364,7 +364,7 @@ def describe_split(parts: TimeSplit) -> list[str]:
 
 
 def count_shared(read: DatedInput, parts: TimeSplit, schema: Schema) -> tuple[int, int]:
-    """Count the clients of the test that are in training too, and all clients of the test."""
+    """Count the clients of the test also in training, and all clients of the test."""
     keys = read.places[schema.client_key]
     tested, trained = keys[parts.is_test].unique(), set(keys[parts.is_training])
     return sum(key in trained for key in tested), len(tested)
@@ -373,7 +373,7 @@ def count_shared(read: DatedInput, parts: TimeSplit, schema: Schema) -> tuple[in
 def describe_overlap(
     days: NDArray[np.int64], parts: TimeSplit, shared_clients: tuple[int, int]
 ) -> list[str]:
-    """Return a sentence about the clients and days that a test folder shares with training."""
+    """Return a sentence about the clients and days of a test folder also in training."""
     if not parts.is_test.any():
         return []
     n_shared, n_clients = shared_clients
@@ -391,6 +391,7 @@ def count_rows(read: LabelledRows, parts: TimeSplit) -> RowAccount:
     """Count the rows by their use."""
 
     def count(chosen: Flags) -> int:
+        """Count the chosen rows."""
         return int(chosen.sum() if read.n_rows is None else read.n_rows[chosen].sum())
 
     readings = [r for r in (*read.readings, *read.test_readings) if not r.refused]
@@ -432,7 +433,7 @@ def list_history(read: DatedInput, schema: Schema) -> TableHistory:
 
 
 def explain_immature(read: LabelledRows, config: Config) -> str:
-    """Return why no row has an outcome that is known for good, "" if one has."""
+    """Return the reason for rows without any final outcome, or ""."""
     if read.found.is_mature.any():
         return ""
     until = read.outcomes.complete_until
@@ -448,14 +449,14 @@ def explain_immature(read: LabelledRows, config: Config) -> str:
 
 
 def check_mature(read: LabelledRows, config: Config) -> None:
-    """Raise if no row has an outcome that is known for good."""
+    """Raise if no row has a final outcome."""
     reason = explain_immature(read, config)
     if reason:
         raise InsufficientDataError(reason)
 
 
 def find_lengths(read: LabelledRows) -> tuple[int, int | None]:
-    """Return the number of rows of the newest extract, and of the one before, None without one."""
+    """Return the numbers of rows of the newest extract and of the extract before, or None."""
     n_rows = None if read.n_rows is None else read.n_rows[~read.of_test]
     days = read.days[~read.of_test]
     whole = client_dates.find_whole_days(days, n_rows)[-2:]
@@ -467,7 +468,7 @@ def find_lengths(read: LabelledRows) -> tuple[int, int | None]:
 def check_trainable(
     read: LabelledRows, config: Config, clients: pd.DataFrame, history: History
 ) -> None:
-    """Raise with what was read if no row has an outcome that is known for good.
+    """Raise with the result of the reading if no row has a final outcome.
 
     Raises
     ------

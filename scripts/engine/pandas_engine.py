@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 
 def find_todays_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Return today's clients: those whose last row has no label.
+    """Return today's clients: the last row of each client, if without a label.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def ingest_files(
 
 
 def bound_dated(paths: Sequence[Path], config: Config) -> int | None:
-    """Return the memory for the rows of dated files and test files, None if all of them fit."""
+    """Return the memory for the rows of dated files and test files, None if all rows fit."""
     test_paths = [] if config.tests_latest_rows else files.list_tables(config.test_data_path)
     return capacity.bound_bytes(files.total_bytes([*paths, *test_paths]), config.engine)
 
@@ -225,7 +225,7 @@ def ingest_dated(
 
 
 def read_mature(paths: Sequence[Path], schema: Schema, config: Config) -> MatureInput:
-    """Read the mature rows of dated files, beyond memory those of a share of the clients."""
+    """Read the mature rows of dated files, or of a share of the clients if beyond memory."""
     bound, today = bound_dated(paths, config), client_dates.today()
     if bound is not None:
         return dated_in_parts.read_mature(paths, schema, config, today, bound)
@@ -267,7 +267,7 @@ class PandasEngine:
         return read_mature(paths, schema, self.config)
 
     def fit(self, path: Path, schema: Schema, scan: "ScannedDataset | None") -> "FittedCandidate":
-        """Fit a model to a dataset file, or to the scan of the file if there is one."""
+        """Fit a model to a dataset file, or to a scan of the file."""
         config = msgspec.structs.replace(self.config, schema=schema)
         candidate: FittedCandidate = import_models().read_and_fit(path, config, scan)
         return candidate
@@ -282,7 +282,7 @@ class PandasEngine:
     def compare_drift(
         self, path: Path, schema: Schema, model: "Model | None"
     ) -> "tuple[DataDrift, ScannedDataset | None]":
-        """Return the drift of a dataset since a model was trained, and the scan of a large one."""
+        """Return a dataset's drift since the training of a model, and a large dataset's scan."""
         config = msgspec.structs.replace(self.config, schema=schema)
         compared: tuple[DataDrift, ScannedDataset | None] = import_models().compare_drift(
             path, config, model
@@ -292,7 +292,7 @@ class PandasEngine:
     def kept_columns(
         self, paths: Sequence[Path], schema: Schema, columns: Sequence[str], clients: pd.DataFrame
     ) -> pd.DataFrame:
-        """Return columns of today's clients that are no features, as texts out of input files."""
+        """Return columns of today's clients beside the features, as texts from input files."""
         return kept_columns.read(paths, schema, columns, clients)
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: NameFilter) -> KnownLabels:
@@ -301,4 +301,4 @@ class PandasEngine:
         return dataset.collect_labels(dataset.iterate_dataset(path, schema), schema, wanted)
 
     def close(self) -> None:
-        """Do nothing: there is no cluster to release."""
+        """Do nothing, without a cluster to release."""

@@ -54,7 +54,7 @@ def read_and_fit(path: Path, config: Config, scan: ScannedDataset | None) -> Fit
 def compare_drift(
     path: Path, config: Config, model: Model | None
 ) -> tuple[DataDrift, ScannedDataset | None]:
-    """Return the drift of a dataset since a model was trained, and the scan of a large one."""
+    """Return a dataset's drift since the training of a model, and a large dataset's scan."""
     dataset.check_is_table(path)
     if capacity.is_large(path, config.engine):
         scan = scan_dataset(path, config, model)

@@ -17,7 +17,7 @@ from scripts.core.files import RemotePath
 from scripts.data import client_dates, outcomes, polars_dataset, polars_reader, read_report
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
-from scripts.data.outcomes import Outcomes, RowOutcomes
+from scripts.data.outcomes import KnownOutcomes, RowOutcomes
 from scripts.data.polars_ranges import RowForm
 from scripts.data.read_report import FileReading
 from scripts.engine import dated_ingest, mature_rows
@@ -41,7 +41,7 @@ def list_tables(place: Path) -> Sequence[Path]:
 
 
 def list_outcome_files(config: Config) -> list[Path]:
-    """List the outcome files in name order, those of an object store as copies on this machine."""
+    """List the outcome files in name order, with local copies of files in an object store."""
     place = None if config.outcomes is None else config.outcomes.input_folder_path
     if isinstance(place, RemotePath):
         copies = config.output_folder_path / artifacts.FETCHED_OUTCOMES
@@ -49,11 +49,11 @@ def list_outcome_files(config: Config) -> list[Path]:
     return outcomes.list_files(config.outcomes)
 
 
-def read_outcomes(rows: DataFrame, config: Config, schema: Schema, today: int) -> Outcomes:
-    """Read the files of outcomes, and refuse those that belong to no row."""
+def read_outcomes(rows: DataFrame, config: Config, schema: Schema, today: int) -> KnownOutcomes:
+    """Read the files of outcomes, and refuse files without a record for a row."""
     settings = config.outcomes
     if settings is None:
-        return Outcomes()
+        return KnownOutcomes()
     paths = list_outcome_files(config)
     read = [outcomes.read_records(path, settings, schema) for path in paths]
     records = [records for records, _ in read]
@@ -66,7 +66,7 @@ def read_outcomes(rows: DataFrame, config: Config, schema: Schema, today: int) -
 def read_input(
     session: SparkSession, paths: Sequence[Path], schema: Schema, config: Config, today: int
 ) -> tuple[DataFrame, LabelledRows]:
-    """Read dated files, the folder of test data if there is one, and the outcomes.
+    """Read dated files, the folder of test data if declared, and the outcomes.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ class SparkEngine:
         return read_input.ingest_files(paths, schema, self.config, clean_more)
 
     def read_mature(self, paths: Sequence[Path], schema: Schema) -> MatureInput:
-        """Read the rows of dated files whose outcome is known for good, as a table here."""
+        """Read the rows of dated files with a final outcome, as a local table."""
         return spark_dated.read_mature(paths, schema, self.config)
 
     def scan_dataset(
@@ -78,7 +78,7 @@ class SparkEngine:
         )  # fmt: skip
 
     def fit(self, path: Path, schema: Schema, scan: ScannedDataset | None) -> FittedCandidate:
-        """Fit a model on this machine to the rows drawn of a dataset in parts."""
+        """Fit a model on this machine to the drawn rows of a dataset in parts."""
         config = msgspec.structs.replace(self.config, schema=schema)
         scan = self.scan_dataset(path, schema) if scan is None else scan
         with progress.shown("Fitting"):
@@ -89,7 +89,7 @@ class SparkEngine:
     def score(
         self, model: Model, read_test_data: ReadTestData
     ) -> tuple[Evaluation, Sequence[FileReading], Dropped]:
-        """Measure a model on the test data of the installation, which this machine has anyway."""
+        """Measure a model on the test data of the installation, on this machine."""
         table, copies, dropped = read_test_data(model.schema)
         place = self.config.test_data_path
         readings = copies if model.schema.date else object_store.as_stored(copies, place)
@@ -105,7 +105,7 @@ class SparkEngine:
     def kept_columns(
         self, paths: Sequence[Path], schema: Schema, columns: Sequence[str], clients: pd.DataFrame
     ) -> pd.DataFrame:
-        """Return columns of today's clients that are no features, as texts out of input files."""
+        """Return columns of today's clients beside the features, as texts from input files."""
         with cluster.open_cluster(self.config.engine) as session:
             return spark_kept.read(session, paths, schema, columns, clients)
 

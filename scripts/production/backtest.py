@@ -67,7 +67,7 @@ def row_losses(y: Ints, probability: Floats) -> Floats:
 
 
 def resample_auc(y: Ints, probability: Floats, random: np.random.Generator) -> Iterator[float]:
-    """Yield the ROC AUC of each resample of the rows that has both labels.
+    """Yield the ROC AUC of each resample with both labels.
 
     The rows are sorted once, and each resample counts the rows of each probability.
     """

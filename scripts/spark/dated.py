@@ -18,7 +18,7 @@ from scripts.core.config import EngineSettings, OutcomeSettings, Schema
 from scripts.data import client_dates, dated_rows, outcomes, polars_dated, time_split
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
-from scripts.data.outcomes import Fit, Outcomes
+from scripts.data.outcomes import KnownOutcomes, RecordFit
 from scripts.data.polars_ranges import RowForm
 from scripts.data.read_report import FileReading
 from scripts.data.time_split import TimeSplit
@@ -75,7 +75,7 @@ def places_of(rows: pa.Table, schema: Schema) -> pd.DataFrame:
 
 def find_fits(
     rows: DataFrame, records: Sequence[pd.DataFrame], schema: Schema, horizon_days: int
-) -> list[Fit]:
+) -> list[RecordFit]:
     """Count the records with a row for each outcome file, by client and day in a task."""
     shared = rows.sparkSession.sparkContext.broadcast(records)
     kinds = pa.schema([(name, pa.int64()) for name in (FILE, N_KNOWN, N_FITTING)])
@@ -87,11 +87,11 @@ def find_fits(
         return pa.table(pd.DataFrame(counts, columns=kinds.names))
 
     found = cluster.map_partitions(rows, work, kinds).toArrow().to_pandas()
-    return [Fit(*counts) for counts in found.groupby(FILE).sum().to_numpy().tolist()]
+    return [RecordFit(*counts) for counts in found.groupby(FILE).sum().to_numpy().tolist()]
 
 
 def label(
-    rows: DataFrame, known: Outcomes, settings: OutcomeSettings | None, schema: Schema
+    rows: DataFrame, known: KnownOutcomes, settings: OutcomeSettings | None, schema: Schema
 ) -> DataFrame:
     """Return the rows with their outcomes as the target, the day as an ISO date, and the flags."""
     whole = dataset.arrow_schema(client_dates.dataset_schema(schema))

@@ -44,7 +44,7 @@ def settings(folder: Path, horizon_days: int = 90, **more: str) -> OutcomeSettin
 
 def read(
     folder: Path, table: pd.DataFrame, chosen: OutcomeSettings, *contents: str
-) -> tuple[outcomes.Outcomes, outcomes.RowOutcomes]:
+) -> tuple[outcomes.KnownOutcomes, outcomes.RowOutcomes]:
     paths = []
     for number, content in enumerate(contents):
         paths.append(folder / f"{number}.csv")
@@ -176,7 +176,7 @@ def simulate(seed: int, horizon_days: int) -> tuple[float, float, float]:
     left_on = {f"c{client}": int(start + leave[client]) for client in range(n)}
     seen = {client: at for client, at in left_on.items() if at <= end}
     records = pd.DataFrame({"key": list(seen), "day": list(seen.values()), "left": True})
-    known = outcomes.Outcomes(records, int(records["day"].max()))
+    known = outcomes.KnownOutcomes(records, int(records["day"].max()))
     chosen = OutcomeSettings(
         input_folder_path=Path("outcomes"), date="left_on", horizon_days=horizon_days
     )
