@@ -118,7 +118,7 @@ code=0
 [ "$code" -eq 0 ] || [ "$code" -eq 75 ] || fail "the full process ended with exit code $code." "$code"
 
 # The account that serves may not be allowed to write here, and would compile at each start.
-[ "$serve" = yes ] || "$python" -c 'import scripts.app, scripts.api.record_queries'
+[ "$serve" = yes ] || "$python" -c 'import openpyxl, scripts.app, scripts.api.record_queries'
 
 if [ "$serve" = yes ]; then
     printf 'The service starts now; end it with Ctrl-C. In another terminal: %s -m scripts.apicalls\n' "$python"
