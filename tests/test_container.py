@@ -185,6 +185,7 @@ def test_the_built_images_run_and_serve_as_an_ordinary_user_on_a_read_only_root(
     made = run(images["pipeline"], volume, "python", "-m", "scripts.fullprocess")
     again = run(images["pipeline"], volume, "python", "-m", "scripts.fullprocess")
     outside = run(images["pipeline"], volume, "touch", "/opt/adras/scripts/x", "/x")
+    clients = [run(image, volume, "python", "-c", "import psycopg") for image in images.values()]
     row = {"lastmonth_activity": 12, "lastyear_activity": 480, "number_of_employees": 35}
     url = "http://127.0.0.1:8000"
     with started(images["service"], volume, ADRAS_API_TOKEN=TOKEN) as process:
@@ -205,6 +206,7 @@ def test_the_built_images_run_and_serve_as_an_ordinary_user_on_a_read_only_root(
     assert made.returncode == 0, made.stdout
     assert "Deployed model" in made.stdout
     assert "nothing new" in again.stdout
+    assert [done.returncode for done in clients] == [0, 0]
     assert outside.stdout.count("Read-only file system") == 2
     assert (health.status_code, answer.status_code, guide.status_code) == (200, 200, 200)
     assert 0 < answer.json()["probabilities"][0] < 1
