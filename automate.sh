@@ -15,6 +15,18 @@ MAX_BYTES=${ADRAS_LOG_MAX_BYTES:-5000000}
 here=$(dirname "$(readlink -f "$0")")
 cd "$here" || exit 74
 
+case "${1:-}" in
+    -h|--help)
+        printf '%s\n' "Usage: ./automate.sh [--python INTERPRETER] [options of scripts.fullprocess]" \
+            "One full process, as cron starts it, logged to logs/<date>.log."
+        exit 0
+        ;;
+    --version)
+        sed -n 's/^version = "\(.*\)"$/automate.sh \1/p' pyproject.toml
+        exit 0
+        ;;
+esac
+
 # The scheduler's line names the interpreter; without one, the one that setup.sh installed for.
 python=$here/.venv/bin/python
 [ ! -r .python-path ] || python=$(cat .python-path)

@@ -14,6 +14,10 @@ Uses the active conda environment if there is one, else .venv beside this file.
 TEXT
 }
 
+version() {
+    sed -n 's/^version = "\(.*\)"$/setup.sh \1/p' "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/pyproject.toml"
+}
+
 fail() {
     printf 'setup.sh: %s\n' "$1" >&2
     exit "${2:-1}"
@@ -27,6 +31,7 @@ case "${1:-}" in
     demo) mode=demo; shift ;;
     test) mode=test; shift ;;
     -h|--help) usage; exit 0 ;;
+    --version) version; exit 0 ;;
     *) usage >&2; exit 64 ;;
 esac
 

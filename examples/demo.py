@@ -259,7 +259,7 @@ def serve(demo: Demo) -> None:
     os.execv(sys.executable, command)  # noqa: S606 - a shell is not wanted
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--no-serve", is_flag=True, help="Play the months, and do not serve.")
 def main(*, no_serve: bool) -> None:
     """Play six months of a made-up company through the pipeline, then serve its pages."""

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import Call, run_call
+
 ROOT = Path(__file__).parent.parent
+CITED = re.findall(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[0]
 # Answers like the interpreter of an environment; the codes come from files beside it.
 INTERPRETER = """#!/bin/sh
 here=$(dirname "$0")
@@ -111,6 +114,26 @@ def test_help_says_how_to_call_it_and_does_nothing(checkout: Checkout, argument:
     for usage in ("./setup.sh ", "--no-serve", "test [ARGS]"):
         assert usage in done.stdout
     assert checkout.calls() == []
+
+
+@pytest.mark.parametrize("name", ["setup.sh", "automate.sh"])
+def test_a_script_has_help_and_the_version_of_the_project_and_starts_nothing(name: str) -> None:
+    called = [
+        subprocess.run([ROOT / name, option], capture_output=True, text=True, check=True, cwd="/")
+        for option in ("--version", "-h")
+    ]
+
+    assert called[0].stdout == f"{name} {CITED}\n"
+    assert called[1].stdout.startswith(f"Usage: ./{name}")
+    assert called[1].stderr == ""
+
+
+@pytest.mark.parametrize("name", ["demo", "saas.make_data"])
+def test_an_example_has_a_short_option_for_help(name: str) -> None:
+    done = run_call(Call(f"examples.{name}", arguments=["-h"]))
+
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: python -m examples.{name}")
 
 
 @pytest.mark.parametrize("argument", ["--serve", "tests", "-x"])

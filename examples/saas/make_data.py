@@ -184,7 +184,7 @@ def write_month(folder: Path, month: Month, *, extract: bool = True, outcomes: b
         write_csv(month.outcomes, folder / "outcomes" / month.outcomes_name)
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--seed", default=0, show_default=True, help="The seed of chance.")
 @click.option("--months", "n_months", default=6, show_default=True, help="Number of extracts.")
