@@ -98,3 +98,21 @@ def test_letters_shrink_until_25_clients_fit_and_no_further_than_can_be_read() -
     assert size("Logins fell from 71 to 4") == 9
     assert size("w" * 250) == 7
     assert size("w" * 5_000) == 6
+
+
+def test_where_texts_are_too_long_a_sheet_has_fewer_clients_and_none_is_half_empty() -> None:
+    entry = WorklistEntry(
+        position=1, client="x", probability=0.5, band="high", reasons=[], columns={},
+        previous_probability=None, previous_at=None, change=None, work=None,
+    )  # fmt: skip
+    texts = ["w" * (900 if place < 40 else 100) for place in range(80)]
+    rows = [print_list.PrintedRow(n, "x", entry, text, "") for n, text in enumerate(texts)]
+
+    sheets = list(print_list.split_rows(rows))
+
+    assert [row.place for sheet in sheets for row in sheet] == list(range(80))
+    assert [len(sheet) for sheet in sheets[-1:]] == [len(rows) - sum(map(len, sheets[:-1]))]
+    for sheet in sheets:
+        height_mm = sum(print_list.row_height_mm(row, 6) for row in sheet)
+        assert height_mm <= print_list.FULL_MM
+    assert all(len(sheet) == 25 or sheet[0].place < 40 for sheet in sheets[:-1])

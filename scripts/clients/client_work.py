@@ -68,8 +68,12 @@ def check_contact(given: WorkInput, today: date) -> dict[str, Any]:
     }
 
 
-def check_input(given: WorkInput, today: date) -> dict[WorkKind, dict[str, Any]]:
+def check_input(
+    given: WorkInput, today: date, snoozed_until: str | None
+) -> dict[WorkKind, dict[str, Any]]:
     """Return the checked facts of an input by kind.
+
+    A downloaded list has the end of each snooze, `snoozed_until`, also one that is over.
 
     Raises
     ------
@@ -84,9 +88,9 @@ def check_input(given: WorkInput, today: date) -> dict[WorkKind, dict[str, Any]]
         name = check_text("assigned_to", given.assigned_to, MAX_NAME)
         facts[WorkKind.ASSIGNMENT] = {"assigned_to": name}
     if given.snoozed_until is not None:
-        until = given.snoozed_until and check_day(
-            "snoozed_until", given.snoozed_until, today, today + LONGEST
-        )
+        until = given.snoozed_until
+        if until and until != snoozed_until:
+            until = check_day("snoozed_until", until, today, today + LONGEST)
         facts[WorkKind.SNOOZE] = {"snoozed_until": until}
     if not facts:
         raise WorkError("There is nothing to record: no result, assigned_to or snoozed_until.")
@@ -230,6 +234,10 @@ def add_snooze(
     today: date,
 ) -> None:
     """Add the snooze after a contact, without a given snooze or a later contact."""
+    until = facts.get(WorkKind.SNOOZE, {}).get("snoozed_until")
+    if until and until < today.isoformat():
+        # A line of a downloaded list has the snooze of the contact before, which is over.
+        del facts[WorkKind.SNOOZE]
     contact, last = facts.get(WorkKind.CONTACT), latest.get(WorkKind.CONTACT)
     if contact is None or WorkKind.SNOOZE in facts:
         return
@@ -266,7 +274,10 @@ def check_seen(given: WorkInput, facts: Mapping[WorkKind, Any], rows: Sequence[R
 
 
 def check_inputs(
-    given: Sequence[WorkInput], known: Mapping[str, float], today: date
+    given: Sequence[WorkInput],
+    known: Mapping[str, float],
+    history: Mapping[str, Sequence[Row]],
+    today: date,
 ) -> list[dict[WorkKind, dict[str, Any]]]:
     """Return the checked facts of every input.
 
@@ -280,7 +291,8 @@ def check_inputs(
         try:
             if entry.client not in known:
                 raise WorkError(f"No client {entry.client!r} was scored.")
-            checked.append(check_input(entry, today))
+            snooze = find_latest(history.get(entry.client, ())).get(WorkKind.SNOOZE)
+            checked.append(check_input(entry, today, value_of(snooze) if snooze else None))
         except WorkError as error:
             faults.append(f"entry {number}: {error}" if len(given) > 1 else str(error))
     if faults:
@@ -328,8 +340,8 @@ def record(
         raise WorkError(f"There are {len(given)} entries; expected up to {MAX_ENTRIES}.")
     names, today = list(dict.fromkeys(entry.client for entry in given)), now.astimezone(UTC).date()
     known = find_probabilities(connection, names)
-    checked = check_inputs(given, known, today)
     history = client_work.list_work(connection, names)
+    checked = check_inputs(given, known, history, today)
     n_recorded = n_known = 0
     for entry, facts in zip(given, checked, strict=True):
         rows = history.setdefault(entry.client, [])

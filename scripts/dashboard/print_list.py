@@ -1,7 +1,7 @@
 """The worklist on paper: sheets of A4 with 25 clients each, in the largest letters that fit."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from flask import request
@@ -25,6 +25,8 @@ MM_PER_POINT = 25.4 / 72
 LETTER, LINE = 0.53, 1.15
 # Space above and below a row in millimetres.
 SPACE_MM = 0.7
+# A usual font takes a quarter less than the widest one. Where a sheet overflows, it goes on.
+FULL_MM = 1.3 * ROWS_MM
 RECORDS_UNAVAILABLE = 503
 
 
@@ -100,6 +102,25 @@ def choose_size(rows: Sequence[PrintedRow]) -> int:
     return SIZES[-1]
 
 
+def count_fitting(rows: Sequence[PrintedRow]) -> int:
+    """Return how many of the first rows fit a sheet in the smallest letters, one at least."""
+    left_mm = FULL_MM
+    for number, row in enumerate(rows[:N_ON_SHEET]):
+        left_mm -= row_height_mm(row, SIZES[-1])
+        if left_mm < 0:
+            return max(number, 1)
+    return min(len(rows), N_ON_SHEET)
+
+
+def split_rows(rows: Sequence[PrintedRow]) -> Iterator[Sequence[PrintedRow]]:
+    """Yield the rows of each sheet: 25, or fewer where their texts are too long for that."""
+    start = 0
+    while start < len(rows):
+        end = start + count_fitting(rows[start:])
+        yield rows[start:end]
+        start = end
+
+
 def make_sheets(page: Worklist, first_place: int, words: ColumnWords) -> list[PrintedSheet]:
     """Return the sheets of a page of the list.
 
@@ -116,9 +137,11 @@ def make_sheets(page: Worklist, first_place: int, words: ColumnWords) -> list[Pr
         make_row(entry, place if page.order == "gain" else entry.position, words)
         for place, entry in enumerate(page.clients, start=first_place)
     ]
-    starts = range(0, len(rows), N_ON_SHEET)
-    parts = [(first_place + start, rows[start : start + N_ON_SHEET]) for start in starts]
-    return [PrintedSheet(first, part, choose_size(part)) for first, part in parts]
+    sheets, first = [], first_place
+    for part in split_rows(rows):
+        sheets.append(PrintedSheet(first, part, choose_size(part)))
+        first += len(part)
+    return sheets
 
 
 def list_filters(wanted: dict[str, object]) -> list[str]:

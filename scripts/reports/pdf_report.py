@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -153,22 +154,30 @@ def describe_decision(history: ReleaseHistory) -> list[tuple[str, str]]:
     return rows
 
 
+def title_of(client: ShadowClient) -> str:
+    """Return the first filled name for people, "" without one."""
+    return "" if client.names is UNSET else next(filter(None, client.names.values()), "")
+
+
 def name_client(client: ShadowClient) -> str:
     """Return the first filled name for people with the client in brackets, else the client."""
-    names = {} if client.names is UNSET else client.names
-    title = next(filter(None, names.values()), "")
+    title = title_of(client)
     return f"{title} ({client.client})" if title else client.client
 
 
 def format_moves(clients: Sequence[ShadowClient]) -> list[list[str]]:
-    """Return clients whom a candidate moves as rows of the table, a row for each reason."""
+    """Return clients whom a candidate moves as rows of the table, a row for each reason.
+
+    The key of a client with a name for people stands below the name.
+    """
     rows = []
     for client in clients:
-        first, *others = client.reasons or [""]
+        names = [*filter(None, [title_of(client)]), client.client]
         places = f"{client.candidate_position:,}, was {client.production_position:,}"
         risks = [client.candidate_probability, client.production_probability]
-        rows.append([name_client(client), *(f"{risk:.1%}" for risk in risks), places, first])
-        rows += [["", "", "", "", reason] for reason in others]
+        facts = [*(f"{risk:.1%}" for risk in risks), places]
+        for number, (name, reason) in enumerate(zip_longest(names, client.reasons, fillvalue="")):
+            rows.append([name, *(facts if number == 0 else [""] * len(facts)), reason])
     return rows
 
 

@@ -156,6 +156,23 @@ def test_the_same_entry_twice_is_recorded_once(scored: Config) -> None:
     assert other.n_recorded == 1
 
 
+def test_a_downloaded_list_with_a_snooze_that_is_over_can_be_sent_back(scored: Config) -> None:
+    record(scored, WorkInput(client="x", result="not reached"))
+    record(scored, WorkInput(client="y", result="not reached"))
+    later, over = NOW + timedelta(days=30), str(TODAY + timedelta(days=1))
+    sent = WorkInput(client="x", result="not reached", contacted_on=str(TODAY), contacted_by="ada",
+                     snoozed_until=over)  # fmt: skip
+    called = WorkInput(client="y", result="reached", snoozed_until=over)
+
+    again = record(scored, sent, called, WorkInput(client="x", snoozed_until=over), now=later)
+
+    assert (again.n_recorded, again.n_known) == (1, 2)
+    assert again.clients["y"].snoozed_until == str(TODAY + timedelta(days=44))
+    assert again.clients["x"].snoozed_until == over
+    with pytest.raises(WorkError, match="snoozed_until is"):
+        record(scored, WorkInput(client="z", snoozed_until=over), now=later)
+
+
 def test_an_old_contact_does_not_replace_a_later_one(scored: Config) -> None:
     record(scored, WorkInput(client="x", result="saved"))
 

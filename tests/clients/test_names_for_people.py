@@ -366,4 +366,8 @@ def test_whom_a_candidate_moves_has_a_name_on_the_page_and_in_the_report(tmp_pat
     assert named == f"Company {moves[0]['client'][1:]}"
     assert f">{named}</a>" in shown
     moved = msgspec.convert(moves[0], ShadowClient)
-    assert pdf_report.format_moves([moved])[0][0] == f"{named} ({moved.client})"
+    rows = pdf_report.format_moves([moved])
+    # The key stands below the name: both are too long for one line of the column.
+    assert [row[0] for row in rows[:2]] == [named, moved.client]
+    assert rows[1][1:4] == ["", "", ""]
+    assert pdf_report.name_some([moved], 3) == f"{named} ({moved.client}) and 2 more"
