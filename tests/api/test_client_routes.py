@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from scripts.core.config import Config
 from scripts.core.config_file import read_config
 from scripts.core.errors import RecordsError
 from scripts.records import database
+from tests.conftest import write_installation
 from tests.support.clientele import FIRST, ask, put_clients, score, score_twice, serve
 from tests.support.recorded import read_list
 from tests.support.service import TOKEN, answer_of, edit_config, make_row, predict, problem_of
@@ -26,11 +28,19 @@ from tests.support.trials import record_trial
 PATHS = ("/worklist", "/worklist.csv", "/clients/x", "/outcomes", "/calling")
 
 
+@pytest.fixture(scope="module")
+def scored_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an installation whose clients have been scored twice."""
+    path = write_installation(tmp_path_factory.mktemp("scored"))
+    edit_config(path, worklist={"capacity": 1})
+    score_twice(read_config(path))
+    return path.parent
+
+
 @pytest.fixture
-def scored(config_path: Path) -> FlaskClient:
-    """A service whose clients have been scored twice."""
-    edit_config(config_path, worklist={"capacity": 1})
-    score_twice(read_config(config_path))
+def scored(scored_once: Path, config_path: Path) -> FlaskClient:
+    """A service with a copy of that installation."""
+    shutil.copytree(scored_once, config_path.parent, symlinks=True, dirs_exist_ok=True)
     return create_app(config_path).test_client()
 
 

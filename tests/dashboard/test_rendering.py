@@ -5,6 +5,7 @@ How numbers, moments and words are spelled on the pages.
 
 import html
 import re
+import shutil
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -27,6 +28,7 @@ from scripts.records import database, runs
 from scripts.records.tables import DeploymentKind, Status, Verdict
 from scripts.reports import chart_files
 from scripts.reports.chart_files import Chart
+from tests.conftest import write_installation
 from tests.support.clientele import FIRST, SECOND, score_twice
 from tests.support.recorded import rename_clients
 from tests.support.service import (
@@ -123,16 +125,25 @@ def record(config: Config) -> None:
         )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def full_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an installation with clients scored twice and records of all kinds."""
+    path = write_installation(tmp_path_factory.mktemp("full"))
+    edit_config(path, worklist={"capacity": 1})
+    config = read_config(path)
+    score_twice(config)
+    record(config)
+    return path.parent
+
+
 @pytest.fixture
-def full(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
-    """A service with clients scored twice and records of all kinds, which compares runs itself."""
-    edit_config(config_path, worklist={"capacity": 1})
+def full(full_once: Path, config_path: Path, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
+    """A service with a copy of that installation, which compares runs itself."""
+    shutil.copytree(full_once, config_path.parent, symlinks=True, dirs_exist_ok=True)
     config = read_config(config_path)
     monkeypatch.setattr(
         RunComparer, "compare", lambda _, a, b: run_comparison.compare(config, a, b)
     )
-    score_twice(config)
-    record(config)
     return create_app(config_path).test_client()
 
 
