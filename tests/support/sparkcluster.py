@@ -14,6 +14,11 @@ from pathlib import Path
 from tests.support.service import free_port
 
 LOOPBACK = "127.0.0.1"
+# Java's second compiler pays after minutes only. The bytes of Spark's own classes need no check.
+JAVA_OPTIONS = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    " -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+)
 
 
 def why_not() -> str:
@@ -44,7 +49,7 @@ class Cluster:
         env = os.environ | {
             "SPARK_HOME": str(home), "SPARK_LOCAL_IP": LOOPBACK, "SPARK_DAEMON_MEMORY": "256m",
             "PYSPARK_PYTHON": sys.executable, "SPARK_NO_DAEMONIZE": "1",
-            "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+            "SPARK_DAEMON_JAVA_OPTS": JAVA_OPTIONS, "SPARK_LAUNCHER_OPTS": JAVA_OPTIONS,
         }  # fmt: skip
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Tries clean_more, moves and inferences on a cluster, as a program.
+"""Runs the full process, then tries clean_more, moves and inferences on a cluster, as a program.
 
 python -m tests.support.sparkprobe WHAT CONFIG
 """
@@ -6,16 +6,19 @@ python -m tests.support.sparkprobe WHAT CONFIG
 import json
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import narwhals as nw
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 
-from scripts import ingestion
-from scripts.core import artifacts, files
+from scripts import fullprocess, ingestion
+from scripts.core import artifacts, console, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
 from scripts.core.config_file import fill_schema, read_config
@@ -154,10 +157,20 @@ def clean_in_ways(config: Config, session: SparkSession) -> dict[str, Any]:
 QUESTIONS = {"cleaning": clean_in_ways}
 
 
+def run_process(config: Config) -> str:
+    """Run the full process, keep its session for the questions, and return its log."""
+    with redirect_stderr(StringIO()) as said, patch.object(cluster, "close_session"):
+        console.set_up_logging()
+        fullprocess.main(config)
+    console.set_up_logging()
+    return said.getvalue()
+
+
 def main(what: str, config: Config) -> None:
-    """Print what was found as JSON."""
+    """Run the full process, and print its log and what was found afterwards as JSON."""
+    said = run_process(config)
     with cluster.open_cluster(config.engine) as session:
-        print(json.dumps(QUESTIONS[what](config, session)))
+        print(json.dumps({"said": said, **QUESTIONS[what](config, session)}))
 
 
 if __name__ == "__main__":
