@@ -221,12 +221,12 @@ def test_an_unexpected_error_does_not_end_the_thread_and_is_counted(config: Conf
 # The real service
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGKILL, 2)])
 def test_the_processes_of_a_service_count_together_and_a_killed_one_keeps_what_was_written(
-    prod: Path, config_path: Path, number: signal.Signals
+    prod: Path, config_path: Path, number: signal.Signals, workers: int
 ) -> None:
     make_records(read_config(config_path))
-    with served(config_path, TOKEN, workers=2) as (url, process):
+    with served(config_path, TOKEN, workers=workers) as (url, process):
         for _ in range(8):
             # Each in a connection of its own, so that both processes get some.
             answer = requests.get(
