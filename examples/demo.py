@@ -72,14 +72,14 @@ HORIZON_DAYS = 28
 
 
 def leave_installation() -> None:
-    """Forget the variables of another installation, whose records would be changed otherwise."""
+    """Remove the variables of another installation from the environment."""
     for name in [name for name in os.environ if name.startswith("ADRAS_")]:
         del os.environ[name]
 
 
 @dataclass(frozen=True)
 class Demo:
-    """The folder of the demo, and the size of its company."""
+    """The folder of the demo, and the size of the company."""
 
     folder: Path
     n_clients: int = N_CLIENTS
@@ -92,11 +92,11 @@ class Demo:
 
     @property
     def mark(self) -> Path:
-        """The file that says that all months were played."""
+        """The file as a sign of a complete demo."""
         return self.folder / "played"
 
     def configure(self, **sections: dict[str, Any]) -> Config:
-        """Write config.json: the example's, the demo's settings, and further ones."""
+        """Write config.json from the example and the demo's settings."""
         settings = json.loads(make_data.CONFIG.read_text())
         settings["schema"] |= {"labels": LABELS, "changes": []}
         settings["outcomes"]["horizon_days"] = HORIZON_DAYS
@@ -107,13 +107,13 @@ class Demo:
 
 
 def plan_company(demo: Demo, today: date) -> Plan:
-    """Plan a company whose last extract is of the first day of this month."""
+    """Plan a company with the last extract on the first day of this month."""
     months = today.year * 12 + today.month - demo.n_months
     return Plan(0, demo.n_months, demo.n_clients, date(months // 12, months % 12 + 1, 1))
 
 
 def result_of(entry: WorklistEntry, number: int) -> ContactResult:
-    """Return what came of a call: the likelier a client is to leave, the worse."""
+    """Return the result of a call, worse for likelier leavers."""
     if number % 5 == 1:
         return ContactResult.NOT_REACHED
     if entry.probability > 0.5:
@@ -157,7 +157,7 @@ def work_through(config: Config, *, is_last: bool) -> None:
 
 
 def start_backtest(demo: Demo, months: list[Month]) -> "subprocess.Popen[bytes]":
-    """Start the backtest of all months in a folder of its own, beside the runs."""
+    """Start the backtest of all months in a separate folder, beside the runs."""
     whole = Demo(demo.folder / "backtest")
     whole.folder.mkdir()
     whole.configure()
@@ -209,7 +209,7 @@ def play(demo: Demo) -> None:
 
 
 def prepare(demo: Demo) -> None:
-    """Make an empty folder, in the place of one that was not played to its end.
+    """Make an empty folder, in place of an incomplete demo.
 
     Raises
     ------
@@ -226,7 +226,7 @@ def prepare(demo: Demo) -> None:
 
 
 def log_to_file(path: Path) -> None:
-    """Write what the runs log to a file, since the months are told in a line each."""
+    """Write the logs of the runs to a file, with a printed line per month."""
     console.set_up_logging()
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.getLogger().handlers[0].formatter)
@@ -234,7 +234,7 @@ def log_to_file(path: Path) -> None:
 
 
 def find_port(host: str, wanted: int) -> int:
-    """Return the wanted port, or a free one if another program has it."""
+    """Return the wanted port, or a free port if the wanted port is taken."""
     for port in (wanted, 0):
         with closing(socket.socket()) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -22,14 +22,14 @@ PACKED = {"previous_at", "first_high_at"}
 
 
 def shift(moment: datetime | str, age: timedelta) -> datetime | str:
-    """Return a moment, or a day in ISO 8601, that is earlier by an age."""
+    """Return a moment or a day in ISO 8601, earlier by an age."""
     if isinstance(moment, str):
         return str(datetime.fromisoformat(moment).date() - age)
     return moment - age
 
 
 def shift_packed(content: bytes, age: timedelta) -> bytes:
-    """Return a block of scored clients whose moments are earlier by an age."""
+    """Return a block of scored clients with moments earlier by an age."""
     columns = column_blocks.unpack(content)
     for name in PACKED & {*columns}:
         known = columns[name] != scored_clients.NO_MOMENT
@@ -38,7 +38,7 @@ def shift_packed(content: bytes, age: timedelta) -> bytes:
 
 
 def make_blocks_older(connection: Connection, age: timedelta) -> None:
-    """Move the moments in the blocks of scored clients, such as the first high risk."""
+    """Move the moments in the blocks of scored clients, for example the first high risk."""
     of_scores = client_blocks.c.kind.in_([BlockKind.SCORES, BlockKind.ABSENT])
     for block in connection.execute(sa.select(client_blocks).where(of_scores)).mappings().all():
         keys = [column == block[column.name] for column in client_blocks.primary_key.columns]

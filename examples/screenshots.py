@@ -45,7 +45,7 @@ SHOTS = (
 
 
 def take(browser: Browser, url: str, shot: Shot) -> bytes:
-    """Take a picture, without a path that of the client with the largest rise."""
+    """Save a picture of a page, by default of the client with the largest rise."""
     page = browser.new_page(
         color_scheme=shot.scheme, viewport={"width": shot.width, "height": shot.height}
     )
@@ -62,7 +62,7 @@ def shrink(picture: bytes) -> Image.Image:
 
 
 def main(url: str) -> None:
-    """Take all pictures."""
+    """Save all pictures."""
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -62,7 +62,7 @@ def label_clients(rows: list[str]) -> tuple[list[str], list[str]]:
 
 
 def play(auditor: Auditor, config_path: Path) -> None:
-    """Play a year: a release, a better one, its list, its outcomes, its end."""
+    """Play a year: a release, a better release, the list, the outcomes and the end."""
     folder = config_path.parent
     today, later = label_clients(make_rows(40, 7))
     write_csv(folder / "test" / "test.csv", make_rows(80, 99, noise=0.2))

@@ -21,7 +21,7 @@ def find(path: str) -> Path:
 
 
 def names_in(nodes: list[ast.stmt], prefix: str = "") -> set[str]:
-    """Return the names that statements define; those of a class begin with its name."""
+    """Return the names defined by statements, with the class before a member."""
     names = set()
     for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -71,7 +71,7 @@ def run_process(config_path: Path) -> None:
 
 
 def unlabelled(rows: list[str]) -> list[str]:
-    """Take the labels off."""
+    """Remove the labels."""
     return [row.rpartition(",")[0] + "," for row in rows]
 
 

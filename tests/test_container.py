@@ -147,7 +147,7 @@ def test_the_timer_stops_within_a_run_and_ends_the_run(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The images; ADRAS_TEST_IMAGES names a folder that is kept for the next time."""
+    """The images, kept in the folder ADRAS_TEST_IMAGES if set."""
     reason = container.why_not()
     if reason:
         pytest.skip(reason)

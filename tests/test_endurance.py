@@ -129,41 +129,41 @@ def n_logged(client: FlaskClient) -> int:
 
 
 def break_by_a_statement(path: Path, statement: str) -> Callable[[], None]:
-    """Damage records; return how to repair them."""
+    """Damage records, and return the repair."""
     whole = path.read_bytes()
     damage(path, statement)
     return lambda: restore(path, whole)
 
 
 def restore(path: Path, whole: bytes) -> None:
-    """Put records back, as `python -m scripts.database restore` does."""
+    """Restore records like `python -m scripts.database restore`."""
     path.with_name(".whole").write_bytes(whole)
     path.with_name(".whole").replace(path)
 
 
 def break_by_garbage(path: Path) -> Callable[[], None]:
-    """Fill records with garbage; return how to repair them."""
+    """Fill records with garbage, and return the repair."""
     whole = path.read_bytes()
     path.write_bytes(b"\xff\xfe" * 4000)
     return lambda: restore(path, whole)
 
 
 def break_by_cutting(path: Path) -> Callable[[], None]:
-    """Cut records in two; return how to repair them."""
+    """Cut records in two, and return the repair."""
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     return lambda: restore(path, whole)
 
 
 def break_by_locking(path: Path) -> Callable[[], None]:
-    """Lock records; return how to free them."""
+    """Lock records, and return the release of the lock."""
     holder = sqlite3.connect(path, check_same_thread=False)
     holder.execute("BEGIN EXCLUSIVE")
     return holder.close
 
 
 def break_by_removing(path: Path) -> Callable[[], None]:
-    """Remove records; return how to put them back."""
+    """Remove records, and return the repair."""
     whole = path.read_bytes()
     path.unlink()
     return lambda: restore(path, whole)

@@ -27,7 +27,7 @@ ENTRY = re.compile(
 
 
 def lock_entries(lock: str = LOCK) -> list[str]:
-    """Take a lock apart into one text per package, without comments."""
+    """Split a lock into a text per package, without comments."""
     kept = [
         line for line in lock.splitlines() if line.strip() and not line.lstrip().startswith("#")
     ]

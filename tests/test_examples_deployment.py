@@ -81,7 +81,7 @@ def test_systemd_counts_the_exposure_of_a_unit_as_low(unit: str) -> None:
 
 
 def fail_to_log_in(port: int, number: int) -> int:
-    """Send a wrong token from an address that is not the proxy's; pretend another one."""
+    """Send a wrong token past the proxy, with a false address of the client."""
     headers = {"Authorization": "Bearer wrong", "X-Forwarded-For": f"192.0.2.{number}"}
     connection = http.client.HTTPConnection(
         "127.0.0.1", port, timeout=5, source_address=("127.0.0.2", 0)

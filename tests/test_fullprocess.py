@@ -319,17 +319,17 @@ def test_a_run_that_deploys_reads_the_test_table_once_and_each_release_once(
 
 
 def touch(folder: Path) -> None:
-    """Give a file another time."""
+    """Change the time of a file."""
     os.utime(folder / "a.csv", (1, 1))
 
 
 def rename(folder: Path) -> None:
-    """Give a file another name."""
+    """Rename a file."""
     (folder / "a.csv").rename(folder / "z.csv")
 
 
 def half_written(folder: Path) -> None:
-    """Put files beside that are being written."""
+    """Add half-written files."""
     (folder / ".hidden.csv").write_text("x")
     (folder / "c.csv.part").write_text("x")
     (folder / "c.tmp").write_text("x")
@@ -351,7 +351,7 @@ def change_content(config: Config) -> None:
 
 
 def remove_file(config: Config) -> None:
-    """Take a file away."""
+    """Remove a file."""
     (config.input_folder_path / "b.csv").unlink()
 
 
@@ -512,7 +512,7 @@ def test_200_kills_spread_over_a_run_leave_production_whole(config_path: Path) -
 
 
 def kill_at_times(config_path: Path, delays_s: list[float]) -> None:
-    """Kill runs after the delays; each time production is whole and the next run succeeds."""
+    """Kill runs after the delays, and check production and the next run each time."""
     config = config_file.read_config(config_path)
     fullprocess.main(config)
     for number, delay_s in enumerate(delays_s):

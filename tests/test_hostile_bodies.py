@@ -99,7 +99,7 @@ class Watch:
 
 
 def send(url: str, path: str, kind: str, body: bytes) -> int:
-    """Send a body; give the status, 0 where the server cut the rest of it off."""
+    """Send a body, and return the status, 0 for a body cut by the server."""
     headers = {"Content-Type": kind}
     try:
         return requests.post(
@@ -123,7 +123,7 @@ def wait_with(url: str, path: str, size: int, sent: int) -> socket.socket:
 def check_hostile_bodies(
     config_path: Path, size: int, n_waiting: int, n_senders: int
 ) -> tuple[Watch, int, float, str]:
-    """Send every kind of hostile body to every route; give what was seen meanwhile."""
+    """Send every kind of hostile body to every route, and return the observations."""
     counts: Counter[int] = Counter()
     with served(config_path, output=subprocess.DEVNULL, max_rows=10_000, max_body_bytes=2**23) as (
         url,

@@ -199,7 +199,7 @@ WAYS = {
 
 
 def write_equal_rows(config: Config, *, many: bool) -> None:
-    """Write 6 rows of 4 clients who left and 2 who stayed, of which 3 repeat an earlier one."""
+    """Write 6 rows, of 4 leavers and 2 stayers, with 3 repeated rows."""
     for path in config.input_folder_path.iterdir():
         path.unlink()
     rows = ["1,2,1", "1,2,1", "1,2,1", "5,6,0", "5,6,0", "7,8,1"]

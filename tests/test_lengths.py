@@ -78,7 +78,7 @@ class Kept:
         return status
 
     def read_head(self) -> tuple[int, dict[str, str]]:
-        """Read status and headers; whatever a wrong length left over is no such head."""
+        """Read status and headers, without the rest of a body of a wrong length."""
         first = self.stream.readline()
         assert first.startswith(b"HTTP/1.1 "), first
         told = dict[str, str]()

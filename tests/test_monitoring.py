@@ -23,7 +23,7 @@ from tests.conftest import SMALL_ROWS, make_rows, write_csv
 
 
 def deliver(config: Config, name: str, rows: list[str]) -> Path:
-    """Put a further extract into the input folder and ingest the folder."""
+    """Add an extract to the input folder, and ingest the folder."""
     write_csv(config.input_folder_path / name, rows)
     return ingestion.main(config).dataset_path
 

@@ -29,7 +29,7 @@ def url(config_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def made(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Make a client from the description; give the name of its package."""
+    """Generate a client from the description, and return the package's name."""
     content = requests.get(f"{url}/openapi.json", headers=HEADERS, timeout=10).content
     (tmp_path / "openapi.json").write_bytes(content)
     # JSON is YAML; nothing is formatted.

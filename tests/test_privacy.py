@@ -27,7 +27,7 @@ PROGRAMS: tuple[tuple[str, ...], ...] = (
 
 
 def run_open(folder: Path, program: str, *arguments: str) -> None:
-    """Run a program as an account whose new files are open to all; it may end as it likes."""
+    """Run a program with an open umask, to any end."""
     environment = os.environ | {"HOME": str(folder)}
     programs.run_call(
         Call(f"scripts.{program}", "", arguments, str(folder), environment, umask=0o022)

@@ -66,7 +66,7 @@ class InputFolder(RuleBasedStateMachine):
 
     @rule(name=NAMES, content=CONTENTS)
     def write(self, name: str, content: str) -> None:
-        """Write a file, in place if it is there; each change has a time of its own."""
+        """Write a file in place, each change with a different time."""
         self.path(name).write_text(content)
         os.utime(self.path(name), (self.times.get(name, 0) + 1,) * 2)
         self.times[name] = self.times.get(name, 0) + 1
@@ -74,21 +74,21 @@ class InputFolder(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def touch(self, name: str) -> None:
-        """Give a file another time."""
+        """Change the time of a file."""
         if self.path(name).exists():
             self.times[name] = self.times.get(name, 0) + 1
             os.utime(self.path(name), (self.times[name],) * 2)
 
     @rule(name=NAMES)
     def remove(self, name: str) -> None:
-        """Take a file away."""
+        """Remove a file."""
         self.path(name).unlink(missing_ok=True)
         self.contents.pop(name, None)
         self.times.pop(name, None)
 
     @rule(source=NAMES, other=NAMES)
     def rename(self, source: str, other: str) -> None:
-        """Give a file another name, over whatever had it."""
+        """Rename a file over any present file."""
         if source in self.contents and source != other:
             self.path(source).rename(self.path(other))
             self.contents[other] = self.contents.pop(source)
@@ -161,7 +161,7 @@ class Bomb:
         self.mark = mark
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        """Say what unpickling calls."""
+        """Return the call made by unpickling."""
         return os.mkdir, (str(self.mark),)
 
 

@@ -70,7 +70,7 @@ def make_file(draw: random.Random) -> Made:
 
 @dataclass(frozen=True)
 class Counts:
-    """Of each file the rows in and the rows rejected; of all files the rows used, and clients."""
+    """The read and rejected rows of each file, and the used rows and clients of all files."""
 
     files: list[tuple[int, int]]
     used: int

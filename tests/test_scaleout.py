@@ -34,7 +34,7 @@ REACHED_S = 1.0
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer: when it was asked for and given, by whom, of which release, and what."""
+    """An answer with the times of question and answer, the service, the release and the content."""
 
     asked_s: float
     answered_s: float
@@ -83,7 +83,7 @@ def asking(urls: list[str]) -> Iterator[list[Client]]:
 
 @contextmanager
 def two_services(config_path: Path) -> Iterator[list[tuple[str, Any]]]:
-    """Run two services on the same folders, as on two machines; only their ports differ."""
+    """Run two services on the same folders and different ports, as on two machines."""
     with ExitStack() as stack:
         running = []
         for number in (1, 2):
@@ -109,7 +109,7 @@ def truth_of(prod_folder: Path) -> dict[str, float]:
 
 
 def serving_since(prod_folder: Path) -> tuple[str, float]:
-    """Say which release serves, and since when."""
+    """Return the serving release and the start of serving."""
     changed_s = artifacts.link_changed_s(prod_folder)
     assert changed_s is not None
     return Path(os.readlink(prod_folder / artifacts.CURRENT)).name, changed_s

@@ -33,7 +33,7 @@ def name_of(number: int) -> str:
 
 
 def intercept_of(name: str) -> float:
-    """Give each release a model of its own."""
+    """Return a different intercept for each release."""
     return (int(name.split("_")[0]) - 30) / 20
 
 
@@ -66,7 +66,7 @@ class Load:
         return session.post(url, json={"data": rows}, timeout=10)
 
     def judge(self, response: requests.Response) -> str:
-        """Compare an answer with the model of the release that it names; "" if it is right."""
+        """Compare an answer with the model of the named release, and return "" or the fault."""
         if response.status_code != 200:
             return f"{response.status_code}: {response.text[:200]}"
         answer = response.json()
@@ -175,7 +175,7 @@ class Changes:
         )
 
     def describe(self) -> str:
-        """Say how many changes of each kind there were, and the longest until one was seen."""
+        """Describe the number of changes of each kind, and the longest delay."""
         return ", ".join(
             f"{len(took)} x {kind} seen after at most {max(took) * 1000:.0f} ms"
             for kind, took in self.took_s.items()
@@ -191,7 +191,7 @@ def begin(config_path: Path) -> Changes:
 
 
 def check_changes(config_path: Path, n_requests: int, events: list[str]) -> str:
-    """Change things while clients ask; give what was counted."""
+    """Change files while clients ask, and return the counts."""
     changes = begin(config_path)
     with served(config_path, output=subprocess.DEVNULL) as (url, _):
         changes.url = url
@@ -246,7 +246,7 @@ def test_campaign_100_rollbacks_under_load(config_path: Path) -> None:
 
 
 def check_flips(config_path: Path, positions: Callable[[int], range]) -> str:
-    """Flip bytes of a release one by one, and let it serve each time; give what was counted."""
+    """Flip the bytes of a release in turn, deploy each, and return the counts."""
     changes = begin(config_path)
     good = changes.prod / artifacts.CURRENT
     link = os.readlink(good)
@@ -298,7 +298,7 @@ WRONG = ["null", "true", "-1", "0", "1e999", '""', '"\\u0000"', "[]", "{}", '"x"
 
 
 def break_config(chance: random.Random, good: bytes) -> bytes:
-    """Break a configuration in one of many ways; some of the results are still right."""
+    """Break a configuration in a random way, perhaps harmlessly."""
     kind, text = chance.randrange(9), good.decode()
     place = chance.randrange(len(good))
     if kind == 0:
@@ -331,14 +331,14 @@ def break_config(chance: random.Random, good: bytes) -> bytes:
 
 
 def faults_of(session: requests.Session, url: str) -> list[str]:
-    """Ask what is wrong; that there are no records is no matter here."""
+    """Ask for the faults, except missing records."""
     health = session.get(f"{url}/health", timeout=10)
     assert health.status_code == 200
     return [fault for fault in health.json()["errors"] if "records" not in fault]
 
 
 def check_broken_configs(config_path: Path, n_configs: int) -> str:
-    """Break the configuration of a running service again and again; give what was counted."""
+    """Break the configuration of a running service again and again, and return the counts."""
     begin(config_path)
     chance, counts = random.Random(n_configs), Counter[str]()
     with served(config_path, output=subprocess.DEVNULL) as (url, _), requests.Session() as session:

@@ -29,13 +29,13 @@ KEPT_RUNS, KEPT_RELEASES, KEPT_HISTORY = 4, 3, 40
 
 
 def rows_of(texts: list[str]) -> list[str]:
-    """Take the distinct rows of files in their order."""
+    """Return the distinct rows of files in order."""
     lines = [line for text in texts for line in text.splitlines() if line != HEADER]
     return list(dict.fromkeys(lines))
 
 
 def split(rows: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Take features and labels out of rows; the first cell is an identifier."""
+    """Split rows into features and labels, without the identifier in the first cell."""
     cells = np.array([row.split(",")[1:] for row in rows], dtype=float)
     return cells[:, :3], cells[:, 3].astype(int)
 
@@ -56,7 +56,7 @@ class Expected:
         self.n_deployed = 0
 
     def fit(self, rows: list[str]) -> LogisticRegression | None:
-        """Fit what the pipeline should fit; None where the data is not enough."""
+        """Fit the expected model of the pipeline, None for insufficient data."""
         X, y = split(rows)
         try:
             X, _, y, _ = train_test_split(X, y, test_size=0.1, random_state=42)
@@ -67,7 +67,7 @@ class Expected:
         return LogisticRegression(solver="newton-cholesky", max_iter=1000).fit(X, y)
 
     def decide(self, rows: list[str], test_rows: list[str]) -> Verdict:
-        """Say what a run that trains should decide."""
+        """Return the expected decision of a training run."""
         X, y = split(test_rows)
         candidate = self.fit(rows)
         if candidate is None:
@@ -151,7 +151,7 @@ class Soak(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES), other=st.sampled_from(NAMES))
     def rename(self, name: str, other: str) -> None:
-        """Give a file another name, over whatever had it."""
+        """Rename a file over any present file."""
         if name in self.inputs and name != other:
             (self.root / "input" / name).rename(self.root / "input" / other)
             self.inputs[other] = self.inputs.pop(name)
@@ -169,7 +169,7 @@ class Soak(RuleBasedStateMachine):
         self.tick()
 
     def run(self) -> Verdict | None:
-        """Do a full process; None if it fails."""
+        """Do a full process, and return None for a failure."""
         try:
             return fullprocess.main(self.config)
         except DatasetError:

@@ -188,7 +188,7 @@ def test_the_documented_tour_runs_as_written(
 
 
 def run_program(folder: Path, program: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a program on the copy; deployment has several verbs, of which one deploys."""
+    """Run a program on the copy, deployment with the verb deploy."""
     verbs = ["deploy"] if program == "deployment" else []
     chosen = options or ("--config", str(folder / "config.json"))
     return programs.run(program, *verbs, *chosen)

@@ -108,7 +108,7 @@ def test_categories_are_columns_of_their_own_and_unknown_ones_add_nothing(
 
 
 def _with_schema(config: Config, schema: Schema) -> Config:
-    """Give a config with another schema."""
+    """Return a config with another schema."""
     settings = {name: getattr(config, name) for name in config.__struct_fields__}
     return Config(**(settings | {"schema": schema}))
 

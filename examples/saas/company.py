@@ -75,7 +75,7 @@ def invent_email(rng: Generator, company: str) -> str:
 
 
 def found_clients(rng: Generator, numbers: range, signup: np.ndarray) -> pd.DataFrame:
-    """Make new clients: what they are, and how they use the product.
+    """Make new clients with their facts and their use of the product.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ ODD_NAMES = (
 
 @dataclass(frozen=True)
 class Month:
-    """An extract and the file of those who left in the month before it."""
+    """An extract and the file of leavers of the month before."""
 
     extract_name: str
     extract: pd.DataFrame
@@ -113,7 +113,7 @@ def make_extract(plan: Plan, month: int, clients: pd.DataFrame) -> pd.DataFrame:
 
 
 def make_outcomes(plan: Plan, month: int, clients: pd.DataFrame) -> pd.DataFrame:
-    """Return those who left between the extract before and this one, with the day of leaving."""
+    """Return the leavers between the extract before and this extract, with the days of leaving."""
     start, end = ((plan.day(m) - plan.first).days for m in (month - 1, month))
     left = clients[(clients["leave"] > start) & (clients["leave"] <= end)]
     reasons = [REASONS[number % len(REASONS)] for number in left["number"]]
@@ -123,7 +123,7 @@ def make_outcomes(plan: Plan, month: int, clients: pd.DataFrame) -> pd.DataFrame
 
 
 def name_extract(plan: Plan, month: int, names: Names, uploads: tuple[int, ...]) -> str:
-    """Return the file name of an extract, that of an upload through the pages for some months."""
+    """Return the file name of an extract, for some months like an upload."""
     day = plan.day(month)
     if month in uploads:
         return f"upload_{day:%Y%m%d}T080000000000Z.csv"

@@ -27,7 +27,7 @@ PAYMENTS = {
 
 
 def choose(draw: Draw, shares: dict[str, float]) -> str:
-    """Choose a word by its share."""
+    """Choose a word by the shares."""
     left = draw.uniform() * sum(shares.values())
     for word, share in shares.items():
         left -= share
@@ -37,7 +37,7 @@ def choose(draw: Draw, shares: dict[str, float]) -> str:
 
 
 def make_client(draw: Draw, number: int) -> tuple[str, ...]:
-    """Make one client."""
+    """Make a client."""
     contract = choose(draw, CONTRACTS)
     internet = choose(draw, {"DSL": 0.36, "Fiber optic": 0.42, "No": 0.22})
     payment = choose(draw, PAYMENTS)

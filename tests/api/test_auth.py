@@ -50,7 +50,7 @@ UNKNOWN = ("/static/", "/docs/guide/", "/docs/pictures/")
 
 @pytest.fixture
 def tireless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take any number of failed logins."""
+    """Allow any number of failed logins."""
     monkeypatch.setattr(auth, "MAX_FAILED_LOGINS", 10**9)
 
 
@@ -118,7 +118,7 @@ REFUSALS = (400, 401, 403, 405, 429)
 
 @cache
 def is_listed(method: str, path: str, rank: int) -> bool:
-    """Say whether a route is listed for a method and a path, and a sender may ask it."""
+    """Return whether a route is listed for a method and a path, and open to the sender."""
     for route in (*ALL_ROUTES, STATIC):
         prefix, brace, rest = route.path.partition("{")
         suffix = rest.partition("}")[2]
@@ -142,7 +142,7 @@ class Asker:
         self.n_asked = 0
 
     def ask(self, method: str, target: str, headers: dict[str, str], body: bytes = b"") -> int:
-        """Send a request, once more if the connection has ended; return the status."""
+        """Send a request, again if the connection has ended, and return the status."""
         self.n_asked += 1
         for _ in range(2):
             try:
@@ -156,7 +156,7 @@ class Asker:
         raise AssertionError((method, target))
 
     def headers_of(self, sender: str) -> dict[str, str]:
-        """Make the headers of a sender; a session begins anew, since another may have ended."""
+        """Make the headers of a sender, with a new session, since another may have ended."""
         token = {"read": TOKEN, "work": WORK_TOKEN, "admin": ADMIN_TOKEN}.get(
             sender.partition(" ")[0], "wrong"
         )
@@ -173,7 +173,7 @@ class Asker:
 def check_table(
     asker: Asker, spellings: dict[str, Callable[[str], str]], methods: Iterable[str]
 ) -> Iterator[tuple[str, str, str, str, int]]:
-    """Ask for every route in every spelling by every method of every sender; list what is wrong."""
+    """Ask for every route in every spelling by every sender and method, and list the faults."""
     content = f"{HEADER}\n" + "\n".join(make_rows(3, seed=1)) + "\n"
     body = FORM % content.encode()
     for sender, rank in SENDERS.items():
@@ -203,7 +203,7 @@ def check_table(
 def served_with_roles(
     config_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Asker, Path]]:
-    """Serve with a token of each role; give who asks and the folder that only admins may fill."""
+    """Serve with a token of each role, and return the sender and the folder of uploads."""
     monkeypatch.setenv("ADRAS_API_ADMIN_TOKEN", ADMIN_TOKEN)
     monkeypatch.setenv("ADRAS_API_WORK_TOKEN", WORK_TOKEN)
     with (
@@ -362,7 +362,7 @@ def test_an_address_begins_anew_after_a_minute(
 
 
 def ask_from(url: str, source: str, token: str, forwarded: str = "") -> int:
-    """Ask a server from an address of this machine; return the status."""
+    """Ask a server from an address of this machine, and return the status."""
     address = url.removeprefix("http://")
     with closing(
         http.client.HTTPConnection(address, timeout=10, source_address=(source, 0))

@@ -106,7 +106,7 @@ def quick_rows(fast_predictor: FastPredictor, body: bytes) -> list[Any] | None:
 
 
 def strict(body: bytes) -> dict[str, Any] | None:
-    """Read a body the strict way; None if it is refused."""
+    """Read a body the strict way, None for a refusal."""
     try:
         rows = read_rows(body, "application/json", "", ApiSettings(), ODD.schema)
         return dict(read_columns(rows, ODD.schema))
@@ -115,12 +115,12 @@ def strict(body: bytes) -> dict[str, Any] | None:
 
 
 def check_same(body: bytes) -> bool:
-    """Compare both ways for a straight and a curved model; say whether the quick one took it."""
+    """Compare both ways for a straight and a curved model, and return whether the fast way read."""
     return min(check_model(ODD, body), check_model(CURVED, body))
 
 
 def check_model(used: Model, body: bytes) -> bool:
-    """Compare both ways; say whether the quick one took the body."""
+    """Compare both ways, and return whether the fast way read the body."""
     fast_predictor, expected = FastPredictor(used), strict(body)
     rows = quick_rows(fast_predictor, body)
     if not rows:

@@ -178,7 +178,7 @@ def drip(clients: list[socket.socket], part: bytes, ended: threading.Event) -> N
 
 
 def was_cut(client: socket.socket) -> bool:
-    """Say whether the server has ended a connection; close it."""
+    """Return whether the server has ended a connection, and close the connection."""
     client.settimeout(0.1)
     try:
         while client.recv(4096):
@@ -197,7 +197,7 @@ BODY = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/
 
 
 def check_slow_clients(url: str, n_clients: int, duration_s: float) -> tuple[float, int]:
-    """Ask for /health while clients drip headers and bodies; give the slowest answer and cuts."""
+    """Ask for /health while clients drip bodies, and return the slowest answer and the cuts."""
     ended, slowest_s = threading.Event(), 0.0
     kinds = [(HEADERS, b"X: y\r\n"), (BODY + b"Content-Length: 1000\r\n\r\n", b" ")]
     dripping = [(connect(url, head, n_clients // 2), part) for head, part in kinds]
@@ -263,7 +263,7 @@ def ask_health(url: str) -> dict[str, Any]:
 
 
 def ask_release(url: str) -> str:
-    """Ask for a prediction; return the release that answered."""
+    """Ask for a prediction, and return the answering release."""
     answer = requests.post(f"{url}/predict", json={"data": [make_row(0)]}, timeout=10)
     return str(answer.json()["release"])
 

@@ -245,7 +245,7 @@ TABLES = st.integers(1, 4).flatmap(
 
 
 def strict(body: bytes, schema: Schema) -> dict[str, Any] | None:
-    """Read a body the strict way; None if it is refused."""
+    """Read a body the strict way, None for a refusal."""
     try:
         rows = read_rows(body, "application/json", "", ApiSettings(), schema)
         return dict(read_columns(rows, schema))

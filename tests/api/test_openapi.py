@@ -80,7 +80,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def write_csv(rows: Any) -> bytes:
-    """Spell rows, generated as JSON, as the table that is described."""
+    """Format rows, generated as JSON, as the described table."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         return json.dumps(rows).encode()
     # A table has no row that lacks a column: what one row lacks, the table lacks.
@@ -97,7 +97,7 @@ def write_csv(rows: Any) -> bytes:
 
 
 def is_right_as_text(rows: Any) -> bool:
-    """Say whether rows that are wrong as JSON, a truth value for a word, are right in a table."""
+    """Return whether rows wrong as JSON, a truth value for a word, are right in a table."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         return False
     table = list(csv.DictReader(io.StringIO(write_csv(rows).decode("utf-8", "replace"))))
@@ -123,7 +123,7 @@ def test_campaign_every_answer_is_as_described(described: Any, route: Route, mod
 
 
 def check_operation(described: Any, route: Route, mode: str, n_examples: int) -> int:
-    """Send requests made from the description, with every check of the library; count them."""
+    """Send requests made from the description, with every check of the library, and count them."""
     from schemathesis import GenerationMode
     from schemathesis.specs.openapi.checks import positive_data_acceptance
 

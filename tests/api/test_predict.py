@@ -121,7 +121,7 @@ def test_a_category_is_text(categorical: FlaskClient, plan: object) -> None:
 
 
 def cell_body(cell: bytes) -> bytes:
-    """Spell a body of one row with this text as the cell of the last column."""
+    """Return a body of a row with this text as the last cell."""
     return rows_body(
         b'{"lastmonth_activity": 0, "lastyear_activity": 1, "number_of_employees": ' + cell + b"}"
     )

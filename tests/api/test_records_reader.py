@@ -19,13 +19,13 @@ from tests.support.service import FIRST, answer_of, edit_config, make_row, predi
 
 @pytest.fixture
 def now() -> datetime:
-    """The moment of a test; that of an import may be half an hour ago in a long run of tests."""
+    """The moment of a test, since the import may be half an hour ago."""
     return datetime.now(UTC)
 
 
 @pytest.fixture
 def records(config_path: Path, now: datetime) -> Path:
-    """Records of five runs and two deployments; the last run failed, the one before ended well."""
+    """Records of five runs and two deployments, with a failed last run."""
     path = config_path.parent / "adras.db"
     with database.open_records(f"sqlite:///{path}") as engine, database.writing(engine) as row:
         for number in range(5):

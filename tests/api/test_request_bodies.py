@@ -219,7 +219,7 @@ def test_a_query_that_is_none_is_refused(client: FlaskClient, query: str) -> Non
 
 
 def time_of(client: FlaskClient, body: bytes, content_type: str = "text/csv") -> tuple[int, float]:
-    """Send a body; give the status and the seconds of the processor."""
+    """Send a body, and return the status and the seconds of the processor."""
     started = time.process_time()
     status = post(client, body, content_type).status_code
     return status, time.process_time() - started
@@ -247,7 +247,7 @@ def test_a_line_of_a_table_that_is_longer_than_any_client_is_refused(client: Fla
 
 
 def spell_cells(spelled: str, n_rows: int) -> bytes:
-    """Spell rows with numbers as they are."""
+    """Format rows with numbers as given."""
     row = f'{{"lastmonth_activity": {spelled}, "lastyear_activity": 7, "number_of_employees": 3}}'
     return f'{{"data": [{",".join([row] * n_rows)}]}}'.encode()
 
@@ -271,7 +271,7 @@ def test_hard_numbers_are_not_read_all_in_one_call(client: FlaskClient) -> None:
 
 
 def peak_of(client: FlaskClient, body: bytes, status: int) -> int:
-    """Send a JSON body; give the most bytes that Python held at one time meanwhile."""
+    """Send a JSON body, and return the peak of Python's memory in bytes."""
     tracemalloc.start()
     try:
         assert post(client, body, "application/json").status_code == status

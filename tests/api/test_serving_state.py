@@ -184,17 +184,17 @@ def test_a_config_that_points_to_no_release_keeps_serving(
 
 
 def put_pipe(path: Path) -> None:
-    """Put a named pipe that nobody writes into."""
+    """Make a named pipe without a writer."""
     os.mkfifo(path)
 
 
 def put_endless(path: Path) -> None:
-    """Put a link to a device that never ends."""
+    """Make a link to an endless device."""
     path.symlink_to("/dev/zero")
 
 
 def put_huge(path: Path) -> None:
-    """Put a file of a terabyte that takes no room."""
+    """Make a sparse file of a terabyte."""
     with path.open("wb") as handle:
         handle.truncate(2**40)
 

@@ -12,7 +12,7 @@ from scripts.core.errors import ConfigError
 
 
 def write_tokens(path: Path, text: str, mode: int = 0o600) -> ApiSettings:
-    """Write a file of tokens; give the settings that name it."""
+    """Write a file of tokens, and return the settings with the file."""
     path.write_text(text)
     path.chmod(mode)
     return ApiSettings(token_file=path)

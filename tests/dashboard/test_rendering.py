@@ -186,7 +186,7 @@ def test_every_field_has_a_label_and_every_table_a_caption(full: FlaskClient, pa
 
 
 def risk_of(entry: dict[str, Any]) -> str:
-    """Spell the risk of a client as a page does; of one without data it is not shown."""
+    """Format the risk of a client like a page, without a risk for a client without data."""
     return "\N{EN DASH}" if entry["band"] == "no data" else f"{entry['probability']:.1%}"
 
 

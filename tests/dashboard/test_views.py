@@ -188,7 +188,7 @@ def cookie_header(response: TestResponse) -> dict[str, str]:
 
 
 def make_client(config_path: Path) -> FlaskClient:
-    """Start the service anew, or another process of it; the client keeps no cookies."""
+    """Start the service anew, or another process of the service, with a client without cookies."""
     return create_app(config_path).test_client(use_cookies=False)
 
 

@@ -25,7 +25,7 @@ def read(
 
 
 def spell(separator: str, rows: list[list[str]] = ROWS) -> str:
-    """Spell rows with a separator."""
+    """Format rows with a separator."""
     return "".join(separator.join(row) + "\n" for row in rows)
 
 

@@ -35,13 +35,13 @@ ROW = "x1,10,20,30,1"
 
 
 def lines(*rows: str) -> bytes:
-    """Spell a file with the usual header and LF line ends."""
+    """Return a file with the usual header and LF line ends."""
     return "".join(f"{row}\n" for row in (HEADER, *rows)).encode()
 
 
 @dataclass(frozen=True)
 class Case:
-    """A file, how many of its rows can be used, and where and why the others cannot.
+    """A file, the number of usable rows, and the place and reason of every rejected row.
 
     A rejection at line 0 is the refusal of the whole file.
     """
@@ -228,50 +228,50 @@ def test_a_hostile_file_is_read_as_far_as_it_is_right(case: Case, tmp_path: Path
 
 
 def make_fifo(folder: Path) -> str:
-    """Put a pipe that nobody writes to; whoever opens it waits for ever."""
+    """Make a pipe without a writer, where a reader waits for ever."""
     os.mkfifo(folder / "pipe.csv")
     return "it is not a regular file"
 
 
 def make_directory(folder: Path) -> str:
-    """Put a folder with the name of a table."""
+    """Make a folder with the name of a table."""
     (folder / "folder.csv").mkdir()
     return "it is not a regular file"
 
 
 def make_link_outside(folder: Path) -> str:
-    """Put a link to a file that is not in the folder."""
+    """Make a link to a file outside of the folder."""
     outside = write_csv(folder.parent / "secret" / "outside.csv", [ROW])
     (folder / "outside.csv").symlink_to(outside)
     return "it is a link to a file outside its folder"
 
 
 def make_link_to_nothing(folder: Path) -> str:
-    """Put a link that leads nowhere."""
+    """Make a dangling link."""
     (folder / "nothing.csv").symlink_to("nowhere.csv")
     return "it is not a regular file"
 
 
 def make_link_to_itself(folder: Path) -> str:
-    """Put a link that leads to itself."""
+    """Make a link to the link itself."""
     (folder / "loop.csv").symlink_to("loop.csv")
     return "it is not a regular file"
 
 
 def make_device(folder: Path) -> str:
-    """Put a link to an endless device."""
+    """Make a link to an endless device."""
     (folder / "zero.csv").symlink_to("/dev/zero")
     return "it is not a regular file"
 
 
 def make_odd_name(folder: Path) -> str:
-    """Put a file whose name would break the list of files into two lines."""
+    """Make a file with a line end in the name."""
     (folder / "two\nlines.csv").write_bytes(lines(ROW))
     return "its name has a control character"
 
 
 def make_sparse(folder: Path) -> str:
-    """Put a header and a single line of 300 MB, of which the disk holds nothing."""
+    """Make a file of a header and a sparse line of 300 MB."""
     with (folder / "sparse.csv").open("wb") as handle:
         handle.write(lines(ROW))
         handle.truncate(300 * 2**20)

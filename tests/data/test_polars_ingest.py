@@ -53,7 +53,7 @@ def write_files(folder: Path, draw: random.Random) -> tuple[list[Path], Schema]:
 
 
 def check_agreement(paths: list[Path], schema: Schema, settings: IngestionSettings) -> int:
-    """Ingest files by the rules and with Polars; return the number of rows of the dataset."""
+    """Ingest files by the rules and with Polars, and return the number of rows of the dataset."""
     drop_equal = deduplicate.are_dropped_from_input(settings, schema)
     why_none = ""
     try:

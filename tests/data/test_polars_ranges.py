@@ -62,7 +62,7 @@ def read_whole(path: Path) -> tuple[pl.DataFrame, FileReading]:
 
 
 def check_same(path: Path, n_bytes: int) -> None:
-    """Compare both ways; NaN equals NaN."""
+    """Compare both ways, with NaN equal to NaN."""
     rows, account = read_in_ranges(path, n_bytes)
     expected, found = read_whole(path)
     assert account == found

@@ -24,19 +24,19 @@ TEXTUAL = Schema(
 
 
 def spell(cell: Any) -> str:
-    """Spell a cell, so that a missing number equals another and -0.0 differs from 0.0."""
+    """Format a cell, with equal missing numbers and different 0.0 and -0.0."""
     if cell is None or cell != cell:
         return ""
     return cell if isinstance(cell, str) else repr(float(cell))
 
 
 def spell_rows(rows: Iterable[Iterable[Any]]) -> list[list[str]]:
-    """Spell the cells of rows."""
+    """Format the cells of rows."""
     return [[spell(cell) for cell in row] for row in rows]
 
 
 def check_both_agree(path: Path, schema: Schema, *, needs_label: bool = True) -> tuple[int, int]:
-    """Read a file both ways; return how many rows were accepted and rejected."""
+    """Read a file both ways, and return the numbers of accepted and rejected rows."""
     strict, columns = csv_reader.read_file(path, path.parent, schema, needs_label=needs_label)
     reading, parts = polars_reader.read_file(path, path.parent, schema, needs_label=needs_label)
 
@@ -63,7 +63,7 @@ def check_seeds(folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: range) -> 
 
 
 def check_texts_agree(path: Path, schema: Schema) -> int:
-    """Read every column of a file as text both ways; return how many rows were accepted."""
+    """Read every column of a file as text both ways, and return the number of accepted rows."""
     strict, columns = csv_reader.read_file(path, path.parent, schema, as_text=True)
     reading, parts = polars_reader.read_file(path, path.parent, schema, as_text=True)
 

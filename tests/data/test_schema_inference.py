@@ -39,7 +39,7 @@ def infer(folder: Path, schema: Schema = OPEN, **columns: list[str]) -> Inferenc
 
 
 def kind_of(folder: Path, cells: list[str], schema: Schema = OPEN) -> str:
-    """Say what a column is taken for, beside one that is a number."""
+    """Return the inferred kind of a column beside a numeric column."""
     inference = infer(folder, schema, other=[str(i % 9) for i in range(len(cells))], c=cells)
     return next(
         (kind for kind in ("numeric", "categorical") if "c" in getattr(inference.schema, kind)),

@@ -33,7 +33,7 @@ def drop_large(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_both(paths: list[Path], schema: Schema, draw: random.Random) -> list[Ingested | str]:
-    """Ingest files in memory and beyond it; an error as its message."""
+    """Ingest files in memory and beyond memory, with an error as its message."""
     settings = IngestionSettings(drop_duplicates=draw.choice([None, True, False]))
     drop_equal = deduplicate.are_dropped_from_input(settings, schema)
     clean = draw.choice([None, None, drop_large])
@@ -54,7 +54,7 @@ def read_both(paths: list[Path], schema: Schema, draw: random.Random) -> list[In
 
 
 def check_agreement(paths: list[Path], schema: Schema, draw: random.Random) -> int:
-    """Compare both results; return the number of rows of the dataset."""
+    """Compare both results, and return the number of rows of the dataset."""
     within, beyond = read_both(paths, schema, draw)
     if isinstance(within, str) or isinstance(beyond, str):
         assert within == beyond
@@ -96,7 +96,7 @@ def test_both_ingestions_agree_on_many_generated_folders(
 
 
 def few_hashes(table: pl.DataFrame, key: int = 0) -> NDArray[np.uint64]:
-    """Give a row one of three hashes, so that most rows with equal hashes are different."""
+    """Return one of three hashes for a row, for different rows with equal hashes."""
     numbers = table.to_series(0).hash(key).to_numpy() % np.uint64(3)
     return np.asarray(numbers << np.uint64(62), np.uint64)
 
@@ -157,7 +157,7 @@ def test_cleaned_rows_without_the_target_have_no_known_classes(tmp_path: Path) -
 
 
 def write_input(config: Config, *files: list[str]) -> None:
-    """Put files into the input folder, none else."""
+    """Write files into the emptied input folder."""
     for path in config.input_folder_path.iterdir():
         path.unlink()
     for number, rows in enumerate(files):
@@ -166,7 +166,7 @@ def write_input(config: Config, *files: list[str]) -> None:
 
 
 def limit(config: Config, gigabytes: float = 1e-6) -> Config:
-    """Give a config whose memory nothing fits into."""
+    """Return a config with a memory limit below any table."""
     return msgspec.structs.replace(config, engine=EngineSettings(memory_limit_gb=gigabytes))
 
 

@@ -14,7 +14,7 @@ from tests.support.service import ROOT
 
 
 def spell_columns(columns: csv_reader.Columns) -> dict[str, list[str]]:
-    """Spell the cells of columns, so that a missing number equals another."""
+    """Format the cells of columns, with equal missing numbers."""
     return {name: [repr(cell) for cell in cells] for name, cells in columns.items()}
 
 

@@ -20,7 +20,7 @@ from scripts.production.run_context import RunContext
 
 
 def as_numbers(column: ColumnDrift) -> dict[str, float]:
-    """Give what is a number in a column, None as NaN."""
+    """Return the numbers of a column, NaN for None."""
     row = {"effect": column.effect} | column.as_row()
     return {
         name: np.nan if value is None else float(value)
@@ -30,7 +30,7 @@ def as_numbers(column: ColumnDrift) -> dict[str, float]:
 
 
 def check_same(found: DataDrift, expected: DataDrift) -> None:
-    """Compare what was found; sums in another order differ in the last digits."""
+    """Compare two results, up to the last digits of sums in another order."""
     assert replace(found, columns=()) == replace(expected, columns=())
     ours = {column.column: column for column in found.columns}
     assert [c.column for c in found.columns] == [c.column for c in expected.columns]

@@ -23,7 +23,7 @@ def decided(snap: Snapshot, verdict: str = "deployed") -> tuple[Row, list[Row]]:
 
 
 def news(config: Config, before: Snapshot, serving: str | None = "0001_x") -> str:
-    """Say what is new since a snapshot that a run has decided on."""
+    """Describe the news since a snapshot of a decided run."""
     last, files = decided(before)
     return snapshot.explain_news(last, files, snapshot.take_snapshot(config, {}), serving)
 

@@ -217,7 +217,7 @@ def test_a_watch_without_a_watchdog_is_silent() -> None:
 
 
 class Monitor(BaseHTTPRequestHandler):
-    """Notes what it is told; under /slow it answers a byte now and then, under /404/ with that."""
+    """A recorder of pings, with a slow answer under /slow and the status 404 under /404/."""
 
     told: ClassVar[list[tuple[str, str, str]]] = []
 
@@ -244,7 +244,7 @@ class Monitor(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def monitor(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A monitor on this machine; its address."""
+    """Return the address of a monitor on this machine."""
     monkeypatch.setattr(Monitor, "told", [])
     server = ThreadingHTTPServer(("127.0.0.1", 0), Monitor)
     server.handle_error = lambda request, address: None  # type: ignore[assignment, method-assign]

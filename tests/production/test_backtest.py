@@ -117,7 +117,7 @@ def test_the_table_names_each_month_and_the_random_split(
 
 
 def limit_memory(config: Config, monkeypatch: pytest.MonkeyPatch, least_rows: int) -> Config:
-    """Return a config by which nothing fits into memory but so many rows of a table."""
+    """Return a config with memory for a number of rows of a table only."""
     engine = msgspec.structs.replace(config.engine, memory_limit_gb=0.4)
     monkeypatch.setattr(capacity, "LIBRARY_BYTES", 4 * 10**8)
     monkeypatch.setattr(capacity, "LEAST_BYTES", 1)

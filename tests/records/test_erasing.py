@@ -23,7 +23,7 @@ def make_rows(names: list[str], *, shift: int = 0) -> list[str]:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put few clients into a bucket, and few into a part of an order."""
+    """Limit buckets and parts of an order to a few clients."""
     monkeypatch.setattr(score_clients, "BUCKET_CLIENTS", 4)
     monkeypatch.setattr(clients, "PART_CLIENTS", 8)
 

@@ -35,7 +35,7 @@ def with_typical(made: Model) -> Model:
 
 
 def serve(config: Config, name: str, **options: Any) -> None:
-    """Put a hand-made model into production."""
+    """Deploy a hand-made model."""
     write_release(config.prod_deployment_path, name, with_typical(make_model(**options)))
     switch(config.prod_deployment_path, name)
 

@@ -120,7 +120,7 @@ class Store:
 def started(
     image: Image, volume: Path, command: Sequence[str] = (), **environment: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a command, or the image's own, in namespaces of its own; kill it at the end."""
+    """Start a command, or the image's own, in separate namespaces, and kill it at the end."""
     variables = [f"{k}={v}" for k, v in {**image.environment, **environment}.items()]
     inside = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', image.workdir, *(command or image.command)]
     with subprocess.Popen(

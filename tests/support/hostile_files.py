@@ -66,7 +66,7 @@ def make_file(draw: random.Random, header: str, separator: str) -> bytes:
 
 
 def draw_cell(draw: random.Random, name: str, hostility: float) -> str:
-    """Draw a cell of a column; a hostile one from all that may go wrong there."""
+    """Draw a cell of a column, perhaps a hostile cell."""
     if name in ("exited", "left"):
         right, wrong = ["1", "0"] if name == "exited" else ["yes", "no", "1", "0"], LABELS
     elif name in ("corporation", "id", "kind", "other"):

@@ -18,7 +18,7 @@ LOCK = Path(__file__).parents[2] / "requirements-serve.lock"
 
 
 def normalise(name: str) -> str:
-    """Spell a package as indexes do."""
+    """Return the name of a package in the form of package indexes."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

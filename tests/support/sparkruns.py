@@ -67,7 +67,7 @@ spark.executor.extraJavaOptions {JAVA_OPTIONS}
 
 
 def make_lines(n_rows: int, seed: int, prefix: str) -> list[str]:
-    """Return clients with missing values and rare plans; quiet clients and trials leave."""
+    """Return clients with missing values and rare plans, where quiet clients and trials leave."""
     random, lines = Random(seed), []
     for number in range(n_rows):
         month, year = random.randrange(200), random.randrange(2000)
