@@ -3,12 +3,12 @@
 import difflib
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from scripts.core import artifacts, console, terminal
 from scripts.core.config_file import read_config

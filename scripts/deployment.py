@@ -3,13 +3,13 @@
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import numpy as np
 import pandas as pd
+from msgspec import Struct
 
 from scripts.core import artifacts, console, files
 from scripts.core.artifacts import Kind
@@ -32,8 +32,7 @@ from scripts.records.tables import DeploymentKind
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Sources:
+class Sources(Struct, frozen=True):
     """The source files of a release, and the stamp of the model."""
 
     files: Mapping[str, Path]

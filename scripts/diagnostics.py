@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,8 +70,7 @@ class EarlierPackages(Struct, frozen=True):
     packages_at: str
 
 
-@dataclass(frozen=True)
-class RunMeasurements:
+class RunMeasurements(Struct, frozen=True):
     """The measurements of earlier steps of a run: durations and monitoring."""
 
     durations_s: Mapping[str, float]

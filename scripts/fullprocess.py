@@ -12,12 +12,12 @@ import functools
 import logging
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
 import click
+from msgspec import Struct
 from sqlalchemy.engine import Engine
 
 from scripts.clients import delivery_state
@@ -44,8 +44,7 @@ from scripts.records.tables import FileRole, Status, Verdict
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class News:
+class News(Struct, frozen=True):
     """The comparison of the folders with the last decided run, and the release in production."""
 
     snapshot: Snapshot

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+from msgspec import Struct, field
 
 from scripts.core import artifacts, files, progress
 from scripts.core.artifacts import Kind
@@ -39,8 +39,7 @@ MAX_RETURNING_FRACTION = 0.2
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Ingestion:
+class Ingestion(Struct, frozen=True):
     """The result of an ingestion: the dataset, file reports, today's clients, dropped rows.
 
     `dated` is the result of an ingestion of dated files, with the reports of test and outcomes.

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 import pandas as pd
+from msgspec.structs import replace
 
 from scripts import ingestion
 from scripts.core import artifacts, console, terminal

@@ -1,7 +1,6 @@
 """The reporting step: charts and a PDF report of the model in production."""
 
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -64,7 +63,7 @@ def read_profit(connection: Connection) -> TodaysProfit | None:
     facts = None if scoring is None else scoring["gain_facts"]
     if scoring is None or facts is None:
         return None
-    terms = GainTerms(**{field.name: facts[field.name] for field in dataclasses.fields(GainTerms)})
+    terms = GainTerms(**{name: facts[name] for name in GainTerms.__struct_fields__})
     curve = profit_chart.curve_of_list(*clients.read_gains(connection, scoring), terms)
     best = facts["best"]
     return TodaysProfit(curve, terms, (best["n_clients"], best["low"], best["high"]))

@@ -1,8 +1,9 @@
 """Scoring: measures a model on the test data and writes F1 and further metrics."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from scripts.core import artifacts, files
 from scripts.core.artifacts import Kind
@@ -18,8 +19,7 @@ from scripts.production.run_context import RunContext
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Scoring:
+class Scoring(Struct, frozen=True):
     """The result of a scoring: the evaluation, the written file and the read reports."""
 
     score_path: Path

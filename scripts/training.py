@@ -8,9 +8,10 @@ if __name__ == "__main__":
 
 import logging
 import pickle
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from scripts.core import artifacts, console, files, keys
 from scripts.core.artifacts import Kind
@@ -26,8 +27,7 @@ from scripts.production.run_context import RunContext
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Training:
+class Training(Struct, frozen=True):
     """The result of a training: the model, the written files and their stamp."""
 
     model_path: Path

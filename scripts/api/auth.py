@@ -10,8 +10,9 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from scripts.api.responses import RefusedError
 from scripts.api.sessions import EndedSessions, Sessions
@@ -98,8 +99,7 @@ def client_address(environ: Mapping[str, Any], trusted_proxies: tuple[str, ...])
     return strangers[-1] if strangers else address
 
 
-@dataclass
-class Window:
+class Window(Struct):
     """The wrong tokens of an address within a minute: the count of each, by hash."""
 
     started_s: float

@@ -4,11 +4,11 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import request
+from msgspec.structs import replace
 
 from scripts.api.middleware import REST, SERVING
 from scripts.api.openapi import DEFAULT_LIMIT, MAX_LIMIT, Parameter

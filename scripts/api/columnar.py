@@ -3,7 +3,6 @@
 import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -25,8 +24,7 @@ MAX_ORDERS = 16
 Identifier = str | int | float | bool | None
 
 
-@dataclass(frozen=True)
-class RequestRows:
+class RequestRows(Struct, frozen=True):
     """The decoded rows of a request: features, and identifiers for the prediction log."""
 
     columns: dict[str, NDArray[Any]]

@@ -8,8 +8,9 @@ import socket
 import struct
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from scripts.api import auth
 
@@ -29,8 +30,7 @@ Peer = tuple[str, int]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """An open connection: client address, idle time, and a handle."""
 
     peer: Peer

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, get_args
@@ -91,8 +90,7 @@ TAG_TEXTS = {
 }
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """A parameter in the query, or in the path."""
 
     name: str
@@ -118,8 +116,7 @@ PAGING = (
 )
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """The description of a route."""
 
     method: str

@@ -6,12 +6,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.api import records_reader
@@ -37,8 +37,7 @@ BATCH = 2_000
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class LoggedRows:
+class LoggedRows(Struct, frozen=True):
     """The rows of an answered request, with None for unknown identifiers."""
 
     release: str

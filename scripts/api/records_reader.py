@@ -5,12 +5,12 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from scripts.api.responses import RefusedError, RunEntry
 from scripts.api.serving_state import ReleaseReloader
@@ -34,8 +34,7 @@ Row = Mapping[str, Any]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RecordsStatus:
+class RecordsStatus(Struct, frozen=True):
     """The state of the database at the last check, and the alarms recorded in it."""
 
     last_success_at: datetime | None = None

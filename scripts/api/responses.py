@@ -1,12 +1,11 @@
 """Responses of the service: JSON bodies and problem documents."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from scripts.clients.response_types import Count, Fraction, Moment
 from scripts.model.ranking import Band
@@ -24,8 +23,7 @@ MAX_UNKNOWN = 20
 MAX_KNOWN = 50
 
 
-@dataclass
-class Answer:
+class Answer(Struct):
     """A response, with annotations for the metrics and logs.
 
     `rest` are the parts after the body of a response that is never in memory as a whole.
@@ -81,8 +79,7 @@ def answer_refusal(refusal: RefusedError) -> Answer:
     return answer_problem(refusal.status, refusal.detail, refusal.headers, **refusal.members)
 
 
-@dataclass
-class WsgiResponse:
+class WsgiResponse(Struct):
     """A collector of a WSGI application's response."""
 
     status: int = 500

@@ -1,7 +1,6 @@
 """The table of routes: method, path, view and required role."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from msgspec import Struct
@@ -30,8 +29,7 @@ class Lane(StrEnum):
     THREAD = "thread"
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(Struct, frozen=True):
     """A route: view, required role, response type, refusals and lane.
 
     The summary is the first sentence of the view's docstring.

@@ -8,10 +8,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 
 from scripts.api.fast_predict import FastPredictor, make_fast_predictor
 from scripts.api.responses import RefusedError
@@ -37,8 +37,7 @@ Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class WatchedState:
+class WatchedState(Struct, frozen=True):
     """The state of config.json and of the link `current` at the last check."""
 
     config_state: tuple[int, int, int] | None
@@ -46,8 +45,7 @@ class WatchedState:
     target: str | None
 
 
-@dataclass(frozen=True)
-class Serving:
+class Serving(Struct, frozen=True):
     """The immutable config and release of a request."""
 
     root: Path

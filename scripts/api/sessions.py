@@ -7,11 +7,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from itsdangerous import BadSignature, TimestampSigner
+from msgspec import Struct
 from werkzeug.http import dump_cookie, parse_cookie
 
 from scripts.api.responses import RefusedError
@@ -31,8 +31,7 @@ LOOKUP_S = 0.25
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(Struct, frozen=True):
     """The content of a session cookie."""
 
     user: User

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from msgspec import Struct
+
 from scripts.core import secret_files
 from scripts.core.config import ApiSettings
 from scripts.core.errors import ConfigError
@@ -38,8 +40,7 @@ VARIABLES = {
 }
 
 
-@dataclass(frozen=True)
-class User:
+class User(Struct, frozen=True):
     """The owner of a token: a role, and perhaps a name."""
 
     role: Role

@@ -1,10 +1,10 @@
 """The clients to call now, and the differences from an earlier list."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy.engine import Connection
 
 from scripts.clients import list_files, worklist
@@ -18,8 +18,7 @@ Members = Mapping[str, Mapping[str, Any]]
 KEPT = ("position", "probability", "band")
 
 
-@dataclass(frozen=True)
-class CallList:
+class CallList(Struct, frozen=True):
     """The clients to call, up to the capacity of the team, and their page of the list.
 
     The list is of the scoring of the page, of the work up to an entry, and of a day.
@@ -50,8 +49,7 @@ def from_kept(kept: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return {row["client"]: {name: row[name] for name in KEPT} for row in kept}
 
 
-@dataclass(frozen=True)
-class ListChanges:
+class ListChanges(Struct, frozen=True):
     """The clients who entered or left a list, and the changed bands with the bands before."""
 
     entered: list[str]

@@ -1,10 +1,11 @@
 """The worth of today's clients, the expected gain of contacting each, and the best list."""
 
 import logging
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from scripts.clients.todays_clients import TodaysClients, TodaysScores
 from scripts.core.config import WorklistSettings
@@ -17,8 +18,7 @@ from scripts.records.scored_clients import KEPT_NUMBER
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ClientGains:
+class ClientGains(Struct, frozen=True):
     """The worth and expected gain of clients, and the part of the gain that a call saves.
 
     `value` is NaN for a client without one, whose gain is that of the median value. The gain is the

@@ -2,11 +2,10 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 from sqlalchemy.engine import Connection
 
 from scripts.clients import client_reasons, client_work, worklist
@@ -35,8 +34,7 @@ MAX_SIMILAR = 5
 MAX_COMPARED = 20_000
 
 
-@dataclass(frozen=True)
-class BaselineTerm:
+class BaselineTerm(Struct, frozen=True):
     """The part of a column, or of a pair, in a client's log-odds, beside the baseline.
 
     `compared` is the baseline in words.
@@ -48,8 +46,7 @@ class BaselineTerm:
     effect: float
 
 
-@dataclass(frozen=True)
-class LogOddsSum:
+class LogOddsSum(Struct, frozen=True):
     """The log-odds of a client: the baseline plus a term per column and pair."""
 
     baseline_log_odds: float
@@ -308,7 +305,9 @@ def outcomes_page(
         recall=recall,
         n_missed=counted.n_missed,
         n_false_alarms=counted.n_false_alarms,
-        deciles=[msgspec.convert(asdict(decile), DecileEntry) for decile in counted.deciles],
+        deciles=[
+            msgspec.convert(decile, DecileEntry, from_attributes=True) for decile in counted.deciles
+        ],
         warning_days_median=counted.warning_days_median,
         n_warned=counted.n_warned,
         outcomes=[

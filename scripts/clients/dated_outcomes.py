@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy.engine import Connection, Engine
 
 from scripts.data import client_dates
@@ -27,8 +27,7 @@ N_BUCKETS = 16
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class JoinFacts:
+class JoinFacts(Struct, frozen=True):
     """The run of a join, its moment, and the scoring of the run."""
 
     run_id: int

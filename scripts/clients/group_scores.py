@@ -2,11 +2,12 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from scripts.core import name_hashes
@@ -30,8 +31,7 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class ScoringFacts:
+class ScoringFacts(Struct, frozen=True):
     """The facts common to all groups of a scoring.
 
     `bits` are the bits of a bucket. Values stored in scorings before `values_from` are stored
@@ -49,8 +49,7 @@ class ScoringFacts:
     comparable: frozenset[int]
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(Struct, frozen=True):
     """Some of today's clients by rising hash of the name, and the known facts about them.
 
     `kept` are the columns kept for people, under names with their kind.
@@ -66,8 +65,7 @@ class Group:
     labels: KnownLabels
 
 
-@dataclass(frozen=True)
-class GroupScores:
+class GroupScores(Struct, frozen=True):
     """The result of a group: the clients on the list, and the rows to record.
 
     `kept` is a mask over the clients of the group. `previous_probability` is that of the kept

@@ -1,9 +1,11 @@
 """The clients held out of the list for a period by chance, for a measurement of the effect."""
 
 import math
-from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from scripts.core import keys
 from scripts.core.config import WorklistSettings
@@ -13,8 +15,7 @@ HASH_BYTES = 8
 EPOCH = date(1970, 1, 1)
 
 
-@dataclass(frozen=True)
-class HoldoutPeriod:
+class HoldoutPeriod(Struct, frozen=True):
     """The days of a holdout, both included, in ISO 8601, and the share of clients."""
 
     start: str

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
@@ -24,8 +24,7 @@ Mask = NDArray[np.bool_]
 PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 
 
-@dataclass(frozen=True)
-class ColumnFilter:
+class ColumnFilter(Struct, frozen=True):
     """A condition on a column: a value, or a number as lower or upper limit."""
 
     column: str

@@ -1,10 +1,10 @@
 """The orders of the list by risk, name, rise and gain, and the blocks that keep them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.clients import client_gains, group_scores
@@ -18,8 +18,7 @@ from scripts.records.column_blocks import CodedTexts, Column
 from scripts.records.tables import BlockKind
 
 
-@dataclass(frozen=True)
-class Lists:
+class Lists(Struct, frozen=True):
     """The orders of the list: for each place the number of the client in the order of the blocks.
 
     `places` are the places by risk of the clients in the order of the blocks. `gains` are theirs,

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import Struct, field
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from sqlalchemy.engine import Engine
 
@@ -97,8 +98,7 @@ def choose_bits(n_clients: int, last_bits: int) -> int:
     return last_bits if bits <= last_bits <= bits + 1 else bits
 
 
-@dataclass
-class JoinedScores:
+class JoinedScores(Struct):
     """The clients kept on the list, in the order of the blocks."""
 
     rows: list[Ints] = field(default_factory=list)
@@ -116,8 +116,7 @@ class JoinedScores:
         self.n_outcomes += len(scores.outcomes)
 
 
-@dataclass(frozen=True)
-class CallingFacts:
+class CallingFacts(Struct, frozen=True):
     """The facts about calling today's clients: gains, period, and held-out clients.
 
     Each is None where it is not declared.
@@ -128,8 +127,7 @@ class CallingFacts:
     held_out: Mask | None
 
 
-@dataclass(frozen=True)
-class ScoringWriter:
+class ScoringWriter(Struct, frozen=True):
     """Joins, scores and records today's clients in groups."""
 
     today: TodaysClients

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy.engine import Engine
 
 from scripts.clients import (
@@ -55,8 +56,7 @@ NO_DATA = ranking.WORDS.index(ranking.NO_DATA)
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ScoredRows:
+class ScoredRows(Struct, frozen=True):
     """The scores of a model in the order of the rows: probabilities, bands, predictions."""
 
     probability: Floats
@@ -73,8 +73,7 @@ class ScoredRows:
         )
 
 
-@dataclass(frozen=True)
-class CallableClients:
+class CallableClients(Struct, frozen=True):
     """The clients to call: rests of contacted clients, and held-out clients of the trial."""
 
     snoozed: Mapping[str, Row]
@@ -91,8 +90,7 @@ class CallableClients:
         return not client_work.is_away(snooze, self.today, probability, self.return_rise)
 
 
-@dataclass(frozen=True)
-class ShadowList:
+class ShadowList(Struct, frozen=True):
     """Today's clients by the scores of a model: the places by risk, and the list to call."""
 
     scores: ScoredRows

@@ -1,7 +1,6 @@
 """Today's clients as a table: names, values, and probabilities, a part of the rows at a time."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from scripts.core import name_hashes, progress
@@ -44,8 +44,7 @@ def check_columns(schema: Schema, model: Model) -> None:
         )
 
 
-@dataclass(frozen=True)
-class TodaysClients:
+class TodaysClients(Struct, frozen=True, dict=True):
     """Today's clients, a row each, and the features of the model that scores them.
 
     `kept` are the columns kept for people, under names with their kind.
@@ -92,8 +91,7 @@ class TodaysClients:
         return np.asarray(pc.array_sort_indices(names), np.int64)
 
 
-@dataclass(frozen=True)
-class TodaysScores:
+class TodaysScores(Struct, frozen=True):
     """The hash of the name, the probability and the band of each of today's clients."""
 
     hashes: NameHashes

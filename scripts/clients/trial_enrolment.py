@@ -1,11 +1,11 @@
 """The clients to call in the trial of a period, listed or held out."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from scripts.clients import holdout
 from scripts.clients.holdout import HoldoutPeriod
@@ -17,8 +17,7 @@ from scripts.model import ranking
 from scripts.records.tables import BlockKind
 
 
-@dataclass(frozen=True)
-class TrialFacts:
+class TrialFacts(Struct, frozen=True):
     """The scoring that enrols clients, the period, and the number of clients on the list."""
 
     run_id: int

@@ -1,7 +1,6 @@
 """The weekly mail: the clients to call with reasons, and what changed since the mail before."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -12,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
-from msgspec import UNSET
+from msgspec import UNSET, Struct, field
 
 from scripts.clients import call_list, formatting, worklist
 from scripts.clients.call_list import CallList, ListChanges, Members
@@ -30,8 +29,7 @@ MOST_ROWS, MOST_NAMES = 200, 40
 NUMBERS = ("#", "Risk", "Change", "Worth", "Expected gain")
 
 
-@dataclass(frozen=True)
-class MailFacts:
+class MailFacts(Struct, frozen=True):
     """The content of a weekly mail: the list, the list of the mail before, and its week.
 
     `before` is None before the first mail. `address` is that of the pages, "" without one. `gone`

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import IO, Any
 
+from msgspec import Struct, field
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ERROR_CODES, ILLEGAL_CHARACTERS_RE
@@ -42,8 +42,7 @@ FACT_WIDTHS = (24, 60)
 A4 = 9
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(Struct, frozen=True):
     """The content of a workbook: columns, titles, rows, and facts about the list.
 
     `columns` are the names by which formats and widths are chosen, "" for a column without a name

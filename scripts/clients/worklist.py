@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 from sqlalchemy.engine import Connection
 
 from scripts.clients import client_reasons, client_work, list_filters
@@ -124,7 +123,7 @@ def choose_order(scoring: Row, wanted: str) -> str:
 
 def as_interval(share: Share) -> Interval:
     """Return a share as the response type."""
-    return msgspec.convert(asdict(share), Interval)
+    return msgspec.convert(share, Interval, from_attributes=True)
 
 
 def measure_capacity(scoring: Row, settings: WorklistSettings) -> Capacity | None:
@@ -159,8 +158,7 @@ def read_model(connection: Connection, stamp: str) -> Model:
     return decode_model(content.encode(), Path(f"model {stamp} in the records"))
 
 
-@dataclass(frozen=True)
-class ListState:
+class ListState(Struct, frozen=True):
     """The list of a page: scoring, first place, and the counted work with clients.
 
     A cursor keeps it, so that the pages of a list have every client once, also while others work.

@@ -1,7 +1,8 @@
 """The words for columns in reasons and pages: names, units, and groups of columns of a kind."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from scripts.core.config import ColumnLabel, Schema
 
@@ -16,8 +17,7 @@ def format_number(value: float) -> str:
     return f"{value:,.0f}" if is_whole or abs(value) >= LARGE else f"{value:.4g}"
 
 
-@dataclass(frozen=True)
-class ColumnWords:
+class ColumnWords(Struct, frozen=True):
     """Names and units by column, and the group of each grouped column."""
 
     labels: Mapping[str, ColumnLabel] = field(default_factory=dict)

@@ -1,9 +1,10 @@
 """The counts of failed logins of the service: by minute, address, way and person."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 # Rows kept of an hour. Further failures of the hour are counted in one more row.
 MAX_PER_HOUR = 100
@@ -20,8 +21,7 @@ class Way(StrEnum):
     LEFT_OUT = "left out"
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """A failed login: the address by which attempts are limited, the way, and a known user.
 
     `is_locked_out` if the attempt was refused because of those before.
@@ -33,8 +33,7 @@ class Attempt:
     is_locked_out: bool = False
 
 
-@dataclass(frozen=True)
-class FailedLogin:
+class FailedLogin(Struct, frozen=True):
     """The minute, address, way and person of failed logins that are counted together.
 
     The person is a known user whose role is too small, otherwise "unknown".
@@ -56,8 +55,7 @@ class FailedLogin:
         return FailedLogin(self.hour, "", Way.LEFT_OUT)
 
 
-@dataclass(frozen=True)
-class Failures:
+class Failures(Struct, frozen=True):
     """Numbers of failures, with the moments of the first and the last one.
 
     `n_failed` were answered 401 or 403, and `n_locked_out` 429 after too many.

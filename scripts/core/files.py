@@ -11,9 +11,10 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PosixPath
 from typing import BinaryIO, Self
+
+from msgspec import Struct
 
 from scripts.core.errors import BusyError, DatasetError
 
@@ -195,8 +196,7 @@ def waiting_lock(folder: Path) -> Iterator[None]:
         time.sleep(LOCK_AGAIN_S)
 
 
-@dataclass(frozen=True)
-class KnownFile:
+class KnownFile(Struct, frozen=True):
     """SHA-256 of a file, with the file state at the time of hashing."""
 
     n_bytes: int

@@ -6,8 +6,9 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, TextIO
+
+from msgspec import Struct
 
 # A shorter step shows no progress.
 QUIET_S = 1.0
@@ -63,8 +64,7 @@ def format_state(total: float, done: float, n_rows: int, elapsed_s: float) -> st
     return ", ".join(parts)
 
 
-@dataclass
-class Progress:
+class Progress(Struct):
     """Progress of a step, on a terminal or, if `terminal` is None, in the log."""
 
     label: str

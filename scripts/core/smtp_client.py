@@ -7,7 +7,8 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scripts.core.config import SmtpSettings
 from scripts.core.errors import MailError, MailUnknownError
@@ -114,8 +115,7 @@ def hand_over_content(
         raise MailError(describe_answer(code, text))
 
 
-@dataclass(frozen=True)
-class Handover:
+class Handover(Struct, frozen=True):
     """Callbacks at the handover of a mail to the server.
 
     `begins` is called when the server is ready for the content. Before that moment the server

@@ -1,10 +1,10 @@
 """The page of the comparison of two runs, with the curves of both models over each other."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from flask import request
+from msgspec import Struct
 
 from scripts.api import client_routes, run_routes
 from scripts.api.responses import Answer, RefusedError
@@ -19,8 +19,7 @@ N_RUNS = 30
 N_CATEGORIES = 12
 
 
-@dataclass(frozen=True)
-class CurvePair:
+class CurvePair(Struct, frozen=True):
     """The curves of a column in both models on the same scale, with the labels of the axes."""
 
     column: str
@@ -35,8 +34,7 @@ class CurvePair:
     missing: TermPoint | None
 
 
-@dataclass(frozen=True)
-class CategoryPair:
+class CategoryPair(Struct, frozen=True):
     """The values of a column of texts in both models, the largest differences first."""
 
     column: str

@@ -2,13 +2,13 @@
 
 import posixpath
 import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
+from msgspec import Struct
 
 from scripts.api.responses import Answer, RefusedError
 from scripts.dashboard import rendering
@@ -22,8 +22,7 @@ IMAGES = ("examples/**/*.png",)
 FOLDER, SUFFIX = "docs/", ".md"
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(Struct, frozen=True):
     """A rendered page: the title, and the HTML of the text."""
 
     title: str

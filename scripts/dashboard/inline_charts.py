@@ -1,8 +1,9 @@
 """Coordinates of the small SVG charts in the pages: histories, bars and trends."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 WIDTH, HEIGHT = 600.0, 140.0
 # Space for the dots at the edges.
@@ -10,8 +11,7 @@ MARGIN = 8.0
 HALF = 50.0
 
 
-@dataclass(frozen=True)
-class Dot:
+class Dot(Struct, frozen=True):
     """A score on the line."""
 
     x: float
@@ -21,8 +21,7 @@ class Dot:
     band: str
 
 
-@dataclass(frozen=True)
-class HistoryLine:
+class HistoryLine(Struct, frozen=True):
     """A history of probabilities, with the heights of the band limits."""
 
     dots: tuple[Dot, ...]
@@ -91,8 +90,7 @@ def draw_line(scores: Sequence[tuple[str, float, str]], limits: Sequence[float])
     return HistoryLine(tuple(dots), tuple(map(height_of, limits)))
 
 
-@dataclass(frozen=True)
-class TermBar:
+class TermBar(Struct, frozen=True):
     """A term on a scale from -50 to 50, with x from 0 to 100 as its left end."""
 
     name: str

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from flask import request
+from msgspec import Struct
 
 from scripts.api import client_routes, routes
 from scripts.api.responses import Answer, RefusedError
@@ -30,8 +30,7 @@ FULL_MM = 1.3 * ROWS_MM
 RECORDS_UNAVAILABLE = 503
 
 
-@dataclass(frozen=True)
-class PrintedRow:
+class PrintedRow(Struct, frozen=True):
     """A client on paper: name, entry, reasons, and a line of further facts."""
 
     place: int
@@ -41,8 +40,7 @@ class PrintedRow:
     facts: str
 
 
-@dataclass(frozen=True)
-class PrintedSheet:
+class PrintedSheet(Struct, frozen=True):
     """The clients of a sheet, the number of the first, and the size of letters in points."""
 
     first: int

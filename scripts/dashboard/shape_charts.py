@@ -2,7 +2,8 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scripts.data import profile
 from scripts.data.profile import Bins
@@ -20,8 +21,7 @@ N_CATEGORIES, N_PIECES = 12, 48
 SMALLEST_SPAN, PADDING = 0.2, 0.08
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """A bar of the distribution of clients."""
 
     x: float
@@ -30,8 +30,7 @@ class Bar:
     height: float
 
 
-@dataclass(frozen=True)
-class Curve:
+class Curve(Struct, frozen=True):
     """The shape of a numeric column with interval and distribution, and the labels of the axes.
 
     `span` is the distance of its highest and lowest log-odds among the clients.
@@ -52,8 +51,7 @@ class Curve:
     height: float = HEIGHT + FLOOR
 
 
-@dataclass(frozen=True)
-class Category:
+class Category(Struct, frozen=True):
     """The value of a category and the share of clients with the category."""
 
     name: str
@@ -63,8 +61,7 @@ class Category:
     width: float
 
 
-@dataclass(frozen=True)
-class Categories:
+class Categories(Struct, frozen=True):
     """The shape of a categorical column, the categories with most clients first."""
 
     column: str
@@ -73,16 +70,14 @@ class Categories:
     span: float
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """A cell of a heat map, with the absolute value against the largest value as opacity."""
 
     value: float
     opacity: float
 
 
-@dataclass(frozen=True)
-class HeatMap:
+class HeatMap(Struct, frozen=True):
     """A pair of columns: the names of the second column, and a row of cells by the first column."""
 
     columns: tuple[str, str]
@@ -133,8 +128,7 @@ def draw_distribution(bins: Bins, low: float, high: float) -> tuple[Bar, ...]:
     )
 
 
-@dataclass(frozen=True)
-class Track:
+class Track(Struct, frozen=True):
     """A curve at some numbers among the clients, with the bounds of the interval."""
 
     numbers: list[float]
@@ -243,8 +237,7 @@ def draw_pair(pair: PairTerm) -> HeatMap:
     )
 
 
-@dataclass(frozen=True)
-class Shapes:
+class Shapes(Struct, frozen=True):
     """The shapes of a model, each kind with the widest span first."""
 
     curves: tuple[Curve, ...]

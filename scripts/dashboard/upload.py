@@ -4,13 +4,13 @@ import errno
 import io
 import logging
 import os
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from flask import request
+from msgspec import Struct
 
 from scripts.api import routes, sender
 from scripts.api.records_reader import import_queries
@@ -60,8 +60,7 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class UploadedFile:
+class UploadedFile(Struct, frozen=True):
     """An uploaded file, with a name for display only."""
 
     name: str

@@ -8,8 +8,9 @@ import mmap
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from scripts.core import files
 from scripts.core.errors import DatasetError
@@ -20,16 +21,14 @@ from scripts.data.csv_reader import SEPARATORS
 Matches = Callable[[str], bool]
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(Struct, frozen=True):
     """The lines of a record: the first one, counted from 1, and their number."""
 
     first: int
     n_lines: int
 
 
-@dataclass(frozen=True)
-class FoundLines:
+class FoundLines(Struct, frozen=True):
     """The lines of a client in a file.
 
     `is_certain` is False where the columns of the clients are not in the file, and the lines merely

@@ -5,8 +5,10 @@ Their values are no categories: next month has others, and they are personal.
 
 import re
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 MIN_FRACTION = 0.99
 # Of more than this share of different cells hardly one comes back.
@@ -77,8 +79,7 @@ def is_phone(text: str) -> bool:
     return n_digits in PHONE_DIGITS and PHONE.fullmatch(text) is not None
 
 
-@dataclass(frozen=True)
-class KindCounts:
+class KindCounts(Struct, frozen=True):
     """Numbers of filled cells of a column by kind, where parts of a column add up.
 
     A phone number has a plus, a leading zero or a space. `n_words` are those of all
@@ -135,8 +136,7 @@ class KindCounts:
         return ColumnKind.TEXTS if self.is_text() else ColumnKind.OTHER
 
 
-@dataclass(frozen=True)
-class ColumnCounts:
+class ColumnCounts(Struct, frozen=True):
     """The counts of a text column of a table without duplicate rows.
 
     `n_most` rows have the most frequent of `n_values` different values. `has_fractions` is whether

@@ -7,10 +7,11 @@ import io
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+
+from msgspec import Struct
 
 from scripts.core import erased_clients, files, progress
 from scripts.core.config import Schema
@@ -62,8 +63,7 @@ Row = dict[str, Any]
 Columns = dict[str, list[Any]]
 
 
-@dataclass(frozen=True)
-class ColumnLayout:
+class ColumnLayout(Struct, frozen=True):
     """The separator, header and cell parsers of a file, and the clients whose rows are refused."""
 
     schema: Schema

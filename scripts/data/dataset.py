@@ -1,13 +1,13 @@
 """Client tables: reading from CSV files, features X and target y, summary statistics."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.core import files
@@ -315,8 +315,7 @@ def summarise(table: pd.DataFrame, schema: Schema) -> tuple[ColumnSummary, ...]:
     )
 
 
-@dataclass(frozen=True)
-class KnownLabels:
+class KnownLabels(Struct, frozen=True):
     """The labelled rows of some clients, sorted by the hash of the name, then in file order.
 
     A labelled row newer than the score of a client is the outcome. The hashes of the rows

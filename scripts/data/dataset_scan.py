@@ -1,7 +1,6 @@
 """One pass of Polars over a large dataset: facts of all rows, and rows drawn at random."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+from msgspec import Struct, field
 
 from scripts.core import files, progress
 from scripts.core.config import Schema
@@ -171,8 +171,7 @@ def add_counts(
     return cast(pl.DataFrame, copied)
 
 
-@dataclass
-class _Pass:
+class _Pass(Struct):
     """The state of a pass over a dataset."""
 
     schema: Schema

@@ -1,10 +1,10 @@
 """How a dated file is read: with or without the target, and the day of all its rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from scripts.core.config import FILE_NAME, Schema
 from scripts.data import client_dates, csv_reader
@@ -12,8 +12,7 @@ from scripts.data.csv_reader import RefusedFileError
 from scripts.data.read_report import FileReading
 
 
-@dataclass(frozen=True)
-class FilePlan:
+class FilePlan(Struct, frozen=True):
     """The schema of a file, and the day of all rows, None if a column has the days.
 
     `refused` is the report of a file that is not read, for want of a day.

@@ -1,11 +1,11 @@
 """Tables of dated rows: one row per client and day, derived columns, today's clients, history."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.core.config import Schema
@@ -134,8 +134,7 @@ class History(Protocol):
         """Return the rows of some days with a known outcome, in the same columns."""
 
 
-@dataclass(frozen=True)
-class TableHistory:
+class TableHistory(Struct, frozen=True):
     """The outcomes of rows in memory.
 
     `table` has all rows by client and day, in the columns CLIENT, DAY and LABEL.

@@ -1,11 +1,11 @@
 """Dated rows as an ingestion keeps them: all of them by client, or some as a dataset by day."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from msgspec import Struct
 
 from scripts.core.config import Schema
 from scripts.data import client_dates, csv_writer, dataset, dated_rows
@@ -49,8 +49,7 @@ class DatedTable(Protocol):
         """Encode some rows with their labels as the file of a dataset."""
 
 
-@dataclass(frozen=True)
-class PandasRows:
+class PandasRows(Struct, frozen=True):
     """Rows by client and day with the derived columns, as a table of pandas."""
 
     table: pd.DataFrame

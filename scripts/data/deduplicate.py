@@ -1,13 +1,13 @@
 """Duplicate rows: detection by 64-bit hashes of the rows, and the row hashes of a model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.core.config import IngestionSettings, Schema
@@ -48,8 +48,7 @@ def number_words(values: NDArray[Any]) -> Numbers:
     return values.astype(np.int64, copy=False).view(np.uint64)
 
 
-@dataclass(frozen=True)
-class ByteWords:
+class ByteWords(Struct, frozen=True):
     """A text column as overlapping words of eight bytes, a word from each byte on."""
 
     words: Numbers
@@ -130,8 +129,7 @@ def row_numbers(table: pd.DataFrame) -> Numbers:
     return number_rows(columns, len(table))
 
 
-@dataclass
-class Dropped:
+class Dropped(Struct):
     """The numbers of dropped rows and of dropped positives, None if unknown."""
 
     n_rows: int = 0

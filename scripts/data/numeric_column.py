@@ -4,11 +4,11 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from scripts.core import files
@@ -74,8 +74,7 @@ def encode_small(values: Floats) -> Ints | None:
     return codes if (codes == values).all() and codes.min(initial=0) >= 0 else None
 
 
-@dataclass
-class NumberBuffer:
+class NumberBuffer(Struct):
     """The numbers of a column while rows come in.
 
     Small whole numbers are counted, those of stayers and of leavers. Other numbers are kept, those
@@ -148,8 +147,7 @@ class NumberBuffer:
         return NumericColumn(values, n_rows - len(values), stayed_median)
 
 
-@dataclass(frozen=True)
-class NumericColumn:
+class NumericColumn(Struct, frozen=True):
     """The numbers of a column in ascending order, without missing values."""
 
     values: NDArray[Any]

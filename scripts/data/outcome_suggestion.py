@@ -1,12 +1,12 @@
 """Suggestion of the `outcomes` section: files of key and day of leaving, near the tables."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.core import files
@@ -27,8 +27,7 @@ MONTH_DAYS, QUARTER_DAYS = 30, 90
 MAX_MONTH_DAYS = 45
 
 
-@dataclass(frozen=True)
-class FoundOutcomes:
+class FoundOutcomes(Struct, frozen=True):
     """The section, the labels, and the records: key and day of leaving as an ISO date."""
 
     section: dict[str, Any]

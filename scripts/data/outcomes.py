@@ -7,7 +7,6 @@ known before those who stay, and a model would learn a share that is too high.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from scripts.core import dates, files
@@ -39,8 +39,7 @@ def no_records() -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in NO_RECORDS.items()})
 
 
-@dataclass(frozen=True)
-class KnownOutcomes:
+class KnownOutcomes(Struct, frozen=True):
     """The records of outcome files.
 
     `records` has a row per client and day, in the columns KEY, DAY (counted from 1970-01-01) and
@@ -53,8 +52,7 @@ class KnownOutcomes:
     readings: Sequence[FileReading] = ()
 
 
-@dataclass(frozen=True)
-class RowOutcomes:
+class RowOutcomes(Struct, frozen=True):
     """The outcomes of the rows of a table, arrays of shape (n_rows,).
 
     `labels` are 1, 0 or UNLABELLED. Only mature rows are trained on. A client has `left_before` a
@@ -110,8 +108,7 @@ def read_records(
     return records, reading
 
 
-@dataclass(frozen=True)
-class RowPlaces:
+class RowPlaces(Struct, frozen=True):
     """The client's number and the day of each row and record, joined to a sortable number."""
 
     rows: Days
@@ -210,8 +207,7 @@ def find_repeated(records: pd.DataFrame) -> "pd.Series[bool]":
     return records.duplicated([dated_rows.NUMBER, DAY], keep="last") & (numbers >= 0)
 
 
-@dataclass(frozen=True)
-class RecordFit:
+class RecordFit(Struct, frozen=True):
     """Counts of a file's records: of known clients, and of records with a row."""
 
     n_known: int
@@ -349,8 +345,7 @@ def read_outcomes(
     return accept(read, fits, days, settings, schema, today)
 
 
-@dataclass(frozen=True)
-class KnownDays:
+class KnownDays(Struct, frozen=True):
     """The sorted places of leavers and of all named clients in outcome files.
 
     `complete_until` is the day up to which all who left are known, NaN if it is unknown.

@@ -3,12 +3,12 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
+from msgspec import Struct
 
 from scripts.core.config import Schema
 from scripts.data import polars_reader
@@ -24,8 +24,7 @@ SMALLEST_PLAIN = 1e-4
 Clean = Callable[[pd.DataFrame], pd.DataFrame]
 
 
-@dataclass(frozen=True)
-class Ingested:
+class Ingested(Struct, frozen=True):
     """The rows of a dataset as bytes, today's clients, the dropped rows and the reports."""
 
     n_rows: int

@@ -1,7 +1,6 @@
 """Large tables of dated rows: read, sorted and cleared of repeated rows with Polars."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.core.config import Schema
@@ -200,8 +200,7 @@ class FileRows:
                 self.parts = [self._united]
 
 
-@dataclass(frozen=True)
-class PolarsRows:
+class PolarsRows(Struct, frozen=True, dict=True):
     """Rows by client and day with the derived columns, as a table of Polars.
 
     `rows` has NUMBER and `dated_rows.OF_TEST` as well, and null for a missing number.
@@ -267,8 +266,7 @@ class PolarsRows:
         return polars_dataset.encode_tables(names, tables)
 
 
-@dataclass(frozen=True)
-class PlacedRows(PolarsRows):
+class PlacedRows(PolarsRows, frozen=True, dict=True):
     """Rows with most columns in the order of files.
 
     `rows` has the result of `find_places`, and `others` the other columns.

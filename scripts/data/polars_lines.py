@@ -1,11 +1,11 @@
 """Lines of a CSV file in blocks, and the removal of quotes in bulk."""
 
 import csv
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import polars as pl
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.data.csv_reader import MAX_LINE_BYTES, OPEN_RECORDS
@@ -27,8 +27,7 @@ class UnprovenError(Exception):
     """A block for the rules of rows alone, with the rest of the file."""
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(Struct, frozen=True, dict=True):
     """Whole lines of a file, perhaps without the last line end.
 
     `mark` stands for a separator within quotes, "" if there is none.

@@ -7,13 +7,13 @@ the range is unproven, and the file has to be read from its start.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 import polars as pl
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from scripts.core import erased_clients, files
 from scripts.core.config import Schema
@@ -47,8 +47,7 @@ class Report(Struct, frozen=True, kw_only=True):
     is_proven: bool = True
 
 
-@dataclass(frozen=True)
-class RowForm:
+class RowForm(Struct, frozen=True):
     """The form of read rows: columns of a schema, or all cells of a file as text.
 
     With `has_outcomes` files of dated rows may lack the target. `erased` are the clients whose rows

@@ -6,15 +6,15 @@ files.
 """
 
 import codecs
-import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate, count, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from scripts.core import progress
 from scripts.core.config import Schema
@@ -70,8 +70,7 @@ def split_like(column: pl.Series, values: pl.Series) -> pl.Series:
     return pl.concat(parts, rechunk=False) if len(parts) > 1 else values
 
 
-@dataclass
-class BlockReader:
+class BlockReader(Struct):
     """Reads blocks of a file, with the column types of the blocks before.
 
     `kinds` are the types of the numeric columns. `is_typed` is False once a block had cells that
@@ -327,7 +326,7 @@ def text_layout(layout: ColumnLayout) -> ColumnLayout:
     """Return the layout of a file with every column as text."""
     names = tuple(layout.parsers)
     texts = Schema(ids=(), numeric=(), categorical=names, target="")
-    return dataclasses.replace(layout, schema=texts)
+    return replace(layout, schema=texts)
 
 
 def read_after_header(

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from scripts.data import safe_csv
 
@@ -23,8 +24,7 @@ LOGGED: ContextVar[set[str] | None] = ContextVar("LOGGED", default=None)
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RejectedRow:
+class RejectedRow(Struct, frozen=True):
     """A rejected row: file, line (0 for the whole file), column and reason."""
 
     file: str
@@ -34,8 +34,7 @@ class RejectedRow:
     found: str = ""  # shortened and quoted
 
 
-@dataclass
-class FileReading:
+class FileReading(Struct):
     """The report of a file."""
 
     path: Path

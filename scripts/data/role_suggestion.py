@@ -1,11 +1,11 @@
 """Suggestion of the role of each column: features, ignored columns, leaks."""
 
 import re
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import Struct
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
@@ -76,8 +76,7 @@ def is_id(column: pd.Series, name: str, inference: schema_inference.Inference) -
     return n_values > MIN_NUMBERING_FRACTION * len(column) and not AMOUNT_NAME.search(name)
 
 
-@dataclass
-class Roles:
+class Roles(Struct):
     """The columns by role, each set aside with a reason."""
 
     numeric: list[str]

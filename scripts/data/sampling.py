@@ -1,10 +1,9 @@
 """Rows drawn at random by a keyed hash of each row, the same rows in every order and part."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from scripts.core.config import Schema
@@ -102,8 +101,7 @@ def likely_bound(max_rows: int | None, n_rows: int) -> int:
     return LARGEST_KEY if wanted >= n_rows else int(wanted / n_rows * LARGEST_KEY)
 
 
-@dataclass
-class Draw:
+class Draw(Struct):
     """The rows with the smallest keys among rows in parts, in the order of arrival.
 
     `max_rows` is the number of rows to draw, None for all. Keys above `bound` are not kept, so the

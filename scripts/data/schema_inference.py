@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import pandas as pd
+from msgspec import Struct, field
 
 from scripts.core.config import NumberMarks, Schema, normalise_label
 from scripts.core.config_file import check_schema
@@ -32,16 +32,14 @@ FREE_KEYS = {"separator", "encoding"}
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Inference:
+class Inference(Struct, frozen=True):
     """The completed schema, and the reasons of unused columns by name."""
 
     schema: Schema
     set_aside: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class ColumnProfile:
+class ColumnProfile(Struct, frozen=True):
     """The counts and kind of a text column, computed from a table without duplicate rows.
 
     `n_most` rows have the most frequent of `n_values` different values. `blank` is True if every

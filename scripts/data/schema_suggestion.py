@@ -1,13 +1,12 @@
 """Suggestion of the sections of config.json for a folder of client tables."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 from numpy.typing import NDArray
 
 from scripts.core.config import FILE_NAME, ISO_FORMAT, Schema, normalise_label
@@ -31,8 +30,7 @@ from scripts.data.time_suggestion import TimeLayout
 Flags = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Suggestion:
+class Suggestion(Struct, frozen=True):
     """The suggested sections, whether the latest rows are the test, and notices in plain words."""
 
     section: dict[str, Any]
@@ -196,8 +194,7 @@ def find_labels(
     return outcome_suggestion.left_within(table[layout.key], layout.group, found)
 
 
-@dataclass(frozen=True)
-class SuggestedColumns:
+class SuggestedColumns(Struct, frozen=True):
     """The keys of the schema about columns, and notices about them."""
 
     keys: dict[str, Any]

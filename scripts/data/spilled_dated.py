@@ -8,13 +8,13 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from scripts.core import capacity, name_hashes
@@ -66,8 +66,7 @@ class Folder:
         self._remove()
 
 
-@dataclass
-class Blocks:
+class Blocks(Struct):
     """Tables in files, in the order of reading, and some of their keys."""
 
     folder: Path
@@ -146,8 +145,7 @@ def split_ranges(blocks: Blocks, bounds: pl.Series, bound_bytes: int) -> Iterato
             path.unlink()
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """A file of rows by day and client, with the number of rows of each day."""
 
     path: Path
@@ -171,8 +169,7 @@ class Part:
         return spilled_ingest.read_rows(self.path, names)
 
 
-@dataclass(frozen=True)
-class Groups:
+class Groups(Struct, frozen=True):
     """Numbers of similar rows: the day, the outcome and the use of each group.
 
     `codes` are sorted numbers that `encode_groups` gives to the rows of a group.
@@ -216,8 +213,7 @@ def unite_groups(parts: Sequence[Groups]) -> Groups:
     return Groups(found, np.bincount(places, weights=n_rows).astype(np.int64))
 
 
-@dataclass(frozen=True)
-class SpilledRows:
+class SpilledRows(Struct, frozen=True):
     """The rows of each client and day with their outcomes, in parts, with GROUP and OPEN."""
 
     folder: Folder
@@ -398,8 +394,7 @@ class SpilledRows:
         return polars_dated.to_pandas(pl.concat(taken))
 
 
-@dataclass(frozen=True)
-class DerivedParts:
+class DerivedParts(Struct, frozen=True):
     """The rows of each client and day with the derived columns, in files of whole clients.
 
     The files are in the order of the keys. `n_read` is the number of rows with the repeated ones.

@@ -8,11 +8,11 @@ import contextlib
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from scripts.core import files
@@ -43,8 +43,7 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     return (rows if columns is None else rows.select(columns)).collect()
 
 
-@dataclass
-class RowFiles:
+class RowFiles(Struct):
     """Tables in files, in the order of reading, with their columns with fractions.
 
     `known` selects the rows with a label, None if all have one.
@@ -157,8 +156,7 @@ class SharedHashFinder:
         return is_shared
 
 
-@dataclass
-class PartWriter:
+class PartWriter(Struct):
     """Writes rows to the files of their part, in their order.
 
     Rows wait until so many copies of them need the memory that is given.

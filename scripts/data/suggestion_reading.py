@@ -1,10 +1,10 @@
 """Reads an unknown folder of client tables as text, for suggestions about it."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
+from msgspec import Struct
 
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
@@ -25,16 +25,14 @@ MIN_DESCRIBED = 2
 MAX_CATEGORIES = 50
 
 
-@dataclass(frozen=True)
-class FileTable:
+class FileTable(Struct, frozen=True):
     """A file read as text."""
 
     path: Path
     table: pd.DataFrame
 
 
-@dataclass(frozen=True)
-class FolderReading:
+class FolderReading(Struct, frozen=True):
     """The files of a folder as text: files with the columns of most rows, and further files."""
 
     tables: list[FileTable]

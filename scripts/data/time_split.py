@@ -2,10 +2,10 @@
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.data import client_dates
@@ -22,8 +22,7 @@ Flags = NDArray[np.bool_]
 Days = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class TimeSplit:
+class TimeSplit(Struct, frozen=True):
     """The rows of training and of the test, masks of shape (n_rows,), and the days of the test.
 
     `is_by_time` is False if the test is a share of the clients, for want of an earlier period.

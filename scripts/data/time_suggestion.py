@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from msgspec import Struct, field
 
 from scripts.core.config import FILE_NAME, ISO_FORMAT, NumberMarks
 from scripts.data import cells, client_dates, column_kinds, date_formats
@@ -52,8 +52,7 @@ MAX_CHANGES = 3
 N_SAMPLED = 2000
 
 
-@dataclass(frozen=True)
-class TimeLayout:
+class TimeLayout(Struct, frozen=True):
     """The columns about clients and time.
 
     `date` is a column, or FILE_NAME, or "" without days; `day` has the day of each row as text.

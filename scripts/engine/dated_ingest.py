@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from scripts.core import capacity, files
@@ -39,8 +39,7 @@ Flags = NDArray[np.bool_]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelledRows:
+class LabelledRows(Struct, frozen=True, kw_only=True):
     """Dated rows with their outcomes, or groups of equal rows.
 
     Arrays have an element per row or group. `n_rows` is the number of rows of each group, None if
@@ -60,8 +59,7 @@ class LabelledRows:
     n_rows: NDArray[np.int64] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class DatedInput(LabelledRows):
+class DatedInput(LabelledRows, frozen=True, kw_only=True):
     """The rows of dated files with their derived columns and outcomes.
 
     `places` are key, day, label, OF_TEST and NUMBER of each row.
@@ -72,8 +70,7 @@ class DatedInput(LabelledRows):
     is_large: bool
 
 
-@dataclass(frozen=True)
-class RowAccount:
+class RowAccount(Struct, frozen=True):
     """The numbers of rows by their use."""
 
     n_read: int
@@ -95,8 +92,7 @@ class RowAccount:
         )
 
 
-@dataclass(frozen=True)
-class DataPeriods:
+class DataPeriods(Struct, frozen=True):
     """The first and last days of the rows of training and test, in ISO 8601, None without rows."""
 
     first_training_day: str | None
@@ -105,8 +101,7 @@ class DataPeriods:
     last_test_day: str | None
 
 
-@dataclass(frozen=True)
-class DatedIntake:
+class DatedIntake(Struct, frozen=True):
     """The result of an ingestion of dated files, before the dataset is written.
 
     `write_dataset` takes a folder and a stamp, and returns the path and the number of rows.
@@ -132,8 +127,7 @@ class DatedIntake:
         return self.write_dataset(folder, stamp)
 
 
-@dataclass(frozen=True)
-class ReadRows:
+class ReadRows(Struct, frozen=True):
     """The result of reading dated files before the first row with a final outcome.
 
     `lengths` are the numbers of rows of the newest extract and of the one before.
@@ -155,8 +149,7 @@ class ImmatureRowsError(InsufficientDataError):
         self.read = read
 
 
-@dataclass(frozen=True)
-class EncodedRows:
+class EncodedRows(Struct, frozen=True):
     """Rows as the file of a dataset, and their number."""
 
     parts: Iterable[bytes]

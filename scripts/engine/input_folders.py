@@ -1,10 +1,11 @@
 """The folders of client tables: local folders, or folders of an object store read by a cluster."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
+
+from msgspec import Struct
 
 from scripts.core import capacity, files
 from scripts.core.config import Config
@@ -59,8 +60,7 @@ def hash_if_changed(path: Path, known: Mapping[str, KnownFile]) -> KnownFile:
     return KnownFile(*state, sha256)
 
 
-@dataclass(frozen=True)
-class LocalFolder:
+class LocalFolder(Struct, frozen=True):
     """A folder of client tables on disk."""
 
     place: Path

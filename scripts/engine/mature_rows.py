@@ -1,10 +1,10 @@
 """The mature rows of dated files, for a backtest: those of all clients, or of a share of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from msgspec import Struct
 
 from scripts.core.config import Schema
 from scripts.data import client_dates, time_split
@@ -13,8 +13,7 @@ from scripts.data.read_report import FileReading
 from scripts.engine.dated_ingest import DatedInput, LabelledRows
 
 
-@dataclass(frozen=True)
-class MatureRows:
+class MatureRows(Struct, frozen=True):
     """The mature rows of dated files: the dataset, and period and day of each row."""
 
     table: pd.DataFrame
@@ -22,8 +21,7 @@ class MatureRows:
     days: Ints
 
 
-@dataclass(frozen=True)
-class MatureInput:
+class MatureInput(Struct, frozen=True):
     """The mature rows of a share of the clients, in (0, 1], and the reports of all files."""
 
     rows: MatureRows

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import msgspec
 import pandas as pd
+from msgspec import Struct
 
 from scripts.core import capacity, files
 from scripts.core.artifacts import Kind
@@ -132,8 +132,7 @@ def read_input(
     return table, clients, readings
 
 
-@dataclass(frozen=True)
-class TableIntake:
+class TableIntake(Struct, frozen=True):
     """The result of an ingestion before the dataset is written: CSV bytes, clients, reports.
 
     The classes of the dropped rows are known once the dataset is written.
@@ -243,8 +242,7 @@ def import_models() -> ModuleType:
     return pandas_models
 
 
-@dataclass(frozen=True)
-class PandasEngine:
+class PandasEngine(Struct, frozen=True):
     """The operations on tables on a single machine."""
 
     config: Config

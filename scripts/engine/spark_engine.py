@@ -1,12 +1,13 @@
 """The engine of a cluster: the operations of `PandasEngine` with Spark."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import pandas as pd
 import pyspark
+from msgspec import Struct
+from msgspec.structs import replace
 
 from scripts.core import progress
 from scripts.core.artifacts import Kind
@@ -44,8 +45,7 @@ def open_store(place: RemotePath) -> object_store.StoreFolder:
     return object_store.StoreFolder(place)
 
 
-@dataclass(frozen=True)
-class SparkEngine:
+class SparkEngine(Struct, frozen=True):
     """The operations on tables on a cluster."""
 
     config: Config

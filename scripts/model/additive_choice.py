@@ -1,9 +1,10 @@
 """The choice between straight lines and curves, and the fit with a decision threshold."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from sklearn.model_selection import StratifiedKFold
 
 from scripts.core.config import Schema, TrainingSettings
@@ -26,8 +27,7 @@ MIN_PLAN_ROWS, MAX_PLAN_ROWS, ENOUGH_OF_CLASS = 20_000, 50_000, 2_000
 MAX_ROWS_TO_REFIT = 100_000
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """Features by name, and the target."""
 
     columns: Columns
@@ -38,8 +38,7 @@ class Rows:
         return Rows({name: values[places] for name, values in self.columns.items()}, self.y[places])
 
 
-@dataclass(frozen=True)
-class AdditiveModel:
+class AdditiveModel(Struct, frozen=True):
     """An additive fit to nine tenths of the rows, a fit to all rows, and the threshold."""
 
     validated: AdditiveFit

@@ -1,10 +1,11 @@
 """The fit of an additive model: a curve per column, then the interacting pairs of columns."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from msgspec import Struct
+from msgspec.structs import replace
 from scipy.linalg import cho_factor
 
 from scripts.core.config import Schema
@@ -21,8 +22,7 @@ LARGEST_BEND_CHANCE = 0.3
 SETTLED = 1e-4
 
 
-@dataclass(frozen=True)
-class AdditiveFit:
+class AdditiveFit(Struct, frozen=True):
     """A fitted additive model: the terms, single columns first, and the solution.
 
     `curvature` is that of the log loss over the rows of the fit. `has_evidence` is whether any
@@ -232,8 +232,7 @@ def predict_held_out(
     return result
 
 
-@dataclass(frozen=True)
-class LocatedTerm:
+class LocatedTerm(Struct, frozen=True):
     """A term with the location of all rows on the axes."""
 
     term: Term

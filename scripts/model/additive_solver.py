@@ -1,9 +1,10 @@
 """Penalised logistic regression by Newton steps, with strengths by marginal likelihood."""
 
-from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from scipy.linalg import cho_factor, cho_solve, lapack
 
 from scripts.data.arrays import Floats, Ints
@@ -22,8 +23,7 @@ CONVERGED = 1e-9
 MIN_LEARNING_STEPS, SMALLEST_STEP = 3, 1e-3
 
 
-@dataclass(frozen=True)
-class Term:
+class Term(Struct, frozen=True):
     """A term of an additive model: the levels of a column, or of a pair of columns.
 
     With a contrast, shape (n_levels, n_coefficients), levels share coefficients.
@@ -60,8 +60,7 @@ class Term:
         return coefficients if self.contrast is None else self.contrast @ coefficients
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """The order of the terms in the vector of coefficients."""
 
     terms: tuple[Term, ...]
@@ -94,8 +93,7 @@ class Layout:
         return total
 
 
-@dataclass(frozen=True)
-class Solution:
+class Solution(Struct, frozen=True):
     """Intercept and coefficients, and the strengths of the penalties."""
 
     intercept: float
@@ -103,8 +101,7 @@ class Solution:
     strengths: Floats
 
 
-@dataclass(frozen=True)
-class Curvature:
+class Curvature(Struct, frozen=True):
     """Second derivatives of the log loss of rows by the coefficients and the intercept."""
 
     matrix: Floats
@@ -154,8 +151,7 @@ def penalised_likelihood(y: Ints, log_odds: Floats, coefficients: Floats, penalt
     return float(likelihood - coefficients @ penalty @ coefficients / 2)
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Struct, frozen=True):
     """A Newton step: changes of intercept, coefficients and log-odds."""
 
     intercept: float
@@ -225,8 +221,7 @@ def extend(before: Solution, layout: Layout) -> Solution:
     )
 
 
-@dataclass(frozen=True)
-class State:
+class State(Struct, frozen=True):
     """A solution with the log-odds of the rows and the length of the last step."""
 
     solution: Solution

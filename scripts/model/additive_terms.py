@@ -1,9 +1,9 @@
 """The terms of a fitted additive model as plain numbers: centred curves, categories and pairs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from scipy.linalg import cho_factor, cho_solve
 
 from scripts.core.config import Schema
@@ -18,8 +18,7 @@ from scripts.model.logistic_model import CategoricalTerm, Columns, NumericTerm, 
 LARGEST_MEAN, N_ROUNDS = 1e-14, 1000
 
 
-@dataclass(frozen=True)
-class PlainTerms:
+class PlainTerms(Struct, frozen=True):
     """The terms of a model, with the matching intercept."""
 
     numeric: tuple[NumericTerm, ...]
@@ -28,8 +27,7 @@ class PlainTerms:
     intercept: float
 
 
-@dataclass(frozen=True)
-class Level:
+class Level(Struct, frozen=True):
     """The levels of a column: their values, standard errors and shares of the training rows."""
 
     axis: Axis

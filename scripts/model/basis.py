@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.data.arrays import Floats, Ints
@@ -19,8 +19,7 @@ N_COARSE_KNOTS, COARSE_HEAP_FRACTION, N_COARSE_CATEGORIES = 6, 0.15, 12
 RARE_CATEGORY_FRACTION, MIN_CATEGORY_ROWS = 0.002, 3
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(Struct, frozen=True):
     """The levels of each row on an axis: a lower level, and the weight of the level above."""
 
     lower: NDArray[np.integer[Any]]
@@ -31,8 +30,7 @@ class Location:
         return Location(self.lower.astype(np.int16), self.fraction)
 
 
-@dataclass(frozen=True)
-class KnotAxis:
+class KnotAxis(Struct, frozen=True):
     """The levels of a numeric column: the knots in rising order, then the missing value."""
 
     column: str
@@ -58,8 +56,7 @@ class KnotAxis:
         return Location(lower, fraction)
 
 
-@dataclass(frozen=True)
-class CategoryAxis:
+class CategoryAxis(Struct, frozen=True):
     """The levels of a categorical column: the frequent categories, then all rare categories."""
 
     column: str

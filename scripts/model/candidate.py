@@ -2,11 +2,11 @@
 
 import importlib.metadata
 import platform
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import Struct
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
@@ -37,8 +37,7 @@ PACKAGES = ("numpy", "pandas", "scikit-learn")
 N_EXAMPLES = 1_000
 
 
-@dataclass(frozen=True)
-class FittedCandidate:
+class FittedCandidate(Struct, frozen=True):
     """A fitted model as plain numbers, with the scikit-learn classifier behind them."""
 
     model: Model

@@ -1,8 +1,7 @@
 """The decision threshold with the highest F1 in cross-validation."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from scripts.data.arrays import Floats, Ints
 from scripts.model import logistic_model
@@ -11,8 +10,7 @@ N_FOLDS = 5
 N_THRESHOLDS = 100
 
 
-@dataclass(frozen=True)
-class HeldOut:
+class HeldOut(Struct, frozen=True):
     """Out-of-fold log-odds of the training rows, and the fold of each row."""
 
     log_odds: Floats

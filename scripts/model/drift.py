@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from scripts.core import drift_limits
@@ -33,8 +34,7 @@ class ColumnRole(StrEnum):
     TARGET = "target"
 
 
-@dataclass(frozen=True)
-class RiskShift:
+class RiskShift(Struct, frozen=True):
     """The change of a column's log-odds term: of the mean, and of the whole distribution."""
 
     mean: float
@@ -46,8 +46,7 @@ def difference_and_limit(result: TwoSampleResult | None) -> tuple[float | None, 
     return (None, None) if result is None else (result.difference, result.limit)
 
 
-@dataclass(frozen=True)
-class ColumnDrift:
+class ColumnDrift(Struct, frozen=True):
     """The statistics of a column of the newest dataset, and its drift against the reference.
 
     `shift` is the difference of the means in standard deviations of the reference. Undefined
@@ -94,8 +93,7 @@ class ColumnDrift:
         return drift_limits.has_drifted(self.as_row())
 
 
-@dataclass(frozen=True)
-class DataDrift:
+class DataDrift(Struct, frozen=True):
     """The drift of the newest dataset against the reference of a model, columns by falling effect.
 
     `n_compared` rows were compared; `rows` names them: "new", "all", a sample of either, "live" or
@@ -166,8 +164,7 @@ def no_statistics(name: str) -> ColumnSummary:
     return ColumnSummary(column=name, mean=None, median=None, standard_deviation=None)
 
 
-@dataclass(frozen=True)
-class ComparedRows:
+class ComparedRows(Struct, frozen=True):
     """The compared rows, the number of tests, and the shifts of means and of log-odds terms."""
 
     n_reference_rows: int
@@ -181,8 +178,7 @@ class ComparedRows:
 NOTHING = ComparedRows(0, 0, "none", 0, {}, {})
 
 
-@dataclass(frozen=True)
-class TableStatistics:
+class TableStatistics(Struct, frozen=True):
     """The statistics of a table by column: summaries of numbers, fractions of missing values."""
 
     n_rows: int
@@ -196,8 +192,7 @@ def describe_table(table: pd.DataFrame, schema: Schema) -> TableStatistics:
     return TableStatistics(len(table), summaries, dataset.missing_fractions(table))
 
 
-@dataclass(frozen=True)
-class BinnedSamples:
+class BinnedSamples(Struct, frozen=True):
     """A column of both samples as counts of the same bins, with missing numbers apart."""
 
     kind: ColumnRole

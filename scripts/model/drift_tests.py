@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from msgspec import Struct
 from scipy import stats
 
 from scripts.data.arrays import Ints
@@ -26,8 +26,7 @@ FALSE_ALARM_FRACTION = 0.01
 Counts = Ints
 
 
-@dataclass(frozen=True)
-class TwoSampleResult:
+class TwoSampleResult(Struct, frozen=True):
     """A difference between two samples, and the largest difference explained by chance."""
 
     difference: float
@@ -170,8 +169,7 @@ def compare_categories(before: Counts, now: Counts, false_alarm: float) -> TwoSa
     return TwoSampleResult(w, max(limit, SMALLEST_W))
 
 
-@dataclass(frozen=True)
-class F1Counts:
+class F1Counts(Struct, frozen=True):
     """The counts behind F1: test rows, true positives, and false predictions of either kind."""
 
     n_rows: int
@@ -185,8 +183,7 @@ class F1Counts:
         return 2 * self.n_true_positives / counted if counted else None
 
 
-@dataclass(frozen=True)
-class F1Drift:
+class F1Drift(Struct, frozen=True):
     """The F1 of a model at the deployment and now, with the p-value of a fall."""
 
     f1_before: float

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scripts.data.cells import MISSING_CATEGORY
 from scripts.model import explanation
@@ -12,8 +13,7 @@ from scripts.model.logistic_model import Model, NumericTerm, PairAxis, PairTerm
 LARGEST_POWER = 700.0
 
 
-@dataclass(frozen=True)
-class Effect:
+class Effect(Struct, frozen=True):
     """The change of log-odds and odds by a step of a column, or of a pair of columns."""
 
     columns: tuple[str, ...]

@@ -1,11 +1,11 @@
 """Explanations of a client's risk and its changes, in terms that add up."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.core.column_words import NO_ENTRY, PLAIN, ColumnWords
@@ -24,8 +24,7 @@ SMALLEST_REASON = 0.004
 MODEL = ""
 
 
-@dataclass(frozen=True)
-class ReasonPart:
+class ReasonPart(Struct, frozen=True):
     """A column of a reason: the client's value, the value before, and the compared level.
 
     A number is compared with that of a typical client who stays. A category has the share of
@@ -40,8 +39,7 @@ class ReasonPart:
     before: float | str | None = None
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """The contribution of a column, of a pair, or of a group of columns, beside the baseline.
 
     The effect is the sum of the terms, positive where it raises the risk.
@@ -52,8 +50,7 @@ class Reason:
     group: str = ""
 
 
-@dataclass(frozen=True)
-class RiskChange:
+class RiskChange(Struct, frozen=True):
     """The change of clients' log-odds by moved feature and by retraining, as arrays."""
 
     before: Floats
@@ -308,8 +305,7 @@ def choose_reasons(effects: Floats) -> list[int]:
     return raising + [place for place in strong if effects[place] < 0][:N_FAVOURS]
 
 
-@dataclass(frozen=True)
-class PartFinder:
+class PartFinder(Struct, frozen=True):
     """The values, effects and shares of columns, as input for the parts of reasons.
 
     `moved` is what the change since the score before adds to the term of a column.

@@ -1,9 +1,9 @@
 """The split of a table for a fit, and the fit of a plain regression to few rows."""
 
-from dataclasses import dataclass
 from typing import Literal, TypedDict, overload
 
 import pandas as pd
+from msgspec import Struct
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
@@ -98,8 +98,7 @@ def prepare_dataset(
     return {"training": {"X": X_training, "y": y_training}, "val": {"X": X_val, "y": y_val}}
 
 
-@dataclass(frozen=True)
-class FittedPipeline:
+class FittedPipeline(Struct, frozen=True):
     """A fitted pipeline and the threshold."""
 
     pipeline: Pipeline

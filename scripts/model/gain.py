@@ -1,8 +1,7 @@
 """The expected gain of contacting clients, the profit of a list, and the best length of a list."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 from scipy.special import betainc, betaincinv
 
 from scripts.core.config import CostSettings
@@ -11,8 +10,7 @@ from scripts.data.arrays import Floats, Ints, Places
 TAILS = (0.025, 0.975)
 
 
-@dataclass(frozen=True)
-class GainTerms:
+class GainTerms(Struct, frozen=True):
     """Costs of a contact and of an offer, the belief about the save rate, and who takes an offer.
 
     The save rate, the share of leavers who can be kept, has the distribution Beta(`alpha`, `beta`).
@@ -95,8 +93,7 @@ def expected_gains(probability: Floats, value: Floats, terms: GainTerms) -> Floa
     return np.asarray(terms.save_rate * saved - costs, np.float64)
 
 
-@dataclass(frozen=True)
-class ProfitCurve:
+class ProfitCurve(Struct, frozen=True):
     """The profit of lists by length: the save rate times `saved` less `costs`.
 
     Only lengths that a threshold of the score can make are there, from 0 to all clients.
@@ -208,8 +205,7 @@ def expected_maximum_profit(y: Ints, score: Floats, value: Floats, terms: GainTe
     return float(np.sum(saved * moment - costs * mass) / len(y))
 
 
-@dataclass(frozen=True)
-class ListLengthEstimate:
+class ListLengthEstimate(Struct, frozen=True):
     """The number of clients to contact with the 95 % interval, and the gain of all of them."""
 
     n_clients: int

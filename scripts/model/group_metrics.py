@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from scripts.data.arrays import Floats, Ints
 from scripts.model import metrics, outcome_metrics
@@ -17,8 +18,7 @@ N_QUARTERS = 4
 MISSING = "missing"
 
 
-@dataclass(frozen=True, kw_only=True)
-class GroupMetrics:
+class GroupMetrics(Struct, frozen=True, kw_only=True):
     """The metrics of a group with 95 % intervals, None where undefined.
 
     `listed` is the share predicted to leave. `gap` is the mean probability less the share of

@@ -1,9 +1,10 @@
 """The effect of calling: leavers among the listed clients against those of a held-out group."""
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 from statistics import NormalDist
+
+from msgspec import Struct
 
 from scripts.model import evidence_reuse, outcome_metrics
 from scripts.model.outcome_metrics import Share
@@ -24,8 +25,7 @@ class EffectVerdict(StrEnum):
     NO_DATA = "no outcomes yet"
 
 
-@dataclass(frozen=True)
-class Arm:
+class Arm(Struct, frozen=True):
     """The clients of an arm with a known outcome, and the leavers among them."""
 
     n_clients: int
@@ -41,8 +41,7 @@ class Arm:
         return self.n_left / self.n_clients
 
 
-@dataclass(frozen=True)
-class HoldoutEffect:
+class HoldoutEffect(Struct, frozen=True):
     """The share of leavers of both arms, and the difference with the interval, None without data.
 
     The difference is that of the listed less the held-out clients: below 0 calling helps.
@@ -134,8 +133,7 @@ def clients_needed(share_left: float, save_rate: float, held_out_fraction: float
     return math.ceil(z**2 * variance / (share_left - called) ** 2)
 
 
-@dataclass(frozen=True)
-class Compliers:
+class Compliers(Struct, frozen=True):
     """The effect on clients contacted because of the list, and their share of all clients."""
 
     share: float
@@ -173,8 +171,7 @@ def effect_by_contact(
     return Compliers(share, effect.difference / share, effect.low / share, effect.high / share)
 
 
-@dataclass(frozen=True)
-class Belief:
+class Belief(Struct, frozen=True):
     """A Beta distribution of the save rate."""
 
     alpha: float
@@ -191,8 +188,7 @@ class Belief:
         return self.mean * (1 - self.mean) / (self.alpha + self.beta + 1)
 
 
-@dataclass(frozen=True)
-class MeasuredRate:
+class MeasuredRate(Struct, frozen=True):
     """A measured save rate and the standard error. Below 0 calling harms."""
 
     save_rate: float

@@ -1,10 +1,11 @@
 """Metrics of predictions on labelled rows, and the paired comparison of two models' F1."""
 
 import math
-from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 from sklearn.metrics import roc_auc_score
 
 from scripts.data import dataset
@@ -16,8 +17,7 @@ SEED = 42
 N_BINS = 10
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Struct, frozen=True):
     """The metrics of a model on labelled rows: fractions in [0, 1], None where undefined."""
 
     f1: float | None
@@ -39,8 +39,7 @@ class Evaluation:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """The F1 difference of candidate and production on the same rows, by paired bootstrap."""
 
     difference: float

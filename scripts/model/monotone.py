@@ -1,9 +1,9 @@
 """Monotone curves: neighbouring levels against a declared direction share a value."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from scripts.core.config import Direction
 from scripts.data.arrays import Floats, Ints

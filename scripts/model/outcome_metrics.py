@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from scripts.data.arrays import Floats, Ints
 
@@ -14,8 +14,7 @@ N_DECILES = 10
 DAY_S = 86_400
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(Struct, frozen=True):
     """A share in [0, 1] with the 95 % interval, and the counts behind both."""
 
     n_part: int
@@ -25,8 +24,7 @@ class Share:
     high: float | None
 
 
-@dataclass(frozen=True)
-class DecileCounts:
+class DecileCounts(Struct, frozen=True):
     """The clients with a probability in a tenth: number, leavers, and sum of probabilities."""
 
     number: int
@@ -35,8 +33,7 @@ class DecileCounts:
     sum_of_probabilities: float
 
 
-@dataclass(frozen=True)
-class OutcomeCounts:
+class OutcomeCounts(Struct, frozen=True):
     """Counts of scored clients with a later outcome.
 
     `n_caught` are the listed clients that left. `warning_s_median` is the median of the seconds
@@ -52,8 +49,7 @@ class OutcomeCounts:
     warning_s_median: float | None = None
 
 
-@dataclass(frozen=True)
-class Decile:
+class Decile(Struct, frozen=True):
     """Predicted and realised exits in a tenth of the probability scale."""
 
     low: float
@@ -63,8 +59,7 @@ class Decile:
     exited: Share
 
 
-@dataclass(frozen=True)
-class FollowUp:
+class FollowUp(Struct, frozen=True):
     """The outcomes of scored clients against their predictions."""
 
     n_outcomes: int

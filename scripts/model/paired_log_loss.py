@@ -1,9 +1,9 @@
 """The difference of two models' log loss on the same rows, with the standard error."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from scripts.data.arrays import Floats, Ints
 
@@ -11,8 +11,7 @@ from scripts.data.arrays import Floats, Ints
 SMALLEST = float(np.finfo(np.float64).eps)
 
 
-@dataclass(frozen=True)
-class LogLossComparison:
+class LogLossComparison(Struct, frozen=True):
     """The mean log loss of the candidate minus production's, and the standard error."""
 
     difference: float

@@ -1,9 +1,10 @@
 """The paired comparison of two models by the metric of the promotion, on the same rows."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from scripts.data.arrays import Floats, Ints
 from scripts.model import evidence_reuse, gain, metrics, paired_log_loss
@@ -24,8 +25,7 @@ NAMES = {
 FALLING = frozenset({"log_loss"})
 
 
-@dataclass(frozen=True)
-class MetricTerms:
+class MetricTerms(Struct, frozen=True):
     """The inputs of a metric besides labels and probabilities.
 
     `listed_fraction` is the share of the clients that the team can call. `value` is the worth of
@@ -37,8 +37,7 @@ class MetricTerms:
     costs: GainTerms | None = None
 
 
-@dataclass(frozen=True)
-class MetricComparison:
+class MetricComparison(Struct, frozen=True):
     """A metric of candidate and production, and the evidence for the difference.
 
     The difference is that of the candidate less production, so of the log loss a negative one is

@@ -1,10 +1,10 @@
 """Interacting pairs of columns, found by score tests of the residuals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from msgspec import Struct
 from scipy.special import gammaincc
 
 from scripts.data.arrays import Floats, Ints
@@ -20,16 +20,14 @@ N_CELLS = 8
 MIN_CELL_WEIGHT = 2.5
 
 
-@dataclass(frozen=True)
-class Cells:
+class Cells(Struct, frozen=True):
     """The cell of each row in a column, and the number of cells."""
 
     codes: Ints
     n: int
 
 
-@dataclass(frozen=True)
-class FoundPair:
+class FoundPair(Struct, frozen=True):
     """A pair of columns with the score test's statistic, degrees of freedom and p-value."""
 
     columns: tuple[str, str]

@@ -1,9 +1,9 @@
 """Penalties of an additive model: their matrices, and their strengths by marginal likelihood."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from msgspec import Struct
 
 from scripts.data.arrays import Floats
 from scripts.model.basis import Axis, KnotAxis
@@ -28,8 +28,7 @@ class PenaltyKind(StrEnum):
 POOLED = frozenset({PenaltyKind.LINE, PenaltyKind.MISSING, PenaltyKind.CATEGORY})
 
 
-@dataclass(frozen=True)
-class Penalty:
+class Penalty(Struct, frozen=True):
     """A quadratic penalty on the coefficients of a term, with rank and kind."""
 
     matrix: Floats

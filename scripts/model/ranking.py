@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -103,8 +102,7 @@ def missing_fractions(model: Model, columns: Columns) -> Floats:
     return np.asarray(np.mean(missing, axis=0), dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class Ranking:
+class Ranking(Struct, frozen=True):
     """Probabilities and bands of clients, in the order of the rows.
 
     `places` are the positions of the bands in WORDS. `order` holds the positions of the rows from

@@ -4,8 +4,9 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from scripts.core import artifacts, console, files
 from scripts.core.artifacts import Kind
@@ -25,8 +26,7 @@ FILLER = b"x"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TableFile:
+class TableFile(Struct, frozen=True):
     """A table file with the columns of client names."""
 
     path: Path

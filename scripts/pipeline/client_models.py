@@ -4,12 +4,12 @@ import logging
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import Struct
 from pyarrow import parquet
 from sqlalchemy.engine import Engine
 
@@ -31,8 +31,7 @@ NO_TRACES = OwnTraces(np.zeros(0, np.uint32))
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class DatasetRows:
+class DatasetRows(Struct, frozen=True):
     """The rows of a client in a dataset, with the hash of the dataset before and afterwards."""
 
     path: Path
@@ -116,8 +115,7 @@ def find_traces(rows: DatasetRows, name: str, schema: Schema) -> OwnTraces:
         return forgetting.find_traces(rows.own, iterate_others(rows, name), schema)
 
 
-@dataclass(frozen=True)
-class Forgotten:
+class Forgotten(Struct, frozen=True):
     """A model without the traces of a client, with the traces and the rows they are of."""
 
     model: Model
@@ -125,8 +123,7 @@ class Forgotten:
     own: DatasetRows | None
 
 
-@dataclass(frozen=True)
-class ClientModels:
+class ClientModels(Struct, frozen=True):
     """The models of an installation, from which the traces of a client are removed.
 
     `datasets` still have rows of the client. `known` are the hashes of all datasets on disk, before

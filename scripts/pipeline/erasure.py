@@ -8,12 +8,13 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import Struct, field
+from msgspec.structs import replace
 from sqlalchemy.engine import Engine
 
 from scripts import reporting
@@ -33,8 +34,7 @@ from scripts.reports import chart_files
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Client:
+class Client(Struct, frozen=True):
     """A client to erase or to readmit, the keyed hash, the actor and the reason."""
 
     name: str
@@ -48,8 +48,7 @@ class Client:
         return {"at": datetime.now(UTC), "actor": self.actor, "reason": self.reason}
 
 
-@dataclass(frozen=True)
-class Traces:
+class Traces(Struct, frozen=True):
     """The places of a client: lines of our files, lines of company files, and rows of records."""
 
     own: tuple[FoundLines, ...]
@@ -221,8 +220,7 @@ def remove_work(config: Config) -> None:
         shutil.rmtree(work)
 
 
-@dataclass(frozen=True)
-class Erasure:
+class Erasure(Struct, frozen=True):
     """The erasure of a client from an installation, under the installation's lock."""
 
     config: Config

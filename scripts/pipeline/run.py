@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import asdict
 from sqlalchemy.engine import Engine
 
 from scripts.core import console
@@ -38,8 +39,7 @@ SCORES = ("f1", "f1_low", "f1_high", "precision", "recall", "roc_auc")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True):
     """The trigger of a run, and the reason to train although no data is new."""
 
     trigger: str = BY_HAND
@@ -66,8 +66,7 @@ def describe_readings(readings: "Iterable[FileReading]") -> list[Mapping[str, An
     ]
 
 
-@dataclass
-class Run:
+class Run(Struct):
     """A run and its row in the records, from start to end."""
 
     id: int

@@ -4,12 +4,12 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
 import msgspec
 import sqlalchemy as sa
+from msgspec import Struct, field
 from sqlalchemy.engine import Connection
 
 from scripts.clients import list_comparison
@@ -41,8 +41,7 @@ class UnknownError(NotMadeYetError):
     """The reason for a part of a comparison without a result."""
 
 
-@dataclass(frozen=True)
-class RecordedRun:
+class RecordedRun(Struct, frozen=True):
     """A run in the records, with its model if the model is kept."""
 
     run: Row
@@ -79,8 +78,7 @@ class RecordedRun:
         raise UnknownError(self.kept.place)
 
 
-@dataclass
-class MissingParts:
+class MissingParts(Struct):
     """The reasons for parts of a comparison without a result."""
 
     reasons: dict[str, str] = field(default_factory=dict)

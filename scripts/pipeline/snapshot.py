@@ -4,11 +4,11 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from scripts.core.config import FILE_NAME, Config
 from scripts.core.files import KnownFile, RemotePath
@@ -21,8 +21,7 @@ MAX_NAMES = 5
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """The complete and the growing input and test files at the start of a run."""
 
     paths: dict[FileRole, tuple[Path, ...]]

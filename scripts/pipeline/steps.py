@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
+from msgspec.structs import replace
 from sqlalchemy.engine import Engine
 
 from scripts import (

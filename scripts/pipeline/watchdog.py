@@ -8,10 +8,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from types import FrameType
 from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Struct
 
 from scripts.core import console, http_post, progress
 from scripts.core.errors import RunTimeoutError
@@ -27,8 +28,7 @@ PROGRESS_EVERY_S = 1.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TimeLimits:
+class TimeLimits(Struct, frozen=True):
     """The longest time without any progress, and the longest time of a run, None for any.
 
     Progress is a step that begins, rows that are read, a pass of a fit, or scores that are written.

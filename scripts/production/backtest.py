@@ -5,12 +5,12 @@ the shares of leavers move, and columns that only tell when a row was written te
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import Struct
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
@@ -32,8 +32,7 @@ SMALLEST = 1e-12
 ALL, RANDOM = "all", "random split"
 
 
-@dataclass(frozen=True)
-class TestedRows:
+class TestedRows(Struct, frozen=True):
     """The outcomes and predictions of the rows of a test, arrays of shape (n_rows,)."""
 
     y: Ints

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 import pandas as pd
+from msgspec import Struct
 from sklearn.metrics import roc_auc_score
 
 from scripts.core.config import CheckLimit, CheckSettings
@@ -29,8 +29,7 @@ MIN_MISSED, MIN_EXPECTED = 10, 5
 DEFAULTS = CheckSettings()
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """The result of a check: problem or not, a sentence, and whether the candidate is held."""
 
     name: str
@@ -66,8 +65,7 @@ def is_beyond(value: float, limit: float, side: LimitSide) -> bool:
     return value > limit or (side is LimitSide.REACHED and value == limit > 0)
 
 
-@dataclass(frozen=True)
-class Sentences:
+class Sentences(Struct, frozen=True):
     """The sentences of a check: about a problem with the remedy, and about no problem."""
 
     alarm: str
@@ -313,8 +311,7 @@ def check_predicted(
     return make_findings(settings, "nobody_predicted", n_predicted, words, LimitSide.BELOW)
 
 
-@dataclass(frozen=True)
-class OutcomeSums:
+class OutcomeSums(Struct, frozen=True):
     """The outcomes of a scoring: number of clients, sums over probabilities, number of leavers.
 
     Clients whom somebody tried to contact are left out.

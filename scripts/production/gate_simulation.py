@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import fmean
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from scripts.core import progress
 from scripts.core.config import Config, PromotionSettings
@@ -36,8 +37,7 @@ HEADER = ("test rows", "gate", "promotions", "downgrades", "share", "bad time")
 BETTER, NOT_WORSE = "plain rule: higher F1", "rule not_worse: log loss"
 
 
-@dataclass(frozen=True, kw_only=True)
-class SimulationPlan:
+class SimulationPlan(Struct, frozen=True, kw_only=True):
     """The settings of a simulation."""
 
     n_batches: int
@@ -47,16 +47,14 @@ class SimulationPlan:
     seed: int
 
 
-@dataclass(frozen=True)
-class GateRule:
+class GateRule(Struct, frozen=True):
     """A gate and its name, without settings if every candidate is deployed."""
 
     name: str
     settings: PromotionSettings | None
 
 
-@dataclass
-class ReplayCounts:
+class ReplayCounts(Struct):
     """The promotions and downgrades of a gate over all repeats."""
 
     n_promotions: int = 0
@@ -77,8 +75,7 @@ class ReplayCounts:
         return (str(n_test_rows), name, *counts, f"{fmean(self.final_values):.4f}")
 
 
-@dataclass(frozen=True)
-class SimulatedCandidate:
+class SimulatedCandidate(Struct, frozen=True):
     """The predictions of a model on the test rows, and the true value on the held-out rows.
 
     The value is the F1, or another metric of the promotion, of which a higher one is better.
@@ -94,8 +91,7 @@ NO_TERMS = MetricTerms()
 Results = dict[tuple[int, GateRule], ReplayCounts]
 
 
-@dataclass(frozen=True)
-class Replay:
+class Replay(Struct, frozen=True):
     """The labels of the test rows and the candidates in order, from a shuffle of the table.
 
     `terms` are what a metric needs of the test rows.

@@ -1,9 +1,9 @@
 """The model of an earlier run, from any place with a kept copy."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 from sqlalchemy.engine import Connection
 
 from scripts.core import artifacts, files
@@ -19,8 +19,7 @@ from scripts.records.runs import Row
 REPRODUCED = "reproduced"
 
 
-@dataclass(frozen=True)
-class KeptModel:
+class KeptModel(Struct, frozen=True):
     """The model of a run and its place, or None and the reason."""
 
     model: Model | None

@@ -1,13 +1,13 @@
 """Drift of the live rows: the logged rows of POST /predict against the training data."""
 
 import logging
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pandas as pd
+from msgspec import Struct
 from sqlalchemy.engine import Engine
 
 from scripts.core import artifacts, files
@@ -25,8 +25,7 @@ MAX_ROWS = 5_000
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class LiveDriftResult:
+class LiveDriftResult(Struct, frozen=True):
     """The drift of the `n_logged` latest logged rows of a release."""
 
     release: str

@@ -1,13 +1,13 @@
 """The content of the report's first page, for the manager of the callers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 Facts = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class ListedLine:
+class ListedLine(Struct, frozen=True):
     """A client to call as texts, with empty worth and gain if undeclared."""
 
     place: str
@@ -19,8 +19,7 @@ class ListedLine:
     why: str
 
 
-@dataclass(frozen=True)
-class ManagerFacts:
+class ManagerFacts(Struct, frozen=True):
     """Today's list, the changes since an earlier list, the calls, and the predictions.
 
     `since` is the day of the earlier list, None for the first one.

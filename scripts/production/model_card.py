@@ -1,8 +1,9 @@
 """The model card: the records about the model in production, for the person accountable."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from scripts.core.column_words import ColumnWords, words_of
 from scripts.core.config import Config
@@ -18,16 +19,14 @@ MAX_FILES = 20
 ENDS = ("first", "last")
 
 
-@dataclass(frozen=True)
-class CardTable:
+class CardTable(Struct, frozen=True):
     """A table of a section: headings and rows of texts."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True)
-class CardSection:
+class CardSection(Struct, frozen=True):
     """A section of the card: named facts, and perhaps a table."""
 
     title: str
@@ -35,8 +34,7 @@ class CardSection:
     table: CardTable | None = None
 
 
-@dataclass(frozen=True)
-class RealisedShares:
+class RealisedShares(Struct, frozen=True):
     """The outcomes of clients beside their predictions: mean probability and share of leavers."""
 
     n_outcomes: int
@@ -44,8 +42,7 @@ class RealisedShares:
     realised: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class CardRecords:
+class CardRecords(Struct, frozen=True, kw_only=True):
     """The records about a release, None and empty for missing records."""
 
     model: Row | None = None

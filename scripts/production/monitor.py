@@ -1,9 +1,10 @@
 """Monitoring of the model in production: drift of the newest data and change of the F1."""
 
 import logging
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from scripts.core import artifacts
 from scripts.core.artifacts import Kind
@@ -21,8 +22,7 @@ from scripts.production.run_context import RunContext
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class MonitoringResult:
+class MonitoringResult(Struct, frozen=True):
     """The drift and the F1 of a release on a dataset and the test data.
 
     `release` is None before the first one. `scan` is that of a large dataset.
@@ -33,7 +33,7 @@ class MonitoringResult:
     data: DataDrift
     score: Evaluation | None
     f1: F1Drift | None
-    scan: ScannedDataset | None = field(default=None, repr=False, compare=False)
+    scan: ScannedDataset | None = None
 
 
 def f1_counts(measured: Evaluation | ScoreCounts) -> F1Counts:

@@ -1,9 +1,9 @@
 """Comparison of a candidate with the pending one: the better candidate stays pending."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
 from sqlalchemy.engine import Engine
 
 from scripts.core.errors import ReleaseError

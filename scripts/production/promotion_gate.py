@@ -1,11 +1,12 @@
 """The promotion gate: the decision on a candidate by the evidence of the test rows."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 
 from scripts.core.config import PromotionSettings, Schema
@@ -28,8 +29,7 @@ class GateVerdict(StrEnum):
     WAIT = "wait for approval"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """The verdict, the reason in a sentence, and the evidence, None where undefined."""
 
     answer: GateVerdict

@@ -1,10 +1,10 @@
 """Blocks of scored clients in the database: written in bulk, read by bucket."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct, field
 from sqlalchemy.engine import Connection, Engine
 
 from scripts.core import progress
@@ -20,8 +20,7 @@ BATCH_BLOCKS = 64
 ROW_BYTES = 64
 
 
-@dataclass(frozen=True)
-class ClientBlock:
+class ClientBlock(Struct, frozen=True):
     """A block of clients: the packed columns, and the packed names if the kind has names."""
 
     kind: BlockKind
@@ -73,8 +72,7 @@ def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[dict[str
     )
 
 
-@dataclass
-class BulkWriter:
+class BulkWriter(Struct):
     """A writer of rows in short transactions, for short waits of readers."""
 
     engine: Engine

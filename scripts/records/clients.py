@@ -3,11 +3,12 @@
 import bisect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
@@ -92,8 +93,7 @@ def names_of_scoring(connection: Connection, scoring_id: int, limit: int) -> lis
     return names[:limit]
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """A part of the list: an order, filters, and the first place.
 
     `search` is a text in the name, and `band` a band, "" without a filter. `ranges` are the
@@ -114,8 +114,7 @@ class Selection:
     offset: int = 0
 
 
-@dataclass(frozen=True)
-class ListPart:
+class ListPart(Struct, frozen=True):
     """A part of the list: the clients, the matching clients in all and before, and the next place.
 
     `next_place` is the number of clients that fit before the next part, None at the end.
@@ -127,8 +126,7 @@ class ListPart:
     next_place: int | None
 
 
-@dataclass(frozen=True)
-class ChosenClients:
+class ChosenClients(Struct, frozen=True):
     """The numbers of the clients of a part, and the number of all matching clients."""
 
     numbers: NDArray[np.int64]

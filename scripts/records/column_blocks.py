@@ -2,11 +2,11 @@
 
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.core.errors import RecordsError
@@ -27,8 +27,7 @@ BYTES = np.dtype(np.uint8)
 Column = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class CodedTexts:
+class CodedTexts(Struct, frozen=True):
     """Repeated texts: the different texts, and the position of each row's text among them."""
 
     texts: Sequence[str]

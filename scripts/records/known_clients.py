@@ -1,9 +1,10 @@
 """The clients known before a scoring: the last score, values and labels of each, by name hash."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection, Engine
 
@@ -19,8 +20,7 @@ Mask = NDArray[np.bool_]
 Hashes = NDArray[np.uint32]
 
 
-@dataclass(frozen=True)
-class LabelSets:
+class LabelSets(Struct, frozen=True):
     """The hashes of labelled rows by client, in sequence."""
 
     counts: NDArray[np.int32]
@@ -56,8 +56,7 @@ def pack_labels(labels: LabelSets) -> bytes:
     return column_blocks.pack({"counts": labels.counts, "hashes": labels.hashes})
 
 
-@dataclass(frozen=True)
-class KnownClients:
+class KnownClients(Struct, frozen=True):
     """Clients with the last scores and values, and the labelled rows known at the time.
 
     Among the columns of the scores are `scored_in`, the scoring of the score, and `is_settled`,

@@ -9,13 +9,13 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import Struct, field
 from sqlalchemy.engine import Connection
 
 from scripts.core import artifacts, files
@@ -228,8 +228,7 @@ def remove_half_restored(config: Config) -> None:
         path.with_name(files.temporary_name(path.name)).unlink(missing_ok=True)
 
 
-@dataclass
-class LegacyRun:
+class LegacyRun(Struct):
     """Run of an installation without records, with its date and files by kind."""
 
     stamp: str

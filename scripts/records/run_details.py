@@ -1,11 +1,11 @@
 """Queries for pages and reports: details of a run, measurements over the runs, release history."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy.engine import Connection
 
 from scripts.records import alert_states, evidence, people_names, runs, shadows, tables
@@ -21,8 +21,7 @@ N_RUNS = 20
 N_SEARCHED = 500
 
 
-@dataclass(frozen=True)
-class MeasurementHistory:
+class MeasurementHistory(Struct, frozen=True):
     """Measurements of the runs with the start of each run, oldest first."""
 
     scores: Sequence[Row] = ()
@@ -34,8 +33,7 @@ class MeasurementHistory:
 NO_MEASUREMENTS = MeasurementHistory()
 
 
-@dataclass(frozen=True)
-class ReleaseHistory:
+class ReleaseHistory(Struct, frozen=True):
     """Deployment and decision behind the serving release, and the last runs, newest first."""
 
     deployment: Row | None = None

@@ -1,11 +1,11 @@
 """Queries for the history of the runs: runs, files, models, decisions, deployments, statistics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec.structs import asdict
 from sqlalchemy.engine import Connection
 
 from scripts.core.errors import RecordsError

@@ -4,11 +4,11 @@ Each function may be repeated: what a killed program has removed is not there th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from msgspec import Struct
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection, Engine
 
@@ -99,8 +99,7 @@ def drop_labels(connection: Connection, scoring_id: int, kind: BlockKind, at: "P
         replace_block(connection, scoring_id, block)
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """The place of a client in a scoring.
 
     `row` is the row in the bucket, `number` the number in the scoring, `position` the place by

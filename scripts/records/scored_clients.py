@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
@@ -94,8 +94,7 @@ def may_lack(name: str) -> bool:
     return is_feature(name) or is_kept(name) or name in (*OPTIONAL, *TEXT_POINTERS)
 
 
-@dataclass(frozen=True)
-class ScoredClients:
+class ScoredClients(Struct, frozen=True):
     """Names of clients and columns of equal length: scores and, if read, values."""
 
     names: list[str]
@@ -207,8 +206,7 @@ def read_values(
     }
 
 
-@dataclass(frozen=True)
-class BucketContents:
+class BucketContents(Struct, frozen=True):
     """The blocks of a bucket: the packed names, and the packed columns by kind."""
 
     names: bytes
@@ -275,8 +273,7 @@ def read_clients(
     return concatenate(list(parts.values())) if parts else ScoredClients([], {})
 
 
-@dataclass(frozen=True)
-class Numbering:
+class Numbering(Struct, frozen=True):
     """The numbers of the clients of a scoring: by bucket, and in a bucket by row."""
 
     buckets: NDArray[np.int64]
@@ -380,8 +377,7 @@ def find_rows(
     return rows
 
 
-@dataclass(frozen=True)
-class Located:
+class Located(Struct, frozen=True):
     """The place of a client in a scoring: the number, the position by risk, and the risk."""
 
     number: int

@@ -1,10 +1,10 @@
 """Queries for the trials: clients to call, some of them held out, and their outcomes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy.engine import Connection
 
 from scripts.records import outcome_records
@@ -17,8 +17,7 @@ NOT_REACHED = "not reached"
 trial = trial_clients.c
 
 
-@dataclass(frozen=True)
-class TrialGroup:
+class TrialGroup(Struct, frozen=True):
     """Counts of the listed or held-out clients of a period and a band.
 
     `n_known` are those with a known outcome, `n_left` those of them that left.

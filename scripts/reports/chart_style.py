@@ -5,7 +5,6 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -15,6 +14,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
+from msgspec import Struct
+from msgspec.structs import asdict, fields
 
 from scripts.reports.chart_files import Page
 
@@ -33,8 +34,7 @@ NO_METADATA: Any = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 SVG_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "adras"}
 
 
-@dataclass(frozen=True)
-class Theme:
+class Theme(Struct, frozen=True):
     """The colours of a chart."""
 
     paper: str
@@ -52,8 +52,7 @@ DARK = Theme("#161b22", "#e6edf3", "#3a434d", "#9aa4ae", "#79b8ff", "#e3c066", "
 VARIABLE = Theme(*(f"#fe01{number:02x}" for number in range(1, len(fields(Theme)) + 1)))
 
 
-@dataclass(frozen=True)
-class Drawing:
+class Drawing(Struct, frozen=True):
     """The description of a chart: titles, size, and a drawing function for each panel.
 
     The panels are below each other, each on axes of its own. `alt` is the text alternative.
@@ -70,8 +69,7 @@ class Drawing:
     column: str | None = None
 
 
-@dataclass(frozen=True)
-class AxisScale:
+class AxisScale(Struct, frozen=True):
     """The scale of an axis: limits, ticks and labels."""
 
     low: float

@@ -1,12 +1,12 @@
 """The charts of a model: curves, gains, calibration, confusion matrix and effects."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from msgspec import Struct
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from scripts.core.column_words import PLAIN, ColumnWords
@@ -36,8 +36,7 @@ BAR_PX = 22
 WIDEST_PX = 320
 
 
-@dataclass(frozen=True)
-class ScoredTestRows:
+class ScoredTestRows(Struct, frozen=True):
     """The labels and predicted probabilities of the test rows, and the threshold of an exit."""
 
     y: Ints

@@ -4,7 +4,6 @@ import io
 import textwrap
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from msgspec import Struct
 
 from scripts.core import sentences
 from scripts.reports import chart_style
@@ -37,8 +37,7 @@ LETTER = 0.6
 Rule = tuple[list[tuple[float, float]], str]
 
 
-@dataclass(frozen=True)
-class TableColumn:
+class TableColumn(Struct, frozen=True):
     """A column of a table: heading, share of the width, and kind of the cells."""
 
     heading: str

@@ -1,13 +1,12 @@
 """The PDF report: a manager's page, then release, quality, decision, alerts, data and runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from scripts.core import drift_limits
 from scripts.core.column_words import PLAIN, ColumnWords
@@ -78,8 +77,7 @@ MOVES = (
 TIMES = TableColumn("step", 0.4), TableColumn("seconds", 0.15, True)
 
 
-@dataclass(frozen=True)
-class ReportFacts:
+class ReportFacts(Struct, frozen=True):
     """The content of a report besides the charts."""
 
     made_at: datetime

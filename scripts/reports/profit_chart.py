@@ -1,10 +1,10 @@
 """The chart of the profit of a list by length: of today's list, and of the test data."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from msgspec import Struct
 
 from scripts.core.amounts import format_amount
 from scripts.data.arrays import Floats, Ints
@@ -19,8 +19,7 @@ PER = 100
 Panel = Callable[[Axes, Theme], None]
 
 
-@dataclass(frozen=True)
-class TodaysProfit:
+class TodaysProfit(Struct, frozen=True):
     """Today's clients by falling expected gain: the curve, the terms, and the best lengths."""
 
     curve: ProfitCurve
@@ -28,8 +27,7 @@ class TodaysProfit:
     best: tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class TestedProfit:
+class TestedProfit(Struct, frozen=True):
     """The test data: labels, probabilities and worth."""
 
     y: Ints

@@ -1,12 +1,12 @@
 """Defines options and texts of the `automate` command line."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import Struct
 
 from scripts.core import artifacts
 from scripts.core.config_file import find_config_path
@@ -48,8 +48,7 @@ FOLLOW = click.option("-f", "--follow", is_flag=True, help="Go on with new lines
 RUN = click.option("--run", "run_id", metavar="ID", type=click.IntRange(1), help="Only this run.")
 
 
-@dataclass(frozen=True)
-class JobContext:
+class JobContext(Struct, frozen=True):
     """Installation, backend and time of a command."""
 
     installation: Installation

@@ -2,9 +2,10 @@
 
 import threading
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from scripts.core.errors import PipelineError
 from scripts.scheduler import backends, schedule, scheduled_job
@@ -14,8 +15,7 @@ VALID_S = 60.0
 NONE = "Nothing starts the full process by itself: run python -m scripts.automate install."
 
 
-@dataclass(frozen=True)
-class NextRun:
+class NextRun(Struct, frozen=True):
     """Time of the next start with its schedule, or a text without a next start."""
 
     at: datetime | None = None

@@ -3,8 +3,9 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from scripts.core.errors import CrontabError
 
@@ -13,8 +14,7 @@ FOLDER = Path(__file__).resolve().parents[2]
 LONGEST_COMMAND = 998
 
 
-@dataclass(frozen=True)
-class Installation:
+class Installation(Struct, frozen=True):
     """Configuration, folder and Python interpreter of the programs."""
 
     config_path: Path
@@ -29,8 +29,7 @@ class Installation:
         return (str(self.folder / "automate.sh"), "--python", str(self.python), *config)
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(Struct, frozen=True):
     """Job of a scheduler: schedule, command and start of the pause, or "" if unknown."""
 
     expression: str

@@ -4,13 +4,13 @@ A task does with the rows of its clients what one machine does with all rows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+from msgspec import Struct
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -149,8 +149,7 @@ def count_shared(training: DataFrame, test: DataFrame, schema: Schema) -> tuple[
     return tested.join(trained, [schema.client_key], "left_semi").count(), tested.count()
 
 
-@dataclass(frozen=True)
-class ClusterHistory:
+class ClusterHistory(Struct, frozen=True):
     """The outcomes of rows on a cluster."""
 
     engine: EngineSettings

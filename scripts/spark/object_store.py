@@ -4,11 +4,11 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from py4j.java_gateway import is_instance_of
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
@@ -170,8 +170,7 @@ def as_stored(readings: Sequence[FileReading], place: Path) -> list[FileReading]
     return found
 
 
-@dataclass(frozen=True)
-class StoreFolder:
+class StoreFolder(Struct, frozen=True):
     """A folder or a file of an object store."""
 
     place: RemotePath

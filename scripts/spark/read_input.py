@@ -1,12 +1,12 @@
 """Ingestion on a cluster: strict reading, today's clients, cleaning, writing of the dataset."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import narwhals as nw
 import pandas as pd
+from msgspec import Struct, field
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -99,8 +99,7 @@ def count_labels(rows: DataFrame, schema: Schema) -> dict[int, int]:
     return {int(label): n for label, n in rows.groupBy(column(schema.target)).count().collect()}
 
 
-@dataclass(frozen=True)
-class SparkIntake:
+class SparkIntake(Struct, frozen=True):
     """The result of reading input files: cleaned rows on the cluster, today's clients, readings.
 
     `labels` counts the rows of each class before cleaning. `dropped` is known after writing.

@@ -1,6 +1,5 @@
 """Names and other columns that are no features are kept with a scoring, shown, and forgotten."""
 
-import dataclasses
 import json
 import logging
 from datetime import UTC, datetime
@@ -250,7 +249,7 @@ def test_mail_and_events_name_who_comes_and_who_goes(scored: Config) -> None:
             before = first.listed.members if first is not None else {}
             gone = people_names.find_names(connection, before)
     assert second is not None
-    told = dataclasses.replace(second, before=before, before_week="2026-11-23", gone=gone)
+    told = msgspec.structs.replace(second, before=before, before_week="2026-11-23", gone=gone)
     mail = weekly_mail.compose(told, smtp, "<id>", now)
 
     plain, html = (part.get_content() for part in mail.iter_parts())

@@ -1,12 +1,12 @@
 """Drift of a scanned dataset equals drift of a table in memory."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.drift import SCHEMA, accumulate, draw, make_model
 from scripts.core import capacity

@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from scripts.core.config import Schema
 from scripts.data import csv_reader

@@ -10,7 +10,6 @@ the records then hold is checked by SQLite itself. Prints counts as JSON; anythi
 error. A child of this process does the run, so that it starts in milliseconds.
 """
 
-import dataclasses
 import fcntl
 import json
 import os
@@ -27,6 +26,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from scripts import apicalls, deployment, diagnostics, fullprocess, promotion, reporting
 from scripts.core import config_file
@@ -261,7 +262,7 @@ def main(config_path: Path, kind: str, *numbers: str) -> None:
         # What is tried is deployments, so every candidate that may be deployed is.
         decision = decide(*arguments, **options)
         assert decision.answer is not promotion_gate.GateVerdict.INSUFFICIENT
-        return dataclasses.replace(decision, answer=promotion_gate.GateVerdict.DEPLOY)
+        return msgspec.structs.replace(decision, answer=promotion_gate.GateVerdict.DEPLOY)
 
     promotion.main = deploy_always
     # What follows a decision is not what is tried here, and most of the time of a run.
