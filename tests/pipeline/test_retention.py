@@ -3,14 +3,15 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from scripts.core import artifacts
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
+from scripts.core.failed_logins import FailedLogin, Failures, Way
 from scripts.pipeline import retention
-from scripts.records import database, runs, tables
+from scripts.records import database, failed_logins, runs, tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +47,22 @@ def test_records_are_forgotten_by_every_twentieth_run(
                 counts.append(len(runs.latest_runs(connection, 9)))
 
     assert counts == [3, 1]
+
+
+def test_failed_logins_are_forgotten_by_runs_too(config: Config) -> None:
+    now = datetime.now(UTC)
+    old = FailedLogin(now - failed_logins.KEPT - timedelta(hours=1), "192.0.2.1", Way.FORM)
+    one = Failures(now, now, 1, 0)
+    counts = []
+    with database.open_records(config.database_url) as engine:
+        with database.writing(engine) as connection:
+            failed_logins.record(connection, {old: one}, old.minute)
+        for run_id in (19, 20):
+            retention.forget_old_records(engine, config, run_id)
+            with database.reading(engine) as connection:
+                counts.append(failed_logins.find(connection, old))
+
+    assert counts == [one, None]
 
 
 def test_retention_brings_neither_numpy_nor_pandas() -> None:
