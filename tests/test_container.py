@@ -203,6 +203,13 @@ def test_the_built_images_run_and_serve_as_an_ordinary_user_on_a_read_only_root(
             and b"unshare" not in (path.parent / "cmdline").read_bytes()
         }
 
+    for _ in range(50):
+        if is_free(8000):
+            break
+        time.sleep(0.1)
+
+    # The service ended with its namespace.
+    assert is_free(8000)
     assert made.returncode == 0, made.stdout
     assert "Deployed model" in made.stdout
     assert "nothing new" in again.stdout

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -116,6 +117,15 @@ class Store:
         )
 
 
+def kill_namespace(pid: int) -> None:
+    """Kill the first process of the namespace that a process has made, and so all others there.
+
+    `--kill-child` does not last: another user at chroot makes the kernel forget it.
+    """
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+
+
 @contextmanager
 def started(
     image: Image, volume: Path, command: Sequence[str] = (), **environment: str
@@ -131,6 +141,8 @@ def started(
         try:
             yield process
         finally:
+            if process.poll() is None:
+                kill_namespace(process.pid)
             process.kill()
 
 
