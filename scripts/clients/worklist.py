@@ -233,6 +233,20 @@ def describe_scoring(scoring: Row, settings: WorklistSettings) -> dict[str, Any]
     }
 
 
+def find_selected(
+    connection: Connection, shown: ListState, known: list_filters.Known, filters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the fields of a `clients.Selection` for filters and an order."""
+    scoring, wanted = shown.scoring, {n: filters[n] for n in FILTERS if n in filters}
+    return {
+        "mask": list_filters.find_mask(
+            connection, scoring, known, up_to=shown.last_entry, **wanted
+        ),
+        "sequence": list_filters.find_sequence(connection, scoring, known, filters["order"]),
+        **{name: value for name, value in filters.items() if name not in wanted},
+    }
+
+
 def worklist_page(
     connection: Connection,
     settings: WorklistSettings,
@@ -292,18 +306,11 @@ def worklist_page(
     away = client_work.find_away(connection, scoring, settings, shown.today, shown.last_entry)
     held_out = clients.read_held_out(connection, scoring)
     known = list_filters.find_columns(connection, scoring, model.schema)
-    mask = list_filters.find_mask(
-        connection, scoring, known, up_to=shown.last_entry,
-        **{name: filters.pop(name) for name in FILTERS if name in filters},
-    )  # fmt: skip
-    sequence = list_filters.find_sequence(connection, scoring, known, filters["order"])
     wanted = Selection(
         ranges=limits.ranges,
         start=shown.place,
         away=sorted({*away, *held_out}),
-        mask=mask,
-        sequence=sequence,
-        **filters,
+        **find_selected(connection, shown, known, filters),
     )
     part = clients.list_part(connection, scoring, wanted, top)
     reasons = client_reasons.explain_rows(connection, model, part.rows, words)
