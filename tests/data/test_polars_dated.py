@@ -1,6 +1,7 @@
 """Large dated files are read by Polars with the same rows as small ones by the rules."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -106,9 +107,21 @@ def test_files_of_a_day_each_and_parts_of_few_rows_give_the_same_rows(
         )
 
 
-def test_without_any_fraction_both_readers_have_the_same_rows(tmp_path: Path) -> None:
-    schema = msgspec.structs.replace(SCHEMA, ratios={})
-    paths = write(tmp_path, seed=1)
+@pytest.mark.parametrize(
+    "less",
+    [
+        {"ratios": {}},
+        {"ratios": {}, "changes": (), "dates": ()},
+        {"ratios": {}, "changes": (), "numeric": (), "categorical": ()},
+        {"ratios": {}, "dates": (), "categorical": (), "numeric": ("logins",)},
+    ],
+    ids=lambda less: " ".join(less),
+)
+def test_without_fractions_or_kinds_of_columns_both_readers_have_the_same_rows(
+    tmp_path: Path, less: dict[str, Any]
+) -> None:
+    schema = msgspec.structs.replace(SCHEMA, **less)
+    paths = write(tmp_path, seed=1, n_rows=150)
     for path in paths:
         path.write_text(path.read_text().replace(";2.5;", ";3;"))
 
