@@ -200,6 +200,18 @@ class FileRows:
                 self.parts = [self._united]
 
 
+def cut_parts(days: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the next row of parts of rows by day: of whole days, or of one day."""
+    start = 0
+    while start < len(days):
+        end = start + polars_dataset.PART_ROWS
+        if end < len(days):
+            first_of_day = int(np.searchsorted(days, days[end]))
+            end = first_of_day if first_of_day > start else end
+        yield start, min(end, len(days))
+        start = end
+
+
 class PolarsRows(Struct, frozen=True, dict=True):
     """Rows by client and day with the derived columns, as a table of Polars.
 
@@ -252,8 +264,7 @@ class PolarsRows(Struct, frozen=True, dict=True):
     def encode(self, chosen: Flags, labels: Labels) -> Iterator[bytes]:
         """Encode some rows with their labels as the file of a dataset, a part at a time."""
         rows = self.order_by_day(chosen)
-        starts = range(0, len(rows), polars_dataset.PART_ROWS)
-        parts = [rows[start : start + polars_dataset.PART_ROWS] for start in starts]
+        parts = [rows[start:end] for start, end in cut_parts(self.days[rows])]
         # A column without fractions among these rows is written as integers.
         fractional, unclear = set[str](), {*self.fractional}
         for part in parts:
