@@ -215,11 +215,7 @@ def run_program(program: click.Command) -> None:
             help="Show the version and exit.",
         )
     )
-    try:
-        program.main()
-    finally:
-        # Python collects garbage once more before it exits, a twentieth of a run that trains.
-        gc.freeze()
+    program.main()
 
 
 def with_config(main: Callable[..., object], *, exclusive: bool = False) -> Callable[..., object]:
