@@ -1,5 +1,6 @@
 """One pass of Polars over a large dataset: facts of all rows, and rows drawn at random."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -10,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 from msgspec import Struct, field
 
-from scripts.core import files, progress
+from scripts.core import progress
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
 from scripts.data import (
@@ -30,42 +31,48 @@ from scripts.data.sampling import Draw
 from scripts.data.scanned_dataset import RowChoice, ScannedDataset
 
 BATCH_ROWS = 2**16
-BLOCK_BYTES = 2**21
+BLOCK_BYTES = 2**23
 COUNTED_BYTES = 2**18
 # No record of a dataset is longer: a quote is not closed.
 MAX_RECORD_BYTES = 2**26
 IS_RIGHT = "adras is right"
 
 
-def end_of_records(content: bytes) -> int:
-    """Return the position after the last line end outside of quotes, or 0."""
+def end_of_records(rest: bytes, content: bytes) -> int:
+    """Return the place in content after the last line end outside of quotes, that of a rest too."""
+    n_before = rest.count(b'"')
     end = content.rfind(b"\n") + 1
-    while end and content.count(b'"', 0, end) % 2:
+    while end and (n_before + content.count(b'"', 0, end)) % 2:
         end = content.rfind(b"\n", 0, end - 1) + 1
     return end
 
 
-def iterate_blocks(path: Path) -> Iterator[bytes]:
-    """Yield the records of a dataset a block at a time, each block below the header."""
+def iterate_blocks(path: Path, digest: "hashlib._Hash") -> Iterator[bytes]:
+    """Yield the records of a dataset a block at a time, each block below the header.
+
+    Of a file Polars would read some 250 MB ahead. The digest gets all bytes.
+    """
     with path.open("rb") as handle:
         header, rest = handle.readline(), b""
+        digest.update(header)
         while content := handle.read(BLOCK_BYTES):
-            rest += content
-            end = end_of_records(rest)
+            digest.update(content)
+            end = end_of_records(rest, content)
             if end:
-                yield header + rest[:end]
-            rest = rest[end:]
+                yield b"".join((header, rest, memoryview(content)[:end]))
+                rest = b""
+            rest += content[end:]
             if len(rest) > MAX_RECORD_BYTES:
                 break
         if rest:
             yield header + rest
 
 
-def lazy_rows(path: Path | bytes, schema: Schema) -> pl.LazyFrame:
+def lazy_rows(content: bytes, schema: Schema) -> pl.LazyFrame:
     """Return the rows of a dataset with a flag: whether each is as ingestion writes rows."""
     kinds = dict.fromkeys(schema.columns, pl.String()) | dict.fromkeys(schema.numeric, pl.Float64())
     rows = pl.scan_csv(
-        path, schema_overrides={**kinds, schema.target: pl.Int8()}, infer_schema=False, glob=False,
+        content, schema_overrides={**kinds, schema.target: pl.Int8()}, infer_schema=False,
         empty_string_is_null=False, low_memory=True,
     )  # fmt: skip
     lowest = schema.minimums
@@ -100,10 +107,8 @@ def refuse(path: Path, schema: Schema, error: Exception | None = None) -> Datase
     return DatasetError(f"{path} is not as ingestion wrote it{because}. Run ingestion again.")
 
 
-def iterate_batches(
-    path: Path, schema: Schema, *, is_bounded: bool = False
-) -> Iterator[pl.DataFrame]:
-    """Read a dataset a batch at a time, if `is_bounded` with little memory and more time.
+def iterate_batches(path: Path, schema: Schema, digest: "hashlib._Hash") -> Iterator[pl.DataFrame]:
+    """Read a dataset a batch at a time, and add its bytes to a digest.
 
     Raises
     ------
@@ -111,9 +116,8 @@ def iterate_batches(
         If any row is not as ingestion writes it.
     """
     try:
-        # Of a file Polars reads some 250 MB ahead.
-        for source in iterate_blocks(path) if is_bounded else [path]:
-            rows = lazy_rows(source, schema)
+        for block in iterate_blocks(path, digest):
+            rows = lazy_rows(block, schema)
             for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
                 if not batch[IS_RIGHT].all():
                     raise refuse(path, schema)
@@ -280,20 +284,21 @@ def scan(
     """
     n_lines = count_lines(path)
 
-    def read(bound: int) -> _Pass:
-        """Pass over the dataset with a bound for the keys of drawn rows."""
+    def read(bound: int) -> tuple[_Pass, str]:
+        """Pass over the dataset with a bound for the keys of drawn rows, and hash the bytes."""
+        digest = hashlib.sha256()
         numbers = {name: NumberBuffer(n_lines, folder) for name in schema.numeric}
         seen = _Pass(schema, Draw(max_rows, bound), Draw(max_rows), numbers)
         with progress.shown("Reading the dataset", n_lines):
-            written, is_bounded = csv_writer.ingested_schema(schema), folder is not None
-            for batch in iterate_batches(path, written, is_bounded=is_bounded):
+            written = csv_writer.ingested_schema(schema)
+            for batch in iterate_batches(path, written, digest):
                 seen.draw(batch, seed, comparison, by_place=by_place)
                 seen.count(batch)
                 progress.advance(batch.height, batch.height)
-        return seen
+        return seen, digest.hexdigest()
 
-    seen = read(sampling.likely_bound(max_rows, n_lines))
+    seen, sha256 = read(sampling.likely_bound(max_rows, n_lines))
     if seen.drawn.is_short:
         # Bad luck, or cells of several lines: there are fewer rows than lines.
-        seen = read(sampling.LARGEST_KEY)
-    return seen.scanned(files.digest_file(path))
+        seen, sha256 = read(sampling.LARGEST_KEY)
+    return seen.scanned(sha256)
