@@ -51,7 +51,7 @@ def share_between_processes(folder: Path) -> None:
     Call before making `Metrics`, since prometheus_client reads the folder from the environment.
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    # prometheus_client does not annotate these three.
+    # prometheus_client does not annotate this function.
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
 
 

@@ -1,4 +1,4 @@
-"""Statistics of columns that are so few rows' that they have a number of an erased client.
+"""Removes statistics of so few rows that they show a number of an erased client.
 
 The median of three logged requests is a number of one of them. The mean of one row is that row.
 """
