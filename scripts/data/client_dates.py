@@ -5,10 +5,8 @@ that the dataset, the model, drift and pages know nothing of time. The schema in
 carries the definition, for requests and for tables that are ranked.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,16 +14,9 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from scripts.core.config import FILE_NAME, ISO_FORMAT, DateColumn, Schema
+from scripts.core.config import FILE_NAME, Schema
 from scripts.core.dates import parse_date
 from scripts.data.cells import EPOCH, LARGEST_NUMBER
-
-# 2026-03-31, 2026_03_31, 20260331, or a month alone, whose last day counts.
-ISO_IN_NAME = re.compile(r"(?<!\d)(\d{4})([-_.]?)(\d{2})(?:\2(\d{2}))?(?!\d)", re.ASCII)
-# What the directives of `datetime.strptime` match in the name of a file.
-DIRECTIVES = {"%Y": r"\d{4}", "%y": r"\d{2}", "%m": r"\d{1,2}", "%d": r"\d{1,2}"}
-OTHER_DIRECTIVE = r"[^\W_]+"
-YEARS = range(1900, 2200)
 
 Floats = NDArray[np.float64]
 
@@ -87,64 +78,6 @@ def reading_schema(schema: Schema) -> Schema:
         ids=(schema.client_key,),
         numeric=tuple(name for name in schema.numeric if name not in derived),
     )
-
-
-def last_day(year: int, month: int) -> int:
-    """Return the last day of a month, counted from 1970-01-01."""
-    following = parse_date(f"{year + month // 12:04}-{month % 12 + 1:02}-01")
-    return following.toordinal() - EPOCH - 1
-
-
-def find_iso_day(name: str) -> int | None:
-    """Return the last valid ISO date in a name, with the last day for a month alone."""
-    days = []
-    for year, _, month, day in ISO_IN_NAME.findall(name):
-        if int(year) not in YEARS or not 1 <= int(month) <= 12:
-            continue
-        try:
-            days.append(
-                parse_date(f"{year}-{month}-{day}").toordinal() - EPOCH
-                if day
-                else last_day(int(year), int(month))
-            )
-        except ValueError:
-            continue
-    return days[-1] if days else None
-
-
-def find_day(name: str, date_format: str) -> int | None:
-    """Return the day in the name of a file, counted from 1970-01-01, or None without one.
-
-    Parameters
-    ----------
-    name : str
-        The name, such as "clients_2026-03-31.csv".
-    date_format : str
-        As for `datetime.strptime`. A file with an ISO date has its day as well: an upload gets one
-        into its name.
-
-    Returns
-    -------
-    int or None
-        The day of the last date in the name.
-    """
-    if date_format != ISO_FORMAT:
-        parts = re.split(r"(%.)", date_format)
-        pattern = "".join(
-            DIRECTIVES.get(part, OTHER_DIRECTIVE) if part.startswith("%") else re.escape(part)
-            for part in parts
-        )
-        for text in reversed(re.findall(rf"(?<!\d){pattern}(?!\d)", name)):
-            try:
-                return parse_date(text, date_format).toordinal() - EPOCH
-            except ValueError:
-                continue
-    return find_iso_day(name)
-
-
-def file_day(path: Path, own: DateColumn) -> int | None:
-    """Return the day of all rows of a file, None if a column has the days."""
-    return find_day(path.name, own.format) if own.column == FILE_NAME else None
 
 
 def format_days(days: NDArray[Any]) -> NDArray[np.str_]:

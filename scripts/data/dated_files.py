@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from scripts.core.config import FILE_NAME, Schema
-from scripts.data import client_dates, csv_reader
+from scripts.data import csv_reader, name_dates
 from scripts.data.csv_reader import RefusedFileError
 from scripts.data.read_report import FileReading
 
@@ -32,11 +32,11 @@ def find_day(path: Path, schema: Schema) -> int | None:
         If the name of the file should have the day and has none.
     """
     own = schema.date_column
-    day = None if own is None else client_dates.file_day(path, own)
+    day = None if own is None else name_dates.file_day(path, own)
     if own is not None and own.column == FILE_NAME and day is None:
         raise RefusedFileError(
-            "its name has no date such as 2026-03-31, and schema.date is 'file_name'; put the day"
-            " of the extract into the name"
+            "its name has no date such as 2026-03-31 or March 2026, and schema.date is 'file_name';"
+            " put the day of the extract into the name"
         )
     return day
 

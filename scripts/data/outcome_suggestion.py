@@ -14,11 +14,12 @@ from scripts.core.config import ISO_FORMAT, Schema, normalise_label
 from scripts.core.errors import PipelineError
 from scripts.data import (
     date_formats,
+    leaving_words,
     table_reader,
     target_suggestion,
 )
 from scripts.data.suggestion_reading import FileTable
-from scripts.data.time_suggestion import LEAVING_NAME, TimeLayout, day_texts
+from scripts.data.time_suggestion import TimeLayout, day_texts
 
 MAX_COLUMNS = 8
 MIN_KNOWN_FRACTION = 0.5
@@ -64,7 +65,7 @@ def find_date_column(table: pd.DataFrame) -> tuple[str, str]:
         texts = [text for text in table[name].unique() if text]
         formats = date_formats.find_formats(texts[:2000])
         if formats:
-            found.append((bool(LEAVING_NAME.search(name)), name, formats[0]))
+            found.append((leaving_words.is_leaving_date(name), name, formats[0]))
     _, name, form = max(found, key=lambda item: item[0], default=(False, "", ""))
     return name, form
 
@@ -92,8 +93,7 @@ def find_label(table: pd.DataFrame, taken: set[str]) -> tuple[str, dict[str, str
     for name in (name for name in table.columns if name and name not in taken):
         labels = target_suggestion.labels_of(table[name])
         if len(labels) == 2 and (
-            target_suggestion.TARGET_NAME.search(name)
-            or any(map(target_suggestion.LEFT_WORD.search, labels))
+            leaving_words.is_target_name(name) or any(map(leaving_words.means_left, labels))
         ):
             return name, target_suggestion.describe_target(table[name], name)[0]
     return "", {}
@@ -141,8 +141,15 @@ def nearby_folders(folder: Path) -> list[Path]:
         for place in places
         if place.is_dir() and place.resolve() != folder.resolve() and not place.name.startswith(".")
     ]
-    names = ("outcome", "churn", "left", "leav", "cancel", "exit", "label", "result")
-    return sorted(found, key=lambda p: (not any(n in p.name.casefold() for n in names), p.name))
+    names = ("outcome", "label", "result")
+
+    def is_named(place: Path) -> bool:
+        """Return whether a folder is named after outcomes or after leaving."""
+        return leaving_words.means_left(place.name) or any(
+            name in place.name.casefold() for name in names
+        )
+
+    return sorted(found, key=lambda place: (not is_named(place), place.name))
 
 
 def find_outcomes(

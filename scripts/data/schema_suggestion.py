@@ -132,12 +132,8 @@ def choose_target(
         if not layout.date:
             raise
         return ""
-    labels = target_suggestion.labels_of(table[guess])
-    is_likely = target_suggestion.TARGET_NAME.search(guess) or any(
-        target_suggestion.LEFT_WORD.search(label) for label in labels
-    )
     # A client as of a day has an outcome later, in another file. Any two values are no label.
-    return guess if is_likely or not layout.date else ""
+    return guess if not layout.date or target_suggestion.is_likely(table[guess], guess) else ""
 
 
 def find_section(
@@ -295,8 +291,11 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     measures = number_suggestion.find_measures(table, by_column)
     layout = time_suggestion.find_layout(reading.tables, by_column, measures)
     found = outcome_suggestion.find_outcomes(paths[0].parent, reading.others, layout, table)
+    is_named = target is not None
     target = choose_target(table, layout, target, found)
     labels, about_target = describe_labels(table, target, found)
+    if target and not is_named:
+        about_target += target_suggestion.describe_doubt(table[target], target)
     declared = msgspec.structs.replace(
         numbers, target=target, ids=(layout.key,) if layout.key else (),
         inferred=("numeric", "categorical"), **labels,

@@ -1,35 +1,18 @@
 """Guesses of the target of a client table, with the labels of leaving and staying clients."""
 
-import re
-
 import pandas as pd
 
 from scripts.core.config import KNOWN_OPPOSITES, OPPOSITES, normalise_label
 from scripts.core.errors import DatasetError
+from scripts.data import leaving_words
 from scripts.data.cells import shorten
 
-TARGET_NAME = re.compile(
-    r"churn|exit|attrit|left|leave|cancel|quit|lapse|inactiv|unsubscri|terminat|target|label|"
-    r"(^|_)(outcome|class|y)$",
-    re.I,
-)
-LEFT_WORD = re.compile(
-    r"churn|exit|attrit|left|leav|cancel|quit|lapse|lost|closed|gone|inactiv|unsubscri|terminat|"
-    r"dormant|defect",
-    re.I,
-)
-STAYED_WORD = re.compile(
-    r"(is|has|was|still)?(retain|retention|stay|activ|renew|loyal|remain|kept|keep|continu|"
-    r"subscri|alive|current|existing)"
-)
-NEGATIONS = frozenset({"no", "non", "not", "un"})
-# The reason for leaving, known of leavers only, is no status.
-REASON_NAME = re.compile(r"reason|categor|cause", re.I)
-# A word of a name: "isActive", "is_active", "IS_ACTIVE" and "is active" have the same two.
-WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # A status has a few labels: stayed, joined, churned. More of them are a reason or a segment.
 MAX_STATUS_LABELS = 5
 MAX_SHOWN_LABELS = 6
+YES = leaving_words.YES | set(OPPOSITES)
+NO = leaving_words.NO | (set(KNOWN_OPPOSITES) - set(OPPOSITES))
+KNOWN_ANSWERS = YES | NO
 
 
 def labels_of(column: pd.Series) -> list[str]:
@@ -37,20 +20,14 @@ def labels_of(column: pd.Series) -> list[str]:
     return sorted({normalise_label(text) for text in column.unique()} - {""})
 
 
-def is_about_staying(text: str) -> bool:
-    """Return whether a name or a label means staying, like `retained`."""
-    words = [word.lower() for word in WORDS.findall(text)]
-    if LEFT_WORD.search(text) or NEGATIONS & set(words):
-        return False
-    return any(STAYED_WORD.match(word) for word in words)
-
-
 def is_status(name: str, labels: list[str]) -> bool:
     """Return whether a column is a status: three to five labels, with a label of leaving."""
-    if not 2 < len(labels) <= MAX_STATUS_LABELS or REASON_NAME.search(name):
+    if not 2 < len(labels) <= MAX_STATUS_LABELS or leaving_words.is_reason_name(name):
         return False
     known = {label for label in labels if KNOWN_OPPOSITES.get(label) in labels}
-    return any(map(LEFT_WORD.search, labels)) or bool(TARGET_NAME.search(name) and known)
+    return any(map(leaving_words.means_left, labels)) or (
+        leaving_words.is_target_name(name) and bool(known)
+    )
 
 
 def guess_target(table: pd.DataFrame) -> str:
@@ -58,18 +35,21 @@ def guess_target(table: pd.DataFrame) -> str:
     labels = {name: labels_of(table[name]) for name in table.columns if name}
     possible = [name for name, known in labels.items() if len(known) == 2 or is_status(name, known)]
     if not possible:
-        raise DatasetError("No column has two values, as a target must; name it with --target.")
+        raise DatasetError(
+            "No column has two values, as a target must; name it with --target. If files of their"
+            " own say who left, the day of each extract must be known: put it into the name, such"
+            " as clients_2026-03-31.csv, or into a column."
+        )
 
     def rank(name: str) -> tuple[bool, bool, bool, bool, bool, int]:
         """Return the sort key of a column, the best target being the largest."""
-        is_named, is_known = (
-            bool(TARGET_NAME.search(name)), bool(set(labels[name]) & set(KNOWN_OPPOSITES)),
-        )  # fmt: skip
+        is_named = leaving_words.is_target_name(name)
+        is_known = bool(set(labels[name]) & KNOWN_ANSWERS)
         return (
             is_named,
             is_named and len(labels[name]) == 2,
-            any(map(LEFT_WORD.search, labels[name])),
-            is_known and is_about_staying(name),
+            any(map(leaving_words.means_left, labels[name])),
+            is_known and leaving_words.means_stayed(name),
             is_known,
             list(table.columns).index(name),
         )
@@ -94,12 +74,12 @@ def guess_positive(column: pd.Series, name: str) -> str:
         like `retained`; else a label that does not mean staying; else the rarer label.
     """
     counts = column.map(normalise_label).value_counts()
-    yes = set(KNOWN_OPPOSITES) - set(OPPOSITES) if is_about_staying(name) else set(OPPOSITES)
+    yes = NO if leaving_words.means_stayed(name) else YES
 
     def rank(label: str) -> tuple[bool, bool, bool, int]:
         """Return the sort key of a label, the likeliest one being the largest."""
         return (
-            bool(LEFT_WORD.search(label)), label in yes, not is_about_staying(label),
+            leaving_words.means_left(label), label in yes, not leaving_words.means_stayed(label),
             -counts[label],
         )  # fmt: skip
 
@@ -113,9 +93,28 @@ def guess_negative(column: pd.Series, positive: str) -> str:
 
     def rank(label: str) -> tuple[bool, bool, int]:
         """Return the sort key of a label, the likeliest one being the largest."""
-        return label == opposite, is_about_staying(label), counts[label]
+        return label == opposite, leaving_words.means_stayed(label), counts[label]
 
     return str(max((label for label in labels_of(column) if label != positive), key=rank))
+
+
+def is_likely(column: pd.Series, name: str) -> bool:
+    """Return whether the name or a label of a column speaks of leaving."""
+    return leaving_words.is_target_name(name) or any(
+        map(leaving_words.means_left, labels_of(column))
+    )
+
+
+def describe_doubt(column: pd.Series, name: str) -> list[str]:
+    """Return a sentence about a guess by nothing but the number of values."""
+    if is_likely(column, name) or leaving_words.means_stayed(name):
+        return []
+    return [
+        f"Nothing in the name or the values of {name!r} speaks of leaving: this target is a mere"
+        " guess. Name the column that says who left with --target. If no column does, put files of"
+        " those who left into a folder beside this one, and the day of each extract into its name,"
+        " such as clients_2026-03-31.csv."
+    ]
 
 
 def describe_target(column: pd.Series, name: str) -> tuple[dict[str, str], list[str]]:
@@ -150,7 +149,7 @@ def describe_target(column: pd.Series, name: str) -> tuple[dict[str, str], list[
     if KNOWN_OPPOSITES.get(positive) != negative:
         keys["negative"] = negative
     shown = ", ".join(map(shorten, texts[:MAX_SHOWN_LABELS]))
-    staying = f" {name!r} speaks of staying, so" if is_about_staying(name) else ""
+    staying = f" {name!r} speaks of staying, so" if leaving_words.means_stayed(name) else ""
     notices = [
         f"Likely target: {name!r} with the labels {shown};{staying} {positive!r} is taken for the"
         " label of clients who left."

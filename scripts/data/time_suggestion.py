@@ -9,7 +9,7 @@ import pandas as pd
 from msgspec import Struct, field
 
 from scripts.core.config import FILE_NAME, ISO_FORMAT, NumberMarks
-from scripts.data import cells, client_dates, column_kinds, date_formats
+from scripts.data import cells, column_kinds, date_formats, leaving_words, name_dates
 from scripts.data.column_kinds import ColumnKind
 from scripts.data.suggestion_reading import FileTable
 
@@ -29,9 +29,6 @@ OWN_DATE_NAME = re.compile(
     r"snapshot|as.?of|extract|export|report|period|month|cut.?off|stand|stichtag|observation|"
     r"^date$|^day$|^datum$|valid",
     re.I,
-)
-LEAVING_NAME = re.compile(
-    r"churn|cancel|left|leav|exit|terminat|end.?date|close|lapse|quit|gone", re.I
 )
 SIZE_NAME = re.compile(r"seat|licen[cs]e|limit|quota|capacity|allowance|included|booked", re.I)
 USED_NAME = re.compile(r"activ|used|usage|assigned|occupied|consum", re.I)
@@ -197,7 +194,7 @@ def days_in_names(paths: Sequence[Path]) -> tuple[str, list[str]]:
     names = [path.name for path in paths]
     for date_format in (ISO_FORMAT, date_formats.find_name_format(names)):
         if date_format:
-            days = [client_dates.find_day(name, date_format) for name in names]
+            days = [name_dates.find_day(name, date_format) for name in names]
             if None not in days:
                 return date_format, [
                     str(np.datetime64(day, "D")) for day in days if day is not None
@@ -207,7 +204,7 @@ def days_in_names(paths: Sequence[Path]) -> tuple[str, list[str]]:
 
 def is_leaving_date(table: pd.DataFrame, name: str) -> bool:
     """Return whether a date column is filled for leavers only."""
-    return bool(LEAVING_NAME.search(name)) and (table[name] == "").mean() > 0.2
+    return leaving_words.is_leaving_date(name) and bool((table[name] == "").mean() > 0.2)
 
 
 def does_recur(table: pd.DataFrame, key: str, group: pd.Series) -> bool:

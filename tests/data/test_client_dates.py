@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from scripts.core.config import Schema
-from scripts.data import client_dates, dated_rows
+from scripts.data import client_dates, dated_rows, name_dates
 from scripts.data.cells import EPOCH, UNLABELLED
 
 SCHEMA = Schema(
@@ -131,10 +131,37 @@ def test_todays_row_is_the_latest_of_the_newest_extract() -> None:
         ("clients.csv", "%Y-%m-%d", None),
         ("clients_2026-13-01.csv", "%Y-%m-%d", None),
         ("order 123456789.csv", "%Y-%m-%d", None),
+        (
+            "Mitgliederliste März 2026.csv",
+            "%Y-%m-%d",
+            "2026-03-31",
+        ),
+        # macOS may compose the letter of two characters.
+        ("Mitgliederliste Ma\N{COMBINING DIAERESIS}rz 2026.csv", "%Y-%m-%d", "2026-03-31"),
+        ("Policies_Feb2028.csv", "%Y-%m-%d", "2028-02-29"),
+        ("2026_Dezember_v2.csv", "%Y-%m-%d", "2026-12-31"),
+        (
+            "abonnés 1er août 2026.csv",
+            "%Y-%m-%d",
+            "2026-08-01",
+        ),
+        ("Soci 7 maggio 2026.csv", "%Y-%m-%d", "2026-05-07"),
+        ("Clients March 31, 2026.csv", "%Y-%m-%d", "2026-03-31"),
+        ("Clients_31-Mar-2026.csv", "%Y-%m-%d", "2026-03-31"),
+        ("Kunden_03-2026.csv", "%Y-%m-%d", "2026-03-31"),
+        ("Kunden_31.03.2026.csv", "%Y-%m-%d", None),
+        ("abonnes_2026-W05.csv", "%Y-%m-%d", "2026-02-01"),
+        ("KW5 2026.csv", "%Y-%m-%d", "2026-02-01"),
+        ("members 2026 Q1.csv", "%Y-%m-%d", "2026-03-31"),
+        ("Q4_2026.csv", "%Y-%m-%d", "2026-12-31"),
+        ("Clients 31 February 2026.csv", "%Y-%m-%d", None),
+        ("marketing 2026.csv", "%Y-%m-%d", None),
+        ("dismay 2026.csv", "%Y-%m-%d", None),
+        ("set 2026.csv", "%Y-%m-%d", None),
     ],
 )
 def test_the_day_stands_in_the_name(name: str, date_format: str, expected: str | None) -> None:
-    found = client_dates.find_day(name, date_format)
+    found = name_dates.find_day(name, date_format)
 
     assert (None if found is None else client_dates.format_day(found)) == expected
 

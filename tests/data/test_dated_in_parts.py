@@ -13,7 +13,7 @@ import pytest
 
 from scripts.core.config import LATEST_ROWS, Config, DateColumn, OutcomeSettings, Schema
 from scripts.core.errors import DatasetError, InsufficientDataError
-from scripts.data import client_dates
+from scripts.data import client_dates, name_dates
 from scripts.engine import dated_in_parts, dated_ingest
 from scripts.engine.dated_ingest import DatedIntake
 
@@ -149,7 +149,7 @@ def check_equal(mine: DatedIntake, others: DatedIntake, folder: Path) -> None:
     assert describe(mine, folder / "mine") == describe(others, folder / "others")
     pd.testing.assert_frame_equal(mine.clients, others.clients, check_dtype=False)
     for day in (*DAYS, "20.03.2024"):
-        place = client_dates.find_day(day, "%d.%m.%Y")
+        place = name_dates.find_day(day, "%d.%m.%Y")
         assert place is not None
         for find in ("find_period", "find_labelled"):
             found = [

@@ -124,6 +124,17 @@ def test_a_folder_without_a_target_is_refused(tmp_path: Path) -> None:
         )
 
 
+def test_a_target_without_any_word_of_leaving_is_said_to_be_a_guess(tmp_path: Path) -> None:
+    columns = {"n": [str(i % 7) for i in range(40)], "auto_pay": ["Y", "N"] * 20}
+
+    guess = suggested(tmp_path, columns)
+    named = suggested(tmp_path, columns, "auto_pay")
+
+    assert guess.section["target"] == named.section["target"] == "auto_pay"
+    assert "speaks of leaving: this target is a mere guess" in "\n".join(guess.notices)
+    assert "mere guess" not in "\n".join(named.notices)
+
+
 def test_an_ambiguous_separator_is_declared(tmp_path: Path) -> None:
     columns = small(["yes", "no"], **{"a;b": ["1", "2", "3", "4"] * 10})
 

@@ -152,13 +152,59 @@ def test_a_german_folder_is_read_with_its_marks_and_its_days(tmp_path: Path) -> 
         )
         save(table, tmp_path / "in" / f"Export {day:%d.%m.%Y}.csv", ";")
 
-    printed, _ = read_printed(tmp_path / "in", "--target", "gekuendigt")
+    printed, _ = read_printed(tmp_path / "in")
 
     section = printed["schema"]
     assert (section["decimal"], section["thousands"]) == (",", ".")
     assert section["percent"] == ["rabatt"]
     assert section["date"] == {"column": "file_name", "format": "%d.%m.%Y"}
     assert section["dates"] == {"signup": "%d.%m.%Y"}
+    assert section["target"] == "gekuendigt"
+
+
+@pytest.mark.parametrize(
+    ("names", "folder", "left_on"),
+    [
+        (("Mitglieder Februar 2025.csv", "Mitglieder März 2025.csv", "Mitglieder April 2025.csv"),
+         "Austritte", "Austritt am"),
+        (("abonnes_févr_2025.csv", "abonnes_mars_2025.csv", "abonnes_avril_2025.csv"),
+         "résiliations", "Résilié le"),
+        (("Feb2025.csv", "Mar2025.csv", "Apr2025.csv"), "leavers", "left_on"),
+    ],
+)  # fmt: skip
+def test_names_of_months_are_the_days_of_extracts_and_outcomes_lie_beside_them(
+    tmp_path: Path, names: Sequence[str], folder: str, left_on: str
+) -> None:
+    save_months(tmp_path / "in", names)
+    save(make_clients(0).assign(n=1)[["cust_no", "plan", "n"]], tmp_path / "a plan" / "a.csv")
+    save(leavers().rename(columns={"left_on": left_on}), tmp_path / folder / "all.csv")
+
+    printed, read = read_printed(tmp_path / "in")
+
+    assert printed["schema"]["date"] == "file_name"
+    assert printed["outcomes"]["date"] == left_on
+    assert Path(printed["outcomes"]["input_folder_path"]).name == folder
+    assert read.tests_latest_rows
+
+
+def test_a_label_in_german_wins_over_its_reason_and_over_other_answers(tmp_path: Path) -> None:
+    def answer(month: int, table: pd.DataFrame) -> list[str]:
+        return ["ja" if label == "1" else "nein" if label else "" for label in LABELS[month]]
+
+    def reason(month: int, table: pd.DataFrame) -> list[str]:
+        return [("Umzug", "Preis")[i % 2] if LABELS[month][i] == "1" else "" for i in range(N)]
+
+    LABELS = [["1" if i % 5 < 3 else "0" for i in range(N)], [""] * N]
+    save_months(
+        tmp_path / "in", DATED[:2],
+        **{"gekündigt?": answer, "Grund Kündigung": reason, "Newsletter": answer},
+    )  # fmt: skip
+
+    section = suggested(tmp_path / "in").section
+
+    # Most clients leave, so that the rarer label is that of those who stay.
+    assert (section["target"], section["positive"]) == ("gekündigt?", "ja")
+    assert section["negative"] == "nein"
 
 
 def test_one_file_with_many_days_is_a_history(tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""Words of leaving and staying in the names and labels of client tables, in several languages.
+
+English, German, French, Italian, Spanish and Dutch, with or without accents.
+"""
+
+import re
+import unicodedata
+
+# Of "ungekündigt" the client has not left, and "Kündigungsfrist" is a term of the contract.
+OTHER_LANGUAGES = (
+    r"(?<!unge)kue?ndig(?!ungs(?!datum|tag))|wandert|abwander|austritt|ausgetreten|abgang|"
+    r"abgegangen|ehemalig|verloren|inaktiv|stornier|resili|annule|annulation|(?<![a-z])depart(?!e?ment)|"
+    r"(?<![a-z])partie?s?$|perdue?s?$|inactif|(?<![a-z])ancien(ne)?s?(?![a-z])|disdett|recess[oi]|"
+    r"abbandon|cessat|(?<![a-z])bajas?(?![a-z])|abandon|opgezegd|opzegging|vertrokken|beeindigd"
+)
+LEFT = re.compile(
+    r"churn|exit|attrit|left|leav|cancel|quit|lapse|lost|closed|gone|inactiv|unsubscri|terminat|"
+    rf"dormant|defect|{OTHER_LANGUAGES}",
+    re.I,
+)
+TARGET = re.compile(
+    r"churn|exit|attrit|left|leave|cancel|quit|lapse|inactiv|unsubscri|terminat|target|label|"
+    rf"(^|_)(outcome|class|y)$|{OTHER_LANGUAGES}",
+    re.I,
+)
+LEAVING_DATE = re.compile(
+    r"churn|cancel|left|leav|exit|terminat|end.?date|close|lapse|quit|gone|"
+    rf"abmeldung|{OTHER_LANGUAGES}",
+    re.I,
+)
+STAYED = re.compile(
+    r"(is|has|was|still)?(retain|retention|stay|activ|renew|loyal|remain|kept|keep|continu|"
+    r"subscri|alive|current|existing|aktiv|actif|attiv|actief|bestand|bestehend|ungekue?ndigt|"
+    r"geblieben|verlanger|fidel|abonne)"
+)
+NEGATIONS = frozenset({"no", "non", "not", "un", "nicht", "kein", "keine", "pas"})
+# The reason for leaving, known of leavers only, is no status.
+REASON = re.compile(r"reason|categor|cause|grund|kategorie|motif|raison|motiv", re.I)
+# A word of a name: "isActive", "is_active", "IS_ACTIVE" and "is active" have the same two.
+WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+# Answers of other languages than English, whose words are those of the config.
+YES = frozenset({"ja", "j", "oui", "o", "si", "sí", "s", "wahr", "vrai", "vero", "verdadero"})
+NO = frozenset({"nein", "nee", "non", "falsch", "faux", "falso"})
+
+
+def without_accents(text: str) -> str:
+    """Return a text without accents, however its letters are composed."""
+    parts = unicodedata.normalize("NFKD", text)
+    return "".join(letter for letter in parts if not unicodedata.combining(letter))
+
+
+def is_target_name(name: str) -> bool:
+    """Return whether a column is named after leaving, or as a target."""
+    plain = without_accents(name)
+    return TARGET.search(plain) is not None and REASON.search(plain) is None
+
+
+def is_reason_name(name: str) -> bool:
+    """Return whether a column is named after the reason of something."""
+    return REASON.search(without_accents(name)) is not None
+
+
+def means_left(text: str) -> bool:
+    """Return whether a label, or the name of a folder, means leaving."""
+    return LEFT.search(without_accents(text)) is not None
+
+
+def is_leaving_date(name: str) -> bool:
+    """Return whether a column is named after the day of leaving."""
+    return LEAVING_DATE.search(without_accents(name)) is not None
+
+
+def means_stayed(text: str) -> bool:
+    """Return whether a name or a label means staying, like `retained`."""
+    words = [word.lower() for word in WORDS.findall(without_accents(text))]
+    if means_left(text) or NEGATIONS & set(words):
+        return False
+    return any(STAYED.match(word) for word in words)

@@ -1,0 +1,38 @@
+"""Words of leaving and staying in names and labels, in several languages."""
+
+import pytest
+
+from scripts.data import leaving_words
+
+LEAVING = (
+    "churned", "gekündigt?", "Gekuendigt", "ku\u0308ndigung", "Austrittsdatum", "inaktiv",
+    "Résilié le", "Départ", "ancien client", "Abwanderung", "disdetta", "Fecha de baja", "opgezegd",
+)  # fmt: skip
+NEITHER = (
+    "Kündigungsfrist", "Département", "Ancienneté", "Partenaire", "Prix annuel", "Vertragsende",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_a_word_of_leaving_is_known_with_and_without_accents(name: str) -> None:
+    assert leaving_words.means_left(name)
+    assert leaving_words.is_target_name(name)
+    assert not leaving_words.means_stayed(name)
+
+
+@pytest.mark.parametrize("name", NEITHER)
+def test_a_word_like_one_of_leaving_is_none(name: str) -> None:
+    assert not leaving_words.means_left(name)
+    assert not leaving_words.is_target_name(name)
+    assert not leaving_words.is_leaving_date(name)
+
+
+@pytest.mark.parametrize("name", ["Grund der Kündigung", "Motif de résiliation", "churn reason"])
+def test_the_reason_of_leaving_is_no_target(name: str) -> None:
+    assert not leaving_words.is_target_name(name)
+
+
+@pytest.mark.parametrize("label", ["aktiv", "ungekündigt", "Actif", "retained", "Bestandskunde"])
+def test_a_word_of_staying_is_known(label: str) -> None:
+    assert leaving_words.means_stayed(label)
+    assert not leaving_words.means_left(label)
