@@ -27,6 +27,8 @@ from scripts.data.role_suggestion import Roles
 from scripts.data.suggestion_reading import FolderReading
 from scripts.data.time_suggestion import TimeLayout
 
+# So many rows of clients who have left show that their rows go on.
+MIN_GONE_ROWS, MIN_GONE_FRACTION = 5, 0.9
 Flags = NDArray[np.bool_]
 
 
@@ -111,6 +113,50 @@ def suggest_features(
     return keys, notices
 
 
+def is_state(table: pd.DataFrame, name: str, layout: TimeLayout) -> bool:
+    """Return whether a label says how clients are on the day of a row, and no outcome of it.
+
+    Who has left after an outcome has no later rows. A client who is gone stays so.
+    """
+    if not layout.recurs or not layout.date or layout.group is None:
+        return False
+    positive = target_suggestion.guess_positive(table[name], name)
+    rows = pd.DataFrame(
+        {"key": table[layout.key], "day": layout.group, "label": table[name].map(normalise_label)}
+    ).sort_values(["key", "day"], kind="stable")
+    following = rows["label"].shift(-1)[rows["key"] == rows["key"].shift(-1)]
+    after_leaving = following[rows["label"] == positive]
+    return (
+        len(after_leaving) >= MIN_GONE_ROWS
+        and (after_leaving == positive).mean() >= MIN_GONE_FRACTION
+        and not (table[name] == "").any()
+    )
+
+
+def find_states(table: pd.DataFrame, layout: TimeLayout, target: str) -> list[str]:
+    """List the columns that look like a target, and say how clients are on the day of a row."""
+    if target or not layout.date:
+        return []
+    free = [name for name in table.columns if name and name not in (layout.key, layout.date)]
+    return [
+        name
+        for name in free
+        if len(target_suggestion.labels_of(table[name])) in target_suggestion.STATUS_LABELS
+        and target_suggestion.is_likely(table[name], name)
+        and is_state(table, name, layout)
+    ]
+
+
+def describe_states(names: list[str]) -> list[str]:
+    """Return a sentence about each column that says how clients are on the day of a row."""
+    return [
+        f"Ignored: {name!r} says whether a client has left already on the day of the row, since"
+        " those who left keep their rows. That is no outcome to learn from. Export only those who"
+        " are still clients on the day, and put those who left into files of outcomes."
+        for name in names
+    ]
+
+
 def choose_target(
     table: pd.DataFrame, layout: TimeLayout, target: str | None, found: FoundOutcomes | None
 ) -> str:
@@ -133,7 +179,8 @@ def choose_target(
             raise
         return ""
     # A client as of a day has an outcome later, in another file. Any two values are no label.
-    return guess if not layout.date or target_suggestion.is_likely(table[guess], guess) else ""
+    is_likely = not layout.date or target_suggestion.is_likely(table[guess], guess)
+    return guess if is_likely and not is_state(table, guess, layout) else ""
 
 
 def find_section(
@@ -300,16 +347,20 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
         numbers, target=target, ids=(layout.key,) if layout.key else (),
         inferred=("numeric", "categorical"), **labels,
     )  # fmt: skip
-    columns = suggest_columns(table, layout, declared, None if target else found)
+    states = find_states(table, layout, target)
+    columns = suggest_columns(
+        table.drop(columns=states), layout, declared, None if target else found
+    )
     separators = {} if separator == csv_reader.AUTO else {"separator": separator}
     return Suggestion(
         ({"target": target} if target else {})
         | labels | name_clients(layout) | columns.keys | separators | marks
-        | {"ignore": columns.ignore},
+        | {"ignore": [*columns.ignore, *states]},
         (*describe_files(reading.readings), *describe_second_header(reading.described),
          *describe_others(reading, found), *about_target, *about_marks,
          *describe_layout(layout, table, len(reading.tables)),
-         *describe_outcomes(found, target, layout, paths[0].parent), *columns.notices),
+         *describe_outcomes(found, target, layout, paths[0].parent), *describe_states(states),
+         *columns.notices),
         find_section(found, target, layout, paths[0].parent),
         layout.n_days > 1 or (bool(layout.date) and not target),
     )  # fmt: skip

@@ -9,6 +9,7 @@ from scripts.data.cells import shorten
 
 # A status has a few labels: stayed, joined, churned. More of them are a reason or a segment.
 MAX_STATUS_LABELS = 5
+STATUS_LABELS = range(2, MAX_STATUS_LABELS + 1)
 MAX_SHOWN_LABELS = 6
 YES = leaving_words.YES | set(OPPOSITES)
 NO = leaving_words.NO | (set(KNOWN_OPPOSITES) - set(OPPOSITES))

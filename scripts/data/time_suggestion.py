@@ -34,7 +34,10 @@ SIZE_NAME = re.compile(r"seat|licen[cs]e|limit|quota|capacity|allowance|included
 USED_NAME = re.compile(r"activ|used|usage|assigned|occupied|consum", re.I)
 COUNT_NAME = re.compile(
     r"\d+\s*d\b|login|session|visit|active|usage|used|minutes|calls|orders|events|opens|clicks|"
-    r"messages|uploads|transactions|purchases|balance|spend",
+    r"messages|uploads|transactions|purchases|balance|spend|"
+    # German, French, Italian and Spanish.
+    r"\d+\s*(tage|jours?|giorni|d[ií]as|j\b)|besuch|anmeldung|nutzung|bestellung|anruf|umsatz|"
+    r"verbrauch|visite|connexion|commande|utilis|achat|appel|visita|accessi|ordini|pedido|llamada",
     re.I,
 )
 MIN_UNIQUE_FRACTION = 0.99

@@ -213,6 +213,8 @@ def check_list(run: Run, context: RunContext) -> list[Finding]:
         findings += checks.check_list(page.bands, n_before, config.checks)
         findings += checks.check_predicted(*predicted, config.checks)
     current = context.current_release()
+    if not lengths and current is not None and config.schema.date:
+        findings += checks.check_never_empty(config.checks)
     n_training = 0 if current is None else current.model.n_training_rows
     for row in sums[:1]:
         found = OutcomeSums(

@@ -26,6 +26,12 @@ MIN_KNOWN_FRACTION = 0.8
 # A fair model misses all of so many leavers, or predicts none where so many are expected, in less
 # than one run in 100.
 MIN_MISSED, MIN_EXPECTED = 10, 5
+# A client with a label in the newest row has an outcome, and is nobody to predict.
+EMPTY_LIST = (
+    "Clients whose newest row has a label are not on the list. Leave the label blank while the"
+    " outcome is not known, or, where it says how a client is on the day of the row, list its"
+    " column in schema.ignore and bring files of those who left."
+)
 DEFAULTS = CheckSettings()
 
 
@@ -252,12 +258,19 @@ def check_length(
 ) -> list[Finding]:
     """Check whether a list or an extract has shrunk to half the length before."""
     shrunk = 0.0 if not n_before or n_before < MIN_LIST else 1 - n_today / n_before
+    remedy = "Is the newest extract whole, and its day the newest?" if n_today else EMPTY_LIST
     words = Sentences(
         alarm=f"{what} has {n_today} clients, and had {n_before} before: it shrank by"
-        f" {shrunk:.0%}. Is the newest extract whole, and its day the newest?",
+        f" {shrunk:.0%}. {remedy}",
         fine=f"{what} has {n_today} clients.",
     )
     return make_findings(settings, "shrunk_list", shrunk, words, LimitSide.REACHED)
+
+
+def check_never_empty(settings: CheckSettings) -> list[Finding]:
+    """Return the problem of dated rows that never gave a list."""
+    words = Sentences(alarm=f"Today's list is empty, and was never filled. {EMPTY_LIST}", fine="")
+    return make_findings(settings, "shrunk_list", 1.0, words, LimitSide.REACHED)
 
 
 def check_list(

@@ -207,6 +207,41 @@ def test_a_label_in_german_wins_over_its_reason_and_over_other_answers(tmp_path:
     assert section["negative"] == "nein"
 
 
+def test_short_notes_that_repeat_are_no_categories_and_german_usage_may_change(
+    tmp_path: Path,
+) -> None:
+    def notes(month: int, table: pd.DataFrame) -> list[str]:
+        return ["will Pause" if i % 3 else f"Knie {i % 60}" for i in range(len(table))]
+
+    def visits(month: int, table: pd.DataFrame) -> list[str]:
+        return [str(int(text) + month % 2) for text in table["logins_30d"]]
+
+    columns = {"Bemerkung": notes, "Besuche 30 Tage": visits, "churned": label}
+    save_months(tmp_path / "in", DATED, **columns)
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert "Bemerkung" in suggestion.section["ignore"]
+    assert "'Bemerkung': it is named as a column of notes" in "\n".join(suggestion.notices)
+    assert suggestion.section["changes"] == ["logins_30d", "Besuche 30 Tage"]
+
+
+def test_a_status_that_goes_on_after_leaving_is_no_outcome(tmp_path: Path) -> None:
+    # One client in ten has gone by the second month, and the files go on to list all.
+    for month, name in enumerate(DATED):
+        table = make_clients(0)
+        status = ["Lapsed" if i % 10 < month else "Active" for i in range(N)]
+        save(table.assign(Status=status), tmp_path / "in" / name)
+
+    printed, _ = read_printed(tmp_path / "in")
+    notices = "\n".join(suggested(tmp_path / "in").notices)
+
+    assert "target" not in printed["schema"]
+    assert "Status" in printed["schema"]["ignore"]
+    assert printed["outcomes"]["date"] == "left_on"
+    assert "'Status' says whether a client has left already on the day of the row" in notices
+
+
 def test_one_file_with_many_days_is_a_history(tmp_path: Path) -> None:
     tables = []
     for month in range(4):

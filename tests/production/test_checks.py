@@ -134,6 +134,16 @@ def test_a_list_that_shrank_or_tells_nobody_apart_is_a_problem(
     assert [finding.name for finding in findings if finding.is_alarm] == alarms
 
 
+def test_a_list_that_is_empty_from_the_first_day_says_what_a_label_does() -> None:
+    (finding,) = checks.check_never_empty(USUAL)
+    (shrunk,) = checks.check_list({}, 200, USUAL)
+
+    assert finding.is_alarm
+    assert "Today's list is empty, and was never filled" in finding.detail
+    assert "Leave the label blank" in finding.detail
+    assert "Leave the label blank" in shrunk.detail
+
+
 @pytest.mark.parametrize(
     ("n_left", "n_known", "alarms"),
     [(60, 1000, []), (85, 1000, []), (140, 1000, ["outcome_shares"]), (700, 700, [])],
