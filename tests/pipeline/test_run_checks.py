@@ -221,6 +221,24 @@ def test_a_list_of_half_the_length_is_an_alarm_until_it_is_long_again(config_pat
     assert run_with(60, 8) == set()
 
 
+def test_dated_rows_that_all_have_a_label_give_no_list_and_an_alarm(config_path: Path) -> None:
+    config = install(config_path)
+    fill(config, "fee")
+    for path in config.input_folder_path.glob("*.csv"):
+        path.unlink()
+    for month in (1, 2, 3):
+        path = config.input_folder_path / f"clients_2026-0{month}.csv"
+        write_rows(path, make_rows(month), "fee")
+    schema = {"target": "left", "positive": "yes", "key": "key", "date": "file_name"}
+    edit_config(config_path, schema=schema, test_data_path=None)
+    config = read_config(config_path)
+
+    assert fullprocess.main(config) is Verdict.DEPLOYED
+
+    assert alarms_of(config) == {"shrunk_list"}
+    assert "was never filled" in states_of(config)["shrunk_list"]["detail"]
+
+
 def test_a_misspelt_label_fails_the_run_and_is_named(config_path: Path) -> None:
     config = install(config_path)
     fill(config, "fee")
