@@ -38,6 +38,7 @@ from scripts.model import ranking
 
 if TYPE_CHECKING:
     from scripts.api.record_queries import RecordQueries
+    from scripts.clients.worklist import ListPage
 
 DEFAULT_TOP, MAX_TOP = 50, 500
 MAX_TOP_CSV = list_pages.EVERYBODY
@@ -274,19 +275,19 @@ def read_page() -> tuple[int, int]:
     return page["limit"], page["offset"]
 
 
-def find_page(config: Config, selection: dict[str, Any], queries: "RecordQueries") -> Worklist:
-    """Return a page of the worklist."""
-    return queries.worklist(config, **selection)
+def find_page(config: Config, selection: dict[str, Any], queries: "RecordQueries") -> "ListPage":
+    """Return a page of the worklist before the reasons are found."""
+    return queries.list_page(config, **selection)
 
 
-def find_selected(selection: dict[str, Any]) -> Worklist:
-    """Return the page of a selection, in a transaction of its own."""
+def find_selected(selection: dict[str, Any]) -> "ListPage":
+    """Return the page of a selection, read in a transaction of its own."""
     return run_query(partial(find_page, present_config(), selection))
 
 
 def find_worklist(max_top: int) -> Worklist:
     """Return the page of the worklist selected by the query string."""
-    return find_selected(read_query(max_top))
+    return find_selected(read_query(max_top)).whole()
 
 
 def worklist() -> Answer:
@@ -295,17 +296,17 @@ def worklist() -> Answer:
     return answer_json(page, release=page.release)
 
 
-def iterate_csv(config: Config, first: Worklist, selection: dict[str, Any]) -> Iterator[bytes]:
+def iterate_csv(config: Config, first: "ListPage", selection: dict[str, Any]) -> Iterator[bytes]:
     """Yield the parts of a CSV file behind a first page."""
     queries = import_queries()
 
-    def fetch(wanted: dict[str, Any]) -> Worklist:
+    def fetch(wanted: dict[str, Any]) -> "ListPage":
         """Return the page of a selection."""
         return query_records(config, partial(find_page, config, wanted))
 
     try:
-        for page in list_pages.pages_after(first, fetch, selection):
-            yield queries.entries_as_csv(page.clients, with_header=False).encode()
+        for part in list_pages.parts_after(first, fetch, selection):
+            yield queries.part_as_csv(part, with_header=False).encode()
     except Exception as error:
         # The status is sent already, and the server ends a broken stream like a whole one: of any
         # failure only a last line can tell.
@@ -325,8 +326,9 @@ def worklist_csv() -> Answer:
     """Download today's clients as CSV without spreadsheet formulas."""
     selection, config = read_query(MAX_TOP_CSV), present_config()
     first = find_selected(list_pages.first_part(selection))
-    content = import_queries().entries_as_csv(first.clients).encode()
-    if selection["top"] > list_pages.PART_CLIENTS and first.next_cursor is not None:
+    (head,) = first.parts(list_pages.PART_CLIENTS)
+    content = import_queries().part_as_csv(head).encode()
+    if selection["top"] > list_pages.PART_CLIENTS and first.facts.next_cursor is not None:
         request.environ[REST] = iterate_csv(config, first, selection)
     return Answer(200, content, name_file(CSV, "worklist.csv"))
 
@@ -334,7 +336,7 @@ def worklist_csv() -> Answer:
 def iterate_workbook(config: Config, selection: dict[str, Any]) -> Iterator[bytes]:
     """Yield the parts of an Excel workbook, which is whole before the first part."""
     first = find_selected(list_pages.first_part(selection))
-    others = list_pages.pages_after(first, find_selected, selection)
+    others = list_pages.parts_after(first, find_selected, selection)
     words = column_words.words_of(config.schema)
     # On disk without a name, since 100,000 clients would fill the memory.
     with tempfile.TemporaryFile() as handle:
@@ -358,7 +360,7 @@ def worklist_crm() -> Answer:
     selection, config = read_query(MAX_TOP_CRM), present_config()
     if "top" not in request.args:
         selection["top"] = min(config.worklist.capacity or DEFAULT_TOP, MAX_TOP_CRM)
-    page = find_selected(selection)
+    page = find_selected(selection).whole()
     content = import_queries().crm_as_csv(page).encode()
     return Answer(200, content, name_file(CSV, "worklist-crm.csv"))
 

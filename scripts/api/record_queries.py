@@ -29,6 +29,7 @@ from scripts.clients.response_types import (
     WorklistEntry,
 )
 from scripts.clients.work_input import WorkInput
+from scripts.clients.worklist import ListPage
 from scripts.core import column_words
 from scripts.core.config import Config
 from scripts.core.errors import RecordsError
@@ -108,6 +109,7 @@ class RecordQueries:
     approve = staticmethod(approval.approve)
     reject = staticmethod(approval.reject)
     entries_as_csv = staticmethod(formatting.format_entries_as_csv)
+    part_as_csv = staticmethod(formatting.format_part_as_csv)
     write_workbook = staticmethod(list_files.write_workbook)
     crm_as_csv = staticmethod(list_files.format_crm)
 
@@ -180,10 +182,12 @@ class RecordQueries:
 
     def worklist(self, config: Config, **selection: Any) -> Worklist:
         """Return a page of today's worklist."""
+        return self.list_page(config, **selection).whole()
+
+    def list_page(self, config: Config, **selection: Any) -> ListPage:
+        """Return a page of today's worklist before the reasons are found."""
         words = column_words.words_of(config.schema)
-        return worklist.worklist_page(
-            self._connection, config.worklist, config.api, words, **selection
-        )
+        return worklist.read_page(self._connection, config.worklist, config.api, words, **selection)
 
     def client(self, config: Config, client: str) -> ClientDetails | None:
         """Return the score and the history of a client, or None."""

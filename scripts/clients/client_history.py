@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -27,6 +28,7 @@ from scripts.model.logistic_model import Model
 from scripts.model.outcome_metrics import DecileCounts, OutcomeCounts
 from scripts.records import client_work as client_work_records
 from scripts.records import clients, outcome_records, people_names, scoring_records
+from scripts.records.runs import Row
 
 SMALLEST_EFFECT = 1e-12
 MAX_SIMILAR = 5
@@ -197,6 +199,18 @@ def find_reasons_of_client(
     return client_reasons.list_reasons(model, columns, words, before)[0]
 
 
+def find_value(row: Row, column: str) -> client_reasons.Value:
+    """Return the value of a client in a feature, or in a column kept for people."""
+    value: client_reasons.Value = {**row["kept"], **row["values"]}.get(column)
+    return value
+
+
+def describe_gain(row: Row) -> dict[str, Any]:
+    """Return the worth and the expected gain of a client as members, unset without a worth."""
+    gain = row.get("gain")
+    return {"value": row.get("value", UNSET), "gain": UNSET if gain is None else gain}
+
+
 def client_page(
     connection: Connection,
     settings: WorklistSettings,
@@ -249,9 +263,9 @@ def client_page(
         ),
         work_history=client_work.as_history(entries[::-1], {client: entries}),
         release=history[0].release,
-        columns={name: worklist.find_value(rows[0], name) for name in settings.columns},
+        columns={name: find_value(rows[0], name) for name in settings.columns},
         names=rows[0]["names"] or UNSET,
-        **worklist.describe_gain(rows[0]),
+        **describe_gain(rows[0]),
         held_out_until=rows[0]["held_out_until"] or UNSET,
     )
 

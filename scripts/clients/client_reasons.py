@@ -1,7 +1,6 @@
 """The reasons for the risk of clients, as response types with sentences."""
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,9 @@ from scripts.model import explanation
 from scripts.model.explanation import Reason
 from scripts.model.logistic_model import Columns, Model
 from scripts.records import scored_clients, scoring_records
-from scripts.records.runs import Row
+from scripts.records.scored_clients import ScoredClients
 
 Value = float | str | None
-
-
-def read_values(model: Model, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
-    """Return the values of scored clients as arrays by column."""
-    columns: dict[str, NDArray[Any]] = {}
-    for name in model.schema.features:
-        values = [row["values"][name] for row in rows]
-        is_number = name in model.schema.numeric
-        columns[name] = np.array(values, dtype=np.float64 if is_number else object)
-    return columns
 
 
 def as_value(value: Any) -> Value:
@@ -69,43 +58,54 @@ def list_reasons(
     """Return the strongest reasons of each client."""
     typical = explanation.typical_values(model)
     per_client = explanation.find_reasons(model, columns, typical, words, before)
-    return [[as_reason(reason, words) for reason in reasons] for reasons in per_client]
+    # Equal reasons are one object, and so are their entries.
+    different = {id(reason): reason for reasons in per_client for reason in reasons}
+    entries = {number: as_reason(reason, words) for number, reason in different.items()}
+    return [[entries[id(reason)] for reason in reasons] for reasons in per_client]
 
 
-def find_values_before(connection: Connection, rows: Sequence[Row]) -> dict[str, Mapping[str, Any]]:
-    """Return the kept values of clients at the score before by name."""
-    scorings = {row["scored_at"]: row for row in scoring_records.list_scorings(connection)}
-    names: dict[Any, list[str]] = {}
-    for row in rows:
-        if row["previous_at"] in scorings:
-            names.setdefault(row["previous_at"], []).append(row["client"])
-    found: dict[str, Mapping[str, Any]] = {}
-    for at, wanted in names.items():
-        for row in scored_clients.read_named(connection, scorings[at], wanted):
-            found[row["client"]] = row["values"]
-    return found
+def read_values(model: Model, clients: ScoredClients) -> dict[str, NDArray[Any]]:
+    """Return the features of scored clients by name."""
+    return {name: clients.columns[marked] for name, marked in mark_features(model).items()}
 
 
-def fill_before(
-    model: Model, rows: Sequence[Row], before: Mapping[str, Mapping[str, Any]]
-) -> Columns:
-    """Return the values at the score before as columns, with present values for unknown."""
-    filled: list[Row] = []
-    for row in rows:
-        values = dict(row["values"])
-        for name, value in before.get(row["client"], {}).items():
-            # A column may have been text for an earlier model.
-            if name in values and isinstance(value, str) is isinstance(values[name], str):
-                values[name] = value
-        filled.append({"values": values})
-    return read_values(model, filled)
+def mark_features(model: Model) -> dict[str, str]:
+    """Return the names under which the records have the features of a model."""
+    numeric, categorical = model.schema.numeric, model.schema.categorical
+    marked = {name: scored_clients.NUMBER + name for name in numeric}
+    return marked | {name: scored_clients.TEXT + name for name in categorical}
 
 
-def explain_rows(
-    connection: Connection, model: Model, rows: Sequence[Row], words: ColumnWords
-) -> list[list[ReasonEntry]]:
-    """Return the reasons of scored clients, with the values at the score before."""
-    if not rows:
-        return []
-    before = fill_before(model, rows, find_values_before(connection, rows))
-    return list_reasons(model, read_values(model, rows), words, before)
+def read_before(
+    connection: Connection, model: Model, clients: ScoredClients
+) -> dict[str, NDArray[Any]]:
+    """Return the features of scored clients at the score before, with present ones for unknown.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    model : Model
+        The model of the scoring.
+    clients : ScoredClients
+        Clients of the scoring, with `previous_at` and their values.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray of shape (n_clients,)
+        A column that was text for an earlier model and is a number now is as at present.
+    """
+    scorings = {
+        scored_clients.as_microseconds(row["scored_at"]): row
+        for row in scoring_records.list_scorings(connection)
+    }
+    before = {name: column.copy() for name, column in read_values(model, clients).items()}
+    at = clients.columns["previous_at"]
+    for moment in {*at.tolist()} & scorings.keys():
+        rows = np.flatnonzero(at == moment)
+        names = [clients.names[row] for row in rows.tolist()]
+        places, found = scored_clients.find_features(connection, scorings[moment], names)
+        for name, marked in mark_features(model).items():
+            if marked in found:
+                before[name][rows[places]] = found[marked]
+    return before

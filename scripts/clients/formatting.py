@@ -1,13 +1,15 @@
 """Formatting of the worklist, a client's history and the outcomes for people and spreadsheets."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from msgspec import UNSET
 
 from scripts.clients import worklist
-from scripts.clients.client_names import names_of, shown_columns
+from scripts.clients.client_names import names_of
+from scripts.clients.list_entries import EntryColumns, split_entries
 from scripts.clients.response_types import (
     CallingEffect,
     Change,
@@ -25,6 +27,7 @@ from scripts.clients.response_types import (
 from scripts.core.amounts import format_amount
 from scripts.core.terminal import format_columns
 from scripts.data import safe_csv
+from scripts.data.safe_csv import Cell
 from scripts.model import explanation
 from scripts.model.ranking import NO_DATA
 
@@ -123,58 +126,78 @@ def format_entries(entries: Sequence[WorklistEntry]) -> str:
     return format_columns(rows if has_work else [row[:-1] for row in rows])
 
 
-def work_cells(work: WorkState | None) -> list[str | int | float | None]:
-    """Return the work with a client as cells of a CSV file, in the order of the header."""
-    if work is None:
-        return [None] * len(WORK_COLUMNS)
-    return [getattr(work, name) for name in WORK_COLUMNS]
+def work_cells(states: Sequence[WorkState | None]) -> list[Sequence[Cell]]:
+    """Return the work with clients as columns of a CSV file, in the order of the header."""
+    if not any(states):
+        return [[None] * len(states)] * len(WORK_COLUMNS)
+    return [
+        [None if state is None else getattr(state, name) for state in states]
+        for name in WORK_COLUMNS
+    ]
 
 
 def reason_cells(reasons: Sequence[ReasonEntry]) -> list[str | None]:
     """Return the reasons as cells of a CSV file: first the reasons to leave, then to stay."""
     raising = [reason.text for reason in reasons if reason.effect > 0]
     lowering = [reason.text for reason in reasons if reason.effect <= 0]
-    cells: list[str | None] = []
-    for texts, n_columns in ((raising, explanation.N_REASONS), (lowering, explanation.N_FAVOURS)):
-        cells += [*texts, *[None] * (n_columns - len(texts))]
-    return cells
+    n_left = explanation.N_REASONS - len(raising), explanation.N_FAVOURS - len(lowering)
+    return [*raising, *[None] * n_left[0], *lowering, *[None] * n_left[1]]
 
 
-def file_header(entries: Sequence[WorklistEntry]) -> tuple[str, ...]:
+def without_unset(values: Sequence[Any] | None, n_rows: int) -> Sequence[Cell]:
+    """Return the values of a member, None where there is none."""
+    if values is None:
+        return [None] * n_rows
+    return [None if value is UNSET else value for value in values]
+
+
+def shown_cells(part: EntryColumns) -> dict[str, Sequence[Cell]]:
+    """Return the columns of `worklist.columns` without the names for people."""
+    return {name: values for name, values in part.columns.items() if name not in part.names}
+
+
+def file_header(part: EntryColumns) -> tuple[str, ...]:
     """Return the names of the columns of a file of the worklist, without `worklist.columns`.
 
     The names for people stand behind the client.
     """
-    header = (*HEADER, *GAIN_HEADER) if have_gains(entries) else HEADER
+    header = HEADER if part.gain is None else (*HEADER, *GAIN_HEADER)
     (place, client), rest = header[:2], header[2:]
-    return (place, client, *(names_of(entries[0]) if entries else ()), *rest)
+    return (place, client, *part.names, *rest)
 
 
-def file_cells(entry: WorklistEntry) -> list[str | int | float | None]:
-    """Return an entry of the worklist as a row of a CSV or Excel file."""
-    gains = [] if entry.gain is UNSET else [known_value(entry), entry.gain]
-    return [
-        entry.position,
-        entry.client,
-        *names_of(entry).values(),
-        entry.probability,
-        entry.band,
-        entry.change,
-        entry.previous_probability,
-        entry.previous_at,
-        *reason_cells(entry.reasons),
-        None if entry.held_out_until is UNSET else entry.held_out_until,
-        *work_cells(entry.work),
-        *gains,
-        *shown_columns(entry).values(),
-    ]
+def file_rows(part: EntryColumns) -> Iterator[Sequence[Cell]]:
+    """Return the rows of a CSV or Excel file of the worklist."""
+    n_rows = len(part.client)
+    gains = [] if part.gain is None else [part.value, part.gain]
+    return zip(
+        part.position,
+        part.client,
+        *part.names.values(),
+        part.probability,
+        part.band,
+        part.change,
+        part.previous_probability,
+        part.previous_at,
+        *zip(*map(reason_cells, part.reasons), strict=True),
+        without_unset(part.held_out_until, n_rows),
+        *work_cells(part.work),
+        *(without_unset(values, n_rows) for values in gains),
+        *shown_cells(part).values(),
+        strict=True,
+    )
 
 
-def format_entries_as_csv(entries: Sequence[WorklistEntry], *, with_header: bool = True) -> str:
-    """Format the worklist as CSV without formulas for a spreadsheet."""
+def format_part_as_csv(part: EntryColumns, *, with_header: bool = True) -> str:
+    """Format a part of the worklist as CSV without formulas for a spreadsheet."""
     # The names of the files, so that the columns can be joined with them again.
-    header = (*file_header(entries), *(shown_columns(entries[0]) if entries else ()))
-    return safe_csv.format_csv(header if with_header else None, map(file_cells, entries))
+    header = (*file_header(part), *shown_cells(part))
+    return safe_csv.format_csv(header if with_header else None, file_rows(part))
+
+
+def format_entries_as_csv(entries: Sequence[WorklistEntry]) -> str:
+    """Format entries of the worklist as CSV without formulas for a spreadsheet."""
+    return format_part_as_csv(split_entries(entries))
 
 
 def format_best(gain: ListGain) -> str:

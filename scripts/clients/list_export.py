@@ -4,11 +4,13 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from scripts.clients import formatting, list_files, list_pages, worklist
-from scripts.clients.response_types import Worklist
+from scripts.clients.list_entries import EntryColumns
+from scripts.clients.worklist import ListPage
 from scripts.core import column_words, files
 from scripts.core.config import Config
 from scripts.core.errors import NotMadeYetError
@@ -20,7 +22,7 @@ FILE_PART = 2**20
 log = logging.getLogger(__name__)
 
 
-def fetch_page(config: Config, selection: dict[str, Any]) -> Worklist:
+def fetch_page(config: Config, selection: dict[str, Any]) -> ListPage:
     """Return the page of a selection, read in a transaction of its own.
 
     Raises
@@ -33,8 +35,8 @@ def fetch_page(config: Config, selection: dict[str, Any]) -> Worklist:
         database.open_records(config.database_url, may_change=False) as engine,
         database.reading(engine) as connection,
     ):
-        page = worklist.worklist_page(connection, config.worklist, config.api, words, **selection)
-    if page.scored_at is None:
+        page = worklist.read_page(connection, config.worklist, config.api, words, **selection)
+    if page.facts.scored_at is None:
         raise NotMadeYetError(
             "No client has been scored yet, so there is no list to export; add rows without a label"
             " to the input folder, and run python -m scripts.fullprocess."
@@ -44,11 +46,11 @@ def fetch_page(config: Config, selection: dict[str, Any]) -> Worklist:
 
 def fetch_list(
     config: Config, top: int | None, wanted: dict[str, Any]
-) -> tuple[Worklist, Iterator[Worklist]]:
-    """Return the first page of a list, and the pages behind."""
+) -> tuple[ListPage, Iterator[EntryColumns]]:
+    """Return the first page of a list, and the clients behind in parts."""
     selection = wanted | {"top": top or list_pages.EVERYBODY}
     first = fetch_page(config, list_pages.first_part(selection))
-    return first, list_pages.pages_after(first, partial(fetch_page, config), selection)
+    return first, list_pages.parts_after(first, partial(fetch_page, config), selection)
 
 
 def write_excel(config: Config, path: Path, *, top: int | None = None, **wanted: Any) -> int:
@@ -98,9 +100,9 @@ def write_csv(config: Config, path: Path, *, top: int | None = None, **wanted: A
     def parts() -> Iterator[bytes]:
         """Yield the pages as CSV, with a header before the first page."""
         nonlocal n_clients
-        for page in (first, *others):
-            n_clients += len(page.clients)
-            text = formatting.format_entries_as_csv(page.clients, with_header=page is first)
+        for part in chain(first.parts(list_pages.PART_CLIENTS), others):
+            n_clients += len(part.client)
+            text = formatting.format_part_as_csv(part, with_header=n_clients == len(part.client))
             yield text.encode()
 
     files.write_whole(path, parts())
@@ -132,7 +134,7 @@ def write_crm(
         The number of clients in the file.
     """
     n_wanted = top or worklist.list_length(config.worklist)
-    page = fetch_page(config, wanted | {"top": n_wanted})
+    page = fetch_page(config, wanted | {"top": n_wanted}).whole()
     files.write_whole(path, list_files.format_crm(page, due))
     n_clients = sum(map(list_files.is_to_call, page.clients))
     log.info("Wrote %d clients to call to %s.", n_clients, path)

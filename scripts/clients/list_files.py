@@ -1,14 +1,17 @@
 """Files of the worklist to take along: an Excel workbook, and rows for a customer database."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from types import ModuleType
 from typing import IO
 
 from msgspec import UNSET
 
 from scripts.clients import client_names, formatting
+from scripts.clients.list_entries import EntryColumns
 from scripts.clients.response_types import Worklist, WorklistEntry
+from scripts.clients.worklist import ListPage
 from scripts.core.column_words import ColumnWords
 from scripts.data import safe_csv
 from scripts.data.safe_csv import Cell
@@ -60,16 +63,16 @@ def describe_list(page: Worklist) -> dict[str, Cell]:
 
 
 def write_workbook(
-    first: Worklist, others: Iterable[Worklist], words: ColumnWords, handle: IO[bytes]
+    first: ListPage, others: Iterable[EntryColumns], words: ColumnWords, handle: IO[bytes]
 ) -> int:
     """Write a list as an Excel workbook, and return the number of clients.
 
     Parameters
     ----------
-    first : Worklist
+    first : ListPage
         The first page.
-    others : iterable of Worklist
-        The pages behind.
+    others : iterable of EntryColumns
+        The clients behind.
     words : ColumnWords
         The names of the columns of `worklist.columns`.
     handle : file object
@@ -80,19 +83,13 @@ def write_workbook(
     int
         The number of rows below the header.
     """
-
-    def rows() -> Iterator[Sequence[Cell]]:
-        """Yield the cells of all pages."""
-        yield from map(formatting.file_cells, first.clients)
-        for page in others:
-            yield from map(formatting.file_cells, page.clients)
-
     workbook = import_workbook()
-    header = formatting.file_header(first.clients)
-    shown = client_names.shown_columns(first.clients[0]) if first.clients else ()
-    own = title_columns(header, shown, words)
+    (head,) = first.parts(max(1, len(first)))
+    header = formatting.file_header(head)
+    own = title_columns(header, formatting.shown_cells(head), words)
+    rows = chain.from_iterable(map(formatting.file_rows, chain([head], others)))
     sheet = workbook.Sheet(
-        [*header, *[""] * len(own)], [*header, *own.values()], rows(), describe_list(first)
+        [*header, *[""] * len(own)], [*header, *own.values()], rows, describe_list(first.facts)
     )
     n_rows: int = workbook.write(sheet, handle)
     return n_rows

@@ -1,24 +1,25 @@
 """The worklist: today's clients of the records or the clients of a table, ranked by risk."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, Struct
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy.engine import Connection
 
-from scripts.clients import client_reasons, client_work, list_filters
+from scripts.clients import client_reasons, client_work, list_entries, list_filters
 from scripts.clients.filter_words import COLUMN
+from scripts.clients.list_entries import EntryColumns, ListedClients
 from scripts.clients.response_types import (
     Capacity,
     Interval,
     ListGain,
     OutcomeEntry,
-    ReasonEntry,
     ScoreEntry,
     Worklist,
     WorklistEntry,
@@ -31,11 +32,11 @@ from scripts.data.cells import name_client
 from scripts.model import explanation, logistic_model, outcome_metrics, ranking
 from scripts.model.logistic_model import Columns, Model, decode_model
 from scripts.model.outcome_metrics import Share
-from scripts.model.ranking import BandLimits
 from scripts.records import client_work as client_work_records
 from scripts.records import clients, scoring_records
 from scripts.records.clients import Selection
 from scripts.records.runs import Row
+from scripts.records.scored_clients import ScoredClients
 
 EMPTY = Worklist(
     clients=[], n_clients=0, n_found=0, bands={}, limits=None, capacity=None, scored_at=None,
@@ -53,44 +54,6 @@ N_SHOWN = 100
 def format_timestamp(at: datetime | None) -> str | None:
     """Format a timestamp as RFC 3339, None for None."""
     return None if at is None else at.isoformat()
-
-
-def find_value(row: Row, column: str) -> client_reasons.Value:
-    """Return the value of a client in a feature, or in a column kept for people."""
-    value: client_reasons.Value = {**row["kept"], **row["values"]}.get(column)
-    return value
-
-
-def describe_gain(row: Row) -> dict[str, Any]:
-    """Return the worth and the expected gain of a client as members, unset without a worth."""
-    gain = row.get("gain")
-    return {"value": row.get("value", UNSET), "gain": UNSET if gain is None else gain}
-
-
-def as_entry(
-    row: Row,
-    reasons: list[ReasonEntry],
-    limits: BandLimits,
-    work: WorkState | None,
-    columns: Sequence[str] = (),
-) -> WorklistEntry:
-    """Return a row of the records as an entry of the worklist."""
-    before = row["previous_probability"]
-    return WorklistEntry(
-        position=row["position"],
-        client=row["client"],
-        probability=row["probability"],
-        band=ranking.band_now(row["band"], row["probability"], limits),
-        reasons=reasons,
-        previous_probability=before,
-        previous_at=format_timestamp(row["previous_at"]),
-        change=None if before is None else row["probability"] - before,
-        **describe_gain(row),
-        work=work,
-        columns={name: find_value(row, name) for name in columns},
-        names=row["names"] or UNSET,
-        held_out_until=row["held_out_until"] or UNSET,
-    )
 
 
 def as_gain(scoring: Row) -> ListGain | None:
@@ -205,20 +168,6 @@ def find_list(connection: Connection, cursor: str, today: date | None = None) ->
     return ListState(scoring, place, last_entry, date.fromordinal(number))
 
 
-def find_states(
-    connection: Connection, rows: Sequence[Row], settings: WorklistSettings, shown: ListState
-) -> list[WorkState | None]:
-    """Return the state of the work with each client of a page."""
-    known = client_work_records.list_work(connection, [row["client"] for row in rows])
-    return [
-        client_work.make_state(
-            [entry for entry in known.get(row["client"], ()) if entry["id"] <= shown.last_entry],
-            shown.today, row["probability"], settings,
-        )
-        for row in rows
-    ]  # fmt: skip
-
-
 def describe_scoring(scoring: Row, settings: WorklistSettings) -> dict[str, Any]:
     """Return the facts of a scoring for every page of the list."""
     return {
@@ -247,7 +196,52 @@ def find_selected(
     }
 
 
-def worklist_page(
+def find_states(
+    connection: Connection, found: ScoredClients, settings: WorklistSettings, shown: ListState
+) -> list[WorkState | None]:
+    """Return the state of the work with each client of a page."""
+    if not shown.last_entry:
+        return [None] * len(found.names)
+    known = client_work_records.list_work(connection, found.names)
+    return [
+        client_work.make_state(
+            [entry for entry in known.get(client, ()) if entry["id"] <= shown.last_entry],
+            shown.today, probability, settings,
+        )
+        for client, probability in zip(
+            found.names, found.columns["probability"].tolist(), strict=True
+        )
+    ]  # fmt: skip
+
+
+class ListPage(Struct, frozen=True):
+    """A page of the list: the facts, and the clients before their reasons are found.
+
+    The reasons need no transaction, and no memory for all clients of a large page at a time.
+    """
+
+    facts: Worklist
+    listed: ListedClients | None = None
+
+    def __len__(self) -> int:
+        """Return the number of clients."""
+        return 0 if self.listed is None else len(self.listed)
+
+    def parts(self, n_clients: int) -> Iterator[EntryColumns]:
+        """Yield the members of the entries in parts of up to so many clients, one part or more."""
+        if self.listed is None:
+            yield list_entries.split_entries([])
+            return
+        for start in range(0, len(self), n_clients):
+            yield self.listed.slice(start, start + n_clients).members()
+
+    def whole(self) -> Worklist:
+        """Return the page with all clients."""
+        (members,) = self.parts(max(1, len(self)))
+        return replace(self.facts, clients=members.entries())
+
+
+def read_page(
     connection: Connection,
     settings: WorklistSettings,
     api: ApiSettings = AUTO,
@@ -257,8 +251,8 @@ def worklist_page(
     cursor: str = "",
     today: date | None = None,
     **filters: Any,
-) -> Worklist:
-    """Return a page of the worklist, of the last scoring or of the cursor's scoring.
+) -> ListPage:
+    """Read a page of the worklist, of the last scoring or of the cursor's scoring.
 
     Parameters
     ----------
@@ -284,8 +278,8 @@ def worklist_page(
 
     Returns
     -------
-    Worklist
-        Empty before the first scoring.
+    ListPage
+        Without clients before the first scoring.
 
     Raises
     ------
@@ -298,7 +292,7 @@ def worklist_page(
     """
     shown = find_list(connection, cursor, today)
     if shown is None:
-        return EMPTY
+        return ListPage(EMPTY)
     scoring = shown.scoring
     filters["order"] = choose_order(scoring, filters.get("order", ""))
     model = read_model(connection, scoring["model_stamp"])
@@ -313,14 +307,9 @@ def worklist_page(
         **find_selected(connection, shown, known, filters),
     )
     part = clients.list_part(connection, scoring, wanted, top)
-    reasons = client_reasons.explain_rows(connection, model, part.rows, words)
-    states = find_states(connection, part.rows, settings, shown)
-    next_offset = part.n_before + len(part.rows)
-    return Worklist(
-        clients=[
-            as_entry(row, why, limits, work, settings.columns)
-            for row, why, work in zip(part.rows, reasons, states, strict=True)
-        ],
+    next_offset = part.n_before + len(part.clients.names)
+    facts = Worklist(
+        clients=[],
         n_found=part.n_found,
         n_away=len({*away} - {*held_out}),
         n_held_out=len(held_out),
@@ -332,6 +321,33 @@ def worklist_page(
         columns=list(known),
         **describe_scoring(scoring, settings),
     )
+    if not part.clients.names:
+        return ListPage(facts)
+    listed = ListedClients(
+        model,
+        part.clients,
+        before=client_reasons.read_before(connection, model, part.clients),
+        states=find_states(connection, part.clients, settings, shown),
+        limits=limits,
+        words=words,
+        shown=settings.columns,
+        until=facts.held_out_until,
+    )
+    return ListPage(facts, listed)
+
+
+def worklist_page(
+    connection: Connection,
+    settings: WorklistSettings,
+    api: ApiSettings = AUTO,
+    words: ColumnWords = PLAIN,
+    **wanted: Any,
+) -> Worklist:
+    """Return a page of the worklist with all clients.
+
+    The parameters and errors are those of `read_page`.
+    """
+    return read_page(connection, settings, api, words, **wanted).whole()
 
 
 def name_clients(model: Model, columns: Mapping[str, Sequence[Any]], n_rows: int) -> list[str]:

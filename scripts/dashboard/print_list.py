@@ -164,7 +164,7 @@ def show() -> Answer:
     config = routes.serving().config
     wanted, fault, page = read_selection(config), "", None
     try:
-        page = client_routes.find_selected(wanted)
+        page = client_routes.find_selected(wanted).whole()
     except RefusedError as refusal:
         if refusal.status != RECORDS_UNAVAILABLE:
             raise

@@ -1,7 +1,5 @@
 """CSV without formulas: cells that a spreadsheet would evaluate get a prefix."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 
@@ -13,6 +11,8 @@ DANGEROUS = (*SIGNS, "\t", "\r", "\n")
 # before a sign are matched from their start only, so that a long cell of spaces stays fast.
 BETWEEN = re.compile(rf'(?<![;\s"])[;\s"]++(?=[{SIGNS}])')
 SEPARATOR = re.compile(r"[;\t\r\n]")
+# RFC 4180 wants a cell with one of these in quotes.
+QUOTED = re.compile(r'[,"\r\n]')
 # A spreadsheet shows the rest of such a cell as text.
 PREFIX = "'"
 # A prefix behind a separator within a cell.
@@ -26,14 +26,29 @@ def protect(match: re.Match[str]) -> str:
     return match[0] + PREFIX if SEPARATOR.search(match[0]) else match[0]
 
 
+def format_text(text: str) -> str:
+    """Return a text with a prefix before every possible formula."""
+    protected = BETWEEN.sub(protect, text)
+    return PREFIX + protected if protected.startswith(DANGEROUS) else protected
+
+
 def format_cell(cell: Cell) -> str:
     """Format a cell as text, with a prefix before every possible formula."""
     if cell is None:
         return ""
-    if isinstance(cell, str):
-        text = BETWEEN.sub(protect, cell)
-        return PREFIX + text if text.startswith(DANGEROUS) else text
-    return repr(cell)
+    return format_text(cell) if isinstance(cell, str) else repr(cell)
+
+
+class FormattedTexts(dict[str, str]):
+    """The texts of a table as cells of CSV, each formatted once, since most texts come again."""
+
+    def __missing__(self, text: str) -> str:
+        """Format a text at the first time, in quotes where RFC 4180 wants them."""
+        cell = format_text(text)
+        if QUOTED.search(cell):
+            cell = '"' + cell.replace('"', '""') + '"'
+        self[text] = cell
+        return cell
 
 
 def unprotect(cell: str) -> str:
@@ -50,7 +65,7 @@ def format_csv(header: Sequence[str] | None, rows: Iterable[Sequence[Cell]]) -> 
     header : sequence of str or None
         The names of the columns. None is for rows behind others.
     rows : iterable of sequence of str, int, float or None
-        None becomes an empty cell.
+        Of two columns or more. None becomes an empty cell.
 
     Returns
     -------
@@ -62,9 +77,15 @@ def format_csv(header: Sequence[str] | None, rows: Iterable[Sequence[Cell]]) -> 
     -----
     OWASP, "CSV Injection".
     """
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    if header is not None:
-        writer.writerow([format_cell(name) for name in header])
-    writer.writerows([format_cell(cell) for cell in row] for row in rows)
-    return buffer.getvalue()
+    texts = FormattedTexts()
+    lines = [] if header is None else [",".join([texts[name] for name in header])]
+    lines += [
+        ",".join(
+            [
+                "" if cell is None else texts[cell] if isinstance(cell, str) else repr(cell)
+                for cell in row
+            ]
+        )
+        for row in rows
+    ]
+    return "\r\n".join([*lines, ""])

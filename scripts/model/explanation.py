@@ -1,11 +1,12 @@
 """Explanations of a client's risk and its changes, in terms that add up."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations, permutations
+from itertools import chain, combinations, permutations
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from scripts.core.column_words import NO_ENTRY, PLAIN, ColumnWords
@@ -297,18 +298,43 @@ def sum_by_reason(
     return summed
 
 
-def choose_reasons(effects: Floats) -> list[int]:
-    """Return the places of a client's reasons: the reasons to leave first, strongest first."""
-    order = np.argsort(-np.abs(effects), kind="stable").tolist()
-    strong = [place for place in order if abs(effects[place]) >= SMALLEST_REASON]
-    raising = [place for place in strong if effects[place] > 0][:N_REASONS]
-    return raising + [place for place in strong if effects[place] < 0][:N_FAVOURS]
+def choose_reasons(effects: Floats) -> list[list[int]]:
+    """Return the places of each client's reasons: the reasons to leave first, strongest first.
+
+    Parameters
+    ----------
+    effects : numpy.ndarray of shape (n_clients, n_reasons)
+        In log-odds.
+    """
+    order = np.argsort(-np.abs(effects), axis=1, kind="stable")
+    ranked = np.take_along_axis(effects, order, axis=1)
+    is_strong = np.abs(ranked) >= SMALLEST_REASON
+    chosen: list[list[int]] = [[] for _ in effects]
+    for is_wanted, limit in ((ranked > 0, N_REASONS), (ranked < 0, N_FAVOURS)):
+        fits = is_wanted & is_strong
+        rows, ranks = np.nonzero(fits & (np.cumsum(fits, axis=1) <= limit))
+        for row, place in zip(rows.tolist(), order[rows, ranks].tolist(), strict=True):
+            chosen[row].append(place)
+    return chosen
+
+
+def list_values(column: NDArray[Any]) -> list[float | str]:
+    """Return the values of a column, without -0, and with one object for all missing numbers."""
+    if column.dtype == np.object_:
+        texts: list[float | str] = column.tolist()
+        return texts
+    values = (column + 0.0).astype(object)
+    # NaN is equal to nothing but, within a tuple, the same object.
+    values[np.isnan(column)] = math.nan
+    numbers: list[float | str] = values.tolist()
+    return numbers
 
 
 class PartFinder(Struct, frozen=True):
-    """The values, effects and shares of columns, as input for the parts of reasons.
+    """The values and effects of columns, as input for the parts of reasons.
 
-    `moved` is what the change since the score before adds to the term of a column.
+    `shares` are those of the categories of a column. `moved` is what the change since the score
+    before adds to the term of a column.
     """
 
     columns: Columns
@@ -317,25 +343,37 @@ class PartFinder(Struct, frozen=True):
     effects: Mapping[TermKey, Floats]
     before: Columns
     moved: Mapping[TermKey, Floats]
+    values: dict[str, list[float | str]] = field(default_factory=dict)
+    earlier: dict[str, list[float | str | None]] = field(default_factory=dict)
 
-    def value_before(self, column: str, row: int) -> float | str | None:
-        """Return the value before, if the change makes at least half of the effect."""
+    def read(self, columns: Sequence[str]) -> list[Sequence[float | str | None]]:
+        """Return the values of columns by client, now and before."""
+        for column in columns:
+            if column not in self.values:
+                self.values[column] = list_values(self.columns[column])
+                self.earlier[column] = self.values_before(column)
+        return [part[column] for column in columns for part in (self.values, self.earlier)]
+
+    def values_before(self, column: str) -> list[float | str | None]:
+        """Return the values before, None where the change makes less than half of the effect."""
         if column not in self.before:
-            return None
-        effect, moved = (float(part[(column,)][row]) for part in (self.effects, self.moved))
-        value: float | str = self.before[column][row]
-        is_cause = moved * effect > 0 and abs(moved) >= abs(effect) / 2
-        # NaN is equal to nothing, not even to itself.
-        return value if is_cause and value == value and value != "" else None
+            return [None] * len(self.columns[column])
+        effect, moved = self.effects[(column,)], self.moved[(column,)]
+        values = self.before[column]
+        is_known = values != "" if values.dtype == np.object_ else ~np.isnan(values)
+        is_cause = (moved * effect > 0) & (np.abs(moved) >= np.abs(effect) / 2)
+        earlier = values.astype(object)
+        earlier[~(is_known & is_cause)] = None
+        found: list[float | str | None] = earlier.tolist()
+        return found
 
     def part(self, column: str, row: int) -> ReasonPart:
         """Return a column of a reason."""
-        value: float | str = self.columns[column][row]
+        value = self.values[column][row]
         share = None
         if column in self.shares:
             share = self.shares[column].get(str(value), 0.0)
-        before = self.value_before(column, row)
-        return ReasonPart(column, value, self.typical[column], share, before)
+        return ReasonPart(column, value, self.typical[column], share, self.earlier[column][row])
 
     def parts(self, columns: Sequence[str], row: int) -> tuple[ReasonPart, ...]:
         """Return several columns of a reason, the strongest first."""
@@ -380,7 +418,7 @@ def find_reasons(
     -------
     list of list of Reason
         For each row, at most three reasons that raise the risk, then at most two that lower it, the
-        strongest first.
+        strongest first. Equal reasons of two rows are one object.
     """
     effects = effects_beside_baseline(model, columns, typical)
     known, moved = find_moves(model, columns, before)
@@ -390,21 +428,23 @@ def find_reasons(
     members: dict[str, list[str]] = {}
     for column in columns:
         members.setdefault(words.group_of.get(column, ""), []).append(column)
+    columns_of = [members[group] if group else own for group, *own in keys]
+    chosen = choose_reasons(matrix)
+    values_of = {place: finder.read(columns_of[place]) for place in {*chain(*chosen)}}
+    found: dict[tuple[Any, ...], Reason] = {}
 
     def reason(row: int, place: int) -> Reason:
-        """Return a reason of a client."""
-        group, *own = keys[place]
-        parts = (
-            finder.parts(members[group], row)
-            if group
-            else tuple(finder.part(column, row) for column in own)
-        )
-        return Reason(parts, float(matrix[row, place]), group)
+        """Return a reason of a client, made once for all clients with the same values."""
+        key = (place, *[values[row] for values in values_of[place]])
+        if key not in found:
+            group, own = keys[place][0], columns_of[place]
+            parts = (
+                finder.parts(own, row) if group else tuple(finder.part(name, row) for name in own)
+            )
+            found[key] = Reason(parts, float(matrix[row, place]), group)
+        return found[key]
 
-    return [
-        [reason(row, place) for place in choose_reasons(effect)]
-        for row, effect in enumerate(matrix)
-    ]
+    return [[reason(row, place) for place in places] for row, places in enumerate(chosen)]
 
 
 def format_value(value: float | str) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from scripts.core import name_hashes
 from scripts.records import client_blocks, column_blocks, scored_clients, scoring_records
 from scripts.records.runs import Row
+from scripts.records.scored_clients import ScoredClients
 from scripts.records.tables import BlockKind
 
 # The probabilities of a band: from the first number on, below the second.
@@ -76,7 +77,7 @@ def names_with(connection: Connection, text: str, limit: int) -> list[str]:
             found.update(every[row] for row in rows)
     matches = match_people_names(connection, scoring["id"], text, scoring["n_clients"])
     numbers = np.flatnonzero(matches)[:limit].astype(np.int64)
-    found.update(r["client"] for r in scored_clients.find_rows(connection, scoring["id"], numbers))
+    found.update(scored_clients.find_clients(connection, scoring["id"], numbers).names)
     return sorted(found)[:limit]
 
 
@@ -120,7 +121,7 @@ class ListPart(Struct, frozen=True):
     `next_place` is the number of clients that fit before the next part, None at the end.
     """
 
-    rows: list[Row]
+    clients: ScoredClients
     n_found: int
     n_before: int
     next_place: int | None
@@ -328,8 +329,7 @@ def list_part(connection: Connection, scoring: Row, wanted: Selection, limit: in
     Returns
     -------
     ListPart
-        Scores with their scoring, and the values by column. `previous_probability` and
-        `previous_at` may be None.
+        The clients with their scores and values.
     """
     has_own_order = wanted.sequence is not None
     if has_own_order or wanted.order not in scoring_records.CALL_ORDERS:
@@ -344,13 +344,10 @@ def list_part(connection: Connection, scoring: Row, wanted: Selection, limit: in
     else:
         every = (0, scoring["n_clients"])
         chosen = choose_range(connection, scoring["id"], wanted, places or every, limit)
-    rows = scored_clients.find_rows(connection, scoring["id"], chosen.numbers)
+    found = scored_clients.find_clients(connection, scoring["id"], chosen.numbers)
     n_before = min(wanted.start + wanted.offset, chosen.n_found)
-    end = n_before + len(rows)
-    return ListPart(
-        [with_scoring(row, scoring) for row in rows],
-        chosen.n_found, n_before, end if end < chosen.n_found else None,
-    )  # fmt: skip
+    end = n_before + len(found.names)
+    return ListPart(found, chosen.n_found, n_before, end if end < chosen.n_found else None)
 
 
 def read_held_out(connection: Connection, scoring: Row) -> list[int]:

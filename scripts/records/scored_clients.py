@@ -35,8 +35,8 @@ POINTERS = tuple(name for pair in POINTERS_TO.values() for name in pair)
 # Known only of scorings where the worth of a client is declared, or where some are held out.
 GAINS = ("value", "gain")
 OPTIONAL = (*GAINS, "held_out")
-# Of the columns kept for people, beside the features of every scoring.
-TEXT_POINTERS = POINTERS_TO[BlockKind.TEXTS]
+# Of the features, which every client has, and of the columns kept for people, which some have.
+VALUE_POINTERS, TEXT_POINTERS = POINTERS_TO[BlockKind.VALUES], POINTERS_TO[BlockKind.TEXTS]
 # The values of a client that is absent lie beside the score, in no block of values.
 NOWHERE = -1
 
@@ -99,6 +99,11 @@ class ScoredClients(Struct, frozen=True):
 
     names: list[str]
     columns: dict[str, Column]
+
+    def select(self, places: Places) -> "ScoredClients":
+        """Return some clients, in the order of their places."""
+        names = [self.names[place] for place in places.tolist()]
+        return ScoredClients(names, {name: column[places] for name, column in self.columns.items()})
 
     def rows(self, places: Sequence[int]) -> list[dict[str, Any]]:
         """Return clients as rows, with the values of the features in `values`.
@@ -250,10 +255,8 @@ def read_parts(
         columns: dict[str, Column] = {}
         for content in blocks.contents.values():
             columns |= column_blocks.unpack(content)
-        if places is not None:
-            names = [names[place] for place in places[bucket].tolist()]
-            columns = {name: column[places[bucket]] for name, column in columns.items()}
-        found[bucket] = ScoredClients(names, columns)
+        whole = ScoredClients(names, columns)
+        found[bucket] = whole if places is None else whole.select(places[bucket])
     for kind, (at, _) in POINTERS_TO.items():
         pointers = {b: part.columns for b, part in found.items() if at in part.columns}
         for bucket, values in read_values(connection, pointers, kind=kind).items():
@@ -356,13 +359,13 @@ def read_features(
     }
 
 
-def find_rows(
+def find_clients(
     connection: Connection, scoring_id: int, numbers: NDArray[np.int64]
-) -> list[dict[str, Any]]:
+) -> ScoredClients:
     """Return clients of a scoring by their numbers, in the order of the numbers."""
     split = read_numbering(connection, scoring_id).split(numbers) if len(numbers) else {}
     kinds = [BlockKind.SCORES, BlockKind.PLACES]
-    rows: list[dict[str, Any]] = [{} for _ in numbers]
+    parts: list[ScoredClients] = []
     wanted = list(split)
     for start in range(0, len(wanted), client_blocks.BATCH_BLOCKS):
         part = wanted[start : start + client_blocks.BATCH_BLOCKS]
@@ -370,11 +373,20 @@ def find_rows(
             connection, scoring_id, kinds, part, "names", "content", "n_clients"
         )
         places = {bucket: split[bucket][1] for bucket in part}
-        for bucket, clients in read_parts(connection, group_contents(found), places).items():
-            chosen = split[bucket][0].tolist()
-            for place, row in zip(chosen, clients.rows(range(len(chosen))), strict=True):
-                rows[place] = row
-    return rows
+        read = read_parts(connection, group_contents(found), places)
+        parts += [read[bucket] for bucket in part]
+    if not parts:
+        return ScoredClients([], {})
+    # By bucket up to here.
+    order = np.argsort(np.concatenate([split[bucket][0] for bucket in wanted]))
+    return concatenate(parts).select(order)
+
+
+def find_rows(
+    connection: Connection, scoring_id: int, numbers: NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    """Return clients of a scoring by their numbers as rows, in the order of the numbers."""
+    return find_clients(connection, scoring_id, numbers).rows(range(len(numbers)))
 
 
 class Located(Struct, frozen=True):
@@ -423,6 +435,58 @@ def read_named(connection: Connection, scoring: Row, names: Iterable[str]) -> li
     found = locate(connection, scoring, names)
     numbers = np.array([at.number for at in found.values()], np.int64)
     return find_rows(connection, scoring["id"], numbers)
+
+
+def group_by_bucket(names: Sequence[str], bits: int) -> dict[int, Places]:
+    """Return the places of names by the bucket of a scoring, by rising bucket."""
+    buckets = name_hashes.hash_names(names).astype(np.int64) >> (name_hashes.HASH_BITS - bits)
+    order = np.argsort(buckets, kind="stable")
+    present, first = np.unique(buckets[order], return_index=True)
+    return dict(zip(present.tolist(), np.split(order, first[1:]), strict=True))
+
+
+def find_features(
+    connection: Connection, scoring: Row, names: Sequence[str]
+) -> tuple[Places, dict[str, Column]]:
+    """Return the features of clients of a scoring by name.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        A transaction that reads.
+    scoring : mapping
+        The row of the scoring.
+    names : sequence of str
+        One or more clients, each once. Some may be unknown to the scoring.
+
+    Returns
+    -------
+    tuple of numpy.ndarray of shape (n_known,) and dict of str to numpy.ndarray of shape (n_known,)
+        The places of the known clients among the names, and the features under names with their
+        kind.
+    """
+    wanted = group_by_bucket(names, scoring["bits"])
+    places: list[int] = []
+    parts: list[ScoredClients] = []
+    buckets = list(wanted)
+    for start in range(0, len(buckets), client_blocks.BATCH_BLOCKS):
+        part = buckets[start : start + client_blocks.BATCH_BLOCKS]
+        known: dict[int, list[int]] = {}
+        pointers: dict[int, dict[str, Column]] = {}
+        for row in client_blocks.read_buckets(
+            connection, scoring["id"], [BlockKind.SCORES], part, "names", "content", "n_clients"
+        ):
+            texts = column_blocks.unpack_texts(row.names, row.n_clients)
+            row_of = dict(zip(texts, range(row.n_clients), strict=True))
+            here = [place for place in wanted[row.bucket].tolist() if names[place] in row_of]
+            rows = np.array([row_of[names[place]] for place in here], np.int64)
+            columns = column_blocks.unpack(row.content, VALUE_POINTERS)
+            known[row.bucket] = here
+            pointers[row.bucket] = {name: column[rows] for name, column in columns.items()}
+        for bucket, values in read_values(connection, pointers).items():
+            places += known[bucket]
+            parts.append(ScoredClients([names[place] for place in known[bucket]], values))
+    return np.array(places, np.int64), concatenate(parts).columns
 
 
 def find_in_bucket(

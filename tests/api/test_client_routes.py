@@ -4,7 +4,9 @@ import csv
 import io
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -271,6 +273,42 @@ def test_a_csv_in_parts_is_the_whole_list_once(many: FlaskClient, query: str) ->
 
     assert names_of(response) == [entry["client"] for entry in page["clients"]]
     assert "Content-Length" not in response.headers
+
+
+def test_a_csv_is_of_one_list_also_when_a_run_scores_meanwhile(
+    many: FlaskClient, config: Config
+) -> None:
+    whole = many.get("/worklist.csv?top=999999").data
+    parts = many.get("/worklist.csv?top=999999", buffered=False).iter_encoded()
+    first = next(parts)
+    put_clients(config, ["new,0,7,3,", "c3,99,7,3,"], "new.csv")
+    score(config)
+
+    assert first + b"".join(parts) == whole
+    assert "new" in names_of(many.get("/worklist.csv?top=999999"))
+
+
+def test_behind_its_first_part_a_csv_reads_several_parts_at_a_time(
+    many: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tops: list[int] = []
+
+    def note(config: Config, question: Callable[[Any], Any]) -> Any:
+        tops.append(question.args[1]["top"])  # type: ignore[attr-defined]
+        return query_records(config, question)
+
+    monkeypatch.setattr(client_routes, "query_records", note)
+
+    response = many.get("/worklist.csv?top=999999", buffered=False)
+    sizes = [part.count(b"\n") for part in response.iter_encoded()]
+
+    assert sizes == [5, *[4] * 6, 2]
+    assert tops == [4, 32]
+
+
+@pytest.mark.parametrize(("n_columns", "n_clients"), [(0, 8), (25, 8), (60, 3), (10_000, 1)])
+def test_wide_clients_are_read_fewer_at_a_time(n_columns: int, n_clients: int) -> None:
+    assert list_pages.choose_size(n_columns) == n_clients * list_pages.PART_CLIENTS
 
 
 def test_a_csv_in_parts_has_no_more_clients_than_asked_for(many: FlaskClient) -> None:

@@ -16,12 +16,11 @@ from sqlalchemy.engine import Connection, Engine
 from scripts.clients import client_history, score_clients, worklist
 from scripts.core.config import Config, WorklistSettings
 from scripts.records import client_blocks, clients, database, scoring_records
-from scripts.records.clients import ListPart
 from scripts.records.runs import Row
 from scripts.records.tables import BlockKind
 from tests.support import programs
 from tests.support.clientele import FIRST, ask, put_clients, score, serve
-from tests.support.recorded import last_scores, list_outcomes, read_list
+from tests.support.recorded import ListedRows, last_scores, list_outcomes, read_list
 
 # A process that scores, and kills itself at the beginning or end of a transaction.
 DYING = """
@@ -72,7 +71,7 @@ class State:
     """Everything that a reader sees of the last scoring."""
 
     scoring: Row
-    part: ListPart
+    part: ListedRows
     bands: dict[str, int]
     last: dict[str, Row]
     outcomes: list[Row]

@@ -60,6 +60,16 @@ cells = st.one_of(
 )
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(cells, st.text("a, \"'\r\n;", max_size=5)), max_size=4))
+def test_a_table_is_as_the_writer_of_python_writes_it(rows: list[tuple[Cell, Cell]]) -> None:
+    expected = io.StringIO(newline="")
+    writer = csv.writer(expected, lineterminator="\r\n")
+    writer.writerows([safe_csv.format_cell(cell) for cell in row] for row in [("a", "=b"), *rows])
+
+    assert safe_csv.format_csv(["a", "=b"], rows) == expected.getvalue()
+
+
 @settings(max_examples=500, deadline=None)
 @given(cells)
 def test_any_cell_comes_back_as_it_was_and_is_no_formula(cell: Cell) -> None:

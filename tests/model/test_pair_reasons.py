@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from scripts.app import create_app
+from scripts.core.column_words import ColumnWords
 from scripts.core.config import Config, Schema
 from scripts.data.profile import DatasetFacts
 from scripts.model import candidate, drift, explanation, logistic_model, reference
@@ -154,6 +155,32 @@ def test_a_pair_is_one_reason_of_two_columns() -> None:
     ]  # fmt: skip
     assert strongest.effect == pytest.approx(2.0)
     assert explanation.format_reason(strongest).startswith("age 60 with plan gold")
+
+
+def test_the_reasons_of_many_clients_are_those_of_each_one_alone() -> None:
+    random = np.random.default_rng(3)
+    used = make_model(draw_grid((AGE, USE), random), draw_grid((AGE, PLAN), random))
+    now, before = draw_columns(random, 60), draw_columns(random, 60)
+    # Few different values, some of them missing, so that many clients have the same reason.
+    rounded = {name: np.round(now[name] / 20) * 20 for name in ("age", "use")}
+    now |= {name: np.where(random.random(60) < 0.2, np.nan, c) for name, c in rounded.items()}
+    typical: dict[str, float | str] = {"age": 40.0, "use": 5.0, "plan": "tin"}
+    words = ColumnWords(group_of={"age": "body", "use": "body"})
+
+    for chosen in (ColumnWords(), words):
+        together = explanation.find_reasons(used, now, typical, chosen, before)
+
+        alone = [
+            explanation.find_reasons(
+                used, {n: c[row : row + 1] for n, c in now.items()}, typical, chosen,
+                {n: c[row : row + 1] for n, c in before.items()},
+            )[0]
+            for row in range(60)
+        ]  # fmt: skip
+        # NaN is equal to nothing, so the reasons are compared as text.
+        assert repr(together) == repr(alone)
+        n_reasons = sum(map(len, together))
+        assert len({id(reason) for reasons in together for reason in reasons}) < n_reasons
 
 
 def test_an_explained_answer_adds_up_with_pairs(config_path: Path) -> None:

@@ -134,11 +134,11 @@ def list_names(config: Config, order: str = "risk") -> list[str]:
     with database.open_records(config.database_url) as engine, database.reading(engine) as c:
         scoring = scoring_records.last_scoring(c)
         assert scoring is not None
-        part = clients.list_part(c, scoring, Selection(order=order), 1000)
-        positions = sorted(row["position"] for row in part.rows)
+        listed = clients.list_part(c, scoring, Selection(order=order), 1000).clients
+        positions = sorted(listed.columns["position"].tolist())
         assert positions == list(range(1, scoring["n_clients"] + 1))
         assert sum(count for _, count in scoring["bands"]) == scoring["n_clients"]
-    return [row["client"] for row in part.rows]
+    return listed.names
 
 
 def test_no_byte_of_the_installation_has_the_client(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -23,7 +23,7 @@ from scripts.records import (
     scoring_records,
 )
 from scripts.records.client_blocks import BulkWriter, ClientBlock
-from scripts.records.clients import ListPart, Selection
+from scripts.records.clients import Selection
 from scripts.records.runs import Row
 from scripts.records.scored_clients import NO_MOMENT
 from scripts.records.tables import BlockKind, client_outcomes
@@ -61,11 +61,20 @@ def last_scores(connection: Connection) -> dict[str, Row]:
     return found
 
 
-def read_list(connection: Connection, scoring_id: int, limit: int = 9, **wanted: Any) -> ListPart:
+class ListedRows(NamedTuple):
+    """The clients of a part of a list as rows with their scoring, and the number that fit."""
+
+    rows: list[Row]
+    n_found: int
+
+
+def read_list(connection: Connection, scoring_id: int, limit: int = 9, **wanted: Any) -> ListedRows:
     """Return a part of the list of a scoring."""
     scoring = scoring_records.find_scoring(connection, scoring_id)
     assert scoring is not None
-    return clients.list_part(connection, scoring, Selection(**wanted), limit)
+    part = clients.list_part(connection, scoring, Selection(**wanted), limit)
+    rows = part.clients.rows(range(len(part.clients.names)))
+    return ListedRows([clients.with_scoring(row, scoring) for row in rows], part.n_found)
 
 
 def list_outcomes(connection: Connection) -> list[Row]:
