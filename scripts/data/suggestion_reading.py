@@ -15,6 +15,7 @@ from scripts.data import (
     schema_inference,
     table_reader,
 )
+from scripts.data.csv_reader import RefusedFileError
 from scripts.data.number_suggestion import MARKS, N_SAMPLED
 from scripts.data.read_report import FileReading
 
@@ -47,11 +48,19 @@ class FolderReading(Struct, frozen=True):
         return pd.concat([file.table for file in self.tables], ignore_index=True)
 
 
+def read_header_line(path: Path) -> str:
+    """Return the first line of a file, "" of an empty or unreadable file."""
+    try:
+        with path.open("rb") as handle:
+            return next(csv_reader.iterate_lines(handle, FileReading(path)), (0, ""))[1]
+    except RefusedFileError:
+        return ""
+
+
 def find_separator(paths: list[Path]) -> tuple[str, str]:
     """Return the separator to declare and the first column name of the first file with a header."""
     for path in paths:
-        with path.open("rb") as handle:
-            line = next(csv_reader.iterate_lines(handle, FileReading(path)), (0, ""))[1]
+        line = read_header_line(path)
         if line.startswith(csv_reader.CONFLICT):
             continue
         splits = csv_reader.try_separators(line, csv_reader.AUTO) if line.strip() else {"": [""]}

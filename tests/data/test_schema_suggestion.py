@@ -437,6 +437,19 @@ def test_a_target_of_one_label_is_refused(tmp_path: Path) -> None:
         suggested(tmp_path, small(["yes"]), "status")
 
 
+def test_a_file_in_another_encoding_is_named_and_does_not_stop_the_others(tmp_path: Path) -> None:
+    path = write(tmp_path, small(["left", "stayed", "stayed"]))
+    odd = tmp_path / "an odd one.csv"
+    odd.write_bytes(path.read_text().encode("utf-16"))
+
+    suggestion = schema_suggestion.suggest([odd, path])
+    with pytest.raises(DatasetError, match=r"odd one\.csv: .*it looks like UTF-16.*CSV in UTF-8"):
+        schema_suggestion.suggest([odd])
+
+    assert suggestion.section["target"] == "status"
+    assert "an odd one.csv cannot be read: line 1 is not UTF-8" in "\n".join(suggestion.notices)
+
+
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     done = CliRunner().invoke(config.make_program, ["suggest", str(tmp_path)])
 
