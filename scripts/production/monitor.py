@@ -50,6 +50,17 @@ def has_columns_of(newest: Schema, production: Schema) -> bool:
     )
 
 
+def can_score(current: Release, path: Path, context: RunContext) -> bool:
+    """Return whether the test data has the columns of a release.
+
+    A folder of test data has all columns of its files, test rows from the input those of the
+    newest dataset.
+    """
+    schema_path = Kind.SCHEMA.path(path.parent, artifacts.stamp_of(path))
+    schema = dataset.read_schema(schema_path, context.config.schema)
+    return not context.config.tests_latest_rows or has_columns_of(schema, current.model.schema)
+
+
 def compare_data(
     path: Path, current: Release | None, context: RunContext
 ) -> tuple[DataDrift, ScannedDataset | None]:
@@ -142,7 +153,9 @@ def measure(context: RunContext, dataset_path: Path | None = None) -> Monitoring
         dataset_path = artifacts.find_latest(folder, kind, "ingestion")
     current = context.current_release()
     data, scan = compare_data(dataset_path, current, context)
-    score, f1 = (None, None) if current is None else compare_score(current, context)
+    score, f1 = None, None
+    if current is not None and can_score(current, dataset_path, context):
+        score, f1 = compare_score(current, context)
     name = None if current is None else current.name
     return MonitoringResult(name, artifacts.stamp_of(dataset_path), data, score, f1, scan)
 

@@ -221,17 +221,35 @@ def test_a_list_of_half_the_length_is_an_alarm_until_it_is_long_again(config_pat
     assert run_with(60, 8) == set()
 
 
-def test_dated_rows_that_all_have_a_label_give_no_list_and_an_alarm(config_path: Path) -> None:
+DATED = {"target": "left", "positive": "yes", "key": "key", "date": "file_name"}
+
+
+def install_dated(config_path: Path) -> Config:
+    """Write the config and the files of an installation with an extract for each month."""
     config = install(config_path)
-    fill(config, "fee")
     for path in config.input_folder_path.glob("*.csv"):
         path.unlink()
     for month in (1, 2, 3):
         path = config.input_folder_path / f"clients_2026-0{month}.csv"
         write_rows(path, make_rows(month), "fee")
-    schema = {"target": "left", "positive": "yes", "key": "key", "date": "file_name"}
-    edit_config(config_path, schema=schema, test_data_path=None)
-    config = read_config(config_path)
+    edit_config(config_path, schema=DATED, test_data_path=None)
+    return read_config(config_path)
+
+
+def test_a_column_taken_out_of_dated_rows_is_no_failure_of_the_monitoring(
+    config_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fullprocess.main(install_dated(config_path))
+    edit_config(config_path, schema=DATED | {"ignore": ["seats"]})
+
+    assert fullprocess.main(read_config(config_path)) is Verdict.DEPLOYED
+
+    assert "has other columns" in caplog.text
+    assert "Monitoring failed" not in caplog.text
+
+
+def test_dated_rows_that_all_have_a_label_give_no_list_and_an_alarm(config_path: Path) -> None:
+    config = install_dated(config_path)
 
     assert fullprocess.main(config) is Verdict.DEPLOYED
 
