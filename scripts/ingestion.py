@@ -150,20 +150,22 @@ def log_dated(intake: DatedIntake) -> None:
         log.info("Dropped %s: left out by clean_more.", intake.dropped.describe())
 
 
-def write_rejected(readings: Sequence[FileReading], folder: Path, stamp: str) -> None:
-    """Log the reports of files, and write the rejected rows if there are any."""
+def write_rejected(
+    readings: Sequence[FileReading], others: Sequence[FileReading], folder: Path, stamp: str
+) -> None:
+    """Log the reports of files, and write their rejected rows and those of others if any."""
     read_report.log_detections(readings)
     read_report.log_readings(readings)
-    if any(reading.rejected for reading in readings):
+    if any(reading.rejected for reading in (*readings, *others)):
         rejected_path = Kind.REJECTED.path(folder, stamp)
-        files.write_whole(rejected_path, read_report.format_rejected(readings))
+        files.write_whole(rejected_path, read_report.format_rejected([*readings, *others]))
         log.info("Wrote the rejected rows and their reasons to %s.", rejected_path)
 
 
 def report_immature(read: ReadRows, folder: Path, stamp: str) -> None:
     """Log and write a report on dated files before the first row with a known outcome."""
     read_report.log_mostly_rejected(read.readings)
-    write_rejected(read.readings, folder, stamp)
+    write_rejected(read.readings, read.outcome_readings, folder, stamp)
     read_report.log_readings([*read.test_readings, *read.outcome_readings])
     log.info("Found %d clients without a label: today's clients.", len(read.clients))
 
@@ -190,7 +192,8 @@ def main(
     readings, clients = intake.readings, intake.clients
     read_report.log_mostly_rejected(readings)
     check_labels(intake.n_labelled, readings)
-    write_rejected(readings, folder, stamp)
+    others = intake.outcome_readings if isinstance(intake, DatedIntake) else ()
+    write_rejected(readings, others, folder, stamp)
     dataset_path, n_rows = intake.write(folder, stamp)
     written = client_dates.dataset_schema(schema)
     files.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.encode_schema(written))

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct, field
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from scripts.core import dates, files
@@ -208,10 +209,34 @@ def find_repeated(records: pd.DataFrame) -> "pd.Series[bool]":
 
 
 class RecordFit(Struct, frozen=True):
-    """Counts of a file's records: of known clients, and of records with a row."""
+    """Counts of a file's records: of known clients, with a row, and with a key written otherwise.
 
-    n_known: int
-    n_fitting: int
+    A key is written otherwise than in the client tables by its leading zeros, its capitals, or a
+    decimal such as `42.0`.
+    """
+
+    n_known: int = 0
+    n_fitting: int = 0
+    n_respelt: int = 0
+
+    def __add__(self, other: "RecordFit") -> "RecordFit":
+        """Return the counts of the clients of both parts."""
+        return RecordFit(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+
+def plain_keys(keys: "pd.Series[str]") -> pa.Array:
+    """Return keys in small letters, without leading zeros and without `.0` at the end."""
+    texts = pc.utf8_lower(pa.array(keys.astype("str"), pa.large_string()))
+    return pc.replace_substring_regex(texts, pattern=r"^0+|[.,]0+$", replacement="")
+
+
+def are_respelt(table: pd.DataFrame, unknown: "pd.Series[str]", schema: Schema) -> Flags:
+    """Return whether keys of no client in rows by client are a client's, written otherwise."""
+    if unknown.empty:
+        return np.zeros(0, np.bool_)
+    is_first = np.diff(table[dated_rows.NUMBER].to_numpy(np.int64), prepend=-1) > 0
+    known = plain_keys(table[schema.client_key][is_first])
+    return np.asarray(pc.is_in(plain_keys(unknown), value_set=known))
 
 
 def count_fits(
@@ -236,10 +261,28 @@ def count_fits(
     days = records[DAY].to_numpy() - day_at(places.records, places.rows, before)
     is_left = records[LEFT].to_numpy(np.bool_)
     fits = places.is_known & (days > 0) & (~is_left | (days <= horizon_days))
+    is_respelt = np.zeros(len(records), np.bool_)
+    unknown = records[KEY][~places.is_known]
+    is_respelt[~places.is_known] = are_respelt(table, unknown, schema)
     ends = np.cumsum([len(of_file) for of_file in of_files])[:-1]
-    parts = zip(np.split(places.is_known, ends), np.split(fits, ends), strict=True)
-    counts = [RecordFit(int(known.sum()), int(fitting.sum())) for known, fitting in parts]
+    parts = (np.split(flags, ends) for flags in (places.is_known, fits, is_respelt))
+    counts = [RecordFit(*(int(flags.sum()) for flags in part)) for part in zip(*parts, strict=True)]
     return counts[: len(of_files)]
+
+
+def report_respelt(
+    records: pd.DataFrame, fit: RecordFit, reading: FileReading, settings: OutcomeSettings,
+    schema: Schema,
+) -> None:  # fmt: skip
+    """Add the records with a key written otherwise to the rejected rows of a file."""
+    # A key of another part of the rows may be like one of this part.
+    n_respelt = min(fit.n_respelt, len(records) - fit.n_known)
+    reason = (
+        f"the key is written otherwise than in the column {schema.client_key!r} of the client"
+        " tables, such as without leading zeros"
+    )
+    row = RejectedRow(reading.path.name, 0, settings.key or schema.client_key, reason)
+    reading.rejected.extend([row] * n_respelt)
 
 
 def find_misfit(
@@ -252,9 +295,10 @@ def find_misfit(
     if records.empty or fit.n_fitting:
         return ""
     if not fit.n_known:
+        hint = "; the keys are written otherwise, such as without leading zeros"
         return (
             f"none of its {records[KEY].nunique()} clients is in the client tables; compare its"
-            f" key with the column {schema.client_key!r}"
+            f" key with the column {schema.client_key!r}{hint if fit.n_respelt else ''}"
         )
     first, last = map(client_dates.format_day, days)
     return (
@@ -304,6 +348,7 @@ def accept(
         if misfit and not reading.refused:
             csv_reader.refuse(reading, csv_reader.RefusedFileError(misfit))
         elif not reading.refused:
+            report_respelt(records, fit, reading, settings, schema)
             tables.append(records)
     # The empty table has no numbers of clients.
     joined = pd.concat(tables if len(tables) == 1 else tables[1:], ignore_index=True)

@@ -59,7 +59,8 @@ def first_reasons(reading: FileReading) -> list[str]:
     if reading.refused or not reading.rejected:
         return [reading.refused or "it has no rows"]
     row = reading.rejected[0]
-    return [f"line {row.line} {row.column} {row.reason}".replace("  ", " ")]
+    where = f"line {row.line} " if row.line else ""
+    return [f"{where}{row.column} {row.reason}".replace("  ", " ")]
 
 
 def rejected_labels(reading: FileReading) -> Counter[str]:

@@ -37,17 +37,13 @@ def read_outcomes(derived: Any, config: Config, schema: Schema, today: int) -> K
         return KnownOutcomes()
     paths = outcomes.list_files(settings)
     read = [outcomes.read_records(path, settings, schema) for path in paths]
-    records, fits, days = [records for records, _ in read], [(0, 0)] * len(read), []
+    records, fits, days = [records for records, _ in read], [RecordFit()] * len(read), []
     for part in derived.iterate():
         places = part.places
         days += [int(places[schema.as_of].min()), int(places[schema.as_of].max())]
         found = outcomes.count_fits(records, places, schema, settings.horizon_days)
-        fits = [
-            (n_known + fit.n_known, n_fitting + fit.n_fitting)
-            for (n_known, n_fitting), fit in zip(fits, found, strict=True)
-        ]
-    of_files = [RecordFit(*sums) for sums in fits]
-    return outcomes.accept(read, of_files, (min(days), max(days)), settings, schema, today)
+        fits = [before + fit for before, fit in zip(fits, found, strict=True)]
+    return outcomes.accept(read, fits, (min(days), max(days)), settings, schema, today)
 
 
 def judge(

@@ -71,9 +71,9 @@ def find_refusals(run: Run, findings: Sequence[Finding]) -> list[str]:
 def check_files(
     readings: Sequence[FileReading], others: Sequence[FileReading], config: Config
 ) -> list[Finding]:
-    """Check the rejected rows of the input files, and look for refused files."""
+    """Check the rejected rows of files, and look for refused files."""
     return [
-        *checks.check_rejected(readings, config.checks),
+        *checks.check_rejected([*readings, *others], config.checks),
         *checks.check_refused([*readings, *others], config.checks),
     ]
 

@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 from msgspec import Struct
+from msgspec.structs import astuple
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -34,7 +35,8 @@ MATURE, LEFT_BEFORE, FOLD, OPEN = "adras mature", "adras left", "adras fold", "a
 FLAGS = (MATURE, LEFT_BEFORE, FOLD, OPEN)
 # The next day of a client's last row.
 NO_DAY = 2**31
-N_ROWS, N_KNOWN, N_FITTING = "count", "known", "fitting"
+N_ROWS = "count"
+COUNTS = RecordFit.__struct_fields__
 
 
 def read_rows(
@@ -78,12 +80,12 @@ def find_fits(
 ) -> list[RecordFit]:
     """Count the records with a row for each outcome file, by client and day in a task."""
     shared = rows.sparkSession.sparkContext.broadcast(records)
-    kinds = pa.schema([(name, pa.int64()) for name in (FILE, N_KNOWN, N_FITTING)])
+    kinds = pa.schema([(name, pa.int64()) for name in (FILE, *COUNTS)])
 
     def work(read: pa.Table) -> pa.Table:
         """Count the fitting records of the clients of a task."""
         fits = outcomes.count_fits(shared.value, places_of(read, schema), schema, horizon_days)
-        counts = [(number, fit.n_known, fit.n_fitting) for number, fit in enumerate(fits)]
+        counts = [(number, *astuple(fit)) for number, fit in enumerate(fits)]
         return pa.table(pd.DataFrame(counts, columns=kinds.names))
 
     found = cluster.map_partitions(rows, work, kinds).toArrow().to_pandas()

@@ -142,6 +142,29 @@ def test_a_file_that_fits_no_row_is_refused_and_undoes_nothing(
     assert found.labels.tolist() == expected.labels.tolist()
 
 
+def test_a_key_written_otherwise_is_counted_and_a_stranger_is_not(tmp_path: Path) -> None:
+    table = make_table(*((f"{k:04d}", "2026-01-31") for k in range(1, 6)), ("K7", "2026-01-31"))
+    rows = ("0001,2026-02-01", "2,2026-02-01", "3.0,2026-02-01", "k7,2026-02-01", "99,2026-02-01")
+
+    known, found = read(tmp_path, table, settings(tmp_path), "\n".join(["id,left_on", *rows]))
+
+    (reading,) = known.readings
+    assert len(reading.rejected) == 3
+    assert {row.column for row in reading.rejected} == {"id"}
+    assert "written otherwise than in the column 'id'" in reading.rejected[0].reason
+    assert found.labels[0] == 1
+
+
+def test_a_file_whose_keys_are_all_written_otherwise_is_refused_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    table = make_table(("0001", "2026-01-31"), ("0002", "2026-01-31"))
+
+    known, _ = read(tmp_path, table, settings(tmp_path), "id,left_on\n1,2026-02-01\n")
+
+    assert "the keys are written otherwise" in known.readings[0].refused
+
+
 def test_a_file_without_anybody_who_left_is_right(tmp_path: Path) -> None:
     known, _ = read(tmp_path, make_table(("a", "2026-01-31")), settings(tmp_path), "id,left_on\n")
 

@@ -59,7 +59,7 @@ def test_a_formula_in_a_rejected_row_is_no_formula() -> None:
 def test_most_rows_of_a_file_rejected_for_their_labels_is_said_with_the_labels() -> None:
     reason = "expected one of ['y', 'n']"
     rows = [
-        RejectedRow("a.csv", n, "Churn", reason, "'yes'" if n % 3 else "'no'") for n in range(9)
+        RejectedRow("a.csv", n + 2, "Churn", reason, "'yes'" if n % 3 else "'no'") for n in range(9)
     ]
 
     sentence = read_report.format_mostly_rejected(
@@ -67,7 +67,7 @@ def test_most_rows_of_a_file_rejected_for_their_labels_is_said_with_the_labels()
     )
 
     assert sentence == (
-        "9 of 10 rows of a.csv were rejected; the first: line 0 Churn expected one of ['y', 'n'];"
+        "9 of 10 rows of a.csv were rejected; the first: line 2 Churn expected one of ['y', 'n'];"
         " found 'yes' in 6 rows, 'no' in 3 rows."
     )
     assert not read_report.format_mostly_rejected(
