@@ -115,6 +115,11 @@ class JoinedScores(Struct):
         self.absent_in |= scores.absent_in
         self.n_outcomes += len(scores.outcomes)
 
+    @property
+    def n_returning(self) -> int:
+        """The number of the clients with a score before."""
+        return sum(int((~np.isnan(scores)).sum()) for scores in self.previous_probability)
+
 
 class CallingFacts(Struct, frozen=True):
     """The facts about calling today's clients: gains, period, and held-out clients.
@@ -293,7 +298,7 @@ def finish(
 def record_scoring(
     engine: Engine, run_id: int, today: TodaysClients, model: Model, context: RunContext,
     labels_of: Any, **told: Any,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Score today's clients, and record all scores and outcomes, or nothing.
 
     Parameters
@@ -312,6 +317,11 @@ def record_scoring(
         Takes a NameFilter and returns the KnownLabels of these clients.
     **told : object
         `release`, `model_stamp`, and `as_of`, the newest date of dated rows.
+
+    Returns
+    -------
+    int
+        The number of today's clients who were on the list before.
     """
     now, scorings = datetime.now(UTC), read_scorings(engine)
     last = next(iter(scorings.values()), None)
@@ -339,6 +349,7 @@ def record_scoring(
     lists = scoring.write_lists(joined)
     scoring.writer.flush()
     finish(scoring, joined, lists, model, context.config, **told)
+    return joined.n_returning
 
 
 def find_labels(
@@ -361,10 +372,13 @@ def score_clients(
     dataset_path: Path,
     schema: Schema,
     current: Release,
-) -> None:
-    """Join outcomes, score today's clients with the production model, and record both."""
+) -> int:
+    """Join outcomes, score today's clients with the production model, and record both.
+
+    Returns the number of today's clients who were on the list before.
+    """
     if table.empty and not has_clients(read_scorings(engine)):
-        return
+        return 0
     model = current.model
     as_of = str(table[schema.as_of].max()) if schema.date and len(table) else None
     todays_clients.check_columns(schema, model)
@@ -374,7 +388,7 @@ def score_clients(
     context.todays_texts = None
     today = TodaysClients(table, schema, model.schema, kept)
     with progress.shown("Scoring today's clients", len(table)):
-        record_scoring(
+        return record_scoring(
             engine, run_id, today, model, context,
             lambda wanted: find_labels(context, dataset_path, schema, wanted),
             release=current.name, model_stamp=current.manifest.model_stamp, as_of=as_of,
@@ -390,7 +404,7 @@ def main(
     *,
     history: History | None = None,
     context: RunContext | None = None,
-) -> None:
+) -> int:
     """Score today's clients with the model in production, if any, and record the scores.
 
     Parameters
@@ -410,6 +424,11 @@ def main(
     context : RunContext, optional
         The context of the run.
 
+    Returns
+    -------
+    int
+        The number of today's clients who were on the list before.
+
     Raises
     ------
     DatasetError
@@ -417,12 +436,13 @@ def main(
     """
     context = context or RunContext(config)
     current = context.current_release()
+    n_returning = 0
     if current is None:
-        return
+        return n_returning
     stamp = artifacts.stamp_of(dataset_path)
     schema = dataset.read_schema(Kind.SCHEMA.path(dataset_path.parent, stamp), config.schema)
     if schema.ids:
-        score_clients(context, engine, run_id, table, dataset_path, schema, current)
+        n_returning = score_clients(context, engine, run_id, table, dataset_path, schema, current)
         if history is not None:
             last = next(iter(read_scorings(engine)), None)
             facts = JoinFacts(run_id, datetime.now(UTC), last)
@@ -432,3 +452,4 @@ def main(
             "%d clients have no label and no identifier, so nobody could be called: name a column"
             " in schema.ids, or rank them with python -m scripts.worklist TABLE.csv.", len(table),
         )  # fmt: skip
+    return n_returning

@@ -16,6 +16,7 @@ from scripts.core.errors import DatasetError, InsufficientDataError
 from scripts.core.files import RemotePath
 from scripts.data import (
     dataset,
+    name_dates,
     read_report,
     table_reader,
 )
@@ -78,11 +79,29 @@ def check_files(
     ]
 
 
+def find_same_days(readings: Sequence[FileReading], config: Config) -> list[str]:
+    """Describe the files whose names have the same day."""
+    own, by_day = config.schema.date_column, dict[int, list[str]]()
+    if own is None:
+        return []
+    for reading in readings:
+        day = name_dates.file_day(reading.path, own)
+        if day is not None and not reading.refused:
+            by_day.setdefault(day, []).append(reading.path.name)
+    return [" and ".join(names) for _, names in sorted(by_day.items()) if len(names) > 1]
+
+
 def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
     """Check the files of an ingestion."""
     dated = ingested.dated
     others = [] if dated is None else [*dated.test_readings, *dated.outcome_readings]
-    return check_files(ingested.readings, others, config)
+    findings = check_files(ingested.readings, others, config)
+    if dated is not None:
+        findings += checks.check_repeated(
+            dated.account.n_repeated, len(ingested.clients),
+            find_same_days(ingested.readings, config), config.checks,
+        )  # fmt: skip
+    return findings
 
 
 def check_extracts(read: ReadRows, config: Config) -> list[Finding]:
@@ -199,8 +218,11 @@ def count_predicted(connection: Connection, context: RunContext) -> tuple[int, i
     )
 
 
-def check_list(run: Run, context: RunContext) -> list[Finding]:
-    """Check today's list, and the outcomes joined by this run."""
+def check_list(run: Run, context: RunContext, n_returning: int = 0) -> list[Finding]:
+    """Check today's list, and the outcomes joined by this run.
+
+    Of today's clients `n_returning` were on the list before.
+    """
     config = run.config
     with database.reading(run.engine) as connection:
         lengths = check_records.list_lengths(connection)
@@ -211,6 +233,9 @@ def check_list(run: Run, context: RunContext) -> list[Finding]:
     if lengths and lengths[0]["run_id"] == run.id:
         n_before = lengths[1]["n_clients"] if len(lengths) > 1 else None
         findings += checks.check_list(page.bands, n_before, config.checks)
+        if config.schema.date and n_before is not None:
+            n_today = lengths[0]["n_clients"]
+            findings += checks.check_changed(n_returning, n_today, n_before, config.checks)
         findings += checks.check_predicted(*predicted, config.checks)
     current = context.current_release()
     if not lengths and current is not None and config.schema.date:

@@ -223,6 +223,32 @@ def check_refused(readings: Sequence[FileReading], settings: CheckSettings) -> l
     return make_findings(settings, "refused_files", len(refused), words, LimitSide.REACHED)
 
 
+def check_repeated(
+    n_repeated: int, n_today: int, same_day: Sequence[str], settings: CheckSettings
+) -> list[Finding]:
+    """Check whether many dated rows are repeated for their client and day.
+
+    Parameters
+    ----------
+    n_repeated : int
+        The rows left out.
+    n_today : int
+        The number of today's clients.
+    same_day : sequence of str
+        Descriptions of files whose names have the same day.
+    settings : CheckSettings
+        The limit, a share of today's clients.
+    """
+    named = f" Files of one day: {'; '.join(same_day[:3])}." if same_day else ""
+    words = Sentences(
+        alarm=f"{n_repeated} rows are not used, since a later file by name has the same clients on"
+        f" the same days.{named} If one corrects the other, remove the file that is out of date.",
+        fine=f"{n_repeated} rows were repeated for a client and day.",
+    )
+    share = n_repeated / max(n_today, MIN_LIST)
+    return make_findings(settings, "repeated_rows", share, words, LimitSide.REACHED)
+
+
 def check_labels(n_rows: int, n_positives: int, settings: CheckSettings) -> list[Finding]:
     """Check whether all labels are equal."""
     if n_rows < MIN_FILE_ROWS:
@@ -265,6 +291,21 @@ def check_length(
         fine=f"{what} has {n_today} clients.",
     )
     return make_findings(settings, "shrunk_list", shrunk, words, LimitSide.REACHED)
+
+
+def check_changed(
+    n_returning: int, n_today: int, n_before: int, settings: CheckSettings
+) -> list[Finding]:
+    """Check whether most of today's clients were on the list before."""
+    if min(n_today, n_before) < MIN_LIST:
+        return []
+    n_new = n_today - n_returning
+    words = Sentences(
+        alarm=f"{n_new} of the {n_today} clients of today's list were not among the {n_before} of"
+        " the list before. Is the key written as in the older extracts, with its leading zeros?",
+        fine=f"{n_new} of the {n_today} clients of today's list are new.",
+    )
+    return make_findings(settings, "changed_list", n_new / n_today, words)
 
 
 def check_never_empty(settings: CheckSettings) -> list[Finding]:

@@ -248,6 +248,26 @@ def test_a_column_taken_out_of_dated_rows_is_no_failure_of_the_monitoring(
     assert "Monitoring failed" not in caplog.text
 
 
+def test_a_correction_of_an_extract_and_keys_without_zeros_are_alarms(config_path: Path) -> None:
+    config = install_dated(config_path)
+    newest = config.input_folder_path / "clients_2026-04.csv"
+    rows = [row | {"key": f"00{place}", "left": ""} for place, row in enumerate(make_rows(4, 40))]
+    write_rows(newest, rows, "fee")
+    fullprocess.main(config)
+    assert alarms_of(config) == set()
+
+    write_rows(newest, [row | {"key": row["key"].lstrip("0")} for row in rows[1:]], "fee")
+    march = (config.input_folder_path / "clients_2026-03.csv").read_text()
+    (config.input_folder_path / "a correction of March 2026.csv").write_text(march)
+    fullprocess.main(config)
+
+    assert alarms_of(config) == {"changed_list", "repeated_rows"}
+    details = {name: row["detail"] for name, row in states_of(config).items()}
+    assert details["changed_list"].startswith("39 of the 39 clients of today's list were not")
+    assert details["repeated_rows"].startswith("240 rows are not used")
+    assert "a correction of March 2026.csv and clients_2026-03.csv" in details["repeated_rows"]
+
+
 def test_dated_rows_that_all_have_a_label_give_no_list_and_an_alarm(config_path: Path) -> None:
     config = install_dated(config_path)
 

@@ -134,6 +134,28 @@ def test_a_list_that_shrank_or_tells_nobody_apart_is_a_problem(
     assert [finding.name for finding in findings if finding.is_alarm] == alarms
 
 
+@pytest.mark.parametrize(
+    ("n_returning", "n_today", "n_before", "alarms"),
+    [(50, 100, 100, []), (49, 100, 100, ["changed_list"]), (0, 19, 100, []), (0, 100, 19, [])],
+)
+def test_a_list_of_mostly_new_clients_is_a_problem(
+    n_returning: int, n_today: int, n_before: int, alarms: list[str]
+) -> None:
+    findings = checks.check_changed(n_returning, n_today, n_before, USUAL)
+
+    assert [finding.name for finding in findings if finding.is_alarm] == alarms
+
+
+@pytest.mark.parametrize(("n_repeated", "is_alarm"), [(0, False), (9, False), (10, True)])
+def test_many_rows_of_the_same_clients_and_days_are_a_problem(
+    n_repeated: int, *, is_alarm: bool
+) -> None:
+    (finding,) = checks.check_repeated(n_repeated, 100, ["a.csv and b.csv"], USUAL)
+
+    assert finding.is_alarm == is_alarm
+    assert ("Files of one day: a.csv and b.csv." in finding.detail) == is_alarm
+
+
 def test_a_list_that_is_empty_from_the_first_day_says_what_a_label_does() -> None:
     (finding,) = checks.check_never_empty(USUAL)
     (shrunk,) = checks.check_list({}, 200, USUAL)
