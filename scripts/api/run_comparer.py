@@ -12,6 +12,7 @@ from scripts.api.responses import RefusedError
 from scripts.production.comparison_types import RunComparison
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = "scripts.pipeline.run_comparison"
 TIMEOUT_S = 60.0
 BUSY = "Another comparison is at work. Try again in a moment."
 AGAIN = [("Retry-After", "3")]
@@ -51,8 +52,8 @@ class RunComparer:
             self._lock.release()
 
     def _ask(self, run_a: int, run_b: int) -> RunComparison:
-        command = [sys.executable, "-m", "scripts.fullprocess", "--config", str(self._config_path)]
-        command += ["--compare", str(run_a), str(run_b), "--json"]
+        command = [sys.executable, "-m", PROGRAM, "--config", str(self._config_path)]
+        command += [str(run_a), str(run_b)]
         by_hand = f"python -m scripts.fullprocess --compare {run_a} {run_b}"
         try:
             done = subprocess.run(

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from msgspec import Struct
 from msgspec.structs import asdict, replace
-from sklearn.metrics import roc_auc_score
 
 from scripts.data import dataset
 from scripts.data.arrays import Floats, Ints
@@ -141,6 +140,35 @@ def evaluate_counts(tn: int, fp: int, fn: int, tp: int, *, roc_auc: float | None
     )
 
 
+def area_under_curve(y: Ints, probability: Floats) -> float:
+    """Compute the area under the ROC curve, the share of pairs of rows in the right order.
+
+    Parameters
+    ----------
+    y : numpy.ndarray of shape (n_rows,)
+        0 or 1, with both among them.
+    probability : numpy.ndarray of shape (n_rows,)
+        Probabilities of 1.
+
+    Returns
+    -------
+    float
+        In [0, 1]. A pair is a row of each class. Of equal probabilities it counts half.
+
+    Notes
+    -----
+    Hanley and McNeil (1982), "The meaning and use of the area under a receiver operating
+    characteristic (ROC) curve": the statistic U of Mann and Whitney over the number of pairs. It is
+    counted in whole numbers. scikit-learn adds up the same area in floats, and its import takes
+    half a second.
+    """
+    left, stayed = probability[y == 1], np.sort(probability[y == 0])
+    n_below, n_up_to = (
+        int(np.searchsorted(stayed, left, side=side).sum()) for side in ("left", "right")
+    )
+    return (n_below + n_up_to) / (2 * len(left) * len(stayed))
+
+
 def evaluate(y: Ints, predicted: Ints, probability: Floats) -> Evaluation:
     """Compute the metrics of predictions.
 
@@ -172,7 +200,7 @@ def evaluate(y: Ints, predicted: Ints, probability: Floats) -> Evaluation:
         raise ValueError("Expected at least one row to evaluate.")
     counts = np.bincount(2 * y + predicted, minlength=4)
     both_classes = 0 < int(y.sum()) < len(y)
-    roc_auc = float(roc_auc_score(y, probability)) if both_classes else None
+    roc_auc = area_under_curve(y, probability) if both_classes else None
     return evaluate_counts(*map(int, counts), roc_auc=roc_auc)
 
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from scripts.data.arrays import Ints
 from scripts.model import metrics
@@ -59,6 +65,19 @@ def test_every_number_of_an_evaluation_is_the_one_counted_by_hand() -> None:
     # Of 15 pairs, 0.9 and 0.8 win all five each; 0.3 wins two, ties one, loses two: 12.5.
     assert measured.roc_auc == pytest.approx(12.5 / 15)
     assert measured.as_dict()["f1"] == measured.f1
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.booleans(), st.sampled_from(np.linspace(0, 1, 7).tolist())), max_size=60)
+)
+def test_the_area_under_the_curve_is_that_of_scikit_learn(rows: list[tuple[bool, float]]) -> None:
+    both = [(True, 0.5), (False, 0.25), *rows]
+    y, probability = labels(*(left for left, _ in both)), np.array([p for _, p in both])
+
+    area = metrics.area_under_curve(y, probability)
+
+    assert area == pytest.approx(roc_auc_score(y, probability), abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -295,6 +296,27 @@ def test_the_json_is_the_comparison(
 
     found = msgspec.json.decode(shown, type=RunComparison)
     assert found == run_comparison.compare(compared, 1, 3)
+
+
+def test_a_service_gets_the_comparison_of_the_command(
+    compared: Config, config_path: Path, command: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    found = RunComparer(config_path).compare(1, 3)
+
+    monkeypatch.setattr(os, "nice", lambda _by: 0)
+    shown = command("--config", str(config_path), "--compare", "1", "3", "--json")
+    assert found == msgspec.json.decode(shown, type=RunComparison)
+
+
+def test_the_comparison_imports_no_training_and_no_charts() -> None:
+    code = "import scripts.pipeline.run_comparison, sys; print(*sys.modules)"
+
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(shown.stdout.split())
+
+    assert "pandas" in loaded
+    assert not {"sklearn", "matplotlib", "scripts.training"} & loaded
 
 
 def test_json_is_for_comparisons_only(config_path: Path) -> None:
