@@ -1,4 +1,4 @@
-"""Proposes a config.json for the CSV files of a folder."""
+"""Proposes a config.json for the CSV files of a folder, and lists clients who vanished."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ import msgspec
 
 from scripts.core import files
 from scripts.core.console import keep_private, run_guarded, run_program, set_up_logging
-from scripts.data import schema_suggestion, table_split
+from scripts.data import schema_suggestion, table_split, vanished_clients
 from scripts.data.schema_suggestion import Suggestion
 
 # Results lie beside config.json, wherever that is.
@@ -76,7 +76,7 @@ def find_test_folder(folder: Path, suggestion: Suggestion) -> Path | None:
 
 @click.group()
 def make_program() -> None:
-    """Suggest settings for config.json."""
+    """Suggest settings for config.json, or list clients who vanished."""
 
 
 @make_program.command("suggest")
@@ -108,6 +108,33 @@ def suggest_command(folder: Path, target: str | None, split: float | None, seed:
     keep_private()
     set_up_logging()
     sys.exit(run_guarded(print_suggestion))
+
+
+@make_program.command("leavers")
+@click.argument("folder", type=click.Path(path_type=Path))
+def leavers_command(folder: Path) -> None:
+    """Print a file of outcomes: the clients of FOLDER who vanished from later extracts.
+
+    Only for companies whose extracts list exactly the clients of their day. Run it again with each
+    new extract, and write over the file before.
+    """
+
+    def print_leavers() -> None:
+        """Print the clients as CSV, and log their number."""
+        paths = files.list_tables(folder)
+        files.check_has_tables(paths, folder)
+        found = schema_suggestion.read_layout(paths)
+        gone = vanished_clients.find(found.table, found.layout)
+        days = vanished_clients.whole_days(found.layout)
+        log.info(
+            "%d clients vanished before %s, the newest of %d extracts.",
+            len(gone), days[-1], len(days),
+        )  # fmt: skip
+        click.echo(gone.to_csv(index=False, lineterminator="\n"), nl=False)
+
+    keep_private()
+    set_up_logging()
+    sys.exit(run_guarded(print_leavers))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from scripts.data import (
     suggestion_reading,
     target_suggestion,
     time_suggestion,
+    vanished_clients,
 )
 from scripts.data.outcome_suggestion import FoundOutcomes
 from scripts.data.read_report import FileReading
@@ -193,7 +194,7 @@ def find_section(
 
 
 def describe_outcomes(
-    found: FoundOutcomes | None, target: str, layout: TimeLayout, folder: Path
+    found: FoundOutcomes | None, target: str, layout: TimeLayout, folder: Path, table: pd.DataFrame
 ) -> list[str]:
     """Return sentences about the files of outcomes, found or to be made."""
     if target:
@@ -203,7 +204,8 @@ def describe_outcomes(
         return [
             "No column and no folder nearby says who left. Put files with the columns"
             f" {layout.key!r} and {section['date']!r}, the day of leaving, into"
-            f" {section['input_folder_path']}, or name a column with --target."
+            f" {section['input_folder_path']}, or name a column with --target.",
+            *vanished_clients.describe(table, layout),
         ]
     names = ", ".join(path.name for path in found.paths[:3])
     days = found.section["horizon_days"]
@@ -300,6 +302,42 @@ def describe_others(reading: FolderReading, found: FoundOutcomes | None) -> list
     ]
 
 
+class FolderLayout(Struct, frozen=True):
+    """The files of a folder, how their numbers are written, and what they say of clients and days.
+
+    `table` has the rows of all files.
+    """
+
+    reading: FolderReading
+    separator: str
+    numbers: Schema
+    layout: TimeLayout
+    table: pd.DataFrame
+
+
+def read_layout(paths: list[Path]) -> FolderLayout:
+    """Read files as text, and find the marks of numbers, the key and the days.
+
+    Raises
+    ------
+    DatasetError
+        If no file can be read.
+    """
+    separator, _ = suggestion_reading.find_separator(paths)
+    reading = suggestion_reading.read_folder(paths, separator)
+    table = reading.table
+    currency = number_suggestion.find_currency(table)
+    marks, _ = number_suggestion.describe_marks(number_suggestion.find_marks(table, currency))
+    percent = tuple(number_suggestion.find_percent(table))
+    numbers = Schema(
+        target="", ids=(), numeric=(), percent=percent, currency=currency or UNSET, **marks
+    )
+    by_column = {name: numbers.marks(name) for name in table.columns}
+    measures = number_suggestion.find_measures(table, by_column)
+    layout = time_suggestion.find_layout(reading.tables, by_column, measures)
+    return FolderLayout(reading, separator, numbers, layout, table)
+
+
 def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     """Suggest a schema section for files, with the reasons.
 
@@ -320,23 +358,13 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     DatasetError
         If no file can be read, or no column may be a target.
     """
-    separator, _ = suggestion_reading.find_separator(paths)
-    reading = suggestion_reading.read_folder(paths, separator)
-    table = reading.table
-    currency = number_suggestion.find_currency(table)
-    found_marks = number_suggestion.find_marks(table, currency)
-    marks, about_marks = number_suggestion.describe_marks(found_marks)
+    folder = read_layout(paths)
+    reading, layout, numbers, table = folder.reading, folder.layout, folder.numbers, folder.table
+    marks, about_marks = number_suggestion.describe_marks(numbers.marks(""))
     about_marks += [
         f"Amounts of {name!r} are in {sign}, with or without the sign."
-        for name, sign in currency.items()
+        for name, sign in (numbers.currency or {}).items()
     ]
-    percent = tuple(number_suggestion.find_percent(table))
-    numbers = Schema(
-        target="", ids=(), numeric=(), percent=percent, currency=currency or UNSET, **marks
-    )
-    by_column = {name: numbers.marks(name) for name in table.columns}
-    measures = number_suggestion.find_measures(table, by_column)
-    layout = time_suggestion.find_layout(reading.tables, by_column, measures)
     found = outcome_suggestion.find_outcomes(paths[0].parent, reading.others, layout, table)
     is_named = target is not None
     target = choose_target(table, layout, target, found)
@@ -351,6 +379,7 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     columns = suggest_columns(
         table.drop(columns=states), layout, declared, None if target else found
     )
+    separator = folder.separator
     separators = {} if separator == csv_reader.AUTO else {"separator": separator}
     return Suggestion(
         ({"target": target} if target else {})
@@ -359,7 +388,8 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
         (*describe_files(reading.readings), *describe_second_header(reading.described),
          *describe_others(reading, found), *about_target, *about_marks,
          *describe_layout(layout, table, len(reading.tables)),
-         *describe_outcomes(found, target, layout, paths[0].parent), *describe_states(states),
+         *describe_outcomes(found, target, layout, paths[0].parent, table),
+         *describe_states(states),
          *columns.notices),
         find_section(found, target, layout, paths[0].parent),
         layout.n_days > 1 or (bool(layout.date) and not target),

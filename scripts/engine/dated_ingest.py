@@ -425,6 +425,20 @@ def list_history(read: DatedInput, schema: Schema) -> TableHistory:
     )
 
 
+def explain_outcomes(read: LabelledRows, config: Config) -> str:
+    """Return what keeps the files of outcomes from being used, "" without a declared folder."""
+    settings = config.outcomes
+    if settings is None:
+        return ""
+    if read.outcomes.readings:
+        return read_report.format_complaints(read.outcomes.readings)
+    key = settings.key or config.schema.client_key
+    return (
+        f"There is no CSV file in {settings.input_folder_path}: put those who left there, in the"
+        f" columns {key!r} and {settings.date!r}."
+    )
+
+
 def explain_immature(read: LabelledRows, config: Config) -> str:
     """Return the reason for rows without any final outcome, or ""."""
     if read.found.is_mature.any():
@@ -437,7 +451,7 @@ def explain_immature(read: LabelledRows, config: Config) -> str:
     n_rows = len(read.found.labels) if read.n_rows is None else int(read.n_rows.sum())
     return (
         f"None of {n_rows} rows has an outcome that is known for good.{horizon}"
-        f" {read_report.format_complaints(read.outcomes.readings) if config.outcomes else ''}"
+        f" {explain_outcomes(read, config)}"
     ).rstrip()
 
 

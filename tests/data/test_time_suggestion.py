@@ -305,6 +305,35 @@ def test_outcomes_with_other_names_and_formats_are_described(tmp_path: Path) -> 
     assert (read.schema.positive, read.schema.negative) == ("lost", "kept")
 
 
+def test_clients_who_vanished_are_listed_with_a_day_within_the_horizon(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", DATED)
+    # An addition of one client, who is in no other file, is no extract from which others vanish.
+    save(make_clients(9).tail(1), tmp_path / "in" / "clients_2025-05-20.csv")
+    (tmp_path / "outcomes").mkdir()
+
+    assert "90 clients of older extracts" in "\n".join(suggested(tmp_path / "in").notices)
+    done = CliRunner().invoke(config.make_program, ["leavers", str(tmp_path / "in")])
+    (tmp_path / "outcomes" / "left.csv").write_text(done.stdout)
+    printed, _ = read_printed(tmp_path / "in")
+
+    rows = [line.split(",") for line in done.stdout.splitlines()]
+    assert rows[0] == ["cust_no", "left_on"]
+    # The next extract is 28, 31 and 30 days after the last row.
+    days = {"2025-03-01": 30, "2025-03-31": 30, "2025-05-01": 30}
+    assert {day: [row[1] for row in rows].count(day) for day in days} == days
+    assert len(rows) == 91
+    assert printed["outcomes"]["date"] == "left_on"
+
+
+def test_nobody_can_vanish_from_extracts_without_days(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", PLAIN)
+
+    done = CliRunner().invoke(config.make_program, ["leavers", str(tmp_path / "in")])
+
+    assert done.exit_code == 65
+    assert done.stdout == ""
+
+
 def test_a_quarter_between_extracts_is_judged_by_a_quarter(tmp_path: Path) -> None:
     days = (date(2024, 7, 1), date(2024, 10, 1), date(2025, 1, 1), date(2025, 4, 1))
     save_months(tmp_path / "in", [f"c_{day}.csv" for day in days])

@@ -1,0 +1,75 @@
+"""Clients who vanished from later extracts: where no list of those who left is kept, they left."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+
+from scripts.core.errors import DatasetError
+from scripts.data import client_dates, outcome_suggestion
+from scripts.data.time_suggestion import TimeLayout
+
+LEFT_ON = "left_on"
+
+
+def whole_days(layout: TimeLayout) -> list[date]:
+    """Return the days of whole extracts, sorted, without additions such as an upload."""
+    if layout.group is None or not layout.date or not layout.key:
+        return []
+    texts = layout.group[layout.group != ""]
+    days = texts.map({text: client_dates.iso_day(text) for text in texts.unique()})
+    found = client_dates.find_whole_days(days.to_numpy(np.int64))
+    return [date.fromisoformat(client_dates.format_day(day)) for day in found.tolist()]
+
+
+def find(table: pd.DataFrame, layout: TimeLayout) -> pd.DataFrame:
+    """Find the clients in no row of the newest extract or later, with a day of leaving.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The rows of all extracts, as text.
+    layout : TimeLayout
+        With key and days.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_vanished, 2)
+        The key and LEFT_ON: the day of the first extract without the client, but at most the
+        horizon after the client's last row, so that the row counts as one before leaving.
+
+    Raises
+    ------
+    DatasetError
+        If there are no two extracts whose days are known.
+    """
+    days = whole_days(layout)
+    if len(days) < 2 or layout.group is None:
+        raise DatasetError(
+            f"Clients can vanish only from one extract to the next, and the days of {len(days)}"
+            " extracts were found. Put the day of each extract into its name, such as"
+            " clients_2026-03-31.csv."
+        )
+    horizon = timedelta(days=outcome_suggestion.choose_horizon(layout))
+    is_known = (layout.group != "") & (table[layout.key] != "")
+    last_rows = layout.group[is_known].groupby(table[layout.key][is_known]).max()
+    left_on = {}
+    for key, text in last_rows.items():
+        last = date.fromisoformat(text)
+        following = next((day for day in days if day > last), None)
+        if following is not None:
+            left_on[key] = str(min(following, last + horizon))
+    return pd.DataFrame({layout.key: list(left_on), LEFT_ON: list(left_on.values())})
+
+
+def describe(table: pd.DataFrame, layout: TimeLayout) -> list[str]:
+    """Return a sentence about vanished clients, if there are any."""
+    if len(whole_days(layout)) < 2:
+        return []
+    n_vanished = len(find(table, layout))
+    if not n_vanished:
+        return []
+    return [
+        f"{n_vanished} clients of older extracts are not in the newest one. If they left, python -m"
+        " scripts.config leavers FOLDER prints such a file of them."
+    ]
