@@ -18,6 +18,9 @@ from scripts.core.config import FILE_NAME, Schema
 from scripts.core.dates import parse_date
 from scripts.data.cells import EPOCH, LARGEST_NUMBER
 
+# So many days are counted at once, in the processor's cache.
+PART_ROWS = 2**16
+
 Floats = NDArray[np.float64]
 
 
@@ -158,7 +161,7 @@ def derive(
 
 
 def count_days(
-    days: NDArray[np.int64], n_rows: NDArray[np.int64] | None = None
+    days: NDArray[np.int64], n_rows: NDArray[np.int64] | NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the different days, sorted, with their numbers of rows.
 
@@ -167,10 +170,22 @@ def count_days(
     if not len(days):
         return days, days
     # Faster than a sort, and the days from the year 1 to 9999 are few.
-    first = int(days.min())
-    counts = np.bincount(days - first, weights=n_rows).astype(np.int64)
+    first, last = int(days.min()), int(days.max())
+    counts = np.zeros(last - first + 1)
+    for start in range(0, len(days), PART_ROWS):
+        part = slice(start, start + PART_ROWS)
+        weights = None if n_rows is None else n_rows[part]
+        counts += np.bincount(days[part] - first, weights=weights, minlength=len(counts))
     found = np.flatnonzero(counts)
-    return found + first, counts[found]
+    return found + first, counts[found].astype(np.int64)
+
+
+def first_and_last(days: NDArray[np.int64], chosen: NDArray[np.bool_]) -> tuple[int, int] | None:
+    """Return the first and the last day of the chosen rows, None without one."""
+    if not chosen.any():
+        return None
+    first = days.min(where=chosen, initial=days.max())
+    return int(first), int(days.max(where=chosen, initial=first))
 
 
 def find_whole_days(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scripts.core.config import Schema
 from scripts.data import client_dates
-from scripts.data.arrays import Floats
+from scripts.data.arrays import Floats, Places
 from scripts.data.cells import UNLABELLED
 
 # Whether a row is of the folder of test data.
@@ -113,12 +113,16 @@ def are_todays(table: pd.DataFrame, schema: Schema) -> Flags:
     return is_last(table) & (days >= whole[-1]) if len(whole) else is_last(table)
 
 
-def order_by_day(days: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the places of rows by day, rows of a day in their order."""
-    shifted = days - days.min(initial=0)
-    is_short = shifted.max(initial=0) < 2**16
+def order_by_day(days: NDArray[np.int64], chosen: Flags | None = None) -> Places:
+    """Return the places of the chosen rows, by default of all, by day and in their order."""
+    first = days.min(initial=0)
     # Short integers are sorted by their digits, in one pass.
-    return np.argsort(shifted.astype(np.uint16) if is_short else shifted, kind="stable")
+    kind = np.uint16 if days.max(initial=0) - first < 2**16 else np.int64
+    shifted = np.subtract(days, first, out=np.empty(len(days), kind), casting="unsafe")
+    if chosen is None:
+        return np.argsort(shifted, kind="stable")
+    rows = np.flatnonzero(chosen)
+    return rows[np.argsort(shifted[rows], kind="stable")]
 
 
 class History(Protocol):

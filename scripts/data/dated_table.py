@@ -25,9 +25,8 @@ def as_dataset(table: pd.DataFrame, schema: Schema, chosen: Flags | None = None)
         Which rows are returned, by default all.
     """
     days = table[schema.as_of].to_numpy(np.int64)
-    rows = np.arange(len(table)) if chosen is None else np.flatnonzero(chosen)
     # By client they are already.
-    rows = rows[dated_rows.order_by_day(days[rows])]
+    rows = dated_rows.order_by_day(days, chosen)
     wanted = client_dates.dataset_schema(schema)
     names = [name for name in wanted.columns if name in table and name != schema.as_of]
     columns = {name: table[name].array.take(rows) for name in names}

@@ -1,8 +1,9 @@
 """Large tables of dated rows: read, sorted and cleared of repeated rows with Polars."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -132,18 +133,38 @@ def have_before(numbers: pl.Series) -> Flags:
 
 
 def find_changes(
-    in_order: Mapping[str, Floats], numbers: pl.Series, schema: Schema
+    sources: pl.DataFrame, numbers: pl.Series, schema: Schema, origin: Places | None = None
 ) -> list[pl.Series]:
-    """Return the changes of rows by client, from their columns and the numbers of the clients."""
-    before = dated_rows.find_before(in_order, have_before(numbers), schema)
-    return to_columns(client_dates.derive_changes(in_order, before, schema))
+    """Return the changes of rows by client, a part at a time.
+
+    Parameters
+    ----------
+    sources : polars.DataFrame of shape (n_rows, n_columns)
+        The columns of `schema.changes`.
+    numbers : polars.Series of shape (n_rows,)
+        The number of the client of each row.
+    schema : Schema
+        With `changes`.
+    origin : numpy.ndarray of shape (n_rows,), optional
+        The place of each row in `sources`, by default its own.
+    """
+    values = {name: get_floats(sources, name) for name in schema.changes or ()}
+    has_before, found = have_before(numbers), []
+    for start in range(0, max(1, len(numbers)), polars_dataset.PART_ROWS):
+        # With the row before the first one.
+        rows = slice(max(start - 1, 0), start + polars_dataset.PART_ROWS)
+        places = rows if origin is None else origin[rows]
+        columns = {name: of_name[places] for name, of_name in values.items()}
+        before = dated_rows.find_before(columns, has_before[rows], schema)
+        changes = to_columns(client_dates.derive_changes(columns, before, schema))
+        found.append(pl.DataFrame(changes)[start - rows.start :])
+    return pl.concat(found).get_columns()
 
 
 def add_changes(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     """Return rows by client and day with NUMBER and the changes, null where missing."""
     numbers = number_clients(rows, schema)
-    in_order = {name: get_floats(rows, name) for name in schema.changes or ()}
-    changes = find_changes(in_order, numbers, schema)
+    changes = find_changes(rows, numbers, schema)
     return rows.with_columns(numbers.alias(dated_rows.NUMBER), *changes)
 
 
@@ -161,8 +182,7 @@ def find_places(parts: Sequence[pl.DataFrame], schema: Schema) -> pl.DataFrame:
     places = sort_rows(pl.concat(chosen).with_row_index(ORIGIN), schema)
     numbers, origin = number_clients(places, schema), places[ORIGIN].to_numpy()
     sources = pl.concat([part.select(schema.changes or ()) for part in parts])
-    in_order = {name: get_floats(sources, name)[origin] for name in sources.columns}
-    changes = find_changes(in_order, numbers, schema)
+    changes = find_changes(sources, numbers, schema, origin)
     return places.with_columns(numbers.alias(dated_rows.NUMBER), *changes)
 
 
@@ -200,15 +220,18 @@ class FileRows:
                 self.parts = [self._united]
 
 
-def cut_parts(days: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yield the first and the next row of parts of rows by day: of whole days, or of one day."""
+def cut_parts(n_rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the next row of parts of rows by day: of whole days, or of one day.
+
+    `n_rows` is the number of rows of each day.
+    """
+    ends = [0, *accumulate(n_rows)]
     start = 0
-    while start < len(days):
-        end = start + polars_dataset.PART_ROWS
-        if end < len(days):
-            first_of_day = int(np.searchsorted(days, days[end]))
-            end = first_of_day if first_of_day > start else end
-        yield start, min(end, len(days))
+    while start < ends[-1]:
+        end = min(start + polars_dataset.PART_ROWS, ends[-1])
+        last_of_day = ends[bisect_right(ends, end) - 1]
+        end = last_of_day if last_of_day > start else end
+        yield start, end
         start = end
 
 
@@ -243,8 +266,7 @@ class PolarsRows(Struct, frozen=True, dict=True):
 
     def order_by_day(self, chosen: Flags) -> Places:
         """Return the places of the chosen rows, by day and client."""
-        rows = np.flatnonzero(chosen)
-        return rows[dated_rows.order_by_day(self.days[rows])]
+        return dated_rows.order_by_day(self.days, chosen)
 
     def take(self, rows: Places, labels: Labels | None = None) -> pl.DataFrame:
         """Return rows, by day and client, in the columns of a dataset, the day as text."""
@@ -264,7 +286,8 @@ class PolarsRows(Struct, frozen=True, dict=True):
     def encode(self, chosen: Flags, labels: Labels) -> Iterator[bytes]:
         """Encode some rows with their labels as the file of a dataset, a part at a time."""
         rows = self.order_by_day(chosen)
-        parts = [rows[start:end] for start, end in cut_parts(self.days[rows])]
+        _, n_rows = client_dates.count_days(self.days, chosen)
+        parts = [rows[start:end] for start, end in cut_parts(n_rows.tolist())]
         # A column without fractions among these rows is written as integers.
         fractional, unclear = set[str](), {*self.fractional}
         for part in parts:

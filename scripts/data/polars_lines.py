@@ -14,6 +14,8 @@ TEXT = "\x00text"
 # Any line of MAX_LINE_BYTES covers such a window whole.
 WINDOW_BYTES = MAX_LINE_BYTES // 2
 FIRST_PRINTABLE, DELETE = 32, b"\x7f"
+# Bytes are searched in windows that stay in the processor's cache, without new memory.
+CACHED_BYTES = 2**20
 # Every digit becomes 0 and every exponent e. The rules take exponents of at most four digits.
 DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
 LONG_EXPONENT = b"e00000"
@@ -112,11 +114,18 @@ class Block(Struct, frozen=True, dict=True):
 def has_long_exponent(content: bytes) -> bool:
     """Return whether an exponent may have five digits, beyond the rules but not for Polars."""
     codes = np.frombuffer(content, np.uint8)
+    may_be_one = any(
+        has_exponent(codes[start : start + CACHED_BYTES + 1])
+        for start in range(0, len(codes), CACHED_BYTES)
+    )
+    return may_be_one and LONG_EXPONENT in content.translate(DIGITS, b"+-")
+
+
+def has_exponent(codes: NDArray[np.uint8]) -> bool:
+    """Return whether an E stands before a digit or a sign, which is seldom."""
     letters = np.flatnonzero((codes[:-1] | LOWER_CASE) == LETTER)
     following = codes[letters + 1]
-    # Few letters stand before a digit or a sign, so that the bytes are seldom looked at again.
-    may_be_one = (following - DIGIT < N_DIGITS) | np.isin(following, SIGNS)
-    return bool(may_be_one.any()) and LONG_EXPONENT in content.translate(DIGITS, b"+-")
+    return bool(((following - DIGIT < N_DIGITS) | np.isin(following, SIGNS)).any())
 
 
 def simple_pattern(separator: str) -> str:

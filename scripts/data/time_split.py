@@ -61,20 +61,22 @@ def number_periods(days: Days, n_rows: Days | None = None) -> Days:
 
 def has_both(labels: NDArray[np.int64], chosen: Flags) -> bool:
     """Return whether the chosen rows have both labels."""
-    found = labels[chosen]
-    return len(found) > 0 and bool((found != found[0]).any())
+    return bool((chosen & (labels != labels[chosen.argmax()])).any()) if chosen.any() else False
 
 
 def find_test_period(
-    periods: Days, is_mature: Flags, labels: NDArray[np.int64], n_rows: Days | None = None
-) -> int | None:
-    """Return the number of the latest mature period with both labels, or None."""
-    for period in np.flatnonzero(np.bincount(periods))[::-1].tolist():
-        inside = periods == period
+    days: Days, is_mature: Flags, labels: NDArray[np.int64], n_rows: Days | None = None
+) -> Flags | None:
+    """Return a mask of the rows of the latest mature period with both labels, or None."""
+    found, counts = client_dates.count_days(days, n_rows)
+    periods = number_periods(found, counts)
+    for period in np.unique(periods)[::-1].tolist():
+        of_period = found[periods == period]
+        inside: Flags = (days >= of_period[0]) & (days <= of_period[-1])
         weights = None if n_rows is None else n_rows[inside]
         is_enough = np.average(is_mature[inside], weights=weights) >= MATURE_FRACTION
         if is_enough and has_both(labels, inside & is_mature):
-            return int(period)
+            return inside
     return None
 
 
@@ -117,13 +119,12 @@ def split_rows(
         clients. Without a mature period of both labels nothing is tested.
     """
     none = np.zeros(len(days), np.bool_)
-    periods = number_periods(days, n_rows)
-    tested = find_test_period(periods, is_mature, labels, n_rows)
-    if tested is None:
+    inside = find_test_period(days, is_mature, labels, n_rows)
+    if inside is None:
         return TimeSplit(is_mature, none, None, None, last_of(days, is_mature), is_by_time=False)
-    is_test = is_mature & (periods == tested)
-    first = int(days[periods == tested].min())
-    is_training = is_mature & (days + horizon_days <= first) & (days < first)
+    is_test = is_mature & inside
+    first = int(days[inside].min())
+    is_training = is_mature & (days <= first - horizon_days) & (days < first)
     is_by_time = has_both(labels, is_training)
     if not is_by_time:
         fold = find_fold()
@@ -134,4 +135,5 @@ def split_rows(
 
 def last_of(days: Days, chosen: Flags) -> int | None:
     """Return the last day of the chosen rows, None without one."""
-    return int(days[chosen].max()) if chosen.any() else None
+    ends = client_dates.first_and_last(days, chosen)
+    return None if ends is None else ends[1]

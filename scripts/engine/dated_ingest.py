@@ -333,11 +333,12 @@ def find_periods(days: NDArray[np.int64], parts: TimeSplit) -> DataPeriods:
         Which rows are training, and which are the test.
     """
     ends = [
-        client_dates.format_day(int(end(days[chosen]))) if chosen.any() else None
-        for chosen in (parts.is_training, parts.is_test)
-        for end in (np.min, np.max)
+        client_dates.first_and_last(days, chosen) for chosen in (parts.is_training, parts.is_test)
     ]
-    return DataPeriods(*ends)
+    return DataPeriods(
+        *(None if day is None else client_dates.format_day(day)
+          for of_part in ends for day in of_part or (None, None))
+    )  # fmt: skip
 
 
 def describe_split(parts: TimeSplit) -> list[str]:
@@ -405,9 +406,10 @@ def count_rows(read: LabelledRows, parts: TimeSplit) -> RowAccount:
 def find_todays(read: DatedInput, schema: Schema) -> pd.DataFrame:
     """Return today's clients: of the newest extract, without an outcome after their row."""
     own, of_input = read.places[schema.target].to_numpy(np.int64), ~read.of_test
-    chosen = (own == UNLABELLED) & ~read.found.left_after
-    chosen[~of_input] = False
-    places = read.places.loc[of_input, [schema.as_of, dated_rows.NUMBER]]
+    chosen = (own == UNLABELLED) & ~read.found.left_after & of_input
+    names = [schema.as_of, dated_rows.NUMBER]
+    # To choose all of them would copy them.
+    places = read.places if of_input.all() else read.places.loc[of_input, names]
     chosen[of_input] &= dated_rows.are_todays(places, schema)
     return read.rows.select(chosen)
 
@@ -420,7 +422,8 @@ def list_history(read: DatedInput, schema: Schema) -> TableHistory:
                 dated_rows.CLIENT: read.places[schema.client_key],
                 dated_rows.DAY: read.days,
                 dated_rows.LABEL: read.found.labels,
-            }
+            },
+            copy=False,
         )
     )
 
