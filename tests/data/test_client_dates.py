@@ -173,3 +173,21 @@ def test_a_ratio_that_is_not_defined_is_missing() -> None:
 
     assert np.isnan(found).tolist() == [True, True, False, True, True]
     assert found[2] == -2
+
+
+def test_days_are_counted_across_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_dates, "PART_ROWS", 2)
+    days, n_rows = np.array([5, 9, 5, 5, -3]), np.array([1, 10, 2, 0, 4])
+
+    counted, weighted = client_dates.count_days(days), client_dates.count_days(days, n_rows)
+
+    assert [part.tolist() for part in counted] == [[-3, 5, 9], [1, 3, 1]]
+    assert [part.tolist() for part in weighted] == [[-3, 5, 9], [4, 3, 10]]
+
+
+def test_the_first_and_the_last_day_are_of_the_chosen_rows() -> None:
+    days = np.array([5, 9, -3, 7])
+
+    assert client_dates.first_and_last(days, days > 0) == (5, 9)
+    assert client_dates.first_and_last(days, days < 0) == (-3, -3)
+    assert client_dates.first_and_last(days, days > 9) is None

@@ -391,6 +391,9 @@ def test_columns_made_in_one_piece_take_the_pieces_of_a_table() -> None:
         (b"1e00001,2\n", True), (b"a,1E+12345", True), (b"1e-+99999\n", True),
         (b"e1,E22,e333", False), (b"free,DE,e\n", False), (b"", False), (b"e", False),
         (b"1e1234,5e12345", True),
+        # The exponent stands in two windows.
+        (b"," * (polars_lines.CACHED_BYTES - 2) + b"1e12345", True),
+        (b"," * (polars_lines.CACHED_BYTES - 1) + b"1e12345", True),
     ],
 )  # fmt: skip
 def test_long_exponents_are_found_wherever_they_stand(content: bytes, *, expected: bool) -> None:
