@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TOP, MAX_TOP = 50, 500
 MAX_TOP_CSV = list_pages.EVERYBODY
-# The workbook is made before the first byte is sent, and 100,000 clients take half a minute.
+# The workbook is made before the first byte is sent, and 100,000 clients take some seconds.
 MAX_TOP_XLSX = 100_000
 MAX_TOP_CRM = list_pages.PART_CLIENTS
 # Bytes of a workbook in memory at a time.

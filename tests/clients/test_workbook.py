@@ -8,6 +8,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import openpyxl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openpyxl.worksheet.worksheet import Worksheet
 
 from scripts.clients import workbook
@@ -79,6 +82,43 @@ def test_a_text_that_looks_like_a_formula_stays_a_text() -> None:
 
 def test_a_text_without_a_sign_is_no_marked_cell() -> None:
     assert not opened([[1, "gold = best", 0.5]])["B2"].quotePrefix
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.text(st.characters(codec="utf-8"), max_size=9)
+    | st.sampled_from([*FORMULAS, " a ", "a\nb", "a\r", "<&>\"'", "]]>", "_x0041_", "\ufffe"]),
+    st.none()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False, width=32),
+)
+def test_a_row_is_as_openpyxl_writes_it(text: str, number: float | None) -> None:
+    buffer = io.BytesIO()
+    workbook.write(Sheet(["", ""], ["a", "b"], [[text, number]], {text: number}), buffer)
+
+    archive = zipfile.ZipFile(buffer)
+    own, by_openpyxl = (
+        archive.read(f"xl/worksheets/sheet{number}.xml").decode() for number in (1, 2)
+    )
+    # The facts are written by openpyxl, the rows are not. A header stands above the rows.
+    row = own[own.index('<row r="2">') : own.index("</sheetData>")].replace('2"', '1"')
+    expected = by_openpyxl[by_openpyxl.index("<row") : by_openpyxl.index("</sheetData>")]
+    assert row == expected.replace('2"', '1"')
+
+
+def test_more_texts_than_are_kept_are_written_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook, "MAX_TEXTS", 3)
+    rows: list[list[Cell]] = [[number, f"client {number % 7}", 0.5] for number in range(20)]
+
+    sheet = opened(rows, COLUMNS[:3])
+
+    assert [[cell.value for cell in row] for row in sheet.iter_rows(min_row=2)] == rows
+
+
+def test_a_very_large_sheet_has_room_in_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook, "LARGE", 10)
+
+    assert [cell.value for cell in opened([ROW])[2]][:2] == [1, "x"]
 
 
 def test_control_characters_and_escapes_of_excel_are_no_surprise() -> None:
