@@ -288,7 +288,8 @@ def record_timeout(config: Config, run_id: int, reason: str) -> None:
 
 
 def start_run(config: Config, request: Request) -> None:
-    """Start a run under a watchdog with the time limits of config.json."""
+    """Start a run in the background, under a watchdog with the time limits of config.json."""
+    console.give_way()
     record = functools.partial(record_timeout, config)
     whole = config.run.limit_minutes
     limits = TimeLimits(config.run.timeout_minutes * 60, None if whole is None else whole * 60)

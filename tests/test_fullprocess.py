@@ -17,13 +17,14 @@ import pytest
 
 from scripts import diagnostics, fullprocess
 from scripts.clients import list_delivery
-from scripts.core import artifacts, config_file, files
+from scripts.core import artifacts, config_file, console, files
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.core.errors import BusyError, DatasetError, RecordsError
 from scripts.data import dataset
 from scripts.engine import input_folders
 from scripts.pipeline import snapshot
+from scripts.pipeline.run import Request
 from scripts.production import release
 from scripts.records import database, predictions, runs
 from scripts.records.tables import FileRole, Status, Verdict
@@ -557,3 +558,13 @@ def test_a_run_sends_the_list_and_goes_on_if_that_fails(
 def fail_by_a_bug(*_given: object) -> None:
     """Fail as no program should."""
     raise ZeroDivisionError
+
+
+def test_a_run_gives_way_to_the_service(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(os, "nice", given.append)
+    monkeypatch.setattr(fullprocess, "main", lambda *_, **__: given.append(0))
+
+    fullprocess.start_run(config, Request())
+
+    assert given == [console.NICENESS, 0]

@@ -27,6 +27,8 @@ PROJECT_PATH = Path(__file__).resolve().parents[2] / "pyproject.toml"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # Files of the pipeline describe clients, so they are closed to other accounts.
 PRIVATE = 0o077
+# What a program of the background adds to its niceness.
+NICENESS = 10
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +46,11 @@ class OneLineFormatter(logging.Formatter):
 def keep_private() -> None:
     """Set the umask, to close new files and folders to other accounts."""
     os.umask(PRIVATE)
+
+
+def give_way() -> None:
+    """Lower the priority of this program: where both want a core, the service answers first."""
+    os.nice(NICENESS)
 
 
 def set_up_logging() -> None:

@@ -7,7 +7,6 @@ if __name__ == "__main__":
     gc.disable()
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -38,8 +37,6 @@ from scripts.production.kept_models import KeptModel
 from scripts.records import database, runs, scoring_records, tables
 from scripts.records.runs import Row
 
-# A service that asks must not be slowed down by the comparison.
-NICENESS = 10
 Result = TypeVar("Result")
 
 
@@ -318,7 +315,7 @@ def compare(config: Config, run_a: int, run_b: int) -> RunComparison:
 def main(config: Config, *, run_a: int, run_b: int, as_json: bool = False) -> RunComparison:
     """Compare two runs, and print the comparison as text or as JSON."""
     if as_json:
-        os.nice(NICENESS)
+        console.give_way()
     found = compare(config, run_a, run_b)
     click.echo(
         msgspec.json.encode(found).decode() if as_json else comparison_text.format_comparison(found)
