@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from scripts import app, ingestion
+from scripts import app, fullprocess, ingestion
 from scripts.clients import score_clients
 from scripts.core import artifacts, config_file, files, keys
 from scripts.core.artifacts import Kind
@@ -36,12 +36,20 @@ from scripts.pipeline import erasure
 from scripts.production import monitor, release, rollback
 from scripts.production.run_context import RunContext
 from scripts.records import database, runs, tables
-from scripts.records.tables import FileRole
+from scripts.records.tables import FileRole, Verdict
 from tests.support import sparkdated
 from tests.support.clientele import ask
 from tests.support.recorded import last_scores, list_outcomes
 from tests.support.sparkcluster import why_not
-from tests.support.sparkruns import DATED, LAKE, STORED_DATED, Done, run_once
+from tests.support.sparkruns import (
+    DATED,
+    IMMATURE_HERE,
+    IN_FOLDER,
+    LAKE,
+    STORED_DATED,
+    Done,
+    run_once,
+)
 
 
 @pytest.fixture(scope="module")
@@ -383,6 +391,43 @@ def test_dated_rows_are_those_of_the_pandas_engine(done: Done, tmp_path: Path, n
     assert len(table) > 500
     assert expected["clients"].count("\n") > 400
     assert sum(bool(refused) for _, _, refused in expected["outcomes"]) == 2
+
+
+def test_months_without_a_mature_outcome_are_listed_and_scored_as_by_the_pandas_engine(
+    done: Done,
+) -> None:
+    found = done.probed["immature"]
+    place = done.config.output_folder_path.with_name(IMMATURE_HERE)
+    config = sparkdated.add_immature_month(place, {"name": "pandas"})
+
+    fullprocess.main(config)
+
+    expected = sparkdated.describe_run(config)
+    assert expected["verdict"] == Verdict.INSUFFICIENT
+    assert expected["reason"].startswith("None of 750 rows has an outcome that is known for good.")
+    assert len(expected["listed"]) == 150
+    assert expected["outcomes"]
+    for key, value in expected.items():
+        assert found[key] == value, key
+    assert "Found 150 clients without a label: today's clients." in found["said"]
+
+
+def test_a_backtest_prints_the_tables_of_the_pandas_engine(done: Done, tmp_path: Path) -> None:
+    folder = done.config.output_folder_path.with_name(IN_FOLDER)
+    whole = json.loads((folder / "config.json").read_text())
+    places = {
+        key: str(folder / whole[key]) for key in ("input_folder_path", "output_folder_path")
+    }  # fmt: skip
+    outcomes = whole["outcomes"] | {"input_folder_path": str(folder / "outcomes")}
+    path = tmp_path / "config.json"
+    path.write_text(
+        json.dumps(whole | places | {"outcomes": outcomes, "engine": {"name": "pandas"}})
+    )
+
+    expected = sparkdated.print_backtest(config_file.read_config(path))
+
+    assert expected.count("2025-") >= 2
+    assert done.probed["backtest"] == expected
 
 
 def test_large_files_are_read_in_ranges_unless_quotes_go_over_lines(done: Done) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PosixPath
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 from msgspec import Struct
 
@@ -31,6 +31,8 @@ REMOTE_PATTERN = r"[a-z][a-z0-9+.-]*://\S+"
 
 # Size in bytes, time of the last change in nanoseconds, inode.
 FileState = tuple[int, int, int]
+Place = TypeVar("Place", bound=Path)
+State = TypeVar("State", bound=tuple[Any, ...])
 
 log = logging.getLogger(__name__)
 
@@ -334,16 +336,19 @@ def file_state(path: Path) -> FileState:
 
 
 def find_complete(
-    list_states: Callable[[], Mapping[Path, FileState]], settle_s: float
-) -> tuple[list[Path], list[Path]]:
-    """Split files into complete and growing files, by two listings at most."""
+    list_states: Callable[[], Mapping[Place, State]], settle_s: float
+) -> tuple[dict[Place, State], list[Place]]:
+    """Split files into complete files with their states and growing files, by two listings at most.
+
+    A state begins with size in bytes and time of the last change in nanoseconds.
+    """
     states = list_states()
-    ages = [time.time() - changed_ns / 1e9 for _, changed_ns, _ in states.values()]
+    ages = [time.time() - state[1] / 1e9 for state in states.values()]
     if all(age >= settle_s for age in ages):
-        return list(states), []
+        return dict(states), []
     time.sleep(settle_s)
     later = list_states()
-    complete = [path for path, state in states.items() if later.get(path) == state]
+    complete = {path: state for path, state in states.items() if later.get(path) == state}
     return complete, [path for path in later if path not in complete]
 
 
@@ -362,7 +367,10 @@ def find_complete_tables(place: Path, settle_s: float) -> tuple[list[Path], list
     tuple of two lists of Path
         Complete files in name order, and files with a change during the wait.
     """
-    return find_complete(lambda: {path: file_state(path) for path in list_tables(place)}, settle_s)
+    complete, growing = find_complete(
+        lambda: {path: file_state(path) for path in list_tables(place)}, settle_s
+    )
+    return [*complete], growing
 
 
 class RemotePath(PosixPath):

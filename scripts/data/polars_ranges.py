@@ -222,12 +222,12 @@ def read_whole(path: Path, form: RowForm, content: BinaryIO | None = None) -> Re
 def merge_reports(
     reports: Sequence[Report], path: Path, state: tuple[int, int]
 ) -> FileReading | None:
-    """Return the report of a file from the reports of the ranges.
+    """Return the report of a file from the reports of the ranges, or from that of the whole file.
 
     Parameters
     ----------
     reports : sequence of Report
-        Of all ranges, in any order.
+        Of all ranges, in any order, or of the file alone.
     path : Path
         The file.
     state : tuple of int and int
@@ -238,6 +238,8 @@ def merge_reports(
     FileReading or None
         None if a range is unproven, or the file has changed.
     """
+    if reports[0].part is None:
+        return reports[0].reading
     if not all(report.is_proven and report.state == state for report in reports):
         return None
     ordered = sorted(reports, key=lambda report: report.part or Range(0, 0))

@@ -12,16 +12,8 @@ from numpy.typing import NDArray
 from scripts.core import files
 from scripts.core.config import Config, Schema
 from scripts.core.errors import DatasetError
-from scripts.data import (
-    client_dates,
-    dated_rows,
-    outcomes,
-    read_report,
-    table_reader,
-    time_split,
-)
+from scripts.data import client_dates, judged_rows, outcomes, read_report, table_reader
 from scripts.data.cells import UNLABELLED
-from scripts.data.dated_rows import OF_TEST
 from scripts.data.outcomes import KnownOutcomes, RecordFit, RowOutcomes
 from scripts.engine import dated_ingest, mature_rows
 from scripts.engine.dated_ingest import CleanMore, DatedIntake, EncodedRows, LabelledRows
@@ -50,15 +42,11 @@ def judge(
     places: pd.DataFrame, known: KnownOutcomes, config: Config, schema: Schema
 ) -> dict[str, NDArray[Any]]:
     """Return the outcome and the use of each row, as `spilled_dated.DerivedParts.label` takes."""
-    found = outcomes.label_rows(places, known, config.outcomes, schema)
-    of_test = places[OF_TEST].to_numpy(np.bool_)
-    is_open = (places[schema.target].to_numpy(np.int64) == UNLABELLED) & ~found.left_after
-    is_open[of_test] = False
-    is_open[~of_test] &= dated_rows.is_last(places[~of_test])
+    judged = judged_rows.judge_rows(places, known, config.outcomes, schema)
+    found = judged.found
     return {
         "labels": found.labels, "is_mature": found.is_mature, "left_before": found.left_before,
-        "of_test": of_test, "in_fold": time_split.in_fold(places[schema.client_key]),
-        "open": is_open,
+        "of_test": judged.of_test, "in_fold": judged.in_fold, "open": judged.is_open,
     }  # fmt: skip
 
 

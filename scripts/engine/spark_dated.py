@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -19,18 +20,23 @@ from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
 from scripts.data.outcomes import KnownOutcomes, RowOutcomes
 from scripts.data.polars_ranges import RowForm
-from scripts.data.read_report import FileReading
-from scripts.engine import dated_ingest, mature_rows
+from scripts.engine import dated_ingest, mature_rows, store_folder
 from scripts.engine.dated_ingest import DatedIntake, LabelledRows
 from scripts.engine.mature_rows import MatureInput
-from scripts.spark import cluster, dated, object_store
+from scripts.engine.spark_ingest import SparkIntake
+from scripts.engine.store_folder import StoreFolder
+from scripts.spark import cluster, dataset, dated
 from scripts.spark import read_input as spark_input
 from scripts.spark.cluster import column
 from scripts.spark.dated import ClusterHistory
-from scripts.spark.object_store import StoreFolder
-from scripts.spark.read_input import Clean, SparkIntake
+from scripts.spark.read_input import Clean
 
-# A folder below the output without a date, which retention therefore keeps.
+
+class ClusterInput(LabelledRows, frozen=True, kw_only=True):
+    """The rows of dated files on a cluster as from `dated.label`, and groups of similar rows."""
+
+    rows: DataFrame
+    groups: pd.DataFrame
 
 
 def list_tables(place: Path) -> Sequence[Path]:
@@ -63,9 +69,17 @@ def read_outcomes(rows: DataFrame, config: Config, schema: Schema, today: int) -
     return outcomes.accept(read, fits, (first, last), settings, schema, today)
 
 
+def with_addresses(known: KnownOutcomes, config: Config) -> KnownOutcomes:
+    """Return outcomes with the reports of their files, in an object store by their addresses."""
+    if config.outcomes is None:
+        return known
+    readings = store_folder.as_stored(known.readings, config.outcomes.input_folder_path)
+    return msgspec.structs.replace(known, readings=readings)
+
+
 def read_input(
     session: SparkSession, paths: Sequence[Path], schema: Schema, config: Config, today: int
-) -> tuple[DataFrame, LabelledRows]:
+) -> ClusterInput:
     """Read dated files, the folder of test data if declared, and the outcomes.
 
     Parameters
@@ -83,8 +97,8 @@ def read_input(
 
     Returns
     -------
-    tuple of pyspark.sql.DataFrame and LabelledRows
-        The row of each client and day as from `dated.label`, and the numbers of such rows.
+    ClusterInput
+        The row of each client and day, and the numbers of such rows.
 
     Raises
     ------
@@ -102,7 +116,7 @@ def read_input(
     labelled = dated.label(derived, known, config.outcomes, schema)
     groups = dated.count_groups(labelled, schema)
     n_rows = groups[dated.N_ROWS].to_numpy(np.int64)
-    return labelled, LabelledRows(
+    return ClusterInput(
         days=groups[dated.DAY].to_numpy(np.int64),
         of_test=groups[OF_TEST].to_numpy(np.bool_),
         find_fold=lambda: groups[dated.FOLD].to_numpy(np.bool_),
@@ -113,31 +127,23 @@ def read_input(
             # Of a row only: it decides which rows `dated.OPEN` has.
             left_after=np.zeros(len(groups), np.bool_),
         ),
-        outcomes=known, readings=readings, test_readings=test_readings,
-        n_repeated=n_read - int(n_rows.sum()), n_rows=n_rows,
+        outcomes=with_addresses(known, config), readings=readings, test_readings=test_readings,
+        n_repeated=n_read - int(n_rows.sum()), n_rows=n_rows, rows=labelled, groups=groups,
     )  # fmt: skip
 
 
 def collect(rows: DataFrame, schema: Schema) -> pd.DataFrame:
     """Collect rows as a table of the pandas engine, by day and client."""
     order = (schema.as_of, schema.client_key)
-    return spark_input.to_pandas(rows, client_dates.dataset_schema(schema), order)
+    return dataset.to_pandas(rows, client_dates.dataset_schema(schema), order)
 
 
-def find_outcome_readings(read: LabelledRows, config: Config) -> Sequence[FileReading]:
-    """Return the reports of the files of outcomes, with their addresses in an object store."""
-    readings = read.outcomes.readings
-    if config.outcomes is None:
-        return readings
-    return object_store.as_stored(readings, config.outcomes.input_folder_path)
-
-
-def find_todays(labelled: DataFrame, read: LabelledRows, schema: Schema) -> pd.DataFrame:
+def find_todays(read: ClusterInput, schema: Schema) -> pd.DataFrame:
     """Return today's clients, as `dated_ingest.find_todays` does."""
     of_input, n_rows = ~read.of_test, cast("NDArray[np.int64]", read.n_rows)
     whole = client_dates.find_whole_days(read.days[of_input], n_rows[of_input])
     newest = int(whole[-1]) if len(whole) else 0
-    todays = labelled.where(column(dated.OPEN) & (column(dated.DAY) >= newest))
+    todays = read.rows.where(column(dated.OPEN) & (column(dated.DAY) >= newest))
     unlabelled = F.lit(UNLABELLED).cast("tinyint")
     return collect(todays.withColumn(schema.target, unlabelled), schema)
 
@@ -145,7 +151,7 @@ def find_todays(labelled: DataFrame, read: LabelledRows, schema: Schema) -> pd.D
 def read_mature(paths: Sequence[Path], schema: Schema, config: Config) -> MatureInput:
     """Read the mature rows of as many clients as a model is fitted to, drawn by the key."""
     with cluster.open_cluster(config.engine) as session:
-        labelled, read = read_input(session, paths, schema, config, client_dates.today())
+        read = read_input(session, paths, schema, config, client_dates.today())
         dated_ingest.check_mature(read, config)
         n_rows = int(cast("NDArray[np.int64]", read.n_rows)[read.found.is_mature].sum())
         width = len(client_dates.dataset_schema(schema).columns)
@@ -153,7 +159,7 @@ def read_mature(paths: Sequence[Path], schema: Schema, config: Config) -> Mature
         share = 1.0 if most is None else min(1.0, most / n_rows)
         # The hash of `name_hashes.hash_names`.
         below = F.crc32(column(schema.client_key)) < int(share * 2**name_hashes.HASH_BITS)
-        table = collect(labelled.where(column(dated.MATURE) & below), schema)
+        table = collect(read.rows.where(column(dated.MATURE) & below), schema)
     return mature_rows.gather(table, read, schema, share)
 
 
@@ -163,14 +169,23 @@ def ingest_files(
     """Read dated files into training rows on the cluster, test rows and today's clients here.
 
     The rows are those of `dated_ingest.ingest_files`, as a set.
+
+    Raises
+    ------
+    DatasetError
+        If no row is usable.
+    ImmatureRowsError
+        If no outcome is known for good.
     """
     written = client_dates.dataset_schema(schema)
     with cluster.open_cluster(config.engine) as session:
-        labelled, read = read_input(session, paths, schema, config, client_dates.today())
-        dated_ingest.check_mature(read, config)
+        read = read_input(session, paths, schema, config, client_dates.today())
+        clients = find_todays(read, schema)
+        history = ClusterHistory(config.engine, read.rows, schema)
+        dated_ingest.check_trainable(read, config, clients, history)
         parts, by_time = dated_ingest.split(read, config), config.tests_latest_rows
-        training = labelled.where(dated.choose_training(parts, by_time=by_time))
-        test = labelled.where(dated.choose_test(parts, by_time=by_time))
+        training = dated.select_groups(read.rows, read.groups[parts.is_training])
+        test = dated.select_groups(read.rows, read.groups[parts.is_test])
         overlap = [] if by_time else dated_ingest.describe_overlap(
             read.days, parts, dated.count_shared(training, test, schema)
         )  # fmt: skip
@@ -178,7 +193,7 @@ def ingest_files(
         intake = SparkIntake(
             config.engine, written,
             spark_input.clean(training, clean_more, written, drop_equal=False),
-            find_todays(labelled, read, schema), read.readings, labels,
+            clients, read.readings, labels,
         )  # fmt: skip
         cleaned = spark_input.clean(
             test, clean_more if by_time else None, written, drop_equal=False
@@ -192,12 +207,12 @@ def ingest_files(
         test_parts=polars_dataset.encode_rows(
             polars_reader.unite([polars_dataset.from_pandas(tested)])
         ),
-        clients=intake.clients,
+        clients=clients,
         readings=read.readings,
         account=dated_ingest.count_rows(read, parts),
-        history=ClusterHistory(config.engine, labelled, schema),
+        history=history,
         periods=dated_ingest.find_periods(read.days, parts),
         notices=[*dated_ingest.describe_split(parts), *overlap],
         test_readings=read.test_readings,
-        outcome_readings=find_outcome_readings(read, config),
+        outcome_readings=read.outcomes.readings,
     )

@@ -19,10 +19,12 @@ from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
 from scripts.data.scanned_dataset import ScannedDataset
 from scripts.data.schema_inference import Inference
-from scripts.engine import spark_dated
+from scripts.engine import spark_dated, spark_ingest, store_folder
 from scripts.engine.dated_ingest import DatedIntake
 from scripts.engine.mature_rows import MatureInput
 from scripts.engine.pandas_engine import ReadTestData
+from scripts.engine.spark_ingest import SparkIntake
+from scripts.engine.store_folder import StoreFolder
 from scripts.model import candidate, drift, metrics
 from scripts.model.candidate import FittedCandidate
 from scripts.model.drift import DataDrift
@@ -31,18 +33,16 @@ from scripts.model.metrics import Evaluation
 from scripts.spark import (
     cluster,
     dataset,
-    object_store,
     read_input,
     schema_inference,
 )
-from scripts.spark import kept_columns as spark_kept
 from scripts.spark import scan as spark_scan
-from scripts.spark.read_input import Clean, SparkIntake
+from scripts.spark.read_input import Clean
 
 
-def open_store(place: RemotePath) -> object_store.StoreFolder:
+def open_store(place: RemotePath) -> StoreFolder:
     """Return a folder of an object store."""
-    return object_store.StoreFolder(place)
+    return StoreFolder(place)
 
 
 class SparkEngine(Struct, frozen=True):
@@ -61,7 +61,7 @@ class SparkEngine(Struct, frozen=True):
         """Read files, clean the labelled rows and drop duplicates, without an order of rows."""
         if schema.date:
             return spark_dated.ingest_files(paths, schema, self.config, clean_more)
-        return read_input.ingest_files(paths, schema, self.config, clean_more)
+        return spark_ingest.ingest_files(paths, schema, self.config, clean_more)
 
     def read_mature(self, paths: Sequence[Path], schema: Schema) -> MatureInput:
         """Read the rows of dated files with a final outcome, as a local table."""
@@ -92,7 +92,7 @@ class SparkEngine(Struct, frozen=True):
         """Measure a model on the test data of the installation, on this machine."""
         table, copies, dropped = read_test_data(model.schema)
         place = self.config.test_data_path
-        readings = copies if model.schema.date else object_store.as_stored(copies, place)
+        readings = copies if model.schema.date else store_folder.as_stored(copies, place)
         return metrics.evaluate_model(model, table), readings, dropped
 
     def compare_drift(
@@ -107,7 +107,7 @@ class SparkEngine(Struct, frozen=True):
     ) -> pd.DataFrame:
         """Return columns of today's clients beside the features, as texts from input files."""
         with cluster.open_cluster(self.config.engine) as session:
-            return spark_kept.read(session, paths, schema, columns, clients)
+            return read_input.read_kept_columns(session, paths, schema, columns, clients)
 
     def outcome_labels(self, path: Path, schema: Schema, wanted: NameFilter) -> KnownLabels:
         """Collect the labels of the wanted clients from a dataset in parts."""

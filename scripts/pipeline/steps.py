@@ -365,7 +365,7 @@ def act_without_training(run: Run, context: RunContext, read: ReadRows) -> None:
     current = context.current_release()
     if current is not None:
         # Of dated rows, the schema is all that is read of a dataset.
-        path = artifacts.find_latest(run.config.output_folder_path, Kind.DATASET, "ingestion")
+        path = artifacts.find_latest(run.config.output_folder_path, Kind.SCHEMA, "ingestion")
         score_clients(run, context, read.clients, path, read.history)
         context.engine.close()
         report(run, context, None)

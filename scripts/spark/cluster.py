@@ -10,8 +10,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pyarrow as pa
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
@@ -36,6 +37,7 @@ SETTINGS = {
     "spark.executorEnv.POLARS_MAX_THREADS": "1",
 }
 Batches = Iterator[pa.RecordBatch]
+Results = TypeVar("Results", bound=dict[str, Any])
 
 log = logging.getLogger(__name__)
 
@@ -149,13 +151,20 @@ def map_partitions(
     return map_batches(rows, run, kinds)
 
 
-def gather(rows: DataFrame, work: Callable[[Batches], bytes]) -> list[bytes]:
-    """Run a function on each partition, also an empty one, and collect the results unordered."""
+def gather(
+    rows: DataFrame, key: str, work: Callable[[Batches], Results], kind: type[Results]
+) -> Results:
+    """Run a function on the rows of some keys, all rows of a key in a task, and unite the results.
+
+    The results of the keys are dicts of a kind that fits into JSON.
+    """
 
     def run(batches: Batches) -> Iterator[pa.Table]:
         """Run the function on a partition, and return the result as a row."""
-        return iter([pa.table({RESULT: pa.array([work(batches)], pa.binary())})])
+        return iter([pa.table({RESULT: [msgspec.json.encode(work(batches))]})])
 
-    found = map_batches(rows, run, pa.schema([(RESULT, pa.binary())]))
-    results: list[bytes] = found.toArrow()[RESULT].to_pylist()
-    return results
+    found = map_batches(rows.repartition(column(key)), run, pa.schema([(RESULT, pa.binary())]))
+    united = kind()
+    for result in found.toArrow()[RESULT].to_pylist():
+        united |= msgspec.json.decode(result, type=kind)
+    return united

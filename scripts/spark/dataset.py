@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ import polars as pl
 import pyarrow as pa
 from msgspec import Struct
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from scripts.core import artifacts, files
+from scripts.core import artifacts, files, kept_lists
 from scripts.core.config import EngineSettings, Schema
 from scripts.core.errors import ClusterError, DatasetError
 from scripts.core.name_hashes import NameFilter, hash_names
@@ -27,7 +26,7 @@ from scripts.spark.cluster import Batches, column
 
 SUCCESS = "_SUCCESS"
 TWO_TO_64 = 2**64
-HASH, MIXED = "hash", "mixed"
+N_ROWS, PLAIN, MIXED = "n_rows", "plain", "mixed"
 PARQUET, CSV = "parquet", "csv"
 GLOB_CHARACTERS = re.compile(r"([\\*?\[\]{}])")
 # The CSV dialect of RFC 4180, with cells unchanged.
@@ -75,26 +74,13 @@ def dated_schema(schema: Schema) -> pa.Schema:
     return kinds.set(place, pa.field(schema.as_of, pa.int64()))
 
 
-def write(rows: DataFrame, address: str, file_format: str) -> None:
-    """Write rows as parts."""
-    options = CSV_OPTIONS if file_format == CSV else {}
-    rows.write.mode("overwrite").format(file_format).options(**options).save(address)
-
-
 def read(session: SparkSession, address: str, file_format: str, schema: Schema) -> DataFrame:
     """Read parts, with an error for a damaged part."""
     if file_format == PARQUET:
         return session.read.parquet(address).select(*map(column, schema.columns))
     kinds = from_arrow_schema(arrow_schema(schema))
-    rows = session.read.csv(address, kinds, mode="FAILFAST", **CSV_OPTIONS)
-    texts = {*schema.ids, *schema.categorical}
-    return rows.select(
-        *(
-            # In a CSV file an empty text looks like a missing text.
-            F.coalesce(column(name), F.lit("")).alias(name) if name in texts else column(name)
-            for name in schema.columns
-        )
-    )
+    # In a CSV file an empty text looks like a missing text. Numbers are left as they are.
+    return session.read.csv(address, kinds, mode="FAILFAST", **CSV_OPTIONS).fillna("")
 
 
 def delete(session: SparkSession, address: str) -> None:
@@ -112,92 +98,66 @@ def read_ledger(folder: Path) -> dict[str, str]:
     DatasetError
         If the file is damaged.
     """
-    path = folder / ELSEWHERE
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-    except FileNotFoundError:
-        return {}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"{path} is damaged: it names the addresses at which datasets have their parts. Remove"
-            " it, and those parts when their datasets are gone here."
-        ) from error
-
-
-def write_ledger(folder: Path, ledger: dict[str, str]) -> None:
-    """Write the ledger of datasets with parts elsewhere."""
-    files.write_whole(folder / ELSEWHERE, msgspec.json.encode(ledger, order="sorted"))
-
-
-def note_address(path: Path, address: str) -> None:
-    """Add the future address of a dataset to the ledger, for cleaning up after a killed run."""
-    write_ledger(path.parent, read_ledger(path.parent) | {path.name: address})
+    ledger = kept_lists.read(
+        folder / ELSEWHERE, dict[str, str], error=DatasetError,
+        title="the addresses at which datasets have their parts",
+        remedy="Remove it, and those parts when their datasets are gone here.",
+    )  # fmt: skip
+    return ledger or {}
 
 
 def delete_forgotten(session: SparkSession, folder: Path) -> None:
     """Delete the parts elsewhere of datasets removed by retention or lost by a killed run."""
     ledger = read_ledger(folder)
-    for name, address in ledger.items():
-        if not (folder / name).exists():
-            delete(session, address)
-            log.info("Removed the parts of %s from %s.", name, address)
-    kept = {name: address for name, address in ledger.items() if (folder / name).exists()}
-    if kept != ledger:
-        write_ledger(folder, kept)
+    gone = [name for name in ledger if not (folder / name).exists()]
+    for name in gone:
+        delete(session, ledger[name])
+        log.info("Removed the parts of %s from %s.", name, ledger[name])
+    if gone:
+        kept = {name: ledger[name] for name in ledger if name not in gone}
+        kept_lists.write(folder / ELSEWHERE, kept)
 
 
-def to_table(rows: pa.Table | pa.RecordBatch, schema: Schema) -> pd.DataFrame:
-    """Convert rows to a table of the pandas engine."""
-    return dataset.make_table(
-        {name: rows[name].to_pandas().to_numpy() for name in schema.columns}, schema
-    )
+def to_pandas(rows: DataFrame, schema: Schema, order: Sequence[str]) -> pd.DataFrame:
+    """Collect rows in an order as a table of the pandas engine."""
+    found = rows.orderBy(*map(column, order)).toArrow()
+    columns = {name: found[name].to_pandas().to_numpy() for name in schema.columns}
+    return dataset.make_table(columns, schema)
 
 
 def identify(rows: DataFrame, schema: Schema) -> Identity:
     """Compute the identity of rows from sums of their hashes, independent of the order."""
-
-    kinds = pa.schema([(HASH, pa.int64()), (MIXED, pa.int64())])
+    kinds = pa.schema([(name, pa.int64()) for name in (N_ROWS, PLAIN, MIXED)])
 
     def work(batches: Batches) -> Iterator[pa.Table]:
-        """Yield the hashes of the rows, plain and mixed."""
+        """Yield the number of rows, and the sums of their hashes, plain and mixed."""
         for part in map(pl.DataFrame, batches):
-            hashes = dataset_scan.hash_rows(part, schema)
-            mixed = deduplicate.mix(hashes, hashes >> np.uint64(1))
-            yield pa.table({HASH: hashes.view(np.int64), MIXED: mixed.view(np.int64)})
+            plain = dataset_scan.hash_rows(part, schema)
+            mixed = deduplicate.mix(plain, plain >> np.uint64(1))
+            sums = [hashes.view(np.int64).sum() for hashes in (plain, mixed)]
+            yield pa.Table.from_pylist([dict(zip(kinds.names, [part.height, *sums], strict=True))])
 
-    sums = [F.sum(column(name).cast("decimal(38, 0)")) for name in kinds.names]
-    hashed = cluster.map_batches(rows, work, kinds)
-    ((n_rows, *totals),) = hashed.agg(F.count(column(HASH)), *sums).collect()
-    total, product = (int(number or 0) % TWO_TO_64 for number in totals)
+    sums = cluster.map_batches(rows, work, kinds).toArrow()
+    # Sums of hashes go beyond 64 bits, of which the lowest count.
+    n_rows, total, product = (int(part.to_numpy().sum()) % TWO_TO_64 for part in sums.columns)
     text = f"{n_rows} {total} {product} {list(schema.columns)}"
     return Identity(files.digest(text.encode()), n_rows)
 
 
-def write_parts_here(rows: DataFrame, folder: Path, file_format: str) -> str:
-    """Write the parts of a dataset into a folder, and return the address.
+def check_visible(folder: Path) -> None:
+    """Refuse a folder of parts that the cluster wrote out of the sight of this machine.
 
     Raises
     ------
     ClusterError
-        If the parts are invisible to this machine.
+        If there are no parts.
     """
-    address = address_of(folder)
-    write(rows, address, file_format)
     if not (folder / SUCCESS).exists() or not any(folder.glob("part-*")):
         raise ClusterError(
             f"The cluster wrote a dataset, but {folder} has no parts of it here: the workers"
             f" must see {folder.parent} at the same path, on a file system that all share; or"
             " name one of the cluster's own in engine.dataset_address."
         )
-    return escape(address)
-
-
-def write_parts_elsewhere(rows: DataFrame, path: Path, engine: EngineSettings) -> str:
-    """Write the parts of a dataset below `engine.dataset_address`, and return the address."""
-    address = f"{engine.dataset_address.rstrip('/')}/{path.stem}"
-    note_address(path, address)
-    write(rows, address, engine.dataset_format)
-    return address
 
 
 def write_dataset(rows: DataFrame, path: Path, schema: Schema, engine: EngineSettings) -> Identity:
@@ -209,11 +169,18 @@ def write_dataset(rows: DataFrame, path: Path, schema: Schema, engine: EngineSet
     files.make_folder(path.parent)
     delete_forgotten(rows.sparkSession, path.parent)
     temporary = path.with_name(files.temporary_name(path.name))
+    elsewhere = ""
     if engine.dataset_address:
-        files.make_folder(temporary)
-        elsewhere = address = write_parts_elsewhere(rows, path, engine)
-    else:
-        elsewhere, address = "", write_parts_here(rows, temporary, engine.dataset_format)
+        elsewhere = f"{engine.dataset_address.rstrip('/')}/{path.stem}"
+        # Before the parts are there, for cleaning up after a killed run.
+        ledger = read_ledger(path.parent) | {path.name: elsewhere}
+        kept_lists.write(path.with_name(ELSEWHERE), ledger)
+    options = CSV_OPTIONS if engine.dataset_format == CSV else {}
+    writer = rows.write.mode("overwrite").format(engine.dataset_format).options(**options)
+    writer.save(elsewhere or address_of(temporary))
+    if not elsewhere:
+        check_visible(temporary)
+    address = elsewhere or escape(address_of(temporary))
     written = read(rows.sparkSession, address, engine.dataset_format, schema)
     identity = msgspec.structs.replace(
         identify(written, schema), address=elsewhere, format=engine.dataset_format
@@ -257,13 +224,12 @@ def collect_labels(
     def work(batches: Batches) -> Iterator[pa.Table]:
         """Yield the rows of wanted clients."""
         for batch in batches:
-            names = dataset.client_names(to_table(batch, schema), schema)
+            names = dataset.client_names(batch.select(schema.client_ids).to_pandas(), schema)
             is_wanted = pa.array(wanted.matches(hash_names(names.tolist())))
             yield pa.Table.from_batches([batch.filter(is_wanted)])
 
     with cluster.open_cluster(engine) as session:
         rows = read_parts(session, path, schema)
-        found = cluster.map_batches(rows, work, arrow_schema(schema)).toArrow()
-    order = dict.fromkeys((schema.target, *schema.columns), "ascending")
-    table = to_table(found.sort_by([*order.items()]), schema)
+        found = cluster.map_batches(rows, work, arrow_schema(schema))
+        table = to_pandas(found, schema, (schema.target, *schema.columns))
     return dataset.collect_labels([table], schema, wanted)

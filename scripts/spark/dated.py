@@ -16,13 +16,13 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from scripts.core.config import EngineSettings, OutcomeSettings, Schema
-from scripts.data import client_dates, dated_rows, outcomes, polars_dated, time_split
+from scripts.data import client_dates, dated_rows, outcomes, polars_dated
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
+from scripts.data.judged_rows import judge_rows
 from scripts.data.outcomes import KnownOutcomes, RecordFit
 from scripts.data.polars_ranges import RowForm
 from scripts.data.read_report import FileReading
-from scripts.data.time_split import TimeSplit
 from scripts.spark import cluster, dataset, read_input
 from scripts.spark.cluster import column
 from scripts.spark.read_files import FILE, ROW
@@ -104,16 +104,13 @@ def label(
     def work(read: pa.Table) -> pa.Table:
         """Label the rows of the clients of a task."""
         table = places_of(read, schema)
-        found = outcomes.label_rows(table, shared.value, settings, schema)
-        days, of_test = table[schema.as_of].to_numpy(), table[OF_TEST].to_numpy()
-        is_open = np.zeros(len(table), np.bool_)
-        is_open[~of_test] = dated_rows.is_last(table[~of_test])
-        is_open &= (table[schema.target].to_numpy() == UNLABELLED) & ~found.left_after
+        judged, days = judge_rows(table, shared.value, settings, schema), table[schema.as_of]
         columns = {
-            schema.target: found.labels, schema.as_of: dated_rows.format_days(days), DAY: days,
+            schema.target: judged.found.labels, DAY: days,
+            schema.as_of: dated_rows.format_days(days.to_numpy()),
             NEXT_DAY: np.where(dated_rows.is_last(table), NO_DAY, np.roll(days, -1)),
-            MATURE: found.is_mature, LEFT_BEFORE: found.left_before, OPEN: is_open,
-            FOLD: time_split.in_fold(table[schema.client_key]),
+            MATURE: judged.found.is_mature, LEFT_BEFORE: judged.found.left_before,
+            FOLD: judged.in_fold, OPEN: judged.is_open,
         }  # fmt: skip
         return pa.table({name: read[name] for name in read.column_names} | columns)
 
@@ -127,21 +124,11 @@ def count_groups(rows: DataFrame, schema: Schema) -> pd.DataFrame:
     return counted
 
 
-def choose_training(parts: TimeSplit, *, by_time: bool) -> Column:
-    """Return a mask of the training rows by `time_split.split_rows` or the test folder."""
-    if not by_time:
-        return column(MATURE) & ~column(OF_TEST)
-    chosen = column(MATURE) & (column(DAY) <= F.lit(parts.last_training_day))
-    is_by_fold = parts.first_test_day is not None and not parts.is_by_time
-    return chosen & ~column(FOLD) if is_by_fold else chosen
-
-
-def choose_test(parts: TimeSplit, *, by_time: bool) -> Column:
-    """Return a mask of the test rows."""
-    if not by_time:
-        return column(MATURE) & column(OF_TEST)
-    inside = column(DAY).between(F.lit(parts.first_test_day), F.lit(parts.last_test_day))
-    return column(MATURE) & inside if parts.is_by_time else column(MATURE) & inside & column(FOLD)
+def select_groups(rows: DataFrame, groups: pd.DataFrame) -> DataFrame:
+    """Return the rows of some of the groups of `count_groups`."""
+    names = [str(name) for name in groups if name != N_ROWS]
+    wanted = rows.sparkSession.createDataFrame(pa.Table.from_pandas(groups[names]))
+    return rows.join(F.broadcast(wanted), names, "left_semi")
 
 
 def count_shared(training: DataFrame, test: DataFrame, schema: Schema) -> tuple[int, int]:
@@ -168,16 +155,10 @@ class ClusterHistory(Struct, frozen=True):
 
     def _find(self, chosen: Column) -> pd.DataFrame:
         """Return client, day and outcome of the chosen rows with a known outcome."""
-        target = column(self.schema.target).cast("bigint")
-        wanted = {
-            dated_rows.CLIENT: column(self.schema.client_key), dated_rows.DAY: column(DAY),
-            dated_rows.LABEL: target,
-        }  # fmt: skip
+        label = column(self.schema.target).cast("bigint").alias(dated_rows.LABEL)
+        client = column(self.schema.client_key).alias(dated_rows.CLIENT)
         with cluster.open_cluster(self.engine):
-            known = self.rows.where(chosen & (target != UNLABELLED))
-            found: pd.DataFrame = (
-                known.select(*(value.alias(name) for name, value in wanted.items()))
-                .toArrow()
-                .to_pandas()
-            )
+            rows = self.rows.where(chosen).select(client, column(DAY).alias(dated_rows.DAY), label)
+            known = rows.where(column(dated_rows.LABEL) != UNLABELLED)
+            found: pd.DataFrame = known.toArrow().to_pandas()
         return found

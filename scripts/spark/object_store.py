@@ -1,14 +1,11 @@
 """Files of an object store: listing, identity and download by Hadoop."""
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from msgspec import Struct
-from msgspec.structs import replace
 from py4j.java_gateway import is_instance_of
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
@@ -17,7 +14,6 @@ from pyspark.errors import PySparkException
 from scripts.core import files
 from scripts.core.errors import DatasetError
 from scripts.core.files import KnownFile, RemotePath
-from scripts.data.read_report import FileReading
 from scripts.spark import cluster
 
 # Hadoop's prefixes of files without data, such as _SUCCESS, and of unfinished files.
@@ -27,18 +23,13 @@ NO_INODE = 0
 log = logging.getLogger(__name__)
 
 
-class StoredFile(Struct, frozen=True):
+class StoredFile(NamedTuple):
     """Size, time of change and ETag of a file in the store, with "" for a missing ETag."""
 
     n_bytes: int
     changed_ns: int
     etag: str
     is_file: bool
-
-    @property
-    def state(self) -> files.FileState:
-        """The state in the form of local files, without an inode."""
-        return self.n_bytes, self.changed_ns, NO_INODE
 
 
 @contextmanager
@@ -109,6 +100,14 @@ def read_start(path: RemotePath, n_bytes: int) -> bytes:
             stream.close()
 
 
+def download(path: RemotePath, copy: Path) -> None:
+    """Copy a file to a local path."""
+    with open_path(path) as (jvm, system, place):
+        goal = jvm.org.apache.hadoop.fs.Path(f"file://{copy}")
+        # As a plain file, without a file of checksums.
+        system.copyToLocalFile(False, place, goal, True)
+
+
 def identify(path: RemotePath, stored: StoredFile, known: Mapping[str, KnownFile]) -> KnownFile:
     """Compute the digest of a file from its ETag or checksum, without reading the content.
 
@@ -116,96 +115,10 @@ def identify(path: RemotePath, stored: StoredFile, known: Mapping[str, KnownFile
     """
     before, tag = known.get(str(path)), stored.etag
     if not tag:
-        if before is not None and before == KnownFile(*stored.state, before.sha256):
+        if before is not None and (before.n_bytes, before.changed_ns) == stored[:2]:
             return before
         with open_path(path) as (_, system, place):
             checksum = system.getFileChecksum(place) if stored.is_file else None
         tag = f"{path} {stored.changed_ns}" if checksum is None else checksum.toString()
-    return KnownFile(*stored.state, files.digest(f"{tag} {stored.n_bytes}".encode()))
-
-
-def download_folder(place: RemotePath, folder: Path) -> None:
-    """Download the changed files of an address, and remove local files missing there.
-
-    Parameters
-    ----------
-    place : RemotePath
-        A folder or a file.
-    folder : Path
-        The local folder, made if missing.
-    """
-    remote = {
-        path.name: (path, stored) for path, stored in scan_folder(place).items() if stored.is_file
-    }
-    files.make_folder(folder)
-    for path in folder.iterdir():
-        if path.name not in remote:
-            files.remove(path)
-    for name, (address, stored) in remote.items():
-        path = folder / name
-        if path.exists() and files.file_state(path)[:2] == stored.state[:2]:
-            continue
-        temporary = path.with_name(files.temporary_name(name))
-        with open_path(address) as (jvm, system, source):
-            goal = jvm.org.apache.hadoop.fs.Path(f"file://{temporary}")
-            # As a plain file, without a file of checksums.
-            system.copyToLocalFile(False, source, goal, True)
-        os.utime(temporary, ns=(stored.changed_ns, stored.changed_ns))
-        temporary.replace(path)
-        log.info("Downloaded %s to %s.", address, folder)
-
-
-def as_stored(readings: Sequence[FileReading], place: Path) -> list[FileReading]:
-    """Return the reports of downloaded files with address and digest in the store."""
-    if not isinstance(place, RemotePath):
-        return [*readings]
-    listed = {path.name: (path, stored) for path, stored in scan_folder(place).items()}
-    found = []
-    for reading in readings:
-        if reading.path.name in listed:
-            path, stored = listed[reading.path.name]
-            found.append(replace(reading, path=path, sha256=identify(path, stored, {}).sha256))
-        else:
-            found.append(reading)
-    return found
-
-
-class StoreFolder(Struct, frozen=True):
-    """A folder or a file of an object store."""
-
-    place: RemotePath
-
-    def list_tables(self) -> Sequence[Path]:
-        """List the CSV files in name order, also unusable files."""
-        return [*scan_folder(self.place)]
-
-    def settle(self, settle_s: float) -> tuple[Sequence[Path], Sequence[Path]]:
-        """Return the complete and the growing files, after at most one wait."""
-        settled, growing = self._find_complete(settle_s)
-        return [*settled], growing
-
-    def scan(
-        self, settle_s: float, known: Mapping[str, KnownFile], _keep: object = None
-    ) -> tuple[Sequence[Path], Sequence[Path], dict[str, KnownFile]]:
-        """Return the complete files, the growing files, and the digests of the complete files."""
-        settled, growing = self._find_complete(settle_s)
-        digests = {str(path): identify(path, of, known) for path, of in settled.items()}
-        return [*settled], growing, digests
-
-    def fetch(self, folder: Path) -> Path:
-        """Download the files into a local folder, and return the folder."""
-        download_folder(self.place, folder)
-        return folder
-
-    def _find_complete(self, settle_s: float) -> tuple[dict[RemotePath, StoredFile], list[Path]]:
-        """Return the complete files with their states, and the growing files."""
-        listed: dict[RemotePath, StoredFile] = {}
-
-        def list_states() -> dict[Path, files.FileState]:
-            """List the folder, and return the state of each file."""
-            listed.clear()
-            listed.update(scan_folder(self.place))
-            return {path: stored.state for path, stored in listed.items()}
-
-        settled, growing = files.find_complete(list_states, settle_s)
-        return {path: of for path, of in listed.items() if path in settled}, growing
+    sha256 = files.digest(f"{tag} {stored.n_bytes}".encode())
+    return KnownFile(stored.n_bytes, stored.changed_ns, NO_INODE, sha256)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from pyspark.sql import DataFrame, SparkSession
 
 from scripts.core import files
+from scripts.core.files import RemotePath
 from scripts.data import client_dates, polars_ranges
 from scripts.data.polars_ranges import Range, Report, Results, RowForm
 from scripts.data.read_report import FileReading
@@ -22,10 +23,11 @@ FILE, ROW, REPORT = "adras file", "adras row", "adras report"
 # The column of rows with all cells as text.
 CELLS = "cells"
 
-# The number and the path of a file, and a range of it.
-Piece = tuple[int, str, Range | None]
-# Makes the report of the file of a number from those of its ranges, None if one is unproven.
-Merge = Callable[[int, list[Report]], FileReading | None]
+# The number and the path of a file, and the bounds of a range of it.
+Piece = tuple[int, str, int, int | None]
+WHOLE = (0, None)
+# The state of a file in an object store, and of one that cannot be read any more.
+NO_STATE = (0, 0)
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +75,9 @@ def cut_files(paths: Sequence[Path], n_bytes_each: int) -> list[Piece]:
     pieces: list[Piece] = []
     for number, path in enumerate(paths):
         n_bytes = path.stat().st_size if files.is_readable(path) else 0
-        is_large = n_bytes > n_bytes_each
-        parts = polars_ranges.cut(n_bytes, n_bytes_each) if is_large else [None]
-        pieces += [(number, str(path), part) for part in parts]
+        parts = polars_ranges.cut(n_bytes, n_bytes_each)
+        bounds = [(part.start, part.stop) for part in parts] if len(parts) > 1 else [WHOLE]
+        pieces += [(number, str(path), *bound) for bound in bounds]
     return pieces
 
 
@@ -84,19 +86,18 @@ def read_pieces(session: SparkSession, pieces: Sequence[Piece], form: RowForm) -
 
     def work(batches: Batches) -> Iterator[pa.Table]:
         """Read the pieces of a task, and yield rows and reports."""
-        for text in (text for batch in batches for text in batch.column(0).to_pylist()):
-            number, name, part = msgspec.json.decode(text, type=Piece)
+        for piece in (piece for batch in batches for piece in batch.to_pylist()):
+            number, name, start, stop = piece.values()
             path = Path(name)
-            if part is None:
-                yield from to_tables(polars_ranges.read_whole(path, form), number, path, 0, form)
+            if stop is None:
+                results = polars_ranges.read_whole(path, form)
             else:
-                results = polars_ranges.read_range(path, part, form)
-                # Each row has at least a byte, so positions rise from range to range.
-                yield from to_tables(results, number, path, part.start, form)
+                results = polars_ranges.read_range(path, Range(start, stop), form)
+            # Each row has at least a byte, so positions rise from range to range.
+            yield from to_tables(results, number, path, start, form)
 
-    encoded = [(msgspec.json.encode(piece).decode(),) for piece in pieces]
-    listed = session.sparkContext.parallelize(encoded, len(encoded))
-    tasks = session.createDataFrame(listed, "piece string")
+    listed = session.sparkContext.parallelize(pieces, len(pieces))
+    tasks = session.createDataFrame(listed, "number int, path string, start long, stop long")
     return cluster.map_batches(tasks, work, row_kinds(form))
 
 
@@ -110,8 +111,14 @@ def collect_reports(rows: DataFrame) -> dict[int, list[Report]]:
     return by_file
 
 
+def find_state(path: Path) -> tuple[int, int]:
+    """Return size and time of change of a file of a folder, or NO_STATE."""
+    is_here = not isinstance(path, RemotePath) and files.is_readable(path)
+    return files.file_state(path)[:2] if is_here else NO_STATE
+
+
 def read_all(
-    paths: Sequence[Path], plan: Callable[[Sequence[int] | None], DataFrame], merge: Merge
+    paths: Sequence[Path], plan: Callable[[Sequence[int] | None], DataFrame]
 ) -> tuple[DataFrame, dict[int, FileReading]]:
     """Read files in ranges, and files with an unproven range again from the start.
 
@@ -121,7 +128,7 @@ def read_all(
     # Kept, on disk where memory is short: both reports and rows are taken from it.
     read = plan(None).persist()
     readings = {
-        number: reports[0].reading if reports[0].part is None else merge(number, reports)
+        number: polars_ranges.merge_reports(reports, paths[number], find_state(paths[number]))
         for number, reports in collect_reports(read).items()
     }
     rest = [number for number, reading in readings.items() if reading is None]
@@ -141,15 +148,8 @@ def read_folder(
 
     def plan(rest: Sequence[int] | None) -> DataFrame:
         """Plan the reading of all pieces, or of some whole files again."""
-        pieces = [(number, str(paths[number]), None) for number in rest or ()]
+        pieces = [(number, str(paths[number]), *WHOLE) for number in rest or ()]
         return read_pieces(session, pieces or cut_files(paths, range_bytes(session)), form)
 
-    def merge(number: int, reports: list[Report]) -> FileReading | None:
-        """Return the report of a file, None for a file that cannot be read any more."""
-        path = paths[number]
-        if not files.is_readable(path):
-            return None
-        return polars_ranges.merge_reports(reports, path, files.file_state(path)[:2])
-
-    read, readings = read_all(paths, plan, merge)
+    read, readings = read_all(paths, plan)
     return read, [reading for _, reading in sorted(readings.items())]

@@ -1,24 +1,24 @@
-"""Ingestion on a cluster: strict reading, today's clients, cleaning, writing of the dataset."""
+"""Rows of files on a cluster: strict reading, today's clients, cleaning."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import narwhals as nw
 import pandas as pd
-from msgspec import Struct, field
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from scripts.core.artifacts import Kind
-from scripts.core.config import Config, EngineSettings, Schema
-from scripts.core.errors import ConfigError, DatasetError
-from scripts.data import deduplicate, read_report
+from scripts.core.config import Schema
+from scripts.core.errors import ConfigError
+from scripts.core.files import RemotePath
+from scripts.data import dataset as data_dataset
+from scripts.data import kept_columns
 from scripts.data.cells import UNLABELLED
-from scripts.data.deduplicate import Dropped
+from scripts.data.kept_columns import CLIENT, DAY
 from scripts.data.polars_ranges import RowForm
 from scripts.data.read_report import FileReading
-from scripts.spark import cluster, dataset, read_store
+from scripts.spark import dataset, read_files, read_store
 from scripts.spark.cluster import column
 from scripts.spark.read_files import FILE, REPORT, ROW
 
@@ -29,15 +29,14 @@ def read_rows(
     session: SparkSession, paths: Sequence[Path], form: RowForm
 ) -> tuple[DataFrame, list[FileReading]]:
     """Read files strictly into rows with their order in `FILE` and `ROW`, and a report per file."""
-    read, readings = read_store.read_anywhere(session, paths, form)
+    stored = [path for path in paths if isinstance(path, RemotePath)]
+    if stored:
+        read, readings = read_store.read_store(session, stored, form)
+    else:
+        read, readings = read_files.read_folder(session, paths, form)
     refused = [number for number, reading in enumerate(readings) if reading.refused]
     rows = read.where(column(REPORT).isNull() & ~column(FILE).isin(refused))
     return rows.drop(REPORT), readings
-
-
-def to_pandas(rows: DataFrame, schema: Schema, order: Sequence[str] = (FILE, ROW)) -> pd.DataFrame:
-    """Collect rows as a table of the pandas engine, by default in the order of files."""
-    return dataset.to_table(rows.orderBy(*map(column, order)).toArrow(), schema)
 
 
 def find_todays_clients(rows: DataFrame, schema: Schema) -> pd.DataFrame:
@@ -53,7 +52,32 @@ def find_todays_clients(rows: DataFrame, schema: Schema) -> pd.DataFrame:
         unlabelled = last.select("last.*").where(is_unlabelled)
     # Each client becomes a row of the records with values and reasons. Next to that the cost of
     # the probabilities is 1 %, hence no work for the cluster.
-    return to_pandas(unlabelled, schema)
+    return dataset.to_pandas(unlabelled, schema, (FILE, ROW))
+
+
+def read_kept_columns(
+    session: SparkSession,
+    paths: Sequence[Path],
+    schema: Schema,
+    columns: Sequence[str],
+    table: pd.DataFrame,
+) -> pd.DataFrame:
+    """Read columns of today's clients that are no features, as `data.kept_columns.read` does.
+
+    A file that lacks one of the columns is left out: each of them is read for the whole table.
+    """
+    clients = kept_columns.name_clients(table, schema)
+    form = RowForm(kept_columns.reading_schema(schema, columns), has_outcomes=True)
+    known, keys = clients[list(schema.client_ids)], list(schema.client_ids)
+    if schema.date:
+        known, keys = known.assign(**{schema.as_of: clients[DAY]}), [*keys, schema.as_of]
+    wanted = F.broadcast(session.createDataFrame(known.drop_duplicates()))
+    todays = read_rows(session, paths, form)[0].join(wanted, keys, "left_semi")
+    in_order = todays.orderBy(column(FILE), column(ROW)).select(*map(column, [*keys, *columns]))
+    found: pd.DataFrame = in_order.toArrow().to_pandas()
+    found[CLIENT] = data_dataset.client_names(found, schema)
+    found[DAY] = found[schema.as_of] if schema.date else 0
+    return kept_columns.join(clients, found, columns)
 
 
 def apply_cleaning(rows: DataFrame, clean_more: Clean, schema: Schema) -> DataFrame:
@@ -97,58 +121,3 @@ def clean(
 def count_labels(rows: DataFrame, schema: Schema) -> dict[int, int]:
     """Count the rows of each class."""
     return {int(label): n for label, n in rows.groupBy(column(schema.target)).count().collect()}
-
-
-class SparkIntake(Struct, frozen=True):
-    """The result of reading input files: cleaned rows on the cluster, today's clients, readings.
-
-    `labels` counts the rows of each class before cleaning. `dropped` is known after writing.
-    """
-
-    engine: EngineSettings
-    schema: Schema
-    rows: DataFrame
-    clients: pd.DataFrame
-    readings: Sequence[FileReading]
-    labels: Mapping[int, int]
-    dropped: Dropped = field(default_factory=Dropped)
-
-    @property
-    def n_labelled(self) -> int:
-        """The number of rows with a label before cleaning."""
-        return sum(self.labels.values())
-
-    def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
-        """Write the dataset as parts, and return the folder and the number of rows."""
-        path = Kind.PARTS.path(folder, stamp)
-        with cluster.open_cluster(self.engine) as session:
-            identity = dataset.write_dataset(self.rows, path, self.schema, self.engine)
-            self.dropped.n_rows = self.n_labelled - identity.n_rows
-            if self.dropped.n_rows:
-                written = dataset.read_parts(session, path, self.schema)
-                kept = count_labels(written, self.schema)
-                self.dropped.n_positives = self.labels.get(1, 0) - kept.get(1, 0)
-            return path, identity.n_rows
-
-
-def ingest_files(
-    paths: Sequence[Path], schema: Schema, config: Config, clean_more: Clean | None
-) -> SparkIntake:
-    """Read files and clean the training rows on the cluster.
-
-    Raises
-    ------
-    DatasetError
-        If no row is usable.
-    """
-    drop_equal = deduplicate.are_dropped_from_input(config.ingestion, schema)
-    with cluster.open_cluster(config.engine) as session:
-        rows, readings = read_rows(session, paths, RowForm(schema))
-        if not read_report.count_usable(readings):
-            complaints = read_report.format_complaints(readings)
-            raise DatasetError(f"No usable row was found. {complaints}")
-        labelled = rows.where(column(schema.target) != UNLABELLED)
-        return SparkIntake(
-            config.engine, schema, clean(labelled, clean_more, schema, drop_equal=drop_equal),
-            find_todays_clients(rows, schema), readings, count_labels(labelled, schema),
-        )  # fmt: skip

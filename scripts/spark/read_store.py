@@ -7,12 +7,14 @@ import io
 import itertools
 import operator
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, cast
+from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -23,132 +25,107 @@ from scripts.data.csv_reader import RefusedFileError
 from scripts.data.polars_ranges import Blocks, Range, RowForm
 from scripts.data.read_report import FileReading
 from scripts.spark import cluster, dataset, object_store, read_files
-from scripts.spark.cluster import Batches
+from scripts.spark.cluster import Batches, column
 from scripts.spark.object_store import StoredFile
 from scripts.spark.read_files import row_kinds, to_tables
 
-# Spark holds a file that is read as a whole several times over, and each core may have a task.
-MAX_WHOLE_BYTES = 2**25
 # A longer line is refused, and so is its file.
 HEAD_BYTES = csv_reader.MAX_LINE_BYTES + 1
-START, LINE = "start", "line"
+# Of a line: the name of its file, the start of its range or null in a file read as a whole, bytes.
+NAME, START, LINE = "name", "start", "line"
 NEWLINE = b"\n"
 # Override the settings of the cluster: an unreadable file must be an error, not an empty table.
 STRICT = {"ignoreCorruptFiles": "false", "ignoreMissingFiles": "false"}
 
 
-def read_head(path: RemotePath) -> bytes:
-    """Read the first line of a file, up to the permitted length."""
-    return object_store.read_start(path, HEAD_BYTES).partition(NEWLINE)[0] + NEWLINE
+class Source(Struct, frozen=True):
+    """A file to read, with the first line of one that Spark may cut into ranges."""
 
+    number: int
+    path: RemotePath
+    n_bytes: int
+    head: bytes
 
-def read_lines(session: SparkSession, path: RemotePath) -> DataFrame:
-    """Read the lines of a file as bytes, partitioned by ranges of the file.
+    def open_whole(self, blocks: Iterator[bytes]) -> BinaryIO:
+        """Open the content made of all lines, that of a large file in a file of the worker."""
+        if self.head:
+            # Closed by the reader.
+            handle = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
+            handle.write(codecs.BOM_UTF8 if self.head.startswith(codecs.BOM_UTF8) else b"")
+            handle.writelines(blocks)
+            handle.seek(0)
+            return handle
+        content = b"".join(blocks)
+        # Without a byte order mark, since Spark removes it.
+        return io.BytesIO(content if len(content) >= self.n_bytes else codecs.BOM_UTF8 + content)
 
-    Lines end at \\n, which is removed, as is a byte order mark of the first line.
-    """
-    lines = session.read.options(**STRICT).text(dataset.escape(str(path)), lineSep="\n")
-    start = F.col("_metadata.file_block_start")
-    return lines.select(start.alias(START), F.col("value").cast("binary").alias(LINE))
-
-
-def join_lines(batch: pa.RecordBatch) -> Iterator[tuple[int, bytes]]:
-    """Join the lines of each range to a block, with the start of the range."""
-    starts = batch[START].to_numpy()
-    first = 0
-    while first < len(starts):
-        n_same = int((starts[first:] == starts[first]).argmin()) or len(starts) - first
-        lines = batch[LINE].slice(first, n_same)
-        listed = pa.ListArray.from_arrays(pa.array([0, n_same], pa.int32()), lines)
-        yield int(starts[first]), pc.binary_join(listed, NEWLINE)[0].as_py() + NEWLINE
-        first += n_same
-
-
-def unite(frames: Sequence[DataFrame]) -> DataFrame:
-    """Unite tables in halves, since Spark descends as deep as unions are nested."""
-    if len(frames) == 1:
-        return frames[0]
-    half = len(frames) // 2
-    return unite(frames[:half]).unionAll(unite(frames[half:]))
-
-
-def plan_whole(session: SparkSession, chosen: Mapping[int, RemotePath], form: RowForm) -> DataFrame:
-    """Plan the reading of small files as a whole, several in a task."""
-    # By name, since Spark may write the folder of the address differently.
-    numbers = {path.name: number for number, path in chosen.items()}
-
-    def work(batches: Batches) -> Iterator[pa.Table]:
-        """Read the files of a task, and yield rows and reports."""
-        for batch in batches:
-            for place, content in zip(*batch.columns, strict=True):
-                number = numbers[place.as_py().rpartition("/")[2]]
-                path, handle = chosen[number], io.BytesIO(content.as_buffer())
-                results = polars_ranges.read_whole(path, form, handle)
-                yield from to_tables(results, number, path, 0, form)
-
-    escaped = [dataset.escape(str(path)) for path in chosen.values()]
-    found = session.read.format("binaryFile").options(**STRICT).load(escaped)
-    return cluster.map_batches(found.select("path", "content"), work, row_kinds(form))
-
-
-def plan_ranges(session: SparkSession, number: int, path: RemotePath, form: RowForm) -> DataFrame:
-    """Plan the reading of a large file in ranges, a task per range."""
-    head = read_head(path)
-
-    def open_blocks(start: int, blocks: Iterator[bytes], reading: FileReading) -> Blocks:
+    def open_range(
+        self, start: int, blocks: Iterator[bytes], form: RowForm, reading: FileReading
+    ) -> Blocks:
         """Yield the blocks of a range with the reader of the file."""
-        reader = form.read_header(io.BytesIO(head), reading, hashlib.sha256())
+        reader = form.read_header(io.BytesIO(self.head), reading, hashlib.sha256())
         for place, block in enumerate(blocks):
             lines = block.partition(NEWLINE)[2] if start == place == 0 else block
             if lines:
                 yield lines, reader
 
+
+def find_source(session: SparkSession, number: int, path: RemotePath, n_bytes: int) -> Source:
+    """Return a file to read, with its first line up to the permitted length if it may be cut."""
+    head, smallest = b"", session._jsparkSession.sessionState().conf().filesOpenCostInBytes()
+    if n_bytes > min(smallest, read_files.range_bytes(session)):
+        head = object_store.read_start(path, HEAD_BYTES).partition(NEWLINE)[0] + NEWLINE
+    return Source(number, path, n_bytes, head)
+
+
+def read_lines(session: SparkSession, sources: Sequence[Source], *, in_order: bool) -> DataFrame:
+    """Read the lines of files as bytes: by ranges, or all lines of a file in order in a task.
+
+    Lines end at \\n, which is removed, as is a byte order mark of the first line.
+    """
+    addresses = [dataset.escape(str(source.path)) for source in sources]
+    lines = session.read.options(**STRICT).text(addresses, lineSep="\n")
+    # The name alone, as a part of a URL: Spark may write the folder of an address differently.
+    name, start, n_bytes, size = (
+        F.col(f"_metadata.file_{fact}") for fact in ("name", "block_start", "block_length", "size")
+    )
+    line = F.col("value").cast("binary").alias(LINE)
+    if not in_order:
+        return lines.select(name.alias(NAME), F.when(n_bytes < size, start).alias(START), line)
+    place = F.struct(start, F.monotonically_increasing_id()).alias(START)
+    by_file = lines.select(name.alias(NAME), place, line).repartition(len(sources), column(NAME))
+    in_file = by_file.sortWithinPartitions(NAME, START)
+    return in_file.withColumn(START, F.lit(None).cast("bigint"))
+
+
+def join_lines(batch: pa.RecordBatch) -> Iterator[tuple[str, int | None, bytes]]:
+    """Join the lines of each file or range to a block, with name and start."""
+    ends = [pc.run_end_encode(batch[name]).run_ends for name in (NAME, START)]
+    for first, stop in itertools.pairwise([0, *np.union1d(*ends).tolist()]):
+        lines = batch[LINE].slice(first, stop - first)
+        listed = pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines)
+        block = pc.binary_join(listed, NEWLINE)[0].as_py() + NEWLINE
+        yield batch[NAME][first].as_py(), batch[START][first].as_py(), block
+
+
+def read_sources(lines: DataFrame, sources: Sequence[Source], form: RowForm) -> DataFrame:
+    """Plan the reading of files from their lines, with rows and reports of files and ranges."""
+    by_name = {source.path.name: source for source in sources}
+
     def work(batches: Batches) -> Iterator[pa.Table]:
-        """Read the ranges of a task, and yield rows and reports."""
+        """Read the files and ranges of a task, and yield rows and reports."""
         joined = (block for batch in batches for block in join_lines(batch))
-        for start, in_range in itertools.groupby(joined, operator.itemgetter(0)):
-            blocks = functools.partial(open_blocks, start, map(operator.itemgetter(1), in_range))
-            results = polars_ranges.read_lines(path, Range(start, start), form, blocks)
-            yield from to_tables(results, number, path, start, form)
+        for (name, start), found in itertools.groupby(joined, operator.itemgetter(0, 1)):
+            source, blocks = by_name[unquote(name)], map(operator.itemgetter(2), found)
+            path = source.path
+            if start is None:
+                results = polars_ranges.read_whole(path, form, source.open_whole(blocks))
+            else:
+                open_blocks = functools.partial(source.open_range, start, blocks, form)
+                results = polars_ranges.read_lines(path, Range(start, start), form, open_blocks)
+            yield from to_tables(results, source.number, path, start or 0, form)
 
-    return cluster.map_batches(read_lines(session, path), work, row_kinds(form))
-
-
-def plan_in_order(session: SparkSession, number: int, path: RemotePath, form: RowForm) -> DataFrame:
-    """Plan the reading of a file of any size in a task, by a temporary file of the worker."""
-    mark = codecs.BOM_UTF8 if read_head(path).startswith(codecs.BOM_UTF8) else b""
-
-    def work(batches: Batches) -> Iterator[pa.Table]:
-        """Copy the file to a temporary file in order, and read the copy."""
-        last = 0
-        with tempfile.TemporaryFile() as handle:
-            handle.write(mark)
-            for start, block in (block for batch in batches for block in join_lines(batch)):
-                if start < last:
-                    raise ValueError(f"the ranges of {path} came in another order")
-                handle.write(block)
-                last = start
-            handle.seek(0)
-            results = polars_ranges.read_whole(path, form, cast(BinaryIO, handle))
-            yield from to_tables(results, number, path, 0, form)
-
-    # A single task reads the ranges in order.
-    return cluster.map_batches(read_lines(session, path).coalesce(1), work, row_kinds(form))
-
-
-def plan_files(
-    session: SparkSession,
-    chosen: Mapping[int, RemotePath],
-    stored: Mapping[RemotePath, StoredFile],
-    form: RowForm,
-) -> DataFrame:
-    """Plan the reading of files: large files in ranges, small files as a whole."""
-    most_bytes = min(MAX_WHOLE_BYTES, read_files.range_bytes(session))
-    small = {n: path for n, path in chosen.items() if stored[path].n_bytes <= most_bytes}
-    plans = [plan_whole(session, small, form)] if small else []
-    large = [item for item in chosen.items() if item[0] not in small]
-    plans += [plan_ranges(session, number, path, form) for number, path in large]
-    return unite(plans or [session.createDataFrame([], from_arrow_schema(row_kinds(form)))])
+    return cluster.map_batches(lines, work, row_kinds(form))
 
 
 def find_fault(path: RemotePath, stored: StoredFile | None) -> str:
@@ -159,9 +136,7 @@ def find_fault(path: RemotePath, stored: StoredFile | None) -> str:
         return str(error)
     if stored is None:
         return "it has gone since it was listed"
-    if not stored.is_file:
-        return csv_reader.NOT_REGULAR
-    return "" if stored.n_bytes else csv_reader.EMPTY
+    return "" if stored.is_file else csv_reader.NOT_REGULAR
 
 
 def settle(
@@ -187,34 +162,28 @@ def read_store(
     """Read files of a store, with a report per file."""
     before = object_store.rescan_files(paths)
     faults = {number: find_fault(path, before.get(path)) for number, path in enumerate(paths)}
-    chosen = {number: paths[number] for number, fault in faults.items() if not fault}
+    sources = [
+        find_source(session, number, paths[number], before[paths[number]].n_bytes)
+        for number, fault in faults.items()
+        if not fault
+    ]
 
     def plan(rest: Sequence[int] | None) -> DataFrame:
         """Plan the reading of all files, or of some files in order again."""
-        in_order = [plan_in_order(session, n, paths[n], form) for n in rest or ()]
-        return unite(in_order) if in_order else plan_files(session, chosen, before, form)
+        chosen = [of for of in sources if rest is None or of.number in rest]
+        if not chosen:
+            return session.createDataFrame([], from_arrow_schema(row_kinds(form)))
+        return read_sources(read_lines(session, chosen, in_order=rest is not None), chosen, form)
 
-    read, found = read_files.read_all(
-        paths, plan,
-        lambda number, reports: polars_ranges.merge_reports(reports, paths[number], (0, 0)),
-    )  # fmt: skip
+    read, found = read_files.read_all(paths, plan)
     after = object_store.rescan_files(paths)
     readings = []
     for number, path in enumerate(paths):
         reading = found.get(number)
         if reading is None:
             reading = csv_reader.new_reading(path, form.schema)
-            fault = faults[number] or "Spark found nothing in it"
+            # Spark makes no line of nothing, or of a byte order mark alone.
+            fault = faults[number] or csv_reader.EMPTY
             csv_reader.refuse(reading, RefusedFileError(fault))
         readings.append(settle(reading, before.get(path), after.get(path), path))
     return read, readings
-
-
-def read_anywhere(
-    session: SparkSession, paths: Sequence[Path], form: RowForm
-) -> tuple[DataFrame, list[FileReading]]:
-    """Read the files of a folder or store, with all rows, also of refused files."""
-    stored = [path for path in paths if isinstance(path, RemotePath)]
-    if stored:
-        return read_store(session, stored, form)
-    return read_files.read_folder(session, paths, form)

@@ -5,12 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -31,37 +29,26 @@ VALUE, NAME, HAS_LEFT = "value", "name", "left"
 # The number of a row among equal rows, its short hash, the key by which it is drawn, and whether it
 # is to be compared.
 PLACE, HASH, KEY, IS_NEW = "adras place", "adras hash", "adras key", "adras new"
-# All short hashes are below.
-N_SHORT = 2**32
 
 
 def describe_numbers(rows: DataFrame, schema: Schema, n_rows: int) -> dict[str, NumberStatistics]:
     """Describe each numeric column, with all numbers of a column in a task."""
-    kinds = pa.schema([(NAME, pa.string()), (VALUE, pa.float64()), (HAS_LEFT, pa.bool_())])
+    if not schema.numeric:
+        return {}
     folder = Path(tempfile.gettempdir())
 
-    def split(batches: Batches) -> Iterator[pa.Table]:
-        """Yield each number with the name of its column, and whether the client left."""
-        for batch in batches:
-            has_left = pc.equal(batch[schema.target], 1)
-            for name in schema.numeric:
-                names = pa.repeat(name, batch.num_rows)
-                yield pa.table({NAME: names, VALUE: batch[name], HAS_LEFT: has_left})
-
-    def work(batches: Batches) -> bytes:
+    def work(batches: Batches) -> dict[str, NumberStatistics]:
         """Describe the numbers of the columns of a task."""
         buffers = defaultdict[str, NumberBuffer](lambda: NumberBuffer(n_rows, folder))
         for part in map(pl.DataFrame, batches):
             for (name,), numbers in part.group_by(NAME):
                 has_left = numbers[HAS_LEFT].to_numpy()
                 buffers[str(name)].add(numbers[VALUE].to_numpy(), has_left)
-        found = {name: describe_column(buffer.finish(), name) for name, buffer in buffers.items()}
-        return msgspec.json.encode(found)
+        return {name: describe_column(buffer.finish(), name) for name, buffer in buffers.items()}
 
-    by_column = cluster.map_batches(rows, split, kinds).repartition(column(NAME))
-    pieces = cluster.gather(by_column, work)
-    found = [msgspec.json.decode(piece, type=dict[str, NumberStatistics]) for piece in pieces]
-    described = {name: of_name for part in found for name, of_name in part.items()}
+    has_left = (column(schema.target) == 1).alias(HAS_LEFT)
+    numbers = rows.unpivot(has_left, [*map(column, schema.numeric)], NAME, VALUE)
+    described = cluster.gather(numbers, NAME, work, dict[str, NumberStatistics])
     return {name: described[name] for name in schema.numeric}
 
 
@@ -107,15 +94,10 @@ def add_keys(rows: DataFrame, config: Config, comparison: RowChoice | None) -> D
     return cluster.map_batches(rows, work, pa.schema([*map(whole.field, names), *kinds]))
 
 
-def smallest_hashes(keyed: DataFrame, n_rows: int) -> bytes:
+def smallest_hashes(keyed: DataFrame) -> bytes:
     """Return the smallest short hashes of the rows, as `deduplicate.encode_smallest` does."""
-    # Nearly always there are enough in the first share.
-    for share in (min(1.0, 4 * deduplicate.N_HASHES / n_rows), 1.0):
-        below = keyed.where(column(HASH) < int(share * N_SHORT))
-        found = below.select(column(HASH)).distinct().toArrow()[HASH].to_numpy()
-        if len(found) >= deduplicate.N_HASHES:
-            break
-    return deduplicate.encode_smallest(found.astype(np.uint32))
+    hashes = keyed.select(column(HASH)).distinct().orderBy(HASH).limit(deduplicate.N_HASHES)
+    return deduplicate.encode_smallest(hashes.toArrow()[HASH].to_numpy().astype(np.uint32))
 
 
 def draw(keyed: DataFrame, n_offered: int, max_rows: int | None) -> pd.DataFrame:
@@ -153,7 +135,7 @@ def scan(
         n_to_compare = 0 if comparison is None else new.count()
         drawn = draw(keyed, n_rows, max_rows)
         compared = draw(new, n_to_compare, max_rows) if n_to_compare else drawn[:0]
-        hashes = smallest_hashes(keyed, n_rows)
+        hashes = smallest_hashes(keyed)
     return ScannedDataset(
         sha256=identity.sha256, schema=schema, n_rows=n_rows, n_positives=n_positives,
         categories=categories, row_hashes=hashes, rows=drawn, compared=compared,

@@ -1,11 +1,9 @@
 """Inference of a schema from client files on a cluster."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -15,9 +13,12 @@ from scripts.data.column_kinds import ColumnCounts
 from scripts.data.polars_ranges import RowForm
 from scripts.data.read_report import FileReading
 from scripts.data.schema_inference import ColumnProfile, Inference
-from scripts.spark import cluster, read_store
+from scripts.spark import cluster, read_input
 from scripts.spark.cluster import Batches, column
 from scripts.spark.read_files import CELLS, FILE, ROW
+
+# The places of the common columns in a file.
+PLACES = "places"
 
 
 def select_common(rows: DataFrame, readings: Sequence[FileReading], common: list[str]) -> DataFrame:
@@ -25,24 +26,16 @@ def select_common(rows: DataFrame, readings: Sequence[FileReading], common: list
 
     Rows of files that lack a column are left out.
     """
-    places = {
-        number: [list(dict.fromkeys(reading.header)).index(name) for name in common]
+    places = [
+        (number, [list(dict.fromkeys(reading.header)).index(name) for name in common])
         for number, reading in enumerate(readings)
         if read_report.count_usable([reading]) and set(common) <= set(reading.header)
-    }
-
-    def work(batches: Batches) -> Iterator[pa.Table]:
-        """Yield the cells of the common columns with their places."""
-        for batch in batches:
-            numbered = zip(batch[FILE].to_pylist(), batch[CELLS].to_pylist(), strict=True)
-            chosen = [[row[place] for place in places[number]] for number, row in numbered]
-            cells = pa.array(chosen, pa.list_(pa.string()))
-            yield pa.table({CELLS: cells, FILE: batch[FILE], ROW: batch[ROW]})
-
-    kinds = pa.schema([(CELLS, pa.list_(pa.string())), (FILE, pa.int32()), (ROW, pa.int64())])
-    wanted = column(FILE).isin(list(places)) & column(CELLS).isNotNull()
-    found = cluster.map_batches(rows.where(wanted), work, kinds)
-    return found.groupBy(CELLS).agg(F.min(F.struct(column(FILE), column(ROW))).alias(ROW)).persist()
+    ]
+    of_files = rows.sparkSession.createDataFrame(places, f"`{FILE}` int, {PLACES} array<int>")
+    read = rows.join(F.broadcast(of_files), FILE)
+    cells = F.transform(PLACES, lambda place: F.get(CELLS, place)).alias(CELLS)
+    first = F.min(F.struct(column(FILE), column(ROW))).alias(ROW)
+    return read.groupBy(cells).agg(first).persist()
 
 
 def cell(common: list[str], name: str) -> Column:
@@ -56,23 +49,20 @@ def profile_columns(
     """Profile the undeclared columns, with all values of a column in a task."""
     names = schema_inference.undeclared_columns(common, declared)
 
-    def work(batches: Batches) -> bytes:
+    def work(batches: Batches) -> dict[str, ColumnCounts]:
         """Profile the columns of a task by their counted values."""
         counts = defaultdict[str, dict[str, int]](dict)
         for batch in batches:
             for place, text, n_rows in zip(*(c.to_pylist() for c in batch.columns), strict=True):
                 counts[common[place]][text] = n_rows
-        return msgspec.json.encode(
-            {
-                name: schema_inference.count_values(of_column, declared.marks(name))
-                for name, of_column in counts.items()
-            }
-        )
+        return {
+            name: schema_inference.count_values(of_column, declared.marks(name))
+            for name, of_column in counts.items()
+        }
 
     cells = rows.select(F.posexplode(CELLS)).where(column("pos").isin([*map(common.index, names)]))
-    pieces = cluster.gather(cells.groupBy("pos", "col").count().repartition("pos"), work)
-    found = [msgspec.json.decode(piece, type=dict[str, ColumnCounts]) for piece in pieces]
-    counted = {name: counts for part in found for name, counts in part.items()}
+    values = cells.groupBy("pos", "col").count()
+    counted = cluster.gather(values, "pos", work, dict[str, ColumnCounts])
     return {name: schema_inference.make_profile(counted[name]) for name in names}
 
 
@@ -86,7 +76,7 @@ def infer(engine: EngineSettings, paths: Sequence[Path], declared: Schema) -> In
     """
     with cluster.open_cluster(engine) as session:
         form = RowForm(schema_inference.required_schema(declared), as_text=True)
-        read, readings = read_store.read_anywhere(session, paths, form)
+        read, readings = read_input.read_rows(session, paths, form)
         n_usable = [(r.header, read_report.count_usable([r])) for r in readings]
         shapes = [(header, n_rows) for header, n_rows in n_usable if n_rows]
         common, rare = schema_inference.split_names(shapes, readings)
@@ -98,8 +88,8 @@ def infer(engine: EngineSettings, paths: Sequence[Path], declared: Schema) -> In
         profiles, labels = profile_columns(clients, common, declared), []
         if declared.target in common:
             labels = rows.select(cell(common, declared.target)).distinct().collect()
-        for kept in (read, rows):
-            kept.unpersist()
+        # What is kept after a look at the files: nothing else has been read yet.
+        session.catalog.clearCache()
     columns = schema_inference.classify_columns(profiles, declared)
     return schema_inference.finish_inference(
         columns, [row[0] for row in labels], declared, readings, rare

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from scripts.core import kept_lists
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
 from scripts.spark import dataset
@@ -32,8 +33,8 @@ def test_parts_elsewhere_are_deleted_when_their_dataset_is_gone_here(
     deleted: list[Any] = []
     monkeypatch.setattr(dataset, "delete", lambda session, address: deleted.append(address))
     kept, gone = tmp_path / "finaldata_b.parts", tmp_path / "finaldata_a.parts"
-    for path in (gone, kept):
-        dataset.note_address(path, f"s3a://lake/{path.stem}")
+    addresses = {path.name: f"s3a://lake/{path.stem}" for path in (gone, kept)}
+    kept_lists.write(tmp_path / dataset.ELSEWHERE, addresses)
     kept.mkdir()
 
     for _ in range(2):
@@ -53,5 +54,7 @@ def test_a_folder_without_parts_elsewhere_has_no_ledger(tmp_path: Path) -> None:
 def test_a_damaged_ledger_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / dataset.ELSEWHERE).write_bytes(content)
 
-    with pytest.raises(DatasetError, match="datasets_elsewhere.json is damaged"):
+    with pytest.raises(
+        DatasetError, match=r"datasets_elsewhere.json, the addresses .* is damaged: .* Remove it"
+    ):
         dataset.read_ledger(tmp_path)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,19 +15,25 @@ from scripts.core import files
 from scripts.core.errors import DatasetError
 from scripts.core.files import KnownFile, RemotePath
 from scripts.data.read_report import FileReading
+from scripts.engine import store_folder
+from scripts.engine.store_folder import StoreFolder
 from scripts.spark import object_store, read_store
-from scripts.spark.object_store import StoredFile, StoreFolder
+from scripts.spark.object_store import StoredFile
 from tests.support.sparkcluster import why_not
 from tests.support.webhdfs import Store, serving_store
 
 pytest.importorskip("pyspark", reason="PySpark is not installed; pip install '.[spark]'")
 
 
-def batch_of(lines: list[tuple[int, bytes]]) -> pa.RecordBatch:
+def batch_of(lines: Sequence[tuple[str, int | None, bytes]]) -> pa.RecordBatch:
     """Make a batch as Spark does of lines."""
-    starts, texts = zip(*lines, strict=True) if lines else ((), ())
+    names, starts, texts = zip(*lines, strict=True) if lines else ((), (), ())
     return pa.RecordBatch.from_pydict(
-        {"start": pa.array(starts, pa.int64()), "line": pa.array(texts, pa.binary())}
+        {
+            "name": pa.array(names, pa.string()),
+            "start": pa.array(starts, pa.int64()),
+            "line": pa.array(texts, pa.binary()),
+        }
     )
 
 
@@ -35,25 +41,43 @@ def batch_of(lines: list[tuple[int, bytes]]) -> pa.RecordBatch:
     ("lines", "blocks"),
     [
         ([], []),
-        ([(0, b"a")], [(0, b"a\n")]),
-        ([(0, b"a\r"), (0, b""), (0, b"\xff")], [(0, b"a\r\n\n\xff\n")]),
-        ([(0, b""), (0, b"")], [(0, b"\n\n")]),
+        ([("a", 0, b"a")], [("a", 0, b"a\n")]),
+        ([("a", 0, b"a\r"), ("a", 0, b""), ("a", 0, b"\xff")], [("a", 0, b"a\r\n\n\xff\n")]),
+        ([("a", None, b""), ("a", None, b"")], [("a", None, b"\n\n")]),
         (
-            [(0, b"a"), (9, b"b"), (9, b"c"), (20, b"d")],
-            [(0, b"a\n"), (9, b"b\nc\n"), (20, b"d\n")],
+            [("a", 0, b"a"), ("a", 9, b"b"), ("a", 9, b"c"), ("b", 9, b"d"), ("b", None, b"e")],
+            [("a", 0, b"a\n"), ("a", 9, b"b\nc\n"), ("b", 9, b"d\n"), ("b", None, b"e\n")],
+        ),
+        (
+            [("a", None, b"a"), ("b", None, b"b"), ("b", None, b"c")],
+            [("a", None, b"a\n"), ("b", None, b"b\nc\n")],
         ),
     ],
 )  # fmt: skip
-def test_lines_are_put_together_range_by_range(
-    lines: list[tuple[int, bytes]], blocks: list[tuple[int, bytes]]
+def test_lines_are_put_together_file_by_file_and_range_by_range(
+    lines: list[tuple[str, int | None, bytes]], blocks: list[tuple[str, int | None, bytes]]
 ) -> None:
     assert list(read_store.join_lines(batch_of(lines))) == blocks
 
 
 def test_a_slice_of_a_batch_is_put_together_without_its_neighbours() -> None:
-    batch = batch_of([(0, b"a"), (0, b"b"), (5, b"c"), (5, b"d")]).slice(1, 2)
+    lines = [("a", 0, b"a"), ("a", 0, b"b"), ("a", 5, b"c"), ("a", 5, b"d")]
 
-    assert list(read_store.join_lines(batch)) == [(0, b"b\n"), (5, b"c\n")]
+    found = list(read_store.join_lines(batch_of(lines).slice(1, 2)))
+
+    assert found == [("a", 0, b"b\n"), ("a", 5, b"c\n")]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("head", [b"", b"a,b\n"])
+def test_a_file_is_made_of_its_lines_with_the_byte_order_mark_that_spark_removes(
+    mark: bytes, head: bytes
+) -> None:
+    path, content = RemotePath("s3a://lake/a.csv"), mark + b"a,b\n1,2"
+    source = read_store.Source(0, path, len(content), mark + head if head else b"")
+
+    with source.open_whole(iter([b"a,b\n", b"1,2\n"])) as made:
+        assert made.read() == content + b"\n"
 
 
 if why_not():
@@ -163,8 +187,8 @@ def test_reports_of_copies_have_the_address_and_the_digest_of_the_store(
 ) -> None:
     copies = [FileReading(tmp_path / name, "digest of the content") for name in ("b.csv", "z.csv")]
 
-    here = object_store.as_stored(copies, tmp_path)
-    found, gone = object_store.as_stored(copies, place_of(store))
+    here = store_folder.as_stored(copies, tmp_path)
+    found, gone = store_folder.as_stored(copies, place_of(store))
 
     assert here == copies
     assert str(found.path) == f"{store.address}/in/b.csv"
@@ -240,13 +264,13 @@ def test_what_is_brought_is_what_the_store_has_and_only_what_has_changed(
     store: Store, tmp_path: Path
 ) -> None:
     folder = tmp_path / "here"
-    object_store.download_folder(place_of(store), folder)
+    store_folder.download_folder(place_of(store), folder)
     (folder / "old.csv").write_text("old")
     (folder / ".b.csv.tmp").write_text("half")
     (store.folder / "in" / "b.csv").write_text("news!")
     store.asked.clear()
 
-    object_store.download_folder(place_of(store), folder)
+    store_folder.download_folder(place_of(store), folder)
 
     assert sorted(path.name for path in folder.iterdir()) == ["a b [1].csv", "b.csv", "é%20.CSV"]
     assert (folder / "b.csv").read_text() == "news!"

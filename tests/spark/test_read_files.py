@@ -57,6 +57,6 @@ def test_a_large_file_is_a_task_per_range_and_one_that_has_gone_is_a_task(tmp_pa
 
     pieces = read_files.cut_files([tmp_path / "gone.csv", path], 4)
 
-    assert [(number, part is None) for number, _, part in pieces] == [
-        (0, True), (1, False), (1, False), (1, False),
+    assert [(number, *bounds) for number, _, *bounds in pieces] == [
+        (0, 0, None), (1, 0, 3), (1, 3, 6), (1, 6, 10),
     ]  # fmt: skip

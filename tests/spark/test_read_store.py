@@ -75,8 +75,8 @@ def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
     from scripts.core.config import EngineSettings
     from scripts.core.files import RemotePath
     from scripts.data.polars_ranges import RowForm
-    from scripts.spark import cluster, object_store, read_store
-    from scripts.spark.read_files import FILE, REPORT
+    from scripts.spark import cluster, object_store, read_input
+    from scripts.spark.read_files import FILE
 
     paths = [*object_store.scan_folder(RemotePath(f"file://{folder}"))]
     differ, schema = [], Schema()
@@ -85,9 +85,8 @@ def compare(folder: Path, n_bytes: int) -> dict[str, Any]:
         session.conf.set("spark.sql.files.openCostInBytes", 1)
         for as_text in (False, True):
             form = RowForm(schema, as_text=as_text)
-            rows, readings = read_store.read_anywhere(session, paths, form)
-            kept_rows = rows.where(f"`{REPORT}` is null").groupBy(FILE).count().collect()
-            counts = {row[FILE]: row["count"] for row in kept_rows}
+            rows, readings = read_input.read_rows(session, paths, form)
+            counts = {row[FILE]: row["count"] for row in rows.groupBy(FILE).count().collect()}
             for number, found in enumerate(readings):
                 expected, kept = csv_reader.read_file(
                     folder / found.path.name, folder, schema, as_text=as_text, needs_label=False

@@ -1,19 +1,23 @@
 """Dated files with everything that is odd in files, as a cluster and one machine read them."""
 
 import json
+from contextlib import redirect_stdout
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import sqlalchemy as sa
 
-from scripts import ingestion
+from scripts import backtest, ingestion
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.data import client_dates, dataset
 from scripts.engine import choice
 from scripts.ingestion import Ingestion
-from tests.support import monthly
+from scripts.records import check_records, clients, database, runs, scoring_records, tables
+from tests.support import monthly, recorded
 from tests.support.monthly import MONTHS, Company
 
 # Names of columns as people choose them: Spark reads a dot in a name as a part of it.
@@ -105,6 +109,48 @@ def write_installation(folder: Path, engine: dict[str, Any], **more: Any) -> Pat
     path = folder / "config.json"
     path.write_text(json.dumps(settings | more))
     return path
+
+
+def add_month(folder: Path, n_months: int, **more: Any) -> Config:
+    """Write the extracts of a small company up to a month, and return the config."""
+    folder.mkdir(exist_ok=True)
+    Company(n_clients=150).write(folder, n_months)
+    return monthly.configure(folder, api={"port": 1}, database_url="sqlite:///adras.db", **more)
+
+
+def add_immature_month(folder: Path, engine: dict[str, Any]) -> Config:
+    """Write a further extract, of a horizon so long that no outcome is known for good."""
+    settings = {"input_folder_path": "outcomes", "date": "left_on", "horizon_days": 900}
+    return add_month(folder, 5, engine=engine, outcomes=settings)
+
+
+def describe_run(config: Config) -> dict[str, Any]:
+    """Return what the last run recorded: verdict, files, checks, today's clients and outcomes."""
+    with database.open_records(config.database_url) as engine, engine.connect() as connection:
+        last = connection.execute(sa.text("SELECT * FROM runs ORDER BY id DESC")).mappings().first()
+        assert last is not None
+        found = runs.files_of_run(connection, last["id"])
+        scoring = scoring_records.last_scoring(connection)
+        assert scoring is not None
+        listed = clients.names_of_scoring(connection, scoring["id"], 10_000)
+        scores = recorded.last_scores(connection)
+        checks = check_records.list_checks(connection)
+        outcomes = connection.execute(sa.select(tables.client_outcomes)).mappings()
+        joined = [[row["client"], row["as_of"], row["exited"]] for row in outcomes]
+    return {
+        "verdict": last["verdict"], "reason": last["reason"], "outcomes": sorted(joined),
+        "files": [[Path(row["path"]).name, row["role"], row["n_rows"]] for row in found],
+        "checks": {row["name"]: [row["state"], row["detail"]] for row in checks},
+        "listed": sorted(listed),
+        "scores": {name: row["probability"] for name, row in scores.items()},
+    }  # fmt: skip
+
+
+def print_backtest(config: Config) -> str:
+    """Run the backtest command, and return the printed tables."""
+    with redirect_stdout(StringIO()) as printed:
+        backtest.show_backtest(config, seed=0)
+    return printed.getvalue()
 
 
 def as_text(table: pd.DataFrame, client: str) -> str:

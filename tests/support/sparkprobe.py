@@ -120,6 +120,21 @@ def ingest_dated(config: Config) -> dict[str, Any]:
     return found
 
 
+def run_without_outcomes(config: Config) -> dict[str, Any]:
+    """Run on months without a mature outcome, while a model serves, and return the records."""
+    place = config.output_model_path.with_name(sparkruns.IMMATURE)
+    engine = {"name": config.engine.name, "master": config.engine.master}
+    immature = sparkdated.add_immature_month(place, engine)
+    return {"said": run_process(immature), **sparkdated.describe_run(immature)}
+
+
+def run_backtest(config: Config) -> str:
+    """Run the backtest of dated files, and return the printed tables."""
+    place = config.output_model_path.with_name(sparkruns.IN_FOLDER) / "config.json"
+    with patch.object(cluster, "close_session"):
+        return sparkdated.print_backtest(read_config(place))
+
+
 def draw_in_ways(config: Config, rows: DataFrame) -> dict[str, Any]:
     """Draw rows of a dataset, of the same rows in other parts, and of each row twice."""
     n_rows = rows.count()
@@ -145,6 +160,8 @@ def clean_in_ways(config: Config, session: SparkSession) -> dict[str, Any]:
         "inferred": infer_both_ways(config),
         "drawn": draw_in_ways(config, plain),
         "dated": ingest_dated(config),
+        "immature": run_without_outcomes(config),
+        "backtest": run_backtest(config),
         "n_rows": plain.count(),
         "n_active": plain.where(column("lastyear_activity") >= 1000).count(),
         "cleaned": {

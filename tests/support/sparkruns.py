@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,10 +48,12 @@ HOSTILE = [
 ]
 # Installations with dates: with the latest rows as the test, and with days in names of files and a
 # folder of test data.
-BY_NAME = "dated-by-name"
+IN_FOLDER, BY_NAME = "dated", "dated-by-name"
 DATED: dict[str, dict[str, Any]] = {
-    "dated": {}, BY_NAME: {"schema": sparkdated.SCHEMA | {"date": "file_name"}}
+    IN_FOLDER: {}, BY_NAME: {"schema": sparkdated.SCHEMA | {"date": "file_name"}}
 }  # fmt: skip
+# An installation with dates whose model was made on one machine, and a copy of it.
+IMMATURE, IMMATURE_HERE = "immature", "immature-here"
 STORED_DATED = {"input_folder": "in", "test_data": "test"}
 # What an administrator writes for a small machine. Code that Spark writes for a query pays after
 # many more rows.
@@ -211,6 +214,17 @@ def move_into_store(folder: Path, store: Store) -> Path:
     return path
 
 
+def write_serving(folder: Path) -> None:
+    """Let a model of the pandas engine serve in an installation with dates, and in a copy."""
+    config = sparkdated.add_month(folder / IMMATURE, 4)
+    ran = run_module(
+        folder, "scripts.fullprocess", "--config", str(folder / IMMATURE / "config.json")
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert artifacts.current_name(config.prod_deployment_path) is not None
+    shutil.copytree(folder / IMMATURE, folder / IMMATURE_HERE, symlinks=True)
+
+
 def store_dated_files(folder: Path, store: Store) -> None:
     """Move input, test data and outcomes of one of the dated installations into a store."""
     path = folder / BY_NAME / "config.json"
@@ -271,6 +285,7 @@ def run_everything(folder: Path) -> None:
         found["n_alive"] = cluster.n_alive()
         add_drifted(folder)
         add_odd_names(folder)
+        write_serving(folder)
         (folder.parent / "lake").mkdir()
         change_engine(folder, dataset_format="csv", dataset_address=LAKE)
         with serving_store(folder) as store:
