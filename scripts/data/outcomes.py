@@ -45,12 +45,15 @@ class KnownOutcomes(Struct, frozen=True):
 
     `records` has a row per client and day, in the columns KEY, DAY (counted from 1970-01-01) and
     LEFT; of a client in no client table there may be several. `complete_until` is the day up to
-    which all outcomes are known, None if unknown.
+    which all outcomes are known, None if unknown. `n_strangers` records are of clients in no client
+    table. Further `n_future` records are of a day to come, and left out.
     """
 
     records: pd.DataFrame = field(default_factory=no_records)
     complete_until: int | None = None
     readings: Sequence[FileReading] = ()
+    n_strangers: int = 0
+    n_future: int = 0
 
 
 class RowOutcomes(Struct, frozen=True):
@@ -307,17 +310,11 @@ def find_misfit(
     )
 
 
-def find_complete_until(
-    records: pd.DataFrame, settings: OutcomeSettings, latest: int
-) -> int | None:
-    """Return the last day with known outcomes: declared, or the latest record's day.
-
-    A day after `latest` does not count: it is a mistake, or an announcement.
-    """
+def find_complete_until(records: pd.DataFrame, settings: OutcomeSettings) -> int | None:
+    """Return the last day with known outcomes: declared, or the latest record's day."""
     if settings.complete_until is not None:
         return dates.parse_date(settings.complete_until).toordinal() - EPOCH
-    days = records[DAY][records[DAY] <= latest]
-    return None if days.empty else int(days.max())
+    return None if records.empty else int(records[DAY].max())
 
 
 def accept(
@@ -353,9 +350,20 @@ def accept(
     # The empty table has no numbers of clients.
     joined = pd.concat(tables if len(tables) == 1 else tables[1:], ignore_index=True)
     joined = joined[~find_repeated(joined)]
-    latest = max(today, days[1] + settings.horizon_days)
-    until = find_complete_until(joined, settings, latest)
-    return KnownOutcomes(joined, until, tuple(reading for _, reading in read))
+    # A later day is a mistake, or an announcement: it is in no row's horizon, and nobody has left.
+    is_future = joined[DAY] > max(today, days[1] + settings.horizon_days)
+    n_strangers = sum(
+        len(records) - fit.n_known
+        for (records, reading), fit in zip(read, fits, strict=True)
+        if not reading.refused
+    )
+    return KnownOutcomes(
+        joined[~is_future],
+        find_complete_until(joined[~is_future], settings),
+        tuple(reading for _, reading in read),
+        n_strangers=n_strangers,
+        n_future=int(is_future.sum()),
+    )
 
 
 def read_outcomes(

@@ -189,7 +189,12 @@ def ingest_files(
         account=dated_ingest.count_rows(read, parts),
         history=rows,
         periods=dated_ingest.find_periods(read.days, parts),
-        notices=[*dated_ingest.describe_split(parts), *overlap, *describe_share(share)],
+        notices=[
+            *dated_ingest.describe_outcomes(read.outcomes),
+            *dated_ingest.describe_split(parts),
+            *overlap,
+            *describe_share(share),
+        ],
         test_readings=read.test_readings,
         outcome_readings=read.outcomes.readings,
     )

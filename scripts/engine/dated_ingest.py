@@ -357,6 +357,22 @@ def describe_split(parts: TimeSplit) -> list[str]:
     return [f"The test rows are as of {shown}.{trained}"]
 
 
+def describe_outcomes(known: KnownOutcomes) -> list[str]:
+    """Return a sentence about the records of outcome files, [] without records."""
+    n_records = len(known.records) + known.n_future
+    if not n_records:
+        return []
+    until = known.complete_until
+    end = "no day" if until is None else client_dates.format_day(until)
+    future = (
+        f" Of them {known.n_future} are of a day to come, and not used." if known.n_future else ""
+    )
+    return [
+        f"Outcomes are known up to {end}: {n_records} records, {known.n_strangers} of them of"
+        f" clients in no client table.{future}"
+    ]
+
+
 def count_shared(read: DatedInput, parts: TimeSplit, schema: Schema) -> tuple[int, int]:
     """Count the clients of the test also in training, and all clients of the test."""
     keys = read.places[schema.client_key]
@@ -571,7 +587,7 @@ def ingest_files(
         account=count_rows(read, parts),
         history=history,
         periods=find_periods(read.days, parts),
-        notices=[*describe_split(parts), *overlap],
+        notices=[*describe_outcomes(read.outcomes), *describe_split(parts), *overlap],
         test_readings=read.test_readings,
         outcome_readings=read.outcomes.readings,
     )

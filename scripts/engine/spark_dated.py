@@ -212,7 +212,11 @@ def ingest_files(
         account=dated_ingest.count_rows(read, parts),
         history=history,
         periods=dated_ingest.find_periods(read.days, parts),
-        notices=[*dated_ingest.describe_split(parts), *overlap],
+        notices=[
+            *dated_ingest.describe_outcomes(read.outcomes),
+            *dated_ingest.describe_split(parts),
+            *overlap,
+        ],
         test_readings=read.test_readings,
         outcome_readings=read.outcomes.readings,
     )

@@ -98,6 +98,16 @@ def test_a_mistyped_year_does_not_make_every_row_mature(tmp_path: Path) -> None:
     assert not found.is_mature.any()
 
 
+def test_nobody_has_left_on_a_day_to_come_and_strangers_are_counted(tmp_path: Path) -> None:
+    table = make_table(("a", "2026-05-31"), ("b", "2026-05-31"))
+    rows = ("a,2031-12-12", "b,2026-06-10", "x,2026-06-10", "y,2026-06-11")
+
+    known, found = read(tmp_path, table, settings(tmp_path), "\n".join(["id,left_on", *rows, ""]))
+
+    assert found.left_after.tolist() == [False, True]
+    assert (known.n_future, known.n_strangers) == (1, 2)
+
+
 def test_with_labels_a_client_whom_no_file_names_is_not_known(tmp_path: Path) -> None:
     table = make_table(("a", "2026-01-31"), ("b", "2026-01-31"), ("c", "2026-01-31"))
     content = "id,left_on,gone\na,2026-03-01,1\nb,2026-06-30,0\nz,2026-06-30,0\n"
