@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from scripts.data import safe_csv
 
 MAX_NAMES = 5
-MAX_LABELS = 5
+MAX_LABELS, MIN_LABEL_ROWS = 5, 10
 MOST_FRACTION = 0.9
 # The reason of a row rejected for its label begins so.
 LABEL_REASON = "expected one of"
@@ -83,6 +83,16 @@ def format_labels(reading: FileReading) -> str:
     return f"; found {', '.join(shown)}"
 
 
+def format_frequent_labels(reading: FileReading) -> str:
+    """Return the rejected labels of many rows for a message, or "".
+
+    A value of many rows is a label written wrongly, and never a client's own.
+    """
+    found = rejected_labels(reading).most_common(MAX_LABELS)
+    shown = [f"{text} in {count} rows" for text, count in found if count >= MIN_LABEL_ROWS]
+    return f"; found {', '.join(shown)}" if shown else ""
+
+
 def format_mostly_rejected(readings: Sequence[FileReading]) -> str:
     """Return a sentence for each file with at least 90 % rejected rows, or ""."""
     return " ".join(
@@ -143,7 +153,7 @@ def format_unused(reading: FileReading) -> str:
         return ""
     return (
         f"Rejected {len(reading.rejected)} of {reading.n_rows} rows of {reading.path}; the first:"
-        f" {first_reasons(reading)[0]}."
+        f" {first_reasons(reading)[0]}{format_frequent_labels(reading)}."
     )
 
 

@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from scripts.core.config import CheckLimit, CheckSettings
 from scripts.data.arrays import Ints
+from scripts.data import read_report
 from scripts.data.read_report import FileReading, first_reasons
 from scripts.model import logistic_model
 from scripts.model.logistic_model import Columns, Model
@@ -197,7 +198,8 @@ def check_rejected(readings: Sequence[FileReading], settings: CheckSettings) -> 
         return []
     worst = max(read, key=lambda r: len(r.rejected) / r.n_rows)
     fraction = len(worst.rejected) / worst.n_rows
-    first = f" The first: {first_reasons(worst)[0]}." if worst.rejected else ""
+    labels = read_report.format_frequent_labels(worst)
+    first = f" The first: {first_reasons(worst)[0]}{labels}." if worst.rejected else ""
     return make_findings(
         settings,
         "rejected_rows",

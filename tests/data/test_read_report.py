@@ -56,6 +56,16 @@ def test_a_formula_in_a_rejected_row_is_no_formula() -> None:
     assert text.splitlines()[1] == "'=cmd.csv,3,'@age,\"'=1, found 'x;'=1+1'\""
 
 
+def test_a_label_of_many_rows_is_shown_and_one_of_few_is_not() -> None:
+    reason = "expected one of ['y', 'n']"
+    rows = [RejectedRow("a.csv", n + 2, "Churn", reason, "'yess'") for n in range(10)]
+    rows.append(RejectedRow("a.csv", 99, "Churn", reason, "'+41 79 123 45 67'"))
+
+    text = read_report.format_unused(FileReading(Path("a.csv"), n_rows=100, rejected=rows))
+
+    assert text.endswith("line 2 Churn expected one of ['y', 'n']; found 'yess' in 10 rows.")
+
+
 def test_most_rows_of_a_file_rejected_for_their_labels_is_said_with_the_labels() -> None:
     reason = "expected one of ['y', 'n']"
     rows = [
