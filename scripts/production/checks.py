@@ -9,8 +9,8 @@ from msgspec import Struct
 from sklearn.metrics import roc_auc_score
 
 from scripts.core.config import CheckLimit, CheckSettings
-from scripts.data.arrays import Ints
 from scripts.data import read_report
+from scripts.data.arrays import Ints
 from scripts.data.read_report import FileReading, first_reasons
 from scripts.model import logistic_model
 from scripts.model.logistic_model import Columns, Model
