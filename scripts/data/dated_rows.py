@@ -80,11 +80,14 @@ def add_derived(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """
     names = {*schema.numeric, *schema.date_formats, schema.as_of}
     columns = {name: table[name].to_numpy(np.float64) for name in names}
-    numbers = table[NUMBER].to_numpy()
-    has_before = np.zeros(len(table), np.bool_)
-    has_before[1:] = numbers[1:] == numbers[:-1]
-    before = find_before(columns, has_before, schema)
+    before = find_before(columns, ~is_first(table), schema)
     return table.assign(**client_dates.derive(columns, before, schema))
+
+
+def is_first(table: pd.DataFrame) -> Flags:
+    """Return a mask of the first row of each client among rows by client and day."""
+    numbers = table[NUMBER].to_numpy()
+    return np.append(True, numbers[1:] != numbers[:-1])[: len(table)]
 
 
 def is_last(table: pd.DataFrame) -> Flags:

@@ -130,7 +130,7 @@ def join_places(numbers: Days, days: Days) -> Days:
 
 def find_clients(table: pd.DataFrame, names: "pd.Series[str]", schema: Schema) -> Days:
     """Return the numbers of the named clients in rows by client, -1 for an unknown client."""
-    is_first = np.diff(table[dated_rows.NUMBER].to_numpy(np.int64), prepend=-1) > 0
+    is_first = dated_rows.is_first(table)
     known, wanted = (
         pa.array(column.astype("str"), pa.large_string())
         for column in (table[schema.client_key][is_first], names)
@@ -237,7 +237,7 @@ def are_respelt(table: pd.DataFrame, unknown: "pd.Series[str]", schema: Schema) 
     """Return whether keys of no client in rows by client are a client's, written otherwise."""
     if unknown.empty:
         return np.zeros(0, np.bool_)
-    is_first = np.diff(table[dated_rows.NUMBER].to_numpy(np.int64), prepend=-1) > 0
+    is_first = dated_rows.is_first(table)
     known = plain_keys(table[schema.client_key][is_first])
     return np.asarray(pc.is_in(plain_keys(unknown), value_set=known))
 
