@@ -16,7 +16,7 @@ from scripts.api.responses import JSON, PROBLEM, Problem
 from scripts.api.tensors import Datatype
 from scripts.api.tokens import Role
 from scripts.clients.work_input import WorkBody
-from scripts.core.config import AS_OF, ApiSettings, Schema
+from scripts.core.config import AS_OF, ISO_FORMAT, ApiSettings, Schema
 from scripts.data.cells import EXAMPLE, LARGEST_NUMBER, MISSING_CATEGORY
 
 VERSION = "3.1.0"
@@ -32,6 +32,15 @@ TEXT = (
 CATEGORY_TEXT = (
     "A category. The examples are the known categories; an unknown category is predicted without"
     " this column, and listed in unknown_categories."
+)
+OWN_DAY_TEXT = "The day as of which the row is, such as {}; without it as_of counts, else today."
+AS_OF_DAY = {
+    "type": ["string", "null"],
+    "description": f"The day of rows without one of their own, such as {EXAMPLE}; else today.",
+}
+BEFORE_TEXT = (
+    "The client's row of an earlier day, for the changes since. A column that it lacks is a missing"
+    " value; the client and the day are compared with the row where they are sent."
 )
 
 Categories = Mapping[str, Sequence[str]]
@@ -141,17 +150,19 @@ def describe_dates(schema: Schema) -> dict[str, Any]:
         return {}
     text = {"type": ["string", "null"]}
     dates = {
-        name: text | {"description": f"A date in the format {date_format}."}
+        name: text | {"description": f"A date such as {EXAMPLE:{date_format}}."}
         for name, date_format in schema.date_formats.items()
     }
-    day = {"description": "The day as of which the row is, by default today.", **text}
+    own = schema.date_column
+    own_format = ISO_FORMAT if own is None else own.format
+    own_day = text | {"description": OWN_DAY_TEXT.format(f"{EXAMPLE:{own_format}}")}
     numbers = {name: {"type": ["number", "null"]} for name in schema.changes or ()}
     before = {
         "type": ["object", "null"],
-        "description": "The client's row before, for the changes since.",
+        "description": BEFORE_TEXT,
         "properties": numbers,
     }
-    return dates | {schema.as_of: day, AS_OF: day, BEFORE: before}
+    return dates | {AS_OF: AS_OF_DAY, schema.as_of: own_day, BEFORE: before}
 
 
 def describe_row(schema: Schema, categories: Categories) -> dict[str, Any]:
@@ -199,6 +210,13 @@ def describe_rows(api: ApiSettings) -> dict[str, Any]:
 def make_member(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """Describe an object with a required member."""
     return {"type": "object", "properties": {name: schema}, "required": [name]}
+
+
+def describe_data(rows: dict[str, Any], schema: Schema) -> dict[str, Any]:
+    """Describe an object with the rows, and with dates the day of all rows."""
+    body = make_member("data", rows)
+    body["properties"] |= {AS_OF: AS_OF_DAY} if schema.date else {}
+    return body
 
 
 def without_objects(example: dict[str, Any]) -> dict[str, Any]:
@@ -338,7 +356,7 @@ def describe_parts(schema: Schema, categories: Categories, api: ApiSettings) -> 
     _, work = msgspec.json.schema_components([WorkBody], ref_template=REF)
     return work | {
         "Row": row,
-        "RowsBody": make_member("data", rows),
+        "RowsBody": describe_data(rows, schema),
         "SplitBody": make_member("dataframe_split", describe_table(api)),
         "RecordsBody": make_member("dataframe_records", rows),
         "InputsBody": make_member("inputs", columns),

@@ -214,7 +214,8 @@ def answer_prediction(
         # Any other request goes to the strict reader, which reports its faults.
         named_rows = read_rows(body, content_type, encoding, api, release.model.schema)
         schema = release.model.schema
-        named_rows = dated_requests.add_derived(named_rows, schema, body)
+        day = dated_requests.body_day(body) if schema.date else None
+        named_rows = dated_requests.add_derived(named_rows, schema, day)
         read = RequestRows(read_columns(named_rows, schema), find_ids(named_rows, serving))
     elif isinstance(rows, RequestRows):
         read = rows

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import UNSET, Meta, Raw, Struct
 from numpy.typing import NDArray
 
-from scripts.api import columnar
+from scripts.api import columnar, dated_requests, request_rows
 from scripts.api.columnar import UNREADABLE, RequestRows
 from scripts.api.mlflow_protocol import check_columns, format_names
 from scripts.api.request_rows import (
@@ -257,6 +257,21 @@ def fits_datatype(value: object, datatype: str) -> bool:
     return isinstance(value, int) and limits.min <= value <= limits.max
 
 
+def find_unfit_values(
+    columns: Mapping[str, Sequence[Any]], datatypes: Mapping[str, str]
+) -> list[Fault]:
+    """Describe the first values that do not fit the datatypes of their tensors."""
+    wrong = [
+        Fault(
+            row=k, column=name, found=format_value(value), expected=f"a value of {datatypes[name]}"
+        )
+        for name, values in columns.items()
+        for k, value in enumerate(values)
+        if not fits_datatype(value, datatypes[name])
+    ]
+    return sorted(wrong, key=lambda fault: fault.row)[:MAX_FAULTY_ROWS]
+
+
 def find_wrong_values(
     columns: dict[str, list[Any]], datatypes: Mapping[str, str], schema: Schema
 ) -> list[Fault]:
@@ -267,15 +282,7 @@ def find_wrong_values(
     faults = find_faults(rows, schema)
     if faults:
         return faults
-    wrong = [
-        Fault(
-            row=k, column=name, found=format_value(value), expected=f"a value of {datatypes[name]}"
-        )
-        for name in names
-        for k, value in enumerate(columns[name])
-        if not fits_datatype(value, datatypes[name])
-    ]
-    return sorted(wrong, key=lambda fault: fault.row)[:MAX_FAULTY_ROWS]
+    return find_unfit_values(columns, datatypes)
 
 
 def are_within_limits(table: NDArray[np.float64], schema: Schema) -> bool:
@@ -321,6 +328,41 @@ def read_matrix(tensor: Tensor, schema: Schema) -> RequestRows:
     raise FaultyRowsError(find_wrong_values(columns, datatypes, schema))
 
 
+def read_identifiers(
+    named: Mapping[str, Tensor], ids: tuple[str, ...], n_rows: int
+) -> list[tuple[Any, ...]] | None:
+    """Return the identifiers of each row, UNSET for missing tensors, None if none is kept."""
+    if not ids:
+        return None
+    known = [read_any(named[name]) if name in named else [UNSET] * n_rows for name in ids]
+    return list(zip(*known, strict=True))
+
+
+def read_dated(
+    named: Mapping[str, Tensor], schema: Schema, ids: tuple[str, ...], n_rows: int
+) -> RequestRows:
+    """Read a tensor per column of dated clients, and derive the columns that were not sent.
+
+    Raises
+    ------
+    RefusedError
+        With status 422.
+    """
+    for name in filter(named.__contains__, schema.features):
+        check_datatype(named[name], schema, [name])
+    sent = [name for name in dated_requests.request_columns(schema) if name in named]
+    values = {name: read_any(named[name]) for name in sent}
+    numbers = {name: values[name] for name in schema.numeric if name in values}
+    unfit = find_unfit_values(numbers, {name: str(named[name].datatype) for name in numbers})
+    if unfit:
+        raise FaultyRowsError(unfit)
+    cells = zip(*values.values(), strict=True)
+    rows = [dict(zip(values, row, strict=True)) for row in cells]
+    dated_requests.add_derived(rows, schema, None)
+    columns = request_rows.read_columns(rows, schema)
+    return RequestRows(columns, read_identifiers(named, ids, n_rows))
+
+
 def read_columns(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) -> RequestRows:
     """Read a tensor per column, and ignore further tensors.
 
@@ -339,6 +381,9 @@ def read_columns(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) ->
                 f" [{wanted}] or [{wanted}, 1], as of one column.",
             )
     named = {tensor.name: tensor for tensor in tensors}
+    n_rows = tensors[0].shape[0]
+    if not named.keys() >= set(schema.features):
+        return read_dated(named, schema, ids, n_rows)
     for name in schema.features:
         check_datatype(named[name], schema, [name])
     numbers = {name: read_numbers(named[name]) for name in schema.numeric}
@@ -352,11 +397,7 @@ def read_columns(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) ->
         columns = {name: read_any(named[name]) for name in schema.features}
         datatypes = {name: str(named[name].datatype) for name in schema.features}
         raise FaultyRowsError(find_wrong_values(columns, datatypes, schema))
-    if not ids:
-        return RequestRows(right)
-    n_rows = tensors[0].shape[0]
-    known = [read_any(named[name]) if name in named else [UNSET] * n_rows for name in ids]
-    return RequestRows(right, list(zip(*known, strict=True)))
+    return RequestRows(right, read_identifiers(named, ids, n_rows))
 
 
 def read_tensors(tensors: list[Tensor], schema: Schema, ids: tuple[str, ...]) -> RequestRows:

@@ -5,10 +5,12 @@ import math
 from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 
-from scripts.api import dated_requests, request_bodies
+from scripts.api import dated_requests, openapi, request_bodies, tensors
 from scripts.api.request_rows import FaultyRowsError, read_columns
+from scripts.api.tensors import Tensor
 from scripts.core.config import ApiSettings, Schema
 from scripts.data import client_dates
 from scripts.data.cells import EPOCH
@@ -28,7 +30,7 @@ TODAY = date(2026, 4, 30).toordinal() - EPOCH
 def derive(*rows: dict[str, Any], **members: Any) -> dict[str, list[Any]]:
     body = json.dumps({"data": rows} | members).encode()
     named = request_bodies.read_rows(body, "application/json", "", ApiSettings(), SCHEMA)
-    filled = dated_requests.add_derived(named, SCHEMA, body, lambda: TODAY)
+    filled = dated_requests.add_derived(named, SCHEMA, dated_requests.body_day(body), lambda: TODAY)
     return {name: column.tolist() for name, column in read_columns(filled, SCHEMA).items()}
 
 
@@ -105,7 +107,7 @@ def test_a_csv_table_takes_dates_too() -> None:
     body = b"logins,seats,plan,signup,snapshot\n6,4,pro,01.03.2026,2026-03-31\n"
     named = request_bodies.read_rows(body, "text/csv", "", ApiSettings(), SCHEMA)
 
-    filled = dated_requests.add_derived(named, SCHEMA, body, lambda: TODAY)
+    filled = dated_requests.add_derived(named, SCHEMA, dated_requests.body_day(body), lambda: TODAY)
 
     assert read_columns(filled, SCHEMA)[SINCE].tolist() == [30]
 
@@ -122,3 +124,111 @@ def test_a_table_is_ranked_by_the_latest_row_of_each_client() -> None:
     assert found[SINCE] == [49, 31]
     assert found[CHANGE] == pytest.approx([-4, math.nan], nan_ok=True)
     assert found["usage"] == [1, 0.5]
+
+
+@pytest.mark.parametrize("day", [20260305, True, "soon", [1], {"day": 1}, "2026-03-05" * 40])
+def test_a_day_of_the_body_that_is_no_date_is_refused_and_never_today(day: object) -> None:
+    with pytest.raises(FaultyRowsError) as raised:
+        derive(ROW, as_of=day)
+
+    assert [(fault.row, fault.column) for fault in raised.value.faults] == [(0, "as_of")]
+
+
+@pytest.mark.parametrize(
+    ("before", "column", "expected"),
+    [
+        ({"logins": "10"}, "row_before.logins", "a number or null"),
+        ({"logins": True}, "row_before.logins", "a number or null"),
+        (
+            {"login": 10},
+            "row_before",
+            "an object with the columns of the client's row before, such as",
+        ),
+        ({"logins": 1, "client": "b"}, "row_before.client", "the client of the row, a"),
+        ({"logins": 1, "snapshot": "2026-04-30"}, "row_before.snapshot", "a day before that of"),
+        ({"logins": 1, "as_of": "2026-05-01"}, "row_before.as_of", "a day before that of"),
+        ({"logins": 1, "snapshot": "31.03.26"}, "row_before.snapshot", "a date such as 2026-03-31"),
+    ],
+)
+def test_a_row_before_that_cannot_be_right_is_a_fault(
+    before: dict[str, Any], column: str, expected: str
+) -> None:
+    with pytest.raises(FaultyRowsError) as raised:
+        derive(ROW | {"client": "a", "row_before": before})
+
+    (fault,) = raised.value.faults
+    assert (fault.row, fault.column) == (0, column)
+    assert fault.expected.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "before", [{}, {"logins": None}, {"logins": 2, "client": "a ", "snapshot": "2026-04-29"}]
+)
+def test_a_row_before_with_blanks_or_of_the_same_client_is_taken(before: dict[str, Any]) -> None:
+    columns = derive(ROW | {"client": "a", "row_before": before})
+
+    expected = 4 if before.get("logins") else math.nan
+    assert columns[CHANGE] == pytest.approx([expected], nan_ok=True)
+
+
+def test_faults_of_dates_and_of_other_columns_are_listed_together() -> None:
+    faulty = {"signup": "2026-03-01", "seats": "four"}
+
+    with pytest.raises(FaultyRowsError) as raised:
+        derive(ROW | {"logins": "6"}, ROW | faulty)
+
+    found = [(fault.row, fault.column) for fault in raised.value.faults]
+    assert found == [(0, "logins"), (1, "signup"), (1, "seats")]
+
+
+def tensor(name: str, *values: Any, datatype: str = "") -> Tensor:
+    kind = datatype or ("BYTES" if isinstance(values[0], str) else "FP64")
+    content = {"name": name, "shape": [len(values)], "datatype": kind, "data": values}
+    return msgspec.convert(
+        content | {"data": msgspec.Raw(msgspec.json.encode(values))}, type=Tensor
+    )
+
+
+def test_tensors_of_dates_become_the_columns_of_the_model() -> None:
+    sent = [
+        tensor("client", "a", "b"), tensor("logins", 6, 8), tensor("seats", 4, None),
+        tensor("plan", "pro", "free"), tensor("signup", "01.03.2026", ""),
+        tensor("snapshot", "2026-03-31", "2026-03-31"), tensor(CHANGE, -2, None),
+    ]  # fmt: skip
+
+    rows = tensors.read_tensors(sent, SCHEMA, ("client",))
+
+    assert rows.columns[SINCE] == pytest.approx([30, math.nan], nan_ok=True)
+    assert rows.columns[CHANGE] == pytest.approx([-2, math.nan], nan_ok=True)
+    assert rows.columns["usage"] == pytest.approx([1.5, math.nan], nan_ok=True)
+    assert rows.identifiers == [("a",), ("b",)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "column"),
+    [
+        (tensor("signup", "2026-03-01"), "signup"),
+        (tensor("signup", 20260301), "signup"),
+        (tensor("seats", 4.5, datatype="INT64"), "seats"),
+        (tensor("snapshot", "31.03.2026"), "snapshot"),
+    ],
+)
+def test_wrong_tensors_of_dated_clients_are_named(wrong: Tensor, column: str) -> None:
+    right = [
+        tensor("logins", 6), tensor("seats", 4), tensor("plan", "pro"),
+        tensor("signup", "01.03.2026"), tensor("snapshot", "2026-03-31"),
+    ]  # fmt: skip
+
+    with pytest.raises(FaultyRowsError) as raised:
+        tensors.read_tensors([*(t for t in right if t.name != column), wrong], SCHEMA, ())
+
+    assert [(fault.row, fault.column) for fault in raised.value.faults] == [(0, column)]
+
+
+def test_the_description_shows_dates_as_the_installation_writes_them() -> None:
+    described = openapi.describe_dates(SCHEMA)
+    body = openapi.describe_data({}, SCHEMA)
+
+    assert described["signup"]["description"] == "A date such as 31.03.2026."
+    assert "2026-03-31" in described["snapshot"]["description"]
+    assert "as_of" in body["properties"]
