@@ -317,6 +317,10 @@ def measure_steps(config: Config) -> list[float | None]:
         # The durations on this machine would be meaningless, and a cluster is too costly for it.
         log.info("On a cluster the steps are timed by the runs only.")
         return [None, None]
+    if config.schema.date:
+        # Their steps need the outcomes and the day of the run.
+        log.info("Steps on dated rows are timed by the runs only.")
+        return [None, None]
     try:
         paths = files.list_tables(config.input_folder_path)
         is_large = table_reader.are_large(paths)

@@ -193,7 +193,9 @@ def test_before_any_outcome_fine_extracts_have_no_problem(tmp_path: Path) -> Non
     assert {state for state, _ in checks_of(config).values()} == {"ok"}
 
 
-def test_a_model_that_serves_scores_todays_clients_though_no_row_is_mature(tmp_path: Path) -> None:
+def test_a_model_that_serves_scores_todays_clients_though_no_row_is_mature(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     company = Company(n_clients=200)
     (config,) = play(tmp_path, company, "in order", range(4, 5))
     company.write(tmp_path, 5)
@@ -205,3 +207,4 @@ def test_a_model_that_serves_scores_todays_clients_though_no_row_is_mature(tmp_p
 
     assert verdict is Verdict.INSUFFICIENT
     assert sorted(listed(config)) == sorted(row.split(",")[1] for row in company.rows[4])
+    assert "could be timed" not in caplog.text

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scripts.core import files
 from scripts.core.config import Config, Schema
 from scripts.core.errors import DatasetError
-from scripts.data import client_dates, judged_rows, outcomes, read_report, table_reader
-from scripts.data.cells import UNLABELLED
+from scripts.data import judged_rows, outcomes, read_report, table_reader
 from scripts.data.outcomes import KnownOutcomes, RecordFit, RowOutcomes
 from scripts.engine import dated_ingest, mature_rows
 from scripts.engine.dated_ingest import CleanMore, DatedIntake, EncodedRows, LabelledRows
@@ -74,9 +73,7 @@ def label(
 
 def find_todays(rows: Any, read: LabelledRows) -> pd.DataFrame:
     """Return today's clients, as `dated_ingest.find_todays` does."""
-    of_input = ~read.of_test
-    n_rows = None if read.n_rows is None else read.n_rows[of_input]
-    whole = client_dates.find_whole_days(read.days[of_input], n_rows)
+    whole = read.find_whole_days()
     clients: pd.DataFrame = rows.find_todays(int(whole[-1] if len(whole) else read.days.max()))
     return clients
 
@@ -178,9 +175,8 @@ def ingest_files(
     overlap = [] if by_time else dated_ingest.describe_overlap(
         read.days, parts, rows.count_shared(parts.is_training, parts.is_test)
     )  # fmt: skip
-    is_labelled = read.found.labels != UNLABELLED
     return DatedIntake(
-        n_labelled=int(rows.groups.n_rows[is_labelled].sum()),
+        n_labelled=read.n_labelled,
         dropped=dropped,
         write_dataset=EncodedRows(content, n_rows).write,
         test_parts=test_parts,

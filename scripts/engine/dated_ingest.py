@@ -58,6 +58,21 @@ class LabelledRows(Struct, frozen=True, kw_only=True):
     n_repeated: int
     n_rows: NDArray[np.int64] | None = None
 
+    @property
+    def n_labelled(self) -> int:
+        """The number of rows with an outcome."""
+        return self.count(self.found.labels != UNLABELLED)
+
+    def count(self, chosen: Flags) -> int:
+        """Count the rows of the chosen elements."""
+        return int(chosen.sum() if self.n_rows is None else self.n_rows[chosen].sum())
+
+    def find_whole_days(self) -> NDArray[np.int64]:
+        """Return the days of the extracts of the input, without smaller additions, sorted."""
+        of_input = ~self.of_test
+        n_rows = None if self.n_rows is None else self.n_rows[of_input]
+        return client_dates.find_whole_days(self.days[of_input], n_rows)
+
 
 class DatedInput(LabelledRows, frozen=True, kw_only=True):
     """The rows of dated files with their derived columns and outcomes.
@@ -399,11 +414,6 @@ def describe_overlap(
 
 def count_rows(read: LabelledRows, parts: TimeSplit) -> RowAccount:
     """Count the rows by their use."""
-
-    def count(chosen: Flags) -> int:
-        """Count the chosen rows."""
-        return int(chosen.sum() if read.n_rows is None else read.n_rows[chosen].sum())
-
     readings = [r for r in (*read.readings, *read.test_readings) if not r.refused]
     left_before = read.found.left_before & ~parts.is_training & ~parts.is_test
     is_mature = read.found.is_mature
@@ -411,11 +421,11 @@ def count_rows(read: LabelledRows, parts: TimeSplit) -> RowAccount:
         n_read=sum(r.n_rows for r in readings),
         n_rejected=sum(len(r.rejected) for r in readings),
         n_repeated=read.n_repeated,
-        n_training=count(parts.is_training),
-        n_test=count(parts.is_test),
-        n_left_before=count(left_before),
-        n_not_mature=count(~is_mature & ~left_before),
-        n_between=count(is_mature & ~parts.is_training & ~parts.is_test & ~left_before),
+        n_training=read.count(parts.is_training),
+        n_test=read.count(parts.is_test),
+        n_left_before=read.count(left_before),
+        n_not_mature=read.count(~is_mature & ~left_before),
+        n_between=read.count(is_mature & ~parts.is_training & ~parts.is_test & ~left_before),
     )
 
 
@@ -467,7 +477,7 @@ def explain_immature(read: LabelledRows, config: Config) -> str:
         f" The horizon is {config.outcomes.horizon_days} days, and outcomes are known up to"
         f" {'no day' if until is None else client_dates.format_day(until)}."
     )  # fmt: skip
-    n_rows = len(read.found.labels) if read.n_rows is None else int(read.n_rows.sum())
+    n_rows = read.count(np.ones(len(read.days), np.bool_))
     return (
         f"None of {n_rows} rows has an outcome that is known for good.{horizon}"
         f" {explain_outcomes(read, config)}"
@@ -483,11 +493,8 @@ def check_mature(read: LabelledRows, config: Config) -> None:
 
 def find_lengths(read: LabelledRows) -> tuple[int, int | None]:
     """Return the numbers of rows of the newest extract and of the extract before, or None."""
-    n_rows = None if read.n_rows is None else read.n_rows[~read.of_test]
-    days = read.days[~read.of_test]
-    whole = client_dates.find_whole_days(days, n_rows)[-2:]
-    found, counts = client_dates.count_days(days, n_rows)
-    lengths = [int(counts[found == day][0]) for day in whole] or [0]
+    whole = read.find_whole_days()[-2:]
+    lengths = [read.count(~read.of_test & (read.days == day)) for day in whole] or [0]
     return lengths[-1], lengths[0] if len(lengths) > 1 else None
 
 
@@ -578,7 +585,7 @@ def ingest_files(
         read.days, parts, count_shared(read, parts, schema)
     )  # fmt: skip
     return DatedIntake(
-        n_labelled=int((read.found.labels != UNLABELLED).sum()),
+        n_labelled=read.n_labelled,
         dropped=dropped,
         write_dataset=training.write,
         test_parts=test.parts,

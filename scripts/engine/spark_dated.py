@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import msgspec
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -140,8 +138,7 @@ def collect(rows: DataFrame, schema: Schema) -> pd.DataFrame:
 
 def find_todays(read: ClusterInput, schema: Schema) -> pd.DataFrame:
     """Return today's clients, as `dated_ingest.find_todays` does."""
-    of_input, n_rows = ~read.of_test, cast("NDArray[np.int64]", read.n_rows)
-    whole = client_dates.find_whole_days(read.days[of_input], n_rows[of_input])
+    whole = read.find_whole_days()
     newest = int(whole[-1]) if len(whole) else 0
     todays = read.rows.where(column(dated.OPEN) & (column(dated.DAY) >= newest))
     unlabelled = F.lit(UNLABELLED).cast("tinyint")
@@ -153,10 +150,9 @@ def read_mature(paths: Sequence[Path], schema: Schema, config: Config) -> Mature
     with cluster.open_cluster(config.engine) as session:
         read = read_input(session, paths, schema, config, client_dates.today())
         dated_ingest.check_mature(read, config)
-        n_rows = int(cast("NDArray[np.int64]", read.n_rows)[read.found.is_mature].sum())
         width = len(client_dates.dataset_schema(schema).columns)
         most = capacity.limit_rows(config.training.max_rows, width, config.engine)
-        share = 1.0 if most is None else min(1.0, most / n_rows)
+        share = 1.0 if most is None else min(1.0, most / read.count(read.found.is_mature))
         # The hash of `name_hashes.hash_names`.
         below = F.crc32(column(schema.client_key)) < int(share * 2**name_hashes.HASH_BITS)
         table = collect(read.rows.where(column(dated.MATURE) & below), schema)
@@ -199,9 +195,8 @@ def ingest_files(
             test, clean_more if by_time else None, written, drop_equal=False
         )
         tested = collect(cleaned, schema)
-    n_rows, is_labelled = cast("NDArray[np.int64]", read.n_rows), read.found.labels != UNLABELLED
     return DatedIntake(
-        n_labelled=int(n_rows[is_labelled].sum()),
+        n_labelled=read.n_labelled,
         dropped=intake.dropped,
         write_dataset=intake.write,
         test_parts=polars_dataset.encode_rows(
