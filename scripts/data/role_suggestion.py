@@ -24,13 +24,6 @@ ID_NAME = re.compile(
 PEOPLE_NAME = re.compile(
     r"(^|[^a-z])(company|firm|firma|organi[sz]ation|customer|client|account)$|name$", re.IGNORECASE
 )
-# A column of remarks, whose sentences may be few or short.
-NOTE_NAME = re.compile(
-    r"(^|[^a-z])(notes?|memo|desc|description)([^a-z]|$)|comment|remark|free.?text|bemerk|notiz|"
-    r"kommentar|freitext|remarque|observ|osservaz|opmerking|annotation",
-    re.IGNORECASE,
-)
-MIN_NOTES = 10
 NAME_KINDS = (ColumnKind.OTHER, ColumnKind.TEXTS)
 # A column that alone predicts the target this well was written after the clients left.
 LEAK_ACCURACY = 0.95
@@ -117,10 +110,6 @@ def reason_to_ignore(
         return f"it holds {kind}"
     if kind and column.str.count(r"\s").mean() >= MIN_SPACES:
         return f"it holds {kind}"
-    if name in inference.schema.categorical and NOTE_NAME.search(name):
-        n_notes = column[column != ""].nunique()
-        if n_notes > MIN_NOTES:
-            return f"it is named as a column of notes, and has {n_notes} different texts"
     if is_id(column, name, inference):
         n_blank = int((column == "").sum())
         blank = f", but blank in {n_blank} rows" if n_blank else ""

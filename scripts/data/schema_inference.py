@@ -1,6 +1,7 @@
 """Schema inference: numeric, categorical and useless columns of client tables."""
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,13 @@ from scripts.data.read_report import FileReading
 
 MIN_NUMBERS_FRACTION = 0.99
 MAX_SHOWN_LABELS = 5
+# A column of remarks, whose sentences may be few or short, and are of single clients all the same.
+NOTE_NAME = re.compile(
+    r"(^|[^a-z])(notes?|memo|desc|description)([^a-z]|$)|comment|remark|free.?text|bemerk|notiz|"
+    r"kommentar|freitext|remarque|observaci|osservaz|opmerking|annotation",
+    re.IGNORECASE,
+)
+MIN_NOTES, MIN_NOTES_FRACTION = 10, 0.05
 UNIQUE = "it has as many values as rows"
 # A pinned schema may differ in these keys from config.json: the format of each file is detected.
 FREE_KEYS = {"separator", "encoding"}
@@ -188,6 +196,12 @@ def reason_to_set_aside(profile: ColumnProfile) -> str:
     return f"it holds {profile.kind}" if profile.kind else ""
 
 
+def is_notes(name: str, profile: ColumnProfile) -> bool:
+    """Return whether a text column has many texts and is named as a column of notes."""
+    n_usual = max(MIN_NOTES, MIN_NOTES_FRACTION * profile.n_rows)
+    return not profile.numeric and profile.n_values > n_usual and bool(NOTE_NAME.search(name))
+
+
 def undeclared_columns(names: Iterable[str], declared: Schema) -> list[str]:
     """List the columns without a role in the declared schema."""
     named = {*declared.file_columns, *declared.ignore}
@@ -205,6 +219,9 @@ def classify_columns(profiles: Mapping[str, ColumnProfile], declared: Schema) ->
             set_aside[name] = "it has no name"
         elif reason:
             set_aside[name] = reason
+        elif is_notes(name, profile):
+            n_texts = profile.n_values
+            set_aside[name] = f"it is named as a column of notes, and has {n_texts} different texts"
         elif kind not in declared.inferred:
             set_aside[name] = f"it is {kind}, and schema.{kind} does not list it"
         else:

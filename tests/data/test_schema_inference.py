@@ -118,6 +118,19 @@ def test_repeated_rows_do_not_hide_an_identifier(tmp_path: Path) -> None:
     assert inference.set_aside == {"key": "it has as many values as rows"}
 
 
+def test_notes_by_name_are_set_aside_unless_they_are_a_few_kinds(tmp_path: Path) -> None:
+    # Half of the texts are canned, so that no share of different texts gives them away.
+    notes = ["wants a break" if i % 2 else f"knee {i % 40}" for i in range(200)]
+    kinds = [f"kind {i % 9}" for i in range(200)]
+
+    inference = infer(tmp_path, Bemerkung=notes, comment_type=kinds, plan=notes, other=kinds)
+
+    assert inference.schema.categorical == ("comment_type", "plan", "other")
+    assert inference.set_aside["Bemerkung"].endswith(
+        "named as a column of notes, and has 21 different texts"
+    )
+
+
 def test_a_column_that_few_files_have_is_set_aside(tmp_path: Path) -> None:
     usual = {"name": ["a", "b"], "left": ["0", "1"], "n": ["1", "1.5"], "m": ["3.5", "4"]}
     paths = [write(tmp_path, usual, f"{i}.csv") for i in range(3)]
