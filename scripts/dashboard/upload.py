@@ -18,14 +18,14 @@ from scripts.api.responses import Answer, Headers, RefusedError
 from scripts.api.serving_state import NO_RELEASE, Serving
 from scripts.api.tokens import Role
 from scripts.clients.response_types import WorklistEntry
-from scripts.core import artifacts, erased_clients, files
+from scripts.core import artifacts, dates, erased_clients, files
 from scripts.core.artifacts import Kind
-from scripts.core.config import Config, Schema
+from scripts.core.config import FILE_NAME, Config, Schema
 from scripts.core.erased_clients import ErasedClients
 from scripts.core.errors import BusyError, DatasetError
 from scripts.core.files import RemotePath
 from scripts.dashboard import rendering
-from scripts.data import client_dates, csv_reader, table_reader
+from scripts.data import client_dates, csv_reader, name_dates, table_reader
 from scripts.data.csv_reader import Columns
 from scripts.data.read_report import FileReading, first_reasons
 
@@ -47,7 +47,8 @@ STORED = (
     " Put the file there with the store's own tools."
 )
 
-# A generated name. The name from the sender is for display only.
+# A generated name, with the day in the sender's name where files have their day there. Beyond this
+# the name from the sender is for display only.
 NAME = artifacts.UPLOAD
 TEMPORARY = files.temporary_name(NAME.format("*"))
 # Reading ends after so many rejected rows.
@@ -98,10 +99,23 @@ def find_schema(now: Serving) -> Schema | None:
     return declared if declared.features and not declared.inferred else None
 
 
+def find_day(now: Serving, name: str) -> str | None:
+    """Return the day in the name of a sent file in ISO 8601, "" without one.
+
+    None where the names of files have no day.
+    """
+    schema = find_schema(now)
+    own = None if schema is None else schema.date_column
+    if own is None or own.column != FILE_NAME:
+        return None
+    day = name_dates.find_day(name, own.format)
+    return "" if day is None else client_dates.format_day(day)
+
+
 def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
     """Render the upload page with both forms and the result."""
     now = routes.serving()
-    empty: dict[str, Any] = dict.fromkeys(["sent", "reading", "ranked", "added", "fault"])
+    empty: dict[str, Any] = dict.fromkeys(["sent", "reading", "ranked", "added", "fault", "day"])
     return rendering.show(
         "upload.html",
         status,
@@ -110,6 +124,8 @@ def show_page(status: int = 200, headers: Headers = (), **facts: Any) -> Answer:
         input_folder=now.config.input_folder_path.name,
         input_address=find_address(now),
         schema=find_schema(now),
+        has_outcomes=now.config.outcomes is not None,
+        names_day=find_day(now, "") is not None,
         may_add=sender.may(Role.ADMIN),
         n_faults=N_FAULTS,
         **(empty | {"action": ""} | facts),
@@ -288,10 +304,10 @@ def check_quota(config: Config, n_bytes: int) -> None:
         )
 
 
-def write_new(folder: Path, content: bytes) -> Path:
-    """Write a new file whole, and never replace a file."""
+def write_new(folder: Path, content: bytes, day: str) -> Path:
+    """Write a new file whole, with a day in the name if it is not "", and never replace a file."""
     stamp = artifacts.next_stamp(datetime.now(UTC), [folder])
-    path = folder / NAME.format(stamp)
+    path = folder / NAME.format(f"{stamp}_{day}" if day else stamp)
     temporary = path.with_name(files.temporary_name(path.name))
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     try:
@@ -314,6 +330,7 @@ def publish(
     actor: str,
     *,
     erased: ErasedClients | None,
+    day: str = "",
 ) -> Path:
     """Add a valid table to the input folder.
 
@@ -329,6 +346,8 @@ def publish(
         Who added the table.
     erased : ErasedClients or None
         The erased clients whose rows were looked for in the table.
+    day : str
+        The day of the rows for the name of the file in ISO 8601, "" without one.
 
     Returns
     -------
@@ -356,7 +375,7 @@ def publish(
             leftover.unlink(missing_ok=True)
         check_erased(config, erased)
         check_quota(config, len(content))
-        path = write_new(folder, content)
+        path = write_new(folder, content, day)
     log.info("%s added %d rows as %s.", actor, reading.n_rows, path)
     return path
 
@@ -372,7 +391,10 @@ def add() -> Answer:
         reading = check_table(now, sent, erased)
         if not is_usable(reading):
             return show_page(422, action="add", sent=sent, reading=reading)
-        path = publish(now.config, sent.content, reading, sender.name_actor(), erased=erased)
+        day = find_day(now, sent.name)
+        path = publish(
+            now.config, sent.content, reading, sender.name_actor(), erased=erased, day=day or ""
+        )
     except RefusedError as refusal:
         return show_page(refusal.status, action="add", fault=refusal.detail)
     except QuotaError as error:
@@ -391,4 +413,5 @@ def add() -> Answer:
             action="add",
             fault="A run is at work; nothing was added. Try again in a moment.",
         )
-    return show_page(201, action="add", sent=sent, reading=reading, added=path.name)
+    shown = dates.format_day(day) if day else day
+    return show_page(201, action="add", sent=sent, reading=reading, added=path.name, day=shown)

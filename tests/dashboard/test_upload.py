@@ -15,6 +15,7 @@ from scripts import ingestion
 from scripts.app import create_app
 from scripts.core import artifacts, erased_clients, files, keys
 from scripts.core.config import Config
+from scripts.core.config_file import read_config
 from scripts.core.errors import DatasetError
 from scripts.dashboard import upload
 from tests.conftest import HEADER
@@ -64,6 +65,39 @@ def test_a_good_table_is_added_as_it_was_sent(client: FlaskClient, config: Confi
     assert "Added 2 rows" in response.text
     assert artifacts.is_stamp(added.removeprefix("upload_").removesuffix(".csv"))
     assert (config.input_folder_path / added).read_bytes() == GOOD
+
+
+@pytest.mark.parametrize(
+    ("name", "day", "said"),
+    [
+        ("Kunden März 2026.csv", "2026-03-31", "as of 31 Mar 2026, the day in its name"),
+        ("clients_2026-02-05.csv", "2026-02-05", "as of 5 Feb 2026, the day in its name"),
+        ("mine.csv", "", "as of today: its name has no day"),
+    ],
+)
+def test_an_upload_has_the_day_in_its_name_and_the_page_says_so(
+    config_path: Path, name: str, day: str, said: str
+) -> None:
+    edit_config(
+        config_path, test_data_path=None,
+        schema={
+            "key": "corporation", "date": "file_name", "numeric": ["lastmonth_activity"],
+            "categorical": [],
+        },
+        outcomes={"input_folder_path": "left", "date": "left_on", "horizon_days": 30},
+    )  # fmt: skip
+    config = read_config(config_path)
+    client = create_app(config_path).test_client()
+    before = names_in(config.input_folder_path)
+
+    page = client.get("/dashboard/upload", headers={"Accept": "text/html"}).text
+    response = send(client, "upload", b"corporation,lastmonth_activity\nacme,3\n", name)
+
+    (added,) = names_in(config.input_folder_path) - before
+    assert added.endswith(f"Z_{day}.csv" if day else "Z.csv")
+    assert said in response.text
+    assert "else as of today" in page
+    assert "<code>lastmonth_activity</code>." in page
 
 
 BAD = [
