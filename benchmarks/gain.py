@@ -16,7 +16,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from scripts.data.arrays import Floats, Ints
-from scripts.model import gain
+from scripts.model import gain, save_belief
 from scripts.model.gain import GainTerms
 
 TERMS = GainTerms(contact=15.0, offer=80.0, alpha=6.0, beta=14.0, takers_fraction=1.0)
@@ -54,7 +54,7 @@ def compare_orders(spread: float, n_repeats: int) -> tuple[float, float, float]:
         y = (random.random(N_CLIENTS) < risk).astype(np.int64)
         gains = gain.expected_gains(risk, value, TERMS)
         profits += [call(order, y, value, save_rate) for order in (gains, risk)]
-        best = gain.find_best_length(risk, value, TERMS)
+        best = save_belief.find_best_length(risk, value, TERMS)
         curve = gain.cumulate(gains, *gain.split_gains(risk, value, TERMS))
         n_covered += best.low <= curve.lengths[curve.best(save_rate)] <= best.high
     return *(profits / n_repeats).tolist(), n_covered / n_repeats
@@ -70,7 +70,7 @@ def compare_with_empulse() -> float | None:
         y = (random.random(n_rows) < 0.25).astype(np.int64)
         score = np.round(0.6 * random.random(n_rows) + 0.4 * y * random.random(n_rows), 2)
         terms = GainTerms(contact=1, offer=10, alpha=6, beta=14, takers_fraction=1.0)
-        ours = gain.expected_maximum_profit(y, score, np.full(n_rows, 200.0), terms)
+        ours = save_belief.expected_maximum_profit(y, score, np.full(n_rows, 200.0), terms)
         known = theirs(y, score, alpha=6, beta=14, clv=200, incentive_cost=10, contact_cost=1)
         largest = max(largest, abs(ours - known))
     return largest
@@ -89,7 +89,7 @@ def main() -> None:
     random = np.random.default_rng(2)
     risk, value = random.beta(1.2, 6.0, N_LARGE), random.lognormal(6, 1, N_LARGE)
     start = time.process_time()
-    best = gain.find_best_length(risk, value, TERMS)
+    best = save_belief.find_best_length(risk, value, TERMS)
     spent_s = time.process_time() - start
     sys.stdout.write(
         f"Gains and best length ({best.n_clients:,}) of {N_LARGE:,} clients: {spent_s:.2f} s CPU.\n"

@@ -11,7 +11,7 @@ from scripts.clients.todays_clients import TodaysClients, TodaysScores
 from scripts.core.config import WorklistSettings
 from scripts.core.errors import DatasetError
 from scripts.data.arrays import Floats, Mask, Places
-from scripts.model import gain, ranking
+from scripts.model import gain, ranking, save_belief
 from scripts.model.gain import GainTerms
 from scripts.records.scored_clients import KEPT_NUMBER
 
@@ -128,9 +128,9 @@ def describe(
         The declared worth.
     """
     kept = rows[scores.band[rows] != ranking.WORDS.index(ranking.NO_DATA)]
-    best = gain.find_best_length(scores.probability[kept], gains.assumed[kept], gains.terms)
+    best = save_belief.find_best_length(scores.probability[kept], gains.assumed[kept], gains.terms)
     n_missing = int(np.isnan(gains.value[rows]).sum())
-    save_low, save_high = gains.terms.save_interval
+    save_low, save_high = save_belief.save_interval(gains.terms)
     return {
         "value": column,
         "assumed_value": float(np.nanmedian(gains.value)) if n_missing else None,

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from scripts.core.amounts import format_amount
 from scripts.data.arrays import Floats, Ints
-from scripts.model import gain
+from scripts.model import gain, save_belief
 from scripts.model.gain import GainTerms, ProfitCurve
 from scripts.reports import chart_style
 from scripts.reports.chart_style import Drawing, Theme
@@ -50,7 +50,7 @@ def thin(curve: ProfitCurve) -> ProfitCurve:
 
 def draw_today(todays: TodaysProfit) -> Panel:
     """Return the panel of today's list: the expected profit with the band of the belief."""
-    shown, (low, high) = thin(todays.curve), todays.terms.save_interval
+    shown, (low, high) = thin(todays.curve), save_belief.save_interval(todays.terms)
     profits = [shown.profit(rate) for rate in (todays.terms.save_rate, low, high)]
     best, best_low, best_high = todays.best
 
@@ -108,7 +108,7 @@ def describe_tested(tested: TestedProfit, terms: GainTerms) -> str:
         format_amount(PER * gain.maximum_profit(tested.y, score, tested.value, terms))
         for score in (by_gain, tested.probability)
     ]
-    expected = gain.expected_maximum_profit(tested.y, by_gain, tested.value, terms)
+    expected = save_belief.expected_maximum_profit(tested.y, by_gain, tested.value, terms)
     return (
         f"On {len(tested.y):,} test rows the best list brings {best[0]} per {PER} clients in the"
         f" order of the gain, and {best[1]} in the order of the risk. Over the belief about the"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scripts.data.arrays import Floats, Ints
-from scripts.model import gain
+from scripts.model import gain, save_belief
 from scripts.model.gain import GainTerms
 
 TERMS = GainTerms(contact=1, offer=10, alpha=6, beta=14, takers_fraction=1.0)
@@ -52,7 +52,9 @@ def test_the_measures_are_those_of_empulse(metrics: Any, n_rows: int, seed: int)
     expected = metrics.empc_score(y, score, alpha=6, beta=14, **costs)
     certain = metrics.mpc_score(y, score, accept_rate=0.3, **costs)
 
-    assert gain.expected_maximum_profit(y, score, value, TERMS) == pytest.approx(expected, abs=1e-9)
+    assert save_belief.expected_maximum_profit(y, score, value, TERMS) == pytest.approx(
+        expected, abs=1e-9
+    )
     assert gain.maximum_profit(y, score, value, TERMS) == pytest.approx(certain, abs=1e-9)
 
 
@@ -76,7 +78,7 @@ def test_the_expected_maximum_is_the_mean_of_the_maxima_over_the_belief() -> Non
     curve = gain.profit_curve(y, score, value, TERMS)
     maxima = np.array([curve.profit(rate).max() for rate in rates]) / 300
 
-    expected = gain.expected_maximum_profit(y, score, value, TERMS)
+    expected = save_belief.expected_maximum_profit(y, score, value, TERMS)
 
     assert expected == pytest.approx(maxima.mean(), abs=4 * maxima.std() / 4000**0.5)
     assert expected >= gain.maximum_profit(y, score, value, TERMS)
@@ -86,7 +88,7 @@ def test_the_best_list_has_everybody_with_a_gain_and_nobody_else() -> None:
     probability = np.array([0.9, 0.5, 0.06, 0.01])
     value = np.full(4, CLV)
 
-    best = gain.find_best_length(probability, value, TERMS)
+    best = save_belief.find_best_length(probability, value, TERMS)
 
     gains = gain.expected_gains(probability, value, TERMS)
     assert best.n_clients == int((gains > 0).sum()) == 2
@@ -98,14 +100,14 @@ def test_a_better_known_save_rate_makes_the_interval_of_the_length_shorter() -> 
     probability, value = np.linspace(0.9, 0.01, 500), np.full(500, CLV)
     sure = GainTerms(contact=1, offer=10, alpha=600, beta=1400, takers_fraction=1.0)
 
-    wide, short = (gain.find_best_length(probability, value, t) for t in (TERMS, sure))
+    wide, short = (save_belief.find_best_length(probability, value, t) for t in (TERMS, sure))
 
     assert wide.low <= short.low <= short.n_clients <= short.high <= wide.high
     assert short.high - short.low < wide.high - wide.low
 
 
 def test_where_nobody_is_worth_a_call_the_best_list_is_empty() -> None:
-    best = gain.find_best_length(np.array([0.9]), np.array([5.0]), TERMS)
+    best = save_belief.find_best_length(np.array([0.9]), np.array([5.0]), TERMS)
 
     assert (best.n_clients, best.gain) == (0, 0.0)
-    assert gain.find_best_length(np.zeros(0), np.zeros(0), TERMS).n_clients == 0
+    assert save_belief.find_best_length(np.zeros(0), np.zeros(0), TERMS).n_clients == 0

@@ -316,7 +316,7 @@ def test_the_comparison_imports_no_training_and_no_charts() -> None:
     loaded = set(shown.stdout.split())
 
     assert "pandas" in loaded
-    assert not {"sklearn", "matplotlib", "scripts.training"} & loaded
+    assert not {"sklearn", "scipy", "matplotlib", "scripts.training"} & loaded
 
 
 def test_json_is_for_comparisons_only(config_path: Path) -> None:
