@@ -12,7 +12,7 @@ import pandas as pd
 from msgspec.structs import replace
 
 from scripts import ingestion
-from scripts.core import artifacts, console, terminal
+from scripts.core import artifacts, console, files, terminal
 from scripts.core.artifacts import Kind
 from scripts.core.config import LATEST_ROWS, Config, Schema
 from scripts.core.errors import NotMadeYetError
@@ -194,38 +194,43 @@ def decide_or_show(config: Config, *, last: bool) -> None:
 
 
 def read_dated_table(
-    path: Path, schema: Schema, config: Config
+    paths: Sequence[Path], schema: Schema, config: Config
 ) -> tuple[pd.DataFrame, Schema, Ints | None]:
     """Read a labelled dated table: rows, schema of the dataset, days of the rows."""
     alone, value = (
         msgspec.structs.replace(config, test_data_path=LATEST_ROWS),
         config.worklist.value,
     )
-    read = dated_ingest.read_input([path], schema, alone, client_dates.today())
+    read = dated_ingest.read_input(paths, schema, alone, client_dates.today())
     dated, written = mature_rows.select(read, schema), client_dates.dataset_schema(schema)
     if not isinstance(value, str) or value in written.features:
         return dated.table, written, dated.days
-    kept = kept_columns.read([path], written, [value], dated.table)
+    kept = kept_columns.read(paths, written, [value], dated.table)
     worth = client_values.parse_values(kept[value].tolist(), value, written)
     return dated.table.assign(**{value: worth}), written, dated.days
 
 
 def read_table(path: Path, config: Config) -> tuple[pd.DataFrame, Schema, Ints | None]:
-    """Read a labelled table as ingestion does: rows, schema of the dataset, days of dated rows.
+    """Read a table, or the tables of a folder, as ingestion does.
+
+    Returns labelled rows, the schema of the dataset, and the days of dated rows.
 
     The rows have the worth of the clients as well, where a column is declared that is no feature.
     """
-    declared = config.schema
-    schema = schema_inference.complete(declared, None, [path]) if declared.inferred else declared
+    declared, paths = config.schema, [path]
+    if path.is_dir():
+        paths = list(files.list_tables(path))
+        files.check_has_tables(paths, path)
+    schema = schema_inference.complete(declared, None, paths) if declared.inferred else declared
     if schema.date:
-        return read_dated_table(path, schema, config)
+        return read_dated_table(paths, schema, config)
     wanted = client_values.add_value(schema, config.worklist.value)
-    table, _, _ = pandas_engine.read_input([path], wanted, clean_more=ingestion.clean_more)
+    table, _, _ = pandas_engine.read_input(paths, wanted, clean_more=ingestion.clean_more)
     return table, schema, None
 
 
 def show_simulation(config: Config, *, table_path: Path, **settings: Any) -> None:
-    """Replay batches of a labelled table under several gates, and count the downgrades.
+    """Replay batches of labelled rows under several gates, and count the downgrades.
 
     The columns are those of the schema in config.json. Part of the rows is held out. A promotion is
     a downgrade if the new model is worse on the held-out rows than the replaced one, by
@@ -257,10 +262,10 @@ def number_option(name: str, default: int | tuple[int, ...], text: str, least: i
 
 def simulation_parameters() -> list[click.Parameter]:
     """Return the arguments and options of the simulation."""
-    csv_file = click.Path(path_type=Path, exists=True, dir_okay=False)
+    csv_file = click.Path(path_type=Path, exists=True)
     rows = "Test rows of the gate. May be given several times."
     return [
-        click.Argument(["table_path"], metavar="TABLE.csv", type=csv_file),
+        click.Argument(["table_path"], metavar="TABLE.csv|FOLDER", type=csv_file),
         number_option("--batches n_batches", 10, "Number of candidates.", 2),
         number_option("--test-rows n_test_rows", (50, 200, 1000), rows, 1),
         number_option("--repeats n_repeats", 20, "Number of shuffles of the table.", 1),

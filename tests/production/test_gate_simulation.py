@@ -22,6 +22,7 @@ from scripts.production.gate_simulation import (
     SimulationPlan,
 )
 from tests.conftest import make_rows, write_csv
+from tests.support.monthly import Company, configure
 
 PLAN = SimulationPlan(n_batches=3, n_repeats=2, n_test_rows=(20, 50), cumulative=False, seed=0)
 
@@ -161,6 +162,23 @@ def test_the_program_prints_a_table_and_keeps_progress_apart(
     assert lines[0].split("  ")[0] == "test rows"
     assert len(lines) == 2 + len(gate_simulation.list_rules(PromotionSettings()))
     assert lines[-1].startswith("40 test rows: final F1 ")
+
+
+def test_a_folder_of_extracts_is_replayed_with_its_files_of_outcomes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "set_up_logging", lambda: None)
+    Company().write(tmp_path, 5)
+    config = configure(tmp_path)
+
+    shown = CliRunner().invoke(
+        promotion.make_program(),
+        ["simulate", str(config.input_folder_path), "--batches", "2", "--repeats", "1",
+         "--test-rows", "40", "--config", str(tmp_path / "config.json")],
+    )  # fmt: skip
+
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.splitlines()[-1].startswith("40 test rows: ")
 
 
 def test_the_table_of_the_simulation_fits_80_columns(
