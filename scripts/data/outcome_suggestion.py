@@ -22,6 +22,7 @@ from scripts.data.suggestion_reading import FileTable
 from scripts.data.time_suggestion import TimeLayout, day_texts
 
 MAX_COLUMNS = 8
+N_SAMPLED = 2000
 MIN_KNOWN_FRACTION = 0.5
 # A month is judged by the month that follows, a longer period by a quarter.
 MONTH_DAYS, QUARTER_DAYS = 30, 90
@@ -62,8 +63,8 @@ def find_date_column(table: pd.DataFrame) -> tuple[str, str]:
     """Return the column of days and the format, preferably named after leaving."""
     found = []
     for name in (name for name in table.columns if name):
-        texts = [text for text in table[name].unique() if text]
-        formats = date_formats.find_formats(texts[:2000])
+        # Of all rows, since a mistake is one of few different days.
+        formats = date_formats.find_formats([text for text in table[name] if text][:N_SAMPLED])
         if formats:
             found.append((leaving_words.is_leaving_date(name), name, formats[0]))
     _, name, form = max(found, key=lambda item: item[0], default=(False, "", ""))

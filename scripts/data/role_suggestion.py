@@ -22,7 +22,9 @@ ID_NAME = re.compile(
 )
 # Columns by which people know a client. An address is left out: a list needs none.
 PEOPLE_NAME = re.compile(
-    r"(^|[^a-z])(company|firm|firma|organi[sz]ation|customer|client|account)$|name$", re.IGNORECASE
+    r"(^|[^a-z])(company|firm|firma|organi[sz]ation|customer|client|account|holder|inhaber|kunde|"
+    r"unternehmen|nom|nombre|nome|naam|soci[eé]t[eé]|raison sociale|empresa|azienda|ditta)$|name$",
+    re.IGNORECASE,
 )
 NAME_KINDS = (ColumnKind.OTHER, ColumnKind.TEXTS)
 # A column that alone predicts the target this well was written after the clients left.

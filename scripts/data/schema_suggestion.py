@@ -30,6 +30,8 @@ from scripts.data.time_suggestion import TimeLayout
 
 # So many rows of clients who have left show that their rows go on.
 MIN_GONE_ROWS, MIN_GONE_FRACTION = 5, 0.9
+# Of an outcome the newest of at least two extracts is blank.
+MIN_FILLED_ROWS, MAX_PENDING_FRACTION = 5, 0.9
 Flags = NDArray[np.bool_]
 
 
@@ -114,6 +116,32 @@ def suggest_features(
     return keys, notices
 
 
+def find_filled_later(table: pd.DataFrame, layout: TimeLayout) -> list[str]:
+    """List the columns with values on earlier days and with none on the newest day."""
+    days = vanished_clients.whole_days(layout)
+    if len(days) < 2 or layout.group is None:
+        return []
+    is_newest = (layout.group >= str(days[-1])).to_numpy()
+    return [
+        name
+        for name in table.columns
+        if name
+        and (table[name][is_newest] == "").all()
+        and (table[name][~is_newest] != "").sum() >= MIN_FILLED_ROWS
+    ]
+
+
+def find_pending(table: pd.DataFrame, later: list[str]) -> list[str]:
+    """List the columns of two labels, or a status, that have an outcome not known yet."""
+    labels = {name: target_suggestion.labels_of(table[name]) for name in later}
+    return [
+        name
+        for name, known in labels.items()
+        if (table[name] == "").mean() <= MAX_PENDING_FRACTION
+        and (len(known) == 2 or target_suggestion.is_status(name, known))
+    ]
+
+
 def is_state(table: pd.DataFrame, name: str, layout: TimeLayout) -> bool:
     """Return whether a label says how clients are on the day of a row, and no outcome of it.
 
@@ -173,6 +201,9 @@ def choose_target(
             raise DatasetError(f"No column is called {target!r}; there are {list(table.columns)}.")
         return target
     free = [name for name in table.columns if name not in (layout.key, layout.date)]
+    pending = find_pending(table, find_filled_later(table[free], layout))
+    if pending:
+        return target_suggestion.guess_target(table[pending])
     try:
         guess = target_suggestion.guess_target(table[free])
     except DatasetError:
@@ -265,6 +296,9 @@ def suggest_columns(
     if layout.date:
         clients = table.drop_duplicates(layout.key, keep="last")
     roles = role_suggestion.sort_columns(clients.drop_duplicates(), declared, layout)
+    for name in find_filled_later(table, layout):
+        if name in (*roles.numeric, *roles.categorical):
+            roles.set_aside(name, "it is blank on the newest day, and so is filled in later")
     about_leaks = role_suggestion.set_leaks_aside(table[is_known], left[is_known], roles, declared)
     keys, about_features = suggest_features(table, layout, roles, declared)
     names = role_suggestion.find_names(roles, layout)

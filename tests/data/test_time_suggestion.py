@@ -226,6 +226,29 @@ def test_short_notes_that_repeat_are_no_categories_and_german_usage_may_change(
     assert suggestion.section["changes"] == ["logins_30d", "Besuche 30 Tage"]
 
 
+def test_a_label_that_is_blank_on_the_newest_day_is_the_target_whatever_its_name(
+    tmp_path: Path,
+) -> None:
+    def stays(month: int, table: pd.DataFrame) -> list[str]:
+        return ["" if month == 3 else str(i % 7 != 0) for i in range(len(table))]
+
+    def amount(month: int, table: pd.DataFrame) -> list[str]:
+        return ["" if month == 3 else str(i % 50 + month) for i in range(len(table))]
+
+    def newsletter(month: int, table: pd.DataFrame) -> list[str]:
+        return [("yes", "no")[i % 2] for i in range(len(table))]
+
+    columns = {"is_active_next_month": stays, "last invoice": amount, "newsletter": newsletter}
+    save_months(tmp_path / "in", DATED, **columns)
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert suggestion.section["target"] == "is_active_next_month"
+    assert suggestion.section["positive"] == "False"
+    assert "last invoice" in suggestion.section["ignore"]
+    assert "'last invoice': it is blank on the newest day" in "\n".join(suggestion.notices)
+
+
 def test_a_status_that_goes_on_after_leaving_is_no_outcome(tmp_path: Path) -> None:
     # One client in ten has gone by the second month, and the files go on to list all.
     for month, name in enumerate(DATED):
@@ -332,6 +355,15 @@ def test_nobody_can_vanish_from_extracts_without_days(tmp_path: Path) -> None:
 
     assert done.exit_code == 65
     assert done.stdout == ""
+
+
+def test_a_mistyped_day_of_leaving_does_not_hide_the_outcomes(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", DATED)
+    gone = leavers(200).assign(left_on=lambda t: [f"2025-0{2 + i % 3}-15" for i in range(len(t))])
+    gone.loc[0, "left_on"] = "2025-02-31"
+    save(gone, tmp_path / "left" / "all.csv")
+
+    assert (suggested(tmp_path / "in").outcomes or {})["date"] == "left_on"
 
 
 def test_a_quarter_between_extracts_is_judged_by_a_quarter(tmp_path: Path) -> None:
