@@ -11,7 +11,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 from msgspec import Struct
-from msgspec.structs import astuple
+from msgspec.structs import asdict
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -36,7 +36,6 @@ FLAGS = (MATURE, LEFT_BEFORE, FOLD, OPEN)
 # The next day of a client's last row.
 NO_DAY = 2**31
 N_ROWS = "count"
-COUNTS = RecordFit.__struct_fields__
 
 
 def read_rows(
@@ -80,13 +79,12 @@ def find_fits(
 ) -> list[RecordFit]:
     """Count the records with a row for each outcome file, by client and day in a task."""
     shared = rows.sparkSession.sparkContext.broadcast(records)
-    kinds = pa.schema([(name, pa.int64()) for name in (FILE, *COUNTS)])
+    kinds = pa.schema([(name, pa.int64()) for name in (FILE, *RecordFit.__struct_fields__)])
 
     def work(read: pa.Table) -> pa.Table:
         """Count the fitting records of the clients of a task."""
         fits = outcomes.count_fits(shared.value, places_of(read, schema), schema, horizon_days)
-        counts = [(number, *astuple(fit)) for number, fit in enumerate(fits)]
-        return pa.table(pd.DataFrame(counts, columns=kinds.names))
+        return pa.Table.from_pylist([{FILE: n, **asdict(fit)} for n, fit in enumerate(fits)], kinds)
 
     found = cluster.map_partitions(rows, work, kinds).toArrow().to_pandas()
     return [RecordFit(*counts) for counts in found.groupby(FILE).sum().to_numpy().tolist()]
