@@ -1,14 +1,15 @@
 """Measure today's clients beside a plain script, the records of their scores, and the pages.
 
     python -m benchmarks.clients [--clients 1000000] [--labelled 1000000] [--scorings 3]
-                                 [--skip plain,growth,readers,pages]
+                                 [--skip plain,growth,readers,pages,kills]
 
 The plain script reads the same files with pandas, fits, predicts and writes the scores of today's
 clients with `to_sql`; its other steps are those of `benchmarks.pipeline`. Each side runs in a
 process of its own. `growth` compares the CPU time per client with that of a tenth of the clients,
 without the cost of the same run on 57 clients. `readers` measures the longest wait of a reader of
 the records, and the requests to /predict, while a scoring is written. With ADRAS_DATABASE_URL the
-records are in PostgreSQL; `growth` is to be skipped then.
+records are in PostgreSQL; `growth` is to be skipped then. `kills` kills runs that score again, and
+compares the list before and after each.
 """
 
 import argparse
@@ -23,12 +24,13 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import sqlalchemy as sa
+from flask.testing import FlaskClient
 
 from benchmarks import plain
 from benchmarks.measuring import ENVIRONMENT, Cost, run_python
@@ -47,7 +49,9 @@ N_TEST_ROWS = 10_000
 N_POOR_ROWS = 200
 # A page is asked for so many times.
 N_REQUESTS = 20
-# The requirements of issue "One way for the data", part 4.
+# So many runs are killed.
+N_KILLS = 30
+# What is required of a million clients.
 MAX_CPU_SHARE = 1 / 2
 # Twice as much for ten million clients.
 MAX_PEAK_MB, MANY_CLIENTS = 1_000, 1_000_000
@@ -365,6 +369,38 @@ def check_readers(config_path: Path, data: Path, n_clients: int) -> bool:
     return is_met and report("p99 of /predict", during_ms / before_ms, "times", MAX_SLOWER)
 
 
+def shown_list(config_path: Path, client: FlaskClient) -> tuple[int, bytes]:
+    """Return the number of the last whole scoring, and the first clients of the list."""
+    engine = database.make_engine(read_config(config_path).database_url, 30)
+    with database.reading(engine) as connection:
+        scoring = scoring_records.last_scoring(connection)
+    engine.dispose()
+    listed = client.get("/worklist?top=500").get_json()["clients"]
+    return 0 if scoring is None else scoring["id"], json.dumps(listed).encode()
+
+
+def check_kills(config_path: Path, data: Path, n_clients: int, whole_s: float) -> bool:
+    """Kill runs in the second half of their time, and compare the list before and after."""
+    client = create_app(config_path).test_client()
+    draw, n_changed, n_new = random.Random(1), 0, 0
+    for number in range(N_KILLS):
+        move_clients(data, n_clients, 1_000 + number)
+        before = shown_list(config_path, client)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scripts.fullprocess", "--config", str(config_path)], cwd=ROOT,
+            env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(whole_s * draw.uniform(0.5, 1.1))
+        process.kill()
+        process.wait()
+        after = shown_list(config_path, client)
+        n_new += after[0] != before[0]
+        n_changed += after[0] == before[0] and after[1] != before[1]
+    print(f"killed: {N_KILLS} runs, of which {n_new} had written the next scoring as a whole")
+    return report("lists changed by a killed run", n_changed, "lists", 0)
+
+
 def check_forgetting(config_path: Path) -> None:
     """Print how long the scores of old scorings take to be forgotten."""
     config = read_config(config_path)
@@ -401,6 +437,8 @@ def main(n_clients: int, n_labelled: int, n_scorings: int, skipped: str) -> None
             measure_file(config_path, "worklist.xlsx", min(n_clients, MAX_TOP_XLSX))
         if "readers" not in skipped:
             all_met &= check_readers(config_path, data, n_clients)
+        if "kills" not in skipped:
+            all_met &= check_kills(config_path, data, n_clients, whole.wall_s)
         check_forgetting(config_path)
     raise SystemExit(int(not all_met))
 
