@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scripts.core import drift_limits
 from scripts.core.config import Schema
-from scripts.data import dataset, deduplicate, profile
+from scripts.data import client_dates, dataset, deduplicate, profile
 from scripts.data.profile import ColumnSummary, DatasetFacts, Moments, Reference
 from scripts.data.scanned_dataset import RowChoice, ScannedDataset
 from scripts.model import drift_tests, reference
@@ -306,11 +306,15 @@ def count_columns(
 ) -> dict[str, BinnedSamples]:
     """Count both samples of features and target in the bins of the reference."""
     columns = dataset.feature_arrays(new_rows, schema)
+    # The rows of the first extract have no row before, and no later ones are as often without.
+    changes = {client_dates.change_of(name) for name in schema.changes or ()}
     counted = {}
     for name, bins in kept.numeric.items():
         values = columns[name][~np.isnan(columns[name])]
         then, now = np.array(bins.counts), profile.count_bins(bins.edges, values)
         missing = facts.n_rows - int(then.sum()), len(new_rows) - len(values)
+        if name in changes:
+            missing = 0, 0
         counted[name] = BinnedSamples(ColumnRole.NUMERIC, then, now, *missing)
     for name, counts in kept.categorical.items():
         counted[name] = BinnedSamples(ColumnRole.CATEGORICAL, *align(counts, columns[name]))

@@ -9,6 +9,7 @@ from benchmarks import drift as benchmarks_drift
 from benchmarks.drift import SCHEMA, accumulate, draw, make_model
 from scripts.core.config import Schema
 from scripts.core.errors import DatasetError
+from scripts.data import client_dates
 from scripts.data.profile import Moments
 from scripts.model import drift, reference
 from scripts.model.drift import ColumnDrift, ColumnRole, DataDrift, align
@@ -92,6 +93,25 @@ def test_more_blanks_are_drift(before: pd.DataFrame, later: pd.DataFrame) -> Non
     )
     assert column.values is not None
     assert not column.values.is_drift
+
+
+def test_blanks_of_a_change_since_the_row_before_are_no_drift(
+    before: pd.DataFrame, later: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of a first extract every row is without a row before, and of no later one.
+    monkeypatch.setattr(client_dates, "change_of", lambda name: name)
+    first = before.assign(balance=before["balance"].where(before.index >= 400))
+    model = make_model(first)
+    dated = msgspec.structs.replace(
+        model, schema=msgspec.structs.replace(model.schema, changes=("balance",))
+    )
+
+    plain = drift.compare_data(accumulate(first, later), model)
+    changes = drift.compare_data(accumulate(first, later), dated)
+
+    assert [column.column for column in plain.drifted] == ["balance"]
+    assert changes.drifted == ()
+    assert column_of(changes, "balance").values is not None
 
 
 def test_a_column_that_comes_without_any_value_is_drift_by_its_blanks(
