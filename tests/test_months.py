@@ -11,7 +11,14 @@ import sqlalchemy as sa
 from scripts import fullprocess
 from scripts.app import create_app
 from scripts.core.config import Config
-from scripts.records import check_records, clients, database, scoring_records
+from scripts.records import (
+    check_records,
+    client_blocks,
+    clients,
+    database,
+    scored_clients,
+    scoring_records,
+)
 from scripts.records.tables import Verdict, client_outcomes
 from tests.support.monthly import MONTHS, NAMES, Company, configure
 
@@ -29,6 +36,19 @@ def listed(config: Config) -> list[str]:
         scoring = scoring_records.last_scoring(connection)
         assert scoring is not None
         return clients.names_of_scoring(connection, scoring["id"], 10_000)
+
+
+def current(config: Config) -> list[Any]:
+    """Return the scores of the newest list."""
+    with (
+        database.open_records(config.database_url) as engine,
+        database.reading(engine) as connection,
+    ):
+        scoring = scoring_records.last_scoring(connection)
+        assert scoring is not None
+        buckets = list(client_blocks.bucket_sizes(connection, scoring["id"]))
+        scored = scored_clients.read_clients(connection, scoring["id"], buckets)
+        return scored.rows(range(len(scored.names)))
 
 
 def outcomes(config: Config) -> list[Any]:
@@ -79,6 +99,28 @@ def test_each_month_every_client_is_listed_and_every_outcome_joins_its_own_perio
                                     + timedelta(days=30))
             )  # fmt: skip
             assert has_left == within
+
+
+def test_who_leaves_before_the_next_extract_is_joined_to_the_score_before(tmp_path: Path) -> None:
+    company = Company(n_clients=200)
+    (config,) = play(tmp_path, company, "in order", range(4, 5))
+    period, until = MONTHS[3], MONTHS[3] + timedelta(days=30)
+    scored = {row["client"]: row for row in current(config)}
+    leavers = {name for name, day in company.leaves.items() if period < day <= until}
+    known = [f"{name},{day}" for name, day in company.leaves.items() if day <= until]
+
+    # The outcomes come first, and the extract after them. The list of between has no leavers.
+    (tmp_path / "outcomes" / "left.csv").write_text("\n".join(["id,left_on", *known]) + "\n")
+    fullprocess.main(config)
+    assert set(listed(config)).isdisjoint(leavers)
+    company.write(tmp_path, 6)
+    fullprocess.main(config)
+
+    joined = {row["client"]: row for row in outcomes(config) if row["as_of"] == str(period)}
+    assert set(joined) == set(scored)
+    assert {name for name, row in joined.items() if row["exited"]} == leavers & set(scored)
+    for name in leavers:
+        assert joined[name]["probability"] == scored[name]["probability"]
 
 
 def test_a_known_outcome_of_an_earlier_period_is_history_on_the_page(tmp_path: Path) -> None:

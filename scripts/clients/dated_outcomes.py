@@ -1,7 +1,7 @@
 """The join of dated outcomes to scores, by the period of the row."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,9 @@ from scripts.records.tables import client_outcomes
 
 # Buckets of clients read in one transaction.
 N_BUCKETS = 16
+
+# Day and outcome of each client's row.
+Wanted = dict[str, tuple[str, int]]
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +113,48 @@ def correct(connection: Connection, history: History, facts: JoinFacts) -> int:
     return len(changed)
 
 
+def join_date(
+    engine: Engine, scorings: Sequence[Row], wanted: Wanted, earlier: str, facts: JoinFacts
+) -> list[dict[str, Any]]:
+    """Record the outcomes of a date's scorings, and return them.
+
+    A client who is known to have left is not on the newest list of the date, so the score of
+    such a client is that of an older list.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        The records.
+    scorings : sequence of mapping
+        The scorings of the date, newest first.
+    wanted : dict of str to tuple of str and int
+        Day and outcome of the row of each client without a recorded outcome.
+    earlier : str
+        The date before. Leavers with rows up to it are of lists of that date.
+    facts : JoinFacts
+        The run.
+    """
+    joined: list[dict[str, Any]] = []
+    for scoring in scorings:
+        if not wanted:
+            break
+        new = [
+            make_outcome(row, scoring, *wanted[row["client"]], facts)
+            for row in read_scores(engine, scoring["id"], wanted)
+        ]
+        if new:
+            with database.writing(engine) as connection:
+                connection.execute(client_outcomes.insert(), new)
+        joined += new
+        found = {row["client"] for row in new}
+        wanted = {
+            client: (day, label)
+            for client, (day, label) in wanted.items()
+            if label and day > earlier and client not in found
+        }
+    return joined
+
+
 def join(engine: Engine, history: History, facts: JoinFacts) -> tuple[int, int]:
     """Join known outcomes to the scores of their periods, each once.
 
@@ -131,24 +176,17 @@ def join(engine: Engine, history: History, facts: JoinFacts) -> tuple[int, int]:
         n_corrected = correct(connection, history, facts)
     with database.reading(engine) as connection:
         known = set(recorded(connection))
-        scorings = scoring_records.newest_by_date(scoring_records.list_scorings(connection))
+        dates = scoring_records.group_by_date(scoring_records.list_scorings(connection))
     n_joined = 0
-    for scoring in scorings:
-        found = history.find_period(client_dates.iso_day(scoring["as_of"]))
+    for scorings, before in zip(dates, [*dates[1:], None], strict=True):
+        found = history.find_period(client_dates.iso_day(scorings[0]["as_of"]))
         days = client_dates.format_days(found[DAY].to_numpy()).tolist()
         rows = zip(found[CLIENT], days, found[LABEL], strict=True)
         wanted = {client: (day, label) for client, day, label in rows if (client, day) not in known}
-        if not wanted:
-            continue
-        new = [
-            make_outcome(row, scoring, *wanted[row["client"]], facts)
-            for row in read_scores(engine, scoring["id"], wanted)
-        ]
+        earlier = before[0]["as_of"] if before else ""
+        new = join_date(engine, scorings, wanted, earlier, facts)
         known |= {(row["client"], row["as_of"]) for row in new}
         n_joined += len(new)
-        if new:
-            with database.writing(engine) as connection:
-                connection.execute(client_outcomes.insert(), new)
     if n_joined or n_corrected:
         log.info(
             "Joined %d outcomes to the scores of their periods, and corrected %d.",

@@ -28,7 +28,9 @@ def was_contacted() -> sa.ColumnElement[bool]:
 
 
 def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
-    """Sum the outcomes joined by a run for each scoring, the newest scoring first.
+    """Sum the outcomes of each list with outcomes joined by a run, the newest list first.
+
+    The lists of a date count as one: who has left is on an older list of the date than who stayed.
 
     Clients somebody tried to contact between score and outcome are counted in `n_contacted` only: a
     call may have kept them, so that the prediction cannot be judged by them. Who was not reached is
@@ -46,30 +48,34 @@ def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
     list of mapping
         Columns scoring_id, n_scored, n_contacted, n_known, n_left, sum_predicted and sum_variance.
     """
-    outcome = client_outcomes.c
-    joined = sa.select(outcome.scoring_id).where(outcome.run_id == run_id)
+    outcome, scoring = client_outcomes.c, scorings.c
+    # A forgotten scoring has left its date beside the outcome.
+    date = sa.func.coalesce(scoring.as_of, outcome.as_of, sa.cast(outcome.scoring_id, sa.String))
+    with_scoring = client_outcomes.outerjoin(scorings, scoring.id == outcome.scoring_id)
+    joined = sa.select(date).select_from(with_scoring).where(outcome.run_id == run_id)
     each = (
         sa.select(
-            outcome.scoring_id, outcome.exited, outcome.probability,
-            sa.case((was_contacted(), 1), else_=0).label("contacted"),
+            date.label("date"), outcome.scoring_id, outcome.exited, outcome.probability,
+            scoring.n_clients, sa.case((was_contacted(), 1), else_=0).label("contacted"),
         )
-        .where(outcome.scoring_id.in_(joined), COUNTED)
+        .select_from(with_scoring)
+        .where(date.in_(joined), COUNTED)
         .subquery()
     ).c  # fmt: skip
     p, is_free = each.probability, each.contacted == 0
+    newest = sa.func.max(each.scoring_id)
     query = (
         sa.select(
-            each.scoring_id,
-            scorings.c.n_clients.label("n_scored"),
+            newest.label("scoring_id"),
+            sa.func.coalesce(sa.func.max(each.n_clients), sa.func.count()).label("n_scored"),
             sa.func.sum(each.contacted).label("n_contacted"),
             sa.func.sum(1 - each.contacted).label("n_known"),
             sa.func.sum(sa.case((sa.and_(is_free, each.exited), 1), else_=0)).label("n_left"),
             sa.func.sum(sa.case((is_free, p), else_=0.0)).label("sum_predicted"),
             sa.func.sum(sa.case((is_free, p * (1 - p)), else_=0.0)).label("sum_variance"),
         )
-        .join(scorings, scorings.c.id == each.scoring_id)
-        .group_by(each.scoring_id, scorings.c.n_clients)
-        .order_by(each.scoring_id.desc())
+        .group_by(each.date)
+        .order_by(newest.desc())
     )
     return all_rows(connection, query)
 

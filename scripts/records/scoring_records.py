@@ -77,19 +77,24 @@ def record_model_content(connection: Connection, stamp: str, content: str) -> No
         connection.execute(scoring_models.insert().values(stamp=stamp, content=content))
 
 
-def newest_by_date(scorings: Sequence[Row]) -> list[Row]:
-    """Return the newest scoring of each date, the latest date first.
+def group_by_date(scorings: Sequence[Row]) -> list[list[Row]]:
+    """Return the scorings of each date, the latest date first, and within a date newest first.
 
     Parameters
     ----------
     scorings : sequence of mapping
         Whole scorings, newest first. Those without a date have no dated rows.
     """
-    by_date: dict[str, Row] = {}
+    by_date: dict[str, list[Row]] = {}
     for row in scorings:
         if row["as_of"]:
-            by_date.setdefault(row["as_of"], row)
+            by_date.setdefault(row["as_of"], []).append(row)
     return [by_date[date] for date in sorted(by_date, reverse=True)]
+
+
+def newest_by_date(scorings: Sequence[Row]) -> list[Row]:
+    """Return the newest scoring of each date, the latest date first."""
+    return [of_date[0] for of_date in group_by_date(scorings)]
 
 
 def remove_outcomes(engine: Engine, scoring_id: int) -> None:

@@ -60,3 +60,33 @@ def test_clients_whom_somebody_tried_to_contact_do_not_judge_the_prediction(
 
     assert (sums["n_scored"], sums["n_contacted"], sums["n_known"]) == (6, 2, 4)
     assert (int(sums["n_left"]), sums["sum_predicted"], sums["sum_variance"]) == (1, 2.0, 1.0)
+
+
+def test_the_lists_of_a_date_are_one_for_the_shares_also_when_one_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    # Who had left by the second list is joined to the first one. Of another date there are more.
+    outcome = {
+        "scored_at": SCORED, "known_at": KNOWN, "release": "r", "probability": 0.25, "band": "low",
+        "position": 1, "as_of": "2026-07-31",
+    }  # fmt: skip
+    with (
+        database.open_records(f"sqlite:///{tmp_path / 'a.db'}") as engine,
+        database.writing(engine) as connection,
+    ):
+        first, second = (runs.start_run(connection, KNOWN) for _ in range(2))
+        for run_id, day, n_clients in ((first, "2026-06-30", 9), (second, "2026-07-31", 5)):
+            facts = {"run_id": run_id, "as_of": day, "n_clients": n_clients}
+            connection.execute(scorings.insert().values(**SCORING | facts))
+        rows = [
+            outcome | {"run_id": first, "client": "old", "scoring_id": 1, "as_of": "2026-06-30",
+                       "exited": False},
+            # The list with this leaver is forgotten.
+            outcome | {"run_id": first, "client": "left", "scoring_id": 9, "exited": True},
+            outcome | {"run_id": second, "client": "stayed", "scoring_id": 2, "exited": False},
+        ]  # fmt: skip
+        connection.execute(client_outcomes.insert(), rows)
+
+        (sums,) = check_records.sum_outcomes(connection, second)
+
+    assert (sums["n_scored"], sums["n_known"], int(sums["n_left"])) == (5, 2, 1)
