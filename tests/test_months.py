@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from scripts import fullprocess
+from scripts import fullprocess, worklist
 from scripts.app import create_app
 from scripts.core.config import Config
 from scripts.records import (
@@ -250,3 +250,28 @@ def test_a_model_that_serves_scores_todays_clients_though_no_row_is_mature(
     assert verdict is Verdict.INSUFFICIENT
     assert sorted(listed(config)) == sorted(row.split(",")[1] for row in company.rows[4])
     assert "could be timed" not in caplog.text
+
+
+def test_list_and_history_say_of_which_day_the_rows_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    company = Company(n_clients=200)
+    *_, config = play(tmp_path, company, "in order", range(4, 6))
+    name = listed(config)[0]
+    client = create_app(tmp_path / "config.json").test_client()
+
+    answer = client.get("/worklist").json
+    details = client.get(f"/clients/{name}").json
+    page = client.get("/dashboard/worklist").text
+    history = client.get(f"/dashboard/client?name={name}").text
+    printed = client.get("/dashboard/worklist/print").text
+
+    assert answer is not None
+    assert details is not None
+    assert answer["as_of"] == details["last"]["as_of"] == str(MONTHS[4])
+    assert {score["as_of"] for score in details["history"]} <= set(map(str, MONTHS[:5]))
+    for text in (page, client.get("/").text, printed, history):
+        assert "s of 31 May 2025" in text
+    assert "List as of" in history
+    worklist.main(config)
+    assert f"clients as of {MONTHS[4]} (" in capsys.readouterr().out

@@ -219,9 +219,10 @@ def format_head(page: Worklist) -> str:
             " --history 1. Without dates, today's clients are rows without a label."
         )
     counts = ", ".join(f"{count} {band}" for band, count in sorted(page.bands.items()))
+    dated = f" as of {page.as_of}" if page.as_of else ""
     lines = [
-        f"{page.n_clients} clients ({counts}), scored at {format_moment(page.scored_at)} with"
-        f" release {page.release}."
+        f"{page.n_clients} clients{dated} ({counts}), scored at"
+        f" {format_moment(page.scored_at)} with release {page.release}."
     ]
     if page.capacity is not None:
         caught = worklist.format_share(page.capacity.caught)
@@ -284,9 +285,10 @@ def format_client(page: ClientDetails) -> str:
         rows = [header, *map(format_work_entry, page.work_history)]
         parts.append(f"{format_work(page.work)}\n{format_columns(rows)}".strip())
     rows = [
-        [format_moment(s.scored_at), f"{s.probability:.1%}", s.band, s.release]
+        [format_moment(s.scored_at), *([f"as of {s.as_of}"] if s.as_of else ()),
+         f"{s.probability:.1%}", s.band, s.release]
         for s in page.history
-    ]
+    ]  # fmt: skip
     line = format_sparkline([score.probability for score in reversed(page.history)])
     parts.append(f"History {line}\n{format_columns(rows, has_header=False)}")
     for outcome in page.outcomes:

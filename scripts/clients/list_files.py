@@ -53,6 +53,7 @@ def title_columns(
 def describe_list(page: Worklist) -> dict[str, Cell]:
     """Return the facts of a list for its file."""
     return {
+        "As of": page.as_of,
         "Scored at": page.scored_at,
         "Release": page.release,
         "Clients scored": page.n_clients,

@@ -28,7 +28,8 @@ SLACK = timedelta(hours=12)
 def format_day(moment: datetime | str) -> str:
     """Format the day of a moment for people, in UTC."""
     at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    at = at.astimezone(UTC)
+    # A plain date has no zone.
+    at = at.astimezone(UTC) if at.tzinfo else at
     return f"{at.day} {at:%B %Y}"
 
 
@@ -77,7 +78,8 @@ def describe_list(page: Worklist) -> Facts:
         if page.bands.get(band)
     )  # fmt: skip
     scored = "" if page.scored_at is None else f", scored on {format_day(str(page.scored_at))}"
-    facts = [("Clients", f"{page.n_clients:,}{scored}: {bands}")]
+    dated = f" as of {format_day(page.as_of)}" if page.as_of else ""
+    facts = [("Clients", f"{page.n_clients:,}{dated}{scored}: {bands}")]
     away = [
         f"{page.n_away:,} away after a contact" if page.n_away else "",
         f"{page.n_held_out:,} held out, whom nobody calls" if page.n_held_out else "",

@@ -173,7 +173,8 @@ class ListGain(Struct, frozen=True, kw_only=True):
 class Worklist(Struct, frozen=True, kw_only=True):
     """Today's clients in an order, for example by falling probability, with counts over the list.
 
-    `columns` are those to filter and to order by: features, and columns kept for people.
+    `columns` are those to filter and to order by: features, and columns kept for people. `as_of`
+    is the newest day of dated rows.
     """
 
     clients: list[WorklistEntry]
@@ -194,12 +195,14 @@ class Worklist(Struct, frozen=True, kw_only=True):
     n_held_out: Count = 0
     held_out_until: str | None = None
     columns: list[str] = []
+    as_of: str | None = None
 
 
 class ScoreEntry(Struct, frozen=True, kw_only=True):
     """A score of a client, with contributions adding up to the log-odds with the intercept.
 
-    Each column has half of the pairs of columns that it is in.
+    Each column has half of the pairs of columns that it is in. `as_of` is the newest day of the
+    list where rows are dated.
     """
 
     scored_at: Moment
@@ -211,6 +214,7 @@ class ScoreEntry(Struct, frozen=True, kw_only=True):
     model_stamp: str
     values: dict[str, float | str | None]
     contributions: dict[str, float]
+    as_of: str | None = None
 
 
 class Movement(Struct, frozen=True, kw_only=True):

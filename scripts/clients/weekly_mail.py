@@ -100,8 +100,9 @@ def describe_head(listed: CallList) -> list[str]:
     """Return the sentences above the list: the time of the list, and the expected catch."""
     page, n_listed = listed.page, len(listed.entries)
     scored = "" if page.scored_at is None else f"{page.scored_at[:16].replace('T', ' ')} UTC"
+    dated = f" as of {page.as_of}" if page.as_of else ""
     bands = f" ({count_bands(listed.entries)})" if listed.entries else ""
-    told = [f"{n_listed} of {page.n_clients} clients{bands}, scored {scored}."]
+    told = [f"{n_listed} of {page.n_clients} clients{dated}{bands}, scored {scored}."]
     if page.capacity is not None:
         caught = worklist.format_share(page.capacity.caught)
         told.append(

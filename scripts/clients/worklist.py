@@ -179,6 +179,7 @@ def describe_scoring(scoring: Row, settings: WorklistSettings) -> dict[str, Any]
         "model_stamp": scoring["model_stamp"],
         "release": scoring["release"],
         "gain": as_gain(scoring),
+        "as_of": scoring["as_of"],
     }
 
 
@@ -433,6 +434,7 @@ def as_score(row: Row, model: Model, api: ApiSettings) -> ScoreEntry:
         model_stamp=row["model_stamp"],
         values=values,
         contributions={name: float(terms[name][0]) for name in names},
+        as_of=row["as_of"],
     )
 
 

@@ -29,7 +29,7 @@ Mask = NDArray[np.bool_]
 
 def with_scoring(row: Mapping[str, Any], scoring: Row) -> dict[str, Any]:
     """Return a client's score with the facts of the scoring and with moments."""
-    facts = ("columns", "scored_at", "release", "model_stamp", "n_clients")
+    facts = ("columns", "scored_at", "release", "model_stamp", "n_clients", "as_of")
     moments = {
         name: scored_clients.as_moment(row[name]) for name in ("previous_at", "first_high_at")
     }
