@@ -115,8 +115,9 @@ def suggest_command(folder: Path, target: str | None, split: float | None, seed:
 def leavers_command(folder: Path) -> None:
     """Print a file of outcomes: the clients of FOLDER who vanished from later extracts.
 
-    Only for companies whose extracts list exactly the clients of their day. Run it again with each
-    new extract, and write over the file before.
+    Also those whose rows have a day of leaving, or the status of those who left. Only for companies
+    whose extracts list exactly the clients of their day. Run it again with each new extract, and
+    write over the file before.
     """
 
     def print_leavers() -> None:
@@ -127,7 +128,7 @@ def leavers_command(folder: Path) -> None:
         gone = vanished_clients.find(found.table, found.layout)
         days = vanished_clients.whole_days(found.layout)
         log.info(
-            "%d clients vanished before %s, the newest of %d extracts.",
+            "%d clients left by %s, the newest of %d extracts.",
             len(gone), days[-1], len(days),
         )  # fmt: skip
         click.echo(gone.to_csv(index=False, lineterminator="\n"), nl=False)

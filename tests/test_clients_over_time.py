@@ -92,6 +92,23 @@ def test_a_leaver_is_off_the_list_and_an_old_outcome_keeps_nobody_off(tmp_path: 
     assert gone not in set(found.clients["id"])
 
 
+def test_who_left_and_stands_in_the_newest_extract_again_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    company = Company()
+    company.write(tmp_path, 5)
+    config = configure(tmp_path)
+    first = company.rows[4][0].split(",")[1]
+    before = (MONTHS[4] - timedelta(days=20)).isoformat()
+    (tmp_path / "outcomes" / "early.csv").write_text(f"id,left_on\n{first},{before}\n")
+    caplog.set_level("INFO")
+
+    found = ingestion.main(config)
+
+    assert first in set(found.clients["id"])
+    assert re.search(r"\b1 of today's clients had left by the outcomes", caplog.text)
+
+
 def test_the_day_may_stand_in_the_name_of_the_file(tmp_path: Path) -> None:
     company = Company()
     company.write(tmp_path, 4)

@@ -13,6 +13,7 @@ from scripts.core.config import FILE_NAME, ISO_FORMAT, Schema, normalise_label
 from scripts.core.errors import DatasetError
 from scripts.data import (
     cells,
+    client_states,
     csv_reader,
     number_suggestion,
     outcome_suggestion,
@@ -28,8 +29,6 @@ from scripts.data.role_suggestion import Roles
 from scripts.data.suggestion_reading import FolderReading
 from scripts.data.time_suggestion import TimeLayout
 
-# So many rows of clients who have left show that their rows go on.
-MIN_GONE_ROWS, MIN_GONE_FRACTION = 5, 0.9
 # Of an outcome the newest of at least two extracts is blank.
 MIN_FILLED_ROWS, MAX_PENDING_FRACTION = 5, 0.9
 Flags = NDArray[np.bool_]
@@ -142,50 +141,6 @@ def find_pending(table: pd.DataFrame, later: list[str]) -> list[str]:
     ]
 
 
-def is_state(table: pd.DataFrame, name: str, layout: TimeLayout) -> bool:
-    """Return whether a label says how clients are on the day of a row, and no outcome of it.
-
-    Who has left after an outcome has no later rows. A client who is gone stays so.
-    """
-    if not layout.recurs or not layout.date or layout.group is None:
-        return False
-    positive = target_suggestion.guess_positive(table[name], name)
-    rows = pd.DataFrame(
-        {"key": table[layout.key], "day": layout.group, "label": table[name].map(normalise_label)}
-    ).sort_values(["key", "day"], kind="stable")
-    following = rows["label"].shift(-1)[rows["key"] == rows["key"].shift(-1)]
-    after_leaving = following[rows["label"] == positive]
-    return (
-        len(after_leaving) >= MIN_GONE_ROWS
-        and (after_leaving == positive).mean() >= MIN_GONE_FRACTION
-        and not (table[name] == "").any()
-    )
-
-
-def find_states(table: pd.DataFrame, layout: TimeLayout, target: str) -> list[str]:
-    """List the columns that look like a target, and say how clients are on the day of a row."""
-    if target or not layout.date:
-        return []
-    free = [name for name in table.columns if name and name not in (layout.key, layout.date)]
-    return [
-        name
-        for name in free
-        if len(target_suggestion.labels_of(table[name])) in target_suggestion.STATUS_LABELS
-        and target_suggestion.is_likely(table[name], name)
-        and is_state(table, name, layout)
-    ]
-
-
-def describe_states(names: list[str]) -> list[str]:
-    """Return a sentence about each column that says how clients are on the day of a row."""
-    return [
-        f"Ignored: {name!r} says whether a client has left already on the day of the row, since"
-        " those who left keep their rows. That is no outcome to learn from. Export only those who"
-        " are still clients on the day, and put those who left into files of outcomes."
-        for name in names
-    ]
-
-
 def choose_target(
     table: pd.DataFrame, layout: TimeLayout, target: str | None, found: FoundOutcomes | None
 ) -> str:
@@ -212,7 +167,7 @@ def choose_target(
         return ""
     # A client as of a day has an outcome later, in another file. Any two values are no label.
     is_likely = not layout.date or target_suggestion.is_likely(table[guess], guess)
-    return guess if is_likely and not is_state(table, guess, layout) else ""
+    return guess if is_likely and not client_states.is_state(table, guess, layout) else ""
 
 
 def find_section(
@@ -409,7 +364,7 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
         numbers, target=target, ids=(layout.key,) if layout.key else (),
         inferred=("numeric", "categorical"), **labels,
     )  # fmt: skip
-    states = find_states(table, layout, target)
+    states = [] if target else client_states.find(table, layout)
     columns = suggest_columns(
         table.drop(columns=states), layout, declared, None if target else found
     )
@@ -423,7 +378,7 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
          *describe_others(reading, found), *about_target, *about_marks,
          *describe_layout(layout, table, len(reading.tables)),
          *describe_outcomes(found, target, layout, paths[0].parent, table),
-         *describe_states(states),
+         *client_states.describe(states, layout),
          *columns.notices),
         find_section(found, target, layout, paths[0].parent),
         layout.n_days > 1 or (bool(layout.date) and not target),

@@ -56,14 +56,15 @@ class TimeLayout(Struct, frozen=True):
     """The columns about clients and time.
 
     `date` is a column, or FILE_NAME, or "" without days; `day` has the day of each row as text.
-    `recurs` is True if clients have rows in several files or of several days.
+    `leaving` has the formats of dates that only those who left have. `recurs` is True if
+    clients have rows in several files or of several days.
     """
 
     key: str = ""
     date: str = ""
     date_format: str = ISO_FORMAT
     dates: dict[str, str] = field(default_factory=dict)
-    leaving: tuple[str, ...] = ()
+    leaving: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, ColumnKind] = field(default_factory=dict)
     group: pd.Series | None = None
     recurs: bool = False
@@ -259,7 +260,7 @@ def find_layout(
     key, group = keys[own], groups[own]
     recurs = does_recur(table, key, group)
     has_days = bool(own or (by_name and (recurs or len(files) == 1)))
-    leaving = tuple(name for name in formats if is_leaving_date(table, name))
+    leaving = {n: form for n, form in formats.items() if is_leaving_date(table, n)}
     others = {n: form for n, form in formats.items() if n not in (own, *leaving)}
     return TimeLayout(
         key=key,

@@ -1,4 +1,4 @@
-"""Clients who vanished from later extracts: where no list of those who left is kept, they left."""
+"""Clients who vanished from later extracts, or left by their rows, as outcomes."""
 
 from datetime import date, timedelta
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from scripts.core.errors import DatasetError
-from scripts.data import client_dates, outcome_suggestion
+from scripts.data import client_dates, client_states, outcome_suggestion
 from scripts.data.time_suggestion import TimeLayout
 
 LEFT_ON = "left_on"
@@ -23,7 +23,7 @@ def whole_days(layout: TimeLayout) -> list[date]:
 
 
 def find(table: pd.DataFrame, layout: TimeLayout) -> pd.DataFrame:
-    """Find the clients in no row of the newest extract or later, with a day of leaving.
+    """Find the clients who left by their rows, or are in no row of the newest extract or later.
 
     Parameters
     ----------
@@ -35,8 +35,9 @@ def find(table: pd.DataFrame, layout: TimeLayout) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame of shape (n_vanished, 2)
-        The key and LEFT_ON: the day of the first extract without the client, but at most the
-        horizon after the client's last row, so that the row counts as one before leaving.
+        The key and LEFT_ON: the day of leaving in the client's rows. Without one the day of the
+        first extract without the client, but at most the horizon after the client's last row, so
+        that the row counts as one before leaving. A row whose status is that of leavers is none.
 
     Raises
     ------
@@ -51,20 +52,25 @@ def find(table: pd.DataFrame, layout: TimeLayout) -> pd.DataFrame:
             " clients_2026-03-31.csv."
         )
     horizon = timedelta(days=outcome_suggestion.choose_horizon(layout))
-    is_known = (layout.group != "") & (table[layout.key] != "")
+    is_named, declared = table[layout.key] != "", client_states.leaving_days(table, layout)
+    is_known = (layout.group != "") & is_named & ~client_states.are_gone(table, layout)
     last_rows = layout.group[is_known].groupby(table[layout.key][is_known]).max()
-    left_on = {}
+    left_on: dict[str, str] = {}
     for key, text in last_rows.items():
         last = date.fromisoformat(text)
         following = next((day for day in days if day > last), None)
         if following is not None:
-            left_on[key] = str(min(following, last + horizon))
+            left_on[str(key)] = str(min(following, last + horizon))
+    # Of several days of leaving in the rows of a client the newest row has the right one.
+    rows = pd.DataFrame({"key": table[layout.key], "day": layout.group, "left": declared})
+    rows = rows[is_named & (declared != "")].sort_values("day", kind="stable")
+    left_on |= dict(zip(rows["key"], rows["left"], strict=True))
     return pd.DataFrame({layout.key: list(left_on), LEFT_ON: list(left_on.values())})
 
 
 def describe(table: pd.DataFrame, layout: TimeLayout) -> list[str]:
     """Return a sentence about vanished clients, if there are any."""
-    if len(whole_days(layout)) < 2:
+    if len(whole_days(layout)) < 2 or layout.leaving or client_states.find(table, layout):
         return []
     n_vanished = len(find(table, layout))
     if not n_vanished:

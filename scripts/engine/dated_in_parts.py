@@ -186,7 +186,7 @@ def ingest_files(
         history=rows,
         periods=dated_ingest.find_periods(read.days, parts),
         notices=[
-            *dated_ingest.describe_outcomes(read.outcomes),
+            *dated_ingest.describe_outcomes(read.outcomes, clients, schema),
             *dated_ingest.describe_split(parts),
             *overlap,
             *describe_share(share),

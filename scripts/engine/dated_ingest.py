@@ -372,11 +372,30 @@ def describe_split(parts: TimeSplit) -> list[str]:
     return [f"The test rows are as of {shown}.{trained}"]
 
 
-def describe_outcomes(known: KnownOutcomes) -> list[str]:
-    """Return a sentence about the records of outcome files, [] without records."""
+def count_returned(known: KnownOutcomes, clients: pd.DataFrame, schema: Schema) -> int:
+    """Count today's clients who have left by a record of the day of their row or before."""
+    if clients.empty:
+        return 0
+    left = known.records[known.records[outcomes.LEFT].to_numpy(np.bool_)]
+    first = left.groupby(outcomes.KEY)[outcomes.DAY].min()
+    texts = {str(text): client_dates.iso_day(str(text)) for text in clients[schema.as_of].unique()}
+    days = clients[schema.as_of].astype("str").map(texts)
+    return int((clients[schema.client_key].map(first) <= days).sum())
+
+
+def describe_outcomes(known: KnownOutcomes, clients: pd.DataFrame, schema: Schema) -> list[str]:
+    """Return sentences about the records of outcome files, [] without records.
+
+    `clients` are today's.
+    """
     n_records = len(known.records) + known.n_future
     if not n_records:
         return []
+    n_returned = count_returned(known, clients, schema)
+    returned = [
+        f"{n_returned} of today's clients had left by the outcomes, and stand in the newest extract"
+        " again. If they are not back, export only those who are clients on the day."
+    ]
     until = known.complete_until
     end = "no day" if until is None else client_dates.format_day(until)
     future = (
@@ -384,7 +403,8 @@ def describe_outcomes(known: KnownOutcomes) -> list[str]:
     )
     return [
         f"Outcomes are known up to {end}: {n_records} records, {known.n_strangers} of them of"
-        f" clients in no client table.{future}"
+        f" clients in no client table.{future}",
+        *(returned if n_returned else []),
     ]
 
 
@@ -594,7 +614,11 @@ def ingest_files(
         account=count_rows(read, parts),
         history=history,
         periods=find_periods(read.days, parts),
-        notices=[*describe_outcomes(read.outcomes), *describe_split(parts), *overlap],
+        notices=[
+            *describe_outcomes(read.outcomes, clients, schema),
+            *describe_split(parts),
+            *overlap,
+        ],
         test_readings=read.test_readings,
         outcome_readings=read.outcomes.readings,
     )

@@ -348,6 +348,28 @@ def test_clients_who_vanished_are_listed_with_a_day_within_the_horizon(tmp_path:
     assert printed["outcomes"]["date"] == "left_on"
 
 
+def test_those_who_left_by_their_rows_are_listed_with_that_day(tmp_path: Path) -> None:
+    # The files go on to list all: some with a day of leaving, others with a status.
+    def left_on(month: int, table: pd.DataFrame) -> list[str]:
+        return [f"2025-0{2 + i % 3}-20" if i % 10 == 0 and i % 3 < month else "" for i in range(N)]
+
+    def status(month: int, table: pd.DataFrame) -> list[str]:
+        return ["Lapsed" if i % 10 == 1 and i % 3 < month else "Active" for i in range(N)]
+
+    for month, name in enumerate(DATED):
+        table = make_clients(0)
+        columns = {"left on": left_on(month, table), "Status": status(month, table)}
+        save(table.assign(**columns), tmp_path / "in" / name)
+
+    notices = "\n".join(suggested(tmp_path / "in").notices)
+    done = CliRunner().invoke(config.make_program, ["leavers", str(tmp_path / "in")])
+
+    rows = dict(line.split(",") for line in done.stdout.splitlines())
+    assert "Those who left are told by 'Status', 'left on'" in notices
+    assert len(rows) == 1 + 2 * N // 10
+    assert (rows["K00010"], rows["K00011"]) == ("2025-03-20", "2025-05-01")
+
+
 def test_nobody_can_vanish_from_extracts_without_days(tmp_path: Path) -> None:
     save_months(tmp_path / "in", PLAIN)
 
