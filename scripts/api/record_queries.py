@@ -30,8 +30,8 @@ from scripts.clients.response_types import (
 )
 from scripts.clients.work_input import WorkInput
 from scripts.clients.worklist import ListPage
-from scripts.core import column_words
-from scripts.core.config import Config
+from scripts.core import check_limits, column_words
+from scripts.core.config import CheckSettings, Config
 from scripts.core.errors import RecordsError
 from scripts.core.failed_logins import Counted
 from scripts.model.logistic_model import Model
@@ -255,17 +255,21 @@ class RecordQueries:
             for name, title in STATE_TITLES.items()
         ]
 
-    def checks(self) -> list[Row]:
-        """Return the states of the checks with their titles, alarms first."""
+    def checks(self, settings: CheckSettings) -> list[Row]:
+        """Return the states of the checks with their titles, alarms first.
+
+        A check that has just been switched off has no state, though the last run has left one.
+        """
         known = [
             dict(row) | {"title": CHECK_TITLES.get(row["name"], row["name"])}
             for row in check_records.list_checks(self._connection)
+            if not check_limits.is_off(settings, row["name"])
         ]
         return sorted(known, key=lambda row: bool(row["state"] == alert_states.OK))
 
     def alarms(self, config: Config) -> list[str]:
         """Return the problems of checks, and of mails and events of the list."""
-        found = [row for row in self.checks() if row["state"] != alert_states.OK]
+        found = [row for row in self.checks(config.checks) if row["state"] != alert_states.OK]
         problems = [f"{row['title']}: {row['detail']}" for row in found]
         return problems + delivery_state.describe_problems(self._connection, config)
 
@@ -304,7 +308,7 @@ class RecordQueries:
             "deployment": next((row for row in deployments if row["release"] == release), None),
             "runs": runs.latest_runs(self._connection, N_LATEST_RUNS),
             "states": self.alert_states(),
-            "checks": self.checks(),
+            "checks": self.checks(config.checks),
             "worklist": self.worklist(config, top=N_TOP),
             "outcomes": self.outcomes(config),
         }

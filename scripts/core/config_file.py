@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from scripts.core import delivery_settings, files, time_settings, value_settings
+from scripts.core import check_limits, delivery_settings, files, time_settings, value_settings
 from scripts.core.config import (
     KNOWN_OPPOSITES,
     LATEST_ROWS,
@@ -159,7 +159,7 @@ def check_keys(settings: Mapping[str, Any], section: type[Struct], place: str) -
         sections = [k for k in (kind, *get_args(kind)) if isinstance(k, type)]
         for inner in (k for k in sections if issubclass(k, Struct)):
             if isinstance(settings.get(key), dict):
-                check_keys(settings[key], inner, f"{place}, {key},")
+                check_keys(settings[key], inner, f"{place.rstrip(',')}, {key},")
 
 
 def check_no_duplicates(content: bytes, place: str) -> None:
@@ -445,6 +445,7 @@ def check_config(config: Config, place: str) -> None:
     value_settings.check_holdout(config, place)
     check_api(config.api, place)
     delivery_settings.check(config, place)
+    check_limits.check(config.checks, place)
     check_run(config.run, place)
 
 
@@ -475,7 +476,10 @@ def read_config(path: Path) -> Config:
     try:
         config = msgspec.convert(settings, Config, dec_hook=read_path)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}. docs/configuration.md lists every key.") from error
+        hint = f" {check_limits.EXPECTED}" if "`$.checks." in str(error) else ""
+        raise ConfigError(
+            f"{path}: {error}.{hint} docs/configuration.md lists every key."
+        ) from error
     check_config(config, str(path))
     config = resolve_paths(config, path.absolute().parent)
     check_folders(config, str(path))

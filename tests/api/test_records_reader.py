@@ -163,6 +163,22 @@ def test_health_names_each_problem_with_its_number_and_what_to_do(
     ]
 
 
+def test_a_check_that_was_just_switched_off_is_no_problem_any_more(
+    client: FlaskClient, records: Path, now: datetime, config_path: Path
+) -> None:
+    with database.open_records(f"sqlite:///{records}") as engine, database.writing(engine) as row:
+        check_records.record_finding(row, "rejected_rows", 1, now, "80 of 100", is_alarm=True)
+    edit_config(config_path, checks={"rejected_rows": "off"})
+    client.get("/health")
+    look(client)
+
+    answer = answer_of(client.get("/health"))
+    page = client.get("/").text
+
+    assert not answer["degraded"]
+    assert "Many rows of a file were rejected" not in page
+
+
 @pytest.mark.parametrize("damage", ["removed", "garbage", "empty", "locked", "folder"])
 def test_predictions_go_on_without_the_records(
     client: FlaskClient, records: Path, damage: str, monkeypatch: pytest.MonkeyPatch

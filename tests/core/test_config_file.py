@@ -420,3 +420,38 @@ def test_a_password_in_the_file_is_refused_and_not_shown(config_path: Path, url:
         config_file.read_config(config_path)
 
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "declared"),
+    [
+        ("shrunk_list", 50), ("leak", 1.01), ("rejected_rows", {"limit": 10}),
+        ("changed_list", {"limit": 50, "refuse": True}), ("one_band", 4),
+    ],
+)  # fmt: skip
+def test_a_limit_of_a_check_that_nothing_could_exceed_is_refused(
+    write: Write, name: str, declared: Any
+) -> None:
+    with pytest.raises(ConfigError, match=rf'checks.{name}: .* never be exceeded; .* "off"'):
+        config_file.read_config(write(checks={name: declared}))
+
+
+@pytest.mark.parametrize(
+    ("name", "declared"),
+    [("shrunk_list", 1), ("old_test_data", 6), ("leak", "off"), ("repeated_rows", {"limit": 2})],
+)
+def test_other_limits_of_checks_are_taken(write: Write, name: str, declared: Any) -> None:
+    config_file.read_config(write(checks={name: declared}))
+
+
+@pytest.mark.parametrize("declared", [True, None, "never", -1, [0.9]])
+def test_a_check_with_something_else_says_what_a_check_may_be(
+    write: Write, declared: object
+) -> None:
+    with pytest.raises(ConfigError, match=r"checks\.leak.*\"off\", \"refuse\", or"):
+        config_file.read_config(write(checks={"leak": declared}))
+
+
+def test_an_unknown_key_of_a_check_is_named_with_its_place(write: Write) -> None:
+    with pytest.raises(ConfigError, match="checks, leak, has the unknown key 'refus'"):
+        config_file.read_config(write(checks={"leak": {"limit": 0.9, "refus": True}}))
