@@ -106,6 +106,8 @@ def test_who_left_and_stands_in_the_newest_extract_again_is_counted(
     found = ingestion.main(config)
 
     assert first in set(found.clients["id"])
+    assert found.dated is not None
+    assert found.dated.n_returned == 1
     assert re.search(r"\b1 of today's clients had left by the outcomes", caplog.text)
 
 

@@ -178,7 +178,7 @@ def join(engine: Engine, history: History, facts: JoinFacts) -> tuple[int, int]:
         known = set(recorded(connection))
         dates = scoring_records.group_by_date(scoring_records.list_scorings(connection))
     n_joined = 0
-    for scorings, before in zip(dates, [*dates[1:], None], strict=True):
+    for scorings, before in zip(dates, [*dates, None][1:], strict=True):
         found = history.find_period(client_dates.iso_day(scorings[0]["as_of"]))
         days = client_dates.format_days(found[DAY].to_numpy()).tolist()
         rows = zip(found[CLIENT], days, found[LABEL], strict=True)

@@ -175,18 +175,20 @@ def ingest_files(
     overlap = [] if by_time else dated_ingest.describe_overlap(
         read.days, parts, rows.count_shared(parts.is_training, parts.is_test)
     )  # fmt: skip
+    n_returned = dated_ingest.count_returned(read.outcomes, clients, schema)
     return DatedIntake(
         n_labelled=read.n_labelled,
         dropped=dropped,
         write_dataset=EncodedRows(content, n_rows).write,
         test_parts=test_parts,
         clients=clients,
+        n_returned=n_returned,
         readings=read.readings,
         account=dated_ingest.count_rows(read, parts),
         history=rows,
         periods=dated_ingest.find_periods(read.days, parts),
         notices=[
-            *dated_ingest.describe_outcomes(read.outcomes, clients, schema),
+            *dated_ingest.describe_outcomes(read.outcomes, n_returned),
             *dated_ingest.describe_split(parts),
             *overlap,
             *describe_share(share),

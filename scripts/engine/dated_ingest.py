@@ -119,7 +119,8 @@ class DataPeriods(Struct, frozen=True):
 class DatedIntake(Struct, frozen=True):
     """The result of an ingestion of dated files, before the dataset is written.
 
-    `write_dataset` takes a folder and a stamp, and returns the path and the number of rows.
+    `write_dataset` takes a folder and a stamp, and returns the path and the number of rows. Of
+    today's clients `n_returned` had left before.
     """
 
     n_labelled: int
@@ -134,6 +135,7 @@ class DatedIntake(Struct, frozen=True):
     notices: Sequence[str] = ()
     test_readings: Sequence[FileReading] = ()
     outcome_readings: Sequence[FileReading] = field(default=())
+    n_returned: int = 0
 
     def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
         """Write the test rows and the dataset, and return the path and the number of rows."""
@@ -383,15 +385,14 @@ def count_returned(known: KnownOutcomes, clients: pd.DataFrame, schema: Schema) 
     return int((clients[schema.client_key].map(first) <= days).sum())
 
 
-def describe_outcomes(known: KnownOutcomes, clients: pd.DataFrame, schema: Schema) -> list[str]:
+def describe_outcomes(known: KnownOutcomes, n_returned: int) -> list[str]:
     """Return sentences about the records of outcome files, [] without records.
 
-    `clients` are today's.
+    Of today's clients `n_returned` had left by them.
     """
     n_records = len(known.records) + known.n_future
     if not n_records:
         return []
-    n_returned = count_returned(known, clients, schema)
     returned = [
         f"{n_returned} of today's clients had left by the outcomes, and stand in the newest extract"
         " again. If they are not back, export only those who are clients on the day."
@@ -604,18 +605,20 @@ def ingest_files(
     overlap = [] if config.tests_latest_rows else describe_overlap(
         read.days, parts, count_shared(read, parts, schema)
     )  # fmt: skip
+    n_returned = count_returned(read.outcomes, clients, schema)
     return DatedIntake(
         n_labelled=read.n_labelled,
         dropped=dropped,
         write_dataset=training.write,
         test_parts=test.parts,
         clients=clients,
+        n_returned=n_returned,
         readings=read.readings,
         account=count_rows(read, parts),
         history=history,
         periods=find_periods(read.days, parts),
         notices=[
-            *describe_outcomes(read.outcomes, clients, schema),
+            *describe_outcomes(read.outcomes, n_returned),
             *describe_split(parts),
             *overlap,
         ],

@@ -195,6 +195,7 @@ def ingest_files(
             test, clean_more if by_time else None, written, drop_equal=False
         )
         tested = collect(cleaned, schema)
+    n_returned = dated_ingest.count_returned(read.outcomes, clients, schema)
     return DatedIntake(
         n_labelled=read.n_labelled,
         dropped=intake.dropped,
@@ -203,12 +204,13 @@ def ingest_files(
             polars_reader.unite([polars_dataset.from_pandas(tested)])
         ),
         clients=clients,
+        n_returned=n_returned,
         readings=read.readings,
         account=dated_ingest.count_rows(read, parts),
         history=history,
         periods=dated_ingest.find_periods(read.days, parts),
         notices=[
-            *dated_ingest.describe_outcomes(read.outcomes, clients, schema),
+            *dated_ingest.describe_outcomes(read.outcomes, n_returned),
             *dated_ingest.describe_split(parts),
             *overlap,
         ],

@@ -101,6 +101,7 @@ def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
             dated.account.n_repeated, len(ingested.clients),
             find_same_days(ingested.readings, config), config.checks,
         )  # fmt: skip
+        findings += checks.check_returned(dated.n_returned, len(ingested.clients), config.checks)
     return findings
 
 

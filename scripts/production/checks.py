@@ -310,6 +310,21 @@ def check_changed(
     return make_findings(settings, "changed_list", n_new / n_today, words)
 
 
+def check_returned(n_returned: int, n_today: int, settings: CheckSettings) -> list[Finding]:
+    """Check whether many of today's clients had left by the files of outcomes."""
+    if n_today < MIN_LIST:
+        return []
+    words = Sentences(
+        alarm=f"{n_returned} of the {n_today} clients of today's list had left by the outcomes, and"
+        " stand in the newest extract again. Unless they are back, export only those who are"
+        " clients on the day.",
+        fine=f"{n_returned} of the {n_today} clients of today's list had left before.",
+    )
+    return make_findings(
+        settings, "returned_clients", n_returned / n_today, words, LimitSide.REACHED
+    )
+
+
 def check_never_empty(settings: CheckSettings) -> list[Finding]:
     """Return the problem of dated rows that never gave a list."""
     words = Sentences(alarm=f"Today's list is empty, and was never filled. {EMPTY_LIST}", fine="")

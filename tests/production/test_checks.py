@@ -146,6 +146,18 @@ def test_a_list_of_mostly_new_clients_is_a_problem(
     assert [finding.name for finding in findings if finding.is_alarm] == alarms
 
 
+@pytest.mark.parametrize(
+    ("n_returned", "n_today", "alarms"),
+    [(9, 100, []), (10, 100, ["returned_clients"]), (19, 19, [])],
+)
+def test_many_clients_who_had_left_are_a_problem(
+    n_returned: int, n_today: int, alarms: list[str]
+) -> None:
+    findings = checks.check_returned(n_returned, n_today, USUAL)
+
+    assert [finding.name for finding in findings if finding.is_alarm] == alarms
+
+
 @pytest.mark.parametrize(("n_repeated", "is_alarm"), [(0, False), (9, False), (10, True)])
 def test_many_rows_of_the_same_clients_and_days_are_a_problem(
     n_repeated: int, *, is_alarm: bool
