@@ -20,7 +20,7 @@ from scripts.records import (
     scoring_records,
 )
 from scripts.records.tables import Verdict, client_outcomes
-from tests.support.monthly import MONTHS, NAMES, Company, configure
+from tests.support.monthly import HEADER, MONTHS, NAMES, Company, configure
 
 
 def start(folder: Path) -> Config:
@@ -275,3 +275,26 @@ def test_list_and_history_say_of_which_day_the_rows_are(
     assert "List as of" in history
     worklist.main(config)
     assert f"clients as of {MONTHS[4]} (" in capsys.readouterr().out
+
+
+def test_an_upload_between_outcomes_and_extract_leaves_the_shares_as_they_are(
+    tmp_path: Path,
+) -> None:
+    company = Company(n_clients=200)
+    (config,) = play(tmp_path, company, "in order", range(4, 5))
+    upload, until = MONTHS[3] + timedelta(days=3), MONTHS[3] + timedelta(days=30)
+    known = [f"{name},{day}" for name, day in company.leaves.items() if day <= until]
+    added = [row.replace(str(MONTHS[3]), str(upload), 1) for row in company.rows[3][-3:]]
+    (tmp_path / "in" / "upload_1.csv").write_text("\n".join([HEADER, *added]) + "\n")
+    (tmp_path / "outcomes" / "left.csv").write_text("\n".join(["id,left_on", *known]) + "\n")
+
+    fullprocess.main(config)
+    company.write(tmp_path, 6)
+    fullprocess.main(config)
+
+    joined = [row for row in outcomes(config) if row["as_of"] == str(MONTHS[3])]
+    assert len(joined) == len(company.rows[3])
+    state, detail = checks_of(config)["outcome_shares"]
+    n_left = sum(row["exited"] for row in joined)
+    assert state == "ok"
+    assert detail.startswith(f"{n_left / len(joined):.1%} of {len(joined)} clients")

@@ -28,6 +28,7 @@ from scripts.production import checks
 from scripts.production.checks import Finding, OutcomeSums
 from scripts.production.run_context import RunContext
 from scripts.records import check_records, clients, database, scoring_records
+from scripts.records.runs import Row
 from scripts.scoring import Scoring
 from scripts.training import Training
 
@@ -219,6 +220,15 @@ def count_predicted(connection: Connection, context: RunContext) -> tuple[int, i
     )
 
 
+def as_sums(row: Row) -> OutcomeSums:
+    """Return the sums of the records without the clients whom somebody tried to contact."""
+    return OutcomeSums(
+        n_scored=row["n_scored"] - int(row["n_contacted"]), n_known=int(row["n_known"]),
+        n_left=int(row["n_left"]),
+        sum_predicted=row["sum_predicted"], sum_variance=row["sum_variance"],
+    )  # fmt: skip
+
+
 def check_list(run: Run, context: RunContext, n_returning: int = 0) -> list[Finding]:
     """Check today's list, and the outcomes joined by this run.
 
@@ -242,14 +252,9 @@ def check_list(run: Run, context: RunContext, n_returning: int = 0) -> list[Find
     if not lengths and current is not None and config.schema.date:
         findings += checks.check_never_empty(config.checks)
     n_training = 0 if current is None else current.model.n_training_rows
-    for row in sums[:1]:
-        found = OutcomeSums(
-            n_scored=row["n_scored"] - int(row["n_contacted"]), n_known=int(row["n_known"]),
-            n_left=int(row["n_left"]),
-            sum_predicted=row["sum_predicted"], sum_variance=row["sum_variance"],
-        )  # fmt: skip
-        findings += checks.check_outcomes(found, n_training, config.checks)
-    return findings
+    # Of an upload there are too few, and of the newest day perhaps the leavers alone.
+    judged = (checks.check_outcomes(as_sums(row), n_training, config.checks) for row in sums)
+    return findings + next(filter(None, judged), [])
 
 
 def check_rejected_labels(readings: Sequence[FileReading], error: InsufficientDataError) -> None:

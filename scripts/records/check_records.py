@@ -30,7 +30,7 @@ def was_contacted() -> sa.ColumnElement[bool]:
 def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
     """Sum the outcomes of each list with outcomes joined by a run, the newest list first.
 
-    The lists of a date count as one: who has left is on an older list of the date than who stayed.
+    Dated rows of a day count as one list: who has left is on an older list than who stayed.
 
     Clients somebody tried to contact between score and outcome are counted in `n_contacted` only: a
     call may have kept them, so that the prediction cannot be judged by them. Who was not reached is
@@ -49,10 +49,9 @@ def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
         Columns scoring_id, n_scored, n_contacted, n_known, n_left, sum_predicted and sum_variance.
     """
     outcome, scoring = client_outcomes.c, scorings.c
-    # A forgotten scoring has left its date beside the outcome.
-    date = sa.func.coalesce(scoring.as_of, outcome.as_of, sa.cast(outcome.scoring_id, sa.String))
+    date = sa.func.coalesce(outcome.as_of, sa.cast(outcome.scoring_id, sa.String))
     with_scoring = client_outcomes.outerjoin(scorings, scoring.id == outcome.scoring_id)
-    joined = sa.select(date).select_from(with_scoring).where(outcome.run_id == run_id)
+    joined = sa.select(date).where(outcome.run_id == run_id)
     each = (
         sa.select(
             date.label("date"), outcome.scoring_id, outcome.exited, outcome.probability,

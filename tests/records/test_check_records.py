@@ -62,7 +62,7 @@ def test_clients_whom_somebody_tried_to_contact_do_not_judge_the_prediction(
     assert (int(sums["n_left"]), sums["sum_predicted"], sums["sum_variance"]) == (1, 2.0, 1.0)
 
 
-def test_the_lists_of_a_date_are_one_for_the_shares_also_when_one_is_forgotten(
+def test_the_rows_of_a_day_are_one_list_for_the_shares_also_when_one_is_forgotten(
     tmp_path: Path,
 ) -> None:
     # Who had left by the second list is joined to the first one. Of another date there are more.
@@ -75,7 +75,8 @@ def test_the_lists_of_a_date_are_one_for_the_shares_also_when_one_is_forgotten(
         database.writing(engine) as connection,
     ):
         first, second = (runs.start_run(connection, KNOWN) for _ in range(2))
-        for run_id, day, n_clients in ((first, "2026-06-30", 9), (second, "2026-07-31", 5)):
+        # The second list has an upload of a later day.
+        for run_id, day, n_clients in ((first, "2026-06-30", 9), (second, "2026-08-02", 5)):
             facts = {"run_id": run_id, "as_of": day, "n_clients": n_clients}
             connection.execute(scorings.insert().values(**SCORING | facts))
         rows = [
