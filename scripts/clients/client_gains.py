@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from scripts.clients.todays_clients import TodaysClients, TodaysScores
 from scripts.core.config import WorklistSettings
 from scripts.core.errors import DatasetError
-from scripts.data.arrays import Floats, Mask, Places
+from scripts.data.arrays import Floats, Mask, Places, ShortInts
 from scripts.model import gain, ranking, save_belief
 from scripts.model.gain import GainTerms
 from scripts.records.scored_clients import KEPT_NUMBER
@@ -106,7 +106,7 @@ def find_gains(
     return ClientGains(value, terms.save_rate * saved - costs, saved, assumed, terms)
 
 
-def order_by_gain(gains: ClientGains, is_ranked: Mask, places: Places) -> Places:
+def order_by_gain(gains: ClientGains, is_ranked: Mask, places: Places | ShortInts) -> Places:
     """Order clients by falling gain, equal gains by risk, those without enough data at the end."""
     return np.lexsort((places, -gains.gain, ~is_ranked)).astype(np.int64)
 

@@ -1,6 +1,5 @@
 """A group of today's clients beside the known facts: outcomes, changes, scores before."""
 
-import itertools
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -184,10 +183,15 @@ def describe_outcomes(group: Group, outcomes: Ints, facts: ScoringFacts) -> list
 
 def split_buckets(hashes: NameHashes, bits: int) -> Iterator[tuple[int, slice]]:
     """Yield the buckets of rising hashes, with the rows of each."""
-    buckets = hashes.astype(np.uint64) >> np.uint64(name_hashes.HASH_BITS - bits)
-    starts = np.flatnonzero(np.diff(buckets, prepend=np.uint64(1 << name_hashes.HASH_BITS)))
-    for start, end in itertools.pairwise([*starts.tolist(), len(buckets)]):
-        yield int(buckets[start]), slice(start, end)
+    if not len(hashes):
+        return
+    shift = name_hashes.HASH_BITS - bits
+    buckets = range(int(hashes[0]) >> shift, (int(hashes[-1]) >> shift) + 1)
+    first_hashes = np.array([bucket << shift for bucket in buckets], hashes.dtype)
+    starts = np.searchsorted(hashes, first_hashes).tolist()
+    for bucket, start, end in zip(buckets, starts, [*starts[1:], len(hashes)], strict=True):
+        if start < end:
+            yield bucket, slice(start, end)
 
 
 def pack_bucket(

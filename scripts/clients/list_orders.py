@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scripts.clients import client_gains, group_scores
 from scripts.clients.client_gains import ClientGains
 from scripts.clients.todays_clients import TodaysClients, TodaysScores
-from scripts.data.arrays import Ints, Mask
+from scripts.data.arrays import Ints, Mask, ShortInts
 from scripts.model import ranking
 from scripts.records import clients, column_blocks
 from scripts.records.client_blocks import ClientBlock
@@ -26,8 +26,8 @@ class Lists(Struct, frozen=True):
     is held out.
     """
 
-    orders: dict[BlockKind, Ints]
-    places: Ints
+    orders: dict[BlockKind, ShortInts]
+    places: ShortInts
     probability: NDArray[np.float64]
     bands: list[list[Any]]
     gains: ClientGains | None = None
@@ -54,21 +54,21 @@ def order_clients(
         The gains of all of today's clients.
     """
     # Rows that are not on the list have no number.
-    number_of_row = np.full(len(today), -1, np.int64)
-    number_of_row[kept] = np.arange(len(kept))
+    number_of_row = np.full(len(today), -1, np.int32)
+    number_of_row[kept] = np.arange(len(kept), dtype=np.int32)
 
-    def numbers(rows: Ints) -> Ints:
+    def numbers(rows: Ints) -> ShortInts:
         """Return the numbers of the clients on the list, in the order of rows."""
         found = number_of_row[rows]
         return found[found >= 0]
 
     by_risk = numbers(ranking.order_by_risk(scores.probability, scores.band))
-    places = np.empty(len(kept), np.int64)
-    places[by_risk] = np.arange(len(kept))
+    places = np.empty(len(kept), np.int32)
+    places[by_risk] = np.arange(len(kept), dtype=np.int32)
     by_rise = by_risk
     if not np.isnan(previous).all():
         change = np.nan_to_num(scores.probability[kept] - previous, nan=0.0)
-        by_rise = np.lexsort((places, -change))
+        by_rise = np.lexsort((places, -change)).astype(np.int32)
     counts = np.bincount(scores.band[kept], minlength=len(ranking.WORDS)).tolist()
     words = (*reversed(ranking.BANDS), ranking.NO_DATA)
     orders = {
@@ -79,7 +79,8 @@ def order_clients(
     gains = None if gains is None else gains.select(kept)
     if gains is not None:
         is_ranked = scores.band[kept] != ranking.WORDS.index(ranking.NO_DATA)
-        orders[BlockKind.GAIN] = client_gains.order_by_gain(gains, is_ranked, places)
+        by_gain = client_gains.order_by_gain(gains, is_ranked, places)
+        orders[BlockKind.GAIN] = by_gain.astype(np.int32)
     bands = [[str(word), counts[ranking.WORDS.index(word)]] for word in words]
     return Lists(orders, places, scores.probability[kept], bands, gains)
 
@@ -93,7 +94,7 @@ def list_order_blocks(lists: Lists) -> Iterator[ClientBlock]:
             if kind is BlockKind.RISK:
                 columns["probability"] = lists.probability[rows]
             else:
-                columns["place"] = lists.places[rows].astype(np.int32)
+                columns["place"] = lists.places[rows]
             if kind is BlockKind.GAIN and lists.gains is not None:
                 columns |= {"gain": lists.gains.gain[rows], "saved": lists.gains.saved[rows]}
             yield ClientBlock(
@@ -104,9 +105,7 @@ def list_order_blocks(lists: Lists) -> Iterator[ClientBlock]:
 def list_place_blocks(lists: Lists, hashes: NDArray[np.uint32], bits: int) -> Iterator[ClientBlock]:
     """Yield the blocks with the clients' places by risk, from 1, and with their gains."""
     for bucket, rows in group_scores.split_buckets(hashes, bits):
-        columns: dict[str, Column | CodedTexts] = {
-            "position": (lists.places[rows] + 1).astype(np.int32)
-        }
+        columns: dict[str, Column | CodedTexts] = {"position": lists.places[rows] + np.int32(1)}
         if lists.gains is not None:
             columns |= {"value": lists.gains.value[rows], "gain": lists.gains.gain[rows]}
         if lists.held_out is not None:
@@ -119,5 +118,5 @@ def list_held_out_blocks(lists: Lists) -> Iterator[ClientBlock]:
     """Yield the block with the rising places by risk of the clients that are held out, if any."""
     if lists.held_out is not None and lists.held_out.any():
         places = np.sort(lists.places[lists.held_out])
-        content = column_blocks.pack({"place": places.astype(np.int32)})
+        content = column_blocks.pack({"place": places})
         yield ClientBlock(BlockKind.HELD_OUT, 0, len(places), content)

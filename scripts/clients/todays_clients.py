@@ -88,7 +88,7 @@ class TodaysClients(Struct, frozen=True, dict=True):
     def order_by_name(self) -> Rows:
         """Return the rows in the order of the names, by code points."""
         names = pa.array(dataset.client_names(self._identifiers, self.schema).array)
-        return np.asarray(pc.array_sort_indices(names), np.int64)
+        return np.asarray(pc.array_sort_indices(names)).view(np.int64)
 
 
 class TodaysScores(Struct, frozen=True):

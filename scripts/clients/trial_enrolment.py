@@ -12,7 +12,7 @@ from scripts.clients.holdout import HoldoutPeriod
 from scripts.clients.todays_clients import TodaysClients, TodaysScores
 from scripts.core import keys
 from scripts.core.config import Config
-from scripts.data.arrays import Mask, Places
+from scripts.data.arrays import Mask, Places, ShortInts
 from scripts.model import ranking
 from scripts.records.tables import BlockKind
 
@@ -44,7 +44,7 @@ def list_rows(
     today: TodaysClients,
     scores: TodaysScores,
     kept: Places,
-    orders: Mapping[BlockKind, Places],
+    orders: Mapping[BlockKind, ShortInts],
     held_out: Mask,
     facts: TrialFacts,
 ) -> list[dict[str, Any]]:

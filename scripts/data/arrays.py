@@ -7,5 +7,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 # True for each selected row.
 Mask = NDArray[np.bool_]
+# Numbers of millions of clients, in half of the memory.
+ShortInts = NDArray[np.int32]
 # Positions of rows, from 0.
 Places = NDArray[np.int64]

@@ -20,6 +20,8 @@ from scripts.data.read_report import FileReading
 PART_ROWS = 2**18
 # Python writes smaller numbers with an exponent, Polars from 1e-7 on and in other words.
 SMALLEST_PLAIN = 1e-4
+# Beside the columns of rows: whether a label is missing, and the place of the row.
+IS_UNLABELLED, ROW = "\x00unlabelled", "\x00row"
 
 Clean = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -55,15 +57,19 @@ def find_todays_clients(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     polars.DataFrame of shape (n_clients, n_columns)
         The clients in the order of their rows.
     """
-    unlabelled = table.filter(~is_labelled(schema))
-    if not unlabelled.height or not schema.ids:
-        return unlabelled
-    names = list(schema.ids)
-    # Only the rows of these clients are compared: there may be millions of others.
-    mentioned = table.join(
-        unlabelled.select(names).unique(), on=names, how="semi", maintain_order="left"
-    )
-    return mentioned.unique(names, keep="last", maintain_order=True).filter(~is_labelled(schema))
+    is_unlabelled = table.select(~is_labelled(schema)).to_series().alias(IS_UNLABELLED)
+    n_unlabelled, names = int(is_unlabelled.sum()), list(schema.ids)
+    if not n_unlabelled or not names:
+        return table.filter(is_unlabelled)
+    is_last = (pl.col(names[0]) if len(names) == 1 else pl.struct(names)).is_last_distinct()
+    if 2 * n_unlabelled > table.height:
+        return table.filter(is_last & is_unlabelled)
+    # Only the rows of these clients are compared, without a copy of their other columns: there may
+    # be millions of other clients.
+    rows = table.select(*names, is_unlabelled).with_row_index(ROW)
+    todays = rows.filter(IS_UNLABELLED).select(names).unique()
+    mentioned = rows.join(todays, on=names, how="semi", maintain_order="left")
+    return table[mentioned.filter(is_last & pl.col(IS_UNLABELLED))[ROW]]
 
 
 def keep_labelled(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:

@@ -1,16 +1,14 @@
 """The rank correlation of two scores of the same rows."""
 
 import numpy as np
+import pandas as pd
 
 from scripts.data.arrays import Floats
 
 
 def average_ranks(values: Floats) -> Floats:
     """Return the rank of each value, and of equal values the mean of their ranks."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks: Floats = (ends - (counts - 1) / 2)[place]
-    return ranks
+    return np.asarray(pd.Series(values, copy=False).rank(), np.float64)
 
 
 def spearman(first: Floats, second: Floats) -> float | None:

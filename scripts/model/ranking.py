@@ -129,7 +129,8 @@ class Ranking(Struct, frozen=True):
 
 def order_by_risk(probability: Floats, places: NDArray[np.integer[Any]]) -> Places:
     """Order clients by falling probability, those with too many missing values at the end."""
-    return np.lexsort((-probability, places == WORDS.index(NO_DATA))).astype(np.int64)
+    order = np.lexsort((-probability, places == WORDS.index(NO_DATA)))
+    return order.astype(np.int64, copy=False)
 
 
 def score(
