@@ -71,6 +71,7 @@ CHECK_TITLES = {
     "rejected_rows": "Many rows of a file were rejected",
     "refused_files": "Files were refused",
     "repeated_rows": "Rows of a client and day stand twice",
+    "future_rows": "The newest rows are of a day to come",
     "one_label": "All labels have one value",
     "shrunk_list": "Today's list is short or empty",
     "changed_list": "Most of today's clients are new",

@@ -379,6 +379,7 @@ class CheckSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rejected_rows: Limit = 0.1
     refused_files: Limit = 1
     repeated_rows: Limit = 0.1
+    future_rows: Limit = 31
     one_label: Limit = 1
     shrunk_list: Limit = 0.5
     changed_list: Limit = 0.5

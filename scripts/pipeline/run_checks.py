@@ -15,6 +15,7 @@ from scripts.core.config import Config
 from scripts.core.errors import DatasetError, InsufficientDataError
 from scripts.core.files import RemotePath
 from scripts.data import (
+    client_dates,
     dataset,
     name_dates,
     read_report,
@@ -92,6 +93,15 @@ def find_same_days(readings: Sequence[FileReading], config: Config) -> list[str]
     return [" and ".join(names) for _, names in sorted(by_day.items()) if len(names) > 1]
 
 
+def check_newest_day(todays: pd.DataFrame, config: Config) -> list[Finding]:
+    """Check the day of the newest of today's clients, if there are any."""
+    if todays.empty:
+        return []
+    newest = str(todays[config.schema.as_of].max())
+    n_days = client_dates.iso_day(newest) - client_dates.today()
+    return checks.check_future(newest, n_days, config.checks)
+
+
 def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
     """Check the files of an ingestion."""
     dated = ingested.dated
@@ -102,6 +112,7 @@ def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
             dated.account.n_repeated, len(ingested.clients),
             find_same_days(ingested.readings, config), config.checks,
         )  # fmt: skip
+        findings += check_newest_day(ingested.clients, config)
         findings += checks.check_returned(dated.n_returned, len(ingested.clients), config.checks)
     return findings
 
@@ -111,6 +122,7 @@ def check_extracts(read: ReadRows, config: Config) -> list[Finding]:
     n_newest, n_before = read.lengths
     return [
         *check_files(read.readings, [*read.test_readings, *read.outcome_readings], config),
+        *check_newest_day(read.clients, config),
         *checks.check_length("The newest extract", n_newest, n_before, config.checks),
     ]
 

@@ -251,6 +251,26 @@ def check_repeated(
     return make_findings(settings, "repeated_rows", share, words, LimitSide.REACHED)
 
 
+def check_future(newest: str, n_days: int, settings: CheckSettings) -> list[Finding]:
+    """Check whether the newest rows are of a day to come.
+
+    Parameters
+    ----------
+    newest : str
+        The day of the newest rows in ISO 8601.
+    n_days : int
+        The days from the run to this day, negative for a day that is over.
+    settings : CheckSettings
+        The limit in days.
+    """
+    words = Sentences(
+        alarm=f"The newest rows are as of {newest}, {n_days} days after today: until then no later"
+        " extract makes the list. Correct the day in the name or the column of the file.",
+        fine=f"The newest rows are as of {newest}.",
+    )
+    return make_findings(settings, "future_rows", n_days, words)
+
+
 def check_labels(n_rows: int, n_positives: int, settings: CheckSettings) -> list[Finding]:
     """Check whether all labels are equal."""
     if n_rows < MIN_FILE_ROWS:

@@ -268,6 +268,23 @@ def test_a_correction_of_an_extract_and_keys_without_zeros_are_alarms(config_pat
     assert "a correction of March 2026.csv and clients_2026-03.csv" in details["repeated_rows"]
 
 
+@pytest.mark.parametrize("is_labelled", [True, False])
+def test_an_extract_of_a_day_to_come_is_an_alarm_before_a_model_and_after(
+    config_path: Path, *, is_labelled: bool
+) -> None:
+    config = install_dated(config_path)
+    if not is_labelled:
+        for path in config.input_folder_path.glob("*.csv"):
+            path.unlink()
+    rows = [row | {"left": ""} for row in make_rows(4, 40)]
+    write_rows(config.input_folder_path / "clients_2150-04.csv", rows, "fee")
+
+    fullprocess.main(config)
+
+    assert "future_rows" in alarms_of(config)
+    assert "2150-04-30" in states_of(config)["future_rows"]["detail"]
+
+
 def test_dated_rows_that_all_have_a_label_give_no_list_and_an_alarm(config_path: Path) -> None:
     config = install_dated(config_path)
 

@@ -158,6 +158,14 @@ def test_many_clients_who_had_left_are_a_problem(
     assert [finding.name for finding in findings if finding.is_alarm] == alarms
 
 
+@pytest.mark.parametrize(("n_days", "is_alarm"), [(-400, False), (31, False), (32, True)])
+def test_rows_of_a_day_to_come_are_a_problem(n_days: int, *, is_alarm: bool) -> None:
+    (finding,) = checks.check_future("2052-05-31", n_days, USUAL)
+
+    assert finding.is_alarm == is_alarm
+    assert "as of 2052-05-31" in finding.detail
+
+
 @pytest.mark.parametrize(("n_repeated", "is_alarm"), [(0, False), (9, False), (10, True)])
 def test_many_rows_of_the_same_clients_and_days_are_a_problem(
     n_repeated: int, *, is_alarm: bool
