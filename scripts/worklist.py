@@ -33,6 +33,7 @@ from scripts.core.errors import DatasetError, MailError, NotMadeYetError
 from scripts.data import (
     client_dates,
     csv_reader,
+    name_dates,
     read_report,
     table_reader,
 )
@@ -117,7 +118,8 @@ def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry]
     n_rows = len(columns[schema.columns[0]])
     if n_rows == 0:
         raise DatasetError(f"No usable row was found. {read_report.format_complaints([reading])}")
-    latest = client_dates.derive_latest(columns, used, client_dates.today())
+    day = name_dates.ranking_day(path.name, used.date_column)
+    latest = client_dates.derive_latest(columns, used, day)
     words = column_words.words_of(config.schema)
     entries = worklist.rank_table(current.model, latest, config.api, config.worklist, top, words)
     return entries, reading

@@ -137,10 +137,11 @@ def upload() -> Answer:
     return show_page()
 
 
-def rank_columns(now: Serving, columns: Columns) -> list[WorklistEntry]:
-    """Rank the clients of an uploaded table."""
+def rank_columns(now: Serving, columns: Columns, name: str) -> list[WorklistEntry]:
+    """Rank the clients of an uploaded table with a name."""
     used, config = now.release_or_refuse().model, now.config
-    latest = client_dates.derive_latest(columns, used.schema, client_dates.today())
+    day = name_dates.ranking_day(name, used.schema.date_column)
+    latest = client_dates.derive_latest(columns, used.schema, day)
     return import_queries().rank_table(used, latest, config)
 
 
@@ -227,7 +228,7 @@ def rank() -> Answer:
     n_usable = reading.n_rows - len(reading.rejected)
     if reading.refused or n_usable <= 0:
         return show_page(422, action="rank", sent=sent, reading=reading)
-    entries = rank_columns(now, columns)
+    entries = rank_columns(now, columns, sent.name)
     if request.form.get("as") == "csv":
         return as_csv(entries)
     return show_page(

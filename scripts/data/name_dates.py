@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scripts.core.config import FILE_NAME, ISO_FORMAT, DateColumn
 from scripts.core.dates import parse_date
-from scripts.data import leaving_words
+from scripts.data import client_dates, leaving_words
 from scripts.data.cells import EPOCH
 
 YEARS = range(1900, 2200)
@@ -150,3 +150,9 @@ def find_day(name: str, date_format: str) -> int | None:
 def file_day(path: Path, own: DateColumn) -> int | None:
     """Return the day of all rows of a file, None if a column has the days."""
     return find_day(path.name, own.format) if own.column == FILE_NAME else None
+
+
+def ranking_day(name: str, own: DateColumn | None) -> int:
+    """Return the day of a table to rank: that in its name where names have it, else today."""
+    day = None if own is None else file_day(Path(name), own)
+    return client_dates.today() if day is None else day

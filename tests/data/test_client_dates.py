@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scripts.core.config import Schema
+from scripts.core.config import DateColumn, Schema
 from scripts.data import client_dates, dated_rows, name_dates
 from scripts.data.cells import EPOCH, UNLABELLED
 
@@ -164,6 +164,16 @@ def test_the_day_stands_in_the_name(name: str, date_format: str, expected: str |
     found = name_dates.find_day(name, date_format)
 
     assert (None if found is None else client_dates.format_day(found)) == expected
+
+
+def test_a_table_to_rank_has_the_day_in_its_name_only_where_names_have_days() -> None:
+    by_name, by_column = DateColumn(column="file_name"), DateColumn(column="as_of")
+    march = client_dates.iso_day("2026-03-31")
+
+    assert name_dates.ranking_day("Kunden März 2026.csv", by_name) == march
+    assert name_dates.ranking_day("Kunden.csv", by_name) == client_dates.today()
+    assert name_dates.ranking_day("Kunden März 2026.csv", by_column) == client_dates.today()
+    assert name_dates.ranking_day("Kunden März 2026.csv", None) == client_dates.today()
 
 
 def test_a_ratio_that_is_not_defined_is_missing() -> None:
