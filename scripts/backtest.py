@@ -43,10 +43,15 @@ def format_period(period: Period) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def format_added(area: float) -> str:
+    """Format the AUC that a column adds, without a minus before zero."""
+    return f"{round(area, 3) + 0.0:+.3f}"
+
+
 def format_columns(result: Backtest) -> str:
     """Format the columns with more AUC in a random split than in the months to come."""
     rows = [
-        (c.column, f"{c.random_split:+.3f}", f"{c.over_time:+.3f}")
+        (c.column, format_added(c.random_split), format_added(c.over_time))
         for c in result.columns[:N_COLUMNS]
     ]
     return terminal.format_columns([("column", "AUC, random split", "AUC, over time"), *rows])

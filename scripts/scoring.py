@@ -73,8 +73,16 @@ def main(
         format_fraction(measured.roc_auc), measured.n_rows, score_path,
     )  # fmt: skip
     expected = metrics.next_interval(measured)
-    if config.schema.date and config.tests_latest_rows and expected is not None:
-        log.info("The next period is expected to have an F1 of %.3f to %.3f (95 %%).", *expected)
+    if config.schema.date and config.tests_latest_rows:
+        if expected is None:
+            log.info(
+                "An F1 of %.0f on %d test rows says nothing about that of the next period.",
+                measured.f1, measured.n_rows,
+            )  # fmt: skip
+        else:
+            log.info(
+                "The next period is expected to have an F1 of %.3f to %.3f (95 %%).", *expected
+            )
     return Scoring(score_path, measured, tuple(readings))
 
 

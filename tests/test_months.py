@@ -153,6 +153,12 @@ def test_a_later_correction_replaces_an_outcome_and_is_recorded(tmp_path: Path) 
     corrected = after[wrong["client"], wrong["as_of"]]
     assert (corrected["exited"], corrected["previously"]) == (False, True)
     assert corrected["id"] == wrong["id"]
+    client = create_app(tmp_path / "config.json").test_client()
+    answer = client.get(f"/clients/{wrong['client']}").get_json()
+    told = {outcome["as_of"]: outcome["previously"] for outcome in answer["outcomes"]}
+    assert told[wrong["as_of"]] is True
+    page = client.get(f"/dashboard/client?name={wrong['client']}").text
+    assert "a correction, recorded before as left" in page
 
 
 def test_a_file_of_outcomes_of_nobody_is_refused_and_undoes_nothing(

@@ -87,6 +87,19 @@ def test_nine_of_ten_companies_bring_what_the_test_said(tmp_path: Path) -> None:
     assert sum(by_chance for _, by_chance in found) < 9
 
 
+@pytest.mark.parametrize("counts", [(0, 0, 9, 98), (9, 0, 0, 98)])
+def test_an_f1_without_any_spread_says_nothing_about_rows_to_come(
+    counts: tuple[int, int, int, int],
+) -> None:
+    y = np.repeat([1, 0, 1, 0], counts)
+    predicted = np.repeat([1, 1, 0, 0], counts)
+
+    measured = metrics.evaluate(y, predicted, predicted.astype(np.float64))
+
+    assert measured.f1 == measured.f1_low == measured.f1_high
+    assert metrics.next_interval(measured) is None
+
+
 def test_as_many_rows_to_come_lie_in_their_interval_in_19_of_20_cases() -> None:
     random = np.random.default_rng(5)
     n_inside = 0

@@ -245,13 +245,15 @@ class Change(Struct, frozen=True, kw_only=True):
 class OutcomeEntry(Struct, frozen=True, kw_only=True):
     """The outcome of a client beside the last prediction, with the day of a dated row.
 
-    `names` are the texts of `schema.names` by column.
+    `names` are the texts of `schema.names` by column. `previously` is the outcome before a
+    correction: whether the client had left.
     """
 
     client: str
     names: dict[str, str] | UnsetType = UNSET
     as_of: str | None
     exited: bool
+    previously: bool | None
     known_at: Moment
     scored_at: Moment
     probability: Fraction

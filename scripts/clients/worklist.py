@@ -453,6 +453,7 @@ def as_outcome(row: Row, n_listed: int, api: ApiSettings) -> OutcomeEntry:
         client=row["client"],
         as_of=row["as_of"],
         exited=row["exited"],
+        previously=row["previously"],
         known_at=row["known_at"].isoformat(),
         scored_at=row["scored_at"].isoformat(),
         probability=row["probability"],

@@ -84,7 +84,9 @@ def f1_interval(
 
 
 def next_interval(measured: Evaluation) -> tuple[float, float] | None:
-    """Return the 95 % interval of F1 on as many new rows, None where F1 is undefined.
+    """Return the 95 % interval of F1 on as many new rows, None where nothing can be said.
+
+    That is where F1 is undefined, or 0 or 1 in every resample: other rows need not be like these.
 
     Both the test rows and the rows to come are samples, so that the interval is wider than that of
     the F1 by the root of two.
@@ -94,6 +96,8 @@ def next_interval(measured: Evaluation) -> tuple[float, float] | None:
     Prediction interval: Hahn and Meeker, "Statistical Intervals", section 2.4.
     """
     if measured.f1 is None or measured.f1_low is None or measured.f1_high is None:
+        return None
+    if measured.f1_low == measured.f1_high:
         return None
     low = measured.f1 - math.sqrt(2) * (measured.f1 - measured.f1_low)
     high = measured.f1 + math.sqrt(2) * (measured.f1_high - measured.f1)

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from scripts import backtest as command
 from scripts import ingestion
+from scripts.app import create_app
 from scripts.core import capacity
 from scripts.core.config import Config, Schema
 from scripts.core.errors import ConfigError, InsufficientDataError
@@ -183,3 +184,23 @@ def test_a_column_that_holds_for_its_month_alone_carries_the_difference(tmp_path
     assert result.columns[0].column == "code"
     assert result.columns[0].random_split > 0.1 > result.columns[0].over_time
     assert (result.random_split.roc_auc.low or 0) > (result.together.roc_auc.high or 1)
+
+
+def test_the_page_has_both_shares_in_percent_and_no_minus_before_zero(
+    result: backtest_file.Backtest, tmp_path: Path
+) -> None:
+    config = configure(tmp_path, database_url="sqlite:///records.db")
+    column = msgspec.structs.replace(result.columns[0], random_split=-0.0004, over_time=-0.02)
+    told = msgspec.structs.replace(result, columns=[column])
+    config.output_model_path.mkdir(parents=True, exist_ok=True)
+    backtest_file.write(config.output_model_path, told)
+
+    page = create_app(tmp_path / "config.json").test_client().get("/dashboard/backtest").text
+
+    realised = told.together.realised
+    assert realised.value is not None
+    assert f'data-label="Realised">{realised.value:.1%} <span' in page
+    for text in (page, command.format_columns(told)):
+        assert "+0.000" in text
+        assert "-0.000" not in text
+        assert "-0.020" in text
