@@ -293,6 +293,8 @@ def format_client(page: ClientDetails) -> str:
     parts.append(f"History {line}\n{format_columns(rows, has_header=False)}")
     for outcome in page.outcomes:
         result = "left" if outcome.exited else "stayed"
+        if outcome.previously is not None:
+            result += f" (a correction: before {'left' if outcome.previously else 'stayed'})"
         parts.append(
             f"Known at {format_moment(outcome.known_at)}: {result};"
             f" predicted {outcome.probability:.1%}."

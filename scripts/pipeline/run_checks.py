@@ -203,6 +203,17 @@ def check_candidate(
     return findings + check_clients(table, ids, ingested.dataset_path, config)
 
 
+def check_one_label(ingested: Ingestion, target: str, config: Config) -> list[Finding]:
+    """Check whether all labels of a dataset are equal, which leaves nothing to train on."""
+    if is_in_store(ingested.dataset_path):
+        return []
+    labels = read_unique(ingested.dataset_path, target)
+    if len(labels) != 1:
+        return []
+    n_positives = ingested.n_rows if str(labels[0]) == "1" else 0
+    return checks.check_labels(ingested.n_rows, n_positives, config.checks)
+
+
 def check_without_model(context: RunContext, ingested: Ingestion) -> list[Finding]:
     """Check the files, and the clients of test and training, without a model."""
     config, findings = context.config, check_ingestion(ingested, context.config)
@@ -213,6 +224,7 @@ def check_without_model(context: RunContext, ingested: Ingestion) -> list[Findin
     except (DatasetError, OSError) as error:
         log.warning("The test data was not checked: %s", error)
         return findings
+    findings += check_one_label(ingested, schema.target, config)
     return findings + check_clients(table, schema.ids, ingested.dataset_path, config)
 
 

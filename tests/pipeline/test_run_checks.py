@@ -340,7 +340,26 @@ def test_without_both_labels_the_files_and_the_clients_of_the_test_are_checked(
 
     assert fullprocess.main(config) is Verdict.INSUFFICIENT
 
-    assert alarms_of(config) == {"shared_clients", "refused_files"}
+    assert alarms_of(config) == {"shared_clients", "refused_files", "one_label"}
     details = {name: row["detail"] for name, row in states_of(config).items()}
     assert details["shared_clients"].startswith("100 of the 100 clients")
     assert details["refused_files"].startswith("1 of 3 files were refused")
+
+
+@pytest.mark.parametrize(("label", "word"), [("no", "stayed"), ("yes", "left")])
+def test_labels_that_are_all_of_one_value_are_an_alarm_until_both_are_there(
+    config_path: Path, label: str, word: str
+) -> None:
+    config = install(config_path)
+    fill(config, "fee")
+    rows = [row | {"left": label} for row in make_rows(1, 60)]
+    write_rows(config.input_folder_path / "a.csv", rows, "fee")
+
+    assert fullprocess.main(config) is Verdict.INSUFFICIENT
+
+    found = states_of(config)["one_label"]
+    assert found["state"] == check_records.ALARM
+    assert found["detail"].startswith(f"All of 60 labels say that the client {word}.")
+    fill(config, "fee")
+    fullprocess.main(config)
+    assert states_of(config)["one_label"]["state"] == alert_states.OK
