@@ -15,7 +15,7 @@ from scripts import ingestion
 from scripts.core import artifacts, console, files, terminal
 from scripts.core.artifacts import Kind
 from scripts.core.config import LATEST_ROWS, Config, Schema
-from scripts.core.errors import NotMadeYetError
+from scripts.core.errors import InsufficientDataError, NotMadeYetError
 from scripts.data import client_dates, dataset, kept_columns, schema_inference
 from scripts.data.arrays import Ints
 from scripts.engine import dated_ingest, mature_rows, pandas_engine
@@ -196,12 +196,21 @@ def decide_or_show(config: Config, *, last: bool) -> None:
 def read_dated_table(
     paths: Sequence[Path], schema: Schema, config: Config
 ) -> tuple[pd.DataFrame, Schema, Ints | None]:
-    """Read a labelled dated table: rows, schema of the dataset, days of the rows."""
+    """Read a labelled dated table: rows, schema of the dataset, days of the rows.
+
+    Raises
+    ------
+    InsufficientDataError
+        If no outcome is known for good.
+    """
     alone, value = (
         msgspec.structs.replace(config, test_data_path=LATEST_ROWS),
         config.worklist.value,
     )
     read = dated_ingest.read_input(paths, schema, alone, client_dates.today())
+    immature = dated_ingest.explain_immature(read, config)
+    if immature:
+        raise InsufficientDataError(f"{immature} A replay needs the extracts of several months.")
     dated, written = mature_rows.select(read, schema), client_dates.dataset_schema(schema)
     if not isinstance(value, str) or value in written.features:
         return dated.table, written, dated.days

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from scripts import fullprocess, worklist
+from scripts import fullprocess, promotion, worklist
 from scripts.app import create_app
 from scripts.core.config import Config
+from scripts.core.errors import InsufficientDataError
 from scripts.records import (
     check_records,
     client_blocks,
@@ -305,3 +306,11 @@ def test_an_upload_between_outcomes_and_extract_leaves_the_shares_as_they_are(
     n_left = sum(row["exited"] for row in joined)
     assert state == "ok"
     assert detail.startswith(f"{n_left / len(joined):.1%} of {len(joined)} clients")
+
+
+def test_a_replay_without_a_known_outcome_says_so(tmp_path: Path) -> None:
+    Company(n_clients=200).write(tmp_path, 2)
+    (tmp_path / "outcomes" / "left.csv").unlink()
+
+    with pytest.raises(InsufficientDataError, match=r"None of 400 rows has an outcome .* replay"):
+        promotion.read_table(tmp_path / "in", start(tmp_path))

@@ -162,7 +162,10 @@ def describe_predictions(connection: Connection, config: Config) -> Facts:
         missed = f"{page.n_missed:,} exits missed, {page.n_false_alarms:,} listed clients stayed"
         facts.append(("Missed", missed))
     if page.n_warned and page.warning_days_median is not None:
-        days = f"{page.warning_days_median:.0f} days in the median of {page.n_warned:,} exits"
+        days = (
+            f"{page.warning_days_median:.0f} days before the exit was known, in the median of"
+            f" {page.n_warned:,} exits"
+        )
         facts.append(("Warned before", days))
     return facts
 

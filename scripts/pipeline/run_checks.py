@@ -37,12 +37,40 @@ from scripts.training import Training
 MAX_ROWS = 50_000
 # Smaller datasets are read without the import of Polars.
 SMALL_BYTES = 2**20
+OF_DATED_ROWS = (
+    "repeated_rows",
+    "changed_list",
+    "old_test_data",
+    "future_rows",
+    "returned_clients",
+)
 
 log = logging.getLogger(__name__)
 
 
+def find_pointless(config: Config) -> dict[str, str]:
+    """Return the checks without anything to look at in an installation, each with the reason."""
+    pointless = {}
+    if config.tests_latest_rows:
+        pointless["shared_clients"] = "The latest rows are the test: no folder has test data."
+    if not config.schema.date:
+        pointless |= dict.fromkeys(OF_DATED_ROWS, "No schema.date is declared any more.")
+    return pointless
+
+
+def end_pointless(connection: Connection, run: Run, now: datetime) -> None:
+    """End the alarms of checks that an edit of the settings has left nothing to look at."""
+    reasons = find_pointless(run.config)
+    for row in check_records.list_checks(connection):
+        if row["state"] == check_records.ALARM and row["name"] in reasons:
+            detail = reasons[row["name"]]
+            check_records.record_finding(
+                connection, row["name"], run.id, now, detail, is_alarm=False
+            )
+
+
 def record(run: Run, findings: Sequence[Finding]) -> None:
-    """Record findings, log the alarms, and forget the switched-off checks."""
+    """Record findings, log the alarms, and end or forget the checks that do not apply any more."""
     now, settings = datetime.now(UTC), run.config.checks
     for finding in findings:
         if finding.is_alarm:
@@ -55,6 +83,7 @@ def record(run: Run, findings: Sequence[Finding]) -> None:
         for name in settings.__struct_fields__:
             if checks.find_limit(settings, name) is None:
                 check_records.forget_check(connection, name)
+        end_pointless(connection, run, now)
 
 
 def find_refusals(run: Run, findings: Sequence[Finding]) -> list[str]:

@@ -363,3 +363,20 @@ def test_labels_that_are_all_of_one_value_are_an_alarm_until_both_are_there(
     fill(config, "fee")
     fullprocess.main(config)
     assert states_of(config)["one_label"]["state"] == alert_states.OK
+
+
+def test_an_alarm_about_test_data_ends_when_the_latest_rows_become_the_test(
+    config_path: Path,
+) -> None:
+    config = install_dated(config_path)
+    test = config_path.parent / "test_2026-04.csv"
+    write_rows(test, make_rows(1), "fee")
+    edit_config(config_path, test_data_path=str(test))
+    fullprocess.main(read_config(config_path))
+    assert "shared_clients" in alarms_of(config)
+
+    edit_config(config_path, test_data_path=None)
+    fullprocess.main(read_config(config_path))
+
+    assert "shared_clients" not in alarms_of(config)
+    assert states_of(config)["shared_clients"]["detail"].startswith("The latest rows are the test")
