@@ -296,7 +296,8 @@ def format_client(page: ClientDetails) -> str:
         if outcome.previously is not None:
             result += f" (a correction: before {'left' if outcome.previously else 'stayed'})"
         parts.append(
-            f"Known at {format_moment(outcome.known_at)}: {result};"
+            f"Known at {format_moment(outcome.known_at)}"
+            f"{f', as of {outcome.as_of}' if outcome.as_of else ''}: {result};"
             f" predicted {outcome.probability:.1%}."
         )
     return "\n\n".join(filter(None, parts))
@@ -347,7 +348,10 @@ def format_outcomes(page: Outcomes) -> str:
             f" listed are the first {page.n_listed_per_scoring} of each scoring."
         )
         if days is not None:
-            parts.append(f"{page.n_warned} exits were announced, {days:.0f} days before (median).")
+            parts.append(
+                f"{page.n_warned} exits were announced, {days:.0f} days before they were known"
+                " (median)."
+            )
         rows = [["predicted", "clients", "mean", "left"]]
         rows += [
             [f"{d.low:.0%} to {d.high:.0%}", str(d.n_clients), f"{d.mean_probability:.0%}",

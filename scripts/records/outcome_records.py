@@ -97,6 +97,10 @@ def measure_warning(connection: Connection) -> tuple[int, float | None]:
 
 
 def outcomes_of_client(connection: Connection, client: str) -> list[Row]:
-    """List the outcomes of a client, newest first."""
+    """List the outcomes of a client, the newest row first.
+
+    A run joins the outcomes of the latest date first, so the order of the records says little.
+    """
     query = sa.select(client_outcomes).where(COUNTED, client_outcomes.c.client == client)
-    return all_rows(connection, query.order_by(client_outcomes.c.id.desc()).limit(100))
+    newest = sa.func.coalesce(client_outcomes.c.as_of, "").desc(), client_outcomes.c.id.desc()
+    return all_rows(connection, query.order_by(*newest).limit(100))

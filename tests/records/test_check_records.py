@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from scripts.records import check_records, client_work, database, runs
+from scripts.records import check_records, client_work, database, outcome_records, runs
 from scripts.records.tables import WorkKind, client_outcomes, scorings
 
 SCORED = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -91,3 +91,28 @@ def test_the_rows_of_a_day_are_one_list_for_the_shares_also_when_one_is_forgotte
         (sums,) = check_records.sum_outcomes(connection, second)
 
     assert (sums["n_scored"], sums["n_known"], int(sums["n_left"])) == (5, 2, 1)
+
+
+def test_the_outcome_of_the_newest_row_comes_first_whatever_was_recorded_first(
+    tmp_path: Path,
+) -> None:
+    outcome = {
+        "scored_at": SCORED, "known_at": KNOWN, "release": "r", "probability": 0.25, "band": "low",
+        "position": 1, "client": "acme", "scoring_id": 1,
+    }  # fmt: skip
+    with (
+        database.open_records(f"sqlite:///{tmp_path / 'a.db'}") as engine,
+        database.writing(engine) as connection,
+    ):
+        run_id = runs.start_run(connection, KNOWN)
+        rows = [
+            outcome
+            | {"run_id": run_id, "as_of": day, "exited": day is not None and day > "2026-07"}
+            for day in (None, "2026-07-31", "2026-06-30")
+        ]
+        connection.execute(client_outcomes.insert(), rows)
+
+        found = outcome_records.outcomes_of_client(connection, "acme")
+
+    assert [row["as_of"] for row in found] == ["2026-07-31", "2026-06-30", None]
+    assert found[0]["exited"]
