@@ -46,7 +46,8 @@ class KnownOutcomes(Struct, frozen=True):
     `records` has a row per client and day, in the columns KEY, DAY (counted from 1970-01-01) and
     LEFT; of a client in no client table there may be several. `complete_until` is the day up to
     which all outcomes are known, None if unknown. `n_strangers` records are of clients in no client
-    table. Further `n_future` records are of a day to come, and left out.
+    table. Further `n_future` records are of a day to come, and left out. `n_contradicted` records
+    are left out for a later one that says the opposite of the same client and day.
     """
 
     records: pd.DataFrame = field(default_factory=no_records)
@@ -54,6 +55,7 @@ class KnownOutcomes(Struct, frozen=True):
     readings: Sequence[FileReading] = ()
     n_strangers: int = 0
     n_future: int = 0
+    n_contradicted: int = 0
 
 
 class RowOutcomes(Struct, frozen=True):
@@ -211,6 +213,17 @@ def find_repeated(records: pd.DataFrame) -> "pd.Series[bool]":
     return records.duplicated([dated_rows.NUMBER, DAY], keep="last") & (numbers >= 0)
 
 
+def count_contradicted(records: pd.DataFrame) -> int:
+    """Count the records repeated later for their client and day with the other outcome."""
+    if records[LEFT].all():
+        # Files of leavers alone have nothing else to say.
+        return 0
+    client = dated_rows.NUMBER if dated_rows.NUMBER in records else KEY
+    is_repeated = find_repeated(records).to_numpy()
+    is_repeated_so = records.duplicated([client, DAY, LEFT], keep="last").to_numpy()
+    return int((is_repeated & ~is_repeated_so).sum())
+
+
 class RecordFit(Struct, frozen=True):
     """Counts of a file's records: of known clients, with a row, and with a key written otherwise.
 
@@ -349,6 +362,7 @@ def accept(
             tables.append(records)
     # The empty table has no numbers of clients.
     joined = pd.concat(tables if len(tables) == 1 else tables[1:], ignore_index=True)
+    n_contradicted = count_contradicted(joined)
     joined = joined[~find_repeated(joined)]
     # A later day is a mistake, or an announcement: it is in no row's horizon, and nobody has left.
     is_future = joined[DAY] > max(today, days[1] + settings.horizon_days)
@@ -363,6 +377,7 @@ def accept(
         tuple(reading for _, reading in read),
         n_strangers=n_strangers,
         n_future=int(is_future.sum()),
+        n_contradicted=n_contradicted,
     )
 
 

@@ -402,9 +402,14 @@ def describe_outcomes(known: KnownOutcomes, n_returned: int) -> list[str]:
     future = (
         f" Of them {known.n_future} are of a day to come, and not used." if known.n_future else ""
     )
+    contradicted = [
+        f"{known.n_contradicted} records of outcomes are not used: a later one, by file name and"
+        " line, says the opposite of the same client and day. Remove the wrong one."
+    ]
     return [
         f"Outcomes are known up to {end}: {n_records} records, {known.n_strangers} of them of"
         f" clients in no client table.{future}",
+        *(contradicted if known.n_contradicted else []),
         *(returned if n_returned else []),
     ]
 

@@ -11,6 +11,7 @@ import pytest
 from scripts.core.config import OutcomeSettings, Schema
 from scripts.data import dated_rows, outcomes
 from scripts.data.cells import EPOCH, UNLABELLED
+from scripts.engine import dated_ingest
 
 SCHEMA = Schema(target="left", ids=("id",), numeric=("n",), date="snapshot")
 TODAY = date(2026, 12, 31).toordinal() - EPOCH
@@ -106,6 +107,23 @@ def test_nobody_has_left_on_a_day_to_come_and_strangers_are_counted(tmp_path: Pa
 
     assert found.left_after.tolist() == [False, True]
     assert (known.n_future, known.n_strangers) == (1, 2)
+
+
+def test_records_that_contradict_each_other_are_counted_and_the_last_one_holds(
+    tmp_path: Path,
+) -> None:
+    table = make_table(("a", "2026-01-31"), ("b", "2026-01-31"), ("c", "2026-01-31"))
+    rows = (
+        "a,2026-03-01,0", "a,2026-03-01,1", "b,2026-06-30,0", "b,2026-06-30,0", "c,2026-03-01,1",
+        "c,2026-06-30,0",
+    )  # fmt: skip
+    content = "\n".join(["id,left_on,gone", *rows, ""])
+
+    known, found = read(tmp_path, table, settings(tmp_path, label="gone"), content)
+
+    assert known.n_contradicted == 1
+    assert found.labels.tolist() == [1, 0, 1]
+    assert any("says the opposite" in line for line in dated_ingest.describe_outcomes(known, 0))
 
 
 def test_with_labels_a_client_whom_no_file_names_is_not_known(tmp_path: Path) -> None:
