@@ -282,6 +282,19 @@ def as_sums(row: Row) -> OutcomeSums:
     )  # fmt: skip
 
 
+def find_length_before(connection: Connection, lengths: Sequence[Row]) -> int | None:
+    """Return the length of the list to compare the newest list with, None without one.
+
+    With dates it is of an earlier extract: beside the list of the same extract in an earlier run,
+    an extract that is short would be as long as before.
+    """
+    of_date = None
+    if lengths and lengths[0]["as_of"]:
+        of_date = check_records.length_before_date(connection, lengths[0]["as_of"])
+    n_before = lengths[1]["n_clients"] if len(lengths) > 1 else None
+    return n_before if of_date is None else of_date
+
+
 def check_list(run: Run, context: RunContext, n_returning: int = 0) -> list[Finding]:
     """Check today's list, and the outcomes joined by this run.
 
@@ -290,13 +303,14 @@ def check_list(run: Run, context: RunContext, n_returning: int = 0) -> list[Find
     config = run.config
     with database.reading(run.engine) as connection:
         lengths = check_records.list_lengths(connection)
+        n_compared = find_length_before(connection, lengths)
         page = worklist.worklist_page(connection, config.worklist, config.api, top=1)
         sums = check_records.sum_outcomes(connection, run.id)
         predicted = count_predicted(connection, context)
     findings = []
     if lengths and lengths[0]["run_id"] == run.id:
         n_before = lengths[1]["n_clients"] if len(lengths) > 1 else None
-        findings += checks.check_list(page.bands, n_before, config.checks)
+        findings += checks.check_list(page.bands, n_compared, config.checks)
         if config.schema.date and n_before is not None:
             n_today = lengths[0]["n_clients"]
             findings += checks.check_changed(n_returning, n_today, n_before, config.checks)

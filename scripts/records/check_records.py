@@ -80,9 +80,18 @@ def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
 
 
 def list_lengths(connection: Connection) -> list[Row]:
-    """List the run and the length of the last two lists of today's clients, newest first."""
-    query = sa.select(scorings.c.run_id, scorings.c.n_clients).where(scorings.c.is_whole)
+    """List the run, the length and the date of the last two lists of clients, newest first."""
+    facts = scorings.c.run_id, scorings.c.n_clients, scorings.c.as_of
+    query = sa.select(*facts).where(scorings.c.is_whole)
     return all_rows(connection, query.order_by(scorings.c.id.desc()).limit(2))
+
+
+def length_before_date(connection: Connection, as_of: str) -> int | None:
+    """Return the length of the newest list of an earlier date, None without one."""
+    query = sa.select(scorings.c.n_clients).where(scorings.c.is_whole, scorings.c.as_of < as_of)
+    newest = query.order_by(scorings.c.as_of.desc(), scorings.c.id.desc()).limit(1)
+    length: int | None = connection.execute(newest).scalar()
+    return length
 
 
 def record_finding(

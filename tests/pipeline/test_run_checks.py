@@ -285,6 +285,29 @@ def test_an_extract_of_a_day_to_come_is_an_alarm_before_a_model_and_after(
     assert "2150-04-30" in states_of(config)["future_rows"]["detail"]
 
 
+def test_a_short_extract_stays_an_alarm_until_it_is_whole(config_path: Path) -> None:
+    config = install_dated(config_path)
+    rows = [row | {"left": ""} for row in make_rows(4)]
+    write_rows(config.input_folder_path / "clients_2026-04.csv", rows, "fee")
+    fullprocess.main(config)
+    may = config.input_folder_path / "clients_2026-05.csv"
+    write_rows(may, rows[:60], "fee")
+    fullprocess.main(config)
+    assert "shrunk_list" in alarms_of(config)
+
+    # Something else is new, and the list as short as the one before.
+    january = config.input_folder_path / "clients_2026-01.csv"
+    write_rows(january, make_rows(1)[1:], "fee")
+    fullprocess.main(config)
+
+    found = states_of(config)["shrunk_list"]
+    assert found["state"] == check_records.ALARM
+    assert found["detail"].startswith(f"Today's list has 60 clients, and had {N} before")
+    write_rows(may, rows, "fee")
+    fullprocess.main(config)
+    assert "shrunk_list" not in alarms_of(config)
+
+
 def test_dated_rows_that_all_have_a_label_give_no_list_and_an_alarm(config_path: Path) -> None:
     config = install_dated(config_path)
 
